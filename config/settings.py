@@ -1,0 +1,150 @@
+"""One frozen settings model, read from ``TREASURY_*`` variables and a TOML file; a wrong value fails at start.
+
+What is not set is served by the embedded servers of `servers/`; setting a URL replaces one of them.
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from ledger.errors import ConfigError
+from ledger.tables import BUILT_IN, TieredTable
+
+CONFIG_VARIABLE = "TREASURY_CONFIG"
+
+
+class Ports(BaseModel):
+    """TCP ports of the embedded servers and of the API, all on 127.0.0.1. 0 takes any free one."""
+
+    postgres: int = Field(55432, ge=0, le=65535)
+    redis: int = Field(56379, ge=0, le=65535)
+    s3: int = Field(59000, ge=0, le=65535)
+    prefect: int = Field(4200, ge=0, le=65535)
+    api: int = Field(8400, ge=0, le=65535)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Frozen; `load_settings` makes the one instance of a process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TREASURY_", env_nested_delimiter="__", frozen=True, extra="forbid", validate_default=True
+    )
+
+    home: Path = Field(Path(".treasury"), description="Folder of the embedded servers' data, keys and spool")
+    database_url: SecretStr | None = Field(None, description="postgresql://...; unset: the embedded PostgreSQL 18")
+    redis_url: SecretStr | None = Field(None, description="redis://...; unset: the embedded Redis")
+    archive_url: str | None = Field(None, description="s3://bucket[/prefix] or file:///folder; unset: embedded S3")
+    s3_endpoint_url: str | None = Field(None, description="Address of an S3 server other than AWS")
+    prefect_api_url: str | None = Field(None, description="http://host:port/api; unset: the embedded Prefect server")
+    ports: Ports = Field(default_factory=Ports)  # type: ignore[arg-type]  # pydantic fills the defaults
+
+    tables: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Per table name: fields of TieredTable to change, or a further table"
+    )
+    partitions_ahead: int = Field(12, ge=1, le=60, description="Months that partitions exist ahead of as_of")
+
+    lock_timeout_ms: int = Field(100, ge=10, le=200, description="How long DDL waits for a lock before it backs off")
+    lock_attempts: int = Field(60, ge=1, le=1000, description="How often DDL tries for its locks before it gives up")
+    archive_workers: int = Field(2, ge=1, le=64, description="Months that one flow run archives at the same time")
+    archive_memory_mb: int = Field(384, ge=128, description="Memory of the set-based engine for one month")
+    archive_threads: int = Field(2, ge=1, le=256, description="Threads of the set-based engine for one month")
+    store_timeout_s: float = Field(30.0, gt=0, description="How long one call to the object store may take")
+
+    api_workers: int = Field(1, ge=1, le=64, description="Processes of the transaction API")
+    api_pool_size: int = Field(8, ge=2, le=200, description="PostgreSQL connections of one API process")
+    api_page_limit: int = Field(500, ge=1, le=10_000, description="Largest `limit` of a page")
+    api_batch_limit: int = Field(1000, ge=1, le=10_000, description="Most rows in one batch")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in {"postgresql", "postgres"}:
+            raise ValueError("must start with postgresql://")
+        return value
+
+    @field_validator("archive_url")
+    @classmethod
+    def _store(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in {"s3", "file"}:
+            raise ValueError("must start with s3:// or file://")
+        return value.rstrip("/") if value else value
+
+    @model_validator(mode="after")
+    def _tables_are_valid(self) -> "Settings":
+        _ = self.registry
+        return self
+
+    @cached_property
+    def registry(self) -> dict[str, TieredTable]:
+        """Every tiered table by name: the two built-in ones with their overrides, then the configured ones."""
+        described = {table.name: table for table in BUILT_IN}
+        for name, fields in self.tables.items():
+            base = described[name].model_dump() if name in described else {}
+            described[name] = TieredTable.model_validate({**base, **fields, "name": name})
+        return described
+
+    def table(self, name: str) -> TieredTable:
+        """The table called ``name``. Raises ConfigError that lists the known ones."""
+        try:
+            return self.registry[name]
+        except KeyError:
+            raise ConfigError(f"unknown table {name!r}; known: {', '.join(sorted(self.registry))}") from None
+
+    @property
+    def database_dsn(self) -> str:
+        """The PostgreSQL URL in the clear, for connecting only. Raises ConfigError while it is not known."""
+        if self.database_url is None:
+            raise ConfigError("TREASURY_DATABASE_URL is not set and no embedded PostgreSQL was started")
+        return self.database_url.get_secret_value()
+
+    @property
+    def archive_location(self) -> str:
+        """The archive's URL. Raises ConfigError while it is not known."""
+        if self.archive_url is None:
+            raise ConfigError("TREASURY_ARCHIVE_URL is not set and no embedded S3 server was started")
+        return self.archive_url
+
+    @property
+    def spool(self) -> Path:
+        """Folder for files on their way: exports before upload, sort runs. Anything in it may be deleted when idle."""
+        return self.home / "spool"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then the TOML file that TREASURY_CONFIG (or treasury.toml) names."""
+        path = Path(os.environ.get(CONFIG_VARIABLE, "treasury.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+
+def load_settings(**changes: Any) -> Settings:
+    """Read the settings. Raises ConfigError that names each wrong value's variable."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named and not Path(named).is_file():
+        raise ConfigError(f"{CONFIG_VARIABLE}: {named} is not a file")
+    try:
+        return Settings(**changes)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(item) for item in error.errors())) from None
+
+
+def _explain(item: Any) -> str:
+    path = "__".join(str(part) for part in item["loc"]).upper()
+    return f"TREASURY_{path}: {item['msg']}" if path else str(item["msg"])

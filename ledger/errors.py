@@ -1,0 +1,44 @@
+"""The one tree of errors. Retry conditions, HTTP statuses and exit codes are read from it, nowhere else."""
+
+
+class TreasuryError(Exception):
+    """Anything this project raises on purpose. ``exit_code`` is what the `treasury` command ends with."""
+
+    exit_code = 1
+
+
+class TransientError(TreasuryError):
+    """It may work if tried again: a lock not granted in time, a server away, a store that does not answer."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class DataError(TreasuryError):
+    """The data is not what it must be: stop this piece of work, report it, do not try again."""
+
+    exit_code = 65  # EX_DATAERR
+
+
+class ConfigError(TreasuryError):
+    """A setting or a parameter is wrong: fail before anything moves, naming it."""
+
+    exit_code = 78  # EX_CONFIG
+
+
+class ConflictError(TreasuryError):
+    """It is already done, or someone else is doing it."""
+
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+class FieldError(DataError):
+    """One value of a row breaks a rule. ``field`` is the column's public name, ``rule`` what it must be."""
+
+    def __init__(self, field: str, rule: str) -> None:
+        super().__init__(f"{field}: {rule}")
+        self.field = field
+        self.rule = rule
+
+
+class VerificationError(DataError):
+    """What the object store gave back is not what PostgreSQL holds. Nothing may be dropped."""

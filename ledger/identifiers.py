@@ -1,0 +1,66 @@
+"""UUIDv7 identifiers whose timestamp *is* ``created_at``: the id tells the month, the month tells the tier.
+
+Layout by RFC 9562, 5.7: 48 bits Unix milliseconds, 4 bits version, 12 bits, 2 bits variant, 62 bits.
+"""
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from ledger.errors import FieldError
+from ledger.months import Month
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_VERSION_7 = 0x7 << 76
+_VARIANT = 0b10 << 62
+_TAIL_BITS = 74
+
+
+def unix_ms(moment: datetime) -> int:
+    """Whole milliseconds since 1970 of a timezone-aware datetime, exactly (floor; no float takes part)."""
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def from_unix_ms(milliseconds: int) -> datetime:
+    """The UTC datetime of ``milliseconds`` since 1970."""
+    return _EPOCH + milliseconds * _MILLISECOND
+
+
+def truncate_ms(moment: datetime) -> datetime:
+    """``moment`` in UTC at millisecond precision, rounded down: the only precision that ``created_at`` has."""
+    return from_unix_ms(unix_ms(moment))
+
+
+def _uuid7(milliseconds: int, tail: int) -> UUID:
+    high = (tail >> 62) & 0xFFF
+    low = tail & ((1 << 62) - 1)
+    return UUID(int=(milliseconds << 80) | _VERSION_7 | (high << 64) | _VARIANT | low)
+
+
+def new_id(created_at: datetime, random_bits: Callable[[int], int]) -> UUID:
+    """A fresh id for a row created at ``created_at`` (timezone-aware). ``random_bits(n)`` gives n random bits."""
+    return _uuid7(unix_ms(created_at), random_bits(_TAIL_BITS))
+
+
+def derived_id(created_at: datetime, source: bytes) -> UUID:
+    """The id of an imported row: the same ``created_at`` and ``source`` always give the same id.
+
+    ``source`` names the row in the system it comes from; 74 bits of its SHA-256 take the place of the random bits,
+    so importing a file again meets the primary key of the first time.
+    """
+    digest = hashlib.sha256(source).digest()
+    return _uuid7(unix_ms(created_at), int.from_bytes(digest[:10], "big") & ((1 << _TAIL_BITS) - 1))
+
+
+def created_at_of(row_id: UUID) -> datetime:
+    """The instant in an id, UTC. Raises FieldError when it is not a UUIDv7."""
+    if row_id.version != 7:
+        raise FieldError("id", "must be a UUID of version 7")
+    return from_unix_ms(row_id.int >> 80)
+
+
+def id_bounds(month: Month) -> tuple[UUID, UUID]:
+    """``[first, last)``: an id belongs to the month exactly when ``first <= id < last`` in byte order."""
+    return (UUID(int=unix_ms(month.lower) << 80), UUID(int=unix_ms(month.upper) << 80))
