@@ -13,6 +13,7 @@ from ledger.months import Month
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 _VERSION_7 = 0x7 << 76
 _VARIANT = 0b10 << 62
 _TAIL_BITS = 74
@@ -21,6 +22,11 @@ _TAIL_BITS = 74
 def unix_ms(moment: datetime) -> int:
     """Whole milliseconds since 1970 of a timezone-aware datetime, exactly (floor; no float takes part)."""
     return (moment - _EPOCH) // _MILLISECOND
+
+
+def unix_us(moment: datetime) -> int:
+    """Microseconds since 1970 of a timezone-aware datetime, exactly."""
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def from_unix_ms(milliseconds: int) -> datetime:

@@ -1,0 +1,226 @@
+"""What a transaction is: its fields and their rules, its statuses and how they may follow each other.
+
+The API and the importer both build rows through `new_transaction`, so a rule is written once. Rows that reach
+PostgreSQL have passed here; the CHECKs there repeat the rules that must hold whoever writes.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from ledger.errors import FieldError
+from ledger.identifiers import truncate_ms
+from ledger.money import check_currency, parse_amount, parse_not_negative, parse_positive
+from ledger.tables import TieredTable
+
+METADATA_BYTES = 4096
+METADATA_DEPTH = 5
+_LARGEST_NUMBER = 10**15
+
+# Control characters and lone surrogates: PostgreSQL refuses some, terminals and CSV readers suffer from the rest.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_MOBILE = re.compile(r"\+?\d{9,15}\Z", re.ASCII)
+
+
+class TransactionType(StrEnum):
+    """What a transaction does."""
+
+    SEND = "send"
+    RECEIVE = "receive"
+    DEPOSIT = "deposit"
+    WITHDRAW = "withdraw"
+    TRANSFER = "transfer"
+    PAYMENT = "payment"
+    REFUND = "refund"
+    FEE = "fee"
+
+
+class Status(StrEnum):
+    """Where a transaction stands. The last four are terminal: the row never changes again."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REVERSED = "reversed"
+
+
+class Supplier(StrEnum):
+    """Who delivers a value-added service."""
+
+    FLASH = "flash"
+    MOBILEMART = "mobilemart"
+    PEACH = "peach"
+
+
+class VasType(StrEnum):
+    """What kind of value-added service it is."""
+
+    AIRTIME = "airtime"
+    DATA = "data"
+    ELECTRICITY = "electricity"
+    BILL_PAYMENT = "bill_payment"
+    CASH_OUT = "cash_out"
+    VOUCHER_TOPUP = "voucher_topup"
+
+
+# Status moves only forward. A completed transaction is undone by a new row (refund), never by a change.
+NEXT_STATUSES: Mapping[Status, frozenset[Status]] = {
+    Status.PENDING: frozenset({Status.PROCESSING, Status.COMPLETED, Status.FAILED, Status.CANCELLED}),
+    Status.PROCESSING: frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.REVERSED}),
+    Status.COMPLETED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
+    Status.REVERSED: frozenset(),
+}
+
+
+def may_follow(current: Status, wanted: Status) -> bool:
+    """Whether a transaction may go from ``current`` to ``wanted``."""
+    return wanted in NEXT_STATUSES[current]
+
+
+Rule = Callable[[str, Any], Any]
+
+
+def _string(field: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise FieldError(field, "must be a string")
+    return value
+
+
+def _text(longest: int) -> Rule:
+    def check(field: str, value: Any) -> str:
+        text = _string(field, value)
+        if not 1 <= len(text) <= longest:
+            raise FieldError(field, f"must have 1 to {longest} characters")
+        if _UNPRINTABLE.search(text):
+            raise FieldError(field, "must have no control characters")
+        return text
+
+    return check
+
+
+def _one_of(choices: type[StrEnum]) -> Rule:
+    values = frozenset(str(choice) for choice in choices)
+    rule = f"must be one of {', '.join(str(choice) for choice in choices)}"
+
+    def check(field: str, value: Any) -> str:
+        if not isinstance(value, str) or value not in values:
+            raise FieldError(field, rule)
+        return value
+
+    return check
+
+
+def _money(parse: Callable[[str, str], Decimal]) -> Rule:
+    return lambda field, value: parse(field, _string(field, value))
+
+
+def _currency(field: str, value: Any) -> str:
+    return check_currency(field, _string(field, value))
+
+
+def _mobile(field: str, value: Any) -> str:
+    text = _string(field, value)
+    if not _MOBILE.match(text):
+        raise FieldError(field, "must be 9 to 15 digits, with a + before them or not")
+    return text
+
+
+def _instant(field: str, value: Any) -> datetime:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise FieldError(field, "must be a date and time with an offset")
+    return truncate_ms(value)
+
+
+def _metadata(field: str, value: Any) -> str:
+    """The metadata as JSON text. Numbers are bounded because jsonb would write 1e100000 out in full."""
+    if not isinstance(value, dict):
+        raise FieldError(field, "must be a JSON object")
+    _check_json(field, value, METADATA_DEPTH)
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if len(text.encode()) > METADATA_BYTES:
+        raise FieldError(field, f"must have at most {METADATA_BYTES} bytes as JSON")
+    return text
+
+
+def _check_json(field: str, value: Any, depth: int) -> None:
+    if depth == 0:
+        raise FieldError(field, f"must be nested at most {METADATA_DEPTH} deep")
+    if isinstance(value, str):
+        if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise FieldError(field, "must have no NUL characters and no lone surrogates")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _check_json(field, name, depth)
+            _check_json(field, item, depth - 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_json(field, item, depth - 1)
+    elif isinstance(value, int | float) and (not math.isfinite(value) or abs(value) > _LARGEST_NUMBER):
+        raise FieldError(field, f"must have finite numbers between -{_LARGEST_NUMBER} and {_LARGEST_NUMBER}")
+
+
+_REQUIRED: Mapping[str, Rule] = {
+    "client_id": _text(64),
+    "user_id": _text(64),
+    "wallet_id": _text(64),
+    "type": _one_of(TransactionType),
+    "amount": _money(parse_positive),
+    "currency": _currency,
+}
+_OPTIONAL: Mapping[str, tuple[Rule, Any]] = {
+    "counterparty_wallet_id": (_text(64), None),
+    "status": (_one_of(Status), Status.PENDING.value),
+    "fee": (_money(parse_not_negative), Decimal("0.00")),
+    "reference": (_text(128), None),
+    "description": (_text(512), None),
+    "metadata": (_metadata, "{}"),
+}
+_VAS_REQUIRED: Mapping[str, Rule] = {**_REQUIRED, "supplier": _one_of(Supplier), "vas_type": _one_of(VasType)}
+_VAS_OPTIONAL: Mapping[str, tuple[Rule, Any]] = {
+    **_OPTIONAL,
+    "supplier_product_id": (_text(64), None),
+    "supplier_reference": (_text(128), None),
+    "supplier_transaction_id": (_text(128), None),
+    "commission": (_money(parse_amount), Decimal("0.00")),
+    "mobile_number": (_mobile, None),
+    "processed_at": (_instant, None),
+}
+_FIELDS = {"transactions": (_REQUIRED, _OPTIONAL), "vas_transactions": (_VAS_REQUIRED, _VAS_OPTIONAL)}
+
+
+def field_names(table: TieredTable) -> tuple[str, ...]:
+    """The fields of a new row of ``table`` that the caller gives, in the order of `new_transaction`'s result."""
+    required, optional = _FIELDS[table.name]
+    return (*required, *optional)
+
+
+def new_transaction(table: TieredTable, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the values of a new row and give it back complete, in exact types, defaults filled in.
+
+    ``values`` holds strings (money too: a decimal string), a dict for ``metadata``, an aware datetime for
+    ``processed_at``; None counts as absent. ``id``, ``created_at`` and ``updated_at`` are not among them: the caller
+    sets those. ``metadata`` comes back as JSON text. Raises FieldError for the first field that breaks its rule.
+    """
+    required, optional = _FIELDS[table.name]
+    for name in values:
+        if name not in required and name not in optional:
+            raise FieldError(name, "is not a field of a transaction")
+    row: dict[str, Any] = {}
+    for name, rule in required.items():
+        value = values.get(name)
+        if value is None:
+            raise FieldError(name, "is required")
+        row[name] = rule(name, value)
+    for name, (rule, default) in optional.items():
+        value = values.get(name)
+        row[name] = default if value is None else rule(name, value)
+    return row

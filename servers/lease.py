@@ -1,0 +1,189 @@
+"""Use a server that runs in this home, or start it; the last one out stops it.
+
+Four files a server in ``<home>/run``: ``<name>.start`` (exclusive while someone looks or starts), ``<name>.users``
+(shared by each user), ``<name>.alive`` (exclusive while anything of it runs; holds the keeper's pid) and ``<name>.json``
+(where it answers, mode 0600). All locks are flocks: the kernel frees them however their holder ends, so no crash leaves
+a stale one, and no pid is ever trusted on its own.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from ledger.errors import TransientError
+from servers import keeper, keys, process
+
+START_S = 180.0
+STOP_S = 60.0
+POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where one server answers."""
+
+    name: str
+    url: str = field(repr=False)
+
+
+class Server(Protocol):
+    """What a server module offers: how to launch it, and whether it answers."""
+
+    @property
+    def name(self) -> str:
+        """A file name, unique in the home."""
+
+    def prepare(self) -> process.Launch:
+        """Make its folders and choose its port. Called under the start lock, with nothing of the server running."""
+
+    def answers(self, url: str) -> bool:
+        """Whether the server at ``url`` is ready for work. Quick, never raises."""
+
+
+@contextmanager
+def lease(home: Path, server: Server) -> Iterator[Endpoint]:
+    """Lend ``server`` for the length of the block, starting it when it does not run. Any number of processes may.
+
+    Raises TransientError when it does not come up. On leaving, the last user waits until the server has stopped.
+    """
+    run = _run_folder(home)
+    users = os.open(run / f"{server.name}.users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _lock(users, fcntl.LOCK_SH, STOP_S, f"{server.name} to finish stopping")
+        yield _find_or_start(home, run, server)
+    finally:
+        _leave(run, server.name, users)
+
+
+def running_endpoint(home: Path, name: str) -> Endpoint | None:
+    """Where the server called ``name`` was last ready, if anything of it runs now. Read-only."""
+    run = home / "run"
+    if not is_held(run / f"{name}.alive"):
+        return None
+    try:
+        return Endpoint(**json.loads((run / f"{name}.json").read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def stop(home: Path, name: str) -> bool:
+    """Stop the server called ``name`` whoever uses it. False when it did not run. Raises TransientError after 60 s."""
+    run = home / "run"
+    if not is_held(run / f"{name}.alive"):
+        return False
+    _stop_keeper(run, name)
+    return True
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds an exclusive flock on ``path``."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _run_folder(home: Path) -> Path:
+    run = home / "run"
+    run.mkdir(parents=True, exist_ok=True)
+    return run
+
+
+def _lock(descriptor: int, kind: int, timeout_s: float, waiting_for: str) -> None:
+    def taken() -> bool:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    _wait(taken, timeout_s, waiting_for)
+
+
+def _wait(done: Callable[[], bool], timeout_s: float, waiting_for: str) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        if time.monotonic() > deadline:
+            raise TransientError(f"waited {timeout_s:.0f} s for {waiting_for}")
+        time.sleep(POLL_S)
+
+
+@contextmanager
+def _starting(run: Path, name: str) -> Iterator[None]:
+    descriptor = os.open(run / f"{name}.start", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _lock(descriptor, fcntl.LOCK_EX, START_S, f"another process to start {name}")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _find_or_start(home: Path, run: Path, server: Server) -> Endpoint:
+    with _starting(run, server.name):
+        found = running_endpoint(home, server.name)
+        if found is not None and server.answers(found.url):
+            return found
+        if is_held(run / f"{server.name}.alive"):  # it hangs, or who started it was killed before it was ready
+            _stop_keeper(run, server.name)
+        return _start(home, run, server)
+
+
+def _start(home: Path, run: Path, server: Server) -> Endpoint:
+    record = run / f"{server.name}.json"
+    record.unlink(missing_ok=True)
+    order = server.prepare()
+    log = process.Log(home, server.name)
+    child = process.launch(order, log, users=run / f"{server.name}.users", alive=run / f"{server.name}.alive")
+    process.wait_ready(order, log, child, lambda: server.answers(order.url))
+    endpoint = Endpoint(server.name, order.url)
+    keys.write_private(record, json.dumps(asdict(endpoint)))
+    return endpoint
+
+
+def _leave(run: Path, name: str, users: int) -> None:
+    """Give the lock back; when nobody else has one, stop the server now and wait for it.
+
+    Holding the exclusive lock meanwhile keeps new users waiting instead of giving them a server that is going away.
+    If two leave at once neither may get it: then the keeper does, which waits for the same lock.
+    """
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if is_held(run / f"{name}.alive"):
+            _stop_keeper(run, name)
+    except BlockingIOError:
+        pass  # others use the server
+    finally:
+        os.close(users)
+        process.reap()
+
+
+def _stop_keeper(run: Path, name: str) -> None:
+    alive = run / f"{name}.alive"
+    pid = _keeper_pid(alive)
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+    _wait(lambda: process.reap() or not is_held(alive), STOP_S, f"{name} to stop")
+
+
+def _keeper_pid(alive: Path) -> int | None:
+    """The pid in ``alive`` when a keeper has it; None when the keeper is gone and only its server is still ending."""
+    try:
+        pid = int(alive.read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (ValueError, FileNotFoundError, ProcessLookupError):
+        return None
+    return pid if os.fsencode(keeper.__file__) in command else None

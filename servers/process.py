@@ -1,0 +1,137 @@
+"""One supervised server process: how it is launched, how long it may take to answer, and what it said if it did not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ledger.errors import TransientError
+from servers import keeper
+from servers.account import Account
+
+LOG_LIMIT_BYTES = 16 << 20
+TAIL_LINES = 25
+POLL_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """Everything that is needed to start one server, and the address it will answer at."""
+
+    name: str
+    argv: tuple[str, ...]
+    url: str = field(repr=False)  # may hold a password
+    env: Mapping[str, str] = field(repr=False)
+    cwd: Path
+    account: Account | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_timeout_s: float = 10.0
+    ready_timeout_s: float = 60.0
+
+
+class Log:
+    """The log file of one server. Made once a start: what it ``tail``s is what this start has written."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        folder = home / "log"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{name}.log"
+        if self.path.exists() and self.path.stat().st_size > LOG_LIMIT_BYTES:
+            self.path.replace(self.path.with_suffix(".log.1"))
+        self._start = self.path.stat().st_size if self.path.exists() else 0
+
+    def tail(self) -> str:
+        """The last lines that this start wrote, indented."""
+        with self.path.open("rb") as file:
+            file.seek(max(self._start, self.path.stat().st_size - (64 << 10)))
+            lines = file.read().decode(errors="replace").splitlines()
+        return "\n".join(f"  {line}" for line in lines[-TAIL_LINES:]) or "  (nothing)"
+
+
+# Keepers are kept here so that they can be reaped; an unreferenced Popen would warn about a running process.
+_keepers: list["subprocess.Popen[bytes]"] = []
+
+
+def reap() -> None:
+    """Collect the keepers that this process started and that have ended, so that no zombie stays."""
+    _keepers[:] = [process for process in _keepers if process.poll() is None]
+
+
+def launch(order: Launch, log: Log, *, users: Path, alive: Path) -> "subprocess.Popen[bytes]":
+    """Start ``order`` under a keeper that stops it when nobody holds a lock on ``users`` (see `keeper`).
+
+    The caller holds such a lock already. Returns the keeper's process without waiting for the server to answer.
+    """
+    orders = {
+        "argv": order.argv,
+        "env": dict(order.env),
+        "cwd": str(order.cwd),
+        "uid": order.account.uid if order.account else None,
+        "gid": order.account.gid if order.account else None,
+        "stop_signal": int(order.stop_signal),
+        "stop_timeout_s": order.stop_timeout_s,
+        "users": str(users),
+        "alive": str(alive),
+    }
+    with log.path.open("ab") as output:
+        # -I -S: no site packages, no folder of its own on the path; a session of its own: Ctrl-C is not for it.
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-I", "-S", keeper.__file__],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    _keepers.append(process)
+    assert process.stdin is not None
+    with process.stdin as pipe:
+        pipe.write(json.dumps(orders).encode())
+    return process
+
+
+def wait_ready(order: Launch, log: Log, process: "subprocess.Popen[bytes]", answers: Callable[[], bool]) -> None:
+    """Wait until ``answers()``. Raises TransientError with the end of the log when the server ends or takes too long.
+
+    A server that takes too long is stopped first.
+    """
+    deadline = time.monotonic() + order.ready_timeout_s
+    while not answers():
+        if process.poll() is not None:
+            raise TransientError(f"{order.name} ended while it was starting; {log.path} ends with\n{log.tail()}")
+        if time.monotonic() > deadline:
+            process.terminate()
+            raise TransientError(
+                f"{order.name} did not answer within {order.ready_timeout_s:.0f} s; {log.path} ends with\n{log.tail()}"
+            )
+        time.sleep(POLL_S)
+
+
+def run_once(name: str, argv: tuple[str, ...], *, timeout_s: float, **options: object) -> str:
+    """Run a short command to its end and return what it printed. Raises TransientError with its last lines."""
+    try:
+        done = subprocess.run(  # noqa: S603
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_s,
+            check=False,
+            text=True,
+            **options,  # type: ignore[call-overload]
+        )
+    except subprocess.TimeoutExpired:
+        raise TransientError(f"{name} did not end within {timeout_s:.0f} s") from None
+    if done.returncode != 0:
+        last = "\n".join(f"  {line}" for line in done.stdout.splitlines()[-TAIL_LINES:])
+        raise TransientError(f"{name} failed with exit code {done.returncode}:\n{last}")
+    return str(done.stdout)
+
+
+def plain_environment() -> dict[str, str]:
+    """What a server that is not ours gets to see of the environment: the path and nothing that changes behaviour."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC", "HOME": os.environ.get("HOME", "/")}

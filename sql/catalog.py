@@ -1,0 +1,46 @@
+"""What PostgreSQL's catalogue says about a table: its columns, read into `ledger.columns`."""
+
+import re
+
+from ledger.columns import Column, ColumnKind
+from ledger.errors import ConfigError
+from sql.connection import Connection
+from sql.queries import load
+
+_QUERIES = load("catalog")
+_KINDS = {
+    "uuid": ColumnKind.UUID,
+    "text": ColumnKind.TEXT,
+    "character varying": ColumnKind.TEXT,
+    "boolean": ColumnKind.BOOLEAN,
+    "smallint": ColumnKind.INTEGER,
+    "integer": ColumnKind.INTEGER,
+    "bigint": ColumnKind.INTEGER,
+    "timestamp with time zone": ColumnKind.TIMESTAMP,
+    "date": ColumnKind.DATE,
+    "jsonb": ColumnKind.JSON,
+}
+_NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)\Z")
+_MODIFIER = re.compile(r"\(\d+\)")
+MAX_PRECISION = 38  # of a DECIMAL in Parquet's 16 bytes and in DuckDB
+
+
+def columns_of(connection: Connection, relation: str) -> tuple[Column, ...]:
+    """The columns of ``relation`` in their order. Empty when there is no such relation.
+
+    Raises ConfigError naming a column whose type the archive cannot keep exactly.
+    """
+    rows = connection.execute(_QUERIES["columns"], {"relation": relation}).fetchall()
+    return tuple(_column(relation, *row) for row in rows)
+
+
+def _column(relation: str, name: str, type_name: str, not_null: bool) -> Column:
+    numeric = _NUMERIC.match(type_name)
+    if numeric:
+        precision, scale = int(numeric[1]), int(numeric[2])
+        if precision <= MAX_PRECISION:
+            return Column(name, ColumnKind.DECIMAL, not not_null, precision, scale)
+    kind = _KINDS.get(_MODIFIER.sub("", type_name))
+    if kind is None:
+        raise ConfigError(f"{relation}.{name}: the archive cannot keep a column of type {type_name} exactly")
+    return Column(name, kind, not not_null)

@@ -1,0 +1,40 @@
+"""What a SQLSTATE means to this project, in one table."""
+
+import psycopg
+
+from ledger.errors import ConfigError, ConflictError, DataError, TransientError, TreasuryError
+
+HISTORY_IS_FIXED = "TR001"  # raised by treasury_guard_history()
+MONTH_IS_SEALED = "TR002"  # raised by treasury_refuse_sealed()
+
+_BY_STATE: dict[str, type[TreasuryError]] = {
+    HISTORY_IS_FIXED: ConflictError,
+    MONTH_IS_SEALED: ConflictError,
+    "23505": ConflictError,  # unique_violation
+    "28000": ConfigError,  # invalid_authorization_specification
+    "28P01": ConfigError,  # invalid_password
+    "3D000": ConfigError,  # invalid_catalog_name
+    "42501": ConfigError,  # insufficient_privilege
+    "42P01": ConfigError,  # undefined_table: not migrated
+    "55P03": TransientError,  # lock_not_available
+}
+_BY_CLASS: dict[str, type[TreasuryError]] = {
+    "08": TransientError,  # connection exception
+    "22": DataError,  # data exception
+    "23": DataError,  # integrity constraint violation
+    "40": TransientError,  # transaction rollback: deadlock, serialization
+    "53": TransientError,  # insufficient resources
+    "57": TransientError,  # operator intervention: shutdown, cancel
+    "58": TransientError,  # system error
+}
+
+
+def translate(error: psycopg.Error) -> TreasuryError:
+    """The project's error for PostgreSQL's. A broken connection has no SQLSTATE and is transient."""
+    state = error.sqlstate
+    message = error.diag.message_primary or str(error).strip() or type(error).__name__
+    if state is None:
+        kind = TransientError if isinstance(error, psycopg.OperationalError) else DataError
+        return kind(f"PostgreSQL: {message}")
+    kind = _BY_STATE.get(state) or _BY_CLASS.get(state[:2], DataError)
+    return kind(f"PostgreSQL {state}: {message}")

@@ -1,0 +1,47 @@
+"""How DDL is run so that writers do not wait: short lock timeouts, back-off, one maintenance lock per database."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import psycopg
+from psycopg import errors, sql
+
+from config import Settings
+from ledger.errors import TransientError
+from sql.connection import Connection
+
+T = TypeVar("T")
+
+MAINTENANCE_LOCK = 0x7472_6561_0002
+_QUEUE_TIMEOUT_MS = 60_000  # for the maintenance lock itself: waiting for it holds nothing that a writer needs
+_FIRST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 1.0
+_RETRIED = (errors.LockNotAvailable, errors.DeadlockDetected)
+
+
+def run_ddl(connection: Connection, settings: Settings, work: Callable[[], T]) -> T:
+    """Run ``work`` in one transaction on ``connection``, holding the database's maintenance lock.
+
+    Each statement of ``work`` waits at most ``settings.lock_timeout_ms`` for a lock; when it gets none the whole
+    transaction is rolled back and tried again after a growing, jittered pause. ``work`` must therefore change nothing
+    outside the transaction. Raises TransientError when ``settings.lock_attempts`` tries were not enough.
+    """
+    pause_s = _FIRST_PAUSE_S
+    for _ in range(settings.lock_attempts):
+        try:
+            with connection.transaction():
+                _set_lock_timeout(connection, _QUEUE_TIMEOUT_MS)
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (MAINTENANCE_LOCK,))
+                _set_lock_timeout(connection, settings.lock_timeout_ms)
+                return work()
+        except _RETRIED as error:
+            last: psycopg.Error = error
+        time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311  # jitter, not a secret
+        pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+    raise TransientError(f"no lock within {settings.lock_attempts} tries: {last.diag.message_primary}") from last
+
+
+def _set_lock_timeout(connection: Connection, timeout_ms: int) -> None:
+    connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{timeout_ms}ms")))

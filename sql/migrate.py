@@ -1,0 +1,36 @@
+"""Runs the numbered .sql migrations through Alembic. Safe to run again and from two processes at once."""
+
+from importlib import resources
+from pathlib import Path
+
+from alembic import command, op
+from alembic.config import Config
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
+
+_LOCK = 0x7472_6561_0001  # "trea": one migration at a time in a database
+_MIGRATIONS = Path(str(resources.files("sql"))) / "migrations"
+
+
+def upgrade(dsn: str) -> None:
+    """Bring the database at ``dsn`` (postgresql://...) to the newest revision, creating what is missing."""
+    engine = create_engine(make_url(dsn).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+        connection.commit()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+        connection.commit()
+
+
+def run_file(name: str) -> None:
+    """Execute one migration file; called by the revision of the same number."""
+    statements = (_MIGRATIONS / "versions" / name).read_text(encoding="utf-8")
+    driver = op.get_bind().connection.driver_connection
+    assert driver is not None  # an open transaction has a connection
+    driver.execute(statements)  # psycopg itself: without parameters a file of many statements runs as it is

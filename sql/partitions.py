@@ -1,0 +1,235 @@
+"""Parents and monthly partitions: making them, listing them, moving one from hot to warm."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import sql
+from psycopg.sql import SQL, Identifier, Literal
+
+from config import Settings
+from ledger.columns import Column, ColumnKind
+from ledger.errors import ConfigError, DataError
+from ledger.identifiers import id_bounds
+from ledger.months import Month
+from ledger.tables import TieredTable
+from sql.catalog import columns_of
+from sql.connection import Connection
+from sql.maintenance import run_ddl
+from sql.queries import load
+
+_QUERIES = load("catalog")
+_GUARD = "treasury_guard_history"
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition as the catalogue has it. ``lower`` and ``upper`` are UTC instants, None where unbounded."""
+
+    name: str
+    lower: datetime | None
+    upper: datetime | None
+    bound: str
+    detach_pending: bool
+
+    @property
+    def month(self) -> Month | None:
+        """The month that the bounds are exactly; None when they are anything else. Never read from the name."""
+        if self.lower is None or self.upper is None:
+            return None
+        month = Month.of(self.lower)
+        return month if (self.lower, self.upper) == (month.lower, month.upper) else None
+
+
+def list_partitions(connection: Connection, parent: str) -> list[Partition]:
+    """The partitions of ``parent`` in the order of their lower bounds."""
+    rows = connection.execute(_QUERIES["partitions"], {"parent": parent}).fetchall()
+    return [Partition(*row) for row in rows]
+
+
+def partition_names(connection: Connection, parent: str) -> dict[Month, str]:
+    """The monthly partitions of ``parent`` by month; irregular ones are left to `tasks.rollover` to report."""
+    return {part.month: part.name for part in list_partitions(connection, parent) if part.month is not None}
+
+
+def prepare_table(connection: Connection, settings: Settings, table: TieredTable) -> tuple[Column, ...]:
+    """Make sure that ``table`` has its warm parent, its guards and its view; returns its columns.
+
+    The hot parent belongs to the application's own migrations and must exist, partitioned by range of the time column.
+    Raises ConfigError naming what does not fit. Safe to run again; then it only looks.
+    """
+    columns = columns_of(connection, table.hot_parent)
+    _check_shape(connection, table, columns)
+    warm = columns_of(connection, table.warm_parent)
+    if not warm:
+        run_ddl(connection, settings, lambda: _create_warm_parent(connection, table, columns))
+    elif warm != columns:
+        raise ConfigError(f"{table.warm_parent} and {table.hot_parent} do not have the same columns")
+    for parent in (table.hot_parent, table.warm_parent):
+        if not _has_guard(connection, parent):
+            run_ddl(connection, settings, lambda parent=parent: _create_guard(connection, table, parent))  # type: ignore[misc]  # mypy cannot infer a lambda's default
+    return columns
+
+
+def _check_shape(connection: Connection, table: TieredTable, columns: tuple[Column, ...]) -> None:
+    if not columns:
+        raise ConfigError(f"table {table.name}: there is no {table.hot_parent} in the database")
+    partitioning = connection.execute(_QUERIES["partitioning"], {"relation": table.hot_parent}).fetchone()
+    if partitioning != ("r", [table.time_column]):
+        raise ConfigError(f"{table.hot_parent} is not partitioned by range of {table.time_column}")
+    kinds = {column.name: column.kind for column in columns}
+    wanted = {table.key_column: ColumnKind.UUID, table.time_column: ColumnKind.TIMESTAMP}
+    wanted |= dict.fromkeys(table.money_columns, ColumnKind.DECIMAL)
+    wanted |= {name: ColumnKind.TEXT for name in (table.currency_column, table.status_column) if name}
+    for name, kind in wanted.items():
+        if kinds.get(name) is not kind:
+            raise ConfigError(f"{table.hot_parent}.{name} must be a column of kind {kind}, found {kinds.get(name)}")
+    missing = [name for name in table.cold_sort if name not in kinds]
+    if missing:
+        raise ConfigError(f"table {table.name}: cold_sort names {', '.join(missing)}, which {table.hot_parent} lacks")
+
+
+def _create_warm_parent(connection: Connection, table: TieredTable, columns: tuple[Column, ...]) -> None:
+    hot, warm = Identifier(table.hot_parent), Identifier(table.warm_parent)
+    connection.execute(
+        SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS) PARTITION BY RANGE ({})").format(
+            warm, hot, Identifier(table.time_column)
+        )
+    )
+    key = connection.execute(_QUERIES["primary_key"], {"relation": table.hot_parent}).fetchone()
+    if key is None:
+        raise ConfigError(f"{table.hot_parent} has no primary key")
+    connection.execute(SQL("ALTER TABLE {} ADD {}").format(warm, SQL(key[0])))
+    for name, definition in connection.execute(_QUERIES["indexes"], {"relation": table.hot_parent}).fetchall():
+        suffix = name.removeprefix(f"idx_{table.name}_")
+        if suffix in table.warm_indexes:
+            index = Identifier(f"idx_{table.warm_parent}_{suffix}")
+            connection.execute(SQL("CREATE INDEX {} ON {} {}").format(index, warm, SQL(definition)))
+    connection.execute(_view(table, columns))
+
+
+def _view(table: TieredTable, columns: tuple[Column, ...]) -> sql.Composed:
+    names = SQL(", ").join(Identifier(column.name) for column in columns)
+    branch = SQL("SELECT {}, {}::text AS tier FROM {}")
+    branches = [
+        branch.format(names, Literal(tier), Identifier(parent))
+        for tier, parent in (("hot", table.hot_parent), ("warm", table.warm_parent))
+    ]
+    return SQL("CREATE VIEW {} AS {}").format(Identifier(table.name), SQL(" UNION ALL ").join(branches))
+
+
+def _has_guard(connection: Connection, parent: str) -> bool:
+    row = connection.execute(_QUERIES["has_trigger"], {"relation": parent, "trigger": _GUARD}).fetchone()
+    return bool(row and row[0])
+
+
+def _create_guard(connection: Connection, table: TieredTable, parent: str) -> None:
+    """History is guarded by the database itself, whoever writes to it; inserts do not pay for it."""
+    arguments = [table.key_column, table.time_column, table.status_column or "", *sorted(table.terminal_statuses)]
+    connection.execute(
+        SQL("CREATE TRIGGER {} BEFORE UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION {}({})").format(
+            Identifier(_GUARD),
+            Identifier(parent),
+            Identifier(_GUARD),
+            SQL(", ").join(Literal(argument) for argument in arguments),
+        )
+    )
+
+
+def ensure_partition(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> bool:
+    """Make the hot partition of ``month`` unless the month exists in any tier; returns whether it was made.
+
+    The table is made on its own, with a CHECK of its exact UTC bounds, and then attached: that takes no lock that
+    a writer would notice, and PostgreSQL does not scan it. Safe to run again and from several processes.
+    Raises DataError when a relation of that name is in the way.
+    """
+
+    def create() -> bool:
+        claimed = connection.execute(
+            "INSERT INTO archive_months (table_name, month, tier) VALUES (%s, %s, 'hot') ON CONFLICT DO NOTHING",
+            (table.name, month.first_day),
+        )
+        if month in partition_names(connection, table.hot_parent) or claimed.rowcount == 0:
+            return False
+        _create_partition(connection, table, month)
+        return True
+
+    return run_ddl(connection, settings, create)
+
+
+def _create_partition(connection: Connection, table: TieredTable, month: Month) -> None:
+    name = table.partition(month)
+    if columns_of(connection, name):
+        raise DataError(f"{table.name} {month}: a relation called {name} is in the way; it is no partition of ours")
+    partition, parent = Identifier(name), Identifier(table.hot_parent)
+    connection.execute(
+        SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)").format(
+            partition, parent
+        )
+    )
+    connection.execute(
+        SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK ({})").format(
+            partition, Identifier(f"{name}_bounds"), _bounds_check(table, month)
+        )
+    )
+    connection.execute(_attach(table.hot_parent, name, month))
+
+
+def _bounds_check(table: TieredTable, month: Month) -> sql.Composed:
+    """The CHECK that lets ATTACH skip its scan, and that makes "the id tells the month" a rule of the database."""
+    time_column, key = Identifier(table.time_column), Identifier(table.key_column)
+    check = SQL("{0} IS NOT NULL AND {0} >= {1} AND {0} < {2}").format(time_column, _bound(month), _bound(month.plus(1)))
+    if not table.key_is_uuid7:
+        return check
+    first, last = id_bounds(month)
+    return SQL("{} AND {} >= {} AND {} < {}").format(
+        check, key, Literal(str(first)) + SQL("::uuid"), key, Literal(str(last)) + SQL("::uuid")
+    )
+
+
+def _bound(month: Month) -> sql.Composed:
+    return SQL("{}::timestamptz").format(Literal(month.lower.strftime("%Y-%m-%d %H:%M:%S+00")))
+
+
+def _attach(parent: str, partition: str, month: Month) -> sql.Composed:
+    return SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
+        Identifier(parent), Identifier(partition), _bound(month), _bound(month.plus(1))
+    )
+
+
+def move_to_warm(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> bool:
+    """Re-attach a hot month to the warm parent, in one short transaction; returns False when it is not hot.
+
+    No row is copied and nothing is scanned: the cost does not depend on the number of rows. Both parents are locked
+    before anything changes, in the order in which the view reads them, so no statement sees the month twice or not
+    at all. Safe to run again. Raises TransientError when the locks were not to be had.
+    """
+
+    def move() -> bool:
+        tier = connection.execute(
+            "SELECT tier FROM archive_months WHERE (table_name, month) = (%s, %s) FOR UPDATE",
+            (table.name, month.first_day),
+        ).fetchone()
+        if tier != ("hot",):
+            return False
+        name = partition_names(connection, table.hot_parent).get(month)
+        if name is None:
+            raise DataError(f"{table.name} {month}: the catalogue says hot, but {table.hot_parent} has no such partition")
+        hot, warm = Identifier(table.hot_parent), Identifier(table.warm_parent)
+        connection.execute(SQL("LOCK TABLE ONLY {}, ONLY {} IN ACCESS EXCLUSIVE MODE").format(hot, warm))
+        connection.execute(SQL("ALTER TABLE {} DETACH PARTITION {}").format(hot, Identifier(name)))
+        connection.execute(_attach(table.warm_parent, name, month))
+        connection.execute(
+            "UPDATE archive_months SET tier = 'warm', warm_at = now() WHERE (table_name, month) = (%s, %s)",
+            (table.name, month.first_day),
+        )
+        return True
+
+    return run_ddl(connection, settings, move)
+
+
+def warm_leftovers(connection: Connection, table: TieredTable, month: Month) -> list[str]:
+    """Indexes of a warm month's partition that warm does not need: those that no index of the warm parent owns."""
+    name = partition_names(connection, table.warm_parent).get(month)
+    if name is None:
+        return []
+    return [row[0] for row in connection.execute(load("tiers")["unowned_indexes"], {"relation": name}).fetchall()]
