@@ -203,6 +203,11 @@ def field_names(table: TieredTable) -> tuple[str, ...]:
     return (*required, *optional)
 
 
+def required_fields(table: TieredTable) -> tuple[str, ...]:
+    """The fields of a new row of ``table`` that must not be absent."""
+    return tuple(_FIELDS[table.name][0])
+
+
 def new_transaction(table: TieredTable, values: Mapping[str, Any]) -> dict[str, Any]:
     """Check the values of a new row and give it back complete, in exact types, defaults filled in.
 

@@ -225,11 +225,3 @@ def move_to_warm(connection: Connection, settings: Settings, table: TieredTable,
         return True
 
     return run_ddl(connection, settings, move)
-
-
-def warm_leftovers(connection: Connection, table: TieredTable, month: Month) -> list[str]:
-    """Indexes of a warm month's partition that warm does not need: those that no index of the warm parent owns."""
-    name = partition_names(connection, table.warm_parent).get(month)
-    if name is None:
-        return []
-    return [row[0] for row in connection.execute(load("tiers")["unowned_indexes"], {"relation": name}).fetchall()]

@@ -112,6 +112,7 @@ CREATE TABLE archive_months (
     last_error       text,
     created_at       timestamptz(3) NOT NULL DEFAULT now(),
     warm_at          timestamptz(3),
+    tidied_at        timestamptz(3),                  -- unneeded indexes dropped and rows frozen after the move
     sealed_at        timestamptz(3),
     verified_at      timestamptz(3),
     cold_at          timestamptz(3),

@@ -1,0 +1,42 @@
+-- Bulk loading. Names in braces are identifiers that the caller fills in.
+
+-- name: create_staging
+-- Rows wait here, out of everybody's way, so that the partitions are locked for the INSERT alone.
+CREATE TEMPORARY TABLE import_staging (line bigint NOT NULL, LIKE {parent}) ON COMMIT DELETE ROWS
+
+-- name: copy_to_staging
+-- No value of a row is an empty text, so the empty field can stand for NULL.
+COPY import_staging (line, {columns}) FROM STDIN (FORMAT text, NULL '')
+
+-- name: insert_staged
+-- Loads what is not there yet and gives the lines of the rest.
+WITH loaded AS (
+    INSERT INTO {parent} ({columns})
+    SELECT {columns} FROM import_staging
+    ON CONFLICT ({key}, {time}) DO NOTHING
+    RETURNING {key} AS key
+)
+SELECT line FROM import_staging AS staged
+WHERE NOT EXISTS (SELECT FROM loaded WHERE loaded.key = staged.{key})
+
+-- name: find_staged
+-- For a dry run: the lines whose rows are there already. The columns are named to be checked.
+SELECT line FROM (SELECT line, {columns} FROM import_staging) AS staged
+WHERE EXISTS (SELECT FROM {parent} AS there WHERE (there.{key}, there.{time}) = (staged.{key}, staged.{time}))
+
+-- name: months
+-- Where each month of a table is, and how far its move to the archive has come.
+SELECT month, tier, step FROM archive_months WHERE table_name = %(table)s
+
+-- name: record_import
+INSERT INTO imports (table_name, file_name, file_sha256, mapping_sha256, read_count, loaded_count, rejected_count, started_at)
+VALUES (%(table)s, %(file)s, %(file_sha256)s, %(mapping_sha256)s, %(read)s, %(loaded)s, %(rejected)s, %(started_at)s)
+
+-- name: copy_rows
+COPY {parent} ({columns}) FROM STDIN (FORMAT csv)
+
+-- name: month_has_rows
+SELECT EXISTS (SELECT FROM {parent} WHERE {time} >= %(lower)s AND {time} < %(upper)s)
+
+-- name: lock_month
+SELECT tier, step FROM archive_months WHERE (table_name, month) = (%(table)s, %(month)s) FOR UPDATE

@@ -1,0 +1,104 @@
+-- The catalogue of months (archive_months) and what surrounds a move.
+
+-- name: register_months
+-- Partitions that exist without a catalogue row (made before this project came) enter it as what they are.
+INSERT INTO archive_months (table_name, month, tier)
+SELECT %(table)s, unnest(%(months)s::date[]), %(tier)s
+ON CONFLICT DO NOTHING
+
+-- name: months
+-- Every month of a table that is known, oldest first.
+SELECT month, tier, step, attempt, row_count, sums, digest, postgres_bytes, object_key, object_bytes, manifest_key,
+       last_error, warm_at, sealed_at, verified_at, cold_at, tidied_at
+FROM archive_months
+WHERE table_name = %(table)s
+ORDER BY month
+
+-- name: tier_and_step
+SELECT tier, step, attempt
+FROM archive_months
+WHERE table_name = %(table)s AND month = %(month)s
+
+-- name: lock_month
+SELECT tier, step, attempt
+FROM archive_months
+WHERE table_name = %(table)s AND month = %(month)s
+FOR UPDATE
+
+-- name: claim
+UPDATE archive_months
+SET step = 'claimed', attempt = attempt + 1, last_error = NULL
+WHERE table_name = %(table)s AND month = %(month)s AND tier = 'warm'
+RETURNING attempt
+
+-- name: mark_sealed
+UPDATE archive_months
+SET step = 'sealed', sealed_at = coalesce(sealed_at, now())
+WHERE table_name = %(table)s AND month = %(month)s AND attempt = %(attempt)s
+
+-- name: mark_uploaded
+UPDATE archive_months
+SET step = 'uploaded', object_key = %(object_key)s, object_bytes = %(object_bytes)s, object_sha256 = %(object_sha256)s
+WHERE table_name = %(table)s AND month = %(month)s AND attempt = %(attempt)s
+
+-- name: mark_verified
+UPDATE archive_months
+SET step = 'verified', verified_at = now(), row_count = %(row_count)s, sums = %(sums)s, digest = %(digest)s,
+    manifest_key = %(manifest_key)s, manifest_sha256 = %(manifest_sha256)s, postgres_bytes = %(postgres_bytes)s
+WHERE table_name = %(table)s AND month = %(month)s AND attempt = %(attempt)s
+
+-- name: mark_cold
+UPDATE archive_months
+SET tier = 'cold', step = 'idle', cold_at = now()
+WHERE table_name = %(table)s AND month = %(month)s AND attempt = %(attempt)s AND step = 'verified'
+
+-- name: mark_failed
+UPDATE archive_months
+SET last_error = %(error)s
+WHERE table_name = %(table)s AND month = %(month)s AND tier IN ('hot', 'warm')
+
+-- name: mark_tidied
+UPDATE archive_months
+SET tidied_at = now()
+WHERE table_name = %(table)s AND month = %(month)s
+
+-- name: add_event
+INSERT INTO archive_events (table_name, month, event, detail)
+VALUES (%(table)s, %(month)s, %(event)s, %(detail)s)
+
+-- name: intend_upload
+INSERT INTO archive_uploads (object_key, table_name, month, attempt)
+VALUES (%(object_key)s, %(table)s, %(month)s, %(attempt)s)
+
+-- name: adopt_uploads
+UPDATE archive_uploads
+SET state = 'current'
+WHERE table_name = %(table)s AND month = %(month)s AND attempt = %(attempt)s
+
+-- name: orphaned_uploads
+-- Objects that were intended, but whose month went cold with others: left behind by a run that did not end.
+SELECT u.object_key
+FROM archive_uploads u JOIN archive_months m USING (table_name, month)
+WHERE u.table_name = %(table)s AND u.state = 'intended' AND m.tier NOT IN ('hot', 'warm')
+ORDER BY u.object_key
+
+-- name: mark_upload_removed
+UPDATE archive_uploads SET state = 'removed' WHERE object_key = %(object_key)s
+
+-- name: unowned_indexes
+-- Indexes of a partition that belong to no index of its parent: what is left of a former parent's.
+SELECT c.relname::text
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = to_regclass(%(relation)s) AND NOT i.indisprimary
+  AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = i.indexrelid)
+ORDER BY c.relname
+
+-- name: seal_is_whole
+-- Whether the partition's seal stands: both triggers there and enabled whatever the session's replication role.
+SELECT count(*) = 2
+FROM pg_trigger
+WHERE tgrelid = to_regclass(%(relation)s) AND tgenabled = 'A'
+  AND tgname IN ('treasury_sealed_rows', 'treasury_sealed_truncate')
+
+-- name: try_month_lock
+SELECT pg_try_advisory_lock(hashtextextended(%(table)s || ' ' || %(month)s, 7305824))

@@ -1,0 +1,45 @@
+"""Sealing a month: from then on its partition takes no write from anyone, until it is dropped or unsealed."""
+
+from psycopg.sql import SQL, Identifier
+
+from ledger.tables import TieredTable
+from sql.connection import Connection, fetch_one
+from sql.queries import load
+
+_QUERIES = load("tiers")
+_SEALS = (
+    ("treasury_sealed_rows", "BEFORE INSERT OR UPDATE OR DELETE", "FOR EACH ROW"),
+    ("treasury_sealed_truncate", "BEFORE TRUNCATE", "FOR EACH STATEMENT"),
+)
+
+
+def count_unfinished(connection: Connection, table: TieredTable, partition: str) -> int:
+    """Rows of a partition whose status is not terminal; 0 for a table without a status."""
+    if table.status_column is None:
+        return 0
+    query = SQL("SELECT count(*) FROM {} WHERE {} <> ALL (%s)").format(
+        Identifier(partition), Identifier(table.status_column)
+    )
+    return int(fetch_one(connection, query, (sorted(table.terminal_statuses),))[0])
+
+
+def is_sealed(connection: Connection, partition: str) -> bool:
+    """Whether the seal of a partition is there, whole and enabled."""
+    return bool(fetch_one(connection, _QUERIES["seal_is_whole"], {"relation": partition})[0])
+
+
+def seal(connection: Connection, partition: str) -> None:
+    """Put the seal on a partition. To be called within `sql.maintenance.run_ddl`. Safe to run again.
+
+    Making a trigger waits for every writer of the partition to end and keeps new ones out until the commit, so what
+    is read after it is final. The triggers are ENABLE ALWAYS: session_replication_role does not get around them.
+    """
+    for name, when, level in _SEALS:
+        connection.execute(
+            SQL("CREATE OR REPLACE TRIGGER {} {} ON {} {} EXECUTE FUNCTION treasury_refuse_sealed()").format(
+                Identifier(name), SQL(when), Identifier(partition), SQL(level)
+            )
+        )
+        connection.execute(
+            SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(Identifier(partition), Identifier(name))
+        )

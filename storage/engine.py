@@ -1,0 +1,101 @@
+"""DuckDB, the set-based engine: how a connection is made, what it may use, and how names are quoted for it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import duckdb
+
+from config import Settings
+from ledger.columns import Column, ColumnKind
+from ledger.errors import ConfigError
+
+_TYPES = {
+    ColumnKind.UUID: "UUID",
+    ColumnKind.TEXT: "VARCHAR",
+    ColumnKind.JSON: "VARCHAR",
+    ColumnKind.BOOLEAN: "BOOLEAN",
+    ColumnKind.INTEGER: "BIGINT",
+    ColumnKind.TIMESTAMP: "TIMESTAMPTZ",
+    ColumnKind.DATE: "DATE",
+}
+
+
+def identifier(name: str) -> str:
+    """``name`` quoted as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """``text`` quoted as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def sql_type(column: Column) -> str:
+    """DuckDB's type for a column; exact for every kind."""
+    if column.kind is ColumnKind.DECIMAL:
+        return f"DECIMAL({column.precision},{column.scale})"
+    return _TYPES[column.kind]
+
+
+@cache
+def _extension_file(name: str) -> str:
+    """The file of an extension inside the pip package that brings it: loaded from there, nothing is fetched."""
+    package = resources.files(f"duckdb_extension_{name}")
+    return str(package / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension")
+
+
+@contextmanager
+def engine(settings: Settings, share: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A private in-memory DuckDB in UTC, bounded in memory, that spills to the spool folder and fetches no extensions.
+
+    It can read the archive: the object store's address and credentials are set as a secret. ``share`` is the number
+    of engines that divide the memory between them.
+    """
+    settings.spool.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(
+        config={
+            "threads": settings.archive_threads,
+            "memory_limit": f"{settings.archive_memory_mb // share}MB",
+            "temp_directory": str(settings.spool / "duckdb"),
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+    )
+    try:
+        connection.execute("SET TimeZone = 'UTC'; SET arrow_lossless_conversion = true; SET errors_as_json = false")
+        for extension in ("postgres_scanner", "httpfs"):
+            connection.execute(f"LOAD {literal(_extension_file(extension))}")
+        _set_store(connection, settings)
+        yield connection
+    finally:
+        connection.close()
+
+
+def _set_store(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Give the engine the object store's address and credentials, which then appear in no query and in no error."""
+    if settings.archive_url is None or not settings.archive_url.startswith("s3://"):
+        return
+    parts = {"TYPE": "s3", "REGION": literal(settings.s3_region)}
+    if settings.s3_access_key_id is not None and settings.s3_secret_access_key is not None:
+        parts["KEY_ID"] = literal(settings.s3_access_key_id)
+        parts["SECRET"] = literal(settings.s3_secret_access_key.get_secret_value())
+    if settings.s3_endpoint_url is not None:
+        address = urlsplit(settings.s3_endpoint_url)
+        if address.scheme not in {"http", "https"}:
+            raise ConfigError("TREASURY_S3_ENDPOINT_URL: must start with http:// or https://")
+        parts |= {
+            "ENDPOINT": literal(address.netloc),
+            "URL_STYLE": "'path'",
+            "USE_SSL": "true" if address.scheme == "https" else "false",
+        }
+    connection.execute(f"CREATE SECRET archive ({', '.join(f'{name} {value}' for name, value in parts.items())})")
+
+
+def url_of(settings: Settings, key: str) -> str:
+    """Where DuckDB finds the object ``key``: an s3:// URL or a path."""
+    root = settings.archive_location
+    return f"{root}/{key}" if root.startswith("s3://") else str(Path(urlsplit(root).path) / key)

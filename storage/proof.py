@@ -1,0 +1,91 @@
+"""The archive's side of a month's proof: the leaf hash of each row, computed by DuckDB from the Parquet file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ledger.canonical import FIELD_SEPARATOR, NULL_MARK
+from ledger.columns import Column, ColumnKind
+from ledger.errors import DataError, VerificationError
+from ledger.merkle import MerkleTree
+from ledger.proof import MonthProof, groups_of
+from ledger.tables import TieredTable
+from storage.engine import identifier, literal
+
+_BATCH_ROWS = 65_536
+
+
+def leaf_expression(columns: Sequence[Column]) -> str:
+    """SHA-256(0x00 || canonical text) of a row as a BLOB; the text is defined in `ledger.canonical`."""
+    fields = f" || {literal(FIELD_SEPARATOR)} || ".join(_field(column) for column in columns)
+    return f"unhex(sha256('\\x00'::BLOB || encode({fields})))"
+
+
+def _field(column: Column) -> str:
+    name = identifier(column.name)
+    text = {
+        ColumnKind.TIMESTAMP: f"epoch_us({name})::VARCHAR",
+        ColumnKind.DATE: f"({name} - DATE '1970-01-01')::VARCHAR",
+        ColumnKind.BOOLEAN: f"CASE WHEN {name} THEN 't' WHEN NOT {name} THEN 'f' END",
+    }.get(column.kind, f"{name}::VARCHAR")
+    return f"coalesce({text}, {literal(NULL_MARK)})" if column.nullable else text
+
+
+def unhashable_condition(columns: Sequence[Column]) -> str:
+    """True for a row whose text has no canonical form: it holds one of the two reserved characters."""
+    texts = [identifier(column.name) for column in columns if column.kind is ColumnKind.TEXT]
+    tests = (f"contains({name}, {literal(mark)})" for name in texts for mark in (FIELD_SEPARATOR, NULL_MARK))
+    return " OR ".join(tests) or "false"
+
+
+def groups_query(table: TieredTable, source: str) -> str:
+    """(currency, status, rows, first, last, sums of the money columns) of an archived month, a record per group."""
+    time_column = identifier(table.time_column)
+    parts = [
+        identifier(table.currency_column) if table.currency_column else "NULL::VARCHAR",
+        identifier(table.status_column) if table.status_column else "NULL::VARCHAR",
+        "count(*)",
+        f"min({time_column})",
+        f"max({time_column})",
+        *(f"sum({identifier(column)})" for column in table.money_columns),
+    ]
+    return f"SELECT {', '.join(parts)} FROM {source} GROUP BY 1, 2"
+
+
+def fold_leaves(connection: duckdb.DuckDBPyConnection, source: str) -> MerkleTree:
+    """The Merkle tree over (key, leaf) records of ``source`` in the order of their keys. Memory stays bounded."""
+    tree = MerkleTree()
+    reader = connection.execute(f"SELECT leaf FROM ({source}) ORDER BY key").to_arrow_reader(_BATCH_ROWS)
+    for batch in reader:
+        tree.add(_hashes(batch.column(0)))
+    return tree
+
+
+def _hashes(leaves: pa.Array) -> bytes:
+    """The concatenated hashes of a BLOB column, without a Python object per row."""
+    if leaves.null_count:
+        raise DataError("a row without a leaf hash")
+    return pc.binary_join(pa.ListArray.from_arrays([0, len(leaves)], leaves.cast(pa.binary())), b"")[0].as_py()
+
+
+def parquet_proof(
+    connection: duckdb.DuckDBPyConnection, table: TieredTable, columns: Sequence[Column], file: Path
+) -> MonthProof:
+    """The proof of a Parquet file, decoded by DuckDB, which did not write it.
+
+    Raises DataError when a text in it has no canonical form, or when the file cannot be decoded at all.
+    """
+    source = f"read_parquet({literal(str(file))})"
+    key = identifier(table.key_column)
+    try:
+        unhashable = connection.execute(f"SELECT {key} FROM {source} WHERE {unhashable_condition(columns)} LIMIT 1")
+        if row := unhashable.fetchone():
+            raise DataError(f"{table.name}: row {row[0]} has U+001E or U+001F in a text and cannot be archived")
+        groups = groups_of(connection.execute(groups_query(table, source)).fetchall())
+        tree = fold_leaves(connection, f"SELECT {key} AS key, {leaf_expression(columns)} AS leaf FROM {source}")
+    except duckdb.Error as error:
+        raise VerificationError(f"{table.name}: the archived file cannot be decoded: {error}") from error
+    return MonthProof(tree.root(), groups)

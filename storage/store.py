@@ -1,0 +1,151 @@
+"""The object store behind one URL: put, read back, remove, by exact key. Over fsspec, so s3:// and file:// are alike.
+
+A key is never listed to be found and never written twice with other bytes: who wants an object knows its key.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import fsspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from config import Settings
+from ledger.errors import ConfigError, DataError, TransientError
+
+_CHUNK_BYTES = 4 << 20
+_PART_BYTES = 16 << 20  # of a multipart upload: 10,000 parts allow 160 GB in one object
+_CONNECT_TIMEOUT_S = 5.0
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """What a file or an object is made of: its size in bytes and the SHA-256 of all of them."""
+
+    size_bytes: int
+    sha256: bytes
+
+    @classmethod
+    def of(cls, content: bytes) -> "StoredFile":
+        """The description of bytes in memory."""
+        return cls(len(content), hashlib.sha256(content).digest())
+
+
+class ObjectStore:
+    """Objects under one URL. Thread-safe; every call may raise TransientError (try again) or ConfigError (denied)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.url = settings.archive_location
+        parts = urlsplit(self.url)
+        self._root = f"{parts.netloc}{parts.path}".rstrip("/")
+        self._files = fsspec.filesystem(parts.scheme, **_options(settings, parts.scheme))
+
+    def put(self, source: Path, key: str) -> None:
+        """Upload a local file as the object ``key``. An object of that key is replaced as a whole."""
+        with _translated(f"write {key}"):
+            self._make_folder(key)
+            self._files.put_file(str(source), self._path(key), chunksize=_PART_BYTES)
+
+    def put_bytes(self, content: bytes, key: str) -> None:
+        """Store ``content`` as the object ``key``."""
+        with _translated(f"write {key}"):
+            self._make_folder(key)
+            self._files.pipe_file(self._path(key), content)
+
+    def fetch(self, key: str, target: Path) -> StoredFile:
+        """Read the object ``key`` afresh into a local file; returns what arrived. Raises DataError when it is absent."""
+        digest, size_bytes = hashlib.sha256(), 0
+        with _translated(f"read {key}"), target.open("wb") as file:
+            with self._files.open(self._path(key), "rb", block_size=_PART_BYTES, cache_type="readahead") as remote:
+                while chunk := remote.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    size_bytes += file.write(chunk)
+        return StoredFile(size_bytes, digest.digest())
+
+    def read_bytes(self, key: str) -> bytes:
+        """The whole object ``key``, read afresh; for manifests, not for data. Raises DataError when it is absent."""
+        with _translated(f"read {key}"):
+            content = self._files.cat_file(self._path(key))
+        return bytes(content)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object ``key`` now."""
+        with _translated(f"look for {key}"):
+            self._files.invalidate_cache()
+            return bool(self._files.exists(self._path(key)))
+
+    def remove(self, key: str) -> None:
+        """Delete the object ``key``; it is no error when there is none. Safe to run again."""
+        with _translated(f"remove {key}"):
+            try:
+                self._files.rm_file(self._path(key))
+            except FileNotFoundError:
+                return
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}"
+
+    def _make_folder(self, key: str) -> None:
+        if self.url.startswith("file://"):
+            self._files.makedirs(self._path(key).rsplit("/", 1)[0], exist_ok=True)
+
+
+def describe_file(path: Path) -> StoredFile:
+    """Size and SHA-256 of a local file."""
+    with path.open("rb") as file:
+        return StoredFile(path.stat().st_size, hashlib.file_digest(file, "sha256").digest())
+
+
+def _options(settings: Settings, scheme: str) -> dict[str, object]:
+    if scheme == "file":
+        return {}
+    secret = settings.s3_secret_access_key
+    return {
+        "key": settings.s3_access_key_id,
+        "secret": secret.get_secret_value() if secret else None,
+        "endpoint_url": settings.s3_endpoint_url,
+        "client_kwargs": {"region_name": settings.s3_region},
+        "config_kwargs": {
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "read_timeout": settings.store_timeout_s,
+            "retries": {"max_attempts": _ATTEMPTS, "mode": "standard"},
+            # Servers other than AWS refuse the trailing checksums that botocore sends by default. The content is
+            # proved by our own SHA-256 of a fresh read, which is more than they would tell.
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
+        },
+        "use_listings_cache": False,
+    }
+
+
+_DENIED = frozenset({"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket"})
+
+
+@contextmanager
+def _translated(action: str) -> Iterator[None]:
+    """The project's errors for those of s3fs, botocore and the file system."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"object store: cannot {action}: it is not there") from error
+    except PermissionError as error:
+        raise ConfigError(f"object store: not allowed to {action}: {error}") from error
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        kind = ConfigError if code in _DENIED else TransientError
+        raise kind(f"object store: cannot {action}: {code or error}") from error
+    except (OSError, BotoCoreError, TimeoutError) as error:
+        raise TransientError(f"object store: cannot {action}: {error or type(error).__name__}") from error
+
+
+def make_spool(settings: Settings, name: str) -> Path:
+    """An empty folder of one's own under the spool, for the files of one piece of work."""
+    folder = settings.spool / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

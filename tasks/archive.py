@@ -1,0 +1,280 @@
+"""Warm to cold: claim, seal, export, upload, verify, write the manifest, flip the tier and drop the partition.
+
+How far a month has come is in PostgreSQL (``archive_months.step``), so a run that was killed anywhere is healed by the
+next: it claims the month anew and goes through all steps again under a fresh key. Until the last transaction the
+month is warm and whole; from its commit on it is cold and proved. Nothing in between is visible to a reader.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from psycopg.sql import SQL, Identifier
+from psycopg.types.json import Jsonb
+
+from config import Settings
+from ledger.columns import Column
+from ledger.errors import ConflictError, DataError, VerificationError
+from ledger.months import Month
+from ledger.proof import MonthProof, groups_of, sums_per_currency
+from ledger.tables import TieredTable
+from sql.catalog import columns_of
+from sql.connection import Connection, connect, fetch_one
+from sql.maintenance import run_ddl
+from sql.partitions import partition_names
+from sql.proof import groups_query
+from sql.queries import load
+from sql.seal import count_unfinished, is_sealed, seal
+from storage.engine import engine
+from storage.manifest import ManifestFile, describe_month
+from storage.store import ObjectStore, StoredFile, describe_file, make_spool
+from tasks.export import export_partition
+from tasks.verify import check_bytes, verify_month
+
+_QUERIES = load("tiers")
+_CATALOG = load("catalog")
+_KEY_DIGITS = 32
+
+
+class Step(StrEnum):
+    """The steps of warm to cold, in order. Each names what has been done."""
+
+    CLAIMED = "claimed"
+    SEALED = "sealed"
+    EXPORTED = "exported"
+    UPLOADED = "uploaded"
+    VERIFIED = "verified"
+    DESCRIBED = "described"
+    FLIPPED = "flipped"
+    CLEANED = "cleaned"
+
+
+OnStep = Callable[[Step], None]
+
+
+class HeldBackError(DataError):
+    """The month may not leave yet: it has unfinished rows. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedMonth:
+    """A month that went cold: its rows, its size before and after, its digest."""
+
+    rows: int
+    postgres_bytes: int
+    archive_bytes: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A month in hand: what every step needs to know of it."""
+
+    table: TieredTable
+    month: Month
+    partition: str
+    columns: tuple[Column, ...]
+    attempt: int
+
+    @property
+    def row(self) -> dict[str, object]:
+        return {"table": self.table.name, "month": self.month.first_day, "attempt": self.attempt}
+
+    def key(self, content: StoredFile, suffix: str) -> str:
+        """A key that no earlier attempt had: named by the content, then by the attempt."""
+        name = f"{content.sha256.hex()[:_KEY_DIGITS]}-{self.attempt}.{suffix}"
+        return f"{self.table.name}/month={self.month}/{name}"
+
+
+def archive_month(
+    settings: Settings, table: TieredTable, month: Month, on_step: OnStep = lambda _: None
+) -> ArchivedMonth:
+    """Move one warm month to the archive, proved, and drop its partition.
+
+    Safe to run again after any interruption, and from several processes: one of them gets the month, the others get
+    ConflictError. Raises HeldBackError for unfinished rows, VerificationError when the archive does not hold what
+    PostgreSQL holds (the month stays warm), TransientError when a server is away. ``on_step`` is told each step
+    after it is done.
+    """
+    with connect(settings.database_dsn, "archive") as connection, _month_lock(connection, table, month):
+        claim = _claim(connection, table, month)
+        on_step(Step.CLAIMED)
+        _seal(connection, settings, claim)
+        on_step(Step.SEALED)
+        archived = _move(connection, settings, claim, on_step)
+        remove_orphans(connection, settings, table)
+        on_step(Step.CLEANED)
+        return archived
+
+
+def _move(connection: Connection, settings: Settings, claim: _Claim, on_step: OnStep) -> ArchivedMonth:
+    spool = make_spool(settings, f"{claim.partition}-{claim.attempt}")
+    try:
+        store = ObjectStore(settings)
+        written = spool / "written.parquet"
+        with engine(settings) as duck:
+            rows = export_partition(duck, settings, claim.table, claim.columns, claim.partition, written)
+        on_step(Step.EXPORTED)
+        content = describe_file(written)
+        key = claim.key(content, "parquet")
+        _upload(connection, store, claim, key, written)
+        on_step(Step.UPLOADED)
+        proof = _verify(connection, settings, store, claim, key, content, spool / "read.parquet")
+        on_step(Step.VERIFIED)
+        file = ManifestFile(key=key, size_bytes=content.size_bytes, sha256=content.sha256.hex(), rows=rows)
+        postgres_bytes = _describe(connection, store, claim, proof, file)
+        on_step(Step.DESCRIBED)
+        _flip(connection, settings, claim, proof)
+        on_step(Step.FLIPPED)
+        return ArchivedMonth(proof.rows, postgres_bytes, content.size_bytes, proof.digest)
+    finally:
+        shutil.rmtree(spool, ignore_errors=True)
+
+
+@contextmanager
+def _month_lock(connection: Connection, table: TieredTable, month: Month) -> Iterator[None]:
+    """Hold the month for this session: the lock ends with the connection, so a killed run never leaves it taken."""
+    parameters = {"table": table.name, "month": str(month)}
+    if not fetch_one(connection, _QUERIES["try_month_lock"], parameters)[0]:
+        raise ConflictError(f"{table.name} {month} is being archived by another run")
+    yield
+
+
+def _claim(connection: Connection, table: TieredTable, month: Month) -> _Claim:
+    where = {"table": table.name, "month": month.first_day}
+    known = connection.execute(_QUERIES["tier_and_step"], where).fetchone()
+    if known is None or known[0] != "warm":
+        raise ConflictError(f"{table.name} {month} is {known[0] if known else 'unknown'}, not warm")
+    partition = partition_names(connection, table.warm_parent).get(month)
+    if partition is None:
+        raise DataError(f"{table.name} {month}: the catalogue says warm, but {table.warm_parent} has no such partition")
+    _refuse_unfinished(connection, table, month, partition)
+    columns = columns_of(connection, partition)
+    with connection.transaction():
+        attempt = int(fetch_one(connection, _QUERIES["claim"], where)[0])
+        claim = _Claim(table, month, partition, columns, attempt)
+        _add_event(connection, claim, "claimed", {"attempt": attempt})
+    return claim
+
+
+def _refuse_unfinished(connection: Connection, table: TieredTable, month: Month, partition: str) -> None:
+    unfinished = count_unfinished(connection, table, partition)
+    if unfinished:
+        raise HeldBackError(f"{table.name} {month}: {unfinished} unfinished rows")
+
+
+def _seal(connection: Connection, settings: Settings, claim: _Claim) -> None:
+    def work() -> None:
+        seal(connection, claim.partition)
+        # Writers that were under way have ended now: only this count is final.
+        _refuse_unfinished(connection, claim.table, claim.month, claim.partition)
+        connection.execute(_QUERIES["mark_sealed"], claim.row)
+        _add_event(connection, claim, "sealed")
+
+    run_ddl(connection, settings, work)
+
+
+def _upload(connection: Connection, store: ObjectStore, claim: _Claim, key: str, written: Path) -> None:
+    connection.execute(_QUERIES["intend_upload"], {**claim.row, "object_key": key})
+    store.put(written, key)
+
+
+def _verify(
+    connection: Connection,
+    settings: Settings,
+    store: ObjectStore,
+    claim: _Claim,
+    key: str,
+    content: StoredFile,
+    target: Path,
+) -> MonthProof:
+    """Read the object back and hold it against PostgreSQL: first the bytes, then what they decode to."""
+    check_bytes(content, store.fetch(key, target), key)
+    with connection.transaction():
+        stored = {"object_key": key, "object_bytes": content.size_bytes, "object_sha256": content.sha256}
+        connection.execute(_QUERIES["mark_uploaded"], {**claim.row, **stored})
+        _add_event(connection, claim, "uploaded", {"object_key": key, "size_bytes": content.size_bytes})
+    return verify_month(connection, settings, claim.table, claim.columns, claim.partition, target)
+
+
+def _describe(
+    connection: Connection, store: ObjectStore, claim: _Claim, proof: MonthProof, file: ManifestFile
+) -> int:
+    """Write the manifest, read it back, and record the proof; returns the bytes that PostgreSQL holds for the month."""
+    manifest = describe_month(claim.table, str(claim.month), claim.columns, proof, (file,)).to_bytes()
+    described = StoredFile.of(manifest)
+    key = claim.key(described, "manifest.json")
+    connection.execute(_QUERIES["intend_upload"], {**claim.row, "object_key": key})
+    store.put_bytes(manifest, key)
+    check_bytes(described, StoredFile.of(store.read_bytes(key)), key)
+    postgres_bytes = int(fetch_one(connection, _CATALOG["relation_bytes"], {"relation": claim.partition})[0])
+    proved = {
+        "row_count": proof.rows,
+        "sums": Jsonb(sums_per_currency(claim.table, proof.groups)),
+        "digest": proof.digest,
+        "manifest_key": key,
+        "manifest_sha256": described.sha256,
+        "postgres_bytes": postgres_bytes,
+    }
+    with connection.transaction():
+        connection.execute(_QUERIES["mark_verified"], {**claim.row, **proved})
+        _add_event(connection, claim, "verified", {"digest": proof.digest.hex(), "manifest_key": key})
+    return postgres_bytes
+
+
+def _flip(connection: Connection, settings: Settings, claim: _Claim, proof: MonthProof) -> None:
+    """The one transaction that makes the month cold and drops its partition.
+
+    The seal has kept every writer out since before the export. It is looked at once more here, and the sums are taken
+    once more, under a lock that not even a superuser's write passes, before the only step that cannot be undone.
+    """
+    partition = Identifier(claim.partition)
+
+    def work() -> None:
+        connection.execute(SQL("LOCK TABLE {} IN SHARE MODE").format(partition))
+        if not is_sealed(connection, claim.partition):
+            raise VerificationError(f"{claim.table.name} {claim.month}: the seal was broken before the drop")
+        groups = groups_of(connection.execute(groups_query(claim.table, claim.partition)).fetchall())
+        if groups != proof.groups:
+            raise VerificationError(f"{claim.table.name} {claim.month}: rows changed between verification and drop")
+        connection.execute(
+            SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(Identifier(claim.table.warm_parent))
+        )
+        connection.execute(SQL("DROP TABLE {}").format(partition))
+        flipped = connection.execute(_QUERIES["mark_cold"], claim.row)
+        if flipped.rowcount != 1:
+            raise ConflictError(f"{claim.table.name} {claim.month} was taken over by another run")
+        connection.execute(_QUERIES["adopt_uploads"], claim.row)
+        _add_event(connection, claim, "archived", {"rows": proof.rows})
+
+    run_ddl(connection, settings, work)
+
+
+def remove_orphans(connection: Connection, settings: Settings, table: TieredTable) -> int:
+    """Delete objects that an interrupted attempt left behind, of months that are cold by now; returns how many.
+
+    Only keys that were recorded before their upload are touched; nothing is ever found by listing. Safe to run again.
+    """
+    keys = [row[0] for row in connection.execute(_QUERIES["orphaned_uploads"], {"table": table.name}).fetchall()]
+    if keys:
+        store = ObjectStore(settings)
+        for key in keys:
+            store.remove(key)
+            connection.execute(_QUERIES["mark_upload_removed"], {"object_key": key})
+    return len(keys)
+
+
+def record_failure(settings: Settings, table: TieredTable, month: Month, reason: str) -> None:
+    """Keep the reason why a month did not move, for `treasury tiers` and the health checks. Safe to run again."""
+    with connect(settings.database_dsn, "archive") as connection:
+        parameters = {"table": table.name, "month": month.first_day, "error": reason}
+        connection.execute(_QUERIES["mark_failed"], parameters)
+
+
+def _add_event(
+    connection: Connection, claim: _Claim, event: str, detail: dict[str, object] | None = None
+) -> None:
+    connection.execute(_QUERIES["add_event"], {**claim.row, "event": event, "detail": Jsonb(detail or {})})

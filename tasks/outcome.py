@@ -1,0 +1,38 @@
+"""What became of one table-month in a run: the value that flows collect, show and decide on."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ledger.months import Month
+
+
+class Action(StrEnum):
+    """The move that a month is due for."""
+
+    TO_WARM = "hot to warm"
+    TO_COLD = "warm to cold"
+
+
+class Result(StrEnum):
+    """How it ended."""
+
+    MOVED = "moved"
+    PLANNED = "planned"
+    HELD_BACK = "held back"
+    BUSY = "busy elsewhere"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One month's move: rows and bytes (in PostgreSQL before, in the archive after), seconds, and the reason if any."""
+
+    table: str
+    month: Month
+    action: Action
+    result: Result
+    rows: int = 0
+    postgres_bytes: int = 0
+    archive_bytes: int = 0
+    duration_s: float = 0.0
+    reason: str = ""

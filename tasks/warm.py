@@ -1,0 +1,44 @@
+"""Hot to warm, and the tidying afterwards: what warm does not need is dropped, what stays is frozen."""
+
+from psycopg.sql import SQL, Identifier
+from psycopg.types.json import Jsonb
+
+from config import Settings
+from ledger.months import Month
+from ledger.tables import TieredTable
+from sql.connection import Connection, connect
+from sql.maintenance import run_ddl
+from sql.partitions import move_to_warm, partition_names
+from sql.queries import load
+
+_QUERIES = load("tiers")
+
+
+def warm_month(settings: Settings, table: TieredTable, month: Month, tidy: bool = True) -> bool:
+    """Move a hot month to warm and tidy it; returns False when it was not hot. Safe to run again.
+
+    Raises TransientError when the locks were not to be had, DataError when catalogue and database disagree.
+    """
+    with connect(settings.database_dsn, "warm") as connection:
+        moved = move_to_warm(connection, settings, table, month)
+        if moved:
+            row = {"table": table.name, "month": month.first_day, "event": "warmed", "detail": Jsonb({})}
+            connection.execute(_QUERIES["add_event"], row)
+        if tidy:
+            tidy_month(connection, settings, table, month)
+        return moved
+
+
+def tidy_month(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> None:
+    """Drop the indexes of a warm month that its parent has not, and freeze its rows. Safe to run again.
+
+    Readers and writers of the hot tier do not notice: only the month's own partition is locked, and only briefly.
+    """
+    partition = partition_names(connection, table.warm_parent).get(month)
+    if partition is None:
+        return
+    for (index,) in connection.execute(_QUERIES["unowned_indexes"], {"relation": partition}).fetchall():
+        drop = SQL("DROP INDEX IF EXISTS {}").format(Identifier(index))
+        run_ddl(connection, settings, lambda drop=drop: connection.execute(drop))  # type: ignore[misc]  # mypy cannot infer a lambda's default
+    connection.execute(SQL("VACUUM (FREEZE, ANALYZE) {}").format(Identifier(partition)))
+    connection.execute(_QUERIES["mark_tidied"], {"table": table.name, "month": month.first_day})
