@@ -3,13 +3,14 @@
 What is not set is served by the embedded servers of `servers/`; setting a URL replaces one of them.
 """
 
+import json
 import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from ledger.errors import ConfigError
@@ -32,7 +33,12 @@ class Settings(BaseSettings):
     """Everything that can be set. Frozen; `load_settings` makes the one instance of a process."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TREASURY_", env_nested_delimiter="__", frozen=True, extra="forbid", validate_default=True
+        env_prefix="TREASURY_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        populate_by_name=True,
     )
 
     home: Path = Field(Path(".treasury"), description="Folder of the embedded servers' data, keys and spool")
@@ -40,8 +46,13 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(None, description="redis://...; unset: the embedded Redis")
     archive_url: str | None = Field(None, description="s3://bucket[/prefix] or file:///folder; unset: embedded S3")
     s3_endpoint_url: str | None = Field(None, description="Address of an S3 server other than AWS")
+    s3_access_key_id: str | None = Field(
+        None, validation_alias="AWS_ACCESS_KEY_ID", description="Unset: the AWS SDK's own search for credentials"
+    )
+    s3_secret_access_key: SecretStr | None = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
+    s3_region: str = Field("us-east-1", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
     prefect_api_url: str | None = Field(None, description="http://host:port/api; unset: the embedded Prefect server")
-    ports: Ports = Field(default_factory=Ports)  # type: ignore[arg-type]  # pydantic fills the defaults
+    ports: Ports = Field(default_factory=Ports)
 
     tables: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Per table name: fields of TieredTable to change, or a further table"
@@ -59,6 +70,12 @@ class Settings(BaseSettings):
     api_pool_size: int = Field(8, ge=2, le=200, description="PostgreSQL connections of one API process")
     api_page_limit: int = Field(500, ge=1, le=10_000, description="Largest `limit` of a page")
     api_batch_limit: int = Field(1000, ge=1, le=10_000, description="Most rows in one batch")
+    api_body_limit_bytes: int = Field(2 << 20, ge=1024, description="Largest request body of the API, as read")
+    api_queue_rows: int = Field(10_000, ge=1, description="Rows that may wait for their commit before answers are 503")
+    api_statement_timeout_ms: int = Field(10_000, ge=100, description="How long one statement of the API may run")
+    api_key_pepper: SecretStr | None = Field(
+        None, min_length=32, description="Secret that API keys are hashed with; unset: made once in <home>/keys"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home")
@@ -120,6 +137,14 @@ class Settings(BaseSettings):
         """Folder for files on their way: exports before upload, sort runs. Anything in it may be deleted when idle."""
         return self.home / "spool"
 
+    def environment(self) -> dict[str, str]:
+        """The variables that make a child process load these very settings, wherever it runs. Holds passwords."""
+        values = {name: getattr(self, name) for name in self.model_fields_set | {"home"}}
+        found = {_variable(name): _as_text(value) for name, value in values.items() if value is not None}
+        if self.prefect_api_url is not None:
+            found["PREFECT_API_URL"] = self.prefect_api_url
+        return found
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -145,6 +170,24 @@ def load_settings(**changes: Any) -> Settings:
         raise ConfigError("; ".join(_explain(item) for item in error.errors())) from None
 
 
+def _variable(field: str) -> str:
+    """The environment variable of a field: the AWS SDK's own name where there is one."""
+    alias = Settings.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        alias = str(alias.choices[0])
+    return str(alias or f"TREASURY_{field.upper()}")
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, BaseModel):
+        return value.model_dump_json()
+    return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
 def _explain(item: Any) -> str:
     path = "__".join(str(part) for part in item["loc"]).upper()
-    return f"TREASURY_{path}: {item['msg']}" if path else str(item["msg"])
+    if not path or path.startswith("AWS_"):
+        return f"{path}: {item['msg']}".removeprefix(": ")
+    return f"TREASURY_{path}: {item['msg']}"

@@ -20,13 +20,13 @@ length before each text costs, and the digest is what archiving spends most of i
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from ledger.columns import Column, ColumnKind
 from ledger.errors import DataError
 from ledger.identifiers import unix_us
 
-ROW_FORMAT = "row-v1"
+ROW_FORMAT: Literal["row-v1"] = "row-v1"
 FIELD_SEPARATOR = "\x1f"
 NULL_MARK = "\x1e"
 

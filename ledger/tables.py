@@ -35,7 +35,7 @@ class TieredTable(BaseModel):
     warm_indexes: frozenset[str] = Field(
         frozenset({"wallet_created", "user_created"}), description="Suffixes of the indexes that warm keeps"
     )
-    policy: TierPolicy = Field(default_factory=TierPolicy)  # type: ignore[arg-type]  # pydantic fills the defaults
+    policy: TierPolicy = Field(default_factory=TierPolicy)
 
     @model_validator(mode="after")
     def _names_are_plain(self) -> Self:

@@ -24,6 +24,7 @@ _LARGEST_NUMBER = 10**15
 
 # Control characters and lone surrogates: PostgreSQL refuses some, terminals and CSV readers suffer from the rest.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_NOT_IN_JSON = re.compile("[\x00\ud800-\udfff]")
 _MOBILE = re.compile(r"\+?\d{9,15}\Z", re.ASCII)
 
 
@@ -155,7 +156,7 @@ def _check_json(field: str, value: Any, depth: int) -> None:
     if depth == 0:
         raise FieldError(field, f"must be nested at most {METADATA_DEPTH} deep")
     if isinstance(value, str):
-        if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        if _NOT_IN_JSON.search(value):
             raise FieldError(field, "must have no NUL characters and no lone surrogates")
     elif isinstance(value, dict):
         for name, item in value.items():

@@ -1,15 +1,16 @@
 """Use a server that runs in this home, or start it; the last one out stops it.
 
 Four files a server in ``<home>/run``: ``<name>.start`` (exclusive while someone looks or starts), ``<name>.users``
-(shared by each user), ``<name>.alive`` (exclusive while anything of it runs; holds the keeper's pid) and ``<name>.json``
-(where it answers, mode 0600). All locks are flocks: the kernel frees them however their holder ends, so no crash leaves
-a stale one, and no pid is ever trusted on its own.
+(shared by each user), ``<name>.alive`` (exclusive while anything of it runs; holds the keeper's pid) and
+``<name>.json`` (where it answers, mode 0600). All locks are flocks: the kernel frees them however their holder ends, so
+no crash leaves a stale one, and no pid is ever trusted on its own.
 """
 
 import fcntl
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,16 +49,17 @@ class Server(Protocol):
 
 
 @contextmanager
-def lease(home: Path, server: Server) -> Iterator[Endpoint]:
+def lease(home: Path, server: Server, given_up: Callable[[], bool] = lambda: False) -> Iterator[Endpoint]:
     """Lend ``server`` for the length of the block, starting it when it does not run. Any number of processes may.
 
-    Raises TransientError when it does not come up. On leaving, the last user waits until the server has stopped.
+    ``given_up`` is asked while it starts; True ends the start. Raises TransientError when the server does not come up.
+    On leaving, the last user waits until the server has stopped.
     """
     run = _run_folder(home)
     users = os.open(run / f"{server.name}.users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _lock(users, fcntl.LOCK_SH, STOP_S, f"{server.name} to finish stopping")
-        yield _find_or_start(home, run, server)
+        yield _find_or_start(home, run, server, given_up)
     finally:
         _leave(run, server.name, users)
 
@@ -111,10 +113,11 @@ def _lock(descriptor: int, kind: int, timeout_s: float, waiting_for: str) -> Non
             return False
         return True
 
-    _wait(taken, timeout_s, waiting_for)
+    wait(taken, timeout_s, waiting_for)
 
 
-def _wait(done: Callable[[], bool], timeout_s: float, waiting_for: str) -> None:
+def wait(done: Callable[[], bool], timeout_s: float, waiting_for: str) -> None:
+    """Ask ``done`` until it says yes. Raises TransientError after ``timeout_s`` seconds."""
     deadline = time.monotonic() + timeout_s
     while not done():
         if time.monotonic() > deadline:
@@ -132,23 +135,23 @@ def _starting(run: Path, name: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _find_or_start(home: Path, run: Path, server: Server) -> Endpoint:
+def _find_or_start(home: Path, run: Path, server: Server, given_up: Callable[[], bool]) -> Endpoint:
     with _starting(run, server.name):
         found = running_endpoint(home, server.name)
         if found is not None and server.answers(found.url):
             return found
         if is_held(run / f"{server.name}.alive"):  # it hangs, or who started it was killed before it was ready
             _stop_keeper(run, server.name)
-        return _start(home, run, server)
+        return _start(home, run, server, given_up)
 
 
-def _start(home: Path, run: Path, server: Server) -> Endpoint:
+def _start(home: Path, run: Path, server: Server, given_up: Callable[[], bool]) -> Endpoint:
     record = run / f"{server.name}.json"
     record.unlink(missing_ok=True)
     order = server.prepare()
     log = process.Log(home, server.name)
     child = process.launch(order, log, users=run / f"{server.name}.users", alive=run / f"{server.name}.alive")
-    process.wait_ready(order, log, child, lambda: server.answers(order.url))
+    process.wait_ready(order, log, child, lambda: server.answers(order.url), given_up)
     endpoint = Endpoint(server.name, order.url)
     keys.write_private(record, json.dumps(asdict(endpoint)))
     return endpoint
@@ -176,13 +179,15 @@ def _stop_keeper(run: Path, name: str) -> None:
     pid = _keeper_pid(alive)
     if pid is not None:
         os.kill(pid, signal.SIGTERM)
-    _wait(lambda: process.reap() or not is_held(alive), STOP_S, f"{name} to stop")
+    wait(lambda: not is_held(alive), STOP_S, f"{name} to stop")
 
 
 def _keeper_pid(alive: Path) -> int | None:
     """The pid in ``alive`` when a keeper has it; None when the keeper is gone and only its server is still ending."""
     try:
         pid = int(alive.read_text())
+        if sys.platform != "linux":
+            return pid
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (ValueError, FileNotFoundError, ProcessLookupError):
         return None

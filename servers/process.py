@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ class Log:
 
 
 # Keepers are kept here so that they can be reaped; an unreferenced Popen would warn about a running process.
-_keepers: list["subprocess.Popen[bytes]"] = []
+_keepers: list[subprocess.Popen[bytes]] = []
 
 
 def reap() -> None:
@@ -62,7 +63,7 @@ def reap() -> None:
     _keepers[:] = [process for process in _keepers if process.poll() is None]
 
 
-def launch(order: Launch, log: Log, *, users: Path, alive: Path) -> "subprocess.Popen[bytes]":
+def launch(order: Launch, log: Log, *, users: Path, alive: Path) -> subprocess.Popen[bytes]:
     """Start ``order`` under a keeper that stops it when nobody holds a lock on ``users`` (see `keeper`).
 
     The caller holds such a lock already. Returns the keeper's process without waiting for the server to answer.
@@ -78,60 +79,78 @@ def launch(order: Launch, log: Log, *, users: Path, alive: Path) -> "subprocess.
         "users": str(users),
         "alive": str(alive),
     }
-    with log.path.open("ab") as output:
+    # The orders go through a nameless file: not the command line, because the environment may hold passwords.
+    with log.path.open("ab") as output, tempfile.TemporaryFile() as standard_input:
+        standard_input.write(json.dumps(orders).encode())
+        standard_input.seek(0)
         # -I -S: no site packages, no folder of its own on the path; a session of its own: Ctrl-C is not for it.
-        process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-I", "-S", keeper.__file__],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    _keepers.append(process)
-    assert process.stdin is not None
-    with process.stdin as pipe:
-        pipe.write(json.dumps(orders).encode())
-    return process
+        argv = [sys.executable, "-I", "-S", keeper.__file__]
+        child = subprocess.Popen(argv, stdin=standard_input, stdout=output, stderr=output, start_new_session=True)  # noqa: S603
+    _keepers.append(child)
+    return child
 
 
-def wait_ready(order: Launch, log: Log, process: "subprocess.Popen[bytes]", answers: Callable[[], bool]) -> None:
+def wait_ready(
+    order: Launch,
+    log: Log,
+    child: subprocess.Popen[bytes],
+    answers: Callable[[], bool],
+    given_up: Callable[[], bool] = lambda: False,
+) -> None:
     """Wait until ``answers()``. Raises TransientError with the end of the log when the server ends or takes too long.
 
-    A server that takes too long is stopped first.
+    ``given_up`` is asked meanwhile: True ends the waiting with the same error. The server is stopped in every case.
     """
     deadline = time.monotonic() + order.ready_timeout_s
     while not answers():
-        if process.poll() is not None:
+        if child.poll() is not None:
             raise TransientError(f"{order.name} ended while it was starting; {log.path} ends with\n{log.tail()}")
-        if time.monotonic() > deadline:
-            process.terminate()
-            raise TransientError(
-                f"{order.name} did not answer within {order.ready_timeout_s:.0f} s; {log.path} ends with\n{log.tail()}"
-            )
+        if given_up() or time.monotonic() > deadline:
+            child.terminate()
+            waited = "was given up" if given_up() else f"did not answer within {order.ready_timeout_s:.0f} s"
+            raise TransientError(f"{order.name} {waited}; {log.path} ends with\n{log.tail()}")
         time.sleep(POLL_S)
 
 
-def run_once(name: str, argv: tuple[str, ...], *, timeout_s: float, **options: object) -> str:
+def run_once(
+    name: str,
+    argv: tuple[str, ...],
+    *,
+    timeout_s: float,
+    told: str = "",
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    account: Account | None = None,
+) -> str:
     """Run a short command to its end and return what it printed. Raises TransientError with its last lines."""
     try:
         done = subprocess.run(  # noqa: S603
             argv,
-            stdin=subprocess.DEVNULL,
+            input=told,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=timeout_s,
             check=False,
             text=True,
-            **options,  # type: ignore[call-overload]
+            env=env,
+            cwd=cwd,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
         )
     except subprocess.TimeoutExpired:
         raise TransientError(f"{name} did not end within {timeout_s:.0f} s") from None
     if done.returncode != 0:
         last = "\n".join(f"  {line}" for line in done.stdout.splitlines()[-TAIL_LINES:])
         raise TransientError(f"{name} failed with exit code {done.returncode}:\n{last}")
-    return str(done.stdout)
+    return done.stdout
 
 
 def plain_environment() -> dict[str, str]:
     """What a server that is not ours gets to see of the environment: the path and nothing that changes behaviour."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC", "HOME": os.environ.get("HOME", "/")}
+
+
+def own_environment(settings_env: Mapping[str, str]) -> dict[str, str]:
+    """What a child that runs this project's code gets: everything of ours (proxies, AWS profile), and the settings."""
+    return dict(os.environ) | dict(settings_env)

@@ -44,7 +44,7 @@ def connect(dsn: str, purpose: str) -> Iterator[Connection]:
 
 def fetch_one(connection: Connection, query: sql.Composed | str, parameters: Any = None) -> TupleRow:
     """The single row of ``query``. Raises TransientError when there is none: callers ask for rows that must exist."""
-    row = connection.execute(query, parameters).fetchone()  # type: ignore[arg-type]  # queries are our own files
+    row = connection.execute(query, parameters).fetchone()
     if row is None:
         raise TransientError("PostgreSQL gave no row where one must be")
     return row

@@ -34,7 +34,7 @@ def translate(error: psycopg.Error) -> TreasuryError:
     state = error.sqlstate
     message = error.diag.message_primary or str(error).strip() or type(error).__name__
     if state is None:
-        kind = TransientError if isinstance(error, psycopg.OperationalError) else DataError
-        return kind(f"PostgreSQL: {message}")
+        broken = isinstance(error, psycopg.OperationalError)
+        return TransientError(f"PostgreSQL: {message}") if broken else DataError(f"PostgreSQL: {message}")
     kind = _BY_STATE.get(state) or _BY_CLASS.get(state[:2], DataError)
     return kind(f"PostgreSQL {state}: {message}")

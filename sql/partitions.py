@@ -177,7 +177,9 @@ def _create_partition(connection: Connection, table: TieredTable, month: Month) 
 def _bounds_check(table: TieredTable, month: Month) -> sql.Composed:
     """The CHECK that lets ATTACH skip its scan, and that makes "the id tells the month" a rule of the database."""
     time_column, key = Identifier(table.time_column), Identifier(table.key_column)
-    check = SQL("{0} IS NOT NULL AND {0} >= {1} AND {0} < {2}").format(time_column, _bound(month), _bound(month.plus(1)))
+    check = SQL("{0} IS NOT NULL AND {0} >= {1} AND {0} < {2}").format(
+        time_column, _bound(month), _bound(month.plus(1))
+    )
     if not table.key_is_uuid7:
         return check
     first, last = id_bounds(month)
@@ -213,7 +215,9 @@ def move_to_warm(connection: Connection, settings: Settings, table: TieredTable,
             return False
         name = partition_names(connection, table.hot_parent).get(month)
         if name is None:
-            raise DataError(f"{table.name} {month}: the catalogue says hot, but {table.hot_parent} has no such partition")
+            raise DataError(
+                f"{table.name} {month}: the catalogue says hot, but {table.hot_parent} has no such partition"
+            )
         hot, warm = Identifier(table.hot_parent), Identifier(table.warm_parent)
         connection.execute(SQL("LOCK TABLE ONLY {}, ONLY {} IN ACCESS EXCLUSIVE MODE").format(hot, warm))
         connection.execute(SQL("ALTER TABLE {} DETACH PARTITION {}").format(hot, Identifier(name)))

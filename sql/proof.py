@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from psycopg.sql import SQL, Composable, Identifier, Literal
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from ledger.canonical import FIELD_SEPARATOR, NULL_MARK
 from ledger.columns import Column, ColumnKind
@@ -31,7 +31,7 @@ def _field(column: Column) -> Composable:
     return SQL("coalesce({}::text, {})").format(value, Literal(NULL_MARK))
 
 
-def groups_query(table: TieredTable, relation: str) -> Composable:
+def groups_query(table: TieredTable, relation: str) -> Composed:
     """(currency, status, rows, first, last, sums of the money columns) of a relation, a record per group."""
     sums = SQL(", ").join(SQL("sum({})").format(Identifier(column)) for column in table.money_columns)
     return SQL("SELECT {}, {}, count(*), min({}), max({}), {} FROM {} GROUP BY 1, 2").format(

@@ -17,9 +17,6 @@ from ledger.policy import TierPolicy
 from ledger.proof import Group, MonthProof
 from ledger.tables import TieredTable
 
-MANIFEST_FORMAT = "treasury-manifest-v1"
-DIGEST_METHOD = "sha256-merkle-rfc6962-by-key"
-
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,11 +55,11 @@ class ManifestGroup(_Part):
 class Manifest(_Part):
     """Everything that must be known to read one archived month and to prove it unaltered."""
 
-    format: Literal["treasury-manifest-v1"] = MANIFEST_FORMAT
+    format: Literal["treasury-manifest-v1"] = "treasury-manifest-v1"
     table: str
     month: str = Field(pattern=r"^\d{4}-\d{2}$")
     row_format: Literal["row-v1"] = ROW_FORMAT
-    digest_method: Literal["sha256-merkle-rfc6962-by-key"] = DIGEST_METHOD
+    digest_method: Literal["sha256-merkle-rfc6962-by-key"] = "sha256-merkle-rfc6962-by-key"
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     key_column: str
     time_column: str

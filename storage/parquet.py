@@ -66,12 +66,10 @@ def _writer_options(columns: Sequence[Column], table: TieredTable) -> dict[str, 
         "use_dictionary": [
             column.name for column in columns if column.kind in text and column.name not in table.bloom_columns
         ],
-        "column_encoding": {
-            column.name: "DELTA_BINARY_PACKED" for column in columns if column.kind in delta
-        }
-        or None,
+        "column_encoding": {column.name: "DELTA_BINARY_PACKED" for column in columns if column.kind in delta} or None,
         "store_decimal_as_integer": True,  # to 18 digits; only those prune by statistics in DuckDB
         "write_statistics": True,
         "write_page_index": True,
-        "bloom_filter_options": {name: {"ndv": ROW_GROUP_ROWS, "fpp": _BLOOM_FALSE_POSITIVES} for name in blooms} or None,
+        "bloom_filter_options": {name: {"ndv": ROW_GROUP_ROWS, "fpp": _BLOOM_FALSE_POSITIVES} for name in blooms}
+        or None,
     }

@@ -68,7 +68,8 @@ def _hashes(leaves: pa.Array) -> bytes:
     """The concatenated hashes of a BLOB column, without a Python object per row."""
     if leaves.null_count:
         raise DataError("a row without a leaf hash")
-    return pc.binary_join(pa.ListArray.from_arrays([0, len(leaves)], leaves.cast(pa.binary())), b"")[0].as_py()
+    joined: bytes = pc.binary_join(pa.ListArray.from_arrays([0, len(leaves)], leaves.cast(pa.binary())), b"")[0].as_py()
+    return joined
 
 
 def parquet_proof(

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import fsspec
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # it has no types
 
 from config import Settings
 from ledger.errors import ConfigError, DataError, TransientError
@@ -58,13 +59,12 @@ class ObjectStore:
             self._files.pipe_file(self._path(key), content)
 
     def fetch(self, key: str, target: Path) -> StoredFile:
-        """Read the object ``key`` afresh into a local file; returns what arrived. Raises DataError when it is absent."""
+        """Read the object ``key`` afresh into a local file; returns what arrived. DataError when it is absent."""
         digest, size_bytes = hashlib.sha256(), 0
-        with _translated(f"read {key}"), target.open("wb") as file:
-            with self._files.open(self._path(key), "rb", block_size=_PART_BYTES, cache_type="readahead") as remote:
-                while chunk := remote.read(_CHUNK_BYTES):
-                    digest.update(chunk)
-                    size_bytes += file.write(chunk)
+        with _translated(f"read {key}"), target.open("wb") as file, self._open(key) as remote:
+            while chunk := remote.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                size_bytes += file.write(chunk)
         return StoredFile(size_bytes, digest.digest())
 
     def read_bytes(self, key: str) -> bytes:
@@ -86,6 +86,10 @@ class ObjectStore:
                 self._files.rm_file(self._path(key))
             except FileNotFoundError:
                 return
+
+    def _open(self, key: str) -> BinaryIO:
+        opened: BinaryIO = self._files.open(self._path(key), "rb", block_size=_PART_BYTES, cache_type="readahead")
+        return opened
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"

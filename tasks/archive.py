@@ -200,9 +200,7 @@ def _verify(
     return verify_month(connection, settings, claim.table, claim.columns, claim.partition, target)
 
 
-def _describe(
-    connection: Connection, store: ObjectStore, claim: _Claim, proof: MonthProof, file: ManifestFile
-) -> int:
+def _describe(connection: Connection, store: ObjectStore, claim: _Claim, proof: MonthProof, file: ManifestFile) -> int:
     """Write the manifest, read it back, and record the proof; returns the bytes that PostgreSQL holds for the month."""
     manifest = describe_month(claim.table, str(claim.month), claim.columns, proof, (file,)).to_bytes()
     described = StoredFile.of(manifest)
@@ -274,7 +272,5 @@ def record_failure(settings: Settings, table: TieredTable, month: Month, reason:
         connection.execute(_QUERIES["mark_failed"], parameters)
 
 
-def _add_event(
-    connection: Connection, claim: _Claim, event: str, detail: dict[str, object] | None = None
-) -> None:
+def _add_event(connection: Connection, claim: _Claim, event: str, detail: dict[str, object] | None = None) -> None:
     connection.execute(_QUERIES["add_event"], {**claim.row, "event": event, "detail": Jsonb(detail or {})})

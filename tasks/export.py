@@ -10,7 +10,7 @@ from ledger.columns import Column
 from ledger.tables import TieredTable
 from storage.engine import identifier, sql_type
 from storage.parquet import ROW_GROUP_ROWS, write_parquet
-from tasks.link import link_name, linked
+from tasks.link import link_name, linked, translated
 
 SCHEMA = "public"
 
@@ -28,9 +28,11 @@ def export_partition(
     The sort spills to the spool when the month is larger than the engine's memory. Raises TransientError when
     PostgreSQL goes away. Safe to run again: the file is written anew.
     """
-    names = ", ".join(f"{identifier(column.name)}::{sql_type(column)} AS {identifier(column.name)}" for column in columns)
+    names = ", ".join(
+        f"{identifier(column.name)}::{sql_type(column)} AS {identifier(column.name)}" for column in columns
+    )
     order = ", ".join(identifier(name) for name in dict.fromkeys((*table.cold_sort, table.key_column)))
-    with linked(engine, settings, links=1):
+    with linked(engine, settings, links=1), translated(settings):
         relation = f"{link_name(0)}.{SCHEMA}.{identifier(partition)}"
         batches = engine.execute(f"SELECT {names} FROM {relation} ORDER BY {order}").to_arrow_reader(ROW_GROUP_ROWS)
         return write_parquet(batches, columns, table, target)

@@ -21,23 +21,32 @@ def link_name(number: int) -> str:
 def linked(connection: duckdb.DuckDBPyConnection, settings: Settings, links: int) -> Iterator[None]:
     """Attach PostgreSQL ``links`` times, read-only: queries of one link share one session, so more work side by side.
 
-    Raises TransientError for whatever goes wrong with PostgreSQL inside the block, without the password that DuckDB's
-    own message holds.
+    Raises TransientError when PostgreSQL cannot be reached.
     """
     dsn = make_conninfo(settings.database_dsn, **connection_parameters("archive scan"))
-    secret = str(conninfo_to_dict(dsn).get("password") or "")
     try:
-        for number in range(links):
-            connection.execute(f"ATTACH {literal(dsn)} AS {link_name(number)} (TYPE postgres, READ_ONLY)")
+        with translated(settings):
+            for number in range(links):
+                connection.execute(f"ATTACH {literal(dsn)} AS {link_name(number)} (TYPE postgres, READ_ONLY)")
         yield
-    except duckdb.Error as error:
-        message = str(error).replace(dsn, "...")
-        if secret:
-            message = message.replace(secret, "...")
-        raise TransientError(f"reading from PostgreSQL failed: {message}") from None
     finally:
         for number in range(links):
             connection.execute(f"DETACH DATABASE IF EXISTS {link_name(number)}")
+
+
+@contextmanager
+def translated(settings: Settings) -> Iterator[None]:
+    """TransientError for the engine's errors inside the block: what is read there is our own query over PostgreSQL."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise TransientError(f"reading from PostgreSQL failed: {scrubbed(settings, error)}") from None
+
+
+def scrubbed(settings: Settings, error: duckdb.Error) -> str:
+    """The engine's message without the password: DuckDB repeats the connection string when it cannot connect."""
+    password = conninfo_to_dict(settings.database_dsn).get("password")
+    return str(error).replace(str(password), "***") if password else str(error)
 
 
 def postgres_query(link: int, query: str) -> str:

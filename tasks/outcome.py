@@ -36,3 +36,4 @@ class Outcome:
     archive_bytes: int = 0
     duration_s: float = 0.0
     reason: str = ""
+    transient: bool = False  # a failure that may be gone when tried again

@@ -16,7 +16,7 @@ from sql.proof import groups_query, leaves_query
 from storage.engine import engine
 from storage.proof import fold_leaves, parquet_proof
 from storage.store import StoredFile
-from tasks.link import linked, postgres_query
+from tasks.link import linked, postgres_query, translated
 
 _BLOCK_BYTES = 8192
 
@@ -36,7 +36,7 @@ def postgres_proof(
     groups = groups_of(connection.execute(groups_query(table, partition)).fetchall())
     blocks = int(fetch_one(connection, "SELECT pg_relation_size(to_regclass(%s))", (partition,))[0]) // _BLOCK_BYTES
     ranges = _split(blocks, settings.archive_threads)
-    with linked(link, settings, links=len(ranges)):
+    with linked(link, settings, links=len(ranges)), translated(settings):
         parts = (
             f"SELECT key, leaf FROM {postgres_query(number, _text(connection, table, columns, partition, part))}"
             for number, part in enumerate(ranges)
@@ -51,9 +51,7 @@ def _split(blocks: int, parts: int) -> list[range]:
     return [range(number * step, (number + 1) * step) for number in range(parts)]
 
 
-def _text(
-    connection: Connection, table: TieredTable, columns: Sequence[Column], partition: str, blocks: range
-) -> str:
+def _text(connection: Connection, table: TieredTable, columns: Sequence[Column], partition: str, blocks: range) -> str:
     return leaves_query(table, columns, partition, blocks).as_string(connection)
 
 

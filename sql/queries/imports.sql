@@ -4,9 +4,9 @@
 -- Rows wait here, out of everybody's way, so that the partitions are locked for the INSERT alone.
 CREATE TEMPORARY TABLE import_staging (line bigint NOT NULL, LIKE {parent}) ON COMMIT DELETE ROWS
 
--- name: copy_to_staging
+-- name: copy_rows
 -- No value of a row is an empty text, so the empty field can stand for NULL.
-COPY import_staging (line, {columns}) FROM STDIN (FORMAT text, NULL '')
+COPY {relation} ({columns}) FROM STDIN (FORMAT text, NULL '')
 
 -- name: insert_staged
 -- Loads what is not there yet and gives the lines of the rest.
@@ -32,7 +32,7 @@ SELECT month, tier, step FROM archive_months WHERE table_name = %(table)s
 INSERT INTO imports (table_name, file_name, file_sha256, mapping_sha256, read_count, loaded_count, rejected_count, started_at)
 VALUES (%(table)s, %(file)s, %(file_sha256)s, %(mapping_sha256)s, %(read)s, %(loaded)s, %(rejected)s, %(started_at)s)
 
--- name: copy_rows
+-- name: copy_csv
 COPY {parent} ({columns}) FROM STDIN (FORMAT csv)
 
 -- name: month_has_rows

@@ -1,0 +1,1 @@
+"""HTTP: the transaction API. Flows are not imported here."""

@@ -1,0 +1,94 @@
+"""Who is asking: API keys as bearer tokens, their scopes, and a short memory of keys already looked up."""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from api.database import AsyncConnection, Database
+from api.problems import FORBIDDEN, UNAUTHORIZED, HttpError
+from sql.queries import load
+from tasks.keys import PREFIX, Scope, hash_secret
+
+REMEMBER_S = 3.0  # a revoked key is refused after at most this long
+_MOST_REMEMBERED = 10_000
+_FIND = load("api_keys")["find"]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key that may be used, and the client that its rows belong to."""
+
+    key_id: str
+    key_hash: bytes
+    client_id: str
+    scopes: frozenset[str]
+    expires_at: datetime | None
+
+    @property
+    def sees_client(self) -> str | None:
+        """The client whose rows the key may read; None: of every client."""
+        return None if Scope.READ_ALL in self.scopes else self.client_id
+
+    def demand(self, scope: Scope) -> None:
+        """Raises a 403 problem when the key lacks ``scope``."""
+        if scope not in self.scopes:
+            challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+            raise HttpError(FORBIDDEN, f"The API key lacks the scope {scope}.", {"WWW-Authenticate": challenge})
+
+
+NOBODY = ApiKey(key_id="", key_hash=b"", client_id="", scopes=frozenset(), expires_at=None)
+
+
+class Authenticator:
+    """Turns an Authorization header into an `ApiKey`. ``monotonic`` gives seconds."""
+
+    def __init__(self, database: Database, pepper: bytes, monotonic: Callable[[], float]) -> None:
+        self._database = database
+        self._pepper = pepper
+        self._monotonic = monotonic
+        self._remembered: dict[str, tuple[float, ApiKey | None]] = {}
+
+    async def authenticate(self, header: str | None) -> ApiKey:
+        """The key that ``header`` carries. Raises a 401 problem that does not tell what was wrong."""
+        key_id, secret = _split(header)
+        key = await self._look_up(key_id)
+        # The same work whether the key id is known or not: the time taken tells nothing.
+        given, wanted = hash_secret(self._pepper, secret), key.key_hash if key else b""
+        if not hmac.compare_digest(given, wanted) or key is None:
+            raise _refused()
+        if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+            raise _refused()
+        return key
+
+    async def _look_up(self, key_id: str) -> ApiKey | None:
+        now_s = self._monotonic()
+        remembered = self._remembered.get(key_id)
+        if remembered is not None and now_s - remembered[0] < REMEMBER_S:
+            return remembered[1]
+        key = await self._database.run(lambda connection: _find(connection, key_id))
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[key_id] = (now_s, key)
+        return key
+
+
+async def _find(connection: AsyncConnection, key_id: str) -> ApiKey | None:
+    row = await (await connection.execute(_FIND, {"key_id": key_id})).fetchone()
+    if row is None:
+        return None
+    key_hash, client_id, scopes, expires_at = row
+    return ApiKey(key_id, bytes(key_hash), client_id, frozenset(scopes), expires_at)
+
+
+def _split(header: str | None) -> tuple[str, str]:
+    scheme, _, token = (header or "").partition(" ")
+    prefix, _, rest = token.strip().partition("_")
+    key_id, _, secret = rest.partition("_")
+    if scheme.lower() != "bearer" or prefix != PREFIX or not secret or not (key_id.isascii() and key_id.isalnum()):
+        raise _refused()
+    return key_id, secret
+
+
+def _refused() -> HttpError:
+    return HttpError(UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})

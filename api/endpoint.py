@@ -1,0 +1,66 @@
+"""One operation as an ASGI application: checks that every operation has, then its handler; every error is answered."""
+
+import logging
+from collections.abc import Mapping
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from api import parsing, problems
+from api.auth import NOBODY
+from api.operations import Call, Operation
+from api.request_log import LOGGER, describe, of_request
+from api.services import Services
+from ledger.errors import TreasuryError
+
+_LOG = logging.getLogger(LOGGER)
+
+
+class Endpoint:
+    """A bare route: Starlette hands over the connection itself, nothing is parsed or validated twice."""
+
+    def __init__(self, operation: Operation, services: Services) -> None:
+        self._operation = operation
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except ClientDisconnect:
+            return  # nobody is there to be answered
+        except TreasuryError as error:
+            response = self._refuse(request, error)
+        except Exception as error:  # noqa: BLE001  # the last line: no error leaves without an answer and a log line
+            response = self._refuse(request, error)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        operation, services = self._operation, self._services
+        record = of_request(request.scope)
+        record.route = operation.path
+        key = NOBODY
+        if operation.scope is not None:
+            key = await services.authenticator.authenticate(request.headers.get("authorization"))
+            record.key_id = key.key_id
+            key.demand(operation.scope)
+        query = parsing.query(request, operation.query)
+        return await operation.handler(Call(request, operation, services, query, key))
+
+    def _refuse(self, request: Request, error: Exception) -> Response:
+        record = of_request(request.scope)
+        if problems.kind_of(error).status >= problems.INTERNAL.status:
+            _LOG.error("request failed", extra={"fields": {"request_id": record.request_id, **describe(error)}})
+        return problems.response(error, record.request_id)
+
+
+class Address:
+    """The operations that share a path, by method. HEAD is a GET whose body the server leaves out."""
+
+    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        await self._endpoints[method](scope, receive, send)

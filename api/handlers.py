@@ -1,0 +1,227 @@
+"""What each operation does with a request. Generic over the table: nothing here knows which of them it serves."""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from starlette.responses import Response
+
+from api import parsing, problems
+from api.operations import Call
+from api.problems import NOT_FOUND, UNAVAILABLE, HttpError
+from api.reading import Row, Wanted
+from api.statements import columns_of
+from api.writer import Stored, Write
+from ledger.errors import FieldError, TreasuryError
+from ledger.identifiers import new_id
+from ledger.tables import TieredTable
+from ledger.transactions import Status, TransactionType, field_names, new_transaction
+
+DEFAULT_LIMIT = 50
+_JSON = "application/json"
+_INSTANT_FIELD = "processed_at"
+_READY = "SELECT FROM archive_months LIMIT 1"  # connected, and migrated
+_READY_TIMEOUT_S = 2.0
+
+
+async def create(call: Call, table: TieredTable) -> Response:
+    """Store one transaction; answer when it is durable."""
+    write_key, body = await _read_write(call)
+    row = _new_row(call, table, parsing.decode_object(body))
+    stored = await _submit(call, table, write_key, body, [row], 201, render(row))
+    return _written(call, stored)
+
+
+async def create_batch(call: Call, table: TieredTable) -> Response:
+    """Store the good rows of a batch in one transaction; say of each item what became of it."""
+    write_key, body = await _read_write(call)
+    items = _items(call, parsing.decode_object(body))
+    rows: list[Row] = []
+    results: list[dict[str, Any]] = []
+    for index, item in enumerate(items):
+        try:
+            row = _new_row(call, table, item)
+        except FieldError as error:
+            results.append({"index": index, "status": 422, "problem": problems.document(error)})
+        else:
+            rows.append(row)
+            results.append({"index": index, "status": 201, "id": row[table.key_column]})
+    answer = {"stored": len(rows), "rejected": len(items) - len(rows), "results": results}
+    stored = await _submit(call, table, write_key, body, rows, 200, msgspec.json.encode(answer))
+    return _written(call, stored)
+
+
+async def read_one(call: Call, table: TieredTable) -> Response:
+    """One transaction, wherever its month lives."""
+    row_id = _path_id(call)
+    found = await call.services.reader.find(table, row_id, call.key.sees_client)
+    if found is None:
+        raise HttpError(NOT_FOUND)
+    return _json(render(found.row))
+
+
+async def read_page(call: Call, table: TieredTable) -> Response:
+    """A page of a wallet's or a user's transactions, newest first."""
+    most = call.services.settings.api_page_limit
+    limit = parsing.integer("limit", call.query.get("limit", str(min(DEFAULT_LIMIT, most))), 1, most)
+    question = _question(call, table)
+    wanted = _wanted(call, question)
+    page = await call.services.reader.page(table, wanted, limit)
+    cursor = call.services.cursors.write(question, page.rows[-1][table.key_column]) if page.more else None
+    body = {"items": [_as_json(row) for row in page.rows], "next_cursor": cursor}
+    return _json(msgspec.json.encode(body))
+
+
+async def change_status(call: Call, table: TieredTable) -> Response:
+    """Move a transaction forward."""
+    row_id = _path_id(call)
+    wanted = _status(await _read_json(call))
+    services = call.services
+    row = await services.statuses.change(table, row_id, call.key.client_id, wanted, services.now())
+    return _json(render(row))
+
+
+async def live(call: Call) -> Response:
+    """The process answers."""
+    return _json(msgspec.json.encode({"status": "live"}))
+
+
+async def ready(call: Call) -> Response:
+    """PostgreSQL answers this process."""
+    try:
+        async with asyncio.timeout(_READY_TIMEOUT_S):
+            await call.services.database.run(lambda connection: connection.execute(_READY))
+    except (TimeoutError, TreasuryError) as error:
+        raise HttpError(UNAVAILABLE, "PostgreSQL does not answer this process.") from error
+    return _json(msgspec.json.encode({"status": "ready"}))
+
+
+def render(row: Row) -> bytes:
+    """A row as JSON: decimals as strings, times in UTC, metadata as the text that it is stored as."""
+    return msgspec.json.encode(_as_json(row))
+
+
+def _as_json(row: Row) -> dict[str, Any]:
+    return {**row, "metadata": msgspec.Raw(row["metadata"])}
+
+
+async def _read_json(call: Call) -> bytes:
+    parsing.demand_json(call.request)
+    return await parsing.read_body(call.request, call.services.settings.api_body_limit_bytes)
+
+
+async def _read_write(call: Call) -> tuple[str, bytes]:
+    key = parsing.idempotency_key(call.request)
+    return key, await _read_json(call)
+
+
+def _items(call: Call, body: Mapping[str, Any]) -> list[Any]:
+    most = call.services.settings.api_batch_limit
+    for name in body:
+        if name != "items":
+            raise FieldError(name, "is not a field of a batch")
+    items = body.get("items")
+    if not isinstance(items, list) or not 1 <= len(items) <= most:
+        raise FieldError("items", f"must be a list of 1 to {most} transactions")
+    return items
+
+
+def _new_row(call: Call, table: TieredTable, given: Any) -> Row:
+    """A complete row of ``given``, with the client of the API key and the server's time. Raises FieldError."""
+    if not isinstance(given, dict):
+        raise FieldError("body", "must be a JSON object")
+    if "client_id" in given:
+        raise FieldError("client_id", "is the API key's and must not be given")
+    now = call.services.now()
+    values = {**given, "client_id": call.key.client_id}
+    if values.get(_INSTANT_FIELD) is not None and _INSTANT_FIELD in field_names(table):
+        values[_INSTANT_FIELD] = parsing.instant(_INSTANT_FIELD, values[_INSTANT_FIELD])
+    row = new_transaction(table, values)
+    row |= {
+        table.key_column: new_id(now, call.services.random_bits),
+        table.time_column: now,
+        "updated_at": now,
+    }
+    return {name: row[name] for name in columns_of(table)}
+
+
+async def _submit(
+    call: Call, table: TieredTable, key: str, body: bytes, rows: list[Row], status: int, response: bytes
+) -> Stored:
+    request = call.request
+    fingerprint = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + body).digest()
+    write = Write(call.key.client_id, key, fingerprint, status, response, rows)
+    return await call.services.writer.submit(table, write)
+
+
+class _Identified(msgspec.Struct):
+    id: UUID
+
+
+def _written(call: Call, stored: Stored) -> Response:
+    headers: dict[str, str] = {}
+    if stored.status_code == 201:
+        row_id = msgspec.json.decode(stored.response, type=_Identified).id
+        headers["Location"] = f"{call.operation.path}/{row_id}"
+    if stored.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return _json(stored.response, stored.status_code, headers)
+
+
+def _path_id(call: Call) -> UUID:
+    return parsing.row_id("id", call.request.path_params["id"])
+
+
+def _status(body: bytes) -> Status:
+    values = parsing.decode_object(body)
+    for name in values:
+        if name != "status":
+            raise FieldError(name, "is not a field of a status change")
+    return Status(_choice("status", values.get("status"), Status))
+
+
+def _choice(field: str, value: Any, choices: type[Status] | type[TransactionType]) -> str:
+    if not isinstance(value, str) or value not in set(choices):
+        raise FieldError(field, f"must be one of {', '.join(choices)}")
+    return value
+
+
+def _question(call: Call, table: TieredTable) -> bytes:
+    """What a cursor is bound to: everything that decides which rows are asked for, but not how many."""
+    asked = sorted((name, value) for name, value in call.query.items() if name not in ("cursor", "limit"))
+    return msgspec.json.encode([table.name, call.key.sees_client, asked])
+
+
+def _wanted(call: Call, question: bytes) -> Wanted:
+    query = call.query
+    if "wallet_id" not in query and "user_id" not in query:
+        raise FieldError("wallet_id", "is required, unless user_id is given")
+    cursor = query.get("cursor")
+    created_from = parsing.instant("from", query["from"]) if "from" in query else None
+    created_before = parsing.instant("to", query["to"]) if "to" in query else None
+    if created_from is not None and created_before is not None and created_from >= created_before:
+        raise FieldError("to", "must be later than from")
+    return Wanted(
+        wallet_id=_name("wallet_id", query),
+        user_id=_name("user_id", query),
+        status=_choice("status", query["status"], Status) if "status" in query else None,
+        type=_choice("type", query["type"], TransactionType) if "type" in query else None,
+        client_id=call.key.sees_client,
+        created_from=created_from,
+        created_before=created_before,
+        before=None if cursor is None else call.services.cursors.read(question, cursor),
+    )
+
+
+def _name(field: str, query: Mapping[str, str]) -> str | None:
+    value = query.get(field)
+    if value is not None and not (1 <= len(value) <= 64 and value.isprintable()):
+        raise FieldError(field, "must have 1 to 64 printable characters")
+    return value
+
+
+def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(body, status, headers, _JSON)

@@ -1,0 +1,141 @@
+"""What goes over the wire, as types: the OpenAPI document is made from these, and the tests decode answers with them.
+
+They describe; the rules themselves are `ledger.transactions`, and a test holds the two together.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from ledger.transactions import Status, Supplier, TransactionType, VasType
+
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
+Reference = Annotated[str, Meta(min_length=1, max_length=128)]
+Money = Annotated[
+    str,
+    Meta(pattern=r"^-?\d{1,16}(\.\d{1,2})?$", description="A decimal string, never a number", examples=["120.50"]),
+]
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217", examples=["ZAR"])]
+Mobile = Annotated[str, Meta(pattern=r"^\+?\d{9,15}$", examples=["+27831234567"])]
+
+
+class NewTransaction(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A transaction to be stored. Its client is the API key's; its id and times are given by the server."""
+
+    user_id: Name
+    wallet_id: Name
+    type: TransactionType
+    amount: Annotated[Money, Meta(description="More than 0")]
+    currency: Currency
+    counterparty_wallet_id: Name | None = None
+    status: Status | None = Status.PENDING
+    fee: Annotated[Money, Meta(description="0 or more")] | None = "0.00"
+    reference: Reference | None = None
+    description: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    metadata: Annotated[dict[str, Any], Meta(description="At most 4096 bytes and 5 levels")] | None = None
+
+
+class NewVasTransaction(NewTransaction, kw_only=True, forbid_unknown_fields=True):
+    """A value-added service to be stored."""
+
+    supplier: Supplier
+    vas_type: VasType
+    supplier_product_id: Name | None = None
+    supplier_reference: Reference | None = None
+    supplier_transaction_id: Reference | None = None
+    commission: Money | None = "0.00"
+    mobile_number: Mobile | None = None
+    processed_at: datetime | None = None
+
+
+class Transaction(NewTransaction, kw_only=True, forbid_unknown_fields=True):
+    """A stored transaction. ``id`` is a UUIDv7 that carries ``created_at``."""
+
+    id: UUID
+    client_id: Name
+    created_at: datetime
+    updated_at: datetime
+
+
+class VasTransaction(NewVasTransaction, kw_only=True, forbid_unknown_fields=True):
+    """A stored value-added service. ``id`` is a UUIDv7 that carries ``created_at``."""
+
+    id: UUID
+    client_id: Name
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewTransactions(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A batch: every item is judged by itself, the good ones are stored together."""
+
+    items: Annotated[list[NewTransaction], Meta(min_length=1)]
+
+
+class NewVasTransactions(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A batch: every item is judged by itself, the good ones are stored together."""
+
+    items: Annotated[list[NewVasTransaction], Meta(min_length=1)]
+
+
+class TransactionPage(Struct, kw_only=True):
+    """Rows, newest first. ``next_cursor`` asks for the rows after these; null on the last page."""
+
+    items: list[Transaction]
+    next_cursor: str | None
+
+
+class VasTransactionPage(Struct, kw_only=True):
+    """Rows, newest first. ``next_cursor`` asks for the rows after these; null on the last page."""
+
+    items: list[VasTransaction]
+    next_cursor: str | None
+
+
+class StatusChange(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Where a transaction is to go."""
+
+    status: Status
+
+
+class BrokenRule(Struct, kw_only=True):
+    """One value that was refused: the field's name and the rule that it must keep."""
+
+    field: str
+    rule: str
+
+
+class Problem(Struct, kw_only=True, omit_defaults=True):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[BrokenRule] = []
+    request_id: str | None = None
+
+
+class BatchResult(Struct, kw_only=True, omit_defaults=True):
+    """What became of one item: 201 and its ``id``, or 422 and its ``problem``. ``index`` counts from 0."""
+
+    index: int
+    status: int
+    id: UUID | None = None
+    problem: Problem | None = None
+
+
+class BatchResults(Struct, kw_only=True):
+    """One result for each item, in the order of the items."""
+
+    stored: int
+    rejected: int
+    results: list[BatchResult]
+
+
+class Health(Struct, kw_only=True):
+    """``live``, ``ready`` or ``unavailable``."""
+
+    status: str

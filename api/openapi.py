@@ -1,0 +1,119 @@
+"""The OpenAPI 3.1 document, made from the operations and from msgspec's JSON Schema of their types."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from api.messages import Problem
+from api.operations import Operation, Parameter
+from api.problems import MEDIA_TYPE
+
+_REF = "#/components/schemas/{name}"
+_PATH_PARAMETER = re.compile(r"\{(\w+)\}")
+_WITH_A_KEY = frozenset({401, 403, 422, 500, 503})
+_WITHOUT_A_KEY = frozenset({422, 500})
+_REASONS = {
+    200: "Done",
+    201: "Stored",
+    400: "No valid JSON, or no Idempotency-Key",
+    401: "No valid API key",
+    403: "The key lacks a scope",
+    404: "There is no such row",
+    409: "It conflicts with the present state",
+    413: "The body is too large",
+    415: "The body is not declared as JSON",
+    422: "A value breaks a rule; `errors` names the field",
+    500: "Something went wrong in the server",
+    503: "Not now; see Retry-After",
+}
+_REPLAYED = {"Idempotent-Replayed": {"description": "true for an answer given again", "schema": {"type": "string"}}}
+_LOCATION = {"Location": {"description": "Where the row is", "schema": {"type": "string"}}}
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
+
+
+def make_document(title: str, version: str, operations: Sequence[Operation]) -> dict[str, Any]:
+    """The whole document; the same operations always give the same one."""
+    schemas, components = msgspec.json.schema_components(_types(operations), ref_template=_REF)
+    schema_of = dict(zip(_types(operations), schemas, strict=True))
+    paths: dict[str, Any] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schema_of)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version},
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": "`trk_...`"}},
+        },
+    }
+
+
+def _types(operations: Sequence[Operation]) -> list[type]:
+    types: list[type] = [Problem]
+    for operation in operations:
+        types += [kind for kind in (operation.request, *operation.answers.values()) if kind is not None]
+    return list(dict.fromkeys(types))
+
+
+def _operation(operation: Operation, schema_of: dict[type, Any]) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "tags": [operation.tag],
+        "parameters": _parameters(operation),
+        "responses": _responses(operation, schema_of),
+    }
+    if operation.description:
+        described["description"] = operation.description
+    if operation.scope is not None:
+        described["security"] = [{"apiKey": []}]
+        described["x-scope"] = operation.scope.value
+    if operation.request is not None:
+        described["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schema_of[operation.request]}},
+        }
+    return described
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    in_path = [
+        Parameter(name, "A UUID of version 7", {"type": "string", "format": "uuid"}, place="path", required=True)
+        for name in _PATH_PARAMETER.findall(operation.path)
+    ]
+    return [
+        {
+            "name": parameter.name,
+            "in": parameter.place,
+            "required": parameter.required,
+            "description": parameter.description,
+            "schema": dict(parameter.schema),
+        }
+        for parameter in (*in_path, *operation.parameters)
+    ]
+
+
+def _responses(operation: Operation, schema_of: dict[type, Any]) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for status, kind in operation.answers.items():
+        responses[str(status)] = _response(status, "application/json", schema_of[kind]) | _headers(operation, status)
+    for status in sorted(operation.problems | (_WITHOUT_A_KEY if operation.scope is None else _WITH_A_KEY)):
+        response = _response(status, MEDIA_TYPE, schema_of[Problem])
+        responses[str(status)] = response | ({"headers": _RETRY_AFTER} if status == 503 else {})
+    return responses
+
+
+def _response(status: int, media_type: str, schema: Any) -> dict[str, Any]:
+    return {"description": _REASONS[status], "content": {media_type: {"schema": schema}}}
+
+
+def _headers(operation: Operation, status: int) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    if any(parameter.name == "Idempotency-Key" for parameter in operation.parameters):
+        headers |= _REPLAYED
+    if status == 201:
+        headers |= _LOCATION
+    return {"headers": headers} if headers else {}

@@ -1,0 +1,107 @@
+"""Which error becomes which answer, in one table: problem+json (RFC 9457) that shows nothing of the inside."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from ledger.errors import ConflictError, FieldError, TransientError, TreasuryError
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+_LONGEST_NAME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem: its HTTP status, the last part of its type, its title, and a detail fit for anyone."""
+
+    status: int
+    name: str
+    title: str
+    detail: str
+
+    @property
+    def type(self) -> str:
+        """The problem's type: a name, not an address."""
+        return f"urn:treasury:problem:{self.name}"
+
+
+BAD_REQUEST = Kind(400, "bad-request", "The request cannot be understood", "The body is not valid JSON.")
+KEY_MISSING = Kind(
+    400, "idempotency-key", "An Idempotency-Key is required", "Send an Idempotency-Key of 1 to 255 visible characters."
+)
+UNAUTHORIZED = Kind(401, "unauthorized", "No valid API key", "Send Authorization: Bearer with a valid API key.")
+FORBIDDEN = Kind(403, "forbidden", "The API key may not do this", "The API key lacks a scope.")
+NOT_FOUND = Kind(404, "not-found", "There is no such thing", "Nothing that this API key may see is at this address.")
+NO_METHOD = Kind(405, "method-not-allowed", "The method is not allowed", "This address does not take this method.")
+CONFLICT = Kind(409, "conflict", "It conflicts with the present state", "The month or the row takes no more changes.")
+IN_FLIGHT = Kind(
+    409, "in-flight", "The same request is being worked on", "A request with this Idempotency-Key is still under way."
+)
+TOO_LARGE = Kind(413, "too-large", "The body is too large", "The body has more bytes than the API takes.")
+NOT_JSON = Kind(415, "not-json", "The body must be JSON", "Send Content-Type: application/json.")
+INVALID = Kind(422, "invalid", "A value breaks a rule", "See errors for the field and the rule.")
+KEY_REUSED = Kind(
+    422, "idempotency-key-reused", "The Idempotency-Key was used before", "This key belongs to another request."
+)
+INTERNAL = Kind(500, "internal", "Something went wrong here", "It was logged; the request id finds it.")
+UNAVAILABLE = Kind(503, "unavailable", "It cannot be done right now", "Send the same request again a little later.")
+
+_BY_ERROR: tuple[tuple[type[Exception], Kind], ...] = (
+    (FieldError, INVALID),
+    (ConflictError, CONFLICT),
+    (TransientError, UNAVAILABLE),
+)
+_BY_STATUS = {404: NOT_FOUND, 405: NO_METHOD}
+
+
+class HttpError(TreasuryError):
+    """An answer that only HTTP knows: no key, no such row, a body that is no JSON. ``detail`` is for anyone."""
+
+    def __init__(self, kind: Kind, detail: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail or kind.detail)
+        self.kind = kind
+        self.headers = dict(headers or {})
+
+
+def kind_of(error: Exception) -> Kind:
+    """The kind of problem that ``error`` is to a client."""
+    if isinstance(error, HttpError):
+        return error.kind
+    return next((kind for cause, kind in _BY_ERROR if isinstance(error, cause)), INTERNAL)
+
+
+def document(error: Exception) -> dict[str, Any]:
+    """The problem document of ``error``: only texts that were written for clients, never PostgreSQL's own."""
+    kind = kind_of(error)
+    body: dict[str, Any] = {"type": kind.type, "title": kind.title, "status": kind.status, "detail": kind.detail}
+    if isinstance(error, HttpError):
+        body["detail"] = str(error)
+    elif isinstance(error, FieldError):
+        field = _printable(error.field)
+        body |= {"detail": f"{field}: {error.rule}", "errors": [{"field": field, "rule": error.rule}]}
+    return body
+
+
+def _printable(name: str) -> str:
+    """A name that a client made up, cut short; a lone surrogate in it could not be written as UTF-8."""
+    return name.encode(errors="backslashreplace").decode()[:_LONGEST_NAME]
+
+
+def response(error: Exception, request_id: str | None = None) -> Response:
+    """The answer to a request that ended in ``error``."""
+    body = document(error)
+    if request_id is not None:
+        body["request_id"] = request_id
+    headers = dict(error.headers) if isinstance(error, HttpError) else {}
+    if body["status"] == UNAVAILABLE.status:
+        headers.setdefault("Retry-After", str(RETRY_AFTER_S))
+    return Response(msgspec.json.encode(body), body["status"], headers, MEDIA_TYPE)
+
+
+def from_status(status: int, headers: Mapping[str, str] | None = None) -> HttpError:
+    """The problem for a status that the router gave: no such path, no such method."""
+    return HttpError(_BY_STATUS.get(status, INTERNAL), headers=headers)

@@ -1,0 +1,126 @@
+"""The request id and the access log: one JSON line for each request, without query, body or secret."""
+
+import logging
+import re
+import secrets
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ledger.errors import TreasuryError
+
+HEADER = "X-Request-ID"
+_GIVEN = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
+_STATE_KEY = "treasury.request"
+LOGGER = "treasury.api"
+_LOG = logging.getLogger(f"{LOGGER}.access")
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """What the log line of a request says; the endpoint adds what it finds out. ``route`` is a template, never a path
+    with an id or a wallet in it.
+    """
+
+    request_id: str
+    route: str = ""
+    key_id: str = ""
+    status: int = 0
+
+
+def of_request(scope: Scope) -> RequestRecord:
+    """The record of the request that ``scope`` belongs to."""
+    record: RequestRecord = scope[_STATE_KEY]
+    return record
+
+
+class RequestLog:
+    """ASGI middleware: takes a client's X-Request-ID or makes one, gives it back, and logs the request when it ends."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record = scope[_STATE_KEY] = RequestRecord(_request_id(scope))
+        started_s = time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = record.request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            _log(scope, record, time.perf_counter() - started_s)
+
+
+def _request_id(scope: Scope) -> str:
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    return given.decode() if _GIVEN.match(given) else secrets.token_hex(16)
+
+
+def _log(scope: Scope, record: RequestRecord, duration_s: float) -> None:
+    if not _LOG.isEnabledFor(logging.INFO):
+        return
+    fields = {
+        "request_id": record.request_id,
+        "method": scope["method"],
+        "route": record.route,
+        "status": record.status,
+        "duration_ms": round(duration_s * 1000, 2),
+        "key_id": record.key_id,
+    }
+    _LOG.info("request", extra={"fields": fields})
+
+
+def describe(error: Exception) -> dict[str, Any]:
+    """An error for the log: its type, where it was raised, and its text if it is one of ours.
+
+    The text of any other error, and of PostgreSQL's behind ours, may quote the row that it is about.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-8:]
+    return {
+        "error": type(error).__name__,
+        "reason": str(error) if isinstance(error, TreasuryError) else "",
+        "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, message and the record's ``fields``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of ``record``."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info is not None and isinstance(record.exc_info[1], Exception):
+            line |= describe(record.exc_info[1])
+        return msgspec.json.encode(line).decode()
+
+
+def write_json_lines(level: str) -> None:
+    """Make this process log as JSON lines on standard output, from ``level`` on. Safe to repeat."""
+    logger = logging.getLogger(LOGGER)
+    logger.setLevel(level)
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(JsonLines())
+        logger.addHandler(handler)
+        logger.propagate = False  # uvicorn has handlers of its own, for its own lines

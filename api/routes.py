@@ -1,0 +1,194 @@
+"""The one list of the API's operations. The router and the OpenAPI document are made from it, so they cannot drift."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.routing import Route
+
+from api import handlers, messages
+from api.endpoint import Address, Endpoint
+from api.operations import Operation, Parameter
+from api.services import Services
+from config import Settings
+from ledger.tables import TieredTable
+from ledger.transactions import Status, TransactionType
+from tasks.keys import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A tiered table over HTTP: its address, its types, and the scopes that guard it."""
+
+    table: TieredTable
+    path: str
+    noun: str
+    read: Scope
+    write: Scope
+    new: type
+    row: type
+    batch: type
+    page: type
+
+
+_IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key",
+    "Names the request. The same key and body give the first answer again, with `Idempotent-Replayed: true`.",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
+    place="header",
+    required=True,
+)
+_NAME = {"type": "string", "minLength": 1, "maxLength": 64}
+_TIME = {"type": "string", "format": "date-time"}
+
+
+def resources(settings: Settings) -> tuple[Resource, ...]:
+    """The tables that have addresses. A further one is a further value here, once its fields are in `ledger`."""
+    return (
+        Resource(
+            table=settings.table("transactions"),
+            path="/api/v1/transactions",
+            noun="Transaction",
+            read=Scope.TRANSACTIONS_READ,
+            write=Scope.TRANSACTIONS_WRITE,
+            new=messages.NewTransaction,
+            row=messages.Transaction,
+            batch=messages.NewTransactions,
+            page=messages.TransactionPage,
+        ),
+        Resource(
+            table=settings.table("vas_transactions"),
+            path="/api/v1/vas-transactions",
+            noun="VasTransaction",
+            read=Scope.VAS_READ,
+            write=Scope.VAS_WRITE,
+            new=messages.NewVasTransaction,
+            row=messages.VasTransaction,
+            batch=messages.NewVasTransactions,
+            page=messages.VasTransactionPage,
+        ),
+    )
+
+
+def operations(settings: Settings) -> tuple[Operation, ...]:
+    """Every operation, in the order in which they are matched and documented."""
+    of_tables = [operation for resource in resources(settings) for operation in _of_resource(resource, settings)]
+    return (*of_tables, *_HEALTH)
+
+
+def router_routes(all_operations: tuple[Operation, ...], services: Services) -> list[Route]:
+    """A bare route for each path, so that a wrong method is told every right one."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for operation in all_operations:
+        by_path.setdefault(operation.path, {})[operation.method] = Endpoint(operation, services)
+    return [Route(path, Address(endpoints), methods=list(endpoints)) for path, endpoints in by_path.items()]
+
+
+def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...]:
+    noun, path, table = resource.noun, resource.path, resource.table
+    return (
+        Operation(
+            name=f"create{noun}",
+            method="POST",
+            path=path,
+            summary="Store one",
+            description="201 means that the row is durable.",
+            handler=partial(handlers.create, table=table),
+            scope=resource.write,
+            tag=table.name,
+            request=resource.new,
+            answers={201: resource.row},
+            parameters=(_IDEMPOTENCY_KEY,),
+            problems=frozenset({400, 409, 413, 415}),
+        ),
+        Operation(
+            name=f"create{noun}s",
+            method="POST",
+            path=f"{path}/batch",
+            summary="Store many",
+            description=f"Up to {settings.api_batch_limit} items. 200 means that the batch was worked through: each "
+            "item's own status says whether it is stored (201, durable) or refused (422).",
+            handler=partial(handlers.create_batch, table=table),
+            scope=resource.write,
+            tag=table.name,
+            request=resource.batch,
+            answers={200: messages.BatchResults},
+            parameters=(_IDEMPOTENCY_KEY,),
+            problems=frozenset({400, 409, 413, 415}),
+        ),
+        Operation(
+            name=f"list{noun}s",
+            method="GET",
+            path=path,
+            summary="A wallet's or a user's, newest first",
+            description="Every tier is read: a page may start in today's rows and end in the archive. `wallet_id` or "
+            "`user_id` is required.",
+            handler=partial(handlers.read_page, table=table),
+            scope=resource.read,
+            tag=table.name,
+            answers={200: resource.page},
+            parameters=_page_parameters(settings),
+        ),
+        Operation(
+            name=f"get{noun}",
+            method="GET",
+            path=f"{path}/{{id}}",
+            summary="Read one",
+            description="Whatever tier its month is in: the id tells the month.",
+            handler=partial(handlers.read_one, table=table),
+            scope=resource.read,
+            tag=table.name,
+            answers={200: resource.row},
+            problems=frozenset({404}),
+        ),
+        Operation(
+            name=f"change{noun}Status",
+            method="POST",
+            path=f"{path}/{{id}}/status",
+            summary="Move its status forward",
+            description="The status that the row already has changes nothing and is no error. A terminal row and an "
+            "archived month never change.",
+            handler=partial(handlers.change_status, table=table),
+            scope=resource.write,
+            tag=table.name,
+            request=messages.StatusChange,
+            answers={200: resource.row},
+            problems=frozenset({400, 404, 409, 413, 415}),
+        ),
+    )
+
+
+def _page_parameters(settings: Settings) -> tuple[Parameter, ...]:
+    limit = {"type": "integer", "minimum": 1, "maximum": settings.api_page_limit, "default": handlers.DEFAULT_LIMIT}
+    return (
+        Parameter("wallet_id", "Rows of this wallet", _NAME),
+        Parameter("user_id", "Rows of this user", _NAME),
+        Parameter("from", "Created at this instant or later", _TIME),
+        Parameter("to", "Created before this instant", _TIME),
+        Parameter("status", "Rows with this status", {"type": "string", "enum": list(Status)}),
+        Parameter("type", "Rows of this type", {"type": "string", "enum": list(TransactionType)}),
+        Parameter("cursor", "`next_cursor` of the page before; the other parameters stay the same", {"type": "string"}),
+        Parameter("limit", "Most rows of the page", limit),
+    )
+
+
+_HEALTH = (
+    Operation(
+        name="live",
+        method="GET",
+        path="/health/live",
+        summary="The process answers",
+        handler=handlers.live,
+        tag="health",
+        answers={200: messages.Health},
+    ),
+    Operation(
+        name="ready",
+        method="GET",
+        path="/health/ready",
+        summary="PostgreSQL answers the process",
+        handler=handlers.ready,
+        tag="health",
+        answers={200: messages.Health},
+        problems=frozenset({503}),
+    ),
+)

@@ -1,0 +1,70 @@
+"""What the handlers work with: made once for an application, opened and closed with it."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+from api.auth import Authenticator
+from api.cursor import Cursors
+from api.database import Database
+from api.reading import Reader
+from api.statuses import StatusChanger
+from api.writer import Writer
+from config import Settings
+from ledger.identifiers import truncate_ms
+from ledger.tables import TieredTable
+from storage.archive import ColdReader
+from tasks.keys import pepper
+
+
+def _utc_now() -> datetime:
+    return truncate_ms(datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of one API process. ``now`` gives UTC at milliseconds, ``random_bits(n)`` n bits for ids."""
+
+    settings: Settings
+    database: Database
+    authenticator: Authenticator
+    cold: ColdReader
+    reader: Reader
+    writer: Writer
+    statuses: StatusChanger
+    cursors: Cursors
+    now: Callable[[], datetime] = _utc_now
+    random_bits: Callable[[int], int] = secrets.randbits
+
+    @classmethod
+    def make(cls, settings: Settings, tables: tuple[TieredTable, ...]) -> Self:
+        """Everything for ``settings``, not yet connected. Raises ConfigError for a setting that is missing."""
+        database, secret = Database(settings), pepper(settings)
+        cold = ColdReader(settings)
+        reader = Reader(database, cold)
+        return cls(
+            settings=settings,
+            database=database,
+            authenticator=Authenticator(database, secret, time.monotonic),
+            cold=cold,
+            reader=reader,
+            writer=Writer(database, tables, settings.api_queue_rows),
+            statuses=StatusChanger(database, reader),
+            cursors=Cursors(secret),
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Connect and take requests; on the way out what was accepted is stored before the connections go."""
+        await self.database.open()
+        self.writer.open()
+        try:
+            yield
+        finally:
+            await self.writer.close()
+            await self.database.close()
+            self.cold.close()

@@ -1,0 +1,107 @@
+"""The statements of `transactions.sql` for one table, composed once: identifiers are quoted, values are parameters."""
+
+from functools import cache
+
+from psycopg import sql
+from psycopg.sql import SQL, Identifier, Placeholder
+
+from ledger.tables import TieredTable
+from ledger.transactions import field_names
+from sql.queries import load
+
+_QUERIES = load("transactions")
+_JSON_COLUMN = "metadata"
+_INSTANTS = frozenset({"updated_at", "processed_at"})
+# `before` is a keyset. Its first half stands alone as well, because the planner prunes by plain comparisons only.
+_BOUNDS = {
+    "created_from": "{time} >= %(created_from)s",
+    "created_before": "{time} < %(created_before)s",
+    "before": "{time} <= %(before_time)s AND ({time}, {id}) < (%(before_time)s, %(before_id)s)",
+}
+
+COLD_MONTHS = _QUERIES["cold_months"]
+
+
+@cache
+def columns_of(table: TieredTable) -> tuple[str, ...]:
+    """The columns of a row that goes in or comes out, in their order."""
+    return (table.key_column, *field_names(table), table.time_column, "updated_at")
+
+
+@cache
+def store(table: TieredTable) -> bytes:
+    """One flush: keys and rows. The rows come as one array for each column."""
+    names = columns_of(table)
+    return _compose(
+        "store",
+        table,
+        columns=_comma([Identifier(name) for name in names]),
+        values=_comma([_given(name) for name in names]),
+        arrays=_comma([SQL("{}::{}[]").format(Placeholder(name), SQL(_type(table, name))) for name in names]),
+    )
+
+
+@cache
+def find(table: TieredTable) -> bytes:
+    """One row by id, with its month's tier and object before it."""
+    return _compose("find", table)
+
+
+@cache
+def change_status(table: TieredTable) -> bytes:
+    """One row's next status, if it stands where it may be moved from."""
+    return _compose("change_status", table, status=Identifier(table.status_column or "status"))
+
+
+@cache
+def lock_parents(table: TieredTable) -> bytes:
+    """Hold off movers for a transaction."""
+    return _compose("lock_parents", table)
+
+
+@cache
+def page(table: TieredTable, equal: tuple[str, ...], bounds: tuple[str, ...]) -> bytes:
+    """The newest rows whose columns ``equal`` have the parameters' values, within the named ``bounds``.
+
+    Only what was asked for is in the statement, so the planner sees which index fits.
+    """
+    parts: list[sql.Composable] = [SQL("{} = {}").format(Identifier(name), Placeholder(name)) for name in equal]
+    parts += [SQL(_BOUNDS[name]).format(**_names(table)) for name in bounds]
+    return _compose("page", table, conditions=SQL(" AND ").join(parts or [SQL("true")]))
+
+
+def _compose(query: str, table: TieredTable, **parts: sql.Composable) -> bytes:
+    columns = _comma([_selected(name) for name in columns_of(table)])
+    text = SQL(_QUERIES[query])
+    return text.format(**{"columns": columns, **_names(table), **parts}).as_bytes()
+
+
+def _names(table: TieredTable) -> dict[str, sql.Composable]:
+    return {
+        "hot": Identifier(table.hot_parent),
+        "warm": Identifier(table.warm_parent),
+        "id": Identifier(table.key_column),
+        "time": Identifier(table.time_column),
+    }
+
+
+def _selected(name: str) -> sql.Composable:
+    # JSON leaves PostgreSQL as the text it prints: it is passed on as it is, never parsed and printed again.
+    return SQL("metadata::text AS metadata") if name == _JSON_COLUMN else Identifier(name)
+
+
+def _given(name: str) -> sql.Composable:
+    column = Identifier("given", name)
+    return SQL("{}::jsonb").format(column) if name == _JSON_COLUMN else column
+
+
+def _type(table: TieredTable, name: str) -> str:
+    if name == table.key_column:
+        return "uuid"
+    if name in table.money_columns:
+        return "numeric"
+    return "timestamptz" if name in _INSTANTS or name == table.time_column else "text"
+
+
+def _comma(parts: list[sql.Composable] | list[Identifier] | list[sql.Composed]) -> sql.Composed:
+    return SQL(", ").join(parts)

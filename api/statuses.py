@@ -1,0 +1,72 @@
+"""Moving a transaction's status forward, safely against others who do the same and against a month that moves."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from api import statements
+from api.database import AsyncConnection, Database
+from api.problems import CONFLICT, NOT_FOUND, HttpError
+from api.reading import Reader, Row
+from ledger.identifiers import created_at_of
+from ledger.policy import Tier
+from ledger.tables import TieredTable
+from ledger.transactions import Status, may_follow
+
+_ATTEMPTS = 3
+_WRITABLE = (Tier.HOT, Tier.WARM)
+
+
+class StatusChanger:
+    """Status changes of one API process."""
+
+    def __init__(self, database: Database, reader: Reader) -> None:
+        self._database = database
+        self._reader = reader
+
+    async def change(self, table: TieredTable, row_id: UUID, client_id: str, wanted: Status, now: datetime) -> Row:
+        """The row of ``client_id`` once it is ``wanted``; a row that already is so is given back as it is.
+
+        Safe to repeat. Raises a 404 problem when the client has no such row, 409 when its status may not be followed
+        by ``wanted`` or its month takes no more changes; ConflictError while its month is sealed.
+        """
+        movable = [status.value for status in Status if may_follow(status, wanted)]
+        parameters = {
+            "id": row_id,
+            "time": created_at_of(row_id),
+            "client_id": client_id,
+            "status": wanted.value,
+            "movable": movable,
+            "now": now,
+        }
+        for _ in range(_ATTEMPTS):
+            row = await self._database.run(lambda connection: _update(connection, table, parameters))
+            if row is None:
+                row = await self._why_not(table, row_id, client_id, wanted)
+            if row is not None:
+                return row
+        raise HttpError(CONFLICT, "Others are changing the same row; read it and decide again.")
+
+    async def _why_not(self, table: TieredTable, row_id: UUID, client_id: str, wanted: Status) -> Row | None:
+        """The row when nothing was to be done; None when it has just come to where it may be moved from."""
+        found = await self._reader.find(table, row_id, client_id)
+        if found is None:
+            raise HttpError(NOT_FOUND)
+        current = Status(found.row["status"])
+        if current is wanted:
+            return found.row
+        if found.tier not in _WRITABLE:
+            raise HttpError(CONFLICT, "The row's month is archived: it takes no more changes. Post a new row.")
+        if not may_follow(current, wanted):
+            raise HttpError(CONFLICT, f"A transaction that is {current} cannot become {wanted}.")
+        return None
+
+
+async def _update(connection: AsyncConnection, table: TieredTable, parameters: dict[str, Any]) -> Row | None:
+    # With its values in its text the statement is planned for the one partition that it changes and locks no other. A
+    # generic plan would lock every partition for writing, and wait for a mover that is busy with another month.
+    cursor = psycopg.AsyncClientCursor(connection)
+    values = await (await cursor.execute(statements.change_status(table), parameters)).fetchone()
+    return None if values is None else dict(zip(statements.columns_of(table), values, strict=True))

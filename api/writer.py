@@ -1,0 +1,224 @@
+"""Group commit: while one flush is being committed the next requests queue, and each flush takes what is queued.
+
+A request is answered only after the COMMIT of its rows. Its idempotency key is claimed in the same statement, so key
+and rows are there together or not at all; that also makes every flush safe to repeat: a request whose COMMIT arrived
+although its connection broke finds its own answer under its key.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from api import statements
+from api.database import AsyncConnection, Database
+from api.problems import IN_FLIGHT, KEY_REUSED, RETRY_AFTER_S, HttpError
+from ledger.errors import TransientError
+from ledger.tables import TieredTable
+from sql.queries import load
+
+_HELD = load("idempotency")["held"]
+_FLUSH_ROWS = 1000
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A request to be stored: its rows, complete, and the answer that it gets when they are."""
+
+    client_id: str
+    idempotency_key: str
+    fingerprint: bytes
+    status_code: int
+    response: bytes
+    rows: Sequence[dict[str, Any]]
+
+    @property
+    def key(self) -> Key:
+        """What makes the request one of its kind."""
+        return self.client_id, self.idempotency_key
+
+    @property
+    def weight(self) -> int:
+        """Its share of the queue and of a flush. A batch of which no row is good claims its key all the same."""
+        return max(1, len(self.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The answer to a request whose rows are durable. ``replayed`` when they were so before it came."""
+
+    status_code: int
+    response: bytes
+    replayed: bool
+
+
+Outcome = Stored | HttpError | TransientError
+
+
+@dataclass(slots=True)
+class _Waiting:
+    write: Write
+    answer: asyncio.Future[Stored]
+
+
+class TableWriter:
+    """The queue of one table and the task that empties it."""
+
+    def __init__(self, database: Database, table: TieredTable, queue_rows: int) -> None:
+        self._database = database
+        self._table = table
+        self._queue_rows = queue_rows
+        self._queue: deque[_Waiting] = deque()
+        self._queued_rows = 0
+        self._in_flight: set[Key] = set()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Start to take requests."""
+        self._closing = False
+        self._task = asyncio.create_task(self._run(), name=f"writer of {self._table.name}")
+
+    async def close(self) -> None:
+        """Refuse further requests, store those that wait, then end."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+
+    async def submit(self, write: Write) -> Stored:
+        """Wait until ``write`` is durable. Raises a 409 problem while the same key is under way in this process
+        (across processes PostgreSQL makes the second one wait), 422 when the key belongs to another request,
+        TransientError when the queue is full or PostgreSQL is away.
+        """
+        if self._closing or self._queued_rows + write.weight > self._queue_rows:
+            raise TransientError("the queue of writes is full or closed")
+        if write.key in self._in_flight:
+            raise HttpError(IN_FLIGHT, headers={"Retry-After": str(RETRY_AFTER_S)})
+        waiting = _Waiting(write, asyncio.get_running_loop().create_future())
+        # The key is free again when the answer is there, not when the caller gives up: two requests with one key must
+        # never be in one flush, and what is queued is stored whoever still waits for it.
+        self._in_flight.add(write.key)
+        waiting.answer.add_done_callback(lambda _: self._in_flight.discard(write.key))
+        self._queue.append(waiting)
+        self._queued_rows += write.weight
+        self._wake.set()
+        return await asyncio.shield(waiting.answer)
+
+    async def _run(self) -> None:
+        while self._queue or not self._closing:
+            if not self._queue:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            await self._flush(self._take())
+
+    def _take(self) -> list[_Waiting]:
+        """What the next flush stores: all that waits, up to a bound; a request is never divided."""
+        taken = [self._queue.popleft()]
+        rows = taken[0].write.weight
+        while self._queue and rows + self._queue[0].write.weight <= _FLUSH_ROWS:
+            taken.append(self._queue.popleft())
+            rows += taken[-1].write.weight
+        self._queued_rows -= rows
+        return taken
+
+    async def _flush(self, taken: list[_Waiting]) -> None:
+        """Answer every one of ``taken``. When PostgreSQL refuses some of them the bad one is found by halving."""
+        parts = [taken]
+        while parts:
+            part = parts.pop()
+            try:
+                outcomes = await self._database.run(lambda connection, part=part: self._store(connection, part))  # type: ignore[misc]  # mypy cannot infer a lambda's default
+            except TransientError as error:
+                _fail(part, error)
+            except Exception as error:  # noqa: BLE001  # whatever it is, it is answered, and the queue goes on
+                if len(part) == 1:
+                    _fail(part, error)
+                else:
+                    middle = len(part) // 2
+                    parts += [part[:middle], part[middle:]]
+            else:
+                _answer(part, outcomes)
+
+    async def _store(self, connection: AsyncConnection, part: Sequence[_Waiting]) -> list[Outcome]:
+        writes = [waiting.write for waiting in part]
+        cursor = await connection.execute(statements.store(self._table), self._parameters(writes))
+        claimed = set(await cursor.fetchall())
+        taken = [write for write in writes if write.key not in claimed]
+        held = await _held(connection, taken) if taken else {}
+        return [_outcome(write, write.key in claimed, held.get(write.key)) for write in writes]
+
+    def _parameters(self, writes: Sequence[Write]) -> dict[str, Any]:
+        rows = [(write.idempotency_key, row) for write in writes for row in write.rows]
+        columns = {name: [row[name] for _, row in rows] for name in statements.columns_of(self._table)}
+        return columns | {
+            "client_ids": [write.client_id for write in writes],
+            "keys": [write.idempotency_key for write in writes],
+            "fingerprints": [write.fingerprint for write in writes],
+            "status_codes": [write.status_code for write in writes],
+            "responses": [write.response for write in writes],
+            "row_keys": [key for key, _ in rows],
+        }
+
+
+class Writer:
+    """The writers of every table that the API stores into."""
+
+    def __init__(self, database: Database, tables: Iterable[TieredTable], queue_rows: int) -> None:
+        self._writers = {table.name: TableWriter(database, table, queue_rows) for table in tables}
+
+    def open(self) -> None:
+        """Start to take requests."""
+        for writer in self._writers.values():
+            writer.open()
+
+    async def close(self) -> None:
+        """Refuse further requests and store those that wait."""
+        for writer in self._writers.values():
+            await writer.close()
+
+    async def submit(self, table: TieredTable, write: Write) -> Stored:
+        """Wait until ``write`` is durable; raises as `TableWriter.submit`."""
+        return await self._writers[table.name].submit(write)
+
+
+async def _held(connection: AsyncConnection, writes: Sequence[Write]) -> dict[Key, tuple[bytes, int, bytes]]:
+    parameters = {
+        "client_ids": [write.client_id for write in writes],
+        "keys": [write.idempotency_key for write in writes],
+    }
+    rows = await (await connection.execute(_HELD, parameters)).fetchall()
+    return {
+        (client_id, key): (fingerprint, status_code, response)
+        for client_id, key, fingerprint, status_code, response in rows
+    }
+
+
+def _outcome(write: Write, claimed: bool, held: tuple[bytes, int, bytes] | None) -> Outcome:
+    if claimed:
+        return Stored(write.status_code, write.response, replayed=False)
+    if held is None:  # it expired between the two statements
+        return TransientError("the idempotency key has just expired")
+    fingerprint, status_code, response = held
+    if fingerprint != write.fingerprint:
+        return HttpError(KEY_REUSED)
+    # The very answer of this request, with the ids made for it: an earlier try of this flush did commit.
+    return Stored(status_code, response, replayed=response != write.response)
+
+
+def _answer(part: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
+    for waiting, outcome in zip(part, outcomes, strict=True):
+        if isinstance(outcome, Stored):
+            waiting.answer.set_result(outcome)
+        else:
+            waiting.answer.set_exception(outcome)
+
+
+def _fail(part: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in part:
+        waiting.answer.set_exception(error)

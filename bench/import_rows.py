@@ -1,0 +1,139 @@
+"""Import of a CSV file against a plain COPY of the same rows: into the same partitions, with the same indexes."""
+
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+from pyarrow import csv
+from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from config import Settings, load_settings
+from ledger.months import Month
+from ledger.tables import TRANSACTIONS
+from servers.stack import running
+from sql import migrate
+from sql.connection import connect
+from tasks.importing.run import ImportReport, ImportRequest, import_file
+from tasks.synthetic import MonthPlan, World, month_tables
+
+ROWS = 200_000
+TARGET_PER_S = 20_000
+_MONTHS = (Month(2025, 3), Month(2025, 4))
+_MAPPING = """
+name = "bench"
+table = "transactions"
+key = ["id"]
+
+[fields]
+client_id = { column = "client_id" }
+user_id = { column = "user_id" }
+wallet_id = { column = "wallet_id" }
+counterparty_wallet_id = { column = "counterparty_wallet_id" }
+type = { column = "type" }
+status = { column = "status" }
+amount = { column = "amount" }
+fee = { column = "fee" }
+currency = { column = "currency" }
+reference = { column = "reference" }
+description = { column = "description" }
+created_at = { column = "created_at", format = "%Y-%m-%d %H:%M:%S.%fZ" }
+updated_at = { column = "updated_at", format = "%Y-%m-%d %H:%M:%S.%fZ" }
+
+[metadata]
+source = { column = "id" }
+"""
+
+
+def run(rows: int = ROWS) -> dict[str, Any]:
+    """Measure both, print a table, and return the figures. Works in a database of its own, dropped at the end."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-import-") as folder,
+        running(load_settings(), "postgres") as server,
+        _scratch_database(server) as settings,
+    ):
+        file, mapping = Path(folder) / "rows.csv", Path(folder) / "mapping.toml"
+        _write_rows(file, rows)
+        mapping.write_text(_MAPPING)
+        report, import_s = _import(settings, file, mapping)
+        copy_s = _copy_again(settings, Path(folder) / "rows.copy")
+    result = {
+        "rows": report.loaded,
+        "import_s": round(import_s, 3),
+        "import_rows_per_s": round(report.loaded / import_s),
+        "copy_s": round(copy_s, 3),
+        "copy_rows_per_s": round(report.loaded / copy_s),
+        "ratio": round(import_s / copy_s, 2),
+        "target_rows_per_s": TARGET_PER_S,
+        "passed": report.rejected == 0 and report.loaded / import_s >= TARGET_PER_S,
+    }
+    _show(result)
+    return result
+
+
+@contextmanager
+def _scratch_database(server: Settings) -> Iterator[Settings]:
+    name = f"bench_import_{uuid.uuid4().hex[:8]}"
+    url = urlsplit(server.database_dsn)
+    with psycopg.connect(server.database_dsn, autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        try:
+            dsn = url._replace(path=f"/{name}").geturl()
+            migrate.upgrade(dsn)
+            yield server.model_copy(update={"database_url": SecretStr(dsn)})
+        finally:
+            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+def _write_rows(file: Path, rows: int) -> None:
+    world = World(seed=1, wallets=10_000)
+    with file.open("wb") as target:
+        for number, month in enumerate(_MONTHS):
+            plan = MonthPlan(TRANSACTIONS, month, rows // len(_MONTHS), datetime(2026, 1, 1, tzinfo=UTC), settled=True)
+            for table_number, table in enumerate(month_tables(world, plan)):
+                header = number == 0 and table_number == 0
+                csv.write_csv(table, target, csv.WriteOptions(include_header=header))
+
+
+def _import(settings: Settings, file: Path, mapping: Path) -> tuple[ImportReport, float]:
+    started = time.perf_counter()
+    report = import_file(settings, ImportRequest(file, mapping), lambda *_: None, datetime.now(UTC))
+    return report, time.perf_counter() - started
+
+
+def _copy_again(settings: Settings, file: Path) -> float:
+    """Seconds that a plain COPY of the imported rows takes into the emptied partitions, from a file, in file order."""
+    parent = Identifier(TRANSACTIONS.hot_parent)
+    with connect(settings.database_dsn, "bench") as connection, connection.cursor() as cursor:
+        ordered = SQL("COPY (SELECT * FROM {} ORDER BY created_at) TO STDOUT").format(parent)
+        with file.open("wb") as target, cursor.copy(ordered) as out:
+            for block in out:
+                target.write(block)
+        connection.execute(SQL("TRUNCATE {}").format(parent))
+        connection.execute("CHECKPOINT")
+        started = time.perf_counter()
+        with file.open("rb") as source, cursor.copy(SQL("COPY {} FROM STDIN").format(parent)) as copy:
+            while block := source.read(1 << 18):
+                copy.write(block)
+        return time.perf_counter() - started
+
+
+def _show(result: dict[str, Any]) -> None:
+    table = Table("", "rows", "seconds", "rows/s", title=f"Import of {result['rows']:,} rows", title_justify="left")
+    for name, key in (("treasury import", "import"), ("plain COPY", "copy")):
+        table.add_row(name, f"{result['rows']:,}", f"{result[f'{key}_s']:.2f}", f"{result[f'{key}_rows_per_s']:,}")
+    Console().print(table)
+    Console().print(f"{result['ratio']} x the time of the COPY; at least {TARGET_PER_S:,} rows/s are wanted")
+
+
+if __name__ == "__main__":
+    run()

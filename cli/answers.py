@@ -1,0 +1,106 @@
+"""How the answer of `treasury sql` is written: a table for people; CSV, JSON or Parquet for programs. Streamed."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.table import Table
+from rich.text import Text
+
+from cli.terminal import console
+from ledger.errors import ConfigError
+from tasks.query import Answer
+
+_SHOWN_ROWS = 1000  # of a table for people; the other formats give every row
+
+
+def write_answer(answer: Answer, output_format: str, output: Path | None) -> None:
+    """Write all rows in a format. Raises ConfigError for Parquet to a terminal or a file that cannot be written."""
+    if output_format == "table":
+        _write_table(answer.batches, output)
+        return
+    if output_format == "parquet" and output is None and sys.stdout.isatty():
+        raise ConfigError("--format parquet: give --output FILE or redirect the output")
+    with _target(output) as file:
+        {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}[output_format](answer.batches, file)
+
+
+@contextmanager
+def _target(output: Path | None) -> Iterator[BinaryIO]:
+    if output is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    try:
+        with output.open("wb") as file:
+            yield file
+    except OSError as error:
+        raise ConfigError(f"--output: {error}") from error
+
+
+def _write_table(batches: pa.RecordBatchReader, output: Path | None) -> None:
+    shown = Table()
+    for field in batches.schema:
+        numeric = pa.types.is_integer(field.type) or pa.types.is_decimal(field.type) or pa.types.is_floating(field.type)
+        shown.add_column(Text(field.name), justify="right" if numeric else "left")
+    more = False
+    for number, row in enumerate(_rows(batches)):
+        if number == _SHOWN_ROWS:
+            more = True
+            break
+        shown.add_row(*(Text("" if value is None else _text(value)) for value in row.values()))
+    if more:
+        shown.caption = f"the first {_SHOWN_ROWS} rows; --format csv, json or parquet gives all"
+    if output is None:
+        console.print(shown)
+    else:
+        with output.open("w", encoding="utf-8") as file:
+            type(console)(file=file, width=200).print(shown)
+
+
+def _rows(batches: pa.RecordBatchReader) -> Iterator[dict[str, Any]]:
+    for batch in batches:
+        yield from batch.to_pylist()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, list | dict):
+        return json.dumps(value, default=_text, ensure_ascii=False)
+    return str(value)
+
+
+def _write_csv(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
+    text = TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    writer = csv.writer(text)
+    writer.writerow(batches.schema.names)
+    for row in _rows(batches):
+        writer.writerow("" if value is None else _text(value) for value in row.values())
+    text.detach()
+
+
+def _write_json(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
+    """One array of objects, a line each; decimals are strings, as everywhere in this project."""
+    separator = b"[\n"
+    for row in _rows(batches):
+        file.write(separator + json.dumps(row, default=_text, ensure_ascii=False).encode())
+        separator = b",\n"
+    file.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
+
+
+def _write_parquet(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
+    with pq.ParquetWriter(file, batches.schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)

@@ -1,0 +1,33 @@
+"""The `treasury` application: puts the families of commands together and turns errors into exit codes.
+
+It must answer ``--help`` at once, so nothing here or at the top of a command module imports a server, a driver,
+Prefect or Arrow: a command imports what it needs when it runs.
+"""
+
+import typer
+
+from cli import archive, demo, keys, load, terminal, up
+
+# One line a family of commands; each module has a `register(app)`.
+COMMANDS = (up, demo, keys, load, archive)
+
+app = typer.Typer(
+    name="treasury",
+    help="Keeps payment ledgers in tiers: hot, warm, cold, deep, and proves that nothing was lost on the way.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for commands in COMMANDS:
+    commands.register(app)
+
+
+def main() -> None:
+    """Run the command line. Exits with 0, with the exit code of a TreasuryError, or with 2 for wrong usage."""
+    with terminal.reported():
+        app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""What every command writes to the terminal with: results to standard output, all else to standard error."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ledger.errors import TreasuryError
+
+console = Console(highlight=False, soft_wrap=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table for people. Cells are plain text: nothing in them is read as markup."""
+    drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(escape(cell) for cell in row))
+    console.print(drawn)
+
+
+def note(text: str) -> None:
+    """Tell what is going on, on standard error."""
+    errors.print(escape(text), style="dim")
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn what a command raises into one red line on standard error and the exit code of the error's class.
+
+    A reader that closes the pipe early (``treasury tiers | head``) ends the command in silence, with exit code 1 (which
+    is what rich and click do where they meet it first). The signal itself stays ignored: sockets would raise it too.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except TreasuryError as error:
+        errors.print(f"[bold red]error:[/] {escape(str(error))}")
+        raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:
+        # The interpreter flushes standard output once more while it ends: give it something that takes the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None

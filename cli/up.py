@@ -1,0 +1,130 @@
+"""up, down, status: the servers of this home."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import typer
+
+from cli import terminal
+from config import Settings, load_settings
+
+if TYPE_CHECKING:
+    from servers.lease import Endpoint
+    from servers.stack import Up
+
+CHECK_S = 1.0
+SESSION_CLIENT = "local"
+SESSION_KEY_LIFE = timedelta(days=30)
+TITLES = {
+    "postgres": "PostgreSQL",
+    "redis": "Redis",
+    "s3": "S3 (archive)",
+    "prefect": "Prefect UI",
+    "worker": "Prefect worker",
+    "api": "API",
+}
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(up)
+    app.command()(down)
+    app.command()(status)
+
+
+def up() -> None:
+    """Start everything and stay: PostgreSQL, Redis, S3, Prefect with a worker, the API. Ctrl-C stops it."""
+    from servers import stack  # noqa: PLC0415  # the command line must answer --help at once
+
+    settings = load_settings()
+    terminal.note(f"starting in {settings.home}; the first time takes up to a minute")
+    made: list[str] = []
+    with _until_told(), stack.up(settings, before_api=lambda ready: made.append(_first_key(ready))) as running:
+        show(settings, running)
+        terminal.console.print(f"API key of this session: {made[0]}", markup=False, soft_wrap=True)
+        while True:
+            time.sleep(CHECK_S)
+            stack.check_alive(settings.home, [endpoint.name for endpoint in running.endpoints])
+
+
+def down() -> None:
+    """Stop every server of this home, whoever started it. Does nothing when none runs."""
+    from servers import stack  # noqa: PLC0415
+
+    stopped = [TITLES[name] for name in stack.down(load_settings())]
+    terminal.console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+def status() -> None:
+    """Which servers of this home run now, and where."""
+    from servers import stack  # noqa: PLC0415
+
+    settings = load_settings()
+    found = {endpoint.name: _address(endpoint) for endpoint in stack.endpoints(settings.home)}
+    rows = [(title, found.get(name, "not running")) for name, title in TITLES.items()]
+    terminal.table(f"Servers of {settings.home}", ("server", "address"), rows)
+
+
+def _first_key(settings: Settings) -> str:
+    """Prepare the tables, make the partitions ahead, and make the key that `up` prints."""
+    from tasks.keys import CLIENT_SCOPES, create_key  # noqa: PLC0415
+    from tasks.plan import utc_today  # noqa: PLC0415
+    from tasks.rollover import roll_table  # noqa: PLC0415
+
+    for table in settings.registry.values():
+        roll_table(settings, table, utc_today())
+    expires_at = datetime.now(UTC) + SESSION_KEY_LIFE
+    return create_key(settings, SESSION_CLIENT, CLIENT_SCOPES, expires_at)
+
+
+def show(settings: Settings, running: "Up") -> None:
+    """Print where everything answers, which ports had to give way, and where the passwords are."""
+    from servers import stack  # noqa: PLC0415
+
+    rows = [(TITLES[endpoint.name], _address(endpoint)) for endpoint in running.endpoints]
+    terminal.table("Everything is up. Ctrl-C or `make down` stops it.", ("server", "address"), rows)
+    terminal.console.print(f"passwords and keys: {settings.home / 'keys'}    logs: {settings.home / 'log'}")
+    for endpoint in running.endpoints:
+        wanted = stack.wanted_port(settings, endpoint)
+        if wanted:
+            terminal.note(f"port {wanted} was taken: {TITLES[endpoint.name]} is at {urlsplit(endpoint.url).port}")
+
+
+def _address(endpoint: "Endpoint") -> str:
+    """The address as it may be shown: without the password."""
+    parts = urlsplit(endpoint.url)
+    if parts.password:
+        return parts._replace(netloc=f"{parts.username or ''}:***@{parts.hostname}:{parts.port}").geturl()
+    shown: dict[str, Callable[[str], str]] = {
+        "prefect": lambda url: url.removesuffix("/api"),
+        "worker": lambda _: "pool treasury",
+        "api": lambda url: f"{url}   documentation {url}/docs",
+    }
+    return shown.get(endpoint.name, str)(endpoint.url)
+
+
+@contextmanager
+def _until_told() -> Iterator[None]:
+    """Run the block until it ends or a signal tells to stop; a second signal does not disturb the stopping."""
+
+    def told(_signal: int, _frame: FrameType | None) -> None:
+        for number in _STOPPING:
+            signal.signal(number, signal.SIG_IGN)
+        terminal.note("stopping ...")
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, told) for number in _STOPPING}
+    try:
+        yield
+    except KeyboardInterrupt:
+        terminal.note("stopped")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,73 @@
+"""Archiving: every month that is due goes from hot to warm and from warm to cold, each as a task of its own."""
+
+from datetime import date
+from typing import Any, cast
+from uuid import UUID
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.futures import PrefectFuture, as_completed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from config import Settings, load_settings
+from flows.artifacts import publish_outcomes, publish_plan
+from flows.futures import result_or_error
+from flows.parameters import ArchivingParameters
+from ledger.errors import DataError
+from tasks.outcome import Outcome, Result
+from tasks.plan import PlannedMove, utc_today
+from tasks.steps import finish_leftovers_step, move_month_step, plan_table_step
+
+_WORKERS: Any = ThreadPoolTaskRunner(max_workers=load_settings().archive_workers)  # its types do not fit @flow's
+
+
+@flow(name="archive-months", task_runner=_WORKERS)
+def archive_months(parameters: ArchivingParameters = ArchivingParameters()) -> list[Outcome]:  # noqa: B008  # frozen in effect: Prefect copies parameters
+    """Move every month that is due; with ``plan_only`` only show what would move and what is held back.
+
+    All tables are planned before anything moves, so a wrong ``as_of`` or table changes nothing. A month that fails
+    stops no other; the run fails at the end if one did. Safe to run again at any time, also after a kill.
+    """
+    settings = load_settings()
+    logger = get_run_logger()
+    as_of = parameters.as_of or utc_today()
+    tables = parameters.chosen(settings)
+    planned = [plan_table_step.submit(settings, table, as_of, utc_today(), parameters.allowed) for table in tables]
+    moves = [move for future in planned for move in future.result()]
+    logger.info(publish_plan(moves, as_of))
+    if parameters.plan_only:
+        return [_planned(move) for move in moves]
+    outcomes = _move_all(settings, moves, as_of)
+    leftovers = [finish_leftovers_step.submit(settings, table) for table in tables]
+    logger.info(publish_outcomes(outcomes, as_of))
+    failed = [f"{o.table} {o.month}: {o.reason}" for o in outcomes if o.result is Result.FAILED]
+    failed += [str(found) for found in map(result_or_error, leftovers) if isinstance(found, Exception)]
+    if failed:
+        raise DataError("; ".join(failed))
+    return outcomes
+
+
+def _planned(move: PlannedMove) -> Outcome:
+    result = Result.HELD_BACK if move.held_back else Result.PLANNED
+    return Outcome(
+        move.table, move.month, move.actions[-1], result, move.rows, move.postgres_bytes, reason=move.held_back
+    )
+
+
+def _move_all(settings: Settings, moves: list[PlannedMove], as_of: date) -> list[Outcome]:
+    """Run every month as a task and keep the progress artifact up to date; oldest months first."""
+    artifact = create_progress_artifact(progress=0.0, key="archive-progress", description=f"Months moved as of {as_of}")
+    progress = cast("UUID", artifact)  # in a flow that is not async
+    futures = {move_month_step.submit(settings, move): move for move in moves}
+    outcomes: list[Outcome] = []
+    for done, future in enumerate(as_completed(list(futures)), start=1):
+        outcomes += _outcomes(future, futures[future])
+        update_progress_artifact(artifact_id=progress, progress=100.0 * done / len(futures))
+    return sorted(outcomes, key=lambda outcome: (outcome.table, outcome.month, outcome.action))
+
+
+def _outcomes(future: PrefectFuture[list[Outcome]], move: PlannedMove) -> list[Outcome]:
+    found = result_or_error(future)
+    if isinstance(found, Exception):
+        return [Outcome(move.table, move.month, move.actions[0], Result.FAILED, move.rows, reason=repr(found))]
+    return found

@@ -1,0 +1,98 @@
+"""What a run shows of itself in the Prefect UI, and in its log: tables and summaries made from outcomes."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from tasks.outcome import Outcome, Result
+from tasks.plan import PlannedMove
+from tasks.rollover import RolloverReport
+
+_MEBIBYTE = 1 << 20
+
+
+def publish_plan(moves: Sequence[PlannedMove], as_of: date) -> str:
+    """Publish what would move and what is held back; returns the same as text for the log."""
+    rows = [
+        {
+            "table": move.table,
+            "month": str(move.month),
+            "moves": ", ".join(move.actions),
+            "rows": move.rows,
+            "bytes": move.postgres_bytes,
+            "held back": move.held_back,
+        }
+        for move in moves
+    ]
+    create_table_artifact(key="archive-plan", table=rows, description=f"What is due as of {as_of}")
+    lines = [
+        f"{move.table} {move.month}: {', '.join(move.actions)}, {move.rows} rows, {move.postgres_bytes} bytes"
+        + (f" - held back: {move.held_back}" if move.held_back else "")
+        for move in moves
+    ]
+    return "\n".join(lines) or "nothing is due"
+
+
+def publish_outcomes(outcomes: Sequence[Outcome], as_of: date) -> str:
+    """Publish what moved as a table and a summary; returns the summary."""
+    rows = [
+        {
+            "table": outcome.table,
+            "month": str(outcome.month),
+            "move": outcome.action,
+            "result": outcome.result,
+            "rows": outcome.rows,
+            "PostgreSQL bytes": outcome.postgres_bytes,
+            "archive bytes": outcome.archive_bytes,
+            "seconds": round(outcome.duration_s, 3),
+            "reason": outcome.reason,
+        }
+        for outcome in outcomes
+    ]
+    create_table_artifact(key="archive-moves", table=rows, description=f"What moved as of {as_of}")
+    summary = _summary(outcomes, as_of)
+    create_markdown_artifact(key="archive-summary", markdown=summary)
+    return summary
+
+
+def _summary(outcomes: Sequence[Outcome], as_of: date) -> str:
+    counts = Counter((outcome.action, outcome.result) for outcome in outcomes)
+    before = sum(outcome.postgres_bytes for outcome in outcomes if outcome.archive_bytes)
+    after = sum(outcome.archive_bytes for outcome in outcomes)
+    lines = [f"## Archiving as of {as_of}", ""]
+    lines += [f"- {action}: {count} {result}" for (action, result), count in sorted(counts.items())] or [
+        "- nothing due"
+    ]
+    if before:
+        lines.append(
+            f"- archived {before / _MEBIBYTE:.1f} MiB of PostgreSQL as {after / _MEBIBYTE:.1f} MiB of Parquet "
+            f"({100 * after / before:.1f} %)"
+        )
+    troubles = [outcome for outcome in outcomes if outcome.result is not Result.MOVED]
+    if troubles:
+        lines += ["", "| table | month | move | result | reason |", "|---|---|---|---|---|"]
+        lines += [f"| {o.table} | {o.month} | {o.action} | {o.result} | {_cell(o.reason)} |" for o in troubles]
+    return "\n".join(lines)
+
+
+def publish_rollover(reports: Sequence[RolloverReport], as_of: date, plan_only: bool) -> str:
+    """Publish what the rollover made and found; returns the same as text."""
+    verb = "would make" if plan_only else "made"
+    lines = [f"## Rollover as of {as_of}", ""]
+    for report in reports:
+        months = report.wanted if plan_only else report.created
+        lines.append(f"- {report.table}: {verb} {_listed(map(str, months))}")
+        lines += [f"  - {finding}" for finding in report.findings]
+    summary = "\n".join(lines)
+    create_markdown_artifact(key="rollover-summary", markdown=summary)
+    return summary
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "no partition: all are there"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,12 @@
+"""What became of a task: its result or the error it ended with, so that one failing task stops no other."""
+
+from typing import TypeVar, cast
+
+from prefect.futures import PrefectFuture
+
+T = TypeVar("T")
+
+
+def result_or_error(future: "PrefectFuture[T]") -> T | Exception:
+    """Wait for the task and give back what it returned, or the exception it failed with."""
+    return cast("T | Exception", future.result(raise_on_failure=False))

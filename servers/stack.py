@@ -1,0 +1,208 @@
+"""The embedded servers together: lent for the length of a command, or all of them up until told to stop.
+
+A URL that the user has set is used as it is; nothing is started in its place. All else is leased (see `lease`):
+commands of one home that run at the same time share one server, and the last one out stops it.
+"""
+
+import fcntl
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from config import Settings
+from ledger.errors import ConflictError, TransientError
+from servers import api, lease, prefect, s3
+from servers.api import Api
+from servers.lease import Endpoint, Server
+from servers.postgres import Postgres
+from servers.prefect import PrefectServer, Worker
+from servers.redis import Redis
+from servers.s3 import S3
+
+Service = Literal["postgres", "redis", "s3", "prefect"]
+SERVICES: tuple[Service, ...] = ("postgres", "redis", "s3", "prefect")
+NAMES = (*SERVICES, prefect.WORKER_NAME, api.NAME)
+PROJECT = Path(__file__).resolve().parent.parent
+UP = "up"
+DOWN_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """Everything that runs: the settings with every address filled in, and the addresses of what was leased."""
+
+    settings: Settings
+    endpoints: Sequence[Endpoint] = field(default_factory=tuple)
+
+
+@contextmanager
+def running(
+    settings: Settings, *services: Service, fast: bool = False, bin_dir: Path | None = None
+) -> Iterator[Settings]:
+    """Yield ``settings`` with the addresses of ``services`` filled in, starting at the same time those that must be.
+
+    ``fast`` starts PostgreSQL without durability, for tests; ``bin_dir`` takes its binaries from another folder.
+    Raises TransientError with the end of its log when one does not come up. Any number of processes may do this in
+    one home at once; whoever first starts PostgreSQL decides how it runs.
+    """
+    with ExitStack() as stack:
+        wanted = [_server(settings, name, fast, bin_dir) for name in services if not _is_set(settings, name)]
+        yield _filled_in(settings, _together(stack, settings.home, wanted))
+
+
+@contextmanager
+def everything(settings: Settings, before_api: Callable[[Settings], None]) -> Iterator[Up]:
+    """All six: PostgreSQL (migrated), Redis, S3, the Prefect server with its deployments, a worker, and the API.
+
+    ``before_api`` is called with the complete settings once the databases answer, and before the worker and
+    the API start. Raises TransientError when one of them does not come up; what had started is stopped again.
+    """
+    with running(settings, *SERVICES) as ready, ExitStack() as stack:
+        _migrate(ready)
+        api_url = str(ready.prefect_api_url)
+        environment = ready.environment()
+        with ThreadPoolExecutor(1) as pool:
+            prefect.make_pool(ready.home, api_url)
+            deployed = pool.submit(prefect.deploy, ready.home, api_url, environment, PROJECT)
+            before_api(ready)
+            started = _together(
+                stack,
+                ready.home,
+                [
+                    Worker(ready.home, api_url, environment, PROJECT),
+                    Api(ready.home, ready.ports.api, ready.api_workers, environment, PROJECT),
+                ],
+            )
+            deployed.result()
+        leased = [name for name in SERVICES if not _is_set(settings, name)]
+        yield Up(ready, (*endpoints(ready.home, leased), *started))
+
+
+@contextmanager
+def up(settings: Settings, before_api: Callable[[Settings], None]) -> Iterator[Up]:
+    """`everything`, once a home: raises ConflictError while another process is up here. See `down`."""
+    with _claimed(settings.home), everything(settings, before_api) as running_now:
+        yield running_now
+
+
+def down(settings: Settings) -> list[str]:
+    """Stop the process that is `up` and every server of this home, also those that another command uses.
+
+    Returns the names of what was stopped; nothing is left running. Safe to rerun. Raises TransientError when one of
+    them does not end in time.
+    """
+    home = settings.home
+    running_names = [name for name in NAMES if lease.is_held(home / "run" / f"{name}.alive")]
+    claim = home / "run" / f"{UP}.alive"
+    if lease.is_held(claim):
+        os.kill(int(claim.read_text()), signal.SIGTERM)
+        lease.wait(lambda: not lease.is_held(claim), DOWN_S, "`treasury up` to stop")
+    for name in reversed(NAMES):
+        lease.stop(home, name)
+    return running_names
+
+
+def endpoints(home: Path, names: Sequence[str] = NAMES) -> list[Endpoint]:
+    """The servers among ``names`` that run in this home now, and where. Read-only."""
+    found = (lease.running_endpoint(home, name) for name in names)
+    return [endpoint for endpoint in found if endpoint is not None]
+
+
+def check_alive(home: Path, names: Sequence[str]) -> None:
+    """Raises TransientError naming the first of ``names`` that has ended, and its log."""
+    for name in names:
+        if not lease.is_held(home / "run" / f"{name}.alive"):
+            raise TransientError(f"{name} has ended by itself; see {home / 'log' / name}.log")
+
+
+def wanted_port(settings: Settings, endpoint: Endpoint) -> int | None:
+    """The port that the settings ask for when ``endpoint`` got another because that one was taken; else None."""
+    wanted = int(getattr(settings.ports, endpoint.name, 0))
+    return wanted if wanted and wanted != urlsplit(endpoint.url).port else None
+
+
+def _is_set(settings: Settings, service: Service) -> bool:
+    return {
+        "postgres": settings.database_url,
+        "redis": settings.redis_url,
+        "s3": settings.archive_url,
+        "prefect": settings.prefect_api_url,
+    }[service] is not None
+
+
+def _server(settings: Settings, service: Service, fast: bool, bin_dir: Path | None) -> Server:
+    home = settings.home
+    match service:
+        case "postgres":
+            return Postgres(home, settings.ports.postgres, bin_dir, fast)
+        case "redis":
+            return Redis(home, settings.ports.redis)
+        case "s3":
+            return S3(home, settings.ports.s3)
+        case "prefect":
+            return PrefectServer(home, settings.ports.prefect)
+
+
+def _filled_in(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
+    found = {endpoint.name: endpoint.url for endpoint in leased}
+    changes: dict[str, object] = {}
+    if "postgres" in found:
+        changes["database_url"] = SecretStr(found["postgres"])
+    if "redis" in found:
+        changes["redis_url"] = SecretStr(found["redis"])
+    if "prefect" in found:
+        changes["prefect_api_url"] = found["prefect"]
+    if "s3" in found:
+        access, secret = s3.credentials(settings.home)
+        changes |= {"archive_url": f"s3://{s3.BUCKET}", "s3_endpoint_url": found["s3"]}
+        changes |= {"s3_access_key_id": access, "s3_secret_access_key": SecretStr(secret)}
+    return settings.model_copy(update=changes)
+
+
+def _together(stack: ExitStack, home: Path, servers: Sequence[Server]) -> list[Endpoint]:
+    """Lease all ``servers`` at the same time. An interrupt ends the starts that are under way."""
+    if not servers:
+        return []
+    given_up = threading.Event()
+    with ThreadPoolExecutor(len(servers)) as pool:
+        leases = [lease.lease(home, server, given_up.is_set) for server in servers]
+        entered = [pool.submit(stack.enter_context, one) for one in leases]
+        try:
+            return [future.result() for future in entered]
+        except BaseException:
+            given_up.set()
+            raise
+
+
+def _migrate(settings: Settings) -> None:
+    from sql import migrate  # noqa: PLC0415  # Alembic is slow to import
+
+    migrate.upgrade(settings.database_dsn)
+
+
+@contextmanager
+def _claimed(home: Path) -> Iterator[None]:
+    """Be the one process that is up in this home, its pid in the locked file."""
+    run = home / "run"
+    run.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(run / f"{UP}.alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConflictError(f"already up in {home}: `treasury status` shows where, `treasury down` stops it") from None
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

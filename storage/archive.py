@@ -1,0 +1,89 @@
+"""Reading archived months row by row, for the API, whose pages may go on in cold. Files are named by key."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import duckdb
+
+from config import Settings
+from ledger.errors import TransientError
+from ledger.tables import TieredTable
+from storage.engine import engine, identifier, literal, url_of
+
+
+@dataclass(frozen=True, slots=True)
+class ColdFilter:
+    """Which archived rows are wanted; None does not filter.
+
+    ``created_from`` is inclusive and ``created_before`` exclusive, both aware. ``before`` is the place in the order
+    (time, key) that the page goes on after.
+    """
+
+    id: UUID | None = None
+    wallet_id: str | None = None
+    user_id: str | None = None
+    client_id: str | None = None
+    status: str | None = None
+    type: str | None = None
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+    before: tuple[datetime, UUID] | None = None
+
+
+class ColdReader:
+    """Answers questions about archived months. Thread-safe; keep one for the life of a process and close it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stack = ExitStack()
+        self._engine = self._stack.enter_context(engine(settings))
+        self._engine.execute("SET parquet_metadata_cache = true")  # objects are immutable
+
+    def close(self) -> None:
+        """Give the engine's memory back. Safe to call twice."""
+        self._stack.close()
+
+    def rows(
+        self, table: TieredTable, keys: Sequence[str], columns: Sequence[str], where: ColdFilter, limit: int
+    ) -> list[dict[str, Any]]:
+        """The newest ``limit`` rows in the objects ``keys`` that fit, newest first, in Python's exact types.
+
+        A column that a month did not have yet comes as None. Raises TransientError when the store does not answer.
+        """
+        if not keys:
+            return []
+        conditions, parameters = _conditions(table, where)
+        files = ", ".join(literal(url_of(self._settings, key)) for key in keys)
+        order = f"{identifier(table.time_column)} DESC, {identifier(table.key_column)} DESC"
+        query = (
+            f"SELECT * FROM read_parquet([{files}], union_by_name = true, hive_partitioning = false) "
+            f"WHERE {conditions} ORDER BY {order} LIMIT {int(limit)}"
+        )
+        try:
+            with self._engine.cursor() as cursor:
+                found = cursor.execute(query, parameters).to_arrow_table().to_pylist()
+        except (duckdb.IOException, duckdb.HTTPException) as error:
+            raise TransientError(f"the archive cannot be read now: {error}") from error
+        return [{name: row.get(name) for name in columns} for row in found]
+
+
+def _conditions(table: TieredTable, where: ColdFilter) -> tuple[str, list[Any]]:
+    key, time_column = identifier(table.key_column), identifier(table.time_column)
+    tests: list[tuple[str, Any]] = [
+        (f"{key} = ?", where.id),
+        (f"{time_column} >= ?", where.created_from),
+        (f"{time_column} < ?", where.created_before),
+    ]
+    equals = ("wallet_id", "user_id", "client_id", "status", "type")
+    tests += [(f"{identifier(name)} = ?", getattr(where, name)) for name in equals]
+    wanted = [(test, value) for test, value in tests if value is not None]
+    conditions = [test for test, _ in wanted]
+    parameters = [value for _, value in wanted]
+    if where.before is not None:
+        conditions.append(f"({time_column} < ? OR ({time_column} = ? AND {key} < ?))")
+        parameters += [where.before[0], where.before[0], where.before[1]]
+    return " AND ".join(conditions) or "true", parameters

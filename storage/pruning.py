@@ -1,0 +1,123 @@
+"""Which months a query needs, found by DuckDB's own optimizer before any file is opened.
+
+Opening a file costs round trips to the object store, and ten years are hundreds of files. So the query is first
+planned over stand-ins: one small table per month, under the month's bounds, with values at both ends of every type, so
+that statistics rule out nothing but what the bounds rule out. A month whose stand-in the optimizer drops cannot hold
+an answer; the others are bound for real. Whatever the optimizer cannot see through stays in: pruning is only ever an
+omission of what is proved to be empty.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from ledger.columns import Column, ColumnKind
+from ledger.identifiers import id_bounds
+from ledger.months import Month
+from ledger.tables import TieredTable
+from storage.engine import identifier, literal, sql_type
+
+_STAND_IN = "stand_in_"
+_EXTREMES: Mapping[ColumnKind, tuple[str, str]] = {
+    ColumnKind.UUID: ("'00000000-0000-0000-0000-000000000000'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'"),
+    ColumnKind.TEXT: ("''", "repeat(chr(1114111), 32)"),
+    ColumnKind.JSON: ("''", "repeat(chr(1114111), 32)"),
+    ColumnKind.BOOLEAN: ("false", "true"),
+    ColumnKind.INTEGER: ("-9223372036854775808", "9223372036854775807"),
+    ColumnKind.TIMESTAMP: ("'-infinity'", "'infinity'"),
+    ColumnKind.DATE: ("'-infinity'", "'infinity'"),
+}
+
+
+Described = tuple[TieredTable, tuple[Column, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A month of a table in one tier: one arm of the union that the auditor's view is. ``source`` is a FROM item."""
+
+    table: TieredTable
+    month: Month
+    tier: str
+    source: str
+
+    def select(self, source: str) -> str:
+        """The month's rows out of ``source``, with their tier and month, under the bounds that they cannot leave."""
+        time_column, key = identifier(self.table.time_column), identifier(self.table.key_column)
+        lower, upper = (f"TIMESTAMPTZ {literal(moment.isoformat())}" for moment in (self.month.lower, self.month.upper))
+        bounds = f"{time_column} >= {lower} AND {time_column} < {upper}"
+        if self.table.key_is_uuid7:
+            first, last = id_bounds(self.month)
+            bounds += f" AND {key} >= {literal(str(first))}::UUID AND {key} < {literal(str(last))}::UUID"
+        return (
+            f"SELECT *, {literal(self.tier)} AS tier, {literal(str(self.month))} AS month FROM {source} WHERE {bounds}"
+        )
+
+
+def needed_branches(
+    tables: Sequence[Described], branches: Sequence[Branch], query: str, config: Mapping[str, str]
+) -> list[Branch]:
+    """The branches that ``query`` can get rows from. Raises duckdb.Error when it is no valid query over the views."""
+    columns = {table.name: described for table, described in tables}
+    with duckdb.connect(config=dict(config)) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        named = {f"{_STAND_IN}{number}": branch for number, branch in enumerate(branches)}
+        for name, branch in named.items():
+            _create_stand_in(connection, name, columns[branch.table.name])
+        create_views(connection, tables, [(branch, name) for name, branch in named.items()])
+        plan = connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
+    found = set(_tables(json.loads(plan)))
+    return [branch for name, branch in named.items() if name in found]
+
+
+def create_views(
+    connection: duckdb.DuckDBPyConnection, tables: Sequence[Described], arms: Sequence[tuple[Branch, str]]
+) -> None:
+    """For each table the view over all its tiers, and the one over its archived months alone.
+
+    ``arms`` are branches with the FROM item to read them from. They are united by name: a month that was archived
+    before a column came has NULL there. A table without arms gets empty views.
+    """
+    for table, columns in tables:
+        mine = [(branch, source) for branch, source in arms if branch.table.name == table.name]
+        cold = [(branch, source) for branch, source in mine if branch.tier not in ("hot", "warm")]
+        _create_view(connection, table.name, columns, [branch.select(source) for branch, source in mine])
+        _create_view(connection, table.cold_view, columns, [branch.select(source) for branch, source in cold])
+
+
+def _create_view(
+    connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[Column], selects: Sequence[str]
+) -> None:
+    typed = ", ".join(f"NULL::{sql_type(column)} AS {identifier(column.name)}" for column in columns)
+    empty = f"SELECT {typed}, NULL::VARCHAR AS tier, NULL::VARCHAR AS month WHERE false"
+    connection.execute(f"CREATE VIEW {identifier(name)} AS {' UNION ALL BY NAME '.join([empty, *selects])}")
+
+
+def _create_stand_in(connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[Column]) -> None:
+    typed = ", ".join(f"{identifier(column.name)} {sql_type(column)}" for column in columns)
+    lows, highs = zip(*(_extremes(column) for column in columns), strict=True)
+    nulls = ", ".join("NULL" for _ in columns)
+    connection.execute(f"CREATE TABLE {name} ({typed})")
+    connection.execute(f"INSERT INTO {name} VALUES ({nulls}), ({', '.join(lows)}), ({', '.join(highs)})")
+
+
+def _extremes(column: Column) -> tuple[str, str]:
+    if column.kind is ColumnKind.DECIMAL:
+        scale = column.scale or 0
+        digits = "9" * ((column.precision or 0) - scale) + "." + "9" * scale
+        return f"-{digits}", digits
+    return _EXTREMES[column.kind]
+
+
+def _tables(node: object) -> Iterator[str]:
+    """Every table that a plan scans, wherever it stands in the tree."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _tables(item)
+    elif isinstance(node, dict):
+        table = node.get("extra_info", {}).get("Table") if isinstance(node.get("extra_info"), dict) else None
+        if isinstance(table, str):
+            yield table.rsplit(".", 1)[-1].strip('"')
+        yield from _tables(node.get("children", []))

@@ -1,0 +1,223 @@
+"""The mapping file: what the columns of a file mean for a tiered table. TOML, read strictly; errors name the key."""
+
+import codecs
+import hashlib
+import tomllib
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ledger.errors import ConfigError
+from ledger.tables import TieredTable
+from ledger.transactions import field_names, required_fields
+from tasks.importing.instants import compile_instant
+
+INSTANT_FIELDS = ("created_at", "updated_at", "processed_at")
+_OWN_FIELDS = ("created_at", "updated_at")  # set by the importer, not among the fields of `ledger.transactions`
+_MONEY_OPTIONS = frozenset({"decimal", "thousands", "unit", "sign"})
+_INSTANT_OPTIONS = frozenset({"format", "timezone"})
+
+
+class Case(BaseModel):
+    """One line of a value map over several columns: when the columns hold exactly ``when``, the value is ``then``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    when: tuple[str, ...]
+    then: str
+
+
+class FieldMapping(BaseModel):
+    """Where one field's value comes from, and how it is read. Exactly one source must be given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str | None = Field(None, description="Source: one column")
+    columns: tuple[str, ...] | None = Field(None, description="Source: several columns, told apart by `cases`")
+    constant: str | None = Field(None, description="Source: the same text for every row")
+    template: str | None = Field(None, description="Source: text with {column} in it")
+
+    map: dict[str, str] | None = Field(None, description="Value map of a `column`: any other value is rejected")
+    cases: tuple[Case, ...] = Field((), description="Value map of `columns`: any other combination is rejected")
+    otherwise: str | None = Field(None, description="Value where the map has no entry, instead of a reject")
+    default: str | None = Field(None, description="Value where the column is empty")
+    empty: Literal["absent", "reject"] = Field("absent", description="What an empty column means without a default")
+    join_lines: bool = Field(False, description="Line breaks inside a quoted value become one space")
+
+    decimal: Literal[".", ","] = Field(".", description="Money: the decimal mark")
+    thousands: Literal["", " ", ".", ",", "'", "\u00a0"] = Field("", description="Money: the mark between thousands")
+    unit: Literal["major", "minor"] = Field("major", description="Money: minor is whole cents")
+    sign: Literal["keep", "absolute"] = Field("keep", description="Money: absolute drops a leading minus")
+
+    format: str = Field("iso", description="Instant: iso, or digits by %Y %y %m %d %H %M %S %f %z")
+    timezone: str = Field("UTC", description="Instant: IANA zone of a text that carries no offset")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        sources = [name for name in ("column", "columns", "constant", "template") if getattr(self, name) is not None]
+        if len(sources) != 1:
+            raise ValueError("needs exactly one of column, columns, constant, template")
+        if (self.columns is not None) != bool(self.cases):
+            raise ValueError("columns and cases go together")
+        if self.map is not None and self.column is None:
+            raise ValueError("map goes with column; several columns are mapped by cases")
+        if self.otherwise is not None and self.map is None and not self.cases:
+            raise ValueError("otherwise goes with map or cases")
+        if self.thousands and self.thousands == self.decimal:
+            raise ValueError("thousands and decimal must differ")
+        return self
+
+    @model_validator(mode="after")
+    def _cases_fit(self) -> Self:
+        combinations = [case.when for case in self.cases]
+        if any(len(when) != len(self.columns or ()) for when in combinations):
+            raise ValueError("every case needs one text per column")
+        if len(set(combinations)) != len(combinations):
+            raise ValueError("two cases have the same texts")
+        return self
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"{value!r} is not an IANA time zone") from None
+        return value
+
+    @field_validator("format")
+    @classmethod
+    def _format(cls, value: str) -> str:
+        compile_instant("format", value, "UTC")
+        return value
+
+
+class FileFormat(BaseModel):
+    """How the file is written. Gzip is recognised by its first bytes; LF and CRLF line ends are both read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    quote: str = Field('"', max_length=1, description="Empty: quotes have no meaning")
+    encoding: str = Field("utf-8", description="Any in which ASCII is one byte a character: not UTF-16, UTF-32, EBCDIC")
+    columns: tuple[str, ...] | None = Field(None, description="Column names of a file that has no header line")
+    strip: bool = Field(True, description="Leave out blanks around every value")
+    empty: tuple[str, ...] = Field(("",), description="Values that mean: nothing there")
+
+    @field_validator("encoding")
+    @classmethod
+    def _by_lines(cls, value: str) -> str:
+        try:
+            plain = bytes(range(128)).decode(value) == bytes(range(128)).decode("ascii")
+            name = codecs.lookup(value).name
+        except (LookupError, UnicodeError):
+            plain, name = False, value
+        if not plain:
+            raise ValueError(f"{value!r} is not an encoding in which ASCII is one byte a character")
+        return "utf-8" if name == "utf-8-sig" else name
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> Self:
+        if self.delimiter == self.quote or {self.delimiter, self.quote} & {"\r", "\n", "\0"}:
+            raise ValueError("delimiter and quote must be two different characters, and no line ends")
+        if self.columns is not None and len(set(self.columns)) != len(self.columns):
+            raise ValueError("columns names one column twice")
+        return self
+
+
+class Mapping(BaseModel):
+    """A mapping file. ``name``, ``table`` and ``key`` make the ids: keep them for as long as files of the kind come."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9-]*$")
+    table: str | None = Field(None, description="The tiered table; the command line may say another")
+    key: tuple[str, ...] = Field((), description="Columns that identify a row in its source; none: the whole line does")
+    earliest: date = Field(date(1970, 1, 1), ge=date(1970, 1, 1), description="First UTC day that is taken")
+    file: FileFormat = Field(default_factory=FileFormat)
+    fields: dict[str, FieldMapping]
+    metadata: dict[str, FieldMapping] = Field(default_factory=dict, description="Entries of the metadata, by name")
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Self:
+        if "created_at" not in self.fields:
+            raise ValueError("fields.created_at is missing")
+        for name, field in self.metadata.items():
+            _refuse(f"metadata.{name}", field, _MONEY_OPTIONS | _INSTANT_OPTIONS)
+        return self
+
+    @property
+    def earliest_instant(self) -> datetime:
+        """The first instant that is taken, UTC."""
+        return datetime.combine(self.earliest, datetime.min.time(), UTC)
+
+    def columns_used(self) -> dict[str, str]:
+        """Every column that the mapping reads, with the key of the mapping that names it (for messages)."""
+        used = dict.fromkeys(self.key, "key")
+        for section, fields in (("fields", self.fields), ("metadata", self.metadata)):
+            for name, field in fields.items():
+                used |= dict.fromkeys(_columns(field), f"{section}.{name}")
+        return used
+
+
+def _columns(field: FieldMapping) -> tuple[str, ...]:
+    if field.column is not None:
+        return (field.column,)
+    if field.template is not None:
+        return template_columns(field.template)
+    return field.columns or ()
+
+
+def template_columns(template: str) -> tuple[str, ...]:
+    """The columns named in a template like ``{bank}/{account}``, in their order."""
+    return tuple(part.partition("}")[0] for part in template.split("{")[1:])
+
+
+def _refuse(key: str, field: FieldMapping, options: frozenset[str]) -> None:
+    for option in sorted(field.model_fields_set & options):
+        raise ValueError(f"{key}.{option} is an option of {'money' if option in _MONEY_OPTIONS else 'instants'} only")
+
+
+def read_mapping(path: Path) -> tuple[Mapping, bytes]:
+    """The mapping in ``path`` and the SHA-256 of the file. Raises ConfigError naming the file and the key."""
+    try:
+        content = path.read_bytes()
+        mapping = Mapping.model_validate(tomllib.loads(content.decode()))
+    except OSError as error:
+        raise ConfigError(f"mapping {path}: {error.strerror}") from None
+    except ValidationError as error:
+        raise ConfigError(f"mapping {path}: " + "; ".join(_explain(item) for item in error.errors())) from None
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise ConfigError(f"mapping {path}: {error}") from None
+    return mapping, hashlib.sha256(content).digest()
+
+
+def _explain(item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
+
+
+def check_table(mapping: Mapping, table: TieredTable) -> None:
+    """Raise ConfigError unless the mapping gives every required field of ``table``, and only fields that it has."""
+    known = {*field_names(table), *_OWN_FIELDS} - {"metadata"}
+    for name, field in mapping.fields.items():
+        if name not in known:
+            raise ConfigError(f"mapping {mapping.name}: fields.{name}: {table.name} takes {', '.join(sorted(known))}")
+        try:
+            _refuse_options(table, name, field)
+        except ValueError as error:
+            raise ConfigError(f"mapping {mapping.name}: {error}") from None
+    for name in required_fields(table):
+        if name not in mapping.fields:
+            raise ConfigError(f"mapping {mapping.name}: fields.{name} is missing; {table.name} requires it")
+
+
+def _refuse_options(table: TieredTable, name: str, field: FieldMapping) -> None:
+    if name not in table.money_columns:
+        _refuse(f"fields.{name}", field, _MONEY_OPTIONS)
+    if name not in INSTANT_FIELDS:
+        _refuse(f"fields.{name}", field, _INSTANT_OPTIONS)

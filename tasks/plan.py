@@ -1,0 +1,110 @@
+"""What is due on a day: which months would move, which are held back and why. Looking changes nothing."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from itertools import takewhile
+
+from config import Settings
+from ledger.errors import ConfigError
+from ledger.months import Month
+from ledger.policy import Tier
+from ledger.tables import TieredTable
+from sql.connection import Connection, connect
+from sql.partitions import prepare_table
+from sql.seal import count_unfinished
+from tasks.months import MonthState, count_rows, month_states, register_months, relation_bytes
+from tasks.outcome import Action
+
+ALL_MOVES = frozenset(Action)
+_STEPS = {
+    (Tier.HOT, Tier.WARM): (Action.TO_WARM,),
+    (Tier.WARM, Tier.COLD): (Action.TO_COLD,),
+    (Tier.HOT, Tier.COLD): (Action.TO_WARM, Action.TO_COLD),  # a hot month that is due for cold goes through warm
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMove:
+    """A month that is due: from where to where and by which moves, its exact rows and bytes, why it is held back."""
+
+    table: str
+    month: Month
+    tier: Tier
+    due: Tier
+    actions: tuple[Action, ...]
+    rows: int
+    postgres_bytes: int
+    held_back: str = ""
+
+
+def utc_today() -> date:
+    """Today's date in UTC: the default of every ``as_of``."""
+    return datetime.now(UTC).date()
+
+
+def plan_table(
+    settings: Settings, table: TieredTable, as_of: date, today: date, allowed: frozenset[Action] = ALL_MOVES
+) -> list[PlannedMove]:
+    """The months of one table that its policy moves on the UTC day ``as_of``, oldest first, by ``allowed`` moves only.
+
+    A month that has not ended on ``today`` is held back whatever ``as_of`` says: it still takes writes. Raises
+    ConfigError before anything moves when ``as_of`` lies beyond the table's partitions. Safe to run again.
+    """
+    with connect(settings.database_dsn, "plan") as connection:
+        prepare_table(connection, settings, table)
+        register_months(connection, table)
+        states = month_states(connection, table)
+        check_as_of(table, states, as_of)
+        moves = (_plan_month(connection, table, state, as_of, today, allowed) for state in states)
+        return [move for move in moves if move is not None]
+
+
+def check_as_of(table: TieredTable, states: list[MonthState], as_of: date) -> None:
+    """Raise ConfigError when ``as_of`` lies beyond the last month that the table has."""
+    last = max((state.month for state in states), default=None)
+    if last is None:
+        raise ConfigError(f"as_of: table {table.name} has no partitions yet; run roll_partitions first")
+    if Month.of(as_of) > last:
+        raise ConfigError(f"as_of: {as_of} lies beyond the last partition of {table.name}, {last}")
+
+
+def _plan_month(
+    connection: Connection,
+    table: TieredTable,
+    state: MonthState,
+    as_of: date,
+    today: date,
+    allowed: frozenset[Action],
+) -> PlannedMove | None:
+    due = table.policy.tier_of(state.month, as_of)
+    if due in (Tier.DEEP, Tier.DELETED):
+        due = Tier.COLD  # as far as a month goes from PostgreSQL; deeper tiers are the object store's
+    actions = tuple(takewhile(allowed.__contains__, _STEPS.get((state.tier, due), ())))
+    if not actions:
+        return None
+    if state.partition is None:
+        reason = f"the catalogue says {state.tier}, but PostgreSQL has no such partition there"
+        return PlannedMove(table.name, state.month, state.tier, due, actions, 0, 0, reason)
+    name = state.partition.name
+    rows, size = count_rows(connection, name), relation_bytes(connection, name)
+    held = _reason_to_hold(connection, table, state, actions, name, today)
+    return PlannedMove(table.name, state.month, state.tier, due, actions, rows, size, held)
+
+
+def _reason_to_hold(
+    connection: Connection,
+    table: TieredTable,
+    state: MonthState,
+    actions: tuple[Action, ...],
+    partition: str,
+    today: date,
+) -> str:
+    if state.month >= Month.of(today):
+        return "the month has not ended yet"
+    if state.partition is not None and state.partition.detach_pending:
+        return "a DETACH CONCURRENTLY of the partition is pending: run ALTER TABLE ... DETACH PARTITION ... FINALIZE"
+    if Action.TO_COLD in actions:
+        unfinished = count_unfinished(connection, table, partition)
+        if unfinished:
+            return f"{unfinished} unfinished rows"
+    return ""

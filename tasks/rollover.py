@@ -1,0 +1,86 @@
+"""Rollover: the partitions ahead are made, and what is not as it should be is reported, never mended in silence."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from config import Settings
+from ledger.months import Month, months_between
+from ledger.policy import Tier
+from ledger.tables import TieredTable
+from sql.connection import Connection, connect
+from sql.partitions import Partition, ensure_partition, list_partitions, prepare_table
+from tasks.months import count_rows, month_states, register_months
+
+
+@dataclass(frozen=True, slots=True)
+class RolloverReport:
+    """One table's rollover. ``created`` and ``wanted`` are months; every other field is a finding to look at.
+
+    gaps: months between the first and the current one that no tier has. overlaps: months that both parents have.
+    irregular: partitions whose bounds are not exactly one UTC month. outside: rows in a DEFAULT partition.
+    missing: months that the catalogue places in PostgreSQL, but whose partition is not there.
+    """
+
+    table: str
+    created: tuple[Month, ...] = ()
+    wanted: tuple[Month, ...] = ()
+    gaps: tuple[Month, ...] = ()
+    overlaps: tuple[Month, ...] = ()
+    missing: tuple[Month, ...] = ()
+    irregular: tuple[str, ...] = ()
+    outside_rows: int = 0
+
+    @property
+    def findings(self) -> list[str]:
+        """Each finding as a line for people; empty when all is well."""
+        lines = [f"gap: no tier has {month}" for month in self.gaps]
+        lines += [f"overlap: {month} is in hot and in warm" for month in self.overlaps]
+        lines += [f"missing: the partition of {month} is not where the catalogue says" for month in self.missing]
+        lines += [f"irregular: {text}" for text in self.irregular]
+        if self.outside_rows:
+            lines.append(f"outside: {self.outside_rows} rows are in a DEFAULT partition, outside every month")
+        return lines
+
+
+def roll_table(settings: Settings, table: TieredTable, as_of: date, plan_only: bool = False) -> RolloverReport:
+    """Make the hot partitions of the month of ``as_of`` and of ``settings.partitions_ahead`` months after it.
+
+    Safe to run again and from several processes. Raises ConfigError when the table does not fit its description.
+    """
+    with connect(settings.database_dsn, "rollover") as connection:
+        prepare_table(connection, settings, table)
+        register_months(connection, table)
+        current = Month.of(as_of)
+        known = {state.month for state in month_states(connection, table)}
+        wanted = [m for m in months_between(current, current.plus(settings.partitions_ahead)) if m not in known]
+        created = [] if plan_only else [m for m in wanted if ensure_partition(connection, settings, table, m)]
+        return _report(connection, table, current, tuple(created), tuple(wanted))
+
+
+def _report(
+    connection: Connection, table: TieredTable, current: Month, created: tuple[Month, ...], wanted: tuple[Month, ...]
+) -> RolloverReport:
+    states = month_states(connection, table)
+    known = {state.month for state in states}
+    hot, warm = (list_partitions(connection, parent) for parent in (table.hot_parent, table.warm_parent))
+    past = months_between(min(known), current) if known else ()
+    return RolloverReport(
+        table.name,
+        created,
+        wanted,
+        gaps=tuple(month for month in past if month not in known and month not in wanted),
+        overlaps=tuple(sorted(_months(hot) & _months(warm))),
+        missing=tuple(
+            state.month for state in states if state.tier in (Tier.HOT, Tier.WARM) and state.partition is None
+        ),
+        irregular=tuple(f"{part.name} {part.bound}" for part in (*hot, *warm) if _is_irregular(part)),
+        outside_rows=sum(count_rows(connection, part.name) for part in (*hot, *warm) if part.bound == "DEFAULT"),
+    )
+
+
+def _months(partitions: list[Partition]) -> set[Month]:
+    return {part.month for part in partitions if part.month is not None}
+
+
+def _is_irregular(partition: Partition) -> bool:
+    return partition.detach_pending or (partition.month is None and partition.bound != "DEFAULT")

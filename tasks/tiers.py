@@ -1,0 +1,75 @@
+"""The table of months and tiers: what is where, how much of it, what it sums to, and since when."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from config import Settings
+from ledger.months import Month
+from ledger.policy import Tier
+from ledger.proof import groups_of, sums_per_currency
+from ledger.tables import TieredTable
+from sql.catalog import columns_of
+from sql.connection import Connection, connect
+from sql.proof import groups_query
+from tasks.months import MonthState, month_states, relation_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TierRow:
+    """One month of one table. ``bytes`` are of the tier it is in; ``postgres_bytes`` what it took before it left."""
+
+    table: str
+    month: Month
+    tier: Tier
+    rows: int
+    bytes: int
+    postgres_bytes: int
+    sums: dict[str, dict[str, str]]
+    digest: str | None
+    moved_at: datetime | None
+    note: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The row in JSON's types; money stays decimal text, instants are ISO 8601 in UTC."""
+        return {
+            "table": self.table,
+            "month": str(self.month),
+            "tier": str(self.tier),
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "postgres_bytes": self.postgres_bytes,
+            "sums": self.sums,
+            "digest": self.digest,
+            "moved_at": self.moved_at.isoformat() if self.moved_at else None,
+            "note": self.note,
+        }
+
+
+def tier_rows(settings: Settings, tables: list[TieredTable]) -> list[TierRow]:
+    """Every month of the tables, oldest first. Hot and warm months are counted and summed exactly, now; archived ones
+    are given as proved when they left. Reading only; safe to run at any time.
+    """
+    with connect(settings.database_dsn, "tiers") as connection:
+        return [
+            _row(connection, table, state)
+            for table in tables
+            if columns_of(connection, table.warm_parent)
+            for state in month_states(connection, table)
+        ]
+
+
+def _row(connection: Connection, table: TieredTable, state: MonthState) -> TierRow:
+    known = state.catalogue
+    digest = known.digest.hex() if known.digest is not None and state.tier not in (Tier.HOT, Tier.WARM) else None
+    if state.partition is None:
+        rows, size, sums = known.row_count or 0, known.object_bytes or 0, known.sums or {}
+        before = known.postgres_bytes or 0
+    else:
+        groups = groups_of(connection.execute(groups_query(table, state.partition.name)).fetchall())
+        rows, sums = sum(group.rows for group in groups), sums_per_currency(table, groups)
+        size = before = relation_bytes(connection, state.partition.name)
+    moved_at = known.cold_at or known.warm_at
+    return TierRow(
+        table.name, state.month, state.tier, rows, size, before, sums, digest, moved_at, known.last_error or ""
+    )

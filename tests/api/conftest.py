@@ -1,0 +1,98 @@
+"""An API on a database of its own, with months in several tiers, and keys to ask it with."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import uvicorn
+
+from api.app import create_app
+from config import Settings
+from ledger.months import Month
+from sql.connection import connect
+from sql.partitions import ensure_partition, prepare_table
+from tasks.keys import CLIENT_SCOPES, create_key
+from tests.api.ledger_rows import Ledger
+
+Headers = dict[str, str]
+MakeKey = Callable[..., Headers]
+
+
+@pytest.fixture
+def this_month() -> Month:
+    """The month that the server's clock is in."""
+    return Month.of(datetime.now(UTC))
+
+
+@pytest.fixture
+def ready(settings: Settings, this_month: Month, tmp_path: Path) -> Settings:
+    """Settings of a database with partitions for this month and the next, and an archive in a folder."""
+    settings = settings.model_copy(update={"archive_url": f"file://{tmp_path / 'archive'}"})
+    with connect(settings.database_dsn, "tests") as connection:
+        for table in settings.registry.values():
+            prepare_table(connection, settings, table)
+            for distance in (0, 1):
+                ensure_partition(connection, settings, table, this_month.plus(distance))
+    return settings
+
+
+@pytest.fixture
+def ledger(ready: Settings) -> Ledger:
+    """Puts rows into any month, and months into any tier."""
+    return Ledger(ready)
+
+
+@pytest.fixture
+def make_key(ready: Settings) -> MakeKey:
+    """Makes a key and gives the header that carries it."""
+
+    def make(client_id: str = "acme", scopes: Any = CLIENT_SCOPES, expires_in: timedelta | None = None) -> Headers:
+        expires_at = None if expires_in is None else datetime.now(UTC) + expires_in
+        return {"Authorization": f"Bearer {create_key(ready, client_id, scopes, expires_at)}"}
+
+    return make
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[str]:
+    """The API under uvicorn with uvloop and httptools, as in production, on a free port; yields its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(
+            create_app(settings), loop="uvloop", http="httptools", access_log=False, log_level="warning"
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listening],), name="api under test")
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture
+def http(ready: Settings) -> Iterator[httpx.Client]:
+    """A client of a running API that carries no key."""
+    with serving(ready) as url, httpx.Client(base_url=url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def api(http: httpx.Client, make_key: MakeKey) -> httpx.Client:
+    """A client of a running API with the key of client `acme`."""
+    http.headers.update(make_key())
+    return http
+
+
+@pytest.fixture
+def database(ready: Settings) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to look behind the API."""
+    with psycopg.connect(ready.database_dsn, autocommit=True) as connection:
+        yield connection

@@ -1,0 +1,70 @@
+"""The OpenAPI document and the types it is made of say what the API does."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from msgspec import structs
+
+from api import messages
+from api.routes import operations
+from config import Settings
+from ledger.tables import TRANSACTIONS, VAS_TRANSACTIONS, TieredTable
+from ledger.transactions import field_names, required_fields
+from tests.api.ledger_rows import BODIES, PATHS, keyed
+
+
+@pytest.mark.parametrize(
+    ("kind", "table"),
+    [(messages.NewTransaction, TRANSACTIONS), (messages.NewVasTransaction, VAS_TRANSACTIONS)],
+)
+def test_the_described_fields_are_those_of_the_ledger(kind: Any, table: TieredTable) -> None:
+    described = {field.name: field.required for field in structs.fields(kind)}
+    required = required_fields(table)
+    assert described == {name: name in required for name in field_names(table) if name != "client_id"}
+
+
+def test_every_operation_is_described(http: httpx.Client, ready: Settings) -> None:
+    document = http.get("/openapi.json").json()
+    described = {(path, method) for path, methods in document["paths"].items() for method in methods}
+
+    assert document["openapi"] == "3.1.0"
+    assert described == {(operation.path, operation.method.lower()) for operation in operations(ready)}
+    names = [operation.name for operation in operations(ready)]
+    assert len(set(names)) == len(names) == 12
+
+
+def test_every_reference_in_the_document_leads_somewhere(http: httpx.Client) -> None:
+    text = http.get("/openapi.json").text
+    schemas = http.get("/openapi.json").json()["components"]["schemas"]
+    assert set(re.findall(r'"#/components/schemas/(\w+)"', text)) == set(schemas)
+
+
+def test_the_page_works_offline_and_without_scripts(http: httpx.Client) -> None:
+    page = http.get("/docs")
+
+    assert page.status_code == 200
+    assert not re.search(r"https?://|<script|style=|<img", page.text)
+    assert http.get("/docs/style.css").headers["content-type"].startswith("text/css")
+    for anchor in re.findall(r'href="#([\w-]+)"', page.text):
+        assert f'id="{anchor}"' in page.text
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_answers_have_documented_statuses(api: httpx.Client, path: str) -> None:
+    paths = api.get("/openapi.json").json()["paths"]
+    row = api.post(path, json=BODIES[path], headers=keyed()).headers["location"]
+    asked = [
+        (path, "post", api.post(path, json=BODIES[path])),
+        (path, "post", api.post(path, content=b"x", headers=keyed())),
+        (path, "get", api.get(path)),
+        (f"{path}/batch", "post", api.post(f"{path}/batch", json={"items": [{}]}, headers=keyed())),
+        (f"{path}/{{id}}", "get", api.get(row)),
+        (f"{path}/{{id}}", "get", api.get(f"{path}/01a20733-cc6b-74a3-a860-71497a499eb9")),
+        (f"{path}/{{id}}/status", "post", api.post(f"{row}/status", json={"status": "pending"})),
+        (f"{path}/{{id}}/status", "post", api.post(f"{row}/status", json={"status": "reversed"})),
+    ]
+    for template, method, response in asked:
+        media_type = response.headers["content-type"]
+        assert media_type in paths[template][method]["responses"][str(response.status_code)]["content"]

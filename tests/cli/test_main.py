@@ -1,0 +1,78 @@
+"""The command line itself: quick to answer, one line for an error, its exit code from the error's class."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cli import terminal
+from cli.main import app
+from ledger.errors import ConfigError, ConflictError, DataError, TransientError, TreasuryError
+
+HEAVY = ("prefect", "pyarrow", "duckdb", "s3fs", "psycopg", "sqlalchemy", "alembic", "fastapi")
+
+
+def treasury(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    program = [sys.executable, "-m", "cli.main", *arguments]
+    return subprocess.run(program, capture_output=True, text=True, check=False, env=environment, timeout=60)
+
+
+def test_help_lists_every_command() -> None:
+    answer = treasury("--help")
+    assert answer.returncode == 0
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert command.callback.__name__ in answer.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """The seconds differ between machines; what is imported does not."""
+    program = f"import sys, cli.main; print([name for name in {HEAVY!r} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_help_answers_at_once() -> None:
+    def seconds() -> float:
+        started = time.monotonic()
+        treasury("--help")
+        return time.monotonic() - started
+
+    assert min(seconds() for _ in range(3)) < 1.0  # 0.2 s when the machine does nothing else
+
+
+@pytest.mark.parametrize("kind", [TreasuryError, TransientError, DataError, ConfigError, ConflictError])
+def test_an_error_is_one_line_and_its_own_exit_code(
+    kind: type[TreasuryError], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, terminal.reported():
+        raise kind("month [2026-13] is wrong")
+    assert ended.value.code == kind.exit_code
+    assert capsys.readouterr().err == "error: month [2026-13] is wrong\n"
+
+
+def test_a_wrong_setting_is_named_without_a_traceback(tmp_path: Path) -> None:
+    answer = treasury("status", TREASURY_HOME=str(tmp_path), TREASURY_LOCK_TIMEOUT_MS="9000")
+    assert answer.returncode == ConfigError.exit_code
+    assert answer.stderr.startswith("error: TREASURY_LOCK_TIMEOUT_MS")
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m cli.main status | true; exit ${{PIPESTATUS[0]}}"
+    answer = subprocess.run(
+        ["/bin/bash", "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"TREASURY_HOME": str(tmp_path)},
+    )
+    assert answer.stderr == ""
+    assert answer.returncode in (0, 1)  # 0 when the table was in the pipe before the reader left
+
+
+def test_status_says_that_nothing_runs_and_down_agrees(tmp_path: Path) -> None:
+    assert treasury("status", TREASURY_HOME=str(tmp_path)).stdout.count("not running") == 6
+    assert treasury("down", TREASURY_HOME=str(tmp_path)).stdout == "nothing was running\n"

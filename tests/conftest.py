@@ -1,0 +1,135 @@
+"""The real servers that the tests run on: one PostgreSQL, Redis and S3 for a whole run, whatever the number of workers.
+
+``TREASURY_TEST_DATABASE_URL`` points the run at any PostgreSQL (a superuser's URL); ``TREASURY_TEST_PG_BIN`` at a
+folder of its binaries; else it is the embedded 18. A test gets a database of its own, copied from a migrated template.
+"""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from pydantic import SecretStr
+
+from config import Settings, load_settings
+from config.settings import Ports
+from servers.stack import running
+from sql import migrate
+
+HOME = "TREASURY_TEST_HOME"
+DATABASE_URL = "TREASURY_TEST_DATABASE_URL"
+PG_BIN = "TREASURY_TEST_PG_BIN"
+_TEMPLATE_LOCK = 0x7472_6561_7E57
+_ANY_PORT = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the run's home, once for all workers, and forget what the developer's shell has set.
+
+    The home is not one of pytest's own folders: those are closed to the account that PostgreSQL needs under root.
+    """
+    if not hasattr(config, "workerinput"):
+        os.environ[HOME] = tempfile.mkdtemp(prefix="treasury-tests-")
+    for name in list(os.environ):
+        if name.startswith(("TREASURY_", "AWS_", "PREFECT_")) and not name.startswith(("TREASURY_TEST_", "AWS_CA_")):
+            del os.environ[name]
+    # Prefect reads these when it is imported.
+    os.environ["PREFECT_HOME"] = str(_home() / "prefect")
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    os.environ["DO_NOT_TRACK"] = "1"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the home, and the template where the server is not ours, after the last worker has ended."""
+    if not hasattr(config, "workerinput"):
+        if DATABASE_URL in os.environ:
+            _drop(os.environ[DATABASE_URL], _template())
+        shutil.rmtree(os.environ.pop(HOME), ignore_errors=True)
+
+
+def _home() -> Path:
+    return Path(os.environ[HOME])
+
+
+def _template() -> str:
+    return _home().name.replace("-", "_")
+
+
+@pytest.fixture(scope="session")
+def server_settings() -> Iterator[Settings]:
+    """Settings that point at the run's servers; the database is the one of the superuser's URL."""
+    external = os.environ.get(DATABASE_URL)
+    base = load_settings(home=_home(), ports=_ANY_PORT, database_url=SecretStr(external) if external else None)
+    bin_dir = os.environ.get(PG_BIN)
+    with running(base, "postgres", "s3", fast=True, bin_dir=Path(bin_dir) if bin_dir else None) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def template(server_settings: Settings) -> str:
+    """The name of a migrated database to copy from, made by whichever worker comes first."""
+    name = _template()
+    draft = f"{name}_draft"
+    with psycopg.connect(server_settings.database_dsn, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (_TEMPLATE_LOCK,))
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(draft)))
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(draft)))
+            migrate.upgrade(_with_database(server_settings.database_dsn, draft))
+            rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+            connection.execute(rename.format(sql.Identifier(draft), sql.Identifier(name)))
+    return name
+
+
+@pytest.fixture
+def settings(server_settings: Settings, template: str, tmp_path: Path) -> Iterator[Settings]:
+    """Settings with a migrated, empty database and an empty archive, both for this test alone."""
+    name = f"test_{uuid.uuid4().hex}"
+    server = server_settings.database_dsn
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+    own = {"database_url": SecretStr(_with_database(server, name)), "home": tmp_path / "home"}
+    yield server_settings.model_copy(update={**own, "archive_url": f"{server_settings.archive_url}/{name}"})
+    _drop(server, name)
+
+
+@pytest.fixture
+def dsn(settings: Settings) -> str:
+    """The URL of this test's database."""
+    return settings.database_dsn
+
+
+@pytest.fixture(scope="session")
+def _redis_server(server_settings: Settings) -> Iterator[str]:
+    with running(server_settings, "redis") as settings:
+        assert settings.redis_url is not None
+        yield settings.redis_url.get_secret_value()
+
+
+@pytest.fixture
+def redis_url(_redis_server: str, worker_id: str) -> str:
+    """The URL of an empty Redis database, one a worker."""
+    import redis
+
+    number = int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0
+    url = f"{_redis_server.rpartition('/')[0]}/{number}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
+def _with_database(url: str, name: str) -> str:
+    head, _, options = url.partition("?")
+    return f"{head.rpartition('/')[0]}/{name}" + (f"?{options}" if options else "")
+
+
+def _drop(server: str, name: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

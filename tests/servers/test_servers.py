@@ -1,0 +1,172 @@
+"""Each embedded server: what it promises to who uses it."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import s3fs
+
+from config import Settings, load_settings
+from config.settings import Ports
+from ledger.errors import ConfigError
+from servers import keys, ports, stack
+from servers.lease import lease
+from servers.postgres import Postgres, pgbench
+from servers.redis import Redis
+from servers.s3 import BUCKET
+
+ANY_PORT = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0)
+
+
+@pytest.fixture
+def bin_dir() -> Path | None:
+    """The PostgreSQL that this test run is about; None: the embedded one."""
+    named = os.environ.get("TREASURY_TEST_PG_BIN")
+    return Path(named) if named else None
+
+
+@pytest.fixture
+def own(home: Path) -> Settings:
+    """Settings of a home where nothing runs yet."""
+    return load_settings(home=home, ports=ANY_PORT)
+
+
+@pytest.fixture
+def store(own: Settings) -> Iterator[tuple[Settings, s3fs.S3FileSystem]]:
+    """A running S3 server and a client of it."""
+    with stack.running(own, "s3") as settings:
+        assert settings.s3_secret_access_key is not None
+        yield settings, client(settings, settings.s3_secret_access_key.get_secret_value())
+
+
+def client(settings: Settings, secret: str) -> s3fs.S3FileSystem:
+    checks = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
+    return s3fs.S3FileSystem(
+        key=settings.s3_access_key_id,
+        secret=secret,
+        endpoint_url=settings.s3_endpoint_url,
+        client_kwargs={"region_name": settings.s3_region},
+        config_kwargs=checks,
+        use_listings_cache=False,
+        skip_instance_cache=True,
+    )
+
+
+def test_postgresql_is_safe_by_default(home: Path, bin_dir: Path | None) -> None:
+    expected = {
+        "fsync": "on",
+        "synchronous_commit": "on",
+        "full_page_writes": "on",
+        "data_checksums": "on",
+        "TimeZone": "UTC",
+        "server_encoding": "UTF8",
+        "password_encryption": "scram-sha-256",
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": "",
+        "jit": "off",
+    }
+    with lease(home, Postgres(home, bin_dir=bin_dir)) as endpoint, psycopg.connect(endpoint.url) as connection:
+        for name, value in expected.items():
+            row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
+            assert row == (value,), name
+        order = connection.execute("SELECT array_agg(x ORDER BY x) FROM unnest(ARRAY['b', 'a', 'B', 'é']) x").fetchone()
+        assert order == (["B", "a", "b", "é"],)
+
+
+def test_postgresql_refuses_a_wrong_password(home: Path, bin_dir: Path | None) -> None:
+    with lease(home, Postgres(home, bin_dir=bin_dir, fast=True)) as endpoint:
+        password = keys.key(home, "postgres", 32)
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(endpoint.url.replace(password, "wrong"))
+
+
+def test_postgresql_keeps_its_data_and_password_from_one_start_to_the_next(home: Path, bin_dir: Path | None) -> None:
+    server = Postgres(home, bin_dir=bin_dir, fast=True)
+    with lease(home, server) as first, psycopg.connect(first.url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    with lease(home, server) as second, psycopg.connect(second.url) as connection:
+        assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+
+
+def test_a_cluster_whose_making_was_broken_off_is_made_again(home: Path, bin_dir: Path | None) -> None:
+    version = 15 if bin_dir and "15" in str(bin_dir) else 18
+    draft = home / "postgres" / f"{version}.draft"
+    draft.mkdir(parents=True)
+    (draft / "PG_VERSION").write_text("half")
+    with lease(home, Postgres(home, bin_dir=bin_dir, fast=True)) as endpoint:
+        assert Postgres(home).answers(endpoint.url)
+    assert not draft.exists()
+
+
+def test_a_folder_without_postgresql_is_named(home: Path) -> None:
+    with pytest.raises(ConfigError, match="has no PostgreSQL server"), lease(home, Postgres(home, bin_dir=home)):
+        pytest.fail("it was lent")
+
+
+def test_pgbench_is_there() -> None:
+    assert os.access(pgbench(), os.X_OK)
+
+
+def test_redis_asks_for_the_password(home: Path) -> None:
+    with lease(home, Redis(home)) as endpoint:
+        assert Redis(home).answers(endpoint.url)
+        assert not Redis(home).answers(endpoint.url.replace(keys.key(home, "redis", 32), "wrong"))
+
+
+def test_s3_stores_lists_and_gives_back(store: tuple[Settings, s3fs.S3FileSystem]) -> None:
+    _, files = store
+    content = os.urandom(7 << 20)  # above s3fs's part size: a multipart upload
+    files.pipe(f"{BUCKET}/transactions/month=2026-01/a.parquet", content)
+    assert files.find(BUCKET) == [f"{BUCKET}/transactions/month=2026-01/a.parquet"]
+    assert files.cat(f"{BUCKET}/transactions/month=2026-01/a.parquet") == content
+
+
+def test_s3_refuses_a_wrong_secret(store: tuple[Settings, s3fs.S3FileSystem]) -> None:
+    settings, _ = store
+    with pytest.raises(PermissionError):
+        client(settings, "0" * 40).ls(BUCKET)
+
+
+def test_s3_lists_what_was_put_into_its_folder_by_hand(store: tuple[Settings, s3fs.S3FileSystem]) -> None:
+    settings, files = store
+    assert files.find(BUCKET) == []
+    (settings.home / "s3" / BUCKET / "restored").write_bytes(b"from a backup")
+    assert files.cat(files.find(BUCKET)[0]) == b"from a backup"
+
+
+def test_a_port_that_is_taken_gives_way_to_a_free_one() -> None:
+    with socket.socket() as taken:
+        taken.bind((ports.HOST, 0))
+        taken.listen()
+        wanted = taken.getsockname()[1]
+        assert ports.choose(wanted) not in (0, wanted)
+    assert ports.choose(wanted) == wanted
+
+
+def test_a_url_that_is_set_is_used_as_it_is_and_nothing_is_started(own: Settings) -> None:
+    given = own.model_copy(update={"archive_url": "file:///somewhere"})
+    with stack.running(given, "s3") as settings:
+        assert settings == given
+    assert stack.endpoints(own.home) == []
+
+
+def test_keys_are_readable_by_their_owner_only_and_stay_the_same(home: Path) -> None:
+    first = keys.key(home, "one", 40)
+    assert len(first) == 40
+    assert keys.key(home, "one", 40) == first
+    assert (home / "keys").stat().st_mode & 0o777 == 0o700
+    assert (home / "keys" / "one").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_child_process_loads_the_same_settings(
+    store: tuple[Settings, s3fs.S3FileSystem], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings, _ = store
+    given = settings.model_copy(update={"tables": {"transactions": {"policy": {"hot_months": 2}}}, "api_workers": 3})
+    monkeypatch.chdir(tmp_path)
+    for name, value in given.environment().items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().model_dump() == given.model_dump()

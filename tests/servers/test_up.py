@@ -1,0 +1,155 @@
+"""`treasury up` as a whole, in a process of its own, with a small project in the place of the real one."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config import load_settings
+from ledger.errors import ConflictError
+from servers import lease, prefect, stack
+
+pytestmark = pytest.mark.slow
+
+API = """
+    from fastapi import FastAPI
+    from config import load_settings
+
+    def create_app() -> FastAPI:
+        app = FastAPI()
+        app.get("/archive")(lambda: load_settings().archive_location)
+        return app
+"""
+FLOW = """
+    import subprocess
+    from prefect import flow
+
+    @flow
+    def stray(seconds: int) -> None:
+        subprocess.Popen(["sleep", str(seconds)], start_new_session=True).wait()
+"""
+DEPLOYMENTS = """
+    name: small
+    pull:
+      - prefect.deployments.steps.set_working_directory:
+          directory: "{{ $TREASURY_PROJECT }}"
+    deployments:
+      - name: stray
+        entrypoint: stray.py:stray
+        work_pool: {name: treasury}
+"""
+PROGRAM = """
+    import sys
+    from pathlib import Path
+    from cli.main import main
+    from servers import stack
+    stack.PROJECT = Path(sys.argv.pop(1))
+    main()
+"""
+SLEEP_S = "7654321"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with an API of one route and one deployment."""
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "__init__.py").touch()
+    (tmp_path / "api" / "app.py").write_text(textwrap.dedent(API))
+    (tmp_path / "stray.py").write_text(textwrap.dedent(FLOW))
+    (tmp_path / "prefect.yaml").write_text(textwrap.dedent(DEPLOYMENTS))
+    return tmp_path
+
+
+@pytest.fixture
+def environment(home: Path) -> dict[str, str]:
+    """Variables of a home on free ports."""
+    free = dict.fromkeys(("postgres", "redis", "s3", "prefect", "api"), 0)
+    return {"TREASURY_HOME": str(home), "TREASURY_PORTS": json.dumps(free), "PATH": "/usr/bin:/bin"}
+
+
+@pytest.fixture
+def upped(project: Path, environment: dict[str, str], home: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A running `treasury up`."""
+    argv = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(project), "up"]
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        printed = ""
+        while "passwords and keys" not in printed:
+            line = process.stdout.readline()
+            assert line, f"up ended: {printed}"
+            printed += line
+        yield process
+        process.kill()
+        until_nothing_runs(home)
+
+
+def urls(home: Path) -> dict[str, str]:
+    return {endpoint.name: endpoint.url for endpoint in stack.endpoints(home)}
+
+
+def held(home: Path) -> list[str]:
+    return [name for name in stack.NAMES if lease.is_held(home / "run" / f"{name}.alive")]
+
+
+def until_nothing_runs(home: Path) -> None:
+    deadline = time.monotonic() + 60
+    while held(home):
+        assert time.monotonic() < deadline, held(home)
+        time.sleep(0.05)
+
+
+def sleepers() -> list[str]:
+    commands = (path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
+    return [command.decode() for command in commands if SLEEP_S.encode() in command and command.startswith(b"sleep")]
+
+
+def start_a_flow_run_with_a_stray_process(home: Path, environment: dict[str, str]) -> None:
+    api_url = urls(home)["prefect"]
+    command = [sys.executable, "-m", "prefect", "deployment", "run", "stray/stray", "-p", f"seconds={SLEEP_S}"]
+    subprocess.run(command, env=environment | prefect.environment(home, api_url), check=True, capture_output=True)
+    deadline = time.monotonic() + 60
+    while not sleepers():
+        assert time.monotonic() < deadline, "the flow run did not start"
+        time.sleep(0.1)
+
+
+def test_up_killed_with_9_leaves_no_process_not_even_one_of_a_flow_run(
+    upped: "subprocess.Popen[str]", home: Path, environment: dict[str, str]
+) -> None:
+    assert sorted(urls(home)) == sorted(stack.NAMES)
+    with urllib.request.urlopen(f"{urls(home)['api']}/archive", timeout=5) as answer:
+        assert json.load(answer) == "s3://treasury-archive"
+    start_a_flow_run_with_a_stray_process(home, environment)
+    upped.kill()
+    until_nothing_runs(home)
+    assert sleepers() == []
+
+
+def test_a_second_up_is_refused_and_down_stops_the_first(
+    upped: "subprocess.Popen[str]", project: Path, home: Path, environment: dict[str, str]
+) -> None:
+    again = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(project), "up"]
+    refused = subprocess.run(again, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert refused.returncode == ConflictError.exit_code
+    assert "already up" in refused.stderr
+
+    assert sorted(stack.down(load_settings(home=home))) == sorted(stack.NAMES)
+    assert upped.wait(10) == 0
+    assert held(home) == []
+
+
+def test_ctrl_c_stops_everything(upped: "subprocess.Popen[str]", home: Path) -> None:
+    api = int(urls(home)["api"].rpartition(":")[2])
+    upped.send_signal(signal.SIGINT)
+    assert upped.wait(60) == 0
+    assert held(home) == []
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", api), 1)
