@@ -2,26 +2,19 @@
 
 import tempfile
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import psycopg
 from psycopg.sql import SQL, Identifier
 from pyarrow import csv
-from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from config import Settings, load_settings
+from bench.scratch import scratch
+from config import Settings
 from ledger.months import Month
 from ledger.tables import TRANSACTIONS
-from servers.stack import running
-from sql import migrate
 from sql.connection import connect
 from tasks.importing.run import ImportReport, ImportRequest, import_file
 from tasks.synthetic import MonthPlan, World, month_tables
@@ -58,8 +51,7 @@ def run(rows: int = ROWS) -> dict[str, Any]:
     """Measure both, print a table, and return the figures. Works in a database of its own, dropped at the end."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-import-") as folder,
-        running(load_settings(), "postgres") as server,
-        _scratch_database(server) as settings,
+        scratch() as settings,
     ):
         file, mapping = Path(folder) / "rows.csv", Path(folder) / "mapping.toml"
         _write_rows(file, rows)
@@ -67,6 +59,7 @@ def run(rows: int = ROWS) -> dict[str, Any]:
         report, import_s = _import(settings, file, mapping)
         copy_s = _copy_again(settings, Path(folder) / "rows.copy")
     result = {
+        "name": "import_rows",
         "rows": report.loaded,
         "import_s": round(import_s, 3),
         "import_rows_per_s": round(report.loaded / import_s),
@@ -78,20 +71,6 @@ def run(rows: int = ROWS) -> dict[str, Any]:
     }
     _show(result)
     return result
-
-
-@contextmanager
-def _scratch_database(server: Settings) -> Iterator[Settings]:
-    name = f"bench_import_{uuid.uuid4().hex[:8]}"
-    url = urlsplit(server.database_dsn)
-    with psycopg.connect(server.database_dsn, autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-        try:
-            dsn = url._replace(path=f"/{name}").geturl()
-            migrate.upgrade(dsn)
-            yield server.model_copy(update={"database_url": SecretStr(dsn)})
-        finally:
-            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
 def _write_rows(file: Path, rows: int) -> None:
@@ -133,7 +112,3 @@ def _show(result: dict[str, Any]) -> None:
         table.add_row(name, f"{result['rows']:,}", f"{result[f'{key}_s']:.2f}", f"{result[f'{key}_rows_per_s']:,}")
     Console().print(table)
     Console().print(f"{result['ratio']} x the time of the COPY; at least {TARGET_PER_S:,} rows/s are wanted")
-
-
-if __name__ == "__main__":
-    run()

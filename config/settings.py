@@ -5,22 +5,33 @@ What is not set is served by the embedded servers of `servers/`; setting a URL r
 
 import json
 import os
+import re
+import tomllib
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from ledger.errors import ConfigError
 from ledger.tables import BUILT_IN, TieredTable
 
 CONFIG_VARIABLE = "TREASURY_CONFIG"
+DEFAULT_FILE = "treasury.toml"
 
 
 class Ports(BaseModel):
     """TCP ports of the embedded servers and of the API, all on 127.0.0.1. 0 takes any free one."""
+
+    model_config = ConfigDict(extra="forbid")
 
     postgres: int = Field(55432, ge=0, le=65535)
     redis: int = Field(56379, ge=0, le=65535)
@@ -64,7 +75,7 @@ class Settings(BaseSettings):
     archive_workers: int = Field(2, ge=1, le=64, description="Months that one flow run archives at the same time")
     archive_memory_mb: int = Field(384, ge=128, description="Memory of the set-based engine for one month")
     archive_threads: int = Field(2, ge=1, le=256, description="Threads of the set-based engine for one month")
-    store_timeout_s: float = Field(30.0, gt=0, description="How long one call to the object store may take")
+    store_timeout_s: float = Field(30.0, gt=0, le=3600, description="How long one call to the object store may take")
 
     api_workers: int = Field(1, ge=1, le=64, description="Processes of the transaction API")
     api_pool_size: int = Field(8, ge=2, le=200, description="PostgreSQL connections of one API process")
@@ -73,6 +84,7 @@ class Settings(BaseSettings):
     api_body_limit_bytes: int = Field(2 << 20, ge=1024, description="Largest request body of the API, as read")
     api_queue_rows: int = Field(10_000, ge=1, description="Rows that may wait for their commit before answers are 503")
     api_statement_timeout_ms: int = Field(10_000, ge=100, description="How long one statement of the API may run")
+    idempotency_hours: int = Field(48, ge=24, description="How long an idempotency key is remembered at least")
     api_key_pepper: SecretStr | None = Field(
         None, min_length=32, description="Secret that API keys are hashed with; unset: made once in <home>/keys"
     )
@@ -90,26 +102,41 @@ class Settings(BaseSettings):
             raise ValueError("must start with postgresql://")
         return value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
     @field_validator("archive_url")
     @classmethod
     def _store(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).scheme not in {"s3", "file"}:
-            raise ValueError("must start with s3:// or file://")
-        return value.rstrip("/") if value else value
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        place = {"s3": parts.netloc, "file": "" if parts.netloc else parts.path.strip("/")}.get(parts.scheme)
+        if not place:
+            raise ValueError("must be s3://bucket, s3://bucket/prefix or file:///folder")
+        return value.rstrip("/")
 
-    @model_validator(mode="after")
-    def _tables_are_valid(self) -> "Settings":
-        _ = self.registry
-        return self
+    @field_validator("s3_endpoint_url", "prefect_api_url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in {"http", "https"}:
+            raise ValueError("must start with http:// or https://")
+        return value
+
+    @field_validator("tables")
+    @classmethod
+    def _tables_are_valid(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        _describe_tables(value)
+        return value
 
     @cached_property
     def registry(self) -> dict[str, TieredTable]:
         """Every tiered table by name: the two built-in ones with their overrides, then the configured ones."""
-        described = {table.name: table for table in BUILT_IN}
-        for name, fields in self.tables.items():
-            base = described[name].model_dump() if name in described else {}
-            described[name] = TieredTable.model_validate({**base, **fields, "name": name})
-        return described
+        return _describe_tables(self.tables)
 
     def table(self, name: str) -> TieredTable:
         """The table called ``name``. Raises ConfigError that lists the known ones."""
@@ -155,7 +182,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments first, then the environment, then the TOML file that TREASURY_CONFIG (or treasury.toml) names."""
-        path = Path(os.environ.get(CONFIG_VARIABLE, "treasury.toml"))
+        path = Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_FILE))
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
 
 
@@ -168,6 +195,25 @@ def load_settings(**changes: Any) -> Settings:
         return Settings(**changes)
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(item) for item in error.errors())) from None
+    except SettingsError as error:
+        field = re.search(r'field "(\w+)"', str(error))
+        raise ConfigError(f"{_variable(field[1]) if field else 'settings'}: must be JSON") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{named or DEFAULT_FILE}: {error}") from None
+
+
+def _describe_tables(tables: dict[str, dict[str, Any]]) -> dict[str, TieredTable]:
+    """The built-in tables with their overrides, then the further ones. Raises ValueError naming table and field."""
+    described = {table.name: table for table in BUILT_IN}
+    for name, fields in tables.items():
+        base = described[name].model_dump() if name in described else {}
+        try:
+            described[name] = TieredTable.model_validate({**base, **fields, "name": name})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join((name, *map(str, first["loc"])))
+            raise ValueError(f"{where}: {_message(first)}") from None
+    return described
 
 
 def _variable(field: str) -> str:
@@ -188,6 +234,8 @@ def _as_text(value: Any) -> str:
 
 def _explain(item: Any) -> str:
     path = "__".join(str(part) for part in item["loc"]).upper()
-    if not path or path.startswith("AWS_"):
-        return f"{path}: {item['msg']}".removeprefix(": ")
-    return f"TREASURY_{path}: {item['msg']}"
+    return f"{path if path.startswith('AWS_') else f'TREASURY_{path}'}: {_message(item)}"
+
+
+def _message(item: Any) -> str:
+    return str(item["msg"]).removeprefix("Value error, ")

@@ -19,7 +19,6 @@ length before each text costs, and the digest is what archiving spends most of i
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from decimal import Decimal
 from typing import Any, Literal
 
 from ledger.columns import Column, ColumnKind
@@ -58,7 +57,8 @@ def _field(column: Column, value: Any) -> str:
     if value is None:
         return NULL_MARK
     if column.kind is ColumnKind.DECIMAL:
-        return format(Decimal(value) + 0, f".{column.scale}f")  # + 0: neither engine has a negative zero
+        # Neither engine has a negative zero. Arithmetic such as + 0 would round to the context's 28 digits.
+        return format(value or abs(value), f".{column.scale}f")
     return _BY_KIND[column.kind](value)
 
 

@@ -29,7 +29,7 @@ def parse_amount(field: str, text: str) -> Decimal:
     """
     if not _AMOUNT.match(text):
         raise FieldError(field, AMOUNT_RULE)
-    return Decimal(text).quantize(_CENT)
+    return Decimal(text).quantize(_CENT) + 0  # + 0: there is no negative zero, and 18 digits are not rounded
 
 
 def parse_positive(field: str, text: str) -> Decimal:
@@ -45,7 +45,7 @@ def parse_not_negative(field: str, text: str) -> Decimal:
     value = parse_amount(field, text)
     if value < 0:
         raise FieldError(field, "must be 0 or more")
-    return value + 0
+    return value
 
 
 def check_currency(field: str, code: str) -> str:

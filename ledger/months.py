@@ -59,7 +59,7 @@ class Month:
     @property
     def upper(self) -> datetime:
         """The first instant after the month, timezone-aware UTC."""
-        return self.plus(1).lower
+        return datetime(self.year + self.month // 12, self.month % 12 + 1, 1, tzinfo=UTC)
 
     @property
     def first_day(self) -> date:

@@ -5,7 +5,6 @@ PostgreSQL have passed here; the CHECKs there repeat the rules that must hold wh
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -165,7 +164,7 @@ def _check_json(field: str, value: Any, depth: int) -> None:
     elif isinstance(value, list):
         for item in value:
             _check_json(field, item, depth - 1)
-    elif isinstance(value, int | float) and (not math.isfinite(value) or abs(value) > _LARGEST_NUMBER):
+    elif isinstance(value, int | float) and not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER:  # NaN is not between
         raise FieldError(field, f"must have finite numbers between -{_LARGEST_NUMBER} and {_LARGEST_NUMBER}")
 
 

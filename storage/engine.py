@@ -1,7 +1,7 @@
 """DuckDB, the set-based engine: how a connection is made, what it may use, and how names are quoted for it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -12,6 +12,7 @@ import duckdb
 from config import Settings
 from ledger.columns import Column, ColumnKind
 from ledger.errors import ConfigError
+from storage.spool import spool_folder
 
 _TYPES = {
     ColumnKind.UUID: "UUID",
@@ -55,24 +56,29 @@ def engine(settings: Settings, share: int = 1) -> Iterator[duckdb.DuckDBPyConnec
     It can read the archive: the object store's address and credentials are set as a secret. ``share`` is the number
     of engines that divide the memory between them.
     """
-    settings.spool.mkdir(parents=True, exist_ok=True)
-    connection = duckdb.connect(
-        config={
-            "threads": settings.archive_threads,
-            "memory_limit": f"{settings.archive_memory_mb // share}MB",
-            "temp_directory": str(settings.spool / "duckdb"),
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        }
-    )
-    try:
-        connection.execute("SET TimeZone = 'UTC'; SET arrow_lossless_conversion = true; SET errors_as_json = false")
+    with spool_folder(settings.spool, "duckdb") as spills, _connected(settings, spills, share) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET arrow_lossless_conversion = true")
+        connection.execute("SET enable_progress_bar = false")
         for extension in ("postgres_scanner", "httpfs"):
             connection.execute(f"LOAD {literal(_extension_file(extension))}")
         _set_store(connection, settings)
         yield connection
-    finally:
-        connection.close()
+
+
+def _connected(settings: Settings, spills: Path, share: int) -> closing[duckdb.DuckDBPyConnection]:
+    """The connection. ``spills`` is for it alone: two engines that spill to one folder end in a segmentation fault."""
+    return closing(
+        duckdb.connect(
+            config={
+                "threads": settings.archive_threads,
+                "memory_limit": f"{settings.archive_memory_mb // share}MB",
+                "temp_directory": str(spills),
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            }
+        )
+    )
 
 
 def _set_store(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:

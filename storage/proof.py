@@ -19,9 +19,9 @@ _BATCH_ROWS = 65_536
 
 
 def leaf_expression(columns: Sequence[Column]) -> str:
-    """SHA-256(0x00 || canonical text) of a row as a BLOB; the text is defined in `ledger.canonical`."""
-    fields = f" || {literal(FIELD_SEPARATOR)} || ".join(_field(column) for column in columns)
-    return f"unhex(sha256('\\x00'::BLOB || encode({fields})))"
+    """SHA-256(0x00 || canonical text) of a row in hexadecimal; the text is defined in `ledger.canonical`."""
+    fields = ", ".join(_field(column) for column in columns)
+    return f"sha256('\\x00'::BLOB || encode(concat_ws({literal(FIELD_SEPARATOR)}, {fields})))"
 
 
 def _field(column: Column) -> str:
@@ -56,7 +56,10 @@ def groups_query(table: TieredTable, source: str) -> str:
 
 
 def fold_leaves(connection: duckdb.DuckDBPyConnection, source: str) -> MerkleTree:
-    """The Merkle tree over (key, leaf) records of ``source`` in the order of their keys. Memory stays bounded."""
+    """The Merkle tree over (key, leaf) records of ``source`` in the order of their keys. Memory stays bounded.
+
+    A leaf is a hash of 32 bytes, or its 64 hexadecimal digits.
+    """
     tree = MerkleTree()
     reader = connection.execute(f"SELECT leaf FROM ({source}) ORDER BY key").to_arrow_reader(_BATCH_ROWS)
     for batch in reader:
@@ -65,11 +68,11 @@ def fold_leaves(connection: duckdb.DuckDBPyConnection, source: str) -> MerkleTre
 
 
 def _hashes(leaves: pa.Array) -> bytes:
-    """The concatenated hashes of a BLOB column, without a Python object per row."""
+    """The concatenated hashes of a column, without a Python object per row."""
     if leaves.null_count:
         raise DataError("a row without a leaf hash")
-    joined: bytes = pc.binary_join(pa.ListArray.from_arrays([0, len(leaves)], leaves.cast(pa.binary())), b"")[0].as_py()
-    return joined
+    joined = pc.binary_join(pa.ListArray.from_arrays([0, len(leaves)], leaves.cast(pa.binary())), b"")[0].as_py()
+    return bytes.fromhex(joined.decode()) if pa.types.is_string(leaves.type) else bytes(joined)
 
 
 def parquet_proof(

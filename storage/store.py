@@ -4,7 +4,6 @@ A key is never listed to be found and never written twice with other bytes: who 
 """
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,11 +144,3 @@ def _translated(action: str) -> Iterator[None]:
         raise kind(f"object store: cannot {action}: {code or error}") from error
     except (OSError, BotoCoreError, TimeoutError) as error:
         raise TransientError(f"object store: cannot {action}: {error or type(error).__name__}") from error
-
-
-def make_spool(settings: Settings, name: str) -> Path:
-    """An empty folder of one's own under the spool, for the files of one piece of work."""
-    folder = settings.spool / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder

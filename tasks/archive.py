@@ -5,7 +5,6 @@ next: it claims the month anew and goes through all steps again under a fresh ke
 month is warm and whole; from its commit on it is cold and proved. Nothing in between is visible to a reader.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +29,8 @@ from sql.queries import load
 from sql.seal import count_unfinished, is_sealed, seal
 from storage.engine import engine
 from storage.manifest import ManifestFile, describe_month
-from storage.store import ObjectStore, StoredFile, describe_file, make_spool
+from storage.spool import spool_folder
+from storage.store import ObjectStore, StoredFile, describe_file
 from tasks.export import export_partition
 from tasks.verify import check_bytes, verify_month
 
@@ -111,8 +111,7 @@ def archive_month(
 
 
 def _move(connection: Connection, settings: Settings, claim: _Claim, on_step: OnStep) -> ArchivedMonth:
-    spool = make_spool(settings, f"{claim.partition}-{claim.attempt}")
-    try:
+    with spool_folder(settings.spool, claim.partition) as spool:
         store = ObjectStore(settings)
         written = spool / "written.parquet"
         with engine(settings) as duck:
@@ -130,8 +129,6 @@ def _move(connection: Connection, settings: Settings, claim: _Claim, on_step: On
         _flip(connection, settings, claim, proof)
         on_step(Step.FLIPPED)
         return ArchivedMonth(proof.rows, postgres_bytes, content.size_bytes, proof.digest)
-    finally:
-        shutil.rmtree(spool, ignore_errors=True)
 
 
 @contextmanager

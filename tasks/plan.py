@@ -1,5 +1,6 @@
 """What is due on a day: which months would move, which are held back and why. Looking changes nothing."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import takewhile
@@ -21,6 +22,10 @@ _STEPS = {
     (Tier.WARM, Tier.COLD): (Action.TO_COLD,),
     (Tier.HOT, Tier.COLD): (Action.TO_WARM, Action.TO_COLD),  # a hot month that is due for cold goes through warm
 }
+
+
+class AsOfError(ConfigError):
+    """The day that the policy is to be applied at is wrong: nothing may move, of any table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +53,25 @@ def plan_table(
     """The months of one table that its policy moves on the UTC day ``as_of``, oldest first, by ``allowed`` moves only.
 
     A month that has not ended on ``today`` is held back whatever ``as_of`` says: it still takes writes. Raises
-    ConfigError before anything moves when ``as_of`` lies beyond the table's partitions. Safe to run again.
+    AsOfError before anything moves when ``as_of`` lies in the future beyond the table's partitions. Safe to run again.
     """
     with connect(settings.database_dsn, "plan") as connection:
         prepare_table(connection, settings, table)
         register_months(connection, table)
         states = month_states(connection, table)
-        check_as_of(table, states, as_of)
+        check_as_of(table, [state.month for state in states], as_of, today)
         moves = (_plan_month(connection, table, state, as_of, today, allowed) for state in states)
         return [move for move in moves if move is not None]
 
 
-def check_as_of(table: TieredTable, states: list[MonthState], as_of: date) -> None:
-    """Raise ConfigError when ``as_of`` lies beyond the last month that the table has."""
-    last = max((state.month for state in states), default=None)
-    if last is None:
-        raise ConfigError(f"as_of: table {table.name} has no partitions yet; run roll_partitions first")
+def check_as_of(table: TieredTable, months: Iterable[Month], as_of: date, today: date) -> None:
+    """Raise AsOfError when ``as_of`` is in the future and lies beyond the last of the ``months`` that the table has.
+
+    A past day may lie beyond them: a history that was imported ends where it ends.
+    """
+    last = max((*months, Month.of(today)))
     if Month.of(as_of) > last:
-        raise ConfigError(f"as_of: {as_of} lies beyond the last partition of {table.name}, {last}")
+        raise AsOfError(f"as_of: {as_of} is in the future, beyond the last month of {table.name}, {last}")
 
 
 def _plan_month(

@@ -91,8 +91,7 @@ def _branches(connection: Connection, settings: Settings, table: TieredTable) ->
 def _shut_in(duck: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """From here on the query reaches the archive and PostgreSQL's link, and no file or address besides."""
     root = url_of(settings, "")
-    spool = str(settings.spool / "duckdb") + "/"
-    duck.execute(f"SET allowed_directories = [{literal(root)}, {literal(spool)}]")
+    duck.execute(f"SET allowed_directories = [{literal(root)}, current_setting('temp_directory')]")
     duck.execute("SET enable_external_access = false")
     duck.execute("SET lock_configuration = true")
 

@@ -16,6 +16,7 @@ from prefect.tasks import Task, exponential_backoff
 from config import Settings
 from ledger.errors import TransientError
 from ledger.tables import TieredTable
+from tasks.housekeeping import purge_idempotency_keys
 from tasks.nightly import finish_leftovers, move_month
 from tasks.outcome import Action, Outcome
 from tasks.plan import PlannedMove, plan_table
@@ -67,3 +68,9 @@ def move_month_step(settings: Settings, move: PlannedMove) -> list[Outcome]:
 def finish_leftovers_step(settings: Settings, table: TieredTable) -> int:
     """`tasks.nightly.finish_leftovers`."""
     return finish_leftovers(settings, table)
+
+
+@task(name="purge idempotency keys", **_OPTIONS)
+def purge_idempotency_keys_step(settings: Settings) -> int:
+    """`tasks.housekeeping.purge_idempotency_keys`."""
+    return purge_idempotency_keys(settings)

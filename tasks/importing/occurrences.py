@@ -2,10 +2,11 @@
 
 import hashlib
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from storage.spool import spool_folder
 
 _COUNT = "INSERT INTO seen VALUES (?, 1) ON CONFLICT (line) DO UPDATE SET number = number + 1 RETURNING number"
 _DIGEST_BYTES = 16  # two different lines of one file do not share 128 bits of SHA-256
@@ -28,9 +29,8 @@ class DiskOccurrences:
 @contextmanager
 def count_occurrences(spool: Path) -> Iterator[DiskOccurrences]:
     """A counter in a temporary file below ``spool``, which is removed on the way out."""
-    spool.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="import-", dir=spool) as folder:
-        database = sqlite3.connect(Path(folder) / "lines.sqlite", isolation_level=None)
+    with spool_folder(spool, "import") as folder:
+        database = sqlite3.connect(folder / "lines.sqlite", isolation_level=None)
         try:
             # Nothing is read back after a crash, so nothing needs a journal.
             database.execute("PRAGMA journal_mode = OFF")

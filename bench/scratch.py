@@ -1,0 +1,57 @@
+"""Where benchmarks work: a home with servers of its own, or a database of its own on a server that is given."""
+
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+from pydantic import SecretStr
+
+from config import Settings, load_settings
+from config.settings import Ports
+from ledger.months import Month
+from servers.stack import Service, running
+from sql.connection import connect
+from tasks.generate import GenerateParameters, generate
+from tasks.setup import prepare_database
+
+# The newest generated rows are unfinished, as in life; an old month has none.
+_FINISH = "UPDATE transactions_partitioned SET status = 'completed' WHERE status IN ('pending', 'processing')"
+ANY_PORTS = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0)
+
+
+@contextmanager
+def scratch(*services: Service) -> Iterator[Settings]:
+    """Settings with a fresh, prepared database and an archive of its own; all of it is gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="treasury-bench-", ignore_cleanup_errors=True) as home:
+        Path(home).chmod(0o755)  # under root PostgreSQL runs as another account and must get in
+        base = load_settings().model_copy(update={"home": Path(home), "ports": ANY_PORTS})
+        with running(base, "postgres", *services) as server, _database(server) as settings:
+            prepare_database(settings)
+            yield settings
+
+
+@contextmanager
+def _database(server: Settings) -> Iterator[Settings]:
+    name = f"bench_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(server.database_dsn, autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        try:
+            dsn = urlsplit(server.database_dsn)._replace(path=f"/{name}").geturl()
+            yield server.model_copy(update={"database_url": SecretStr(dsn)})
+        finally:
+            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+def fill_month(settings: Settings, month: Month, rows: int) -> None:
+    """Make ``rows`` realistic, finished transactions in one month that has long ended."""
+    upper = month.upper
+    parameters = GenerateParameters(months=1, rows_per_month=rows, until=date(upper.year, upper.month, 1))
+    generate(settings, parameters, lambda _done, _total: None)
+    with connect(settings.database_dsn, "bench") as connection:
+        connection.execute(_FINISH)

@@ -1,0 +1,126 @@
+"""Warm to cold, from claim to dropped, against a raw COPY of the same rows; its memory; and the bytes that are left."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from bench.scratch import fill_month, scratch
+from config import Settings
+from ledger.months import Month
+from ledger.tables import TRANSACTIONS
+from sql.connection import connect
+from tasks.months import relation_bytes
+from tasks.warm import warm_month
+
+ROWS = 1_000_000
+SMALL_ROWS = 250_000
+TIME_TARGET = 2.5
+MEMORY_TARGET_MB = 1000
+BYTES_TARGET_PERCENT = 15.0
+_COPIES = 3
+
+# Archives one month in a process of its own, so that its peak memory is its own.
+_CHILD = """
+import json, resource, sys, time
+from config import load_settings
+from ledger.months import Month
+from tasks.archive import archive_month
+settings = load_settings()
+steps, last = {}, time.perf_counter()
+def on_step(step):
+    global last
+    now = time.perf_counter()
+    steps[str(step)], last = round(now - last, 3), now
+started = time.perf_counter()
+done = archive_month(settings, settings.table("transactions"), Month.parse(sys.argv[1]), on_step)
+print(json.dumps({
+    "seconds": time.perf_counter() - started,
+    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "rows": done.rows, "archive_bytes": done.archive_bytes, "steps": steps,
+}))
+"""
+
+
+def run() -> dict[str, Any]:
+    """Measure in servers of its own; print a table; return both sides of each ratio."""
+    small, large = Month(2021, 1), Month(2021, 2)
+    with scratch("s3") as settings:
+        for month, rows in ((small, SMALL_ROWS), (large, ROWS)):
+            fill_month(settings, month, rows)
+        hot_bytes = _partition_bytes(settings, large)
+        for month in (small, large):
+            warm_month(settings, TRANSACTIONS, month)
+        copy_s = min(_raw_copy(settings, large) for _ in range(_COPIES))
+        first = _archive(settings, small)
+        done = _archive(settings, large)
+    result = {
+        "name": "warm_to_cold",
+        "rows": done["rows"],
+        "raw_copy_s": round(copy_s, 3),
+        "archive_s": round(done["seconds"], 3),
+        "ratio": round(done["seconds"] / copy_s, 2),
+        "ratio_target": TIME_TARGET,
+        "steps_s": done["steps"],
+        "peak_mb": round(done["peak_mb"]),
+        "peak_mb_of_a_quarter": round(first["peak_mb"]),
+        "peak_target_mb": MEMORY_TARGET_MB,
+        "hot_bytes": hot_bytes,
+        "cold_bytes": done["archive_bytes"],
+        "bytes_percent": round(100 * done["archive_bytes"] / hot_bytes, 2),
+        "bytes_target_percent": BYTES_TARGET_PERCENT,
+    }
+    result["passed"] = (
+        result["ratio"] <= TIME_TARGET
+        and result["peak_mb"] <= MEMORY_TARGET_MB
+        and result["bytes_percent"] <= BYTES_TARGET_PERCENT
+    )
+    _show(result)
+    return result
+
+
+def _partition_bytes(settings: Settings, month: Month) -> int:
+    with connect(settings.database_dsn, "bench") as connection:
+        return relation_bytes(connection, TRANSACTIONS.partition(month))
+
+
+def _raw_copy(settings: Settings, month: Month) -> float:
+    """Seconds of COPY (SELECT ...) TO STDOUT (FORMAT binary) of the month's rows, every byte received and let go."""
+    query = f"COPY (SELECT * FROM {TRANSACTIONS.partition(month)}) TO STDOUT (FORMAT binary)"
+    with psycopg.connect(settings.database_dsn) as connection, connection.cursor() as cursor:
+        started = time.perf_counter()
+        with cursor.copy(query) as copy:
+            for _ in copy:
+                pass
+        return time.perf_counter() - started
+
+
+def _archive(settings: Settings, month: Month) -> dict[str, Any]:
+    child = subprocess.run(  # noqa: S603  # our own interpreter and program
+        [sys.executable, "-c", _CHILD, str(month)],
+        env={**os.environ, **settings.environment()},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    done: dict[str, Any] = json.loads(child.stdout)
+    return done
+
+
+def _show(result: dict[str, Any]) -> None:
+    table = Table("", "measured", "target", title=f"Warm to cold of {result['rows']:,} rows", title_justify="left")
+    table.add_row("raw COPY to nowhere", f"{result['raw_copy_s']} s", "")
+    table.add_row("claim to dropped, verified", f"{result['archive_s']} s", "")
+    table.add_row("ratio", str(result["ratio"]), f"<= {TIME_TARGET}")
+    for step, seconds in result["steps_s"].items():
+        table.add_row(f"  {step}", f"{seconds} s", "")
+    table.add_row("peak memory", f"{result['peak_mb']} MB", f"<= {MEMORY_TARGET_MB} MB")
+    table.add_row("peak memory of a quarter", f"{result['peak_mb_of_a_quarter']} MB", "about the same")
+    table.add_row("cold bytes of hot bytes", f"{result['bytes_percent']} %", f"<= {BYTES_TARGET_PERCENT} %")
+    Console().print(table)

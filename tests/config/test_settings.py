@@ -1,0 +1,236 @@
+"""The settings are read once; what is wrong fails at start under its own name, and no secret is ever shown."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from config import load_settings
+from ledger.errors import ConfigError
+from ledger.policy import TierPolicy
+
+PASSWORD = "correct-horse-battery"
+URL = f"postgresql://ledger:{PASSWORD}@127.0.0.1:5432/ledger"
+WRONG = [
+    ("TREASURY_DATABASE_URL", f"mysql://ledger:{PASSWORD}@h/d"),
+    ("TREASURY_DATABASE_URL", f"postgresql://ledger:{PASSWORD}@[::1/d"),
+    ("TREASURY_DATABASE_URL", ""),
+    ("TREASURY_REDIS_URL", f"http://:{PASSWORD}@h"),
+    ("TREASURY_ARCHIVE_URL", "ftp://bucket"),
+    ("TREASURY_ARCHIVE_URL", "s3://"),
+    ("TREASURY_ARCHIVE_URL", "file://relative/folder"),
+    ("TREASURY_ARCHIVE_URL", "file:///"),
+    ("TREASURY_S3_ENDPOINT_URL", "127.0.0.1:9000"),
+    ("TREASURY_PREFECT_API_URL", "127.0.0.1:4200"),
+    ("TREASURY_PORTS", "9"),
+    ("TREASURY_PORTS", "{"),
+    ("TREASURY_PORTS__POSTGRES", "65536"),
+    ("TREASURY_PORTS__POSTGRES", "-1"),
+    ("TREASURY_PORTS__MYSQL", "1"),
+    ("TREASURY_TABLES", "{"),
+    ("TREASURY_TABLES", "[]"),
+    ("TREASURY_TABLES", '{"Events": {}}'),
+    ("TREASURY_TABLES", '{"events": {"colour": "red"}}'),
+    ("TREASURY_PARTITIONS_AHEAD", "0"),
+    ("TREASURY_PARTITIONS_AHEAD", "61"),
+    ("TREASURY_LOCK_TIMEOUT_MS", "9"),
+    ("TREASURY_LOCK_TIMEOUT_MS", "201"),
+    ("TREASURY_LOCK_TIMEOUT_MS", "100.5"),
+    ("TREASURY_LOCK_TIMEOUT_MS", "many"),
+    ("TREASURY_LOCK_ATTEMPTS", "0"),
+    ("TREASURY_ARCHIVE_WORKERS", "0"),
+    ("TREASURY_ARCHIVE_MEMORY_MB", "127"),
+    ("TREASURY_ARCHIVE_THREADS", "0"),
+    ("TREASURY_STORE_TIMEOUT_S", "0"),
+    ("TREASURY_STORE_TIMEOUT_S", "nan"),
+    ("TREASURY_STORE_TIMEOUT_S", "inf"),
+    ("TREASURY_API_WORKERS", "65"),
+    ("TREASURY_API_POOL_SIZE", "1"),
+    ("TREASURY_API_PAGE_LIMIT", "0"),
+    ("TREASURY_API_BATCH_LIMIT", "10001"),
+    ("TREASURY_API_BODY_LIMIT_BYTES", "1023"),
+    ("TREASURY_API_QUEUE_ROWS", "0"),
+    ("TREASURY_API_STATEMENT_TIMEOUT_MS", "99"),
+    ("TREASURY_API_KEY_PEPPER", PASSWORD),
+    ("TREASURY_LOG_LEVEL", "debug"),
+]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty working folder, and an environment that sets nothing: `tests/conftest.py` has cleared it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("variable", "value"), WRONG)
+def test_a_wrong_value_fails_at_start_and_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert str(caught.value).startswith(f"{variable}: ")
+    assert PASSWORD not in str(caught.value)
+    assert caught.value.__suppress_context__  # the validator's own error, which holds the value, is not printed
+
+
+def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TREASURY_LOCK_ATTEMPTS", "0")
+    monkeypatch.setenv("TREASURY_PORTS__API", "x")
+    with pytest.raises(ConfigError, match=r"TREASURY_PORTS__API: .*; TREASURY_LOCK_ATTEMPTS: "):
+        load_settings()
+
+
+def test_a_policy_out_of_order_is_named_by_variable_table_and_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TREASURY_TABLES", '{"vas_transactions": {"policy": {"hot_months": 13}}}')
+    with pytest.raises(ConfigError, match=r"^TREASURY_TABLES: vas_transactions\.policy: hot_months < warm_months"):
+        load_settings()
+
+
+def test_an_age_that_is_no_whole_number_is_named_down_to_the_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TREASURY_TABLES", '{"vas_transactions": {"policy": {"hot_months": 2.5}}}')
+    with pytest.raises(ConfigError, match=r"^TREASURY_TABLES: vas_transactions\.policy\.hot_months: "):
+        load_settings()
+
+
+def test_an_unknown_argument_is_refused() -> None:
+    with pytest.raises(ConfigError, match="TREASURY_LOCK_ATTEMTPS: "):
+        load_settings(lock_attemtps=5)
+
+
+def test_without_anything_set_the_defaults_hold_and_the_embedded_servers_are_expected() -> None:
+    settings = load_settings()
+    assert settings.home == Path.cwd() / ".treasury"
+    assert (settings.database_url, settings.redis_url, settings.archive_url) == (None, None, None)
+    assert set(settings.registry) == {"transactions", "vas_transactions"}
+    assert settings.spool == settings.home / "spool"
+
+
+def test_an_address_that_is_not_known_yet_is_asked_for_by_name() -> None:
+    settings = load_settings()
+    with pytest.raises(ConfigError, match="TREASURY_DATABASE_URL"):
+        _ = settings.database_dsn
+    with pytest.raises(ConfigError, match="TREASURY_ARCHIVE_URL"):
+        _ = settings.archive_location
+
+
+def test_settings_are_frozen() -> None:
+    settings = load_settings()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.lock_attempts = 1
+
+
+def test_one_age_of_a_built_in_table_changes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TREASURY_TABLES", '{"transactions": {"policy": {"hot_months": 2}}}')
+    settings = load_settings()
+    assert settings.table("transactions").policy == TierPolicy(hot_months=2)
+    assert settings.table("vas_transactions").policy == TierPolicy()
+    assert settings.table("transactions").bloom_columns == ("id", "reference")
+
+
+def test_a_third_table_is_registered_by_configuration_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"money_columns": ["value"], "currency_column": None, "status_column": None, "cold_sort": ["card_id"]}
+    monkeypatch.setenv("TREASURY_TABLES", json.dumps({"card_events": fields}))
+    table = load_settings().table("card_events")
+    assert (table.hot_parent, table.money_columns) == ("card_events_partitioned", ("value",))
+
+
+def test_an_unknown_table_is_told_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="unknown table 'cards'; known: transactions, vas_transactions"):
+        load_settings().table("cards")
+
+
+FULL: dict[str, Any] = {
+    "home": Path("/tmp/somewhere"),  # noqa: S108  # only a name here
+    "database_url": SecretStr(URL),
+    "redis_url": SecretStr(f"redis://:{PASSWORD}@127.0.0.1:6379/0"),
+    "archive_url": "s3://ledger-archive/prefix",
+    "s3_endpoint_url": "http://127.0.0.1:9000",
+    "s3_access_key_id": "AKIDEXAMPLE",
+    "s3_secret_access_key": SecretStr(PASSWORD),
+    "s3_region": "af-south-1",
+    "prefect_api_url": "http://127.0.0.1:4200/api",
+    "ports": {"postgres": 1, "redis": 2, "s3": 3, "prefect": 4, "api": 5},
+    "tables": {"transactions": {"policy": {"hot_months": 2}}, "events": {"money_columns": ["value"]}},
+    "store_timeout_s": 2.5,
+    "api_key_pepper": SecretStr(PASSWORD * 2),
+    "log_level": "DEBUG",
+}
+
+
+def test_a_child_process_loads_the_very_same_settings_from_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings(**FULL)
+    environment = settings.environment()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings
+    assert load_settings().environment() == environment
+
+
+def test_the_environment_follows_a_change_and_names_the_home_even_when_it_is_the_default() -> None:
+    changed = load_settings().model_copy(update={"database_url": SecretStr(URL)})
+    assert changed.environment() == {"TREASURY_HOME": str(changed.home), "TREASURY_DATABASE_URL": URL}
+
+
+def test_credentials_of_the_object_store_come_from_the_standard_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", PASSWORD)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "af-south-1")
+    settings = load_settings()
+    assert (settings.s3_access_key_id, settings.s3_region) == ("AKIDEXAMPLE", "af-south-1")
+    assert settings.s3_secret_access_key == SecretStr(PASSWORD)
+
+
+def test_no_secret_is_in_the_text_of_the_settings() -> None:
+    settings = load_settings(**FULL)
+    for text in (str(settings), repr(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert PASSWORD not in text
+
+
+def _write(folder: Path, text: str | bytes, name: str = "treasury.toml") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def test_a_toml_file_in_the_working_folder_is_read(elsewhere: Path) -> None:
+    _write(elsewhere, "lock_attempts = 5\n[ports]\napi = 9000\n[tables.transactions.policy]\nhot_months = 2\n")
+    settings = load_settings()
+    assert (settings.lock_attempts, settings.ports.api) == (5, 9000)
+    assert settings.table("transactions").policy.hot_months == 2
+
+
+def test_arguments_come_before_the_environment_and_that_before_the_file(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: Path
+) -> None:
+    path = _write(elsewhere, "lock_attempts = 5\narchive_workers = 5\narchive_threads = 5\n", "other.toml")
+    monkeypatch.setenv("TREASURY_CONFIG", str(path))
+    monkeypatch.setenv("TREASURY_ARCHIVE_WORKERS", "6")
+    monkeypatch.setenv("TREASURY_ARCHIVE_THREADS", "6")
+    settings = load_settings(archive_threads=7)
+    assert (settings.lock_attempts, settings.archive_workers, settings.archive_threads) == (5, 6, 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("lock_attemtps = 5\n", "TREASURY_LOCK_ATTEMTPS"),
+        ("[ports]\nmysql = 5\n", "TREASURY_PORTS__MYSQL"),
+        ("[tables.events]\ncolour = 'red'\n", "TREASURY_TABLES: events.colour"),
+        ("lock_attempts = [", "treasury.toml"),
+        (b"\xff", "treasury.toml"),
+    ],
+)
+def test_an_unknown_key_or_a_broken_file_is_refused_by_name(elsewhere: Path, text: str | bytes, named: str) -> None:
+    _write(elsewhere, text)
+    with pytest.raises(ConfigError, match=f"^{named}: "):
+        load_settings()
+
+
+def test_a_named_file_that_is_absent_is_an_error(monkeypatch: pytest.MonkeyPatch, elsewhere: Path) -> None:
+    monkeypatch.setenv("TREASURY_CONFIG", str(elsewhere / "absent.toml"))
+    with pytest.raises(ConfigError, match=r"TREASURY_CONFIG: .*absent\.toml is not a file"):
+        load_settings()
