@@ -69,7 +69,7 @@ def demo(
     Runs in a home of its own (`<home>/demo`) with servers of its own, and stops them at the end. Safe to run again.
     """
     from servers import stack  # noqa: PLC0415  # the command line must answer --help at once
-    from tasks.plan import utc_today  # noqa: PLC0415
+    from tasks.calendar import utc_today  # noqa: PLC0415
 
     settings = _own_settings(load_settings())
     watch, keys = _Watch(), list[str]()
@@ -102,8 +102,8 @@ def _own_settings(settings: Settings) -> Settings:
 
 
 def _prepare(settings: Settings) -> str:
+    from tasks.calendar import utc_today  # noqa: PLC0415
     from tasks.keys import CLIENT_SCOPES, create_key  # noqa: PLC0415
-    from tasks.plan import utc_today  # noqa: PLC0415
     from tasks.rollover import roll_table  # noqa: PLC0415
 
     for table in settings.registry.values():

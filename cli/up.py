@@ -74,8 +74,8 @@ def status() -> None:
 
 def _first_key(settings: Settings) -> str:
     """Prepare the tables, make the partitions ahead, and make the key that `up` prints."""
+    from tasks.calendar import utc_today  # noqa: PLC0415
     from tasks.keys import CLIENT_SCOPES, create_key  # noqa: PLC0415
-    from tasks.plan import utc_today  # noqa: PLC0415
     from tasks.rollover import roll_table  # noqa: PLC0415
 
     for table in settings.registry.values():

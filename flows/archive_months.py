@@ -14,15 +14,16 @@ from flows.artifacts import publish_outcomes, publish_plan
 from flows.futures import result_or_error
 from flows.parameters import ArchivingParameters
 from ledger.errors import DataError
+from tasks.calendar import utc_today
 from tasks.outcome import Outcome, Result
-from tasks.plan import PlannedMove, utc_today
+from tasks.plan import PlannedMove
 from tasks.steps import finish_leftovers_step, move_month_step, plan_table_step
 
 _WORKERS: Any = ThreadPoolTaskRunner(max_workers=load_settings().archive_workers)  # its types do not fit @flow's
 
 
 @flow(name="archive-months", task_runner=_WORKERS)
-def archive_months(parameters: ArchivingParameters = ArchivingParameters()) -> list[Outcome]:  # noqa: B008  # frozen in effect: Prefect copies parameters
+def archive_months(parameters: ArchivingParameters = ArchivingParameters()) -> list[Outcome]:
     """Move every month that is due; with ``plan_only`` only show what would move and what is held back.
 
     All tables are planned before anything moves, so a wrong ``as_of`` or table changes nothing. A month that fails

@@ -7,17 +7,17 @@ from flows.artifacts import publish_rollover
 from flows.futures import result_or_error
 from flows.parameters import TableParameters
 from ledger.errors import DataError
-from tasks.plan import utc_today
+from tasks.calendar import utc_today
 from tasks.rollover import RolloverReport
 from tasks.steps import roll_table_step
 
 
 @flow(name="roll-partitions")
-def roll_partitions(parameters: TableParameters = TableParameters()) -> list[RolloverReport]:  # noqa: B008  # frozen in effect: Prefect copies parameters
+def roll_partitions(parameters: TableParameters = TableParameters()) -> list[RolloverReport]:
     """Make the partitions ahead for every chosen table and report what is not as it should be.
 
     Safe to run again. One failing table does not stop the others; the run fails at the end if one did, or if there
-    are findings: somebody must look at them.
+    are problems that somebody must look into. Gaps are reported only: old history that was imported leaves some.
     """
     settings = load_settings()
     as_of = parameters.as_of or utc_today()
@@ -28,7 +28,7 @@ def roll_partitions(parameters: TableParameters = TableParameters()) -> list[Rol
     reports = [result for result in results if not isinstance(result, Exception)]
     get_run_logger().info(publish_rollover(reports, as_of, parameters.plan_only))
     problems = [str(result) for result in results if isinstance(result, Exception)]
-    problems += [f"{report.table}: {finding}" for report in reports for finding in report.findings]
+    problems += [f"{report.table}: {problem}" for report in reports for problem in report.problems]
     if problems:
         raise DataError("; ".join(problems))
     return reports

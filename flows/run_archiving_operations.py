@@ -12,10 +12,10 @@ from tasks.steps import purge_idempotency_keys_step
 
 
 @flow(name="run-archiving-operations")
-def run_archiving_operations(parameters: ArchivingParameters = ArchivingParameters()) -> list[Outcome]:  # noqa: B008  # frozen in effect: Prefect copies parameters
-    """Roll the partitions, delete idempotency keys past their time, then archive. A rollover with findings does not stop the archiving; the run fails after.
+def run_archiving_operations(parameters: ArchivingParameters = ArchivingParameters()) -> list[Outcome]:
+    """Roll the partitions, delete idempotency keys past their time, then archive.
 
-    Safe to run again at any time.
+    A rollover with problems does not stop the archiving; the run fails after it. Safe to run again at any time.
     """
     rollover = TableParameters(as_of=parameters.as_of, tables=parameters.tables, plan_only=parameters.plan_only)
     finding: TreasuryError | None = None

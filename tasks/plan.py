@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from itertools import takewhile
 
 from config import Settings
@@ -40,11 +40,6 @@ class PlannedMove:
     rows: int
     postgres_bytes: int
     held_back: str = ""
-
-
-def utc_today() -> date:
-    """Today's date in UTC: the default of every ``as_of``."""
-    return datetime.now(UTC).date()
 
 
 def plan_table(

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from datetime import date
 
 from config import Settings
+from ledger.errors import ConfigError
 from ledger.months import Month, months_between
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
 from sql.partitions import Partition, ensure_partition, list_partitions, prepare_table
+from tasks.calendar import utc_today
 from tasks.months import count_rows, month_states, register_months
 
 
@@ -31,30 +33,56 @@ class RolloverReport:
     outside_rows: int = 0
 
     @property
-    def findings(self) -> list[str]:
-        """Each finding as a line for people; empty when all is well."""
-        lines = [f"gap: no tier has {month}" for month in self.gaps]
-        lines += [f"overlap: {month} is in hot and in warm" for month in self.overlaps]
+    def problems(self) -> list[str]:
+        """What somebody must look into, a line each; empty when all is well."""
+        lines = [f"overlap: {month} is in hot and in warm" for month in self.overlaps]
         lines += [f"missing: the partition of {month} is not where the catalogue says" for month in self.missing]
         lines += [f"irregular: {text}" for text in self.irregular]
         if self.outside_rows:
             lines.append(f"outside: {self.outside_rows} rows are in a DEFAULT partition, outside every month")
         return lines
 
+    @property
+    def findings(self) -> list[str]:
+        """Everything to report: the gaps, which an import of old history leaves too, and then the problems."""
+        return [f"gap: no tier has {first} to {last}" for first, last in _ranges(self.gaps)] + self.problems
 
-def roll_table(settings: Settings, table: TieredTable, as_of: date, plan_only: bool = False) -> RolloverReport:
+
+def _ranges(months: tuple[Month, ...]) -> list[tuple[Month, Month]]:
+    """Neighbouring months joined: the first and the last of each run."""
+    runs: list[tuple[Month, Month]] = []
+    for month in months:
+        if runs and runs[-1][1].plus(1) == month:
+            runs[-1] = (runs[-1][0], month)
+        else:
+            runs.append((month, month))
+    return runs
+
+
+def roll_table(
+    settings: Settings, table: TieredTable, as_of: date, plan_only: bool = False, today: date | None = None
+) -> RolloverReport:
     """Make the hot partitions of the month of ``as_of`` and of ``settings.partitions_ahead`` months after it.
 
-    Safe to run again and from several processes. Raises ConfigError when the table does not fit its description.
+    Safe to run again and from several processes. Raises ConfigError when the table does not fit its description, or
+    when ``as_of`` is later than ``today`` (default: the UTC day) and than every partition: a slip of the keyboard
+    must not make partitions of another decade.
     """
     with connect(settings.database_dsn, "rollover") as connection:
         prepare_table(connection, settings, table)
         register_months(connection, table)
         current = Month.of(as_of)
         known = {state.month for state in month_states(connection, table)}
+        _check_as_of(table, known, as_of, today or utc_today())
         wanted = [m for m in months_between(current, current.plus(settings.partitions_ahead)) if m not in known]
         created = [] if plan_only else [m for m in wanted if ensure_partition(connection, settings, table, m)]
         return _report(connection, table, current, tuple(created), tuple(wanted))
+
+
+def _check_as_of(table: TieredTable, known: set[Month], as_of: date, today: date) -> None:
+    last = max(known, default=Month.of(today))
+    if as_of > today and Month.of(as_of) > last:
+        raise ConfigError(f"as_of: {as_of} is in the future and beyond the last partition of {table.name}, {last}")
 
 
 def _report(

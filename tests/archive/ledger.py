@@ -141,6 +141,7 @@ class Ledger:
             [sys.executable, "-c", program, *arguments],
             env=dict(os.environ) | self.settings.environment() | environment,
             cwd=PROJECT,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,0 +1,103 @@
+"""The schema is exactly what the numbered .sql files say, however often and from wherever they are applied."""
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from psycopg.sql import SQL, Identifier
+
+import sql
+from sql import migrate
+from sql.connection import Connection
+
+MIGRATIONS = Path(sql.__file__).parent / "migrations"
+FILES = sorted((MIGRATIONS / "versions").glob("*.sql"))
+
+# Everything that a migration can make: columns, constraints, indexes, triggers, functions, views.
+SCHEMA = """
+SELECT 'column', c.relname, a.attname, format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull || ' '
+       || coalesce(pg_get_expr(d.adbin, d.adrelid), '') || ' ' || a.attidentity || ' ' || c.relkind
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (c.oid, a.attnum)
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND a.attnum > 0 AND NOT a.attisdropped
+UNION ALL
+SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL
+SELECT 'index', tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL
+SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL
+SELECT 'function', proname, '', pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+ORDER BY 1, 2, 3
+"""
+
+
+@pytest.fixture
+def empty(dsn: str) -> Iterator[str]:
+    """The URL of an empty database."""
+    name = f"empty_{uuid.uuid4().hex}"
+    with psycopg.connect(dsn, autocommit=True) as server:
+        server.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        yield f"{dsn.rpartition('/')[0]}/{name}"
+        server.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+def _schema(dsn: str) -> list[tuple[str, ...]]:
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute(SCHEMA).fetchall()
+    return [row for row in rows if row[1] != "alembic_version"]
+
+
+def _revision(dsn: str) -> list[tuple[str]]:
+    with psycopg.connect(dsn) as connection:
+        return connection.execute("SELECT version_num FROM alembic_version").fetchall()
+
+
+def test_the_schema_equals_that_of_the_numbered_files(empty: str, dsn: str) -> None:
+    with psycopg.connect(empty) as connection:
+        for file in FILES:
+            connection.execute(file.read_text())  # type: ignore[arg-type]  # our own files
+    by_hand = _schema(empty)
+    assert len(by_hand) > 50
+    assert _schema(dsn) == by_hand
+
+
+def test_upgrading_again_changes_nothing(dsn: str) -> None:
+    before = _schema(dsn)
+    migrate.upgrade(dsn)
+    assert _schema(dsn) == before
+
+
+def test_two_callers_at_once_migrate_once(empty: str, dsn: str) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(migrate.upgrade, [empty, empty]))
+    assert _schema(empty) == _schema(dsn)
+    assert len(_revision(empty)) == 1
+
+
+def test_the_head_is_the_newest_file_and_every_file_has_its_revision(dsn: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    script = ScriptDirectory.from_config(config)
+    revisions = sorted(revision.revision for revision in script.walk_revisions())
+    assert revisions == [file.name.split("_")[0] for file in FILES]
+    assert script.get_heads() == [revisions[-1]]
+    assert _revision(dsn) == [(revisions[-1],)]
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(empty: str) -> None:
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute("CREATE TABLE imports (in_the_way int)")  # the last thing that the first migration makes
+    with pytest.raises(Exception, match="imports"):
+        migrate.upgrade(empty)
+    assert {row[1] for row in _schema(empty)} == {"imports"}
+
+
+def test_the_catalogue_cannot_call_a_month_cold_without_its_proof(connection: Connection) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation, match="archive_months_cold_is_proved"), connection.transaction():
+        connection.execute("INSERT INTO archive_months (table_name, month, tier) VALUES ('t', '2026-02-01', 'cold')")

@@ -1,0 +1,54 @@
+"""Every query has one name, is loaded by it, and is used."""
+
+import re
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from sql import queries
+
+ROOT = Path(__file__).parents[2]
+FOLDER = Path(queries.__file__).parent
+FILES = sorted(file.stem for file in FOLDER.glob("*.sql"))
+CODE = [
+    path.read_text()
+    for folder in ("sql", "tasks", "flows", "api", "cli", "bench", "suppliers")
+    for path in (ROOT / folder).rglob("*.py")
+]
+
+
+def _named() -> list[tuple[str, str]]:
+    return [(file, name) for file in FILES for name in queries.load(file)]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_name_in_a_file_loads_with_a_statement(file: str) -> None:
+    announced = re.findall(r"-- name: (\S+)", (FOLDER / f"{file}.sql").read_text())
+    assert list(queries.load(file)) == announced
+    for body in queries.load(file).values():
+        statement = re.sub(r"(?m)^--.*$", "", body).strip()
+        assert re.match(r"(SELECT|INSERT|UPDATE|WITH|COPY|CREATE|LOCK)\b", statement)
+        assert not statement.endswith(";")
+
+
+@pytest.mark.parametrize(("file", "name"), _named())
+def test_every_query_is_used_by_code_that_loads_its_file(file: str, name: str) -> None:
+    users = [text for text in CODE if f'load("{file}")' in text]
+    assert any(f'"{name}"' in text for text in users), f"{file}.sql: nothing asks for {name}"
+
+
+def test_a_name_that_stands_twice_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "twice.sql").write_text("-- name: one\nSELECT 1\n\n-- name: one\nSELECT 2\n")
+    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+    with pytest.raises(ValueError, match=r"twice\.sql names a query twice"):
+        queries.load("twice")
+
+
+def test_what_was_loaded_cannot_be_changed() -> None:
+    with pytest.raises(TypeError):
+        queries.load("catalog")["columns"] = "SELECT 1"  # type: ignore[index]  # the point of the test
+
+
+def test_the_loader_stays_small() -> None:
+    assert len((FOLDER / "__init__.py").read_text().splitlines()) < 40
