@@ -31,7 +31,7 @@ class TableParameters(BaseModel):
 
 
 class ArchivingParameters(TableParameters):
-    """As above, and which of the two moves may be made."""
+    """Which day the policy is applied at, to which tables, which moves may be made, and whether anything may change."""
 
     moves: Literal["all", "to_warm", "to_cold"] = Field("all", description="Hot to warm, warm to cold, or both")
 

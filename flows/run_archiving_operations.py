@@ -1,12 +1,14 @@
 """The night's work in one run: the partitions ahead, the keys past their time, then every month that is due."""
 
+from collections.abc import Callable
+
 from prefect import flow
 
 from config import load_settings
 from flows.archive_months import archive_months
 from flows.parameters import ArchivingParameters, TableParameters
 from flows.roll_partitions import roll_partitions
-from ledger.errors import TreasuryError
+from ledger.errors import DataError, TreasuryError
 from tasks.outcome import Outcome
 from tasks.steps import purge_idempotency_keys_step
 
@@ -15,17 +17,22 @@ from tasks.steps import purge_idempotency_keys_step
 def run_archiving_operations(parameters: ArchivingParameters = ArchivingParameters()) -> list[Outcome]:
     """Roll the partitions, delete idempotency keys past their time, then archive.
 
-    A rollover with problems does not stop the archiving; the run fails after it. Safe to run again at any time.
+    What fails before the archiving does not stop it; the run fails after it. Safe to run again at any time.
     """
     rollover = TableParameters(as_of=parameters.as_of, tables=parameters.tables, plan_only=parameters.plan_only)
-    finding: TreasuryError | None = None
-    try:
-        roll_partitions(rollover)
-    except TreasuryError as error:
-        finding = error
+    problems = _problems_of(lambda: roll_partitions(rollover))
     if not parameters.plan_only:
-        purge_idempotency_keys_step(load_settings())
+        problems += _problems_of(lambda: purge_idempotency_keys_step(load_settings()))
     outcomes = archive_months(parameters)
-    if finding is not None:
-        raise finding
+    if problems:
+        raise DataError("; ".join(problems))
     return outcomes
+
+
+def _problems_of(step: Callable[[], object]) -> list[str]:
+    """Run a step that must not stop the ones after it; what it failed with is kept for the end of the run."""
+    try:
+        step()
+    except TreasuryError as error:
+        return [str(error)]
+    return []

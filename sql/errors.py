@@ -1,5 +1,7 @@
 """What a SQLSTATE means to this project, in one table."""
 
+import re
+
 import psycopg
 
 from ledger.errors import ConfigError, ConflictError, DataError, TransientError, TreasuryError
@@ -28,13 +30,22 @@ _BY_CLASS: dict[str, type[TreasuryError]] = {
     "58": TransientError,  # system error
 }
 
+# libpq gives no SQLSTATE for a login that the server refuses. A server that speaks no English is taken for one that is
+# away: wrong, but safe.
+_LOGIN_REFUSED = re.compile(r"FATAL: .*(authentication failed|does not exist|no pg_hba\.conf entry|not permitted)")
+
 
 def translate(error: psycopg.Error) -> TreasuryError:
-    """The project's error for PostgreSQL's. A broken connection has no SQLSTATE and is transient."""
+    """The project's error for PostgreSQL's. A broken connection has no SQLSTATE and is transient; a refused login not."""
     state = error.sqlstate
     message = error.diag.message_primary or str(error).strip() or type(error).__name__
     if state is None:
-        broken = isinstance(error, psycopg.OperationalError)
-        return TransientError(f"PostgreSQL: {message}") if broken else DataError(f"PostgreSQL: {message}")
+        return _without_state(error)(f"PostgreSQL: {message}")
     kind = _BY_STATE.get(state) or _BY_CLASS.get(state[:2], DataError)
     return kind(f"PostgreSQL {state}: {message}")
+
+
+def _without_state(error: psycopg.Error) -> type[TreasuryError]:
+    if _LOGIN_REFUSED.search(str(error)):
+        return ConfigError
+    return TransientError if isinstance(error, psycopg.OperationalError) else DataError

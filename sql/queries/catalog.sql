@@ -46,7 +46,3 @@ ORDER BY 2, 1
 
 -- name: relation_bytes
 SELECT coalesce(pg_total_relation_size(to_regclass(%(relation)s)), 0)
-
--- name: column_of_each_row_estimate
--- The planner's estimate of a relation's rows; -1 before the first ANALYZE.
-SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(%(relation)s)

@@ -19,12 +19,6 @@ SELECT tier, step, attempt
 FROM archive_months
 WHERE table_name = %(table)s AND month = %(month)s
 
--- name: lock_month
-SELECT tier, step, attempt
-FROM archive_months
-WHERE table_name = %(table)s AND month = %(month)s
-FOR UPDATE
-
 -- name: claim
 UPDATE archive_months
 SET step = 'claimed', attempt = attempt + 1, last_error = NULL

@@ -28,7 +28,7 @@ def test_every_name_in_a_file_loads_with_a_statement(file: str) -> None:
     assert list(queries.load(file)) == announced
     for body in queries.load(file).values():
         statement = re.sub(r"(?m)^--.*$", "", body).strip()
-        assert re.match(r"(SELECT|INSERT|UPDATE|WITH|COPY|CREATE|LOCK)\b", statement)
+        assert re.match(r"(SELECT|INSERT|UPDATE|DELETE|WITH|COPY|CREATE|LOCK)\b", statement)
         assert not statement.endswith(";")
 
 
