@@ -74,22 +74,22 @@ def tiers(
 
 def show_tiers(rows: list["TierRow"]) -> None:
     """Print the months of each table for people."""
-    from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     for name in dict.fromkeys(row.table for row in rows):
-        shown = Table(title=name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        shown = Table(title=name, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
         for heading in ("month", "tier"):
             shown.add_column(heading, no_wrap=True)
         for heading in ("rows", "bytes", "was", "sum"):
             shown.add_column(heading, justify="right", no_wrap=True)
         for heading in ("digest", "moved"):
             shown.add_column(heading, no_wrap=True)
-        shown.add_column("note")
-        for row in rows:
-            if row.table == name:
-                shown.add_row(*_tier_cells(row), Text(row.note))
+        mine = [row for row in rows if row.table == name]
+        if any(row.note for row in mine):
+            shown.add_column("note")
+        for row in mine:
+            shown.add_row(*_tier_cells(row), *([Text(row.note)] if row.note else []))
         console.print(shown)
     console.print(
         "bytes: in the tier the month is in; was: in PostgreSQL before it left. --json: every sum, whole digests"
@@ -160,20 +160,31 @@ def run(
 
 def run_job(settings: "Settings", job: Job, given: dict[str, Any]) -> None:
     """Run a flow in this process. Raises what the flow raises; its report is printed as its log shows it."""
-    os.environ.update(settings.environment())  # flows read the settings themselves, as in a worker
+    enter_prefect(settings)
     parameters = {**_FORMER.get(job, {}), **given}
     _check_tables(settings, parameters.get("tables") or [])
-    from flows.archive_months import archive_months  # noqa: PLC0415  # Prefect reads its settings when imported
+    from prefect.logging.handlers import APILogWorker  # noqa: PLC0415  # Prefect reads its settings when imported
+
+    from flows.archive_months import archive_months  # noqa: PLC0415
     from flows.parameters import ArchivingParameters, TableParameters  # noqa: PLC0415
     from flows.roll_partitions import roll_partitions  # noqa: PLC0415
     from flows.run_archiving_operations import run_archiving_operations  # noqa: PLC0415
 
-    if job is Job.ROLL_PARTITIONS:
-        roll_partitions(TableParameters.model_validate(parameters))
-        return
-    flow = run_archiving_operations if job is Job.RUN_ARCHIVING_OPERATIONS else archive_months
-    archiving: ArchivingParameters = ArchivingParameters.model_validate(parameters)
-    show_outcomes(flow(archiving))
+    try:
+        if job is Job.ROLL_PARTITIONS:
+            roll_partitions(TableParameters.model_validate(parameters))
+            return
+        flow = run_archiving_operations if job is Job.RUN_ARCHIVING_OPERATIONS else archive_months
+        show_outcomes(flow(ArchivingParameters.model_validate(parameters)))
+    finally:
+        APILogWorker.drain_all()  # the server may stop right after this
+
+
+def enter_prefect(settings: "Settings") -> None:
+    """Make this process a client of the Prefect server, as a worker is; before Prefect is imported anywhere."""
+    from servers import prefect  # noqa: PLC0415
+
+    os.environ.update(settings.environment() | prefect.environment(settings.home, str(settings.prefect_api_url)))
 
 
 def _check_tables(settings: "Settings", names: list[str]) -> None:
@@ -186,10 +197,10 @@ def show_outcomes(outcomes: list[Any]) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    shown = Table(title="Moves")
+    shown = Table(title="Moves", title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
     for heading in ("table", "month", "move", "result"):
         shown.add_column(heading, no_wrap=True)
-    for heading in ("rows", "PostgreSQL", "archive", "seconds"):
+    for heading in ("rows", "was", "is", "s"):
         shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column("reason")
     for o in outcomes:

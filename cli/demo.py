@@ -1,6 +1,5 @@
 """`treasury demo`: three years of months from the first request to the archive, with every server for real."""
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from cli import terminal
-from cli.archive import human_bytes, show_tiers
+from cli.archive import enter_prefect, human_bytes, show_tiers
 from config import Settings, load_settings
 from config.settings import Ports
 from ledger.errors import ConfigError, DataError
@@ -187,7 +186,7 @@ def _transaction(chance: random.Random) -> dict[str, Any]:
 
 def _archive(settings: Settings) -> None:
     """Trigger the nightly deployment as the UI would, and follow the run until the worker has ended it."""
-    os.environ.update(settings.environment())
+    enter_prefect(settings)
     from prefect.client.orchestration import get_client  # noqa: PLC0415  # Prefect reads its settings when imported
     from prefect.deployments import run_deployment  # noqa: PLC0415
 

@@ -63,7 +63,7 @@ def _row(connection: Connection, table: TieredTable, state: MonthState) -> TierR
     known = state.catalogue
     digest = known.digest.hex() if known.digest is not None and state.tier not in (Tier.HOT, Tier.WARM) else None
     if state.partition is None:
-        rows, size, sums = known.row_count or 0, known.object_bytes or 0, known.sums or {}
+        rows, size, sums = known.row_count or 0, known.object_bytes or 0, _ordered(table, known.sums or {})
         before = known.postgres_bytes or 0
     else:
         groups = groups_of(connection.execute(groups_query(table, state.partition.name)).fetchall())
@@ -73,3 +73,11 @@ def _row(connection: Connection, table: TieredTable, state: MonthState) -> TierR
     return TierRow(
         table.name, state.month, state.tier, rows, size, before, sums, digest, moved_at, known.last_error or ""
     )
+
+
+def _ordered(table: TieredTable, sums: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """The sums with the money columns in the table's order again: jsonb keeps none."""
+    return {
+        currency: {name: columns[name] for name in table.money_columns if name in columns}
+        for currency, columns in sums.items()
+    }

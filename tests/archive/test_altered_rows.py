@@ -10,7 +10,7 @@ from tasks.outcome import Result
 from tests.archive.ledger import COLD, Ledger
 
 PARTITION = "transactions_2024_03"
-FIRST = f"id = (SELECT min(id) FROM {PARTITION})"
+FIRST = f"id = (SELECT id FROM {PARTITION} ORDER BY id LIMIT 1)"
 ALTERATIONS = {
     "an amount": f"UPDATE {PARTITION} SET amount = amount + 1 WHERE {FIRST}",
     "a text": f"UPDATE {PARTITION} SET user_id = 'user-x' WHERE {FIRST}",

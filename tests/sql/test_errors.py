@@ -36,9 +36,10 @@ from tests.sql.ledger_rows import FEBRUARY, add_row
     ],
 )
 def test_an_sqlstate_has_one_meaning_and_is_named(
-    dsn: str, statement: str, kind: type[TreasuryError], state: str
+    server_settings: Settings, statement: str, kind: type[TreasuryError], state: str
 ) -> None:
-    with pytest.raises(TreasuryError, match=f"^PostgreSQL {state}: ") as caught, connect(dsn, "tests") as connection:
+    server = connect(server_settings.database_dsn, "tests")
+    with pytest.raises(TreasuryError, match=f"^PostgreSQL {state}: ") as caught, server as connection:
         connection.execute(statement)  # type: ignore[arg-type]  # the statements above
     assert type(caught.value) is kind
 
@@ -51,13 +52,15 @@ def test_a_lock_that_is_not_granted_in_time_may_be_tried_again(prepared: Setting
             connection.execute("SET lock_timeout = 10; SELECT 1 FROM transactions_partitioned")
 
 
+def _lose_session(connection: Connection, other: Connection) -> None:
+    other.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+    connection.execute("SELECT 1")
+
+
 def test_a_session_that_the_server_ends_may_be_tried_again(dsn: str, another: Connector) -> None:
-    terminate = another()
+    other = another()
     with pytest.raises(TransientError), connect(dsn, "tests") as connection:
-        _ = (
-            terminate.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,)),
-            connection.execute("SELECT 1"),
-        )
+        _lose_session(connection, other)
 
 
 def test_a_write_to_history_or_to_a_sealed_month_is_a_conflict(prepared: Settings, connection: Connection) -> None:
@@ -98,7 +101,7 @@ def test_a_server_that_accepts_and_never_answers_is_given_up_on_in_time() -> Non
 
 
 def test_the_projects_own_errors_pass_unchanged(dsn: str) -> None:
-    with pytest.raises(DataError, match="^mine$"), connect(dsn, "tests"):
+    with pytest.raises(DataError, match=r"^mine$"), connect(dsn, "tests"):
         raise DataError("mine")
 
 

@@ -1,0 +1,172 @@
+"""A registered table must be what it is described as; what does not fit is named before anything is made."""
+
+import psycopg
+import pytest
+
+from config import Settings, load_settings
+from ledger.columns import Column, ColumnKind
+from ledger.errors import ConfigError
+from ledger.tables import TRANSACTIONS, TieredTable
+from sql.catalog import columns_of
+from sql.connection import Connection
+from sql.partitions import prepare_table
+
+EVENTS = load_settings(
+    tables={"events": {"money_columns": ["value"], "cold_sort": ["card_id"], "terminal_statuses": ["done"]}}
+).table("events")
+COLUMNS = {
+    "id": "uuid NOT NULL",
+    "card_id": "text NOT NULL",
+    "value": "numeric(12, 4)",
+    "currency": "varchar(3) NOT NULL",
+    "status": "text NOT NULL",
+    "created_at": "timestamptz NOT NULL",
+}
+PARTITIONING = "PARTITION BY RANGE (created_at)"
+
+
+def _create(
+    connection: Connection,
+    partitioning: str = PARTITIONING,
+    key: str | None = "PRIMARY KEY (id, created_at)",
+    **changes: str | None,
+) -> None:
+    columns = {**COLUMNS, **changes}
+    lines = [f"{name} {kind}" for name, kind in columns.items() if kind is not None] + ([key] if key else [])
+    connection.execute(f"CREATE TABLE events_partitioned ({', '.join(lines)}) {partitioning}")  # type: ignore[arg-type]
+
+
+def test_a_third_table_gets_its_warm_parent_its_guards_and_its_view(settings: Settings, connection: Connection) -> None:
+    _create(connection)
+    connection.execute("CREATE INDEX idx_events_user_created ON events_partitioned (card_id, created_at DESC)")
+    connection.execute("CREATE INDEX idx_events_status_created ON events_partitioned (status, created_at DESC)")
+    columns = prepare_table(connection, settings, EVENTS)
+    assert columns == columns_of(connection, "events_archive_warm")
+    indexes = connection.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'events_archive_warm' ORDER BY 1")
+    assert indexes.fetchall() == [("events_archive_warm_pkey",), ("idx_events_archive_warm_user_created",)]
+    guarded = "SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'treasury_guard_history' ORDER BY 1"
+    assert [name for (name,) in connection.execute(guarded) if name.startswith("events")] == [
+        "events_archive_warm",
+        "events_partitioned",
+    ]
+    assert connection.execute("SELECT * FROM events").fetchall() == []
+
+
+@pytest.mark.parametrize("table", [TRANSACTIONS, EVENTS], ids=lambda table: table.name)
+def test_a_second_time_it_only_looks(settings: Settings, connection: Connection, table: TieredTable) -> None:
+    if table is EVENTS:
+        _create(connection)
+    columns = prepare_table(connection, settings, table)
+    connection.execute("SET default_transaction_read_only = on")
+    assert prepare_table(connection, settings, table) == columns
+
+
+def test_a_guard_that_was_dropped_comes_back(settings: Settings, connection: Connection) -> None:
+    _create(connection)
+    prepare_table(connection, settings, EVENTS)
+    connection.execute("DROP TRIGGER treasury_guard_history ON events_archive_warm")
+    prepare_table(connection, settings, EVENTS)
+    found = connection.execute("SELECT 1 FROM pg_trigger WHERE tgrelid = 'events_archive_warm'::regclass").fetchall()
+    assert len(found) == 1
+
+
+def test_a_table_that_does_not_exist_is_named(settings: Settings, connection: Connection) -> None:
+    with pytest.raises(ConfigError, match="table events: there is no events_partitioned in the database"):
+        prepare_table(connection, settings, EVENTS)
+
+
+def _refused(connection: Connection, settings: Settings, reason: str) -> None:
+    """The table that was made is refused with ``reason``, nothing was added to it; then it is dropped."""
+    with pytest.raises(ConfigError, match=reason):
+        prepare_table(connection, settings, EVENTS)
+    assert connection.execute("SELECT to_regclass('events_archive_warm')").fetchone() == (None,)
+    connection.execute("DROP TABLE events_partitioned")
+
+
+def test_a_table_must_be_partitioned_by_range_of_its_time_column(settings: Settings, connection: Connection) -> None:
+    key = "PRIMARY KEY (id, created_at)"
+    for partitioning, constraint in (
+        ("", key),
+        ("PARTITION BY LIST (status)", None),
+        ("PARTITION BY HASH (created_at)", key),
+        ("PARTITION BY RANGE (updated_at)", None),
+        ("PARTITION BY RANGE (created_at, id)", key),
+        ("PARTITION BY RANGE ((updated_at - created_at))", None),
+    ):
+        _create(connection, partitioning, constraint, updated_at="timestamptz")
+        _refused(connection, settings, "events_partitioned is not partitioned by range of created_at")
+
+
+def test_a_described_column_that_is_absent_or_of_another_kind_is_named(
+    settings: Settings, connection: Connection
+) -> None:
+    for column, kind in (
+        ("id", "text NOT NULL"),
+        ("value", "bigint"),
+        ("value", None),
+        ("currency", None),
+        ("currency", "integer NOT NULL"),
+        ("status", "boolean NOT NULL"),
+        ("status", None),
+        ("created_at", "date NOT NULL"),
+        ("card_id", None),
+    ):
+        _create(connection, **{column: kind})
+        _refused(connection, settings, column)
+
+
+def test_a_column_that_the_archive_cannot_keep_exactly_is_refused_by_name(
+    settings: Settings, connection: Connection
+) -> None:
+    floats = ("double precision", "real", "money", "numeric", "numeric(39, 2)")
+    times = ("timestamp", "time", "interval")
+    others = ("json", "bytea", "text[]", "char(3)", "inet", "int4range")
+    for kind in (*floats, *times, *others):
+        _create(connection, extra=kind)
+        _refused(connection, settings, r"events_partitioned\.extra: the archive cannot keep a column of type")
+
+
+def test_a_table_without_a_primary_key_is_refused_and_nothing_is_made(
+    settings: Settings, connection: Connection
+) -> None:
+    _create(connection, key=None)
+    _refused(connection, settings, "events_partitioned has no primary key")
+
+
+def test_a_warm_parent_with_other_columns_is_refused(settings: Settings, connection: Connection) -> None:
+    _create(connection)
+    prepare_table(connection, settings, EVENTS)
+    connection.execute("ALTER TABLE events_partitioned ADD COLUMN late text")
+    with pytest.raises(ConfigError, match="events_archive_warm and events_partitioned do not have the same columns"):
+        prepare_table(connection, settings, EVENTS)
+
+
+def test_every_type_that_is_kept_is_read_with_its_kind_its_scale_and_its_nullability(connection: Connection) -> None:
+    connection.execute(
+        "CREATE TABLE kinds (a uuid NOT NULL, b text, c varchar, d varchar(3) NOT NULL, e boolean, f smallint,"
+        " g integer, h bigint, i numeric(18,2), j numeric(38,10), k numeric(5), l timestamptz, m timestamptz(3),"
+        " n date, gone text, o jsonb)"
+    )
+    connection.execute("ALTER TABLE kinds DROP COLUMN gone")
+    kinds = [column.kind for column in columns_of(connection, "kinds")]
+    assert kinds == [
+        ColumnKind.UUID,
+        *[ColumnKind.TEXT] * 3,
+        ColumnKind.BOOLEAN,
+        *[ColumnKind.INTEGER] * 3,
+        *[ColumnKind.DECIMAL] * 3,
+        *[ColumnKind.TIMESTAMP] * 2,
+        ColumnKind.DATE,
+        ColumnKind.JSON,
+    ]
+    found = {column.name: column for column in columns_of(connection, "kinds")}
+    assert found["a"] == Column("a", ColumnKind.UUID, nullable=False)
+    assert found["j"] == Column("j", ColumnKind.DECIMAL, nullable=True, precision=38, scale=10)
+    assert (found["k"].precision, found["k"].scale) == (5, 0)
+    assert columns_of(connection, "nowhere") == ()
+
+
+def test_a_refused_preparation_leaves_the_connection_usable(settings: Settings, connection: Connection) -> None:
+    with pytest.raises(ConfigError):
+        prepare_table(connection, settings, EVENTS)
+    assert connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
