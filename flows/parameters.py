@@ -1,11 +1,11 @@
 """The parameters of the archiving flows: one model, so that the Prefect UI shows one good form."""
 
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from config import Settings
+from config import Settings, load_settings
 from ledger.tables import TieredTable
 from tasks.outcome import Action
 from tasks.plan import ALL_MOVES
@@ -13,14 +13,28 @@ from tasks.plan import ALL_MOVES
 _MOVES = {"all": ALL_MOVES, "to_warm": frozenset({Action.TO_WARM}), "to_cold": frozenset({Action.TO_COLD})}
 
 
+def _only_dates(schema: dict[str, Any]) -> None:
+    """Say what a date looks like: Prefect checks a pattern before a worker starts, but not a format."""
+    schema["anyOf"][0]["pattern"] = r"^\d{4}-\d{2}-\d{2}$"
+
+
+def _only_registered(schema: dict[str, Any]) -> None:
+    """Offer the tables that are registered where the deployment is made."""
+    schema["items"]["enum"] = list(load_settings().registry)
+
+
 class TableParameters(BaseModel):
     """Which day the policy is applied at, to which tables, and whether anything may change."""
 
     model_config = ConfigDict(extra="forbid")
 
-    as_of: date | None = Field(None, description="UTC day that the policy is applied at; empty: today")
+    as_of: date | None = Field(
+        None, description="UTC day that the policy is applied at; empty: today", json_schema_extra=_only_dates
+    )
     tables: list[str] = Field(
-        default_factory=list, description="Names of the tables, as in transactions; empty: every registered table"
+        default_factory=list,
+        description="Names of the tables; empty: every registered table",
+        json_schema_extra=_only_registered,
     )
     plan_only: bool = Field(False, description="Show exactly what would happen, and change nothing")
 

@@ -1,7 +1,7 @@
 """The auditor's SQL: one read-only query over every tier, each row seen exactly once."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import duckdb
@@ -44,15 +44,21 @@ def run_query(settings: Settings, query: str) -> Iterator[Answer]:
     anything that is not one SELECT and for errors in it, TransientError when a server is away.
     """
     _check_reading(query)
-    with connect(settings.database_dsn, "auditor sql") as connection, connection.transaction():
+    with ExitStack() as held:
+        connection = held.enter_context(connect(settings.database_dsn, "auditor sql"))
+        held.enter_context(connection.transaction())
         connection.execute("SET TRANSACTION READ ONLY")
         tables = _lock_tables(connection, settings)
         branches = [branch for table, _ in tables for branch in _branches(connection, settings, table)]
-        with _translated(settings), engine(settings) as duck, linked(duck, settings, links=1):
+        with _translated(settings), engine(settings) as duck:
             needed = needed_branches(tables, branches, query, _PLAN_CONFIG)
-            create_views(duck, tables, [(branch, branch.source) for branch in needed])
-            _shut_in(duck, settings)
-            yield Answer(duck.execute(query).to_arrow_reader(BATCH_ROWS), len(needed), len(branches))
+            live = any(branch.tier in (Tier.HOT, Tier.WARM) for branch in needed)
+            if not live:
+                held.close()  # archived objects never change: the mover need not wait for this query
+            with linked(duck, settings, links=int(live)):
+                create_views(duck, tables, [(branch, branch.source) for branch in needed])
+                _shut_in(duck, settings)
+                yield Answer(duck.execute(query).to_arrow_reader(BATCH_ROWS), len(needed), len(branches))
 
 
 def _check_reading(query: str) -> None:
