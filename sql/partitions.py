@@ -19,6 +19,7 @@ from sql.queries import load
 
 _QUERIES = load("catalog")
 _GUARD = "treasury_guard_history"
+RESERVED_COLUMNS = frozenset({"tier", "month"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ def _check_shape(connection: Connection, table: TieredTable, columns: tuple[Colu
     if partitioning != ("r", [table.time_column]):
         raise ConfigError(f"{table.hot_parent} is not partitioned by range of {table.time_column}")
     kinds = {column.name: column.kind for column in columns}
+    for name in RESERVED_COLUMNS & kinds.keys():
+        raise ConfigError(f"{table.hot_parent}.{name}: the views over all tiers add a column of that name")
     wanted = {table.key_column: ColumnKind.UUID, table.time_column: ColumnKind.TIMESTAMP}
     wanted |= dict.fromkeys(table.money_columns, ColumnKind.DECIMAL)
     wanted |= {name: ColumnKind.TEXT for name in (table.currency_column, table.status_column) if name}
@@ -144,6 +147,8 @@ def ensure_partition(connection: Connection, settings: Settings, table: TieredTa
     """
 
     def create() -> bool:
+        if month in partition_names(connection, table.warm_parent):
+            return False
         claimed = connection.execute(
             "INSERT INTO archive_months (table_name, month, tier) VALUES (%s, %s, 'hot') ON CONFLICT DO NOTHING",
             (table.name, month.first_day),

@@ -34,7 +34,7 @@ def postgres_proof(
     The heap is read in as many ranges as the engine has threads, each in a session of its own.
     """
     groups = groups_of(connection.execute(groups_query(table, partition)).fetchall())
-    blocks = int(fetch_one(connection, "SELECT pg_relation_size(to_regclass(%s))", (partition,))[0]) // _BLOCK_BYTES
+    blocks = int(fetch_one(connection, "SELECT pg_relation_size(to_regclass(quote_ident(%s)))", (partition,))[0]) // _BLOCK_BYTES
     ranges = _split(blocks, settings.archive_threads)
     with linked(link, settings, links=len(ranges)), translated(settings):
         parts = (

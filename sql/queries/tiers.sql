@@ -83,7 +83,7 @@ UPDATE archive_uploads SET state = 'removed' WHERE object_key = %(object_key)s
 -- Indexes of a partition that belong to no index of its parent: what is left of a former parent's.
 SELECT c.relname::text
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = to_regclass(%(relation)s) AND NOT i.indisprimary
+WHERE i.indrelid = to_regclass(quote_ident(%(relation)s)) AND NOT i.indisprimary
   AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = i.indexrelid)
 ORDER BY c.relname
 
@@ -91,7 +91,7 @@ ORDER BY c.relname
 -- Whether the partition's seal stands: both triggers there and enabled whatever the session's replication role.
 SELECT count(*) = 2
 FROM pg_trigger
-WHERE tgrelid = to_regclass(%(relation)s) AND tgenabled = 'A'
+WHERE tgrelid = to_regclass(quote_ident(%(relation)s)) AND tgenabled = 'A'
   AND tgname IN ('treasury_sealed_rows', 'treasury_sealed_truncate')
 
 -- name: try_month_lock
