@@ -36,7 +36,7 @@ _LOGIN_REFUSED = re.compile(r"FATAL: .*(authentication failed|does not exist|no 
 
 
 def translate(error: psycopg.Error) -> TreasuryError:
-    """The project's error for PostgreSQL's. Without a SQLSTATE a broken connection is transient, a refused login not."""
+    """The project's error for PostgreSQL's. Without a SQLSTATE only a broken connection is transient."""
     state = error.sqlstate
     message = error.diag.message_primary or str(error).strip() or type(error).__name__
     if state is None:

@@ -19,6 +19,7 @@ from storage.store import StoredFile
 from tasks.link import linked, postgres_query, translated
 
 _BLOCK_BYTES = 8192
+_HEAP_BYTES = "SELECT pg_relation_size(to_regclass(quote_ident(%s)))"
 
 
 def postgres_proof(
@@ -34,7 +35,8 @@ def postgres_proof(
     The heap is read in as many ranges as the engine has threads, each in a session of its own.
     """
     groups = groups_of(connection.execute(groups_query(table, partition)).fetchall())
-    blocks = int(fetch_one(connection, "SELECT pg_relation_size(to_regclass(quote_ident(%s)))", (partition,))[0]) // _BLOCK_BYTES
+    heap_bytes = int(fetch_one(connection, _HEAP_BYTES, (partition,))[0])
+    blocks = heap_bytes // _BLOCK_BYTES
     ranges = _split(blocks, settings.archive_threads)
     with linked(link, settings, links=len(ranges)), translated(settings):
         parts = (
