@@ -1,5 +1,7 @@
 """Sealing a month: from then on its partition takes no write from anyone, until it is dropped or unsealed."""
 
+from decimal import Decimal
+
 from psycopg.sql import SQL, Identifier
 
 from ledger.tables import TieredTable
@@ -26,6 +28,17 @@ def count_unfinished(connection: Connection, table: TieredTable, partition: str)
 def is_sealed(connection: Connection, partition: str) -> bool:
     """Whether the seal of a partition is there, whole and enabled."""
     return bool(fetch_one(connection, _QUERIES["seal_is_whole"], {"relation": partition})[0])
+
+
+def row_versions(connection: Connection, partition: str) -> tuple[int, Decimal]:
+    """The number of rows, and one number over the place and the writing transaction of each.
+
+    Every write changes it, whoever writes and whatever the row reads afterwards: PostgreSQL never changes a row in
+    place. So two equal answers say that the rows are the same without reading their columns.
+    """
+    query = SQL("SELECT count(*), coalesce(sum(hashtidextended(ctid, xmin::text::bigint)), 0) FROM {}")
+    rows, versions = fetch_one(connection, query.format(Identifier(partition)))
+    return rows, versions
 
 
 def seal(connection: Connection, partition: str) -> None:

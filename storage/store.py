@@ -12,6 +12,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import fsspec
+from aiohttp import ClientError as AiohttpError
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # it has no types
 
 from config import Settings
@@ -20,7 +21,7 @@ from ledger.errors import ConfigError, DataError, TransientError
 _CHUNK_BYTES = 4 << 20
 _PART_BYTES = 16 << 20  # of a multipart upload: 10,000 parts allow 160 GB in one object
 _CONNECT_TIMEOUT_S = 5.0
-_ATTEMPTS = 3
+_TRIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +44,22 @@ class ObjectStore:
         self.url = settings.archive_location
         parts = urlsplit(self.url)
         self._root = f"{parts.netloc}{parts.path}".rstrip("/")
+        self._timeout_s = settings.store_timeout_s
         self._files = fsspec.filesystem(parts.scheme, **_options(settings, parts.scheme))
+        self._files.retries = _TRIES  # of s3fs, around those of botocore: together they multiply
 
     def put(self, source: Path, key: str) -> None:
         """Upload a local file as the object ``key``. An object of that key is replaced as a whole."""
         with _translated(f"write {key}"):
             self._make_folder(key)
-            self._files.put_file(str(source), self._path(key), chunksize=_PART_BYTES)
+            limit = self._limit(source.stat().st_size)
+            self._files.put_file(str(source), self._path(key), chunksize=_PART_BYTES, **limit)
 
     def put_bytes(self, content: bytes, key: str) -> None:
         """Store ``content`` as the object ``key``."""
         with _translated(f"write {key}"):
             self._make_folder(key)
-            self._files.pipe_file(self._path(key), content)
+            self._files.pipe_file(self._path(key), content, **self._limit(len(content)))
 
     def fetch(self, key: str, target: Path) -> StoredFile:
         """Read the object ``key`` afresh into a local file; returns what arrived. DataError when it is absent."""
@@ -83,12 +87,21 @@ class ObjectStore:
         with _translated(f"remove {key}"):
             try:
                 self._files.rm_file(self._path(key))
-            except FileNotFoundError:
-                return
+            except FileNotFoundError as error:
+                if _bucket_is_missing(error):
+                    raise
 
     def _open(self, key: str) -> BinaryIO:
         opened: BinaryIO = self._files.open(self._path(key), "rb", block_size=_PART_BYTES, cache_type="readahead")
         return opened
+
+    def _limit(self, size_bytes: int) -> dict[str, float]:
+        """How long an upload may take. Without it a server that takes the connection and says nothing is waited for
+        without end: the client asks it first whether it may send (Expect: 100-continue), under no timeout.
+        """
+        if self.url.startswith("file://"):
+            return {}
+        return {"timeout": self._timeout_s * (_TRIES + size_bytes // _PART_BYTES)}
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"
@@ -116,7 +129,7 @@ def _options(settings: Settings, scheme: str) -> dict[str, object]:
         "config_kwargs": {
             "connect_timeout": _CONNECT_TIMEOUT_S,
             "read_timeout": settings.store_timeout_s,
-            "retries": {"max_attempts": _ATTEMPTS, "mode": "standard"},
+            "retries": {"total_max_attempts": _TRIES, "mode": "standard"},
             # Servers other than AWS refuse the trailing checksums that botocore sends by default. The content is
             # proved by our own SHA-256 of a fresh read, which is more than they would tell.
             "request_checksum_calculation": "when_required",
@@ -129,18 +142,27 @@ def _options(settings: Settings, scheme: str) -> dict[str, object]:
 _DENIED = frozenset({"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket"})
 
 
+def _bucket_is_missing(error: FileNotFoundError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and cause.response.get("Error", {}).get("Code") == "NoSuchBucket"
+
+
 @contextmanager
 def _translated(action: str) -> Iterator[None]:
     """The project's errors for those of s3fs, botocore and the file system."""
     try:
         yield
     except FileNotFoundError as error:
-        raise DataError(f"object store: cannot {action}: it is not there") from error
+        if _bucket_is_missing(error):
+            raise ConfigError(
+                f"object store: cannot {action}: TREASURY_ARCHIVE_URL names no bucket that is there"
+            ) from error
+        raise DataError(f"object store: cannot {action}: it is not there: {error}") from error
     except PermissionError as error:
         raise ConfigError(f"object store: not allowed to {action}: {error}") from error
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
         kind = ConfigError if code in _DENIED else TransientError
         raise kind(f"object store: cannot {action}: {code or error}") from error
-    except (OSError, BotoCoreError, TimeoutError) as error:
-        raise TransientError(f"object store: cannot {action}: {error or type(error).__name__}") from error
+    except (OSError, BotoCoreError, AiohttpError) as error:
+        raise TransientError(f"object store: cannot {action}: {str(error) or type(error).__name__}") from error

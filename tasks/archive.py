@@ -8,6 +8,7 @@ month is warm and whole; from its commit on it is cold and proved. Nothing in be
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
@@ -18,15 +19,14 @@ from config import Settings
 from ledger.columns import Column
 from ledger.errors import ConflictError, DataError, VerificationError
 from ledger.months import Month
-from ledger.proof import MonthProof, groups_of, sums_per_currency
+from ledger.proof import MonthProof, sums_per_currency
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect, fetch_one
 from sql.maintenance import run_ddl
 from sql.partitions import partition_names
-from sql.proof import groups_query
 from sql.queries import load
-from sql.seal import count_unfinished, is_sealed, seal
+from sql.seal import count_unfinished, is_sealed, row_versions, seal
 from storage.engine import engine
 from storage.manifest import ManifestFile, describe_month
 from storage.spool import spool_folder
@@ -121,12 +121,13 @@ def _move(connection: Connection, settings: Settings, claim: _Claim, on_step: On
         key = claim.key(content, "parquet")
         _upload(connection, store, claim, key, written)
         on_step(Step.UPLOADED)
+        versions = row_versions(connection, claim.partition)  # taken before the proof, so it covers all of it
         proof = _verify(connection, settings, store, claim, key, content, spool / "read.parquet")
         on_step(Step.VERIFIED)
         file = ManifestFile(key=key, size_bytes=content.size_bytes, sha256=content.sha256.hex(), rows=rows)
         postgres_bytes = _describe(connection, store, claim, proof, file)
         on_step(Step.DESCRIBED)
-        _flip(connection, settings, claim, proof)
+        _flip(connection, settings, claim, versions)
         on_step(Step.FLIPPED)
         return ArchivedMonth(proof.rows, postgres_bytes, content.size_bytes, proof.digest)
 
@@ -220,11 +221,12 @@ def _describe(connection: Connection, store: ObjectStore, claim: _Claim, proof: 
     return postgres_bytes
 
 
-def _flip(connection: Connection, settings: Settings, claim: _Claim, proof: MonthProof) -> None:
+def _flip(connection: Connection, settings: Settings, claim: _Claim, versions: tuple[int, Decimal]) -> None:
     """The one transaction that makes the month cold and drops its partition.
 
-    The seal has kept every writer out since before the export. It is looked at once more here, and the sums are taken
-    once more, under a lock that not even a superuser's write passes, before the only step that cannot be undone.
+    The seal has kept every writer out since before the export. It is looked at once more here, and so are the rows,
+    which must be the very versions that were proved, under a lock that not even a superuser's write passes, before
+    the only step that cannot be undone.
     """
     partition = Identifier(claim.partition)
 
@@ -232,8 +234,7 @@ def _flip(connection: Connection, settings: Settings, claim: _Claim, proof: Mont
         connection.execute(SQL("LOCK TABLE {} IN SHARE MODE").format(partition))
         if not is_sealed(connection, claim.partition):
             raise VerificationError(f"{claim.table.name} {claim.month}: the seal was broken before the drop")
-        groups = groups_of(connection.execute(groups_query(claim.table, claim.partition)).fetchall())
-        if groups != proof.groups:
+        if row_versions(connection, claim.partition) != versions:
             raise VerificationError(f"{claim.table.name} {claim.month}: rows changed between verification and drop")
         connection.execute(
             SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(Identifier(claim.table.warm_parent))
@@ -243,7 +244,7 @@ def _flip(connection: Connection, settings: Settings, claim: _Claim, proof: Mont
         if flipped.rowcount != 1:
             raise ConflictError(f"{claim.table.name} {claim.month} was taken over by another run")
         connection.execute(_QUERIES["adopt_uploads"], claim.row)
-        _add_event(connection, claim, "archived", {"rows": proof.rows})
+        _add_event(connection, claim, "archived", {"rows": versions[0]})
 
     run_ddl(connection, settings, work)
 

@@ -1,0 +1,136 @@
+"""What the documents say exists, exists: settings with their defaults, commands, targets, files, headings."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from pydantic import AliasChoices
+
+from bench.__main__ import NAMES
+from cli.archive import Job
+from cli.main import app
+from config.settings import Ports, Settings
+from ledger.policy import TierPolicy
+from ledger.tables import TieredTable
+
+PROJECT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+TEXTS = {path.relative_to(PROJECT).as_posix(): path.read_text(encoding="utf-8") for path in DOCUMENTS}
+SETTINGS = TEXTS["docs/settings.md"]
+# Read outside of the settings model: which file it reads, and where the tests run.
+OTHER_VARIABLES = {"TREASURY_CONFIG", "TREASURY_TEST_DATABASE_URL", "TREASURY_TEST_PG_BIN"}
+
+_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`[^`\n]*`")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
+_COMMAND = re.compile(r"(?:^ *|[`$/] *)treasury ([a-z]+)(?: ([a-z_]+))?", re.MULTILINE)
+
+documents = pytest.mark.parametrize("name", TEXTS)
+
+
+def _variables() -> dict[str, Any]:
+    """Every variable that the settings are read from, with its default."""
+    found: dict[str, Any] = {}
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        names = list(alias.choices) if isinstance(alias, AliasChoices) else [alias or f"TREASURY_{name.upper()}"]
+        found |= {str(one): field.default for one in names}
+    return found | {f"TREASURY_PORTS__{name.upper()}": field.default for name, field in Ports.model_fields.items()}
+
+
+def _row_of(name: str) -> str:
+    """The row of the table in docs/settings.md that describes ``name``."""
+    rows = [line for line in SETTINGS.splitlines() if line.startswith("| `") and f"`{name}`" in line.split("|")[1]]
+    assert len(rows) == 1, f"{name} is described {len(rows)} times"
+    return rows[0]
+
+
+@pytest.mark.parametrize("variable", _variables())
+def test_every_setting_is_described_with_its_default(variable: str) -> None:
+    row, default = _row_of(variable), _variables()[variable]
+    if isinstance(default, int | float):
+        assert re.search(rf"\|\s*{default:,.0f}\s*\||\|\s*{default:.0f}\s*\|", row), f"{row} does not say {default}"
+
+
+@pytest.mark.parametrize("field", TierPolicy.model_fields)
+def test_every_age_of_the_policy_is_described_with_its_default(field: str) -> None:
+    assert f"| {TierPolicy.model_fields[field].default} |" in _row_of(field)
+
+
+@pytest.mark.parametrize("field", sorted(TieredTable.model_fields.keys() - {"name", "policy"}))
+def test_every_field_of_a_table_is_described(field: str) -> None:
+    _row_of(field)
+
+
+@documents
+def test_every_variable_that_is_named_is_read(name: str) -> None:
+    named = set(re.findall(r"\bTREASURY_[A-Z0-9_]*[A-Z0-9]\b", TEXTS[name]))
+    assert named <= set(_variables()) | OTHER_VARIABLES
+
+
+def _commands() -> dict[str, set[str]]:
+    """Every command of `treasury` with its subcommands."""
+    group: Any = typer.main.get_command(app)
+    return {name: set(getattr(one, "commands", ())) for name, one in group.commands.items()}
+
+
+@documents
+def test_every_command_that_is_named_exists(name: str) -> None:
+    known = _commands()
+    for command, argument in _COMMAND.findall(TEXTS[name]):
+        assert command in known, f"treasury {command}"
+        if argument and command == "run":
+            assert argument in set(Job), f"treasury run {argument}"
+        elif argument and known[command]:
+            assert argument in known[command], f"treasury {command} {argument}"
+
+
+def test_every_command_is_in_the_operators_table() -> None:
+    told = {command for command, _ in _COMMAND.findall(TEXTS["docs/operations.md"])}
+    assert set(_commands()) <= told
+
+
+def test_every_job_is_told() -> None:
+    for job in Job:
+        assert job in TEXTS["docs/operations.md"].replace("-", "_")
+
+
+@documents
+def test_every_make_target_and_benchmark_that_is_named_exists(name: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^ *|`|\$ )make ([a-z-]+)", TEXTS[name], re.MULTILINE)) <= targets
+    assert set(re.findall(r"-m bench ([a-z_]+)", TEXTS[name])) <= {*NAMES, "all"}
+
+
+def _slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).strip().replace(" ", "-")
+
+
+@documents
+def test_every_link_leads_somewhere(name: str) -> None:
+    prose = _CODE.sub("", _FENCE.sub("", TEXTS[name]))
+    for link in _LINK.findall(prose):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = ((PROJECT / name).parent / path).resolve() if path else PROJECT / name
+        assert target.exists(), f"{name} links to {link}"
+        if anchor:
+            headings = _HEADING.findall(_FENCE.sub("", target.read_text(encoding="utf-8")))
+            assert anchor in {_slug(heading) for heading in headings}, f"{name} links to {link}"
+
+
+@documents
+def test_every_file_of_the_project_that_is_named_exists(name: str) -> None:
+    folders = "api|bench|cli|config|docs|examples|flows|ledger|servers|sql|storage|tasks|tests"
+    for path in re.findall(rf"`((?:{folders})/[\w./-]*\w)`", TEXTS[name]):
+        assert (PROJECT / path).exists(), f"{name} names {path}"
+
+
+def test_every_decision_is_listed() -> None:
+    written = {path.name for path in (PROJECT / "docs/decisions").glob("0*.md")}
+    assert set(re.findall(r"\]\((0\d{3}-[\w-]+\.md)\)", TEXTS["docs/decisions/README.md"])) == written
