@@ -51,7 +51,7 @@ def _write_table(batches: pa.RecordBatchReader, output: Path | None) -> None:
     shown = Table()
     for field in batches.schema:
         numeric = pa.types.is_integer(field.type) or pa.types.is_decimal(field.type) or pa.types.is_floating(field.type)
-        shown.add_column(Text(field.name), justify="right" if numeric else "left")
+        shown.add_column(Text(field.name), justify="right" if numeric else "left", overflow="fold")
     more = False
     for number, row in enumerate(_rows(batches)):
         if number == _SHOWN_ROWS:

@@ -11,9 +11,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from config import Settings, load_settings
 from flows.artifacts import publish_outcomes, publish_plan
-from flows.futures import result_or_error
+from flows.futures import raise_together, result_or_error
 from flows.parameters import ArchivingParameters
-from ledger.errors import DataError
+from ledger.errors import DataError, TransientError, TreasuryError
 from tasks.calendar import utc_today
 from tasks.outcome import Outcome, Result
 from tasks.plan import PlannedMove
@@ -41,18 +41,21 @@ def archive_months(parameters: ArchivingParameters = ArchivingParameters()) -> l
     outcomes = _move_all(settings, moves, as_of)
     leftovers = [finish_leftovers_step.submit(settings, table) for table in tables]
     logger.info(publish_outcomes(outcomes, as_of))
-    failed = [f"{o.table} {o.month}: {o.reason}" for o in outcomes if o.result is Result.FAILED]
-    failed += [str(found) for found in map(result_or_error, leftovers) if isinstance(found, Exception)]
-    if failed:
-        raise DataError("; ".join(failed))
+    problems: list[Exception] = [_error(outcome) for outcome in outcomes if outcome.result is Result.FAILED]
+    problems += [found for found in map(result_or_error, leftovers) if isinstance(found, Exception)]
+    raise_together(problems)
     return outcomes
 
 
+def _error(outcome: Outcome) -> TreasuryError:
+    kind = TransientError if outcome.transient else DataError
+    return kind(f"{outcome.table} {outcome.month}: {outcome.reason}")
+
+
 def _planned(move: PlannedMove) -> Outcome:
-    result = Result.HELD_BACK if move.held_back else Result.PLANNED
-    return Outcome(
-        move.table, move.month, move.actions[-1], result, move.rows, move.postgres_bytes, reason=move.held_back
-    )
+    result = Result.HELD_BACK if move.held_at else Result.PLANNED
+    action = move.held_at or move.actions[-1]
+    return Outcome(move.table, move.month, action, result, move.rows, move.postgres_bytes, reason=move.held_back)
 
 
 def _move_all(settings: Settings, moves: list[PlannedMove], as_of: date) -> list[Outcome]:

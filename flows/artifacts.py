@@ -22,14 +22,14 @@ def publish_plan(moves: Sequence[PlannedMove], as_of: date) -> str:
             "moves": ", ".join(move.actions),
             "rows": move.rows,
             "bytes": move.postgres_bytes,
-            "held back": move.held_back,
+            "held back": f"{move.held_at}: {move.held_back}" if move.held_at else "",
         }
         for move in moves
     ]
     create_table_artifact(key="archive-plan", table=rows, description=f"What is due as of {as_of}")
     lines = [
         f"{move.table} {move.month}: {', '.join(move.actions)}, {move.rows} rows, {move.postgres_bytes} bytes"
-        + (f" - held back: {move.held_back}" if move.held_back else "")
+        + (f" - held back from {move.held_at}: {move.held_back}" if move.held_at else "")
         for move in moves
     ]
     return "\n".join(lines) or "nothing is due"

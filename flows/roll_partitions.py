@@ -4,7 +4,7 @@ from prefect import flow, get_run_logger
 
 from config import load_settings
 from flows.artifacts import publish_rollover
-from flows.futures import result_or_error
+from flows.futures import raise_together, result_or_error
 from flows.parameters import TableParameters
 from ledger.errors import DataError
 from tasks.calendar import utc_today
@@ -27,8 +27,7 @@ def roll_partitions(parameters: TableParameters = TableParameters()) -> list[Rol
     results: list[RolloverReport | Exception] = [*map(result_or_error, futures)]
     reports = [result for result in results if not isinstance(result, Exception)]
     get_run_logger().info(publish_rollover(reports, as_of, parameters.plan_only))
-    problems = [str(result) for result in results if isinstance(result, Exception)]
-    problems += [f"{report.table}: {problem}" for report in reports for problem in report.problems]
-    if problems:
-        raise DataError("; ".join(problems))
+    problems = [result for result in results if isinstance(result, Exception)]
+    problems += [DataError(f"{report.table}: {problem}") for report in reports for problem in report.problems]
+    raise_together(problems)
     return reports

@@ -6,9 +6,10 @@ from prefect import flow
 
 from config import load_settings
 from flows.archive_months import archive_months
+from flows.futures import raise_together
 from flows.parameters import ArchivingParameters, TableParameters
 from flows.roll_partitions import roll_partitions
-from ledger.errors import DataError, TreasuryError
+from ledger.errors import TreasuryError
 from tasks.outcome import Outcome
 from tasks.steps import purge_idempotency_keys_step
 
@@ -24,15 +25,14 @@ def run_archiving_operations(parameters: ArchivingParameters = ArchivingParamete
     if not parameters.plan_only:
         problems += _problems_of(lambda: purge_idempotency_keys_step(load_settings()))
     outcomes = archive_months(parameters)
-    if problems:
-        raise DataError("; ".join(problems))
+    raise_together(problems)
     return outcomes
 
 
-def _problems_of(step: Callable[[], object]) -> list[str]:
+def _problems_of(step: Callable[[], object]) -> list[Exception]:
     """Run a step that must not stop the ones after it; what it failed with is kept for the end of the run."""
     try:
         step()
     except TreasuryError as error:
-        return [str(error)]
+        return [error]
     return []

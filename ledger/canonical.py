@@ -12,9 +12,10 @@ A row is its fields in the order of the table's columns, joined by U+001F (unit 
 * decimal: digits, a point and exactly ``scale`` digits; no point when the scale is 0; ``-`` before a negative value
 * text, json: the text itself
 
-Text with U+001E or U+001F in it has no canonical form, and a month that holds such a text is not archived (the
-verification looks for it); so no two different rows have one text. That costs PostgreSQL half of what writing the
-length before each text costs, and the digest is what archiving spends most of its time on.
+Text with U+001E or U+001F in it has no canonical form, nor have NaN and infinite dates: a month that holds one is not
+archived (the verification finds it); so no two different rows have one text. Refusing those characters costs
+PostgreSQL half of what writing the length before each text costs, and the digest is what archiving spends most of its
+time on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +58,8 @@ def _field(column: Column, value: Any) -> str:
     if value is None:
         return NULL_MARK
     if column.kind is ColumnKind.DECIMAL:
+        if not value.is_finite():
+            raise DataError(f"{column.name}: {value} has no canonical form")
         # Neither engine has a negative zero. Arithmetic such as + 0 would round to the context's 28 digits.
         return format(value or abs(value), f".{column.scale}f")
     return _BY_KIND[column.kind](value)
@@ -65,7 +68,7 @@ def _field(column: Column, value: Any) -> str:
 def canonical_row(columns: Sequence[Column], values: Sequence[Any]) -> bytes:
     """The canonical text of a row as UTF-8. ``values`` are in the order of ``columns``, in Python's exact types.
 
-    Raises DataError for a text that has no canonical form.
+    Raises DataError for a value that has no canonical form.
     """
     fields = (_field(column, value) for column, value in zip(columns, values, strict=True))
     return FIELD_SEPARATOR.join(fields).encode()

@@ -38,10 +38,15 @@ class MonthProof:
 def groups_of(records: Iterable[Sequence[Any]]) -> tuple[Group, ...]:
     """The groups in records of (currency, status, rows, first, last, sum, sum, ...), sorted; NULL counts as ''."""
     groups = (
-        Group(currency or "", status or "", rows, tuple(Decimal(value or 0) for value in sums), first, last)
+        Group(currency or "", status or "", rows, tuple(_sum(value) for value in sums), first, last)
         for currency, status, rows, first, last, *sums in records
     )
     return tuple(sorted(groups, key=lambda group: (group.currency, group.status)))
+
+
+def _sum(value: Any) -> Decimal:
+    """A sum as it is, with its scale; of nothing but NULLs it is zero."""
+    return Decimal(0) if value is None else Decimal(value)
 
 
 def sums_per_currency(table: TieredTable, groups: Iterable[Group]) -> dict[str, dict[str, str]]:

@@ -59,6 +59,11 @@ class TieredTable(BaseModel):
         """The name of the archived months alone in the auditor's SQL."""
         return f"{self.name}_archive_cold"
 
+    @property
+    def cold_order(self) -> tuple[str, ...]:
+        """The columns that archived rows are sorted by: the configured ones, then the key."""
+        return tuple(dict.fromkeys((*self.cold_sort, self.key_column)))
+
     def partition(self, month: Month) -> str:
         """The name that this project gives to the partition of ``month``. Only the catalogue's bounds are trusted."""
         return f"{self.name}_{month.year:04d}_{month.month:02d}"

@@ -63,6 +63,9 @@ class Manifest(_Part):
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     key_column: str
     time_column: str
+    currency_column: str | None
+    status_column: str | None
+    sorted_by: tuple[str, ...]
     columns: tuple[ManifestColumn, ...]
     rows: int
     groups: tuple[ManifestGroup, ...]
@@ -101,6 +104,9 @@ def describe_month(
         digest=proof.digest.hex(),
         key_column=table.key_column,
         time_column=table.time_column,
+        currency_column=table.currency_column,
+        status_column=table.status_column,
+        sorted_by=table.cold_order,
         columns=tuple(
             ManifestColumn(
                 name=column.name,

@@ -15,6 +15,7 @@ from ledger.proof import MonthProof, groups_of
 from ledger.tables import TieredTable
 from storage.engine import identifier, literal
 
+UNHASHABLE = "U+001E or U+001F in a text, or an infinite date or instant,"
 _BATCH_ROWS = 65_536
 
 
@@ -35,9 +36,15 @@ def _field(column: Column) -> str:
 
 
 def unhashable_condition(columns: Sequence[Column]) -> str:
-    """True for a row whose text has no canonical form: it holds one of the two reserved characters."""
-    texts = [identifier(column.name) for column in columns if column.kind is ColumnKind.TEXT]
-    tests = (f"contains({name}, {literal(mark)})" for name in texts for mark in (FIELD_SEPARATOR, NULL_MARK))
+    """True for a row without a canonical form: a text holds a reserved character, or a date or instant is infinite."""
+    tests = [
+        f"contains({identifier(column.name)}, {literal(mark)})"
+        for column in columns
+        if column.kind is ColumnKind.TEXT
+        for mark in (FIELD_SEPARATOR, NULL_MARK)
+    ]
+    moments = (column for column in columns if column.kind in (ColumnKind.TIMESTAMP, ColumnKind.DATE))
+    tests += [f"isinf({identifier(column.name)})" for column in moments]
     return " OR ".join(tests) or "false"
 
 
@@ -56,12 +63,12 @@ def groups_query(table: TieredTable, source: str) -> str:
 
 
 def fold_leaves(connection: duckdb.DuckDBPyConnection, source: str) -> MerkleTree:
-    """The Merkle tree over (key, leaf) records of ``source`` in the order of their keys. Memory stays bounded.
+    """The Merkle tree over (key, leaf) records of ``source``, ordered by key and then by leaf. Memory stays bounded.
 
     A leaf is a hash of 32 bytes, or its 64 hexadecimal digits.
     """
     tree = MerkleTree()
-    reader = connection.execute(f"SELECT leaf FROM ({source}) ORDER BY key").to_arrow_reader(_BATCH_ROWS)
+    reader = connection.execute(f"SELECT leaf FROM ({source}) ORDER BY key, leaf").to_arrow_reader(_BATCH_ROWS)
     for batch in reader:
         tree.add(_hashes(batch.column(0)))
     return tree
@@ -80,14 +87,14 @@ def parquet_proof(
 ) -> MonthProof:
     """The proof of a Parquet file, decoded by DuckDB, which did not write it.
 
-    Raises DataError when a text in it has no canonical form, or when the file cannot be decoded at all.
+    Raises DataError when a row in it has no canonical form, or when the file cannot be decoded at all.
     """
     source = f"read_parquet({literal(str(file))})"
     key = identifier(table.key_column)
     try:
         unhashable = connection.execute(f"SELECT {key} FROM {source} WHERE {unhashable_condition(columns)} LIMIT 1")
         if row := unhashable.fetchone():
-            raise DataError(f"{table.name}: row {row[0]} has U+001E or U+001F in a text and cannot be archived")
+            raise DataError(f"{table.name}: row {row[0]} has {UNHASHABLE} and cannot be archived")
         groups = groups_of(connection.execute(groups_query(table, source)).fetchall())
         tree = fold_leaves(connection, f"SELECT {key} AS key, {leaf_expression(columns)} AS leaf FROM {source}")
     except duckdb.Error as error:

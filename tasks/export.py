@@ -31,7 +31,7 @@ def export_partition(
     names = ", ".join(
         f"{identifier(column.name)}::{sql_type(column)} AS {identifier(column.name)}" for column in columns
     )
-    order = ", ".join(identifier(name) for name in dict.fromkeys((*table.cold_sort, table.key_column)))
+    order = ", ".join(identifier(name) for name in table.cold_order)
     with linked(engine, settings, links=1), translated(settings):
         relation = f"{link_name(0)}.{SCHEMA}.{identifier(partition)}"
         batches = engine.execute(f"SELECT {names} FROM {relation} ORDER BY {order}").to_arrow_reader(ROW_GROUP_ROWS)

@@ -22,11 +22,12 @@ def move_month(settings: Settings, move: PlannedMove) -> list[Outcome]:
     Raises nothing of this project's own errors: they become outcomes, and the reason is kept in the catalogue. Safe
     to run again; an action that is already done is not repeated.
     """
-    if move.held_back:
-        return [_outcome(move, move.actions[0], Result.HELD_BACK, reason=move.held_back)]
     outcomes = []
     for action in move.actions:
-        outcome = _attempt(settings, move, action)
+        if action is move.held_at:
+            outcome = _outcome(move, action, Result.HELD_BACK, reason=move.held_back)
+        else:
+            outcome = _attempt(settings, move, action)
         outcomes.append(outcome)
         if outcome.result is not Result.MOVED:
             break
@@ -57,7 +58,8 @@ def _record(settings: Settings, move: PlannedMove, reason: str) -> None:
 
 def _warm(settings: Settings, move: PlannedMove) -> Outcome:
     table = settings.table(move.table)
-    stays = Action.TO_COLD not in move.actions  # a month that goes on to cold at once is not tidied for warm
+    # A month that goes on to cold at once is not tidied for warm.
+    stays = Action.TO_COLD not in move.actions or move.held_at is Action.TO_COLD
     warm_month(settings, table, move.month, tidy=stays)
     return _outcome(move, Action.TO_WARM, Result.MOVED)
 

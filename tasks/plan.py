@@ -30,7 +30,10 @@ class AsOfError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class PlannedMove:
-    """A month that is due: from where to where and by which moves, its exact rows and bytes, why it is held back."""
+    """A month that is due: from where to where and by which moves, its exact rows and bytes now.
+
+    ``held_at`` is the first move that may not be made yet, and ``held_back`` why; those before it are made.
+    """
 
     table: str
     month: Month
@@ -39,6 +42,7 @@ class PlannedMove:
     actions: tuple[Action, ...]
     rows: int
     postgres_bytes: int
+    held_at: Action | None = None
     held_back: str = ""
 
 
@@ -85,27 +89,30 @@ def _plan_month(
         return None
     if state.partition is None:
         reason = f"the catalogue says {state.tier}, but PostgreSQL has no such partition there"
-        return PlannedMove(table.name, state.month, state.tier, due, actions, 0, 0, reason)
+        return PlannedMove(table.name, state.month, state.tier, due, actions, 0, 0, actions[0], reason)
     name = state.partition.name
     rows, size = count_rows(connection, name), relation_bytes(connection, name)
-    held = _reason_to_hold(connection, table, state, actions, name, today)
-    return PlannedMove(table.name, state.month, state.tier, due, actions, rows, size, held)
+    held_at, reason = _hold(connection, table, state, actions, name, today)
+    return PlannedMove(table.name, state.month, state.tier, due, actions, rows, size, held_at, reason)
 
 
-def _reason_to_hold(
+def _hold(
     connection: Connection,
     table: TieredTable,
     state: MonthState,
     actions: tuple[Action, ...],
     partition: str,
     today: date,
-) -> str:
+) -> tuple[Action | None, str]:
+    """The first move that may not be made yet, and why."""
     if state.month >= Month.of(today):
-        return "the month has not ended yet"
+        return actions[0], "the month has not ended yet"
     if state.partition is not None and state.partition.detach_pending:
-        return "a DETACH CONCURRENTLY of the partition is pending: run ALTER TABLE ... DETACH PARTITION ... FINALIZE"
+        return actions[
+            0
+        ], "a DETACH CONCURRENTLY of the partition is pending: run ALTER TABLE ... DETACH PARTITION ... FINALIZE"
     if Action.TO_COLD in actions:
         unfinished = count_unfinished(connection, table, partition)
         if unfinished:
-            return f"{unfinished} unfinished rows"
-    return ""
+            return Action.TO_COLD, f"{unfinished} unfinished rows"
+    return None, ""

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -25,6 +26,8 @@ HOME = "TREASURY_TEST_HOME"
 DATABASE_URL = "TREASURY_TEST_DATABASE_URL"
 PG_BIN = "TREASURY_TEST_PG_BIN"
 _TEMPLATE_LOCK = 0x7472_6561_7E57
+hypothesis.settings.register_profile("project", deadline=None)  # no test is failed by a slow machine
+hypothesis.settings.load_profile("project")
 _ANY_PORT = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0)
 
 

@@ -13,7 +13,7 @@ FIRST = f"id = (SELECT id FROM {PARTITION} ORDER BY id LIMIT 1)"
 ALTERATIONS = {
     "an amount": f"UPDATE {PARTITION} SET amount = amount + 1 WHERE {FIRST}",
     "a text": f"UPDATE {PARTITION} SET user_id = 'user-x' WHERE {FIRST}",
-    "a text back and forth": f"UPDATE {PARTITION} SET description = 'was here' WHERE {FIRST}",
+    "nothing but the row's version": f"UPDATE {PARTITION} SET amount = amount WHERE {FIRST}",
     "a row less": f"DELETE FROM {PARTITION} WHERE {FIRST}",
     "a row more": f"INSERT INTO {PARTITION} SELECT (overlay(id::text placing 'ffff' from 33))::uuid, "
     "client_id, user_id, wallet_id, counterparty_wallet_id, type, status, amount, fee, currency, reference, "
@@ -31,8 +31,13 @@ def alter(ledger: Ledger, statement: str) -> None:
             connection.execute(f"ALTER TABLE {PARTITION} ENABLE ALWAYS TRIGGER {trigger}")
 
 
-@pytest.mark.parametrize("step", [Step.EXPORTED, Step.UPLOADED, Step.VERIFIED, Step.DESCRIBED])
-@pytest.mark.parametrize("name", ALTERATIONS)
+@pytest.mark.parametrize(
+    ("step", "name"),
+    [
+        *((step, "a text") for step in (Step.EXPORTED, Step.UPLOADED, Step.VERIFIED)),
+        *((Step.DESCRIBED, name) for name in ALTERATIONS),
+    ],
+)
 def test_rows_altered_under_the_seal_are_found_before_anything_is_dropped(
     ledger: Ledger, step: Step, name: str
 ) -> None:

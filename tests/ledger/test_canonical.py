@@ -132,3 +132,9 @@ def test_a_text_with_a_reserved_character_has_no_canonical_form(column: Column, 
 def test_a_row_with_more_or_fewer_values_than_columns_is_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         canonical_row(COLUMNS, (None,))
+
+
+@pytest.mark.parametrize("value", ["NaN", "-NaN", "sNaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_has_no_canonical_form(value: str) -> None:
+    with pytest.raises(DataError, match=r"amount: .* has no canonical form"):
+        canonical_row((COLUMNS[5],), (Decimal(value),))

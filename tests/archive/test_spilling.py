@@ -1,52 +1,19 @@
-"""The spool: nothing of a killed process stays in it, and nobody's files are taken away under their hands."""
+"""Work that is larger than its memory goes on in the spool, each engine in a folder of its own."""
 
 import threading
-from pathlib import Path
 
 import duckdb
 import pytest
 
 from config import Settings
 from storage.engine import engine
-from storage.spool import spool_folder
-from tests.archive.ledger import Ledger
 
-HOLDING = """
-import sys
-from config import load_settings
-from storage.spool import spool_folder
-
-with spool_folder(load_settings().spool, "work") as folder:
-    (folder / "half").write_bytes(b"x" * 1000)
-    print(folder, flush=True)
-    sys.stdin.read()
-"""
 SORTED = 2_000_000
 SORT = f"""
     SELECT k, leaf
     FROM (SELECT (i * 7919) % 10000019 AS k, sha256(i::VARCHAR) AS leaf FROM range({SORTED}) AS t(i))
     ORDER BY k
 """
-
-
-def test_a_folder_goes_with_its_work(tmp_path: Path) -> None:
-    with spool_folder(tmp_path, "work") as one, spool_folder(tmp_path, "work") as other:
-        assert one != other
-        assert one.is_dir()
-        assert other.is_dir()
-    assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
-
-
-def test_what_a_killed_process_left_is_removed_and_not_before(ledger: Ledger) -> None:
-    with ledger.start(HOLDING) as process:
-        assert process.stdout is not None
-        left = Path(process.stdout.readline().strip())
-        with spool_folder(ledger.settings.spool, "work"):
-            assert (left / "half").is_file()
-        process.kill()
-    assert (left / "half").is_file()
-    with spool_folder(ledger.settings.spool, "work"):
-        assert not left.exists()
 
 
 def test_two_engines_that_spill_at_the_same_time_do_not_meet(settings: Settings) -> None:
