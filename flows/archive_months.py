@@ -14,7 +14,7 @@ from flows.artifacts import publish_outcomes, publish_plan
 from flows.futures import raise_together, result_or_error
 from flows.parameters import ArchivingParameters
 from ledger.errors import DataError, TransientError, TreasuryError
-from tasks.calendar import utc_today
+from tasks.calendar import AsOfError, utc_today
 from tasks.outcome import Outcome, Result
 from tasks.plan import PlannedMove
 from tasks.steps import finish_leftovers_step, move_month_step, plan_table_step
@@ -26,22 +26,26 @@ _WORKERS: Any = ThreadPoolTaskRunner(max_workers=load_settings().archive_workers
 def archive_months(parameters: ArchivingParameters = ArchivingParameters()) -> list[Outcome]:
     """Move every month that is due; with ``plan_only`` only show what would move and what is held back.
 
-    All tables are planned before anything moves, so a wrong ``as_of`` or table changes nothing. A month that fails
-    stops no other; the run fails at the end if one did. Safe to run again at any time, also after a kill.
+    All tables are planned before anything moves, so a wrong ``as_of`` or name changes nothing. A table or a month that
+    fails stops no other; the run fails at the end if one did. Safe to run again at any time, also after a kill.
     """
     settings = load_settings()
     logger = get_run_logger()
     as_of = parameters.as_of or utc_today()
     tables = parameters.chosen(settings)
     planned = [plan_table_step.submit(settings, table, as_of, utc_today(), parameters.allowed) for table in tables]
-    moves = [move for future in planned for move in future.result()]
+    plans: list[list[PlannedMove] | Exception] = [*map(result_or_error, planned)]
+    problems: list[Exception] = [plan for plan in plans if isinstance(plan, Exception)]
+    raise_together([problem for problem in problems if isinstance(problem, AsOfError)])
+    moves = [move for plan in plans if not isinstance(plan, Exception) for move in plan]
     logger.info(publish_plan(moves, as_of))
     if parameters.plan_only:
+        raise_together(problems)
         return [_planned(move) for move in moves]
     outcomes = _move_all(settings, moves, as_of)
     leftovers = [finish_leftovers_step.submit(settings, table) for table in tables]
     logger.info(publish_outcomes(outcomes, as_of))
-    problems: list[Exception] = [_error(outcome) for outcome in outcomes if outcome.result is Result.FAILED]
+    problems += [_error(outcome) for outcome in outcomes if outcome.result is Result.FAILED]
     problems += [found for found in map(result_or_error, leftovers) if isinstance(found, Exception)]
     raise_together(problems)
     return outcomes

@@ -10,7 +10,7 @@ from uuid import UUID
 import duckdb
 
 from config import Settings
-from ledger.errors import TransientError
+from ledger.errors import DataError, TransientError
 from ledger.tables import TieredTable
 from storage.engine import engine, identifier, literal, url_of
 
@@ -52,7 +52,8 @@ class ColdReader:
     ) -> list[dict[str, Any]]:
         """The newest ``limit`` rows in the objects ``keys`` that fit, newest first, in Python's exact types.
 
-        A column that a month did not have yet comes as None. Raises TransientError when the store does not answer.
+        A column that a month did not have yet comes as None. Raises TransientError when the store does not answer,
+        DataError when an object is not what it should be or none of them has a column that is filtered by.
         """
         if not keys:
             return []
@@ -68,6 +69,8 @@ class ColdReader:
                 found = cursor.execute(query, parameters).to_arrow_table().to_pylist()
         except (duckdb.IOException, duckdb.HTTPException) as error:
             raise TransientError(f"the archive cannot be read now: {error}") from error
+        except duckdb.Error as error:
+            raise DataError(f"the archive of {table.name} cannot answer: {error}") from error
         return [{name: row.get(name) for name in columns} for row in found]
 
 

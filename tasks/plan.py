@@ -1,18 +1,17 @@
 """What is due on a day: which months would move, which are held back and why. Looking changes nothing."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from itertools import takewhile
 
 from config import Settings
-from ledger.errors import ConfigError
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
 from sql.partitions import prepare_table
 from sql.seal import count_unfinished
+from tasks.calendar import check_as_of
 from tasks.months import MonthState, count_rows, month_states, register_months, relation_bytes
 from tasks.outcome import Action
 
@@ -22,10 +21,6 @@ _STEPS = {
     (Tier.WARM, Tier.COLD): (Action.TO_COLD,),
     (Tier.HOT, Tier.COLD): (Action.TO_WARM, Action.TO_COLD),  # a hot month that is due for cold goes through warm
 }
-
-
-class AsOfError(ConfigError):
-    """The day that the policy is to be applied at is wrong: nothing may move, of any table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +56,6 @@ def plan_table(
         check_as_of(table, [state.month for state in states], as_of, today)
         moves = (_plan_month(connection, table, state, as_of, today, allowed) for state in states)
         return [move for move in moves if move is not None]
-
-
-def check_as_of(table: TieredTable, months: Iterable[Month], as_of: date, today: date) -> None:
-    """Raise AsOfError when ``as_of`` is in the future and lies beyond the last of the ``months`` that the table has.
-
-    A past day may lie beyond them: a history that was imported ends where it ends.
-    """
-    last = max((*months, Month.of(today)))
-    if Month.of(as_of) > last:
-        raise AsOfError(f"as_of: {as_of} is in the future, beyond the last month of {table.name}, {last}")
 
 
 def _plan_month(

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from datetime import date
 
 from config import Settings
-from ledger.errors import ConfigError
 from ledger.months import Month, months_between
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
 from sql.partitions import Partition, ensure_partition, list_partitions, prepare_table
-from tasks.calendar import utc_today
+from tasks.calendar import check_as_of, utc_today
 from tasks.months import count_rows, month_states, register_months
 
 
@@ -73,16 +72,10 @@ def roll_table(
         register_months(connection, table)
         current = Month.of(as_of)
         known = {state.month for state in month_states(connection, table)}
-        _check_as_of(table, known, as_of, today or utc_today())
+        check_as_of(table, known, as_of, today or utc_today())
         wanted = [m for m in months_between(current, current.plus(settings.partitions_ahead)) if m not in known]
         created = [] if plan_only else [m for m in wanted if ensure_partition(connection, settings, table, m)]
         return _report(connection, table, current, tuple(created), tuple(wanted))
-
-
-def _check_as_of(table: TieredTable, known: set[Month], as_of: date, today: date) -> None:
-    last = max(known, default=Month.of(today))
-    if as_of > today and Month.of(as_of) > last:
-        raise ConfigError(f"as_of: {as_of} is in the future and beyond the last partition of {table.name}, {last}")
 
 
 def _report(

@@ -67,8 +67,8 @@ def table(registered: Settings) -> TieredTable:
 
 def _insert(settings: Settings, table: TieredTable, month: Month, rows: int) -> Decimal:
     values = [
-        (uuid4(), month.lower + timedelta(hours=7 * number, microseconds=number), f"member-{number % 3}",
-         Decimal(number) / 7, number % 4 or None, None if number % 5 else -number, bool(number % 2), TODAY, '{"a": [1]}')
+        (uuid4(), month.lower + timedelta(hours=7 * number, microseconds=number), f"m-{number % 3}",
+         Decimal(number) / 7, number % 4 or None, None if number % 5 else -number, number % 2 == 1, TODAY, '{"a": [1]}')
         for number in range(rows)
     ]  # fmt: skip
     with connect(settings.database_dsn, "tests") as connection:

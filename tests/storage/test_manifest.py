@@ -36,7 +36,10 @@ FILE = ManifestFile(key="transactions/month=2026-02/0123-1.parquet", size_bytes=
 GROUP = Group("ZAR", "completed", 2, (Decimal("12.00"), Decimal("0.10")), *[datetime(2026, 2, 1, tzinfo=UTC)] * 2)
 
 
-def _manifest(proof: MonthProof = MonthProof(bytes(32), (GROUP,))) -> Manifest:
+PROOF = MonthProof(bytes(32), (GROUP,))
+
+
+def _manifest(proof: MonthProof = PROOF) -> Manifest:
     return describe_month(TRANSACTIONS, "2026-02", COLUMNS, proof, (FILE,))
 
 

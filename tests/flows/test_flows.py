@@ -1,0 +1,143 @@
+"""The flows through a real Prefect server: what they move, what they show, and how they end."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.flows import Flow
+
+from flows.archive_months import archive_months
+from flows.parameters import ArchivingParameters, TableParameters
+from flows.roll_partitions import roll_partitions
+from flows.run_archiving_operations import run_archiving_operations
+from ledger.errors import ConfigError, DataError
+from ledger.months import Month
+from tasks.outcome import Action, Outcome, Result
+from tests.archive.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger
+
+NOON = ArchivingParameters(as_of=TODAY)
+
+
+def run(flow: Flow[..., Any], parameters: TableParameters) -> tuple[Any, UUID]:
+    """Run a flow in this process; its end state and its run's id."""
+    state = flow(parameters, return_state=True)
+    assert state.state_details.flow_run_id is not None
+    return state, state.state_details.flow_run_id
+
+
+def artifacts(flow_run_id: UUID) -> dict[str, Any]:
+    """What a run has published, by key."""
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
+        )
+    return {str(artifact.key): artifact.data for artifact in found}
+
+
+def test_a_night_rolls_the_partitions_and_moves_what_is_due(ledger: Ledger) -> None:
+    for month in (COLD, WARM, HOT):
+        ledger.fill(month)
+        ledger.fill(month, table=ledger.settings.table("vas_transactions"))
+    before = ledger.content()
+    state, _ = run(run_archiving_operations, NOON)
+    outcomes: list[Outcome] = state.result()
+    assert {(o.table, o.month, o.action, o.result) for o in outcomes} == {
+        (table, month, action, Result.MOVED)
+        for table in ("transactions", "vas_transactions")
+        for month, action in ((COLD, Action.TO_WARM), (COLD, Action.TO_COLD), (WARM, Action.TO_WARM))
+    }
+    assert ledger.content() == before
+    assert [ledger.tier(month) for month in (COLD, WARM, HOT)] == ["cold", "warm", "hot"]
+    assert ledger.tier(Month.of(TODAY).plus(12)) == "hot"
+
+
+def test_a_run_shows_its_plan_its_moves_a_summary_and_its_progress(ledger: Ledger) -> None:
+    ledger.fill(COLD)
+    _, flow_run = run(archive_months, NOON)
+    shown = artifacts(flow_run)
+    assert set(shown) == {"archive-plan", "archive-moves", "archive-summary", "archive-progress"}
+    assert shown["archive-progress"] == 100.0
+    assert f'"month": "{COLD}"' in shown["archive-plan"]
+    assert f'"rows": {ROWS}' in shown["archive-moves"]
+    assert "warm to cold: 1 moved" in shown["archive-summary"]
+
+
+def test_a_plan_changes_nothing_and_is_what_then_moves(ledger: Ledger) -> None:
+    ledger.fill(COLD)
+    ledger.fill(WARM)
+    picture = ledger.sql("SELECT * FROM archive_months ORDER BY 1, 2")
+    tables = ledger.sql("SELECT oid, relname FROM pg_class WHERE relkind IN ('r', 'p', 'i') ORDER BY 1")
+    state, flow_run = run(archive_months, ArchivingParameters(as_of=TODAY, plan_only=True))
+    planned = {(o.month, o.result) for o in state.result()}
+    assert planned == {(COLD, Result.PLANNED), (WARM, Result.PLANNED)}
+    assert set(artifacts(flow_run)) == {"archive-plan"}
+    assert ledger.sql("SELECT * FROM archive_months ORDER BY 1, 2") == picture
+    assert ledger.sql("SELECT oid, relname FROM pg_class WHERE relkind IN ('r', 'p', 'i') ORDER BY 1") == tables
+    assert ledger.objects() == set()
+    state, _ = run(archive_months, NOON)
+    assert {(o.month, Result.PLANNED) for o in state.result()} == planned
+
+
+def test_a_month_that_fails_stops_no_other_and_fails_the_run_at_its_end(ledger: Ledger) -> None:
+    bad, good = Month(2024, 1), COLD
+    ledger.fill(bad, description="a unit separator \x1f in a text")
+    ledger.fill(good)
+    state, flow_run = run(archive_months, NOON)
+    assert state.is_failed()
+    with pytest.raises(DataError, match=f"transactions {bad}.*cannot be archived"):
+        state.result()
+    assert (ledger.tier(bad), ledger.tier(good)) == ("warm", "cold")
+    assert "cannot be archived" in ledger.catalogue(bad)["last_error"]
+    assert "cannot be archived" in artifacts(flow_run)["archive-summary"]
+
+
+def test_a_month_with_unfinished_rows_becomes_warm_and_is_held_back_there(ledger: Ledger) -> None:
+    ledger.fill(COLD, status="pending")
+    state, _ = run(archive_months, NOON)
+    assert [(o.action, o.result, o.reason) for o in state.result()] == [
+        (Action.TO_WARM, Result.MOVED, ""),
+        (Action.TO_COLD, Result.HELD_BACK, f"{ROWS} unfinished rows"),
+    ]
+    assert ledger.tier(COLD) == "warm"
+    ledger.sql("UPDATE transactions_archive_warm SET status = 'completed'")
+    state, _ = run(archive_months, NOON)
+    assert [(o.action, o.result) for o in state.result()] == [(Action.TO_COLD, Result.MOVED)]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "named"),
+    [
+        (ArchivingParameters(as_of=TODAY, tables=["transactions", "ghosts"]), "unknown table 'ghosts'"),
+        (ArchivingParameters(as_of=TODAY.replace(year=TODAY.year + 3)), "as_of: 2029-11-23 is in the future"),
+    ],
+)
+def test_a_wrong_parameter_is_named_before_anything_moves(
+    ledger: Ledger, parameters: ArchivingParameters, named: str
+) -> None:
+    ledger.fill(COLD)
+    for flow in (archive_months, run_archiving_operations):
+        state, _ = run(flow, parameters)
+        with pytest.raises(ConfigError, match=named):
+            state.result()
+    assert ledger.tier(COLD) == "hot"
+
+
+def test_a_rollover_reports_and_fails_for_what_somebody_must_look_into(ledger: Ledger) -> None:
+    ledger.sql(
+        "CREATE TABLE stray PARTITION OF transactions_partitioned FOR VALUES FROM ('2019-01-10') TO ('2019-02-01')"
+    )
+    state, flow_run = run(roll_partitions, TableParameters(as_of=TODAY))
+    with pytest.raises(DataError, match="transactions: irregular: stray"):
+        state.result()
+    assert "irregular: stray" in artifacts(flow_run)["rollover-summary"]
+    assert ledger.tier(Month.of(TODAY).plus(12)) == "hot"
+
+
+def test_the_form_offers_the_registered_tables_and_the_moves() -> None:
+    properties = ArchivingParameters.model_json_schema()["properties"]
+    assert properties["tables"]["items"]["enum"] == ["transactions", "vas_transactions"]
+    assert properties["moves"]["enum"] == ["all", "to_warm", "to_cold"]
+    assert properties["as_of"]["anyOf"][0]["format"] == "date"
+    assert all(field["description"] for field in properties.values())
