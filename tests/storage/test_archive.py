@@ -90,7 +90,7 @@ def test_only_the_objects_that_are_named_are_read(reader: ColdReader) -> None:
     assert len(reader.rows(TABLE, KEYS[:1], NAMES, ColdFilter(), 1000)) == len(ROWS[JANUARY])
 
 
-rows = st.integers(0, len(EVERY) - 1).map(EVERY.__getitem__)
+rows = st.integers(0, len(EVERY) - 1).map(lambda number: EVERY[number])
 filters = st.builds(
     ColdFilter,
     id=st.none() | st.none() | rows.map(lambda row: row["id"]) | st.just(UUID(int=0)),
