@@ -32,8 +32,7 @@ def run_ddl(connection: Connection, settings: Settings, work: Callable[[], T]) -
     for _ in range(settings.lock_attempts):
         try:
             with connection.transaction():
-                _set_lock_timeout(connection, _QUEUE_TIMEOUT_MS)
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", (MAINTENANCE_LOCK,))
+                _enter(connection)
                 _set_lock_timeout(connection, settings.lock_timeout_ms)
                 return work()
         except _RETRIED as error:
@@ -41,6 +40,15 @@ def run_ddl(connection: Connection, settings: Settings, work: Callable[[], T]) -
         time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311  # jitter, not a secret
         pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
     raise TransientError(f"no lock within {settings.lock_attempts} tries: {last.diag.message_primary}") from last
+
+
+def _enter(connection: Connection) -> None:
+    """Take the maintenance lock. Waiting for it is not tried again: whoever holds it for so long is in trouble."""
+    _set_lock_timeout(connection, _QUEUE_TIMEOUT_MS)
+    try:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (MAINTENANCE_LOCK,))
+    except errors.LockNotAvailable as error:
+        raise TransientError(f"the maintenance lock was not free within {_QUEUE_TIMEOUT_MS // 1000} s") from error
 
 
 def _set_lock_timeout(connection: Connection, timeout_ms: int) -> None:

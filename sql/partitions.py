@@ -92,6 +92,8 @@ def _check_shape(connection: Connection, table: TieredTable, columns: tuple[Colu
 
 
 def _create_warm_parent(connection: Connection, table: TieredTable, columns: tuple[Column, ...]) -> None:
+    if columns_of(connection, table.warm_parent):
+        return  # another process came first: only under the maintenance lock is the answer final
     hot, warm = Identifier(table.hot_parent), Identifier(table.warm_parent)
     connection.execute(
         SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS) PARTITION BY RANGE ({})").format(
@@ -129,7 +131,7 @@ def _create_guard(connection: Connection, table: TieredTable, parent: str) -> No
     """History is guarded by the database itself, whoever writes to it; inserts do not pay for it."""
     arguments = [table.key_column, table.time_column, table.status_column or "", *sorted(table.terminal_statuses)]
     connection.execute(
-        SQL("CREATE TRIGGER {} BEFORE UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION {}({})").format(
+        SQL("CREATE OR REPLACE TRIGGER {} BEFORE UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION {}({})").format(
             Identifier(_GUARD),
             Identifier(parent),
             Identifier(_GUARD),

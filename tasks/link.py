@@ -11,6 +11,8 @@ from ledger.errors import TransientError
 from sql.connection import connection_parameters
 from storage.engine import literal
 
+_SECRET = "ledger"  # noqa: S105  # the name of one
+
 
 def link_name(number: int) -> str:
     """The catalogue name of a link in DuckDB."""
@@ -23,11 +25,16 @@ def linked(connection: duckdb.DuckDBPyConnection, settings: Settings, links: int
 
     Raises TransientError when PostgreSQL cannot be reached.
     """
-    dsn = make_conninfo(settings.database_dsn, **connection_parameters("archive scan"))
+    # The engine shows the address of whatever is attached to any query; a secret it keeps to itself.
+    parts = conninfo_to_dict(settings.database_dsn)
+    password = str(parts.pop("password", ""))
+    dsn = make_conninfo(**{**parts, **connection_parameters("archive scan")})
     try:
         with translated(settings):
+            connection.execute(f"CREATE OR REPLACE SECRET {_SECRET} (TYPE postgres, PASSWORD {literal(password)})")
             for number in range(links):
-                connection.execute(f"ATTACH {literal(dsn)} AS {link_name(number)} (TYPE postgres, READ_ONLY)")
+                options = f"TYPE postgres, READ_ONLY, SECRET {_SECRET}"
+                connection.execute(f"ATTACH {literal(dsn)} AS {link_name(number)} ({options})")
         yield
     finally:
         for number in range(links):

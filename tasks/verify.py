@@ -71,8 +71,10 @@ def verify_month(
     """
     with engine(settings, share=2) as link, engine(settings, share=2) as reader, ThreadPoolExecutor(1) as side:
         archived_later = side.submit(parquet_proof, reader, table, columns, file)
-        held = postgres_proof(link, connection, settings, table, columns, partition)
-        archived = archived_later.result()
+        try:
+            held = postgres_proof(link, connection, settings, table, columns, partition)
+        finally:
+            archived = archived_later.result()  # if both sides fail, this one knows which row cannot be archived
     found = differences(held, archived, {"here": "PostgreSQL", "there": "the archive"})
     if found:
         raise VerificationError(f"{table.name} {partition}: {'; '.join(found)}")

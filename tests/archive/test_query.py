@@ -91,17 +91,16 @@ def test_anything_but_one_select_over_the_views_is_refused(ledger: Ledger, name:
         "SELECT * FROM duckdb_secrets()",
         "SELECT * FROM duckdb_settings()",
         "SELECT * FROM duckdb_views()",
-        "SELECT * FROM pragma_database_list()",
     ],
 )
 def test_the_engine_s_own_catalogue_tells_no_secret(tiers: Ledger, catalogue: str) -> None:
+    """Beside a question that has both the database and the store attached."""
+    question = f"SELECT told.* FROM ({catalogue}) AS told, (SELECT max(amount) FROM transactions)"
     password = str(conninfo_to_dict(tiers.settings.database_dsn)["password"])
     secret = tiers.settings.s3_secret_access_key
     assert secret is not None
-    try:
-        told = str(tiers.ask(catalogue))
-    except DataError as error:
-        told = str(error)
+    told = str(tiers.ask(question))
+    assert len(told) > 100
     assert password not in told
     assert secret.get_secret_value() not in told
 
@@ -169,6 +168,7 @@ def test_a_column_that_came_later_is_null_in_older_archived_months(ledger: Ledge
         "SELECT CAST(user_id AS INTEGER) FROM transactions",
         "SELECT CAST(user_id AS INTEGER) FROM transactions_archive_cold",
         "SELECT error('no ' || user_id) FROM transactions",
+        "SELECT CASE WHEN i < 90000 THEN '1' ELSE 'x' END::INTEGER FROM range(100000) AS numbers(i)",
     ],
 )
 def test_an_error_that_comes_while_rows_are_read_is_the_questioner_s(tiers: Ledger, question: str) -> None:

@@ -44,6 +44,11 @@ def test_different_random_bits_give_different_ids(moment: datetime, one: int, ot
     assert (_id(moment, one) == _id(moment, other)) == (one == other)
 
 
+def test_each_of_the_74_random_bits_reaches_the_id() -> None:
+    moment = datetime(2026, 2, 3, tzinfo=UTC)
+    assert len({_id(moment, 1 << bit) for bit in range(74)} | {_id(moment, 0)}) == 75
+
+
 @given(instants, instants, tails, tails)
 def test_ids_are_ordered_like_their_milliseconds(one: datetime, other: datetime, tail: int, another: int) -> None:
     if unix_ms(one) < unix_ms(other):

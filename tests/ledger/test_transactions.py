@@ -190,7 +190,8 @@ def _nested(depth: int) -> dict[str, Any]:
 
 def test_metadata_may_be_nested_only_so_deep() -> None:
     assert new_transaction(TRANSACTIONS, {**ROW, "metadata": _nested(METADATA_DEPTH)})
-    for metadata in (_nested(METADATA_DEPTH + 1), {"a": [[[[[]]]]]}):
+    too_deep: list[dict[str, Any]] = [_nested(METADATA_DEPTH + 1), {"a": [[[[[]]]]]}]
+    for metadata in too_deep:
         assert _refused({"metadata": metadata}).rule == f"must be nested at most {METADATA_DEPTH} deep"
 
 

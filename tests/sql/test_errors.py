@@ -40,7 +40,7 @@ def test_an_sqlstate_has_one_meaning_and_is_named(
 ) -> None:
     server = connect(server_settings.database_dsn, "tests")
     with pytest.raises(TreasuryError, match=f"^PostgreSQL {state}: ") as caught, server as connection:
-        connection.execute(statement)  # type: ignore[arg-type]  # the statements above
+        connection.execute(statement)
     assert type(caught.value) is kind
 
 
@@ -83,7 +83,7 @@ def test_a_wrong_password_or_database_is_a_setting_to_mend_and_the_password_is_n
         with pytest.raises(ConfigError) as caught, connect(wrong, "tests"):
             pass
         assert "wrong-password" not in str(caught.value)
-        assert (psycopg.conninfo.conninfo_to_dict(dsn).get("password") or "-") not in str(caught.value)
+        assert str(psycopg.conninfo.conninfo_to_dict(dsn).get("password") or "-") not in str(caught.value)
 
 
 def test_a_server_that_is_away_may_be_tried_again() -> None:
@@ -107,7 +107,7 @@ def test_the_projects_own_errors_pass_unchanged(dsn: str) -> None:
 
 def test_a_session_is_in_utc_and_says_what_it_is_for(dsn: str, another: Connector) -> None:
     name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
-    another().execute(f"ALTER DATABASE \"{name}\" SET timezone = 'Africa/Johannesburg'")  # type: ignore[arg-type]
+    another().execute(f"ALTER DATABASE \"{name}\" SET timezone = 'Africa/Johannesburg'")
     with connect(dsn, "tests") as connection:
         row = fetch_one(connection, "SELECT current_setting('timezone'), current_setting('application_name')")
     assert row == ("UTC", "treasury tests")

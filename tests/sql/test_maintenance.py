@@ -2,7 +2,7 @@
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -104,7 +104,7 @@ def test_two_that_lock_each_other_out_both_end(settings: Settings, connection: C
     settings = settings.model_copy(update={"lock_timeout_ms": 200})
     other.execute("BEGIN; LOCK TABLE two")
     with ThreadPoolExecutor(1) as pool:
-        waiting = []
+        waiting: list[Future[object]] = []
 
         def work() -> None:
             connection.execute("LOCK TABLE one")

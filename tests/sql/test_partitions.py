@@ -129,7 +129,7 @@ def test_a_month_that_has_left_hot_is_not_made_anew(prepared: Settings, connecti
 def test_a_relation_in_the_way_is_told_and_nothing_is_registered(
     prepared: Settings, connection: Connection, statement: str
 ) -> None:
-    connection.execute(statement)  # type: ignore[arg-type]  # the statements above
+    connection.execute(statement)
     with pytest.raises(DataError, match=r"transactions 2026-04: a relation called transactions_2026_04 is in the way"):
         ensure_partition(connection, prepared, TRANSACTIONS, APRIL)
     known = connection.execute("SELECT 1 FROM archive_months WHERE month = %s", (APRIL.first_day,)).fetchall()

@@ -33,7 +33,7 @@ def _create(
 ) -> None:
     columns = {**COLUMNS, **changes}
     lines = [f"{name} {kind}" for name, kind in columns.items() if kind is not None] + ([key] if key else [])
-    connection.execute(f"CREATE TABLE events_partitioned ({', '.join(lines)}) {partitioning}")  # type: ignore[arg-type]
+    connection.execute(f"CREATE TABLE events_partitioned ({', '.join(lines)}) {partitioning}")
 
 
 def test_a_third_table_gets_its_warm_parent_its_guards_and_its_view(settings: Settings, connection: Connection) -> None:
@@ -111,7 +111,7 @@ def test_a_described_column_that_is_absent_or_of_another_kind_is_named(
         ("created_at", "date NOT NULL"),
         ("card_id", None),
     ):
-        _create(connection, **{column: kind})
+        _create(connection, PARTITIONING, "PRIMARY KEY (id, created_at)", **{column: kind})
         _refused(connection, settings, column)
 
 

@@ -49,9 +49,9 @@ def test_every_write_is_refused_even_to_a_superuser_who_replays_as_a_replica(
     superuser = another()
     before = connection.execute("SELECT * FROM transactions ORDER BY id").fetchall()
     for role, relation in product(("origin", "replica", "local"), (PARTITION, TRANSACTIONS.warm_parent)):
-        superuser.execute(f"SET session_replication_role = {role}")  # type: ignore[arg-type]  # the roles above
+        superuser.execute(f"SET session_replication_role = {role}")
         with pytest.raises(psycopg.Error) as caught:
-            superuser.execute(write.format(relation))  # type: ignore[arg-type]  # the statements above
+            superuser.execute(write.format(relation))
         # The guard of history may come first where it fires at all, which is not in a replica.
         assert caught.value.sqlstate == MONTH_IS_SEALED or (
             caught.value.sqlstate == HISTORY_IS_FIXED and role != "replica"
@@ -108,7 +108,7 @@ def test_a_seal_that_was_tampered_with_is_seen_and_mended(warm: Settings, connec
         _seal(connection, warm)
         assert is_sealed(connection, PARTITION)
         drop, alter = f"DROP TRIGGER {trigger} ON {PARTITION}", f"ALTER TABLE {PARTITION} {change} TRIGGER {trigger}"
-        connection.execute(drop if change == "DROP" else alter)  # type: ignore[arg-type]  # the statements above
+        connection.execute(drop if change == "DROP" else alter)
         assert not is_sealed(connection, PARTITION)
 
 

@@ -145,4 +145,4 @@ def test_the_same_content_in_any_other_text_is_refused() -> None:
 
 def test_a_manifest_cannot_be_changed_once_made() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        _manifest().rows = 3
+        _manifest().rows = 3  # type: ignore[misc]  # the point of the test

@@ -275,7 +275,7 @@ shapes = st.sampled_from(
 )
 
 
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(shapes, conditions, conditions)
 @example("SELECT * FROM transactions WHERE {0}", f"id IN ({_ids((1, 0), (2, 1))})", "true")
 @example("SELECT * FROM transactions WHERE {0}", "(month = '2025-11' OR created_at >= '2026-04-15')", "true")

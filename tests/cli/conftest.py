@@ -1,0 +1,40 @@
+"""A ledger for the commands, and a way to run them as a user does."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from config import Settings
+from servers.stack import running
+from tests.archive.conftest import ledger, store  # noqa: F401  # fixtures
+from tests.archive.ledger import PROJECT
+
+Treasury = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def prefect_url(server_settings: Settings) -> Iterator[str]:
+    """The address of a real Prefect server, shared by the workers of the run."""
+    with running(server_settings, "prefect") as settings:
+        yield str(settings.prefect_api_url)
+
+
+@pytest.fixture
+def treasury(settings: Settings) -> Treasury:
+    """Run the command with this test's database and bucket."""
+
+    def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "cli.main", *arguments],
+            env=dict(os.environ) | settings.environment() | environment,
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    return run

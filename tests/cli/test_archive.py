@@ -1,0 +1,122 @@
+"""`treasury tiers`, `treasury sql` and `treasury run`, as a user types them."""
+
+import csv
+import io
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ledger.errors import ConfigError, DataError
+from tests.archive.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger
+from tests.cli.conftest import Treasury
+
+AS_OF = ("--as-of", TODAY.isoformat())
+
+
+@pytest.fixture
+def tiers(ledger: Ledger) -> Ledger:
+    """A month in each tier."""
+    for month in (COLD, WARM, HOT):
+        ledger.fill(month)
+    ledger.night()
+    return ledger
+
+
+def test_tiers_as_json_say_what_is_where_and_what_it_sums_to(tiers: Ledger, treasury: Treasury) -> None:
+    answer = treasury("tiers", "--json", "--table", "transactions")
+    assert answer.returncode == 0, answer.stderr
+    rows = {row["month"]: row for row in json.loads(answer.stdout)}
+    assert {month: (row["tier"], row["rows"]) for month, row in rows.items()} == {
+        str(COLD): ("cold", ROWS),
+        str(WARM): ("warm", ROWS),
+        str(HOT): ("hot", ROWS),
+    }
+    totals = {month: sum(Decimal(sums["amount"]) for sums in row["sums"].values()) for month, row in rows.items()}
+    assert totals == {month: total for month, (_, total) in tiers.content().items()}
+    known = tiers.catalogue(COLD)
+    cold = rows[str(COLD)]
+    assert (cold["digest"], cold["bytes"]) == (known["digest"].hex(), known["object_bytes"])
+    assert (rows[str(WARM)]["digest"], rows[str(HOT)]["moved_at"]) == (None, None)
+
+
+def test_tiers_for_people_name_every_month_and_the_trouble(ledger: Ledger, treasury: Treasury) -> None:
+    ledger.fill(COLD, description="a unit separator \x1f in a text")
+    ledger.night()
+    answer = treasury("tiers", "--table", "transactions", COLUMNS="200")
+    assert answer.returncode == 0, answer.stderr
+    assert str(COLD) in answer.stdout
+    assert "warm" in answer.stdout
+    assert "cannot be archived" in answer.stdout
+
+
+def test_tiers_of_an_unknown_table_name_it(treasury: Treasury) -> None:
+    answer = treasury("tiers", "--table", "ghosts")
+    assert answer.returncode == ConfigError.exit_code
+    assert answer.stderr == "error: unknown table 'ghosts'; known: transactions, vas_transactions\n"
+
+
+def test_sql_answers_over_every_tier_to_a_pipe(tiers: Ledger, treasury: Treasury) -> None:
+    question = "SELECT tier, count(*) AS n, sum(amount) AS total FROM transactions GROUP BY tier ORDER BY tier"
+    answer = treasury("sql", question, "--format", "csv")
+    assert answer.returncode == 0, answer.stderr
+    expected = {tier: (str(rows), str(total)) for (_, tier), (rows, total) in tiers.whole().items()}
+    assert {row["tier"]: (row["n"], row["total"]) for row in csv.DictReader(io.StringIO(answer.stdout))} == expected
+    assert answer.stderr == "read 3 of 3 months\n"
+
+
+def test_sql_writes_a_file_that_programs_can_read(tiers: Ledger, treasury: Treasury, tmp_path: Path) -> None:
+    file = tmp_path / "answer.parquet"
+    answer = treasury("sql", "SELECT id, amount FROM transactions", "-f", "parquet", "-o", str(file))
+    assert (answer.returncode, answer.stdout) == (0, "")
+    assert pq.read_table(file).num_rows == 3 * ROWS
+
+
+@pytest.mark.parametrize(
+    "question", ["DELETE FROM transactions", "SELECT 1; SELECT 2", "SELECT colour FROM transactions", "SELECT (", ""]
+)
+def test_sql_that_is_no_question_ends_with_the_code_of_bad_data(treasury: Treasury, question: str) -> None:
+    answer = treasury("sql", question)
+    assert answer.returncode == DataError.exit_code
+    assert answer.stdout == ""
+    assert answer.stderr.startswith("error: SQL: ")
+    assert "Traceback" not in answer.stderr
+
+
+def test_run_with_plan_only_shows_what_would_move_and_moves_nothing(
+    ledger: Ledger, treasury: Treasury, prefect_url: str
+) -> None:
+    ledger.fill(COLD)
+    answer = treasury("run", "archive_months", *AS_OF, "--plan-only", TREASURY_PREFECT_API_URL=prefect_url)
+    assert answer.returncode == 0, answer.stderr
+    assert f"{COLD}" in answer.stdout
+    assert "planned" in answer.stdout
+    assert ledger.tier(COLD) == "hot"
+
+
+def test_run_with_a_wrong_table_ends_with_the_code_of_a_wrong_setting(treasury: Treasury, prefect_url: str) -> None:
+    answer = treasury("run", "archive_months", "--table", "ghosts", TREASURY_PREFECT_API_URL=prefect_url)
+    assert answer.returncode == ConfigError.exit_code
+    assert answer.stderr.endswith("error: unknown table 'ghosts'; known: transactions, vas_transactions\n")
+
+
+@pytest.mark.slow
+def test_the_jobs_former_names_do_what_they_did(ledger: Ledger, treasury: Treasury, prefect_url: str) -> None:
+    vas = ledger.settings.table("vas_transactions")
+    ledger.fill(COLD)
+    ledger.fill(COLD, table=vas)
+    in_vas = Ledger(ledger.settings, ledger.store)
+    in_vas.table = vas
+
+    def run(job: str) -> tuple[str, str]:
+        answer = treasury("run", job, *AS_OF, TREASURY_PREFECT_API_URL=prefect_url)
+        assert answer.returncode == 0, answer.stderr
+        return ledger.tier(COLD), in_vas.tier(COLD)
+
+    assert run("archive_transactions_to_warm") == ("warm", "hot")
+    assert run("archive_transactions_to_cold") == ("cold", "hot")
+    assert run("archive_vas_transactions") == ("cold", "cold")
+    assert run("run_archiving_operations") == ("cold", "cold")
+    assert {rows for rows, _ in (*ledger.content().values(), *in_vas.content().values())} == {ROWS}

@@ -1,0 +1,67 @@
+"""`make demo`'s command: with every server for real, in a home of its own, twice."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from servers import lease, stack
+from tests.archive.ledger import PROJECT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+SMALL = ("--rows-per-month", "200", "--vas-rows-per-month", "80")
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A home that PostgreSQL's account can reach."""
+    path = Path(tempfile.mkdtemp(prefix="treasury-demo-"))
+    yield path
+    shutil.rmtree(path)
+
+
+def demo(home: Path) -> "subprocess.CompletedProcess[str]":
+    free = json.dumps(dict.fromkeys(("postgres", "redis", "s3", "prefect", "api"), 0))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TREASURY_", "PREFECT_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", "demo", *SMALL],
+        env=kept | {"TREASURY_HOME": str(home), "TREASURY_PORTS": free, "COLUMNS": "200"},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+
+
+def test_the_demo_shows_every_tier_twice_and_leaves_no_server(home: Path) -> None:
+    for rows_made in (r"[1-9][\d,]* rows made; 0 months", r"0 rows made; [1-9]\d* months"):
+        shown = demo(home)
+        assert shown.returncode == 0, shown.stdout + shown.stderr
+        assert re.search(rows_made, shown.stdout)
+        assert "months are in the archive" in shown.stdout
+        for tier in ("hot", "warm", "cold"):
+            assert re.search(rf"│ *{tier} *│", shown.stdout), tier
+        assert "storage:" in shown.stdout
+        assert [name for name in stack.NAMES if lease.is_held(home / "demo" / "run" / f"{name}.alive")] == []
+
+
+def test_the_demo_refuses_real_servers() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "cli.main", "demo"],
+        env={"TREASURY_DATABASE_URL": "postgresql://127.0.0.1:9/real", "PATH": os.environ["PATH"]},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert shown.returncode == 78
+    assert "must not reach real servers" in shown.stderr

@@ -1,0 +1,74 @@
+"""`prefect.yaml` on a real Prefect server: what runs when, and what is refused before a worker starts."""
+
+import uuid
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from config import Settings
+from servers import prefect
+from tests.archive.ledger import PROJECT, TODAY
+
+pytestmark = pytest.mark.slow
+
+NAMES = ("roll-partitions", "archive-months", "run-archiving-operations")
+CONFLICT = 409
+
+
+@pytest.fixture(scope="module")
+def deployed(server_settings: Settings, prefect_url: str) -> dict[str, DeploymentResponse]:
+    """Every deployment of the project, by name."""
+    prefect.make_pool(server_settings.home, prefect_url)
+    prefect.deploy(server_settings.home, prefect_url, server_settings.environment(), PROJECT)
+    with temporary_settings({PREFECT_API_URL: prefect_url}), get_client(sync_client=True) as client:
+        return {name: client.read_deployment_by_name(f"{name}/{name}") for name in NAMES}
+
+
+def test_rollover_runs_every_day_and_the_night_s_work_every_night(deployed: dict[str, DeploymentResponse]) -> None:
+    crons = {name: [one.schedule.cron for one in found.schedules] for name, found in deployed.items()}  # type: ignore[union-attr]
+    assert crons == {
+        "roll-partitions": ["15 0 * * *"],
+        "archive-months": [],
+        "run-archiving-operations": ["30 1 * * *"],
+    }
+    assert {one.schedule.timezone for found in deployed.values() for one in found.schedules} == {"UTC"}
+
+
+def test_one_run_of_each_at_a_time_and_a_second_is_turned_away(deployed: dict[str, DeploymentResponse]) -> None:
+    for found in deployed.values():
+        assert found.global_concurrency_limit is not None
+        assert found.global_concurrency_limit.limit == 1
+        assert found.concurrency_options is not None
+        assert found.concurrency_options.collision_strategy == "CANCEL_NEW"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"as_of": "yesterday"},
+        {"tables": "transactions"},
+        {"tables": ["ghosts"]},
+        {"plan_only": "perhaps"},
+        {"moves": "to_nowhere"},
+        {"colour": "blue"},
+    ],
+)
+def test_a_parameter_that_does_not_fit_is_refused_at_once(
+    deployed: dict[str, DeploymentResponse], prefect_url: str, wrong: dict[str, Any]
+) -> None:
+    archiving = deployed["archive-months"]
+    assert archiving.enforce_parameter_schema
+    right = {"as_of": TODAY.isoformat(), "tables": ["transactions"], "plan_only": True}
+    with temporary_settings({PREFECT_API_URL: prefect_url}), get_client(sync_client=True) as client:
+
+        def start(parameters: dict[str, Any]) -> uuid.UUID:
+            return client.create_flow_run_from_deployment(archiving.id, parameters={"parameters": parameters}).id
+
+        client.delete_flow_run(start(right))
+        with pytest.raises(PrefectHTTPStatusError) as raised:
+            start(right | wrong)
+    assert raised.value.response.status_code == CONFLICT
