@@ -41,7 +41,8 @@ class ColdReader:
         self._settings = settings
         self._stack = ExitStack()
         self._engine = self._stack.enter_context(engine(settings))
-        self._engine.execute("SET parquet_metadata_cache = true")  # objects are immutable
+        # Objects are immutable.
+        self._engine.execute("SET parquet_metadata_cache = true; SET enable_external_file_cache = true")
 
     def close(self) -> None:
         """Give the engine's memory back. Safe to call twice."""

@@ -60,6 +60,9 @@ def engine(settings: Settings, share: int = 1) -> Iterator[duckdb.DuckDBPyConnec
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET arrow_lossless_conversion = true")
         connection.execute("SET enable_progress_bar = false")
+        # Read again means read again: the cache of file contents has been seen to give stale bytes for a path that was
+        # written anew. Who reads only immutable objects may turn it on.
+        connection.execute("SET enable_external_file_cache = false")
         for extension in ("postgres_scanner", "httpfs"):
             connection.execute(f"LOAD {literal(_extension_file(extension))}")
         _set_store(connection, settings)
