@@ -49,6 +49,11 @@ def _extension_file(name: str) -> str:
     return str(package / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension")
 
 
+def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Load an extension from its pip package. Only who needs it does: it takes longer than the engine's own start."""
+    connection.execute(f"LOAD {literal(_extension_file(name))}")
+
+
 @contextmanager
 def engine(settings: Settings, share: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
     """A private in-memory DuckDB in UTC, bounded in memory, that spills to the spool folder and fetches no extensions.
@@ -63,8 +68,6 @@ def engine(settings: Settings, share: int = 1) -> Iterator[duckdb.DuckDBPyConnec
         # Read again means read again: the cache of file contents has been seen to give stale bytes for a path that was
         # written anew. Who reads only immutable objects may turn it on.
         connection.execute("SET enable_external_file_cache = false")
-        for extension in ("postgres_scanner", "httpfs"):
-            connection.execute(f"LOAD {literal(_extension_file(extension))}")
         _set_store(connection, settings)
         yield connection
 
@@ -88,6 +91,7 @@ def _set_store(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Non
     """Give the engine the object store's address and credentials, which then appear in no query and in no error."""
     if settings.archive_url is None or not settings.archive_url.startswith("s3://"):
         return
+    load_extension(connection, "httpfs")
     parts = {"TYPE": "s3", "REGION": literal(settings.s3_region)}
     if settings.s3_access_key_id is not None and settings.s3_secret_access_key is not None:
         parts["KEY_ID"] = literal(settings.s3_access_key_id)

@@ -9,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from config import Settings
 from ledger.errors import TransientError
 from sql.connection import connection_parameters
-from storage.engine import literal
+from storage.engine import literal, load_extension
 
 _SECRET = "ledger"  # noqa: S105  # the name of one
 
@@ -25,20 +25,29 @@ def linked(connection: duckdb.DuckDBPyConnection, settings: Settings, links: int
 
     Raises TransientError when PostgreSQL cannot be reached.
     """
-    # The engine shows the address of whatever is attached to any query; a secret it keeps to itself.
-    parts = conninfo_to_dict(settings.database_dsn)
-    password = str(parts.pop("password", ""))
-    dsn = make_conninfo(**{**parts, **connection_parameters("archive scan")})
     try:
-        with translated(settings):
-            connection.execute(f"CREATE OR REPLACE SECRET {_SECRET} (TYPE postgres, PASSWORD {literal(password)})")
-            for number in range(links):
-                options = f"TYPE postgres, READ_ONLY, SECRET {_SECRET}"
-                connection.execute(f"ATTACH {literal(dsn)} AS {link_name(number)} ({options})")
+        if links:
+            with translated(settings):
+                _attach(connection, settings, links)
         yield
     finally:
         for number in range(links):
             connection.execute(f"DETACH DATABASE IF EXISTS {link_name(number)}")
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, settings: Settings, links: int) -> None:
+    """The links. The engine shows their address to any query, so the password is a secret, which it keeps to itself."""
+    parts = conninfo_to_dict(settings.database_dsn)
+    password = parts.pop("password", None)
+    options = "TYPE postgres, READ_ONLY"
+    load_extension(connection, "postgres_scanner")
+    if password is not None:
+        secret = f"TYPE postgres, PASSWORD {literal(str(password))}"
+        connection.execute(f"CREATE OR REPLACE SECRET {_SECRET} ({secret})")
+        options += f", SECRET {_SECRET}"
+    dsn = make_conninfo(**{**parts, **connection_parameters("archive scan")})
+    for number in range(links):
+        connection.execute(f"ATTACH {literal(dsn)} AS {link_name(number)} ({options})")
 
 
 @contextmanager
