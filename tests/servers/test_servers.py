@@ -130,13 +130,6 @@ def test_s3_refuses_a_wrong_secret(store: tuple[Settings, s3fs.S3FileSystem]) ->
         client(settings, "0" * 40).ls(BUCKET)
 
 
-def test_s3_lists_what_was_put_into_its_folder_by_hand(store: tuple[Settings, s3fs.S3FileSystem]) -> None:
-    settings, files = store
-    assert files.find(BUCKET) == []
-    (settings.home / "s3" / BUCKET / "restored").write_bytes(b"from a backup")
-    assert files.cat(files.find(BUCKET)[0]) == b"from a backup"
-
-
 def test_a_port_that_is_taken_gives_way_to_a_free_one() -> None:
     with socket.socket() as taken:
         taken.bind((ports.HOST, 0))
