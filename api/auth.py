@@ -81,10 +81,15 @@ async def _find(connection: AsyncConnection, key_id: str) -> ApiKey | None:
     return ApiKey(key_id, bytes(key_hash), client_id, frozenset(scopes), expires_at)
 
 
+_KEY_ID_LENGTH = 16
+
+
 def _split(header: str | None) -> tuple[str, str]:
     scheme, _, token = (header or "").partition(" ")
     prefix, _, rest = token.strip().partition("_")
     key_id, _, secret = rest.partition("_")
+    if len(key_id) > _KEY_ID_LENGTH:  # what cannot be a key is neither looked up nor remembered
+        raise _refused()
     if scheme.lower() != "bearer" or prefix != PREFIX or not secret or not (key_id.isascii() and key_id.isalnum()):
         raise _refused()
     return key_id, secret

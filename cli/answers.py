@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.terminal import console
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, DataError
 from tasks.query import Answer
 
 _SHOWN_ROWS = 1000  # of a table for people; the other formats give every row
@@ -57,7 +57,7 @@ def _write_table(batches: pa.RecordBatchReader, output: Path | None) -> None:
         if number == _SHOWN_ROWS:
             more = True
             break
-        shown.add_row(*(Text("" if value is None else _text(value)) for value in row.values()))
+        shown.add_row(*(Text("" if value is None else _text(value)) for value in row))
     if more:
         shown.caption = f"the first {_SHOWN_ROWS} rows; --format csv, json or parquet gives all"
     if output is None:
@@ -67,9 +67,10 @@ def _write_table(batches: pa.RecordBatchReader, output: Path | None) -> None:
             type(console)(file=file, width=200).print(shown)
 
 
-def _rows(batches: pa.RecordBatchReader) -> Iterator[dict[str, Any]]:
+def _rows(batches: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
+    """The rows by position: two columns of one name are two columns."""
     for batch in batches:
-        yield from batch.to_pylist()
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def _text(value: Any) -> str:
@@ -87,15 +88,21 @@ def _write_csv(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
     writer = csv.writer(text)
     writer.writerow(batches.schema.names)
     for row in _rows(batches):
-        writer.writerow("" if value is None else _text(value) for value in row.values())
+        writer.writerow("" if value is None else _text(value) for value in row)
     text.detach()
 
 
 def _write_json(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
     """One array of objects, a line each; decimals are strings, as everywhere in this project."""
+    names = batches.schema.names
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"--format json: more than one column is called {', '.join(repeated)}; name them with AS")
     separator = b"[\n"
     for row in _rows(batches):
-        file.write(separator + json.dumps(row, default=_text, ensure_ascii=False).encode())
+        file.write(
+            separator + json.dumps(dict(zip(names, row, strict=True)), default=_text, ensure_ascii=False).encode()
+        )
         separator = b",\n"
     file.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
 

@@ -17,7 +17,7 @@ CONNECT_TIMEOUT_S = 10
 _PARAMETERS = {
     "connect_timeout": str(CONNECT_TIMEOUT_S),
     # Partition bounds are read back as text: the session's timezone must never be the server's.
-    "options": "-c timezone=UTC -c datestyle=ISO -c extra_float_digits=1",
+    "options": "-c timezone=UTC -c datestyle=ISO -c extra_float_digits=1 -c standard_conforming_strings=on",
     "keepalives_idle": "30",
     "keepalives_interval": "5",
     "keepalives_count": "3",

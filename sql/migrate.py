@@ -4,19 +4,40 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from alembic import command, op
 from alembic.config import Config
 from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
+
+from ledger.errors import ConfigError
+from sql.errors import translate
 
 _LOCK = 0x7472_6561_0001  # "trea": one migration at a time in a database
 _MIGRATIONS = Path(str(resources.files("sql"))) / "migrations"
 
 
 def upgrade(dsn: str) -> None:
-    """Bring the database at ``dsn`` (postgresql://...) to the newest revision, creating what is missing."""
-    engine = create_engine(make_url(dsn).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    """Bring the database at ``dsn`` (postgresql://...) to the newest revision, creating what is missing.
+
+    Raises ConfigError for a URL that is none, and the project's errors for PostgreSQL's.
+    """
+    try:
+        url = make_url(dsn).set(drivername="postgresql+psycopg")
+    except (ArgumentError, ValueError):
+        raise ConfigError("TREASURY_DATABASE_URL: not of the form postgresql://user:password@host:port/name") from None
+    try:
+        _upgrade(url)
+    except DBAPIError as error:
+        if isinstance(error.orig, psycopg.Error):
+            raise translate(error.orig) from None
+        raise
+
+
+def _upgrade(url: URL) -> None:
+    engine = create_engine(url, poolclass=NullPool)
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     with engine.connect() as connection:

@@ -1,8 +1,10 @@
 """The auditor's SQL: one read-only query over every tier, each row seen exactly once."""
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -23,6 +25,11 @@ from tasks.months import month_states
 BATCH_ROWS = 10_000
 # The plan is made where nothing but the views exists: a query that names anything else fails there.
 _PLAN_CONFIG = {"memory_limit": "256MB", "threads": "1", "enable_external_access": "false"}
+
+
+# The only functions that may stand in FROM. query() and its like would be answered one way where the query is planned
+# and another way where it runs; postgres_execute(), read_text() and the rest reach beyond the views.
+_TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "generate_subscripts", "repeat_row"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,32 @@ def _check_reading(query: str) -> None:
         raise DataError(f"SQL: {error}") from None
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise DataError("SQL: exactly one SELECT is answered here; nothing is ever changed through it")
+    refused = sorted({name for name in _table_functions(_syntax_tree(query)) if name not in _TABLE_FUNCTIONS})
+    if refused:
+        raise DataError(f"SQL: {', '.join(refused)}() may not stand in FROM: only the views and plain series are read")
+
+
+def _syntax_tree(query: str) -> Any:
+    """The query as DuckDB parses it, not bound to anything. Raises DataError when it has no such form."""
+    with duckdb.connect() as connection:
+        row = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchone()
+    tree = json.loads(row[0]) if row else {"error": True}
+    if tree.get("error"):
+        raise DataError(f"SQL: {tree.get('error_message', 'this statement is not answered here')}")
+    return tree
+
+
+def _table_functions(node: Any) -> Iterator[str]:
+    """The name of every function that stands where a table does, however deep."""
+    if isinstance(node, dict):
+        if node.get("type") == "TABLE_FUNCTION":
+            function = node.get("function") or {}
+            yield str(function.get("function_name", "an expression")).lower()
+        for value in node.values():
+            yield from _table_functions(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _table_functions(value)
 
 
 def _lock_tables(connection: Connection, settings: Settings) -> list[Described]:

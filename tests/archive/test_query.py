@@ -84,18 +84,10 @@ def test_anything_but_one_select_over_the_views_is_refused(ledger: Ledger, name:
     assert list(Path("/tmp").glob("treasury-test-*.csv")) == []  # noqa: S108  # where a breach would leave it
 
 
-@pytest.mark.parametrize(
-    "catalogue",
-    [
-        "SELECT * FROM duckdb_databases()",
-        "SELECT * FROM duckdb_secrets()",
-        "SELECT * FROM duckdb_settings()",
-        "SELECT * FROM duckdb_views()",
-    ],
-)
+@pytest.mark.parametrize("catalogue", ["duckdb_databases", "duckdb_views", "pragma_database_list", "duckdb_tables"])
 def test_the_engine_s_own_catalogue_tells_no_secret(tiers: Ledger, catalogue: str) -> None:
     """Beside a question that has both the database and the store attached."""
-    question = f"SELECT told.* FROM ({catalogue}) AS told, (SELECT max(amount) FROM transactions)"
+    question = f"SELECT told.* FROM {catalogue} AS told, (SELECT max(amount) FROM transactions)"
     password = str(conninfo_to_dict(tiers.settings.database_dsn)["password"])
     secret = tiers.settings.s3_secret_access_key
     assert secret is not None
@@ -103,6 +95,31 @@ def test_the_engine_s_own_catalogue_tells_no_secret(tiers: Ledger, catalogue: st
     assert len(told) > 100
     assert password not in told
     assert secret.get_secret_value() not in told
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "duckdb_secrets()",
+        "query('SELECT * FROM transactions')",
+        "query_table('transactions')",
+        "postgres_execute('pg_0', 'SELECT 1')",
+        "(SELECT * FROM transactions WHERE amount IN (SELECT a FROM query('SELECT 1 AS a')))",
+        "query(CASE WHEN current_setting('threads')::VARCHAR = '1' THEN 'SELECT 1' ELSE 'SELECT 2' END)",
+    ],
+)
+def test_a_function_that_could_reach_beyond_the_views_is_refused_wherever_it_stands(tiers: Ledger, source: str) -> None:
+    with pytest.raises(DataError, match="may not stand in FROM"):
+        tiers.ask(f"WITH asked AS (SELECT * FROM {source}) SELECT * FROM asked")
+
+
+def test_two_columns_of_one_name_are_two_columns(tiers: Ledger, tmp_path: Path) -> None:
+    query = "SELECT 1 AS a, 2 AS a"
+    with run_query(tiers.settings, query) as answer:
+        write_answer(answer, "csv", tmp_path / "answer.csv")
+    assert (tmp_path / "answer.csv").read_text().split() == ["a,a", "1,2"]
+    with run_query(tiers.settings, query) as answer, pytest.raises(DataError, match="called a"):
+        write_answer(answer, "json", tmp_path / "answer.json")
 
 
 def test_every_tier_is_in_one_answer_and_each_row_once(tiers: Ledger) -> None:
