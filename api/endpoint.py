@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from api import parsing, problems
 from api.auth import NOBODY
 from api.operations import Call, Operation
+from api.problems import NO_METHOD, NOT_FOUND, HttpError, Kind
 from api.request_log import LOGGER, describe, of_request
 from api.services import Services
 from ledger.errors import TreasuryError
@@ -63,4 +65,36 @@ class Address:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        await self._endpoints[method](scope, receive, send)
+        endpoint = self._endpoints.get(method)
+        if endpoint is None:
+            await _refuse(NO_METHOD, scope, receive, send, {"Allow": ", ".join(self._endpoints)})
+        else:
+            await endpoint(scope, receive, send)
+
+
+class Page:
+    """A document that is the same for everyone, made once."""
+
+    def __init__(self, body: bytes, media_type: str) -> None:
+        self._response = Response(body, media_type=media_type)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] in {"GET", "HEAD"}:
+            await self._response(scope, receive, send)
+        else:
+            await _refuse(NO_METHOD, scope, receive, send, {"Allow": "GET"})
+
+
+async def no_such_address(scope: Scope, receive: Receive, send: Send) -> None:
+    """Where the router sends what fits none of its paths."""
+    if scope["type"] == "websocket":
+        await WebSocketClose()(scope, receive, send)
+    else:
+        await _refuse(NOT_FOUND, scope, receive, send)
+
+
+async def _refuse(
+    kind: Kind, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str] | None = None
+) -> None:
+    refusal = problems.response(HttpError(kind, headers=headers), of_request(scope).request_id)
+    await refusal(scope, receive, send)

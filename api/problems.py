@@ -55,7 +55,6 @@ _BY_ERROR: tuple[tuple[type[Exception], Kind], ...] = (
     (ConflictError, CONFLICT),
     (TransientError, UNAVAILABLE),
 )
-_BY_STATUS = {404: NOT_FOUND, 405: NO_METHOD}
 
 
 class HttpError(TreasuryError):
@@ -100,8 +99,3 @@ def response(error: Exception, request_id: str | None = None) -> Response:
     if body["status"] == UNAVAILABLE.status:
         headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     return Response(msgspec.json.encode(body), body["status"], headers, MEDIA_TYPE)
-
-
-def from_status(status: int, headers: Mapping[str, str] | None = None) -> HttpError:
-    """The problem for a status that the router gave: no such path, no such method."""
-    return HttpError(_BY_STATUS.get(status, INTERNAL), headers=headers)

@@ -80,7 +80,7 @@ def router_routes(all_operations: tuple[Operation, ...], services: Services) -> 
     by_path: dict[str, dict[str, Endpoint]] = {}
     for operation in all_operations:
         by_path.setdefault(operation.path, {})[operation.method] = Endpoint(operation, services)
-    return [Route(path, Address(endpoints), methods=list(endpoints)) for path, endpoints in by_path.items()]
+    return [Route(path, Address(endpoints)) for path, endpoints in by_path.items()]
 
 
 def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...]:

@@ -33,10 +33,11 @@ class Api:
         """Choose the port."""
         port = ports.choose(self.port)
         where = ("--host", ports.HOST, "--port", str(port), "--workers", str(self.workers))
-        how = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--no-server-header")
+        how = ("--loop", "uvloop", "--http", "httptools", "--ws", "none")
+        quiet = ("--no-access-log", "--no-server-header", "--no-proxy-headers")
         return process.Launch(
             name=NAME,
-            argv=(sys.executable, "-m", "uvicorn", self.application, "--factory", *where, *how),
+            argv=(sys.executable, "-m", "uvicorn", self.application, "--factory", *where, *how, *quiet),
             url=f"http://{ports.HOST}:{port}",
             env=process.own_environment(self.settings_env),
             cwd=self.directory,
