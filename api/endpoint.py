@@ -62,12 +62,13 @@ class Address:
 
     def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
         self._endpoints = endpoints
+        self._allow = ", ".join((*endpoints, "HEAD") if "GET" in endpoints else endpoints)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         endpoint = self._endpoints.get(method)
         if endpoint is None:
-            await _refuse(NO_METHOD, scope, receive, send, {"Allow": ", ".join(self._endpoints)})
+            await _refuse(NO_METHOD, scope, receive, send, {"Allow": self._allow})
         else:
             await endpoint(scope, receive, send)
 
@@ -82,7 +83,7 @@ class Page:
         if scope["method"] in {"GET", "HEAD"}:
             await self._response(scope, receive, send)
         else:
-            await _refuse(NO_METHOD, scope, receive, send, {"Allow": "GET"})
+            await _refuse(NO_METHOD, scope, receive, send, {"Allow": "GET, HEAD"})
 
 
 async def no_such_address(scope: Scope, receive: Receive, send: Send) -> None:

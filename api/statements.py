@@ -37,7 +37,7 @@ def store(table: TieredTable) -> bytes:
         table,
         columns=_comma([Identifier(name) for name in names]),
         values=_comma([_given(name) for name in names]),
-        arrays=_comma([SQL("{}::{}[]").format(Placeholder(name), SQL(_type(table, name))) for name in names]),
+        arrays=_comma([SQL("{}::text::{}[]").format(Placeholder(name), SQL(_type(table, name))) for name in names]),
     )
 
 

@@ -16,6 +16,7 @@ from api.database import AsyncConnection, Database
 from api.problems import IN_FLIGHT, KEY_REUSED, RETRY_AFTER_S, HttpError
 from ledger.errors import TransientError
 from ledger.tables import TieredTable
+from sql.arrays import bytea_array, text_array
 from sql.queries import load
 
 _HELD = load("idempotency")["held"]
@@ -100,14 +101,13 @@ class TableWriter:
         if write.key in self._in_flight:
             raise HttpError(IN_FLIGHT, headers={"Retry-After": str(RETRY_AFTER_S)})
         waiting = _Waiting(write, asyncio.get_running_loop().create_future())
-        # The key is free again when the answer is there, not when the caller gives up: two requests with one key must
+        # The key is free again when the flush has ended, not when the caller gives up: two requests with one key must
         # never be in one flush, and what is queued is stored whoever still waits for it.
         self._in_flight.add(write.key)
-        waiting.answer.add_done_callback(lambda _: self._in_flight.discard(write.key))
         self._queue.append(waiting)
         self._queued_rows += write.weight
         self._wake.set()
-        return await asyncio.shield(waiting.answer)
+        return await waiting.answer
 
     async def _run(self) -> None:
         while self._queue or not self._closing:
@@ -135,15 +135,25 @@ class TableWriter:
             try:
                 outcomes = await self._database.run(lambda connection, part=part: self._store(connection, part))  # type: ignore[misc]  # mypy cannot infer a lambda's default
             except TransientError as error:
-                _fail(part, error)
+                self._answer(part, [error] * len(part))
             except Exception as error:  # noqa: BLE001  # whatever it is, it is answered, and the queue goes on
                 if len(part) == 1:
-                    _fail(part, error)
+                    self._answer(part, [error])
                 else:
                     middle = len(part) // 2
                     parts += [part[:middle], part[middle:]]
             else:
-                _answer(part, outcomes)
+                self._answer(part, outcomes)
+
+    def _answer(self, part: Sequence[_Waiting], outcomes: Sequence[Stored | Exception]) -> None:
+        for waiting, outcome in zip(part, outcomes, strict=True):
+            self._in_flight.discard(waiting.write.key)
+            if waiting.answer.done():  # its caller has given up
+                continue
+            if isinstance(outcome, Stored):
+                waiting.answer.set_result(outcome)
+            else:
+                waiting.answer.set_exception(outcome)
 
     async def _store(self, connection: AsyncConnection, part: Sequence[_Waiting]) -> list[Outcome]:
         writes = [waiting.write for waiting in part]
@@ -154,15 +164,15 @@ class TableWriter:
         return [_outcome(write, write.key in claimed, held.get(write.key)) for write in writes]
 
     def _parameters(self, writes: Sequence[Write]) -> dict[str, Any]:
-        rows = [(write.idempotency_key, row) for write in writes for row in write.rows]
-        columns = {name: [row[name] for _, row in rows] for name in statements.columns_of(self._table)}
+        rows = [row for write in writes for row in write.rows]
+        columns = {name: text_array([row[name] for row in rows]) for name in statements.columns_of(self._table)}
         return columns | {
-            "client_ids": [write.client_id for write in writes],
-            "keys": [write.idempotency_key for write in writes],
-            "fingerprints": [write.fingerprint for write in writes],
-            "status_codes": [write.status_code for write in writes],
-            "responses": [write.response for write in writes],
-            "row_keys": [key for key, _ in rows],
+            "client_ids": text_array([write.client_id for write in writes]),
+            "keys": text_array([write.idempotency_key for write in writes]),
+            "fingerprints": bytea_array([write.fingerprint for write in writes]),
+            "status_codes": text_array([write.status_code for write in writes]),
+            "responses": bytea_array([write.response for write in writes]),
+            "row_keys": text_array([write.idempotency_key for write in writes for _ in write.rows]),
         }
 
 
@@ -209,16 +219,3 @@ def _outcome(write: Write, claimed: bool, held: tuple[bytes, int, bytes] | None)
         return HttpError(KEY_REUSED)
     # The very answer of this request, with the ids made for it: an earlier try of this flush did commit.
     return Stored(status_code, response, replayed=response != write.response)
-
-
-def _answer(part: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
-    for waiting, outcome in zip(part, outcomes, strict=True):
-        if isinstance(outcome, Stored):
-            waiting.answer.set_result(outcome)
-        else:
-            waiting.answer.set_exception(outcome)
-
-
-def _fail(part: Sequence[_Waiting], error: Exception) -> None:
-    for waiting in part:
-        waiting.answer.set_exception(error)

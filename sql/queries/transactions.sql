@@ -7,10 +7,11 @@
 -- name: store
 -- One flush of the API: claims each request's idempotency key and stores the rows of those that got theirs. One
 -- statement, so one transaction. Gives back the claimed keys; a request that is not among them was answered before.
+-- Every array comes as the text of its literal (sql/arrays.py).
 -- Keys are claimed in order, so that two flushes can wait for each other but never in a circle.
 WITH request AS (
-    SELECT * FROM unnest(%(client_ids)s::text[], %(keys)s::text[], %(fingerprints)s::bytea[],
-                         %(status_codes)s::smallint[], %(responses)s::bytea[])
+    SELECT * FROM unnest(%(client_ids)s::text::text[], %(keys)s::text::text[], %(fingerprints)s::text::bytea[],
+                         %(status_codes)s::text::smallint[], %(responses)s::text::bytea[])
         AS r(client_id, key, fingerprint, status_code, response)
 ), claimed AS (
     INSERT INTO idempotency_keys (client_id, key, fingerprint, status_code, response)
@@ -20,7 +21,7 @@ WITH request AS (
 ), stored AS (
     INSERT INTO {hot} ({columns})
     SELECT {values}
-    FROM unnest(%(row_keys)s::text[], {arrays}) AS given(row_key, {columns})
+    FROM unnest(%(row_keys)s::text::text[], {arrays}) AS given(row_key, {columns})
     JOIN claimed ON claimed.client_id = given.client_id AND claimed.key = given.row_key
 )
 SELECT client_id, key FROM claimed
