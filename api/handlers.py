@@ -151,8 +151,8 @@ def _new_row(call: Call, table: TieredTable, given: Any) -> Row:
 async def _submit(
     call: Call, table: TieredTable, key: str, body: bytes, rows: list[Row], status: int, response: bytes
 ) -> Stored:
-    request = call.request
-    fingerprint = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + body).digest()
+    scope = call.request.scope
+    fingerprint = hashlib.sha256(f"{scope['method']} {scope['path']}\n".encode() + body).digest()
     write = Write(call.key.client_id, key, fingerprint, status, response, rows)
     return await call.services.writer.submit(table, write)
 

@@ -86,6 +86,8 @@ def decode_object(body: bytes) -> dict[str, Any]:
 
 def query(request: Request, known: Collection[str]) -> Mapping[str, str]:
     """The query's parameters. Raises FieldError for an unknown one, or for one given twice."""
+    if not request.scope["query_string"]:
+        return {}
     given: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name not in known:

@@ -1,10 +1,10 @@
 """What the handlers work with: made once for an application, opened and closed with it."""
 
-import secrets
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
@@ -25,6 +25,23 @@ def _utc_now() -> datetime:
     return truncate_ms(datetime.now(UTC))
 
 
+class RandomBits:
+    """Bits of the kernel's generator, taken for many ids at a time: a system call costs more than an id."""
+
+    _TAKEN_BYTES = 4096
+
+    def __init__(self) -> None:
+        self._left = b""
+
+    def __call__(self, count: int) -> int:
+        """``count`` fresh bits as a number."""
+        size_bytes = (count + 7) // 8
+        if len(self._left) < size_bytes:
+            self._left = os.urandom(self._TAKEN_BYTES)
+        taken, self._left = self._left[:size_bytes], self._left[size_bytes:]
+        return int.from_bytes(taken) >> (8 * size_bytes - count)
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """The parts of one API process. ``now`` gives UTC at milliseconds, ``random_bits(n)`` n bits for ids."""
@@ -38,7 +55,7 @@ class Services:
     statuses: StatusChanger
     cursors: Cursors
     now: Callable[[], datetime] = _utc_now
-    random_bits: Callable[[int], int] = secrets.randbits
+    random_bits: Callable[[int], int] = field(default_factory=RandomBits)
 
     @classmethod
     def make(cls, settings: Settings, tables: tuple[TieredTable, ...]) -> Self:

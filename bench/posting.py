@@ -26,7 +26,7 @@ from tasks.keys import CLIENT_SCOPES, create_key
 from tasks.rollover import roll_table
 
 CONNECTIONS = 64
-ROUND_S = 8
+ROUND_S = 6
 ROUNDS = 3
 BATCHES = 60
 BATCH_ROWS = 1000
