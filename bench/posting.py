@@ -5,6 +5,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -65,8 +66,6 @@ def _batches(settings: Settings, url: str, key: str) -> tuple[float, float]:
     """Rows a second of whole batches over HTTP, four at a time, and of COPY with the same rows into the same table."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     bodies = [_batch() for _ in range(BATCHES)]
-    from concurrent.futures import ThreadPoolExecutor
-
     with httpx.Client(base_url=url, headers=headers, timeout=60) as client, ThreadPoolExecutor(4) as pool:
 
         def post(body: bytes) -> None:

@@ -26,12 +26,15 @@ ANY_PORTS = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0)
 
 
 @contextmanager
-def scratch(*services: Service) -> Iterator[Settings]:
-    """Settings with a fresh, prepared database and an archive of its own; all of it is gone at the end."""
+def scratch(*services: Service, bin_dir: Path | None = None) -> Iterator[Settings]:
+    """Settings with a fresh, prepared database and an archive of its own; all of it is gone at the end.
+
+    ``bin_dir`` takes PostgreSQL's binaries from another folder than the embedded one.
+    """
     with tempfile.TemporaryDirectory(prefix="treasury-bench-", ignore_cleanup_errors=True) as home:
         Path(home).chmod(0o755)  # under root PostgreSQL runs as another account and must get in
         base = load_settings().model_copy(update={"home": Path(home), "ports": ANY_PORTS})
-        with running(base, "postgres", *services) as server, _database(server) as settings:
+        with running(base, "postgres", *services, bin_dir=bin_dir) as server, _database(server) as settings:
             prepare_database(settings)
             yield settings
 

@@ -1,0 +1,122 @@
+"""Date ranges on the partitioned table against the same rows in one table with the same indexes, in one run."""
+
+import statistics
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from psycopg.sql import SQL, Composed, Identifier
+from rich.console import Console
+from rich.table import Table
+
+from bench.scratch import scratch
+from ledger.months import Month
+from ledger.tables import TRANSACTIONS
+from sql.connection import Connection, connect
+from tasks.generate import GenerateParameters, generate
+
+MONTHS = 24
+ROWS_PER_MONTH = 100_000
+REPEATS = 7
+TARGET = 5.0
+_UNTIL = date(2026, 1, 1)
+_ONE_TABLE = "bench_unpartitioned"
+_INDEXES = (
+    "user_id, created_at DESC",
+    "wallet_id, created_at DESC",
+    "status, created_at DESC",
+    "type, created_at DESC",
+)
+_ASKED = (Month(2025, 6), Month(2025, 7))
+# What finance asks at a month's end: everything in a range of dates, whoever it belongs to.
+_QUESTION = SQL(
+    "SELECT currency, count(*), sum(amount) FROM {} WHERE created_at >= {} AND created_at < {} GROUP BY currency"
+)
+
+
+def run(months: int = MONTHS, rows_per_month: int = ROWS_PER_MONTH) -> dict[str, Any]:
+    """Measure on the embedded PostgreSQL and on every one of the distribution; print tables; return the figures."""
+    servers = [None, *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
+    results = [_on_server(bin_dir, months, rows_per_month) for bin_dir in servers]
+    return {
+        "name": "date_range",
+        "rows": months * rows_per_month,
+        "servers": results,
+        "passed": all(result["ratio"] >= TARGET for result in results),
+    }
+
+
+def _on_server(bin_dir: Path | None, months: int, rows_per_month: int) -> dict[str, Any]:
+    with scratch(bin_dir=bin_dir) as settings:
+        parameters = GenerateParameters(months=months, rows_per_month=rows_per_month, until=_UNTIL)
+        generate(settings, parameters, lambda *_: None)
+        with connect(settings.database_dsn, "bench") as connection:
+            _copy_unpartitioned(connection)
+            partitioned = _measure(connection, TRANSACTIONS.hot_parent)
+            unpartitioned = _measure(connection, _ONE_TABLE)
+            # The fairest rival: an index made for the question, which the seed's four are not.
+            connection.execute(SQL("CREATE INDEX ON {} (created_at)").format(Identifier(_ONE_TABLE)))
+            connection.execute(SQL("VACUUM ANALYZE {}").format(Identifier(_ONE_TABLE)))
+            indexed = _measure(connection, _ONE_TABLE)
+            version = connection.info.server_version // 10_000
+    result = {
+        "postgresql": version,
+        "rows_asked": partitioned["rows"],
+        "partitioned_ms": partitioned["ms"],
+        "unpartitioned_ms": unpartitioned["ms"],
+        "ratio": round(unpartitioned["ms"] / partitioned["ms"], 1),
+        "unpartitioned_with_time_index_ms": indexed["ms"],
+        "ratio_with_time_index": round(indexed["ms"] / partitioned["ms"], 1),
+        "plans": {
+            "partitioned": partitioned["plan"],
+            "unpartitioned": unpartitioned["plan"],
+            "indexed": indexed["plan"],
+        },
+    }
+    _show(result, months * rows_per_month)
+    return result
+
+
+def _copy_unpartitioned(connection: Connection) -> None:
+    one, parent = Identifier(_ONE_TABLE), Identifier(TRANSACTIONS.hot_parent)
+    connection.execute(SQL("CREATE TABLE {} AS SELECT * FROM {} ORDER BY created_at").format(one, parent))
+    connection.execute(SQL("ALTER TABLE {} ADD PRIMARY KEY (id)").format(one))
+    for columns in _INDEXES:
+        connection.execute(SQL("CREATE INDEX ON {} ({})").format(one, SQL(columns)))
+    connection.execute("VACUUM ANALYZE")
+
+
+def _question(table: str) -> Composed:
+    first, last = _ASKED
+    return _QUESTION.format(Identifier(table), str(first.lower), str(last.lower))
+
+
+def _measure(connection: Connection, table: str) -> dict[str, Any]:
+    """The median of a few runs, the rows that the range holds, and the plan without its figures."""
+    question = _question(table)
+    answer = connection.execute(question).fetchall()
+    times_ms = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        connection.execute(question).fetchall()
+        times_ms.append((time.perf_counter() - started) * 1000)
+    plan = connection.execute(SQL("EXPLAIN (COSTS OFF) ") + question).fetchall()
+    return {
+        "ms": round(statistics.median(times_ms), 2),
+        "rows": sum(count for _, count, _ in answer),
+        "plan": [line.strip() for (line,) in plan],
+    }
+
+
+def _show(result: dict[str, Any], rows: int) -> None:
+    title = f"PostgreSQL {result['postgresql']}: {result['rows_asked']:,} rows of one month out of {rows:,}"
+    table = Table("", "ms", "times", "scan", title=title, title_justify="left")
+    for name, ms, times, plan in (
+        ("monthly partitions", "partitioned_ms", None, "partitioned"),
+        ("one table, the same indexes", "unpartitioned_ms", "ratio", "unpartitioned"),
+        ("one table, an index on the time too", "unpartitioned_with_time_index_ms", "ratio_with_time_index", "indexed"),
+    ):
+        scans = [line.removeprefix("->").strip() for line in result["plans"][plan] if "Scan" in line]
+        table.add_row(name, str(result[ms]), str(result[times]) if times else "1", "; ".join(scans))
+    Console(width=140).print(table)
