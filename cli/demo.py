@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from cli import terminal
 from cli.archive import enter_prefect, human_bytes, show_tiers
 from config import Settings, load_settings
-from config.settings import Ports
+from config.settings import LOGINS, Ports
 from ledger.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def demo(
 
 
 def _own_settings(settings: Settings) -> Settings:
-    for name in ("database_url", "archive_url", "redis_url", "prefect_api_url"):
+    for name in (*LOGINS, "archive_url", "redis_url", "prefect_api_url"):
         if getattr(settings, name) is not None:
             raise ConfigError(f"TREASURY_{name.upper()} is set: the demo makes up rows and must not reach real servers")
     ports = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0)

@@ -95,6 +95,8 @@ def show(settings: Settings, running: "Up") -> None:
         wanted = stack.wanted_port(settings, endpoint)
         if wanted:
             terminal.note(f"port {wanted} was taken: {TITLES[endpoint.name]} is at {urlsplit(endpoint.url).port}")
+    for problem in running.problems:
+        terminal.note(problem)
 
 
 def _address(endpoint: "Endpoint") -> str:

@@ -1,21 +1,24 @@
-"""Making a database ready: the migrations, then what every registered table needs besides its hot parent."""
+"""Making a database ready: the migrations, what every registered table needs besides its hot parent, the roles."""
 
 from config import Settings
 from ledger.errors import ConfigError
 from sql import migrate
 from sql.connection import connect
 from sql.partitions import prepare_table
+from sql.roles import prepare_roles
 from tasks.months import register_months
 
 
 def prepare_database(settings: Settings) -> list[str]:
-    """Migrate to the newest revision and prepare every registered table. Safe to run again; then it only looks.
+    """Migrate to the newest revision, prepare every registered table and the roles. Safe to run again; then it only
+    looks.
 
-    Returns why a table could not be prepared, a line each: one wrong table must not stop the work on the others.
+    Returns why a table or a role could not be prepared, a line each: one of them must not stop the work on the others.
     """
     problems = []
     migrate.upgrade(settings.database_dsn)
     with connect(settings.database_dsn, "setup") as connection:
+        problems += prepare_roles(connection, settings)
         for table in settings.registry.values():
             try:
                 prepare_table(connection, settings, table)
