@@ -42,6 +42,7 @@ _MOVE_STATUS = ("UPDATE (status)", "UPDATE (updated_at)")
 # PUBLIC has nothing of any of them.
 CATALOGUE: Mapping[str, Access] = {
     "alembic_version": Access(),
+    "api_key_events": Access(auditor=("SELECT",)),
     "api_keys": Access(api=("SELECT",)),
     "archive_events": Access(auditor=("SELECT",)),
     "archive_months": Access(api=("SELECT",), auditor=("SELECT",)),
