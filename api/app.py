@@ -4,6 +4,7 @@ There is no framework between the server and an endpoint: every layer of one cos
 do (parsing, validation, dependencies, error pages) is left for them to do here.
 """
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from api import docs_page
 from api.endpoint import Page, no_such_address
 from api.openapi import make_document
 from api.operations import Operation
-from api.request_log import RequestLog, write_json_lines
+from api.request_log import LOGGER, RequestLog, write_json_lines
 from api.routes import operations, resources, router_routes
 from api.services import Services
 from config import Settings, load_settings
@@ -30,8 +31,10 @@ def create_app(settings: Settings | None = None) -> Router:
 
     Raises ConfigError for a setting that is wrong or missing.
     """
-    settings = settings or load_settings()
+    settings = (settings or load_settings()).for_api()
     write_json_lines(settings.log_level)
+    if settings.api_database_url is None:
+        logging.getLogger(LOGGER).warning("TREASURY_API_DATABASE_URL is not set: the API may do whatever the owner may")
     services = Services.make(settings, tuple(resource.table for resource in resources(settings)))
     described = operations(settings)
 

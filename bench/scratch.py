@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.sql import SQL, Identifier
-from pydantic import SecretStr
 
 from config import Settings, load_settings
 from config.settings import Ports
@@ -45,8 +43,7 @@ def _database(server: Settings) -> Iterator[Settings]:
     with psycopg.connect(server.database_dsn, autocommit=True) as connection:
         connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
         try:
-            dsn = urlsplit(server.database_dsn)._replace(path=f"/{name}").geturl()
-            yield server.model_copy(update={"database_url": SecretStr(dsn)})
+            yield server.on_database(name)
         finally:
             connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.session import session
+from cli.session import auditing, session
 from cli.terminal import console
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def sql(
     from cli.answers import write_answer  # noqa: PLC0415
     from tasks.query import run_query  # noqa: PLC0415
 
-    with session("s3") as settings, run_query(settings, query) as answer:
+    with auditing("s3") as settings, run_query(settings, query) as answer:
         write_answer(answer, output_format.value, output)
         print(f"read {answer.months_read} of {answer.months_known} months", file=sys.stderr)  # noqa: T201  # not part of the answer
 

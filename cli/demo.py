@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from cli import terminal
 from cli.archive import enter_prefect, human_bytes, show_tiers
 from config import Settings, load_settings
-from config.settings import Ports
+from config.settings import LOGINS, Ports
 from ledger.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def demo(
     """
     from servers import stack  # noqa: PLC0415  # the command line must answer --help at once
     from tasks.calendar import utc_today  # noqa: PLC0415
+    from tasks.setup import open_for  # noqa: PLC0415
 
     settings = _own_settings(load_settings())
     watch, keys = _Watch(), list[str]()
@@ -76,7 +77,7 @@ def demo(
     with ExitStack() as servers:
         with watch.step("Start PostgreSQL, Redis, S3, Prefect, a worker and the API"):
             terminal.console.print("the first start takes up to a minute")
-            up = servers.enter_context(stack.everything(settings, lambda ready: keys.append(_prepare(ready))))
+            up = servers.enter_context(stack.everything(settings, lambda ready: keys.append(open_for(ready, CLIENT))))
         ready = up.settings
         today = utc_today()
         with watch.step(f"Generate {MONTHS} months"):
@@ -93,21 +94,11 @@ def demo(
 
 
 def _own_settings(settings: Settings) -> Settings:
-    for name in ("database_url", "archive_url", "redis_url", "prefect_api_url"):
+    for name in (*LOGINS, "archive_url", "redis_url", "prefect_api_url"):
         if getattr(settings, name) is not None:
             raise ConfigError(f"TREASURY_{name.upper()} is set: the demo makes up rows and must not reach real servers")
     ports = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0)
     return settings.model_copy(update={"home": settings.home / "demo", "ports": ports})
-
-
-def _prepare(settings: Settings) -> str:
-    from tasks.calendar import utc_today  # noqa: PLC0415
-    from tasks.keys import CLIENT_SCOPES, create_key  # noqa: PLC0415
-    from tasks.rollover import roll_table  # noqa: PLC0415
-
-    for table in settings.registry.values():
-        roll_table(settings, table, utc_today())
-    return create_key(settings, CLIENT, CLIENT_SCOPES)
 
 
 def _api_url(endpoints: Any) -> str:

@@ -1,5 +1,7 @@
-"""key create, key list, key revoke: the API keys of clients."""
+"""key create, rotate, revoke, list, events: the API keys of clients."""
 
+import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,9 +17,16 @@ if TYPE_CHECKING:
 Client = Annotated[str, typer.Argument(help="The client that the key's transactions belong to")]
 Scopes = Annotated[list[str] | None, typer.Option("--scope", help="What the key may do; once for each scope")]
 Days = Annotated[int | None, typer.Option(min=1, max=3650, help="Days until it expires; never by default")]
+Limits = Annotated[
+    list[str] | None, typer.Option("--limit", help="A rate of its own, as transactions=600/minute; once for each")
+]
+Grace = Annotated[str, typer.Option(help="How long the old key still works, as 30m, 24h or 7d")]
 KeyId = Annotated[str, typer.Argument(help="The middle part of trk_<key id>_<secret>")]
 
-keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
+_GRACE = re.compile(r"(\d{1,5})([smhd])\Z", re.ASCII)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+keys = typer.Typer(help="API keys: make, rotate, revoke, list.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -26,13 +35,26 @@ def register(app: typer.Typer) -> None:
 
 
 @keys.command()
-def create(client_id: Client, scope: Scopes = None, days: Days = None) -> None:
+def create(client_id: Client, scope: Scopes = None, days: Days = None, limit: Limits = None) -> None:
     """Make a key and print it. It is shown this once; without --scope it reads and writes transactions and VAS."""
     from tasks.keys import CLIENT_SCOPES, create_key  # noqa: PLC0415
 
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    limits = _limits(limit or [])
     with session() as settings:
-        typer.echo(create_key(settings, client_id, scope or CLIENT_SCOPES, expires_at))
+        typer.echo(create_key(settings, client_id, scope or CLIENT_SCOPES, expires_at, limits))
+
+
+@keys.command()
+def rotate(key_id: KeyId, grace: Grace = "24h") -> None:
+    """Make a key like this one and print it; the old one ends after the grace. The new one is shown this once."""
+    from tasks.keys import rotate_key  # noqa: PLC0415
+
+    match = _GRACE.match(grace)
+    if match is None:
+        raise ConfigError("--grace: must be like 30m, 24h or 7d")
+    with session() as settings:
+        typer.echo(rotate_key(settings, key_id, timedelta(**{_UNITS[match[2]]: int(match[1])})))
 
 
 @keys.command("list")
@@ -44,10 +66,31 @@ def list_() -> None:
         records = list_keys(settings)
     now = datetime.now(UTC)
     rows = [
-        (record.key_id, record.client_id, " ".join(record.scopes), f"{record.created_at:%Y-%m-%d}", _state(record, now))
+        (
+            record.key_id,
+            record.client_id,
+            " ".join(record.scopes),
+            " ".join(f"{policy}={rate}" for policy, rate in record.limits.items()),
+            f"{record.created_at:%Y-%m-%d}",
+            _state(record, now),
+        )
         for record in records
     ]
-    terminal.table("API keys", ("key", "client", "scopes", "made", "state"), rows)
+    terminal.table("API keys", ("key", "client", "scopes", "limits", "made", "state"), rows)
+
+
+@keys.command()
+def events(key_id: Annotated[str | None, typer.Argument(help="Only this key")] = None) -> None:
+    """Show who made, rotated and revoked keys, and when."""
+    from tasks.keys import key_events  # noqa: PLC0415
+
+    with session() as settings:
+        found = key_events(settings, key_id)
+    rows = [
+        (f"{one.happened_at:%Y-%m-%d %H:%M:%S}", one.key_id, one.event, one.actor, json.dumps(one.detail))
+        for one in found
+    ]
+    terminal.table("Events of API keys (UTC)", ("when", "key", "event", "by", "detail"), rows)
 
 
 @keys.command()
@@ -60,6 +103,14 @@ def revoke(key_id: KeyId) -> None:
     if not revoked:
         raise ConfigError(f"there is no key {key_id!r} that could be revoked")
     typer.echo(f"revoked {key_id}")
+
+
+def _limits(given: list[str]) -> dict[str, str]:
+    parts = [text.partition("=") for text in given]
+    for policy, equals, _ in parts:
+        if not equals:
+            raise ConfigError(f"--limit {policy}: must be like transactions=600/minute")
+    return {policy: rate for policy, _, rate in parts}
 
 
 def _state(record: "KeyRecord", now: datetime) -> str:

@@ -4,7 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -42,11 +42,16 @@ def register(app: typer.Typer) -> None:
 def up() -> None:
     """Start everything and stay: PostgreSQL, Redis, S3, Prefect with a worker, the API. Ctrl-C stops it."""
     from servers import stack  # noqa: PLC0415  # the command line must answer --help at once
+    from tasks.setup import open_for  # noqa: PLC0415
 
     settings = load_settings()
     terminal.note(f"starting in {settings.home}; the first time takes up to a minute")
     made: list[str] = []
-    with _until_told(), stack.up(settings, before_api=lambda ready: made.append(_first_key(ready))) as running:
+
+    def prepare(ready: Settings) -> None:
+        made.append(open_for(ready, SESSION_CLIENT, SESSION_KEY_LIFE))
+
+    with _until_told(), stack.up(settings, before_api=prepare) as running:
         show(settings, running)
         terminal.console.print(f"API key of this session: {made[0]}", markup=False, soft_wrap=True)
         while True:
@@ -72,18 +77,6 @@ def status() -> None:
     terminal.table(f"Servers of {settings.home}", ("server", "address"), rows)
 
 
-def _first_key(settings: Settings) -> str:
-    """Prepare the tables, make the partitions ahead, and make the key that `up` prints."""
-    from tasks.calendar import utc_today  # noqa: PLC0415
-    from tasks.keys import CLIENT_SCOPES, create_key  # noqa: PLC0415
-    from tasks.rollover import roll_table  # noqa: PLC0415
-
-    for table in settings.registry.values():
-        roll_table(settings, table, utc_today())
-    expires_at = datetime.now(UTC) + SESSION_KEY_LIFE
-    return create_key(settings, SESSION_CLIENT, CLIENT_SCOPES, expires_at)
-
-
 def show(settings: Settings, running: "Up") -> None:
     """Print where everything answers, which ports had to give way, and where the passwords are."""
     from servers import stack  # noqa: PLC0415
@@ -95,6 +88,8 @@ def show(settings: Settings, running: "Up") -> None:
         wanted = stack.wanted_port(settings, endpoint)
         if wanted:
             terminal.note(f"port {wanted} was taken: {TITLES[endpoint.name]} is at {urlsplit(endpoint.url).port}")
+    for problem in running.problems:
+        terminal.note(problem)
 
 
 def _address(endpoint: "Endpoint") -> str:

@@ -26,6 +26,7 @@ from ledger.tables import BUILT_IN, TieredTable
 
 CONFIG_VARIABLE = "TREASURY_CONFIG"
 DEFAULT_FILE = "treasury.toml"
+LOGINS = ("database_url", "api_database_url", "auditor_database_url")
 
 
 class Ports(BaseModel):
@@ -54,6 +55,12 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".treasury"), description="Folder of the embedded servers' data, keys and spool")
     database_url: SecretStr | None = Field(None, description="postgresql://...; unset: the embedded PostgreSQL 18")
+    api_database_url: SecretStr | None = Field(
+        None, description="postgresql://... of a login in the role treasury_api; unset: the API has the owner's"
+    )
+    auditor_database_url: SecretStr | None = Field(
+        None, description="postgresql://... of a login in the role treasury_auditor; unset: auditors have the owner's"
+    )
     redis_url: SecretStr | None = Field(None, description="redis://...; unset: the embedded Redis")
     archive_url: str | None = Field(None, description="s3://bucket[/prefix] or file:///folder; unset: embedded S3")
     s3_endpoint_url: str | None = Field(None, description="Address of an S3 server other than AWS")
@@ -95,7 +102,7 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @field_validator("database_url")
+    @field_validator("database_url", "api_database_url", "auditor_database_url")
     @classmethod
     def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and urlsplit(value.get_secret_value()).scheme not in {"postgresql", "postgres"}:
@@ -151,6 +158,28 @@ class Settings(BaseSettings):
         if self.database_url is None:
             raise ConfigError("TREASURY_DATABASE_URL is not set and no embedded PostgreSQL was started")
         return self.database_url.get_secret_value()
+
+    def for_api(self) -> "Settings":
+        """These settings for an API process: the API's own login is all that it knows of PostgreSQL.
+
+        Without one they stay as they are. Safe to apply again.
+        """
+        if self.api_database_url is None:
+            return self
+        return self.model_copy(update={"database_url": self.api_database_url, "auditor_database_url": None})
+
+    def for_auditor(self) -> "Settings":
+        """These settings for who asks questions of the ledger: the auditor's own login, where there is one."""
+        if self.auditor_database_url is None:
+            return self
+        return self.model_copy(update={"database_url": self.auditor_database_url, "api_database_url": None})
+
+    def on_database(self, name: str) -> "Settings":
+        """These settings with every login on the database ``name`` of the same server."""
+        urls = {field: getattr(self, field) for field in LOGINS}
+        return self.model_copy(
+            update={field: _on_database(url, name) for field, url in urls.items() if url is not None}
+        )
 
     @property
     def archive_location(self) -> str:
@@ -214,6 +243,10 @@ def _describe_tables(tables: dict[str, dict[str, Any]]) -> dict[str, TieredTable
             where = ".".join((name, *map(str, first["loc"])))
             raise ValueError(f"{where}: {_message(first)}") from None
     return described
+
+
+def _on_database(url: SecretStr, name: str) -> SecretStr:
+    return SecretStr(urlsplit(url.get_secret_value())._replace(path=f"/{name}").geturl())
 
 
 def _variable(field: str) -> str:

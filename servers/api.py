@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from config.settings import LOGINS
 from servers import ports, process
 
 NAME = "api"
 APPLICATION = "api.app:create_app"
 FIRST_FAILURE = 500
+_LOGINS = frozenset(f"TREASURY_{field.upper()}" for field in LOGINS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,15 @@ class Api:
             name=NAME,
             argv=(sys.executable, "-m", "uvicorn", self.application, "--factory", *where, *how, *quiet),
             url=f"http://{ports.HOST}:{port}",
-            env=process.own_environment(self.settings_env),
+            env=self._environment(),
             cwd=self.directory,
             stop_timeout_s=20.0,
         )
+
+    def _environment(self) -> dict[str, str]:
+        """Of PostgreSQL's logins only the one in ``settings_env``: what the user's shell has set is not passed on."""
+        found = process.own_environment(self.settings_env)
+        return {name: value for name, value in found.items() if name in self.settings_env or name not in _LOGINS}
 
     def answers(self, url: str) -> bool:
         """Whether it answers HTTP without failing (a request without a key is refused, which is an answer)."""

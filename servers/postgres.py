@@ -5,7 +5,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from ledger.errors import ConfigError
 from servers import keys, ports, process
@@ -17,6 +17,7 @@ DATABASE = "treasury"
 EMBEDDED_MAJOR = 18
 FIRST_WITH_BUILTIN_LOCALE = 17
 INITDB_TIMEOUT_S = 120.0
+PASSWORD_DIGITS = 32
 
 # For two cores that PostgreSQL shares with the API, the flows and a browser.
 _SETTINGS = {
@@ -78,7 +79,9 @@ class Postgres:
         account = unprivileged()
         folder = self.home / "postgres"
         folder.mkdir(parents=True, exist_ok=True)
-        cluster = Cluster(self.bin_dir or embedded_bin_dir(), folder, account, keys.key(self.home, NAME, 32))
+        cluster = Cluster(
+            self.bin_dir or embedded_bin_dir(), folder, account, keys.key(self.home, NAME, PASSWORD_DIGITS)
+        )
         data = cluster.make()
         port = ports.choose(self.port)
         options = _SETTINGS | cluster.compression() | (_FAST if self.fast else {}) | {"port": str(port)}
@@ -92,6 +95,12 @@ class Postgres:
             stop_signal=signal.SIGINT,  # fast shutdown: roll back what runs, write a checkpoint
             stop_timeout_s=40.0,
         )
+
+    def login_url(self, url: str, role: str) -> str:
+        """The address ``url`` of the server with another role and that role's own password, made once in the keys."""
+        parts = urlsplit(url)
+        password = quote(keys.key(self.home, role.replace("_", "-"), PASSWORD_DIGITS))
+        return parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}").geturl()
 
     def answers(self, url: str) -> bool:
         """Whether one can log in and query."""

@@ -32,16 +32,21 @@ Service = Literal["postgres", "redis", "s3", "prefect"]
 SERVICES: tuple[Service, ...] = ("postgres", "redis", "s3", "prefect")
 NAMES = (*SERVICES, prefect.WORKER_NAME, api.NAME)
 PROJECT = Path(__file__).resolve().parent.parent
+_LOGINS = {"api_database_url": "treasury_api", "auditor_database_url": "treasury_auditor"}
 UP = "up"
 DOWN_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """Everything that runs: the settings with every address filled in, and the addresses of what was leased."""
+    """Everything that runs: the settings with every address filled in, and the addresses of what was leased.
+
+    ``problems``: what an administrator of PostgreSQL must do, a line each.
+    """
 
     settings: Settings
     endpoints: Sequence[Endpoint] = field(default_factory=tuple)
+    problems: Sequence[str] = ()
 
 
 @contextmanager
@@ -56,7 +61,8 @@ def running(
     """
     with ExitStack() as stack:
         wanted = [_server(settings, name, fast, bin_dir) for name in services if not _is_set(settings, name)]
-        yield _filled_in(settings, _together(stack, settings.home, wanted))
+        leased = _together(stack, settings.home, wanted)
+        yield _with_logins(_filled_in(settings, leased), leased)
 
 
 @contextmanager
@@ -74,17 +80,18 @@ def everything(settings: Settings, before_api: Callable[[Settings], None]) -> It
             prefect.make_pool(ready.home, api_url)
             deployed = pool.submit(prefect.deploy, ready.home, api_url, environment, PROJECT)
             before_api(ready)
+            problems = _give_roles(ready)
             started = _together(
                 stack,
                 ready.home,
                 [
                     Worker(ready.home, api_url, environment, PROJECT),
-                    Api(ready.home, ready.ports.api, ready.api_workers, environment, PROJECT),
+                    Api(ready.home, ready.ports.api, ready.api_workers, ready.for_api().environment(), PROJECT),
                 ],
             )
             deployed.result()
         leased = [name for name in SERVICES if not _is_set(settings, name)]
-        yield Up(ready, (*endpoints(ready.home, leased), *started))
+        yield Up(ready, (*endpoints(ready.home, leased), *started), problems)
 
 
 @contextmanager
@@ -166,6 +173,35 @@ def _filled_in(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
         changes |= {"archive_url": f"s3://{s3.BUCKET}", "s3_endpoint_url": found["s3"]}
         changes |= {"s3_access_key_id": access, "s3_secret_access_key": SecretStr(secret)}
     return settings.model_copy(update=changes)
+
+
+def _with_logins(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
+    """The API's and the auditor's own logins to an embedded PostgreSQL, each with a password of its own."""
+    url = next((endpoint.url for endpoint in leased if endpoint.name == "postgres"), None)
+    if url is None:
+        return settings
+    from sql import roles  # noqa: PLC0415  # psycopg is slow to import; only who needs PostgreSQL pays
+
+    server = Postgres(settings.home)
+    logins = {field: server.login_url(url, role) for field, role in _LOGINS.items()}
+    for login in logins.values():
+        roles.ensure_login(url, login)
+    return settings.model_copy(update={field: SecretStr(login) for field, login in logins.items()})
+
+
+def _give_roles(settings: Settings) -> list[str]:
+    """What each role may do in the database, once the tables are there: the API must not start before.
+
+    Returns what could not be done, a line each.
+    """
+    from sql.connection import connect  # noqa: PLC0415
+    from sql.roles import prepare_roles  # noqa: PLC0415
+
+    with connect(settings.database_dsn, "roles") as connection:
+        problems = prepare_roles(connection, settings)
+    if settings.api_database_url is None:
+        problems.append("TREASURY_API_DATABASE_URL is not set: the API has the owner's login")
+    return problems
 
 
 def _together(stack: ExitStack, home: Path, servers: Sequence[Server]) -> list[Endpoint]:

@@ -16,6 +16,7 @@ from sql.catalog import columns_of
 from sql.connection import Connection
 from sql.maintenance import run_ddl
 from sql.queries import load
+from sql.roles import grant_partition, grant_table
 
 _QUERIES = load("catalog")
 _GUARD = "treasury_guard_history"
@@ -53,7 +54,7 @@ def partition_names(connection: Connection, parent: str) -> dict[Month, str]:
 
 
 def prepare_table(connection: Connection, settings: Settings, table: TieredTable) -> tuple[Column, ...]:
-    """Make sure that ``table`` has its warm parent, its guards and its view; returns its columns.
+    """Make sure that ``table`` has its warm parent, its guards, its view and its privileges; returns its columns.
 
     The hot parent belongs to the application's own migrations and must exist, partitioned by range of the time column.
     Raises ConfigError naming what does not fit. Safe to run again; then it only looks.
@@ -68,6 +69,7 @@ def prepare_table(connection: Connection, settings: Settings, table: TieredTable
     for parent in (table.hot_parent, table.warm_parent):
         if not _has_guard(connection, parent):
             run_ddl(connection, settings, lambda parent=parent: _create_guard(connection, table, parent))  # type: ignore[misc]  # mypy cannot infer a lambda's default
+    grant_table(connection, settings, table)
     return columns
 
 
@@ -179,6 +181,7 @@ def _create_partition(connection: Connection, table: TieredTable, month: Month) 
         )
     )
     connection.execute(_attach(table.hot_parent, name, month))
+    grant_partition(connection, name)
 
 
 def _bounds_check(table: TieredTable, month: Month) -> sql.Composed:

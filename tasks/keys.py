@@ -1,25 +1,37 @@
-"""API keys: making, listing, revoking, and the hash that stands for one in the database.
+"""API keys: making, rotating, revoking, listing, and the hash that stands for one in the database.
 
 A key is ``trk_<key_id>_<secret>``. The key id is public and shown in lists and logs. The secret is shown once, when
-the key is made; stored is its HMAC-SHA256 under a pepper that is not in the database.
+the key is made; stored is its HMAC-SHA256 under a pepper that is not in the database. What is done to a key is recorded
+in the same transaction, with who did it.
 """
 
 import hashlib
 import hmac
+import os
+import pwd
 import re
 import secrets
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
+
+from psycopg.types.json import Jsonb
 
 from config import Settings
 from ledger.errors import ConfigError
 from servers.keys import key as kept_key
-from sql.connection import connect
+from sql.connection import Connection, connect
 from sql.queries import load
 
 PREFIX = "trk"
+LONGEST_GRACE = timedelta(days=90)
+# The rate limits that count by key, so that a key can have its own; the others count addresses.
+LIMITED = ("general", "transactions", "vas", "operations")
+_RATE = re.compile(r"([0-9]{1,10})/(second|minute|hour|day)\Z")
+_MOST_A_WINDOW = 1_000_000_000
 _PEPPER_DIGITS = 64
 _QUERIES = load("api_keys")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -48,9 +60,21 @@ class KeyRecord:
     key_id: str
     client_id: str
     scopes: tuple[str, ...]
+    limits: Mapping[str, str]
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEvent:
+    """What was done to a key, by whom (account and machine), and when (UTC)."""
+
+    key_id: str
+    event: str
+    actor: str
+    detail: Mapping[str, Any]
+    happened_at: datetime
 
 
 def pepper(settings: Settings) -> bytes:
@@ -68,11 +92,17 @@ def hash_secret(pepper: bytes, secret: str) -> bytes:
     return hmac.digest(pepper, secret.encode(), hashlib.sha256)
 
 
-def create_key(settings: Settings, client_id: str, scopes: Iterable[str], expires_at: datetime | None = None) -> str:
+def create_key(
+    settings: Settings,
+    client_id: str,
+    scopes: Iterable[str],
+    expires_at: datetime | None = None,
+    limits: Mapping[str, str] | None = None,
+) -> str:
     """Make a key for ``client_id`` and return it; it cannot be shown again.
 
-    ``expires_at`` is timezone-aware; None never expires. Each call makes a further key. Raises ConfigError naming a
-    wrong argument.
+    ``expires_at`` is timezone-aware; None never expires. ``limits`` are rate limits by policy in the place of the
+    configured ones. Each call makes a further key. Raises ConfigError naming a wrong argument.
     """
     granted = sorted({_scope(name) for name in scopes})
     if not granted:
@@ -81,30 +111,103 @@ def create_key(settings: Settings, client_id: str, scopes: Iterable[str], expire
         raise ConfigError("client_id: 1 to 64 letters, digits, dots, underscores and hyphens, not a mark at the start")
     if expires_at is not None and (expires_at.tzinfo is None or expires_at <= datetime.now(UTC)):
         raise ConfigError("expires_at: must have an offset and lie in the future")
-    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    record = {
-        "key_id": key_id,
-        "key_hash": hash_secret(pepper(settings), secret),
-        "client_id": client_id,
-        "scopes": granted,
-        "expires_at": expires_at,
-    }
-    with connect(settings.database_dsn, "keys") as connection:
-        connection.execute(_QUERIES["insert"], record)
-    return f"{PREFIX}_{key_id}_{secret}"
+    new = _NewKey(client_id, granted, _checked_limits(limits or {}), expires_at)
+    with connect(settings.database_dsn, "keys") as connection, connection.transaction():
+        return _insert(connection, pepper(settings), new)
+
+
+def rotate_key(settings: Settings, key_id: str, grace: timedelta) -> str:
+    """Make a key for the same client with the same scopes, limits and length of life, and return it.
+
+    The old one works for ``grace`` more, never longer than it would have. Each call makes a further key. Raises
+    ConfigError for a key that is unknown, expired or revoked, or a grace that is not between 0 and 90 days.
+    """
+    if not timedelta(0) <= grace <= LONGEST_GRACE:
+        raise ConfigError(f"grace: must be between 0 and {LONGEST_GRACE.days} days")
+    with connect(settings.database_dsn, "keys") as connection, connection.transaction():
+        found = connection.execute(_QUERIES["lock_valid"], {"key_id": key_id}).fetchone()
+        if found is None:
+            raise ConfigError(f"there is no key {key_id!r} that could be rotated")
+        client_id, scopes, limits, life = found
+        expires_at = None if life is None else datetime.now(UTC) + life
+        token = _insert(connection, pepper(settings), _NewKey(client_id, scopes, limits, expires_at))
+        connection.execute(_QUERIES["let_expire"], {"key_id": key_id, "grace": grace})
+        _record(connection, key_id, "rotated", {"by": _key_id(token), "grace_s": int(grace.total_seconds())})
+        return token
 
 
 def revoke_key(settings: Settings, key_id: str) -> bool:
     """Make a key useless within seconds; returns False when it is unknown or was revoked before. Safe to rerun."""
-    with connect(settings.database_dsn, "keys") as connection:
-        return connection.execute(_QUERIES["revoke"], {"key_id": key_id}).rowcount == 1
+    with connect(settings.database_dsn, "keys") as connection, connection.transaction():
+        revoked = connection.execute(_QUERIES["revoke"], {"key_id": key_id}).rowcount == 1
+        if revoked:
+            _record(connection, key_id, "revoked", {})
+        return revoked
 
 
 def list_keys(settings: Settings) -> list[KeyRecord]:
     """Every key that was ever made, oldest first."""
     with connect(settings.database_dsn, "keys") as connection:
         rows = connection.execute(_QUERIES["list"]).fetchall()
-    return [KeyRecord(key_id, client_id, tuple(scopes), *times) for key_id, client_id, scopes, *times in rows]
+    return [KeyRecord(key_id, client_id, tuple(scopes), *rest) for key_id, client_id, scopes, *rest in rows]
+
+
+def key_events(settings: Settings, key_id: str | None = None) -> list[KeyEvent]:
+    """What happened to a key, or to every key, oldest first."""
+    with connect(settings.database_dsn, "keys") as connection:
+        rows = connection.execute(_QUERIES["events"], {"key_id": key_id}).fetchall()
+    return [KeyEvent(*row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class _NewKey:
+    client_id: str
+    scopes: list[str]
+    limits: Mapping[str, str]
+    expires_at: datetime | None
+
+
+def _insert(connection: Connection, pepper: bytes, new: _NewKey) -> str:
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    record = {
+        "key_id": key_id,
+        "key_hash": hash_secret(pepper, secret),
+        "client_id": new.client_id,
+        "scopes": new.scopes,
+        "limits": Jsonb(new.limits),
+        "expires_at": new.expires_at,
+    }
+    connection.execute(_QUERIES["insert"], record)
+    _record(connection, key_id, "created", {"client_id": new.client_id, "scopes": new.scopes})
+    return f"{PREFIX}_{key_id}_{secret}"
+
+
+def _record(connection: Connection, key_id: str, event: str, detail: Mapping[str, Any]) -> None:
+    row = {"key_id": key_id, "event": event, "actor": _actor(), "detail": Jsonb(detail)}
+    connection.execute(_QUERIES["add_event"], row)
+
+
+def _actor() -> str:
+    """Who does it, as the operating system knows: not what an environment variable claims."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user without an entry
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"
+
+
+def _key_id(token: str) -> str:
+    return token.split("_")[1]
+
+
+def _checked_limits(limits: Mapping[str, str]) -> dict[str, str]:
+    for policy, rate in limits.items():
+        if policy not in LIMITED:
+            raise ConfigError(f"limits: {policy!r} is not one of {', '.join(LIMITED)}")
+        match = _RATE.match(rate)
+        if match is None or not 1 <= int(match[1]) <= _MOST_A_WINDOW:
+            raise ConfigError(f"limits: {policy}: must be like 600/minute (second, minute, hour, day), at least 1")
+    return dict(limits)
 
 
 def _scope(name: str) -> str:

@@ -47,9 +47,11 @@ def run_query(settings: Settings, query: str) -> Iterator[Answer]:
 
     Each view has the table's columns and ``tier`` and ``month`` (``YYYY-MM``); ``<table>_archive_cold`` is the
     archive alone. While rows of hot or warm months are read, no month can change its tier: the parents are locked
-    against that before the tier map is read, and the archiver waits or comes back later. Raises DataError for
+    against that before the tier map is read, and the archiver waits or comes back later. PostgreSQL is read with the
+    auditor's login where ``settings`` have one: then the database itself refuses all else. Raises DataError for
     anything that is not one SELECT and for errors in it, TransientError when a server is away.
     """
+    settings = settings.for_auditor()
     _check_reading(query)
     with ExitStack() as held:
         connection = held.enter_context(connect(settings.database_dsn, "auditor sql"))

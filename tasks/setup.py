@@ -1,21 +1,29 @@
-"""Making a database ready: the migrations, then what every registered table needs besides its hot parent."""
+"""Making a database ready: the migrations, what every registered table needs besides its hot parent, the roles."""
+
+from datetime import UTC, datetime, timedelta
 
 from config import Settings
 from ledger.errors import ConfigError
 from sql import migrate
 from sql.connection import connect
 from sql.partitions import prepare_table
+from sql.roles import prepare_roles
+from tasks.calendar import utc_today
+from tasks.keys import CLIENT_SCOPES, create_key
 from tasks.months import register_months
+from tasks.rollover import roll_table
 
 
 def prepare_database(settings: Settings) -> list[str]:
-    """Migrate to the newest revision and prepare every registered table. Safe to run again; then it only looks.
+    """Migrate to the newest revision, prepare every registered table and the roles. Safe to run again; then it only
+    looks.
 
-    Returns why a table could not be prepared, a line each: one wrong table must not stop the work on the others.
+    Returns why a table or a role could not be prepared, a line each: one of them must not stop the work on the others.
     """
     problems = []
     migrate.upgrade(settings.database_dsn)
     with connect(settings.database_dsn, "setup") as connection:
+        problems += prepare_roles(connection, settings)
         for table in settings.registry.values():
             try:
                 prepare_table(connection, settings, table)
@@ -23,3 +31,14 @@ def prepare_database(settings: Settings) -> list[str]:
             except ConfigError as error:
                 problems.append(str(error))
     return problems
+
+
+def open_for(settings: Settings, client_id: str, key_life: timedelta | None = None) -> str:
+    """Make the partitions that rows need from today on, and a key for ``client_id``; returns the key.
+
+    The database must be migrated. Each call makes a further key; None never expires.
+    """
+    for table in settings.registry.values():
+        roll_table(settings, table, utc_today())
+    expires_at = None if key_life is None else datetime.now(UTC) + key_life
+    return create_key(settings, client_id, CLIENT_SCOPES, expires_at)

@@ -10,6 +10,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import hypothesis
 import psycopg
@@ -21,6 +22,8 @@ from config import Settings, load_settings
 from config.settings import Ports
 from servers.stack import running
 from sql import migrate
+from sql.connection import connect
+from sql.roles import API, AUDITOR, ensure_login, prepare_roles
 
 HOME = "TREASURY_TEST_HOME"
 DATABASE_URL = "TREASURY_TEST_DATABASE_URL"
@@ -52,6 +55,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         if DATABASE_URL in os.environ:
             _drop(os.environ[DATABASE_URL], _template())
+            _drop_logins(os.environ[DATABASE_URL])
         shutil.rmtree(os.environ.pop(HOME), ignore_errors=True)
 
 
@@ -70,7 +74,7 @@ def server_settings() -> Iterator[Settings]:
     base = load_settings(home=_home(), ports=_ANY_PORT, database_url=SecretStr(external) if external else None)
     bin_dir = os.environ.get(PG_BIN)
     with running(base, "postgres", "s3", fast=True, bin_dir=Path(bin_dir) if bin_dir else None) as settings:
-        yield settings
+        yield _with_logins(settings) if external else settings
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +87,10 @@ def template(server_settings: Settings) -> str:
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(draft)))
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(draft)))
-            migrate.upgrade(_with_database(server_settings.database_dsn, draft))
+            of_draft = server_settings.on_database(draft)
+            migrate.upgrade(of_draft.database_dsn)
+            with connect(of_draft.database_dsn, "tests") as owner:
+                assert prepare_roles(owner, of_draft) == []
             rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
             connection.execute(rename.format(sql.Identifier(draft), sql.Identifier(name)))
     return name
@@ -98,8 +105,8 @@ def settings(server_settings: Settings, template: str, tmp_path: Path) -> Iterat
         connection.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
         )
-    own = {"database_url": SecretStr(_with_database(server, name)), "home": tmp_path / "home"}
-    yield server_settings.model_copy(update={**own, "archive_url": f"{server_settings.archive_url}/{name}"})
+    own = {"home": tmp_path / "home", "archive_url": f"{server_settings.archive_url}/{name}"}
+    yield server_settings.on_database(name).model_copy(update=own)
     _drop(server, name)
 
 
@@ -128,11 +135,29 @@ def redis_url(_redis_server: str, worker_id: str) -> str:
     return url
 
 
-def _with_database(url: str, name: str) -> str:
-    head, _, options = url.partition("?")
-    return f"{head.rpartition('/')[0]}/{name}" + (f"?{options}" if options else "")
+def _with_logins(settings: Settings) -> Settings:
+    """Logins of the run's own on a server that is not ours: members of the roles, as an administrator makes them."""
+    found = {}
+    with psycopg.connect(settings.database_dsn, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (_TEMPLATE_LOCK,))
+        for field, role in (("api_database_url", API), ("auditor_database_url", AUDITOR)):
+            login = f"{_template()}_{role}"
+            parts = urlsplit(settings.database_dsn)
+            url = parts._replace(netloc=f"{login}:{login}@{parts.netloc.rpartition('@')[2]}").geturl()
+            ensure_login(settings.database_dsn, url)
+            if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
+                connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+            connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(login)))
+            found[field] = SecretStr(url)
+    return settings.model_copy(update=found)
 
 
 def _drop(server: str, name: str) -> None:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _drop_logins(server: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        for role in (API, AUDITOR):
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(f"{_template()}_{role}")))

@@ -113,7 +113,7 @@ def test_a_caller_that_gives_up_does_not_free_its_key_early(ready: Settings, dat
 
 def test_without_postgresql_the_answer_is_503_and_says_when_to_come_back(ready: Settings) -> None:
     away = SecretStr("postgresql://nobody@127.0.0.1:1/none")
-    with serving(ready.model_copy(update={"database_url": away})) as url:
+    with serving(ready.model_copy(update={"api_database_url": away})) as url:
         assert httpx.get(f"{url}/health/live").status_code == 200
         for path in ("/health/ready", f"{PATH}?wallet_id=w"):
             response = httpx.get(f"{url}{path}", headers={"Authorization": "Bearer trk_a_b"}, timeout=20)

@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 from config import Settings
+from config.settings import LOGINS
 from ledger.errors import TransientError
 from servers.stack import running
 from tasks.archive import Step, archive_month
@@ -103,7 +104,7 @@ def test_a_server_that_is_stopped_and_started_again_loses_nothing(
     server_settings: Settings, own_home: Path, step: Step
 ) -> None:
     """A server of the test's own, as a user's would run: durable, and on the same data afterwards."""
-    base = server_settings.model_copy(update={"database_url": None, "home": own_home})
+    base = server_settings.model_copy(update=dict.fromkeys(LOGINS) | {"home": own_home})
     base = base.model_copy(update={"archive_url": f"file://{own_home / 'archive'}"})
     first = ExitStack()
     settings = first.enter_context(running(base, "postgres"))

@@ -202,7 +202,9 @@ def test_a_store_that_is_away_matters_only_to_who_asks_for_cold_months(tiers: Le
 
 
 def test_a_database_that_is_away_is_transient_and_keeps_its_password(ledger: Ledger) -> None:
-    away = ledger.settings.model_copy(update={"database_url": SecretStr("postgresql://u:geheim@127.0.0.1:9/none")})
+    away = ledger.settings.model_copy(
+        update={"auditor_database_url": SecretStr("postgresql://u:geheim@127.0.0.1:9/none")}
+    )
     with pytest.raises(TransientError) as raised, run_query(away, "SELECT 1"):
         pass
     assert "geheim" not in str(raised.value)

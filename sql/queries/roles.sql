@@ -1,0 +1,53 @@
+-- What the roles may do in this database now, and what stands open to everybody. See sql/roles.py.
+
+-- name: existing
+SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%(roles)s)
+
+-- name: relations
+SELECT relname::text FROM pg_class
+WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(%(relations)s)
+
+-- name: held
+-- Every privilege that the roles or PUBLIC hold on the relations, on the whole of one (column NULL) or on a column.
+SELECT c.relname::text, coalesce(g.rolname, 'public')::text, held.privilege_type, held.column_name
+FROM pg_class c
+CROSS JOIN LATERAL (
+    SELECT NULL AS column_name, grantee, privilege_type FROM aclexplode(c.relacl)
+    UNION ALL
+    SELECT a.attname::text, acl.grantee, acl.privilege_type
+    FROM pg_attribute a CROSS JOIN LATERAL aclexplode(a.attacl) AS acl
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+) AS held
+LEFT JOIN pg_roles g ON g.oid = held.grantee
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY(%(relations)s)
+  AND (held.grantee = 0 OR g.rolname = ANY(%(roles)s))
+
+-- name: closing
+-- The statements that take from PUBLIC what PostgreSQL, or a database made by an older one, gives it: making tables in
+-- the schema, making temporary tables, calling this project's functions. Empty when nothing is open.
+SELECT format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', n.nspname)
+FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS acl
+WHERE n.nspname = current_schema() AND acl.grantee = 0 AND acl.privilege_type = 'CREATE'
+UNION ALL
+SELECT format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', d.datname)
+FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS acl
+WHERE d.datname = current_database() AND acl.grantee = 0 AND acl.privilege_type = 'TEMPORARY'
+UNION ALL
+SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', p.oid::regprocedure)
+FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS acl
+WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'treasury\_%' AND acl.grantee = 0
+
+-- name: opening
+-- The statements that let a role in where PUBLIC, by which it is let in otherwise, was shut out.
+SELECT format('GRANT CONNECT ON DATABASE %%I TO %%I', current_database(), r.rolname)
+FROM pg_roles r
+WHERE r.rolname = ANY(%(roles)s) AND NOT has_database_privilege(r.oid, current_database(), 'CONNECT')
+UNION ALL
+SELECT format('GRANT USAGE ON SCHEMA %%I TO %%I', current_schema(), r.rolname)
+FROM pg_roles r
+WHERE r.rolname = ANY(%(roles)s) AND NOT has_schema_privilege(r.oid, current_schema(), 'USAGE')
+
+-- name: partitions
+SELECT c.relname::text
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent IN (to_regclass(quote_ident(%(hot)s)), to_regclass(quote_ident(%(warm)s)))

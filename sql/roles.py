@@ -1,0 +1,222 @@
+"""Who may do what in PostgreSQL: the one declaration of every privilege, and how a database is brought to it.
+
+Two roles besides the owner, whom commands and flows connect as because only an owner attaches and drops partitions.
+Roles belong to the whole cluster and privileges to a database: the roles are made once, without a password, and are
+given theirs in every database that is prepared. Who logs in is either the role itself, once it was allowed to, or a
+member of it.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import closing
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import psycopg
+from psycopg import errors
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from config import Settings
+from ledger.errors import ConfigError
+from ledger.tables import BUILT_IN, TieredTable
+from sql.connection import Connection, connect, connection_parameters
+from sql.maintenance import MAINTENANCE_LOCK, run_ddl
+from sql.queries import load
+
+API = "treasury_api"
+AUDITOR = "treasury_auditor"
+ROLES = (API, AUDITOR)
+_PUBLIC = "public"  # as the query `held` calls it; no role can have this name
+_QUERIES = load("roles")
+
+
+class Access(NamedTuple):
+    """What each role may do with a relation: ``SELECT`` or, for one column, ``UPDATE (status)``. Empty: nothing."""
+
+    api: tuple[str, ...] = ()
+    auditor: tuple[str, ...] = ()
+
+
+_MOVE_STATUS = ("UPDATE (status)", "UPDATE (updated_at)")
+
+# Every table that the migrations make. One that is missing here fails a test: whoever adds a table decides.
+# PUBLIC has nothing of any of them.
+CATALOGUE: Mapping[str, Access] = {
+    "alembic_version": Access(),
+    "api_key_events": Access(auditor=("SELECT",)),
+    "api_keys": Access(api=("SELECT",)),
+    "archive_events": Access(auditor=("SELECT",)),
+    "archive_months": Access(api=("SELECT",), auditor=("SELECT",)),
+    "archive_uploads": Access(auditor=("SELECT",)),
+    "idempotency_keys": Access(api=("SELECT", "INSERT")),
+    "imports": Access(auditor=("SELECT",)),
+}
+# The relations of each tiered table; the API reaches partitions through their parents only. An UPDATE of some columns
+# alone has a second use: a role with UPDATE on the whole could lock everybody out with LOCK TABLE.
+HOT = Access(api=("SELECT", "INSERT", *_MOVE_STATUS), auditor=("SELECT",))
+WARM = Access(api=("SELECT", *_MOVE_STATUS), auditor=("SELECT",))
+VIEW = Access(auditor=("SELECT",))
+PARTITION = Access(auditor=("SELECT",))
+
+_API_TABLES = frozenset(table.name for table in BUILT_IN)
+
+
+class _Privilege(NamedTuple):
+    relation: str
+    role: str
+    kind: str
+    column: str | None
+
+    def statement(self, verb: str, direction: str) -> Composed:
+        """``GRANT ... TO`` or ``REVOKE ... FROM``."""
+        column = SQL("") if self.column is None else SQL(" ({})").format(Identifier(self.column))
+        role = SQL("PUBLIC") if self.role == _PUBLIC else Identifier(self.role)
+        parts = (SQL(verb), SQL(self.kind), column, Identifier(self.relation), SQL(direction), role)
+        return SQL("{} {}{} ON {} {} {}").format(*parts)
+
+
+def prepare_roles(connection: Connection, settings: Settings) -> list[str]:
+    """Make the roles that are missing and bring every privilege in this database to what is declared above.
+
+    Returns what could not be done, a line each with the statements that a database administrator must run. Safe to
+    run again (then it only looks), from several processes, and in several databases of a cluster at once.
+    """
+    problems = [*_make_roles(connection), *_shut_and_open(connection)]
+    _settle(connection, settings, lambda: CATALOGUE)
+    for table in settings.registry.values():
+        grant_table(connection, settings, table)
+    return problems
+
+
+def grant_table(connection: Connection, settings: Settings, table: TieredTable) -> None:
+    """Bring the privileges on a table's parents, view and partitions to what is declared. Safe to run again."""
+    _settle(connection, settings, lambda: _wanted_of_table(connection, table))
+
+
+def grant_partition(connection: Connection, partition: str) -> None:
+    """Give a partition that was just made to those who read it directly, within the caller's transaction."""
+    roles = _existing_roles(connection, ROLES)
+    for privilege in _expand({partition: PARTITION}):
+        if privilege.role in roles:
+            connection.execute(privilege.statement("GRANT", "TO"))
+
+
+def ensure_login(owner_dsn: str, login_dsn: str) -> None:
+    """Let the role named in ``login_dsn`` log in with the password there; made first where it is missing.
+
+    For a server that is this project's own: ``owner_dsn`` must be a superuser's. The password is sent as its
+    SCRAM verifier. Safe to run again, and at the same time as others on the same database.
+    """
+    if _can_log_in(login_dsn):
+        return
+    parts = urlsplit(login_dsn)
+    role, password = unquote(parts.username or ""), unquote(parts.password or "")
+    with connect(owner_dsn, "roles") as connection, connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (MAINTENANCE_LOCK,))
+        if role not in _existing_roles(connection, (role,)):
+            connection.execute(SQL("CREATE ROLE {}").format(Identifier(role)))
+        verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+        change = SQL("ALTER ROLE {} LOGIN PASSWORD {}")
+        connection.execute(change.format(Identifier(role), Literal(verifier)))
+
+
+def _can_log_in(dsn: str) -> bool:
+    try:
+        with closing(psycopg.connect(dsn, **connection_parameters("login"))):
+            return True
+    except psycopg.OperationalError:
+        return False
+
+
+def _make_roles(connection: Connection) -> list[str]:
+    missing = [role for role in ROLES if role not in _existing_roles(connection, ROLES)]
+    refused = []
+    for role in missing:
+        statement = SQL("CREATE ROLE {} NOLOGIN").format(Identifier(role))
+        try:
+            connection.execute(statement)
+        except (errors.DuplicateObject, errors.UniqueViolation):
+            continue  # another database of the cluster was prepared at the same moment
+        except errors.InsufficientPrivilege:
+            refused.append(statement.as_string())
+    return _by_hand(refused)
+
+
+def _shut_and_open(connection: Connection) -> list[str]:
+    """Take from PUBLIC what it has, let the roles in. A REVOKE that may not is only a warning: it is looked again."""
+
+    def needed() -> list[str]:
+        shut = connection.execute(_QUERIES["closing"]).fetchall()
+        let_in = connection.execute(_QUERIES["opening"], {"roles": list(ROLES)}).fetchall()
+        return [statement for (statement,) in (*shut, *let_in)]
+
+    for statement in needed():
+        try:
+            connection.execute(SQL(statement))
+        except errors.InsufficientPrivilege:
+            continue  # told below
+    return _by_hand(needed())
+
+
+def _by_hand(statements: Iterable[str]) -> list[str]:
+    together = "; ".join(statements)
+    return [f"TREASURY_DATABASE_URL: its role may not do this, an administrator must: {together}"] if together else []
+
+
+def _existing_roles(connection: Connection, wanted: Collection[str]) -> set[str]:
+    return {role for (role,) in connection.execute(_QUERIES["existing"], {"roles": list(wanted)})}
+
+
+def _wanted_of_table(connection: Connection, table: TieredTable) -> Mapping[str, Access]:
+    parents = {table.hot_parent: HOT, table.warm_parent: WARM, table.name: VIEW}
+    if table.name not in _API_TABLES:
+        parents = {relation: access._replace(api=()) for relation, access in parents.items()}
+    names = {"hot": table.hot_parent, "warm": table.warm_parent}
+    return parents | {name: PARTITION for (name,) in connection.execute(_QUERIES["partitions"], names)}
+
+
+def _expand(wanted: Mapping[str, Access]) -> set[_Privilege]:
+    """Every single privilege of a declaration."""
+    found = set()
+    for relation, access in wanted.items():
+        for role, privileges in ((API, access.api), (AUDITOR, access.auditor)):
+            for privilege in privileges:
+                kind, _, column = privilege.partition(" (")
+                found.add(_Privilege(relation, role, kind, column.rstrip(")") or None))
+    return found
+
+
+def _settle(connection: Connection, settings: Settings, wanted: Callable[[], Mapping[str, Access]]) -> None:
+    """Grant what is missing and revoke what is too much, on the relations that ``wanted`` names and that exist."""
+
+    def differences() -> tuple[set[_Privilege], set[_Privilege]]:
+        declared = wanted()
+        given = _held(connection, declared)
+        should = _possible(connection, _expand(declared), declared)
+        return should - given, given - should
+
+    def settle() -> None:
+        missing, excess = differences()  # once more: only under the maintenance lock is the answer final
+        for privilege in sorted(excess, key=str):
+            connection.execute(privilege.statement("REVOKE", "FROM"))
+        for privilege in sorted(missing, key=str):
+            connection.execute(privilege.statement("GRANT", "TO"))
+
+    if not any(differences()):
+        return
+    try:
+        run_ddl(connection, settings, settle)
+    except errors.InsufficientPrivilege as error:
+        message = f"TREASURY_DATABASE_URL: its role must own every table: {error.diag.message_primary}"
+        raise ConfigError(message) from error
+
+
+def _held(connection: Connection, relations: Collection[str]) -> set[_Privilege]:
+    rows = connection.execute(_QUERIES["held"], {"relations": list(relations), "roles": list(ROLES)})
+    return {_Privilege(*row) for row in rows}
+
+
+def _possible(connection: Connection, wanted: set[_Privilege], relations: Collection[str]) -> set[_Privilege]:
+    """Without the roles that are not there (told elsewhere) and the relations that are not there yet."""
+    roles = _existing_roles(connection, ROLES)
+    known = {name for (name,) in connection.execute(_QUERIES["relations"], {"relations": list(relations)})}
+    return {one for one in wanted if one.role in roles and one.relation in known}
