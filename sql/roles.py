@@ -42,11 +42,13 @@ _MOVE_STATUS = ("UPDATE (status)", "UPDATE (updated_at)")
 # PUBLIC has nothing of any of them.
 CATALOGUE: Mapping[str, Access] = {
     "alembic_version": Access(),
+    "alerts": Access(api=("SELECT", "INSERT", "UPDATE"), auditor=("SELECT",)),
     "api_key_events": Access(auditor=("SELECT",)),
     "api_keys": Access(api=("SELECT",)),
     "archive_events": Access(auditor=("SELECT",)),
     "archive_months": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_uploads": Access(auditor=("SELECT",)),
+    "health_results": Access(api=("SELECT",), auditor=("SELECT",)),
     "idempotency_keys": Access(api=("SELECT", "INSERT")),
     "imports": Access(auditor=("SELECT",)),
 }

@@ -3,7 +3,7 @@
 from sql.migrate import run_file
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 
 
 def upgrade() -> None:
