@@ -1,0 +1,92 @@
+"""Keeping secrets and personal data out of what is stored beside the ledger: alerts, their evidence, their notices.
+
+A value is recognised by the name that it stands under, or by its form. Wallets, users and ids of transactions stay:
+without them nobody could look into an alert.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+MASK = "***"
+TEXT_LIMIT = 500
+ITEMS_LIMIT = 50
+DEPTH_LIMIT = 5
+SIZE_LIMIT_BYTES = 16 << 10
+
+_SECRET_NAME = re.compile(
+    r"passw|secret|token|authori[sz]ation|cookie|api.?key|\bpin\b|_pin\b|^pin_|voucher|cvv|cvc|card|account.?n",
+    re.IGNORECASE,
+)
+_KEY = re.compile(r"\btrk_[0-9a-f]{6,16}_[\w-]+")
+_CREDENTIAL = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]+", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@/]+@", re.IGNORECASE)
+_EMAIL = re.compile(r"[\w.+-]+@([\w-]+\.)+[a-z]{2,}", re.IGNORECASE)
+_MOBILE = re.compile(r"(?<![\w.-])(?:\+?27|0)[6-8]\d{4}(\d{4})(?![\w-])")
+_CARD = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])")
+_DROPPED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def masked(value: Any, depth: int = 0) -> Any:
+    """``value`` with secrets and personal data replaced, in JSON's types and of a bounded size. Never raises.
+
+    Mappings and sequences are gone through; instants, decimals and all else become text. What is too deep, too long or
+    too much is cut and says so.
+    """
+    if depth == 0 and not isinstance(value, str):
+        return _bounded(_masked(value, 0))
+    return _masked(value, depth)
+
+
+def _masked(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, bool | int):
+        return value
+    if depth >= DEPTH_LIMIT:
+        return "…"
+    if isinstance(value, Mapping):
+        entries = list(value.items())[:ITEMS_LIMIT]
+        shown = {
+            cut(str(name), 64): MASK if _SECRET_NAME.search(str(name)) else _masked(item, depth + 1)
+            for name, item in entries
+        }
+        return shown | ({"…": f"{len(value) - ITEMS_LIMIT} more"} if len(value) > ITEMS_LIMIT else {})
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [_masked(item, depth + 1) for item in list(value)[:ITEMS_LIMIT]]
+        return items + ([f"… {len(value) - ITEMS_LIMIT} more"] if len(value) > ITEMS_LIMIT else [])
+    if isinstance(value, Decimal):
+        return str(value)
+    return mask_text(str(value))
+
+
+def mask_text(text: str) -> str:
+    """A text without keys, credentials, e-mail addresses, card numbers and the first digits of mobile numbers."""
+    text = cut(text, TEXT_LIMIT)
+    text = _KEY.sub(MASK, text)
+    text = _CREDENTIAL.sub(rf"\1 {MASK}", text)
+    text = _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
+    text = _EMAIL.sub(MASK, text)
+    text = _CARD.sub(lambda found: MASK if _is_card(found[0]) else found[0], text)
+    return _MOBILE.sub(rf"{MASK}\1", text)
+
+
+def cut(text: str, limit: int) -> str:
+    """At most ``limit`` characters, without those that PostgreSQL's text or a terminal must not get."""
+    clean = _DROPPED.sub("\ufffd", text[: limit + 1].encode("utf-8", "replace").decode())
+    return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
+
+
+def _is_card(text: str) -> bool:
+    """Whether the digits pass the check of card numbers (ISO/IEC 7812-1, the Luhn formula)."""
+    digits = [int(digit) for digit in reversed(re.sub(r"\D", "", text))]
+    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
+    return (sum(digits[0::2]) + sum(doubled)) % 10 == 0
+
+
+def _bounded(value: Any) -> Any:
+    """The value, or the beginning of its text when it is larger than an alert may keep."""
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text.encode()) <= SIZE_LIMIT_BYTES:
+        return value
+    return {"cut": cut(text, SIZE_LIMIT_BYTES // 8)}

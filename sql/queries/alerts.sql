@@ -1,0 +1,65 @@
+-- Alerts and their notices. Each operation is one statement, so the API runs the same ones from its own pool.
+
+-- name: raise
+-- Opens the alert, or counts one more occurrence of the open one. An event that was counted before is not counted
+-- again, also when the alert was resolved meanwhile: then there is no row. A higher severity ends the
+-- acknowledgement and is told at once. `opened` says whether this made the alert.
+INSERT INTO alerts (rule, subject, fingerprint, severity, title, what_to_do, evidence, event_ids,
+                    first_seen, last_seen, next_notice_at)
+SELECT %(rule)s, %(subject)s, %(fingerprint)s, %(severity)s, %(title)s, %(what_to_do)s, %(evidence)s::jsonb,
+       ARRAY[%(event_id)s::text], %(at)s::timestamptz, %(at)s::timestamptz, %(at)s::timestamptz
+WHERE NOT EXISTS (
+    SELECT FROM alerts
+    WHERE fingerprint = %(fingerprint)s AND state = 'resolved' AND %(event_id)s = ANY (event_ids))
+ON CONFLICT (fingerprint) WHERE state = 'open' DO UPDATE SET
+    count = alerts.count + CASE WHEN excluded.event_ids <@ alerts.event_ids THEN 0 ELSE 1 END,
+    event_ids = CASE WHEN excluded.event_ids <@ alerts.event_ids THEN alerts.event_ids
+        ELSE alerts.event_ids[greatest(1, cardinality(alerts.event_ids) - 98):] || excluded.event_ids END,
+    first_seen = least(alerts.first_seen, excluded.first_seen),
+    last_seen = greatest(alerts.last_seen, excluded.last_seen),
+    severity = excluded.severity,
+    title = excluded.title,
+    what_to_do = excluded.what_to_do,
+    evidence = excluded.evidence,
+    acknowledged_at = CASE WHEN alerts.severity = 'warning' AND excluded.severity = 'critical' THEN NULL
+        ELSE alerts.acknowledged_at END,
+    acknowledged_by = CASE WHEN alerts.severity = 'warning' AND excluded.severity = 'critical' THEN NULL
+        ELSE alerts.acknowledged_by END,
+    next_notice_at = CASE WHEN alerts.severity = 'warning' AND excluded.severity = 'critical'
+        THEN excluded.next_notice_at ELSE alerts.next_notice_at END,
+    notice_taken_by = CASE WHEN alerts.severity = 'warning' AND excluded.severity = 'critical' THEN '{}'
+        ELSE alerts.notice_taken_by END
+RETURNING alert_id, count, xmax = 0 AS opened
+
+-- name: resolve
+-- It is over. An occurrence that was seen later than `at` keeps the alert open.
+UPDATE alerts
+SET state = 'resolved', resolved_at = %(at)s, next_notice_at = %(at)s, notice_taken_by = '{}', notice_failures = 0
+WHERE fingerprint = %(fingerprint)s AND state = 'open' AND last_seen <= %(at)s
+RETURNING alert_id
+
+-- name: acknowledge
+-- Somebody is at it: no more repeats of the notice. The first acknowledgement counts.
+UPDATE alerts
+SET acknowledged_at = now(), acknowledged_by = %(who)s
+WHERE alert_id = %(alert_id)s AND state = 'open' AND acknowledged_at IS NULL
+RETURNING alert_id
+
+-- name: list
+-- Newest first; NULL does not filter. `before` is the alert_id that a page goes on after.
+SELECT alert_id, rule, subject, severity, title, what_to_do, evidence, first_seen, last_seen, count, state,
+       resolved_at, acknowledged_at, acknowledged_by, notified_at, notice_error
+FROM alerts
+WHERE (%(state)s::text IS NULL OR state = %(state)s) AND (%(rule)s::text IS NULL OR rule = %(rule)s)
+  AND (%(severity)s::text IS NULL OR severity = %(severity)s)
+  AND (%(before)s::bigint IS NULL OR alert_id < %(before)s)
+ORDER BY alert_id DESC
+LIMIT %(limit)s
+
+-- name: count_by_rule
+-- What a list of rules shows of each: how many are open, how many ever, the first and the last time.
+SELECT rule, count(*) FILTER (WHERE state = 'open'), count(*) FILTER (WHERE acknowledged_at IS NOT NULL),
+       count(*), min(first_seen), max(last_seen), sum(count)::bigint
+FROM alerts
+GROUP BY rule
+ORDER BY rule
