@@ -6,17 +6,18 @@ from datetime import datetime
 
 from config import Settings
 from ledger.alerts import Alert, Severity
-from ledger.errors import TreasuryError
+from ledger.errors import TransientError, TreasuryError
 from sql.connection import Connection, connect
 from sql.queries import load
 from tasks.alerts import raise_alert, resolve_alert
 from tasks.deadline import run_each
 from tasks.health import outage
+from tasks.health.checks import POSTGRES
 from tasks.health.result import Result, State
 from tasks.notices import Sent, send_notices
 
 _QUERIES = load("health")
-_STORE_DEADLINE_S = 10.0
+_STORE_DEADLINE_S = 5.0
 SUBJECT = "system"
 RULE_PREFIX = "health_"
 _SEVERITIES = {State.WARNING: Severity.WARNING, State.CRITICAL: Severity.CRITICAL}
@@ -41,8 +42,7 @@ def record(settings: Settings, results: Sequence[Result], at: datetime) -> Recor
     by the first run after it is back. Safe to run again for the same run. Raises nothing of this project's own errors:
     why something was not done is in the answer.
     """
-    name = f"storing {settings.home}"
-    stored, _ = run_each({name: lambda: _store(settings, results, at)}, _STORE_DEADLINE_S)[name]
+    stored = _tried(settings, results, at)
     if isinstance(stored, Exception):
         return Recorded(0, 0, outage.tell(settings, alerts_of(results), at), str(stored))
     opened, resolved = stored
@@ -51,6 +51,15 @@ def record(settings: Settings, results: Sequence[Result], at: datetime) -> Recor
     except TreasuryError as error:
         sent = Sent(failed=1, errors=(str(error),))
     return Recorded(opened, resolved, sent)
+
+
+def _tried(settings: Settings, results: Sequence[Result], at: datetime) -> tuple[int, int] | Exception:
+    """What storing gave, or why it was not possible; not even tried when the run has just found PostgreSQL away."""
+    away = [one for one in results if one.name == POSTGRES and one.state is State.CRITICAL and one.value is None]
+    if away:
+        return TransientError(away[0].line)
+    name = f"storing {settings.home}"
+    return run_each({name: lambda: _store(settings, results, at)}, _STORE_DEADLINE_S)[name][0]
 
 
 def alerts_of(results: Sequence[Result]) -> list[Alert]:

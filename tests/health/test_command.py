@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from datetime import datetime
 
 import pytest
@@ -79,10 +78,10 @@ def test_with_everything_down_it_still_answers(ledger: Settings, closed_port: in
 
 
 def test_servers_that_take_the_connection_and_say_nothing_do_not_hang_it(ledger: Settings, silent_port: int) -> None:
-    started = time.monotonic()
-    answer = treasury(at_port(ledger, silent_port), "health", "--json")
-    assert time.monotonic() - started < 45  # the promise is 15 s, kept by `bench health`; here only that it ends
+    """That it takes less than 15 s is measured by `python -m bench health`; here it need only end."""
+    silent = at_port(ledger, silent_port).model_copy(update={"health": Health(check_timeout_s=4)})
+    answer = treasury(silent, "health", "--json")
     assert answer.returncode == 2
     report = {check["name"]: check for check in json.loads(answer.stdout)["checks"]}
-    healthy = {name for name, check in report.items() if check["state"] == "healthy"}
-    assert healthy <= {"disk"}
+    assert {name for name, check in report.items() if check["state"] == "healthy"} <= {"disk"}
+    assert {check["line"] for check in report.values()} & {"no answer within 4 s"}

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from config import Settings
+from config.health import Health
 from sql.connection import Connection
 from tasks.alert_rules import rules
 from tasks.alerts import list_alerts
@@ -81,7 +82,7 @@ def test_while_postgresql_is_away_people_are_told_once_and_again_by_the_schedule
     away: Settings, receiver: Receiver
 ) -> None:
     runs = [record(away, [DOWN, BLOCKED], later(minute)) for minute in range(0, 66, 5)]
-    assert all("connection" in run.not_stored for run in runs)
+    assert {run.not_stored for run in runs} == {DOWN.line}
     assert [run.sent.told for run in runs] == [1] + [0] * 11 + [1, 0]
     assert receiver.titles == ["treasury: critical: PostgreSQL: connection refused"] * 2
     assert receiver.notices[0]["message"].startswith("[opened]")
@@ -134,11 +135,21 @@ def test_a_memory_of_an_outage_that_cannot_be_read_keeps_nobody_from_being_told(
 def test_a_postgresql_that_never_answers_does_not_keep_anybody_from_being_told(
     told: Settings, receiver: Receiver, silent_port: int
 ) -> None:
-    silent = told.model_copy(update={"database_url": at_port(told, silent_port).database_url})
+    changes = {"database_url": at_port(told, silent_port).database_url, "health": Health(check_timeout_s=4)}
+    silent = told.model_copy(update=changes)
     results = run_checks(silent, [check for check in CHECKS if check.asks_postgres or check.name == "postgres"])
     assert {result.name: result.caused_by for result in results if not result.caused_by} == {"postgres": ""}
     assert record(silent, results, NOW).sent.told == 1
     assert receiver.titles == ["treasury: critical: PostgreSQL: connection timeout expired"]
+
+
+def test_a_postgresql_that_stops_answering_while_it_is_stored_does_not_either(
+    told: Settings, receiver: Receiver, silent_port: int
+) -> None:
+    silent = told.model_copy(update={"database_url": at_port(told, silent_port).database_url})
+    recorded = record(silent, [ILL], NOW)
+    assert recorded.not_stored == "no answer within 5 s"
+    assert recorded.sent.told == 1
 
 
 def test_results_past_their_time_are_deleted(told: Settings, connection: Connection) -> None:
