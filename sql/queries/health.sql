@@ -80,6 +80,13 @@ SELECT count(*) FROM (SELECT FROM {partition} WHERE {status} <> ALL (%(terminal)
 SELECT (SELECT succeeded_at FROM job_outcomes WHERE job = %(job)s), (SELECT failed_at FROM job_outcomes WHERE job = %(job)s),
        (SELECT error FROM job_outcomes WHERE job = %(job)s), (SELECT min(created_at) FROM archive_months)
 
+-- name: has_reconciliation
+SELECT to_regclass('recon_runs') IS NOT NULL
+
+-- name: reconciled_days
+-- The last day that was reconciled with each supplier, the one furthest behind first.
+SELECT supplier, max(day) AS last_day FROM recon_runs GROUP BY supplier ORDER BY last_day, supplier
+
 -- name: record_success
 INSERT INTO job_outcomes (job, succeeded_at) VALUES (%(job)s, now())
 ON CONFLICT (job) DO UPDATE SET succeeded_at = excluded.succeeded_at, error = NULL

@@ -175,6 +175,14 @@ CHECKS: tuple[Check, ...] = (
         asks_postgres=True,
     ),
     Check(
+        "reconciliation",
+        "Since the last day that was reconciled with each supplier",
+        months.reconciliation,
+        "See whether the supplier's statement came, and why it was not reconciled.",
+        _pair("reconciliation_*_hours", "hours"),
+        asks_postgres=True,
+    ),
+    Check(
         "disk",
         "Free space of the disks of the home and the spool",
         servers.disk,

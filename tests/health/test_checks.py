@@ -358,6 +358,22 @@ def test_the_time_since_an_archived_month_was_proved_is_told(ledger: Settings, c
     assert states == [State.HEALTHY, State.WARNING, State.CRITICAL]
 
 
+def test_a_supplier_that_is_not_reconciled_any_more_is_named(ledger: Settings, connection: Connection) -> None:
+    assert run(ledger, "reconciliation")["reconciliation"].state is State.HEALTHY
+    # A table of the role's own schema goes before one of `public`: this test is about the check alone.
+    connection.execute("CREATE SCHEMA AUTHORIZATION CURRENT_USER")
+    connection.execute("CREATE TABLE recon_runs (supplier text, day date)")
+    days = [("flash", "2026-11-01"), ("flash", "2026-11-20"), ("peach", "2026-11-21")]
+    for row in days:
+        connection.execute("INSERT INTO recon_runs VALUES (%s, %s)", row)
+    states = {}
+    for day in (22, 23, 25):
+        result = run(ledger, "reconciliation", now=datetime(2026, 11, day, 6, tzinfo=UTC))["reconciliation"]
+        states[day] = result.state
+    assert states == {22: State.HEALTHY, 23: State.WARNING, 25: State.CRITICAL}
+    assert result.line.startswith("flash is reconciled up to 2026-11-20")
+
+
 # --- the run itself
 
 
