@@ -4,7 +4,15 @@ import importlib
 import json
 import sys
 
-NAMES = ("hot_to_warm", "warm_to_cold", "import_rows", "posting", "date_range", "serving")
+NAMES = (
+    "hot_to_warm",
+    "warm_to_cold",
+    "import_rows",
+    "posting",
+    "date_range",
+    "serving",
+    "health",
+)
 
 
 def main(names: list[str]) -> int:

@@ -21,6 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from config.health import AlertRepeatMinutes, AlertUrls, Health
 from ledger.errors import ConfigError
 from ledger.tables import BUILT_IN, TieredTable
 
@@ -95,6 +96,10 @@ class Settings(BaseSettings):
     api_key_pepper: SecretStr | None = Field(
         None, min_length=32, description="Secret that API keys are hashed with; unset: made once in <home>/keys"
     )
+    health: Health = Field(default_factory=Health)
+    alert_urls: AlertUrls = Field(default_factory=AlertUrls, description="Where notices of alerts are sent")
+    alert_repeat_minutes: AlertRepeatMinutes = Field(default_factory=AlertRepeatMinutes)
+    notice_timeout_s: float = Field(10.0, gt=0, le=60, description="How long one notice to one target may take")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home")
@@ -261,8 +266,12 @@ def _as_text(value: Any) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, BaseModel):
-        return value.model_dump_json()
-    return json.dumps(value) if isinstance(value, dict) else str(value)
+        value = value.model_dump()
+    return json.dumps(value, default=_revealed) if isinstance(value, dict) else str(value)
+
+
+def _revealed(value: Any) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def _explain(item: Any) -> str:

@@ -2,10 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
+from decimal import Decimal
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from tasks.health import Result as HealthResult
+from tasks.health import State, worst
+from tasks.health.record import Recorded
 from tasks.outcome import Outcome, Result
 from tasks.plan import PlannedMove
 from tasks.rollover import RolloverReport
@@ -88,6 +92,35 @@ def publish_rollover(reports: Sequence[RolloverReport], as_of: date, plan_only: 
     summary = "\n".join(lines)
     create_markdown_artifact(key="rollover-summary", markdown=summary)
     return summary
+
+
+def publish_health(results: Sequence[HealthResult], recorded: Recorded, at: datetime) -> str:
+    """Publish a run of the health checks as a table; returns the same as text, the worst state and counts first."""
+    rows = [
+        {
+            "check": result.name,
+            "state": str(result.state),
+            "what is": result.line,
+            "value": _number(result.value, result.unit),
+            "threshold": _number(result.threshold, result.unit),
+            "what to do": result.to_do,
+            "ms": result.took_ms,
+        }
+        for result in results
+    ]
+    counts = Counter(result.state for result in results)
+    shown = ", ".join(f"{counts[state]} {state}" for state in reversed(State) if counts[state])
+    create_table_artifact(key="health", table=rows, description=f"{shown} at {at:%Y-%m-%d %H:%M:%S} UTC")
+    alerts = f"{recorded.opened} alerts opened, {recorded.resolved} resolved"
+    told = f"{recorded.sent.told} told, {recorded.sent.failed} not taken"
+    lines = [f"{worst(results)}: {shown}; {alerts}, {told}"]
+    lines += [f"{one.state} {one.name}: {one.line}" for one in results if one.state is not State.HEALTHY]
+    return "\n".join(lines)
+
+
+def _number(value: Decimal | None, unit: str) -> str:
+    """As text: an artifact cannot hold a Decimal."""
+    return "" if value is None else f"{value} {unit}".strip()
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -1,6 +1,8 @@
-"""The night's work in one run: the partitions ahead, the keys past their time, then every month that is due."""
+"""The night's work in one run: the partitions ahead, what is past its time, then every month that is due."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from prefect import flow
 
@@ -10,13 +12,14 @@ from flows.futures import raise_together
 from flows.parameters import ArchivingParameters, TableParameters
 from flows.roll_partitions import roll_partitions
 from ledger.errors import TreasuryError
+from tasks.health.months import NIGHT
 from tasks.outcome import Outcome
-from tasks.steps import purge_idempotency_keys_step
+from tasks.steps import purge_health_results_step, purge_idempotency_keys_step, record_job_step
 
 
 @flow(name="run-archiving-operations")
 def run_archiving_operations(parameters: ArchivingParameters = ArchivingParameters()) -> list[Outcome]:
-    """Roll the partitions, delete idempotency keys past their time, then archive.
+    """Roll the partitions, delete keys and health results past their time, then archive.
 
     What fails before the archiving does not stop it; the run fails after it. Safe to run again at any time.
     """
@@ -24,9 +27,24 @@ def run_archiving_operations(parameters: ArchivingParameters = ArchivingParamete
     problems = _problems_of(lambda: roll_partitions(rollover))
     if not parameters.plan_only:
         problems += _problems_of(lambda: purge_idempotency_keys_step(load_settings()))
-    outcomes = archive_months(parameters)
-    raise_together(problems)
+        problems += _problems_of(lambda: purge_health_results_step(load_settings()))
+    with _recorded(parameters.plan_only):
+        outcomes = archive_months(parameters)
+        raise_together(problems)
     return outcomes
+
+
+@contextmanager
+def _recorded(plan_only: bool) -> Iterator[None]:
+    """Note how the night ended, for the health checks to see. PostgreSQL may be what is away: it ends as it ends."""
+    try:
+        yield
+    except TreasuryError as error:
+        if not plan_only:
+            _problems_of(partial(record_job_step, load_settings(), NIGHT, str(error)))
+        raise
+    if not plan_only:
+        record_job_step(load_settings(), NIGHT)
 
 
 def _problems_of(step: Callable[[], object]) -> list[Exception]:

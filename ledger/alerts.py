@@ -60,6 +60,16 @@ class Alert:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class AlertRule:
+    """A rule as it is listed: what it looks at, the worst severity of its alerts, and its threshold as text."""
+
+    name: str
+    description: str
+    severity: Severity
+    threshold: str
+
+
 def fingerprint(rule: str, subject: str) -> bytes:
     """What stands for an alert's identity: SHA-256 of its rule and its subject."""
     return hashlib.sha256(f"{rule}\x1f{subject}".encode("utf-8", "replace")).digest()

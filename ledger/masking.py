@@ -6,15 +6,18 @@ without them nobody could look into an alert.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 MASK = "***"
 TEXT_LIMIT = 500
 ITEMS_LIMIT = 50
+NODES_LIMIT = 400
 DEPTH_LIMIT = 5
 SIZE_LIMIT_BYTES = 16 << 10
+_NAME_LIMIT = 64
 
 _SECRET_NAME = re.compile(
     r"passw|secret|token|authori[sz]ation|cookie|api.?key|\bpin\b|_pin\b|^pin_|voucher|cvv|cvc|card|account.?n",
@@ -22,42 +25,59 @@ _SECRET_NAME = re.compile(
 )
 _KEY = re.compile(r"\btrk_[0-9a-f]{6,16}_[\w-]+")
 _CREDENTIAL = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]+", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@/]+@", re.IGNORECASE)
-_EMAIL = re.compile(r"[\w.+-]+@([\w-]+\.)+[a-z]{2,}", re.IGNORECASE)
+# Repetitions are bounded: a text that somebody made for it must not cost more than its length.
+_URL_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://[^\s:/@]{0,100}):[^\s@/]{1,200}@", re.IGNORECASE)
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[a-z]{2,24}", re.IGNORECASE)
 _MOBILE = re.compile(r"(?<![\w.-])(?:\+?27|0)[6-8]\d{4}(\d{4})(?![\w-])")
 _CARD = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])")
 _DROPPED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
-def masked(value: Any, depth: int = 0) -> Any:
+def masked(value: Any) -> Any:
     """``value`` with secrets and personal data replaced, in JSON's types and of a bounded size. Never raises.
 
     Mappings and sequences are gone through; instants, decimals and all else become text. What is too deep, too long or
-    too much is cut and says so.
+    too much is cut and says so: the work is bounded, too, since what is masked may be what an attacker sent.
     """
-    if depth == 0 and not isinstance(value, str):
-        return _bounded(_masked(value, 0))
-    return _masked(value, depth)
+    if isinstance(value, str):
+        return mask_text(value)
+    return _bounded(_Walk().mask(value, 0))
 
 
-def _masked(value: Any, depth: int) -> Any:
-    if value is None or isinstance(value, bool | int):
-        return value
-    if depth >= DEPTH_LIMIT:
-        return "…"
-    if isinstance(value, Mapping):
-        entries = list(value.items())[:ITEMS_LIMIT]
-        shown = {
-            cut(str(name), 64): MASK if _SECRET_NAME.search(str(name)) else _masked(item, depth + 1)
-            for name, item in entries
-        }
-        return shown | ({"…": f"{len(value) - ITEMS_LIMIT} more"} if len(value) > ITEMS_LIMIT else {})
-    if isinstance(value, list | tuple | set | frozenset):
-        items = [_masked(item, depth + 1) for item in list(value)[:ITEMS_LIMIT]]
-        return items + ([f"… {len(value) - ITEMS_LIMIT} more"] if len(value) > ITEMS_LIMIT else [])
-    if isinstance(value, Decimal):
-        return str(value)
-    return mask_text(str(value))
+class _Walk:
+    """One walk through a value. ``left`` is how many more items it looks at."""
+
+    def __init__(self) -> None:
+        self.left = NODES_LIMIT
+
+    def mask(self, value: Any, depth: int) -> Any:
+        self.left -= 1
+        if value is None or isinstance(value, bool | int):
+            return value
+        if depth >= DEPTH_LIMIT or self.left < 0:
+            return "…"
+        if isinstance(value, Mapping):
+            return self._mapping(value, depth + 1)
+        if isinstance(value, list | tuple | set | frozenset):
+            return self._sequence(value, depth + 1)
+        return str(value) if isinstance(value, Decimal) else mask_text(str(value))
+
+    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        shown: dict[str, Any] = {}
+        for name, item in islice(value.items(), ITEMS_LIMIT):
+            if self.left <= 0:
+                break
+            text = cut(str(name), _NAME_LIMIT)
+            shown[text] = MASK if _SECRET_NAME.search(text) else self.mask(item, depth)
+        return shown if len(shown) == len(value) else shown | {"…": f"{len(value) - len(shown)} more"}
+
+    def _sequence(self, value: Collection[Any], depth: int) -> list[Any]:
+        shown: list[Any] = []
+        for item in islice(value, ITEMS_LIMIT):
+            if self.left <= 0:
+                break
+            shown.append(self.mask(item, depth))
+        return shown if len(shown) == len(value) else [*shown, f"… {len(value) - len(shown)} more"]
 
 
 def mask_text(text: str) -> str:

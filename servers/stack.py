@@ -124,6 +124,11 @@ def endpoints(home: Path, names: Sequence[str] = NAMES) -> list[Endpoint]:
     return [endpoint for endpoint in found if endpoint is not None]
 
 
+def reachable(settings: Settings) -> Settings:
+    """``settings`` with the addresses of the embedded servers that run in this home now; nothing is started."""
+    return _filled_in(settings, endpoints(settings.home, [name for name in SERVICES if not _is_set(settings, name)]))
+
+
 def check_alive(home: Path, names: Sequence[str]) -> None:
     """Raises TransientError naming the first of ``names`` that has ended, and its log."""
     for name in names:

@@ -1,12 +1,15 @@
-"""What is kept for a time only: idempotency keys, deleted when nobody may rely on them any more."""
+"""What is kept for a time only, deleted when nobody needs it any more; and when the night's jobs last ended well."""
 
 from datetime import timedelta
 
 from config import Settings
+from ledger.masking import cut
 from sql.connection import connect
 from sql.queries import load
 
 _QUERIES = load("idempotency")
+_HEALTH = load("health")
+_ERROR_LIMIT = 1000
 _BATCH_ROWS = 10_000
 
 
@@ -20,3 +23,18 @@ def purge_idempotency_keys(settings: Settings) -> int:
             deleted += batch
             if batch < _BATCH_ROWS:
                 return deleted
+
+
+def purge_health_results(settings: Settings) -> int:
+    """Delete results of health checks older than ``settings.health.keep_days``; returns how many. Safe to run again."""
+    with connect(settings.database_dsn, "housekeeping") as connection:
+        return connection.execute(_HEALTH["purge_results"], {"days": settings.health.keep_days}).rowcount
+
+
+def record_job(settings: Settings, job: str, error: str | None = None) -> None:
+    """Note that ``job`` ended now, well or with ``error``: the health checks ask when it last ended well."""
+    with connect(settings.database_dsn, "housekeeping") as connection:
+        if error is None:
+            connection.execute(_HEALTH["record_success"], {"job": job})
+        else:
+            connection.execute(_HEALTH["record_failure"], {"job": job, "error": cut(error, _ERROR_LIMIT)})

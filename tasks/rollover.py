@@ -75,12 +75,17 @@ def roll_table(
         check_as_of(table, known, as_of, today or utc_today())
         wanted = [m for m in months_between(current, current.plus(settings.partitions_ahead)) if m not in known]
         created = [] if plan_only else [m for m in wanted if ensure_partition(connection, settings, table, m)]
-        return _report(connection, table, current, tuple(created), tuple(wanted))
+        return report_table(connection, table, current, tuple(created), tuple(wanted))
 
 
-def _report(
-    connection: Connection, table: TieredTable, current: Month, created: tuple[Month, ...], wanted: tuple[Month, ...]
+def report_table(
+    connection: Connection,
+    table: TieredTable,
+    current: Month,
+    created: tuple[Month, ...] = (),
+    wanted: tuple[Month, ...] = (),
 ) -> RolloverReport:
+    """What is found of a table's partitions in the month ``current``. Looking changes nothing."""
     states = month_states(connection, table)
     known = {state.month for state in states}
     hot, warm = (list_partitions(connection, parent) for parent in (table.hot_parent, table.warm_parent))

@@ -16,7 +16,7 @@ from prefect.tasks import Task, exponential_backoff
 from config import Settings
 from ledger.errors import TransientError
 from ledger.tables import TieredTable
-from tasks.housekeeping import purge_idempotency_keys
+from tasks.housekeeping import purge_health_results, purge_idempotency_keys, record_job
 from tasks.nightly import finish_leftovers, move_month
 from tasks.outcome import Action, Outcome
 from tasks.plan import PlannedMove, plan_table
@@ -74,3 +74,15 @@ def finish_leftovers_step(settings: Settings, table: TieredTable) -> int:
 def purge_idempotency_keys_step(settings: Settings) -> int:
     """`tasks.housekeeping.purge_idempotency_keys`."""
     return purge_idempotency_keys(settings)
+
+
+@task(name="purge health results", **_OPTIONS)
+def purge_health_results_step(settings: Settings) -> int:
+    """`tasks.housekeeping.purge_health_results`."""
+    return purge_health_results(settings)
+
+
+@task(name="record job", task_run_name="record {job}", **_OPTIONS)
+def record_job_step(settings: Settings, job: str, error: str | None = None) -> None:
+    """`tasks.housekeeping.record_job`."""
+    record_job(settings, job, error)

@@ -63,3 +63,38 @@ SELECT rule, count(*) FILTER (WHERE state = 'open'), count(*) FILTER (WHERE ackn
 FROM alerts
 GROUP BY rule
 ORDER BY rule
+
+-- name: claim_notices
+-- Takes the notices that are due, for as long as sending them may take: others pass them by. Whoever dies with them
+-- in hand leaves them due again. A notice of something that was over a day ago is not sent any more.
+UPDATE alerts SET next_notice_at = %(until)s
+FROM (
+    SELECT alert_id FROM alerts
+    WHERE next_notice_at <= %(at)s AND severity = ANY (%(severities)s)
+      AND (state = 'open' AND acknowledged_at IS NULL OR resolved_at > %(at)s::timestamptz - interval '1 day')
+    ORDER BY severity = 'critical' DESC, next_notice_at
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED) AS due
+WHERE alerts.alert_id = due.alert_id
+RETURNING alerts.alert_id, rule, subject, severity, title, what_to_do, first_seen, last_seen, count, resolved_at,
+          notified_at IS NOT NULL AS told_before, notice_taken_by
+
+-- name: settle_notice
+-- Every target took it; the next is due when the schedule says, unless something changed while it was being sent.
+UPDATE alerts
+SET notified_at = %(at)s, notice_taken_by = '{}', notice_failures = 0, notice_error = NULL,
+    next_notice_at = CASE WHEN next_notice_at = %(until)s THEN %(next)s::timestamptz ELSE next_notice_at END
+WHERE alert_id = %(alert_id)s
+
+-- name: fail_notice
+-- Some target did not take it; those that did are not told again when it is tried again.
+UPDATE alerts
+SET notice_failures = notice_failures + 1, notice_error = %(error)s,
+    notice_taken_by = CASE WHEN next_notice_at = %(until)s THEN %(taken)s::text[] ELSE notice_taken_by END,
+    next_notice_at = CASE WHEN next_notice_at = %(until)s THEN %(next)s::timestamptz ELSE next_notice_at END
+WHERE alert_id = %(alert_id)s
+
+-- name: told_elsewhere
+-- The notice of an alert that could not be stored when it was sent: the schedule goes on from then.
+UPDATE alerts SET notified_at = %(at)s, next_notice_at = %(next)s, notice_taken_by = '{}'
+WHERE alert_id = %(alert_id)s

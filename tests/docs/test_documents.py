@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import typer
-from pydantic import AliasChoices
+from pydantic import AliasChoices, BaseModel
 
 from bench.__main__ import NAMES
 from cli.archive import Job
 from cli.main import app
+from config.health import AlertRepeatMinutes, AlertUrls, Health
 from config.settings import Ports, Settings
 from ledger.policy import TierPolicy
 from ledger.tables import TieredTable
@@ -21,6 +22,14 @@ TEXTS = {path.relative_to(PROJECT).as_posix(): path.read_text(encoding="utf-8") 
 SETTINGS = TEXTS["docs/settings.md"]
 # Read outside of the settings model: which file it reads, and where the tests run.
 OTHER_VARIABLES = {"TREASURY_CONFIG", "TREASURY_TEST_DATABASE_URL", "TREASURY_TEST_PG_BIN"}
+
+# Settings that are models of their own.
+NESTED: dict[str, type[BaseModel]] = {
+    "PORTS": Ports,
+    "HEALTH": Health,
+    "ALERT_URLS": AlertUrls,
+    "ALERT_REPEAT_MINUTES": AlertRepeatMinutes,
+}
 
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")
@@ -38,7 +47,9 @@ def _variables() -> dict[str, Any]:
         alias = field.validation_alias
         names = list(alias.choices) if isinstance(alias, AliasChoices) else [alias or f"TREASURY_{name.upper()}"]
         found |= {str(one): field.default for one in names}
-    return found | {f"TREASURY_PORTS__{name.upper()}": field.default for name, field in Ports.model_fields.items()}
+    for prefix, model in NESTED.items():
+        found |= {f"TREASURY_{prefix}__{name.upper()}": field.default for name, field in model.model_fields.items()}
+    return found
 
 
 def _row_of(name: str) -> str:

@@ -15,7 +15,7 @@ from tests.archive.ledger import PROJECT, TODAY
 
 pytestmark = pytest.mark.slow
 
-NAMES = ("roll-partitions", "archive-months", "run-archiving-operations")
+NAMES = ("roll-partitions", "archive-months", "run-archiving-operations", "check-health")
 CONFLICT = 409
 
 
@@ -34,6 +34,7 @@ def test_rollover_runs_every_day_and_the_night_s_work_every_night(deployed: dict
         "roll-partitions": ["15 0 * * *"],
         "archive-months": [],
         "run-archiving-operations": ["30 1 * * *"],
+        "check-health": ["*/5 * * * *"],
     }
     assert {one.schedule.timezone for found in deployed.values() for one in found.schedules} == {"UTC"}
 

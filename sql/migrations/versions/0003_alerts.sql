@@ -44,3 +44,11 @@ CREATE TABLE health_results (
     took_ms     integer NOT NULL CHECK (took_ms >= 0),
     PRIMARY KEY (checked_at, check_name)
 );
+
+-- When a job of the night last ended well, and when and why not.
+CREATE TABLE job_outcomes (
+    job           varchar(64) PRIMARY KEY,
+    succeeded_at  timestamptz(3),
+    failed_at     timestamptz(3),
+    error         varchar(1000)
+);

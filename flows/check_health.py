@@ -1,0 +1,37 @@
+"""Every five minutes: is everything well? Results are stored, shown, raised as alerts, and people are told."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from config import load_settings
+from flows.artifacts import publish_health
+from ledger.errors import TransientError
+from tasks.health import run_checks
+from tasks.health.record import record
+
+_TIMEOUT_S = 120
+
+
+@flow(name="check-health", timeout_seconds=_TIMEOUT_S)
+def check_health() -> State[Any]:
+    """Run the health checks and keep what they found.
+
+    A system that is not well does not fail the run: its alerts tell. The run fails when the results could not be
+    stored; people were told all the same. Safe to run again at any time.
+    """
+    settings = load_settings()
+    at = datetime.now(UTC)
+    results = run_checks(settings, now=at)
+    recorded = record(settings, results, at)
+    logger = get_run_logger()
+    summary = publish_health(results, recorded, at)
+    logger.info(summary)
+    for error in recorded.sent.errors:
+        logger.warning("a notice was not taken and will be tried again: %s", error)
+    if recorded.not_stored:
+        raise TransientError(f"the results could not be stored: {recorded.not_stored}")
+    return Completed(message=summary.splitlines()[0])

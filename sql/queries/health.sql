@@ -1,0 +1,113 @@
+-- What the health checks ask of PostgreSQL. Everything is read; nothing waits.
+
+-- name: server
+SELECT current_setting('server_version'), pg_is_in_recovery(), current_setting('default_transaction_read_only', true)
+
+-- name: connections
+-- Sessions of all databases, and how many an ordinary role may have (some are reserved, since 16 in two ways).
+SELECT sum(numbackends)::int,
+       current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+       - coalesce(current_setting('reserved_connections', true), '0')::int
+FROM pg_stat_database
+
+-- name: sees_all_sessions
+-- Whether this role sees what sessions of other roles do.
+SELECT pg_has_role('pg_read_all_stats', 'USAGE')
+
+-- name: oldest_transaction
+-- The oldest transaction that is open in this database, and what it does. Query texts are not read: they hold data.
+SELECT extract(epoch FROM clock_timestamp() - xact_start)::float8, pid, coalesce(application_name, ''), coalesce(state, ''),
+       count(*) OVER ()
+FROM pg_stat_activity
+WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()
+  AND backend_type = 'client backend'
+ORDER BY xact_start
+LIMIT 1
+
+-- name: longest_lock_wait
+-- The session that has waited longest for a lock, and who holds it up.
+SELECT extract(epoch FROM clock_timestamp() - coalesce(l.waitstart, a.query_start))::float8, a.pid,
+       coalesce(a.application_name, ''), pg_blocking_pids(a.pid), count(*) OVER ()
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE NOT l.granted AND a.datname = current_database()
+ORDER BY coalesce(l.waitstart, a.query_start)
+LIMIT 1
+
+-- name: database_bytes
+SELECT pg_database_size(current_database())
+
+-- name: earlier_bytes
+-- The database's size as an earlier run found it, a week ago at most, and how long ago that was.
+SELECT value, extract(epoch FROM now() - checked_at)::float8
+FROM health_results
+WHERE check_name = %(name)s AND value IS NOT NULL AND checked_at > now() - interval '7 days'
+ORDER BY checked_at
+LIMIT 1
+
+-- name: months
+-- Every month of a table that is in PostgreSQL: its tier, since when it is known, and its last failure.
+SELECT month, tier, created_at, last_error
+FROM archive_months
+WHERE table_name = %(table)s AND tier IN ('hot', 'warm')
+ORDER BY month
+
+-- name: newest_proof
+-- When an archived month was last proved, how many are archived, and which month's last proof failed.
+SELECT max(verified_at), count(*) FILTER (WHERE tier IN ('cold', 'deep')),
+       min(table_name || ' ' || to_char(month, 'YYYY-MM')) FILTER (WHERE last_error LIKE 'VerificationError%%')
+FROM archive_months
+
+-- name: unfinished
+-- The oldest unfinished rows of the hot parent: how many are older than an instant (counted up to a limit), and the
+-- oldest of all. The statuses are found by jumping from one to the next in the index, so that rows are read only of
+-- those that are not terminal.
+WITH RECURSIVE known(status) AS (
+    SELECT min({status})::text FROM {hot}
+    UNION ALL
+    SELECT (SELECT min({status})::text FROM {hot} WHERE {status} > known.status) FROM known WHERE known.status IS NOT NULL
+)
+SELECT count(*) FILTER (WHERE old.created < %(before)s), min(old.created)
+FROM known CROSS JOIN LATERAL (
+    SELECT {time} AS created FROM {hot} WHERE {status} = known.status ORDER BY {time} LIMIT %(limit)s) AS old
+WHERE known.status <> ALL (%(terminal)s)
+
+-- name: count_unfinished
+-- Unfinished rows of one partition, counted up to a limit.
+SELECT count(*) FROM (SELECT FROM {partition} WHERE {status} <> ALL (%(terminal)s) LIMIT %(limit)s) AS found
+
+-- name: job_outcome
+-- When a job last ended well, and since when this ledger could have had one that did.
+SELECT (SELECT succeeded_at FROM job_outcomes WHERE job = %(job)s), (SELECT failed_at FROM job_outcomes WHERE job = %(job)s),
+       (SELECT error FROM job_outcomes WHERE job = %(job)s), (SELECT min(created_at) FROM archive_months)
+
+-- name: has_reconciliation
+SELECT to_regclass('recon_runs') IS NOT NULL
+
+-- name: reconciled_days
+-- The last day that was reconciled with each supplier, the one furthest behind first.
+SELECT supplier, max(day) AS last_day FROM recon_runs GROUP BY supplier ORDER BY last_day, supplier
+
+-- name: record_success
+INSERT INTO job_outcomes (job, succeeded_at) VALUES (%(job)s, now())
+ON CONFLICT (job) DO UPDATE SET succeeded_at = excluded.succeeded_at, error = NULL
+
+-- name: record_failure
+INSERT INTO job_outcomes (job, failed_at, error) VALUES (%(job)s, now(), %(error)s)
+ON CONFLICT (job) DO UPDATE SET failed_at = excluded.failed_at, error = excluded.error
+
+-- name: store_results
+-- All results of one run. The same run stored again changes nothing.
+INSERT INTO health_results (checked_at, check_name, state, value, threshold, line, took_ms)
+SELECT %(checked_at)s, * FROM unnest(%(names)s::text[], %(states)s::text[], %(values)s::numeric[],
+                                     %(thresholds)s::numeric[], %(lines)s::text[], %(took_ms)s::int[])
+ON CONFLICT DO NOTHING
+
+-- name: latest_results
+-- The results of the newest run.
+SELECT checked_at, check_name, state, value, threshold, line, took_ms
+FROM health_results
+WHERE checked_at = (SELECT max(checked_at) FROM health_results)
+ORDER BY check_name
+
+-- name: purge_results
+DELETE FROM health_results WHERE checked_at < now() - make_interval(days => %(days)s)

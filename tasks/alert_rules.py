@@ -1,0 +1,29 @@
+"""Every rule that can raise an alert, with the threshold that the settings give it: what people are told exists.
+
+A family of rules joins by adding the function that lists it to `FAMILIES`.
+"""
+
+from collections.abc import Callable, Sequence
+
+from config import Settings
+from ledger.alerts import AlertRule, Severity
+from tasks.health.checks import CHECKS
+from tasks.health.record import RULE_PREFIX
+
+
+def rules(settings: Settings) -> list[AlertRule]:
+    """Every rule, in the order of its family."""
+    return [rule for family in FAMILIES for rule in family(settings)]
+
+
+def health_rules(settings: Settings) -> list[AlertRule]:
+    """One rule a health check; its alert is a warning or critical, as the check is."""
+    found = []
+    for check in CHECKS:
+        limits = check.limits(settings)
+        threshold = str(limits) if limits else "critical unless it is as it must be"
+        found.append(AlertRule(f"{RULE_PREFIX}{check.name}", check.description, Severity.CRITICAL, threshold))
+    return found
+
+
+FAMILIES: tuple[Callable[[Settings], Sequence[AlertRule]], ...] = (health_rules,)

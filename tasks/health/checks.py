@@ -1,0 +1,192 @@
+"""The one list of health checks: what each looks at, from where on it is bad, and what to do then."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from config import Settings
+from config.health import Health
+from tasks.health import months, postgres, servers
+from tasks.health.context import Context
+from tasks.health.result import Limits, Measure
+
+POSTGRES = "postgres"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A named check. ``limits`` is None where no number tells; ``asks_postgres`` where it cannot be made without it."""
+
+    name: str
+    description: str
+    measure: Callable[[Context], Measure]
+    to_do: str
+    limits: Callable[[Settings], Limits | None] = lambda _: None
+    asks_postgres: bool = False
+
+
+def _pair(field: str, unit: str, falling: bool = False) -> Callable[[Settings], Limits]:
+    """Limits from the settings: ``field`` is their name with a gap where `warning` and `critical` stand."""
+    names = [field.replace("*", level) for level in ("warning", "critical")]
+    assert all(name in Health.model_fields for name in names), field  # noqa: S101  # at import: a slip of this file
+
+    def limits(settings: Settings) -> Limits:
+        warning, critical = (getattr(settings.health, name) for name in names)
+        return Limits(warning, critical, unit, falling)
+
+    return limits
+
+
+def _partitions(settings: Settings) -> Limits:
+    """Where few partitions are made ahead, a month less than those is enough: a new month takes one until the night."""
+    limits = settings.health
+    enough = min(limits.partitions_warning_months, settings.partitions_ahead - 2)
+    return Limits(enough, min(limits.partitions_critical_months, enough), "months", falling=True)
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        POSTGRES,
+        "PostgreSQL answers and takes writes",
+        postgres.postgres,
+        "Start PostgreSQL, or mend TREASURY_DATABASE_URL; `treasury status` shows whether the embedded one runs.",
+        _pair("postgres_*_ms", "ms"),
+    ),
+    Check(
+        "connections",
+        "Connections in use of those allowed",
+        postgres.connections,
+        "Find who holds them in pg_stat_activity; lower TREASURY_API_POOL_SIZE or the number of processes, or raise "
+        "max_connections.",
+        _pair("connections_*_percent", "%"),
+        asks_postgres=True,
+    ),
+    Check(
+        "long_transactions",
+        "Age of the oldest open transaction",
+        postgres.long_transactions,
+        "Ask its owner, or end it with pg_terminate_backend(pid): it holds up moves, and dead rows are not cleaned.",
+        _pair("transaction_*_minutes", "minutes"),
+        asks_postgres=True,
+    ),
+    Check(
+        "locks",
+        "Longest wait for a lock",
+        postgres.locks,
+        "Look at the session in front with pg_blocking_pids(); end it with pg_terminate_backend(pid) if it must go.",
+        _pair("lock_*_s", "s"),
+        asks_postgres=True,
+    ),
+    Check(
+        postgres.DATABASE_SIZE,
+        "Size of the database",
+        postgres.database_size,
+        "Nothing: this is a figure.",
+        asks_postgres=True,
+    ),
+    Check(
+        "database_growth",
+        "Days until a local database fills its disk",
+        postgres.database_growth,
+        "Make room: archive what is due (`treasury run archive_months`), or give the disk more space.",
+        _pair("growth_*_days", "days", falling=True),
+        asks_postgres=True,
+    ),
+    Check(
+        "redis",
+        "Redis takes, gives back and deletes a key",
+        servers.redis,
+        "Start Redis, or mend TREASURY_REDIS_URL. The API works on without it, but slower.",
+        _pair("redis_*_ms", "ms"),
+    ),
+    Check(
+        "object_store",
+        "The object store takes, gives back and deletes an object",
+        servers.object_store,
+        "Look at the store, its bucket and the credentials. No month can be archived, and no archived one read.",
+        _pair("store_*_ms", "ms"),
+    ),
+    Check(
+        "prefect",
+        "The Prefect server answers and its flow runs start on time",
+        servers.prefect_runs,
+        "Start the server, or see in its UI why runs wait: no worker, a limit that is taken, a paused queue.",
+        _pair("late_runs_*", "runs"),
+    ),
+    Check(
+        "prefect_workers",
+        "A worker takes the runs of the pool",
+        servers.prefect_workers,
+        "Start a worker (`treasury up`, or `prefect worker start --pool treasury`): no flow runs without one.",
+    ),
+    Check(
+        "partitions_ahead",
+        "Months ahead that rows can be stored for",
+        months.partitions_ahead,
+        "Run `treasury run roll_partitions`, and see why it did not run at night.",
+        _partitions,
+        asks_postgres=True,
+    ),
+    Check(
+        "partition_gaps",
+        "Every month has one partition, where the catalogue says",
+        months.partition_gaps,
+        "Compare archive_months with the partitions (\\d+ of the parent): somebody changed them by hand. A missing hot "
+        "month is made by `treasury run roll_partitions --as-of` a day in it.",
+        asks_postgres=True,
+    ),
+    Check(
+        "months_overdue",
+        "How long a month has been due and was not moved",
+        months.months_overdue,
+        "Run `treasury run run_archiving_operations` and read its summary: it names what failed.",
+        _pair("overdue_*_hours", "hours"),
+        asks_postgres=True,
+    ),
+    Check(
+        "months_held_back",
+        "How long unfinished rows have held back a month",
+        months.months_held_back,
+        "Find the rows (`treasury sql`, status pending or processing) and let their owner finish or cancel them.",
+        _pair("held_back_*_days", "days"),
+        asks_postgres=True,
+    ),
+    Check(
+        "pending_rows_ageing",
+        "Age of the oldest row in an unfinished status",
+        months.pending_rows_ageing,
+        "Find the rows (`treasury sql`, status pending or processing) and let their owner finish or cancel them.",
+        _pair("pending_*_hours", "hours"),
+        asks_postgres=True,
+    ),
+    Check(
+        "last_archive",
+        "Since the night's work last ended well",
+        months.last_archive,
+        "Run `treasury run run_archiving_operations`; see in Prefect why the nightly run failed or did not start.",
+        _pair("archive_*_hours", "hours"),
+        asks_postgres=True,
+    ),
+    Check(
+        "last_verification",
+        "Since an archived month was last proved equal",
+        months.last_verification,
+        "Run `treasury run archive_months` for what is due; prove an archived month with examples/verify_month.py.",
+        _pair("verification_*_days", "days"),
+        asks_postgres=True,
+    ),
+    Check(
+        "reconciliation",
+        "Since the last day that was reconciled with each supplier",
+        months.reconciliation,
+        "See whether the supplier's statement came, and why it was not reconciled.",
+        _pair("reconciliation_*_hours", "hours"),
+        asks_postgres=True,
+    ),
+    Check(
+        "disk",
+        "Free space of the disks of the home and the spool",
+        servers.disk,
+        "Make room: the spool may be emptied when nothing runs; move TREASURY_HOME to a larger disk.",
+        _pair("disk_*_percent", "%", falling=True),
+    ),
+)

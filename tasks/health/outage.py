@@ -1,0 +1,182 @@
+"""Alerts while PostgreSQL cannot store them: kept in a small file of the home, told from there, stored when it is back.
+
+The file is `<home>/health/outage.json`, written whole and renamed into place; one process at a time works with it.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from config import Settings
+from ledger.alerts import Alert, Severity
+from sql.connection import Connection
+from tasks.alerts import raise_alert, resolve_alert
+from tasks.delivery import Delivery, Kind, Notice, deliver
+from tasks.notices import Sent, note_as_told, repeat_after
+
+_MOST = 100
+
+
+class Unstored(BaseModel):
+    """An alert that PostgreSQL does not have yet. Times are aware UTC."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: str
+    subject: str
+    severity: Severity
+    title: str
+    what_to_do: str
+    first_seen: datetime
+    last_seen: datetime
+    count: int = 1
+    resolved_at: datetime | None = None
+    notified_at: datetime | None = None
+    told: Kind | None = None
+    taken_by: frozenset[str] = frozenset()
+
+    @property
+    def alert(self) -> Alert:
+        """The alert as the store takes it."""
+        evidence = {"stored late": "PostgreSQL did not answer", "seen": self.count}
+        return Alert(self.rule, self.subject, self.severity, self.title, self.what_to_do, evidence)
+
+
+def tell(settings: Settings, alerts: Sequence[Alert], now: datetime) -> Sent:
+    """Remember ``alerts`` as what is wrong at ``now``, and tell of what opened, is to be repeated, or is over.
+
+    Each is told once, then by the schedule of every alert; what a target did not take is tried again by the next call.
+    """
+    with _file(settings) as path:
+        known = _merged(_read(path), alerts, now)
+        due = [one for one in known.values() if _due(settings, one, now)]
+        deliveries = deliver(settings, [_notice(one) for one in due])
+        for one, delivery in zip(due, deliveries, strict=True):
+            known[_key(one.rule, one.subject)] = _told(one, delivery, now)
+        _write(path, known)
+    errors = [delivery.error for delivery in deliveries if delivery.error]
+    return Sent(len(deliveries) - len(errors), len(errors), tuple(dict.fromkeys(errors)))
+
+
+def catch_up(connection: Connection, settings: Settings) -> int:
+    """Store what was remembered, with the times it was seen at and told; returns how many alerts.
+
+    They are forgotten after the commit; stored a second time, the same alerts change nothing.
+    """
+    with _file(settings) as path:
+        known = _read(path)
+    with connection.transaction():
+        for one in known.values():
+            _store(connection, settings, one)
+    if known:
+        _forget(settings, known)
+    return len(known)
+
+
+def _forget(settings: Settings, stored: dict[str, Unstored]) -> None:
+    """Drop what is stored by now, unless it was seen again meanwhile. The file is never held while PostgreSQL works."""
+    with _file(settings) as path:
+        rest = {key: one for key, one in _read(path).items() if stored.get(key) != one}
+        if rest:
+            _write(path, rest)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _store(connection: Connection, settings: Settings, one: Unstored) -> None:
+    event = f"outage {one.first_seen.isoformat()}"
+    raised = raise_alert(connection, one.alert, at=one.first_seen, event_id=event)
+    if raised is None:
+        return
+    if one.last_seen > one.first_seen:
+        raise_alert(connection, one.alert, at=one.last_seen, event_id=f"{event} last")
+    if one.notified_at is not None:
+        note_as_told(connection, settings, raised.alert_id, one.severity, one.notified_at)
+    if one.resolved_at is not None:
+        resolve_alert(connection, one.rule, one.subject, at=one.resolved_at)
+
+
+def _merged(known: dict[str, Unstored], alerts: Sequence[Alert], now: datetime) -> dict[str, Unstored]:
+    current = {_key(alert.rule, alert.subject): alert for alert in alerts[:_MOST]}
+    merged = {key: _over(one, now) if key not in current else one for key, one in known.items()}
+    return merged | {key: _seen(known.get(key), alert, now) for key, alert in current.items()}
+
+
+def _seen(known: Unstored | None, alert: Alert, now: datetime) -> Unstored:
+    values = alert.stored()
+    texts = {name: values[name] for name in ("rule", "subject", "title", "what_to_do")}
+    fresh = Unstored(severity=alert.severity, first_seen=now, last_seen=now, **texts)
+    if known is None or known.resolved_at is not None:
+        return fresh
+    worse = known.severity is Severity.WARNING and alert.severity is Severity.CRITICAL
+    changes: dict[str, Any] = {"first_seen": known.first_seen, "count": known.count + 1}
+    if not worse:
+        changes |= {"notified_at": known.notified_at, "told": known.told, "taken_by": known.taken_by}
+    return fresh.model_copy(update=changes)
+
+
+def _over(known: Unstored, now: datetime) -> Unstored:
+    if known.resolved_at is not None:
+        return known
+    return known.model_copy(update={"resolved_at": now, "taken_by": frozenset()})
+
+
+def _due(settings: Settings, one: Unstored, now: datetime) -> bool:
+    if one.resolved_at is not None:
+        return one.told is not Kind.RESOLVED
+    return one.notified_at is None or one.notified_at + repeat_after(settings, one.severity) <= now
+
+
+def _notice(one: Unstored) -> Notice:
+    kind = Kind.RESOLVED if one.resolved_at else Kind.REPEATED if one.notified_at else Kind.OPENED
+    texts = (one.rule, one.subject, one.title, one.what_to_do)
+    return Notice(kind, one.severity, *texts, one.first_seen, one.last_seen, one.count, one.taken_by)
+
+
+def _told(one: Unstored, delivery: Delivery, now: datetime) -> Unstored:
+    if delivery.error:
+        return one.model_copy(update={"taken_by": delivery.taken_by})
+    told = Kind.RESOLVED if one.resolved_at else Kind.OPENED
+    return one.model_copy(update={"notified_at": now, "told": told, "taken_by": frozenset()})
+
+
+def _key(rule: str, subject: str) -> str:
+    return f"{rule} {subject}"
+
+
+@contextmanager
+def _file(settings: Settings) -> Iterator[Path]:
+    """The file, while no other process works with it."""
+    folder = settings.home / "health"
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / "outage.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield folder / "outage.json"
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path) -> dict[str, Unstored]:
+    """What is remembered. A file that cannot be read is set aside: it must not keep anybody from being told."""
+    if not path.exists():
+        return {}
+    try:
+        found = [Unstored.model_validate(one) for one in json.loads(path.read_text(encoding="utf-8"))]
+    except (ValueError, ValidationError):
+        path.replace(path.with_suffix(".unreadable"))
+        return {}
+    return {_key(one.rule, one.subject): one for one in found}
+
+
+def _write(path: Path, known: dict[str, Unstored]) -> None:
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps([one.model_dump(mode="json") for one in known.values()]), encoding="utf-8")
+    draft.replace(path)

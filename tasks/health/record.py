@@ -1,0 +1,101 @@
+"""Keeping a run of the checks: results stored, alerts raised and resolved, people told; also without PostgreSQL."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from config import Settings
+from ledger.alerts import Alert, Severity
+from ledger.errors import TransientError, TreasuryError
+from sql.connection import Connection, connect
+from sql.queries import load
+from tasks.alerts import raise_alert, resolve_alert
+from tasks.deadline import run_each
+from tasks.health import outage
+from tasks.health.checks import POSTGRES
+from tasks.health.result import Result, State
+from tasks.notices import Sent, send_notices
+
+_QUERIES = load("health")
+_STORE_DEADLINE_S = 5.0
+SUBJECT = "system"
+RULE_PREFIX = "health_"
+_SEVERITIES = {State.WARNING: Severity.WARNING, State.CRITICAL: Severity.CRITICAL}
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a run: how many alerts were opened and resolved, what was told, and why it could not be stored
+    (empty when it was).
+    """
+
+    opened: int
+    resolved: int
+    sent: Sent
+    not_stored: str = ""
+
+
+def record(settings: Settings, results: Sequence[Result], at: datetime) -> Recorded:
+    """Store ``results`` of the run at ``at``, raise and resolve alerts, send the notices that are due.
+
+    While PostgreSQL does not answer, people are told all the same, from a file in the home; the alerts are stored
+    by the first run after it is back. Safe to run again for the same run. Raises nothing of this project's own errors:
+    why something was not done is in the answer.
+    """
+    stored = _tried(settings, results, at)
+    if isinstance(stored, Exception):
+        return Recorded(0, 0, outage.tell(settings, alerts_of(results), at), str(stored))
+    opened, resolved = stored
+    try:
+        sent = send_notices(settings, at)
+    except TreasuryError as error:
+        sent = Sent(failed=1, errors=(str(error),))
+    return Recorded(opened, resolved, sent)
+
+
+def _tried(settings: Settings, results: Sequence[Result], at: datetime) -> tuple[int, int] | Exception:
+    """What storing gave, or why it was not possible; not even tried when the run has just found PostgreSQL away."""
+    away = [one for one in results if one.name == POSTGRES and one.state is State.CRITICAL and one.value is None]
+    if away:
+        return TransientError(away[0].line)
+    name = f"storing {settings.home}"
+    return run_each({name: lambda: _store(settings, results, at)}, _STORE_DEADLINE_S)[name][0]
+
+
+def alerts_of(results: Sequence[Result]) -> list[Alert]:
+    """An alert for every result that is not healthy and for which no other result is the reason."""
+    return [_alert(result) for result in results if result.state is not State.HEALTHY and not result.caused_by]
+
+
+def _alert(result: Result) -> Alert:
+    evidence = {"value": result.value, "threshold": result.threshold, "unit": result.unit, "took_ms": result.took_ms}
+    severity = _SEVERITIES[result.state]
+    return Alert(f"{RULE_PREFIX}{result.name}", SUBJECT, severity, result.line, result.to_do, evidence)
+
+
+def _store(settings: Settings, results: Sequence[Result], at: datetime) -> tuple[int, int]:
+    with connect(settings.database_dsn, "health") as connection:
+        outage.catch_up(connection, settings)
+        with connection.transaction():
+            connection.execute(_QUERIES["store_results"], _columns(results, at))
+            raised = [raise_alert(connection, alert, at=at) for alert in alerts_of(results)]
+            resolved = sum(_resolve(connection, result, at) for result in results)
+    return sum(one is not None and one.opened for one in raised), resolved
+
+
+def _resolve(connection: Connection, result: Result, at: datetime) -> bool:
+    if result.state is not State.HEALTHY:
+        return False
+    return resolve_alert(connection, f"{RULE_PREFIX}{result.name}", SUBJECT, at=at)
+
+
+def _columns(results: Sequence[Result], at: datetime) -> dict[str, object]:
+    return {
+        "checked_at": at,
+        "names": [result.name for result in results],
+        "states": [str(result.state) for result in results],
+        "values": [result.value for result in results],
+        "thresholds": [result.threshold for result in results],
+        "lines": [result.line for result in results],
+        "took_ms": [result.took_ms for result in results],
+    }

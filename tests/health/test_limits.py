@@ -1,0 +1,39 @@
+"""From which value on a check is bad, and that the settings cannot say it the wrong way round."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from config.health import Health
+from tasks.health.result import Limits, State, exact
+
+NUMBERS = st.integers(-1000, 1000)
+
+
+@given(NUMBERS, NUMBERS, NUMBERS, st.booleans())
+def test_the_worse_the_value_the_worse_the_state(one: int, other: int, between: int, falling: bool) -> None:
+    warning, critical = sorted((one, other), reverse=falling)
+    limits = Limits(warning, critical, "", falling)
+    better, worse = sorted((between, between + 7), reverse=falling)
+    assert limits.judge(better).rank <= limits.judge(worse).rank
+    assert limits.judge(critical) is State.CRITICAL
+    assert limits.judge(warning).rank >= State.WARNING.rank
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"disk_warning_percent": 5, "disk_critical_percent": 10}, {"lock_warning_s": 90}, {"colour": 1}]
+)
+def test_a_warning_that_would_come_after_the_critical_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValidationError):
+        Health(**wrong)
+
+
+def test_every_threshold_is_one_of_a_pair() -> None:
+    for name in Health.model_fields:
+        if "_warning" in name:
+            assert name.replace("_warning", "_critical") in Health.model_fields
+
+
+def test_a_measured_number_is_kept_with_one_decimal_place() -> None:
+    assert [str(exact(value)) for value in (3, 3.14159, 1e15)] == ["3", "3.1", "1000000000000000.0"]
