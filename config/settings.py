@@ -21,6 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from config.limits import ForwardedHeader, Networks, RateLimits, Watch
 from ledger.errors import ConfigError
 from ledger.tables import BUILT_IN, TieredTable
 
@@ -95,6 +96,10 @@ class Settings(BaseSettings):
     api_key_pepper: SecretStr | None = Field(
         None, min_length=32, description="Secret that API keys are hashed with; unset: made once in <home>/keys"
     )
+    trusted_proxies: Networks = Field((), description="Proxies whose header names the client; separated by commas")
+    forwarded_header: ForwardedHeader = Field("x-forwarded-for", description="The header that those proxies write")
+    rate_limits: RateLimits = Field(default_factory=lambda: RateLimits())
+    watch: Watch = Field(default_factory=lambda: Watch())
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home")
@@ -262,6 +267,8 @@ def _as_text(value: Any) -> str:
         return value.get_secret_value()
     if isinstance(value, BaseModel):
         return value.model_dump_json()
+    if isinstance(value, tuple):
+        return ",".join(value)
     return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
