@@ -160,7 +160,10 @@ def list_held(url: str) -> list[Held]:
     try:
         with _connect(url) as client:
             found: list[Any] = [
-                (stage, client.zrangebyscore(stage.key, time.time(), "+inf", start=0, num=_MOST_ADDRESSES, withscores=True))
+                (
+                    stage,
+                    client.zrangebyscore(stage.key, time.time(), "+inf", start=0, num=_MOST_ADDRESSES, withscores=True),
+                )
                 for stage in Stage
             ]
     except RedisError as error:

@@ -55,7 +55,9 @@ PATTERNS = (
         r"'\s{0,5}--",
     ),
     _pattern("traversal", r"(?:^|[/\\=])\.\.(?:[/\\]|\Z)", r"/etc/(?:passwd|shadow)\b", r"\bwin\.ini\b", r"\x00"),
-    _pattern("script", r"<\s{0,5}(?:script|iframe|svg|object)\b", r"\bjavascript\s{0,5}:", r"\bon(?:error|load)\s{0,5}="),
+    _pattern(
+        "script", r"<\s{0,5}(?:script|iframe|svg|object)\b", r"\bjavascript\s{0,5}:", r"\bon(?:error|load)\s{0,5}="
+    ),
     _pattern("lookup", r"\$\{(?:jndi|env|sys|lower|upper|:)", r"<%[=@!]", r"#\{[^}]{0,80}\("),
     _pattern(
         "shell",

@@ -110,20 +110,26 @@ class Verdict:
 
     def headers(self) -> list[Header]:
         """`RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers, as of its version 10)."""
-        limit = self.limit
-        return [limit.policy_header, (b"ratelimit", f"{limit.prefix}{self.remaining};t={self.reset_s}".encode())]
+        return [self.limit.policy_header, (b"ratelimit", self._state().encode())]
 
     def demand(self) -> None:
         """Raises a 429 problem unless the request is admitted."""
         if not self.admitted:
-            raise refused(self)
+            raise self.refusal()
 
+    def refusal(self) -> HttpError:
+        """The 429 problem, with the headers of the limit."""
+        limit = self.limit
+        detail = f"No more than {limit.amount} requests in {limit.window_s} s by the policy {limit.policy}."
+        headers = {
+            "Retry-After": str(self.reset_s),
+            "RateLimit-Policy": limit.policy_header[1].decode(),
+            "RateLimit": self._state(),
+        }
+        return HttpError(TOO_MANY, detail, headers)
 
-def refused(verdict: Verdict) -> HttpError:
-    """The 429 problem of a verdict."""
-    limit = verdict.limit
-    detail = f"No more than {limit.amount} requests in {limit.window_s} s by the policy {limit.policy}."
-    return HttpError(TOO_MANY, detail, {"Retry-After": str(verdict.reset_s)})
+    def _state(self) -> str:
+        return f"{self.limit.prefix}{self.remaining};t={self.reset_s}"
 
 
 class RateLimiter:

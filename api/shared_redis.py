@@ -59,7 +59,10 @@ class SharedRedis:
         )
         self._client = Redis(connection_pool=self._pool)
         self._storage = RedisStorage(
-            _scheme_of_limits(self._url), implementation="redispy", key_prefix=PREFIX, connection_pool=self._pool
+            _scheme_of_limits(self._url),
+            implementation="redispy",
+            key_prefix=PREFIX,
+            connection_pool=self._pool,  # type: ignore[arg-type]  # documented, and missing in its type
         )
 
     async def close(self) -> None:

@@ -23,11 +23,12 @@ Name = tuple[str, str, int]
 class Tally:
     """One count in its present window. ``values`` are hashes of what is counted once each."""
 
-    __slots__ = ("count", "elsewhere", "sent", "told", "values", "window")
+    __slots__ = ("count", "counted", "elsewhere", "sent", "told", "values", "window")
 
     def __init__(self, window: int) -> None:
         self.window = window
         self.count = 0  # by this process
+        self.counted = False  # whether the latest occurrence was new
         self.sent = 0  # of these, what Redis knows
         self.elsewhere = 0  # by all other processes, as last heard
         self.told = False  # for whoever reports once a window
@@ -60,7 +61,8 @@ class SharedTallies:
         if value is not None:
             known = len(tally.values)
             tally.values.add(hash(value))
-            if len(tally.values) == known:
+            tally.counted = len(tally.values) > known
+            if not tally.counted:
                 return tally
             self._values += 1
         tally.count += 1

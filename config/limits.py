@@ -11,7 +11,16 @@ MOST_A_WINDOW = 1_000_000_000
 _RATE = re.compile(r"([0-9]{1,10})/(second|minute|hour|day)\Z")
 WINDOWS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 # An address in these is most often a proxy or a service of one's own: refusing it would refuse everybody behind it.
-OWN_NETWORKS = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "::1", "fc00::/7", "fe80::/10")
+OWN_NETWORKS = (
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "169.254.0.0/16",
+    "::1",
+    "fc00::/7",
+    "fe80::/10",
+)
 
 
 def is_rate(text: str) -> bool:
@@ -52,10 +61,10 @@ class RateLimits(BaseModel):
 
     enabled: bool = Field(True, description="False: nothing is counted and no answer is 429 by a policy")
     general: Rate = Field("1200/minute", description="Operations of no other policy; by key, else by address")
-    auth: Rate = Field("10/minute", description="Failed authentications; by address and key id, see docs/limits.md")
+    auth: Rate = Field("60/minute", description="Failed authentications; by address and key id, see docs/limits.md")
     transactions: Rate = Field("300000/minute", description="Requests to /api/v1/transactions, by key")
     vas: Rate = Field("300000/minute", description="Requests to /api/v1/vas-transactions, by key")
-    operations: Rate = Field("60/minute", description="Monitoring, archive and cache operations, by key")
+    operations: Rate = Field("300/minute", description="Monitoring, archive and cache operations, by key")
     ddos: Rate = Field("600000/minute", description="All requests of one address, before authentication")
     redis_timeout_ms: int = Field(250, ge=10, le=5000, description="How long Redis may take before it counts as away")
 

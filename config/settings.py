@@ -98,8 +98,8 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Networks = Field((), description="Proxies whose header names the client; separated by commas")
     forwarded_header: ForwardedHeader = Field("x-forwarded-for", description="The header that those proxies write")
-    rate_limits: RateLimits = Field(default_factory=lambda: RateLimits())
-    watch: Watch = Field(default_factory=lambda: Watch())
+    rate_limits: RateLimits = Field(default_factory=RateLimits)
+    watch: Watch = Field(default_factory=Watch)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home")
