@@ -4,7 +4,7 @@ import importlib
 import json
 import sys
 
-NAMES = ("hot_to_warm", "warm_to_cold", "import_rows", "posting", "date_range", "serving")
+NAMES = ("hot_to_warm", "warm_to_cold", "import_rows", "posting", "date_range", "serving", "limits_cost")
 
 
 def main(names: list[str]) -> int:

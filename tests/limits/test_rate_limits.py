@@ -76,9 +76,9 @@ def test_a_process_never_takes_more_than_the_limit_whatever_redis_forgets(
 ) -> None:
     limit = Limit(Policy.GENERAL, f"{amount}/minute")
     buckets, count, outage = [Bucket(limit, 0) for _ in range(3)], 0, False
-    for process, wanted, redis in steps:
+    for process, most, redis in steps:
         bucket = buckets[process]
-        wanted = min(wanted, amount - bucket.taken)
+        wanted = min(most, amount - bucket.taken)
         if wanted == 0:
             continue
         outage |= redis != "up"
