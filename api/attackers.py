@@ -20,7 +20,7 @@ from api.tallies import SharedTallies
 from config.limits import Watch as Configured
 from ledger.errors import TransientError
 
-_RULE = "attack"
+ATTACK = "attack"  # the rule under which attacks are tallied
 _MOST_ADDRESSES = 10_000
 _TIMEOUT_S = 5.0
 
@@ -82,12 +82,16 @@ class Attackers:
         """Count an attack from ``address``. Returns its new stage when that one begins with this attack."""
         if not self._configured.blocking or not self._may_be_held(address):
             return None
-        configured = self._configured
-        attacks = self._tallies.add(_RULE, address, configured.attack_window_s).total
-        if attacks >= configured.refuse_after:
-            return self._hold(address, Stage.REFUSED, configured.refuse_s)
-        if attacks >= configured.slow_after:
-            return self._hold(address, Stage.SLOWED, configured.slow_s)
+        return self.judge(address, self._tallies.add(ATTACK, address, self._configured.attack_window_s).total)
+
+    def judge(self, address: str, attacks: int) -> Held | None:
+        """Hold ``address`` as so many attacks deserve. Returns its new stage when that one begins now."""
+        if not self._may_be_held(address):
+            return None
+        if attacks >= self._configured.refuse_after:
+            return self._hold(address, Stage.REFUSED, self._configured.refuse_s)
+        if attacks >= self._configured.slow_after:
+            return self._hold(address, Stage.SLOWED, self._configured.slow_s)
         return None
 
     async def exchange(self) -> None:
@@ -100,7 +104,7 @@ class Attackers:
             return
         self._ends = {stage: {**found[stage], **self._of(stage, self._unsent)} for stage in Stage}
         for address in self._ends[Stage.LIFTED]:
-            self._tallies.forget_subject(_RULE, address, self._configured.attack_window_s)
+            self._tallies.forget_subject(ATTACK, address, self._configured.attack_window_s)
 
     def _hold(self, address: str, stage: Stage, duration_s: int) -> Held | None:
         before, now = self._ends[stage].get(address, 0.0), self._now()

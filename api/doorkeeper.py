@@ -10,7 +10,7 @@ from collections import OrderedDict
 from api.auth import ApiKey, Authenticator
 from api.problems import UNAUTHORIZED, HttpError
 from api.rate_limits import Policy, RateLimiter
-from api.watch import Watch
+from api.watch import Sender, Watch
 from tasks.keys import PREFIX
 
 _MOST_REMEMBERED = 10_000
@@ -26,20 +26,20 @@ class Doorkeeper:
         self._watch = watch
         self._welcome: OrderedDict[str, None] = OrderedDict()
 
-    async def authenticate(self, header: str | None, address: str) -> ApiKey:
+    async def authenticate(self, header: str | None, sender: Sender) -> ApiKey:
         """The key that ``header`` carries. Raises a 401 problem, or a 429 one after too many of those."""
-        key_id = _key_id(header)
+        key_id, address = _key_id(header), sender.address
         pair = f"{address} {key_id}"
         if key_id not in self._welcome:
             verdict = self._limiter.look(Policy.AUTH, pair) or self._limiter.look(Policy.AUTH, address)
             if verdict is not None:
-                self._refused(key_id, address)
+                self._watch.refused_key(key_id, sender)
                 raise verdict.refusal()
         try:
             key = await self._authenticator.authenticate(header)
         except HttpError as error:
             if error.kind is UNAUTHORIZED:
-                self._refused(key_id, address)
+                self._watch.refused_key(key_id, sender)
                 await self._count(pair, address)
             raise
         self._remember(key_id)
@@ -53,10 +53,6 @@ class Doorkeeper:
         verdict.demand()
         if verdict.remaining >= verdict.limit.amount - 1:  # the first failure of this key at this address
             (await self._limiter.spend(Policy.AUTH, address) or verdict).demand()
-
-    def _refused(self, key_id: str, address: str) -> None:
-        if self._watch.enabled and key_id:
-            self._watch.refused_key(key_id, address)
 
     def _remember(self, key_id: str) -> None:
         self._welcome[key_id] = None

@@ -46,9 +46,11 @@ class Endpoint:
         record.route = operation.path
         key, visitor = NOBODY, visitor_of(request.scope)
         if operation.scope is not None:
-            key = await services.doorkeeper.authenticate(request.headers.get("authorization"), visitor.address)
+            key = await services.doorkeeper.authenticate(request.headers.get("authorization"), visitor.sender)
             record.key_id = key.key_id
-        verdict = await services.defence.limiter.spend(operation.policy, key.key_id or visitor.address, key.limits)
+        verdict = await services.defence.limiter.spend(
+            operation.policy, key.key_id or visitor.sender.address, key.limits
+        )
         if verdict is not None:
             verdict.demand()
             visitor.headers = verdict.headers()
@@ -60,7 +62,7 @@ class Endpoint:
     def _refuse(self, request: Request, error: Exception) -> Response:
         record = of_request(request.scope)
         if isinstance(error, FieldError):
-            self._services.defence.watch.refused_field(error.field, visitor_of(request.scope).address)
+            self._services.defence.watch.refused_field(error.field, visitor_of(request.scope).sender)
         if problems.kind_of(error).status >= problems.INTERNAL.status:
             _LOG.error("request failed", extra={"fields": {"request_id": record.request_id, **describe(error)}})
         return problems.response(error, record.request_id)

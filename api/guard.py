@@ -9,10 +9,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api import problems
 from api.attackers import Stage
 from api.defence import Defence
-from api.problems import ADDRESS_REFUSED, HttpError
+from api.problems import ADDRESS_REFUSED, TOO_MANY, HttpError
 from api.rate_limits import Policy
 from api.request_log import of_request
 from api.visitor import register
+from api.watch import Sender
 
 _MOST_SLOWED = 100  # requests of one process that may be held up at once; the next one is refused
 _RETRY_AFTER_S = 5
@@ -31,31 +32,30 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        defence = self._defence
-        visitor = register(scope, defence.addresses.client_of(scope))
-        refusal = await self._refusal(scope, visitor.address)
-        if refusal is None:
-            await self._app(scope, receive, send)
+        defence, record = self._defence, of_request(scope)
+        sender = Sender(defence.addresses.client_of(scope), record.request_id)
+        register(scope, sender)
+        refusal = await self._refusal(scope, sender)
+        if refusal is not None:
+            await problems.response(refusal, record.request_id)(scope, receive, send)
         else:
-            response = problems.response(refusal, of_request(scope).request_id)
-            await response(scope, receive, send)
-        record = of_request(scope)
-        if record.status >= 400 and defence.watch.enabled and refusal is None:
-            defence.watch.answered(record, scope["path"], visitor.address)
+            await self._app(scope, receive, send)
+        if record.status >= 400 and defence.watch.enabled and (refusal is None or refusal.kind is TOO_MANY):
+            defence.watch.answered(record.status, record.key_id, scope["path"], sender)
 
-    async def _refusal(self, scope: Scope, address: str) -> HttpError | None:
+    async def _refusal(self, scope: Scope, sender: Sender) -> HttpError | None:
         """Why the request goes no further, if it does not. An address that is slowed waits here."""
         defence = self._defence
-        held = defence.attackers.held(address)
+        held = defence.attackers.held(sender.address)
         if held is not None and held.stage is Stage.REFUSED:
             return _held_off(math.ceil(held.ends_s - time.time()))
         if held is not None and not await self._slow_down():
             return _held_off(_RETRY_AFTER_S)
-        verdict = await defence.limiter.spend(Policy.DDOS, address)
+        verdict = await defence.limiter.spend(Policy.DDOS, sender.address)
         if verdict is not None and not verdict.admitted:
             return verdict.refusal()
         if defence.watch.enabled:
-            defence.watch.arrived(scope["raw_path"], scope["query_string"], scope["headers"], address)
+            defence.watch.arrived(scope["raw_path"], scope["query_string"], scope["headers"], sender)
         return None
 
     async def _slow_down(self) -> bool:

@@ -75,19 +75,21 @@ class SharedTallies:
         """Start the count of one subject over, in this process."""
         self._forget((rule, subject, window_s))
 
-    async def exchange(self) -> None:
-        """Tell Redis what is new and learn the sums. Safe to repeat; what could not be told waits for the next time."""
+    async def exchange(self) -> list[tuple[Name, Tally]]:
+        """Tell Redis what is new and learn the sums; returns the tallies whose sums were learned.
+
+        Safe to repeat; what could not be told waits for the next time.
+        """
         changed, self._changed = self._changed, {}
         added = [(name, tally, tally.count - tally.sent) for name, tally in changed.items()]
-        if not added:
-            return
-        sums = await self._redis.run(lambda redis: _add_all(redis, added))
+        sums = await self._redis.run(lambda redis: _add_all(redis, added)) if added else []
         if sums is None:
             self._changed = {**changed, **self._changed}
-            return
+            return []
         for (_, tally, amount), total in zip(added, sums, strict=True):
             tally.sent += amount
             tally.elsewhere = max(0, total - tally.sent)
+        return list(changed.items())
 
     def _forget(self, name: Name) -> None:
         tally = self._tallies.pop(name, None)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from starlette.types import Scope
 
+from api.watch import Sender
+
 _STATE_KEY = "treasury.visitor"
 
 
@@ -11,7 +13,7 @@ _STATE_KEY = "treasury.visitor"
 class Visitor:
     """The sender of one request. ``headers`` are those of the rate limit that the request was counted by."""
 
-    address: str
+    sender: Sender
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
@@ -21,7 +23,6 @@ def visitor_of(scope: Scope) -> Visitor:
     return visitor
 
 
-def register(scope: Scope, address: str) -> Visitor:
+def register(scope: Scope, sender: Sender) -> None:
     """Note whom a request comes from."""
-    visitor = scope[_STATE_KEY] = Visitor(address)
-    return visitor
+    scope[_STATE_KEY] = Visitor(sender)
