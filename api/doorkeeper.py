@@ -62,6 +62,8 @@ class Doorkeeper:
 
 
 def _key_id(header: str | None) -> str:
-    """The key id that a header claims to carry, not checked; "" for none."""
+    """The key id that a header claims to carry, not checked; "" for none that could be one."""
     parts = (header or "").rpartition(" ")[2].split("_", 2)
-    return parts[1][:_LONGEST_KEY_ID] if len(parts) == 3 and parts[0] == PREFIX else ""
+    if len(parts) != 3 or parts[0] != PREFIX or len(parts[1]) > _LONGEST_KEY_ID:
+        return ""
+    return parts[1] if parts[1].isascii() and parts[1].isalnum() else ""

@@ -11,6 +11,7 @@ from pydantic import AliasChoices
 from bench.__main__ import NAMES
 from cli.archive import Job
 from cli.main import app
+from config.limits import RateLimits, Watch
 from config.settings import Ports, Settings
 from ledger.policy import TierPolicy
 from ledger.tables import TieredTable
@@ -38,7 +39,9 @@ def _variables() -> dict[str, Any]:
         alias = field.validation_alias
         names = list(alias.choices) if isinstance(alias, AliasChoices) else [alias or f"TREASURY_{name.upper()}"]
         found |= {str(one): field.default for one in names}
-    return found | {f"TREASURY_PORTS__{name.upper()}": field.default for name, field in Ports.model_fields.items()}
+    for group, model in (("PORTS", Ports), ("RATE_LIMITS", RateLimits), ("WATCH", Watch)):
+        found |= {f"TREASURY_{group}__{name.upper()}": field.default for name, field in model.model_fields.items()}
+    return found
 
 
 def _row_of(name: str) -> str:
@@ -51,7 +54,11 @@ def _row_of(name: str) -> str:
 @pytest.mark.parametrize("variable", _variables())
 def test_every_setting_is_described_with_its_default(variable: str) -> None:
     row, default = _row_of(variable), _variables()[variable]
-    if isinstance(default, int | float):
+    if isinstance(default, str) and default[:1].isdigit():
+        assert f"| `{default}` |" in row, f"{row} does not say {default}"
+    if isinstance(default, bool):
+        assert f"| `{str(default).lower()}` |" in row, f"{row} does not say {default}"
+    elif isinstance(default, int | float):
         assert re.search(rf"\|\s*{default:,.0f}\s*\||\|\s*{default:.0f}\s*\|", row), f"{row} does not say {default}"
 
 

@@ -1,5 +1,7 @@
 """The limits as a client meets them: headers, 429, who is counted together and who is not."""
 
+import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -11,6 +13,9 @@ from api.rate_limits import Policy
 from api.routes import operations
 from config import Settings
 from config.limits import RateLimits
+from servers.api import Api
+from servers.lease import lease
+from servers.stack import PROJECT
 from tests.api.conftest import MakeKey, serving
 from tests.api.ledger_rows import BODY, keyed
 
@@ -87,6 +92,22 @@ def test_two_processes_count_together(behind_a_proxy: Settings, make_key: MakeKe
         with client(first, **key) as one, client(second, **key) as other:
             answered = [status for api in (one, other, one, other) for status in statuses(api, PATH, 2)]
     assert answered == [200] * 6 + [429] * 2
+
+
+def test_two_worker_processes_admit_exactly_the_limit_between_them(behind_a_proxy: Settings, make_key: MakeKey) -> None:
+    settings = with_rates(behind_a_proxy, transactions="150/day")
+    key = make_key()
+    with lease(settings.home, Api(settings.home, 0, 2, settings.environment(), PROJECT)) as found:
+        with ThreadPoolExecutor(8) as pool:  # eight connections, which the kernel spreads over the workers
+            answered = list(pool.map(lambda _: one_connection(found.url, key), range(8)))
+        log = (settings.home / "log" / "api.log").read_text()
+    assert sorted(status for each in answered for status in each) == [200] * 150 + [429] * 50
+    assert len(re.findall("Started server process", log)) == 2
+
+
+def one_connection(url: str, key: dict[str, str]) -> list[int]:
+    with client(url, **key) as api:
+        return statuses(api, PATH, 25)
 
 
 def test_a_key_may_be_given_its_own_limit(behind_a_proxy: Settings, make_key: MakeKey) -> None:

@@ -12,9 +12,12 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
+from api.addresses import Addresses
 from api.alert_writer import _MOST_QUEUED, AlertWriter
-from api.attackers import Stage, list_held
+from api.attackers import Attackers, Stage, list_held
 from api.database import Database
+from api.shared_redis import SharedRedis
+from api.tallies import SharedTallies
 from api.watch import RULES, Rule
 from cli.main import app
 from config import Settings
@@ -292,6 +295,33 @@ def test_alerts_wait_for_postgresql_and_are_bounded(ready: Settings) -> None:
         return written, writer.dropped
 
     assert asyncio.run(run()) == (_MOST_QUEUED, 7)
+
+
+def test_no_more_than_so_many_requests_wait(
+    behind_a_proxy: Settings, make_key: MakeKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.guard._MOST_SLOWED", 0)
+    settings = watched(behind_a_proxy, slow_after=1, slow_ms=30_000)
+    with serving(settings) as url, client(url, **make_key()) as api:
+        assert statuses(api, 1, ATTACK) == [200]
+        refused = api.get(PATH, params={"wallet_id": "w"})
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+
+
+def test_what_is_remembered_of_senders_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.tallies._MOST_TALLIES", 50)
+    monkeypatch.setattr("api.tallies._MOST_VALUES", 200)
+    monkeypatch.setattr("api.attackers._MOST_ADDRESSES", 10)
+    redis = SharedRedis(None, 1.0)
+    tallies = SharedTallies(redis)
+    attackers = Attackers(Watch(refuse_after=1), Addresses((), "forwarded"), redis, tallies)
+    for number in range(300):
+        tallies.add(Rule.INVALID, f"key {number}", 60)
+        tallies.add(Rule.UNKNOWN_IDS, "key", 60, f"/path/{number}")
+        assert attackers.attacked(f"203.0.{number // 256}.{number % 256}") is not None
+    assert len(tallies._tallies) <= 50
+    assert sum(len(tally.values) for tally in tallies._tallies.values()) == tallies._values <= 200
+    assert len(attackers._ends[Stage.REFUSED]) == len(attackers._unsent) == 10
 
 
 def test_every_rule_says_what_to_do() -> None:
