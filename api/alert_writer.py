@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from api.database import AsyncConnection, Database
 from api.request_log import LOGGER
-from ledger.errors import TreasuryError
+from ledger.errors import TransientError, TreasuryError
 from sql.queries import load
 from tasks.alerts import Alert, raise_parameters
 
@@ -34,17 +34,21 @@ class AlertWriter:
         self._queue.append((alert, datetime.now(UTC)))
 
     async def flush(self) -> int:
-        """Write what is queued, a bounded number at a time; returns how many. What cannot be written stays queued.
+        """Write what is queued, a bounded number at a time; returns how many. Raises the project's errors.
 
-        An alert may be counted once more when a connection is lost in the middle; never less.
+        While PostgreSQL is away the alerts stay queued; one lost in the middle may count an alert once more, never less.
+        What PostgreSQL refuses would be refused again: it is dropped, and counted in ``dropped``.
         """
         taken = [self._queue.popleft() for _ in range(min(len(self._queue), _MOST_WRITTEN))]
         if not taken:
             return 0
         try:
             await self._database.run(lambda connection: _write(connection, taken))
-        except TreasuryError:
+        except TransientError:
             self._queue.extendleft(reversed(taken))
+            raise
+        except TreasuryError:
+            self.dropped += len(taken)
             raise
         return len(taken)
 

@@ -38,7 +38,7 @@ async def ask(one: RateLimiter, who: str, policy: Policy = Policy.GENERAL, **opt
     return verdict
 
 
-@hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     amount=st.integers(1, 1500),
     rounds=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 400)), min_size=1, max_size=12),

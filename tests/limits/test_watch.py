@@ -297,6 +297,24 @@ def test_alerts_wait_for_postgresql_and_are_bounded(ready: Settings) -> None:
     assert asyncio.run(run()) == (_MOST_QUEUED, 7)
 
 
+def test_what_postgresql_refuses_is_dropped_and_counted_and_stands_in_no_others_way(ready: Settings) -> None:
+    with psycopg.connect(ready.database_dsn, autocommit=True) as connection:
+        connection.execute("ALTER TABLE alerts RENAME TO alerts_elsewhere")
+
+    async def run() -> int:
+        database = Database(ready)
+        await database.open()
+        writer = AlertWriter(database)
+        writer.put(Alert(Rule.INJECTION, ATTACKER, Severity.WARNING, "title", "nothing"))
+        with pytest.raises(TreasuryError, match="42P01"):
+            await writer.flush()
+        assert await writer.flush() == 0
+        await database.close()
+        return writer.dropped
+
+    assert asyncio.run(run()) == 1
+
+
 def test_no_more_than_so_many_requests_wait(
     behind_a_proxy: Settings, make_key: MakeKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
