@@ -36,7 +36,7 @@ class AlertWriter:
     async def flush(self) -> int:
         """Write what is queued, a bounded number at a time; returns how many. Raises the project's errors.
 
-        While PostgreSQL is away the alerts stay queued; one lost in the middle may count an alert once more, never less.
+        While PostgreSQL is away the alerts stay queued; a connection lost in the middle may count one twice.
         What PostgreSQL refuses would be refused again: it is dropped, and counted in ``dropped``.
         """
         taken = [self._queue.popleft() for _ in range(min(len(self._queue), _MOST_WRITTEN))]

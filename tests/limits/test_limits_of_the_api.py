@@ -16,6 +16,7 @@ from config.limits import RateLimits
 from servers.api import Api
 from servers.lease import lease
 from servers.stack import PROJECT
+from tasks.keys import LIMITED
 from tests.api.conftest import MakeKey, serving
 from tests.api.ledger_rows import BODY, keyed
 
@@ -44,6 +45,10 @@ def test_every_operation_has_the_policy_of_its_resource(ready: Settings) -> None
             assert policy is Policy.TRANSACTIONS
         elif path.startswith("/health"):
             assert policy is Policy.GENERAL
+
+
+def test_a_key_can_be_given_limits_of_every_policy_that_counts_keys() -> None:
+    assert set(LIMITED) == set(Policy) - {Policy.AUTH, Policy.DDOS}
 
 
 def test_each_answer_says_what_is_left_and_the_last_one_when_to_come_back(
