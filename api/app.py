@@ -15,6 +15,7 @@ from starlette.routing import Route, Router
 
 from api import docs_page
 from api.endpoint import Page, no_such_address
+from api.guard import Guard
 from api.openapi import make_document
 from api.operations import Operation
 from api.request_log import LOGGER, RequestLog, write_json_lines
@@ -48,7 +49,8 @@ def create_app(settings: Settings | None = None) -> Router:
         redirect_slashes=False,  # an address has one spelling; a redirect would repeat what the Host header says
         default=no_such_address,
         lifespan=lifespan,
-        middleware=[Middleware(RequestLog)],
+        # The log outside: what the guard refuses is logged, too.
+        middleware=[Middleware(RequestLog), Middleware(Guard, defence=services.defence)],
     )
 
 

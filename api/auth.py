@@ -1,8 +1,8 @@
 """Who is asking: API keys as bearer tokens, their scopes, and a short memory of keys already looked up."""
 
 import hmac
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from api.database import AsyncConnection, Database
@@ -24,6 +24,7 @@ class ApiKey:
     client_id: str
     scopes: frozenset[str]
     expires_at: datetime | None
+    limits: Mapping[str, str] = field(default_factory=dict)  # the key's own rate limits, by policy
 
     @property
     def sees_client(self) -> str | None:
@@ -77,8 +78,8 @@ async def _find(connection: AsyncConnection, key_id: str) -> ApiKey | None:
     row = await (await connection.execute(_FIND, {"key_id": key_id})).fetchone()
     if row is None:
         return None
-    key_hash, client_id, scopes, expires_at = row
-    return ApiKey(key_id, bytes(key_hash), client_id, frozenset(scopes), expires_at)
+    key_hash, client_id, scopes, expires_at, limits = row
+    return ApiKey(key_id, bytes(key_hash), client_id, frozenset(scopes), expires_at, limits or {})
 
 
 _KEY_ID_LENGTH = 16

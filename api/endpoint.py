@@ -14,7 +14,8 @@ from api.operations import Call, Operation
 from api.problems import NO_METHOD, NOT_FOUND, HttpError, Kind
 from api.request_log import LOGGER, describe, of_request
 from api.services import Services
-from ledger.errors import TreasuryError
+from api.visitor import visitor_of
+from ledger.errors import FieldError, TreasuryError
 
 _LOG = logging.getLogger(LOGGER)
 
@@ -36,22 +37,32 @@ class Endpoint:
             response = self._refuse(request, error)
         except Exception as error:  # noqa: BLE001  # the last line: no error leaves without an answer and a log line
             response = self._refuse(request, error)
+        response.raw_headers.extend(visitor_of(scope).headers)
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
         operation, services = self._operation, self._services
         record = of_request(request.scope)
         record.route = operation.path
-        key = NOBODY
+        key, visitor = NOBODY, visitor_of(request.scope)
         if operation.scope is not None:
-            key = await services.authenticator.authenticate(request.headers.get("authorization"))
+            key = await services.doorkeeper.authenticate(request.headers.get("authorization"), visitor.sender)
             record.key_id = key.key_id
+        verdict = await services.defence.limiter.spend(
+            operation.policy, key.key_id or visitor.sender.address, key.limits
+        )
+        if verdict is not None:
+            verdict.demand()
+            visitor.headers = verdict.headers()
+        if operation.scope is not None:
             key.demand(operation.scope)
         query = parsing.query(request, operation.query)
         return await operation.handler(Call(request, operation, services, query, key))
 
     def _refuse(self, request: Request, error: Exception) -> Response:
         record = of_request(request.scope)
+        if isinstance(error, FieldError):
+            self._services.defence.watch.refused_field(error.field, visitor_of(request.scope).sender)
         if problems.kind_of(error).status >= problems.INTERNAL.status:
             _LOG.error("request failed", extra={"fields": {"request_id": record.request_id, **describe(error)}})
         return problems.response(error, record.request_id)

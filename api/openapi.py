@@ -12,8 +12,9 @@ from api.problems import MEDIA_TYPE
 
 _REF = "#/components/schemas/{name}"
 _PATH_PARAMETER = re.compile(r"\{(\w+)\}")
-_WITH_A_KEY = frozenset({401, 403, 422, 500, 503})
-_WITHOUT_A_KEY = frozenset({422, 500})
+_WITH_A_KEY = frozenset({401, 403, 422, 429, 500, 503})
+_LATER = frozenset({429, 503})
+_WITHOUT_A_KEY = frozenset({422, 429, 500})
 _REASONS = {
     200: "Done",
     201: "Stored",
@@ -25,11 +26,22 @@ _REASONS = {
     413: "The body is too large",
     415: "The body is not declared as JSON",
     422: "A value breaks a rule; `errors` names the field",
+    429: "Too many requests; see Retry-After",
     500: "Something went wrong in the server",
     503: "Not now; see Retry-After",
 }
 _REPLAYED = {"Idempotent-Replayed": {"description": "true for an answer given again", "schema": {"type": "string"}}}
 _LOCATION = {"Location": {"description": "Where the row is", "schema": {"type": "string"}}}
+_RATE_LIMIT = {
+    "RateLimit-Policy": {
+        "description": 'The limit: `"name";q=requests;w=seconds`. Left out while limits are off',
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": 'What is left of it: `"name";r=requests;t=seconds until the next window`',
+        "schema": {"type": "string"},
+    },
+}
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
 
 
@@ -102,7 +114,7 @@ def _responses(operation: Operation, schema_of: dict[type, Any]) -> dict[str, An
         responses[str(status)] = _response(status, "application/json", schema_of[kind]) | _headers(operation, status)
     for status in sorted(operation.problems | (_WITHOUT_A_KEY if operation.scope is None else _WITH_A_KEY)):
         response = _response(status, MEDIA_TYPE, schema_of[Problem])
-        responses[str(status)] = response | ({"headers": _RETRY_AFTER} if status == 503 else {})
+        responses[str(status)] = response | _problem_headers(status)
     return responses
 
 
@@ -110,10 +122,16 @@ def _response(status: int, media_type: str, schema: Any) -> dict[str, Any]:
     return {"description": _REASONS[status], "content": {media_type: {"schema": schema}}}
 
 
+def _problem_headers(status: int) -> dict[str, Any]:
+    if status == 401:  # nobody knows yet by which limit it would be counted
+        return {}
+    return {"headers": _RATE_LIMIT | _RETRY_AFTER if status in _LATER else _RATE_LIMIT}
+
+
 def _headers(operation: Operation, status: int) -> dict[str, Any]:
-    headers: dict[str, Any] = {}
+    headers: dict[str, Any] = dict(_RATE_LIMIT)
     if any(parameter.name == "Idempotency-Key" for parameter in operation.parameters):
         headers |= _REPLAYED
     if status == 201:
         headers |= _LOCATION
-    return {"headers": headers} if headers else {}
+    return {"headers": headers}

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.auth import ApiKey
+from api.rate_limits import Policy
 from api.services import Services
 from tasks.keys import Scope
 
@@ -28,7 +29,7 @@ class Operation:
     """One method at one address. The router and the OpenAPI document are both made from these.
 
     ``answers`` are the good statuses, each with the type of its body; ``problems`` the statuses that it can end with
-    besides those that every operation with a key has.
+    besides those that every operation with a key has. ``policy`` is the rate limit that its requests are counted by.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Operation:
     answers: Mapping[int, type]
     tag: str
     scope: Scope | None = None
+    policy: Policy = Policy.GENERAL
     request: type | None = None
     parameters: tuple[Parameter, ...] = ()
     problems: frozenset[int] = frozenset()

@@ -47,6 +47,10 @@ INVALID = Kind(422, "invalid", "A value breaks a rule", "See errors for the fiel
 KEY_REUSED = Kind(
     422, "idempotency-key-reused", "The Idempotency-Key was used before", "This key belongs to another request."
 )
+TOO_MANY = Kind(429, "too-many-requests", "Too many requests", "Send fewer requests; see Retry-After.")
+ADDRESS_REFUSED = Kind(
+    429, "address-refused", "This address is refused for a while", "Requests from this address looked like an attack."
+)
 INTERNAL = Kind(500, "internal", "Something went wrong here", "It was logged; the request id finds it.")
 UNAVAILABLE = Kind(503, "unavailable", "It cannot be done right now", "Send the same request again a little later.")
 

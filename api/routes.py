@@ -8,6 +8,7 @@ from starlette.routing import Route
 from api import handlers, messages
 from api.endpoint import Address, Endpoint
 from api.operations import Operation, Parameter
+from api.rate_limits import Policy
 from api.services import Services
 from config import Settings
 from ledger.tables import TieredTable
@@ -24,6 +25,7 @@ class Resource:
     noun: str
     read: Scope
     write: Scope
+    policy: Policy
     new: type
     row: type
     batch: type
@@ -50,6 +52,7 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
             noun="Transaction",
             read=Scope.TRANSACTIONS_READ,
             write=Scope.TRANSACTIONS_WRITE,
+            policy=Policy.TRANSACTIONS,
             new=messages.NewTransaction,
             row=messages.Transaction,
             batch=messages.NewTransactions,
@@ -61,6 +64,7 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
             noun="VasTransaction",
             read=Scope.VAS_READ,
             write=Scope.VAS_WRITE,
+            policy=Policy.VAS,
             new=messages.NewVasTransaction,
             row=messages.VasTransaction,
             batch=messages.NewVasTransactions,
@@ -94,6 +98,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             description="201 means that the row is durable.",
             handler=partial(handlers.create, table=table),
             scope=resource.write,
+            policy=resource.policy,
             tag=table.name,
             request=resource.new,
             answers={201: resource.row},
@@ -109,6 +114,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             "item's own status says whether it is stored (201, durable) or refused (422).",
             handler=partial(handlers.create_batch, table=table),
             scope=resource.write,
+            policy=resource.policy,
             tag=table.name,
             request=resource.batch,
             answers={200: messages.BatchResults},
@@ -124,6 +130,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             "`user_id` is required.",
             handler=partial(handlers.read_page, table=table),
             scope=resource.read,
+            policy=resource.policy,
             tag=table.name,
             answers={200: resource.page},
             parameters=_page_parameters(settings),
@@ -136,6 +143,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             description="Whatever tier its month is in: the id tells the month.",
             handler=partial(handlers.read_one, table=table),
             scope=resource.read,
+            policy=resource.policy,
             tag=table.name,
             answers={200: resource.row},
             problems=frozenset({404}),
@@ -149,6 +157,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             "archived month never change.",
             handler=partial(handlers.change_status, table=table),
             scope=resource.write,
+            policy=resource.policy,
             tag=table.name,
             request=messages.StatusChange,
             answers={200: resource.row},

@@ -11,6 +11,8 @@ from typing import Self
 from api.auth import Authenticator
 from api.cursor import Cursors
 from api.database import Database
+from api.defence import Defence
+from api.doorkeeper import Doorkeeper
 from api.reading import Reader
 from api.statuses import StatusChanger
 from api.writer import Writer
@@ -48,7 +50,8 @@ class Services:
 
     settings: Settings
     database: Database
-    authenticator: Authenticator
+    defence: Defence
+    doorkeeper: Doorkeeper
     cold: ColdReader
     reader: Reader
     writer: Writer
@@ -63,10 +66,13 @@ class Services:
         database, secret = Database(settings), pepper(settings)
         cold = ColdReader(settings)
         reader = Reader(database, cold)
+        defence = Defence.make(settings, database)
+        authenticator = Authenticator(database, secret, time.monotonic)
         return cls(
             settings=settings,
             database=database,
-            authenticator=Authenticator(database, secret, time.monotonic),
+            defence=defence,
+            doorkeeper=Doorkeeper(authenticator, defence.limiter, defence.watch),
             cold=cold,
             reader=reader,
             writer=Writer(database, tables, settings.api_queue_rows),
@@ -80,7 +86,8 @@ class Services:
         await self.database.open()
         self.writer.open()
         try:
-            yield
+            async with self.defence.running():
+                yield
         finally:
             await self.writer.close()
             await self.database.close()

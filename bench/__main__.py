@@ -12,6 +12,7 @@ NAMES = (
     "date_range",
     "serving",
     "health",
+    "limits_cost",
 )
 
 

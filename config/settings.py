@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from config.health import AlertRepeatMinutes, AlertUrls, Health
+from config.limits import ForwardedHeader, Networks, RateLimits, Watch
 from ledger.errors import ConfigError
 from ledger.tables import BUILT_IN, TieredTable
 
@@ -100,6 +101,10 @@ class Settings(BaseSettings):
     alert_urls: AlertUrls = Field(default_factory=AlertUrls, description="Where notices of alerts are sent")
     alert_repeat_minutes: AlertRepeatMinutes = Field(default_factory=AlertRepeatMinutes)
     notice_timeout_s: float = Field(10.0, gt=0, le=60, description="How long one notice to one target may take")
+    trusted_proxies: Networks = Field((), description="Proxies whose header names the client; separated by commas")
+    forwarded_header: ForwardedHeader = Field("x-forwarded-for", description="The header that those proxies write")
+    rate_limits: RateLimits = Field(default_factory=RateLimits)
+    watch: Watch = Field(default_factory=Watch)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home")
@@ -267,6 +272,8 @@ def _as_text(value: Any) -> str:
         return value.get_secret_value()
     if isinstance(value, BaseModel):
         value = value.model_dump()
+    if isinstance(value, tuple):
+        return ",".join(value)
     return json.dumps(value, default=_revealed) if isinstance(value, dict) else str(value)
 
 

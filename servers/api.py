@@ -36,6 +36,7 @@ class Api:
         port = ports.choose(self.port)
         where = ("--host", ports.HOST, "--port", str(port), "--workers", str(self.workers))
         how = ("--loop", "uvloop", "--http", "httptools", "--ws", "none")
+        # Who the client is decides api.addresses; uvicorn would believe whoever connects from this machine.
         quiet = ("--no-access-log", "--no-server-header", "--no-proxy-headers")
         return process.Launch(
             name=NAME,

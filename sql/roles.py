@@ -51,6 +51,7 @@ CATALOGUE: Mapping[str, Access] = {
     "health_results": Access(api=("SELECT",), auditor=("SELECT",)),
     "idempotency_keys": Access(api=("SELECT", "INSERT")),
     "imports": Access(auditor=("SELECT",)),
+    "job_outcomes": Access(api=("SELECT",), auditor=("SELECT",)),
 }
 # The relations of each tiered table; the API reaches partitions through their parents only. An UPDATE of some columns
 # alone has a second use: a role with UPDATE on the whole could lock everybody out with LOCK TABLE.

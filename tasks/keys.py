@@ -21,6 +21,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from config import Settings
+from config.limits import is_rate
 from ledger.errors import ConfigError
 from servers.keys import key as kept_key
 from sql.connection import Connection, connect
@@ -30,8 +31,6 @@ PREFIX = "trk"
 LONGEST_GRACE = timedelta(days=90)
 # The rate limits that count by key, so that a key can have its own; the others count addresses.
 LIMITED = ("general", "transactions", "vas", "operations")
-_RATE = re.compile(r"([0-9]{1,10})/(second|minute|hour|day)\Z")
-_MOST_A_WINDOW = 1_000_000_000
 _PEPPER_DIGITS = 64
 _QUERIES = load("api_keys")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -204,8 +203,7 @@ def _checked_limits(limits: Mapping[str, str]) -> dict[str, str]:
     for policy, rate in limits.items():
         if policy not in LIMITED:
             raise ConfigError(f"limits: {policy!r} is not one of {', '.join(LIMITED)}")
-        match = _RATE.match(rate)
-        if match is None or not 1 <= int(match[1]) <= _MOST_A_WINDOW:
+        if not is_rate(rate):
             raise ConfigError(f"limits: {policy}: must be like 600/minute (second, minute, hour, day), at least 1")
     return dict(limits)
 

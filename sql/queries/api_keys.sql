@@ -6,7 +6,7 @@ VALUES (%(key_id)s, %(key_hash)s, %(client_id)s, %(scopes)s, %(limits)s, %(expir
 
 -- name: find
 -- A key that may be used now: known, not expired, not revoked.
-SELECT key_hash, client_id, scopes, expires_at
+SELECT key_hash, client_id, scopes, expires_at, limits
 FROM api_keys
 WHERE key_id = %(key_id)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 

@@ -65,7 +65,12 @@ def serving(settings: Settings) -> Iterator[str]:
     """The API under uvicorn with uvloop and httptools, as in production, on a free port; yields its address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         config = uvicorn.Config(
-            create_app(settings), loop="uvloop", http="httptools", access_log=False, log_level="warning"
+            create_app(settings),
+            loop="uvloop",
+            http="httptools",
+            access_log=False,
+            log_level="warning",
+            proxy_headers=False,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), name="api under test")

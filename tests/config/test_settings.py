@@ -54,6 +54,16 @@ WRONG = [
     ("TREASURY_API_QUEUE_ROWS", "0"),
     ("TREASURY_API_STATEMENT_TIMEOUT_MS", "99"),
     ("TREASURY_API_KEY_PEPPER", PASSWORD),
+    ("TREASURY_TRUSTED_PROXIES", "10.0.0.0/33"),
+    ("TREASURY_TRUSTED_PROXIES", "proxy.internal"),
+    ("TREASURY_FORWARDED_HEADER", "x-real-ip"),
+    ("TREASURY_RATE_LIMITS__GENERAL", "0/minute"),
+    ("TREASURY_RATE_LIMITS__AUTH", "5/fortnight"),
+    ("TREASURY_RATE_LIMITS__TRANSACTIONS", "many"),
+    ("TREASURY_RATE_LIMITS__REDIS_TIMEOUT_MS", "9"),
+    ("TREASURY_RATE_LIMITS__BURST", "1/minute"),
+    ("TREASURY_WATCH__SLOW_AFTER", "0"),
+    ("TREASURY_WATCH__NEVER_REFUSED", "10.0.0.0/8,somewhere"),
     ("TREASURY_LOG_LEVEL", "debug"),
 ]
 
@@ -157,6 +167,9 @@ FULL: dict[str, Any] = {
     "tables": {"transactions": {"policy": {"hot_months": 2}}, "events": {"money_columns": ["value"]}},
     "store_timeout_s": 2.5,
     "api_key_pepper": SecretStr(PASSWORD * 2),
+    "trusted_proxies": ("10.0.0.0/8", "::1"),
+    "rate_limits": {"vas": "600/minute"},
+    "watch": {"blocking": False, "never_refused": ["10.0.0.0/8"]},
     "log_level": "DEBUG",
 }
 

@@ -12,6 +12,7 @@ from bench.__main__ import NAMES
 from cli.archive import Job
 from cli.main import app
 from config.health import AlertRepeatMinutes, AlertUrls, Health
+from config.limits import RateLimits, Watch
 from config.settings import Ports, Settings
 from ledger.policy import TierPolicy
 from ledger.tables import TieredTable
@@ -29,6 +30,8 @@ NESTED: dict[str, type[BaseModel]] = {
     "HEALTH": Health,
     "ALERT_URLS": AlertUrls,
     "ALERT_REPEAT_MINUTES": AlertRepeatMinutes,
+    "RATE_LIMITS": RateLimits,
+    "WATCH": Watch,
 }
 
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -62,7 +65,11 @@ def _row_of(name: str) -> str:
 @pytest.mark.parametrize("variable", _variables())
 def test_every_setting_is_described_with_its_default(variable: str) -> None:
     row, default = _row_of(variable), _variables()[variable]
-    if isinstance(default, int | float):
+    if isinstance(default, str) and default[:1].isdigit():
+        assert f"| `{default}` |" in row, f"{row} does not say {default}"
+    if isinstance(default, bool):
+        assert f"| `{str(default).lower()}` |" in row, f"{row} does not say {default}"
+    elif isinstance(default, int | float):
         assert re.search(rf"\|\s*{default:,.0f}\s*\||\|\s*{default:.0f}\s*\|", row), f"{row} does not say {default}"
 
 
