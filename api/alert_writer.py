@@ -2,17 +2,20 @@
 
 import logging
 from collections import deque
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from api.database import AsyncConnection, Database
 from api.request_log import LOGGER
 from ledger.errors import TransientError, TreasuryError
 from sql.queries import load
 from tasks.alerts import Alert, raise_parameters
+from tasks.request_rules import RULES
 
 _MOST_QUEUED = 1_000
 _MOST_WRITTEN = 100
+QUIET = timedelta(days=1)
 _RAISE = load("alerts")["raise"]
+_RESOLVE_QUIET = load("alerts")["resolve_quiet"]
 _LOG = logging.getLogger(LOGGER)
 
 
@@ -33,6 +36,10 @@ class AlertWriter:
             return
         self._queue.append((alert, datetime.now(UTC)))
 
+    async def resolve_quiet(self) -> None:
+        """Resolve the alerts over requests that were not seen for a day. Safe to repeat, and in several processes."""
+        await self._database.run(_resolve_quiet)
+
     async def flush(self) -> int:
         """Write what is queued, a bounded number at a time; returns how many. Raises the project's errors.
 
@@ -51,6 +58,10 @@ class AlertWriter:
             self.dropped += len(taken)
             raise
         return len(taken)
+
+
+async def _resolve_quiet(connection: AsyncConnection) -> None:
+    await connection.execute(_RESOLVE_QUIET, {"rules": list(RULES), "since": datetime.now(UTC) - QUIET})
 
 
 async def _write(connection: AsyncConnection, taken: list[tuple[Alert, datetime]]) -> None:

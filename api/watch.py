@@ -8,9 +8,7 @@ exist, makes alerts however often it tries, and is never refused for it.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 from api import injection
@@ -22,80 +20,14 @@ from api.tallies import SharedTallies, Tally
 from config.limits import WINDOWS_S
 from config.limits import Watch as Configured
 from ledger.errors import TreasuryError
-from tasks.alerts import Alert, Severity
+from tasks.alerts import Alert
+from tasks.request_rules import RULES, Rule
 
 EVERY_S = 1.0
+QUIET_CHECK_S = 600.0
 _LOG = logging.getLogger(LOGGER)
 
 
-class Rule(StrEnum):
-    """What a request, or many of one sender, can be found out for."""
-
-    INJECTION = "request-injection"
-    DIFFERENT_KEYS = "request-different-keys"
-    UNAUTHORIZED = "request-unauthorized"
-    FORBIDDEN = "request-forbidden"
-    INVALID = "request-invalid"
-    LIMITED = "request-limited"
-    UNKNOWN_IDS = "request-unknown-ids"
-    SLOWED = "address-slowed"
-    REFUSED = "address-refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What an alert of a rule says. ``setting`` names its threshold in the settings of the watch, if it has one."""
-
-    title: str
-    what_to_do: str
-    setting: str = ""
-    severity: Severity = Severity.WARNING
-
-
-RULES: Mapping[Rule, Description] = {
-    Rule.INJECTION: Description(
-        "A request carries what attacks are made of",
-        "Look at the sender in the access log. Nothing was executed: such text is refused or is plain data here.",
-    ),
-    Rule.DIFFERENT_KEYS: Description(
-        "One address tries many API keys in vain",
-        "Find out who is at the address. If it is a client of yours, its configuration holds keys that do not exist.",
-        "different_keys",
-    ),
-    Rule.UNAUTHORIZED: Description(
-        "Many requests of one address have no valid key",
-        "A key has expired or was revoked and its application does not know; or somebody tries. Ask the client.",
-        "unauthorized",
-    ),
-    Rule.FORBIDDEN: Description(
-        "A key asks many times for what its scopes do not allow",
-        "Ask the client what it needs, or revoke the key if it should not be asking: `treasury key revoke`.",
-        "forbidden",
-    ),
-    Rule.INVALID: Description(
-        "Many requests of one sender break a rule",
-        "Most likely a defect in the client's application: the answers name the field and the rule. Tell the client.",
-        "invalid",
-    ),
-    Rule.LIMITED: Description(
-        "One sender goes on after it was told to slow down",
-        "Ask the client to honour Retry-After, or give its key a higher limit.",
-        "limited",
-    ),
-    Rule.UNKNOWN_IDS: Description(
-        "One sender asks for many ids that do not exist",
-        "It may be trying out ids. If it is a client that mixes up systems, tell it; else revoke the key.",
-        "unknown_ids",
-    ),
-    Rule.SLOWED: Description(
-        "An address that attacks is slowed down",
-        "Nothing; it ends by itself. `treasury limits show` lists it, `treasury limits lift` ends it at once.",
-    ),
-    Rule.REFUSED: Description(
-        "An address that attacks is refused for a while",
-        "If it belongs to a client, find out what sent this there. `treasury limits lift` lets it in again at once.",
-    ),
-}
 _BY_STATUS = {401: Rule.UNAUTHORIZED, 403: Rule.FORBIDDEN, 422: Rule.INVALID, 429: Rule.LIMITED}
 _OF_ADDRESS = frozenset({401})
 _INJECTION_WINDOW_S = 60
@@ -159,7 +91,11 @@ class Watch:
 
         Apart from each other: a PostgreSQL that does not answer must not keep an attacker in.
         """
-        await asyncio.gather(_every_second(self._share, self._attackers.exchange), _every_second(self._alerts.flush))
+        await asyncio.gather(
+            _every(EVERY_S, self._share, self._attackers.exchange),
+            _every(EVERY_S, self._alerts.flush),
+            _every(QUIET_CHECK_S, self._alerts.resolve_quiet),
+        )
 
     async def flush(self) -> None:
         """Write what is still queued, on the way out."""
@@ -207,9 +143,9 @@ class Watch:
         self._alerts.put(alert)
 
 
-async def _every_second(*parts: Callable[[], Awaitable[object]]) -> None:
+async def _every(pause_s: float, *parts: Callable[[], Awaitable[object]]) -> None:
     while True:
-        await asyncio.sleep(EVERY_S)
+        await asyncio.sleep(pause_s)
         for part in parts:
             try:
                 await part()

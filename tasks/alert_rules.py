@@ -9,6 +9,7 @@ from config import Settings
 from ledger.alerts import AlertRule, Severity
 from tasks.health.checks import CHECKS
 from tasks.health.record import RULE_PREFIX
+from tasks.request_rules import request_rules
 
 
 def rules(settings: Settings) -> list[AlertRule]:
@@ -26,4 +27,4 @@ def health_rules(settings: Settings) -> list[AlertRule]:
     return found
 
 
-FAMILIES: tuple[Callable[[Settings], Sequence[AlertRule]], ...] = (health_rules,)
+FAMILIES: tuple[Callable[[Settings], Sequence[AlertRule]], ...] = (health_rules, request_rules)

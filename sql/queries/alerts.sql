@@ -38,6 +38,13 @@ SET state = 'resolved', resolved_at = %(at)s, next_notice_at = %(at)s, notice_ta
 WHERE fingerprint = %(fingerprint)s AND state = 'open' AND last_seen <= %(at)s
 RETURNING alert_id
 
+-- name: resolve_quiet
+-- Of rules that nobody resolves, because there is no moment at which they are over: what was not seen since `since` is.
+UPDATE alerts
+SET state = 'resolved', resolved_at = now(), next_notice_at = now(), notice_taken_by = '{}', notice_failures = 0
+WHERE state = 'open' AND rule = ANY (%(rules)s) AND last_seen < %(since)s
+RETURNING alert_id
+
 -- name: acknowledge
 -- Somebody is at it: no more repeats of the notice. The first acknowledgement counts.
 UPDATE alerts

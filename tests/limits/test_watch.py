@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -18,12 +19,14 @@ from api.attackers import Attackers, Stage, list_held
 from api.database import Database
 from api.shared_redis import SharedRedis
 from api.tallies import SharedTallies
-from api.watch import RULES, Rule
 from cli.main import app
 from config import Settings
 from config.limits import RateLimits, Watch
 from ledger.errors import TreasuryError
-from tasks.alerts import Alert, Severity
+from sql.connection import connect
+from tasks.alert_rules import rules
+from tasks.alerts import Alert, Severity, list_alerts, raise_alert
+from tasks.request_rules import RULES, Rule
 from tests.api.conftest import MakeKey, serving
 from tests.api.ledger_rows import BODY, keyed
 from tests.limits.conftest import StartRedis
@@ -295,6 +298,32 @@ def test_alerts_wait_for_postgresql_and_are_bounded(ready: Settings) -> None:
         return written, writer.dropped
 
     assert asyncio.run(run()) == (_MOST_QUEUED, 7)
+
+
+def test_what_was_not_seen_for_a_day_is_over_and_alerts_of_others_stay(ready: Settings) -> None:
+    found = {"seen now": timedelta(), "seen long ago": timedelta(hours=25)}
+    with connect(ready.database_dsn, "tests") as connection:
+        for rule in (Rule.LIMITED, "health-disk"):
+            for subject, ago in found.items():
+                alert = Alert(rule, subject, Severity.WARNING, "title", "nothing")
+                raise_alert(connection, alert, at=datetime.now(UTC) - ago)
+
+    async def run() -> None:
+        database = Database(ready)
+        await database.open()
+        await AlertWriter(database).resolve_quiet()
+        await database.close()
+
+    asyncio.run(run())
+    with connect(ready.database_dsn, "tests") as connection:
+        resolved = [(one.rule, one.subject) for one in list_alerts(connection, state="resolved")]
+    assert resolved == [(Rule.LIMITED, "seen long ago")]
+
+
+def test_every_rule_is_listed_with_its_threshold(ready: Settings) -> None:
+    listed = {one.name: one.threshold for one in rules(ready)}
+    assert listed[Rule.INVALID] == "600/minute"
+    assert set(Rule) <= set(listed)
 
 
 def test_what_postgresql_refuses_is_dropped_and_counted_and_stands_in_no_others_way(ready: Settings) -> None:
