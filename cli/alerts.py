@@ -32,16 +32,15 @@ def list_(everything: Everything = False) -> None:
     rows = [
         (
             str(one.alert_id),
-            one.severity if one.state == "open" else one.state,
-            f"{one.rule} ({one.subject})",
-            one.title,
-            f"{one.count}, since {one.first_seen:%Y-%m-%d %H:%M}",
+            str(one.severity) if one.state == "open" else one.state,
+            f"{one.rule} ({one.subject}): {one.title}",
+            f"{one.count} since {one.first_seen:%Y-%m-%d %H:%M}",
             one.acknowledged_by or "",
             one.what_to_do,
         )
         for one in found
     ]
-    terminal.table("Alerts", ("alert", "is", "rule", "what is", "seen", "taken by", "what to do"), rows)
+    terminal.table("Alerts", ("alert", "is", "what is", "seen", "taken by", "what to do"), rows)
 
 
 @alerts.command()

@@ -76,10 +76,9 @@ def repeat_after(settings: Settings, severity: Severity) -> timedelta:
     return timedelta(minutes=getattr(settings.alert_repeat_minutes, severity))
 
 
-def note_as_told(connection: Connection, settings: Settings, alert_id: int, severity: Severity, at: datetime) -> None:
-    """Say that the notice of an alert was sent at ``at``, by other means: it is repeated from then on."""
-    parameters = {"alert_id": alert_id, "at": at, "next": at + repeat_after(settings, severity)}
-    connection.execute(_QUERIES["told_elsewhere"], parameters)
+def note_as_told(connection: Connection, alert_id: int, at: datetime, next_at: datetime | None) -> None:
+    """Say that the notice of an alert was sent at ``at`` by other means, and when the next is due; None: never."""
+    connection.execute(_QUERIES["told_elsewhere"], {"alert_id": alert_id, "at": at, "next": next_at})
 
 
 def _notice(due: _Due) -> Notice:

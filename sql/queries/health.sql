@@ -102,12 +102,5 @@ SELECT %(checked_at)s, * FROM unnest(%(names)s::text[], %(states)s::text[], %(va
                                      %(thresholds)s::numeric[], %(lines)s::text[], %(took_ms)s::int[])
 ON CONFLICT DO NOTHING
 
--- name: latest_results
--- The results of the newest run.
-SELECT checked_at, check_name, state, value, threshold, line, took_ms
-FROM health_results
-WHERE checked_at = (SELECT max(checked_at) FROM health_results)
-ORDER BY check_name
-
 -- name: purge_results
 DELETE FROM health_results WHERE checked_at < now() - make_interval(days => %(days)s)

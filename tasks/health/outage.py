@@ -98,9 +98,13 @@ def _store(connection: Connection, settings: Settings, one: Unstored) -> None:
     if one.last_seen > one.first_seen:
         raise_alert(connection, one.alert, at=one.last_seen, event_id=f"{event} last")
     if one.notified_at is not None:
-        note_as_told(connection, settings, raised.alert_id, one.severity, one.notified_at)
+        note_as_told(
+            connection, raised.alert_id, one.notified_at, one.notified_at + repeat_after(settings, one.severity)
+        )
     if one.resolved_at is not None:
         resolve_alert(connection, one.rule, one.subject, at=one.resolved_at)
+    if one.told is Kind.RESOLVED and one.notified_at is not None:
+        note_as_told(connection, raised.alert_id, one.notified_at, None)
 
 
 def _merged(known: dict[str, Unstored], alerts: Sequence[Alert], now: datetime) -> dict[str, Unstored]:

@@ -1,8 +1,10 @@
 """`treasury alert`, as a user types it."""
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from cli import terminal
 from cli.main import app
 from config import Settings
 from sql.connection import Connection
@@ -14,7 +16,7 @@ def command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     """Runs commands with this test's database."""
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setattr(terminal, "console", Console(width=250))
     return CliRunner()
 
 

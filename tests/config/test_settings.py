@@ -247,3 +247,23 @@ def test_a_named_file_that_is_absent_is_an_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TREASURY_CONFIG", str(elsewhere / "absent.toml"))
     with pytest.raises(ConfigError, match=r"TREASURY_CONFIG: .*absent\.toml is not a file"):
         load_settings()
+
+
+def test_a_child_process_has_the_thresholds_and_the_targets_of_notices_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TREASURY_ALERT_URLS", '{"critical": ["json://user:hunter2@127.0.0.1/"]}')
+    monkeypatch.setenv("TREASURY_HEALTH__LOCK_WARNING_S", "5")
+    given = load_settings()
+    assert "hunter2" not in repr(given)
+    for name, value in given.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("TREASURY_HEALTH__LOCK_WARNING_S")
+    found = load_settings()
+    assert found.alert_urls == given.alert_urls
+    assert found.alert_urls.critical[0].get_secret_value() == "json://user:hunter2@127.0.0.1/"
+    assert found.health.lock_warning_s == 5
+
+
+def test_a_threshold_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TREASURY_HEALTH__DISK_WARNING_PERCENT", "1")
+    with pytest.raises(ConfigError, match="TREASURY_HEALTH: disk_warning_percent must be reached before"):
+        load_settings()

@@ -89,11 +89,19 @@ def test_while_postgresql_is_away_people_are_told_once_and_again_by_the_schedule
     assert receiver.notices[1]["message"].startswith("[still open]")
 
 
-def test_what_is_over_before_postgresql_is_back_is_told_as_over(away: Settings, receiver: Receiver) -> None:
+def test_what_is_over_before_postgresql_is_back_is_told_as_over_once(
+    told: Settings, away: Settings, receiver: Receiver, connection: Connection
+) -> None:
     record(away, [DOWN, ILL], NOW)
     record(away, [DOWN, WELL], later(5))
     record(away, [DOWN, WELL], later(10))
     assert receiver.titles == ["treasury: 2 notices, critical", "treasury: resolved: Redis: ConnectionError"]
+    record(told, [replace(WELL, name="postgres"), WELL], later(15))
+    assert receiver.titles[2:] == ["treasury: resolved: PostgreSQL: connection refused"]
+    assert {(alert.rule, alert.resolved_at) for alert in list_alerts(connection)} == {
+        ("health_redis", later(5)),
+        ("health_postgres", later(15)),
+    }
 
 
 def test_a_notice_that_was_not_taken_while_postgresql_is_away_is_tried_again(
