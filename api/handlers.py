@@ -15,6 +15,7 @@ from api.problems import NOT_FOUND, UNAVAILABLE, HttpError
 from api.reading import Row, Wanted
 from api.statements import columns_of
 from api.writer import Stored, Write
+from ledger.card_numbers import Refusal, refuse_card_numbers
 from ledger.errors import FieldError, TreasuryError
 from ledger.identifiers import new_id
 from ledger.tables import TieredTable
@@ -140,6 +141,7 @@ def _new_row(call: Call, table: TieredTable, given: Any) -> Row:
     if values.get(_INSTANT_FIELD) is not None and _INSTANT_FIELD in field_names(table):
         values[_INSTANT_FIELD] = parsing.instant(_INSTANT_FIELD, values[_INSTANT_FIELD])
     row = new_transaction(table, values)
+    refuse_card_numbers(values, Refusal(call.services.settings.api_card_numbers))
     row |= {
         table.key_column: new_id(now, call.services.random_bits),
         table.time_column: now,

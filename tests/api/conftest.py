@@ -14,6 +14,8 @@ import pytest
 import uvicorn
 
 from api.app import create_app
+from api.protocol import LimitedConfig
+from api.serve import HOW, make_limits
 from config import Settings
 from ledger.months import Month
 from sql.connection import connect
@@ -62,11 +64,9 @@ def make_key(ready: Settings) -> MakeKey:
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
-    """The API under uvicorn with uvloop and httptools, as in production, on a free port; yields its address."""
+    """The API with its own protocol and limits, as in production, on a free port; yields its address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(
-            create_app(settings), loop="uvloop", http="httptools", access_log=False, log_level="warning"
-        )
+        config = LimitedConfig(create_app(settings), make_limits(settings), log_level="warning", **HOW)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), name="api under test")
         thread.start()
