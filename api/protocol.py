@@ -125,9 +125,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         try:
             self._count(len(data))
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._deaf = True  # the request is served as if it had not asked; what follows is another protocol
+            self._parse(data)
         except httptools.HttpParserCallbackError as error:
             self._parser_stopped(error.__context__)
         except httptools.HttpParserError:
@@ -136,6 +134,18 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse(refused.problem)
         else:
             self._watch()
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # The parser takes no body after an offer to change the protocol. The offer is not taken up: the request is
+            # parsed again without it. Java's client makes one with its first request.
+            kept = [field for field in self.headers if field[0] not in (b"upgrade", b"connection")]
+            head = b"".join(b"%b: %b\r\n" % field for field in kept)
+            start = b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.feed_data(start + head + b"Connection: close\r\n\r\n" + data[upgrade.args[0] :])
 
     def _count(self, size_bytes: int) -> None:
         if self._phase is _Phase.HEADER:
@@ -187,13 +197,15 @@ class LimitedProtocol(HttpToolsProtocol):
             raise _Refused(HEADER_TOO_LARGE)
         if not self.url.startswith(b"/"):
             self._check_absolute_address()
+        if self.parser.should_upgrade():
+            return  # see _parse
         if len(self.pipeline) >= MOST_PIPELINED:
             raise _Refused(BAD_REQUEST, "Too many requests were sent ahead.")
         self._stop_reading_timer()
         self._phase = _Phase.BODY
         super().on_headers_complete()
         # A client that waits for 100 may send its body after a refusal or not: nobody can tell what comes next.
-        if self.expect_100_continue or self.parser.should_upgrade():
+        if self.expect_100_continue:
             self.cycle.keep_alive = False
 
     def _check_absolute_address(self) -> None:
@@ -207,6 +219,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is there in full."""
+        if self.parser.should_upgrade():
+            return  # see _parse
         self._stop_reading_timer()
         self._phase = _Phase.READ
         super().on_message_complete()

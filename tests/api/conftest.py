@@ -33,16 +33,20 @@ def this_month() -> Month:
     return Month.of(datetime.now(UTC))
 
 
-@pytest.fixture
-def ready(settings: Settings, this_month: Month, tmp_path: Path) -> Settings:
-    """Settings of a database with partitions for this month and the next, and an archive in a folder."""
-    settings = settings.model_copy(update={"archive_url": f"file://{tmp_path / 'archive'}"})
+def with_partitions(settings: Settings) -> Settings:
+    """``settings``, once their database has partitions for this month and the next."""
     with connect(settings.database_dsn, "tests") as connection:
         for table in settings.registry.values():
             prepare_table(connection, settings, table)
             for distance in (0, 1):
-                ensure_partition(connection, settings, table, this_month.plus(distance))
+                ensure_partition(connection, settings, table, Month.of(datetime.now(UTC)).plus(distance))
     return settings
+
+
+@pytest.fixture
+def ready(settings: Settings, tmp_path: Path) -> Settings:
+    """Settings of a database with partitions for this month and the next, and an archive in a folder."""
+    return with_partitions(settings.model_copy(update={"archive_url": f"file://{tmp_path / 'archive'}"}))
 
 
 @pytest.fixture
