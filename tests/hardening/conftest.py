@@ -138,6 +138,17 @@ def log() -> Iterator[Log]:
     logger.removeHandler(handler)
 
 
+def line_of(request_id: str, log: Log) -> dict[str, Any]:
+    """The line of a request; it is written a moment after the answer."""
+    deadline_s = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline_s:
+        for line in log():
+            if line.get("request_id") == request_id:
+                return line
+        time.sleep(0.01)
+    raise AssertionError(f"{request_id} was not logged")
+
+
 @contextmanager
 def connections(url: str) -> Iterator[Connect]:
     """Opens connections, and closes them all at the end."""

@@ -15,7 +15,7 @@ from config.settings import load_settings
 from ledger.errors import ConfigError
 from tests.api.conftest import MakeKey, serving
 from tests.api.ledger_rows import BODIES, BODY, PATHS, keyed
-from tests.hardening.conftest import Connect, Connection, Log
+from tests.hardening.conftest import Connect, Connection, Log, line_of
 
 LIVE = "/health/live"
 PATH = "/api/v1/transactions"
@@ -123,8 +123,7 @@ def test_the_request_log_tells_what_happened_and_to_whom_roughly(
     secret = make_key()["Authorization"]
     forged = {"X-Forwarded-For": "203.0.113.9", "X-Request-ID": "mine-1"}
     api.get(PATH, params={"wallet_id": "0821234567"}, headers={"Authorization": secret, **forged})
-    lines = log()
-    (line,) = [line for line in lines if line.get("request_id") == "mine-1"]
+    line = line_of("mine-1", log)
 
     assert {name: line[name] for name in ("method", "route", "status", "address")} == {
         "method": "GET",
@@ -137,7 +136,7 @@ def test_the_request_log_tells_what_happened_and_to_whom_roughly(
     assert line["duration_ms"] > 0
     assert line["key_id"] == secret.split("_")[1]
     for hidden in (secret, "0821234567", "203.0.113.9"):
-        assert hidden not in json.dumps(lines)
+        assert hidden not in json.dumps(log())
 
 
 def test_a_request_refused_by_the_protocol_is_logged_too(ready: Settings, log: Log) -> None:
@@ -146,7 +145,7 @@ def test_a_request_refused_by_the_protocol_is_logged_too(ready: Settings, log: L
         connection.send(b"rubbish hunter2\r\n\r\n")
         request_id = connection.answer().headers["x-request-id"]
         connection.close()
-    (line,) = [line for line in log() if line.get("request_id") == request_id]
+    line = line_of(request_id, log)
     assert (line["message"], line["status"], line["address"]) == ("refused", 400, "127.0.0.0/24")
     assert "hunter2" not in json.dumps(line)
 
