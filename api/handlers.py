@@ -19,7 +19,7 @@ from ledger.card_numbers import Refusal, refuse_card_numbers
 from ledger.errors import FieldError, TreasuryError
 from ledger.identifiers import new_id
 from ledger.tables import TieredTable
-from ledger.transactions import Status, TransactionType, field_names, new_transaction
+from ledger.transactions import Status, TransactionType, check_name, field_names, new_transaction
 
 DEFAULT_LIMIT = 50
 _JSON = "application/json"
@@ -220,9 +220,7 @@ def _wanted(call: Call, question: bytes) -> Wanted:
 
 def _name(field: str, query: Mapping[str, str]) -> str | None:
     value = query.get(field)
-    if value is not None and not (1 <= len(value) <= 64 and value.isprintable()):
-        raise FieldError(field, "must have 1 to 64 printable characters")
-    return value
+    return None if value is None else str(check_name(field, value))
 
 
 def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
