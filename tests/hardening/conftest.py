@@ -127,14 +127,21 @@ Log = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def log() -> Iterator[Log]:
-    """Gives the lines that the API has logged since the test began."""
+def log(capfd: pytest.CaptureFixture[str]) -> Iterator[Log]:
+    """Gives the lines that the API has logged since the test began: of requests, and of everything else."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(JsonLines())
     logger = logging.getLogger(LOGGER)
     logger.addHandler(handler)
-    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    of_requests: list[str] = []
+
+    def lines() -> list[dict[str, Any]]:
+        of_requests.extend(capfd.readouterr().out.splitlines())
+        texts = [*of_requests, *written.getvalue().splitlines()]
+        return [json.loads(text) for text in texts if text.startswith("{")]
+
+    yield lines
     logger.removeHandler(handler)
 
 

@@ -227,8 +227,7 @@ def site(workers: int = 2) -> Iterator[Site]:
     try:
         postgres.start()
         redis.start()
-        with psycopg.connect(postgres.url, autocommit=True):
-            migrate.upgrade(postgres.url)
+        migrate.upgrade(postgres.url)
         with _api(_settings(home, postgres, redis, workers)) as (settings, process, url):
             headers = {"Authorization": f"Bearer {create_key(settings, 'acme', CLIENT_SCOPES)}"}
             yield Site(settings, postgres, redis, process, url, headers)

@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from api.app import create_app
 from config import Settings
@@ -90,8 +92,8 @@ def test_an_error_outside_of_every_endpoint_is_too(ready: Settings) -> None:
     import asyncio
 
     app = create_app(ready)
-    app.add_api_route("/broken", _broken)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    app.routes.append(Route("/broken", Broken()))
+    transport = httpx.ASGITransport(app)
 
     async def ask() -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
@@ -104,8 +106,11 @@ def test_an_error_outside_of_every_endpoint_is_too(ready: Settings) -> None:
     _check(dict(response.headers), response.text)
 
 
-def _broken() -> None:
-    raise RuntimeError("SELECT secret FROM rows WHERE password = 'hunter2'")
+class Broken:
+    """An address with a defect."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("SELECT secret FROM rows WHERE password = 'hunter2'")
 
 
 def test_the_page_needs_nothing_that_its_policy_forbids(client: httpx.Client) -> None:
