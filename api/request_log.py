@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
+import psycopg
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -149,14 +150,23 @@ class _Lines:
 def describe(error: Exception) -> dict[str, Any]:
     """An error for the log: its type, where it was raised, and its text if it is one of ours.
 
-    The text of any other error, and of PostgreSQL's behind ours, may quote the row that it is about.
+    The text of any other error may quote the row that it is about.
     """
     frames = traceback.extract_tb(error.__traceback__)[-8:]
     return {
         "error": type(error).__name__,
-        "reason": str(error) if isinstance(error, TreasuryError) else "",
+        "reason": _reason(error),
         "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
     }
+
+
+def _reason(error: Exception) -> str:
+    """Of PostgreSQL's refusals the SQLSTATE and the names: their text may quote a value, a trigger's any of them."""
+    cause = error.__cause__
+    if isinstance(cause, psycopg.Error) and cause.sqlstate is not None:
+        found = (cause.diag.table_name, cause.diag.column_name, cause.diag.constraint_name)
+        return " ".join(("PostgreSQL", cause.sqlstate, *(name for name in found if name)))
+    return str(error) if isinstance(error, TreasuryError) else ""
 
 
 class JsonLines(logging.Formatter):
