@@ -177,3 +177,23 @@ def test_a_card_number_is_refused_by_name_and_stored_nowhere(api: httpx.Client, 
         assert item.json()["rejected"] == 1
         assert api.post(path, json=BODIES[path] | {"reference": "4111111111111111"}, headers=keyed()).status_code == 201
     assert database.execute("SELECT count(*) FROM transactions").fetchone() == (1,)
+
+
+def test_every_refusal_of_a_key_is_in_the_log(http: httpx.Client, make_key: MakeKey, log: Log) -> None:
+    reader = make_key(scopes=["transactions:read"])
+    good = http.get(PATH, params={"wallet_id": "w"}, headers=reader | {"X-Request-ID": "good"})
+    none = http.get(PATH, params={"wallet_id": "w"}, headers={"X-Request-ID": "none"})
+    other = http.post(PATH, json=BODY, headers=reader | keyed() | {"X-Request-ID": "other"})
+
+    key_id = reader["Authorization"].split("_")[1]
+    for response, status, named in ((good, 200, key_id), (none, 401, ""), (other, 403, key_id)):
+        line = line_of(response.headers["x-request-id"], log)
+        assert (response.status_code, line["status"], line["key_id"]) == (status, status, named)
+        assert line["address"] == "127.0.0.0/24"
+
+
+def test_a_secret_sent_as_a_request_id_is_not_taken_for_one(api: httpx.Client, log: Log) -> None:
+    for secret in ("trk_3f9e54ac4ec1_nXDZ4H", "4111111111111111", "0821234567"):
+        taken = api.get(LIVE, headers={"X-Request-ID": secret}).headers["x-request-id"]
+        assert line_of(taken, log)["status"] == 200
+        assert secret not in json.dumps(log())
