@@ -14,12 +14,14 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, Router
 
 from api import docs_page
+from api.admission import Admission, allowed_hosts
 from api.endpoint import Page, no_such_address
 from api.guard import Guard
 from api.openapi import make_document
 from api.operations import Operation
 from api.request_log import LOGGER, RequestLog, write_json_lines
 from api.routes import operations, resources, router_routes
+from api.security_headers import PAGE_POLICY, POLICY, SecurityHeaders
 from api.services import Services
 from config import Settings, load_settings
 
@@ -49,8 +51,13 @@ def create_app(settings: Settings | None = None) -> Router:
         redirect_slashes=False,  # an address has one spelling; a redirect would repeat what the Host header says
         default=no_such_address,
         lifespan=lifespan,
-        # The log outside: what the guard refuses is logged, too.
-        middleware=[Middleware(RequestLog), Middleware(Guard, defence=services.defence)],
+        # The log outside, so that what is refused is logged, too; then the headers that every answer has.
+        middleware=[
+            Middleware(RequestLog),
+            Middleware(SecurityHeaders, hsts_s=settings.api_hsts_s),
+            Middleware(Guard, defence=services.defence),
+            Middleware(Admission, hosts=allowed_hosts(settings.api_hosts, settings.api_bind)),
+        ],
     )
 
 
@@ -58,6 +65,6 @@ def _documents(described: tuple[Operation, ...]) -> list[Route]:
     document = make_document(TITLE, VERSION, described)
     return [
         Route("/openapi.json", Page(msgspec.json.encode(document), "application/json")),
-        Route("/docs", Page(docs_page.render(document).encode(), "text/html")),
+        Route("/docs", Page(docs_page.render(document).encode(), "text/html", {POLICY: PAGE_POLICY})),
         Route(docs_page.STYLE_PATH, Page(docs_page.STYLE.encode(), "text/css")),
     ]

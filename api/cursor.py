@@ -9,7 +9,7 @@ from uuid import UUID
 from ledger.errors import FieldError
 
 _ID_BYTES = 16
-_SIGNATURE_BYTES = 12
+_SIGNATURE_BYTES = 16
 _RULE = "must be the next_cursor of the page before, with all other parameters but limit unchanged"
 
 

@@ -87,8 +87,8 @@ class Address:
 class Page:
     """A document that is the same for everyone, made once."""
 
-    def __init__(self, body: bytes, media_type: str) -> None:
-        self._response = Response(body, media_type=media_type)
+    def __init__(self, body: bytes, media_type: str, headers: Mapping[str, str] | None = None) -> None:
+        self._response = Response(body, headers=headers, media_type=media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] in {"GET", "HEAD"}:

@@ -15,10 +15,11 @@ from api.problems import NOT_FOUND, UNAVAILABLE, HttpError
 from api.reading import Row, Wanted
 from api.statements import columns_of
 from api.writer import Stored, Write
+from ledger.card_numbers import Refusal, refuse_card_numbers
 from ledger.errors import FieldError, TreasuryError
 from ledger.identifiers import new_id
 from ledger.tables import TieredTable
-from ledger.transactions import Status, TransactionType, field_names, new_transaction
+from ledger.transactions import Status, TransactionType, check_name, field_names, new_transaction
 
 DEFAULT_LIMIT = 50
 _JSON = "application/json"
@@ -140,6 +141,7 @@ def _new_row(call: Call, table: TieredTable, given: Any) -> Row:
     if values.get(_INSTANT_FIELD) is not None and _INSTANT_FIELD in field_names(table):
         values[_INSTANT_FIELD] = parsing.instant(_INSTANT_FIELD, values[_INSTANT_FIELD])
     row = new_transaction(table, values)
+    refuse_card_numbers(values, Refusal(call.services.settings.api_card_numbers))
     row |= {
         table.key_column: new_id(now, call.services.random_bits),
         table.time_column: now,
@@ -218,9 +220,7 @@ def _wanted(call: Call, question: bytes) -> Wanted:
 
 def _name(field: str, query: Mapping[str, str]) -> str | None:
     value = query.get(field)
-    if value is not None and not (1 <= len(value) <= 64 and value.isprintable()):
-        raise FieldError(field, "must have 1 to 64 printable characters")
-    return value
+    return None if value is None else str(check_name(field, value))
 
 
 def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -11,8 +11,11 @@ from msgspec import Meta, Struct
 
 from ledger.transactions import Status, Supplier, TransactionType, VasType
 
-Name = Annotated[str, Meta(min_length=1, max_length=64)]
-Reference = Annotated[str, Meta(min_length=1, max_length=128)]
+PRINTABLE = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"  # no control characters
+INSTANT = r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)$"
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
+Reference = Annotated[str, Meta(min_length=1, max_length=128, pattern=PRINTABLE)]
+Instant = Annotated[datetime, Meta(extra_json_schema={"pattern": INSTANT})]
 Money = Annotated[
     str,
     Meta(pattern=r"^-?\d{1,16}(\.\d{1,2})?$", description="A decimal string, never a number", examples=["120.50"]),
@@ -33,7 +36,7 @@ class NewTransaction(Struct, kw_only=True, forbid_unknown_fields=True):
     status: Status | None = Status.PENDING
     fee: Annotated[Money, Meta(description="0 or more")] | None = "0.00"
     reference: Reference | None = None
-    description: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    description: Annotated[str, Meta(min_length=1, max_length=512, pattern=PRINTABLE)] | None = None
     metadata: Annotated[dict[str, Any], Meta(description="At most 4096 bytes and 5 levels")] | None = None
 
 
@@ -47,7 +50,7 @@ class NewVasTransaction(NewTransaction, kw_only=True, forbid_unknown_fields=True
     supplier_transaction_id: Reference | None = None
     commission: Money | None = "0.00"
     mobile_number: Mobile | None = None
-    processed_at: datetime | None = None
+    processed_at: Instant | None = None
 
 
 class Transaction(NewTransaction, kw_only=True, forbid_unknown_fields=True):

@@ -11,22 +11,37 @@ from api.operations import Operation, Parameter
 from api.problems import MEDIA_TYPE
 
 _REF = "#/components/schemas/{name}"
+# Milliseconds up to the year 9999 in front: from e6 on they would be later.
+_UUID7 = {
+    "type": "string",
+    "format": "uuid",
+    "pattern": "^(?:[0-9a-dA-D][0-9a-fA-F]|[eE][0-5])[0-9a-fA-F]{6}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}"
+    "-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$",
+}
 _PATH_PARAMETER = re.compile(r"\{(\w+)\}")
-_WITH_A_KEY = frozenset({401, 403, 422, 429, 500, 503})
 _LATER = frozenset({429, 503})
-_WITHOUT_A_KEY = frozenset({422, 429, 500})
+# What stands before every operation can refuse: the protocol, and `api.admission`.
+_BEFORE = frozenset({400, 405, 408, 414, 417, 421, 431})
+_WITHOUT_A_KEY = _BEFORE | {422, 429, 500}
+_WITH_A_KEY = _WITHOUT_A_KEY | {401, 403, 503}
 _REASONS = {
     200: "Done",
     201: "Stored",
-    400: "No valid JSON, or no Idempotency-Key",
+    400: "No valid HTTP or JSON, or no Idempotency-Key where one is needed",
     401: "No valid API key",
     403: "The key lacks a scope",
     404: "There is no such row",
+    405: "The address does not take this method; see Allow",
+    408: "The request did not arrive in time",
     409: "It conflicts with the present state",
     413: "The body is too large",
-    415: "The body is not declared as JSON",
+    414: "The address is too long",
+    415: "The body is not declared as JSON, or is packed",
+    417: "Nothing but 100-continue may be expected",
+    421: "The host is not served here",
     422: "A value breaks a rule; `errors` names the field",
     429: "Too many requests; see Retry-After",
+    431: "The header is too large",
     500: "Something went wrong in the server",
     503: "Not now; see Retry-After",
 }
@@ -93,7 +108,7 @@ def _operation(operation: Operation, schema_of: dict[type, Any]) -> dict[str, An
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     in_path = [
-        Parameter(name, "A UUID of version 7", {"type": "string", "format": "uuid"}, place="path", required=True)
+        Parameter(name, "A UUID of version 7", _UUID7, place="path", required=True)
         for name in _PATH_PARAMETER.findall(operation.path)
     ]
     return [

@@ -38,7 +38,9 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
 
 
 def demand_json(request: Request) -> None:
-    """Raises a 415 problem unless the body is declared as JSON in UTF-8."""
+    """Raises a 415 problem unless the body is declared as JSON in UTF-8, sent as it is."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HttpError(NOT_JSON, "Send the body without Content-Encoding: nothing is unpacked here.")
     if not _JSON_TYPE.match(request.headers.get("content-type", "")):
         raise HttpError(NOT_JSON)
 

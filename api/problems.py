@@ -37,12 +37,16 @@ UNAUTHORIZED = Kind(401, "unauthorized", "No valid API key", "Send Authorization
 FORBIDDEN = Kind(403, "forbidden", "The API key may not do this", "The API key lacks a scope.")
 NOT_FOUND = Kind(404, "not-found", "There is no such thing", "Nothing that this API key may see is at this address.")
 NO_METHOD = Kind(405, "method-not-allowed", "The method is not allowed", "This address does not take this method.")
+TIMEOUT = Kind(408, "timeout", "The request took too long", "It did not arrive in time; send it again.")
 CONFLICT = Kind(409, "conflict", "It conflicts with the present state", "The month or the row takes no more changes.")
 IN_FLIGHT = Kind(
     409, "in-flight", "The same request is being worked on", "A request with this Idempotency-Key is still under way."
 )
 TOO_LARGE = Kind(413, "too-large", "The body is too large", "The body has more bytes than the API takes.")
+URL_TOO_LONG = Kind(414, "url-too-long", "The address is too long", "The address has more bytes than the API takes.")
 NOT_JSON = Kind(415, "not-json", "The body must be JSON", "Send Content-Type: application/json.")
+EXPECTATION = Kind(417, "expectation", "The expectation cannot be met", "The only expectation met is 100-continue.")
+MISDIRECTED = Kind(421, "misdirected", "This host is not served here", "The name in Host is none of this API's names.")
 INVALID = Kind(422, "invalid", "A value breaks a rule", "See errors for the field and the rule.")
 KEY_REUSED = Kind(
     422, "idempotency-key-reused", "The Idempotency-Key was used before", "This key belongs to another request."
@@ -50,6 +54,9 @@ KEY_REUSED = Kind(
 TOO_MANY = Kind(429, "too-many-requests", "Too many requests", "Send fewer requests; see Retry-After.")
 ADDRESS_REFUSED = Kind(
     429, "address-refused", "This address is refused for a while", "Requests from this address looked like an attack."
+)
+HEADER_TOO_LARGE = Kind(
+    431, "header-too-large", "The header is too large", "The header has more bytes or more fields than the API takes."
 )
 INTERNAL = Kind(500, "internal", "Something went wrong here", "It was logged; the request id finds it.")
 UNAVAILABLE = Kind(503, "unavailable", "It cannot be done right now", "Send the same request again a little later.")

@@ -1,6 +1,10 @@
-"""The request id and the access log: one JSON line for each request, without query, body or secret."""
+"""The request id and the access log: one JSON line for each request, without query, body or secret.
+
+Whatever else is logged, by whom ever in this process, is masked on its way out (`JsonLines`).
+"""
 
 import asyncio
+import ipaddress
 import logging
 import re
 import secrets
@@ -9,13 +13,16 @@ import time
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
+import psycopg
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ledger.errors import TreasuryError
+from ledger.masking import mask_forms
 
 HEADER = "X-Request-ID"
 _GIVEN = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
@@ -34,6 +41,7 @@ class RequestRecord:
     route: str = ""
     key_id: str = ""
     status: int = 0
+    size_bytes: int = 0
 
 
 def of_request(scope: Scope) -> RequestRecord:
@@ -60,6 +68,8 @@ class RequestLog:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
                 MutableHeaders(scope=message)[HEADER] = record.request_id
+            else:
+                record.size_bytes += len(message.get("body", b""))
             await send(message)
 
         try:
@@ -71,7 +81,29 @@ class RequestLog:
 
 def _request_id(scope: Scope) -> str:
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    return given.decode() if _GIVEN.match(given) else secrets.token_hex(16)
+    usable = _GIVEN.match(given) and mask_forms(given.decode()) == given.decode()  # some send what they should not
+    return given.decode() if usable else new_request_id()
+
+
+def new_request_id() -> str:
+    """An id that no other request has."""
+    return secrets.token_hex(16)
+
+
+@lru_cache(maxsize=4096)
+def network(address: str) -> str:
+    """The network of an address, /24 or /48: enough to find an attack, too little to find a person."""
+    try:
+        prefix = 24 if ipaddress.ip_address(address).version == 4 else 48
+        return str(ipaddress.ip_network((address, prefix), strict=False))
+    except ValueError:  # a Unix socket, or an address with a zone
+        return ""
+
+
+def log_refusal(request_id: str, status: int, client: tuple[str, int] | None) -> None:
+    """Log a request that the server refused before it was one: it has no method and no route."""
+    fields = {"request_id": request_id, "status": status, "address": network(client[0]) if client else ""}
+    _LOG.info("refused", extra={"fields": fields})
 
 
 def _line(scope: Scope, record: RequestRecord, duration_s: float) -> bytes:
@@ -85,6 +117,8 @@ def _line(scope: Scope, record: RequestRecord, duration_s: float) -> bytes:
             "method": scope["method"],
             "route": record.route,
             "status": record.status,
+            "bytes": record.size_bytes,
+            "address": network(scope["client"][0]) if scope.get("client") else "",
             "duration_ms": round(duration_s * 1000, 2),
             "key_id": record.key_id,
         }
@@ -116,23 +150,31 @@ class _Lines:
 def describe(error: Exception) -> dict[str, Any]:
     """An error for the log: its type, where it was raised, and its text if it is one of ours.
 
-    The text of any other error, and of PostgreSQL's behind ours, may quote the row that it is about.
+    The text of any other error may quote the row that it is about.
     """
     frames = traceback.extract_tb(error.__traceback__)[-8:]
     return {
         "error": type(error).__name__,
-        "reason": str(error) if isinstance(error, TreasuryError) else "",
+        "reason": _reason(error),
         "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
     }
 
 
+def _reason(error: Exception) -> str:
+    """Of PostgreSQL's refusals the SQLSTATE and the names: their text may quote a value, a trigger's any of them."""
+    cause = error.__cause__
+    if isinstance(cause, psycopg.Error) and cause.sqlstate is not None:
+        found = (cause.diag.table_name, cause.diag.column_name, cause.diag.constraint_name)
+        return " ".join(("PostgreSQL", cause.sqlstate, *(name for name in found if name)))
+    return str(error) if isinstance(error, TreasuryError) else ""
+
+
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message and the record's ``fields``."""
+    """One JSON object a line: time (UTC), level, logger, message and the record's ``fields``; secrets masked."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of ``record``."""
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
@@ -140,7 +182,16 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info is not None and isinstance(record.exc_info[1], Exception):
             line |= describe(record.exc_info[1])
-        return msgspec.json.encode(line).decode()
+        shown = {"time": datetime.fromtimestamp(record.created, UTC), **_masked(line)}
+        return msgspec.json.encode(shown).decode(errors="replace")
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return mask_forms(value.encode(errors="replace").decode())
+    if isinstance(value, dict):
+        return {name: _masked(item) for name, item in value.items()}
+    return [_masked(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def write_json_lines(level: str) -> None:
@@ -148,7 +199,26 @@ def write_json_lines(level: str) -> None:
     logger = logging.getLogger(LOGGER)
     logger.setLevel(level)
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(JsonLines())
-        logger.addHandler(handler)
-        logger.propagate = False  # uvicorn has handlers of its own, for its own lines
+        logger.addHandler(_handler())
+        logger.propagate = False
+
+
+def capture_all_logs(level: str) -> None:
+    """Make every other logger of this process write the same lines: uvicorn's, psycopg's, whoever's. Safe to repeat.
+
+    A handler that a library brings would write what it is given, so there is none but ours.
+    """
+    root = logging.getLogger()
+    root.handlers = [_handler()]
+    root.setLevel(level)
+    for name in list(logging.root.manager.loggerDict):
+        if name != LOGGER and not name.startswith(f"{LOGGER}."):
+            logger = logging.getLogger(name)
+            logger.handlers = []
+            logger.propagate = True
+
+
+def _handler() -> logging.Handler:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonLines())
+    return handler

@@ -39,8 +39,8 @@ _IDEMPOTENCY_KEY = Parameter(
     place="header",
     required=True,
 )
-_NAME = {"type": "string", "minLength": 1, "maxLength": 64}
-_TIME = {"type": "string", "format": "date-time"}
+_NAME = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": messages.PRINTABLE}
+_TIME = {"type": "string", "format": "date-time", "pattern": messages.INSTANT}
 
 
 def resources(settings: Settings) -> tuple[Resource, ...]:

@@ -57,9 +57,7 @@ def run(rounds: int = ROUNDS, round_s: int = ROUND_S) -> dict[str, Any]:
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
     """The API in its own processes, as `treasury up` starts it; yields its address."""
-    server = Api(
-        settings.home, settings.ports.api, settings.api_workers, settings.for_api().environment(), stack.PROJECT
-    )
+    server = Api(settings.home, settings.ports.api, settings.for_api().environment(), stack.PROJECT)
     with lease.lease(settings.home, server) as endpoint:
         yield endpoint.url
 

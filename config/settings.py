@@ -9,12 +9,13 @@ import re
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -29,6 +30,7 @@ from ledger.tables import BUILT_IN, TieredTable
 CONFIG_VARIABLE = "TREASURY_CONFIG"
 DEFAULT_FILE = "treasury.toml"
 LOGINS = ("database_url", "api_database_url", "auditor_database_url")
+_HOST_NAME = re.compile(r"(?:\*|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])\Z")
 
 
 class Ports(BaseModel):
@@ -105,12 +107,38 @@ class Settings(BaseSettings):
     forwarded_header: ForwardedHeader = Field("x-forwarded-for", description="The header that those proxies write")
     rate_limits: RateLimits = Field(default_factory=RateLimits)
     watch: Watch = Field(default_factory=Watch)
+    api_bind: str = Field("127.0.0.1", min_length=1, description="Address that the API listens at")
+    api_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.1", "localhost", "[::1]"), description="Host names that requests may name, without port; * for any"
+    )
+    api_connections: int = Field(16_384, ge=1, le=1_000_000, description="Connections of one API process at once")
+    api_header_timeout_s: float = Field(10.0, gt=0, le=600, description="How long a request's header may take")
+    api_body_timeout_s: float = Field(30.0, gt=0, le=3600, description="How long a request's body may take")
+    api_keep_alive_s: float = Field(75.0, gt=0, le=3600, description="How long a connection may be silent")
+    api_header_limit_bytes: int = Field(16_384, ge=1024, le=1 << 20, description="Largest request header")
+    api_hsts_s: int = Field(63_072_000, ge=0, description="How long browsers keep to HTTPS (HSTS)")
+    api_card_numbers: Literal["refuse", "strict", "accept"] = Field(
+        "refuse", description="Card numbers in texts: refused; strict: bare digits in references too; or accepted"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("api_hosts", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("api_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _HOST_NAME.match(name):
+                raise ValueError(f"{name!r} is not a host name, an IPv4 address, an [IPv6] address or *")
+        return tuple(name.lower() for name in value)
 
     @field_validator("database_url", "api_database_url", "auditor_database_url")
     @classmethod

@@ -168,10 +168,13 @@ def _check_json(field: str, value: Any, depth: int) -> None:
         raise FieldError(field, f"must have finite numbers between -{_LARGEST_NUMBER} and {_LARGEST_NUMBER}")
 
 
+# What a client, a user and a wallet may be called; who asks for one keeps to the same rule.
+check_name: Rule = _text(64)
+
 _REQUIRED: Mapping[str, Rule] = {
-    "client_id": _text(64),
-    "user_id": _text(64),
-    "wallet_id": _text(64),
+    "client_id": check_name,
+    "user_id": check_name,
+    "wallet_id": check_name,
     "type": _one_of(TransactionType),
     "amount": _money(parse_positive),
     "currency": _currency,

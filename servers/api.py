@@ -1,4 +1,4 @@
-"""The transaction API under uvicorn, as its own server processes."""
+"""The transaction API (`python -m api.serve`), as its own server processes."""
 
 import sys
 from collections.abc import Mapping
@@ -10,21 +10,21 @@ from config.settings import LOGINS
 from servers import ports, process
 
 NAME = "api"
-APPLICATION = "api.app:create_app"
+PROGRAM = "api.serve"
+_EVERYWHERE = frozenset({"0.0.0.0", "::", ports.HOST})  # noqa: S104  # compared with, not bound to
 FIRST_FAILURE = 500
 _LOGINS = frozenset(f"TREASURY_{field.upper()}" for field in LOGINS)
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """``workers`` processes behind one port; ``settings_env`` is how they learn where everything else is."""
+    """Its processes behind one port; ``settings_env`` is how they learn everything but the port."""
 
     home: Path
     port: int
-    workers: int
     settings_env: Mapping[str, str] = field(repr=False)
     directory: Path = field(default_factory=Path.cwd)
-    application: str = APPLICATION
+    bind: str = ports.HOST
 
     @property
     def name(self) -> str:
@@ -34,14 +34,10 @@ class Api:
     def prepare(self) -> process.Launch:
         """Choose the port."""
         port = ports.choose(self.port)
-        where = ("--host", ports.HOST, "--port", str(port), "--workers", str(self.workers))
-        how = ("--loop", "uvloop", "--http", "httptools", "--ws", "none")
-        # Who the client is decides api.addresses; uvicorn would believe whoever connects from this machine.
-        quiet = ("--no-access-log", "--no-server-header", "--no-proxy-headers")
         return process.Launch(
             name=NAME,
-            argv=(sys.executable, "-m", "uvicorn", self.application, "--factory", *where, *how, *quiet),
-            url=f"http://{ports.HOST}:{port}",
+            argv=(sys.executable, "-m", PROGRAM, "--port", str(port)),
+            url=f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{port}",
             env=self._environment(),
             cwd=self.directory,
             stop_timeout_s=20.0,
@@ -52,7 +48,11 @@ class Api:
         found = process.own_environment(self.settings_env)
         return {name: value for name, value in found.items() if name in self.settings_env or name not in _LOGINS}
 
+    @property
+    def _host(self) -> str:
+        return ports.HOST if self.bind in _EVERYWHERE else self.bind
+
     def answers(self, url: str) -> bool:
         """Whether it answers HTTP without failing (a request without a key is refused, which is an answer)."""
-        status = ports.http_status(urlsplit(url).port or 0, "/openapi.json")
+        status = ports.http_status(urlsplit(url).port or 0, "/openapi.json", self._host)
         return status is not None and status < FIRST_FAILURE

@@ -20,9 +20,9 @@ def choose(wanted: int) -> int:
     raise OSError("no free TCP port on 127.0.0.1")
 
 
-def http_status(port: int, path: str) -> int | None:
-    """The status that a GET on 127.0.0.1 gets; None when nobody answers in HTTP."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=PROBE_S)
+def http_status(port: int, path: str, host: str = HOST) -> int | None:
+    """The status that a GET on ``host`` gets; None when nobody answers in HTTP."""
+    connection = http.client.HTTPConnection(host, port, timeout=PROBE_S)
     try:
         connection.request("GET", path)
         return connection.getresponse().status

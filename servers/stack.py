@@ -86,7 +86,7 @@ def everything(settings: Settings, before_api: Callable[[Settings], None]) -> It
                 ready.home,
                 [
                     Worker(ready.home, api_url, environment, PROJECT),
-                    Api(ready.home, ready.ports.api, ready.api_workers, ready.for_api().environment(), PROJECT),
+                    Api(ready.home, ready.ports.api, ready.for_api().environment(), PROJECT, ready.api_bind),
                 ],
             )
             deployed.result()

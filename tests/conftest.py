@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -96,18 +97,25 @@ def template(server_settings: Settings) -> str:
     return name
 
 
-@pytest.fixture
-def settings(server_settings: Settings, template: str, tmp_path: Path) -> Iterator[Settings]:
-    """Settings with a migrated, empty database and an empty archive, both for this test alone."""
+@contextmanager
+def own_database(server_settings: Settings, template: str, folder: Path) -> Iterator[Settings]:
+    """Settings with a migrated, empty database and an empty archive; the database is dropped at the end."""
     name = f"test_{uuid.uuid4().hex}"
     server = server_settings.database_dsn
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
         )
-    own = {"home": tmp_path / "home", "archive_url": f"{server_settings.archive_url}/{name}"}
+    own = {"home": folder / "home", "archive_url": f"{server_settings.archive_url}/{name}"}
     yield server_settings.on_database(name).model_copy(update=own)
     _drop(server, name)
+
+
+@pytest.fixture
+def settings(server_settings: Settings, template: str, tmp_path: Path) -> Iterator[Settings]:
+    """Settings with a migrated, empty database and an empty archive, both for this test alone."""
+    with own_database(server_settings, template, tmp_path) as own:
+        yield own
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ import pytest
 import uvicorn
 
 from api.app import create_app
+from api.protocol import LimitedConfig
+from api.serve import HOW, make_limits
 from config import Settings
 from ledger.months import Month
 from sql.connection import connect
@@ -31,16 +33,20 @@ def this_month() -> Month:
     return Month.of(datetime.now(UTC))
 
 
-@pytest.fixture
-def ready(settings: Settings, this_month: Month, tmp_path: Path) -> Settings:
-    """Settings of a database with partitions for this month and the next, and an archive in a folder."""
-    settings = settings.model_copy(update={"archive_url": f"file://{tmp_path / 'archive'}"})
+def with_partitions(settings: Settings) -> Settings:
+    """``settings``, once their database has partitions for this month and the next."""
     with connect(settings.database_dsn, "tests") as connection:
         for table in settings.registry.values():
             prepare_table(connection, settings, table)
             for distance in (0, 1):
-                ensure_partition(connection, settings, table, this_month.plus(distance))
+                ensure_partition(connection, settings, table, Month.of(datetime.now(UTC)).plus(distance))
     return settings
+
+
+@pytest.fixture
+def ready(settings: Settings, tmp_path: Path) -> Settings:
+    """Settings of a database with partitions for this month and the next, and an archive in a folder."""
+    return with_partitions(settings.model_copy(update={"archive_url": f"file://{tmp_path / 'archive'}"}))
 
 
 @pytest.fixture
@@ -62,16 +68,9 @@ def make_key(ready: Settings) -> MakeKey:
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
-    """The API under uvicorn with uvloop and httptools, as in production, on a free port; yields its address."""
+    """The API with its own protocol and limits, as in production, on a free port; yields its address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(
-            create_app(settings),
-            loop="uvloop",
-            http="httptools",
-            access_log=False,
-            log_level="warning",
-            proxy_headers=False,
-        )
+        config = LimitedConfig(create_app(settings), make_limits(settings), log_level="warning", **HOW)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), name="api under test")
         thread.start()

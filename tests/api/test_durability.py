@@ -140,9 +140,8 @@ def workers(settings: Settings, count: int) -> Iterator[tuple[subprocess.Popen[b
     """The API as it is started in production: processes of its own behind one port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    argv = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory", "--port", str(port)]
-    argv += ["--workers", str(count), "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
-    environment = {**os.environ, **settings.environment()}
+    argv = [sys.executable, "-m", "api.serve", "--port", str(port)]
+    environment = {**os.environ, **settings.model_copy(update={"api_workers": count}).environment()}
     process = subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_ready(f"http://127.0.0.1:{port}", 30)

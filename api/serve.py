@@ -1,0 +1,112 @@
+"""The API's processes: ``python -m api.serve``. Settings come from the environment, the port from the command line.
+
+SIGTERM ends them gracefully: no new connection, every answer under way given, every queued row stored.
+"""
+
+import argparse
+import logging
+import resource
+import sys
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from api import security_headers
+from api.protocol import LimitedConfig, Limits
+from api.request_log import capture_all_logs
+from config import Settings, load_settings
+from ledger.errors import ConfigError
+
+BACKLOG = 4096
+DRAIN_S = 15
+# A chunk of one byte is six on the wire; nobody needs to send a large body like that.
+_FRAMING = 2
+_FRAMING_BYTES = 65_536
+_OTHER_FILES = 512  # PostgreSQL, Redis, the archive, logs, the listening socket
+_LOG = logging.getLogger("treasury.api.serve")
+
+
+class ProcessConfig(LimitedConfig):
+    """The configuration of a process that is the API and nothing else: its logs are ours, every one."""
+
+    def configure_logging(self) -> None:
+        """Called when it is made, and again in each worker."""
+        super().configure_logging()
+        capture_all_logs(logging.getLevelName(self.log_level or logging.INFO))
+
+
+def make_limits(settings: Settings) -> Limits:
+    """The limits of one process, its connections lowered to what the system lets it open."""
+    return Limits(
+        connections=max(1, min(settings.api_connections, raise_open_files() - _OTHER_FILES)),
+        header_bytes=settings.api_header_limit_bytes,
+        body_bytes=settings.api_body_limit_bytes * _FRAMING + _FRAMING_BYTES,
+        header_timeout_s=settings.api_header_timeout_s,
+        body_timeout_s=settings.api_body_timeout_s,
+        keep_alive_s=settings.api_keep_alive_s,
+        headers=security_headers.all_headers(settings.api_hsts_s),
+    )
+
+
+def raise_open_files() -> int:
+    """Raise the limit of open files of this process, and of those that it starts, as far as may be; returns it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
+
+
+def make_config(settings: Settings, port: int) -> ProcessConfig:
+    """uvicorn's configuration: our protocol, our logs, nothing trusted that a client says about its address."""
+    limits = make_limits(settings)
+    config = ProcessConfig(
+        "api.app:create_app",
+        limits,
+        factory=True,
+        host=settings.api_bind,
+        port=port,
+        workers=settings.api_workers,
+        backlog=BACKLOG,
+        log_config=None,
+        log_level=logging.getLevelName(settings.log_level),
+        timeout_graceful_shutdown=DRAIN_S,
+        **HOW,
+    )
+    if limits.connections < settings.api_connections:
+        _LOG.warning("the open-files limit allows %d connections", limits.connections)
+    return config
+
+
+# The same for every way of running it, tests too.
+HOW = {
+    "loop": "uvloop",
+    "ws": "none",
+    "access_log": False,
+    "server_header": False,
+    "proxy_headers": False,
+}
+
+
+def main() -> None:
+    """Run until told to stop. Ends with the exit code of ConfigError for a setting that is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m api.serve", description="The transaction API.")
+    parser.add_argument("--port", type=int, help="TREASURY_PORTS__API when not given")
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings()
+        config = make_config(settings, settings.ports.api if arguments.port is None else arguments.port)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+    if config.workers > 1:
+        Multiprocess(config, sockets=[config.bind_socket()]).run()
+        return
+    server = uvicorn.Server(config)
+    server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Payment card numbers in texts. They do not belong into a ledger that nobody can delete from for ten years.
+
+A card number is 13 to 19 digits with the issuer's digits in front and a check digit at the end (ISO/IEC 7812-1). One
+random number in ten has a right check digit, so the issuer and the length that goes with it are asked for too; of
+random numbers of 16 digits about one in forty then still looks like a card. That is why a reference, which is often
+such a number, is judged more mildly: see `FORMS`.
+"""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from ledger.errors import FieldError
+
+
+class Refusal(StrEnum):
+    """What is refused: ``REFUSE`` as `FORMS` says, ``STRICT`` any form in any text, ``ACCEPT`` nothing."""
+
+    REFUSE = "refuse"
+    STRICT = "strict"
+    ACCEPT = "accept"
+
+
+# Lengths by the digits in front. Sources: the networks' published ranges.
+_ISSUERS = (
+    (re.compile(r"4"), frozenset({13, 16, 19})),  # Visa
+    (re.compile(r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), frozenset({16})),  # Mastercard
+    (re.compile(r"3[47]"), frozenset({15})),  # American Express
+    (re.compile(r"30[0-5]|3[689]"), frozenset({14})),  # Diners Club
+    (re.compile(r"6011|64[4-9]|65"), frozenset({16, 19})),  # Discover
+    (re.compile(r"35(?:2[89]|[3-8])"), frozenset({16, 19})),  # JCB
+    (re.compile(r"62"), frozenset({16, 17, 18, 19})),  # UnionPay
+    (re.compile(r"50(?:18|20|38)|5893|6304|6759|676[1-3]"), frozenset({13, 14, 15, 16, 17, 18, 19})),  # Maestro
+)
+_ANY = re.compile(r"(?<![0-9A-Za-z])\d(?:[ -]?\d){12,18}(?![0-9A-Za-z])", re.ASCII)
+# As cards are printed: 4-4-4-4 (and 3 more), 4-6-5, 4-6-4.
+_GROUPED = re.compile(
+    r"(?<![0-9A-Za-z])\d{4}([ -])(?:\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{6}\1\d{4,5})(?![0-9A-Za-z])", re.ASCII
+)
+FREE_TEXTS = ("description", "metadata")
+# Their numbers are other people's: only what is written as on a card is taken for one.
+REFERENCES = ("reference", "supplier_reference", "supplier_transaction_id")
+FORMS = {**dict.fromkeys(FREE_TEXTS, _ANY), **dict.fromkeys(REFERENCES, _GROUPED)}
+_RULE = "must not hold a payment card number"
+
+
+def passes_luhn(digits: str) -> bool:
+    """Whether the last of ``digits`` is their check digit (ISO/IEC 7812-1, annex B)."""
+    total = 0
+    for place, digit in enumerate(reversed(digits)):
+        number = int(digit) * (1 + place % 2)
+        total += number - 9 * (number > 9)
+    return total % 10 == 0
+
+
+def is_card_number(digits: str) -> bool:
+    """Whether ``digits`` can be a card's: an issuer in front, a length that it uses, a right check digit."""
+    issued = any(issuer.match(digits) and len(digits) in lengths for issuer, lengths in _ISSUERS)
+    return issued and passes_luhn(digits)
+
+
+def refuse_card_numbers(values: Mapping[str, Any], refusal: Refusal) -> None:
+    """Raises FieldError for the first free text or reference among ``values`` that holds a card number."""
+    if refusal is Refusal.ACCEPT:
+        return
+    for field, form in FORMS.items():
+        value = values.get(field)
+        if value is not None and _holds_one(value, _ANY if refusal is Refusal.STRICT else form):
+            raise FieldError(field, _RULE)
+
+
+def _holds_one(value: Any, form: re.Pattern[str]) -> bool:
+    """Whether a text, or a text or whole number at any depth of a JSON value, holds a card number."""
+    if isinstance(value, dict):
+        return any(_holds_one(item, form) for pair in value.items() for item in pair)
+    if isinstance(value, list):
+        return any(_holds_one(item, form) for item in value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        return False
+    return any(is_card_number(re.sub(r"\D", "", found[0])) for found in form.finditer(value))

@@ -1,0 +1,102 @@
+"""What is acknowledged is durable: servers are killed and restarted at random moments while clients go on storing."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import httpx
+import psycopg
+import pytest
+
+from tests.hardening.site import Load, Site, site
+
+Blow = Callable[[Site, random.Random], None]
+KILLS: tuple[Blow, ...] = (Site.kill_postgres, Site.kill_a_worker)
+LONG_ROUNDS = 120
+SEED = 20261123
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Site]:
+    with site() as running:
+        yield running
+
+
+def strike(place: Site, blows: list[Blow], record: Callable[[str, object], None]) -> Load:
+    """One blow a round, at a random moment; all that was acknowledged in any round is looked for after each."""
+    chance = random.Random(SEED)  # noqa: S311  # moments, not secrets
+    load = place.load()
+    before = _rows(place)
+    with load.running():
+        for blow in blows:
+            load.wait_for(5)
+            time.sleep(chance.uniform(0, 0.3))  # the random moment
+            blow(place, chance)
+            load.wait_for(5)
+    stored = place.check(_with_history(load, before))
+    record("rounds", len(blows))
+    record("acknowledged", len(load.acknowledged))
+    record("stored", stored)
+    record("interrupted requests", load.interrupted)
+    return load
+
+
+def _rows(place: Site) -> dict[str, str]:
+    with psycopg.connect(place.settings.database_dsn) as connection:
+        return dict(connection.execute("SELECT reference, id::text FROM transactions_partitioned").fetchall())
+
+
+def _started_at(place: Site) -> datetime:
+    with psycopg.connect(place.settings.database_dsn) as connection:
+        row = connection.execute("SELECT pg_postmaster_start_time()").fetchone()
+    assert row is not None
+    return datetime.fromisoformat(str(row[0]))
+
+
+def _with_history(load: Load, before: dict[str, str]) -> Load:
+    """What earlier tests stored must be there as well."""
+    return Load(load.url, load.headers, {**before, **load.acknowledged}, load.unexpected, load.interrupted)
+
+
+def test_a_few_kills_lose_nothing_and_double_nothing(
+    place: Site, record_property: Callable[[str, object], None]
+) -> None:
+    load = strike(place, [Site.kill_postgres, Site.kill_a_worker, Site.kill_postgres], record_property)
+    assert load.interrupted > 0, "nothing was ever interrupted: the blows did not hit"
+
+
+def test_a_restart_of_postgresql_under_load_loses_nothing(
+    place: Site, record_property: Callable[[str, object], None]
+) -> None:
+    started = _started_at(place)
+    strike(place, [Site.restart_postgres], record_property)
+    assert _started_at(place) > started
+
+
+def test_redis_may_be_killed_and_come_back_under_load(place: Site) -> None:
+    """Writes and reads go on, none is answered 5xx, and what is read afterwards is the present status."""
+    load = place.load()
+    with load.running(), httpx.Client(base_url=place.url, headers=place.headers, timeout=30) as client:
+        load.wait_for(5)
+        key, row_id = next(iter(load.acknowledged.items()))
+        place.redis.kill()
+        load.wait_for(20)
+        assert client.get(f"/api/v1/transactions/{row_id}").json()["reference"] == key
+        moved = client.post(f"/api/v1/transactions/{row_id}/status", json={"status": "completed"})
+        place.redis.start()
+        load.wait_for(20)
+        assert moved.json()["status"] == "completed"
+        assert client.get(f"/api/v1/transactions/{row_id}").json()["status"] == "completed"
+    assert (load.unexpected, load.interrupted) == ([], 0)
+    place.check(load)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_a_hundred_kills_lose_nothing_and_double_nothing(
+    place: Site, record_property: Callable[[str, object], None]
+) -> None:
+    chance = random.Random(SEED + 1)  # noqa: S311  # choices, not secrets
+    load = strike(place, [chance.choice(KILLS) for _ in range(LONG_ROUNDS)], record_property)
+    assert load.interrupted > 0, "nothing was ever interrupted: the blows did not hit"

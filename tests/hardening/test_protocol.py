@@ -1,0 +1,303 @@
+"""What arrives at the socket: half requests, endless ones, ambiguous ones. Every one ends, none gets a row stored."""
+
+import json
+import time
+from uuid import uuid4
+
+import pytest
+
+from api.protocol import MOST_FIELDS, MOST_URL_BYTES
+from config import Settings
+from tests.api.conftest import serving
+from tests.api.ledger_rows import BODY
+from tests.hardening.conftest import Connect, Connection, connections
+
+BODY_TEXT = json.dumps(BODY).encode()
+LIVE = "GET /health/live HTTP/1.1"
+POST = "POST /api/v1/transactions HTTP/1.1"
+JSON = "Content-Type: application/json"
+
+
+def keyed() -> str:
+    """The field that names a request."""
+    return f"Idempotency-Key: {uuid4().hex}"
+
+
+def test_a_header_that_is_never_finished_is_answered_408(connect_hasty: Connect) -> None:
+    connection = connect_hasty()
+    connection.send(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+
+    assert connection.answer().problem["type"] == "urn:treasury:problem:timeout"
+    assert connection.is_closed()
+
+
+def test_a_header_that_trickles_does_not_win_time_with_each_byte(connect_hasty: Connect) -> None:
+    connection = connect_hasty()
+    started_s = time.monotonic()
+    for byte in b"GET /health/live HTTP/1.1\r\nX-Slow: " + b"x" * 1000:
+        connection.send(bytes([byte]))
+        time.sleep(0.02)  # the trickle itself
+        if time.monotonic() - started_s > 1.5:
+            break
+
+    assert connection.answer().status == 408
+
+
+def test_empty_lines_are_no_request(connect_hasty: Connect) -> None:
+    connection = connect_hasty()
+    connection.request(LIVE)
+    assert connection.answer().status == 200
+    for _ in range(40):
+        connection.send(b"\r\n")
+        time.sleep(0.02)
+
+    assert connection.answer().status == 408
+    assert connection.is_closed()
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
+def test_a_body_that_stops_is_answered_408(connect_hasty: Connect, shared_key: str, length: str) -> None:
+    connection = connect_hasty()
+    connection.request(POST, shared_key, keyed(), JSON, length, body=b"5\r\n12345\r\n")
+
+    assert connection.answer().status == 408
+    assert connection.is_closed()
+
+
+def test_a_body_whose_refusal_was_answered_is_not_waited_for_either(connect_hasty: Connect) -> None:
+    connection = connect_hasty()
+    connection.request(POST, JSON, "Content-Length: 100000", body=b"12345")
+
+    assert connection.answer().status == 401
+    assert connection.is_closed()
+
+
+def test_a_silent_connection_is_closed(connect_hasty: Connect) -> None:
+    fresh, used = connect_hasty(), connect_hasty()
+    used.request(LIVE)
+
+    assert used.answer().status == 200
+    assert used.is_closed()
+    assert fresh.is_closed()
+
+
+def test_a_client_that_does_not_take_its_answers_is_cut(hasty_url: str, connect_hasty: Connect) -> None:
+    whole = len(connect_hasty().fetch("/openapi.json").body)
+    asked = 600  # more than the buffers of the system hold
+    connection = Connection(hasty_url, receive_bytes=4096)
+    for _ in range(asked):
+        connection.request("GET /openapi.json HTTP/1.1")
+        time.sleep(0.001)  # one by one: so many at once would be refused for that alone
+    received = connection.after_silence(2.0)
+    connection.close()
+
+    assert 0 < received < asked * whole, f"{received} bytes of {asked * whole} were kept for it"
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "status"),
+    [
+        (LIVE, ["X: " + "x" * 20_000], 431),
+        (LIVE, [f"X-{number}: 1" for number in range(MOST_FIELDS + 1)], 431),
+        (LIVE, ["X" * 20_000 + ": 1"], 431),
+        (f"GET /{'x' * MOST_URL_BYTES} HTTP/1.1", [], 414),
+    ],
+)
+def test_a_header_over_its_limit_is_refused(connect: Connect, line: str, fields: list[str], status: int) -> None:
+    connection = connect()
+    connection.request(line, *fields)
+
+    assert connection.answer().problem["status"] == status
+    assert connection.is_closed()
+
+
+def test_a_field_without_an_end_is_refused_long_before_it_fills_the_memory(connect: Connect) -> None:
+    connection = connect()
+    connection.send(b"GET /health/live HTTP/1.1\r\nX: ")
+    for _ in range(64):
+        connection.send(b"x" * 4096)
+
+    assert connection.answer().status == 431
+
+
+def test_the_largest_allowed_header_is_served(connect: Connect) -> None:
+    connection = connect()
+    connection.request(LIVE, *(f"X-{number}: {'x' * 140}" for number in range(MOST_FIELDS - 1)))
+    assert connection.answer().status == 200
+
+
+AMBIGUOUS = {
+    "two lengths": ["Content-Length: 5", "Content-Length: 5"],
+    "two lengths that differ": ["Content-Length: 5", "Content-Length: 6"],
+    "a length and chunks": ["Content-Length: 5", "Transfer-Encoding: chunked"],
+    "chunks and a length": ["Transfer-Encoding: chunked", "Content-Length: 5"],
+    "a list of lengths": ["Content-Length: 5, 5"],
+    "a signed length": ["Content-Length: +5"],
+    "a length that is none": ["Content-Length: 0x5"],
+    "a length beyond 64 bits": ["Content-Length: 99999999999999999999999"],
+    "chunks that are not last": ["Transfer-Encoding: chunked, identity"],
+    "another encoding": ["Transfer-Encoding: gzip"],
+    "a disguised encoding": ["Transfer-Encoding: xchunked"],
+    "a space before the colon": ["Content-Length : 5"],
+    "a folded line": ["X: a", " Content-Length: 5"],
+    "a bare CR": ["X: a\rContent-Length: 5"],
+    "a NUL": ["X: a\0b"],
+    "a field without a name": [": a"],
+}
+
+
+@pytest.mark.parametrize("fields", AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_a_request_whose_end_is_ambiguous_is_refused_and_nothing_behind_it_is_read(
+    connect: Connect, fields: list[str]
+) -> None:
+    connection = connect()
+    connection.request(POST, *fields, body=b"0\r\n\r\nGET /health/live HTTP/1.1\r\nHost: smuggled\r\n\r\n")
+
+    answer = connection.answer()
+    assert answer.problem["status"] == 400
+    assert (answer.headers["connection"], connection.is_closed()) == ("close", True)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"5\r\n12345\r\n0\r\nIdempotency-Key: k\r\n\r\n",  # a trailer
+        b"5\r\n123456\r\n0\r\n\r\n",  # longer than it says
+        b"-5\r\n12345\r\n0\r\n\r\n",
+        b"0x5\r\n12345\r\n0\r\n\r\n",
+        b"5\n12345\n0\n\n",
+        b"fffffffffffffffff\r\n12345\r\n0\r\n\r\n",
+    ],
+)
+def test_a_chunk_that_is_none_is_refused(connect: Connect, shared_key: str, chunks: bytes) -> None:
+    connection = connect()
+    connection.request(POST, shared_key, keyed(), JSON, "Transfer-Encoding: chunked", body=chunks)
+
+    assert connection.answer().problem["status"] == 400
+    assert connection.is_closed()
+
+
+def test_a_flood_of_chunk_framing_is_refused(shared: Settings, shared_key: str) -> None:
+    small = shared.model_copy(update={"api_body_limit_bytes": 1024})
+    with serving(small) as url, connections(url) as connect:
+        connection = connect()
+        connection.request(POST, shared_key, keyed(), JSON, "Transfer-Encoding: chunked")
+        for _ in range(100):
+            connection.send(b"1;" + b"x" * 4096 + b"\r\n{\r\n")
+        assert connection.answer().status == 413
+
+
+def test_chunks_are_taken_as_a_body(connect: Connect, shared_key: str) -> None:
+    chunked = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (BODY_TEXT[:7], BODY_TEXT[7:])) + b"0\r\n\r\n"
+    connection = connect()
+    connection.request(POST, shared_key, keyed(), JSON, "Transfer-Encoding: chunked", body=chunked)
+
+    assert connection.answer().status == 201
+
+
+def test_a_client_that_expects_100_gets_it_when_the_body_is_wanted_and_never_otherwise(
+    connect: Connect, shared_key: str
+) -> None:
+    fields = (keyed(), JSON, f"Content-Length: {len(BODY_TEXT)}", "Expect: 100-continue")
+    refused, welcome = connect(), connect()
+    refused.request(POST, *fields)
+    assert refused.answer().status == 401
+    assert refused.is_closed()  # whether the body follows, nobody knows
+
+    welcome.request(POST, shared_key, *fields)
+    assert welcome.answer().status == 100
+    welcome.send(BODY_TEXT)
+    assert welcome.answer().status == 201
+
+
+def test_requests_sent_ahead_are_answered_in_order(connect: Connect) -> None:
+    connection = connect()
+    head = "\r\n".join((LIVE, f"Host: {connection.host}", "X-Request-ID: {}", "", ""))
+    connection.send("".join(head.format(f"n{number}") for number in range(10)).encode())
+
+    assert [connection.answer().headers["x-request-id"] for _ in range(10)] == [f"n{number}" for number in range(10)]
+
+
+def test_too_many_requests_sent_ahead_end_the_connection(connect: Connect) -> None:
+    connection = connect()
+    one = f"{LIVE}\r\nHost: {connection.host}\r\n\r\n".encode()
+    connection.send(one * 1000)
+    while not connection.is_closed():
+        connection._buffer = b""
+
+
+def test_rubbish_behind_a_request_does_not_take_its_answer(connect: Connect, shared_key: str) -> None:
+    connection = connect()
+    connection.request(
+        POST, shared_key, keyed(), JSON, f"Content-Length: {len(BODY_TEXT)}", body=BODY_TEXT + b"\0\0rubbish\r\n\r\n"
+    )
+
+    assert connection.answer().status == 201
+    assert connection.is_closed()
+
+
+def test_nothing_is_read_behind_a_request_that_is_the_last(connect: Connect) -> None:
+    connection = connect()
+    one = f"{LIVE}\r\nHost: {connection.host}\r\nConnection: close\r\n\r\n".encode()
+    connection.send(one + one)
+
+    assert connection.answer().headers["connection"] == "close"
+    assert connection.is_closed()
+
+
+def test_an_offer_of_another_protocol_is_not_taken_up(connect: Connect, shared_key: str) -> None:
+    """As Java's client offers h2c with its first request."""
+    upgrade = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk")
+    connection = connect()
+    connection.request(POST, shared_key, keyed(), JSON, *upgrade, f"Content-Length: {len(BODY_TEXT)}", body=BODY_TEXT)
+    assert connection.answer().status == 201
+
+    websocket = connect()
+    websocket.request(LIVE, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")
+    assert websocket.answer().status == 200
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /health/live\r\n\r\n",
+        b"GET /health/live HTTP/9.9\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"CONNECT example.com:443 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET http://elsewhere/health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_is_answered_400(connect: Connect, request_line: bytes) -> None:
+    connection = connect()
+    connection.send(request_line)
+
+    assert connection.answer().problem["status"] == 400
+    assert connection.is_closed()
+
+
+def test_an_absolute_address_of_this_host_is_served(connect: Connect) -> None:
+    connection = connect()
+    connection.request(f"GET http://{connection.host}/health/live HTTP/1.1")
+    assert connection.answer().status == 200
+
+
+def test_one_connection_too_many_is_told_so_and_a_closed_one_makes_room(shared: Settings) -> None:
+    with serving(shared.model_copy(update={"api_connections": 3})) as url, connections(url) as connect:
+        held = [connect() for _ in range(3)]
+        for connection in held:
+            connection.request(LIVE)
+            assert connection.answer().status == 200
+        refused = connect().answer()
+        assert (refused.problem["status"], refused.headers["retry-after"]) == (503, "1")
+
+        held[0].close()
+        deadline_s = time.monotonic() + 10
+        while time.monotonic() < deadline_s:
+            again = connect()
+            again.request(LIVE)
+            if again.answer().status == 200:
+                return
+        raise AssertionError("no room was made")
