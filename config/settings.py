@@ -23,6 +23,7 @@ from pydantic_settings import (
 
 from config.health import AlertRepeatMinutes, AlertUrls, Health
 from config.limits import ForwardedHeader, Networks, RateLimits, Watch
+from config.suppliers import Suppliers
 from ledger.errors import ConfigError
 from ledger.tables import BUILT_IN, TieredTable
 
@@ -41,6 +42,7 @@ class Ports(BaseModel):
     s3: int = Field(59000, ge=0, le=65535)
     prefect: int = Field(4200, ge=0, le=65535)
     api: int = Field(8400, ge=0, le=65535)
+    suppliers: int = Field(8500, ge=0, le=65535)
 
 
 class Settings(BaseSettings):
@@ -105,6 +107,9 @@ class Settings(BaseSettings):
     forwarded_header: ForwardedHeader = Field("x-forwarded-for", description="The header that those proxies write")
     rate_limits: RateLimits = Field(default_factory=RateLimits)
     watch: Watch = Field(default_factory=Watch)
+    suppliers: Suppliers = Field(
+        default_factory=Suppliers, description="Per supplier: where it is, credentials, patience; unset: the simulators"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home")
