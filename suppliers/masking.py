@@ -4,6 +4,8 @@ import logging
 import re
 from typing import Final
 
+from stamina.instrumentation import PrometheusOnRetryHook, set_on_retry_hooks
+
 # Queries may hold meter numbers and passwords, headers tokens; a run of seven digits or more may be anybody's number.
 _RULES: Final = (
     (re.compile(r"\?[^\s'\">)]*"), "?***"),
@@ -41,6 +43,8 @@ _MASKING: Final = _Masking()
 
 
 def install() -> None:
-    """Mask the loggers of httpx and httpcore in this process. Safe to call again."""
+    """Mask the loggers of httpx and httpcore in this process, and silence the retries'. Safe to call again."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_MASKING)  # the same filter is added once
+    # Each try's error in full is no line for a log; that there are retries is counted.
+    set_on_retry_hooks([PrometheusOnRetryHook])

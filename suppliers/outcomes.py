@@ -3,7 +3,7 @@ they may hold a number or a PIN."""
 
 from decimal import Decimal
 
-from ledger.errors import ConfigError, DataError, FieldError, TransientError
+from ledger.errors import FieldError, TransientError, TreasuryError
 from suppliers.errors import BadCredentialsError
 from suppliers.protocol import Outcome, PurchaseRequest
 from suppliers.transport import Answer
@@ -55,7 +55,7 @@ def unanswered(request: PurchaseRequest, detail: str = "no answer came") -> Outc
     return Outcome(State.UNKNOWN, Verdict.UNCERTAIN, request.reference, detail=detail)
 
 
-def not_sent(request: PurchaseRequest, error: TransientError | ConfigError | DataError) -> Outcome:
+def not_sent(request: PurchaseRequest, error: TreasuryError) -> Outcome:
     """Nothing was sold, because of ``error``."""
     if isinstance(error, BadCredentialsError):
         verdict = Verdict.CREDENTIALS

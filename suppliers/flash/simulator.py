@@ -29,7 +29,7 @@ from suppliers.money import from_cents
 from suppliers.simulation.bearer import Tokens
 from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.credentials import FLASH_ACCOUNT, FLASH_KEY, FLASH_SECRET
-from suppliers.simulation.serving import serve
+from suppliers.simulation.serving import form, serve
 from suppliers.verdicts import Verdict
 
 NAME: Final = Supplier.FLASH.value
@@ -66,8 +66,7 @@ class _Flash:
 
     async def token(self, request: Request) -> Response:
         wanted = base64.b64encode(f"{FLASH_KEY}:{FLASH_SECRET}".encode()).decode()
-        async with request.form(max_fields=10) as form:
-            granted = form.get("grant_type") == "client_credentials"
+        granted = (await form(request)).get("grant_type") == "client_credentials"
         if request.headers.get("authorization") != f"Basic {wanted}" or not granted:
             return JSONResponse({"error": "invalid_client"}, 401)
         life = {"expires_in": self.tokens.life_s}

@@ -29,7 +29,7 @@ from suppliers.money import from_cents, from_rand, to_cents
 from suppliers.simulation.bearer import Tokens
 from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.credentials import MOBILEMART_ID, MOBILEMART_SECRET
-from suppliers.simulation.serving import serve
+from suppliers.simulation.serving import form, serve
 
 NAME: Final = Supplier.MOBILEMART.value
 MAGIC_PRODUCT: Final = "9999"
@@ -67,9 +67,7 @@ class _MobileMart:
 
     async def token(self, request: Request) -> Response:
         wanted = {"grant_type": "client_credentials", "client_id": MOBILEMART_ID, "client_secret": MOBILEMART_SECRET}
-        async with request.form(max_fields=10) as form:
-            given = dict(form)
-        if given != {**wanted, "scope": "api"}:
+        if await form(request) != {**wanted, "scope": "api"}:
             return JSONResponse({"error": "invalid_client"}, 400)
         life = {"expires_in": self.tokens.life_s}
         return JSONResponse({"access_token": self.tokens.issue(), "token_type": "Bearer", "scope": "api", **life})

@@ -9,6 +9,7 @@ from typing import Any
 
 SOUTH_AFRICA = timezone(timedelta(hours=2))
 _SCHEMA = """
+    PRAGMA synchronous = OFF;
     CREATE TABLE IF NOT EXISTS sales (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         supplier TEXT NOT NULL, transaction_id TEXT NOT NULL, reference TEXT NOT NULL, kind TEXT NOT NULL,

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,13 +16,17 @@ from suppliers.simulation.bearer import Tokens
 from suppliers.simulation.book import Book
 from suppliers.simulation.faults import Fault, Faults, Faulty, page
 
-BODY_LIMIT_BYTES = 64 << 10
 Statement = Callable[[dt.date], tuple[str, str]]
 
 
 async def _wrong_page(_: Request, error: Exception) -> Response:
     """A wrong address, method or body gets a page for people, as the real ones give it."""
     return page(error.status_code if isinstance(error, HTTPException) else 500)
+
+
+async def form(request: Request) -> dict[str, str]:
+    """The fields of a form-encoded body."""
+    return dict(parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=100))
 
 
 def serve(
