@@ -73,6 +73,10 @@ class Book:
         """Close the file."""
         self._connection.close()
 
+    def clear(self) -> None:
+        """Forget every sale."""
+        self._execute("DELETE FROM sales", {})
+
     def add(self, sale: Sale) -> Sale:
         """Write a sale down, now."""
         sale = replace(sale, happened_at=sale.happened_at or datetime.now(UTC).isoformat(timespec="milliseconds"))
