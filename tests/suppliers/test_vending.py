@@ -250,9 +250,9 @@ def test_the_command_and_the_flow_settle_with_connections_of_their_own(till: Til
     assert (report.completed, report.failed, report.open) == (0, 0, 0)
 
 
-def _vend_all(settings: Settings, count: int, seed: int) -> None:
-    """``count`` vends at suppliers where every fifth request goes wrong; some of the processes die on the way."""
-    simulator = SimulatorSettings(faults=0.2, seed=seed, hang_s=5)
+def _vend_all(settings: Settings, count: int, faults: float, seed: int) -> None:
+    """``count`` vends at suppliers where a share of the requests goes wrong; some of the processes die on the way."""
+    simulator = SimulatorSettings(faults=faults, seed=seed, hang_s=5)
     changes = {"call_timeout_s": 1.0, "token_timeout_s": 1.0, "attempts": 4}
     with simulators(simulator, **changes) as running:
         till = Till(ready(settings, running))
@@ -274,7 +274,7 @@ def _vend_all(settings: Settings, count: int, seed: int) -> None:
 
         till.run(vend)
         report, sweeps = SettleReport(), 0
-        while sweeps == 0 or (report.open and sweeps < 40):
+        while sweeps == 0 or (report.open and sweeps < 99):
             report, sweeps = till.settle(), sweeps + 1
         assert report.open == 0, report.still_open
         _compare(till, running, rows)
@@ -297,17 +297,17 @@ def _compare(till: Till, running: Simulated, rows: dict[UUID, str]) -> None:
         assert (status, sales) == expected, (name, row_id)
     assert sold == {}
     completed = sum(1 for status, *_ in found.values() if status == "completed")
-    assert completed > len(rows) * 0.8
+    assert completed > len(rows) * 0.5  # it is not by failing everything that nothing is sold twice
 
 
 def test_a_hundred_vends_with_faults_end_in_one_sale_and_one_right_status_each(settings: Settings) -> None:
-    _vend_all(settings, 99, seed=1)
+    _vend_all(settings, 99, faults=0.5, seed=1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(280)
 def test_a_thousand_vends_with_faults_end_in_one_sale_and_one_right_status_each(settings: Settings) -> None:
-    _vend_all(settings, 1002, seed=2)
+    _vend_all(settings, 1002, faults=0.2, seed=2)
 
 
 def test_the_simulators_book_can_be_asked_over_http(till: Till, simulated: Simulated) -> None:
