@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from pydantic import SecretStr
 
-from config.suppliers import Address, Connection, Secret
+from config.suppliers import Address, Connection
 from ledger.errors import FieldError
 from ledger.transactions import VasType
 from suppliers.errors import BadCredentialsError, DeclinedError, UnknownOutcomeError
@@ -32,7 +32,7 @@ class VoucherlySettings(Connection):
     """Where Voucherly is, and our key."""
 
     base_url: Address
-    key: Secret = SecretStr("")
+    key: SecretStr = SecretStr("")
 
 
 class Told(msgspec.Struct):

@@ -15,7 +15,14 @@ from tests.archive.ledger import PROJECT, TODAY
 
 pytestmark = pytest.mark.slow
 
-NAMES = ("roll-partitions", "archive-months", "run-archiving-operations", "check-health", "test-suppliers", "settle-vends")
+NAMES = (
+    "roll-partitions",
+    "archive-months",
+    "run-archiving-operations",
+    "check-health",
+    "test-suppliers",
+    "settle-vends",
+)
 CONFLICT = 409
 
 

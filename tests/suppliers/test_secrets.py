@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from config import load_settings
-from config.suppliers import SimulatorSettings, with_secrets
+from config.suppliers import SimulatorSettings
 from ledger.errors import TreasuryError
 from ledger.transactions import VasType
 from suppliers.masking import masked
@@ -99,8 +99,9 @@ def test_settings_show_no_secret_but_a_child_process_gets_them(
     settings = load_settings(suppliers=simulated.settings)
     for text in (str(settings), repr(settings), str(settings.model_dump()), settings.model_dump_json()):
         assert not any(secret in text for secret in SECRETS)
-    assert all(secret in with_secrets(settings.suppliers) for secret in SECRETS)
-    for variable, value in settings.environment().items():
+    environment = settings.environment()
+    assert all(secret in environment["TREASURY_SUPPLIERS"] for secret in SECRETS)
+    for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     assert load_settings().suppliers == settings.suppliers
 
