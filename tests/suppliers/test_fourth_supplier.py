@@ -79,10 +79,15 @@ def test_it_never_sells_twice_and_finds_every_sale(book: Book) -> None:
 
 
 def test_a_wrong_key_is_a_setting_to_mend(book: Book) -> None:
-    with serving(create_app(SimulatorSettings(), book)) as url:
+    async def run(url: str) -> None:
         supplier = Voucherly(VoucherlySettings(base_url=url, key=SecretStr("wrong"), **QUICK))
-        with pytest.raises(BadCredentialsError):
-            asyncio.run(supplier.authenticate())
+        try:
+            await supplier.authenticate()
+        finally:
+            await supplier.aclose()
+
+    with serving(create_app(SimulatorSettings(), book)) as url, pytest.raises(BadCredentialsError):
+        asyncio.run(run(url))
 
 
 def test_the_document_names_its_files() -> None:

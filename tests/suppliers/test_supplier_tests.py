@@ -110,7 +110,9 @@ def test_the_embedded_simulators_keep_their_book_and_stand_in_for_all(
         simulated = Simulated(str(flash.base_url).removesuffix("/flash"), Book(), settings.suppliers)
         simulated.ask("flash", lambda supplier: supplier.purchase(request(supplier)))
         assert settings.environment()["TREASURY_SUPPLIERS"].count("not-a-secret") == 3
-    assert len(Book(book_path(own.home)).all("flash")) == 1
+    kept = Book(book_path(own.home))
+    assert len(kept.all("flash")) == 1
+    kept.close()
 
 
 def test_the_statements_have_the_formats_of_the_suppliers(simulated: Simulated) -> None:
