@@ -20,7 +20,7 @@ from tasks.setup import prepare_database
 
 # The newest generated rows are unfinished, as in life; an old month has none.
 _FINISH = "UPDATE transactions_partitioned SET status = 'completed' WHERE status IN ('pending', 'processing')"
-ANY_PORTS = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0)
+ANY_PORTS = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0, suppliers=0)
 
 
 @contextmanager

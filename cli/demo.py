@@ -75,7 +75,7 @@ def demo(
     watch, keys = _Watch(), list[str]()
     started = time.monotonic()
     with ExitStack() as servers:
-        with watch.step("Start PostgreSQL, Redis, S3, Prefect, a worker and the API"):
+        with watch.step("Start PostgreSQL, Redis, S3, the suppliers' simulators, Prefect, a worker and the API"):
             terminal.console.print("the first start takes up to a minute")
             up = servers.enter_context(stack.everything(settings, lambda ready: keys.append(open_for(ready, CLIENT))))
         ready = up.settings
@@ -97,7 +97,7 @@ def _own_settings(settings: Settings) -> Settings:
     for name in (*LOGINS, "archive_url", "redis_url", "prefect_api_url"):
         if getattr(settings, name) is not None:
             raise ConfigError(f"TREASURY_{name.upper()} is set: the demo makes up rows and must not reach real servers")
-    ports = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0)
+    ports = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0, suppliers=0)
     return settings.model_copy(update={"home": settings.home / "demo", "ports": ports})
 
 

@@ -25,6 +25,7 @@ TITLES = {
     "postgres": "PostgreSQL",
     "redis": "Redis",
     "s3": "S3 (archive)",
+    "suppliers": "Supplier simulators",
     "prefect": "Prefect UI",
     "worker": "Prefect worker",
     "api": "API",
@@ -40,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 
 def up() -> None:
-    """Start everything and stay: PostgreSQL, Redis, S3, Prefect with a worker, the API. Ctrl-C stops it."""
+    """Start everything and stay: PostgreSQL, Redis, S3, simulated suppliers, Prefect with a worker, the API."""
     from servers import stack  # noqa: PLC0415  # the command line must answer --help at once
     from tasks.setup import open_for  # noqa: PLC0415
 

@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from config.health import AlertRepeatMinutes, AlertUrls, Health
 from config.limits import ForwardedHeader, Networks, RateLimits, Watch
+from config.suppliers import Suppliers
 from ledger.errors import ConfigError
 from ledger.tables import BUILT_IN, TieredTable
 
@@ -43,6 +44,7 @@ class Ports(BaseModel):
     s3: int = Field(59000, ge=0, le=65535)
     prefect: int = Field(4200, ge=0, le=65535)
     api: int = Field(8400, ge=0, le=65535)
+    suppliers: int = Field(8500, ge=0, le=65535)
 
 
 class Settings(BaseSettings):
@@ -119,6 +121,9 @@ class Settings(BaseSettings):
     api_hsts_s: int = Field(63_072_000, ge=0, description="How long browsers keep to HTTPS (HSTS)")
     api_card_numbers: Literal["refuse", "strict", "accept"] = Field(
         "refuse", description="Card numbers in texts: refused; strict: bare digits in references too; or accepted"
+    )
+    suppliers: Suppliers = Field(
+        default_factory=Suppliers, description="Per supplier: where it is, credentials, patience; unset: the simulators"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

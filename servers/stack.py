@@ -27,9 +27,11 @@ from servers.postgres import Postgres
 from servers.prefect import PrefectServer, Worker
 from servers.redis import Redis
 from servers.s3 import S3
+from servers.suppliers import Simulators
+from suppliers.simulation.credentials import with_simulators
 
-Service = Literal["postgres", "redis", "s3", "prefect"]
-SERVICES: tuple[Service, ...] = ("postgres", "redis", "s3", "prefect")
+Service = Literal["postgres", "redis", "s3", "prefect", "suppliers"]
+SERVICES: tuple[Service, ...] = ("postgres", "redis", "s3", "prefect", "suppliers")
 NAMES = (*SERVICES, prefect.WORKER_NAME, api.NAME)
 PROJECT = Path(__file__).resolve().parent.parent
 _LOGINS = {"api_database_url": "treasury_api", "auditor_database_url": "treasury_auditor"}
@@ -67,7 +69,7 @@ def running(
 
 @contextmanager
 def everything(settings: Settings, before_api: Callable[[Settings], None]) -> Iterator[Up]:
-    """All six: PostgreSQL (migrated), Redis, S3, the Prefect server with its deployments, a worker, and the API.
+    """All: PostgreSQL (migrated), Redis, S3, simulated suppliers, Prefect with its deployments, a worker, the API.
 
     ``before_api`` is called with the complete settings once the databases answer, and before the worker and
     the API start. Raises TransientError when one of them does not come up; what had started is stopped again.
@@ -143,6 +145,8 @@ def wanted_port(settings: Settings, endpoint: Endpoint) -> int | None:
 
 
 def _is_set(settings: Settings, service: Service) -> bool:
+    if service == "suppliers":
+        return not settings.suppliers.simulated
     return {
         "postgres": settings.database_url,
         "redis": settings.redis_url,
@@ -162,6 +166,8 @@ def _server(settings: Settings, service: Service, fast: bool, bin_dir: Path | No
             return S3(home, settings.ports.s3)
         case "prefect":
             return PrefectServer(home, settings.ports.prefect)
+        case "suppliers":
+            return Simulators(home, settings.ports.suppliers, settings.environment())
 
 
 def _filled_in(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
@@ -173,6 +179,8 @@ def _filled_in(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
         changes["redis_url"] = SecretStr(found["redis"])
     if "prefect" in found:
         changes["prefect_api_url"] = found["prefect"]
+    if "suppliers" in found:
+        changes["suppliers"] = with_simulators(settings.suppliers, found["suppliers"])
     if "s3" in found:
         access, secret = s3.credentials(settings.home)
         changes |= {"archive_url": f"s3://{s3.BUCKET}", "s3_endpoint_url": found["s3"]}

@@ -4,6 +4,8 @@ Prefect orders and shows. What is done, and whether it was already done, is deci
 are wrapped here; so no result is cached and a retry is always safe.
 """
 
+import asyncio
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -21,6 +23,8 @@ from tasks.nightly import finish_leftovers, move_month
 from tasks.outcome import Action, Outcome
 from tasks.plan import PlannedMove, plan_table
 from tasks.rollover import RolloverReport, roll_table
+from tasks.supplier_tests import Check, check_suppliers
+from tasks.vending import SettleReport, settle_vends
 
 _RETRIES = 2
 _BACKOFF_S = 2
@@ -86,3 +90,15 @@ def purge_health_results_step(settings: Settings) -> int:
 def record_job_step(settings: Settings, job: str, error: str | None = None) -> None:
     """`tasks.housekeeping.record_job`."""
     record_job(settings, job, error)
+
+
+@task(name="test suppliers", **_OPTIONS)
+def check_suppliers_step(settings: Settings, names: Sequence[str]) -> list[Check]:
+    """`tasks.supplier_tests.check_suppliers`."""
+    return asyncio.run(check_suppliers(settings, names))
+
+
+@task(name="settle vends", **_OPTIONS)
+def settle_vends_step(settings: Settings) -> SettleReport:
+    """`tasks.vending.settle_vends`."""
+    return asyncio.run(settle_vends(settings))

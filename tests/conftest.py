@@ -32,7 +32,7 @@ PG_BIN = "TREASURY_TEST_PG_BIN"
 _TEMPLATE_LOCK = 0x7472_6561_7E57
 hypothesis.settings.register_profile("project", deadline=None)  # no test is failed by a slow machine
 hypothesis.settings.load_profile("project")
-_ANY_PORT = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0)
+_ANY_PORT = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0, suppliers=0)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -28,7 +28,7 @@ def home() -> Iterator[Path]:
 
 
 def demo(home: Path) -> "subprocess.CompletedProcess[str]":
-    free = json.dumps(dict.fromkeys(("postgres", "redis", "s3", "prefect", "api"), 0))
+    free = json.dumps(dict.fromkeys(("postgres", "redis", "s3", "prefect", "api", "suppliers"), 0))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TREASURY_", "PREFECT_"))}
     return subprocess.run(
         [sys.executable, "-m", "cli.main", "demo", *SMALL],

@@ -64,5 +64,5 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
 
 
 def test_status_says_that_nothing_runs_and_down_agrees(tmp_path: Path) -> None:
-    assert treasury("status", TREASURY_HOME=str(tmp_path)).stdout.count("not running") == 6
+    assert treasury("status", TREASURY_HOME=str(tmp_path)).stdout.count("not running") == 7
     assert treasury("down", TREASURY_HOME=str(tmp_path)).stdout == "nothing was running\n"

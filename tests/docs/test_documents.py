@@ -14,6 +14,7 @@ from cli.main import app
 from config.health import AlertRepeatMinutes, AlertUrls, Health
 from config.limits import RateLimits, Watch
 from config.settings import Ports, Settings
+from config.suppliers import FlashSettings, MobileMartSettings, PeachSettings, SimulatorSettings, Suppliers
 from ledger.policy import TierPolicy
 from ledger.tables import TieredTable
 
@@ -71,6 +72,30 @@ def test_every_setting_is_described_with_its_default(variable: str) -> None:
         assert f"| `{str(default).lower()}` |" in row, f"{row} does not say {default}"
     elif isinstance(default, int | float):
         assert re.search(rf"\|\s*{default:,.0f}\s*\||\|\s*{default:.0f}\s*\|", row), f"{row} does not say {default}"
+
+
+SUPPLIER_FIELDS = {
+    f"{prefix}{name}": field.default
+    for prefix, model in (
+        ("", FlashSettings),
+        ("", MobileMartSettings),
+        ("", PeachSettings),
+        ("simulator.", SimulatorSettings),
+        ("suppliers.", Suppliers),
+    )
+    for name, field in model.model_fields.items()
+    if name not in ("flash", "mobilemart", "peach", "simulator")
+}
+_DIFFERING = {"call_timeout_s"}  # one default a supplier: the row says both
+
+
+@pytest.mark.parametrize("field", SUPPLIER_FIELDS)
+def test_every_setting_of_a_supplier_is_described_with_its_default(field: str) -> None:
+    row, default = _row_of(field), SUPPLIER_FIELDS[field]
+    if isinstance(default, int | float) and not isinstance(default, bool) and field not in _DIFFERING:
+        assert re.search(rf"\|\s*{default:,.15g}\s*\|", row), f"{row} does not say {default:,.15g}"
+    elif isinstance(default, str):
+        assert f"`{default}`" in row, f"{row} does not say {default}"
 
 
 @pytest.mark.parametrize("field", TierPolicy.model_fields)
@@ -144,7 +169,7 @@ def test_every_link_leads_somewhere(name: str) -> None:
 
 @documents
 def test_every_file_of_the_project_that_is_named_exists(name: str) -> None:
-    folders = "api|bench|cli|config|docs|examples|flows|ledger|servers|sql|storage|tasks|tests"
+    folders = "api|bench|cli|config|docs|examples|flows|ledger|servers|sql|storage|suppliers|tasks|tests"
     for path in re.findall(rf"`((?:{folders})/[\w./-]*\w)`", TEXTS[name]):
         assert (PROJECT / path).exists(), f"{name} names {path}"
 

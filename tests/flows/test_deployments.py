@@ -15,7 +15,14 @@ from tests.archive.ledger import PROJECT, TODAY
 
 pytestmark = pytest.mark.slow
 
-NAMES = ("roll-partitions", "archive-months", "run-archiving-operations", "check-health")
+NAMES = (
+    "roll-partitions",
+    "archive-months",
+    "run-archiving-operations",
+    "check-health",
+    "test-suppliers",
+    "settle-vends",
+)
 CONFLICT = 409
 
 
@@ -35,6 +42,8 @@ def test_rollover_runs_every_day_and_the_night_s_work_every_night(deployed: dict
         "archive-months": [],
         "run-archiving-operations": ["30 1 * * *"],
         "check-health": ["*/5 * * * *"],
+        "test-suppliers": [],
+        "settle-vends": ["*/5 * * * *"],
     }
     assert {one.schedule.timezone for found in deployed.values() for one in found.schedules} == {"UTC"}
 

@@ -18,7 +18,7 @@ from servers.postgres import Postgres, pgbench
 from servers.redis import Redis
 from servers.s3 import BUCKET
 
-ANY_PORT = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0)
+ANY_PORT = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0, suppliers=0)
 
 
 @pytest.fixture

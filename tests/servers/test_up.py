@@ -71,7 +71,7 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(home: Path) -> dict[str, str]:
     """Variables of a home on free ports."""
-    free = dict.fromkeys(("postgres", "redis", "s3", "prefect", "api"), 0)
+    free = dict.fromkeys(("postgres", "redis", "s3", "prefect", "api", "suppliers"), 0)
     return {"TREASURY_HOME": str(home), "TREASURY_PORTS": json.dumps(free), "PATH": "/usr/bin:/bin"}
 
 

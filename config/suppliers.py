@@ -1,0 +1,178 @@
+"""The settings of the suppliers: where each one is, who we are to it, how patient and how quick its client is.
+
+What is not set is served by the simulators. A real supplier is configuration only: its ``environment`` and credentials.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from ledger.transactions import VasType
+
+Environment = Literal["simulator", "sandbox", "production"]
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def _encrypted(url: str) -> str:
+    """Refuse an address over which a secret would travel in the clear."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        raise ValueError("must start with https://; http:// only on this machine")
+    return url.rstrip("/")
+
+
+Address = Annotated[str, AfterValidator(_encrypted)]
+Rate = Annotated[Decimal, Field(ge=0, le=1, max_digits=7, decimal_places=6)]
+Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class Connection(BaseModel):
+    """What the settings of every supplier have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enabled: bool = Field(True, description="Purchases and checks go to this supplier")
+    environment: Environment = Field("simulator", description="Whose hosts are called")
+    token_timeout_s: float = Field(10.0, gt=0, le=60, description="How long a token may take")
+    call_timeout_s: float = Field(30.0, gt=0, le=300, description="How long any other call may take")
+    calls_per_s: float = Field(20.0, gt=0, le=1000, description="Most calls in a second, over all of one process")
+    connections: int = Field(20, ge=1, le=200, description="Most open connections of one process")
+    attempts: int = Field(3, ge=1, le=10, description="Tries of what is safe to repeat")
+    retry_wait_s: float = Field(0.5, ge=0, le=30, description="First pause between tries; doubles, with jitter")
+    breaker_failures: int = Field(8, ge=1, le=1000, description="Failures in a row after which calls stop")
+    breaker_pause_s: float = Field(30.0, gt=0, le=3600, description="How long they stop")
+    token_early_s: float = Field(120.0, ge=0, le=1800, description="How long before its end a token is renewed")
+    answer_limit_bytes: int = Field(8 << 20, ge=1024, description="Largest answer that is read")
+    absent_after_s: float = Field(
+        900.0, gt=0, le=604_800, description="Age at which `there is no such purchase` is believed"
+    )
+    commission: dict[str, Rate] = Field(
+        default_factory=dict, description="Share of the amount, by product code or else by VAS type"
+    )
+
+    def commission_rate(self, product_code: str | None, vas_type: str) -> Decimal:
+        """The contract's share of an amount: the product's own, else its VAS type's, else zero."""
+        return self.commission.get(product_code or "", self.commission.get(vas_type, Decimal(0)))
+
+    def _demand(self, *names: str) -> None:
+        """Outside of the simulator, each of ``names`` must be set."""
+        missing = [name for name in names if getattr(self, name) is None]
+        if self.enabled and self.environment != "simulator" and missing:
+            raise ValueError(f"{', '.join(missing)}: needed in {self.environment}")
+
+
+class FlashSettings(Connection):
+    """Flash, Partner API v4."""
+
+    base_url: Address | None = Field(None, description="Instead of the environment's own host")
+    consumer_key: SecretStr | None = None
+    consumer_secret: SecretStr | None = None
+    account: Identifier | None = Field(None, description="Account number that purchases are charged to")
+    store_id: Identifier = "1"
+    terminal_id: Identifier = "1"
+    resend_hours: int = Field(
+        24, ge=1, le=720, description="Age up to which posting a reference again is taken for a question, not a sale"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        self._demand("consumer_key", "consumer_secret", "account")
+        return self
+
+
+class MobileMartSettings(Connection):
+    """MobileMart, Fulcrum switch."""
+
+    call_timeout_s: float = Field(60.0, gt=0, le=300, description="How long any other call may take")
+    base_url: Address | None = Field(None, description="Instead of the environment's own host")
+    client_id: SecretStr | None = None
+    client_secret: SecretStr | None = None
+    merchant_name: Identifier = Field("DEMO", description="The name in the statement's file name")
+    tender_type: str = Field("Wallet", min_length=1, max_length=32)
+    reprint_parameter: Identifier = Field("requestId", description="Parameter that reprint and reverse find a sale by")
+    reprinted: tuple[VasType, ...] = Field(
+        (VasType.DATA, VasType.VOUCHER_TOPUP, VasType.ELECTRICITY), description="VAS types that have a reprint"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        self._demand("client_id", "client_secret")
+        return self
+
+
+class PeachSettings(Connection):
+    """Peach Payments: the payments, checkout and reconciliation APIs."""
+
+    auth_url: Address | None = Field(None, description="Instead of the environment's own host")
+    checkout_url: Address | None = Field(None, description="Instead of the environment's own host")
+    payments_url: Address | None = Field(None, description="Instead of the environment's own host")
+    reconciliation_url: Address | None = Field(None, description="Must be set for the sandbox's statements")
+    client_id: SecretStr | None = None
+    client_secret: SecretStr | None = None
+    merchant_id: Identifier | None = None
+    user_id: SecretStr | None = None
+    password: SecretStr | None = None
+    entity_id: Identifier | None = None
+    webhook_secret: SecretStr | None = Field(None, description="What checkout webhooks are signed with")
+    referer: Address = Field("https://localhost", description="Allow-listed with Peach for checkouts")
+    result_url: Address = Field("https://localhost/paid", description="Where a shopper is sent after a checkout")
+    bank: str = Field("Any", min_length=1, max_length=64, description="PayShap bank where a purchase names none")
+    cancelled_after_s: float = Field(
+        86_400.0, gt=0, le=2_592_000, description="Age at which `cancelled` is believed: it may still become successful"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        self._demand("client_id", "client_secret", "merchant_id", "user_id", "password", "entity_id", "webhook_secret")
+        return self
+
+
+class SimulatorSettings(BaseModel):
+    """How the simulators behave."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    faults: float = Field(0.0, ge=0, le=1, description="Share of requests that something goes wrong with")
+    seed: int = Field(1, description="The same seed draws the same faults")
+    latency_ms: int = Field(0, ge=0, le=60_000, description="How long each answer takes")
+    hang_s: float = Field(90.0, gt=0, le=600, description="How long a request hangs when that is its fault")
+    token_life_s: int = Field(3600, ge=1, le=86_400, description="How long a token is good")
+    recon_calls_per_s: float = Field(1.0, gt=0, le=1000, description="Allowed calls of Peach's reconciliation API")
+
+
+class Suppliers(BaseModel):
+    """The suppliers by name, and the simulators that stand in for those that are not configured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    flash: FlashSettings = Field(default_factory=FlashSettings)
+    mobilemart: MobileMartSettings = Field(default_factory=MobileMartSettings)
+    peach: PeachSettings = Field(default_factory=PeachSettings)
+    simulator: SimulatorSettings = Field(default_factory=SimulatorSettings)
+    vend_timeout_s: float = Field(120.0, gt=0, le=600, description="How long one purchase may take with its retries")
+    settle_after_s: float = Field(
+        300.0, gt=0, le=86_400, description="Age at which the sweep asks what became of a purchase that is still open"
+    )
+
+    @property
+    def connections(self) -> dict[str, Connection]:
+        """The settings of each supplier that is enabled, by its name."""
+        known: dict[str, Connection] = {"flash": self.flash, "mobilemart": self.mobilemart, "peach": self.peach}
+        return {name: one for name, one in known.items() if one.enabled}
+
+    @property
+    def simulated(self) -> list[str]:
+        """The names of the enabled suppliers that a simulator stands in for and that have no address yet."""
+        return [
+            name
+            for name, one in self.connections.items()
+            if one.environment == "simulator" and getattr(one, "base_url", getattr(one, "payments_url", None)) is None
+        ]
+
+    @model_validator(mode="after")
+    def _sweep_comes_after_the_purchase(self) -> Self:
+        if self.settle_after_s <= self.vend_timeout_s:
+            raise ValueError("settle_after_s: must be more than vend_timeout_s: the purchase may still be under way")
+        return self

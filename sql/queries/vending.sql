@@ -1,0 +1,54 @@
+-- Rows on their way through a supplier. Braces are filled in as in transactions.sql; hot is named before warm.
+--
+-- A row is a vend when its supplier_reference is the one that follows from its id. Nothing is sent to a supplier before
+-- `claim` has committed, so a row that is still pending was never sent, and one that is processing may have been.
+
+-- name: find
+-- One row as a purchase is made from it.
+SELECT {columns} FROM {hot} WHERE {id} = %(id)s AND {time} = %(time)s
+UNION ALL
+SELECT {columns} FROM {warm} WHERE {id} = %(id)s AND {time} = %(time)s
+
+-- name: claim
+-- From pending to processing: of any number of callers one gets the row, and only that one may buy.
+WITH hot AS (
+    UPDATE {hot} SET status = 'processing', supplier_reference = %(reference)s, updated_at = greatest(updated_at, %(now)s)
+    WHERE {id} = %(id)s AND {time} = %(time)s AND status = 'pending'
+    RETURNING {columns}
+), warm AS (
+    UPDATE {warm} SET status = 'processing', supplier_reference = %(reference)s, updated_at = greatest(updated_at, %(now)s)
+    WHERE {id} = %(id)s AND {time} = %(time)s AND status = 'pending'
+    RETURNING {columns}
+)
+SELECT * FROM hot UNION ALL SELECT * FROM warm
+
+-- name: finish
+-- The end of a vend. `expected` is where the row must stand: processing, or pending when it was never sent.
+WITH hot AS (
+    UPDATE {hot} SET status = %(status)s, supplier_transaction_id = coalesce(%(transaction_id)s, supplier_transaction_id),
+        commission = %(commission)s, processed_at = %(now)s, updated_at = greatest(updated_at, %(now)s)
+    WHERE {id} = %(id)s AND {time} = %(time)s AND status = %(expected)s AND supplier_reference = %(reference)s
+    RETURNING {id}
+), warm AS (
+    UPDATE {warm} SET status = %(status)s, supplier_transaction_id = coalesce(%(transaction_id)s, supplier_transaction_id),
+        commission = %(commission)s, processed_at = %(now)s, updated_at = greatest(updated_at, %(now)s)
+    WHERE {id} = %(id)s AND {time} = %(time)s AND status = %(expected)s AND supplier_reference = %(reference)s
+    RETURNING {id}
+)
+SELECT * FROM hot UNION ALL SELECT * FROM warm
+
+-- name: open
+-- The next page of rows that have been under way for a while, oldest first.
+SELECT * FROM (
+    (SELECT {columns} FROM {hot}
+     WHERE status = ANY('{{pending,processing}}') AND supplier_reference IS NOT NULL AND updated_at < %(before)s
+       AND {time} >= %(after_time)s AND ({time}, {id}) > (%(after_time)s, %(after_id)s)
+     ORDER BY {time}, {id} LIMIT %(limit)s)
+    UNION ALL
+    (SELECT {columns} FROM {warm}
+     WHERE status = ANY('{{pending,processing}}') AND supplier_reference IS NOT NULL AND updated_at < %(before)s
+       AND {time} >= %(after_time)s AND ({time}, {id}) > (%(after_time)s, %(after_id)s)
+     ORDER BY {time}, {id} LIMIT %(limit)s)
+) AS page
+ORDER BY {time}, {id}
+LIMIT %(limit)s

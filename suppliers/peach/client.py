@@ -1,0 +1,248 @@
+"""Peach's client: PayShap payments from server to server, checkouts for a shopper's browser, refunds, statements.
+
+A payment is posted once. What became of it is looked up by our own reference; a webhook (`webhooks`) may tell sooner.
+"""
+
+import secrets
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from aiolimiter import AsyncLimiter
+
+from config.suppliers import PeachSettings
+from ledger.errors import ConfigError, DataError, FieldError
+from ledger.transactions import Supplier as Name
+from ledger.transactions import VasType
+from suppliers.errors import BadCredentialsError, DeclinedError, SupplierFailingError, UnknownOutcomeError
+from suppliers.money import CURRENCY, from_rand, to_text
+from suppliers.numbers import international
+from suppliers.outcomes import outcome, tells_nothing, unanswered
+from suppliers.peach import codes
+from suppliers.peach.messages import ANSWER, CHECKOUT, TOKEN, Payment
+from suppliers.protocol import Outcome, Product, PurchaseRequest
+from suppliers.references import short_reference
+from suppliers.tokens import Token, TokenCache
+from suppliers.transport import Answer, Call, Transport, bearer, may_be_asked_again
+from suppliers.verdicts import Verdict
+
+HOSTS: Final = MappingProxyType(
+    {
+        ("auth", "sandbox"): "https://sandbox-dashboard.peachpayments.com",
+        ("auth", "production"): "https://dashboard.peachpayments.com",
+        ("checkout", "sandbox"): "https://testsecure.peachpayments.com",
+        ("checkout", "production"): "https://secure.peachpayments.com",
+        ("payments", "sandbox"): "https://testapi-v2.peachpayments.com",
+        ("payments", "production"): "https://api-v2.peachpayments.com",
+        ("reconciliation", "production"): "https://reconciliation.peachpayments.com",
+    }
+)
+BRAND: Final = "PAYSHAP"
+DEBIT, REFUND = "DB", "RF"
+_SOUTH_AFRICA = timezone(timedelta(hours=2))  # no daylight saving
+_LARGEST = Decimal("99999999.99")  # of the published format
+_DAY = timedelta(days=1)
+
+
+class Peach:
+    """The `Supplier` that Peach Payments is."""
+
+    name: str = Name.PEACH.value
+
+    def __init__(self, settings: PeachSettings) -> None:
+        self._settings = settings
+        self._payments = self._host("payments")
+        given = (settings.client_id, settings.client_secret, settings.user_id, settings.password)
+        if any(one is None for one in given) or settings.entity_id is None or settings.merchant_id is None:
+            raise ConfigError("TREASURY_SUPPLIERS: peach has no credentials, and no simulator runs")
+        self._client_id, self._client_secret, user_id, password = (one.get_secret_value() for one in given if one)
+        self._entity_id, self._merchant_id = settings.entity_id, settings.merchant_id
+        self._authentication = {"userId": user_id, "password": password, "entityId": self._entity_id}
+        self._http = Transport(self.name, settings, (self._payments,))
+        self._tokens = TokenCache(self._fetch_token, settings.token_early_s)
+        self._statement_rate = AsyncLimiter(1, 1)  # one request a second, as Peach asks
+
+    def reference_of(self, row_id: UUID) -> str:
+        """16 letters and digits."""
+        return short_reference(row_id)
+
+    def believes(self, outcome: Outcome, age: timedelta) -> bool:
+        """Whether "no such payment" or "cancelled" is old enough to be final: both may still become successful."""
+        patience = {
+            Verdict.ABSENT: self._settings.absent_after_s,
+            Verdict.CANCELLED: self._settings.cancelled_after_s,
+        }.get(outcome.verdict)
+        return patience is not None and age >= timedelta(seconds=patience)
+
+    async def authenticate(self) -> None:
+        """Get a fresh token of the checkout and reconciliation APIs. Raises BadCredentialsError, TransientError."""
+        await self._tokens.fresh()
+
+    async def products(self) -> Sequence[Product]:
+        """Peach sells no products: its one service is the payment itself."""
+        return [Product(BRAND, "PayShap payment", VasType.VOUCHER_TOPUP, Decimal("0.01"), _LARGEST, reversible=True)]
+
+    async def purchase(self, request: PurchaseRequest) -> Outcome:
+        """Ask the payer's bank for the money. Only what was turned away unseen is tried again."""
+        if request.vas_type is not VasType.VOUCHER_TOPUP:
+            raise FieldError("vas_type", f"peach takes payments for {VasType.VOUCHER_TOPUP} only")
+        if request.amount > _LARGEST:
+            raise FieldError("amount", f"must be at most {_LARGEST} for peach")
+        body = self._money(request.amount, DEBIT) | {
+            "merchantTransactionId": request.reference,
+            "paymentBrand": BRAND,
+            "virtualAccount": {
+                "bank": request.bank or self._settings.bank,
+                "type": "CELLPHONE",
+                "accountId": international(request.mobile_number),
+            },
+        }
+        return await self._pay("payments", body, request)
+
+    async def resolve(self, request: PurchaseRequest) -> Outcome:
+        """Look the payment up by our reference."""
+        parameters = {f"authentication.{name}": value for name, value in self._authentication.items()}
+        parameters["merchantTransactionId"] = request.reference
+        answer = await self._http.ask(Call("GET", f"{self._payments}/payments", parameters=parameters))
+        return _found(request, answer)
+
+    async def reverse(self, request: PurchaseRequest, sold: Outcome, reference: str) -> Outcome:
+        """Refund the payment in full, once. Raises DeclinedError when it has no id."""
+        if sold.supplier_transaction_id is None:
+            raise DeclinedError("peach: a payment without an id cannot be refunded")
+        body = self._money(sold.amount or request.amount, REFUND) | {"merchantTransactionId": reference}
+        return await self._pay(f"payments/{sold.supplier_transaction_id}", body, request)
+
+    async def fetch_statement(self, day: date) -> bytes | None:
+        """The reconciliation API's answer for one Africa/Johannesburg day, as it came.
+
+        Raises TransientError, ConfigError; DataError when Peach refuses the day.
+        """
+        start = datetime.combine(day, time(), _SOUTH_AFRICA)
+        call = Call(
+            "GET",
+            f"{self._host('reconciliation')}/api/merchants/{self._merchant_id}/transactions-recon",
+            parameters={"startDate": start.isoformat(), "endDate": (start + _DAY).isoformat()},
+            headers={"Accept-Encoding": "gzip"},
+        )
+        async with self._statement_rate:
+            answer = await self._http.ask_authorized(call, self._tokens, bearer)
+        if not answer.is_ok:
+            raise DataError(f"peach gives no statement of {day} ({answer.status})")
+        return answer.body
+
+    async def open_checkout(self, request: PurchaseRequest) -> str:
+        """Open a checkout for a shopper's browser; returns its id. Its outcome comes by webhook or `resolve`.
+
+        Raises TransientError, ConfigError, DataError. Opening one moves no money, so it may be repeated.
+        """
+        body = {
+            "authentication": {"entityId": self._entity_id},
+            "merchantTransactionId": request.reference,
+            "amount": request.amount,
+            "currency": CURRENCY,
+            "nonce": secrets.token_hex(16),
+            "shopperResultUrl": self._settings.result_url,
+        }
+        headers = {"Referer": self._settings.referer}
+        call = Call("POST", f"{self._host('checkout')}/v2/checkout", json=body, headers=headers)
+        answer = await self._http.ask_authorized(call, self._tokens, bearer)
+        try:
+            return CHECKOUT.decode(answer.body).checkout_id
+        except msgspec.MsgspecError:
+            raise DataError(f"peach opens no checkout ({answer.status})") from None
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._http.aclose()
+
+    def _host(self, api: str) -> str:
+        """The address of one of the four APIs. Raises ConfigError naming the setting when it is not known."""
+        given: str | None = getattr(self._settings, f"{api}_url")
+        host = given or HOSTS.get((api, self._settings.environment))
+        if host is None:
+            raise ConfigError(f"TREASURY_SUPPLIERS: peach.{api}_url is not set")
+        return host
+
+    def _money(self, amount: Decimal, payment_type: str) -> dict[str, Any]:
+        return {
+            "authentication": self._authentication,
+            "amount": to_text(amount),
+            "currency": CURRENCY,
+            "paymentType": payment_type,
+        }
+
+    async def _pay(self, path: str, body: dict[str, Any], request: PurchaseRequest) -> Outcome:
+        call = Call("POST", f"{self._payments}/{path}", json=body)
+        async for attempt in self._http.retries(may_be_asked_again):
+            with attempt:
+                try:
+                    answer = await self._http.send(call)
+                except UnknownOutcomeError as error:
+                    return unanswered(request, str(error))
+                return _outcome(request, answer)
+        raise AssertionError("a last try returns or raises")
+
+    async def _fetch_token(self) -> Token:
+        call = Call(
+            "POST",
+            f"{self._host('auth')}/api/oauth/token",
+            json={
+                "clientId": self._client_id,
+                "clientSecret": self._client_secret,
+                "merchantId": self._merchant_id,
+            },
+            timeout_s=self._settings.token_timeout_s,
+        )
+        return await self._http.fetch_token(call, _token)
+
+
+def _token(body: bytes) -> Token:
+    try:
+        answer = TOKEN.decode(body)
+        return Token(answer.access_token, float(answer.expires_in))
+    except (msgspec.MsgspecError, ValueError):
+        raise SupplierFailingError("peach: the answer holds no token") from None
+
+
+def _outcome(request: PurchaseRequest, answer: Answer) -> Outcome:
+    """The outcome that a posted payment was answered with."""
+    if tells_nothing(answer):
+        return unanswered(request, f"peach answered with {answer.status} {answer.media_type}")
+    try:
+        return _of_payment(request, ANSWER.decode(answer.body))
+    except (msgspec.MsgspecError, DataError):
+        return unanswered(request, "peach's answer cannot be read")
+
+
+def _found(request: PurchaseRequest, answer: Answer) -> Outcome:
+    """The outcome that a look-up tells: of the payments under our reference the one that went furthest."""
+    try:
+        told = ANSWER.decode(answer.body)
+        payments = [told] if told.payments is None else told.payments
+        debits = [one for one in payments if one.payment_type in (None, DEBIT)]
+        if not debits:
+            return outcome(request, Verdict.ABSENT)
+        outcomes = [_of_payment(request, one) for one in sorted(debits, key=lambda one: one.timestamp or "")]
+    except (msgspec.MsgspecError, DataError):
+        raise SupplierFailingError("peach: the look-up cannot be read") from None
+    successful = [one for one in outcomes if one.verdict is Verdict.SUCCESS]
+    return (successful or outcomes)[-1]
+
+
+def _of_payment(request: PurchaseRequest, payment: Payment) -> Outcome:
+    code = payment.result.code if payment.result else ""
+    verdict = codes.verdict_of(code)
+    if verdict is Verdict.CREDENTIALS:
+        raise BadCredentialsError(f"peach does not accept this account ({code})")
+    return outcome(
+        request,
+        verdict,
+        code=code or None,
+        transaction_id=payment.id,
+        amount=None if payment.amount is None else from_rand(payment.amount),
+    )

@@ -1,0 +1,44 @@
+"""Peach's answers, as far as they are read. Card and account details are skipped by the decoder."""
+
+import msgspec
+
+
+class TokenAnswer(msgspec.Struct):
+    """What `POST /api/oauth/token` gives."""
+
+    access_token: str
+    expires_in: int | float | str
+
+
+class Result(msgspec.Struct):
+    """The code of an answer. Its description is not read: it may repeat what was sent."""
+
+    code: str
+
+
+class Payment(msgspec.Struct, rename="camel"):
+    """One payment or refund; the amount as text."""
+
+    result: Result | None = None
+    id: str | None = None
+    merchant_transaction_id: str | None = None
+    payment_type: str | None = None
+    amount: str | None = None
+    timestamp: str | None = None
+
+
+class Answer(Payment, rename="camel"):
+    """A payment, or the list that a look-up by our reference gives."""
+
+    payments: list[Payment] | None = None
+
+
+class Checkout(msgspec.Struct, rename="camel"):
+    """What `POST /v2/checkout` gives."""
+
+    checkout_id: str
+
+
+TOKEN = msgspec.json.Decoder(TokenAnswer)
+ANSWER = msgspec.json.Decoder(Answer)
+CHECKOUT = msgspec.json.Decoder(Checkout)

@@ -1,0 +1,103 @@
+"""What every supplier can be asked, and the values that go to and fro. Read this first.
+
+The rule that all of them keep: `Supplier.purchase` raises only when nothing can have been sold; what the supplier said,
+or failed to say, comes back as an `Outcome`. An unknown outcome is settled by `Supplier.resolve` alone, which follows
+the supplier's own status rule and never sells a second time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Protocol
+from uuid import UUID
+
+from ledger.transactions import VasType
+from suppliers.verdicts import State, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One line of a supplier's catalogue. Amounts are rand; None where any amount is sold."""
+
+    code: str
+    name: str
+    vas_type: VasType | None
+    minimum: Decimal | None
+    maximum: Decimal | None
+    active: bool = True
+    reversible: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseRequest:
+    """One purchase, made from one row and from nothing else, so that asking again asks for the very same thing.
+
+    ``reference`` follows from ``row_id`` (`Supplier.reference_of`). ``requested_at`` is when it was first sent, UTC.
+    """
+
+    row_id: UUID
+    reference: str
+    vas_type: VasType
+    product_code: str
+    amount: Decimal
+    requested_at: datetime
+    mobile_number: str | None = field(default=None, repr=False)
+    meter_number: str | None = field(default=None, repr=False)
+    account_number: str | None = field(default=None, repr=False)
+    bank: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a purchase stands. It holds no PIN, no token and nobody's number; ``detail`` is safe to show to anyone.
+
+    ``commission`` is None when the supplier does not tell it. ``code`` is the supplier's own answer code.
+    """
+
+    state: State
+    verdict: Verdict
+    supplier_reference: str
+    supplier_transaction_id: str | None = None
+    amount: Decimal | None = None
+    commission: Decimal | None = None
+    code: str | None = None
+    detail: str = ""
+
+
+class Supplier(Protocol):
+    """A supplier's client. Open in an event loop, closed with `aclose`; safe for any number of calls at once."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as in the column ``supplier``."""
+
+    def reference_of(self, row_id: UUID) -> str:
+        """The reference that it knows this row's purchase by."""
+
+    def believes(self, outcome: Outcome, age: timedelta) -> bool:
+        """Whether a purchase of this age that is absent or cancelled can be taken for failed."""
+
+    async def authenticate(self) -> None:
+        """Get a fresh token. Raises BadCredentialsError, TransientError."""
+
+    async def products(self) -> Sequence[Product]:
+        """The catalogue. Raises TransientError, ConfigError."""
+
+    async def purchase(self, request: PurchaseRequest) -> Outcome:
+        """Buy. Raises TransientError, ConfigError and DataError, and then nothing can have been sold."""
+
+    async def resolve(self, request: PurchaseRequest) -> Outcome:
+        """What became of a purchase whose outcome is not known. Safe to repeat; never sells twice.
+
+        Raises TransientError and ConfigError: then it is as unknown as before.
+        """
+
+    async def reverse(self, request: PurchaseRequest, sold: Outcome, reference: str) -> Outcome:
+        """Undo a completed purchase under a ``reference`` of its own; DeclinedError where that does not exist."""
+
+    async def fetch_statement(self, day: date) -> bytes | None:
+        """The statement of one Africa/Johannesburg day as the API gives it; None where statements come as files."""
+
+    async def aclose(self) -> None:
+        """Close its connections."""

@@ -1,0 +1,61 @@
+"""What a supplier's answer means: the one vocabulary that every supplier's codes are mapped into.
+
+Each supplier has its codes in a table of its own (`suppliers/*/codes.py`), as data; here is what follows from each
+meaning. What is not in a table is uncertain: nobody may conclude from it that nothing was sold.
+"""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """How a purchase stands at the supplier."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    PENDING = "pending"  # the supplier says that it is not decided yet
+    UNKNOWN = "unknown"  # nobody can say yet; ask by the supplier's own status rule
+
+
+class Verdict(StrEnum):
+    """The meaning of an answer code."""
+
+    SUCCESS = "success"
+    PENDING = "pending"
+    CANCELLED = "cancelled"  # may still become successful
+    UNCERTAIN = "uncertain"
+    DUPLICATE = "duplicate"  # the reference is taken, and the answer does not say what became of it
+    RESUBMIT = "resubmit"  # post the same reference again to learn the outcome
+    ABSENT = "absent"  # the supplier knows of no such purchase
+    DECLINED = "declined"
+    INVALID = "invalid"
+    OUT_OF_FUNDS = "out of funds"
+    RETRY_LATER = "retry later"
+    BUSY = "busy"
+    CREDENTIALS = "credentials"
+
+
+_STATES = {
+    Verdict.SUCCESS: State.COMPLETED,
+    Verdict.PENDING: State.PENDING,
+    Verdict.CANCELLED: State.PENDING,
+    Verdict.UNCERTAIN: State.UNKNOWN,
+    Verdict.DUPLICATE: State.UNKNOWN,
+    Verdict.RESUBMIT: State.UNKNOWN,
+    Verdict.ABSENT: State.UNKNOWN,
+}
+# A refusal of the moment says nothing about an earlier try of the same purchase; these do.
+_CONCLUSIVE = frozenset({Verdict.SUCCESS, Verdict.DECLINED, Verdict.INVALID})
+
+
+def state_of(verdict: Verdict) -> State:
+    """How a purchase stands after this answer, when it was the only try."""
+    return _STATES.get(verdict, State.FAILED)
+
+
+def state_after_doubt(verdict: Verdict) -> State:
+    """How a purchase stands after this answer, when the outcome of an earlier try was not known.
+
+    "Busy", "later", "out of funds" turn this try away; the earlier one may have been sold all the same.
+    """
+    state = state_of(verdict)
+    return State.UNKNOWN if state is State.FAILED and verdict not in _CONCLUSIVE else state

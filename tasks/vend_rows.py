@@ -1,0 +1,220 @@
+"""The rows of vends in PostgreSQL: claimed, finished, and found again when they stayed open."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg.sql import SQL, Identifier
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from config import Settings
+from ledger.errors import FieldError, TransientError
+from ledger.identifiers import created_at_of
+from ledger.tables import TieredTable
+from ledger.transactions import Status, VasType
+from sql.connection import connection_parameters
+from sql.errors import translate
+from sql.queries import load
+from suppliers.money import CURRENCY
+from suppliers.protocol import PurchaseRequest
+
+T = TypeVar("T")
+AsyncConnection = psycopg.AsyncConnection[TupleRow]
+TABLE = "vas_transactions"
+PAGE_ROWS = 500
+_QUERIES = load("vending")
+_POOL_SIZE = 4
+_POOL_TIMEOUT_S = 10.0
+_STATEMENT_TIMEOUT_MS = 30_000
+_COLUMNS = (
+    "id",
+    "supplier",
+    "vas_type",
+    "status",
+    "amount",
+    "currency",
+    "supplier_product_id",
+    "supplier_reference",
+    "supplier_transaction_id",
+    "mobile_number",
+    "metadata",
+    "created_at",
+    "updated_at",
+)
+_FIRST = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
+_TEXTS = ("meter_number", "account_number", "bank")
+
+
+class Database(Protocol):
+    """Connections to PostgreSQL, as the API's own pool gives them. Commits must be synchronous."""
+
+    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run ``work`` on an autocommit connection; raises the project's errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class VendRow:
+    """What a purchase is made from, and where its row stands. Times are UTC."""
+
+    id: UUID
+    supplier: str
+    vas_type: VasType
+    status: Status
+    amount: Decimal
+    currency: str
+    supplier_product_id: str | None
+    supplier_reference: str | None
+    supplier_transaction_id: str | None
+    mobile_number: str | None
+    metadata: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+    def request(self, reference: str) -> PurchaseRequest:
+        """The purchase that this row stands for: the same one whenever it is asked for.
+
+        Meter, account and bank are read from ``metadata``. Raises FieldError for a currency that nobody sells in.
+        """
+        if self.currency != CURRENCY:
+            raise FieldError("currency", f"must be {CURRENCY}: suppliers sell in nothing else")
+        found = {name: value for name in _TEXTS if isinstance(value := self.metadata.get(name), str)}
+        return PurchaseRequest(
+            row_id=self.id,
+            reference=reference,
+            vas_type=self.vas_type,
+            product_code=self.supplier_product_id or "",
+            amount=self.amount,
+            requested_at=self.created_at,
+            mobile_number=self.mobile_number,
+            **found,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How a row ends. ``expected`` is the status that it must have until then."""
+
+    status: Status
+    reference: str
+    transaction_id: str | None = None
+    commission: Decimal = Decimal("0.00")
+    expected: Status = Status.PROCESSING
+
+
+class VendRows:
+    """The rows of one table of vends."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._table = settings.table(TABLE)
+        self._database = database
+
+    async def find(self, row_id: UUID) -> VendRow | None:
+        """The row, None when there is none in hot or warm."""
+        return await self._one("find", _of(row_id))
+
+    async def claim(self, row_id: UUID, reference: str, now: datetime) -> VendRow | None:
+        """Take a pending row for buying; None when it is not pending. Durable when it returns."""
+        return await self._one("claim", {**_of(row_id), "reference": reference, "now": now})
+
+    async def finish(self, row_id: UUID, end: Finish, now: datetime) -> bool:
+        """End a row; False when it does not stand where it must. Safe to repeat."""
+        parameters = {
+            **_of(row_id),
+            "status": end.status.value,
+            "reference": end.reference,
+            "transaction_id": end.transaction_id,
+            "commission": end.commission,
+            "expected": end.expected.value,
+            "now": now,
+        }
+        return bool(await self._rows("finish", parameters))
+
+    async def open_before(self, before: datetime) -> AsyncIterator[VendRow]:
+        """Every row that has been pending or processing since ``before``, oldest first, read a page at a time."""
+        time, row_id = _FIRST
+        while True:
+            parameters = {"before": before, "after_time": time, "after_id": row_id, "limit": PAGE_ROWS}
+            page = [_row(values) for values in await self._rows("open", parameters)]
+            for row in page:
+                yield row
+            if len(page) < PAGE_ROWS:
+                return
+            time, row_id = page[-1].created_at, page[-1].id
+
+    async def _one(self, query: str, parameters: dict[str, Any]) -> VendRow | None:
+        found = await self._rows(query, parameters)
+        return _row(found[0]) if found else None
+
+    async def _rows(self, query: str, parameters: dict[str, Any]) -> list[TupleRow]:
+        async def work(connection: AsyncConnection) -> list[TupleRow]:
+            # With its values in its text a statement is planned for one partition and locks no other (api/statuses).
+            cursor = psycopg.AsyncClientCursor(connection)
+            return await (await cursor.execute(_statement(query, self._table), parameters)).fetchall()
+
+        return await self._database.run(work)
+
+
+@asynccontextmanager
+async def vend_database(settings: Settings) -> AsyncIterator[Database]:
+    """A small pool for commands and flows. What it has committed is on disk."""
+    parameters = connection_parameters("vending")
+    parameters["options"] += f" -c synchronous_commit=on -c statement_timeout={_STATEMENT_TIMEOUT_MS}"
+    pool = AsyncConnectionPool(
+        settings.database_dsn,
+        kwargs={**parameters, "autocommit": True},
+        min_size=1,
+        max_size=_POOL_SIZE,
+        timeout=_POOL_TIMEOUT_S,
+        open=False,
+    )
+    await pool.open()
+    try:
+        yield _Pool(pool)
+    finally:
+        await pool.close()
+
+
+class _Pool:
+    def __init__(self, pool: AsyncConnectionPool[AsyncConnection]) -> None:
+        self._pool = pool
+
+    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        try:
+            async with self._pool.connection() as connection:
+                return await work(connection)
+        except PoolTimeout as error:
+            raise TransientError("no connection to PostgreSQL within the time limit") from error
+        except psycopg.Error as error:
+            raise translate(error) from error
+
+
+@cache
+def _statement(query: str, table: TieredTable) -> bytes:
+    parts = {
+        "hot": Identifier(table.hot_parent),
+        "warm": Identifier(table.warm_parent),
+        "id": Identifier(table.key_column),
+        "time": Identifier(table.time_column),
+        "columns": SQL(", ").join(map(Identifier, _COLUMNS)),
+    }
+    return SQL(_QUERIES[query]).format(**parts).as_bytes()
+
+
+def _of(row_id: UUID) -> dict[str, Any]:
+    """The key of a row: its id tells the time. Raises FieldError for an id that does not."""
+    return {"id": row_id, "time": created_at_of(row_id)}
+
+
+def _row(values: TupleRow) -> VendRow:
+    given = dict(zip(_COLUMNS, values, strict=True))
+    metadata = given["metadata"]
+    given["metadata"] = metadata if isinstance(metadata, dict) else json.loads(metadata)
+    return VendRow(**given | {"vas_type": VasType(given["vas_type"]), "status": Status(given["status"])})

@@ -1,0 +1,437 @@
+"""The clients against the simulators, over real HTTP: what goes well, what is refused, and what stays unknown."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from config.suppliers import SimulatorSettings
+from ledger.errors import ConfigError, DataError, FieldError, TransientError
+from ledger.transactions import VasType
+from suppliers.errors import (
+    BadCredentialsError,
+    DeclinedError,
+    SupplierAwayError,
+    SupplierFailingError,
+    WrongAddressError,
+)
+from suppliers.protocol import Outcome
+from suppliers.simulation.faults import DRAWN, Fault
+from suppliers.verdicts import State, Verdict
+from tests.suppliers.conftest import NAMES, Simulated, request, serving, simulators
+
+every_supplier = pytest.mark.parametrize("name", NAMES)
+BEFORE = [Fault.BROKEN, Fault.CUT, Fault.PAGE]
+AFTER = [Fault.BROKEN_AFTER, Fault.CUT_AFTER, Fault.PAGE_AFTER]
+
+
+@every_supplier
+def test_a_purchase_is_one_sale_at_the_supplier(simulated: Simulated, name: str) -> None:
+    async def buy(supplier: Any) -> tuple[Outcome, str]:
+        wanted = request(supplier)
+        return await supplier.purchase(wanted), wanted.reference
+
+    outcome, reference = simulated.ask(name, buy)
+    (sale,) = simulated.purchases(name)
+    assert outcome.state is State.COMPLETED
+    assert (outcome.supplier_transaction_id, outcome.supplier_reference) == (sale.transaction_id, reference)
+    assert outcome.amount == Decimal(sale.amount_cents) / 100
+    assert sale.reference == reference
+
+
+@every_supplier
+def test_asking_again_what_became_of_a_sale_finds_that_sale(simulated: Simulated, name: str) -> None:
+    async def buy(supplier: Any) -> tuple[Outcome, list[Outcome]]:
+        wanted = request(supplier)
+        return await supplier.purchase(wanted), [await supplier.resolve(wanted) for _ in range(3)]
+
+    sold, asked = simulated.ask(name, buy)
+    assert {one.supplier_transaction_id for one in asked} == {sold.supplier_transaction_id}
+    assert len(simulated.purchases(name)) == 1
+
+
+@every_supplier
+@pytest.mark.parametrize("fault", AFTER)
+def test_a_sale_without_an_answer_is_found_and_never_made_twice(simulated: Simulated, name: str, fault: Fault) -> None:
+    async def buy(supplier: Any) -> Outcome:
+        wanted = request(supplier)
+        await supplier.authenticate()
+        simulated.plan(name, fault)
+        first = await supplier.purchase(wanted)
+        return first if first.state is State.COMPLETED else await supplier.resolve(wanted)
+
+    outcome = simulated.ask(name, buy)
+    (sale,) = simulated.purchases(name)
+    assert (outcome.state, outcome.supplier_transaction_id) == (State.COMPLETED, sale.transaction_id)
+
+
+@every_supplier
+@pytest.mark.parametrize("fault", BEFORE)
+def test_what_was_lost_on_the_way_is_never_reported_as_sold(simulated: Simulated, name: str, fault: Fault) -> None:
+    async def buy(supplier: Any) -> tuple[Outcome, Any]:
+        wanted = request(supplier)
+        await supplier.authenticate()
+        simulated.plan(name, fault)
+        await supplier.purchase(wanted)
+        return await supplier.resolve(wanted), supplier
+
+    outcome, supplier = simulated.ask(name, buy)
+    if name == "flash":  # the same reference was posted again, and that one sold
+        assert outcome.state is State.COMPLETED
+        assert len(simulated.purchases(name)) == 1
+    else:
+        assert (outcome.state, outcome.verdict) == (State.UNKNOWN, Verdict.ABSENT)
+        assert not supplier.believes(outcome, timedelta(0))
+        assert supplier.believes(outcome, timedelta(seconds=1))
+        assert simulated.purchases(name) == []
+
+
+@every_supplier
+def test_a_supplier_that_hangs_after_selling_is_given_up_after_the_time_limit(simulated: Simulated, name: str) -> None:
+    settings = simulated.with_(name, call_timeout_s=0.3)
+
+    async def buy(supplier: Any) -> tuple[Outcome, Outcome]:
+        wanted = request(supplier)
+        await supplier.authenticate()
+        simulated.plan(name, *[Fault.HANG_AFTER] * 3)
+        return await supplier.purchase(wanted), await supplier.resolve(wanted)
+
+    first, second = simulated.ask(name, buy, settings)
+    assert first.state is State.UNKNOWN
+    assert second.state is State.COMPLETED
+    assert len(simulated.purchases(name)) == 1
+
+
+@every_supplier
+def test_a_busy_supplier_is_asked_again_or_nothing_is_sold(simulated: Simulated, name: str) -> None:
+    async def buy(supplier: Any) -> Outcome:
+        await supplier.authenticate()
+        simulated.plan(name, Fault.BUSY)
+        return await supplier.purchase(request(supplier))
+
+    if name == "mobilemart":  # it asks to stay away for a minute: nobody waits that long
+        with pytest.raises(TransientError, match="asks to wait"):
+            simulated.ask(name, buy)
+        assert simulated.purchases(name) == []
+    else:
+        assert simulated.ask(name, buy).state is State.COMPLETED
+        assert len(simulated.purchases(name)) == 1
+
+
+@every_supplier
+def test_a_token_that_has_ended_is_replaced_once_and_unseen(simulated: Simulated, name: str) -> None:
+    async def buy(supplier: Any) -> Outcome:
+        await supplier.authenticate()
+        httpx.post(f"{simulated.url}/{name}/_tokens/revoke").raise_for_status()
+        await supplier.products()
+        httpx.post(f"{simulated.url}/{name}/_tokens/revoke").raise_for_status()
+        return await supplier.purchase(request(supplier))
+
+    assert simulated.ask(name, buy).state is State.COMPLETED
+    assert len(simulated.purchases(name)) == 1
+
+
+@every_supplier
+def test_wrong_credentials_are_a_setting_to_mend_and_sell_nothing(simulated: Simulated, name: str) -> None:
+    field = {"flash": "consumer_secret", "mobilemart": "client_secret", "peach": "password"}[name]
+    settings = simulated.with_(name, **{field: SecretStr("wrong")})
+    with pytest.raises(BadCredentialsError) as caught:
+        simulated.ask(name, lambda supplier: supplier.purchase(request(supplier)), settings)
+    assert isinstance(caught.value, ConfigError)
+    assert "wrong" not in str(caught.value)
+    assert simulated.purchases(name) == []
+
+
+@every_supplier
+def test_a_wrong_address_is_told_from_a_refusal(simulated: Simulated, name: str) -> None:
+    wrong = {"flash": "base_url", "mobilemart": "base_url", "peach": "payments_url"}[name]
+    settings = simulated.with_(name, **{wrong: f"{simulated.url}/{name}/elsewhere"})
+    with pytest.raises(WrongAddressError, match="address"):
+        simulated.ask(name, lambda supplier: supplier.purchase(request(supplier)), settings)
+
+
+@every_supplier
+def test_a_supplier_that_is_not_there_is_away_and_nothing_was_sent(simulated: Simulated, name: str) -> None:
+    wrong = {"flash": "base_url", "mobilemart": "base_url", "peach": "payments_url"}[name]
+    settings = simulated.with_(name, **{wrong: "http://127.0.0.1:9"})
+    with pytest.raises(SupplierAwayError):
+        simulated.ask(name, lambda supplier: supplier.purchase(request(supplier)), settings)
+
+
+@every_supplier
+def test_after_enough_failures_nothing_is_sent_for_a_while(simulated: Simulated, name: str) -> None:
+    settings = simulated.with_(name, breaker_failures=3, attempts=1, breaker_pause_s=0.3)
+
+    async def buy(supplier: Any) -> Outcome:
+        await supplier.authenticate()
+        simulated.plan(name, *[Fault.BROKEN] * 9)
+        for _ in range(3):
+            assert (await supplier.purchase(request(supplier))).state is State.UNKNOWN
+        with pytest.raises(SupplierAwayError, match="a pause"):
+            await supplier.purchase(request(supplier))
+        simulated.plan(name)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                return await supplier.purchase(request(supplier))
+            except SupplierAwayError:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+
+    assert simulated.ask(name, buy, settings).state is State.COMPLETED
+
+
+@every_supplier
+def test_an_unknown_vas_type_is_refused_before_anything_is_sent(simulated: Simulated, name: str) -> None:
+    unsold = {"flash": VasType.BILL_PAYMENT, "mobilemart": VasType.CASH_OUT, "peach": VasType.AIRTIME}[name]
+    with pytest.raises(FieldError, match="vas_type"):
+        simulated.ask(name, lambda supplier: supplier.purchase(request(supplier, vas_type=unsold)))
+
+
+@every_supplier
+def test_a_missing_number_is_refused_before_anything_is_sent(simulated: Simulated, name: str) -> None:
+    with pytest.raises(FieldError, match="mobile_number"):
+        simulated.ask(name, lambda supplier: supplier.purchase(request(supplier, mobile_number=None)))
+    assert simulated.book.all(name) == []
+
+
+def test_many_callers_share_one_token(simulated: Simulated) -> None:
+    asked = []
+
+    async def buy(supplier: Any) -> list[Outcome]:
+        fetch = supplier._tokens._fetch
+
+        async def counted() -> Any:
+            asked.append(1)
+            return await fetch()
+
+        supplier._tokens._fetch = counted
+        return await asyncio.gather(*(supplier.purchase(request(supplier)) for _ in range(40)))
+
+    outcomes = simulated.ask("flash", buy)
+    assert len(asked) == 1
+    assert len({one.supplier_transaction_id for one in outcomes}) == 40
+
+
+def test_a_token_is_renewed_before_it_ends() -> None:
+    with simulators(SimulatorSettings(token_life_s=2), token_early_s=60) as running:
+
+        async def buy(supplier: Any) -> set[str]:
+            tokens = {await supplier._tokens.get()}
+            deadline = time.monotonic() + 20
+            while len(tokens) < 2 and time.monotonic() < deadline:
+                await asyncio.sleep(0.05)
+                tokens.add(await supplier._tokens.get())
+                assert (await supplier.purchase(request(supplier))).state is State.COMPLETED
+            return tokens
+
+        assert len(running.ask("flash", buy)) == 2
+
+
+def test_calls_are_spread_over_the_rate_that_is_set(simulated: Simulated) -> None:
+    settings = simulated.with_("flash", calls_per_s=10)
+
+    async def buy(supplier: Any) -> float:
+        started = time.monotonic()
+        await asyncio.gather(*(supplier.purchase(request(supplier)) for _ in range(14)))
+        return time.monotonic() - started
+
+    assert simulated.ask("flash", buy, settings) >= 0.4  # 15 calls: ten at once, five at a tenth of a second each
+
+
+def test_flash_answers_another_body_under_the_same_reference_with_a_doubt(simulated: Simulated) -> None:
+    async def buy(supplier: Any) -> Outcome:
+        wanted = request(supplier)
+        await supplier.purchase(wanted)
+        return await supplier.purchase(request(supplier, reference=wanted.reference, amount=Decimal("51.00")))
+
+    outcome = simulated.ask("flash", buy)
+    assert (outcome.state, outcome.verdict) == (State.UNKNOWN, Verdict.DUPLICATE)
+    assert len(simulated.purchases("flash")) == 1
+
+
+def test_flash_is_not_asked_again_about_a_purchase_that_it_may_have_forgotten(simulated: Simulated) -> None:
+    old = datetime.now(UTC) - timedelta(hours=25)
+    outcome = simulated.ask("flash", lambda supplier: supplier.resolve(request(supplier, requested_at=old)))
+    assert (outcome.state, outcome.detail) == (State.UNKNOWN, "too old to be posted again: the statement decides")
+    assert simulated.book.all("flash") == []
+
+
+def test_flash_in_doubt_takes_no_refusal_of_the_moment_for_an_end(simulated: Simulated) -> None:
+    magic = (VasType.VOUCHER_TOPUP, "999", "20.03")  # out of funds
+    outcome = simulated.ask("flash", lambda supplier: supplier.resolve(request(supplier, magic)))
+    assert outcome.state is State.UNKNOWN
+
+
+def test_mobilemart_sends_a_catalogue_that_has_not_changed_only_once(simulated: Simulated) -> None:
+    statuses = []
+
+    async def read(supplier: Any) -> tuple[Any, Any]:
+        exchange = supplier._http._exchange
+
+        async def watched(call: Any) -> Any:
+            answer = await exchange(call)
+            statuses.append(answer.status)
+            return answer
+
+        supplier._http._exchange = watched
+        return await supplier.products(), await supplier.products()
+
+    first, second = simulated.ask("mobilemart", read)
+    assert list(first) == list(second)
+    assert statuses == [200] * 6 + [304] * 5  # a token, then five kinds twice
+
+
+def test_mobilemart_airtime_without_an_answer_waits_for_the_statement(simulated: Simulated) -> None:
+    async def buy(supplier: Any) -> Outcome:
+        wanted = request(supplier, (VasType.AIRTIME, "1001", "10.00"))
+        await supplier.authenticate()
+        simulated.plan("mobilemart", Fault.CUT_AFTER)
+        assert (await supplier.purchase(wanted)).state is State.UNKNOWN
+        outcome = await supplier.resolve(wanted)
+        assert not supplier.believes(outcome, timedelta(days=365))
+        return outcome
+
+    assert simulated.ask("mobilemart", buy).state is State.UNKNOWN
+    assert len(simulated.purchases("mobilemart")) == 1
+
+
+def test_mobilemart_sells_electricity_by_a_prevend_and_for_its_amount(simulated: Simulated) -> None:
+    power = (VasType.ELECTRICITY, "4001", "123.45")
+    outcome = simulated.ask(
+        "mobilemart", lambda supplier: supplier.purchase(request(supplier, power, meter_number="04000000011"))
+    )
+    assert (outcome.state, outcome.amount) == (State.COMPLETED, Decimal("123.45"))
+
+
+@pytest.mark.parametrize(
+    ("amount", "first", "later", "believed"),
+    [
+        ("9900.01", State.PENDING, State.COMPLETED, False),
+        ("9900.02", State.PENDING, State.COMPLETED, False),
+        ("9900.03", State.UNKNOWN, State.COMPLETED, False),
+        ("9900.05", State.UNKNOWN, State.COMPLETED, False),
+        ("9900.07", State.PENDING, State.PENDING, False),
+        ("9900.08", State.PENDING, State.PENDING, True),
+    ],
+)
+def test_a_payment_s_story_is_followed_to_its_end(
+    simulated: Simulated, amount: str, first: State, later: State, believed: bool
+) -> None:
+    async def pay(supplier: Any) -> tuple[Outcome, Outcome, bool]:
+        wanted = request(supplier, amount=Decimal(amount))
+        sold = await supplier.purchase(wanted)
+        asked = [await supplier.resolve(wanted) for _ in range(3)][-1]
+        assert not supplier.believes(asked, timedelta(hours=23))
+        return sold, asked, supplier.believes(asked, timedelta(hours=25))
+
+    sold, asked, final = simulated.ask("peach", pay)
+    assert (sold.state, asked.state, final) == (first, later, believed)
+
+
+def test_what_can_be_reversed_is_and_only_once(simulated: Simulated) -> None:
+    vouchers = {"flash": (VasType.VOUCHER_TOPUP, "311", "20.00"), "peach": (VasType.VOUCHER_TOPUP, "PAYSHAP", "20.00")}
+
+    async def undo(supplier: Any) -> tuple[Outcome, Outcome]:
+        wanted = request(supplier, vouchers[supplier.name])
+        sold = await supplier.purchase(wanted)
+        references = [request(supplier).reference for _ in range(2)]
+        return tuple([await supplier.reverse(wanted, sold, reference) for reference in references])  # type: ignore[return-value]
+
+    for name in vouchers:
+        first, second = simulated.ask(name, undo)
+        assert (first.state, second.state) == (State.COMPLETED, State.FAILED)
+    with pytest.raises(DeclinedError):
+        simulated.ask("flash", lambda supplier: supplier.reverse(request(supplier), None, "x"))
+
+
+def test_peach_gives_a_south_african_day_and_is_asked_once_a_second() -> None:
+    day = (datetime.now(UTC) + timedelta(hours=2)).date()
+
+    async def fetch(supplier: Any) -> list[bytes]:
+        sold = await supplier.purchase(request(supplier))
+        bodies = [await supplier.fetch_statement(one) for one in (day, day - timedelta(days=1))]
+        assert sold.supplier_transaction_id.encode() in bodies[0]
+        return bodies
+
+    with simulators(SimulatorSettings(recon_calls_per_s=1)) as running:
+        assert running.ask("peach", fetch)[1] == b"[]"
+
+
+def test_peach_opens_a_checkout_and_finds_its_payment_later(simulated: Simulated) -> None:
+    async def open_one(supplier: Any) -> tuple[Outcome, Outcome]:
+        wanted = request(supplier)
+        checkout_id = await supplier.open_checkout(wanted)
+        before = await supplier.resolve(wanted)
+        httpx.post(f"{simulated.url}/peach/_shopper/{checkout_id}").raise_for_status()
+        return before, await supplier.resolve(wanted)
+
+    before, after = simulated.ask("peach", open_one)
+    assert (before.verdict, after.state) == (Verdict.ABSENT, State.COMPLETED)
+
+
+async def _elsewhere(request: Request) -> Response:
+    return RedirectResponse("http://127.0.0.1:9/")
+
+
+async def _endless(request: Request) -> Response:
+    return Response(b'{"responseCode": 0, "x": "' + b"x" * 5000 + b'"}', media_type="application/json")
+
+
+async def _garbage(request: Request) -> Response:
+    return Response(b'{"responseCode": ', media_type="application/json")
+
+
+async def _of_another(request: Request) -> Response:
+    return JSONResponse({"responseCode": 0, "reference": "another", "transactionId": 1, "amount": 5000})
+
+
+async def _nameless(request: Request) -> Response:
+    return JSONResponse({"responseCode": 0, "amount": 5000})
+
+
+async def _token(request: Request) -> Response:
+    return JSONResponse({"access_token": "t", "expires_in": 3600})
+
+
+@pytest.mark.parametrize("answer", [_elsewhere, _endless, _garbage, _of_another, _nameless])
+def test_an_answer_that_proves_nothing_leaves_the_outcome_unknown(simulated: Simulated, answer: Any) -> None:
+    routes = [Route("/token", _token, methods=["POST"]), Route("/{path:path}", answer, methods=["GET", "POST"])]
+    with serving(Starlette(routes=routes)) as url:
+        settings = simulated.with_("flash", base_url=url, answer_limit_bytes=1024, attempts=2)
+        outcome = simulated.ask("flash", lambda supplier: supplier.purchase(request(supplier)), settings)
+        assert outcome.state is State.UNKNOWN
+        if answer in (_elsewhere, _endless, _garbage):
+            with pytest.raises(SupplierFailingError):
+                simulated.ask("flash", lambda supplier: supplier.products(), settings)
+
+
+def test_every_fault_that_can_be_drawn_is_tried_here() -> None:
+    assert set(DRAWN) == {*BEFORE, *AFTER, Fault.BUSY, Fault.HANG, Fault.HANG_AFTER}
+
+
+def test_an_unknown_supplier_is_told_with_the_known_ones(simulated: Simulated) -> None:
+    with pytest.raises(ConfigError, match="unknown or disabled supplier 'vodacom'; enabled: flash, mobilemart, peach"):
+        simulated.ask("vodacom", lambda supplier: supplier.products())
+
+
+def test_a_supplier_without_an_address_is_a_setting_to_mend() -> None:
+    from config.suppliers import Suppliers
+
+    with pytest.raises(ConfigError, match="TREASURY_SUPPLIERS: flash"):
+        Simulated("", None, Suppliers()).ask("flash", lambda supplier: supplier.products())  # type: ignore[arg-type]
+
+
+def test_a_statement_that_peach_refuses_is_an_error_of_data(simulated: Simulated) -> None:
+    settings = simulated.with_("peach", reconciliation_url=f"{simulated.url}/flash/_tokens")
+    with pytest.raises((DataError, ConfigError)):
+        simulated.ask("peach", lambda supplier: supplier.fetch_statement(datetime.now(UTC).date()), settings)
