@@ -21,6 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from config.reconciliation import ReconciliationSettings
 from ledger.errors import ConfigError
 from ledger.tables import BUILT_IN, TieredTable
 
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     api_key_pepper: SecretStr | None = Field(
         None, min_length=32, description="Secret that API keys are hashed with; unset: made once in <home>/keys"
     )
+    reconciliation: ReconciliationSettings = Field(default_factory=ReconciliationSettings)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home")

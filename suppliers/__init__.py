@@ -1,0 +1,1 @@
+"""The suppliers of value-added services: what they send, in one canonical form."""
