@@ -4,7 +4,7 @@ import importlib
 import json
 import sys
 
-NAMES = ("hot_to_warm", "warm_to_cold", "import_rows")
+NAMES = ("hot_to_warm", "warm_to_cold", "import_rows", "reconciliation")
 
 
 def main(names: list[str]) -> int:

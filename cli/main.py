@@ -6,10 +6,10 @@ Prefect or Arrow: a command imports what it needs when it runs.
 
 import typer
 
-from cli import archive, demo, keys, load, terminal, up
+from cli import archive, demo, keys, load, recon, terminal, up
 
 # One line a family of commands; each module has a `register(app)`.
-COMMANDS = (up, demo, keys, load, archive)
+COMMANDS = (up, demo, keys, load, archive, recon)
 
 app = typer.Typer(
     name="treasury",

@@ -47,7 +47,9 @@ class ReconciliationSettings(BaseModel):
     tie_margin: float = Field(0.02, ge=0, le=0.5, description="A second best nearer than this makes it a suggestion")
     amount_span: Decimal = Field(Decimal("1.00"), gt=0, max_digits=18, decimal_places=2)
     time_window_s: int = Field(1800, ge=1, le=86_400)
-    neighbours: int = Field(6, ge=1, le=64, description="Nearest own rows, either way in time, that a line is scored on")
+    neighbours: int = Field(
+        6, ge=1, le=64, description="Nearest own rows, either way in time, that a line is scored on"
+    )
     component_limit: int = Field(64, ge=2, le=1024, description="Rows of a tangle that is still solved as a whole")
 
     auto_time_s: int = Field(300, ge=0, le=86_400)

@@ -288,3 +288,13 @@ WHERE b.state <> CASE last.action
     WHEN 'proposed' THEN 'proposed' ELSE 'open' END
 ORDER BY b.break_id
 LIMIT 100
+
+-- name: has_statement_files
+-- Whether the intake of statements is there at all.
+SELECT to_regclass('statement_files') IS NOT NULL
+
+-- name: statement_of
+SELECT object_key FROM statement_files
+WHERE (supplier, day) = (%(supplier)s::text, %(day)s::date) AND state = 'taken' AND object_key IS NOT NULL
+ORDER BY taken_at DESC
+LIMIT 1

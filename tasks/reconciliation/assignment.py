@@ -165,13 +165,14 @@ def _solve(group: Candidates, margin: float) -> tuple[Integers, Integers]:
     place = np.full(gains.shape, -1, np.int64)
     place[line_at, row_at] = np.arange(group.lines.size)
     total, taken = _optimum(gains)
-    firm, doubtful = [], []
+    firm: list[int] = []
+    doubtful: list[int] = []
     for line, row in taken:
         kept = gains[line, row]
         gains[line, row] = 0
         without, _ = _optimum(gains)
         gains[line, row] = kept
-        (firm if total - without > margin + _EPSILON else doubtful).append(place[line, row])
+        (firm if total - without > margin + _EPSILON else doubtful).append(int(place[line, row]))
     return np.array(firm, np.int64), np.array(doubtful, np.int64)
 
 

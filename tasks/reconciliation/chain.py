@@ -1,4 +1,4 @@
-"""The audit chain of reconciliation: every run, resolution and closed period is an event, and each holds the hash of the
+"""The audit chain of reconciliation: every run, resolution and closed period is an event that holds the hash of the
 one before. What is changed, removed or put in later is found by `verify_chain`.
 
 An event is written in the transaction of what it records: when it cannot be, nothing is.
@@ -21,7 +21,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The newest event: its number (0: none yet) and hash. Who notes it down can prove later that nothing was cut off."""
+    """The newest event: its number (0: none yet) and hash. Noted down, it proves later that nothing was cut off."""
 
     event_no: int
     hash: bytes
@@ -90,7 +90,7 @@ def verify_chain(connection: Connection, expected: bytes | None = None) -> Head:
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         recorded = _Recorded()
-        problems = []
+        problems: list[str] = []
         last = Head(0, GENESIS)
         seen = expected is None
         for event_no, previous, hashed, content in connection.execute(_QUERIES["events"]):

@@ -20,7 +20,9 @@ def vat_included(commission: Decimal, rate: Decimal = Decimal("0.15")) -> Decima
 
 def default_rate(rates: Sequence[CommissionRate], supplier: str) -> Decimal | None:
     """The rate of ``supplier`` for what has no rate of its own; None when the contract names none."""
-    return next((one.rate for one in rates if (one.supplier, one.product, one.vas_type) == (supplier, None, None)), None)
+    return next(
+        (one.rate for one in rates if (one.supplier, one.product, one.vas_type) == (supplier, None, None)), None
+    )
 
 
 def rate_table(rates: Sequence[CommissionRate], supplier: str) -> pa.Table:

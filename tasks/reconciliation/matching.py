@@ -1,4 +1,4 @@
-"""The passes: what belongs together, found in sets by DuckDB, strongest evidence first. Nothing is read or written here.
+"""The passes: what belongs together, found in sets by DuckDB, the strongest evidence first. No I/O.
 
 The engine must hold ``statement``, ``own_rows``, ``taken_own`` and ``carried_line`` (see `tasks.reconciliation.sides`)
 before `match` is called, and holds ``compared``, ``lost_line``, ``lost_own`` and ``found`` afterwards.

@@ -60,7 +60,7 @@ def write_reports(engine: duckdb.DuckDBPyConnection, summary: Summary, folder: P
 
 
 def write_return_file(engine: duckdb.DuckDBPyConnection, target: Path) -> None:
-    """Our transactions of the day, comma delimited, in Flash's columns. For a machine: texts are exactly as we hold them."""
+    """Our transactions of the day, comma delimited, in Flash's columns. For a machine: texts are as we hold them."""
     batches = engine.execute(_QUERIES["return_rows"]).to_arrow_reader(ROW_GROUP_ROWS)
     # No quotes around the heading: the supplier gives it without.
     target.write_text(",".join(batches.schema.names) + "\n", encoding="utf-8")
@@ -83,11 +83,16 @@ def markdown(summary: Summary) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     if figures["float"]:
         told = figures["float"]
-        lines += ["", f"Float: {told['consumed']} consumed, {told['consumed_less_statement']} more than the statement says"]
+        lines += [
+            "",
+            f"Float: {told['consumed']} consumed, {told['consumed_less_statement']} more than the statement says",
+        ]
     if figures["classes"]:
         lines += ["", "| class | breaks | by rules | escalated | variance |", "|---|---:|---:|---:|---:|"]
         for name, one in figures["classes"].items():
-            lines.append(f"| {name} | {one['breaks']} | {one['auto_resolved']} | {one['escalated']} | {one['variance']} |")
+            lines.append(
+                f"| {name} | {one['breaks']} | {one['auto_resolved']} | {one['escalated']} | {one['variance']} |"
+            )
     return "\n".join(lines)
 
 
@@ -135,7 +140,7 @@ def _write_csv(engine: duckdb.DuckDBPyConnection, target: Path) -> None:
 
 
 def _write_xlsx(engine: duckdb.DuckDBPyConnection, summary: Summary, target: Path) -> None:
-    """Two sheets. Every text is written as a text cell, whatever it begins with; money as numbers where those are exact."""
+    """Two sheets. A text is a text cell whatever it begins with; money is a number where that is exact."""
     options = {"constant_memory": True, "tmpdir": str(target.parent)}
     with xlsxwriter.Workbook(str(target), options) as book:
         book.set_properties({"title": f"Reconciliation {summary.supplier} {summary.day}", "created": _CREATED})

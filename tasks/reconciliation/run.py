@@ -62,7 +62,7 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run came to. ``run_id`` is None for a dry run; ``waiting`` counts every break that waits at the supplier."""
+    """What a run came to. ``run_id`` is None for a dry run; ``waiting`` counts what waits at the supplier."""
 
     summary: Summary
     run_id: int | None
@@ -167,9 +167,14 @@ def _read_before(connection: Connection, settings: Settings, request: RunRequest
     return _Before(
         taken,
         [f"{prefix}/{MATCHES}" for _, day, prefix in runs if day != request.day],
-        [json.dumps(json.loads(line) | {"break_id": number}) for number, kind, line, _ in carried if kind == "missing_here"],
+        [_numbered(line, number) for number, kind, line, _ in carried if kind == "missing_here"],
         {UUID(own_id): number for number, kind, _, own_id in carried if kind == "missing_there"},
     )
+
+
+def _numbered(line: str, break_id: int) -> str:
+    """A carried line with the number of its break."""
+    return json.dumps(json.loads(line) | {"break_id": break_id})
 
 
 def _compute(
@@ -189,9 +194,7 @@ def _compute(
     rules.apply_rules(duck)
 
 
-def _take_neighbours(
-    duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest, before: _Before
-) -> None:
+def _take_neighbours(duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest, before: _Before) -> None:
     """Rows of the margin that their own day's run has matched are not free for this day's lines."""
     if before.neighbours:
         files = ", ".join(literal(url_of(settings, key)) for key in before.neighbours)
@@ -242,7 +245,7 @@ def _summarise(duck: duckdb.DuckDBPyConnection, settings: Settings, request: Run
         "rules": rules_.model_dump(mode="json", exclude={"memory_mb"}),
         "figures": figures,
         "carried": _text_digest(duck, _ENGINE["line_text"].format(carried="true")),
-        "breaks": _text_digest(duck, f"SELECT fingerprint || coalesce(rule, '') AS text FROM ({_ENGINE['found_rows']})"),
+        "breaks": _text_digest(duck, _ENGINE["found_text"].format(found=_ENGINE["found_rows"])),
         "verdict": str(verdict),
     }
     digest = hashlib.sha256(chain.canonical_json(outcome).encode()).hexdigest()

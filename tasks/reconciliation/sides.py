@@ -1,4 +1,4 @@
-"""Our side of a day, read from wherever its rows are now: hot and warm from PostgreSQL, cold and deep from the archive."""
+"""Our side of a day, from wherever its rows are now: hot and warm from PostgreSQL, cold and deep from the archive."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The statement of a day as the engine reads it: one Parquet file in the canonical schema, checked before anything else."""
+"""The statement of a day as the engine reads it: one Parquet file in the canonical schema, checked first of all."""
 
 from datetime import date
 from pathlib import Path
@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from config import Settings
 from ledger.errors import DataError, TransientError
+from sql.connection import connect
 from sql.queries import load
 from storage.engine import literal
 from storage.store import ObjectStore
@@ -16,7 +17,22 @@ from suppliers.statement import STATEMENT_SCHEMA
 from tasks.reconciliation.classes import ComparedStatus, LineKind
 
 _QUERIES = load("statements_check")
+_CATALOGUE = load("reconciliation")
 _SHOWN = 3
+
+
+def statement_of(settings: Settings, supplier: str, day: date) -> str:
+    """The archive key of the statement that was taken in for a supplier's day, the newest version of it.
+
+    Raises DataError when none was: a late statement, or one in quarantine.
+    """
+    with connect(settings.database_dsn, "reconciliation") as connection:
+        there = connection.execute(_CATALOGUE["has_statement_files"]).fetchone()
+        if there is not None and there[0]:
+            found = connection.execute(_CATALOGUE["statement_of"], {"supplier": supplier, "day": day}).fetchone()
+            if found is not None:
+                return str(found[0])
+    raise DataError(f"{supplier} {day}: no statement has been taken in for this day")
 
 
 def fetch_statement(settings: Settings, location: str, folder: Path) -> Path:

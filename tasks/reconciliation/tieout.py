@@ -89,7 +89,7 @@ class TieOut:
         return self.items.get(name, Figure(0, _ZERO))
 
     def check(self) -> None:
-        """Raise VerificationError unless matched and unmatched give both totals, and the classes give the difference."""
+        """Raise VerificationError unless matched and unmatched give both totals, and the classes the difference."""
         sides = {
             "the statement": (self.statement, ("matched_statement", "unmatched_statement", "payout_over_entries")),
             "our side": (self.own, ("matched_own", "unmatched_own", "own_nothing_expected", "own_on_other_statements")),

@@ -23,7 +23,11 @@ def test_a_line_that_we_do_not_have_is_missing_here(books: Books) -> None:
     books.line(amount=Decimal("40.00"))
     books.run()
     found = books.the_break()
-    assert (found["class"], found["variance"], found["difference"]) == ("missing_here", Decimal("40.00"), Decimal("40.0000"))
+    assert (found["class"], found["variance"], found["difference"]) == (
+        "missing_here",
+        Decimal("40.00"),
+        Decimal("40.0000"),
+    )
     assert (found["line"]["amount"], found["own"], found["state"]) == ("40.00", None, "open")
 
 
