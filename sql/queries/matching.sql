@@ -70,7 +70,7 @@ WHERE line_no NOT IN (SELECT line_no FROM pair) AND line_no NOT IN (SELECT line_
 CREATE VIEW open_own AS SELECT * FROM own WHERE NOT taken AND own_id NOT IN (SELECT own_id FROM pair)
 
 -- name: match_key
--- One to one on a key and everything in {also}; where several are equal, in the order of time.
+-- One to one on a key and what else is asked for; where several are equal, in the order of time.
 INSERT INTO pair
 WITH theirs AS (
     SELECT line_no, {line_key} AS key, currency, side, amount, status,
@@ -133,7 +133,7 @@ WITH used AS (SELECT supplier_id, reference, currency, side, amount FROM own WHE
          GROUP BY reference HAVING count(*) <= 3
      )
 SELECT own_id FROM open_own AS o
-WHERE in_period
+WHERE in_period AND status <> 'failed'
   AND (supplier_id IN (SELECT supplier_id FROM used WHERE supplier_id IS NOT NULL)
        OR reference IN (SELECT reference FROM rare)
           AND EXISTS (SELECT 1 FROM used AS u WHERE u.reference = o.reference AND u.currency = o.currency
@@ -508,3 +508,6 @@ SELECT issues[1]::VARCHAR AS class, count(*) AS breaks, count(rule) AS auto_reso
        count(*) FILTER (WHERE escalated) AS escalated, sum(variance)::DECIMAL(38,2) AS variance,
        sum(difference)::DECIMAL(38,4) AS difference
 FROM found GROUP BY ALL ORDER BY class
+
+-- name: found_text
+SELECT fingerprint || coalesce(rule, '') || chr(10) AS text FROM ({found}) ORDER BY found_no

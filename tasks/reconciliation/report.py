@@ -5,6 +5,7 @@ Files hold what was found, not when: the same day reconciled again gives the sam
 
 import csv
 import json
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -141,8 +142,10 @@ def _write_csv(engine: duckdb.DuckDBPyConnection, target: Path) -> None:
 
 def _write_xlsx(engine: duckdb.DuckDBPyConnection, summary: Summary, target: Path) -> None:
     """Two sheets. A text is a text cell whatever it begins with; money is a number where that is exact."""
-    options = {"constant_memory": True, "tmpdir": str(target.parent)}
-    with xlsxwriter.Workbook(str(target), options) as book:
+    with (
+        tempfile.TemporaryDirectory(dir=target.parent) as scratch,
+        xlsxwriter.Workbook(str(target), {"constant_memory": True, "tmpdir": scratch}) as book,
+    ):
         book.set_properties({"title": f"Reconciliation {summary.supplier} {summary.day}", "created": _CREATED})
         money = book.add_format({"num_format": "0.00##"})
         _fill(book.add_worksheet("Summary"), money, _summary_rows(summary))
