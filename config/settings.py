@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from config.health import AlertRepeatMinutes, AlertUrls, Health
 from config.limits import ForwardedHeader, Networks, RateLimits, Watch
+from config.reconciliation import ReconciliationSettings
 from config.suppliers import Suppliers
 from ledger.errors import ConfigError
 from ledger.tables import BUILT_IN, TieredTable
@@ -125,6 +126,7 @@ class Settings(BaseSettings):
     suppliers: Suppliers = Field(
         default_factory=Suppliers, description="Per supplier: where it is, credentials, patience; unset: the simulators"
     )
+    reconciliation: ReconciliationSettings = Field(default_factory=ReconciliationSettings)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home")

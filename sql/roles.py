@@ -52,6 +52,12 @@ CATALOGUE: Mapping[str, Access] = {
     "idempotency_keys": Access(api=("SELECT", "INSERT")),
     "imports": Access(auditor=("SELECT",)),
     "job_outcomes": Access(api=("SELECT",), auditor=("SELECT",)),
+    "recon_breaks": Access(api=("SELECT", "UPDATE (state)"), auditor=("SELECT",)),
+    "recon_events": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
+    "recon_matches": Access(api=("SELECT",), auditor=("SELECT",)),
+    "recon_periods": Access(api=("SELECT",), auditor=("SELECT",)),
+    "recon_resolutions": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
+    "recon_runs": Access(api=("SELECT",), auditor=("SELECT",)),
 }
 # The relations of each tiered table; the API reaches partitions through their parents only. An UPDATE of some columns
 # alone has a second use: a role with UPDATE on the whole could lock everybody out with LOCK TABLE.

@@ -35,7 +35,7 @@ def is_transient(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
     return isinstance(state.result(raise_on_failure=False), TransientError)
 
 
-_OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Any] = {
     "cache_policy": NO_CACHE,
     "persist_result": False,
     "retries": _RETRIES,
@@ -45,13 +45,13 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-@task(name="roll table", task_run_name="roll {table.name}", **_OPTIONS)
+@task(name="roll table", task_run_name="roll {table.name}", **OPTIONS)
 def roll_table_step(settings: Settings, table: TieredTable, as_of: date, plan_only: bool) -> RolloverReport:
     """`tasks.rollover.roll_table`."""
     return roll_table(settings, table, as_of, plan_only)
 
 
-@task(name="plan table", task_run_name="plan {table.name}", **_OPTIONS)
+@task(name="plan table", task_run_name="plan {table.name}", **OPTIONS)
 def plan_table_step(
     settings: Settings, table: TieredTable, as_of: date, today: date, allowed: frozenset[Action]
 ) -> list[PlannedMove]:
@@ -59,7 +59,7 @@ def plan_table_step(
     return plan_table(settings, table, as_of, today, allowed)
 
 
-@task(name="move month", task_run_name="{move.table} {move.month}", **_OPTIONS)
+@task(name="move month", task_run_name="{move.table} {move.month}", **OPTIONS)
 def move_month_step(settings: Settings, move: PlannedMove) -> list[Outcome]:
     """`tasks.nightly.move_month`; a transient failure is raised while tries remain, then returned as an outcome."""
     outcomes = move_month(settings, move)
@@ -68,37 +68,37 @@ def move_month_step(settings: Settings, move: PlannedMove) -> list[Outcome]:
     return outcomes
 
 
-@task(name="finish leftovers", task_run_name="leftovers of {table.name}", **_OPTIONS)
+@task(name="finish leftovers", task_run_name="leftovers of {table.name}", **OPTIONS)
 def finish_leftovers_step(settings: Settings, table: TieredTable) -> int:
     """`tasks.nightly.finish_leftovers`."""
     return finish_leftovers(settings, table)
 
 
-@task(name="purge idempotency keys", **_OPTIONS)
+@task(name="purge idempotency keys", **OPTIONS)
 def purge_idempotency_keys_step(settings: Settings) -> int:
     """`tasks.housekeeping.purge_idempotency_keys`."""
     return purge_idempotency_keys(settings)
 
 
-@task(name="purge health results", **_OPTIONS)
+@task(name="purge health results", **OPTIONS)
 def purge_health_results_step(settings: Settings) -> int:
     """`tasks.housekeeping.purge_health_results`."""
     return purge_health_results(settings)
 
 
-@task(name="record job", task_run_name="record {job}", **_OPTIONS)
+@task(name="record job", task_run_name="record {job}", **OPTIONS)
 def record_job_step(settings: Settings, job: str, error: str | None = None) -> None:
     """`tasks.housekeeping.record_job`."""
     record_job(settings, job, error)
 
 
-@task(name="test suppliers", **_OPTIONS)
+@task(name="test suppliers", **OPTIONS)
 def check_suppliers_step(settings: Settings, names: Sequence[str]) -> list[Check]:
     """`tasks.supplier_tests.check_suppliers`."""
     return asyncio.run(check_suppliers(settings, names))
 
 
-@task(name="settle vends", **_OPTIONS)
+@task(name="settle vends", **OPTIONS)
 def settle_vends_step(settings: Settings) -> SettleReport:
     """`tasks.vending.settle_vends`."""
     return asyncio.run(settle_vends(settings))

@@ -1,0 +1,104 @@
+"""Reconciliation: a supplier's day, or a range of days, each against its statement."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from pydantic import BaseModel, ConfigDict, Field
+
+from config import load_settings
+from flows.futures import raise_together, result_or_error
+from ledger.errors import ConfigError, DataError
+from ledger.transactions import Supplier
+from tasks.reconciliation.classes import Verdict
+from tasks.reconciliation.days import JOHANNESBURG, days_between
+from tasks.reconciliation.run import RunRequest, RunResult
+from tasks.reconciliation.statements import statement_of
+from tasks.reconciliation.steps import reconcile_day_step
+from tasks.reconciliation.tieout import FloatMovement
+
+
+def _only_dates(schema: dict[str, Any]) -> None:
+    """Say what a date looks like: Prefect checks a pattern before a worker starts, but not a format."""
+    schema["anyOf"][0]["pattern"] = r"^\d{4}-\d{2}-\d{2}$"
+
+
+class ReconciliationParameters(BaseModel):
+    """Whose days are reconciled, which, and whether anything is written down."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    supplier: Supplier = Field(description="Whose statement")
+    day: date | None = Field(
+        None, description="Africa/Johannesburg day; empty: yesterday", json_schema_extra=_only_dates
+    )
+    last_day: date | None = Field(None, description="Of a range; empty: one day only", json_schema_extra=_only_dates)
+    statement: str | None = Field(
+        None, description="Path or archive key of the canonical statement; empty: the one taken in for the day"
+    )
+    float_movement: FloatMovement | None = Field(None, description="The supplier's float on the day, for a single day")
+    dry_run: bool = Field(False, description="Show what would be found, and write nothing down")
+
+    def days(self, today: date) -> list[date]:
+        """The days meant. Raises ConfigError for a range that is none, or a statement or a float for many days."""
+        first = self.day or today - timedelta(days=1)
+        days = days_between(first, self.last_day or first)
+        if len(days) > 1 and (self.statement or self.float_movement):
+            raise ConfigError("statement and float_movement are of one day; leave last_day empty")
+        if days[-1] > today:
+            raise ConfigError(f"last_day: {days[-1]} has not come yet")
+        return days
+
+
+@flow(name="reconcile-supplier")
+def reconcile_supplier(parameters: ReconciliationParameters) -> list[RunResult]:
+    """Reconcile day by day, in order. A day that fails stops no other, and fails the run at its end; so does a verdict
+    of critical. Safe to run again: a day done again supersedes its former run and doubles no break.
+    """
+    settings = load_settings()
+    results: list[RunResult] = []
+    problems: list[Exception] = []
+    for day in parameters.days(datetime.now(JOHANNESBURG).date()):
+        try:
+            request = RunRequest(
+                parameters.supplier,
+                day,
+                parameters.statement or statement_of(settings, parameters.supplier, day),
+                movement=parameters.float_movement,
+                dry_run=parameters.dry_run,
+            )
+        except DataError as error:
+            problems.append(error)
+            continue
+        # One after another: a day needs to know which of its neighbours' rows are matched.
+        found = result_or_error(reconcile_day_step.submit(settings, request))
+        if isinstance(found, Exception):
+            problems.append(found)
+        else:
+            results.append(found)
+            if found.verdict is Verdict.CRITICAL:
+                problems.append(DataError(f"{parameters.supplier} {day}: critical, see the run's report"))
+    get_run_logger().info(_publish(parameters.supplier, results))
+    raise_together(problems)
+    return results
+
+
+def _publish(supplier: Supplier, results: list[RunResult]) -> str:
+    """The runs as artifacts: a table of the days, and each day's report; returns the reports for the log."""
+    rows = [
+        {
+            "day": result.summary.day,
+            "run": result.run_id or "dry run",
+            "verdict": result.summary.verdict,
+            "matched": result.summary.figures["matched_share"],
+            "breaks": result.summary.figures["breaks"],
+            "resolved by rules": result.summary.figures["auto_resolved"],
+            "waiting": result.waiting,
+        }
+        for result in results
+    ]
+    create_table_artifact(key=f"reconciliation-{supplier}", table=rows, description=f"Days of {supplier}")
+    text = "\n".join(result.markdown() for result in results) or "no day was reconciled"
+    create_markdown_artifact(key=f"reconciliation-{supplier}-report", markdown=text)
+    return text

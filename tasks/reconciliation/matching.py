@@ -1,0 +1,172 @@
+"""The passes: what belongs together, found in sets by DuckDB, the strongest evidence first. No I/O.
+
+The engine must hold ``statement``, ``own_rows``, ``taken_own`` and ``carried_line`` (see `tasks.reconciliation.sides`)
+before `match` is called, and holds ``compared``, ``lost_line``, ``lost_own`` and ``found`` afterwards.
+"""
+
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from config.reconciliation import Pass, ReconciliationSettings
+from ledger.errors import DataError
+from ledger.transactions import VasType
+from sql.queries import load
+from storage.engine import literal
+from tasks.reconciliation.assignment import Candidates, assign
+from tasks.reconciliation.classes import OWN_STATUS, BreakClass, ComparedStatus
+from tasks.reconciliation.commission import default_rate, rate_table
+from tasks.reconciliation.days import OFFSET_MS
+
+Engine = duckdb.DuckDBPyConnection
+
+_QUERIES = load("matching")
+# Of a pass by a key: the line's column, our column, and what the match is called.
+_KEYS: dict[Pass, tuple[str, str, str]] = {
+    "supplier_transaction_id": ("supplier_id", "supplier_id", "supplier_id"),
+    "reference": ("reference", "reference", "reference"),
+    "supplier_reference": ("reference", "supplier_reference", "supplier_reference"),
+}
+# First what agrees in everything, so that of two rows under one key the right one is taken.
+_ALSO = (", amount, status", ", amount")
+_MILLISECONDS = 1000
+
+
+def match(engine: Engine, rules: ReconciliationSettings, supplier: str, day: date) -> None:
+    """Run every pass over the two sides of ``day`` (Africa/Johannesburg) and classify what is left.
+
+    Raises DataError for a status that is not known on either side. Not to be run twice in one engine.
+    """
+    _prepare(engine, rules, supplier, day)
+    for name in ("create_line", "create_own", "create_results", "create_attached", "create_suggestion"):
+        engine.execute(_QUERIES[name])
+    for name in ("create_duplicates", "create_duplicate_own", "create_payout_cover", "create_open_line"):
+        engine.execute(_QUERIES[name])
+    engine.execute(_QUERIES["create_open_own"])
+    for name in rules.passes:
+        if name != "scored":
+            _match_by(engine, *_KEYS[name])
+    for key in ("supplier_id", "reference"):
+        engine.execute(_QUERIES["attach_reversals"].format(key=key))
+    engine.execute(_QUERIES["cover_payouts"])
+    engine.execute(_QUERIES["uncount_payouts"])
+    engine.execute(_QUERIES["match_payouts"])
+    engine.execute(_QUERIES["find_duplicate_lines"])
+    engine.execute(_QUERIES["find_duplicate_own"])
+    if "scored" in rules.passes:
+        _match_by_score(engine, rules)
+    engine.execute(_QUERIES["suggest_payouts"])
+    for name in ("create_compared", "create_payout_compared", "create_lost_line", "create_lost_own", "create_found"):
+        engine.execute(_QUERIES[name])
+
+
+def matched_rows() -> str:
+    """The query over every match, plain or not, for the archive."""
+    return _QUERIES["matched_rows"]
+
+
+def notable_rows() -> str:
+    """The query over the matches that are not plain."""
+    return _QUERIES["notable_rows"].format(matched=_QUERIES["matched_rows"])
+
+
+def _prepare(engine: Engine, rules: ReconciliationSettings, supplier: str, day: date) -> None:
+    """Types, variables and small tables that the queries are written against."""
+    _create_enum(engine, "compared_status", ComparedStatus)
+    _create_enum(engine, "break_class", BreakClass)
+    statuses = pa.table({"raw": [str(one) for one in OWN_STATUS], "word": [str(one) for one in OWN_STATUS.values()]})
+    engine.register("own_status_words", statuses)
+    engine.execute("CREATE TABLE own_status AS SELECT raw, word::compared_status AS compared FROM own_status_words")
+    unknown = engine.execute(_QUERIES["unknown_statuses"]).fetchall()
+    if unknown:
+        raise DataError(f"our rows of {supplier} have statuses that are not known: {[row[0] for row in unknown]}")
+    engine.register("rate_words", rate_table(rules.commission_rates, supplier))
+    engine.execute("CREATE TABLE rate AS SELECT * FROM rate_words")
+    for name, value in _variables(rules, supplier, day).items():
+        engine.execute(f"SET VARIABLE {name} = {value}")
+
+
+def _create_enum(engine: Engine, name: str, words: type[StrEnum]) -> None:
+    engine.execute(f"CREATE TYPE {name} AS ENUM ({', '.join(literal(str(word)) for word in words)})")
+
+
+def _variables(rules: ReconciliationSettings, supplier: str, day: date) -> dict[str, str]:
+    """The figures of the settings as SQL values: money as decimals, scores as doubles, times in milliseconds."""
+    rate = default_rate(rules.commission_rates, supplier)
+    # A pair that is right in all else may miss this much in one feature and still reach the threshold.
+    reach = 1 - rules.threshold
+    amount_reach = rules.amount_span * min(Decimal(1), Decimal(str(reach / rules.weight_amount)))
+    time_reach_ms = int(rules.time_window_s * _MILLISECONDS * min(1.0, reach / rules.weight_time))
+    return {
+        "day": f"DATE {literal(day.isoformat())}",
+        "day_offset_ms": str(OFFSET_MS),
+        "vas_types": f"[{', '.join(literal(str(one)) for one in VasType)}]",
+        "rate": f"{rate}::DECIMAL(9,6)" if rate is not None else "NULL::DECIMAL(9,6)",
+        "amount_tolerance": f"{rules.amount_tolerance}::DECIMAL(18,2)",
+        "time_tolerance_ms": str(rules.time_tolerance_s * _MILLISECONDS),
+        "commission_tolerance": f"{rules.commission_tolerance}::DECIMAL(18,4)",
+        "check_own_commission": str(rules.check_own_commission).lower(),
+        "weight_amount": f"{rules.weight_amount}::DOUBLE",
+        "weight_time": f"{rules.weight_time}::DOUBLE",
+        "weight_product": f"{rules.weight_product}::DOUBLE",
+        "threshold": f"{rules.threshold}::DOUBLE - 1e-9",
+        "amount_span": f"{rules.amount_span}::DOUBLE",
+        "amount_reach": f"{max(amount_reach, Decimal('0.01')):.2f}::DECIMAL(18,2)",
+        "time_window_ms": f"{rules.time_window_s * _MILLISECONDS}::DOUBLE",
+        "time_reach_ms": str(time_reach_ms),
+        "neighbours": str(rules.neighbours),
+        "auto_time_ms": str(rules.auto_time_s * _MILLISECONDS),
+        "auto_rounding": f"{rules.auto_rounding}::DECIMAL(18,2)",
+        "auto_commission": f"{rules.auto_commission}::DECIMAL(18,4)",
+        "escalate_above": f"{rules.escalate_above}::DECIMAL(18,4)",
+        "escalate_issues": str(rules.escalate_issues),
+    }
+
+
+def _match_by(engine: Engine, line_key: str, own_key: str, method: str) -> None:
+    for also in _ALSO:
+        query = _QUERIES["match_key"].format(line_key=line_key, own_key=own_key, method=method, also=also)
+        engine.execute(query)
+    engine.execute(_QUERIES["match_lone_key"].format(line_key=line_key, own_key=own_key, method=method))
+
+
+# Which rows are scored on which: by product where both sides name one, without it where one does not.
+_BLOCKS = (
+    ("product_code", "product_code", "product_code IS NOT NULL", "l.product_code IS NOT NULL"),
+    ("''", "''", "true", "l.product_code IS NULL"),
+    ("''", "''", "product_code IS NULL", "l.product_code IS NOT NULL"),
+)
+
+
+def _match_by_score(engine: Engine, rules: ReconciliationSettings) -> None:
+    engine.execute(_QUERIES["create_loose_line"])
+    engine.execute(_QUERIES["create_loose_own"])
+    found = assign(_candidates(engine), rules.tie_margin, rules.component_limit)
+    for name, pairs, query in (("firm", found.firm, "add_scored"), ("doubtful", found.doubtful, "add_suggested")):
+        engine.register(name, pa.table({"line_no": pairs.lines, "own_no": pairs.rows, "score": pairs.scores}))
+        engine.execute(_QUERIES[query])
+        engine.unregister(name)
+    engine.execute("DROP TABLE loose_line")
+    engine.execute("DROP TABLE loose_own")
+
+
+def _candidates(engine: Engine) -> Candidates:
+    parts: list[dict[str, Any]] = []
+    for own_product, line_product, own_filter, line_filter in _BLOCKS:
+        query = _QUERIES["score_candidates"].format(
+            product=own_product,
+            line_product=line_product if line_product == "''" else f"l.{line_product}",
+            own_filter=own_filter,
+            line_filter=line_filter,
+        )
+        parts.append(engine.execute(query).fetchnumpy())
+    return Candidates(
+        np.concatenate([part["line_no"] for part in parts]).astype(np.int64),
+        np.concatenate([part["own_no"] for part in parts]).astype(np.int64),
+        np.concatenate([part["score"] for part in parts]).astype(np.float64),
+    )

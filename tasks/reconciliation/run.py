@@ -1,0 +1,364 @@
+"""One supplier's day, from the statement to the record: read, match, classify, resolve, tie out, report, write down.
+
+Everything is computed before anything is written, and written in one transaction: a run that fails or is killed leaves
+no trace but, at worst, report files that the next run of the same day replaces with the same bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import duckdb
+import pyarrow as pa
+from psycopg.types.json import Jsonb
+from pyarrow import csv
+
+from config import Settings
+from ledger.errors import ConfigError, ConflictError
+from ledger.transactions import Supplier
+from sql.connection import Connection, connect, fetch_one
+from sql.queries import load
+from storage.engine import engine, literal, url_of
+from storage.spool import spool_folder
+from storage.store import ObjectStore, describe_file
+from tasks.link import translated
+from tasks.reconciliation import chain, rules, tieout
+from tasks.reconciliation.classes import Verdict
+from tasks.reconciliation.days import day_start
+from tasks.reconciliation.matching import match, notable_rows
+from tasks.reconciliation.report import MATCHES, Summary, markdown, write_reports
+from tasks.reconciliation.sides import Window, own_side
+from tasks.reconciliation.statements import fetch_statement, open_statement
+
+SYSTEM = "treasury"
+_QUERIES = load("reconciliation")
+_ENGINE = load("matching")
+_BATCH_ROWS = 50_000
+_SHARE = Decimal("0.000001")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to reconcile: a supplier's Africa/Johannesburg day against the canonical statement at ``statement``, a local
+    path or a key of the archive. ``output`` is a folder that gets the reports too; a dry run writes nothing else.
+    """
+
+    supplier: str
+    day: date
+    statement: str
+    actor: str = SYSTEM
+    movement: tieout.FloatMovement | None = None
+    dry_run: bool = False
+    output: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run came to. ``run_id`` is None for a dry run; ``waiting`` counts what waits at the supplier."""
+
+    summary: Summary
+    run_id: int | None
+    waiting: int
+    oldest: date | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The run's verdict."""
+        return Verdict(self.summary.verdict)
+
+    def markdown(self) -> str:
+        """The run for people, with what waits for them."""
+        waits = f"{self.waiting} breaks wait at {self.summary.supplier}"
+        since = f", the oldest since {self.oldest}" if self.oldest else ""
+        record = f"run {self.run_id}" if self.run_id else "dry run: nothing was written"
+        return f"{markdown(self.summary)}\n\n{waits}{since}. {record.capitalize()}.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What earlier runs have left: rows that are matched elsewhere, and breaks that still want their counterpart."""
+
+    taken: Sequence[UUID]
+    neighbours: Sequence[str]  # keys of the matches of the newest runs of the days around
+    lines: Sequence[str]  # carried lines as JSON, with their break's number
+    rows: dict[UUID, int]  # carried rows of ours, with their break's number
+
+    @property
+    def carried(self) -> list[int]:
+        """The numbers of all carried breaks."""
+        return [json.loads(line)["break_id"] for line in self.lines] + list(self.rows.values())
+
+
+def reconcile_day(settings: Settings, request: RunRequest) -> RunResult:
+    """Reconcile one day and write the run down. Safe to run again: the same two sides give the same digest, a new run
+    record that supersedes the former one, and no break twice.
+
+    Raises DataError for a statement that is not as it must be, ConflictError when the day is in a closed period or the
+    supplier is being reconciled by somebody else, TransientError when a server is away.
+    """
+    started = datetime.now(UTC)
+    _check_supplier(request.supplier)
+    own_settings = settings.model_copy(update={"archive_memory_mb": settings.reconciliation.memory_mb})
+    with (
+        _locked(settings, request) as connection,
+        spool_folder(settings.spool, "reconciliation") as folder,
+        engine(own_settings) as duck,
+    ):
+        before = _read_before(connection, settings, request)
+        _compute(duck, settings, request, before, folder)
+        summary = _summarise(duck, settings, request)
+        target = request.output or folder / "reports"
+        target.mkdir(parents=True, exist_ok=True)
+        files = write_reports(duck, summary, target)
+        if request.dry_run:
+            waiting, oldest, _ = fetch_one(connection, _QUERIES["waiting"], {"supplier": request.supplier})
+            return RunResult(summary, None, waiting, oldest)
+        prefix = _store(settings, request, summary, files)
+        run_id = _write_down(connection, settings, duck, request, summary, before, prefix, started)
+        waiting, oldest, _ = fetch_one(connection, _QUERIES["waiting"], {"supplier": request.supplier})
+        return RunResult(summary, run_id, waiting, oldest)
+
+
+def check_open(connection: Connection, supplier: str, day: date) -> None:
+    """Raise ConflictError, naming the period, when ``day`` is in a closed one."""
+    closed = connection.execute(_QUERIES["closed_period"], {"supplier": supplier, "day": day}).fetchone()
+    if closed is not None:
+        raise ConflictError(f"{supplier} {day}: the period {closed[1]} to {closed[2]} is closed")
+
+
+def _check_supplier(supplier: str) -> None:
+    if supplier not in set(Supplier):
+        raise ConfigError(f"supplier: {supplier!r} is not known; known: {', '.join(Supplier)}")
+
+
+@contextmanager
+def _locked(settings: Settings, request: RunRequest) -> Iterator[Connection]:
+    """A connection on which nobody else reconciles the supplier, as long as it is open. A dry run keeps nobody out."""
+    with connect(settings.database_dsn, "reconciliation") as connection:
+        check_open(connection, request.supplier, request.day)
+        if not request.dry_run and not fetch_one(connection, _QUERIES["try_lock"], {"supplier": request.supplier})[0]:
+            raise ConflictError(f"{request.supplier} is being reconciled by another run")
+        yield connection
+
+
+def _read_before(connection: Connection, settings: Settings, request: RunRequest) -> _Before:
+    rules_ = settings.reconciliation
+    margin = timedelta(days=rules_.margin_days)
+    window = {
+        "supplier": request.supplier,
+        "day": request.day,
+        "lower": day_start(request.day - margin),
+        "upper": day_start(request.day + margin + timedelta(days=1)),
+        "first": request.day - margin,
+        "last": request.day + margin,
+        "limit": rules_.carry_limit,
+    }
+    taken = [row[0] for row in connection.execute(_QUERIES["taken_rows"], window)]
+    runs = connection.execute(_QUERIES["current_runs"], window).fetchall()
+    carried = connection.execute(_QUERIES["carried_breaks"], window).fetchall()
+    return _Before(
+        taken,
+        [f"{prefix}/{MATCHES}" for _, day, prefix in runs if day != request.day],
+        [_numbered(line, number) for number, kind, line, _ in carried if kind == "missing_here"],
+        {UUID(own_id): number for number, kind, _, own_id in carried if kind == "missing_there"},
+    )
+
+
+def _numbered(line: str, break_id: int) -> str:
+    """A carried line with the number of its break."""
+    return json.dumps(json.loads(line) | {"break_id": break_id})
+
+
+def _compute(
+    duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest, before: _Before, folder: Path
+) -> None:
+    """Both sides into the engine, then matched, classified, and judged by the rules."""
+    open_statement(duck, fetch_statement(settings, request.statement, folder), request.supplier, request.day)
+    duck.execute(_ENGINE["create_carried_line"], {"lines": list(before.lines)})
+    duck.execute(_ENGINE["create_taken_own"])
+    duck.register("taken_ids", pa.table({"own_id": pa.array([str(one) for one in before.taken], pa.string())}))
+    duck.execute("INSERT INTO taken_own SELECT own_id::UUID FROM taken_ids")
+    window = Window.around(request.supplier, request.day, settings.reconciliation.margin_days, list(before.rows))
+    with translated(settings):
+        _take_neighbours(duck, settings, request, before)
+    with own_side(duck, settings, window):
+        match(duck, settings.reconciliation, request.supplier, request.day)
+    rules.apply_rules(duck)
+
+
+def _take_neighbours(duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest, before: _Before) -> None:
+    """Rows of the margin that their own day's run has matched are not free for this day's lines."""
+    if before.neighbours:
+        files = ", ".join(literal(url_of(settings, key)) for key in before.neighbours)
+        duck.execute(
+            f"INSERT INTO taken_own SELECT own_id FROM read_parquet([{files}]) "
+            f"WHERE state = 'confirmed' AND line_no > 0 AND own_day <> DATE {literal(request.day.isoformat())}"
+        )
+
+
+def _summarise(duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest) -> Summary:
+    """The figures, checked, and the digest over both sides, the rules and the outcome."""
+    rules_ = settings.reconciliation
+    commissions = {row[0]: row[1:4] for row in duck.execute(_ENGINE["commission_totals"]).fetchall()}
+    ties = tieout.tie_outs(duck.execute(_ENGINE["totals"]).fetchall(), commissions, rules_.vat_rate)
+    movement = tieout.float_figures(request.movement, ties)
+    lines, own, matched_lines, matched_own, not_expected, breaks = _row(duck, _ENGINE["counts"])
+    both = lines + own - not_expected
+    share = (Decimal(matched_lines + matched_own) / both).quantize(_SHARE) if both else Decimal(1)
+    classes = {
+        name: {
+            "breaks": count,
+            "auto_resolved": auto,
+            "escalated": escalated,
+            "variance": f"{variance:.2f}",
+            "difference": f"{difference:.4f}",
+        }
+        for name, count, auto, escalated, variance, difference in duck.execute(_ENGINE["class_counts"]).fetchall()
+    }
+    figures = {
+        "lines": lines,
+        "own_rows": own,
+        "matched_lines": matched_lines,
+        "matched_own_rows": matched_own,
+        "nothing_expected": not_expected,
+        "matched_share": f"{share:f}",
+        "breaks": breaks,
+        "auto_resolved": sum(one["auto_resolved"] for one in classes.values()),
+        "classes": classes,
+        "currencies": {tie.currency: tie.as_json() for tie in ties},
+        "float": movement,
+        "statement_digest": _text_digest(duck, _ENGINE["line_text"].format(carried="false")),
+        "own_digest": _text_digest(duck, _ENGINE["own_text"]),
+    }
+    verdict = tieout.verdict_of(share, _largest_variance(ties, movement), rules_)
+    outcome = {
+        "supplier": request.supplier,
+        "day": request.day.isoformat(),
+        "rules": rules_.model_dump(mode="json", exclude={"memory_mb"}),
+        "figures": figures,
+        "carried": _text_digest(duck, _ENGINE["line_text"].format(carried="true")),
+        "breaks": _text_digest(duck, _ENGINE["found_text"].format(found=_ENGINE["found_rows"])),
+        "verdict": str(verdict),
+    }
+    digest = hashlib.sha256(chain.canonical_json(outcome).encode()).hexdigest()
+    return Summary(request.supplier, request.day.isoformat(), digest, str(verdict), figures)
+
+
+def _largest_variance(ties: Sequence[tieout.TieOut], movement: dict[str, str] | None) -> Decimal:
+    sizes = [abs(tie.variance) for tie in ties]
+    if movement is not None:
+        sizes.append(abs(Decimal(movement["consumed_less_statement"])))
+    return max(sizes, default=Decimal(0))
+
+
+def _row(duck: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    return tuple(duck.execute(query).fetchall()[0])
+
+
+def _text_digest(duck: duckdb.DuckDBPyConnection, query: str) -> str:
+    """SHA-256 over a column of texts in the query's order, streamed."""
+    digest = hashlib.sha256()
+    for batch in duck.execute(query).to_arrow_reader(_BATCH_ROWS):
+        for text in _buffers(batch.column(0)):
+            digest.update(text)
+    return digest.hexdigest()
+
+
+def _buffers(column: pa.Array) -> Iterator[memoryview]:
+    """The bytes of a column of texts one after another, without making a Python object of each."""
+    wide = column.cast(pa.large_string())
+    offsets, content = wide.buffers()[1:3]
+    places = memoryview(offsets).cast("q")[wide.offset : wide.offset + len(wide) + 1]
+    if content is not None and len(wide):
+        yield memoryview(content)[places[0] : places[-1]]
+
+
+def _store(settings: Settings, request: RunRequest, summary: Summary, files: Sequence[Path]) -> str:
+    """Put the reports into the archive under the digest, and note their SHA-256 in the figures; returns the prefix."""
+    prefix = f"reconciliation/{request.supplier}/{request.day}/{summary.digest}"
+    store = ObjectStore(settings)
+    summary.figures["objects"] = {file.name: describe_file(file).sha256.hex() for file in files}
+    for file in files:
+        store.put(file, f"{prefix}/{file.name}")
+    return prefix
+
+
+def _write_down(
+    connection: Connection,
+    settings: Settings,
+    duck: duckdb.DuckDBPyConnection,
+    request: RunRequest,
+    summary: Summary,
+    before: _Before,
+    prefix: str,
+    started: datetime,
+) -> int:
+    """The run, its breaks, what they close and what closes them, and the event of it all: together or not at all."""
+    arrived = duck.execute(_ENGINE["arrived"]).fetchall()
+    met = [number for number, _ in arrived if number is not None]
+    met += [before.rows[own_id] for _, own_id in arrived if own_id in before.rows]
+    margin = timedelta(days=settings.reconciliation.margin_days)
+    with connection.transaction():
+        connection.execute(_QUERIES["lock_chain"])
+        check_open(connection, request.supplier, request.day)
+        run_id, _ = fetch_one(connection, _QUERIES["insert_run"], _record(settings, request, summary, prefix, started))
+        named = {
+            "run_id": run_id,
+            "supplier": request.supplier,
+            "day": request.day,
+            "actor": request.actor,
+            "arrived": met,
+            "carried": before.carried,
+            "window_first": request.day - margin,
+            "window_last": request.day + margin,
+            "reasons": Jsonb({rule.name: rule.why for rule in rules.RULES}),
+        }
+        _copy(connection, duck, "create_found", "copy_found", _ENGINE["found_rows"])
+        _copy(connection, duck, "create_matched", "copy_matched", notable_rows())
+        for name in ("insert_matches", "insert_breaks", "reopen_found", "reopen_counterparts"):
+            connection.execute(_QUERIES[name], named)
+        for name in ("close_absent", "close_counterparts", "auto_resolve"):
+            connection.execute(_QUERIES[name], named)
+        chain.record_run(connection, run_id)
+    return int(run_id)
+
+
+def _record(
+    settings: Settings, request: RunRequest, summary: Summary, prefix: str, started: datetime
+) -> dict[str, Any]:
+    figures = summary.figures
+    return {
+        "supplier": request.supplier,
+        "day": request.day,
+        "digest": bytes.fromhex(summary.digest),
+        "statement_digest": bytes.fromhex(figures["statement_digest"]),
+        "own_digest": bytes.fromhex(figures["own_digest"]),
+        "rules": Jsonb(settings.reconciliation.model_dump(mode="json")),
+        "verdict": summary.verdict,
+        "line_count": figures["lines"],
+        "own_count": figures["own_rows"],
+        "matched_count": figures["matched_lines"],
+        "break_count": figures["breaks"],
+        "figures": Jsonb(figures),
+        "object_prefix": prefix,
+        "actor": request.actor,
+        "started_at": started,
+    }
+
+
+def _copy(connection: Connection, duck: duckdb.DuckDBPyConnection, create: str, copy_in: str, query: str) -> None:
+    """The rows of the engine's query into a temporary table of PostgreSQL's, by COPY."""
+    connection.execute(_QUERIES[create])
+    with connection.cursor() as cursor, cursor.copy(_QUERIES[copy_in]) as copy:
+        for batch in duck.execute(query).to_arrow_reader(_BATCH_ROWS):
+            block = BytesIO()
+            csv.write_csv(batch, block, csv.WriteOptions(include_header=False))
+            copy.write(block.getbuffer())

@@ -1,0 +1,82 @@
+"""The flow `reconcile_supplier` through a real Prefect server: what it reconciles, shows, and how it ends."""
+
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from flows.reconcile_supplier import ReconciliationParameters, reconcile_supplier
+from ledger.errors import ConfigError, DataError
+from tests.archive.ledger import Ledger
+from tests.flows.test_flows import artifacts
+from tests.reconciliation.books import DAY, Books
+
+
+def test_a_day_is_reconciled_shown_and_written_down(ledger: Ledger, tmp_path: Path) -> None:
+    books = Books(ledger.settings, tmp_path)
+    for _ in range(120):
+        books.both()
+    books.own(amount=Decimal("40.00"))
+    statement = str(books.statement())
+    dry = reconcile_supplier(ReconciliationParameters(supplier="flash", day=DAY, statement=statement, dry_run=True))
+    assert [result.run_id for result in dry] == [None]
+    state = reconcile_supplier(
+        ReconciliationParameters(supplier="flash", day=DAY, statement=statement), return_state=True
+    )
+    (result,) = state.result()
+    assert result.summary.digest == dry[0].summary.digest
+    assert books.breaks() == [("missing_there",)]
+    assert state.state_details.flow_run_id is not None
+    shown = artifacts(state.state_details.flow_run_id)
+    assert set(shown) == {"reconciliation-flash", "reconciliation-flash-report"}
+    assert "| missing_there | 1 | 0 | 0 | -40.00 |" in shown["reconciliation-flash-report"]
+    assert '"verdict": "passed"' in shown["reconciliation-flash"]
+
+
+def test_a_critical_day_fails_the_run_and_is_written_down(ledger: Ledger, tmp_path: Path) -> None:
+    books = Books(ledger.settings, tmp_path)
+    books.own()
+    state = reconcile_supplier(
+        ReconciliationParameters(supplier="flash", day=DAY, statement=str(books.statement())), return_state=True
+    )
+    with pytest.raises(DataError, match=f"flash {DAY}: critical"):
+        state.result()
+    assert len(books.sql("SELECT * FROM recon_runs")) == 1
+
+
+def test_a_day_without_its_statement_fails_and_names_every_day(ledger: Ledger) -> None:
+    state = reconcile_supplier(
+        ReconciliationParameters(supplier="peach", day=DAY, last_day=DAY + timedelta(days=1)), return_state=True
+    )
+    with pytest.raises(DataError, match=rf"peach {DAY}: no statement.*; peach 2026-02-04: no statement"):
+        state.result()
+
+
+TODAY = date(2026, 2, 10)
+
+
+def test_the_form_means_yesterday_a_day_or_a_range() -> None:
+    assert ReconciliationParameters(supplier="flash").days(TODAY) == [date(2026, 2, 9)]
+    assert ReconciliationParameters(supplier="flash", day=DAY).days(TODAY) == [DAY]
+    three = ReconciliationParameters(supplier="flash", day=DAY, last_day=DAY + timedelta(days=2))
+    assert three.days(TODAY) == [DAY, DAY + timedelta(days=1), DAY + timedelta(days=2)]
+
+
+@pytest.mark.parametrize(
+    ("form", "named"),
+    [
+        ({"day": date(2026, 2, 11)}, "has not come yet"),
+        ({"day": DAY, "last_day": DAY - timedelta(days=1)}, "the first before the last"),
+        ({"day": DAY, "last_day": TODAY, "statement": "x"}, "of one day"),
+    ],
+)
+def test_a_form_that_makes_no_sense_is_refused(form: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        ReconciliationParameters.model_validate({"supplier": "flash"} | form).days(TODAY)
+
+
+def test_a_supplier_that_there_is_not_is_refused_by_the_form() -> None:
+    with pytest.raises(ValidationError, match="flash"):
+        ReconciliationParameters.model_validate({"supplier": "blitz"})

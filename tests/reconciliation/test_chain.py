@@ -1,0 +1,108 @@
+"""The audit chain: what is changed, removed or put in afterwards is found, and named."""
+
+import hashlib
+from decimal import Decimal
+
+import pytest
+
+from ledger.errors import VerificationError
+from sql.connection import connect
+from tasks.reconciliation.breaks import close_period, resolve
+from tasks.reconciliation.chain import GENESIS, Head, canonical_json, event_hash, verify_chain
+from tasks.reconciliation.classes import Decision
+from tests.reconciliation.books import DAY, Books
+
+_TABLES = ("recon_events", "recon_runs", "recon_breaks", "recon_resolutions", "recon_matches", "recon_periods")
+
+
+@pytest.fixture
+def worked(books: Books) -> Books:
+    """A day with a plain match, a scored one, a break that a rule resolved and one that a person did; then closed."""
+    books.both()
+    books.line(books.own(supplier_transaction_id=None), reference=None)
+    books.line(books.own(), amount=Decimal("100.05"))
+    books.line(amount=Decimal("40.00"))
+    books.run()
+    (waiting,) = books.sql("SELECT break_id FROM recon_breaks WHERE state = 'open'")
+    resolve(books.settings, waiting["break_id"], "thandi", Decision.WRITE_OFF, "too small")
+    close_period(books.settings, "flash", DAY, DAY, "thandi", "done")
+    return books
+
+
+def verify(books: Books, noted: bytes | None = None) -> Head:
+    with connect(books.settings.database_dsn, "tests") as connection:
+        return verify_chain(connection, noted)
+
+
+def behind(books: Books, statement: str) -> None:
+    """Change what nobody may, as somebody who owns the tables could."""
+    for table in _TABLES:
+        books.sql(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+    books.sql(statement)
+
+
+def test_an_empty_chain_and_a_whole_one_are_proved(books: Books) -> None:
+    assert verify(books) == Head(0, GENESIS)
+    books.both()
+    books.run()
+    assert verify(books).event_no == 1
+
+
+def test_every_deed_is_an_event(worked: Books) -> None:
+    kinds = [row["kind"] for row in worked.sql("SELECT content::json ->> 'event' AS kind FROM recon_events ORDER BY 1")]
+    assert kinds == ["period", "resolution", "run"]
+    head = verify(worked)
+    assert verify(worked, head.hash) == head
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("UPDATE recon_events SET content = replace(content, 'run', 'ran') WHERE event_no = 1", "event 1 was changed"),
+        ("DELETE FROM recon_events WHERE event_no = 2", "event 3 follows event 1"),
+        ("DELETE FROM recon_events WHERE event_no = 3", "period 1 is not in the chain"),
+        ("DELETE FROM recon_events", "run 1 is not in the chain"),
+        (
+            "INSERT INTO recon_events SELECT 4, hash, sha256('x'), '{}' FROM recon_events WHERE event_no = 3",
+            "event 4 was changed",
+        ),
+        ("UPDATE recon_runs SET verdict = 'passed'", r"run 1 was changed \(record\)"),
+        ("UPDATE recon_runs SET figures = figures || '{\"breaks\": 0}'", r"run 1 was changed \(record\)"),
+        ("UPDATE recon_breaks SET variance = 0 WHERE variance <> 0", r"run 1 was changed \(breaks\)"),
+        ("UPDATE recon_resolutions SET reason = 'other' WHERE run_id = 1", r"run 1 was changed \(resolutions\)"),
+        ("DELETE FROM recon_resolutions WHERE run_id IS NULL", "resolution 2 was removed"),
+        ("UPDATE recon_resolutions SET actor = 'sipho' WHERE run_id IS NULL", "resolution 2 was changed"),
+        ("UPDATE recon_matches SET score = 0.5", r"run 1 was changed \(matches\)"),
+        ("DELETE FROM recon_periods", "period 1 was removed"),
+        ("UPDATE recon_breaks SET state = 'open' WHERE break_id = 1", "break 1 is open, and its records say otherwise"),
+        (
+            (
+                "INSERT INTO recon_resolutions (break_id, action, actor, decision, reason)"
+                " VALUES (1, 'resolved', 'sipho', 'write_off', 'never was')"
+            ),
+            "resolution 3 is not in the chain",
+        ),
+    ],
+)
+def test_what_was_done_behind_the_chain_s_back_is_found(worked: Books, statement: str, named: str) -> None:
+    behind(worked, statement)
+    with pytest.raises(VerificationError, match=named):
+        verify(worked)
+
+
+def test_a_chain_made_anew_lacks_the_event_that_was_noted_down(books: Books) -> None:
+    books.run()
+    noted = verify(books).hash
+    behind(books, "TRUNCATE recon_events, recon_runs, recon_breaks, recon_resolutions, recon_matches RESTART IDENTITY")
+    books.sql("ALTER TABLE recon_runs ENABLE TRIGGER USER")
+    books.both()
+    books.run()
+    assert verify(books).event_no == 1
+    with pytest.raises(VerificationError, match="the event that was noted down is not in the chain"):
+        verify(books, noted)
+
+
+def test_the_hash_is_of_the_one_before_and_the_very_text() -> None:
+    text = canonical_json({"b": "ü", "a": 1})
+    assert text == '{"a":1,"b":"ü"}'
+    assert event_hash(GENESIS, text) == hashlib.sha256(bytes(32) + '{"a":1,"b":"ü"}'.encode()).digest()

@@ -1,0 +1,336 @@
+"""A day is reconciled once, however often it is run: on real servers, over every tier, from one day to the next."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import psycopg
+import pyarrow.parquet as pq
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from ledger.errors import ConfigError, ConflictError, DataError, TreasuryError
+from ledger.months import Month
+from sql.connection import connect
+from storage.store import ObjectStore
+from tasks.archive import archive_month
+from tasks.reconciliation.days import day_of, day_start
+from tasks.reconciliation.run import RunRequest, reconcile_day
+from tasks.reconciliation.statements import statement_of
+from tasks.warm import warm_month
+from tests.archive.ledger import PROJECT
+from tests.reconciliation.books import DAY, NOON, Books
+
+NEXT = DAY + timedelta(days=1)
+
+
+def test_the_same_day_run_again_is_a_new_run_with_the_same_digest_and_no_break_twice(books: Books) -> None:
+    books.both()
+    books.own()
+    books.line(amount=Decimal("55.00"))
+    statement = books.statement()
+    first, second = books.run(statement), books.run(statement)
+    assert first.summary.digest == second.summary.digest
+    assert books.breaks() == [("missing_here",), ("missing_there",)]
+    runs = books.sql("SELECT run_id, supersedes, digest FROM recon_runs ORDER BY run_id")
+    assert [(run["run_id"], run["supersedes"]) for run in runs] == [
+        (first.run_id, None),
+        (second.run_id, first.run_id),
+    ]
+    assert books.records() == []
+
+
+def test_another_row_of_ours_gives_another_digest(books: Books) -> None:
+    books.both()
+    statement = books.statement()
+    first = books.run(statement)
+    books.own(status="failed")
+    assert books.run(statement).summary.digest != first.summary.digest
+
+
+def test_a_dry_run_writes_nothing_and_says_the_same(books: Books, tmp_path: Path) -> None:
+    books.both()
+    books.own()
+    statement = books.statement()
+    dry = books.run(statement, dry_run=True, output=tmp_path / "reports")
+    for table in ("recon_runs", "recon_breaks", "recon_matches", "recon_resolutions", "recon_events"):
+        assert books.sql(SQL("SELECT * FROM {}").format(Identifier(table)).as_string()) == []
+    store = ObjectStore(books.settings)
+    assert not store.exists(f"reconciliation/flash/{DAY}/{dry.summary.digest}/report.json")
+    assert json.loads((tmp_path / "reports" / "report.json").read_text())["digest"] == dry.summary.digest
+    assert (dry.run_id, books.run(statement).summary.digest) == (None, dry.summary.digest)
+
+
+def test_a_break_that_a_later_run_no_longer_finds_is_closed_by_a_record_and_opened_again_by_one(books: Books) -> None:
+    row = books.both()
+    short = books.statement()
+    books.line(row)
+    books.line(amount=Decimal("55.00"))
+    long = books.statement()
+    books.run(long)
+    books.run(short)
+    assert books.breaks("closed") == [("missing_here",)]
+    books.run(long)
+    assert books.breaks("open") == [("missing_here",)]
+    assert books.records() == [("closed", "not_found_again"), ("reopened", "found_again")]
+
+
+def test_a_row_whose_line_comes_the_next_day_is_open_until_then(books: Books) -> None:
+    row = books.own()
+    books.run()
+    assert books.breaks("open") == [("missing_there",)]
+    books.line(row, occurred_at=NOON + timedelta(hours=20))
+    late = books.statement(NEXT)
+    first = books.run(late, NEXT)
+    assert books.breaks("closed") == [("missing_there",)]
+    assert books.breaks("open") == [("late_posting",)]
+    assert books.records() == [("closed", "counterpart_arrived")]
+    assert books.run(late, NEXT).summary.digest == first.summary.digest  # also now that the break is closed
+    again = books.run(books.statement())  # the first day once more, its statement still empty
+    assert again.summary.figures["currencies"]["ZAR"]["items"]["own_on_other_statements"]["value"] == "100.00"
+    assert books.breaks("open") == [("late_posting",)]
+
+
+def test_a_break_of_last_month_closes_by_itself_when_its_line_comes(books: Books) -> None:
+    row = books.own(created_at=NOON - timedelta(days=40))
+    long_ago = day_of(row["created_at"])
+    books.run(books.statement(long_ago), long_ago)
+    books.both()
+    books.line(row, occurred_at=NOON)
+    statement = books.statement()
+    first = books.run(statement)
+    assert books.records() == [("closed", "counterpart_arrived")]
+    assert books.run(statement).summary.digest == first.summary.digest
+    assert books.breaks("open") == [("late_posting",)]
+
+
+def test_a_line_whose_row_comes_the_next_day_closes_too(books: Books) -> None:
+    line = books.line()
+    early = books.statement()
+    books.run(early)
+    books.own(
+        created_at=NOON + timedelta(days=1),
+        supplier_transaction_id=line["supplier_transaction_id"],
+        reference=line["reference"],
+    )
+    empty = books.statement(NEXT)
+    first = books.run(empty, NEXT)
+    assert books.records() == [("closed", "counterpart_arrived")]
+    assert books.run(empty, NEXT).summary.digest == first.summary.digest
+    books.run(early)
+    assert books.breaks("open").count(("missing_here",)) == 0
+
+
+def test_a_counterpart_that_a_corrected_statement_takes_back_opens_its_break_again(books: Books) -> None:
+    row = books.own()
+    books.run()
+    books.line(row, occurred_at=NOON + timedelta(hours=20))
+    books.run(books.statement(NEXT), NEXT)
+    books.run(books.statement(NEXT), NEXT)  # corrected: the line was not theirs
+    assert ("missing_there",) in books.breaks("open")
+    assert books.records()[:2] == [("closed", "counterpart_arrived"), ("reopened", "counterpart_gone")]
+
+
+def test_a_line_that_comes_on_two_days_is_a_duplicate_on_the_second(books: Books) -> None:
+    row = books.both()
+    books.run()
+    books.line(row)
+    books.run(books.statement(NEXT), NEXT)
+    assert books.breaks() == [("duplicate",)]
+
+
+@pytest.mark.parametrize("tier", ["warm", "cold"])
+def test_a_day_that_is_archived_already_gives_the_same_result(books: Books, tier: str) -> None:
+    books.both()
+    books.own(amount=Decimal("40.00"))
+    books.line(amount=Decimal("55.00"))
+    statement = books.statement()
+    hot = books.run(statement, dry_run=True)
+    table = books.settings.table("vas_transactions")
+    assert warm_month(books.settings, table, Month.of(NOON))
+    if tier == "cold":
+        archive_month(books.settings, table, Month.of(NOON))
+    assert books.run(statement).summary.digest == hot.summary.digest
+    assert books.breaks() == [("missing_here",), ("missing_there",)]
+
+
+def test_a_day_is_one_of_johannesburg_whatever_the_servers_think(books: Books) -> None:
+    """Two rows at each end of the day, under a PostgreSQL and a process that are in Kathmandu."""
+    with psycopg.connect(books.settings.database_dsn, autocommit=True) as connection:
+        name = SQL(", ").join([Identifier(connection.info.dbname)])
+        connection.execute(SQL("ALTER DATABASE {} SET timezone = 'Asia/Kathmandu'").format(name))
+    millisecond = timedelta(milliseconds=1)
+    start, end = day_start(DAY), day_start(NEXT)
+    for moment in (start - millisecond, start, end - millisecond, end):
+        books.own(created_at=moment)
+    statement = books.statement()
+    program = (
+        "import sys; from datetime import date; from config import load_settings;"
+        "from tasks.reconciliation.run import RunRequest, reconcile_day;"
+        "day = date.fromisoformat(sys.argv[2]);"
+        "print(reconcile_day(load_settings(), RunRequest('flash', day, sys.argv[1])).summary.digest)"
+    )
+    there = subprocess.run(
+        [sys.executable, "-c", program, str(statement), DAY.isoformat()],
+        env=os.environ | books.settings.environment() | {"TZ": "Asia/Kathmandu"},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    rows = books.sql("SELECT own FROM recon_breaks ORDER BY break_id")
+    assert [row["own"]["at_ms"] for row in rows] == [
+        int(moment.timestamp() * 1000) for moment in (start, end - millisecond)
+    ]
+    assert there.stdout.strip() == books.run(statement).summary.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"supplier": "peach"}, "line 1: supplier: must be flash"),
+        ({"status": "Success"}, "line 1: status: must be one of pending, completed, failed, reversed"),
+        ({"kind": "sale"}, "line 1: kind: must be one of"),
+        ({"line_no": 2}, "line 2: line_no: stands more than once"),
+    ],
+)
+def test_a_statement_that_is_not_canonical_is_refused_by_line_and_field(
+    books: Books, change: dict[str, str], named: str
+) -> None:
+    books.line(**change)
+    books.line()
+    with pytest.raises(DataError, match=named):
+        books.run()
+    assert books.sql("SELECT * FROM recon_runs") == []
+
+
+def test_every_line_s_own_day_is_looked_at_and_not_the_first_one_s(books: Books, tmp_path: Path) -> None:
+    books.line()
+    books.line()
+    table = pq.read_table(books.statement())
+    days = table["settlement_date"].to_pylist()
+    days[1] = NEXT
+    mixed = table.set_column(7, table.schema.field(7), [days])
+    pq.write_table(mixed, tmp_path / "mixed.parquet")
+    with pytest.raises(DataError, match=f"line 2: settlement_date: is {NEXT}, the statement is of {DAY}"):
+        books.run(tmp_path / "mixed.parquet")
+
+
+def test_a_file_that_is_no_statement_is_named(books: Books, tmp_path: Path) -> None:
+    (tmp_path / "text.parquet").write_text("Date;Reference")
+    with pytest.raises(DataError, match=r"text\.parquet: is not a Parquet file"):
+        books.run(tmp_path / "text.parquet")
+    with pytest.raises(DataError, match="there is no such file"):
+        books.run(tmp_path / "absent.parquet")
+    pq.write_table(pq.read_table(books.statement()).drop_columns(["amount"]), tmp_path / "short.parquet")
+    with pytest.raises(DataError, match=r"short\.parquet: amount must be a column"):
+        books.run(tmp_path / "short.parquet")
+
+
+def test_an_unknown_supplier_is_told(books: Books) -> None:
+    request = RunRequest("blitz", DAY, str(books.statement()))
+    with pytest.raises(ConfigError, match="'blitz' is not known; known: flash, mobilemart, peach"):
+        reconcile_day(books.settings, request)
+
+
+def test_one_supplier_is_reconciled_by_one_run_at_a_time(books: Books) -> None:
+    statement = books.statement()
+    with connect(books.settings.database_dsn, "tests") as other:
+        other.execute("SELECT pg_advisory_lock(hashtextextended('flash', 7303014))")
+        with pytest.raises(ConflictError, match="flash is being reconciled by another run"):
+            books.run(statement)
+    assert books.run(statement).run_id is not None
+
+
+def test_when_the_chain_cannot_be_written_nothing_is(books: Books) -> None:
+    """The defect of others: an insert into the chain that always failed, and nobody was told."""
+    books.own()
+    statement = books.statement()
+    books.sql("ALTER TABLE recon_events ADD CONSTRAINT broken CHECK (event_no < 1)")
+    with pytest.raises(TreasuryError, match="broken"):
+        books.run(statement)
+    for table in ("recon_runs", "recon_breaks", "recon_matches"):
+        assert books.sql(SQL("SELECT * FROM {}").format(Identifier(table)).as_string()) == []
+    books.sql("ALTER TABLE recon_events DROP CONSTRAINT broken")
+    assert books.run(statement).run_id is not None
+
+
+def test_a_run_that_is_killed_while_it_writes_leaves_nothing_and_runs_again(books: Books) -> None:
+    books.own()
+    statement = books.statement()
+    program = (
+        "import os, sys; from datetime import date; from config import load_settings;"
+        "from tasks.reconciliation import chain, run;"
+        "chain.record_run = lambda *_: os._exit(9);"
+        "run.reconcile_day(load_settings(), run.RunRequest('flash', date.fromisoformat(sys.argv[2]), sys.argv[1]))"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", program, str(statement), DAY.isoformat()],
+        env=os.environ | books.settings.environment(),
+        cwd=PROJECT,
+        check=False,
+        timeout=120,
+    )
+    assert killed.returncode == 9
+    assert books.sql("SELECT * FROM recon_runs") == []
+    deadline = time.monotonic() + 30
+    while True:  # the server notices the dead connection, and frees its lock, in its own time
+        try:
+            result = books.run(statement)
+            break
+        except ConflictError:
+            assert time.monotonic() < deadline
+    store = ObjectStore(books.settings)
+    assert store.exists(f"reconciliation/flash/{DAY}/{result.summary.digest}/matches.parquet")
+    assert books.breaks() == [("missing_there",)]
+
+
+def test_the_matches_of_a_run_are_in_the_archive_and_the_notable_ones_in_postgresql(
+    books: Books, tmp_path: Path
+) -> None:
+    plain = books.both()
+    scored = books.own(supplier_transaction_id=None)
+    books.line(scored, reference=None, supplier_transaction_id="S-9")
+    result = books.run()
+    target = tmp_path / "matches.parquet"
+    stored = ObjectStore(books.settings).fetch(
+        f"reconciliation/flash/{DAY}/{result.summary.digest}/matches.parquet", target
+    )
+    rows = pq.read_table(target).to_pylist()
+    assert [(row["line_no"], row["own_id"], row["method"]) for row in rows] == [
+        (1, plain["id"], "supplier_id"),
+        (2, scored["id"], "scored"),
+    ]
+    (notable,) = books.sql("SELECT line_no, own_id, own_created_at, method, state FROM recon_matches")
+    assert notable == {
+        "line_no": 2,
+        "own_id": scored["id"],
+        "own_created_at": scored["created_at"],
+        "method": "scored",
+        "state": "confirmed",
+    }
+    (run,) = books.sql("SELECT figures FROM recon_runs")
+    assert run["figures"]["objects"]["matches.parquet"] == stored.sha256.hex()
+
+
+def test_the_statement_that_was_taken_in_is_found_by_its_day(books: Books) -> None:
+    with pytest.raises(DataError, match=f"flash {DAY}: no statement has been taken in"):
+        statement_of(books.settings, "flash", DAY)
+    if books.sql("SELECT to_regclass('statement_files') AS there")[0]["there"] is None:
+        books.sql(
+            "CREATE TABLE statement_files (supplier text, day date, state text, object_key text,"
+            " taken_at timestamptz DEFAULT now())"
+        )
+        insert = "INSERT INTO statement_files (supplier, day, state, object_key) VALUES ('flash', %s, %s, %s)"
+        books.sql(insert, DAY, "superseded", "statements/old")
+        books.sql(insert, DAY, "taken", "statements/new")
+        books.sql(insert, date(2026, 2, 9), "quarantined", None)
+        assert statement_of(books.settings, "flash", DAY) == "statements/new"
+        with pytest.raises(DataError, match="no statement has been taken in"):
+            statement_of(books.settings, "flash", date(2026, 2, 9))
