@@ -67,7 +67,7 @@ class Authenticator:
         remembered = self._remembered.get(key_id)
         if remembered is not None and now_s - remembered[0] < REMEMBER_S:
             return remembered[1]
-        key = await self._database.run(lambda connection: _find(connection, key_id))
+        key = await self._database.run(lambda connection: _find(connection, key_id), "find_key")
         if len(self._remembered) >= _MOST_REMEMBERED:
             self._remembered.clear()
         self._remembered[key_id] = (now_s, key)
