@@ -110,6 +110,7 @@ START_TIME = Gauge(
     multiprocess_mode="min",
     registry=REGISTRY,
 )
+START_TIME.set(time.time())  # at once: a 0 would be the smallest
 
 _Child = TypeVar("_Child")
 _Labels = tuple[str, ...]
@@ -226,15 +227,14 @@ def pool_is(size: int, available: int, waiting: int) -> None:
 
 
 def process_is(resident_bytes: int) -> None:
-    """Note that this process serves, and how much memory it has."""
-    WORKERS.set(1)
+    """Note how much memory this process has."""
     RESIDENT_BYTES.set(resident_bytes)
 
 
 def process_started() -> None:
     """Note that this process serves from now on, with nothing in flight."""
     IN_FLIGHT.set(0)
-    START_TIME.set(time.time())
+    WORKERS.set(1)
 
 
 def shared_folder() -> str | None:
