@@ -27,7 +27,7 @@ _MOST_ROUTES = 200
 _MOST_QUERIES = 100
 _MOST_NAMES = 64
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped there; it would be one more series for each
+disable_created_metrics()  # it would be one more series for each
 REGISTRY = CollectorRegistry()
 
 REQUESTS = Counter(
@@ -164,16 +164,23 @@ _cache_events = _Children(lambda layer, event: CACHE_EVENTS.labels(layer, event)
 _limit_refusals = _Children(lambda policy: LIMIT_REFUSALS.labels(policy).inc, _MOST_NAMES)
 _auth_failures = _Children(lambda reason: AUTH_FAILURES.labels(reason).inc, _MOST_NAMES)
 
-# Called for every request; bound once.
-request_began = IN_FLIGHT.inc
-_leave = IN_FLIGHT.dec
+
+class _InFlight:
+    """Requests that have begun and not ended: counted for each of them, told to the gauge once a second."""
+
+    count = 0
+
+
+def request_began() -> None:
+    """Count a request from its head on."""
+    _InFlight.count += 1
 
 
 def request_ended(method: str, route: str, status: int, duration_s: float) -> None:
     """Count a request that `request_began` announced. ``route`` is a template, empty for an address that is none;
     ``status`` 0: the client left before it was answered.
     """
-    _leave()
+    _InFlight.count -= 1
     if method not in _METHODS:
         method = OTHER
     _routes[route or OTHER, method].ended(status, duration_s)
@@ -227,13 +234,13 @@ def pool_is(size: int, available: int, waiting: int) -> None:
 
 
 def process_is(resident_bytes: int) -> None:
-    """Note how much memory this process has."""
+    """Note how much memory this process has, and how many requests it is at."""
+    IN_FLIGHT.set(_InFlight.count)
     RESIDENT_BYTES.set(resident_bytes)
 
 
 def process_started() -> None:
-    """Note that this process serves from now on, with nothing in flight."""
-    IN_FLIGHT.set(0)
+    """Note that this process serves from now on."""
     WORKERS.set(1)
 
 

@@ -239,4 +239,3 @@ def _tally(part: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> tuple[int, 
     stored = [(waiting, outcome) for waiting, outcome in pairs if isinstance(outcome, Stored)]
     rows = sum(len(waiting.write.rows) for waiting, outcome in stored if not outcome.replayed)
     return rows, sum(outcome.replayed for _, outcome in stored)
-

@@ -252,7 +252,7 @@ class AlertItem(Struct, kw_only=True):
 
 
 class AlertRule(Struct, kw_only=True):
-    """A rule, its threshold, and what became of it. The last five are null for a rule that was never met."""
+    """A rule, the worst severity and the threshold that the settings give it, and what it has raised so far."""
 
     rule: str
     description: str

@@ -1,7 +1,7 @@
 """The database answer: what PostgreSQL says about itself, in one short transaction."""
 
 from datetime import UTC, datetime
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -68,11 +68,15 @@ async def _report(connection: AsyncConnection, own_queries: list[QueryTime]) -> 
         rolled_back=rolled_back,
         slow_queries=await _slow_queries(connection, own_queries),
         connections=await _connections(connection, clients, connection_limit),
-        locks_waiting=[LockWait(relation=relation, mode=mode, waited_s=waited_s, blocked_by=blockers)
-                       for relation, mode, waited_s, blockers in await _rows(connection, "locks_waiting", limit=MOST_ENTRIES)],
+        locks_waiting=[
+            LockWait(relation=relation, mode=mode, waited_s=waited_s, blocked_by=blockers)
+            for relation, mode, waited_s, blockers in await _rows(connection, "locks_waiting", limit=MOST_ENTRIES)
+        ],
         tables=[_table(row) for row in await _rows(connection, "table_sizes", limit=MOST_ENTRIES)],
-        indexes=[IndexSize(name=name, table=table, bytes=size, scans=scans)
-                 for name, table, size, scans in await _rows(connection, "index_sizes", limit=MOST_ENTRIES)],
+        indexes=[
+            IndexSize(name=name, table=table, bytes=size, scans=scans)
+            for name, table, size, scans in await _rows(connection, "index_sizes", limit=MOST_ENTRIES)
+        ],
     )
 
 
@@ -116,8 +120,7 @@ async def _slow_queries(connection: AsyncConnection, own_queries: list[QueryTime
 
 
 async def _statements(connection: AsyncConnection, schema: str) -> SlowQueries:
-    text: LiteralString = _QUERIES["slow_statements"]  # type: ignore[assignment]  # a file of this project
-    query = sql.SQL(text).format(schema=sql.Identifier(schema))
+    query = sql.SQL(_QUERIES["slow_statements"]).format(schema=sql.Identifier(schema))
     rows = await (await connection.execute(query, {"limit": MOST_ENTRIES})).fetchall()
     return SlowQueries(
         source="pg_stat_statements",

@@ -1,7 +1,7 @@
 """The performance answer: what two readings say about the time between them."""
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from api import metrics
@@ -113,7 +113,7 @@ def _flush(reading: Reading, table: str) -> FlushWork:
     )
 
 
-def _between(latest: Reading, earlier: Reading, name: str, choice: Choice) -> array[float]:
+def _between(latest: Reading, earlier: Reading, name: str, choice: Choice) -> Sequence[float]:
     chosen = (
         (counts, earlier.distributions.get(name, {}).get(labels))
         for labels, counts in latest.distributions.get(name, {}).items()
@@ -126,14 +126,14 @@ def _growth(count: float, before: float) -> float:
     return max(count - before, 0.0)
 
 
-def _sum(all_counts: Iterable[array[float]]) -> array[float]:
+def _sum(all_counts: Iterable[Sequence[float]]) -> Sequence[float]:
     total = array("d", [0.0]) * _BOUND_COUNT
     for counts in all_counts:
         total = array("d", map(float.__add__, total, counts))
     return total
 
 
-def _percentiles(counts: array[float]) -> dict[str, float | None]:
+def _percentiles(counts: Sequence[float]) -> dict[str, float | None]:
     found = {name: quantile(metrics.DURATION_BUCKETS_S, counts, share) for name, share in _SHARES.items()}
     return {name: None if value_s is None else _ms(value_s) for name, value_s in found.items()}
 

@@ -9,7 +9,7 @@ import fcntl
 import os
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ class Reading:
 
     at_s: float
     values: Mapping[str, Mapping[Labels, float]]
-    distributions: Mapping[str, Mapping[Labels, array[float]]]
+    distributions: Mapping[str, Mapping[Labels, Sequence[float]]]
 
     def value(self, name: str, *labels: str) -> float:
         """One number; 0 for what was never counted."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from api import metrics
-from api.monitoring.readings import Reading, read, serving
+from api.monitoring.readings import Reading, exposition, read, serving
 from api.request_log import LOGGER, describe
 
 WINDOW_S = 300.0
@@ -50,6 +50,11 @@ class Sampler:
         latest = await anyio.to_thread.run_sync(read)
         earlier = [reading for reading in self._readings if latest.at_s - reading.at_s <= self._window_s]
         return latest, earlier[0] if earlier else latest
+
+    async def exposition(self) -> bytes:
+        """Everything, now, in Prometheus's text format."""
+        self.note_gauges()
+        return await anyio.to_thread.run_sync(exposition)
 
     def note_gauges(self) -> None:
         """Bring this process's gauges up to date."""
