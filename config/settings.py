@@ -105,6 +105,7 @@ class Settings(BaseSettings):
     forwarded_header: ForwardedHeader = Field("x-forwarded-for", description="The header that those proxies write")
     rate_limits: RateLimits = Field(default_factory=RateLimits)
     watch: Watch = Field(default_factory=Watch)
+    metrics_open_to: Networks = Field((), description="Networks that read /metrics without a key, separated by commas")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home")

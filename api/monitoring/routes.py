@@ -1,10 +1,10 @@
 """The operations of the monitoring, for the one list in `api.routes`."""
 
-from ipaddress import ip_network
-
+from api.addresses import Networks
 from api.monitoring import answers, handlers
 from api.monitoring.partition_report import MOST_MONTHS
 from api.operations import Operation, Parameter
+from api.rate_limits import Policy
 from config import Settings
 from tasks.keys import Scope
 
@@ -36,7 +36,8 @@ def _metrics(settings: Settings) -> Operation:
         description="Prometheus's text format, over all worker processes.",
         handler=handlers.metrics,
         scope=Scope.MONITORING_READ,
-        open_to=tuple(ip_network(network) for network in settings.metrics_networks),
+        open_to=Networks(settings.metrics_open_to),
+        policy=Policy.OPERATIONS,
         tag=_TAG,
         answers={200: str},
         media_type="text/plain",
@@ -52,6 +53,7 @@ def _health() -> Operation:
         description="The checks of `treasury health`. Callers share one run for 5 seconds. 200 whatever the state is.",
         handler=handlers.health,
         scope=Scope.MONITORING_READ,
+        policy=Policy.OPERATIONS,
         tag=_TAG,
         answers={200: answers.HealthReport},
     )
@@ -66,6 +68,7 @@ def _performance() -> Operation:
         description="Per route, since the start and over the last 5 minutes, over all worker processes.",
         handler=handlers.performance,
         scope=Scope.MONITORING_READ,
+        policy=Policy.OPERATIONS,
         tag=_TAG,
         answers={200: answers.Performance},
     )
@@ -82,7 +85,8 @@ def _alerts() -> tuple[Operation, ...]:
             summary="Alerts, newest first, and the rules that raise them",
             handler=handlers.alerts,
             scope=Scope.MONITORING_READ,
-            tag=_TAG,
+            policy=Policy.OPERATIONS,
+        tag=_TAG,
             answers={200: answers.AlertPage},
             parameters=(
                 Parameter("state", "Alerts in this state", {"type": "string", "enum": list(handlers.STATES)}),
@@ -100,7 +104,8 @@ def _alerts() -> tuple[Operation, ...]:
             description="Its notices are not repeated any more. The first one counts; it takes no body.",
             handler=handlers.acknowledge,
             scope=Scope.OPERATIONS,
-            tag=_TAG,
+            policy=Policy.OPERATIONS,
+        tag=_TAG,
             answers={200: answers.Acknowledged},
             parameters=(_ALERT_ID,),
             problems=frozenset({404, 409}),
@@ -118,6 +123,7 @@ def _database() -> Operation:
         "Their values are left out. Callers share one answer for 2 seconds.",
         handler=handlers.database,
         scope=Scope.MONITORING_READ,
+        policy=Policy.OPERATIONS,
         tag=_TAG,
         answers={200: answers.DatabaseReport},
     )
@@ -134,6 +140,7 @@ def _partitions(settings: Settings) -> Operation:
         description="Rows of archived months are exact, others the server's estimate.",
         handler=handlers.partitions,
         scope=Scope.MONITORING_READ,
+        policy=Policy.OPERATIONS,
         tag=_TAG,
         answers={200: answers.PartitionReport},
         parameters=(
@@ -153,7 +160,8 @@ def _cache() -> tuple[Operation, ...]:
             summary="Hits, misses and evictions of each layer",
             handler=handlers.cache,
             scope=Scope.MONITORING_READ,
-            tag=_TAG,
+            policy=Policy.OPERATIONS,
+        tag=_TAG,
             answers={200: answers.CacheReport},
         ),
         Operation(
@@ -164,7 +172,8 @@ def _cache() -> tuple[Operation, ...]:
             description="Those whose key fits a pattern, or all. Only this API's own keys are touched.",
             handler=handlers.clear,
             scope=Scope.OPERATIONS,
-            tag=_TAG,
+            policy=Policy.OPERATIONS,
+        tag=_TAG,
             request=answers.CacheClear,
             answers={200: answers.CacheCleared},
             problems=frozenset({400, 413, 415}),
@@ -180,6 +189,7 @@ def _summary() -> Operation:
         summary="The worst state and the key figures",
         handler=handlers.summary,
         scope=Scope.MONITORING_READ,
+        policy=Policy.OPERATIONS,
         tag=_TAG,
         answers={200: answers.Summary},
     )
