@@ -13,6 +13,7 @@ NAMES = (
     "serving",
     "health",
     "limits_cost",
+    "metrics_cost",
 )
 
 

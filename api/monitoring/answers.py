@@ -314,12 +314,14 @@ class CacheCleared(Struct, kw_only=True):
 
 
 class Summary(Struct, kw_only=True):
-    """One small page: the worst state, why, and the key figures of the recent period."""
+    """One small page: the worst state, why, and the key figures of the recent period. What only PostgreSQL knows is
+    null while it is away.
+    """
 
     state: ComponentState
     checked_at: datetime
     troubles: Annotated[list[Component], Meta(description="Components that are not healthy, the worst first")]
-    open_alerts: dict[str, int]
+    open_alerts: dict[str, int] | None
     requests_per_second: float
     error_rate: Share
     p95_ms: float | None
@@ -329,5 +331,5 @@ class Summary(Struct, kw_only=True):
     in_flight: int
     cache_hit_ratio: Share | None
     workers: int
-    database_bytes: int
-    months: Annotated[dict[str, int], Meta(description="Months by tier, over all tables")]
+    database_bytes: int | None
+    months: Annotated[dict[str, int] | None, Meta(description="Months by tier, over all tables")]

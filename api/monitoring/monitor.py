@@ -12,6 +12,7 @@ from api.monitoring.answers import (
     Acknowledged,
     AlertPage,
     CacheReport,
+    ComponentState,
     DatabaseReport,
     HealthReport,
     PartitionReport,
@@ -25,7 +26,9 @@ from api.monitoring.shared_answer import SharedAnswer
 from api.writer import Writer
 from config import Settings
 from ledger.alerts import AlertRule
+from ledger.errors import TransientError
 from ledger.months import Month
+from tasks.health.checks import POSTGRES
 
 HEALTH_KEPT_S = 5.0
 DATABASE_KEPT_S = 2.0
@@ -91,15 +94,14 @@ class Monitor:
 
     async def summary(self) -> Summary:
         """One small page of everything."""
-        health, (latest, earlier), database = await asyncio.gather(self.health(), self._sampler.now(), self.database())
-        alerts = await database_report.read(self._database, "open_alerts")
-        months = await database_report.read(self._database, "months_by_tier")
+        health, (latest, earlier) = await asyncio.gather(self.health(), self._sampler.now())
+        size_bytes, alerts, months = await self._counts() if _answers(health) else (None, None, None)
         now = performance.performance(latest, earlier, datetime.now(UTC))
         return Summary(
             state=health.state,
             checked_at=health.checked_at,
             troubles=troubles(health),
-            open_alerts=dict(alerts),
+            open_alerts=alerts,
             requests_per_second=now.recent.per_second,
             error_rate=now.recent.error_rate,
             p95_ms=now.recent.p95_ms,
@@ -109,9 +111,18 @@ class Monitor:
             in_flight=now.in_flight,
             cache_hit_ratio=cache_report.hit_ratio(latest, earlier),
             workers=now.workers,
-            database_bytes=database.database_bytes,
-            months=dict(months),
+            database_bytes=size_bytes,
+            months=months,
         )
+
+    async def _counts(self) -> tuple[int | None, dict[str, int] | None, dict[str, int] | None]:
+        """The size of the database, open alerts by severity, months by tier; nothing when PostgreSQL has just gone."""
+        try:
+            alerts = await database_report.read(self._database, "open_alerts")
+            months = await database_report.read(self._database, "months_by_tier")
+            return (await self.database()).database_bytes, dict(alerts), dict(months)
+        except TransientError:
+            return None, None, None
 
     async def exposition(self) -> bytes:
         """Everything that is counted, for Prometheus."""
@@ -120,3 +131,10 @@ class Monitor:
     async def _read_database(self) -> DatabaseReport:
         own = (await self.performance()).queries
         return await database_report.database_report(self._database, own)
+
+
+def _answers(health: HealthReport) -> bool:
+    """Whether PostgreSQL did, a moment ago: who knows that it is away does not wait for it again."""
+    return all(
+        component.state != ComponentState.CRITICAL for component in health.components if component.name == POSTGRES
+    )
