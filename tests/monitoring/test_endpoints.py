@@ -59,6 +59,12 @@ def test_looking_is_not_operating(watched: httpx.Client) -> None:
         assert watched.post(path, json=body).status_code == 403
 
 
+def test_health_is_looked_at_once_for_all_who_ask(watched: httpx.Client) -> None:
+    pages = [read(watched, f"{PREFIX}/health") for _ in range(3)]
+    assert len({page.checked_at for page in pages}) == 1
+    assert {component.name for component in pages[0].components} >= {"postgres", "redis", "disk", "partitions_ahead"}
+
+
 def test_the_probes_need_no_key(http: httpx.Client) -> None:
     assert http.get("/health/live").status_code == http.get("/health/ready").status_code == 200
 

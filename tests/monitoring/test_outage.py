@@ -1,6 +1,7 @@
 """While PostgreSQL is away the monitoring still answers those that it knew: that is when it is needed."""
 
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -72,20 +73,12 @@ def test_an_outage_is_told_to_keys_that_were_good_before_it(own_server: Settings
     assert answers[paths[1]].json()["state"] == "critical"
     assert answers[paths[1]].json()["database_bytes"] is None
     statuses = {path.rpartition("/")[2]: answer.status_code for path, answer in answers.items()}
-    assert statuses == {
-        "health": 200,
-        "summary": 200,
-        "performance": 200,
-        "cache": 200,
-        "metrics": 200,
-        "database": 503,
-    }
+    assert statuses.pop("database") == 503
+    assert set(statuses.values()) == {200}
     assert stranger.result().status_code == posted.result().status_code == 503
 
 
 def _outlast_memory(client: httpx.Client) -> None:
     """Wait until keys are looked up again, and the health of before is not kept any more."""
-    from time import monotonic
-
-    since_s = monotonic()
-    lease.wait(lambda: monotonic() - since_s > REMEMBER_S + 3, WAIT_S, "keys to be looked up again")
+    since_s = time.monotonic()
+    lease.wait(lambda: time.monotonic() - since_s > REMEMBER_S + 3, WAIT_S, "keys to be looked up again")
