@@ -34,7 +34,13 @@ def own_server(server_settings: Settings, tmp_path: Path) -> Iterator[Settings]:
     home = Path(tempfile.mkdtemp(prefix="treasury-outage-"))  # pytest's own folders are closed to PostgreSQL
     with lease.lease(home, Postgres(home, fast=True)) as endpoint:
         settings = server_settings.model_copy(
-            update={"database_url": SecretStr(endpoint.url), "home": home, "archive_url": f"file://{tmp_path}/archive"}
+            update={
+                "database_url": SecretStr(endpoint.url),
+                "api_database_url": None,
+                "auditor_database_url": None,
+                "home": home,
+                "archive_url": f"file://{tmp_path}/archive",
+            }
         )
         migrate.upgrade(settings.database_dsn)
         with connect(settings.database_dsn, "tests") as connection:
