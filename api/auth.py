@@ -2,22 +2,25 @@
 
 import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from api.database import AsyncConnection, Database
 from api.problems import FORBIDDEN, UNAUTHORIZED, HttpError
+from ledger.errors import TransientError
 from sql.queries import load
 from tasks.keys import PREFIX, Scope, hash_secret
 
 REMEMBER_S = 3.0  # a revoked key is refused after at most this long
+# While PostgreSQL is away, a key that was good so long ago still reads the monitoring: that is when it is needed.
+OUTAGE_S = 3600.0
 _MOST_REMEMBERED = 10_000
 _FIND = load("api_keys")["find"]
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key that may be used, and the client that its rows belong to."""
+    """A key that may be used, and the client that its rows belong to. Not ``is_fresh``: as it was before an outage."""
 
     key_id: str
     key_hash: bytes
@@ -25,6 +28,7 @@ class ApiKey:
     scopes: frozenset[str]
     expires_at: datetime | None
     limits: Mapping[str, str] = field(default_factory=dict)  # the key's own rate limits, by policy
+    is_fresh: bool = True
 
     @property
     def sees_client(self) -> str | None:
@@ -32,10 +36,12 @@ class ApiKey:
         return None if Scope.READ_ALL in self.scopes else self.client_id
 
     def demand(self, scope: Scope) -> None:
-        """Raises a 403 problem when the key lacks ``scope``."""
+        """Raises a 403 problem when the key lacks ``scope``; TransientError when it can only be answered for later."""
         if scope not in self.scopes:
             challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
             raise HttpError(FORBIDDEN, f"The API key lacks the scope {scope}.", {"WWW-Authenticate": challenge})
+        if not self.is_fresh and scope != Scope.MONITORING_READ:
+            raise TransientError("PostgreSQL is away: the key cannot be looked up")
 
 
 NOBODY = ApiKey(key_id="", key_hash=b"", client_id="", scopes=frozenset(), expires_at=None)
@@ -67,7 +73,12 @@ class Authenticator:
         remembered = self._remembered.get(key_id)
         if remembered is not None and now_s - remembered[0] < REMEMBER_S:
             return remembered[1]
-        key = await self._database.run(lambda connection: _find(connection, key_id))
+        try:
+            key = await self._database.run(lambda connection: _find(connection, key_id), "find_key")
+        except TransientError:
+            if remembered is None or remembered[1] is None or now_s - remembered[0] >= OUTAGE_S:
+                raise
+            return replace(remembered[1], is_fresh=False)
         if len(self._remembered) >= _MOST_REMEMBERED:
             self._remembered.clear()
         self._remembered[key_id] = (now_s, key)

@@ -1,5 +1,6 @@
 """The API's connections to PostgreSQL: one asynchronous pool in a process, with time limits, that heals by itself."""
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -7,6 +8,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
+from api import metrics
 from config import Settings
 from ledger.errors import TransientError
 from sql.connection import connection_parameters
@@ -56,15 +58,21 @@ class Database:
         """Close every connection."""
         await self._pool.close()
 
-    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    def note_pool(self) -> None:
+        """Tell the metrics how the pool stands."""
+        state = self._pool.get_stats()
+        metrics.pool_is(state["pool_size"], state["pool_available"], state["requests_waiting"])
+
+    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]], query: str = metrics.OTHER) -> T:
         """Run ``work`` on a connection of the pool, and once more on another one when the first one broke.
 
+        ``query`` is the name that its time is counted under.
         ``work`` must be safe to repeat even if its last COMMIT did arrive. Raises the project's errors.
         """
         for _ in range(_ATTEMPTS):
             try:
                 async with self._pool.connection() as connection:
-                    return await work(connection)
+                    return await _timed(work, connection, query)
             except (PoolClosed, PoolTimeout, TooManyRequests) as error:
                 raise TransientError("no connection to PostgreSQL within the time limit") from error
             except psycopg.Error as error:
@@ -73,6 +81,16 @@ class Database:
                 last = error
             await self._pool.check()  # a restart breaks every connection at once: sort them out before the next try
         raise translate(last) from last
+
+
+async def _timed(work: Callable[[AsyncConnection], Awaitable[T]], connection: AsyncConnection, query: str) -> T:
+    started_s, failed = time.perf_counter(), True
+    try:
+        result = await work(connection)
+        failed = False
+    finally:
+        metrics.queried(query, time.perf_counter() - started_s, failed)
+    return result
 
 
 def _is_lost(error: psycopg.Error) -> bool:

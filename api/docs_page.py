@@ -90,6 +90,8 @@ def _schemas(schemas: dict[str, Any]) -> str:
 
 
 def _link(schema: dict[str, Any]) -> str:
+    if "$ref" not in schema:  # a body that is plain text
+        return escape(schema["type"])
     name = escape(schema["$ref"].rsplit("/", 1)[-1])
     return f'<a href="#schema-{name}">{name}</a>'
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from api import parsing, problems
+from api import metrics, parsing, problems
 from api.auth import NOBODY
 from api.operations import Call, Operation
 from api.problems import NO_METHOD, NOT_FOUND, HttpError, Kind
@@ -45,7 +45,8 @@ class Endpoint:
         record = of_request(request.scope)
         record.route = operation.path
         key, visitor = NOBODY, visitor_of(request.scope)
-        if operation.scope is not None:
+        needed = None if operation.open_to and operation.open_to.hold(visitor.sender.address) else operation.scope
+        if needed is not None:
             key = await services.doorkeeper.authenticate(request.headers.get("authorization"), visitor.sender)
             record.key_id = key.key_id
         verdict = await services.defence.limiter.spend(
@@ -54,8 +55,8 @@ class Endpoint:
         if verdict is not None:
             verdict.demand()
             visitor.headers = verdict.headers()
-        if operation.scope is not None:
-            key.demand(operation.scope)
+        if needed is not None:
+            key.demand(needed)
         query = parsing.query(request, operation.query)
         return await operation.handler(Call(request, operation, services, query, key))
 
@@ -63,7 +64,10 @@ class Endpoint:
         record = of_request(request.scope)
         if isinstance(error, FieldError):
             self._services.defence.watch.refused_field(error.field, visitor_of(request.scope).sender)
-        if problems.kind_of(error).status >= problems.INTERNAL.status:
+        kind = problems.kind_of(error)
+        if kind in (problems.UNAUTHORIZED, problems.FORBIDDEN):
+            metrics.auth_failed(kind.name)
+        if kind.status >= problems.INTERNAL.status:
             _LOG.error("request failed", extra={"fields": {"request_id": record.request_id, **describe(error)}})
         return problems.response(error, record.request_id)
 

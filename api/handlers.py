@@ -94,7 +94,7 @@ async def ready(call: Call) -> Response:
     """PostgreSQL answers this process."""
     try:
         async with asyncio.timeout(_READY_TIMEOUT_S):
-            await call.services.database.run(lambda connection: connection.execute(_READY))
+            await call.services.database.run(lambda connection: connection.execute(_READY), "ready")
     except (TimeoutError, TreasuryError) as error:
         raise HttpError(UNAVAILABLE, "PostgreSQL does not answer this process.") from error
     return _json(msgspec.json.encode({"status": "ready"}))

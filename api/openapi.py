@@ -107,9 +107,11 @@ def _operation(operation: Operation, schema_of: dict[type, Any]) -> dict[str, An
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    described = {parameter.name for parameter in operation.parameters}
     in_path = [
         Parameter(name, "A UUID of version 7", _UUID7, place="path", required=True)
         for name in _PATH_PARAMETER.findall(operation.path)
+        if name not in described
     ]
     return [
         {
@@ -126,7 +128,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 def _responses(operation: Operation, schema_of: dict[type, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, kind in operation.answers.items():
-        responses[str(status)] = _response(status, "application/json", schema_of[kind]) | _headers(operation, status)
+        responses[str(status)] = _response(status, operation.media_type, schema_of[kind]) | _headers(operation, status)
     for status in sorted(operation.problems | (_WITHOUT_A_KEY if operation.scope is None else _WITH_A_KEY)):
         response = _response(status, MEDIA_TYPE, schema_of[Problem])
         responses[str(status)] = response | _problem_headers(status)

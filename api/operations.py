@@ -7,10 +7,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.addresses import Networks
 from api.auth import ApiKey
 from api.rate_limits import Policy
 from api.services import Services
 from tasks.keys import Scope
+
+_NOWHERE = Networks(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,9 @@ class Parameter:
 class Operation:
     """One method at one address. The router and the OpenAPI document are both made from these.
 
-    ``answers`` are the good statuses, each with the type of its body; ``problems`` the statuses that it can end with
-    besides those that every operation with a key has. ``policy`` is the rate limit that its requests are counted by.
+    ``answers`` are the good statuses, each with the type of its body, in ``media_type``; ``problems`` the statuses that it
+    can end with besides those that every operation with a key has. ``policy`` is the rate limit that its requests are
+    counted by. ``open_to`` are the networks that need no key for it.
     """
 
     name: str
@@ -45,6 +49,8 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     problems: frozenset[int] = frozenset()
     description: str = ""
+    media_type: str = "application/json"
+    open_to: Networks = _NOWHERE
     query: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -85,7 +85,7 @@ class Reader:
             "month": created_at.date().replace(day=1),
         }
         tier, object_key, *values = await self._database.run(
-            lambda connection: _single(connection, statements.find(table), parameters)
+            lambda connection: _single(connection, statements.find(table), parameters), "find"
         )
         row: Row | None = dict(zip(statements.columns_of(table), values, strict=True))
         if values[0] is None:
@@ -97,7 +97,9 @@ class Reader:
     async def page(self, table: TieredTable, wanted: Wanted, limit: int) -> Page:
         """At most ``limit`` rows, newest first; a page may start in hot and end in deep."""
         enough = limit + 1  # one more tells whether there is another page
-        rows, months = await self._database.run(lambda connection: _read_postgres(connection, table, wanted, enough))
+        rows, months = await self._database.run(
+            lambda connection: _read_postgres(connection, table, wanted, enough), "page"
+        )
         for some in _chunks(months, _COLD_MONTHS_AT_ONCE):
             # A month that was held back is in warm while later ones are cold, so tiers may interleave: an archived
             # month is left out only when all of it is older than a page that is already full.

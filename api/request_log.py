@@ -21,6 +21,7 @@ import psycopg
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import metrics
 from ledger.errors import TreasuryError
 from ledger.masking import mask_forms
 
@@ -63,6 +64,7 @@ class RequestLog:
             return
         record = scope[_STATE_KEY] = RequestRecord(_request_id(scope))
         started_s = time.perf_counter()
+        metrics.request_began()
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -75,8 +77,10 @@ class RequestLog:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
+            duration_s = time.perf_counter() - started_s
+            metrics.request_ended(scope["method"], record.route, record.status, duration_s)
             if _LOG.isEnabledFor(logging.INFO):
-                self._lines.add(_line(scope, record, time.perf_counter() - started_s))
+                self._lines.add(_line(scope, record, duration_s))
 
 
 def _request_id(scope: Scope) -> str:

@@ -7,6 +7,7 @@ from starlette.routing import Route
 
 from api import handlers, messages
 from api.endpoint import Address, Endpoint
+from api.monitoring.routes import operations as monitoring_operations
 from api.operations import Operation, Parameter
 from api.rate_limits import Policy
 from api.services import Services
@@ -76,7 +77,7 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
 def operations(settings: Settings) -> tuple[Operation, ...]:
     """Every operation, in the order in which they are matched and documented."""
     of_tables = [operation for resource in resources(settings) for operation in _of_resource(resource, settings)]
-    return (*of_tables, *_HEALTH)
+    return (*of_tables, *monitoring_operations(settings), *_HEALTH)
 
 
 def router_routes(all_operations: tuple[Operation, ...], services: Services) -> list[Route]:

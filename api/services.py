@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Self
 
 from api.auth import Authenticator
@@ -13,6 +14,7 @@ from api.cursor import Cursors
 from api.database import Database
 from api.defence import Defence
 from api.doorkeeper import Doorkeeper
+from api.monitoring.monitor import Monitor
 from api.reading import Reader
 from api.statuses import StatusChanger
 from api.writer import Writer
@@ -20,6 +22,8 @@ from config import Settings
 from ledger.identifiers import truncate_ms
 from ledger.tables import TieredTable
 from storage.archive import ColdReader
+from tasks.alert_rules import rules
+from tasks.health import run_checks
 from tasks.keys import pepper
 
 
@@ -57,6 +61,7 @@ class Services:
     writer: Writer
     statuses: StatusChanger
     cursors: Cursors
+    monitor: Monitor
     now: Callable[[], datetime] = _utc_now
     random_bits: Callable[[int], int] = field(default_factory=RandomBits)
 
@@ -68,6 +73,7 @@ class Services:
         reader = Reader(database, cold)
         defence = Defence.make(settings, database)
         authenticator = Authenticator(database, secret, time.monotonic)
+        writer = Writer(database, tables, settings.api_queue_rows)
         return cls(
             settings=settings,
             database=database,
@@ -75,9 +81,10 @@ class Services:
             doorkeeper=Doorkeeper(authenticator, defence.limiter, defence.watch),
             cold=cold,
             reader=reader,
-            writer=Writer(database, tables, settings.api_queue_rows),
+            writer=writer,
             statuses=StatusChanger(database, reader),
             cursors=Cursors(secret),
+            monitor=Monitor(settings, database, writer, partial(run_checks, settings), rules(settings)),
         )
 
     @asynccontextmanager
@@ -86,7 +93,7 @@ class Services:
         await self.database.open()
         self.writer.open()
         try:
-            async with self.defence.running():
+            async with self.defence.running(), self.monitor.running():
                 yield
         finally:
             await self.writer.close()

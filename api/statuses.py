@@ -42,7 +42,7 @@ class StatusChanger:
             "now": now,
         }
         for _ in range(_ATTEMPTS):
-            row = await self._database.run(lambda connection: _update(connection, table, parameters))
+            row = await self._database.run(lambda connection: _update(connection, table, parameters), "change_status")
             if row is None:
                 row = await self._why_not(table, row_id, client_id, wanted)
             if row is not None:

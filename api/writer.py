@@ -6,12 +6,14 @@ although its connection broke finds its own answer under its key.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from api import statements
+from api import metrics, statements
 from api.database import AsyncConnection, Database
 from api.problems import IN_FLIGHT, KEY_REUSED, RETRY_AFTER_S, HttpError
 from ledger.errors import TransientError
@@ -91,6 +93,10 @@ class TableWriter:
         if self._task is not None:
             await self._task
 
+    def note_queue(self) -> None:
+        """Tell the metrics how much waits."""
+        metrics.queue_is(self._table.name, self._queued_rows)
+
     async def submit(self, write: Write) -> Stored:
         """Wait until ``write`` is durable. Raises a 409 problem while the same key is under way in this process
         (across processes PostgreSQL makes the second one wait), 422 when the key belongs to another request,
@@ -131,9 +137,9 @@ class TableWriter:
         """Answer every one of ``taken``. When PostgreSQL refuses some of them the bad one is found by halving."""
         parts = [taken]
         while parts:
-            part = parts.pop()
+            part, started_s = parts.pop(), time.perf_counter()
             try:
-                outcomes = await self._database.run(lambda connection, part=part: self._store(connection, part))  # type: ignore[misc]  # mypy cannot infer a lambda's default
+                outcomes = await self._database.run(partial(self._store, part=part), "store")
             except TransientError as error:
                 self._answer(part, [error] * len(part))
             except Exception as error:  # noqa: BLE001  # whatever it is, it is answered, and the queue goes on
@@ -143,6 +149,7 @@ class TableWriter:
                     middle = len(part) // 2
                     parts += [part[:middle], part[middle:]]
             else:
+                metrics.flushed(self._table.name, *_tally(part, outcomes), time.perf_counter() - started_s)
                 self._answer(part, outcomes)
 
     def _answer(self, part: Sequence[_Waiting], outcomes: Sequence[Stored | Exception]) -> None:
@@ -192,6 +199,11 @@ class Writer:
         for writer in self._writers.values():
             await writer.close()
 
+    def note_queues(self) -> None:
+        """Tell the metrics how much waits for each table."""
+        for writer in self._writers.values():
+            writer.note_queue()
+
     async def submit(self, table: TieredTable, write: Write) -> Stored:
         """Wait until ``write`` is durable; raises as `TableWriter.submit`."""
         return await self._writers[table.name].submit(write)
@@ -219,3 +231,11 @@ def _outcome(write: Write, claimed: bool, held: tuple[bytes, int, bytes] | None)
         return HttpError(KEY_REUSED)
     # The very answer of this request, with the ids made for it: an earlier try of this flush did commit.
     return Stored(status_code, response, replayed=response != write.response)
+
+
+def _tally(part: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> tuple[int, int]:
+    """Of one flush: the rows that it stored, and the requests that had been answered before."""
+    pairs = zip(part, outcomes, strict=True)
+    stored = [(waiting, outcome) for waiting, outcome in pairs if isinstance(outcome, Stored)]
+    rows = sum(len(waiting.write.rows) for waiting, outcome in stored if not outcome.replayed)
+    return rows, sum(outcome.replayed for _, outcome in stored)

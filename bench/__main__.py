@@ -14,6 +14,7 @@ NAMES = (
     "health",
     "limits_cost",
     "reconciliation",
+    "metrics_cost",
 )
 
 

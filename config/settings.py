@@ -127,6 +127,7 @@ class Settings(BaseSettings):
         default_factory=Suppliers, description="Per supplier: where it is, credentials, patience; unset: the simulators"
     )
     reconciliation: ReconciliationSettings = Field(default_factory=ReconciliationSettings)
+    metrics_open_to: Networks = Field((), description="Networks that read /metrics without a key, separated by commas")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home")

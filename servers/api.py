@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import rmtree
 from urllib.parse import urlsplit
 
 from config.settings import LOGINS
@@ -14,6 +15,8 @@ PROGRAM = "api.serve"
 _EVERYWHERE = frozenset({"0.0.0.0", "::", ports.HOST})  # noqa: S104  # compared with, not bound to
 FIRST_FAILURE = 500
 _LOGINS = frozenset(f"TREASURY_{field.upper()}" for field in LOGINS)
+METRICS_FOLDER = "metrics"
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus-client and by api.metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Api:
         return NAME
 
     def prepare(self) -> process.Launch:
-        """Choose the port."""
+        """Choose the port, and empty the folder of the metrics."""
         port = ports.choose(self.port)
         return process.Launch(
             name=NAME,
@@ -46,7 +49,15 @@ class Api:
     def _environment(self) -> dict[str, str]:
         """Of PostgreSQL's logins only the one in ``settings_env``: what the user's shell has set is not passed on."""
         found = process.own_environment(self.settings_env)
-        return {name: value for name, value in found.items() if name in self.settings_env or name not in _LOGINS}
+        kept = {name: value for name, value in found.items() if name in self.settings_env or name not in _LOGINS}
+        return kept | {METRICS_VARIABLE: str(self._fresh_metrics_folder())}
+
+    def _fresh_metrics_folder(self) -> Path:
+        """Where the workers keep their numbers together: emptied, so that a start counts from 0. One server a home."""
+        folder = self.home / "run" / METRICS_FOLDER
+        rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o700)
+        return folder
 
     @property
     def _host(self) -> str:

@@ -155,14 +155,14 @@ def _shut_and_open(connection: Connection) -> list[str]:
 
     def needed() -> list[str]:
         shut = connection.execute(_QUERIES["closing"]).fetchall()
-        let_in = connection.execute(_QUERIES["opening"], {"roles": list(ROLES)}).fetchall()
+        let_in = connection.execute(_QUERIES["opening"], {"roles": list(ROLES), "api": API}).fetchall()
         return [statement for (statement,) in (*shut, *let_in)]
 
     for statement in needed():
         try:
             connection.execute(SQL(statement))
-        except errors.InsufficientPrivilege:
-            continue  # told below
+        except (errors.InsufficientPrivilege, errors.UniqueViolation, errors.InternalError_):
+            continue  # told below, unless another database of the cluster was prepared at the same moment
     return _by_hand(needed())
 
 

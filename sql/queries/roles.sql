@@ -38,7 +38,8 @@ FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
 WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'treasury\_%' AND acl.grantee = 0
 
 -- name: opening
--- The statements that let a role in where PUBLIC, by which it is let in otherwise, was shut out.
+-- The statements that let a role in where PUBLIC, by which it is let in otherwise, was shut out; and the one that lets
+-- the API see the sessions and statements of other roles, for its monitoring: figures and texts, no row of any table.
 SELECT format('GRANT CONNECT ON DATABASE %%I TO %%I', current_database(), r.rolname)
 FROM pg_roles r
 WHERE r.rolname = ANY(%(roles)s) AND NOT has_database_privilege(r.oid, current_database(), 'CONNECT')
@@ -46,6 +47,10 @@ UNION ALL
 SELECT format('GRANT USAGE ON SCHEMA %%I TO %%I', current_schema(), r.rolname)
 FROM pg_roles r
 WHERE r.rolname = ANY(%(roles)s) AND NOT has_schema_privilege(r.oid, current_schema(), 'USAGE')
+UNION ALL
+SELECT format('GRANT pg_read_all_stats TO %%I', r.rolname)
+FROM pg_roles r
+WHERE r.rolname = ANY(%(roles)s) AND r.rolname = %(api)s AND NOT pg_has_role(r.oid, 'pg_read_all_stats', 'MEMBER')
 
 -- name: partitions
 SELECT c.relname::text

@@ -1,0 +1,104 @@
+"""The alerts answer: the store of `tasks.alerts`, asked on the API's own connections."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psycopg.rows import TupleRow
+
+from api.database import AsyncConnection, Database
+from api.monitoring.answers import Acknowledged, AlertItem, AlertPage, AlertRule
+from api.problems import CONFLICT, NOT_FOUND, HttpError
+from ledger.alerts import AlertRule as KnownRule
+from sql.queries import load
+
+_QUERIES = load("alerts")
+_NEVER_MET = (0, 0, 0, None, None, 0)
+_ANY = {"state": None, "rule": None, "severity": None, "before": None}
+
+
+async def alert_page(
+    database: Database, known: Sequence[KnownRule], wanted: Mapping[str, Any], limit: int
+) -> AlertPage:
+    """The newest ``limit`` alerts that fit ``wanted`` (state, rule, severity, before), and every rule."""
+    found = await _read(database, "list", {**_ANY, **wanted, "limit": limit + 1})
+    counted = await _read(database, "count_by_rule", {})
+    items = [_item(row) for row in found[:limit]]
+    return AlertPage(
+        items=items,
+        rules=_rules(known, counted),
+        next_before=items[-1].id if len(found) > limit else None,
+    )
+
+
+async def acknowledge(database: Database, alert_id: int, who: str) -> Acknowledged:
+    """Note that ``who`` is at an open alert; the first one counts. Safe to repeat.
+
+    Raises a 404 problem for an alert that is unknown, 409 for one that is over.
+    """
+    if await _read(database, "acknowledge", {"alert_id": alert_id, "who": who}):
+        return Acknowledged(id=alert_id, changed=True)
+    newest = await _read(database, "list", {**_ANY, "before": alert_id + 1, "limit": 1})
+    if not newest or newest[0][0] != alert_id:
+        raise HttpError(NOT_FOUND)
+    if not _item(newest[0]).acknowledged:
+        raise HttpError(CONFLICT, "The alert is resolved: there is nothing to acknowledge any more.")
+    return Acknowledged(id=alert_id, changed=False)
+
+
+async def _read(database: Database, query: str, parameters: Mapping[str, Any]) -> list[TupleRow]:
+    async def work(connection: AsyncConnection) -> list[TupleRow]:
+        return await (await connection.execute(_QUERIES[query], parameters)).fetchall()
+
+    return await database.run(work, "alerts")
+
+
+def _item(row: TupleRow) -> AlertItem:
+    # notice_error, the last one, is for the log of who sends: it may name an address.
+    alert_id, rule, subject, severity, title, what_to_do, evidence, first_seen, last_seen, count, state, *times, _ = row
+    resolved_at, acknowledged_at, acknowledged_by, notified_at = times
+    return AlertItem(
+        id=alert_id,
+        rule=rule,
+        subject=subject,
+        severity=severity,
+        title=title,
+        what_to_do=what_to_do,
+        evidence=evidence,
+        first_seen=first_seen,
+        last_seen=last_seen,
+        count=count,
+        state=state,
+        resolved_at=resolved_at,
+        acknowledged=acknowledged_at is not None,
+        acknowledged_at=acknowledged_at,
+        acknowledged_by=acknowledged_by,
+        notified_at=notified_at,
+    )
+
+
+def _rules(known: Sequence[KnownRule], counted: Sequence[TupleRow]) -> list[AlertRule]:
+    """The rules of the settings in their order, then those that were met and that no list names."""
+    counts = {row[0]: row[1:] for row in counted}
+    listed = [
+        _rule(rule.name, counts.pop(rule.name, _NEVER_MET), rule.description, rule.severity.value, rule.threshold)
+        for rule in known
+    ]
+    return listed + [_rule(name, met) for name, met in counts.items()]
+
+
+def _rule(
+    name: str, counts: Sequence[Any], description: str = "", severity: str | None = None, threshold: str = ""
+) -> AlertRule:
+    is_open, acknowledged, alerts, first_seen, last_seen, occurrences = counts
+    return AlertRule(
+        rule=name,
+        description=description,
+        severity=severity,
+        threshold=threshold,
+        open=is_open,
+        acknowledged=acknowledged,
+        alerts=alerts,
+        occurrences=occurrences,
+        first_seen=first_seen,
+        last_seen=last_seen,
+    )

@@ -1,0 +1,144 @@
+"""The database answer: what PostgreSQL says about itself, in one short transaction."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+
+from api.database import AsyncConnection, Database
+from api.monitoring.answers import (
+    Connections,
+    DatabaseReport,
+    IndexSize,
+    LockWait,
+    QueryTime,
+    SlowQueries,
+    SlowQuery,
+    TableSize,
+)
+from api.monitoring.statement_text import without_values
+from sql.queries import load
+
+MOST_ENTRIES = 20
+_QUERIES = load("monitoring")
+_TIME_LIMITS = "SET LOCAL statement_timeout = 3000; SET LOCAL lock_timeout = 500"
+
+
+async def database_report(database: Database, own_queries: list[QueryTime]) -> DatabaseReport:
+    """PostgreSQL now. ``own_queries`` stand in where pg_stat_statements is not installed.
+
+    Raises TransientError when the database does not answer within its time limits.
+    """
+
+    async def work(connection: AsyncConnection) -> DatabaseReport:
+        async with connection.transaction():
+            await connection.execute(_TIME_LIMITS, prepare=False)
+            return await _report(connection, own_queries)
+
+    return await database.run(work, "monitoring")
+
+
+async def read(database: Database, query: str, parameters: dict[str, Any] | None = None) -> list[TupleRow]:
+    """The rows of one query of `monitoring.sql`, within the time limits of this page."""
+
+    async def work(connection: AsyncConnection) -> list[TupleRow]:
+        async with connection.transaction():
+            await connection.execute(_TIME_LIMITS, prepare=False)
+            return await _rows(connection, query, **(parameters or {}))
+
+    return await database.run(work, "monitoring")
+
+
+async def _rows(connection: AsyncConnection, query: str, **parameters: Any) -> list[TupleRow]:
+    return await (await connection.execute(_QUERIES[query], parameters)).fetchall()
+
+
+async def _report(connection: AsyncConnection, own_queries: list[QueryTime]) -> DatabaseReport:
+    (server,) = await _rows(connection, "server")
+    version, started_at, size_bytes, connection_limit, hit_share, deadlocks, rolled_back, clients = server
+    return DatabaseReport(
+        checked_at=datetime.now(UTC),
+        version=version,
+        started_at=started_at,
+        database_bytes=size_bytes,
+        buffer_hit_share=hit_share,
+        deadlocks=deadlocks,
+        rolled_back=rolled_back,
+        slow_queries=await _slow_queries(connection, own_queries),
+        connections=await _connections(connection, clients, connection_limit),
+        locks_waiting=[
+            LockWait(relation=relation, mode=mode, waited_s=waited_s, blocked_by=blockers)
+            for relation, mode, waited_s, blockers in await _rows(connection, "locks_waiting", limit=MOST_ENTRIES)
+        ],
+        tables=[_table(row) for row in await _rows(connection, "table_sizes", limit=MOST_ENTRIES)],
+        indexes=[
+            IndexSize(name=name, table=table, bytes=size, scans=scans)
+            for name, table, size, scans in await _rows(connection, "index_sizes", limit=MOST_ENTRIES)
+        ],
+    )
+
+
+async def _connections(connection: AsyncConnection, clients: int, connection_limit: int) -> Connections:
+    states = await _rows(connection, "connections")
+    ages_s = [age_s for _, _, age_s in states if age_s is not None]
+    return Connections(
+        by_state={state: count for state, count, _ in states},
+        total=sum(count for _, count, _ in states),
+        server_total=clients,
+        server_limit=connection_limit,
+        longest_transaction_s=max(ages_s, default=None),
+    )
+
+
+def _table(row: TupleRow) -> TableSize:
+    name, heap_bytes, index_bytes, live, dead, dead_share, vacuumed_at, analyzed_at = row
+    return TableSize(
+        name=name,
+        heap_bytes=heap_bytes or 0,  # null: dropped while the query ran
+        index_bytes=index_bytes or 0,
+        total_bytes=(heap_bytes or 0) + (index_bytes or 0),
+        live_rows=live,
+        dead_rows=dead,
+        dead_share=dead_share,
+        vacuumed_at=vacuumed_at,
+        analyzed_at=analyzed_at,
+    )
+
+
+async def _slow_queries(connection: AsyncConnection, own_queries: list[QueryTime]) -> SlowQueries:
+    schema = await _rows(connection, "statements_schema")
+    if schema:
+        try:
+            async with connection.transaction():
+                return await _statements(connection, schema[0][0])
+        except psycopg.errors.InsufficientPrivilege:
+            pass  # the extension is there but not for this role: what the API knows itself is better than nothing
+    ranked = sorted(own_queries, key=lambda own: (own.mean_ms or 0) * own.runs, reverse=True)
+    return SlowQueries(source="api", queries=[_own(query) for query in ranked[:MOST_ENTRIES]])
+
+
+async def _statements(connection: AsyncConnection, schema: str) -> SlowQueries:
+    query = sql.SQL(_QUERIES["slow_statements"]).format(schema=sql.Identifier(schema))
+    rows = await (await connection.execute(query, {"limit": MOST_ENTRIES})).fetchall()
+    return SlowQueries(
+        source="pg_stat_statements",
+        queries=[
+            SlowQuery(
+                query=without_values(text),
+                calls=calls,
+                total_ms=round(total_ms, 3),
+                mean_ms=round(mean_ms, 3),
+                max_ms=round(max_ms, 3),
+                rows=rows,
+            )
+            for text, calls, total_ms, mean_ms, max_ms, rows in rows
+        ],
+    )
+
+
+def _own(query: QueryTime) -> SlowQuery:
+    mean_ms = query.mean_ms or 0.0
+    total_ms = round(mean_ms * query.runs, 3)
+    return SlowQuery(query=query.query, calls=query.runs, total_ms=total_ms, mean_ms=mean_ms, max_ms=None, rows=None)

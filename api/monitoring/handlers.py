@@ -1,0 +1,126 @@
+"""What each monitoring address does with a request."""
+
+from typing import Any
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import Response
+
+from api import parsing
+from api.monitoring.cache_report import clear_cache
+from api.monitoring.partition_report import MOST_MONTHS
+from api.operations import Call
+from ledger.errors import ConfigError, FieldError
+from ledger.months import Month
+
+DEFAULT_ALERTS, MOST_ALERTS = 50, 500
+DEFAULT_MONTHS = 24
+STATES = ("open", "resolved")
+SEVERITIES = ("warning", "critical")
+_MOST_ID = 999_999_999
+_LONGEST_RULE = 64
+_LONGEST_PATTERN = 200
+_NEVER_KEPT = {"Cache-Control": "no-store"}
+
+
+async def metrics(call: Call) -> Response:
+    """All numbers of all processes."""
+    return Response(await call.services.monitor.exposition(), headers=_NEVER_KEPT, media_type=CONTENT_TYPE_LATEST)
+
+
+async def health(call: Call) -> Response:
+    """Every component. The status is 200 whatever the state is: the question was answered."""
+    return _json(await call.services.monitor.health())
+
+
+async def performance(call: Call) -> Response:
+    """How the API performs."""
+    return _json(await call.services.monitor.performance())
+
+
+async def alerts(call: Call) -> Response:
+    """A page of alerts, and the rules."""
+    query = call.query
+    wanted: dict[str, object] = {
+        "state": _choice("state", query["state"], STATES) if "state" in query else None,
+        "severity": _choice("severity", query["severity"], SEVERITIES) if "severity" in query else None,
+        "rule": _short("rule", query["rule"], _LONGEST_RULE) if "rule" in query else None,
+        "before": parsing.integer("before", query["before"], 1, _MOST_ID) if "before" in query else None,
+    }
+    limit = parsing.integer("limit", query.get("limit", str(DEFAULT_ALERTS)), 1, MOST_ALERTS)
+    return _json(await call.services.monitor.alerts(wanted, limit))
+
+
+async def acknowledge(call: Call) -> Response:
+    """Note that the key's owner is at an alert."""
+    alert_id = parsing.integer("id", call.request.path_params["id"], 1, _MOST_ID)
+    who = f"{call.key.client_id} (key {call.key.key_id})"
+    return _json(await call.services.monitor.acknowledge(alert_id, who))
+
+
+async def database(call: Call) -> Response:
+    """PostgreSQL as it stands."""
+    return _json(await call.services.monitor.database())
+
+
+async def partitions(call: Call) -> Response:
+    """Months of every tier."""
+    query, registry = call.query, call.services.settings.registry
+    tables = [_choice("table", query["table"], tuple(registry))] if "table" in query else []
+    before = _month("before", query["before"]) if "before" in query else None
+    limit = parsing.integer("limit", query.get("limit", str(DEFAULT_MONTHS)), 1, MOST_MONTHS)
+    return _json(await call.services.monitor.partitions(tables, before, limit))
+
+
+async def cache(call: Call) -> Response:
+    """The layers of the cache."""
+    return _json(await call.services.monitor.cache_report())
+
+
+async def clear(call: Call) -> Response:
+    """Make the cache forget."""
+    parsing.demand_json(call.request)
+    body = await parsing.read_body(call.request, call.services.settings.api_body_limit_bytes)
+    pattern = _pattern(parsing.decode_object(body))
+    return _json(await clear_cache(call.services.monitor.cache, pattern))
+
+
+async def summary(call: Call) -> Response:
+    """One small page."""
+    return _json(await call.services.monitor.summary())
+
+
+def _pattern(body: dict[str, Any]) -> str | None:
+    """The pattern of a clear, None for all. Raises FieldError unless exactly one of the two is asked for."""
+    for name in body:
+        if name not in ("pattern", "all"):
+            raise FieldError(name, "is not a field of a clear")
+    pattern, everything = body.get("pattern"), body.get("all")
+    if everything is not None and everything is not True:
+        raise FieldError("all", "must be true, or left out")
+    if (pattern is None) == (everything is None):
+        raise FieldError("pattern", "is required, unless all is true")
+    return None if pattern is None else _short("pattern", pattern, _LONGEST_PATTERN)
+
+
+def _short(field: str, value: Any, longest: int) -> str:
+    if not isinstance(value, str) or not (1 <= len(value) <= longest and value.isprintable()):
+        raise FieldError(field, f"must have 1 to {longest} printable characters")
+    return value
+
+
+def _choice(field: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise FieldError(field, f"must be one of {', '.join(choices)}")
+    return value
+
+
+def _month(field: str, text: str) -> Month:
+    try:
+        return Month.parse(text)
+    except ConfigError:
+        raise FieldError(field, "must be a month like 2026-11") from None
+
+
+def _json(answer: msgspec.Struct) -> Response:
+    return Response(msgspec.json.encode(answer), headers=_NEVER_KEPT, media_type="application/json")

@@ -1,0 +1,140 @@
+"""What one API process knows about itself and its surroundings, behind the monitoring addresses."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+
+from api.database import Database
+from api.monitoring import alert_page, cache_report, database_report, partition_report, performance
+from api.monitoring.answers import (
+    Acknowledged,
+    AlertPage,
+    CacheReport,
+    ComponentState,
+    DatabaseReport,
+    HealthReport,
+    PartitionReport,
+    Performance,
+    Summary,
+)
+from api.monitoring.cache_report import CacheControl
+from api.monitoring.health_report import Checks, health_report, troubles
+from api.monitoring.sampling import Sampler
+from api.monitoring.shared_answer import SharedAnswer
+from api.writer import Writer
+from config import Settings
+from ledger.alerts import AlertRule
+from ledger.errors import TransientError
+from ledger.months import Month
+from tasks.health.checks import POSTGRES
+
+HEALTH_KEPT_S = 5.0
+DATABASE_KEPT_S = 2.0
+
+
+class Monitor:
+    """The monitoring of one API process. ``checks`` are the health checks, ``cache`` is None while it is off."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        writer: Writer,
+        checks: Checks,
+        rules: Sequence[AlertRule],
+        cache: CacheControl | None = None,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._sampler = Sampler([database.note_pool, writer.note_queues])
+        self._rules = rules
+        self.cache = cache
+        self._health = SharedAnswer(partial(health_report, checks), HEALTH_KEPT_S)
+        self._database_report = SharedAnswer(self._read_database, DATABASE_KEPT_S)
+        self._exposition = SharedAnswer(self._sampler.exposition, 0)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Sample until left."""
+        async with self._sampler.running():
+            yield
+
+    async def health(self) -> HealthReport:
+        """Every health check, at most some seconds old: however many ask, they do not add to the load."""
+        return await self._health.get()
+
+    async def performance(self) -> Performance:
+        """How the API performs, over all its processes."""
+        latest, earlier = await self._sampler.now()
+        return performance.performance(latest, earlier, datetime.now(UTC))
+
+    async def database(self) -> DatabaseReport:
+        """PostgreSQL, at most some seconds old. Raises TransientError when it does not answer in time."""
+        return await self._database_report.get()
+
+    async def partitions(self, tables: Sequence[str], before: Month | None, limit: int) -> PartitionReport:
+        """The newest months of ``tables`` before ``before``."""
+        wanted = [self._settings.table(name) for name in tables or self._settings.registry]
+        return await partition_report.partition_report(self._database, wanted, before, limit)
+
+    async def alerts(self, wanted: dict[str, object], limit: int) -> AlertPage:
+        """The newest alerts that fit, and every rule."""
+        return await alert_page.alert_page(self._database, self._rules, wanted, limit)
+
+    async def acknowledge(self, alert_id: int, who: str) -> Acknowledged:
+        """Note that ``who`` is at an alert."""
+        return await alert_page.acknowledge(self._database, alert_id, who)
+
+    async def cache_report(self) -> CacheReport:
+        """The layers of the cache."""
+        latest, _ = await self._sampler.now()
+        return cache_report.cache_report(self.cache, latest)
+
+    async def summary(self) -> Summary:
+        """One small page of everything."""
+        health, (latest, earlier) = await asyncio.gather(self.health(), self._sampler.now())
+        size_bytes, alerts, months = await self._counts() if _answers(health) else (None, None, None)
+        now = performance.performance(latest, earlier, datetime.now(UTC))
+        return Summary(
+            state=health.state,
+            checked_at=health.checked_at,
+            troubles=troubles(health),
+            open_alerts=alerts,
+            requests_per_second=now.recent.per_second,
+            error_rate=now.recent.error_rate,
+            p95_ms=now.recent.p95_ms,
+            query_p95_ms=now.query_time.p95_ms,
+            rows_stored=sum(flush.rows for flush in now.flushes),
+            queued_rows=sum(flush.queued_rows for flush in now.flushes),
+            in_flight=now.in_flight,
+            cache_hit_ratio=cache_report.hit_ratio(latest, earlier),
+            workers=now.workers,
+            database_bytes=size_bytes,
+            months=months,
+        )
+
+    async def _counts(self) -> tuple[int | None, dict[str, int] | None, dict[str, int] | None]:
+        """The size of the database, open alerts by severity, months by tier; nothing when PostgreSQL has just gone."""
+        try:
+            alerts = await database_report.read(self._database, "open_alerts")
+            months = await database_report.read(self._database, "months_by_tier")
+            return (await self.database()).database_bytes, dict(alerts), dict(months)
+        except TransientError:
+            return None, None, None
+
+    async def exposition(self) -> bytes:
+        """Everything that is counted, for Prometheus."""
+        return await self._exposition.get()
+
+    async def _read_database(self) -> DatabaseReport:
+        own = (await self.performance()).queries
+        return await database_report.database_report(self._database, own)
+
+
+def _answers(health: HealthReport) -> bool:
+    """Whether PostgreSQL did, a moment ago: who knows that it is away does not wait for it again."""
+    return all(
+        component.state != ComponentState.CRITICAL for component in health.components if component.name == POSTGRES
+    )

@@ -1,0 +1,59 @@
+"""The partitions answer: months of every tier, and how queries fall on them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg.rows import TupleRow
+
+from api.database import Database
+from api.monitoring.answers import PartitionMonth, PartitionReport, Pruning
+from api.monitoring.database_report import read
+from ledger.months import Month
+from ledger.tables import TieredTable
+
+MOST_MONTHS = 120
+
+
+async def partition_report(
+    database: Database, tables: Sequence[TieredTable], before: Month | None, limit: int
+) -> PartitionReport:
+    """The newest ``limit`` months of ``tables`` that lie before ``before``; a month is never divided by a page."""
+    found: list[PartitionMonth] = []
+    pruning: list[Pruning] = []
+    for table in tables:
+        parents = {"hot": table.hot_parent, "warm": table.warm_parent}
+        bounds = {"table": table.name, "before": before.first_day if before else None, "limit": limit + 1}
+        found += [_month(table, row) for row in await read(database, "partitions", parents | bounds)]
+        pruning.append(_pruning(table, (await read(database, "pruning", parents))[0]))
+    months = sorted({month.month for month in found}, reverse=True)
+    shown = months[:limit]
+    return PartitionReport(
+        months=sorted((month for month in found if month.month in shown), key=_newest_first),
+        pruning=pruning,
+        next_before=shown[-1] if len(months) > limit else None,
+    )
+
+
+def _newest_first(month: PartitionMonth) -> tuple[int, str]:
+    return -int(month.month.replace("-", "")), month.table
+
+
+def _month(table: TieredTable, row: TupleRow) -> PartitionMonth:
+    first_day, tier, partition, rows, exact, size_bytes, sequential, indexed, scanned_at = row
+    return PartitionMonth(
+        table=table.name,
+        month=str(Month.of(first_day)),
+        tier=tier,
+        partition=partition,
+        rows=rows,
+        rows_are_exact=exact,
+        bytes=size_bytes,
+        sequential_scans=sequential,
+        index_scans=indexed,
+        last_scan_at=scanned_at,
+    )
+
+
+def _pruning(table: TieredTable, row: TupleRow) -> Pruning:
+    values: dict[str, Any] = dict(zip(("partitions", "scanned_partitions", "scans", "scanned_share"), row, strict=True))
+    return Pruning(table=table.name, **values)

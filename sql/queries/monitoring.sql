@@ -1,0 +1,105 @@
+-- What the monitoring endpoints ask PostgreSQL. Bounded and quick; a role needs pg_read_all_stats to see the sessions
+-- and statements of other roles. Columns that only newer servers have are read through to_jsonb, which gives NULL.
+
+-- name: server
+SELECT current_setting('server_version'), pg_postmaster_start_time(), pg_database_size(current_database()),
+       current_setting('max_connections')::integer,
+       d.blks_hit::float8 / nullif(d.blks_hit + d.blks_read, 0), d.deadlocks, d.xact_rollback,
+       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')
+FROM pg_stat_database d
+WHERE d.datname = current_database()
+
+-- name: connections
+-- Client sessions of this database by state, and the age of the longest transaction in it but this one.
+SELECT coalesce(state, 'unknown'), count(*),
+       extract(epoch FROM max(clock_timestamp() - xact_start) FILTER (WHERE pid <> pg_backend_pid()))::float8
+FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend'
+GROUP BY 1
+ORDER BY 1
+
+-- name: locks_waiting
+-- Who has waited for a lock in this database, the longest first.
+SELECT c.relname::text, l.mode, extract(epoch FROM clock_timestamp() - l.waitstart)::float8,
+       cardinality(pg_blocking_pids(l.pid))
+FROM pg_locks l
+LEFT JOIN pg_class c ON c.oid = l.relation
+WHERE NOT l.granted AND (l.database IS NULL OR l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+ORDER BY l.waitstart NULLS LAST
+LIMIT %(limit)s
+
+-- name: table_sizes
+SELECT s.relname::text, pg_table_size(s.relid), pg_indexes_size(s.relid), s.n_live_tup, s.n_dead_tup,
+       coalesce(s.n_dead_tup::float8 / nullif(s.n_live_tup + s.n_dead_tup, 0), 0),
+       greatest(s.last_vacuum, s.last_autovacuum), greatest(s.last_analyze, s.last_autoanalyze)
+FROM pg_stat_user_tables s
+WHERE s.schemaname = ANY (current_schemas(false))
+ORDER BY pg_total_relation_size(s.relid) DESC NULLS LAST, s.relname
+LIMIT %(limit)s
+
+-- name: index_sizes
+SELECT s.indexrelname::text, s.relname::text, pg_relation_size(s.indexrelid), s.idx_scan
+FROM pg_stat_user_indexes s
+WHERE s.schemaname = ANY (current_schemas(false))
+ORDER BY 3 DESC NULLS LAST, 1
+LIMIT %(limit)s
+
+-- name: statements_schema
+-- Where pg_stat_statements was created, and whether the server has loaded it: without that its view cannot be read.
+SELECT n.nspname::text
+FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+WHERE e.extname = 'pg_stat_statements'
+  AND EXISTS (SELECT FROM pg_settings WHERE name = 'pg_stat_statements.max')
+
+-- name: slow_statements
+-- Utility statements keep their values in the extension's texts (ALTER ROLE ... PASSWORD), so only kinds of statements
+-- whose values it takes out are asked for. The texts of other roles are NULL without pg_read_all_stats.
+SELECT s.query, s.calls, s.total_exec_time, s.mean_exec_time, s.max_exec_time, s.rows
+FROM {schema}.pg_stat_statements s
+WHERE s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND s.query ~* '^(\s|--[^\n]*\n)*(SELECT|INSERT|UPDATE|DELETE|WITH|MERGE)\M'
+ORDER BY s.total_exec_time DESC
+LIMIT %(limit)s
+
+-- name: partitions
+-- The months of a table, the newest first: what the catalogue knows of each, joined to its partition where it has one.
+-- The count of an archived month is exact; of another it is what the server estimates.
+WITH parts AS (
+    SELECT c.oid, c.relname::text AS name, c.reltuples, p.tier,
+           (regexp_match(pg_get_expr(c.relpartbound, c.oid), $$FROM \('([^']+)'\)$$))[1]::timestamptz AS lower
+    FROM (VALUES (to_regclass(quote_ident(%(hot)s)), 'hot'), (to_regclass(quote_ident(%(warm)s)), 'warm')) AS p(oid, tier)
+    JOIN pg_inherits i ON i.inhparent = p.oid
+    JOIN pg_class c ON c.oid = i.inhrelid
+), months AS (
+    SELECT coalesce(m.month, (p.lower AT TIME ZONE 'UTC')::date) AS month, coalesce(p.tier, m.tier) AS tier,
+           p.oid, p.name, p.reltuples, m.row_count, m.object_bytes
+    FROM (SELECT * FROM archive_months WHERE table_name = %(table)s) m
+    FULL JOIN parts p ON (p.lower AT TIME ZONE 'UTC')::date = m.month
+)
+SELECT m.month, m.tier, m.name,
+       CASE WHEN m.oid IS NULL THEN m.row_count WHEN s.n_live_tup > 0 THEN s.n_live_tup
+            WHEN m.reltuples >= 0 THEN m.reltuples::bigint END,
+       m.oid IS NULL AND m.row_count IS NOT NULL,
+       CASE WHEN m.oid IS NULL THEN m.object_bytes ELSE pg_total_relation_size(m.oid) END,
+       s.seq_scan, s.idx_scan,
+       greatest((to_jsonb(s) ->> 'last_seq_scan')::timestamptz, (to_jsonb(s) ->> 'last_idx_scan')::timestamptz)
+FROM months m
+LEFT JOIN pg_stat_user_tables s ON s.relid = m.oid
+WHERE %(before)s::date IS NULL OR m.month < %(before)s::date
+ORDER BY m.month DESC
+LIMIT %(limit)s
+
+-- name: pruning
+-- How the scans of a table fall on its partitions.
+SELECT count(*), count(*) FILTER (WHERE scans > 0), coalesce(sum(scans), 0)::bigint, (avg(scans) / nullif(max(scans), 0))::float8
+FROM (
+    SELECT coalesce(s.seq_scan, 0) + coalesce(s.idx_scan, 0) AS scans
+    FROM pg_inherits i LEFT JOIN pg_stat_user_tables s ON s.relid = i.inhrelid
+    WHERE i.inhparent IN (to_regclass(quote_ident(%(hot)s)), to_regclass(quote_ident(%(warm)s)))
+) AS partitions
+
+-- name: months_by_tier
+SELECT tier, count(*) FROM archive_months GROUP BY tier ORDER BY tier
+
+-- name: open_alerts
+SELECT severity, count(*) FROM alerts WHERE state = 'open' GROUP BY severity ORDER BY severity
