@@ -28,7 +28,8 @@ class Operation:
     """One method at one address. The router and the OpenAPI document are both made from these.
 
     ``answers`` are the good statuses, each with the type of its body; ``problems`` the statuses that it can end with
-    besides those that every operation with a key has.
+    besides those that every operation with a key has. A ``conditional`` one answers with an ETag, and 304 to
+    If-None-Match; its answers are cached.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     problems: frozenset[int] = frozenset()
     description: str = ""
+    conditional: bool = False
     query: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:

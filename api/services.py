@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
+from api import invalidation
 from api.auth import Authenticator
+from api.caching import ResponseCache
 from api.cursor import Cursors
 from api.database import Database
+from api.lifetimes import Lifetimes
 from api.reading import Reader
 from api.statuses import StatusChanger
 from api.writer import Writer
@@ -54,6 +57,8 @@ class Services:
     writer: Writer
     statuses: StatusChanger
     cursors: Cursors
+    cache: ResponseCache
+    lifetimes: Lifetimes
     now: Callable[[], datetime] = _utc_now
     random_bits: Callable[[int], int] = field(default_factory=RandomBits)
 
@@ -63,25 +68,31 @@ class Services:
         database, secret = Database(settings), pepper(settings)
         cold = ColdReader(settings)
         reader = Reader(database, cold)
+        redis_url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
+        cache = ResponseCache(settings.cache, redis_url, secret)
         return cls(
             settings=settings,
             database=database,
             authenticator=Authenticator(database, secret, time.monotonic),
             cold=cold,
             reader=reader,
-            writer=Writer(database, tables, settings.api_queue_rows),
+            writer=Writer(database, tables, settings.api_queue_rows, invalidation.after_commit(cache)),
             statuses=StatusChanger(database, reader),
             cursors=Cursors(secret),
+            cache=cache,
+            lifetimes=Lifetimes(settings.cache),
         )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Connect and take requests; on the way out what was accepted is stored before the connections go."""
         await self.database.open()
+        self.cache.open()
         self.writer.open()
         try:
             yield
         finally:
             await self.writer.close()
+            await self.cache.close()
             await self.database.close()
             self.cold.close()

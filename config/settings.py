@@ -21,6 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from config.cache import CacheSettings
 from config.health import AlertRepeatMinutes, AlertUrls, Health
 from ledger.errors import ConfigError
 from ledger.tables import BUILT_IN, TieredTable
@@ -100,6 +101,7 @@ class Settings(BaseSettings):
     alert_urls: AlertUrls = Field(default_factory=AlertUrls, description="Where notices of alerts are sent")
     alert_repeat_minutes: AlertRepeatMinutes = Field(default_factory=AlertRepeatMinutes)
     notice_timeout_s: float = Field(10.0, gt=0, le=60, description="How long one notice to one target may take")
+    cache: CacheSettings = Field(default_factory=CacheSettings)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home")
