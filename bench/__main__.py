@@ -12,6 +12,7 @@ NAMES = (
     "date_range",
     "serving",
     "health",
+    "cached_read",
 )
 
 

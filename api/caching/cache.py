@@ -20,8 +20,8 @@ _LOCK_MS = 1000
 _LOCK_WAIT_S = 0.25
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 0.002, 0.05
 _BREAK_S = 0.5  # after a failure Redis is not asked for answers for so long
-_REPORT_S = 5.0
-_REPORTS_S = 3 * _REPORT_S
+REPORT_S = 5.0
+_REPORTS_S = 3 * REPORT_S
 _MOST_STORING = 64
 
 
@@ -309,7 +309,7 @@ class ResponseCache:
     async def _report(self) -> None:
         """Leave this process's counts in Redis, for the sum over all of them."""
         while True:
-            await asyncio.sleep(_REPORT_S)
+            await asyncio.sleep(REPORT_S)
             if self._shared is not None and self.linked:
                 try:
                     await self._shared.report(self._news.process.hex(), self._counted(), int(_REPORTS_S * 1000))
