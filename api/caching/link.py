@@ -22,8 +22,7 @@ from redis.exceptions import RedisError
 from api.request_log import LOGGER
 
 FAILURES = (RedisError, OSError, TimeoutError)
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
-_CALM_S = 10.0  # a session that lasted this long makes the pauses begin anew
+_LEASE, _ANSWER, _BEAT, _PAUSE = 1 / 4, 1 / 4, 1 / 16, 1 / 8
 _LOG = logging.getLogger(LOGGER)
 
 
@@ -31,7 +30,11 @@ class Link:
     """One process's link. ``on_message`` takes what others published; ``flush`` makes Redis forget what it holds.
 
     Every session begins with ``flush``: what happened while nobody listened is not known, so nothing from before it
-    may be used, by anyone. ``stale_s`` is the bound that all intervals are parts of.
+    may be used, by anyone.
+
+    All intervals are parts of ``stale_s``, the bound. Its sum at worst: Redis hangs for all, just not long enough for
+    a reader to lose its session (`_BEAT` + `_ANSWER`); a writer did lose its own, pauses (`_PAUSE`), and flushes; the
+    reader trusts what it has for `_LEASE` more. Together with a writer's time limit that is less than the whole.
     """
 
     def __init__(
@@ -44,9 +47,11 @@ class Link:
     ) -> None:
         self._pool = pool
         self._channel = channel
-        self.lease_s = stale_s / 2
-        self._answer_s = stale_s / 4
-        self._beat_s = stale_s / 8
+        self.lease_s = stale_s * _LEASE
+        self._answer_s = stale_s * _ANSWER
+        self._beat_s = stale_s * _BEAT
+        self._pause_s = stale_s * _PAUSE
+        self._away = False
         self._on_message = on_message
         self._flush = flush
         self._pings: deque[float] = deque()
@@ -77,17 +82,15 @@ class Link:
             self._reading.cancel()
 
     async def _run(self) -> None:
-        pause_s = _FIRST_PAUSE_S
         while True:
-            began_s = time.monotonic()
             try:
                 await self._one_session()
             except FAILURES as error:
-                _LOG.warning("the cache has no link to redis", extra={"fields": {"error": type(error).__name__}})
-            if time.monotonic() - began_s > _CALM_S:
-                pause_s = _FIRST_PAUSE_S
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                if not self._away:
+                    _LOG.warning("the cache has no link to redis", extra={"fields": {"error": type(error).__name__}})
+                self._away = True
+            # Always short: a process that stays away from a Redis that the others reach cannot tell them anything.
+            await asyncio.sleep(self._pause_s)
 
     async def _one_session(self) -> None:
         """Link, and stay linked until the connection ends or stops answering. Raises what ended it."""
@@ -130,5 +133,11 @@ class Link:
             answer = await connection.read_response(timeout=math.inf)
             if answer[0] == b"pong":
                 self._trusted_until_s = self._pings.popleft() + self.lease_s
+                self._say_it_is_back()
             elif answer[0] == b"message":
                 self._on_message(answer[2])
+
+    def _say_it_is_back(self) -> None:
+        if self._away:
+            self._away = False
+            _LOG.warning("the cache is linked to redis again")

@@ -35,9 +35,11 @@ class Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
+        await asyncio.sleep(0)  # what was just accepted begins to be served, and can be cut
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0.01)  # an aborted transport closes its socket in a later turn of the loop
 
     def hang(self) -> None:
         """Take connections and bytes, and never answer."""
