@@ -182,7 +182,10 @@ async def _ask_for(url: str, headers: dict[str, str]) -> float:
 
 
 def _zipf(settings: Settings, url: str, headers: dict[str, str], rows: Rows) -> dict[str, Any]:
-    """Reads and writes in which the n-th most wanted row is asked for n^-s as often. Counts after a warm-up by reads of rows."""
+    """Reads and writes in which the n-th most wanted row is asked for n^-s as often, counted after a warm-up.
+
+    The warm-up is reads of rows in the same distribution.
+    """
     drawn = _drawn_requests(rows)
     _send(url, headers, [one for one in drawn if one[0] == "GET" and "?" not in one[1]], WARM_SECONDS)
     before = _counted(settings)
