@@ -40,6 +40,7 @@ def create_app(settings: Settings | None = None) -> Router:
         logging.getLogger(LOGGER).warning("TREASURY_API_DATABASE_URL is not set: the API may do whatever the owner may")
     services = Services.make(settings, tuple(resource.table for resource in resources(settings)))
     described = operations(settings)
+    services.lifetimes.check([operation.name for operation in described if operation.conditional])
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:

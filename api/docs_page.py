@@ -72,12 +72,14 @@ def _parameters(parameters: list[dict[str, Any]]) -> str:
 
 def _responses(responses: dict[str, Any]) -> str:
     rows = "".join(
-        f"<tr><td>{status}</td><td>{_prose(item['description'])}</td>"
-        f"<td>{media_type} {_link(content['schema'])}</td></tr>"
+        f"<tr><td>{status}</td><td>{_prose(item['description'])}</td><td>{_bodies(item.get('content', {}))}</td></tr>"
         for status, item in responses.items()
-        for media_type, content in item["content"].items()
     )
     return f"<table><tr><th>Status</th><th></th><th>Body</th></tr>{rows}</table>"
+
+
+def _bodies(content: dict[str, Any]) -> str:
+    return " or ".join(f"{media_type} {_link(described['schema'])}" for media_type, described in content.items())
 
 
 def _schemas(schemas: dict[str, Any]) -> str:

@@ -3,20 +3,23 @@
 import asyncio
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from starlette.responses import Response
 
-from api import parsing, problems
+from api import conditional, parsing, problems
+from api.caching import Fresh, Kept, Question
+from api.invalidation import after_change, forget_row, tag_of_page
 from api.operations import Call
 from api.problems import NOT_FOUND, UNAVAILABLE, HttpError
 from api.reading import Row, Wanted
 from api.statements import columns_of
 from api.writer import Stored, Write
 from ledger.card_numbers import Refusal, refuse_card_numbers
-from ledger.errors import FieldError, TreasuryError
+from ledger.errors import FieldError, TransientError, TreasuryError
 from ledger.identifiers import new_id
 from ledger.tables import TieredTable
 from ledger.transactions import Status, TransactionType, check_name, field_names, new_transaction
@@ -57,23 +60,46 @@ async def create_batch(call: Call, table: TieredTable) -> Response:
 
 async def read_one(call: Call, table: TieredTable) -> Response:
     """One transaction, wherever its month lives."""
-    row_id = _path_id(call)
+    cache = call.services.cache
+    question = Question(table.name, "row", call.key.sees_client, (call.request.path_params["id"],))
+    kept = cache.get(question)
+    if kept is None:
+        row_id = _path_id(call)
+        tag = cache.names.row_tag(table.name, str(row_id))
+        kept = await cache.read(question, tag, partial(_find, call, table, row_id))
+    return conditional.answer(call.request, kept)
+
+
+async def _find(call: Call, table: TieredTable, row_id: UUID) -> Fresh:
     found = await call.services.reader.find(table, row_id, call.key.sees_client)
     if found is None:
         raise HttpError(NOT_FOUND)
-    return _json(render(found.row))
+    ttl_s, final = call.services.lifetimes.of_row(call.operation.name, table, found)
+    return Fresh(render(found.row), ttl_s, final)
 
 
 async def read_page(call: Call, table: TieredTable) -> Response:
     """A page of a wallet's or a user's transactions, newest first."""
+    cache, viewer = call.services.cache, call.key.sees_client
+    if viewer is None:  # pages over all clients are for auditors: rare, and always of this moment
+        return conditional.answer(call.request, Kept((await _read_page(call, table)).body, final=False))
+    asked = Question(table.name, "page", viewer, tuple(part for pair in sorted(call.query.items()) for part in pair))
+    kept = cache.get(asked)
+    if kept is None:
+        wanted = _wanted(call, _question(call, table))  # refused before anything is looked up
+        tag = tag_of_page(cache.names, table, viewer, wanted)
+        kept = await cache.read(asked, tag, partial(_read_page, call, table))
+    return conditional.answer(call.request, kept)
+
+
+async def _read_page(call: Call, table: TieredTable) -> Fresh:
     most = call.services.settings.api_page_limit
     limit = parsing.integer("limit", call.query.get("limit", str(min(DEFAULT_LIMIT, most))), 1, most)
     question = _question(call, table)
-    wanted = _wanted(call, question)
-    page = await call.services.reader.page(table, wanted, limit)
+    page = await call.services.reader.page(table, _wanted(call, question), limit)
     cursor = call.services.cursors.write(question, page.rows[-1][table.key_column]) if page.more else None
     body = {"items": [_as_json(row) for row in page.rows], "next_cursor": cursor}
-    return _json(msgspec.json.encode(body))
+    return Fresh(msgspec.json.encode(body), call.services.lifetimes.of_page(call.operation.name))
 
 
 async def change_status(call: Call, table: TieredTable) -> Response:
@@ -81,7 +107,12 @@ async def change_status(call: Call, table: TieredTable) -> Response:
     row_id = _path_id(call)
     wanted = _status(await _read_json(call))
     services = call.services
-    row = await services.statuses.change(table, row_id, call.key.client_id, wanted, services.now())
+    try:
+        row = await services.statuses.change(table, row_id, call.key.client_id, wanted, services.now())
+    except TransientError:
+        await forget_row(services.cache, table, row_id)  # the COMMIT may have arrived all the same
+        raise
+    await after_change(services.cache, table, row)
     return _json(render(row))
 
 

@@ -57,6 +57,13 @@ _RATE_LIMIT = {
         "schema": {"type": "string"},
     },
 }
+_ETAG = {"ETag": {"description": "Changes with the answer", "schema": {"type": "string"}}}
+_IF_NONE_MATCH = Parameter(
+    "If-None-Match",
+    "An ETag given before: 304 without a body while the answer is still the same.",
+    {"type": "string"},
+    place="header",
+)
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
 
 
@@ -121,7 +128,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
             "description": parameter.description,
             "schema": dict(parameter.schema),
         }
-        for parameter in (*in_path, *operation.parameters)
+        for parameter in (*in_path, *operation.parameters, *((_IF_NONE_MATCH,) if operation.conditional else ()))
     ]
 
 
@@ -129,6 +136,8 @@ def _responses(operation: Operation, schema_of: dict[type, Any]) -> dict[str, An
     responses: dict[str, Any] = {}
     for status, kind in operation.answers.items():
         responses[str(status)] = _response(status, operation.media_type, schema_of[kind]) | _headers(operation, status)
+    if operation.conditional:
+        responses["304"] = {"description": "The answer is still the one with this ETag", "headers": _ETAG}
     for status in sorted(operation.problems | (_WITHOUT_A_KEY if operation.scope is None else _WITH_A_KEY)):
         response = _response(status, MEDIA_TYPE, schema_of[Problem])
         responses[str(status)] = response | _problem_headers(status)
@@ -151,4 +160,6 @@ def _headers(operation: Operation, status: int) -> dict[str, Any]:
         headers |= _REPLAYED
     if status == 201:
         headers |= _LOCATION
+    if operation.conditional:
+        headers |= _ETAG
     return {"headers": headers}

@@ -31,9 +31,10 @@ class Parameter:
 class Operation:
     """One method at one address. The router and the OpenAPI document are both made from these.
 
-    ``answers`` are the good statuses, each with the type of its body, in ``media_type``; ``problems`` the statuses that it
-    can end with besides those that every operation with a key has. ``policy`` is the rate limit that its requests are
-    counted by. ``open_to`` are the networks that need no key for it.
+    ``answers`` are the good statuses, each with the type of its body, in ``media_type``; ``problems`` the statuses that
+    it can end with besides those that every operation with a key has. ``policy`` is the rate limit that its requests
+    are counted by. ``open_to`` are the networks that need no key for it. A ``conditional`` one answers with an ETag,
+    and 304 to If-None-Match; its answers are cached.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Operation:
     description: str = ""
     media_type: str = "application/json"
     open_to: Networks = _NOWHERE
+    conditional: bool = False
     query: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:

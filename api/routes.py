@@ -135,6 +135,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             tag=table.name,
             answers={200: resource.page},
             parameters=_page_parameters(settings),
+            conditional=True,
         ),
         Operation(
             name=f"get{noun}",
@@ -148,6 +149,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             tag=table.name,
             answers={200: resource.row},
             problems=frozenset({404}),
+            conditional=True,
         ),
         Operation(
             name=f"change{noun}Status",

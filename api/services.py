@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Self
 
+from api import invalidation, metrics
 from api.auth import Authenticator
+from api.caching import ResponseCache
 from api.cursor import Cursors
 from api.database import Database
 from api.defence import Defence
 from api.doorkeeper import Doorkeeper
+from api.lifetimes import Lifetimes
 from api.monitoring.monitor import Monitor
 from api.reading import Reader
 from api.statuses import StatusChanger
@@ -62,6 +65,8 @@ class Services:
     statuses: StatusChanger
     cursors: Cursors
     monitor: Monitor
+    cache: ResponseCache
+    lifetimes: Lifetimes
     now: Callable[[], datetime] = _utc_now
     random_bits: Callable[[int], int] = field(default_factory=RandomBits)
 
@@ -73,7 +78,9 @@ class Services:
         reader = Reader(database, cold)
         defence = Defence.make(settings, database)
         authenticator = Authenticator(database, secret, time.monotonic)
-        writer = Writer(database, tables, settings.api_queue_rows)
+        redis_url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
+        cache = ResponseCache(settings.cache, redis_url, secret, metrics.cache_event)
+        writer = Writer(database, tables, settings.api_queue_rows, invalidation.after_commit(cache))
         return cls(
             settings=settings,
             database=database,
@@ -84,18 +91,29 @@ class Services:
             writer=writer,
             statuses=StatusChanger(database, reader),
             cursors=Cursors(secret),
-            monitor=Monitor(settings, database, writer, partial(run_checks, settings), rules(settings)),
+            monitor=Monitor(
+                settings,
+                database,
+                writer,
+                partial(run_checks, settings),
+                rules(settings),
+                cache if cache.enabled else None,
+            ),
+            cache=cache,
+            lifetimes=Lifetimes(settings.cache),
         )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Connect and take requests; on the way out what was accepted is stored before the connections go."""
         await self.database.open()
+        self.cache.open()
         self.writer.open()
         try:
             async with self.defence.running(), self.monitor.running():
                 yield
         finally:
             await self.writer.close()
+            await self.cache.close()
             await self.database.close()
             self.cold.close()

@@ -8,7 +8,7 @@ although its connection broke finds its own answer under its key.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ _HELD = load("idempotency")["held"]
 _FLUSH_ROWS = 1000
 
 Key = tuple[str, str]
+AfterCommit = Callable[[TieredTable, Sequence[dict[str, Any]]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,9 @@ class _Waiting:
 class TableWriter:
     """The queue of one table and the task that empties it."""
 
-    def __init__(self, database: Database, table: TieredTable, queue_rows: int) -> None:
+    def __init__(self, database: Database, table: TieredTable, queue_rows: int, after_commit: AfterCommit) -> None:
         self._database = database
+        self._after_commit = after_commit
         self._table = table
         self._queue_rows = queue_rows
         self._queue: deque[_Waiting] = deque()
@@ -141,6 +143,7 @@ class TableWriter:
             try:
                 outcomes = await self._database.run(partial(self._store, part=part), "store")
             except TransientError as error:
+                await self._forget(part)  # the COMMIT may have arrived all the same
                 self._answer(part, [error] * len(part))
             except Exception as error:  # noqa: BLE001  # whatever it is, it is answered, and the queue goes on
                 if len(part) == 1:
@@ -150,6 +153,7 @@ class TableWriter:
                     parts += [part[:middle], part[middle:]]
             else:
                 metrics.flushed(self._table.name, *_tally(part, outcomes), time.perf_counter() - started_s)
+                await self._forget(part)
                 self._answer(part, outcomes)
 
     def _answer(self, part: Sequence[_Waiting], outcomes: Sequence[Stored | Exception]) -> None:
@@ -161,6 +165,9 @@ class TableWriter:
                 waiting.answer.set_result(outcome)
             else:
                 waiting.answer.set_exception(outcome)
+
+    async def _forget(self, part: Sequence[_Waiting]) -> None:
+        await self._after_commit(self._table, [row for waiting in part for row in waiting.write.rows])
 
     async def _store(self, connection: AsyncConnection, part: Sequence[_Waiting]) -> list[Outcome]:
         writes = [waiting.write for waiting in part]
@@ -184,10 +191,16 @@ class TableWriter:
 
 
 class Writer:
-    """The writers of every table that the API stores into."""
+    """The writers of every table that the API stores into.
 
-    def __init__(self, database: Database, tables: Iterable[TieredTable], queue_rows: int) -> None:
-        self._writers = {table.name: TableWriter(database, table, queue_rows) for table in tables}
+    ``after_commit`` is called with the rows of each flush before their requests are answered. It must not fail, and
+    must not wait long: nothing is stored meanwhile.
+    """
+
+    def __init__(
+        self, database: Database, tables: Iterable[TieredTable], queue_rows: int, after_commit: AfterCommit
+    ) -> None:
+        self._writers = {table.name: TableWriter(database, table, queue_rows, after_commit) for table in tables}
 
     def open(self) -> None:
         """Start to take requests."""

@@ -15,6 +15,7 @@ NAMES = (
     "limits_cost",
     "reconciliation",
     "metrics_cost",
+    "cached_read",
 )
 
 

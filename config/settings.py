@@ -22,6 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from config.cache import CacheSettings
 from config.health import AlertRepeatMinutes, AlertUrls, Health
 from config.limits import ForwardedHeader, Networks, RateLimits, Watch
 from config.reconciliation import ReconciliationSettings
@@ -128,6 +129,7 @@ class Settings(BaseSettings):
     )
     reconciliation: ReconciliationSettings = Field(default_factory=ReconciliationSettings)
     metrics_open_to: Networks = Field((), description="Networks that read /metrics without a key, separated by commas")
+    cache: CacheSettings = Field(default_factory=CacheSettings)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home")

@@ -102,7 +102,9 @@ def test_two_processes_count_together(behind_a_proxy: Settings, make_key: MakeKe
 def test_two_worker_processes_admit_exactly_the_limit_between_them(behind_a_proxy: Settings, make_key: MakeKey) -> None:
     settings = with_rates(behind_a_proxy, transactions="150/day")
     key = make_key()
-    with lease(settings.home, Api(settings.home, 0, 2, settings.environment(), PROJECT)) as found:
+    with lease(
+        settings.home, Api(settings.home, 0, settings.model_copy(update={"api_workers": 2}).environment(), PROJECT)
+    ) as found:
         with ThreadPoolExecutor(8) as pool:  # eight connections, which the kernel spreads over the workers
             answered = list(pool.map(lambda _: one_connection(found.url, key), range(8)))
         log = (settings.home / "log" / "api.log").read_text()

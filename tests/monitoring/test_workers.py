@@ -22,7 +22,7 @@ WAIT_S = 60.0
 @pytest.fixture
 def url(ready: Settings) -> Iterator[str]:
     """The address of an API with two workers, started as `treasury up` does."""
-    server = Api(ready.home, 0, 2, ready.environment(), stack.PROJECT)
+    server = Api(ready.home, 0, ready.model_copy(update={"api_workers": 2}).environment(), stack.PROJECT)
     with lease.lease(ready.home, server) as endpoint:
         yield endpoint.url
 
@@ -77,6 +77,6 @@ def test_two_workers_count_together_and_a_dead_one_loses_nothing(
 
 def test_a_new_start_counts_from_nothing(ready: Settings, watcher: Headers) -> None:
     for _ in range(2):
-        with lease.lease(ready.home, Api(ready.home, 0, 1, ready.environment(), stack.PROJECT)) as endpoint:
+        with lease.lease(ready.home, Api(ready.home, 0, ready.environment(), stack.PROJECT)) as endpoint:
             ask(endpoint.url, "/health/live", {})
             assert requests_of(performance(endpoint.url, watcher), "/health/live") == 1

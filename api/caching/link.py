@@ -1,0 +1,143 @@
+"""The link to Redis over which every process hears what the others have invalidated, and how far it may be trusted.
+
+It is one connection of its own that is subscribed to one channel and asks PING at short intervals. Redis answers a
+connection in the order of its commands and messages: when the PONG to a PING is there, so is every invalidation that
+Redis took before that PING. So what this process keeps is right as of the moment at which the last answered PING was
+sent, and may be given for `lease_s` after it. redis-py's own PubSub reconnects by itself and says nothing: messages
+would be lost unnoticed. This connection never reconnects; it ends, and with it the session.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
+
+from api.request_log import LOGGER
+
+FAILURES = (RedisError, OSError, TimeoutError)
+_LEASE, _ANSWER, _BEAT, _PAUSE = 1 / 4, 1 / 4, 1 / 16, 1 / 8
+_LOG = logging.getLogger(LOGGER)
+
+
+class Link:
+    """One process's link. ``on_message`` takes what others published; ``flush`` makes Redis forget what it holds.
+
+    Every session begins with ``flush``: what happened while nobody listened is not known, so nothing from before it
+    may be used, by anyone.
+
+    All intervals are parts of ``stale_s``, the bound. Its sum at worst: Redis hangs for all, just not long enough for
+    a reader to lose its session (`_BEAT` + `_ANSWER`); a writer did lose its own, pauses (`_PAUSE`), and flushes; the
+    reader trusts what it has for `_LEASE` more. Together with a writer's time limit that is less than the whole.
+    """
+
+    def __init__(
+        self,
+        pool: BlockingConnectionPool,
+        channel: str,
+        stale_s: float,
+        on_message: Callable[[bytes], None],
+        flush: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._pool = pool
+        self._channel = channel
+        self.lease_s = stale_s * _LEASE
+        self._answer_s = stale_s * _ANSWER
+        self._beat_s = stale_s * _BEAT
+        self._pause_s = stale_s * _PAUSE
+        self._away = False
+        self._on_message = on_message
+        self._flush = flush
+        self._pings: deque[float] = deque()
+        self._reading: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._trusted_until_s = -math.inf
+        self.session = 0
+        self.sending = False
+
+    def trusted(self, now_s: float) -> bool:
+        """Whether every invalidation up to ``lease_s`` ago is known here."""
+        return now_s < self._trusted_until_s
+
+    def open(self) -> None:
+        """Start to link, and to link again whenever it was lost."""
+        self._task = asyncio.create_task(self._run(), name="cache link")
+
+    async def close(self) -> None:
+        """End the link. What was kept under it must not be given any more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def drop(self) -> None:
+        """End this session: Redis may not have learnt what it had to forget. The next one begins with a flush."""
+        self._trusted_until_s, self.sending = -math.inf, False
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._one_session()
+            except FAILURES as error:
+                if not self._away:
+                    _LOG.warning("the cache has no link to redis", extra={"fields": {"error": type(error).__name__}})
+                self._away = True
+            # Always short: a process that stays away from a Redis that the others reach cannot tell them anything.
+            await asyncio.sleep(self._pause_s)
+
+    async def _one_session(self) -> None:
+        """Link, and stay linked until the connection ends or stops answering. Raises what ended it."""
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py
+        self._pings.clear()
+        try:
+            async with asyncio.timeout(self._answer_s):
+                await connection.connect()  # type: ignore[no-untyped-call]  # redis-py
+                await connection.send_command("SUBSCRIBE", self._channel)
+                await connection.read_response(timeout=math.inf)
+            self._reading = asyncio.create_task(self._read(connection), name="cache link reader")
+            # In this order: what is invalidated from here on is sent, what was before is covered by the flush.
+            self.session += 1
+            self.sending = True
+            await self._flush()
+            await self._stay(connection, self._reading)
+        finally:
+            self.drop()
+            if self._reading is not None:
+                await asyncio.gather(self._reading, return_exceptions=True)
+                self._reading = None
+            with suppress(*FAILURES):  # it is given up in any case
+                await connection.disconnect(nowait=True)
+
+    async def _stay(self, connection: AbstractConnection, reading: "asyncio.Task[None]") -> None:
+        while not reading.done():
+            if self._pings and time.monotonic() - self._pings[0] > self._answer_s:
+                raise TimeoutError
+            self._pings.append(time.monotonic())
+            async with asyncio.timeout(self._answer_s):
+                await connection.send_command("PING")
+            await asyncio.wait({reading}, timeout=self._beat_s)
+        if reading.cancelled():
+            raise ConnectionError("the session was given up")
+        reading.result()
+
+    async def _read(self, connection: AbstractConnection) -> None:
+        """Take messages and answers until the connection ends, which raises."""
+        while True:
+            answer = await connection.read_response(timeout=math.inf)
+            if answer[0] == b"pong":
+                self._trusted_until_s = self._pings.popleft() + self.lease_s
+                self._say_it_is_back()
+            elif answer[0] == b"message":
+                self._on_message(answer[2])
+
+    def _say_it_is_back(self) -> None:
+        if self._away:
+            self._away = False
+            _LOG.warning("the cache is linked to redis again")

@@ -1,0 +1,35 @@
+"""Answers with a strong validator: 200 with an ETag, or 304 when the client has that very answer (RFC 9110, 13)."""
+
+import re
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.caching.question import Kept
+
+_JSON = (b"content-type", b"application/json")
+_TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+
+
+class _Ready(Response):
+    """A response whose headers are complete: Starlette's own would put them together anew for each hit."""
+
+    def __init__(self, status_code: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        self.status_code = status_code
+        self.body = body
+        self.raw_headers = headers
+        self.background = None
+
+
+def answer(request: Request, kept: Kept) -> Response:
+    """``kept`` as the client asked for it. A HEAD gets the same; the server leaves out the body."""
+    wanted = request.headers.get("if-none-match")
+    if wanted is not None and _has(wanted, kept.etag.decode()):
+        return _Ready(304, b"", list(kept.headers))
+    length = (b"content-length", str(len(kept.body)).encode())
+    return _Ready(200, kept.body, [_JSON, length, *kept.headers])
+
+
+def _has(wanted: str, etag: str) -> bool:
+    """Whether If-None-Match names the answer; by the weak comparison, as the header asks for."""
+    return wanted.strip() == "*" or etag in _TAG.findall(wanted)
