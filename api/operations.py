@@ -31,9 +31,9 @@ class Parameter:
 class Operation:
     """One method at one address. The router and the OpenAPI document are both made from these.
 
-    ``answers`` are the good statuses, each with the type of its body, in ``media_type``; ``problems`` the statuses that it
-    can end with besides those that every operation with a key has. ``policy`` is the rate limit that its requests are
-    counted by. ``open_to`` are the networks that need no key for it.
+    ``answers`` are the good statuses, each with the type of its body, in ``media_type``; ``problems`` the statuses
+    that it can end with besides those that every operation with a key has. ``policy`` is the rate limit that its
+    requests are counted by. ``open_to`` are the networks that need no key for it.
     """
 
     name: str

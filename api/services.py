@@ -17,6 +17,7 @@ from api.doorkeeper import Doorkeeper
 from api.monitoring.monitor import Monitor
 from api.reading import Reader
 from api.statuses import StatusChanger
+from api.watch import alert_rules
 from api.writer import Writer
 from config import Settings
 from ledger.identifiers import truncate_ms
@@ -74,6 +75,7 @@ class Services:
         defence = Defence.make(settings, database)
         authenticator = Authenticator(database, secret, time.monotonic)
         writer = Writer(database, tables, settings.api_queue_rows)
+        listed = [*rules(settings), *alert_rules(settings.watch)]
         return cls(
             settings=settings,
             database=database,
@@ -84,7 +86,7 @@ class Services:
             writer=writer,
             statuses=StatusChanger(database, reader),
             cursors=Cursors(secret),
-            monitor=Monitor(settings, database, writer, partial(run_checks, settings), rules(settings)),
+            monitor=Monitor(settings, database, writer, partial(run_checks, settings), listed),
         )
 
     @asynccontextmanager

@@ -21,6 +21,7 @@ from api.request_log import LOGGER, describe
 from api.tallies import SharedTallies, Tally
 from config.limits import WINDOWS_S
 from config.limits import Watch as Configured
+from ledger.alerts import AlertRule
 from ledger.errors import TreasuryError
 from tasks.alerts import Alert, Severity
 
@@ -96,6 +97,18 @@ RULES: Mapping[Rule, Description] = {
         "If it belongs to a client, find out what sent this there. `treasury limits lift` lets it in again at once.",
     ),
 }
+
+
+def alert_rules(configured: Configured) -> list[AlertRule]:
+    """The rules as they are listed, with the thresholds of the settings."""
+    return [
+        AlertRule(
+            rule.value, about.title, about.severity, getattr(configured, about.setting) if about.setting else "once"
+        )
+        for rule, about in RULES.items()
+    ]
+
+
 _BY_STATUS = {401: Rule.UNAUTHORIZED, 403: Rule.FORBIDDEN, 422: Rule.INVALID, 429: Rule.LIMITED}
 _OF_ADDRESS = frozenset({401})
 _INJECTION_WINDOW_S = 60
