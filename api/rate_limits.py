@@ -20,6 +20,7 @@ from functools import lru_cache
 
 from limits import RateLimitItem, parse
 
+from api import metrics
 from api.problems import TOO_MANY, HttpError
 from api.shared_redis import SharedRedis
 from config.limits import RateLimits as Configured
@@ -118,8 +119,9 @@ class Verdict:
             raise self.refusal()
 
     def refusal(self) -> HttpError:
-        """The 429 problem, with the headers of the limit."""
+        """The 429 problem, with the headers of the limit. Each is counted: who asks for it answers with it."""
         limit = self.limit
+        metrics.limit_refused(limit.policy.value)
         detail = f"No more than {limit.amount} requests in {limit.window_s} s by the policy {limit.policy}."
         headers = {
             "Retry-After": str(self.reset_s),

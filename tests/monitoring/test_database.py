@@ -132,6 +132,7 @@ def test_dead_rows_show_as_bloat(ready: Settings, database: psycopg.Connection[A
 def test_the_extension_tells_the_slowest_statements_without_a_value(distribution: Settings) -> None:
     with connect(distribution.database_dsn, "tests") as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        connection.execute("SELECT pg_stat_statements_reset()")
         connection.execute("CREATE ROLE somebody PASSWORD 'xyzzy-plugh-4711'")
         connection.execute("SELECT 'xyzzy-plugh-4711', 4711.5 FROM generate_series(1, 1000)")
         kept = connection.execute("SELECT count(*) FROM pg_stat_statements WHERE query LIKE '%xyzzy%'").fetchone()

@@ -167,9 +167,24 @@ def test_failures_of_keys_are_counted(api: httpx.Client, watcher: Headers) -> No
     assert after["forbidden"] == before.get("forbidden", 0) + 1
 
 
+def test_requests_over_a_limit_are_counted(ready: Settings, make_key: MakeKey, watcher: Headers) -> None:
+    limits = ready.rate_limits.model_copy(update={"vas": "1/hour"})
+    key = make_key()
+    with serving(ready.model_copy(update={"rate_limits": limits})) as url, httpx.Client(base_url=url) as client:
+
+        def refused() -> int:
+            page = client.get(f"{PREFIX}/performance", headers=watcher).json()
+            return int(page["limit_refusals"].get("vas", 0))
+
+        before = refused()
+        statuses = [client.get("/api/v1/vas-transactions?wallet_id=w", headers=key).status_code for _ in range(3)]
+        assert statuses == [200, 429, 429]
+        assert refused() == before + 2
+
+
 def test_metrics_may_be_opened_to_networks(ready: Settings) -> None:
-    for networks, status in (("127.0.0.0/8, ::1", 200), ("192.0.2.0/24", 401)):
-        settings = ready.model_copy(update={"metrics_open_to": networks})
+    for networks, status in (("127.0.0.0/8", 200), ("192.0.2.0/24", 401)):
+        settings = ready.model_copy(update={"metrics_open_to": (networks,)})
         with serving(settings) as url, httpx.Client(base_url=url) as client:
             assert client.get("/metrics").status_code == status
             assert client.get(f"{PREFIX}/health").status_code == 401
@@ -222,6 +237,7 @@ def test_alerts_are_listed_with_their_rules(watched: httpx.Client, ready: Settin
     assert alert.evidence == {"seen": 1}
     rules = {rule.rule: rule for rule in page.rules}
     assert (rules["test_rule"].open, rules["test_rule"].occurrences) == (1, 1)
+    assert {"health_postgres", "request-injection"} <= rules.keys()
     never_met = [rule for rule in page.rules if rule.alerts == 0]
     assert never_met
     assert all(rule.threshold and rule.description for rule in never_met)
