@@ -106,26 +106,30 @@ def _targets(settings: Settings, severity: Severity) -> list[_Target]:
 
 
 def _sending(target: _Target, notices: Sequence[Notice]) -> Callable[[], bool]:
-    first = notices[0]
-    title = f"treasury: {first.severity}: {mask_text(first.title)}"
-    if len(notices) > 1:
-        title = f"treasury: {len(notices)} notices, {first.severity}"
-    elif first.kind is Kind.RESOLVED:
-        title = f"treasury: resolved: {mask_text(first.title)}"
-    body = _joined([notice.text for notice in notices])
-    over = all(notice.kind is Kind.RESOLVED for notice in notices)
-    return lambda: _send(target, cut(title, _TITLE_LIMIT), body, over)
-
-
-def _send(target: _Target, title: str, body: str, over: bool) -> bool:
+    """The sending of one message. What is slow and local, loading apprise and its plugins, is done before it begins."""
     from apprise import Apprise, NotifyType  # noqa: PLC0415  # slow to import, and most runs send nothing
 
     logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it would log addresses; the answer is enough
     apprise = Apprise()
     if not apprise.add(target.url.get_secret_value()):
-        raise ConfigError("no URL that apprise knows")
+        return _refuse
+    over = all(notice.kind is Kind.RESOLVED for notice in notices)
     kind = {Severity.WARNING: NotifyType.WARNING, Severity.CRITICAL: NotifyType.FAILURE}[target.severity]
-    return apprise.notify(body=body, title=title, notify_type=NotifyType.SUCCESS if over else kind) is True
+    body = _joined([notice.text for notice in notices])
+    title = _title(notices)
+    return lambda: apprise.notify(body=body, title=title, notify_type=NotifyType.SUCCESS if over else kind) is True
+
+
+def _refuse() -> bool:
+    raise ConfigError("no URL that apprise knows")
+
+
+def _title(notices: Sequence[Notice]) -> str:
+    first = notices[0]
+    if len(notices) > 1:
+        return f"treasury: {len(notices)} notices, {first.severity}"
+    told = "resolved" if first.kind is Kind.RESOLVED else first.severity
+    return cut(f"treasury: {told}: {mask_text(first.title)}", _TITLE_LIMIT)
 
 
 def _error(target: _Target, outcome: bool | Exception) -> str:

@@ -72,8 +72,10 @@ FROM known CROSS JOIN LATERAL (
 WHERE known.status <> ALL (%(terminal)s)
 
 -- name: count_unfinished
--- Unfinished rows of one partition, counted up to a limit.
-SELECT count(*) FROM (SELECT FROM {partition} WHERE {status} <> ALL (%(terminal)s) LIMIT %(limit)s) AS found
+-- Unfinished rows of one warm month, counted up to a limit; through the parent, which the API's role may read.
+SELECT count(*)
+FROM (SELECT FROM {warm} WHERE {time} >= %(lower)s AND {time} < %(upper)s AND {status} <> ALL (%(terminal)s)
+      LIMIT %(limit)s) AS found
 
 -- name: job_outcome
 -- When a job last ended well, and since when this ledger could have had one that did.

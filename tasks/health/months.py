@@ -134,13 +134,11 @@ def _unfinished(connection: Connection, due: _DueMonth) -> int:
     table = due.table
     if due.tier is not Tier.WARM or table.status_column is None:
         return 0
-    partition = partition_names(connection, table.warm_parent).get(due.month)
-    if partition is None:
-        return 0
     query = SQL(_QUERIES["count_unfinished"]).format(
-        partition=Identifier(partition), status=Identifier(table.status_column)
+        warm=Identifier(table.warm_parent), time=Identifier(table.time_column), status=Identifier(table.status_column)
     )
-    parameters = {"terminal": sorted(table.terminal_statuses), "limit": _COUNTED_ROWS}
+    bounds = {"lower": due.month.lower, "upper": due.month.upper}
+    parameters = {**bounds, "terminal": sorted(table.terminal_statuses), "limit": _COUNTED_ROWS}
     return int(fetch_one(connection, query, parameters)[0])
 
 

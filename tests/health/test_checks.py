@@ -21,6 +21,7 @@ from servers.lease import lease
 from servers.prefect import POOL, Worker
 from sql.connection import Connection
 from sql.partitions import ensure_partition, move_to_warm
+from sql.roles import prepare_roles
 from storage.store import ObjectStore
 from tasks.archive import archive_month
 from tasks.health import CHECKS, Result, State, run_checks
@@ -372,6 +373,26 @@ def test_a_supplier_that_is_not_reconciled_any_more_is_named(ledger: Settings, c
         states[day] = result.state
     assert states == {22: State.HEALTHY, 23: State.WARNING, 25: State.CRITICAL}
     assert result.line.startswith("flash is reconciled up to 2026-11-20")
+
+
+def test_the_api_s_role_may_make_every_check(ledger: Settings, connection: Connection) -> None:
+    old_month(ledger, connection, 15, "pending")
+    prepare_roles(connection, ledger)
+    name = f"member_{secrets.token_hex(4)}"
+    connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}' IN ROLE treasury_api")
+    try:
+        parts = psycopg.conninfo.conninfo_to_dict(ledger.database_dsn)
+        url = f"postgresql://{name}:{name}@{parts['host']}:{parts['port']}/{parts['dbname']}"
+        limited_role = ledger.model_copy(update={"database_url": SecretStr(url)})
+        lines = [
+            result.line
+            for result in run_checks(limited_role, [check for check in CHECKS if check.asks_postgres])
+            if "permission" in result.line or result.line.startswith("PostgreSQL 4")
+        ]
+        assert lines == []
+        assert run(limited_role, "months_held_back")["months_held_back"].state is State.CRITICAL
+    finally:
+        connection.execute(f"DROP ROLE {name}")
 
 
 # --- the run itself
