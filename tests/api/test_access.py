@@ -14,6 +14,7 @@ from api.auth import REMEMBER_S
 from config import Settings
 from ledger.errors import ConfigError
 from tasks.keys import Scope, create_key, list_keys, pepper, revoke_key
+from tests.api.conftest import serving
 from tests.api.ledger_rows import BODIES, BODY, PATHS, keyed
 
 PATH = "/api/v1/transactions"
@@ -188,3 +189,12 @@ def test_the_api_works_with_the_rights_of_its_own_role(api: httpx.Client, databa
         " WHERE datname = current_database() AND application_name = 'treasury api'"
     ).fetchall()
     assert users == [(False,)]
+
+
+def test_the_api_needs_no_login_but_its_own(ready: Settings, make_key: Any) -> None:
+    headers = make_key()
+    with serving(ready.model_copy(update={"database_url": None, "auditor_database_url": None})) as url:
+        stored = httpx.post(f"{url}{PATH}", json=BODY, headers=headers | keyed())
+        assert stored.status_code == 201
+        moved = f"{url}{stored.headers['location']}/status"
+        assert httpx.post(moved, json={"status": "completed"}, headers=headers).status_code == 200
