@@ -21,8 +21,9 @@ from api.writer import Stored, Write
 from ledger.card_numbers import Refusal, refuse_card_numbers
 from ledger.errors import FieldError, TransientError, TreasuryError
 from ledger.identifiers import new_id
+from ledger.names import check_name
 from ledger.tables import TieredTable
-from ledger.transactions import Status, TransactionType, check_name, field_names, new_transaction
+from ledger.transactions import Status, TransactionType, field_names, new_transaction
 
 DEFAULT_LIMIT = 50
 _JSON = "application/json"
@@ -251,7 +252,7 @@ def _wanted(call: Call, question: bytes) -> Wanted:
 
 def _name(field: str, query: Mapping[str, str]) -> str | None:
     value = query.get(field)
-    return None if value is None else str(check_name(field, value))
+    return None if value is None else check_name(field, value)
 
 
 def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -242,8 +242,9 @@ def _outcome(write: Write, claimed: bool, held: tuple[bytes, int, bytes] | None)
     fingerprint, status_code, response = held
     if fingerprint != write.fingerprint:
         return HttpError(KEY_REUSED)
-    # The very answer of this request, with the ids made for it: an earlier try of this flush did commit.
-    return Stored(status_code, response, replayed=response != write.response)
+    # The very answer of this request, with the ids made for it: an earlier try of this flush did commit. Without a row
+    # there is no id to tell it by, and a key that is held counts as held by an earlier request.
+    return Stored(status_code, response, replayed=not write.rows or response != write.response)
 
 
 def _tally(part: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> tuple[int, int]:

@@ -20,18 +20,19 @@ from cli.terminal import console
 from ledger.errors import ConfigError, DataError
 from tasks.query import Answer
 
+_FILE_WIDTH = 200  # of a table for people that is written to a file
 _SHOWN_ROWS = 1000  # of a table for people; the other formats give every row
 
 
 def write_answer(answer: Answer, output_format: str, output: Path | None) -> None:
     """Write all rows in a format. Raises ConfigError for Parquet to a terminal or a file that cannot be written."""
-    if output_format == "table":
-        _write_table(answer.batches, output)
+    if output_format == "table" and output is None:
+        console.print(_drawn(answer.batches))
         return
     if output_format == "parquet" and output is None and sys.stdout.isatty():
         raise ConfigError("--format parquet: give --output FILE or redirect the output")
     with _target(output) as file:
-        {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}[output_format](answer.batches, file)
+        _WRITERS[output_format](answer.batches, file)
 
 
 @contextmanager
@@ -47,7 +48,13 @@ def _target(output: Path | None) -> Iterator[BinaryIO]:
         raise ConfigError(f"--output: {error}") from error
 
 
-def _write_table(batches: pa.RecordBatchReader, output: Path | None) -> None:
+def _write_table(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
+    text = TextIOWrapper(file, encoding="utf-8", write_through=True)
+    type(console)(file=text, width=_FILE_WIDTH).print(_drawn(batches))
+    text.detach()
+
+
+def _drawn(batches: pa.RecordBatchReader) -> Table:
     shown = Table()
     for field in batches.schema:
         numeric = pa.types.is_integer(field.type) or pa.types.is_decimal(field.type) or pa.types.is_floating(field.type)
@@ -60,17 +67,23 @@ def _write_table(batches: pa.RecordBatchReader, output: Path | None) -> None:
         shown.add_row(*(Text("" if value is None else _text(value)) for value in row))
     if more:
         shown.caption = f"the first {_SHOWN_ROWS} rows; --format csv, json or parquet gives all"
-    if output is None:
-        console.print(shown)
-    else:
-        with output.open("w", encoding="utf-8") as file:
-            type(console)(file=file, width=200).print(shown)
+    return shown
 
 
 def _rows(batches: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
     """The rows by position: two columns of one name are two columns."""
     for batch in batches:
-        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        yield from zip(*map(_values, batch.columns, batch.schema.names), strict=True)
+
+
+def _values(column: pa.Array, name: str) -> list[Any]:
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError):  # of infinite times, or those before the year 1 or after 9999
+        raise DataError(
+            f"SQL: {name}: an infinite or far time can only be written as Parquet; or CAST({name} AS VARCHAR)"
+        ) from None
+    return values
 
 
 def _text(value: Any) -> str:
@@ -111,3 +124,6 @@ def _write_parquet(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
     with pq.ParquetWriter(file, batches.schema, compression="zstd") as writer:
         for batch in batches:
             writer.write_batch(batch)
+
+
+_WRITERS = {"table": _write_table, "csv": _write_csv, "json": _write_json, "parquet": _write_parquet}

@@ -132,12 +132,15 @@ def sql(
     query: Annotated[str, typer.Argument(help="One SELECT over transactions, vas_transactions, ...")],
     output_format: Annotated[Format, typer.Option("--format", "-f", help="How the answer is written")] = Format.TABLE,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, max=86_400, help="Seconds it may take  [default: TREASURY_SQL_TIMEOUT_S]")
+    ] = None,
 ) -> None:
     """Ask one read-only SQL question of all tiers: the views have the table's columns, `tier` and `month`."""
     from cli.answers import write_answer  # noqa: PLC0415
     from tasks.query import run_query  # noqa: PLC0415
 
-    with auditing("s3") as settings, run_query(settings, query) as answer:
+    with auditing("s3") as settings, run_query(settings, query, timeout) as answer:
         write_answer(answer, output_format.value, output)
         print(f"read {answer.months_read} of {answer.months_known} months", file=sys.stderr)  # noqa: T201  # not part of the answer
 

@@ -1,5 +1,6 @@
 """What every command writes to the terminal with: results to standard output, all else to standard error."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -9,7 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ledger.errors import TreasuryError
+from ledger.errors import TransientError, TreasuryError
+
+_DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 console = Console(highlight=False, soft_wrap=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -44,6 +47,16 @@ def reported() -> Iterator[None]:
         errors.print(f"[bold red]error:[/] {escape(str(error))}")
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
-        # The interpreter flushes standard output once more while it ends: give it something that takes the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         raise SystemExit(1) from None
+    except OSError as error:
+        if error.errno not in _DISK_IS_FULL:
+            raise
+        _give_up_output()
+        errors.print(f"[bold red]error:[/] cannot write: {error.strerror}")
+        raise SystemExit(TransientError.exit_code) from None
+
+
+def _give_up_output() -> None:
+    """The interpreter flushes standard output once more while it ends: give it something that takes the rest."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

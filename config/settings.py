@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -25,6 +34,7 @@ from pydantic_settings import (
 from config.cache import CacheSettings
 from config.health import AlertRepeatMinutes, AlertUrls, Health
 from config.limits import ForwardedHeader, Networks, RateLimits, Watch
+from config.misspelt import tell_misspelt
 from config.reconciliation import ReconciliationSettings
 from config.suppliers import Suppliers
 from ledger.errors import ConfigError
@@ -90,6 +100,9 @@ class Settings(BaseSettings):
     archive_workers: int = Field(2, ge=1, le=64, description="Months that one flow run archives at the same time")
     archive_memory_mb: int = Field(384, ge=128, description="Memory of the set-based engine for one month")
     archive_threads: int = Field(2, ge=1, le=256, description="Threads of the set-based engine for one month")
+    sql_timeout_s: float = Field(
+        600.0, gt=0, le=86_400, description="How long an answer of `treasury sql` may take; --timeout sets another"
+    )
     store_timeout_s: float = Field(30.0, gt=0, le=3600, description="How long one call to the object store may take")
 
     api_workers: int = Field(1, ge=1, le=64, description="Processes of the transaction API")
@@ -132,10 +145,20 @@ class Settings(BaseSettings):
     cache: CacheSettings = Field(default_factory=CacheSettings)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
+    @field_validator("home", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if not str(value).strip():
+            raise ValueError("must name a folder; leave it unset for .treasury in the working folder")
+        return value
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError:  # ~nobody-of-this-name
+            raise ValueError("must be a folder; there is no such user") from None
 
     @field_validator("api_hosts", mode="before")
     @classmethod
@@ -180,6 +203,14 @@ class Settings(BaseSettings):
     def _http(cls, value: str | None) -> str | None:
         if value is not None and urlsplit(value).scheme not in {"http", "https"}:
             raise ValueError("must start with http:// or https://")
+        return value
+
+    @field_validator("api_queue_rows")
+    @classmethod
+    def _takes_a_batch(cls, value: int, info: ValidationInfo) -> int:
+        batch = info.data.get("api_batch_limit", 0)
+        if value < batch:
+            raise ValueError(f"must be at least TREASURY_API_BATCH_LIMIT ({batch}), or no whole batch is ever taken")
         return value
 
     @field_validator("tables")
@@ -268,6 +299,7 @@ def load_settings(**changes: Any) -> Settings:
     named = os.environ.get(CONFIG_VARIABLE)
     if named and not Path(named).is_file():
         raise ConfigError(f"{CONFIG_VARIABLE}: {named} is not a file")
+    tell_misspelt([_variable(field) for field in Settings.model_fields])
     try:
         return Settings(**changes)
     except ValidationError as error:

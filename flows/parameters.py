@@ -10,12 +10,18 @@ from ledger.tables import TieredTable
 from tasks.outcome import Action
 from tasks.plan import ALL_MOVES
 
+# A day of the calendar, the 29th of February in leap years only (every fourth, of the centuries every fourth one).
+_LEAP_YEAR = r"(?:\d\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"
+_DAY = (
+    r"^(?!0000)(?:\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)"
+    rf"|02-(?:0[1-9]|1\d|2[0-8]))|{_LEAP_YEAR}-02-29)$"
+)
 _MOVES = {"all": ALL_MOVES, "to_warm": frozenset({Action.TO_WARM}), "to_cold": frozenset({Action.TO_COLD})}
 
 
 def _only_dates(schema: dict[str, Any]) -> None:
-    """Say what a date looks like: Prefect checks a pattern before a worker starts, but not a format."""
-    schema["anyOf"][0]["pattern"] = r"^\d{4}-\d{2}-\d{2}$"
+    """Say which texts are days: Prefect checks a pattern before a worker starts, but not a format."""
+    schema["anyOf"][0]["pattern"] = _DAY
 
 
 def _only_registered(schema: dict[str, Any]) -> None:

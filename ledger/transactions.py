@@ -4,7 +4,6 @@ The API and the importer both build rows through `new_transaction`, so a rule is
 PostgreSQL have passed here; the CHECKs there repeat the rules that must hold whoever writes.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -12,14 +11,18 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from ledger.errors import FieldError
 from ledger.identifiers import truncate_ms
 from ledger.money import check_currency, parse_amount, parse_not_negative, parse_positive
+from ledger.names import check_name
 from ledger.tables import TieredTable
 
 METADATA_BYTES = 4096
 METADATA_DEPTH = 5
 _LARGEST_NUMBER = 10**15
+_MOST_PLACES = 30
 
 # Control characters and lone surrogates: PostgreSQL refuses some, terminals and CSV readers suffer from the rest.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -107,6 +110,10 @@ def _text(longest: int) -> Rule:
     return check
 
 
+def _name(field: str, value: Any) -> str:
+    return check_name(field, _string(field, value))
+
+
 def _one_of(choices: type[StrEnum]) -> Rule:
     values = frozenset(str(choice) for choice in choices)
     rule = f"must be one of {', '.join(str(choice) for choice in choices)}"
@@ -141,46 +148,55 @@ def _instant(field: str, value: Any) -> datetime:
 
 
 def _metadata(field: str, value: Any) -> str:
-    """The metadata as JSON text. Numbers are bounded because jsonb would write 1e100000 out in full."""
+    """The metadata as JSON text, every number with every digit that was given, and written out as jsonb will write it.
+
+    So the bound in bytes holds for what is stored, too: jsonb knows no exponents, and 1e100 would be 101 digits.
+    """
     if not isinstance(value, dict):
         raise FieldError(field, "must be a JSON object")
-    _check_json(field, value, METADATA_DEPTH)
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    if len(text.encode()) > METADATA_BYTES:
-        raise FieldError(field, f"must have at most {METADATA_BYTES} bytes as JSON")
-    return text
+    text = msgspec.json.encode(_exact_json(field, value, METADATA_DEPTH))
+    if len(text) > METADATA_BYTES:
+        raise FieldError(field, f"must have at most {METADATA_BYTES} bytes as JSON, its numbers written out")
+    return text.decode()
 
 
-def _check_json(field: str, value: Any, depth: int) -> None:
+def _exact_json(field: str, value: Any, depth: int) -> Any:
+    """``value`` with its fractions as the text that stands for them. Raises FieldError."""
     if depth == 0:
         raise FieldError(field, f"must be nested at most {METADATA_DEPTH} deep")
     if isinstance(value, str):
         if _NOT_IN_JSON.search(value):
             raise FieldError(field, "must have no NUL characters and no lone surrogates")
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            _check_json(field, name, depth)
-            _check_json(field, item, depth - 1)
-    elif isinstance(value, list):
-        for item in value:
-            _check_json(field, item, depth - 1)
-    elif isinstance(value, int | float) and not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER:  # NaN is not between
+        return value
+    if isinstance(value, dict):
+        return {_exact_json(field, name, depth): _exact_json(field, item, depth - 1) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_exact_json(field, item, depth - 1) for item in value]
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        return _exact_number(field, value)
+    return value
+
+
+def _exact_number(field: str, value: float | Decimal) -> msgspec.Raw:
+    number = value if isinstance(value, Decimal) else Decimal(repr(value))
+    if not number.is_finite() or not -_LARGEST_NUMBER <= number <= _LARGEST_NUMBER:
         raise FieldError(field, f"must have finite numbers between -{_LARGEST_NUMBER} and {_LARGEST_NUMBER}")
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or not -_MOST_PLACES <= exponent <= _MOST_PLACES:
+        raise FieldError(field, f"must have numbers with at most {_MOST_PLACES} decimal places")
+    return msgspec.Raw(format(number, "f").encode())
 
-
-# What a client, a user and a wallet may be called; who asks for one keeps to the same rule.
-check_name: Rule = _text(64)
 
 _REQUIRED: Mapping[str, Rule] = {
-    "client_id": check_name,
-    "user_id": check_name,
-    "wallet_id": check_name,
+    "client_id": _name,
+    "user_id": _name,
+    "wallet_id": _name,
     "type": _one_of(TransactionType),
     "amount": _money(parse_positive),
     "currency": _currency,
 }
 _OPTIONAL: Mapping[str, tuple[Rule, Any]] = {
-    "counterparty_wallet_id": (_text(64), None),
+    "counterparty_wallet_id": (_name, None),
     "status": (_one_of(Status), Status.PENDING.value),
     "fee": (_money(parse_not_negative), Decimal("0.00")),
     "reference": (_text(128), None),
@@ -190,7 +206,7 @@ _OPTIONAL: Mapping[str, tuple[Rule, Any]] = {
 _VAS_REQUIRED: Mapping[str, Rule] = {**_REQUIRED, "supplier": _one_of(Supplier), "vas_type": _one_of(VasType)}
 _VAS_OPTIONAL: Mapping[str, tuple[Rule, Any]] = {
     **_OPTIONAL,
-    "supplier_product_id": (_text(64), None),
+    "supplier_product_id": (_name, None),
     "supplier_reference": (_text(128), None),
     "supplier_transaction_id": (_text(128), None),
     "commission": (_money(parse_amount), Decimal("0.00")),

@@ -4,11 +4,12 @@ import os
 import secrets
 from pathlib import Path
 
+from servers.home import folder as own_folder
+
 
 def folder(home: Path) -> Path:
     """``<home>/keys``, made with mode 0700."""
-    path = home / "keys"
-    path.mkdir(parents=True, exist_ok=True)
+    path = own_folder(home, "keys")
     path.chmod(0o700)
     return path
 

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from ledger.errors import TransientError
 from servers import keeper, keys, process
+from servers.home import folder
 
 START_S = 180.0
 STOP_S = 60.0
@@ -100,9 +101,7 @@ def is_held(path: Path) -> bool:
 
 
 def _run_folder(home: Path) -> Path:
-    run = home / "run"
-    run.mkdir(parents=True, exist_ok=True)
-    return run
+    return folder(home, "run")
 
 
 def _lock(descriptor: int, kind: int, timeout_s: float, waiting_for: str) -> None:

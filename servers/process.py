@@ -14,6 +14,7 @@ from pathlib import Path
 from ledger.errors import TransientError
 from servers import keeper
 from servers.account import Account
+from servers.home import folder
 
 LOG_LIMIT_BYTES = 16 << 20
 TAIL_LINES = 25
@@ -39,9 +40,7 @@ class Log:
     """The log file of one server. Made once a start: what it ``tail``s is what this start has written."""
 
     def __init__(self, home: Path, name: str) -> None:
-        folder = home / "log"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{name}.log"
+        self.path = folder(home, "log") / f"{name}.log"
         if self.path.exists() and self.path.stat().st_size > LOG_LIMIT_BYTES:
             self.path.replace(self.path.with_suffix(".log.1"))
         self._start = self.path.stat().st_size if self.path.exists() else 0

@@ -22,6 +22,7 @@ from config import Settings
 from ledger.errors import ConflictError, TransientError
 from servers import api, lease, prefect, s3
 from servers.api import Api
+from servers.home import folder
 from servers.lease import Endpoint, Server
 from servers.postgres import Postgres
 from servers.prefect import PrefectServer, Worker
@@ -241,8 +242,7 @@ def _migrate(settings: Settings) -> None:
 @contextmanager
 def _claimed(home: Path) -> Iterator[None]:
     """Be the one process that is up in this home, its pid in the locked file."""
-    run = home / "run"
-    run.mkdir(parents=True, exist_ok=True)
+    run = folder(home, "run")
     descriptor = os.open(run / f"{UP}.alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

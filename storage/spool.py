@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ledger.errors import ConfigError
+
 _GATE = ".gate"  # held while folders are made or swept, so that none is swept between its making and its lock
 
 
@@ -18,7 +20,10 @@ def spool_folder(spool: Path, name: str) -> Iterator[Path]:
     Its holder keeps it locked, and the kernel frees the lock of a process that was killed: the next to come here
     removes what was left behind. Any number of processes and threads may.
     """
-    spool.mkdir(parents=True, exist_ok=True)
+    try:
+        spool.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"TREASURY_HOME: {spool} cannot be made: {error.strerror}") from None
     with _locked(spool / _GATE):
         _sweep(spool)
         folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=spool))

@@ -20,22 +20,24 @@ def link_name(number: int) -> str:
 
 
 @contextmanager
-def linked(connection: duckdb.DuckDBPyConnection, settings: Settings, links: int) -> Iterator[None]:
+def linked(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, links: int, timeout_s: float | None = None
+) -> Iterator[None]:
     """Attach PostgreSQL ``links`` times, read-only: queries of one link share one session, so more work side by side.
 
-    Raises TransientError when PostgreSQL cannot be reached.
+    ``timeout_s`` bounds each statement there, None does not. Raises TransientError when PostgreSQL cannot be reached.
     """
     try:
         if links:
             with translated(settings):
-                _attach(connection, settings, links)
+                _attach(connection, settings, links, timeout_s)
         yield
     finally:
         for number in range(links):
             connection.execute(f"DETACH DATABASE IF EXISTS {link_name(number)}")
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, settings: Settings, links: int) -> None:
+def _attach(connection: duckdb.DuckDBPyConnection, settings: Settings, links: int, timeout_s: float | None) -> None:
     """The links. The engine shows their address to any query, so the password is a secret, which it keeps to itself."""
     parts = conninfo_to_dict(settings.database_dsn)
     password = parts.pop("password", None)
@@ -45,9 +47,17 @@ def _attach(connection: duckdb.DuckDBPyConnection, settings: Settings, links: in
         secret = f"TYPE postgres, PASSWORD {literal(str(password))}"
         connection.execute(f"CREATE OR REPLACE SECRET {_SECRET} ({secret})")
         options += f", SECRET {_SECRET}"
-    dsn = make_conninfo(**{**parts, **connection_parameters("archive scan")})
+    parameters = connection_parameters("archive scan")
+    if timeout_s is not None:
+        parameters["options"] += f" -c statement_timeout={milliseconds(timeout_s)}"
+    dsn = make_conninfo(**{**parts, **parameters})
     for number in range(links):
         connection.execute(f"ATTACH {literal(dsn)} AS {link_name(number)} ({options})")
+
+
+def milliseconds(seconds: float) -> int:
+    """A time limit as PostgreSQL takes it: whole milliseconds, at least 1, because 0 is no limit."""
+    return max(1, int(seconds * 1000))
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def move_month(settings: Settings, move: PlannedMove) -> list[Outcome]:
         else:
             outcome = _attempt(settings, move, action)
         outcomes.append(outcome)
-        if outcome.result is not Result.MOVED:
+        if outcome.result not in (Result.MOVED, Result.ALREADY):
             break
     return outcomes
 
@@ -60,8 +60,9 @@ def _warm(settings: Settings, move: PlannedMove) -> Outcome:
     table = settings.table(move.table)
     # A month that goes on to cold at once is not tidied for warm.
     stays = Action.TO_COLD not in move.actions or move.held_at is Action.TO_COLD
-    warm_month(settings, table, move.month, tidy=stays)
-    return _outcome(move, Action.TO_WARM, Result.MOVED)
+    if warm_month(settings, table, move.month, tidy=stays, run=move.run):
+        return _outcome(move, Action.TO_WARM, Result.MOVED)
+    return _outcome(move, Action.TO_WARM, Result.ALREADY, reason="by another run")
 
 
 def _cold(settings: Settings, move: PlannedMove) -> Outcome:

@@ -17,6 +17,7 @@ class Result(StrEnum):
     """How it ended."""
 
     MOVED = "moved"
+    ALREADY = "already moved"
     PLANNED = "planned"
     HELD_BACK = "held back"
     BUSY = "busy elsewhere"

@@ -1,8 +1,9 @@
 """What is due on a day: which months would move, which are held back and why. Looking changes nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import takewhile
+from uuid import uuid4
 
 from config import Settings
 from ledger.months import Month
@@ -39,6 +40,7 @@ class PlannedMove:
     postgres_bytes: int
     held_at: Action | None = None
     held_back: str = ""
+    run: str = field(default_factory=lambda: uuid4().hex, compare=False)  # tells the tries of one run from another run
 
 
 def plan_table(

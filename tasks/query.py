@@ -1,6 +1,7 @@
 """The auditor's SQL: one read-only query over every tier, each row seen exactly once."""
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 
 from config import Settings
 from ledger.errors import DataError, TransientError
@@ -19,10 +20,11 @@ from sql.connection import Connection, connect
 from storage.engine import engine, identifier, literal, url_of
 from storage.pruning import Branch, Described, create_views, needed_branches
 from tasks.export import SCHEMA
-from tasks.link import link_name, linked, scrubbed
+from tasks.link import link_name, linked, milliseconds, scrubbed
 from tasks.months import month_states
 
 BATCH_ROWS = 10_000
+_INTERRUPT_S = 0.05
 # The plan is made where nothing but the views exists: a query that names anything else fails there.
 _PLAN_CONFIG = {"memory_limit": "256MB", "threads": "1", "enable_external_access": "false"}
 
@@ -42,32 +44,36 @@ class Answer:
 
 
 @contextmanager
-def run_query(settings: Settings, query: str) -> Iterator[Answer]:
+def run_query(settings: Settings, query: str, timeout_s: float | None = None) -> Iterator[Answer]:
     """Run one SELECT over the views ``transactions``, ``vas_transactions`` and further tables, all tiers together.
 
     Each view has the table's columns and ``tier`` and ``month`` (``YYYY-MM``); ``<table>_archive_cold`` is the
     archive alone. While rows of hot or warm months are read, no month can change its tier: the parents are locked
     against that before the tier map is read, and the archiver waits or comes back later. PostgreSQL is read with the
     auditor's login where ``settings`` have one: then the database itself refuses all else. Raises DataError for
-    anything that is not one SELECT and for errors in it, TransientError when a server is away.
+    anything that is not one SELECT, for errors in it, and when the answer takes longer than ``timeout_s`` (default:
+    ``settings.sql_timeout_s``), reading it included; TransientError when a server is away or a lock is not to be had.
     """
     settings = settings.for_auditor()
+    limit = _TimeLimit(settings.sql_timeout_s if timeout_s is None else timeout_s)
     _check_reading(query)
     with ExitStack() as held:
         connection = held.enter_context(connect(settings.database_dsn, "auditor sql"))
         held.enter_context(connection.transaction())
         connection.execute("SET TRANSACTION READ ONLY")
+        connection.execute(SQL("SET LOCAL statement_timeout = {}").format(Literal(milliseconds(limit.seconds))))
         tables = _lock_tables(connection, settings)
         branches = [branch for table, _ in tables for branch in _branches(connection, settings, table)]
-        with _translated(settings), engine(settings) as duck:
+        with _translated(settings, limit), engine(settings) as duck:
             needed = needed_branches(tables, branches, query, _PLAN_CONFIG)
             live = any(branch.tier in (Tier.HOT, Tier.WARM) for branch in needed)
             if not live:
                 held.close()  # archived objects never change: the mover need not wait for this query
-            with linked(duck, settings, links=int(live)):
+            with linked(duck, settings, links=int(live), timeout_s=limit.seconds):
                 create_views(duck, tables, [(branch, branch.source) for branch in needed])
                 _shut_in(duck, settings)
-                yield Answer(duck.execute(query).to_arrow_reader(BATCH_ROWS), len(needed), len(branches))
+                with limit.watching(duck):
+                    yield Answer(duck.execute(query).to_arrow_reader(BATCH_ROWS), len(needed), len(branches))
 
 
 def _check_reading(query: str) -> None:
@@ -137,11 +143,45 @@ def _shut_in(duck: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     duck.execute("SET lock_configuration = true")
 
 
+class _TimeLimit:
+    """Interrupts an engine when its time is over: a question that holds hot or warm months keeps the mover waiting."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.is_over = False
+
+    @contextmanager
+    def watching(self, duck: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Watch over the block."""
+
+        done = threading.Event()
+
+        def interrupt() -> None:
+            if done.wait(self.seconds):
+                return
+            self.is_over = True
+            while not done.wait(_INTERRUPT_S):  # between two statements an interrupt is lost
+                duck.interrupt()
+
+        watch = threading.Thread(target=interrupt, name="time limit", daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watch.join()
+
+
 @contextmanager
-def _translated(settings: Settings) -> Iterator[None]:
+def _translated(settings: Settings, limit: _TimeLimit) -> Iterator[None]:
     try:
         yield
-    except (duckdb.IOException, duckdb.HTTPException) as error:
-        raise TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, error)}") from None
     except duckdb.Error as error:
+        if limit.is_over:
+            message = (
+                f"SQL: no whole answer within {limit.seconds:g} s; --timeout and TREASURY_SQL_TIMEOUT_S allow more"
+            )
+            raise DataError(message) from None
+        if isinstance(error, duckdb.IOException | duckdb.HTTPException):
+            raise TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, error)}") from None
         raise DataError(f"SQL: {scrubbed(settings, error)}") from None

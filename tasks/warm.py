@@ -6,7 +6,7 @@ from psycopg.types.json import Jsonb
 from config import Settings
 from ledger.months import Month
 from ledger.tables import TieredTable
-from sql.connection import Connection, connect
+from sql.connection import Connection, connect, fetch_one
 from sql.maintenance import run_ddl
 from sql.partitions import move_to_warm, partition_names
 from sql.queries import load
@@ -14,19 +14,26 @@ from sql.queries import load
 _QUERIES = load("tiers")
 
 
-def warm_month(settings: Settings, table: TieredTable, month: Month, tidy: bool = True) -> bool:
-    """Move a hot month to warm and tidy it; returns False when it was not hot. Safe to run again.
+def warm_month(settings: Settings, table: TieredTable, month: Month, tidy: bool = True, run: str = "") -> bool:
+    """Move a hot month to warm and tidy it. Safe to run again.
 
-    Raises TransientError when the locks were not to be had, DataError when catalogue and database disagree.
+    Returns False when it was not hot, unless an earlier try of the same ``run`` is what moved it. Raises
+    TransientError when the locks were not to be had, DataError when catalogue and database disagree.
     """
     with connect(settings.database_dsn, "warm") as connection:
         moved = move_to_warm(connection, settings, table, month)
         if moved:
-            row = {"table": table.name, "month": month.first_day, "event": "warmed", "detail": Jsonb({})}
+            detail = Jsonb({"run": run} if run else {})
+            row = {"table": table.name, "month": month.first_day, "event": "warmed", "detail": detail}
             connection.execute(_QUERIES["add_event"], row)
         if tidy:
             tidy_month(connection, settings, table, month)
-        return moved
+        return moved or _was_moved_by(connection, table, month, run)
+
+
+def _was_moved_by(connection: Connection, table: TieredTable, month: Month, run: str) -> bool:
+    question = {"table": table.name, "month": month.first_day, "run": run}
+    return bool(fetch_one(connection, _QUERIES["was_warmed_by"], question)[0])
 
 
 def tidy_month(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> None:

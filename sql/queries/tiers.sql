@@ -60,6 +60,12 @@ WHERE table_name = %(table)s AND month = %(month)s
 INSERT INTO archive_events (table_name, month, event, detail)
 VALUES (%(table)s, %(month)s, %(event)s, %(detail)s)
 
+-- name: was_warmed_by
+-- Whether a run, named by a text of its own, is the one that moved a month to warm.
+SELECT EXISTS (
+    SELECT FROM archive_events
+    WHERE (table_name, month, event) = (%(table)s, %(month)s, 'warmed') AND detail ->> 'run' = %(run)s)
+
 -- name: intend_upload
 INSERT INTO archive_uploads (object_key, table_name, month, attempt)
 VALUES (%(object_key)s, %(table)s, %(month)s, %(attempt)s)

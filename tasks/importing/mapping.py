@@ -2,7 +2,9 @@
 
 import codecs
 import hashlib
+import re
 import tomllib
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -17,6 +19,19 @@ from tasks.importing.instants import compile_instant
 
 INSTANT_FIELDS = ("created_at", "updated_at", "processed_at")
 _OWN_FIELDS = ("created_at", "updated_at")  # set by the importer, not among the fields of `ledger.transactions`
+_TEMPLATE = re.compile(r"(?:[^{}]|\{[^{}]+\})*")
+_TEMPLATE_COLUMN = re.compile(r"\{([^{}]+)\}")
+# What every such encoding leaves alone, and what UTF-7, ISO-2022, punycode, IDNA and escapes take for something else.
+_PLAIN_TEXTS = (
+    b"\\u0041\\n",
+    b"+AGE-",
+    b"~{VPND~}",
+    b"\x1b$B!!",
+    b"ab-cd",
+    b"xn--bcher-kva",
+    b"a" * 80,
+    bytes(range(128)),
+)
 _MONEY_OPTIONS = frozenset({"decimal", "thousands", "unit", "sign"})
 _INSTANT_OPTIONS = frozenset({"format", "timezone"})
 
@@ -66,6 +81,8 @@ class FieldMapping(BaseModel):
             raise ValueError("map goes with column; several columns are mapped by cases")
         if self.otherwise is not None and self.map is None and not self.cases:
             raise ValueError("otherwise goes with map or cases")
+        if self.template is not None and not _TEMPLATE.fullmatch(self.template):
+            raise ValueError("template: every { must open a {column}, and every } close one")
         if self.thousands and self.thousands == self.decimal:
             raise ValueError("thousands and decimal must differ")
         return self
@@ -111,7 +128,7 @@ class FileFormat(BaseModel):
     @classmethod
     def _by_lines(cls, value: str) -> str:
         try:
-            plain = bytes(range(128)).decode(value) == bytes(range(128)).decode("ascii")
+            plain = all(text.decode(value) == text.decode("ascii") for text in _PLAIN_TEXTS)
             name = codecs.lookup(value).name
         except (LookupError, UnicodeError):
             plain, name = False, value
@@ -173,7 +190,13 @@ def _columns(field: FieldMapping) -> tuple[str, ...]:
 
 def template_columns(template: str) -> tuple[str, ...]:
     """The columns named in a template like ``{bank}/{account}``, in their order."""
-    return tuple(part.partition("}")[0] for part in template.split("{")[1:])
+    return tuple(_TEMPLATE_COLUMN.findall(template))
+
+
+def fill_template(template: str, texts: Iterable[str]) -> str:
+    """``template`` with each {column}, in their order, replaced by the next of ``texts``."""
+    remaining = iter(texts)
+    return _TEMPLATE_COLUMN.sub(lambda _: next(remaining), template)
 
 
 def _refuse(key: str, field: FieldMapping, options: frozenset[str]) -> None:

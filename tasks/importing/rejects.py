@@ -3,11 +3,11 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, TransientError
 
 HEADER = ("line", "reason", "field", "text")
 _SHOWN_CHARACTERS = 4096
@@ -29,19 +29,35 @@ class Reject(NamedTuple):
 
 
 class RejectsFile:
-    """Writes and counts rejects."""
+    """Writes and counts rejects. Raises TransientError when the disk is full or fails."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, path: Path, file: TextIO) -> None:
+        self._path = path
+        self._file = file
         self._writer = csv.writer(file)
         self._writer.writerow(HEADER)
         self.count = 0
 
     def write(self, rejects: Iterable[Reject]) -> None:
         """Add ``rejects``, masked."""
-        for reject in rejects:
-            self.count += 1
-            text = mask_cards(reject.text[:_SHOWN_CHARACTERS])
-            self._writer.writerow((reject.line, mask_cards(reject.reason), reject.field, text))
+        with self._told():
+            for reject in rejects:
+                self.count += 1
+                text = mask_cards(reject.text[:_SHOWN_CHARACTERS])
+                self._writer.writerow((reject.line, mask_cards(reject.reason), reject.field, text))
+
+    def finish(self) -> None:
+        """Write all that waits, so that what is counted is in the file."""
+        with self._told():
+            self._file.flush()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = f"rejects file {self._path}: {error.strerror}; what was loaded stays, run the import again"
+            raise TransientError(reason) from None
 
 
 @contextmanager
@@ -51,8 +67,11 @@ def open_rejects(path: Path) -> Iterator[RejectsFile]:
         file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
     except OSError as error:
         raise ConfigError(f"rejects file {path}: {error.strerror}; name another with --rejects") from None
-    with file:
-        yield RejectsFile(file)
+    try:
+        yield RejectsFile(path, file)
+    finally:
+        with suppress(OSError):  # told by `finish`; what could not be written then cannot be now
+            file.close()
 
 
 def mask_cards(text: str) -> str:

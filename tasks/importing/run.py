@@ -77,7 +77,7 @@ def import_file(settings: Settings, request: ImportRequest, progress: Progress, 
     counts = _Counts()
     with ExitStack() as stack:
         source = stack.enter_context(open_source(request.file))
-        if rejects_path.resolve() in {request.file.resolve(), request.mapping.resolve()}:
+        if any(_is_same(rejects_path, read) for read in (request.file, request.mapping)):
             raise ConfigError(f"rejects file {rejects_path}: is a file that the import reads")
         file_sha256 = source.survey(lambda done: progress("checking", done, source.size))
         connection = stack.enter_context(connect(settings.database_dsn, "import"))
@@ -87,11 +87,17 @@ def import_file(settings: Settings, request: ImportRequest, progress: Progress, 
         rejects = stack.enter_context(open_rejects(rejects_path))
         for _ in _load_chunks(loader, _chunks(builder, records), rejects, counts):
             progress("loading", source.position(), source.size)
+        rejects.finish()
         source.check_unchanged()
         report = ImportReport(table.name, counts.read, counts.loaded, rejects.count, rejects_path, request.dry_run)
         if not request.dry_run:
             _record(connection, report, request.file, (file_sha256, mapping_sha256), now)
     return report
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether both are one file, under whatever names: through links, hard ones too."""
+    return path.exists() and path.samefile(other)
 
 
 def _table(settings: Settings, mapping: Mapping, name: str | None) -> TieredTable:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 
 from ledger.errors import FieldError
-from tasks.importing.mapping import FieldMapping, FileFormat, template_columns
+from tasks.importing.mapping import FieldMapping, FileFormat, fill_template, template_columns
 
 Fields = Sequence[str]
 Getter = Callable[[Fields], str | None]
@@ -87,16 +87,13 @@ def _cases(name: str, mapping: FieldMapping, getters: Sequence[Getter]) -> Gette
 def _template(template: str, positions: Positions, format_: FileFormat) -> Getter:
     names = template_columns(template)
     getters = [read_column(column, positions, format_) for column in names]
-    pattern = template.replace("%", "%%")
-    for column in names:
-        pattern = pattern.replace(f"{{{column}}}", "%s", 1)
 
     def read(fields: Fields) -> str | None:
         """Nothing there when every column is empty: the fixed text alone says nothing about the row."""
         texts = [getter(fields) for getter in getters]
         if not any(texts):
             return None
-        return (pattern % tuple(text or "" for text in texts)).strip()
+        return fill_template(template, (text or "" for text in texts)).strip()
 
     return read
 

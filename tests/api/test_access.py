@@ -1,5 +1,6 @@
 """API keys: who gets in, what each scope opens, how soon a revoked key is out; and what answers tell of the inside."""
 
+import socket
 import stat
 import time
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from api.auth import REMEMBER_S
 from config import Settings
 from ledger.errors import ConfigError
 from tasks.keys import Scope, create_key, list_keys, pepper, revoke_key
+from tests.api.conftest import serving
 from tests.api.ledger_rows import BODIES, BODY, PATHS, keyed
 
 PATH = "/api/v1/transactions"
@@ -154,3 +156,45 @@ def test_an_unknown_query_parameter_is_refused_everywhere(api: httpx.Client) -> 
 def test_health_needs_no_key(http: httpx.Client) -> None:
     assert http.get("/health/live").json() == {"status": "live"}
     assert http.get("/health/ready").json() == {"status": "ready"}
+
+
+def test_a_slash_at_the_end_is_another_address_and_no_redirect(api: httpx.Client) -> None:
+    answer = api.get(f"{PATH}/", headers={"Host": "elsewhere.example"}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert "location" not in answer.headers
+    assert "elsewhere" not in answer.text
+
+
+@pytest.mark.parametrize("method", ["PROPFIND", "TRACE", "OPTIONS", "DELETE"])
+def test_a_method_that_no_address_takes_is_a_problem(api: httpx.Client, method: str) -> None:
+    for path in (PATH, "/docs", "/openapi.json", "/health/live"):
+        answer = api.request(method, path)
+        assert (answer.status_code, answer.headers["content-type"]) == (405, "application/problem+json")
+        assert "GET" in answer.headers["allow"]
+
+
+def test_a_method_that_is_no_http_gets_no_server_error(http: httpx.Client) -> None:
+    """The parser below the application answers those: it must not tell of the inside either."""
+    with socket.create_connection((http.base_url.host, http.base_url.port or 0), 5) as raw:
+        raw.sendall(b"N0NSENSE / HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = raw.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 4")
+    assert b"Traceback" not in answer
+
+
+def test_the_api_works_with_the_rights_of_its_own_role(api: httpx.Client, database: Any) -> None:
+    assert api.get(f"{PATH}?wallet_id=w").status_code == 200
+    users = database.execute(
+        "SELECT DISTINCT usesuper FROM pg_stat_activity JOIN pg_user USING (usename)"
+        " WHERE datname = current_database() AND application_name = 'treasury api'"
+    ).fetchall()
+    assert users == [(False,)]
+
+
+def test_the_api_needs_no_login_but_its_own(ready: Settings, make_key: Any) -> None:
+    headers = make_key()
+    with serving(ready.model_copy(update={"database_url": None, "auditor_database_url": None})) as url:
+        stored = httpx.post(f"{url}{PATH}", json=BODY, headers=headers | keyed())
+        assert stored.status_code == 201
+        moved = f"{url}{stored.headers['location']}/status"
+        assert httpx.post(moved, json={"status": "completed"}, headers=headers).status_code == 200

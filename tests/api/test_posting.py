@@ -212,6 +212,9 @@ TEXT = json.dumps(BODY)
         (TEXT.encode("utf-16"), 400),
         (b"\xef\xbb\xbf" + TEXT.encode(), 400),
         (b'{"a": "\xff"}', 400),
+        (b"[" * 33 + b"]" * 33, 400),
+        (b'{"a":' * 33 + b"1" + b"}" * 33, 400),
+        (TEXT[:-1].encode() + b', "metadata": {"a": 1e99999999999999999999}}', 400),
         (b"[" * 100_000, 400),
         (b'{"a":' * 100_000, 400),
         (b'{"amount": ' + b"9" * 5000 + b"}", 400),
@@ -279,6 +282,7 @@ def test_a_batch_of_bad_rows_only_is_answered_and_remembered(api: httpx.Client) 
 
     assert (first.status_code, first.json()["rejected"]) == (200, 1)
     assert again.content == first.content
+    assert ("idempotent-replayed" in first.headers, again.headers["idempotent-replayed"]) == (False, "true")
 
 
 @pytest.mark.parametrize("body", [{}, {"items": []}, {"items": [BODY] * 1001}, {"items": {}}, {"rows": [BODY]}])
@@ -305,3 +309,46 @@ def test_the_time_is_the_servers(api: httpx.Client) -> None:
     before = datetime.now().astimezone()
     row = msgspec.json.decode(api.post(PATH, json=BODY, headers=keyed()).content, type=messages.Transaction)
     assert abs((row.created_at - before).total_seconds()) < 10
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ("0.1234567890123456789", "0.1234567890123456789"),
+        ("1.10", "1.10"),
+        ("1e3", "1000"),
+        ("2e-7", "0.0000002"),
+        ("123456789012345", "123456789012345"),
+    ],
+)
+def test_a_number_in_metadata_keeps_every_digit(
+    api: httpx.Client, database: psycopg.Connection[Any], given: str, stored: str
+) -> None:
+    body = TEXT[:-1] + f', "metadata": {{"a": {given}}}}}'
+    headers = keyed() | {"Content-Type": "application/json"}
+    answer = api.post(PATH, content=body, headers=headers)
+
+    assert answer.status_code == 201
+    assert f'"metadata":{{"a":{stored}}}' in answer.text
+    row = database.execute("SELECT metadata::text FROM transactions_partitioned").fetchone()
+    assert row == (f'{{"a": {stored}}}',)
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e16", "1e-31", "0.0000000000000000000000000000001"])
+def test_a_number_in_metadata_that_would_be_written_out_at_length_is_refused(api: httpx.Client, number: str) -> None:
+    body = TEXT[:-1] + f', "metadata": {{"a": {number}}}}}'
+    headers = keyed() | {"Content-Type": "application/json"}
+    assert broken_rule(api.post(PATH, content=body, headers=headers))[0] == "metadata"
+
+
+@pytest.mark.parametrize("name", ["w\u00a01", "w\u200b1", "w\u202e1", "w\u03781", "w\x851", "", "w" * 65])
+def test_a_name_that_cannot_be_asked_for_cannot_be_stored(api: httpx.Client, name: str) -> None:
+    stored = broken_rule(api.post(PATH, json={**BODY, "wallet_id": name}, headers=keyed()))
+    asked = broken_rule(api.get(PATH, params={"wallet_id": name}))
+    assert stored == asked == ("wallet_id", "must have 1 to 64 printable characters")
+
+
+def test_a_batch_of_many_items_is_not_taken_for_a_deep_body(api: httpx.Client) -> None:
+    items = [{**BODY, "metadata": {"a": [["]}{[", "\\", '"']]}}] * 100
+    answer = api.post(f"{PATH}/batch", json={"items": items}, headers=keyed())
+    assert (answer.status_code, answer.json()["stored"]) == (200, 100)

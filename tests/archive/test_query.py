@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,9 +17,10 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 from cli.answers import write_answer
-from ledger.errors import DataError, TransientError
+from ledger.errors import ConfigError, DataError, TransientError
 from tasks.archive import archive_month
 from tasks.query import run_query
+from tasks.warm import warm_month
 from tests.archive.ledger import COLD, HOT, ROWS, WARM, Ledger, moment
 
 REFUSED = {
@@ -208,6 +210,39 @@ def test_a_database_that_is_away_is_transient_and_keeps_its_password(ledger: Led
     with pytest.raises(TransientError) as raised, run_query(away, "SELECT 1"):
         pass
     assert "geheim" not in str(raised.value)
+
+
+def test_a_question_without_end_is_given_up_in_time_and_holds_no_month(tiers: Ledger) -> None:
+    endless = "SELECT count(*) FROM transactions, range(100000000) AS a(i), range(100000000) AS b(j) WHERE i <> j"
+    with pytest.raises(DataError, match=r"no whole answer within 0\.2 s"), run_query(tiers.settings, endless, 0.2):
+        pass
+    assert warm_month(tiers.settings, tiers.table, HOT)
+
+
+def test_a_question_that_waits_for_a_lock_is_given_up_in_time_too(tiers: Ledger) -> None:
+    with psycopg.connect(tiers.settings.database_dsn) as somebody:
+        somebody.execute("LOCK TABLE transactions_2026_10 IN ACCESS EXCLUSIVE MODE")
+        with (
+            pytest.raises(TransientError, match="statement timeout"),
+            run_query(tiers.settings, "SELECT sum(amount) FROM transactions WHERE tier = 'hot'", 0.5),
+        ):
+            pass
+
+
+@pytest.mark.parametrize("output_format", ["table", "csv", "json"])
+@pytest.mark.parametrize("time", ["'infinity'::TIMESTAMPTZ", "'290000-01-01'::TIMESTAMP", "'-infinity'::DATE"])
+def test_an_infinite_time_is_a_named_error_where_it_cannot_be_written(
+    ledger: Ledger, tmp_path: Path, output_format: str, time: str
+) -> None:
+    with pytest.raises(DataError, match=r"SQL: never: .*CAST"):
+        written(ledger, output_format, tmp_path / "answer", f"SELECT {time} AS never")
+    assert b"infinity" in written(ledger, "csv", tmp_path / "cast", "SELECT CAST('infinity'::TIMESTAMPTZ AS VARCHAR)")
+
+
+@pytest.mark.parametrize("output_format", ["table", "csv", "json", "parquet"])
+def test_an_output_that_is_a_folder_is_a_named_error(ledger: Ledger, tmp_path: Path, output_format: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--output: .*Is a directory"):
+        written(ledger, output_format, tmp_path)
 
 
 EXACT = """

@@ -12,6 +12,7 @@ from tasks.archive import Step, archive_month
 from tasks.nightly import move_month
 from tasks.outcome import Action, Result
 from tasks.plan import plan_table
+from tasks.warm import warm_month
 from tests.archive.ledger import COLD, TODAY, WARM, Ledger
 
 MOVED_TO_COLD = (Action.TO_COLD, Result.MOVED)
@@ -81,7 +82,9 @@ def test_two_whole_nights_at_once_move_every_month_once(ledger: Ledger) -> None:
         assert night.stdout.readline() == "planned\n"
     outcomes = _go(nights)
     assert sorted(month for month, action, result, _ in outcomes if (action, result) == MOVED_TO_COLD) == cold_names
-    assert {result for _, _, result, _ in outcomes} <= {Result.MOVED, Result.BUSY}
+    warmed = [month for month, action, result, _ in outcomes if (action, result) == (Action.TO_WARM, Result.MOVED)]
+    assert sorted(warmed) == sorted([*cold_names, str(WARM)])
+    assert {result for _, _, result, _ in outcomes} <= {Result.MOVED, Result.ALREADY, Result.BUSY}
     assert ledger.content() == before
     assert {tier for _, tier in ledger.whole()} == {"cold", "warm"}
     ledger.check_archive()
@@ -92,3 +95,25 @@ def _go(nights: "list[subprocess.Popen[str]]") -> list[list[str]]:
         ended = list(pool.map(lambda night: night.communicate("go\n", timeout=120), nights))
     assert [night.returncode for night in nights] == [0, 0], ended
     return [outcome for out, _ in ended for outcome in json.loads(out)]
+
+
+def test_of_two_runs_that_plan_the_same_month_the_second_says_that_it_was_moved_already(ledger: Ledger) -> None:
+    ledger.fill(WARM)
+    (first,) = plan_table(ledger.settings, ledger.table, TODAY, TODAY)
+    (second,) = plan_table(ledger.settings, ledger.table, TODAY, TODAY)
+    assert first == second
+
+    assert [outcome.result for outcome in move_month(ledger.settings, first)] == [Result.MOVED]
+    (late,) = move_month(ledger.settings, second)
+    assert (late.result, late.reason) == (Result.ALREADY, "by another run")
+    (again,) = move_month(ledger.settings, first)  # as Prefect tries a step again
+    assert (again.result, again.reason) == (Result.MOVED, "")
+
+
+def test_a_month_that_another_run_made_warm_still_goes_on_to_cold(ledger: Ledger) -> None:
+    ledger.fill(COLD)
+    (move,) = plan_table(ledger.settings, ledger.table, TODAY, TODAY)
+    assert warm_month(ledger.settings, ledger.table, COLD)
+    outcomes = move_month(ledger.settings, move)
+    assert [outcome.result for outcome in outcomes] == [Result.ALREADY, Result.MOVED]
+    assert ledger.tier(COLD) == "cold"

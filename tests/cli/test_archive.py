@@ -3,14 +3,18 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from config import Settings
 from ledger.errors import ConfigError, DataError
-from tests.archive.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger
+from tests.archive.ledger import COLD, HOT, PROJECT, ROWS, TODAY, WARM, Ledger
 from tests.cli.conftest import Treasury
 
 AS_OF = ("--as-of", TODAY.isoformat())
@@ -120,3 +124,23 @@ def test_the_jobs_former_names_do_what_they_did(ledger: Ledger, treasury: Treasu
     assert run("archive_vas_transactions") == ("cold", "cold")
     assert run("run_archiving_operations") == ("cold", "cold")
     assert {rows for rows, _ in (*ledger.content().values(), *in_vas.content().values())} == {ROWS}
+
+
+def test_an_auditor_needs_no_login_but_the_auditor_s(ledger: Ledger, settings: Settings, tmp_path: Path) -> None:
+    ledger.fill(HOT)
+    given = settings.environment() | {"TREASURY_HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]}
+    owner, _ = given.pop("TREASURY_DATABASE_URL"), given.pop("TREASURY_API_DATABASE_URL")
+    argv = [sys.executable, "-m", "cli.main", "sql", "SELECT count(*) AS n FROM transactions", "--format", "csv"]
+
+    def ask(**environment: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            argv, env=given | environment, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120
+        )
+
+    alone = ask()
+    assert (alone.returncode, alone.stdout.split()) == (0, ["n", str(ROWS)]), alone.stderr
+    assert "owner" not in alone.stderr
+    del given["TREASURY_AUDITOR_DATABASE_URL"]
+    as_owner = ask(TREASURY_DATABASE_URL=owner)
+    assert as_owner.stdout == alone.stdout
+    assert "TREASURY_AUDITOR_DATABASE_URL is not set" in as_owner.stderr

@@ -66,3 +66,23 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
 def test_status_says_that_nothing_runs_and_down_agrees(tmp_path: Path) -> None:
     assert treasury("status", TREASURY_HOME=str(tmp_path)).stdout.count("not running") == 7
     assert treasury("down", TREASURY_HOME=str(tmp_path)).stdout == "nothing was running\n"
+
+
+@pytest.mark.parametrize("command", [("--help",), ("status",)])
+def test_a_full_disk_under_the_output_is_one_line_and_no_traceback(tmp_path: Path, command: tuple[str, ...]) -> None:
+    program = [sys.executable, "-m", "cli.main", *command]
+    with Path("/dev/full").open("w") as full:
+        answer = subprocess.run(
+            program, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env={"TREASURY_HOME": str(tmp_path)}
+        )
+    assert answer.stderr == "error: cannot write: No space left on device\n"
+    assert answer.returncode == TransientError.exit_code
+
+
+@pytest.mark.parametrize("command", [("up",), ("key", "list"), ("tiers",)])
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "file").touch()
+    answer = treasury(*command, TREASURY_HOME=str(tmp_path / "file" / "home"), PATH="/usr/bin:/bin")
+    assert answer.returncode == ConfigError.exit_code
+    assert answer.stderr.splitlines()[-1].startswith("error: TREASURY_HOME: ")
+    assert "Traceback" not in answer.stderr

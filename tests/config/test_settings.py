@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from config import load_settings
+from config.misspelt import misspelt
 from ledger.errors import ConfigError
 from ledger.policy import TierPolicy
 
@@ -52,6 +53,13 @@ WRONG = [
     ("TREASURY_API_BATCH_LIMIT", "10001"),
     ("TREASURY_API_BODY_LIMIT_BYTES", "1023"),
     ("TREASURY_API_QUEUE_ROWS", "0"),
+    ("TREASURY_API_QUEUE_ROWS", "999"),
+    ("TREASURY_API_DATABASE_URL", f"mysql://ledger:{PASSWORD}@h/d"),
+    ("TREASURY_AUDITOR_DATABASE_URL", "127.0.0.1"),
+    ("TREASURY_SQL_TIMEOUT_S", "0"),
+    ("TREASURY_HOME", ""),
+    ("TREASURY_HOME", " "),
+    ("TREASURY_HOME", "~nobody-of-this-name/here"),
     ("TREASURY_API_STATEMENT_TIMEOUT_MS", "99"),
     ("TREASURY_API_KEY_PEPPER", PASSWORD),
     ("TREASURY_TRUSTED_PROXIES", "10.0.0.0/33"),
@@ -267,3 +275,44 @@ def test_a_threshold_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TREASURY_HEALTH__DISK_WARNING_PERCENT", "1")
     with pytest.raises(ConfigError, match="TREASURY_HEALTH: disk_warning_percent must be reached before"):
         load_settings()
+
+
+def test_a_mistyped_variable_is_told_with_the_setting_that_was_meant(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TREASURY_LOCK_ATTEMTPS", "5")
+    monkeypatch.setenv("TREASURY_SERVICE_HOST", "10.0.0.1")  # as Kubernetes sets it
+    monkeypatch.setenv("TREASURY_PORTS__API", "9000")
+    load_settings()
+    told = [record.getMessage() for record in caplog.records]
+    assert "TREASURY_LOCK_ATTEMTPS is no setting and is ignored; did you mean TREASURY_LOCK_ATTEMPTS?" in told
+    assert "TREASURY_SERVICE_HOST is no setting and is ignored" in told
+    assert not any("PORTS" in text for text in told)
+
+
+def test_what_others_read_is_not_taken_for_a_mistake() -> None:
+    names = ["TREASURY_CONFIG", "TREASURY_PROJECT", "TREASURY_TEST_PG_BIN", "TREASURY_HOME", "HOME"]
+    assert misspelt(names, ["TREASURY_HOME"]) == []
+
+
+def test_the_api_s_settings_know_of_postgresql_only_its_own_login() -> None:
+    own = SecretStr("postgresql://treasury_api:other@127.0.0.1:5432/ledger")
+    settings = load_settings(**FULL, api_database_url=own, auditor_database_url=own)
+    narrowed = settings.for_api()
+    assert narrowed.database_url == own
+    assert narrowed.auditor_database_url is None
+    assert narrowed.for_api() == narrowed
+    assert URL not in narrowed.environment().values()
+    assert settings.for_auditor().database_url == own
+
+
+def test_without_logins_of_their_own_api_and_auditor_have_the_owner_s() -> None:
+    settings = load_settings(**FULL)
+    assert settings.for_api() == settings.for_auditor() == settings
+
+
+def test_another_database_of_the_server_is_reached_with_every_login() -> None:
+    url = SecretStr("postgresql://u:p@h:5432/one?sslmode=require")
+    moved = load_settings(database_url=url, api_database_url=url).on_database("two")
+    assert moved.database_dsn == "postgresql://u:p@h:5432/two?sslmode=require"
+    assert (moved.api_database_url, moved.auditor_database_url) == (moved.database_url, None)

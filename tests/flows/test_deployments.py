@@ -60,6 +60,9 @@ def test_one_run_of_each_at_a_time_and_a_second_is_turned_away(deployed: dict[st
     "wrong",
     [
         {"as_of": "yesterday"},
+        {"as_of": "2026-02-30"},
+        {"as_of": "2026-13-01"},
+        {"as_of": "1900-02-29"},
         {"tables": "transactions"},
         {"tables": ["ghosts"]},
         {"plan_only": "perhaps"},

@@ -1,9 +1,13 @@
 """The flows through a real Prefect server: what they move, what they show, and how they end."""
 
+import re
+from datetime import date
 from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.flows import Flow
@@ -141,3 +145,15 @@ def test_the_form_offers_the_registered_tables_and_the_moves() -> None:
     assert properties["moves"]["enum"] == ["all", "to_warm", "to_cold"]
     assert properties["as_of"]["anyOf"][0]["format"] == "date"
     assert all(field["description"] for field in properties.values())
+
+
+@given(st.integers(0, 9999), st.integers(0, 13), st.integers(0, 32))
+def test_the_form_takes_exactly_the_days_of_the_calendar(year: int, month: int, day: int) -> None:
+    pattern = TableParameters.model_json_schema()["properties"]["as_of"]["anyOf"][0]["pattern"]
+    text = f"{year:04d}-{month:02d}-{day:02d}"
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        assert not re.search(pattern, text)
+    else:
+        assert re.search(pattern, text)

@@ -19,6 +19,7 @@ from sql.partitions import ensure_partition, move_to_warm, partition_names, prep
 from sql.seal import seal
 from tasks.importing.loading import Loader
 from tasks.importing.rows import Row
+from tests.importing.conftest import MAPPING
 
 HEADER = b"no,wallet,amount,text,at\n"
 COLUMNS = (
@@ -336,3 +337,33 @@ def test_memory_does_not_grow_with_the_file(settings: Settings, tmp_path: Path, 
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] * 1.3
+
+
+def test_a_template_names_columns_of_any_name(run, database) -> None:
+    mapping = MAPPING.replace('{ column = "no" }', '{ template = "{no}%s-{u%}-{no}" }')
+    outcome = run(b"no,wallet,amount,text,at,u%\n1,w1,5.00,,2024-05-17,7%d\n", mapping)
+    assert outcome.counts == (1, 1, 0)
+    assert database.execute("SELECT reference FROM transactions").fetchone() == ("1%s-7%d-1",)
+
+
+def test_a_column_of_a_template_that_the_file_lacks_is_named(run) -> None:
+    mapping = MAPPING.replace('{ column = "no" }', '{ template = "{u%}" }')
+    with pytest.raises(ConfigError, match=r"fields\.reference: .* has no column 'u%'"):
+        run(HEADER + lines(1, 1), mapping)
+
+
+def test_a_full_disk_under_the_rejects_is_told_and_the_import_is_not_recorded(run, database) -> None:
+    with pytest.raises(TransientError, match="rejects file /dev/full: No space left on device"):
+        run(HEADER + b"1,w1,none,,2024-05-17\n", rejects=Path("/dev/full"))
+    assert database.execute("SELECT count(*) FROM imports").fetchone() == (0,)
+
+
+def test_rejects_are_not_written_over_the_file_under_another_name(run, tmp_path: Path) -> None:
+    content = HEADER + b"1,w1,none,,2024-05-17\n"
+    (tmp_path / "history.csv").write_bytes(content)
+    (tmp_path / "hard").hardlink_to(tmp_path / "history.csv")
+    (tmp_path / "soft").symlink_to(tmp_path / "hard")
+    for name in ("hard", "soft"):
+        with pytest.raises(ConfigError, match="is a file that the import reads"):
+            run(content, rejects=tmp_path / name)
+        assert (tmp_path / "history.csv").read_bytes() == content

@@ -1,5 +1,6 @@
 """A mapping is read strictly: what is wrong in it is named before anything moves."""
 
+import codecs
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,17 @@ def test_the_examples_fit_their_tables(settings: Settings, example: Path) -> Non
         (('"%Y-%m-%d"', '"%Y-%m-%d", timezone = "Mars/Olympus"'), "fields.created_at.timezone"),
         (("[fields]", '[file]\nencoding = "utf-16"\n[fields]'), "file.encoding"),
         (("[fields]", '[file]\nencoding = "klingon"\n[fields]'), "file.encoding"),
+        (("[fields]", '[file]\nencoding = "idna"\n[fields]'), "file.encoding"),
+        (("[fields]", '[file]\nencoding = "punycode"\n[fields]'), "file.encoding"),
+        (("[fields]", '[file]\nencoding = "utf-7"\n[fields]'), "file.encoding"),
+        (("[fields]", '[file]\nencoding = "iso2022_jp"\n[fields]'), "file.encoding"),
+        (("[fields]", '[file]\nencoding = "hz"\n[fields]'), "file.encoding"),
+        (("[fields]", '[file]\nencoding = "unicode_escape"\n[fields]'), "file.encoding"),
+        (("[fields]", '[file]\nencoding = "rot13"\n[fields]'), "file.encoding"),
+        (('{ column = "no" }', '{ template = "{no" }'), "fields.reference: template"),
+        (('{ column = "no" }', '{ template = "no}" }'), "fields.reference: template"),
+        (('{ column = "no" }', '{ template = "{no{wallet}}" }'), "fields.reference: template"),
+        (('{ column = "no" }', '{ template = "{}" }'), "fields.reference: template"),
         (("[fields]", '[file]\ndelimiter = "\\""\n[fields]'), "file: delimiter and quote"),
         (("[fields]", "earliest = 1969-12-31\n[fields]"), "earliest"),
         (("created_at", "made_at"), "fields.created_at is missing"),
@@ -75,3 +87,11 @@ def test_what_does_not_fit_the_table_is_named(
 def test_a_mapping_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none.toml: No such file"):
         read_mapping(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "latin-1", "cp1252", "cp852", "iso8859-15", "cp932", "gb18030", "koi8-r"]
+)
+def test_an_encoding_whose_first_half_is_ascii_is_taken(tmp_path: Path, mapping_text: str, encoding: str) -> None:
+    text = mapping_text.replace("[fields]", f'[file]\nencoding = "{encoding}"\n[fields]')
+    assert read(tmp_path, text).file.encoding == codecs.lookup(encoding).name

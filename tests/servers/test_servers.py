@@ -8,15 +8,18 @@ from pathlib import Path
 import psycopg
 import pytest
 import s3fs
+from pydantic import SecretStr
 
 from config import Settings, load_settings
-from config.settings import Ports
+from config.settings import LOGINS, Ports
 from ledger.errors import ConfigError
 from servers import keys, ports, stack
+from servers.api import Api
 from servers.lease import lease
 from servers.postgres import Postgres, pgbench
 from servers.redis import Redis
 from servers.s3 import BUCKET
+from tasks.setup import prepare_database
 
 ANY_PORT = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0, suppliers=0)
 
@@ -163,3 +166,35 @@ def test_a_child_process_loads_the_same_settings(
     for name, value in given.environment().items():
         monkeypatch.setenv(name, value)
     assert load_settings().model_dump() == given.model_dump()
+
+
+def test_the_api_s_process_gets_no_other_login_to_postgresql(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither from the settings nor from the shell of whoever starts it."""
+    url = "postgresql://{}:secret-of-{}@127.0.0.1:5432/treasury"
+    logins = {field: url.format(field, field) for field in LOGINS}
+    for field, login in logins.items():
+        monkeypatch.setenv(f"TREASURY_{field.upper()}", login)
+    settings = own.model_copy(update={field: SecretStr(login) for field, login in logins.items()})
+    launch = Api(own.home, 0, 1, settings.for_api().environment()).prepare()
+    given = " ".join(launch.env.values())
+    assert "secret-of-api_database_url" in given
+    assert "secret-of-database_url" not in given
+    assert "secret-of-auditor_database_url" not in given
+
+
+def test_an_embedded_postgresql_has_three_logins_with_passwords_of_their_own(own: Settings, bin_dir: Path) -> None:
+    for _ in range(2):  # the second time they are there already
+        with stack.running(own, "postgres", fast=True, bin_dir=bin_dir) as settings:
+            users = {}
+            for url in (settings.database_url, settings.api_database_url, settings.auditor_database_url):
+                assert url is not None
+                with psycopg.connect(url.get_secret_value()) as connection:
+                    users[connection.info.user] = connection.info.password
+    assert sorted(users) == ["treasury", "treasury_api", "treasury_auditor"]
+    assert len(set(users.values())) == 3
+
+
+def test_a_home_with_marks_that_mean_something_elsewhere_works(home: Path, bin_dir: Path | None) -> None:
+    strange = load_settings(home=home / "a %d {b} ä'c", ports=ANY_PORT)
+    with stack.running(strange, "postgres", "redis", "s3", fast=True, bin_dir=bin_dir) as settings:
+        assert prepare_database(settings) == []
