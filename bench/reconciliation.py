@@ -332,8 +332,7 @@ def _statement(lines: dict[str, Any], day: date) -> pa.Table:
 def _measured(settings: Settings, day: date, statement: str) -> tuple[float, float, float, str]:
     """Seconds, CPU seconds, peak MiB and verdict of one run, in a process of its own so that the peak is its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        measured = pool.apply(_one_run, (settings, day, statement))
-    return measured
+        return pool.apply(_one_run, (settings, day, statement))
 
 
 def _one_run(settings: Settings, day: date, statement: str) -> tuple[float, float, float, str]:
