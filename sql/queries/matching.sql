@@ -250,6 +250,7 @@ WITH facts AS (
            CASE WHEN r.main_no IS NULL THEN l.status ELSE 'reversed'::compared_status END AS line_status, o.status AS own_status,
            (l.value + coalesce(r.value, 0))::DECIMAL(18,2) AS line_value, o.value AS own_value,
            abs(l.at_ms - o.at_ms) AS apart_ms, l.day <> o.day AS other_day,
+           l.day = DATE '1970-01-01' + ((l.at_ms + getvariable('day_offset_ms')) // 86400000)::INTEGER AS on_its_day,
            l.product_code <> o.product_code AS other_product, l.vas_type <> o.vas_type AS other_vas_type,
            l.commission AS line_commission, o.commission AS own_commission,
            round(l.amount * coalesce(by_product.rate, by_type.rate, getvariable('rate')), 4)::DECIMAL(18,4)
@@ -272,7 +273,7 @@ WITH facts AS (
 )
 SELECT line_no, own_id, method, score, currency, carried, in_period, line_value, own_value, apart_ms,
        line_commission, own_commission, expected_commission, line_status, own_status,
-       abs(line_amount - own_amount) AS amount_drift, greatest(contract_drift, booked_drift)::DECIMAL(18,4)
+       on_its_day, abs(line_amount - own_amount) AS amount_drift, greatest(contract_drift, booked_drift)::DECIMAL(18,4)
            AS commission_drift,
        list_filter([
            CASE WHEN abs(line_amount - own_amount) > getvariable('amount_tolerance') THEN 'amount' END,
@@ -318,7 +319,7 @@ WITH several AS (
            greatest(CASE WHEN list_contains(issues, 'amount') THEN amount_drift ELSE 0 END,
                     CASE WHEN list_contains(issues, 'commission') THEN commission_drift ELSE 0 END,
                     abs(line_value - own_value))::DECIMAL(18,4) AS difference,
-           apart_ms, amount_drift, commission_drift, line_status, own_status
+           apart_ms, on_its_day, amount_drift, commission_drift, line_status, own_status
     FROM compared WHERE len(issues) > 0
     UNION ALL BY NAME
     SELECT line_no, ['amount'::break_class] AS issues, currency, (line_value - own_value)::DECIMAL(18,2) AS variance,

@@ -30,14 +30,18 @@ WHERE r.supplier = %(supplier)s::text AND r.day <> %(day)s::date AND m.state = '
 -- name: carried_breaks
 -- Open breaks of earlier days that a counterpart may still come for, the newest first; and those that a run of this very
 -- day has closed already, so that running it again finds the same.
+WITH wanted AS (
+    SELECT break_id FROM recon_breaks
+    WHERE supplier = %(supplier)s::text AND day < %(day)s::date AND state IN ('open', 'proposed')
+    UNION
+    SELECT x.break_id FROM recon_runs r JOIN recon_resolutions x USING (run_id)
+    WHERE r.supplier = %(supplier)s::text AND r.day = %(day)s::date AND x.decision = 'counterpart_arrived'
+      AND NOT EXISTS (SELECT FROM recon_resolutions later
+                      WHERE later.break_id = x.break_id AND later.resolution_id > x.resolution_id)
+)
 SELECT b.break_id, b.class, b.line::text, b.own ->> 'id' AS own_id
-FROM recon_breaks b
-WHERE b.supplier = %(supplier)s::text AND b.day < %(day)s::date AND b.class IN ('missing_here', 'missing_there')
-  AND (b.state IN ('open', 'proposed')
-       OR b.state = 'closed' AND (
-           SELECT (r.day, x.decision) = (%(day)s::date, 'counterpart_arrived')
-           FROM recon_resolutions x JOIN recon_runs r USING (run_id)
-           WHERE x.break_id = b.break_id ORDER BY x.resolution_id DESC LIMIT 1))
+FROM wanted JOIN recon_breaks b USING (break_id)
+WHERE b.day < %(day)s::date AND b.class IN ('missing_here', 'missing_there')
 ORDER BY b.day DESC, b.break_id
 LIMIT %(limit)s
 

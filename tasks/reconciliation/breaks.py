@@ -176,6 +176,7 @@ def resolve(settings: Settings, break_id: int, actor: str, decision: Decision, r
     if actor == SYSTEM:
         raise FieldError("actor", f"must be a person: {SYSTEM} is what runs sign with")
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
+        connection.execute(_QUERIES["lock_chain"])  # first, as a run does: so neither waits for the other in a circle
         row = connection.execute(_QUERIES["lock_break"], {"break_id": break_id}).fetchone()
         if row is None:
             raise ConfigError(f"break {break_id}: there is none of that number")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import xlsxwriter
 from pyarrow import csv as arrow_csv
@@ -103,8 +104,17 @@ def safe_text(text: str) -> str:
 
 
 def _write_matches(engine: duckdb.DuckDBPyConnection, target: Path) -> None:
-    table = engine.execute(matched_rows()).to_arrow_table().combine_chunks()
-    pq.write_table(table, target, row_group_size=ROW_GROUP_ROWS, compression=COMPRESSION, store_schema=False)
+    """In row groups of one size, however the engine cuts its stream: so the bytes are the same each time."""
+    batches = engine.execute(matched_rows()).to_arrow_reader(ROW_GROUP_ROWS)
+    with pq.ParquetWriter(target, batches.schema, compression=COMPRESSION, store_schema=False) as writer:
+        waiting = batches.schema.empty_table()
+        for batch in batches:
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
+            while waiting.num_rows >= ROW_GROUP_ROWS:
+                writer.write_table(waiting.slice(0, ROW_GROUP_ROWS).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+                waiting = waiting.slice(ROW_GROUP_ROWS)
+        if waiting.num_rows:
+            writer.write_table(waiting.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
 
 
 def _rows(engine: duckdb.DuckDBPyConnection) -> Iterator[dict[str, Any]]:

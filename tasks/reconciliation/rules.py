@@ -21,7 +21,7 @@ RULES = (
     Rule(
         "near_in_time",
         "both sides agree but for a time difference within the limit",
-        "issues[1] IN ('time', 'late_posting') AND apart_ms <= getvariable('auto_time_ms')",
+        "issues[1] IN ('time', 'late_posting') AND on_its_day AND apart_ms <= getvariable('auto_time_ms')",
     ),
     Rule(
         "rounding",

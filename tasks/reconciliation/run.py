@@ -314,7 +314,7 @@ def _write_down(
             "run_id": run_id,
             "supplier": request.supplier,
             "day": request.day,
-            "actor": request.actor,
+            "actor": SYSTEM,  # a rule decided, not whoever started the run
             "arrived": met,
             "carried": before.carried,
             "window_first": request.day - margin,

@@ -5,11 +5,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from flows.reconcile_supplier import ReconciliationParameters, reconcile_supplier
 from ledger.errors import ConfigError, DataError
-from tests.archive.ledger import Ledger
+from ledger.transactions import Supplier
+from tests.archive.ledger import PROJECT, Ledger
 from tests.flows.test_flows import artifacts
 from tests.reconciliation.books import DAY, Books
 
@@ -80,3 +82,11 @@ def test_a_form_that_makes_no_sense_is_refused(form: dict[str, object], named: s
 def test_a_supplier_that_there_is_not_is_refused_by_the_form() -> None:
     with pytest.raises(ValidationError, match="flash"):
         ReconciliationParameters.model_validate({"supplier": "blitz"})
+
+
+def test_every_supplier_has_a_deployment_whose_parameters_fit_the_form() -> None:
+    deployments = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
+    ours = [one for one in deployments if one["entrypoint"].endswith(":reconcile_supplier")]
+    forms = [ReconciliationParameters.model_validate(one["parameters"]["parameters"]) for one in ours]
+    assert {form.supplier for form in forms} == set(Supplier)
+    assert {one["schedules"][0]["timezone"] for one in ours} == {"Africa/Johannesburg"}

@@ -27,6 +27,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
         {"occurred_at": MIDNIGHT - timedelta(seconds=200)},
         None,
     ),
+    "told a day late": (
+        {"created_at": MIDNIGHT + timedelta(seconds=100)},
+        {"occurred_at": MIDNIGHT + timedelta(seconds=100)},
+        None,
+    ),
     "ten cents": ({}, {"amount": Decimal("100.10")}, "rounding"),
     "eleven cents": ({}, {"amount": Decimal("100.11")}, None),
     "pending with us": ({"status": "pending"}, {}, "supplier_completed"),

@@ -41,6 +41,7 @@ CREATE TABLE recon_matches (
     score           numeric(5, 4) NOT NULL CHECK (score BETWEEN 0 AND 1),
     PRIMARY KEY (run_id, line_no, own_id)
 );
+CREATE INDEX recon_matches_own ON recon_matches (own_created_at);
 
 -- A difference, as it was found. Facts never change; a changed difference is another break.
 CREATE TABLE recon_breaks (
@@ -66,6 +67,7 @@ CREATE TABLE recon_breaks (
     CHECK (line IS NOT NULL OR own IS NOT NULL),
     UNIQUE (supplier, fingerprint)
 );
+CREATE INDEX recon_breaks_run ON recon_breaks (run_id);
 CREATE INDEX recon_breaks_day ON recon_breaks (supplier, day);
 CREATE INDEX recon_breaks_waiting ON recon_breaks (supplier, period_day, break_id) WHERE state IN ('open', 'proposed');
 
