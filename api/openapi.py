@@ -137,7 +137,7 @@ def _responses(operation: Operation, schema_of: dict[type, Any]) -> dict[str, An
     for status, kind in operation.answers.items():
         responses[str(status)] = _response(status, operation.media_type, schema_of[kind]) | _headers(operation, status)
     if operation.conditional:
-        responses["304"] = {"description": "The answer is still the one with this ETag", "headers": _ETAG}
+        responses["304"] = {"description": "The answer is still the one with this ETag", "headers": _RATE_LIMIT | _ETAG}
     for status in sorted(operation.problems | (_WITHOUT_A_KEY if operation.scope is None else _WITH_A_KEY)):
         response = _response(status, MEDIA_TYPE, schema_of[Problem])
         responses[str(status)] = response | _problem_headers(status)
