@@ -10,20 +10,21 @@ from uuid import UUID
 import msgspec
 from starlette.responses import Response
 
-from api import conditional, parsing, problems
+from api import conditional, parsing, problems, vending
 from api.caching import Fresh, Kept, Question
 from api.invalidation import after_change, forget_row, tag_of_page
 from api.operations import Call
-from api.problems import NOT_FOUND, UNAVAILABLE, HttpError
+from api.problems import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, HttpError
 from api.reading import Row, Wanted
 from api.statements import columns_of
 from api.writer import Stored, Write
 from ledger.card_numbers import Refusal, refuse_card_numbers
-from ledger.errors import FieldError, TransientError, TreasuryError
+from ledger.errors import DataError, FieldError, TransientError, TreasuryError
 from ledger.identifiers import new_id
 from ledger.names import check_name
 from ledger.tables import TieredTable
 from ledger.transactions import Status, TransactionType, field_names, new_transaction
+from suppliers.peach.webhooks import BODY_LIMIT_BYTES as WEBHOOK_LIMIT_BYTES
 
 DEFAULT_LIMIT = 50
 _JSON = "application/json"
@@ -38,6 +39,30 @@ async def create(call: Call, table: TieredTable) -> Response:
     row = _new_row(call, table, parsing.decode_object(body))
     stored = await _submit(call, table, write_key, body, [row], 201, render(row))
     return _written(call, stored)
+
+
+async def create_vas(call: Call, table: TieredTable) -> Response:
+    """As `create`; a row with ``vend`` is bought for once it is durable."""
+    write_key, body = await _read_write(call)
+    given, desk = parsing.decode_object(body), call.services.vend_desk
+    vended = desk.check(given)
+    row = _new_row(call, table, {name: value for name, value in given.items() if name != vending.FIELD})
+    if vended:
+        row["supplier_reference"] = desk.reference(row["supplier"], row[table.key_column])
+    stored = await _submit(call, table, write_key, body, [row], 201, render(row))
+    if vended and not stored.replayed:
+        desk.begin(table, row)
+    return _written(call, stored)
+
+
+async def peach_webhook(call: Call) -> Response:
+    """Take a webhook of Peach's."""
+    body = await parsing.read_body(call.request, WEBHOOK_LIMIT_BYTES)
+    try:
+        call.services.vend_desk.hear(body)
+    except DataError as error:
+        raise HttpError(BAD_REQUEST, str(error)) from None
+    return _json(msgspec.json.encode({"status": "taken"}))
 
 
 async def create_batch(call: Call, table: TieredTable) -> Response:
@@ -100,7 +125,7 @@ async def _read_page(call: Call, table: TieredTable) -> Fresh:
     page = await call.services.reader.page(table, _wanted(call, question), limit)
     cursor = call.services.cursors.write(question, page.rows[-1][table.key_column]) if page.more else None
     body = {"items": [_as_json(row) for row in page.rows], "next_cursor": cursor}
-    return Fresh(msgspec.json.encode(body), call.services.lifetimes.of_page(call.operation.name))
+    return Fresh(msgspec.json.encode(body), call.services.lifetimes.of_page(call.operation.name, table, page.rows))
 
 
 async def change_status(call: Call, table: TieredTable) -> Response:
@@ -108,6 +133,10 @@ async def change_status(call: Call, table: TieredTable) -> Response:
     row_id = _path_id(call)
     wanted = _status(await _read_json(call))
     services = call.services
+    if vending.sells(table):
+        found = await services.reader.find(table, row_id, call.key.client_id)
+        if found is not None and vending.is_vend(found.row):
+            raise HttpError(CONFLICT, "The row is a purchase: its status is what the supplier says.")
     try:
         row = await services.statuses.change(table, row_id, call.key.client_id, wanted, services.now())
     except TransientError:

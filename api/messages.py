@@ -53,6 +53,18 @@ class NewVasTransaction(NewTransaction, kw_only=True, forbid_unknown_fields=True
     processed_at: Instant | None = None
 
 
+class VasOrder(NewVasTransaction, kw_only=True, forbid_unknown_fields=True):
+    """A value-added service to be stored, and to be bought if ``vend`` is true."""
+
+    vend: Annotated[
+        bool,
+        Meta(
+            description="Buy it from the supplier; then these are the supplier's to tell: "
+            "status, supplier_reference, supplier_transaction_id, commission, processed_at"
+        ),
+    ] = False
+
+
 class Transaction(NewTransaction, kw_only=True, forbid_unknown_fields=True):
     """A stored transaction. ``id`` is a UUIDv7 that carries ``created_at``."""
 
@@ -140,5 +152,11 @@ class BatchResults(Struct, kw_only=True):
 
 class Health(Struct, kw_only=True):
     """``live``, ``ready`` or ``unavailable``."""
+
+    status: str
+
+
+class Taken(Struct, kw_only=True):
+    """The webhook is genuine and is being looked into."""
 
     status: str

@@ -1,8 +1,10 @@
 """The one list of the API's operations. The router and the OpenAPI document are made from it, so they cannot drift."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
+from starlette.responses import Response
 from starlette.routing import Route
 
 from api import handlers, messages
@@ -10,6 +12,7 @@ from api.endpoint import Address, Endpoint
 from api.monitoring.routes import operations as monitoring_operations
 from api.operations import Operation, Parameter
 from api.rate_limits import Policy
+from api.reconciliation import operations as reconciliation_operations
 from api.services import Services
 from config import Settings
 from ledger.tables import TieredTable
@@ -27,6 +30,7 @@ class Resource:
     read: Scope
     write: Scope
     policy: Policy
+    create: Callable[..., Awaitable[Response]]
     new: type
     row: type
     batch: type
@@ -54,6 +58,7 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
             read=Scope.TRANSACTIONS_READ,
             write=Scope.TRANSACTIONS_WRITE,
             policy=Policy.TRANSACTIONS,
+            create=handlers.create,
             new=messages.NewTransaction,
             row=messages.Transaction,
             batch=messages.NewTransactions,
@@ -66,7 +71,8 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
             read=Scope.VAS_READ,
             write=Scope.VAS_WRITE,
             policy=Policy.VAS,
-            new=messages.NewVasTransaction,
+            create=handlers.create_vas,
+            new=messages.VasOrder,
             row=messages.VasTransaction,
             batch=messages.NewVasTransactions,
             page=messages.VasTransactionPage,
@@ -77,7 +83,7 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
 def operations(settings: Settings) -> tuple[Operation, ...]:
     """Every operation, in the order in which they are matched and documented."""
     of_tables = [operation for resource in resources(settings) for operation in _of_resource(resource, settings)]
-    return (*of_tables, *monitoring_operations(settings), *_HEALTH)
+    return (*of_tables, *reconciliation_operations(), *monitoring_operations(settings), _PEACH_WEBHOOK, *_HEALTH)
 
 
 def router_routes(all_operations: tuple[Operation, ...], services: Services) -> list[Route]:
@@ -97,7 +103,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             path=path,
             summary="Store one",
             description="201 means that the row is durable.",
-            handler=partial(handlers.create, table=table),
+            handler=partial(resource.create, table=table),
             scope=resource.write,
             policy=resource.policy,
             tag=table.name,
@@ -183,6 +189,18 @@ def _page_parameters(settings: Settings) -> tuple[Parameter, ...]:
     )
 
 
+_PEACH_WEBHOOK = Operation(
+    name="peachWebhook",
+    method="POST",
+    path="/api/v1/webhooks/peach",
+    summary="Peach tells how a payment stands",
+    description="Form encoded and signed by Peach with the webhook secret. It makes us ask Peach what became of the "
+    "payment, so it may come late, unordered and more than once.",
+    handler=handlers.peach_webhook,
+    tag="webhooks",
+    answers={200: messages.Taken},
+    problems=frozenset({400, 401, 404, 413, 503}),
+)
 _HEALTH = (
     Operation(
         name="live",

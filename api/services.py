@@ -20,6 +20,7 @@ from api.lifetimes import Lifetimes
 from api.monitoring.monitor import Monitor
 from api.reading import Reader
 from api.statuses import StatusChanger
+from api.vending import VendDesk
 from api.writer import Writer
 from config import Settings
 from ledger.identifiers import truncate_ms
@@ -66,6 +67,7 @@ class Services:
     cursors: Cursors
     monitor: Monitor
     cache: ResponseCache
+    vend_desk: VendDesk
     lifetimes: Lifetimes
     now: Callable[[], datetime] = _utc_now
     random_bits: Callable[[int], int] = field(default_factory=RandomBits)
@@ -100,6 +102,7 @@ class Services:
                 cache if cache.enabled else None,
             ),
             cache=cache,
+            vend_desk=VendDesk(settings, database, cache),
             lifetimes=Lifetimes(settings.cache),
         )
 
@@ -110,7 +113,7 @@ class Services:
         self.cache.open()
         self.writer.open()
         try:
-            async with self.defence.running(), self.monitor.running():
+            async with self.defence.running(), self.monitor.running(), self.vend_desk.running():
                 yield
         finally:
             await self.writer.close()

@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from config import Settings
 from ledger.errors import ConfigError
-from ledger.tables import BUILT_IN, TieredTable
+from ledger.tables import BUILT_IN, VAS_TRANSACTIONS, TieredTable
 from sql.connection import Connection, connect, connection_parameters
 from sql.maintenance import MAINTENANCE_LOCK, run_ddl
 from sql.queries import load
@@ -63,6 +63,10 @@ CATALOGUE: Mapping[str, Access] = {
 # alone has a second use: a role with UPDATE on the whole could lock everybody out with LOCK TABLE.
 HOT = Access(api=("SELECT", "INSERT", *_MOVE_STATUS), auditor=("SELECT",))
 WARM = Access(api=("SELECT", *_MOVE_STATUS), auditor=("SELECT",))
+# What a purchase finds out about its row (tasks/vending.py).
+_VENDED = tuple(
+    f"UPDATE ({column})" for column in ("supplier_reference", "supplier_transaction_id", "commission", "processed_at")
+)
 VIEW = Access(auditor=("SELECT",))
 PARTITION = Access(auditor=("SELECT",))
 
@@ -176,7 +180,9 @@ def _existing_roles(connection: Connection, wanted: Collection[str]) -> set[str]
 
 
 def _wanted_of_table(connection: Connection, table: TieredTable) -> Mapping[str, Access]:
-    parents = {table.hot_parent: HOT, table.warm_parent: WARM, table.name: VIEW}
+    vended = _VENDED if table.name == VAS_TRANSACTIONS.name else ()
+    hot, warm = HOT._replace(api=(*HOT.api, *vended)), WARM._replace(api=(*WARM.api, *vended))
+    parents = {table.hot_parent: hot, table.warm_parent: warm, table.name: VIEW}
     if table.name not in _API_TABLES:
         parents = {relation: access._replace(api=()) for relation, access in parents.items()}
     names = {"hot": table.hot_parent, "warm": table.warm_parent}

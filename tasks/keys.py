@@ -44,6 +44,8 @@ class Scope(StrEnum):
     VAS_READ = "vas:read"
     VAS_WRITE = "vas:write"
     READ_ALL = "read:all"
+    RECONCILIATION_READ = "reconciliation:read"
+    RECONCILIATION_RESOLVE = "reconciliation:resolve"
     MONITORING_READ = "monitoring:read"
     OPERATIONS = "operations"
 

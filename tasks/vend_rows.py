@@ -25,6 +25,7 @@ from sql.errors import translate
 from sql.queries import load
 from suppliers.money import CURRENCY
 from suppliers.protocol import PurchaseRequest
+from suppliers.references import id_range
 
 T = TypeVar("T")
 AsyncConnection = psycopg.AsyncConnection[TupleRow]
@@ -49,6 +50,7 @@ _COLUMNS = (
     "created_at",
     "updated_at",
 )
+_OWNER = ("client_id", "user_id", "wallet_id")
 _FIRST = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
 _TEXTS = ("meter_number", "account_number", "bank")
 
@@ -119,6 +121,19 @@ class VendRows:
     async def find(self, row_id: UUID) -> VendRow | None:
         """The row, None when there is none in hot or warm."""
         return await self._one("find", _of(row_id))
+
+    async def find_by_reference(self, reference: str) -> tuple[VendRow, dict[str, Any]] | None:
+        """The row with this `short_reference`, and whose it is; None when there is none in hot or warm.
+
+        Raises DataError for a text that is no such reference.
+        """
+        first, last = id_range(reference)
+        parameters = {"time": created_at_of(first), "first": first, "last": last, "reference": reference}
+        rows = await self._rows("find_by_reference", parameters)
+        if not rows:
+            return None
+        values, owner = rows[0][: len(_COLUMNS)], rows[0][len(_COLUMNS) :]
+        return _row(values), dict(zip(_OWNER, owner, strict=True))
 
     async def claim(self, row_id: UUID, reference: str, now: datetime) -> VendRow | None:
         """Take a pending row for buying; None when it is not pending. Durable when it returns."""

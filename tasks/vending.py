@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import stamina
@@ -119,6 +120,19 @@ class Vending:
                 await gate.acquire()
                 group.create_task(settle_one(row))
         return report
+
+    async def look_again(self, supplier: str, reference: str) -> dict[str, Any] | None:
+        """Ask the supplier what became of the purchase with this reference, and end its row if that is known now.
+
+        Returns the row's id and owner, None when no row under way has the reference. Safe to repeat, and at the same
+        time as `settle`. Raises DataError for a text that is no reference, and as `vend` does.
+        """
+        found = await self._rows.find_by_reference(reference)
+        if found is None or found[0].status is not Status.PROCESSING or found[0].supplier != supplier:
+            return None
+        row, owner = found
+        await self._settle(row, SettleReport())
+        return {"id": row.id, **owner}
 
     def _supplier(self, row: VendRow) -> Supplier:
         try:

@@ -9,6 +9,14 @@ SELECT {columns} FROM {hot} WHERE {id} = %(id)s AND {time} = %(time)s
 UNION ALL
 SELECT {columns} FROM {warm} WHERE {id} = %(id)s AND {time} = %(time)s
 
+-- name: find_by_reference
+-- The row that a supplier knows by a reference which tells its millisecond; `first` and `last` are the ids of that.
+SELECT {columns}, client_id, user_id, wallet_id FROM {hot}
+WHERE {time} = %(time)s AND {id} BETWEEN %(first)s AND %(last)s AND supplier_reference = %(reference)s
+UNION ALL
+SELECT {columns}, client_id, user_id, wallet_id FROM {warm}
+WHERE {time} = %(time)s AND {id} BETWEEN %(first)s AND %(last)s AND supplier_reference = %(reference)s
+
 -- name: claim
 -- From pending to processing: of any number of callers one gets the row, and only that one may buy.
 WITH hot AS (

@@ -1,0 +1,84 @@
+"""What the reconciliation addresses take and give. Money is decimal text, days are Africa/Johannesburg days."""
+
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from tasks.reconciliation.classes import BreakClass, BreakState, Decision, Verdict
+
+Reason = Annotated[str, Meta(min_length=1, max_length=1000)]
+
+
+class Run(Struct, kw_only=True):
+    """One finished run over a supplier's day. ``current`` is false once a later run over the day took its place."""
+
+    run_id: int
+    supplier: str
+    day: date
+    supersedes: int | None
+    digest: Annotated[str, Meta(description="SHA-256 of inputs, rules and outcome: equal runs have equal digests")]
+    verdict: Verdict
+    line_count: int
+    own_count: int
+    matched_count: int
+    break_count: int
+    figures: dict[str, Any]
+    actor: str
+    started_at: datetime
+    finished_at: datetime
+    current: bool
+
+
+class RunPage(Struct, kw_only=True):
+    """Runs, newest first. ``next_before`` asks for those before these; null on the last page."""
+
+    items: list[Run]
+    next_before: int | None
+
+
+class Break(Struct, kw_only=True):
+    """A difference, as it was found. ``difference`` is the money in question, ``variance`` the statement's total less
+    ours; ``line`` is the statement's side, ``own`` ours.
+    """
+
+    break_id: int
+    run_id: int
+    supplier: str
+    day: date
+    period_day: date
+    age_days: int
+    break_class: Annotated[BreakClass, Meta(description="The gravest of `issues`")]
+    issues: list[str]
+    currency: str
+    difference: str
+    variance: str
+    escalated: bool
+    line_no: int | None
+    line: dict[str, Any] | None
+    own: dict[str, Any] | None
+    note: str
+    state: BreakState
+    detected_at: datetime
+
+
+class BreakPage(Struct, kw_only=True):
+    """Breaks in the order of their numbers. ``next_after`` asks for those after these; null on the last page."""
+
+    items: list[Break]
+    next_after: int | None
+
+
+class Resolve(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What the key's client decides about a break, and why."""
+
+    decision: Decision
+    reason: Reason
+
+
+class Resolved(Struct, kw_only=True):
+    """The break's state now. ``proposed``: somebody else must confirm."""
+
+    break_id: int
+    state: BreakState
+    resolution_id: int

@@ -1,0 +1,90 @@
+"""The operations of reconciliation, for the one list in `api.routes`."""
+
+from api.operations import Operation, Parameter
+from api.rate_limits import Policy
+from api.reconciliation import answers, handlers
+from ledger.transactions import Supplier
+from tasks.keys import Scope
+from tasks.reconciliation.classes import BreakClass, BreakState
+
+PREFIX = "/api/v1/reconciliation"
+_TAG = "reconciliation"
+_ID = {"type": "integer", "minimum": 1, "maximum": handlers.MOST_ID}
+_DAY = {"type": "string", "format": "date"}
+_SUPPLIER = Parameter("supplier", "Of this supplier", {"type": "string", "enum": list(Supplier)})
+_FROM = Parameter("from", "Of this day (Africa/Johannesburg) or later", _DAY)
+_TO = Parameter("to", "Of this day or earlier", _DAY)
+_LIMIT = Parameter(
+    "limit",
+    "Most items of the page",
+    {"type": "integer", "minimum": 1, "maximum": handlers.MOST, "default": handlers.DEFAULT_LIMIT},
+)
+
+
+def operations() -> tuple[Operation, ...]:
+    """Every operation of reconciliation."""
+    return (
+        Operation(
+            name="listReconciliationRuns",
+            method="GET",
+            path=f"{PREFIX}/runs",
+            summary="Runs, newest first",
+            handler=handlers.runs,
+            scope=Scope.RECONCILIATION_READ,
+            policy=Policy.OPERATIONS,
+            tag=_TAG,
+            answers={200: answers.RunPage},
+            parameters=(_SUPPLIER, _FROM, _TO, Parameter("before", "Runs before this number", _ID), _LIMIT),
+        ),
+        Operation(
+            name="getReconciliationRun",
+            method="GET",
+            path=f"{PREFIX}/runs/{{id}}",
+            summary="One run",
+            handler=handlers.run,
+            scope=Scope.RECONCILIATION_READ,
+            policy=Policy.OPERATIONS,
+            tag=_TAG,
+            answers={200: answers.Run},
+            parameters=(Parameter("id", "The run's number", _ID, place="path", required=True),),
+            problems=frozenset({404}),
+        ),
+        Operation(
+            name="listReconciliationBreaks",
+            method="GET",
+            path=f"{PREFIX}/breaks",
+            summary="Breaks that wait for somebody",
+            description="`state=all` lists the others, too.",
+            handler=handlers.list_breaks,
+            scope=Scope.RECONCILIATION_READ,
+            policy=Policy.OPERATIONS,
+            tag=_TAG,
+            answers={200: answers.BreakPage},
+            parameters=(
+                _SUPPLIER,
+                Parameter("class", "Of this class", {"type": "string", "enum": list(BreakClass)}),
+                Parameter("state", "In this state", {"type": "string", "enum": [*BreakState, handlers.ALL]}),
+                Parameter("escalated", "Escalated or not", {"type": "boolean"}),
+                _FROM,
+                _TO,
+                Parameter("after", "Breaks after this number", _ID),
+                _LIMIT,
+            ),
+        ),
+        Operation(
+            name="resolveReconciliationBreak",
+            method="POST",
+            path=f"{PREFIX}/breaks/{{id}}/resolve",
+            summary="Decide about a break",
+            description="In the name of the key's client. Above the limit of four eyes the first call proposes, and "
+            "the same decision by a key of another client confirms it; `reject` takes it back.",
+            handler=handlers.resolve,
+            scope=Scope.RECONCILIATION_RESOLVE,
+            policy=Policy.OPERATIONS,
+            tag=_TAG,
+            request=answers.Resolve,
+            answers={200: answers.Resolved},
+            parameters=(Parameter("id", "The break's number", _ID, place="path", required=True),),
+            problems=frozenset({400, 404, 409, 413, 415}),
+        ),
+    )

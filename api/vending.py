@@ -1,0 +1,153 @@
+"""Vending over HTTP: a row is stored as pending and answered, then bought for in the background.
+
+201 says that the row is durable, not that anything was sold: what became of it is read like any other row. Whatever
+interrupts the purchase, `tasks.vending` leaves the row where the sweep settles it by the supplier's own status rule.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from api.caching import ResponseCache
+from api.database import Database
+from api.invalidation import after_change
+from api.problems import NOT_FOUND, UNAUTHORIZED, HttpError
+from api.reading import Row
+from api.request_log import LOGGER
+from config import Settings
+from ledger.errors import ConfigError, FieldError, TransientError, TreasuryError
+from ledger.tables import TieredTable
+from ledger.transactions import Status
+from suppliers.peach import webhooks
+from suppliers.protocol import Supplier
+from suppliers.references import plain_reference, short_reference
+from suppliers.registry import enabled_names, open_suppliers
+from tasks.vend_rows import TABLE
+from tasks.vending import Vending
+
+FIELD = "vend"
+# What a purchase decides, and so nobody gives beforehand.
+_DECIDED = ("supplier_reference", "supplier_transaction_id", "commission", "processed_at")
+_MOST_AT_ONCE = 1000
+_DRAIN_S = 10.0
+_LOG = logging.getLogger(f"{LOGGER}.vending")
+
+
+def sells(table: TieredTable) -> bool:
+    """Whether rows of the table may be purchases."""
+    return table.name == TABLE
+
+
+def is_vend(row: Row) -> bool:
+    """Whether the row was stored to be bought for: then its reference follows from its id."""
+    return row["supplier_reference"] in (plain_reference(row["id"]), short_reference(row["id"]))
+
+
+class VendDesk:
+    """The purchases of one API process that are under way, at most a thousand."""
+
+    def __init__(self, settings: Settings, database: Database, cache: ResponseCache) -> None:
+        self._settings = settings
+        self._database = database
+        self._cache = cache
+        self._clients: dict[str, Supplier] = {}
+        self._vending = Vending(settings, database, self._clients)
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open the suppliers' clients. A supplier that is not configured is left out; the others sell."""
+        async with AsyncExitStack() as stack:
+            for name in enabled_names(self._settings.suppliers):
+                try:
+                    self._clients |= await stack.enter_async_context(open_suppliers(self._settings.suppliers, name))
+                except ConfigError as error:
+                    _LOG.warning("nothing is sold through %s: %s", name, error)
+            try:
+                yield
+            finally:
+                await self._drain()
+                self._clients.clear()
+
+    def check(self, given: Mapping[str, Any]) -> bool:
+        """Whether the new row ``given`` asks to be vended. Raises FieldError when it may not; TransientError when too
+        many purchases are under way. To be asked before anything is stored.
+        """
+        wanted = given.get(FIELD, False)
+        if not isinstance(wanted, bool):
+            raise FieldError(FIELD, "must be true or false")
+        if not wanted:
+            return False
+        for name in _DECIDED:
+            if given.get(name) is not None:
+                raise FieldError(name, f"is found out by the purchase: it must not be given with {FIELD}")
+        if given.get("status") not in (None, Status.PENDING.value):
+            raise FieldError("status", f"must be {Status.PENDING.value}, or left out, with {FIELD}")
+        if not given.get("supplier_product_id"):
+            raise FieldError("supplier_product_id", f"is required with {FIELD}")
+        if len(self._under_way) >= _MOST_AT_ONCE:
+            raise TransientError("too many purchases are under way")
+        return True
+
+    def reference(self, supplier: str, row_id: UUID) -> str:
+        """The reference that marks the row as a vend, and that the supplier will know it by."""
+        client = self._clients.get(supplier)
+        if client is None:
+            raise FieldError("supplier", "sells nothing here: it is not configured")
+        return client.reference_of(row_id)
+
+    def begin(self, table: TieredTable, row: Row) -> None:
+        """Buy for a stored row, in the background."""
+        self._start(self._vend(table, row))
+
+    def hear(self, body: bytes) -> None:
+        """Take Peach's webhook: a genuine one makes us ask what became of its purchase, in the background.
+
+        What counts is the answer to that, so webhooks may come in any order and any number of times. Raises a 401
+        problem for a wrong signature, 404 while no secret is configured, DataError for what cannot be read,
+        TransientError when too much is under way; Peach then sends it again.
+        """
+        secret = self._settings.suppliers.peach.webhook_secret
+        if secret is None or "peach" not in self._clients:
+            raise HttpError(NOT_FOUND)
+        try:
+            webhook = webhooks.read(body, secret.get_secret_value())
+        except webhooks.SignatureError:
+            raise HttpError(UNAUTHORIZED, "The signature is not that of this payload.") from None
+        if len(self._under_way) >= _MOST_AT_ONCE:
+            raise TransientError("too many purchases are under way")
+        self._start(self._look_again(webhook.reference))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _vend(self, table: TieredTable, row: Row) -> None:
+        try:
+            await self._vending.vend(row[table.key_column])
+        except TreasuryError as error:
+            _LOG.warning("vend %s is left to the sweep: %s", row[table.key_column], type(error).__name__)
+        finally:
+            await after_change(self._cache, table, row)
+
+    async def _look_again(self, reference: str) -> None:
+        table = self._settings.table(TABLE)
+        try:
+            row = await self._vending.look_again("peach", reference)
+        except TreasuryError as error:
+            _LOG.warning("a webhook is left to the sweep: %s", type(error).__name__)
+            return
+        if row is not None:
+            await after_change(self._cache, table, row)
+
+    async def _drain(self) -> None:
+        """Give what is under way a while to end; what does not is left to the sweep."""
+        if self._under_way:
+            _, late = await asyncio.wait(self._under_way, timeout=_DRAIN_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
