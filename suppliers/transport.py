@@ -7,7 +7,7 @@ tries once.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -48,6 +48,7 @@ class Call:
     parameters: Mapping[str, str] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float | None = None
+    rate: AsyncLimiter | None = field(default=None, repr=False)  # of this address, besides the supplier's own
 
     @property
     def place(self) -> str:
@@ -118,6 +119,8 @@ class Transport:
         Raises SupplierAwayError and SupplierBusyError when nothing was done, UnknownOutcomeError when nobody can say,
         WrongAddressError when no API answers there.
         """
+        if call.rate is not None:  # every try waits for its turn, also one that repeats another
+            await call.rate.acquire()
         async with self._limiter:
             answer = await self._guarded(call)
         if answer.status == _TOO_MANY:
@@ -247,9 +250,7 @@ def _not_failing(answer: Answer) -> Answer:
 
 
 def _with_headers(call: Call, headers: Mapping[str, str]) -> Call:
-    return Call(
-        call.method, call.url, call.json, call.form, call.parameters, {**call.headers, **headers}, call.timeout_s
-    )
+    return replace(call, headers={**call.headers, **headers})
 
 
 def bearer(token: str) -> Mapping[str, str]:
