@@ -1,4 +1,4 @@
-"""What reconciliation tolerates, how it scores, what it resolves by itself, and what a supplier's contract pays."""
+"""What reconciliation tolerates, how it scores, and what it resolves by itself."""
 
 from decimal import Decimal
 from typing import Literal, Self
@@ -8,23 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Pass = Literal["supplier_transaction_id", "reference", "supplier_reference", "scored"]
 _ROUNDING = 1e-9
 PASSES: tuple[Pass, ...] = ("supplier_transaction_id", "reference", "supplier_reference", "scored")
-
-
-class CommissionRate(BaseModel):
-    """The commission of a contract as a share of the amount, VAT included. The most specific rate of a line holds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    supplier: str
-    product: str | None = Field(None, description="The supplier's product code; comes before vas_type")
-    vas_type: str | None = None
-    rate: Decimal = Field(ge=0, le=1, max_digits=9, decimal_places=6)
-
-    @model_validator(mode="after")
-    def _one_key(self) -> Self:
-        if self.product is not None and self.vas_type is not None:
-            raise ValueError("a rate is for a product or for a vas_type, not for both")
-        return self
 
 
 class ReconciliationSettings(BaseModel):
@@ -64,7 +47,6 @@ class ReconciliationSettings(BaseModel):
     critical_matched: Decimal = Field(Decimal("0.95"), gt=0, le=1)
 
     vat_rate: Decimal = Field(Decimal("0.15"), ge=0, lt=1)
-    commission_rates: tuple[CommissionRate, ...] = ()
     memory_mb: int = Field(640, ge=128, description="Memory of the set-based engine for one run; it spills beyond")
 
     @field_validator("passes")
@@ -72,14 +54,6 @@ class ReconciliationSettings(BaseModel):
     def _once_each(cls, value: tuple[Pass, ...]) -> tuple[Pass, ...]:
         if len(set(value)) != len(value):
             raise ValueError("names a pass twice")
-        return value
-
-    @field_validator("commission_rates")
-    @classmethod
-    def _one_rate_each(cls, value: tuple[CommissionRate, ...]) -> tuple[CommissionRate, ...]:
-        keys = [(one.supplier, one.product, one.vas_type) for one in value]
-        if len(set(keys)) != len(keys):
-            raise ValueError("gives two rates for the same thing")
         return value
 
     @model_validator(mode="after")

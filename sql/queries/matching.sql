@@ -253,7 +253,7 @@ WITH facts AS (
            l.day = DATE '1970-01-01' + ((l.at_ms + getvariable('day_offset_ms')) // 86400000)::INTEGER AS on_its_day,
            l.product_code <> o.product_code AS other_product, l.vas_type <> o.vas_type AS other_vas_type,
            l.commission AS line_commission, o.commission AS own_commission,
-           round(l.amount * coalesce(by_product.rate, by_type.rate, getvariable('rate')), 4)::DECIMAL(18,4)
+           round(l.amount * coalesce(by_product.rate, by_type.rate), 4)::DECIMAL(18,4)
                AS expected_commission
     FROM pair AS p
     JOIN line AS l USING (line_no)

@@ -1,11 +1,11 @@
 """Commission by contract, and the VAT that it includes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 
 import pyarrow as pa
 
-from config.reconciliation import CommissionRate
+from ledger.transactions import VasType
 
 _CENT = Decimal("0.01")
 
@@ -18,20 +18,13 @@ def vat_included(commission: Decimal, rate: Decimal = Decimal("0.15")) -> Decima
     return (commission * rate / (1 + rate)).quantize(_CENT, ROUND_HALF_UP)
 
 
-def default_rate(rates: Sequence[CommissionRate], supplier: str) -> Decimal | None:
-    """The rate of ``supplier`` for what has no rate of its own; None when the contract names none."""
-    return next(
-        (one.rate for one in rates if (one.supplier, one.product, one.vas_type) == (supplier, None, None)), None
-    )
-
-
-def rate_table(rates: Sequence[CommissionRate], supplier: str) -> pa.Table:
-    """The rates of ``supplier`` for products and kinds of service, as the engine's table ``rate``."""
-    mine = [one for one in rates if one.supplier == supplier and (one.product or one.vas_type)]
+def rate_table(rates: Mapping[str, Decimal]) -> pa.Table:
+    """A supplier's contract rates, by product code or else by VAS type, as the engine's table ``rate``."""
+    names = [(name, name in set(VasType)) for name in sorted(rates)]
     return pa.table(
         {
-            "product": pa.array([one.product for one in mine], pa.string()),
-            "vas_type": pa.array([one.vas_type for one in mine], pa.string()),
-            "rate": pa.array([one.rate for one in mine], pa.decimal128(9, 6)),
+            "product": pa.array([None if is_type else name for name, is_type in names], pa.string()),
+            "vas_type": pa.array([name if is_type else None for name, is_type in names], pa.string()),
+            "rate": pa.array([rates[name] for name, _ in names], pa.decimal128(9, 6)),
         }
     )

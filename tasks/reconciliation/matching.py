@@ -4,6 +4,7 @@ The engine must hold ``statement``, ``own_rows``, ``taken_own`` and ``carried_li
 before `match` is called, and holds ``compared``, ``lost_line``, ``lost_own`` and ``found`` afterwards.
 """
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -20,7 +21,7 @@ from sql.queries import load
 from storage.engine import literal
 from tasks.reconciliation.assignment import Candidates, assign
 from tasks.reconciliation.classes import OWN_STATUS, BreakClass, ComparedStatus
-from tasks.reconciliation.commission import default_rate, rate_table
+from tasks.reconciliation.commission import rate_table
 from tasks.reconciliation.days import OFFSET_MS
 
 Engine = duckdb.DuckDBPyConnection
@@ -37,12 +38,14 @@ _ALSO = (", amount, status", ", amount")
 _MILLISECONDS = 1000
 
 
-def match(engine: Engine, rules: ReconciliationSettings, supplier: str, day: date) -> None:
+def match(engine: Engine, rules: ReconciliationSettings, rates: Mapping[str, Decimal], day: date) -> None:
     """Run every pass over the two sides of ``day`` (Africa/Johannesburg) and classify what is left.
+
+    ``rates`` are the contract's shares of commission, by product code or else by VAS type.
 
     Raises DataError for a status that is not known on either side. Not to be run twice in one engine.
     """
-    _prepare(engine, rules, supplier, day)
+    _prepare(engine, rules, rates, day)
     for name in ("create_line", "create_own", "create_results", "create_attached", "create_suggestion"):
         engine.execute(_QUERIES[name])
     for name in ("create_duplicates", "create_duplicate_own", "create_payout_cover", "create_open_line"):
@@ -75,7 +78,7 @@ def notable_rows() -> str:
     return _QUERIES["notable_rows"].format(matched=_QUERIES["matched_rows"])
 
 
-def _prepare(engine: Engine, rules: ReconciliationSettings, supplier: str, day: date) -> None:
+def _prepare(engine: Engine, rules: ReconciliationSettings, rates: Mapping[str, Decimal], day: date) -> None:
     """Types, variables and small tables that the queries are written against."""
     _create_enum(engine, "compared_status", ComparedStatus)
     _create_enum(engine, "break_class", BreakClass)
@@ -84,10 +87,10 @@ def _prepare(engine: Engine, rules: ReconciliationSettings, supplier: str, day: 
     engine.execute("CREATE TABLE own_status AS SELECT raw, word::compared_status AS compared FROM own_status_words")
     unknown = engine.execute(_QUERIES["unknown_statuses"]).fetchall()
     if unknown:
-        raise DataError(f"our rows of {supplier} have statuses that are not known: {[row[0] for row in unknown]}")
-    engine.register("rate_words", rate_table(rules.commission_rates, supplier))
+        raise DataError(f"our rows have statuses that are not known: {[row[0] for row in unknown]}")
+    engine.register("rate_words", rate_table(rates))
     engine.execute("CREATE TABLE rate AS SELECT * FROM rate_words")
-    for name, value in _variables(rules, supplier, day).items():
+    for name, value in _variables(rules, day).items():
         engine.execute(f"SET VARIABLE {name} = {value}")
 
 
@@ -95,9 +98,8 @@ def _create_enum(engine: Engine, name: str, words: type[StrEnum]) -> None:
     engine.execute(f"CREATE TYPE {name} AS ENUM ({', '.join(literal(str(word)) for word in words)})")
 
 
-def _variables(rules: ReconciliationSettings, supplier: str, day: date) -> dict[str, str]:
+def _variables(rules: ReconciliationSettings, day: date) -> dict[str, str]:
     """The figures of the settings as SQL values: money as decimals, scores as doubles, times in milliseconds."""
-    rate = default_rate(rules.commission_rates, supplier)
     # A pair that is right in all else may miss this much in one feature and still reach the threshold.
     reach = 1 - rules.threshold
     amount_reach = rules.amount_span * min(Decimal(1), Decimal(str(reach / rules.weight_amount)))
@@ -106,7 +108,6 @@ def _variables(rules: ReconciliationSettings, supplier: str, day: date) -> dict[
         "day": f"DATE {literal(day.isoformat())}",
         "day_offset_ms": str(OFFSET_MS),
         "vas_types": f"[{', '.join(literal(str(one)) for one in VasType)}]",
-        "rate": f"{rate}::DECIMAL(9,6)" if rate is not None else "NULL::DECIMAL(9,6)",
         "amount_tolerance": f"{rules.amount_tolerance}::DECIMAL(18,2)",
         "time_tolerance_ms": str(rules.time_tolerance_s * _MILLISECONDS),
         "commission_tolerance": f"{rules.commission_tolerance}::DECIMAL(18,4)",

@@ -6,7 +6,7 @@ no trace but, at worst, report files that the next run of the same day replaces 
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -22,6 +22,7 @@ from psycopg.types.json import Jsonb
 from pyarrow import csv
 
 from config import Settings
+from config.suppliers import Connection as Contract
 from ledger.errors import ConfigError, ConflictError
 from ledger.transactions import Supplier
 from sql.connection import Connection, connect, fetch_one
@@ -172,6 +173,18 @@ def _read_before(connection: Connection, settings: Settings, request: RunRequest
     )
 
 
+def _rates(settings: Settings, supplier: str) -> Mapping[str, Decimal]:
+    """The commission that the supplier's contract pays: the same figures that vending books by."""
+    contract: Contract = getattr(settings.suppliers, supplier)
+    return contract.commission
+
+
+def _rules(settings: Settings, supplier: str) -> dict[str, Any]:
+    """Everything that the outcome depends on besides the two sides."""
+    contract = {name: f"{rate:f}" for name, rate in _rates(settings, supplier).items()}
+    return settings.reconciliation.model_dump(mode="json", exclude={"memory_mb"}) | {"commission": contract}
+
+
 def _numbered(line: str, break_id: int) -> str:
     """A carried line with the number of its break."""
     return json.dumps(json.loads(line) | {"break_id": break_id})
@@ -190,7 +203,7 @@ def _compute(
     with translated(settings):
         _take_neighbours(duck, settings, request, before)
     with own_side(duck, settings, window):
-        match(duck, settings.reconciliation, request.supplier, request.day)
+        match(duck, settings.reconciliation, _rates(settings, request.supplier), request.day)
     rules.apply_rules(duck)
 
 
@@ -242,7 +255,7 @@ def _summarise(duck: duckdb.DuckDBPyConnection, settings: Settings, request: Run
     outcome = {
         "supplier": request.supplier,
         "day": request.day.isoformat(),
-        "rules": rules_.model_dump(mode="json", exclude={"memory_mb"}),
+        "rules": _rules(settings, request.supplier),
         "figures": figures,
         "carried": _text_digest(duck, _ENGINE["line_text"].format(carried="true")),
         "breaks": _text_digest(duck, _ENGINE["found_text"].format(found=_ENGINE["found_rows"])),
@@ -341,7 +354,7 @@ def _record(
         "digest": bytes.fromhex(summary.digest),
         "statement_digest": bytes.fromhex(figures["statement_digest"]),
         "own_digest": bytes.fromhex(figures["own_digest"]),
-        "rules": Jsonb(settings.reconciliation.model_dump(mode="json")),
+        "rules": Jsonb(_rules(settings, request.supplier)),
         "verdict": summary.verdict,
         "line_count": figures["lines"],
         "own_count": figures["own_rows"],

@@ -1,6 +1,6 @@
 """The engine alone, without servers: two sides as Python rows, matched and tied out in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -121,7 +121,11 @@ class Outcome:
 
 @contextmanager
 def reconciled(
-    folder: Path, rows: Sequence[dict[str, Any]], lines: Sequence[dict[str, Any]], **changes: Any
+    folder: Path,
+    rows: Sequence[dict[str, Any]],
+    lines: Sequence[dict[str, Any]],
+    rates: Mapping[str, Decimal] | None = None,
+    **changes: Any,
 ) -> Iterator[Outcome]:
     """Match ``rows`` against ``lines`` under the default rules with ``changes``, and tie them out."""
     settings = load_settings(home=folder, archive_url=f"file://{folder}/archive")
@@ -136,7 +140,7 @@ def reconciled(
         open_statement(duck, path, "flash", DAY)
         duck.execute(_QUERIES["create_carried_line"], {"lines": []})
         duck.execute(_QUERIES["create_taken_own"])
-        match(duck, figures, "flash", DAY)
+        match(duck, figures, rates or {}, DAY)
         rules.apply_rules(duck)
         commissions = {row[0]: row[1:4] for row in duck.execute(_QUERIES["commission_totals"]).fetchall()}
         yield Outcome(duck, tie_outs(duck.execute(_QUERIES["totals"]).fetchall(), commissions, figures.vat_rate))

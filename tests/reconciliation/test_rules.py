@@ -151,14 +151,7 @@ def test_a_row_of_the_day_before_that_comes_with_this_statement_is_posted_late(t
         assert tie.item("own_of_other_days").value == 100
 
 
-RATES = [
-    {"supplier": "flash", "rate": "0.03"},
-    {"supplier": "flash", "vas_type": "data", "rate": "0.04"},
-    {"supplier": "flash", "product": "777", "rate": "0.05"},
-    {"supplier": "peach", "rate": "0.90"},
-]
-
-
+RATES = {"airtime": Decimal("0.03"), "data": Decimal("0.04"), "777": Decimal("0.05")}
 # our row, their line, and whether the commission is right
 COMMISSIONS: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
     ({}, {}, True),
@@ -176,7 +169,7 @@ def test_commission_is_recomputed_from_the_contract(tmp_path: Path) -> None:
     cases = dict(enumerate(COMMISSIONS, start=1))
     rows = [own(number, **ours) for number, (ours, _, _) in cases.items()]
     lines = [line(number, **theirs) for number, (_, theirs, _) in cases.items()]
-    with reconciled(tmp_path, rows, lines, commission_rates=RATES) as outcome:
+    with reconciled(tmp_path, rows, lines, rates=RATES) as outcome:
         assert outcome.breaks == [(n, n, ("commission",)) for n, (_, _, right) in cases.items() if not right]
 
 
