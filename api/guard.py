@@ -34,6 +34,7 @@ class Guard:
             return
         defence, record = self._defence, of_request(scope)
         sender = Sender(defence.addresses.client_of(scope), record.request_id)
+        record.address = sender.address
         register(scope, sender)
         refusal = await self._refusal(scope, sender)
         if refusal is not None:

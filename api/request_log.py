@@ -43,6 +43,7 @@ class RequestRecord:
     key_id: str = ""
     status: int = 0
     size_bytes: int = 0
+    address: str = ""  # the client's; of a request that nobody looked into, the connection's
 
 
 def of_request(scope: Scope) -> RequestRecord:
@@ -96,10 +97,11 @@ def new_request_id() -> str:
 
 @lru_cache(maxsize=4096)
 def network(address: str) -> str:
-    """The network of an address, /24 or /48: enough to find an attack, too little to find a person."""
+    """The network of an address, or of a network, /24 or /48: enough to find an attack, too little to find a person."""
     try:
-        prefix = 24 if ipaddress.ip_address(address).version == 4 else 48
-        return str(ipaddress.ip_network((address, prefix), strict=False))
+        given = ipaddress.ip_network(address)
+        prefix = min(given.prefixlen, 24 if given.version == 4 else 48)
+        return str(given.supernet(new_prefix=prefix))
     except ValueError:  # a Unix socket, or an address with a zone
         return ""
 
@@ -122,7 +124,7 @@ def _line(scope: Scope, record: RequestRecord, duration_s: float) -> bytes:
             "route": record.route,
             "status": record.status,
             "bytes": record.size_bytes,
-            "address": network(scope["client"][0]) if scope.get("client") else "",
+            "address": network(record.address or (scope["client"][0] if scope.get("client") else "")),
             "duration_ms": round(duration_s * 1000, 2),
             "key_id": record.key_id,
         }

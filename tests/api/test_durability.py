@@ -144,7 +144,7 @@ def workers(settings: Settings, count: int) -> Iterator[tuple[subprocess.Popen[b
     environment = {**os.environ, **settings.model_copy(update={"api_workers": count}).environment()}
     process = subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait_ready(f"http://127.0.0.1:{port}", 30)
+        _wait_ready(f"http://127.0.0.1:{port}", 90)
         yield process, f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)

@@ -152,7 +152,13 @@ def test_a_request_refused_by_the_protocol_is_logged_too(ready: Settings, log: L
 
 @pytest.mark.parametrize(
     ("address", "shown"),
-    [("203.0.113.9", "203.0.113.0/24"), ("2001:db8:1:2::3", "2001:db8:1::/48"), ("::1", "::/48"), ("unix", "")],
+    [
+        ("203.0.113.9", "203.0.113.0/24"),
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+        ("2001:db8:1:2::/64", "2001:db8:1::/48"),
+        ("::1", "::/48"),
+        ("unix", ""),
+    ],
 )
 def test_an_address_is_logged_as_its_network(address: str, shown: str) -> None:
     assert network(address) == shown
