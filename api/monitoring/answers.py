@@ -326,7 +326,7 @@ class Summary(Struct, kw_only=True):
     error_rate: Share
     p95_ms: float | None
     query_p95_ms: float | None
-    rows_stored: int
+    rows_stored: Annotated[int, Meta(description="Since the start")]
     queued_rows: int
     in_flight: int
     cache_hit_ratio: Share | None

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from api.monitoring.answers import CacheCleared, CacheLayer, CacheReport
 from api.monitoring.readings import Reading
 
-_EVENTS = "treasury_api_cache_events_total"
+_EVENTS = "treasury_api_cache_events_total"  # its labels, in the order of their names: event, layer
 
 
 class CacheControl(Protocol):
@@ -23,7 +23,7 @@ class CacheControl(Protocol):
 
 def cache_report(cache: CacheControl | None, reading: Reading) -> CacheReport:
     """The layers by what was counted over all processes, and what the cache says of itself."""
-    layers = sorted({layer for layer, _ in reading.values.get(_EVENTS, {})})
+    layers = sorted({layer for _, layer in reading.values.get(_EVENTS, {})})
     details = dict(cache.statistics()) if cache is not None else {}
     return CacheReport(enabled=cache is not None, layers=[_layer(reading, layer) for layer in layers], details=details)
 
@@ -41,13 +41,13 @@ def hit_ratio(reading: Reading, earlier: Reading) -> float | None:
     grown = {
         labels: count - earlier.value(_EVENTS, *labels) for labels, count in reading.values.get(_EVENTS, {}).items()
     }
-    hits = sum(count for (_, event), count in grown.items() if event == "hit")
-    asked = sum(grown.get(("local", event), 0.0) for event in ("hit", "miss"))
+    hits = sum(count for (event, _), count in grown.items() if event == "hit")
+    asked = sum(grown.get((event, "local"), 0.0) for event in ("hit", "miss"))
     return min(hits / asked, 1.0) if asked else None
 
 
 def _layer(reading: Reading, layer: str) -> CacheLayer:
-    counts = {event: int(reading.value(_EVENTS, layer, event)) for event in ("hit", "miss", "eviction", "error")}
+    counts = {event: int(reading.value(_EVENTS, event, layer)) for event in ("hit", "miss", "eviction", "error")}
     asked = counts["hit"] + counts["miss"]
     return CacheLayer(
         layer=layer,
