@@ -124,7 +124,14 @@ class Connection:
 
 
 Connect = Callable[[], Connection]
+Figure = Callable[[str, object], None]
 Log = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def figure() -> Figure:
+    """Tells what was measured: seen with ``--log-cli-level=INFO``, and beside every failure."""
+    return lambda name, value: logging.getLogger("figures").info("%s: %s", name, value)
 
 
 @pytest.fixture
