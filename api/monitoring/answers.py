@@ -304,7 +304,7 @@ class CacheClear(Struct, kw_only=True, forbid_unknown_fields=True):
     """Which answers the cache is to forget: those whose key fits a pattern with `*`, or all. One of the two."""
 
     pattern: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
-    all: bool | None = None
+    all: Annotated[bool, Meta(extra_json_schema={"enum": [True]})] | None = None
 
 
 class CacheCleared(Struct, kw_only=True):

@@ -131,7 +131,7 @@ def _database() -> Operation:
 
 def _partitions(settings: Settings) -> Operation:
     limit = {"type": "integer", "minimum": 1, "maximum": MOST_MONTHS, "default": handlers.DEFAULT_MONTHS}
-    month = {"type": "string", "pattern": "^\\d{4}-\\d{2}$"}
+    month = {"type": "string", "pattern": "^(?:19[7-9][0-9]|20[0-9]{2}|21[0-9]{2})-(?:0[1-9]|1[0-2])$"}
     return Operation(
         name="listPartitions",
         method="GET",

@@ -66,6 +66,17 @@ def make_key(ready: Settings) -> MakeKey:
     return make
 
 
+def unlimited(settings: Settings) -> Settings:
+    """``settings`` without limits of requests and without the watch: for tests that ask more than a client does."""
+    changes = {"enabled": False}
+    return settings.model_copy(
+        update={
+            "rate_limits": settings.rate_limits.model_copy(update=changes),
+            "watch": settings.watch.model_copy(update=changes),
+        }
+    )
+
+
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
     """The API with its own protocol and limits, as in production, on a free port; yields its address."""

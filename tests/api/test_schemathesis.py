@@ -18,7 +18,7 @@ from api.openapi import make_document
 from api.routes import operations
 from config import Settings, load_settings
 from tasks.keys import Scope, create_key
-from tests.api.conftest import serving, with_partitions
+from tests.api.conftest import serving, unlimited, with_partitions
 from tests.conftest import own_database
 
 QUICK, LONG = 3, 300
@@ -31,7 +31,7 @@ def server(
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """The address of a running API, and the header of a key that opens everything."""
     with own_database(server_settings, template, tmp_path_factory.mktemp("schemathesis")) as own:
-        settings = with_partitions(own)
+        settings = unlimited(with_partitions(own))
         key = create_key(settings, "acme", list(Scope))
         with serving(settings) as url:
             yield url, {"Authorization": f"Bearer {key}"}
@@ -43,6 +43,8 @@ _BEYOND_THE_SCHEMA = {
     "cursor: must be the next_cursor of the page before, with all other parameters but limit unchanged",
     "to: must be later than from",
     "wallet_id: is required, unless user_id is given",
+    "pattern: is required, unless all is true",
+    "pattern: must have 1 to 200 printable characters",
     "amount: must be more than 0",
     "fee: must be 0 or more",
     "currency: must be an ISO 4217 currency code in capitals, like ZAR",

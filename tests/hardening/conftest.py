@@ -25,6 +25,7 @@ from tests.api.conftest import (  # noqa: F401  # fixtures are found by their na
     ready,
     serving,
     this_month,
+    unlimited,
     with_partitions,
 )
 from tests.conftest import own_database
@@ -123,7 +124,14 @@ class Connection:
 
 
 Connect = Callable[[], Connection]
+Figure = Callable[[str, object], None]
 Log = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def figure() -> Figure:
+    """Tells what was measured: seen with ``--log-cli-level=INFO``, and beside every failure."""
+    return lambda name, value: logging.getLogger("figures").info("%s: %s", name, value)
 
 
 @pytest.fixture
@@ -176,7 +184,7 @@ def connections(url: str) -> Iterator[Connect]:
 def shared(server_settings: Settings, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of a database that the tests of a module share: they look at answers and change no rows of others."""
     with own_database(server_settings, template, tmp_path_factory.mktemp("shared")) as settings:
-        yield with_partitions(settings)
+        yield unlimited(with_partitions(settings))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import resource
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -19,14 +19,13 @@ from config import Settings
 from tests.api.conftest import MakeKey, serving
 from tests.api.ledger_rows import BODY, keyed
 from tests.api.test_durability import workers
-from tests.hardening.conftest import Connection
+from tests.hardening.conftest import Connection, Figure
 
 PATH = "/api/v1/transactions"
 JSON = "Content-Type: application/json"
 SLOW_SOCKETS = 500
 SAME_KEY = 1000
 OPEN_CONNECTIONS = 10_000
-Record = Callable[[str, object], None]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -59,7 +58,7 @@ def trickling(url: str, count: int) -> Iterator[list[Connection]]:
 
 
 def test_five_hundred_slow_headers_hold_nobody_up_and_are_all_ended(
-    ready: Settings, make_key: MakeKey, record_property: Record
+    ready: Settings, make_key: MakeKey, figure: Figure
 ) -> None:
     took_s: list[float] = []
     with serving(ready.model_copy(update={"api_header_timeout_s": 2.0})) as url, trickling(url, SLOW_SOCKETS) as slow:
@@ -72,11 +71,11 @@ def test_five_hundred_slow_headers_hold_nobody_up_and_are_all_ended(
                 took_s.append(time.perf_counter() - started_s)
         statuses = Counter(connection.answer().status for connection in slow)
         ended = sum(connection.is_closed() for connection in slow)
-    record_property("of 50 posts and reads beside 500 slow sockets the slowest, s", round(max(took_s), 3))
+    figure("of 50 posts and reads beside 500 slow sockets the slowest, s", round(max(took_s), 3))
     assert (statuses, ended) == ({408: SLOW_SOCKETS}, SLOW_SOCKETS)
 
 
-def test_a_flood_of_headers_is_refused_one_by_one(ready: Settings, record_property: Record) -> None:
+def test_a_flood_of_headers_is_refused_one_by_one(ready: Settings, figure: Figure) -> None:
     with serving(ready) as url:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         statuses: Counter[int] = Counter()
@@ -87,14 +86,14 @@ def test_a_flood_of_headers_is_refused_one_by_one(ready: Settings, record_proper
             connection.close()
         grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert httpx.get(f"{url}/health/live").status_code == 200
-    record_property("memory after 100 MiB of headers, KiB more", grown_kb)
+    figure("memory after 100 MiB of headers, KiB more", grown_kb)
     assert statuses == {431: 100}
     assert grown_kb < 50_000, f"{grown_kb} KiB were kept of 100 MiB of headers"
 
 
 @pytest.mark.parametrize("declared", [True, False])
 def test_an_endless_body_is_refused_and_never_held(
-    ready: Settings, make_key: MakeKey, record_property: Record, declared: bool
+    ready: Settings, make_key: MakeKey, figure: Figure, declared: bool
 ) -> None:
     piece, pieces = b"x" * 65_536, 1024  # 64 MiB
     length = "Content-Length: 67108864" if declared else "Transfer-Encoding: chunked"
@@ -109,13 +108,13 @@ def test_an_endless_body_is_refused_and_never_held(
         connection.close()
         grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert httpx.get(f"{url}/health/live").status_code == 200
-    record_property("memory after a body of 64 MiB, KiB more", grown_kb)
+    figure("memory after a body of 64 MiB, KiB more", grown_kb)
     assert answer.problem["type"] == "urn:treasury:problem:too-large"
     assert grown_kb < 40_000, f"{grown_kb} KiB were kept of a body of 65536 KiB"
 
 
 def test_a_thousand_posts_of_one_key_at_once_make_one_row(
-    ready: Settings, make_key: MakeKey, database: psycopg.Connection[Any], record_property: Record
+    ready: Settings, make_key: MakeKey, database: psycopg.Connection[Any], figure: Figure
 ) -> None:
     body = json.dumps(BODY).encode()
     with workers(ready, 2) as (_, url):
@@ -144,14 +143,14 @@ def test_a_thousand_posts_of_one_key_at_once_make_one_row(
         same = {**make_key(), "Idempotency-Key": "the-one", "Content-Type": "application/json"}
         again = httpx.post(f"{url}{PATH}", content=body, headers=same)
     statuses = Counter(status for status, _ in answers)
-    record_property("answers to 1,000 posts of one key", dict(statuses))
+    figure("answers to 1,000 posts of one key", dict(statuses))
     assert set(statuses) <= {201, 409}
     assert {answer for status, answer in answers if status == 201} == {again.content}
     assert again.headers["idempotent-replayed"] == "true"
     assert database.execute("SELECT count(*) FROM transactions_partitioned").fetchone() == (1,)
 
 
-def test_a_burst_of_connections_is_taken_whole(ready: Settings, record_property: Record) -> None:
+def test_a_burst_of_connections_is_taken_whole(ready: Settings, figure: Figure) -> None:
     """A thousand are asked for before the first is used: those not yet accepted wait in the listening queue."""
     with workers(ready, 1) as (_, url):
         burst = [Connection(url) for _ in range(1000)]
@@ -160,12 +159,12 @@ def test_a_burst_of_connections_is_taken_whole(ready: Settings, record_property:
         answered = Counter(connection.answer().status for connection in burst)
         for connection in burst:
             connection.close()
-    record_property("answers to 1,000 connections at once", dict(answered))
+    figure("answers to 1,000 connections at once", dict(answered))
     assert answered == {200: 1000}
 
 
 @pytest.mark.slow
-def test_ten_thousand_open_connections_are_served(ready: Settings, record_property: Record) -> None:
+def test_ten_thousand_open_connections_are_served(ready: Settings, figure: Figure) -> None:
     raise_open_files()
     request = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     with workers(ready, 1) as (_, url):
@@ -186,5 +185,5 @@ def test_ten_thousand_open_connections_are_served(ready: Settings, record_proper
             return found
 
         found = asyncio.run(serve_all())
-    record_property("answers over 10,000 open connections", found[b"HTTP/1.1 200"])
+    figure("answers over 10,000 open connections", found[b"HTTP/1.1 200"])
     assert found == {b"HTTP/1.1 200": 2 * OPEN_CONNECTIONS}

@@ -9,6 +9,7 @@ import httpx
 import psycopg
 import pytest
 
+from tests.hardening.conftest import Figure
 from tests.hardening.site import Load, Site, site
 
 Blow = Callable[[Site, random.Random], None]
@@ -23,7 +24,7 @@ def place() -> Iterator[Site]:
         yield running
 
 
-def strike(place: Site, blows: list[Blow], record: Callable[[str, object], None]) -> Load:
+def strike(place: Site, blows: list[Blow], record: Figure) -> Load:
     """One blow a round, at a random moment; all that was acknowledged in any round is looked for after each."""
     chance = random.Random(SEED)  # noqa: S311  # moments, not secrets
     load = place.load()
@@ -59,18 +60,14 @@ def _with_history(load: Load, before: dict[str, str]) -> Load:
     return Load(load.url, load.headers, {**before, **load.acknowledged}, load.unexpected, load.interrupted)
 
 
-def test_a_few_kills_lose_nothing_and_double_nothing(
-    place: Site, record_property: Callable[[str, object], None]
-) -> None:
-    load = strike(place, [Site.kill_postgres, Site.kill_a_worker, Site.kill_postgres], record_property)
+def test_a_few_kills_lose_nothing_and_double_nothing(place: Site, figure: Figure) -> None:
+    load = strike(place, [Site.kill_postgres, Site.kill_a_worker, Site.kill_postgres], figure)
     assert load.interrupted > 0, "nothing was ever interrupted: the blows did not hit"
 
 
-def test_a_restart_of_postgresql_under_load_loses_nothing(
-    place: Site, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_restart_of_postgresql_under_load_loses_nothing(place: Site, figure: Figure) -> None:
     started = _started_at(place)
-    strike(place, [Site.restart_postgres], record_property)
+    strike(place, [Site.restart_postgres], figure)
     assert _started_at(place) > started
 
 
@@ -94,9 +91,7 @@ def test_redis_may_be_killed_and_come_back_under_load(place: Site) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-def test_a_hundred_kills_lose_nothing_and_double_nothing(
-    place: Site, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_hundred_kills_lose_nothing_and_double_nothing(place: Site, figure: Figure) -> None:
     chance = random.Random(SEED + 1)  # noqa: S311  # choices, not secrets
-    load = strike(place, [chance.choice(KILLS) for _ in range(LONG_ROUNDS)], record_property)
+    load = strike(place, [chance.choice(KILLS) for _ in range(LONG_ROUNDS)], figure)
     assert load.interrupted > 0, "nothing was ever interrupted: the blows did not hit"
