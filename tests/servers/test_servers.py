@@ -175,7 +175,7 @@ def test_the_api_s_process_gets_no_other_login_to_postgresql(own: Settings, monk
     for field, login in logins.items():
         monkeypatch.setenv(f"TREASURY_{field.upper()}", login)
     settings = own.model_copy(update={field: SecretStr(login) for field, login in logins.items()})
-    launch = Api(own.home, 0, 1, settings.for_api().environment()).prepare()
+    launch = Api(own.home, 0, settings.for_api().environment()).prepare()
     given = " ".join(launch.env.values())
     assert "secret-of-api_database_url" in given
     assert "secret-of-database_url" not in given
