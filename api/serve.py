@@ -34,6 +34,10 @@ class ProcessConfig(LimitedConfig):
         """Called when it is made, and again in each worker."""
         super().configure_logging()
         capture_all_logs(logging.getLevelName(self.log_level or logging.INFO))
+        # uvicorn writes its access log, with addresses and queries, wherever this logger has a handler: ours is enough.
+        access = logging.getLogger("uvicorn.access")
+        access.handlers.clear()
+        access.propagate = False
 
 
 def make_limits(settings: Settings) -> Limits:
