@@ -4,6 +4,7 @@ No answer is a 5xx, every status is documented, every body conforms to its schem
 schema forbids is refused, and what it allows is not called malformed.
 """
 
+import re
 from collections.abc import Iterator
 
 import hypothesis
@@ -38,30 +39,30 @@ def server(
 
 
 # Rules that JSON Schema has no words for. A refusal must name one of them, or the request was not valid.
-_BEYOND_THE_SCHEMA = {
-    "urn:treasury:problem:idempotency-key-reused",
-    "cursor: must be the next_cursor of the page before, with all other parameters but limit unchanged",
-    "to: must be later than from",
-    "wallet_id: is required, unless user_id is given",
-    "pattern: is required, unless all is true",
-    "pattern: must have 1 to 200 printable characters",
-    "amount: must be more than 0",
-    "fee: must be 0 or more",
-    "currency: must be an ISO 4217 currency code in capitals, like ZAR",
-    "processed_at: must be a date and time with an offset as in RFC 3339, like 2026-03-01T09:30:00Z",
-    "metadata: must have at most 4096 bytes as JSON",
-    "metadata: must be nested at most 5 deep",
-    "metadata: must have finite numbers between -1000000000000000 and 1000000000000000",
-    "metadata: must have no NUL characters and no lone surrogates",
-}
+_BEYOND_THE_SCHEMA = re.compile(
+    r"""
+    This\ key\ belongs\ to\ another\ request\.
+    | cursor:\ must\ be\ the\ next_cursor\ of\ the\ page\ before.*
+    | to:\ must\ be\ later\ than\ from
+    | wallet_id:\ is\ required,\ unless\ user_id\ is\ given
+    | pattern:\ is\ required,\ unless\ all\ is\ true
+    | \w+:\ must\ have\ 1\ to\ \d+\ printable\ characters  # what is printable, Unicode says
+    | amount:\ must\ be\ more\ than\ 0
+    | fee:\ must\ be\ 0\ or\ more
+    | currency:\ must\ be\ (?:an\ ISO\ 4217\ currency\ code|ZAR).*
+    | processed_at:\ must\ be\ a\ date\ and\ time\ with\ an\ offset.*
+    | metadata:\ must\ .*
+    | .*\ with\ vend  # what a purchase finds out is not given, what it needs is
+    | supplier:\ sells\ nothing\ here:\ it\ is\ not\ configured
+    """,
+    re.VERBOSE,
+)
 
 
 def accepts_what_is_valid(ctx: CheckContext, response: Response, case: schemathesis.Case) -> bool | None:
     """Schemathesis' own check, but for the rules above."""
-    if response.status_code == 422:
-        problem = response.json()
-        if {problem["type"], problem["detail"]} & _BEYOND_THE_SCHEMA:
-            return None
+    if response.status_code == 422 and _BEYOND_THE_SCHEMA.fullmatch(response.json()["detail"]):
+        return None
     return positive_data_acceptance(ctx, response, case)
 
 

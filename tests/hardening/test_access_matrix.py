@@ -22,6 +22,12 @@ GUARDED = [operation for operation in OPERATIONS if operation.scope is not None]
 OPEN = {operation.name for operation in OPERATIONS if operation.scope is None}
 # Scopes over the rows of clients; the others are about the service, and see no row.
 ROW_SCOPES = {Scope.TRANSACTIONS_READ, Scope.TRANSACTIONS_WRITE, Scope.VAS_READ, Scope.VAS_WRITE}
+SERVICE_SCOPES = {
+    Scope.MONITORING_READ,
+    Scope.OPERATIONS,
+    Scope.RECONCILIATION_READ,
+    Scope.RECONCILIATION_RESOLVE,
+}
 NO_ROW = "01a20733-cc6b-74a3-a860-71497a499eb9"
 
 guarded = pytest.mark.parametrize("operation", GUARDED, ids=lambda operation: operation.name)
@@ -76,8 +82,9 @@ def callers(shared: Settings) -> Callers:
     return Callers(bearer(expired), bearer(revoked), bearer(f"{head}_{secret[::-1]}"))
 
 
-def test_only_the_health_of_the_process_is_open() -> None:
-    assert {"live", "ready"} == OPEN
+def test_only_health_and_what_is_signed_is_open() -> None:
+    """A webhook brings no key: its signature proves it, see tests/suppliers/test_webhooks.py."""
+    assert {"live", "ready", "peachWebhook"} == OPEN
 
 
 @guarded
@@ -135,7 +142,7 @@ def test_the_rows_of_another_client_are_as_if_they_were_not(
 
 def test_every_operation_on_rows_was_asked_as_another_client() -> None:
     """An operation with a scope that is not known here would slip through the test above."""
-    assert {operation.scope for operation in GUARDED} <= ROW_SCOPES | {Scope.MONITORING_READ, Scope.OPERATIONS}
+    assert {operation.scope for operation in GUARDED} <= ROW_SCOPES | SERVICE_SCOPES
 
 
 @pytest.mark.parametrize("path", PATHS)
