@@ -73,8 +73,10 @@ class ParsedStatement:
         """Lines and sums by kind, status and currency, in that order; money as exact decimal text."""
         keys = ["kind", "status", "currency"]
         sums = [(name, "sum") for name in _MONEY]
-        found = self.table.group_by(keys).aggregate([("line_no", "count"), *sums]).sort_by(
-            [(key, "ascending") for key in keys]
+        found = (
+            self.table.group_by(keys)
+            .aggregate([("line_no", "count"), *sums])
+            .sort_by([(key, "ascending") for key in keys])
         )
         return [
             {key: row[key] for key in keys}
@@ -106,7 +108,9 @@ def refuse_repeated(table: pa.Table, name: str, column: str) -> None:
 def canonical(columns: Mapping[str, pa.Array], *, rows: int, supplier: str, day: date, currency: str) -> pa.Table:
     """A canonical table of ``rows`` lines from the columns that the supplier has; the others are NULL."""
     constant = {"supplier": supplier, "settlement_date": day, "currency": currency}
-    given = {name: pa.repeat(pa.scalar(value, STATEMENT_SCHEMA.field(name).type), rows) for name, value in constant.items()}
+    given = {
+        name: pa.repeat(pa.scalar(value, STATEMENT_SCHEMA.field(name).type), rows) for name, value in constant.items()
+    }
     given |= columns
     arrays = [given.get(field.name, pa.nulls(rows, field.type)) for field in STATEMENT_SCHEMA]
     return pa.Table.from_arrays(arrays, schema=STATEMENT_SCHEMA)

@@ -26,7 +26,8 @@ _DAY_MS, _HOUR_MS, _MINUTE_MS, _SECOND_MS = 86_400_000, 3_600_000, 60_000, 1000
 _OFFSET = timedelta(hours=2)  # South Africa Standard Time all year: no time zone database takes part
 _EPOCH = date(1970, 1, 1)
 _MONEY = r"^-?(0|[1-9][0-9]{0,13})\.[0-9]{4}$"
-_CENTS = r"^(0|-?[1-9][0-9]{0,15})$"
+_CENTS = r"^(0|-?[1-9][0-9]{0,11})$"  # fewer digits than a card number has
+_LONG_NUMBER = r"[0-9]([ -]?[0-9]){12}"  # as a card number is written
 
 
 def open_text(content: bytes, name: str) -> bytes:
@@ -77,7 +78,9 @@ class Block:
     def _check_bytes(self) -> None:
         if len(self.text.translate(None, _CONTROLS)) < len(self.text):
             control = _CONTROL.search(self.text)
-            raise StatementError(self.name, "holds a control character", line=self._line_at(control.start() if control else 0))
+            raise StatementError(
+                self.name, "holds a control character", line=self._line_at(control.start() if control else 0)
+            )
         try:
             self.text.decode()
         except UnicodeDecodeError as error:
@@ -86,7 +89,9 @@ class Block:
     def _line_at(self, place: int) -> int:
         return self.first_line + self.text.count(b"\n", 0, place)
 
-    def columns(self, names: Sequence[str], wanted: Sequence[str], delimiter: str, *, quoted: bool) -> dict[str, pa.Array]:
+    def columns(
+        self, names: Sequence[str], wanted: Sequence[str], delimiter: str, *, quoted: bool
+    ) -> dict[str, pa.Array]:
         """The ``wanted`` fields of every line; the others are not even decoded. Lines were counted and checked."""
         table = _read(self.text, names, wanted, delimiter, quoted=quoted)
         return {name: table[name].combine_chunks() for name in wanted}
@@ -134,8 +139,15 @@ class Block:
         empty = pc.equal(text, "")
         self.refuse(empty if needed is None else pc.and_(empty, needed), field, "must not be empty")
         self.refuse(
-            pc.invert(pc.or_(empty, pc.match_substring_regex(text, pattern))), field, "has not the form of an identifier"
+            pc.invert(pc.or_(empty, pc.match_substring_regex(text, pattern))),
+            field,
+            "has not the form of an identifier",
         )
+        return or_null(text)
+
+    def product_names(self, text: pa.Array, field: str) -> pa.Array:
+        """Free text, NULL where empty. A number as long as a card's has no business there."""
+        self.refuse(pc.match_substring_regex(text, _LONG_NUMBER), field, "must hold no long number")
         return or_null(text)
 
     def day(self, text: pa.Array, written: str, digits: str, field: str) -> None:
@@ -156,7 +168,9 @@ class Block:
         self.demand(clock, r"^([01][0-9]|2[0-3])[0-5][0-9]([0-5][0-9])?$", field, "is no time of day")
         hours, minutes = (pc.utf8_slice_codeunits(clock, at, at + 2).cast(pa.int64()) for at in (0, 2))
         seconds = pc.utf8_slice_codeunits(pc.utf8_rpad(clock, 6, "0"), 4, 6).cast(pa.int64())
-        in_day = pc.add(pc.add(pc.multiply(hours, _HOUR_MS), pc.multiply(minutes, _MINUTE_MS)), pc.multiply(seconds, _SECOND_MS))
+        in_day = pc.add(
+            pc.add(pc.multiply(hours, _HOUR_MS), pc.multiply(minutes, _MINUTE_MS)), pc.multiply(seconds, _SECOND_MS)
+        )
         return pc.add(in_day, day_start_ms(day)).cast(pa.timestamp("ms", tz="UTC"))
 
 

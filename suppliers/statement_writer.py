@@ -30,7 +30,10 @@ def write_flash(table: pa.Table, day: date) -> tuple[str, bytes]:
         _quoted(_text(table, "product_name")),
         _text(table, "account"),
         _empty(table),
-        *(_column(table, name).cast(pa.decimal128(18, 4)).cast(pa.string()) for name in ("amount", "fee", "commission", "net")),
+        *(
+            _column(table, name).cast(pa.decimal128(18, 4)).cast(pa.string())
+            for name in ("amount", "fee", "commission", "net")
+        ),
         _text(table, "raw_status"),
         _empty(table),
     ]
@@ -42,7 +45,9 @@ def write_mobilemart(table: pa.Table, day: date, merchant: str = "DEMO") -> tupl
     """Name and content of MobileMart's file, as if made in the day's last second."""
     given: Mapping[str, pa.Array] = {
         "D": pa.repeat("D", table.num_rows),
-        "vasType": _reversed_words(_column(table, "vas_type"), {ours: word for word, ours in mobilemart.VAS_TYPES.items()}),
+        "vasType": _reversed_words(
+            _column(table, "vas_type"), {ours: word for word, ours in mobilemart.VAS_TYPES.items()}
+        ),
         "fulcrumTxnId": _text(table, "supplier_transaction_id"),
         "merchantTxnId": _text(table, "reference"),
         "txnType": _reversed_words(_column(table, "kind"), {ours: word for word, ours in mobilemart.KINDS.items()}),
@@ -64,7 +69,9 @@ def write_peach(table: pa.Table, day: date, settings: PeachSettings | None = Non
     moments = pc.strftime(_column(table, "occurred_at").cast(pa.timestamp("ms")), "%Y-%m-%dT%H:%M:%S+00:00")
     settlement = _column(table, "payout_reference")
     optional = pc.if_else(
-        pc.is_null(settlement), "null", pc.binary_join_element_wise('"', pc.coalesce(settlement, pa.scalar("")), '"', "")
+        pc.is_null(settlement),
+        "null",
+        pc.binary_join_element_wise('"', pc.coalesce(settlement, pa.scalar("")), '"', ""),
     )
     quoted = {
         "id": _text(table, "supplier_transaction_id"),

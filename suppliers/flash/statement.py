@@ -15,7 +15,7 @@ from config.suppliers import FlashSettings
 from ledger.transactions import Supplier
 from suppliers.money import CURRENCY
 from suppliers.statement import ParsedStatement, StatementError, canonical, finish, masked_account
-from suppliers.statement_text import Block, blocks, open_text, or_null, parse_day
+from suppliers.statement_text import Block, blocks, open_text, parse_day
 
 NAME: Final = Supplier.FLASH.value
 FILE_NAME: Final = re.compile(r"recon_(?P<day>[0-9]{8})\.csv")
@@ -61,21 +61,21 @@ def _table(block: Block, day: date, settings: FlashSettings) -> pa.Table:
         "status": status,
         "occurred_at": _moments(block, cells["Date"], day),
         "product_code": block.identifiers(cells["Product Code"], r"^[A-Za-z0-9-]{1,32}$", "Product Code"),
-        "product_name": or_null(cells["Product"]),
+        "product_name": block.product_names(cells["Product"], "Product"),
         "account": masked_account(cells["Account Number"]),
         "raw_status": cells["Status"],
         **_money(block, cells, status, settings),
     }
     block.refuse(
-        pc.and_(pc.equal(kind, "purchase"), pc.less(columns["amount"], 0)), "Gross Amount", "must be 0 or more for a purchase"
+        pc.and_(pc.equal(kind, "purchase"), pc.less(columns["amount"], 0)),
+        "Gross Amount",
+        "must be 0 or more for a purchase",
     )
     return canonical(columns, rows=len(lines), supplier=NAME, day=day, currency=CURRENCY)
 
 
 def _moments(block: Block, text: pa.Array, day: date) -> pa.Array:
-    block.day(
-        pc.utf8_slice_codeunits(text, 0, _DATE), f"{day:%Y/%m/%d}", r"([0-9]{4})/([0-9]{2})/([0-9]{2})", "Date"
-    )
+    block.day(pc.utf8_slice_codeunits(text, 0, _DATE), f"{day:%Y/%m/%d}", r"([0-9]{4})/([0-9]{2})/([0-9]{2})", "Date")
     clock = pc.utf8_slice_codeunits(text, _DATE)
     block.demand(clock, r"^ [0-9]{2}:[0-9]{2}$", "Date", "must be YYYY/MM/DD HH:mm")
     return block.moments(pc.replace_substring(pc.utf8_slice_codeunits(text, _TIME), ":", ""), day, "Date")

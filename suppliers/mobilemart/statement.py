@@ -16,7 +16,7 @@ from config.suppliers import MobileMartSettings
 from ledger.transactions import Supplier, VasType
 from suppliers.money import CURRENCY
 from suppliers.statement import ParsedStatement, StatementError, canonical, finish, masked_account
-from suppliers.statement_text import Block, blocks, open_text, or_null, parse_day
+from suppliers.statement_text import Block, blocks, open_text, parse_day
 
 NAME: Final = Supplier.MOBILEMART.value
 FILE_NAME: Final = re.compile(r"FULCRUM\.MERCHANT\.(?P<merchant>[^.]+)\.RECON\.(?P<made>[0-9]{14})\.txt")
@@ -113,7 +113,7 @@ def _table(block: Block, day: date, settings: MobileMartSettings) -> pa.Table:
         "status": block.words(cells["txnStatus"], statuses, "txnStatus"),
         "occurred_at": block.moments(cells["time"], day, "time"),
         "vas_type": block.words(cells["vasType"], VAS_TYPES, "vasType"),
-        "product_name": or_null(cells["productName"]),
+        "product_name": block.product_names(cells["productName"], "productName"),
         "amount": amount,
         "account": _account(cells),
         "raw_status": cells["txnStatus"],

@@ -64,13 +64,14 @@ def _day(name: str) -> date:
 def _records(content: bytes, name: str, settings: PeachSettings) -> list[msgspec.Raw]:
     """The records, each still as text."""
     try:
+        content.decode()  # msgspec takes the bytes of what it only passes on as they are
         if content.lstrip()[:1] == b"[":
             return msgspec.json.decode(content, type=list[msgspec.Raw])
         around = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
         return msgspec.json.decode(around[settings.statement_list], type=list[msgspec.Raw])
     except KeyError:
         raise StatementError(name, f"must hold a list called {settings.statement_list}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise StatementError(name, "is not the JSON of a list of transactions, or is cut off") from None
 
 
@@ -111,9 +112,7 @@ def _decode_one(raw: msgspec.Raw, kind: type[msgspec.Struct], name: str, number:
         raise StatementError(name, rule, line=number) from None
 
 
-def _refuse_repeated_names(
-    content: bytes, records: Sequence[msgspec.Raw], name: str, settings: PeachSettings
-) -> None:
+def _refuse_repeated_names(content: bytes, records: Sequence[msgspec.Raw], name: str, settings: PeachSettings) -> None:
     """A decoder keeps the last of two values under one name. Where that may have happened, look at every record."""
     counts = [content.count(f'"{written}"'.encode()) for written in settings.statement_fields.values()]
     if b"\\" not in content and all(count <= len(records) for count in counts):
@@ -177,7 +176,10 @@ def _moments(block: Block, text: pa.Array, day: date, settings: PeachSettings) -
     exact = _instants(block, text, field)
     moments = pc.floor_temporal(exact, unit="millisecond").cast(pa.timestamp("ms", tz="UTC"))
     in_ms = moments.cast(pa.int64())
-    first, end = day_start_ms(day - timedelta(days=settings.statement_days_before)), day_start_ms(day + timedelta(days=1))
+    first, end = (
+        day_start_ms(day - timedelta(days=settings.statement_days_before)),
+        day_start_ms(day + timedelta(days=1)),
+    )
     outside = pc.or_(pc.less(in_ms, first), pc.greater_equal(in_ms, end))
     block.refuse(outside, field, "is of another day than the statement")
     return moments
