@@ -17,6 +17,7 @@ Environment = Literal["simulator", "sandbox", "production"]
 StatementKind = Literal["purchase", "reversal", "refund", "payout"]
 StatementStatus = Literal["pending", "completed", "failed", "reversed"]
 StatementField = Literal["id", "reference", "amount", "currency", "status", "settlement_reference", "occurred_at"]
+_FLASH_KINDS: Mapping[str, StatementKind] = {"Purchase": "purchase", "Refund": "refund", "Reversal": "reversal"}
 _PEACH_FIELDS: Mapping[StatementField, str] = {
     "id": "id",
     "reference": "merchantTransactionId",
@@ -102,7 +103,7 @@ class FlashSettings(Connection):
     )
 
     statement_kinds: dict[str, StatementKind] = Field(
-        default_factory=lambda: {"Purchase": "purchase", "Refund": "refund", "Reversal": "reversal"},
+        default_factory=lambda: dict(_FLASH_KINDS),
         description="What each Transaction Type of a statement is",
     )
     statement_fee: Literal["deducted", "added"] = Field(

@@ -102,7 +102,7 @@ class Block:
         if index >= 0:
             raise StatementError(self.name, rule, line=self.first_line + index, field=field)
 
-    def demand(self, text: pa.Array, pattern: str, field: str, rule: str) -> None:
+    def demand(self, text: pa.Array, pattern: str, field: str | None, rule: str) -> None:
         """Refuse the first line whose field does not match ``pattern`` as a whole."""
         self.refuse(pc.invert(pc.match_substring_regex(text, pattern)), field, rule)
 

@@ -10,14 +10,14 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import fsspec
-import paramiko
+import paramiko  # type: ignore[import-untyped]  # it has no types
 from aiohttp import ClientError as AiohttpError
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # it has no types
 
 from config import Settings
 from config.suppliers import Connection
 from ledger.errors import ConfigError, DataError, TransientError
-from storage.store import ObjectStore
+from storage.store import file_system
 from suppliers.peach import statement as peach
 from suppliers.registry import open_suppliers
 from suppliers.statement_formats import FORMATS
@@ -89,7 +89,7 @@ def _may_be_of(name: str, pattern: Any, day: date) -> bool:
     """By the date in its name: the day itself, or for a name that says when the file was made, some days after."""
     found = pattern.fullmatch(name).groupdict()
     try:
-        told = date.fromisoformat((found.get("day") or found["made"][:8]))
+        told = date.fromisoformat(found.get("day") or found["made"][:8])
     except ValueError:
         return False
     return told == day or ("made" in found and day < told <= day + _MADE_WITHIN)
@@ -102,8 +102,7 @@ def _opened(settings: Settings, connection: Connection, url: str) -> Iterator[tu
     if parts.scheme not in _SCHEMES:
         raise ConfigError(f"statement_url: must be a path, s3:// or sftp://, not {parts.scheme}://")
     if parts.scheme == "s3":
-        files = ObjectStore(settings.model_copy(update={"archive_url": url.rstrip("/")}))._files  # noqa: SLF001  # its options
-        yield files, f"{parts.netloc}{parts.path}".rstrip("/")
+        yield file_system(settings, "s3"), f"{parts.netloc}{parts.path}".rstrip("/")
     elif parts.scheme == "sftp":
         files = fsspec.filesystem("sftp", skip_instance_cache=True, **_sftp_options(connection, url))
         files.ftp.get_channel().settimeout(connection.call_timeout_s)
@@ -113,7 +112,7 @@ def _opened(settings: Settings, connection: Connection, url: str) -> Iterator[tu
             files.client.close()
     else:
         path = Path(unquote(parts.path)) if parts.scheme else Path(url)
-        yield fsspec.filesystem("file"), str(path.absolute())
+        yield file_system(settings, "file"), str(path.absolute())
 
 
 def _sftp_options(connection: Connection, url: str) -> dict[str, Any]:
@@ -138,7 +137,7 @@ def _sftp_options(connection: Connection, url: str) -> dict[str, Any]:
     }
 
 
-class _KnownHosts(paramiko.MissingHostKeyPolicy):
+class _KnownHosts(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # of a package without types
     """Only a host whose key stands in the file is spoken to."""
 
     def __init__(self, path: Path) -> None:

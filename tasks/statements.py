@@ -92,13 +92,13 @@ def take_in(
     if supplier not in FORMATS:
         raise ConfigError(f"supplier: must be one of {', '.join(FORMATS)}")
     return [
-        _take_file(settings, supplier, file, day, actor, replace=replace, retry=retry or replace)
+        _take_file(settings, supplier, file, actor, replace=replace, retry=retry or replace)
         for file in find_files(settings, supplier, day, url)
     ]
 
 
 def _take_file(
-    settings: Settings, supplier: str, file: StatementFile, day: date | None, actor: str, *, replace: bool, retry: bool
+    settings: Settings, supplier: str, file: StatementFile, actor: str, *, replace: bool, retry: bool
 ) -> Intake:
     digest = sha256(file.content).digest()
     with connect(settings.database_dsn, "statements") as connection:
@@ -106,8 +106,6 @@ def _take_file(
             return known
         try:
             parsed = FORMATS[supplier].parse(file.content, file.name, settings.suppliers)
-            if day is not None and parsed.day != day and replace:
-                raise StatementError(file.name, f"is of {parsed.day}, not of {day}")
             return _keep(settings, connection, parsed, len(file.content), actor, replace=replace)
         except StatementError as error:
             return _quarantine(connection, supplier, file, digest, error, actor)
@@ -130,21 +128,17 @@ def _keep(
     again.
     """
     key = f"statements/{parsed.supplier}/{parsed.day}/{parsed.sha256.hex()}.parquet"
+    _current(connection, parsed, replace=replace)
     stored = _store(settings, parsed, key)
-    of_day = {"supplier": parsed.supplier, "day": parsed.day}
     with connection.transaction():
-        connection.execute(_QUERIES["lock_supplier"], of_day)
+        connection.execute(_QUERIES["lock_supplier"], {"supplier": parsed.supplier})
         if (known := _known(connection, parsed.supplier, parsed.name, parsed.sha256, retry=True)) is not None:
             return known  # by another process, meanwhile
-        current = connection.execute(_QUERIES["current_file"], of_day).fetchone()
-        if current is not None and not replace:
-            raise StatementError(
-                parsed.name, f"{parsed.day} has a statement of another content; --replace takes this one"
-            )
+        current = _current(connection, parsed, replace=replace)  # again: now nobody else may add one
         row = _row(parsed.supplier, parsed.name, parsed.sha256, size_bytes, actor) | {
             "day": parsed.day,
             "state": "taken",
-            "supersedes": current[0] if current else None,
+            "supersedes": current,
             "line_count": parsed.table.num_rows,
             "sums": json.dumps(parsed.totals),
             "object_key": key,
@@ -154,6 +148,15 @@ def _keep(
         resolve_alert(connection, LATE, _late_subject(parsed.supplier, parsed.day))
         resolve_alert(connection, QUARANTINED, f"{parsed.supplier}/{parsed.name}")
     return Intake(parsed.name, Result.TAKEN, parsed.day, parsed.table.num_rows)
+
+
+def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) -> int | None:
+    """The number of the file that the day has. Raises StatementError when it has one that may not be replaced."""
+    of_day = {"supplier": parsed.supplier, "day": parsed.day}
+    found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
+    if found is not None and not replace:
+        raise StatementError(parsed.name, f"{parsed.day} has a statement of another content; --replace takes this one")
+    return found[0] if found else None
 
 
 def _store(settings: Settings, parsed: ParsedStatement, key: str) -> StoredFile:

@@ -20,8 +20,8 @@ from suppliers.statement_text import Block, blocks, open_text, parse_day
 NAME: Final = Supplier.FLASH.value
 FILE_NAME: Final = re.compile(r"recon_(?P<day>[0-9]{8})\.csv")
 COLUMNS: Final = (
-    "Date", "Reference", "Transaction ID", "Transaction Type", "Product Code", "Product", "Account Number", "Account Name",
-    "Gross Amount", "Fee", "Commission", "Net Amount", "Status", "Metadata",
+    "Date", "Reference", "Transaction ID", "Transaction Type", "Product Code", "Product", "Account Number",
+    "Account Name", "Gross Amount", "Fee", "Commission", "Net Amount", "Status", "Metadata",
 )  # fmt: skip  # in the order of the format
 STATUSES: Final = {"Success": "completed", "Pending": "pending", "Failed": "failed", "Reversed": "reversed"}
 _KEPT = tuple(name for name in COLUMNS if name not in ("Account Name", "Metadata"))

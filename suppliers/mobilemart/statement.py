@@ -23,12 +23,12 @@ FILE_NAME: Final = re.compile(r"FULCRUM\.MERCHANT\.(?P<merchant>[^.]+)\.RECON\.(
 VERSION: Final = "1"
 COLUMNS: Final = (
     "D", "vasType", "vasCategory", "provider", "fulcrumTxnId", "merchantTxnId", "txnType", "txnStatus", "date", "time",
-    "tenderType", "amount", "barcode", "productName", "serialNumber", "msisdn", "accountNumber", "meterNumber", "unitType",
-    "units", "municipality", "freeBasicElectricity", "fbeUnits", "tenderPAN",
+    "tenderType", "amount", "barcode", "productName", "serialNumber", "msisdn", "accountNumber", "meterNumber",
+    "unitType", "units", "municipality", "freeBasicElectricity", "fbeUnits", "tenderPAN",
 )  # fmt: skip  # in the order of the format
 _KEPT = (
-    "vasType", "fulcrumTxnId", "merchantTxnId", "txnType", "txnStatus", "date", "time", "amount", "productName", "msisdn",
-    "accountNumber", "meterNumber",
+    "vasType", "fulcrumTxnId", "merchantTxnId", "txnType", "txnStatus", "date", "time", "amount", "productName",
+    "msisdn", "accountNumber", "meterNumber",
 )  # fmt: skip  # in the order of the format
 VAS_TYPES: Final = {
     "Airtime": VasType.AIRTIME.value,

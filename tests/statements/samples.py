@@ -23,8 +23,8 @@ PEACH_NAME = "transactions-recon-2026-02-03.json"
 NAMES = {"flash": FLASH_NAME, "mobilemart": MOBILEMART_NAME, "peach": PEACH_NAME}
 FLASH_HEADER = ";".join(COLUMNS)
 FLASH_LINE = (
-    "2026/02/03 09:15;ORD-1001;700000123;Purchase;311;1Voucher;0000-1111-2222-3333;Demo;150.0000;0.0000;4.5000;145.5000;"
-    'Success;"{""storeID"":""77""}"'
+    "2026/02/03 09:15;ORD-1001;700000123;Purchase;311;1Voucher;0000-1111-2222-3333;Demo;150.0000;0.0000;4.5000;"
+    '145.5000;Success;"{""storeID"":""77""}"'
 )
 FLASH = f"{FLASH_HEADER}\n{FLASH_LINE}\n"
 MOBILEMART_LINE = (
