@@ -3,15 +3,36 @@
 What is not set is served by the simulators. A real supplier is configuration only: its ``environment`` and credentials.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from ledger.transactions import VasType
 
 Environment = Literal["simulator", "sandbox", "production"]
+StatementKind = Literal["purchase", "reversal", "refund", "payout"]
+StatementStatus = Literal["pending", "completed", "failed", "reversed"]
+StatementField = Literal["id", "reference", "amount", "currency", "status", "settlement_reference", "occurred_at"]
+_FLASH_KINDS: Mapping[str, StatementKind] = {"Purchase": "purchase", "Refund": "refund", "Reversal": "reversal"}
+_PEACH_FIELDS: Mapping[StatementField, str] = {
+    "id": "id",
+    "reference": "merchantTransactionId",
+    "amount": "amount",
+    "currency": "currency",
+    "status": "settlementStatus",
+    "settlement_reference": "settlementReference",
+    "occurred_at": "timestamp",
+}
+_PEACH_STATUSES: Mapping[str, StatementStatus] = {
+    "SETTLED": "completed",
+    "PENDING": "pending",
+    "FAILED": "failed",
+    "REVERSED": "reversed",
+}
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -51,6 +72,11 @@ class Connection(BaseModel):
     commission: dict[str, Rate] = Field(
         default_factory=dict, description="Share of the amount, by product code or else by VAS type"
     )
+    statement_url: str | None = Field(None, description="Folder of its statements: a path, s3://... or sftp://...")
+    statement_password: SecretStr | None = Field(None, description="Password of an sftp:// folder")
+    statement_key_file: Path | None = Field(None, description="Private key of an sftp:// folder")
+    statement_known_hosts: Path | None = Field(None, description="OpenSSH's file of host keys; sftp:// needs it")
+    statement_limit_mb: int = Field(512, ge=1, le=2048, description="Largest statement that is read")
 
     def commission_rate(self, product_code: str | None, vas_type: str) -> Decimal:
         """The contract's share of an amount: the product's own, else its VAS type's, else zero."""
@@ -76,6 +102,14 @@ class FlashSettings(Connection):
         24, ge=1, le=720, description="Age up to which posting a reference again is taken for a question, not a sale"
     )
 
+    statement_kinds: dict[str, StatementKind] = Field(
+        default_factory=lambda: dict(_FLASH_KINDS),
+        description="What each Transaction Type of a statement is",
+    )
+    statement_fee: Literal["deducted", "added"] = Field(
+        "deducted", description="Net is gross - commission - fee, or + fee: which is not published"
+    )
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         self._demand("consumer_key", "consumer_secret", "account")
@@ -95,6 +129,8 @@ class MobileMartSettings(Connection):
     reprinted: tuple[VasType, ...] = Field(
         (VasType.DATA, VasType.VOUCHER_TOPUP, VasType.ELECTRICITY), description="VAS types that have a reprint"
     )
+
+    statement_binned: Literal["failed", "reversed"] = Field("reversed", description="What Binned means in a statement")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -122,6 +158,25 @@ class PeachSettings(Connection):
     cancelled_after_s: float = Field(
         86_400.0, gt=0, le=2_592_000, description="Age at which `cancelled` is believed: it may still become successful"
     )
+
+    statement_list: str = Field("transactions", description="Name of the list, where the answer is an object")
+    statement_fields: dict[StatementField, str] = Field(
+        default_factory=lambda: dict(_PEACH_FIELDS), description="What Peach calls each field of a statement"
+    )
+    statement_statuses: dict[str, StatementStatus] = Field(
+        default_factory=lambda: dict(_PEACH_STATUSES), description="What each settlementStatus of a statement is"
+    )
+    statement_days_before: int = Field(
+        0, ge=0, le=31, description="Days before a statement's own that its payments may be of"
+    )
+
+    @field_validator("statement_fields")
+    @classmethod
+    def _every_field(cls, value: dict[StatementField, str]) -> dict[StatementField, str]:
+        named = dict(_PEACH_FIELDS) | value
+        if len(set(named.values())) < len(named):
+            raise ValueError("two fields have one name")
+        return named
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

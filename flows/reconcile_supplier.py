@@ -19,7 +19,7 @@ from tasks.reconciliation.steps import reconcile_day_step
 from tasks.reconciliation.tieout import FloatMovement
 
 
-def _only_dates(schema: dict[str, Any]) -> None:
+def only_dates(schema: dict[str, Any]) -> None:
     """Say what a date looks like: Prefect checks a pattern before a worker starts, but not a format."""
     schema["anyOf"][0]["pattern"] = r"^\d{4}-\d{2}-\d{2}$"
 
@@ -31,9 +31,9 @@ class ReconciliationParameters(BaseModel):
 
     supplier: Supplier = Field(description="Whose statement")
     day: date | None = Field(
-        None, description="Africa/Johannesburg day; empty: yesterday", json_schema_extra=_only_dates
+        None, description="Africa/Johannesburg day; empty: yesterday", json_schema_extra=only_dates
     )
-    last_day: date | None = Field(None, description="Of a range; empty: one day only", json_schema_extra=_only_dates)
+    last_day: date | None = Field(None, description="Of a range; empty: one day only", json_schema_extra=only_dates)
     statement: str | None = Field(
         None, description="Path or archive key of the canonical statement; empty: the one taken in for the day"
     )

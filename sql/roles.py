@@ -58,6 +58,7 @@ CATALOGUE: Mapping[str, Access] = {
     "recon_periods": Access(api=("SELECT",), auditor=("SELECT",)),
     "recon_resolutions": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "recon_runs": Access(api=("SELECT",), auditor=("SELECT",)),
+    "statement_files": Access(api=("SELECT",), auditor=("SELECT",)),
 }
 # The relations of each tiered table; the API reaches partitions through their parents only. An UPDATE of some columns
 # alone has a second use: a role with UPDATE on the whole could lock everybody out with LOCK TABLE.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import fsspec
@@ -45,8 +45,7 @@ class ObjectStore:
         parts = urlsplit(self.url)
         self._root = f"{parts.netloc}{parts.path}".rstrip("/")
         self._timeout_s = settings.store_timeout_s
-        self._files = fsspec.filesystem(parts.scheme, **_options(settings, parts.scheme))
-        self._files.retries = _TRIES  # of s3fs, around those of botocore: together they multiply
+        self._files = file_system(settings, parts.scheme)
 
     def put(self, source: Path, key: str) -> None:
         """Upload a local file as the object ``key``. An object of that key is replaced as a whole."""
@@ -109,6 +108,13 @@ class ObjectStore:
     def _make_folder(self, key: str) -> None:
         if self.url.startswith("file://"):
             self._files.makedirs(self._path(key).rsplit("/", 1)[0], exist_ok=True)
+
+
+def file_system(settings: Settings, scheme: str) -> Any:
+    """The files of ``file`` or ``s3``, with the settings' address, credentials and time limits."""
+    files = fsspec.filesystem(scheme, **_options(settings, scheme))
+    files.retries = _TRIES  # of s3fs, around those of botocore: together they multiply
+    return files
 
 
 def describe_file(path: Path) -> StoredFile:

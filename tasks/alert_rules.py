@@ -10,6 +10,7 @@ from ledger.alerts import AlertRule, Severity
 from tasks.health.checks import CHECKS
 from tasks.health.record import RULE_PREFIX
 from tasks.request_rules import request_rules
+from tasks.statement_rules import statement_rules
 
 
 def rules(settings: Settings) -> list[AlertRule]:
@@ -27,4 +28,4 @@ def health_rules(settings: Settings) -> list[AlertRule]:
     return found
 
 
-FAMILIES: tuple[Callable[[Settings], Sequence[AlertRule]], ...] = (health_rules, request_rules)
+FAMILIES: tuple[Callable[[Settings], Sequence[AlertRule]], ...] = (health_rules, request_rules, statement_rules)

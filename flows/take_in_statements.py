@@ -1,0 +1,65 @@
+"""Intake: what the suppliers' statement folders and APIs have, each file once; then what is late."""
+
+from datetime import date, datetime, timedelta
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from pydantic import BaseModel, ConfigDict, Field
+
+from config import load_settings
+from config.settings import Settings
+from flows.futures import raise_together, result_or_error
+from flows.reconcile_supplier import only_dates
+from ledger.errors import DataError
+from ledger.transactions import Supplier
+from tasks.reconciliation.days import JOHANNESBURG
+from tasks.statements import Intake, Result, expected_suppliers, report_late, take_in
+from tasks.steps import OPTIONS
+
+
+class IntakeParameters(BaseModel):
+    """Whose statements, of which day, from where."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    supplier: Supplier | None = Field(None, description="Empty: every supplier whose statements are awaited")
+    url: str | None = Field(None, description="File or folder; empty: the supplier's statement_url, or its API")
+    day: date | None = Field(
+        None, description="Africa/Johannesburg day; empty: yesterday", json_schema_extra=only_dates
+    )
+    replace: bool = Field(False, description="Take another content of a day that has a statement")
+
+
+@task(name="take in statements", task_run_name="take in {supplier} {day}", **OPTIONS)
+def take_in_step(settings: Settings, supplier: str, day: date, url: str | None, replace: bool) -> list[Intake]:
+    """`tasks.statements.take_in`."""
+    return take_in(settings, supplier, day, url=url, actor="take-in-statements", replace=replace)
+
+
+@flow(name="take-in-statements")
+def take_in_statements(parameters: IntakeParameters = IntakeParameters()) -> list[Intake]:
+    """Take in supplier by supplier. One that fails stops no other, and fails the run at its end; so does a file in
+    quarantine. Safe to run again.
+    """
+    settings = load_settings()
+    day = parameters.day or datetime.now(JOHANNESBURG).date() - timedelta(days=1)
+    wanted = [parameters.supplier.value] if parameters.supplier else expected_suppliers(settings)
+    futures = {one: take_in_step.submit(settings, one, day, parameters.url, parameters.replace) for one in wanted}
+    taken: list[tuple[str, Intake]] = []
+    problems: list[Exception] = []
+    for supplier, future in futures.items():
+        found = result_or_error(future)
+        if isinstance(found, Exception):
+            problems.append(found)
+        else:
+            taken += [(supplier, one) for one in found]
+            problems += [DataError(one.error) for one in found if one.result is Result.QUARANTINED]
+    late = report_late(settings)
+    rows = [
+        {"supplier": name, "file": one.name, "result": str(one.result), "lines": one.line_count, "why": one.error}
+        for name, one in taken
+    ]
+    create_table_artifact(key="statements", table=rows, description=f"{day}; {len(late)} statements are late")
+    get_run_logger().info("%d files of %s; late: %s", len(rows), day, ", ".join(f"{s} {d}" for s, d in late) or "none")
+    raise_together(problems)
+    return [one for _, one in taken]

@@ -1,0 +1,42 @@
+-- The catalogue of statements.
+
+-- name: lock_supplier
+-- One intake of a supplier at a time; until the transaction ends.
+SELECT pg_advisory_xact_lock(hashtextextended('statements ' || %(supplier)s::text, 0))
+
+-- name: known_file
+-- What became of a content that came before: the taken one, else the newest look.
+SELECT file_id, state, day, error FROM statement_files
+WHERE (supplier, sha256) = (%(supplier)s::text, %(sha256)s::bytea)
+ORDER BY state = 'taken' DESC, file_id DESC
+LIMIT 1
+
+-- name: current_file
+-- The one that counts for a day.
+SELECT file_id FROM statement_files
+WHERE (supplier, day) = (%(supplier)s::text, %(day)s::date) AND state = 'taken'
+ORDER BY file_id DESC
+LIMIT 1
+
+-- name: add_file
+INSERT INTO statement_files (supplier, day, name, sha256, size_bytes, state, supersedes, line_count, sums, object_key,
+                             object_sha256, error, actor)
+VALUES (%(supplier)s, %(day)s, %(name)s, %(sha256)s, %(size_bytes)s, %(state)s, %(supersedes)s, %(line_count)s,
+        %(sums)s, %(object_key)s, %(object_sha256)s, %(error)s, %(actor)s)
+RETURNING file_id
+
+-- name: list_files
+-- The newest first. One that another has superseded says so.
+SELECT f.file_id, f.supplier, f.day, f.name, f.sha256,
+       CASE WHEN n.file_id IS NOT NULL THEN 'superseded' ELSE f.state END,
+       f.line_count, f.sums, f.object_key, f.error, f.actor, f.taken_at
+FROM statement_files AS f LEFT JOIN statement_files AS n ON n.supersedes = f.file_id
+WHERE (%(supplier)s::text IS NULL OR f.supplier = %(supplier)s) AND (%(day)s::date IS NULL OR f.day = %(day)s)
+ORDER BY f.file_id DESC
+LIMIT %(limit)s
+
+-- name: days_without
+-- Days of a range for which nothing was taken.
+SELECT day::date FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS day
+WHERE NOT EXISTS (SELECT FROM statement_files AS f WHERE (f.supplier, f.day, f.state) = (%(supplier)s::text, day, 'taken'))
+ORDER BY day

@@ -1,0 +1,209 @@
+"""Peach's statement: the answer of `transactions-recon` for one Johannesburg day, read strictly.
+
+A list of objects, or an object that holds it. Only amount, settlementStatus and settlementReference are published;
+the other names, and the words of the status, are settings of `PeachSettings`. Unknown fields are ignored, not kept. A
+name that stands twice in one object is refused. Amounts are taken as they are written, never through a float.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from config.suppliers import PeachSettings
+from ledger.transactions import Supplier
+from suppliers.money import CURRENCY
+from suppliers.statement import ParsedStatement, StatementError, canonical, finish, refuse_repeated
+from suppliers.statement_text import Block, day_start_ms
+
+NAME: Final = Supplier.PEACH.value
+FILE_NAME: Final = re.compile(r"transactions-recon-(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})\.json")
+_BOM = b"\xef\xbb\xbf"
+_ROWS = 65_536
+_AMOUNT = r"^(-?(0|[1-9][0-9]{0,7})(\.[0-9]{2})?|\"-?(0|[1-9][0-9]{0,7})(\.[0-9]{2})?\")$"
+_MOMENT = (
+    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
+    r"(Z|[+-](0[0-9]|1[0-4]):?[0-5][0-9])$"
+)
+_SETTLED = ("completed", "reversed")
+_SHORTEST_SETTLEMENT = 15
+
+
+def file_name(day: date) -> str:
+    """What the answer of a day is called here."""
+    return f"transactions-recon-{day:%Y-%m-%d}.json"
+
+
+def parse(content: bytes, name: str, settings: PeachSettings) -> ParsedStatement:
+    """The statement in ``content``, called ``name``. Raises StatementError; its line is the record's number from 1."""
+    day = _day(name)
+    records = _records(content.removeprefix(_BOM), name, settings)
+    _refuse_repeated_names(content, records, name, settings)
+    tables = [
+        _table(Block(name, b"", start + 1), _decoded(records, start, name, settings), day, settings)
+        for start in range(0, len(records), _ROWS)
+    ]
+    parsed = finish(NAME, name, day, content, tables)
+    refuse_repeated(parsed.table, name, "payout_reference")
+    return parsed
+
+
+def _day(name: str) -> date:
+    found = FILE_NAME.fullmatch(name)
+    try:
+        return date.fromisoformat(found["day"] if found else "")
+    except ValueError:
+        raise StatementError(name, "must be called transactions-recon-YYYY-MM-DD.json") from None
+
+
+def _records(content: bytes, name: str, settings: PeachSettings) -> list[msgspec.Raw]:
+    """The records, each still as text."""
+    try:
+        content.decode()  # msgspec takes the bytes of what it only passes on as they are
+        if content.lstrip()[:1] == b"[":
+            return msgspec.json.decode(content, type=list[msgspec.Raw])
+        around = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+        return msgspec.json.decode(around[settings.statement_list], type=list[msgspec.Raw])
+    except KeyError:
+        raise StatementError(name, f"must hold a list called {settings.statement_list}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise StatementError(name, "is not the JSON of a list of transactions, or is cut off") from None
+
+
+def _record_type(settings: PeachSettings) -> type[msgspec.Struct]:
+    fields = settings.statement_fields
+    kinds: dict[str, Any] = {"amount": msgspec.Raw}
+    return msgspec.defstruct(
+        "Record",
+        [
+            (name, kinds.get(name, str), msgspec.field(name=written))
+            if name not in _OPTIONAL
+            else (name, str | None, msgspec.field(name=written, default=None))
+            for name, written in fields.items()
+        ],
+        kw_only=True,
+        gc=False,
+    )
+
+
+_OPTIONAL = frozenset({"settlement_reference"})
+
+
+def _decoded(records: Sequence[msgspec.Raw], start: int, name: str, settings: PeachSettings) -> Sequence[Any]:
+    kind = _record_type(settings)
+    part = records[start : start + _ROWS]
+    try:
+        return msgspec.json.decode(b"[" + b",".join(map(bytes, part)) + b"]", type=list[kind])  # type: ignore[valid-type]  # made from settings
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return [_decode_one(raw, kind, name, start + number) for number, raw in enumerate(part, 1)]
+
+
+def _decode_one(raw: msgspec.Raw, kind: type[msgspec.Struct], name: str, number: int) -> Any:
+    """One record, to name the one that is wrong. The message of msgspec names the field and never its value."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        rule = str(error) if isinstance(error, msgspec.ValidationError) else "is not JSON"
+        raise StatementError(name, rule, line=number) from None
+
+
+def _refuse_repeated_names(content: bytes, records: Sequence[msgspec.Raw], name: str, settings: PeachSettings) -> None:
+    """A decoder keeps the last of two values under one name. Where that may have happened, look at every record."""
+    counts = [content.count(f'"{written}"'.encode()) for written in settings.statement_fields.values()]
+    if b"\\" not in content and all(count <= len(records) for count in counts):
+        return
+    for number, raw in enumerate(records, 1):
+        try:
+            json.loads(bytes(raw), object_pairs_hook=_once_each)
+        except _RepeatedNameError:
+            raise StatementError(name, "has a name that stands twice", line=number) from None
+        except ValueError:
+            raise StatementError(name, "is not JSON", line=number) from None
+
+
+class _RepeatedNameError(Exception):
+    """A name stands twice in one object."""
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _RepeatedNameError
+    return found
+
+
+def _table(block: Block, records: Sequence[Any], day: date, settings: PeachSettings) -> pa.Table:
+    fields = settings.statement_fields
+    cells = {name: pa.array(_values(records, name), pa.string()) for name in fields if name != "amount"}
+    amount = _amount(block, pa.array([bytes(one.amount) for one in records], pa.binary()), fields["amount"])
+    status = block.words(cells["status"], settings.statement_statuses, fields["status"])
+    block.refuse(pc.not_equal(cells["currency"], CURRENCY), fields["currency"], f"must be {CURRENCY}")
+    columns = {
+        "line_no": block.numbers(len(records)),
+        "supplier_transaction_id": block.identifiers(cells["id"], r"^[A-Za-z0-9-]{1,64}$", fields["id"]),
+        "reference": block.identifiers(cells["reference"], r"^[A-Za-z0-9._-]{1,64}$", fields["reference"]),
+        "kind": pc.if_else(pc.less(amount, 0), "refund", "purchase"),
+        "status": status,
+        "occurred_at": _moments(block, cells["occurred_at"], day, settings),
+        "amount": amount,
+        "raw_status": cells["status"],
+        "payout_reference": _settlement(block, cells["settlement_reference"], status, fields["settlement_reference"]),
+    }
+    return canonical(columns, rows=len(records), supplier=NAME, day=day, currency=CURRENCY)
+
+
+def _values(records: Sequence[Any], name: str) -> Iterator[Any]:
+    return (getattr(record, name) for record in records)
+
+
+def _amount(block: Block, written: pa.Array, field: str) -> pa.Array:
+    text = written.cast(pa.string())
+    block.demand(text, _AMOUNT, field, "must be money with two places or none")
+    bare = pc.replace_substring(text, '"', "")
+    block.refuse(pc.match_substring_regex(bare, r"^-0(\.00)?$"), field, "must be money with two places or none")
+    return bare.cast(pa.decimal128(18, 2))
+
+
+def _moments(block: Block, text: pa.Array, day: date, settings: PeachSettings) -> pa.Array:
+    """Instants with an offset, to the millisecond. Each is within the day, or so many days before as is set."""
+    field = settings.statement_fields["occurred_at"]
+    block.demand(text, _MOMENT, field, "must be a date and time with an offset")
+    exact = _instants(block, text, field)
+    moments = pc.floor_temporal(exact, unit="millisecond").cast(pa.timestamp("ms", tz="UTC"))
+    in_ms = moments.cast(pa.int64())
+    first, end = (
+        day_start_ms(day - timedelta(days=settings.statement_days_before)),
+        day_start_ms(day + timedelta(days=1)),
+    )
+    outside = pc.or_(pc.less(in_ms, first), pc.greater_equal(in_ms, end))
+    block.refuse(outside, field, "is of another day than the statement")
+    return moments
+
+
+def _instants(block: Block, text: pa.Array, field: str) -> pa.Array:
+    kind = pa.timestamp("us", tz="UTC")
+    try:
+        return text.cast(kind)
+    except pa.ArrowInvalid:
+        block.refuse(pa.array([not _is_instant(one, kind) for one in text]), field, "is no day of the calendar")
+        raise
+
+
+def _is_instant(text: pa.Scalar, kind: pa.DataType) -> bool:
+    try:
+        text.cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _settlement(block: Block, text: pa.Array, status: pa.Array, field: str) -> pa.Array:
+    """What settled it: needed where it is settled, and long enough."""
+    needed = pc.is_in(status, pa.array(_SETTLED))
+    filled = pc.coalesce(text, pa.scalar(""))
+    return block.identifiers(filled, rf"^[A-Za-z0-9-]{{{_SHORTEST_SETTLEMENT},64}}$", field, needed=needed)

@@ -1,0 +1,168 @@
+"""Where statements come from: a folder on this machine, in an object store or behind SFTP, or a supplier's API."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import fsspec
+import paramiko  # type: ignore[import-untyped]  # it has no types
+from aiohttp import ClientError as AiohttpError
+from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # it has no types
+
+from config import Settings
+from config.suppliers import Connection
+from ledger.errors import ConfigError, DataError, TransientError
+from storage.store import file_system
+from suppliers.peach import statement as peach
+from suppliers.registry import open_suppliers
+from suppliers.statement_formats import FORMATS
+
+_CONNECT_TIMEOUT_S = 10.0
+_MOST_FILES = 366
+_MADE_WITHIN = timedelta(days=7)  # of the end of a day, its file is looked for by its name
+_SCHEMES = frozenset({"", "file", "s3", "sftp"})
+
+
+@dataclass(frozen=True, slots=True)
+class StatementFile:
+    """A file as it came."""
+
+    name: str
+    content: bytes
+
+
+def find_files(settings: Settings, supplier: str, day: date | None, url: str | None) -> Iterator[StatementFile]:
+    """The files that are there for a supplier, one in memory at a time: those of ``day`` by their name, or all of them.
+
+    From ``url`` (a file or a folder), else the supplier's ``statement_url``, else its API, which must be told the day.
+    Raises ConfigError when there is no such place, TransientError when it does not answer, DataError for a file that
+    is larger than ``statement_limit_mb``.
+    """
+    connection: Connection = getattr(settings.suppliers, supplier)
+    place = url or connection.statement_url
+    if place is not None:
+        return _from_folder(settings, connection, supplier, day, place)
+    if supplier != peach.NAME:
+        raise ConfigError(f"TREASURY_SUPPLIERS: {supplier}.statement_url is not set, and its API gives no statements")
+    if day is None:
+        raise ConfigError(f"day: must be given, {supplier}'s statements come from its API")
+    return iter([StatementFile(peach.file_name(day), asyncio.run(_from_api(settings, supplier, day)))])
+
+
+async def _from_api(settings: Settings, supplier: str, day: date) -> bytes:
+    async with open_suppliers(settings.suppliers, supplier) as opened:
+        content = await opened[supplier].fetch_statement(day)
+    if content is None:
+        raise ConfigError(f"{supplier}: its API gives no statements")
+    return content
+
+
+def _from_folder(
+    settings: Settings, connection: Connection, supplier: str, day: date | None, url: str
+) -> Iterator[StatementFile]:
+    pattern = FORMATS[supplier].file_name
+    limit_bytes = connection.statement_limit_mb << 20
+    with _translated(url), _opened(settings, connection, url) as (files, root):
+        listed = [root] if files.isfile(root) else sorted(files.ls(root, detail=False))
+        paths = [path for path in listed if listed == [root] or pattern.fullmatch(_name(path))]
+        chosen = [path for path in paths if day is None or listed == [root] or _may_be_of(_name(path), pattern, day)]
+        for path in chosen[-_MOST_FILES:]:
+            with files.open(path, "rb") as file:
+                content = file.read(limit_bytes + 1)
+            if len(content) > limit_bytes:
+                raise DataError(
+                    f"{_name(path)}: is larger than statement_limit_mb, {connection.statement_limit_mb} MiB"
+                )
+            yield StatementFile(_name(path), bytes(content))
+
+
+def _name(path: str) -> str:
+    return path.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _may_be_of(name: str, pattern: Any, day: date) -> bool:
+    """By the date in its name: the day itself, or for a name that says when the file was made, some days after."""
+    found = pattern.fullmatch(name).groupdict()
+    try:
+        told = date.fromisoformat(found.get("day") or found["made"][:8])
+    except ValueError:
+        return False
+    return told == day or ("made" in found and day < told <= day + _MADE_WITHIN)
+
+
+@contextmanager
+def _opened(settings: Settings, connection: Connection, url: str) -> Iterator[tuple[Any, str]]:
+    """The file system of a URL, and the path there."""
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES:
+        raise ConfigError(f"statement_url: must be a path, s3:// or sftp://, not {parts.scheme}://")
+    if parts.scheme == "s3":
+        yield file_system(settings, "s3"), f"{parts.netloc}{parts.path}".rstrip("/")
+    elif parts.scheme == "sftp":
+        files = fsspec.filesystem("sftp", skip_instance_cache=True, **_sftp_options(connection, url))
+        files.ftp.get_channel().settimeout(connection.call_timeout_s)
+        try:
+            yield files, parts.path or "/"
+        finally:
+            files.client.close()
+    else:
+        path = Path(unquote(parts.path)) if parts.scheme else Path(url)
+        yield file_system(settings, "file"), str(path.absolute())
+
+
+def _sftp_options(connection: Connection, url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    if parts.hostname is None or connection.statement_known_hosts is None:
+        raise ConfigError("statement_known_hosts: sftp:// needs a host, and the file of the keys that it may have")
+    if parts.password is not None:
+        raise ConfigError("statement_url: must hold no password; set statement_password")
+    secret, key = connection.statement_password, connection.statement_key_file
+    return {
+        "host": parts.hostname,
+        "port": parts.port or 22,
+        "username": parts.username,
+        "password": secret.get_secret_value() if secret else None,
+        "key_filename": str(key) if key else None,
+        "host_key_policy": _KnownHosts(connection.statement_known_hosts),
+        "timeout": _CONNECT_TIMEOUT_S,
+        "banner_timeout": _CONNECT_TIMEOUT_S,
+        "auth_timeout": _CONNECT_TIMEOUT_S,
+        "allow_agent": False,
+        "look_for_keys": False,
+    }
+
+
+class _KnownHosts(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # of a package without types
+    """Only a host whose key stands in the file is spoken to."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._keys = paramiko.HostKeys(str(path))
+        except OSError as error:
+            raise ConfigError(f"statement_known_hosts: cannot be read: {error.strerror}") from None
+
+    def missing_host_key(self, _: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        """Raise unless the key is the host's."""
+        if not self._keys.check(hostname, key):
+            raise paramiko.BadHostKeyException(hostname, key, key)
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    """The project's errors for those of the file systems. No address is shown with its user."""
+    place = urlsplit(url)._replace(netloc=urlsplit(url).hostname or "").geturl()
+    try:
+        yield
+    except (paramiko.BadHostKeyException, paramiko.AuthenticationException) as error:
+        raise ConfigError(f"statements at {place}: {type(error).__name__}") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"statements at {place}: there is no such folder") from None
+    except PermissionError:
+        raise ConfigError(f"statements at {place}: not allowed to read") from None
+    except (OSError, EOFError, paramiko.SSHException, BotoCoreError, ClientError, AiohttpError) as error:
+        raise TransientError(f"statements at {place}: cannot be read now: {type(error).__name__}") from None

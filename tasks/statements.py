@@ -1,0 +1,262 @@
+"""Intake of suppliers' statements: each file once, read strictly, kept as canonical Parquet, or refused whole.
+
+Of a file that is taken in, the archive gets the canonical table under ``statements/<supplier>/<day>/<sha256>.parquet``
+and the catalogue one row. The file itself is not kept, for MobileMart's may hold card numbers: its SHA-256 is, so that
+anybody who has it can prove which one it was. A file that breaks a rule leaves a row with the reason, and an alert.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from config import Settings
+from ledger.alerts import Alert, Severity
+from ledger.errors import ConfigError, TransientError
+from ledger.masking import cut
+from sql.connection import Connection, connect, fetch_one
+from sql.queries import load
+from storage.parquet import COMPRESSION, ROW_GROUP_ROWS
+from storage.spool import spool_folder
+from storage.store import ObjectStore, StoredFile, describe_file
+from suppliers.statement import ParsedStatement, StatementError
+from suppliers.statement_formats import FORMATS
+from tasks.alerts import raise_alert, resolve_alert
+from tasks.reconciliation.days import day_of, day_start
+from tasks.statement_rules import LATE, LATE_AFTER_HOURS, QUARANTINED
+from tasks.statement_sources import StatementFile, find_files
+
+PAGE_LIMIT = 1000
+_LOOK_BACK_DAYS = 14
+_NAME_LIMIT, _ERROR_LIMIT, _ACTOR_LIMIT = 200, 500, 128
+_QUERIES = load("statements")
+
+
+class Result(StrEnum):
+    """What became of a file."""
+
+    TAKEN = "taken"
+    KNOWN = "known"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """One file of one run. ``line_count`` is of what was taken now; ``error`` of what was refused, now or before."""
+
+    name: str
+    result: Result
+    day: date | None = None
+    line_count: int | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StatementRecord:
+    """A row of the catalogue. ``state``: taken, superseded by a later one of its day, or quarantined."""
+
+    file_id: int
+    supplier: str
+    day: date | None
+    name: str
+    sha256: bytes
+    state: str
+    line_count: int | None
+    sums: list[dict[str, Any]] | None
+    object_key: str | None
+    error: str | None
+    actor: str
+    taken_at: datetime
+
+
+def take_in(
+    settings: Settings,
+    supplier: str,
+    day: date | None = None,
+    *,
+    url: str | None = None,
+    actor: str,
+    replace: bool = False,
+    retry: bool = False,
+) -> list[Intake]:
+    """Take in what is there for a supplier: the files of ``day``, or every one. Safe to run again, and at once.
+
+    A day that has a statement already keeps it: another content is refused unless ``replace``. What was refused once
+    is not read again unless ``retry``. Raises ConfigError, TransientError; a bad file stops no other.
+    """
+    if supplier not in FORMATS:
+        raise ConfigError(f"supplier: must be one of {', '.join(FORMATS)}")
+    return [
+        _take_file(settings, supplier, file, actor, replace=replace, retry=retry or replace)
+        for file in find_files(settings, supplier, day, url)
+    ]
+
+
+def _take_file(
+    settings: Settings, supplier: str, file: StatementFile, actor: str, *, replace: bool, retry: bool
+) -> Intake:
+    digest = sha256(file.content).digest()
+    with connect(settings.database_dsn, "statements") as connection:
+        if (known := _known(connection, supplier, file.name, digest, retry=retry)) is not None:
+            return known
+        try:
+            parsed = FORMATS[supplier].parse(file.content, file.name, settings.suppliers)
+            return _keep(settings, connection, parsed, len(file.content), actor, replace=replace)
+        except StatementError as error:
+            return _quarantine(connection, supplier, file, digest, error, actor)
+
+
+def _known(connection: Connection, supplier: str, name: str, digest: bytes, *, retry: bool) -> Intake | None:
+    row = connection.execute(_QUERIES["known_file"], {"supplier": supplier, "sha256": digest}).fetchone()
+    if row is None:
+        return None
+    _, state, day, error = row
+    if state == Result.TAKEN:
+        return Intake(name, Result.KNOWN, day)
+    return None if retry else Intake(name, Result.QUARANTINED, day, error=error)
+
+
+def _keep(
+    settings: Settings, connection: Connection, parsed: ParsedStatement, size_bytes: int, actor: str, *, replace: bool
+) -> Intake:
+    """Store the table, read it back, then write it down. Killed between, an object is left that the next run writes
+    again.
+    """
+    key = f"statements/{parsed.supplier}/{parsed.day}/{parsed.sha256.hex()}.parquet"
+    _current(connection, parsed, replace=replace)
+    stored = _store(settings, parsed, key)
+    with connection.transaction():
+        connection.execute(_QUERIES["lock_supplier"], {"supplier": parsed.supplier})
+        if (known := _known(connection, parsed.supplier, parsed.name, parsed.sha256, retry=True)) is not None:
+            return known  # by another process, meanwhile
+        current = _current(connection, parsed, replace=replace)  # again: now nobody else may add one
+        row = _row(parsed.supplier, parsed.name, parsed.sha256, size_bytes, actor) | {
+            "day": parsed.day,
+            "state": "taken",
+            "supersedes": current,
+            "line_count": parsed.table.num_rows,
+            "sums": json.dumps(parsed.totals),
+            "object_key": key,
+            "object_sha256": stored.sha256,
+        }
+        fetch_one(connection, _QUERIES["add_file"], row)
+        resolve_alert(connection, LATE, _late_subject(parsed.supplier, parsed.day))
+        resolve_alert(connection, QUARANTINED, f"{parsed.supplier}/{parsed.name}")
+    return Intake(parsed.name, Result.TAKEN, parsed.day, parsed.table.num_rows)
+
+
+def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) -> int | None:
+    """The number of the file that the day has. Raises StatementError when it has one that may not be replaced."""
+    of_day = {"supplier": parsed.supplier, "day": parsed.day}
+    found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
+    if found is not None and not replace:
+        raise StatementError(parsed.name, f"{parsed.day} has a statement of another content; --replace takes this one")
+    return found[0] if found else None
+
+
+def _store(settings: Settings, parsed: ParsedStatement, key: str) -> StoredFile:
+    """Put the table into the archive and read it back. Raises TransientError when that is not what was put there."""
+    store = ObjectStore(settings)
+    with spool_folder(settings.spool, "statement") as folder:
+        source, back = folder / "statement.parquet", folder / "back.parquet"
+        pq.write_table(parsed.table, source, compression=COMPRESSION, row_group_size=ROW_GROUP_ROWS)
+        store.put(source, key)
+        written = describe_file(source)
+        if store.fetch(key, back) != written:
+            raise TransientError(f"object store: {key} did not come back as it was written")
+    return written
+
+
+def _quarantine(
+    connection: Connection, supplier: str, file: StatementFile, digest: bytes, error: StatementError, actor: str
+) -> Intake:
+    """Write down why, and tell somebody. Nothing of the file is kept but its name, size and SHA-256."""
+    reason = cut(str(error), _ERROR_LIMIT)
+    alert = Alert(
+        QUARANTINED,
+        f"{supplier}/{file.name}",
+        Severity.CRITICAL,
+        f"{supplier}'s statement was refused: {reason}",
+        "Ask the supplier for a right one. Should the file be right and a setting wrong: change the setting, then "
+        "`treasury statements take-in --retry`.",
+        {"supplier": supplier, "file": file.name, "line": error.line, "field": error.field, "rule": error.rule},
+    )
+    with connection.transaction():
+        row = _row(supplier, file.name, digest, len(file.content), actor) | {"state": "quarantined", "error": reason}
+        fetch_one(connection, _QUERIES["add_file"], row)
+        raise_alert(connection, alert, event_id=f"{file.name} {digest.hex()}")
+    return Intake(file.name, Result.QUARANTINED, error=reason)
+
+
+def _row(supplier: str, name: str, digest: bytes, size_bytes: int, actor: str) -> dict[str, Any]:
+    nothing = dict.fromkeys(("day", "supersedes", "line_count", "sums", "object_key", "object_sha256", "error"))
+    names = {"supplier": supplier, "name": cut(name, _NAME_LIMIT), "actor": cut(actor, _ACTOR_LIMIT)}
+    return nothing | names | {"sha256": digest, "size_bytes": size_bytes}
+
+
+def list_statements(
+    settings: Settings, supplier: str | None = None, day: date | None = None, limit: int = 100
+) -> list[StatementRecord]:
+    """What came in and what was refused, the newest first, at most ``limit`` up to 1,000."""
+    parameters = {"supplier": supplier, "day": day, "limit": min(limit, PAGE_LIMIT)}
+    with connect(settings.database_dsn, "statements") as connection:
+        return [StatementRecord(*row) for row in connection.execute(_QUERIES["list_files"], parameters)]
+
+
+def late_statements(settings: Settings, now: datetime) -> list[tuple[str, date]]:
+    """Supplier and day of every statement that has not come 24 hours after its day's end, of the last 14 days.
+
+    ``now`` is aware. Of the suppliers that are enabled and whose statements are fetched from somewhere.
+    """
+    with connect(settings.database_dsn, "statements") as connection:
+        return list(_late(settings, connection, now))
+
+
+def _late(settings: Settings, connection: Connection, now: datetime) -> Iterator[tuple[str, date]]:
+    last = day_of(now) - timedelta(days=1)
+    if now - day_start(last + timedelta(days=1)) < timedelta(hours=LATE_AFTER_HOURS):
+        last -= timedelta(days=1)
+    for supplier in expected_suppliers(settings):
+        days = {"supplier": supplier, "first": last - timedelta(days=_LOOK_BACK_DAYS - 1), "last": last}
+        yield from ((supplier, day) for (day,) in connection.execute(_QUERIES["days_without"], days))
+
+
+def expected_suppliers(settings: Settings) -> list[str]:
+    """The enabled suppliers that statements are awaited of: they have a ``statement_url``, or a real API that gives
+    them.
+    """
+    return [
+        name
+        for name, connection in settings.suppliers.connections.items()
+        if connection.statement_url is not None or (name == "peach" and connection.environment != "simulator")
+    ]
+
+
+def report_late(settings: Settings, now: datetime | None = None) -> list[tuple[str, date]]:
+    """`late_statements` of now, with an alert for each. Safe to run again: a day's alert is opened once."""
+    moment = now or datetime.now(UTC)
+    with connect(settings.database_dsn, "statements") as connection:
+        late = list(_late(settings, connection, moment))
+        for supplier, day in late:
+            raise_alert(connection, _late_alert(supplier, day), at=moment)
+    return late
+
+
+def _late_alert(supplier: str, day: date) -> Alert:
+    return Alert(
+        LATE,
+        _late_subject(supplier, day),
+        Severity.WARNING,
+        f"{supplier}'s statement of {day} has not come",
+        "Ask the supplier for it, or see whether statement_url is the folder that it writes to.",
+        {"supplier": supplier, "day": str(day)},
+    )
+
+
+def _late_subject(supplier: str, day: date) -> str:
+    return f"{supplier}/{day}"

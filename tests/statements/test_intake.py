@@ -1,0 +1,277 @@
+"""Intake on the real servers: each file once, whole or not at all, where reconciliation finds it."""
+
+import hashlib
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import paramiko
+import psycopg
+import pyarrow.parquet as pq
+import pytest
+from pydantic import SecretStr
+
+from config import Settings
+from ledger.errors import ConfigError, DataError, TransientError
+from servers.s3 import executable
+from storage.store import ObjectStore
+from tasks import statements
+from tasks.reconciliation.statements import fetch_statement, statement_of
+from tasks.statements import Result, late_statements, list_statements, report_late, take_in
+from tests.statements.samples import CARD, DAY, FLASH, FLASH_NAME, MOBILEMART, MOBILEMART_NAME, TEXTS, parse
+
+
+@dataclass
+class Desk:
+    """A folder of statements and what takes them in."""
+
+    settings: Settings
+    folder: Path
+
+    def put(self, text: str, name: str = FLASH_NAME) -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def take(self, supplier: str = "flash", day: date | None = None, **options: Any) -> list[tuple[str, str]]:
+        options = {"url": str(self.folder), "actor": "test"} | options
+        return [(one.name, str(one.result)) for one in take_in(self.settings, supplier, day, **options)]
+
+    def rows(self, query: str) -> list[Any]:
+        with psycopg.connect(self.settings.database_dsn) as connection:
+            return connection.execute(query).fetchall()
+
+    def with_(self, supplier: str, **changes: Any) -> Settings:
+        """The settings with fields of one supplier changed."""
+        one = getattr(self.settings.suppliers, supplier).model_copy(update=changes)
+        suppliers = self.settings.suppliers.model_copy(update={supplier: one})
+        return self.settings.model_copy(update={"suppliers": suppliers})
+
+
+@pytest.fixture
+def desk(settings: Settings, tmp_path: Path) -> Desk:
+    folder = tmp_path / "statements"
+    folder.mkdir()
+    ObjectStore(settings)  # its bucket is there
+    return Desk(settings, folder)
+
+
+def test_a_taken_file_is_where_reconciliation_looks_for_it(desk: Desk, tmp_path: Path) -> None:
+    desk.put(FLASH)
+    assert desk.take() == [(FLASH_NAME, "taken")]
+    path = fetch_statement(desk.settings, statement_of(desk.settings, "flash", DAY), tmp_path)
+    assert pq.read_table(path).equals(parse("flash", FLASH).table)
+    (record,) = list_statements(desk.settings)
+    assert (record.supplier, record.day, record.state, record.line_count) == ("flash", DAY, "taken", 1)
+    assert record.sha256 == hashlib.sha256(FLASH.encode()).digest()
+    assert record.sums is not None
+    assert record.sums[0]["net"] == "145.5000"
+
+
+def test_a_file_is_taken_once_whatever_it_is_called(desk: Desk) -> None:
+    path = desk.put(FLASH)
+    desk.take()
+    assert desk.take() == [(FLASH_NAME, "known")]
+    assert desk.take(url=str(path)) == [(FLASH_NAME, "known")]
+    assert len(list_statements(desk.settings)) == 1
+
+
+def test_a_bad_file_is_quarantined_whole_with_its_reason_and_an_alert(desk: Desk) -> None:
+    desk.put(FLASH.replace("Success", "Sucess"))
+    assert desk.take() == [(FLASH_NAME, "quarantined")]
+    assert desk.take() == [(FLASH_NAME, "quarantined")]
+    (record,) = list_statements(desk.settings)
+    assert (record.state, record.object_key) == ("quarantined", None)
+    assert record.error == f"{FLASH_NAME}: line 2: Status: must be one of Success, Pending, Failed, Reversed"
+    assert desk.rows("SELECT rule, subject, count, state FROM alerts") == [
+        ("statement-quarantined", f"flash/{FLASH_NAME}", 1, "open")
+    ]
+    with pytest.raises(DataError, match="no statement has been taken in"):
+        statement_of(desk.settings, "flash", DAY)
+
+
+def test_a_right_file_ends_the_alert_of_the_bad_one(desk: Desk) -> None:
+    desk.put(FLASH.replace("Success", "Sucess"))
+    desk.take()
+    desk.put(FLASH)
+    assert desk.take() == [(FLASH_NAME, "taken")]
+    assert desk.rows("SELECT state FROM alerts") == [("resolved",)]
+
+
+def test_what_was_refused_is_read_again_when_a_setting_was_wrong(desk: Desk) -> None:
+    desk.put(FLASH.replace("Purchase", "Sale"))
+    assert desk.take() == [(FLASH_NAME, "quarantined")]
+    desk.settings = desk.with_("flash", statement_kinds={"Sale": "purchase"})
+    assert desk.take() == [(FLASH_NAME, "quarantined")]
+    assert desk.take(retry=True) == [(FLASH_NAME, "taken")]
+
+
+def test_another_content_of_a_day_is_refused_unless_it_is_to_replace(desk: Desk) -> None:
+    desk.put(FLASH)
+    desk.take()
+    first = statement_of(desk.settings, "flash", DAY)
+    desk.put(FLASH.replace("ORD-1001", "ORD-1002"))
+    assert desk.take() == [(FLASH_NAME, "quarantined")]
+    assert statement_of(desk.settings, "flash", DAY) == first
+    assert desk.take(replace=True) == [(FLASH_NAME, "taken")]
+    assert statement_of(desk.settings, "flash", DAY) != first
+    assert [one.state for one in list_statements(desk.settings)] == ["taken", "quarantined", "superseded"]
+    desk.put(FLASH)
+    assert desk.take(replace=True) == [(FLASH_NAME, "known")]
+
+
+def test_a_bad_file_stops_no_other(desk: Desk) -> None:
+    desk.put(FLASH)
+    desk.put(FLASH.replace("02/03", "02/05"), "recon_20260204.csv")
+    desk.put(FLASH.replace("02/03", "02/05"), "recon_20260205.csv")
+    desk.put("not ours", "notes.txt")
+    assert [result for _, result in desk.take()] == ["taken", "quarantined", "taken"]
+
+
+def test_only_the_files_of_a_day_are_looked_at(desk: Desk) -> None:
+    desk.put(FLASH)
+    desk.put(FLASH.replace("02/03", "02/05"), "recon_20260205.csv")
+    assert desk.take(day=DAY) == [(FLASH_NAME, "taken")]
+    made_next_day = MOBILEMART_NAME.replace("20260203", "20260204")
+    desk.put(MOBILEMART, made_next_day)
+    assert desk.take("mobilemart", DAY) == [(made_next_day, "taken")]
+
+
+def test_a_card_number_is_nowhere_after_a_file_was_taken_or_refused(desk: Desk) -> None:
+    desk.put(MOBILEMART, MOBILEMART_NAME)
+    desk.take("mobilemart")
+    desk.put(MOBILEMART.replace("Airtime", CARD), MOBILEMART_NAME)
+    assert desk.take("mobilemart", retry=True) == [(MOBILEMART_NAME, "quarantined")]
+    assert CARD not in str(desk.rows("SELECT f::text FROM statement_files f UNION ALL SELECT a::text FROM alerts a"))
+    key = statement_of(desk.settings, "mobilemart", DAY)
+    assert CARD.encode() not in ObjectStore(desk.settings).read_bytes(key)
+
+
+def test_an_intake_that_dies_before_its_row_is_done_by_the_next(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.put(FLASH)
+    with monkeypatch.context() as broken:
+        broken.setattr(statements, "resolve_alert", _dies)
+        with pytest.raises(TransientError):
+            desk.take()
+    assert list_statements(desk.settings) == []
+    assert desk.take() == [(FLASH_NAME, "taken")]
+
+
+def _dies(*_: Any) -> None:
+    raise TransientError("killed")
+
+
+def test_rows_of_the_catalogue_are_only_added(desk: Desk) -> None:
+    desk.put(FLASH)
+    desk.take()
+    for change in ("UPDATE statement_files SET name = 'x'", "DELETE FROM statement_files", "TRUNCATE statement_files"):
+        with pytest.raises(psycopg.Error, match="only added"):
+            desk.rows(change)
+
+
+def test_a_statement_is_late_a_day_after_its_day_and_the_alert_ends_when_it_comes(desk: Desk) -> None:
+    desk.settings = desk.with_("flash", statement_url=str(desk.folder))
+    end = datetime(2026, 2, 3, 22, tzinfo=UTC)  # of the day in Johannesburg
+    before, after = end + timedelta(hours=23, minutes=59), end + timedelta(hours=24)
+    assert ("flash", DAY) not in late_statements(desk.settings, before)
+    assert ("flash", DAY) in report_late(desk.settings, after)
+    assert {supplier for supplier, _ in late_statements(desk.settings, after)} == {"flash"}
+    desk.put(FLASH)
+    desk.take(url=None)
+    assert ("flash", DAY) not in late_statements(desk.settings, after)
+    assert desk.rows(f"SELECT state FROM alerts WHERE subject = 'flash/{DAY}'") == [("resolved",)]
+
+
+def test_a_file_that_is_too_large_is_not_read(desk: Desk) -> None:
+    desk.settings = desk.with_("flash", statement_limit_mb=1)
+    desk.put("x" * ((1 << 20) + 1))
+    with pytest.raises(DataError, match="larger than statement_limit_mb"):
+        desk.take()
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("/nowhere/at/all", "no such folder"),
+        ("ftp://host/x", "must be a path"),
+        ("sftp://host/x", "known_hosts"),
+        (None, "not set"),
+    ],
+)
+def test_a_place_that_is_none_is_told(desk: Desk, url: str | None, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        desk.take(url=url)
+
+
+def test_a_folder_may_be_in_the_object_store(desk: Desk) -> None:
+    ObjectStore(desk.settings).put_bytes(FLASH.encode(), f"incoming/{FLASH_NAME}")
+    assert desk.take(url=f"{desk.settings.archive_location}/incoming") == [(FLASH_NAME, "taken")]
+
+
+@dataclass(frozen=True)
+class Sftp:
+    """A real SFTP server over a folder."""
+
+    port: int
+    key: paramiko.PKey
+
+    def known_hosts(self, path: Path, key: paramiko.PKey | None = None) -> Path:
+        right = key or self.key
+        path.write_text(f"[127.0.0.1]:{self.port} {right.get_name()} {right.get_base64()}\n")
+        return path
+
+
+@pytest.fixture
+def sftp(desk: Desk, tmp_path: Path) -> Iterator[Sftp]:
+    key = paramiko.RSAKey.generate(2048)
+    key.write_private_key_file(str(tmp_path / "host_key"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [str(executable()), "serve", "sftp", str(desk.folder), "--addr", f"127.0.0.1:{port}", "--read-only"]
+    command += ["--user", "treasury", "--pass", "not-a-secret", "--key", str(tmp_path / "host_key")]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+        try:
+            _await_port(port)
+            yield Sftp(port, key)
+        finally:
+            server.terminate()
+
+
+def _await_port(port: int) -> None:
+    until = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            assert time.monotonic() < until, "the SFTP server did not start"
+            time.sleep(0.05)
+
+
+def test_statements_come_over_sftp_from_a_host_whose_key_is_known(desk: Desk, sftp: Sftp, tmp_path: Path) -> None:
+    desk.put(FLASH)
+    login = {
+        "statement_url": f"sftp://treasury@127.0.0.1:{sftp.port}/",
+        "statement_password": SecretStr("not-a-secret"),
+    }
+    known = sftp.known_hosts(tmp_path / "known")
+    desk.settings = desk.with_("flash", **login, statement_known_hosts=known)
+    assert desk.take(url=None) == [(FLASH_NAME, "taken")]
+    sftp.known_hosts(tmp_path / "known", paramiko.RSAKey.generate(2048))
+    with pytest.raises(ConfigError, match="BadHostKey"):
+        desk.take(url=None)
+    sftp.known_hosts(known)
+    desk.settings = desk.with_("flash", statement_password=SecretStr("wrong"))
+    with pytest.raises(ConfigError, match="Authentication") as refused:
+        desk.take(url=None)
+    assert "treasury@" not in str(refused.value)
+
+
+def test_every_result_has_a_word() -> None:
+    assert set(Result) == {"taken", "known", "quarantined"}
+    assert set(TEXTS) == set(statements.FORMATS)
