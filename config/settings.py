@@ -37,6 +37,7 @@ from config.limits import ForwardedHeader, Networks, RateLimits, Watch
 from config.misspelt import tell_misspelt
 from config.reconciliation import ReconciliationSettings
 from config.suppliers import Suppliers
+from config.watch_transactions import WatchTransactions
 from ledger.errors import ConfigError
 from ledger.tables import BUILT_IN, TieredTable
 
@@ -124,6 +125,7 @@ class Settings(BaseSettings):
     forwarded_header: ForwardedHeader = Field("x-forwarded-for", description="The header that those proxies write")
     rate_limits: RateLimits = Field(default_factory=RateLimits)
     watch: Watch = Field(default_factory=Watch)
+    watch_transactions: WatchTransactions = Field(default_factory=WatchTransactions)
     api_bind: str = Field("127.0.0.1", min_length=1, description="Address that the API listens at")
     api_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.1", "localhost", "[::1]"), description="Host names that requests may name, without port; * for any"

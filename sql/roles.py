@@ -59,6 +59,9 @@ CATALOGUE: Mapping[str, Access] = {
     "recon_resolutions": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "recon_runs": Access(api=("SELECT",), auditor=("SELECT",)),
     "statement_files": Access(api=("SELECT",), auditor=("SELECT",)),
+    "watch_baselines": Access(auditor=("SELECT",)),
+    "watch_findings": Access(auditor=("SELECT",)),
+    "watch_progress": Access(auditor=("SELECT",)),
 }
 # The relations of each tiered table; the API reaches partitions through their parents only. An UPDATE of some columns
 # alone has a second use: a role with UPDATE on the whole could lock everybody out with LOCK TABLE.

@@ -11,6 +11,7 @@ from tasks.health.checks import CHECKS
 from tasks.health.record import RULE_PREFIX
 from tasks.request_rules import request_rules
 from tasks.statement_rules import statement_rules
+from tasks.watch.rules import transaction_rules
 
 
 def rules(settings: Settings) -> list[AlertRule]:
@@ -28,4 +29,9 @@ def health_rules(settings: Settings) -> list[AlertRule]:
     return found
 
 
-FAMILIES: tuple[Callable[[Settings], Sequence[AlertRule]], ...] = (health_rules, request_rules, statement_rules)
+FAMILIES: tuple[Callable[[Settings], Sequence[AlertRule]], ...] = (
+    health_rules,
+    request_rules,
+    statement_rules,
+    transaction_rules,
+)

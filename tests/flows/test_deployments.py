@@ -22,6 +22,7 @@ NAMES = (
     "check-health",
     "test-suppliers",
     "settle-vends",
+    "watch-transactions",
 )
 CONFLICT = 409
 
@@ -44,6 +45,7 @@ def test_rollover_runs_every_day_and_the_night_s_work_every_night(deployed: dict
         "check-health": ["*/5 * * * *"],
         "test-suppliers": [],
         "settle-vends": ["*/5 * * * *"],
+        "watch-transactions": ["* * * * *"],
     }
     assert {one.schedule.timezone for found in deployed.values() for one in found.schedules} == {"UTC"}
 

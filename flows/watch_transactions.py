@@ -1,0 +1,28 @@
+"""Every minute: rules over the transactions that are new. What they find becomes alerts; nothing is blocked."""
+
+from prefect import flow, get_run_logger
+
+from config import load_settings
+from tasks.notices import send_notices
+from tasks.watch import WatchReport
+from tasks.watch import watch_transactions as run_watch
+
+_TIMEOUT_S = 300
+
+
+@flow(name="watch-transactions", timeout_seconds=_TIMEOUT_S)
+def watch_transactions() -> WatchReport:
+    """Evaluate what is new and tell people of what was found. Safe to run again at any time."""
+    settings = load_settings()
+    report = run_watch(settings)
+    logger = get_run_logger()
+    if report.busy:
+        logger.info("another run is at it")
+        return report
+    for one in report.tables:
+        logger.info("%s: %d rows in %d slices, %d findings", one.table, one.rows, one.slices, one.findings)
+        if one.behind_s:
+            logger.warning("%s: %.0f s of rows are left to the next run", one.table, one.behind_s)
+    for error in send_notices(settings).errors:
+        logger.warning("a notice was not taken and will be tried again: %s", error)
+    return report

@@ -1,0 +1,36 @@
+"""What becomes of new findings: an alert each, and one for all that are too many."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from ledger.alerts import Alert
+from sql.connection import Connection
+from tasks.alerts import raise_alert
+from tasks.watch.rules import WatchRule
+
+Finding = tuple[str, str, datetime, dict[str, Any]]  # subject, window_key, at, evidence
+
+
+def tell(
+    connection: Connection, rule: WatchRule, table: str, upper: datetime, found: Iterable[Any], limit: int
+) -> tuple[int, int]:
+    """Raise alerts for the new findings of ``rule`` in a slice that ends at ``upper``; returns how many of both.
+
+    The first ``limit`` get an alert each, the rest shares one: each of them is in `watch_findings` all the same.
+    Commits with the caller's transaction.
+    """
+    findings: list[Finding] = sorted(found, key=lambda one: (one[2], one[0], one[1]))
+    for subject, window_key, at, evidence in findings[:limit]:
+        alert = _alert(rule, subject, {"table": table, "window": window_key, **evidence})
+        raise_alert(connection, alert, at=at, event_id=f"{table} {window_key}")
+    rest = findings[limit:]
+    if rest:
+        evidence = {"table": table, "findings": len(rest), "subjects": sorted({one[0] for one in rest})[:20]}
+        alert = _alert(rule, f"many subjects of {table}", evidence)
+        raise_alert(connection, alert, at=rest[-1][2], event_id=f"{table} {upper.isoformat()}")
+    return len(findings), len(findings) - len(rest) + bool(rest)
+
+
+def _alert(rule: WatchRule, subject: str, evidence: dict[str, Any]) -> Alert:
+    return Alert(rule.name, subject, rule.severity, rule.title, rule.what_to_do, evidence)

@@ -1,0 +1,149 @@
+"""One run of the watch: from where the last one is certain to have seen every row, slice by slice, up to now.
+
+A row is visible from its COMMIT on, and its ``created_at`` was set before that. So what was younger than the overlap
+when it was evaluated is evaluated again by the next run. Findings have a key, and are stored, told and followed by
+the progress in one transaction: a run that is killed leaves nothing half done, and nothing is counted twice.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from psycopg.sql import SQL
+
+from config import Settings
+from ledger.tables import BUILT_IN, TieredTable
+from sql.connection import Connection, connect, fetch_one
+from sql.queries import load
+from tasks.watch.baselines import sum_days
+from tasks.watch.findings import tell
+from tasks.watch.rows import keeping, parameters_of, statement
+from tasks.watch.rules import watch_rules
+
+_QUERIES = load("watch")
+_RESOLVE_QUIET = load("alerts")["resolve_quiet"]
+
+
+@dataclass(frozen=True, slots=True)
+class TableReport:
+    """What a run did with one table. ``behind_s`` is what it left to the next one, besides the overlap."""
+
+    table: str
+    slices: int
+    rows: int
+    findings: int
+    alerts: int
+    settled_until: datetime
+    behind_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WatchReport:
+    """What a run did. ``busy``: another one was at it, and this one did nothing. ``resolved``: alerts gone quiet."""
+
+    tables: tuple[TableReport, ...] = ()
+    busy: bool = False
+    resolved: int = 0
+
+
+def watch_transactions(settings: Settings, now: datetime | None = None) -> WatchReport:
+    """Evaluate the rows that were not evaluated yet, of both ledger tables, and raise an alert for each finding.
+
+    ``now`` is the aware instant up to which (default: PostgreSQL's clock, looked at again for every table). Begins no
+    slice after ``run_limit_s``: the next run goes on there. Safe to run again, to be killed, and from several
+    processes: one works, the others return at once. Does nothing when it is switched off.
+    """
+    watch = settings.watch_transactions
+    if not watch.enabled:
+        return WatchReport()
+    deadline = time.monotonic() + watch.run_limit_s
+    with connect(settings.database_dsn, "watch") as connection, _alone(connection) as alone:
+        if not alone:
+            return WatchReport(busy=True)
+        reports = []
+        for table in BUILT_IN:
+            run = _Run(connection, settings, settings.table(table.name), deadline)
+            reports.append(run.work(_milliseconds(now or _clock(connection))))
+        since = (now or _clock(connection)) - timedelta(hours=watch.quiet_hours)
+        names = [rule.name for rule in watch_rules(watch)]
+        resolved = connection.execute(_RESOLVE_QUIET, {"rules": names, "since": since}).rowcount
+    return WatchReport(tuple(reports), resolved=resolved)
+
+
+class _Run:
+    """One table's part of a run."""
+
+    def __init__(self, connection: Connection, settings: Settings, table: TieredTable, deadline: float) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._watch = settings.watch_transactions
+        self._table = table
+        self._deadline = deadline
+        self._rules = [rule for rule in watch_rules(self._watch) if rule.enabled]
+        self._rows = self._findings = self._alerts = 0
+
+    def work(self, now: datetime) -> TableReport:
+        certain = now - timedelta(seconds=self._watch.overlap_s)
+        first = certain - timedelta(hours=self._watch.first_hours)
+        self._connection.execute(_QUERIES["start"], {"table": self._table.name, "since": first})
+        settled, summed = fetch_one(self._connection, _QUERIES["progress"], {"table": self._table.name})
+        sum_days(self._connection, self._settings, self._table, summed, certain)
+        position, slices = settled, 0
+        while position < now and time.monotonic() < self._deadline:
+            upper = min(position + timedelta(seconds=self._watch.slice_s), now)
+            self._evaluate(position, upper, certain, now)
+            position, slices = upper, slices + 1
+        settled, _ = fetch_one(self._connection, _QUERIES["progress"], {"table": self._table.name})
+        behind_s = max(0.0, (now - position).total_seconds())
+        return TableReport(self._table.name, slices, self._rows, self._findings, self._alerts, settled, behind_s)
+
+    def _evaluate(self, lower: datetime, upper: datetime, certain: datetime, now: datetime) -> None:
+        """One slice in one transaction: all of its findings, their alerts and the progress, or nothing."""
+        bounds = {**parameters_of(self._table, self._watch), "lower": lower, "upper": upper}
+        with limited(self._connection, self._watch.statement_timeout_s):
+            self._connection.execute(_QUERIES["create_slice"])
+            taken = self._connection.execute(statement(self._table, _QUERIES["take_slice"]), bounds).rowcount
+            if taken:
+                self._connection.execute(SQL("ANALYZE watch_slice"))
+                for rule in self._rules:
+                    values = {**bounds, **rule.parameters, "rule": rule.name}
+                    cursor = self._connection.execute(keeping(self._table, rule.query), values)
+                    findings, alerts = tell(
+                        self._connection, rule, self._table.name, upper, cursor, self._watch.alerts_each
+                    )
+                    self._findings += findings
+                    self._alerts += alerts
+            progress = {"table": self._table.name, "settled_until": min(upper, certain), "now": now}
+            self._connection.execute(_QUERIES["advance"], progress)
+        self._rows += taken
+
+
+@contextmanager
+def limited(connection: Connection, timeout_s: int) -> Iterator[None]:
+    """A transaction in which no statement runs for longer than ``timeout_s``."""
+    with connection.transaction():
+        connection.execute(_QUERIES["limit_statements"], {"timeout": f"{timeout_s}s"})
+        yield
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[bool]:
+    """Whether this is the only run; the lock goes with the connection, so a killed run leaves none."""
+    (alone,) = fetch_one(connection, _QUERIES["try_lock"])
+    try:
+        yield bool(alone)
+    finally:
+        if alone and not connection.broken:
+            connection.execute(_QUERIES["unlock"])
+
+
+def _clock(connection: Connection) -> datetime:
+    now: datetime = fetch_one(connection, _QUERIES["clock"])[0]
+    return now
+
+
+def _milliseconds(at: datetime) -> datetime:
+    """Cut to the precision of the ledger's times: what is stored of the progress must never be rounded up."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
