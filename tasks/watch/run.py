@@ -23,6 +23,8 @@ from tasks.watch.rows import keeping, parameters_of, statement
 from tasks.watch.rules import watch_rules
 
 _QUERIES = load("watch")
+_FEW_ROWS = 5_000
+_LONGEST_SPAN = timedelta(hours=1)
 _RESOLVE_QUIET = load("alerts")["resolve_quiet"]
 
 
@@ -90,17 +92,22 @@ class _Run:
         self._connection.execute(_QUERIES["start"], {"table": self._table.name, "since": first})
         settled, summed = fetch_one(self._connection, _QUERIES["progress"], {"table": self._table.name})
         sum_days(self._connection, self._settings, self._table, summed, certain)
-        position, slices = settled, 0
+        position, slices, span = settled, 0, timedelta(seconds=self._watch.slice_s)
         while position < now and time.monotonic() < self._deadline:
-            upper = min(position + timedelta(seconds=self._watch.slice_s), now)
-            self._evaluate(position, upper, certain, now)
+            upper = min(position + span, now)
+            taken = self._evaluate(position, upper, certain, now)
             position, slices = upper, slices + 1
+            span = self._next_span(span, taken)
         settled, _ = fetch_one(self._connection, _QUERIES["progress"], {"table": self._table.name})
         behind_s = max(0.0, (now - position).total_seconds())
         return TableReport(self._table.name, slices, self._rows, self._findings, self._alerts, settled, behind_s)
 
-    def _evaluate(self, lower: datetime, upper: datetime, certain: datetime, now: datetime) -> None:
-        """One slice in one transaction: all of its findings, their alerts and the progress, or nothing."""
+    def _next_span(self, span: timedelta, taken: int) -> timedelta:
+        """A backlog of quiet hours is not worth a transaction a minute; a busy one goes in slices as configured."""
+        return min(span * 2, _LONGEST_SPAN) if taken < _FEW_ROWS else timedelta(seconds=self._watch.slice_s)
+
+    def _evaluate(self, lower: datetime, upper: datetime, certain: datetime, now: datetime) -> int:
+        """One slice in one transaction: all of its findings, their alerts and the progress, or nothing. Its rows."""
         bounds = {**parameters_of(self._table, self._watch), "lower": lower, "upper": upper}
         with limited(self._connection, self._watch.statement_timeout_s):
             self._connection.execute(_QUERIES["create_slice"])
@@ -118,6 +125,7 @@ class _Run:
             progress = {"table": self._table.name, "settled_until": min(upper, certain), "now": now}
             self._connection.execute(_QUERIES["advance"], progress)
         self._rows += taken
+        return taken
 
 
 @contextmanager
