@@ -16,6 +16,7 @@ NAMES = (
     "reconciliation",
     "metrics_cost",
     "cached_read",
+    "watch",
 )
 
 
