@@ -23,7 +23,9 @@ _NEW_ROWS = 60_000  # a minute's
 _FILL = SQL(
     "INSERT INTO transactions_partitioned (id, client_id, user_id, wallet_id, type, status, amount, currency,"
     " created_at, updated_at)"
-    " SELECT gen_random_uuid(), 'bench', 'user-' || u, 'wallet-' || u,"
+    " SELECT (lpad(to_hex(floor(extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' ||"
+    "         substr(md5(n || 'a'), 1, 3) || '8' || substr(md5(random()::text), 1, 15))::uuid,"
+    "        'bench', 'user-' || u, 'wallet-' || u,"
     "        (ARRAY['send', 'receive', 'deposit', 'withdraw', 'payment'])[1 + n %% 5], 'completed',"
     "        round((exp(random() * 4) * 20)::numeric, 2), 'ZAR', at, at"
     " FROM (SELECT n, CASE WHEN random() < 0.2 THEN (random() * 29)::int ELSE 30 + (random() * 99999)::int END AS u,"
