@@ -67,6 +67,7 @@ def demo(
 
     Runs in a home of its own (`<home>/demo`) with servers of its own, and stops them at the end. Safe to run again.
     """
+    from cli import demo_suppliers  # noqa: PLC0415
     from servers import stack  # noqa: PLC0415  # the command line must answer --help at once
     from tasks.calendar import utc_today  # noqa: PLC0415
     from tasks.setup import open_for  # noqa: PLC0415
@@ -84,6 +85,9 @@ def demo(
             _generate(ready, rows_per_month, vas_rows_per_month, seed, today)
         with watch.step("Post over HTTP"):
             _post(_api_url(up.endpoints), keys[0], seed)
+        with watch.step("Sell through Flash's simulator, and close the day against its statement"):
+            demo_suppliers.sell(_api_url(up.endpoints), keys[0])
+            demo_suppliers.close_day(ready, ready.home / "statements")
         with watch.step("Archive through Prefect"):
             _archive(ready)
         with watch.step("Months and tiers"):
