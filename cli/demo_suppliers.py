@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -121,11 +120,11 @@ def _show(settings: Settings, day: date, planted: Planted, result: RunResult) ->
         one.class_ for one in list_breaks(settings, BreakFilter(SUPPLIER, None, first=day, last=day), limit=1000)
     )
     names = sorted(planted.classes | found)
-    rows: list[tuple[Any, ...]] = [(name, planted.classes[name], found[name]) for name in names]
+    rows = [(name, str(planted.classes[name]), str(found[name])) for name in names]
     terminal.table(f"{SUPPLIER} {day}: {result.verdict}", ("class", "planted", "found"), rows)
     figures = result.summary.figures
     terminal.console.print(
         f"{figures['matched_share']} of {figures['lines']} lines matched. Reports and matches are in the archive, every"
-        " run and resolution is in the audit chain (`treasury verify`).\nRows that the demo made up for today were never"
-        " sold: they are missing there, too."
+        " run and resolution is in the audit chain (`treasury verify`).\nRows that the demo made up for today were"
+        " never sold: they are missing there, too."
     )
