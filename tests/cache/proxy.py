@@ -4,7 +4,40 @@ import asyncio
 from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
-_CHUNK_BYTES = 65_536
+
+class _Side(asyncio.Protocol):
+    """One end of a connection; what it takes goes to the other end."""
+
+    def __init__(self, proxy: "Proxy", far: "_Side | None" = None) -> None:
+        self._proxy = proxy
+        self._early: list[bytes] = []
+        self.far = far
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._proxy.sides.add(self)
+        if self.far is None:
+            self.far = _Side(self._proxy, self)
+            self._proxy.reach(self.far)
+        else:
+            self.write(b"".join(self._early))
+
+    def data_received(self, data: bytes) -> None:
+        assert self.far is not None
+        self._proxy.pass_on(self.far, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._proxy.sides.discard(self)
+        if self.far is not None and self.far.transport is not None:
+            self.far.transport.abort()
+
+    def write(self, data: bytes) -> None:
+        if self.transport is None:
+            self._early.append(data)
+        elif not self.transport.is_closing():
+            self.transport.write(data)
 
 
 class Proxy:
@@ -12,11 +45,12 @@ class Proxy:
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
-        self._open = asyncio.Event()
-        self._open.set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._hangs = False
+        self._held: list[tuple[_Side, bytes]] = []
+        self._reaching: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._port = 0
+        self.sides: set[_Side] = set()
         self.delay_s = 0.0
 
     @property
@@ -27,7 +61,7 @@ class Proxy:
 
     async def start(self) -> None:
         """Take connections, always at the same port."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._server = await asyncio.get_running_loop().create_server(lambda: _Side(self), "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -35,46 +69,42 @@ class Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-        await asyncio.sleep(0)  # what was just accepted begins to be served, and can be cut
-        for task in list(self._tasks):
+        self._held.clear()
+        for task in self._reaching:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.sleep(0.01)  # an aborted transport closes its socket in a later turn of the loop
+        while self.sides or self._reaching:  # what was just accepted appears a turn of the loop later
+            for side in list(self.sides):
+                assert side.transport is not None
+                side.transport.abort()
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
 
     def hang(self) -> None:
         """Take connections and bytes, and never answer."""
-        self._open.clear()
+        self._hangs = True
 
     def resume(self) -> None:
         """Pass everything on again, also what came meanwhile."""
-        self._open.set()
+        self._hangs = False
+        held, self._held = self._held, []
+        for side, data in held:
+            side.write(data)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        far: asyncio.StreamWriter | None = None
-        pumps: list[asyncio.Task[None]] = []
-        try:
-            far_reader, far = await asyncio.open_connection(self._target.hostname, self._target.port)
-            pumps = [asyncio.create_task(self._pump(*pair)) for pair in ((reader, far), (far_reader, writer))]
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            pass  # the connection is cut: there is nothing left to do for it
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-            for one in (writer, far):
-                if one is not None:
-                    one.transport.abort()
+    def pass_on(self, side: _Side, data: bytes) -> None:
+        """Give ``data`` to ``side``, now or later."""
+        if self._hangs:
+            self._held.append((side, data))
+        elif self.delay_s:
+            asyncio.get_running_loop().call_later(self.delay_s, side.write, data)
+        else:
+            side.write(data)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def reach(self, side: _Side) -> None:
+        """Connect ``side`` with the server behind."""
+        task = asyncio.create_task(self._connect(side))
+        self._reaching.add(task)
+        task.add_done_callback(self._reaching.discard)
+
+    async def _connect(self, side: _Side) -> None:
         with suppress(OSError):
-            while chunk := await reader.read(_CHUNK_BYTES):
-                await self._open.wait()
-                if self.delay_s:
-                    await asyncio.sleep(self.delay_s)
-                writer.write(chunk)
-                await writer.drain()
+            await asyncio.get_running_loop().create_connection(lambda: side, self._target.hostname, self._target.port)

@@ -11,6 +11,7 @@ from pydantic import AliasChoices, BaseModel
 from bench.__main__ import NAMES
 from cli.archive import Job
 from cli.main import app
+from config.cache import CacheSettings
 from config.health import AlertRepeatMinutes, AlertUrls, Health
 from config.limits import RateLimits, Watch
 from config.settings import Ports, Settings
@@ -28,6 +29,7 @@ OTHER_VARIABLES = {"TREASURY_CONFIG", "TREASURY_TEST_DATABASE_URL", "TREASURY_TE
 # Settings that are models of their own.
 NESTED: dict[str, type[BaseModel]] = {
     "PORTS": Ports,
+    "CACHE": CacheSettings,
     "HEALTH": Health,
     "ALERT_URLS": AlertUrls,
     "ALERT_REPEAT_MINUTES": AlertRepeatMinutes,
