@@ -19,6 +19,7 @@ from tasks.watch import watch_transactions
 TARGET_S = 2.0  # for 10,000 rows: they arrive in 10 s, of which a fifth may be spent
 _OLD_ROWS = 1_000_000
 _NEW_ROWS = 60_000  # a minute's
+_EVERY_S = 60
 # A fifth of the rows is of 30 busy users (merchants' own wallets), the rest of 100,000 others.
 _FILL = SQL(
     "INSERT INTO transactions_partitioned (id, client_id, user_id, wallet_id, type, status, amount, currency,"
@@ -48,7 +49,9 @@ def run() -> dict[str, Any]:
         report = watch_transactions(settings, now)
         took_s = time.perf_counter() - started
     rows = report.tables[0].rows
-    each = took_s / rows * 10_000
+    # A run in each minute evaluates the overlap again: a new row costs that much more than one evaluation.
+    repeated = 1 + settings.watch_transactions.overlap_s / _EVERY_S
+    each = took_s / rows * 10_000 * repeated
     result = {
         "name": "watch",
         "rows": rows,
@@ -56,9 +59,9 @@ def run() -> dict[str, Any]:
         "seconds": round(took_s, 2),
         "seconds_per_10000_rows": round(each, 3),
         "target_s": TARGET_S,
-        "passed": rows == _NEW_ROWS and each <= TARGET_S,
+        "passed": rows >= _NEW_ROWS and each <= TARGET_S,
     }
-    table = Table("rows", "findings", "s", "s per 10,000", "target", title="watch", title_justify="left")
+    table = Table("rows", "findings", "s", "s per 10,000 new", "target", title="watch", title_justify="left")
     table.add_row(f"{rows:,}", str(result["findings"]), f"{took_s:.2f}", f"{each:.3f}", f"<= {TARGET_S} s")
     Console().print(table)
     return result
