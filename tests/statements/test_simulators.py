@@ -36,7 +36,7 @@ def _sale(simulated: Any, supplier: str, number: int) -> Sale:
     return simulated.book.add(
         Sale(
             supplier=supplier,
-            transaction_id=f"{700_000_000 + number}" if supplier == "flash" else f"{number:032x}",
+            transaction_id=f"{700_000_000 + number}" if supplier == "flash" else f"{number:012x}" + "0" * 20,
             reference=f"ORD{number:08d}",
             kind="purchase",
             state="completed",
