@@ -112,10 +112,11 @@ def _take_file(
 
 
 def _known(connection: Connection, supplier: str, name: str, digest: bytes, *, retry: bool) -> Intake | None:
-    row = connection.execute(_QUERIES["known_file"], {"supplier": supplier, "sha256": digest}).fetchone()
+    file = {"supplier": supplier, "sha256": digest, "name": cut(name, _NAME_LIMIT)}
+    row = connection.execute(_QUERIES["known_file"], file).fetchone()
     if row is None:
         return None
-    _, state, day, error = row
+    state, day, error = row
     if state == Result.TAKEN:
         return Intake(name, Result.KNOWN, day)
     return None if retry else Intake(name, Result.QUARANTINED, day, error=error)

@@ -5,9 +5,9 @@
 SELECT pg_advisory_xact_lock(hashtextextended('statements ' || %(supplier)s::text, 0))
 
 -- name: known_file
--- What became of a content that came before: the taken one, else the newest look.
-SELECT file_id, state, day, error FROM statement_files
-WHERE (supplier, sha256) = (%(supplier)s::text, %(sha256)s::bytea)
+-- What became of a content that came before: taken under whatever name, else refused under this one.
+SELECT state, day, error FROM statement_files
+WHERE (supplier, sha256) = (%(supplier)s::text, %(sha256)s::bytea) AND (state = 'taken' OR name = %(name)s::text)
 ORDER BY state = 'taken' DESC, file_id DESC
 LIMIT 1
 

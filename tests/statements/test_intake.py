@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,25 @@ from pydantic import SecretStr
 from config import Settings
 from ledger.errors import ConfigError, DataError, TransientError
 from servers.s3 import executable
+from sql.connection import connect
+from sql.partitions import prepare_table
 from storage.store import ObjectStore
 from tasks import statements
+from tasks.reconciliation.run import RunRequest, reconcile_day
 from tasks.reconciliation.statements import fetch_statement, statement_of
 from tasks.statements import Result, late_statements, list_statements, report_late, take_in
-from tests.statements.samples import CARD, DAY, FLASH, FLASH_NAME, MOBILEMART, MOBILEMART_NAME, TEXTS, parse
+from tests.reconciliation.books import Books
+from tests.statements.samples import (
+    CARD,
+    DAY,
+    FLASH,
+    FLASH_HEADER,
+    FLASH_NAME,
+    MOBILEMART,
+    MOBILEMART_NAME,
+    TEXTS,
+    parse,
+)
 
 
 @dataclass
@@ -51,6 +66,14 @@ class Desk:
         one = getattr(self.settings.suppliers, supplier).model_copy(update=changes)
         suppliers = self.settings.suppliers.model_copy(update={supplier: one})
         return self.settings.model_copy(update={"suppliers": suppliers})
+
+
+@pytest.fixture
+def books(settings: Settings, tmp_path: Path) -> Books:
+    """Empty books for rows of ours."""
+    with connect(settings.database_dsn, "tests") as connection:
+        prepare_table(connection, settings, settings.table("vas_transactions"))
+    return Books(settings, tmp_path)
 
 
 @pytest.fixture
@@ -275,3 +298,17 @@ def test_statements_come_over_sftp_from_a_host_whose_key_is_known(desk: Desk, sf
 def test_every_result_has_a_word() -> None:
     assert set(Result) == {"taken", "known", "quarantined"}
     assert set(TEXTS) == set(statements.FORMATS)
+
+
+def test_a_day_that_was_taken_in_is_reconciled(books: Books, tmp_path: Path) -> None:
+    rows = [books.own(commission=Decimal("4.50")) for _ in range(3)]
+    lines = [
+        f"2026/02/03 {row['created_at'] + timedelta(hours=2):%H:%M};{row['reference']};"
+        f"{row['supplier_transaction_id']};Purchase;311;1Voucher;0000-1111-2222-3333;Demo;100.0000;0.0000;4.5000;95.5000;Success;"
+        for row in rows
+    ]
+    (tmp_path / FLASH_NAME).write_text("\n".join([FLASH_HEADER, *lines]) + "\n")
+    take_in(books.settings, "flash", DAY, url=str(tmp_path), actor="test")
+    key = statement_of(books.settings, "flash", DAY)
+    result = reconcile_day(books.settings, RunRequest("flash", DAY, key, dry_run=True))
+    assert (result.summary.verdict, result.summary.figures["breaks"]) == ("passed", 0)

@@ -1,0 +1,37 @@
+"""The flow `take_in_statements` through a real Prefect server."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.take_in_statements import IntakeParameters, take_in_statements
+from ledger.errors import DataError
+from tasks.statements import list_statements
+from tests.archive.ledger import PROJECT, Ledger
+from tests.flows.test_flows import artifacts
+from tests.statements.samples import DAY, FLASH, FLASH_NAME
+
+
+def test_a_day_is_taken_in_and_shown_and_a_bad_file_fails_the_run(ledger: Ledger, tmp_path: Path) -> None:
+    (tmp_path / FLASH_NAME).write_text(FLASH)
+    form = IntakeParameters(supplier="flash", day=DAY, url=str(tmp_path))
+    state = take_in_statements(form, return_state=True)
+    assert [(one.name, str(one.result)) for one in state.result()] == [(FLASH_NAME, "taken")]
+    assert state.state_details.flow_run_id is not None
+    assert FLASH_NAME in artifacts(state.state_details.flow_run_id)["statements"]
+    (tmp_path / "recon_20260204.csv").write_text("Date")
+    with pytest.raises(DataError, match="cut off"):
+        take_in_statements(form.model_copy(update={"day": date(2026, 2, 4)}), return_state=True).result()
+    assert [one.state for one in list_statements(ledger.settings)] == ["quarantined", "taken"]
+
+
+def test_without_a_place_for_statements_nothing_is_awaited(ledger: Ledger) -> None:
+    assert take_in_statements() == []
+
+
+def test_statements_are_taken_in_before_they_are_reconciled() -> None:
+    deployments = {one["name"]: one for one in yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]}
+    (schedule,) = deployments["take-in-statements"]["schedules"]
+    assert (schedule["cron"], schedule["timezone"]) == ("0 6 * * *", "Africa/Johannesburg")
