@@ -28,7 +28,7 @@ from suppliers.flash.client import PREFIX, PURCHASES, REVERSALS
 from suppliers.money import from_cents
 from suppliers.simulation.bearer import Tokens
 from suppliers.simulation.book import Book, Sale
-from suppliers.simulation.credentials import FLASH_ACCOUNT, FLASH_KEY, FLASH_SECRET
+from suppliers.simulation.credentials import FLASH_ACCOUNT, FLASH_COMMISSION, FLASH_KEY, FLASH_SECRET
 from suppliers.simulation.serving import form, serve
 from suppliers.verdicts import Verdict
 
@@ -38,7 +38,6 @@ BAD_NUMBER: Final = "0000"
 _BAD_PHONE, _BAD_METER, _NO_ORIGINAL, _ALREADY_REVERSED, _OTHER_BODY = 2335, 2310, 2273, 2274, 2256
 _REFERENCE = re.compile(r"[A-Za-z0-9.=-]{1,64}\Z")
 _FIRST_ID = 700_000_000
-_COMMISSION = Decimal("0.03")
 _UNSEEN = frozenset({Verdict.BUSY, Verdict.DUPLICATE})  # answered without anything being written down
 CATALOGUE: Final[Mapping[int, tuple[str, str, int, int]]] = MappingProxyType(
     {
@@ -236,7 +235,7 @@ def _product(code: int) -> dict[str, Any]:
 
 def _line(sale: Sale) -> str:
     gross = from_cents(sale.amount_cents)
-    commission = gross * _COMMISSION if sale.state == "completed" else Decimal(0)
+    commission = gross * FLASH_COMMISSION if sale.state == "completed" else Decimal(0)
     amounts = ";".join(f"{amount:.4f}" for amount in (gross, Decimal(0), commission, gross - commission))
     name = CATALOGUE[int(sale.product)][0]
     head = f"{sale.moment:%Y/%m/%d %H:%M};{sale.reference};{sale.transaction_id};Purchase;{sale.product};{name}"

@@ -1,13 +1,17 @@
 """Who the clients of the simulators are: names that open nothing else, made up here and no secret."""
 
+from decimal import Decimal
+
 from pydantic import SecretStr
 
 from config.suppliers import Suppliers
+from ledger.transactions import VasType
 
 FLASH_KEY, FLASH_SECRET, FLASH_ACCOUNT = "flash-simulator", "not-a-secret-of-flash", "0000-1111-2222-3333"
 MOBILEMART_ID, MOBILEMART_SECRET = "mobilemart-simulator", "not-a-secret-of-mobilemart"
 PEACH_ID, PEACH_SECRET, PEACH_MERCHANT = "peach-simulator", "not-a-secret-of-peach", "merchant-simulator"
 PEACH_USER, PEACH_PASSWORD, PEACH_ENTITY = "peach-user", "not-a-password-of-peach", "entity-simulator"
+FLASH_COMMISSION = Decimal("0.03")  # what its statements say; the contract of who uses it
 PEACH_WEBHOOK_SECRET = "not-a-webhook-secret-of-peach"  # noqa: S105  # see above
 
 
@@ -19,6 +23,7 @@ def with_simulators(settings: Suppliers, base_url: str) -> Suppliers:
             "consumer_key": SecretStr(FLASH_KEY),
             "consumer_secret": SecretStr(FLASH_SECRET),
             "account": FLASH_ACCOUNT,
+            "commission": settings.flash.commission or dict.fromkeys(VasType, FLASH_COMMISSION),
         },
         "mobilemart": {
             "base_url": f"{base_url}/mobilemart",
