@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -25,7 +25,7 @@ from api.writer import Stored, TableWriter, Write
 from config import Settings
 from ledger.errors import TransientError
 from ledger.identifiers import new_id, truncate_ms
-from ledger.tables import TRANSACTIONS
+from ledger.tables import TRANSACTIONS, TieredTable
 from ledger.transactions import new_transaction
 from tests.api.conftest import serving
 from tests.api.ledger_rows import BODY, keyed
@@ -42,11 +42,15 @@ def make_write(key: str | None = None, **changes: Any) -> Write:
     return Write("acme", key or uuid4().hex, b"f", 201, str(row["id"]).encode(), [row])
 
 
+async def no_cache(_table: TieredTable, _rows: Sequence[dict[str, Any]]) -> None:
+    """Nothing is cached here that a commit would make stale."""
+
+
 async def submit_all(settings: Settings, writes: list[Write], queue_rows: int = 1000) -> list[Any]:
     """What each of the requests gets when they come at once."""
     database = Database(settings)
     await database.open()
-    writer = TableWriter(database, TRANSACTIONS, queue_rows)
+    writer = TableWriter(database, TRANSACTIONS, queue_rows, no_cache)
     waiting = [asyncio.create_task(writer.submit(write)) for write in writes]
     await asyncio.sleep(0)  # all are queued before the writer starts: they are one flush
     writer.open()
@@ -95,7 +99,7 @@ def test_a_caller_that_gives_up_does_not_free_its_key_early(ready: Settings, dat
     async def give_up_and_ask_again() -> None:
         pool = Database(ready)
         await pool.open()
-        writer = TableWriter(pool, TRANSACTIONS, 1000)
+        writer = TableWriter(pool, TRANSACTIONS, 1000, no_cache)
         caller = asyncio.create_task(writer.submit(make_write("k")))
         await asyncio.sleep(0)
         caller.cancel()
