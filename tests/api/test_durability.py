@@ -198,7 +198,9 @@ def test_what_was_answered_survives_a_killed_api(
 
         with ThreadPoolExecutor(8) as pool:
             posting = [pool.submit(post_until_dead, number) for number in range(8)]
-            time.sleep(1)
+            deadline = time.monotonic() + 60
+            while len(acknowledged) <= 10 and time.monotonic() < deadline:
+                time.sleep(0.05)
             process.kill()
             for future in posting:
                 future.result()
