@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from fnmatch import fnmatchcase
 
-from api.caching.link import FAILURES, Link
+from api.caching.link import FAILURES, Link, end
 from api.caching.local import Flight, Flights, LocalEntry, LocalLayer
 from api.caching.news import News, Teller
 from api.caching.question import Fresh, Kept, Names, Question
@@ -81,9 +81,7 @@ class ResponseCache:
             await self._teller.close()
         if self._link is not None:
             await self._link.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(set(self._tasks))
         self._drop_all()
         if self._shared is not None:
             await self._shared.close()

@@ -22,8 +22,21 @@ from redis.exceptions import RedisError
 from api.request_log import LOGGER
 
 FAILURES = (RedisError, OSError, TimeoutError)
+_ASK_AGAIN_S = 0.05
 _LEASE, _ANSWER, _BEAT, _PAUSE = 1 / 4, 1 / 4, 1 / 16, 1 / 8
 _LOG = logging.getLogger(LOGGER)
+
+
+async def end(tasks: "set[asyncio.Task[None]]") -> None:
+    """Cancel ``tasks`` until they have ended.
+
+    Once is not enough: redis-py sends by `asyncio.wait_for`, and that of Python 3.11 loses a cancellation that comes
+    at the same moment as its result.
+    """
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=_ASK_AGAIN_S)
 
 
 class Link:
@@ -72,8 +85,7 @@ class Link:
     async def close(self) -> None:
         """End the link. What was kept under it must not be given any more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end({self._task})
 
     def drop(self) -> None:
         """End this session: Redis may not have learnt what it had to forget. The next one begins with a flush."""
@@ -110,7 +122,7 @@ class Link:
         finally:
             self.drop()
             if self._reading is not None:
-                await asyncio.gather(self._reading, return_exceptions=True)
+                await end({self._reading})
                 self._reading = None
             with suppress(*FAILURES):  # it is given up in any case
                 await connection.disconnect(nowait=True)

@@ -17,6 +17,12 @@ class _Side(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+<<<<<<< ours
+=======
+        if self._proxy.cut:
+            transport.abort()
+            return
+>>>>>>> theirs
         self._proxy.sides.add(self)
         if self.far is None:
             self.far = _Side(self._proxy, self)
@@ -41,7 +47,7 @@ class _Side(asyncio.Protocol):
 
 
 class Proxy:
-    """Passes bytes on. `stop` refuses and cuts connections, `hang` keeps them and passes nothing, `delay_s` delays."""
+    """Passes bytes on. `stop` cuts connections and every new one, `hang` keeps them and passes nothing, `delay_s` delays."""
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
@@ -51,6 +57,10 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._port = 0
         self.sides: set[_Side] = set()
+<<<<<<< ours
+=======
+        self.cut = False
+>>>>>>> theirs
         self.delay_s = 0.0
 
     @property
@@ -61,13 +71,37 @@ class Proxy:
 
     async def start(self) -> None:
         """Take connections, always at the same port."""
+<<<<<<< ours
+=======
+        self.cut = False
+        if self._server is not None:
+            return
+>>>>>>> theirs
         self._server = await asyncio.get_running_loop().create_server(lambda: _Side(self), "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Cut every connection and refuse new ones."""
+        """Cut every connection, and new ones as they come. The port stays open: in Python 3.11 a server that is closed
+        while it accepts leaks the connection.
+        """
+        self.cut = True
+        self._held.clear()
+        for task in self._reaching:
+            task.cancel()
+        while self.sides or self._reaching:  # what was just accepted appears a turn of the loop later
+            for side in list(self.sides):
+                assert side.transport is not None
+                side.transport.abort()
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        """End for good, after everyone has left."""
+        self.resume()
+        await self.stop()
         if self._server is not None:
             self._server.close()
+<<<<<<< ours
             self._server = None
         self._held.clear()
         for task in self._reaching:
@@ -78,6 +112,8 @@ class Proxy:
                 side.transport.abort()
             await asyncio.sleep(0)
         await asyncio.sleep(0.01)
+=======
+>>>>>>> theirs
 
     def hang(self) -> None:
         """Take connections and bytes, and never answer."""

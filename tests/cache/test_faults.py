@@ -33,8 +33,7 @@ async def behind_proxy(redis_url: str) -> AsyncIterator[Proxy]:
     try:
         yield proxy
     finally:
-        proxy.resume()
-        await proxy.stop()
+        await proxy.close()
 
 
 async def _cut(proxy: Proxy) -> None:
