@@ -17,12 +17,18 @@ class _Side(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+<<<<<<< HEAD
 <<<<<<< ours
 =======
         if self._proxy.cut:
             transport.abort()
             return
 >>>>>>> theirs
+=======
+        if self._proxy.cut:
+            transport.abort()
+            return
+>>>>>>> 7bc6a98 (Document the cache and its bound; end the link's tasks whatever redis-py swallows; a proxy without tasks for the tests)
         self._proxy.sides.add(self)
         if self.far is None:
             self.far = _Side(self._proxy, self)
@@ -57,10 +63,14 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._port = 0
         self.sides: set[_Side] = set()
+<<<<<<< HEAD
 <<<<<<< ours
 =======
         self.cut = False
 >>>>>>> theirs
+=======
+        self.cut = False
+>>>>>>> 7bc6a98 (Document the cache and its bound; end the link's tasks whatever redis-py swallows; a proxy without tasks for the tests)
         self.delay_s = 0.0
 
     @property
@@ -71,18 +81,30 @@ class Proxy:
 
     async def start(self) -> None:
         """Take connections, always at the same port."""
+<<<<<<< HEAD
 <<<<<<< ours
 =======
         self.cut = False
         if self._server is not None:
             return
 >>>>>>> theirs
+=======
+        self.cut = False
+        if self._server is not None:
+            return
+>>>>>>> 7bc6a98 (Document the cache and its bound; end the link's tasks whatever redis-py swallows; a proxy without tasks for the tests)
         self._server = await asyncio.get_running_loop().create_server(lambda: _Side(self), "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
+<<<<<<< HEAD
         """Cut every connection, and new ones as they come. The port stays open: in Python 3.11 a server that is closed
         while it accepts leaks the connection.
+=======
+        """Cut every connection, and new ones as they come.
+
+        The port stays open: in Python 3.11 a server that is closed while it accepts leaks the connection.
+>>>>>>> 7bc6a98 (Document the cache and its bound; end the link's tasks whatever redis-py swallows; a proxy without tasks for the tests)
         """
         self.cut = True
         self._held.clear()
@@ -101,6 +123,7 @@ class Proxy:
         await self.stop()
         if self._server is not None:
             self._server.close()
+<<<<<<< HEAD
 <<<<<<< ours
             self._server = None
         self._held.clear()
@@ -114,6 +137,8 @@ class Proxy:
         await asyncio.sleep(0.01)
 =======
 >>>>>>> theirs
+=======
+>>>>>>> 7bc6a98 (Document the cache and its bound; end the link's tasks whatever redis-py swallows; a proxy without tasks for the tests)
 
     def hang(self) -> None:
         """Take connections and bytes, and never answer."""
