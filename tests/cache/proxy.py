@@ -17,18 +17,9 @@ class _Side(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-<<<<<<< HEAD
-<<<<<<< ours
-=======
         if self._proxy.cut:
             transport.abort()
             return
->>>>>>> theirs
-=======
-        if self._proxy.cut:
-            transport.abort()
-            return
->>>>>>> 7bc6a98 (Document the cache and its bound; end the link's tasks whatever redis-py swallows; a proxy without tasks for the tests)
         self._proxy.sides.add(self)
         if self.far is None:
             self.far = _Side(self._proxy, self)
@@ -63,14 +54,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._port = 0
         self.sides: set[_Side] = set()
-<<<<<<< HEAD
-<<<<<<< ours
-=======
         self.cut = False
->>>>>>> theirs
-=======
-        self.cut = False
->>>>>>> 7bc6a98 (Document the cache and its bound; end the link's tasks whatever redis-py swallows; a proxy without tasks for the tests)
         self.delay_s = 0.0
 
     @property
@@ -81,30 +65,16 @@ class Proxy:
 
     async def start(self) -> None:
         """Take connections, always at the same port."""
-<<<<<<< HEAD
-<<<<<<< ours
-=======
         self.cut = False
         if self._server is not None:
             return
->>>>>>> theirs
-=======
-        self.cut = False
-        if self._server is not None:
-            return
->>>>>>> 7bc6a98 (Document the cache and its bound; end the link's tasks whatever redis-py swallows; a proxy without tasks for the tests)
         self._server = await asyncio.get_running_loop().create_server(lambda: _Side(self), "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-<<<<<<< HEAD
-        """Cut every connection, and new ones as they come. The port stays open: in Python 3.11 a server that is closed
-        while it accepts leaks the connection.
-=======
         """Cut every connection, and new ones as they come.
 
         The port stays open: in Python 3.11 a server that is closed while it accepts leaks the connection.
->>>>>>> 7bc6a98 (Document the cache and its bound; end the link's tasks whatever redis-py swallows; a proxy without tasks for the tests)
         """
         self.cut = True
         self._held.clear()
@@ -123,22 +93,6 @@ class Proxy:
         await self.stop()
         if self._server is not None:
             self._server.close()
-<<<<<<< HEAD
-<<<<<<< ours
-            self._server = None
-        self._held.clear()
-        for task in self._reaching:
-            task.cancel()
-        while self.sides or self._reaching:  # what was just accepted appears a turn of the loop later
-            for side in list(self.sides):
-                assert side.transport is not None
-                side.transport.abort()
-            await asyncio.sleep(0)
-        await asyncio.sleep(0.01)
-=======
->>>>>>> theirs
-=======
->>>>>>> 7bc6a98 (Document the cache and its bound; end the link's tasks whatever redis-py swallows; a proxy without tasks for the tests)
 
     def hang(self) -> None:
         """Take connections and bytes, and never answer."""
