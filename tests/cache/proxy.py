@@ -44,7 +44,7 @@ class _Side(asyncio.Protocol):
 
 
 class Proxy:
-    """Passes bytes on. `stop` cuts connections and every new one, `hang` keeps them and passes nothing, `delay_s` delays."""
+    """Passes bytes on. `stop` cuts connections and every new one, `hang` keeps them and passes nothing on."""
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
