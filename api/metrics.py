@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
 
 OTHER = "other"
 # 61 bounds from 0.25 ms on, each 1.2 times the one before, up to 14 s. The geometric middle of such a range is at most
@@ -26,6 +26,12 @@ _STATUS_CLASSES = ("aborted", "1xx", "2xx", "3xx", "4xx", "5xx")
 _MOST_ROUTES = 200
 _MOST_QUERIES = 100
 _MOST_NAMES = 64
+
+if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    # Asked for the process's number at every count, the kernel would cost more than the count. Workers are spawned,
+    # never forked: the number stays.
+    _PID = os.getpid()
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: _PID)
 
 disable_created_metrics()  # it would be one more series for each
 REGISTRY = CollectorRegistry()

@@ -4,6 +4,7 @@ SIGTERM ends them gracefully: no new connection, every answer under way given, e
 """
 
 import argparse
+import gc
 import logging
 import resource
 import sys
@@ -24,11 +25,22 @@ DRAIN_S = 15
 _FRAMING = 2
 _FRAMING_BYTES = 65_536
 _OTHER_FILES = 512  # PostgreSQL, Redis, the archive, logs, the listening socket
+_COLLECT_AFTER = (20_000, 20, 20)
 _LOG = logging.getLogger("treasury.api.serve")
 
 
 class ProcessConfig(LimitedConfig):
     """The configuration of a process that is the API and nothing else: its logs are ours, every one."""
+
+    def load(self) -> None:
+        """Called in each worker, once, before it serves. What is loaded now stays: the collector need not look at it.
+
+        With hundreds of thousands of objects of libraries in the way, a collection takes as long as many requests.
+        """
+        super().load()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_COLLECT_AFTER)
 
     def configure_logging(self) -> None:
         """Called when it is made, and again in each worker."""

@@ -1,6 +1,5 @@
 """What the handlers work with: made once for an application, opened and closed with it."""
 
-import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from api.defence import Defence
 from api.doorkeeper import Doorkeeper
 from api.lifetimes import Lifetimes
 from api.monitoring.monitor import Monitor
+from api.randomness import RandomBits
 from api.reading import Reader
 from api.statuses import StatusChanger
 from api.vending import VendDesk
@@ -33,23 +33,6 @@ from tasks.keys import pepper
 
 def _utc_now() -> datetime:
     return truncate_ms(datetime.now(UTC))
-
-
-class RandomBits:
-    """Bits of the kernel's generator, taken for many ids at a time: a system call costs more than an id."""
-
-    _TAKEN_BYTES = 4096
-
-    def __init__(self) -> None:
-        self._left = b""
-
-    def __call__(self, count: int) -> int:
-        """``count`` fresh bits as a number."""
-        size_bytes = (count + 7) // 8
-        if len(self._left) < size_bytes:
-            self._left = os.urandom(self._TAKEN_BYTES)
-        taken, self._left = self._left[:size_bytes], self._left[size_bytes:]
-        return int.from_bytes(taken) >> (8 * size_bytes - count)
 
 
 @dataclass(frozen=True, slots=True)
