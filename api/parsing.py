@@ -108,8 +108,12 @@ def _is_deep(body: bytes) -> bool:
     """
     if body.count(b"{") + body.count(b"[") <= JSON_DEPTH:
         return False
-    brackets = _TEXTS.sub(b"", body).translate(None, _NO_BRACKETS)
+    # Where nothing is escaped, every other piece between quotes is a text.
+    bare = _TEXTS.sub(b"", body) if b"\\" in body else b"".join(body.split(b'"')[::2])
+    brackets = bare.translate(None, _NO_BRACKETS)
     for _ in range(JSON_DEPTH):
+        if not brackets:
+            break
         brackets = _PAIRS.sub(b"", brackets)
     return bool(brackets)
 

@@ -33,6 +33,7 @@ _ISSUERS = (
     (re.compile(r"62"), frozenset({16, 17, 18, 19})),  # UnionPay
     (re.compile(r"50(?:18|20|38)|5893|6304|6759|676[1-3]"), frozenset({13, 14, 15, 16, 17, 18, 19})),  # Maestro
 )
+_FEWEST_DIGITS = 13
 _ANY = re.compile(r"(?<![0-9A-Za-z])\d(?:[ -]?\d){12,18}(?![0-9A-Za-z])", re.ASCII)
 # As cards are printed: 4-4-4-4 (and 3 more), 4-6-5, 4-6-4.
 _GROUPED = re.compile(
@@ -78,6 +79,6 @@ def _holds_one(value: Any, form: re.Pattern[str]) -> bool:
         return any(_holds_one(item, form) for item in value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) < _FEWEST_DIGITS:
         return False
     return any(is_card_number(re.sub(r"\D", "", found[0])) for found in form.finditer(value))
