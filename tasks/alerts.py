@@ -11,6 +11,7 @@ from typing import Any
 
 from ledger.alerts import Alert, Severity, fingerprint
 from ledger.errors import ConfigError
+from ledger.identifiers import truncate_ms
 from ledger.masking import cut
 from sql.connection import Connection
 from sql.queries import load
@@ -95,7 +96,7 @@ def raise_alert(
 
 def raise_parameters(alert: Alert, *, at: datetime | None = None, event_id: str | None = None) -> dict[str, Any]:
     """The parameters of the query `raise`, masked and cut; for callers with a connection of another kind."""
-    moment = _aware(at)
+    moment = _stored(at)
     values = alert.stored()
     event = cut(event_id, _EVENT_LIMIT) if event_id else moment.isoformat(timespec="milliseconds")
     return {**values, "evidence": json.dumps(values["evidence"], ensure_ascii=False), "event_id": event, "at": moment}
@@ -106,7 +107,7 @@ def resolve_alert(connection: Connection, rule: str, subject: str, *, at: dateti
 
     Safe to run again.
     """
-    parameters = {"fingerprint": fingerprint(rule, subject), "at": _aware(at)}
+    parameters = {"fingerprint": fingerprint(rule, subject), "at": _stored(at)}
     return connection.execute(_QUERIES["resolve"], parameters).fetchone() is not None
 
 
@@ -142,9 +143,8 @@ def count_by_rule(connection: Connection) -> dict[str, RuleCount]:
     return {row[0]: RuleCount(*row) for row in connection.execute(_QUERIES["count_by_rule"]).fetchall()}
 
 
-def _aware(at: datetime | None) -> datetime:
-    if at is None:
-        return datetime.now(UTC)
-    if at.tzinfo is None:
+def _stored(at: datetime | None) -> datetime:
+    """``at`` as the store keeps it. PostgreSQL rounds, and rounded up a notice is not due yet at its own instant."""
+    if at is not None and at.tzinfo is None:
         raise ValueError("at: an instant must have an offset")
-    return at.astimezone(UTC)
+    return truncate_ms(at or datetime.now(UTC))

@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 
 from config import Settings
 from ledger.alerts import Severity
+from ledger.identifiers import truncate_ms
 from sql.connection import Connection, connect
 from sql.queries import load
 from tasks.delivery import Delivery, Kind, Notice, deliver, targeted
@@ -60,7 +61,7 @@ def send_notices(settings: Settings, now: datetime | None = None) -> Sent:
     severities = targeted(settings)
     if not severities:
         return Sent()
-    at = _milliseconds(now or datetime.now(UTC))
+    at = truncate_ms(now or datetime.now(UTC))
     until = at + _CLAIM
     due = _claim(settings, at, until, severities)
     deliveries = deliver(settings, [_notice(one) for one in due])
@@ -114,8 +115,3 @@ def _note(connection: Connection, alert_id: int, delivery: Delivery, times: dict
 def _sent(deliveries: Sequence[Delivery]) -> Sent:
     errors = [delivery.error for delivery in deliveries if delivery.error]
     return Sent(len(deliveries) - len(errors), len(errors), tuple(dict.fromkeys(errors)))
-
-
-def _milliseconds(at: datetime) -> datetime:
-    """What PostgreSQL keeps of an instant: the end of a claim is compared with what was stored."""
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)

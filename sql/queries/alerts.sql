@@ -41,7 +41,7 @@ RETURNING alert_id
 -- name: resolve_quiet
 -- Of rules that nobody resolves, because there is no moment at which they are over: what was not seen since `since` is.
 UPDATE alerts
-SET state = 'resolved', resolved_at = now(), next_notice_at = now(), notice_taken_by = '{}', notice_failures = 0
+SET state = 'resolved', resolved_at = date_trunc('milliseconds', now()), next_notice_at = date_trunc('milliseconds', now()), notice_taken_by = '{}', notice_failures = 0
 WHERE state = 'open' AND rule = ANY (%(rules)s) AND last_seen < %(since)s
 RETURNING alert_id
 

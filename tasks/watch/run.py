@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from psycopg.sql import SQL
 
 from config import Settings
+from ledger.identifiers import truncate_ms
 from ledger.tables import BUILT_IN, TieredTable
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
@@ -67,7 +68,7 @@ def watch_transactions(settings: Settings, now: datetime | None = None) -> Watch
         reports = []
         for table in BUILT_IN:
             run = _Run(connection, settings, settings.table(table.name), deadline)
-            reports.append(run.work(_milliseconds(now or _clock(connection))))
+            reports.append(run.work(truncate_ms(now or _clock(connection))))
         since = (now or _clock(connection)) - timedelta(hours=watch.quiet_hours)
         names = [rule.name for rule in watch_rules(watch)]
         resolved = connection.execute(_RESOLVE_QUIET, {"rules": names, "since": since}).rowcount
@@ -150,8 +151,3 @@ def _alone(connection: Connection) -> Iterator[bool]:
 def _clock(connection: Connection) -> datetime:
     now: datetime = fetch_one(connection, _QUERIES["clock"])[0]
     return now
-
-
-def _milliseconds(at: datetime) -> datetime:
-    """Cut to the precision of the ledger's times: what is stored of the progress must never be rounded up."""
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)

@@ -51,6 +51,17 @@ def test_people_are_told_when_it_opens_and_when_it_is_over(
     assert (receiver.notices[0]["type"], receiver.notices[1]["type"]) == ("failure", "success")
 
 
+def test_a_notice_is_due_at_the_very_instant_of_its_alert_whatever_its_microseconds(
+    told: Settings, receiver: Receiver, connection: Connection
+) -> None:
+    for microseconds in (499, 500, 999):
+        at = NOON + timedelta(microseconds=microseconds)
+        raise_alert(connection, replace(DOWN, subject=str(microseconds)), at=at)
+        assert send_notices(told, at) == Sent(told=1)
+        resolve_alert(connection, DOWN.rule, str(microseconds), at=at)
+        assert send_notices(told, at) == Sent(told=1)
+
+
 def test_an_open_alert_is_told_again_by_the_schedule_of_its_severity(
     told: Settings, receiver: Receiver, connection: Connection
 ) -> None:
