@@ -129,6 +129,9 @@ class MobileMartSettings(Connection):
     reprinted: tuple[VasType, ...] = Field(
         (VasType.DATA, VasType.VOUCHER_TOPUP, VasType.ELECTRICITY), description="VAS types that have a reprint"
     )
+    reprint_absent: tuple[int, ...] = Field(
+        (), description="fulcrumErrorCode by which a reprint says that there is no such sale; no other is believed"
+    )
 
     statement_binned: Literal["failed", "reversed"] = Field("reversed", description="What Binned means in a statement")
 

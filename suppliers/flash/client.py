@@ -60,7 +60,8 @@ _GROUPS: Final[Mapping[str, VasType]] = MappingProxyType(
 )
 _INACTIVE = frozenset({"inactive", "disabled", "false", "0"})
 _MOST_DIGITS = 9
-_REFUSALS = frozenset({400, 404, 422})  # the request itself was not understood, so nothing was done
+# This try was not understood, so it did nothing. What an earlier one did, it does not tell.
+_REFUSALS = frozenset({400, 404, 422})
 
 
 class Flash:
@@ -234,7 +235,7 @@ def _outcome(request: PurchaseRequest, answer: Answer, *, in_doubt: bool) -> Out
     verdict = codes.verdict_of(code)
     if not answer.is_ok and verdict is Verdict.SUCCESS:
         verdict = Verdict.UNCERTAIN
-    elif verdict is Verdict.UNCERTAIN and answer.status in _REFUSALS:
+    elif verdict is Verdict.UNCERTAIN and answer.status in _REFUSALS and not in_doubt:
         verdict = Verdict.INVALID
     if verdict is Verdict.BUSY and not in_doubt:
         raise SupplierBusyError(f"flash is busy ({code})")

@@ -5,7 +5,7 @@ A purchase is posted once. What became of one without an answer is asked by repr
 nobody promises that the second post would be recognised.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from types import MappingProxyType
@@ -31,7 +31,7 @@ from suppliers.transport import Answer, Call, Transport, bearer, may_be_asked_ag
 from suppliers.verdicts import Verdict
 
 HOSTS: Final = MappingProxyType({"sandbox": "https://uat.fulcrumswitch.com", "production": "https://fulcrumswitch.com"})
-_NOT_FOUND, _NOT_MODIFIED = 404, 304
+_NOT_MODIFIED = 304
 
 
 class Kind(NamedTuple):
@@ -114,15 +114,16 @@ class MobileMart:
         raise AssertionError("a last try returns or raises")
 
     async def resolve(self, request: PurchaseRequest) -> Outcome:
-        """Ask for the reprint. Where there is none, the statement decides."""
+        """Ask for the reprint. Where there is none, the statement decides.
+
+        A refusal is one of the question, never of the sale: only the codes of ``reprint_absent`` tell of the sale.
+        """
         kind = _kind(request)
         if request.vas_type not in self._settings.reprinted:
             return unanswered(request, f"mobilemart has no reprint for {request.vas_type}: the statement decides")
         call = Call("GET", self._url(kind, "reprint"), parameters=self._named(request))
         answer = await self._http.ask_authorized(call, self._tokens, bearer)
-        if answer.status == _NOT_FOUND:
-            return outcome(request, Verdict.ABSENT)
-        return _outcome(request, answer)
+        return _reprinted(request, answer, self._settings.reprint_absent)
 
     async def reverse(self, request: PurchaseRequest, sold: Outcome, reference: str) -> Outcome:
         """Undo a data bundle or a voucher; MobileMart finds it by the purchase's own request id."""
@@ -260,6 +261,16 @@ def _outcome(request: PurchaseRequest, answer: Answer) -> Outcome:
         return unanswered(request, "mobilemart answered for another request")
     verdict = codes.SALES.get((sale.status or codes.SUCCESSFUL).lower(), Verdict.UNCERTAIN)
     return outcome(request, verdict, transaction_id=sale.identifier, amount=amount)
+
+
+def _reprinted(request: PurchaseRequest, answer: Answer, absent: Collection[int]) -> Outcome:
+    """What a reprint tells: a sale, or that there is none. Any other answer leaves the sale as unknown as before."""
+    if answer.is_ok:
+        return _outcome(request, answer)
+    code = _problem_code(answer)
+    if code in absent:
+        return outcome(request, Verdict.ABSENT, code=str(code))
+    return unanswered(request, f"mobilemart answered the reprint with {answer.status} ({code or 'no code'})")
 
 
 def _product(line: ProductLine, vas_type: VasType, kind: Kind) -> Product:

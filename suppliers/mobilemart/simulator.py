@@ -28,13 +28,13 @@ from suppliers.mobilemart.client import KINDS, Kind
 from suppliers.money import from_cents, from_rand, to_cents
 from suppliers.simulation.bearer import Tokens
 from suppliers.simulation.book import Book, Sale
-from suppliers.simulation.credentials import MOBILEMART_ID, MOBILEMART_SECRET
+from suppliers.simulation.credentials import MOBILEMART_ID, MOBILEMART_NO_SALE, MOBILEMART_SECRET
 from suppliers.simulation.serving import form, serve
 
 NAME: Final = Supplier.MOBILEMART.value
 MAGIC_PRODUCT: Final = "9999"
 BAD_NUMBER: Final = "0000"
-_AMOUNT, _MISSING, _BAD_PHONE, _NO_SALE, _BAD_ACCOUNT = 1001, 1010, 1013, 1020, 1021
+_AMOUNT, _MISSING, _BAD_PHONE, _BAD_ACCOUNT = 1001, 1010, 1013, 1021
 _LONGEST_REQUEST_ID = 36
 _RETRY_AFTER_S = 60
 _PREVEND = "prevend"
@@ -118,12 +118,12 @@ class _MobileMart:
 
     async def reprint(self, request: Request) -> Response:
         found = self._sale(request)
-        return _problem(_NO_SALE, 404) if found is None else _sold(found)
+        return _problem(MOBILEMART_NO_SALE, 404) if found is None else _sold(found)
 
     async def reverse(self, request: Request) -> Response:
         found = self._sale(request)
         if found is None:
-            return _problem(_NO_SALE, 404)
+            return _problem(MOBILEMART_NO_SALE, 404)
         self.book.change(found, state="reversed")
         vas_type = VasType(found.vas_type)
         given = {"requestId": found.reference, "merchantProductId": found.product}

@@ -24,11 +24,12 @@ from suppliers.numbers import international
 from suppliers.outcomes import outcome, tells_nothing, unanswered
 from suppliers.peach import codes
 from suppliers.peach.messages import ANSWER, CHECKOUT, TOKEN, Payment
+from suppliers.peach.messages import Answer as PeachAnswer
 from suppliers.protocol import Outcome, Product, PurchaseRequest
 from suppliers.references import short_reference
 from suppliers.tokens import Token, TokenCache
 from suppliers.transport import Answer, Call, Transport, bearer, may_be_asked_again
-from suppliers.verdicts import Verdict
+from suppliers.verdicts import State, Verdict
 
 HOSTS: Final = MappingProxyType(
     {
@@ -46,6 +47,8 @@ DEBIT, REFUND = "DB", "RF"
 _SOUTH_AFRICA = timezone(timedelta(hours=2))  # no daylight saving
 _LARGEST = Decimal("99999999.99")  # of the published format
 _DAY = timedelta(days=1)
+_FOUND = "000.000.000"  # what a list without a result of its own means
+_RANK = {State.COMPLETED: 2, State.FAILED: 0}  # of several payments: one that is not decided yet outweighs a refusal
 _STATEMENT_PAUSE_S = 1.1  # Peach allows one request a second; a tenth more for requests that overtake on the way
 
 
@@ -221,18 +224,39 @@ def _outcome(request: PurchaseRequest, answer: Answer) -> Outcome:
 
 
 def _found(request: PurchaseRequest, answer: Answer) -> Outcome:
-    """The outcome that a look-up tells: of the payments under our reference the one that went furthest."""
+    """The outcome that a look-up tells: of the payments under our reference the one that went furthest.
+
+    A refusal is one of the question, never of the payment. Raises SupplierFailingError for it, and for anything else
+    that tells neither of a payment nor that there is none.
+    """
     try:
         told = ANSWER.decode(answer.body)
-        payments = [told] if told.payments is None else told.payments
+        payments = _told_of(told, answer)
         debits = [one for one in payments if one.payment_type in (None, DEBIT)]
+        if any(one.merchant_transaction_id not in (None, request.reference) for one in debits):
+            raise SupplierFailingError("peach: the look-up tells of another reference")
+        if any(one.id is None for one in debits):
+            raise SupplierFailingError("peach: the look-up tells of a payment without an id")
         if not debits:
             return outcome(request, Verdict.ABSENT)
         outcomes = [_of_payment(request, one) for one in sorted(debits, key=lambda one: one.timestamp or "")]
     except (msgspec.MsgspecError, DataError):
         raise SupplierFailingError("peach: the look-up cannot be read") from None
-    successful = [one for one in outcomes if one.verdict is Verdict.SUCCESS]
-    return (successful or outcomes)[-1]
+    return max(enumerate(outcomes), key=lambda one: (_RANK.get(one[1].state, 1), one[0]))[1]
+
+
+def _told_of(told: PeachAnswer, answer: Answer) -> Sequence[Payment]:
+    """The payments that a look-up lists; none only where Peach says that there is none."""
+    code = told.result.code if told.result else ""
+    if told.payments is not None and answer.is_ok and codes.verdict_of(code or _FOUND) is Verdict.SUCCESS:
+        return told.payments
+    if told.payments is None and told.id is not None and (answer.is_ok or codes.verdict_of(code) is not Verdict.SUCCESS):
+        return [told]
+    if not told.payments and codes.verdict_of(code) is Verdict.ABSENT:
+        return []
+    if codes.verdict_of(code) is Verdict.CREDENTIALS:
+        raise BadCredentialsError(f"peach does not accept this account ({code})")
+    raise SupplierFailingError(f"peach answers the look-up with {answer.status} ({code or 'no code'})")
 
 
 def _of_payment(request: PurchaseRequest, payment: Payment) -> Outcome:

@@ -11,6 +11,7 @@ FLASH_KEY, FLASH_SECRET, FLASH_ACCOUNT = "flash-simulator", "not-a-secret-of-fla
 MOBILEMART_ID, MOBILEMART_SECRET = "mobilemart-simulator", "not-a-secret-of-mobilemart"
 PEACH_ID, PEACH_SECRET, PEACH_MERCHANT = "peach-simulator", "not-a-secret-of-peach", "merchant-simulator"
 PEACH_USER, PEACH_PASSWORD, PEACH_ENTITY = "peach-user", "not-a-password-of-peach", "entity-simulator"
+MOBILEMART_NO_SALE = 1020  # the simulator's own choice: the real code is not published
 FLASH_COMMISSION = Decimal("0.03")  # what its statements say; the contract of who uses it
 PEACH_WEBHOOK_SECRET = "not-a-webhook-secret-of-peach"  # noqa: S105  # see above
 
@@ -29,6 +30,7 @@ def with_simulators(settings: Suppliers, base_url: str) -> Suppliers:
             "base_url": f"{base_url}/mobilemart",
             "client_id": SecretStr(MOBILEMART_ID),
             "client_secret": SecretStr(MOBILEMART_SECRET),
+            "reprint_absent": (MOBILEMART_NO_SALE,),
         },
         "peach": {f"{api}_url": f"{base_url}/peach" for api in ("auth", "checkout", "payments", "reconciliation")}
         | {

@@ -1,6 +1,7 @@
 """The clients against the simulators, over real HTTP: what goes well, what is refused, and what stays unknown."""
 
 import asyncio
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -25,6 +26,7 @@ from suppliers.errors import (
     WrongAddressError,
 )
 from suppliers.protocol import Outcome
+from suppliers.simulation.credentials import MOBILEMART_NO_SALE
 from suppliers.simulation.faults import DRAWN, Fault
 from suppliers.verdicts import State, Verdict
 from tests.suppliers.conftest import NAMES, Simulated, request, serving, simulators
@@ -413,6 +415,123 @@ def test_an_answer_that_proves_nothing_leaves_the_outcome_unknown(simulated: Sim
         if answer in (_elsewhere, _endless, _garbage):
             with pytest.raises(SupplierFailingError):
                 simulated.ask("flash", lambda supplier: supplier.products(), settings)
+
+
+def _answering(status: int, body: Any, media_type: str = "application/json") -> Any:
+    """A supplier that gives tokens, and this answer to everything else."""
+
+    async def answer(request: Request) -> Response:
+        return Response(json.dumps(body), status, media_type=media_type)
+
+    tokens = [Route(path, _token, methods=["POST"]) for path in ("/token", "/connect/token")]
+    return Starlette(routes=[*tokens, Route("/{path:path}", answer, methods=["GET", "POST"])])
+
+
+def _asked(simulated: Simulated, name: str, status: int, body: Any, **changes: Any) -> Outcome:
+    """What `resolve` makes of an answer."""
+    with serving(_answering(status, body)) as url:
+        field = "payments_url" if name == "peach" else "base_url"
+        settings = simulated.with_(name, **{field: url}, attempts=1, **changes)
+        return simulated.ask(name, lambda supplier: supplier.resolve(request(supplier, reference=REFERENCE)), settings)
+
+
+REFERENCE = "0123456789ABCDEF"
+QUESTION_REFUSED = [
+    (400, {"fulcrumErrorCode": 1010}),  # a field is missing: of the question
+    (400, {"fulcrumErrorCode": 1001}),
+    (400, {"fulcrumErrorCode": 1050}),
+    (404, {"fulcrumErrorCode": 1099}),
+    (404, {"title": "Not found"}),
+    (409, {"fulcrumErrorCode": 1016}),
+    (200, {"requestId": "another", "transactionId": "1"}),
+    (200, {}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), QUESTION_REFUSED)
+def test_mobilemart_refusing_the_question_does_not_fail_the_sale(
+    simulated: Simulated, status: int, body: dict[str, Any]
+) -> None:
+    outcome = _asked(simulated, "mobilemart", status, body)
+    assert (outcome.state, outcome.verdict) == (State.UNKNOWN, Verdict.UNCERTAIN)
+
+
+def test_mobilemart_without_a_known_code_never_says_that_there_is_no_sale(simulated: Simulated) -> None:
+    none = {"fulcrumErrorCode": MOBILEMART_NO_SALE}
+    assert _asked(simulated, "mobilemart", 404, none, reprint_absent=()).verdict is Verdict.UNCERTAIN
+    assert _asked(simulated, "mobilemart", 404, none).verdict is Verdict.ABSENT
+
+
+@pytest.mark.parametrize("name", ["flash", "mobilemart"])
+def test_a_token_that_is_refused_says_nothing_about_the_sale(simulated: Simulated, name: str) -> None:
+    if name == "flash":
+        assert _asked(simulated, name, 401, {}).state is State.UNKNOWN
+    else:
+        with pytest.raises(BadCredentialsError):
+            _asked(simulated, name, 401, {})
+
+
+PAYMENT = {"id": "1" * 32, "paymentType": "DB", "amount": "120.50", "timestamp": "2026-02-03T09:00:00Z"}
+SOLD, PENDING, DECLINED = (
+    PAYMENT | {"id": digit * 32, "result": {"code": code}, "timestamp": f"2026-02-03T09:0{digit}:00Z"}
+    for digit, code in (("1", "000.000.000"), ("2", "000.200.000"), ("3", "800.100.152"))
+)
+NO_PAYMENT = {"result": {"code": "700.400.580"}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"result": {"code": "200.300.404"}}),
+        (200, {"result": {"code": "200.300.404"}}),
+        (200, {"result": {"code": "200.300.404"}, "payments": []}),
+        (400, {"result": {"code": "000.000.000"}, "payments": [SOLD]}),
+        (404, {"result": {"code": "800.100.152"}}),
+        (404, {}),
+        (200, {}),
+        (200, {"result": {"code": "000.000.000"}}),
+        (404, SOLD),
+        (200, {"payments": [SOLD | {"merchantTransactionId": "another"}]}),
+        (200, {"payments": [{"result": {"code": "800.100.152"}}]}),
+        (200, {"payments": [SOLD | {"amount": "1.234"}]}),
+    ],
+)
+def test_peach_refusing_the_look_up_does_not_fail_the_payment(
+    simulated: Simulated, status: int, body: dict[str, Any]
+) -> None:
+    with pytest.raises(SupplierFailingError):
+        _asked(simulated, "peach", status, body)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict"),
+    [
+        (404, NO_PAYMENT, Verdict.ABSENT),
+        (200, NO_PAYMENT, Verdict.ABSENT),
+        (404, NO_PAYMENT | {"payments": []}, Verdict.ABSENT),
+        (200, {"payments": []}, Verdict.ABSENT),
+        (200, {"result": {"code": "000.000.100"}, "payments": [DECLINED, SOLD]}, Verdict.SUCCESS),
+        (200, {"payments": [PENDING, DECLINED]}, Verdict.PENDING),
+        (200, {"payments": [DECLINED]}, Verdict.DECLINED),
+        (200, {"payments": [SOLD | {"paymentType": "RF"}]}, Verdict.ABSENT),
+        (200, SOLD, Verdict.SUCCESS),
+        (402, DECLINED, Verdict.DECLINED),
+    ],
+)
+def test_peach_is_believed_about_a_payment(
+    simulated: Simulated, status: int, body: dict[str, Any], verdict: Verdict
+) -> None:
+    assert _asked(simulated, "peach", status, body).verdict is verdict
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+def test_flash_not_understanding_a_repeated_post_does_not_fail_the_first(simulated: Simulated, status: int) -> None:
+    foreign = {"responseCode": 4711}
+    assert _asked(simulated, "flash", status, foreign).state is State.UNKNOWN
+    with serving(_answering(status, foreign)) as url:
+        settings = simulated.with_("flash", base_url=url, attempts=1)
+        first = simulated.ask("flash", lambda supplier: supplier.purchase(request(supplier)), settings)
+    assert (first.state, first.verdict) == (State.FAILED, Verdict.INVALID)  # nothing was sent before it
 
 
 def test_every_fault_that_can_be_drawn_is_tried_here() -> None:
