@@ -47,7 +47,6 @@ DEBIT, REFUND = "DB", "RF"
 _SOUTH_AFRICA = timezone(timedelta(hours=2))  # no daylight saving
 _LARGEST = Decimal("99999999.99")  # of the published format
 _DAY = timedelta(days=1)
-_FOUND = "000.000.000"  # what a list without a result of its own means
 _RANK = {State.COMPLETED: 2, State.FAILED: 0}  # of several payments: one that is not decided yet outweighs a refusal
 _STATEMENT_PAUSE_S = 1.1  # Peach allows one request a second; a tenth more for requests that overtake on the way
 
@@ -248,13 +247,14 @@ def _found(request: PurchaseRequest, answer: Answer) -> Outcome:
 def _told_of(told: PeachAnswer, answer: Answer) -> Sequence[Payment]:
     """The payments that a look-up lists; none only where Peach says that there is none."""
     code = told.result.code if told.result else ""
-    if told.payments is not None and answer.is_ok and codes.verdict_of(code or _FOUND) is Verdict.SUCCESS:
+    verdict = codes.verdict_of(code)
+    if told.payments is not None and answer.is_ok and (not code or verdict is Verdict.SUCCESS):
         return told.payments
-    if told.payments is None and told.id is not None and (answer.is_ok or codes.verdict_of(code) is not Verdict.SUCCESS):
+    if told.payments is None and told.id is not None and (answer.is_ok or verdict is not Verdict.SUCCESS):
         return [told]
-    if not told.payments and codes.verdict_of(code) is Verdict.ABSENT:
+    if not told.payments and verdict is Verdict.ABSENT:
         return []
-    if codes.verdict_of(code) is Verdict.CREDENTIALS:
+    if verdict is Verdict.CREDENTIALS:
         raise BadCredentialsError(f"peach does not accept this account ({code})")
     raise SupplierFailingError(f"peach answers the look-up with {answer.status} ({code or 'no code'})")
 
