@@ -23,9 +23,8 @@ from ledger.tables import TieredTable
 from ledger.transactions import Status
 from suppliers.peach import webhooks
 from suppliers.protocol import Supplier
-from suppliers.references import plain_reference, short_reference
 from suppliers.registry import enabled_names, open_suppliers
-from tasks.vend_rows import TABLE
+from tasks.vend_rows import TABLE, is_reference_of
 from tasks.vending import Vending
 
 FIELD = "vend"
@@ -43,7 +42,7 @@ def sells(table: TieredTable) -> bool:
 
 def is_vend(row: Row) -> bool:
     """Whether the row was stored to be bought for: then its reference follows from its id."""
-    return row["supplier_reference"] in (plain_reference(row["id"]), short_reference(row["id"]))
+    return is_reference_of(row["supplier_reference"], row["id"])
 
 
 class VendDesk:

@@ -4,6 +4,7 @@ What is not set is served by the simulators. A real supplier is configuration on
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -77,6 +78,14 @@ class Connection(BaseModel):
     statement_key_file: Path | None = Field(None, description="Private key of an sftp:// folder")
     statement_known_hosts: Path | None = Field(None, description="OpenSSH's file of host keys; sftp:// needs it")
     statement_limit_mb: int = Field(512, ge=1, le=2048, description="Largest statement that is read")
+    statement_absent_days: int | None = Field(
+        None, ge=1, le=31, description="Days after which a purchase that no statement has was not sold; empty: never"
+    )
+
+    @property
+    def asked_again_within(self) -> timedelta:
+        """How long after a row was made a purchase for it may still reach the supplier."""
+        return timedelta(0)
 
     def commission_rate(self, product_code: str | None, vas_type: str) -> Decimal:
         """The contract's share of an amount: the product's own, else its VAS type's, else zero."""
@@ -110,6 +119,15 @@ class FlashSettings(Connection):
         "deducted", description="Net is gross - commission - fee, or + fee: which is not published"
     )
 
+    statement_absent_days: int | None = Field(
+        1, ge=1, le=31, description="Days after which a purchase that no statement has was not sold; empty: never"
+    )
+
+    @property
+    def asked_again_within(self) -> timedelta:
+        """Posting a reference again may be the sale itself."""
+        return timedelta(hours=self.resend_hours)
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         self._demand("consumer_key", "consumer_secret", "account")
@@ -134,6 +152,10 @@ class MobileMartSettings(Connection):
     )
 
     statement_binned: Literal["failed", "reversed"] = Field("reversed", description="What Binned means in a statement")
+
+    statement_absent_days: int | None = Field(
+        1, ge=1, le=31, description="Days after which a purchase that no statement has was not sold; empty: never"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

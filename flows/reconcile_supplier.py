@@ -94,6 +94,7 @@ def _publish(supplier: Supplier, results: list[RunResult]) -> str:
             "matched": result.summary.figures["matched_share"],
             "breaks": result.summary.figures["breaks"],
             "resolved by rules": result.summary.figures["auto_resolved"],
+            "open rows ended": result.settled.count,
             "waiting": result.waiting,
         }
         for result in results

@@ -20,12 +20,12 @@ from ledger.errors import FieldError, TransientError
 from ledger.identifiers import created_at_of
 from ledger.tables import TieredTable
 from ledger.transactions import Status, VasType
-from sql.connection import connection_parameters
+from sql.connection import Connection, connection_parameters
 from sql.errors import translate
 from sql.queries import load
 from suppliers.money import CURRENCY
 from suppliers.protocol import PurchaseRequest
-from suppliers.references import id_range
+from suppliers.references import id_range, plain_reference, short_reference
 
 T = TypeVar("T")
 AsyncConnection = psycopg.AsyncConnection[TupleRow]
@@ -53,6 +53,11 @@ _COLUMNS = (
 _OWNER = ("client_id", "user_id", "wallet_id")
 _FIRST = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
 _TEXTS = ("meter_number", "account_number", "bank")
+
+
+def is_reference_of(reference: str | None, row_id: UUID) -> bool:
+    """Whether a row's supplier_reference is the one that follows from its id: then the row is a vend."""
+    return reference in (plain_reference(row_id), short_reference(row_id))
 
 
 class Database(Protocol):
@@ -110,6 +115,30 @@ class Finish:
     commission: Decimal = Decimal("0.00")
     expected: Status = Status.PROCESSING
 
+    def parameters(self, row_id: UUID, now: datetime) -> dict[str, Any]:
+        """Those of the query `finish`."""
+        return {
+            **_of(row_id),
+            "status": self.status.value,
+            "reference": self.reference,
+            "transaction_id": self.transaction_id,
+            "commission": self.commission,
+            "expected": self.expected.value,
+            "now": now,
+        }
+
+
+def finish_in(connection: Connection, table: TieredTable, row_id: UUID, end: Finish, now: datetime) -> bool:
+    """`VendRows.finish` within the caller's transaction: the same statement, so of all who end a row one does."""
+    cursor = psycopg.ClientCursor(connection)
+    return cursor.execute(_statement("finish", table), end.parameters(row_id, now)).fetchone() is not None
+
+
+def status_in(connection: Connection, table: TieredTable, row_id: UUID) -> Status | None:
+    """Where a row stands now; None when there is none in hot or warm."""
+    found = psycopg.ClientCursor(connection).execute(_statement("find", table), _of(row_id)).fetchone()
+    return None if found is None else _row(found).status
+
 
 class VendRows:
     """The rows of one table of vends."""
@@ -141,16 +170,7 @@ class VendRows:
 
     async def finish(self, row_id: UUID, end: Finish, now: datetime) -> bool:
         """End a row; False when it does not stand where it must. Safe to repeat."""
-        parameters = {
-            **_of(row_id),
-            "status": end.status.value,
-            "reference": end.reference,
-            "transaction_id": end.transaction_id,
-            "commission": end.commission,
-            "expected": end.expected.value,
-            "now": now,
-        }
-        return bool(await self._rows("finish", parameters))
+        return bool(await self._rows("finish", end.parameters(row_id, now)))
 
     async def open_before(self, before: datetime) -> AsyncIterator[VendRow]:
         """Every row that has been pending or processing since ``before``, oldest first, read a page at a time."""

@@ -78,6 +78,9 @@ def markdown(summary: Summary) -> str:
     lines = [f"## {summary.supplier} {summary.day}: {summary.verdict}", ""]
     lines += [f"- {figures['matched_share']} matched of {figures['lines']} lines and {figures['own_rows']} own rows"]
     lines += [f"- {figures['breaks']} breaks, {figures['auto_resolved']} of them resolved by rules"]
+    if figures["open_rows_decided"]:
+        told = ", ".join(f"{count} {status}" for status, count in figures["open_rows_decided"].items())
+        lines += [f"- our open rows that the statement decides: {told}"]
     lines += [f"- digest `{summary.digest[:16]}`", "", "| currency | statement | ours | difference | variance |"]
     lines += ["|---|---:|---:|---:|---:|"]
     for currency, tie in figures["currencies"].items():
@@ -185,6 +188,8 @@ def _summary_rows(summary: Summary) -> Iterator[list[Any]]:
     yield ["Digest", summary.digest]
     for name in ("lines", "own_rows", "matched_share", "breaks", "auto_resolved"):
         yield [name, figures[name]]
+    for status, count in figures["open_rows_decided"].items():
+        yield [f"open rows decided: {status}", count]
     for currency, tie in figures["currencies"].items():
         yield []
         yield [currency, "rows", "value"]

@@ -29,11 +29,6 @@ RULES = (
         "issues[1] = 'amount' AND own_id IS NOT NULL AND amount_drift <= getvariable('auto_rounding')",
     ),
     Rule(
-        "supplier_completed",
-        "pending with us, completed by the supplier: the sweep settles our row by the same answer",
-        "issues[1] = 'status' AND own_status = 'pending' AND line_status = 'completed'",
-    ),
-    Rule(
         "small_commission",
         "the commission differs by no more than the limit",
         "issues[1] = 'commission' AND commission_drift <= getvariable('auto_commission')",

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from io import BytesIO
@@ -31,12 +31,12 @@ from storage.engine import engine, literal, url_of
 from storage.spool import spool_folder
 from storage.store import ObjectStore, describe_file
 from tasks.link import translated
-from tasks.reconciliation import chain, rules, tieout
+from tasks.reconciliation import chain, rules, settling, tieout
 from tasks.reconciliation.classes import Verdict
 from tasks.reconciliation.days import day_start
 from tasks.reconciliation.matching import match, notable_rows
 from tasks.reconciliation.report import MATCHES, Summary, markdown, write_reports
-from tasks.reconciliation.sides import Window, own_side
+from tasks.reconciliation.sides import TABLE, Window, own_side
 from tasks.reconciliation.statements import fetch_statement, open_statement
 
 SYSTEM = "treasury"
@@ -63,12 +63,15 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run came to. ``run_id`` is None for a dry run; ``waiting`` counts what waits at the supplier."""
+    """What a run came to. ``run_id`` is None for a dry run; ``waiting`` counts what waits at the supplier; ``settled``
+    is what became of rows that were still under way.
+    """
 
     summary: Summary
     run_id: int | None
     waiting: int
     oldest: date | None
+    settled: settling.Settled = field(default_factory=settling.Settled)
 
     @property
     def verdict(self) -> Verdict:
@@ -80,7 +83,8 @@ class RunResult:
         waits = f"{self.waiting} breaks wait at {self.summary.supplier}"
         since = f", the oldest since {self.oldest}" if self.oldest else ""
         record = f"run {self.run_id}" if self.run_id else "dry run: nothing was written"
-        return f"{markdown(self.summary)}\n\n{waits}{since}. {record.capitalize()}.\n"
+        lines = [f"{markdown(self.summary)}\n", self.settled.text(), f"{waits}{since}. {record.capitalize()}."]
+        return "\n".join(line for line in lines if line) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,8 @@ class _Before:
 def reconcile_day(settings: Settings, request: RunRequest) -> RunResult:
     """Reconcile one day and write the run down. Safe to run again: the same two sides give the same digest, a new run
     record that supersedes the former one, and no break twice.
+
+    Once it is stored, rows of ours that are still under way are ended where it decides them (`settling`).
 
     Raises DataError for a statement that is not as it must be, ConflictError when the day is in a closed period or the
     supplier is being reconciled by somebody else, TransientError when a server is away.
@@ -124,8 +130,24 @@ def reconcile_day(settings: Settings, request: RunRequest) -> RunResult:
             return RunResult(summary, None, waiting, oldest)
         prefix = _store(settings, request, summary, files)
         run_id = _write_down(connection, settings, duck, request, summary, before, prefix, started)
+        settled = _settle(connection, settings, duck, request, before)
         waiting, oldest, _ = fetch_one(connection, _QUERIES["waiting"], {"supplier": request.supplier})
-        return RunResult(summary, run_id, waiting, oldest)
+        settled.raise_problems(f"{request.supplier} {request.day}")
+        return RunResult(summary, run_id, waiting, oldest, settled)
+
+
+def _settle(
+    connection: Connection,
+    settings: Settings,
+    duck: duckdb.DuckDBPyConnection,
+    request: RunRequest,
+    before: _Before,
+) -> settling.Settled:
+    """End the rows under way that the run decides, now that it is stored."""
+    contract = _contract(settings, request.supplier)
+    decided = settling.decided_by_lines(duck, contract)
+    decided += settling.decided_by_absence(duck, connection, contract, request.supplier, request.day, before.rows)
+    return settling.settle(connection, settings.table(TABLE), request.supplier, decided)
 
 
 def check_open(connection: Connection, supplier: str, day: date) -> None:
@@ -175,8 +197,12 @@ def _read_before(connection: Connection, settings: Settings, request: RunRequest
 
 def _rates(settings: Settings, supplier: str) -> Mapping[str, Decimal]:
     """The commission that the supplier's contract pays: the same figures that vending books by."""
+    return _contract(settings, supplier).commission
+
+
+def _contract(settings: Settings, supplier: str) -> Contract:
     contract: Contract = getattr(settings.suppliers, supplier)
-    return contract.commission
+    return contract
 
 
 def _rules(settings: Settings, supplier: str) -> dict[str, Any]:
@@ -246,6 +272,7 @@ def _summarise(duck: duckdb.DuckDBPyConnection, settings: Settings, request: Run
         "breaks": breaks,
         "auto_resolved": sum(one["auto_resolved"] for one in classes.values()),
         "classes": classes,
+        "open_rows_decided": settling.counts(settling.decided_by_lines(duck, _contract(settings, request.supplier))),
         "currencies": {tie.currency: tie.as_json() for tie in ties},
         "float": movement,
         "statement_digest": _text_digest(duck, _ENGINE["line_text"].format(carried="false")),

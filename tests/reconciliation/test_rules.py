@@ -34,8 +34,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     ),
     "ten cents": ({}, {"amount": Decimal("100.10")}, "rounding"),
     "eleven cents": ({}, {"amount": Decimal("100.11")}, None),
-    "pending with us": ({"status": "pending"}, {}, "supplier_completed"),
-    "under way with us": ({"status": "processing"}, {}, "supplier_completed"),
+    "pending with us": ({"status": "pending"}, {}, None),
+    "under way with us": ({"status": "processing"}, {}, None),
     "pending with them": ({}, {"status": "pending"}, None),
     "failed with us": ({"status": "failed"}, {}, None),
     "pending with us, too much": (

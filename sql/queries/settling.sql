@@ -1,0 +1,52 @@
+-- Rows of ours that are still under way, ended by the statement. The first two are run by DuckDB, over the tables of
+-- matching.sql; the others by PostgreSQL.
+
+-- name: decided
+-- Matched with a line under the very reference that the supplier knows the row by, and the line tells how it ended. Not
+-- where another line of the same reference tells otherwise: that is for people.
+WITH under_way AS (
+    SELECT own_id, supplier_reference, supplier_id, vas_type, product_code, amount FROM own WHERE raw_status = 'processing'
+), told AS (
+    SELECT line_no, reference, status, supplier_id, commission FROM line
+    WHERE side = 'purchase' AND reference IN (SELECT supplier_reference FROM under_way)
+), contradicted AS (
+    SELECT reference FROM told GROUP BY reference HAVING count(DISTINCT status) > 1
+)
+SELECT o.own_id, o.supplier_reference, o.vas_type, o.product_code, o.amount, t.line_no, c.line_status::VARCHAR AS status,
+       t.supplier_id, t.commission, f.fingerprint
+FROM under_way AS o
+JOIN compared AS c ON c.own_id = o.own_id
+JOIN told AS t ON t.line_no = c.line_no AND t.reference = o.supplier_reference
+JOIN found AS n ON n.own_id = o.own_id AND n.line_no = c.line_no
+JOIN ({found_rows}) AS f ON f.found_no = n.found_no
+WHERE c.line_status <> 'pending' AND coalesce(t.supplier_id = o.supplier_id, true)
+  AND t.reference NOT IN (SELECT reference FROM contradicted)
+ORDER BY o.own_id
+
+-- name: absent
+-- Of earlier days, and neither this statement nor an earlier one has a line for them, not even a likely one.
+SELECT own_id, supplier_reference FROM own
+WHERE raw_status = 'processing' AND side = 'purchase' AND day < getvariable('day') AND NOT taken
+  AND own_id NOT IN (SELECT own_id FROM pair) AND own_id NOT IN (SELECT own_id FROM suggestion)
+ORDER BY own_id
+
+-- name: unlikely
+-- Of the breaks given, those that no line was ever suggested for.
+SELECT break_id FROM recon_breaks WHERE break_id = ANY(%(breaks)s::bigint[]) AND note = ''
+
+-- name: record
+-- What became of the row, with its break. The break is over when that was all there was to it; whatever else is wrong
+-- with it stays, and so does what was decided about it before.
+WITH met AS (
+    SELECT break_id, state IN ('open', 'proposed') AND issues IN (ARRAY['status'], ARRAY['missing_there']) AS over
+    FROM recon_breaks
+    WHERE break_id = %(break_id)s::bigint
+       OR supplier = %(supplier)s::text AND fingerprint = decode(%(fingerprint)s::text, 'hex')
+    FOR UPDATE
+), ended AS (
+    UPDATE recon_breaks AS b SET state = 'resolved' FROM met WHERE b.break_id = met.break_id AND met.over
+)
+INSERT INTO recon_resolutions (break_id, action, actor, decision, reason)
+SELECT break_id, CASE WHEN over THEN 'auto_resolved' ELSE 'settled' END, %(actor)s::text, %(decision)s::text, %(reason)s::text
+FROM met
+RETURNING resolution_id
