@@ -9,7 +9,7 @@ import typer
 
 from cli import terminal
 from cli.session import session
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, TreasuryError, combined
 
 if TYPE_CHECKING:
     from tasks.reconciliation.breaks import BreakRecord, RunRecord
@@ -45,21 +45,30 @@ def run(
     dry_run: Annotated[bool, typer.Option(help="Show what would be found; write nothing down")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder that gets the reports too")] = None,
 ) -> None:
-    """Reconcile a supplier's day with its statement, in this process."""
+    """Reconcile a supplier's day with its statement, in this process. Of a range, a day that fails stops no other."""
     from tasks.reconciliation.days import days_between  # noqa: PLC0415
     from tasks.reconciliation.run import RunRequest, reconcile_day  # noqa: PLC0415
     from tasks.reconciliation.statements import statement_of  # noqa: PLC0415
 
+    failed: list[TreasuryError] = []
     days = days_between(day.date(), (last_day or day).date())
     if len(days) > 1 and (statement or balance):
         raise ConfigError("--statement and --float are of one day; leave --last-day out")
     movement = _movement(balance)
     with session("s3") as settings:
         for one in days:
-            found = statement or statement_of(settings, supplier, one)
             folder = output / one.isoformat() if output and len(days) > 1 else output
-            request = RunRequest(supplier, one, found, _actor(None), movement, dry_run, folder)
-            typer.echo(reconcile_day(settings, request).markdown())
+            try:
+                found = statement or statement_of(settings, supplier, one)
+                request = RunRequest(supplier, one, found, _actor(None), movement, dry_run, folder)
+                typer.echo(reconcile_day(settings, request).markdown())
+            except TreasuryError as error:
+                if len(days) == 1:
+                    raise
+                failed.append(error)
+                terminal.note(f"{supplier} {one}: {error}")
+    if failed:
+        raise combined(failed, f"{len(failed)} of {len(days)} days failed, the first: {failed[0]}")
 
 
 @recon.command()

@@ -5,7 +5,7 @@ from typing import TypeVar, cast
 
 from prefect.futures import PrefectFuture
 
-from ledger.errors import ConfigError, DataError, TransientError
+from ledger.errors import combined
 
 T = TypeVar("T")
 
@@ -16,14 +16,6 @@ def result_or_error(future: "PrefectFuture[T]") -> T | Exception:
 
 
 def raise_together(problems: Sequence[Exception]) -> None:
-    """Raise one error for all of ``problems``, of their common kind if they have one; nothing when there are none.
-
-    So a run in which only servers were away ends as transient, and one in which only settings were wrong as that.
-    """
-    if not problems:
-        return
-    message = "; ".join(str(problem) for problem in problems)
-    for kind in (TransientError, ConfigError):
-        if all(isinstance(problem, kind) for problem in problems):
-            raise kind(message)
-    raise DataError(message)
+    """Raise one error for all of ``problems``, of their common kind if they have one; nothing when there are none."""
+    if problems:
+        raise combined(problems)

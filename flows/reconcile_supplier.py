@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from config import load_settings
 from flows.futures import raise_together, result_or_error
-from ledger.errors import ConfigError, DataError
+from ledger.errors import ConfigError, DataError, TreasuryError
 from ledger.transactions import Supplier
 from tasks.reconciliation.classes import Verdict
 from tasks.reconciliation.days import JOHANNESBURG, days_between
@@ -17,6 +17,7 @@ from tasks.reconciliation.run import RunRequest, RunResult
 from tasks.reconciliation.statements import statement_of
 from tasks.reconciliation.steps import reconcile_day_step
 from tasks.reconciliation.tieout import FloatMovement
+from tasks.statements import days_to_reconcile
 
 
 def only_dates(schema: dict[str, Any]) -> None:
@@ -31,7 +32,9 @@ class ReconciliationParameters(BaseModel):
 
     supplier: Supplier = Field(description="Whose statement")
     day: date | None = Field(
-        None, description="Africa/Johannesburg day; empty: yesterday", json_schema_extra=only_dates
+        None,
+        description="Africa/Johannesburg day; empty: yesterday, and earlier ones whose statement no run has seen",
+        json_schema_extra=only_dates,
     )
     last_day: date | None = Field(None, description="Of a range; empty: one day only", json_schema_extra=only_dates)
     statement: str | None = Field(
@@ -40,8 +43,15 @@ class ReconciliationParameters(BaseModel):
     float_movement: FloatMovement | None = Field(None, description="The supplier's float on the day, for a single day")
     dry_run: bool = Field(False, description="Show what would be found, and write nothing down")
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody said which days, or what they are to be compared with."""
+        return not (self.day or self.last_day or self.statement or self.float_movement)
+
     def days(self, today: date) -> list[date]:
-        """The days meant. Raises ConfigError for a range that is none, or a statement or a float for many days."""
+        """The days that are named, or yesterday. Raises ConfigError for a range that is none, or a statement or a float
+        for many days.
+        """
         first = self.day or today - timedelta(days=1)
         days = days_between(first, self.last_day or first)
         if len(days) > 1 and (self.statement or self.float_movement):
@@ -53,13 +63,17 @@ class ReconciliationParameters(BaseModel):
 
 @flow(name="reconcile-supplier")
 def reconcile_supplier(parameters: ReconciliationParameters) -> list[RunResult]:
-    """Reconcile day by day, in order. A day that fails stops no other, and fails the run at its end; so does a verdict
-    of critical. Safe to run again: a day done again supersedes its former run and doubles no break.
+    """Reconcile day by day, in order: without a day yesterday, and what came late or was replaced. A day that fails
+    stops no other, and fails the run at its end; so does a verdict of critical. Safe to run again: a day done again
+    supersedes its former run and doubles no break.
     """
     settings = load_settings()
     results: list[RunResult] = []
     problems: list[Exception] = []
-    for day in parameters.days(datetime.now(JOHANNESBURG).date()):
+    days = parameters.days(datetime.now(JOHANNESBURG).date())
+    if parameters.is_open:
+        days = sorted({*days, *days_to_reconcile(settings, parameters.supplier, days[-1])})
+    for day in days:
         try:
             request = RunRequest(
                 parameters.supplier,
@@ -68,7 +82,7 @@ def reconcile_supplier(parameters: ReconciliationParameters) -> list[RunResult]:
                 movement=parameters.float_movement,
                 dry_run=parameters.dry_run,
             )
-        except DataError as error:
+        except TreasuryError as error:
             problems.append(error)
             continue
         # One after another: a day needs to know which of its neighbours' rows are matched.

@@ -13,7 +13,7 @@ from flows.reconcile_supplier import only_dates
 from ledger.errors import DataError
 from ledger.transactions import Supplier
 from tasks.reconciliation.days import JOHANNESBURG
-from tasks.statements import Intake, Result, expected_suppliers, report_late, take_in
+from tasks.statements import Intake, Result, expected_suppliers, late_statements, report_late, take_in
 from tasks.steps import OPTIONS
 
 
@@ -25,7 +25,9 @@ class IntakeParameters(BaseModel):
     supplier: Supplier | None = Field(None, description="Empty: every supplier whose statements are awaited")
     url: str | None = Field(None, description="File or folder; empty: the supplier's statement_url, or its API")
     day: date | None = Field(
-        None, description="Africa/Johannesburg day; empty: yesterday", json_schema_extra=only_dates
+        None,
+        description="Africa/Johannesburg day; empty: yesterday, and earlier ones whose statement is late",
+        json_schema_extra=only_dates,
     )
     replace: bool = Field(False, description="Take another content of a day that has a statement")
 
@@ -36,24 +38,40 @@ def take_in_step(settings: Settings, supplier: str, day: date, url: str | None, 
     return take_in(settings, supplier, day, url=url, actor="take-in-statements", replace=replace)
 
 
+def _of_day(
+    settings: Settings, parameters: IntakeParameters, wanted: list[str], day: date
+) -> list[tuple[str, list[Intake] | Exception]]:
+    """What each supplier's intake of a day came to, all of them at once."""
+    futures = [(one, take_in_step.submit(settings, one, day, parameters.url, parameters.replace)) for one in wanted]
+    outcomes: list[tuple[str, list[Intake] | Exception]] = []
+    for supplier, future in futures:
+        found = result_or_error(future)
+        outcomes.append((supplier, found))
+    return outcomes
+
+
 @flow(name="take-in-statements")
 def take_in_statements(parameters: IntakeParameters = IntakeParameters()) -> list[Intake]:
     """Take in supplier by supplier. One that fails stops no other, and fails the run at its end; so does a file in
     quarantine. Safe to run again.
     """
     settings = load_settings()
-    day = parameters.day or datetime.now(JOHANNESBURG).date() - timedelta(days=1)
+    now = datetime.now(JOHANNESBURG)
+    day = parameters.day or now.date() - timedelta(days=1)
     wanted = [parameters.supplier.value] if parameters.supplier else expected_suppliers(settings)
-    futures = {one: take_in_step.submit(settings, one, day, parameters.url, parameters.replace) for one in wanted}
+    outcomes = _of_day(settings, parameters, wanted, day)
+    if parameters.day is None:
+        late = [one for one in late_statements(settings, now) if one[0] in wanted and one[1] != day]
+        for supplier, late_day in late:  # one after another: a supplier's API takes few questions at once
+            outcomes += _of_day(settings, parameters, [supplier], late_day)
     taken: list[tuple[str, Intake]] = []
     problems: list[Exception] = []
-    for supplier, future in futures.items():
-        found = result_or_error(future)
-        if isinstance(found, Exception):
-            problems.append(found)
+    for supplier, outcome in outcomes:
+        if isinstance(outcome, Exception):
+            problems.append(outcome)
         else:
-            taken += [(supplier, one) for one in found]
-            problems += [DataError(one.error) for one in found if one.result is Result.QUARANTINED]
+            taken += [(supplier, one) for one in outcome]
+            problems += [DataError(one.error) for one in outcome if one.result is Result.QUARANTINED]
     late = report_late(settings)
     rows = [
         {"supplier": name, "file": one.name, "result": str(one.result), "lines": one.line_count, "why": one.error}

@@ -1,5 +1,7 @@
 """The one tree of errors. Retry conditions, HTTP statuses and exit codes are read from it, nowhere else."""
 
+from collections.abc import Sequence
+
 
 class TreasuryError(Exception):
     """Anything this project raises on purpose. ``exit_code`` is what the `treasury` command ends with."""
@@ -42,3 +44,15 @@ class FieldError(DataError):
 
 class VerificationError(DataError):
     """What the object store gave back is not what PostgreSQL holds. Nothing may be dropped."""
+
+
+def combined(problems: Sequence[Exception], text: str | None = None) -> TreasuryError:
+    """One error for all of ``problems``, of their common kind if they have one, else a DataError.
+
+    So what failed only because servers were away ends as transient, and because settings were wrong as that.
+    """
+    message = text or "; ".join(str(problem) for problem in problems)
+    for kind in (TransientError, ConfigError, ConflictError):
+        if all(isinstance(problem, kind) for problem in problems):
+            return kind(message)
+    return DataError(message)

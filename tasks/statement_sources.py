@@ -1,12 +1,13 @@
 """Where statements come from: a folder on this machine, in an object store or behind SFTP, or a supplier's API."""
 
 import asyncio
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 import fsspec
@@ -16,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[impor
 
 from config import Settings
 from config.suppliers import Connection
-from ledger.errors import ConfigError, DataError, TransientError
+from ledger.errors import ConfigError, TransientError
 from storage.store import file_system
 from suppliers.peach import statement as peach
 from suppliers.registry import open_suppliers
@@ -24,24 +25,34 @@ from suppliers.statement_formats import FORMATS
 
 _CONNECT_TIMEOUT_S = 10.0
 _MOST_FILES = 366
+_PART_BYTES = 1 << 20
 _MADE_WITHIN = timedelta(days=7)  # of the end of a day, its file is looked for by its name
 _SCHEMES = frozenset({"", "file", "s3", "sftp"})
 
 
 @dataclass(frozen=True, slots=True)
 class StatementFile:
-    """A file as it came."""
+    """A file as it came. ``content`` is None when it is larger than ``statement_limit_mb``: then only its size and
+    SHA-256 are known.
+    """
 
     name: str
-    content: bytes
+    content: bytes | None
+    size_bytes: int
+    sha256: bytes
+
+    @classmethod
+    def of(cls, name: str, content: bytes) -> Self:
+        """The file with this content."""
+        return cls(name, content, len(content), hashlib.sha256(content).digest())
 
 
 def find_files(settings: Settings, supplier: str, day: date | None, url: str | None) -> Iterator[StatementFile]:
     """The files that are there for a supplier, one in memory at a time: those of ``day`` by their name, or all of them.
 
     From ``url`` (a file or a folder), else the supplier's ``statement_url``, else its API, which must be told the day.
-    Raises ConfigError when there is no such place, TransientError when it does not answer, DataError for a file that
-    is larger than ``statement_limit_mb``.
+    Of a file that is larger than ``statement_limit_mb`` the content is left out. Raises ConfigError when there is no
+    such place, TransientError when it does not answer.
     """
     connection: Connection = getattr(settings.suppliers, supplier)
     place = url or connection.statement_url
@@ -51,7 +62,7 @@ def find_files(settings: Settings, supplier: str, day: date | None, url: str | N
         raise ConfigError(f"TREASURY_SUPPLIERS: {supplier}.statement_url is not set, and its API gives no statements")
     if day is None:
         raise ConfigError(f"day: must be given, {supplier}'s statements come from its API")
-    return iter([StatementFile(peach.file_name(day), asyncio.run(_from_api(settings, supplier, day)))])
+    return iter([StatementFile.of(peach.file_name(day), asyncio.run(_from_api(settings, supplier, day)))])
 
 
 async def _from_api(settings: Settings, supplier: str, day: date) -> bytes:
@@ -73,12 +84,21 @@ def _from_folder(
         chosen = [path for path in paths if day is None or listed == [root] or _may_be_of(_name(path), pattern, day)]
         for path in chosen[-_MOST_FILES:]:
             with files.open(path, "rb") as file:
-                content = file.read(limit_bytes + 1)
-            if len(content) > limit_bytes:
-                raise DataError(
-                    f"{_name(path)}: is larger than statement_limit_mb, {connection.statement_limit_mb} MiB"
-                )
-            yield StatementFile(_name(path), bytes(content))
+                found = _read(_name(path), file, limit_bytes)
+            yield found
+
+
+def _read(name: str, file: Any, limit_bytes: int) -> StatementFile:
+    """A file up to the limit; of a larger one the rest is read for its SHA-256 alone, a part at a time."""
+    content = bytes(file.read(limit_bytes + 1))
+    if len(content) <= limit_bytes:
+        return StatementFile.of(name, content)
+    digest, size_bytes = hashlib.sha256(content), len(content)
+    del content
+    while part := file.read(_PART_BYTES):
+        digest.update(part)
+        size_bytes += len(part)
+    return StatementFile(name, None, size_bytes, digest.digest())
 
 
 def _name(path: str) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from hashlib import sha256
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -33,8 +32,11 @@ from tasks.statement_sources import StatementFile, find_files
 
 PAGE_LIMIT = 1000
 _LOOK_BACK_DAYS = 14
+_UNENDED_DAYS = 7
+_MOST_DAYS = 31
 _NAME_LIMIT, _ERROR_LIMIT, _ACTOR_LIMIT = 200, 500, 128
 _QUERIES = load("statements")
+_CATALOGUE = load("reconciliation")
 
 
 class Result(StrEnum):
@@ -86,8 +88,9 @@ def take_in(
 ) -> list[Intake]:
     """Take in what is there for a supplier: the files of ``day``, or every one. Safe to run again, and at once.
 
-    A day that has a statement already keeps it: another content is refused unless ``replace``. What was refused once
-    is not read again unless ``retry``. Raises ConfigError, TransientError; a bad file stops no other.
+    A day that has a statement already keeps it: another content is refused unless ``replace``, and always when the day
+    is in a closed period. What was refused once is not read again unless ``retry``. Raises ConfigError, TransientError;
+    a bad file stops no other.
     """
     if supplier not in FORMATS:
         raise ConfigError(f"supplier: must be one of {', '.join(FORMATS)}")
@@ -100,15 +103,21 @@ def take_in(
 def _take_file(
     settings: Settings, supplier: str, file: StatementFile, actor: str, *, replace: bool, retry: bool
 ) -> Intake:
-    digest = sha256(file.content).digest()
     with connect(settings.database_dsn, "statements") as connection:
-        if (known := _known(connection, supplier, file.name, digest, retry=retry)) is not None:
+        if (known := _known(connection, supplier, file.name, file.sha256, retry=retry)) is not None:
             return known
         try:
-            parsed = FORMATS[supplier].parse(file.content, file.name, settings.suppliers)
-            return _keep(settings, connection, parsed, len(file.content), actor, replace=replace)
+            parsed = _parsed(settings, supplier, file)
+            return _keep(settings, connection, parsed, file.size_bytes, actor, replace=replace)
         except StatementError as error:
-            return _quarantine(connection, supplier, file, digest, error, actor)
+            return _quarantine(connection, supplier, file, error, actor)
+
+
+def _parsed(settings: Settings, supplier: str, file: StatementFile) -> ParsedStatement:
+    if file.content is None:
+        limit_mb = getattr(settings.suppliers, supplier).statement_limit_mb
+        raise StatementError(file.name, f"is larger than statement_limit_mb, {limit_mb} MiB")
+    return FORMATS[supplier].parse(file.content, file.name, settings.suppliers)
 
 
 def _known(connection: Connection, supplier: str, name: str, digest: bytes, *, retry: bool) -> Intake | None:
@@ -133,6 +142,7 @@ def _keep(
     stored = _store(settings, parsed, key)
     with connection.transaction():
         connection.execute(_QUERIES["lock_supplier"], {"supplier": parsed.supplier})
+        connection.execute(_CATALOGUE["lock_chain"])  # no period is closed until this is in
         if (known := _known(connection, parsed.supplier, parsed.name, parsed.sha256, retry=True)) is not None:
             return known  # by another process, meanwhile
         current = _current(connection, parsed, replace=replace)  # again: now nobody else may add one
@@ -155,9 +165,15 @@ def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) 
     """The number of the file that the day has. Raises StatementError when it has one that may not be replaced."""
     of_day = {"supplier": parsed.supplier, "day": parsed.day}
     found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
-    if found is not None and not replace:
+    if found is None:
+        return None
+    if (closed := connection.execute(_QUERIES["closed_period"], of_day).fetchone()) is not None:
+        raise StatementError(
+            parsed.name, f"{parsed.day} has a statement, and its period {closed[0]} to {closed[1]} is closed"
+        )
+    if not replace:
         raise StatementError(parsed.name, f"{parsed.day} has a statement of another content; --replace takes this one")
-    return found[0] if found else None
+    return int(found[0])
 
 
 def _store(settings: Settings, parsed: ParsedStatement, key: str) -> StoredFile:
@@ -174,7 +190,7 @@ def _store(settings: Settings, parsed: ParsedStatement, key: str) -> StoredFile:
 
 
 def _quarantine(
-    connection: Connection, supplier: str, file: StatementFile, digest: bytes, error: StatementError, actor: str
+    connection: Connection, supplier: str, file: StatementFile, error: StatementError, actor: str
 ) -> Intake:
     """Write down why, and tell somebody. Nothing of the file is kept but its name, size and SHA-256."""
     reason = cut(str(error), _ERROR_LIMIT)
@@ -188,9 +204,9 @@ def _quarantine(
         {"supplier": supplier, "file": file.name, "line": error.line, "field": error.field, "rule": error.rule},
     )
     with connection.transaction():
-        row = _row(supplier, file.name, digest, len(file.content), actor) | {"state": "quarantined", "error": reason}
+        row = _row(supplier, file.name, file.sha256, file.size_bytes, actor) | {"state": "quarantined", "error": reason}
         fetch_one(connection, _QUERIES["add_file"], row)
-        raise_alert(connection, alert, event_id=f"{file.name} {digest.hex()}")
+        raise_alert(connection, alert, event_id=f"{file.name} {file.sha256.hex()}")
     return Intake(file.name, Result.QUARANTINED, error=reason)
 
 
@@ -207,6 +223,20 @@ def list_statements(
     parameters = {"supplier": supplier, "day": day, "limit": min(limit, PAGE_LIMIT)}
     with connect(settings.database_dsn, "statements") as connection:
         return [StatementRecord(*row) for row in connection.execute(_QUERIES["list_files"], parameters)]
+
+
+def days_to_reconcile(settings: Settings, supplier: str, last: date) -> list[date]:
+    """The days up to ``last`` whose statement no run has seen yet: it came late, or another took its place. And of the
+    last 7 those with a row under way that its run could not end. At most 31, the oldest first; none of a closed period.
+    """
+    parameters = {
+        "supplier": supplier,
+        "last": last,
+        "recent": last - timedelta(days=_UNENDED_DAYS),
+        "limit": _MOST_DAYS,
+    }
+    with connect(settings.database_dsn, "statements") as connection:
+        return [day for (day,) in connection.execute(_QUERIES["days_to_reconcile"], parameters)]
 
 
 def late_statements(settings: Settings, now: datetime) -> list[tuple[str, date]]:

@@ -37,6 +37,37 @@ LIMIT %(limit)s
 
 -- name: days_without
 -- Days of a range for which nothing was taken.
-SELECT day::date FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS day
-WHERE NOT EXISTS (SELECT FROM statement_files AS f WHERE (f.supplier, f.day, f.state) = (%(supplier)s::text, day, 'taken'))
-ORDER BY day
+SELECT days.day::date FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS days(day)
+WHERE NOT EXISTS (SELECT FROM statement_files AS f
+                  WHERE (f.supplier, f.day, f.state) = (%(supplier)s::text, days.day::date, 'taken'))
+ORDER BY days.day
+
+-- name: days_to_reconcile
+-- Taken days up to `last` that no run was made of with the statement that counts now, the oldest first. Of the days from
+-- `recent` on also those where a row of ours is under way that its line has decided: the run that had to end it did not.
+-- No day of a closed period.
+WITH taken AS (
+    SELECT DISTINCT ON (day) day, object_key FROM statement_files
+    WHERE supplier = %(supplier)s::text AND state = 'taken' AND day <= %(last)s::date
+    ORDER BY day, file_id DESC
+), run AS (
+    SELECT DISTINCT ON (day) day, figures ->> 'statement' AS object_key FROM recon_runs
+    WHERE supplier = %(supplier)s::text AND day <= %(last)s::date
+    ORDER BY day, run_id DESC
+)
+SELECT t.day FROM taken AS t LEFT JOIN run AS r USING (day)
+WHERE (r.object_key IS DISTINCT FROM t.object_key
+       OR t.day >= %(recent)s::date AND EXISTS (
+           SELECT FROM recon_breaks AS b
+           WHERE (b.supplier, b.day) = (%(supplier)s::text, t.day) AND b.state IN ('open', 'proposed')
+             AND 'status' = ANY (b.issues) AND b.own ->> 'status' = 'processing' AND b.line ->> 'status' <> 'pending'))
+  AND NOT EXISTS (SELECT FROM recon_periods AS p
+                  WHERE p.supplier = %(supplier)s::text AND t.day BETWEEN p.first_day AND p.last_day)
+ORDER BY t.day
+LIMIT %(limit)s
+
+-- name: closed_period
+-- The closed period that holds a day, if one does.
+SELECT first_day, last_day FROM recon_periods
+WHERE supplier = %(supplier)s::text AND %(day)s::date BETWEEN first_day AND last_day
+LIMIT 1

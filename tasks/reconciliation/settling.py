@@ -20,7 +20,7 @@ import duckdb
 import psycopg
 
 from config.suppliers import Connection as Contract
-from ledger.errors import DataError, TransientError, TreasuryError
+from ledger.errors import TreasuryError, combined
 from ledger.identifiers import created_at_of
 from ledger.tables import TieredTable
 from ledger.transactions import Status
@@ -89,10 +89,9 @@ class Settled:
     def raise_problems(self, place: str) -> None:
         """Raise one error for the rows that could not be ended, TransientError when another run may do it."""
         if self.problems:
-            transient = all(isinstance(one, TransientError) for one in self.problems)
             named = "; ".join(str(one) for one in self.problems[:_SHOWN])
             text = f"{place}: the run is stored, but {len(self.problems)} rows that it decides are not ended: {named}"
-            raise (TransientError if transient else DataError)(text)
+            raise combined(self.problems, text)
 
 
 def decided_by_lines(engine: duckdb.DuckDBPyConnection, contract: Contract) -> list[Decided]:

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from flows.reconcile_supplier import ReconciliationParameters, reconcile_supplier
-from ledger.errors import ConfigError, DataError
+from ledger.errors import ConfigError, DataError, TransientError
 from ledger.transactions import Supplier
 from tests.archive.ledger import PROJECT, Ledger
 from tests.flows.test_flows import artifacts
@@ -54,6 +54,27 @@ def test_a_day_without_its_statement_fails_and_names_every_day(ledger: Ledger) -
     )
     with pytest.raises(DataError, match=rf"peach {DAY}: no statement.*; peach 2026-02-04: no statement"):
         state.result()
+
+
+def test_a_server_that_is_away_for_one_day_stops_no_other_and_what_was_done_is_shown(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books = Books(ledger.settings, tmp_path)
+    books.both()
+    statement = str(books.statement(DAY + timedelta(days=1)))
+
+    def located(_: object, __: str, day: date) -> str:
+        if day == DAY:
+            raise TransientError("PostgreSQL: away")
+        return statement
+
+    monkeypatch.setattr("flows.reconcile_supplier.statement_of", located)
+    form = ReconciliationParameters(supplier="flash", day=DAY, last_day=DAY + timedelta(days=1))
+    state = reconcile_supplier(form, return_state=True)
+    with pytest.raises(TransientError, match="PostgreSQL: away"):
+        state.result()
+    assert state.state_details.flow_run_id is not None
+    assert '"verdict": "passed"' in artifacts(state.state_details.flow_run_id)["reconciliation-flash"]
 
 
 TODAY = date(2026, 2, 10)

@@ -1,14 +1,17 @@
 """The flow `take_in_statements` through a real Prefect server."""
 
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
+from flows.reconcile_supplier import ReconciliationParameters, reconcile_supplier
 from flows.take_in_statements import IntakeParameters, take_in_statements
 from ledger.errors import DataError
-from tasks.statements import list_statements
+from tasks.reconciliation.breaks import list_runs
+from tasks.reconciliation.days import JOHANNESBURG
+from tasks.statements import Intake, Result, list_statements
 from tests.archive.ledger import PROJECT, Ledger
 from tests.flows.test_flows import artifacts
 from tests.statements.samples import DAY, FLASH, FLASH_NAME
@@ -25,6 +28,26 @@ def test_a_day_is_taken_in_and_shown_and_a_bad_file_fails_the_run(ledger: Ledger
     with pytest.raises(DataError, match="cut off"):
         take_in_statements(form.model_copy(update={"day": date(2026, 2, 4)}), return_state=True).result()
     assert [one.state for one in list_statements(ledger.settings)] == ["quarantined", "taken"]
+
+
+def test_a_late_file_is_taken_and_its_day_reconciled_without_being_asked_for(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TREASURY_SUPPLIERS__FLASH__STATEMENT_URL", str(tmp_path))
+    yesterday = datetime.now(JOHANNESBURG).date() - timedelta(days=1)
+    late = yesterday - timedelta(days=4)
+    for day in (late, yesterday):
+        text = FLASH.replace("2026/02/03", f"{day:%Y/%m/%d}")
+        (tmp_path / f"recon_{day:%Y%m%d}.csv").write_text(text)
+    found = [(one.day, str(one.result)) for one in take_in_statements()]
+    assert found == [(yesterday, "taken"), (late, "taken")]
+    state = reconcile_supplier(ReconciliationParameters(supplier="flash"), return_state=True)
+    with pytest.raises(DataError, match=f"flash {late}: critical.*flash {yesterday}: critical"):
+        state.result()
+    assert [one.day for one in list_runs(ledger.settings)] == [yesterday, late]
+    assert take_in_statements() == [Intake(f"recon_{yesterday:%Y%m%d}.csv", Result.KNOWN, yesterday)]
+    reconcile_supplier(ReconciliationParameters(supplier="flash"), return_state=True)
+    assert [one.day for one in list_runs(ledger.settings)] == [yesterday, yesterday, late]  # nothing else is due
 
 
 def test_without_a_place_for_statements_nothing_is_awaited(ledger: Ledger) -> None:

@@ -26,7 +26,7 @@ from storage.store import ObjectStore
 from tasks import statements
 from tasks.reconciliation.run import RunRequest, reconcile_day
 from tasks.reconciliation.statements import fetch_statement, statement_of
-from tasks.statements import Result, late_statements, list_statements, report_late, take_in
+from tasks.statements import Result, days_to_reconcile, late_statements, list_statements, report_late, take_in
 from tests.reconciliation.books import Books
 from tests.statements.samples import (
     CARD,
@@ -60,6 +60,10 @@ class Desk:
     def rows(self, query: str) -> list[Any]:
         with psycopg.connect(self.settings.database_dsn) as connection:
             return connection.execute(query).fetchall()
+
+    def execute(self, query: str, *parameters: Any) -> None:
+        with psycopg.connect(self.settings.database_dsn) as connection:
+            connection.execute(query, parameters)
 
     def with_(self, supplier: str, **changes: Any) -> Settings:
         """The settings with fields of one supplier changed."""
@@ -207,14 +211,70 @@ def test_a_statement_is_late_a_day_after_its_day_and_the_alert_ends_when_it_come
     desk.put(FLASH)
     desk.take(url=None)
     assert ("flash", DAY) not in late_statements(desk.settings, after)
+    assert len(late_statements(desk.settings, after)) == 13  # the others of fourteen are as late as they were
     assert desk.rows(f"SELECT state FROM alerts WHERE subject = 'flash/{DAY}'") == [("resolved",)]
 
 
-def test_a_file_that_is_too_large_is_not_read(desk: Desk) -> None:
+def test_a_file_that_is_too_large_is_quarantined_and_stops_no_other(desk: Desk) -> None:
     desk.settings = desk.with_("flash", statement_limit_mb=1)
-    desk.put("x" * ((1 << 20) + 1))
-    with pytest.raises(DataError, match="larger than statement_limit_mb"):
-        desk.take()
+    large = "x" * ((2 << 20) + 1)
+    desk.put(large)
+    desk.put(FLASH.replace("02/03", "02/04"), "recon_20260204.csv")
+    for _ in range(2):
+        assert next(result for _, result in desk.take()) == "quarantined"
+    assert [one.state for one in list_statements(desk.settings)] == ["taken", "quarantined"]
+    refused = list_statements(desk.settings)[1]
+    assert refused.error == f"{FLASH_NAME}: is larger than statement_limit_mb, 1 MiB"
+    assert refused.sha256 == hashlib.sha256(large.encode()).digest()
+    assert desk.rows(f"SELECT size_bytes FROM statement_files WHERE file_id = {refused.file_id}") == [(len(large),)]
+    desk.settings = desk.with_("flash", statement_limit_mb=3)
+    assert desk.take(retry=True)[0] == (FLASH_NAME, "quarantined")  # it is read now, and is no statement
+    assert "larger" not in str(list_statements(desk.settings)[0].error)
+
+
+def test_the_statement_of_a_closed_period_is_not_replaced(desk: Desk) -> None:
+    desk.put(FLASH)
+    desk.take()
+    desk.execute(
+        "INSERT INTO recon_periods (supplier, first_day, last_day, actor, reason) VALUES ('flash', %s, %s, 'x', 'x')",
+        date(2026, 2, 1), date(2026, 2, 28),
+    )  # fmt: skip
+    first = statement_of(desk.settings, "flash", DAY)
+    desk.put(FLASH.replace("ORD-1001", "ORD-1002"))
+    assert desk.take(replace=True) == [(FLASH_NAME, "quarantined")]
+    assert statement_of(desk.settings, "flash", DAY) == first
+    error = list_statements(desk.settings)[0].error
+    assert error == f"{FLASH_NAME}: {DAY} has a statement, and its period 2026-02-01 to 2026-02-28 is closed"
+
+
+def test_days_are_due_whose_statement_no_run_has_seen(books: Books, tmp_path: Path) -> None:
+    desk = Desk(books.settings, tmp_path / "statements")
+    desk.folder.mkdir()
+    days = [DAY + timedelta(days=number) for number in range(4)]
+    for day in days:
+        desk.put(FLASH.replace("2026/02/03", f"{day:%Y/%m/%d}"), f"recon_{day:%Y%m%d}.csv")
+    desk.take()
+    assert days_to_reconcile(desk.settings, "flash", days[2]) == days[:3]
+    assert days_to_reconcile(desk.settings, "peach", days[2]) == []
+    reconcile_day(desk.settings, RunRequest("flash", DAY, statement_of(desk.settings, "flash", DAY)))
+    desk.execute(
+        "INSERT INTO recon_periods (supplier, first_day, last_day, actor, reason) VALUES ('flash', %s, %s, 'x', 'x')",
+        days[1], days[1],
+    )  # fmt: skip
+    assert days_to_reconcile(desk.settings, "flash", days[3]) == days[2:]
+    desk.put(FLASH.replace("ORD-1001", "ORD-1002"))
+    desk.take(day=DAY, replace=True)
+    assert days_to_reconcile(desk.settings, "flash", days[3]) == [DAY, *days[2:]]
+    reconcile_day(desk.settings, RunRequest("flash", DAY, statement_of(desk.settings, "flash", DAY)))
+    assert days_to_reconcile(desk.settings, "flash", DAY) == []
+    desk.execute(  # as a run leaves it that was killed before it could end a row that the line decides
+        "INSERT INTO recon_breaks (run_id, fingerprint, supplier, day, class, issues, currency, difference, variance,"
+        " escalated, line, own, period_day) SELECT max(run_id), sha256('x'), 'flash', %s, 'status', '{status}', 'ZAR',"
+        """ 0, 0, false, '{"status": "completed"}', '{"status": "processing"}', %s FROM recon_runs""",
+        DAY, DAY,
+    )  # fmt: skip
+    assert days_to_reconcile(desk.settings, "flash", DAY) == [DAY]
+    assert days_to_reconcile(desk.settings, "flash", DAY + timedelta(days=8)) == days[2:]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,66 @@
+"""`treasury statements`, as a user types it."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from config import Settings
+from ledger.errors import ConfigError, DataError
+from tests.cli.conftest import Typed
+from tests.reconciliation.books import Books
+from tests.statements.samples import DAY, FLASH, FLASH_NAME
+
+NEXT = DAY + timedelta(days=1)
+
+
+def test_statements_are_taken_in_and_listed(typed: Typed, tmp_path: Path) -> None:
+    (tmp_path / FLASH_NAME).write_text(FLASH)
+    folder = ("--url", str(tmp_path))
+    code, out, _ = typed("statements", "take-in", "flash", *folder, "--day", str(DAY))
+    assert (code, FLASH_NAME in out, "taken" in out) == (0, True, True)
+    assert "known" in typed("statements", "take-in", "flash", *folder)[1]
+    (tmp_path / FLASH_NAME).write_text(FLASH.replace("ORD-1001", "ORD-1002"))
+    code, out, err = typed("statements", "take-in", "flash", *folder)
+    assert (code, err.splitlines()[-1]) == (DataError.exit_code, "error: a statement is in quarantine")
+    assert "--replace takes this one" in out
+    code, out, _ = typed("statements", "take-in", "flash", *folder, "--replace", "--actor", "thandi")
+    assert (code, "taken" in out) == (0, True)
+    code, out, _ = typed("statements", "list", "--supplier", "flash", "--day", str(DAY))
+    assert code == 0
+    assert [word for word in ("taken", "superseded", "quarantined") if word in out] == ["taken", "superseded"]
+    assert "quarantined" in typed("statements", "list")[1]
+    assert out.count("│ flash") == 2
+    assert typed("statements", "list", "--limit", "1")[1].count("│ flash") == 1
+
+
+def test_what_cannot_be_taken_in_is_told(typed: Typed) -> None:
+    for arguments, said in (
+        (("take-in", "blitz"), "error: supplier: must be one of flash, mobilemart, peach"),
+        (("take-in", "flash"), "error: TREASURY_SUPPLIERS: flash.statement_url is not set"),
+        (("take-in", "flash", "--url", "/nowhere"), "error: statements at /nowhere: there is no such folder"),
+    ):
+        code, _, err = typed("statements", *arguments)
+        assert (code, said in err) == (ConfigError.exit_code, True), err
+
+
+def test_days_that_wait_for_their_statement_are_listed(
+    typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "late:" not in typed("statements", "list")[2]  # nobody waits: no supplier has a folder
+    monkeypatch.setenv("TREASURY_SUPPLIERS__FLASH__STATEMENT_URL", str(tmp_path))
+    late = [line for line in typed("statements", "list")[2].splitlines() if line.startswith("late: ")]
+    assert len(late) == 14
+    assert {line.split()[1] for line in late} == {"flash"}
+
+
+def test_in_a_range_a_day_that_fails_stops_no_other(typed: Typed, settings: Settings, tmp_path: Path) -> None:
+    books = Books(settings, tmp_path)
+    books.own(reference="ORD-1001", supplier_transaction_id="700000123")
+    (tmp_path / f"recon_{NEXT:%Y%m%d}.csv").write_text(FLASH.replace("2026/02/03", f"{NEXT:%Y/%m/%d}"))
+    typed("statements", "take-in", "flash", "--url", str(tmp_path))
+    code, out, err = typed("recon", "run", "flash", str(DAY), "--last-day", str(NEXT), "--dry-run")
+    assert code == DataError.exit_code
+    assert f"## flash {NEXT}: " in out
+    assert f"flash {DAY}: flash {DAY}: no statement has been taken in for this day" in err
+    assert "error: 1 of 2 days failed, the first: " in err
