@@ -12,19 +12,23 @@ from typing import Any
 from uuid import UUID
 
 from api.caching import ResponseCache
-from api.database import Database
+from api.database import AsyncConnection, Database
 from api.invalidation import after_change
 from api.problems import NOT_FOUND, UNAUTHORIZED, HttpError
 from api.reading import Row
 from api.request_log import LOGGER
 from config import Settings
-from ledger.errors import ConfigError, FieldError, TransientError, TreasuryError
+from ledger.errors import ConfigError, ConflictError, FieldError, TransientError, TreasuryError
 from ledger.tables import TieredTable
 from ledger.transactions import Status
+from sql.queries import load
 from suppliers.peach import webhooks
 from suppliers.protocol import Supplier
 from suppliers.registry import enabled_names, open_suppliers
+from suppliers.verdicts import Verdict
+from tasks.alerts import raise_parameters
 from tasks.vend_rows import TABLE, is_reference_of
+from tasks.vend_rules import contradiction
 from tasks.vending import Vending
 
 FIELD = "vend"
@@ -32,6 +36,7 @@ FIELD = "vend"
 _DECIDED = ("supplier_reference", "supplier_transaction_id", "commission", "processed_at")
 _MOST_AT_ONCE = 1000
 _DRAIN_S = 10.0
+_RAISE = load("alerts")["raise"]
 _LOG = logging.getLogger(f"{LOGGER}.vending")
 
 
@@ -118,7 +123,7 @@ class VendDesk:
             raise HttpError(UNAUTHORIZED, "The signature is not that of this payload.") from None
         if len(self._under_way) >= _MOST_AT_ONCE:
             raise TransientError("too many purchases are under way")
-        self._start(self._look_again(webhook.reference))
+        self._start(self._look_again(webhook))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -133,15 +138,34 @@ class VendDesk:
         finally:
             await after_change(self._cache, table, row)
 
-    async def _look_again(self, reference: str) -> None:
+    async def _look_again(self, webhook: webhooks.Webhook) -> None:
         table = self._settings.table(TABLE)
+        sold = webhook.verdict is Verdict.SUCCESS
         try:
-            row = await self._vending.look_again("peach", reference)
+            row = await self._vending.look_again("peach", webhook.reference, sold=sold)
+        except ConflictError as error:
+            await self._contradicted(webhook, str(error))
+            return
         except TreasuryError as error:
             _LOG.warning("a webhook is left to the sweep: %s", type(error).__name__)
             return
         if row is not None:
             await after_change(self._cache, table, row)
+
+    async def _contradicted(self, webhook: webhooks.Webhook, found: str) -> None:
+        """Tell somebody, once a payment, that Peach says otherwise than the row that has ended."""
+        _LOG.error("what peach says of a purchase contradicts its row: %s", found)
+        told_at = webhook.timestamp.isoformat()
+        alert = contradiction("peach", webhook.reference, webhook.code, told_at, found)
+        parameters = raise_parameters(alert, event_id=webhook.payment_id or webhook.reference)
+
+        async def raise_alert(connection: AsyncConnection) -> None:
+            await connection.execute(_RAISE, parameters)
+
+        try:
+            await self._database.run(raise_alert)
+        except TreasuryError as error:
+            _LOG.error("the alert cannot be stored: %s", type(error).__name__)
 
     async def _drain(self) -> None:
         """Give what is under way a while to end; what does not is left to the sweep."""

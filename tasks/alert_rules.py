@@ -11,6 +11,7 @@ from tasks.health.checks import CHECKS
 from tasks.health.record import RULE_PREFIX
 from tasks.request_rules import request_rules
 from tasks.statement_rules import statement_rules
+from tasks.vend_rules import vend_rules
 from tasks.watch.rules import transaction_rules
 
 
@@ -34,4 +35,5 @@ FAMILIES: tuple[Callable[[Settings], Sequence[AlertRule]], ...] = (
     request_rules,
     statement_rules,
     transaction_rules,
+    vend_rules,
 )

@@ -33,6 +33,8 @@ _FINISH_TRIES = 3
 _FINISH_TIMEOUT_S = 10.0
 _STATUSES = {State.COMPLETED: Status.COMPLETED, State.FAILED: Status.FAILED}
 
+_NOT_SOLD = frozenset({Status.FAILED, Status.CANCELLED})
+
 Clock = Callable[[], datetime]
 
 
@@ -121,16 +123,21 @@ class Vending:
                 group.create_task(settle_one(row))
         return report
 
-    async def look_again(self, supplier: str, reference: str) -> dict[str, Any] | None:
+    async def look_again(self, supplier: str, reference: str, *, sold: bool = False) -> dict[str, Any] | None:
         """Ask the supplier what became of the purchase with this reference, and end its row if that is known now.
 
-        Returns the row's id and owner, None when no row under way has the reference. Safe to repeat, and at the same
-        time as `settle`. Raises DataError for a text that is no reference, and as `vend` does.
+        ``sold``: the supplier has said of itself that it was. Returns the row's id and owner, None when no row under
+        way has the reference. Safe to repeat, and at the same time as `settle`. Raises ConflictError when the row has
+        ended as not sold, and the supplier says otherwise; DataError for a text that is no reference; and as `vend`.
         """
         found = await self._rows.find_by_reference(reference)
-        if found is None or found[0].status is not Status.PROCESSING or found[0].supplier != supplier:
+        if found is None or found[0].supplier != supplier:
             return None
         row, owner = found
+        if row.status is not Status.PROCESSING:
+            if sold and row.status in _NOT_SOLD:
+                raise ConflictError(f"the row {row.id} ended as {row.status}")
+            return None
         await self._settle(row, SettleReport())
         return {"id": row.id, **owner}
 

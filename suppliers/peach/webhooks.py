@@ -1,12 +1,12 @@
-"""Peach's checkout webhooks: whether one is genuine, what it says, and what several of them say together.
+"""Peach's checkout webhooks: whether one is genuine, and what it says. Pure.
 
-They come unordered and more than once, for up to thirty days. So nothing is concluded from the order of arrival: the
-payload's own timestamp decides, and a success is never taken back by a later message of failure. All of it is pure.
+They come unordered and more than once, for up to thirty days. So nothing is concluded from one but that it is time to
+ask: what Peach answers then is what counts (`tasks.vending.Vending.look_again`).
 """
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,7 +20,6 @@ from suppliers.verdicts import Verdict
 SIGNATURE = "signature"
 BODY_LIMIT_BYTES = 64 << 10
 _MOST_FIELDS = 200
-_FINAL = frozenset({Verdict.DECLINED, Verdict.INVALID})
 
 
 class SignatureError(DataError):
@@ -69,33 +68,6 @@ def read(body: bytes, secret: str) -> Webhook:
         payment_id=fields.get("id"),
         checkout_id=fields.get("checkoutId"),
     )
-
-
-def settled(webhooks: Iterable[Webhook]) -> Webhook | None:
-    """Of the webhooks of one payment the one that tells how it stands, whatever order and however often they came.
-
-    A success counts for good, the earliest of them; else the newest message does. None when there are none.
-    """
-    known = sorted(set(webhooks), key=_order)
-    successes = [one for one in known if one.verdict is Verdict.SUCCESS]
-    if successes:
-        return successes[0]
-    return known[-1] if known else None
-
-
-def supersedes(newer: Webhook, older: Webhook) -> bool:
-    """Whether ``newer`` says more than ``older``: what a stored state is replaced by when messages come one by one."""
-    return settled((older, newer)) == newer != older
-
-
-def is_final(webhook: Webhook) -> bool:
-    """Whether nothing can follow: not so for pending, uncertain and cancelled, which may still become successful."""
-    return webhook.verdict is Verdict.SUCCESS or webhook.verdict in _FINAL
-
-
-def _order(webhook: Webhook) -> tuple[datetime, bool, str]:
-    """By the payload's time; at the same instant what is final is the later one."""
-    return webhook.timestamp, is_final(webhook), webhook.code
 
 
 def _fields(body: bytes) -> dict[str, str]:

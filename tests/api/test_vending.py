@@ -169,6 +169,31 @@ def test_a_webhook_makes_an_open_purchase_known(
     assert stored == ("completed", row["supplier_transaction_id"])
 
 
+def test_a_success_that_comes_after_a_row_was_ended_as_failed_makes_one_alert(
+    shop: httpx.Client, simulated: Simulated, database: psycopg.Connection[Any]
+) -> None:
+    location = shop.post(PATH, json=order("peach", amount="9900.04"), headers=keyed()).headers["location"]
+    row = ended(shop, location)
+    assert row["status"] == "failed"
+    for code in ("800.100.152", "000.000.000", "000.000.000"):  # what agrees with the row is no alert
+        assert shop.post(WEBHOOK, **signed(simulated, **webhook_of(row["supplier_reference"], code))).is_success
+    ends = time.monotonic() + 30
+    found: list[Any] = []
+    while time.monotonic() < ends and not found:
+        found = database.execute("SELECT rule, subject, severity, title, count FROM alerts").fetchall()
+        time.sleep(0.05)
+    assert found == [
+        (
+            "vend-contradicted",
+            f"peach/{row['supplier_reference']}",
+            "critical",
+            f"what peach says of a purchase contradicts its row: the row {row['id']} ended as failed",
+            1,
+        )
+    ]
+    assert shop.get(location).json() == row
+
+
 def test_a_webhook_with_a_bad_signature_is_refused(shop: httpx.Client, simulated: Simulated) -> None:
     forged = signed(simulated, **webhook_of("AAAAAAAAAAAAAAAA"))
     forged["content"] = forged["content"].replace("120.50", "999.50")
