@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from config import load_settings
 from config.settings import Settings
 from flows.futures import raise_together, result_or_error
+from flows.parameters import SupplierName, only_suppliers
 from flows.reconcile_supplier import only_dates
 from ledger.errors import DataError
-from ledger.transactions import Supplier
 from tasks.reconciliation.days import JOHANNESBURG
 from tasks.statements import Intake, Result, expected_suppliers, report_late, take_in
 from tasks.steps import OPTIONS
@@ -22,7 +22,11 @@ class IntakeParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    supplier: Supplier | None = Field(None, description="Empty: every supplier whose statements are awaited")
+    supplier: SupplierName | None = Field(
+        None,
+        description="Empty: every supplier whose statements are awaited",
+        json_schema_extra=only_suppliers,
+    )
     url: str | None = Field(None, description="File or folder; empty: the supplier's statement_url, or its API")
     day: date | None = Field(
         None, description="Africa/Johannesburg day; empty: yesterday", json_schema_extra=only_dates
@@ -43,7 +47,7 @@ def take_in_statements(parameters: IntakeParameters = IntakeParameters()) -> lis
     """
     settings = load_settings()
     day = parameters.day or datetime.now(JOHANNESBURG).date() - timedelta(days=1)
-    wanted = [parameters.supplier.value] if parameters.supplier else expected_suppliers(settings)
+    wanted = [parameters.supplier] if parameters.supplier else expected_suppliers(settings)
     futures = {one: take_in_step.submit(settings, one, day, parameters.url, parameters.replace) for one in wanted}
     taken: list[tuple[str, Intake]] = []
     problems: list[Exception] = []

@@ -17,15 +17,15 @@ import pyarrow.parquet as pq
 
 from config import Settings
 from ledger.alerts import Alert, Severity
-from ledger.errors import ConfigError, TransientError
+from ledger.errors import TransientError
 from ledger.masking import cut
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from storage.parquet import COMPRESSION, ROW_GROUP_ROWS
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile, describe_file
+from suppliers.registry import definition_of, definitions
 from suppliers.statement import ParsedStatement, StatementError
-from suppliers.statement_formats import FORMATS
 from tasks.alerts import raise_alert, resolve_alert
 from tasks.reconciliation.days import day_of, day_start
 from tasks.statement_rules import LATE, LATE_AFTER_HOURS, QUARANTINED
@@ -89,8 +89,7 @@ def take_in(
     A day that has a statement already keeps it: another content is refused unless ``replace``. What was refused once
     is not read again unless ``retry``. Raises ConfigError, TransientError; a bad file stops no other.
     """
-    if supplier not in FORMATS:
-        raise ConfigError(f"supplier: must be one of {', '.join(FORMATS)}")
+    definition_of(settings.suppliers, supplier)
     return [
         _take_file(settings, supplier, file, actor, replace=replace, retry=retry or replace)
         for file in find_files(settings, supplier, day, url)
@@ -105,7 +104,8 @@ def _take_file(
         if (known := _known(connection, supplier, file.name, digest, retry=retry)) is not None:
             return known
         try:
-            parsed = FORMATS[supplier].parse(file.content, file.name, settings.suppliers)
+            form = definition_of(settings.suppliers, supplier).statement()
+            parsed = form.parse(file.content, file.name, settings.suppliers.everyone[supplier])
             return _keep(settings, connection, parsed, len(file.content), actor, replace=replace)
         except StatementError as error:
             return _quarantine(connection, supplier, file, digest, error, actor)
@@ -231,10 +231,12 @@ def expected_suppliers(settings: Settings) -> list[str]:
     """The enabled suppliers that statements are awaited of: they have a ``statement_url``, or a real API that gives
     them.
     """
+    known = definitions(settings.suppliers)
     return [
         name
         for name, connection in settings.suppliers.connections.items()
-        if connection.statement_url is not None or (name == "peach" and connection.environment != "simulator")
+        if connection.statement_url is not None
+        or (connection.environment != "simulator" and known[name].statement().answer_name is not None)
     ]
 
 
