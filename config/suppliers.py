@@ -104,6 +104,12 @@ class Connection(BaseModel):
     statement_known_hosts: Path | None = Field(None, description="OpenSSH's file of host keys; sftp:// needs it")
     statement_limit_mb: int = Field(512, ge=1, le=2048, description="Largest statement that is read")
 
+    @property
+    def address(self) -> str | None:
+        """Where purchases go, while it is set: else the environment's own host, or a simulator."""
+        found: str | None = getattr(self, "base_url", None)
+        return found
+
     def commission_rate(self, product_code: str | None, vas_type: str) -> Decimal:
         """The contract's share of an amount: the product's own, else its VAS type's, else zero."""
         return self.commission.get(product_code or "", self.commission.get(vas_type, Decimal(0)))
@@ -196,6 +202,11 @@ class PeachSettings(Connection):
         0, ge=0, le=31, description="Days before a statement's own that its payments may be of"
     )
 
+    @property
+    def address(self) -> str | None:
+        """Where payments go."""
+        return self.payments_url
+
     @field_validator("statement_fields")
     @classmethod
     def _every_field(cls, value: dict[StatementField, str]) -> dict[StatementField, str]:
@@ -286,9 +297,11 @@ class Suppliers(BaseModel):
         found = dict(data)
         modules = found.get("modules") or ()
         definitions = [_definition(one) for one in modules] if isinstance(modules, list | tuple) else []
-        for one in definitions:
+        for number, one in enumerate(definitions):
             if one.name in cls.model_fields:
                 raise ValueError(f"modules: there is a supplier {one.name} already")
+            if one.name in {other.name for other in definitions[:number]}:
+                raise ValueError(f"modules: {one.name} stands twice")
             found[one.name] = _own_settings(one, found.get(one.name, {}))
         known = {*cls.model_fields, *(one.name for one in definitions)}
         if strange := sorted(found.keys() - known):
@@ -300,6 +313,11 @@ class Suppliers(BaseModel):
         """The settings of each supplier, by its name: the project's own, then those of ``modules``."""
         own = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: one for name, one in (own | (self.model_extra or {})).items() if isinstance(one, Connection)}
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The names of the suppliers of ``modules``."""
+        return tuple(self.model_extra or {})
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -315,9 +333,7 @@ class Suppliers(BaseModel):
     def simulated(self) -> list[str]:
         """The names of the enabled suppliers that a simulator stands in for and that have no address yet."""
         return [
-            name
-            for name, one in self.connections.items()
-            if one.environment == "simulator" and getattr(one, "base_url", getattr(one, "payments_url", None)) is None
+            name for name, one in self.connections.items() if one.environment == "simulator" and one.address is None
         ]
 
     @model_validator(mode="after")

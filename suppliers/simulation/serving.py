@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from config.suppliers import Difference, SimulatorSettings
 from ledger.errors import DataError
 from suppliers.simulation.bearer import Tokens
-from suppliers.simulation.book import Book
+from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.faults import Fault, Faults, Faulty, page
 from suppliers.simulation.planting import Planted
 from suppliers.simulation.statements import Statements
@@ -48,15 +48,20 @@ def serve(
 ) -> Starlette:
     """The app of one simulator: its supplier's ``routes``, then those for tests, which no supplier has:
 
-    `GET /_book` the sales, `GET /_statement?day=` a day's statement (name and text) as the supplier writes it,
-    `GET /_truth?day=` what was planted in it (reference to class), `POST /_planted` what is to be planted from now on
-    (class to count; `?seed=`), `POST /_faults` the faults of the next requests, `POST /_tokens/revoke` as if every
-    token had ended.
+    `GET /_book` the sales, `POST /_book` adds some, each as if sold at its ``happened_at``; `GET /_statement?day=` a
+    day's statement (name and text) as the supplier writes it, `GET /_truth?day=` what was planted in it (reference to
+    class), `POST /_planted` what is to be planted from now on (class to count; `?seed=`); `POST /_faults` the faults of
+    the next requests, `POST /_tokens/revoke` as if every token had ended.
     """
     faults = Faults(settings.faults, settings.seed)
 
     async def show_book(_: Request) -> Response:
         return JSONResponse([sale.public() for sale in book.all(name)])
+
+    async def add_sales(request: Request) -> Response:
+        for one in await request.json():
+            book.add(Sale(**{**one, "supplier": name}))
+        return JSONResponse({})
 
     async def show_statement(request: Request) -> Response:
         planted = _of_day(statements, request)
@@ -81,6 +86,7 @@ def serve(
 
     control = [
         Route("/_book", show_book),
+        Route("/_book", add_sales, methods=["POST"]),
         Route("/_statement", show_statement),
         Route("/_truth", show_truth),
         Route("/_planted", plan_planted, methods=["POST"]),

@@ -94,9 +94,7 @@ def sell_two_days(simulated: Simulated, books: Books) -> None:
 
 def found(books: Books) -> dict[str, str]:
     """Reference to class of every break, whatever became of it; one with several issues is called by all of them."""
-    rows = books.sql(
-        "SELECT coalesce(line, own) ->> 'reference' AS reference, issues FROM recon_breaks"
-    )
+    rows = books.sql("SELECT coalesce(line, own) ->> 'reference' AS reference, issues FROM recon_breaks")
     assert len({row["reference"] for row in rows}) == len(rows)
     return {row["reference"]: "+".join(row["issues"]) for row in rows}
 
