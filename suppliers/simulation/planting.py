@@ -21,7 +21,7 @@ from suppliers.definition import StatementFormat
 from suppliers.statement_text import day_start_ms
 
 # More than any default tolerance, and more than any rule resolves by itself.
-AMOUNT_OFF: Final = Decimal("0.23")  # and so little that the commission on it is within a cent: one issue, not two
+AMOUNT_OFF: Final = Decimal("0.12")  # and so little that the commission on it is within a cent: one issue, not two
 COMMISSION_OFF: Final = Decimal("1.5000")
 TIME_OFF_MS: Final = 420_000  # Flash writes whole minutes: more than 300 s are left of it, whichever way it falls
 LATE_BY_MS: Final = 1_800_000  # after midnight

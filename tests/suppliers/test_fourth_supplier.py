@@ -258,7 +258,10 @@ def test_a_wrong_key_is_a_setting_to_mend(running: Running) -> None:
         ({NAME: {}}, "voucherly: there is no such setting, and no supplier of that name"),
     ],
 )
-def test_a_wrong_setting_is_named_and_no_secret_is_shown(installed: Path, given: dict[str, Any], rule: str) -> None:
+def test_a_wrong_setting_is_named_and_no_secret_is_shown(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], rule: str
+) -> None:
+    monkeypatch.delenv("TREASURY_SUPPLIERS__MODULES")
     with pytest.raises(ValidationError, match=re.escape(rule)) as raised:
         Suppliers.model_validate(given)
     assert "secret-1234" not in "; ".join(error["msg"] for error in raised.value.errors())
