@@ -5,7 +5,7 @@ do (parsing, validation, dependencies, error pages) is left for them to do here.
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -48,7 +48,7 @@ def create_app(settings: Settings | None = None) -> Router:
             yield
 
     return Router(
-        [*router_routes(described, services), *_documents(described)],
+        [*router_routes(described, services), *_documents(described, settings.suppliers.names)],
         redirect_slashes=False,  # an address has one spelling; a redirect would repeat what the Host header says
         default=no_such_address,
         lifespan=lifespan,
@@ -62,8 +62,8 @@ def create_app(settings: Settings | None = None) -> Router:
     )
 
 
-def _documents(described: tuple[Operation, ...]) -> list[Route]:
-    document = make_document(TITLE, VERSION, described)
+def _documents(described: tuple[Operation, ...], suppliers: Sequence[str]) -> list[Route]:
+    document = make_document(TITLE, VERSION, described, suppliers)
     return [
         Route("/openapi.json", Page(msgspec.json.encode(document), "application/json")),
         Route("/docs", Page(docs_page.render(document).encode(), "text/html", {POLICY: PAGE_POLICY})),

@@ -201,7 +201,7 @@ def _new_row(call: Call, table: TieredTable, given: Any) -> Row:
     values = {**given, "client_id": call.key.client_id}
     if values.get(_INSTANT_FIELD) is not None and _INSTANT_FIELD in field_names(table):
         values[_INSTANT_FIELD] = parsing.instant(_INSTANT_FIELD, values[_INSTANT_FIELD])
-    row = new_transaction(table, values)
+    row = new_transaction(table, values, call.services.settings.suppliers.names)
     refuse_card_numbers(values, Refusal(call.services.settings.api_card_numbers))
     row |= {
         table.key_column: new_id(now, call.services.random_bits),

@@ -9,6 +9,7 @@ import msgspec
 from api.messages import Problem
 from api.operations import Operation, Parameter
 from api.problems import MEDIA_TYPE
+from ledger.transactions import SUPPLIERS, Supplier
 
 _REF = "#/components/schemas/{name}"
 # Milliseconds up to the year 9999 in front: from e6 on they would be later.
@@ -67,9 +68,13 @@ _IF_NONE_MATCH = Parameter(
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
 
 
-def make_document(title: str, version: str, operations: Sequence[Operation]) -> dict[str, Any]:
-    """The whole document; the same operations always give the same one."""
+def make_document(
+    title: str, version: str, operations: Sequence[Operation], suppliers: Sequence[str] = SUPPLIERS
+) -> dict[str, Any]:
+    """The whole document; the same operations and ``suppliers`` always give the same one."""
     schemas, components = msgspec.json.schema_components(_types(operations), ref_template=_REF)
+    if Supplier.__name__ in components:
+        components[Supplier.__name__]["enum"] = list(suppliers)  # which ones there are is a setting
     schema_of = dict(zip(_types(operations), schemas, strict=True))
     paths: dict[str, Any] = {}
     for operation in operations:

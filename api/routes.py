@@ -83,7 +83,8 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
 def operations(settings: Settings) -> tuple[Operation, ...]:
     """Every operation, in the order in which they are matched and documented."""
     of_tables = [operation for resource in resources(settings) for operation in _of_resource(resource, settings)]
-    return (*of_tables, *reconciliation_operations(), *monitoring_operations(settings), _PEACH_WEBHOOK, *_HEALTH)
+    of_reconciliation = reconciliation_operations(settings.suppliers.names)
+    return (*of_tables, *of_reconciliation, *monitoring_operations(settings), _PEACH_WEBHOOK, *_HEALTH)
 
 
 def router_routes(all_operations: tuple[Operation, ...], services: Services) -> list[Route]:

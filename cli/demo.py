@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -85,7 +85,7 @@ def demo(
             _generate(ready, rows_per_month, vas_rows_per_month, seed, today)
         with watch.step("Post over HTTP"):
             _post(_api_url(up.endpoints), keys[0], seed)
-        with watch.step("Sell through Flash's simulator, and close the day against its statement"):
+        with watch.step("Sell through the suppliers' simulators, and close the day against their statements"):
             demo_suppliers.sell(_api_url(up.endpoints), keys[0])
             demo_suppliers.close_day(ready, ready.home / "statements")
         with watch.step("Archive through Prefect"):
@@ -112,8 +112,10 @@ def _api_url(endpoints: Any) -> str:
 def _generate(settings: Settings, rows: int, vas_rows: int, seed: int, today: date) -> None:
     from tasks.generate import GenerateParameters, generate  # noqa: PLC0415
 
+    # They end a day early: of today, in Johannesburg too, there is only what was really sold.
+    until = today - timedelta(days=1)
     parameters = GenerateParameters(
-        months=MONTHS, rows_per_month=rows, vas_rows_per_month=vas_rows, until=today, seed=seed
+        months=MONTHS, rows_per_month=rows, vas_rows_per_month=vas_rows, until=until, seed=seed
     )
     with _bar("rows") as show:
         made = generate(settings, parameters, show)

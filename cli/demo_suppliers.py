@@ -1,67 +1,111 @@
-"""The part of the demo about suppliers: airtime sold through the API, and the day closed against Flash's statement."""
+"""The part of the demo about suppliers: sales through the API, and the day closed against each supplier's statement.
 
+The simulators plant differences in their statements; the demo fails unless reconciliation finds each of them under its
+class, and nothing else.
+"""
+
+import csv
 import time
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from cli import terminal
 from config import Settings
+from config.suppliers import Difference
 from ledger.errors import DataError
-from tasks.reconciliation.breaks import BreakFilter, list_breaks
-from tasks.reconciliation.days import day_of
+from suppliers.registry import definition_of
+from suppliers.simulation.planting import differences_of
+from tasks.importing.run import ImportRequest, import_file
+from tasks.reconciliation.breaks import BreakFilter, BreakRecord, list_breaks
+from tasks.reconciliation.classes import BreakState
+from tasks.reconciliation.days import day_of, day_start
 from tasks.reconciliation.run import RunRequest, RunResult, reconcile_day
 from tasks.reconciliation.statements import statement_of
 from tasks.statements import Result, take_in
 
-ORDERS = 24
-SUPPLIER = "flash"
 _PATH = "/api/v1/vas-transactions"
 _SOLD_WITHIN_S = 60.0
 _POLL_S = 0.2
-_COLUMNS = 14
-_GROSS, _NET, _STATUS, _PRODUCT, _REFERENCE, _TRANSACTION = 8, 11, 12, 4, 1, 2
+_MOBILE = "0831234567"
+_STILL = (BreakState.OPEN, BreakState.PROPOSED, BreakState.RESOLVED)
+_MAPPING = """
+name = "evening"
+table = "vas_transactions"
+key = ["reference"]
+
+[fields]
+client_id = { constant = "demo" }
+user_id = { constant = "user-00001" }
+wallet_id = { constant = "wallet-00001" }
+type = { constant = "payment" }
+status = { constant = "completed" }
+currency = { constant = "ZAR" }
+supplier = { column = "supplier" }
+vas_type = { column = "vas_type" }
+supplier_product_id = { column = "product" }
+supplier_transaction_id = { column = "transaction_id" }
+reference = { column = "reference" }
+amount = { column = "amount" }
+commission = { column = "commission" }
+created_at = { column = "sold_at", format = "%Y-%m-%d %H:%M:%S", timezone = "Africa/Johannesburg" }
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Planted:
-    """A statement with differences that we put into it, and how many of each class."""
+class _Shop:
+    """What is sold through a supplier, how often, and how many differences of each class are planted."""
 
-    name: str
-    text: str
-    classes: Counter[str]
+    supplier: str
+    orders: int
+    vas_type: str
+    product: str
+    amount: str
+    commission: str
+    planted: int
+
+
+_SHOPS = (
+    _Shop("flash", 24, "airtime", "101", "50.00", "1.50", 2),
+    _Shop("mobilemart", 12, "data", "2001", "85.00", "0.00", 1),
+    _Shop("peach", 12, "voucher_topup", "PAYSHAP", "120.50", "0.00", 1),
+)
 
 
 def sell(api_url: str, key: str) -> None:
-    """Order airtime through the API, and wait until every order is sold. Raises DataError when one is not."""
+    """Order through the API, and wait until every order is sold. Raises DataError when one is not."""
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=api_url, headers=headers, timeout=30) as client:
         run = time.time_ns()
-        rows = [_order(client, f"demo-airtime-{run}-{number}") for number in range(ORDERS)]
+        rows = [_order(client, shop, f"demo-{run}-{number}") for shop in _SHOPS for number in range(shop.orders)]
         ends_s = time.monotonic() + _SOLD_WITHIN_S
         for row in rows:
             _wait(client, row, ends_s)
-    terminal.console.print(f"{ORDERS} orders were stored, bought from {SUPPLIER}'s simulator and completed")
+    terminal.console.print(
+        f"{len(rows)} orders were stored, bought from the simulators of {len(_SHOPS)} suppliers and completed"
+    )
 
 
-def _order(client: httpx.Client, key: str) -> str:
+def _order(client: httpx.Client, shop: _Shop, key: str) -> str:
     body = {
         "user_id": "user-00001",
         "wallet_id": "wallet-00001",
         "type": "payment",
-        "amount": "50.00",
+        "amount": shop.amount,
         "currency": "ZAR",
-        "supplier": SUPPLIER,
-        "vas_type": "airtime",
-        "supplier_product_id": "101",
-        "mobile_number": "0831234567",
+        "supplier": shop.supplier,
+        "vas_type": shop.vas_type,
+        "supplier_product_id": shop.product,
+        "mobile_number": _MOBILE,
         "vend": True,
     }
-    answer = client.post(_PATH, json=body, headers={"Idempotency-Key": key})
+    answer = client.post(_PATH, json=body, headers={"Idempotency-Key": f"{key}-{shop.supplier}"})
     if answer.is_error:
         raise DataError(f"the API answered {answer.status_code}: {answer.text}")
     return str(answer.headers["location"])
@@ -75,56 +119,104 @@ def _wait(client: httpx.Client, address: str, ends_s: float) -> None:
 
 
 def close_day(settings: Settings, folder: Path) -> None:
-    """Take in today's statement, with differences planted in it, reconcile the day, and show what was found."""
+    """Take in each supplier's statement of today, with differences planted in it, reconcile the day, and show both.
+
+    Raises DataError when what was found is not exactly what was planted.
+    """
     day = day_of(datetime.now(UTC))
-    planted = plant(*_statement(settings, day))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / planted.name).write_text(planted.text, encoding="utf-8")
-    (taken,) = take_in(settings, SUPPLIER, day, url=str(folder), actor="demo", replace=True)
-    if taken.result is Result.QUARANTINED:
-        raise DataError(f"{taken.name} was refused: {taken.error}")
-    statement = statement_of(settings, SUPPLIER, day)
-    result = reconcile_day(settings, RunRequest(SUPPLIER, day, statement, actor="demo"))
-    _show(settings, day, planted, result)
-
-
-def _statement(settings: Settings, day: date) -> tuple[str, str]:
-    """The day's file as the simulator writes it: its name and text."""
-    url = f"{settings.suppliers.flash.base_url}/_statement"
-    answer = httpx.get(url, params={"day": str(day)}, timeout=30).raise_for_status()
-    name = answer.headers["content-disposition"].partition('filename="')[2].rstrip('"')
-    return name, answer.text
-
-
-def plant(name: str, text: str) -> Planted:
-    """Put five differences into a statement of Flash's. Raises DataError when it has fewer than five sales."""
-    head, *lines = text.splitlines()
-    rows = [line.split(";", _COLUMNS - 1) for line in lines]
-    good = [row for row in rows if row[_STATUS] == "Success"]
-    if len(good) < 5:  # as many as are planted
-        raise DataError(f"{name} has only {len(good)} sales: too few to plant differences in")
-    missing, dearer, failed, other, copied = good[-5:]
-    stranger = list(copied)
-    stranger[_REFERENCE], stranger[_TRANSACTION] = "NOBODYS-1", f"{int(copied[_TRANSACTION]) + 1_000_000}"
-    for column in (_GROSS, _NET):
-        dearer[column] = f"{Decimal(dearer[column]) + 1:.4f}"
-    failed[_STATUS] = "Failed"
-    other[_PRODUCT] = "102"
-    rows = [row for row in rows if row is not missing] + [stranger]
-    classes = Counter(["missing_there", "amount", "status", "product", "missing_here"])
-    return Planted(name, "\n".join([head, *(";".join(row) for row in rows)]) + "\n", classes)
-
-
-def _show(settings: Settings, day: date, planted: Planted, result: RunResult) -> None:
-    found = Counter(
-        one.class_ for one in list_breaks(settings, BreakFilter(SUPPLIER, None, first=day, last=day), limit=1000)
-    )
-    names = sorted(planted.classes | found)
-    rows = [(name, str(planted.classes[name]), str(found[name])) for name in names]
-    terminal.table(f"{SUPPLIER} {day}: {result.verdict}", ("class", "planted", "found"), rows)
-    figures = result.summary.figures
+    _sell_last_evening(settings, day, folder)
+    for shop in _SHOPS:
+        truth = _fetch(settings, shop, day, folder / shop.supplier)
+        (taken,) = take_in(settings, shop.supplier, day, url=str(folder / shop.supplier), actor="demo", replace=True)
+        if taken.result is Result.QUARANTINED:
+            raise DataError(f"{taken.name} was refused: {taken.error}")
+        statement = statement_of(settings, shop.supplier, day)
+        result = reconcile_day(settings, RunRequest(shop.supplier, day, statement, actor="demo"))
+        still = BreakFilter(shop.supplier, _STILL, first=day, last=day)
+        _show(shop.supplier, day, truth, found_in(list_breaks(settings, still, limit=1000)), result)
     terminal.console.print(
-        f"{figures['matched_share']} of {figures['lines']} lines matched. Reports and matches are in the archive, every"
-        " run and resolution is in the audit chain (`treasury verify`).\nRows that the demo made up for today were"
-        " never sold: they are missing there, too."
+        "Exactly what was planted was found. Reports and matches are in the archive, every run and resolution is in the"
+        " audit chain (`treasury verify`)."
     )
+
+
+def _sell_last_evening(settings: Settings, day: date, folder: Path) -> None:
+    """Sales of yesterday's evening, in the suppliers' books and in ours: today's statement may tell them late."""
+    at = day_start(day) - timedelta(hours=3)
+    sales = [_evening_sale(shop, number, at) for shop in _SHOPS for number in range(shop.planted)]
+    for shop in _SHOPS:
+        of_shop = [{**sale, "supplier": shop.supplier} for sale in sales if sale["supplier"] == shop.supplier]
+        _ask(settings, shop, "POST", "_book", json=[_in_book(sale) for sale in of_shop])
+    file, mapping = folder / "evening.csv", folder / "evening.toml"
+    with file.open("w", newline="", encoding="utf-8") as target:
+        writer = csv.DictWriter(target, list(sales[0]))
+        writer.writeheader()
+        writer.writerows(sales)
+    mapping.write_text(_MAPPING, encoding="utf-8")
+    report = import_file(settings, ImportRequest(file, mapping), lambda *_: None, datetime.now(UTC))
+    if report.rejected:
+        raise DataError(f"{report.rejected} sales of last evening were rejected, see {report.rejects}")
+
+
+def _evening_sale(shop: _Shop, number: int, at: datetime) -> dict[str, str]:
+    run = f"{time.time_ns():x}{number:02x}"
+    return {
+        "supplier": shop.supplier,
+        "vas_type": shop.vas_type,
+        "product": shop.product,
+        "transaction_id": run.ljust(32, "0"),
+        "reference": f"EVENING-{run}",
+        "amount": shop.amount,
+        "commission": shop.commission,
+        "sold_at": f"{at + timedelta(hours=2, seconds=number):%Y-%m-%d %H:%M:%S}",
+        "happened_at": (at + timedelta(seconds=number)).isoformat(),
+    }
+
+
+def _in_book(sale: Mapping[str, str]) -> dict[str, Any]:
+    same = ("transaction_id", "reference", "vas_type", "product", "happened_at")
+    cents = int(Decimal(sale["amount"]) * 100)
+    return {name: sale[name] for name in same} | {"kind": "purchase", "state": "completed", "amount_cents": cents}
+
+
+def _fetch(settings: Settings, shop: _Shop, day: date, folder: Path) -> Mapping[str, str]:
+    """The day's file as the simulator writes it, with differences planted; returns the truth about them."""
+    form = definition_of(settings.suppliers, shop.supplier).statement()
+    _ask(settings, shop, "POST", "_planted", json=dict.fromkeys(differences_of(form), shop.planted))
+    answer = _ask(settings, shop, "GET", f"_statement?day={day}")
+    truth: Mapping[str, str] = _ask(settings, shop, "GET", f"_truth?day={day}").json()
+    folder.mkdir(exist_ok=True)
+    name = answer.headers["content-disposition"].partition('filename="')[2].rstrip('"')
+    (folder / name).write_bytes(answer.content)
+    return truth
+
+
+def _ask(settings: Settings, shop: _Shop, method: str, place: str, **options: Any) -> httpx.Response:
+    address = settings.suppliers.everyone[shop.supplier].address
+    return httpx.request(method, f"{address}/{place}", timeout=30, **options).raise_for_status()
+
+
+def found_in(breaks: Iterable[BreakRecord]) -> dict[str, str]:
+    """Reference to class of every break; one with several issues, or of a reference that has several, is no class."""
+    found: dict[str, str] = {}
+    for one in breaks:
+        own, line = one.own or {}, one.line or {}
+        reference = str(line.get("reference") or own.get("supplier_reference") or own.get("reference"))
+        issues = [*([found[reference]] if reference in found else []), *one.issues]
+        found[reference] = " and ".join(issues)
+    return found
+
+
+def _show(supplier: str, day: date, truth: Mapping[str, str], found: Mapping[str, str], result: RunResult) -> None:
+    planted_of, found_of = Counter(truth.values()), Counter(found.values())
+    names = [*Difference, *sorted(found_of.keys() - set(Difference))]
+    counts = [(str(name), planted_of[name], found_of[name]) for name in names]
+    rows = [(name, str(planted), str(seen)) for name, planted, seen in counts if planted or seen]
+    figures = result.summary.figures
+    terminal.table(f"{supplier} {day}", ("class", "planted", "found"), rows)
+    terminal.console.print(f"{result.verdict}: {figures['matched_share']} of {figures['lines']} lines matched")
+    if dict(found) != dict(truth):
+        wrong = sorted(name for name in truth.keys() | found.keys() if truth.get(name) != found.get(name))
+        told = "; ".join(f"{name}: planted {truth.get(name)}, found {found.get(name)}" for name in wrong)
+        raise DataError(f"{supplier} {day}: not what was planted: {told}")

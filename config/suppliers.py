@@ -6,13 +6,25 @@ What is not set is served by the simulators. A real supplier is configuration on
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
+from enum import StrEnum
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from ledger.transactions import VasType
+from ledger.transactions import SUPPLIER_NAME_RULE, VasType, is_supplier_name
 
 Environment = Literal["simulator", "sandbox", "production"]
 StatementKind = Literal["purchase", "reversal", "refund", "payout"]
@@ -35,6 +47,20 @@ _PEACH_STATUSES: Mapping[str, StatementStatus] = {
     "REVERSED": "reversed",
 }
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Difference(StrEnum):
+    """What a simulator's statement may have wrong on purpose: the classes of breaks that reconciliation knows."""
+
+    MISSING_HERE = "missing_here"
+    MISSING_THERE = "missing_there"
+    DUPLICATE = "duplicate"
+    AMOUNT = "amount"
+    STATUS = "status"
+    LATE_POSTING = "late_posting"
+    PRODUCT = "product"
+    TIME = "time"
+    COMMISSION = "commission"
 
 
 def _encrypted(url: str) -> str:
@@ -86,6 +112,12 @@ class Connection(BaseModel):
     def asked_again_within(self) -> timedelta:
         """How long after a row was made a purchase for it may still reach the supplier."""
         return timedelta(0)
+
+    @property
+    def address(self) -> str | None:
+        """Where purchases go, while it is set: else the environment's own host, or a simulator."""
+        found: str | None = getattr(self, "base_url", None)
+        return found
 
     def commission_rate(self, product_code: str | None, vas_type: str) -> Decimal:
         """The contract's share of an amount: the product's own, else its VAS type's, else zero."""
@@ -195,6 +227,11 @@ class PeachSettings(Connection):
         0, ge=0, le=31, description="Days before a statement's own that its payments may be of"
     )
 
+    @property
+    def address(self) -> str | None:
+        """Where payments go."""
+        return self.payments_url
+
     @field_validator("statement_fields")
     @classmethod
     def _every_field(cls, value: dict[StatementField, str]) -> dict[StatementField, str]:
@@ -219,13 +256,53 @@ class SimulatorSettings(BaseModel):
     latency_ms: int = Field(0, ge=0, le=60_000, description="How long each answer takes")
     hang_s: float = Field(90.0, gt=0, le=600, description="How long a request hangs when that is its fault")
     token_life_s: int = Field(3600, ge=1, le=86_400, description="How long a token is good")
+    planted: dict[str, dict[Difference, Annotated[int, Field(ge=0, le=1_000_000)]]] = Field(
+        default_factory=dict, description="By supplier: how many differences of each class its statements have"
+    )
     recon_calls_per_s: float = Field(1.0, gt=0, le=1000, description="Allowed calls of Peach's reconciliation API")
 
 
-class Suppliers(BaseModel):
-    """The suppliers by name, and the simulators that stand in for those that are not configured."""
+class _Definition(Protocol):
+    """What is read here of a supplier's definition; `suppliers.definition` has the whole."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    settings: type[Connection]
+
+
+def _definition(module: object) -> _Definition:
+    """The definition of the supplier in a package. Raises ValueError when there is none or its name is none."""
+    try:
+        found: _Definition = import_module(str(module)).DEFINITION
+    except ModuleNotFoundError as error:
+        raise ValueError(f"modules: {module} cannot be imported: {error}") from None
+    except AttributeError:
+        raise ValueError(f"modules: {module} has no DEFINITION") from None
+    if not is_supplier_name(found.name):
+        raise ValueError(f"modules: {module}: the name must be {SUPPLIER_NAME_RULE}")
+    return found
+
+
+def _own_settings(definition: _Definition, given: Any) -> Connection:
+    """A further supplier's settings. Raises ValueError that names the field, and never what stands there."""
+    if isinstance(given, definition.settings):
+        return given
+    try:
+        return definition.settings.model_validate(given)
+    except ValidationError as error:
+        wrong = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in (definition.name, *wrong["loc"]))
+        raise ValueError(f"{place}: {wrong['msg']}") from None
+
+
+class Suppliers(BaseModel):
+    """The suppliers by name, and the simulators that stand in for those that are not configured.
+
+    The settings of a supplier whose folder is named in ``modules`` are a further field, of its own model.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    modules: tuple[str, ...] = Field((), description="Packages of further suppliers, each with its DEFINITION")
 
     flash: FlashSettings = Field(default_factory=FlashSettings)
     mobilemart: MobileMartSettings = Field(default_factory=MobileMartSettings)
@@ -236,19 +313,52 @@ class Suppliers(BaseModel):
         300.0, gt=0, le=86_400, description="Age at which the sweep asks what became of a purchase that is still open"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _further(cls, data: Any) -> Any:
+        """The settings of the suppliers in ``modules``, each by its own model; no other further field."""
+        if not isinstance(data, Mapping):
+            return data
+        found = dict(data)
+        modules = found.get("modules") or ()
+        definitions = [_definition(one) for one in modules] if isinstance(modules, list | tuple) else []
+        for number, one in enumerate(definitions):
+            if one.name in cls.model_fields:
+                raise ValueError(f"modules: there is a supplier {one.name} already")
+            if one.name in {other.name for other in definitions[:number]}:
+                raise ValueError(f"modules: {one.name} stands twice")
+            found[one.name] = _own_settings(one, found.get(one.name, {}))
+        known = {*cls.model_fields, *(one.name for one in definitions)}
+        if strange := sorted(found.keys() - known):
+            raise ValueError(f"{strange[0]}: there is no such setting, and no supplier of that name")
+        return found
+
+    @property
+    def everyone(self) -> dict[str, Connection]:
+        """The settings of each supplier, by its name: the project's own, then those of ``modules``."""
+        own = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: one for name, one in (own | (self.model_extra or {})).items() if isinstance(one, Connection)}
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The names of the suppliers of ``modules``."""
+        return tuple(self.model_extra or {})
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of all of them."""
+        return tuple(self.everyone)
+
     @property
     def connections(self) -> dict[str, Connection]:
         """The settings of each supplier that is enabled, by its name."""
-        known: dict[str, Connection] = {"flash": self.flash, "mobilemart": self.mobilemart, "peach": self.peach}
-        return {name: one for name, one in known.items() if one.enabled}
+        return {name: one for name, one in self.everyone.items() if one.enabled}
 
     @property
     def simulated(self) -> list[str]:
         """The names of the enabled suppliers that a simulator stands in for and that have no address yet."""
         return [
-            name
-            for name, one in self.connections.items()
-            if one.environment == "simulator" and getattr(one, "base_url", getattr(one, "payments_url", None)) is None
+            name for name, one in self.connections.items() if one.environment == "simulator" and one.address is None
         ]
 
     @model_validator(mode="after")

@@ -1,9 +1,9 @@
 """The parameters of the archiving flows: one model, so that the Prefect UI shows one good form."""
 
 from datetime import date
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from config import Settings, load_settings
 from ledger.tables import TieredTable
@@ -27,6 +27,22 @@ def _only_dates(schema: dict[str, Any]) -> None:
 def _only_registered(schema: dict[str, Any]) -> None:
     """Offer the tables that are registered where the deployment is made."""
     schema["items"]["enum"] = list(load_settings().registry)
+
+
+def only_suppliers(schema: dict[str, Any]) -> None:
+    """Offer the suppliers that there are where the deployment is made: for one, one or none, or many."""
+    place = schema["anyOf"][0] if "anyOf" in schema else schema.get("items", schema)
+    place["enum"] = list(load_settings().suppliers.names)
+
+
+def _known_supplier(name: str) -> str:
+    known = load_settings().suppliers.names
+    if name not in known:
+        raise ValueError(f"must be one of {', '.join(known)}")
+    return name
+
+
+SupplierName = Annotated[str, AfterValidator(_known_supplier)]
 
 
 class TableParameters(BaseModel):

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from config import load_settings
 from flows.futures import raise_together, result_or_error
+from flows.parameters import SupplierName, only_suppliers
 from ledger.errors import ConfigError, DataError, TreasuryError
-from ledger.transactions import Supplier
 from tasks.reconciliation.classes import Verdict
 from tasks.reconciliation.days import JOHANNESBURG, days_between
 from tasks.reconciliation.run import RunRequest, RunResult
@@ -30,7 +30,7 @@ class ReconciliationParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    supplier: Supplier = Field(description="Whose statement")
+    supplier: SupplierName = Field(description="Whose statement", json_schema_extra=only_suppliers)
     day: date | None = Field(
         None,
         description="Africa/Johannesburg day; empty: yesterday, and earlier ones whose statement no run has seen",
@@ -98,7 +98,7 @@ def reconcile_supplier(parameters: ReconciliationParameters) -> list[RunResult]:
     return results
 
 
-def _publish(supplier: Supplier, results: list[RunResult]) -> str:
+def _publish(supplier: str, results: list[RunResult]) -> str:
     """The runs as artifacts: a table of the days, and each day's report; returns the reports for the log."""
     rows = [
         {

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from config import load_settings
 from config.settings import Settings
 from flows.futures import raise_together, result_or_error
+from flows.parameters import SupplierName, only_suppliers
 from flows.reconcile_supplier import only_dates
 from ledger.errors import DataError
-from ledger.transactions import Supplier
 from tasks.reconciliation.days import JOHANNESBURG
 from tasks.statements import Intake, Result, expected_suppliers, late_statements, report_late, take_in
 from tasks.steps import OPTIONS
@@ -22,7 +22,11 @@ class IntakeParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    supplier: Supplier | None = Field(None, description="Empty: every supplier whose statements are awaited")
+    supplier: SupplierName | None = Field(
+        None,
+        description="Empty: every supplier whose statements are awaited",
+        json_schema_extra=only_suppliers,
+    )
     url: str | None = Field(None, description="File or folder; empty: the supplier's statement_url, or its API")
     day: date | None = Field(
         None,
@@ -58,7 +62,7 @@ def take_in_statements(parameters: IntakeParameters = IntakeParameters()) -> lis
     settings = load_settings()
     now = datetime.now(JOHANNESBURG)
     day = parameters.day or now.date() - timedelta(days=1)
-    wanted = [parameters.supplier.value] if parameters.supplier else expected_suppliers(settings)
+    wanted = [parameters.supplier] if parameters.supplier else expected_suppliers(settings)
     outcomes = _of_day(settings, parameters, wanted, day)
     if parameters.day is None:
         late = [one for one in late_statements(settings, now) if one[0] in wanted and one[1] != day]

@@ -5,8 +5,8 @@ from prefect.artifacts import create_table_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
 from config import load_settings
+from flows.parameters import SupplierName, only_suppliers
 from ledger.errors import DataError
-from ledger.transactions import Supplier
 from tasks.steps import check_suppliers_step
 from tasks.supplier_tests import Check, Result
 
@@ -16,7 +16,9 @@ class SupplierTestParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    suppliers: list[Supplier] = Field(default_factory=list, description="Empty: every supplier that is enabled")
+    suppliers: list[SupplierName] = Field(
+        default_factory=list, description="Empty: every supplier that is enabled", json_schema_extra=only_suppliers
+    )
 
 
 @flow(name="test-suppliers")
@@ -25,7 +27,7 @@ def test_suppliers(parameters: SupplierTestParameters = SupplierTestParameters()
 
     Safe to run again. Raises DataError naming the checks that failed.
     """
-    checks = check_suppliers_step(load_settings(), [name.value for name in parameters.suppliers])
+    checks = check_suppliers_step(load_settings(), parameters.suppliers)
     rows = [
         {
             "supplier": check.supplier,

@@ -5,10 +5,11 @@ PostgreSQL have passed here; the CHECKs there repeat the rules that must hold wh
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -55,11 +56,21 @@ class Status(StrEnum):
 
 
 class Supplier(StrEnum):
-    """Who delivers a value-added service."""
+    """Who delivers a value-added service, of those that the project brings. Which others there are is a setting."""
 
     FLASH = "flash"
     MOBILEMART = "mobilemart"
     PEACH = "peach"
+
+
+SUPPLIERS: tuple[str, ...] = tuple(one.value for one in Supplier)
+SUPPLIER_NAME_RULE = "a letter, then at most 15 small letters, digits and underscores"
+_SUPPLIER_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}\Z")
+
+
+def is_supplier_name(name: str) -> bool:
+    """Whether a supplier may be called ``name``: the rule that PostgreSQL holds, too."""
+    return _SUPPLIER_NAME.match(name) is not None
 
 
 class VasType(StrEnum):
@@ -114,7 +125,7 @@ def _name(field: str, value: Any) -> str:
     return check_name(field, _string(field, value))
 
 
-def _one_of(choices: type[StrEnum]) -> Rule:
+def _one_of(choices: Iterable[str]) -> Rule:
     values = frozenset(str(choice) for choice in choices)
     rule = f"must be one of {', '.join(str(choice) for choice in choices)}"
 
@@ -124,6 +135,11 @@ def _one_of(choices: type[StrEnum]) -> Rule:
         return value
 
     return check
+
+
+@cache
+def _supplier_rule(known: tuple[str, ...]) -> Rule:
+    return _one_of(known)
 
 
 def _money(parse: Callable[[str, str], Decimal]) -> Rule:
@@ -203,7 +219,7 @@ _OPTIONAL: Mapping[str, tuple[Rule, Any]] = {
     "description": (_text(512), None),
     "metadata": (_metadata, "{}"),
 }
-_VAS_REQUIRED: Mapping[str, Rule] = {**_REQUIRED, "supplier": _one_of(Supplier), "vas_type": _one_of(VasType)}
+_VAS_REQUIRED: Mapping[str, Rule] = {**_REQUIRED, "supplier": _one_of(SUPPLIERS), "vas_type": _one_of(VasType)}
 _VAS_OPTIONAL: Mapping[str, tuple[Rule, Any]] = {
     **_OPTIONAL,
     "supplier_product_id": (_name, None),
@@ -227,8 +243,12 @@ def required_fields(table: TieredTable) -> tuple[str, ...]:
     return tuple(_FIELDS[table.name][0])
 
 
-def new_transaction(table: TieredTable, values: Mapping[str, Any]) -> dict[str, Any]:
+def new_transaction(
+    table: TieredTable, values: Mapping[str, Any], suppliers: Sequence[str] = SUPPLIERS
+) -> dict[str, Any]:
     """Check the values of a new row and give it back complete, in exact types, defaults filled in.
+
+    ``suppliers`` are the names of those that there are.
 
     ``values`` holds strings (money too: a decimal string), a dict for ``metadata``, an aware datetime for
     ``processed_at``; None counts as absent. ``id``, ``created_at`` and ``updated_at`` are not among them: the caller
@@ -243,7 +263,7 @@ def new_transaction(table: TieredTable, values: Mapping[str, Any]) -> dict[str, 
         value = values.get(name)
         if value is None:
             raise FieldError(name, "is required")
-        row[name] = rule(name, value)
+        row[name] = (_supplier_rule(tuple(suppliers)) if name == "supplier" else rule)(name, value)
     for name, (rule, default) in optional.items():
         value = values.get(name)
         row[name] = default if value is None else rule(name, value)

@@ -7,8 +7,12 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import yaml  # type: ignore[import-untyped]  # it has no types
+
+from config.suppliers import Suppliers
 from ledger.errors import ConfigError
 from servers import ports, process
 
@@ -16,6 +20,7 @@ NAME = "prefect"
 WORKER_NAME = "worker"
 POOL = "treasury"
 PROJECT_VARIABLE = "TREASURY_PROJECT"
+RECONCILIATION = "flows/reconcile_supplier.py:reconcile_supplier"
 OK = 200
 COMMAND_TIMEOUT_S = 120.0
 
@@ -117,9 +122,27 @@ def make_pool(home: Path, api_url: str) -> None:
         _prefect(home, api_url, {}, home, "work-pool", "create", POOL, "--type", "process", "--overwrite")
 
 
-def deploy(home: Path, api_url: str, settings_env: Mapping[str, str], directory: Path) -> None:
-    """Register every deployment of ``<directory>/prefect.yaml``. Safe to rerun: a deployment is replaced by name.
+def further_deployments(directory: Path, suppliers: Suppliers) -> list[dict[str, Any]]:
+    """A deployment that reconciles each supplier of ``modules``, as ``prefect.yaml`` has for the project's own."""
+    known = yaml.safe_load((directory / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    pattern = next(one for one in known if one["entrypoint"] == RECONCILIATION)
+    return [
+        pattern
+        | {
+            "name": f"reconcile-{name}",
+            "description": f"The day of {name} against its statement.",
+            "parameters": {"parameters": {"supplier": name}},
+        }
+        for name in suppliers.further
+    ]
 
+
+def deploy(
+    home: Path, api_url: str, settings_env: Mapping[str, str], directory: Path, suppliers: Suppliers | None = None
+) -> None:
+    """Register every deployment of ``<directory>/prefect.yaml``, and those of ``suppliers`` from elsewhere.
+
+    Safe to rerun: a deployment is replaced by name.
     The file can name its own folder as ``{{ $TREASURY_PROJECT }}``, for the step that takes a worker there.
     Raises ConfigError when there is no such file, TransientError with what Prefect said when it fails.
     """
@@ -127,6 +150,12 @@ def deploy(home: Path, api_url: str, settings_env: Mapping[str, str], directory:
         raise ConfigError(f"{directory} has no prefect.yaml")
     known = {**settings_env, PROJECT_VARIABLE: str(directory)}
     _prefect(home, api_url, known, directory, "--no-prompt", "deploy", "--all")
+    if suppliers is not None and suppliers.further:
+        document = yaml.safe_load((directory / "prefect.yaml").read_text(encoding="utf-8"))
+        document["deployments"] = further_deployments(directory, suppliers)
+        file = home / "further-deployments.yaml"
+        file.write_text(yaml.safe_dump(document), encoding="utf-8")
+        _prefect(home, api_url, known, directory, "--no-prompt", "deploy", "--all", "--prefect-file", str(file))
 
 
 def _prefect(home: Path, api_url: str, settings_env: Mapping[str, str], directory: Path, *arguments: str) -> None:

@@ -81,7 +81,7 @@ def everything(settings: Settings, before_api: Callable[[Settings], None]) -> It
         environment = ready.environment()
         with ThreadPoolExecutor(1) as pool:
             prefect.make_pool(ready.home, api_url)
-            deployed = pool.submit(prefect.deploy, ready.home, api_url, environment, PROJECT)
+            deployed = pool.submit(prefect.deploy, ready.home, api_url, environment, PROJECT, ready.suppliers)
             before_api(ready)
             problems = _give_roles(ready)
             started = _together(

@@ -1,24 +1,32 @@
-"""Which suppliers there are, and opening the clients of those that are enabled."""
+"""Which suppliers there are, and opening the clients of those that are enabled.
 
-from collections.abc import AsyncIterator, Callable, Mapping
+The project's own are listed here, once. Folders from elsewhere are a setting: `Suppliers.modules`.
+"""
+
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from types import MappingProxyType
+from importlib import import_module
 
 from config.suppliers import Suppliers
 from ledger.errors import ConfigError
-from ledger.transactions import Supplier as Name
-from suppliers.flash.client import Flash
-from suppliers.mobilemart.client import MobileMart
-from suppliers.peach.client import Peach
+from suppliers.definition import SupplierDefinition
 from suppliers.protocol import Supplier
 
-FACTORIES: Mapping[str, Callable[[Suppliers], Supplier]] = MappingProxyType(
-    {
-        Name.FLASH.value: lambda settings: Flash(settings.flash),
-        Name.MOBILEMART.value: lambda settings: MobileMart(settings.mobilemart),
-        Name.PEACH.value: lambda settings: Peach(settings.peach),
-    }
-)
+PACKAGES = ("suppliers.flash", "suppliers.mobilemart", "suppliers.peach")
+
+
+def definitions(settings: Suppliers) -> Mapping[str, SupplierDefinition]:
+    """Every supplier by its name, enabled or not: the project's own, then those of ``modules``."""
+    found: list[SupplierDefinition] = [import_module(one).DEFINITION for one in (*PACKAGES, *settings.modules)]
+    return {one.name: one for one in found}
+
+
+def definition_of(settings: Suppliers, name: str) -> SupplierDefinition:
+    """The supplier called ``name``. Raises ConfigError that lists the known ones."""
+    known = definitions(settings)
+    if name not in known:
+        raise ConfigError(f"supplier: must be one of {', '.join(known)}")
+    return known[name]
 
 
 def enabled_names(settings: Suppliers) -> list[str]:
@@ -39,6 +47,6 @@ async def open_suppliers(settings: Suppliers, *names: str) -> AsyncIterator[dict
     async with AsyncExitStack() as stack:
         opened: dict[str, Supplier] = {}
         for name in names or enabled:
-            opened[name] = FACTORIES[name](settings)
+            opened[name] = definition_of(settings, name).client(enabled[name])
             stack.push_async_callback(opened[name].aclose)
         yield opened

@@ -19,9 +19,8 @@ from config import Settings
 from config.suppliers import Connection
 from ledger.errors import ConfigError, TransientError
 from storage.store import file_system
-from suppliers.peach import statement as peach
-from suppliers.registry import open_suppliers
-from suppliers.statement_formats import FORMATS
+from suppliers.definition import StatementFormat
+from suppliers.registry import definition_of, open_suppliers
 
 _CONNECT_TIMEOUT_S = 10.0
 _MOST_FILES = 366
@@ -54,15 +53,16 @@ def find_files(settings: Settings, supplier: str, day: date | None, url: str | N
     Of a file that is larger than ``statement_limit_mb`` the content is left out. Raises ConfigError when there is no
     such place, TransientError when it does not answer.
     """
-    connection: Connection = getattr(settings.suppliers, supplier)
+    connection = settings.suppliers.everyone[supplier]
+    form = definition_of(settings.suppliers, supplier).statement()
     place = url or connection.statement_url
     if place is not None:
-        return _from_folder(settings, connection, supplier, day, place)
-    if supplier != peach.NAME:
+        return _from_folder(settings, connection, form, day, place)
+    if form.answer_name is None:
         raise ConfigError(f"TREASURY_SUPPLIERS: {supplier}.statement_url is not set, and its API gives no statements")
     if day is None:
         raise ConfigError(f"day: must be given, {supplier}'s statements come from its API")
-    return iter([StatementFile.of(peach.file_name(day), asyncio.run(_from_api(settings, supplier, day)))])
+    return iter([StatementFile.of(form.answer_name(day), asyncio.run(_from_api(settings, supplier, day)))])
 
 
 async def _from_api(settings: Settings, supplier: str, day: date) -> bytes:
@@ -74,9 +74,9 @@ async def _from_api(settings: Settings, supplier: str, day: date) -> bytes:
 
 
 def _from_folder(
-    settings: Settings, connection: Connection, supplier: str, day: date | None, url: str
+    settings: Settings, connection: Connection, form: StatementFormat, day: date | None, url: str
 ) -> Iterator[StatementFile]:
-    pattern = FORMATS[supplier].file_name
+    pattern = form.file_name
     limit_bytes = connection.statement_limit_mb << 20
     with _translated(url), _opened(settings, connection, url) as (files, root):
         listed = [root] if files.isfile(root) else sorted(files.ls(root, detail=False))

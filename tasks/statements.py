@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 
 from config import Settings
 from ledger.alerts import Alert, Severity
-from ledger.errors import ConfigError, TransientError
+from ledger.errors import TransientError
 from ledger.masking import cut
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from storage.parquet import COMPRESSION, ROW_GROUP_ROWS
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile, describe_file
+from suppliers.registry import definition_of, definitions
 from suppliers.statement import ParsedStatement, StatementError
-from suppliers.statement_formats import FORMATS
 from tasks.alerts import raise_alert, resolve_alert
 from tasks.reconciliation.days import day_of, day_start
 from tasks.statement_rules import LATE, LATE_AFTER_HOURS, QUARANTINED
@@ -92,8 +92,7 @@ def take_in(
     is in a closed period. What was refused once is not read again unless ``retry``. Raises ConfigError, TransientError;
     a bad file stops no other.
     """
-    if supplier not in FORMATS:
-        raise ConfigError(f"supplier: must be one of {', '.join(FORMATS)}")
+    definition_of(settings.suppliers, supplier)
     return [
         _take_file(settings, supplier, file, actor, replace=replace, retry=retry or replace)
         for file in find_files(settings, supplier, day, url)
@@ -114,10 +113,10 @@ def _take_file(
 
 
 def _parsed(settings: Settings, supplier: str, file: StatementFile) -> ParsedStatement:
+    connection = settings.suppliers.everyone[supplier]
     if file.content is None:
-        limit_mb = getattr(settings.suppliers, supplier).statement_limit_mb
-        raise StatementError(file.name, f"is larger than statement_limit_mb, {limit_mb} MiB")
-    return FORMATS[supplier].parse(file.content, file.name, settings.suppliers)
+        raise StatementError(file.name, f"is larger than statement_limit_mb, {connection.statement_limit_mb} MiB")
+    return definition_of(settings.suppliers, supplier).statement().parse(file.content, file.name, connection)
 
 
 def _known(connection: Connection, supplier: str, name: str, digest: bytes, *, retry: bool) -> Intake | None:
@@ -261,10 +260,12 @@ def expected_suppliers(settings: Settings) -> list[str]:
     """The enabled suppliers that statements are awaited of: they have a ``statement_url``, or a real API that gives
     them.
     """
+    known = definitions(settings.suppliers)
     return [
         name
         for name, connection in settings.suppliers.connections.items()
-        if connection.statement_url is not None or (name == "peach" and connection.environment != "simulator")
+        if connection.statement_url is not None
+        or (connection.environment != "simulator" and known[name].statement().answer_name is not None)
     ]
 
 

@@ -11,22 +11,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
 from uuid import UUID
 
 from config import Settings
 from ledger.errors import ConfigError, DataError, TreasuryError
 from ledger.identifiers import new_id, truncate_ms
-from suppliers.flash.trials import TRIALS as FLASH
-from suppliers.mobilemart.trials import TRIALS as MOBILEMART
 from suppliers.outcomes import not_sent
-from suppliers.peach.trials import TRIALS as PEACH
 from suppliers.protocol import Outcome, Product, PurchaseRequest, Supplier
-from suppliers.registry import enabled_names, open_suppliers
+from suppliers.registry import definition_of, enabled_names, open_suppliers
 from suppliers.trials import Trial
 from suppliers.verdicts import State
 
-TRIALS: Final[dict[str, Sequence[Trial]]] = {"flash": FLASH, "mobilemart": MOBILEMART, "peach": PEACH}
 _DONE = frozenset({State.COMPLETED, State.PENDING})  # a sandbox may take its time
 _SOUTH_AFRICA = timedelta(hours=2)
 
@@ -91,7 +86,8 @@ async def check_suppliers(settings: Settings, names: Sequence[str] = ()) -> list
     async with open_suppliers(settings.suppliers, *names) as suppliers:
         for name, supplier in suppliers.items():
             simulated = settings.suppliers.connections[name].environment == "simulator"
-            await check_supplier(supplier, TRIALS[name], checks, simulated=simulated)
+            trials = definition_of(settings.suppliers, name).trials()
+            await check_supplier(supplier, trials, checks, simulated=simulated)
     return checks
 
 

@@ -19,7 +19,6 @@ from api.operations import Call
 from api.problems import NOT_FOUND, HttpError
 from api.reconciliation import answers
 from ledger.errors import FieldError
-from ledger.transactions import Supplier
 from tasks.reconciliation import breaks
 from tasks.reconciliation.breaks import BreakFilter, BreakRecord, RunRecord
 from tasks.reconciliation.classes import BreakClass, BreakState, Decision
@@ -43,7 +42,7 @@ async def runs(call: Call) -> Response:
     found = await _ask(
         breaks.list_runs,
         call,
-        _chosen("supplier", query, Supplier),
+        _supplier(call),
         _day("from", query),
         _day("to", query),
         before=_number("before", query),
@@ -66,7 +65,7 @@ async def list_breaks(call: Call) -> Response:
     query = call.query
     limit = _limit(query)
     wanted = BreakFilter(
-        supplier=_chosen("supplier", query, Supplier),
+        supplier=_supplier(call),
         break_class=_chosen("class", query, BreakClass),
         first=_day("from", query),
         last=_day("to", query),
@@ -158,6 +157,14 @@ def _states(query: Mapping[str, str]) -> dict[str, Any]:
     if "state" not in query:
         return {}
     return {"states": None if query["state"] == ALL else (_choice("state", query["state"], BreakState),)}
+
+
+def _supplier(call: Call) -> str | None:
+    """The supplier that is asked for. Raises FieldError for one that there is not."""
+    known, wanted = call.services.settings.suppliers.names, call.query.get("supplier")
+    if wanted is not None and wanted not in known:
+        raise FieldError("supplier", f"must be one of {', '.join(known)}")
+    return wanted
 
 
 def _chosen(name: str, query: Mapping[str, str], choices: type[Choice]) -> Choice | None:

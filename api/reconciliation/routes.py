@@ -1,9 +1,10 @@
 """The operations of reconciliation, for the one list in `api.routes`."""
 
+from collections.abc import Sequence
+
 from api.operations import Operation, Parameter
 from api.rate_limits import Policy
 from api.reconciliation import answers, handlers
-from ledger.transactions import Supplier
 from tasks.keys import Scope
 from tasks.reconciliation.classes import BreakClass, BreakState
 
@@ -11,7 +12,6 @@ PREFIX = "/api/v1/reconciliation"
 _TAG = "reconciliation"
 _ID = {"type": "integer", "minimum": 1, "maximum": handlers.MOST_ID}
 _DAY = {"type": "string", "format": "date"}
-_SUPPLIER = Parameter("supplier", "Of this supplier", {"type": "string", "enum": list(Supplier)})
 _FROM = Parameter("from", "Of this day (Africa/Johannesburg) or later", _DAY)
 _TO = Parameter("to", "Of this day or earlier", _DAY)
 _LIMIT = Parameter(
@@ -21,8 +21,9 @@ _LIMIT = Parameter(
 )
 
 
-def operations() -> tuple[Operation, ...]:
-    """Every operation of reconciliation."""
+def operations(suppliers: Sequence[str]) -> tuple[Operation, ...]:
+    """Every operation of reconciliation; ``suppliers`` are the names that there are."""
+    supplier = Parameter("supplier", "Of this supplier", {"type": "string", "enum": list(suppliers)})
     return (
         Operation(
             name="listReconciliationRuns",
@@ -34,7 +35,7 @@ def operations() -> tuple[Operation, ...]:
             policy=Policy.OPERATIONS,
             tag=_TAG,
             answers={200: answers.RunPage},
-            parameters=(_SUPPLIER, _FROM, _TO, Parameter("before", "Runs before this number", _ID), _LIMIT),
+            parameters=(supplier, _FROM, _TO, Parameter("before", "Runs before this number", _ID), _LIMIT),
         ),
         Operation(
             name="getReconciliationRun",
@@ -61,7 +62,7 @@ def operations() -> tuple[Operation, ...]:
             tag=_TAG,
             answers={200: answers.BreakPage},
             parameters=(
-                _SUPPLIER,
+                supplier,
                 Parameter("class", "Of this class", {"type": "string", "enum": list(BreakClass)}),
                 Parameter("state", "In this state", {"type": "string", "enum": [*BreakState, handlers.ALL]}),
                 Parameter("escalated", "Escalated or not", {"type": "boolean"}),

@@ -4,16 +4,13 @@ Its status rule: `GET /vouchers/{reference}` tells what became of a purchase. It
 is posted twice is sold once, so nothing is posted twice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
-from types import MappingProxyType
 from uuid import UUID
 
 import msgspec
-from pydantic import SecretStr
 
-from config.suppliers import Address, Connection
-from ledger.errors import FieldError
+from ledger.errors import ConfigError, FieldError
 from ledger.transactions import VasType
 from suppliers.errors import BadCredentialsError, DeclinedError, UnknownOutcomeError
 from suppliers.money import from_cents, to_cents
@@ -23,16 +20,8 @@ from suppliers.references import plain_reference
 from suppliers.transport import Answer, Call, Transport, may_be_asked_again
 from suppliers.verdicts import Verdict
 
-CODES: Mapping[str, Verdict] = MappingProxyType(
-    {"sold": Verdict.SUCCESS, "refused": Verdict.DECLINED, "unknown-product": Verdict.INVALID, "none": Verdict.ABSENT}
-)
-
-
-class VoucherlySettings(Connection):
-    """Where Voucherly is, and our key."""
-
-    base_url: Address
-    key: SecretStr = SecretStr("")
+from .codes import CODES
+from .settings import VoucherlySettings
 
 
 class Told(msgspec.Struct):
@@ -49,6 +38,8 @@ class Voucherly:
     name = "voucherly"
 
     def __init__(self, settings: VoucherlySettings) -> None:
+        if settings.base_url is None or settings.key is None:
+            raise ConfigError("TREASURY_SUPPLIERS: voucherly.base_url and voucherly.key are not set")
         self._settings = settings
         self._headers = {"X-Key": settings.key.get_secret_value()}
         self._http = Transport(self.name, settings, (settings.base_url,))

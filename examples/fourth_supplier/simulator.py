@@ -1,9 +1,10 @@
 """A server that behaves as Voucherly does, and what the supplier tests buy from it."""
 
-import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -11,14 +12,20 @@ from starlette.routing import Route
 
 from config.suppliers import SimulatorSettings
 from ledger.transactions import VasType
+from suppliers.money import from_cents
 from suppliers.simulation.bearer import Tokens
 from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.serving import serve
+from suppliers.simulation.statements import Statements
 from suppliers.trials import Trial
 from suppliers.verdicts import State, Verdict
 
-NAME = "voucherly"
+from . import DEFINITION
+from .settings import VoucherlySettings
+
+NAME = DEFINITION.name
 KEY = "not-a-secret-of-voucherly"
+COMMISSION = Decimal("0.05")  # what its statements say
 TRIALS = (
     Trial("voucher", VasType.VOUCHER_TOPUP, "books", Decimal("20.00"), simulator_only=False),
     Trial("refused", VasType.VOUCHER_TOPUP, "never", Decimal("20.00"), State.FAILED, Verdict.DECLINED, State.UNKNOWN),
@@ -56,7 +63,14 @@ def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
         Route("/vouchers", sell, methods=["POST"]),
         Route("/vouchers/{reference}", find),
     ]
-    return serve(NAME, routes, settings, book, Tokens(1), _statement)
+    statements = Statements(NAME, DEFINITION.statement(), book, _line, settings)
+    return serve(NAME, routes, settings, book, Tokens(1), statements)
+
+
+def stand_in(settings: VoucherlySettings, url: str) -> Mapping[str, Any]:
+    """What makes the client of ``settings`` ask the simulator at ``url``."""
+    contract = settings.commission or {VasType.VOUCHER_TOPUP: COMMISSION}
+    return {"base_url": url, "key": SecretStr(KEY), "commission": contract}
 
 
 def _known(request: Request) -> bool:
@@ -67,5 +81,6 @@ def _told(sale: Sale) -> Response:
     return JSONResponse({"code": "sold", "number": sale.transaction_id, "cents": sale.amount_cents, "pin": "0000"})
 
 
-def _statement(day: dt.date) -> tuple[str, str]:
-    return f"{NAME}-{day}.csv", ""
+def _line(sale: Sale) -> Mapping[str, Any]:
+    commission = from_cents(sale.amount_cents) * COMMISSION
+    return {"commission": commission, "raw_status": "sold"}

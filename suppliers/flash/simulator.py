@@ -6,7 +6,6 @@ was made: posting the reference again tells it.
 """
 
 import base64
-import datetime as dt
 import hashlib
 import json
 import re
@@ -15,21 +14,23 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from config.suppliers import SimulatorSettings
+from config.suppliers import FlashSettings, SimulatorSettings
 from ledger.transactions import Supplier, VasType
-from suppliers.flash import codes
+from suppliers.flash import DEFINITION, codes
 from suppliers.flash.client import PREFIX, PURCHASES, REVERSALS
 from suppliers.money import from_cents
 from suppliers.simulation.bearer import Tokens
 from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.credentials import FLASH_ACCOUNT, FLASH_COMMISSION, FLASH_KEY, FLASH_SECRET
 from suppliers.simulation.serving import form, serve
+from suppliers.simulation.statements import Statements
 from suppliers.verdicts import Verdict
 
 NAME: Final = Supplier.FLASH.value
@@ -51,10 +52,6 @@ CATALOGUE: Final[Mapping[int, tuple[str, str, int, int]]] = MappingProxyType(
 )
 _PATHS = {path: vas_type for vas_type, path in PURCHASES.items() if vas_type is not VasType.DATA}
 _REVERSED = {path: vas_type for vas_type, path in REVERSALS.items()}
-_COLUMNS = (
-    "Date;Reference;Transaction ID;Transaction Type;Product Code;Product;Account Number;Account Name;Gross Amount;Fee;"
-    "Commission;Net Amount;Status;Metadata"
-)
 _STATUSES = {"completed": "Success", "pending": "Pending", "failed": "Failed", "reversed": "Reversed"}
 
 
@@ -145,10 +142,6 @@ class _Flash:
         )  # fmt: skip  # one line a sale reads as the line of a book
         return _replay(self.book.add(reversal))
 
-    def statement(self, day: dt.date) -> tuple[str, str]:
-        sales = [sale for sale in self.book.of_day(NAME, day) if sale.kind == "purchase"]
-        return f"recon_{day:%Y%m%d}.csv", "\n".join((_COLUMNS, *map(_line, sales))) + "\n"
-
 
 def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
     """The simulator as an app."""
@@ -159,7 +152,19 @@ def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
         Route(f"{PREFIX}/accounts/{{account}}/products/{{code}}", flash.products),
         Route(f"{PREFIX}/{{path:path}}", flash.post, methods=["POST"]),
     ]
-    return serve(NAME, routes, settings, book, flash.tokens, flash.statement)
+    statements = Statements(NAME, DEFINITION.statement(), book, _line, settings)
+    return serve(NAME, routes, settings, book, flash.tokens, statements)
+
+
+def stand_in(settings: FlashSettings, url: str) -> Mapping[str, Any]:
+    """What makes the client of ``settings`` ask the simulator at ``url``."""
+    return {
+        "base_url": url,
+        "consumer_key": SecretStr(FLASH_KEY),
+        "consumer_secret": SecretStr(FLASH_SECRET),
+        "account": FLASH_ACCOUNT,
+        "commission": settings.commission or dict.fromkeys(VasType, FLASH_COMMISSION),
+    }
 
 
 def _object(raw: bytes) -> dict[str, Any] | None:
@@ -233,10 +238,17 @@ def _product(code: int) -> dict[str, Any]:
     return told | limits | {"allowReversal": group in ("1Voucher", "Cash Out")}
 
 
-def _line(sale: Sale) -> str:
+def _line(sale: Sale) -> Mapping[str, Any] | None:
+    """A reversal is no line of its own: it changes the status of the purchase's."""
+    if sale.kind != "purchase":
+        return None
     gross = from_cents(sale.amount_cents)
     commission = gross * FLASH_COMMISSION if sale.state == "completed" else Decimal(0)
-    amounts = ";".join(f"{amount:.4f}" for amount in (gross, Decimal(0), commission, gross - commission))
-    name = CATALOGUE[int(sale.product)][0]
-    head = f"{sale.moment:%Y/%m/%d %H:%M};{sale.reference};{sale.transaction_id};Purchase;{sale.product};{name}"
-    return f"{head};{FLASH_ACCOUNT};Demo;{amounts};{_STATUSES[sale.state]};"
+    return {
+        "product_name": CATALOGUE[int(sale.product)][0],
+        "account": FLASH_ACCOUNT,
+        "fee": Decimal(0),
+        "commission": commission,
+        "net": gross - commission,
+        "raw_status": _STATUSES[sale.state],
+    }

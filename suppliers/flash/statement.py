@@ -30,6 +30,11 @@ _LINE = rf"^(?:{_FIELD};){{{len(COLUMNS) - 1}}}{_FIELD}$"
 _DATE, _TIME = 10, 11  # where the date ends and the time begins
 
 
+def file_name(day: date) -> str:
+    """What the file of a day is called."""
+    return f"recon_{day:%Y%m%d}.csv"
+
+
 def parse(content: bytes, name: str, settings: FlashSettings) -> ParsedStatement:
     """The statement in ``content``, a file called ``name``. Raises StatementError at the first rule that is broken."""
     found = FILE_NAME.fullmatch(name)

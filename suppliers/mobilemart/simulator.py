@@ -5,7 +5,6 @@ the purchase gets (R10.02: 1002); a mobile, meter or account number that ends in
 posted twice is sold twice: nobody promises otherwise, so no client may rely on it.
 """
 
-import datetime as dt
 import hashlib
 import json
 import re
@@ -15,21 +14,24 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from config.suppliers import SimulatorSettings
+from config.suppliers import MobileMartSettings, SimulatorSettings
 from ledger.errors import DataError
 from ledger.transactions import Supplier, VasType
+from suppliers.mobilemart import DEFINITION
 from suppliers.mobilemart.client import KINDS, Kind
 from suppliers.money import from_cents, from_rand, to_cents
 from suppliers.simulation.bearer import Tokens
 from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.credentials import MOBILEMART_ID, MOBILEMART_NO_SALE, MOBILEMART_SECRET
 from suppliers.simulation.serving import form, serve
+from suppliers.simulation.statements import Statements
 
 NAME: Final = Supplier.MOBILEMART.value
 MAGIC_PRODUCT: Final = "9999"
@@ -51,13 +53,6 @@ CATALOGUE: Final[Mapping[str, tuple[VasType, str, str, str]]] = MappingProxyType
         "5001": (VasType.BILL_PAYMENT, "Municipal account", "10.00", "20000.00"),
     }
 )
-_CATEGORIES = {
-    VasType.AIRTIME: ("Airtime", "Pinless"),
-    VasType.DATA: ("Data", "Pinless"),
-    VasType.VOUCHER_TOPUP: ("Voucher", "Pinned"),
-    VasType.ELECTRICITY: ("Utility", "Electricity"),
-    VasType.BILL_PAYMENT: ("BillPayment", "Account"),
-}
 
 
 class _MobileMart:
@@ -129,13 +124,6 @@ class _MobileMart:
         given = {"requestId": found.reference, "merchantProductId": found.product}
         return _sold(self._write(vas_type, given, -found.amount_cents, "reversal", "completed", found.consumer))
 
-    def statement(self, day: dt.date) -> tuple[str, str]:
-        """The text of one day; the count in its last line is of all lines."""
-        sales = [sale for sale in self.book.of_day(NAME, day) if sale.kind != _PREVEND]
-        lines = [f"H|1|{day:%Y%m%d}", *map(_line, sales)]
-        name = f"FULCRUM.MERCHANT.DEMO.RECON.{day:%Y%m%d}235959.txt"
-        return name, "\n".join((*lines, f"T|{len(lines) + 1}")) + "\n"
-
     def _admit(self, request: Request) -> VasType | None:
         """The kind in the address, None without a good token. Raises a 404 for a kind that there is not."""
         vas_type = _TYPES.get(request.path_params["kind"])
@@ -190,7 +178,18 @@ def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
     ]
     for kind in KINDS.values():
         routes += _routes(mobilemart, kind)
-    return serve(NAME, routes, settings, book, mobilemart.tokens, mobilemart.statement, _RETRY_AFTER_S)
+    statements = Statements(NAME, DEFINITION.statement(), book, _line, settings)
+    return serve(NAME, routes, settings, book, mobilemart.tokens, statements, _RETRY_AFTER_S)
+
+
+def stand_in(_: MobileMartSettings, url: str) -> Mapping[str, Any]:
+    """What makes the client ask the simulator at ``url``."""
+    return {
+        "base_url": url,
+        "client_id": SecretStr(MOBILEMART_ID),
+        "client_secret": SecretStr(MOBILEMART_SECRET),
+        "reprint_absent": (MOBILEMART_NO_SALE,),
+    }
 
 
 def _routes(mobilemart: _MobileMart, kind: Kind) -> list[Route]:
@@ -256,16 +255,9 @@ def _product(code: str) -> dict[str, Any]:
     return {"merchantProductId": code, "productName": name, "active": True, "vendor": "Simulator", **limits}
 
 
-def _line(sale: Sale) -> str:
-    vas_type, category = _CATEGORIES[VasType(sale.vas_type)]
-    electricity = sale.vas_type == VasType.ELECTRICITY
-    bill = sale.vas_type == VasType.BILL_PAYMENT
-    name = CATALOGUE[sale.product][1]
-    fields = (
-        "D", vas_type, category, "Simulator", sale.transaction_id, sale.reference,
-        "Reversal" if sale.kind == "reversal" else "Purchase", "Binned" if sale.state == "reversed" else "Successful",
-        f"{sale.moment:%Y%m%d}", f"{sale.moment:%H%M%S}", "Wallet", str(sale.amount_cents), "", name, "",
-        "" if electricity or bill else sale.consumer, sale.consumer if bill else "",
-        sale.consumer if electricity else "", "", "", "", "", "", "",
-    )  # fmt: skip  # in the order of the format
-    return "|".join(fields)
+def _line(sale: Sale) -> Mapping[str, Any] | None:
+    """A prevend is no sale. A reversal is a line of its own, and the purchase's is binned."""
+    if sale.kind == _PREVEND:
+        return None
+    status = "Binned" if sale.state == "reversed" else "Successful"
+    return {"product_name": CATALOGUE[sale.product][1], "raw_status": status}

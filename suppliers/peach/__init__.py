@@ -1,1 +1,47 @@
 """Peach Payments: amounts are decimal text, a payment is looked up by our own reference, and webhooks tell the rest."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from config.suppliers import PeachSettings
+from suppliers.definition import Simulator, StatementFormat, SupplierDefinition
+from suppliers.protocol import Supplier
+from suppliers.trials import Trial
+
+
+def _client(settings: PeachSettings) -> Supplier:
+    from suppliers.peach.client import Peach  # noqa: PLC0415  # see suppliers.definition
+
+    return Peach(settings)
+
+
+def _statement() -> StatementFormat:
+    from suppliers.peach import statement, writer  # noqa: PLC0415  # see suppliers.definition
+
+    tells = frozenset({"payout_reference"})
+    return StatementFormat(
+        statement.FILE_NAME, statement.parse, writer.write, tells, failed="FAILED", answer_name=statement.file_name
+    )
+
+
+def _simulator() -> Simulator:
+    from suppliers.peach import simulator  # noqa: PLC0415  # see suppliers.definition
+
+    return Simulator(simulator.create_app, simulator.stand_in)
+
+
+def _trials() -> Sequence[Trial]:
+    from suppliers.peach.trials import TRIALS  # noqa: PLC0415  # see suppliers.definition
+
+    return TRIALS
+
+
+DEFINITION: Final = SupplierDefinition(
+    name="peach",
+    title="Peach Payments",
+    settings=PeachSettings,
+    client=_client,
+    statement=_statement,
+    simulator=_simulator,
+    trials=_trials,
+)

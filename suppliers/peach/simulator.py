@@ -18,20 +18,22 @@ from urllib.parse import urlencode
 
 import httpx
 from aiolimiter import AsyncLimiter
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from config.suppliers import SimulatorSettings
+from config.suppliers import PeachSettings, SimulatorSettings
 from ledger.errors import DataError
 from ledger.transactions import Supplier, VasType
 from suppliers.money import CURRENCY, from_cents, from_rand, to_cents
+from suppliers.peach import DEFINITION
 from suppliers.peach.client import DEBIT, REFUND
 from suppliers.peach.codes import verdict_of
 from suppliers.peach.webhooks import SIGNATURE, sign
 from suppliers.simulation.bearer import Tokens
-from suppliers.simulation.book import Book, Sale
+from suppliers.simulation.book import SOUTH_AFRICA, Book, Sale
 from suppliers.simulation.credentials import (
     PEACH_ENTITY,
     PEACH_ID,
@@ -41,7 +43,9 @@ from suppliers.simulation.credentials import (
     PEACH_USER,
     PEACH_WEBHOOK_SECRET,
 )
+from suppliers.simulation.planting import Planted
 from suppliers.simulation.serving import serve
+from suppliers.simulation.statements import Statements
 from suppliers.verdicts import State, state_of
 
 NAME: Final = Supplier.PEACH.value
@@ -75,6 +79,7 @@ class _Peach:
         self.tokens = Tokens(settings.token_life_s)
         self.recon_rate = AsyncLimiter(1, 1 / settings.recon_calls_per_s)
         self.checkouts: dict[str, dict[str, Any]] = {}
+        self.statements = Statements(NAME, DEFINITION.statement(), book, _line, settings)
 
     async def token(self, request: Request) -> Response:
         wanted = {"clientId": PEACH_ID, "clientSecret": PEACH_SECRET, "merchantId": PEACH_MERCHANT}
@@ -158,9 +163,16 @@ class _Peach:
             return JSONResponse({"message": "startDate and endDate"}, 400)
         if start.tzinfo is None or end.tzinfo is None or not start < end <= start + _LONGEST_WINDOW:
             return JSONResponse({"message": "at most 24 hours, with an offset"}, 400)
-        body = json.dumps([_settlement(sale) for sale in self.book.between(NAME, start, end) if _is_settled(sale)])
         headers = {"Content-Encoding": "gzip"}
-        return Response(gzip.compress(body.encode()), media_type="application/json", headers=headers)
+        content = self._statement(start, end).content
+        return Response(gzip.compress(content), media_type="application/json", headers=headers)
+
+    def _statement(self, start: dt.datetime, end: dt.datetime) -> Planted:
+        """A whole day of South Africa's is its statement, with what is planted there; anything else is as it was."""
+        day = start.astimezone(SOUTH_AFRICA).date()
+        midnight = dt.datetime.combine(day, dt.time(), SOUTH_AFRICA)
+        whole = start == midnight and end == midnight + timedelta(days=1)
+        return self.statements.of_day(day) if whole else self.statements.between(start, end)
 
     async def webhooks(self, request: Request) -> Response:
         """Every webhook of every payment so far, as bodies: shuffled by ``seed``, and some of them repeated."""
@@ -174,10 +186,6 @@ class _Peach:
             bodies = self._bodies(int(wanted.get("seed", 1)))
             answers = [await client.post(str(wanted["url"]), content=body, headers=headers) for body in bodies]
         return JSONResponse([answer.status_code for answer in answers])
-
-    def statement(self, day: dt.date) -> tuple[str, str]:
-        sales = [sale for sale in self.book.of_day(NAME, day) if _is_settled(sale)]
-        return f"transactions-recon-{day:%Y-%m-%d}.json", json.dumps(list(map(_settlement, sales)))
 
     def _write(self, reference: str, kind: str, cents: int, consumer: str) -> Sale:
         story = STORIES.get(f"{from_cents(cents):.2f}", (_SUCCESS,)) if kind == "purchase" else (_SUCCESS,)
@@ -231,7 +239,20 @@ def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
         Route("/_webhooks", peach.webhooks),
         Route("/_webhooks", peach.send_webhooks, methods=["POST"]),
     ]
-    return serve(NAME, routes, settings, book, peach.tokens, peach.statement)
+    return serve(NAME, routes, settings, book, peach.tokens, peach.statements)
+
+
+def stand_in(_: PeachSettings, url: str) -> Mapping[str, Any]:
+    """What makes the client ask the simulator at ``url``, all four APIs of it."""
+    return {f"{api}_url": url for api in ("auth", "checkout", "payments", "reconciliation")} | {
+        "client_id": SecretStr(PEACH_ID),
+        "client_secret": SecretStr(PEACH_SECRET),
+        "merchant_id": PEACH_MERCHANT,
+        "user_id": SecretStr(PEACH_USER),
+        "password": SecretStr(PEACH_PASSWORD),
+        "entity_id": PEACH_ENTITY,
+        "webhook_secret": SecretStr(PEACH_WEBHOOK_SECRET),
+    }
 
 
 def _authentication() -> dict[str, str]:
@@ -267,10 +288,6 @@ def _state(code: str) -> str:
     return "pending" if state in (State.PENDING, State.UNKNOWN) else state.value
 
 
-def _is_settled(sale: Sale) -> bool:
-    return sale.state in ("completed", "reversed")
-
-
 def _result(code: str) -> dict[str, str]:
     return {"code": code, "description": "told by the simulator"}
 
@@ -296,16 +313,16 @@ def _answer(body: Mapping[str, Any], status: int = 200) -> Response:
     return JSONResponse(dict(body), status)
 
 
-def _settlement(sale: Sale) -> dict[str, str]:
-    sign_of = "-" if sale.kind == "refund" else ""
+def _line(sale: Sale) -> Mapping[str, Any] | None:
+    """Only what is settled is told; a refund is an amount below zero."""
+    if sale.state not in ("completed", "reversed"):
+        return None
+    amount = from_cents(sale.amount_cents)
     return {
-        "id": sale.transaction_id,
-        "merchantTransactionId": sale.reference,
-        "amount": f"{sign_of}{from_cents(sale.amount_cents):.2f}",
-        "currency": CURRENCY,
-        "settlementStatus": "SETTLED",
-        "settlementReference": f"PEACH{sale.moment:%d%m%Y}{sale.transaction_id[:12].upper()}",
-        "timestamp": sale.happened_at,
+        "amount": -amount if sale.kind == "refund" else amount,
+        "status": "completed",
+        "raw_status": "SETTLED",
+        "payout_reference": f"PEACH{sale.moment:%d%m%Y}{sale.transaction_id[:12].upper()}",
     }
 
 

@@ -1,4 +1,4 @@
-"""All simulators in one app: Flash under `/flash`, MobileMart under `/mobilemart`, Peach under `/peach`."""
+"""All simulators in one app, each under its supplier's name: `/flash`, `/mobilemart`, `/peach`, and further ones."""
 
 from pathlib import Path
 
@@ -7,31 +7,31 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
 from config import load_settings
-from config.suppliers import SimulatorSettings
-from suppliers.flash import simulator as flash
-from suppliers.mobilemart import simulator as mobilemart
-from suppliers.peach import simulator as peach
+from config.suppliers import Suppliers
+from ledger.errors import ConfigError
+from suppliers.registry import definitions
 from suppliers.simulation.book import Book
 
 HEALTH = "/health"
 
 
-def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
-    """The simulators over one ``book``."""
-    return Starlette(
-        routes=[
-            Route(HEALTH, lambda _: JSONResponse({"status": "up"})),
-            Mount("/flash", flash.create_app(settings, book)),
-            Mount("/mobilemart", mobilemart.create_app(settings, book)),
-            Mount("/peach", peach.create_app(settings, book)),
-        ]
-    )
+def create_app(settings: Suppliers, book: Book) -> Starlette:
+    """The simulators of every supplier over one ``book``.
+
+    Raises ConfigError for planted differences of a supplier that there is not, DataError for those that its statement
+    cannot show.
+    """
+    known = definitions(settings)
+    if strange := settings.simulator.planted.keys() - known.keys():
+        raise ConfigError(f"TREASURY_SUPPLIERS: simulator.planted: there is no supplier {', '.join(sorted(strange))}")
+    mounts = [Mount(f"/{name}", one.simulator().create_app(settings.simulator, book)) for name, one in known.items()]
+    return Starlette(routes=[Route(HEALTH, lambda _: JSONResponse({"status": "up"})), *mounts])
 
 
 def create_embedded_app() -> Starlette:
     """The app that `servers.suppliers` starts: settings from the environment, the book in the home."""
     settings = load_settings()
-    return create_app(settings.suppliers.simulator, Book(book_path(settings.home)))
+    return create_app(settings.suppliers, Book(book_path(settings.home)))
 
 
 def book_path(home: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from ledger.errors import FieldError
 from ledger.identifiers import derived_id
 from ledger.tables import TieredTable
-from ledger.transactions import field_names, new_transaction
+from ledger.transactions import SUPPLIERS, field_names, new_transaction
 from tasks.importing.instants import compile_instant
 from tasks.importing.mapping import INSTANT_FIELDS, FieldMapping, FileFormat, Mapping
 from tasks.importing.records import Record
@@ -38,7 +38,7 @@ class RowBuilder:
     """Makes rows of one table out of the records of one file.
 
     ``header`` names the file's columns. ``now`` (aware) is the instant that no row may lie after. ``occurrences`` is
-    needed by a mapping without a key.
+    needed by a mapping without a key. ``suppliers`` are the names of those that there are.
     """
 
     def __init__(
@@ -48,9 +48,11 @@ class RowBuilder:
         header: Sequence[str],
         now: datetime,
         occurrences: Occurrences | None = None,
+        suppliers: Sequence[str] = SUPPLIERS,
     ) -> None:
         positions = {name: position for position, name in enumerate(header)}
         self._table = table
+        self._suppliers = suppliers
         self._width = len(header)
         self._values = _compile_fields(table, mapping, positions)
         self._metadata = [
@@ -72,7 +74,7 @@ class RowBuilder:
         if len(fields) != self._width:
             raise FieldError("", f"has {len(fields)} columns where the file has {self._width}")
         created_at = self._created_at(fields)
-        checked = new_transaction(self._table, self._values_of(fields))
+        checked = new_transaction(self._table, self._values_of(fields), self._suppliers)
         row_id = str(derived_id(created_at, self._source(record)))
         cells = [row_id, *checked.values(), created_at, self._updated(fields, created_at)]
         copy = "\t".join(["" if cell is None else str(cell) for cell in cells])

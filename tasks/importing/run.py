@@ -122,10 +122,10 @@ def _open_rows(
     header = mapping.file.columns or _read_header(source, records)
     _check_columns(source, mapping, header)
     if mapping.key:
-        yield RowBuilder(table, mapping, header, now), records
+        yield RowBuilder(table, mapping, header, now, suppliers=settings.suppliers.names), records
     else:
         with count_occurrences(settings.spool) as occurrences:
-            yield RowBuilder(table, mapping, header, now, occurrences), records
+            yield RowBuilder(table, mapping, header, now, occurrences, settings.suppliers.names), records
 
 
 def _read_header(source: SourceFile, records: Iterator[Record]) -> tuple[str, ...]:

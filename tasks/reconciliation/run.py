@@ -24,7 +24,6 @@ from pyarrow import csv
 from config import Settings
 from config.suppliers import Connection as Contract
 from ledger.errors import ConfigError, ConflictError
-from ledger.transactions import Supplier
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from storage.engine import engine, literal, url_of
@@ -112,7 +111,7 @@ def reconcile_day(settings: Settings, request: RunRequest) -> RunResult:
     supplier is being reconciled by somebody else, TransientError when a server is away.
     """
     started = datetime.now(UTC)
-    _check_supplier(request.supplier)
+    _check_supplier(settings, request.supplier)
     own_settings = settings.model_copy(update={"archive_memory_mb": settings.reconciliation.memory_mb})
     with (
         _locked(settings, request) as connection,
@@ -157,9 +156,9 @@ def check_open(connection: Connection, supplier: str, day: date) -> None:
         raise ConflictError(f"{supplier} {day}: the period {closed[1]} to {closed[2]} is closed")
 
 
-def _check_supplier(supplier: str) -> None:
-    if supplier not in set(Supplier):
-        raise ConfigError(f"supplier: {supplier!r} is not known; known: {', '.join(Supplier)}")
+def _check_supplier(settings: Settings, supplier: str) -> None:
+    if supplier not in (known := settings.suppliers.names):
+        raise ConfigError(f"supplier: {supplier!r} is not known; known: {', '.join(known)}")
 
 
 @contextmanager
@@ -201,8 +200,7 @@ def _rates(settings: Settings, supplier: str) -> Mapping[str, Decimal]:
 
 
 def _contract(settings: Settings, supplier: str) -> Contract:
-    contract: Contract = getattr(settings.suppliers, supplier)
-    return contract
+    return settings.suppliers.everyone[supplier]
 
 
 def _rules(settings: Settings, supplier: str) -> dict[str, Any]:

@@ -18,11 +18,13 @@ import pytest
 from pydantic import SecretStr
 
 from config import Settings
+from config.suppliers import Suppliers
 from ledger.errors import ConfigError, DataError, TransientError
 from servers.s3 import executable
 from sql.connection import connect
 from sql.partitions import prepare_table
 from storage.store import ObjectStore
+from suppliers.registry import definitions
 from tasks import statements
 from tasks.reconciliation.run import RunRequest, reconcile_day
 from tasks.reconciliation.statements import fetch_statement, statement_of
@@ -357,7 +359,7 @@ def test_statements_come_over_sftp_from_a_host_whose_key_is_known(desk: Desk, sf
 
 def test_every_result_has_a_word() -> None:
     assert set(Result) == {"taken", "known", "quarantined"}
-    assert set(TEXTS) == set(statements.FORMATS)
+    assert set(TEXTS) == set(definitions(Suppliers()))
 
 
 def test_a_day_that_was_taken_in_is_reconciled(books: Books, tmp_path: Path) -> None:

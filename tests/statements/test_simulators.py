@@ -6,21 +6,22 @@ from typing import Any
 import httpx
 import pytest
 
+from suppliers.registry import definition_of
 from suppliers.simulation.book import SOUTH_AFRICA, Sale
-from suppliers.statement_formats import FORMATS
 from tests.suppliers.conftest import simulators
 
 PRODUCTS = {"flash": "311", "mobilemart": "", "peach": "PAYSHAP"}
 
 
-@pytest.mark.parametrize("supplier", FORMATS)
+@pytest.mark.parametrize("supplier", PRODUCTS)
 def test_a_simulators_statement_is_read_line_for_line(supplier: str) -> None:
     with simulators() as simulated:
         sales = [_sale(simulated, supplier, number) for number in range(5)]
         day = datetime.now(SOUTH_AFRICA).date()
         answer = httpx.get(f"{simulated.url}/{supplier}/_statement", params={"day": day.isoformat()})
         name = answer.headers["content-disposition"].split('"')[1]
-        parsed = FORMATS[supplier].parse(answer.content, name, simulated.settings)
+        own = simulated.settings.connections[supplier]
+        parsed = definition_of(simulated.settings, supplier).statement().parse(answer.content, name, own)
     assert parsed.day == day
     assert parsed.table["supplier_transaction_id"].to_pylist() == [sale.transaction_id for sale in sales]
     assert parsed.table["reference"].to_pylist() == [sale.reference for sale in sales]

@@ -83,7 +83,7 @@ def simulators(simulator: SimulatorSettings | None = None, **changes: Any) -> It
     book = Book()
     quick = {name: {**QUICK, **changes} for name in ("flash", "mobilemart", "peach")}
     settings = Suppliers.model_validate({**quick, "simulator": simulator, "vend_timeout_s": 20, "settle_after_s": 30})
-    with serving(create_app(simulator, book)) as url:
+    with serving(create_app(settings, book)) as url:
         yield Simulated(url, book, with_simulators(settings, url))
     book.close()
 

@@ -1,0 +1,10 @@
+"""What Voucherly's words mean. One that is not here tells nothing: the outcome stays unknown."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from suppliers.verdicts import Verdict
+
+CODES: Mapping[str, Verdict] = MappingProxyType(
+    {"sold": Verdict.SUCCESS, "refused": Verdict.DECLINED, "unknown-product": Verdict.INVALID, "none": Verdict.ABSENT}
+)

@@ -1,0 +1,69 @@
+"""What a supplier's folder says of itself: one `SupplierDefinition`, called ``DEFINITION``, in its ``__init__``.
+
+Nothing else in the project names a supplier. What is slow to import, or of use to few, stands behind a function: the
+API opens clients and never loads a simulator.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from config.suppliers import Connection
+from suppliers.protocol import Supplier
+from suppliers.trials import Trial
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from starlette.types import ASGIApp
+
+    from config.suppliers import SimulatorSettings
+    from suppliers.simulation.book import Book
+    from suppliers.statement import ParsedStatement
+
+
+@dataclass(frozen=True, slots=True)
+class StatementFormat:
+    """A supplier's statement.
+
+    ``file_name`` matches the whole name of a file and has a group ``day``, or ``made`` for when it was made.
+    ``parse`` reads content, name and the supplier's own settings, and raises StatementError. ``write`` is its reverse:
+    a canonical table as the supplier would write it. ``tells`` are the canonical columns that it has beyond those that
+    every statement has. ``failed`` is its word for what was not sold, or was taken back. ``answer_name`` is what a
+    day's answer of its API is called; None: statements come as files only.
+    """
+
+    file_name: re.Pattern[str]
+    parse: "Callable[[bytes, str, Any], ParsedStatement]"
+    write: "Callable[[pa.Table, date], tuple[str, bytes]]"
+    tells: frozenset[str]
+    failed: str
+    answer_name: Callable[[date], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Simulator:
+    """The server that behaves as the supplier does, and the settings that point a client at it.
+
+    ``stand_in`` gives, for the supplier's settings and the simulator's address, the fields to change.
+    """
+
+    create_app: "Callable[[SimulatorSettings, Book], ASGIApp]"
+    stand_in: Callable[[Any, str], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class SupplierDefinition:
+    """One supplier. ``name`` is a word of at most 16 small letters, digits and underscores: rows carry it.
+
+    ``title`` is how people write it. ``client`` is made from the supplier's own ``settings``.
+    """
+
+    name: str
+    title: str
+    settings: type[Connection]
+    client: Callable[[Any], Supplier]
+    statement: Callable[[], StatementFormat]
+    simulator: Callable[[], Simulator]
+    trials: Callable[[], Sequence[Trial]]
