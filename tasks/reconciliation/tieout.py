@@ -105,8 +105,8 @@ class TieOut:
         return self.items.get(name, Figure(0, _ZERO))
 
     def check(self) -> None:
-        """Raise VerificationError unless matched and unmatched give both totals, the classes the difference, and no more
-        is tolerated than the tolerance of so many rows.
+        """Raise VerificationError unless matched and unmatched give both totals, and the classes the difference, and
+        unless what is tolerated is within the tolerance of so many rows.
         """
         sides = {
             "the statement": (self.statement, ("matched_statement", "unmatched_statement", "payout_over_entries")),
