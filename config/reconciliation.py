@@ -33,6 +33,9 @@ class ReconciliationSettings(BaseModel):
     neighbours: int = Field(
         6, ge=1, le=64, description="Nearest own rows, either way in time, that a line is scored on"
     )
+    suggestion_limit: int = Field(
+        20_000, ge=0, le=200_000, description="Lines, or rows, left over up to which look-alikes are suggested"
+    )
     component_limit: int = Field(64, ge=2, le=1024, description="Rows of a tangle that is still solved as a whole")
 
     auto_time_s: int = Field(300, ge=0, le=86_400)
@@ -46,7 +49,7 @@ class ReconciliationSettings(BaseModel):
     pass_variance: Decimal = Field(Decimal("1000.00"), ge=0, max_digits=18, decimal_places=2)
     critical_matched: Decimal = Field(Decimal("0.95"), gt=0, le=1)
 
-    vat_rate: Decimal = Field(Decimal("0.15"), ge=0, lt=1)
+    vat_rate: Decimal = Field(Decimal("0.15"), ge=0, lt=1, max_digits=7, decimal_places=6)
     memory_mb: int = Field(640, ge=128, description="Memory of the set-based engine for one run; it spills beyond")
 
     @field_validator("passes")

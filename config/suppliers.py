@@ -29,8 +29,10 @@ from ledger.transactions import SUPPLIER_NAME_RULE, VasType, is_supplier_name
 Environment = Literal["simulator", "sandbox", "production"]
 StatementKind = Literal["purchase", "reversal", "refund", "payout"]
 StatementStatus = Literal["pending", "completed", "failed", "reversed"]
-StatementField = Literal["id", "reference", "amount", "currency", "status", "settlement_reference", "occurred_at"]
-_FLASH_KINDS: Mapping[str, StatementKind] = {"Purchase": "purchase", "Refund": "refund", "Reversal": "reversal"}
+StatementField = Literal[
+    "id", "reference", "amount", "currency", "status", "settlement_reference", "occurred_at", "kind"
+]
+_KINDS: Mapping[str, StatementKind] = {"Purchase": "purchase", "Refund": "refund", "Reversal": "reversal"}
 _PEACH_FIELDS: Mapping[StatementField, str] = {
     "id": "id",
     "reference": "merchantTransactionId",
@@ -144,8 +146,11 @@ class FlashSettings(Connection):
     )
 
     statement_kinds: dict[str, StatementKind] = Field(
-        default_factory=lambda: dict(_FLASH_KINDS),
-        description="What each Transaction Type of a statement is",
+        default_factory=lambda: dict(_KINDS),
+        description="What each Transaction Type of a statement is; a payout's is not published",
+    )
+    statement_payout: Literal["Reference", "Transaction ID"] = Field(
+        "Reference", description="The column of a payout's line that rows and entries know it by"
     )
     statement_fee: Literal["deducted", "added"] = Field(
         "deducted", description="Net is gross - commission - fee, or + fee: which is not published"
@@ -184,6 +189,16 @@ class MobileMartSettings(Connection):
     )
 
     statement_binned: Literal["failed", "reversed"] = Field("reversed", description="What Binned means in a statement")
+    statement_kinds: dict[str, StatementKind] = Field(
+        default_factory=lambda: dict(_KINDS),
+        description="What each txnType of a statement is; a payout's is not published",
+    )
+    statement_payout: Literal["merchantTxnId", "fulcrumTxnId"] = Field(
+        "merchantTxnId", description="The field of a payout's line that rows and entries know it by"
+    )
+    statement_products: dict[str, Identifier] = Field(
+        default_factory=dict, description="The product code of a statement's productName; it has no code itself"
+    )
 
     statement_absent_days: int | None = Field(
         1, ge=1, le=31, description="Days after which a purchase that no statement has was not sold; empty: never"
@@ -222,6 +237,12 @@ class PeachSettings(Connection):
     )
     statement_statuses: dict[str, StatementStatus] = Field(
         default_factory=lambda: dict(_PEACH_STATUSES), description="What each settlementStatus of a statement is"
+    )
+    statement_kinds: dict[str, StatementKind] = Field(
+        default_factory=dict, description="What each word of the field `kind` is, where statement_fields names one"
+    )
+    statement_settlements: Literal["unique", "shared"] = Field(
+        "unique", description="Whether a settlementReference is one entry's, or that of all that were paid out together"
     )
     statement_days_before: int = Field(
         0, ge=0, le=31, description="Days before a statement's own that its payments may be of"

@@ -97,12 +97,22 @@ def finish(supplier: str, name: str, day: date, content: bytes, columns: Sequenc
 
 
 def refuse_repeated(table: pa.Table, name: str, column: str) -> None:
-    """Refuse a value that stands twice in ``column`` under one kind; a reversal may repeat its purchase's."""
+    """Refuse a value that stands twice in ``column`` under one kind; a reversal may repeat its purchase's.
+
+    Values are only counted, which needs little memory, unless there is something to name.
+    """
+    for kind in pc.unique(table["kind"]):
+        known = table[column].filter(pc.equal(table["kind"], kind)).drop_null()
+        if pc.count_distinct(known).as_py() < len(known):
+            raise StatementError(name, "stands more than once", line=_first_repeated(table, column), field=column)
+
+
+def _first_repeated(table: pa.Table, column: str) -> int:
+    """The line that is the last of the first ones with one value and kind."""
     known = table.select(["kind", column, "line_no"]).filter(pc.is_valid(table[column]))
     counted = known.group_by(["kind", column]).aggregate([("line_no", "count"), ("line_no", "max")])
-    if counted.num_rows < known.num_rows:
-        lines = counted.filter(pc.greater(counted["line_no_count"], 1))["line_no_max"]
-        raise StatementError(name, "stands more than once", line=pc.min(lines).as_py(), field=column)
+    lines = counted.filter(pc.greater(counted["line_no_count"], 1))["line_no_max"]
+    return int(pc.min(lines).as_py())
 
 
 def canonical(columns: Mapping[str, pa.Array], *, rows: int, supplier: str, day: date, currency: str) -> pa.Table:

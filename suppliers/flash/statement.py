@@ -15,7 +15,7 @@ from config.suppliers import FlashSettings
 from ledger.transactions import Supplier
 from suppliers.money import CURRENCY
 from suppliers.statement import ParsedStatement, StatementError, canonical, finish, masked_account
-from suppliers.statement_text import Block, blocks, open_text, parse_day
+from suppliers.statement_text import Block, blocks, open_text, or_null, parse_day
 
 NAME: Final = Supplier.FLASH.value
 FILE_NAME: Final = re.compile(r"recon_(?P<day>[0-9]{8})\.csv")
@@ -56,6 +56,7 @@ def _table(block: Block, day: date, settings: FlashSettings) -> pa.Table:
     status = block.words(cells["Status"], STATUSES, "Status")
     sold = pc.is_in(status, pa.array(["completed", "reversed"]))
     kind = block.words(cells["Transaction Type"], settings.statement_kinds, "Transaction Type")
+    paid = pc.equal(kind, "payout")
     columns = {
         "line_no": block.numbers(len(lines)),
         "supplier_transaction_id": block.identifiers(
@@ -69,6 +70,7 @@ def _table(block: Block, day: date, settings: FlashSettings) -> pa.Table:
         "product_name": block.product_names(cells["Product"], "Product"),
         "account": masked_account(cells["Account Number"]),
         "raw_status": cells["Status"],
+        "payout_reference": pc.if_else(paid, or_null(cells[settings.statement_payout]), pa.scalar(None, pa.string())),
         **_money(block, cells, status, settings),
     }
     block.refuse(

@@ -6,6 +6,7 @@ or meter number only the last four characters are. The day is the header's; DATE
 """
 
 import re
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Final
 
@@ -101,7 +102,8 @@ def _table(block: Block, day: date, settings: MobileMartSettings) -> pa.Table:
     cells = block.columns(COLUMNS, _KEPT, "|", quoted=False)
     block.day(cells["date"], f"{day:%Y%m%d}", r"([0-9]{4})([0-9]{2})([0-9]{2})", "date")
     block.demand(cells["time"], r"^[0-9]{6}$", "time", "must be HHMMSS")
-    kind = block.words(cells["txnType"], KINDS, "txnType")
+    kind = block.words(cells["txnType"], settings.statement_kinds, "txnType")
+    paid = pc.equal(kind, "payout")
     amount = block.cents(cells["amount"], "amount")
     block.refuse(pc.and_(pc.equal(kind, "purchase"), pc.less(amount, 0)), "amount", "must be 0 or more for a purchase")
     statuses = {"Successful": "completed", "Binned": settings.statement_binned}
@@ -113,12 +115,20 @@ def _table(block: Block, day: date, settings: MobileMartSettings) -> pa.Table:
         "status": block.words(cells["txnStatus"], statuses, "txnStatus"),
         "occurred_at": block.moments(cells["time"], day, "time"),
         "vas_type": block.words(cells["vasType"], VAS_TYPES, "vasType"),
+        "product_code": _product_codes(cells["productName"], settings.statement_products),
         "product_name": block.product_names(cells["productName"], "productName"),
         "amount": amount,
         "account": _account(cells),
         "raw_status": cells["txnStatus"],
+        "payout_reference": pc.if_else(paid, cells[settings.statement_payout], pa.scalar(None, pa.string())),
     }
     return canonical(columns, rows=len(lines), supplier=NAME, day=day, currency=CURRENCY)
+
+
+def _product_codes(names: pa.Array, codes: Mapping[str, str]) -> pa.Array:
+    """The code that is set for a product's name; NULL for one that is not named."""
+    places = pc.index_in(names, pa.array(list(codes), pa.string()))
+    return pa.array(list(codes.values()), pa.string()).take(places)
 
 
 def _account(cells: dict[str, pa.Array]) -> pa.Array:

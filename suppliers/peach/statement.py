@@ -17,14 +17,13 @@ import pyarrow.compute as pc
 
 from config.suppliers import PeachSettings
 from ledger.transactions import Supplier
+from suppliers.json_parts import parts
 from suppliers.money import CURRENCY
 from suppliers.statement import ParsedStatement, StatementError, canonical, finish, refuse_repeated
 from suppliers.statement_text import Block, day_start_ms
 
 NAME: Final = Supplier.PEACH.value
 FILE_NAME: Final = re.compile(r"transactions-recon-(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})\.json")
-_BOM = b"\xef\xbb\xbf"
-_ROWS = 65_536
 _AMOUNT = r"^(-?(0|[1-9][0-9]{0,7})(\.[0-9]{2})?|\"-?(0|[1-9][0-9]{0,7})(\.[0-9]{2})?\")$"
 _MOMENT = (
     r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
@@ -40,16 +39,21 @@ def file_name(day: date) -> str:
 
 
 def parse(content: bytes, name: str, settings: PeachSettings) -> ParsedStatement:
-    """The statement in ``content``, called ``name``. Raises StatementError; its line is the record's number from 1."""
+    """The statement in ``content``, called ``name``. Raises StatementError; its line is the record's number from 1.
+
+    Records become columns a few megabytes at a time: memory holds the text and the columns, and never all records.
+    """
     day = _day(name)
-    records = _records(content.removeprefix(_BOM), name, settings)
-    _refuse_repeated_names(content, records, name, settings)
-    tables = [
-        _table(Block(name, b"", start + 1), _decoded(records, start, name, settings), day, settings)
-        for start in range(0, len(records), _ROWS)
-    ]
+    kind = _record_type(settings)
+    tables, start = [], 0
+    for part in parts(content, name, settings.statement_list):
+        records = _decoded(part, kind, start, name)
+        _refuse_repeated_names(part, len(records), start, name, settings)
+        tables.append(_table(Block(name, b"", start + 1), records, day, settings))
+        start += len(records)
     parsed = finish(NAME, name, day, content, tables)
-    refuse_repeated(parsed.table, name, "payout_reference")
+    if settings.statement_settlements == "unique":
+        refuse_repeated(parsed.table, name, "payout_reference")
     return parsed
 
 
@@ -59,20 +63,6 @@ def _day(name: str) -> date:
         return date.fromisoformat(found["day"] if found else "")
     except ValueError:
         raise StatementError(name, "must be called transactions-recon-YYYY-MM-DD.json") from None
-
-
-def _records(content: bytes, name: str, settings: PeachSettings) -> list[msgspec.Raw]:
-    """The records, each still as text."""
-    try:
-        content.decode()  # msgspec takes the bytes of what it only passes on as they are
-        if content.lstrip()[:1] == b"[":
-            return msgspec.json.decode(content, type=list[msgspec.Raw])
-        around = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
-        return msgspec.json.decode(around[settings.statement_list], type=list[msgspec.Raw])
-    except KeyError:
-        raise StatementError(name, f"must hold a list called {settings.statement_list}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise StatementError(name, "is not the JSON of a list of transactions, or is cut off") from None
 
 
 def _record_type(settings: PeachSettings) -> type[msgspec.Struct]:
@@ -91,16 +81,16 @@ def _record_type(settings: PeachSettings) -> type[msgspec.Struct]:
     )
 
 
-_OPTIONAL = frozenset({"settlement_reference"})
+_OPTIONAL = frozenset({"settlement_reference", "kind"})
 
 
-def _decoded(records: Sequence[msgspec.Raw], start: int, name: str, settings: PeachSettings) -> Sequence[Any]:
-    kind = _record_type(settings)
-    part = records[start : start + _ROWS]
+def _decoded(part: bytes, kind: type[msgspec.Struct], start: int, name: str) -> Sequence[Any]:
+    """The records of ``part``, a list of them as text; ``start`` is how many came before."""
     try:
-        return msgspec.json.decode(b"[" + b",".join(map(bytes, part)) + b"]", type=list[kind])  # type: ignore[valid-type]  # made from settings
+        return msgspec.json.decode(part, type=list[kind])  # type: ignore[valid-type]  # made from settings
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return [_decode_one(raw, kind, name, start + number) for number, raw in enumerate(part, 1)]
+        records = msgspec.json.decode(part, type=list[msgspec.Raw])
+        return [_decode_one(raw, kind, name, start + number) for number, raw in enumerate(records, 1)]
 
 
 def _decode_one(raw: msgspec.Raw, kind: type[msgspec.Struct], name: str, number: int) -> Any:
@@ -112,12 +102,12 @@ def _decode_one(raw: msgspec.Raw, kind: type[msgspec.Struct], name: str, number:
         raise StatementError(name, rule, line=number) from None
 
 
-def _refuse_repeated_names(content: bytes, records: Sequence[msgspec.Raw], name: str, settings: PeachSettings) -> None:
+def _refuse_repeated_names(part: bytes, records: int, start: int, name: str, settings: PeachSettings) -> None:
     """A decoder keeps the last of two values under one name. Where that may have happened, look at every record."""
-    counts = [content.count(f'"{written}"'.encode()) for written in settings.statement_fields.values()]
-    if b"\\" not in content and all(count <= len(records) for count in counts):
+    counts = [part.count(f'"{written}"'.encode()) for written in settings.statement_fields.values()]
+    if b"\\" not in part and all(count <= records for count in counts):
         return
-    for number, raw in enumerate(records, 1):
+    for number, raw in enumerate(msgspec.json.decode(part, type=list[msgspec.Raw]), start + 1):
         try:
             json.loads(bytes(raw), object_pairs_hook=_once_each)
         except _RepeatedNameError:
@@ -147,7 +137,7 @@ def _table(block: Block, records: Sequence[Any], day: date, settings: PeachSetti
         "line_no": block.numbers(len(records)),
         "supplier_transaction_id": block.identifiers(cells["id"], r"^[A-Za-z0-9-]{1,64}$", fields["id"]),
         "reference": block.identifiers(cells["reference"], r"^[A-Za-z0-9._-]{1,64}$", fields["reference"]),
-        "kind": pc.if_else(pc.less(amount, 0), "refund", "purchase"),
+        "kind": _kind(block, cells.get("kind"), amount, settings),
         "status": status,
         "occurred_at": _moments(block, cells["occurred_at"], day, settings),
         "amount": amount,
@@ -155,6 +145,18 @@ def _table(block: Block, records: Sequence[Any], day: date, settings: PeachSetti
         "payout_reference": _settlement(block, cells["settlement_reference"], status, fields["settlement_reference"]),
     }
     return canonical(columns, rows=len(records), supplier=NAME, day=day, currency=CURRENCY)
+
+
+def _kind(block: Block, told: pa.Array | None, amount: pa.Array, settings: PeachSettings) -> pa.Array:
+    """What each entry is: as it says where the settings name the field, by the sign of its amount otherwise."""
+    by_sign = pc.if_else(pc.less(amount, 0), "refund", "purchase")
+    if told is None:
+        return by_sign
+    known = settings.statement_kinds
+    found = pc.index_in(told, pa.array(list(known), pa.string()))
+    unknown = pc.and_(pc.is_null(found), pc.is_valid(told))
+    block.refuse(unknown, settings.statement_fields["kind"], f"must be one of {', '.join(known)}")
+    return pc.coalesce(pa.array(list(known.values()), pa.string()).take(found), by_sign)
 
 
 def _values(records: Sequence[Any], name: str) -> Iterator[Any]:

@@ -19,6 +19,7 @@ from ledger.errors import DataError
 from ledger.transactions import VasType
 from sql.queries import load
 from storage.engine import literal
+from tasks.reconciliation import groups
 from tasks.reconciliation.assignment import Candidates, assign
 from tasks.reconciliation.classes import OWN_STATUS, BreakClass, ComparedStatus
 from tasks.reconciliation.commission import rate_table
@@ -36,6 +37,7 @@ _KEYS: dict[Pass, tuple[str, str, str]] = {
 # First what agrees in everything, so that of two rows under one key the right one is taken.
 _ALSO = (", amount, status", ", amount")
 _MILLISECONDS = 1000
+_RATE_UNITS = 1_000_000  # of a rate, as whole numbers
 
 
 def match(engine: Engine, rules: ReconciliationSettings, rates: Mapping[str, Decimal], day: date) -> None:
@@ -46,24 +48,20 @@ def match(engine: Engine, rules: ReconciliationSettings, rates: Mapping[str, Dec
     Raises DataError for a status that is not known on either side. Not to be run twice in one engine.
     """
     _prepare(engine, rules, rates, day)
-    for name in ("create_line", "create_own", "create_results", "create_attached", "create_suggestion"):
+    for name in ("create_line", "create_own", "create_results", "create_suggestion", "create_duplicates"):
         engine.execute(_QUERIES[name])
-    for name in ("create_duplicates", "create_duplicate_own", "create_payout_cover", "create_open_line"):
+    groups.create_tables(engine)
+    for name in ("create_duplicate_own", "create_open_line", "create_open_own", "create_covered_own", "create_vat_of"):
         engine.execute(_QUERIES[name])
-    engine.execute(_QUERIES["create_open_own"])
-    for name in rules.passes:
-        if name != "scored":
-            _match_by(engine, *_KEYS[name])
-    for key in ("supplier_id", "reference"):
-        engine.execute(_QUERIES["attach_reversals"].format(key=key))
-    engine.execute(_QUERIES["cover_payouts"])
-    engine.execute(_QUERIES["uncount_payouts"])
-    engine.execute(_QUERIES["match_payouts"])
+    groups.unfold_reversals(engine)
+    _match_by_keys(engine, rules)
+    groups.attach_reversals(engine)
+    groups.cover_payouts(engine)
     engine.execute(_QUERIES["find_duplicate_lines"])
     engine.execute(_QUERIES["find_duplicate_own"])
     if "scored" in rules.passes:
         _match_by_score(engine, rules)
-    engine.execute(_QUERIES["suggest_payouts"])
+    groups.suggest_payouts(engine)
     for name in ("create_compared", "create_payout_compared", "create_lost_line", "create_lost_own", "create_found"):
         engine.execute(_QUERIES[name])
 
@@ -126,14 +124,27 @@ def _variables(rules: ReconciliationSettings, day: date) -> dict[str, str]:
         "auto_commission": f"{rules.auto_commission}::DECIMAL(18,4)",
         "escalate_above": f"{rules.escalate_above}::DECIMAL(18,4)",
         "escalate_issues": str(rules.escalate_issues),
+        "vat_units": f"{int(rules.vat_rate * _RATE_UNITS)}::HUGEINT",
+        **groups.VARIABLES,
     }
 
 
-def _match_by(engine: Engine, line_key: str, own_key: str, method: str) -> None:
-    for also in _ALSO:
-        query = _QUERIES["match_key"].format(line_key=line_key, own_key=own_key, method=method, also=also)
-        engine.execute(query)
-    engine.execute(_QUERIES["match_lone_key"].format(line_key=line_key, own_key=own_key, method=method))
+def _match_by_keys(engine: Engine, rules: ReconciliationSettings) -> None:
+    """The passes by an identifier. Parts of one amount are looked for once the first has taken what agrees in all, and
+    before anything is matched whatever its amount.
+    """
+    split = False
+    for name in rules.passes:
+        if name == "scored":
+            continue
+        line_key, own_key, method = _KEYS[name]
+        for also in _ALSO:
+            query = _QUERIES["match_key"].format(line_key=line_key, own_key=own_key, method=method, also=also)
+            engine.execute(query)
+        if not split:
+            groups.match_splits(engine, rules.passes)
+            split = True
+        engine.execute(_QUERIES["match_lone_key"].format(line_key=line_key, own_key=own_key, method=method))
 
 
 # Which rows are scored on which: by product where both sides name one, without it where one does not.
@@ -145,18 +156,35 @@ _BLOCKS = (
 
 
 def _match_by_score(engine: Engine, rules: ReconciliationSettings) -> None:
+    """First those that no identifier tells apart. What then is left, though its identifiers differ, is only suggested:
+    a mistyped reference, if all else is alike. Of more than ``suggestion_limit`` that are left nobody looks at each.
+    """
+    if _score(engine, rules, contradicting=False) <= rules.suggestion_limit:
+        _score(engine, rules, contradicting=True)
+    _drop_loose(engine)
+
+
+def _score(engine: Engine, rules: ReconciliationSettings, *, contradicting: bool) -> int:
+    """Score what is open; returns how many lines, or rows, are without a counterpart afterwards."""
+    _drop_loose(engine)
     engine.execute(_QUERIES["create_loose_line"])
     engine.execute(_QUERIES["create_loose_own"])
-    found = assign(_candidates(engine), rules.tie_margin, rules.component_limit)
-    for name, pairs, query in (("firm", found.firm, "add_scored"), ("doubtful", found.doubtful, "add_suggested")):
+    found = assign(_candidates(engine, contradicting=contradicting), rules.tie_margin, rules.component_limit)
+    firm = "add_suggested_firm" if contradicting else "add_scored"
+    for name, pairs, query in (("firm", found.firm, firm), ("doubtful", found.doubtful, "add_suggested")):
         engine.register(name, pa.table({"line_no": pairs.lines, "own_no": pairs.rows, "score": pairs.scores}))
         engine.execute(_QUERIES[query])
         engine.unregister(name)
-    engine.execute("DROP TABLE loose_line")
-    engine.execute("DROP TABLE loose_own")
+    loose = engine.execute(_QUERIES["count_loose"]).fetchall()[0]
+    return int(max(loose)) - found.firm.lines.size - found.doubtful.lines.size
 
 
-def _candidates(engine: Engine) -> Candidates:
+def _drop_loose(engine: Engine) -> None:
+    engine.execute("DROP TABLE IF EXISTS loose_line")
+    engine.execute("DROP TABLE IF EXISTS loose_own")
+
+
+def _candidates(engine: Engine, *, contradicting: bool) -> Candidates:
     parts: list[dict[str, Any]] = []
     for own_product, line_product, own_filter, line_filter in _BLOCKS:
         query = _QUERIES["score_candidates"].format(
@@ -164,6 +192,7 @@ def _candidates(engine: Engine) -> Candidates:
             line_product=line_product if line_product == "''" else f"l.{line_product}",
             own_filter=own_filter,
             line_filter=line_filter,
+            contradicting=str(contradicting).lower(),
         )
         parts.append(engine.execute(query).fetchnumpy())
     return Candidates(

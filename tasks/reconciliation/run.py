@@ -244,8 +244,10 @@ def _take_neighbours(duck: duckdb.DuckDBPyConnection, settings: Settings, reques
 def _summarise(duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest) -> Summary:
     """The figures, checked, and the digest over both sides, the rules and the outcome."""
     rules_ = settings.reconciliation
-    commissions = {row[0]: row[1:4] for row in duck.execute(_ENGINE["commission_totals"]).fetchall()}
-    ties = tieout.tie_outs(duck.execute(_ENGINE["totals"]).fetchall(), commissions, rules_.vat_rate)
+    commissions = {
+        name: tieout.Commission(*sums) for name, *sums in duck.execute(_ENGINE["commission_totals"]).fetchall()
+    }
+    ties = tieout.tie_outs(duck.execute(_ENGINE["totals"]).fetchall(), commissions, rules_)
     movement = tieout.float_figures(request.movement, ties)
     lines, own, matched_lines, matched_own, not_expected, breaks = _row(duck, _ENGINE["counts"])
     both = lines + own - not_expected

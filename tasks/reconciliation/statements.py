@@ -67,11 +67,22 @@ def open_statement(engine: duckdb.DuckDBPyConnection, path: Path, supplier: str,
     engine.execute(f"SET VARIABLE kinds = [{', '.join(literal(str(kind)) for kind in LineKind)}]")
     engine.execute(f"SET VARIABLE statuses = [{', '.join(literal(str(status)) for status in ComparedStatus)}]")
     try:
-        wrong = engine.execute(_QUERIES["wrong_lines"], {"supplier": supplier, "day": day}).fetchall()
+        wrong = engine.execute(_wrong_lines(), {"supplier": supplier, "day": day}).fetchall()
     except duckdb.IOException as error:
         raise TransientError(f"statement {path.name}: cannot be read now: {error}") from error
     except duckdb.Error as error:
         raise DataError(f"statement {path.name}: {error}") from error
     if wrong:
-        named = "; ".join(f"line {line}: {field}: {rule}" for line, field, rule in wrong[:_SHOWN])
+        named = "; ".join(
+            f"line {'?' if line is None else line}: {field}: {rule}" for line, field, rule in wrong[:_SHOWN]
+        )
         raise DataError(f"statement {path.name}: {named}")
+
+
+def _wrong_lines() -> str:
+    """The query for lines that break a rule: every field that the schema says is never empty is looked at."""
+    needed = [field.name for field in STATEMENT_SCHEMA if not field.nullable]
+    return _QUERIES["wrong_lines"].format(
+        empty=", ".join(f"CASE WHEN {name} IS NULL THEN '{name}' END" for name in needed),
+        any_empty=" OR ".join(f"{name} IS NULL" for name in needed),
+    )

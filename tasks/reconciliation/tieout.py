@@ -5,7 +5,7 @@ run is written down with it.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -50,18 +50,33 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Commission:
-    """Commission of one currency: as the statement has it, by contract, and as booked by us. VAT is in it."""
+    """Commission of one currency: as the statement has it, by contract, and as booked by us. VAT is in it: once in the
+    sum, and once in each transaction's, rounded to the cent there (``..._vat_by_row``).
 
-    statement: Decimal
-    expected: Decimal
-    own: Decimal
-    vat_rate: Decimal
+    ``net`` is what the statement's lines took from a float that keeps commission, ``own_net`` our rows less what we
+    booked; ``fee`` is what the lines say was charged.
+    """
 
-    def as_json(self) -> dict[str, str]:
+    statement: Decimal = _ZERO
+    expected: Decimal = _ZERO
+    own: Decimal = _ZERO
+    fee: Decimal = _ZERO
+    net: Decimal = _ZERO
+    own_net: Decimal = _ZERO
+    statement_vat: Decimal = _ZERO
+    expected_vat: Decimal = _ZERO
+    own_vat: Decimal = _ZERO
+
+    def as_json(self, vat_rate: Decimal) -> dict[str, str]:
         """Money as decimal text."""
-        told = {"statement": self.statement, "expected": self.expected, "own": self.own}
-        vat = {f"{name}_vat": f"{vat_included(value, self.vat_rate):.2f}" for name, value in told.items()}
-        return {name: f"{value:.4f}" for name, value in told.items()} | vat
+        figures = {name: value for name, value in asdict(self).items() if not name.endswith("_vat")}
+        sides = {"statement": self.statement, "expected": self.expected, "own": self.own}
+        by_row = {"statement": self.statement_vat, "expected": self.expected_vat, "own": self.own_vat}
+        return (
+            {name: f"{value:.4f}" for name, value in figures.items()}
+            | {f"{name}_vat": f"{vat_included(value, vat_rate):.2f}" for name, value in sides.items()}
+            | {f"{name}_vat_by_row": f"{value:.2f}" for name, value in by_row.items()}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,7 @@ class TieOut:
     own: Figure
     items: Mapping[str, Figure]
     commission: Commission
+    rules: ReconciliationSettings
 
     @property
     def difference(self) -> Decimal:
@@ -89,7 +105,9 @@ class TieOut:
         return self.items.get(name, Figure(0, _ZERO))
 
     def check(self) -> None:
-        """Raise VerificationError unless matched and unmatched give both totals, and the classes the difference."""
+        """Raise VerificationError unless matched and unmatched give both totals, and the classes the difference, and
+        unless what is tolerated is within the tolerance of so many rows.
+        """
         sides = {
             "the statement": (self.statement, ("matched_statement", "unmatched_statement", "payout_over_entries")),
             "our side": (self.own, ("matched_own", "unmatched_own", "own_nothing_expected", "own_on_other_statements")),
@@ -108,6 +126,12 @@ class TieOut:
             raise VerificationError(
                 f"tie-out {self.currency}: the classes explain {explained} of a difference of {self.difference}"
             )
+        tolerated = self.item("tolerated")
+        if abs(tolerated.value) > tolerated.rows * self.rules.amount_tolerance:
+            raise VerificationError(
+                f"tie-out {self.currency}: {tolerated.value} is tolerated over {tolerated.rows} rows, "
+                f"more than {self.rules.amount_tolerance} each"
+            )
 
     def as_json(self) -> dict[str, Any]:
         """Everything, money as decimal text."""
@@ -117,16 +141,16 @@ class TieOut:
             "difference": f"{self.difference:.2f}",
             "variance": f"{self.variance:.2f}",
             "items": {name: figure.as_json() for name, figure in sorted(self.items.items())},
-            "commission": self.commission.as_json(),
+            "commission": self.commission.as_json(self.rules.vat_rate),
         }
 
 
 def tie_outs(
     totals: Iterable[tuple[str, str, int, Decimal]],
-    commissions: Mapping[str, tuple[Decimal, Decimal, Decimal]],
-    vat_rate: Decimal,
+    commissions: Mapping[str, Commission],
+    rules: ReconciliationSettings,
 ) -> list[TieOut]:
-    """The checked tie-out of every currency, from ``(currency, item, rows, value)`` and the sums of commission.
+    """The checked tie-out of every currency, from ``(currency, item, rows, value)`` and its commission.
 
     Raises VerificationError when anything does not add up.
     """
@@ -137,8 +161,7 @@ def tie_outs(
     for currency, items in sorted(by_currency.items()):
         nothing = Figure(0, _ZERO)
         statement, own = items.pop("statement", nothing), items.pop("own", nothing)
-        told = commissions.get(currency, (_ZERO, _ZERO, _ZERO))
-        found.append(TieOut(currency, statement, own, items, Commission(*told, vat_rate)))
+        found.append(TieOut(currency, statement, own, items, commissions.get(currency, Commission()), rules))
     for one in found:
         one.check()
     return found
@@ -151,7 +174,7 @@ def float_figures(movement: FloatMovement | None, found: Iterable[TieOut]) -> di
     one = next((tie for tie in found if tie.currency == movement.currency), None)
     statement, own = (one.statement.value, one.own.value) if one else (_ZERO, _ZERO)
     if one and movement.basis == "net":
-        statement, own = statement - one.commission.statement, own - one.commission.own
+        statement, own = one.commission.net, one.commission.own_net
     return {
         "currency": movement.currency,
         "basis": movement.basis,

@@ -18,9 +18,9 @@ from sql.queries import load
 from storage.engine import engine
 from suppliers.statement import STATEMENT_SCHEMA
 from tasks.reconciliation import rules
-from tasks.reconciliation.matching import match
+from tasks.reconciliation.matching import match, matched_rows
 from tasks.reconciliation.statements import open_statement
-from tasks.reconciliation.tieout import TieOut, tie_outs
+from tasks.reconciliation.tieout import Commission, TieOut, tie_outs
 from tests.reconciliation.books import DAY, NOON
 
 _QUERIES = load("matching")
@@ -85,6 +85,28 @@ def line(number: int, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+Sides = tuple[Sequence[dict[str, Any]], Sequence[dict[str, Any]]]
+_CASE = 100  # a case of several has numbers below
+_KEYS = ("supplier_transaction_id", "reference", "supplier_reference", "payout_reference")
+
+
+def apart(cases: Sequence[Sides]) -> Sides:
+    """Many small cases as one: each in currencies of its own, with keys of its own, so that none meets another. What a
+    case calls ``ZAR`` is ``ZAR<number>``, its row or line 3 is ``<number>03``.
+    """
+    rows = [_of_case(number, row) for number, (ours, _) in enumerate(cases, start=1) for row in ours]
+    lines = [_of_case(number, one) for number, (_, theirs) in enumerate(cases, start=1) for one in theirs]
+    return rows, lines
+
+
+def _of_case(number: int, one: dict[str, Any]) -> dict[str, Any]:
+    changed: dict[str, Any] = {"currency": f"{one['currency']}{number}"}
+    changed |= {key: f"{number}/{one[key]}" for key in _KEYS if one.get(key)}
+    if "id" in one:
+        return one | changed | {"id": str(UUID(int=number * _CASE + UUID(one["id"]).int))}
+    return one | changed | {"line_no": number * _CASE + one["line_no"]}
+
+
 class Outcome:
     """What the engine holds after matching."""
 
@@ -97,6 +119,11 @@ class Outcome:
         return self._duck.execute(query).fetchall()
 
     @property
+    def matched(self) -> str:
+        """The query over all matches, as the archive gets them."""
+        return matched_rows()
+
+    @property
     def pairs(self) -> dict[int, tuple[int, str]]:
         """Line to (row, method)."""
         rows = self.ask("SELECT line_no, own_id, method FROM pair ORDER BY ALL")
@@ -107,6 +134,18 @@ class Outcome:
         """Line, row and issues of every break."""
         rows = self.ask("SELECT line_no, own_id, issues::VARCHAR[] FROM found ORDER BY found_no")
         return [(number, row.int if row else None, tuple(issues)) for number, row, issues in rows]
+
+    def breaks_of(self, case: int) -> list[tuple[int | None, int | None, tuple[str, ...]]]:
+        """The breaks of one of the cases that `apart` put together, in its own numbers."""
+        return [
+            (line_no and line_no % _CASE, row and row % _CASE, issues)
+            for line_no, row, issues in self.breaks
+            if (line_no or row or 0) // _CASE == case
+        ]
+
+    def tie_of(self, case: int, currency: str = "ZAR") -> TieOut:
+        """The tie-out of one of the cases."""
+        return next(tie for tie in self.ties if tie.currency == f"{currency}{case}")
 
     @property
     def suggestions(self) -> set[tuple[int, int]]:
@@ -125,9 +164,13 @@ def reconciled(
     rows: Sequence[dict[str, Any]],
     lines: Sequence[dict[str, Any]],
     rates: Mapping[str, Decimal] | None = None,
+    taken: Sequence[int] = (),
     **changes: Any,
 ) -> Iterator[Outcome]:
-    """Match ``rows`` against ``lines`` under the default rules with ``changes``, and tie them out."""
+    """Match ``rows`` against ``lines`` under the default rules with ``changes``, and tie them out.
+
+    The rows ``taken`` are matched by another day's statement.
+    """
     settings = load_settings(home=folder, archive_url=f"file://{folder}/archive")
     figures = ReconciliationSettings.model_validate(settings.reconciliation.model_dump() | changes)
     folder.mkdir(exist_ok=True)
@@ -140,10 +183,13 @@ def reconciled(
         open_statement(duck, path, "flash", DAY)
         duck.execute(_QUERIES["create_carried_line"], {"lines": []})
         duck.execute(_QUERIES["create_taken_own"])
+        duck.execute("INSERT INTO taken_own SELECT unnest($ids)::UUID", {"ids": [str(UUID(int=one)) for one in taken]})
         match(duck, figures, rates or {}, DAY)
         rules.apply_rules(duck)
-        commissions = {row[0]: row[1:4] for row in duck.execute(_QUERIES["commission_totals"]).fetchall()}
-        yield Outcome(duck, tie_outs(duck.execute(_QUERIES["totals"]).fetchall(), commissions, figures.vat_rate))
+        commissions = {
+            name: Commission(*sums) for name, *sums in duck.execute(_QUERIES["commission_totals"]).fetchall()
+        }
+        yield Outcome(duck, tie_outs(duck.execute(_QUERIES["totals"]).fetchall(), commissions, figures))
 
 
 def at(hours: float) -> datetime:

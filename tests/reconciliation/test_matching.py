@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.reconciliation.books import NOON
-from tests.reconciliation.desk import line, own, reconciled
+from tests.reconciliation.desk import apart, line, own, reconciled
 
 
 def test_the_supplier_s_id_comes_before_everything_else(tmp_path: Path) -> None:
@@ -74,26 +74,30 @@ def bare(number: int, **changes: Any) -> dict[str, Any]:
     return line(number, reference=None, **changes)
 
 
-@pytest.mark.parametrize(
-    ("changes", "matched"),
-    [
-        ({}, True),
-        ({"occurred_at": NOON + timedelta(seconds=901)}, True),  # 900 s off: 0.40 + 0.15 + 0.30
-        ({"occurred_at": NOON + timedelta(seconds=902)}, False),
-        ({"amount": Decimal("100.37")}, True),  # 0.37 off: 0.252 + 0.30 + 0.30
-        ({"amount": Decimal("100.38")}, False),
-        ({"product_code": "312"}, False),
-        ({"product_code": None}, True),  # not told: half of the weight, and nothing else may be off
-        ({"product_code": None, "occurred_at": NOON + timedelta(seconds=61)}, False),
-        ({"product_code": None, "vas_type": "data"}, False),
-    ],
-)
-def test_without_identifiers_the_score_decides_at_its_threshold(
-    tmp_path: Path, changes: dict[str, Any], matched: bool
-) -> None:
-    with reconciled(tmp_path, [unknown(1)], [bare(1, **changes)]) as outcome:
-        assert outcome.pairs == ({1: (1, "scored")} if matched else {})
-        assert len(outcome.breaks) == (2 if not matched else bool(outcome.breaks))
+# what the line says otherwise, and what is wrong with the match; None: they do not match
+SCORED: list[tuple[dict[str, Any], tuple[str, ...] | None]] = [
+    ({}, ()),
+    ({"occurred_at": NOON + timedelta(seconds=901)}, ("time",)),  # 900 s off: 0.40 + 0.15 + 0.30
+    ({"occurred_at": NOON + timedelta(seconds=902)}, None),
+    ({"amount": Decimal("100.37")}, ("amount",)),  # 0.37 off: 0.252 + 0.30 + 0.30
+    ({"amount": Decimal("100.38")}, None),
+    ({"product_code": "312"}, None),
+    ({"product_code": None}, ()),  # not told: half of the weight, and nothing else may be off
+    ({"product_code": None, "occurred_at": NOON + timedelta(seconds=61)}, None),
+    ({"product_code": None, "vas_type": "data"}, None),
+]
+
+
+def test_without_identifiers_the_score_decides_at_its_threshold(tmp_path: Path) -> None:
+    sides = [([unknown(1)], [bare(1, **changes)]) for changes, _ in SCORED]
+    with reconciled(tmp_path, *apart(sides)) as outcome:
+        for case, (changes, issues) in enumerate(SCORED, start=1):
+            pair = outcome.pairs.get(case * 100 + 1)
+            assert pair == (None if issues is None else (case * 100 + 1, "scored")), changes
+            both_open = [(1, None, ("missing_here",)), (None, 1, ("missing_there",))]
+            assert outcome.breaks_of(case) == (both_open if issues is None else [(1, 1, issues)] if issues else []), (
+                changes
+            )
 
 
 def test_the_weights_and_the_threshold_are_the_settings_own(tmp_path: Path) -> None:

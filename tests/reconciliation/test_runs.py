@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -319,18 +319,6 @@ def test_the_matches_of_a_run_are_in_the_archive_and_the_notable_ones_in_postgre
     assert run["figures"]["objects"]["matches.parquet"] == stored.sha256.hex()
 
 
-def test_the_statement_that_was_taken_in_is_found_by_its_day(books: Books) -> None:
+def test_a_day_that_no_statement_was_taken_in_for_says_so(books: Books) -> None:
     with pytest.raises(DataError, match=f"flash {DAY}: no statement has been taken in"):
         statement_of(books.settings, "flash", DAY)
-    if books.sql("SELECT to_regclass('statement_files') AS there")[0]["there"] is None:
-        books.sql(
-            "CREATE TABLE statement_files (supplier text, day date, state text, object_key text,"
-            " taken_at timestamptz DEFAULT now())"
-        )
-        insert = "INSERT INTO statement_files (supplier, day, state, object_key) VALUES ('flash', %s, %s, %s)"
-        books.sql(insert, DAY, "superseded", "statements/old")
-        books.sql(insert, DAY, "taken", "statements/new")
-        books.sql(insert, date(2026, 2, 9), "quarantined", None)
-        assert statement_of(books.settings, "flash", DAY) == "statements/new"
-        with pytest.raises(DataError, match="no statement has been taken in"):
-            statement_of(books.settings, "flash", date(2026, 2, 9))

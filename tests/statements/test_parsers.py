@@ -314,3 +314,57 @@ def test_a_bad_peach_answer_is_refused_by_record_and_field(case: str) -> None:
 def test_a_name_that_does_not_fit_is_refused(supplier: str, name: str) -> None:
     with pytest.raises(StatementError, match=r"name|day|called|statement"):
         parse(supplier, TEXTS[supplier], name)
+
+
+PEACH_SHARED = PEACH_RECORD.replace("0123456789abcdef0123456789abcdef", "1" * 32)
+PEACH_PAYOUT = PEACH_RECORD.replace("0123456789abcdef0123456789abcdef", "2" * 32).replace("250.00", "500.00")
+
+
+def test_peach_s_entries_may_share_the_payout_that_they_were_paid_in() -> None:
+    with pytest.raises(StatementError, match="payout_reference: stands more than once"):
+        parse("peach", f"[{PEACH_RECORD},{PEACH_SHARED}]")
+    table = parse("peach", f"[{PEACH_RECORD},{PEACH_SHARED}]", statement_settlements="shared").table
+    assert table["payout_reference"].to_pylist() == ["PEACH0402202600"] * 2
+
+
+def test_peach_s_payout_itself_is_an_entry_where_the_settings_say_what_it_is_called() -> None:
+    payout = PEACH_PAYOUT.replace("{", '{"type":"PAYOUT",', 1)
+    entry = PEACH_RECORD.replace("{", '{"type":null,', 1)
+    words: dict[str, Any] = {"statement_fields": {"kind": "type"}, "statement_kinds": {"PAYOUT": "payout"}}
+    table = parse("peach", f"[{entry},{payout}]", **words).table
+    assert table["kind"].to_pylist() == ["purchase", "payout"]
+    assert table["payout_reference"].to_pylist() == ["PEACH0402202600"] * 2
+    with pytest.raises(StatementError, match="line 1: type: must be one of PAYOUT"):
+        parse("peach", f"[{payout.replace('PAYOUT', 'FEE')}]", **words)
+
+
+@pytest.mark.parametrize(
+    ("supplier", "text", "word", "default", "other"),
+    [
+        ("flash", FLASH, "Purchase", ("Reference", "ORD-1001"), ("Transaction ID", "700000123")),
+        (
+            "mobilemart",
+            MOBILEMART,
+            "Purchase",
+            ("merchantTxnId", "MM1001"),
+            ("fulcrumTxnId", "0a1b2c3d-0000-4000-8000-000000000001"),
+        ),
+    ],
+)
+def test_a_payout_s_kind_and_reference_are_what_the_settings_say(
+    supplier: str, text: str, word: str, default: tuple[str, str], other: tuple[str, str]
+) -> None:
+    settlement = text.replace(word, "Settlement")
+    with pytest.raises(StatementError, match="must be one of Purchase, Refund, Reversal"):
+        parse(supplier, settlement)
+    kinds = {"Settlement": "payout"}
+    for column, reference in (default, other):
+        table = parse(supplier, settlement, statement_kinds=kinds, statement_payout=column).table
+        assert (table["kind"][0].as_py(), table["payout_reference"][0].as_py()) == ("payout", reference)
+    assert parse(supplier, text).table["payout_reference"].to_pylist() == [None]
+
+
+def test_mobilemart_s_product_has_a_code_where_the_settings_name_one() -> None:
+    assert parse("mobilemart", MOBILEMART).table["product_code"].to_pylist() == [None]
+    for names, code in (({"MTN R15": "4711"}, "4711"), ({"MTN R29": "4712"}, None)):
+        assert parse("mobilemart", MOBILEMART, statement_products=names).table["product_code"].to_pylist() == [code]

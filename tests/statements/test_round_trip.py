@@ -35,7 +35,7 @@ def test_a_generated_statement_comes_back_as_it_was(supplier: str, rows: int, se
 
 def test_a_file_of_several_blocks_is_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("suppliers.statement_text._BLOCK_BYTES", 1000)
-    monkeypatch.setattr("suppliers.peach.statement._ROWS", 7)
+    monkeypatch.setattr("suppliers.json_parts._PART_BYTES", 1000)
     for supplier, write in WRITERS.items():
         table = table_of(supplier, 100)
         name, content = write(table, DAY)
