@@ -47,6 +47,8 @@ def test_the_demo_shows_every_tier_twice_and_leaves_no_server(home: Path) -> Non
         assert shown.returncode == 0, shown.stdout + shown.stderr
         assert re.search(rows_made, shown.stdout)
         assert "months are in the archive" in shown.stdout
+        assert "Exactly what was planted was found." in shown.stdout
+        assert len(re.findall(r"│ late_posting *│ ([12]) *│ \1 *│", shown.stdout)) == 3  # one a supplier
         for tier in ("hot", "warm", "cold"):
             assert re.search(rf"│ *{tier} *│", shown.stdout), tier
         assert "storage:" in shown.stdout

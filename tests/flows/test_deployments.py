@@ -10,6 +10,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from config import Settings
+from config.suppliers import Suppliers
 from servers import prefect
 from tests.archive.ledger import PROJECT, TODAY
 
@@ -29,9 +30,11 @@ CONFLICT = 409
 
 @pytest.fixture(scope="module")
 def deployed(server_settings: Settings, prefect_url: str) -> dict[str, DeploymentResponse]:
-    """Every deployment of the project, by name."""
+    """Every deployment of the project, by name, where there is a fourth supplier from elsewhere."""
     prefect.make_pool(server_settings.home, prefect_url)
-    prefect.deploy(server_settings.home, prefect_url, server_settings.environment(), PROJECT)
+    suppliers = Suppliers.model_validate({"modules": ["examples.fourth_supplier"]})
+    settings = server_settings.model_copy(update={"suppliers": suppliers})
+    prefect.deploy(settings.home, prefect_url, settings.environment(), PROJECT, settings.suppliers)
     with temporary_settings({PREFECT_API_URL: prefect_url}), get_client(sync_client=True) as client:
         return {name: client.read_deployment_by_name(f"{name}/{name}") for name in NAMES}
 
@@ -87,3 +90,16 @@ def test_a_parameter_that_does_not_fit_is_refused_at_once(
         with pytest.raises(PrefectHTTPStatusError) as raised:
             start(right | wrong)
     assert raised.value.response.status_code == CONFLICT
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_supplier_from_elsewhere_is_reconciled_every_day_like_the_others(prefect_url: str) -> None:
+    with temporary_settings({PREFECT_API_URL: prefect_url}), get_client(sync_client=True) as client:
+        flash, further = (
+            client.read_deployment_by_name(f"reconcile-supplier/reconcile-{name}") for name in ("flash", "voucherly")
+        )
+    assert further.parameters == {"parameters": {"supplier": "voucherly"}}
+    assert [one.schedule.cron for one in further.schedules] == [one.schedule.cron for one in flash.schedules] != []  # type: ignore[union-attr]
+    for one in (flash, further):
+        form = one.parameter_openapi_schema["definitions"]["ReconciliationParameters"]["properties"]["supplier"]  # type: ignore[index]
+        assert form["enum"] == ["flash", "mobilemart", "peach", "voucherly"]

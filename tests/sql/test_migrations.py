@@ -10,10 +10,15 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg.sql import SQL, Identifier
+from pydantic import SecretStr
 
 import sql
+from config import Settings
+from ledger.months import Month
 from sql import migrate
-from sql.connection import Connection
+from sql.connection import Connection, connect
+from sql.partitions import ensure_partition, move_to_warm, prepare_table
+from tests.sql.ledger_rows import add_row
 
 MIGRATIONS = Path(sql.__file__).parent / "migrations"
 FILES = sorted((MIGRATIONS / "versions").glob("*.sql"))
@@ -102,3 +107,28 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty: str) -> None:
 def test_the_catalogue_cannot_call_a_month_cold_without_its_proof(connection: Connection) -> None:
     with pytest.raises(psycopg.errors.CheckViolation, match="archive_months_cold_is_proved"), connection.transaction():
         connection.execute("INSERT INTO archive_months (table_name, month, tier) VALUES ('t', '2026-02-01', 'cold')")
+
+
+def test_a_ledger_with_months_in_both_tiers_takes_a_new_supplier_and_still_moves(
+    empty: str, server_settings: Settings
+) -> None:
+    settings = server_settings.model_copy(update={"database_url": SecretStr(empty)})
+    vas, first = settings.table("vas_transactions"), Month(2026, 2)
+    with connect(empty, "tests") as connection:
+        for file in (file for file in FILES if file.name < "0010"):
+            connection.execute(file.read_text())
+        prepare_table(connection, settings, vas)
+        for distance in range(2):
+            ensure_partition(connection, settings, vas, first.plus(distance))
+        assert move_to_warm(connection, settings, vas, first)
+        with pytest.raises(psycopg.errors.CheckViolation, match="vas_transactions_supplier"):
+            add_row(connection, vas, first.plus(1).lower, supplier="voucherly", vas_type="airtime")
+        for file in (file for file in FILES if file.name >= "0010"):
+            connection.execute(file.read_text())
+        add_row(connection, vas, first.plus(1).lower, supplier="voucherly", vas_type="airtime")
+        with pytest.raises(psycopg.errors.CheckViolation, match="vas_transactions_supplier"):
+            add_row(connection, vas, first.plus(1).lower, supplier="No-Name", vas_type="airtime")
+        ensure_partition(connection, settings, vas, first.plus(2))
+        assert all(move_to_warm(connection, settings, vas, first.plus(distance)) for distance in (1, 2))
+        query = "SELECT DISTINCT convalidated FROM pg_constraint WHERE conname = 'vas_transactions_supplier'"
+        assert connection.execute(query).fetchall() == [(True,)]
