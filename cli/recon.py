@@ -1,6 +1,7 @@
 """`treasury recon` and `treasury verify`: reconcile a day, work its breaks, close a period, prove the chain."""
 
 import getpass
+import re
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,7 +41,10 @@ def run(
     last_day: Annotated[datetime | None, typer.Option(formats=_DAY, help="Of a range of days")] = None,
     statement: Annotated[str | None, typer.Option(help="Canonical statement: a Parquet file or archive key")] = None,
     balance: Annotated[
-        str | None, typer.Option("--float", help="The supplier's float on the day: OPENING,DEPOSITS,CLOSING")
+        str | None,
+        typer.Option(
+            "--float", help="The supplier's float on the day: OPENING,DEPOSITS,CLOSING[,net|gross[,CURRENCY]]"
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Show what would be found; write nothing down")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder that gets the reports too")] = None,
@@ -200,19 +204,26 @@ def _date(given: datetime | None) -> date | None:
 
 
 def _movement(balance: str | None) -> "FloatMovement | None":
-    """The float of a day out of ``OPENING,DEPOSITS,CLOSING``."""
+    """The float of a day out of ``OPENING,DEPOSITS,CLOSING[,BASIS[,CURRENCY]]``."""
     from ledger.money import parse_amount  # noqa: PLC0415
     from tasks.reconciliation.tieout import FloatMovement  # noqa: PLC0415
 
     if balance is None:
         return None
     parts = balance.split(",")
-    if len(parts) != 3:
-        raise ConfigError("--float: must be OPENING,DEPOSITS,CLOSING, such as 5000.00,0.00,4100.00")
-    opening, deposits, closing = (parse_amount("--float", part) for part in parts)
+    if not 3 <= len(parts) <= 5:
+        raise ConfigError(
+            "--float: must be OPENING,DEPOSITS,CLOSING[,BASIS[,CURRENCY]], such as 5000.00,0.00,4100.00,net"
+        )
+    opening, deposits, closing = (parse_amount("--float", part) for part in parts[:3])
     if deposits < 0:
         raise ConfigError("--float: DEPOSITS must be 0 or more")
-    return FloatMovement(opening=opening, deposits=deposits, closing=closing)
+    told = dict(zip(("basis", "currency"), parts[3:], strict=False))
+    if told.get("basis", "net") not in ("net", "gross"):
+        raise ConfigError("--float: BASIS must be net or gross")
+    if re.fullmatch("[A-Z]{3}", told.get("currency", "ZAR")) is None:
+        raise ConfigError("--float: CURRENCY must be three capital letters")
+    return FloatMovement.model_validate({"opening": opening, "deposits": deposits, "closing": closing} | told)
 
 
 def _run_cells(one: "RunRecord") -> tuple[str, ...]:

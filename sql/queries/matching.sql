@@ -121,7 +121,7 @@ WITH used AS (
 )
 SELECT line_no FROM open_line AS l
 WHERE side <> 'payout' AND NOT carried
-  AND ((supplier_id, side) IN (SELECT (supplier_id, side) FROM used WHERE supplier_id IS NOT NULL)
+  AND (EXISTS (SELECT 1 FROM used AS u WHERE u.supplier_id = l.supplier_id AND u.side = l.side)
        OR EXISTS (SELECT 1 FROM used AS u WHERE u.reference = l.reference AND u.currency = l.currency
                   AND u.side = l.side AND u.amount = l.amount))
 
@@ -137,7 +137,7 @@ WITH used AS (
 )
 SELECT own_id FROM open_own AS o
 WHERE in_period AND status <> 'failed'
-  AND ((supplier_id, side) IN (SELECT (supplier_id, side) FROM used WHERE supplier_id IS NOT NULL)
+  AND (EXISTS (SELECT 1 FROM used AS u WHERE u.supplier_id = o.supplier_id AND u.side = o.side)
        OR reference IN (SELECT reference FROM rare)
           AND EXISTS (SELECT 1 FROM used AS u WHERE u.reference = o.reference AND u.currency = o.currency
                       AND u.side = o.side AND u.amount = o.amount))

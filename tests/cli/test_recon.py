@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.recon import _movement
 from config import Settings
 from ledger.errors import ConfigError, ConflictError, VerificationError
 from tests.cli.conftest import Treasury
@@ -56,3 +57,30 @@ def test_what_cannot_be_meant_is_told(treasury: Treasury) -> None:
         answer = treasury(*arguments)
         assert answer.returncode == ConfigError.exit_code
         assert answer.stderr.startswith(f"error: {said}"), answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("told", "basis", "currency"),
+    [
+        ("5.00,1.00,4.00", "net", "ZAR"),
+        ("5.00,1.00,4.00,gross", "gross", "ZAR"),
+        ("5.00,1.00,4.00,net,USD", "net", "USD"),
+    ],
+)
+def test_a_float_says_what_it_is_kept_in(told: str, basis: str, currency: str) -> None:
+    found = _movement(told)
+    assert found is not None
+    assert (found.consumed, found.basis, found.currency) == (Decimal("2.00"), basis, currency)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("1.00,0.00", "must be OPENING,DEPOSITS,CLOSING"),
+        ("1.00,0.00,1.00,some", "BASIS must be net or gross"),
+        ("1.00,0.00,1.00,net,rand", "CURRENCY must be three capital letters"),
+    ],
+)
+def test_a_float_that_cannot_be_meant_is_told(told: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"--float: {said}"):
+        _movement(told)
