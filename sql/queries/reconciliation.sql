@@ -285,7 +285,7 @@ SELECT b.break_id, b.state
 FROM recon_breaks b
 LEFT JOIN LATERAL (
     SELECT action FROM recon_resolutions x
-    WHERE x.break_id = b.break_id AND action NOT IN ('carried', 'settled') ORDER BY x.resolution_id DESC LIMIT 1
+    WHERE x.break_id = b.break_id AND action NOT IN ('carried', 'noted') ORDER BY x.resolution_id DESC LIMIT 1
 ) AS last ON true
 WHERE b.state <> CASE last.action
     WHEN 'auto_resolved' THEN 'resolved' WHEN 'resolved' THEN 'resolved' WHEN 'closed' THEN 'closed'

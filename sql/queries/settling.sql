@@ -1,4 +1,4 @@
--- Rows of ours that are still under way, ended by the statement. The first two are run by DuckDB, over the tables of
+-- Rows of ours that are still under way, ended by the statement. The first three are run by DuckDB, over the tables of
 -- matching.sql; the others by PostgreSQL.
 
 -- name: decided
@@ -28,11 +28,32 @@ ORDER BY o.own_id
 SELECT own_id, supplier_reference FROM own
 WHERE raw_status = 'processing' AND side = 'purchase' AND day < getvariable('day') AND NOT taken
   AND own_id NOT IN (SELECT own_id FROM pair) AND own_id NOT IN (SELECT own_id FROM suggestion)
+  AND supplier_reference NOT IN (SELECT reference FROM line WHERE reference IS NOT NULL)
 ORDER BY own_id
 
+-- name: elsewhere
+-- Not matched, though there is a line under their own reference: it is another row's, or in another currency.
+SELECT o.own_id, o.supplier_reference, min(l.line_no) AS line_no, any_value(f.fingerprint) AS fingerprint
+FROM own AS o JOIN line AS l ON l.reference = o.supplier_reference
+LEFT JOIN found AS n ON n.own_id = o.own_id AND n.line_no IS NULL
+LEFT JOIN ({found_rows}) AS f ON f.found_no = n.found_no
+WHERE o.raw_status = 'processing' AND NOT o.taken AND o.own_id NOT IN (SELECT own_id FROM pair)
+GROUP BY o.own_id, o.supplier_reference
+ORDER BY o.own_id
+
 -- name: unlikely
--- Of the breaks given, those that no line was ever suggested for.
-SELECT break_id FROM recon_breaks WHERE break_id = ANY(%(breaks)s::bigint[]) AND note = ''
+-- Of the breaks given, those that no line was ever suggested for, or went elsewhere.
+SELECT break_id FROM recon_breaks AS b
+WHERE break_id = ANY(%(breaks)s::bigint[]) AND note = ''
+  AND NOT EXISTS (SELECT FROM recon_resolutions AS x WHERE x.break_id = b.break_id AND x.decision = %(elsewhere)s::text)
+
+-- name: note
+-- Once a break, whatever its state.
+INSERT INTO recon_resolutions (break_id, action, actor, decision, reason)
+SELECT break_id, 'noted', %(actor)s::text, %(decision)s::text, %(reason)s::text FROM recon_breaks AS b
+WHERE (break_id = %(break_id)s::bigint OR supplier = %(supplier)s::text AND fingerprint = decode(%(fingerprint)s::text, 'hex'))
+  AND NOT EXISTS (SELECT FROM recon_resolutions AS x WHERE x.break_id = b.break_id AND x.decision = %(decision)s::text)
+RETURNING resolution_id
 
 -- name: record
 -- What became of the row, with its break. The break is over when that was all there was to it; whatever else is wrong
@@ -47,6 +68,6 @@ WITH met AS (
     UPDATE recon_breaks AS b SET state = 'resolved' FROM met WHERE b.break_id = met.break_id AND met.over
 )
 INSERT INTO recon_resolutions (break_id, action, actor, decision, reason)
-SELECT break_id, CASE WHEN over THEN 'auto_resolved' ELSE 'settled' END, %(actor)s::text, %(decision)s::text, %(reason)s::text
+SELECT break_id, CASE WHEN over THEN 'auto_resolved' ELSE 'noted' END, %(actor)s::text, %(decision)s::text, %(reason)s::text
 FROM met
 RETURNING resolution_id

@@ -72,7 +72,7 @@ class Action(StrEnum):
     CLOSED = "closed"
     REOPENED = "reopened"
     CARRIED = "carried"
-    SETTLED = "settled"  # our row was ended by the statement; the break's state is as it was
+    NOTED = "noted"  # something about its row of ours; the break's state is as it was
 
 
 class Decision(StrEnum):

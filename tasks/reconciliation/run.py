@@ -145,6 +145,7 @@ def _settle(
     """End the rows under way that the run decides, now that it is stored."""
     contract = _contract(settings, request.supplier)
     decided = settling.decided_by_lines(duck, contract)
+    settling.note_lines_elsewhere(duck, connection, request.supplier, before.rows)
     decided += settling.decided_by_absence(duck, connection, contract, request.supplier, request.day, before.rows)
     return settling.settle(connection, settings.table(TABLE), request.supplier, decided)
 

@@ -46,6 +46,7 @@ class Ground(StrEnum):
 
     TOLD = "settled_by_statement"
     ABSENT = "not_on_any_statement"
+    ELSEWHERE = "line_elsewhere"  # it does not end: its line went to another row
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,30 @@ def decided_by_absence(
         for row_id, reference, first, last in found
         if breaks[row_id] in likely and _all_reconciled(connection, supplier, first, last, day)
     ]
+
+
+def note_lines_elsewhere(
+    engine: duckdb.DuckDBPyConnection, connection: Connection, supplier: str, breaks: Mapping[UUID, int]
+) -> None:
+    """Note with the break of each vend under way that a line has its reference and is not matched with it: so no later
+    run takes it for absent. Once a break; safe to run again. To be called before `decided_by_absence`.
+    """
+    rows = engine.execute(_QUERIES["elsewhere"].format(found_rows=_ENGINE["found_rows"])).fetchall()
+    for row_id, reference, line_no, fingerprint in rows:
+        if not is_reference_of(reference, row_id):
+            continue
+        note = {
+            "break_id": breaks.get(row_id),
+            "supplier": supplier,
+            "fingerprint": fingerprint,
+            "actor": ACTOR,
+            "decision": str(Ground.ELSEWHERE),
+            "reason": f"line {line_no} of the statement has its reference, and is not matched with it",
+        }
+        with connection.transaction():
+            connection.execute(_CATALOGUE["lock_chain"])
+            for (resolution_id,) in connection.execute(_QUERIES["note"], note).fetchall():
+                chain.record_resolution(connection, resolution_id)
 
 
 def last_day(contract: Contract, created_at: datetime) -> date | None:
@@ -221,8 +246,9 @@ def _absent(row_id: UUID, reference: str, break_id: int, first: date, last: date
 
 
 def _unlikely(connection: Connection, breaks: Sequence[int]) -> set[int]:
-    """Of these breaks those that no line was suggested for."""
-    return {row[0] for row in connection.execute(_QUERIES["unlikely"], {"breaks": list(breaks)})}
+    """Of these breaks those that no line was suggested for, or went elsewhere."""
+    wanted = {"breaks": list(breaks), "elsewhere": str(Ground.ELSEWHERE)}
+    return {row[0] for row in connection.execute(_QUERIES["unlikely"], wanted)}
 
 
 def _all_reconciled(connection: Connection, supplier: str, first: date, last: date, today: date) -> bool:

@@ -2,4 +2,4 @@
 -- for people: such a record leaves the break's state as it is.
 ALTER TABLE recon_resolutions DROP CONSTRAINT recon_resolutions_action_check;
 ALTER TABLE recon_resolutions ADD CONSTRAINT recon_resolutions_action_check CHECK (action IN
-    ('auto_resolved', 'proposed', 'rejected', 'resolved', 'closed', 'reopened', 'carried', 'settled'));
+    ('auto_resolved', 'proposed', 'rejected', 'resolved', 'closed', 'reopened', 'carried', 'noted'));
