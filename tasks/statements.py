@@ -27,6 +27,7 @@ from storage.store import ObjectStore, StoredFile, describe_file
 from suppliers.statement import ParsedStatement, StatementError
 from suppliers.statement_formats import FORMATS
 from tasks.alerts import raise_alert, resolve_alert
+from tasks.reconciliation.chain import record_statement
 from tasks.reconciliation.days import day_of, day_start
 from tasks.statement_rules import LATE, LATE_AFTER_HOURS, QUARANTINED
 from tasks.statement_sources import StatementFile, find_files
@@ -145,7 +146,7 @@ def _keep(
             "object_key": key,
             "object_sha256": stored.sha256,
         }
-        fetch_one(connection, _QUERIES["add_file"], row)
+        record_statement(connection, *fetch_one(connection, _QUERIES["add_file"], row))
         resolve_alert(connection, LATE, _late_subject(parsed.supplier, parsed.day))
         resolve_alert(connection, QUARANTINED, f"{parsed.supplier}/{parsed.name}")
     return Intake(parsed.name, Result.TAKEN, parsed.day, parsed.table.num_rows)
@@ -189,7 +190,7 @@ def _quarantine(
     )
     with connection.transaction():
         row = _row(supplier, file.name, digest, len(file.content), actor) | {"state": "quarantined", "error": reason}
-        fetch_one(connection, _QUERIES["add_file"], row)
+        record_statement(connection, *fetch_one(connection, _QUERIES["add_file"], row))
         raise_alert(connection, alert, event_id=f"{file.name} {digest.hex()}")
     return Intake(file.name, Result.QUARANTINED, error=reason)
 

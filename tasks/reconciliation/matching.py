@@ -19,6 +19,7 @@ from ledger.errors import DataError
 from ledger.transactions import VasType
 from sql.queries import load
 from storage.engine import literal
+from tasks.reconciliation import confirmed
 from tasks.reconciliation.assignment import Candidates, assign
 from tasks.reconciliation.classes import OWN_STATUS, BreakClass, ComparedStatus
 from tasks.reconciliation.commission import rate_table
@@ -51,6 +52,7 @@ def match(engine: Engine, rules: ReconciliationSettings, rates: Mapping[str, Dec
     for name in ("create_duplicates", "create_duplicate_own", "create_payout_cover", "create_open_line"):
         engine.execute(_QUERIES[name])
     engine.execute(_QUERIES["create_open_own"])
+    confirmed.match_confirmed(engine)
     for name in rules.passes:
         if name != "scored":
             _match_by(engine, *_KEYS[name])
@@ -64,7 +66,9 @@ def match(engine: Engine, rules: ReconciliationSettings, rates: Mapping[str, Dec
     if "scored" in rules.passes:
         _match_by_score(engine, rules)
     engine.execute(_QUERIES["suggest_payouts"])
-    for name in ("create_compared", "create_payout_compared", "create_lost_line", "create_lost_own", "create_found"):
+    engine.execute(_QUERIES["create_compared"])
+    confirmed.leave_out_settled(engine)
+    for name in ("create_payout_compared", "create_lost_line", "create_lost_own", "create_found"):
         engine.execute(_QUERIES[name])
 
 
