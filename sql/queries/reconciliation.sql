@@ -50,12 +50,17 @@ ORDER BY c.break_id, c.own_id
 -- side was held for right, so that the other side is to be corrected (`expected`). And all that a run of this very day has
 -- closed already, so that running it again finds the same.
 WITH wanted AS (
-    (SELECT break_id FROM recon_breaks b
-     WHERE supplier = %(supplier)s::text AND day < %(day)s::date AND class IN ('missing_here', 'missing_there')
-       AND (state IN ('open', 'proposed')
-            OR state = 'resolved' AND CASE class WHEN 'missing_here' THEN 'theirs_is_right' ELSE 'ours_is_right' END
+    (SELECT break_id FROM (
+         SELECT break_id, day FROM recon_breaks
+         WHERE supplier = %(supplier)s::text AND day < %(day)s::date AND class IN ('missing_here', 'missing_there')
+           AND state IN ('open', 'proposed')
+         UNION ALL
+         SELECT break_id, day FROM recon_breaks b
+         WHERE supplier = %(supplier)s::text AND day < %(day)s::date AND class IN ('missing_here', 'missing_there')
+           AND state = 'resolved' AND CASE class WHEN 'missing_here' THEN 'theirs_is_right' ELSE 'ours_is_right' END
                = (SELECT decision FROM recon_resolutions x WHERE x.break_id = b.break_id
-                  ORDER BY resolution_id DESC LIMIT 1))
+                  ORDER BY resolution_id DESC LIMIT 1)
+     ) AS waiting
      ORDER BY day DESC, break_id
      LIMIT %(limit)s)
     UNION

@@ -209,7 +209,8 @@ def test_an_account_is_one_person_whatever_they_call_themselves(books: Books, la
 
 def test_days_are_closed_by_another_than_who_proposed_it(books: Books) -> None:
     books.both()
-    books.run()
+    statement = books.statement()
+    books.run(statement)
     days = (books.settings, "flash", DAY, DAY)
     with pytest.raises(ConflictError, match="nothing is proposed"):
         reject_closing(*days, "sipho", "no")
@@ -219,7 +220,7 @@ def test_days_are_closed_by_another_than_who_proposed_it(books: Books) -> None:
             close_period(*days, name, "seen", account=account)
     with pytest.raises(ConflictError, match="closing without carrying breaks on is proposed"):
         close_period(*days, "sipho", "seen", carry=True)
-    assert books.run(books.statement()).run_id is not None  # a proposal closes nothing
+    assert books.run(statement).run_id is not None  # a proposal closes nothing
     assert reject_closing(*days, "sipho", "one more file comes").state is PeriodState.REJECTED
     assert list_periods(books.settings) == []
     assert close_period(*days, "sipho", "now").state is PeriodState.PROPOSED

@@ -2,15 +2,20 @@
 
 import hashlib
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from ledger.errors import VerificationError
 from sql.connection import connect
+from storage.store import ObjectStore
 from tasks.reconciliation.breaks import resolve
 from tasks.reconciliation.chain import GENESIS, Head, canonical_json, event_hash, verify_chain
 from tasks.reconciliation.classes import Decision
+from tasks.reconciliation.objects import verify_objects
+from tasks.statements import take_in
 from tests.reconciliation.books import DAY, Books, closed_by_two
+from tests.statements.samples import FLASH, FLASH_HEADER, FLASH_NAME
 
 _TABLES = ("recon_events", "recon_runs", "recon_breaks", "recon_resolutions", "recon_matches", "recon_periods")
 _LATER = ("recon_confirmations", "recon_period_proposals", "statement_files")
@@ -96,6 +101,52 @@ def test_what_was_done_behind_the_chain_s_back_is_found(worked: Books, statement
     behind(worked, statement)
     with pytest.raises(VerificationError, match=named):
         verify(worked)
+
+
+def test_the_intake_of_a_statement_its_replacement_and_its_refusal_are_events(books: Books, tmp_path: Path) -> None:
+    folder = tmp_path / "statements"
+    folder.mkdir()
+
+    def take(text: str, name: str = FLASH_NAME) -> None:
+        (folder / name).write_text(text)
+        take_in(books.settings, "flash", url=str(folder), actor="thandi", replace=True)
+
+    take(FLASH)
+    take(f"{FLASH_HEADER}\n")  # another content of the same day
+    take("Date;", FLASH_NAME.replace("recon_2026", "recon_2025"))
+    assert verify(books).event_no == 3
+    with connect(books.settings.database_dsn, "tests") as connection:
+        assert verify_objects(books.settings, connection) == 2
+        (key,) = connection.execute("SELECT object_key FROM statement_files WHERE file_id = 1").fetchone() or ("",)
+        ObjectStore(books.settings).put_bytes(b"other", key)
+        with pytest.raises(VerificationError, match=f"{key} was changed"):
+            verify_objects(books.settings, connection)
+    behind(books, "UPDATE statement_files SET error = 'other' WHERE state = 'quarantined'")
+    with pytest.raises(VerificationError, match="statement 3 was changed"):
+        verify(books)
+
+
+def test_who_moves_a_break_into_a_far_period_is_found_also_after_it_was_carried(books: Books) -> None:
+    books.line(amount=Decimal("40.00"))
+    books.run()
+    closed_by_two(books, DAY, DAY, carry=True)
+    verify(books)
+    behind(books, "UPDATE recon_breaks SET period_day = '2031-01-01'")
+    with pytest.raises(VerificationError, match="break 1 is accounted in 2031-01-01, and its records say otherwise"):
+        verify(books)
+
+
+def test_a_confirmed_match_that_is_changed_is_found(books: Books) -> None:
+    for _ in range(2):
+        books.own(supplier_transaction_id=None, reference=None)
+    books.line(supplier_transaction_id=None, reference=None)
+    books.run()
+    (line,) = books.sql("SELECT break_id FROM recon_breaks WHERE class = 'missing_here'")
+    resolve(books.settings, line["break_id"], "thandi", Decision.SAME_TRANSACTION, "so it is")
+    verify(books)
+    behind(books, "UPDATE recon_confirmations SET own_id = gen_random_uuid()")
+    with pytest.raises(VerificationError, match="resolution 1 was changed"):
+        verify(books)
 
 
 def test_a_chain_made_anew_lacks_the_event_that_was_noted_down(books: Books) -> None:

@@ -13,7 +13,8 @@ from psycopg.sql import SQL, Identifier
 
 import sql
 from sql import migrate
-from sql.connection import Connection
+from sql.connection import Connection, connection_parameters
+from tasks.reconciliation.chain import verify_chain
 
 MIGRATIONS = Path(sql.__file__).parent / "migrations"
 FILES = sorted((MIGRATIONS / "versions").glob("*.sql"))
@@ -72,6 +73,23 @@ def test_upgrading_again_changes_nothing(dsn: str) -> None:
     before = _schema(dsn)
     migrate.upgrade(dsn)
     assert _schema(dsn) == before
+
+
+def test_statements_that_were_taken_in_before_the_chain_held_them_enter_it(empty: str) -> None:
+    """And records that are older than a column keep the digest that they have in the chain."""
+    held = next(number for number, file in enumerate(FILES) if file.name.startswith("0009"))
+    with psycopg.connect(empty, autocommit=True, **connection_parameters("tests")) as connection:
+        for file in FILES[:held]:
+            connection.execute(file.read_text())
+        for sha256 in ("a", "b"):
+            connection.execute(
+                "INSERT INTO statement_files (supplier, name, sha256, size_bytes, state, error, actor)"
+                " VALUES ('flash', 'x', sha256(%s::text::bytea), 1, 'quarantined', 'x', 'x')",
+                (sha256,),
+            )
+        for file in FILES[held:]:
+            connection.execute(file.read_text())
+        assert verify_chain(connection).event_no == 2
 
 
 def test_two_callers_at_once_migrate_once(empty: str, dsn: str) -> None:

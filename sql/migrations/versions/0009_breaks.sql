@@ -6,6 +6,10 @@ ALTER TABLE recon_resolutions
     ADD COLUMN period_day  date,                              -- the day that the break is accounted in from here on
     ADD CONSTRAINT recon_resolutions_period CHECK (action NOT IN ('carried', 'reopened') OR period_day IS NOT NULL) NOT VALID;
 
+-- Those whose other side is to be corrected are among these.
+CREATE INDEX recon_breaks_corrected ON recon_breaks (supplier, day)
+    WHERE state = 'resolved' AND class IN ('missing_here', 'missing_there');
+
 -- Of a suggestion: the break of its line.
 ALTER TABLE recon_matches ADD COLUMN break_id bigint REFERENCES recon_breaks;
 CREATE INDEX recon_matches_break ON recon_matches (break_id) WHERE break_id IS NOT NULL;
