@@ -1,6 +1,5 @@
 """`treasury recon` and `treasury verify`: reconcile a day, work its breaks, close a period, prove the chain."""
 
-import getpass
 import re
 from datetime import date, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from ledger.errors import ConfigError, TreasuryError, combined
 
 if TYPE_CHECKING:
     from tasks.reconciliation.breaks import BreakRecord, RunRecord
+    from tasks.reconciliation.periods import PeriodRecord
     from tasks.reconciliation.tieout import FloatMovement
 
 _DAY = ["%Y-%m-%d"]
@@ -22,7 +22,9 @@ OneSupplier = Annotated[str | None, typer.Option(help="Only this supplier")]
 First = Annotated[datetime | None, typer.Option(formats=_DAY, help="From this Africa/Johannesburg day")]
 Last = Annotated[datetime | None, typer.Option(formats=_DAY, help="To this day, included")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="Most to show")]
-Actor = Annotated[str | None, typer.Option(help="Who decides; by default the account that runs the command")]
+Actor = Annotated[
+    str | None, typer.Option(help="Who decides; by default the account that runs the command, which is recorded too")
+]
 Reason = Annotated[str, typer.Option(help="Why, for the record")]
 
 recon = typer.Typer(help="Reconcile suppliers' statements with our own rows.", no_args_is_help=True)
@@ -51,6 +53,7 @@ def run(
 ) -> None:
     """Reconcile a supplier's day with its statement, in this process. Of a range, a day that fails stops no other."""
     from tasks.reconciliation.days import days_between  # noqa: PLC0415
+    from tasks.reconciliation.people import account_of_process  # noqa: PLC0415
     from tasks.reconciliation.run import RunRequest, reconcile_day  # noqa: PLC0415
     from tasks.reconciliation.statements import statement_of  # noqa: PLC0415
 
@@ -64,7 +67,7 @@ def run(
             folder = output / one.isoformat() if output and len(days) > 1 else output
             try:
                 found = statement or statement_of(settings, supplier, one)
-                request = RunRequest(supplier, one, found, _actor(None), movement, dry_run, folder)
+                request = RunRequest(supplier, one, found, account_of_process(), movement, dry_run, folder)
                 typer.echo(reconcile_day(settings, request).markdown())
             except TreasuryError as error:
                 if len(days) == 1:
@@ -94,20 +97,28 @@ def breaks(
     ] = "waiting",
     first: First = None,
     last: Last = None,
+    class_: Annotated[str | None, typer.Option("--class", help="Only of this class, such as missing_here")] = None,
     escalated: Annotated[bool, typer.Option(help="Only what is escalated")] = False,
     after: Annotated[int | None, typer.Option(help="Go on after this break")] = None,
     limit: Limit = 100,
 ) -> None:
     """List breaks: those that wait for somebody, unless told otherwise."""
     from tasks.reconciliation.breaks import BreakFilter, list_breaks  # noqa: PLC0415
-    from tasks.reconciliation.classes import BreakState  # noqa: PLC0415
+    from tasks.reconciliation.classes import BreakClass, BreakState  # noqa: PLC0415
     from tasks.reconciliation.days import JOHANNESBURG  # noqa: PLC0415
 
     groups = {"waiting": (BreakState.OPEN, BreakState.PROPOSED), "all": None} | {str(one): (one,) for one in BreakState}
     if state not in groups:
         raise ConfigError(f"--state: must be one of {', '.join(groups)}")
+    if class_ is not None and class_ not in set(BreakClass):
+        raise ConfigError(f"--class: must be one of {', '.join(BreakClass)}")
     wanted = BreakFilter(
-        supplier, groups[state], first=_date(first), last=_date(last), escalated=True if escalated else None
+        supplier,
+        groups[state],
+        BreakClass(class_) if class_ else None,
+        first=_date(first),
+        last=_date(last),
+        escalated=True if escalated else None,
     )
     with session() as settings:
         found = list_breaks(settings, wanted, after=after, limit=limit)
@@ -119,14 +130,13 @@ def breaks(
 @recon.command()
 def show(break_id: Annotated[int, typer.Argument(help="The break's number")]) -> None:
     """Show both sides of a break and everything that was done about it."""
-    from tasks.reconciliation.breaks import BreakFilter, history, list_breaks  # noqa: PLC0415
+    from tasks.reconciliation.breaks import get_break, history  # noqa: PLC0415
 
     with session() as settings:
-        found = list_breaks(settings, BreakFilter(states=None), after=break_id - 1, limit=1)
+        one = get_break(settings, break_id)
         records = history(settings, break_id)
-    if not found or found[0].break_id != break_id:
+    if one is None:
         raise ConfigError(f"break {break_id}: there is none of that number")
-    one = found[0]
     sides = [(name, *_side_texts(name, one)) for name in dict.fromkeys([*(one.line or {}), *(one.own or {})])]
     title = f"Break {one.break_id}: {', '.join(one.issues)}, {one.difference:f} {one.currency} in question, {one.state}"
     terminal.table(title, ("", "statement", "ours"), sides)
@@ -134,9 +144,44 @@ def show(break_id: Annotated[int, typer.Argument(help="The break's number")]) ->
         typer.echo(one.note)
     terminal.table(
         "What was done",
-        ("when (UTC)", "what", "who", "decision", "why"),
-        [(f"{r.created_at:%Y-%m-%d %H:%M}", r.action, r.actor, r.decision, r.reason) for r in records],
+        ("when (UTC)", "what", "who", "account", "decision", "why"),
+        [(f"{r.created_at:%Y-%m-%d %H:%M}", r.action, r.actor, r.account or "", r.decision, r.reason) for r in records],
     )
+
+
+@recon.command("show-run")
+def show_run(run_id: Annotated[int, typer.Argument(help="The run's number")]) -> None:
+    """Show the figures of a run, what it was made from and by whom."""
+    from tasks.reconciliation.breaks import get_run  # noqa: PLC0415
+    from tasks.reconciliation.report import Summary, markdown  # noqa: PLC0415
+
+    with session() as settings:
+        one = get_run(settings, run_id)
+    if one is None:
+        raise ConfigError(f"run {run_id}: there is none of that number")
+    typer.echo(markdown(Summary(one.supplier, str(one.day), one.digest.hex(), one.verdict, one.figures)))
+    statement = one.figures.get("statement", {})
+    state = "counts for its day" if one.current else "superseded by a later run of its day"
+    typer.echo(f"\nRun {one.run_id} by {one.actor}, {one.started_at:%Y-%m-%d %H:%M} UTC: {state}.")
+    if statement:
+        typer.echo(f"Statement {statement['key']}, SHA-256 {statement['sha256']}.")
+    typer.echo(f"Reports in the archive under {one.object_prefix}/.")
+
+
+@recon.command()
+def replay(run_id: Annotated[int, typer.Argument(help="The run's number")]) -> None:
+    """Compute a run again from its statement and our rows, write nothing, and say whether it comes to the same."""
+    from ledger.errors import VerificationError  # noqa: PLC0415
+    from tasks.reconciliation.replay import replay_run  # noqa: PLC0415
+
+    with session("s3") as settings:
+        found = replay_run(settings, run_id)
+    if found.is_same:
+        typer.echo(f"run {run_id}: the same, digest {found.digest}")
+        return
+    for difference in found.differences:
+        typer.echo(difference)
+    raise VerificationError(f"run {run_id}: replayed it comes to {found.digest}, not to {found.recorded}")
 
 
 @recon.command()
@@ -151,13 +196,16 @@ def resolve(
     """Decide about a break. Above the limit a second, different person must confirm."""
     from tasks.reconciliation import breaks as work  # noqa: PLC0415
     from tasks.reconciliation.classes import BreakState, Decision  # noqa: PLC0415
+    from tasks.reconciliation.people import account_of_process  # noqa: PLC0415
 
     if decision not in set(Decision):
         raise ConfigError(f"--decision: must be one of {', '.join(Decision)}")
     with session() as settings:
-        done = work.resolve(settings, break_id, _actor(actor), Decision(decision), reason)
+        account = account_of_process()
+        done = work.resolve(settings, break_id, actor or account, Decision(decision), reason, account=account)
     waits = " (somebody else must confirm)" if done.state is BreakState.PROPOSED else ""
-    typer.echo(f"break {break_id} is {done.state}{waits}")
+    others = f", with {', '.join(map(str, done.together))}" if done.together else ""
+    typer.echo(f"break {break_id}{others} is {done.state}{waits}")
 
 
 @recon.command("close-period")
@@ -168,35 +216,58 @@ def close_period(
     reason: Reason,
     actor: Actor = None,
     carry: Annotated[bool, typer.Option(help="Carry breaks that still wait into the next open day")] = False,
+    reject: Annotated[bool, typer.Option(help="Take back what was proposed instead")] = False,
 ) -> None:
-    """Close days for good: nothing in them is run or resolved any more."""
-    from tasks.reconciliation import breaks as work  # noqa: PLC0415
+    """Close days for good: the first call proposes, the same by somebody else closes."""
+    from tasks.reconciliation import periods as work  # noqa: PLC0415
+    from tasks.reconciliation.people import account_of_process  # noqa: PLC0415
+
+    account = account_of_process()
+    who, days = actor or account, (first.date(), last.date())
+    with session() as settings:
+        if reject:
+            done = work.reject_closing(settings, supplier, *days, who, reason, account=account)
+        else:
+            done = work.close_period(settings, supplier, *days, who, reason, account=account, carry=carry)
+    told = {
+        work.PeriodState.CLOSED: f"is closed; {done.waiting} breaks carried on",
+        work.PeriodState.PROPOSED: f"is proposed for closing; {done.waiting} breaks wait (somebody else must close it)",
+        work.PeriodState.REJECTED: "is no longer proposed for closing",
+    }
+    typer.echo(f"{supplier} {days[0]} to {days[1]} {told[done.state]}")
+
+
+@recon.command()
+def periods(supplier: OneSupplier = None, limit: Limit = 50) -> None:
+    """List closed periods and those that are proposed for closing."""
+    from tasks.reconciliation.periods import list_periods  # noqa: PLC0415
 
     with session() as settings:
-        carried = work.close_period(settings, supplier, first.date(), last.date(), _actor(actor), reason, carry=carry)
-    typer.echo(f"{supplier} {first:%Y-%m-%d} to {last:%Y-%m-%d} is closed; {carried} breaks carried on")
+        found = list_periods(settings, supplier, limit=limit)
+    columns = ("supplier", "first day", "last day", "state", "proposed by", "who", "when (UTC)", "why")
+    terminal.table("Periods", columns, [_period_cells(one) for one in found])
 
 
 def verify(
     noted: Annotated[
         str | None, typer.Option(help="Hash of an event noted down earlier: it must still be there")
     ] = None,
+    chain_only: Annotated[bool, typer.Option(help="Leave the objects in the archive unread")] = False,
 ) -> None:
-    """Prove that the audit chain of reconciliation is whole and that the tables hold what it says."""
+    """Prove that the audit chain of reconciliation is whole and that tables and archive hold what it says."""
     from sql.connection import connect  # noqa: PLC0415
     from tasks.reconciliation.chain import verify_chain  # noqa: PLC0415
+    from tasks.reconciliation.objects import verify_objects  # noqa: PLC0415
 
     try:
         expected = bytes.fromhex(noted) if noted else None
     except ValueError:
         raise ConfigError("--noted: must be a hash in hex") from None
-    with session() as settings, connect(settings.database_dsn, "verify") as connection:
+    with session() if chain_only else session("s3") as settings, connect(settings.database_dsn, "verify") as connection:
         head = verify_chain(connection, expected)
-    typer.echo(f"reconciliation: {head.event_no} events, whole; head {head.hash.hex()}")
-
-
-def _actor(given: str | None) -> str:
-    return given or getpass.getuser()
+        typer.echo(f"reconciliation: {head.event_no} events, whole; head {head.hash.hex()}")
+        if not chain_only:
+            typer.echo(f"archive: {verify_objects(settings, connection)} statements and reports as recorded")
 
 
 def _date(given: datetime | None) -> date | None:
@@ -230,6 +301,11 @@ def _run_cells(one: "RunRecord") -> tuple[str, ...]:
     counts = (one.line_count, one.own_count, one.matched_count, one.break_count)
     state = "" if one.current else "superseded"
     return (str(one.run_id), one.supplier, str(one.day), one.verdict, *map(str, counts), one.digest.hex()[:8], state)
+
+
+def _period_cells(one: "PeriodRecord") -> tuple[str, ...]:
+    days = (str(one.first_day), str(one.last_day))
+    return (one.supplier, *days, one.state, one.proposed_by or "", one.actor, f"{one.at:%Y-%m-%d %H:%M}", one.reason)
 
 
 def _break_cells(one: "BreakRecord", today: date) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from storage.store import ObjectStore, StoredFile, describe_file
 from suppliers.registry import definition_of, definitions
 from suppliers.statement import ParsedStatement, StatementError
 from tasks.alerts import raise_alert, resolve_alert
+from tasks.reconciliation.chain import record_statement
 from tasks.reconciliation.days import day_of, day_start
 from tasks.statement_rules import LATE, LATE_AFTER_HOURS, QUARANTINED
 from tasks.statement_sources import StatementFile, find_files
@@ -154,7 +155,7 @@ def _keep(
             "object_key": key,
             "object_sha256": stored.sha256,
         }
-        fetch_one(connection, _QUERIES["add_file"], row)
+        record_statement(connection, *fetch_one(connection, _QUERIES["add_file"], row))
         resolve_alert(connection, LATE, _late_subject(parsed.supplier, parsed.day))
         resolve_alert(connection, QUARANTINED, f"{parsed.supplier}/{parsed.name}")
     return Intake(parsed.name, Result.TAKEN, parsed.day, parsed.table.num_rows)
@@ -204,7 +205,7 @@ def _quarantine(
     )
     with connection.transaction():
         row = _row(supplier, file.name, file.sha256, file.size_bytes, actor) | {"state": "quarantined", "error": reason}
-        fetch_one(connection, _QUERIES["add_file"], row)
+        record_statement(connection, *fetch_one(connection, _QUERIES["add_file"], row))
         raise_alert(connection, alert, event_id=f"{file.name} {file.sha256.hex()}")
     return Intake(file.name, Result.QUARANTINED, error=reason)
 

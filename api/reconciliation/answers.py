@@ -1,11 +1,14 @@
 """What the reconciliation addresses take and give. Money is decimal text, days are Africa/Johannesburg days."""
 
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from tasks.reconciliation.classes import BreakClass, BreakState, Decision, Verdict
+from ledger.transactions import Supplier
+from tasks.reconciliation.classes import Action, BreakClass, BreakState, Decision, Verdict
+from tasks.reconciliation.periods import PeriodState
 
 Reason = Annotated[str, Meta(min_length=1, max_length=1000)]
 
@@ -37,6 +40,22 @@ class RunPage(Struct, kw_only=True):
     next_before: int | None
 
 
+class Resolution(Struct, kw_only=True):
+    """One record of what was done about a break. ``account``: what the person worked under; ``run_id``: the run that
+    did it; ``period_day``: the day that the break is accounted in since then.
+    """
+
+    resolution_id: int
+    run_id: int | None
+    action: Action
+    actor: str
+    account: str | None
+    decision: str
+    reason: str
+    period_day: date | None
+    created_at: datetime
+
+
 class Break(Struct, kw_only=True):
     """A difference, as it was found. ``difference`` is the money in question, ``variance`` the statement's total less
     ours; ``line`` is the statement's side, ``own`` ours.
@@ -60,6 +79,9 @@ class Break(Struct, kw_only=True):
     note: str
     state: BreakState
     detected_at: datetime
+    resolutions: Annotated[
+        list[Resolution], Meta(description="What was done about it, in order; the last `proposed` waits for a second")
+    ]
 
 
 class BreakPage(Struct, kw_only=True):
@@ -77,8 +99,57 @@ class Resolve(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Resolved(Struct, kw_only=True):
-    """The break's state now. ``proposed``: somebody else must confirm."""
+    """The break's state now. ``proposed``: somebody else must confirm. ``together``: the other breaks of the match."""
 
     break_id: int
     state: BreakState
     resolution_id: int
+    together: list[int]
+
+
+class PeriodDecision(StrEnum):
+    """What is decided about days: to close them, or not to."""
+
+    CLOSE = "close"
+    REJECT = "reject"
+
+
+class ClosePeriod(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Days to close, both included, and why. ``carry``: breaks that still wait go on into the next open day."""
+
+    supplier: Supplier
+    first_day: date
+    last_day: date
+    reason: Reason
+    carry: bool = False
+    decision: PeriodDecision = PeriodDecision.CLOSE
+
+
+class ClosingState(Struct, kw_only=True):
+    """Where the days stand now. ``proposed``: somebody else must close them. ``waiting``: breaks that stay open."""
+
+    supplier: str
+    first_day: date
+    last_day: date
+    state: PeriodState
+    waiting: int
+
+
+class Period(Struct, kw_only=True):
+    """A closed period or a proposed one; ``actor``, ``reason`` and ``at`` are of who closed it, or else proposed it."""
+
+    supplier: str
+    first_day: date
+    last_day: date
+    state: PeriodState
+    actor: str
+    reason: str
+    at: datetime
+    proposed_by: str | None
+    carry: bool
+
+
+class Periods(Struct, kw_only=True):
+    """Closed and proposed periods, the newest days first."""
+
+    items: list[Period]

@@ -3,7 +3,7 @@ thread: a few people work here, so what they ask needs no pool.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import partial
@@ -19,10 +19,10 @@ from api.operations import Call
 from api.problems import NOT_FOUND, HttpError
 from api.reconciliation import answers
 from ledger.errors import FieldError
-from tasks.reconciliation import breaks
-from tasks.reconciliation.breaks import BreakFilter, BreakRecord, RunRecord
+from tasks.reconciliation import breaks, periods
+from tasks.reconciliation.breaks import BreakFilter, BreakRecord, Resolution, RunRecord
 from tasks.reconciliation.classes import BreakClass, BreakState, Decision
-from tasks.reconciliation.days import day_of
+from tasks.reconciliation.days import MOST_DAYS, day_of
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -75,31 +75,82 @@ async def list_breaks(call: Call) -> Response:
     found = await _ask(breaks.list_breaks, call, wanted, after=_number("after", query), limit=limit)
     today = day_of(datetime.now(UTC))
     more = found[-1].break_id if len(found) == limit else None
-    return _json(answers.BreakPage(items=[_break(one, today) for one in found], next_after=more))
+    records = await _ask(breaks.history, call, *(one.break_id for one in found)) if found else []
+    return _json(answers.BreakPage(items=[_break(one, records, today) for one in found], next_after=more))
+
+
+async def get_break(call: Call) -> Response:
+    """One break, with everything that was done about it."""
+    break_id = _id(call)
+    found = await _ask(breaks.get_break, call, break_id)
+    if found is None:
+        raise HttpError(NOT_FOUND)
+    records = await _ask(breaks.history, call, break_id)
+    return _json(_break(found, records, day_of(datetime.now(UTC))))
 
 
 async def resolve(call: Call) -> Response:
     """Decide about a break in the name of the key's client."""
+    given = await _body(call, answers.Resolve)
+    decision = _choice("decision", given.get("decision"), Decision)
+    reason, break_id = _reason(given), _id(call)
+    if await _ask(breaks.get_break, call, break_id) is None:
+        raise HttpError(NOT_FOUND)
+    who = call.key.client_id
+    done = await _ask(breaks.resolve, call, break_id, who, decision, reason, account=_account(call))
+    values = {name: getattr(done, name) for name in answers.Resolved.__struct_fields__}
+    return _json(msgspec.convert(values, answers.Resolved))
+
+
+async def list_periods(call: Call) -> Response:
+    """Closed and proposed periods."""
+    supplier, limit = _supplier(call), _limit(call.query)
+    found = await _ask(periods.list_periods, call, supplier, limit=limit)
+    fields = answers.Period.__struct_fields__
+    items = [msgspec.convert({name: getattr(one, name) for name in fields}, answers.Period) for one in found]
+    return _json(answers.Periods(items=items))
+
+
+async def close_period(call: Call) -> Response:
+    """Propose to close days in the name of the key's client, close what another has proposed, or take it back."""
+    given = await _body(call, answers.ClosePeriod)
+    supplier = _known_supplier(call, given.get("supplier"))
+    first, last = (_given_day(name, given.get(name)) for name in ("first_day", "last_day"))
+    if not 0 <= (last - first).days < MOST_DAYS:
+        raise FieldError("last_day", f"must be the first day or later, and make no more than {MOST_DAYS} days")
+    decision = _choice("decision", given.get("decision", answers.PeriodDecision.CLOSE), answers.PeriodDecision)
+    carry = given.get("carry", False)
+    if not isinstance(carry, bool):
+        raise FieldError("carry", "must be true or false")
+    arguments = (supplier, first, last, call.key.client_id, _reason(given))
+    if decision is answers.PeriodDecision.REJECT:
+        done = await _ask(periods.reject_closing, call, *arguments, account=_account(call))
+    else:
+        done = await _ask(periods.close_period, call, *arguments, account=_account(call), carry=carry)
+    state, waiting = done.state, done.waiting
+    return _json(answers.ClosingState(supplier=supplier, first_day=first, last_day=last, state=state, waiting=waiting))
+
+
+async def _body(call: Call, shape: type[msgspec.Struct]) -> dict[str, Any]:
+    """The JSON object of a request, with no other fields than those of ``shape``."""
     parsing.demand_json(call.request)
     given = parsing.decode_object(await parsing.read_body(call.request, call.services.settings.api_body_limit_bytes))
     for name in given:
-        if name not in ("decision", "reason"):
-            raise FieldError(name, "is not a field of a resolution")
-    decision = _choice("decision", given.get("decision"), Decision)
+        if name not in shape.__struct_fields__:
+            raise FieldError(name, f"is not one of {', '.join(shape.__struct_fields__)}")
+    return given
+
+
+def _reason(given: Mapping[str, Any]) -> str:
     reason = given.get("reason")
     if not isinstance(reason, str):
         raise FieldError("reason", "is required")
-    break_id = _id(call)
-    if not await _ask(breaks.history, call, break_id) and not await _exists(call, break_id):
-        raise HttpError(NOT_FOUND)
-    done = await _ask(breaks.resolve, call, break_id, call.key.client_id, decision, reason)
-    return _json(answers.Resolved(break_id=done.break_id, state=done.state, resolution_id=done.resolution_id))
+    return reason
 
 
-async def _exists(call: Call, break_id: int) -> bool:
-    everything = BreakFilter(states=None)
-    found = await _ask(breaks.list_breaks, call, everything, after=break_id - 1, limit=1)
-    return bool(found) and found[0].break_id == break_id
+def _account(call: Call) -> str:
+    """What the caller works under and cannot choose: its key."""
+    return f"key {call.key.key_id}"
 
 
 async def _ask(work: Callable[..., T], call: Call, *arguments: Any, **named: Any) -> T:
@@ -111,13 +162,17 @@ def _run(found: RunRecord) -> answers.Run:
     return msgspec.convert(values | {"digest": found.digest.hex()}, answers.Run)
 
 
-def _break(found: BreakRecord, today: date) -> answers.Break:
+def _break(found: BreakRecord, records: Sequence[Resolution], today: date) -> answers.Break:
+    fields = answers.Resolution.__struct_fields__
     values = {name: getattr(found, name, None) for name in answers.Break.__struct_fields__}
     values |= {
         "break_class": found.class_,
         "age_days": found.age_days(today),
         "difference": str(found.difference),
         "variance": str(found.variance),
+        "resolutions": [
+            {name: getattr(one, name) for name in fields} for one in records if one.break_id == found.break_id
+        ],
     }
     return msgspec.convert(values, answers.Break)
 
@@ -135,13 +190,15 @@ def _number(name: str, query: Mapping[str, str]) -> int | None:
 
 
 def _day(name: str, query: Mapping[str, str]) -> date | None:
-    if name not in query:
-        return None
+    return _given_day(name, query[name]) if name in query else None
+
+
+def _given_day(name: str, value: Any) -> date:
     rule = "must be a day like 2026-01-31"
-    if not _DAY.match(query[name]):  # ISO 8601 has other spellings, which would be taken too
+    if not isinstance(value, str) or not _DAY.match(value):  # ISO 8601 has other spellings, which would be taken too
         raise FieldError(name, rule)
     try:
-        return date.fromisoformat(query[name])
+        return date.fromisoformat(value)
     except ValueError:
         raise FieldError(name, rule) from None
 
@@ -161,10 +218,15 @@ def _states(query: Mapping[str, str]) -> dict[str, Any]:
 
 def _supplier(call: Call) -> str | None:
     """The supplier that is asked for. Raises FieldError for one that there is not."""
-    known, wanted = call.services.settings.suppliers.names, call.query.get("supplier")
-    if wanted is not None and wanted not in known:
+    wanted = call.query.get("supplier")
+    return None if wanted is None else _known_supplier(call, wanted)
+
+
+def _known_supplier(call: Call, wanted: Any) -> str:
+    known = call.services.settings.suppliers.names
+    if wanted not in known:
         raise FieldError("supplier", f"must be one of {', '.join(known)}")
-    return wanted
+    return str(wanted)
 
 
 def _chosen(name: str, query: Mapping[str, str], choices: type[Choice]) -> Choice | None:

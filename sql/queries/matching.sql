@@ -375,7 +375,7 @@ ORDER BY line_no, own_id
 -- The matches that PostgreSQL keeps: what was not plain.
 SELECT m.line_no, m.own_id::VARCHAR AS own_id, make_timestamp(m.own_at_ms * 1000)::VARCHAR || 'Z' AS own_created_at, method, state, score
 FROM ({matched}) AS m
-WHERE method IN ('scored', 'payout', 'split', 'reversal') OR state = 'suggested' OR own_day <> getvariable('day') OR line_no < 0
+WHERE method IN ('scored', 'payout', 'split', 'reversal', 'confirmed') OR state = 'suggested' OR own_day <> getvariable('day') OR line_no < 0
 ORDER BY line_no, own_id
 
 -- name: totals

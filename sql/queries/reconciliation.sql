@@ -18,32 +18,65 @@ WHERE supplier = %(supplier)s::text AND day BETWEEN %(first)s::date AND %(last)s
 ORDER BY day, run_id DESC
 
 -- name: taken_rows
--- Rows of ours that the newest run of another day has matched across its edge. Not those that it matched with a line
--- carried on from this very day: that line is here again, and takes its row itself.
+-- Rows of ours that are not free for this day: the newest run of another day has matched them across its edge, or a
+-- person has confirmed them for a line of another day. Not those that were matched with a line carried on from this very
+-- day: that line is here again, and takes its row itself. Nor those that a run of this day matched with a carried line.
 SELECT m.own_id
 FROM recon_matches m JOIN recon_runs r USING (run_id)
 WHERE r.supplier = %(supplier)s::text AND r.day <> %(day)s::date AND m.state = 'confirmed'
   AND m.own_created_at >= %(lower)s AND m.own_created_at < %(upper)s
   AND NOT EXISTS (SELECT FROM recon_runs n WHERE n.supersedes = r.run_id)
   AND NOT EXISTS (SELECT FROM recon_breaks b WHERE b.break_id = -m.line_no AND b.day = %(day)s::date)
+UNION
+SELECT c.own_id
+FROM recon_confirmations c JOIN recon_breaks b USING (break_id) JOIN recon_resolutions x USING (resolution_id)
+WHERE b.supplier = %(supplier)s::text AND b.day <> %(day)s::date AND x.action IN ('resolved', 'closed')
+  AND c.own_created_at >= %(lower)s AND c.own_created_at < %(upper)s
+  AND NOT EXISTS (SELECT FROM recon_resolutions later
+                  WHERE later.break_id = x.break_id AND later.resolution_id > x.resolution_id)
+  AND NOT EXISTS (SELECT FROM recon_runs r WHERE r.run_id = x.run_id AND r.day = %(day)s::date)
+
+-- name: confirmed_matches
+-- Lines of this day whose rows are known already: a person said so, or the row came after the line was held for right.
+SELECT c.break_id, b.line::text, c.own_id::text, c.method
+FROM recon_breaks b JOIN recon_confirmations c USING (break_id) JOIN recon_resolutions x USING (resolution_id)
+WHERE b.supplier = %(supplier)s::text AND b.day = %(day)s::date AND x.action IN ('resolved', 'closed')
+  AND NOT EXISTS (SELECT FROM recon_resolutions later
+                  WHERE later.break_id = x.break_id AND later.resolution_id > x.resolution_id)
+ORDER BY c.break_id, c.own_id
 
 -- name: carried_breaks
--- Open breaks of earlier days that a counterpart may still come for, the newest first; and those that a run of this very
--- day has closed already, so that running it again finds the same.
+-- Breaks of earlier days that a counterpart may still come for, the newest first: those that are open, and those whose
+-- side was held for right, so that the other side is to be corrected (`expected`). And all that a run of this very day has
+-- closed already, so that running it again finds the same.
 WITH wanted AS (
-    SELECT break_id FROM recon_breaks
-    WHERE supplier = %(supplier)s::text AND day < %(day)s::date AND state IN ('open', 'proposed')
+    (SELECT break_id FROM (
+         SELECT break_id, day FROM recon_breaks
+         WHERE supplier = %(supplier)s::text AND day < %(day)s::date AND class IN ('missing_here', 'missing_there')
+           AND state IN ('open', 'proposed')
+         UNION ALL
+         SELECT break_id, day FROM recon_breaks b
+         WHERE supplier = %(supplier)s::text AND day < %(day)s::date AND class IN ('missing_here', 'missing_there')
+           AND state = 'resolved' AND CASE class WHEN 'missing_here' THEN 'theirs_is_right' ELSE 'ours_is_right' END
+               = (SELECT decision FROM recon_resolutions x WHERE x.break_id = b.break_id
+                  ORDER BY resolution_id DESC LIMIT 1)
+     ) AS waiting
+     ORDER BY day DESC, break_id
+     LIMIT %(limit)s)
     UNION
     SELECT x.break_id FROM recon_runs r JOIN recon_resolutions x USING (run_id)
     WHERE r.supplier = %(supplier)s::text AND r.day = %(day)s::date AND x.decision = 'counterpart_arrived'
       AND NOT EXISTS (SELECT FROM recon_resolutions later
                       WHERE later.break_id = x.break_id AND later.resolution_id > x.resolution_id)
 )
-SELECT b.break_id, b.class, b.line::text, b.own ->> 'id' AS own_id
+SELECT b.break_id, b.class, b.line::text, b.own ->> 'id' AS own_id,
+       EXISTS (SELECT FROM recon_resolutions x
+               WHERE x.break_id = b.break_id AND x.action = 'resolved' AND NOT EXISTS (
+                   SELECT FROM recon_resolutions later WHERE later.break_id = x.break_id
+                   AND later.resolution_id > x.resolution_id AND later.action = 'reopened')) AS expected
 FROM wanted JOIN recon_breaks b USING (break_id)
 WHERE b.day < %(day)s::date AND b.class IN ('missing_here', 'missing_there')
 ORDER BY b.day DESC, b.break_id
-LIMIT %(limit)s
 
 -- name: insert_run
 INSERT INTO recon_runs (supplier, day, supersedes, digest, statement_digest, own_digest, rules, verdict, line_count,
@@ -72,8 +105,13 @@ CREATE TEMPORARY TABLE recon_matched (
 COPY recon_matched FROM STDIN (FORMAT csv)
 
 -- name: insert_matches
-INSERT INTO recon_matches (run_id, line_no, own_id, own_created_at, method, state, score)
-SELECT %(run_id)s::bigint, line_no, own_id, own_created_at, method, state, score FROM recon_matched
+-- A suggestion names the break of its line: a carried one's, or the one that this run has found.
+INSERT INTO recon_matches (run_id, line_no, own_id, own_created_at, method, state, score, break_id)
+SELECT %(run_id)s::bigint, m.line_no, m.own_id, m.own_created_at, m.method, m.state, m.score,
+       CASE WHEN m.state <> 'suggested' THEN NULL WHEN m.line_no < 0 THEN -m.line_no ELSE b.break_id END
+FROM recon_matched m
+LEFT JOIN recon_found f ON f.line_no = m.line_no AND f.own IS NULL AND m.state = 'suggested'
+LEFT JOIN recon_breaks b ON b.supplier = %(supplier)s::text AND b.fingerprint = decode(f.fingerprint, 'hex')
 
 -- name: insert_breaks
 -- A break that was found before is the same break, whatever became of it.
@@ -86,29 +124,98 @@ ORDER BY found_no
 ON CONFLICT (supplier, fingerprint) DO NOTHING
 
 -- name: reopen_found
--- Breaks that an earlier run no longer found, and this one does.
+-- Breaks that were closed and that this run finds, whatever had closed them; and those of a confirmed match that does not
+-- hold any more. Not a line that the newest run of another day has its row for. The run's day is open, so they are
+-- accounted in it.
 WITH again AS (
-    UPDATE recon_breaks b SET state = 'open', period_day = b.day
+    UPDATE recon_breaks b SET state = 'open', period_day = %(day)s::date
     FROM recon_found f
-    WHERE b.supplier = %(supplier)s::text AND b.fingerprint = decode(f.fingerprint, 'hex') AND b.state = 'closed'
-      AND 'not_found_again' = (SELECT x.decision FROM recon_resolutions x WHERE x.break_id = b.break_id
-                               ORDER BY x.resolution_id DESC LIMIT 1)
-    RETURNING b.break_id
+    WHERE b.supplier = %(supplier)s::text AND b.fingerprint = decode(f.fingerprint, 'hex')
+      AND (b.state = 'closed'
+           OR b.state = 'resolved'
+              AND 'same_transaction' = (SELECT x.decision FROM recon_resolutions x WHERE x.break_id = b.break_id
+                                        ORDER BY x.resolution_id DESC LIMIT 1))
+      AND NOT EXISTS (SELECT FROM recon_matches m JOIN recon_runs r USING (run_id)
+                      WHERE r.supplier = %(supplier)s::text AND r.day <> %(day)s::date
+                        AND m.line_no = -b.break_id AND m.state = 'confirmed'
+                        AND NOT EXISTS (SELECT FROM recon_runs n WHERE n.supersedes = r.run_id))
+    RETURNING b.break_id, b.period_day
 )
-INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason)
-SELECT break_id, %(run_id)s::bigint, 'reopened', %(actor)s::text, 'found_again', 'a run over the same day finds it again'
+INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason, period_day)
+SELECT break_id, %(run_id)s::bigint, 'reopened', %(actor)s::text, 'found_again', 'a run over the same day finds it again',
+       period_day
 FROM again ORDER BY break_id
 
 -- name: reopen_counterparts
--- Breaks of earlier days whose counterpart a former run of this day had, and this one has not.
+-- Breaks of other days whose counterpart a former run of this day had, and this one has not: unless the newest run of the
+-- break's own day has the two together. In a period that is closed by now nobody could work them: they go to the run's day.
 WITH again AS (
-    UPDATE recon_breaks b SET state = 'open'
-    WHERE b.break_id = ANY(%(carried)s::bigint[]) AND b.break_id <> ALL(%(arrived)s::bigint[]) AND b.state = 'closed'
+    UPDATE recon_breaks b
+    SET state = 'open',
+        period_day = CASE WHEN EXISTS (SELECT FROM recon_periods p WHERE p.supplier = b.supplier
+                                       AND b.period_day BETWEEN p.first_day AND p.last_day)
+                          THEN %(day)s::date ELSE b.period_day END
+    FROM recon_runs r JOIN recon_resolutions x USING (run_id)
+    WHERE r.supplier = %(supplier)s::text AND r.day = %(day)s::date AND x.decision = 'counterpart_arrived'
+      AND b.break_id = x.break_id AND b.state = 'closed' AND b.break_id <> ALL(%(arrived)s::bigint[])
+      AND NOT EXISTS (SELECT FROM recon_resolutions later
+                      WHERE later.break_id = x.break_id AND later.resolution_id > x.resolution_id)
+      AND NOT EXISTS (SELECT FROM recon_matched m
+                      WHERE m.state = 'confirmed' AND m.own_id = (b.own ->> 'id')::uuid AND b.line IS NULL)
+      AND NOT EXISTS (SELECT FROM recon_matches was
+                      JOIN recon_matches m ON m.own_id = was.own_id AND m.own_created_at = was.own_created_at
+                      JOIN recon_runs o ON o.run_id = m.run_id
+                      WHERE was.line_no = -b.break_id AND was.state = 'confirmed' AND m.state = 'confirmed'
+                        AND o.supplier = b.supplier AND o.day = b.day
+                        AND NOT EXISTS (SELECT FROM recon_runs n WHERE n.supersedes = o.run_id))
+    RETURNING b.break_id, b.period_day
+)
+INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason, period_day)
+SELECT break_id, %(run_id)s::bigint, 'reopened', %(actor)s::text, 'counterpart_gone',
+       'the run that had found its counterpart was replaced', period_day
+FROM again ORDER BY break_id
+
+-- name: reopen_confirmed
+-- Our side of a match that a person confirmed, when the line is no longer in the statement of its day.
+WITH lost AS (
+    SELECT c.own_break_id FROM recon_breaks l JOIN recon_confirmations c USING (break_id)
+    JOIN recon_resolutions x USING (resolution_id)
+    WHERE l.supplier = %(supplier)s::text AND l.day = %(day)s::date AND x.action = 'resolved'
+      AND c.own_break_id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM recon_resolutions later
+                      WHERE later.break_id = x.break_id AND later.resolution_id > x.resolution_id)
+      AND NOT EXISTS (SELECT FROM recon_matched m WHERE m.state = 'confirmed' AND m.own_id = c.own_id)
+), again AS (
+    UPDATE recon_breaks b
+    SET state = 'open',
+        period_day = CASE WHEN EXISTS (SELECT FROM recon_periods p WHERE p.supplier = b.supplier
+                                       AND b.period_day BETWEEN p.first_day AND p.last_day)
+                          THEN %(day)s::date ELSE b.period_day END
+    FROM lost WHERE b.break_id = lost.own_break_id AND b.state = 'resolved'
+    RETURNING b.break_id, b.period_day
+)
+INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason, period_day)
+SELECT break_id, %(run_id)s::bigint, 'reopened', %(actor)s::text, 'counterpart_gone',
+       'the line that it was confirmed for is not in the statement any more', period_day
+FROM again ORDER BY break_id
+
+-- name: close_unconfirmed
+-- And the break of that line.
+WITH gone AS (
+    UPDATE recon_breaks b SET state = 'closed'
+    WHERE b.supplier = %(supplier)s::text AND b.day = %(day)s::date AND b.state = 'resolved'
+      AND NOT EXISTS (SELECT FROM recon_found f WHERE decode(f.fingerprint, 'hex') = b.fingerprint)
+      AND EXISTS (SELECT FROM recon_confirmations c JOIN recon_resolutions x USING (resolution_id)
+                  WHERE c.break_id = b.break_id AND x.action = 'resolved'
+                    AND NOT EXISTS (SELECT FROM recon_resolutions later
+                                    WHERE later.break_id = x.break_id AND later.resolution_id > x.resolution_id)
+                    AND NOT EXISTS (SELECT FROM recon_matched m
+                                    WHERE m.state = 'confirmed' AND m.own_id = c.own_id))
     RETURNING b.break_id
 )
 INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason)
-SELECT break_id, %(run_id)s::bigint, 'reopened', %(actor)s::text, 'counterpart_gone', 'the run that had found its counterpart was replaced'
-FROM again ORDER BY break_id
+SELECT break_id, %(run_id)s::bigint, 'closed', %(actor)s::text, 'not_found_again', 'a later run over the same day no longer finds it'
+FROM gone ORDER BY break_id
 
 -- name: close_absent
 -- Waiting breaks of this day that this run does not find.
@@ -123,18 +230,26 @@ SELECT break_id, %(run_id)s::bigint, 'closed', %(actor)s::text, 'not_found_again
 FROM gone ORDER BY break_id
 
 -- name: close_counterparts
--- Waiting breaks of other days whose counterpart this run has found.
+-- Breaks of other days whose counterpart this run has found: those that wait, and those that were held for right.
 WITH met AS (
     UPDATE recon_breaks b SET state = 'closed'
-    WHERE b.supplier = %(supplier)s::text AND b.day <> %(day)s::date AND b.state IN ('open', 'proposed')
-      AND (b.break_id = ANY(%(arrived)s::bigint[])
-           OR b.class = 'missing_there' AND b.day >= %(window_first)s::date AND b.day <= %(window_last)s::date
+    WHERE b.supplier = %(supplier)s::text AND b.day <> %(day)s::date
+      AND (b.break_id = ANY(%(arrived)s::bigint[]) AND b.state <> 'closed'
+           OR b.state IN ('open', 'proposed') AND b.class = 'missing_there' AND b.day >= %(window_first)s::date AND b.day <= %(window_last)s::date
               AND (b.own ->> 'id')::uuid IN (SELECT own_id FROM recon_matched WHERE state = 'confirmed'))
     RETURNING b.break_id
 )
 INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason)
 SELECT break_id, %(run_id)s::bigint, 'closed', %(actor)s::text, 'counterpart_arrived', 'the other side came with another day'
 FROM met ORDER BY break_id
+
+-- name: confirm_arrived
+-- A row that came for a line that had been held for right is that line's, also when the line's own day is run again.
+INSERT INTO recon_confirmations (resolution_id, break_id, own_id, own_created_at, method)
+SELECT x.resolution_id, b.break_id, m.own_id, m.own_created_at, CASE m.method WHEN 'payout' THEN m.method ELSE 'confirmed' END
+FROM recon_resolutions x JOIN recon_breaks b USING (break_id)
+JOIN recon_matched m ON m.line_no = -b.break_id AND m.state = 'confirmed'
+WHERE x.run_id = %(run_id)s::bigint AND x.decision = 'counterpart_arrived' AND b.break_id = ANY(%(expected)s::bigint[])
 
 -- name: auto_resolve
 WITH done AS (
@@ -156,7 +271,7 @@ WHERE supplier = %(supplier)s::text AND state IN ('open', 'proposed')
 
 -- name: list_runs
 SELECT run_id, supplier, day, supersedes, digest, verdict, line_count, own_count, matched_count, break_count, figures,
-       object_prefix, actor, started_at, finished_at,
+       rules, object_prefix, actor, started_at, finished_at,
        NOT EXISTS (SELECT FROM recon_runs n WHERE n.supersedes = r.run_id) AS current
 FROM recon_runs r
 WHERE (%(supplier)s::text IS NULL OR supplier = %(supplier)s::text)
@@ -182,18 +297,76 @@ LIMIT %(limit)s
 SELECT break_id, supplier, class, difference, state, period_day, note FROM recon_breaks WHERE break_id = %(break_id)s::bigint FOR UPDATE
 
 -- name: history
-SELECT resolution_id, run_id, action, actor, decision, reason, created_at
+SELECT break_id, resolution_id, run_id, action, actor, account, decision, reason, period_day, created_at
 FROM recon_resolutions
-WHERE break_id = %(break_id)s::bigint
-ORDER BY resolution_id
+WHERE break_id = ANY(%(break_ids)s::bigint[])
+ORDER BY break_id, resolution_id
+
+-- name: last_proposal
+-- Who has proposed what about a break.
+SELECT actor, account, decision FROM recon_resolutions
+WHERE break_id = %(break_id)s::bigint AND action = 'proposed'
+ORDER BY resolution_id DESC
+LIMIT 1
 
 -- name: set_state
 UPDATE recon_breaks SET state = %(state)s WHERE break_id = %(break_id)s::bigint
 
 -- name: insert_resolution
-INSERT INTO recon_resolutions (break_id, action, actor, decision, reason)
-VALUES (%(break_id)s::bigint, %(action)s, %(actor)s::text, %(decision)s, %(reason)s::text)
+INSERT INTO recon_resolutions (break_id, action, actor, account, decision, reason)
+VALUES (%(break_id)s::bigint, %(action)s, %(actor)s::text, %(account)s::text, %(decision)s, %(reason)s::text)
 RETURNING resolution_id
+
+-- name: suggested_lines
+-- Waiting breaks of lines that the newest runs suggest for the row of ours of a break.
+SELECT DISTINCT m.break_id
+FROM recon_breaks o JOIN recon_matches m ON m.own_id = (o.own ->> 'id')::uuid AND m.state = 'suggested'
+JOIN recon_runs r ON r.run_id = m.run_id JOIN recon_breaks l ON l.break_id = m.break_id
+WHERE o.break_id = %(break_id)s::bigint AND o.line IS NULL AND l.state IN ('open', 'proposed')
+  AND NOT EXISTS (SELECT FROM recon_runs n WHERE n.supersedes = r.run_id)
+ORDER BY m.break_id
+
+-- name: suggested_rows
+-- The rows of ours that the newest run suggests for the line of a break, each with its own break where it has one, and
+-- whether it has a match by now.
+WITH newest AS (
+    SELECT max(m.run_id) AS run_id FROM recon_matches m JOIN recon_runs r USING (run_id)
+    WHERE m.break_id = %(break_id)s::bigint AND m.state = 'suggested'
+      AND NOT EXISTS (SELECT FROM recon_runs n WHERE n.supersedes = r.run_id)
+)
+SELECT m.own_id, m.own_created_at, m.method, o.break_id,
+       EXISTS (SELECT FROM recon_matches c JOIN recon_runs r USING (run_id)
+               WHERE c.own_created_at = m.own_created_at AND c.own_id = m.own_id AND c.state = 'confirmed'
+                 AND NOT EXISTS (SELECT FROM recon_runs n WHERE n.supersedes = r.run_id))
+       OR EXISTS (SELECT FROM recon_confirmations c JOIN recon_resolutions x USING (resolution_id)
+                  WHERE c.own_id = m.own_id AND x.action IN ('resolved', 'closed')
+                    AND NOT EXISTS (SELECT FROM recon_resolutions later
+                                    WHERE later.break_id = x.break_id AND later.resolution_id > x.resolution_id)) AS taken
+FROM newest JOIN recon_matches m USING (run_id) JOIN recon_breaks l ON l.break_id = m.break_id
+LEFT JOIN LATERAL (
+    SELECT break_id FROM recon_breaks b
+    WHERE b.supplier = l.supplier AND b.day = (m.own_created_at AT TIME ZONE 'Africa/Johannesburg')::date
+      AND b.line IS NULL AND b.own ->> 'id' = m.own_id::text AND b.state <> 'closed'
+    ORDER BY break_id DESC LIMIT 1
+) AS o ON true
+WHERE m.break_id = %(break_id)s::bigint AND m.state = 'suggested'
+ORDER BY m.own_id
+
+-- name: proposed_rows
+-- The match that is proposed for a break of either side, as it was proposed.
+SELECT c.break_id, c.own_id, c.own_created_at, c.own_break_id, c.method
+FROM recon_confirmations c JOIN recon_resolutions x USING (resolution_id)
+WHERE x.action = 'proposed'
+  AND NOT EXISTS (SELECT FROM recon_resolutions later
+                  WHERE later.break_id = x.break_id AND later.resolution_id > x.resolution_id)
+  AND c.break_id = coalesce((SELECT break_id FROM recon_confirmations WHERE break_id = %(break_id)s::bigint LIMIT 1),
+                            (SELECT p.break_id FROM recon_confirmations p WHERE p.own_break_id = %(break_id)s::bigint
+                             ORDER BY p.resolution_id DESC LIMIT 1))
+ORDER BY c.own_id
+
+-- name: insert_confirmation
+INSERT INTO recon_confirmations (resolution_id, break_id, own_id, own_created_at, own_break_id, method)
+VALUES (%(resolution_id)s::bigint, %(break_id)s::bigint, %(own_id)s, %(own_created_at)s, %(own_break_id)s, %(method)s)
 
 -- name: days_without_run
 SELECT day::date FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS days(day)
@@ -221,16 +394,52 @@ LIMIT 1
 
 -- name: carry_break
 WITH moved AS (
-    UPDATE recon_breaks SET period_day = %(to)s::date WHERE break_id = %(break_id)s::bigint RETURNING break_id
+    UPDATE recon_breaks SET period_day = %(to)s::date WHERE break_id = %(break_id)s::bigint RETURNING break_id, period_day
 )
-INSERT INTO recon_resolutions (break_id, action, actor, decision, reason)
-SELECT break_id, 'carried', %(actor)s::text, 'carried_on', %(reason)s::text FROM moved
+INSERT INTO recon_resolutions (break_id, action, actor, account, decision, reason, period_day)
+SELECT break_id, 'carried', %(actor)s::text, %(account)s::text, 'carried_on', %(reason)s::text, period_day FROM moved
 RETURNING resolution_id
 
 -- name: insert_period
-INSERT INTO recon_periods (supplier, first_day, last_day, actor, reason)
-VALUES (%(supplier)s::text, %(first)s::date, %(last)s::date, %(actor)s::text, %(reason)s::text)
+INSERT INTO recon_periods (supplier, first_day, last_day, actor, account, reason, proposal_id)
+VALUES (%(supplier)s::text, %(first)s::date, %(last)s::date, %(actor)s::text, %(account)s::text, %(reason)s::text,
+        %(proposal_id)s::bigint)
 RETURNING period_id
+
+-- name: open_proposal
+-- The proposal to close these very days that nobody has taken back.
+SELECT proposal_id, carry, actor, account
+FROM (
+    SELECT proposal_id, action, carry, actor, account FROM recon_period_proposals
+    WHERE supplier = %(supplier)s::text AND first_day = %(first)s::date AND last_day = %(last)s::date
+    ORDER BY proposal_id DESC
+    LIMIT 1
+) AS newest
+WHERE action = 'proposed'
+
+-- name: insert_proposal
+INSERT INTO recon_period_proposals (supplier, first_day, last_day, action, carry, actor, account, reason)
+VALUES (%(supplier)s::text, %(first)s::date, %(last)s::date, %(action)s, %(carry)s, %(actor)s::text, %(account)s::text,
+        %(reason)s::text)
+RETURNING proposal_id
+
+-- name: list_periods
+-- Closed periods and those that are proposed, the newest day first.
+SELECT supplier, first_day, last_day, 'closed' AS state, p.actor, p.account, p.reason, p.closed_at AS at,
+       q.actor AS proposed_by, coalesce(q.carry, false) AS carry
+FROM recon_periods p LEFT JOIN (SELECT proposal_id, actor, carry FROM recon_period_proposals) AS q USING (proposal_id)
+WHERE %(supplier)s::text IS NULL OR supplier = %(supplier)s
+UNION ALL
+SELECT supplier, first_day, last_day, 'proposed', actor, account, reason, created_at, actor, carry
+FROM (
+    SELECT DISTINCT ON (supplier, first_day, last_day) * FROM recon_period_proposals
+    WHERE %(supplier)s::text IS NULL OR supplier = %(supplier)s
+    ORDER BY supplier, first_day, last_day, proposal_id DESC
+) AS newest
+WHERE action = 'proposed' AND NOT EXISTS (SELECT FROM recon_periods p WHERE p.supplier = newest.supplier
+                                          AND p.first_day <= newest.last_day AND p.last_day >= newest.first_day)
+ORDER BY last_day DESC, supplier, first_day
+LIMIT %(limit)s
 
 -- name: lock_chain
 -- One writer of the chain at a time, until its transaction ends.
@@ -255,41 +464,87 @@ SELECT r.run_id,
                    ORDER BY b.break_id), ''), 'UTF8')), 'hex')
         FROM recon_breaks b WHERE b.run_id = r.run_id) AS breaks,
        (SELECT encode(sha256(convert_to(coalesce(string_agg(
-                   encode(sha256(convert_to(to_jsonb(x)::text, 'UTF8')), 'hex'), '' ORDER BY x.resolution_id), ''),
-                   'UTF8')), 'hex')
+                   encode(sha256(convert_to(((to_jsonb(x) - 'account' - 'period_day') || jsonb_strip_nulls(
+                       jsonb_build_object('account', account, 'period_day', period_day)))::text || coalesce(
+                       (SELECT string_agg(to_jsonb(c)::text, '' ORDER BY c.own_id) FROM recon_confirmations c
+                        WHERE c.resolution_id = x.resolution_id), ''), 'UTF8')), 'hex'), ''
+                   ORDER BY x.resolution_id), ''), 'UTF8')), 'hex')
         FROM recon_resolutions x WHERE x.run_id = r.run_id) AS resolutions,
        (SELECT encode(sha256(convert_to(coalesce(string_agg(
-                   encode(sha256(convert_to(to_jsonb(m)::text, 'UTF8')), 'hex'), '' ORDER BY m.line_no, m.own_id), ''),
-                   'UTF8')), 'hex')
+                   encode(sha256(convert_to(((to_jsonb(m) - 'break_id') || jsonb_strip_nulls(
+                       jsonb_build_object('break_id', break_id)))::text, 'UTF8')), 'hex'), ''
+                   ORDER BY m.line_no, m.own_id), ''), 'UTF8')), 'hex')
         FROM recon_matches m WHERE m.run_id = r.run_id) AS matches
 FROM recon_runs r
 WHERE %(run_id)s::bigint IS NULL OR r.run_id = %(run_id)s::bigint
 ORDER BY r.run_id
 
 -- name: resolution_records
--- Resolutions by people: each is in the chain by itself.
-SELECT resolution_id, encode(sha256(convert_to(to_jsonb(x)::text, 'UTF8')), 'hex') AS record
+-- Resolutions by people, with the rows that they confirm: each is in the chain by itself.
+SELECT resolution_id,
+       encode(sha256(convert_to(((to_jsonb(x) - 'account' - 'period_day') || jsonb_strip_nulls(
+           jsonb_build_object('account', account, 'period_day', period_day)))::text || coalesce(
+           (SELECT string_agg(to_jsonb(c)::text, '' ORDER BY c.own_id) FROM recon_confirmations c
+            WHERE c.resolution_id = x.resolution_id), ''), 'UTF8')), 'hex') AS record
 FROM recon_resolutions x
 WHERE run_id IS NULL AND (%(resolution_id)s::bigint IS NULL OR resolution_id = %(resolution_id)s)
 ORDER BY resolution_id
 
 -- name: period_records
-SELECT period_id, encode(sha256(convert_to(to_jsonb(p)::text, 'UTF8')), 'hex') AS record
+SELECT period_id,
+       encode(sha256(convert_to(((to_jsonb(p) - 'account' - 'proposal_id') || jsonb_strip_nulls(
+           jsonb_build_object('account', account, 'proposal_id', proposal_id)))::text, 'UTF8')), 'hex') AS record
 FROM recon_periods p
 WHERE %(period_id)s::bigint IS NULL OR period_id = %(period_id)s
 ORDER BY period_id
 
+-- name: proposal_records
+SELECT proposal_id, encode(sha256(convert_to(to_jsonb(p)::text, 'UTF8')), 'hex') AS record
+FROM recon_period_proposals p
+WHERE %(proposal_id)s::bigint IS NULL OR proposal_id = %(proposal_id)s
+ORDER BY proposal_id
+
+-- name: statement_records
+-- Every look at a statement's file: what was taken in, what took its place, what was refused.
+SELECT file_id, encode(sha256(convert_to(to_jsonb(f)::text, 'UTF8')), 'hex') AS record
+FROM statement_files f
+WHERE %(file_id)s::bigint IS NULL OR file_id = %(file_id)s
+ORDER BY file_id
+
+-- name: run_objects
+-- What runs put into the archive. Equal runs share their objects: the newest has written them.
+SELECT DISTINCT ON (object_key) object_key, sha256
+FROM (
+    SELECT run_id, object_prefix || '/' || name AS object_key, sha256
+    FROM recon_runs CROSS JOIN LATERAL jsonb_each_text(coalesce(figures -> 'objects', '{}')) AS o(name, sha256)
+    UNION ALL
+    SELECT run_id, figures -> part ->> 'key', figures -> part ->> 'sha256'
+    FROM recon_runs CROSS JOIN unnest(ARRAY['inputs', 'statement']) AS parts(part)
+    WHERE figures -> part ->> 'key' IS NOT NULL
+    UNION ALL
+    SELECT 0, object_key, encode(object_sha256, 'hex') FROM statement_files WHERE object_key IS NOT NULL
+) AS told
+ORDER BY object_key, run_id DESC
+
 -- name: contradicting_states
--- Breaks whose state is not what the last record about them says.
-SELECT b.break_id, b.state
+-- Breaks whose state or period is not what the last records about them say. Records that are older than the column do not
+-- say to which day they moved a break: of those nothing can be told.
+SELECT b.break_id, b.state, b.period_day, b.state <> told.state AS wrong_state
 FROM recon_breaks b
 LEFT JOIN LATERAL (
     SELECT action FROM recon_resolutions x
     WHERE x.break_id = b.break_id AND action NOT IN ('carried', 'noted') ORDER BY x.resolution_id DESC LIMIT 1
 ) AS last ON true
-WHERE b.state <> CASE last.action
-    WHEN 'auto_resolved' THEN 'resolved' WHEN 'resolved' THEN 'resolved' WHEN 'closed' THEN 'closed'
-    WHEN 'proposed' THEN 'proposed' ELSE 'open' END
+LEFT JOIN LATERAL (
+    SELECT x.period_day, true AS moved FROM recon_resolutions x
+    WHERE x.break_id = b.break_id AND action IN ('carried', 'reopened') ORDER BY x.resolution_id DESC LIMIT 1
+) AS period ON true
+CROSS JOIN LATERAL (
+    SELECT CASE last.action
+        WHEN 'auto_resolved' THEN 'resolved' WHEN 'resolved' THEN 'resolved' WHEN 'closed' THEN 'closed'
+        WHEN 'proposed' THEN 'proposed' ELSE 'open' END AS state
+) AS told
+WHERE b.state <> told.state OR b.period_day <> CASE WHEN period.moved THEN period.period_day ELSE b.day END
 ORDER BY b.break_id
 LIMIT 100
 

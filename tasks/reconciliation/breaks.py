@@ -1,8 +1,9 @@
-"""Breaks worked by people: lists, a resolution with four eyes above a limit, and the closing of a period.
+"""Breaks worked by people: lists, and a resolution with four eyes above a limit.
 
 A resolution is an added record, never an edit, and an event of the audit chain in the same transaction.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -14,15 +15,14 @@ from config import Settings
 from ledger.errors import ConfigError, ConflictError, FieldError
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
-from tasks.reconciliation import chain
+from tasks.reconciliation import chain, suggestions
 from tasks.reconciliation.classes import Action, BreakClass, BreakState, Decision
-from tasks.reconciliation.days import days_between
-from tasks.reconciliation.run import SYSTEM, check_open
+from tasks.reconciliation.people import REASON_CHARACTERS, Person, check_text
+from tasks.reconciliation.run import check_open
+from tasks.reconciliation.suggestions import Match
 
 _QUERIES = load("reconciliation")
 PAGE_LIMIT = 1000
-_ACTOR_CHARACTERS = 128
-_REASON_CHARACTERS = 1000
 _WAITING = (BreakState.OPEN, BreakState.PROPOSED)
 
 
@@ -41,6 +41,7 @@ class RunRecord:
     matched_count: int
     break_count: int
     figures: dict[str, Any]
+    rules: dict[str, Any]
     object_prefix: str
     actor: str
     started_at: datetime
@@ -77,14 +78,19 @@ class BreakRecord:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """One record of what was done about a break; ``run_id`` when a run did it."""
+    """One record of what was done about a break; ``run_id`` when a run did it, ``account`` what a person worked under,
+    ``period_day`` the day that the break is accounted in since then.
+    """
 
+    break_id: int
     resolution_id: int
     run_id: int | None
     action: str
     actor: str
+    account: str | None
     decision: str
     reason: str
+    period_day: date | None
     created_at: datetime
 
 
@@ -102,11 +108,14 @@ class BreakFilter:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a call of `resolve` came to: the break's state now. ``proposed``: a second person must confirm."""
+    """What a call of `resolve` came to: the break's state now. ``proposed``: a second person must confirm. ``together``
+    are the other breaks of a suggested match, which came to the same.
+    """
 
     break_id: int
     state: BreakState
     resolution_id: int
+    together: tuple[int, ...] = ()
 
 
 def list_runs(
@@ -155,74 +164,116 @@ def list_breaks(
     return [BreakRecord(*row) for row in rows]
 
 
-def history(settings: Settings, break_id: int) -> list[Resolution]:
-    """Everything that was done about a break, in order."""
+def get_break(settings: Settings, break_id: int) -> BreakRecord | None:
+    """The break of that number, in whatever state; None when there is none."""
+    found = list_breaks(settings, BreakFilter(states=None), after=break_id - 1, limit=1)
+    return found[0] if found and found[0].break_id == break_id else None
+
+
+def history(settings: Settings, *break_ids: int) -> list[Resolution]:
+    """Everything that was done about breaks, break by break in order."""
     with (
         connect(settings.database_dsn, "reconciliation") as connection,
         connection.cursor(row_factory=class_row(Resolution)) as cursor,
     ):
-        return cursor.execute(_QUERIES["history"], {"break_id": break_id}).fetchall()
+        return cursor.execute(_QUERIES["history"], {"break_ids": list(break_ids)}).fetchall()
 
 
-def resolve(settings: Settings, break_id: int, actor: str, decision: Decision, reason: str) -> Resolved:
-    """Record what ``actor`` decides about a waiting break, and why.
+def resolve(
+    settings: Settings, break_id: int, actor: str, decision: Decision, reason: str, *, account: str | None = None
+) -> Resolved:
+    """Record what ``actor`` decides about a waiting break, and why; ``account`` is what they work under, by default the
+    same. ``same_transaction`` decides all breaks of the match that is suggested, at once or not at all.
 
     Above ``four_eyes_above`` the first call proposes; the same decision by somebody else confirms it, and ``reject``
     takes the proposal back. Raises ConflictError, naming the break, when it does not wait any more, lies in a closed
-    period, or the same person would confirm; FieldError for an empty or overlong text; ConfigError for no such break.
+    period, has no suggested match to confirm, or the same person would confirm, by name or by account; FieldError for
+    an empty or overlong text; ConfigError for no such break.
     """
-    _check_text("actor", actor, _ACTOR_CHARACTERS)
-    _check_text("reason", reason, _REASON_CHARACTERS)
-    if actor == SYSTEM:
-        raise FieldError("actor", f"must be a person: {SYSTEM} is what runs sign with")
+    who = Person(actor, account or actor)
+    who.check()
+    check_text("reason", reason, REASON_CHARACTERS)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
         connection.execute(_QUERIES["lock_chain"])  # first, as a run does: so neither waits for the other in a circle
-        row = connection.execute(_QUERIES["lock_break"], {"break_id": break_id}).fetchone()
-        if row is None:
-            raise ConfigError(f"break {break_id}: there is none of that number")
-        _, supplier, _, difference, state, period_day, _ = row
-        if state not in _WAITING:
-            raise ConflictError(f"break {break_id} is {state} already")
-        try:
-            check_open(connection, supplier, period_day)
-        except ConflictError as error:
-            raise ConflictError(f"break {break_id}: {error}") from None
-        proposal = _proposal(connection, break_id) if state == BreakState.PROPOSED else None
-        action = _action(settings, break_id, actor, decision, difference, proposal)
-        return _record(connection, break_id, action, actor, decision, reason)
+        asked = _lock(connection, break_id)
+        proposal = connection.execute(_QUERIES["last_proposal"], {"break_id": break_id}).fetchone()
+        if asked.state is not BreakState.PROPOSED:
+            proposal = None
+        match = _match(connection, break_id, decision, proposal)
+        members = [_lock(connection, one) for one in (match.breaks if match else [break_id])]
+        _check_together(break_id, asked, members)
+        largest = max(member.difference for member in members)
+        action = _action(settings, break_id, who, decision, largest, proposal)
+        record = {"action": action, "actor": who.name, "account": who.account, "decision": decision, "reason": reason}
+        made = {member.break_id: _record(connection, member.break_id, record, match) for member in members}
+    others = tuple(one for one in made if one != break_id)
+    return Resolved(break_id, _STATES[action], made[break_id], others)
 
 
-def _proposal(connection: Connection, break_id: int) -> tuple[str, str]:
-    """Who has proposed what."""
-    rows = connection.execute(_QUERIES["history"], {"break_id": break_id}).fetchall()
-    last = next(row for row in reversed(rows) if row[2] == Action.PROPOSED)
-    return last[3], last[4]
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A break that somebody decides about, locked until the transaction ends."""
+
+    break_id: int
+    difference: Decimal
+    state: BreakState
+
+
+def _lock(connection: Connection, break_id: int) -> _Waiting:
+    row = connection.execute(_QUERIES["lock_break"], {"break_id": break_id}).fetchone()
+    if row is None:
+        raise ConfigError(f"break {break_id}: there is none of that number")
+    _, supplier, _, difference, state, period_day, _ = row
+    if state not in _WAITING:
+        raise ConflictError(f"break {break_id} is {state} already")
+    try:
+        check_open(connection, supplier, period_day)
+    except ConflictError as error:
+        raise ConflictError(f"break {break_id}: {error}") from None
+    return _Waiting(break_id, difference, BreakState(state))
+
+
+def _match(connection: Connection, break_id: int, decision: Decision, proposal: tuple[Any, ...] | None) -> Match | None:
+    """The match that a decision is about; None for one about the break alone."""
+    if proposal is None:
+        return suggestions.suggested(connection, break_id) if decision is Decision.SAME_TRANSACTION else None
+    if proposal[2] != Decision.SAME_TRANSACTION:
+        return None
+    match = suggestions.proposed(connection, break_id)
+    if match is None and decision is Decision.SAME_TRANSACTION:
+        raise ConflictError(f"break {break_id}: the match that was proposed is not there any more; reject it")
+    return match
+
+
+def _check_together(break_id: int, asked: _Waiting, members: Sequence[_Waiting]) -> None:
+    """All breaks of a match must stand where the asked one does: each is decided with the others."""
+    for member in members:
+        if member.state is not asked.state:
+            raise ConflictError(f"break {break_id}: belongs with break {member.break_id}, which is {member.state}")
 
 
 def _action(
     settings: Settings,
     break_id: int,
-    actor: str,
+    who: Person,
     decision: Decision,
     difference: Decimal,
-    proposal: tuple[str, str] | None,
+    proposal: tuple[Any, ...] | None,
 ) -> Action:
     """What a decision is: a proposal, its confirmation, its rejection, or all there is to it."""
     if proposal is None:
         if decision is Decision.REJECT:
             raise ConflictError(f"break {break_id}: nothing is proposed that could be rejected")
         return Action.PROPOSED if difference > settings.reconciliation.four_eyes_above else Action.RESOLVED
+    actor, account, proposed = proposal
     if decision is Decision.REJECT:
         return Action.REJECTED
-    if _same_person(actor, proposal[0]):
-        raise ConflictError(f"break {break_id}: {actor} has proposed it; somebody else must confirm")
-    if decision != proposal[1]:
-        raise ConflictError(f"break {break_id}: {proposal[1]} is proposed; confirm that, or reject it first")
+    if who.is_same_as(actor, account):
+        under = f" under {account}" if account not in (None, actor) else ""
+        raise ConflictError(f"break {break_id}: {actor} has proposed it{under}; somebody else must confirm")
+    if decision != proposed:
+        raise ConflictError(f"break {break_id}: {proposed} is proposed; confirm that, or reject it first")
     return Action.RESOLVED
-
-
-def _same_person(one: str, other: str) -> bool:
-    return one.strip().casefold() == other.strip().casefold()
 
 
 _STATES = {
@@ -232,69 +283,18 @@ _STATES = {
 }
 
 
-def _record(
-    connection: Connection, break_id: int, action: Action, actor: str, decision: Decision, reason: str
-) -> Resolved:
-    state = _STATES[action]
-    row = {"break_id": break_id, "action": action, "actor": actor, "decision": decision, "reason": reason}
-    (resolution_id,) = fetch_one(connection, _QUERIES["insert_resolution"], row)
-    connection.execute(_QUERIES["set_state"], {"break_id": break_id, "state": state})
+def _record(connection: Connection, break_id: int, record: dict[str, Any], match: Match | None) -> int:
+    """One record, the state that it leads to, and its event; returns its number."""
+    action = record["action"]
+    (resolution_id,) = fetch_one(connection, _QUERIES["insert_resolution"], record | {"break_id": break_id})
+    connection.execute(_QUERIES["set_state"], {"break_id": break_id, "state": _STATES[action]})
+    if match is not None and match.line_break == break_id and action is not Action.REJECTED:
+        suggestions.confirm(connection, match, resolution_id)
     chain.record_resolution(connection, resolution_id)
-    return Resolved(break_id, state, resolution_id)
-
-
-def close_period(
-    settings: Settings, supplier: str, first: date, last: date, actor: str, reason: str, *, carry: bool = False
-) -> int:
-    """Close the days from ``first`` to ``last``: nothing in them is run or resolved any more. Returns how many breaks
-    were carried on.
-
-    Every day must have been reconciled. Breaks that still wait stop it, unless ``carry`` moves them into the next open
-    day, by a record each. Raises ConflictError naming what is in the way. Cannot be undone: corrections belong to the
-    next period.
-    """
-    _check_text("actor", actor, _ACTOR_CHARACTERS)
-    _check_text("reason", reason, _REASON_CHARACTERS)
-    days_between(first, last)
-    period = {"supplier": supplier, "first": first, "last": last, "actor": actor, "reason": reason}
-    with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
-        connection.execute(_QUERIES["lock_chain"])  # no run of the period is written down meanwhile
-        _check_closable(connection, period)
-        waiting = [row[0] for row in connection.execute(_QUERIES["waiting_in_period"], period)]
-        if waiting and not carry:
-            shown = ", ".join(map(str, waiting[:5]))
-            raise ConflictError(f"{supplier} {first} to {last}: {len(waiting)} breaks still wait, such as {shown}")
-        for break_id in waiting:
-            _carry(connection, period, break_id)
-        (period_id,) = fetch_one(connection, _QUERIES["insert_period"], period)
-        chain.record_period(connection, period_id)
-    return len(waiting)
-
-
-def _check_closable(connection: Connection, period: dict[str, Any]) -> None:
-    name = f"{period['supplier']} {period['first']} to {period['last']}"
-    overlapping = connection.execute(_QUERIES["overlapping_periods"], period).fetchone()
-    if overlapping is not None:
-        raise ConflictError(f"{name}: {overlapping[1]} to {overlapping[2]} is closed already")
-    missing = [str(row[0]) for row in connection.execute(_QUERIES["days_without_run"], period)]
-    if missing:
-        raise ConflictError(f"{name}: {len(missing)} days were never reconciled, the first is {missing[0]}")
-
-
-def _carry(connection: Connection, period: dict[str, Any], break_id: int) -> None:
-    (day,) = fetch_one(connection, _QUERIES["next_open_day"], period)
-    reason = f"still open when {period['first']} to {period['last']} was closed"
-    row = {"break_id": break_id, "to": day, "actor": period["actor"], "reason": reason}
-    (resolution_id,) = fetch_one(connection, _QUERIES["carry_break"], row)
-    chain.record_resolution(connection, resolution_id)
+    return int(resolution_id)
 
 
 def _page(limit: int) -> int:
     if not 1 <= limit <= PAGE_LIMIT:
         raise FieldError("limit", f"must be 1 to {PAGE_LIMIT}")
     return limit
-
-
-def _check_text(field: str, text: str, longest: int) -> None:
-    if not len(text.strip()) >= 1 or len(text) > longest or not text.isprintable():
-        raise FieldError(field, f"must be 1 to {longest} printable characters")

@@ -1,5 +1,5 @@
-"""The audit chain of reconciliation: every run, resolution and closed period is an event that holds the hash of the
-one before. What is changed, removed or put in later is found by `verify_chain`.
+"""The audit chain of reconciliation: every statement's file, run, resolution, proposed and closed period is an event
+that holds the hash of the one before. What is changed, removed or put in later is found by `verify_chain`.
 
 An event is written in the transaction of what it records: when it cannot be, nothing is.
 """
@@ -7,7 +7,7 @@ An event is written in the transaction of what it records: when it cannot be, no
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ledger.errors import VerificationError
@@ -27,13 +27,16 @@ class Head:
     hash: bytes
 
 
-@dataclass(slots=True)
-class _Recorded:
-    """What the events say is in the tables: the digests of records, by number."""
-
-    runs: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    resolutions: dict[int, str] = field(default_factory=dict)
-    periods: dict[int, str] = field(default_factory=dict)
+_PARTS = ("record", "breaks", "resolutions", "matches")  # of a run; every other record is one
+# The kinds of event: what the number of its record is called, and the query that gives the records' digests.
+_KINDS = {
+    "run": ("run_id", "run_records"),
+    "resolution": ("resolution_id", "resolution_records"),
+    "proposal": ("proposal_id", "proposal_records"),
+    "period": ("period_id", "period_records"),
+    "statement": ("file_id", "statement_records"),
+}
+_Digests = dict[int, tuple[str, ...]]  # of the records of one kind, by number
 
 
 def canonical_json(content: Mapping[str, Any]) -> str:
@@ -48,21 +51,34 @@ def event_hash(previous: bytes, content: str) -> bytes:
 
 def record_run(connection: Connection, run_id: int) -> Head:
     """Add the event of a run, with digests of its record, breaks, resolutions and matches, to the open transaction."""
-    _, record, breaks, resolutions, matches = fetch_one(connection, _QUERIES["run_records"], {"run_id": run_id})
-    digests = {"record": record, "breaks": breaks, "resolutions": resolutions, "matches": matches}
-    return _append(connection, {"event": "run", "run_id": run_id} | digests)
+    return _record(connection, "run", run_id)
 
 
 def record_resolution(connection: Connection, resolution_id: int) -> Head:
     """Add the event of one resolution by a person to the open transaction."""
-    _, record = fetch_one(connection, _QUERIES["resolution_records"], {"resolution_id": resolution_id})
-    return _append(connection, {"event": "resolution", "resolution_id": resolution_id, "record": record})
+    return _record(connection, "resolution", resolution_id)
+
+
+def record_proposal(connection: Connection, proposal_id: int) -> Head:
+    """Add the event of a proposal to close a period, or of taking it back, to the open transaction."""
+    return _record(connection, "proposal", proposal_id)
 
 
 def record_period(connection: Connection, period_id: int) -> Head:
     """Add the event of a closed period to the open transaction."""
-    _, record = fetch_one(connection, _QUERIES["period_records"], {"period_id": period_id})
-    return _append(connection, {"event": "period", "period_id": period_id, "record": record})
+    return _record(connection, "period", period_id)
+
+
+def record_statement(connection: Connection, file_id: int) -> Head:
+    """Add the event of a statement's file, taken in or refused, to the open transaction."""
+    return _record(connection, "statement", file_id)
+
+
+def _record(connection: Connection, kind: str, number: int) -> Head:
+    name, query = _KINDS[kind]
+    connection.execute(_QUERIES["lock_chain"])
+    _, *digests = fetch_one(connection, _QUERIES[query], {name: number})
+    return _append(connection, {"event": kind, name: number} | dict(zip(_PARTS, digests, strict=False)))
 
 
 def head(connection: Connection) -> Head:
@@ -72,7 +88,6 @@ def head(connection: Connection) -> Head:
 
 
 def _append(connection: Connection, content: Mapping[str, Any]) -> Head:
-    connection.execute(_QUERIES["lock_chain"])
     last = head(connection)
     text = canonical_json({**content, "event_no": last.event_no + 1})
     made = Head(last.event_no + 1, event_hash(last.hash, text))
@@ -89,7 +104,7 @@ def verify_chain(connection: Connection, expected: bytes | None = None) -> Head:
     """
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        recorded = _Recorded()
+        recorded: dict[str, _Digests] = {kind: {} for kind in _KINDS}
         problems: list[str] = []
         last = Head(0, GENESIS)
         seen = expected is None
@@ -116,40 +131,25 @@ def _problems_of_event(last: Head, event_no: int, previous: bytes, hashed: bytes
         yield f"event {event_no} was changed"
 
 
-def _note(recorded: _Recorded, content: str) -> None:
+def _note(recorded: Mapping[str, _Digests], content: str) -> None:
     try:
         event = json.loads(content)
-        kind = event["event"]
-        if kind == "run":
-            digests = tuple(event[name] for name in ("record", "breaks", "resolutions", "matches"))
-            recorded.runs[event["run_id"]] = digests
-        elif kind == "resolution":
-            recorded.resolutions[event["resolution_id"]] = event["record"]
-        elif kind == "period":
-            recorded.periods[event["period_id"]] = event["record"]
+        name, _ = _KINDS[event["event"]]
+        recorded[event["event"]][event[name]] = tuple(event[part] for part in _PARTS if part in event)
     except (ValueError, KeyError, TypeError):
         return  # an event that is not as it was written has been reported by its hash
 
 
-def _problems_of_records(connection: Connection, recorded: _Recorded) -> Iterator[str]:
-    runs = {row[0]: tuple(row[1:]) for row in connection.execute(_QUERIES["run_records"], {"run_id": None})}
-    resolutions = dict(_pairs(connection, "resolution_records", "resolution_id"))
-    periods = dict(_pairs(connection, "period_records", "period_id"))
-    yield from _differences("run", recorded.runs, runs)
-    yield from _differences("resolution", recorded.resolutions, resolutions)
-    yield from _differences("period", recorded.periods, periods)
-    for break_id, state in connection.execute(_QUERIES["contradicting_states"]):
-        yield f"break {break_id} is {state}, and its records say otherwise"
+def _problems_of_records(connection: Connection, recorded: Mapping[str, _Digests]) -> Iterator[str]:
+    for kind, (name, query) in _KINDS.items():
+        there = {row[0]: tuple(row[1:]) for row in connection.execute(_QUERIES[query], {name: None})}
+        yield from _differences(kind, recorded[kind], there)
+    for break_id, state, period_day, wrong_state in connection.execute(_QUERIES["contradicting_states"]):
+        told = state if wrong_state else f"accounted in {period_day}"
+        yield f"break {break_id} is {told}, and its records say otherwise"
 
 
-def _pairs(connection: Connection, query: str, parameter: str) -> list[tuple[int, str]]:
-    return [(row[0], row[1]) for row in connection.execute(_QUERIES[query], {parameter: None})]
-
-
-_PARTS = ("record", "breaks", "resolutions", "matches")
-
-
-def _differences(kind: str, told: Mapping[int, Any], there: Mapping[int, Any]) -> Iterator[str]:
+def _differences(kind: str, told: _Digests, there: _Digests) -> Iterator[str]:
     for number in sorted(told.keys() | there.keys()):
         if number not in there:
             yield f"{kind} {number} was removed"
@@ -159,8 +159,9 @@ def _differences(kind: str, told: Mapping[int, Any], there: Mapping[int, Any]) -
             yield f"{kind} {number} was changed{_which(told[number], there[number])}"
 
 
-def _which(told: str | Sequence[str], there: str | Sequence[str]) -> str:
-    if isinstance(told, str):
+def _which(told: Sequence[str], there: Sequence[str]) -> str:
+    """Which parts of a run were changed; nothing for a record of one part."""
+    if len(there) == 1 or len(told) != len(there):
         return ""
     changed = [name for name, one, other in zip(_PARTS, told, there, strict=True) if one != other]
     return f" ({', '.join(changed)})"

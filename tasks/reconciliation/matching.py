@@ -19,7 +19,7 @@ from ledger.errors import DataError
 from ledger.transactions import VasType
 from sql.queries import load
 from storage.engine import literal
-from tasks.reconciliation import groups
+from tasks.reconciliation import confirmed, groups
 from tasks.reconciliation.assignment import Candidates, assign
 from tasks.reconciliation.classes import OWN_STATUS, BreakClass, ComparedStatus
 from tasks.reconciliation.commission import rate_table
@@ -54,6 +54,7 @@ def match(engine: Engine, rules: ReconciliationSettings, rates: Mapping[str, Dec
     for name in ("create_duplicate_own", "create_open_line", "create_open_own", "create_covered_own", "create_vat_of"):
         engine.execute(_QUERIES[name])
     groups.unfold_reversals(engine)
+    confirmed.match_confirmed(engine)
     _match_by_keys(engine, rules)
     groups.attach_reversals(engine)
     groups.cover_payouts(engine)
@@ -62,7 +63,9 @@ def match(engine: Engine, rules: ReconciliationSettings, rates: Mapping[str, Dec
     if "scored" in rules.passes:
         _match_by_score(engine, rules)
     groups.suggest_payouts(engine)
-    for name in ("create_compared", "create_payout_compared", "create_lost_line", "create_lost_own", "create_found"):
+    engine.execute(_QUERIES["create_compared"])
+    confirmed.leave_out_settled(engine)
+    for name in ("create_payout_compared", "create_lost_line", "create_lost_own", "create_found"):
         engine.execute(_QUERIES[name])
 
 

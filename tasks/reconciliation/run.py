@@ -5,16 +5,14 @@ no trace but, at worst, report files that the next run of the same day replaces 
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import duckdb
 import pyarrow as pa
@@ -30,17 +28,23 @@ from storage.engine import engine, literal, url_of
 from storage.spool import spool_folder
 from storage.store import ObjectStore, describe_file
 from tasks.link import translated
-from tasks.reconciliation import chain, rules, settling, tieout
+from tasks.reconciliation import chain, confirmed, rules, settling, tieout
+from tasks.reconciliation.before import Before, read_before
 from tasks.reconciliation.classes import Verdict
-from tasks.reconciliation.days import day_start
 from tasks.reconciliation.matching import match, notable_rows
-from tasks.reconciliation.report import MATCHES, Summary, markdown, write_reports
+from tasks.reconciliation.people import SYSTEM
+from tasks.reconciliation.report import Summary, markdown, write_reports
 from tasks.reconciliation.sides import TABLE, Window, own_side
 from tasks.reconciliation.statements import fetch_statement, open_statement
 
-SYSTEM = "treasury"
 _QUERIES = load("reconciliation")
 _ENGINE = load("matching")
+# What a run writes, in this order: what is found, what that opens again, what it closes, what the rules resolve.
+_WRITTEN = (
+    *("insert_breaks", "insert_matches"),
+    *("reopen_confirmed", "close_unconfirmed", "reopen_found", "reopen_counterparts"),
+    *("close_absent", "close_counterparts", "confirm_arrived", "auto_resolve"),
+)
 _BATCH_ROWS = 50_000
 _SHARE = Decimal("0.000001")
 
@@ -86,21 +90,6 @@ class RunResult:
         return "\n".join(line for line in lines if line) + "\n"
 
 
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """What earlier runs have left: rows that are matched elsewhere, and breaks that still want their counterpart."""
-
-    taken: Sequence[UUID]
-    neighbours: Sequence[str]  # keys of the matches of the newest runs of the days around
-    lines: Sequence[str]  # carried lines as JSON, with their break's number
-    rows: dict[UUID, int]  # carried rows of ours, with their break's number
-
-    @property
-    def carried(self) -> list[int]:
-        """The numbers of all carried breaks."""
-        return [json.loads(line)["break_id"] for line in self.lines] + list(self.rows.values())
-
-
 def reconcile_day(settings: Settings, request: RunRequest) -> RunResult:
     """Reconcile one day and write the run down. Safe to run again: the same two sides give the same digest, a new run
     record that supersedes the former one, and no break twice.
@@ -112,27 +101,34 @@ def reconcile_day(settings: Settings, request: RunRequest) -> RunResult:
     """
     started = datetime.now(UTC)
     _check_supplier(settings, request.supplier)
-    own_settings = settings.model_copy(update={"archive_memory_mb": settings.reconciliation.memory_mb})
-    with (
-        _locked(settings, request) as connection,
-        spool_folder(settings.spool, "reconciliation") as folder,
-        engine(own_settings) as duck,
-    ):
-        before = _read_before(connection, settings, request)
-        _compute(duck, settings, request, before, folder)
-        summary = _summarise(duck, settings, request)
-        target = request.output or folder / "reports"
-        target.mkdir(parents=True, exist_ok=True)
-        files = write_reports(duck, summary, target)
-        if request.dry_run:
-            waiting, oldest, _ = fetch_one(connection, _QUERIES["waiting"], {"supplier": request.supplier})
-            return RunResult(summary, None, waiting, oldest)
-        prefix = _store(settings, request, summary, files)
-        run_id = _write_down(connection, settings, duck, request, summary, before, prefix, started)
-        settled = _settle(connection, settings, duck, request, before)
+    with _locked(settings, request) as connection, spool_folder(settings.spool, "reconciliation") as folder:
+        before = read_before(connection, settings.reconciliation, request.supplier, request.day)
+        statement = fetch_statement(settings, request.statement, folder)
+        with computed(settings, replace(request, statement=str(statement)), before, folder) as (duck, summary):
+            target = request.output or folder / "reports"
+            target.mkdir(parents=True, exist_ok=True)
+            files = write_reports(duck, summary, target)
+            run_id, settled = None, settling.Settled()
+            if not request.dry_run:
+                prefix = _store(settings, request, summary, files)
+                _store_inputs(settings, request, summary, before, statement)
+                run_id = _write_down(connection, settings, duck, request, summary, before, prefix, started)
+                settled = _settle(connection, settings, duck, request, before)
         waiting, oldest, _ = fetch_one(connection, _QUERIES["waiting"], {"supplier": request.supplier})
-        settled.raise_problems(f"{request.supplier} {request.day}")
-        return RunResult(summary, run_id, waiting, oldest, settled)
+    settled.raise_problems(f"{request.supplier} {request.day}")
+    return RunResult(summary, run_id, waiting, oldest, settled)
+
+
+@contextmanager
+def computed(
+    settings: Settings, request: RunRequest, before: Before, folder: Path
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, Summary]]:
+    """Both sides matched, classified and summed up, in an engine of their own; nothing is written. ``folder`` takes
+    what is fetched. Raises like `reconcile_day`.
+    """
+    with engine(settings.model_copy(update={"archive_memory_mb": settings.reconciliation.memory_mb})) as duck:
+        _compute(duck, settings, request, before, folder)
+        yield duck, _summarise(duck, settings, request)
 
 
 def _settle(
@@ -140,7 +136,7 @@ def _settle(
     settings: Settings,
     duck: duckdb.DuckDBPyConnection,
     request: RunRequest,
-    before: _Before,
+    before: Before,
 ) -> settling.Settled:
     """End the rows under way that the run decides, now that it is stored."""
     contract = _contract(settings, request.supplier)
@@ -164,35 +160,15 @@ def _check_supplier(settings: Settings, supplier: str) -> None:
 
 @contextmanager
 def _locked(settings: Settings, request: RunRequest) -> Iterator[Connection]:
-    """A connection on which nobody else reconciles the supplier, as long as it is open. A dry run keeps nobody out."""
+    """A connection on which nobody else reconciles the supplier, as long as it is open. A dry run keeps nobody out, and
+    may look at a closed day.
+    """
     with connect(settings.database_dsn, "reconciliation") as connection:
-        check_open(connection, request.supplier, request.day)
-        if not request.dry_run and not fetch_one(connection, _QUERIES["try_lock"], {"supplier": request.supplier})[0]:
-            raise ConflictError(f"{request.supplier} is being reconciled by another run")
+        if not request.dry_run:
+            check_open(connection, request.supplier, request.day)
+            if not fetch_one(connection, _QUERIES["try_lock"], {"supplier": request.supplier})[0]:
+                raise ConflictError(f"{request.supplier} is being reconciled by another run")
         yield connection
-
-
-def _read_before(connection: Connection, settings: Settings, request: RunRequest) -> _Before:
-    rules_ = settings.reconciliation
-    margin = timedelta(days=rules_.margin_days)
-    window = {
-        "supplier": request.supplier,
-        "day": request.day,
-        "lower": day_start(request.day - margin),
-        "upper": day_start(request.day + margin + timedelta(days=1)),
-        "first": request.day - margin,
-        "last": request.day + margin,
-        "limit": rules_.carry_limit,
-    }
-    taken = [row[0] for row in connection.execute(_QUERIES["taken_rows"], window)]
-    runs = connection.execute(_QUERIES["current_runs"], window).fetchall()
-    carried = connection.execute(_QUERIES["carried_breaks"], window).fetchall()
-    return _Before(
-        taken,
-        [f"{prefix}/{MATCHES}" for _, day, prefix in runs if day != request.day],
-        [_numbered(line, number) for number, kind, line, _ in carried if kind == "missing_here"],
-        {UUID(own_id): number for number, kind, _, own_id in carried if kind == "missing_there"},
-    )
 
 
 def _rates(settings: Settings, supplier: str) -> Mapping[str, Decimal]:
@@ -210,13 +186,8 @@ def _rules(settings: Settings, supplier: str) -> dict[str, Any]:
     return settings.reconciliation.model_dump(mode="json", exclude={"memory_mb"}) | {"commission": contract}
 
 
-def _numbered(line: str, break_id: int) -> str:
-    """A carried line with the number of its break."""
-    return json.dumps(json.loads(line) | {"break_id": break_id})
-
-
 def _compute(
-    duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest, before: _Before, folder: Path
+    duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest, before: Before, folder: Path
 ) -> None:
     """Both sides into the engine, then matched, classified, and judged by the rules."""
     open_statement(duck, fetch_statement(settings, request.statement, folder), request.supplier, request.day)
@@ -224,7 +195,8 @@ def _compute(
     duck.execute(_ENGINE["create_taken_own"])
     duck.register("taken_ids", pa.table({"own_id": pa.array([str(one) for one in before.taken], pa.string())}))
     duck.execute("INSERT INTO taken_own SELECT own_id::UUID FROM taken_ids")
-    window = Window.around(request.supplier, request.day, settings.reconciliation.margin_days, list(before.rows))
+    confirmed.hold(duck, before.confirmed, before.expected, before.expected_rows)
+    window = Window.around(request.supplier, request.day, settings.reconciliation.margin_days, before.wanted_rows)
     with translated(settings):
         _take_neighbours(duck, settings, request, before)
     with own_side(duck, settings, window):
@@ -232,7 +204,7 @@ def _compute(
     rules.apply_rules(duck)
 
 
-def _take_neighbours(duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest, before: _Before) -> None:
+def _take_neighbours(duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest, before: Before) -> None:
     """Rows of the margin that their own day's run has matched are not free for this day's lines."""
     if before.neighbours:
         files = ", ".join(literal(url_of(settings, key)) for key in before.neighbours)
@@ -335,13 +307,32 @@ def _store(settings: Settings, request: RunRequest, summary: Summary, files: Seq
     return prefix
 
 
+def _store_inputs(settings: Settings, request: RunRequest, summary: Summary, before: Before, statement: Path) -> None:
+    """Note in the figures which statement the run had and what lay before it, so that it can be replayed. A statement
+    that is not in the archive is put there. Keys are the content's SHA-256: equal runs may have other inputs.
+    """
+    store = ObjectStore(settings)
+    folder = f"reconciliation/{request.supplier}/{request.day}"
+    sha256 = describe_file(statement).sha256.hex()
+    key = request.statement
+    if Path(key).is_file():
+        key = f"{folder}/statements/{sha256}.parquet"
+        store.put(statement, key)
+    summary.figures["statement"] = {"key": key, "sha256": sha256}
+    movement = request.movement.model_dump(mode="json") if request.movement else None
+    content = chain.canonical_json({"movement": movement, "before": before.as_json()}).encode()
+    digest = hashlib.sha256(content).hexdigest()
+    summary.figures["inputs"] = {"key": f"{folder}/inputs/{digest}.json", "sha256": digest}
+    store.put_bytes(content, summary.figures["inputs"]["key"])
+
+
 def _write_down(
     connection: Connection,
     settings: Settings,
     duck: duckdb.DuckDBPyConnection,
     request: RunRequest,
     summary: Summary,
-    before: _Before,
+    before: Before,
     prefix: str,
     started: datetime,
 ) -> int:
@@ -360,16 +351,14 @@ def _write_down(
             "day": request.day,
             "actor": SYSTEM,  # a rule decided, not whoever started the run
             "arrived": met,
-            "carried": before.carried,
+            "expected": before.expected,
             "window_first": request.day - margin,
             "window_last": request.day + margin,
             "reasons": Jsonb({rule.name: rule.why for rule in rules.RULES}),
         }
         _copy(connection, duck, "create_found", "copy_found", _ENGINE["found_rows"])
         _copy(connection, duck, "create_matched", "copy_matched", notable_rows())
-        for name in ("insert_matches", "insert_breaks", "reopen_found", "reopen_counterparts"):
-            connection.execute(_QUERIES[name], named)
-        for name in ("close_absent", "close_counterparts", "auto_resolve"):
+        for name in _WRITTEN:
             connection.execute(_QUERIES[name], named)
         chain.record_run(connection, run_id)
     return int(run_id)

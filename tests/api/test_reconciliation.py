@@ -1,6 +1,7 @@
 """Runs and breaks over HTTP, and the work of two people on them."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -130,4 +131,59 @@ def test_a_resolution_that_is_wrong_names_the_field(
 ) -> None:
     small = breaks_by_money(http, people["thandi"])[0]
     answer = http.post(f"{PREFIX}/breaks/{small['break_id']}/resolve", json=body, headers=people["thandi"])
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+
+
+def test_who_confirms_sees_what_is_proposed_by_whom_and_why(http: httpx.Client, people: Desk) -> None:
+    large = breaks_by_money(http, people["thandi"])[1]
+    address = f"{PREFIX}/breaks/{large['break_id']}"
+    body = {"decision": "theirs_is_right", "reason": "vended by hand"}
+    http.post(f"{address}/resolve", json=body, headers=people["thandi"]).raise_for_status()
+
+    shown = http.get(address, headers=people["auditor"]).raise_for_status().json()
+    (proposal,) = shown["resolutions"]
+    told = tuple(proposal[name] for name in ("action", "actor", "decision", "reason"))
+    assert told == ("proposed", "thandi", "theirs_is_right", "vended by hand")
+    assert proposal["account"].startswith("key ")
+    assert [item["resolutions"] for item in breaks_by_money(http, people["sipho"])] == [[], [proposal]]
+    assert http.get(f"{PREFIX}/breaks/999", headers=people["auditor"]).status_code == 404
+
+
+def test_days_are_closed_by_two_keys(books: Books, http: httpx.Client, people: Desk) -> None:
+    body = {"supplier": "flash", "first_day": str(DAY), "last_day": str(DAY), "reason": "month end", "carry": True}
+
+    def close(who: str, **changes: object) -> httpx.Response:
+        return http.post(f"{PREFIX}/periods", json=body | changes, headers=people[who])
+
+    assert close("auditor").status_code == 403
+    assert close("thandi", carry=False).status_code == 409  # breaks wait
+    assert close("thandi").json() == {
+        "supplier": "flash", "first_day": str(DAY), "last_day": str(DAY), "state": "proposed", "waiting": 2,
+    }  # fmt: skip
+    assert close("thandi").status_code == 409
+    assert close("sipho", decision="reject").json()["state"] == "rejected"
+    assert [close(name).json()["state"] for name in ("sipho", "thandi")] == ["proposed", "closed"]
+    (closed,) = http.get(f"{PREFIX}/periods?supplier=flash", headers=people["auditor"]).json()["items"]
+    assert (closed["state"], closed["proposed_by"], closed["actor"]) == ("closed", "sipho", "thandi")
+    assert {row["period_day"] for row in books.sql("SELECT period_day FROM recon_breaks")} == {DAY + timedelta(days=1)}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"supplier": "odd"}, "supplier"),
+        ({"first_day": "2026-02-30"}, "first_day"),
+        ({"last_day": 3}, "last_day"),
+        ({"last_day": "2026-02-01"}, "last_day"),
+        ({"reason": ""}, "reason"),
+        ({"carry": "yes"}, "carry"),
+        ({"decision": "open"}, "decision"),
+        ({"actor": "sipho"}, "actor"),
+    ],
+)
+def test_a_closing_that_is_wrong_names_the_field(
+    http: httpx.Client, people: Desk, change: dict[str, object], field: str
+) -> None:
+    body = {"supplier": "flash", "first_day": str(DAY), "last_day": str(DAY), "reason": "month end"} | change
+    answer = http.post(f"{PREFIX}/periods", json=body, headers=people["thandi"])
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)

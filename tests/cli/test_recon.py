@@ -1,18 +1,31 @@
 """`treasury recon` and `treasury verify`, as a user types them."""
 
 import json
+from collections.abc import Callable
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from cli import terminal
+from cli.main import app
 from cli.recon import _movement
 from config import Settings
-from ledger.errors import ConfigError, ConflictError, VerificationError
+from ledger.errors import ConfigError, ConflictError, DataError, VerificationError
+from sql.connection import connect
+from sql.partitions import prepare_table
+from storage.store import ObjectStore, describe_file
+from tasks.reconciliation.breaks import resolve
+from tasks.reconciliation.classes import Decision
+from tasks.reconciliation.people import account_of_process
+from tasks.reconciliation.periods import close_period
 from tests.cli.conftest import Treasury
 from tests.reconciliation.books import DAY, Books
 
 WIDE = {"COLUMNS": "220"}
+Typed = Callable[..., str]
 
 
 @pytest.mark.slow
@@ -40,13 +53,135 @@ def test_a_day_is_reconciled_worked_and_closed_by_commands(
     assert "40.00" in shown
     again = treasury("recon", "resolve", "1", *why)
     assert (again.returncode, again.stderr) == (ConflictError.exit_code, "error: break 1 is resolved already\n")
-    closed = treasury("recon", "close-period", "flash", str(DAY), str(DAY), "--reason", "month end")
-    assert closed.stdout == "flash 2026-02-03 to 2026-02-03 is closed; 0 breaks carried on\n"
+    closing = ("recon", "close-period", "flash", str(DAY), str(DAY), "--reason", "month end")
+    said = "flash 2026-02-03 to 2026-02-03 is proposed for closing; 0 breaks wait (somebody else must close it)\n"
+    assert treasury(*closing, "--actor", "thandi").stdout == said
+    assert treasury(*closing, "--actor", "sipho").returncode == ConflictError.exit_code  # the same account
     proved = treasury("verify")
     assert proved.stdout.startswith("reconciliation: 3 events, whole; head ")
+    assert "archive: 7 statements and reports as recorded\n" in proved.stdout
     books.sql("ALTER TABLE recon_resolutions DISABLE TRIGGER USER")
     books.sql("UPDATE recon_resolutions SET actor = 'sipho'")
     assert treasury("verify").returncode == VerificationError.exit_code
+
+
+@pytest.fixture
+def typed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """Run commands in this process, with this test's database and archive; what they raise is raised."""
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(terminal.console, "_width", 250)
+    return lambda *arguments: CliRunner().invoke(app, ["recon", *arguments], catch_exceptions=False).output
+
+
+@pytest.fixture
+def books(settings: Settings, tmp_path: Path) -> Books:
+    """Empty books."""
+    with connect(settings.database_dsn, "tests") as connection:
+        prepare_table(connection, settings, settings.table("vas_transactions"))
+    return Books(settings, tmp_path)
+
+
+def test_a_range_is_its_days_and_a_bad_one_stops_no_other(books: Books, typed: Typed) -> None:
+    for day in (DAY, DAY + timedelta(days=2)):
+        taken_in(books, day)
+    days = ("run", "flash", str(DAY), "--last-day", str(DAY + timedelta(days=2)))
+    with pytest.raises(DataError, match="flash 2026-02-04: no statement has been taken in"):
+        typed(*days, "--dry-run")
+    assert books.sql("SELECT * FROM recon_runs") == []
+    with pytest.raises(DataError, match="flash 2026-02-04: no statement has been taken in"):
+        typed(*days)
+    assert [str(run["day"]) for run in books.sql("SELECT day FROM recon_runs ORDER BY day")] == [
+        *("2026-02-03", "2026-02-05")
+    ]
+    with pytest.raises(ConfigError, match="--statement and --float are of one day"):
+        typed(*days, "--float", "1.00,0.00,1.00")
+    assert "dry run: nothing was written" in typed("run", "flash", str(DAY), "--dry-run").lower()
+
+
+def test_breaks_are_filtered_shown_proposed_rejected_and_confirmed_by_another_account(
+    books: Books, typed: Typed
+) -> None:
+    books.own(amount=Decimal("30.00"))
+    books.line(amount=Decimal("1500.00"))
+    books.run()
+    shown = {
+        ("--class", "missing_there"): (False, True),
+        ("--class", "amount"): (False, False),
+        ("--escalated",): (True, False),
+        ("--state", "resolved"): (False, False),
+        ("--first", "2026-02-04"): (False, False),
+        ("--after", "1", "--limit", "1", "--supplier", "flash"): (False, True),
+    }
+    for options, there in shown.items():
+        table = typed("breaks", *options)
+        assert ("1500.00" in table, "30.0000" in table) == there, options
+    with pytest.raises(ConfigError, match="--class: must be one of missing_here"):
+        typed("breaks", "--class", "odd")
+
+    decide = ("resolve", "1", "--decision", "theirs_is_right", "--reason", "row added", "--actor")
+    assert typed(*decide, "thandi") == "break 1 is proposed (somebody else must confirm)\n"
+    with pytest.raises(ConflictError, match=r"thandi has proposed it under .*; somebody else must confirm"):
+        typed(*decide, "sipho")  # the same account of the operating system
+    reject = ("resolve", "1", "--decision", "reject", "--reason", "not so", "--actor", "sipho")
+    assert typed(*reject) == "break 1 is open\n"
+    typed(*decide, "thandi")
+    resolve(books.settings, 1, "sipho", Decision.THEIRS_IS_RIGHT, "seen", account="finance2")
+    records = typed("show", "1")
+    assert all(word in records for word in ("proposed", "rejected", "resolved", account_of_process(), "finance2"))
+
+
+def test_a_run_is_shown_and_replayed_and_its_chain_proved(books: Books, typed: Typed) -> None:
+    books.both()
+    result = books.run()
+    shown = typed("show-run", "1")
+    assert result.summary.digest[:16] in shown
+    assert f"Statement reconciliation/flash/{DAY}/statements/" in shown
+    with pytest.raises(ConfigError, match="run 9: there is none"):
+        typed("show-run", "9")
+    assert typed("replay", "1") == f"run 1: the same, digest {result.summary.digest}\n"
+    books.own()
+    with pytest.raises(VerificationError, match="run 1: replayed it comes to"):
+        typed("replay", "1")
+    verify = ["verify", "--chain-only", "--noted"]
+    noted = books.sql("SELECT encode(hash, 'hex') AS hash FROM recon_events")[0]["hash"]
+    books.run(books.statement())
+    proved = CliRunner().invoke(app, [*verify, noted], catch_exceptions=False).output
+    assert proved.startswith("reconciliation: 2 events, whole; head ")
+    with pytest.raises(VerificationError, match="the event that was noted down is not in the chain"):
+        CliRunner().invoke(app, [*verify, "00" * 32], catch_exceptions=False)
+
+
+def test_days_are_proposed_rejected_and_closed_with_what_waits_carried_on(books: Books, typed: Typed) -> None:
+    books.line(amount=Decimal("40.00"))
+    books.run()
+    close = ("close-period", "flash", str(DAY), str(DAY), "--reason", "month end")
+    with pytest.raises(ConflictError, match="1 breaks still wait, such as 1"):
+        typed(*close)
+    assert "is proposed for closing; 1 breaks wait" in typed(*close, "--carry")
+    assert "is no longer proposed for closing" in typed(*close, "--reject")
+    typed(*close, "--carry", "--actor", "thandi")
+    with pytest.raises(ConflictError, match="somebody else must close it"):
+        typed(*close, "--carry", "--actor", "sipho")
+    assert "proposed" in typed("periods")
+    close_period(books.settings, "flash", DAY, DAY, "sipho", "seen", account="finance2", carry=True)
+    assert "closed" in typed("periods", "--supplier", "flash")
+    assert books.the_break()["period_day"] == DAY + timedelta(days=1)
+
+
+def taken_in(books: Books, day: date) -> None:
+    """A statement of the day in the archive and in the catalogue."""
+    source, key = books.statement(day), f"statements/flash/{day}/{day}.parquet"
+    store = ObjectStore(books.settings)
+    store.put(source, key)
+    books.sql(
+        "INSERT INTO statement_files (supplier, day, name, sha256, size_bytes, state, line_count, sums, object_key,"
+        " object_sha256, actor) VALUES ('flash', %s, 'x', sha256(%s::text::bytea), 1, 'taken', 0, '[]', %s, %s, 'x')",
+        day,
+        str(day),
+        key,
+        describe_file(source).sha256,
+    )
 
 
 def test_what_cannot_be_meant_is_told(treasury: Treasury) -> None:

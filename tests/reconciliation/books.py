@@ -19,6 +19,7 @@ from ledger.months import Month
 from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
 from suppliers.statement import STATEMENT_SCHEMA
+from tasks.reconciliation.periods import Closing, close_period
 from tasks.reconciliation.run import RunRequest, RunResult, reconcile_day
 
 DAY = date(2026, 2, 3)
@@ -152,3 +153,9 @@ class Books:
                 self._months.add(month)
             names, holders = SQL(", ").join(map(Identifier, row)), SQL(", ").join(map(Placeholder, row))
             connection.execute(SQL("INSERT INTO {} ({}) VALUES ({})").format(Identifier(PARENT), names, holders), row)
+
+
+def closed_by_two(books: Books, first: date, last: date, *, carry: bool = False) -> Closing:
+    """Close days as two people do: thandi proposes, sipho closes."""
+    close_period(books.settings, books.supplier, first, last, "thandi", "month end", carry=carry)
+    return close_period(books.settings, books.supplier, first, last, "sipho", "seen", carry=carry)

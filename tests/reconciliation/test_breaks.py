@@ -9,7 +9,6 @@ import pytest
 from ledger.errors import ConfigError, ConflictError, FieldError
 from tasks.reconciliation.breaks import (
     BreakFilter,
-    close_period,
     get_run,
     history,
     list_breaks,
@@ -17,7 +16,8 @@ from tasks.reconciliation.breaks import (
     resolve,
 )
 from tasks.reconciliation.classes import BreakClass, BreakState, Decision
-from tests.reconciliation.books import DAY, Books
+from tasks.reconciliation.periods import Closing, PeriodState, close_period, list_periods, reject_closing
+from tests.reconciliation.books import DAY, Books, closed_by_two
 
 RIGHT = Decision.THEIRS_IS_RIGHT
 
@@ -120,7 +120,7 @@ def test_a_closed_period_takes_no_run_and_no_decision(books: Books) -> None:
     books.both()
     statement = books.statement()
     books.run(statement)
-    assert close_period(books.settings, "flash", DAY, DAY, "thandi", "month end") == 0
+    assert closed_by_two(books, DAY, DAY) == Closing(PeriodState.CLOSED, 0)
     with pytest.raises(ConflictError, match=f"flash {DAY}: the period {DAY} to {DAY} is closed"):
         books.run(statement)
     with pytest.raises(ConflictError, match="is closed already"):
@@ -130,7 +130,7 @@ def test_a_closed_period_takes_no_run_and_no_decision(books: Books) -> None:
 def test_a_period_with_waiting_breaks_is_closed_only_by_carrying_them_on(books: Books, small: int) -> None:
     with pytest.raises(ConflictError, match=f"1 breaks still wait, such as {small}"):
         close_period(books.settings, "flash", DAY, DAY, "thandi", "month end")
-    assert close_period(books.settings, "flash", DAY, DAY, "thandi", "month end", carry=True) == 1
+    assert closed_by_two(books, DAY, DAY, carry=True) == Closing(PeriodState.CLOSED, 1)
     (waiting,) = list_breaks(books.settings)
     assert (waiting.day, waiting.period_day) == (DAY, DAY + timedelta(days=1))
     assert waiting.age_days(date(2026, 2, 10)) == 7
@@ -195,3 +195,38 @@ def test_the_facts_of_a_break_and_every_record_are_fixed(books: Books, small: in
         with pytest.raises(psycopg.Error) as raised:
             books.sql(f"SET session_replication_role = replica; {statement}")
         assert raised.value.sqlstate == "TR001", statement
+
+
+def test_an_account_is_one_person_whatever_they_call_themselves(books: Books, large: int) -> None:
+    resolve(books.settings, large, "thandi", RIGHT, "checked", account="finance1")
+    for name, account in (("sipho", "finance1"), ("Thandi", "finance2"), ("finance1", "finance2")):
+        with pytest.raises(ConflictError, match="thandi has proposed it under finance1; somebody else must confirm"):
+            resolve(books.settings, large, name, RIGHT, "checked", account=account)
+    done = resolve(books.settings, large, "sipho", RIGHT, "checked", account="finance2")
+    assert done.state is BreakState.RESOLVED
+    assert [one.account for one in history(books.settings, large)] == ["finance1", "finance2"]
+
+
+def test_days_are_closed_by_another_than_who_proposed_it(books: Books) -> None:
+    books.both()
+    statement = books.statement()
+    books.run(statement)
+    days = (books.settings, "flash", DAY, DAY)
+    with pytest.raises(ConflictError, match="nothing is proposed"):
+        reject_closing(*days, "sipho", "no")
+    assert close_period(*days, "thandi", "month end", account="finance1").state is PeriodState.PROPOSED
+    for name, account in (("thandi", "finance2"), ("sipho", "finance1")):
+        with pytest.raises(ConflictError, match="thandi has proposed it under finance1; somebody else must close it"):
+            close_period(*days, name, "seen", account=account)
+    with pytest.raises(ConflictError, match="closing without carrying breaks on is proposed"):
+        close_period(*days, "sipho", "seen", carry=True)
+    assert books.run(statement).run_id is not None  # a proposal closes nothing
+    assert reject_closing(*days, "sipho", "one more file comes").state is PeriodState.REJECTED
+    assert list_periods(books.settings) == []
+    assert close_period(*days, "sipho", "now").state is PeriodState.PROPOSED
+    (proposed,) = list_periods(books.settings, "flash")
+    assert (proposed.state, proposed.actor) == ("proposed", "sipho")
+    assert close_period(*days, "thandi", "seen").state is PeriodState.CLOSED
+    (closed,) = list_periods(books.settings)
+    assert (closed.state, closed.proposed_by, closed.actor) == ("closed", "sipho", "thandi")
+    assert list_periods(books.settings, "peach") == []

@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,12 +20,15 @@ from ledger.months import Month
 from sql.connection import connect
 from storage.store import ObjectStore
 from tasks.archive import archive_month
+from tasks.reconciliation.breaks import resolve
+from tasks.reconciliation.chain import verify_chain
+from tasks.reconciliation.classes import BreakState, Decision
 from tasks.reconciliation.days import day_of, day_start
 from tasks.reconciliation.run import RunRequest, reconcile_day
 from tasks.reconciliation.statements import statement_of
 from tasks.warm import warm_month
 from tests.archive.ledger import PROJECT
-from tests.reconciliation.books import DAY, NOON, Books
+from tests.reconciliation.books import DAY, NOON, Books, closed_by_two
 
 NEXT = DAY + timedelta(days=1)
 
@@ -124,6 +128,8 @@ def test_a_line_whose_row_comes_the_next_day_closes_too(books: Books) -> None:
     assert books.run(empty, NEXT).summary.digest == first.summary.digest
     books.run(early)
     assert books.breaks("open").count(("missing_here",)) == 0
+    books.run(empty, NEXT)  # its row is the earlier day's by now, and the break stays closed
+    assert books.breaks("open").count(("missing_here",)) == 0
 
 
 def test_a_counterpart_that_a_corrected_statement_takes_back_opens_its_break_again(books: Books) -> None:
@@ -134,6 +140,59 @@ def test_a_counterpart_that_a_corrected_statement_takes_back_opens_its_break_aga
     books.run(books.statement(NEXT), NEXT)  # corrected: the line was not theirs
     assert ("missing_there",) in books.breaks("open")
     assert books.records()[:2] == [("closed", "counterpart_arrived"), ("reopened", "counterpart_gone")]
+
+
+def test_a_break_of_the_next_day_comes_back_when_the_line_that_had_closed_it_goes(books: Books) -> None:
+    """Closed by a run of the day before, it was lost: no run of either day opened it again."""
+    row = books.own(created_at=NOON + timedelta(days=1))
+    books.run(books.statement(NEXT), NEXT)
+    books.line(row, occurred_at=NOON)
+    books.run()
+    assert books.breaks("closed") == [("missing_there",)]
+    assert books.run(books.statement()).waiting == 1  # corrected: the line is dropped
+    assert books.breaks("open") == [("missing_there",)]
+    assert books.records()[:2] == [("closed", "counterpart_arrived"), ("reopened", "counterpart_gone")]
+    assert books.run(books.statement(NEXT), NEXT).waiting == 1
+
+
+def test_a_break_that_was_closed_by_whatever_is_open_again_when_its_day_finds_it(books: Books) -> None:
+    row = books.own(created_at=NOON + timedelta(days=1))
+    books.run(books.statement(NEXT), NEXT)
+    books.line(row, occurred_at=NOON)
+    books.run()
+    books.sql("ALTER TABLE recon_runs DISABLE TRIGGER USER")
+    books.sql("UPDATE recon_runs SET day = day - 9 WHERE day = %s", DAY)  # as if its run had been another day's
+    books.sql("ALTER TABLE recon_matches DISABLE TRIGGER USER")
+    books.sql("DELETE FROM recon_matches")
+    books.run(books.statement(NEXT), NEXT)
+    assert ("missing_there",) in books.breaks("open")
+    assert books.records() == [("closed", "counterpart_arrived"), ("reopened", "found_again")]
+
+
+def test_the_limit_of_carried_breaks_hides_none_that_a_run_of_this_day_has_closed(books: Books) -> None:
+    row = books.own()
+    books.run()
+    books.line(row, occurred_at=NOON + timedelta(hours=20))
+    books.run(books.statement(NEXT), NEXT)
+    books.rules(carry_limit=0)
+    books.run(books.statement(NEXT), NEXT)
+    assert ("missing_there",) in books.breaks("open")
+
+
+def test_a_break_that_opens_again_in_a_closed_period_goes_to_the_day_of_the_run(books: Books) -> None:
+    """It stayed in the closed period, where nobody could ever resolve it."""
+    row = books.own()
+    books.run()
+    books.line(row, occurred_at=NOON + timedelta(hours=20))
+    books.run(books.statement(NEXT), NEXT)
+    closed_by_two(books, DAY, DAY)
+    books.run(books.statement(NEXT), NEXT)
+    (found,) = books.sql("SELECT break_id, state, period_day FROM recon_breaks WHERE class = 'missing_there'")
+    assert (found["state"], found["period_day"]) == ("open", NEXT)
+    done = resolve(books.settings, found["break_id"], "thandi", Decision.WRITE_OFF, "too small")
+    assert done.state is BreakState.RESOLVED
+    with connect(books.settings.database_dsn, "tests") as connection:
+        assert verify_chain(connection).event_no == 6
 
 
 def test_a_line_that_comes_on_two_days_is_a_duplicate_on_the_second(books: Books) -> None:
@@ -157,6 +216,55 @@ def test_a_day_that_is_archived_already_gives_the_same_result(books: Books, tier
         archive_month(books.settings, table, Month.of(NOON))
     assert books.run(statement).summary.digest == hot.summary.digest
     assert books.breaks() == [("missing_here",), ("missing_there",)]
+
+
+def archived(books: Books, month: Month) -> None:
+    """Move a month from hot to cold."""
+    table = books.settings.table("vas_transactions")
+    assert warm_month(books.settings, table, month)
+    archive_month(books.settings, table, month)
+
+
+def test_the_first_of_a_month_is_found_also_when_the_month_before_it_is_cold(books: Books) -> None:
+    """Its first two hours, by Johannesburg's clock, are in UTC's month before, and so is the day before it."""
+    first = date(2026, 3, 1)
+    for moment in (day_start(first) + timedelta(minutes=30), day_start(first) + timedelta(hours=12)):
+        books.both(created_at=moment)
+    books.own(created_at=day_start(first) + timedelta(hours=1))
+    late = books.own(created_at=day_start(first) - timedelta(hours=1))  # of the day before, on this statement
+    books.line(late, occurred_at=day_start(first))
+    statement = books.statement(first)
+    hot = books.run(statement, first, dry_run=True)
+    assert (hot.summary.figures["own_rows"], hot.summary.figures["matched_lines"]) == (3, 3)
+    archived(books, Month(2026, 2))
+    assert books.run(statement, first).summary.digest == hot.summary.digest
+    assert sorted(books.breaks()) == [("late_posting",), ("missing_there",)]
+
+
+def test_a_row_of_ours_that_is_cold_by_now_is_still_carried(books: Books) -> None:
+    row = books.own(created_at=NOON - timedelta(days=40))
+    long_ago = day_of(row["created_at"])
+    books.run(books.statement(long_ago), long_ago)
+    archived(books, Month.of(row["created_at"]))
+    books.line(row, occurred_at=NOON)
+    books.run()
+    assert books.records() == [("closed", "counterpart_arrived")]
+    assert books.breaks("open") == [("late_posting",)]
+
+
+def test_a_day_is_whole_while_its_month_moves(books: Books) -> None:
+    books.both()
+    books.own(amount=Decimal("40.00"))
+    statement = books.statement()
+    before = books.run(statement, dry_run=True).summary.digest
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(archived, books, Month.of(NOON))
+        digests = [books.run(statement, dry_run=True).summary.digest]
+        while not moving.done():
+            digests.append(books.run(statement, dry_run=True).summary.digest)
+        moving.result()
+    digests.append(books.run(statement, dry_run=True).summary.digest)
+    assert set(digests) == {before}
 
 
 def test_a_day_is_one_of_johannesburg_whatever_the_servers_think(books: Books) -> None:

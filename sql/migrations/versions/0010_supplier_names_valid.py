@@ -2,10 +2,10 @@
 
 from sql.migrate import run_file
 
-revision = "0011"
-down_revision = "0010"
+revision = "0010"
+down_revision = "0009"
 
 
 def upgrade() -> None:
     """Apply the .sql file of the same number."""
-    run_file("0011_supplier_names_valid.sql")
+    run_file("0010_supplier_names_valid.sql")

@@ -2,10 +2,10 @@
 
 from sql.migrate import run_file
 
-revision = "0010"
-down_revision = "0006"
+revision = "0009"
+down_revision = "0008"
 
 
 def upgrade() -> None:
     """Apply the .sql file of the same number."""
-    run_file("0010_supplier_names.sql")
+    run_file("0009_supplier_names.sql")
