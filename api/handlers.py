@@ -1,6 +1,5 @@
 """What each operation does with a request. Generic over the table: nothing here knows which of them it serves."""
 
-import asyncio
 import hashlib
 from collections.abc import Mapping
 from functools import partial
@@ -154,9 +153,8 @@ async def live(call: Call) -> Response:
 async def ready(call: Call) -> Response:
     """PostgreSQL answers this process."""
     try:
-        async with asyncio.timeout(_READY_TIMEOUT_S):
-            await call.services.database.run(lambda connection: connection.execute(_READY), "ready")
-    except (TimeoutError, TreasuryError) as error:
+        await call.services.database.run(lambda connection: connection.execute(_READY), "ready", _READY_TIMEOUT_S)
+    except TreasuryError as error:
         raise HttpError(UNAVAILABLE, "PostgreSQL does not answer this process.") from error
     return _json(msgspec.json.encode({"status": "ready"}))
 
