@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from api import invalidation, metrics
 from api.auth import Authenticator
+from api.bodies import Bodies
 from api.caching import ResponseCache
 from api.cursor import Cursors
 from api.database import Database
@@ -64,6 +65,7 @@ class Services:
     cache: ResponseCache
     vend_desk: VendDesk
     lifetimes: Lifetimes
+    bodies: Bodies
     now: Callable[[], datetime] = _utc_now
     random_bits: Callable[[int], int] = field(default_factory=RandomBits)
 
@@ -99,6 +101,7 @@ class Services:
             cache=cache,
             vend_desk=VendDesk(settings, database, cache),
             lifetimes=Lifetimes(settings.cache),
+            bodies=Bodies(settings.api_bodies_limit_bytes),
         )
 
     @asynccontextmanager

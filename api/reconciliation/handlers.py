@@ -81,8 +81,7 @@ async def list_breaks(call: Call) -> Response:
 
 async def resolve(call: Call) -> Response:
     """Decide about a break in the name of the key's client."""
-    parsing.demand_json(call.request)
-    given = parsing.decode_object(await parsing.read_body(call.request, call.services.settings.api_body_limit_bytes))
+    given = parsing.decode_object(await call.body())
     for name in given:
         if name not in ("decision", "reason"):
             raise FieldError(name, "is not a field of a resolution")

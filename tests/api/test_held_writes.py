@@ -111,6 +111,22 @@ def test_one_too_many_is_503_at_once_and_says_when_to_come_back(
     assert (retried.status_code, "idempotent-replayed" in retried.headers) == (201, False)
 
 
+def test_bodies_beyond_what_a_process_holds_are_503_until_there_is_room(ready: Settings, make_key: MakeKey) -> None:
+    small, headers = 50_000, make_key()
+    with serving(ready.model_copy(update={"api_bodies_limit_bytes": small})) as url:
+        slow = Connection(url)
+        fields = [f"{name}: {value}" for name, value in {**headers, **keyed(), "Content-Length": small}.items()]
+        slow.request(f"POST {PATH} HTTP/1.1", "Content-Type: application/json", *fields, body=b" " * (small - 10))
+        wait_until_read(url)
+        refused = httpx.post(f"{url}{PATH}", json=BODY, headers=headers | keyed("k"))
+        slow.close()
+        wait_until_read(url)
+        stored = httpx.post(f"{url}{PATH}", json=BODY, headers=headers | keyed("k"))
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert stored.status_code == 201
+
+
 def test_sigterm_stores_and_answers_what_is_under_way(
     ready: Settings, make_key: MakeKey, held: Held, database: psycopg.Connection[Any]
 ) -> None:

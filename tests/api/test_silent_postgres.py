@@ -16,6 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from api.database import MARGIN_S, Database
+from api.monitoring.monitor import READY_KEPT_S
 from api.writer import TableWriter
 from config import Settings
 from ledger.errors import TransientError
@@ -92,11 +93,12 @@ def test_a_post_is_answered_503_while_postgresql_is_frozen_and_stored_once_when_
 def test_readiness_says_no_in_time_while_postgresql_is_frozen(
     hasty: Settings, frozen: Callable[[], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.handlers._READY_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("api.monitoring.monitor.READY_TIMEOUT_S", 0.5)
     slow = hasty.model_copy(update={"api_statement_timeout_ms": 60_000})
     with serving(slow) as url:
         assert httpx.get(f"{url}/health/ready").status_code == 200
         assert frozen()
+        time.sleep(READY_KEPT_S)
         with timed(0.5):
             assert httpx.get(f"{url}/health/ready", timeout=30).status_code == 503
         assert httpx.get(f"{url}/health/live").status_code == 200
