@@ -13,6 +13,7 @@ import httpx
 import psycopg
 import pytest
 
+from api.app import LAST_LINES_S
 from api.serve import DRAIN_S
 from api.services import ALERTS_S, CONNECTIONS_S, VENDS_S, WRITER_S
 from config import Settings
@@ -161,4 +162,4 @@ def test_sigterm_stores_and_answers_what_is_under_way(
 def test_the_shutdown_ends_before_the_keeper_kills() -> None:
     """Each step is bounded; what a step waits for those that it cancels is a second at most."""
     cancelled_s = 2.0
-    assert DRAIN_S + WRITER_S + VENDS_S + ALERTS_S + 2 * CONNECTIONS_S + cancelled_s <= STOP_S
+    assert DRAIN_S + WRITER_S + VENDS_S + ALERTS_S + 2 * CONNECTIONS_S + LAST_LINES_S + cancelled_s <= STOP_S
