@@ -1,4 +1,4 @@
-"""The application: bare routes under a plain router. `create_app` is uvicorn's factory; each worker process calls it.
+"""The application: bare routes under a plain router. `create_app` is the factory of `api.serve`; each worker calls it.
 
 There is no framework between the server and an endpoint: every layer of one costs each request, and none of what they
 do (parsing, validation, dependencies, error pages) is left for them to do here.
@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio.to_thread
 import msgspec
 from starlette.middleware import Middleware
 from starlette.routing import Route, Router
@@ -17,6 +18,7 @@ from api import docs_page
 from api.admission import Admission, allowed_hosts
 from api.endpoint import Page, no_such_address
 from api.guard import Guard
+from api.log_output import OUTPUT
 from api.openapi import make_document
 from api.operations import Operation
 from api.request_log import LOGGER, RequestLog, write_json_lines
@@ -24,13 +26,27 @@ from api.routes import operations, resources, router_routes
 from api.security_headers import PAGE_POLICY, POLICY, SecurityHeaders
 from api.services import Services
 from config import Settings, load_settings
+from ledger.errors import ConfigError
 
 TITLE = "Treasury transaction API"
 VERSION = "1.0.0"
+LAST_LINES_S = 1.0
 
 
-def create_app(settings: Settings | None = None) -> Router:
-    """The API for ``settings``, read from the environment when None. Connects when it is started, not before.
+class Application(Router):
+    """The routes. ``limited``: the server below keeps the limits of time, size and number (`api.protocol`)."""
+
+    limited = False
+
+    def demand_limits(self) -> None:
+        """Raises ConfigError under a server that has none: it would be open to whoever opens connections."""
+        if not self.limited:
+            raise ConfigError("run the API with `python -m api.serve`: another server keeps none of its limits")
+
+
+def create_app(settings: Settings | None = None) -> Application:
+    """The API for ``settings``, read from the environment when None. Connects when it is started, not before. Under a
+    server without the limits of `api.protocol` it refuses to start.
 
     Raises ConfigError for a setting that is wrong or missing.
     """
@@ -44,10 +60,14 @@ def create_app(settings: Settings | None = None) -> Router:
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        async with services.running():
-            yield
+        application.demand_limits()
+        try:
+            async with services.running():
+                yield
+        finally:  # the signal that ended the process, raised again, ends it without any further word
+            await anyio.to_thread.run_sync(OUTPUT.flush, LAST_LINES_S)
 
-    return Router(
+    application = Application(
         [*router_routes(described, services), *_documents(described, settings.suppliers.names)],
         redirect_slashes=False,  # an address has one spelling; a redirect would repeat what the Host header says
         default=no_such_address,
@@ -60,6 +80,7 @@ def create_app(settings: Settings | None = None) -> Router:
             Middleware(Admission, hosts=allowed_hosts(settings.api_hosts, settings.api_bind)),
         ],
     )
+    return application
 
 
 def _documents(described: tuple[Operation, ...], suppliers: Sequence[str]) -> list[Route]:

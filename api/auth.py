@@ -1,9 +1,12 @@
 """Who is asking: API keys as bearer tokens, their scopes, and a short memory of keys already looked up."""
 
+import asyncio
 import hmac
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from api.database import AsyncConnection, Database
 from api.problems import FORBIDDEN, UNAUTHORIZED, HttpError
@@ -15,6 +18,9 @@ REMEMBER_S = 3.0  # a revoked key is refused after at most this long
 # While PostgreSQL is away, a key that was good so long ago still reads the monitoring: that is when it is needed.
 OUTAGE_S = 3600.0
 _MOST_REMEMBERED = 10_000
+_MOST_UNKNOWN = 1_000  # key ids that are none: anybody can make them up, and they must not push a good key out
+_LOOK_UP_S = 5.0  # one row by its key, the wait for a connection included
+_NO_HASH = bytes(32)  # compared with where there is no key
 _FIND = load("api_keys")["find"]
 
 
@@ -54,14 +60,16 @@ class Authenticator:
         self._database = database
         self._pepper = pepper
         self._monotonic = monotonic
-        self._remembered: dict[str, tuple[float, ApiKey | None]] = {}
+        self._remembered: OrderedDict[str, tuple[float, ApiKey]] = OrderedDict()  # by the last look-up
+        self._unknown: OrderedDict[str, float] = OrderedDict()
+        self._looking_up: dict[str, asyncio.Task[ApiKey | None]] = {}
 
     async def authenticate(self, header: str | None) -> ApiKey:
         """The key that ``header`` carries. Raises a 401 problem that does not tell what was wrong."""
         key_id, secret = _split(header)
         key = await self._look_up(key_id)
         # The same work whether the key id is known or not: the time taken tells nothing.
-        given, wanted = hash_secret(self._pepper, secret), key.key_hash if key else b""
+        given, wanted = hash_secret(self._pepper, secret), key.key_hash if key else _NO_HASH
         if not hmac.compare_digest(given, wanted) or key is None:
             raise _refused()
         if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
@@ -73,16 +81,52 @@ class Authenticator:
         remembered = self._remembered.get(key_id)
         if remembered is not None and now_s - remembered[0] < REMEMBER_S:
             return remembered[1]
+        if remembered is None and now_s - self._unknown.get(key_id, -REMEMBER_S) < REMEMBER_S:
+            return None
         try:
-            key = await self._database.run(lambda connection: _find(connection, key_id), "find_key")
+            return await asyncio.shield(self._asking(key_id))
         except TransientError:
-            if remembered is None or remembered[1] is None or now_s - remembered[0] >= OUTAGE_S:
+            if remembered is None or now_s - remembered[0] >= OUTAGE_S:
                 raise
             return replace(remembered[1], is_fresh=False)
-        if len(self._remembered) >= _MOST_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[key_id] = (now_s, key)
+
+    def _asking(self, key_id: str) -> asyncio.Task[ApiKey | None]:
+        """The look-up of a key that is under way, or a new one: however many requests wait, PostgreSQL is asked once.
+
+        Nobody who gives up ends it for the others.
+        """
+        task = self._looking_up.get(key_id)
+        if task is None:
+            task = self._looking_up[key_id] = asyncio.create_task(self._ask(key_id))
+            task.add_done_callback(lambda done: self._asked(key_id, done))
+        return task
+
+    async def _ask(self, key_id: str) -> ApiKey | None:
+        asked_s = self._monotonic()  # what is found is as old as the question
+        key = await self._database.run(lambda connection: _find(connection, key_id), "find_key", _LOOK_UP_S)
+        if key is None:
+            self._remembered.pop(key_id, None)
+            _keep(self._unknown, key_id, asked_s, _MOST_UNKNOWN)
+        else:
+            self._unknown.pop(key_id, None)
+            _keep(self._remembered, key_id, (asked_s, key), _MOST_REMEMBERED)
         return key
+
+    def _asked(self, key_id: str, task: asyncio.Task[ApiKey | None]) -> None:
+        del self._looking_up[key_id]
+        if not task.cancelled():
+            task.exception()  # looked at, though everyone who waited for it may have gone
+
+
+_Kept = TypeVar("_Kept")
+
+
+def _keep(memory: OrderedDict[str, _Kept], key_id: str, what: _Kept, most: int) -> None:
+    """Remember ``what`` as the newest; what was longest not looked up is forgotten beyond ``most``."""
+    memory[key_id] = what
+    memory.move_to_end(key_id)
+    if len(memory) > most:
+        memory.popitem(last=False)
 
 
 async def _find(connection: AsyncConnection, key_id: str) -> ApiKey | None:

@@ -37,6 +37,8 @@ class Endpoint:
             response = self._refuse(request, error)
         except Exception as error:  # noqa: BLE001  # the last line: no error leaves without an answer and a log line
             response = self._refuse(request, error)
+        finally:
+            self._services.bodies.give_back(scope)
         response.raw_headers.extend(visitor_of(scope).headers)
         await response(scope, receive, send)
 
@@ -49,12 +51,13 @@ class Endpoint:
         if needed is not None:
             key = await services.doorkeeper.authenticate(request.headers.get("authorization"), visitor.sender)
             record.key_id = key.key_id
-        verdict = await services.defence.limiter.spend(
-            operation.policy, key.key_id or visitor.sender.address, key.limits
-        )
-        if verdict is not None:
-            verdict.demand()
-            visitor.headers = verdict.headers()
+        if operation.policy is not None:
+            verdict = await services.defence.limiter.spend(
+                operation.policy, key.key_id or visitor.sender.address, key.limits
+            )
+            if verdict is not None:
+                verdict.demand()
+                visitor.headers = verdict.headers()
         if needed is not None:
             key.demand(needed)
         query = parsing.query(request, operation.query)

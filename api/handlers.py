@@ -1,6 +1,5 @@
 """What each operation does with a request. Generic over the table: nothing here knows which of them it serves."""
 
-import asyncio
 import hashlib
 from collections.abc import Mapping
 from functools import partial
@@ -29,8 +28,6 @@ from suppliers.peach.webhooks import BODY_LIMIT_BYTES as WEBHOOK_LIMIT_BYTES
 DEFAULT_LIMIT = 50
 _JSON = "application/json"
 _INSTANT_FIELD = "processed_at"
-_READY = "SELECT FROM archive_months LIMIT 1"  # connected, and migrated
-_READY_TIMEOUT_S = 2.0
 
 
 async def create(call: Call, table: TieredTable) -> Response:
@@ -57,7 +54,7 @@ async def create_vas(call: Call, table: TieredTable) -> Response:
 
 async def peach_webhook(call: Call) -> Response:
     """Take a webhook of Peach's."""
-    body = await parsing.read_body(call.request, WEBHOOK_LIMIT_BYTES)
+    body = await parsing.read_body(call.request, WEBHOOK_LIMIT_BYTES, call.services.bodies)
     try:
         call.services.vend_desk.hear(body)
     except DataError as error:
@@ -131,7 +128,7 @@ async def _read_page(call: Call, table: TieredTable) -> Fresh:
 async def change_status(call: Call, table: TieredTable) -> Response:
     """Move a transaction forward."""
     row_id = _path_id(call)
-    wanted = _status(await _read_json(call))
+    wanted = _status(await call.body())
     services = call.services
     if vending.sells(table):
         found = await services.reader.find(table, row_id, call.key.client_id)
@@ -154,9 +151,8 @@ async def live(call: Call) -> Response:
 async def ready(call: Call) -> Response:
     """PostgreSQL answers this process."""
     try:
-        async with asyncio.timeout(_READY_TIMEOUT_S):
-            await call.services.database.run(lambda connection: connection.execute(_READY), "ready")
-    except (TimeoutError, TreasuryError) as error:
+        await call.services.monitor.ready()
+    except TreasuryError as error:
         raise HttpError(UNAVAILABLE, "PostgreSQL does not answer this process.") from error
     return _json(msgspec.json.encode({"status": "ready"}))
 
@@ -170,14 +166,9 @@ def _as_json(row: Row) -> dict[str, Any]:
     return {**row, "metadata": msgspec.Raw(row["metadata"])}
 
 
-async def _read_json(call: Call) -> bytes:
-    parsing.demand_json(call.request)
-    return await parsing.read_body(call.request, call.services.settings.api_body_limit_bytes)
-
-
 async def _read_write(call: Call) -> tuple[str, bytes]:
     key = parsing.idempotency_key(call.request)
-    return key, await _read_json(call)
+    return key, await call.body()
 
 
 def _items(call: Call, body: Mapping[str, Any]) -> list[Any]:

@@ -103,6 +103,9 @@ AUTH_FAILURES = Counter(
     ("reason",),
     registry=REGISTRY,
 )
+LOG_LINES_DROPPED = Counter(
+    "treasury_api_log_lines_dropped", "Lines of the log that nobody read in time", registry=REGISTRY
+)
 WORKERS = Gauge("treasury_api_workers", "Processes that serve the API", multiprocess_mode="livesum", registry=REGISTRY)
 RESIDENT_BYTES = Gauge(
     "treasury_api_resident_bytes",
@@ -225,6 +228,11 @@ def limit_refused(policy: str) -> None:
 def auth_failed(reason: str) -> None:
     """Count a request refused for its key (`unauthorized`) or its scopes (`forbidden`)."""
     _auth_failures[(reason,)]()
+
+
+def log_lines_dropped(count: int) -> None:
+    """Count lines of the log that were dropped."""
+    LOG_LINES_DROPPED.inc(count)
 
 
 def queue_is(table: str, rows: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api import parsing
 from api.addresses import Networks
 from api.auth import ApiKey
 from api.rate_limits import Policy
@@ -33,8 +34,9 @@ class Operation:
 
     ``answers`` are the good statuses, each with the type of its body, in ``media_type``; ``problems`` the statuses that
     it can end with besides those that every operation with a key has. ``policy`` is the rate limit that its requests
-    are counted by. ``open_to`` are the networks that need no key for it. A ``conditional`` one answers with an ETag,
-    and 304 to If-None-Match; its answers are cached.
+    are counted by, None for none. ``open_to`` are the networks that need no key for it. A ``conditional`` one answers
+    with an ETag, and 304 to If-None-Match; its answers are cached. One that takes ``many`` things at once takes a
+    larger body.
     """
 
     name: str
@@ -45,7 +47,7 @@ class Operation:
     answers: Mapping[int, type]
     tag: str
     scope: Scope | None = None
-    policy: Policy = Policy.GENERAL
+    policy: Policy | None = Policy.GENERAL
     request: type | None = None
     parameters: tuple[Parameter, ...] = ()
     problems: frozenset[int] = frozenset()
@@ -53,6 +55,7 @@ class Operation:
     media_type: str = "application/json"
     open_to: Networks = _NOWHERE
     conditional: bool = False
+    many: bool = False
     query: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,3 +75,12 @@ class Call:
     services: Services
     query: Mapping[str, str]
     key: ApiKey
+
+    async def body(self) -> bytes:
+        """The body of the request, within the limits. Raises problems 413 and 415; TransientError for want of room."""
+        parsing.demand_json(self.request)
+        settings = self.services.settings
+        most = settings.api_body_limit_bytes
+        if not self.operation.many:
+            most = min(most, settings.api_single_body_limit_bytes)
+        return await parsing.read_body(self.request, most, self.services.bodies)

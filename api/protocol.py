@@ -58,6 +58,11 @@ class LimitedConfig(Config):
         super().__init__(app, http=LimitedProtocol, **options)
         self.limits = limits
 
+    def load(self) -> None:
+        """Load the application, and tell it that the limits are kept."""
+        super().load()
+        self.loaded_app.limited = True  # `api.app.Application`, which starts under no other
+
 
 class _Phase(Enum):
     IDLE = auto()  # between requests

@@ -7,7 +7,6 @@ import asyncio
 import ipaddress
 import logging
 import re
-import sys
 import time
 import traceback
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import metrics
+from api.log_output import OUTPUT
 from api.randomness import RandomBits
 from ledger.errors import TreasuryError
 from ledger.masking import mask_forms
@@ -150,8 +150,7 @@ class _Lines:
     def _write(self) -> None:
         text = b"".join(self._waiting)
         self._waiting.clear()
-        sys.stdout.buffer.write(text)
-        sys.stdout.buffer.flush()
+        OUTPUT.put(text)
 
 
 def describe(error: Exception) -> dict[str, Any]:
@@ -225,7 +224,18 @@ def capture_all_logs(level: str) -> None:
             logger.propagate = True
 
 
+class _OutputHandler(logging.Handler):
+    """Hands the lines on to the thread that writes them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never waits."""
+        try:
+            OUTPUT.put(self.format(record).encode(errors="replace") + b"\n")
+        except Exception:  # noqa: BLE001  # as every handler of logging does
+            self.handleError(record)
+
+
 def _handler() -> logging.Handler:
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _OutputHandler()
     handler.setFormatter(JsonLines())
     return handler

@@ -20,7 +20,7 @@ from config import Settings, load_settings
 from ledger.errors import ConfigError
 
 BACKLOG = 4096
-DRAIN_S = 15
+DRAIN_S = 7  # then api.services ends its parts; the keeper kills after servers.api.STOP_S
 # A chunk of one byte is six on the wire; nobody needs to send a large body like that.
 _FRAMING = 2
 _FRAMING_BYTES = 65_536

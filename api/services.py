@@ -1,15 +1,18 @@
 """What the handlers work with: made once for an application, opened and closed with it."""
 
+import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from api import invalidation, metrics
 from api.auth import Authenticator
+from api.bodies import Bodies
 from api.caching import ResponseCache
 from api.cursor import Cursors
 from api.database import Database
@@ -19,6 +22,7 @@ from api.lifetimes import Lifetimes
 from api.monitoring.monitor import Monitor
 from api.randomness import RandomBits
 from api.reading import Reader
+from api.request_log import LOGGER, describe
 from api.statuses import StatusChanger
 from api.vending import VendDesk
 from api.writer import Writer
@@ -29,6 +33,15 @@ from storage.archive import ColdReader
 from tasks.alert_rules import rules
 from tasks.health import run_checks
 from tasks.keys import pepper
+
+# How long each step of the shutdown may take, in their order. With `api.serve.DRAIN_S` before them they end before the
+# keeper kills (`servers.api`).
+WRITER_S = 4.0
+VENDS_S = 3.0
+ALERTS_S = 1.0
+CONNECTIONS_S = 1.0
+_BREAKING_S = 0.05
+_LOG = logging.getLogger(LOGGER)
 
 
 def _utc_now() -> datetime:
@@ -52,6 +65,7 @@ class Services:
     cache: ResponseCache
     vend_desk: VendDesk
     lifetimes: Lifetimes
+    bodies: Bodies
     now: Callable[[], datetime] = _utc_now
     random_bits: Callable[[int], int] = field(default_factory=RandomBits)
 
@@ -87,6 +101,7 @@ class Services:
             cache=cache,
             vend_desk=VendDesk(settings, database, cache),
             lifetimes=Lifetimes(settings.cache),
+            bodies=Bodies(settings.api_bodies_limit_bytes),
         )
 
     @asynccontextmanager
@@ -97,9 +112,31 @@ class Services:
         self.writer.open()
         try:
             async with self.defence.running(), self.monitor.running(), self.vend_desk.running():
-                yield
+                try:
+                    yield
+                finally:
+                    await self._finish()
         finally:
-            await self.writer.close()
-            await self.cache.close()
-            await self.database.close()
+            await _step("the cache", self.cache.close(), CONNECTIONS_S)
+            await _step("the connections", self.database.close(), CONNECTIONS_S)
             self.cold.close()
+
+    async def _finish(self) -> None:
+        """Store what was accepted, then sell and tell what is under way; after that nobody waits for PostgreSQL."""
+        await self.writer.close(WRITER_S)
+        await self.vend_desk.drain(VENDS_S)
+        await _step("the alerts", self.defence.watch.flush(), ALERTS_S)
+        self.database.give_up()
+        await asyncio.sleep(_BREAKING_S)  # whoever waits learns of it before it is cancelled
+
+
+async def _step(name: str, work: Coroutine[Any, Any, None], within_s: float) -> None:
+    """A step of the shutdown. One that fails or takes too long is told in the log, and the next one begins."""
+    task = asyncio.create_task(work)
+    _, late = await asyncio.wait([task], timeout=within_s)
+    if late:
+        task.cancel()
+        _LOG.error("the shutdown waits no longer for %s", name)
+    elif (error := task.exception()) is not None:
+        fields = describe(error) if isinstance(error, Exception) else {"error": type(error).__name__}
+        _LOG.error("the shutdown failed at %s", name, extra={"fields": fields})

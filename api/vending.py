@@ -35,7 +35,7 @@ FIELD = "vend"
 # What a purchase decides, and so nobody gives beforehand.
 _DECIDED = ("supplier_reference", "supplier_transaction_id", "commission", "processed_at")
 _MOST_AT_ONCE = 1000
-_DRAIN_S = 10.0
+_CANCEL_S = 1.0
 _RAISE = load("alerts")["raise"]
 _LOG = logging.getLogger(f"{LOGGER}.vending")
 
@@ -73,7 +73,7 @@ class VendDesk:
             try:
                 yield
             finally:
-                await self._drain()
+                await self.drain(0)
                 self._clients.clear()
 
     def check(self, given: Mapping[str, Any]) -> bool:
@@ -167,10 +167,13 @@ class VendDesk:
         except TreasuryError as error:
             _LOG.error("the alert cannot be stored: %s", type(error).__name__)
 
-    async def _drain(self) -> None:
-        """Give what is under way a while to end; what does not is left to the sweep."""
-        if self._under_way:
-            _, late = await asyncio.wait(self._under_way, timeout=_DRAIN_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+    async def drain(self, within_s: float) -> None:
+        """Give what is under way so many seconds to end; what does not is left to the sweep."""
+        if not self._under_way:
+            return
+        _, late = await asyncio.wait(self._under_way, timeout=within_s)
+        for task in late:
+            task.cancel()
+        if late:
+            _LOG.warning("%d purchases are left to the sweep", len(late))
+            await asyncio.wait(late, timeout=_CANCEL_S)

@@ -6,6 +6,7 @@ although its connection broke finds its own answer under its key.
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 from api import metrics, statements
 from api.database import AsyncConnection, Database
 from api.problems import IN_FLIGHT, KEY_REUSED, RETRY_AFTER_S, HttpError
+from api.request_log import LOGGER, describe
 from ledger.errors import TransientError
 from ledger.tables import TieredTable
 from sql.arrays import bytea_array, text_array
@@ -23,6 +25,8 @@ from sql.queries import load
 
 _HELD = load("idempotency")["held"]
 _FLUSH_ROWS = 1000
+_GIVE_UP_S = 1.0
+_LOG = logging.getLogger(f"{LOGGER}.writer")
 
 Key = tuple[str, str]
 AfterCommit = Callable[[TieredTable, Sequence[dict[str, Any]]], Awaitable[None]]
@@ -66,6 +70,7 @@ Outcome = Stored | HttpError | TransientError
 class _Waiting:
     write: Write
     answer: asyncio.Future[Stored]
+    answered: bool = False
 
 
 class TableWriter:
@@ -86,14 +91,35 @@ class TableWriter:
     def open(self) -> None:
         """Start to take requests."""
         self._closing = False
-        self._task = asyncio.create_task(self._run(), name=f"writer of {self._table.name}")
+        self._start()
 
-    async def close(self) -> None:
-        """Refuse further requests, store those that wait, then end."""
+    def _start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"writer of {self._table.name}")
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Only `close` ends the task, or the loop: any other end is a defect, and posts must not hang for it."""
+        if self._closing or task.cancelled():
+            return
+        error = task.exception()
+        fields = describe(error) if isinstance(error, Exception) else {"error": type(error).__name__}
+        _LOG.critical("the writer ended and is started again", extra={"fields": {"table": self._table.name, **fields}})
+        self._start()
+
+    async def close(self, within_s: float | None = None) -> None:
+        """Refuse further requests, store those that wait, then end. None: however long it takes.
+
+        What is not stored within so many seconds is given up with a TransientError: none of it was acknowledged.
+        """
         self._closing = True
         self._wake.set()
-        if self._task is not None:
-            await self._task
+        if self._task is None:
+            return
+        _, late = await asyncio.wait([self._task], timeout=within_s)
+        if late:
+            _LOG.error("rows are given up", extra={"fields": {"table": self._table.name, "rows": self._queued_rows}})
+            self._database.give_up()  # each flush fails at once from now on
+            await asyncio.wait([self._task], timeout=_GIVE_UP_S)
 
     def note_queue(self) -> None:
         """Tell the metrics how much waits."""
@@ -105,7 +131,7 @@ class TableWriter:
         TransientError when the queue is full or PostgreSQL is away.
         """
         if self._closing or self._queued_rows + write.weight > self._queue_rows:
-            raise TransientError("the queue of writes is full or closed")
+            raise _closed()
         if write.key in self._in_flight:
             raise HttpError(IN_FLIGHT, headers={"Retry-After": str(RETRY_AFTER_S)})
         waiting = _Waiting(write, asyncio.get_running_loop().create_future())
@@ -136,28 +162,44 @@ class TableWriter:
         return taken
 
     async def _flush(self, taken: list[_Waiting]) -> None:
-        """Answer every one of ``taken``. When PostgreSQL refuses some of them the bad one is found by halving."""
+        """Answer every one of ``taken``. When PostgreSQL refuses some of them the bad one is found by halving.
+
+        Whatever fails here, nobody is left without an answer, and no key under way: the next flush must come.
+        """
         parts = [taken]
-        while parts:
-            part, started_s = parts.pop(), time.perf_counter()
+        try:
+            while parts:
+                parts += await self._flush_part(parts.pop())
+        except Exception as error:  # noqa: BLE001  # a defect; it is logged, and those it concerns are answered below
+            _LOG.error("a flush failed", extra={"fields": {"table": self._table.name, **describe(error)}})
+        finally:
+            left = [waiting for waiting in taken if not waiting.answered]
+            self._answer(left, [TransientError("what became of it is not known: ask again")] * len(left))
+
+    async def _flush_part(self, part: list[_Waiting]) -> list[list[_Waiting]]:
+        """Answer ``part``, or give its halves when one of them may be stored without the other."""
+        started_s = time.perf_counter()
+        try:
+            outcomes = await self._database.flush(partial(self._store, part=part), "store")
+        except TransientError as error:
+            await self._forget(part)  # the COMMIT may have arrived all the same
+            self._answer(part, [error] * len(part))
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is answered, and the queue goes on
+            if len(part) > 1:
+                middle = len(part) // 2
+                return [part[:middle], part[middle:]]
+            self._answer(part, [error])
+        else:
             try:
-                outcomes = await self._database.run(partial(self._store, part=part), "store")
-            except TransientError as error:
-                await self._forget(part)  # the COMMIT may have arrived all the same
-                self._answer(part, [error] * len(part))
-            except Exception as error:  # noqa: BLE001  # whatever it is, it is answered, and the queue goes on
-                if len(part) == 1:
-                    self._answer(part, [error])
-                else:
-                    middle = len(part) // 2
-                    parts += [part[:middle], part[middle:]]
-            else:
                 metrics.flushed(self._table.name, *_tally(part, outcomes), time.perf_counter() - started_s)
                 await self._forget(part)
+            finally:  # it is durable, whatever fails after the COMMIT
                 self._answer(part, outcomes)
+        return []
 
     def _answer(self, part: Sequence[_Waiting], outcomes: Sequence[Stored | Exception]) -> None:
         for waiting, outcome in zip(part, outcomes, strict=True):
+            waiting.answered = True
             self._in_flight.discard(waiting.write.key)
             if waiting.answer.done():  # its caller has given up
                 continue
@@ -207,10 +249,9 @@ class Writer:
         for writer in self._writers.values():
             writer.open()
 
-    async def close(self) -> None:
-        """Refuse further requests and store those that wait."""
-        for writer in self._writers.values():
-            await writer.close()
+    async def close(self, within_s: float | None = None) -> None:
+        """Refuse further requests and store those that wait, within so many seconds."""
+        await asyncio.gather(*(writer.close(within_s) for writer in self._writers.values()))
 
     def note_queues(self) -> None:
         """Tell the metrics how much waits for each table."""
@@ -220,6 +261,10 @@ class Writer:
     async def submit(self, table: TieredTable, write: Write) -> Stored:
         """Wait until ``write`` is durable; raises as `TableWriter.submit`."""
         return await self._writers[table.name].submit(write)
+
+
+def _closed() -> TransientError:
+    return TransientError("the queue of writes is full or closed")
 
 
 async def _held(connection: AsyncConnection, writes: Sequence[Write]) -> dict[Key, tuple[bytes, int, bytes]]:

@@ -111,6 +111,12 @@ class Settings(BaseSettings):
     api_page_limit: int = Field(500, ge=1, le=10_000, description="Largest `limit` of a page")
     api_batch_limit: int = Field(1000, ge=1, le=10_000, description="Most rows in one batch")
     api_body_limit_bytes: int = Field(2 << 20, ge=1024, description="Largest request body of the API, as read")
+    api_single_body_limit_bytes: int = Field(
+        65_536, ge=1024, description="Largest body of a request that is no batch; the limit above holds for it, too"
+    )
+    api_bodies_limit_bytes: int = Field(
+        128 << 20, ge=1024, description="Bytes of bodies that one API process holds at once; beyond them it answers 503"
+    )
     api_queue_rows: int = Field(10_000, ge=1, description="Rows that may wait for their commit before answers are 503")
     api_statement_timeout_ms: int = Field(10_000, ge=100, description="How long one statement of the API may run")
     idempotency_hours: int = Field(48, ge=24, description="How long an idempotency key is remembered at least")
@@ -213,6 +219,14 @@ class Settings(BaseSettings):
         batch = info.data.get("api_batch_limit", 0)
         if value < batch:
             raise ValueError(f"must be at least TREASURY_API_BATCH_LIMIT ({batch}), or no whole batch is ever taken")
+        return value
+
+    @field_validator("api_bodies_limit_bytes")
+    @classmethod
+    def _takes_a_body(cls, value: int, info: ValidationInfo) -> int:
+        body = info.data.get("api_body_limit_bytes", 0)
+        if value < body:
+            raise ValueError(f"must be at least TREASURY_API_BODY_LIMIT_BYTES ({body}), or no whole body is ever taken")
         return value
 
     @field_validator("tables")

@@ -14,6 +14,7 @@ NAME = "api"
 PROGRAM = "api.serve"
 _EVERYWHERE = frozenset({"0.0.0.0", "::", ports.HOST})  # noqa: S104  # compared with, not bound to
 FIRST_FAILURE = 500
+STOP_S = 20.0  # more than a graceful end takes with everything away
 _LOGINS = frozenset(f"TREASURY_{field.upper()}" for field in LOGINS)
 METRICS_FOLDER = "metrics"
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus-client and by api.metrics
@@ -43,7 +44,7 @@ class Api:
             url=f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{port}",
             env=self._environment(),
             cwd=self.directory,
-            stop_timeout_s=20.0,
+            stop_timeout_s=STOP_S,
         )
 
     def _environment(self) -> dict[str, str]:

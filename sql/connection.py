@@ -21,6 +21,7 @@ _PARAMETERS = {
     "keepalives_idle": "30",
     "keepalives_interval": "5",
     "keepalives_count": "3",
+    "tcp_user_timeout": "45000",  # what was sent and is not acknowledged for so long: the network has cut it off
 }
 
 

@@ -79,9 +79,7 @@ async def cache(call: Call) -> Response:
 
 async def clear(call: Call) -> Response:
     """Make the cache forget."""
-    parsing.demand_json(call.request)
-    body = await parsing.read_body(call.request, call.services.settings.api_body_limit_bytes)
-    pattern = _pattern(parsing.decode_object(body))
+    pattern = _pattern(parsing.decode_object(await call.body()))
     return _json(await clear_cache(call.services.monitor.cache, pattern))
 
 

@@ -32,6 +32,9 @@ from tasks.health.checks import POSTGRES
 
 HEALTH_KEPT_S = 5.0
 DATABASE_KEPT_S = 2.0
+READY_KEPT_S = 0.5
+READY_TIMEOUT_S = 2.0
+_READY = "SELECT FROM archive_months LIMIT 1"  # connected, and migrated
 
 
 class Monitor:
@@ -53,6 +56,7 @@ class Monitor:
         self.cache = cache
         self._health = SharedAnswer(partial(health_report, checks), HEALTH_KEPT_S)
         self._database_report = SharedAnswer(self._read_database, DATABASE_KEPT_S)
+        self._ready = SharedAnswer(self._read_ready, READY_KEPT_S)
         self._exposition = SharedAnswer(self._sampler.exposition, 0)
 
     @asynccontextmanager
@@ -64,6 +68,12 @@ class Monitor:
     async def health(self) -> HealthReport:
         """Every health check, at most some seconds old: however many ask, they do not add to the load."""
         return await self._health.get()
+
+    async def ready(self) -> None:
+        """PostgreSQL has just answered this process: one question at a time, however many ask. Raises the project's
+        errors, within two seconds.
+        """
+        await self._ready.get()
 
     async def performance(self) -> Performance:
         """How the API performs, over all its processes."""
@@ -127,6 +137,10 @@ class Monitor:
     async def exposition(self) -> bytes:
         """Everything that is counted, for Prometheus."""
         return await self._exposition.get()
+
+    async def _read_ready(self) -> bool:
+        await self._database.run(lambda connection: connection.execute(_READY), "ready", READY_TIMEOUT_S)
+        return True
 
     async def _read_database(self) -> DatabaseReport:
         own = (await self.performance()).queries

@@ -133,8 +133,7 @@ async def close_period(call: Call) -> Response:
 
 async def _body(call: Call, shape: type[msgspec.Struct]) -> dict[str, Any]:
     """The JSON object of a request, with no other fields than those of ``shape``."""
-    parsing.demand_json(call.request)
-    given = parsing.decode_object(await parsing.read_body(call.request, call.services.settings.api_body_limit_bytes))
+    given = parsing.decode_object(await call.body())
     for name in given:
         if name not in shape.__struct_fields__:
             raise FieldError(name, f"is not one of {', '.join(shape.__struct_fields__)}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from pydantic import SecretStr
 
 from api.database import Database
 from api.problems import HttpError
+from api.request_log import LOGGER
 from api.writer import Stored, TableWriter, Write
 from config import Settings
 from ledger.errors import TransientError
@@ -31,6 +33,7 @@ from tests.api.conftest import serving
 from tests.api.ledger_rows import BODY, keyed
 
 PATH = "/api/v1/transactions"
+Looking = psycopg.Connection[Any]
 
 
 def make_write(key: str | None = None, **changes: Any) -> Write:
@@ -113,6 +116,73 @@ def test_a_caller_that_gives_up_does_not_free_its_key_early(ready: Settings, dat
 
     asyncio.run(give_up_and_ask_again())
     assert database.execute("SELECT count(*) FROM transactions_partitioned").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("halved", [False, True])
+def test_what_fails_after_the_commit_leaves_nobody_without_an_answer(
+    ready: Settings, database: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch, halved: bool
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("api.metrics.flushed", full)
+    writes = [make_write("k"), *([make_write(amount="-1.00")] if halved else [])]
+    first = asyncio.run(submit_all(ready, writes))[0]
+    assert first == Stored(201, writes[0].response, replayed=False)
+    assert database.execute("SELECT count(*) FROM transactions_partitioned").fetchone() == (1,)
+
+
+def test_the_writer_goes_on_after_a_defect(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch, database: Looking, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each of its parts fails once. Nobody hangs, no key stays under way, and the log says it."""
+    take = TableWriter._take
+    failures = iter(["take", "forget"])
+
+    async def fail_once(_table: TieredTable, _rows: Sequence[dict[str, Any]]) -> None:
+        if next(failures, None) is not None:
+            raise RuntimeError("forget")
+
+    def take_badly(writer: TableWriter) -> Any:
+        monkeypatch.setattr(TableWriter, "_take", take)
+        next(failures)
+        raise RuntimeError("take")
+
+    async def post_twice() -> list[Stored]:
+        pool = Database(ready)
+        await pool.open()
+        writer = TableWriter(pool, TRANSACTIONS, 1000, fail_once)
+        writer.open()
+        found = [await asyncio.wait_for(writer.submit(make_write(key)), 10) for key in ("a", "b", "a")]
+        await writer.close()
+        await pool.close()
+        return found
+
+    monkeypatch.setattr(TableWriter, "_take", take_badly)
+    assert [stored.status_code for stored in asyncio.run(post_twice())] == [201, 201, 201]
+    assert [record.levelname for record in caplog.records if record.name == f"{LOGGER}.writer"] == ["CRITICAL", "ERROR"]
+    assert database.execute("SELECT count(*) FROM transactions_partitioned").fetchone() == (2,)
+
+
+def test_a_flush_does_not_wait_behind_readings(ready: Settings) -> None:
+    async def store_while_others_read() -> float:
+        pool = Database(ready)
+        await pool.open()
+        writer = TableWriter(pool, TRANSACTIONS, 1000, no_cache)
+        writer.open()
+        await writer.submit(make_write())
+        slow = [asyncio.create_task(pool.run(lambda c: c.execute("SELECT pg_sleep(2)"))) for _ in range(50)]
+        await asyncio.sleep(0.2)
+        started_s = time.monotonic()
+        await writer.submit(make_write())
+        took_s = time.monotonic() - started_s
+        await writer.close()
+        pool.give_up()
+        await pool.close()
+        await asyncio.gather(*slow, return_exceptions=True)
+        return took_s
+
+    assert asyncio.run(store_while_others_read()) < 1.5
 
 
 def test_without_postgresql_the_answer_is_503_and_says_when_to_come_back(ready: Settings) -> None:

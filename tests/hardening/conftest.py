@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from api.log_output import OUTPUT
 from api.request_log import LOGGER, JsonLines
 from config import Settings
 from tasks.keys import CLIENT_SCOPES, create_key
@@ -145,6 +146,7 @@ def log(capfd: pytest.CaptureFixture[str]) -> Iterator[Log]:
     of_requests: list[str] = []
 
     def lines() -> list[dict[str, Any]]:
+        assert OUTPUT.flush(WAIT_S)
         of_requests.extend(capfd.readouterr().out.splitlines())
         texts = [*of_requests, *written.getvalue().splitlines()]
         return [json.loads(text) for text in texts if text.startswith("{")]

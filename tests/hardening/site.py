@@ -93,6 +93,19 @@ class Killable:
                 os.kill(pid, signal.SIGKILL)
         self._process.wait(START_S)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It and every process of it is stopped for the length of the block: connections stay, nothing is answered."""
+        assert self._process is not None
+        family = [self._process.pid, *children(self._process.pid)]
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in family:
+                os.kill(pid, signal.SIGCONT)
+
     def stop(self) -> None:
         """End it as an administrator would."""
         assert self._process is not None
@@ -189,6 +202,12 @@ class Site:
         """Stop PostgreSQL in order, and start it again."""
         self.postgres.stop()
         self.postgres.start()
+
+    @contextmanager
+    def frozen_postgres(self) -> Iterator[None]:
+        """PostgreSQL stands still for the length of the block."""
+        with self.postgres.frozen():
+            yield
 
     def kill_redis(self, _: random.Random) -> None:
         """SIGKILL to Redis, and start it again."""

@@ -9,6 +9,8 @@ import httpx
 import psycopg
 import pytest
 
+from tests.api.conftest import serving, unlimited
+from tests.api.ledger_rows import BODY
 from tests.hardening.conftest import Figure
 from tests.hardening.site import Load, Site, site
 
@@ -87,6 +89,31 @@ def test_redis_may_be_killed_and_come_back_under_load(place: Site) -> None:
         assert client.get(f"/api/v1/transactions/{row_id}").json()["status"] == "completed"
     assert (load.unexpected, load.interrupted) == ([], 0)
     place.check(load)
+
+
+def test_a_frozen_postgresql_is_answered_503_in_time_and_what_it_took_is_stored_once(
+    place: Site, figure: Figure
+) -> None:
+    """The whole server is stopped, so no new connection helps. A hasty API beside the site's own is asked."""
+    hasty = unlimited(place.settings).model_copy(update={"api_statement_timeout_ms": 200})
+    with serving(hasty) as url, httpx.Client(base_url=url, headers=place.headers, timeout=30) as client:
+        assert _post(client, "before") == 201
+        with place.frozen_postgres():
+            started_s = time.monotonic()
+            first, readiness = _post(client, "frozen"), client.get("/health/ready").status_code
+            took_s = time.monotonic() - started_s
+        deadline_s = time.monotonic() + 30
+        while (again := _post(client, "frozen")) != 201 and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+    figure("a post and a readiness check on a frozen PostgreSQL, s", round(took_s, 2))
+    assert (first, readiness, again) == (503, 503, 201)
+    assert took_s < 6, f"it took {took_s:.1f} s"
+    assert len([reference for reference in _rows(place) if reference == "frozen"]) == 1
+
+
+def _post(client: httpx.Client, reference: str) -> int:
+    headers = {"Idempotency-Key": reference}
+    return client.post("/api/v1/transactions", json={**BODY, "reference": reference}, headers=headers).status_code
 
 
 @pytest.mark.slow

@@ -1,12 +1,17 @@
 """What arrives at the socket: half requests, endless ones, ambiguous ones. Every one ends, none gets a row stored."""
 
 import json
+import socket
 import time
 from uuid import uuid4
 
 import pytest
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
+from api.app import create_app
 from api.protocol import MOST_FIELDS, MOST_URL_BYTES
+from api.serve import HOW
 from config import Settings
 from tests.api.conftest import serving
 from tests.api.ledger_rows import BODY
@@ -55,7 +60,7 @@ def test_empty_lines_are_no_request(connect_hasty: Connect) -> None:
     assert connection.is_closed()
 
 
-@pytest.mark.parametrize("length", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("length", ["Content-Length: 60000", "Transfer-Encoding: chunked"])
 def test_a_body_that_stops_is_answered_408(connect_hasty: Connect, shared_key: str, length: str) -> None:
     connection = connect_hasty()
     connection.request(POST, shared_key, keyed(), JSON, length, body=b"5\r\n12345\r\n")
@@ -66,7 +71,7 @@ def test_a_body_that_stops_is_answered_408(connect_hasty: Connect, shared_key: s
 
 def test_a_body_whose_refusal_was_answered_is_not_waited_for_either(connect_hasty: Connect) -> None:
     connection = connect_hasty()
-    connection.request(POST, JSON, "Content-Length: 100000", body=b"12345")
+    connection.request(POST, JSON, "Content-Length: 60000", body=b"12345")
 
     assert connection.answer().status == 401
     assert connection.is_closed()
@@ -175,6 +180,18 @@ def test_a_chunk_that_is_none_is_refused(connect: Connect, shared_key: str, chun
 
     assert connection.answer().problem["status"] == 400
     assert connection.is_closed()
+
+
+def test_under_a_server_without_the_limits_the_api_does_not_start(
+    shared: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(create_app(shared), log_config=None, **HOW))
+        with pytest.raises(SystemExit) as ended:
+            server.run([listening])
+
+    assert (ended.value.code, server.started) == (STARTUP_FAILURE, False)
+    assert "python -m api.serve" in caplog.text
 
 
 def test_a_flood_of_chunk_framing_is_refused(shared: Settings, shared_key: str) -> None:

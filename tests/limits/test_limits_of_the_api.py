@@ -22,6 +22,7 @@ from tests.api.ledger_rows import BODY, keyed
 
 PATH, VAS = "/api/v1/transactions", "/api/v1/vas-transactions"
 QUERY = {"wallet_id": "w"}
+WEBHOOK = "/api/v1/webhooks/peach"  # without a key, and not configured here: 404
 
 
 def with_rates(settings: Settings, **rates: Any) -> Settings:
@@ -44,7 +45,11 @@ def test_every_operation_has_the_policy_of_its_resource(ready: Settings) -> None
         elif path.startswith(PATH):
             assert policy is Policy.TRANSACTIONS
         elif path.startswith("/health"):
-            assert policy is Policy.GENERAL
+            assert policy is None
+        elif path.startswith(("/api/v1/monitoring", "/api/v1/reconciliation", "/metrics")):
+            assert policy is Policy.OPERATIONS
+        else:
+            assert (path, policy) == (WEBHOOK, Policy.GENERAL)
 
 
 def test_a_key_can_be_given_limits_of_every_policy_that_counts_keys() -> None:
@@ -70,7 +75,7 @@ def test_each_answer_says_what_is_left_and_the_last_one_when_to_come_back(
         assert len(refused.headers.get_list("ratelimit")) == 1
 
         assert api.get(VAS, params=QUERY).status_code == 200  # a policy of its own
-        assert api.get("/health/live").headers["ratelimit-policy"] == '"general";q=1200;w=60'
+        assert api.post(WEBHOOK).headers["ratelimit-policy"] == '"general";q=1200;w=60'
 
 
 def test_a_refused_request_stores_nothing_and_its_idempotency_key_is_not_used_up(
@@ -132,10 +137,20 @@ def test_a_key_may_be_given_its_own_limit(behind_a_proxy: Settings, make_key: Ma
 def test_without_a_key_addresses_are_counted(behind_a_proxy: Settings) -> None:
     with serving(with_rates(behind_a_proxy, general="2/hour")) as url:
         with client(url, "2001:db8:0:1::1") as one, client(url, "2001:db8:0:1:ffff::2") as neighbour:
-            assert statuses_of(one, "/health/live", 2) == [200, 200]
-            assert statuses_of(neighbour, "/health/live", 1) == [429]
+            assert [one.post(WEBHOOK).status_code for _ in range(2)] == [404, 404]
+            assert neighbour.post(WEBHOOK).status_code == 429
         with client(url, "2001:db8:0:2::1") as other:
-            assert statuses_of(other, "/health/live", 1) == [200]
+            assert other.post(WEBHOOK).status_code == 404
+
+
+def test_nobody_can_use_up_the_limit_of_the_probes(behind_a_proxy: Settings) -> None:
+    """Behind a proxy that nobody named a load balancer has the address of everybody."""
+    with serving(with_rates(behind_a_proxy, general="2/hour")) as url, client(url) as everybody:
+        assert [everybody.post(WEBHOOK).status_code for _ in range(3)] == [404, 404, 429]
+        for probe in ("/health/live", "/health/ready"):
+            assert statuses_of(everybody, probe, 5) == [200] * 5
+    with serving(with_rates(behind_a_proxy, ddos="4/hour")) as url, client(url) as everybody:
+        assert statuses_of(everybody, "/health/live", 5) == [200] * 4 + [429]
 
 
 def statuses_of(client: httpx.Client, path: str, times: int) -> list[int]:
