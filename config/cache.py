@@ -11,9 +11,6 @@ class CacheSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     enabled: bool = Field(True, description="False: every read asks PostgreSQL or the archive")
-    prefix: str = Field(
-        "treasury:", pattern=r"^[A-Za-z0-9:_.-]{1,64}$", description="How every key in Redis begins; one per database"
-    )
     open_row_ttl_s: float = Field(30, ge=0, le=60, description="How long a row that may still change is kept")
     page_ttl_s: float = Field(30, ge=0, le=60, description="How long a page is kept")
     final_row_ttl_s: float = Field(600, ge=0, le=86_400, description="How long a row in a terminal status is kept")

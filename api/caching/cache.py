@@ -31,12 +31,13 @@ def _no_event(_layer: str, _name: str) -> None:
 
 class ResponseCache:
     """One process's cache. ``redis_url`` None: the process has only itself, and keeps what may change for a moment.
+    ``prefix`` is how every key in Redis begins.
 
     ``event`` is called with a layer (`local`, `redis`) and what happened there (`hit`, `miss`, `eviction`, `error`).
     """
 
     def __init__(
-        self, settings: CacheSettings, redis_url: str | None, secret: bytes, event: Event | None = None
+        self, settings: CacheSettings, redis_url: str | None, prefix: str, secret: bytes, event: Event | None = None
     ) -> None:
         self.names = Names(secret)
         self._settings = settings
@@ -55,7 +56,7 @@ class ResponseCache:
         self._storing = 0
         if settings.enabled and redis_url is not None:
             timeout_s = settings.redis_timeout_ms / 1000
-            self._shared = SharedLayer(redis_url, settings.prefix, self.names, timeout_s)
+            self._shared = SharedLayer(redis_url, prefix, self.names, timeout_s)
             self._link = Link(self._shared.pool, self._shared.channel, settings.stale_s, self._hear, self._flush)
             self._teller = Teller(self._shared, self._link, self._news, lambda: self._count(SHARED, "error"))
 

@@ -32,7 +32,7 @@ def redis(context: Context) -> Measure:
 
     if context.settings.redis_url is None:
         raise ConfigError("TREASURY_REDIS_URL is not set and no embedded Redis runs")
-    key, content = f"treasury:health:{uuid4().hex}", secrets.token_bytes(_CANARY_BYTES)
+    key, content = f"{context.settings.redis_prefix}health:{uuid4().hex}", secrets.token_bytes(_CANARY_BYTES)
     started = time.monotonic()
     try:
         with Redis.from_url(

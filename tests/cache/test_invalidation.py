@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from api.caching import Fresh, Question
 from api.caching.shared import SharedAnswer
-from tests.cache.processes import PAGE, Ledger, ask, process, run, tag, until, write
+from tests.cache.processes import PAGE, PREFIX, Ledger, ask, process, run, tag, until, write
 
 
 def test_a_second_read_is_a_hit_in_the_process(redis_url: str) -> None:
@@ -241,7 +241,7 @@ def test_what_another_wrote_into_redis_is_not_believed(redis_url: str) -> None:
         other = Question("transactions", "page", "rival", PAGE.asked)
         async with process(redis_url) as one, process(redis_url) as two, Redis.from_url(redis_url) as redis:
             await ask(one, ledger)
-            key = f"treasury:cache:1:{one.names.family}:e:{one.names.entry(PAGE)}"
+            key = f"{PREFIX}cache:1:{one.names.family}:e:{one.names.entry(PAGE)}"
             await _until_stored(redis, key)
             value = await redis.get(key)
             assert value is not None
@@ -250,7 +250,7 @@ def test_what_another_wrote_into_redis_is_not_believed(redis_url: str) -> None:
                 ledger.commit()
                 two._local.drop({tag(two)})
                 assert await ask(two, ledger) == ledger.version
-            await redis.set(f"treasury:cache:1:{one.names.family}:e:{one.names.entry(other)}", value)
+            await redis.set(f"{PREFIX}cache:1:{one.names.family}:e:{one.names.entry(other)}", value)
             assert await ask(two, ledger, other) == ledger.version
 
     run(test())

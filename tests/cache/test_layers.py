@@ -17,7 +17,7 @@ from api.lifetimes import Lifetimes
 from config import load_settings
 from config.cache import CacheSettings
 from ledger.errors import ConfigError
-from tests.cache.processes import PAGE, ROW, Ledger, ask, process, run, tag, until
+from tests.cache.processes import PAGE, PREFIX, ROW, Ledger, ask, process, run, tag, until
 
 _TEXTS = st.lists(st.text(max_size=5), max_size=4)
 
@@ -196,7 +196,7 @@ def test_statistics_are_summed_over_processes(redis_url: str) -> None:
 def test_events_are_told_by_layer() -> None:
     async def test() -> None:
         told: list[tuple[str, str]] = []
-        cache = ResponseCache(CacheSettings(), None, b"secret", lambda layer, name: told.append((layer, name)))
+        cache = ResponseCache(CacheSettings(), None, PREFIX, b"secret", lambda layer, name: told.append((layer, name)))
         await ask(cache, Ledger())
         await ask(cache, Ledger())
         assert told == [("local", "miss"), ("local", "hit")]
@@ -208,7 +208,7 @@ def test_events_are_told_by_layer() -> None:
 def test_the_cache_that_is_off_keeps_nothing_and_needs_no_redis() -> None:
     async def test() -> None:
         ledger = Ledger()
-        cache = ResponseCache(CacheSettings(enabled=False), "redis://127.0.0.1:1", b"secret")
+        cache = ResponseCache(CacheSettings(enabled=False), "redis://127.0.0.1:1", PREFIX, b"secret")
         cache.open()
         assert [await ask(cache, ledger), await ask(cache, ledger)] == [0, 0]
         await cache.invalidate({tag(cache)})
@@ -229,7 +229,7 @@ def test_a_time_limit_that_breaks_the_bound_is_refused_at_start() -> None:
 
 
 async def _stored(redis: Redis) -> int:
-    return len([key async for key in redis.scan_iter("treasury:cache:*:e:*")])
+    return len([key async for key in redis.scan_iter(f"{PREFIX}cache:*:e:*")])
 
 
 async def until_stored(redis: Redis, count: int) -> None:
