@@ -9,6 +9,7 @@ import redis
 from pydantic import SecretStr
 
 from config import Settings
+from config.cache import CacheSettings
 from tests.api.conftest import Headers, MakeKey, serving
 from tests.api.ledger_rows import BODY, keyed
 from tests.monitoring.conftest import PREFIX
@@ -19,7 +20,8 @@ CLEAR = f"{PREFIX}/cache/clear"
 @pytest.fixture
 def cached(ready: Settings, redis_url: str, make_key: MakeKey) -> Iterator[httpx.Client]:
     """A client with the key of an application, of an API with both layers of the cache."""
-    settings = ready.model_copy(update={"redis_url": SecretStr(redis_url)})
+    calm = CacheSettings(stale_s=10, redis_timeout_ms=1000, commit_wait_ms=1000)  # a busy machine may be slow
+    settings = ready.model_copy(update={"redis_url": SecretStr(redis_url), "cache": calm})
     with serving(settings) as url, httpx.Client(base_url=url, headers=make_key(), timeout=30) as client:
         yield client
 
