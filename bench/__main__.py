@@ -21,16 +21,16 @@ NAMES = (
     "cached_read",
     "watch",
 )
-_SOAK = "soak"  # a quarter of an hour: only when it is named
+ONLY_NAMED = ("soak",)  # a quarter of an hour: not in `all`
 
 
 def main(names: list[str]) -> int:
     """Run the named measurements. Returns 2 for a name that is none, 1 when a named one missed its target."""
     everything = names == ["all"]
     chosen = list(NAMES) if everything else names
-    unknown = [name for name in chosen if name not in (*NAMES, _SOAK)]
+    unknown = [name for name in chosen if name not in (*NAMES, *ONLY_NAMED)]
     if unknown or not chosen:
-        print(f"usage: python -m bench all | {' | '.join((*NAMES, _SOAK))}", file=sys.stderr)
+        print(f"usage: python -m bench all | {' | '.join((*NAMES, *ONLY_NAMED))}", file=sys.stderr)
         return 2
     missed = []
     for name in chosen:

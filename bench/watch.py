@@ -1,8 +1,13 @@
 """How fast the watch evaluates new rows, on top of a million: must keep up with 1,000 rows/s in a fifth of a core."""
 
+import os
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from psycopg.sql import SQL
 from rich.console import Console
@@ -16,10 +21,11 @@ from tasks.calendar import utc_today
 from tasks.rollover import roll_table
 from tasks.watch import TableReport, watch_transactions
 
-TARGET_S = 2.0  # for 10,000 rows: they arrive in 10 s, of which a fifth may be spent
+TARGET_S = 2.0  # of CPU for 10,000 rows: they arrive in 10 s, of which a fifth of a core may be spent
 _OLD_ROWS = 1_000_000
 _NEW_ROWS = 60_000  # a minute's
 _MINUTES = 3
+_BACKENDS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'treasury watch'"
 # A fifth of the rows is of 30 busy users (merchants' own wallets), the rest of 100,000 others.
 _FILL = SQL(
     "INSERT INTO transactions_partitioned (id, client_id, user_id, wallet_id, type, status, amount, currency,"
@@ -36,7 +42,8 @@ _FILL = SQL(
 
 
 def run() -> dict[str, Any]:
-    """Measure, show and return the figures: seconds of wall clock, PostgreSQL's and ours together, a minute's rows.
+    """Measure, show and return the figures of one run a minute: CPU seconds, PostgreSQL's and ours together, and wall
+    clock.
 
     The million rows are history: what the rules look back at. The first run begins after them.
     """
@@ -47,32 +54,71 @@ def run() -> dict[str, Any]:
         roll_table(settings, TRANSACTIONS, utc_today())
         _fill(settings, now - timedelta(hours=20), now - timedelta(minutes=10), _OLD_ROWS)
         minutes = [_minute(settings, now - timedelta(minutes=5 - number)) for number in range(_MINUTES)]
-    took_s, rows, findings = (sum(column) for column in zip(*minutes, strict=True))
-    each = took_s / (_MINUTES * _NEW_ROWS) * 10_000
+    new_rows = _MINUTES * _NEW_ROWS
+    rows, findings = sum(one.rows for one in minutes), sum(one.findings for one in minutes)
+    each = sum(one.cpu_s for one in minutes) / new_rows * 10_000
     result = {
         "name": "watch",
-        "new_rows": _MINUTES * _NEW_ROWS,
-        "rows": rows,
+        "new_rows": new_rows,
+        "rows": rows,  # a few of the last millisecond are left to the next run
         "findings": findings,
-        "seconds": [round(one[0], 2) for one in minutes],
-        "seconds_per_10000_rows": round(each, 3),
+        "wall_s": [round(one.wall_s, 2) for one in minutes],
+        "cpu_s": [round(one.cpu_s, 2) for one in minutes],
+        "cpu_s_per_10000_rows": round(each, 3),
         "target_s": TARGET_S,
-        "passed": rows >= _MINUTES * _NEW_ROWS and each <= TARGET_S,
+        "load": round(os.getloadavg()[0], 1),
+        "passed": rows >= 0.999 * new_rows and each <= TARGET_S,
     }
-    table = Table("rows", "findings", "s a run", "s per 10,000 new", "target", title="watch", title_justify="left")
-    table.add_row(f"{rows:,}", str(findings), str(result["seconds"]), f"{each:.3f}", f"<= {TARGET_S} s")
+    table = Table(
+        "rows", "findings", "wall s", "CPU s", "CPU s per 10,000 new", "target", title="watch, a run a minute"
+    )
+    shown = (f"{rows:,}", findings, result["wall_s"], result["cpu_s"], f"{each:.3f}", f"<= {TARGET_S} s")
+    table.add_row(*map(str, shown))
     Console().print(table)
     return result
 
 
-def _minute(settings: Settings, begin: datetime) -> tuple[float, int, int]:
-    """Seconds, rows and findings of the run that follows a minute of new rows, as the flow makes one each minute."""
+class _Minute(NamedTuple):
+    """What the run after one minute of rows took and did."""
+
+    wall_s: float
+    cpu_s: float
+    rows: int
+    findings: int
+
+
+def _minute(settings: Settings, begin: datetime) -> _Minute:
+    """The run that follows a minute of new rows, as the flow makes one each minute."""
     end = begin + timedelta(minutes=1)
     _watch(settings, begin)
     _fill(settings, begin, end, _NEW_ROWS)
-    started = time.perf_counter()
-    report = _watch(settings, end)
-    return time.perf_counter() - started, report.rows, report.findings
+    with _server_cpu(settings) as server:
+        started, own = time.perf_counter(), time.process_time()
+        report = _watch(settings, end)
+        wall_s, own_s = time.perf_counter() - started, time.process_time() - own
+    return _Minute(wall_s, own_s + server[0], report.rows, report.findings)
+
+
+@contextmanager
+def _server_cpu(settings: Settings) -> Iterator[list[float]]:
+    """CPU seconds of PostgreSQL's process that works for the watch, looked at until it is gone; it runs beside us."""
+    seen, stop = [0.0], threading.Event()
+
+    def look() -> None:
+        with connect(settings.database_dsn, "bench") as connection:
+            while not stop.wait(0.02):
+                for (pid,) in connection.execute(_BACKENDS).fetchall():
+                    with suppress(OSError):  # it has just ended
+                        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                        seen[0] = max(seen[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        looker.join()
 
 
 def _watch(settings: Settings, now: datetime) -> TableReport:
