@@ -9,15 +9,16 @@ from config import Settings
 from ledger.alerts import Alert, Severity
 from ledger.errors import TransientError, TreasuryError
 from sql.connection import Connection, connect
-from sql.queries import load
+from sql.queries import load as load_queries
 from tasks.alerts import raise_alert, resolve_alert
 from tasks.deadline import run_each
+from tasks.delivery import load, targeted
 from tasks.health import outage
 from tasks.health.checks import POSTGRES
 from tasks.health.result import Result, State
 from tasks.notices import Sent, send_notices
 
-_QUERIES = load("health")
+_QUERIES = load_queries("health")
 RUN_S = 12.0  # a run that is recorded, from the begin of its checks to the end of its notices; 15 s with its start
 _STORE_DEADLINE_S = 5.0
 _LEAST_S = 1.0  # whatever was used up before, people are told
@@ -50,6 +51,8 @@ def record(settings: Settings, results: Sequence[Result], at: datetime, left_s: 
     """
     ends_s = time.monotonic() + left_s
     stored = _tried(settings, results, at, min(_STORE_DEADLINE_S, max(_LEAST_S, left_s / 2)))
+    if targeted(settings):
+        load()
     left_s = max(_LEAST_S, ends_s - time.monotonic())
     telling = settings.model_copy(update={"notice_timeout_s": min(settings.notice_timeout_s, left_s)})
     if isinstance(stored, Exception):
