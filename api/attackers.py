@@ -1,7 +1,8 @@
 """Addresses that attack: slowed first, refused for a while after, and let go again; the same in every process.
 
 What counts as an attack is decided by `api.watch`. Redis holds three sorted sets of addresses, each with the moment at
-which its entry ends; every process reads them once a second. While Redis is away a process goes by what it knows.
+which its entry ends; every process reads them once a second. While Redis is away a process goes by what it knows. A
+Redis that has lost its memory is told again by every process that remembers.
 """
 
 import time
@@ -15,7 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from api.addresses import UNKNOWN, Addresses, Networks
-from api.shared_redis import PREFIX, SharedRedis
+from api.shared_redis import SharedRedis
 from api.tallies import SharedTallies
 from config.limits import Watch as Configured
 from ledger.errors import TransientError
@@ -32,10 +33,9 @@ class Stage(StrEnum):
     REFUSED = "refused"
     LIFTED = "lifted"
 
-    @property
-    def key(self) -> str:
-        """The name of its sorted set in Redis."""
-        return f"{PREFIX}:attackers:{self}"
+    def key(self, prefix: str) -> str:
+        """The name of its sorted set in a Redis whose keys begin with ``prefix``."""
+        return f"{prefix}attackers:{self}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +95,17 @@ class Attackers:
         return None
 
     async def exchange(self) -> None:
-        """Tell the other processes whom this one holds, and learn whom they do. Safe to repeat."""
+        """Tell the other processes whom this one holds, and learn whom they do; what Redis has lost it is told again
+        by the next call. Safe to repeat.
+        """
         unsent, self._unsent = self._unsent, {}
-        found = await self._redis.run(lambda redis: _exchange(redis, unsent, self._now()))
+        found = await self._redis.run(lambda redis: _exchange(redis, self._redis.prefix, unsent, self._now()))
         if found is None:
             self._unsent = {**unsent, **self._unsent}
             self._drop_ended()
             return
-        self._ends = {stage: {**found[stage], **self._of(stage, self._unsent)} for stage in Stage}
+        known, self._ends = self._ends, found
+        self._remember(known)
         for address in self._ends[Stage.LIFTED]:
             self._tallies.forget_subject(ATTACK, address, self._configured.attack_window_s)
 
@@ -117,6 +120,24 @@ class Attackers:
         if len(self._unsent) > _MOST_ADDRESSES:
             del self._unsent[next(iter(self._unsent))]
         return Held(address, stage, ends_s)
+
+    def _remember(self, known: Mapping[Stage, Mapping[str, float]]) -> None:
+        """Keep what was known and is not in Redis: it was not sent yet, or Redis came back empty.
+
+        An address that an operator lifted is not in Redis either, but it is among the lifted.
+        """
+        now = self._now()
+        for stage in (Stage.LIFTED, Stage.REFUSED, Stage.SLOWED):
+            ends = self._ends[stage]
+            if len(ends) >= _MOST_ADDRESSES:  # it may be there, beyond what was read
+                continue
+            for address, ends_s in known[stage].items():
+                if (
+                    ends_s > now
+                    and address not in ends
+                    and not (stage is not Stage.LIFTED and self._is_lifted(address))
+                ):
+                    ends[address] = self._unsent[stage, address] = ends_s
 
     def _may_be_held(self, address: str) -> bool:
         """A trusted proxy is everybody; so may be an address of one's own networks; a lifted one has been judged."""
@@ -137,20 +158,16 @@ class Attackers:
             for stage, ends in self._ends.items()
         }
 
-    @staticmethod
-    def _of(stage: Stage, unsent: Mapping[tuple[Stage, str], float]) -> dict[str, float]:
-        return {address: ends_s for (one, address), ends_s in unsent.items() if one is stage}
-
 
 async def _exchange(
-    redis: Redis, unsent: Mapping[tuple[Stage, str], float], now: float
+    redis: Redis, prefix: str, unsent: Mapping[tuple[Stage, str], float], now: float
 ) -> dict[Stage, dict[str, float]]:
     pipeline: Any = redis.pipeline(transaction=False)
     for (stage, address), ends_s in unsent.items():
-        pipeline.zadd(stage.key, {address: ends_s})
+        pipeline.zadd(stage.key(prefix), {address: ends_s})
     for stage in Stage:
-        pipeline.zremrangebyscore(stage.key, "-inf", now)
-        pipeline.zrevrangebyscore(stage.key, "+inf", now, start=0, num=_MOST_ADDRESSES, withscores=True)
+        pipeline.zremrangebyscore(stage.key(prefix), "-inf", now)
+        pipeline.zrevrangebyscore(stage.key(prefix), "+inf", now, start=0, num=_MOST_ADDRESSES, withscores=True)
     answers = (await pipeline.execute())[len(unsent) + 1 :: 2]
     return {stage: _read(answer) for stage, answer in zip(Stage, answers, strict=True)}
 
@@ -159,23 +176,19 @@ def _read(pairs: Any) -> dict[str, float]:
     return {address.decode(): float(ends_s) for address, ends_s in pairs}
 
 
-def list_held(url: str) -> list[Held]:
+def list_held(url: str, prefix: str) -> list[Held]:
     """Every address that is slowed, refused or lifted now, as the processes share it. Raises TransientError."""
+    read: dict[str, Any] = {"start": 0, "num": _MOST_ADDRESSES, "withscores": True}
     try:
         with _connect(url) as client:
-            found: list[Any] = [
-                (
-                    stage,
-                    client.zrangebyscore(stage.key, time.time(), "+inf", start=0, num=_MOST_ADDRESSES, withscores=True),
-                )
-                for stage in Stage
-            ]
+            answers = [client.zrangebyscore(stage.key(prefix), time.time(), "+inf", **read) for stage in Stage]
     except RedisError as error:
         raise _away(error) from error
-    return [Held(address, stage, ends_s) for stage, pairs in found for address, ends_s in _read(pairs).items()]
+    found = zip(Stage, map(_read, answers), strict=True)
+    return [Held(address, stage, ends_s) for stage, ends in found for address, ends_s in ends.items()]
 
 
-def lift(url: str, address: str, duration_s: int) -> list[Stage]:
+def lift(url: str, prefix: str, address: str, duration_s: int) -> list[Stage]:
     """Let ``address`` (as `api.addresses.subject` writes it) go, and hold it no more for ``duration_s`` seconds.
 
     Returns the stages it was in. Running APIs follow within two seconds. Safe to repeat. Raises TransientError.
@@ -183,8 +196,8 @@ def lift(url: str, address: str, duration_s: int) -> list[Stage]:
     stages = (Stage.SLOWED, Stage.REFUSED)
     try:
         with _connect(url) as client:
-            client.zadd(Stage.LIFTED.key, {address: time.time() + duration_s})
-            return [stage for stage in stages if client.zrem(stage.key, address)]
+            client.zadd(Stage.LIFTED.key(prefix), {address: time.time() + duration_s})
+            return [stage for stage in stages if client.zrem(stage.key(prefix), address)]
     except RedisError as error:
         raise _away(error) from error
 

@@ -32,7 +32,7 @@ class Defence:
     def make(cls, settings: Settings, database: Database) -> Self:
         """Everything for ``settings``, not yet connected."""
         url = settings.redis_url.get_secret_value() if settings.redis_url is not None else None
-        redis = SharedRedis(url, settings.rate_limits.redis_timeout_ms / 1000)
+        redis = SharedRedis(url, settings.redis_prefix, settings.rate_limits.redis_timeout_ms / 1000)
         addresses = Addresses(settings.trusted_proxies, settings.forwarded_header)
         tallies = SharedTallies(redis)
         attackers = Attackers(settings.watch, addresses, redis, tallies)

@@ -122,7 +122,7 @@ async def _read_page(call: Call, table: TieredTable) -> Fresh:
     page = await call.services.reader.page(table, _wanted(call, question), limit)
     cursor = call.services.cursors.write(question, page.rows[-1][table.key_column]) if page.more else None
     body = {"items": [_as_json(row) for row in page.rows], "next_cursor": cursor}
-    return Fresh(msgspec.json.encode(body), call.services.lifetimes.of_page(call.operation.name, table, page.rows))
+    return Fresh(msgspec.json.encode(body), call.services.lifetimes.of_page(call.operation.name))
 
 
 async def change_status(call: Call, table: TieredTable) -> Response:

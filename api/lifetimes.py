@@ -1,8 +1,12 @@
-"""How long an answer is kept: by what it shows, and at most as long as its operation's setting allows."""
+"""How long an answer is kept: by what it shows, and at most as long as its operation's setting allows.
 
-from collections.abc import Collection, Sequence
+What may still change is kept no longer than the bound on staleness, whatever else is known of it. So the bound holds by
+itself: also for what no process could tell, such as rows that are written past the API.
+"""
 
-from api.reading import Found, Row
+from collections.abc import Collection
+
+from api.reading import Found
 from config.cache import CacheSettings
 from ledger.errors import ConfigError
 from ledger.policy import Tier
@@ -32,19 +36,11 @@ class Lifetimes:
             return self._at_most(operation, self._settings.archived_row_ttl_s), True
         if found.row[table.status_column or "status"] in table.terminal_statuses:
             return self._at_most(operation, self._settings.final_row_ttl_s), True
-        return self._at_most(operation, self._open_s(table, found.row)), False
+        return self._at_most(operation, self._settings.stale_s), False
 
-    def of_page(self, operation: str, table: TieredTable, rows: Sequence[Row]) -> float:
+    def of_page(self, operation: str) -> float:
         """How long a page is kept: rows join it and change in it."""
-        shortest_s = min((self._open_s(table, row) for row in rows), default=self._settings.page_ttl_s)
-        return self._at_most(operation, min(self._settings.page_ttl_s, shortest_s))
-
-    def _open_s(self, table: TieredTable, row: Row) -> float:
-        """A vend that is under way may be ended by the sweep, a flow of another process that tells no cache."""
-        is_open = row[table.status_column or "status"] not in table.terminal_statuses
-        if is_open and row.get("supplier_reference") is not None:
-            return min(self._settings.stale_s, self._settings.open_row_ttl_s)
-        return self._settings.open_row_ttl_s if is_open else self._settings.final_row_ttl_s
+        return self._at_most(operation, self._settings.stale_s)
 
     def _at_most(self, operation: str, ttl_s: float) -> float:
         return min(ttl_s, self._settings.routes.get(operation, ttl_s))

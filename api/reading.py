@@ -15,6 +15,7 @@ import anyio.to_thread
 
 from api import statements
 from api.database import AsyncConnection, Database
+from ledger.errors import TransientError
 from ledger.identifiers import created_at_of
 from ledger.months import Month
 from ledger.policy import Tier
@@ -25,6 +26,7 @@ Row = dict[str, Any]
 
 _COLD = (Tier.COLD, Tier.DEEP)
 _COLD_READS_AT_ONCE = 4  # one engine answers all of them; more only wait for each other
+_COLD_READS_WAITING = 64  # more of them would be answered after their clients have gone
 _COLD_MONTHS_AT_ONCE = 12  # a page of a busy wallet opens few files, one of a quiet wallet makes few rounds
 _EQUAL = ("wallet_id", "user_id", "status", "type", "client_id")
 
@@ -128,6 +130,8 @@ class Reader:
             columns = statements.columns_of(table)
             return self._cold.rows(table, keys, where=where, columns=columns, limit=limit)
 
+        if self._cold_limiter.statistics().tasks_waiting >= _COLD_READS_WAITING:
+            raise TransientError("too many readings of the archive wait")
         return await anyio.to_thread.run_sync(read, limiter=self._cold_limiter)
 
 

@@ -78,7 +78,7 @@ class Services:
         defence = Defence.make(settings, database)
         authenticator = Authenticator(database, secret, time.monotonic)
         redis_url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
-        cache = ResponseCache(settings.cache, redis_url, secret, metrics.cache_event)
+        cache = ResponseCache(settings.cache, redis_url, settings.redis_prefix, secret, metrics.cache_event)
         writer = Writer(database, tables, settings.api_queue_rows, invalidation.after_commit(cache))
         return cls(
             settings=settings,

@@ -18,7 +18,6 @@ from redis.exceptions import RedisError
 
 from api.request_log import LOGGER
 
-PREFIX = "treasury"
 _CONNECTIONS = 16
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _CALM_S = 30.0  # after this long without a failure the pauses begin anew
@@ -28,9 +27,13 @@ T = TypeVar("T")
 
 
 class SharedRedis:
-    """Redis with a time limit and a memory for its failures. Without a URL it is always away."""
+    """Redis with a time limit and a memory for its failures. Without a URL it is always away.
 
-    def __init__(self, url: str | None, timeout_s: float) -> None:
+    ``prefix`` is how every key begins: two APIs on one Redis share nothing when theirs differ.
+    """
+
+    def __init__(self, url: str | None, prefix: str, timeout_s: float) -> None:
+        self.prefix = prefix
         self._url = url
         self._timeout_s = timeout_s
         self._pool: BlockingConnectionPool | None = None
@@ -61,7 +64,7 @@ class SharedRedis:
         self._storage = RedisStorage(
             _scheme_of_limits(self._url),
             implementation="redispy",
-            key_prefix=PREFIX,
+            key_prefix=f"{self.prefix}limits",
             connection_pool=self._pool,  # type: ignore[arg-type]  # documented, and missing in its type
         )
 

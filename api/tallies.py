@@ -11,7 +11,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from api.shared_redis import PREFIX, SharedRedis
+from api.shared_redis import SharedRedis
 
 _MOST_TALLIES = 5_000
 _MOST_VALUES = 200_000
@@ -82,7 +82,7 @@ class SharedTallies:
         """
         changed, self._changed = self._changed, {}
         added = [(name, tally, tally.count - tally.sent) for name, tally in changed.items()]
-        sums = await self._redis.run(lambda redis: _add_all(redis, added)) if added else []
+        sums = await self._redis.run(lambda redis: _add_all(redis, self._redis.prefix, added)) if added else []
         if sums is None:
             self._changed = {**changed, **self._changed}
             return []
@@ -102,10 +102,10 @@ class SharedTallies:
             self._forget(next(iter(self._tallies)))
 
 
-async def _add_all(redis: Redis, added: list[tuple[Name, Tally, int]]) -> list[int]:
+async def _add_all(redis: Redis, prefix: str, added: list[tuple[Name, Tally, int]]) -> list[int]:
     pipeline: Any = redis.pipeline(transaction=False)
     for (rule, subject, window_s), tally, amount in added:
-        key = f"{PREFIX}:tally:{rule}:{window_s}:{tally.window}"
+        key = f"{prefix}tally:{rule}:{window_s}:{tally.window}"
         pipeline.hincrby(key, subject, amount)
         pipeline.expire(key, window_s + _KEPT_S)
     return list((await pipeline.execute())[::2])

@@ -233,7 +233,7 @@ def _counted(settings: Settings) -> dict[str, dict[str, int]]:
 
     async def read() -> dict[str, dict[str, dict[str, int]]]:
         names = Names(pepper(settings))
-        shared = SharedLayer(redis_url.get_secret_value(), settings.cache.prefix, names, timeout_s=1)
+        shared = SharedLayer(redis_url.get_secret_value(), settings.redis_prefix, names, timeout_s=1)
         try:
             return await shared.reports(REPORT_S * 2)
         finally:

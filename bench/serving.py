@@ -1,4 +1,4 @@
-"""The API at a steady 1,000 requests a second, mixed, over 10,000 open connections; for 15 minutes as a soak."""
+"""The API at a steady 1,000 requests a second, mixed, over 10,000 open connections; for longer: `bench.soak`."""
 
 import json
 import subprocess
@@ -25,7 +25,6 @@ from tasks.rollover import roll_table
 CONNECTIONS = 10_000
 PER_S = 1000
 DURATION_S = 60.0
-SOAK_S = 900.0
 READ_SHARE = 0.7
 ZIPF = 1.1
 IDS = 20_000
@@ -62,11 +61,6 @@ def run(connections: int = CONNECTIONS, per_s: int = PER_S, duration_s: float = 
     result["passed"] = _passed(result, connections)
     _show(result)
     return result
-
-
-def soak() -> dict[str, Any]:
-    """`run` for 15 minutes."""
-    return run(duration_s=SOAK_S) | {"name": "soak"}
 
 
 def _rows(url: str, key: str) -> list[str]:
@@ -132,10 +126,12 @@ class Samples:
                 self.memory_mb.append(_memory_mb(self._settings.home))
 
     def summary(self) -> dict[str, Any]:
-        """First, middle and last of the samples: a leak climbs."""
+        """The samples; of memory also the first, the middle and the last."""
         picked = [0, len(self.memory_mb) // 2, -1] if self.memory_mb else []
         return {
             "memory_mb": [round(self.memory_mb[place], 1) for place in picked],
+            "memory_samples_mb": [round(one, 1) for one in self.memory_mb],
+            "connection_samples": self.connections,
             "database_connections": [min(self.connections, default=0), max(self.connections, default=0)],
         }
 

@@ -1,8 +1,13 @@
 """How fast the watch evaluates new rows, on top of a million: must keep up with 1,000 rows/s in a fifth of a core."""
 
+import os
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from psycopg.sql import SQL
 from rich.console import Console
@@ -14,12 +19,13 @@ from ledger.tables import TRANSACTIONS
 from sql.connection import connect
 from tasks.calendar import utc_today
 from tasks.rollover import roll_table
-from tasks.watch import watch_transactions
+from tasks.watch import TableReport, watch_transactions
 
-TARGET_S = 2.0  # for 10,000 rows: they arrive in 10 s, of which a fifth may be spent
+TARGET_S = 2.0  # of CPU for 10,000 rows: they arrive in 10 s, of which a fifth of a core may be spent
 _OLD_ROWS = 1_000_000
 _NEW_ROWS = 60_000  # a minute's
-_EVERY_S = 60
+_MINUTES = 3
+_BACKENDS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'treasury watch'"
 # A fifth of the rows is of 30 busy users (merchants' own wallets), the rest of 100,000 others.
 _FILL = SQL(
     "INSERT INTO transactions_partitioned (id, client_id, user_id, wallet_id, type, status, amount, currency,"
@@ -36,35 +42,90 @@ _FILL = SQL(
 
 
 def run() -> dict[str, Any]:
-    """Measure, show and return the figures: seconds of wall clock, PostgreSQL's and ours together, a slice's rows."""
-    with scratch() as settings:
+    """Measure, show and return the figures of one run a minute: CPU seconds, PostgreSQL's and ours together, and wall
+    clock.
+
+    The million rows are history: what the rules look back at. The first run begins after them.
+    """
+    with scratch() as found:
+        watch = found.watch_transactions.model_copy(update={"first_hours": 0})
+        settings = found.model_copy(update={"watch_transactions": watch})
         now = datetime.now(UTC)
         roll_table(settings, TRANSACTIONS, utc_today())
         _fill(settings, now - timedelta(hours=20), now - timedelta(minutes=10), _OLD_ROWS)
-        watch_transactions(settings, now - timedelta(minutes=10))
-        while any(one.behind_s for one in watch_transactions(settings, now - timedelta(minutes=9)).tables):
-            continue
-        _fill(settings, now - timedelta(minutes=5), now - timedelta(minutes=4), _NEW_ROWS)
-        started = time.perf_counter()
-        report = watch_transactions(settings, now)
-        took_s = time.perf_counter() - started
-    rows = report.tables[0].rows
-    # A run in each minute evaluates the overlap again: a new row costs that much more than one evaluation.
-    repeated = 1 + settings.watch_transactions.overlap_s / _EVERY_S
-    each = took_s / rows * 10_000 * repeated
+        minutes = [_minute(settings, now - timedelta(minutes=5 - number)) for number in range(_MINUTES)]
+    new_rows = _MINUTES * _NEW_ROWS
+    rows, findings = sum(one.rows for one in minutes), sum(one.findings for one in minutes)
+    each = sum(one.cpu_s for one in minutes) / new_rows * 10_000
     result = {
         "name": "watch",
-        "rows": rows,
-        "findings": report.tables[0].findings,
-        "seconds": round(took_s, 2),
-        "seconds_per_10000_rows": round(each, 3),
+        "new_rows": new_rows,
+        "rows": rows,  # a few of the last millisecond are left to the next run
+        "findings": findings,
+        "wall_s": [round(one.wall_s, 2) for one in minutes],
+        "cpu_s": [round(one.cpu_s, 2) for one in minutes],
+        "cpu_s_per_10000_rows": round(each, 3),
         "target_s": TARGET_S,
-        "passed": rows >= _NEW_ROWS and each <= TARGET_S,
+        "load": round(os.getloadavg()[0], 1),
+        "passed": rows >= 0.999 * new_rows and each <= TARGET_S,
     }
-    table = Table("rows", "findings", "s", "s per 10,000 new", "target", title="watch", title_justify="left")
-    table.add_row(f"{rows:,}", str(result["findings"]), f"{took_s:.2f}", f"{each:.3f}", f"<= {TARGET_S} s")
+    table = Table(
+        "rows", "findings", "wall s", "CPU s", "CPU s per 10,000 new", "target", title="watch, a run a minute"
+    )
+    shown = (f"{rows:,}", findings, result["wall_s"], result["cpu_s"], f"{each:.3f}", f"<= {TARGET_S} s")
+    table.add_row(*map(str, shown))
     Console().print(table)
     return result
+
+
+class _Minute(NamedTuple):
+    """What the run after one minute of rows took and did."""
+
+    wall_s: float
+    cpu_s: float
+    rows: int
+    findings: int
+
+
+def _minute(settings: Settings, begin: datetime) -> _Minute:
+    """The run that follows a minute of new rows, as the flow makes one each minute."""
+    end = begin + timedelta(minutes=1)
+    _watch(settings, begin)
+    _fill(settings, begin, end, _NEW_ROWS)
+    with _server_cpu(settings) as server:
+        started, own = time.perf_counter(), time.process_time()
+        report = _watch(settings, end)
+        wall_s, own_s = time.perf_counter() - started, time.process_time() - own
+    return _Minute(wall_s, own_s + server[0], report.rows, report.findings)
+
+
+@contextmanager
+def _server_cpu(settings: Settings) -> Iterator[list[float]]:
+    """CPU seconds of PostgreSQL's process that works for the watch, looked at until it is gone; it runs beside us."""
+    seen, stop = [0.0], threading.Event()
+
+    def look() -> None:
+        with connect(settings.database_dsn, "bench") as connection:
+            while not stop.wait(0.02):
+                for (pid,) in connection.execute(_BACKENDS).fetchall():
+                    with suppress(OSError):  # it has just ended
+                        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                        seen[0] = max(seen[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        looker.join()
+
+
+def _watch(settings: Settings, now: datetime) -> TableReport:
+    report = watch_transactions(settings, now).tables[0]
+    if report.behind_s:
+        raise ValueError(f"{report.behind_s} s were left over: raise run_limit_s")
+    return report
 
 
 def _fill(settings: Settings, begin: datetime, end: datetime, rows: int) -> None:

@@ -1,6 +1,7 @@
 """`treasury health`: is everything well, what is not, and what to do about it."""
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,8 +27,10 @@ def health(
     """Check every component now. Starts nothing. Exit code: 0 healthy, 1 a warning, 2 something critical."""
     from servers.stack import reachable  # noqa: PLC0415  # the command line must answer --help at once
     from tasks.health import run_checks, worst  # noqa: PLC0415
+    from tasks.health.record import RUN_S  # noqa: PLC0415
     from tasks.health.record import record as keep  # noqa: PLC0415
 
+    begun_s = time.monotonic()
     settings, at = reachable(load_settings()), datetime.now(UTC)
     results = run_checks(settings, now=at)
     if as_json:
@@ -36,7 +39,7 @@ def health(
     else:
         _show(results)
     if record:
-        _tell(keep(settings, results, at))
+        _tell(keep(settings, results, at, RUN_S - (time.monotonic() - begun_s)))
     raise typer.Exit(worst(results).rank)
 
 

@@ -27,8 +27,8 @@ def show() -> None:
     """List the addresses that are slowed, refused or lifted now, and until when (UTC)."""
     from api.attackers import list_held  # noqa: PLC0415  # the command line must answer --help at once
 
-    with _redis_url() as url:
-        held = sorted(list_held(url), key=lambda one: (one.stage, -one.ends_s))
+    with _redis() as (url, prefix):
+        held = sorted(list_held(url, prefix), key=lambda one: (one.stage, -one.ends_s))
     rows = [(one.address, one.stage, f"{datetime.fromtimestamp(one.ends_s, UTC):%Y-%m-%d %H:%M:%S}") for one in held]
     terminal.table("Addresses", ("address", "state", "until (UTC)"), rows)
 
@@ -40,15 +40,17 @@ def lift(address: Address, minutes: Minutes = 60) -> None:
     from api.addresses import given_subject  # noqa: PLC0415
 
     subject = given_subject(address)
-    with _redis_url() as url:
-        was = attackers.lift(url, subject, minutes * 60)
+    with _redis() as (url, prefix):
+        was = attackers.lift(url, prefix, subject, minutes * 60)
     until = datetime.fromtimestamp(time.time() + minutes * 60, UTC)
     typer.echo(f"{subject}: was {' and '.join(was) or 'not held'}; it is not held until {until:%Y-%m-%d %H:%M} UTC")
 
 
 @contextmanager
-def _redis_url() -> Iterator[str]:
+def _redis() -> Iterator[tuple[str, str]]:
+    """The URL of Redis, and how the API's keys in it begin."""
     from servers.stack import running  # noqa: PLC0415
 
     with running(load_settings(), "redis") as settings:
-        yield settings.redis_url.get_secret_value() if settings.redis_url is not None else ""
+        url = settings.redis_url.get_secret_value() if settings.redis_url is not None else ""
+        yield url, settings.redis_prefix

@@ -11,18 +11,15 @@ class CacheSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     enabled: bool = Field(True, description="False: every read asks PostgreSQL or the archive")
-    prefix: str = Field(
-        "treasury:", pattern=r"^[A-Za-z0-9:_.-]{1,64}$", description="How every key in Redis begins; one per database"
-    )
-    open_row_ttl_s: float = Field(30, ge=0, le=60, description="How long a row that may still change is kept")
-    page_ttl_s: float = Field(30, ge=0, le=60, description="How long a page is kept")
     final_row_ttl_s: float = Field(600, ge=0, le=86_400, description="How long a row in a terminal status is kept")
     archived_row_ttl_s: float = Field(86_400, ge=0, le=604_800, description="How long a row of a cold month is kept")
     routes: dict[str, float] = Field(
         default_factory=dict, description="Per operation (its name in /openapi.json): most seconds; 0 keeps nothing"
     )
     local_bytes: int = Field(64 << 20, ge=1 << 20, description="Memory of one process for its own layer")
-    stale_s: float = Field(2, ge=0.2, le=10, description="The bound: how far an answer may lag behind a COMMIT")
+    stale_s: float = Field(
+        2, ge=0.2, le=10, description="The bound: how far an answer may lag behind a COMMIT, so how long it is kept"
+    )
     redis_timeout_ms: int = Field(100, ge=5, le=1000, description="How long one question to Redis may take")
     commit_wait_ms: int = Field(50, ge=1, le=1000, description="How long a stored request waits for Redis to forget")
 

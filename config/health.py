@@ -27,8 +27,12 @@ class Health(BaseModel):
     store_critical_ms: int = Field(7000, ge=1)
     late_runs_warning: int = Field(1, ge=1, description="Flow runs that did not start on time")
     late_runs_critical: int = Field(10, ge=1)
+    workers_warning: int = Field(0, ge=0, description="Workers of the pool that are online, up to which it is bad")
+    workers_critical: int = Field(0, ge=0)
     partitions_warning_months: int = Field(6, ge=1, description="Months ahead that have a partition, at least")
     partitions_critical_months: int = Field(1, ge=0)
+    gaps_warning: int = Field(1, ge=1, description="Partitions that are missing, doubled or not where they belong")
+    gaps_critical: int = Field(1, ge=1)
     overdue_warning_hours: int = Field(26, ge=1, description="How long a month may be due and not moved")
     overdue_critical_hours: int = Field(96, ge=1)
     held_back_warning_days: int = Field(3, ge=1, description="How long unfinished rows may hold back a month")
@@ -59,7 +63,7 @@ class Health(BaseModel):
         return self
 
 
-_SMALL_IS_BAD = frozenset({"partitions", "disk", "growth"})
+_SMALL_IS_BAD = frozenset({"partitions", "disk", "growth", "workers"})
 
 
 class AlertUrls(BaseModel):

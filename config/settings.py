@@ -81,6 +81,11 @@ class Settings(BaseSettings):
         None, description="postgresql://... of a login in the role treasury_auditor; unset: auditors have the owner's"
     )
     redis_url: SecretStr | None = Field(None, description="redis://...; unset: the embedded Redis")
+    redis_prefix: str = Field(
+        "treasury:",
+        pattern=r"^[A-Za-z0-9:_.-]{1,64}$",
+        description="How every key in Redis begins: one for each database of those that share a Redis",
+    )
     archive_url: str | None = Field(None, description="s3://bucket[/prefix] or file:///folder; unset: embedded S3")
     s3_endpoint_url: str | None = Field(None, description="Address of an S3 server other than AWS")
     s3_access_key_id: str | None = Field(

@@ -1,5 +1,6 @@
 """Every five minutes: is everything well? Results are stored, shown, raised as alerts, and people are told."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from config import load_settings
 from flows.artifacts import publish_health
 from ledger.errors import TransientError
 from tasks.health import run_checks
-from tasks.health.record import record
+from tasks.health.record import RUN_S, record
 
 _TIMEOUT_S = 120
 
@@ -24,9 +25,9 @@ def check_health() -> State[Any]:
     stored; people were told all the same. Safe to run again at any time.
     """
     settings = load_settings()
-    at = datetime.now(UTC)
+    at, begun_s = datetime.now(UTC), time.monotonic()
     results = run_checks(settings, now=at)
-    recorded = record(settings, results, at)
+    recorded = record(settings, results, at, RUN_S - (time.monotonic() - begun_s))
     logger = get_run_logger()
     summary = publish_health(results, recorded, at)
     logger.info(summary)

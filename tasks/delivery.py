@@ -100,6 +100,13 @@ def deliver(settings: Settings, notices: Sequence[Notice]) -> list[Delivery]:
     return [_delivery(settings, notice, errors) for notice in notices]
 
 
+def load() -> None:
+    """Load apprise and its plugins, which takes seconds on a busy machine; else it is done when it is needed."""
+    from apprise import Apprise  # noqa: PLC0415  # slow to import, and most runs send nothing
+
+    Apprise().add("json://localhost")
+
+
 def _targets(settings: Settings, severity: Severity) -> list[_Target]:
     urls = getattr(settings.alert_urls, severity)
     return [_Target(severity, f"{severity}[{number}]", url) for number, url in enumerate(urls)]

@@ -25,6 +25,9 @@ from servers.stack import running
 from sql import migrate
 from sql.connection import connect
 from sql.roles import API, AUDITOR, ensure_login, prepare_roles
+from tests.figures import pytest_terminal_summary
+
+__all__ = ["pytest_terminal_summary"]
 
 HOME = "TREASURY_TEST_HOME"
 DATABASE_URL = "TREASURY_TEST_DATABASE_URL"

@@ -1,6 +1,6 @@
 """The two-layer cache of rendered answers. `ResponseCache` is all that the handlers know of it."""
 
-from api.caching.cache import Event, ResponseCache
+from api.caching.cache import Cleared, Event, ResponseCache
 from api.caching.question import Fresh, Kept, Question
 
-__all__ = ["Event", "Fresh", "Kept", "Question", "ResponseCache"]
+__all__ = ["Cleared", "Event", "Fresh", "Kept", "Question", "ResponseCache"]

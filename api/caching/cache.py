@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from api.caching.link import FAILURES, Link, end
@@ -29,14 +30,23 @@ def _no_event(_layer: str, _name: str) -> None:
     return
 
 
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """How many answers were forgotten, here and in Redis. ``everywhere``: Redis and the other processes were told."""
+
+    entries: int
+    everywhere: bool
+
+
 class ResponseCache:
     """One process's cache. ``redis_url`` None: the process has only itself, and keeps what may change for a moment.
+    ``prefix`` is how every key in Redis begins.
 
     ``event`` is called with a layer (`local`, `redis`) and what happened there (`hit`, `miss`, `eviction`, `error`).
     """
 
     def __init__(
-        self, settings: CacheSettings, redis_url: str | None, secret: bytes, event: Event | None = None
+        self, settings: CacheSettings, redis_url: str | None, prefix: str, secret: bytes, event: Event | None = None
     ) -> None:
         self.names = Names(secret)
         self._settings = settings
@@ -55,7 +65,7 @@ class ResponseCache:
         self._storing = 0
         if settings.enabled and redis_url is not None:
             timeout_s = settings.redis_timeout_ms / 1000
-            self._shared = SharedLayer(redis_url, settings.prefix, self.names, timeout_s)
+            self._shared = SharedLayer(redis_url, prefix, self.names, timeout_s)
             self._link = Link(self._shared.pool, self._shared.channel, settings.stale_s, self._hear, self._flush)
             self._teller = Teller(self._shared, self._link, self._news, lambda: self._count(SHARED, "error"))
 
@@ -88,13 +98,12 @@ class ResponseCache:
 
     def get(self, question: Question) -> Kept | None:
         """The answer that this process has and may give now."""
-        entry = self._local.get(question)
-        if entry is not None and self._may_give(entry, time.monotonic()):
+        kept = self._kept(question)
+        if kept is not None:
             self._count(LOCAL, "hit")
-            return entry.kept
-        if self._settings.enabled:
+        elif self._settings.enabled:
             self._count(LOCAL, "miss")
-        return None
+        return kept
 
     async def read(self, question: Question, tag: bytes, compute: Callable[[], Awaitable[Fresh]]) -> Kept:
         """The answer from Redis, else from ``compute``: once for all who ask the same at the same time.
@@ -105,10 +114,17 @@ class ResponseCache:
         if not self._settings.enabled:
             fresh = await compute()
             return Kept(fresh.body, fresh.final)
-        now_s, flight = time.monotonic(), self._flights.of(question)
-        # What a long reading finds may be older by now than what may be given: it is not joined late.
-        if flight is None or now_s - flight.began_s > self._alone_s:
-            flight = Flight(question, tag, self.names.entry(question), _future(), now_s)
+        flight = self._flights.of(question)
+        # What a long reading finds may be older by then than what may be given: who comes late to it waits for its end,
+        # and then one of these reads anew, unless what was found never changes.
+        while flight is not None and time.monotonic() - flight.began_s > self._alone_s:
+            await asyncio.wait({flight.answer})
+            kept = self._kept(question)
+            if kept is not None:
+                return kept
+            flight = self._flights.of(question)
+        if flight is None:
+            flight = Flight(question, tag, self.names.entry(question), _future(), time.monotonic())
             self._flights.begin(flight)
             self._start(self._fly(flight, compute))
         return await asyncio.shield(flight.answer)
@@ -124,12 +140,11 @@ class ResponseCache:
         if self._teller is not None:
             await self._teller.tell(outdated, self._wait_s)
 
-    async def clear(self, pattern: str | None = None) -> int:
+    async def clear(self, pattern: str | None = None) -> Cleared:
         """Forget every answer whose name matches ``pattern``, in every process and in Redis; None: all of them.
 
         Patterns are the shell's: `transactions:*`, `*:page:*`, `transactions:row:<id>:*`. No other key of Redis is
-        touched. Returns how many answers there were here and in Redis. While Redis is away only this process is
-        cleared; the next link begins with a flush.
+        touched. While Redis is away only this process is cleared; the next link begins with a flush of everything.
         """
         wanted = pattern or "*"
 
@@ -138,7 +153,8 @@ class ResponseCache:
 
         names = self._clear_here(matches)
         if self._shared is None or self._link is None or not self._link.sending:
-            return len(names)
+            return Cleared(len(names), everywhere=False)
+        told = True
         try:
             # Told before and after: a process may take an answer from Redis just before it is removed there.
             await self._shared.publish(self._news.clear(wanted))
@@ -149,8 +165,9 @@ class ResponseCache:
         except FAILURES:
             self._count(SHARED, "error")
             self._link.drop()
+            told = False
         self._clear_here(matches)
-        return len(names)
+        return Cleared(len(names), everywhere=told)
 
     def statistics(self) -> dict[str, dict[str, float]]:
         """Of this process, per layer: hits, misses, their ratio, errors; of its own layer also evictions, entries and
@@ -173,6 +190,20 @@ class ResponseCache:
             for layer, counts in one.items():
                 total[layer] = dict(Counter(total.get(layer, {})) + Counter(counts)) or counts
         return {**_with_ratios(total), "processes": {"count": len(counted)}}
+
+    async def evicted(self) -> int | None:
+        """Keys that Redis has put out to make room since it started, of whatever use; None when it does not tell."""
+        if self._shared is None or not self.linked:
+            return None
+        try:
+            return await self._shared.evicted()
+        except FAILURES:
+            self._fail()
+            return None
+
+    def _kept(self, question: Question) -> Kept | None:
+        entry = self._local.get(question)
+        return entry.kept if entry is not None and self._may_give(entry, time.monotonic()) else None
 
     def _may_give(self, entry: LocalEntry, now_s: float) -> bool:
         if now_s >= entry.expires_at_s:
@@ -210,7 +241,7 @@ class ResponseCache:
                 self._fail()
                 return None
             if look.answer is not None:
-                self._take(flight, look.answer, known_at_s, session)
+                self._take(flight, look.answer, known_at_s, known_at_s + look.lives_ms / 1000, session)
                 return None
             if look.mine or time.monotonic() >= until_s:
                 self._count(SHARED, "miss")
@@ -218,12 +249,11 @@ class ResponseCache:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_LOOK_S)
 
-    def _take(self, flight: Flight, answer: SharedAnswer, known_at_s: float, session: int) -> None:
+    def _take(self, flight: Flight, answer: SharedAnswer, known_at_s: float, expires_at_s: float, session: int) -> None:
         """Give an answer from Redis, and keep it here for the rest of its life."""
         self._count(SHARED, "hit")
         kept = Kept(answer.body, answer.final)
-        lives_s = answer.expires_at_ms / 1000 - time.time()
-        self._keep(flight, kept, known_at_s, known_at_s + lives_s, session)
+        self._keep(flight, kept, known_at_s, expires_at_s, session)
         flight.answer.set_result(kept)
 
     async def _compute(self, flight: Flight, compute: Callable[[], Awaitable[Fresh]], look: Look | None) -> None:

@@ -37,15 +37,16 @@ _TAGS_A_COMMAND = 5000
 _GENERATION_MS = 7 * 86_400_000
 _SCAN_COUNT = 1000
 
-# One journey for a look. What fits is given back; else the asker gets the stamp for its own reading, and whether the
-# lock is its own. Generations that are not there are made here, before anything is read from the ledger.
+# One journey for a look. What fits is given back with the rest of its life by Redis's own clock; else the asker gets
+# the stamp for its own reading, and whether the lock is its own. Generations that are not there are made here, before
+# anything is read from the ledger.
 _LOOK = """
 redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2])
 redis.call('SET', KEYS[3], ARGV[1], 'NX', 'PX', ARGV[2])
 local stamp = redis.call('GET', KEYS[2]) .. redis.call('GET', KEYS[3])
 local value = redis.call('GET', KEYS[1])
 if value and string.sub(value, 1, #stamp) == stamp then
-    return {stamp, value, 0}
+    return {stamp, value, redis.call('PTTL', KEYS[1])}
 end
 local claimed = redis.call('SET', KEYS[4], ARGV[1], 'NX', 'PX', ARGV[3])
 return {stamp, false, claimed and 1 or 0}
@@ -62,11 +63,15 @@ class SharedAnswer(msgspec.Struct, array_like=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look found: an answer that fits, or the stamp for a reading of one's own. ``mine``: the lock is ours."""
+    """What a look found: an answer that fits, or the stamp for a reading of one's own. ``mine``: the lock is ours.
+
+    ``lives_ms``: how much longer the answer may be given, by the clock that says less.
+    """
 
     answer: SharedAnswer | None
     stamp: bytes
     mine: bool
+    lives_ms: float = 0
 
 
 class SharedLayer:
@@ -100,10 +105,13 @@ class SharedLayer:
         keys = [self._entry(name), self._all, self._generation(tag), self._lock(name)]
         arguments: list[bytes | int] = [secrets.token_bytes(_GENERATION_BYTES), _GENERATION_MS, lock_ms]
         async with asyncio.timeout(self._timeout_s):
-            stamp, value, mine = await self._look(keys=keys, args=arguments)
+            stamp, value, number = await self._look(keys=keys, args=arguments)
         if value is None:
-            return Look(None, stamp, bool(mine))
-        return Look(self._decode(name, value), stamp, mine=True)  # a forged answer is replaced without a lock
+            return Look(None, stamp, mine=bool(number))
+        answer = self._decode(name, value)
+        # Redis's clock holds when those of two machines differ, the reader's when Redis stored the answer late.
+        lives_ms = 0 if answer is None else min(number, answer.expires_at_ms - time.time() * 1000)
+        return Look(answer if lives_ms > 0 else None, stamp, mine=True, lives_ms=lives_ms)  # replaced without a lock
 
     async def store(self, name: str, stamp: bytes, answer: SharedAnswer, lives_ms: int, unlock: bool) -> None:
         """Keep an answer for ``lives_ms`` under the stamp that was given before it was read; give the lock back."""
@@ -153,6 +161,11 @@ class SharedLayer:
                     await self._client.unlink(*found)
                 removed.update(key[start:] for key in found)
         return removed
+
+    async def evicted(self) -> int:
+        """How many keys this Redis has put out to make room since it started: ours, and those of others in it."""
+        async with asyncio.timeout(self._timeout_s):
+            return int((await self._client.info("stats"))["evicted_keys"])
 
     async def report(self, process: str, counts: dict[str, dict[str, int]], lives_ms: int) -> None:
         """Leave this process's counts where the others find them."""

@@ -282,18 +282,22 @@ class Acknowledged(Struct, kw_only=True):
 
 
 class CacheLayer(Struct, kw_only=True):
-    """One layer of the cache since the start, over all processes."""
+    """One layer of the cache since the start, over all processes. Evictions of `redis` are Redis's own count of every
+    key that it put out to make room, whosever it was; null while it does not tell.
+    """
 
     layer: str
     hits: int
     misses: int
     hit_ratio: Share | None
-    evictions: int
+    evictions: int | None
     errors: int
 
 
 class CacheReport(Struct, kw_only=True):
-    """The cache. ``details`` is what the process that answers knows besides."""
+    """The cache. ``details`` is what all processes know besides, as they told within the last 15 seconds: entries and
+    bytes of their own layers, and how many processes there are; the one that answers alone while Redis is away.
+    """
 
     enabled: bool
     layers: list[CacheLayer]
@@ -308,9 +312,12 @@ class CacheClear(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class CacheCleared(Struct, kw_only=True):
-    """How many entries were removed."""
+    """How many entries were removed. ``everywhere`` is false when Redis could not be told: then this process alone has
+    forgotten, and the others and Redis forget everything as soon as this process reaches Redis again.
+    """
 
     cleared: int
+    everywhere: bool
 
 
 class Summary(Struct, kw_only=True):

@@ -1,8 +1,11 @@
 """The cache answer. What it needs of a cache is `CacheControl`; without one the cache is off."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from api.caching import Cleared
+from api.caching.cache import SHARED
 from api.monitoring.answers import CacheCleared, CacheLayer, CacheReport
 from api.monitoring.readings import Reading
 
@@ -10,27 +13,37 @@ _EVENTS = "treasury_api_cache_events_total"  # its labels, in the order of their
 
 
 class CacheControl(Protocol):
-    """What may be asked of the cache of responses. Both touch its own keys only."""
+    """What may be asked of the cache of responses. It touches its own keys only."""
 
-    async def clear(self, pattern: str | None) -> int:
-        """Forget what fits ``pattern`` (`*` stands for anything), or everything; returns how many entries that were."""
+    async def clear(self, pattern: str | None) -> Cleared:
+        """Forget what fits ``pattern`` (`*` stands for anything), or everything."""
         ...
 
-    def statistics(self) -> Mapping[str, Any]:
-        """What it knows of itself, in JSON's types."""
+    async def statistics_of_all(self) -> Mapping[str, Any]:
+        """What all processes know of themselves, in JSON's types."""
+        ...
+
+    async def evicted(self) -> int | None:
+        """How many keys Redis has put out; None when it does not tell."""
         ...
 
 
-def cache_report(cache: CacheControl | None, reading: Reading) -> CacheReport:
+async def cache_report(cache: CacheControl | None, reading: Reading) -> CacheReport:
     """The layers by what was counted over all processes, and what the cache says of itself."""
     layers = sorted({layer for _, layer in reading.values.get(_EVENTS, {})})
-    details = dict(cache.statistics()) if cache is not None else {}
-    return CacheReport(enabled=cache is not None, layers=[_layer(reading, layer) for layer in layers], details=details)
+    if cache is None:
+        return CacheReport(enabled=False, layers=[_layer(reading, layer, None) for layer in layers], details={})
+    details, evicted = await asyncio.gather(cache.statistics_of_all(), cache.evicted())
+    shown = [_layer(reading, layer, evicted) for layer in layers]
+    return CacheReport(enabled=True, layers=shown, details=dict(details))
 
 
 async def clear_cache(cache: CacheControl | None, pattern: str | None) -> CacheCleared:
     """Forget what fits; with the cache off there is nothing to forget."""
-    return CacheCleared(cleared=0 if cache is None else await cache.clear(pattern))
+    if cache is None:
+        return CacheCleared(cleared=0, everywhere=True)
+    found = await cache.clear(pattern)
+    return CacheCleared(cleared=found.entries, everywhere=found.everywhere)
 
 
 def hit_ratio(reading: Reading, earlier: Reading) -> float | None:
@@ -46,7 +59,7 @@ def hit_ratio(reading: Reading, earlier: Reading) -> float | None:
     return min(hits / asked, 1.0) if asked else None
 
 
-def _layer(reading: Reading, layer: str) -> CacheLayer:
+def _layer(reading: Reading, layer: str, evicted_by_redis: int | None) -> CacheLayer:
     counts = {event: int(reading.value(_EVENTS, event, layer)) for event in ("hit", "miss", "eviction", "error")}
     asked = counts["hit"] + counts["miss"]
     return CacheLayer(
@@ -54,6 +67,6 @@ def _layer(reading: Reading, layer: str) -> CacheLayer:
         hits=counts["hit"],
         misses=counts["miss"],
         hit_ratio=counts["hit"] / asked if asked else None,
-        evictions=counts["eviction"],
+        evictions=evicted_by_redis if layer == SHARED else counts["eviction"],
         errors=counts["error"],
     )

@@ -100,7 +100,7 @@ class Monitor:
     async def cache_report(self) -> CacheReport:
         """The layers of the cache."""
         latest, _ = await self._sampler.now()
-        return cache_report.cache_report(self.cache, latest)
+        return await cache_report.cache_report(self.cache, latest)
 
     async def summary(self) -> Summary:
         """One small page of everything."""

@@ -22,11 +22,26 @@ SELECT date_trunc('milliseconds', clock_timestamp())
 INSERT INTO watch_progress (table_name, settled_until) VALUES (%(table)s, %(since)s) ON CONFLICT DO NOTHING
 
 -- name: progress
-SELECT settled_until, baseline_until FROM watch_progress WHERE table_name = %(table)s
+-- A seen_xid that this server has not come to yet is another server's, as after a restore; one that is further back than
+-- `age` can tell is of no use. Without it everything from settled_until on counts as not seen.
+SELECT settled_until, baseline_until, CASE WHEN usable THEN seen_until ELSE settled_until END,
+       CASE WHEN usable THEN seen_xid::text END
+FROM watch_progress, LATERAL (
+    SELECT coalesce(xmax - seen_xid::text::bigint BETWEEN 0 AND 2000000000, false) AS usable
+    FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xmax) AS now
+) AS checked
+WHERE table_name = %(table)s
+
+-- name: horizon
+-- The oldest transaction that is under way: what older ones have stored is visible to every statement from here on.
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text
 
 -- name: advance
+-- What was seen grows, and is as of the first slice of the run; a clock that went back changes nothing of it.
 UPDATE watch_progress
-SET settled_until = greatest(settled_until, %(settled_until)s), slices = slices + 1, evaluated_at = %(now)s
+SET settled_until = greatest(settled_until, %(settled_until)s), slices = slices + 1, evaluated_at = %(now)s,
+    seen_xid = CASE WHEN seen_until > %(upper)s THEN seen_xid ELSE %(horizon)s::xid8 END,
+    seen_until = greatest(seen_until, %(upper)s)
 WHERE table_name = %(table)s
 
 -- name: create_slice
@@ -42,8 +57,25 @@ FROM {ledger}
 WHERE type = ANY (%(every_type)s) AND status <> ALL (%(void_statuses)s)
 
 -- name: take_slice
+-- The rows that were not evaluated before: those created from seen_until on, and earlier ones whose transaction was under
+-- way then or came later. With such a late row come all rows of its user and of its wallet, which it may complete.
+-- Subtransactions have higher numbers than their transaction, so they are never taken for older than it.
+WITH candidates AS MATERIALIZED (
+    SELECT r.*, r.created_at >= %(seen_until)s AS is_new
+    FROM (
+        SELECT id, user_id, wallet_id, type, amount, currency, created_at, xmin
+        FROM {hot} WHERE type = ANY (%(every_type)s) AND status <> ALL (%(void_statuses)s)
+        UNION ALL
+        SELECT id, user_id, wallet_id, type, amount, currency, created_at, xmin
+        FROM {warm} WHERE type = ANY (%(every_type)s) AND status <> ALL (%(void_statuses)s)
+    ) AS r
+    WHERE r.created_at >= %(lower)s AND r.created_at < %(upper)s
+), late AS MATERIALIZED (
+    SELECT user_id, wallet_id FROM candidates WHERE NOT is_new AND age(xmin) <= age(%(seen_xid)s::text::xid8::xid)
+)
 INSERT INTO watch_slice
-SELECT * FROM {rows} AS r WHERE r.created_at >= %(lower)s AND r.created_at < %(upper)s
+SELECT id, user_id, wallet_id, type, amount, currency, created_at FROM candidates
+WHERE is_new OR user_id IN (SELECT user_id FROM late) OR wallet_id IN (SELECT wallet_id FROM late)
 
 -- name: keep
 INSERT INTO watch_findings (rule, table_name, subject, window_key, at, evidence)
@@ -60,29 +92,41 @@ JOIN jsonb_each_text(%(amounts)s::jsonb) AS least_(currency, amount) ON least_.c
 WHERE s.amount >= least_.amount::numeric AND s.type = ANY (%(types)s)
 
 -- name: daily
--- A day that was found before is not summed again.
+-- A day that was found before is not summed again, and the rows of one that is below the amount are not sorted.
 SELECT p.user_id AS subject, p.currency || ' ' || p.day AS window_key, d.at,
-       jsonb_build_object('row_ids', to_jsonb(d.row_ids), 'currency', p.currency, 'day', p.day, 'count', d.count,
-                          'total', d.total::text, 'threshold', least_.amount) AS evidence
+       jsonb_build_object('row_ids', to_jsonb(largest.row_ids), 'currency', p.currency, 'day', p.day,
+                          'count', d.count, 'total', d.total::text, 'threshold', p.amount) AS evidence
 FROM (
-    SELECT DISTINCT user_id, currency, (created_at AT TIME ZONE %(zone)s)::date AS day
-    FROM watch_slice WHERE type = ANY (%(types)s)
+    SELECT n.user_id, n.currency, n.day, least_.amount
+    FROM (
+        SELECT DISTINCT user_id, currency, (created_at AT TIME ZONE %(zone)s)::date AS day
+        FROM watch_slice WHERE type = ANY (%(types)s)
+    ) AS n
+    JOIN jsonb_each_text(%(amounts)s::jsonb) AS least_(currency, amount) ON least_.currency = n.currency
+    WHERE NOT EXISTS (
+        SELECT FROM watch_findings f
+        WHERE f.rule = %(rule)s AND f.table_name = %(table)s AND f.subject = n.user_id
+          AND f.window_key = n.currency || ' ' || n.day)
+    OFFSET 0
 ) AS p
-JOIN jsonb_each_text(%(amounts)s::jsonb) AS least_(currency, amount) ON least_.currency = p.currency
 CROSS JOIN LATERAL (
-    SELECT sum(r.amount) AS total, count(*) AS count, max(r.created_at) AS at,
-           (array_agg(r.id ORDER BY r.amount DESC, r.id))[:20] AS row_ids
+    SELECT sum(r.amount) AS total, count(*) AS count, max(r.created_at) AS at
     FROM {rows} AS r
     WHERE r.user_id = p.user_id AND r.currency = p.currency AND r.type = ANY (%(types)s)
       AND r.created_at >= p.day::timestamp AT TIME ZONE %(zone)s
       AND r.created_at < (p.day + 1)::timestamp AT TIME ZONE %(zone)s
       AND r.created_at >= %(lower)s::timestamptz - interval '25 hours' AND r.created_at < %(upper)s
 ) AS d
-WHERE d.total >= least_.amount::numeric
-  AND NOT EXISTS (
-      SELECT FROM watch_findings f
-      WHERE f.rule = %(rule)s AND f.table_name = %(table)s AND f.subject = p.user_id
-        AND f.window_key = p.currency || ' ' || p.day)
+CROSS JOIN LATERAL (
+    SELECT (array_agg(r.id ORDER BY r.amount DESC, r.id))[:20] AS row_ids
+    FROM {rows} AS r
+    WHERE d.total >= p.amount::numeric
+      AND r.user_id = p.user_id AND r.currency = p.currency AND r.type = ANY (%(types)s)
+      AND r.created_at >= p.day::timestamp AT TIME ZONE %(zone)s
+      AND r.created_at < (p.day + 1)::timestamp AT TIME ZONE %(zone)s
+      AND r.created_at >= %(lower)s::timestamptz - interval '25 hours' AND r.created_at < %(upper)s
+) AS largest
+WHERE d.total >= p.amount::numeric
 
 -- name: cash_threshold
 SELECT s.user_id AS subject, s.id::text AS window_key, s.created_at AS at,

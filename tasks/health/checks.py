@@ -117,6 +117,7 @@ CHECKS: tuple[Check, ...] = (
         "A worker takes the runs of the pool",
         servers.prefect_workers,
         "Start a worker (`treasury up`, or `prefect worker start --pool treasury`): no flow runs without one.",
+        _pair("workers_*", "workers", falling=True),
     ),
     Check(
         "partitions_ahead",
@@ -132,6 +133,7 @@ CHECKS: tuple[Check, ...] = (
         months.partition_gaps,
         "Compare archive_months with the partitions (\\d+ of the parent): somebody changed them by hand. A missing hot "
         "month is made by `treasury run roll_partitions --as-of` a day in it.",
+        _pair("gaps_*", "findings"),
         asks_postgres=True,
     ),
     Check(

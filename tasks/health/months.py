@@ -75,10 +75,10 @@ def partition_gaps(context: Context) -> Measure:
     ]
     found = problems + young
     if found:
-        return Measure(_listed(found), len(found), State.CRITICAL)
+        return Measure(_listed(found), len(found))
     old = sum(len(report.gaps) for report in reports)
     history = f"; {old} months of old history were never there" if old else ""
-    return Measure(f"every month that is kept has exactly one place{history}", 0, State.HEALTHY)
+    return Measure(f"every month that is kept has exactly one place{history}", 0)
 
 
 def months_overdue(context: Context) -> Measure:

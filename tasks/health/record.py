@@ -1,5 +1,6 @@
 """Keeping a run of the checks: results stored, alerts raised and resolved, people told; also without PostgreSQL."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,16 +9,19 @@ from config import Settings
 from ledger.alerts import Alert, Severity
 from ledger.errors import TransientError, TreasuryError
 from sql.connection import Connection, connect
-from sql.queries import load
+from sql.queries import load as load_queries
 from tasks.alerts import raise_alert, resolve_alert
 from tasks.deadline import run_each
+from tasks.delivery import load, targeted
 from tasks.health import outage
 from tasks.health.checks import POSTGRES
 from tasks.health.result import Result, State
 from tasks.notices import Sent, send_notices
 
-_QUERIES = load("health")
+_QUERIES = load_queries("health")
+RUN_S = 12.0  # a run that is recorded, from the begin of its checks to the end of its notices; 15 s with its start
 _STORE_DEADLINE_S = 5.0
+_LEAST_S = 1.0  # whatever was used up before, people are told
 SUBJECT = "system"
 RULE_PREFIX = "health_"
 _SEVERITIES = {State.WARNING: Severity.WARNING, State.CRITICAL: Severity.CRITICAL}
@@ -35,31 +39,41 @@ class Recorded:
     not_stored: str = ""
 
 
-def record(settings: Settings, results: Sequence[Result], at: datetime) -> Recorded:
+def record(settings: Settings, results: Sequence[Result], at: datetime, left_s: float = RUN_S) -> Recorded:
     """Store ``results`` of the run at ``at``, raise and resolve alerts, send the notices that are due.
 
     While PostgreSQL does not answer, people are told all the same, from a file in the home; the alerts are stored
     by the first run after it is back. Safe to run again for the same run. Raises nothing of this project's own errors:
     why something was not done is in the answer.
+
+    ``left_s`` is what the checks left of `RUN_S`. Storing may use half of it, at most 5 s; a target that has not taken
+    its notices at its end is told again by the next run.
     """
-    stored = _tried(settings, results, at)
+    ends_s = time.monotonic() + left_s
+    stored = _tried(settings, results, at, min(_STORE_DEADLINE_S, max(_LEAST_S, left_s / 2)))
+    if targeted(settings):
+        load()
+    left_s = max(_LEAST_S, ends_s - time.monotonic())
+    telling = settings.model_copy(update={"notice_timeout_s": min(settings.notice_timeout_s, left_s)})
     if isinstance(stored, Exception):
-        return Recorded(0, 0, outage.tell(settings, alerts_of(results), at), str(stored))
+        return Recorded(0, 0, outage.tell(telling, alerts_of(results), at), str(stored))
     opened, resolved = stored
     try:
-        sent = send_notices(settings, at)
+        sent = send_notices(telling, at)
     except TreasuryError as error:
         sent = Sent(failed=1, errors=(str(error),))
     return Recorded(opened, resolved, sent)
 
 
-def _tried(settings: Settings, results: Sequence[Result], at: datetime) -> tuple[int, int] | Exception:
+def _tried(
+    settings: Settings, results: Sequence[Result], at: datetime, deadline_s: float
+) -> tuple[int, int] | Exception:
     """What storing gave, or why it was not possible; not even tried when the run has just found PostgreSQL away."""
     away = [one for one in results if one.name == POSTGRES and one.state is State.CRITICAL and one.value is None]
     if away:
         return TransientError(away[0].line)
     name = f"storing {settings.home}"
-    return run_each({name: lambda: _store(settings, results, at)}, _STORE_DEADLINE_S)[name][0]
+    return run_each({name: lambda: _store(settings, results, at)}, deadline_s)[name][0]
 
 
 def alerts_of(results: Sequence[Result]) -> list[Alert]:

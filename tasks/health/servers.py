@@ -32,7 +32,7 @@ def redis(context: Context) -> Measure:
 
     if context.settings.redis_url is None:
         raise ConfigError("TREASURY_REDIS_URL is not set and no embedded Redis runs")
-    key, content = f"treasury:health:{uuid4().hex}", secrets.token_bytes(_CANARY_BYTES)
+    key, content = f"{context.settings.redis_prefix}health:{uuid4().hex}", secrets.token_bytes(_CANARY_BYTES)
     started = time.monotonic()
     try:
         with Redis.from_url(
@@ -105,8 +105,7 @@ def prefect_workers(context: Context) -> Measure:
     online = [worker for worker in workers if worker.get("status") == "ONLINE"]
     if pool.get("is_paused"):
         return Measure(f"the work pool {POOL} is paused: nothing starts", len(online), State.CRITICAL)
-    state = State.HEALTHY if online else State.CRITICAL
-    return Measure(f"{len(online)} workers of the pool {POOL} are online", len(online), state)
+    return Measure(f"{len(online)} workers of the pool {POOL} are online", len(online))
 
 
 def _prefect(settings: Settings) -> httpx.Client:

@@ -30,6 +30,12 @@ def statement(table: TieredTable, query: str) -> Composed:
     return _filled(query, rows=SQL("({})").format(_filled(_QUERIES["rows"], ledger=Identifier(table.name))))
 
 
+def taking(table: TieredTable) -> Composed:
+    """The statement that takes the rows of a slice. It reads both parents themselves: a view shows no transactions."""
+    hot, warm = Identifier(table.hot_parent), Identifier(table.warm_parent)
+    return _filled(_QUERIES["take_slice"], hot=hot, warm=warm)
+
+
 def keeping(table: TieredTable, rule: str) -> Composed:
     """The statement that keeps what the query of a rule finds and gives back what is new."""
     return _filled(_QUERIES["keep"], found=statement(table, rule))

@@ -1,15 +1,16 @@
 """One run of the watch: from where the last one is certain to have seen every row, slice by slice, up to now.
 
-A row is visible from its COMMIT on, and its ``created_at`` was set before that. So what was younger than the overlap
-when it was evaluated is evaluated again by the next run. Findings have a key, and are stored, told and followed by
-the progress in one transaction: a run that is killed leaves nothing half done, and nothing is counted twice.
+A row is visible from its COMMIT on, and its ``created_at`` was set before that. So the stretch that was younger than
+the overlap is looked at again by the next run, which evaluates the rows whose transactions had not ended before the
+last one began. Findings have a key, and are stored, told and followed by the progress in one transaction: a run that is
+killed leaves nothing half done, and nothing is counted twice.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from psycopg.sql import SQL
 
@@ -20,7 +21,7 @@ from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from tasks.watch.baselines import sum_days
 from tasks.watch.findings import tell
-from tasks.watch.rows import keeping, parameters_of, statement
+from tasks.watch.rows import keeping, parameters_of, taking
 from tasks.watch.rules import watch_rules
 
 _QUERIES = load("watch")
@@ -86,22 +87,33 @@ class _Run:
         self._deadline = deadline
         self._rules = [rule for rule in watch_rules(self._watch) if rule.enabled]
         self._rows = self._findings = self._alerts = 0
+        self._seen_until: datetime
+        self._seen_xid: str | None
+        self._horizon: str
 
     def work(self, now: datetime) -> TableReport:
         certain = now - timedelta(seconds=self._watch.overlap_s)
         first = certain - timedelta(hours=self._watch.first_hours)
         self._connection.execute(_QUERIES["start"], {"table": self._table.name, "since": first})
-        settled, summed = fetch_one(self._connection, _QUERIES["progress"], {"table": self._table.name})
+        settled, summed, self._seen_until, self._seen_xid = self._progress()
         sum_days(self._connection, self._settings, self._table, summed, certain)
+        (self._horizon,) = fetch_one(self._connection, _QUERIES["horizon"])
         position, slices, span = settled, 0, timedelta(seconds=self._watch.slice_s)
         while position < now and time.monotonic() < self._deadline:
-            upper = min(position + span, now)
+            upper = min(max(position, self._seen_until) + span, now)
             taken = self._evaluate(position, upper, certain, now)
             position, slices = upper, slices + 1
             span = self._next_span(span, taken)
-        settled, _ = fetch_one(self._connection, _QUERIES["progress"], {"table": self._table.name})
+        settled = self._progress()[0]
         behind_s = max(0.0, (now - position).total_seconds())
         return TableReport(self._table.name, slices, self._rows, self._findings, self._alerts, settled, behind_s)
+
+    def _progress(self) -> tuple[datetime, date | None, datetime, str | None]:
+        """Settled until, days summed until, seen until, and the transaction from which on rows there are not seen."""
+        settled, summed, seen_until, seen_xid = fetch_one(
+            self._connection, _QUERIES["progress"], {"table": self._table.name}
+        )
+        return settled, summed, seen_until, seen_xid
 
     def _next_span(self, span: timedelta, taken: int) -> timedelta:
         """A backlog of quiet hours is not worth a transaction a minute; a busy one goes in slices as configured."""
@@ -110,9 +122,10 @@ class _Run:
     def _evaluate(self, lower: datetime, upper: datetime, certain: datetime, now: datetime) -> int:
         """One slice in one transaction: all of its findings, their alerts and the progress, or nothing. Its rows."""
         bounds = {**parameters_of(self._table, self._watch), "lower": lower, "upper": upper}
+        seen = {"seen_until": self._seen_until, "seen_xid": self._seen_xid}
         with limited(self._connection, self._watch.statement_timeout_s):
             self._connection.execute(_QUERIES["create_slice"])
-            taken = self._connection.execute(statement(self._table, _QUERIES["take_slice"]), bounds).rowcount
+            taken = self._connection.execute(taking(self._table), {**bounds, **seen}).rowcount
             if taken:
                 self._connection.execute(SQL("ANALYZE watch_slice"))
                 for rule in self._rules:
@@ -124,7 +137,7 @@ class _Run:
                     self._findings += findings
                     self._alerts += alerts
             progress = {"table": self._table.name, "settled_until": min(upper, certain), "now": now}
-            self._connection.execute(_QUERIES["advance"], progress)
+            self._connection.execute(_QUERIES["advance"], {**progress, "upper": upper, "horizon": self._horizon})
         self._rows += taken
         return taken
 

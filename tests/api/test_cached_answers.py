@@ -1,9 +1,12 @@
 """The cache behind the real API: over HTTP, with PostgreSQL, the archive and Redis."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from pydantic import SecretStr
 
@@ -37,6 +40,34 @@ def serve(ready: Settings, redis_url: str, make_key: MakeKey) -> Iterator[Serve]
 def api(request: pytest.FixtureRequest, serve: Serve) -> httpx.Client:
     """An API with the cache in each of the ways that it can be."""
     return serve(redis=request.param == "with redis", enabled=request.param != "off")
+
+
+@pytest.mark.parametrize("how", ["by a process alone that Redis does not reach", "past the API"])
+def test_what_nobody_can_tell_is_seen_within_the_bound_all_the_same(
+    serve: Serve, database: psycopg.Connection[Any], how: str
+) -> None:
+    """The readers have their link to Redis all the time, so they trust what they keep; they are just not told."""
+    bound_s = 1.0
+    readers = [serve(stale_s=bound_s, redis_timeout_ms=100) for _ in range(2)]
+    alone = serve(redis=False)
+    row = alone.post(PATH, json={**BODY, "status": "pending"}, headers=keyed()).headers["location"]
+    page = f"{PATH}?wallet_id={BODY['wallet_id']}"
+    for reader in readers:
+        assert reader.get(row).json()["status"] == "pending"
+        assert [one["status"] for one in reader.get(page).json()["items"]] == ["pending"]
+    if how == "past the API":
+        database.execute("UPDATE transactions_partitioned SET status = 'completed' WHERE status = 'pending'")
+    else:
+        assert alone.post(f"{row}/status", json={"status": "completed"}).status_code == 200
+    changed_s = time.monotonic()
+    for reader in readers:
+        for address, seen in ((row, "status"), (page, "items")):
+            while True:
+                asked_s, found = time.monotonic(), reader.get(address).json()[seen]
+                if "pending" not in str(found):
+                    break
+                assert asked_s - changed_s < bound_s, f"{address} is older than the bound"
+                time.sleep(0.02)
 
 
 @pytest.mark.parametrize("path", PATHS)

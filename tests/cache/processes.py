@@ -11,6 +11,7 @@ from api.caching import Fresh, Kept, Question, ResponseCache
 from config.cache import CacheSettings
 
 SECRET = os.urandom(32)  # channels reach across the databases of one Redis: the test workers must not hear each other
+PREFIX = "treasury:"
 TAG_PARTS = ("transactions", "acme", "w-1")
 PAGE = Question("transactions", "page", "acme", ("wallet_id", "w-1"))
 ROW = Question("transactions", "row", "acme", ("01a2075d-7b9a-7104-9aa5-288984c15c06",))
@@ -24,7 +25,7 @@ def quick(**changes: Any) -> CacheSettings:
 @asynccontextmanager
 async def process(url: str | None, linked: bool = True, **changes: Any) -> AsyncIterator[ResponseCache]:
     """The cache of one process, linked before it is used."""
-    cache = ResponseCache(quick(**changes), url, SECRET)
+    cache = ResponseCache(quick(**changes), url, PREFIX, SECRET)
     cache.open()
     try:
         if url is not None and linked:

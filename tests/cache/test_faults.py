@@ -17,7 +17,7 @@ from config import Settings
 from config.cache import CacheSettings
 from config.settings import Ports
 from servers.stack import running
-from tests.cache.processes import PAGE, Ledger, ask, process, run, tag, until, write
+from tests.cache.processes import PAGE, PREFIX, Ledger, ask, process, run, tag, until, write
 from tests.cache.proxy import Proxy
 
 BOUND_S = 0.8
@@ -108,7 +108,7 @@ def test_redis_that_comes_back_with_what_it_had_raises_nothing_from_the_dead(red
             Redis.from_url(redis_url) as redis,
         ):
             await ask(one, ledger)
-            key = f"treasury:cache:1:{one.names.family}:e:{one.names.entry(PAGE)}"
+            key = f"{PREFIX}cache:1:{one.names.family}:e:{one.names.entry(PAGE)}"
             await until_true(lambda: _exists(redis, key))
             await FAULTS[fault](proxy)
             await until(lambda: not one.linked and not two.linked)
@@ -134,7 +134,7 @@ def test_a_redis_that_is_restored_from_an_old_copy_is_not_believed(server_settin
             async with process(url, **SHORT) as cache:
                 await ask(cache, ledger)
                 async with Redis.from_url(url) as redis:
-                    key = f"treasury:cache:1:{cache.names.family}:e:{cache.names.entry(PAGE)}"
+                    key = f"{PREFIX}cache:1:{cache.names.family}:e:{cache.names.entry(PAGE)}"
                     await until_true(lambda: _exists(redis, key))
                     copy = {name: await redis.dump(name) for name in await redis.keys("*")}
                     await write(cache, ledger)
@@ -161,7 +161,7 @@ def test_redis_that_is_killed_and_started_again_is_used_again(server_settings: S
         with running(base, "redis") as first:
             url = _url(first)
             port = int(url.rpartition(":")[2].split("/")[0])
-            cache = ResponseCache(CacheSettings(**SHORT), url, b"x" * 32)
+            cache = ResponseCache(CacheSettings(**SHORT), url, PREFIX, b"x" * 32)
             cache.open()
             await until(lambda: cache.linked)
             await ask(cache, ledger)

@@ -1,13 +1,21 @@
 """Invalidation after COMMIT: in the process, across processes, and against reads that race with it."""
 
 import asyncio
+import threading
+from functools import partial
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
 
 from api.caching import Fresh, Question
 from api.caching.shared import SharedAnswer
-from tests.cache.processes import PAGE, Ledger, ask, process, run, tag, until, write
+from api.database import Database
+from api.reading import _COLD_READS_AT_ONCE, _COLD_READS_WAITING, Reader
+from ledger.errors import TransientError
+from ledger.tables import TRANSACTIONS
+from storage.archive import ColdFilter, ColdReader
+from tests.cache.processes import PAGE, PREFIX, Ledger, ask, process, run, tag, until, write
 
 
 def test_a_second_read_is_a_hit_in_the_process(redis_url: str) -> None:
@@ -136,6 +144,59 @@ def test_many_who_ask_the_same_at_once_cause_one_reading(redis_url: str) -> None
     run(test())
 
 
+@pytest.mark.parametrize(("final", "reads"), [(True, 1), (False, 2)])
+def test_however_long_a_reading_takes_there_is_only_one_of_it_at_a_time(final: bool, reads: int) -> None:
+    """Who comes late waits for its end: what never changes is taken from it, else one of them reads anew for all."""
+
+    async def test() -> None:
+        ledger, may_go_on = Ledger(), asyncio.Event()
+        under_way = most = 0
+
+        async def slow() -> Fresh:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            fresh = await ledger.read()
+            await may_go_on.wait()
+            under_way -= 1
+            return Fresh(fresh.body, 0.01 if not final else 60, final)
+
+        async with process(None, stale_s=0.2, redis_timeout_ms=25) as cache:
+            asked = [asyncio.create_task(cache.read(PAGE, tag(cache), slow))]
+            for _ in range(3):
+                await asyncio.sleep(0.15)  # longer than what may be joined
+                asked += [asyncio.create_task(cache.read(PAGE, tag(cache), slow)) for _ in range(20)]
+            await asyncio.sleep(0.05)
+            assert ledger.reads == 1
+            may_go_on.set()
+            assert {kept.body for kept in await asyncio.gather(*asked)} == {b"0"}
+            assert (ledger.reads, most) == (reads, 1)
+
+    run(test())
+
+
+def test_readings_of_the_archive_wait_in_a_bounded_line() -> None:
+    async def test() -> None:
+        may_go_on = threading.Event()
+
+        class Slow:
+            def rows(self, *_: Any, **__: Any) -> list[Any]:
+                may_go_on.wait(30)
+                return []
+
+        reader = Reader(cast("Database", None), cast("ColdReader", Slow()))
+        read = partial(reader._read_cold, TRANSACTIONS, ["key"], ColdFilter(), 1)
+        waiting = [asyncio.create_task(read()) for _ in range(_COLD_READS_AT_ONCE + _COLD_READS_WAITING)]
+        await until(lambda: reader._cold_limiter.statistics().tasks_waiting == _COLD_READS_WAITING)
+        with pytest.raises(TransientError, match="too many readings of the archive wait"):  # 503, at once
+            await read()
+        may_go_on.set()
+        assert await asyncio.gather(*waiting) == [[]] * len(waiting)
+        assert await read() == []
+
+    run(test())
+
+
 def test_a_lock_whose_holder_does_not_end_holds_nobody_up_for_long(redis_url: str) -> None:
     async def test() -> None:
         ledger, never = Ledger(), asyncio.Event()
@@ -241,7 +302,7 @@ def test_what_another_wrote_into_redis_is_not_believed(redis_url: str) -> None:
         other = Question("transactions", "page", "rival", PAGE.asked)
         async with process(redis_url) as one, process(redis_url) as two, Redis.from_url(redis_url) as redis:
             await ask(one, ledger)
-            key = f"treasury:cache:1:{one.names.family}:e:{one.names.entry(PAGE)}"
+            key = f"{PREFIX}cache:1:{one.names.family}:e:{one.names.entry(PAGE)}"
             await _until_stored(redis, key)
             value = await redis.get(key)
             assert value is not None
@@ -250,7 +311,7 @@ def test_what_another_wrote_into_redis_is_not_believed(redis_url: str) -> None:
                 ledger.commit()
                 two._local.drop({tag(two)})
                 assert await ask(two, ledger) == ledger.version
-            await redis.set(f"treasury:cache:1:{one.names.family}:e:{one.names.entry(other)}", value)
+            await redis.set(f"{PREFIX}cache:1:{one.names.family}:e:{one.names.entry(other)}", value)
             assert await ask(two, ledger, other) == ledger.version
 
     run(test())

@@ -1,6 +1,7 @@
 """Bounds, names, clearing, statistics, and the parts that need no server."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,16 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from api.caching import Kept, Question, ResponseCache
+from api.caching import Cleared, Kept, Question, ResponseCache
 from api.caching.cache import REPORT_S
 from api.caching.local import LocalEntry, LocalLayer
 from api.caching.news import News
 from api.caching.question import Names
 from api.lifetimes import Lifetimes
-from config import load_settings
+from config import Settings, load_settings
 from config.cache import CacheSettings
+from config.settings import Ports
 from ledger.errors import ConfigError
-from tests.cache.processes import PAGE, ROW, Ledger, ask, process, run, tag, until
+from servers.stack import running
+from tests.cache.processes import PAGE, PREFIX, ROW, Ledger, ask, process, run, tag, until
 
 _TEXTS = st.lists(st.text(max_size=5), max_size=4)
 
@@ -114,13 +117,13 @@ def test_clearing_by_pattern_takes_what_matches_in_every_process_and_nothing_els
                 await ask(cache, ledger)
                 await ask(cache, ledger, ROW)
             await until_stored(redis, 2)
-            assert await one.clear("transactions:page:*") == 1
+            assert await one.clear("transactions:page:*") == Cleared(1, everywhere=True)
             await until(lambda: two._local.get(PAGE) is None)
             assert one._local.get(PAGE) is None
             assert one._local.get(ROW) is not None
             assert two._local.get(ROW) is not None
-            assert await two.clear(f"transactions:row:{ROW.asked[0]}:*") == 1
-            assert await two.clear("nothing*") == 0
+            assert (await two.clear(f"transactions:row:{ROW.asked[0]}:*")).entries == 1
+            assert (await two.clear("nothing*")).entries == 0
             assert await redis.get("somebody:else") == b"1"
 
     run(test())
@@ -135,7 +138,7 @@ def test_clearing_all_leaves_no_entry_anywhere_and_every_other_key_alone(redis_u
                 await ask(one, ledger, PAGE._replace(asked=(str(number),)), ttl_s=600, final=True)
             await ask(two, ledger)
             await until_stored(redis, 21)
-            assert await one.clear() == 21
+            assert (await one.clear()).entries == 21
             await until(lambda: len(two._local) == 0)
             assert len(one._local) == 0
             assert await _stored(redis) == 0
@@ -149,8 +152,8 @@ def test_clearing_works_without_redis() -> None:
         ledger = Ledger()
         async with process(None) as cache:
             await ask(cache, ledger)
-            assert await cache.clear("vas_*") == 0
-            assert await cache.clear() == 1
+            assert (await cache.clear("vas_*")).entries == 0
+            assert await cache.clear() == Cleared(1, everywhere=False)
 
     run(test())
 
@@ -193,10 +196,28 @@ def test_statistics_are_summed_over_processes(redis_url: str) -> None:
     run(test())
 
 
+def test_what_redis_puts_out_is_counted_by_redis(server_settings: Settings, tmp_path: Path) -> None:
+    async def test(url: str) -> None:
+        async with process(url) as cache, Redis.from_url(url) as redis:
+            assert await cache.evicted() == 0
+            await redis.config_set("maxmemory-policy", "allkeys-random")
+            await redis.config_set("maxmemory", "3mb")
+            for number in range(40):
+                await redis.set(f"filler {number}", b"x" * 100_000)
+            assert ((await cache.evicted()) or 0) > 0
+        async with process(None) as cache:
+            assert await cache.evicted() is None
+
+    own = server_settings.model_copy(update={"home": tmp_path, "redis_url": None, "ports": Ports(redis=0)})
+    with running(own, "redis") as started:
+        assert started.redis_url is not None
+        run(test(started.redis_url.get_secret_value()))
+
+
 def test_events_are_told_by_layer() -> None:
     async def test() -> None:
         told: list[tuple[str, str]] = []
-        cache = ResponseCache(CacheSettings(), None, b"secret", lambda layer, name: told.append((layer, name)))
+        cache = ResponseCache(CacheSettings(), None, PREFIX, b"secret", lambda layer, name: told.append((layer, name)))
         await ask(cache, Ledger())
         await ask(cache, Ledger())
         assert told == [("local", "miss"), ("local", "hit")]
@@ -208,11 +229,11 @@ def test_events_are_told_by_layer() -> None:
 def test_the_cache_that_is_off_keeps_nothing_and_needs_no_redis() -> None:
     async def test() -> None:
         ledger = Ledger()
-        cache = ResponseCache(CacheSettings(enabled=False), "redis://127.0.0.1:1", b"secret")
+        cache = ResponseCache(CacheSettings(enabled=False), "redis://127.0.0.1:1", PREFIX, b"secret")
         cache.open()
         assert [await ask(cache, ledger), await ask(cache, ledger)] == [0, 0]
         await cache.invalidate({tag(cache)})
-        assert (ledger.reads, await cache.clear()) == (2, 0)
+        assert (ledger.reads, (await cache.clear()).entries) == (2, 0)
         await cache.close()
 
     run(test())
@@ -229,7 +250,7 @@ def test_a_time_limit_that_breaks_the_bound_is_refused_at_start() -> None:
 
 
 async def _stored(redis: Redis) -> int:
-    return len([key async for key in redis.scan_iter("treasury:cache:*:e:*")])
+    return len([key async for key in redis.scan_iter(f"{PREFIX}cache:*:e:*")])
 
 
 async def until_stored(redis: Redis, count: int) -> None:

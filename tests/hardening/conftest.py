@@ -130,9 +130,9 @@ Log = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def figure() -> Figure:
-    """Tells what was measured: seen with ``--log-cli-level=INFO``, and beside every failure."""
-    return lambda name, value: logging.getLogger("figures").info("%s: %s", name, value)
+def figure(record_property: Callable[[str, object], None]) -> Figure:
+    """Tells what was measured: printed at the end of the run by `tests.figures`."""
+    return lambda name, value: record_property(name, str(value))
 
 
 @pytest.fixture

@@ -114,6 +114,46 @@ class Killable:
             self._process.wait(START_S)
 
 
+class Api:
+    """The API as it is started in production, always at the same port."""
+
+    def __init__(self, settings: Settings) -> None:
+        port = ports.choose(0)
+        self.url = f"http://{ports.HOST}:{port}"
+        self._environment = {**os.environ, **settings.environment()}
+        self._argv = [sys.executable, "-m", "api.serve", "--port", str(port)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of its supervisor."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        self._process = subprocess.Popen(
+            self._argv, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        _wait_until_ready(self.url)
+
+    def kill(self) -> None:
+        """SIGKILL to all of it, the supervisor first: it must not start what is killed next."""
+        assert self._process is not None
+        family = children(self.pid)
+        self._process.kill()
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait(START_S)
+
+    def stop(self) -> None:
+        """End it as an administrator would."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(START_S)
+
+
 @dataclass
 class Load:
     """Clients that store row after row, and repeat a request under its key until it is answered.
@@ -178,7 +218,7 @@ class Site:
     settings: Settings
     postgres: Killable
     redis: Killable
-    api: "subprocess.Popen[bytes]"
+    api: "Api"
     url: str
     headers: dict[str, str]
 
@@ -188,10 +228,21 @@ class Site:
 
     def kill_a_worker(self, chance: random.Random) -> None:
         """SIGKILL to one of the API's processes; its supervisor starts another."""
-        serving = [pid for pid in children(self.api.pid) if b"spawn_main" in _command_line(pid)]
-        if serving:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(chance.choice(serving), signal.SIGKILL)
+        os.kill(chance.choice(self._workers()), signal.SIGKILL)
+
+    def kill_the_api(self, _: random.Random) -> None:
+        """SIGKILL to the API, its supervisor and all of its processes, and start it again."""
+        self._workers()
+        self.api.kill()
+        self.api.start()
+
+    def _workers(self) -> list[int]:
+        """The processes that serve; waits for one, because the last blow may have ended them all."""
+        deadline_s = time.monotonic() + START_S
+        while not (found := [pid for pid in children(self.api.pid) if b"spawn_main" in _command_line(pid)]):
+            assert time.monotonic() < deadline_s, "no process of the API was found: the blow would hit nothing"
+            time.sleep(0.02)
+        return found
 
     def kill_postgres(self, _: random.Random) -> None:
         """SIGKILL to PostgreSQL, and start it again."""
@@ -247,9 +298,14 @@ def site(workers: int = 2) -> Iterator[Site]:
         postgres.start()
         redis.start()
         migrate.upgrade(postgres.url)
-        with _api(_settings(home, postgres, redis, workers)) as (settings, process, url):
+        settings = _settings(home, postgres, redis, workers)
+        api = Api(settings)
+        try:
+            api.start()
             headers = {"Authorization": f"Bearer {create_key(settings, 'acme', CLIENT_SCOPES)}"}
-            yield Site(settings, postgres, redis, process, url, headers)
+            yield Site(settings, postgres, redis, api, api.url, headers)
+        finally:
+            api.stop()
     finally:
         redis.stop()
         postgres.stop()
@@ -260,21 +316,6 @@ def _settings(home: Path, postgres: Killable, redis: Killable, workers: int) -> 
     given = {"database_url": SecretStr(postgres.url), "redis_url": SecretStr(redis.url)}
     own = load_settings(home=home, archive_url=f"file://{home / 'archive'}", api_workers=workers, **given)
     return with_partitions(own)
-
-
-@contextmanager
-def _api(settings: Settings) -> Iterator[tuple[Settings, "subprocess.Popen[bytes]", str]]:
-    port = ports.choose(0)
-    url = f"http://{ports.HOST}:{port}"
-    environment = {**os.environ, **settings.environment()}
-    argv = [sys.executable, "-m", "api.serve", "--port", str(port)]
-    process = subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait_until_ready(url)
-        yield settings, process, url
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(START_S)
 
 
 def _wait_until_ready(url: str) -> None:

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from datetime import datetime
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from typer.testing import CliRunner
@@ -15,6 +17,8 @@ from config.health import Health
 from sql.connection import Connection
 from tasks import health
 from tasks.health import CHECKS, Result, run_checks
+from tasks.health.record import RUN_S, record
+from tests.alerts.receiver import telling
 from tests.archive.ledger import PROJECT
 from tests.health.conftest import at_port
 
@@ -75,6 +79,21 @@ def test_with_everything_down_it_still_answers(ledger: Settings, closed_port: in
     assert all(report[name]["state"] == "critical" and not report[name]["caused_by"] for name in away)
     assert report["locks"]["caused_by"] == "postgres"
     assert "not stored: PostgreSQL" in answer.stderr
+
+
+@pytest.mark.slow
+def test_a_recorded_run_ends_in_time_when_no_server_and_no_target_of_notices_ever_answers(
+    ledger: Settings, silent_port: int, record_property: Callable[[str, object], None]
+) -> None:
+    """All that a run waits for is under its deadlines; how long the program takes to load is measured by the bench."""
+    url = f"json://127.0.0.1:{silent_port}/?rto=60"
+    silent = telling(at_port(ledger, silent_port), (url,), (url,)).model_copy(update={"notice_timeout_s": 60.0})
+    begun_s = time.monotonic()
+    recorded = record(silent, run_checks(silent), datetime.now(UTC), RUN_S - (time.monotonic() - begun_s))
+    took_s = time.monotonic() - begun_s
+    record_property("health --record, all silent", f"{took_s:.1f} s, at most 15 s")
+    assert (recorded.sent.told, recorded.sent.failed > 0) == (0, True)
+    assert took_s < 15
 
 
 def test_servers_that_take_the_connection_and_say_nothing_do_not_hang_it(ledger: Settings, silent_port: int) -> None:

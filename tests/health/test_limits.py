@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from config import Settings
 from config.health import Health
+from tasks.health.checks import CHECKS
 from tasks.health.result import Limits, State, exact
 
 NUMBERS = st.integers(-1000, 1000)
@@ -33,6 +35,11 @@ def test_every_threshold_is_one_of_a_pair() -> None:
     for name in Health.model_fields:
         if "_warning" in name:
             assert name.replace("_warning", "_critical") in Health.model_fields
+
+
+def test_every_check_has_a_threshold_in_the_settings(settings: Settings) -> None:
+    without = [check.name for check in CHECKS if check.limits(settings) is None]
+    assert without == ["database_size"]  # its value is bytes; it is judged by the days until the disk is full, growth_*
 
 
 def test_a_measured_number_is_kept_with_one_decimal_place() -> None:

@@ -160,6 +160,14 @@ def test_a_postgresql_that_stops_answering_while_it_is_stored_does_not_either(
     assert recorded.sent.told == 1
 
 
+def test_a_target_that_never_answers_has_only_what_is_left_of_the_run(settings: Settings, silent_port: int) -> None:
+    for results in ([ILL], [DOWN]):  # stored first, or told from the file because PostgreSQL was away
+        urls = (f"json://127.0.0.1:{silent_port}/{results[0].name}?rto=60",)
+        patient = telling(settings, urls, urls).model_copy(update={"notice_timeout_s": 60.0})
+        sent = record(patient, results, NOW, left_s=0.5).sent
+        assert (sent.failed, sent.errors) == (1, ("critical[0]: no answer within 1 s",))
+
+
 def test_results_past_their_time_are_deleted(told: Settings, connection: Connection) -> None:
     for days in (0, 29, 31):
         record(told, [WELL], NOW - timedelta(days=days))

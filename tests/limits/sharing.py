@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from api.shared_redis import SharedRedis
 
+PREFIX = "treasury:"
 PATIENT_S = 5.0  # the machine of the tests is busy: a slow answer is not taken for none
 
 
@@ -19,9 +20,9 @@ class Clock:
 
 
 @asynccontextmanager
-async def shared(url: str | None, timeout_s: float = PATIENT_S) -> AsyncIterator[SharedRedis]:
+async def shared(url: str | None, timeout_s: float = PATIENT_S, prefix: str = PREFIX) -> AsyncIterator[SharedRedis]:
     """The connection of one process."""
-    redis = SharedRedis(url, timeout_s)
+    redis = SharedRedis(url, prefix, timeout_s)
     redis.open()
     try:
         yield redis

@@ -52,6 +52,18 @@ def test_every_operation_has_the_policy_of_its_resource(ready: Settings) -> None
             assert (path, policy) == (WEBHOOK, Policy.GENERAL)
 
 
+def test_operations_have_a_limit_of_their_own(ready: Settings, make_key: MakeKey) -> None:
+    key = make_key(scopes=["monitoring:read", "operations", "transactions:read"])
+    with serving(with_rates(ready, operations="2/hour")) as url, client(url, **key) as api:
+        answers = [api.get("/api/v1/monitoring/performance"), api.post("/api/v1/monitoring/cache/clear", json={})]
+        assert [answer.status_code for answer in answers] == [200, 422]
+        assert [answer.headers["ratelimit"][:16] for answer in answers] == ['"operations";r=1', '"operations";r=0']
+        refused = [api.get("/metrics"), api.get("/api/v1/monitoring/cache")]
+        assert [answer.status_code for answer in refused] == [429, 429]
+        assert refused[0].headers["ratelimit-policy"] == '"operations";q=2;w=3600'
+        assert api.get(PATH, params=QUERY).status_code == 200  # a policy of its own
+
+
 def test_a_key_can_be_given_limits_of_every_policy_that_counts_keys() -> None:
     assert set(LIMITED) == set(Policy) - {Policy.AUTH, Policy.DDOS}
 

@@ -11,12 +11,14 @@ import httpx
 import psycopg
 import pytest
 from pydantic import SecretStr
+from redis import Redis
 from typer.testing import CliRunner
 
 from api.addresses import Addresses
 from api.alert_writer import _MOST_QUEUED, AlertWriter
-from api.attackers import Attackers, Stage, list_held
+from api.attackers import Attackers, Stage, lift, list_held
 from api.database import Database
+from api.rate_limits import Policy, RateLimiter
 from api.shared_redis import SharedRedis
 from api.tallies import SharedTallies
 from cli.main import app
@@ -30,6 +32,7 @@ from tasks.request_rules import RULES, Rule
 from tests.api.conftest import MakeKey, serving
 from tests.api.ledger_rows import BODY, keyed
 from tests.limits.conftest import StartRedis
+from tests.limits.sharing import PREFIX, shared
 
 PATH = "/api/v1/transactions"
 ATTACKER, NEIGHBOUR = "203.0.113.9", "203.0.113.10"
@@ -185,7 +188,12 @@ def test_an_operator_lifts_it_and_it_stays_lifted(
     with serving(settings) as url, client(url, **make_key()) as api:
         statuses(api, 6, ATTACK)
         assert statuses(api, 1) == [429]
-        until(lambda: {(one.address, one.stage) for one in list_held(redis_url)} >= {(ATTACKER, Stage.REFUSED)})
+        until(
+            lambda: (
+                {(one.address, one.stage) for one in list_held(redis_url, settings.redis_prefix)}
+                >= {(ATTACKER, Stage.REFUSED)}
+            )
+        )
         shown = CliRunner().invoke(app, ["limits", "show"])
         assert (shown.exit_code, ATTACKER in shown.stdout, "refused" in shown.stdout) == (0, True, True)
 
@@ -214,6 +222,77 @@ def test_without_redis_a_process_refuses_by_itself_and_tells_the_others_later(
             assert statuses(api, 1) == [200]
             with start_redis():
                 until(lambda: statuses(api, 1) == [429])
+
+
+def test_a_redis_that_comes_back_empty_frees_nobody_and_holds_nobody_who_was_lifted(start_redis: StartRedis) -> None:
+    let_go, second = "203.0.113.77", "203.0.113.78"
+
+    async def exchanged(process: Attackers, redis: SharedRedis) -> None:
+        while redis.away:
+            await asyncio.sleep(0.01)
+        await process.exchange()
+
+    async def run() -> None:
+        with start_redis() as found:
+            url = found.url
+        async with shared(url) as redis, shared(url) as other:
+            one, two = (
+                Attackers(Watch(refuse_after=1), Addresses((), "forwarded"), each, SharedTallies(each))
+                for each in (redis, other)
+            )
+            with start_redis():
+                for address in (ATTACKER, let_go, second):
+                    one.attacked(address)
+                await exchanged(one, redis)
+                await exchanged(two, other)
+                assert lift(url, PREFIX, let_go, 600) == [Stage.REFUSED]
+                await exchanged(one, redis)
+                await exchanged(two, other)
+            await two.exchange()  # it is away: nothing is learnt and nothing forgotten
+            with start_redis():
+                assert list_held(url, PREFIX) == []
+                for _ in range(2):  # the first finds out what is lost, the second tells it; one process would do
+                    await exchanged(two, other)
+                assert two.held(ATTACKER) is not None
+                assert {(one.address, one.stage) for one in list_held(url, PREFIX)} == {
+                    (ATTACKER, Stage.REFUSED),
+                    (second, Stage.REFUSED),
+                    (let_go, Stage.LIFTED),
+                }
+                assert lift(url, PREFIX, second, 600) == [Stage.REFUSED]
+                for _ in range(2):
+                    await exchanged(one, redis)
+                    await exchanged(two, other)
+                assert (one.held(second), two.held(let_go)) == (None, None)
+                assert {held.address for held in list_held(url, PREFIX) if held.stage is Stage.REFUSED} == {ATTACKER}
+
+    asyncio.run(run())
+
+
+def test_two_apis_on_one_redis_share_nothing_when_their_prefixes_differ(start_redis: StartRedis) -> None:
+    async def refused(url: str, prefix: str) -> bool:
+        async with shared(url, prefix=prefix) as redis:
+            tallies = SharedTallies(redis)
+            attackers = Attackers(Watch(refuse_after=2), Addresses((), "forwarded"), redis, tallies)
+            attackers.attacked(ATTACKER)
+            await RateLimiter(RateLimits(), redis).spend(Policy.DDOS, ATTACKER)
+            for (_, subject, _), tally in await tallies.exchange():
+                attackers.judge(subject, tally.total)
+            await attackers.exchange()
+            return attackers.held(ATTACKER) is not None
+
+    with start_redis() as found:
+        url = found.url
+        assert [asyncio.run(refused(url, prefix)) for prefix in ("one:", "two:", "one:", "three:")] == [
+            False,
+            False,
+            True,
+            False,
+        ]
+        with Redis.from_url(url) as client:
+            keys = [key.decode().split(":") for key in client.scan_iter()]
+        assert {key[0] for key in keys} == {"one", "two", "three"}
+        assert {key[1] for key in keys if key[0] == "one"} == {"limits", "tally", "attackers"}
 
 
 BURSTS: list[tuple[Rule, str, Callable[[httpx.Client, int], httpx.Response]]] = [
@@ -359,7 +438,7 @@ def test_what_is_remembered_of_senders_is_bounded(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("api.tallies._MOST_TALLIES", 50)
     monkeypatch.setattr("api.tallies._MOST_VALUES", 200)
     monkeypatch.setattr("api.attackers._MOST_ADDRESSES", 10)
-    redis = SharedRedis(None, 1.0)
+    redis = SharedRedis(None, PREFIX, 1.0)
     tallies = SharedTallies(redis)
     attackers = Attackers(Watch(refuse_after=1), Addresses((), "forwarded"), redis, tallies)
     for number in range(300):

@@ -9,6 +9,7 @@ import redis
 from pydantic import SecretStr
 
 from config import Settings
+from config.cache import CacheSettings
 from tests.api.conftest import Headers, MakeKey, serving
 from tests.api.ledger_rows import BODY, keyed
 from tests.monitoring.conftest import PREFIX
@@ -19,7 +20,8 @@ CLEAR = f"{PREFIX}/cache/clear"
 @pytest.fixture
 def cached(ready: Settings, redis_url: str, make_key: MakeKey) -> Iterator[httpx.Client]:
     """A client with the key of an application, of an API with both layers of the cache."""
-    settings = ready.model_copy(update={"redis_url": SecretStr(redis_url)})
+    calm = CacheSettings(stale_s=10, redis_timeout_ms=1000, commit_wait_ms=1000)  # a busy machine may be slow
+    settings = ready.model_copy(update={"redis_url": SecretStr(redis_url), "cache": calm})
     with serving(settings) as url, httpx.Client(base_url=url, headers=make_key(), timeout=30) as client:
         yield client
 
@@ -52,6 +54,10 @@ def test_hits_are_counted_and_shared_out_by_layer(cached: httpx.Client, watcher:
     assert after["local"]["hits"] == before + 4
     assert 0 < after["local"]["hit_ratio"] < 1
     assert "misses" in after["redis"]
+    assert after["redis"]["evictions"] >= 0  # Redis's own count
+    details = cached.get(f"{PREFIX}/cache", headers=watcher).json()["details"]
+    assert details["processes"] == {"count": 1}
+    assert details["local"]["entries"] >= 1
     summary = cached.get(f"{PREFIX}/summary", headers=watcher).json()
     assert 0 < summary["cache_hit_ratio"] <= 1
 
@@ -62,6 +68,7 @@ def test_a_clear_forgets_what_fits_and_touches_nothing_else(
     def clear(**what: Any) -> int:
         response = cached.post(CLEAR, json=what, headers=operator)
         assert response.status_code == 200, response.text
+        assert response.json()["everywhere"] is True
         return int(response.json()["cleared"])
 
     with redis.Redis.from_url(redis_url) as server:
@@ -77,8 +84,20 @@ def test_a_clear_forgets_what_fits_and_touches_nothing_else(
         assert server.get("somebody-else") == b"stays"
 
 
+def test_while_redis_is_away_a_clear_says_that_only_this_process_forgot(
+    ready: Settings, make_key: MakeKey, operator: Headers, watcher: Headers
+) -> None:
+    away = ready.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
+    with serving(away) as url, httpx.Client(base_url=url, headers=make_key(), timeout=30) as client:
+        read_row(client)
+        cleared = client.post(CLEAR, json={"all": True}, headers=operator).json()
+        assert (cleared["everywhere"], cleared["cleared"] >= 1) == (False, True)
+        found = client.get(f"{PREFIX}/cache", headers=watcher).json()["layers"]
+        assert [layer["evictions"] for layer in found if layer["layer"] == "redis"] in ([], [None])
+
+
 def test_with_the_cache_off_there_is_nothing_to_clear(ready: Settings, operator: Headers, watcher: Headers) -> None:
     settings = ready.model_copy(update={"cache": ready.cache.model_copy(update={"enabled": False})})
     with serving(settings) as url, httpx.Client(base_url=url) as client:
         assert client.get(f"{PREFIX}/cache", headers=watcher).json()["enabled"] is False
-        assert client.post(CLEAR, json={"all": True}, headers=operator).json() == {"cleared": 0}
+        assert client.post(CLEAR, json={"all": True}, headers=operator).json() == {"cleared": 0, "everywhere": True}

@@ -35,7 +35,10 @@ BIN_DIRS = sorted(
     and Path(f"/usr/share/postgresql/{path.parent.name}/extension/pg_stat_statements.control").exists()
 )
 SECRET = "xyzzy-plugh-4711"
-needs_extension = pytest.mark.skipif(not BIN_DIRS, reason="no PostgreSQL with pg_stat_statements on this machine")
+needs_extension = pytest.mark.skipif(
+    not BIN_DIRS,
+    reason="NOT TESTED, pg_stat_statements: needs a distribution's PostgreSQL (apt-get install postgresql)",
+)
 
 
 class WithStatements(Postgres):

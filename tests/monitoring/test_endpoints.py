@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -117,6 +118,39 @@ def test_requests_are_counted_by_route_and_status(api: httpx.Client, watcher: He
     assert 0 < after.since_start.p50_ms <= after.since_start.p99_ms
 
 
+def test_errors_and_throughput_are_counted(ready: Settings, watcher: Headers, make_key: MakeKey) -> None:
+    path, key = "/api/v1/transactions", make_key()
+    with serving(ready) as url, httpx.Client(base_url=url, timeout=30) as client:
+
+        def route() -> answers.Traffic:
+            page = msgspec.json.decode(
+                client.get(f"{PREFIX}/performance", headers=watcher).content, type=answers.Performance
+            )
+            seconds.append((page.since_s, page.since_start))
+            return next(
+                (one.since_start for one in page.routes if (one.route, one.method) == (path, "GET")),
+                answers.Traffic(
+                    requests=0, per_second=0, errors=0, error_rate=0, refused=0, p50_ms=None, p95_ms=None, p99_ms=None
+                ),
+            )
+
+        seconds: list[tuple[float, answers.Traffic]] = []
+        before = route()
+        with connect(ready.database_dsn, "tests") as connection:
+            connection.execute("ALTER TABLE transactions_partitioned RENAME COLUMN amount TO amount_elsewhere")
+            asked = [client.get(path, params={"wallet_id": f"w{n}"}, headers=key).status_code for n in range(3)]
+            connection.execute("ALTER TABLE transactions_partitioned RENAME COLUMN amount_elsewhere TO amount")
+        asked += [client.get(path, params={"wallet_id": f"w{n}"}, headers=key).status_code for n in range(5)]
+        after = route()
+    assert asked == [500] * 3 + [200] * 5
+    assert (after.requests - before.requests, after.errors - before.errors) == (8, 3)
+    assert after.error_rate == pytest.approx(after.errors / after.requests)
+    assert after.refused == before.refused
+    since_s, everything = seconds[-1]
+    assert everything.per_second == pytest.approx(everything.requests / since_s, rel=0.01)
+    assert everything.errors >= 3
+
+
 def test_stored_rows_flushes_and_named_queries_are_counted(api: httpx.Client, watcher: Headers) -> None:
     def page() -> Any:
         return msgspec.json.decode(api.get(f"{PREFIX}/performance", headers=watcher).content, type=answers.Performance)
@@ -210,6 +244,41 @@ def test_partitions_show_every_tier(watched: httpx.Client, ledger: Ledger, this_
     assert archived.bytes > 0
     assert [pruning.table for pruning in page.pruning] == ["transactions"]
     assert page.pruning[0].partitions == 3
+
+
+def test_the_use_of_pruning_is_seen_by_where_scans_fall(
+    watched: httpx.Client, ready: Settings, this_month: Month, ledger: Ledger
+) -> None:
+    ledger.add(TRANSACTIONS, [this_month.lower, this_month.plus(-1).lower])
+
+    def pruning(scans: int) -> answers.Pruning:
+        """Once PostgreSQL has counted so many scans: it does so a moment after they are done."""
+        deadline_s = time.monotonic() + 30
+        while True:
+            (found,) = read(watched, f"{PREFIX}/partitions", table="transactions").pruning
+            if found.scans >= scans:
+                return answers.Pruning(**{name: getattr(found, name) for name in found.__struct_fields__})
+            assert time.monotonic() < deadline_s, found
+            time.sleep(0.1)
+
+    def count(where: str, times: int) -> None:
+        with connect(ready.database_dsn, "tests") as connection:
+            connection.execute("SELECT pg_stat_reset()")
+            for _ in range(times):
+                connection.execute(f"SELECT count(*) FROM transactions_partitioned WHERE {where}".encode())
+            connection.execute("SELECT pg_stat_force_next_flush()")
+
+    count(f"created_at >= '{this_month.lower.isoformat()}' AND created_at < '{this_month.upper.isoformat()}'", 6)
+    used = pruning(6)
+    assert (used.scans, used.scanned_partitions) == (6, 1)
+    assert used.scanned_share == pytest.approx(1 / used.partitions)
+    found = {one.month: one for one in read(watched, f"{PREFIX}/partitions", table="transactions").months}
+    assert found[str(this_month)].sequential_scans + found[str(this_month)].index_scans == 6
+    assert found[str(this_month.plus(-1))].sequential_scans + found[str(this_month.plus(-1))].index_scans == 0
+
+    count("amount >= 0", 4)  # no month is named: every one is scanned
+    not_used = pruning(4 * used.partitions)
+    assert (not_used.scanned_partitions, not_used.scanned_share) == (used.partitions, 1)
 
 
 def test_partitions_come_in_pages_that_divide_no_month(watched: httpx.Client, this_month: Month) -> None:

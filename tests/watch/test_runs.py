@@ -1,5 +1,9 @@
 """What a run sees, once and for certain: late rows, killed runs, two at a time, backlogs, what becomes of findings."""
 
+import os
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -8,6 +12,8 @@ import pytest
 
 from ledger.errors import TreasuryError
 from ledger.tables import TRANSACTIONS
+from servers.lease import wait
+from servers.stack import PROJECT
 from tasks.alert_rules import rules
 from tasks.alerts import list_alerts
 from tasks.watch.rules import watch_rules
@@ -17,9 +23,12 @@ from tests.watch.conftest import NOON, Ledger
 MINUTE = timedelta(minutes=1)
 
 
-def test_a_row_that_becomes_visible_late_is_still_evaluated(ledger: Ledger) -> None:
+@pytest.mark.parametrize("begin", ["SELECT 1", "SAVEPOINT inner_one"])  # a subtransaction has a number of its own
+def test_a_row_that_becomes_visible_late_is_still_evaluated(ledger: Ledger, begin: str) -> None:
     ledger.watch(NOON - MINUTE)
     with psycopg.connect(ledger.settings.database_dsn) as writer:
+        writer.execute("CREATE TEMPORARY TABLE first_of_all ()")
+        writer.execute(begin.encode())
         late = add_row(writer, TRANSACTIONS, NOON, amount="50000.00")
         ledger.watch(NOON + MINUTE)
         assert ledger.findings() == []
@@ -35,6 +44,68 @@ def test_rows_that_are_evaluated_twice_count_once(ledger: Ledger) -> None:
     assert len(ledger.findings("single")) == 1
     [alert] = list_alerts(ledger.connection, rule="transaction-single")
     assert alert.count == 1
+
+
+def test_a_row_is_evaluated_once(ledger: Ledger) -> None:
+    ledger.add(NOON, amount="50000.00")
+    assert ledger.watch(NOON + timedelta(seconds=10)).tables[0].rows == 1
+    # Others write to the same server: as long as a transaction of theirs is under way, the row may be looked at again.
+    repeated = [ledger.watch(NOON + timedelta(seconds=seconds)).tables[0].rows for seconds in range(11, 140)]
+    assert repeated[-1] == 0
+    assert sum(repeated) < 64
+    ledger.add(NOON + timedelta(seconds=5))  # late, and of the same user
+    assert ledger.watch(NOON + timedelta(seconds=141)).tables[0].rows == 2
+
+
+def test_a_late_row_completes_what_earlier_evaluated_rows_began(ledger: Ledger) -> None:
+    second = timedelta(seconds=1)
+    for number in range(2):
+        ledger.add(NOON + number * second, amount="24500.00", type="deposit", wallet_id="wallet-2")
+    ledger.add(NOON + 9 * second, amount="4900.00", type="withdraw", user_id="user-2")
+    ledger.watch(NOON + 10 * second)
+    assert not {"structuring", "in-and-out"} & ledger.rules()
+    ledger.add(NOON - second, amount="24500.00", type="deposit", wallet_id="wallet-2")
+    ledger.add(NOON + 5 * second, amount="5000.00", type="receive", user_id="user-3")
+    ledger.watch(NOON + 20 * second)
+    assert {"structuring", "in-and-out"} <= ledger.rules()
+
+
+def test_after_a_restore_on_another_server_what_was_seen_counts_for_nothing(ledger: Ledger) -> None:
+    ledger.add(NOON, amount="50000.00")
+    ledger.watch(NOON + timedelta(seconds=10))
+    ledger.connection.execute("UPDATE watch_progress SET seen_xid = '99999999999999'")
+    assert ledger.watch(NOON + timedelta(seconds=20)).tables[0].rows == 1
+    assert len(ledger.findings("single")) == 1
+
+
+def test_a_killed_run_leaves_nothing_half_done_and_the_next_counts_nothing_twice(ledger: Ledger) -> None:
+    """SIGKILL to a process that has written findings and alerts and waits to write its progress."""
+    ledger.configured(unusual={"enabled": False})
+    ledger.watch(NOON - MINUTE)
+    ledger.add(NOON, amount="50000.00")
+    command = (
+        "import datetime; from config import load_settings; from tasks.watch import watch_transactions;"
+        f"watch_transactions(load_settings(), datetime.datetime.fromisoformat('{(NOON + MINUTE).isoformat()}'))"
+    )
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'treasury watch' AND wait_event_type = 'Lock'"
+        " AND datname = current_database()"
+    )
+    with psycopg.connect(ledger.settings.database_dsn) as holder:
+        holder.execute("SELECT FROM watch_progress FOR UPDATE")
+        environment = {**os.environ, **ledger.settings.environment()}
+        run = subprocess.Popen([sys.executable, "-c", command], env=environment, cwd=PROJECT)
+        wait(lambda: ledger.connection.execute(waiting).fetchone() == (1,), 60, "the run to have found everything")
+        run.kill()
+        assert run.wait(30) == -signal.SIGKILL
+        assert ledger.findings() == []
+    gone = waiting.replace(" AND wait_event_type = 'Lock'", "")
+    wait(lambda: ledger.connection.execute(gone).fetchone() == (0,), 60, "PostgreSQL to notice")
+    assert (ledger.findings(), list_alerts(ledger.connection)) == ([], [])
+    for seconds in (60, 61):
+        ledger.watch(NOON + timedelta(seconds=seconds))
+    assert ledger.rules() == {"single", "daily"}
+    assert [alert.count for alert in list_alerts(ledger.connection)] == [1, 1]
 
 
 def test_what_is_older_than_the_overlap_is_not_read_again(ledger: Ledger) -> None:
