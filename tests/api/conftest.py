@@ -22,6 +22,7 @@ from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
 from tasks.keys import CLIENT_SCOPES, create_key
 from tests.api.ledger_rows import Ledger
+from tests.databases import make_template
 
 Headers = dict[str, str]
 MakeKey = Callable[..., Headers]
@@ -41,6 +42,12 @@ def with_partitions(settings: Settings) -> Settings:
             for distance in (0, 1):
                 ensure_partition(connection, settings, table, Month.of(datetime.now(UTC)).plus(distance))
     return settings
+
+
+@pytest.fixture(scope="session")
+def template(server_settings: Settings, migrated: str) -> str:
+    """The name of a database with partitions for this month and the next."""
+    return make_template(server_settings, f"{migrated}_ready", migrated, with_partitions)
 
 
 @pytest.fixture

@@ -24,11 +24,13 @@ from tests.api.conftest import (  # noqa: F401  # fixtures are found by their na
     make_key,
     ready,
     serving,
+    template,
     this_month,
     unlimited,
     with_partitions,
 )
 from tests.conftest import own_database
+from tests.databases import Databases
 
 WAIT_S = 20.0
 
@@ -181,9 +183,14 @@ def connections(url: str) -> Iterator[Connect]:
 
 
 @pytest.fixture(scope="module")
-def shared(server_settings: Settings, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def shared(
+    databases: Databases,
+    server_settings: Settings,
+    template: str,  # noqa: F811  # the fixture
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Settings]:
     """Settings of a database that the tests of a module share: they look at answers and change no rows of others."""
-    with own_database(server_settings, template, tmp_path_factory.mktemp("shared")) as settings:
+    with own_database(databases, server_settings, template, tmp_path_factory.mktemp("shared")) as settings:
         yield unlimited(with_partitions(settings))
 
 

@@ -4,9 +4,9 @@ import httpx
 import pytest
 
 from tasks.keys import Scope
-from tests.api.conftest import Headers, MakeKey, api, database, http, ledger, make_key, ready, this_month
+from tests.api.conftest import Headers, MakeKey, api, database, http, ledger, make_key, ready, template, this_month
 
-__all__ = ["api", "database", "http", "ledger", "make_key", "ready", "this_month"]
+__all__ = ["api", "database", "http", "ledger", "make_key", "ready", "template", "this_month"]
 
 PREFIX = "/api/v1/monitoring"
 
