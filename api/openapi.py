@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -69,8 +70,7 @@ _RETRY_AFTER = {"Retry-After": {"description": "Seconds", "schema": {"type": "in
 
 def make_document(title: str, version: str, operations: Sequence[Operation]) -> dict[str, Any]:
     """The whole document; the same operations always give the same one."""
-    schemas, components = msgspec.json.schema_components(_types(operations), ref_template=_REF)
-    schema_of = dict(zip(_types(operations), schemas, strict=True))
+    schema_of, components = _schemas(_types(operations))
     paths: dict[str, Any] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schema_of)
@@ -85,11 +85,18 @@ def make_document(title: str, version: str, operations: Sequence[Operation]) -> 
     }
 
 
-def _types(operations: Sequence[Operation]) -> list[type]:
+@cache
+def _schemas(types: tuple[type, ...]) -> tuple[dict[type, Any], dict[str, Any]]:
+    """The schema of each type, and those that they refer to. Worked out once a process: a document only reads them."""
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    return dict(zip(types, schemas, strict=True)), components
+
+
+def _types(operations: Sequence[Operation]) -> tuple[type, ...]:
     types: list[type] = [Problem]
     for operation in operations:
         types += [kind for kind in (operation.request, *operation.answers.values()) if kind is not None]
-    return list(dict.fromkeys(types))
+    return tuple(dict.fromkeys(types))
 
 
 def _operation(operation: Operation, schema_of: dict[type, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ledger.transactions import Status
 from tasks.reconciliation.classes import ComparedStatus, LineKind, Verdict
 from tasks.reconciliation.commission import vat_included
 from tasks.reconciliation.tieout import FloatMovement, float_figures, tie_outs, verdict_of
+from tests.examples import examples
 from tests.reconciliation.books import NOON
 from tests.reconciliation.desk import line, own, reconciled
 
@@ -49,7 +50,7 @@ _theirs = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(ours=st.lists(_ours, max_size=8), theirs=st.lists(_theirs, max_size=8))
 def test_whatever_the_sides_hold_every_row_and_line_is_accounted_for_once(
     tmp_path: Path, ours: list[dict[str, Any]], theirs: list[dict[str, Any]]
