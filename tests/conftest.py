@@ -9,10 +9,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import certifi
 import hypothesis
 import psycopg
 import pytest
@@ -46,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if not hasattr(config, "workerinput"):
         os.environ[HOME] = tempfile.mkdtemp(prefix="treasury-tests-", dir=_MEMORY if _has_room(_MEMORY) else None)
+        os.environ["SSL_CERT_FILE"] = str(_one_certificate(_home()))
     for name in list(os.environ):
         if name.startswith(("TREASURY_", "AWS_", "PREFECT_")) and not name.startswith(("TREASURY_TEST_", "AWS_CA_")):
             del os.environ[name]
@@ -68,6 +71,14 @@ def _home() -> Path:
     return Path(os.environ[HOME])
 
 
+def _one_certificate(folder: Path) -> Path:
+    """A file with one authority: httpx reads all of them for each client, 25 ms, and no test talks to the world."""
+    first, end, _ = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----")
+    file = folder / "authority.pem"
+    file.write_text(f"{first}{end}\n", encoding="utf-8")
+    return file
+
+
 def _has_room(folder: Path) -> bool:
     return os.access(folder, os.W_OK | os.X_OK) and shutil.disk_usage(folder).free > _ROOM_BYTES
 
@@ -77,13 +88,25 @@ def _run_name() -> str:
 
 
 @pytest.fixture(scope="session")
-def server_settings() -> Iterator[Settings]:
+def server_settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
     """Settings that point at the run's servers; the database is the one of the superuser's URL."""
     external = os.environ.get(DATABASE_URL)
     base = load_settings(home=_home(), ports=_ANY_PORT, database_url=SecretStr(external) if external else None)
     bin_dir = os.environ.get(PG_BIN)
-    with running(base, "postgres", "s3", fast=True, bin_dir=Path(bin_dir) if bin_dir else None) as settings:
+    with (
+        running(base, "postgres", "s3", fast=True, bin_dir=Path(bin_dir) if bin_dir else None) as settings,
+        _prefect_begun(settings, request.session.items),
+    ):
         yield _with_logins(settings) if external else settings
+
+
+@contextmanager
+def _prefect_begun(settings: Settings, items: list[pytest.Item]) -> Iterator[None]:
+    """Prefect's server, begun behind the tests' back when one of them will ask for it: it takes many seconds."""
+    with ExitStack() as stack, ThreadPoolExecutor(1, "prefect") as pool:
+        if any("prefect_url" in getattr(item, "fixturenames", ()) for item in items):
+            pool.submit(stack.enter_context, running(settings, "prefect"))  # who asks for it is told when it fails
+        yield
 
 
 @pytest.fixture(scope="session")
