@@ -23,10 +23,10 @@ demo: $(READY) ## Set up, fill three years of months, archive them through Prefe
 	@$(BIN)/treasury demo
 
 test: $(READY) ## Set up and run the tests, the slow ones left out
-	@$(BIN)/python -m pytest -n 2 -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-all: $(READY) ## Every test, the slow ones too
-	@$(BIN)/python -m pytest -n 2
+test-all: $(READY) ## Every test, the slow ones too, with all their examples
+	@TREASURY_TEST_THOROUGH=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: $(READY) ## Every measurement: a table for people and a JSON line each
 	@$(BIN)/python -m bench all

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -72,10 +73,10 @@ def make_document(
     title: str, version: str, operations: Sequence[Operation], suppliers: Sequence[str] = SUPPLIERS
 ) -> dict[str, Any]:
     """The whole document; the same operations and ``suppliers`` always give the same one."""
-    schemas, components = msgspec.json.schema_components(_types(operations), ref_template=_REF)
-    if Supplier.__name__ in components:
-        components[Supplier.__name__]["enum"] = list(suppliers)  # which ones there are is a setting
-    schema_of = dict(zip(_types(operations), schemas, strict=True))
+    schema_of, shared = _schemas(_types(operations))
+    components = dict(shared)
+    if Supplier.__name__ in components:  # which ones there are is a setting
+        components[Supplier.__name__] = {**components[Supplier.__name__], "enum": list(suppliers)}
     paths: dict[str, Any] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schema_of)
@@ -90,11 +91,18 @@ def make_document(
     }
 
 
-def _types(operations: Sequence[Operation]) -> list[type]:
+@cache
+def _schemas(types: tuple[type, ...]) -> tuple[dict[type, Any], dict[str, Any]]:
+    """The schema of each type, and those that they refer to. Worked out once a process: a document only reads them."""
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    return dict(zip(types, schemas, strict=True)), components
+
+
+def _types(operations: Sequence[Operation]) -> tuple[type, ...]:
     types: list[type] = [Problem]
     for operation in operations:
         types += [kind for kind in (operation.request, *operation.answers.values()) if kind is not None]
-    return list(dict.fromkeys(types))
+    return tuple(dict.fromkeys(types))
 
 
 def _operation(operation: Operation, schema_of: dict[type, Any]) -> dict[str, Any]:

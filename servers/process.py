@@ -1,5 +1,6 @@
 """One supervised server process: how it is launched, how long it may take to answer, and what it said if it did not."""
 
+import atexit
 import json
 import os
 import signal
@@ -60,6 +61,14 @@ _keepers: list[subprocess.Popen[bytes]] = []
 def reap() -> None:
     """Collect the keepers that this process started and that have ended, so that no zombie stays."""
     _keepers[:] = [process for process in _keepers if process.poll() is None]
+
+
+@atexit.register
+def _leave_to_others() -> None:
+    """A keeper outlives who started it while others use its server: no neglect, so Python has not to warn of it."""
+    reap()
+    for process in _keepers:
+        process.returncode = 0  # `Popen` has no other way to let a process go
 
 
 def launch(order: Launch, log: Log, *, users: Path, alive: Path) -> subprocess.Popen[bytes]:

@@ -1,18 +1,20 @@
 """The real servers that the tests run on: one PostgreSQL, Redis and S3 for a whole run, whatever the number of workers.
 
 ``TREASURY_TEST_DATABASE_URL`` points the run at any PostgreSQL (a superuser's URL); ``TREASURY_TEST_PG_BIN`` at a
-folder of its binaries; else it is the embedded 18. A test gets a database of its own, copied from a migrated template.
+folder of its binaries; else it is the embedded 18. A test gets a database of its own, copied from a migrated template;
+a folder of tests that needs more than the migrations in it, such as partitions, overrides `template`.
 """
 
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import certifi
 import hypothesis
 import psycopg
 import pytest
@@ -25,6 +27,7 @@ from servers.stack import running
 from sql import migrate
 from sql.connection import connect
 from sql.roles import API, AUDITOR, ensure_login, prepare_roles
+from tests.databases import Databases, drop_like, make_template
 from tests.figures import pytest_terminal_summary
 
 __all__ = ["pytest_terminal_summary"]
@@ -32,7 +35,9 @@ __all__ = ["pytest_terminal_summary"]
 HOME = "TREASURY_TEST_HOME"
 DATABASE_URL = "TREASURY_TEST_DATABASE_URL"
 PG_BIN = "TREASURY_TEST_PG_BIN"
-_TEMPLATE_LOCK = 0x7472_6561_7E57
+_LOGINS_LOCK = 0x7472_6561_7E58
+_MEMORY = Path("/dev/shm")  # noqa: S108  # where there is such a folder, its files are kept in memory
+_ROOM_BYTES = 3 << 30
 hypothesis.settings.register_profile("project", deadline=None)  # no test is failed by a slow machine
 hypothesis.settings.load_profile("project")
 _ANY_PORT = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0, suppliers=0)
@@ -41,10 +46,12 @@ _ANY_PORT = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0, suppliers=0)
 def pytest_configure(config: pytest.Config) -> None:
     """Make the run's home, once for all workers, and forget what the developer's shell has set.
 
-    The home is not one of pytest's own folders: those are closed to the account that PostgreSQL needs under root.
+    The home is not one of pytest's own folders: those are closed to the account that PostgreSQL needs under root. It is
+    in memory where there is room: a database is 400 files, which most tests make and drop.
     """
     if not hasattr(config, "workerinput"):
-        os.environ[HOME] = tempfile.mkdtemp(prefix="treasury-tests-")
+        os.environ[HOME] = tempfile.mkdtemp(prefix="treasury-tests-", dir=_MEMORY if _has_room(_MEMORY) else None)
+        os.environ["SSL_CERT_FILE"] = str(_one_certificate(_home()))
     for name in list(os.environ):
         if name.startswith(("TREASURY_", "AWS_", "PREFECT_")) and not name.startswith(("TREASURY_TEST_", "AWS_CA_")):
             del os.environ[name]
@@ -58,7 +65,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the home, and the template where the server is not ours, after the last worker has ended."""
     if not hasattr(config, "workerinput"):
         if DATABASE_URL in os.environ:
-            _drop(os.environ[DATABASE_URL], _template())
+            drop_like(os.environ[DATABASE_URL], _run_name())
             _drop_logins(os.environ[DATABASE_URL])
         shutil.rmtree(os.environ.pop(HOME), ignore_errors=True)
 
@@ -67,57 +74,78 @@ def _home() -> Path:
     return Path(os.environ[HOME])
 
 
-def _template() -> str:
+def _one_certificate(folder: Path) -> Path:
+    """A file with one authority: httpx reads all of them for each client, 25 ms, and no test talks to the world."""
+    first, end, _ = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----")
+    file = folder / "authority.pem"
+    file.write_text(f"{first}{end}\n", encoding="utf-8")
+    return file
+
+
+def _has_room(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK) and shutil.disk_usage(folder).free > _ROOM_BYTES
+
+
+def _run_name() -> str:
     return _home().name.replace("-", "_")
 
 
 @pytest.fixture(scope="session")
-def server_settings() -> Iterator[Settings]:
+def server_settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
     """Settings that point at the run's servers; the database is the one of the superuser's URL."""
     external = os.environ.get(DATABASE_URL)
     base = load_settings(home=_home(), ports=_ANY_PORT, database_url=SecretStr(external) if external else None)
     bin_dir = os.environ.get(PG_BIN)
-    with running(base, "postgres", "s3", fast=True, bin_dir=Path(bin_dir) if bin_dir else None) as settings:
+    with (
+        running(base, "postgres", "s3", fast=True, bin_dir=Path(bin_dir) if bin_dir else None) as settings,
+        _prefect_begun(settings, request.session.items),
+    ):
         yield _with_logins(settings) if external else settings
 
 
+@contextmanager
+def _prefect_begun(settings: Settings, items: list[pytest.Item]) -> Iterator[None]:
+    """Prefect's server, begun behind the tests' back when one of them will ask for it: it takes many seconds."""
+    with ExitStack() as stack, ThreadPoolExecutor(1, "prefect") as pool:
+        if any("prefect_url" in getattr(item, "fixturenames", ()) for item in items):
+            pool.submit(stack.enter_context, running(settings, "prefect"))  # who asks for it is told when it fails
+        yield
+
+
 @pytest.fixture(scope="session")
-def template(server_settings: Settings) -> str:
+def migrated(server_settings: Settings) -> str:
     """The name of a migrated database to copy from, made by whichever worker comes first."""
-    name = _template()
-    draft = f"{name}_draft"
-    with psycopg.connect(server_settings.database_dsn, autocommit=True) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", (_TEMPLATE_LOCK,))
-        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(draft)))
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(draft)))
-            of_draft = server_settings.on_database(draft)
-            migrate.upgrade(of_draft.database_dsn)
-            with connect(of_draft.database_dsn, "tests") as owner:
-                assert prepare_roles(owner, of_draft) == []
-            rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-            connection.execute(rename.format(sql.Identifier(draft), sql.Identifier(name)))
-    return name
+    return make_template(server_settings, _run_name(), None, _migrate)
+
+
+@pytest.fixture(scope="session")
+def template(migrated: str) -> str:
+    """The name of the database that those of the tests are copies of."""
+    return migrated
+
+
+@pytest.fixture(scope="session")
+def databases(server_settings: Settings) -> Iterator[Databases]:
+    """Makes the databases of this worker's tests."""
+    in_memory = DATABASE_URL not in os.environ and _home().is_relative_to(_MEMORY)
+    databases = Databases(server_settings.database_dsn, copied_as_files=in_memory)
+    yield databases
+    databases.close()
 
 
 @contextmanager
-def own_database(server_settings: Settings, template: str, folder: Path) -> Iterator[Settings]:
-    """Settings with a migrated, empty database and an empty archive; the database is dropped at the end."""
-    name = f"test_{uuid.uuid4().hex}"
-    server = server_settings.database_dsn
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-        )
+def own_database(databases: Databases, server_settings: Settings, template: str, folder: Path) -> Iterator[Settings]:
+    """Settings with a copy of ``template`` and an empty archive; the database is dropped at the end."""
+    name = databases.take(template)
     own = {"home": folder / "home", "archive_url": f"{server_settings.archive_url}/{name}"}
     yield server_settings.on_database(name).model_copy(update=own)
-    _drop(server, name)
+    databases.give_back(name)
 
 
 @pytest.fixture
-def settings(server_settings: Settings, template: str, tmp_path: Path) -> Iterator[Settings]:
+def settings(databases: Databases, server_settings: Settings, template: str, tmp_path: Path) -> Iterator[Settings]:
     """Settings with a migrated, empty database and an empty archive, both for this test alone."""
-    with own_database(server_settings, template, tmp_path) as own:
+    with own_database(databases, server_settings, template, tmp_path) as own:
         yield own
 
 
@@ -146,13 +174,19 @@ def redis_url(_redis_server: str, worker_id: str) -> str:
     return url
 
 
+def _migrate(draft: Settings) -> None:
+    migrate.upgrade(draft.database_dsn)
+    with connect(draft.database_dsn, "tests") as owner:
+        assert prepare_roles(owner, draft) == []
+
+
 def _with_logins(settings: Settings) -> Settings:
     """Logins of the run's own on a server that is not ours: members of the roles, as an administrator makes them."""
     found = {}
     with psycopg.connect(settings.database_dsn, autocommit=True) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", (_TEMPLATE_LOCK,))
+        connection.execute("SELECT pg_advisory_lock(%s)", (_LOGINS_LOCK,))
         for field, role in (("api_database_url", API), ("auditor_database_url", AUDITOR)):
-            login = f"{_template()}_{role}"
+            login = f"{_run_name()}_{role}"
             parts = urlsplit(settings.database_dsn)
             url = parts._replace(netloc=f"{login}:{login}@{parts.netloc.rpartition('@')[2]}").geturl()
             ensure_login(settings.database_dsn, url)
@@ -163,12 +197,7 @@ def _with_logins(settings: Settings) -> Settings:
     return settings.model_copy(update=found)
 
 
-def _drop(server: str, name: str) -> None:
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
 def _drop_logins(server: str) -> None:
     with psycopg.connect(server, autocommit=True) as connection:
         for role in (API, AUDITOR):
-            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(f"{_template()}_{role}")))
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(f"{_run_name()}_{role}")))

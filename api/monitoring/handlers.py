@@ -17,7 +17,7 @@ DEFAULT_ALERTS, MOST_ALERTS = 50, 500
 DEFAULT_MONTHS = 24
 STATES = ("open", "resolved")
 SEVERITIES = ("warning", "critical")
-_MOST_ID = 999_999_999
+MOST_ID = 999_999_999
 _LONGEST_RULE = 64
 _LONGEST_PATTERN = 200
 _NEVER_KEPT = {"Cache-Control": "no-store"}
@@ -45,7 +45,7 @@ async def alerts(call: Call) -> Response:
         "state": _choice("state", query["state"], STATES) if "state" in query else None,
         "severity": _choice("severity", query["severity"], SEVERITIES) if "severity" in query else None,
         "rule": _short("rule", query["rule"], _LONGEST_RULE) if "rule" in query else None,
-        "before": parsing.integer("before", query["before"], 1, _MOST_ID) if "before" in query else None,
+        "before": parsing.integer("before", query["before"], 1, MOST_ID) if "before" in query else None,
     }
     limit = parsing.integer("limit", query.get("limit", str(DEFAULT_ALERTS)), 1, MOST_ALERTS)
     return _json(await call.services.monitor.alerts(wanted, limit))
@@ -53,7 +53,7 @@ async def alerts(call: Call) -> Response:
 
 async def acknowledge(call: Call) -> Response:
     """Note that the key's owner is at an alert."""
-    alert_id = parsing.integer("id", call.request.path_params["id"], 1, _MOST_ID)
+    alert_id = parsing.integer("id", call.request.path_params["id"], 1, MOST_ID)
     who = f"{call.key.client_id} (key {call.key.key_id})"
     return _json(await call.services.monitor.acknowledge(alert_id, who))
 

@@ -10,7 +10,8 @@ from tasks.keys import Scope
 
 PREFIX = "/api/v1/monitoring"
 _TAG = "monitoring"
-_ALERT_ID = Parameter("id", "The alert's number", {"type": "integer", "minimum": 1}, place="path", required=True)
+_ID = {"type": "integer", "minimum": 1, "maximum": handlers.MOST_ID}
+_ALERT_ID = Parameter("id", "The alert's number", _ID, place="path", required=True)
 
 
 def operations(settings: Settings) -> tuple[Operation, ...]:
@@ -92,7 +93,7 @@ def _alerts() -> tuple[Operation, ...]:
                 Parameter("state", "Alerts in this state", {"type": "string", "enum": list(handlers.STATES)}),
                 Parameter("severity", "Alerts that are so bad", {"type": "string", "enum": list(handlers.SEVERITIES)}),
                 Parameter("rule", "Alerts of this rule", name),
-                Parameter("before", "`next_before` of the page before", {"type": "integer", "minimum": 1}),
+                Parameter("before", "`next_before` of the page before", _ID),
                 Parameter("limit", "Most alerts of the page", limit),
             ),
         ),

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Integers = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
@@ -88,6 +85,9 @@ def _components(candidates: Candidates) -> Integers:
     lines, line_at = np.unique(candidates.lines, return_inverse=True)
     rows, row_at = np.unique(candidates.rows, return_inverse=True)
     size = len(lines) + len(rows)
+    from scipy.sparse import coo_array  # noqa: PLC0415  # half a second that only a matcher pays
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415  # the same
+
     graph = coo_array((np.ones(len(line_at), np.int8), (line_at, row_at + len(lines))), shape=(size, size))
     _, labels = connected_components(graph, directed=False)
     found: Integers = labels[line_at].astype(np.int64)
@@ -177,6 +177,8 @@ def _solve(group: Candidates, margin: float) -> tuple[Integers, Integers]:
 
 
 def _optimum(gains: Scores) -> tuple[float, list[tuple[int, int]]]:
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  # the same
+
     lines, rows = linear_sum_assignment(gains, maximize=True)
     taken = [(int(line), int(row)) for line, row in zip(lines, rows, strict=True) if gains[line, row] > 0]
     return float(gains[lines, rows].sum()), taken

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
 from tasks.keys import CLIENT_SCOPES, create_key
 from tests.api.ledger_rows import Ledger
+from tests.conftest import own_database
+from tests.databases import Databases, make_template
 
 Headers = dict[str, str]
 MakeKey = Callable[..., Headers]
@@ -43,6 +46,12 @@ def with_partitions(settings: Settings) -> Settings:
     return settings
 
 
+@pytest.fixture(scope="session")
+def template(server_settings: Settings, migrated: str) -> str:
+    """The name of a database with partitions for this month and the next."""
+    return make_template(server_settings, f"{migrated}_ready", migrated, with_partitions)
+
+
 @pytest.fixture
 def ready(settings: Settings, tmp_path: Path) -> Settings:
     """Settings of a database with partitions for this month and the next, and an archive in a folder."""
@@ -59,11 +68,14 @@ def ledger(ready: Settings) -> Ledger:
 def make_key(ready: Settings) -> MakeKey:
     """Makes a key and gives the header that carries it."""
 
-    def make(client_id: str = "acme", scopes: Any = CLIENT_SCOPES, expires_in: timedelta | None = None) -> Headers:
-        expires_at = None if expires_in is None else datetime.now(UTC) + expires_in
-        return {"Authorization": f"Bearer {create_key(ready, client_id, scopes, expires_at)}"}
+    return partial(_make_key, ready)
 
-    return make
+
+def _make_key(
+    settings: Settings, client_id: str = "acme", scopes: Any = CLIENT_SCOPES, expires_in: timedelta | None = None
+) -> Headers:
+    expires_at = None if expires_in is None else datetime.now(UTC) + expires_in
+    return {"Authorization": f"Bearer {create_key(settings, client_id, scopes, expires_at)}"}
 
 
 def unlimited(settings: Settings) -> Settings:
@@ -104,6 +116,49 @@ def api(http: httpx.Client, make_key: MakeKey) -> httpx.Client:
     """A client of a running API with the key of client `acme`."""
     http.headers.update(make_key())
     return http
+
+
+@pytest.fixture(scope="module")
+def shared(
+    databases: Databases, server_settings: Settings, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Settings]:
+    """Settings of a database that the tests of a module share: they look at answers and change no rows of others."""
+    with own_database(databases, server_settings, template, tmp_path_factory.mktemp("shared")) as settings:
+        yield unlimited(with_partitions(settings))
+
+
+@pytest.fixture(scope="module")
+def shared_url(shared: Settings) -> Iterator[str]:
+    """The address of an API on it, with its default limits of the protocol."""
+    with serving(shared) as url:
+        yield url
+
+
+@pytest.fixture
+def shared_http(shared_url: str) -> Iterator[httpx.Client]:
+    """A client of that API that carries no key."""
+    with httpx.Client(base_url=shared_url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def make_shared_key(shared: Settings) -> MakeKey:
+    """Makes a key for that API and gives the header that carries it."""
+    return partial(_make_key, shared)
+
+
+@pytest.fixture
+def shared_api(shared_http: httpx.Client, make_shared_key: MakeKey) -> httpx.Client:
+    """A client of that API with the key of client `acme`: for requests that are refused."""
+    shared_http.headers.update(make_shared_key())
+    return shared_http
+
+
+@pytest.fixture
+def shared_database(shared: Settings) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to look behind that API."""
+    with psycopg.connect(shared.database_dsn, autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture

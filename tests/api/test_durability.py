@@ -185,7 +185,11 @@ def test_a_flush_does_not_wait_behind_readings(ready: Settings) -> None:
     assert asyncio.run(store_while_others_read()) < 1.5
 
 
-def test_without_postgresql_the_answer_is_503_and_says_when_to_come_back(ready: Settings) -> None:
+def test_without_postgresql_the_answer_is_503_and_says_when_to_come_back(
+    ready: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.database.POOL_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("api.monitoring.monitor.READY_TIMEOUT_S", 0.5)
     away = SecretStr("postgresql://nobody@127.0.0.1:1/none")
     with serving(ready.model_copy(update={"api_database_url": away})) as url:
         assert httpx.get(f"{url}/health/live").status_code == 200

@@ -109,13 +109,13 @@ def test_many_at_once_with_one_key_make_one_row(api: httpx.Client, database: psy
 
 @pytest.mark.parametrize("key", [None, "", "two words", "ü", "x" * 256])
 def test_without_a_usable_idempotency_key_nothing_is_stored(
-    api: httpx.Client, database: psycopg.Connection[Any], key: str | None
+    shared_api: httpx.Client, shared_database: psycopg.Connection[Any], key: str | None
 ) -> None:
     headers = {} if key is None else {"Idempotency-Key": key.encode()}
-    response = api.post(PATH, json=BODY, headers=headers)
+    response = shared_api.post(PATH, json=BODY, headers=headers)
 
     assert (response.status_code, response.json()["type"]) == (400, "urn:treasury:problem:idempotency-key")
-    assert count(database) == 0
+    assert count(shared_database) == 0
 
 
 def test_a_refused_request_does_not_use_up_its_key(api: httpx.Client) -> None:
@@ -163,13 +163,13 @@ def test_a_refused_request_does_not_use_up_its_key(api: httpx.Client) -> None:
     ],
 )
 def test_a_value_that_breaks_a_rule_is_named(
-    api: httpx.Client, database: psycopg.Connection[Any], field: str, value: Any
+    shared_api: httpx.Client, shared_database: psycopg.Connection[Any], field: str, value: Any
 ) -> None:
-    named, rule = broken_rule(api.post(PATH, json={**BODY, field: value}, headers=keyed()))
+    named, rule = broken_rule(shared_api.post(PATH, json={**BODY, field: value}, headers=keyed()))
 
     assert named == field
     assert rule
-    assert count(database) == 0
+    assert count(shared_database) == 0
 
 
 @pytest.mark.parametrize(
@@ -187,14 +187,14 @@ def test_a_value_that_breaks_a_rule_is_named(
         ("supplier_reference", "r" * 129),
     ],
 )
-def test_a_value_that_breaks_a_rule_of_vas_is_named(api: httpx.Client, field: str, value: Any) -> None:
-    assert broken_rule(api.post(PATHS[1], json={**VAS_BODY, field: value}, headers=keyed()))[0] == field
+def test_a_value_that_breaks_a_rule_of_vas_is_named(shared_api: httpx.Client, field: str, value: Any) -> None:
+    assert broken_rule(shared_api.post(PATHS[1], json={**VAS_BODY, field: value}, headers=keyed()))[0] == field
 
 
 @pytest.mark.parametrize("missing", ["user_id", "wallet_id", "type", "amount", "currency"])
-def test_a_missing_field_is_named(api: httpx.Client, missing: str) -> None:
+def test_a_missing_field_is_named(shared_api: httpx.Client, missing: str) -> None:
     body = {name: value for name, value in BODY.items() if name != missing}
-    assert broken_rule(api.post(PATH, json=body, headers=keyed())) == (missing, "is required")
+    assert broken_rule(shared_api.post(PATH, json=body, headers=keyed())) == (missing, "is required")
 
 
 TEXT = json.dumps(BODY)
@@ -225,15 +225,15 @@ TEXT = json.dumps(BODY)
         (TEXT.replace("user-1", "\\ud800").encode(), 422),
     ],
 )
-def test_a_body_that_is_not_strict_json_is_refused(api: httpx.Client, body: bytes, status: int) -> None:
-    response = api.post(PATH, content=body, headers=keyed() | {"Content-Type": "application/json"})
+def test_a_body_that_is_not_strict_json_is_refused(shared_api: httpx.Client, body: bytes, status: int) -> None:
+    response = shared_api.post(PATH, content=body, headers=keyed() | {"Content-Type": "application/json"})
 
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
-def test_a_body_that_is_not_declared_as_json_is_refused(api: httpx.Client, content_type: str) -> None:
-    response = api.post(PATH, content=TEXT, headers=keyed() | {"Content-Type": content_type})
+def test_a_body_that_is_not_declared_as_json_is_refused(shared_api: httpx.Client, content_type: str) -> None:
+    response = shared_api.post(PATH, content=TEXT, headers=keyed() | {"Content-Type": content_type})
     assert response.status_code == 415
 
 
@@ -291,8 +291,8 @@ def test_a_batch_of_bad_rows_only_is_answered_and_remembered(api: httpx.Client) 
 
 
 @pytest.mark.parametrize("body", [{}, {"items": []}, {"items": [BODY] * 1001}, {"items": {}}, {"rows": [BODY]}])
-def test_a_batch_that_is_none_is_refused(api: httpx.Client, body: dict[str, Any]) -> None:
-    field, _ = broken_rule(api.post(f"{PATH}/batch", json=body, headers=keyed()))
+def test_a_batch_that_is_none_is_refused(shared_api: httpx.Client, body: dict[str, Any]) -> None:
+    field, _ = broken_rule(shared_api.post(f"{PATH}/batch", json=body, headers=keyed()))
     assert field == ("rows" if "rows" in body else "items")
 
 
@@ -340,16 +340,18 @@ def test_a_number_in_metadata_keeps_every_digit(
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e16", "1e-31", "0.0000000000000000000000000000001"])
-def test_a_number_in_metadata_that_would_be_written_out_at_length_is_refused(api: httpx.Client, number: str) -> None:
+def test_a_number_in_metadata_that_would_be_written_out_at_length_is_refused(
+    shared_api: httpx.Client, number: str
+) -> None:
     body = TEXT[:-1] + f', "metadata": {{"a": {number}}}}}'
     headers = keyed() | {"Content-Type": "application/json"}
-    assert broken_rule(api.post(PATH, content=body, headers=headers))[0] == "metadata"
+    assert broken_rule(shared_api.post(PATH, content=body, headers=headers))[0] == "metadata"
 
 
 @pytest.mark.parametrize("name", ["w\u00a01", "w\u200b1", "w\u202e1", "w\u03781", "w\x851", "", "w" * 65])
-def test_a_name_that_cannot_be_asked_for_cannot_be_stored(api: httpx.Client, name: str) -> None:
-    stored = broken_rule(api.post(PATH, json={**BODY, "wallet_id": name}, headers=keyed()))
-    asked = broken_rule(api.get(PATH, params={"wallet_id": name}))
+def test_a_name_that_cannot_be_asked_for_cannot_be_stored(shared_api: httpx.Client, name: str) -> None:
+    stored = broken_rule(shared_api.post(PATH, json={**BODY, "wallet_id": name}, headers=keyed()))
+    asked = broken_rule(shared_api.get(PATH, params={"wallet_id": name}))
     assert stored == asked == ("wallet_id", "must have 1 to 64 printable characters")
 
 

@@ -15,6 +15,7 @@ from api.cursor import Cursors
 from ledger.identifiers import new_id
 from ledger.months import Month
 from tests.api.ledger_rows import BODY, PATHS, Ledger, keyed
+from tests.examples import examples
 
 PATH = "/api/v1/transactions"
 MILLISECOND = timedelta(milliseconds=1)
@@ -90,8 +91,8 @@ def test_a_client_sees_its_own_rows_only(
      "ffffffff-ffff-7fff-bfff-ffffffffffff", "01a20733-cc6b-44a3-a860-71497a499eb9",
      "01a20733-cc6b-74a3-a860-71497a499ebg"],
 )  # fmt: skip
-def test_an_id_that_is_no_uuid7_is_refused(api: httpx.Client, row_id: str) -> None:
-    response = api.get(f"{PATH}/{row_id}")
+def test_an_id_that_is_no_uuid7_is_refused(shared_api: httpx.Client, row_id: str) -> None:
+    response = shared_api.get(f"{PATH}/{row_id}")
     assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "id")
 
 
@@ -121,8 +122,8 @@ def test_an_id_that_is_no_uuid7_is_refused(api: httpx.Client, row_id: str) -> No
         ([("wallet_id", "w"), ("wallet_id", "x")], "wallet_id"),
     ],
 )  # fmt: skip
-def test_a_parameter_that_breaks_a_rule_is_named(api: httpx.Client, query: Any, field: str) -> None:
-    response = api.get(PATH, params=query)
+def test_a_parameter_that_breaks_a_rule_is_named(shared_api: httpx.Client, query: Any, field: str) -> None:
+    response = shared_api.get(PATH, params=query)
     assert (response.status_code, response.json()["errors"][0]["field"]) == (422, field)
 
 
@@ -168,7 +169,7 @@ def test_pages_are_complete_and_without_doubles_over_all_tiers(
 
     edges = st.sampled_from([month.lower + offset * MILLISECOND for month in months for offset in (0, 2)])
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         asked=st.fixed_dictionaries(
             {}, optional={"status": st.sampled_from(["completed", "failed"]), "from": edges, "to": edges}

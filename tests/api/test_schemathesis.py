@@ -21,6 +21,7 @@ from config import Settings, load_settings
 from tasks.keys import Scope, create_key
 from tests.api.conftest import serving, unlimited, with_partitions
 from tests.conftest import own_database
+from tests.databases import Databases
 
 QUICK, LONG = 3, 300
 schema = schemathesis.openapi.from_dict(make_document(TITLE, VERSION, operations(load_settings())))
@@ -28,10 +29,10 @@ schema = schemathesis.openapi.from_dict(make_document(TITLE, VERSION, operations
 
 @pytest.fixture(scope="module")
 def server(
-    server_settings: Settings, template: str, tmp_path_factory: pytest.TempPathFactory
+    databases: Databases, server_settings: Settings, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """The address of a running API, and the header of a key that opens everything."""
-    with own_database(server_settings, template, tmp_path_factory.mktemp("schemathesis")) as own:
+    with own_database(databases, server_settings, template, tmp_path_factory.mktemp("schemathesis")) as own:
         settings = unlimited(with_partitions(own))
         key = create_key(settings, "acme", list(Scope))
         with serving(settings) as url:

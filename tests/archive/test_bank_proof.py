@@ -24,7 +24,7 @@ AS_OF = date(1995, 6, 15)
 @pytest.fixture
 def archived(ledger: Ledger, tmp_path: Path) -> Ledger:
     if not FILE.is_file():
-        pytest.skip(f"the bank's file is not at {FILE}; TREASURY_BANK_FILE can name it")
+        pytest.skip(f"the bank's file is not at {FILE}; TREASURY_TEST_BANK_FILE can name it")
     request = ImportRequest(FILE, MAPPING, rejects=tmp_path / "rejects.csv")
     report = import_file(ledger.settings, request, lambda *_: None, datetime.now(UTC))
     assert (report.read, report.loaded) == (ROWS, ROWS)

@@ -21,7 +21,7 @@ from ledger.errors import ConfigError, DataError, TransientError
 from tasks.archive import archive_month
 from tasks.query import run_query
 from tasks.warm import warm_month
-from tests.archive.ledger import COLD, HOT, ROWS, WARM, Ledger, moment
+from tests.archive.ledger import COLD, HOT, ROWS, WARM, Ledger, Whole, moment
 
 REFUSED = {
     "nothing": "",
@@ -67,33 +67,28 @@ REFUSED = {
 }
 
 
-@pytest.fixture
-def tiers(ledger: Ledger) -> Ledger:
-    """A month in each tier."""
-    for month in (COLD, WARM, HOT):
-        ledger.fill(month)
-    ledger.night()
-    return ledger
+@pytest.fixture(scope="module")
+def untouched(three_tiers: Ledger) -> Whole:
+    """What was there before any question."""
+    return three_tiers.whole()
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_anything_but_one_select_over_the_views_is_refused(ledger: Ledger, name: str) -> None:
-    ledger.fill(HOT)
-    before = ledger.content()
+def test_anything_but_one_select_over_the_views_is_refused(three_tiers: Ledger, untouched: Whole, name: str) -> None:
     with pytest.raises(DataError, match="SQL"):
-        ledger.ask(REFUSED[name])
-    assert ledger.content() == before
+        three_tiers.ask(REFUSED[name])
+    assert three_tiers.whole() == untouched
     assert list(Path("/tmp").glob("treasury-test-*.csv")) == []  # noqa: S108  # where a breach would leave it
 
 
 @pytest.mark.parametrize("catalogue", ["duckdb_databases", "duckdb_views", "pragma_database_list", "duckdb_tables"])
-def test_the_engine_s_own_catalogue_tells_no_secret(tiers: Ledger, catalogue: str) -> None:
+def test_the_engine_s_own_catalogue_tells_no_secret(three_tiers: Ledger, catalogue: str) -> None:
     """Beside a question that has both the database and the store attached."""
     question = f"SELECT told.* FROM {catalogue} AS told, (SELECT max(amount) FROM transactions)"
-    password = str(conninfo_to_dict(tiers.settings.database_dsn)["password"])
-    secret = tiers.settings.s3_secret_access_key
+    password = str(conninfo_to_dict(three_tiers.settings.database_dsn)["password"])
+    secret = three_tiers.settings.s3_secret_access_key
     assert secret is not None
-    told = str(tiers.ask(question))
+    told = str(three_tiers.ask(question))
     assert len(told) > 100
     assert password not in told
     assert secret.get_secret_value() not in told
@@ -110,33 +105,35 @@ def test_the_engine_s_own_catalogue_tells_no_secret(tiers: Ledger, catalogue: st
         "query(CASE WHEN current_setting('threads')::VARCHAR = '1' THEN 'SELECT 1' ELSE 'SELECT 2' END)",
     ],
 )
-def test_a_function_that_could_reach_beyond_the_views_is_refused_wherever_it_stands(tiers: Ledger, source: str) -> None:
+def test_a_function_that_could_reach_beyond_the_views_is_refused_wherever_it_stands(
+    three_tiers: Ledger, source: str
+) -> None:
     with pytest.raises(DataError, match="may not stand in FROM"):
-        tiers.ask(f"WITH asked AS (SELECT * FROM {source}) SELECT * FROM asked")
+        three_tiers.ask(f"WITH asked AS (SELECT * FROM {source}) SELECT * FROM asked")
 
 
-def test_two_columns_of_one_name_are_two_columns(tiers: Ledger, tmp_path: Path) -> None:
+def test_two_columns_of_one_name_are_two_columns(three_tiers: Ledger, tmp_path: Path) -> None:
     query = "SELECT 1 AS a, 2 AS a"
-    with run_query(tiers.settings, query) as answer:
+    with run_query(three_tiers.settings, query) as answer:
         write_answer(answer, "csv", tmp_path / "answer.csv")
     assert (tmp_path / "answer.csv").read_text().split() == ["a,a", "1,2"]
-    with run_query(tiers.settings, query) as answer, pytest.raises(DataError, match="called a"):
+    with run_query(three_tiers.settings, query) as answer, pytest.raises(DataError, match="called a"):
         write_answer(answer, "json", tmp_path / "answer.json")
 
 
-def test_every_tier_is_in_one_answer_and_each_row_once(tiers: Ledger) -> None:
-    assert {key: rows for key, (rows, _) in tiers.whole().items()} == {
+def test_every_tier_is_in_one_answer_and_each_row_once(three_tiers: Ledger) -> None:
+    assert {key: rows for key, (rows, _) in three_tiers.whole().items()} == {
         (str(COLD), "cold"): ROWS,
         (str(WARM), "warm"): ROWS,
         (str(HOT), "hot"): ROWS,
     }
-    (counted,) = tiers.ask("SELECT count(*) AS n, count(DISTINCT id) AS ids FROM transactions")
+    (counted,) = three_tiers.ask("SELECT count(*) AS n, count(DISTINCT id) AS ids FROM transactions")
     assert counted == {"n": 3 * ROWS, "ids": 3 * ROWS}
-    (cold,) = tiers.ask("SELECT count(*) AS n, min(month) AS month FROM transactions_archive_cold")
+    (cold,) = three_tiers.ask("SELECT count(*) AS n, min(month) AS month FROM transactions_archive_cold")
     assert cold == {"n": ROWS, "month": str(COLD)}
 
 
-def test_a_query_opens_only_the_months_it_can_need(tiers: Ledger) -> None:
+def test_a_query_opens_only_the_months_it_can_need(three_tiers: Ledger) -> None:
     day = moment(COLD).date()
     questions = {
         f"SELECT count(*) FROM transactions WHERE created_at >= '{day}' AND created_at < '{day}'::DATE + 1": 1,
@@ -146,7 +143,7 @@ def test_a_query_opens_only_the_months_it_can_need(tiers: Ledger) -> None:
         "SELECT count(*) FROM transactions": 3,
     }
     for question, months in questions.items():
-        with run_query(tiers.settings, question) as answer:
+        with run_query(three_tiers.settings, question) as answer:
             answer.batches.read_all()
             assert (answer.months_read, answer.months_known) == (months, 3), question
 
@@ -190,21 +187,21 @@ def test_a_column_that_came_later_is_null_in_older_archived_months(ledger: Ledge
         "SELECT CASE WHEN i < 90000 THEN '1' ELSE 'x' END::INTEGER FROM range(100000) AS numbers(i)",
     ],
 )
-def test_an_error_that_comes_while_rows_are_read_is_the_questioner_s(tiers: Ledger, question: str) -> None:
-    with pytest.raises(DataError, match="SQL"), run_query(tiers.settings, question) as answer:
+def test_an_error_that_comes_while_rows_are_read_is_the_questioner_s(three_tiers: Ledger, question: str) -> None:
+    with pytest.raises(DataError, match="SQL"), run_query(three_tiers.settings, question) as answer:
         answer.batches.read_all()
 
 
-def test_a_store_that_is_away_matters_only_to_who_asks_for_cold_months(tiers: Ledger) -> None:
+def test_a_store_that_is_away_matters_only_to_who_asks_for_cold_months(three_tiers: Ledger) -> None:
     changes = {"s3_endpoint_url": "http://127.0.0.1:9", "store_timeout_s": 0.5}
-    away = Ledger(tiers.settings.model_copy(update=changes), tiers.store)
+    away = Ledger(three_tiers.settings.model_copy(update=changes), three_tiers.store)
     assert len(away.ask("SELECT id FROM transactions WHERE tier <> 'cold'")) == 2 * ROWS
     with pytest.raises(TransientError, match="cannot be read now"):
         away.ask("SELECT id FROM transactions")
 
 
-def test_a_database_that_is_away_is_transient_and_keeps_its_password(ledger: Ledger) -> None:
-    away = ledger.settings.model_copy(
+def test_a_database_that_is_away_is_transient_and_keeps_its_password(three_tiers: Ledger) -> None:
+    away = three_tiers.settings.model_copy(
         update={"auditor_database_url": SecretStr("postgresql://u:geheim@127.0.0.1:9/none")}
     )
     with pytest.raises(TransientError) as raised, run_query(away, "SELECT 1"):
@@ -212,19 +209,20 @@ def test_a_database_that_is_away_is_transient_and_keeps_its_password(ledger: Led
     assert "geheim" not in str(raised.value)
 
 
-def test_a_question_without_end_is_given_up_in_time_and_holds_no_month(tiers: Ledger) -> None:
+def test_a_question_without_end_is_given_up_in_time_and_holds_no_month(ledger: Ledger) -> None:
+    ledger.fill(HOT)
     endless = "SELECT count(*) FROM transactions, range(100000000) AS a(i), range(100000000) AS b(j) WHERE i <> j"
-    with pytest.raises(DataError, match=r"no whole answer within 0\.2 s"), run_query(tiers.settings, endless, 0.2):
+    with pytest.raises(DataError, match=r"no whole answer within 0\.2 s"), run_query(ledger.settings, endless, 0.2):
         pass
-    assert warm_month(tiers.settings, tiers.table, HOT)
+    assert warm_month(ledger.settings, ledger.table, HOT)
 
 
-def test_a_question_that_waits_for_a_lock_is_given_up_in_time_too(tiers: Ledger) -> None:
-    with psycopg.connect(tiers.settings.database_dsn) as somebody:
+def test_a_question_that_waits_for_a_lock_is_given_up_in_time_too(three_tiers: Ledger) -> None:
+    with psycopg.connect(three_tiers.settings.database_dsn) as somebody:
         somebody.execute("LOCK TABLE transactions_2026_10 IN ACCESS EXCLUSIVE MODE")
         with (
             pytest.raises(TransientError, match="statement timeout"),
-            run_query(tiers.settings, "SELECT sum(amount) FROM transactions WHERE tier = 'hot'", 0.5),
+            run_query(three_tiers.settings, "SELECT sum(amount) FROM transactions WHERE tier = 'hot'", 0.5),
         ):
             pass
 
@@ -232,17 +230,19 @@ def test_a_question_that_waits_for_a_lock_is_given_up_in_time_too(tiers: Ledger)
 @pytest.mark.parametrize("output_format", ["table", "csv", "json"])
 @pytest.mark.parametrize("time", ["'infinity'::TIMESTAMPTZ", "'290000-01-01'::TIMESTAMP", "'-infinity'::DATE"])
 def test_an_infinite_time_is_a_named_error_where_it_cannot_be_written(
-    ledger: Ledger, tmp_path: Path, output_format: str, time: str
+    three_tiers: Ledger, tmp_path: Path, output_format: str, time: str
 ) -> None:
     with pytest.raises(DataError, match=r"SQL: never: .*CAST"):
-        written(ledger, output_format, tmp_path / "answer", f"SELECT {time} AS never")
-    assert b"infinity" in written(ledger, "csv", tmp_path / "cast", "SELECT CAST('infinity'::TIMESTAMPTZ AS VARCHAR)")
+        written(three_tiers, output_format, tmp_path / "answer", f"SELECT {time} AS never")
+    assert b"infinity" in written(
+        three_tiers, "csv", tmp_path / "cast", "SELECT CAST('infinity'::TIMESTAMPTZ AS VARCHAR)"
+    )
 
 
 @pytest.mark.parametrize("output_format", ["table", "csv", "json", "parquet"])
-def test_an_output_that_is_a_folder_is_a_named_error(ledger: Ledger, tmp_path: Path, output_format: str) -> None:
+def test_an_output_that_is_a_folder_is_a_named_error(three_tiers: Ledger, tmp_path: Path, output_format: str) -> None:
     with pytest.raises(ConfigError, match=r"^--output: .*Is a directory"):
-        written(ledger, output_format, tmp_path)
+        written(three_tiers, output_format, tmp_path)
 
 
 EXACT = """
@@ -258,8 +258,8 @@ def written(ledger: Ledger, output_format: str, file: Path, question: str = EXAC
     return file.read_bytes()
 
 
-def test_csv_is_exact(ledger: Ledger, tmp_path: Path) -> None:
-    text = written(ledger, "csv", tmp_path / "answer.csv").decode()
+def test_csv_is_exact(three_tiers: Ledger, tmp_path: Path) -> None:
+    text = written(three_tiers, "csv", tmp_path / "answer.csv").decode()
     (row,) = csv.DictReader(io.StringIO(text))
     assert row == {
         "amount": "1234567890123456.78",
@@ -275,8 +275,8 @@ def test_csv_is_exact(ledger: Ledger, tmp_path: Path) -> None:
     }
 
 
-def test_json_is_exact_with_decimals_as_text(ledger: Ledger, tmp_path: Path) -> None:
-    (row,) = json.loads(written(ledger, "json", tmp_path / "answer.json"))
+def test_json_is_exact_with_decimals_as_text(three_tiers: Ledger, tmp_path: Path) -> None:
+    (row,) = json.loads(written(three_tiers, "json", tmp_path / "answer.json"))
     assert row == {
         "amount": "1234567890123456.78",
         "less": "-0.50",
@@ -291,9 +291,9 @@ def test_json_is_exact_with_decimals_as_text(ledger: Ledger, tmp_path: Path) -> 
     }
 
 
-def test_parquet_keeps_the_types(ledger: Ledger, tmp_path: Path) -> None:
+def test_parquet_keeps_the_types(three_tiers: Ledger, tmp_path: Path) -> None:
     file = tmp_path / "answer.parquet"
-    written(ledger, "parquet", file)
+    written(three_tiers, "parquet", file)
     table = pq.read_table(file)
     assert table.schema.field("amount").type == pa.decimal128(18, 2)
     (row,) = table.to_pylist()
@@ -302,8 +302,8 @@ def test_parquet_keeps_the_types(ledger: Ledger, tmp_path: Path) -> None:
     assert (row["nothing"], row["big"]) == (None, 123456789012345678)
 
 
-def test_a_table_shows_every_digit(ledger: Ledger, tmp_path: Path) -> None:
-    text = written(ledger, "table", tmp_path / "answer.txt").decode()
+def test_a_table_shows_every_digit(three_tiers: Ledger, tmp_path: Path) -> None:
+    text = written(three_tiers, "table", tmp_path / "answer.txt").decode()
     assert "1234567890123456.78" in text
     assert "-0.50" in text
 
@@ -317,6 +317,6 @@ def test_a_table_shows_every_digit(ledger: Ledger, tmp_path: Path) -> None:
     ],
 )
 def test_an_empty_answer_is_an_empty_document(
-    ledger: Ledger, tmp_path: Path, output_format: str, read: Callable[[bytes], object]
+    three_tiers: Ledger, tmp_path: Path, output_format: str, read: Callable[[bytes], object]
 ) -> None:
-    assert read(written(ledger, output_format, tmp_path / "answer", "SELECT 1 AS one WHERE false")) == []
+    assert read(written(three_tiers, output_format, tmp_path / "answer", "SELECT 1 AS one WHERE false")) == []

@@ -19,6 +19,7 @@ from config.settings import Ports
 from servers.stack import running
 from tests.cache.processes import PAGE, PREFIX, Ledger, ask, process, run, tag, until, write
 from tests.cache.proxy import Proxy
+from tests.examples import examples
 
 BOUND_S = 0.8
 # Short limits, so that every fault is over soon. Entries would live for a minute if nobody invalidated them.
@@ -227,7 +228,7 @@ _STEPS = st.lists(
 )
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=_STEPS, seed=st.integers(0, 2**16))
 def test_whatever_happens_no_answer_is_older_than_the_bound(redis_url: str, steps: list[Step], seed: int) -> None:
     """Three processes read and write at random while Redis comes and goes for all of them."""

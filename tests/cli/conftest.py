@@ -14,6 +14,7 @@ from config import Settings
 from servers.stack import running
 from tests.archive.conftest import ledger, store  # noqa: F401  # fixtures
 from tests.archive.ledger import PROJECT
+from tests.cli.in_process import run_here
 
 Treasury = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -23,6 +24,16 @@ def prefect_url(server_settings: Settings) -> Iterator[str]:
     """The address of a real Prefect server, shared by the workers of the run."""
     with running(server_settings, "prefect") as settings:
         yield str(settings.prefect_api_url)
+
+
+@pytest.fixture
+def treasury_here(settings: Settings, capsys: pytest.CaptureFixture[str]) -> Treasury:
+    """The same in this process: seconds of imports sooner."""
+
+    def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return run_here(capsys, PROJECT, settings.environment() | environment, *arguments)
+
+    return run
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ def tiers(ledger: Ledger) -> Ledger:
     return ledger
 
 
-def test_tiers_as_json_say_what_is_where_and_what_it_sums_to(tiers: Ledger, treasury: Treasury) -> None:
-    answer = treasury("tiers", "--json", "--table", "transactions")
+def test_tiers_as_json_say_what_is_where_and_what_it_sums_to(tiers: Ledger, treasury_here: Treasury) -> None:
+    answer = treasury_here("tiers", "--json", "--table", "transactions")
     assert answer.returncode == 0, answer.stderr
     rows = {row["month"]: row for row in json.loads(answer.stdout)}
     assert {month: (row["tier"], row["rows"]) for month, row in rows.items()} == {
@@ -56,8 +56,8 @@ def test_tiers_for_people_name_every_month_and_the_trouble(ledger: Ledger, treas
     assert "cannot be archived" in answer.stdout
 
 
-def test_tiers_of_an_unknown_table_name_it(treasury: Treasury) -> None:
-    answer = treasury("tiers", "--table", "ghosts")
+def test_tiers_of_an_unknown_table_name_it(treasury_here: Treasury) -> None:
+    answer = treasury_here("tiers", "--table", "ghosts")
     assert answer.returncode == ConfigError.exit_code
     assert answer.stderr == "error: unknown table 'ghosts'; known: transactions, vas_transactions\n"
 
@@ -71,9 +71,9 @@ def test_sql_answers_over_every_tier_to_a_pipe(tiers: Ledger, treasury: Treasury
     assert answer.stderr == "read 3 of 3 months\n"
 
 
-def test_sql_writes_a_file_that_programs_can_read(tiers: Ledger, treasury: Treasury, tmp_path: Path) -> None:
+def test_sql_writes_a_file_that_programs_can_read(tiers: Ledger, treasury_here: Treasury, tmp_path: Path) -> None:
     file = tmp_path / "answer.parquet"
-    answer = treasury("sql", "SELECT id, amount FROM transactions", "-f", "parquet", "-o", str(file))
+    answer = treasury_here("sql", "SELECT id, amount FROM transactions", "-f", "parquet", "-o", str(file))
     assert (answer.returncode, answer.stdout) == (0, "")
     assert pq.read_table(file).num_rows == 3 * ROWS
 
@@ -81,8 +81,8 @@ def test_sql_writes_a_file_that_programs_can_read(tiers: Ledger, treasury: Treas
 @pytest.mark.parametrize(
     "question", ["DELETE FROM transactions", "SELECT 1; SELECT 2", "SELECT colour FROM transactions", "SELECT (", ""]
 )
-def test_sql_that_is_no_question_ends_with_the_code_of_bad_data(treasury: Treasury, question: str) -> None:
-    answer = treasury("sql", question)
+def test_sql_that_is_no_question_ends_with_the_code_of_bad_data(treasury_here: Treasury, question: str) -> None:
+    answer = treasury_here("sql", question)
     assert answer.returncode == DataError.exit_code
     assert answer.stdout == ""
     assert answer.stderr.startswith("error: SQL: ")

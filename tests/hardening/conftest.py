@@ -23,13 +23,18 @@ from tests.api.conftest import (  # noqa: F401  # fixtures are found by their na
     http,
     ledger,
     make_key,
+    make_shared_key,
     ready,
     serving,
+    shared,
+    shared_api,
+    shared_http,
+    shared_url,
+    template,
     this_month,
     unlimited,
     with_partitions,
 )
-from tests.conftest import own_database
 
 WAIT_S = 20.0
 
@@ -183,34 +188,20 @@ def connections(url: str) -> Iterator[Connect]:
 
 
 @pytest.fixture(scope="module")
-def shared(server_settings: Settings, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of a database that the tests of a module share: they look at answers and change no rows of others."""
-    with own_database(server_settings, template, tmp_path_factory.mktemp("shared")) as settings:
-        yield unlimited(with_partitions(settings))
-
-
-@pytest.fixture(scope="module")
-def shared_url(shared: Settings) -> Iterator[str]:
-    """An API with its default limits."""
-    with serving(shared) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def shared_key(shared: Settings) -> str:
+def shared_key(shared: Settings) -> str:  # noqa: F811  # the fixture
     """A header field that carries a key of it."""
     return f"Authorization: Bearer {create_key(shared, 'acme', CLIENT_SCOPES)}"
 
 
 @pytest.fixture
-def connect(shared_url: str) -> Iterator[Connect]:
+def connect(shared_url: str) -> Iterator[Connect]:  # noqa: F811  # the fixture
     """Opens connections to the API with its default limits."""
     with connections(shared_url) as opener:
         yield opener
 
 
 @pytest.fixture(scope="module")
-def hasty_url(shared: Settings) -> Iterator[str]:
+def hasty_url(shared: Settings) -> Iterator[str]:  # noqa: F811  # the fixture
     """An API whose time limits a test can wait for."""
     short = {"api_header_timeout_s": 0.5, "api_body_timeout_s": 0.5, "api_keep_alive_s": 0.7}
     with serving(shared.model_copy(update=short)) as url:

@@ -79,31 +79,31 @@ def test_a_header_that_is_sent_twice_is_refused(connect: Connect, shared_key: st
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "gzip, identity", "x"])
-def test_a_packed_body_is_refused(api: httpx.Client, encoding: str) -> None:
+def test_a_packed_body_is_refused(shared_api: httpx.Client, encoding: str) -> None:
     for path in PATHS:
-        response = api.post(path, json=BODIES[path], headers=keyed() | {"Content-Encoding": encoding})
+        response = shared_api.post(path, json=BODIES[path], headers=keyed() | {"Content-Encoding": encoding})
         assert response.status_code == 415
 
 
-def test_nothing_is_shared_with_other_origins(api: httpx.Client) -> None:
+def test_nothing_is_shared_with_other_origins(shared_api: httpx.Client) -> None:
     origin = {"Origin": "https://evil.example"}
-    preflight = api.options(PATH, headers=origin | {"Access-Control-Request-Method": "POST"})
+    preflight = shared_api.options(PATH, headers=origin | {"Access-Control-Request-Method": "POST"})
     assert preflight.status_code == 405
     for response in (
         preflight,
-        api.get(LIVE, headers=origin),
-        api.get(PATH, params={"wallet_id": "w"}, headers=origin),
+        shared_api.get(LIVE, headers=origin),
+        shared_api.get(PATH, params={"wallet_id": "w"}, headers=origin),
     ):
         assert not [name for name in response.headers if name.startswith("access-control-")]
     for simple in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
-        refused = api.post(PATH, content=json.dumps(BODY), headers=keyed() | origin | {"Content-Type": simple})
+        refused = shared_api.post(PATH, content=json.dumps(BODY), headers=keyed() | origin | {"Content-Type": simple})
         assert refused.status_code == 415
 
 
 @pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "PUT", "PATCH", "DELETE", "PROPFIND"])
-def test_a_method_that_is_not_served_is_refused_everywhere(api: httpx.Client, method: str) -> None:
+def test_a_method_that_is_not_served_is_refused_everywhere(shared_api: httpx.Client, method: str) -> None:
     for path in (*PATHS, f"{PATHS[0]}/batch", LIVE, "/docs", "/openapi.json"):
-        response = api.request(method, path, headers={"X-Echo": "hunter2"})
+        response = shared_api.request(method, path, headers={"X-Echo": "hunter2"})
         assert response.status_code == 405
         assert "hunter2" not in response.text
 
@@ -111,8 +111,8 @@ def test_a_method_that_is_not_served_is_refused_everywhere(api: httpx.Client, me
 @pytest.mark.parametrize(
     "path", ["/docs/", f"{PATH}/", "/openapi.json/", "/.git/config", "/docs/../api", "//evil.example"]
 )
-def test_no_address_redirects_or_lists_anything(api: httpx.Client, path: str) -> None:
-    response = api.get(httpx.URL(str(api.base_url).rstrip("/") + path))
+def test_no_address_redirects_or_lists_anything(shared_api: httpx.Client, path: str) -> None:
+    response = shared_api.get(httpx.URL(str(shared_api.base_url).rstrip("/") + path))
     assert response.status_code == 404
     assert "location" not in response.headers
 

@@ -4,9 +4,7 @@ import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
 from config import Settings
@@ -15,6 +13,7 @@ from servers.stack import running
 from sql.connection import Connection, connect
 from tasks.rollover import roll_table
 from tasks.setup import prepare_database
+from tests.databases import make_template
 
 
 @pytest.fixture(scope="session")
@@ -26,29 +25,21 @@ def prefect_url(server_settings: Settings) -> Iterator[str]:
         yield url
 
 
+def _roll(draft: Settings) -> None:
+    prepare_database(draft)
+    for table in draft.registry.values():
+        roll_table(draft, table, datetime.now(UTC).date())
+
+
 @pytest.fixture(scope="session")
-def rolled(server_settings: Settings, template: str, worker_id: str) -> Iterator[str]:
-    """The name of a database that is prepared and has its partitions, as after a night's work; to copy from."""
-    name = f"{template}_rolled_{worker_id}"
-    with psycopg.connect(server_settings.database_dsn, autocommit=True) as connection:
-        create = SQL("CREATE DATABASE {} TEMPLATE {}")
-        connection.execute(create.format(Identifier(name), Identifier(template)))
-        url = f"{server_settings.database_dsn.rpartition('/')[0]}/{name}"
-        settings = server_settings.model_copy(update={"database_url": SecretStr(url)})
-        prepare_database(settings)
-        for table in settings.registry.values():
-            roll_table(settings, table, datetime.now(UTC).date())
-        yield name
-        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+def template(server_settings: Settings, migrated: str) -> str:
+    """The name of a database that is prepared and has its partitions, as after a night's work."""
+    return make_template(server_settings, f"{migrated}_rolled", migrated, _roll)
 
 
 @pytest.fixture
-def ledger(settings: Settings, server_settings: Settings, rolled: str) -> Settings:
+def ledger(settings: Settings) -> Settings:
     """Settings of a database of this test's own, as after a night's work."""
-    name = settings.database_dsn.rpartition("/")[2]
-    with psycopg.connect(server_settings.database_dsn, autocommit=True) as connection:
-        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
-        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(rolled)))
     return settings
 
 

@@ -15,14 +15,16 @@ from config import Settings
 from tasks.importing.run import ImportRequest, import_file
 
 PROJECT = Path(__file__).resolve().parents[2]
-FILE = Path(os.environ.get("TREASURY_BANK_FILE", PROJECT.parent / "shared" / "data" / "bank-transactions-1993.csv.gz"))
+FILE = Path(
+    os.environ.get("TREASURY_TEST_BANK_FILE", PROJECT.parent / "shared" / "data" / "bank-transactions-1993.csv.gz")
+)
 ROWS = 18_114
 
 
 @pytest.fixture
 def bank_file() -> Path:
     if not FILE.is_file():
-        pytest.skip(f"the bank's file is not at {FILE}; TREASURY_BANK_FILE can name it")
+        pytest.skip(f"the bank's file is not at {FILE}; TREASURY_TEST_BANK_FILE can name it")
     return FILE
 
 

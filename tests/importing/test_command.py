@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from config import Settings
 from ledger.errors import ConfigError, DataError
+from tests.cli.in_process import run_here
 
 PROJECT = Path(__file__).resolve().parents[2]
 LINES = "no,wallet,amount,text,at\n1,w1,5.00,,2024-05-17\n2,w1,none,,2024-05-17\n"
@@ -28,6 +30,12 @@ def treasury(settings: Settings, tmp_path: Path):
 
 
 @pytest.fixture
+def treasury_here(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """The same in this process: seconds of imports sooner."""
+    return partial(run_here, capsys, tmp_path, settings.environment())
+
+
+@pytest.fixture
 def files(tmp_path: Path, mapping_text: str) -> tuple[str, str, str]:
     (tmp_path / "lines.csv").write_text(LINES)
     (tmp_path / "m.toml").write_text(mapping_text)
@@ -42,18 +50,18 @@ def test_import_prints_its_account_and_writes_the_rejects_beside_the_file(treasu
     assert treasury("import", *files).stdout == "read 2 = loaded 0 + rejected 2\n"
 
 
-def test_a_dry_run_says_that_it_is_one(treasury, files) -> None:
-    assert treasury("import", *files, "--dry-run").stdout == (
+def test_a_dry_run_says_that_it_is_one(treasury_here, files) -> None:
+    assert treasury_here("import", *files, "--dry-run").stdout == (
         "dry run, nothing is loaded: read 2 = loaded 1 + rejected 1\n"
     )
 
 
-def test_errors_have_their_exit_codes_and_no_traceback(treasury, files, tmp_path: Path) -> None:
-    missing = treasury("import", "nothing.csv", *files[1:])
+def test_errors_have_their_exit_codes_and_no_traceback(treasury_here, files, tmp_path: Path) -> None:
+    missing = treasury_here("import", "nothing.csv", *files[1:])
     assert missing.returncode == ConfigError.exit_code
     assert missing.stderr == "error: nothing.csv: No such file or directory\n"
     (tmp_path / "lines.csv").write_bytes(b"\x1f\x8b\x08cut off")
-    damaged = treasury("import", *files)
+    damaged = treasury_here("import", *files)
     assert damaged.returncode == DataError.exit_code
     assert "damaged, nothing was loaded" in damaged.stderr
 

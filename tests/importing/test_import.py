@@ -320,14 +320,18 @@ def test_a_row_that_only_postgresql_refuses_is_found_and_the_others_are_loaded(
     assert stored(database) == 7
 
 
-def test_memory_does_not_grow_with_the_file(settings: Settings, tmp_path: Path, mapping_text: str) -> None:
+def test_memory_does_not_grow_with_the_file(
+    settings: Settings, tmp_path: Path, mapping_text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import tracemalloc
 
+    from tasks.importing import run
     from tasks.importing.run import ImportRequest, import_file
 
+    monkeypatch.setattr(run, "CHUNK_ROWS", 1_000)
     (tmp_path / "m.toml").write_text(mapping_text)
     peaks = []
-    for number, rows in enumerate((20_000, 60_000)):
+    for number, rows in enumerate((3_000, 15_000)):
         file = tmp_path / f"{number}.csv"
         file.write_bytes(HEADER + lines(1, rows))
         tracemalloc.start()

@@ -11,9 +11,9 @@ from config import Settings
 from servers import ports
 from servers.lease import Endpoint, lease
 from servers.redis import Redis
-from tests.api.conftest import make_key, ready, this_month
+from tests.api.conftest import make_key, ready, template, this_month
 
-__all__ = ["StartRedis", "make_key", "ready", "this_month"]
+__all__ = ["StartRedis", "make_key", "ready", "template", "this_month"]
 
 StartRedis = Callable[[], AbstractContextManager[Endpoint]]
 

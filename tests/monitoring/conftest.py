@@ -4,9 +4,37 @@ import httpx
 import pytest
 
 from tasks.keys import Scope
-from tests.api.conftest import Headers, MakeKey, api, database, http, ledger, make_key, ready, this_month
+from tests.api.conftest import (
+    Headers,
+    MakeKey,
+    api,
+    database,
+    http,
+    ledger,
+    make_key,
+    make_shared_key,
+    ready,
+    shared,
+    shared_http,
+    shared_url,
+    template,
+    this_month,
+)
 
-__all__ = ["api", "database", "http", "ledger", "make_key", "ready", "this_month"]
+__all__ = [
+    "api",
+    "database",
+    "http",
+    "ledger",
+    "make_key",
+    "make_shared_key",
+    "ready",
+    "shared",
+    "shared_http",
+    "shared_url",
+    "template",
+    "this_month",
+]
 
 PREFIX = "/api/v1/monitoring"
 
@@ -28,3 +56,10 @@ def watched(http: httpx.Client, watcher: Headers) -> httpx.Client:
     """A client of a running API with a key that may look."""
     http.headers.update(watcher)
     return http
+
+
+@pytest.fixture
+def shared_watched(shared_http: httpx.Client, make_shared_key: MakeKey) -> httpx.Client:
+    """The same of the API that the tests of a module share."""
+    shared_http.headers.update(make_shared_key("watcher", [Scope.MONITORING_READ]))
+    return shared_http

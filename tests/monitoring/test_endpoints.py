@@ -20,6 +20,7 @@ from ledger.months import Month
 from ledger.tables import TRANSACTIONS
 from sql.connection import connect
 from tasks.alerts import raise_alert, resolve_alert
+from tasks.keys import Scope
 from tests.api.conftest import Headers, MakeKey, serving
 from tests.api.ledger_rows import BODY, Ledger, keyed
 from tests.monitoring.conftest import PREFIX
@@ -43,9 +44,9 @@ def read(client: httpx.Client, path: str, **query: Any) -> Any:
     return msgspec.json.decode(response.content, type=PAGES[path])
 
 
-def test_every_page_has_the_type_that_the_document_says(watched: httpx.Client) -> None:
+def test_every_page_has_the_type_that_the_document_says(shared_watched: httpx.Client) -> None:
     for path in PAGES:
-        read(watched, path)
+        read(shared_watched, path)
 
 
 def test_only_a_key_with_the_scope_may_look(http: httpx.Client, make_key: MakeKey, operator: Headers) -> None:
@@ -55,9 +56,9 @@ def test_only_a_key_with_the_scope_may_look(http: httpx.Client, make_key: MakeKe
         assert http.get(path, headers=operator).status_code == 403
 
 
-def test_looking_is_not_operating(watched: httpx.Client) -> None:
+def test_looking_is_not_operating(shared_watched: httpx.Client) -> None:
     for path, body in ((f"{PREFIX}/cache/clear", {"all": True}), (f"{PREFIX}/alerts/1/acknowledge", {})):
-        assert watched.post(path, json=body).status_code == 403
+        assert shared_watched.post(path, json=body).status_code == 403
 
 
 def test_health_is_looked_at_once_for_all_who_ask(watched: httpx.Client) -> None:
@@ -66,8 +67,8 @@ def test_health_is_looked_at_once_for_all_who_ask(watched: httpx.Client) -> None
     assert {component.name for component in pages[0].components} >= {"postgres", "redis", "disk", "partitions_ahead"}
 
 
-def test_the_probes_need_no_key(http: httpx.Client) -> None:
-    assert http.get("/health/live").status_code == http.get("/health/ready").status_code == 200
+def test_the_probes_need_no_key(shared_http: httpx.Client) -> None:
+    assert shared_http.get("/health/live").status_code == shared_http.get("/health/ready").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -86,8 +87,8 @@ def test_the_probes_need_no_key(http: httpx.Client) -> None:
         ("health", {"verbose": "1"}),
     ],
 )
-def test_a_wrong_parameter_is_refused_by_name(watched: httpx.Client, path: str, query: dict[str, str]) -> None:
-    response = watched.get(f"{PREFIX}/{path}", params=query)
+def test_a_wrong_parameter_is_refused_by_name(shared_watched: httpx.Client, path: str, query: dict[str, str]) -> None:
+    response = shared_watched.get(f"{PREFIX}/{path}", params=query)
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] in query
 
@@ -281,9 +282,9 @@ def test_the_use_of_pruning_is_seen_by_where_scans_fall(
     assert (not_used.scanned_partitions, not_used.scanned_share) == (used.partitions, 1)
 
 
-def test_partitions_come_in_pages_that_divide_no_month(watched: httpx.Client, this_month: Month) -> None:
-    first = read(watched, f"{PREFIX}/partitions", limit=1)
-    second = read(watched, f"{PREFIX}/partitions", limit=1, before=first.next_before)
+def test_partitions_come_in_pages_that_divide_no_month(shared_watched: httpx.Client, this_month: Month) -> None:
+    first = read(shared_watched, f"{PREFIX}/partitions", limit=1)
+    second = read(shared_watched, f"{PREFIX}/partitions", limit=1, before=first.next_before)
 
     assert {month.month for month in first.months} == {str(this_month.plus(1))}
     assert {month.table for month in first.months} == {"transactions", "vas_transactions"}
@@ -357,8 +358,11 @@ def test_only_an_open_alert_is_acknowledged(http: httpx.Client, ready: Settings,
         ({"every": True}, "every"),
     ],
 )
-def test_a_clear_says_what_it_means(http: httpx.Client, operator: Headers, body: dict[str, Any], field: str) -> None:
-    response = http.post(f"{PREFIX}/cache/clear", json=body, headers=operator)
+def test_a_clear_says_what_it_means(
+    shared_http: httpx.Client, make_shared_key: MakeKey, body: dict[str, Any], field: str
+) -> None:
+    operator = make_shared_key("operator", [Scope.OPERATIONS])
+    response = shared_http.post(f"{PREFIX}/cache/clear", json=body, headers=operator)
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == field
 

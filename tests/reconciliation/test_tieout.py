@@ -18,6 +18,7 @@ from tasks.reconciliation.classes import ComparedStatus, LineKind, Verdict
 from tasks.reconciliation.commission import vat_included
 from tasks.reconciliation.days import day_of
 from tasks.reconciliation.tieout import Commission, FloatMovement, float_figures, tie_outs, verdict_of
+from tests.examples import examples
 from tests.reconciliation.books import DAY, NOON
 from tests.reconciliation.desk import Outcome, Sides, apart, line, own, reconciled
 
@@ -72,7 +73,7 @@ _FOUND: list[_Given] = [
 ]  # fmt: skip
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(cases=st.lists(_case, min_size=1, max_size=16), tolerance=st.sampled_from([Decimal(0), Decimal("0.05")]))
 @example(cases=_FOUND, tolerance=Decimal(0))
 def test_whatever_the_sides_hold_every_row_and_line_is_accounted_for_once(

@@ -47,7 +47,7 @@ class Scripted:
 
 
 @contextmanager
-def borrower(home: Path) -> Iterator["subprocess.Popen[str]"]:
+def borrower(home: Path, *options: str, stderr: int | None = None) -> Iterator["subprocess.Popen[str]"]:
     """Another process that holds a lease on Redis until its standard input closes; it prints the URL once it has it."""
     program = """
         import sys
@@ -59,8 +59,8 @@ def borrower(home: Path) -> Iterator["subprocess.Popen[str]"]:
             print(endpoint.url, flush=True)
             sys.stdin.read()
     """
-    argv = [sys.executable, "-c", textwrap.dedent(program), str(home)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as borrowing:
+    argv = [sys.executable, *options, "-c", textwrap.dedent(program), str(home)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True) as borrowing:
         try:
             yield borrowing
         finally:
@@ -128,6 +128,18 @@ def test_a_server_outlives_the_command_that_started_it_while_another_uses_it(hom
             assert Redis(home).answers(url)
             leave(second)
     assert not alive(home)
+
+
+def test_who_started_a_server_and_leaves_it_to_others_is_not_warned_of_it(home: Path) -> None:
+    with borrower(home, "-W", "error", stderr=subprocess.PIPE) as first:
+        url = url_of(first)
+        with borrower(home) as second:
+            assert url_of(second) == url
+            leave(first)
+            assert first.stderr is not None
+            assert first.stderr.read() == ""
+            assert Redis(home).answers(url)
+            leave(second)
 
 
 def test_a_keeper_killed_with_9_takes_its_server_along_and_the_next_lease_starts_anew(home: Path) -> None:

@@ -19,6 +19,7 @@ from ledger.errors import DataError, TransientError
 from ledger.months import Month
 from storage.archive import ColdFilter, ColdReader
 from storage.store import ObjectStore
+from tests.examples import examples
 from tests.storage.archived_rows import COLUMNS, TABLE, Row, make_month, make_row, write_rows
 
 NAMES = [column.name for column in COLUMNS]
@@ -105,7 +106,7 @@ filters = st.builds(
 )
 
 
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(filters, st.integers(1, 50))
 def test_a_filter_gives_exactly_the_rows_that_fit_and_no_more_than_the_limit(
     reader: ColdReader, where: ColdFilter, limit: int

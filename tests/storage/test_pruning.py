@@ -19,6 +19,7 @@ from ledger.months import Month, months_between
 from ledger.tables import TieredTable
 from storage.engine import engine, literal
 from storage.pruning import Branch, create_views, needed_branches
+from tests.examples import examples
 from tests.storage.archived_rows import COLUMNS, TABLE, Row, make_month, write_rows
 
 MONTHS = list(months_between(Month(2025, 11), Month(2026, 4)))
@@ -275,7 +276,7 @@ shapes = st.sampled_from(
 )
 
 
-@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(shapes, conditions, conditions)
 @example("SELECT * FROM transactions WHERE {0}", f"id IN ({_ids((1, 0), (2, 1))})", "true")
 @example("SELECT * FROM transactions WHERE {0}", "(month = '2025-11' OR created_at >= '2026-04-15')", "true")

@@ -163,7 +163,7 @@ def test_a_store_that_refuses_connections_may_be_tried_again(settings: Settings,
 def test_a_store_that_accepts_and_never_answers_is_given_up_on(settings: Settings, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        mute = settings.model_copy(update={"s3_endpoint_url": address, "store_timeout_s": 1.0})
+        mute = settings.model_copy(update={"s3_endpoint_url": address, "store_timeout_s": 0.3})
         calls = _each_call(mute, tmp_path)
         started = time.monotonic()
         with ThreadPoolExecutor(len(calls)) as pool:

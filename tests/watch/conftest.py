@@ -13,6 +13,7 @@ from ledger.tables import BUILT_IN, TRANSACTIONS, TieredTable
 from sql.connection import Connection, connect
 from sql.partitions import ensure_partition, prepare_table
 from tasks.watch import WatchReport, watch_transactions
+from tests.databases import make_template
 from tests.sql.ledger_rows import add_row
 
 NOON = datetime(2026, 5, 20, 10, 0, tzinfo=UTC)  # in Johannesburg
@@ -60,11 +61,21 @@ class Ledger:
         return {one[0].removeprefix("transaction-") for one in self.findings()}
 
 
+def _with_months(draft: Settings) -> None:
+    with connect(draft.database_dsn, "tests") as connection:
+        for table in BUILT_IN:
+            prepare_table(connection, draft, table)
+            for distance in range(8):
+                ensure_partition(connection, draft, table, Month(2025, 11).plus(distance))
+
+
+@pytest.fixture(scope="session")
+def template(server_settings: Settings, migrated: str) -> str:
+    """The name of a database with partitions from November 2025 to June 2026."""
+    return make_template(server_settings, f"{migrated}_watch", migrated, _with_months)
+
+
 @pytest.fixture
 def ledger(settings: Settings) -> Iterator[Ledger]:
     with connect(settings.database_dsn, "tests") as connection:
-        for table in BUILT_IN:
-            prepare_table(connection, settings, table)
-            for distance in range(8):
-                ensure_partition(connection, settings, table, Month(2025, 11).plus(distance))
         yield Ledger(settings, connection)

@@ -1,0 +1,90 @@
+"""Databases to test on: copies of templates, made ahead while the test before runs, and dropped behind its back.
+
+Making and dropping one is mostly waiting for checkpoints of a server whose other core has nothing to do.
+"""
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from config import Settings
+
+_MAKING = 0x7472_6561_7E57  # the advisory lock: of all workers one makes a template
+
+
+def make_template(server: Settings, name: str, source: str | None, fill: Callable[[Settings], None]) -> str:
+    """The template ``name``: a copy of ``source``, or an empty database, that ``fill`` was run on. Made once a server.
+
+    A template that could not be finished is made anew by the next who asks.
+    """
+    draft = f"{name}_draft"
+    copied = SQL(" TEMPLATE {}").format(Identifier(source)) if source else SQL("")
+    with psycopg.connect(server.database_dsn, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (_MAKING,))
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
+            connection.execute(_dropping(draft))
+            connection.execute(SQL("CREATE DATABASE {}{}").format(Identifier(draft), copied))
+            fill(server.on_database(draft))
+            connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(draft), Identifier(name)))
+    return name
+
+
+class Databases:
+    """The databases of one process's tests, on one server.
+
+    ``copied_as_files`` is for a server whose files are in memory: there it is quicker than through the log, on a disk
+    it may be slower by far.
+    """
+
+    def __init__(self, server: str, copied_as_files: bool) -> None:
+        self._server = server
+        self._strategy = SQL(" STRATEGY FILE_COPY" if copied_as_files else "")
+        self._thread = ThreadPoolExecutor(1, "databases")
+        self._ahead: dict[str, Future[str]] = {}
+        self._dropped: list[Future[None]] = []
+
+    def take(self, template: str) -> str:
+        """The name of a fresh copy of ``template``; the next one is begun."""
+        made = self._ahead.pop(template, None) or self._thread.submit(self._make, template)
+        self._ahead[template] = self._thread.submit(self._make, template)
+        return made.result()
+
+    def give_back(self, name: str) -> None:
+        """Drop ``name``, soon. Whoever is still connected loses it."""
+        self._dropped.append(self._thread.submit(self._drop, name))
+
+    def close(self) -> None:
+        """Drop what was made ahead. Raises what kept any database of the run from being dropped."""
+        for made in self._ahead.values():
+            self.give_back(made.result())
+        self._thread.shutdown()
+        for dropped in self._dropped:
+            dropped.result()
+
+    def _make(self, template: str) -> str:
+        name = f"test_{uuid.uuid4().hex}"
+        copy = SQL("CREATE DATABASE {} TEMPLATE {}{}")
+        self._execute(copy.format(Identifier(name), Identifier(template), self._strategy))
+        return name
+
+    def _drop(self, name: str) -> None:
+        self._execute(_dropping(name))
+
+    def _execute(self, statement: object) -> None:
+        with psycopg.connect(self._server, autocommit=True) as connection:
+            connection.execute(statement)
+
+
+def drop_like(server: str, prefix: str) -> None:
+    """Drop every database whose name begins with ``prefix``."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        found = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (prefix,))
+        for (name,) in found.fetchall():
+            connection.execute(_dropping(name))
+
+
+def _dropping(name: str) -> object:
+    return SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name))
