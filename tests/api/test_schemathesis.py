@@ -45,9 +45,10 @@ _BEYOND_THE_SCHEMA = re.compile(
     This\ key\ belongs\ to\ another\ request\.
     | cursor:\ must\ be\ the\ next_cursor\ of\ the\ page\ before.*
     | to:\ must\ be\ later\ than\ from
+    | last_day:\ must\ be\ the\ first\ day\ or\ later.*
     | wallet_id:\ is\ required,\ unless\ user_id\ is\ given
     | pattern:\ is\ required,\ unless\ all\ is\ true
-    | \w+:\ must\ have\ 1\ to\ \d+\ printable\ characters  # what is printable, Unicode says
+    | \w+:\ must\ (?:have|be)\ 1\ to\ \d+\ printable\ characters  # what is printable, Unicode says
     | amount:\ must\ be\ more\ than\ 0
     | fee:\ must\ be\ 0\ or\ more
     | currency:\ must\ be\ (?:an\ ISO\ 4217\ currency\ code|ZAR).*
