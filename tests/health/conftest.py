@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -13,7 +14,8 @@ from servers.stack import running
 from sql.connection import Connection, connect
 from tasks.rollover import roll_table
 from tasks.setup import prepare_database
-from tests.databases import make_template
+from tests.conftest import own_database
+from tests.databases import Databases, make_template
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +37,13 @@ def _roll(draft: Settings) -> None:
 def template(server_settings: Settings, migrated: str) -> str:
     """The name of a database that is prepared and has its partitions, as after a night's work."""
     return make_template(server_settings, f"{migrated}_rolled", migrated, _roll)
+
+
+@pytest.fixture
+def bare(databases: Databases, server_settings: Settings, migrated: str, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of a database without a partition, as before any night's work."""
+    with own_database(databases, server_settings, migrated, tmp_path) as own:
+        yield own
 
 
 @pytest.fixture

@@ -226,8 +226,8 @@ def test_a_full_disk_is_told(ledger: Settings) -> None:
 # --- months
 
 
-def test_a_current_month_without_a_partition_is_critical(settings: Settings) -> None:
-    result = run(settings, "partitions_ahead")["partitions_ahead"]
+def test_a_current_month_without_a_partition_is_critical(bare: Settings) -> None:
+    result = run(bare, "partitions_ahead")["partitions_ahead"]
     assert result.state is State.CRITICAL
     assert "no row can be stored" in result.line
 
@@ -241,8 +241,8 @@ def test_too_few_partitions_ahead_are_a_warning_and_then_critical(ledger: Settin
     assert states == {0: State.HEALTHY, 5: State.HEALTHY, 6: State.WARNING, 11: State.CRITICAL}
 
 
-def test_where_one_month_ahead_is_asked_for_a_new_month_alone_is_no_trouble(settings: Settings) -> None:
-    little = settings.model_copy(update={"partitions_ahead": 1})
+def test_where_one_month_ahead_is_asked_for_a_new_month_alone_is_no_trouble(bare: Settings) -> None:
+    little = bare.model_copy(update={"partitions_ahead": 1})
     prepare_database(little)
     now = datetime.now(UTC)
     for table in little.registry.values():
