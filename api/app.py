@@ -5,31 +5,40 @@ do (parsing, validation, dependencies, error pages) is left for them to do here.
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 from starlette.middleware import Middleware
-from starlette.routing import Route, Router
+from starlette.routing import BaseRoute, Route, Router
 
 from api import docs_page
-from api.admission import Admission, allowed_hosts
+from api.admission import Admission, Hosts, allowed_hosts
 from api.endpoint import Page, no_such_address
 from api.guard import Guard
 from api.openapi import make_document
 from api.operations import Operation
-from api.request_log import LOGGER, RequestLog, write_json_lines
-from api.routes import operations, resources, router_routes
-from api.security_headers import PAGE_POLICY, POLICY, SecurityHeaders
+from api.request_log import LOGGER, AccessLog, RequestLog, write_json_lines
+from api.routes import Resource, operations, resources, router_routes
+from api.security_headers import PAGE_POLICY, POLICY, SecurityHeaders, fixed_headers
 from api.services import Services
+from api.short_path import Rows, ShortPath
 from config import Settings, load_settings
 
 TITLE = "Treasury transaction API"
 VERSION = "1.0.0"
 
 
-def create_app(settings: Settings | None = None) -> Router:
+class Application(Router):
+    """The routes, and the short path beside them that `api.protocol` asks first."""
+
+    def __init__(self, routes: Sequence[BaseRoute], short_path: ShortPath, **options: Any) -> None:
+        super().__init__(routes, **options)
+        self.short_path = short_path
+
+
+def create_app(settings: Settings | None = None) -> Application:
     """The API for ``settings``, read from the environment when None. Connects when it is started, not before.
 
     Raises ConfigError for a setting that is wrong or missing.
@@ -38,7 +47,8 @@ def create_app(settings: Settings | None = None) -> Router:
     write_json_lines(settings.log_level)
     if settings.api_database_url is None:
         logging.getLogger(LOGGER).warning("TREASURY_API_DATABASE_URL is not set: the API may do whatever the owner may")
-    services = Services.make(settings, tuple(resource.table for resource in resources(settings)))
+    served = resources(settings)
+    services = Services.make(settings, tuple(resource.table for resource in served))
     described = operations(settings)
     services.lifetimes.check([operation.name for operation in described if operation.conditional])
 
@@ -47,19 +57,28 @@ def create_app(settings: Settings | None = None) -> Router:
         async with services.running():
             yield
 
-    return Router(
+    log, hosts = AccessLog(), Hosts(allowed_hosts(settings.api_hosts, settings.api_bind))
+    return Application(
         [*router_routes(described, services), *_documents(described)],
+        ShortPath(_rows(served), services, hosts, log, fixed_headers(settings.api_hsts_s)),
         redirect_slashes=False,  # an address has one spelling; a redirect would repeat what the Host header says
         default=no_such_address,
         lifespan=lifespan,
         # The log outside, so that what is refused is logged, too; then the headers that every answer has.
         middleware=[
-            Middleware(RequestLog),
+            Middleware(RequestLog, log=log),
             Middleware(SecurityHeaders, hsts_s=settings.api_hsts_s),
             Middleware(Guard, defence=services.defence),
-            Middleware(Admission, hosts=allowed_hosts(settings.api_hosts, settings.api_bind)),
+            Middleware(Admission, hosts=hosts),
         ],
     )
+
+
+def _rows(served: Iterable[Resource]) -> dict[bytes, Rows]:
+    return {
+        resource.path.encode(): Rows(resource.table.name, f"{resource.path}/{{id}}", resource.read, resource.policy)
+        for resource in served
+    }
 
 
 def _documents(described: tuple[Operation, ...]) -> list[Route]:

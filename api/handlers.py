@@ -87,13 +87,13 @@ async def create_batch(call: Call, table: TieredTable) -> Response:
 async def read_one(call: Call, table: TieredTable) -> Response:
     """One transaction, wherever its month lives."""
     cache = call.services.cache
-    question = Question(table.name, "row", call.key.sees_client, (call.request.path_params["id"],))
+    question = Question.of_row(table.name, call.key.sees_client, call.request.path_params["id"])
     kept = cache.get(question)
     if kept is None:
         row_id = _path_id(call)
         tag = cache.names.row_tag(table.name, str(row_id))
         kept = await cache.read(question, tag, partial(_find, call, table, row_id))
-    return conditional.answer(call.request, kept)
+    return _conditional(call, kept)
 
 
 async def _find(call: Call, table: TieredTable, row_id: UUID) -> Fresh:
@@ -108,14 +108,18 @@ async def read_page(call: Call, table: TieredTable) -> Response:
     """A page of a wallet's or a user's transactions, newest first."""
     cache, viewer = call.services.cache, call.key.sees_client
     if viewer is None:  # pages over all clients are for auditors: rare, and always of this moment
-        return conditional.answer(call.request, Kept((await _read_page(call, table)).body, final=False))
+        return _conditional(call, Kept((await _read_page(call, table)).body, final=False))
     asked = Question(table.name, "page", viewer, tuple(part for pair in sorted(call.query.items()) for part in pair))
     kept = cache.get(asked)
     if kept is None:
         wanted = _wanted(call, _question(call, table))  # refused before anything is looked up
         tag = tag_of_page(cache.names, table, viewer, wanted)
         kept = await cache.read(asked, tag, partial(_read_page, call, table))
-    return conditional.answer(call.request, kept)
+    return _conditional(call, kept)
+
+
+def _conditional(call: Call, kept: Kept) -> Response:
+    return conditional.answer(call.request.headers.get("if-none-match"), kept)
 
 
 async def _read_page(call: Call, table: TieredTable) -> Fresh:

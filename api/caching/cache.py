@@ -88,13 +88,21 @@ class ResponseCache:
 
     def get(self, question: Question) -> Kept | None:
         """The answer that this process has and may give now."""
-        entry = self._local.get(question)
-        if entry is not None and self._may_give(entry, time.monotonic()):
-            self._count(LOCAL, "hit")
-            return entry.kept
-        if self._settings.enabled:
+        kept = self.peek(question)
+        if kept is not None:
+            self.count_hit()
+        elif self._settings.enabled:
             self._count(LOCAL, "miss")
-        return None
+        return kept
+
+    def peek(self, question: Question) -> Kept | None:
+        """As `get`, but not counted: `count_hit` is for whoever does give it."""
+        entry = self._local.get(question)
+        return entry.kept if entry is not None and self._may_give(entry, time.monotonic()) else None
+
+    def count_hit(self) -> None:
+        """Count an answer that `peek` found and that was given."""
+        self._count(LOCAL, "hit")
 
     async def read(self, question: Question, tag: bytes, compute: Callable[[], Awaitable[Fresh]]) -> Kept:
         """The answer from Redis, else from ``compute``: once for all who ask the same at the same time.

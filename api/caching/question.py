@@ -6,10 +6,11 @@ Names and tags in Redis are keyed digests, but for a row's id: no wallet, user o
 import base64
 import hashlib
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import msgspec
 
+ROW = "row"
 _TAG_BYTES = 12
 _ETAG_BYTES = 15
 
@@ -25,6 +26,11 @@ class Question(NamedTuple):
     kind: str
     viewer: str | None
     asked: tuple[str, ...]
+
+    @classmethod
+    def of_row(cls, table: str, viewer: str | None, row_id: str) -> Self:
+        """The question for one row."""
+        return cls(table, ROW, viewer, (row_id,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ class Names:
     def entry(self, question: Question) -> str:
         """The name of an entry: ``table:kind:...``, with the id where one row is asked for."""
         table, kind, viewer, asked = question
-        shown = f"{asked[0]}:" if kind == "row" else ""
+        shown = f"{asked[0]}:" if kind == ROW else ""
         return f"{table}:{kind}:{shown}{self._digest(table, kind, viewer, *asked).hex()}"
 
     def _digest(self, *parts: str | None) -> bytes:
