@@ -6,11 +6,10 @@ cost nothing to change.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-
-from starlette.types import Scope
+from typing import Any
 
 from ledger.errors import ConfigError
 
@@ -53,7 +52,7 @@ class Addresses:
         self._is_forwarded = header == "forwarded"
         self._resolve = lru_cache(_REMEMBERED)(self._through_proxies)
 
-    def client_of(self, scope: Scope) -> str:
+    def client_of(self, scope: Mapping[str, Any]) -> str:
         """The client's address as `subject` writes it; `UNKNOWN` when the connection has none."""
         peer = scope.get("client")
         if not peer:

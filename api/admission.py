@@ -27,13 +27,24 @@ def allowed_hosts(hosts: Iterable[str], bind: str) -> frozenset[bytes]:
     return frozenset(name.encode() for name in names)
 
 
+class Hosts:
+    """The hosts that are served here, by the names of `allowed_hosts`."""
+
+    def __init__(self, names: frozenset[bytes]) -> None:
+        self._names = names
+        self._any = ANY_HOST.encode() in names
+
+    def serve(self, host: bytes) -> bool:
+        """Whether ``host``, as a Host header has it, is one of them."""
+        return self._any or _without_port(host).lower() in self._names
+
+
 class Admission:
     """ASGI middleware in front of the routes. It knows no keys: that is the endpoint's work."""
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[bytes]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self._app = app
         self._hosts = hosts
-        self._any_host = ANY_HOST.encode() in hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -66,9 +77,7 @@ class Admission:
     def _objection_to_host(self, host: bytes | None) -> HttpError | None:
         if not host:
             return HttpError(BAD_REQUEST, "The request names no host.")
-        if self._any_host or _without_port(host).lower() in self._hosts:
-            return None
-        return HttpError(MISDIRECTED)
+        return None if self._hosts.serve(host) else HttpError(MISDIRECTED)
 
 
 def _without_port(host: bytes) -> bytes:

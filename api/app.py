@@ -5,26 +5,27 @@ do (parsing, validation, dependencies, error pages) is left for them to do here.
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio.to_thread
 import msgspec
 from starlette.middleware import Middleware
-from starlette.routing import Route, Router
+from starlette.routing import BaseRoute, Route, Router
 
 from api import docs_page
-from api.admission import Admission, allowed_hosts
+from api.admission import Admission, Hosts, allowed_hosts
 from api.endpoint import Page, no_such_address
 from api.guard import Guard
 from api.log_output import OUTPUT
 from api.openapi import make_document
 from api.operations import Operation
-from api.request_log import LOGGER, RequestLog, write_json_lines
-from api.routes import operations, resources, router_routes
-from api.security_headers import PAGE_POLICY, POLICY, SecurityHeaders
+from api.request_log import LOGGER, AccessLog, RequestLog, write_json_lines
+from api.routes import Resource, operations, resources, router_routes
+from api.security_headers import PAGE_POLICY, POLICY, SecurityHeaders, fixed_headers
 from api.services import Services
+from api.short_path import Rows, ShortPath
 from config import Settings, load_settings
 from ledger.errors import ConfigError
 
@@ -34,9 +35,16 @@ LAST_LINES_S = 1.0
 
 
 class Application(Router):
-    """The routes. ``limited``: the server below keeps the limits of time, size and number (`api.protocol`)."""
+    """The routes, and the short path beside them that `api.protocol` asks first.
+
+    ``limited``: the server below keeps the limits of time, size and number (`api.protocol`).
+    """
 
     limited = False
+
+    def __init__(self, routes: Sequence[BaseRoute], short_path: ShortPath, **options: Any) -> None:
+        super().__init__(routes, **options)
+        self.short_path = short_path
 
     def demand_limits(self) -> None:
         """Raises ConfigError under a server that has none: it would be open to whoever opens connections."""
@@ -54,7 +62,8 @@ def create_app(settings: Settings | None = None) -> Application:
     write_json_lines(settings.log_level)
     if settings.api_database_url is None:
         logging.getLogger(LOGGER).warning("TREASURY_API_DATABASE_URL is not set: the API may do whatever the owner may")
-    services = Services.make(settings, tuple(resource.table for resource in resources(settings)))
+    served = resources(settings)
+    services = Services.make(settings, tuple(resource.table for resource in served))
     described = operations(settings)
     services.lifetimes.check([operation.name for operation in described if operation.conditional])
 
@@ -67,20 +76,29 @@ def create_app(settings: Settings | None = None) -> Application:
         finally:  # the signal that ended the process, raised again, ends it without any further word
             await anyio.to_thread.run_sync(OUTPUT.flush, LAST_LINES_S)
 
+    log, hosts = AccessLog(), Hosts(allowed_hosts(settings.api_hosts, settings.api_bind))
     application = Application(
         [*router_routes(described, services), *_documents(described, settings.suppliers.names)],
+        ShortPath(_rows(served), services, hosts, log, fixed_headers(settings.api_hsts_s)),
         redirect_slashes=False,  # an address has one spelling; a redirect would repeat what the Host header says
         default=no_such_address,
         lifespan=lifespan,
         # The log outside, so that what is refused is logged, too; then the headers that every answer has.
         middleware=[
-            Middleware(RequestLog),
+            Middleware(RequestLog, log=log),
             Middleware(SecurityHeaders, hsts_s=settings.api_hsts_s),
             Middleware(Guard, defence=services.defence),
-            Middleware(Admission, hosts=allowed_hosts(settings.api_hosts, settings.api_bind)),
+            Middleware(Admission, hosts=hosts),
         ],
     )
     return application
+
+
+def _rows(served: Iterable[Resource]) -> dict[bytes, Rows]:
+    return {
+        resource.path.encode(): Rows(resource.table.name, f"{resource.path}/{{id}}", resource.read, resource.policy)
+        for resource in served
+    }
 
 
 def _documents(described: tuple[Operation, ...], suppliers: Sequence[str]) -> list[Route]:

@@ -66,15 +66,27 @@ class Authenticator:
 
     async def authenticate(self, header: str | None) -> ApiKey:
         """The key that ``header`` carries. Raises a 401 problem that does not tell what was wrong."""
-        key_id, secret = _split(header)
-        key = await self._look_up(key_id)
+        key_id, secret = split(header)
+        key = self._proved(await self._look_up(key_id), secret)
+        if key is None:
+            raise _refused()
+        return key
+
+    def remembered(self, key_id: str, secret: str) -> ApiKey | None:
+        """The key, if it was looked up just now and ``secret`` is its own; None also when PostgreSQL must be asked."""
+        found = self._remembered.get(key_id)
+        if found is None or self._monotonic() - found[0] >= REMEMBER_S:
+            return None
+        return self._proved(found[1], secret)
+
+    def _proved(self, key: ApiKey | None, secret: str) -> ApiKey | None:
+        """``key``, if ``secret`` is its own and it has not expired."""
         # The same work whether the key id is known or not: the time taken tells nothing.
         given, wanted = hash_secret(self._pepper, secret), key.key_hash if key else _NO_HASH
         if not hmac.compare_digest(given, wanted) or key is None:
-            raise _refused()
-        if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
-            raise _refused()
-        return key
+            return None
+        expired = key.expires_at is not None and key.expires_at <= datetime.now(UTC)
+        return None if expired else key
 
     async def _look_up(self, key_id: str) -> ApiKey | None:
         now_s = self._monotonic()
@@ -140,7 +152,8 @@ async def _find(connection: AsyncConnection, key_id: str) -> ApiKey | None:
 _KEY_ID_LENGTH = 16
 
 
-def _split(header: str | None) -> tuple[str, str]:
+def split(header: str | None) -> tuple[str, str]:
+    """The key id and the secret that ``header`` carries, not checked. Raises a 401 problem for what can be no key."""
     scheme, _, token = (header or "").partition(" ")
     prefix, _, rest = token.strip().partition("_")
     key_id, _, secret = rest.partition("_")

@@ -2,7 +2,6 @@
 
 import re
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from api.caching.question import Kept
@@ -11,7 +10,7 @@ _JSON = (b"content-type", b"application/json")
 _TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
-class _Ready(Response):
+class Ready(Response):
     """A response whose headers are complete: Starlette's own would put them together anew for each hit."""
 
     def __init__(self, status_code: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
@@ -21,13 +20,12 @@ class _Ready(Response):
         self.background = None
 
 
-def answer(request: Request, kept: Kept) -> Response:
-    """``kept`` as the client asked for it. A HEAD gets the same; the server leaves out the body."""
-    wanted = request.headers.get("if-none-match")
+def answer(wanted: str | None, kept: Kept) -> Ready:
+    """``kept`` for who sent ``wanted`` as If-None-Match. A HEAD gets the same; the server leaves out the body."""
     if wanted is not None and _has(wanted, kept.etag.decode()):
-        return _Ready(304, b"", list(kept.headers))
+        return Ready(304, b"", list(kept.headers))
     length = (b"content-length", str(len(kept.body)).encode())
-    return _Ready(200, kept.body, [_JSON, length, *kept.headers])
+    return Ready(200, kept.body, [_JSON, length, *kept.headers])
 
 
 def _has(wanted: str, etag: str) -> bool:

@@ -12,28 +12,25 @@ from starlette.responses import Response
 from api import conditional, parsing, problems, vending
 from api.caching import Fresh, Kept, Question
 from api.invalidation import after_change, forget_row, tag_of_page
+from api.new_rows import new_row, new_rows
 from api.operations import Call
 from api.problems import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, HttpError
 from api.reading import Row, Wanted
-from api.statements import columns_of
 from api.writer import Stored, Write
-from ledger.card_numbers import Refusal, refuse_card_numbers
 from ledger.errors import DataError, FieldError, TransientError, TreasuryError
-from ledger.identifiers import new_id
 from ledger.names import check_name
 from ledger.tables import TieredTable
-from ledger.transactions import Status, TransactionType, field_names, new_transaction
+from ledger.transactions import Status, TransactionType
 from suppliers.peach.webhooks import BODY_LIMIT_BYTES as WEBHOOK_LIMIT_BYTES
 
 DEFAULT_LIMIT = 50
 _JSON = "application/json"
-_INSTANT_FIELD = "processed_at"
 
 
 async def create(call: Call, table: TieredTable) -> Response:
     """Store one transaction; answer when it is durable."""
     write_key, body = await _read_write(call)
-    row = _new_row(call, table, parsing.decode_object(body))
+    row = new_row(call.services, call.key.client_id, table, parsing.decode_object(body))
     stored = await _submit(call, table, write_key, body, [row], 201, render(row))
     return _written(call, stored)
 
@@ -43,7 +40,8 @@ async def create_vas(call: Call, table: TieredTable) -> Response:
     write_key, body = await _read_write(call)
     given, desk = parsing.decode_object(body), call.services.vend_desk
     vended = desk.check(given)
-    row = _new_row(call, table, {name: value for name, value in given.items() if name != vending.FIELD})
+    fields = {name: value for name, value in given.items() if name != vending.FIELD}
+    row = new_row(call.services, call.key.client_id, table, fields)
     if vended:
         row["supplier_reference"] = desk.reference(row["supplier"], row[table.key_column])
     stored = await _submit(call, table, write_key, body, [row], 201, render(row))
@@ -66,17 +64,15 @@ async def create_batch(call: Call, table: TieredTable) -> Response:
     """Store the good rows of a batch in one transaction; say of each item what became of it."""
     write_key, body = await _read_write(call)
     items = _items(call, parsing.decode_object(body))
-    rows: list[Row] = []
-    results: list[dict[str, Any]] = []
-    for index, item in enumerate(items):
-        try:
-            row = _new_row(call, table, item)
-        except FieldError as error:
-            results.append({"index": index, "status": 422, "problem": problems.document(error)})
-        else:
-            rows.append(row)
-            results.append({"index": index, "status": 201, "id": row[table.key_column]})
-    answer = {"stored": len(rows), "rejected": len(items) - len(rows), "results": results}
+    rows, refused = new_rows(call.services, call.key.client_id, table, items, body)
+    ids = (row[table.key_column] for row in rows)
+    results = [
+        {"index": index, "status": 422, "problem": problems.document(refused[index])}
+        if index in refused
+        else {"index": index, "status": 201, "id": next(ids)}
+        for index in range(len(items))
+    ]
+    answer = {"stored": len(rows), "rejected": len(refused), "results": results}
     stored = await _submit(call, table, write_key, body, rows, 200, msgspec.json.encode(answer))
     return _written(call, stored)
 
@@ -84,13 +80,13 @@ async def create_batch(call: Call, table: TieredTable) -> Response:
 async def read_one(call: Call, table: TieredTable) -> Response:
     """One transaction, wherever its month lives."""
     cache = call.services.cache
-    question = Question(table.name, "row", call.key.sees_client, (call.request.path_params["id"],))
+    question = Question.of_row(table.name, call.key.sees_client, call.request.path_params["id"])
     kept = cache.get(question)
     if kept is None:
         row_id = _path_id(call)
         tag = cache.names.row_tag(table.name, str(row_id))
         kept = await cache.read(question, tag, partial(_find, call, table, row_id))
-    return conditional.answer(call.request, kept)
+    return _conditional(call, kept)
 
 
 async def _find(call: Call, table: TieredTable, row_id: UUID) -> Fresh:
@@ -105,14 +101,18 @@ async def read_page(call: Call, table: TieredTable) -> Response:
     """A page of a wallet's or a user's transactions, newest first."""
     cache, viewer = call.services.cache, call.key.sees_client
     if viewer is None:  # pages over all clients are for auditors: rare, and always of this moment
-        return conditional.answer(call.request, Kept((await _read_page(call, table)).body, final=False))
+        return _conditional(call, Kept((await _read_page(call, table)).body, final=False))
     asked = Question(table.name, "page", viewer, tuple(part for pair in sorted(call.query.items()) for part in pair))
     kept = cache.get(asked)
     if kept is None:
         wanted = _wanted(call, _question(call, table))  # refused before anything is looked up
         tag = tag_of_page(cache.names, table, viewer, wanted)
         kept = await cache.read(asked, tag, partial(_read_page, call, table))
-    return conditional.answer(call.request, kept)
+    return _conditional(call, kept)
+
+
+def _conditional(call: Call, kept: Kept) -> Response:
+    return conditional.answer(call.request.headers.get("if-none-match"), kept)
 
 
 async def _read_page(call: Call, table: TieredTable) -> Fresh:
@@ -180,26 +180,6 @@ def _items(call: Call, body: Mapping[str, Any]) -> list[Any]:
     if not isinstance(items, list) or not 1 <= len(items) <= most:
         raise FieldError("items", f"must be a list of 1 to {most} transactions")
     return items
-
-
-def _new_row(call: Call, table: TieredTable, given: Any) -> Row:
-    """A complete row of ``given``, with the client of the API key and the server's time. Raises FieldError."""
-    if not isinstance(given, dict):
-        raise FieldError("body", "must be a JSON object")
-    if "client_id" in given:
-        raise FieldError("client_id", "is the API key's and must not be given")
-    now = call.services.now()
-    values = {**given, "client_id": call.key.client_id}
-    if values.get(_INSTANT_FIELD) is not None and _INSTANT_FIELD in field_names(table):
-        values[_INSTANT_FIELD] = parsing.instant(_INSTANT_FIELD, values[_INSTANT_FIELD])
-    row = new_transaction(table, values, call.services.settings.suppliers.names)
-    refuse_card_numbers(values, Refusal(call.services.settings.api_card_numbers))
-    row |= {
-        table.key_column: new_id(now, call.services.random_bits),
-        table.time_column: now,
-        "updated_at": now,
-    }
-    return {name: row[name] for name in columns_of(table)}
 
 
 async def _submit(

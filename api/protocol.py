@@ -18,17 +18,18 @@ is not certain any more.
 import asyncio
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from api import problems
 from api.problems import BAD_REQUEST, HEADER_TOO_LARGE, TIMEOUT, TOO_LARGE, UNAVAILABLE, URL_TOO_LONG, HttpError, Kind
 from api.request_log import log_refusal, new_request_id
 from api.security_headers import Headers
+from api.short_path import ShortPath
 
 MOST_FIELDS = 100
 MOST_URL_BYTES = 8192
@@ -81,6 +82,22 @@ class _NothingMore(Exception):  # noqa: N818  # the same
     """Bytes after a request that was to be the last."""
 
 
+class _Answered:
+    """Stands for the cycle of a request that the short path has answered: there never was one.
+
+    All connections share it. What is set on it says nothing: nobody waits for it, and nothing is left to be done.
+    """
+
+    response_started = response_complete = keep_alive = True
+    disconnected = False
+
+    def __init__(self) -> None:
+        self.message_event = asyncio.Event()
+
+
+_ANSWERED: Final = cast("RequestResponseCycle", _Answered())
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -105,6 +122,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._body_at_last_look = 0
         self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
+        self._short_path: Final[ShortPath | None] = getattr(config.loaded_app, "short_path", None)
+        self._may_be_short = False
 
     # The connection
 
@@ -128,6 +147,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._deaf:
             return
         self._unset_keepalive_if_required()
+        self._may_be_short = True
         try:
             self._count(len(data))
             self._parse(data)
@@ -208,10 +228,28 @@ class LimitedProtocol(HttpToolsProtocol):
             raise _Refused(BAD_REQUEST, "Too many requests were sent ahead.")
         self._stop_reading_timer()
         self._phase = _Phase.BODY
+        if self._answer_at_once():
+            return
         super().on_headers_complete()
         # A client that waits for 100 may send its body after a refusal or not: nobody can tell what comes next.
         if self.expect_100_continue:
             self.cycle.keep_alive = False
+
+    def _answer_at_once(self) -> bool:
+        """Whether the short path has answered: one request at most of what comes in one piece, as others wait, too."""
+        if self._short_path is None or not self._may_be_short or not self._is_at_rest() or self.flow.write_paused:
+            return False
+        parser = self.parser
+        if parser.get_method() != b"GET" or parser.get_http_version() != "1.1" or not parser.should_keep_alive():
+            return False
+        self._may_be_short = False
+        answer = self._short_path.answer(self.scope, self.url, self.server_state.default_headers)
+        if answer is None:
+            return False
+        self.cycle = _ANSWERED
+        self.transport.write(answer)
+        self.on_response_complete()
+        return True
 
     def _check_absolute_address(self) -> None:
         if self.url == b"*":
@@ -246,7 +284,8 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._body_at_last_look = self._body_bytes
                 self._look_at_body_later()
         # At rest something came that is no request, such as empty lines: it must become one in time.
-        elif (self._phase is _Phase.HEADER or self._is_at_rest()) and self._read_timer is None:
+        # What the short path has just answered was one.
+        elif self._read_timer is None and (self._phase is _Phase.HEADER or (self._is_at_rest() and self._may_be_short)):
             self._read_timer = self.loop.call_later(self._limits.header_timeout_s, self._header_is_late)
 
     def _is_at_rest(self) -> bool:

@@ -15,6 +15,6 @@ class RandomBits:
         """``count`` fresh bits as a number."""
         size_bytes = (count + 7) // 8
         if len(self._left) < size_bytes:
-            self._left = os.urandom(self._TAKEN_BYTES)
+            self._left = os.urandom(max(self._TAKEN_BYTES, size_bytes))
         taken, self._left = self._left[:size_bytes], self._left[size_bytes:]
         return int.from_bytes(taken) >> (8 * size_bytes - count)

@@ -42,6 +42,9 @@ class Policy(StrEnum):
     DDOS = "ddos"
 
 
+Request = tuple[Policy, str, Mapping[str, str] | None]  # as the arguments of `RateLimiter.spend`
+
+
 class Limit:
     """``amount`` requests of ``policy`` in each window of ``window_s`` seconds. ``text`` is as `limits` reads it."""
 
@@ -151,15 +154,28 @@ class RateLimiter:
         """
         if not self._enabled:
             return None
-        limit = self._limits[policy]
-        if overrides:
-            limit = _override(policy, overrides) or limit
         now = self._now()
-        bucket = self._bucket(limit, who, now)
+        bucket = self._bucket(self._limit(policy, overrides), who, now)
         if bucket.tokens <= 0 and not await self._obtain(bucket, who):
             return self._verdict(bucket, now, admitted=False)
         bucket.tokens -= 1
         return self._verdict(bucket, now, admitted=True)
+
+    def spend_leased(self, *requests: Request) -> list[Verdict] | None:
+        """Count one of each of ``requests``, if there is a leased token for each; else None, and nothing is counted.
+
+        Empty while limits are switched off.
+        """
+        if not self._enabled:
+            return []
+        now = self._now()
+        buckets = [self._bucket(self._limit(policy, overrides), who, now) for policy, who, overrides in requests]
+        for bucket in buckets:
+            if bucket.tokens <= 0:
+                return None
+        for bucket in buckets:
+            bucket.tokens -= 1
+        return [self._verdict(bucket, now, admitted=True) for bucket in buckets]
 
     def look(self, policy: Policy, who: str) -> Verdict | None:
         """A verdict that admits nothing and costs nothing; None unless this process knows that nothing is left."""
@@ -168,6 +184,10 @@ class RateLimiter:
         if bucket is None or bucket.window != int(now) // bucket.limit.window_s:
             return None
         return self._verdict(bucket, now, admitted=False) if bucket.tokens <= 0 and bucket.left <= 0 else None
+
+    def _limit(self, policy: Policy, overrides: Mapping[str, str] | None) -> Limit:
+        limit = self._limits[policy]
+        return _override(policy, overrides) or limit if overrides else limit
 
     def _bucket(self, limit: Limit, who: str, now: float) -> Bucket:
         key, window = (limit.policy, who), int(now) // limit.window_s

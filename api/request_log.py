@@ -53,18 +53,35 @@ def of_request(scope: Scope) -> RequestRecord:
     return record
 
 
+class AccessLog:
+    """What has become of requests: counted, and logged. One for each application: it writes with its event loop."""
+
+    def __init__(self) -> None:
+        self._lines = _Lines()
+
+    def ended(self, method: str, record: RequestRecord, peer: str, started_s: float) -> None:
+        """Count and log a request that `metrics.request_began` announced at ``started_s`` (`time.perf_counter`).
+
+        ``peer`` is the connection's address, for a request that nobody looked into.
+        """
+        duration_s = time.perf_counter() - started_s
+        metrics.request_ended(method, record.route, record.status, duration_s)
+        if _LOG.isEnabledFor(logging.INFO):
+            self._lines.add(_line(method, record, peer, duration_s))
+
+
 class RequestLog:
     """ASGI middleware: takes a client's X-Request-ID or makes one, gives it back, and logs the request when it ends."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, log: AccessLog | None = None) -> None:
         self._app = app
-        self._lines = _Lines()
+        self._log = log or AccessLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = scope[_STATE_KEY] = RequestRecord(_request_id(scope))
+        record = scope[_STATE_KEY] = RequestRecord(request_id(_given_id(scope)))
         started_s = time.perf_counter()
         metrics.request_began()
 
@@ -79,14 +96,16 @@ class RequestLog:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            duration_s = time.perf_counter() - started_s
-            metrics.request_ended(scope["method"], record.route, record.status, duration_s)
-            if _LOG.isEnabledFor(logging.INFO):
-                self._lines.add(_line(scope, record, duration_s))
+            peer = scope["client"][0] if scope.get("client") else ""
+            self._log.ended(scope["method"], record, peer, started_s)
 
 
-def _request_id(scope: Scope) -> str:
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+def _given_id(scope: Scope) -> bytes:
+    return next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+
+
+def request_id(given: bytes) -> str:
+    """``given``, a client's own X-Request-ID, if it may be used; else a new one."""
     usable = _GIVEN.match(given) and mask_forms(given.decode()) == given.decode()  # some send what they should not
     return given.decode() if usable else new_request_id()
 
@@ -113,7 +132,7 @@ def log_refusal(request_id: str, status: int, client: tuple[str, int] | None) ->
     _LOG.info("refused", extra={"fields": fields})
 
 
-def _line(scope: Scope, record: RequestRecord, duration_s: float) -> bytes:
+def _line(method: str, record: RequestRecord, peer: str, duration_s: float) -> bytes:
     return msgspec.json.encode(
         {
             "time": datetime.now(UTC),
@@ -121,11 +140,11 @@ def _line(scope: Scope, record: RequestRecord, duration_s: float) -> bytes:
             "logger": _LOG.name,
             "message": "request",
             "request_id": record.request_id,
-            "method": scope["method"],
+            "method": method,
             "route": record.route,
             "status": record.status,
             "bytes": record.size_bytes,
-            "address": network(record.address or (scope["client"][0] if scope.get("client") else "")),
+            "address": network(record.address or peer),
             "duration_ms": round(duration_s * 1000, 2),
             "key_id": record.key_id,
         }

@@ -3,6 +3,8 @@
 What they are worth by Mozilla Observatory's rules is computed in tests/hardening/test_observatory.py.
 """
 
+from collections.abc import Iterable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -41,6 +43,12 @@ def all_headers(hsts_s: int) -> Headers:
     return (*fixed_headers(hsts_s), *_DEFAULTS)
 
 
+def added_headers(given: Iterable[bytes], fixed: Headers) -> Headers:
+    """What is added to an answer that has the headers named ``given``."""
+    names = set(given)
+    return (*(header for header in _DEFAULTS if header[0] not in names), *fixed)
+
+
 class SecurityHeaders:
     """ASGI middleware that puts the headers on every answer that passes."""
 
@@ -56,9 +64,8 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"]
-                given = {name for name, _ in headers}
-                defaults = (header for header in _DEFAULTS if header[0] not in given)
-                message["headers"] = [*headers, *defaults, *self._fixed]  # a new list: an answer may be sent twice
+                added = added_headers((name for name, _ in headers), self._fixed)
+                message["headers"] = [*headers, *added]  # a new list: an answer may be sent twice
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -119,8 +119,8 @@ def _prepare(settings: Settings) -> Rows:
 
 @contextmanager
 def _serving(settings: Settings, name: str, enabled: bool) -> Iterator[str]:
-    """One process of the API with the cache on or off."""
-    own = settings.model_copy(update={"cache": CacheSettings(enabled=enabled), "log_level": "WARNING"})
+    """One process of the API with the cache on or off, and everything else as it is in life, its log too."""
+    own = settings.model_copy(update={"cache": CacheSettings(enabled=enabled)})
     home = Path(settings.home) / f"api-{name}"
     home.mkdir()
     with lease.lease(home, Api(home, 0, own.for_api().environment(), PROJECT), lambda: False) as endpoint:

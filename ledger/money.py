@@ -5,9 +5,9 @@ from decimal import Decimal
 
 from ledger.errors import FieldError
 
-_AMOUNT = re.compile(r"-?\d{1,16}(?:\.\d{1,2})?\Z", re.ASCII)
+AMOUNT = re.compile(r"-?\d{1,16}(?:\.\d{1,2})?\Z", re.ASCII)
 AMOUNT_RULE = "must be a decimal string with at most 16 digits before the point and 2 after it"
-_CENT = Decimal("0.01")
+CENT = Decimal("0.01")
 
 # ISO 4217 list one, active alphabetic codes of currencies (funds, metals and testing codes left out).
 CURRENCIES = frozenset(
@@ -27,9 +27,9 @@ def parse_amount(field: str, text: str) -> Decimal:
 
     NaN, Infinity, exponents, signs other than ``-``, spaces, separators and further decimal places are refused.
     """
-    if not _AMOUNT.match(text):
+    if not AMOUNT.match(text):
         raise FieldError(field, AMOUNT_RULE)
-    return Decimal(text).quantize(_CENT) + 0  # + 0: there is no negative zero, and 18 digits are not rounded
+    return Decimal(text).quantize(CENT) + 0  # + 0: there is no negative zero, and 18 digits are not rounded
 
 
 def parse_positive(field: str, text: str) -> Decimal:

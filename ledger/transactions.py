@@ -6,17 +6,21 @@ PostgreSQL have passed here; the CHECKs there repeat the rules that must hold wh
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import msgspec
 
+from ledger import column_checks
+from ledger.column_checks import Check, Column, NotWell
 from ledger.errors import FieldError
 from ledger.identifiers import truncate_ms
-from ledger.money import check_currency, parse_amount, parse_not_negative, parse_positive
+from ledger.money import CURRENCIES, check_currency, parse_amount, parse_not_negative, parse_positive
 from ledger.names import check_name
 from ledger.tables import TieredTable
 
@@ -28,6 +32,8 @@ _MOST_PLACES = 30
 # Control characters and lone surrogates: PostgreSQL refuses some, terminals and CSV readers suffer from the rest.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NOT_IN_JSON = re.compile("[\x00\ud800-\udfff]")
+_PLAIN = frozenset({str, bool, type(None)})
+_ESCAPED_NUL = b"\\u0000"  # or a backslash and u0000, which is looked at more closely for that
 _MOBILE = re.compile(r"\+?\d{9,15}\Z", re.ASCII)
 
 
@@ -100,7 +106,21 @@ def may_follow(current: Status, wanted: Status) -> bool:
     return wanted in NEXT_STATUSES[current]
 
 
-Rule = Callable[[str, Any], Any]
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a field must be. ``check`` takes name and value, gives the value in its exact type, or raises FieldError.
+
+    ``check_column`` does the same for many values at once, where that is cheaper: `ledger.column_checks`.
+    """
+
+    check: Callable[[str, Any], Any]
+    check_column: Check | None = None
+
+    def column(self, field: str, values: Column) -> Column:
+        """All of ``values``, none of them None. Raises FieldError or NotWell when `check` would refuse any."""
+        if self.check_column is not None:
+            return self.check_column(values)
+        return [self.check(field, value) for value in values]
 
 
 def _string(field: str, value: Any) -> str:
@@ -118,10 +138,10 @@ def _text(longest: int) -> Rule:
             raise FieldError(field, "must have no control characters")
         return text
 
-    return check
+    return Rule(check, column_checks.texts(longest, _UNPRINTABLE))
 
 
-def _name(field: str, value: Any) -> str:
+def _check_name(field: str, value: Any) -> str:
     return check_name(field, _string(field, value))
 
 
@@ -134,7 +154,7 @@ def _one_of(choices: Iterable[str]) -> Rule:
             raise FieldError(field, rule)
         return value
 
-    return check
+    return Rule(check, column_checks.among(values))
 
 
 @cache
@@ -142,11 +162,11 @@ def _supplier_rule(known: tuple[str, ...]) -> Rule:
     return _one_of(known)
 
 
-def _money(parse: Callable[[str, str], Decimal]) -> Rule:
-    return lambda field, value: parse(field, _string(field, value))
+def _money(parse: Callable[[str, str], Decimal], may_be: Callable[[Decimal], bool]) -> Rule:
+    return Rule(lambda field, value: parse(field, _string(field, value)), column_checks.amounts(may_be))
 
 
-def _currency(field: str, value: Any) -> str:
+def _check_currency(field: str, value: Any) -> str:
     return check_currency(field, _string(field, value))
 
 
@@ -170,10 +190,21 @@ def _metadata(field: str, value: Any) -> str:
     """
     if not isinstance(value, dict):
         raise FieldError(field, "must be a JSON object")
-    text = msgspec.json.encode(_exact_json(field, value, METADATA_DEPTH))
+    text = _plain_json(value) or msgspec.json.encode(_exact_json(field, value, METADATA_DEPTH))
     if len(text) > METADATA_BYTES:
         raise FieldError(field, f"must have at most {METADATA_BYTES} bytes as JSON, its numbers written out")
     return text.decode()
+
+
+def _plain_json(value: dict[Any, Any]) -> bytes | None:
+    """The JSON of most metadata, flat and without numbers, where nothing can be wrong but its size; None for other."""
+    if not _PLAIN.issuperset(map(type, value)) or not _PLAIN.issuperset(map(type, value.values())):
+        return None
+    try:
+        text = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # a lone surrogate
+        return None
+    return None if _ESCAPED_NUL in text else text
 
 
 def _exact_json(field: str, value: Any, depth: int) -> Any:
@@ -203,21 +234,22 @@ def _exact_number(field: str, value: float | Decimal) -> msgspec.Raw:
     return msgspec.Raw(format(number, "f").encode())
 
 
+_name = Rule(_check_name, column_checks.names)
 _REQUIRED: Mapping[str, Rule] = {
     "client_id": _name,
     "user_id": _name,
     "wallet_id": _name,
     "type": _one_of(TransactionType),
-    "amount": _money(parse_positive),
-    "currency": _currency,
+    "amount": _money(parse_positive, lambda least: least > 0),
+    "currency": Rule(_check_currency, column_checks.among(CURRENCIES)),
 }
 _OPTIONAL: Mapping[str, tuple[Rule, Any]] = {
     "counterparty_wallet_id": (_name, None),
     "status": (_one_of(Status), Status.PENDING.value),
-    "fee": (_money(parse_not_negative), Decimal("0.00")),
+    "fee": (_money(parse_not_negative, lambda least: least >= 0), Decimal("0.00")),
     "reference": (_text(128), None),
     "description": (_text(512), None),
-    "metadata": (_metadata, "{}"),
+    "metadata": (Rule(_metadata), "{}"),
 }
 _VAS_REQUIRED: Mapping[str, Rule] = {**_REQUIRED, "supplier": _one_of(SUPPLIERS), "vas_type": _one_of(VasType)}
 _VAS_OPTIONAL: Mapping[str, tuple[Rule, Any]] = {
@@ -225,9 +257,9 @@ _VAS_OPTIONAL: Mapping[str, tuple[Rule, Any]] = {
     "supplier_product_id": (_name, None),
     "supplier_reference": (_text(128), None),
     "supplier_transaction_id": (_text(128), None),
-    "commission": (_money(parse_amount), Decimal("0.00")),
-    "mobile_number": (_mobile, None),
-    "processed_at": (_instant, None),
+    "commission": (_money(parse_amount, lambda _: True), Decimal("0.00")),
+    "mobile_number": (Rule(_mobile), None),
+    "processed_at": (Rule(_instant), None),
 }
 _FIELDS = {"transactions": (_REQUIRED, _OPTIONAL), "vas_transactions": (_VAS_REQUIRED, _VAS_OPTIONAL)}
 
@@ -263,8 +295,46 @@ def new_transaction(
         value = values.get(name)
         if value is None:
             raise FieldError(name, "is required")
-        row[name] = (_supplier_rule(tuple(suppliers)) if name == "supplier" else rule)(name, value)
+        row[name] = _of_suppliers(name, rule, suppliers).check(name, value)
     for name, (rule, default) in optional.items():
         value = values.get(name)
-        row[name] = default if value is None else rule(name, value)
+        row[name] = default if value is None else rule.check(name, value)
     return row
+
+
+def new_columns(
+    table: TieredTable, values: Sequence[Mapping[str, Any]], suppliers: Sequence[str] = SUPPLIERS
+) -> dict[str, Column] | None:
+    """The rows that `new_transaction` makes of each of ``values``, as columns in its order, checked column by column.
+
+    None when it would raise FieldError for any of them: it must be asked for each, to tell which one and why.
+    """
+    required, optional = _FIELDS[table.name]
+    if not (required.keys() | optional.keys()).issuperset(chain.from_iterable(values)):
+        return None
+    columns: dict[str, Column] = {}
+    try:
+        for name, rule in required.items():
+            given = [one.get(name) for one in values]
+            if None in given:
+                return None
+            columns[name] = _of_suppliers(name, rule, suppliers).column(name, given)
+        for name, (rule, default) in optional.items():
+            columns[name] = _filled(name, rule, default, [one.get(name) for one in values])
+    except (NotWell, FieldError):
+        return None
+    return columns
+
+
+def _of_suppliers(name: str, rule: Rule, suppliers: Sequence[str]) -> Rule:
+    return _supplier_rule(tuple(suppliers)) if name == "supplier" else rule
+
+
+def _filled(name: str, rule: Rule, default: Any, given: Column) -> Column:
+    absent = given.count(None)
+    if absent == len(given):
+        return [default] * len(given)
+    if not absent:
+        return rule.column(name, given)
+    checked = iter(rule.column(name, [value for value in given if value is not None]))
+    return [default if value is None else next(checked) for value in given]

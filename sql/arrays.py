@@ -1,6 +1,8 @@
 """PostgreSQL array literals. psycopg's own dumper looks at each element's type; a flush has thousands of one type."""
 
 from collections.abc import Sequence
+from functools import partial
+from operator import is_
 from typing import Any
 
 
@@ -10,9 +12,11 @@ def text_array(values: Sequence[Any]) -> str:
     What PostgreSQL's array_in undoes (PostgreSQL documentation, 8.15.6): within quotes only a backslash and a quote
     have a meaning. Cast it to the type of the column: ``%s::text::uuid[]``.
     """
+    if _is_constant(values):
+        return f"{{{','.join([_item(values[0])] * len(values))}}}"
     items = ",".join(["NULL" if value is None else f'"{value!s}"' for value in values])
     if "\\" in items or items.count('"') != 2 * (len(values) - values.count(None)):
-        items = ",".join(["NULL" if value is None else f'"{_escaped(str(value))}"' for value in values])
+        items = ",".join([_item(value) for value in values])
     return f"{{{items}}}"
 
 
@@ -21,5 +25,13 @@ def bytea_array(values: Sequence[bytes]) -> str:
     return "{" + ",".join([f'"\\\\x{value.hex()}"' for value in values]) + "}"
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+def _is_constant(values: Sequence[Any]) -> bool:
+    """Whether there is one value only, as in many columns of a batch: it is written once."""
+    return len(values) > 1 and values[0] is values[-1] and all(map(partial(is_, values[0]), values))
+
+
+def _item(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -98,12 +98,21 @@ class ResponseCache:
 
     def get(self, question: Question) -> Kept | None:
         """The answer that this process has and may give now."""
-        kept = self._kept(question)
+        kept = self.peek(question)
         if kept is not None:
-            self._count(LOCAL, "hit")
+            self.count_hit()
         elif self._settings.enabled:
             self._count(LOCAL, "miss")
         return kept
+
+    def peek(self, question: Question) -> Kept | None:
+        """As `get`, but not counted: `count_hit` is for whoever does give it."""
+        entry = self._local.get(question)
+        return entry.kept if entry is not None and self._may_give(entry, time.monotonic()) else None
+
+    def count_hit(self) -> None:
+        """Count an answer that `peek` found and that was given."""
+        self._count(LOCAL, "hit")
 
     async def read(self, question: Question, tag: bytes, compute: Callable[[], Awaitable[Fresh]]) -> Kept:
         """The answer from Redis, else from ``compute``: once for all who ask the same at the same time.
@@ -119,7 +128,7 @@ class ResponseCache:
         # and then one of these reads anew, unless what was found never changes.
         while flight is not None and time.monotonic() - flight.began_s > self._alone_s:
             await asyncio.wait({flight.answer})
-            kept = self._kept(question)
+            kept = self.peek(question)
             if kept is not None:
                 return kept
             flight = self._flights.of(question)
@@ -200,10 +209,6 @@ class ResponseCache:
         except FAILURES:
             self._fail()
             return None
-
-    def _kept(self, question: Question) -> Kept | None:
-        entry = self._local.get(question)
-        return entry.kept if entry is not None and self._may_give(entry, time.monotonic()) else None
 
     def _may_give(self, entry: LocalEntry, now_s: float) -> bool:
         if now_s >= entry.expires_at_s:

@@ -51,7 +51,7 @@ WITH taken AS (
     WHERE supplier = %(supplier)s::text AND state = 'taken' AND day <= %(last)s::date
     ORDER BY day, file_id DESC
 ), run AS (
-    SELECT DISTINCT ON (day) day, figures ->> 'statement' AS object_key FROM recon_runs
+    SELECT DISTINCT ON (day) day, figures -> 'statement' ->> 'key' AS object_key FROM recon_runs
     WHERE supplier = %(supplier)s::text AND day <= %(last)s::date
     ORDER BY day, run_id DESC
 )

@@ -295,12 +295,9 @@ def _buffers(column: pa.Array) -> Iterator[memoryview]:
 
 
 def _store(settings: Settings, request: RunRequest, summary: Summary, files: Sequence[Path]) -> str:
-    """Put the reports into the archive under the digest, and note their SHA-256, and which statement it was, in the
-    figures; returns the prefix.
-    """
+    """Put the reports into the archive under the digest, and note their SHA-256 in the figures; returns the prefix."""
     prefix = f"reconciliation/{request.supplier}/{request.day}/{summary.digest}"
     store = ObjectStore(settings)
-    summary.figures["statement"] = request.statement
     summary.figures["objects"] = {file.name: describe_file(file).sha256.hex() for file in files}
     for file in files:
         store.put(file, f"{prefix}/{file.name}")

@@ -1,8 +1,6 @@
 """The API of tests/api, seen as an attacker sees it: through a socket."""
 
-import io
 import json
-import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from api.log_output import OUTPUT
-from api.request_log import LOGGER, JsonLines
+from api.request_log import write_json_lines
 from config import Settings
 from tasks.keys import CLIENT_SCOPES, create_key
 from tests.api.conftest import (  # noqa: F401  # fixtures are found by their names
@@ -141,23 +139,17 @@ def figure(record_property: Callable[[str, object], None]) -> Figure:
 
 
 @pytest.fixture
-def log(capfd: pytest.CaptureFixture[str]) -> Iterator[Log]:
+def log(capfd: pytest.CaptureFixture[str]) -> Log:
     """Gives the lines that the API has logged since the test began: of requests, and of everything else."""
-    written = io.StringIO()
-    handler = logging.StreamHandler(written)
-    handler.setFormatter(JsonLines())
-    logger = logging.getLogger(LOGGER)
-    logger.addHandler(handler)
-    of_requests: list[str] = []
+    write_json_lines("INFO")
+    found: list[str] = []
 
     def lines() -> list[dict[str, Any]]:
         assert OUTPUT.flush(WAIT_S)
-        of_requests.extend(capfd.readouterr().out.splitlines())
-        texts = [*of_requests, *written.getvalue().splitlines()]
-        return [json.loads(text) for text in texts if text.startswith("{")]
+        found.extend(capfd.readouterr().out.splitlines())
+        return [json.loads(text) for text in found if text.startswith("{")]
 
-    yield lines
-    logger.removeHandler(handler)
+    return lines
 
 
 def line_of(request_id: str, log: Log) -> dict[str, Any]:

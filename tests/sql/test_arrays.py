@@ -37,3 +37,13 @@ def test_typed_values_come_back_as_they_were(connection: psycopg.Connection, val
     question = "SELECT %s::text::uuid[], %s::text::numeric[]"
     row = connection.execute(question, (text_array(values), text_array(amounts))).fetchone()
     assert row == (values, amounts)
+
+
+@SLOW_FIXTURE
+@given(value=st.none() | TEXTS | st.sampled_from(["NULL", '"', "\\"]), count=st.integers(1, 5), other=TEXTS)
+def test_a_column_of_one_value_comes_back_as_it_was(
+    connection: psycopg.Connection, value: str | None, count: int, other: str
+) -> None:
+    for values in ([value] * count, [value, other, value]):
+        row = connection.execute("SELECT %s::text::text[]", (text_array(values),)).fetchone()
+        assert row == (values,)
