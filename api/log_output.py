@@ -20,8 +20,11 @@ _LAST_S = 1.0
 
 
 def _write_to_stdout(text: bytes) -> None:
-    sys.stdout.buffer.write(text)
-    sys.stdout.buffer.flush()
+    # The process's own, whoever has put something else into the place of sys.stdout for a while.
+    stream = sys.__stdout__
+    if stream is not None:
+        stream.buffer.write(text)
+        stream.buffer.flush()
 
 
 class LogOutput:

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 Pass = Literal["supplier_transaction_id", "reference", "supplier_reference", "scored"]
 _ROUNDING = 1e-9
-PASSES: tuple[Pass, ...] = ("supplier_transaction_id", "reference", "supplier_reference", "scored")
+# Ours before the client's: a client may give a row any reference, that of another row's purchase too.
+PASSES: tuple[Pass, ...] = ("supplier_transaction_id", "supplier_reference", "reference", "scored")
 
 
 class ReconciliationSettings(BaseModel):

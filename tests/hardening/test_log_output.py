@@ -45,7 +45,7 @@ def drain(reader: int, until: bytes) -> bytes:
 def test_a_full_standard_output_holds_no_request_up(shared: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     assert OUTPUT.flush(10)
     with full_pipe() as (reader, writer), os.fdopen(writer, "w") as stdout, serving(shared) as url:
-        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setattr(sys, "__stdout__", stdout)
         with httpx.Client(base_url=url, timeout=5) as client:
             ids = [client.get("/health/live").headers["x-request-id"] for _ in range(20)]
         assert not OUTPUT.flush(0.1), "the pipe was not full"

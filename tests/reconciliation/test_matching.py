@@ -64,6 +64,13 @@ def test_two_currencies_are_never_one_transaction(tmp_path: Path) -> None:
         assert {tie.currency: tie.difference for tie in outcome.ties} == {"USD": Decimal(100), "ZAR": Decimal(-100)}
 
 
+def test_a_row_that_a_client_gave_the_reference_of_another_purchase_takes_nothing_from_it(tmp_path: Path) -> None:
+    sold = own(1, supplier_transaction_id=None, reference="the client's", supplier_reference="vend-1")
+    posing = own(2, supplier_transaction_id=None, reference="vend-1", supplier_reference=None)
+    with reconciled(tmp_path, [sold, posing], [line(1, reference="vend-1")]) as outcome:
+        assert outcome.pairs == {1: (1, "supplier_reference")}
+
+
 def unknown(number: int, **changes: Any) -> dict[str, Any]:
     """A row of ours that knows no id of the supplier's."""
     return own(number, supplier_transaction_id=None, **changes)

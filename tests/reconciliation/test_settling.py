@@ -240,8 +240,8 @@ def test_a_line_of_its_reference_that_is_not_matched_with_it_proves_no_absence(
     books: Books, theirs: dict[str, Any]
 ) -> None:
     row = vend(books)
-    if not theirs:  # somebody gave the reference of our vend to a row of their own: it takes the line
-        books.own(reference=row["supplier_reference"], supplier_transaction_id=None)
+    if not theirs:  # somebody gave the supplier's id of our vend's line to a row of their own: it takes the line
+        books.own(supplier_transaction_id=f"M-{row['id'].hex[-6:]}")
     line(books, row, **theirs)
     statement = books.statement()
     for _ in range(2):
