@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from api.app import LAST_LINES_S
+from api.bodies import Bodies
 from api.serve import DRAIN_S
 from api.services import ALERTS_S, CONNECTIONS_S, VENDS_S, WRITER_S
 from config import Settings
@@ -112,16 +113,31 @@ def test_one_too_many_is_503_at_once_and_says_when_to_come_back(
     assert (retried.status_code, "idempotent-replayed" in retried.headers) == (201, False)
 
 
-def test_bodies_beyond_what_a_process_holds_are_503_until_there_is_room(ready: Settings, make_key: MakeKey) -> None:
+def test_bodies_beyond_what_a_process_holds_are_503_until_there_is_room(
+    ready: Settings, make_key: MakeKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Bodies] = []
+
+    def make(most_bytes: int) -> Bodies:
+        made.append(Bodies(most_bytes))
+        return made[-1]
+
+    def wait_until_held(size_bytes: int) -> None:
+        deadline_s = time.monotonic() + 30
+        while made[-1].held_bytes != size_bytes:
+            assert time.monotonic() < deadline_s, made[-1].held_bytes
+            time.sleep(0.005)
+
+    monkeypatch.setattr("api.services.Bodies", make)
     small, headers = 50_000, make_key()
     with serving(ready.model_copy(update={"api_bodies_limit_bytes": small})) as url:
         slow = Connection(url)
         fields = [f"{name}: {value}" for name, value in {**headers, **keyed(), "Content-Length": small}.items()]
         slow.request(f"POST {PATH} HTTP/1.1", "Content-Type: application/json", *fields, body=b" " * (small - 10))
-        wait_until_read(url)
+        wait_until_held(small - 10)
         refused = httpx.post(f"{url}{PATH}", json=BODY, headers=headers | keyed("k"))
         slow.close()
-        wait_until_read(url)
+        wait_until_held(0)
         stored = httpx.post(f"{url}{PATH}", json=BODY, headers=headers | keyed("k"))
 
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
