@@ -59,8 +59,8 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $(READY)
 
-lock: ## Choose the versions anew within pyproject.toml's ranges (needs pip-tools: PIP_COMPILE=/path/to/pip-compile)
-	@$${PIP_COMPILE:-pip-compile} --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras \
+lock: ## Choose the versions anew within pyproject.toml's ranges (needs pip-tools: LOCK_WITH=/path/to/pip-compile)
+	@$${LOCK_WITH:-pip-compile} --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
 
 clean: ## Remove what was set up, made and measured here, the servers' data (.treasury) too

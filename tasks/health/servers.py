@@ -19,6 +19,7 @@ _REDIS_TIMEOUT_S = 2.0
 _KEY_LIFE_S = 30
 _STORE_TIMEOUT_S = 3.0
 _PREFECT_TIMEOUT_S = 3.0
+_NOT_ENDED = ["SCHEDULED", "PENDING", "RUNNING"]  # types of states, by Prefect's names
 _CANARY_BYTES = 64
 _SWEPT_AT_ONCE = 20
 _LEFTOVER_AGE_S = 60.0
@@ -89,10 +90,21 @@ def _remove(store: Any, note: Path) -> None:
 
 
 def prefect_runs(context: Context) -> Measure:
-    """The Prefect server answers, and its runs start on time."""
+    """The Prefect server answers, its runs start on time, and what has a schedule has runs ahead: none is late where
+    none is made.
+    """
     with _prefect(context.settings) as client:
         late = int(_ask(client, "/flow_runs/count", {"flow_runs": {"state": {"name": {"any_": ["Late"]}}}}))
+        ahead = int(_ask(client, "/flow_runs/count", {"flow_runs": {"state": {"type": {"any_": _NOT_ENDED}}}}))
+        scheduled = [one for one in _ask(client, "/deployments/filter", {}) if _has_schedule(one)]
+    if scheduled and not ahead:
+        told = f"{len(scheduled)} deployments have a schedule and none has a run ahead: nothing will start"
+        return Measure(told, late, State.WARNING)
     return Measure(f"{late} flow runs are late" if late else "Prefect answers and no flow run is late", late)
+
+
+def _has_schedule(deployment: dict[str, Any]) -> bool:
+    return not deployment.get("paused") and any(one.get("active") for one in deployment.get("schedules") or ())
 
 
 def prefect_workers(context: Context) -> Measure:

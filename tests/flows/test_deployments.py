@@ -1,5 +1,6 @@
 """`prefect.yaml` on a real Prefect server: what runs when, and what is refused before a worker starts."""
 
+import time
 import uuid
 from typing import Any
 
@@ -12,6 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from config import Settings
 from config.suppliers import Suppliers
 from servers import prefect
+from tasks.health import CHECKS, State, run_checks
 from tests.archive.ledger import PROJECT, TODAY
 
 pytestmark = pytest.mark.slow
@@ -51,6 +53,33 @@ def test_rollover_runs_every_day_and_the_night_s_work_every_night(deployed: dict
         "watch-transactions": ["* * * * *"],
     }
     assert {one.schedule.timezone for found in deployed.values() for one in found.schedules} == {"UTC"}
+
+
+def test_schedules_become_runs_and_the_health_says_when_they_do_not(
+    deployed: dict[str, DeploymentResponse], server_settings: Settings, prefect_url: str
+) -> None:
+    """By Prefect's own scheduler: versions of libraries that do not fit have kept it from making any."""
+    check = [one for one in CHECKS if one.name == "prefect"]
+    watched = server_settings.model_copy(update={"prefect_api_url": prefect_url})
+    wanted = {name for name, found in deployed.items() if found.schedules}
+    deadline_s = time.monotonic() + 120
+    with temporary_settings({PREFECT_API_URL: prefect_url}), get_client(sync_client=True) as client:
+        while True:
+            runs = client.read_flow_runs(limit=200)
+            ahead = {str(run.deployment_id) for run in runs if run.auto_scheduled}
+            missing = {name for name in wanted if str(deployed[name].id) not in ahead}
+            if not missing:
+                break
+            assert time.monotonic() < deadline_s, missing
+            time.sleep(0.5)
+        assert [one.state for one in run_checks(watched, check)] == [State.HEALTHY]
+        while runs:
+            for run in runs:
+                client.delete_flow_run(run.id)
+            runs = client.read_flow_runs(limit=200)
+        [found] = run_checks(watched, check)
+        assert found.state is State.WARNING
+        assert "none has a run ahead" in found.line
 
 
 def test_one_run_of_each_at_a_time_and_a_second_is_turned_away(deployed: dict[str, DeploymentResponse]) -> None:
