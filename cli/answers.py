@@ -21,13 +21,14 @@ from ledger.errors import ConfigError, DataError
 from tasks.query import Answer
 
 _FILE_WIDTH = 200  # of a table for people that is written to a file
+_COLUMN_WIDTH = 9  # what a column needs at least, its frame included, to be read across
 _SHOWN_ROWS = 1000  # of a table for people; the other formats give every row
 
 
 def write_answer(answer: Answer, output_format: str, output: Path | None) -> None:
     """Write all rows in a format. Raises ConfigError for Parquet to a terminal or a file that cannot be written."""
     if output_format == "table" and output is None:
-        console.print(_drawn(answer.batches))
+        console.print(_drawn(answer.batches, console.width))
         return
     if output_format == "parquet" and output is None and sys.stdout.isatty():
         raise ConfigError("--format parquet: give --output FILE or redirect the output")
@@ -50,23 +51,36 @@ def _target(output: Path | None) -> Iterator[BinaryIO]:
 
 def _write_table(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
     text = TextIOWrapper(file, encoding="utf-8", write_through=True)
-    type(console)(file=text, width=_FILE_WIDTH).print(_drawn(batches))
+    type(console)(file=text, width=_FILE_WIDTH).print(_drawn(batches, _FILE_WIDTH))
     text.detach()
 
 
-def _drawn(batches: pa.RecordBatchReader) -> Table:
-    shown = Table()
-    for field in batches.schema:
-        numeric = pa.types.is_integer(field.type) or pa.types.is_decimal(field.type) or pa.types.is_floating(field.type)
-        shown.add_column(Text(field.name), justify="right" if numeric else "left", overflow="fold")
+def _drawn(batches: pa.RecordBatchReader, width: int) -> Table:
+    """The answer as a table; a row beneath the other where the columns would not fit beside each other."""
+    across = len(batches.schema) * _COLUMN_WIDTH <= width
+    shown = _table_across(batches.schema) if across else Table("column", "value", show_lines=False)
     more = False
     for number, row in enumerate(_rows(batches)):
         if number == _SHOWN_ROWS:
             more = True
             break
-        shown.add_row(*(Text("" if value is None else _text(value)) for value in row))
+        texts = [Text("" if value is None else _text(value), overflow="fold") for value in row]
+        if across:
+            shown.add_row(*texts)
+        else:
+            for name, text in zip(batches.schema.names, texts, strict=True):
+                shown.add_row(Text(name), text)
+            shown.add_section()
     if more:
         shown.caption = f"the first {_SHOWN_ROWS} rows; --format csv, json or parquet gives all"
+    return shown
+
+
+def _table_across(schema: pa.Schema) -> Table:
+    shown = Table()
+    for field in schema:
+        numeric = pa.types.is_integer(field.type) or pa.types.is_decimal(field.type) or pa.types.is_floating(field.type)
+        shown.add_column(Text(field.name), justify="right" if numeric else "left", overflow="fold")
     return shown
 
 
