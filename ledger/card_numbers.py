@@ -7,7 +7,8 @@ such a number, is judged more mildly: see `FORMS`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -33,12 +34,16 @@ _ISSUERS = (
     (re.compile(r"62"), frozenset({16, 17, 18, 19})),  # UnionPay
     (re.compile(r"50(?:18|20|38)|5893|6304|6759|676[1-3]"), frozenset({13, 14, 15, 16, 17, 18, 19})),  # Maestro
 )
-_FEWEST_DIGITS = 13
-_ANY = re.compile(r"(?<![0-9A-Za-z])\d(?:[ -]?\d){12,18}(?![0-9A-Za-z])", re.ASCII)
+_FEWEST_DIGITS, _MOST_DIGITS = 13, 19
+# Groups of digits, whose neighbours may stand for something else: an expiry date behind a number, a counter before it.
+_ANY = re.compile(r"(?<![0-9A-Za-z])\d+(?:[ -]\d+)*(?![0-9A-Za-z])", re.ASCII)
 # As cards are printed: 4-4-4-4 (and 3 more), 4-6-5, 4-6-4.
 _GROUPED = re.compile(
     r"(?<![0-9A-Za-z])\d{4}([ -])(?:\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{6}\1\d{4,5})(?![0-9A-Za-z])", re.ASCII
 )
+# A number with an exponent may have more digits than are written.
+_EXPONENT = re.compile(rb"[:\[,\s-]\d[\d.]*[eE]")
+_LONGEST_EXPONENT = 40  # beyond it no number has a card's length
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 FREE_TEXTS = ("description", "metadata")
 # Their numbers are other people's: only what is written as on a card is taken for one.
@@ -75,17 +80,39 @@ def refuse_card_numbers(values: Mapping[str, Any], refusal: Refusal) -> None:
 def may_hold_one(text: bytes) -> bool:
     """False only if no text or number in the JSON ``text`` can hold a card number: then its values need no search."""
     # An escape may stand for a digit. Without the separators, what is left has every card number as one run of digits.
-    return b"\\" in text or _FEWEST_DIGITS * b"0" in text.translate(_DIGITS_AS_ZERO, b" -")
+    if b"\\" in text or _EXPONENT.search(text):
+        return True
+    return _FEWEST_DIGITS * b"0" in text.translate(_DIGITS_AS_ZERO, b" -.")
 
 
 def _holds_one(value: Any, form: re.Pattern[str]) -> bool:
-    """Whether a text, or a text or whole number at any depth of a JSON value, holds a card number."""
+    """Whether a text, or a text or number at any depth of a JSON value, holds a card number."""
     if isinstance(value, dict):
         return any(_holds_one(item, form) for pair in value.items() for item in pair)
     if isinstance(value, list):
         return any(_holds_one(item, form) for item in value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        value = _written_out(value)
     if not isinstance(value, str) or len(value) < _FEWEST_DIGITS:
         return False
-    return any(is_card_number(re.sub(r"\D", "", found[0])) for found in form.finditer(value))
+    return any(is_card_number(digits) for found in form.finditer(value) for digits in _numbers(found[0]))
+
+
+def _written_out(number: int | Decimal) -> str:
+    """``number`` as PostgreSQL stores it: in digits, without an exponent."""
+    if isinstance(number, Decimal):
+        return format(number, "f") if abs(number.adjusted()) <= _LONGEST_EXPONENT else ""
+    return str(number)
+
+
+def _numbers(text: str) -> Iterator[str]:
+    """What neighbouring groups of digits in ``text`` are together, where that has a card number's length."""
+    groups = re.split(r"\D", text)
+    for first in range(len(groups)):
+        digits = ""
+        for group in groups[first:]:
+            digits += group
+            if len(digits) > _MOST_DIGITS:
+                break
+            if len(digits) >= _FEWEST_DIGITS:
+                yield digits

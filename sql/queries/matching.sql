@@ -238,7 +238,7 @@ WITH more_lines AS (
            l.commission + coalesce(ml.commission, 0) AS line_commission,
            o.commission + coalesce(mo.commission, 0) AS own_commission,
            round((CASE WHEN l.side = 'refund' THEN -1 ELSE 1 END) * line_amount * coalesce(by_product.rate, by_type.rate), 4
-           )::DECIMAL(18,4) AS expected_commission
+           )::DECIMAL(20,4) AS expected_commission
     FROM pair AS p
     JOIN line AS l USING (line_no)
     JOIN own AS o USING (own_id)
@@ -259,7 +259,7 @@ WITH more_lines AS (
 )
 SELECT line_no, own_id, method, score, currency, carried, in_period, line_value, own_value, apart_ms,
        line_commission, own_commission, expected_commission, line_status, own_status,
-       on_its_day, amount_drift, greatest(contract_drift, booked_drift)::DECIMAL(18,4) AS commission_drift,
+       on_its_day, amount_drift, greatest(contract_drift, booked_drift)::DECIMAL(20,4) AS commission_drift,
        CASE WHEN method = 'late_reversal' THEN ['late_posting'] ELSE list_filter([
            CASE WHEN amount_drift > getvariable('amount_tolerance')
                      OR line_status = own_status AND abs(line_value - own_value) > getvariable('amount_tolerance')
@@ -304,24 +304,24 @@ WITH several AS (
     SELECT line_no, own_id, issues, currency, (line_value - own_value)::DECIMAL(18,2) AS variance,
            greatest(CASE WHEN list_contains(issues, 'amount') THEN amount_drift ELSE 0 END,
                     CASE WHEN list_contains(issues, 'commission') THEN commission_drift ELSE 0 END,
-                    abs(line_value - own_value))::DECIMAL(18,4) AS difference,
+                    abs(line_value - own_value))::DECIMAL(20,4) AS difference,
            apart_ms, on_its_day, amount_drift, commission_drift, line_status, own_status
     FROM compared WHERE len(issues) > 0
     UNION ALL BY NAME
     SELECT line_no, ['amount'::break_class] AS issues, currency, (line_value - own_value)::DECIMAL(18,2) AS variance,
-           abs(line_value - own_value)::DECIMAL(18,4) AS difference
+           abs(line_value - own_value)::DECIMAL(20,4) AS difference
     FROM payout_compared WHERE line_value <> own_value
     UNION ALL BY NAME
     SELECT c.line_no, ['amount'::break_class] AS issues, l.currency, 0::DECIMAL(18,2) AS variance,
-           abs(l.signed - c.total)::DECIMAL(18,4) AS difference
+           abs(l.signed - c.total)::DECIMAL(20,4) AS difference
     FROM payout_cover AS c JOIN line AS l USING (line_no) WHERE l.signed <> c.total
     UNION ALL BY NAME
     SELECT k.line_no, [k.class::break_class] AS issues, l.currency, k.value AS variance,
-           l.amount::DECIMAL(18,4) AS difference
+           l.amount::DECIMAL(20,4) AS difference
     FROM lost_line AS k JOIN line AS l USING (line_no)
     UNION ALL BY NAME
     SELECT own_id, [class::break_class] AS issues, currency, (-value)::DECIMAL(18,2) AS variance,
-           amount::DECIMAL(18,4) AS difference
+           amount::DECIMAL(20,4) AS difference
     FROM lost_own JOIN own USING (own_id) WHERE class <> 'nothing_expected'
 )
 SELECT row_number() OVER (ORDER BY f.line_no NULLS LAST, f.own_id) AS found_no, f.*,
@@ -429,7 +429,7 @@ WITH moved AS (
         SELECT m.*, CASE WHEN m.line_no IN (SELECT line_no FROM attached) THEN NULL  -- it is in its main line's
                          ELSE coalesce(c.expected_commission, round(m.signed * m.rate, 4)) END AS contract
         FROM moved AS m LEFT JOIN compared AS c ON c.line_no = m.line_no
-    ) AS m, LATERAL (SELECT m.contract::DECIMAL(18,4) AS expected) AS x
+    ) AS m, LATERAL (SELECT m.contract::DECIMAL(20,4) AS expected) AS x
     GROUP BY m.currency
 ), ours AS (
     SELECT currency, sum(commission) AS own, sum(vat_of(commission)) AS own_vat, sum(value - commission) AS own_net

@@ -1,7 +1,8 @@
 """Closing of periods, by two people: one proposes, another one closes. In closed days nothing is run or resolved."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -9,11 +10,10 @@ from psycopg.rows import class_row
 
 from config import Settings
 from ledger.errors import ConfigError, ConflictError
-from ledger.transactions import Supplier
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from tasks.reconciliation import chain
-from tasks.reconciliation.days import days_between
+from tasks.reconciliation.days import day_of, days_between
 from tasks.reconciliation.people import REASON_CHARACTERS, Person, check_text
 
 _QUERIES = load("reconciliation")
@@ -70,17 +70,20 @@ def close_period(
     *,
     account: str | None = None,
     carry: bool = False,
+    now: datetime | None = None,
 ) -> Closing:
     """Propose to close the days from ``first`` to ``last``, or close them when somebody else has proposed it.
 
-    Every day must have been reconciled. Breaks that still wait stop it, unless ``carry`` moves them into the next open
-    day, by a record each. ``account`` is what ``actor`` works under, by default the same. Raises ConflictError naming
-    what is in the way: also the same person, and a proposal that says otherwise about carrying. Closing cannot be
-    undone: corrections belong to the next period.
+    Every day must be over at the aware instant ``now`` (default: this one), and reconciled. Breaks that still wait stop
+    it, unless ``carry`` moves them into the next open day, by a record each. ``account`` is what ``actor`` works under,
+    by default the same. Raises ConflictError naming what is in the way: also the same person, and a proposal that says
+    otherwise about carrying. Closing cannot be undone: corrections belong to the next period.
     """
     who = Person(actor, account or actor)
-    period = _period(supplier, first, last, who, reason)
+    period = _period(settings.suppliers.names, supplier, first, last, who, reason)
     name = f"{supplier} {first} to {last}"
+    if last >= day_of(now or datetime.now(UTC)):
+        raise ConflictError(f"{name}: {last} is not over yet")
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
         connection.execute(_QUERIES["lock_chain"])  # no run of the period is written down meanwhile
         _check_closable(connection, period, name)
@@ -104,7 +107,7 @@ def reject_closing(
     settings: Settings, supplier: str, first: date, last: date, actor: str, reason: str, *, account: str | None = None
 ) -> Closing:
     """Take back the proposal to close these days; who made it may, too. Raises ConflictError when there is none."""
-    period = _period(supplier, first, last, Person(actor, account or actor), reason)
+    period = _period(settings.suppliers.names, supplier, first, last, Person(actor, account or actor), reason)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
         connection.execute(_QUERIES["lock_chain"])
         proposal = connection.execute(_QUERIES["open_proposal"], period).fetchone()
@@ -114,11 +117,11 @@ def reject_closing(
     return Closing(PeriodState.REJECTED, 0)
 
 
-def _period(supplier: str, first: date, last: date, who: Person, reason: str) -> dict[str, Any]:
+def _period(known: Sequence[str], supplier: str, first: date, last: date, who: Person, reason: str) -> dict[str, Any]:
     who.check()
     check_text("reason", reason, REASON_CHARACTERS)
-    if supplier not in set(Supplier):
-        raise ConfigError(f"supplier: {supplier!r} is not known; known: {', '.join(Supplier)}")
+    if supplier not in known:
+        raise ConfigError(f"supplier: {supplier!r} is not known; known: {', '.join(known)}")
     days_between(first, last)
     names = {"actor": who.name, "account": who.account, "reason": reason}
     return {"supplier": supplier, "first": first, "last": last} | names

@@ -1,11 +1,12 @@
 """Breaks worked by people: added records, four eyes above a limit, and periods that stay closed."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import psycopg
 import pytest
 
+from config.suppliers import Suppliers
 from ledger.errors import ConfigError, ConflictError, FieldError
 from tasks.reconciliation.breaks import (
     BreakFilter,
@@ -145,6 +146,36 @@ def test_a_decision_in_a_closed_period_names_the_break(books: Books, small: int)
     books.sql(insert, DAY, DAY)
     with pytest.raises(ConflictError, match=rf"break {small}: flash {DAY}: the period .* is closed"):
         resolve(books.settings, small, "thandi", RIGHT, "too late")
+
+
+def test_a_day_that_is_not_over_in_johannesburg_is_not_closed(books: Books) -> None:
+    books.both()
+    books.run()
+    late = datetime(2026, 2, 3, 21, 59, 59, tzinfo=UTC)
+    days = (books.settings, "flash", DAY, DAY)
+    with pytest.raises(ConflictError, match=f"flash {DAY} to {DAY}: {DAY} is not over yet"):
+        close_period(*days, "thandi", "month end", now=late)
+    assert close_period(*days, "thandi", "month end", now=late + timedelta(seconds=1)).state is PeriodState.PROPOSED
+
+
+def test_a_period_of_a_supplier_from_elsewhere_is_closed_like_any_other(books: Books) -> None:
+    suppliers = Suppliers.model_validate({"modules": ["examples.fourth_supplier"]})
+    settings = books.settings.model_copy(update={"suppliers": suppliers})
+    with pytest.raises(ConflictError, match="1 days were never reconciled"):
+        close_period(settings, "voucherly", DAY, DAY, "thandi", "month end")
+    with pytest.raises(ConfigError, match="supplier: 'ghost' is not known; known: flash, mobilemart, peach, voucherly"):
+        close_period(settings, "ghost", DAY, DAY, "thandi", "month end")
+
+
+def test_the_largest_amount_that_there_is_is_a_break_like_any_other(books: Books) -> None:
+    largest = Decimal("9999999999999999.99")
+    books.own(amount=largest)  # without a line
+    books.line(amount=largest, commission=None)  # without a row
+    row = books.own(amount=largest)
+    books.line(row, amount=Decimal("100.00"))
+    books.run()
+    differences = sorted(one.difference for one in list_breaks(books.settings))
+    assert differences == [largest - 100, largest, largest]
 
 
 def test_a_day_that_was_never_reconciled_keeps_its_period_open(books: Books) -> None:

@@ -20,13 +20,14 @@ from servers import lease, prefect, stack
 pytestmark = pytest.mark.slow
 
 API = """
+    import sys
+    import uvicorn
     from fastapi import FastAPI
     from config import load_settings
 
-    def create_app() -> FastAPI:
-        app = FastAPI()
-        app.get("/archive")(lambda: load_settings().archive_location)
-        return app
+    app = FastAPI()
+    app.get("/archive")(lambda: load_settings().archive_location)
+    uvicorn.run(app, port=int(sys.argv[2]))
 """
 FLOW = """
     import subprocess
@@ -62,7 +63,7 @@ def project(tmp_path: Path) -> Path:
     """A folder with an API of one route and one deployment."""
     (tmp_path / "api").mkdir()
     (tmp_path / "api" / "__init__.py").touch()
-    (tmp_path / "api" / "app.py").write_text(textwrap.dedent(API))
+    (tmp_path / "api" / "serve.py").write_text(textwrap.dedent(API))
     (tmp_path / "stray.py").write_text(textwrap.dedent(FLOW))
     (tmp_path / "prefect.yaml").write_text(textwrap.dedent(DEPLOYMENTS))
     return tmp_path

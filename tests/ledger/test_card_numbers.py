@@ -1,0 +1,75 @@
+"""Which texts and numbers hold a payment card number. The numbers are the networks' published test numbers."""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from ledger.card_numbers import Refusal, may_hold_one, refuse_card_numbers
+from ledger.errors import FieldError
+
+HELD: list[Any] = [
+    "4111111111111111",
+    "4111 1111 1111 1111",
+    "3782-822463-10005",
+    "4111111111111111 1",
+    "1 4111111111111111",
+    "12/27 4111111111111111",
+    "4111 1111 1111 1111 12/27 123",
+    "0000 4111 1111 1111 1111",
+    "ref 12 4111 1111 1111 1111 exp 12 27",
+    4111111111111111,
+    Decimal("378282246310005.0"),
+    Decimal("3.78282246310005e14"),
+    Decimal("37828224631000.5e1"),
+]
+NOT_HELD: list[Any] = [
+    "",
+    "4111111111111112",
+    "41111111111111110000",  # one number of twenty digits
+    "x4111111111111111",
+    "2026-11-25 2026-11-26",
+    "0830012300 0830012301",
+    Decimal("1e5"),
+    Decimal("4e999999"),
+    Decimal("0.4111"),
+    True,
+    None,
+]
+
+
+def holds(field: str, value: Any) -> bool:
+    try:
+        refuse_card_numbers({field: value}, Refusal.REFUSE)
+    except FieldError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("value", HELD)
+def test_a_card_number_is_found_whatever_stands_beside_it(value: Any) -> None:
+    assert holds("metadata", {"a": [value]})
+    if isinstance(value, str):
+        assert holds("description", value)
+
+
+@pytest.mark.parametrize("value", NOT_HELD)
+def test_other_numbers_are_none(value: Any) -> None:
+    assert not holds("metadata", {"a": [value]})
+
+
+@pytest.mark.parametrize("written", [msgspec.json.encode(value) for value in HELD if not isinstance(value, Decimal)])
+@pytest.mark.parametrize("before", [b"", b" "])
+def test_the_look_at_a_whole_body_passes_none_by(written: bytes, before: bytes) -> None:
+    assert may_hold_one(b'{"a":' + before + written + b"}")
+
+
+@pytest.mark.parametrize("number", ["378282246310005.0", "3.78282246310005e14", "37828224631000.5e1", "42E14"])
+def test_the_look_at_a_whole_body_passes_no_number_by(number: str) -> None:
+    assert may_hold_one(f'{{"a":{number}}}'.encode())
+    assert may_hold_one(f'{{"a":[1, {number}]}}'.encode())
+
+
+def test_a_body_without_any_is_known_at_sight() -> None:
+    assert not may_hold_one(b'{"amount":"120.50","reference":"5e3f-4a1b","note":"2 of 3","n":[1,2]}')
