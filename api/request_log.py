@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import metrics
 from api.log_output import OUTPUT
-from api.randomness import RandomBits
+from api.randomness import RandomNames
 from ledger.errors import TreasuryError
 from ledger.masking import mask_forms
 
@@ -30,7 +30,7 @@ _GIVEN = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 _STATE_KEY = "treasury.request"
 LOGGER = "treasury.api"
 _LOG = logging.getLogger(f"{LOGGER}.access")
-_RANDOM_BITS = RandomBits()
+_NEW_NAME = RandomNames()
 
 
 @dataclass(slots=True)
@@ -106,13 +106,14 @@ def _given_id(scope: Scope) -> bytes:
 
 def request_id(given: bytes) -> str:
     """``given``, a client's own X-Request-ID, if it may be used; else a new one."""
-    usable = _GIVEN.match(given) and mask_forms(given.decode()) == given.decode()  # some send what they should not
-    return given.decode() if usable else new_request_id()
+    if given and _GIVEN.match(given) and mask_forms(given.decode()) == given.decode():  # some send what they should not
+        return given.decode()
+    return new_request_id()
 
 
 def new_request_id() -> str:
     """An id that no other request has."""
-    return f"{_RANDOM_BITS(128):032x}"
+    return _NEW_NAME()
 
 
 @lru_cache(maxsize=4096)
