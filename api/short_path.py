@@ -20,6 +20,7 @@ from api.rate_limits import Policy, Verdict
 from api.request_log import LOGGER, AccessLog, RequestRecord, describe, request_id
 from api.security_headers import Headers, added_headers
 from api.services import Services
+from api.turns import EachTurn
 from api.watch import Sender
 from tasks.keys import Scope
 
@@ -49,6 +50,7 @@ class ShortPath:
         self._defence = services.defence
         self._doorkeeper = services.doorkeeper
         self._cache = services.cache
+        self._given: EachTurn[Kept] = EachTurn(lambda given: services.cache.count_hits(len(given)))
         self._hosts = hosts
         self._log = log
         # Those of 200 and of 304 alike, whatever the answer.
@@ -84,7 +86,7 @@ class ShortPath:
         if verdicts is None:
             return None
         metrics.request_began()
-        self._cache.count_hit()
+        self._given.add(kept)
         record = RequestRecord(request_id(headers.get(b"x-request-id", b"")), rows.route, key.key_id, address=client)
         if self._defence.watch.enabled:
             self._defence.watch.arrived(address, b"", connection["headers"], Sender(client, record.request_id))
