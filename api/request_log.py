@@ -156,8 +156,7 @@ def _line(method: str, record: RequestRecord, peer: str, duration_s: float) -> b
 def _write(lines: list[bytes]) -> None:
     """One call for many: a record of `logging` for each would cost more than the routing of its request."""
     lines.append(b"")
-    OUTPUT.put(b"
-".join(lines))
+    OUTPUT.put(b"\n".join(lines))
 
 
 def describe(error: Exception) -> dict[str, Any]:
