@@ -45,7 +45,6 @@ from tasks.warm import warm_month
 CLIENT = "bench"
 PATH = "/api/v1/transactions"
 TARGET_RATIO = 5.0
-TARGET_HITS = 0.8
 ROWS = 100_000
 CONNECTIONS = 32
 SECONDS = 3
@@ -93,7 +92,7 @@ def run() -> dict[str, Any]:
         "rows": ROWS,
         **{name.replace(" ", "_"): figures for name, figures in measured.items()},
         "zipf": zipf,
-        "passed": all(one["ratio"] >= TARGET_RATIO for one in measured.values()) and zipf["hits"] > TARGET_HITS,
+        "passed": all(one["ratio"] >= TARGET_RATIO for one in measured.values()),
     }
     _show(result, measured)
     return result
@@ -187,7 +186,7 @@ async def _ask_for(url: str, headers: dict[str, str]) -> float:
 def _zipf(settings: Settings, url: str, headers: dict[str, str], rows: Rows) -> dict[str, Any]:
     """Reads and writes in which the n-th most wanted row is asked for n^-s as often, counted after a warm-up.
 
-    The warm-up is reads of rows in the same distribution.
+    The warm-up is reads of rows in the same distribution. There is no target for it: that of hits is `bench.serving`'s.
     """
     drawn = _drawn_requests(rows)
     _send(url, headers, [one for one in drawn if one[0] == "GET" and "?" not in one[1]], WARM_SECONDS)
