@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import terminal
-from cli.session import session
-from config import load_settings
+from cli.session import servers, session
 from ledger.errors import DataError
 
 if TYPE_CHECKING:
@@ -30,10 +29,9 @@ def test(names: Names = None) -> None:  # noqa: PT028  # a command, no test of p
     """
     import asyncio  # noqa: PLC0415  # the command line must answer --help at once
 
-    from servers.stack import running  # noqa: PLC0415
     from tasks.supplier_tests import Result, check_suppliers  # noqa: PLC0415
 
-    with running(load_settings(), "suppliers") as settings:
+    with servers("suppliers", may_make_home=True) as settings:
         checks = asyncio.run(check_suppliers(settings, names or ()))
     show_checks(checks)
     failed = sum(1 for check in checks if check.result is Result.FAILED)
