@@ -9,7 +9,7 @@ import typer
 
 from cli import terminal
 from cli.session import session
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
     from tasks.keys import KeyRecord
@@ -101,7 +101,7 @@ def revoke(key_id: KeyId) -> None:
     with session() as settings:
         revoked = revoke_key(settings, key_id)
     if not revoked:
-        raise ConfigError(f"there is no key {key_id!r} that could be revoked")
+        raise NotFoundError(f"there is no key {key_id!r} that could be revoked")
     typer.echo(f"revoked {key_id}")
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
+from cli.names import OneSupplier, SupplierName
 from cli.session import session
 from ledger.errors import DataError
 
@@ -22,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 @statements.command("take-in")
 def take_in(
-    supplier: Annotated[str, typer.Argument(help="flash, mobilemart or peach")],
+    supplier: SupplierName,
     day: OneDay = None,
     url: Annotated[str | None, typer.Option(help="File or folder: a path, s3://... or sftp://...")] = None,
     replace: Annotated[bool, typer.Option(help="Take another content of a day that has a statement")] = False,
@@ -38,14 +39,14 @@ def take_in(
             settings, supplier, day.date() if day else None, url=url, actor=who, replace=replace, retry=retry
         )
     rows = [(one.name, one.result, str(one.day or ""), _text(one.line_count), one.error) for one in found]
-    terminal.table(f"Statements of {supplier}", ("file", "", "day", "lines", "why"), rows)
+    terminal.table(f"Statements of {supplier}", ("file", "result", "day", "lines", "why"), rows)
     if any(one.result is work.Result.QUARANTINED for one in found):
         raise DataError("a statement is in quarantine")
 
 
 @statements.command("list")
 def list_(
-    supplier: Annotated[str | None, typer.Option(help="Only this supplier")] = None,
+    supplier: OneSupplier = None,
     day: OneDay = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most to show")] = 50,
 ) -> None:

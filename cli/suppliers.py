@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import terminal
+from cli.names import KNOWN
 from cli.session import servers, session
 from ledger.errors import DataError
 
 if TYPE_CHECKING:
     from tasks.supplier_tests import Check
 
-Names = Annotated[list[str] | None, typer.Argument(help="flash, mobilemart, peach; without: every one that is enabled")]
+Names = Annotated[list[str] | None, typer.Argument(help=f"{KNOWN}; without: every one that is enabled")]
 
 suppliers = typer.Typer(help="The suppliers: test their APIs, settle open purchases.", no_args_is_help=True)
 

@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 
 from config import Settings
 from config.limits import is_rate
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, NotFoundError
 from servers.keys import key as kept_key
 from sql.connection import Connection, connect
 from sql.queries import load
@@ -121,14 +121,15 @@ def rotate_key(settings: Settings, key_id: str, grace: timedelta) -> str:
     """Make a key for the same client with the same scopes, limits and length of life, and return it.
 
     The old one works for ``grace`` more, never longer than it would have. Each call makes a further key. Raises
-    ConfigError for a key that is unknown, expired or revoked, or a grace that is not between 0 and 90 days.
+    NotFoundError for a key that is unknown, expired or revoked, ConfigError for a grace that is not between 0 and 90
+    days.
     """
     if not timedelta(0) <= grace <= LONGEST_GRACE:
         raise ConfigError(f"grace: must be between 0 and {LONGEST_GRACE.days} days")
     with connect(settings.database_dsn, "keys") as connection, connection.transaction():
         found = connection.execute(_QUERIES["lock_valid"], {"key_id": key_id}).fetchone()
         if found is None:
-            raise ConfigError(f"there is no key {key_id!r} that could be rotated")
+            raise NotFoundError(f"there is no key {key_id!r} that could be rotated")
         client_id, scopes, limits, life = found
         expires_at = None if life is None else datetime.now(UTC) + life
         token = _insert(connection, pepper(settings), _NewKey(client_id, scopes, limits, expires_at))
