@@ -30,9 +30,9 @@ POLL_S = 1.0
 PROGRESS_KEY = "archive-progress"
 AUDITORS_QUESTION = """
     SELECT tier, count(DISTINCT month) AS months, min(month) AS first, max(month) AS last,
-           count(*) AS payments, sum(amount) AS total, sum(fee) AS fees
+           count(*) AS withdrawals, sum(amount) AS total, sum(fee) AS fees
     FROM transactions
-    WHERE type = 'payment' AND status = 'completed' AND currency = 'ZAR'
+    WHERE type = 'withdraw' AND status = 'completed' AND currency = 'ZAR'
     GROUP BY tier
     ORDER BY min(month)
 """

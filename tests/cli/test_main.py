@@ -1,5 +1,6 @@
 """The command line itself: quick to answer, one line for an error, its exit code from the error's class."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 from cli import terminal
 from cli.main import app
 from config import Settings
+from config.suppliers import Suppliers
 from ledger.errors import ConfigError, ConflictError, DataError, TransientError, TreasuryError
+from ledger.scopes import ALLOWS, Scope
 from tests.cli.in_process import run_here
 
 HEAVY = ("prefect", "pyarrow", "duckdb", "s3fs", "psycopg", "sqlalchemy", "alembic", "fastapi")
@@ -147,3 +150,20 @@ def test_with_the_urls_of_real_servers_no_home_is_needed(
     for command in (("tiers",), ("verify",), ("sql", "SELECT count(*) FROM transactions")):
         answer = run_here(capsys, tmp_path, real | {"TREASURY_HOME": str(home)}, *command)
         assert answer.returncode == 0, answer.stderr
+
+
+def test_the_help_of_key_create_lists_every_scope_with_what_it_allows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = run_here(capsys, tmp_path, {"COLUMNS": "120"}, "key", "create", "--help").stdout
+    assert set(ALLOWS) == set(Scope)
+    for scope, allowed in ALLOWS.items():
+        assert re.search(rf"^ +{scope} +{re.escape(allowed)}$", shown, re.MULTILINE), scope
+
+
+@pytest.mark.parametrize("command", [("recon", "run"), ("statements", "take-in"), ("suppliers", "test")])
+def test_help_names_the_suppliers_that_there_are_and_where_others_come_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    shown = " ".join(run_here(capsys, tmp_path, {"COLUMNS": "200"}, *command, "--help").stdout.split())
+    assert f"{', '.join(Suppliers().names)}, or one of TREASURY_SUPPLIERS__MODULES" in shown
