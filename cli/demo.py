@@ -95,6 +95,9 @@ def demo(
         with watch.step("An auditor's question over every tier"):
             _ask(ready)
     _show_summary(rows, watch, time.monotonic() - started)
+    terminal.console.print(
+        f"It is all kept. To look at it: TREASURY_HOME={settings.home} treasury up", markup=False, soft_wrap=True
+    )
 
 
 def _own_settings(settings: Settings) -> Settings:

@@ -26,7 +26,8 @@ def register(app: typer.Typer) -> None:
 def test(names: Names = None) -> None:  # noqa: PT028  # a command, no test of pytest's
     """Ask each supplier everything that its client can ask, buying for small amounts. Never in production.
 
-    Runs against the simulators, and against the sandbox of a supplier that is configured for it.
+    Runs against the simulators, and against the sandbox of a supplier that is configured for it. What it buys stands in
+    the simulators' statements of the day and not in the ledger: reconciled, it is missing_here.
     """
     import asyncio  # noqa: PLC0415  # the command line must answer --help at once
 
