@@ -12,7 +12,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from config import Settings
-from ledger.errors import ConfigError, ConflictError, FieldError
+from ledger.errors import ConflictError, FieldError, NotFoundError
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from tasks.reconciliation import chain, suggestions
@@ -188,7 +188,7 @@ def resolve(
     Above ``four_eyes_above`` the first call proposes; the same decision by somebody else confirms it, and ``reject``
     takes the proposal back. Raises ConflictError, naming the break, when it does not wait any more, lies in a closed
     period, has no suggested match to confirm, or the same person would confirm, by name or by account; FieldError for
-    an empty or overlong text; ConfigError for no such break.
+    an empty or overlong text; NotFoundError for no such break.
     """
     who = Person(actor, account or actor)
     who.check()
@@ -222,7 +222,7 @@ class _Waiting:
 def _lock(connection: Connection, break_id: int) -> _Waiting:
     row = connection.execute(_QUERIES["lock_break"], {"break_id": break_id}).fetchone()
     if row is None:
-        raise ConfigError(f"break {break_id}: there is none of that number")
+        raise NotFoundError(f"break {break_id}: there is none of that number")
     _, supplier, _, difference, state, period_day, _ = row
     if state not in _WAITING:
         raise ConflictError(f"break {break_id} is {state} already")
