@@ -67,7 +67,7 @@ def run(
     if len(days) > 1 and (statement or balance):
         raise ConfigError("--statement and --float are of one day; leave --last-day out")
     movement = _movement(balance)
-    with session("s3") as settings:
+    with session("s3", "suppliers") as settings:  # the rates of a contract with a simulator are the simulator's
         for one in days:
             folder = output / one.isoformat() if output and len(days) > 1 else output
             try:

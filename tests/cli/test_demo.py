@@ -28,10 +28,14 @@ def home() -> Iterator[Path]:
 
 
 def demo(home: Path) -> "subprocess.CompletedProcess[str]":
+    return treasury(home, "demo", *SMALL)
+
+
+def treasury(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     free = json.dumps(dict.fromkeys(("postgres", "redis", "s3", "prefect", "api", "suppliers"), 0))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TREASURY_", "PREFECT_"))}
     return subprocess.run(
-        [sys.executable, "-m", "cli.main", "demo", *SMALL],
+        [sys.executable, "-m", "cli.main", *arguments],
         env=kept | {"TREASURY_HOME": str(home), "TREASURY_PORTS": free, "COLUMNS": "200"},
         cwd=PROJECT,
         capture_output=True,
@@ -56,6 +60,16 @@ def test_the_demo_shows_every_tier_twice_and_leaves_no_server(home: Path) -> Non
         assert (len(fees), "0.00" in fees) == (3, False)
         assert f"TREASURY_HOME={home / 'demo'} treasury up" in shown.stdout
         assert [name for name in stack.NAMES if lease.is_held(home / "demo" / "run" / f"{name}.alive")] == []
+    check_that_a_day_run_by_hand_is_the_same(home / "demo")
+
+
+def check_that_a_day_run_by_hand_is_the_same(home: Path) -> None:
+    runs = treasury(home, "recon", "runs", "--supplier", "flash", "--limit", "1")
+    found = re.search(r"│ flash *│ ([\d-]+) *│.*│ ([0-9a-f]{8,}) *│", runs.stdout)
+    assert found is not None, runs.stdout + runs.stderr
+    day, digest = found.groups()
+    again = treasury(home, "recon", "run", "flash", day, "--dry-run")
+    assert f"digest {digest}" in again.stdout.replace("`", ""), again.stdout + again.stderr
 
 
 def test_the_demo_refuses_real_servers() -> None:
