@@ -34,6 +34,7 @@ KEY_MISSING = Kind(
     400, "idempotency-key", "An Idempotency-Key is required", "Send an Idempotency-Key of 1 to 255 visible characters."
 )
 UNAUTHORIZED = Kind(401, "unauthorized", "No valid API key", "Send Authorization: Bearer with a valid API key.")
+UNSIGNED = Kind(401, "signature", "No valid signature", "The signature is not that of this payload.")
 FORBIDDEN = Kind(403, "forbidden", "The API key may not do this", "The API key lacks a scope.")
 NOT_FOUND = Kind(404, "not-found", "There is no such thing", "Nothing that this API key may see is at this address.")
 NO_METHOD = Kind(405, "method-not-allowed", "The method is not allowed", "This address does not take this method.")
