@@ -22,6 +22,7 @@ from enum import Enum, auto
 from typing import Any, Final, cast
 
 import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -140,6 +141,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._write_timer: asyncio.TimerHandle | None = None
         self._short_path: Final[ShortPath | None] = getattr(config.loaded_app, "short_path", None)
         self._may_be_short = False
+        self._running: RequestResponseCycle | None = None  # `cycle` is the newest, which may wait behind it
 
     # The connection
 
@@ -153,11 +155,19 @@ class LimitedProtocol(HttpToolsProtocol):
             self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget every timer."""
+        """Forget every timer and what waits. Of several requests the one that is being answered is told, too."""
         self._stop_reading_timer()
         self._stop_writing_timer()
         self._unset_keepalive_if_required()
+        self.pipeline.clear()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's own says nothing, which is False
         """The client sends no more. What it has sent in full is answered, and the connection ends with the last answer;

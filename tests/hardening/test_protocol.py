@@ -234,9 +234,9 @@ def test_requests_sent_ahead_are_answered_in_order(connect: Connect) -> None:
     assert [connection.answer().headers["x-request-id"] for _ in range(10)] == [f"n{number}" for number in range(10)]
 
 
-def sent_ahead(connection: Connection, count: int) -> bytes:
+def sent_ahead(connection: Connection, count: int, line: str = LIVE) -> bytes:
     """So many requests in one piece, numbered."""
-    head = "\r\n".join((LIVE, f"Host: {connection.host}", "X-Request-ID: n{}", "", ""))
+    head = "\r\n".join((line, f"Host: {connection.host}", "X-Request-ID: n{}", "", ""))
     return "".join(head.format(number) for number in range(count)).encode()
 
 
@@ -304,6 +304,19 @@ def test_a_client_that_sends_no_more_gets_the_answers_to_all_that_it_sent_ahead(
 
     assert [connection.answer().status for _ in range(count)] == [200] * count
     assert connection.is_closed()
+
+
+def test_a_client_that_leaves_before_the_answers_to_what_it_sent_ahead_is_no_error(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(10):
+        leaving = connect()
+        leaving.send(sent_ahead(leaving, 200, "GET /openapi.json HTTP/1.1"))
+        leaving.send_no_more()
+        time.sleep(0.01)  # some are answered, others wait
+        leaving.close()
+    assert [connect().fetch("/health/live").status for _ in range(20)] == [200] * 20
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize(
