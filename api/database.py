@@ -35,6 +35,12 @@ _CLOSE_S = 1.0
 _LOST = ("08", "57P")  # connection exceptions; shutdown, crash and start-up of the server
 
 
+class OutOfTimeError(TransientError):
+    """PostgreSQL gave no connection, no answer or no end of a statement within the time limit: whoever comes next would
+    only wait as long again.
+    """
+
+
 class Database:
     """The pools. `open` and `close` belong to the application's lifespan.
 
@@ -112,7 +118,9 @@ class Database:
                         attempts += 1
                         return await _timed(work, connection, query)
             except (PoolClosed, PoolTimeout, TooManyRequests) as error:
-                raise TransientError("no connection to PostgreSQL within the time limit") from error
+                raise OutOfTimeError("no connection to PostgreSQL within the time limit") from error
+            except psycopg.errors.QueryCanceled as error:
+                raise OutOfTimeError("PostgreSQL ended a statement at its time limit") from error
             except psycopg.Error as error:
                 if not _is_lost(error) or attempts == _ATTEMPTS:
                     raise translate(error) from error
@@ -121,7 +129,7 @@ class Database:
 
     @contextmanager
     def _working(self, connection: AsyncConnection, most_s: float) -> Iterator[None]:
-        """Break the connection when the block takes longer. Raises TransientError then: it is not tried again."""
+        """Break the connection when the block takes longer. Raises OutOfTimeError then: it is not tried again."""
         late = False
 
         def end() -> None:
@@ -135,7 +143,7 @@ class Database:
             yield
         except psycopg.Error as error:
             if late:
-                raise TransientError("PostgreSQL did not answer within the time limit") from error
+                raise OutOfTimeError("PostgreSQL did not answer within the time limit") from error
             raise
         finally:
             timer.cancel()

@@ -68,7 +68,7 @@ class Endpoint:
         if isinstance(error, FieldError):
             self._services.defence.watch.refused_field(error.field, visitor_of(request.scope).sender)
         kind = problems.kind_of(error)
-        if kind in (problems.UNAUTHORIZED, problems.FORBIDDEN):
+        if kind in (problems.UNAUTHORIZED, problems.UNSIGNED, problems.FORBIDDEN):
             metrics.auth_failed(kind.name)
         if kind.status >= problems.INTERNAL.status:
             _LOG.error("request failed", extra={"fields": {"request_id": record.request_id, **describe(error)}})

@@ -30,7 +30,7 @@ _REASONS = {
     200: "Done",
     201: "Stored",
     400: "No valid HTTP or JSON, or no Idempotency-Key where one is needed",
-    401: "No valid API key",
+    401: "No valid API key; no valid signature of a webhook",
     403: "The key lacks a scope",
     404: "There is no such row",
     405: "The address does not take this method; see Allow",

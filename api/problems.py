@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from ledger.errors import ConflictError, FieldError, TransientError, TreasuryError
+from ledger.errors import ConflictError, FieldError, RefusalError, TransientError, TreasuryError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -34,11 +34,14 @@ KEY_MISSING = Kind(
     400, "idempotency-key", "An Idempotency-Key is required", "Send an Idempotency-Key of 1 to 255 visible characters."
 )
 UNAUTHORIZED = Kind(401, "unauthorized", "No valid API key", "Send Authorization: Bearer with a valid API key.")
+UNSIGNED = Kind(401, "signature", "No valid signature", "The signature is not that of this payload.")
 FORBIDDEN = Kind(403, "forbidden", "The API key may not do this", "The API key lacks a scope.")
 NOT_FOUND = Kind(404, "not-found", "There is no such thing", "Nothing that this API key may see is at this address.")
 NO_METHOD = Kind(405, "method-not-allowed", "The method is not allowed", "This address does not take this method.")
 TIMEOUT = Kind(408, "timeout", "The request took too long", "It did not arrive in time; send it again.")
-CONFLICT = Kind(409, "conflict", "It conflicts with the present state", "The month or the row takes no more changes.")
+CONFLICT = Kind(
+    409, "conflict", "It conflicts with the present state", "It was changed meanwhile, or takes no more changes."
+)
 IN_FLIGHT = Kind(
     409, "in-flight", "The same request is being worked on", "A request with this Idempotency-Key is still under way."
 )
@@ -88,7 +91,7 @@ def document(error: Exception) -> dict[str, Any]:
     """The problem document of ``error``: only texts that were written for clients, never PostgreSQL's own."""
     kind = kind_of(error)
     body: dict[str, Any] = {"type": kind.type, "title": kind.title, "status": kind.status, "detail": kind.detail}
-    if isinstance(error, HttpError):
+    if isinstance(error, HttpError | RefusalError):
         body["detail"] = str(error)
     elif isinstance(error, FieldError):
         field = _printable(error.field)

@@ -9,6 +9,7 @@
 | bytes and fields of the header, bytes of the address | `header_bytes`, `MOST_FIELDS`, `MOST_URL_BYTES` | 431, 414 |
 | bytes of the body as sent, chunk sizes and extensions too | `body_bytes` | 413 |
 | connections | `connections` | 503 |
+| requests sent ahead | `MOST_PIPELINED`, and those of one piece | the rest waits unparsed, and nothing more is read |
 
 What the parser refuses (two lengths, length and chunks, a bare CR, a chunk that is none) is answered 400. Every such
 answer is problem+json with the security headers, and the connection ends with it: where the next request would begin
@@ -21,7 +22,9 @@ from enum import Enum, auto
 from typing import Any, Final, cast
 
 import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -38,6 +41,9 @@ PROGRESS_WINDOW_S = 10.0
 PROGRESS_BYTES = 1024
 MOST_PIPELINED = 32
 _FIELD_FRAMING_BYTES = len(": \r\n")
+# What may hold more requests than that is parsed in pieces so small that one adds no more of them than about as many.
+_PIECE_BYTES = 512
+_END_OF_HEADER = b"\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +105,21 @@ class _Answered:
 _ANSWERED: Final = cast("RequestResponseCycle", _Answered())
 
 
+class _Flow(FlowControl):
+    """The connection's flow. While something that was read is ``held`` unparsed, nothing more is read."""
+
+    held = b""
+
+    def resume_reading(self) -> None:
+        if not self.held:
+            super().resume_reading()
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """One connection."""
 
     config: LimitedConfig
+    flow: _Flow
 
     def __init__(
         self,
@@ -126,23 +143,44 @@ class LimitedProtocol(HttpToolsProtocol):
         self._write_timer: asyncio.TimerHandle | None = None
         self._short_path: Final[ShortPath | None] = getattr(config.loaded_app, "short_path", None)
         self._may_be_short = False
+        self._running: RequestResponseCycle | None = None  # `cycle` is the newest, which may wait behind it
 
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Take the connection, or answer 503 when there are too many."""
         super().connection_made(transport)
+        self.flow = _Flow(transport)
         if len(self.connections) > self._limits.connections:
             self._refuse(HttpError(UNAVAILABLE, "There are too many connections."))
         else:
             self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget every timer."""
+        """Forget every timer and what waits. Of several requests the one that is being answered is told, too."""
         self._stop_reading_timer()
         self._stop_writing_timer()
         self._unset_keepalive_if_required()
+        self.pipeline.clear()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's own says nothing, which is False
+        """The client sends no more. What it has sent in full is answered, and the connection ends with the last answer;
+        half a request ends it at once.
+        """
+        if self._is_at_rest() or self._phase is _Phase.BODY:
+            return False
+        self._deaf = True
+        self._stop_reading_timer()
+        self.cycle.keep_alive = False
+        return True
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, within the limits."""
@@ -150,9 +188,20 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         self._may_be_short = True
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """Parse ``data`` until enough requests wait; the rest is held until some of them are answered."""
+        size = _PIECE_BYTES if data.count(_END_OF_HEADER) > MOST_PIPELINED else len(data)
         try:
-            self._count(len(data))
-            self._parse(data)
+            for start in range(0, len(data), size):
+                if len(self.pipeline) >= MOST_PIPELINED:
+                    self.flow.held = data[start:]
+                    self.flow.pause_reading()
+                    break
+                piece = data[start : start + size]
+                self._count(len(piece))
+                self._parse(piece)
         except httptools.HttpParserCallbackError as error:
             self._parser_stopped(error.__context__)
         except httptools.HttpParserError:
@@ -161,6 +210,11 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse(refused.problem)
         else:
             self._watch()
+
+    def _read_held(self) -> None:
+        data, self.flow.held = self.flow.held, b""
+        if data and not self._deaf and not self.transport.is_closing():
+            self._read(data)
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -222,20 +276,20 @@ class LimitedProtocol(HttpToolsProtocol):
         """The header is there and within its limits: the application gets the request."""
         if self._field_bytes > self._limits.header_bytes:
             raise _Refused(HEADER_TOO_LARGE)
+        upgrade = self.parser.should_upgrade()
+        if upgrade and self.parser.get_method() == b"CONNECT":
+            raise _Refused(BAD_REQUEST, "CONNECT is not served: this is no proxy.")
         if not self.url.startswith(b"/"):
             self._check_absolute_address()
-        if self.parser.should_upgrade():
+        if upgrade:
             return  # see _parse
-        if len(self.pipeline) >= MOST_PIPELINED:
-            raise _Refused(BAD_REQUEST, "Too many requests were sent ahead.")
         self._stop_reading_timer()
+        if not self._answer_at_once():
+            super().on_headers_complete()
+            # A client that waits for 100 may send its body after a refusal or not: nobody can tell what comes next.
+            if self.expect_100_continue:
+                self.cycle.keep_alive = False
         self._phase = _Phase.BODY
-        if self._answer_at_once():
-            return
-        super().on_headers_complete()
-        # A client that waits for 100 may send its body after a refusal or not: nobody can tell what comes next.
-        if self.expect_100_continue:
-            self.cycle.keep_alive = False
 
     def _answer_at_once(self) -> bool:
         """Whether the short path has answered: one request at most of what comes in one piece, as others wait, too."""
@@ -275,6 +329,8 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._end()
+        elif self.flow.held:
+            self.loop.call_soon(self._read_held)  # not from within the parser
 
     # Time
 
@@ -359,10 +415,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self._stop_reading_timer()
         self._unset_keepalive_if_required()
         cycle = self.cycle
-        if self.pipeline or (cycle is not None and self._phase is _Phase.BODY and cycle.response_started):
+        if cycle is not None and self._phase is _Phase.BODY and (self.pipeline or cycle.response_started):
             self._end()  # an answer written now would be taken for that of another request
         elif cycle is not None and not cycle.response_complete and self._phase is not _Phase.BODY:
-            cycle.keep_alive = False  # what is wrong comes after the request that is being answered
+            cycle.keep_alive = False  # what is wrong comes after requests that are being answered
         else:
             if cycle is not None:
                 cycle.disconnected = True

@@ -14,7 +14,7 @@ from uuid import UUID
 from api.caching import ResponseCache
 from api.database import AsyncConnection, Database
 from api.invalidation import after_change
-from api.problems import NOT_FOUND, UNAUTHORIZED, HttpError
+from api.problems import NOT_FOUND, UNSIGNED, HttpError
 from api.reading import Row
 from api.request_log import LOGGER
 from config import Settings
@@ -111,7 +111,7 @@ class VendDesk:
         """Take Peach's webhook: a genuine one makes us ask what became of its purchase, in the background.
 
         What counts is the answer to that, so webhooks may come in any order and any number of times. Raises a 401
-        problem for a wrong signature, 404 while no secret is configured, DataError for what cannot be read,
+        problem for a wrong signature or none, 404 while no secret is configured, DataError for what cannot be read,
         TransientError when too much is under way; Peach then sends it again.
         """
         secret = self._settings.suppliers.peach.webhook_secret
@@ -120,7 +120,7 @@ class VendDesk:
         try:
             webhook = webhooks.read(body, secret.get_secret_value())
         except webhooks.SignatureError:
-            raise HttpError(UNAUTHORIZED, "The signature is not that of this payload.") from None
+            raise HttpError(UNSIGNED) from None
         if len(self._under_way) >= _MOST_AT_ONCE:
             raise TransientError("too many purchases are under way")
         self._start(self._look_again(webhook))

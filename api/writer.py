@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from api import metrics, statements
-from api.database import AsyncConnection, Database
+from api.database import AsyncConnection, Database, OutOfTimeError
 from api.problems import IN_FLIGHT, KEY_REUSED, RETRY_AFTER_S, HttpError
 from api.request_log import LOGGER, describe
 from ledger.errors import TransientError
@@ -161,15 +161,26 @@ class TableWriter:
         self._queued_rows -= rows
         return taken
 
+    def _take_all(self) -> list[_Waiting]:
+        taken = list(self._queue)
+        self._queue.clear()
+        self._queued_rows = 0
+        return taken
+
     async def _flush(self, taken: list[_Waiting]) -> None:
         """Answer every one of ``taken``. When PostgreSQL refuses some of them the bad one is found by halving.
 
-        Whatever fails here, nobody is left without an answer, and no key under way: the next flush must come.
+        Whatever fails here, nobody is left without an answer, and no key under way: the next flush must come. When the
+        time is up those who queue are refused too, with nothing stored: behind a PostgreSQL that is silent everybody
+        waits for one time limit, not for one after the other.
         """
         parts = [taken]
         try:
             while parts:
                 parts += await self._flush_part(parts.pop())
+        except OutOfTimeError as error:
+            late = [waiting for waiting in taken if not waiting.answered] + self._take_all()
+            self._answer(late, [error] * len(late))
         except Exception as error:  # noqa: BLE001  # a defect; it is logged, and those it concerns are answered below
             _LOG.error("a flush failed", extra={"fields": {"table": self._table.name, **describe(error)}})
         finally:
@@ -177,12 +188,16 @@ class TableWriter:
             self._answer(left, [TransientError("what became of it is not known: ask again")] * len(left))
 
     async def _flush_part(self, part: list[_Waiting]) -> list[list[_Waiting]]:
-        """Answer ``part``, or give its halves when one of them may be stored without the other."""
+        """Answer ``part``, or give its halves when one of them may be stored without the other. Raises OutOfTimeError,
+        and then has answered nobody.
+        """
         started_s = time.perf_counter()
         try:
             outcomes = await self._database.flush(partial(self._store, part=part), "store")
         except TransientError as error:
             await self._forget(part)  # the COMMIT may have arrived all the same
+            if isinstance(error, OutOfTimeError):
+                raise
             self._answer(part, [error] * len(part))
         except Exception as error:  # noqa: BLE001  # whatever it is, it is answered, and the queue goes on
             if len(part) > 1:

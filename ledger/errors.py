@@ -39,6 +39,12 @@ class ConflictError(TreasuryError):
     exit_code = 69  # EX_UNAVAILABLE
 
 
+class RefusalError(ConflictError):
+    """A conflict whose text is for whoever asked, a client of the API too: it names what is in the way, in this
+    project's own words. What PostgreSQL says of a conflict is never one of these (`sql.errors`).
+    """
+
+
 class FieldError(DataError):
     """One value of a row breaks a rule. ``field`` is the column's public name, ``rule`` what it must be."""
 

@@ -25,7 +25,9 @@ def health_rules(settings: Settings) -> list[AlertRule]:
     found = []
     for check in CHECKS:
         limits = check.limits(settings)
-        threshold = str(limits) if limits else "critical unless it is as it must be"
+        threshold = (
+            str(limits) if limits else f"critical when not measured within {settings.health.check_timeout_s:g} s"
+        )
         found.append(AlertRule(f"{RULE_PREFIX}{check.name}", check.description, Severity.CRITICAL, threshold))
     return found
 

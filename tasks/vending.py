@@ -193,6 +193,8 @@ class Vending:
         status = Status.FAILED if believed else _STATUSES.get(outcome.state)
         if status is None:
             return Status.PROCESSING
+        if status is Status.FAILED:  # the row has no place for the reason
+            LOGGER.info("vend %s at %s failed: %s", row.id, row.supplier, outcome.verdict)
         if outcome.amount is not None and status is Status.COMPLETED and outcome.amount != row.amount:
             LOGGER.error("vend %s: the supplier sold for another amount; reconciliation will show it", row.id)
         end = Finish(

@@ -223,7 +223,10 @@ class Pruning(Struct, kw_only=True):
 
 
 class PartitionReport(Struct, kw_only=True):
-    """Months, the newest first. ``next_before`` asks for the older ones; null on the last page."""
+    """Months, the newest first, from the present one on; then those prepared for rows to come, the nearest first.
+
+    ``next_before`` asks for the older ones; null on the last page.
+    """
 
     months: list[PartitionMonth]
     pruning: list[Pruning]

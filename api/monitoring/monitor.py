@@ -85,9 +85,11 @@ class Monitor:
         return await self._database_report.get()
 
     async def partitions(self, tables: Sequence[str], before: Month | None, limit: int) -> PartitionReport:
-        """The newest months of ``tables`` before ``before``."""
+        """The newest months of ``tables`` before ``before``; those that are still to come stand last."""
         wanted = [self._settings.table(name) for name in tables or self._settings.registry]
-        return await partition_report.partition_report(self._database, wanted, before, limit)
+        return await partition_report.partition_report(
+            self._database, wanted, before, limit, Month.of(datetime.now(UTC))
+        )
 
     async def alerts(self, wanted: dict[str, object], limit: int) -> AlertPage:
         """The newest alerts that fit, and every rule."""

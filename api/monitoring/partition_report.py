@@ -15,20 +15,24 @@ MOST_MONTHS = 120
 
 
 async def partition_report(
-    database: Database, tables: Sequence[TieredTable], before: Month | None, limit: int
+    database: Database, tables: Sequence[TieredTable], before: Month | None, limit: int, present: Month
 ) -> PartitionReport:
-    """The newest ``limit`` months of ``tables`` that lie before ``before``; a month is never divided by a page."""
+    """The newest ``limit`` months of ``tables`` up to ``present`` that lie before ``before``, then those after
+    ``present`` that do, which no page leaves out. A month is never divided by a page.
+    """
     found: list[PartitionMonth] = []
     pruning: list[Pruning] = []
     for table in tables:
         parents = {"hot": table.hot_parent, "warm": table.warm_parent}
         bounds = {"table": table.name, "before": before.first_day if before else None, "limit": limit + 1}
+        bounds["present"] = present.first_day
         found += [_month(table, row) for row in await read(database, "partitions", parents | bounds)]
         pruning.append(_pruning(table, (await read(database, "pruning", parents))[0]))
-    months = sorted({month.month for month in found}, reverse=True)
+    months = sorted({month.month for month in found if month.month <= str(present)}, reverse=True)
     shown = months[:limit]
+    ahead = sorted((month for month in found if month.month > str(present)), key=_in_time)
     return PartitionReport(
-        months=sorted((month for month in found if month.month in shown), key=_newest_first),
+        months=sorted((month for month in found if month.month in shown), key=_newest_first) + ahead,
         pruning=pruning,
         next_before=shown[-1] if len(months) > limit else None,
     )
@@ -36,6 +40,10 @@ async def partition_report(
 
 def _newest_first(month: PartitionMonth) -> tuple[int, str]:
     return -int(month.month.replace("-", "")), month.table
+
+
+def _in_time(month: PartitionMonth) -> tuple[str, str]:
+    return month.month, month.table
 
 
 def _month(table: TieredTable, row: TupleRow) -> PartitionMonth:

@@ -147,7 +147,7 @@ def _partitions(settings: Settings) -> Operation:
         parameters=(
             Parameter("table", "Months of this table", {"type": "string", "enum": list(settings.registry)}),
             Parameter("before", "`next_before` of the page before, or any month", month),
-            Parameter("limit", "Most months of the page, for each table", limit),
+            Parameter("limit", "Most months of the page; the first one has those to come, too", limit),
         ),
     )
 

@@ -63,6 +63,7 @@ LIMIT %(limit)s
 
 -- name: partitions
 -- The months of a table, the newest first: what the catalogue knows of each, joined to its partition where it has one.
+-- `limit` of those up to `present` and, however many they are, those after it.
 -- The count of an archived month is exact; of another it is what the server estimates.
 WITH parts AS (
     SELECT c.oid, c.relname::text AS name, c.reltuples, p.tier,
@@ -83,11 +84,13 @@ SELECT m.month, m.tier, m.name,
        CASE WHEN m.oid IS NULL THEN m.object_bytes ELSE pg_total_relation_size(m.oid) END,
        s.seq_scan, s.idx_scan,
        greatest((to_jsonb(s) ->> 'last_seq_scan')::timestamptz, (to_jsonb(s) ->> 'last_idx_scan')::timestamptz)
-FROM months m
+FROM (
+    SELECT months.*, row_number() OVER (PARTITION BY month > %(present)s::date ORDER BY month DESC) AS place
+    FROM months WHERE %(before)s::date IS NULL OR month < %(before)s::date
+) m
 LEFT JOIN pg_stat_user_tables s ON s.relid = m.oid
-WHERE %(before)s::date IS NULL OR m.month < %(before)s::date
+WHERE m.month > %(present)s::date OR m.place <= %(limit)s
 ORDER BY m.month DESC
-LIMIT %(limit)s
 
 -- name: pruning
 -- How the scans of a table fall on its partitions.

@@ -78,7 +78,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         postgres.DATABASE_SIZE,
-        "Size of the database",
+        "Size of the database in bytes; database_growth judges it",
         postgres.database_size,
         "Nothing: this is a figure.",
         asks_postgres=True,

@@ -12,7 +12,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from config import Settings
-from ledger.errors import ConflictError, FieldError, NotFoundError
+from ledger.errors import FieldError, NotFoundError, RefusalError
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from tasks.reconciliation import chain, suggestions
@@ -186,7 +186,7 @@ def resolve(
     same. ``same_transaction`` decides all breaks of the match that is suggested, at once or not at all.
 
     Above ``four_eyes_above`` the first call proposes; the same decision by somebody else confirms it, and ``reject``
-    takes the proposal back. Raises ConflictError, naming the break, when it does not wait any more, lies in a closed
+    takes the proposal back. Raises RefusalError, naming the break, when it does not wait any more, lies in a closed
     period, has no suggested match to confirm, or the same person would confirm, by name or by account; FieldError for
     an empty or overlong text; NotFoundError for no such break.
     """
@@ -225,11 +225,11 @@ def _lock(connection: Connection, break_id: int) -> _Waiting:
         raise NotFoundError(f"break {break_id}: there is none of that number")
     _, supplier, _, difference, state, period_day, _ = row
     if state not in _WAITING:
-        raise ConflictError(f"break {break_id} is {state} already")
+        raise RefusalError(f"break {break_id} is {state} already")
     try:
         check_open(connection, supplier, period_day)
-    except ConflictError as error:
-        raise ConflictError(f"break {break_id}: {error}") from None
+    except RefusalError as error:
+        raise RefusalError(f"break {break_id}: {error}") from None
     return _Waiting(break_id, difference, BreakState(state))
 
 
@@ -241,7 +241,7 @@ def _match(connection: Connection, break_id: int, decision: Decision, proposal: 
         return None
     match = suggestions.proposed(connection, break_id)
     if match is None and decision is Decision.SAME_TRANSACTION:
-        raise ConflictError(f"break {break_id}: the match that was proposed is not there any more; reject it")
+        raise RefusalError(f"break {break_id}: the match that was proposed is not there any more; reject it")
     return match
 
 
@@ -249,7 +249,7 @@ def _check_together(break_id: int, asked: _Waiting, members: Sequence[_Waiting])
     """All breaks of a match must stand where the asked one does: each is decided with the others."""
     for member in members:
         if member.state is not asked.state:
-            raise ConflictError(f"break {break_id}: belongs with break {member.break_id}, which is {member.state}")
+            raise RefusalError(f"break {break_id}: belongs with break {member.break_id}, which is {member.state}")
 
 
 def _action(
@@ -263,16 +263,16 @@ def _action(
     """What a decision is: a proposal, its confirmation, its rejection, or all there is to it."""
     if proposal is None:
         if decision is Decision.REJECT:
-            raise ConflictError(f"break {break_id}: nothing is proposed that could be rejected")
+            raise RefusalError(f"break {break_id}: nothing is proposed that could be rejected")
         return Action.PROPOSED if difference > settings.reconciliation.four_eyes_above else Action.RESOLVED
     actor, account, proposed = proposal
     if decision is Decision.REJECT:
         return Action.REJECTED
     if who.is_same_as(actor, account):
         under = f" under {account}" if account not in (None, actor) else ""
-        raise ConflictError(f"break {break_id}: {actor} has proposed it{under}; somebody else must confirm")
+        raise RefusalError(f"break {break_id}: {actor} has proposed it{under}; somebody else must confirm")
     if decision != proposed:
-        raise ConflictError(f"break {break_id}: {proposed} is proposed; confirm that, or reject it first")
+        raise RefusalError(f"break {break_id}: {proposed} is proposed; confirm that, or reject it first")
     return Action.RESOLVED
 
 

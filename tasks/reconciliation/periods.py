@@ -9,7 +9,7 @@ from typing import Any
 from psycopg.rows import class_row
 
 from config import Settings
-from ledger.errors import ConfigError, ConflictError
+from ledger.errors import ConfigError, RefusalError
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from tasks.reconciliation import chain
@@ -76,21 +76,21 @@ def close_period(
 
     Every day must be over at the aware instant ``now`` (default: this one), and reconciled. Breaks that still wait stop
     it, unless ``carry`` moves them into the next open day, by a record each. ``account`` is what ``actor`` works under,
-    by default the same. Raises ConflictError naming what is in the way: also the same person, and a proposal that says
+    by default the same. Raises RefusalError naming what is in the way: also the same person, and a proposal that says
     otherwise about carrying. Closing cannot be undone: corrections belong to the next period.
     """
     who = Person(actor, account or actor)
     period = _period(settings.suppliers.names, supplier, first, last, who, reason)
     name = f"{supplier} {first} to {last}"
     if last >= day_of(now or datetime.now(UTC)):
-        raise ConflictError(f"{name}: {last} is not over yet")
+        raise RefusalError(f"{name}: {last} is not over yet")
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
         connection.execute(_QUERIES["lock_chain"])  # no run of the period is written down meanwhile
         _check_closable(connection, period, name)
         waiting = [row[0] for row in connection.execute(_QUERIES["waiting_in_period"], period)]
         if waiting and not carry:
             shown = ", ".join(map(str, waiting[:5]))
-            raise ConflictError(f"{name}: {len(waiting)} breaks still wait, such as {shown}")
+            raise RefusalError(f"{name}: {len(waiting)} breaks still wait, such as {shown}")
         proposal = connection.execute(_QUERIES["open_proposal"], period).fetchone()
         if proposal is None:
             _propose(connection, period | {"action": PeriodState.PROPOSED, "carry": carry})
@@ -106,13 +106,13 @@ def close_period(
 def reject_closing(
     settings: Settings, supplier: str, first: date, last: date, actor: str, reason: str, *, account: str | None = None
 ) -> Closing:
-    """Take back the proposal to close these days; who made it may, too. Raises ConflictError when there is none."""
+    """Take back the proposal to close these days; who made it may, too. Raises RefusalError when there is none."""
     period = _period(settings.suppliers.names, supplier, first, last, Person(actor, account or actor), reason)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
         connection.execute(_QUERIES["lock_chain"])
         proposal = connection.execute(_QUERIES["open_proposal"], period).fetchone()
         if proposal is None or connection.execute(_QUERIES["overlapping_periods"], period).fetchone() is not None:
-            raise ConflictError(f"{supplier} {first} to {last}: nothing is proposed that could be rejected")
+            raise RefusalError(f"{supplier} {first} to {last}: nothing is proposed that could be rejected")
         _propose(connection, period | {"action": PeriodState.REJECTED, "carry": proposal[1]})
     return Closing(PeriodState.REJECTED, 0)
 
@@ -130,19 +130,19 @@ def _period(known: Sequence[str], supplier: str, first: date, last: date, who: P
 def _check_closable(connection: Connection, period: dict[str, Any], name: str) -> None:
     overlapping = connection.execute(_QUERIES["overlapping_periods"], period).fetchone()
     if overlapping is not None:
-        raise ConflictError(f"{name}: {overlapping[1]} to {overlapping[2]} is closed already")
+        raise RefusalError(f"{name}: {overlapping[1]} to {overlapping[2]} is closed already")
     missing = [str(row[0]) for row in connection.execute(_QUERIES["days_without_run"], period)]
     if missing:
-        raise ConflictError(f"{name}: {len(missing)} days were never reconciled, the first is {missing[0]}")
+        raise RefusalError(f"{name}: {len(missing)} days were never reconciled, the first is {missing[0]}")
 
 
 def _check_second(name: str, who: Person, proposal: tuple[Any, ...], *, carry: bool) -> None:
     _, carried, actor, account = proposal
     if who.is_same_as(actor, account):
-        raise ConflictError(f"{name}: {actor} has proposed it under {account}; somebody else must close it")
+        raise RefusalError(f"{name}: {actor} has proposed it under {account}; somebody else must close it")
     if carry != carried:
         told = "with" if carried else "without"
-        raise ConflictError(f"{name}: closing {told} carrying breaks on is proposed; confirm that, or reject it first")
+        raise RefusalError(f"{name}: closing {told} carrying breaks on is proposed; confirm that, or reject it first")
 
 
 def _propose(connection: Connection, proposal: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from pyarrow import csv
 
 from config import Settings
 from config.suppliers import Connection as Contract
-from ledger.errors import ConfigError, ConflictError
+from ledger.errors import ConfigError, ConflictError, RefusalError
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from storage.engine import engine, literal, url_of
@@ -151,10 +151,10 @@ def _settle(
 
 
 def check_open(connection: Connection, supplier: str, day: date) -> None:
-    """Raise ConflictError, naming the period, when ``day`` is in a closed one."""
+    """Raise RefusalError, naming the period, when ``day`` is in a closed one."""
     closed = connection.execute(_QUERIES["closed_period"], {"supplier": supplier, "day": day}).fetchone()
     if closed is not None:
-        raise ConflictError(f"{supplier} {day}: the period {closed[1]} to {closed[2]} is closed")
+        raise RefusalError(f"{supplier} {day}: the period {closed[1]} to {closed[2]} is closed")
 
 
 def _check_supplier(settings: Settings, supplier: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from ledger.errors import ConflictError
+from ledger.errors import RefusalError
 from sql.connection import Connection
 from sql.queries import load
 from tasks.reconciliation.days import day_of
@@ -44,22 +44,22 @@ class Match:
 def suggested(connection: Connection, break_id: int) -> Match:
     """What the newest run suggests for the line or the row of a break.
 
-    Raises ConflictError when it suggests nothing, or more than one thing, or what has a match by now.
+    Raises RefusalError when it suggests nothing, or more than one thing, or what has a match by now.
     """
     lines = [row[0] for row in connection.execute(_QUERIES["suggested_lines"], {"break_id": break_id})]
     if len(lines) > 1:
         shown = ", ".join(map(str, lines[:_SHOWN]))
-        raise ConflictError(f"break {break_id}: may belong to the breaks {shown}; decide about the right one of those")
+        raise RefusalError(f"break {break_id}: may belong to the breaks {shown}; decide about the right one of those")
     line_break = lines[0] if lines else break_id
     found = connection.execute(_QUERIES["suggested_rows"], {"break_id": line_break}).fetchall()
     if not found:
-        raise ConflictError(f"break {break_id}: no match is suggested for it that could be confirmed")
+        raise RefusalError(f"break {break_id}: no match is suggested for it that could be confirmed")
     taken = next((row[0] for row in found if row[4]), None)
     if taken is not None:
-        raise ConflictError(f"break {break_id}: our row {taken} has a match by now; run its day again")
+        raise RefusalError(f"break {break_id}: our row {taken} has a match by now; run its day again")
     is_payout = found[0][2] == PAYOUT
     if is_payout and len({day_of(row[1]) for row in found}) > 1:
-        raise ConflictError(f"break {break_id}: more than one day comes to this payout; neither can be confirmed")
+        raise RefusalError(f"break {break_id}: more than one day comes to this payout; neither can be confirmed")
     rows = tuple(Row(own_id, created_at, own_break) for own_id, created_at, _, own_break, _ in found)
     return Match(line_break, PAYOUT if is_payout else "confirmed", rows)
 

@@ -1,7 +1,7 @@
 """Runs and breaks over HTTP, and the work of two people on them."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from config import Settings
 from sql.connection import connect
 from sql.partitions import prepare_table
 from tasks.keys import Scope, create_key
+from tasks.reconciliation.days import day_of
 from tests.api.conftest import serving
 from tests.reconciliation.books import DAY, Books
 
@@ -95,7 +96,8 @@ def test_a_small_break_is_resolved_by_one_and_not_again(http: httpx.Client, peop
     done = http.post(address, json=body, headers=people["thandi"])
     again = http.post(address, json=body, headers=people["sipho"])
     assert (done.status_code, done.json()["state"]) == (200, "resolved")
-    assert again.status_code == 409
+    assert (again.status_code, again.json()["title"]) == (409, "It conflicts with the present state")
+    assert again.json()["detail"] == f"break {small['break_id']} is resolved already"
     assert len(breaks_by_money(http, people["thandi"])) == 1
 
 
@@ -107,6 +109,34 @@ def test_a_large_break_takes_two_people(http: httpx.Client, people: Desk) -> Non
     states = [http.post(address, json=body, headers=people[name]) for name in ("thandi", "thandi", "sipho")]
     assert [answer.status_code for answer in states] == [200, 409, 200]
     assert [states[0].json()["state"], states[2].json()["state"]] == ["proposed", "resolved"]
+    told = states[1].json()["detail"]
+    assert told.startswith(f"break {large['break_id']}: thandi has proposed it under key ")
+    assert told.endswith("; somebody else must confirm")
+
+
+def test_a_conflict_names_what_is_in_the_way(books: Books, http: httpx.Client, people: Desk) -> None:
+    small, large = (item["break_id"] for item in breaks_by_money(http, people["thandi"]))
+
+    def detail(break_id: object, decision: str) -> str:
+        body = {"decision": decision, "reason": "seen"}
+        answer = http.post(f"{PREFIX}/breaks/{break_id}/resolve", json=body, headers=people["sipho"])
+        assert answer.status_code == 409
+        return str(answer.json()["detail"])
+
+    assert detail(small, "reject") == f"break {small}: nothing is proposed that could be rejected"
+    told = f"break {small}: no match is suggested for it that could be confirmed"
+    assert detail(small, "same_transaction") == told
+    body = {"decision": "write_off", "reason": "lost"}
+    http.post(f"{PREFIX}/breaks/{large}/resolve", json=body, headers=people["thandi"]).raise_for_status()
+    told = f"break {large}: write_off is proposed; confirm that, or reject it first"
+    assert detail(large, "theirs_is_right") == told
+    books.sql(
+        "INSERT INTO recon_periods (supplier, first_day, last_day, actor, reason) VALUES ('flash', %s, %s, 'x', 'x')",
+        DAY,
+        DAY,
+    )
+    told = f"break {small}: flash {DAY}: the period {DAY} to {DAY} is closed"
+    assert detail(small, "write_off") == told
 
 
 def test_who_may_only_look_resolves_nothing(http: httpx.Client, people: Desk) -> None:
@@ -155,16 +185,30 @@ def test_days_are_closed_by_two_keys(books: Books, http: httpx.Client, people: D
     def close(who: str, **changes: object) -> httpx.Response:
         return http.post(f"{PREFIX}/periods", json=body | changes, headers=people[who])
 
+    def refused(who: str, **changes: object) -> str:
+        answer = close(who, **changes)
+        assert answer.status_code == 409
+        return str(answer.json()["detail"])
+
+    name = f"flash {DAY} to {DAY}"
+    today, after = day_of(datetime.now(UTC)), DAY + timedelta(days=1)
     assert close("auditor").status_code == 403
-    assert close("thandi", carry=False).status_code == 409  # breaks wait
+    assert refused("thandi", carry=False).startswith(f"{name}: 2 breaks still wait, such as ")
+    assert refused("thandi", decision="reject") == f"{name}: nothing is proposed that could be rejected"
+    assert refused("thandi", first_day=str(today), last_day=str(today)).endswith(f"{today} is not over yet")
+    told = f"flash {DAY} to {after}: 1 days were never reconciled, the first is {after}"
+    assert refused("thandi", last_day=str(after)) == told
     assert close("thandi").json() == {
         "supplier": "flash", "first_day": str(DAY), "last_day": str(DAY), "state": "proposed", "waiting": 2,
     }  # fmt: skip
-    assert close("thandi").status_code == 409
+    told = refused("thandi")
+    assert told.startswith(f"{name}: thandi has proposed it under key ")
+    assert told.endswith("; somebody else must close it")
     assert close("sipho", decision="reject").json()["state"] == "rejected"
     assert [close(name).json()["state"] for name in ("sipho", "thandi")] == ["proposed", "closed"]
     (closed,) = http.get(f"{PREFIX}/periods?supplier=flash", headers=people["auditor"]).json()["items"]
     assert (closed["state"], closed["proposed_by"], closed["actor"]) == ("closed", "sipho", "thandi")
+    assert refused("sipho") == f"{name}: {DAY} to {DAY} is closed already"
     assert {row["period_day"] for row in books.sql("SELECT period_day FROM recon_breaks")} == {DAY + timedelta(days=1)}
 
 

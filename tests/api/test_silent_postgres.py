@@ -125,6 +125,39 @@ def test_the_writer_ends_in_time_while_postgresql_is_frozen(ready: Settings, fro
     assert [type(answer) for answer in asyncio.run(close_it())] == [TransientError, TransientError]
 
 
+def test_who_queues_behind_a_silent_postgresql_is_refused_with_the_flush_before_and_keeps_the_key(
+    hasty: Settings, frozen: Callable[[], list[int]], database: psycopg.Connection[Any]
+) -> None:
+    async def refused_and_stored() -> list[Any]:
+        pool = Database(hasty)
+        await pool.open()
+        writer = TableWriter(pool, TRANSACTIONS, 1000, no_cache)
+        writer.open()
+        await writer.submit(make_write())
+        stopped = await asyncio.to_thread(frozen)
+        under_way = asyncio.create_task(writer.submit(make_write()))
+        await asyncio.sleep(0.1)  # its flush has begun
+        waits = make_write()
+        queued = asyncio.create_task(writer.submit(waits))
+        with timed(STATEMENT_S + MARGIN_S):
+            await asyncio.wait({under_way, queued}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(MARGIN_S / 4)  # a flush of its own would take four times as long
+        refused = queued.exception() if queued.done() else "still waits"
+        await asyncio.gather(under_way, queued, return_exceptions=True)
+        thaw(stopped)
+        again = await writer.submit(waits)
+        await writer.close()
+        await pool.close()
+        return [under_way.exception(), refused, again]
+
+    first, refused, again = asyncio.run(refused_and_stored())
+    assert isinstance(first, TransientError)
+    assert isinstance(refused, TransientError)
+    assert not again.replayed
+    kept = database.execute("SELECT count(*) FROM idempotency_keys").fetchone()
+    assert kept in ((2,), (3,))  # of the one under way the COMMIT may have arrived
+
+
 @pytest.fixture
 def proxied(hasty: Settings) -> Iterator[tuple[Settings, LossyProxy]]:
     """An API's settings with a proxy before PostgreSQL."""

@@ -78,6 +78,10 @@ class Connection:
         """Send a request with a Host."""
         self.send("\r\n".join((line, f"Host: {self.host}", *fields, "", "")).encode() + body)
 
+    def send_no_more(self) -> None:
+        """Close the half of the connection that sends."""
+        self._socket.shutdown(socket.SHUT_WR)
+
     def answer(self, head: bool = False) -> Answer:
         """The next answer. Fails when the connection ends first."""
         while True:

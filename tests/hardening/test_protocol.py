@@ -10,7 +10,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from api.app import create_app
-from api.protocol import MOST_FIELDS, MOST_URL_BYTES
+from api.protocol import MOST_FIELDS, MOST_PIPELINED, MOST_URL_BYTES, LimitedProtocol
 from api.serve import HOW
 from config import Settings
 from tests.api.conftest import serving
@@ -92,7 +92,6 @@ def test_a_client_that_does_not_take_its_answers_is_cut(hasty_url: str, connect_
     connection = Connection(hasty_url, receive_bytes=4096)
     for _ in range(asked):
         connection.request("GET /openapi.json HTTP/1.1")
-        time.sleep(0.001)  # one by one: so many at once would be refused for that alone
     received = connection.after_silence(2.0)
     connection.close()
 
@@ -235,12 +234,104 @@ def test_requests_sent_ahead_are_answered_in_order(connect: Connect) -> None:
     assert [connection.answer().headers["x-request-id"] for _ in range(10)] == [f"n{number}" for number in range(10)]
 
 
-def test_too_many_requests_sent_ahead_end_the_connection(connect: Connect) -> None:
+def sent_ahead(connection: Connection, count: int, line: str = LIVE) -> bytes:
+    """So many requests in one piece, numbered."""
+    head = "\r\n".join((line, f"Host: {connection.host}", "X-Request-ID: n{}", "", ""))
+    return "".join(head.format(number) for number in range(count)).encode()
+
+
+def test_requests_beyond_those_that_may_wait_are_answered_in_order_too(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    begin = LimitedProtocol.on_message_begin
+
+    def counting(protocol: LimitedProtocol) -> None:
+        begin(protocol)
+        waited.append(len(protocol.pipeline))
+
+    monkeypatch.setattr(LimitedProtocol, "on_message_begin", counting)
+    connection, count = connect(), 2000
+    connection.send(sent_ahead(connection, count))
+
+    assert [connection.answer().headers["x-request-id"] for _ in range(count)] == [f"n{n}" for n in range(count)]
+    assert len(waited) == count
+    assert MOST_PIPELINED <= max(waited) < 2 * MOST_PIPELINED
+    assert connection.fetch("/health/live").status == 200
+
+
+def test_requests_of_the_least_size_do_not_pile_up_either(connect: Connect) -> None:
+    connection, count = connect(), 5000
+    connection.send(b"GET / HTTP/1.1\r\n\r\n" * count)  # without a Host
+    assert {connection.answer().status for _ in range(count)} == {400}
+
+
+def test_a_post_behind_many_requests_sent_ahead_is_stored(connect: Connect, shared_key: str) -> None:
+    connection, count = connect(), 200
+    fields = "\r\n".join(
+        (POST, f"Host: {connection.host}", shared_key, keyed(), JSON, f"Content-Length: {len(BODY_TEXT)}")
+    )
+    connection.send(sent_ahead(connection, count) + f"{fields}\r\n\r\n".encode() + BODY_TEXT)
+
+    assert [connection.answer().status for _ in range(count + 1)] == [200] * count + [201]
+
+
+def test_what_is_no_request_behind_requests_sent_ahead_takes_no_answer_away(connect: Connect) -> None:
+    connection, count = connect(), 200
+    connection.send(sent_ahead(connection, count) + b"\0\0rubbish\r\n\r\n")
+
+    assert [connection.answer().status for _ in range(count)] == [200] * count
+    assert connection.is_closed()
+
+
+def test_a_client_that_sends_no_more_gets_its_answer(
+    connect: Connect, shared_key: str, caplog: pytest.LogCaptureFixture
+) -> None:
     connection = connect()
-    one = f"{LIVE}\r\nHost: {connection.host}\r\n\r\n".encode()
-    connection.send(one * 1000)
-    while not connection.is_closed():
+    connection.request(POST, shared_key, keyed(), JSON, f"Content-Length: {len(BODY_TEXT)}", body=BODY_TEXT)
+    connection.send_no_more()
+    answer = connection.answer()
+
+    assert (answer.status, answer.headers["connection"]) == (201, "close")
+    assert connection.is_closed()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_client_that_sends_no_more_gets_the_answers_to_all_that_it_sent_ahead(connect: Connect) -> None:
+    connection, count = connect(), 200
+    connection.send(sent_ahead(connection, count) + b"GET /half HTTP/1.1\r\nHo")
+    connection.send_no_more()
+
+    assert [connection.answer().status for _ in range(count)] == [200] * count
+    assert connection.is_closed()
+
+
+def test_a_client_that_leaves_before_the_answers_to_what_it_sent_ahead_is_no_error(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(10):
+        leaving = connect()
+        leaving.send(sent_ahead(leaving, 200, "GET /openapi.json HTTP/1.1"))
+        leaving.send_no_more()
+        time.sleep(0.01)  # some are answered, others wait
+        leaving.close()
+    assert [connect().fetch("/health/live").status for _ in range(20)] == [200] * 20
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /half HTTP/1.1\r\nHo", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf"]
+)
+def test_half_a_request_that_never_becomes_one_ends_the_connection(
+    connect: Connect, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    connection = connect()
+    connection.send(sent)
+    connection.send_no_more()
+
+    while not connection.is_closed():  # a refusal may come first: no Host
         connection._buffer = b""
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_rubbish_behind_a_request_does_not_take_its_answer(connect: Connect, shared_key: str) -> None:
@@ -283,6 +374,8 @@ def test_an_offer_of_another_protocol_is_not_taken_up(connect: Connect, shared_k
         b"GET /health/live HTTP/9.9\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         b"CONNECT example.com:443 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n",
+        b"CONNECT /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         b"OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         b"GET http://elsewhere/health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
     ],

@@ -201,18 +201,16 @@ def test_an_attack_that_is_written_into_a_header_is_seen(served: Served, log: Lo
     assert (alert["rule"], alert["subject"]) == (Rule.INJECTION, "127.0.0.1")
 
 
-def test_hits_sent_ahead_are_answered_in_order_and_too_many_are_still_too_many(served: Served) -> None:
+def test_hits_sent_ahead_are_answered_in_order_however_many(served: Served) -> None:
     row = served.rows[PATHS[0]]
     served.raw(row)
     with connections(served.url) as connect:
         connection = connect()
         head = f"GET {row} HTTP/1.1\r\nHost: {connection.host}\r\n{served.key}\r\nX-Request-ID: n{{}}\r\n\r\n"
-        connection.send("".join(head.format(number) for number in range(20)).encode())
-        ids = [connection.answer().headers["x-request-id"] for _ in range(20)]
-        assert ids == [f"n{number}" for number in range(20)]
-        connection.send(head.format("x").encode() * 200)
-        while not connection.is_closed():
-            connection._buffer = b""
+        for count in (20, 200):
+            connection.send("".join(head.format(number) for number in range(count)).encode())
+            ids = [connection.answer().headers["x-request-id"] for _ in range(count)]
+            assert ids == [f"n{number}" for number in range(count)]
 
 
 def test_a_connection_rests_after_a_hit_and_rubbish_behind_one_ends_it(served: Served) -> None:

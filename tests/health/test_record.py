@@ -1,5 +1,6 @@
 """What becomes of a run of the checks: stored, raised, told; and while PostgreSQL is away, told all the same."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -181,3 +182,7 @@ def test_every_check_is_a_rule_with_its_threshold(settings: Settings) -> None:
     assert {f"health_{check.name}" for check in CHECKS} <= set(found)
     assert found["health_connections"].threshold == "warning >= 75 %, critical >= 90 %"
     assert found["health_disk"].threshold == "warning <= 15 %, critical <= 5 %"
+    assert found["health_database_size"].threshold == "critical when not measured within 8 s"
+    assert "in bytes" in found["health_database_size"].description
+    health = [rule for name, rule in found.items() if name.startswith("health_")]
+    assert all(re.search(r"\d+ \S", rule.threshold) for rule in health)  # a number and its unit

@@ -19,6 +19,7 @@ from ledger.alerts import Alert, Severity
 from ledger.months import Month
 from ledger.tables import TRANSACTIONS
 from sql.connection import connect
+from sql.partitions import ensure_partition
 from tasks.alerts import raise_alert, resolve_alert
 from tasks.keys import Scope
 from tests.api.conftest import Headers, MakeKey, serving
@@ -284,12 +285,30 @@ def test_the_use_of_pruning_is_seen_by_where_scans_fall(
 
 def test_partitions_come_in_pages_that_divide_no_month(shared_watched: httpx.Client, this_month: Month) -> None:
     first = read(shared_watched, f"{PREFIX}/partitions", limit=1)
-    second = read(shared_watched, f"{PREFIX}/partitions", limit=1, before=first.next_before)
+    present, ahead = str(this_month), str(this_month.plus(1))
 
-    assert {month.month for month in first.months} == {str(this_month.plus(1))}
-    assert {month.table for month in first.months} == {"transactions", "vas_transactions"}
-    assert {month.month for month in second.months} == {str(this_month)}
-    assert second.next_before is None
+    tables = ("transactions", "vas_transactions")
+    assert [(one.month, one.table) for one in first.months] == [(m, t) for m in (present, ahead) for t in tables]
+    assert first.next_before is None
+
+
+def test_the_present_month_comes_first_and_those_to_come_last(
+    watched: httpx.Client, ready: Settings, ledger: Ledger, this_month: Month
+) -> None:
+    ledger.add(TRANSACTIONS, [this_month.plus(distance).lower for distance in (-1, -2)])
+    with connect(ready.database_dsn, "tests") as connection:
+        ensure_partition(connection, ready, TRANSACTIONS, this_month.plus(2))
+
+    def page(**query: object) -> tuple[list[int], str | None]:
+        found = read(watched, f"{PREFIX}/partitions", table="transactions", **query)
+        distances = {str(this_month.plus(distance)): distance for distance in range(-3, 4)}
+        return [distances[month.month] for month in found.months], found.next_before
+
+    assert page() == ([0, -1, -2, 1, 2], None)
+    first, before = page(limit=2)
+    assert first == [0, -1, 1, 2]
+    assert page(limit=2, before=before) == ([-2], None)
+    assert page(before=str(this_month.plus(2))) == ([0, -1, -2, 1], None)
 
 
 def _raise(settings: Settings, subject: str, severity: Severity = Severity.WARNING) -> int:

@@ -130,13 +130,18 @@ def test_of_many_who_vend_one_row_one_buys(till: Till, simulated: Simulated, nam
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_refusal_fails_the_row_and_sells_nothing(till: Till, simulated: Simulated, name: str) -> None:
+def test_a_refusal_fails_the_row_and_sells_nothing(
+    till: Till, simulated: Simulated, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "treasury.vending")
     refused = {"mobile_number": "0830000000"} if name != "peach" else {"amount": "9900.04"}
     (row_id,) = till.rows(name, **refused)
     assert till.run(lambda vending: vending.vend(row_id)).status is Status.FAILED
     assert till.look(row_id)["status"] == "failed"
     assert till.look(row_id)["commission"] == 0
     assert simulated.purchases(name) == []
+    verdict = Verdict.DECLINED if name == "peach" else Verdict.INVALID
+    assert f"vend {row_id} at {name} failed: {verdict}" in caplog.messages
 
 
 @pytest.mark.parametrize(
