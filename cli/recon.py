@@ -208,6 +208,30 @@ def resolve(
     typer.echo(f"break {break_id}{others} is {done.state}{waits}")
 
 
+@recon.command()
+def settle(
+    break_id: Annotated[int, typer.Argument(help="The break's number")],
+    completed: Annotated[bool, typer.Option("--completed/--failed", help="Whether it was sold")],
+    reason: Reason,
+    actor: Actor = None,
+) -> None:
+    """End the row of ours in a break, as long as it is under way. Above the limit a second person must confirm."""
+    from tasks.reconciliation import breaks as work  # noqa: PLC0415
+    from tasks.reconciliation.classes import BreakState, Decision  # noqa: PLC0415
+    from tasks.reconciliation.people import account_of_process  # noqa: PLC0415
+
+    decision = Decision.SETTLE_COMPLETED if completed else Decision.SETTLE_FAILED
+    with session() as settings:
+        account = account_of_process()
+        done = work.resolve(settings, break_id, actor or account, decision, reason, account=account)
+    if done.state is BreakState.PROPOSED:
+        typer.echo(f"break {break_id} is proposed (somebody else must confirm); its row is as it was")
+        return
+    rest = "; what else differs in it is still to be decided" if done.state is BreakState.OPEN else ""
+    status = "completed" if completed else "failed"
+    typer.echo(f"row {done.ended_row} is {status}; break {break_id} is {done.state}{rest}")
+
+
 @recon.command("close-period")
 def close_period(
     supplier: SupplierName,

@@ -134,10 +134,16 @@ def finish_in(connection: Connection, table: TieredTable, row_id: UUID, end: Fin
     return cursor.execute(_statement("finish", table), end.parameters(row_id, now)).fetchone() is not None
 
 
+def find_in(connection: Connection, table: TieredTable, row_id: UUID) -> VendRow | None:
+    """`VendRows.find` within the caller's transaction."""
+    found = psycopg.ClientCursor(connection).execute(_statement("find", table), _of(row_id)).fetchone()
+    return None if found is None else _row(found)
+
+
 def status_in(connection: Connection, table: TieredTable, row_id: UUID) -> Status | None:
     """Where a row stands now; None when there is none in hot or warm."""
-    found = psycopg.ClientCursor(connection).execute(_statement("find", table), _of(row_id)).fetchone()
-    return None if found is None else _row(found).status
+    found = find_in(connection, table, row_id)
+    return None if found is None else found.status
 
 
 class VendRows:

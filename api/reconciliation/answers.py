@@ -3,6 +3,7 @@
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any
+from uuid import UUID
 
 from msgspec import Meta, Struct
 
@@ -99,12 +100,15 @@ class Resolve(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Resolved(Struct, kw_only=True):
-    """The break's state now. ``proposed``: somebody else must confirm. ``together``: the other breaks of the match."""
+    """The break's state now. ``proposed``: somebody else must confirm. ``together``: the other breaks of the match.
+    ``ended_row``: our row that this ended; if the break is open then, something else in it still differs.
+    """
 
     break_id: int
     state: BreakState
     resolution_id: int
     together: list[int]
+    ended_row: UUID | None
 
 
 class PeriodDecision(StrEnum):

@@ -57,9 +57,10 @@ WITH wanted AS (
          UNION ALL
          SELECT break_id, day FROM recon_breaks b
          WHERE supplier = %(supplier)s::text AND day < %(day)s::date AND class IN ('missing_here', 'missing_there')
-           AND state = 'resolved' AND CASE class WHEN 'missing_here' THEN 'theirs_is_right' ELSE 'ours_is_right' END
-               = (SELECT decision FROM recon_resolutions x WHERE x.break_id = b.break_id
-                  ORDER BY resolution_id DESC LIMIT 1)
+           AND state = 'resolved' AND (
+               SELECT decision FROM recon_resolutions x WHERE x.break_id = b.break_id ORDER BY resolution_id DESC LIMIT 1
+           ) = ANY(CASE class WHEN 'missing_here' THEN ARRAY['theirs_is_right']
+                              ELSE ARRAY['ours_is_right', 'settle_completed'] END)
      ) AS waiting
      ORDER BY day DESC, break_id
      LIMIT %(limit)s)
@@ -294,7 +295,8 @@ ORDER BY break_id
 LIMIT %(limit)s
 
 -- name: lock_break
-SELECT break_id, supplier, class, difference, state, period_day, note FROM recon_breaks WHERE break_id = %(break_id)s::bigint FOR UPDATE
+SELECT supplier, difference, state, period_day, issues, line, own FROM recon_breaks
+WHERE break_id = %(break_id)s::bigint FOR UPDATE
 
 -- name: history
 SELECT break_id, resolution_id, run_id, action, actor, account, decision, reason, period_day, created_at
@@ -311,6 +313,22 @@ LIMIT 1
 
 -- name: set_state
 UPDATE recon_breaks SET state = %(state)s WHERE break_id = %(break_id)s::bigint
+
+-- name: reopen_break
+-- A break that was decided and has something left to decide. In a closed period nobody could: then in the next open day.
+WITH again AS (
+    UPDATE recon_breaks b
+    SET state = 'open',
+        period_day = (SELECT day::date FROM generate_series(b.period_day, b.period_day + 4000, interval '1 day') AS days(day)
+                      WHERE NOT EXISTS (SELECT FROM recon_periods p WHERE p.supplier = b.supplier
+                                        AND days.day::date BETWEEN p.first_day AND p.last_day)
+                      ORDER BY day LIMIT 1)
+    WHERE b.break_id = %(break_id)s::bigint AND b.state = 'resolved'
+    RETURNING b.break_id, b.period_day
+)
+INSERT INTO recon_resolutions (break_id, action, actor, account, decision, reason, period_day)
+SELECT break_id, 'reopened', %(actor)s::text, %(account)s::text, %(decision)s::text, %(reason)s::text, period_day FROM again
+RETURNING resolution_id
 
 -- name: insert_resolution
 INSERT INTO recon_resolutions (break_id, action, actor, account, decision, reason)

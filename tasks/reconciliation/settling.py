@@ -37,7 +37,7 @@ _QUERIES = load("settling")
 _CATALOGUE = load("reconciliation")
 _ENGINE = load("matching")
 _CENT = Decimal("0.01")
-_NOTHING = Decimal("0.00")
+NOTHING = Decimal("0.00")
 _SHOWN = 5
 
 
@@ -220,7 +220,7 @@ def _named(one: Decided, error: TreasuryError) -> TreasuryError:
 def _told(contract: Contract, row: Sequence[Any]) -> Decided:
     row_id, reference, vas_type, product, amount, line_no, status, transaction_id, commission, fingerprint = row
     end = Status(status)
-    booked = _commission(contract, amount, product, vas_type, commission) if end is Status.COMPLETED else _NOTHING
+    booked = commission_of(contract, amount, product, vas_type, commission) if end is Status.COMPLETED else NOTHING
     line = f"line {line_no} of the statement" if line_no > 0 else f"the line of break {-line_no}"
     return Decided(
         row_id,
@@ -231,7 +231,7 @@ def _told(contract: Contract, row: Sequence[Any]) -> Decided:
     )
 
 
-def _commission(
+def commission_of(
     contract: Contract, amount: Decimal, product: str | None, vas_type: str, told: Decimal | None
 ) -> Decimal:
     """What the statement tells, to the cent, as long as it is a part of the amount; else the contract's share."""
