@@ -410,12 +410,14 @@ WHERE NOT EXISTS (SELECT FROM recon_periods p WHERE p.supplier = %(supplier)s::t
 ORDER BY day
 LIMIT 1
 
--- name: carry_break
+-- name: carry_breaks
 WITH moved AS (
-    UPDATE recon_breaks SET period_day = %(to)s::date WHERE break_id = %(break_id)s::bigint RETURNING break_id, period_day
+    UPDATE recon_breaks SET period_day = %(to)s::date WHERE break_id = ANY(%(breaks)s::bigint[])
+    RETURNING break_id, period_day
 )
 INSERT INTO recon_resolutions (break_id, action, actor, account, decision, reason, period_day)
-SELECT break_id, 'carried', %(actor)s::text, %(account)s::text, 'carried_on', %(reason)s::text, period_day FROM moved
+SELECT break_id, 'carried', %(actor)s::text, %(account)s::text, 'carried_on', %(reason)s::text, period_day
+FROM moved ORDER BY break_id
 RETURNING resolution_id
 
 -- name: insert_period
@@ -466,9 +468,8 @@ SELECT pg_advisory_xact_lock(7303015)
 -- name: last_event
 SELECT event_no, hash FROM recon_events ORDER BY event_no DESC LIMIT 1
 
--- name: insert_event
-INSERT INTO recon_events (event_no, previous_hash, hash, content)
-VALUES (%(event_no)s, %(previous_hash)s, %(hash)s, %(content)s)
+-- name: copy_events
+COPY recon_events (event_no, previous_hash, hash, content) FROM STDIN
 
 -- name: events
 SELECT event_no, previous_hash, hash, content FROM recon_events ORDER BY event_no
@@ -494,7 +495,7 @@ SELECT r.run_id,
                    ORDER BY m.line_no, m.own_id), ''), 'UTF8')), 'hex')
         FROM recon_matches m WHERE m.run_id = r.run_id) AS matches
 FROM recon_runs r
-WHERE %(run_id)s::bigint IS NULL OR r.run_id = %(run_id)s::bigint
+WHERE %(run_id)s::bigint[] IS NULL OR r.run_id = ANY(%(run_id)s::bigint[])
 ORDER BY r.run_id
 
 -- name: resolution_records
@@ -505,7 +506,7 @@ SELECT resolution_id,
            (SELECT string_agg(to_jsonb(c)::text, '' ORDER BY c.own_id) FROM recon_confirmations c
             WHERE c.resolution_id = x.resolution_id), ''), 'UTF8')), 'hex') AS record
 FROM recon_resolutions x
-WHERE run_id IS NULL AND (%(resolution_id)s::bigint IS NULL OR resolution_id = %(resolution_id)s)
+WHERE run_id IS NULL AND (%(resolution_id)s::bigint[] IS NULL OR resolution_id = ANY(%(resolution_id)s::bigint[]))
 ORDER BY resolution_id
 
 -- name: period_records
@@ -513,20 +514,20 @@ SELECT period_id,
        encode(sha256(convert_to(((to_jsonb(p) - 'account' - 'proposal_id') || jsonb_strip_nulls(
            jsonb_build_object('account', account, 'proposal_id', proposal_id)))::text, 'UTF8')), 'hex') AS record
 FROM recon_periods p
-WHERE %(period_id)s::bigint IS NULL OR period_id = %(period_id)s
+WHERE %(period_id)s::bigint[] IS NULL OR period_id = ANY(%(period_id)s::bigint[])
 ORDER BY period_id
 
 -- name: proposal_records
 SELECT proposal_id, encode(sha256(convert_to(to_jsonb(p)::text, 'UTF8')), 'hex') AS record
 FROM recon_period_proposals p
-WHERE %(proposal_id)s::bigint IS NULL OR proposal_id = %(proposal_id)s
+WHERE %(proposal_id)s::bigint[] IS NULL OR proposal_id = ANY(%(proposal_id)s::bigint[])
 ORDER BY proposal_id
 
 -- name: statement_records
 -- Every look at a statement's file: what was taken in, what took its place, what was refused.
 SELECT file_id, encode(sha256(convert_to(to_jsonb(f)::text, 'UTF8')), 'hex') AS record
 FROM statement_files f
-WHERE %(file_id)s::bigint IS NULL OR file_id = %(file_id)s
+WHERE %(file_id)s::bigint[] IS NULL OR file_id = ANY(%(file_id)s::bigint[])
 ORDER BY file_id
 
 -- name: run_objects

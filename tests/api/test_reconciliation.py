@@ -126,6 +126,19 @@ def test_a_row_under_way_is_ended_by_two_people(books: Books, http: httpx.Client
     assert ended["status"] == "failed"
 
 
+def test_a_decision_waits_for_a_run_no_longer_than_a_statement_may(books: Books, people: Desk) -> None:
+    body = {"decision": "write_off", "reason": "no"}
+    with (
+        serving(books.settings.model_copy(update={"api_statement_timeout_ms": 200})) as url,
+        connect(books.settings.database_dsn, "tests") as run,
+        run.transaction(),
+    ):
+        run.execute("SELECT pg_advisory_xact_lock(7303015)")
+        answer = httpx.post(f"{url}{PREFIX}/breaks/1/resolve", json=body, headers=people["thandi"], timeout=5)
+    assert answer.status_code == 503
+    assert books.records() == []
+
+
 def test_who_may_only_look_resolves_nothing(http: httpx.Client, people: Desk) -> None:
     small = breaks_by_money(http, people["auditor"])[0]
     address = f"{PREFIX}/breaks/{small['break_id']}/resolve"
