@@ -86,6 +86,7 @@ def test_a_proposal_that_is_rejected_may_be_made_anew(books: Books, large: int) 
 @pytest.mark.parametrize(
     ("actor", "reason", "field"),
     [("", "why", "actor"), ("x" * 129, "why", "actor"), ("treasury", "why", "actor"), ("a\nb", "why", "actor"),
+     ("thandi", "paid by 4111 1111 1111 1111", "reason"), ("4111-1111-1111-1111", "why", "actor"),
      ("thandi", "", "reason"), ("thandi", "  ", "reason"), ("thandi", "x" * 1001, "reason")],
 )  # fmt: skip
 def test_nobody_decides_without_a_name_or_a_reason(
