@@ -160,6 +160,8 @@ def show_run(run_id: Annotated[int, typer.Argument(help="The run's number")]) ->
     if one is None:
         raise ConfigError(f"run {run_id}: there is none of that number")
     typer.echo(markdown(Summary(one.supplier, str(one.day), one.digest.hex(), one.verdict, one.figures)))
+    for warning in one.warnings:
+        typer.echo(f"\n**Warning**: {warning}")
     statement = one.figures.get("statement", {})
     state = "counts for its day" if one.current else "superseded by a later run of its day"
     typer.echo(f"\nRun {one.run_id} by {one.actor}, {one.started_at:%Y-%m-%d %H:%M} UTC: {state}.")

@@ -37,7 +37,7 @@ def take_in(
         found = work.take_in(
             settings, supplier, day.date() if day else None, url=url, actor=who, replace=replace, retry=retry
         )
-    rows = [(one.name, one.result, str(one.day or ""), _text(one.line_count), one.error) for one in found]
+    rows = [(one.name, one.result, str(one.day or ""), _text(one.line_count), one.why) for one in found]
     terminal.table(f"Statements of {supplier}", ("file", "", "day", "lines", "why"), rows)
     if any(one.result is work.Result.QUARANTINED for one in found):
         raise DataError("a statement is in quarantine")

@@ -15,7 +15,9 @@ Reason = Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
 class Run(Struct, kw_only=True):
-    """One finished run over a supplier's day. ``current`` is false once a later run over the day took its place."""
+    """One finished run over a supplier's day. ``current`` is false once a later run over the day took its place.
+    ``warnings``: what it must not be read without, such as that its day was not over.
+    """
 
     run_id: int
     supplier: str
@@ -32,6 +34,7 @@ class Run(Struct, kw_only=True):
     started_at: datetime
     finished_at: datetime
     current: bool
+    warnings: list[str]
 
 
 class RunPage(Struct, kw_only=True):

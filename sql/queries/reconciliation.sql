@@ -387,8 +387,11 @@ INSERT INTO recon_confirmations (resolution_id, break_id, own_id, own_created_at
 VALUES (%(resolution_id)s::bigint, %(break_id)s::bigint, %(own_id)s, %(own_created_at)s, %(own_break_id)s, %(method)s)
 
 -- name: days_without_run
+-- Whose newest run was made before the day was over count, too.
 SELECT day::date FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS days(day)
-WHERE NOT EXISTS (SELECT FROM recon_runs r WHERE r.supplier = %(supplier)s::text AND r.day = days.day::date)
+WHERE (SELECT r.started_at >= (days.day::date + 1)::timestamp AT TIME ZONE 'Africa/Johannesburg'
+       FROM recon_runs r WHERE r.supplier = %(supplier)s::text AND r.day = days.day::date
+       ORDER BY run_id DESC LIMIT 1) IS NOT TRUE
 ORDER BY day
 
 -- name: overlapping_periods

@@ -19,6 +19,7 @@ from sql.queries import load
 from tasks.reconciliation import chain, endings, suggestions
 from tasks.reconciliation.classes import Action, BreakClass, BreakState, Decision
 from tasks.reconciliation.people import REASON_CHARACTERS, SYSTEM, Person, check_text
+from tasks.reconciliation.report import warnings_of
 from tasks.reconciliation.run import check_open
 from tasks.reconciliation.suggestions import Match
 
@@ -49,6 +50,11 @@ class RunRecord:
     started_at: datetime
     finished_at: datetime
     current: bool
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the run must not be read without."""
+        return list(warnings_of(self.day, self.line_count, self.started_at))
 
 
 @dataclass(frozen=True, slots=True)

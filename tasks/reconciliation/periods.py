@@ -133,7 +133,9 @@ def _check_closable(connection: Connection, period: dict[str, Any], name: str) -
         raise ConflictError(f"{name}: {overlapping[1]} to {overlapping[2]} is closed already")
     missing = [str(row[0]) for row in connection.execute(_QUERIES["days_without_run"], period)]
     if missing:
-        raise ConflictError(f"{name}: {len(missing)} days were never reconciled, the first is {missing[0]}")
+        raise ConflictError(
+            f"{name}: {len(missing)} days were never reconciled once they were over, the first is {missing[0]}"
+        )
 
 
 def _check_second(name: str, who: Person, proposal: tuple[Any, ...], *, carry: bool) -> None:

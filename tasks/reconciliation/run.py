@@ -27,13 +27,14 @@ from sql.queries import load
 from storage.engine import engine, literal, url_of
 from storage.spool import spool_folder
 from storage.store import ObjectStore, describe_file
+from suppliers.registry import definition_of
 from tasks.link import translated
 from tasks.reconciliation import chain, confirmed, rules, settling, tieout
 from tasks.reconciliation.before import Before, read_before
 from tasks.reconciliation.classes import Verdict
 from tasks.reconciliation.matching import match, notable_rows
 from tasks.reconciliation.people import SYSTEM
-from tasks.reconciliation.report import Summary, markdown, write_reports
+from tasks.reconciliation.report import Summary, markdown, warnings_of, write_reports
 from tasks.reconciliation.sides import TABLE, Window, own_side
 from tasks.reconciliation.statements import fetch_statement, open_statement
 
@@ -67,7 +68,7 @@ class RunRequest:
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """What a run came to. ``run_id`` is None for a dry run; ``waiting`` counts what waits at the supplier; ``settled``
-    is what became of rows that were still under way.
+    is what became of rows that were still under way; ``warnings`` are what it must not be read without.
     """
 
     summary: Summary
@@ -75,6 +76,7 @@ class RunResult:
     waiting: int
     oldest: date | None
     settled: settling.Settled = field(default_factory=settling.Settled)
+    warnings: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -86,7 +88,13 @@ class RunResult:
         waits = f"{self.waiting} breaks wait at {self.summary.supplier}"
         since = f", the oldest since {self.oldest}" if self.oldest else ""
         record = f"run {self.run_id}" if self.run_id else "dry run: nothing was written"
-        lines = [f"{markdown(self.summary)}\n", self.settled.text(), f"{waits}{since}. {record.capitalize()}."]
+        warnings = [f"**Warning**: {one}" for one in self.warnings]
+        lines = [
+            f"{markdown(self.summary)}\n",
+            *warnings,
+            self.settled.text(),
+            f"{waits}{since}. {record.capitalize()}.",
+        ]
         return "\n".join(line for line in lines if line) + "\n"
 
 
@@ -116,7 +124,8 @@ def reconcile_day(settings: Settings, request: RunRequest) -> RunResult:
                 settled = _settle(connection, settings, duck, request, before)
         waiting, oldest, _ = fetch_one(connection, _QUERIES["waiting"], {"supplier": request.supplier})
     settled.raise_problems(f"{request.supplier} {request.day}")
-    return RunResult(summary, run_id, waiting, oldest, settled)
+    warnings = tuple(warnings_of(request.day, summary.figures["lines"], started))
+    return RunResult(summary, run_id, waiting, oldest, settled, warnings)
 
 
 @contextmanager
@@ -142,7 +151,10 @@ def _settle(
     contract = _contract(settings, request.supplier)
     decided = settling.decided_by_lines(duck, contract)
     settling.note_lines_elsewhere(duck, connection, request.supplier, before.rows)
-    decided += settling.decided_by_absence(duck, connection, contract, request.supplier, request.day, before.rows)
+    counts_lines = definition_of(settings.suppliers, request.supplier).statement().counts_lines
+    decided += settling.decided_by_absence(
+        duck, connection, contract, request.supplier, request.day, before.rows, counts_lines=counts_lines
+    )
     return settling.settle(connection, settings.table(TABLE), request.supplier, decided)
 
 

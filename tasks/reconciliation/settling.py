@@ -109,9 +109,13 @@ def decided_by_absence(
     supplier: str,
     day: date,
     breaks: Mapping[UUID, int],
+    *,
+    counts_lines: bool,
 ) -> list[Decided]:
     """The vends under way that no statement has, of all the days in which they can have been sold and
-    ``statement_absent_days`` more. ``breaks`` are the carried ones by row: only what they hold is looked at.
+    ``statement_absent_days`` more. ``breaks`` are the carried ones by row: only what they hold is looked at. The run of
+    ``day`` must be stored. A day proves nothing while its newest run was made before it was over, or had a statement
+    without lines, unless such a file ``counts_lines``.
     """
     found = []
     for row_id, reference in engine.execute(_QUERIES["absent"]).fetchall():
@@ -122,7 +126,7 @@ def decided_by_absence(
     return [
         _absent(row_id, reference, breaks[row_id], first, last)
         for row_id, reference, first, last in found
-        if breaks[row_id] in likely and _all_reconciled(connection, supplier, first, last, day)
+        if breaks[row_id] in likely and _all_reconciled(connection, supplier, first, last, counts_lines=counts_lines)
     ]
 
 
@@ -251,8 +255,7 @@ def _unlikely(connection: Connection, breaks: Sequence[int]) -> set[int]:
     return {row[0] for row in connection.execute(_QUERIES["unlikely"], wanted)}
 
 
-def _all_reconciled(connection: Connection, supplier: str, first: date, last: date, today: date) -> bool:
-    """Whether every day has a run; ``today`` is the day of the run that asks."""
-    days = {"supplier": supplier, "first": first, "last": last}
-    without = connection.execute(_CATALOGUE["days_without_run"], days).fetchall()
-    return all(row[0] == today for row in without)
+def _all_reconciled(connection: Connection, supplier: str, first: date, last: date, *, counts_lines: bool) -> bool:
+    """Whether every day has a run that proves what is absent."""
+    days = {"supplier": supplier, "first": first, "last": last, "counts_lines": counts_lines}
+    return connection.execute(_QUERIES["days_that_prove_nothing"], days).fetchone() is None

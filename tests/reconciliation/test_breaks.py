@@ -201,7 +201,9 @@ def test_the_largest_amount_that_there_is_is_a_break_like_any_other(books: Books
 
 def test_a_day_that_was_never_reconciled_keeps_its_period_open(books: Books) -> None:
     books.run()
-    with pytest.raises(ConflictError, match="1 days were never reconciled, the first is 2026-02-04"):
+    with pytest.raises(
+        ConflictError, match="1 days were never reconciled once they were over, the first is 2026-02-04"
+    ):
         close_period(books.settings, "flash", DAY, DAY + timedelta(days=1), "thandi", "month end")
 
 
