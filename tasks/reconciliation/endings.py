@@ -19,7 +19,7 @@ from sql.connection import Connection
 from tasks.reconciliation.classes import OWN_STATUS, BreakClass, Decision
 from tasks.reconciliation.settling import NOTHING, commission_of
 from tasks.reconciliation.sides import TABLE
-from tasks.vend_rows import Finish, VendRow, find_in, finish_in, is_reference_of
+from tasks.vend_rows import Finish, VendRow, find_by_reference_in, find_in, finish_in, is_reference_of
 
 STATUSES: Mapping[Decision, Status] = {
     Decision.SETTLE_COMPLETED: Status.COMPLETED,
@@ -47,17 +47,16 @@ def planned(
     sides: tuple[list[str], dict[str, Any] | None, dict[str, Any] | None],
     decision: Decision,
 ) -> Ending:
-    """What the decision comes to for the row of ours in a break, whose issues, line and own row are ``sides``.
+    """What the decision comes to for the row of ours in a break, whose issues, line and own row are ``sides``; or that
+    its line names, where it has none.
 
     Raises ConflictError when there is nothing to end: no row of ours, one that is no vend or has ended, naming how, one
     that may still be on its way to the supplier, or one that was never sent and so cannot have been sold.
     """
     issues, line, own = sides
-    if own is None:
-        raise ConflictError(f"break {break_id}: holds no row of ours that could be ended")
-    row = find_in(connection, settings.table(TABLE), UUID(own["id"]))
+    row = _row_of(connection, settings, line, own)
     if row is None:
-        raise ConflictError(f"break {break_id}: its row {own['id']} is neither hot nor warm")
+        raise ConflictError(f"break {break_id}: holds no row of ours, hot or warm, that could be ended")
     status = STATUSES[decision]
     _check_may_end(settings, break_id, row, status)
     end = _finish(settings.suppliers.everyone[row.supplier], row, status, line)
@@ -74,6 +73,17 @@ def carry_out(connection: Connection, settings: Settings, ending: Ending) -> Non
         row = find_in(connection, table, ending.row_id)
         told = row.status if row else "gone"
         raise ConflictError(f"break {ending.break_id}: its row {ending.row_id} is {told} by now")
+
+
+def _row_of(
+    connection: Connection, settings: Settings, line: dict[str, Any] | None, own: dict[str, Any] | None
+) -> VendRow | None:
+    """Our row of a break; of one with a line alone the vend that it names, which another line may have been given."""
+    table = settings.table(TABLE)
+    if own is not None:
+        return find_in(connection, table, UUID(own["id"]))
+    reference = None if line is None else line["reference"]
+    return None if reference is None else find_by_reference_in(connection, table, reference)
 
 
 def _check_may_end(settings: Settings, break_id: int, row: VendRow, status: Status) -> None:

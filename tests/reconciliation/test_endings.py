@@ -8,6 +8,7 @@ import pytest
 
 from ledger.errors import ConflictError
 from sql.connection import connect
+from suppliers.references import short_reference
 from tasks.reconciliation import breaks, endings
 from tasks.reconciliation.breaks import Resolved, history, resolve
 from tasks.reconciliation.chain import verify_chain
@@ -90,6 +91,24 @@ def test_contradicting_lines_leave_a_row_to_people_and_its_own_line_tells_the_re
         "P-1",
         Decimal("1.5"),
     )
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_a_row_that_went_to_a_pending_line_is_ended_by_the_break_of_the_line_that_contradicts(
+    books: Books, short: bool
+) -> None:
+    row = vend(books)
+    reference = short_reference(row["id"]) if short else row["supplier_reference"]
+    books.sql("UPDATE vas_transactions_partitioned SET supplier_reference = %s WHERE id = %s", reference, row["id"])
+    for number, status in enumerate(("pending", "completed")):
+        books.line(row, reference=reference, supplier_transaction_id=f"P-{number}", status=status, commission=None)
+    books.run()
+    found = books.the_break()
+    assert (found["class"], found["own"]) == ("duplicate", None)
+    done = resolve(books.settings, found["break_id"], "thandi", COMPLETED, "the second line is right")
+    assert (done.state, done.ended_row) == (BreakState.OPEN, row["id"])  # the line is still one too many
+    stored = look(books, row)
+    assert (stored["status"], stored["supplier_transaction_id"]) == ("completed", "P-1")
 
 
 def test_what_the_end_of_the_row_is_no_answer_to_stays_open(books: Books) -> None:
@@ -191,7 +210,7 @@ def test_a_row_is_not_ended_against_what_it_is(books: Books) -> None:
         with pytest.raises(ConflictError, match=f"its row {row['id']} {why}"):
             settle(books, row, decision)
     (line,) = books.sql("SELECT break_id FROM recon_breaks WHERE own IS NULL")
-    with pytest.raises(ConflictError, match="holds no row of ours that could be ended"):
+    with pytest.raises(ConflictError, match="holds no row of ours, hot or warm, that could be ended"):
         resolve(books.settings, line["break_id"], "thandi", FAILED, "why")
     assert settle(books, never_sent, FAILED).state is BreakState.RESOLVED
 

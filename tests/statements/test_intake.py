@@ -284,6 +284,10 @@ def test_days_are_due_whose_statement_no_run_has_seen(books: Books, tmp_path: Pa
     assert days_to_reconcile(desk.settings, "flash", days[3]) == [DAY, *days[2:]]
     reconcile_day(desk.settings, RunRequest("flash", DAY, statement_of(desk.settings, "flash", DAY)))
     assert days_to_reconcile(desk.settings, "flash", DAY) == []
+    desk.execute("ALTER TABLE recon_runs DISABLE TRIGGER USER")
+    desk.execute("UPDATE recon_runs SET started_at = started_at - interval '10 years'")  # before the day was over
+    assert days_to_reconcile(desk.settings, "flash", days[1]) == [DAY]
+    desk.execute("UPDATE recon_runs SET started_at = started_at + interval '10 years'")
     desk.execute(  # as a run leaves it that was killed before it could end a row that the line decides
         "INSERT INTO recon_breaks (run_id, fingerprint, supplier, day, class, issues, currency, difference, variance,"
         " escalated, line, own, period_day) SELECT max(run_id), sha256('x'), 'flash', %s, 'status', '{status}', 'ZAR',"
