@@ -98,16 +98,17 @@ class RunResult:
         return "\n".join(line for line in lines if line) + "\n"
 
 
-def reconcile_day(settings: Settings, request: RunRequest) -> RunResult:
+def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None = None) -> RunResult:
     """Reconcile one day and write the run down. Safe to run again: the same two sides give the same digest, a new run
     record that supersedes the former one, and no break twice.
 
-    Once it is stored, rows of ours that are still under way are ended where it decides them (`settling`).
+    Once it is stored, rows of ours that are still under way are ended where it decides them (`settling`). The aware
+    instant ``now`` (default: this one) tells whether the day is over; a run before that says so.
 
     Raises DataError for a statement that is not as it must be, ConflictError when the day is in a closed period or the
     supplier is being reconciled by somebody else, TransientError when a server is away.
     """
-    started = datetime.now(UTC)
+    started = now or datetime.now(UTC)
     _check_supplier(settings, request.supplier)
     with _locked(settings, request) as connection, spool_folder(settings.spool, "reconciliation") as folder:
         before = read_before(connection, settings.reconciliation, request.supplier, request.day)
