@@ -35,14 +35,14 @@ LAST_LINES_S = 1.0
 
 
 class Application(Router):
-    """The routes, and the short path beside them that `api.protocol` asks first.
+    """The routes, and the short path beside them that `api.protocol` asks first; None where nothing is cached.
 
     ``limited``: the server below keeps the limits of time, size and number (`api.protocol`).
     """
 
     limited = False
 
-    def __init__(self, routes: Sequence[BaseRoute], short_path: ShortPath, **options: Any) -> None:
+    def __init__(self, routes: Sequence[BaseRoute], short_path: ShortPath | None, **options: Any) -> None:
         super().__init__(routes, **options)
         self.short_path = short_path
 
@@ -77,9 +77,10 @@ def create_app(settings: Settings | None = None) -> Application:
             await anyio.to_thread.run_sync(OUTPUT.flush, LAST_LINES_S)
 
     log, hosts = AccessLog(), Hosts(allowed_hosts(settings.api_hosts, settings.api_bind))
+    short_path = ShortPath(_rows(served), services, hosts, log, fixed_headers(settings.api_hsts_s))
     application = Application(
         [*router_routes(described, services), *_documents(described, settings.suppliers.names)],
-        ShortPath(_rows(served), services, hosts, log, fixed_headers(settings.api_hsts_s)),
+        short_path if services.cache.enabled else None,
         redirect_slashes=False,  # an address has one spelling; a redirect would repeat what the Host header says
         default=no_such_address,
         lifespan=lifespan,

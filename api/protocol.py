@@ -37,6 +37,7 @@ MOST_URL_BYTES = 8192
 PROGRESS_WINDOW_S = 10.0
 PROGRESS_BYTES = 1024
 MOST_PIPELINED = 32
+_FIELD_FRAMING_BYTES = len(": \r\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._deaf = False  # nothing that still comes is read
         self._header_bytes = 0
         self._fields = 0
+        self._field_bytes = 0
         self._body_bytes = 0
         self._body_started_s = 0.0
         self._body_at_last_look = 0
@@ -198,7 +200,7 @@ class LimitedProtocol(HttpToolsProtocol):
             raise _NothingMore
         super().on_message_begin()
         self._phase = _Phase.HEADER
-        self._header_bytes = self._fields = self._body_bytes = 0
+        self._header_bytes = self._fields = self._field_bytes = self._body_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         """A piece of the address."""
@@ -211,14 +213,14 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._phase is not _Phase.HEADER:
             raise _Refused(BAD_REQUEST, "Trailers are not taken.")
         self._fields += 1
+        self._field_bytes += len(name) + len(value) + _FIELD_FRAMING_BYTES
         if self._fields > MOST_FIELDS:
             raise _Refused(HEADER_TOO_LARGE)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The header is there and within its limits: the application gets the request."""
-        size_bytes = sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size_bytes > self._limits.header_bytes:
+        if self._field_bytes > self._limits.header_bytes:
             raise _Refused(HEADER_TOO_LARGE)
         if not self.url.startswith(b"/"):
             self._check_absolute_address()

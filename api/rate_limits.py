@@ -42,9 +42,6 @@ class Policy(StrEnum):
     DDOS = "ddos"
 
 
-Request = tuple[Policy, str, Mapping[str, str] | None]  # as the arguments of `RateLimiter.spend`
-
-
 class Limit:
     """``amount`` requests of ``policy`` in each window of ``window_s`` seconds. ``text`` is as `limits` reads it."""
 
@@ -161,21 +158,23 @@ class RateLimiter:
         bucket.tokens -= 1
         return self._verdict(bucket, now, admitted=True)
 
-    def spend_leased(self, *requests: Request) -> list[Verdict] | None:
-        """Count one of each of ``requests``, if there is a leased token for each; else None, and nothing is counted.
+    def spend_leased(
+        self, address: str, policy: Policy, who: str, overrides: Mapping[str, str]
+    ) -> list[Verdict] | None:
+        """Count a request by its address and its key, if there is a leased token for both. None: nothing is counted.
 
-        Empty while limits are switched off.
+        Gives the verdict on the key, and none while limits are switched off.
         """
         if not self._enabled:
             return []
         now = self._now()
-        buckets = [self._bucket(self._limit(policy, overrides), who, now) for policy, who, overrides in requests]
-        for bucket in buckets:
-            if bucket.tokens <= 0:
-                return None
-        for bucket in buckets:
-            bucket.tokens -= 1
-        return [self._verdict(bucket, now, admitted=True) for bucket in buckets]
+        of_address = self._bucket(self._limits[Policy.DDOS], address, now)
+        of_key = self._bucket(self._limit(policy, overrides), who, now)
+        if of_address.tokens <= 0 or of_key.tokens <= 0:
+            return None
+        of_address.tokens -= 1
+        of_key.tokens -= 1
+        return [self._verdict(of_key, now, admitted=True)]
 
     def look(self, policy: Policy, who: str) -> Verdict | None:
         """A verdict that admits nothing and costs nothing; None unless this process knows that nothing is left."""

@@ -3,7 +3,6 @@
 Whatever else is logged, by whom ever in this process, is masked on its way out (`JsonLines`).
 """
 
-import asyncio
 import ipaddress
 import logging
 import re
@@ -21,7 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import metrics
 from api.log_output import OUTPUT
-from api.randomness import RandomBits
+from api.randomness import RandomNames
+from api.turns import EachTurn
 from ledger.errors import TreasuryError
 from ledger.masking import mask_forms
 
@@ -30,7 +30,7 @@ _GIVEN = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 _STATE_KEY = "treasury.request"
 LOGGER = "treasury.api"
 _LOG = logging.getLogger(f"{LOGGER}.access")
-_RANDOM_BITS = RandomBits()
+_NEW_NAME = RandomNames()
 
 
 @dataclass(slots=True)
@@ -57,7 +57,8 @@ class AccessLog:
     """What has become of requests: counted, and logged. One for each application: it writes with its event loop."""
 
     def __init__(self) -> None:
-        self._lines = _Lines()
+        self._lines = EachTurn(_write)
+        self._counted = EachTurn(metrics.requests_ended)
 
     def ended(self, method: str, record: RequestRecord, peer: str, started_s: float) -> None:
         """Count and log a request that `metrics.request_began` announced at ``started_s`` (`time.perf_counter`).
@@ -65,7 +66,7 @@ class AccessLog:
         ``peer`` is the connection's address, for a request that nobody looked into.
         """
         duration_s = time.perf_counter() - started_s
-        metrics.request_ended(method, record.route, record.status, duration_s)
+        self._counted.add((method, record.route, record.status, duration_s))
         if _LOG.isEnabledFor(logging.INFO):
             self._lines.add(_line(method, record, peer, duration_s))
 
@@ -106,13 +107,14 @@ def _given_id(scope: Scope) -> bytes:
 
 def request_id(given: bytes) -> str:
     """``given``, a client's own X-Request-ID, if it may be used; else a new one."""
-    usable = _GIVEN.match(given) and mask_forms(given.decode()) == given.decode()  # some send what they should not
-    return given.decode() if usable else new_request_id()
+    if given and _GIVEN.match(given) and mask_forms(given.decode()) == given.decode():  # some send what they should not
+        return given.decode()
+    return new_request_id()
 
 
 def new_request_id() -> str:
     """An id that no other request has."""
-    return f"{_RANDOM_BITS(128):032x}"
+    return _NEW_NAME()
 
 
 @lru_cache(maxsize=4096)
@@ -151,25 +153,10 @@ def _line(method: str, record: RequestRecord, peer: str, duration_s: float) -> b
     )
 
 
-class _Lines:
-    """The lines of the requests that end in one turn of the event loop, written with one call.
-
-    A group commit ends dozens of requests at once, and a record of `logging` each would cost more than their routing.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: list[bytes] = []
-
-    def add(self, line: bytes) -> None:
-        """Write ``line`` before the loop turns again."""
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._write)
-        self._waiting += (line, b"\n")
-
-    def _write(self) -> None:
-        text = b"".join(self._waiting)
-        self._waiting.clear()
-        OUTPUT.put(text)
+def _write(lines: list[bytes]) -> None:
+    """One call for many: a record of `logging` for each would cost more than the routing of its request."""
+    lines.append(b"")
+    OUTPUT.put(b"\n".join(lines))
 
 
 def describe(error: Exception) -> dict[str, Any]:

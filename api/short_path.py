@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -21,6 +20,7 @@ from api.rate_limits import Policy, Verdict
 from api.request_log import LOGGER, AccessLog, RequestRecord, describe, request_id
 from api.security_headers import Headers, added_headers
 from api.services import Services
+from api.turns import EachTurn
 from api.watch import Sender
 from tasks.keys import Scope
 
@@ -50,9 +50,11 @@ class ShortPath:
         self._defence = services.defence
         self._doorkeeper = services.doorkeeper
         self._cache = services.cache
+        self._given: EachTurn[Kept] = EachTurn(lambda given: services.cache.count_hits(len(given)))
         self._hosts = hosts
         self._log = log
-        self._added = lru_cache(64)(lambda *given: render(added_headers(given, fixed)))
+        # Those of 200 and of 304 alike, whatever the answer.
+        self._added = render(added_headers((name for name, _ in Kept(b"", final=True).headers), fixed))
 
     def answer(self, connection: Mapping[str, Any], address: bytes, server_headers: Fields) -> bytes | None:
         """The whole answer to a GET of ``address`` on a connection that stays open; None: it is the long path's.
@@ -80,17 +82,15 @@ class ShortPath:
         kept = self._cache.peek(Question.of_row(rows.table, key.sees_client, row_id.decode("latin-1")))
         if kept is None:
             return None
-        verdicts = self._defence.limiter.spend_leased(
-            (Policy.DDOS, client, None), (rows.policy, key.key_id, key.limits)
-        )
+        verdicts = self._defence.limiter.spend_leased(client, rows.policy, key.key_id, key.limits)
         if verdicts is None:
             return None
         metrics.request_began()
-        self._cache.count_hit()
+        self._given.add(kept)
         record = RequestRecord(request_id(headers.get(b"x-request-id", b"")), rows.route, key.key_id, address=client)
         if self._defence.watch.enabled:
             self._defence.watch.arrived(address, b"", connection["headers"], Sender(client, record.request_id))
-        written = self._write(record, kept, headers.get(b"if-none-match"), verdicts[-1:], server_headers)
+        written = self._write(record, kept, headers.get(b"if-none-match"), verdicts, server_headers)
         self._log.ended("GET", record, client, started_s)
         return written
 
@@ -106,13 +106,15 @@ class ShortPath:
         """The answer as it goes over the wire, its headers in the order in which the long path puts them."""
         ready = conditional.answer(None if wanted is None else wanted.decode("latin-1"), kept)
         record.status, record.size_bytes = ready.status_code, len(ready.body)
-        own = [*ready.raw_headers, *(header for verdict in limits for header in verdict.headers())]
+        own = ready.raw_headers
+        for verdict in limits:
+            own += verdict.headers()
         return b"".join(
             (
                 STATUS_LINE[ready.status_code],
                 render(server_headers),
                 render(own),
-                self._added(*[name for name, _ in own]),
+                self._added,
                 b"x-request-id: ",
                 record.request_id.encode(),
                 b"\r\n\r\n",

@@ -31,6 +31,7 @@ from api.caching.shared import SharedLayer
 from bench.scratch import fill_month, scratch
 from config import Settings
 from config.cache import CacheSettings
+from config.limits import RateLimits
 from ledger.months import Month
 from servers import lease
 from servers.api import Api
@@ -44,7 +45,6 @@ from tasks.warm import warm_month
 CLIENT = "bench"
 PATH = "/api/v1/transactions"
 TARGET_RATIO = 5.0
-TARGET_HITS = 0.8
 ROWS = 100_000
 CONNECTIONS = 32
 SECONDS = 3
@@ -55,6 +55,8 @@ WARM_SECONDS, ZIPF_SECONDS = 20, 8
 PAGE_SHARE = 0.1
 WRITE_SHARE = 0.3
 _PAGE = 50
+# Counted as ever, but ten times as high as by default: one key at one address asks more here than it is granted there.
+_LIMITS = RateLimits(transactions="3000000/minute", ddos="6000000/minute")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def run() -> dict[str, Any]:
         "rows": ROWS,
         **{name.replace(" ", "_"): figures for name, figures in measured.items()},
         "zipf": zipf,
-        "passed": all(one["ratio"] >= TARGET_RATIO for one in measured.values()) and zipf["hits"] > TARGET_HITS,
+        "passed": all(one["ratio"] >= TARGET_RATIO for one in measured.values()),
     }
     _show(result, measured)
     return result
@@ -120,7 +122,7 @@ def _prepare(settings: Settings) -> Rows:
 @contextmanager
 def _serving(settings: Settings, name: str, enabled: bool) -> Iterator[str]:
     """One process of the API with the cache on or off, and everything else as it is in life, its log too."""
-    own = settings.model_copy(update={"cache": CacheSettings(enabled=enabled)})
+    own = settings.model_copy(update={"cache": CacheSettings(enabled=enabled), "rate_limits": _LIMITS})
     home = Path(settings.home) / f"api-{name}"
     home.mkdir()
     with lease.lease(home, Api(home, 0, own.for_api().environment(), PROJECT), lambda: False) as endpoint:
@@ -184,7 +186,7 @@ async def _ask_for(url: str, headers: dict[str, str]) -> float:
 def _zipf(settings: Settings, url: str, headers: dict[str, str], rows: Rows) -> dict[str, Any]:
     """Reads and writes in which the n-th most wanted row is asked for n^-s as often, counted after a warm-up.
 
-    The warm-up is reads of rows in the same distribution.
+    The warm-up is reads of rows in the same distribution. There is no target for it: that of hits is `bench.serving`'s.
     """
     drawn = _drawn_requests(rows)
     _send(url, headers, [one for one in drawn if one[0] == "GET" and "?" not in one[1]], WARM_SECONDS)

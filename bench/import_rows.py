@@ -77,7 +77,7 @@ def _write_rows(file: Path, rows: int) -> None:
     world = World(seed=1, wallets=10_000)
     with file.open("wb") as target:
         for number, month in enumerate(_MONTHS):
-            plan = MonthPlan(TRANSACTIONS, month, rows // len(_MONTHS), datetime(2026, 1, 1, tzinfo=UTC), settled=True)
+            plan = MonthPlan(TRANSACTIONS, month, rows // len(_MONTHS), datetime(2026, 1, 1, tzinfo=UTC))
             for table_number, table in enumerate(month_tables(world, plan)):
                 header = number == 0 and table_number == 0
                 csv.write_csv(table, target, csv.WriteOptions(include_header=header))

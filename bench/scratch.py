@@ -14,12 +14,9 @@ from config import Settings, load_settings
 from config.settings import Ports
 from ledger.months import Month
 from servers.stack import Service, running
-from sql.connection import connect
 from tasks.generate import GenerateParameters, generate
 from tasks.setup import prepare_database
 
-# The newest generated rows are unfinished, as in life; an old month has none.
-_FINISH = "UPDATE transactions_partitioned SET status = 'completed' WHERE status IN ('pending', 'processing')"
 ANY_PORTS = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0, suppliers=0)
 
 
@@ -53,5 +50,3 @@ def fill_month(settings: Settings, month: Month, rows: int) -> None:
     upper = month.upper
     parameters = GenerateParameters(months=1, rows_per_month=rows, until=date(upper.year, upper.month, 1))
     generate(settings, parameters, lambda _done, _total: None)
-    with connect(settings.database_dsn, "bench") as connection:
-        connection.execute(_FINISH)

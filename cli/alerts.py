@@ -7,7 +7,7 @@ import typer
 
 from cli import terminal
 from cli.session import session
-from ledger.errors import ConfigError
+from ledger.errors import NotFoundError
 
 AlertId = Annotated[int, typer.Argument(min=1, help="The alert's number, as `alert list` shows it")]
 Everything = Annotated[bool, typer.Option("--all", help="Also what is resolved, the newest hundred")]
@@ -53,5 +53,5 @@ def acknowledge(alert_id: AlertId, who: Who = None) -> None:
     with session() as settings, connect(settings.database_dsn, "alerts") as connection:
         done = store.acknowledge(connection, alert_id, name)
     if not done:
-        raise ConfigError(f"alert {alert_id} is not open, or was acknowledged before")
+        raise NotFoundError(f"alert {alert_id} is not open, or was acknowledged before")
     typer.echo(f"{name} is at alert {alert_id}")

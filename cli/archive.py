@@ -92,7 +92,8 @@ def show_tiers(rows: list["TierRow"]) -> None:
             shown.add_row(*_tier_cells(row), *([Text(row.note)] if row.note else []))
         console.print(shown)
     console.print(
-        "bytes: in the tier the month is in; was: in PostgreSQL before it left. --json: every sum, whole digests"
+        "bytes: in the tier the month is in; was: in PostgreSQL before it left; sum: of the currency with most, +N: N"
+        " further currencies have sums of their own. --json: every sum, whole digests"
     )
 
 

@@ -30,9 +30,9 @@ POLL_S = 1.0
 PROGRESS_KEY = "archive-progress"
 AUDITORS_QUESTION = """
     SELECT tier, count(DISTINCT month) AS months, min(month) AS first, max(month) AS last,
-           count(*) AS payments, sum(amount) AS total, sum(fee) AS fees
+           count(*) AS withdrawals, sum(amount) AS total, sum(fee) AS fees
     FROM transactions
-    WHERE type = 'payment' AND status = 'completed' AND currency = 'ZAR'
+    WHERE type = 'withdraw' AND status = 'completed' AND currency = 'ZAR'
     GROUP BY tier
     ORDER BY min(month)
 """
@@ -95,6 +95,9 @@ def demo(
         with watch.step("An auditor's question over every tier"):
             _ask(ready)
     _show_summary(rows, watch, time.monotonic() - started)
+    terminal.console.print(
+        f"It is all kept. To look at it: TREASURY_HOME={settings.home} treasury up", markup=False, soft_wrap=True
+    )
 
 
 def _own_settings(settings: Settings) -> Settings:

@@ -20,6 +20,7 @@ from cli import terminal
 from config import Settings
 from config.suppliers import Difference
 from ledger.errors import DataError
+from ledger.shares import percent
 from suppliers.registry import definition_of
 from suppliers.simulation.planting import differences_of
 from tasks.importing.run import ImportRequest, import_file
@@ -215,7 +216,9 @@ def _show(supplier: str, day: date, truth: Mapping[str, str], found: Mapping[str
     rows = [(name, str(planted), str(seen)) for name, planted, seen in counts if planted or seen]
     figures = result.summary.figures
     terminal.table(f"{supplier} {day}", ("class", "planted", "found"), rows)
-    terminal.console.print(f"{result.verdict}: {figures['matched_share']} of {figures['lines']} lines matched")
+    terminal.console.print(
+        f"{result.verdict}: {percent(Decimal(figures['matched_share']))} of {figures['lines']} lines matched"
+    )
     if dict(found) != dict(truth):
         wrong = sorted(name for name in truth.keys() | found.keys() if truth.get(name) != found.get(name))
         told = "; ".join(f"{name}: planted {truth.get(name)}, found {found.get(name)}" for name in wrong)

@@ -25,13 +25,15 @@ def health(
     record: Annotated[bool, typer.Option("--record", help="Also store, raise alerts and send notices")] = False,
 ) -> None:
     """Check every component now. Starts nothing. Exit code: 0 healthy, 1 a warning, 2 something critical."""
-    from servers.stack import reachable  # noqa: PLC0415  # the command line must answer --help at once
+    from servers.stack import demand_home, reachable  # noqa: PLC0415  # the command line must answer --help at once
     from tasks.health import run_checks, worst  # noqa: PLC0415
     from tasks.health.record import RUN_S  # noqa: PLC0415
     from tasks.health.record import record as keep  # noqa: PLC0415
 
     begun_s = time.monotonic()
-    settings, at = reachable(load_settings()), datetime.now(UTC)
+    given, at = load_settings(), datetime.now(UTC)
+    demand_home(given, "postgres")
+    settings = reachable(given)
     results = run_checks(settings, now=at)
     if as_json:
         answer = {"checked_at": at.isoformat(), "state": worst(results), "checks": [one.as_json() for one in results]}

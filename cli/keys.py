@@ -9,13 +9,14 @@ import typer
 
 from cli import terminal
 from cli.session import session
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, NotFoundError
+from ledger.scopes import ALLOWS, CLIENT_SCOPES
 
 if TYPE_CHECKING:
     from tasks.keys import KeyRecord
 
 Client = Annotated[str, typer.Argument(help="The client that the key's transactions belong to")]
-Scopes = Annotated[list[str] | None, typer.Option("--scope", help="What the key may do; once for each scope")]
+Scopes = Annotated[list[str] | None, typer.Option("--scope", help="One of the scopes above; once for each")]
 Days = Annotated[int | None, typer.Option(min=1, max=3650, help="Days until it expires; never by default")]
 Limits = Annotated[
     list[str] | None, typer.Option("--limit", help="A rate of its own, as transactions=600/minute; once for each")
@@ -34,10 +35,20 @@ def register(app: typer.Typer) -> None:
     app.add_typer(keys, name="key")
 
 
-@keys.command()
+def _listed() -> str:
+    """Every scope with what it allows, as the end of a help text; click leaves the lines after its mark as they are."""
+    width = max(map(len, ALLOWS))
+    lines = [f"  {scope:{width}}  {allowed}" for scope, allowed in ALLOWS.items()]
+    return "\n".join(("", "\b", "Scopes:", *lines))
+
+
+@keys.command(
+    help="Make a key and print it. It is shown this once; without --scope it has "
+    f"{', '.join(CLIENT_SCOPES)}.\n{_listed()}"
+)
 def create(client_id: Client, scope: Scopes = None, days: Days = None, limit: Limits = None) -> None:
-    """Make a key and print it. It is shown this once; without --scope it reads and writes transactions and VAS."""
-    from tasks.keys import CLIENT_SCOPES, create_key  # noqa: PLC0415
+    """Make a key and print it; the help text lists the scopes."""
+    from tasks.keys import create_key  # noqa: PLC0415
 
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     limits = _limits(limit or [])
@@ -101,7 +112,7 @@ def revoke(key_id: KeyId) -> None:
     with session() as settings:
         revoked = revoke_key(settings, key_id)
     if not revoked:
-        raise ConfigError(f"there is no key {key_id!r} that could be revoked")
+        raise NotFoundError(f"there is no key {key_id!r} that could be revoked")
     typer.echo(f"revoked {key_id}")
 
 

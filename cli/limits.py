@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
-from config import load_settings
+from cli.session import servers
 
 Address = Annotated[str, typer.Argument(help="The address, as `treasury limits show` lists it or as a client has it")]
 Minutes = Annotated[int, typer.Option("--minutes", min=1, max=10_080, help="How long it is not held again")]
@@ -49,8 +49,6 @@ def lift(address: Address, minutes: Minutes = 60) -> None:
 @contextmanager
 def _redis() -> Iterator[tuple[str, str]]:
     """The URL of Redis, and how the API's keys in it begin."""
-    from servers.stack import running  # noqa: PLC0415
-
-    with running(load_settings(), "redis") as settings:
+    with servers("redis") as settings:
         url = settings.redis_url.get_secret_value() if settings.redis_url is not None else ""
         yield url, settings.redis_prefix

@@ -31,7 +31,7 @@ def import_(
     from tasks.importing.run import ImportRequest, import_file  # noqa: PLC0415  # `treasury --help` must start at once
 
     request = ImportRequest(file, mapping, table, rejects, dry_run)
-    with session() as settings, _bytes_bar() as show:
+    with session(may_make_home=True) as settings, _bytes_bar() as show:
         report = import_file(settings, request, show, datetime.now(UTC))
     would = "dry run, nothing is loaded: " if report.dry_run else ""
     terminal.console.print(
@@ -75,7 +75,7 @@ def generate(
         )
     except ValidationError as error:
         raise ConfigError("; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())) from None
-    with session() as settings, _rows_bar() as show:
+    with session(may_make_home=True) as settings, _rows_bar() as show:
         made = fill(settings, parameters, show)
     rows = [(month.table, str(month.month), f"{month.rows:,}", month.skipped or "") for month in made]
     terminal.table("Generated months", ("table", "month", "rows", "skipped"), rows)

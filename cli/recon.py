@@ -1,15 +1,16 @@
 """`treasury recon` and `treasury verify`: reconcile a day, work its breaks, close a period, prove the chain."""
 
 import re
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import terminal
+from cli.names import OneSupplier, SupplierName
 from cli.session import session
-from ledger.errors import ConfigError, TreasuryError, combined
+from ledger.errors import ConfigError, DataError, NotFoundError, TreasuryError, combined
 
 if TYPE_CHECKING:
     from tasks.reconciliation.breaks import BreakRecord, RunRecord
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from tasks.reconciliation.tieout import FloatMovement
 
 _DAY = ["%Y-%m-%d"]
-SupplierName = Annotated[str, typer.Argument(help="flash, mobilemart or peach")]
-OneSupplier = Annotated[str | None, typer.Option(help="Only this supplier")]
+_AT = "at_ms"  # the field of either side that is an instant: milliseconds since 1970
+_LABELS = {_AT: "time"}
 First = Annotated[datetime | None, typer.Option(formats=_DAY, help="From this Africa/Johannesburg day")]
 Last = Annotated[datetime | None, typer.Option(formats=_DAY, help="To this day, included")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="Most to show")]
@@ -51,7 +52,11 @@ def run(
     dry_run: Annotated[bool, typer.Option(help="Show what would be found; write nothing down")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder that gets the reports too")] = None,
 ) -> None:
-    """Reconcile a supplier's day with its statement, in this process. Of a range, a day that fails stops no other."""
+    """Reconcile a supplier's day with its statement, in this process. Of a range, a day that fails stops no other.
+
+    Ends with 65 when a verdict is critical, after the day was written down; with 0 when it is passed or failed.
+    """
+    from tasks.reconciliation.classes import Verdict  # noqa: PLC0415
     from tasks.reconciliation.days import days_between  # noqa: PLC0415
     from tasks.reconciliation.people import account_of_process  # noqa: PLC0415
     from tasks.reconciliation.run import RunRequest, reconcile_day  # noqa: PLC0415
@@ -68,12 +73,17 @@ def run(
             try:
                 found = statement or statement_of(settings, supplier, one)
                 request = RunRequest(supplier, one, found, account_of_process(), movement, dry_run, folder)
-                typer.echo(reconcile_day(settings, request).markdown())
+                result = reconcile_day(settings, request)
             except TreasuryError as error:
-                if len(days) == 1:
-                    raise
                 failed.append(error)
-                terminal.note(f"{supplier} {one}: {error}")
+                if len(days) > 1:
+                    terminal.note(_of_day(supplier, one, error))
+                continue
+            terminal.markdown(result.markdown())
+            if result.verdict is Verdict.CRITICAL:
+                failed.append(DataError(f"{supplier} {one}: the verdict is critical"))
+    if len(days) == 1 and failed:
+        raise failed[0]
     if failed:
         raise combined(failed, f"{len(failed)} of {len(days)} days failed, the first: {failed[0]}")
 
@@ -85,7 +95,7 @@ def runs(supplier: OneSupplier = None, first: First = None, last: Last = None, l
 
     with session() as settings:
         found = list_runs(settings, supplier, _date(first), _date(last), limit=limit)
-    columns = ("run", "supplier", "day", "verdict", "lines", "own", "matched", "breaks", "digest", "")
+    columns = ("run", "supplier", "day", "verdict", "lines", "own", "matched", "breaks", "digest", "state")
     terminal.table("Runs", columns, [_run_cells(one) for one in found])
 
 
@@ -136,10 +146,13 @@ def show(break_id: Annotated[int, typer.Argument(help="The break's number")]) ->
         one = get_break(settings, break_id)
         records = history(settings, break_id)
     if one is None:
-        raise ConfigError(f"break {break_id}: there is none of that number")
-    sides = [(name, *_side_texts(name, one)) for name in dict.fromkeys([*(one.line or {}), *(one.own or {})])]
+        raise NotFoundError(f"break {break_id}: there is none of that number")
+    sides = [
+        (_LABELS.get(name, name), *_side_texts(name, one))
+        for name in dict.fromkeys([*(one.line or {}), *(one.own or {})])
+    ]
     title = f"Break {one.break_id}: {', '.join(one.issues)}, {one.difference:f} {one.currency} in question, {one.state}"
-    terminal.table(title, ("", "statement", "ours"), sides)
+    terminal.table(title, ("field", "statement", "ours"), sides)
     if one.note:
         typer.echo(one.note)
     terminal.table(
@@ -158,10 +171,10 @@ def show_run(run_id: Annotated[int, typer.Argument(help="The run's number")]) ->
     with session() as settings:
         one = get_run(settings, run_id)
     if one is None:
-        raise ConfigError(f"run {run_id}: there is none of that number")
-    typer.echo(markdown(Summary(one.supplier, str(one.day), one.digest.hex(), one.verdict, one.figures)))
+        raise NotFoundError(f"run {run_id}: there is none of that number")
+    terminal.markdown(markdown(Summary(one.supplier, str(one.day), one.digest.hex(), one.verdict, one.figures)))
     for warning in one.warnings:
-        typer.echo(f"\n**Warning**: {warning}")
+        typer.echo(f"\nWarning: {warning}")
     statement = one.figures.get("statement", {})
     state = "counts for its day" if one.current else "superseded by a later run of its day"
     typer.echo(f"\nRun {one.run_id} by {one.actor}, {one.started_at:%Y-%m-%d %H:%M} UTC: {state}.")
@@ -323,9 +336,15 @@ def _movement(balance: str | None) -> "FloatMovement | None":
     return FloatMovement.model_validate({"opening": opening, "deposits": deposits, "closing": closing} | told)
 
 
+def _of_day(supplier: str, day: date, error: TreasuryError) -> str:
+    """What went wrong on a day of a range, with the day, which not every error names."""
+    head, told = f"{supplier} {day}: ", str(error)
+    return told if told.startswith(head) else head + told
+
+
 def _run_cells(one: "RunRecord") -> tuple[str, ...]:
     counts = (one.line_count, one.own_count, one.matched_count, one.break_count)
-    state = "" if one.current else "superseded"
+    state = "counts" if one.current else "superseded"
     return (str(one.run_id), one.supplier, str(one.day), one.verdict, *map(str, counts), one.digest.hex()[:8], state)
 
 
@@ -342,4 +361,16 @@ def _break_cells(one: "BreakRecord", today: date) -> tuple[str, ...]:
 
 
 def _side_texts(name: str, one: "BreakRecord") -> tuple[str, str]:
-    return tuple("" if (side or {}).get(name) is None else str((side or {})[name]) for side in (one.line, one.own))  # type: ignore[return-value]  # of two
+    return _text(name, (one.line or {}).get(name)), _text(name, (one.own or {}).get(name))
+
+
+def _text(name: str, value: Any) -> str:
+    """A value of a side for people; an instant in Johannesburg, with its offset."""
+    from tasks.reconciliation.days import JOHANNESBURG  # noqa: PLC0415
+
+    if value is None:
+        return ""
+    if name == _AT:
+        moment = datetime.fromtimestamp(0, JOHANNESBURG) + timedelta(milliseconds=value)
+        return moment.isoformat(" ", "milliseconds")
+    return str(value)

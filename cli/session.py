@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cli import terminal
 from config import Settings, load_settings
+from ledger.errors import ConfigError
 
 if TYPE_CHECKING:
     from servers.stack import Service
@@ -14,11 +15,9 @@ if TYPE_CHECKING:
 @contextmanager
 def auditing(*further: "Service") -> Iterator[Settings]:
     """Settings for a question of the ledger. Who has the auditor's login alone needs no other: nothing is prepared."""
-    from servers.stack import running  # noqa: PLC0415
-
     settings = load_settings()
     if settings.auditor_database_url is not None and settings.database_url is None:
-        with running(settings, *further) as ready:
+        with servers(*further) as ready:
             yield ready
         return
     with session(*further) as ready:
@@ -28,12 +27,30 @@ def auditing(*further: "Service") -> Iterator[Settings]:
 
 
 @contextmanager
-def session(*further: "Service") -> Iterator[Settings]:
-    """Settings with a prepared database, and with the addresses of the ``further`` servers, for one command."""
-    from servers.stack import running  # noqa: PLC0415  # the command line must answer --help at once
+def servers(*wanted: "Service", may_make_home: bool = False) -> Iterator[Settings]:
+    """Settings with the addresses of the ``wanted`` servers. Raises ConfigError where an embedded one has no home.
+
+    ``may_make_home``: for commands that may be the first of all; what is made is told on standard error.
+    """
+    from servers.stack import demand_home, running  # noqa: PLC0415  # the command line must answer --help at once
+
+    settings = load_settings()
+    try:
+        demand_home(settings, *wanted)
+    except ConfigError:
+        if not may_make_home:
+            raise
+        terminal.note(f"making a new treasury home at {settings.home}")
+    with running(settings, *wanted) as ready:
+        yield ready
+
+
+@contextmanager
+def session(*further: "Service", may_make_home: bool = False) -> Iterator[Settings]:
+    """`servers` with a prepared database, and the ``further`` ones, for one command."""
     from tasks.setup import prepare_database  # noqa: PLC0415
 
-    with running(load_settings(), "postgres", *further) as settings:
+    with servers("postgres", *further, may_make_home=may_make_home) as settings:
         for problem in prepare_database(settings):
             terminal.note(f"left out: {problem}")
         yield settings

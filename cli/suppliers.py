@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import terminal
-from cli.session import session
-from config import load_settings
+from cli.names import KNOWN
+from cli.session import servers, session
 from ledger.errors import DataError
 
 if TYPE_CHECKING:
     from tasks.supplier_tests import Check
 
-Names = Annotated[list[str] | None, typer.Argument(help="flash, mobilemart, peach; without: every one that is enabled")]
+Names = Annotated[list[str] | None, typer.Argument(help=f"{KNOWN}; without: every one that is enabled")]
 
 suppliers = typer.Typer(help="The suppliers: test their APIs, settle open purchases.", no_args_is_help=True)
 
@@ -26,14 +26,14 @@ def register(app: typer.Typer) -> None:
 def test(names: Names = None) -> None:  # noqa: PT028  # a command, no test of pytest's
     """Ask each supplier everything that its client can ask, buying for small amounts. Never in production.
 
-    Runs against the simulators, and against the sandbox of a supplier that is configured for it.
+    Runs against the simulators, and against the sandbox of a supplier that is configured for it. What it buys stands in
+    the simulators' statements of the day and not in the ledger: reconciled, it is missing_here.
     """
     import asyncio  # noqa: PLC0415  # the command line must answer --help at once
 
-    from servers.stack import running  # noqa: PLC0415
     from tasks.supplier_tests import Result, check_suppliers  # noqa: PLC0415
 
-    with running(load_settings(), "suppliers") as settings:
+    with servers("suppliers", may_make_home=True) as settings:
         checks = asyncio.run(check_suppliers(settings, names or ()))
     show_checks(checks)
     failed = sum(1 for check in checks if check.result is Result.FAILED)

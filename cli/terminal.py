@@ -28,6 +28,16 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> 
     console.print(drawn)
 
 
+def markdown(text: str) -> None:
+    """Print a report: drawn on a terminal, as it is elsewhere, so that it can be kept or read by programs."""
+    if not console.is_terminal:
+        console.out(text)
+        return
+    from rich.markdown import Markdown  # noqa: PLC0415  # slow to import, and only people need it
+
+    console.print(Markdown(text))
+
+
 def note(text: str) -> None:
     """Tell what is going on, on standard error."""
     errors.print(escape(text), style="dim")

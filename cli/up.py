@@ -64,15 +64,19 @@ def down() -> None:
     """Stop every server of this home, whoever started it. Does nothing when none runs."""
     from servers import stack  # noqa: PLC0415
 
-    stopped = [TITLES[name] for name in stack.down(load_settings())]
+    settings = load_settings()
+    if not settings.home.is_dir():
+        terminal.note(f"no treasury home at {settings.home}")
+    stopped = [TITLES[name] for name in stack.down(settings)]
     terminal.console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
 
 
 def status() -> None:
     """Which servers of this home run now, and where."""
-    from servers import stack  # noqa: PLC0415
+    from servers import home, stack  # noqa: PLC0415
 
     settings = load_settings()
+    home.demand(settings.home, database=False)
     found = {endpoint.name: _address(endpoint) for endpoint in stack.endpoints(settings.home)}
     rows = [(title, found.get(name, "not running")) for name, title in TITLES.items()]
     terminal.table(f"Servers of {settings.home}", ("server", "address"), rows)

@@ -387,3 +387,11 @@ class Suppliers(BaseModel):
         if self.settle_after_s <= self.vend_timeout_s:
             raise ValueError("settle_after_s: must be more than vend_timeout_s: the purchase may still be under way")
         return self
+
+
+# The names of the project's own suppliers; those of ``modules`` are known only once settings are read.
+OWN_SUPPLIERS = tuple(
+    name
+    for name, field in Suppliers.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Connection)
+)

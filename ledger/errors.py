@@ -27,6 +27,12 @@ class ConfigError(TreasuryError):
     exit_code = 78  # EX_CONFIG
 
 
+class NotFoundError(ConfigError):
+    """A parameter names something that is not there: a run, a break, a key, the file of a day."""
+
+    exit_code = 66  # EX_NOINPUT
+
+
 class ConflictError(TreasuryError):
     """It is already done, or someone else is doing it."""
 

@@ -6,6 +6,25 @@ from pathlib import Path
 from ledger.errors import ConfigError
 
 
+def demand(home: Path, database: bool) -> None:
+    """Raise ConfigError unless ``home`` is there, and with ``database`` an embedded PostgreSQL in it. Makes nothing.
+
+    Without it a command that is run in another folder would make an empty home there and show empty results.
+    """
+    if not home.is_dir():
+        missing = f"no treasury home at {home}"
+    elif database and not (home / "postgres").is_dir():
+        missing = f"the treasury home at {home} has no database"
+    else:
+        return
+    demo = home / "demo"
+    there = f"; the demo's home is {demo}" if (demo / "postgres").is_dir() else ""
+    raise ConfigError(
+        f"{missing}: run `treasury up` to make one, or set TREASURY_HOME to the one that is meant, or the URLs of real"
+        f" servers (TREASURY_DATABASE_URL and others){there}"
+    )
+
+
 def folder(home: Path, name: str) -> Path:
     """``<home>/<name>``, made when it is missing. Raises ConfigError when it cannot be made or written to."""
     path = home / name

@@ -18,6 +18,7 @@ EMBEDDED_MAJOR = 18
 FIRST_WITH_BUILTIN_LOCALE = 17
 INITDB_TIMEOUT_S = 120.0
 PASSWORD_DIGITS = 32
+_PID_PORT, _PID_STATE = 3, 7  # lines of postmaster.pid, from 0 (src/include/utils/pidfile.h)
 
 # For two cores that PostgreSQL shares with the API, the flows and a browser.
 _SETTINGS = {
@@ -103,7 +104,9 @@ class Postgres:
         return parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}").geturl()
 
     def answers(self, url: str) -> bool:
-        """Whether one can log in and query."""
+        """Whether one can log in and query. Nobody tries before it says that it is ready: each refusal is logged."""
+        if not self._says_ready(url):
+            return False
         import psycopg  # noqa: PLC0415  # slow; only who waits for it pays
 
         try:
@@ -112,6 +115,11 @@ class Postgres:
         except psycopg.Error:
             return False
         return True
+
+    def _says_ready(self, url: str) -> bool:
+        """Whether a cluster of the home has written, as `pg_ctl` reads it, that it is ready at this port."""
+        port = str(urlsplit(url).port)
+        return any((port, "ready") == _port_and_state(file) for file in self.home.glob("postgres/*/postmaster.pid"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +189,15 @@ class Cluster:
             cwd=self.folder,
             account=self.account,
         )
+
+
+def _port_and_state(pid_file: Path) -> tuple[str, str] | None:
+    """Lines 4 and 8 of a postmaster.pid (PostgreSQL 10 and newer); None while it is being written, or is gone."""
+    try:
+        lines = pid_file.read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    return (lines[_PID_PORT].strip(), lines[_PID_STATE].strip()) if len(lines) > _PID_STATE else None
 
 
 def _as_arguments(options: dict[str, str]) -> tuple[str, ...]:

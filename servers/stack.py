@@ -22,7 +22,7 @@ from config import Settings
 from ledger.errors import ConflictError, TransientError
 from servers import api, lease, prefect, s3
 from servers.api import Api
-from servers.home import folder
+from servers.home import demand, folder
 from servers.lease import Endpoint, Server
 from servers.postgres import Postgres
 from servers.prefect import PrefectServer, Worker
@@ -125,6 +125,16 @@ def endpoints(home: Path, names: Sequence[str] = NAMES) -> list[Endpoint]:
     """The servers among ``names`` that run in this home now, and where. Read-only."""
     found = (lease.running_endpoint(home, name) for name in names)
     return [endpoint for endpoint in found if endpoint is not None]
+
+
+def demand_home(settings: Settings, *services: Service) -> None:
+    """Raise ConfigError when one of ``services`` would be embedded and no home is there for it; see `servers.home`.
+
+    Services that a URL replaces need no home.
+    """
+    embedded = [name for name in services if not _is_set(settings, name)]
+    if embedded:
+        demand(settings.home, database="postgres" in embedded)
 
 
 def reachable(settings: Settings) -> Settings:

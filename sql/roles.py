@@ -133,11 +133,17 @@ def ensure_login(owner_dsn: str, login_dsn: str) -> None:
     For a server that is this project's own: ``owner_dsn`` must be a superuser's. The password is sent as its
     SCRAM verifier. Safe to run again, and at the same time as others on the same database.
     """
-    if _can_log_in(login_dsn):
-        return
     parts = urlsplit(login_dsn)
     role, password = unquote(parts.username or ""), unquote(parts.password or "")
-    with connect(owner_dsn, "roles") as connection, connection.transaction():
+    with connect(owner_dsn, "roles") as connection:
+        is_there = role in _existing_roles(connection, (role,))  # first: the server logs who fails to log in
+        if is_there and _can_log_in(login_dsn):
+            return
+        _set_login(connection, role, password)
+
+
+def _set_login(connection: Connection, role: str, password: str) -> None:
+    with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (MAINTENANCE_LOCK,))
         if role not in _existing_roles(connection, (role,)):
             connection.execute(SQL("CREATE ROLE {}").format(Identifier(role)))

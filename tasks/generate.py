@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from config import Settings
 from ledger.months import Month, months_between
-from ledger.policy import Tier, age_months
-from ledger.tables import TRANSACTIONS, VAS_TRANSACTIONS, TieredTable
+from ledger.policy import Tier
+from ledger.tables import TRANSACTIONS, VAS_TRANSACTIONS
 from sql.connection import Connection, connect, fetch_one
 from sql.partitions import ensure_partition, prepare_table
 from sql.queries import load
@@ -90,16 +90,13 @@ def _plans(settings: Settings, parameters: GenerateParameters) -> list[MonthPlan
     wanted = {TRANSACTIONS.name: parameters.rows_per_month, VAS_TRANSACTIONS.name: parameters.vas_rows_per_month}
     before = datetime.combine(parameters.until, datetime.min.time(), UTC)
     return [
-        _plan(settings.table(name), month, rows, before, parameters.unfinished if month == parameters.span[0] else 0)
+        MonthPlan(
+            settings.table(name), month, rows, before, parameters.unfinished if month == parameters.span[0] else 0
+        )
         for month in parameters.span
         for name, rows in wanted.items()
         if rows > 0
     ]
-
-
-def _plan(table: TieredTable, month: Month, rows: int, before: datetime, unfinished: int) -> MonthPlan:
-    settled = age_months(month, before) >= table.policy.hot_months
-    return MonthPlan(table, month, rows, before, settled, unfinished)
 
 
 def _make_partitions(settings: Settings, plans: list[MonthPlan]) -> None:

@@ -15,14 +15,15 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from config import Settings
 from config.limits import is_rate
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, NotFoundError
+from ledger.scopes import CLIENT_SCOPES as CLIENT_SCOPES  # noqa: PLC0414  # who makes keys has it from here
+from ledger.scopes import Scope as Scope  # noqa: PLC0414  # who demands a scope has it from here
 from servers.keys import key as kept_key
 from sql.connection import Connection, connect
 from sql.queries import load
@@ -34,24 +35,6 @@ LIMITED = ("general", "transactions", "vas", "operations")
 _PEPPER_DIGITS = 64
 _QUERIES = load("api_keys")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-
-
-class Scope(StrEnum):
-    """What a key may do. ``READ_ALL`` widens reading to the rows of every client; it grants nothing by itself."""
-
-    TRANSACTIONS_READ = "transactions:read"
-    TRANSACTIONS_WRITE = "transactions:write"
-    VAS_READ = "vas:read"
-    VAS_WRITE = "vas:write"
-    READ_ALL = "read:all"
-    RECONCILIATION_READ = "reconciliation:read"
-    RECONCILIATION_RESOLVE = "reconciliation:resolve"
-    MONITORING_READ = "monitoring:read"
-    OPERATIONS = "operations"
-
-
-# What an application's key has unless told otherwise.
-CLIENT_SCOPES = (Scope.TRANSACTIONS_READ, Scope.TRANSACTIONS_WRITE, Scope.VAS_READ, Scope.VAS_WRITE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +104,15 @@ def rotate_key(settings: Settings, key_id: str, grace: timedelta) -> str:
     """Make a key for the same client with the same scopes, limits and length of life, and return it.
 
     The old one works for ``grace`` more, never longer than it would have. Each call makes a further key. Raises
-    ConfigError for a key that is unknown, expired or revoked, or a grace that is not between 0 and 90 days.
+    NotFoundError for a key that is unknown, expired or revoked, ConfigError for a grace that is not between 0 and 90
+    days.
     """
     if not timedelta(0) <= grace <= LONGEST_GRACE:
         raise ConfigError(f"grace: must be between 0 and {LONGEST_GRACE.days} days")
     with connect(settings.database_dsn, "keys") as connection, connection.transaction():
         found = connection.execute(_QUERIES["lock_valid"], {"key_id": key_id}).fetchone()
         if found is None:
-            raise ConfigError(f"there is no key {key_id!r} that could be rotated")
+            raise NotFoundError(f"there is no key {key_id!r} that could be rotated")
         client_id, scopes, limits, life = found
         expires_at = None if life is None else datetime.now(UTC) + life
         token = _insert(connection, pepper(settings), _NewKey(client_id, scopes, limits, expires_at))

@@ -20,7 +20,7 @@ from config.suppliers import Connection
 from ledger.errors import ConfigError, TransientError
 from storage.store import file_system
 from suppliers.definition import StatementFormat
-from suppliers.registry import definition_of, open_suppliers
+from suppliers.registry import definition_of, definitions, open_suppliers
 
 _CONNECT_TIMEOUT_S = 10.0
 _MOST_FILES = 366
@@ -105,14 +105,35 @@ def _name(path: str) -> str:
     return path.rstrip("/").rsplit("/", 1)[-1]
 
 
+def day_in_name(settings: Settings, supplier: str, name: str) -> date | None:
+    """The day that a file's name says it is of; None where names say when it was made, or where it says none."""
+    known = definitions(settings.suppliers)
+    found = known[supplier].statement().file_name.fullmatch(name) if supplier in known else None
+    return None if found is None else _told_day(found.groupdict().get("day"))
+
+
+def shown_place(settings: Settings, supplier: str, url: str | None) -> str:
+    """Where `find_files` looks, as it may be shown: without a user."""
+    place = url or settings.suppliers.everyone[supplier].statement_url
+    return f"{supplier}'s API" if place is None else _without_user(place)
+
+
+def _without_user(url: str) -> str:
+    return urlsplit(url)._replace(netloc=urlsplit(url).hostname or "").geturl()
+
+
 def _may_be_of(name: str, pattern: Any, day: date) -> bool:
     """By the date in its name: the day itself, or for a name that says when the file was made, some days after."""
     found = pattern.fullmatch(name).groupdict()
+    told = _told_day(found.get("day") or found["made"][:8])
+    return told is not None and (told == day or ("made" in found and day < told <= day + _MADE_WITHIN))
+
+
+def _told_day(text: str | None) -> date | None:
     try:
-        told = date.fromisoformat(found.get("day") or found["made"][:8])
+        return None if text is None else date.fromisoformat(text)
     except ValueError:
-        return False
-    return told == day or ("made" in found and day < told <= day + _MADE_WITHIN)
+        return None
 
 
 @contextmanager
@@ -175,7 +196,7 @@ class _KnownHosts(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # of a 
 @contextmanager
 def _translated(url: str) -> Iterator[None]:
     """The project's errors for those of the file systems. No address is shown with its user."""
-    place = urlsplit(url)._replace(netloc=urlsplit(url).hostname or "").geturl()
+    place = _without_user(url)
     try:
         yield
     except (paramiko.BadHostKeyException, paramiko.AuthenticationException) as error:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from config import Settings
 from ledger.alerts import Alert, Severity
-from ledger.errors import TransientError
+from ledger.errors import NotFoundError, TransientError
 from ledger.masking import cut
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
@@ -29,7 +29,7 @@ from tasks.alerts import raise_alert, resolve_alert
 from tasks.reconciliation.chain import record_statement
 from tasks.reconciliation.days import day_of, day_start
 from tasks.statement_rules import LATE, LATE_AFTER_HOURS, QUARANTINED
-from tasks.statement_sources import StatementFile, find_files
+from tasks.statement_sources import StatementFile, find_files, shown_place
 
 PAGE_LIMIT = 1000
 _LOOK_BACK_DAYS = 14
@@ -246,6 +246,30 @@ def days_to_reconcile(settings: Settings, supplier: str, last: date) -> list[dat
         return [day for (day,) in connection.execute(_QUERIES["days_to_reconcile"], parameters)]
 
 
+def late_from(day: date) -> datetime:
+    """The instant from which a day's statement is late, aware."""
+    return day_start(day + timedelta(days=1)) + timedelta(hours=LATE_AFTER_HOURS)
+
+
+def demand_statement(settings: Settings, supplier: str, day: date | None, url: str | None, now: datetime) -> None:
+    """Say why `take_in` found no file: returns when the day has its statement from before.
+
+    Raises TransientError while it may still come, NotFoundError when it is late, or when no day was asked for. Both
+    name where was looked. ``now`` is aware.
+    """
+    place = shown_place(settings, supplier, url)
+    if day is None:
+        raise NotFoundError(f"{supplier}: there is no statement at {place}")
+    with connect(settings.database_dsn, "statements") as connection:
+        if connection.execute(_QUERIES["current_file"], {"supplier": supplier, "day": day}).fetchone() is not None:
+            return
+    late = late_from(day)
+    missing, since = f"{supplier} {day}: there is no statement at {place}", f"{late:%Y-%m-%d %H:%M} in Johannesburg"
+    if now < late:
+        raise TransientError(f"{missing}; it counts as late from {since}")
+    raise NotFoundError(f"{missing}; it counts as late since {since}")
+
+
 def late_statements(settings: Settings, now: datetime) -> list[tuple[str, date]]:
     """Supplier and day of every statement that has not come 24 hours after its day's end, of the last 14 days.
 
@@ -257,7 +281,7 @@ def late_statements(settings: Settings, now: datetime) -> list[tuple[str, date]]
 
 def _late(settings: Settings, connection: Connection, now: datetime) -> Iterator[tuple[str, date]]:
     last = day_of(now) - timedelta(days=1)
-    if now - day_start(last + timedelta(days=1)) < timedelta(hours=LATE_AFTER_HOURS):
+    if now < late_from(last):
         last -= timedelta(days=1)
     for supplier in expected_suppliers(settings):
         days = {"supplier": supplier, "first": last - timedelta(days=_LOOK_BACK_DAYS - 1), "last": last}

@@ -14,7 +14,7 @@ from api.caching.question import Fresh, Kept, Names, Question
 from api.caching.shared import Look, SharedAnswer, SharedLayer
 from config.cache import CacheSettings
 
-Event = Callable[[str, str], None]
+Event = Callable[[str, str, int], None]
 
 LOCAL, SHARED = "local", "redis"
 _LOCK_MS = 1000
@@ -26,7 +26,7 @@ _REPORTS_S = 3 * REPORT_S
 _MOST_STORING = 64
 
 
-def _no_event(_layer: str, _name: str) -> None:
+def _no_event(_layer: str, _name: str, _times: int) -> None:
     return
 
 
@@ -42,7 +42,8 @@ class ResponseCache:
     """One process's cache. ``redis_url`` None: the process has only itself, and keeps what may change for a moment.
     ``prefix`` is how every key in Redis begins.
 
-    ``event`` is called with a layer (`local`, `redis`) and what happened there (`hit`, `miss`, `eviction`, `error`).
+    ``event`` is called with a layer (`local`, `redis`), what happened there (`hit`, `miss`, `eviction`, `error`), and
+    how many times.
     """
 
     def __init__(
@@ -100,19 +101,19 @@ class ResponseCache:
         """The answer that this process has and may give now."""
         kept = self.peek(question)
         if kept is not None:
-            self.count_hit()
+            self._count(LOCAL, "hit")
         elif self._settings.enabled:
             self._count(LOCAL, "miss")
         return kept
 
     def peek(self, question: Question) -> Kept | None:
-        """As `get`, but not counted: `count_hit` is for whoever does give it."""
+        """As `get`, but not counted: `count_hits` is for whoever does give it."""
         entry = self._local.get(question)
         return entry.kept if entry is not None and self._may_give(entry, time.monotonic()) else None
 
-    def count_hit(self) -> None:
-        """Count an answer that `peek` found and that was given."""
-        self._count(LOCAL, "hit")
+    def count_hits(self, times: int) -> None:
+        """Count answers that `peek` found and that were given."""
+        self._count(LOCAL, "hit", times)
 
     async def read(self, question: Question, tag: bytes, compute: Callable[[], Awaitable[Fresh]]) -> Kept:
         """The answer from Redis, else from ``compute``: once for all who ask the same at the same time.
@@ -354,9 +355,9 @@ class ResponseCache:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _count(self, layer: str, name: str) -> None:
-        self._counts[layer, name] += 1
-        self._event(layer, name)
+    def _count(self, layer: str, name: str, times: int = 1) -> None:
+        self._counts[layer, name] += times
+        self._event(layer, name, times)
 
     def _counted(self) -> dict[str, dict[str, int]]:
         counts = self._counts

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from config import Settings
-from ledger.errors import ConfigError, ConflictError, FieldError
+from ledger.errors import ConflictError, FieldError, NotFoundError
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from tasks.reconciliation import chain, endings, suggestions
@@ -199,8 +199,8 @@ def resolve(
     Above ``four_eyes_above`` the first call proposes; the same decision by somebody else confirms it, and ``reject``
     takes the proposal back. Raises ConflictError, naming the break, when it does not wait any more, lies in a closed
     period, has no suggested match to confirm, no row that may be ended, or the same person would confirm, by name or by
-    account; FieldError for an empty or overlong text; ConfigError for no such break. Safe to run again: what is decided
-    is not decided twice.
+    account; FieldError for an empty or overlong text; NotFoundError for no such break. Safe to run again: what is
+    decided is not decided twice.
     """
     who = Person(actor, account or actor)
     who.check()
@@ -242,7 +242,7 @@ class _Locked:
 def _find(connection: Connection, break_id: int) -> _Locked:
     row = connection.execute(_QUERIES["lock_break"], {"break_id": break_id}).fetchone()
     if row is None:
-        raise ConfigError(f"break {break_id}: there is none of that number")
+        raise NotFoundError(f"break {break_id}: there is none of that number")
     supplier, difference, state, *facts = row
     return _Locked(break_id, supplier, difference, BreakState(state), *facts)
 

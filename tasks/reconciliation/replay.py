@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from config import Settings
 from config.reconciliation import ReconciliationSettings
-from ledger.errors import ConfigError, VerificationError
+from ledger.errors import ConfigError, NotFoundError, VerificationError
 from storage.spool import spool_folder
 from storage.store import ObjectStore, describe_file
 from tasks.reconciliation.before import Before
@@ -45,13 +45,13 @@ class Replay:
 def replay_run(settings: Settings, run_id: int) -> Replay:
     """Compute the run again and compare. Writes nothing, keeps nobody out, and takes days of closed periods too.
 
-    Raises ConfigError for a run that there is not, that is older than its inputs are kept, or that was made under rules
-    which this version does not know; VerificationError when the statement or the inputs are not those that the run had;
-    DataError when one is gone from the archive.
+    Raises NotFoundError for a run that there is not, ConfigError for one that is older than its inputs are kept or was
+    made under rules which this version does not know; VerificationError when the statement or the inputs are not those
+    that the run had; DataError when one is gone from the archive.
     """
     record = get_run(settings, run_id)
     if record is None:
-        raise ConfigError(f"run {run_id}: there is none of that number")
+        raise NotFoundError(f"run {run_id}: there is none of that number")
     if "inputs" not in record.figures:
         raise ConfigError(f"run {run_id}: was made before inputs were kept, and cannot be replayed")
     with spool_folder(settings.spool, "replay") as folder:

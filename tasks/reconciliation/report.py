@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import xlsxwriter
 from pyarrow import csv as arrow_csv
 
+from ledger.shares import percent
 from sql.queries import load
 from storage.parquet import COMPRESSION, ROW_GROUP_ROWS
 from tasks.reconciliation.days import day_start
@@ -87,7 +88,8 @@ def markdown(summary: Summary) -> str:
     """The run for people, as Prefect's UI shows it."""
     figures = summary.figures
     lines = [f"## {summary.supplier} {summary.day}: {summary.verdict}", ""]
-    lines += [f"- {figures['matched_share']} matched of {figures['lines']} lines and {figures['own_rows']} own rows"]
+    share = percent(Decimal(figures["matched_share"]))
+    lines += [f"- {share} matched of {figures['lines']} lines and {figures['own_rows']} own rows"]
     lines += [f"- {figures['breaks']} breaks, {figures['auto_resolved']} of them resolved by rules"]
     if figures["open_rows_decided"]:
         told = ", ".join(f"{count} {status}" for status, count in figures["open_rows_decided"].items())

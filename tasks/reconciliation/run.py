@@ -85,17 +85,16 @@ class RunResult:
 
     def markdown(self) -> str:
         """The run for people, with what waits for them."""
-        waits = f"{self.waiting} breaks wait at {self.summary.supplier}"
-        since = f", the oldest since {self.oldest}" if self.oldest else ""
-        record = f"run {self.run_id}" if self.run_id else "dry run: nothing was written"
         warnings = [f"**Warning**: {one}" for one in self.warnings]
-        lines = [
-            f"{markdown(self.summary)}\n",
-            *warnings,
-            self.settled.text(),
-            f"{waits}{since}. {record.capitalize()}.",
-        ]
+        lines = [f"{markdown(self.summary)}\n", *warnings, self.settled.text(), self._record()]
         return "\n".join(line for line in lines if line) + "\n"
+
+    def _record(self) -> str:
+        since = f", the oldest since {self.oldest}" if self.oldest else ""
+        waits = f"{self.waiting} breaks wait at {self.summary.supplier}{since}"
+        if self.run_id is None:
+            return f"Dry run: nothing was stored, its breaks neither. From former runs {waits}."
+        return f"{waits}. Run {self.run_id}."
 
 
 def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None = None) -> RunResult:

@@ -216,11 +216,13 @@ def test_what_redis_puts_out_is_counted_by_redis(server_settings: Settings, tmp_
 
 def test_events_are_told_by_layer() -> None:
     async def test() -> None:
-        told: list[tuple[str, str]] = []
-        cache = ResponseCache(CacheSettings(), None, PREFIX, b"secret", lambda layer, name: told.append((layer, name)))
+        told: list[tuple[str, str, int]] = []
+        cache = ResponseCache(CacheSettings(), None, PREFIX, b"secret", lambda *event: told.append(event))
         await ask(cache, Ledger())
         await ask(cache, Ledger())
-        assert told == [("local", "miss"), ("local", "hit")]
+        cache.count_hits(3)
+        assert told == [("local", "miss", 1), ("local", "hit", 1), ("local", "hit", 3)]
+        assert cache.statistics()["local"]["hit"] == 4
         await cache.close()
 
     run(test())

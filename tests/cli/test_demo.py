@@ -52,6 +52,9 @@ def test_the_demo_shows_every_tier_twice_and_leaves_no_server(home: Path) -> Non
         for tier in ("hot", "warm", "cold"):
             assert re.search(rf"│ *{tier} *│", shown.stdout), tier
         assert "storage:" in shown.stdout
+        fees = re.findall(r"│ (?:hot|warm|cold) .*│ *([\d.]+) │\n", shown.stdout)
+        assert (len(fees), "0.00" in fees) == (3, False)
+        assert f"TREASURY_HOME={home / 'demo'} treasury up" in shown.stdout
         assert [name for name in stack.NAMES if lease.is_held(home / "demo" / "run" / f"{name}.alive")] == []
 
 

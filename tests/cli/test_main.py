@@ -1,5 +1,6 @@
 """The command line itself: quick to answer, one line for an error, its exit code from the error's class."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,11 @@ import pytest
 
 from cli import terminal
 from cli.main import app
+from config import Settings
+from config.suppliers import Suppliers
 from ledger.errors import ConfigError, ConflictError, DataError, TransientError, TreasuryError
+from ledger.scopes import ALLOWS, Scope
+from tests.cli.in_process import run_here
 
 HEAVY = ("prefect", "pyarrow", "duckdb", "s3fs", "psycopg", "sqlalchemy", "alembic", "fastapi")
 
@@ -79,10 +84,86 @@ def test_a_full_disk_under_the_output_is_one_line_and_no_traceback(tmp_path: Pat
     assert answer.returncode == TransientError.exit_code
 
 
-@pytest.mark.parametrize("command", [("up",), ("key", "list"), ("tiers",)])
+@pytest.mark.parametrize(
+    "command", [("up",), ("generate", "--months", "1", "--rows-per-month", "1"), ("suppliers", "test")]
+)
 def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, command: tuple[str, ...]) -> None:
     (tmp_path / "file").touch()
     answer = treasury(*command, TREASURY_HOME=str(tmp_path / "file" / "home"), PATH="/usr/bin:/bin")
     assert answer.returncode == ConfigError.exit_code
     assert answer.stderr.splitlines()[-1].startswith("error: TREASURY_HOME: ")
     assert "Traceback" not in answer.stderr
+
+
+DATABASE = "postgresql://nobody@127.0.0.1:1/none"
+
+
+@pytest.mark.parametrize(
+    ("command", "environment"),
+    [
+        (("tiers",), {}),
+        (("sql", "SELECT 1"), {}),
+        (("run", "archive_months"), {}),
+        (("key", "list"), {}),
+        (("health",), {}),
+        (("status",), {}),
+        (("limits", "show"), {}),
+        (("limits", "show"), {"TREASURY_DATABASE_URL": DATABASE}),
+        (("statements", "list"), {}),
+        (("recon", "runs"), {}),
+        (("verify",), {}),
+        (("watch", "run"), {}),
+        (("suppliers", "settle"), {}),
+    ],
+)
+def test_without_a_home_a_command_refuses_and_makes_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    answer = run_here(capsys, tmp_path, environment, *command)
+    assert answer.returncode == ConfigError.exit_code
+    assert answer.stderr.startswith(f"error: no treasury home at {tmp_path / '.treasury'}: run `treasury up`")
+    assert answer.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_home_without_a_database_is_none_to_read_and_the_demos_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "demo" / "postgres").mkdir(parents=True)
+    answer = run_here(capsys, tmp_path, {"TREASURY_HOME": str(tmp_path)}, "tiers")
+    assert answer.returncode == ConfigError.exit_code
+    assert answer.stderr.startswith(f"error: the treasury home at {tmp_path} has no database: ")
+    assert answer.stderr.endswith(f"; the demo's home is {tmp_path / 'demo'}\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
+
+
+def test_down_without_a_home_has_nothing_to_stop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = run_here(capsys, tmp_path, {}, "down")
+    assert (answer.returncode, answer.stderr) == (0, f"no treasury home at {tmp_path / '.treasury'}\n")
+
+
+def test_with_the_urls_of_real_servers_no_home_is_needed(
+    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = settings.environment()
+    home = tmp_path / "none"
+    for command in (("tiers",), ("verify",), ("sql", "SELECT count(*) FROM transactions")):
+        answer = run_here(capsys, tmp_path, real | {"TREASURY_HOME": str(home)}, *command)
+        assert answer.returncode == 0, answer.stderr
+
+
+def test_the_help_of_key_create_lists_every_scope_with_what_it_allows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = run_here(capsys, tmp_path, {"COLUMNS": "120"}, "key", "create", "--help").stdout
+    assert set(ALLOWS) == set(Scope)
+    for scope, allowed in ALLOWS.items():
+        assert re.search(rf"^ +{scope} +{re.escape(allowed)}$", shown, re.MULTILINE), scope
+
+
+@pytest.mark.parametrize("command", [("recon", "run"), ("statements", "take-in"), ("suppliers", "test")])
+def test_help_names_the_suppliers_that_there_are_and_where_others_come_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    shown = " ".join(run_here(capsys, tmp_path, {"COLUMNS": "200"}, *command, "--help").stdout.split())
+    assert f"{', '.join(Suppliers().names)}, or one of TREASURY_SUPPLIERS__MODULES" in shown

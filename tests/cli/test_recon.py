@@ -1,19 +1,22 @@
 """`treasury recon` and `treasury verify`, as a user types them."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from cli import terminal
 from cli.main import app
 from cli.recon import _movement
 from config import Settings
-from ledger.errors import ConfigError, ConflictError, DataError, VerificationError
+from ledger.errors import ConfigError, ConflictError, DataError, NotFoundError, VerificationError
 from sql.connection import connect
 from sql.partitions import prepare_table
 from storage.store import ObjectStore, describe_file
@@ -25,6 +28,7 @@ from tests.cli.conftest import Treasury
 from tests.reconciliation.books import DAY, Books
 
 WIDE = {"COLUMNS": "220"}
+DECIDED = ("--decision", "write_off", "--reason", "small")
 Typed = Callable[..., str]
 
 
@@ -96,7 +100,10 @@ def test_a_range_is_its_days_and_a_bad_one_stops_no_other(books: Books, typed: T
     ]
     with pytest.raises(ConfigError, match="--statement and --float are of one day"):
         typed(*days, "--float", "1.00,0.00,1.00")
-    assert "dry run: nothing was written" in typed("run", "flash", str(DAY), "--dry-run").lower()
+    shown = typed("run", "flash", str(DAY), "--dry-run")
+    assert shown.endswith(
+        "Dry run: nothing was stored, its breaks neither. From former runs 0 breaks wait at flash.\n\n"
+    )
 
 
 def test_breaks_are_filtered_shown_proposed_rejected_and_confirmed_by_another_account(
@@ -150,8 +157,11 @@ def test_a_run_is_shown_and_replayed_and_its_chain_proved(books: Books, typed: T
     shown = typed("show-run", "1")
     assert result.summary.digest[:16] in shown
     assert f"Statement reconciliation/flash/{DAY}/statements/" in shown
-    with pytest.raises(ConfigError, match="run 9: there is none"):
-        typed("show-run", "9")
+    assert "- 100.0 % matched of 1 lines and 1 own rows" in shown
+    for command in (("show-run", "9"), ("show", "9"), ("replay", "9"), ("resolve", "9", *DECIDED)):
+        with pytest.raises(NotFoundError, match=r"(run|break) 9: there is none of that number"):
+            typed(*command)
+    assert NotFoundError.exit_code == 66
     assert typed("replay", "1") == f"run 1: the same, digest {result.summary.digest}\n"
     books.own()
     with pytest.raises(VerificationError, match="run 1: replayed it comes to"):
@@ -180,6 +190,40 @@ def test_days_are_proposed_rejected_and_closed_with_what_waits_carried_on(books:
     close_period(books.settings, "flash", DAY, DAY, "sipho", "seen", account="finance2", carry=True)
     assert "closed" in typed("periods", "--supplier", "flash")
     assert books.the_break()["period_day"] == DAY + timedelta(days=1)
+
+
+def test_a_critical_day_is_told_in_full_and_ends_with_the_code_of_bad_data(
+    books: Books, typed: Typed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    books.line(amount=Decimal("4000.00"))
+    statement = ("--statement", str(books.statement()))
+    with pytest.raises(DataError, match="flash 2026-02-03: the verdict is critical"):
+        typed("run", "flash", str(DAY), *statement)
+    assert [run["verdict"] for run in books.sql("SELECT verdict FROM recon_runs")] == ["critical"]
+    assert "counts" in typed("runs")
+
+
+def test_a_break_shows_its_times_with_their_offset(books: Books, typed: Typed) -> None:
+    books.line(amount=Decimal("40.00"))
+    books.run()
+    shown = typed("show", "1")
+    assert "at_ms" not in shown
+    assert re.search(rf"time +│ {DAY} \d\d:\d\d:\d\d\.\d{{3}}\+02:00", shown), shown
+
+
+@pytest.mark.parametrize("command", [("run", "nosuch", str(DAY)), ("runs", "--supplier", "nosuch")])
+def test_an_unknown_supplier_is_told_before_anything_else(typed: Typed, command: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="supplier: 'nosuch' is not known; known: flash, mobilemart, peach"):
+        typed(*command)
+
+
+def test_a_report_is_drawn_on_a_terminal_and_plain_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_terminal in (True, False):
+        screen = StringIO()
+        monkeypatch.setattr(terminal, "console", Console(file=screen, force_terminal=is_terminal, width=100))
+        terminal.markdown("## flash 2026-02-03: passed\n\n| currency |\n|---|\n| ZAR |")
+        assert ("|---|" in screen.getvalue()) is not is_terminal
+        assert ("## flash" in screen.getvalue()) is not is_terminal
 
 
 def taken_in(books: Books, day: date) -> None:

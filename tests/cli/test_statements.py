@@ -1,12 +1,13 @@
 """`treasury statements`, as a user types it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from config import Settings
-from ledger.errors import ConfigError, DataError
+from ledger.errors import ConfigError, DataError, NotFoundError, TransientError
+from tasks.reconciliation.days import JOHANNESBURG
 from tests.cli.conftest import Typed
 from tests.reconciliation.books import Books
 from tests.statements.samples import DAY, FLASH, FLASH_NAME
@@ -34,9 +35,34 @@ def test_statements_are_taken_in_and_listed(typed: Typed, tmp_path: Path) -> Non
     assert typed("statements", "list", "--limit", "1")[1].count("│ flash") == 1
 
 
+def test_a_day_without_a_file_says_where_it_was_looked_for_and_when_it_is_late(typed: Typed, tmp_path: Path) -> None:
+    folder = ("--url", str(tmp_path))
+    today = datetime.now(JOHANNESBURG).date()
+    cases = (
+        (today, TransientError.exit_code, f"it counts as late from {today + timedelta(days=2)} 00:00 in Johannesburg"),
+        (DAY, NotFoundError.exit_code, "it counts as late since 2026-02-05 00:00 in Johannesburg"),
+    )
+    for day, code, late in cases:
+        told = (code, "", f"error: flash {day}: there is no statement at {tmp_path}; {late}\n")
+        assert typed("statements", "take-in", "flash", *folder, "--day", str(day)) == told
+    told = (NotFoundError.exit_code, "", f"error: flash: there is no statement at {tmp_path}\n")
+    assert typed("statements", "take-in", "flash", *folder) == told
+    (tmp_path / FLASH_NAME).write_text(FLASH)
+    typed("statements", "take-in", "flash", *folder)
+    (tmp_path / FLASH_NAME).unlink()
+    code, out, _ = typed("statements", "take-in", "flash", *folder, "--day", str(DAY))
+    assert (code, out) == (0, "flash has its statement from before, and there is no other\n")
+
+
+def test_a_refused_file_has_the_day_of_its_name(typed: Typed, tmp_path: Path) -> None:
+    (tmp_path / FLASH_NAME).write_text("nothing\n")
+    for command in (("take-in", "flash", "--url", str(tmp_path)), ("list",)):
+        assert f"│ {DAY} by its name │" in typed("statements", *command)[1]
+
+
 def test_what_cannot_be_taken_in_is_told(typed: Typed) -> None:
     for arguments, said in (
-        (("take-in", "blitz"), "error: supplier: must be one of flash, mobilemart, peach"),
+        (("take-in", "blitz"), "error: supplier: 'blitz' is not known; known: flash, mobilemart, peach"),
         (("take-in", "flash"), "error: TREASURY_SUPPLIERS: flash.statement_url is not set"),
         (("take-in", "flash", "--url", "/nowhere"), "error: statements at /nowhere: there is no such folder"),
     ):
@@ -62,5 +88,5 @@ def test_in_a_range_a_day_that_fails_stops_no_other(typed: Typed, settings: Sett
     code, out, err = typed("recon", "run", "flash", str(DAY), "--last-day", str(NEXT), "--dry-run")
     assert code == DataError.exit_code
     assert f"## flash {NEXT}: " in out
-    assert f"flash {DAY}: flash {DAY}: no statement has been taken in for this day" in err
+    assert err.startswith(f"flash {DAY}: no statement has been taken in for this day\n")
     assert "error: 1 of 2 days failed, the first: " in err

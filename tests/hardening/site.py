@@ -136,10 +136,14 @@ class Api:
             self._argv, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         _wait_until_ready(self.url)
+        assert self._process.poll() is None, "the API ended: what answers is another one"
 
     def kill(self) -> None:
-        """SIGKILL to all of it, the supervisor first: it must not start what is killed next."""
+        """SIGKILL to all of it. The supervisor stands still before its processes are looked for: one that it started
+        a moment later would outlive it, keep the port, and answer for the next one.
+        """
         assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
         family = children(self.pid)
         self._process.kill()
         for pid in family:

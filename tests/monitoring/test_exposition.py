@@ -93,3 +93,28 @@ def test_labels_are_bounded_and_nothing_goes_uncounted() -> None:
 def test_no_method_and_no_status_makes_counting_fail(method: str, status: int) -> None:
     metrics.request_began()
     metrics.request_ended(method, "", status, 0.001)
+
+
+def test_many_requests_are_counted_together_as_each_by_itself() -> None:
+    bounds = metrics.DURATION_BUCKETS_S
+    durations_s = [0.0, *bounds, *(bound * 1.01 for bound in bounds), 1e9]
+    ended = [("GET", status, duration_s) for duration_s in durations_s for status in (0, 200, 404)]
+    ended += [("BREW", 200, 0.1)] * 2
+    for method, status, duration_s in ended:
+        metrics.request_began()
+        metrics.request_ended(method, "/each/by/itself", status, duration_s)
+        metrics.request_began()
+    metrics.requests_ended((method, "/together", status, duration_s) for method, status, duration_s in ended)
+
+    assert _of_route("/together") == pytest.approx(_of_route("/each/by/itself"))
+    assert sum(_of_route("/together").values()) > len(ended)
+
+
+def _of_route(route: str) -> dict[tuple[str, ...], float]:
+    """The samples of a route by name and by labels but for the route."""
+    return {
+        (sample.name, *(value for label, value in sorted(sample.labels.items()) if label != "route")): sample.value
+        for family in metrics.REGISTRY.collect()
+        for sample in family.samples
+        if sample.labels.get("route") == route
+    }

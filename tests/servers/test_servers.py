@@ -192,6 +192,8 @@ def test_an_embedded_postgresql_has_three_logins_with_passwords_of_their_own(own
                     users[connection.info.user] = connection.info.password
     assert sorted(users) == ["treasury", "treasury_api", "treasury_auditor"]
     assert len(set(users.values())) == 3
+    log = (own.home / "log" / "postgres.log").read_text()
+    assert [words for words in ("authentication failed", "is starting up") if words in log] == []
 
 
 def test_a_home_with_marks_that_mean_something_elsewhere_works(home: Path, bin_dir: Path | None) -> None:

@@ -1,0 +1,22 @@
+"""The suppliers as arguments and options of commands: which there are, and a check before anything is started."""
+
+from typing import Annotated
+
+import typer
+
+from config import load_settings
+from config.suppliers import OWN_SUPPLIERS
+from ledger.errors import ConfigError
+
+KNOWN = f"{', '.join(OWN_SUPPLIERS)}, or one of TREASURY_SUPPLIERS__MODULES"
+
+
+def check_supplier(name: str | None) -> str | None:
+    """The name as it was given. Raises ConfigError that lists the known suppliers when it is none of them."""
+    if name is not None and name not in (known := load_settings().suppliers.names):
+        raise ConfigError(f"supplier: {name!r} is not known; known: {', '.join(known)}")
+    return name
+
+
+SupplierName = Annotated[str, typer.Argument(help=KNOWN, callback=check_supplier)]
+OneSupplier = Annotated[str | None, typer.Option(help=f"Only this supplier: {KNOWN}", callback=check_supplier)]

@@ -1,0 +1,13 @@
+"""How a share is told to people: in per cent, and as all of it only when it is."""
+
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
+
+_TENTH = Decimal("0.1")
+
+
+def percent(share: Decimal) -> str:
+    """A share of 0 to 1 in per cent, rounded to one place; less than the whole is never 100.0 %."""
+    told = (share * 100).quantize(_TENTH, rounding=ROUND_HALF_UP)
+    if told == 100 and share < 1:
+        told = (share * 100).quantize(_TENTH, rounding=ROUND_DOWN)
+    return f"{told} %"
