@@ -173,6 +173,8 @@ def show_run(run_id: Annotated[int, typer.Argument(help="The run's number")]) ->
     if one is None:
         raise NotFoundError(f"run {run_id}: there is none of that number")
     terminal.markdown(markdown(Summary(one.supplier, str(one.day), one.digest.hex(), one.verdict, one.figures)))
+    for warning in one.warnings:
+        typer.echo(f"\nWarning: {warning}")
     statement = one.figures.get("statement", {})
     state = "counts for its day" if one.current else "superseded by a later run of its day"
     typer.echo(f"\nRun {one.run_id} by {one.actor}, {one.started_at:%Y-%m-%d %H:%M} UTC: {state}.")
@@ -219,6 +221,30 @@ def resolve(
     waits = " (somebody else must confirm)" if done.state is BreakState.PROPOSED else ""
     others = f", with {', '.join(map(str, done.together))}" if done.together else ""
     typer.echo(f"break {break_id}{others} is {done.state}{waits}")
+
+
+@recon.command()
+def settle(
+    break_id: Annotated[int, typer.Argument(help="The break's number")],
+    completed: Annotated[bool, typer.Option("--completed/--failed", help="Whether it was sold")],
+    reason: Reason,
+    actor: Actor = None,
+) -> None:
+    """End the row of ours in a break, as long as it is under way. Above the limit a second person must confirm."""
+    from tasks.reconciliation import breaks as work  # noqa: PLC0415
+    from tasks.reconciliation.classes import BreakState, Decision  # noqa: PLC0415
+    from tasks.reconciliation.people import account_of_process  # noqa: PLC0415
+
+    decision = Decision.SETTLE_COMPLETED if completed else Decision.SETTLE_FAILED
+    with session() as settings:
+        account = account_of_process()
+        done = work.resolve(settings, break_id, actor or account, decision, reason, account=account)
+    if done.state is BreakState.PROPOSED:
+        typer.echo(f"break {break_id} is proposed (somebody else must confirm); its row is as it was")
+        return
+    rest = "; what else differs in it is still to be decided" if done.state is BreakState.OPEN else ""
+    status = "completed" if completed else "failed"
+    typer.echo(f"row {done.ended_row} is {status}; break {break_id} is {done.state}{rest}")
 
 
 @recon.command("close-period")

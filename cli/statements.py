@@ -47,7 +47,7 @@ def take_in(
             typer.echo(f"{supplier} has its statement from before, and there is no other")
             return
         rows = [
-            (one.name, one.result, _day(settings, supplier, one.day, one.name), _text(one.line_count), one.error)
+            (one.name, one.result, _day(settings, supplier, one.day, one.name), _text(one.line_count), one.why)
             for one in found
         ]
     terminal.table(f"Statements of {supplier}", ("file", "result", "day", "lines", "why"), rows)

@@ -78,7 +78,7 @@ def take_in_statements(parameters: IntakeParameters = IntakeParameters()) -> lis
             problems += [DataError(one.error) for one in outcome if one.result is Result.QUARANTINED]
     late = report_late(settings)
     rows = [
-        {"supplier": name, "file": one.name, "result": str(one.result), "lines": one.line_count, "why": one.error}
+        {"supplier": name, "file": one.name, "result": str(one.result), "lines": one.line_count, "why": one.why}
         for name, one in taken
     ]
     create_table_artifact(key="statements", table=rows, description=f"{day}; {len(late)} statements are late")

@@ -7,7 +7,7 @@ such a number, is judged more mildly: see `FORMS`.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -35,20 +35,26 @@ _ISSUERS = (
     (re.compile(r"50(?:18|20|38)|5893|6304|6759|676[1-3]"), frozenset({13, 14, 15, 16, 17, 18, 19})),  # Maestro
 )
 _FEWEST_DIGITS, _MOST_DIGITS = 13, 19
+# Spaces, also those that do not break, and hyphens, dashes and the minus sign, as word processors make them.
+_PARTING = " \u00a0\u2007\u2009\u202f\u2010\u2011\u2012\u2013\u2014\u2015\u2212-"
 # Groups of digits, whose neighbours may stand for something else: an expiry date behind a number, a counter before it.
-_ANY = re.compile(r"(?<![0-9A-Za-z])\d+(?:[ -]\d+)*(?![0-9A-Za-z])", re.ASCII)
-# As cards are printed: 4-4-4-4 (and 3 more), 4-6-5, 4-6-4.
+_ANY = re.compile(rf"(?<![0-9A-Za-z])\d+(?:[{_PARTING}]{{1,3}}\d+)*(?![0-9A-Za-z])", re.ASCII)
+# As cards are printed: 4-4-4-4 (and 3 more), 4-6-5, 4-6-4. Dots part groups of these sizes only: they are in fractions.
 _GROUPED = re.compile(
-    r"(?<![0-9A-Za-z])\d{4}([ -])(?:\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{6}\1\d{4,5})(?![0-9A-Za-z])", re.ASCII
+    rf"(?<![0-9A-Za-z])\d{{4}}([{_PARTING}]{{1,3}}|\.)"
+    r"(?:\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{6}\1\d{4,5})(?![0-9A-Za-z])",
+    re.ASCII,
 )
 # A number with an exponent may have more digits than are written.
 _EXPONENT = re.compile(rb"[:\[,\s-]\d[\d.]*[eE]")
 _LONGEST_EXPONENT = 40  # beyond it no number has a card's length
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
+_PARTING_BYTES = b" -." + bytes(range(0x80, 0x100))  # of what is not ASCII any: that may be a separator
 FREE_TEXTS = ("description", "metadata")
 # Their numbers are other people's: only what is written as on a card is taken for one.
 REFERENCES = ("reference", "supplier_reference", "supplier_transaction_id")
-FORMS = {**dict.fromkeys(FREE_TEXTS, _ANY), **dict.fromkeys(REFERENCES, _GROUPED)}
+_EITHER = (_ANY, _GROUPED)
+FORMS = {**dict.fromkeys(FREE_TEXTS, _EITHER), **dict.fromkeys(REFERENCES, (_GROUPED,))}
 _RULE = "must not hold a payment card number"
 
 
@@ -73,8 +79,14 @@ def refuse_card_numbers(values: Mapping[str, Any], refusal: Refusal) -> None:
         return
     for field, form in FORMS.items():
         value = values.get(field)
-        if value is not None and _holds_one(value, _ANY if refusal is Refusal.STRICT else form):
+        if value is not None and _holds_one(value, _EITHER if refusal is Refusal.STRICT else form):
             raise FieldError(field, _RULE)
+
+
+def refuse_card_number(field: str, text: str) -> None:
+    """Raises FieldError naming ``field`` when a text that is kept as long as the ledger holds a card number."""
+    if _holds_one(text, _EITHER):
+        raise FieldError(field, _RULE)
 
 
 def may_hold_one(text: bytes) -> bool:
@@ -82,20 +94,22 @@ def may_hold_one(text: bytes) -> bool:
     # An escape may stand for a digit. Without the separators, what is left has every card number as one run of digits.
     if b"\\" in text or _EXPONENT.search(text):
         return True
-    return _FEWEST_DIGITS * b"0" in text.translate(_DIGITS_AS_ZERO, b" -.")
+    return _FEWEST_DIGITS * b"0" in text.translate(_DIGITS_AS_ZERO, _PARTING_BYTES)
 
 
-def _holds_one(value: Any, form: re.Pattern[str]) -> bool:
+def _holds_one(value: Any, forms: Sequence[re.Pattern[str]]) -> bool:
     """Whether a text, or a text or number at any depth of a JSON value, holds a card number."""
     if isinstance(value, dict):
-        return any(_holds_one(item, form) for pair in value.items() for item in pair)
+        return any(_holds_one(item, forms) for pair in value.items() for item in pair)
     if isinstance(value, list):
-        return any(_holds_one(item, form) for item in value)
+        return any(_holds_one(item, forms) for item in value)
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         value = _written_out(value)
     if not isinstance(value, str) or len(value) < _FEWEST_DIGITS:
         return False
-    return any(is_card_number(digits) for found in form.finditer(value) for digits in _numbers(found[0]))
+    return any(
+        is_card_number(digits) for form in forms for found in form.finditer(value) for digits in _numbers(found[0])
+    )
 
 
 def _written_out(number: int | Decimal) -> str:
@@ -107,7 +121,7 @@ def _written_out(number: int | Decimal) -> str:
 
 def _numbers(text: str) -> Iterator[str]:
     """What neighbouring groups of digits in ``text`` are together, where that has a card number's length."""
-    groups = re.split(r"\D", text)
+    groups = re.split(r"\D+", text)
     for first in range(len(groups)):
         digits = ""
         for group in groups[first:]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from ledger.errors import TransientError
@@ -30,14 +31,22 @@ def connection_parameters(purpose: str) -> dict[str, Any]:
     return {**_PARAMETERS, "application_name": f"treasury {purpose}"}
 
 
+def limited(dsn: str, statement_timeout_ms: int) -> str:
+    """``dsn`` so that `connect` gives up each statement, waiting for locks included, after ``statement_timeout_ms``."""
+    return make_conninfo(dsn, options=f"-c statement_timeout={statement_timeout_ms}")
+
+
 @contextmanager
 def connect(dsn: str, purpose: str) -> Iterator[Connection]:
-    """An autocommit connection; `with connection.transaction()` where one is wanted. Closed on the way out.
+    """An autocommit connection; `with connection.transaction()` where one is wanted. Closed on the way out. Of the
+    ``options`` of ``dsn`` those hold that this project does not set itself.
 
     Raises the project's errors: PostgreSQL's own are translated at this edge, wherever in the block they arise.
     """
     try:
-        with psycopg.connect(dsn, autocommit=True, **connection_parameters(purpose)) as connection:
+        parameters = connection_parameters(purpose)
+        parameters["options"] = f"{conninfo_to_dict(dsn).get('options', '')} {parameters['options']}".lstrip()
+        with psycopg.connect(dsn, autocommit=True, **parameters) as connection:
             yield connection
     except psycopg.Error as error:
         raise translate(error) from error

@@ -31,7 +31,8 @@ class StatementFormat:
     ``parse`` reads content, name and the supplier's own settings, and raises StatementError. ``write`` is its reverse:
     a canonical table as the supplier would write it. ``tells`` are the canonical columns that it has beyond those that
     every statement has. ``failed`` is its word for what was not sold, or was taken back. ``answer_name`` is what a
-    day's answer of its API is called; None: statements come as files only.
+    day's answer of its API is called; None: statements come as files only. ``counts_lines``: the file says how many
+    lines it has, so that one without any is known to be whole.
     """
 
     file_name: re.Pattern[str]
@@ -40,6 +41,7 @@ class StatementFormat:
     tells: frozenset[str]
     failed: str
     answer_name: Callable[[date], str] | None = None
+    counts_lines: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ _TRIES = 8  # a cut within a record's own list of objects looks like one between
 _SPACES = b" \t\r\n"
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 _COMMA = re.compile(rb"[ \t\r\n]*,")
+_BYTE = re.compile(r"\(byte ([0-9]+)\)")
 _RULE = "is not the JSON of a list of transactions, or is cut off"
 
 
@@ -33,7 +34,7 @@ def parts(content: bytes, name: str, list_name: str, part_bytes: int | None = No
     while place < end:
         part, place = _part(text, place, end, part_bytes or _PART_BYTES, name)
         if not _whole(part) and not (first and place >= end):
-            raise StatementError(name, _RULE)  # a comma with nothing behind it
+            raise _wrong_at(text, place, name)  # a comma with nothing behind it
         first = False
         yield part
 
@@ -52,11 +53,11 @@ def _inside(content: bytes, name: str, list_name: str) -> tuple[bytes, int, int]
                 content, start, stop = found.to_pybytes(), 0, found.size
     except KeyError:
         raise StatementError(name, f"must hold a list called {list_name}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise StatementError(name, _RULE) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _wrong_at(content, start + _byte_of(error, stop - start), name) from None
     start, stop = _trimmed(content, start, stop)
     if stop - start < 2 or content[start : start + 1] != b"[" or content[stop - 1 : stop] != b"]":
-        raise StatementError(name, _RULE)
+        raise _wrong_at(content, max(stop - 1, 0), name)
     return content, start + 1, stop - 1
 
 
@@ -70,15 +71,29 @@ def _trimmed(text: bytes, start: int, stop: int) -> tuple[int, int]:
 
 def _part(text: bytes, place: int, end: int, part_bytes: int, name: str) -> tuple[bytes, int]:
     """The next part and where the one after it begins."""
+    wrong = place
     for cut, after in _cuts(text, place, end, part_bytes):
         part = b"[" + text[place:cut] + b"]"
         try:
             part.decode()  # msgspec takes the bytes of what it only passes on as they are
             msgspec.json.decode(part, type=list[msgspec.Raw])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            wrong = place - 1 + _byte_of(error, len(part))  # the last cut is the sure one
             continue
         return part, after
-    raise StatementError(name, _RULE)
+    raise _wrong_at(text, min(wrong, end), name)
+
+
+def _byte_of(error: Exception, length: int) -> int:
+    """Where in a text of ``length`` the JSON ends to be any: at its end where that is not told, for it is cut off."""
+    if isinstance(error, UnicodeDecodeError):
+        return error.start
+    told = _BYTE.search(str(error))
+    return int(told[1]) if told else length
+
+
+def _wrong_at(text: bytes, place: int, name: str) -> StatementError:
+    return StatementError(name, f"{_RULE}, at byte {place + 1}", line=text.count(b"\n", 0, place) + 1)
 
 
 def _cuts(text: bytes, place: int, end: int, part_bytes: int) -> Iterator[tuple[int, int]]:

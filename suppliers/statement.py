@@ -86,25 +86,34 @@ class ParsedStatement:
         ]
 
 
-def finish(supplier: str, name: str, day: date, content: bytes, columns: Sequence[pa.Table]) -> ParsedStatement:
-    """The statement of the parsed blocks, after the rules that look at all lines together.
+def finish(
+    supplier: str,
+    name: str,
+    day: date,
+    content: bytes,
+    columns: Sequence[pa.Table],
+    identifier: str = "supplier_transaction_id",
+) -> ParsedStatement:
+    """The statement of the parsed blocks, after the rules that look at all lines together. ``identifier`` is what the
+    file calls the supplier's transaction id.
 
     Raises StatementError for an identifier of the supplier that stands twice under the same kind.
     """
     table = pa.concat_tables(columns) if columns else STATEMENT_SCHEMA.empty_table()
-    refuse_repeated(table, name, "supplier_transaction_id")
+    refuse_repeated(table, name, "supplier_transaction_id", identifier)
     return ParsedStatement(supplier, name, day, table, hashlib.sha256(content).digest())
 
 
-def refuse_repeated(table: pa.Table, name: str, column: str) -> None:
-    """Refuse a value that stands twice in ``column`` under one kind; a reversal may repeat its purchase's.
+def refuse_repeated(table: pa.Table, name: str, column: str, field: str) -> None:
+    """Refuse a value that stands twice in ``column`` under one kind; a reversal may repeat its purchase's. ``field`` is
+    what the file calls it.
 
     Values are only counted, which needs little memory, unless there is something to name.
     """
     for kind in pc.unique(table["kind"]):
         known = table[column].filter(pc.equal(table["kind"], kind)).drop_null()
         if pc.count_distinct(known).as_py() < len(known):
-            raise StatementError(name, "stands more than once", line=_first_repeated(table, column), field=column)
+            raise StatementError(name, "stands more than once", line=_first_repeated(table, column), field=field)
 
 
 def _first_repeated(table: pa.Table, column: str) -> int:

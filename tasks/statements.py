@@ -36,6 +36,7 @@ _LOOK_BACK_DAYS = 14
 _UNENDED_DAYS = 7
 _MOST_DAYS = 31
 _NAME_LIMIT, _ERROR_LIMIT, _ACTOR_LIMIT = 200, 500, 128
+_EMPTY = "has no lines: if anything was sold, ask the supplier for another, which takes its place"
 _QUERIES = load("statements")
 _CATALOGUE = load("reconciliation")
 
@@ -57,6 +58,11 @@ class Intake:
     day: date | None = None
     line_count: int | None = None
     error: str = ""
+
+    @property
+    def why(self) -> str:
+        """Why it was refused, or what is to be looked at in what was taken; else empty."""
+        return _EMPTY if self.line_count == 0 else self.error
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +96,8 @@ def take_in(
     """Take in what is there for a supplier: the files of ``day``, or every one. Safe to run again, and at once.
 
     A day that has a statement already keeps it: another content is refused unless ``replace``, and always when the day
-    is in a closed period. What was refused once is not read again unless ``retry``. Raises ConfigError, TransientError;
-    a bad file stops no other.
+    is in a closed period. One without lines gives way to one that has some. What was refused
+    once is not read again unless ``retry``. Raises ConfigError, TransientError; a bad file stops no other.
     """
     definition_of(settings.suppliers, supplier)
     return [
@@ -171,9 +177,10 @@ def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) 
         raise StatementError(
             parsed.name, f"{parsed.day} has a statement, and its period {closed[0]} to {closed[1]} is closed"
         )
-    if not replace:
+    file_id, line_count = found
+    if not (replace or (line_count == 0 and parsed.table.num_rows)):
         raise StatementError(parsed.name, f"{parsed.day} has a statement of another content; --replace takes this one")
-    return int(found[0])
+    return int(file_id)
 
 
 def _store(settings: Settings, parsed: ParsedStatement, key: str) -> StoredFile:

@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from config import Settings
-from ledger.errors import FieldError, TransientError
+from ledger.errors import DataError, FieldError, TransientError
 from ledger.identifiers import created_at_of
 from ledger.tables import TieredTable
 from ledger.transactions import Status, VasType
@@ -32,6 +32,7 @@ AsyncConnection = psycopg.AsyncConnection[TupleRow]
 TABLE = "vas_transactions"
 PAGE_ROWS = 500
 _QUERIES = load("vending")
+_PLAIN_LENGTH = 36  # of a `plain_reference`
 _POOL_SIZE = 4
 _POOL_TIMEOUT_S = 10.0
 _STATEMENT_TIMEOUT_MS = 30_000
@@ -134,10 +135,30 @@ def finish_in(connection: Connection, table: TieredTable, row_id: UUID, end: Fin
     return cursor.execute(_statement("finish", table), end.parameters(row_id, now)).fetchone() is not None
 
 
+def find_in(connection: Connection, table: TieredTable, row_id: UUID) -> VendRow | None:
+    """`VendRows.find` within the caller's transaction."""
+    found = psycopg.ClientCursor(connection).execute(_statement("find", table), _of(row_id)).fetchone()
+    return None if found is None else _row(found)
+
+
+def find_by_reference_in(connection: Connection, table: TieredTable, reference: str) -> VendRow | None:
+    """The vend that a supplier knows by ``reference``, within the caller's transaction. None for what is no reference
+    of ours, and where there is no such row in hot or warm.
+    """
+    try:
+        if len(reference) == _PLAIN_LENGTH:
+            return find_in(connection, table, UUID(reference))
+        parameters = _by_short_reference(reference)
+    except (ValueError, DataError):  # what tells no id, or an id that tells no time
+        return None
+    found = psycopg.ClientCursor(connection).execute(_statement("find_by_reference", table), parameters).fetchone()
+    return None if found is None else _row(found[: len(_COLUMNS)])
+
+
 def status_in(connection: Connection, table: TieredTable, row_id: UUID) -> Status | None:
     """Where a row stands now; None when there is none in hot or warm."""
-    found = psycopg.ClientCursor(connection).execute(_statement("find", table), _of(row_id)).fetchone()
-    return None if found is None else _row(found).status
+    found = find_in(connection, table, row_id)
+    return None if found is None else found.status
 
 
 class VendRows:
@@ -156,9 +177,7 @@ class VendRows:
 
         Raises DataError for a text that is no such reference.
         """
-        first, last = id_range(reference)
-        parameters = {"time": created_at_of(first), "first": first, "last": last, "reference": reference}
-        rows = await self._rows("find_by_reference", parameters)
+        rows = await self._rows("find_by_reference", _by_short_reference(reference))
         if not rows:
             return None
         values, owner = rows[0][: len(_COLUMNS)], rows[0][len(_COLUMNS) :]
@@ -246,6 +265,12 @@ def _statement(query: str, table: TieredTable) -> bytes:
 def _of(row_id: UUID) -> dict[str, Any]:
     """The key of a row: its id tells the time. Raises FieldError for an id that does not."""
     return {"id": row_id, "time": created_at_of(row_id)}
+
+
+def _by_short_reference(reference: str) -> dict[str, Any]:
+    """The parameters of `find_by_reference`. Raises DataError for a text that is no `short_reference`."""
+    first, last = id_range(reference)
+    return {"time": created_at_of(first), "first": first, "last": last, "reference": reference}
 
 
 def _row(values: TupleRow) -> VendRow:

@@ -3,6 +3,7 @@
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any
+from uuid import UUID
 
 from msgspec import Meta, Struct
 
@@ -14,7 +15,9 @@ Reason = Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
 class Run(Struct, kw_only=True):
-    """One finished run over a supplier's day. ``current`` is false once a later run over the day took its place."""
+    """One finished run over a supplier's day. ``current`` is false once a later run over the day took its place.
+    ``warnings``: what it must not be read without, such as that its day was not over.
+    """
 
     run_id: int
     supplier: str
@@ -31,6 +34,7 @@ class Run(Struct, kw_only=True):
     started_at: datetime
     finished_at: datetime
     current: bool
+    warnings: list[str]
 
 
 class RunPage(Struct, kw_only=True):
@@ -99,12 +103,15 @@ class Resolve(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Resolved(Struct, kw_only=True):
-    """The break's state now. ``proposed``: somebody else must confirm. ``together``: the other breaks of the match."""
+    """The break's state now. ``proposed``: somebody else must confirm. ``together``: the other breaks of the match.
+    ``ended_row``: our row that this ended; if the break is open then, something else in it still differs.
+    """
 
     break_id: int
     state: BreakState
     resolution_id: int
     together: list[int]
+    ended_row: UUID | None
 
 
 class PeriodDecision(StrEnum):

@@ -12,13 +12,15 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 import msgspec
+from pydantic import SecretStr
 from starlette.responses import Response
 
 from api import parsing
 from api.operations import Call
-from api.problems import NOT_FOUND, HttpError
+from api.problems import CONFLICT, NOT_FOUND, HttpError
 from api.reconciliation import answers
-from ledger.errors import FieldError
+from ledger.errors import ConflictError, FieldError
+from sql.connection import limited
 from tasks.reconciliation import breaks, periods
 from tasks.reconciliation.breaks import BreakFilter, BreakRecord, Resolution, RunRecord
 from tasks.reconciliation.classes import BreakClass, BreakState, Decision
@@ -153,7 +155,13 @@ def _account(call: Call) -> str:
 
 
 async def _ask(work: Callable[..., T], call: Call, *arguments: Any, **named: Any) -> T:
-    return await anyio.to_thread.run_sync(partial(work, call.services.settings, *arguments, **named), limiter=_AT_ONCE)
+    settings = call.services.settings
+    dsn = limited(settings.database_dsn, settings.api_statement_timeout_ms)  # a run may hold the chain for longer
+    asked = partial(work, settings.model_copy(update={"database_url": SecretStr(dsn)}), *arguments, **named)
+    try:
+        return await anyio.to_thread.run_sync(asked, limiter=_AT_ONCE)
+    except ConflictError as error:  # it names what is in the way, to somebody who may see that
+        raise HttpError(CONFLICT, str(error)) from error
 
 
 def _run(found: RunRecord) -> answers.Run:

@@ -93,7 +93,8 @@ def operations(suppliers: Sequence[str]) -> tuple[Operation, ...]:
             summary="Decide about a break",
             description="In the name of the key's client. Above the limit of four eyes the first call proposes, and "
             "the same decision by a key of another client confirms it; `reject` takes it back. `same_transaction` "
-            "decides all breaks of the match that is suggested at once.",
+            "decides all breaks of the match that is suggested at once. `settle_completed` and `settle_failed` end the "
+            "break's row of ours, as long as it is under way; what counts for four eyes is then its whole amount, too.",
             handler=handlers.resolve,
             scope=Scope.RECONCILIATION_RESOLVE,
             policy=Policy.OPERATIONS,

@@ -35,7 +35,8 @@ def parse(content: bytes, name: str, _: VoucherlySettings) -> ParsedStatement:
     body = text_.index(b"\n") + 1
     if text_[:body].rstrip(b"\r\n") != ",".join(COLUMNS).encode():
         raise StatementError(name, "is not the header that is known", line=1)
-    return finish(NAME, name, day, content, [_table(one, day) for one in blocks(text_, name, body, first_line=2)])
+    tables = [_table(one, day) for one in blocks(text_, name, body, first_line=2)]
+    return finish(NAME, name, day, content, tables, "number")
 
 
 def _table(block: Block, day: date) -> pa.Table:

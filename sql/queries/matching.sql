@@ -238,7 +238,9 @@ WITH more_lines AS (
            l.commission + coalesce(ml.commission, 0) AS line_commission,
            o.commission + coalesce(mo.commission, 0) AS own_commission,
            round((CASE WHEN l.side = 'refund' THEN -1 ELSE 1 END) * line_amount * coalesce(by_product.rate, by_type.rate), 4
-           )::DECIMAL(20,4) AS expected_commission
+           )::DECIMAL(20,4) AS expected_commission,
+           round((CASE WHEN o.side = 'refund' THEN -1 ELSE 1 END) * own_amount * coalesce(by_product.rate, by_type.rate), 4
+           )::DECIMAL(20,4) AS own_expected_commission
     FROM pair AS p
     JOIN line AS l USING (line_no)
     JOIN own AS o USING (own_id)
@@ -248,11 +250,15 @@ WITH more_lines AS (
     LEFT JOIN rate AS by_type ON by_type.vas_type = coalesce(l.vas_type, o.vas_type)
     WHERE p.method <> 'payout'
 ), drift AS (
+    -- Where the amounts differ, ours may be the commission of our amount: then nothing else is wrong with it, and the
+    -- difference is named once, as the amount's.
     SELECT *, CASE WHEN line_status = 'completed' AND own_status = 'completed' AND expected_commission IS NOT NULL
                    AND line_commission IS NOT NULL THEN abs(line_commission - expected_commission) ELSE 0 END
                   AS contract_drift,
               CASE WHEN line_status = 'completed' AND own_status = 'completed' AND getvariable('check_own_commission')
-                   THEN abs(own_commission - coalesce(line_commission, expected_commission, own_commission)) ELSE 0 END
+                   THEN least(abs(own_commission - coalesce(line_commission, expected_commission, own_commission)),
+                              CASE WHEN abs(line_amount - own_amount) > getvariable('amount_tolerance')
+                                   THEN abs(own_commission - own_expected_commission) END) ELSE 0 END
                   AS booked_drift,
               abs(line_amount - own_amount) AS amount_drift
     FROM facts

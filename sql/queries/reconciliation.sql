@@ -57,9 +57,10 @@ WITH wanted AS (
          UNION ALL
          SELECT break_id, day FROM recon_breaks b
          WHERE supplier = %(supplier)s::text AND day < %(day)s::date AND class IN ('missing_here', 'missing_there')
-           AND state = 'resolved' AND CASE class WHEN 'missing_here' THEN 'theirs_is_right' ELSE 'ours_is_right' END
-               = (SELECT decision FROM recon_resolutions x WHERE x.break_id = b.break_id
-                  ORDER BY resolution_id DESC LIMIT 1)
+           AND state = 'resolved' AND (
+               SELECT decision FROM recon_resolutions x WHERE x.break_id = b.break_id ORDER BY resolution_id DESC LIMIT 1
+           ) = ANY(CASE class WHEN 'missing_here' THEN ARRAY['theirs_is_right']
+                              ELSE ARRAY['ours_is_right', 'settle_completed'] END)
      ) AS waiting
      ORDER BY day DESC, break_id
      LIMIT %(limit)s)
@@ -294,7 +295,8 @@ ORDER BY break_id
 LIMIT %(limit)s
 
 -- name: lock_break
-SELECT break_id, supplier, class, difference, state, period_day, note FROM recon_breaks WHERE break_id = %(break_id)s::bigint FOR UPDATE
+SELECT supplier, difference, state, period_day, issues, line, own FROM recon_breaks
+WHERE break_id = %(break_id)s::bigint FOR UPDATE
 
 -- name: history
 SELECT break_id, resolution_id, run_id, action, actor, account, decision, reason, period_day, created_at
@@ -311,6 +313,22 @@ LIMIT 1
 
 -- name: set_state
 UPDATE recon_breaks SET state = %(state)s WHERE break_id = %(break_id)s::bigint
+
+-- name: reopen_break
+-- A break that was decided and has something left to decide. In a closed period nobody could: then in the next open day.
+WITH again AS (
+    UPDATE recon_breaks b
+    SET state = 'open',
+        period_day = (SELECT day::date FROM generate_series(b.period_day, b.period_day + 4000, interval '1 day') AS days(day)
+                      WHERE NOT EXISTS (SELECT FROM recon_periods p WHERE p.supplier = b.supplier
+                                        AND days.day::date BETWEEN p.first_day AND p.last_day)
+                      ORDER BY day LIMIT 1)
+    WHERE b.break_id = %(break_id)s::bigint AND b.state = 'resolved'
+    RETURNING b.break_id, b.period_day
+)
+INSERT INTO recon_resolutions (break_id, action, actor, account, decision, reason, period_day)
+SELECT break_id, 'reopened', %(actor)s::text, %(account)s::text, %(decision)s::text, %(reason)s::text, period_day FROM again
+RETURNING resolution_id
 
 -- name: insert_resolution
 INSERT INTO recon_resolutions (break_id, action, actor, account, decision, reason)
@@ -369,8 +387,11 @@ INSERT INTO recon_confirmations (resolution_id, break_id, own_id, own_created_at
 VALUES (%(resolution_id)s::bigint, %(break_id)s::bigint, %(own_id)s, %(own_created_at)s, %(own_break_id)s, %(method)s)
 
 -- name: days_without_run
+-- Whose newest run was made before the day was over count, too.
 SELECT day::date FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS days(day)
-WHERE NOT EXISTS (SELECT FROM recon_runs r WHERE r.supplier = %(supplier)s::text AND r.day = days.day::date)
+WHERE (SELECT r.started_at >= (days.day::date + 1)::timestamp AT TIME ZONE 'Africa/Johannesburg'
+       FROM recon_runs r WHERE r.supplier = %(supplier)s::text AND r.day = days.day::date
+       ORDER BY run_id DESC LIMIT 1) IS NOT TRUE
 ORDER BY day
 
 -- name: overlapping_periods
@@ -392,12 +413,14 @@ WHERE NOT EXISTS (SELECT FROM recon_periods p WHERE p.supplier = %(supplier)s::t
 ORDER BY day
 LIMIT 1
 
--- name: carry_break
+-- name: carry_breaks
 WITH moved AS (
-    UPDATE recon_breaks SET period_day = %(to)s::date WHERE break_id = %(break_id)s::bigint RETURNING break_id, period_day
+    UPDATE recon_breaks SET period_day = %(to)s::date WHERE break_id = ANY(%(breaks)s::bigint[])
+    RETURNING break_id, period_day
 )
 INSERT INTO recon_resolutions (break_id, action, actor, account, decision, reason, period_day)
-SELECT break_id, 'carried', %(actor)s::text, %(account)s::text, 'carried_on', %(reason)s::text, period_day FROM moved
+SELECT break_id, 'carried', %(actor)s::text, %(account)s::text, 'carried_on', %(reason)s::text, period_day
+FROM moved ORDER BY break_id
 RETURNING resolution_id
 
 -- name: insert_period
@@ -448,9 +471,8 @@ SELECT pg_advisory_xact_lock(7303015)
 -- name: last_event
 SELECT event_no, hash FROM recon_events ORDER BY event_no DESC LIMIT 1
 
--- name: insert_event
-INSERT INTO recon_events (event_no, previous_hash, hash, content)
-VALUES (%(event_no)s, %(previous_hash)s, %(hash)s, %(content)s)
+-- name: copy_events
+COPY recon_events (event_no, previous_hash, hash, content) FROM STDIN
 
 -- name: events
 SELECT event_no, previous_hash, hash, content FROM recon_events ORDER BY event_no
@@ -476,7 +498,7 @@ SELECT r.run_id,
                    ORDER BY m.line_no, m.own_id), ''), 'UTF8')), 'hex')
         FROM recon_matches m WHERE m.run_id = r.run_id) AS matches
 FROM recon_runs r
-WHERE %(run_id)s::bigint IS NULL OR r.run_id = %(run_id)s::bigint
+WHERE %(run_id)s::bigint[] IS NULL OR r.run_id = ANY(%(run_id)s::bigint[])
 ORDER BY r.run_id
 
 -- name: resolution_records
@@ -487,7 +509,7 @@ SELECT resolution_id,
            (SELECT string_agg(to_jsonb(c)::text, '' ORDER BY c.own_id) FROM recon_confirmations c
             WHERE c.resolution_id = x.resolution_id), ''), 'UTF8')), 'hex') AS record
 FROM recon_resolutions x
-WHERE run_id IS NULL AND (%(resolution_id)s::bigint IS NULL OR resolution_id = %(resolution_id)s)
+WHERE run_id IS NULL AND (%(resolution_id)s::bigint[] IS NULL OR resolution_id = ANY(%(resolution_id)s::bigint[]))
 ORDER BY resolution_id
 
 -- name: period_records
@@ -495,20 +517,20 @@ SELECT period_id,
        encode(sha256(convert_to(((to_jsonb(p) - 'account' - 'proposal_id') || jsonb_strip_nulls(
            jsonb_build_object('account', account, 'proposal_id', proposal_id)))::text, 'UTF8')), 'hex') AS record
 FROM recon_periods p
-WHERE %(period_id)s::bigint IS NULL OR period_id = %(period_id)s
+WHERE %(period_id)s::bigint[] IS NULL OR period_id = ANY(%(period_id)s::bigint[])
 ORDER BY period_id
 
 -- name: proposal_records
 SELECT proposal_id, encode(sha256(convert_to(to_jsonb(p)::text, 'UTF8')), 'hex') AS record
 FROM recon_period_proposals p
-WHERE %(proposal_id)s::bigint IS NULL OR proposal_id = %(proposal_id)s
+WHERE %(proposal_id)s::bigint[] IS NULL OR proposal_id = ANY(%(proposal_id)s::bigint[])
 ORDER BY proposal_id
 
 -- name: statement_records
 -- Every look at a statement's file: what was taken in, what took its place, what was refused.
 SELECT file_id, encode(sha256(convert_to(to_jsonb(f)::text, 'UTF8')), 'hex') AS record
 FROM statement_files f
-WHERE %(file_id)s::bigint IS NULL OR file_id = %(file_id)s
+WHERE %(file_id)s::bigint[] IS NULL OR file_id = ANY(%(file_id)s::bigint[])
 ORDER BY file_id
 
 -- name: run_objects

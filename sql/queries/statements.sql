@@ -13,7 +13,7 @@ LIMIT 1
 
 -- name: current_file
 -- The one that counts for a day.
-SELECT file_id FROM statement_files
+SELECT file_id, line_count FROM statement_files
 WHERE (supplier, day) = (%(supplier)s::text, %(day)s::date) AND state = 'taken'
 ORDER BY file_id DESC
 LIMIT 1
@@ -43,7 +43,8 @@ WHERE NOT EXISTS (SELECT FROM statement_files AS f
 ORDER BY days.day
 
 -- name: days_to_reconcile
--- Taken days up to `last` that no run was made of with the statement that counts now, the oldest first. Of the days from
+-- Taken days up to `last` that no run was made of with the statement that counts now, or none after the day was over, the
+-- oldest first. Of the days from
 -- `recent` on also those where a row of ours is under way that its line has decided: the run that had to end it did not.
 -- No day of a closed period.
 WITH taken AS (
@@ -51,12 +52,13 @@ WITH taken AS (
     WHERE supplier = %(supplier)s::text AND state = 'taken' AND day <= %(last)s::date
     ORDER BY day, file_id DESC
 ), run AS (
-    SELECT DISTINCT ON (day) day, figures -> 'statement' ->> 'key' AS object_key FROM recon_runs
+    SELECT DISTINCT ON (day) day, figures -> 'statement' ->> 'key' AS object_key,
+           started_at < (day + 1)::timestamp AT TIME ZONE 'Africa/Johannesburg' AS early FROM recon_runs
     WHERE supplier = %(supplier)s::text AND day <= %(last)s::date
     ORDER BY day, run_id DESC
 )
 SELECT t.day FROM taken AS t LEFT JOIN run AS r USING (day)
-WHERE (r.object_key IS DISTINCT FROM t.object_key
+WHERE (r.object_key IS DISTINCT FROM t.object_key OR r.early AND t.day < %(last)s::date
        OR t.day >= %(recent)s::date AND EXISTS (
            SELECT FROM recon_breaks AS b
            WHERE (b.supplier, b.day) = (%(supplier)s::text, t.day) AND b.state IN ('open', 'proposed')

@@ -46,7 +46,7 @@ def parse(content: bytes, name: str, settings: FlashSettings) -> ParsedStatement
     if text[:body].rstrip(b"\r\n") != ";".join(COLUMNS).encode():
         raise StatementError(name, "is not the header that is known", line=1)
     tables = [_table(block, day, settings) for block in blocks(text, name, body, first_line=2)]
-    return finish(NAME, name, day, content, tables)
+    return finish(NAME, name, day, content, tables, "Transaction ID")
 
 
 def _table(block: Block, day: date, settings: FlashSettings) -> pa.Table:

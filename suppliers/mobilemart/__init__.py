@@ -19,7 +19,9 @@ def _statement() -> StatementFormat:
     from suppliers.mobilemart import statement, writer  # noqa: PLC0415  # see suppliers.definition
 
     tells = frozenset({"vas_type", "account"})
-    return StatementFormat(statement.FILE_NAME, statement.parse, writer.write, tells, failed="Binned")
+    return StatementFormat(
+        statement.FILE_NAME, statement.parse, writer.write, tells, failed="Binned", counts_lines=True
+    )
 
 
 def _simulator() -> Simulator:

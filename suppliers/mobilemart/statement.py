@@ -54,7 +54,7 @@ def parse(content: bytes, name: str, settings: MobileMartSettings) -> ParsedStat
         raise StatementError(name, "was made before the day that it is of", field="name")
     _check_count(text[footer:], count, name)
     tables = [_table(block, day, settings) for block in blocks(text, name, body, footer, first_line=2)]
-    return finish(NAME, name, day, content, tables)
+    return finish(NAME, name, day, content, tables, "fulcrumTxnId")
 
 
 def _made(name: str, settings: MobileMartSettings) -> datetime:

@@ -29,6 +29,7 @@ _MOMENT = (
     r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
     r"(Z|[+-](0[0-9]|1[0-4]):?[0-5][0-9])$"
 )
+_NAMED = re.compile(r"(?:missing required field `|at `\$\.)([^`]+)`")
 _SETTLED = ("completed", "reversed")
 _SHORTEST_SETTLEMENT = 15
 
@@ -51,9 +52,10 @@ def parse(content: bytes, name: str, settings: PeachSettings) -> ParsedStatement
         _refuse_repeated_names(part, len(records), start, name, settings)
         tables.append(_table(Block(name, b"", start + 1), records, day, settings))
         start += len(records)
-    parsed = finish(NAME, name, day, content, tables)
+    fields = settings.statement_fields
+    parsed = finish(NAME, name, day, content, tables, fields["id"])
     if settings.statement_settlements == "unique":
-        refuse_repeated(parsed.table, name, "payout_reference")
+        refuse_repeated(parsed.table, name, "payout_reference", fields["settlement_reference"])
     return parsed
 
 
@@ -97,9 +99,12 @@ def _decode_one(raw: msgspec.Raw, kind: type[msgspec.Struct], name: str, number:
     """One record, to name the one that is wrong. The message of msgspec names the field and never its value."""
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        rule = str(error) if isinstance(error, msgspec.ValidationError) else "is not JSON"
-        raise StatementError(name, rule, line=number) from None
+    except msgspec.ValidationError as error:
+        named = _NAMED.search(str(error))
+        rule = "must be there" if "missing" in str(error) else "must be a text"
+        raise StatementError(name, rule if named else str(error), line=number, field=named and named[1]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise StatementError(name, "is not JSON", line=number) from None
 
 
 def _refuse_repeated_names(part: bytes, records: int, start: int, name: str, settings: PeachSettings) -> None:

@@ -3,11 +3,12 @@
 A resolution is an added record, never an edit, and an event of the audit chain in the same transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from psycopg.rows import class_row
 
@@ -15,15 +16,17 @@ from config import Settings
 from ledger.errors import FieldError, NotFoundError, RefusalError
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
-from tasks.reconciliation import chain, suggestions
+from tasks.reconciliation import chain, endings, suggestions
 from tasks.reconciliation.classes import Action, BreakClass, BreakState, Decision
-from tasks.reconciliation.people import REASON_CHARACTERS, Person, check_text
+from tasks.reconciliation.people import REASON_CHARACTERS, SYSTEM, Person, check_text
+from tasks.reconciliation.report import warnings_of
 from tasks.reconciliation.run import check_open
 from tasks.reconciliation.suggestions import Match
 
 _QUERIES = load("reconciliation")
 PAGE_LIMIT = 1000
 _WAITING = (BreakState.OPEN, BreakState.PROPOSED)
+_NO_MONEY = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,11 @@ class RunRecord:
     started_at: datetime
     finished_at: datetime
     current: bool
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the run must not be read without."""
+        return list(warnings_of(self.day, self.line_count, self.started_at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +117,15 @@ class BreakFilter:
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """What a call of `resolve` came to: the break's state now. ``proposed``: a second person must confirm. ``together``
-    are the other breaks of a suggested match, which came to the same.
+    are the other breaks of a suggested match, which came to the same. ``ended_row`` is our row that this ended; a break
+    that is open then has more to decide about than that.
     """
 
     break_id: int
     state: BreakState
     resolution_id: int
     together: tuple[int, ...] = ()
+    ended_row: UUID | None = None
 
 
 def list_runs(
@@ -183,18 +193,21 @@ def resolve(
     settings: Settings, break_id: int, actor: str, decision: Decision, reason: str, *, account: str | None = None
 ) -> Resolved:
     """Record what ``actor`` decides about a waiting break, and why; ``account`` is what they work under, by default the
-    same. ``same_transaction`` decides all breaks of the match that is suggested, at once or not at all.
+    same. ``same_transaction`` decides all breaks of the match that is suggested, at once or not at all. A ``settle_…``
+    ends the break's row of ours with it, also where the break was decided before and its row was left under way.
 
     Above ``four_eyes_above`` the first call proposes; the same decision by somebody else confirms it, and ``reject``
     takes the proposal back. Raises RefusalError, naming the break, when it does not wait any more, lies in a closed
-    period, has no suggested match to confirm, or the same person would confirm, by name or by account; FieldError for
-    an empty or overlong text; NotFoundError for no such break.
+    period, has no suggested match to confirm, no row that may be ended, or the same person would confirm, by name or by
+    account; FieldError for an empty or overlong text; NotFoundError for no such break. Safe to run again: what is
+    decided is not decided twice.
     """
     who = Person(actor, account or actor)
     who.check()
     check_text("reason", reason, REASON_CHARACTERS)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
         connection.execute(_QUERIES["lock_chain"])  # first, as a run does: so neither waits for the other in a circle
+        ending = _ending(connection, settings, break_id, who, decision)
         asked = _lock(connection, break_id)
         proposal = connection.execute(_QUERIES["last_proposal"], {"break_id": break_id}).fetchone()
         if asked.state is not BreakState.PROPOSED:
@@ -202,35 +215,81 @@ def resolve(
         match = _match(connection, break_id, decision, proposal)
         members = [_lock(connection, one) for one in (match.breaks if match else [break_id])]
         _check_together(break_id, asked, members)
-        largest = max(member.difference for member in members)
+        largest = max(*(member.difference for member in members), ending.amount if ending else _NO_MONEY)
         action = _action(settings, break_id, who, decision, largest, proposal)
         record = {"action": action, "actor": who.name, "account": who.account, "decision": decision, "reason": reason}
         made = {member.break_id: _record(connection, member.break_id, record, match) for member in members}
+        if ending is not None and action is Action.RESOLVED:
+            return _ended(connection, settings, ending, made[break_id])
     others = tuple(one for one in made if one != break_id)
     return Resolved(break_id, _STATES[action], made[break_id], others)
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Locked:
     """A break that somebody decides about, locked until the transaction ends."""
 
     break_id: int
+    supplier: str
     difference: Decimal
     state: BreakState
+    period_day: date
+    issues: list[str]
+    line: dict[str, Any] | None
+    own: dict[str, Any] | None
 
 
-def _lock(connection: Connection, break_id: int) -> _Waiting:
+def _find(connection: Connection, break_id: int) -> _Locked:
     row = connection.execute(_QUERIES["lock_break"], {"break_id": break_id}).fetchone()
     if row is None:
         raise NotFoundError(f"break {break_id}: there is none of that number")
-    _, supplier, _, difference, state, period_day, _ = row
-    if state not in _WAITING:
-        raise RefusalError(f"break {break_id} is {state} already")
+    supplier, difference, state, *facts = row
+    return _Locked(break_id, supplier, difference, BreakState(state), *facts)
+
+
+def _lock(connection: Connection, break_id: int) -> _Locked:
+    found = _find(connection, break_id)
+    if found.state not in _WAITING:
+        raise RefusalError(f"break {break_id} is {found.state} already")
     try:
-        check_open(connection, supplier, period_day)
+        check_open(connection, found.supplier, found.period_day)
     except RefusalError as error:
         raise RefusalError(f"break {break_id}: {error}") from None
-    return _Waiting(break_id, difference, BreakState(state))
+    return found
+
+
+def _ending(
+    connection: Connection, settings: Settings, break_id: int, who: Person, decision: Decision
+) -> endings.Ending | None:
+    """How the decision ends the break's row; None for one that ends none. A break that was decided without an end for
+    its row is opened again, or nobody could end that any more.
+    """
+    if decision not in endings.STATUSES:
+        return None
+    found = _find(connection, break_id)
+    sides = (found.issues, found.line, found.own)
+    ending = endings.planned(connection, settings, break_id, sides, decision)
+    if found.state is BreakState.RESOLVED:
+        names = {"actor": who.name, "account": who.account}
+        _reopen(connection, break_id, names, "row_under_way", "its row of ours is still under way")
+    return ending
+
+
+def _ended(connection: Connection, settings: Settings, ending: endings.Ending, resolution_id: int) -> Resolved:
+    """End the row of a break that was just resolved; what a row's end is no answer to opens the break again."""
+    endings.carry_out(connection, settings, ending)
+    state = BreakState.RESOLVED
+    if ending.remaining:
+        reason = f"its row has ended as {ending.end.status}; {', '.join(ending.remaining)} still differs"
+        _reopen(connection, ending.break_id, {"actor": SYSTEM, "account": None}, "still_differs", reason)
+        state = BreakState.OPEN
+    return Resolved(ending.break_id, state, resolution_id, ended_row=ending.row_id)
+
+
+def _reopen(connection: Connection, break_id: int, names: Mapping[str, str | None], decision: str, reason: str) -> None:
+    record = dict(names) | {"break_id": break_id, "decision": decision, "reason": reason}
+    (resolution_id,) = fetch_one(connection, _QUERIES["reopen_break"], record)
+    chain.record_resolution(connection, resolution_id)
 
 
 def _match(connection: Connection, break_id: int, decision: Decision, proposal: tuple[Any, ...] | None) -> Match | None:
@@ -245,7 +304,7 @@ def _match(connection: Connection, break_id: int, decision: Decision, proposal: 
     return match
 
 
-def _check_together(break_id: int, asked: _Waiting, members: Sequence[_Waiting]) -> None:
+def _check_together(break_id: int, asked: _Locked, members: Sequence[_Locked]) -> None:
     """All breaks of a match must stand where the asked one does: each is decided with the others."""
     for member in members:
         if member.state is not asked.state:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ledger.errors import VerificationError
-from sql.connection import Connection, fetch_one
+from ledger.errors import TransientError, VerificationError
+from sql.connection import Connection
 from sql.queries import load
 
 _QUERIES = load("reconciliation")
@@ -59,6 +59,11 @@ def record_resolution(connection: Connection, resolution_id: int) -> Head:
     return _record(connection, "resolution", resolution_id)
 
 
+def record_resolutions(connection: Connection, resolution_ids: Sequence[int]) -> Head:
+    """Add an event for each of many resolutions, at once; those of `record_resolution` one after another."""
+    return _record(connection, "resolution", *resolution_ids)
+
+
 def record_proposal(connection: Connection, proposal_id: int) -> Head:
     """Add the event of a proposal to close a period, or of taking it back, to the open transaction."""
     return _record(connection, "proposal", proposal_id)
@@ -74,11 +79,16 @@ def record_statement(connection: Connection, file_id: int) -> Head:
     return _record(connection, "statement", file_id)
 
 
-def _record(connection: Connection, kind: str, number: int) -> Head:
+def _record(connection: Connection, kind: str, *numbers: int) -> Head:
     name, query = _KINDS[kind]
     connection.execute(_QUERIES["lock_chain"])
-    _, *digests = fetch_one(connection, _QUERIES[query], {name: number})
-    return _append(connection, {"event": kind, name: number} | dict(zip(_PARTS, digests, strict=False)))
+    records = connection.execute(_QUERIES[query], {name: list(numbers)}).fetchall()
+    if len(records) != len(numbers):
+        raise TransientError(f"PostgreSQL gave {len(records)} of {len(numbers)} records of the kind {kind}")
+    return _append(
+        connection,
+        [{"event": kind, name: number} | dict(zip(_PARTS, digests, strict=False)) for number, *digests in records],
+    )
 
 
 def head(connection: Connection) -> Head:
@@ -87,13 +97,15 @@ def head(connection: Connection) -> Head:
     return Head(row[0], row[1]) if row else Head(0, GENESIS)
 
 
-def _append(connection: Connection, content: Mapping[str, Any]) -> Head:
+def _append(connection: Connection, contents: Sequence[Mapping[str, Any]]) -> Head:
     last = head(connection)
-    text = canonical_json({**content, "event_no": last.event_no + 1})
-    made = Head(last.event_no + 1, event_hash(last.hash, text))
-    row = {"event_no": made.event_no, "previous_hash": last.hash, "hash": made.hash, "content": text}
-    connection.execute(_QUERIES["insert_event"], row)
-    return made
+    with connection.cursor() as cursor, cursor.copy(_QUERIES["copy_events"]) as copy:
+        for content in contents:
+            text = canonical_json({**content, "event_no": last.event_no + 1})
+            made = Head(last.event_no + 1, event_hash(last.hash, text))
+            copy.write_row((made.event_no, last.hash, made.hash, text))
+            last = made
+    return last
 
 
 def verify_chain(connection: Connection, expected: bytes | None = None) -> Head:

@@ -76,12 +76,16 @@ class Action(StrEnum):
 
 
 class Decision(StrEnum):
-    """What a person may decide about a break. ``reject`` takes back what somebody else proposed."""
+    """What a person may decide about a break. ``reject`` takes back what somebody else proposed; the two ``settle_…``
+    end the break's row of ours, which is still under way.
+    """
 
     OURS_IS_RIGHT = "ours_is_right"
     THEIRS_IS_RIGHT = "theirs_is_right"
     SAME_TRANSACTION = "same_transaction"
     WRITE_OFF = "write_off"
+    SETTLE_COMPLETED = "settle_completed"
+    SETTLE_FAILED = "settle_failed"
     REJECT = "reject"
 
 

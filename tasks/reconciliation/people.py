@@ -4,6 +4,7 @@ import os
 import pwd
 from dataclasses import dataclass
 
+from ledger.card_numbers import refuse_card_number
 from ledger.errors import FieldError
 
 SYSTEM = "treasury"  # what runs sign with
@@ -41,9 +42,12 @@ def account_of_process() -> str:
 
 
 def check_text(field: str, text: str, longest: int) -> None:
-    """Raise FieldError unless the text is 1 to ``longest`` printable characters."""
+    """Raise FieldError unless the text is 1 to ``longest`` printable characters without a payment card number: what
+    people write about breaks and periods is kept for ever.
+    """
     if not len(text.strip()) >= 1 or len(text) > longest or not text.isprintable():
         raise FieldError(field, f"must be 1 to {longest} printable characters")
+    refuse_card_number(field, text)
 
 
 def _words(*names: str | None) -> set[str]:

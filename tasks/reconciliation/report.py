@@ -8,7 +8,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from pyarrow import csv as arrow_csv
 from ledger.shares import percent
 from sql.queries import load
 from storage.parquet import COMPRESSION, ROW_GROUP_ROWS
+from tasks.reconciliation.days import day_start
 from tasks.reconciliation.matching import matched_rows
 
 MATCHES = "matches.parquet"
@@ -47,6 +48,16 @@ class Summary:
     digest: str
     verdict: str
     figures: dict[str, Any]
+
+
+def warnings_of(day: date, lines: int, at: datetime) -> Iterator[str]:
+    """What a run over ``day`` (Africa/Johannesburg), made at the aware instant ``at``, must not be read without. In no
+    report file: those hold what was found, and not when.
+    """
+    if at < day_start(day + timedelta(days=1)):
+        yield "the day is not over: what comes later is missing here, and these breaks are not final. Run it again."
+    if lines == 0:
+        yield "the statement has no lines: if anything was sold, ask the supplier for another, which takes its place."
 
 
 def write_reports(engine: duckdb.DuckDBPyConnection, summary: Summary, folder: Path) -> list[Path]:

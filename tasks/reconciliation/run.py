@@ -27,13 +27,14 @@ from sql.queries import load
 from storage.engine import engine, literal, url_of
 from storage.spool import spool_folder
 from storage.store import ObjectStore, describe_file
+from suppliers.registry import definition_of
 from tasks.link import translated
 from tasks.reconciliation import chain, confirmed, rules, settling, tieout
 from tasks.reconciliation.before import Before, read_before
 from tasks.reconciliation.classes import Verdict
 from tasks.reconciliation.matching import match, notable_rows
 from tasks.reconciliation.people import SYSTEM
-from tasks.reconciliation.report import Summary, markdown, write_reports
+from tasks.reconciliation.report import Summary, markdown, warnings_of, write_reports
 from tasks.reconciliation.sides import TABLE, Window, own_side
 from tasks.reconciliation.statements import fetch_statement, open_statement
 
@@ -67,7 +68,7 @@ class RunRequest:
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """What a run came to. ``run_id`` is None for a dry run; ``waiting`` counts what waits at the supplier; ``settled``
-    is what became of rows that were still under way.
+    is what became of rows that were still under way; ``warnings`` are what it must not be read without.
     """
 
     summary: Summary
@@ -75,6 +76,7 @@ class RunResult:
     waiting: int
     oldest: date | None
     settled: settling.Settled = field(default_factory=settling.Settled)
+    warnings: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -83,7 +85,8 @@ class RunResult:
 
     def markdown(self) -> str:
         """The run for people, with what waits for them."""
-        lines = [f"{markdown(self.summary)}\n", self.settled.text(), self._record()]
+        warnings = [f"**Warning**: {one}" for one in self.warnings]
+        lines = [f"{markdown(self.summary)}\n", *warnings, self.settled.text(), self._record()]
         return "\n".join(line for line in lines if line) + "\n"
 
     def _record(self) -> str:
@@ -94,16 +97,17 @@ class RunResult:
         return f"{waits}. Run {self.run_id}."
 
 
-def reconcile_day(settings: Settings, request: RunRequest) -> RunResult:
+def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None = None) -> RunResult:
     """Reconcile one day and write the run down. Safe to run again: the same two sides give the same digest, a new run
     record that supersedes the former one, and no break twice.
 
-    Once it is stored, rows of ours that are still under way are ended where it decides them (`settling`).
+    Once it is stored, rows of ours that are still under way are ended where it decides them (`settling`). The aware
+    instant ``now`` (default: this one) tells whether the day is over; a run before that says so.
 
     Raises DataError for a statement that is not as it must be, ConflictError when the day is in a closed period or the
     supplier is being reconciled by somebody else, TransientError when a server is away.
     """
-    started = datetime.now(UTC)
+    started = now or datetime.now(UTC)
     _check_supplier(settings, request.supplier)
     with _locked(settings, request) as connection, spool_folder(settings.spool, "reconciliation") as folder:
         before = read_before(connection, settings.reconciliation, request.supplier, request.day)
@@ -120,7 +124,8 @@ def reconcile_day(settings: Settings, request: RunRequest) -> RunResult:
                 settled = _settle(connection, settings, duck, request, before)
         waiting, oldest, _ = fetch_one(connection, _QUERIES["waiting"], {"supplier": request.supplier})
     settled.raise_problems(f"{request.supplier} {request.day}")
-    return RunResult(summary, run_id, waiting, oldest, settled)
+    warnings = tuple(warnings_of(request.day, summary.figures["lines"], started))
+    return RunResult(summary, run_id, waiting, oldest, settled, warnings)
 
 
 @contextmanager
@@ -146,7 +151,10 @@ def _settle(
     contract = _contract(settings, request.supplier)
     decided = settling.decided_by_lines(duck, contract)
     settling.note_lines_elsewhere(duck, connection, request.supplier, before.rows)
-    decided += settling.decided_by_absence(duck, connection, contract, request.supplier, request.day, before.rows)
+    counts_lines = definition_of(settings.suppliers, request.supplier).statement().counts_lines
+    decided += settling.decided_by_absence(
+        duck, connection, contract, request.supplier, request.day, before.rows, counts_lines=counts_lines
+    )
     return settling.settle(connection, settings.table(TABLE), request.supplier, decided)
 
 

@@ -37,7 +37,7 @@ _QUERIES = load("settling")
 _CATALOGUE = load("reconciliation")
 _ENGINE = load("matching")
 _CENT = Decimal("0.01")
-_NOTHING = Decimal("0.00")
+NOTHING = Decimal("0.00")
 _SHOWN = 5
 
 
@@ -109,9 +109,13 @@ def decided_by_absence(
     supplier: str,
     day: date,
     breaks: Mapping[UUID, int],
+    *,
+    counts_lines: bool,
 ) -> list[Decided]:
     """The vends under way that no statement has, of all the days in which they can have been sold and
-    ``statement_absent_days`` more. ``breaks`` are the carried ones by row: only what they hold is looked at.
+    ``statement_absent_days`` more. ``breaks`` are the carried ones by row: only what they hold is looked at. The run of
+    ``day`` must be stored. A day proves nothing while its newest run was made before it was over, or had a statement
+    without lines, unless such a file ``counts_lines``.
     """
     found = []
     for row_id, reference in engine.execute(_QUERIES["absent"]).fetchall():
@@ -122,7 +126,7 @@ def decided_by_absence(
     return [
         _absent(row_id, reference, breaks[row_id], first, last)
         for row_id, reference, first, last in found
-        if breaks[row_id] in likely and _all_reconciled(connection, supplier, first, last, day)
+        if breaks[row_id] in likely and _all_reconciled(connection, supplier, first, last, counts_lines=counts_lines)
     ]
 
 
@@ -220,7 +224,7 @@ def _named(one: Decided, error: TreasuryError) -> TreasuryError:
 def _told(contract: Contract, row: Sequence[Any]) -> Decided:
     row_id, reference, vas_type, product, amount, line_no, status, transaction_id, commission, fingerprint = row
     end = Status(status)
-    booked = _commission(contract, amount, product, vas_type, commission) if end is Status.COMPLETED else _NOTHING
+    booked = commission_of(contract, amount, product, vas_type, commission) if end is Status.COMPLETED else NOTHING
     line = f"line {line_no} of the statement" if line_no > 0 else f"the line of break {-line_no}"
     return Decided(
         row_id,
@@ -231,7 +235,7 @@ def _told(contract: Contract, row: Sequence[Any]) -> Decided:
     )
 
 
-def _commission(
+def commission_of(
     contract: Contract, amount: Decimal, product: str | None, vas_type: str, told: Decimal | None
 ) -> Decimal:
     """What the statement tells, to the cent, as long as it is a part of the amount; else the contract's share."""
@@ -251,8 +255,7 @@ def _unlikely(connection: Connection, breaks: Sequence[int]) -> set[int]:
     return {row[0] for row in connection.execute(_QUERIES["unlikely"], wanted)}
 
 
-def _all_reconciled(connection: Connection, supplier: str, first: date, last: date, today: date) -> bool:
-    """Whether every day has a run; ``today`` is the day of the run that asks."""
-    days = {"supplier": supplier, "first": first, "last": last}
-    without = connection.execute(_CATALOGUE["days_without_run"], days).fetchall()
-    return all(row[0] == today for row in without)
+def _all_reconciled(connection: Connection, supplier: str, first: date, last: date, *, counts_lines: bool) -> bool:
+    """Whether every day has a run that proves what is absent."""
+    days = {"supplier": supplier, "first": first, "last": last, "counts_lines": counts_lines}
+    return connection.execute(_QUERIES["days_that_prove_nothing"], days).fetchone() is None

@@ -139,6 +139,36 @@ def test_a_conflict_names_what_is_in_the_way(books: Books, http: httpx.Client, p
     assert detail(small, "write_off") == told
 
 
+def test_a_row_under_way_is_ended_by_two_people(books: Books, http: httpx.Client, people: Desk) -> None:
+    row = books.own(status="processing", supplier_transaction_id=None, amount=Decimal("2000.00"))
+    books.sql("UPDATE vas_transactions_partitioned SET supplier_reference = id::text WHERE id = %s", row["id"])
+    books.run()
+    (found,) = http.get(f"{PREFIX}/breaks?class=missing_there", headers=people["thandi"]).json()["items"]
+    address = f"{PREFIX}/breaks/{found['break_id']}/resolve"
+    body = {"decision": "settle_failed", "reason": "asked the supplier"}
+
+    answers = [http.post(address, json=body, headers=people[name]) for name in ("thandi", "sipho", "sipho")]
+    assert [answer.status_code for answer in answers] == [200, 200, 409]
+    told = [(answer.json()["state"], answer.json()["ended_row"]) for answer in answers[:2]]
+    assert told == [("proposed", None), ("resolved", str(row["id"]))]
+    assert f"{row['id']} is failed already" in answers[2].json()["detail"]
+    (ended,) = books.sql("SELECT status FROM vas_transactions WHERE id = %s", row["id"])
+    assert ended["status"] == "failed"
+
+
+def test_a_decision_waits_for_a_run_no_longer_than_a_statement_may(books: Books, people: Desk) -> None:
+    body = {"decision": "write_off", "reason": "no"}
+    with (
+        serving(books.settings.model_copy(update={"api_statement_timeout_ms": 200})) as url,
+        connect(books.settings.database_dsn, "tests") as run,
+        run.transaction(),
+    ):
+        run.execute("SELECT pg_advisory_xact_lock(7303015)")
+        answer = httpx.post(f"{url}{PREFIX}/breaks/1/resolve", json=body, headers=people["thandi"], timeout=5)
+    assert answer.status_code == 503
+    assert books.records() == []
+
+
 def test_who_may_only_look_resolves_nothing(http: httpx.Client, people: Desk) -> None:
     small = breaks_by_money(http, people["auditor"])[0]
     address = f"{PREFIX}/breaks/{small['break_id']}/resolve"

@@ -138,6 +138,19 @@ def test_breaks_are_filtered_shown_proposed_rejected_and_confirmed_by_another_ac
     assert all(word in records for word in ("proposed", "rejected", "resolved", account_of_process(), "finance2"))
 
 
+def test_rows_under_way_are_ended_by_a_command(books: Books, typed: Typed) -> None:
+    rows = [books.own(status="processing", amount=Decimal(amount)) for amount in (30, 2000)]
+    books.sql("UPDATE vas_transactions_partitioned SET supplier_reference = id::text")
+    books.run()
+    why = ("--reason", "asked Flash", "--actor", "thandi")
+    assert typed("settle", "1", "--completed", *why) == f"row {rows[0]['id']} is completed; break 1 is resolved\n"
+    said = "break 2 is proposed (somebody else must confirm); its row is as it was\n"
+    assert typed("settle", "2", "--failed", *why) == said
+    assert "Missing option '--completed'" in typed("settle", "2", *why)
+    statuses = [row["status"] for row in books.sql("SELECT status FROM vas_transactions ORDER BY created_at")]
+    assert statuses == ["completed", "processing"]
+
+
 def test_a_run_is_shown_and_replayed_and_its_chain_proved(books: Books, typed: Typed) -> None:
     books.both()
     result = books.run()

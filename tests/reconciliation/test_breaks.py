@@ -8,6 +8,7 @@ import pytest
 
 from config.suppliers import Suppliers
 from ledger.errors import ConfigError, ConflictError, FieldError
+from sql.connection import connect
 from tasks.reconciliation.breaks import (
     BreakFilter,
     get_run,
@@ -16,6 +17,7 @@ from tasks.reconciliation.breaks import (
     list_runs,
     resolve,
 )
+from tasks.reconciliation.chain import verify_chain
 from tasks.reconciliation.classes import BreakClass, BreakState, Decision
 from tasks.reconciliation.periods import Closing, PeriodState, close_period, list_periods, reject_closing
 from tests.reconciliation.books import DAY, Books, closed_by_two
@@ -84,6 +86,7 @@ def test_a_proposal_that_is_rejected_may_be_made_anew(books: Books, large: int) 
 @pytest.mark.parametrize(
     ("actor", "reason", "field"),
     [("", "why", "actor"), ("x" * 129, "why", "actor"), ("treasury", "why", "actor"), ("a\nb", "why", "actor"),
+     ("thandi", "paid by 4111 1111 1111 1111", "reason"), ("4111-1111-1111-1111", "why", "actor"),
      ("thandi", "", "reason"), ("thandi", "  ", "reason"), ("thandi", "x" * 1001, "reason")],
 )  # fmt: skip
 def test_nobody_decides_without_a_name_or_a_reason(
@@ -138,6 +141,24 @@ def test_a_period_with_waiting_breaks_is_closed_only_by_carrying_them_on(books: 
     assert resolve(books.settings, small, "thandi", RIGHT, "in the new period").state is BreakState.RESOLVED
 
 
+def test_many_breaks_are_carried_on_by_no_more_statements_than_one(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And by a record and an event of the chain each."""
+    for amount in range(1, 8):
+        books.line(amount=Decimal(amount))
+    books.run()
+    close_period(books.settings, "flash", DAY, DAY, "thandi", "month end", carry=True)
+    made, real = [], psycopg.Connection.execute
+    monkeypatch.setattr(psycopg.Connection, "execute", lambda *one, **more: made.append(one) or real(*one, **more))
+    assert close_period(books.settings, "flash", DAY, DAY, "sipho", "seen", carry=True).waiting == 7
+    monkeypatch.undo()
+    assert len(made) < 20
+    assert books.records() == [("carried", "carried_on")] * 7
+    with connect(books.settings.database_dsn, "tests") as connection:
+        assert verify_chain(connection).event_no == 10  # a run, a proposal, seven records, a period
+
+
 def test_a_decision_in_a_closed_period_names_the_break(books: Books, small: int) -> None:
     """Only a hand in the database could bring it about; it is refused all the same."""
     insert = (
@@ -180,7 +201,9 @@ def test_the_largest_amount_that_there_is_is_a_break_like_any_other(books: Books
 
 def test_a_day_that_was_never_reconciled_keeps_its_period_open(books: Books) -> None:
     books.run()
-    with pytest.raises(ConflictError, match="1 days were never reconciled, the first is 2026-02-04"):
+    with pytest.raises(
+        ConflictError, match="1 days were never reconciled once they were over, the first is 2026-02-04"
+    ):
         close_period(books.settings, "flash", DAY, DAY + timedelta(days=1), "thandi", "month end")
 
 

@@ -2,11 +2,13 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.reconciliation.books import NOON, Books
+from tests.reconciliation.desk import apart, line, own, reconciled
 
 
 def test_two_sides_that_agree_have_no_break(books: Books) -> None:
@@ -70,6 +72,21 @@ def test_a_difference_is_a_break_just_beyond_its_tolerance(books: Books) -> None
     result = books.run()
     assert {row["line_no"]: tuple(row["issues"]) for row in books.sql("SELECT * FROM recon_breaks")} == expected
     assert result.summary.figures["matched_share"] == "1.000000"
+
+
+def test_another_commission_because_of_another_amount_is_no_second_issue(tmp_path: Path) -> None:
+    amount, wrong = ("amount",), ("amount", "commission")
+    cases: list[tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
+        ({"commission": Decimal("3.00")}, {"commission": Decimal("2.70")}, amount),  # 3 % of ours, 3 % of theirs
+        ({"commission": Decimal("3.00")}, {"commission": None}, amount),
+        ({"commission": Decimal("2.70")}, {"commission": Decimal("2.70")}, amount),  # booked as they told it
+        ({"commission": Decimal("3.50")}, {"commission": Decimal("2.70")}, wrong),  # not ours of any amount
+        ({"commission": Decimal("3.00")}, {"commission": Decimal("3.00")}, wrong),  # not the contract's of their amount
+    ]
+    sides = [([own(1, **ours)], [line(1, amount=Decimal("90.00"), **theirs)]) for ours, theirs, _ in cases]
+    with reconciled(tmp_path / "desk", *apart(sides), rates={"airtime": Decimal("0.03")}) as outcome:
+        for number, (_, _, issues) in enumerate(cases, start=1):
+            assert [found[2] for found in outcome.breaks_of(number)] == [issues], number
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -430,3 +430,12 @@ def test_the_matches_of_a_run_are_in_the_archive_and_the_notable_ones_in_postgre
 def test_a_day_that_no_statement_was_taken_in_for_says_so(books: Books) -> None:
     with pytest.raises(DataError, match=f"flash {DAY}: no statement has been taken in"):
         statement_of(books.settings, "flash", DAY)
+
+
+def test_what_is_found_before_the_day_is_over_is_not_told_as_final(books: Books) -> None:
+    tomorrow = day_of(datetime.now(UTC)) + timedelta(days=1)
+    books.line(occurred_at=datetime.now(UTC))
+    told = books.run(day=tomorrow).markdown()
+    assert "**Warning**: the day is not over: what comes later is missing here, and these breaks are not final." in told
+    books.both()
+    assert "Warning" not in books.run().markdown()

@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 import pytest
 
 from config.suppliers import Suppliers
-from ledger.errors import DataError, TransientError
+from ledger.errors import ConflictError, DataError, TransientError
 from ledger.months import Month
 from ledger.transactions import Status
 from sql.connection import connect
-from tasks.reconciliation import settling
+from suppliers.registry import definition_of
+from tasks.reconciliation import run, settling
+from tasks.reconciliation.breaks import list_runs
 from tasks.reconciliation.chain import verify_chain
+from tasks.reconciliation.periods import close_period
 from tasks.reconciliation.settling import Decided, Ground, last_day
 from tasks.vend_rows import Finish, VendRows, vend_database
 from tasks.warm import warm_month
@@ -250,6 +254,39 @@ def test_a_line_of_its_reference_that_is_not_matched_with_it_proves_no_absence(
     books.run(books.statement(NEXT), NEXT)
     assert look(books, row)["status"] == "processing"
     proved(books)
+
+
+@pytest.mark.parametrize(("counts_lines", "status"), [(True, "failed"), (False, "processing")])
+def test_a_statement_without_lines_proves_absence_only_where_the_file_counts_them(
+    books: Books, monkeypatch: pytest.MonkeyPatch, counts_lines: bool, status: str
+) -> None:
+    row = vend(books)
+    definition = definition_of(books.settings.suppliers, "mobilemart")
+    form = replace(definition.statement(), counts_lines=counts_lines)
+    found = replace(definition, statement=lambda: form)
+    monkeypatch.setattr(run, "definition_of", lambda *_: found)
+    for day in (DAY, NEXT, THIRD):
+        result = books.run(day=day)
+    assert result.warnings == (
+        "the statement has no lines: if anything was sold, ask the supplier for another, which takes its place.",
+    )
+    assert look(books, row)["status"] == status
+
+
+def test_a_run_before_its_day_is_over_says_so_and_proves_no_absence(books: Books) -> None:
+    row = vend(books)
+    books.run()
+    books.sql("ALTER TABLE recon_runs DISABLE TRIGGER USER")
+    books.sql("UPDATE recon_runs SET started_at = '2026-02-03 21:59:59+00'")
+    books.run(day=NEXT)
+    assert look(books, row)["status"] == "processing"
+    (early,) = list_runs(books.settings, first=DAY, last=DAY)
+    assert early.warnings[0].startswith("the day is not over: what comes later is missing here")
+    with pytest.raises(ConflictError, match=f"1 days were never reconciled once they were over, the first is {DAY}"):
+        close_period(books.settings, "mobilemart", DAY, NEXT, "thandi", "month end")
+    books.run()
+    books.run(day=NEXT)
+    assert look(books, row)["status"] == "failed"
 
 
 def _decided(row: dict[str, Any], status: Status = Status.COMPLETED) -> Decided:

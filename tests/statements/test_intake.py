@@ -154,6 +154,21 @@ def test_another_content_of_a_day_is_refused_unless_it_is_to_replace(desk: Desk)
     assert desk.take(replace=True) == [(FLASH_NAME, "known")]
 
 
+def test_a_statement_without_lines_is_told_and_gives_way_to_one_with_some(desk: Desk) -> None:
+    """A small supplier may have sold nothing; a header alone may be all that was left of a file."""
+    desk.put(FLASH_HEADER + "\n")
+    (empty,) = take_in(desk.settings, "flash", url=str(desk.folder), actor="test")
+    assert (empty.result, empty.line_count) == (Result.TAKEN, 0)
+    assert empty.why.startswith("has no lines: if anything was sold")
+    desk.put(FLASH)
+    assert desk.take() == [(FLASH_NAME, "taken")]
+    assert [one.state for one in list_statements(desk.settings)] == ["taken", "superseded"]
+    desk.put(FLASH_HEADER + "\n\n")
+    assert desk.take() == [(FLASH_NAME, "quarantined")]  # a blank line
+    desk.put(FLASH_HEADER + "\r\n")
+    assert desk.take() == [(FLASH_NAME, "quarantined")]  # no lines take no place
+
+
 def test_a_bad_file_stops_no_other(desk: Desk) -> None:
     desk.put(FLASH)
     desk.put(FLASH.replace("02/03", "02/05"), "recon_20260204.csv")
@@ -269,6 +284,10 @@ def test_days_are_due_whose_statement_no_run_has_seen(books: Books, tmp_path: Pa
     assert days_to_reconcile(desk.settings, "flash", days[3]) == [DAY, *days[2:]]
     reconcile_day(desk.settings, RunRequest("flash", DAY, statement_of(desk.settings, "flash", DAY)))
     assert days_to_reconcile(desk.settings, "flash", DAY) == []
+    desk.execute("ALTER TABLE recon_runs DISABLE TRIGGER USER")
+    desk.execute("UPDATE recon_runs SET started_at = started_at - interval '10 years'")  # before the day was over
+    assert days_to_reconcile(desk.settings, "flash", days[1]) == [DAY]
+    desk.execute("UPDATE recon_runs SET started_at = started_at + interval '10 years'")
     desk.execute(  # as a run leaves it that was killed before it could end a row that the line decides
         "INSERT INTO recon_breaks (run_id, fingerprint, supplier, day, class, issues, currency, difference, variance,"
         " escalated, line, own, period_day) SELECT max(run_id), sha256('x'), 'flash', %s, 'status', '{status}', 'ZAR',"

@@ -185,7 +185,7 @@ FLASH_BAD = {
     "no reference": (FLASH.replace("ORD-1001", ""), "line 2: Reference: must not be empty"),
     "a reference with a blank": (FLASH.replace("ORD-1001", "ORD 1001"), "line 2: Reference: has not the form"),
     "no identifier": (FLASH.replace("700000123", ""), "line 2: Transaction ID: must not be empty"),
-    "an identifier twice": (TWO_SALES, "line 3: supplier_transaction_id: stands more than once"),
+    "an identifier twice": (TWO_SALES, "line 3: Transaction ID: stands more than once"),
     "a part of a cent": (FLASH.replace("150.0000", "150.0010"), "line 2: Gross Amount: must have no part of a cent"),
     "net that does not add up": (FLASH.replace("145.5000", "145.5001"), "line 2: Net Amount: must be gross"),
     "a purchase below nothing": (
@@ -241,7 +241,7 @@ FULCRUM_BAD = {
     "a blank line": (MOBILEMART.replace("T|3", "\nT|4"), "line 3: is blank"),
     "an identifier twice": (
         MOBILEMART.replace("T|3", f"{MOBILEMART_LINE}\nT|4"),
-        "line 3: supplier_transaction_id: stands more than once",
+        "line 3: fulcrumTxnId: stands more than once",
     ),
 }
 
@@ -261,9 +261,17 @@ def test_a_quote_in_a_mobilemart_field_is_a_character_like_any_other() -> None:
 SECOND = PEACH_RECORD.replace("cdef0123456789abcdef", "cdef0123456789abcde0")
 PEACH_BAD = {
     "no list": ("{}", "must hold a list called transactions"),
-    "cut off": (PEACH[:-20], "is not the JSON of a list"),
-    "further text": (PEACH + "x", "is not the JSON of a list"),
-    "a field that is missing": (PEACH.replace('"currency"', '"money"'), "line 1: .*missing required field .currency"),
+    "cut off": (PEACH[:-20], r"line 1: is not the JSON of a list .*, at byte [0-9]+$"),
+    "further text": (PEACH + "x", "line 1: is not the JSON of a list"),
+    "a record that breaks off, lines before": (
+        f'[\n{PEACH_RECORD},\n{{"id":}}\n]',
+        "line 3: is not the JSON of a list",
+    ),
+    "a field that is missing": (PEACH.replace('"currency"', '"money"'), "line 1: currency: must be there"),
+    "a field of another type": (
+        PEACH.replace('"currency": "ZAR"', '"currency": 7').replace('"currency":"ZAR"', '"currency":7'),
+        "line 1: currency: must be a text",
+    ),
     "a float amount": (PEACH.replace('"250.00"', "2.5e2"), "line 1: amount: must be money"),
     "an amount with three places": (PEACH.replace("250.00", "250.001"), "line 1: amount: must be money"),
     "an amount that is half quoted": (PEACH.replace('"250.00"', "null"), "line 1: amount: must be money"),
@@ -285,8 +293,8 @@ PEACH_BAD = {
         PEACH.replace('"currency"', '"\\u0061mount":"1.00","currency"'),
         "line 1: has a name",
     ),
-    "an identifier twice": (f"[{PEACH_RECORD},{PEACH_RECORD}]", "line 2: supplier_transaction_id: stands more"),
-    "a settlement reference twice": (f"[{PEACH_RECORD},{SECOND}]", "line 2: payout_reference: stands more"),
+    "an identifier twice": (f"[{PEACH_RECORD},{PEACH_RECORD}]", "line 2: id: stands more"),
+    "a settlement reference twice": (f"[{PEACH_RECORD},{SECOND}]", "line 2: settlementReference: stands more"),
 }
 
 
@@ -321,7 +329,7 @@ PEACH_PAYOUT = PEACH_RECORD.replace("0123456789abcdef0123456789abcdef", "2" * 32
 
 
 def test_peach_s_entries_may_share_the_payout_that_they_were_paid_in() -> None:
-    with pytest.raises(StatementError, match="payout_reference: stands more than once"):
+    with pytest.raises(StatementError, match="settlementReference: stands more than once"):
         parse("peach", f"[{PEACH_RECORD},{PEACH_SHARED}]")
     table = parse("peach", f"[{PEACH_RECORD},{PEACH_SHARED}]", statement_settlements="shared").table
     assert table["payout_reference"].to_pylist() == ["PEACH0402202600"] * 2

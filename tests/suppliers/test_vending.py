@@ -25,7 +25,7 @@ from sql.partitions import ensure_partition, prepare_table
 from suppliers.registry import open_suppliers
 from suppliers.simulation.faults import Fault
 from suppliers.verdicts import State, Verdict
-from tasks.reconciliation.days import day_of, days_between
+from tasks.reconciliation.days import day_of, day_start, days_between
 from tasks.reconciliation.run import RunRequest, reconcile_day
 from tasks.reconciliation.statements import statement_of
 from tasks.statements import take_in
@@ -311,7 +311,8 @@ def _by_statements(till: Till, running: Simulated, folder: Path, first: date) ->
         (folder / answer.headers["content-disposition"].partition('filename="')[2].rstrip('"')).write_text(answer.text)
         take_in(till.settings, "mobilemart", day, url=str(folder), actor="test")
         statement = statement_of(till.settings, "mobilemart", day)
-        ended += reconcile_day(till.settings, RunRequest("mobilemart", day, statement)).settled.count
+        over = day_start(day + timedelta(days=1))
+        ended += reconcile_day(till.settings, RunRequest("mobilemart", day, statement), over).settled.count
     return ended
 
 
