@@ -38,7 +38,8 @@ from suppliers.registry import definition_of
 from suppliers.simulation.planting import Planted, plant
 from suppliers.statement import STATEMENT_SCHEMA
 from tasks.reconciliation.days import day_start
-from tasks.reconciliation.run import RunRequest, reconcile_day
+from tasks.reconciliation.request import RunRequest
+from tasks.reconciliation.run import reconcile_day
 from tasks.reconciliation.statements import statement_of
 from tasks.statements import Result, take_in
 

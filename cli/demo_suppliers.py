@@ -27,7 +27,8 @@ from tasks.importing.run import ImportRequest, import_file
 from tasks.reconciliation.breaks import BreakFilter, BreakRecord, list_breaks
 from tasks.reconciliation.classes import BreakState
 from tasks.reconciliation.days import day_of, day_start
-from tasks.reconciliation.run import RunRequest, RunResult, reconcile_day
+from tasks.reconciliation.request import RunRequest
+from tasks.reconciliation.run import RunResult, reconcile_day
 from tasks.reconciliation.statements import statement_of
 from tasks.statements import Result, take_in
 

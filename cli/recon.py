@@ -59,7 +59,8 @@ def run(
     from tasks.reconciliation.classes import Verdict  # noqa: PLC0415
     from tasks.reconciliation.days import days_between  # noqa: PLC0415
     from tasks.reconciliation.people import account_of_process  # noqa: PLC0415
-    from tasks.reconciliation.run import RunRequest, reconcile_day  # noqa: PLC0415
+    from tasks.reconciliation.request import RunRequest  # noqa: PLC0415
+    from tasks.reconciliation.run import reconcile_day  # noqa: PLC0415
     from tasks.reconciliation.statements import statement_of  # noqa: PLC0415
 
     failed: list[TreasuryError] = []

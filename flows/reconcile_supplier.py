@@ -13,7 +13,8 @@ from flows.parameters import SupplierName, only_suppliers
 from ledger.errors import ConfigError, DataError, TreasuryError
 from tasks.reconciliation.classes import Verdict
 from tasks.reconciliation.days import JOHANNESBURG, days_between
-from tasks.reconciliation.run import RunRequest, RunResult
+from tasks.reconciliation.request import RunRequest
+from tasks.reconciliation.run import RunResult
 from tasks.reconciliation.statements import statement_of
 from tasks.reconciliation.steps import reconcile_day_step
 from tasks.reconciliation.tieout import FloatMovement

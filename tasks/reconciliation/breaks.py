@@ -19,8 +19,8 @@ from sql.queries import load
 from tasks.reconciliation import chain, endings, suggestions
 from tasks.reconciliation.classes import Action, BreakClass, BreakState, Decision
 from tasks.reconciliation.people import REASON_CHARACTERS, SYSTEM, Person, check_text
+from tasks.reconciliation.periods import check_open
 from tasks.reconciliation.report import warnings_of
-from tasks.reconciliation.run import check_open
 from tasks.reconciliation.suggestions import Match
 
 _QUERIES = load("reconciliation")

@@ -117,6 +117,13 @@ def reject_closing(
     return Closing(PeriodState.REJECTED, 0)
 
 
+def check_open(connection: Connection, supplier: str, day: date) -> None:
+    """Raise RefusalError, naming the period, when ``day`` is in a closed one."""
+    closed = connection.execute(_QUERIES["closed_period"], {"supplier": supplier, "day": day}).fetchone()
+    if closed is not None:
+        raise RefusalError(f"{supplier} {day}: the period {closed[1]} to {closed[2]} is closed")
+
+
 def _period(known: Sequence[str], supplier: str, first: date, last: date, who: Person, reason: str) -> dict[str, Any]:
     who.check()
     check_text("reason", reason, REASON_CHARACTERS)

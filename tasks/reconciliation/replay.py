@@ -18,8 +18,9 @@ from storage.spool import spool_folder
 from storage.store import ObjectStore, describe_file
 from tasks.reconciliation.before import Before
 from tasks.reconciliation.breaks import RunRecord, get_run
+from tasks.reconciliation.outcome import computed
 from tasks.reconciliation.report import JSON_REPORT, write_reports
-from tasks.reconciliation.run import RunRequest, computed
+from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.statements import fetch_statement
 from tasks.reconciliation.tieout import FloatMovement
 

@@ -3,7 +3,8 @@
 from prefect import task
 
 from config import Settings
-from tasks.reconciliation.run import RunRequest, RunResult, reconcile_day
+from tasks.reconciliation.request import RunRequest
+from tasks.reconciliation.run import RunResult, reconcile_day
 from tasks.steps import OPTIONS
 
 

@@ -20,7 +20,8 @@ from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
 from suppliers.statement import STATEMENT_SCHEMA
 from tasks.reconciliation.periods import Closing, close_period
-from tasks.reconciliation.run import RunRequest, RunResult, reconcile_day
+from tasks.reconciliation.request import RunRequest
+from tasks.reconciliation.run import RunResult, reconcile_day
 
 DAY = date(2026, 2, 3)
 NOON = datetime(2026, 2, 3, 10, 0, tzinfo=UTC)  # in Johannesburg

@@ -24,7 +24,8 @@ from tasks.reconciliation.breaks import resolve
 from tasks.reconciliation.chain import verify_chain
 from tasks.reconciliation.classes import BreakState, Decision
 from tasks.reconciliation.days import day_of, day_start
-from tasks.reconciliation.run import RunRequest, reconcile_day
+from tasks.reconciliation.request import RunRequest
+from tasks.reconciliation.run import reconcile_day
 from tasks.reconciliation.statements import statement_of
 from tasks.warm import warm_month
 from tests.archive.ledger import PROJECT
@@ -279,7 +280,8 @@ def test_a_day_is_one_of_johannesburg_whatever_the_servers_think(books: Books) -
     statement = books.statement()
     program = (
         "import sys; from datetime import date; from config import load_settings;"
-        "from tasks.reconciliation.run import RunRequest, reconcile_day;"
+        "from tasks.reconciliation.request import RunRequest;"
+        "from tasks.reconciliation.run import reconcile_day;"
         "day = date.fromisoformat(sys.argv[2]);"
         "print(reconcile_day(load_settings(), RunRequest('flash', day, sys.argv[1])).summary.digest)"
     )

@@ -26,7 +26,8 @@ from sql.partitions import prepare_table
 from storage.store import ObjectStore
 from suppliers.registry import definitions
 from tasks import statements
-from tasks.reconciliation.run import RunRequest, reconcile_day
+from tasks.reconciliation.request import RunRequest
+from tasks.reconciliation.run import reconcile_day
 from tasks.reconciliation.statements import fetch_statement, statement_of
 from tasks.statements import Result, days_to_reconcile, late_statements, list_statements, report_late, take_in
 from tests.reconciliation.books import Books

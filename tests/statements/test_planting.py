@@ -22,7 +22,8 @@ from suppliers.simulation.app import create_app
 from suppliers.simulation.book import SOUTH_AFRICA, Book, Sale
 from suppliers.simulation.planting import differences_of, plant
 from tasks.reconciliation.classes import BreakClass
-from tasks.reconciliation.run import RunRequest, reconcile_day
+from tasks.reconciliation.request import RunRequest
+from tasks.reconciliation.run import reconcile_day
 from tasks.reconciliation.statements import statement_of
 from tasks.statements import Result, take_in
 from tests.reconciliation.books import Books

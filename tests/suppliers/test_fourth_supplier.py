@@ -35,7 +35,8 @@ from suppliers.simulation.book import SOUTH_AFRICA, Book, Sale
 from suppliers.simulation.credentials import with_simulators
 from suppliers.simulation.planting import differences_of
 from suppliers.verdicts import State
-from tasks.reconciliation.run import RunRequest, reconcile_day
+from tasks.reconciliation.request import RunRequest
+from tasks.reconciliation.run import reconcile_day
 from tasks.reconciliation.statements import statement_of
 from tasks.statements import Result as Taken
 from tasks.statements import take_in

@@ -26,7 +26,8 @@ from suppliers.registry import open_suppliers
 from suppliers.simulation.faults import Fault
 from suppliers.verdicts import State, Verdict
 from tasks.reconciliation.days import day_of, day_start, days_between
-from tasks.reconciliation.run import RunRequest, reconcile_day
+from tasks.reconciliation.request import RunRequest
+from tasks.reconciliation.run import reconcile_day
 from tasks.reconciliation.statements import statement_of
 from tasks.statements import take_in
 from tasks.vend_rows import vend_database

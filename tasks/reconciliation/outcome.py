@@ -1,0 +1,167 @@
+"""What a run comes to: both sides matched, classified and judged, the figures of it all, and a digest over them.
+
+Nothing is written here, so a run and its replay compute the same.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from config import Settings
+from config.suppliers import Connection as Contract
+from sql.queries import load
+from storage.engine import engine, literal, url_of
+from tasks.link import translated
+from tasks.reconciliation import chain, confirmed, rules, settling, tieout
+from tasks.reconciliation.before import Before
+from tasks.reconciliation.matching import match
+from tasks.reconciliation.report import Summary
+from tasks.reconciliation.request import RunRequest
+from tasks.reconciliation.sides import Window, own_side
+from tasks.reconciliation.statements import fetch_statement, open_statement
+
+_ENGINE = load("matching")
+_BATCH_ROWS = 50_000
+_SHARE = Decimal("0.000001")
+
+
+@contextmanager
+def computed(
+    settings: Settings, request: RunRequest, before: Before, folder: Path
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, Summary]]:
+    """Both sides matched, classified and summed up, in an engine of their own; nothing is written. ``folder`` takes
+    what is fetched. Raises like `reconcile_day`.
+    """
+    with engine(settings.model_copy(update={"archive_memory_mb": settings.reconciliation.memory_mb})) as duck:
+        _compute(duck, settings, request, before, folder)
+        yield duck, _summarise(duck, settings, request)
+
+
+def _rates(settings: Settings, supplier: str) -> Mapping[str, Decimal]:
+    """The commission that the supplier's contract pays: the same figures that vending books by."""
+    return contract_of(settings, supplier).commission
+
+
+def contract_of(settings: Settings, supplier: str) -> Contract:
+    """The settings of one supplier."""
+    return settings.suppliers.everyone[supplier]
+
+
+def rules_of(settings: Settings, supplier: str) -> dict[str, Any]:
+    """Everything that the outcome depends on besides the two sides."""
+    contract = {name: f"{rate:f}" for name, rate in _rates(settings, supplier).items()}
+    return settings.reconciliation.model_dump(mode="json", exclude={"memory_mb"}) | {"commission": contract}
+
+
+def _compute(
+    duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest, before: Before, folder: Path
+) -> None:
+    """Both sides into the engine, then matched, classified, and judged by the rules."""
+    open_statement(duck, fetch_statement(settings, request.statement, folder), request.supplier, request.day)
+    duck.execute(_ENGINE["create_carried_line"], {"lines": list(before.lines)})
+    duck.execute(_ENGINE["create_taken_own"])
+    duck.register("taken_ids", pa.table({"own_id": pa.array([str(one) for one in before.taken], pa.string())}))
+    duck.execute("INSERT INTO taken_own SELECT own_id::UUID FROM taken_ids")
+    confirmed.hold(duck, before.confirmed, before.expected, before.expected_rows)
+    window = Window.around(request.supplier, request.day, settings.reconciliation.margin_days, before.wanted_rows)
+    with translated(settings):
+        _take_neighbours(duck, settings, request, before)
+    with own_side(duck, settings, window):
+        match(duck, settings.reconciliation, _rates(settings, request.supplier), request.day)
+    rules.apply_rules(duck)
+
+
+def _take_neighbours(duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest, before: Before) -> None:
+    """Rows of the margin that their own day's run has matched are not free for this day's lines."""
+    if before.neighbours:
+        files = ", ".join(literal(url_of(settings, key)) for key in before.neighbours)
+        duck.execute(
+            f"INSERT INTO taken_own SELECT own_id FROM read_parquet([{files}]) "
+            f"WHERE state = 'confirmed' AND line_no > 0 AND own_day <> DATE {literal(request.day.isoformat())}"
+        )
+
+
+def _summarise(duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest) -> Summary:
+    """The figures, checked, and the digest over both sides, the rules and the outcome."""
+    rules_ = settings.reconciliation
+    commissions = {
+        name: tieout.Commission(*sums) for name, *sums in duck.execute(_ENGINE["commission_totals"]).fetchall()
+    }
+    ties = tieout.tie_outs(duck.execute(_ENGINE["totals"]).fetchall(), commissions, rules_)
+    movement = tieout.float_figures(request.movement, ties)
+    lines, own, matched_lines, matched_own, not_expected, breaks = _row(duck, _ENGINE["counts"])
+    both = lines + own - not_expected
+    share = (Decimal(matched_lines + matched_own) / both).quantize(_SHARE) if both else Decimal(1)
+    classes = {
+        name: {
+            "breaks": count,
+            "auto_resolved": auto,
+            "escalated": escalated,
+            "variance": f"{variance:.2f}",
+            "difference": f"{difference:.4f}",
+        }
+        for name, count, auto, escalated, variance, difference in duck.execute(_ENGINE["class_counts"]).fetchall()
+    }
+    figures = {
+        "lines": lines,
+        "own_rows": own,
+        "matched_lines": matched_lines,
+        "matched_own_rows": matched_own,
+        "nothing_expected": not_expected,
+        "matched_share": f"{share:f}",
+        "breaks": breaks,
+        "auto_resolved": sum(one["auto_resolved"] for one in classes.values()),
+        "classes": classes,
+        "open_rows_decided": settling.counts(settling.decided_by_lines(duck, contract_of(settings, request.supplier))),
+        "currencies": {tie.currency: tie.as_json() for tie in ties},
+        "float": movement,
+        "statement_digest": _text_digest(duck, _ENGINE["line_text"].format(carried="false")),
+        "own_digest": _text_digest(duck, _ENGINE["own_text"]),
+    }
+    verdict = tieout.verdict_of(share, _largest_variance(ties, movement), rules_)
+    outcome = {
+        "supplier": request.supplier,
+        "day": request.day.isoformat(),
+        "rules": rules_of(settings, request.supplier),
+        "figures": figures,
+        "carried": _text_digest(duck, _ENGINE["line_text"].format(carried="true")),
+        "breaks": _text_digest(duck, _ENGINE["found_text"].format(found=_ENGINE["found_rows"])),
+        "verdict": str(verdict),
+    }
+    digest = hashlib.sha256(chain.canonical_json(outcome).encode()).hexdigest()
+    return Summary(request.supplier, request.day.isoformat(), digest, str(verdict), figures)
+
+
+def _largest_variance(ties: Sequence[tieout.TieOut], movement: dict[str, str] | None) -> Decimal:
+    sizes = [abs(tie.variance) for tie in ties]
+    if movement is not None:
+        sizes.append(abs(Decimal(movement["consumed_less_statement"])))
+    return max(sizes, default=Decimal(0))
+
+
+def _row(duck: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    return tuple(duck.execute(query).fetchall()[0])
+
+
+def _text_digest(duck: duckdb.DuckDBPyConnection, query: str) -> str:
+    """SHA-256 over a column of texts in the query's order, streamed."""
+    digest = hashlib.sha256()
+    for batch in duck.execute(query).to_arrow_reader(_BATCH_ROWS):
+        for text in _buffers(batch.column(0)):
+            digest.update(text)
+    return digest.hexdigest()
+
+
+def _buffers(column: pa.Array) -> Iterator[memoryview]:
+    """The bytes of a column of texts one after another, without making a Python object of each."""
+    wide = column.cast(pa.large_string())
+    offsets, content = wide.buffers()[1:3]
+    places = memoryview(offsets).cast("q")[wide.offset : wide.offset + len(wide) + 1]
+    if content is not None and len(wide):
+        yield memoryview(content)[places[0] : places[-1]]

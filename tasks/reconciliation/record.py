@@ -1,0 +1,135 @@
+"""Writing a run down: reports and inputs into the archive, then all of the record in one transaction."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from psycopg.types.json import Jsonb
+from pyarrow import csv
+
+from config import Settings
+from sql.connection import Connection, fetch_one
+from sql.queries import load
+from storage.store import ObjectStore, describe_file
+from tasks.reconciliation import chain, rules
+from tasks.reconciliation.before import Before
+from tasks.reconciliation.matching import notable_rows
+from tasks.reconciliation.outcome import rules_of
+from tasks.reconciliation.people import SYSTEM
+from tasks.reconciliation.periods import check_open
+from tasks.reconciliation.report import Summary
+from tasks.reconciliation.request import RunRequest
+
+_QUERIES = load("reconciliation")
+_ENGINE = load("matching")
+_BATCH_ROWS = 50_000
+# What a run writes, in this order: what is found, what that opens again, what it closes, what the rules resolve.
+_WRITTEN = (
+    *("insert_breaks", "insert_matches"),
+    *("reopen_confirmed", "close_unconfirmed", "reopen_found", "reopen_counterparts"),
+    *("close_absent", "close_counterparts", "confirm_arrived", "auto_resolve"),
+)
+
+
+def store_reports(settings: Settings, request: RunRequest, summary: Summary, files: Sequence[Path]) -> str:
+    """Put the reports into the archive under the digest, and note their SHA-256 in the figures; returns the prefix."""
+    prefix = f"reconciliation/{request.supplier}/{request.day}/{summary.digest}"
+    store = ObjectStore(settings)
+    summary.figures["objects"] = {file.name: describe_file(file).sha256.hex() for file in files}
+    for file in files:
+        store.put(file, f"{prefix}/{file.name}")
+    return prefix
+
+
+def store_inputs(settings: Settings, request: RunRequest, summary: Summary, before: Before, statement: Path) -> None:
+    """Note in the figures which statement the run had and what lay before it, so that it can be replayed. A statement
+    that is not in the archive is put there. Keys are the content's SHA-256: equal runs may have other inputs.
+    """
+    store = ObjectStore(settings)
+    folder = f"reconciliation/{request.supplier}/{request.day}"
+    sha256 = describe_file(statement).sha256.hex()
+    key = request.statement
+    if Path(key).is_file():
+        key = f"{folder}/statements/{sha256}.parquet"
+        store.put(statement, key)
+    summary.figures["statement"] = {"key": key, "sha256": sha256}
+    movement = request.movement.model_dump(mode="json") if request.movement else None
+    content = chain.canonical_json({"movement": movement, "before": before.as_json()}).encode()
+    digest = hashlib.sha256(content).hexdigest()
+    summary.figures["inputs"] = {"key": f"{folder}/inputs/{digest}.json", "sha256": digest}
+    store.put_bytes(content, summary.figures["inputs"]["key"])
+
+
+def write_down(
+    connection: Connection,
+    settings: Settings,
+    duck: duckdb.DuckDBPyConnection,
+    request: RunRequest,
+    summary: Summary,
+    before: Before,
+    prefix: str,
+    started: datetime,
+) -> int:
+    """The run, its breaks, what they close and what closes them, and the event of it all: together or not at all."""
+    arrived = duck.execute(_ENGINE["arrived"]).fetchall()
+    met = [number for number, _ in arrived if number is not None]
+    met += [before.rows[own_id] for _, own_id in arrived if own_id in before.rows]
+    margin = timedelta(days=settings.reconciliation.margin_days)
+    with connection.transaction():
+        connection.execute(_QUERIES["lock_chain"])
+        check_open(connection, request.supplier, request.day)
+        run_id, _ = fetch_one(connection, _QUERIES["insert_run"], _record(settings, request, summary, prefix, started))
+        named = {
+            "run_id": run_id,
+            "supplier": request.supplier,
+            "day": request.day,
+            "actor": SYSTEM,  # a rule decided, not whoever started the run
+            "arrived": met,
+            "expected": before.expected,
+            "window_first": request.day - margin,
+            "window_last": request.day + margin,
+            "reasons": Jsonb({rule.name: rule.why for rule in rules.RULES}),
+        }
+        _copy(connection, duck, "create_found", "copy_found", _ENGINE["found_rows"])
+        _copy(connection, duck, "create_matched", "copy_matched", notable_rows())
+        for name in _WRITTEN:
+            connection.execute(_QUERIES[name], named)
+        chain.record_run(connection, run_id)
+    return int(run_id)
+
+
+def _record(
+    settings: Settings, request: RunRequest, summary: Summary, prefix: str, started: datetime
+) -> dict[str, Any]:
+    figures = summary.figures
+    return {
+        "supplier": request.supplier,
+        "day": request.day,
+        "digest": bytes.fromhex(summary.digest),
+        "statement_digest": bytes.fromhex(figures["statement_digest"]),
+        "own_digest": bytes.fromhex(figures["own_digest"]),
+        "rules": Jsonb(rules_of(settings, request.supplier)),
+        "verdict": summary.verdict,
+        "line_count": figures["lines"],
+        "own_count": figures["own_rows"],
+        "matched_count": figures["matched_lines"],
+        "break_count": figures["breaks"],
+        "figures": Jsonb(figures),
+        "object_prefix": prefix,
+        "actor": request.actor,
+        "started_at": started,
+    }
+
+
+def _copy(connection: Connection, duck: duckdb.DuckDBPyConnection, create: str, copy_in: str, query: str) -> None:
+    """The rows of the engine's query into a temporary table of PostgreSQL's, by COPY."""
+    connection.execute(_QUERIES[create])
+    with connection.cursor() as cursor, cursor.copy(_QUERIES[copy_in]) as copy:
+        for batch in duck.execute(query).to_arrow_reader(_BATCH_ROWS):
+            block = BytesIO()
+            csv.write_csv(batch, block, csv.WriteOptions(include_header=False))
+            copy.write(block.getbuffer())
