@@ -9,7 +9,7 @@ import typer
 
 from cli import terminal
 from cli.names import OneSupplier, SupplierName
-from cli.session import session
+from cli.session import session, simulators
 from ledger.errors import ConfigError, DataError, NotFoundError, TreasuryError, combined
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def run(
     if len(days) > 1 and (statement or balance):
         raise ConfigError("--statement and --float are of one day; leave --last-day out")
     movement = _movement(balance)
-    with session("s3", "suppliers") as settings:  # the rates of a contract with a simulator are the simulator's
+    with session("s3", *simulators()) as settings:
         for one in days:
             folder = output / one.isoformat() if output and len(days) > 1 else output
             try:

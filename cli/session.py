@@ -54,3 +54,8 @@ def session(*further: "Service", may_make_home: bool = False) -> Iterator[Settin
         for problem in prepare_database(settings):
             terminal.note(f"left out: {problem}")
         yield settings
+
+
+def simulators() -> tuple["Service", ...]:
+    """The simulated suppliers, where PostgreSQL is embedded as they are: what their contracts pay is known to them."""
+    return ("suppliers",) if load_settings().database_url is None else ()
