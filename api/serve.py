@@ -6,7 +6,9 @@ SIGTERM ends them gracefully: no new connection, every answer under way given, e
 import argparse
 import gc
 import logging
+import multiprocessing
 import resource
+import signal
 import sys
 
 import uvicorn
@@ -18,6 +20,7 @@ from api.protocol import LimitedConfig, Limits
 from api.request_log import capture_all_logs
 from config import Settings, load_settings
 from ledger.errors import ConfigError
+from servers.keeper import end_with_parent
 
 BACKLOG = 4096
 DRAIN_S = 7  # then api.services ends its parts; the keeper kills after servers.api.STOP_S
@@ -37,6 +40,7 @@ class ProcessConfig(LimitedConfig):
 
         With hundreds of thousands of objects of libraries in the way, a collection takes as long as many requests.
         """
+        _end_with_supervisor()
         super().load()
         gc.collect()
         gc.freeze()
@@ -50,6 +54,16 @@ class ProcessConfig(LimitedConfig):
         access = logging.getLogger("uvicorn.access")
         access.handlers.clear()
         access.propagate = False
+
+
+def _end_with_supervisor() -> None:
+    """A worker that outlived its supervisor would keep the port from the next one, and nobody would watch it."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is None:
+        return
+    end_with_parent(signal.SIGTERM)
+    if not supervisor.is_alive():  # since before the line above
+        signal.raise_signal(signal.SIGTERM)
 
 
 def make_limits(settings: Settings) -> Limits:

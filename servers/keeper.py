@@ -32,6 +32,11 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
+def end_with_parent(ending: int) -> None:
+    """Let the kernel send the signal ``ending`` to this process when the thread that started it ends."""
+    _prctl(PR_SET_PDEATHSIG, ending)
+
+
 def _take_alive(path: str) -> int:
     """Lock the ``alive`` file, waiting for a predecessor that is still shutting down, and put this pid into it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -54,7 +59,7 @@ def _spawn(orders: dict[str, Any], alive: int) -> subprocess.Popen[bytes]:
 
     def in_child() -> None:
         # After setuid, which would clear it. The thread that forks is the main one: it lives as long as the keeper.
-        _prctl(PR_SET_PDEATHSIG, stop_signal)
+        end_with_parent(stop_signal)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WAKING)
 
     return subprocess.Popen(  # noqa: S603  # the orders come from `process`, over a pipe

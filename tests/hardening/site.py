@@ -151,6 +151,19 @@ class Api:
                 os.kill(pid, signal.SIGKILL)
         self._process.wait(START_S)
 
+    def kill_supervisor(self) -> None:
+        """SIGKILL to the supervisor alone."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(START_S)
+
+    def answers(self) -> bool:
+        """Whether anything answers at its port."""
+        try:
+            return httpx.get(f"{self.url}/health/live", timeout=5).is_success
+        except httpx.TransportError:
+            return False
+
     def stop(self) -> None:
         """End it as an administrator would."""
         if self._process is not None and self._process.poll() is None:
@@ -239,6 +252,11 @@ class Site:
         self._workers()
         self.api.kill()
         self.api.start()
+
+    def kill_the_supervisor(self) -> None:
+        """SIGKILL to the API's supervisor while its processes serve."""
+        self._workers()
+        self.api.kill_supervisor()
 
     def _workers(self) -> list[int]:
         """The processes that serve; waits for one, because the last blow may have ended them all."""

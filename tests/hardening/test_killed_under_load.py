@@ -121,6 +121,15 @@ def _post(client: httpx.Client, reference: str) -> int:
     return client.post("/api/v1/transactions", json={**BODY, "reference": reference}, headers=headers).status_code
 
 
+def test_no_process_outlives_the_supervisor(place: Site) -> None:
+    place.kill_the_supervisor()
+    deadline_s = time.monotonic() + 30
+    while place.api.answers():
+        assert time.monotonic() < deadline_s, "a process without a supervisor still answers"
+        time.sleep(0.1)
+    place.api.start()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_a_hundred_kills_lose_nothing_and_double_nothing(place: Site, figure: Figure) -> None:
