@@ -105,6 +105,15 @@ CREATE TEMPORARY TABLE recon_matched (
 -- name: copy_matched
 COPY recon_matched FROM STDIN (FORMAT csv)
 
+-- name: keep_settled
+-- A break whose row of ours people have ended is the same break, though the row has another status than when it was found.
+UPDATE recon_found f SET fingerprint = encode(b.fingerprint, 'hex')
+FROM recon_breaks b
+WHERE b.supplier = %(supplier)s::text AND b.day = %(day)s::date AND b.state = 'resolved' AND b.class = f.class
+  AND b.own ->> 'id' = f.own ->> 'id' AND b.line IS NOT DISTINCT FROM f.line
+  AND (SELECT x.decision FROM recon_resolutions x WHERE x.break_id = b.break_id ORDER BY x.resolution_id DESC LIMIT 1)
+      IN ('settle_completed', 'settle_failed')
+
 -- name: insert_matches
 -- A suggestion names the break of its line: a carried one's, or the one that this run has found.
 INSERT INTO recon_matches (run_id, line_no, own_id, own_created_at, method, state, score, break_id)

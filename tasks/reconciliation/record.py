@@ -29,7 +29,7 @@ _ENGINE = load("matching")
 _BATCH_ROWS = 50_000
 # What a run writes, in this order: what is found, what that opens again, what it closes, what the rules resolve.
 _WRITTEN = (
-    *("insert_breaks", "insert_matches"),
+    *("keep_settled", "insert_breaks", "insert_matches"),
     *("reopen_confirmed", "close_unconfirmed", "reopen_found", "reopen_counterparts"),
     *("close_absent", "close_counterparts", "confirm_arrived", "auto_resolve"),
 )

@@ -219,8 +219,21 @@ def test_the_line_of_a_payment_that_was_held_for_completed_comes_later_and_is_no
     row = vend(books)
     books.run()
     settle(books, row, COMPLETED)
+    books.run()  # over the same day again, which finds the row with another status
+    assert the_break(books, row)["state"] == "resolved"
     books.line(
         row, reference=row["supplier_reference"], status="completed", commission=None, supplier_transaction_id="P-1"
     )
     assert books.run(day=NEXT).summary.figures["breaks"] == 0
     assert the_break(books, row)["state"] == "closed"
+
+
+def test_what_a_row_was_ended_against_is_not_asked_again(books: Books) -> None:
+    """A line contradicts the decision; the day is run again, and the decision still stands."""
+    row = vend(books)
+    books.line(row, status="completed", reference=row["reference"], commission=None, supplier_transaction_id="P-1")
+    books.run()
+    settle(books, row, FAILED)
+    books.run()
+    found = books.sql("SELECT class, state FROM recon_breaks")
+    assert [(one["class"], one["state"]) for one in found] == [("status", "resolved")]
