@@ -131,8 +131,7 @@ CHECKS: tuple[Check, ...] = (
         "partition_gaps",
         "Every month has one partition, where the catalogue says",
         months.partition_gaps,
-        "Compare archive_months with the partitions (\\d+ of the parent): somebody changed them by hand. A missing hot "
-        "month is made by `treasury run roll_partitions --as-of` a day in it.",
+        "Compare archive_months with the partitions (\\d+ of the parent): somebody changed them by hand.",
         _pair("gaps_*", "findings"),
         asks_postgres=True,
     ),

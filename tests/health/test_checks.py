@@ -260,6 +260,14 @@ def test_a_month_that_is_not_where_the_catalogue_says_is_critical(ledger: Settin
     assert "not where the catalogue says" in result.line
 
 
+def test_months_that_were_never_there_are_named_only(ledger: Settings, connection: Connection) -> None:
+    """As after an import: between its month and the present one no month is known, the young ones neither."""
+    old_month(ledger, connection, 4, "completed")
+    result = run(ledger, "partition_gaps")["partition_gaps"]
+    assert result.state is State.HEALTHY
+    assert "3 past months were never there" in result.line
+
+
 def insert(connection: Connection, month: Month, status: str, age: timedelta | None = None) -> None:
     """One row of a month, made up, whose id tells its month."""
     at = month.lower + timedelta(days=1) if age is None else datetime.now(UTC) - age
