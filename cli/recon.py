@@ -197,6 +197,10 @@ def replay(run_id: Annotated[int, typer.Argument(help="The run's number")]) -> N
         return
     for difference in found.differences:
         typer.echo(difference)
+    typer.echo(
+        "The statement and what lay before the run are as they were; our rows are those of now. Those that the run"
+    )
+    typer.echo("or anything else has ended since then differ.")
     raise VerificationError(f"run {run_id}: replayed it comes to {found.digest}, not to {found.recorded}")
 
 
@@ -204,7 +208,10 @@ def replay(run_id: Annotated[int, typer.Argument(help="The run's number")]) -> N
 def resolve(
     break_id: Annotated[int, typer.Argument(help="The break's number")],
     decision: Annotated[
-        str, typer.Option(help="ours_is_right, theirs_is_right, same_transaction, write_off, or reject a proposal")
+        str,
+        typer.Option(
+            help="ours_is_right, theirs_is_right, same_transaction, write_off, settle_completed or _failed, or reject"
+        ),
     ],
     reason: Reason,
     actor: Actor = None,

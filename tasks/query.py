@@ -184,4 +184,14 @@ def _translated(settings: Settings, limit: _TimeLimit) -> Iterator[None]:
             raise DataError(message) from None
         if isinstance(error, duckdb.IOException | duckdb.HTTPException):
             raise TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, error)}") from None
-        raise DataError(f"SQL: {scrubbed(settings, error)}") from None
+        raise DataError(f"SQL: {_told(settings, error)}") from None
+
+
+def _told(settings: Settings, error: duckdb.Error) -> str:
+    """DuckDB's words, without the line of SQL, which is not the one that was asked, and without its guess at a name,
+    which may be any of its own tables'.
+    """
+    reason = scrubbed(settings, error).partition("\n\nLINE ")[0]
+    if isinstance(error, duckdb.CatalogException):
+        reason = f"{reason.partition(chr(10))[0]} The views are {', '.join(settings.registry)}."
+    return reason

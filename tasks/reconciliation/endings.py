@@ -92,8 +92,9 @@ def _check_may_end(settings: Settings, break_id: int, row: VendRow, status: Stat
         raise RefusalError(f"{name} is {row.status} already; a correction is a new row")
     if not is_reference_of(row.supplier_reference, row.id):
         raise RefusalError(f"{name} is no vend of ours: whoever posted it moves its status")
-    if datetime.now(UTC) - row.updated_at < timedelta(seconds=settings.suppliers.settle_after_s):
-        raise RefusalError(f"{name} may be on its way to {row.supplier}: it moved in the last settle_after_s")
+    after_s = settings.suppliers.settle_after_s
+    if datetime.now(UTC) - row.updated_at < timedelta(seconds=after_s):
+        raise RefusalError(f"{name} may be on its way to {row.supplier}: it moved less than {after_s:g} s ago")
     if row.status is Status.PENDING and status is not Status.FAILED:
         raise RefusalError(f"{name} is pending: it was never sent, so it can only have failed")
 

@@ -192,6 +192,18 @@ def test_an_error_that_comes_while_rows_are_read_is_the_questioner_s(three_tiers
         answer.batches.read_all()
 
 
+def test_a_name_that_is_not_there_is_told_with_those_that_are(three_tiers: Ledger) -> None:
+    with (
+        pytest.raises(DataError) as told,
+        run_query(three_tiers.settings, "SELECT count(*) FROM transaction") as answer,
+    ):
+        answer.batches.read_all()
+    assert "Table with name transaction does not exist!" in str(told.value)
+    assert "The views are transactions, vas_transactions" in str(told.value)
+    assert "EXPLAIN" not in str(told.value)
+    assert "Did you mean" not in str(told.value)
+
+
 def test_a_store_that_is_away_matters_only_to_who_asks_for_cold_months(three_tiers: Ledger) -> None:
     changes = {"s3_endpoint_url": "http://127.0.0.1:9", "store_timeout_s": 0.5}
     away = Ledger(three_tiers.settings.model_copy(update=changes), three_tiers.store)
