@@ -7,9 +7,11 @@ such a number, is judged more mildly: see `FORMS`.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 from ledger.errors import FieldError
@@ -33,7 +35,10 @@ _ISSUERS = (
     (re.compile(r"35(?:2[89]|[3-8])"), frozenset({16, 19})),  # JCB
     (re.compile(r"62"), frozenset({16, 17, 18, 19})),  # UnionPay
     (re.compile(r"50(?:18|20|38)|5893|6304|6759|676[1-3]"), frozenset({13, 14, 15, 16, 17, 18, 19})),  # Maestro
+    (re.compile(r"506[01]"), frozenset({16, 18, 19})),  # Verve
+    (re.compile(r"220[0-4]|5019"), frozenset({16})),  # Mir, Dankort
 )
+_ISSUER_DIGITS = 4  # as many as tell an issuer
 _FEWEST_DIGITS, _MOST_DIGITS = 13, 19
 # Spaces, also those that do not break, and hyphens, dashes and the minus sign, as word processors make them.
 _PARTING = " \u00a0\u2007\u2009\u202f\u2010\u2011\u2012\u2013\u2014\u2015\u2212-"
@@ -45,11 +50,24 @@ _GROUPED = re.compile(
     r"(?:\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{6}\1\d{4,5})(?![0-9A-Za-z])",
     re.ASCII,
 )
+# An electricity token has twenty digits, 4-4-4-4-4, which no card has; one in forty would be taken for a card and more.
+_TOKEN = re.compile(
+    rf"(?<![0-9A-Za-z])(?<![0-9][{_PARTING}])\d{{4}}([{_PARTING}]{{1,3}})\d{{4}}(?:\1\d{{4}}){{3}}"
+    rf"(?![0-9A-Za-z])(?![{_PARTING}]{{1,3}}[0-9])",
+    re.ASCII,
+)
+# What may stand before a number without a space: words for it, and the mark of a magnetic stripe's first track. Not any
+# letters: ids begin with some, and of those one in forty would be refused by chance.
+_LABEL = re.compile(
+    r"(?<![0-9A-Za-z])(?:pan|card|cc|visa|mastercard|maestro|amex|verve|%b)(?=\d{13})", re.ASCII | re.IGNORECASE
+)
 # A number with an exponent may have more digits than are written.
 _EXPONENT = re.compile(rb"[:\[,\s-]\d[\d.]*[eE]")
 _LONGEST_EXPONENT = 40  # beyond it no number has a card's length
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _PARTING_BYTES = b" -." + bytes(range(0x80, 0x100))  # of what is not ASCII any: that may be a separator
+_PLAIN = bytes.maketrans(b"0123456789", bytes(range(10)))
+_TWICE = bytes.maketrans(b"0123456789", bytes(2 * digit - 9 * (digit > 4) for digit in range(10)))
 FREE_TEXTS = ("description", "metadata")
 # Their numbers are other people's: only what is written as on a card is taken for one.
 REFERENCES = ("reference", "supplier_reference", "supplier_transaction_id")
@@ -69,8 +87,13 @@ def passes_luhn(digits: str) -> bool:
 
 def is_card_number(digits: str) -> bool:
     """Whether ``digits`` can be a card's: an issuer in front, a length that it uses, a right check digit."""
-    issued = any(issuer.match(digits) and len(digits) in lengths for issuer, lengths in _ISSUERS)
-    return issued and passes_luhn(digits)
+    return len(digits) in _lengths(digits[:_ISSUER_DIGITS]) and passes_luhn(digits)
+
+
+@lru_cache(maxsize=10_000)
+def _lengths(front: str) -> frozenset[int]:
+    """The lengths of numbers that begin with ``front``, by all issuers that they may be of."""
+    return frozenset().union(*(lengths for issuer, lengths in _ISSUERS if issuer.match(front)))
 
 
 def refuse_card_numbers(values: Mapping[str, Any], refusal: Refusal) -> None:
@@ -79,7 +102,8 @@ def refuse_card_numbers(values: Mapping[str, Any], refusal: Refusal) -> None:
         return
     for field, form in FORMS.items():
         value = values.get(field)
-        if value is not None and _holds_one(value, _EITHER if refusal is Refusal.STRICT else form):
+        strict = refusal is Refusal.STRICT
+        if value is not None and _holds_one(value, _EITHER if strict else form, tokens=not strict):
             raise FieldError(field, _RULE)
 
 
@@ -97,19 +121,22 @@ def may_hold_one(text: bytes) -> bool:
     return _FEWEST_DIGITS * b"0" in text.translate(_DIGITS_AS_ZERO, _PARTING_BYTES)
 
 
-def _holds_one(value: Any, forms: Sequence[re.Pattern[str]]) -> bool:
-    """Whether a text, or a text or number at any depth of a JSON value, holds a card number."""
+def _holds_one(value: Any, forms: Sequence[re.Pattern[str]], *, tokens: bool = False) -> bool:
+    """Whether a text, or a text or number at any depth of a JSON value, holds a card number; ``tokens`` are none."""
     if isinstance(value, dict):
-        return any(_holds_one(item, forms) for pair in value.items() for item in pair)
+        return any(_holds_one(item, forms, tokens=tokens) for pair in value.items() for item in pair)
     if isinstance(value, list):
-        return any(_holds_one(item, forms) for item in value)
+        return any(_holds_one(item, forms, tokens=tokens) for item in value)
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         value = _written_out(value)
     if not isinstance(value, str) or len(value) < _FEWEST_DIGITS:
         return False
-    return any(
-        is_card_number(digits) for form in forms for found in form.finditer(value) for digits in _numbers(found[0])
-    )
+    text = _LABEL.sub(" ", value)
+    return _is_in(text, forms) and not (tokens and not _is_in(_TOKEN.sub(" ... ", text), forms))
+
+
+def _is_in(text: str, forms: Sequence[re.Pattern[str]]) -> bool:
+    return any(_is_among(re.findall(r"\d+", found[0], re.ASCII)) for form in forms for found in form.finditer(text))
 
 
 def _written_out(number: int | Decimal) -> str:
@@ -119,14 +146,32 @@ def _written_out(number: int | Decimal) -> str:
     return str(number)
 
 
-def _numbers(text: str) -> Iterator[str]:
-    """What neighbouring groups of digits in ``text`` are together, where that has a card number's length."""
-    groups = re.split(r"\D+", text)
-    for first in range(len(groups)):
-        digits = ""
-        for group in groups[first:]:
-            digits += group
-            if len(digits) > _MOST_DIGITS:
-                break
-            if len(digits) >= _FEWEST_DIGITS:
-                yield digits
+def _is_among(groups: Sequence[str]) -> bool:
+    """Whether some neighbouring ``groups`` of digits are a card number together.
+
+    A few steps for each group, whatever stands there: whoever writes to the API chooses the text.
+    """
+    digits = "".join(groups)
+    if len(digits) < _FEWEST_DIGITS:
+        return False
+    starts = [0, *accumulate(map(len, groups))]
+    is_edge = bytearray(len(digits) + _MOST_DIGITS + 1)
+    for start in starts:
+        is_edge[start] = 1
+    sums = _luhn_sums(digits)
+    for start in starts:
+        for length in _lengths(digits[start : start + _ISSUER_DIGITS]):
+            end = start + length
+            if is_edge[end]:
+                of_end = sums[(end - 1) % 2]
+                if (of_end[end] - of_end[start]) % 10 == 0:
+                    return True
+    return False
+
+
+def _luhn_sums(digits: str) -> tuple[list[int], list[int]]:
+    """What the digits before each place add up to, as for a check digit at an even place and at an odd one."""
+    plain, twice = digits.encode().translate(_PLAIN), digits.encode().translate(_TWICE)
+    last_even, last_odd = bytearray(twice), bytearray(twice)
+    last_even[::2], last_odd[1::2] = plain[::2], plain[1::2]
+    return list(accumulate(last_even, initial=0)), list(accumulate(last_odd, initial=0))
