@@ -13,16 +13,21 @@ def demand(home: Path, database: bool) -> None:
     """
     if not home.is_dir():
         missing = f"no treasury home at {home}"
-    elif database and not (home / "postgres").is_dir():
+    elif database and not _has_cluster(home):
         missing = f"the treasury home at {home} has no database"
     else:
         return
     demo = home / "demo"
-    there = f"; the demo's home is {demo}" if (demo / "postgres").is_dir() else ""
+    there = f"; the demo's home is {demo}" if _has_cluster(demo) else ""
     raise ConfigError(
         f"{missing}: run `treasury up` to make one, or set TREASURY_HOME to the one that is meant, or the URLs of real"
         f" servers (TREASURY_DATABASE_URL and others){there}"
     )
+
+
+def _has_cluster(home: Path) -> bool:
+    """Whether a PostgreSQL was set up to its end. An empty folder may be where a volume should be mounted."""
+    return any(home.glob("postgres/*[0-9]/PG_VERSION"))
 
 
 def folder(home: Path, name: str) -> Path:

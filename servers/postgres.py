@@ -132,7 +132,10 @@ class Cluster:
     password: str
 
     def make(self) -> Path:
-        """The data folder, made by initdb on the first call: UTF-8, code point order, checksums, scram passwords."""
+        """The data folder, made by initdb on the first call: UTF-8, code point order, checksums, scram passwords.
+
+        Raises ConfigError when the folder is there and holds no cluster: nothing is made in the place of lost data.
+        """
         if not (self.bin_dir / "initdb").exists():
             raise ConfigError(f"{self.bin_dir} has no PostgreSQL server (initdb)")
         data = self.folder / str(self.major())
@@ -141,6 +144,8 @@ class Cluster:
             self.account.reach(self.bin_dir / "postgres")
         if not data.exists():
             self._initdb(data)
+        elif not (data / "PG_VERSION").exists():
+            raise ConfigError(f"{data} holds no PostgreSQL: mount or restore it; without it a new, empty one is made")
         return data
 
     def major(self) -> int:

@@ -129,12 +129,24 @@ def test_without_a_home_a_command_refuses_and_makes_none(
 def test_a_home_without_a_database_is_none_to_read_and_the_demos_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "demo" / "postgres").mkdir(parents=True)
+    (tmp_path / "demo" / "postgres" / "18").mkdir(parents=True)
+    (tmp_path / "demo" / "postgres" / "18" / "PG_VERSION").write_text("18\n")
     answer = run_here(capsys, tmp_path, {"TREASURY_HOME": str(tmp_path)}, "tiers")
     assert answer.returncode == ConfigError.exit_code
     assert answer.stderr.startswith(f"error: the treasury home at {tmp_path} has no database: ")
     assert answer.stderr.endswith(f"; the demo's home is {tmp_path / 'demo'}\n")
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
+
+
+@pytest.mark.parametrize("left", ["postgres", "postgres/18", "postgres/18.draft"])
+def test_a_home_whose_database_is_not_mounted_or_half_made_is_none_to_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], left: str
+) -> None:
+    (tmp_path / left).mkdir(parents=True)
+    answer = run_here(capsys, tmp_path, {"TREASURY_HOME": str(tmp_path)}, "verify")
+    assert answer.returncode == ConfigError.exit_code
+    assert answer.stderr.startswith(f"error: the treasury home at {tmp_path} has no database: ")
+    assert list((tmp_path / left).iterdir()) == []
 
 
 def test_down_without_a_home_has_nothing_to_stop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,6 +104,14 @@ def test_a_cluster_whose_making_was_broken_off_is_made_again(home: Path, bin_dir
     assert not draft.exists()
 
 
+def test_nothing_is_made_in_the_place_of_a_cluster_that_is_gone(home: Path, bin_dir: Path | None) -> None:
+    data = home / "postgres" / ("15" if bin_dir and "15" in str(bin_dir) else "18")
+    data.mkdir(parents=True)
+    with pytest.raises(ConfigError, match="holds no PostgreSQL: mount or restore it"):
+        Postgres(home, bin_dir=bin_dir, fast=True).prepare()
+    assert list(data.iterdir()) == []
+
+
 def test_a_folder_without_postgresql_is_named(home: Path) -> None:
     with pytest.raises(ConfigError, match="has no PostgreSQL server"), lease(home, Postgres(home, bin_dir=home)):
         pytest.fail("it was lent")
