@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[impor
 
 from config import Settings
 from config.suppliers import Connection
-from ledger.errors import ConfigError, TransientError
+from ledger.errors import ConfigError, DataError, TransientError
 from storage.store import file_system
 from suppliers.definition import StatementFormat
 from suppliers.registry import definition_of, definitions, open_suppliers
@@ -82,10 +82,16 @@ def _from_folder(
         listed = [root] if files.isfile(root) else sorted(files.ls(root, detail=False))
         paths = [path for path in listed if listed == [root] or pattern.fullmatch(_name(path))]
         chosen = [path for path in paths if day is None or listed == [root] or _may_be_of(_name(path), pattern, day)]
+        odd = []
         for path in chosen[-_MOST_FILES:]:
+            if not files.isfile(path):  # a folder, a link to nothing, a pipe, which reading would wait for
+                odd.append(_name(path))
+                continue
             with files.open(path, "rb") as file:
                 found = _read(_name(path), file, limit_bytes)
             yield found
+        if odd:
+            raise DataError(f"statements at {_without_user(url)}: {', '.join(odd)}: is no regular file")
 
 
 def _read(name: str, file: Any, limit_bytes: int) -> StatementFile:

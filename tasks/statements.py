@@ -51,7 +51,9 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """One file of one run. ``line_count`` is of what was taken now; ``error`` of what was refused, now or before."""
+    """One file of one run. ``line_count`` is of what was taken now; ``error`` of what was refused, now or before,
+    or has been replaced since.
+    """
 
     name: str
     result: Result
@@ -61,7 +63,7 @@ class Intake:
 
     @property
     def why(self) -> str:
-        """Why it was refused, or what is to be looked at in what was taken; else empty."""
+        """Why it was refused or counts no more, or what is to be looked at in what was taken; else empty."""
         return _EMPTY if self.line_count == 0 else self.error
 
 
@@ -96,8 +98,9 @@ def take_in(
     """Take in what is there for a supplier: the files of ``day``, or every one. Safe to run again, and at once.
 
     A day that has a statement already keeps it: another content is refused unless ``replace``, and always when the day
-    is in a closed period. One without lines gives way to one that has some. What was refused
-    once is not read again unless ``retry``. Raises ConfigError, TransientError; a bad file stops no other.
+    is in a closed period. One without lines gives way to one that has some. What was refused once is not read again
+    unless ``retry``. Raises ConfigError, TransientError; a bad file stops no other, and DataError for what is no file
+    comes last.
     """
     definition_of(settings.suppliers, supplier)
     return [
@@ -131,9 +134,10 @@ def _known(connection: Connection, supplier: str, name: str, digest: bytes, *, r
     row = connection.execute(_QUERIES["known_file"], file).fetchone()
     if row is None:
         return None
-    state, day, error = row
+    state, day, error, superseded, key = row
     if state == Result.TAKEN:
-        return Intake(name, Result.KNOWN, day)
+        told = f"another statement of its day has replaced it; `recon run --statement {key}` compares with it"
+        return Intake(name, Result.KNOWN, day, error=told if superseded else "")
     return None if retry else Intake(name, Result.QUARANTINED, day, error=error)
 
 

@@ -6,7 +6,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('statements ' || %(supplier)s::tex
 
 -- name: known_file
 -- What became of a content that came before: taken under whatever name, else refused under this one.
-SELECT state, day, error FROM statement_files
+SELECT state, day, error, EXISTS (SELECT FROM statement_files n WHERE n.supersedes = f.file_id), object_key
+FROM statement_files f
 WHERE (supplier, sha256) = (%(supplier)s::text, %(sha256)s::bytea) AND (state = 'taken' OR name = %(name)s::text)
 ORDER BY state = 'taken' DESC, file_id DESC
 LIMIT 1

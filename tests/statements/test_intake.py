@@ -1,6 +1,7 @@
 """Intake on the real servers: each file once, whole or not at all, where reconciliation finds it."""
 
 import hashlib
+import os
 import socket
 import subprocess
 import time
@@ -152,7 +153,9 @@ def test_another_content_of_a_day_is_refused_unless_it_is_to_replace(desk: Desk)
     assert statement_of(desk.settings, "flash", DAY) != first
     assert [one.state for one in list_statements(desk.settings)] == ["taken", "quarantined", "superseded"]
     desk.put(FLASH)
-    assert desk.take(replace=True) == [(FLASH_NAME, "known")]
+    (again,) = take_in(desk.settings, "flash", url=str(desk.folder), actor="test", replace=True)
+    assert again.result is Result.KNOWN
+    assert again.why.startswith(f"another statement of its day has replaced it; `recon run --statement {first}`")
 
 
 def test_a_statement_without_lines_is_told_and_gives_way_to_one_with_some(desk: Desk) -> None:
@@ -176,6 +179,16 @@ def test_a_bad_file_stops_no_other(desk: Desk) -> None:
     desk.put(FLASH.replace("02/03", "02/05"), "recon_20260205.csv")
     desk.put("not ours", "notes.txt")
     assert [result for _, result in desk.take()] == ["taken", "quarantined", "taken"]
+
+
+def test_what_is_no_file_is_named_and_stops_no_file(desk: Desk) -> None:
+    (desk.folder / "recon_20260131.csv").symlink_to(desk.folder / "gone")
+    (desk.folder / "recon_20260201.csv").mkdir()
+    os.mkfifo(desk.folder / "recon_20260202.csv")
+    desk.put(FLASH)
+    with pytest.raises(DataError, match=r"recon_20260131.csv, recon_20260201.csv, recon_20260202.csv: is no regular"):
+        desk.take()
+    assert [one.name for one in list_statements(desk.settings)] == [FLASH_NAME]
 
 
 def test_only_the_files_of_a_day_are_looked_at(desk: Desk) -> None:
