@@ -232,8 +232,9 @@ def test_what_a_row_was_ended_against_is_not_asked_again(books: Books) -> None:
     """A line contradicts the decision; the day is run again, and the decision still stands."""
     row = vend(books)
     books.line(row, status="completed", reference=row["reference"], commission=None, supplier_transaction_id="P-1")
-    books.run()
+    statement = books.statement()
+    books.run(statement)
     settle(books, row, FAILED)
-    books.run()
+    assert books.run(statement).summary.figures["breaks"] == 1
     found = books.sql("SELECT class, state FROM recon_breaks")
     assert [(one["class"], one["state"]) for one in found] == [("status", "resolved")]
