@@ -219,14 +219,16 @@ class LimitedProtocol(HttpToolsProtocol):
     def _parse(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
+            return
         except httptools.HttpParserUpgrade as upgrade:
-            # The parser takes no body after an offer to change the protocol. The offer is not taken up: the request is
-            # parsed again without it. Java's client makes one with its first request.
-            kept = [field for field in self.headers if field[0] not in (b"upgrade", b"connection")]
-            head = b"".join(b"%b: %b\r\n" % field for field in kept)
-            start = b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
-            self.parser = httptools.HttpRequestParser(self)
-            self.parser.feed_data(start + head + b"Connection: close\r\n\r\n" + data[upgrade.args[0] :])
+            rest = data[upgrade.args[0] :]
+        # The parser takes no body after an offer to change the protocol. The offer is not taken up: the request is
+        # parsed again without it. Java's client makes one with its first request.
+        kept = [field for field in self.headers if field[0] not in (b"upgrade", b"connection")]
+        head = b"".join(b"%b: %b\r\n" % field for field in kept)
+        start = b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.feed_data(start + head + b"Connection: close\r\n\r\n" + rest)
 
     def _count(self, size_bytes: int) -> None:
         if self._phase is _Phase.HEADER:

@@ -172,6 +172,8 @@ class Settings(BaseSettings):
             return value.expanduser().absolute()
         except RuntimeError:  # ~nobody-of-this-name
             raise ValueError("must be a folder; there is no such user") from None
+        except FileNotFoundError:
+            raise ValueError("must be a whole path: the folder that this was started in is gone") from None
 
     @field_validator("api_hosts", mode="before")
     @classmethod

@@ -117,6 +117,15 @@ def test_an_age_that_is_no_whole_number_is_named_down_to_the_field(monkeypatch: 
         load_settings()
 
 
+def test_a_working_folder_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match="the folder that this was started in is gone"):
+        load_settings()
+
+
 def test_an_unknown_argument_is_refused() -> None:
     with pytest.raises(ConfigError, match="TREASURY_LOCK_ATTEMTPS: "):
         load_settings(lock_attemtps=5)

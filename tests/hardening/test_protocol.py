@@ -360,6 +360,11 @@ def test_an_offer_of_another_protocol_is_not_taken_up(connect: Connect, shared_k
     connection.request(POST, shared_key, keyed(), JSON, *upgrade, f"Content-Length: {len(BODY_TEXT)}", body=BODY_TEXT)
     assert connection.answer().status == 201
 
+    trailing = connect()
+    fields = (keyed(), JSON, *upgrade, "Transfer-Encoding: chunked")
+    trailing.request(POST, shared_key, *fields, body=b"5\r\n12345\r\n0\r\nIdempotency-Key: k\r\n\r\n")
+    assert trailing.answer().problem["detail"] == "Trailers are not taken."  # as without the offer
+
     websocket = connect()
     websocket.request(LIVE, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")
     assert websocket.answer().status == 200
