@@ -11,8 +11,9 @@ from typing import TypeVar
 from api.database import AsyncConnection, Database
 from api.problems import FORBIDDEN, UNAUTHORIZED, HttpError
 from ledger.errors import TransientError
+from ledger.scopes import Scope
 from sql.queries import load
-from tasks.keys import PREFIX, Scope, hash_secret
+from tasks.keys import PREFIX, hash_secret
 
 REMEMBER_S = 3.0  # a revoked key is refused after at most this long
 # While PostgreSQL is away, a key that was good so long ago still reads the monitoring: that is when it is needed.

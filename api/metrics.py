@@ -226,11 +226,6 @@ def requests_ended(requests: Iterable[Ended]) -> None:
         _routes[labels].ended(some)
 
 
-def request_ended(method: str, route: str, status: int, duration_s: float) -> None:
-    """Count one request, as `requests_ended`."""
-    requests_ended(((method, route, status, duration_s),))
-
-
 def flushed(table: str, stored_rows: int, replays: int, duration_s: float) -> None:
     """Count a group commit of ``table``: the rows that it made durable, the requests that it only answered again."""
     labels = (table,)

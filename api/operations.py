@@ -12,7 +12,7 @@ from api.addresses import Networks
 from api.auth import ApiKey
 from api.rate_limits import Policy
 from api.services import Services
-from tasks.keys import Scope
+from ledger.scopes import Scope
 
 _NOWHERE = Networks(())
 

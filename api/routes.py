@@ -15,9 +15,9 @@ from api.rate_limits import Policy
 from api.reconciliation import operations as reconciliation_operations
 from api.services import Services
 from config import Settings
+from ledger.scopes import Scope
 from ledger.tables import TieredTable
 from ledger.transactions import Status, TransactionType
-from tasks.keys import Scope
 
 
 @dataclass(frozen=True, slots=True)

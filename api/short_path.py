@@ -22,7 +22,7 @@ from api.security_headers import Headers, added_headers
 from api.services import Services
 from api.turns import EachTurn
 from api.watch import Sender
-from tasks.keys import Scope
+from ledger.scopes import Scope
 
 Fields = Sequence[tuple[bytes, bytes]]
 # Of a request with one of these the body or the expectation is the long path's to judge.

@@ -33,13 +33,14 @@ from config import Settings
 from config.cache import CacheSettings
 from config.limits import RateLimits
 from ledger.months import Month
+from ledger.scopes import CLIENT_SCOPES
 from servers import lease
 from servers.api import Api
 from servers.stack import PROJECT
 from sql.connection import connect
 from sql.partitions import ensure_partition
 from tasks.archive import archive_month
-from tasks.keys import CLIENT_SCOPES, create_key, pepper
+from tasks.keys import create_key, pepper
 from tasks.warm import warm_month
 
 CLIENT = "bench"

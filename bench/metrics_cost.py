@@ -37,7 +37,7 @@ def _measure() -> dict[str, Any]:
 
     def request(index: int) -> None:
         metrics.request_began()
-        metrics.request_ended("GET", routes[index % _ROUTES], 200, durations_s[index % 100])
+        metrics.requests_ended([("GET", routes[index % _ROUTES], 200, durations_s[index % 100])])
 
     routes = [f"/route/{number}" for number in range(_ROUTES)]
     durations_s = [0.001 * 1.05**step for step in range(100)]  # 1 to 125 ms

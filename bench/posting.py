@@ -18,12 +18,13 @@ from rich.table import Table
 from bench.load import Load, pgbench_loop, wrk_loop
 from bench.scratch import scratch
 from config import Settings
+from ledger.scopes import CLIENT_SCOPES
 from ledger.tables import TRANSACTIONS
 from servers import lease, stack
 from servers.api import Api
 from sql.connection import connect
 from tasks.calendar import utc_today
-from tasks.keys import CLIENT_SCOPES, create_key
+from tasks.keys import create_key
 from tasks.rollover import roll_table
 
 CONNECTIONS = 64

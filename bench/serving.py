@@ -17,9 +17,10 @@ from bench.load.mixed import Plan
 from bench.posting import serving
 from bench.scratch import scratch
 from config import Settings
+from ledger.scopes import CLIENT_SCOPES, Scope
 from servers.stack import PROJECT
 from tasks.calendar import utc_today
-from tasks.keys import CLIENT_SCOPES, Scope, create_key
+from tasks.keys import create_key
 from tasks.rollover import roll_table
 
 CONNECTIONS = 10_000

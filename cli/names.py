@@ -6,15 +6,14 @@ import typer
 
 from config import load_settings
 from config.suppliers import OWN_SUPPLIERS
-from ledger.errors import ConfigError
 
 KNOWN = f"{', '.join(OWN_SUPPLIERS)}, or one of TREASURY_SUPPLIERS__MODULES"
 
 
 def check_supplier(name: str | None) -> str | None:
     """The name as it was given. Raises ConfigError that lists the known suppliers when it is none of them."""
-    if name is not None and name not in (known := load_settings().suppliers.names):
-        raise ConfigError(f"supplier: {name!r} is not known; known: {', '.join(known)}")
+    if name is not None:
+        load_settings().suppliers.demand(name)
     return name
 
 

@@ -197,10 +197,10 @@ def replay(run_id: Annotated[int, typer.Argument(help="The run's number")]) -> N
         return
     for difference in found.differences:
         typer.echo(difference)
-    typer.echo(
-        "The statement and what lay before the run are as they were; our rows are those of now. Those that the run"
+    terminal.note(
+        "the statement and what lay before the run are as they were; our rows are those of now: what the run or"
     )
-    typer.echo("or anything else has ended since then differ.")
+    terminal.note("anything else has ended since then differs")
     raise VerificationError(f"run {run_id}: replayed it comes to {found.digest}, not to {found.recorded}")
 
 
@@ -210,7 +210,7 @@ def resolve(
     decision: Annotated[
         str,
         typer.Option(
-            help="ours_is_right, theirs_is_right, same_transaction, write_off, settle_completed or _failed, or reject"
+            help="ours_is_right, theirs_is_right, same_transaction, write_off, settle_completed, settle_failed, reject"
         ),
     ],
     reason: Reason,

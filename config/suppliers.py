@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from ledger.errors import ConfigError
 from ledger.transactions import SUPPLIER_NAME_RULE, VasType, is_supplier_name
 
 Environment = Literal["simulator", "sandbox", "production"]
@@ -369,6 +370,11 @@ class Suppliers(BaseModel):
     def names(self) -> tuple[str, ...]:
         """The names of all of them."""
         return tuple(self.everyone)
+
+    def demand(self, name: str) -> None:
+        """Raise ConfigError that lists the known suppliers when ``name`` is none of them."""
+        if name not in self.names:
+            raise ConfigError(f"supplier: {name!r} is not known; known: {', '.join(self.names)}")
 
     @property
     def connections(self) -> dict[str, Connection]:

@@ -23,10 +23,8 @@ def definitions(settings: Suppliers) -> Mapping[str, SupplierDefinition]:
 
 def definition_of(settings: Suppliers, name: str) -> SupplierDefinition:
     """The supplier called ``name``. Raises ConfigError that lists the known ones."""
-    known = definitions(settings)
-    if name not in known:
-        raise ConfigError(f"supplier: must be one of {', '.join(known)}")
-    return known[name]
+    settings.demand(name)
+    return definitions(settings)[name]
 
 
 def enabled_names(settings: Suppliers) -> list[str]:

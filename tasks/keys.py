@@ -22,8 +22,7 @@ from psycopg.types.json import Jsonb
 from config import Settings
 from config.limits import is_rate
 from ledger.errors import ConfigError, NotFoundError
-from ledger.scopes import CLIENT_SCOPES as CLIENT_SCOPES  # noqa: PLC0414  # who makes keys has it from here
-from ledger.scopes import Scope as Scope  # noqa: PLC0414  # who demands a scope has it from here
+from ledger.scopes import Scope
 from servers.keys import key as kept_key
 from sql.connection import Connection, connect
 from sql.queries import load

@@ -4,12 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 from config import Settings
 from ledger.errors import ConfigError
+from ledger.scopes import CLIENT_SCOPES
 from sql import migrate
 from sql.connection import connect
 from sql.partitions import prepare_table
 from sql.roles import prepare_roles
 from tasks.calendar import utc_today
-from tasks.keys import CLIENT_SCOPES, create_key
+from tasks.keys import create_key
 from tasks.months import register_months
 from tasks.rollover import roll_table
 

@@ -6,6 +6,8 @@ from ledger.alerts import AlertRule, Severity
 QUARANTINED = "statement-quarantined"
 LATE = "statement-late"
 LATE_AFTER_HOURS = 24
+# No alert: a small supplier may have sold nothing. Said of the file and of a run that had it.
+NO_LINES = "has no lines: if anything was sold, ask the supplier for another, which takes its place"
 
 
 def statement_rules(_: Settings) -> list[AlertRule]:

@@ -1,6 +1,7 @@
 """Where statements come from: a folder on this machine, in an object store or behind SFTP, or a supplier's API."""
 
 import asyncio
+import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[impor
 
 from config import Settings
 from config.suppliers import Connection
-from ledger.errors import ConfigError, DataError, TransientError
+from ledger.errors import ConfigError, TransientError
 from storage.store import file_system
 from suppliers.definition import StatementFormat
 from suppliers.registry import definition_of, definitions, open_suppliers
@@ -46,12 +47,21 @@ class StatementFile:
         return cls(name, content, len(content), hashlib.sha256(content).digest())
 
 
-def find_files(settings: Settings, supplier: str, day: date | None, url: str | None) -> Iterator[StatementFile]:
+@dataclass(frozen=True, slots=True)
+class NoFile:
+    """What has a statement's name and is none: a folder, a pipe, a device, or a link that leads to no file."""
+
+    name: str
+
+
+def find_files(
+    settings: Settings, supplier: str, day: date | None, url: str | None
+) -> Iterator[StatementFile | NoFile]:
     """The files that are there for a supplier, one in memory at a time: those of ``day`` by their name, or all of them.
 
     From ``url`` (a file or a folder), else the supplier's ``statement_url``, else its API, which must be told the day.
-    Of a file that is larger than ``statement_limit_mb`` the content is left out. Raises ConfigError when there is no
-    such place, TransientError when it does not answer.
+    Of a file that is larger than ``statement_limit_mb`` the content is left out. What is no file is not opened.
+    Raises ConfigError when there is no such place, TransientError when it does not answer.
     """
     connection = settings.suppliers.everyone[supplier]
     form = definition_of(settings.suppliers, supplier).statement()
@@ -75,23 +85,36 @@ async def _from_api(settings: Settings, supplier: str, day: date) -> bytes:
 
 def _from_folder(
     settings: Settings, connection: Connection, form: StatementFormat, day: date | None, url: str
-) -> Iterator[StatementFile]:
+) -> Iterator[StatementFile | NoFile]:
     pattern = form.file_name
     limit_bytes = connection.statement_limit_mb << 20
     with _translated(url), _opened(settings, connection, url) as (files, root):
-        listed = [root] if files.isfile(root) else sorted(files.ls(root, detail=False))
+        entries = [{"name": root, "type": "file"}] if files.isfile(root) else files.ls(root, detail=True)
+        types = {entry["name"]: entry["type"] for entry in entries}
+        listed = sorted(types)
         paths = [path for path in listed if listed == [root] or pattern.fullmatch(_name(path))]
         chosen = [path for path in paths if day is None or listed == [root] or _may_be_of(_name(path), pattern, day)]
-        odd = []
         for path in chosen[-_MOST_FILES:]:
-            if not files.isfile(path):  # a folder, a link to nothing, a pipe, which reading would wait for
-                odd.append(_name(path))
+            if not _is_file(files, path, types[path]):
+                yield NoFile(_name(path))
                 continue
             with files.open(path, "rb") as file:
                 found = _read(_name(path), file, limit_bytes)
             yield found
-        if odd:
-            raise DataError(f"statements at {_without_user(url)}: {', '.join(odd)}: is no regular file")
+
+
+def _is_file(files: Any, path: str, listed_type: str) -> bool:
+    """Whether it can be read to an end. A link is what it leads to."""
+    if listed_type in ("file", "directory"):
+        return listed_type == "file"
+    try:
+        return bool(files.info(path)["type"] == "file")
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
 
 
 def _read(name: str, file: Any, limit_bytes: int) -> StatementFile:

@@ -28,15 +28,19 @@ from suppliers.statement import ParsedStatement, StatementError
 from tasks.alerts import raise_alert, resolve_alert
 from tasks.reconciliation.chain import record_statement
 from tasks.reconciliation.days import day_of, day_start
-from tasks.statement_rules import LATE, LATE_AFTER_HOURS, QUARANTINED
-from tasks.statement_sources import StatementFile, find_files, shown_place
+from tasks.statement_rules import LATE, LATE_AFTER_HOURS, NO_LINES, QUARANTINED
+from tasks.statement_sources import NoFile, StatementFile, find_files, shown_place
 
 PAGE_LIMIT = 1000
 _LOOK_BACK_DAYS = 14
 _UNENDED_DAYS = 7
 _MOST_DAYS = 31
 _NAME_LIMIT, _ERROR_LIMIT, _ACTOR_LIMIT = 200, 500, 128
-_EMPTY = "has no lines: if anything was sold, ask the supplier for another, which takes its place"
+_TO_DO = (
+    "Ask the supplier for a right one. Should the file be right and a setting wrong: change the setting, then "
+    "`treasury statements take-in --retry`."
+)
+_NO_FILE = "is no file: a folder, a pipe, a device, or a link that leads to none"
 _QUERIES = load("statements")
 _CATALOGUE = load("reconciliation")
 
@@ -64,7 +68,7 @@ class Intake:
     @property
     def why(self) -> str:
         """Why it was refused or counts no more, or what is to be looked at in what was taken; else empty."""
-        return _EMPTY if self.line_count == 0 else self.error
+        return NO_LINES if self.line_count == 0 else self.error
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +103,24 @@ def take_in(
 
     A day that has a statement already keeps it: another content is refused unless ``replace``, and always when the day
     is in a closed period. One without lines gives way to one that has some. What was refused once is not read again
-    unless ``retry``. Raises ConfigError, TransientError; a bad file stops no other, and DataError for what is no file
-    comes last.
+    unless ``retry``. Raises ConfigError, TransientError; a bad file stops no other.
     """
     definition_of(settings.suppliers, supplier)
     return [
-        _take_file(settings, supplier, file, actor, replace=replace, retry=retry or replace)
+        _report_no_file(settings, supplier, file)
+        if isinstance(file, NoFile)
+        else _take_file(settings, supplier, file, actor, replace=replace, retry=retry or replace)
         for file in find_files(settings, supplier, day, url)
     ]
+
+
+def _report_no_file(settings: Settings, supplier: str, found: NoFile) -> Intake:
+    """The alert of a refused statement. The catalogue gets no row: there is no content."""
+    reason = f"{found.name}: {_NO_FILE}"
+    alert = _refused(supplier, found.name, reason, "Look at what stands in its place; ask the supplier for the file.")
+    with connect(settings.database_dsn, "statements") as connection:
+        raise_alert(connection, alert, event_id=f"{found.name} {_NO_FILE}")
+    return Intake(found.name, Result.QUARANTINED, error=reason)
 
 
 def _take_file(
@@ -205,20 +219,18 @@ def _quarantine(
 ) -> Intake:
     """Write down why, and tell somebody. Nothing of the file is kept but its name, size and SHA-256."""
     reason = cut(str(error), _ERROR_LIMIT)
-    alert = Alert(
-        QUARANTINED,
-        f"{supplier}/{file.name}",
-        Severity.CRITICAL,
-        f"{supplier}'s statement was refused: {reason}",
-        "Ask the supplier for a right one. Should the file be right and a setting wrong: change the setting, then "
-        "`treasury statements take-in --retry`.",
-        {"supplier": supplier, "file": file.name, "line": error.line, "field": error.field, "rule": error.rule},
-    )
+    alert = _refused(supplier, file.name, reason, _TO_DO, line=error.line, field=error.field, rule=error.rule)
     with connection.transaction():
         row = _row(supplier, file.name, file.sha256, file.size_bytes, actor) | {"state": "quarantined", "error": reason}
         record_statement(connection, *fetch_one(connection, _QUERIES["add_file"], row))
         raise_alert(connection, alert, event_id=f"{file.name} {file.sha256.hex()}")
     return Intake(file.name, Result.QUARANTINED, error=reason)
+
+
+def _refused(supplier: str, name: str, reason: str, to_do: str, **evidence: Any) -> Alert:
+    told = f"{supplier}'s statement was refused: {reason}"
+    more = {"supplier": supplier, "file": name} | evidence
+    return Alert(QUARANTINED, f"{supplier}/{name}", Severity.CRITICAL, told, to_do, more)
 
 
 def _row(supplier: str, name: str, digest: bytes, size_bytes: int, actor: str) -> dict[str, Any]:

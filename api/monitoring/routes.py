@@ -6,7 +6,7 @@ from api.monitoring.partition_report import MOST_MONTHS
 from api.operations import Operation, Parameter
 from api.rate_limits import Policy
 from config import Settings
-from tasks.keys import Scope
+from ledger.scopes import Scope
 
 PREFIX = "/api/v1/monitoring"
 _TAG = "monitoring"

@@ -17,9 +17,9 @@ from starlette.responses import Response
 
 from api import parsing
 from api.operations import Call
-from api.problems import CONFLICT, NOT_FOUND, HttpError
+from api.problems import NOT_FOUND, HttpError
 from api.reconciliation import answers
-from ledger.errors import ConflictError, FieldError
+from ledger.errors import FieldError
 from sql.connection import limited
 from tasks.reconciliation import breaks, periods
 from tasks.reconciliation.breaks import BreakFilter, BreakRecord, Resolution, RunRecord
@@ -158,10 +158,7 @@ async def _ask(work: Callable[..., T], call: Call, *arguments: Any, **named: Any
     settings = call.services.settings
     dsn = limited(settings.database_dsn, settings.api_statement_timeout_ms)  # a run may hold the chain for longer
     asked = partial(work, settings.model_copy(update={"database_url": SecretStr(dsn)}), *arguments, **named)
-    try:
-        return await anyio.to_thread.run_sync(asked, limiter=_AT_ONCE)
-    except ConflictError as error:  # it names what is in the way, to somebody who may see that
-        raise HttpError(CONFLICT, str(error)) from error
+    return await anyio.to_thread.run_sync(asked, limiter=_AT_ONCE)
 
 
 def _run(found: RunRecord) -> answers.Run:

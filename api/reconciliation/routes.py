@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from api.operations import Operation, Parameter
 from api.rate_limits import Policy
 from api.reconciliation import answers, handlers
-from tasks.keys import Scope
+from ledger.scopes import Scope
 from tasks.reconciliation.classes import BreakClass, BreakState
 
 PREFIX = "/api/v1/reconciliation"

@@ -47,15 +47,6 @@ SELECT break_id FROM recon_breaks AS b
 WHERE break_id = ANY(%(breaks)s::bigint[]) AND note = ''
   AND NOT EXISTS (SELECT FROM recon_resolutions AS x WHERE x.break_id = b.break_id AND x.decision = %(elsewhere)s::text)
 
--- name: days_that_prove_nothing
--- Days whose newest run says nothing about absence: there is none, or it was made before the day was over, or its statement
--- has no lines and may be a file that was cut off (not where the format counts them).
-SELECT day::date FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS days(day)
-WHERE (SELECT r.started_at >= (days.day::date + 1)::timestamp AT TIME ZONE 'Africa/Johannesburg'
-              AND (r.line_count > 0 OR %(counts_lines)s)
-       FROM recon_runs r WHERE r.supplier = %(supplier)s::text AND r.day = days.day::date
-       ORDER BY run_id DESC LIMIT 1) IS NOT TRUE
-
 -- name: note
 -- Once a break, whatever its state.
 INSERT INTO recon_resolutions (break_id, action, actor, decision, reason)

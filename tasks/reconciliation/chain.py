@@ -54,13 +54,8 @@ def record_run(connection: Connection, run_id: int) -> Head:
     return _record(connection, "run", run_id)
 
 
-def record_resolution(connection: Connection, resolution_id: int) -> Head:
-    """Add the event of one resolution by a person to the open transaction."""
-    return _record(connection, "resolution", resolution_id)
-
-
-def record_resolutions(connection: Connection, resolution_ids: Sequence[int]) -> Head:
-    """Add an event for each of many resolutions, at once; those of `record_resolution` one after another."""
+def record_resolution(connection: Connection, *resolution_ids: int) -> Head:
+    """Add the event of a resolution to the open transaction, or those of several at once."""
     return _record(connection, "resolution", *resolution_ids)
 
 

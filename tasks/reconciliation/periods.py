@@ -9,7 +9,8 @@ from typing import Any
 from psycopg.rows import class_row
 
 from config import Settings
-from ledger.errors import ConfigError, RefusalError
+from config.suppliers import Suppliers
+from ledger.errors import RefusalError
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from tasks.reconciliation import chain
@@ -80,7 +81,7 @@ def close_period(
     otherwise about carrying. Closing cannot be undone: corrections belong to the next period.
     """
     who = Person(actor, account or actor)
-    period = _period(settings.suppliers.names, supplier, first, last, who, reason)
+    period = _period(settings.suppliers, supplier, first, last, who, reason)
     name = f"{supplier} {first} to {last}"
     if last >= day_of(now or datetime.now(UTC)):
         raise RefusalError(f"{name}: {last} is not over yet")
@@ -107,7 +108,7 @@ def reject_closing(
     settings: Settings, supplier: str, first: date, last: date, actor: str, reason: str, *, account: str | None = None
 ) -> Closing:
     """Take back the proposal to close these days; who made it may, too. Raises RefusalError when there is none."""
-    period = _period(settings.suppliers.names, supplier, first, last, Person(actor, account or actor), reason)
+    period = _period(settings.suppliers, supplier, first, last, Person(actor, account or actor), reason)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
         connection.execute(_QUERIES["lock_chain"])
         proposal = connection.execute(_QUERIES["open_proposal"], period).fetchone()
@@ -124,11 +125,10 @@ def check_open(connection: Connection, supplier: str, day: date) -> None:
         raise RefusalError(f"{supplier} {day}: the period {closed[1]} to {closed[2]} is closed")
 
 
-def _period(known: Sequence[str], supplier: str, first: date, last: date, who: Person, reason: str) -> dict[str, Any]:
+def _period(known: Suppliers, supplier: str, first: date, last: date, who: Person, reason: str) -> dict[str, Any]:
     who.check()
     check_text("reason", reason, REASON_CHARACTERS)
-    if supplier not in known:
-        raise ConfigError(f"supplier: {supplier!r} is not known; known: {', '.join(known)}")
+    known.demand(supplier)
     days_between(first, last)
     names = {"actor": who.name, "account": who.account, "reason": reason}
     return {"supplier": supplier, "first": first, "last": last} | names
@@ -138,7 +138,9 @@ def _check_closable(connection: Connection, period: dict[str, Any], name: str) -
     overlapping = connection.execute(_QUERIES["overlapping_periods"], period).fetchone()
     if overlapping is not None:
         raise RefusalError(f"{name}: {overlapping[1]} to {overlapping[2]} is closed already")
-    missing = [str(row[0]) for row in connection.execute(_QUERIES["days_without_run"], period)]
+    missing = [
+        str(row[0]) for row in connection.execute(_QUERIES["days_without_run"], period | {"without_lines": True})
+    ]
     if missing:
         raise RefusalError(
             f"{name}: {len(missing)} days were never reconciled once they were over, the first is {missing[0]}"
@@ -166,4 +168,4 @@ def _carry(connection: Connection, period: dict[str, Any], breaks: Sequence[int]
     carried = connection.execute(
         _QUERIES["carry_breaks"], period | {"breaks": list(breaks), "to": day, "reason": reason}
     )
-    chain.record_resolutions(connection, [resolution_id for (resolution_id,) in carried])
+    chain.record_resolution(connection, *(resolution_id for (resolution_id,) in carried))

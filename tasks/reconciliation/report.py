@@ -24,6 +24,7 @@ from sql.queries import load
 from storage.parquet import COMPRESSION, ROW_GROUP_ROWS
 from tasks.reconciliation.days import day_start
 from tasks.reconciliation.matching import matched_rows
+from tasks.statement_rules import NO_LINES
 
 MATCHES = "matches.parquet"
 JSON_REPORT = "report.json"
@@ -57,7 +58,7 @@ def warnings_of(day: date, lines: int, at: datetime) -> Iterator[str]:
     if at < day_start(day + timedelta(days=1)):
         yield "the day is not over: what comes later is missing here, and these breaks are not final. Run it again."
     if lines == 0:
-        yield "the statement has no lines: if anything was sold, ask the supplier for another, which takes its place."
+        yield f"the statement {NO_LINES}."
 
 
 def write_reports(engine: duckdb.DuckDBPyConnection, summary: Summary, folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 import duckdb
 
 from config import Settings
-from ledger.errors import ConfigError, ConflictError
+from ledger.errors import ConflictError
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from storage.spool import spool_folder
@@ -73,7 +73,7 @@ def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None 
     supplier is being reconciled by somebody else, TransientError when a server is away.
     """
     started = now or datetime.now(UTC)
-    _check_supplier(settings, request.supplier)
+    settings.suppliers.demand(request.supplier)
     with _locked(settings, request) as connection, spool_folder(settings.spool, "reconciliation") as folder:
         before = read_before(connection, settings.reconciliation, request.supplier, request.day)
         statement = fetch_statement(settings, request.statement, folder)
@@ -109,11 +109,6 @@ def _settle(
         duck, connection, contract, request.supplier, request.day, before.rows, counts_lines=counts_lines
     )
     return settling.settle(connection, settings.table(TABLE), request.supplier, decided)
-
-
-def _check_supplier(settings: Settings, supplier: str) -> None:
-    if supplier not in (known := settings.suppliers.names):
-        raise ConfigError(f"supplier: {supplier!r} is not known; known: {', '.join(known)}")
 
 
 @contextmanager

@@ -257,5 +257,5 @@ def _unlikely(connection: Connection, breaks: Sequence[int]) -> set[int]:
 
 def _all_reconciled(connection: Connection, supplier: str, first: date, last: date, *, counts_lines: bool) -> bool:
     """Whether every day has a run that proves what is absent."""
-    days = {"supplier": supplier, "first": first, "last": last, "counts_lines": counts_lines}
-    return connection.execute(_QUERIES["days_that_prove_nothing"], days).fetchone() is None
+    days = {"supplier": supplier, "first": first, "last": last, "without_lines": counts_lines}
+    return connection.execute(_CATALOGUE["days_without_run"], days).fetchone() is None

@@ -19,9 +19,10 @@ from api.protocol import LimitedConfig
 from api.serve import HOW, make_limits
 from config import Settings
 from ledger.months import Month
+from ledger.scopes import CLIENT_SCOPES
 from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
-from tasks.keys import CLIENT_SCOPES, create_key
+from tasks.keys import create_key
 from tests.api.ledger_rows import Ledger
 from tests.conftest import own_database
 from tests.databases import Databases, make_template

@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from api import auth
 from config import Settings
 from ledger.errors import ConfigError
-from tasks.keys import Scope, create_key, list_keys, pepper, revoke_key
+from ledger.scopes import Scope
+from tasks.keys import create_key, list_keys, pepper, revoke_key
 from tests.api.conftest import serving
 from tests.api.ledger_rows import BODIES, BODY, PATHS, keyed
 

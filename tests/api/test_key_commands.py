@@ -15,7 +15,8 @@ from cli.keys import keys
 from config import Settings
 from ledger.errors import ConfigError
 from ledger.identifiers import truncate_ms
-from tasks.keys import Scope, create_key, key_events, list_keys, revoke_key, rotate_key
+from ledger.scopes import Scope
+from tasks.keys import create_key, key_events, list_keys, revoke_key, rotate_key
 
 runner = CliRunner()
 

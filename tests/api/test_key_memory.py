@@ -14,7 +14,8 @@ from api.database import Database
 from api.problems import HttpError
 from config import Settings
 from ledger.errors import TransientError
-from tasks.keys import CLIENT_SCOPES, create_key, pepper
+from ledger.scopes import CLIENT_SCOPES
+from tasks.keys import create_key, pepper
 from tests.api.conftest import MakeKey
 
 

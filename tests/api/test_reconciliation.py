@@ -8,10 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.problems import CONFLICT
 from config import Settings
+from ledger.scopes import Scope
 from sql.connection import connect
 from sql.partitions import prepare_table
-from tasks.keys import Scope, create_key
+from tasks.keys import create_key
 from tasks.reconciliation.days import day_of
 from tests.api.conftest import serving
 from tests.reconciliation.books import DAY, Books
@@ -62,6 +64,19 @@ def test_a_run_is_listed_and_read(http: httpx.Client, people: Desk) -> None:
     assert (run["day"], run["line_count"], run["break_count"], run["current"]) == (str(DAY), 2, 2, True)
     assert http.get(f"{PREFIX}/runs/{run['run_id']}", headers=people["auditor"]).json() == run
     assert http.get(f"{PREFIX}/runs/999", headers=people["auditor"]).status_code == 404
+
+
+def test_what_postgresql_says_of_a_conflict_is_not_passed_on(books: Books, http: httpx.Client, people: Desk) -> None:
+    books.sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE EXCEPTION 'row of somebody else' USING ERRCODE = 'unique_violation'; END$$"
+    )
+    books.sql("CREATE TRIGGER refuse BEFORE INSERT ON recon_resolutions FOR EACH ROW EXECUTE FUNCTION refuse()")
+    (small, _) = breaks_by_money(http, people["thandi"])
+    asked = {"decision": "theirs_is_right", "reason": "invoice 7"}
+    answer = http.post(f"{PREFIX}/breaks/{small['break_id']}/resolve", json=asked, headers=people["thandi"])
+    assert (answer.status_code, answer.json()["detail"]) == (409, CONFLICT.detail)
+    assert "somebody else" not in answer.text
 
 
 def test_breaks_are_filtered_and_paged(http: httpx.Client, people: Desk) -> None:

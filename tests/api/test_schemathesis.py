@@ -18,7 +18,8 @@ from api.app import TITLE, VERSION
 from api.openapi import make_document
 from api.routes import operations
 from config import Settings, load_settings
-from tasks.keys import Scope, create_key
+from ledger.scopes import Scope
+from tasks.keys import create_key
 from tests.api.conftest import serving, unlimited, with_partitions
 from tests.conftest import own_database
 from tests.databases import Databases

@@ -14,7 +14,8 @@ import pytest
 from api.log_output import OUTPUT
 from api.request_log import write_json_lines
 from config import Settings
-from tasks.keys import CLIENT_SCOPES, create_key
+from ledger.scopes import CLIENT_SCOPES
+from tasks.keys import create_key
 from tests.api.conftest import (  # noqa: F401  # fixtures are found by their names
     api,
     database,

@@ -21,13 +21,14 @@ import psycopg
 from pydantic import SecretStr
 
 from config import Settings, load_settings
+from ledger.scopes import CLIENT_SCOPES
 from servers import ports
 from servers.lease import Server
 from servers.postgres import Postgres
 from servers.process import Launch
 from servers.redis import Redis
 from sql import migrate
-from tasks.keys import CLIENT_SCOPES, create_key
+from tasks.keys import create_key
 from tests.api.conftest import with_partitions
 from tests.api.ledger_rows import BODY
 from tests.conftest import PG_BIN

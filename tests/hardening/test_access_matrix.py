@@ -14,7 +14,8 @@ from api import auth
 from api.operations import Operation
 from api.routes import operations
 from config import Settings, load_settings
-from tasks.keys import CLIENT_SCOPES, Scope, create_key, revoke_key
+from ledger.scopes import CLIENT_SCOPES, Scope
+from tasks.keys import create_key, revoke_key
 from tests.api.ledger_rows import BODIES, PATHS, keyed
 
 OPERATIONS = operations(load_settings())

@@ -14,7 +14,8 @@ from api.short_path import ShortPath
 from config import Settings
 from config.limits import RateLimits
 from ledger.months import Month
-from tasks.keys import Scope, hash_secret
+from ledger.scopes import Scope
+from tasks.keys import hash_secret
 from tasks.request_rules import Rule
 from tests.api.conftest import MakeKey, serving
 from tests.api.ledger_rows import PATHS, Ledger

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from tasks.keys import Scope
+from ledger.scopes import Scope
 from tests.api.conftest import (
     Headers,
     MakeKey,

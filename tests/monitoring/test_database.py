@@ -17,13 +17,14 @@ from pydantic import SecretStr
 from api.monitoring import answers
 from config import Settings
 from ledger.months import Month
+from ledger.scopes import Scope
 from servers import lease, process
 from servers.postgres import Postgres
 from sql import migrate
 from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
 from sql.roles import API, ensure_login, prepare_roles
-from tasks.keys import Scope, create_key
+from tasks.keys import create_key
 from tests.api.conftest import serving
 from tests.api.ledger_rows import BODY, keyed
 from tests.monitoring.conftest import PREFIX

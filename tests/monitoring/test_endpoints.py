@@ -17,11 +17,11 @@ from api.routes import operations
 from config import Settings
 from ledger.alerts import Alert, Severity
 from ledger.months import Month
+from ledger.scopes import Scope
 from ledger.tables import TRANSACTIONS
 from sql.connection import connect
 from sql.partitions import ensure_partition
 from tasks.alerts import raise_alert, resolve_alert
-from tasks.keys import Scope
 from tests.api.conftest import Headers, MakeKey, serving
 from tests.api.ledger_rows import BODY, Ledger, keyed
 from tests.monitoring.conftest import PREFIX

@@ -67,7 +67,7 @@ for number in range(500):
     metrics.cache_event("layer", f"event {number}")
     metrics.queried(f"query {number}", 0.001, failed=False)
     metrics.request_began()
-    metrics.request_ended("GET", f"/made/up/{number}", 200, 0.001)
+    metrics.requests_ended([("GET", f"/made/up/{number}", 200, 0.001)])
 samples = [sample for family in metrics.REGISTRY.collect() for sample in family.samples]
 print(json.dumps([[sample.name, sample.labels, sample.value] for sample in samples]))
 """
@@ -92,7 +92,7 @@ def test_labels_are_bounded_and_nothing_goes_uncounted() -> None:
 @pytest.mark.parametrize(("method", "status"), [("PROPFIND", 405), ("GET", 999), ("GET", 0)])
 def test_no_method_and_no_status_makes_counting_fail(method: str, status: int) -> None:
     metrics.request_began()
-    metrics.request_ended(method, "", status, 0.001)
+    metrics.requests_ended([(method, "", status, 0.001)])
 
 
 def test_many_requests_are_counted_together_as_each_by_itself() -> None:
@@ -102,7 +102,7 @@ def test_many_requests_are_counted_together_as_each_by_itself() -> None:
     ended += [("BREW", 200, 0.1)] * 2
     for method, status, duration_s in ended:
         metrics.request_began()
-        metrics.request_ended(method, "/each/by/itself", status, duration_s)
+        metrics.requests_ended([(method, "/each/by/itself", status, duration_s)])
         metrics.request_began()
     metrics.requests_ended((method, "/together", status, duration_s) for method, status, duration_s in ended)
 

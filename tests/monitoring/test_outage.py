@@ -15,12 +15,13 @@ from pydantic import SecretStr
 from api.auth import REMEMBER_S
 from config import Settings
 from ledger.months import Month
+from ledger.scopes import CLIENT_SCOPES, Scope
 from servers import lease
 from servers.postgres import Postgres
 from sql import migrate
 from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
-from tasks.keys import CLIENT_SCOPES, Scope, create_key
+from tasks.keys import create_key
 from tests.api.conftest import Headers, serving
 from tests.api.ledger_rows import BODY, keyed
 from tests.monitoring.conftest import PREFIX

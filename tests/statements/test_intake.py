@@ -181,14 +181,22 @@ def test_a_bad_file_stops_no_other(desk: Desk) -> None:
     assert [result for _, result in desk.take()] == ["taken", "quarantined", "taken"]
 
 
-def test_what_is_no_file_is_named_and_stops_no_file(desk: Desk) -> None:
-    (desk.folder / "recon_20260131.csv").symlink_to(desk.folder / "gone")
-    (desk.folder / "recon_20260201.csv").mkdir()
-    os.mkfifo(desk.folder / "recon_20260202.csv")
-    desk.put(FLASH)
-    with pytest.raises(DataError, match=r"recon_20260131.csv, recon_20260201.csv, recon_20260202.csv: is no regular"):
-        desk.take()
+def test_what_is_no_file_is_reported_once_and_stops_no_other(desk: Desk) -> None:
+    odd = [f"recon_2026020{number}.csv" for number in (4, 5, 6, 7, 8)]
+    (desk.folder / odd[0]).symlink_to("nothing")
+    (desk.folder / odd[1]).mkdir()
+    os.mkfifo(desk.folder / odd[2])
+    (desk.folder / odd[3]).symlink_to(odd[3])
+    (desk.folder / odd[4]).symlink_to(odd[2])
+    desk.put(FLASH, "elsewhere")
+    (desk.folder / FLASH_NAME).symlink_to("elsewhere")
+    found = [(FLASH_NAME, "taken"), *((name, "quarantined") for name in odd)]
+    assert desk.take() == found
+    assert desk.take() == [(FLASH_NAME, "known"), *found[1:]]
+    assert desk.rows("SELECT subject, count FROM alerts ORDER BY subject") == [(f"flash/{name}", 1) for name in odd]
     assert [one.name for one in list_statements(desk.settings)] == [FLASH_NAME]
+    (pipe,) = take_in(desk.settings, "flash", url=str(desk.folder / odd[2]), actor="test")
+    assert pipe.why == f"{odd[2]}: is no file: a folder, a pipe, a device, or a link that leads to none"
 
 
 def test_only_the_files_of_a_day_are_looked_at(desk: Desk) -> None:
