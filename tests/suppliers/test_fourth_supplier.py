@@ -274,5 +274,5 @@ def test_a_wrong_setting_is_named_and_no_secret_is_shown(
 def test_without_the_setting_nobody_knows_it() -> None:
     with pytest.raises(FieldError, match="must be one of flash, mobilemart, peach"):
         new_transaction(VAS_TRANSACTIONS, VAS_ROW | {"supplier": NAME})
-    with pytest.raises(ConfigError, match="is not known; known: flash, mobilemart, peach$"):
+    with pytest.raises(ConfigError, match=r"is not known; known: flash, mobilemart, peach$"):
         definition_of(Suppliers(), NAME)
