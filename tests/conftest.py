@@ -5,6 +5,7 @@ folder of its binaries; else it is the embedded 18. A test gets a database of it
 a folder of tests that needs more than the migrations in it, such as partitions, overrides `template`.
 """
 
+import logging
 import os
 import shutil
 import tempfile
@@ -35,6 +36,7 @@ __all__ = ["pytest_terminal_summary"]
 HOME = "TREASURY_TEST_HOME"
 DATABASE_URL = "TREASURY_TEST_DATABASE_URL"
 PG_BIN = "TREASURY_TEST_PG_BIN"
+_SPEAKERS = ("treasury.api", "uvicorn", "uvicorn.error")
 _LOGINS_LOCK = 0x7472_6561_7E58
 _MEMORY = Path("/dev/shm")  # noqa: S108  # where there is such a folder, its files are kept in memory
 _ROOM_BYTES = 3 << 30
@@ -153,6 +155,18 @@ def settings(databases: Databases, server_settings: Settings, template: str, tmp
 def dsn(settings: Settings) -> str:
     """The URL of this test's database."""
     return settings.database_dsn
+
+
+@pytest.fixture
+def heard(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """What the API and its server say, whatever an earlier test's API or Prefect has made of their loggers.
+
+    Loggers are the process's: one that no longer hands its records on would leave a test nothing to look at.
+    """
+    for name in _SPEAKERS:
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+        caplog.set_level(logging.INFO, logger=name)
+    return caplog
 
 
 @pytest.fixture(scope="session")

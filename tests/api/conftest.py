@@ -94,7 +94,7 @@ def unlimited(settings: Settings) -> Settings:
 def serving(settings: Settings) -> Iterator[str]:
     """The API with its own protocol and limits, as in production, on a free port; yields its address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = LimitedConfig(create_app(settings), make_limits(settings), log_level="warning", **HOW)
+        config = LimitedConfig(create_app(settings), make_limits(settings), log_config=None, **HOW)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), name="api under test")
         thread.start()

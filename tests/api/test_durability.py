@@ -133,7 +133,7 @@ def test_what_fails_after_the_commit_leaves_nobody_without_an_answer(
 
 
 def test_the_writer_goes_on_after_a_defect(
-    ready: Settings, monkeypatch: pytest.MonkeyPatch, database: Looking, caplog: pytest.LogCaptureFixture
+    ready: Settings, monkeypatch: pytest.MonkeyPatch, database: Looking, heard: pytest.LogCaptureFixture
 ) -> None:
     """Each of its parts fails once. Nobody hangs, no key stays under way, and the log says it."""
     take = TableWriter._take
@@ -160,7 +160,7 @@ def test_the_writer_goes_on_after_a_defect(
 
     monkeypatch.setattr(TableWriter, "_take", take_badly)
     assert [stored.status_code for stored in asyncio.run(post_twice())] == [201, 201, 201]
-    assert [record.levelname for record in caplog.records if record.name == f"{LOGGER}.writer"] == ["CRITICAL", "ERROR"]
+    assert [record.levelname for record in heard.records if record.name == f"{LOGGER}.writer"] == ["CRITICAL", "ERROR"]
     assert database.execute("SELECT count(*) FROM transactions_partitioned").fetchone() == (2,)
 
 

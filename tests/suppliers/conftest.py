@@ -35,7 +35,7 @@ MOBILE = "0831234567"
 def serving(app: ASGIApp) -> Iterator[str]:
     """An app under uvicorn with uvloop and httptools on a free port; yields its address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(app, loop="uvloop", http="httptools", access_log=False, log_level="critical")
+        config = uvicorn.Config(app, loop="uvloop", http="httptools", access_log=False, log_config=None)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), name="simulators under test")
         thread.start()
