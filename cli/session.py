@@ -32,6 +32,7 @@ def servers(*wanted: "Service", may_make_home: bool = False) -> Iterator[Setting
 
     ``may_make_home``: for commands that may be the first of all; what is made is told on standard error.
     """
+    from servers.home import demand_unused  # noqa: PLC0415  # the command line must answer --help at once
     from servers.stack import demand_home, running  # noqa: PLC0415  # the command line must answer --help at once
 
     settings = load_settings()
@@ -40,6 +41,7 @@ def servers(*wanted: "Service", may_make_home: bool = False) -> Iterator[Setting
     except ConfigError:
         if not may_make_home:
             raise
+        demand_unused(settings.home)
         terminal.note(f"making a new treasury home at {settings.home}")
     with running(settings, *wanted) as ready:
         yield ready

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from ledger.errors import ConfigError
 
+LOGIN_KEYS = "treasury-"  # how the names of the passwords of PostgreSQL's logins begin
+
 
 def demand(home: Path, database: bool) -> None:
     """Raise ConfigError unless ``home`` is there, and with ``database`` an embedded PostgreSQL in it. Makes nothing.
@@ -14,6 +16,7 @@ def demand(home: Path, database: bool) -> None:
     if not home.is_dir():
         missing = f"no treasury home at {home}"
     elif database and not _has_cluster(home):
+        demand_unused(home)
         missing = f"the treasury home at {home} has no database"
     else:
         return
@@ -28,6 +31,18 @@ def demand(home: Path, database: bool) -> None:
 def _has_cluster(home: Path) -> bool:
     """Whether a PostgreSQL was set up to its end. An empty folder may be where a volume should be mounted."""
     return any(home.glob("postgres/*[0-9]/PG_VERSION"))
+
+
+def demand_unused(home: Path) -> None:
+    """Raise ConfigError when PostgreSQL has run in ``home``: it has made passwords for its logins. Makes nothing.
+
+    Whoever finds no cluster asks: a new ledger, empty and whole, must not take the place of one that is elsewhere.
+    """
+    if any((home / "keys").glob(f"{LOGIN_KEYS}*")):
+        raise ConfigError(
+            f"the treasury home at {home} was used, and {home / 'postgres'} does not hold the data of this PostgreSQL:"
+            " mount or restore them, or set TREASURY_HOME to a new folder if an empty ledger is meant"
+        )
 
 
 def folder(home: Path, name: str) -> Path:

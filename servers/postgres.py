@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 from ledger.errors import ConfigError
 from servers import keys, ports, process
 from servers.account import Account, unprivileged
+from servers.home import demand_unused, folder
 
 NAME = "postgres"
 ROLE = "treasury"
@@ -76,12 +77,13 @@ class Postgres:
         return NAME
 
     def prepare(self) -> process.Launch:
-        """Make the cluster when there is none, and choose the port. Safe to rerun, also after being killed."""
+        """Make the cluster when there is none, and choose the port. Safe to rerun, also after being killed.
+
+        Raises ConfigError when there was one; see `Cluster.make`.
+        """
         account = unprivileged()
-        folder = self.home / "postgres"
-        folder.mkdir(parents=True, exist_ok=True)
         cluster = Cluster(
-            self.bin_dir or embedded_bin_dir(), folder, account, keys.key(self.home, NAME, PASSWORD_DIGITS)
+            self.bin_dir or embedded_bin_dir(), self.home, account, keys.key(self.home, NAME, PASSWORD_DIGITS)
         )
         data = cluster.make()
         port = ports.choose(self.port)
@@ -127,14 +129,15 @@ class Cluster:
     """One data folder of one major version, made under a draft name and renamed when it is whole."""
 
     bin_dir: Path
-    folder: Path
+    home: Path
     account: Account | None
     password: str
 
     def make(self) -> Path:
         """The data folder, made by initdb on the first call: UTF-8, code point order, checksums, scram passwords.
 
-        Raises ConfigError when the folder is there and holds no cluster: nothing is made in the place of lost data.
+        Raises ConfigError when the folder is there and holds no cluster, or is gone from a home that was used: nothing
+        is made in the place of lost data.
         """
         if not (self.bin_dir / "initdb").exists():
             raise ConfigError(f"{self.bin_dir} has no PostgreSQL server (initdb)")
@@ -143,10 +146,16 @@ class Cluster:
             self.account.reach(data)
             self.account.reach(self.bin_dir / "postgres")
         if not data.exists():
+            demand_unused(self.home)
             self._initdb(data)
         elif not (data / "PG_VERSION").exists():
             raise ConfigError(f"{data} holds no PostgreSQL: mount or restore it; without it a new, empty one is made")
         return data
+
+    @property
+    def folder(self) -> Path:
+        """Where the clusters are, one of each major version; made when it is missing."""
+        return folder(self.home, "postgres")
 
     def major(self) -> int:
         """The major version of the binaries."""

@@ -102,16 +102,21 @@ def take_in(
     """Take in what is there for a supplier: the files of ``day``, or every one. Safe to run again, and at once.
 
     A day that has a statement already keeps it: another content is refused unless ``replace``, and always when the day
-    is in a closed period. One without lines gives way to one that has some. What was refused once is not read again
-    unless ``retry``. Raises ConfigError, TransientError; a bad file stops no other.
+    is in a closed period. One without lines gives way to one that has some. With ``replace`` one that was superseded
+    counts again when it is the only file there: of several nobody has said which. What was refused once is not read
+    again unless ``retry``. Raises ConfigError, TransientError; a bad file stops no other.
     """
     definition_of(settings.suppliers, supplier)
-    return [
-        _report_no_file(settings, supplier, file)
-        if isinstance(file, NoFile)
-        else _take_file(settings, supplier, file, actor, replace=replace, retry=retry or replace)
-        for file in find_files(settings, supplier, day, url)
-    ]
+    found: list[Intake] = []
+    for file in find_files(settings, supplier, day, url):
+        if isinstance(file, NoFile):
+            found.append(_report_no_file(settings, supplier, file))
+            continue
+        found.append(_take_file(settings, supplier, file, actor, replace=replace, retry=retry or replace))
+        last = file
+    if replace and [one.result for one in found] == [Result.KNOWN]:
+        found = [_take_again(settings, supplier, last, actor) or found[0]]
+    return found
 
 
 def _report_no_file(settings: Settings, supplier: str, found: NoFile) -> Intake:
@@ -150,9 +155,31 @@ def _known(connection: Connection, supplier: str, name: str, digest: bytes, *, r
         return None
     state, day, error, superseded, key = row
     if state == Result.TAKEN:
-        told = f"another statement of its day has replaced it; `recon run --statement {key}` compares with it"
+        told = (
+            f"another statement of its day has replaced it; `recon run --statement {key}` compares with it, and"
+            " --replace with --url of it alone lets it count again"
+        )
         return Intake(name, Result.KNOWN, day, error=told if superseded else "")
     return None if retry else Intake(name, Result.QUARANTINED, day, error=error)
+
+
+def _take_again(settings: Settings, supplier: str, file: StatementFile, actor: str) -> Intake | None:
+    """Let a known content count again, in an open period. None when no other has superseded it."""
+    content = {"supplier": supplier, "sha256": file.sha256}
+    with connect(settings.database_dsn, "statements") as connection, connection.transaction():
+        _lock(connection, supplier)
+        row = connection.execute(_QUERIES["superseded_file"], content).fetchone()
+        if row is None:
+            return None
+        file_id, day, line_count, current = row
+        try:
+            _demand_open(connection, supplier, day, file.name)
+        except StatementError as error:
+            return Intake(file.name, Result.KNOWN, day, error=str(error))
+        again = {"file_id": file_id, "supersedes": current} | _names(supplier, file.name, actor)
+        record_statement(connection, *fetch_one(connection, _QUERIES["add_file_again"], again))
+        resolve_alert(connection, QUARANTINED, f"{supplier}/{file.name}")
+    return Intake(file.name, Result.TAKEN, day, line_count)
 
 
 def _keep(
@@ -165,8 +192,7 @@ def _keep(
     _current(connection, parsed, replace=replace)
     stored = _store(settings, parsed, key)
     with connection.transaction():
-        connection.execute(_QUERIES["lock_supplier"], {"supplier": parsed.supplier})
-        connection.execute(_CATALOGUE["lock_chain"])  # no period is closed until this is in
+        _lock(connection, parsed.supplier)
         if (known := _known(connection, parsed.supplier, parsed.name, parsed.sha256, retry=True)) is not None:
             return known  # by another process, meanwhile
         current = _current(connection, parsed, replace=replace)  # again: now nobody else may add one
@@ -185,16 +211,26 @@ def _keep(
     return Intake(parsed.name, Result.TAKEN, parsed.day, parsed.table.num_rows)
 
 
+def _lock(connection: Connection, supplier: str) -> None:
+    """Until the transaction ends nobody else takes in one of the supplier's, and no period is closed."""
+    connection.execute(_QUERIES["lock_supplier"], {"supplier": supplier})
+    connection.execute(_CATALOGUE["lock_chain"])
+
+
+def _demand_open(connection: Connection, supplier: str, day: date, name: str) -> None:
+    """Raise StatementError when the day, which has a statement, is in a closed period."""
+    closed = connection.execute(_QUERIES["closed_period"], {"supplier": supplier, "day": day}).fetchone()
+    if closed is not None:
+        raise StatementError(name, f"{day} has a statement, and its period {closed[0]} to {closed[1]} is closed")
+
+
 def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) -> int | None:
     """The number of the file that the day has. Raises StatementError when it has one that may not be replaced."""
     of_day = {"supplier": parsed.supplier, "day": parsed.day}
     found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
     if found is None:
         return None
-    if (closed := connection.execute(_QUERIES["closed_period"], of_day).fetchone()) is not None:
-        raise StatementError(
-            parsed.name, f"{parsed.day} has a statement, and its period {closed[0]} to {closed[1]} is closed"
-        )
+    _demand_open(connection, parsed.supplier, parsed.day, parsed.name)
     file_id, line_count = found
     if not (replace or (line_count == 0 and parsed.table.num_rows)):
         raise StatementError(parsed.name, f"{parsed.day} has a statement of another content; --replace takes this one")
@@ -235,8 +271,11 @@ def _refused(supplier: str, name: str, reason: str, to_do: str, **evidence: Any)
 
 def _row(supplier: str, name: str, digest: bytes, size_bytes: int, actor: str) -> dict[str, Any]:
     nothing = dict.fromkeys(("day", "supersedes", "line_count", "sums", "object_key", "object_sha256", "error"))
-    names = {"supplier": supplier, "name": cut(name, _NAME_LIMIT), "actor": cut(actor, _ACTOR_LIMIT)}
-    return nothing | names | {"sha256": digest, "size_bytes": size_bytes}
+    return nothing | _names(supplier, name, actor) | {"sha256": digest, "size_bytes": size_bytes}
+
+
+def _names(supplier: str, name: str, actor: str) -> dict[str, str]:
+    return {"supplier": supplier, "name": cut(name, _NAME_LIMIT), "actor": cut(actor, _ACTOR_LIMIT)}
 
 
 def list_statements(

@@ -588,5 +588,5 @@ SELECT to_regclass('statement_files') IS NOT NULL
 -- name: statement_of
 SELECT object_key FROM statement_files
 WHERE (supplier, day) = (%(supplier)s::text, %(day)s::date) AND state = 'taken' AND object_key IS NOT NULL
-ORDER BY taken_at DESC
+ORDER BY file_id DESC
 LIMIT 1

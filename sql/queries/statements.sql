@@ -26,6 +26,28 @@ VALUES (%(supplier)s, %(day)s, %(name)s, %(sha256)s, %(size_bytes)s, %(state)s, 
         %(sums)s, %(object_key)s, %(object_sha256)s, %(error)s, %(actor)s)
 RETURNING file_id
 
+-- name: superseded_file
+-- A content that was taken and that counts no more: its last row, and the file that counts for its day now.
+SELECT f.file_id, f.day, f.line_count, current.file_id
+FROM (SELECT file_id, supplier, day, line_count FROM statement_files
+      WHERE (supplier, sha256) = (%(supplier)s::text, %(sha256)s::bytea) AND state = 'taken'
+      ORDER BY file_id DESC
+      LIMIT 1) AS f
+CROSS JOIN LATERAL (SELECT file_id FROM statement_files AS n
+                    WHERE (n.supplier, n.day, n.state) = (f.supplier, f.day, 'taken')
+                    ORDER BY n.file_id DESC
+                    LIMIT 1) AS current
+WHERE current.file_id <> f.file_id
+
+-- name: add_file_again
+-- As it was read when it was taken first: its object in the archive is the same.
+INSERT INTO statement_files (supplier, day, name, sha256, size_bytes, state, supersedes, line_count, sums, object_key,
+                             object_sha256, actor)
+SELECT supplier, day, %(name)s, sha256, size_bytes, state, %(supersedes)s, line_count, sums, object_key, object_sha256,
+       %(actor)s
+FROM statement_files WHERE file_id = %(file_id)s
+RETURNING file_id
+
 -- name: list_files
 -- The newest first. One that another has superseded says so.
 SELECT f.file_id, f.supplier, f.day, f.name, f.sha256,

@@ -149,6 +149,20 @@ def test_a_home_whose_database_is_not_mounted_or_half_made_is_none_to_read(
     assert list((tmp_path / left).iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["verify", "up", "generate --months 1 --rows-per-month 1"])
+def test_a_used_home_whose_database_is_gone_is_named_and_gets_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (tmp_path / "keys").mkdir(mode=0o700)
+    (tmp_path / "keys" / "treasury-api").write_text("0")
+    answer = run_here(capsys, tmp_path, {"TREASURY_HOME": str(tmp_path)}, *command.split())
+    assert answer.returncode == ConfigError.exit_code
+    assert (
+        f"error: the treasury home at {tmp_path} was used, and {tmp_path / 'postgres'} does not hold" in answer.stderr
+    )
+    assert not any((tmp_path / "postgres").glob("*/PG_VERSION"))
+
+
 def test_down_without_a_home_has_nothing_to_stop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answer = run_here(capsys, tmp_path, {}, "down")
     assert (answer.returncode, answer.stderr) == (0, f"no treasury home at {tmp_path / '.treasury'}\n")

@@ -19,6 +19,7 @@ from servers.lease import lease
 from servers.postgres import Postgres, pgbench
 from servers.redis import Redis
 from servers.s3 import BUCKET
+from sql.roles import API
 from tasks.setup import prepare_database
 
 ANY_PORT = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0, suppliers=0)
@@ -110,6 +111,20 @@ def test_nothing_is_made_in_the_place_of_a_cluster_that_is_gone(home: Path, bin_
     with pytest.raises(ConfigError, match="holds no PostgreSQL: mount or restore it"):
         Postgres(home, bin_dir=bin_dir, fast=True).prepare()
     assert list(data.iterdir()) == []
+
+
+def test_a_home_that_was_used_gets_no_new_cluster(home: Path, bin_dir: Path | None) -> None:
+    server = Postgres(home, bin_dir=bin_dir, fast=True)
+    with lease(home, server) as endpoint:
+        server.login_url(endpoint.url, API)
+    (home / "postgres").rename(home / "elsewhere")
+    with pytest.raises(ConfigError, match=r"was used, and .* does not hold the data of this PostgreSQL: mount or"):
+        server.prepare()
+    assert list((home / "postgres").iterdir()) == []
+    (home / "postgres").rmdir()
+    (home / "elsewhere").rename(home / "postgres")
+    with lease(home, server) as endpoint:
+        assert server.answers(endpoint.url)
 
 
 def test_a_folder_without_postgresql_is_named(home: Path) -> None:

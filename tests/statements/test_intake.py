@@ -27,6 +27,7 @@ from sql.partitions import prepare_table
 from storage.store import ObjectStore
 from suppliers.registry import definitions
 from tasks import statements
+from tasks.reconciliation.chain import verify_chain
 from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.run import reconcile_day
 from tasks.reconciliation.statements import fetch_statement, statement_of
@@ -152,10 +153,39 @@ def test_another_content_of_a_day_is_refused_unless_it_is_to_replace(desk: Desk)
     assert desk.take(replace=True) == [(FLASH_NAME, "taken")]
     assert statement_of(desk.settings, "flash", DAY) != first
     assert [one.state for one in list_statements(desk.settings)] == ["taken", "quarantined", "superseded"]
-    desk.put(FLASH)
-    (again,) = take_in(desk.settings, "flash", url=str(desk.folder), actor="test", replace=True)
-    assert again.result is Result.KNOWN
-    assert again.why.startswith(f"another statement of its day has replaced it; `recon run --statement {first}`")
+
+
+def test_a_superseded_statement_counts_again_when_it_alone_is_to_replace(desk: Desk) -> None:
+    path = desk.put(FLASH)
+    desk.take()
+    first = statement_of(desk.settings, "flash", DAY)
+    (desk.folder / "later").mkdir()
+    second = desk.put(FLASH.replace("ORD-1001", "ORD-1002"), f"later/{FLASH_NAME}")
+    assert desk.take(url=str(second), replace=True) == [(FLASH_NAME, "taken")]
+    (known,) = take_in(desk.settings, "flash", url=str(path), actor="test")
+    assert (known.result, known.day) == (Result.KNOWN, DAY)
+    assert known.why.startswith(f"another statement of its day has replaced it; `recon run --statement {first}`")
+    desk.put(FLASH.replace("02/03", "02/04"), "recon_20260204.csv")
+    assert desk.take(replace=True) == [(FLASH_NAME, "known"), ("recon_20260204.csv", "taken")]  # nobody said which
+    assert statement_of(desk.settings, "flash", DAY) != first
+
+    (again,) = take_in(desk.settings, "flash", url=str(path), actor="somebody", replace=True)
+    assert (again.result, again.day, again.line_count) == (Result.TAKEN, DAY, 1)
+    assert statement_of(desk.settings, "flash", DAY) == first
+    assert desk.take(url=str(path), replace=True) == [(FLASH_NAME, "known")]  # it counts
+    records = [(one.state, one.actor) for one in list_statements(desk.settings, "flash", DAY)]
+    assert records == [("taken", "somebody"), ("superseded", "test"), ("superseded", "test")]
+    with psycopg.connect(desk.settings.database_dsn) as connection:
+        assert verify_chain(connection).event_no == 4
+
+    desk.execute(
+        "INSERT INTO recon_periods (supplier, first_day, last_day, actor, reason) VALUES ('flash', %s, %s, 'x', 'x')",
+        DAY, DAY,
+    )  # fmt: skip
+    (closed,) = take_in(desk.settings, "flash", url=str(second), actor="test", replace=True)
+    assert (closed.result, closed.day) == (Result.KNOWN, DAY)
+    assert closed.why == f"{FLASH_NAME}: {DAY} has a statement, and its period {DAY} to {DAY} is closed"
+    assert statement_of(desk.settings, "flash", DAY) == first
 
 
 def test_a_statement_without_lines_is_told_and_gives_way_to_one_with_some(desk: Desk) -> None:
