@@ -50,6 +50,14 @@ async def create_vas(call: Call, table: TieredTable) -> Response:
     return _written(call, stored)
 
 
+async def read_vas_failure(call: Call) -> Response:
+    """Why a purchase failed."""
+    found = await call.services.vend_desk.failure(_path_id(call), call.key.sees_client)
+    if found is None:
+        raise HttpError(NOT_FOUND)
+    return _json(msgspec.json.encode(found))
+
+
 async def peach_webhook(call: Call) -> Response:
     """Take a webhook of Peach's."""
     body = await parsing.read_body(call.request, WEBHOOK_LIMIT_BYTES, call.services.bodies)

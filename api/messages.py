@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from ledger.transactions import Status, Supplier, TransactionType, VasType
+from suppliers.verdicts import Failure
 
 PRINTABLE = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"  # no control characters
 INSTANT = r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)$"
@@ -63,6 +64,21 @@ class VasOrder(NewVasTransaction, kw_only=True, forbid_unknown_fields=True):
             "status, supplier_reference, supplier_transaction_id, commission, processed_at"
         ),
     ] = False
+
+
+class VendFailure(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Why nothing was sold. ``id`` is the row's."""
+
+    id: UUID
+    reason: Annotated[
+        Failure,
+        Meta(
+            description="declined: the supplier will not sell it. invalid: the number, the product or the amount "
+            "cannot be right. unavailable: nothing is wrong with the order, which may be placed again as a new one. "
+            "not_sold: no answer came, and it was found out later that nothing was sold."
+        ),
+    ]
+    failed_at: datetime
 
 
 class Transaction(NewTransaction, kw_only=True, forbid_unknown_fields=True):

@@ -84,7 +84,7 @@ def operations(settings: Settings) -> tuple[Operation, ...]:
     """Every operation, in the order in which they are matched and documented."""
     of_tables = [operation for resource in resources(settings) for operation in _of_resource(resource, settings)]
     of_reconciliation = reconciliation_operations(settings.suppliers.names)
-    return (*of_tables, *of_reconciliation, *monitoring_operations(settings), _PEACH_WEBHOOK, *_HEALTH)
+    return (*of_tables, _VAS_FAILURE, *of_reconciliation, *monitoring_operations(settings), _PEACH_WEBHOOK, *_HEALTH)
 
 
 def router_routes(all_operations: tuple[Operation, ...], services: Services) -> list[Route]:
@@ -191,6 +191,19 @@ def _page_parameters(settings: Settings) -> tuple[Parameter, ...]:
     )
 
 
+_VAS_FAILURE = Operation(
+    name="getVasTransactionFailure",
+    method="GET",
+    path="/api/v1/vas-transactions/{id}/failure",
+    summary="Why its purchase failed",
+    description="Of a row that was stored with `vend` and has failed, for as long as it is kept; else 404.",
+    handler=handlers.read_vas_failure,
+    scope=Scope.VAS_READ,
+    policy=Policy.VAS,
+    tag="vas_transactions",
+    answers={200: messages.VendFailure},
+    problems=frozenset({404}),
+)
 _PEACH_WEBHOOK = Operation(
     name="peachWebhook",
     method="POST",

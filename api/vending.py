@@ -37,6 +37,7 @@ _DECIDED = ("supplier_reference", "supplier_transaction_id", "commission", "proc
 _MOST_AT_ONCE = 1000
 _CANCEL_S = 1.0
 _RAISE = load("alerts")["raise"]
+_FAILURE = load("vending")["failure"]
 _LOG = logging.getLogger(f"{LOGGER}.vending")
 
 
@@ -106,6 +107,18 @@ class VendDesk:
     def begin(self, table: TieredTable, row: Row) -> None:
         """Buy for a stored row, in the background."""
         self._start(self._vend(table, row))
+
+    async def failure(self, row_id: UUID, client_id: str | None) -> Row | None:
+        """Why the purchase failed, and when; None when nothing is known, or ``client_id`` may not see it (None sees
+        all).
+        """
+        asked = {"row_id": row_id, "client_id": client_id}
+
+        async def read(connection: AsyncConnection) -> tuple[Any, ...] | None:
+            return await (await connection.execute(_FAILURE, asked)).fetchone()
+
+        found = await self._database.run(read, "failure")
+        return None if found is None else dict(zip(("id", "reason", "failed_at"), found, strict=True))
 
     def hear(self, body: bytes) -> None:
         """Take Peach's webhook: a genuine one makes us ask what became of its purchase, in the background.

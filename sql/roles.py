@@ -69,6 +69,7 @@ CATALOGUE: Mapping[str, Access] = {
     "recon_resolutions": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "recon_runs": Access(api=("SELECT",), auditor=("SELECT",)),
     "statement_files": Access(api=("SELECT",), auditor=("SELECT",)),
+    "vend_failures": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "watch_baselines": Access(auditor=("SELECT",)),
     "watch_findings": Access(auditor=("SELECT",)),
     "watch_progress": Access(auditor=("SELECT",)),

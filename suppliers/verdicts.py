@@ -34,6 +34,15 @@ class Verdict(StrEnum):
     CREDENTIALS = "credentials"
 
 
+class Failure(StrEnum):
+    """Why nothing was sold, in the words that the client of a failed purchase is told."""
+
+    DECLINED = "declined"  # the supplier will not sell it
+    INVALID = "invalid"  # something that was ordered cannot be right: the number, the product, the amount
+    UNAVAILABLE = "unavailable"  # nothing is wrong with the order: it may be placed again
+    NOT_SOLD = "not_sold"  # no answer came, and it was found out later that nothing was sold
+
+
 _STATES = {
     Verdict.SUCCESS: State.COMPLETED,
     Verdict.PENDING: State.PENDING,
@@ -43,6 +52,14 @@ _STATES = {
     Verdict.RESUBMIT: State.UNKNOWN,
     Verdict.ABSENT: State.UNKNOWN,
 }
+_FAILURES = {
+    Verdict.DECLINED: Failure.DECLINED,
+    Verdict.INVALID: Failure.INVALID,
+    Verdict.OUT_OF_FUNDS: Failure.UNAVAILABLE,
+    Verdict.RETRY_LATER: Failure.UNAVAILABLE,
+    Verdict.BUSY: Failure.UNAVAILABLE,
+    Verdict.CREDENTIALS: Failure.UNAVAILABLE,
+}
 # A refusal of the moment says nothing about an earlier try of the same purchase; these do.
 _CONCLUSIVE = frozenset({Verdict.SUCCESS, Verdict.DECLINED, Verdict.INVALID})
 
@@ -50,6 +67,11 @@ _CONCLUSIVE = frozenset({Verdict.SUCCESS, Verdict.DECLINED, Verdict.INVALID})
 def state_of(verdict: Verdict) -> State:
     """How a purchase stands after this answer, when it was the only try."""
     return _STATES.get(verdict, State.FAILED)
+
+
+def failure_of(verdict: Verdict) -> Failure:
+    """What the client is told of a purchase that failed after this answer."""
+    return _FAILURES.get(verdict, Failure.NOT_SOLD)
 
 
 def state_after_doubt(verdict: Verdict) -> State:

@@ -26,6 +26,7 @@ from sql.queries import load
 from suppliers.money import CURRENCY
 from suppliers.protocol import PurchaseRequest
 from suppliers.references import id_range, plain_reference, short_reference
+from suppliers.verdicts import Failure
 
 T = TypeVar("T")
 AsyncConnection = psycopg.AsyncConnection[TupleRow]
@@ -108,13 +109,14 @@ class VendRow:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How a row ends. ``expected`` is the status that it must have until then."""
+    """How a row ends. ``expected`` is the status that it must have until then; ``failure`` is told when it failed."""
 
     status: Status
     reference: str
     transaction_id: str | None = None
     commission: Decimal = Decimal("0.00")
     expected: Status = Status.PROCESSING
+    failure: Failure = Failure.NOT_SOLD
 
     def parameters(self, row_id: UUID, now: datetime) -> dict[str, Any]:
         """Those of the query `finish`."""
@@ -125,6 +127,7 @@ class Finish:
             "transaction_id": self.transaction_id,
             "commission": self.commission,
             "expected": self.expected.value,
+            "failure": self.failure.value if self.status is Status.FAILED else None,
             "now": now,
         }
 
@@ -190,6 +193,14 @@ class VendRows:
     async def finish(self, row_id: UUID, end: Finish, now: datetime) -> bool:
         """End a row; False when it does not stand where it must. Safe to repeat."""
         return bool(await self._rows("finish", end.parameters(row_id, now)))
+
+    async def forget_failures(self, before: datetime) -> None:
+        """Delete why purchases failed that ended before then. Safe to repeat."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(_QUERIES["forget_failures"], {"before": before})
+
+        await self._database.run(work)
 
     async def open_before(self, before: datetime) -> AsyncIterator[VendRow]:
         """Every row that has been pending or processing since ``before``, oldest first, read a page at a time."""

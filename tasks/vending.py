@@ -23,7 +23,7 @@ from suppliers.money import share
 from suppliers.outcomes import not_sent, unanswered
 from suppliers.protocol import Outcome, PurchaseRequest, Supplier
 from suppliers.registry import open_suppliers
-from suppliers.verdicts import State, Verdict
+from suppliers.verdicts import State, Verdict, failure_of
 from tasks.vend_rows import Database, Finish, VendRow, VendRows, vend_database
 
 LOGGER = logging.getLogger("treasury.vending")
@@ -123,6 +123,10 @@ class Vending:
                 group.create_task(settle_one(row))
         return report
 
+    async def forget_failures(self) -> None:
+        """Delete why purchases failed that ended more than ``failures_kept_days`` ago. Safe to run again."""
+        await self._rows.forget_failures(self._clock() - timedelta(days=self._settings.failures_kept_days))
+
     async def look_again(self, supplier: str, reference: str, *, sold: bool = False) -> dict[str, Any] | None:
         """Ask the supplier what became of the purchase with this reference, and end its row if that is known now.
 
@@ -193,7 +197,7 @@ class Vending:
         status = Status.FAILED if believed else _STATUSES.get(outcome.state)
         if status is None:
             return Status.PROCESSING
-        if status is Status.FAILED:  # the row has no place for the reason
+        if status is Status.FAILED:
             LOGGER.info("vend %s at %s failed: %s", row.id, row.supplier, outcome.verdict)
         if outcome.amount is not None and status is Status.COMPLETED and outcome.amount != row.amount:
             LOGGER.error("vend %s: the supplier sold for another amount; reconciliation will show it", row.id)
@@ -202,6 +206,7 @@ class Vending:
             outcome.supplier_reference,
             outcome.supplier_transaction_id,
             self._commission(row, outcome) if status is Status.COMPLETED else Decimal("0.00"),
+            failure=failure_of(outcome.verdict),
         )
         if not await self._finish(row.id, end):
             found = await self._rows.find(row.id)
@@ -226,6 +231,9 @@ class Vending:
 
 
 async def settle_vends(settings: Settings) -> SettleReport:
-    """One sweep with clients and connections of its own, for the flow and the command."""
+    """One sweep with clients and connections of its own, for the flow and the command. It also forgets what is too old
+    to be told of failed purchases."""
     async with open_suppliers(settings.suppliers) as suppliers, vend_database(settings) as database:
-        return await Vending(settings, database, suppliers).settle()
+        vending = Vending(settings, database, suppliers)
+        await vending.forget_failures()
+        return await vending.settle()

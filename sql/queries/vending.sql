@@ -31,19 +31,25 @@ WITH hot AS (
 SELECT * FROM hot UNION ALL SELECT * FROM warm
 
 -- name: finish
--- The end of a vend. `expected` is where the row must stand: processing, or pending when it was never sent.
+-- The end of a vend. `expected` is where the row must stand: processing, or pending when it was never sent. `failure` tells
+-- its client why nothing was sold; null when it was.
 WITH hot AS (
     UPDATE {hot} SET status = %(status)s, supplier_transaction_id = coalesce(%(transaction_id)s, supplier_transaction_id),
         commission = %(commission)s, processed_at = %(now)s, updated_at = greatest(updated_at, %(now)s)
     WHERE {id} = %(id)s AND {time} = %(time)s AND status = %(expected)s AND supplier_reference = %(reference)s
-    RETURNING {id}
+    RETURNING {id}, client_id
 ), warm AS (
     UPDATE {warm} SET status = %(status)s, supplier_transaction_id = coalesce(%(transaction_id)s, supplier_transaction_id),
         commission = %(commission)s, processed_at = %(now)s, updated_at = greatest(updated_at, %(now)s)
     WHERE {id} = %(id)s AND {time} = %(time)s AND status = %(expected)s AND supplier_reference = %(reference)s
-    RETURNING {id}
+    RETURNING {id}, client_id
+), ended AS (
+    SELECT * FROM hot UNION ALL SELECT * FROM warm
+), told AS (
+    INSERT INTO vend_failures (row_id, client_id, reason, failed_at)
+    SELECT {id}, client_id, %(failure)s, %(now)s FROM ended WHERE %(failure)s::text IS NOT NULL
 )
-SELECT * FROM hot UNION ALL SELECT * FROM warm
+SELECT {id} FROM ended
 
 -- name: open
 -- The next page of rows that have been under way for a while, oldest first.
@@ -60,3 +66,11 @@ SELECT * FROM (
 ) AS page
 ORDER BY {time}, {id}
 LIMIT %(limit)s
+
+-- name: failure
+-- Why a purchase failed. Null for `client_id` sees every client's.
+SELECT row_id, reason, failed_at FROM vend_failures
+WHERE row_id = %(row_id)s AND (client_id = %(client_id)s OR %(client_id)s::text IS NULL)
+
+-- name: forget_failures
+DELETE FROM vend_failures WHERE failed_at < %(before)s

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from config import Settings
+from ledger.scopes import Scope
 from suppliers.peach.webhooks import sign
 from suppliers.references import short_reference
 from suppliers.simulation.faults import Fault
@@ -78,6 +79,22 @@ def test_a_supplier_that_sells_but_does_not_answer_has_sold_once(shop: httpx.Cli
 
     assert ended(shop, answer.headers["location"])["status"] == "completed"
     assert len(simulated.purchases("flash")) == 1
+
+
+def test_the_client_of_a_failed_purchase_and_an_auditor_are_told_why(shop: httpx.Client, make_key: MakeKey) -> None:
+    failed = shop.post(PATH, json=order("flash", mobile_number="0830000000"), headers=keyed()).headers["location"]
+    sold = shop.post(PATH, json=order("flash"), headers=keyed()).headers["location"]
+    row = ended(shop, failed)
+    assert (row["status"], ended(shop, sold)["status"]) == ("failed", "completed")
+
+    told = shop.get(f"{failed}/failure")
+    assert told.status_code == 200
+    assert told.json() == {"id": row["id"], "reason": "invalid", "failed_at": row["processed_at"]}
+    other, auditor = make_key("other"), make_key("auditor", (Scope.VAS_READ, Scope.READ_ALL))
+    assert shop.get(f"{failed}/failure", headers=auditor).content == told.content
+    for address, headers in ((failed, other), (sold, None), (f"{PATH}/01890000-0000-7000-8000-000000000000", None)):
+        assert shop.get(f"{address}/failure", headers=headers).status_code == 404
+    assert shop.get(f"{PATH}/x/failure").status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
 from suppliers.registry import open_suppliers
 from suppliers.simulation.faults import Fault
-from suppliers.verdicts import State, Verdict
+from suppliers.verdicts import State, Verdict, failure_of
 from tasks.reconciliation.days import day_of, day_start, days_between
 from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.run import reconcile_day
@@ -62,6 +62,12 @@ class Till:
             row = connection.execute("SELECT * FROM vas_transactions_partitioned WHERE id = %s", (row_id,)).fetchone()
         assert row is not None
         return row
+
+    def failure(self, row_id: UUID) -> str | None:
+        """Why a row's purchase failed, as its client is told."""
+        with psycopg.connect(self.settings.database_dsn) as connection:
+            found = connection.execute("SELECT reason FROM vend_failures WHERE row_id = %s", (row_id,)).fetchone()
+        return None if found is None else found[0]
 
     @asynccontextmanager
     async def vending(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> AsyncIterator[Vending]:
@@ -114,6 +120,7 @@ def test_a_vend_ends_its_row_with_what_the_supplier_said(till: Till, simulated: 
     )  # fmt: skip
     assert row["commission"] == (row["amount"] * Decimal("0.03")).quantize(Decimal("0.01"))
     assert row["processed_at"] is not None
+    assert till.failure(row_id) is None
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -143,6 +150,7 @@ def test_a_refusal_fails_the_row_and_sells_nothing(
     assert simulated.purchases(name) == []
     verdict = Verdict.DECLINED if name == "peach" else Verdict.INVALID
     assert f"vend {row_id} at {name} failed: {verdict}" in caplog.messages
+    assert till.failure(row_id) == failure_of(verdict)
 
 
 @pytest.mark.parametrize(
@@ -211,6 +219,7 @@ def test_a_process_that_dies_before_the_sale_ends_as_failed(till: Till, simulate
     till.run(die)
     assert till.settle().failed == 1
     assert till.look(row_id)["status"] == "failed"
+    assert till.failure(row_id) == "not_sold"
     assert simulated.purchases(name) == []
 
 
@@ -221,6 +230,7 @@ def test_a_vend_that_was_never_begun_fails_without_a_purchase(till: Till, simula
         connection.execute(statement, (row_id,))
     assert till.settle().failed == 1
     assert till.look(row_id)["status"] == "failed"
+    assert till.failure(row_id) == "not_sold"
     assert simulated.book.all("flash") == []
     with pytest.raises(ConflictError):
         till.run(lambda vending: vending.vend(row_id))
@@ -259,6 +269,14 @@ def test_the_command_and_the_flow_settle_with_connections_of_their_own(till: Til
     till.rows("flash", 2)
     report = asyncio.run(settle_vends(till.settings))
     assert (report.completed, report.failed, report.open) == (0, 0, 0)
+
+
+def test_why_a_purchase_failed_is_kept_for_a_time(till: Till) -> None:
+    (row_id,) = till.rows("flash", mobile_number=None)
+    till.run(lambda vending: vending.vend(row_id))
+    for days, kept in ((89, "invalid"), (91, None)):
+        till.run(lambda vending: vending.forget_failures(), timedelta(days=days))
+        assert till.failure(row_id) == kept
 
 
 AIRTIME = {"vas_type": "airtime", "supplier_product_id": "1001", "amount": "50.00"}  # MobileMart's has no reprint
