@@ -218,7 +218,8 @@ def _show(supplier: str, day: date, truth: Mapping[str, str], found: Mapping[str
     figures = result.summary.figures
     terminal.table(f"{supplier} {day}", ("class", "planted", "found"), rows)
     terminal.console.print(
-        f"{result.verdict}: {percent(Decimal(figures['matched_share']))} of {figures['lines']} lines matched"
+        f"{percent(Decimal(figures['matched_share']))} of {figures['lines']} lines matched; the verdict is"
+        f" {result.verdict}, which so many planted differences deserve"
     )
     if dict(found) != dict(truth):
         wrong = sorted(name for name in truth.keys() | found.keys() if truth.get(name) != found.get(name))
