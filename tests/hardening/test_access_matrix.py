@@ -79,8 +79,8 @@ def callers(shared: Settings) -> Callers:
         connection.execute(
             "UPDATE api_keys SET expires_at = now() - interval '1 second' WHERE key_id = %s", (expired.split("_")[1],)
         )
-    head, _, secret = good.rpartition("_")
-    return Callers(bearer(expired), bearer(revoked), bearer(f"{head}_{secret[::-1]}"))
+    forged = good[:-1] + ("a" if good[-1] != "a" else "b")
+    return Callers(bearer(expired), bearer(revoked), bearer(forged))
 
 
 def test_only_health_and_what_is_signed_is_open() -> None:
