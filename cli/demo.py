@@ -96,7 +96,7 @@ def demo(
             _ask(ready)
     _show_summary(rows, watch, time.monotonic() - started)
     terminal.console.print(
-        f"It is all kept. To look at it: TREASURY_HOME={settings.home} treasury up", markup=False, soft_wrap=True
+        f"It is all kept. To look at it: TREASURY_HOME={settings.home} make up", markup=False, soft_wrap=True
     )
 
 

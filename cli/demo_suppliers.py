@@ -20,13 +20,13 @@ from cli import terminal
 from config import Settings
 from config.suppliers import Difference
 from ledger.errors import DataError
-from ledger.shares import percent
 from suppliers.registry import definition_of
 from suppliers.simulation.planting import differences_of
 from tasks.importing.run import ImportRequest, import_file
 from tasks.reconciliation.breaks import BreakFilter, BreakRecord, list_breaks
 from tasks.reconciliation.classes import BreakState
 from tasks.reconciliation.days import day_of, day_start
+from tasks.reconciliation.report import matched
 from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.run import RunResult, reconcile_day
 from tasks.reconciliation.statements import statement_of
@@ -215,11 +215,9 @@ def _show(supplier: str, day: date, truth: Mapping[str, str], found: Mapping[str
     names = [*Difference, *sorted(found_of.keys() - set(Difference))]
     counts = [(str(name), planted_of[name], found_of[name]) for name in names]
     rows = [(name, str(planted), str(seen)) for name, planted, seen in counts if planted or seen]
-    figures = result.summary.figures
     terminal.table(f"{supplier} {day}", ("class", "planted", "found"), rows)
     terminal.console.print(
-        f"{percent(Decimal(figures['matched_share']))} of {figures['lines']} lines matched; the verdict is"
-        f" {result.verdict}, which so many planted differences deserve"
+        f"{matched(result.summary.figures)}; the verdict is {result.verdict}, which so many planted differences deserve"
     )
     if dict(found) != dict(truth):
         wrong = sorted(name for name in truth.keys() | found.keys() if truth.get(name) != found.get(name))

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ledger.errors import TransientError, TreasuryError
 
+_FILE_WIDTH = 1000  # a file has no edge: a row stays on its line, so that it can be searched
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 console = Console(highlight=False, soft_wrap=False)
@@ -19,13 +20,14 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table for people. Cells are plain text: nothing in them is read as markup."""
+    """Print a table for people, in a file or a pipe as wide as it is. Cells are plain text: none is read as markup."""
     drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
         drawn.add_row(*(escape(cell) for cell in row))
-    console.print(drawn)
+    target = console if console.is_terminal else Console(file=console.file, highlight=False, width=_FILE_WIDTH)
+    target.print(drawn)
 
 
 def markdown(text: str) -> None:

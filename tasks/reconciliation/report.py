@@ -89,8 +89,7 @@ def markdown(summary: Summary) -> str:
     """The run for people, as Prefect's UI shows it."""
     figures = summary.figures
     lines = [f"## {summary.supplier} {summary.day}: {summary.verdict}", ""]
-    share = percent(Decimal(figures["matched_share"]))
-    lines += [f"- {share} matched of {figures['lines']} lines and {figures['own_rows']} own rows"]
+    lines += [f"- {matched(figures)}"]
     lines += [f"- {figures['breaks']} breaks, {figures['auto_resolved']} of them resolved by rules"]
     if figures["open_rows_decided"]:
         told = ", ".join(f"{count} {status}" for status, count in figures["open_rows_decided"].items())
@@ -113,6 +112,14 @@ def markdown(summary: Summary) -> str:
                 f"| {name} | {one['breaks']} | {one['auto_resolved']} | {one['escalated']} | {one['variance']} |"
             )
     return "\n".join(lines)
+
+
+def matched(figures: dict[str, Any]) -> str:
+    """How much of both sides is matched. Rows that no line is expected for, such as failed ones, do not count."""
+    rows = figures["own_rows"] - figures["nothing_expected"]
+    sides = f"{figures['matched_lines']} of {figures['lines']} lines, {figures['matched_own_rows']} of {rows} own rows"
+    more = f", and {figures['nothing_expected']} own rows that expect no line" if figures["nothing_expected"] else ""
+    return f"{percent(Decimal(figures['matched_share']))} matched: {sides}{more}"
 
 
 def safe_text(text: str) -> str:

@@ -157,7 +157,7 @@ def test_a_run_is_shown_and_replayed_and_its_chain_proved(books: Books, typed: T
     shown = typed("show-run", "1")
     assert result.summary.digest[:16] in shown
     assert f"Statement reconciliation/flash/{DAY}/statements/" in shown
-    assert "- 100.0 % matched of 1 lines and 1 own rows" in shown
+    assert "- 100.0 % matched: 1 of 1 lines, 1 of 1 own rows\n" in shown
     for command in (("show-run", "9"), ("show", "9"), ("replay", "9"), ("resolve", "9", *DECIDED)):
         with pytest.raises(NotFoundError, match=r"(run|break) 9: there is none of that number"):
             typed(*command)
