@@ -149,7 +149,7 @@ class Cluster:
             demand_unused(self.home)
             self._initdb(data)
         elif not (data / "PG_VERSION").exists():
-            raise ConfigError(f"{data} holds no PostgreSQL: mount or restore it; without it a new, empty one is made")
+            raise ConfigError(f"{data} holds no PostgreSQL: mount or restore it")
         return data
 
     @property

@@ -3,7 +3,7 @@ they may hold a number or a PIN."""
 
 from decimal import Decimal
 
-from ledger.errors import FieldError, TransientError, TreasuryError
+from ledger.errors import ConfigError, FieldError, TransientError, TreasuryError
 from suppliers.errors import BadCredentialsError
 from suppliers.protocol import Outcome, PurchaseRequest
 from suppliers.transport import Answer
@@ -61,6 +61,8 @@ def not_sent(request: PurchaseRequest, error: TreasuryError) -> Outcome:
         verdict = Verdict.CREDENTIALS
     elif isinstance(error, FieldError):
         verdict = Verdict.INVALID
+    elif isinstance(error, ConfigError):  # our own trouble: nothing is wrong with what was ordered
+        verdict = Verdict.RETRY_LATER
     else:
         verdict = Verdict.BUSY if isinstance(error, TransientError) else Verdict.DECLINED
     return Outcome(State.FAILED, verdict, request.reference, detail=f"not sent: {error}")

@@ -148,8 +148,11 @@ def _parsed(settings: Settings, supplier: str, file: StatementFile) -> ParsedSta
     return definition_of(settings.suppliers, supplier).statement().parse(file.content, file.name, connection)
 
 
-def _known(connection: Connection, supplier: str, name: str, digest: bytes, *, retry: bool) -> Intake | None:
-    file = {"supplier": supplier, "sha256": digest, "name": cut(name, _NAME_LIMIT)}
+def _known(
+    connection: Connection, supplier: str, name: str, digest: bytes, day: date | None = None, *, retry: bool
+) -> Intake | None:
+    """What is known of a content; of one without lines only once its ``day`` was read."""
+    file = {"supplier": supplier, "sha256": digest, "day": day, "name": cut(name, _NAME_LIMIT)}
     row = connection.execute(_QUERIES["known_file"], file).fetchone()
     if row is None:
         return None
@@ -164,8 +167,14 @@ def _known(connection: Connection, supplier: str, name: str, digest: bytes, *, r
 
 
 def _take_again(settings: Settings, supplier: str, file: StatementFile, actor: str) -> Intake | None:
-    """Let a known content count again, in an open period. None when no other has superseded it."""
-    content = {"supplier": supplier, "sha256": file.sha256}
+    """Let a known content count again for the day that the file says, in an open period. None when no other has
+    superseded it.
+    """
+    try:
+        parsed = _parsed(settings, supplier, file)
+    except StatementError as error:  # under a name of another day, or by other rules than then
+        return Intake(file.name, Result.KNOWN, error=str(error))
+    content = {"supplier": supplier, "sha256": file.sha256, "day": parsed.day}
     with connect(settings.database_dsn, "statements") as connection, connection.transaction():
         _lock(connection, supplier)
         row = connection.execute(_QUERIES["superseded_file"], content).fetchone()
@@ -189,11 +198,14 @@ def _keep(
     again.
     """
     key = f"statements/{parsed.supplier}/{parsed.day}/{parsed.sha256.hex()}.parquet"
+    digest, day = parsed.sha256, parsed.day
+    if (known := _known(connection, parsed.supplier, parsed.name, digest, day, retry=True)) is not None:
+        return known
     _current(connection, parsed, replace=replace)
     stored = _store(settings, parsed, key)
     with connection.transaction():
         _lock(connection, parsed.supplier)
-        if (known := _known(connection, parsed.supplier, parsed.name, parsed.sha256, retry=True)) is not None:
+        if (known := _known(connection, parsed.supplier, parsed.name, digest, day, retry=True)) is not None:
             return known  # by another process, meanwhile
         current = _current(connection, parsed, replace=replace)  # again: now nobody else may add one
         row = _row(parsed.supplier, parsed.name, parsed.sha256, size_bytes, actor) | {

@@ -17,7 +17,7 @@ from uuid import UUID
 import stamina
 
 from config import Settings
-from ledger.errors import ConfigError, ConflictError, DataError, TransientError
+from ledger.errors import ConfigError, ConflictError, DataError, TransientError, TreasuryError
 from ledger.transactions import Status
 from suppliers.money import share
 from suppliers.outcomes import not_sent, unanswered
@@ -235,5 +235,9 @@ async def settle_vends(settings: Settings) -> SettleReport:
     to be told of failed purchases."""
     async with open_suppliers(settings.suppliers) as suppliers, vend_database(settings) as database:
         vending = Vending(settings, database, suppliers)
-        await vending.forget_failures()
-        return await vending.settle()
+        report = await vending.settle()
+        try:
+            await vending.forget_failures()
+        except TreasuryError as error:  # the next sweep will
+            LOGGER.warning("what is too old to be told of failed purchases was not forgotten: %s", error)
+    return report

@@ -396,11 +396,15 @@ INSERT INTO recon_confirmations (resolution_id, break_id, own_id, own_created_at
 VALUES (%(resolution_id)s::bigint, %(break_id)s::bigint, %(own_id)s, %(own_created_at)s, %(own_break_id)s, %(method)s)
 
 -- name: days_without_run
--- Days whose newest run says nothing of the whole day: there is none, or it was made before the day was over, or, unless such
--- a statement will do (`without_lines`), its statement has no lines and may be a file that was cut off.
+-- Days whose newest run says nothing of the whole day: there is none, or it was made before the day was over, or with another
+-- statement than the one that counts now, or, unless such a statement will do (`without_lines`), with one that has no lines
+-- and may be a file that was cut off.
 SELECT day::date FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS days(day)
 WHERE (SELECT r.started_at >= (days.day::date + 1)::timestamp AT TIME ZONE 'Africa/Johannesburg'
               AND (r.line_count > 0 OR %(without_lines)s)
+              AND coalesce((SELECT f.object_key FROM statement_files f
+                            WHERE (f.supplier, f.day, f.state) = (r.supplier, r.day, 'taken')
+                            ORDER BY f.file_id DESC LIMIT 1) = r.figures -> 'statement' ->> 'key', true)
        FROM recon_runs r WHERE r.supplier = %(supplier)s::text AND r.day = days.day::date
        ORDER BY run_id DESC LIMIT 1) IS NOT TRUE
 ORDER BY day

@@ -5,10 +5,11 @@
 SELECT pg_advisory_xact_lock(hashtextextended('statements ' || %(supplier)s::text, 0))
 
 -- name: known_file
--- What became of a content that came before: taken under whatever name, else refused under this one.
+-- What became of a content that came before: taken under whatever name, else refused under this one. One without lines is
+-- the same every day: it is known for its `day` alone.
 SELECT state, day, error, EXISTS (SELECT FROM statement_files n WHERE n.supersedes = f.file_id), object_key
 FROM statement_files f
-WHERE (supplier, sha256) = (%(supplier)s::text, %(sha256)s::bytea) AND (state = 'taken' OR name = %(name)s::text)
+WHERE (supplier, sha256) = (%(supplier)s::text, %(sha256)s::bytea) AND CASE state WHEN 'taken' THEN line_count > 0 OR day = %(day)s::date ELSE name = %(name)s::text END
 ORDER BY state = 'taken' DESC, file_id DESC
 LIMIT 1
 
@@ -30,7 +31,7 @@ RETURNING file_id
 -- A content that was taken and that counts no more: its last row, and the file that counts for its day now.
 SELECT f.file_id, f.day, f.line_count, current.file_id
 FROM (SELECT file_id, supplier, day, line_count FROM statement_files
-      WHERE (supplier, sha256) = (%(supplier)s::text, %(sha256)s::bytea) AND state = 'taken'
+      WHERE (supplier, sha256, day, state) = (%(supplier)s::text, %(sha256)s::bytea, %(day)s::date, 'taken')
       ORDER BY file_id DESC
       LIMIT 1) AS f
 CROSS JOIN LATERAL (SELECT file_id FROM statement_files AS n

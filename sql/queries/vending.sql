@@ -48,6 +48,7 @@ WITH hot AS (
 ), told AS (
     INSERT INTO vend_failures (row_id, client_id, reason, failed_at)
     SELECT {id}, client_id, %(failure)s, %(now)s FROM ended WHERE %(failure)s::text IS NOT NULL
+    ON CONFLICT DO NOTHING
 )
 SELECT {id} FROM ended
 

@@ -143,7 +143,8 @@ def _check_closable(connection: Connection, period: dict[str, Any], name: str) -
     ]
     if missing:
         raise RefusalError(
-            f"{name}: {len(missing)} days were never reconciled once they were over, the first is {missing[0]}"
+            f"{name}: {len(missing)} days were never reconciled once they were over, the first is {missing[0]}:"
+            " run each with the statement that counts now"
         )
 
 

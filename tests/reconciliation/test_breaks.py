@@ -207,6 +207,18 @@ def test_a_day_that_was_never_reconciled_keeps_its_period_open(books: Books) -> 
         close_period(books.settings, "flash", DAY, DAY + timedelta(days=1), "thandi", "month end")
 
 
+def test_a_day_whose_run_had_another_statement_than_counts_keeps_its_period_open(books: Books) -> None:
+    books.run()
+    assert close_period(books.settings, "flash", DAY, DAY, "thandi", "month end").state == "proposed"
+    books.sql(
+        "INSERT INTO statement_files (supplier, day, name, sha256, size_bytes, state, line_count, sums, object_key,"
+        " object_sha256, actor) VALUES ('flash', '2026-02-03', 'later.csv', sha256('b'), 1, 'taken', 1, '[]',"
+        " 'statements/flash/later', sha256('o'), 'test')"
+    )
+    with pytest.raises(ConflictError, match="the first is 2026-02-03: run each with the statement that counts now"):
+        close_period(books.settings, "flash", DAY, DAY, "sipho", "month end")
+
+
 def test_breaks_are_listed_by_what_is_asked_and_in_pages(books: Books) -> None:
     books.own()
     books.line(amount=Decimal("500.00"))

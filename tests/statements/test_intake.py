@@ -203,6 +203,34 @@ def test_a_statement_without_lines_is_told_and_gives_way_to_one_with_some(desk: 
     assert desk.take() == [(FLASH_NAME, "quarantined")]  # no lines take no place
 
 
+def test_a_statement_without_lines_is_of_its_own_day_however_many_days_have_the_same(desk: Desk) -> None:
+    """A header alone has the same bytes every day: no other day may know it, or get it back."""
+    path = desk.put(FLASH_HEADER + "\n")
+    assert desk.take() == [(FLASH_NAME, "taken")]
+    desk.put(FLASH)
+    assert desk.take() == [(FLASH_NAME, "taken")]
+    full = statement_of(desk.settings, "flash", DAY)
+    path.unlink()
+    desk.put(FLASH_HEADER + "\n", "recon_20260204.csv")
+    (next_day,) = take_in(desk.settings, "flash", url=str(desk.folder), actor="test", replace=True)
+    assert (next_day.result, next_day.day, next_day.line_count) == (Result.TAKEN, DAY + timedelta(days=1), 0)
+    assert desk.take(replace=True) == [("recon_20260204.csv", "known")]
+    assert statement_of(desk.settings, "flash", DAY) == full
+
+
+def test_a_superseded_statement_under_the_name_of_another_day_counts_for_none(desk: Desk) -> None:
+    desk.put(FLASH)
+    desk.take()
+    desk.put(FLASH.replace("ORD-1001", "ORD-1002"))
+    desk.take(replace=True)
+    current = statement_of(desk.settings, "flash", DAY)
+    wrong = desk.put(FLASH, "recon_20260205.csv")
+    (refused,) = take_in(desk.settings, "flash", url=str(wrong), actor="test", replace=True)
+    assert refused.result is Result.KNOWN
+    assert "another day" in refused.why
+    assert statement_of(desk.settings, "flash", DAY) == current
+
+
 def test_a_bad_file_stops_no_other(desk: Desk) -> None:
     desk.put(FLASH)
     desk.put(FLASH.replace("02/03", "02/05"), "recon_20260204.csv")

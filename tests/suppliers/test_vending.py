@@ -164,6 +164,18 @@ def test_what_cannot_be_sent_fails_the_row_and_says_why(till: Till, changes: dic
     assert vended.outcome.detail.startswith("not sent: ")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrong_address_of_ours_is_no_refusal_of_the_order(till: Till, simulated: Simulated, name: str) -> None:
+    """The simulators' own root has no API."""
+    root = simulated.url
+    given = type(simulated.with_(name).connections[name]).model_fields
+    wrong = {field: root for field in given if field.endswith("_url") and field != "statement_url"}
+    till.settings = till.settings.model_copy(update={"suppliers": simulated.with_(name, **wrong)})
+    (row_id,) = till.rows(name)
+    assert till.run(lambda vending: vending.vend(row_id)).status is Status.FAILED
+    assert till.failure(row_id) == "unavailable"
+
+
 def test_nothing_is_claimed_for_what_cannot_be_vended(till: Till) -> None:
     (dollars,) = till.rows("flash", currency="USD")
     (elsewhere,) = till.rows("peach")
