@@ -1,4 +1,4 @@
-# `make demo` and `make test` are all that is needed on a machine with Python 3.11: both set up .venv first.
+# `make demo` and `make test` are all that is needed on a machine with Python 3.11 to 3.14: both set up .venv first.
 # Everything is installed from requirements.lock by hash, with the plain pip that comes with Python.
 
 SHELL := /bin/bash
@@ -10,11 +10,20 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# The first interpreter that is Python 3.11; PYTHON=/path/to/one overrides.
-PYTHON ?= $(shell for p in python3.11 python3 python; do \
-	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && command -v "$$p" && break; done)
+# The newest CPython that the lock is made for and that can make an environment (Debian ships Python without ensurepip);
+# PYTHON=/path/to/one overrides. No package has wheels for the build without the GIL in the lock.
+SUITABLE := import ensurepip, sys, sysconfig, venv; \
+	good = (3, 11) <= sys.version_info < (3, 15) and sys.implementation.name == "cpython"; \
+	sys.exit(not good or bool(sysconfig.get_config_var("Py_GIL_DISABLED")))
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+	"$$p" -c '$(SUITABLE)' 2>/dev/null && command -v "$$p" && break; done)
 
-.PHONY: help demo test test-all bench up down lint format lock clean setup
+# One file for every Python: markers say which line is for which, and no registry is named.
+UV ?= uv
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
+	--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+
+.PHONY: help demo test test-all bench up down lint format lock upgrade clean setup
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -51,7 +60,10 @@ setup: $(READY) ## Only make .venv
 # Plain targets below: redone when the lock or pyproject.toml has changed. The marker is written last, so a set-up that
 # was broken off is done again.
 $(READY): requirements.lock pyproject.toml
-	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 was not found; say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	@if [ -z "$(PYTHON)" ]; then
+		echo "No CPython 3.11 to 3.14 with venv and ensurepip was found; name one: make PYTHON=/path/to/python3" >&2
+		exit 1
+	fi
 	echo "setting up $(VENV) with $(PYTHON) (a minute or two, once)"
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv --clear $(VENV)
 	export PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -59,9 +71,11 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $(READY)
 
-lock: ## Choose the versions anew within pyproject.toml's ranges (needs pip-tools: LOCK_WITH=/path/to/pip-compile)
-	@$${LOCK_WITH:-pip-compile} --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras \
-		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+lock: ## Write requirements.lock for what pyproject.toml asks; versions that still fit stay (needs uv: UV=/path/to/uv)
+	@$(LOCK)
+
+upgrade: ## The same with the newest versions that fit (needs uv)
+	@$(LOCK) --upgrade
 
 clean: ## Remove what was set up, made and measured here, the servers' data (.treasury) too
 	@if [ -x $(BIN)/treasury ]; then $(BIN)/treasury down; fi

