@@ -7,6 +7,7 @@ from psycopg.sql import SQL, Identifier, Placeholder
 
 from ledger.tables import TieredTable
 from ledger.transactions import field_names
+from sql.errors import NOT_STORED
 from sql.queries import load
 
 _QUERIES = load("transactions")
@@ -37,6 +38,7 @@ def store(table: TieredTable) -> bytes:
         table,
         columns=_comma([Identifier(name) for name in names]),
         values=_comma([_given(name) for name in names]),
+        not_stored=SQL(NOT_STORED),
         arrays=_comma([SQL("{}::text::{}[]").format(Placeholder(name), SQL(_type(table, name))) for name in names]),
     )
 
@@ -92,7 +94,7 @@ def _selected(name: str) -> sql.Composable:
 
 def _given(name: str) -> sql.Composable:
     column = Identifier("given", name)
-    return SQL("{}::jsonb").format(column) if name == _JSON_COLUMN else column
+    return SQL("{}::jsonb AS {}").format(column, Identifier(name)) if name == _JSON_COLUMN else column
 
 
 def _type(table: TieredTable, name: str) -> str:

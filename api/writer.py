@@ -229,7 +229,7 @@ class TableWriter:
     async def _store(self, connection: AsyncConnection, part: Sequence[_Waiting]) -> list[Outcome]:
         writes = [waiting.write for waiting in part]
         cursor = await connection.execute(statements.store(self._table), self._parameters(writes))
-        claimed = set(await cursor.fetchall())
+        claimed = {(client_id, key) for client_id, key, _ in await cursor.fetchall()}
         taken = [write for write in writes if write.key not in claimed]
         held = await _held(connection, taken) if taken else {}
         return [_outcome(write, write.key in claimed, held.get(write.key)) for write in writes]
@@ -243,6 +243,7 @@ class TableWriter:
             "fingerprints": bytea_array([write.fingerprint for write in writes]),
             "status_codes": text_array([write.status_code for write in writes]),
             "responses": bytea_array([write.response for write in writes]),
+            "row_counts": text_array([len(write.rows) for write in writes]),
             "row_keys": text_array([write.idempotency_key for write in writes for _ in write.rows]),
         }
 

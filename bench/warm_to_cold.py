@@ -16,6 +16,7 @@ from config import Settings
 from ledger.months import Month
 from ledger.tables import TRANSACTIONS
 from sql.connection import connect
+from sql.relations import find_relation
 from tasks.months import relation_bytes
 from tasks.warm import warm_month
 
@@ -87,7 +88,9 @@ def run() -> dict[str, Any]:
 
 def _partition_bytes(settings: Settings, month: Month) -> int:
     with connect(settings.database_dsn, "bench") as connection:
-        return relation_bytes(connection, TRANSACTIONS.partition(month))
+        partition = find_relation(connection, TRANSACTIONS.partition(month))
+        assert partition is not None  # noqa: S101  # it was filled above
+        return relation_bytes(connection, partition)
 
 
 def _raw_copy(settings: Settings, month: Month) -> float:

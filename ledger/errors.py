@@ -54,6 +54,10 @@ class FieldError(DataError):
         self.rule = rule
 
 
+class NotStoredError(DataError):
+    """PostgreSQL stored fewer rows than were sent, or other ones. None of them may be acknowledged."""
+
+
 class VerificationError(DataError):
     """What the object store gave back is not what PostgreSQL holds. Nothing may be dropped."""
 

@@ -6,6 +6,7 @@ from ledger.columns import Column, ColumnKind
 from ledger.errors import ConfigError
 from sql.connection import Connection
 from sql.queries import load
+from sql.relations import Relation
 
 _QUERIES = load("catalog")
 _KINDS = {
@@ -25,16 +26,18 @@ _MODIFIER = re.compile(r"\(\d+\)")
 MAX_PRECISION = 38  # of a DECIMAL in Parquet's 16 bytes and in DuckDB
 
 
-def columns_of(connection: Connection, relation: str) -> tuple[Column, ...]:
-    """The columns of ``relation`` in their order. Empty when there is no such relation.
+def columns_of(connection: Connection, relation: Relation | None) -> tuple[Column, ...]:
+    """The columns of ``relation`` in their order. Empty when there is none.
 
     Raises ConfigError naming a column whose type the archive cannot keep exactly.
     """
-    rows = connection.execute(_QUERIES["columns"], {"relation": relation}).fetchall()
+    if relation is None:
+        return ()
+    rows = connection.execute(_QUERIES["columns"], {"relation": relation.oid}).fetchall()
     return tuple(_column(relation, *row) for row in rows)
 
 
-def _column(relation: str, name: str, type_name: str, not_null: bool) -> Column:
+def _column(relation: Relation, name: str, type_name: str, not_null: bool) -> Column:
     numeric = _NUMERIC.match(type_name)
     if numeric:
         precision, scale = int(numeric[1]), int(numeric[2])

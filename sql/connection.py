@@ -1,7 +1,11 @@
-"""How a connection to PostgreSQL is made: UTC, named, with time limits. Psycopg itself, for COPY, DDL and streams."""
+"""How a connection to PostgreSQL is made: UTC, named, with time limits, and with nothing between it and the rows.
 
-from collections.abc import Iterator
+What a session must be is written here once, for psycopg, for the API's pools, for Alembic and for the engine's link.
+"""
+
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -9,16 +13,59 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
-from ledger.errors import TransientError
+from ledger.errors import ConfigError, TransientError
 from sql.errors import translate
 
 Connection = psycopg.Connection[TupleRow]
 
 CONNECT_TIMEOUT_S = 10
+SCHEMA = "public"  # where this project's own tables are; pg_temp comes last, so that no temporary table hides one
+# A startup option outranks what ALTER ROLE and ALTER DATABASE have set.
+PINNED: Mapping[str, str] = MappingProxyType(
+    {
+        "row_security": "off",  # where a policy would hide rows PostgreSQL raises an error instead
+        "search_path": f"{SCHEMA},pg_temp",
+        "gin_fuzzy_search_limit": "0",  # any other value leaves out rows that a GIN index finds
+        # Partition bounds are read back as text: the session's timezone must never be the server's.
+        "TimeZone": "UTC",
+        "DateStyle": "ISO,YMD",
+        "IntervalStyle": "postgres",
+        "bytea_output": "hex",
+        "extra_float_digits": "1",
+        "lc_monetary": "C",
+        "lc_numeric": "C",
+        "lc_time": "C",
+        "xmlbinary": "base64",
+        "standard_conforming_strings": "on",
+        "array_nulls": "on",
+        "transform_null_equals": "off",
+        "quote_all_identifiers": "off",
+        "default_transaction_isolation": "read committed",
+    }
+)
+# What the address of the database may set otherwise, a role or a database may not: a move takes as long as it takes.
+_LIMITS = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
+# Only a superuser may set these, so they are looked at: under any other value rows are left out or guards are off.
+_SERVERS = MappingProxyType(
+    {
+        "session_replication_role": ("origin", "local"),
+        "zero_damaged_pages": ("off",),
+        "ignore_checksum_failure": ("off",),
+    }
+)
+_FOUND = sql.SQL("SELECT {}").format(
+    sql.SQL(", ").join(sql.SQL("current_setting({}, true)").format(sql.Literal(name)) for name in (*PINNED, *_SERVERS))
+)
+
+
+def _pinned() -> str:
+    return " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in PINNED.items())
+
+
 _PARAMETERS = {
     "connect_timeout": str(CONNECT_TIMEOUT_S),
-    # Partition bounds are read back as text: the session's timezone must never be the server's.
-    "options": "-c timezone=UTC -c datestyle=ISO -c extra_float_digits=1 -c standard_conforming_strings=on",
+    "client_encoding": "UTF8",
+    "options": f"{_LIMITS} {_pinned()}",
     "keepalives_idle": "30",
     "keepalives_interval": "5",
     "keepalives_count": "3",
@@ -36,20 +83,58 @@ def limited(dsn: str, statement_timeout_ms: int) -> str:
     return make_conninfo(dsn, options=f"-c statement_timeout={statement_timeout_ms}")
 
 
+def session_parameters(dsn: str, purpose: str) -> dict[str, Any]:
+    """`connection_parameters` for ``dsn``, with the ``options`` that it has itself, but for those that are pinned."""
+    parameters = connection_parameters(purpose)
+    own = conninfo_to_dict(dsn).get("options") or ""
+    parameters["options"] = f"{_LIMITS} {own} {_pinned()}"
+    return parameters
+
+
 @contextmanager
 def connect(dsn: str, purpose: str) -> Iterator[Connection]:
     """An autocommit connection; `with connection.transaction()` where one is wanted. Closed on the way out. Of the
     ``options`` of ``dsn`` those hold that this project does not set itself.
 
-    Raises the project's errors: PostgreSQL's own are translated at this edge, wherever in the block they arise.
+    Raises the project's errors: PostgreSQL's own are translated at this edge, wherever in the block they arise; and
+    ConfigError for a session that does not see every row as it is.
     """
     try:
-        parameters = connection_parameters(purpose)
-        parameters["options"] = f"{conninfo_to_dict(dsn).get('options', '')} {parameters['options']}".lstrip()
-        with psycopg.connect(dsn, autocommit=True, **parameters) as connection:
+        with psycopg.connect(dsn, autocommit=True, **session_parameters(dsn, purpose)) as connection:
+            check_session(connection)
             yield connection
     except psycopg.Error as error:
         raise translate(error) from error
+
+
+def check_session(connection: Connection) -> None:
+    """Raise ConfigError when the session is not what it was asked to be, naming the setting.
+
+    A pooler may leave the startup options out, and libpq sends PGTZ and PGDATESTYLE after them.
+    """
+    check_found(fetch_one(connection, _FOUND))
+
+
+async def check_session_of(connection: psycopg.AsyncConnection[TupleRow]) -> None:
+    """`check_session` for a connection of an asynchronous pool."""
+    found = await (await connection.execute(_FOUND)).fetchone()
+    check_found(found or ())
+
+
+def check_found(found: TupleRow) -> None:
+    """Raise ConfigError for the first setting whose value is another than the one that is needed."""
+    allowed = {name: (value,) for name, value in PINNED.items()} | dict(_SERVERS)
+    for (name, values), value in zip(allowed.items(), found, strict=True):
+        if value is not None and _plain(value) not in map(_plain, values):
+            raise ConfigError(
+                f"PostgreSQL: {name} is {value!r} in this session, must be {values[0]!r}: rows would be hidden or read "
+                "otherwise. Look at ALTER ROLE and ALTER DATABASE ... SET, at the server's configuration, at PGTZ and "
+                "PGDATESTYLE, and at a pooler that drops startup options"
+            )
+
+
+def _plain(value: str) -> str:
+    return value.replace(" ", "").lower()
 
 
 def fetch_one(connection: Connection, query: sql.Composed | str, parameters: Any = None) -> TupleRow:

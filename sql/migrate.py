@@ -13,9 +13,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from ledger.errors import ConfigError
+from sql.connection import SCHEMA, Connection, connect, session_parameters
 from sql.errors import translate
+from sql.queries import load
 
 _LOCK = 0x7472_6561_0001  # "trea": one migration at a time in a database
+_QUERIES = load("relations")
 _MIGRATIONS = Path(str(resources.files("sql"))) / "migrations"
 
 
@@ -37,7 +40,11 @@ def upgrade(dsn: str) -> None:
 
 
 def _upgrade(url: URL) -> None:
-    engine = create_engine(url, poolclass=NullPool)
+    dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with connect(dsn, "migration") as connection:
+        _refuse_elsewhere(connection)
+    parameters = session_parameters(dsn, "migration")
+    engine = create_engine(url, poolclass=NullPool, connect_args=parameters)
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     with engine.connect() as connection:
@@ -48,6 +55,17 @@ def _upgrade(url: URL) -> None:
         connection.commit()
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
         connection.commit()
+
+
+def _refuse_elsewhere(connection: Connection) -> None:
+    """Raise ConfigError when this project's tables are in another schema: no new, empty ones are made beside them."""
+    row = connection.execute(_QUERIES["catalogue_elsewhere"], {"schema": SCHEMA}).fetchone()
+    if row is not None:
+        raise ConfigError(
+            f"TREASURY_DATABASE_URL: the tables of this project are in schema {row[0]} of the database, and are "
+            f"looked for in {SCHEMA} alone: move every table, view and function of it there, such as with "
+            f"ALTER TABLE {row[0]}.archive_months SET SCHEMA {SCHEMA}"
+        )
 
 
 def run_file(name: str) -> None:

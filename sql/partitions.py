@@ -13,10 +13,12 @@ from ledger.identifiers import id_bounds
 from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
-from sql.connection import Connection
+from sql.connection import SCHEMA, Connection
 from sql.maintenance import run_ddl
 from sql.queries import load
+from sql.relations import Parents, Relation, check_partition, find_in_schema
 from sql.roles import grant_partition, grant_table
+from sql.storing import check_stored
 
 _QUERIES = load("catalog")
 _GUARD = "treasury_guard_history"
@@ -27,11 +29,16 @@ RESERVED_COLUMNS = frozenset({"tier", "month"})
 class Partition:
     """A partition as the catalogue has it. ``lower`` and ``upper`` are UTC instants, None where unbounded."""
 
-    name: str
+    relation: Relation
     lower: datetime | None
     upper: datetime | None
     bound: str
     detach_pending: bool
+
+    @property
+    def name(self) -> str:
+        """The relation's name, without its schema. It means nothing: only the bounds do."""
+        return self.relation.name
 
     @property
     def month(self) -> Month | None:
@@ -42,101 +49,109 @@ class Partition:
         return month if (self.lower, self.upper) == (month.lower, month.upper) else None
 
 
-def list_partitions(connection: Connection, parent: str) -> list[Partition]:
-    """The partitions of ``parent`` in the order of their lower bounds."""
-    rows = connection.execute(_QUERIES["partitions"], {"parent": parent}).fetchall()
-    return [Partition(*row) for row in rows]
+def list_partitions(connection: Connection, parent: Relation | None) -> list[Partition]:
+    """The partitions of ``parent``, in whatever schema they are, in the order of their lower bounds."""
+    if parent is None:
+        return []
+    rows = connection.execute(_QUERIES["partitions"], {"parent": parent.oid}).fetchall()
+    return [Partition(Relation(*row[:3]), *row[3:]) for row in rows]
 
 
-def partition_names(connection: Connection, parent: str) -> dict[Month, str]:
+def monthly_partitions(connection: Connection, parent: Relation | None) -> dict[Month, Relation]:
     """The monthly partitions of ``parent`` by month; irregular ones are left to `tasks.rollover` to report."""
-    return {part.month: part.name for part in list_partitions(connection, parent) if part.month is not None}
+    return {part.month: part.relation for part in list_partitions(connection, parent) if part.month is not None}
 
 
 def prepare_table(connection: Connection, settings: Settings, table: TieredTable) -> tuple[Column, ...]:
     """Make sure that ``table`` has its warm parent, its guards, its view and its privileges; returns its columns.
 
     The hot parent belongs to the application's own migrations and must exist, partitioned by range of the time column.
-    Raises ConfigError naming what does not fit. Safe to run again; then it only looks.
+    What is made is made in its schema. Raises ConfigError naming what does not fit. Safe to run again; then it only
+    looks.
     """
-    columns = columns_of(connection, table.hot_parent)
-    _check_shape(connection, table, columns)
-    warm = columns_of(connection, table.warm_parent)
-    if not warm:
-        run_ddl(connection, settings, lambda: _create_warm_parent(connection, table, columns))
+    parents = Parents.of(connection, table)
+    columns = columns_of(connection, parents.hot)
+    hot = _check_shape(connection, table, parents.hot, columns)
+    warm = columns_of(connection, parents.warm)
+    if parents.warm is None:
+        run_ddl(connection, settings, lambda: _create_warm_parent(connection, table, hot, columns))
     elif warm != columns:
-        raise ConfigError(f"{table.warm_parent} and {table.hot_parent} do not have the same columns")
-    for parent in (table.hot_parent, table.warm_parent):
+        raise ConfigError(f"{parents.warm} and {hot} do not have the same columns")
+    for parent in Parents.of(connection, table).found:
         if not _has_guard(connection, parent):
             run_ddl(connection, settings, lambda parent=parent: _create_guard(connection, table, parent))  # type: ignore[misc]  # mypy cannot infer a lambda's default
     grant_table(connection, settings, table)
     return columns
 
 
-def _check_shape(connection: Connection, table: TieredTable, columns: tuple[Column, ...]) -> None:
-    if not columns:
+def _check_shape(
+    connection: Connection, table: TieredTable, hot: Relation | None, columns: tuple[Column, ...]
+) -> Relation:
+    """The hot parent, when it is there and as it is described."""
+    if hot is None:
         raise ConfigError(f"table {table.name}: there is no {table.hot_parent} in the database")
-    partitioning = connection.execute(_QUERIES["partitioning"], {"relation": table.hot_parent}).fetchone()
+    partitioning = connection.execute(_QUERIES["partitioning"], {"relation": hot.oid}).fetchone()
     if partitioning != ("r", [table.time_column]):
-        raise ConfigError(f"{table.hot_parent} is not partitioned by range of {table.time_column}")
+        raise ConfigError(f"{hot} is not partitioned by range of {table.time_column}")
     kinds = {column.name: column.kind for column in columns}
     for name in RESERVED_COLUMNS & kinds.keys():
-        raise ConfigError(f"{table.hot_parent}.{name}: the views over all tiers add a column of that name")
+        raise ConfigError(f"{hot}.{name}: the views over all tiers add a column of that name")
     wanted = {table.key_column: ColumnKind.UUID, table.time_column: ColumnKind.TIMESTAMP}
     wanted |= dict.fromkeys(table.money_columns, ColumnKind.DECIMAL)
     wanted |= {name: ColumnKind.TEXT for name in (table.currency_column, table.status_column) if name}
     for name, kind in wanted.items():
         if kinds.get(name) is not kind:
-            raise ConfigError(f"{table.hot_parent}.{name} must be a column of kind {kind}, found {kinds.get(name)}")
+            raise ConfigError(f"{hot}.{name} must be a column of kind {kind}, found {kinds.get(name)}")
     missing = [name for name in table.cold_sort if name not in kinds]
     if missing:
-        raise ConfigError(f"table {table.name}: cold_sort names {', '.join(missing)}, which {table.hot_parent} lacks")
+        raise ConfigError(f"table {table.name}: cold_sort names {', '.join(missing)}, which {hot} lacks")
+    return hot
 
 
-def _create_warm_parent(connection: Connection, table: TieredTable, columns: tuple[Column, ...]) -> None:
-    if columns_of(connection, table.warm_parent):
+def _create_warm_parent(connection: Connection, table: TieredTable, hot: Relation, columns: tuple[Column, ...]) -> None:
+    if find_in_schema(connection, hot.schema, table.warm_parent):
         return  # another process came first: only under the maintenance lock is the answer final
-    hot, warm = Identifier(table.hot_parent), Identifier(table.warm_parent)
+    warm = hot.sibling(table.warm_parent)
     connection.execute(
         SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS) PARTITION BY RANGE ({})").format(
-            warm, hot, Identifier(table.time_column)
+            warm, hot.identifier, Identifier(table.time_column)
         )
     )
-    key = connection.execute(_QUERIES["primary_key"], {"relation": table.hot_parent}).fetchone()
+    key = connection.execute(_QUERIES["primary_key"], {"relation": hot.oid}).fetchone()
     if key is None:
-        raise ConfigError(f"{table.hot_parent} has no primary key")
+        raise ConfigError(f"{hot} has no primary key")
     connection.execute(SQL("ALTER TABLE {} ADD {}").format(warm, SQL(key[0])))
-    for name, definition in connection.execute(_QUERIES["indexes"], {"relation": table.hot_parent}).fetchall():
+    for name, definition in connection.execute(_QUERIES["indexes"], {"relation": hot.oid}).fetchall():
         suffix = name.removeprefix(f"idx_{table.name}_")
         if suffix in table.warm_indexes:
             index = Identifier(f"idx_{table.warm_parent}_{suffix}")
             connection.execute(SQL("CREATE INDEX {} ON {} {}").format(index, warm, SQL(definition)))
-    connection.execute(_view(table, columns))
+    connection.execute(_view(table, hot, columns))
 
 
-def _view(table: TieredTable, columns: tuple[Column, ...]) -> sql.Composed:
+def _view(table: TieredTable, hot: Relation, columns: tuple[Column, ...]) -> sql.Composed:
     names = SQL(", ").join(Identifier(column.name) for column in columns)
     branch = SQL("SELECT {}, {}::text AS tier FROM {}")
     branches = [
-        branch.format(names, Literal(tier), Identifier(parent))
-        for tier, parent in (("hot", table.hot_parent), ("warm", table.warm_parent))
+        branch.format(names, Literal(tier), parent)
+        for tier, parent in (("hot", hot.identifier), ("warm", hot.sibling(table.warm_parent)))
     ]
-    return SQL("CREATE VIEW {} AS {}").format(Identifier(table.name), SQL(" UNION ALL ").join(branches))
+    return SQL("CREATE VIEW {} AS {}").format(hot.sibling(table.name), SQL(" UNION ALL ").join(branches))
 
 
-def _has_guard(connection: Connection, parent: str) -> bool:
-    row = connection.execute(_QUERIES["has_trigger"], {"relation": parent, "trigger": _GUARD}).fetchone()
+def _has_guard(connection: Connection, parent: Relation) -> bool:
+    row = connection.execute(_QUERIES["has_trigger"], {"relation": parent.oid, "trigger": _GUARD}).fetchone()
     return bool(row and row[0])
 
 
-def _create_guard(connection: Connection, table: TieredTable, parent: str) -> None:
+def _create_guard(connection: Connection, table: TieredTable, parent: Relation) -> None:
     """History is guarded by the database itself, whoever writes to it; inserts do not pay for it."""
     arguments = [table.key_column, table.time_column, table.status_column or "", *sorted(table.terminal_statuses)]
     connection.execute(
         SQL("CREATE OR REPLACE TRIGGER {} BEFORE UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION {}({})").format(
             Identifier(_GUARD),
-            Identifier(parent),
-            Identifier(_GUARD),
+            parent.identifier,
+            Identifier(SCHEMA, _GUARD),
             SQL(", ").join(Literal(argument) for argument in arguments),
         )
     )
@@ -151,28 +166,32 @@ def ensure_partition(connection: Connection, settings: Settings, table: TieredTa
     """
 
     def create() -> bool:
-        if month in partition_names(connection, table.warm_parent):
+        parents = Parents.of(connection, table)
+        if parents.hot is None:
+            raise ConfigError(f"table {table.name}: there is no {table.hot_parent} in the database")
+        if month in monthly_partitions(connection, parents.warm):
             return False
         claimed = connection.execute(
             "INSERT INTO archive_months (table_name, month, tier) VALUES (%s, %s, 'hot') ON CONFLICT DO NOTHING",
             (table.name, month.first_day),
         )
-        if month in partition_names(connection, table.hot_parent) or claimed.rowcount == 0:
+        if month in monthly_partitions(connection, parents.hot) or claimed.rowcount == 0:
             return False
-        _create_partition(connection, table, month)
+        _create_partition(connection, table, parents.hot, month)
         return True
 
     return run_ddl(connection, settings, create)
 
 
-def _create_partition(connection: Connection, table: TieredTable, month: Month) -> None:
+def _create_partition(connection: Connection, table: TieredTable, hot: Relation, month: Month) -> None:
     name = table.partition(month)
-    if columns_of(connection, name):
-        raise DataError(f"{table.name} {month}: a relation called {name} is in the way; it is no partition of ours")
-    partition, parent = Identifier(name), Identifier(table.hot_parent)
+    there = find_in_schema(connection, hot.schema, name)
+    if there is not None:
+        raise DataError(f"{table.name} {month}: a relation called {there} is in the way; it is no partition of ours")
+    partition = hot.sibling(name)
     connection.execute(
         SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)").format(
-            partition, parent
+            partition, hot.identifier
         )
     )
     connection.execute(
@@ -180,8 +199,10 @@ def _create_partition(connection: Connection, table: TieredTable, month: Month) 
             partition, Identifier(f"{name}_bounds"), _bounds_check(table, month)
         )
     )
-    connection.execute(_attach(table.hot_parent, name, month))
-    grant_partition(connection, name)
+    connection.execute(_attach(hot, partition, month))
+    made = find_in_schema(connection, hot.schema, name)
+    assert made is not None  # noqa: S101  # it was made above, in this transaction
+    grant_partition(connection, made)
 
 
 def _bounds_check(table: TieredTable, month: Month) -> sql.Composed:
@@ -202,9 +223,9 @@ def _bound(month: Month) -> sql.Composed:
     return SQL("{}::timestamptz").format(Literal(month.lower.strftime("%Y-%m-%d %H:%M:%S+00")))
 
 
-def _attach(parent: str, partition: str, month: Month) -> sql.Composed:
+def _attach(parent: Relation, partition: Identifier, month: Month) -> sql.Composed:
     return SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
-        Identifier(parent), Identifier(partition), _bound(month), _bound(month.plus(1))
+        parent.identifier, partition, _bound(month), _bound(month.plus(1))
     )
 
 
@@ -223,19 +244,28 @@ def move_to_warm(connection: Connection, settings: Settings, table: TieredTable,
         ).fetchone()
         if tier != ("hot",):
             return False
-        name = partition_names(connection, table.hot_parent).get(month)
-        if name is None:
-            raise DataError(
-                f"{table.name} {month}: the catalogue says hot, but {table.hot_parent} has no such partition"
-            )
-        hot, warm = Identifier(table.hot_parent), Identifier(table.warm_parent)
-        connection.execute(SQL("LOCK TABLE ONLY {}, ONLY {} IN ACCESS EXCLUSIVE MODE").format(hot, warm))
-        connection.execute(SQL("ALTER TABLE {} DETACH PARTITION {}").format(hot, Identifier(name)))
-        connection.execute(_attach(table.warm_parent, name, month))
-        connection.execute(
+        _reattach(connection, table, month)
+        moved = connection.execute(
             "UPDATE archive_months SET tier = 'warm', warm_at = now() WHERE (table_name, month) = (%s, %s)",
             (table.name, month.first_day),
         )
+        check_stored(moved, 1, "archive_months")
         return True
 
     return run_ddl(connection, settings, move)
+
+
+def _reattach(connection: Connection, table: TieredTable, month: Month) -> None:
+    """Lock both parents, then find the partition: whoever attaches, detaches or renames one comes before or after."""
+    parents = Parents.of(connection, table)
+    partition = monthly_partitions(connection, parents.hot).get(month)
+    if parents.hot is None or parents.warm is None or partition is None:
+        raise DataError(f"{table.name} {month}: the catalogue says hot, but {table.hot_parent} has no such partition")
+    hot, warm = parents.hot, parents.warm
+    connection.execute(
+        SQL("LOCK TABLE ONLY {}, ONLY {} IN ACCESS EXCLUSIVE MODE").format(hot.identifier, warm.identifier)
+    )
+    connection.execute(SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(partition.identifier))
+    check_partition(connection, partition, hot)
+    connection.execute(SQL("ALTER TABLE {} DETACH PARTITION {}").format(hot.identifier, partition.identifier))
+    connection.execute(_attach(warm, partition.identifier, month))

@@ -7,6 +7,9 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from ledger.canonical import FIELD_SEPARATOR, NULL_MARK
 from ledger.columns import Column, ColumnKind
 from ledger.tables import TieredTable
+from sql.relations import Relation
+
+LAST_BLOCK = 1 << 32  # one more than PostgreSQL's BlockNumber can be
 
 
 def leaf_expression(columns: Sequence[Column]) -> Composable:
@@ -31,7 +34,7 @@ def _field(column: Column) -> Composable:
     return SQL("coalesce({}::text, {})").format(value, Literal(NULL_MARK))
 
 
-def groups_query(table: TieredTable, relation: str) -> Composed:
+def groups_query(table: TieredTable, relation: Relation) -> Composed:
     """(currency, status, rows, first, last, sums of the money columns) of a relation, a record per group."""
     sums = SQL(", ").join(SQL("sum({})").format(Identifier(column)) for column in table.money_columns)
     return SQL("SELECT {}, {}, count(*), min({}), max({}), {} FROM {} GROUP BY 1, 2").format(
@@ -40,17 +43,21 @@ def groups_query(table: TieredTable, relation: str) -> Composed:
         Identifier(table.time_column),
         Identifier(table.time_column),
         sums,
-        Identifier(relation),
+        relation.identifier,
     )
 
 
-def leaves_query(table: TieredTable, columns: Sequence[Column], relation: str, blocks: range | None) -> Composable:
-    """(key, leaf hash) of the rows of ``relation`` that lie in the heap's ``blocks``; None takes to the end."""
+def leaves_query(table: TieredTable, columns: Sequence[Column], relation: Relation, blocks: range | None) -> Composable:
+    """(key, leaf hash) of the rows of ``relation`` that lie in the heap's ``blocks``; None takes to the end.
+
+    A range that stops nowhere (`range.stop` is `LAST_BLOCK`) has no upper bound: no block is ever left out.
+    """
     query = SQL("SELECT {} AS key, {} AS leaf FROM {}").format(
-        Identifier(table.key_column), leaf_expression(columns), Identifier(relation)
+        Identifier(table.key_column), leaf_expression(columns), relation.identifier
     )
     if blocks is None:
         return query
-    return query + SQL(" WHERE ctid >= {}::tid AND ctid < {}::tid").format(
-        Literal(f"({blocks.start},0)"), Literal(f"({blocks.stop},0)")
-    )
+    query += SQL(" WHERE ctid >= {}::tid").format(Literal(f"({blocks.start},0)"))
+    if blocks.stop == LAST_BLOCK:
+        return query
+    return query + SQL(" AND ctid < {}::tid").format(Literal(f"({blocks.stop},0)"))

@@ -7,7 +7,7 @@ member of it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +21,7 @@ from ledger.tables import BUILT_IN, VAS_TRANSACTIONS, TieredTable
 from sql.connection import Connection, connect, connection_parameters
 from sql.maintenance import MAINTENANCE_LOCK, run_ddl
 from sql.queries import load
+from sql.relations import Parents, Relation, find_in_schema
 
 API = "treasury_api"
 AUDITOR = "treasury_auditor"
@@ -89,7 +90,7 @@ _API_TABLES = frozenset(table.name for table in BUILT_IN)
 
 
 class _Privilege(NamedTuple):
-    relation: str
+    relation: Relation
     role: str
     kind: str
     column: str | None
@@ -98,7 +99,7 @@ class _Privilege(NamedTuple):
         """``GRANT ... TO`` or ``REVOKE ... FROM``."""
         column = SQL("") if self.column is None else SQL(" ({})").format(Identifier(self.column))
         role = SQL("PUBLIC") if self.role == _PUBLIC else Identifier(self.role)
-        parts = (SQL(verb), SQL(self.kind), column, Identifier(self.relation), SQL(direction), role)
+        parts = (SQL(verb), SQL(self.kind), column, self.relation.identifier, SQL(direction), role)
         return SQL("{} {}{} ON {} {} {}").format(*parts)
 
 
@@ -109,7 +110,7 @@ def prepare_roles(connection: Connection, settings: Settings) -> list[str]:
     run again (then it only looks), from several processes, and in several databases of a cluster at once.
     """
     problems = [*_make_roles(connection), *_shut_and_open(connection)]
-    _settle(connection, settings, lambda: CATALOGUE)
+    _settle(connection, settings, lambda: _wanted_of_catalogue(connection))
     for table in settings.registry.values():
         grant_table(connection, settings, table)
     return problems
@@ -117,10 +118,11 @@ def prepare_roles(connection: Connection, settings: Settings) -> list[str]:
 
 def grant_table(connection: Connection, settings: Settings, table: TieredTable) -> None:
     """Bring the privileges on a table's parents, view and partitions to what is declared. Safe to run again."""
+    _open_schemas(connection, table)
     _settle(connection, settings, lambda: _wanted_of_table(connection, table))
 
 
-def grant_partition(connection: Connection, partition: str) -> None:
+def grant_partition(connection: Connection, partition: Relation) -> None:
     """Give a partition that was just made to those who read it directly, within the caller's transaction."""
     roles = _existing_roles(connection, ROLES)
     for privilege in _expand({partition: PARTITION}):
@@ -200,17 +202,44 @@ def _existing_roles(connection: Connection, wanted: Collection[str]) -> set[str]
     return {role for (role,) in connection.execute(_QUERIES["existing"], {"roles": list(wanted)})}
 
 
-def _wanted_of_table(connection: Connection, table: TieredTable) -> Mapping[str, Access]:
+def _wanted_of_catalogue(connection: Connection) -> Mapping[Relation, Access]:
+    there = connection.execute(_QUERIES["relations"], {"relations": list(CATALOGUE)}).fetchall()
+    return {Relation(*row): CATALOGUE[row[2]] for row in there}
+
+
+def _wanted_of_table(connection: Connection, table: TieredTable) -> Mapping[Relation, Access]:
+    """What is declared for the relations of a table that are there, partitions of other schemas included."""
     vended = _VENDED if table.name == VAS_TRANSACTIONS.name else ()
     hot, warm = HOT._replace(api=(*HOT.api, *vended)), WARM._replace(api=(*WARM.api, *vended))
-    parents = {table.hot_parent: hot, table.warm_parent: warm, table.name: VIEW}
-    if table.name not in _API_TABLES:
-        parents = {relation: access._replace(api=()) for relation, access in parents.items()}
-    names = {"hot": table.hot_parent, "warm": table.warm_parent}
-    return parents | {name: PARTITION for (name,) in connection.execute(_QUERIES["partitions"], names)}
+    parents = Parents.of(connection, table)
+    view = None if parents.hot is None else find_in_schema(connection, parents.hot.schema, table.name)
+    wanted = {
+        relation: access if table.name in _API_TABLES else access._replace(api=())
+        for relation, access in ((parents.hot, hot), (parents.warm, warm), (view, VIEW))
+        if relation is not None
+    }
+    return wanted | dict.fromkeys(_partitions(connection, parents), PARTITION)
 
 
-def _expand(wanted: Mapping[str, Access]) -> set[_Privilege]:
+def _partitions(connection: Connection, parents: Parents) -> list[Relation]:
+    oids = [parent.oid for parent in parents.found]
+    return [Relation(*row) for row in connection.execute(_QUERIES["partitions"], {"parents": oids})]
+
+
+def _open_schemas(connection: Connection, table: TieredTable) -> None:
+    """Let the roles into the schemas that a table's parents and partitions lie in, where this role may do so.
+
+    Where it may not, whoever reads there is told so by PostgreSQL itself.
+    """
+    parents = Parents.of(connection, table)
+    schemas = sorted({relation.schema for relation in (*parents.found, *_partitions(connection, parents))})
+    needed = connection.execute(_QUERIES["schema_usage"], {"schemas": schemas, "roles": list(ROLES)}).fetchall()
+    for (statement,) in needed:
+        with suppress(errors.InsufficientPrivilege):
+            connection.execute(SQL(statement))
+
+
+def _expand(wanted: Mapping[Relation, Access]) -> set[_Privilege]:
     """Every single privilege of a declaration."""
     found = set()
     for relation, access in wanted.items():
@@ -221,13 +250,13 @@ def _expand(wanted: Mapping[str, Access]) -> set[_Privilege]:
     return found
 
 
-def _settle(connection: Connection, settings: Settings, wanted: Callable[[], Mapping[str, Access]]) -> None:
+def _settle(connection: Connection, settings: Settings, wanted: Callable[[], Mapping[Relation, Access]]) -> None:
     """Grant what is missing and revoke what is too much, on the relations that ``wanted`` names and that exist."""
 
     def differences() -> tuple[set[_Privilege], set[_Privilege]]:
         declared = wanted()
         given = _held(connection, declared)
-        should = _possible(connection, _expand(declared), declared)
+        should = _possible(connection, _expand(declared))
         return should - given, given - should
 
     def settle() -> None:
@@ -246,13 +275,13 @@ def _settle(connection: Connection, settings: Settings, wanted: Callable[[], Map
         raise ConfigError(message) from error
 
 
-def _held(connection: Connection, relations: Collection[str]) -> set[_Privilege]:
-    rows = connection.execute(_QUERIES["held"], {"relations": list(relations), "roles": list(ROLES)})
-    return {_Privilege(*row) for row in rows}
+def _held(connection: Connection, relations: Collection[Relation]) -> set[_Privilege]:
+    by_oid = {relation.oid: relation for relation in relations}
+    rows = connection.execute(_QUERIES["held"], {"relations": list(by_oid), "roles": list(ROLES)})
+    return {_Privilege(by_oid[oid], *rest) for oid, *rest in rows}
 
 
-def _possible(connection: Connection, wanted: set[_Privilege], relations: Collection[str]) -> set[_Privilege]:
-    """Without the roles that are not there (told elsewhere) and the relations that are not there yet."""
+def _possible(connection: Connection, wanted: set[_Privilege]) -> set[_Privilege]:
+    """Without the roles that are not there (told elsewhere)."""
     roles = _existing_roles(connection, ROLES)
-    known = {name for (name,) in connection.execute(_QUERIES["relations"], {"relations": list(relations)})}
-    return {one for one in wanted if one.role in roles and one.relation in known}
+    return {one for one in wanted if one.role in roles}

@@ -7,6 +7,7 @@ from psycopg.sql import SQL, Identifier
 from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
 from sql.queries import load
+from sql.relations import Relation
 
 _QUERIES = load("tiers")
 _SEALS = (
@@ -15,33 +16,33 @@ _SEALS = (
 )
 
 
-def count_unfinished(connection: Connection, table: TieredTable, partition: str) -> int:
+def count_unfinished(connection: Connection, table: TieredTable, partition: Relation) -> int:
     """Rows of a partition whose status is not terminal; 0 for a table without a status."""
     if table.status_column is None:
         return 0
     query = SQL("SELECT count(*) FROM {} WHERE {} <> ALL (%s)").format(
-        Identifier(partition), Identifier(table.status_column)
+        partition.identifier, Identifier(table.status_column)
     )
     return int(fetch_one(connection, query, (sorted(table.terminal_statuses),))[0])
 
 
-def is_sealed(connection: Connection, partition: str) -> bool:
+def is_sealed(connection: Connection, partition: Relation) -> bool:
     """Whether the seal of a partition is there, whole and enabled."""
-    return bool(fetch_one(connection, _QUERIES["seal_is_whole"], {"relation": partition})[0])
+    return bool(fetch_one(connection, _QUERIES["seal_is_whole"], {"relation": partition.oid})[0])
 
 
-def row_versions(connection: Connection, partition: str) -> tuple[int, Decimal]:
+def row_versions(connection: Connection, partition: Relation) -> tuple[int, Decimal]:
     """The number of rows, and one number over the place and the writing transaction of each.
 
     Every write changes it, whoever writes and whatever the row reads afterwards: PostgreSQL never changes a row in
     place. So two equal answers say that the rows are the same without reading their columns.
     """
     query = SQL("SELECT count(*), coalesce(sum(hashtidextended(ctid, xmin::text::bigint)), 0) FROM {}")
-    rows, versions = fetch_one(connection, query.format(Identifier(partition)))
+    rows, versions = fetch_one(connection, query.format(partition.identifier))
     return rows, versions
 
 
-def seal(connection: Connection, partition: str) -> None:
+def seal(connection: Connection, partition: Relation) -> None:
     """Put the seal on a partition. To be called within `sql.maintenance.run_ddl`. Safe to run again.
 
     Making a trigger waits for every writer of the partition to end and keeps new ones out until the commit, so what
@@ -50,9 +51,9 @@ def seal(connection: Connection, partition: str) -> None:
     for name, when, level in _SEALS:
         connection.execute(
             SQL("CREATE OR REPLACE TRIGGER {} {} ON {} {} EXECUTE FUNCTION treasury_refuse_sealed()").format(
-                Identifier(name), SQL(when), Identifier(partition), SQL(level)
+                Identifier(name), SQL(when), partition.identifier, SQL(level)
             )
         )
         connection.execute(
-            SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(Identifier(partition), Identifier(name))
+            SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(partition.identifier, Identifier(name))
         )

@@ -12,21 +12,24 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
 from config import Settings
 from ledger.columns import Column
-from ledger.errors import ConflictError, DataError, VerificationError
+from ledger.errors import ConfigError, ConflictError, DataError, VerificationError
 from ledger.months import Month
 from ledger.proof import MonthProof, sums_per_currency
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect, fetch_one
 from sql.maintenance import run_ddl
-from sql.partitions import partition_names
+from sql.obstacles import obstacles
+from sql.partitions import monthly_partitions
 from sql.queries import load
+from sql.relations import Parents, Relation, check_partition
 from sql.seal import count_unfinished, is_sealed, row_versions, seal
+from sql.storing import check_stored
 from storage.engine import engine
 from storage.manifest import ManifestFile, describe_month
 from storage.spool import spool_folder
@@ -37,6 +40,7 @@ from tasks.verify import check_bytes, verify_month
 _QUERIES = load("tiers")
 _CATALOG = load("catalog")
 _KEY_DIGITS = 32
+_OBJECTS = 2  # of a month: the Parquet file and the manifest
 
 
 class Step(StrEnum):
@@ -75,7 +79,8 @@ class _Claim:
 
     table: TieredTable
     month: Month
-    partition: str
+    warm_parent: Relation
+    partition: Relation
     columns: tuple[Column, ...]
     attempt: int
 
@@ -111,7 +116,7 @@ def archive_month(
 
 
 def _move(connection: Connection, settings: Settings, claim: _Claim, on_step: OnStep) -> ArchivedMonth:
-    with spool_folder(settings.spool, claim.partition) as spool:
+    with spool_folder(settings.spool, claim.partition.name) as spool:
         store = ObjectStore(settings)
         written = spool / "written.parquet"
         with engine(settings) as duck:
@@ -146,19 +151,22 @@ def _claim(connection: Connection, table: TieredTable, month: Month) -> _Claim:
     known = connection.execute(_QUERIES["tier_and_step"], where).fetchone()
     if known is None or known[0] != "warm":
         raise ConflictError(f"{table.name} {month} is {known[0] if known else 'unknown'}, not warm")
-    partition = partition_names(connection, table.warm_parent).get(month)
-    if partition is None:
+    warm = Parents.of(connection, table).warm
+    partition = monthly_partitions(connection, warm).get(month)
+    if warm is None or partition is None:
         raise DataError(f"{table.name} {month}: the catalogue says warm, but {table.warm_parent} has no such partition")
+    if (obstacle := obstacles(connection, [partition]).get(partition)) is not None:
+        raise ConfigError(f"{table.name} {month}: {obstacle}")
     _refuse_unfinished(connection, table, month, partition)
     columns = columns_of(connection, partition)
     with connection.transaction():
         attempt = int(fetch_one(connection, _QUERIES["claim"], where)[0])
-        claim = _Claim(table, month, partition, columns, attempt)
+        claim = _Claim(table, month, warm, partition, columns, attempt)
         _add_event(connection, claim, "claimed", {"attempt": attempt})
     return claim
 
 
-def _refuse_unfinished(connection: Connection, table: TieredTable, month: Month, partition: str) -> None:
+def _refuse_unfinished(connection: Connection, table: TieredTable, month: Month, partition: Relation) -> None:
     unfinished = count_unfinished(connection, table, partition)
     if unfinished:
         raise HeldBackError(f"{table.name} {month}: {unfinished} unfinished rows")
@@ -167,16 +175,17 @@ def _refuse_unfinished(connection: Connection, table: TieredTable, month: Month,
 def _seal(connection: Connection, settings: Settings, claim: _Claim) -> None:
     def work() -> None:
         seal(connection, claim.partition)
+        check_partition(connection, claim.partition, claim.warm_parent)  # under the locks of the seal
         # Writers that were under way have ended now: only this count is final.
         _refuse_unfinished(connection, claim.table, claim.month, claim.partition)
-        connection.execute(_QUERIES["mark_sealed"], claim.row)
+        _mark(connection, claim, "mark_sealed")
         _add_event(connection, claim, "sealed")
 
     run_ddl(connection, settings, work)
 
 
 def _upload(connection: Connection, store: ObjectStore, claim: _Claim, key: str, written: Path) -> None:
-    connection.execute(_QUERIES["intend_upload"], {**claim.row, "object_key": key})
+    _intend(connection, claim, key)
     store.put(written, key)
 
 
@@ -193,7 +202,7 @@ def _verify(
     check_bytes(content, store.fetch(key, target), key)
     with connection.transaction():
         stored = {"object_key": key, "object_bytes": content.size_bytes, "object_sha256": content.sha256}
-        connection.execute(_QUERIES["mark_uploaded"], {**claim.row, **stored})
+        _mark(connection, claim, "mark_uploaded", stored)
         _add_event(connection, claim, "uploaded", {"object_key": key, "size_bytes": content.size_bytes})
     return verify_month(connection, settings, claim.table, claim.columns, claim.partition, target)
 
@@ -203,10 +212,10 @@ def _describe(connection: Connection, store: ObjectStore, claim: _Claim, proof: 
     manifest = describe_month(claim.table, str(claim.month), claim.columns, proof, (file,)).to_bytes()
     described = StoredFile.of(manifest)
     key = claim.key(described, "manifest.json")
-    connection.execute(_QUERIES["intend_upload"], {**claim.row, "object_key": key})
+    _intend(connection, claim, key)
     store.put_bytes(manifest, key)
     check_bytes(described, StoredFile.of(store.read_bytes(key)), key)
-    postgres_bytes = int(fetch_one(connection, _CATALOG["relation_bytes"], {"relation": claim.partition})[0])
+    postgres_bytes = int(fetch_one(connection, _CATALOG["relation_bytes"], {"relation": claim.partition.oid})[0])
     proved = {
         "row_count": proof.rows,
         "sums": Jsonb(sums_per_currency(claim.table, proof.groups)),
@@ -216,7 +225,7 @@ def _describe(connection: Connection, store: ObjectStore, claim: _Claim, proof: 
         "postgres_bytes": postgres_bytes,
     }
     with connection.transaction():
-        connection.execute(_QUERIES["mark_verified"], {**claim.row, **proved})
+        _mark(connection, claim, "mark_verified", proved)
         _add_event(connection, claim, "verified", {"digest": proof.digest.hex(), "manifest_key": key})
     return postgres_bytes
 
@@ -228,22 +237,21 @@ def _flip(connection: Connection, settings: Settings, claim: _Claim, versions: t
     which must be the very versions that were proved, under a lock that not even a superuser's write passes, before
     the only step that cannot be undone.
     """
-    partition = Identifier(claim.partition)
+    partition = claim.partition.identifier
 
     def work() -> None:
         connection.execute(SQL("LOCK TABLE {} IN SHARE MODE").format(partition))
+        check_partition(connection, claim.partition, claim.warm_parent)
         if not is_sealed(connection, claim.partition):
             raise VerificationError(f"{claim.table.name} {claim.month}: the seal was broken before the drop")
         if row_versions(connection, claim.partition) != versions:
             raise VerificationError(f"{claim.table.name} {claim.month}: rows changed between verification and drop")
-        connection.execute(
-            SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(Identifier(claim.table.warm_parent))
-        )
+        parent = claim.warm_parent.identifier
+        connection.execute(SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(parent))
         connection.execute(SQL("DROP TABLE {}").format(partition))
-        flipped = connection.execute(_QUERIES["mark_cold"], claim.row)
-        if flipped.rowcount != 1:
-            raise ConflictError(f"{claim.table.name} {claim.month} was taken over by another run")
-        connection.execute(_QUERIES["adopt_uploads"], claim.row)
+        _mark(connection, claim, "mark_cold")
+        adopted = connection.execute(_QUERIES["adopt_uploads"], claim.row)
+        check_stored(adopted, _OBJECTS, "archive_uploads")
         _add_event(connection, claim, "archived", {"rows": versions[0]})
 
     run_ddl(connection, settings, work)
@@ -259,7 +267,8 @@ def remove_orphans(connection: Connection, settings: Settings, table: TieredTabl
         store = ObjectStore(settings)
         for key in keys:
             store.remove(key)
-            connection.execute(_QUERIES["mark_upload_removed"], {"object_key": key})
+            removed = connection.execute(_QUERIES["mark_upload_removed"], {"object_key": key})
+            check_stored(removed, 1, "archive_uploads")
     return len(keys)
 
 
@@ -270,5 +279,17 @@ def record_failure(settings: Settings, table: TieredTable, month: Month, reason:
         connection.execute(_QUERIES["mark_failed"], parameters)
 
 
+def _mark(connection: Connection, claim: _Claim, query: str, found: dict[str, object] | None = None) -> None:
+    """Write down how far the month has come. Raises ConflictError when it is not this attempt's any more."""
+    if connection.execute(_QUERIES[query], {**claim.row, **(found or {})}).rowcount != 1:
+        raise ConflictError(f"{claim.table.name} {claim.month} was taken over by another run")
+
+
+def _intend(connection: Connection, claim: _Claim, key: str) -> None:
+    intended = connection.execute(_QUERIES["intend_upload"], {**claim.row, "object_key": key})
+    check_stored(intended, 1, "archive_uploads")
+
+
 def _add_event(connection: Connection, claim: _Claim, event: str, detail: dict[str, object] | None = None) -> None:
-    connection.execute(_QUERIES["add_event"], {**claim.row, "event": event, "detail": Jsonb(detail or {})})
+    added = connection.execute(_QUERIES["add_event"], {**claim.row, "event": event, "detail": Jsonb(detail or {})})
+    check_stored(added, 1, "archive_events")

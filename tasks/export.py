@@ -8,11 +8,10 @@ import duckdb
 from config import Settings
 from ledger.columns import Column
 from ledger.tables import TieredTable
+from sql.relations import Relation
 from storage.engine import identifier, sql_type
 from storage.parquet import ROW_GROUP_ROWS, write_parquet
-from tasks.link import link_name, linked, translated
-
-SCHEMA = "public"
+from tasks.link import linked, linked_relation, translated
 
 
 def export_partition(
@@ -20,7 +19,7 @@ def export_partition(
     settings: Settings,
     table: TieredTable,
     columns: Sequence[Column],
-    partition: str,
+    partition: Relation,
     target: Path,
 ) -> int:
     """Write the rows of ``partition`` to ``target``, sorted by ``table.cold_sort`` and the key; returns their number.
@@ -33,6 +32,7 @@ def export_partition(
     )
     order = ", ".join(identifier(name) for name in table.cold_order)
     with linked(engine, settings, links=1), translated(settings):
-        relation = f"{link_name(0)}.{SCHEMA}.{identifier(partition)}"
-        batches = engine.execute(f"SELECT {names} FROM {relation} ORDER BY {order}").to_arrow_reader(ROW_GROUP_ROWS)
+        batches = engine.execute(
+            f"SELECT {names} FROM {linked_relation(0, partition)} ORDER BY {order}"
+        ).to_arrow_reader(ROW_GROUP_ROWS)
         return write_parquet(batches, columns, table, target)

@@ -13,12 +13,15 @@ from pyarrow import csv
 from pydantic import BaseModel, ConfigDict, Field
 
 from config import Settings
+from ledger.errors import ConfigError
 from ledger.months import Month, months_between
 from ledger.policy import Tier
 from ledger.tables import TRANSACTIONS, VAS_TRANSACTIONS
 from sql.connection import Connection, connect, fetch_one
 from sql.partitions import ensure_partition, prepare_table
 from sql.queries import load
+from sql.relations import Parents, Relation
+from sql.storing import check_stored
 from tasks.synthetic import MonthPlan, World, month_tables, planned_rows
 
 Progress = Callable[[int, int], None]
@@ -110,7 +113,7 @@ def _make_partitions(settings: Settings, plans: list[MonthPlan]) -> None:
 def _fill(settings: Settings, world: World, plan: MonthPlan, counter: _Counter) -> GeneratedMonth:
     with connect(settings.database_dsn, "generate") as connection, connection.transaction():
         parent, reason = _target(connection, plan)
-        if reason is None:
+        if reason is None and parent is not None:
             rows = sum(_copy(connection, parent, table, counter) for table in month_tables(world, plan))
         else:
             rows = 0
@@ -118,7 +121,7 @@ def _fill(settings: Settings, world: World, plan: MonthPlan, counter: _Counter) 
     return GeneratedMonth(plan.table.name, plan.month, rows, reason)
 
 
-def _target(connection: Connection, plan: MonthPlan) -> tuple[str, str | None]:
+def _target(connection: Connection, plan: MonthPlan) -> tuple[Relation | None, str | None]:
     """The parent that takes the month's rows and None, or the reason why none are made.
 
     The month's record stays locked until the end of the transaction: it does not move, and nobody else fills it.
@@ -126,19 +129,24 @@ def _target(connection: Connection, plan: MonthPlan) -> tuple[str, str | None]:
     table, month = plan.table, plan.month
     tier, step = fetch_one(connection, _QUERIES["lock_month"], {"table": table.name, "month": month.first_day})
     if tier not in {Tier.HOT, Tier.WARM} or step != "idle":
-        return "", f"is {tier if step == 'idle' else 'on its way to cold'}"
-    parent = table.hot_parent if tier == Tier.HOT else table.warm_parent
-    query = SQL(_QUERIES["month_has_rows"]).format(parent=Identifier(parent), time=Identifier(table.time_column))
+        return None, f"is {tier if step == 'idle' else 'on its way to cold'}"
+    parents = Parents.of(connection, table)
+    parent = parents.hot if tier == Tier.HOT else parents.warm
+    if parent is None:
+        raise ConfigError(f"table {table.name}: its {tier} parent is not in the database")
+    query = SQL(_QUERIES["month_has_rows"]).format(parent=parent.identifier, time=Identifier(table.time_column))
     has_rows = fetch_one(connection, query, {"lower": month.lower, "upper": month.upper})[0]
     return parent, "has rows already" if has_rows else None
 
 
-def _copy(connection: Connection, parent: str, table: pa.Table, counter: _Counter) -> int:
+def _copy(connection: Connection, parent: Relation, table: pa.Table, counter: _Counter) -> int:
     columns = SQL(", ").join(Identifier(name) for name in table.column_names)
     block = BytesIO()
     csv.write_csv(table, block, csv.WriteOptions(include_header=False))
-    statement = SQL(_QUERIES["copy_csv"]).format(parent=Identifier(parent), columns=columns)
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(block.getbuffer())
+    statement = SQL(_QUERIES["copy_csv"]).format(parent=parent.identifier, columns=columns)
+    with connection.cursor() as cursor:
+        with cursor.copy(statement) as copy:
+            copy.write(block.getbuffer())
+        check_stored(cursor, table.num_rows, str(parent))
     counter.add(table.num_rows)
     return int(table.num_rows)

@@ -1,5 +1,6 @@
 """Where the set-based engine meets PostgreSQL: read-only links, for scans and for what PostgreSQL computes."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,10 +8,15 @@ import duckdb
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from config import Settings
-from ledger.errors import TransientError
+from ledger.errors import ConfigError, TransientError
 from sql.connection import connection_parameters
-from storage.engine import literal, load_extension
+from sql.errors import hidden_by_policy
+from sql.relations import Relation
+from storage.engine import identifier, literal, load_extension
 
+# The engine passes on PostgreSQL's text alone, no SQLSTATE. A server that speaks no English is refused before: by the
+# plan, by `tasks.query` and by the queries that are sent through psycopg.
+_HIDDEN = re.compile(r'affected by row-level security policy for table \\?"+([^"\\]+)')
 _SECRET = "ledger"  # noqa: S105  # the name of one
 
 
@@ -62,17 +68,33 @@ def milliseconds(seconds: float) -> int:
 
 @contextmanager
 def translated(settings: Settings) -> Iterator[None]:
-    """TransientError for the engine's errors inside the block: what is read there is our own query over PostgreSQL."""
+    """The project's errors for the engine's inside the block: what is read there is our own query over PostgreSQL.
+
+    ConfigError where a policy would hide rows, TransientError for all else.
+    """
     try:
         yield
     except duckdb.Error as error:
+        if (hidden := hidden_rows(error)) is not None:
+            raise ConfigError(hidden) from None
         raise TransientError(f"reading from PostgreSQL failed: {scrubbed(settings, error)}") from None
+
+
+def hidden_rows(error: duckdb.Error) -> str | None:
+    """What to do when PostgreSQL refused to read because a policy would hide rows; None for any other error."""
+    table = _HIDDEN.search(str(error))
+    return None if table is None else hidden_by_policy(table[1])
 
 
 def scrubbed(settings: Settings, error: duckdb.Error) -> str:
     """The engine's message without the password: DuckDB repeats the connection string when it cannot connect."""
     password = conninfo_to_dict(settings.database_dsn).get("password")
     return str(error).replace(str(password), "***") if password else str(error)
+
+
+def linked_relation(link: int, relation: Relation) -> str:
+    """A table expression of all rows of a relation, read through a link."""
+    return f"{link_name(link)}.{identifier(relation.schema)}.{identifier(relation.name)}"
 
 
 def postgres_query(link: int, query: str) -> str:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from psycopg.rows import class_row
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL
 
 from ledger.months import Month
 from ledger.policy import Tier
@@ -13,6 +13,7 @@ from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
 from sql.partitions import Partition, list_partitions
 from sql.queries import load
+from sql.relations import Parents, Relation
 
 _QUERIES = load("tiers")
 _CATALOG = load("catalog")
@@ -53,16 +54,18 @@ class MonthState:
 
 def register_months(connection: Connection, table: TieredTable) -> None:
     """Enter partitions that exist without a catalogue row, as what they are. Safe to run again."""
-    for tier, parent in ((Tier.HOT, table.hot_parent), (Tier.WARM, table.warm_parent)):
+    parents = Parents.of(connection, table)
+    for tier, parent in ((Tier.HOT, parents.hot), (Tier.WARM, parents.warm)):
         months = [part.month.first_day for part in list_partitions(connection, parent) if part.month is not None]
         connection.execute(_QUERIES["register_months"], {"table": table.name, "tier": tier, "months": months})
 
 
 def month_states(connection: Connection, table: TieredTable) -> list[MonthState]:
     """Every month of ``table`` that the catalogue knows, oldest first."""
+    parents = Parents.of(connection, table)
     parts = {
         (tier, part.month): part
-        for tier, parent in ((Tier.HOT, table.hot_parent), (Tier.WARM, table.warm_parent))
+        for tier, parent in ((Tier.HOT, parents.hot), (Tier.WARM, parents.warm))
         for part in list_partitions(connection, parent)
     }
     with connection.cursor(row_factory=class_row(CatalogueMonth)) as cursor:
@@ -74,11 +77,11 @@ def month_states(connection: Connection, table: TieredTable) -> list[MonthState]
     return states
 
 
-def count_rows(connection: Connection, relation: str) -> int:
+def count_rows(connection: Connection, relation: Relation) -> int:
     """The exact number of rows of a relation now."""
-    return int(fetch_one(connection, SQL("SELECT count(*) FROM {}").format(Identifier(relation)))[0])
+    return int(fetch_one(connection, SQL("SELECT count(*) FROM {}").format(relation.identifier))[0])
 
 
-def relation_bytes(connection: Connection, relation: str) -> int:
+def relation_bytes(connection: Connection, relation: Relation) -> int:
     """Bytes of heap, indexes and TOAST of a relation now."""
-    return int(fetch_one(connection, _CATALOG["relation_bytes"], {"relation": relation})[0])
+    return int(fetch_one(connection, _CATALOG["relation_bytes"], {"relation": relation.oid})[0])

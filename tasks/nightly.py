@@ -24,14 +24,18 @@ def move_month(settings: Settings, move: PlannedMove) -> list[Outcome]:
     """
     outcomes = []
     for action in move.actions:
-        if action is move.held_at:
-            outcome = _outcome(move, action, Result.HELD_BACK, reason=move.held_back)
-        else:
-            outcome = _attempt(settings, move, action)
+        outcome = (_held if action is move.held_at else _attempt)(settings, move, action)
         outcomes.append(outcome)
         if outcome.result not in (Result.MOVED, Result.ALREADY):
             break
     return outcomes
+
+
+def _held(settings: Settings, move: PlannedMove, action: Action) -> Outcome:
+    if not move.refused:
+        return _outcome(move, action, Result.HELD_BACK, reason=move.held_back)
+    _record(settings, move, move.held_back)
+    return _outcome(move, action, Result.FAILED, reason=move.held_back)
 
 
 def _attempt(settings: Settings, move: PlannedMove, action: Action) -> Outcome:

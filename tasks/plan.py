@@ -10,7 +10,9 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
+from sql.obstacles import obstacles
 from sql.partitions import prepare_table
+from sql.relations import Relation
 from sql.seal import count_unfinished
 from tasks.calendar import check_as_of
 from tasks.months import MonthState, count_rows, month_states, register_months, relation_bytes
@@ -40,6 +42,7 @@ class PlannedMove:
     postgres_bytes: int
     held_at: Action | None = None
     held_back: str = ""
+    refused: bool = False  # held back by what no later night takes away: the run says that it failed
     run: str = field(default_factory=lambda: uuid4().hex, compare=False)  # tells the tries of one run from another run
 
 
@@ -77,9 +80,14 @@ def _plan_month(
     if state.partition is None:
         reason = f"the catalogue says {state.tier}, but PostgreSQL has no such partition there"
         return PlannedMove(table.name, state.month, state.tier, due, actions, 0, 0, actions[0], reason)
-    name = state.partition.name
-    rows, size = count_rows(connection, name), relation_bytes(connection, name)
-    held_at, reason = _hold(connection, table, state, actions, name, today)
+    partition = state.partition.relation
+    size = relation_bytes(connection, partition)
+    if (obstacle := obstacles(connection, [partition]).get(partition)) is not None:
+        return PlannedMove(
+            table.name, state.month, state.tier, due, actions, 0, size, actions[0], obstacle, refused=True
+        )
+    rows = count_rows(connection, partition)
+    held_at, reason = _hold(connection, table, state, actions, partition, today)
     return PlannedMove(table.name, state.month, state.tier, due, actions, rows, size, held_at, reason)
 
 
@@ -88,7 +96,7 @@ def _hold(
     table: TieredTable,
     state: MonthState,
     actions: tuple[Action, ...],
-    partition: str,
+    partition: Relation,
     today: date,
 ) -> tuple[Action | None, str]:
     """The first move that may not be made yet, and why."""

@@ -2,25 +2,26 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-from psycopg.sql import SQL, Identifier, Literal
+from psycopg.sql import SQL, Literal
 
 from config import Settings
-from ledger.errors import DataError, TransientError
+from ledger.errors import ConfigError, DataError, TransientError
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect
-from storage.engine import engine, identifier, literal, url_of
+from sql.obstacles import hidden_relations
+from sql.relations import Parents, Relation
+from storage.engine import engine, literal, url_of
 from storage.pruning import Branch, Described, create_views, needed_branches
-from tasks.export import SCHEMA
-from tasks.link import link_name, linked, milliseconds, scrubbed
+from tasks.link import hidden_rows, linked, linked_relation, milliseconds, scrubbed
 from tasks.months import month_states
 
 BATCH_ROWS = 10_000
@@ -52,7 +53,8 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
     against that before the tier map is read, and the archiver waits or comes back later. PostgreSQL is read with the
     auditor's login where ``settings`` have one: then the database itself refuses all else. Raises DataError for
     anything that is not one SELECT, for errors in it, and when the answer takes longer than ``timeout_s`` (default:
-    ``settings.sql_timeout_s``), reading it included; TransientError when a server is away or a lock is not to be had.
+    ``settings.sql_timeout_s``), reading it included; ConfigError when a policy hides rows of a needed month from the
+    login; TransientError when a server is away or a lock is not to be had.
     """
     settings = settings.for_auditor()
     limit = _TimeLimit(settings.sql_timeout_s if timeout_s is None else timeout_s)
@@ -63,9 +65,11 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute(SQL("SET LOCAL statement_timeout = {}").format(Literal(milliseconds(limit.seconds))))
         tables = _lock_tables(connection, settings)
-        branches = [branch for table, _ in tables for branch in _branches(connection, settings, table)]
+        partitions: dict[str, Relation] = {}
+        branches = [branch for table, _ in tables for branch in _branches(connection, settings, table, partitions)]
         with _translated(settings, limit), engine(settings) as duck:
             needed = needed_branches(tables, branches, query, _PLAN_CONFIG)
+            _check_sight(connection, needed, partitions)
             live = any(branch.tier in (Tier.HOT, Tier.WARM) for branch in needed)
             if not live:
                 held.close()  # archived objects never change: the mover need not wait for this query
@@ -113,21 +117,32 @@ def _table_functions(node: Any) -> Iterator[str]:
 
 def _lock_tables(connection: Connection, settings: Settings) -> list[Described]:
     """The tables that exist, with their columns, and locked: the tier map that is read now stays true until the end."""
-    described = ((table, columns_of(connection, table.warm_parent)) for table in settings.registry.values())
-    tables = [(table, columns) for table, columns in described if columns]
-    for table, _ in tables:
-        connection.execute(
-            SQL("LOCK TABLE ONLY {}, ONLY {} IN ACCESS SHARE MODE").format(
-                Identifier(table.hot_parent), Identifier(table.warm_parent)
-            )
-        )
+    tables = []
+    for table in settings.registry.values():
+        parents = Parents.of(connection, table)
+        if parents.hot is None or parents.warm is None:
+            continue
+        lock = SQL("LOCK TABLE ONLY {}, ONLY {} IN ACCESS SHARE MODE")
+        connection.execute(lock.format(parents.hot.identifier, parents.warm.identifier))
+        tables.append((table, columns_of(connection, parents.warm)))
     return tables
 
 
-def _branches(connection: Connection, settings: Settings, table: TieredTable) -> Iterator[Branch]:
+def _check_sight(connection: Connection, needed: Sequence[Branch], partitions: Mapping[str, Relation]) -> None:
+    """Raise ConfigError when the query needs a month whose rows this login may not all see, naming the first."""
+    relations = [partitions[branch.source] for branch in needed if branch.source in partitions]
+    for reason in hidden_relations(connection, relations).values():
+        raise ConfigError(f"SQL: {reason}")
+
+
+def _branches(
+    connection: Connection, settings: Settings, table: TieredTable, partitions: dict[str, Relation]
+) -> Iterator[Branch]:
+    """The months of a table; ``partitions`` gets the relation behind each source that is in PostgreSQL."""
     for state in month_states(connection, table):
         if state.partition is not None:
-            source = f"{link_name(0)}.{SCHEMA}.{identifier(state.partition.name)}"
+            source = linked_relation(0, state.partition.relation)
+            partitions[source] = state.partition.relation
         elif state.catalogue.object_key is not None and state.tier in (Tier.COLD, Tier.DEEP):
             source = f"read_parquet({literal(url_of(settings, state.catalogue.object_key))}, hive_partitioning = false)"
         else:
@@ -182,6 +197,8 @@ def _translated(settings: Settings, limit: _TimeLimit) -> Iterator[None]:
                 f"SQL: no whole answer within {limit.seconds:g} s; --timeout and TREASURY_SQL_TIMEOUT_S allow more"
             )
             raise DataError(message) from None
+        if (hidden := hidden_rows(error)) is not None:
+            raise ConfigError(f"SQL: {hidden}") from None
         if isinstance(error, duckdb.IOException | duckdb.HTTPException):
             raise TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, error)}") from None
         raise DataError(f"SQL: {_told(settings, error)}") from None

@@ -9,6 +9,7 @@ from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
 from sql.partitions import Partition, ensure_partition, list_partitions, prepare_table
+from sql.relations import Parents
 from tasks.calendar import check_as_of, utc_today
 from tasks.months import count_rows, month_states, register_months
 
@@ -88,7 +89,8 @@ def report_table(
     """What is found of a table's partitions in the month ``current``. Looking changes nothing."""
     states = month_states(connection, table)
     known = {state.month for state in states}
-    hot, warm = (list_partitions(connection, parent) for parent in (table.hot_parent, table.warm_parent))
+    parents = Parents.of(connection, table)
+    hot, warm = (list_partitions(connection, parent) for parent in (parents.hot, parents.warm))
     past = months_between(min(known), current) if known else ()
     return RolloverReport(
         table.name,
@@ -99,8 +101,8 @@ def report_table(
         missing=tuple(
             state.month for state in states if state.tier in (Tier.HOT, Tier.WARM) and state.partition is None
         ),
-        irregular=tuple(f"{part.name} {part.bound}" for part in (*hot, *warm) if _is_irregular(part)),
-        outside_rows=sum(count_rows(connection, part.name) for part in (*hot, *warm) if part.bound == "DEFAULT"),
+        irregular=tuple(f"{part.relation} {part.bound}" for part in (*hot, *warm) if _is_irregular(part)),
+        outside_rows=sum(count_rows(connection, part.relation) for part in (*hot, *warm) if part.bound == "DEFAULT"),
     )
 
 

@@ -9,9 +9,9 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.proof import groups_of, sums_per_currency
 from ledger.tables import TieredTable
-from sql.catalog import columns_of
 from sql.connection import Connection, connect
 from sql.proof import groups_query
+from sql.relations import Parents
 from tasks.months import MonthState, month_states, relation_bytes
 
 
@@ -54,7 +54,7 @@ def tier_rows(settings: Settings, tables: list[TieredTable]) -> list[TierRow]:
         return [
             _row(connection, table, state)
             for table in tables
-            if columns_of(connection, table.warm_parent)
+            if Parents.of(connection, table).warm
             for state in month_states(connection, table)
         ]
 
@@ -66,9 +66,9 @@ def _row(connection: Connection, table: TieredTable, state: MonthState) -> TierR
         rows, size, sums = known.row_count or 0, known.object_bytes or 0, _ordered(table, known.sums or {})
         before = known.postgres_bytes or 0
     else:
-        groups = groups_of(connection.execute(groups_query(table, state.partition.name)).fetchall())
+        groups = groups_of(connection.execute(groups_query(table, state.partition.relation)).fetchall())
         rows, sums = sum(group.rows for group in groups), sums_per_currency(table, groups)
-        size = before = relation_bytes(connection, state.partition.name)
+        size = before = relation_bytes(connection, state.partition.relation)
     moved_at = known.cold_at or known.warm_at
     return TierRow(
         table.name, state.month, state.tier, rows, size, before, sums, digest, moved_at, known.last_error or ""

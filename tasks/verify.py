@@ -12,14 +12,16 @@ from ledger.errors import VerificationError
 from ledger.proof import MonthProof, differences, groups_of
 from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
-from sql.proof import groups_query, leaves_query
+from sql.proof import LAST_BLOCK, groups_query, leaves_query
+from sql.queries import load
+from sql.relations import Relation
 from storage.engine import engine
 from storage.proof import fold_leaves, parquet_proof
 from storage.store import StoredFile
 from tasks.link import linked, postgres_query, translated
 
 _BLOCK_BYTES = 8192
-_HEAP_BYTES = "SELECT pg_relation_size(to_regclass(quote_ident(%s)))"
+_CATALOG = load("catalog")
 
 
 def postgres_proof(
@@ -28,14 +30,14 @@ def postgres_proof(
     settings: Settings,
     table: TieredTable,
     columns: Sequence[Column],
-    partition: str,
+    partition: Relation,
 ) -> MonthProof:
     """The proof of a sealed partition. PostgreSQL computes every leaf hash and every sum; ``link`` carries and sorts.
 
     The heap is read in as many ranges as the engine has threads, each in a session of its own.
     """
     groups = groups_of(connection.execute(groups_query(table, partition)).fetchall())
-    heap_bytes = int(fetch_one(connection, _HEAP_BYTES, (partition,))[0])
+    heap_bytes = int(fetch_one(connection, _CATALOG["heap_bytes"], {"relation": partition.oid})[0])
     blocks = heap_bytes // _BLOCK_BYTES
     ranges = _split(blocks, settings.archive_threads)
     with linked(link, settings, links=len(ranges)), translated(settings):
@@ -48,12 +50,15 @@ def postgres_proof(
 
 
 def _split(blocks: int, parts: int) -> list[range]:
-    """The heap's blocks in ``parts`` ranges; the last is open-ended in effect, so no block is ever left out."""
+    """The heap's blocks in ``parts`` ranges; the last has no upper bound, so no block is ever left out."""
     step = blocks // parts + 1
-    return [range(number * step, (number + 1) * step) for number in range(parts)]
+    starts = [number * step for number in range(parts)]
+    return [range(start, stop) for start, stop in zip(starts, (*starts[1:], LAST_BLOCK), strict=True)]
 
 
-def _text(connection: Connection, table: TieredTable, columns: Sequence[Column], partition: str, blocks: range) -> str:
+def _text(
+    connection: Connection, table: TieredTable, columns: Sequence[Column], partition: Relation, blocks: range
+) -> str:
     return leaves_query(table, columns, partition, blocks).as_string(connection)
 
 
@@ -62,7 +67,7 @@ def verify_month(
     settings: Settings,
     table: TieredTable,
     columns: Sequence[Column],
-    partition: str,
+    partition: Relation,
     file: Path,
 ) -> MonthProof:
     """Compare a file that was read back from the store with the sealed partition; returns their common proof.

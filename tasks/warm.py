@@ -1,6 +1,6 @@
 """Hot to warm, and the tidying afterwards: what warm does not need is dropped, what stays is frozen."""
 
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
 from config import Settings
@@ -8,8 +8,10 @@ from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect, fetch_one
 from sql.maintenance import run_ddl
-from sql.partitions import move_to_warm, partition_names
+from sql.partitions import monthly_partitions, move_to_warm
 from sql.queries import load
+from sql.relations import Parents, check_partition
+from sql.storing import check_stored
 
 _QUERIES = load("tiers")
 
@@ -25,7 +27,7 @@ def warm_month(settings: Settings, table: TieredTable, month: Month, tidy: bool 
         if moved:
             detail = Jsonb({"run": run} if run else {})
             row = {"table": table.name, "month": month.first_day, "event": "warmed", "detail": detail}
-            connection.execute(_QUERIES["add_event"], row)
+            check_stored(connection.execute(_QUERIES["add_event"], row), 1, "archive_events")
         if tidy:
             tidy_month(connection, settings, table, month)
         return moved or _was_moved_by(connection, table, month, run)
@@ -41,11 +43,20 @@ def tidy_month(connection: Connection, settings: Settings, table: TieredTable, m
 
     Readers and writers of the hot tier do not notice: only the month's own partition is locked, and only briefly.
     """
-    partition = partition_names(connection, table.warm_parent).get(month)
-    if partition is None:
+    warm = Parents.of(connection, table).warm
+    partition = monthly_partitions(connection, warm).get(month)
+    if warm is None or partition is None:
         return
-    for (index,) in connection.execute(_QUERIES["unowned_indexes"], {"relation": partition}).fetchall():
-        drop = SQL("DROP INDEX IF EXISTS {}").format(Identifier(index))
-        run_ddl(connection, settings, lambda drop=drop: connection.execute(drop))  # type: ignore[misc]  # mypy cannot infer a lambda's default
-    connection.execute(SQL("VACUUM (FREEZE, ANALYZE) {}").format(Identifier(partition)))
-    connection.execute(_QUERIES["mark_tidied"], {"table": table.name, "month": month.first_day})
+
+    def drop() -> None:
+        # The lock that DROP INDEX takes; before the names are looked at, so that they stay what they are.
+        connection.execute(SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(partition.identifier))
+        check_partition(connection, partition, warm)
+        for (index,) in connection.execute(_QUERIES["unowned_indexes"], {"relation": partition.oid}).fetchall():
+            connection.execute(SQL("DROP INDEX {}").format(partition.sibling(index)))
+
+    if connection.execute(_QUERIES["unowned_indexes"], {"relation": partition.oid}).fetchall():
+        run_ddl(connection, settings, drop)
+    connection.execute(SQL("VACUUM (FREEZE, ANALYZE) {}").format(partition.identifier))
+    marked = connection.execute(_QUERIES["mark_tidied"], {"table": table.name, "month": month.first_day})
+    check_stored(marked, 1, "archive_months")

@@ -1,9 +1,9 @@
--- Questions to PostgreSQL's own catalogue. Names are resolved by the search path, as in any other query.
+-- Questions to PostgreSQL's own catalogue. A relation is meant by its OID: see sql/relations.py.
 
 -- name: columns
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull
 FROM pg_attribute a
-WHERE a.attrelid = to_regclass(quote_ident(%(relation)s)) AND a.attnum > 0 AND NOT a.attisdropped
+WHERE a.attrelid = %(relation)s AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 
 -- name: partitioning
@@ -12,37 +12,43 @@ SELECT p.partstrat::text, array(
     SELECT a.attname::text FROM unnest(p.partattrs::int2[]) AS k(attnum)
     JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = k.attnum)
 FROM pg_partitioned_table p
-WHERE p.partrelid = to_regclass(quote_ident(%(relation)s))
+WHERE p.partrelid = %(relation)s
 
 -- name: primary_key
 SELECT pg_get_constraintdef(c.oid)
 FROM pg_constraint c
-WHERE c.conrelid = to_regclass(quote_ident(%(relation)s)) AND c.contype = 'p'
+WHERE c.conrelid = %(relation)s AND c.contype = 'p'
 
 -- name: indexes
 -- Indexes other than the primary key: name and everything that follows ON <table> in their definition.
 SELECT c.relname::text, substring(pg_get_indexdef(i.indexrelid) FROM ' (USING .*)$')
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = to_regclass(quote_ident(%(relation)s)) AND NOT i.indisprimary
+WHERE i.indrelid = %(relation)s AND NOT i.indisprimary
 ORDER BY c.relname
 
 -- name: has_trigger
 SELECT EXISTS (
     SELECT FROM pg_trigger
-    WHERE tgrelid = to_regclass(quote_ident(%(relation)s)) AND tgname = %(trigger)s AND NOT tgisinternal)
+    WHERE tgrelid = %(relation)s AND tgname = %(trigger)s AND tgfoid = %(trigger)s::regproc AND NOT tgisinternal)
 
 -- name: partitions
 -- The partitions of a parent with their bounds as instants (NULL where a bound is no instant: DEFAULT, MINVALUE).
-SELECT c.relname::text,
+SELECT c.oid, n.nspname::text, c.relname::text,
        (regexp_match(b.bound, $$FROM \('([^']+)'\)$$))[1]::timestamptz,
        (regexp_match(b.bound, $$TO \('([^']+)'\)$$))[1]::timestamptz,
        b.bound,
        i.inhdetachpending
 FROM pg_inherits i
 JOIN pg_class c ON c.oid = i.inhrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT pg_get_expr(c.relpartbound, c.oid)) AS b(bound)
-WHERE i.inhparent = to_regclass(quote_ident(%(parent)s))
-ORDER BY 2, 1
+WHERE i.inhparent = %(parent)s
+ORDER BY 4, 2, 3
 
 -- name: relation_bytes
-SELECT coalesce(pg_total_relation_size(to_regclass(quote_ident(%(relation)s))), 0)
+-- Heap, indexes and TOAST: of the relation and, where it is divided itself, of all below it.
+SELECT coalesce(sum(pg_total_relation_size(below.oid)), 0)::bigint
+FROM (SELECT %(relation)s::oid AS oid UNION SELECT relid FROM pg_partition_tree(%(relation)s::oid)) AS below
+
+-- name: heap_bytes
+SELECT coalesce(pg_relation_size(%(relation)s::oid), 0)

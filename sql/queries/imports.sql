@@ -1,27 +1,30 @@
 -- Bulk loading. Names in braces are identifiers that the caller fills in.
 
 -- name: create_staging
--- Rows wait here, out of everybody's way, so that the partitions are locked for the INSERT alone.
-CREATE TEMPORARY TABLE import_staging (line bigint NOT NULL, LIKE {parent}) ON COMMIT DELETE ROWS
+-- Rows wait here, out of everybody's way, so that the partitions are locked for the INSERT alone. The table is named with
+-- its schema: another one of its name may be on the search path.
+CREATE TEMPORARY TABLE pg_temp.import_staging (line bigint NOT NULL, LIKE {parent}) ON COMMIT DELETE ROWS
 
 -- name: copy_rows
 -- No value of a row is an empty text, so the empty field can stand for NULL.
 COPY {relation} ({columns}) FROM STDIN (FORMAT text, NULL '')
 
 -- name: insert_staged
--- Loads what is not there yet and gives the lines of the rest.
+-- Loads what is not there yet. Gives the lines that were not loaded, and those that were and read otherwise now: a trigger
+-- changed them. A row whose key was changed has no line.
 WITH loaded AS (
     INSERT INTO {parent} ({columns})
-    SELECT {columns} FROM import_staging
+    SELECT {columns} FROM pg_temp.import_staging
     ON CONFLICT ({key}, {time}) DO NOTHING
-    RETURNING {key} AS key
+    RETURNING {columns}
 )
-SELECT line FROM import_staging AS staged
-WHERE NOT EXISTS (SELECT FROM loaded WHERE loaded.key = staged.{key})
+SELECT staged.line, loaded.{key} IS NOT NULL
+FROM pg_temp.import_staging AS staged FULL JOIN loaded ON loaded.{key} = staged.{key}
+WHERE ROW({loaded}) IS DISTINCT FROM ROW({staged})
 
 -- name: find_staged
--- For a dry run: the lines whose rows are there already. The columns are named to be checked.
-SELECT line FROM (SELECT line, {columns} FROM import_staging) AS staged
+-- For a dry run, and to tell what is there from what was not stored: the lines whose rows are there already. The columns are named to be checked.
+SELECT line FROM (SELECT line, {columns} FROM pg_temp.import_staging) AS staged
 WHERE EXISTS (SELECT FROM {parent} AS there WHERE (there.{key}, there.{time}) = (staged.{key}, staged.{time}))
 
 -- name: months

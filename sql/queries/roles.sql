@@ -4,12 +4,13 @@
 SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%(roles)s)
 
 -- name: relations
-SELECT relname::text FROM pg_class
+-- This project's own relations: they are in the first schema of the search path, which every session pins.
+SELECT oid, relnamespace::regnamespace::text, relname::text FROM pg_class
 WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(%(relations)s)
 
 -- name: held
 -- Every privilege that the roles or PUBLIC hold on the relations, on the whole of one (column NULL) or on a column.
-SELECT c.relname::text, coalesce(g.rolname, 'public')::text, held.privilege_type, held.column_name
+SELECT c.oid, coalesce(g.rolname, 'public')::text, held.privilege_type, held.column_name
 FROM pg_class c
 CROSS JOIN LATERAL (
     SELECT NULL AS column_name, grantee, privilege_type FROM aclexplode(c.relacl)
@@ -19,7 +20,7 @@ CROSS JOIN LATERAL (
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 ) AS held
 LEFT JOIN pg_roles g ON g.oid = held.grantee
-WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = ANY(%(relations)s)
+WHERE c.oid = ANY(%(relations)s::oid[])
   AND (held.grantee = 0 OR g.rolname = ANY(%(roles)s))
 
 -- name: closing
@@ -53,6 +54,13 @@ FROM pg_roles r
 WHERE r.rolname = ANY(%(roles)s) AND r.rolname = %(api)s AND NOT pg_has_role(r.oid, 'pg_read_all_stats', 'MEMBER')
 
 -- name: partitions
-SELECT c.relname::text
-FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-WHERE i.inhparent IN (to_regclass(quote_ident(%(hot)s)), to_regclass(quote_ident(%(warm)s)))
+SELECT c.oid, n.nspname::text, c.relname::text
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE i.inhparent = ANY(%(parents)s::oid[])
+
+-- name: schema_usage
+-- The statements that let the roles into schemas where months lie.
+SELECT format('GRANT USAGE ON SCHEMA %%I TO %%I', n.nspname, r.rolname)
+FROM pg_namespace n CROSS JOIN pg_roles r
+WHERE n.nspname = ANY(%(schemas)s::text[]) AND n.nspname <> current_schema() AND r.rolname = ANY(%(roles)s)
+  AND NOT has_schema_privilege(r.oid, n.oid, 'USAGE')

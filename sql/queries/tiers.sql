@@ -89,16 +89,18 @@ UPDATE archive_uploads SET state = 'removed' WHERE object_key = %(object_key)s
 -- Indexes of a partition that belong to no index of its parent: what is left of a former parent's.
 SELECT c.relname::text
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = to_regclass(quote_ident(%(relation)s)) AND NOT i.indisprimary
+WHERE i.indrelid = %(relation)s AND NOT i.indisprimary
   AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = i.indexrelid)
 ORDER BY c.relname
 
 -- name: seal_is_whole
--- Whether the partition's seal stands: both triggers there and enabled whatever the session's replication role.
+-- Whether the partition's seal is whole: both triggers there, on every write and every row (tgtype: BEFORE each row of an
+-- INSERT, DELETE or UPDATE; BEFORE TRUNCATE), calling the right function, enabled whatever the session's replication role.
 SELECT count(*) = 2
 FROM pg_trigger
-WHERE tgrelid = to_regclass(quote_ident(%(relation)s)) AND tgenabled = 'A'
-  AND tgname IN ('treasury_sealed_rows', 'treasury_sealed_truncate')
+WHERE tgrelid = %(relation)s AND tgenabled = 'A' AND tgqual IS NULL AND tgattr = ''
+  AND tgfoid = 'treasury_refuse_sealed'::regproc
+  AND (tgname, tgtype) IN (('treasury_sealed_rows', 31), ('treasury_sealed_truncate', 34))
 
 -- name: try_month_lock
 SELECT pg_try_advisory_lock(hashtextextended(%(table)s || ' ' || %(month)s, 7305824))

@@ -7,12 +7,15 @@
 -- name: store
 -- One flush of the API: claims each request's idempotency key and stores the rows of those that got theirs. One
 -- statement, so one transaction. Gives back the claimed keys; a request that is not among them was answered before.
+-- What PostgreSQL stored is compared with what was sent: in number, and value by value where the database has a trigger
+-- that may change a row (tgtype: before each row of an INSERT). Where they differ a text is cast to a number, for a
+-- statement can raise an error of its own by nothing else; that rolls back keys and rows.
 -- Every array comes as the text of its literal (sql/arrays.py).
 -- Keys are claimed in order, so that two flushes can wait for each other but never in a circle.
 WITH request AS (
     SELECT * FROM unnest(%(client_ids)s::text::text[], %(keys)s::text::text[], %(fingerprints)s::text::bytea[],
-                         %(status_codes)s::text::smallint[], %(responses)s::text::bytea[])
-        AS r(client_id, key, fingerprint, status_code, response)
+                         %(status_codes)s::text::smallint[], %(responses)s::text::bytea[], %(row_counts)s::text::int[])
+        AS r(client_id, key, fingerprint, status_code, response, rows)
 ), claimed AS (
     INSERT INTO idempotency_keys (client_id, key, fingerprint, status_code, response)
     SELECT client_id, key, fingerprint, status_code, response FROM request ORDER BY client_id, key
@@ -20,11 +23,21 @@ WITH request AS (
     RETURNING client_id, key
 ), stored AS (
     INSERT INTO {hot} ({columns})
-    SELECT {values}
-    FROM unnest(%(row_keys)s::text::text[], {arrays}) AS given(row_key, {columns})
+    SELECT {values} FROM unnest(%(row_keys)s::text::text[], {arrays}) AS given(row_key, {columns})
     JOIN claimed ON claimed.client_id = given.client_id AND claimed.key = given.row_key
+    RETURNING {columns}
+), tally AS (
+    SELECT (SELECT coalesce(sum(rows), 0) FROM request JOIN claimed USING (client_id, key)) AS sent,
+           (SELECT count(*) FROM stored) AS stored
 )
-SELECT client_id, key FROM claimed
+SELECT client_id, key, CASE WHEN sent <> stored OR (
+    EXISTS (SELECT FROM pg_trigger WHERE tgtype & 7 = 7 AND NOT tgisinternal AND tgname <> 'treasury_sealed_rows')
+    AND EXISTS (
+        SELECT {values} FROM unnest(%(row_keys)s::text::text[], {arrays}) AS given(row_key, {columns})
+        JOIN claimed ON claimed.client_id = given.client_id AND claimed.key = given.row_key
+        EXCEPT ALL SELECT {columns} FROM stored)
+) THEN format('{not_stored}, %%s of %%s', stored, sent)::integer END
+FROM claimed, tally
 
 -- name: find
 -- One row by its id, and where its month is. Always one line: NULLs where there is no such row or no such month.

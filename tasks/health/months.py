@@ -11,8 +11,9 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
-from sql.partitions import partition_names
+from sql.partitions import monthly_partitions
 from sql.queries import load
+from sql.relations import Parents
 from tasks.health.context import Context
 from tasks.health.result import Measure, State
 from tasks.rollover import report_table
@@ -55,7 +56,7 @@ def partitions_ahead(context: Context) -> Measure:
 
 
 def _months(connection: Connection, table: TieredTable) -> set[Month]:
-    return set(partition_names(connection, table.hot_parent))
+    return set(monthly_partitions(connection, Parents.of(connection, table).hot))
 
 
 def partition_gaps(context: Context) -> Measure:

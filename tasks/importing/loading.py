@@ -4,6 +4,9 @@ A chunk is copied straight into the partitions, which costs half of what it does
 row is there already, the chunk goes through one, which tells exactly which lines are not new, and so do the following
 chunks until one is all new: a file that is imported again costs one failed row, not one failed chunk after another.
 
+What was loaded is what PostgreSQL says that it stored. Where a trigger may drop or change rows, every row that was
+stored is compared with the one that was sent: a dropped row is rejected, a changed one stops the import.
+
 Months may move while an import runs. Nothing is locked against that: a chunk that meets a moved or sealed month fails
 as a whole, the tiers are read again, and the chunk is loaded by what they say then.
 """
@@ -17,7 +20,7 @@ from psycopg import errors
 from psycopg.sql import SQL, Composed, Identifier
 
 from config import Settings
-from ledger.errors import TransientError
+from ledger.errors import ConfigError, NotStoredError, TransientError
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
@@ -25,6 +28,8 @@ from sql.connection import Connection
 from sql.errors import MONTH_IS_SEALED
 from sql.partitions import ensure_partition
 from sql.queries import load
+from sql.relations import Parents, Relation
+from sql.storing import alterers, check_stored
 from tasks.importing.rejects import Reject
 from tasks.importing.rows import Row
 
@@ -38,7 +43,7 @@ ALREADY_LOADED = "already loaded"
 class Target(NamedTuple):
     """Where rows of a month go: a parent table, or nowhere for a reason."""
 
-    parent: str | None
+    parent: Relation | None
     refusal: str = ""
 
 
@@ -51,6 +56,7 @@ class MonthTargets:
         self._table = table
         self._dry_run = dry_run
         self._known: dict[int, Target] = {}
+        self._parents = Parents.of(connection, table)
 
     def target(self, month_index: int) -> Target:
         """The target of the month, whose partition is made when there is none in any tier."""
@@ -60,7 +66,7 @@ class MonthTargets:
             if month_index not in self._known and not self._dry_run:
                 ensure_partition(self._connection, self._settings, self._table, month)
                 self._read()
-        return self._known.get(month_index) or Target(self._table.hot_parent)
+        return self._known.get(month_index) or Target(self._parents.hot)
 
     def forget(self) -> None:
         """Read the tiers again when they are asked for next."""
@@ -74,9 +80,9 @@ class MonthTargets:
 
     def _judge(self, month: Month, tier: str, step: str) -> Target:
         if tier == Tier.HOT:
-            return Target(self._table.hot_parent)
+            return Target(self._parents.hot)
         if tier == Tier.WARM and step not in _SEALED_STEPS:
-            return Target(self._table.warm_parent)
+            return Target(self._parents.warm)
         state = "sealed" if tier == Tier.WARM else tier
         return Target(None, f"month {month} is {state}: it takes no more rows")
 
@@ -101,11 +107,13 @@ class Loader:
         self._months = MonthTargets(connection, settings, table, dry_run)
         self._dry_run = dry_run
         self._expects_repeats = dry_run
-        self._names = SQL(", ").join(Identifier(name) for name in columns)
-        self._stage = _copy_statement("import_staging", ("line", *columns))
+        self._names = _listed(columns)
+        self._stage = _copy_statement(Identifier("pg_temp", "import_staging"), ("line", *columns))
         self._columns = columns
-        self._take = SQL(_QUERIES["find_staged" if dry_run else "insert_staged"])
-        connection.execute(SQL(_QUERIES["create_staging"]).format(parent=Identifier(table.hot_parent)))
+        hot = Parents.of(connection, table).hot
+        if hot is None:
+            raise ConfigError(f"table {table.name}: there is no {table.hot_parent} in the database")
+        connection.execute(SQL(_QUERIES["create_staging"]).format(parent=hot.identifier))
 
     def load(self, rows: Sequence[Row]) -> list[Reject]:
         """Load ``rows`` and return those that were not, in the order of their lines.
@@ -119,7 +127,7 @@ class Loader:
 
     def _load(self, rows: Sequence[Row], attempts: int) -> list[Reject]:
         rejects: list[Reject] = []
-        by_parent: dict[str, list[Row]] = {}
+        by_parent: dict[Relation, list[Row]] = {}
         for row in rows:
             target = self._months.target(row.month)
             if target.parent is None:
@@ -130,18 +138,16 @@ class Loader:
             rejects += self._load_group(parent, group, attempts)
         return rejects
 
-    def _load_group(self, parent: str, rows: Sequence[Row], attempts: int) -> list[Reject]:
+    def _load_group(self, parent: Relation, rows: Sequence[Row], attempts: int) -> list[Reject]:
         try:
-            repeated = self._insert(parent, rows)
+            refused = self._insert(parent, rows)
         except psycopg.Error as error:
             if _has_moved(error):
                 return self._load_moved(rows, attempts, error)
             if isinstance(error, errors.DataError | errors.IntegrityError):
                 return self._load_halves(parent, rows, attempts, error)
             raise
-        return [
-            Reject(row.line, ALREADY_LOADED, self._table.key_column, row.text) for row in rows if row.line in repeated
-        ]
+        return [Reject(row.line, *refused[row.line], row.text) for row in rows if row.line in refused]
 
     def _load_moved(self, rows: Sequence[Row], attempts: int, error: psycopg.Error) -> list[Reject]:
         if attempts <= 1:
@@ -150,7 +156,7 @@ class Loader:
         self._months.forget()
         return self._load(rows, attempts - 1)
 
-    def _load_halves(self, parent: str, rows: Sequence[Row], attempts: int, error: psycopg.Error) -> list[Reject]:
+    def _load_halves(self, parent: Relation, rows: Sequence[Row], attempts: int, error: psycopg.Error) -> list[Reject]:
         """Find the row that PostgreSQL refuses although it passed our rules, and load the others."""
         if len(rows) == 1:
             field = error.diag.column_name or ""
@@ -159,40 +165,71 @@ class Loader:
         halves = (rows[:middle], rows[middle:])
         return [reject for half in halves for reject in self._load_group(parent, half, attempts)]
 
-    def _insert(self, parent: str, rows: Sequence[Row]) -> set[int]:
-        """Load ``rows`` into ``parent`` in one transaction; returns the lines that were there already."""
-        if not self._expects_repeats:
+    def _insert(self, parent: Relation, rows: Sequence[Row]) -> dict[int, tuple[str, str]]:
+        """Load ``rows`` into ``parent`` in one transaction; returns the lines that were not, with reason and field."""
+        altering = [] if self._dry_run else alterers(self._connection, parent)
+        if not self._expects_repeats and not altering:
             try:
                 self._copy(parent, rows)
             except errors.UniqueViolation:
                 self._expects_repeats = True
+            except NotStoredError:  # a trigger that was made just now
+                altering = alterers(self._connection, parent)
             else:
-                return set()
-        repeated = self._insert_new(parent, rows)
+                return {}
+        missing, repeated = self._insert_new(parent, rows, altering)
         self._expects_repeats = bool(repeated) or self._dry_run
-        return repeated
+        lost = f"PostgreSQL did not store the row: {', '.join(altering) or 'a trigger'} drops it"
+        known = dict.fromkeys(repeated, (ALREADY_LOADED, self._table.key_column))
+        return dict.fromkeys(missing, (lost, "")) | known
 
-    def _copy(self, parent: str, rows: Sequence[Row]) -> None:
-        statement = _copy_statement(parent, self._columns)
-        with self._connection.transaction(), self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(_block([row.copy for row in rows]))
+    def _copy(self, parent: Relation, rows: Sequence[Row]) -> None:
+        statement = _copy_statement(parent.identifier, self._columns)
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            with cursor.copy(statement) as copy:
+                copy.write(_block([row.copy for row in rows]))
+            check_stored(cursor, len(rows), str(parent))
 
-    def _insert_new(self, parent: str, rows: Sequence[Row]) -> set[int]:
-        statement = self._take.format(
-            parent=Identifier(parent),
-            columns=self._names,
-            key=Identifier(self._table.key_column),
-            time=Identifier(self._table.time_column),
-        )
+    def _insert_new(self, parent: Relation, rows: Sequence[Row], altering: Sequence[str]) -> tuple[set[int], set[int]]:
+        """Load what is new; returns the lines that PostgreSQL did not store, and those that were there already."""
         with self._connection.transaction(), self._connection.cursor() as cursor:
             with cursor.copy(self._stage) as copy:
                 copy.write(_block([f"{row.line}\t{row.copy}" for row in rows]))
-            return {line for (line,) in cursor.execute(statement)}
+            found = [] if self._dry_run else cursor.execute(self._statement("insert_staged", parent)).fetchall()
+            changed = [line for line, stored in found if stored]
+            if changed:
+                raise NotStoredError(_changed(changed, altering or [f"a trigger of {parent}"]))
+            absent = {line for line, _ in found}
+            there = {line for (line,) in cursor.execute(self._statement("find_staged", parent))}
+            # In a dry run nothing was loaded, so what is there was there before.
+            repeated = there if self._dry_run else there & absent
+            return absent - repeated, repeated
+
+    def _statement(self, query: str, parent: Relation) -> Composed:
+        return SQL(_QUERIES[query]).format(
+            parent=parent.identifier,
+            columns=self._names,
+            loaded=_listed(self._columns, "loaded"),
+            staged=_listed(self._columns, "staged"),
+            key=Identifier(self._table.key_column),
+            time=Identifier(self._table.time_column),
+        )
 
 
-def _copy_statement(relation: str, columns: Sequence[str]) -> Composed:
-    names = SQL(", ").join(Identifier(name) for name in columns)
-    return SQL(_QUERIES["copy_rows"]).format(relation=Identifier(relation), columns=names)
+def _changed(lines: Sequence[int | None], altering: Sequence[str]) -> str:
+    where = f"line {min(known)}" if (known := [line for line in lines if line is not None]) else "a row"
+    return (
+        f"{where}: {', '.join(altering)} changes rows while they are stored; no row of this part of the file was "
+        "loaded: disable it for the import"
+    )
+
+
+def _listed(columns: Sequence[str], *of: str) -> Composed:
+    return SQL(", ").join(Identifier(*of, name) for name in columns)
+
+
+def _copy_statement(relation: Identifier, columns: Sequence[str]) -> Composed:
+    return SQL(_QUERIES["copy_rows"]).format(relation=relation, columns=_listed(columns))
 
 
 def _block(lines: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from ledger.tables import BUILT_IN, TieredTable
 from sql.connection import Connection, connect
 from sql.partitions import prepare_table
 from sql.queries import load
+from sql.storing import check_stored
 from tasks.importing.loading import Loader
 from tasks.importing.mapping import Mapping, check_table, read_mapping
 from tasks.importing.occurrences import count_occurrences
@@ -195,4 +196,4 @@ def _record(
         "rejected": report.rejected,
         "started_at": started_at.astimezone(UTC),
     }
-    connection.execute(load("imports")["record_import"], parameters)
+    check_stored(connection.execute(load("imports")["record_import"], parameters), 1, "imports")

@@ -15,13 +15,13 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
+from sql.relations import Relation
 from storage.engine import identifier, literal, url_of
-from tasks.link import link_name, linked, postgres_query, translated
+from tasks.link import linked, linked_relation, postgres_query, translated
 from tasks.months import MonthState, month_states
 from tasks.reconciliation.days import day_start
 
 TABLE = "vas_transactions"
-_SCHEMA = "public"
 # Everything that is compared, and nothing else: no mobile number, no metadata.
 _COLUMNS = (
     ("id", "UUID"),
@@ -102,7 +102,7 @@ def _is_in(row_id: UUID, month: Month) -> bool:
 
 def _relation(settings: Settings, state: MonthState) -> str:
     if state.partition is not None:
-        return f"{link_name(0)}.{_SCHEMA}.{identifier(state.partition.name)}"
+        return linked_relation(0, state.partition.relation)
     return _archived(settings, state)
 
 
@@ -119,11 +119,15 @@ def _in_window(window: Window) -> str:
     return f"supplier = {literal(window.supplier)} AND {inside}"
 
 
+def _qualified(relation: Relation) -> str:
+    return f"{identifier(relation.schema)}.{identifier(relation.name)}"
+
+
 def _by_id(settings: Settings, state: MonthState, carried: Sequence[UUID]) -> str:
     """Single rows of another month: by primary key in PostgreSQL, by bloom filter in the archive."""
     wanted = ", ".join(literal(str(one)) for one in carried)
     if state.partition is None:
         return f"SELECT {_SELECTED} FROM {_archived(settings, state)} WHERE id IN ({wanted})"
     columns = ", ".join(name for name, _ in _COLUMNS)
-    query = f"SELECT {columns} FROM {_SCHEMA}.{identifier(state.partition.name)} WHERE id IN ({wanted})"
+    query = f"SELECT {columns} FROM {_qualified(state.partition.relation)} WHERE id IN ({wanted})"
     return f"SELECT {_SELECTED} FROM {postgres_query(0, query)}"

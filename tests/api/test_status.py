@@ -11,6 +11,7 @@ from ledger.transactions import NEXT_STATUSES, Status
 from sql.connection import connect
 from sql.seal import seal
 from tests.api.ledger_rows import BODIES, PATHS, Ledger, keyed
+from tests.relations import relation
 
 PATH = "/api/v1/transactions"
 
@@ -75,7 +76,7 @@ def test_a_sealed_month_takes_no_change(api: httpx.Client, ledger: Ledger, this_
     (row,) = ledger.add(table, [month.lower], status="pending")
     ledger.warm(table, month)
     with connect(ledger.settings.database_dsn, "tests") as connection:
-        seal(connection, table.partition(month))
+        seal(connection, relation(connection, table.partition(month)))
     response = api.post(f"{PATH}/{row['id']}/status", json={"status": "completed"})
 
     assert (response.status_code, response.json()["type"]) == (409, "urn:treasury:problem:conflict")

@@ -28,6 +28,7 @@ from tasks.outcome import Result
 from tasks.plan import plan_table
 from tasks.verify import verify_month
 from tests.archive.ledger import COLD, TODAY, Ledger
+from tests.relations import relation
 
 NEIGHBOUR = COLD.plus(1)
 LATER = timedelta(milliseconds=1)
@@ -260,9 +261,9 @@ ALTERATIONS: dict[str, Callable[[pa.Table], pa.Table]] = {
 def test_a_valid_file_with_other_rows_is_found_by_its_content(ledger: Ledger, tmp_path: Path, name: str) -> None:
     """What the bytes' checksum would not show if the writer itself were wrong."""
     ledger.warm(COLD)
-    partition = ledger.table.partition(COLD)
     file = tmp_path / "month.parquet"
     with connect(ledger.settings.database_dsn, "tests") as connection, engine(ledger.settings) as duck:
+        partition = relation(connection, ledger.table.partition(COLD))
         columns = columns_of(connection, partition)
         export_partition(duck, ledger.settings, ledger.table, columns, partition, file)
         assert verify_month(connection, ledger.settings, ledger.table, columns, partition, file).rows > 0

@@ -15,11 +15,12 @@ from ledger.months import Month
 from ledger.tables import TRANSACTIONS
 from sql.connection import connect
 from sql.maintenance import run_ddl
-from sql.partitions import ensure_partition, move_to_warm, partition_names, prepare_table
+from sql.partitions import ensure_partition, move_to_warm, prepare_table
 from sql.seal import seal
 from tasks.importing.loading import Loader
 from tasks.importing.rows import Row
 from tests.importing.conftest import MAPPING
+from tests.relations import hot_months, relation, warm_months
 
 HEADER = b"no,wallet,amount,text,at\n"
 COLUMNS = (
@@ -61,7 +62,7 @@ def test_a_row_arrives_with_every_value_and_an_id_that_tells_its_time(run, datab
 def test_months_get_their_partitions_first(run, settings: Settings, database) -> None:
     content = HEADER + lines(1, 1, "1970-01-01") + lines(2, 2, "1999-12-31") + lines(3, 3, "2026-11-23")
     assert run(content).counts == (3, 3, 0)
-    made = set(partition_names(database, TRANSACTIONS.hot_parent))
+    made = set(hot_months(database, TRANSACTIONS))
     assert {Month(1970, 1), Month(1999, 12), Month(2026, 11)} <= made
 
 
@@ -230,10 +231,10 @@ def warm(settings: Settings, month: Month) -> None:
 
 def sealed(settings: Settings, month: Month) -> None:
     with connect(settings.database_dsn, "test") as connection:
-        partition = partition_names(connection, TRANSACTIONS.warm_parent)[month]
+        partition = warm_months(connection, TRANSACTIONS)[month]
 
         def work() -> None:
-            seal(connection, partition)
+            seal(connection, relation(connection, partition))
             connection.execute("UPDATE archive_months SET step = 'sealed' WHERE month = %s", (month.first_day,))
 
         run_ddl(connection, settings, work)

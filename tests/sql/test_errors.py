@@ -12,6 +12,7 @@ from ledger.errors import ConfigError, ConflictError, DataError, TransientError,
 from ledger.tables import TRANSACTIONS
 from sql.connection import CONNECT_TIMEOUT_S, Connection, connect, fetch_one
 from sql.seal import seal
+from tests.relations import relation
 from tests.sql.conftest import Connector
 from tests.sql.ledger_rows import FEBRUARY, add_row
 
@@ -67,7 +68,7 @@ def test_a_write_to_history_or_to_a_sealed_month_is_a_conflict(prepared: Setting
     row_id = add_row(connection, TRANSACTIONS, FEBRUARY.lower)
     with pytest.raises(ConflictError, match="TR001"), connect(prepared.database_dsn, "tests") as other:
         other.execute("UPDATE transactions_partitioned SET amount = 1 WHERE id = %s", (row_id,))
-    seal(connection, TRANSACTIONS.partition(FEBRUARY))
+    seal(connection, relation(connection, TRANSACTIONS.partition(FEBRUARY)))
     with pytest.raises(ConflictError, match="TR002"), connect(prepared.database_dsn, "tests") as other:
         add_row(other, TRANSACTIONS, FEBRUARY.lower)
 

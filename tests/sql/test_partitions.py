@@ -16,7 +16,8 @@ from ledger.months import Month
 from ledger.tables import BUILT_IN, TRANSACTIONS, TieredTable
 from sql.connection import Connection, connect
 from sql.maintenance import run_ddl
-from sql.partitions import _create_partition, ensure_partition, list_partitions, move_to_warm, partition_names
+from sql.partitions import _create_partition, ensure_partition, move_to_warm
+from tests.relations import hot_months, hot_partitions, relation, warm_months
 from tests.sql.conftest import Connector
 from tests.sql.ledger_rows import FEBRUARY, add_row
 
@@ -41,7 +42,7 @@ def test_bounds_are_exact_utc_whatever_the_timezone_of_database_and_session(
     with psycopg.connect(prepared.database_dsn, autocommit=True) as local:  # not one of ours: keeps the database's zone
         assert local.execute("SHOW timezone").fetchone() == (timezone,)
         assert ensure_partition(local, prepared, TRANSACTIONS, APRIL)
-        (found,) = [part for part in list_partitions(local, TRANSACTIONS.hot_parent) if part.month == APRIL]
+        (found,) = [part for part in hot_partitions(local, TRANSACTIONS) if part.month == APRIL]
         assert (found.lower, found.upper) == (APRIL.lower, APRIL.upper)
         first = add_row(local, TRANSACTIONS, APRIL.lower)
         last = add_row(local, TRANSACTIONS, APRIL.upper - MILLISECOND)
@@ -52,7 +53,7 @@ def test_bounds_are_exact_utc_whatever_the_timezone_of_database_and_session(
             "transactions_2026_03",
         ]
     with connect(prepared.database_dsn, "tests") as ours:
-        assert partition_names(ours, TRANSACTIONS.hot_parent)[APRIL] == found.name
+        assert hot_months(ours, TRANSACTIONS)[APRIL] == found.name
 
 
 @pytest.mark.parametrize("table", BUILT_IN, ids=lambda table: table.name)
@@ -94,9 +95,9 @@ def test_a_row_outside_every_partition_is_a_clear_error(prepared: Settings, conn
 
 
 def test_making_a_partition_again_does_nothing(prepared: Settings, connection: Connection) -> None:
-    before = list_partitions(connection, TRANSACTIONS.hot_parent)
+    before = hot_partitions(connection, TRANSACTIONS)
     assert not ensure_partition(connection, prepared, TRANSACTIONS, FEBRUARY)
-    assert list_partitions(connection, TRANSACTIONS.hot_parent) == before
+    assert hot_partitions(connection, TRANSACTIONS) == before
 
 
 def test_of_many_callers_at_once_one_makes_it(prepared: Settings, connection: Connection) -> None:
@@ -106,7 +107,7 @@ def test_of_many_callers_at_once_one_makes_it(prepared: Settings, connection: Co
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(make, range(4))) == [False, False, False, True]
-    assert APRIL in partition_names(connection, TRANSACTIONS.hot_parent)
+    assert APRIL in hot_months(connection, TRANSACTIONS)
 
 
 @pytest.mark.parametrize("tier", ["warm", "deleted"])
@@ -115,7 +116,7 @@ def test_a_month_that_has_left_hot_is_not_made_anew(prepared: Settings, connecti
         "INSERT INTO archive_months (table_name, month, tier) VALUES ('transactions', %s, %s)", (APRIL.first_day, tier)
     )
     assert not ensure_partition(connection, prepared, TRANSACTIONS, APRIL)
-    assert APRIL not in partition_names(connection, TRANSACTIONS.hot_parent)
+    assert APRIL not in hot_months(connection, TRANSACTIONS)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_writers_go_on_while_it_is_being_made(prepared: Settings, connection: Co
     writer.execute("SET lock_timeout = '50ms'")
 
     def work() -> None:
-        _create_partition(connection, TRANSACTIONS, APRIL)
+        _create_partition(connection, TRANSACTIONS, relation(connection, TRANSACTIONS.hot_parent), APRIL)
         add_row(writer, TRANSACTIONS, FEBRUARY.lower)  # while the attach holds its locks
 
     run_ddl(connection, prepared, work)
@@ -169,16 +170,16 @@ def test_a_partition_with_other_bounds_than_a_month_has_no_month(prepared: Setti
         "CREATE TABLE past PARTITION OF transactions_partitioned FOR VALUES FROM (MINVALUE) TO ('1990-01-01');"
         "CREATE TABLE rest PARTITION OF transactions_partitioned DEFAULT"
     )
-    found = {part.name: part for part in list_partitions(connection, TRANSACTIONS.hot_parent)}
+    found = {part.name: part for part in hot_partitions(connection, TRANSACTIONS)}
     assert found["odd"].month == Month(2030, 1)  # written in local time, and exactly a UTC month
     assert [found[name].month for name in ("local", "long", "past", "rest")] == [None] * 4
     assert (found["past"].lower, found["past"].upper) == (None, datetime(1990, 1, 1, tzinfo=UTC))
     assert (found["rest"].lower, found["rest"].bound) == (None, "DEFAULT")
-    assert set(partition_names(connection, TRANSACTIONS.hot_parent)) == {FEBRUARY, FEBRUARY.plus(1), Month(2030, 1)}
+    assert set(hot_months(connection, TRANSACTIONS)) == {FEBRUARY, FEBRUARY.plus(1), Month(2030, 1)}
 
 
 def test_a_partition_goes_by_its_bounds_and_not_by_its_name(prepared: Settings, connection: Connection) -> None:
     connection.execute("ALTER TABLE transactions_2026_02 RENAME TO transactions_2031_07")
-    assert partition_names(connection, TRANSACTIONS.hot_parent)[FEBRUARY] == "transactions_2031_07"
+    assert hot_months(connection, TRANSACTIONS)[FEBRUARY] == "transactions_2031_07"
     assert move_to_warm(connection, prepared, TRANSACTIONS, FEBRUARY)
-    assert partition_names(connection, TRANSACTIONS.warm_parent) == {FEBRUARY: "transactions_2031_07"}
+    assert warm_months(connection, TRANSACTIONS) == {FEBRUARY: "transactions_2031_07"}

@@ -10,6 +10,8 @@ from ledger.tables import TRANSACTIONS, TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection
 from sql.partitions import prepare_table
+from sql.relations import find_relation
+from tests.relations import relation
 
 EVENTS = load_settings(
     tables={"events": {"money_columns": ["value"], "cold_sort": ["card_id"], "terminal_statuses": ["done"]}}
@@ -41,7 +43,7 @@ def test_a_third_table_gets_its_warm_parent_its_guards_and_its_view(settings: Se
     connection.execute("CREATE INDEX idx_events_user_created ON events_partitioned (card_id, created_at DESC)")
     connection.execute("CREATE INDEX idx_events_status_created ON events_partitioned (status, created_at DESC)")
     columns = prepare_table(connection, settings, EVENTS)
-    assert columns == columns_of(connection, "events_archive_warm")
+    assert columns == columns_of(connection, relation(connection, "events_archive_warm"))
     indexes = connection.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'events_archive_warm' ORDER BY 1")
     assert indexes.fetchall() == [("events_archive_warm_pkey",), ("idx_events_archive_warm_user_created",)]
     guarded = "SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'treasury_guard_history' ORDER BY 1"
@@ -148,7 +150,7 @@ def test_every_type_that_is_kept_is_read_with_its_kind_its_scale_and_its_nullabi
         " n date, gone text, o jsonb)"
     )
     connection.execute("ALTER TABLE kinds DROP COLUMN gone")
-    kinds = [column.kind for column in columns_of(connection, "kinds")]
+    kinds = [column.kind for column in columns_of(connection, relation(connection, "kinds"))]
     assert kinds == [
         ColumnKind.UUID,
         *[ColumnKind.TEXT] * 3,
@@ -159,11 +161,11 @@ def test_every_type_that_is_kept_is_read_with_its_kind_its_scale_and_its_nullabi
         ColumnKind.DATE,
         ColumnKind.JSON,
     ]
-    found = {column.name: column for column in columns_of(connection, "kinds")}
+    found = {column.name: column for column in columns_of(connection, relation(connection, "kinds"))}
     assert found["a"] == Column("a", ColumnKind.UUID, nullable=False)
     assert found["j"] == Column("j", ColumnKind.DECIMAL, nullable=True, precision=38, scale=10)
     assert (found["k"].precision, found["k"].scale) == (5, 0)
-    assert columns_of(connection, "nowhere") == ()
+    assert columns_of(connection, find_relation(connection, "nowhere")) == ()
 
 
 def test_a_refused_preparation_leaves_the_connection_usable(settings: Settings, connection: Connection) -> None:

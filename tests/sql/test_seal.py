@@ -13,7 +13,9 @@ from sql.connection import Connection
 from sql.errors import HISTORY_IS_FIXED, MONTH_IS_SEALED
 from sql.maintenance import run_ddl
 from sql.partitions import move_to_warm
+from sql.relations import Relation
 from sql.seal import count_unfinished, is_sealed, seal
+from tests.relations import relation
 from tests.sql.conftest import Connector
 from tests.sql.ledger_rows import FEBRUARY, add_row
 
@@ -38,7 +40,7 @@ def warm(prepared: Settings, connection: Connection) -> Settings:
 
 
 def _seal(connection: Connection, settings: Settings) -> None:
-    run_ddl(connection, settings, lambda: seal(connection, PARTITION))
+    run_ddl(connection, settings, lambda: seal(connection, relation(connection, PARTITION)))
 
 
 @pytest.mark.parametrize("write", WRITES)
@@ -48,10 +50,10 @@ def test_every_write_is_refused_even_to_a_superuser_who_replays_as_a_replica(
     _seal(connection, warm)
     superuser = another()
     before = connection.execute("SELECT * FROM transactions ORDER BY id").fetchall()
-    for role, relation in product(("origin", "replica", "local"), (PARTITION, TRANSACTIONS.warm_parent)):
+    for role, written in product(("origin", "replica", "local"), (PARTITION, TRANSACTIONS.warm_parent)):
         superuser.execute(f"SET session_replication_role = {role}")
         with pytest.raises(psycopg.Error) as caught:
-            superuser.execute(write.format(relation))
+            superuser.execute(write.format(written))
         # The guard of history may come first where it fires at all, which is not in a replica.
         assert caught.value.sqlstate == MONTH_IS_SEALED or (
             caught.value.sqlstate == HISTORY_IS_FIXED and role != "replica"
@@ -87,7 +89,7 @@ def test_only_the_sealed_month_is_closed(warm: Settings, connection: Connection)
 def test_sealing_again_keeps_the_seal(warm: Settings, connection: Connection) -> None:
     _seal(connection, warm)
     _seal(connection, warm)
-    assert is_sealed(connection, PARTITION)
+    assert is_sealed(connection, relation(connection, PARTITION))
 
 
 def test_a_write_under_way_is_waited_for_and_counts(warm: Settings, connection: Connection, another: Connector) -> None:
@@ -97,7 +99,7 @@ def test_a_write_under_way_is_waited_for_and_counts(warm: Settings, connection: 
         add_row(writer, TRANSACTIONS, FEBRUARY.lower, relation=TRANSACTIONS.warm_parent)
         with pytest.raises(TransientError, match="no lock within 2 tries"):
             _seal(connection, impatient)
-        assert not is_sealed(connection, PARTITION)
+        assert not is_sealed(connection, relation(connection, PARTITION))
     _seal(connection, impatient)
     assert connection.execute("SELECT count(*) FROM transactions_2026_02").fetchone() == (3,)
 
@@ -106,19 +108,19 @@ def test_a_seal_that_was_tampered_with_is_seen_and_mended(warm: Settings, connec
     triggers = ("treasury_sealed_rows", "treasury_sealed_truncate")
     for trigger, change in product(triggers, ("DISABLE", "ENABLE", "ENABLE REPLICA", "DROP")):
         _seal(connection, warm)
-        assert is_sealed(connection, PARTITION)
+        assert is_sealed(connection, relation(connection, PARTITION))
         drop, alter = f"DROP TRIGGER {trigger} ON {PARTITION}", f"ALTER TABLE {PARTITION} {change} TRIGGER {trigger}"
         connection.execute(drop if change == "DROP" else alter)
-        assert not is_sealed(connection, PARTITION)
+        assert not is_sealed(connection, relation(connection, PARTITION))
 
 
 def test_a_month_that_was_never_sealed_is_not(warm: Settings, connection: Connection) -> None:
-    assert not is_sealed(connection, PARTITION)
-    assert not is_sealed(connection, "no_such_partition")
+    assert not is_sealed(connection, relation(connection, PARTITION))
+    assert not is_sealed(connection, Relation(0, "public", "no_such_partition"))
 
 
 def test_unfinished_rows_are_those_whose_status_is_not_terminal(warm: Settings, connection: Connection) -> None:
     add_row(connection, TRANSACTIONS, FEBRUARY.lower, relation=TRANSACTIONS.warm_parent, status="processing")
-    assert count_unfinished(connection, TRANSACTIONS, PARTITION) == 2
+    assert count_unfinished(connection, TRANSACTIONS, relation(connection, PARTITION)) == 2
     timeless = TRANSACTIONS.model_copy(update={"status_column": None})
-    assert count_unfinished(connection, timeless, PARTITION) == 0
+    assert count_unfinished(connection, timeless, relation(connection, PARTITION)) == 0

@@ -14,7 +14,8 @@ from ledger.errors import DataError, TransientError
 from ledger.months import months_between
 from ledger.tables import TRANSACTIONS, VAS_TRANSACTIONS
 from sql.connection import Connection, connect
-from sql.partitions import ensure_partition, move_to_warm, partition_names
+from sql.partitions import ensure_partition, move_to_warm
+from tests.relations import hot_months, warm_months
 from tests.sql.conftest import Connector
 from tests.sql.ledger_rows import FEBRUARY, add_row
 
@@ -63,8 +64,8 @@ def _moved(settings: Settings, month: Any, **changes: Any) -> bool:
 
 def test_a_month_moves_with_its_rows_and_the_catalogue_says_so(filled: Settings, connection: Connection) -> None:
     assert move_to_warm(connection, filled, TRANSACTIONS, FEBRUARY)
-    assert FEBRUARY not in partition_names(connection, TRANSACTIONS.hot_parent)
-    assert partition_names(connection, TRANSACTIONS.warm_parent) == {FEBRUARY: "transactions_2026_02"}
+    assert FEBRUARY not in hot_months(connection, TRANSACTIONS)
+    assert warm_months(connection, TRANSACTIONS) == {FEBRUARY: "transactions_2026_02"}
     counts = connection.execute("SELECT tier, count(*) FROM transactions GROUP BY 1 ORDER BY 1").fetchall()
     assert counts == [("hot", 5 * ROWS_A_MONTH), ("warm", ROWS_A_MONTH)]
     place = "SELECT tier, warm_at IS NOT NULL FROM archive_months WHERE table_name = 'transactions' AND month = %s"
@@ -163,7 +164,7 @@ def test_an_open_reader_makes_it_back_off_and_then_it_succeeds_while_writers_go_
             assert not moving.done()
             assert max(durations_s) < SLACK_S
         assert moving.result() is True
-    assert FEBRUARY in partition_names(connection, TRANSACTIONS.warm_parent)
+    assert FEBRUARY in warm_months(connection, TRANSACTIONS)
 
 
 def test_it_gives_up_when_the_locks_are_never_to_be_had_and_nothing_has_moved(
@@ -174,5 +175,5 @@ def test_it_gives_up_when_the_locks_are_never_to_be_had_and_nothing_has_moved(
         reader.execute("SELECT count(*) FROM transactions")
         with pytest.raises(TransientError, match="no lock within 2 tries"):
             _moved(filled, FEBRUARY, lock_timeout_ms=10, lock_attempts=2)
-    assert FEBRUARY in partition_names(connection, TRANSACTIONS.hot_parent)
+    assert FEBRUARY in hot_months(connection, TRANSACTIONS)
     assert _moved(filled, FEBRUARY)

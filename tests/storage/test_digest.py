@@ -30,6 +30,7 @@ from sql.proof import leaves_query
 from storage.engine import engine, identifier, literal
 from storage.proof import leaf_expression, parquet_proof
 from tasks.export import export_partition
+from tests.relations import relation
 
 TABLE = TieredTable(name="kinds", money_columns=("money",), cold_sort=("word",), bloom_columns=("id", "word"))
 TYPES = {
@@ -155,7 +156,8 @@ class Bench:
         # A new file each time, as in the archive: the engine keeps what it has read of a path, and may not see at once
         # that another file has taken its place.
         self.file = self.file.with_name(f"{uuid4()}.parquet")
-        return export_partition(self.duck, self.settings, TABLE, self.columns, "kinds_2026_02", self.file)
+        partition = relation(self.connection, "kinds_2026_02")
+        return export_partition(self.duck, self.settings, TABLE, self.columns, partition, self.file)
 
     def by_definition(self, values: Sequence[dict[str, Any]]) -> dict[UUID, bytes]:
         # jsonb has a text of its own: the only value that is not taken from what was put in.
@@ -168,7 +170,9 @@ class Bench:
         }
 
     def by_postgresql(self) -> dict[UUID, bytes]:
-        query = leaves_query(TABLE, self.columns, "kinds_2026_02", None).as_string(self.connection)
+        query = leaves_query(TABLE, self.columns, relation(self.connection, "kinds_2026_02"), None).as_string(
+            self.connection
+        )
         return dict(self.connection.execute(query).fetchall())
 
     def by_duckdb(self) -> dict[UUID, bytes]:
@@ -184,7 +188,8 @@ def bench(settings: Settings, tmp_path: Path) -> Iterator[Bench]:
         lines = ", ".join(f"{identifier(name)} {kind}" for name, kind in TYPES.items())
         connection.execute(f"CREATE TABLE kinds_2026_02 ({lines})")
         duck = stack.enter_context(engine(settings))
-        yield Bench(settings, connection, duck, columns_of(connection, "kinds_2026_02"), tmp_path / "kinds.parquet")
+        columns = columns_of(connection, relation(connection, "kinds_2026_02"))
+        yield Bench(settings, connection, duck, columns, tmp_path / "kinds.parquet")
 
 
 def _unique(values: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,0 +1,61 @@
+"""What keeps a login from reading a relation whole, or the archive from moving it: found before anything is done."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from sql.connection import Connection
+from sql.errors import hidden_by_policy
+from sql.queries import load
+from sql.relations import Relation
+
+_QUERIES = load("obstacles")
+_TABLE = "r"
+_SHAPES = {"f": "a foreign table: its rows are in another database", "p": "divided into partitions itself"}
+
+
+class Policed(NamedTuple):
+    """A relation whose row-level security is in force for some logins."""
+
+    relation: Relation
+    logins: list[str]
+
+    def __str__(self) -> str:
+        return f"{self.relation} for {', '.join(self.logins)}"
+
+
+def hidden_relations(connection: Connection, relations: Collection[Relation]) -> Mapping[Relation, str]:
+    """Those of ``relations`` that have rows which this login may not see, and what to do about it."""
+    found = {}
+    for relation, (_, _, _, is_policed, policies) in _look(connection, relations).items():
+        if is_policed:
+            named = f"; its policies: {', '.join(policies)}" if policies else ""
+            found[relation] = f"{hidden_by_policy(str(relation))}{named}"
+    return found
+
+
+def obstacles(connection: Connection, relations: Collection[Relation]) -> Mapping[Relation, str]:
+    """Those of ``relations`` that cannot be archived as they are, and why: what is not seen whole, what has no heap of
+    its own, what belongs to another role.
+    """
+    found = dict(hidden_relations(connection, relations))
+    for relation, (kind, is_owner, owner, _, _) in _look(connection, relations).items():
+        if kind != _TABLE:
+            found[relation] = f"{relation} is {_SHAPES.get(kind, 'no table')}; a month is archived from one plain table"
+        elif not is_owner:
+            found[relation] = f"{relation} belongs to {owner}: ALTER TABLE {relation} OWNER TO the owner of its parent"
+    return found
+
+
+def policed_relations(
+    connection: Connection, relations: Collection[Relation], logins: Collection[str]
+) -> list[Policed]:
+    """Those of ``relations`` whose row-level security is in force for any of ``logins``."""
+    parameters = {"relations": [relation.oid for relation in relations], "logins": sorted(logins)}
+    rows = connection.execute(_QUERIES["policed"], parameters).fetchall()
+    return [Policed(Relation(*row[:3]), row[3]) for row in rows]
+
+
+def _look(connection: Connection, relations: Collection[Relation]) -> dict[Relation, tuple[Any, ...]]:
+    by_oid = {relation.oid: relation for relation in relations}
+    rows = connection.execute(_QUERIES["obstacles"], {"relations": list(by_oid)}).fetchall()
+    return {by_oid[row[0]]: row[1:] for row in rows}
