@@ -5,6 +5,7 @@ next: it claims the month anew and goes through all steps again under a fresh ke
 month is warm and whole; from its commit on it is cold and proved. Nothing in between is visible to a reader.
 """
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from psycopg.types.json import Jsonb
 
 from config import Settings
 from ledger.columns import Column
-from ledger.errors import ConflictError, DataError, VerificationError
+from ledger.errors import ConflictError, DataError, OwnershipError, VerificationError
+from ledger.installation import Owner
 from ledger.months import Month
 from ledger.proof import MonthProof, sums_per_currency
 from ledger.tables import TieredTable
@@ -32,11 +34,14 @@ from storage.manifest import ManifestFile, describe_month
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile, describe_file
 from tasks.export import export_partition
+from tasks.orphans import remove_orphans
+from tasks.ownership import check_ownership
 from tasks.verify import check_bytes, verify_month
 
 _QUERIES = load("tiers")
 _CATALOG = load("catalog")
 _KEY_DIGITS = 32
+_NONCE_BYTES = 4
 
 
 class Step(StrEnum):
@@ -78,14 +83,21 @@ class _Claim:
     partition: str
     columns: tuple[Column, ...]
     attempt: int
+    owner: Owner
 
     @property
     def row(self) -> dict[str, object]:
         return {"table": self.table.name, "month": self.month.first_day, "attempt": self.attempt}
 
+    @property
+    def upload(self) -> dict[str, object]:
+        owner = {"installation_id": self.owner.installation_id, "incarnation": self.owner.incarnation}
+        return self.row | owner
+
     def key(self, content: StoredFile, suffix: str) -> str:
-        """A key that no earlier attempt had: named by the content, then by the attempt."""
-        name = f"{content.sha256.hex()[:_KEY_DIGITS]}-{self.attempt}.{suffix}"
+        """A key that nobody else can intend: by content, installation and attempt, and by chance for exact copies."""
+        digits = content.sha256.hex()[:_KEY_DIGITS]
+        name = f"{digits}-{self.owner.short}-{self.attempt}-{secrets.token_hex(_NONCE_BYTES)}.{suffix}"
         return f"{self.table.name}/month={self.month}/{name}"
 
 
@@ -96,11 +108,11 @@ def archive_month(
 
     Safe to run again after any interruption, and from several processes: one of them gets the month, the others get
     ConflictError. Raises HeldBackError for unfinished rows, VerificationError when the archive does not hold what
-    PostgreSQL holds (the month stays warm), TransientError when a server is away. ``on_step`` is told each step
-    after it is done.
+    PostgreSQL holds (the month stays warm), OwnershipError when the archive is not this database's to write to,
+    TransientError when a server is away. ``on_step`` is told each step after it is done.
     """
     with connect(settings.database_dsn, "archive") as connection, _month_lock(connection, table, month):
-        claim = _claim(connection, table, month)
+        claim = _claim(connection, settings, table, month)
         on_step(Step.CLAIMED)
         _seal(connection, settings, claim)
         on_step(Step.SEALED)
@@ -127,6 +139,7 @@ def _move(connection: Connection, settings: Settings, claim: _Claim, on_step: On
         file = ManifestFile(key=key, size_bytes=content.size_bytes, sha256=content.sha256.hex(), rows=rows)
         postgres_bytes = _describe(connection, store, claim, proof, file)
         on_step(Step.DESCRIBED)
+        _decide(connection, settings, claim)
         _flip(connection, settings, claim, versions)
         on_step(Step.FLIPPED)
         return ArchivedMonth(proof.rows, postgres_bytes, content.size_bytes, proof.digest)
@@ -141,7 +154,7 @@ def _month_lock(connection: Connection, table: TieredTable, month: Month) -> Ite
     yield
 
 
-def _claim(connection: Connection, table: TieredTable, month: Month) -> _Claim:
+def _claim(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> _Claim:
     where = {"table": table.name, "month": month.first_day}
     known = connection.execute(_QUERIES["tier_and_step"], where).fetchone()
     if known is None or known[0] != "warm":
@@ -151,9 +164,10 @@ def _claim(connection: Connection, table: TieredTable, month: Month) -> _Claim:
         raise DataError(f"{table.name} {month}: the catalogue says warm, but {table.warm_parent} has no such partition")
     _refuse_unfinished(connection, table, month, partition)
     columns = columns_of(connection, partition)
+    owner = check_ownership(connection, settings)
     with connection.transaction():
         attempt = int(fetch_one(connection, _QUERIES["claim"], where)[0])
-        claim = _Claim(table, month, partition, columns, attempt)
+        claim = _Claim(table, month, partition, columns, attempt, owner)
         _add_event(connection, claim, "claimed", {"attempt": attempt})
     return claim
 
@@ -176,7 +190,7 @@ def _seal(connection: Connection, settings: Settings, claim: _Claim) -> None:
 
 
 def _upload(connection: Connection, store: ObjectStore, claim: _Claim, key: str, written: Path) -> None:
-    connection.execute(_QUERIES["intend_upload"], {**claim.row, "object_key": key})
+    connection.execute(_QUERIES["intend_upload"], {**claim.upload, "object_key": key})
     store.put(written, key)
 
 
@@ -200,10 +214,11 @@ def _verify(
 
 def _describe(connection: Connection, store: ObjectStore, claim: _Claim, proof: MonthProof, file: ManifestFile) -> int:
     """Write the manifest, read it back, and record the proof; returns the bytes that PostgreSQL holds for the month."""
-    manifest = describe_month(claim.table, str(claim.month), claim.columns, proof, (file,)).to_bytes()
+    installation, month = claim.owner.installation_id, str(claim.month)
+    manifest = describe_month(installation, claim.table, month, claim.columns, proof, (file,)).to_bytes()
     described = StoredFile.of(manifest)
     key = claim.key(described, "manifest.json")
-    connection.execute(_QUERIES["intend_upload"], {**claim.row, "object_key": key})
+    connection.execute(_QUERIES["intend_upload"], {**claim.upload, "object_key": key})
     store.put_bytes(manifest, key)
     check_bytes(described, StoredFile.of(store.read_bytes(key)), key)
     postgres_bytes = int(fetch_one(connection, _CATALOG["relation_bytes"], {"relation": claim.partition})[0])
@@ -219,6 +234,16 @@ def _describe(connection: Connection, store: ObjectStore, claim: _Claim, proof: 
         connection.execute(_QUERIES["mark_verified"], {**claim.row, **proved})
         _add_event(connection, claim, "verified", {"digest": proof.digest.hex(), "manifest_key": key})
     return postgres_bytes
+
+
+def _decide(connection: Connection, settings: Settings, claim: _Claim) -> None:
+    """Once more before the drop: a copy that went on meanwhile, or takes over, must not find this attempt undecided."""
+
+    def record() -> None:
+        connection.execute(_QUERIES["decide_uploads"], claim.row)
+
+    if check_ownership(connection, settings, record) != claim.owner:
+        raise OwnershipError(f"{claim.table.name} {claim.month}: the installation changed while the month was archived")
 
 
 def _flip(connection: Connection, settings: Settings, claim: _Claim, versions: tuple[int, Decimal]) -> None:
@@ -247,20 +272,6 @@ def _flip(connection: Connection, settings: Settings, claim: _Claim, versions: t
         _add_event(connection, claim, "archived", {"rows": versions[0]})
 
     run_ddl(connection, settings, work)
-
-
-def remove_orphans(connection: Connection, settings: Settings, table: TieredTable) -> int:
-    """Delete objects that an interrupted attempt left behind, of months that are cold by now; returns how many.
-
-    Only keys that were recorded before their upload are touched; nothing is ever found by listing. Safe to run again.
-    """
-    keys = [row[0] for row in connection.execute(_QUERIES["orphaned_uploads"], {"table": table.name}).fetchall()]
-    if keys:
-        store = ObjectStore(settings)
-        for key in keys:
-            store.remove(key)
-            connection.execute(_QUERIES["mark_upload_removed"], {"object_key": key})
-    return len(keys)
 
 
 def record_failure(settings: Settings, table: TieredTable, month: Month, reason: str) -> None:
