@@ -409,9 +409,7 @@ def test_the_matches_of_a_run_are_in_the_archive_and_the_notable_ones_in_postgre
     books.line(scored, reference=None, supplier_transaction_id="S-9")
     result = books.run()
     target = tmp_path / "matches.parquet"
-    stored = ObjectStore(books.settings).fetch(
-        f"{prefix_of(books, result)}/matches.parquet", target
-    )
+    stored = ObjectStore(books.settings).fetch(f"{prefix_of(books, result)}/matches.parquet", target)
     rows = pq.read_table(target).to_pylist()
     assert [(row["line_no"], row["own_id"], row["method"]) for row in rows] == [
         (1, plain["id"], "supplier_id"),

@@ -116,7 +116,9 @@ def test_an_unknown_format_field_or_value_is_refused_by_the_manifests_key(change
         Manifest.from_bytes(_changed(**changes), KEY)
 
 
-@pytest.mark.parametrize("missing", ["installation", "table", "month", "digest", "columns", "rows", "groups", "files", "policy"])
+@pytest.mark.parametrize(
+    "missing", ["installation", "table", "month", "digest", "columns", "rows", "groups", "files", "policy"]
+)
 def test_a_manifest_without_one_of_its_parts_is_refused(missing: str) -> None:
     content = {name: value for name, value in json.loads(_manifest().to_bytes()).items() if name != missing}
     with pytest.raises(DataError, match="is not a manifest"):

@@ -91,7 +91,9 @@ def test_of_many_writers_in_a_folder_one_makes_the_object(tmp_path: Path, settin
     assert [path.name for path in (tmp_path / "archive").rglob("*") if path.is_file()] == [KEY.rpartition("/")[2]]
 
 
-def test_a_part_that_a_killed_process_left_in_a_folder_is_no_object_and_goes(tmp_path: Path, settings: Settings) -> None:
+def test_a_part_that_a_killed_process_left_in_a_folder_is_no_object_and_goes(
+    tmp_path: Path, settings: Settings
+) -> None:
     store = ObjectStore(settings.model_copy(update={"archive_url": f"file://{tmp_path}"}))
     name = KEY.rpartition("/")[2]
     left = tmp_path / KEY.rpartition("/")[0] / f".{name}.0123abcd.partial"
