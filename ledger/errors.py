@@ -45,6 +45,12 @@ class RefusalError(ConflictError):
     """
 
 
+class OwnershipError(RefusalError):
+    """This database may not write to the archive: the archive belongs to another one, or may do so. Nothing was changed
+    there. The text says what was found and which `treasury installation` command settles it.
+    """
+
+
 class FieldError(DataError):
     """One value of a row breaks a rule. ``field`` is the column's public name, ``rule`` what it must be."""
 

@@ -60,6 +60,8 @@ CATALOGUE: Mapping[str, Access] = {
     "health_results": Access(api=("SELECT",), auditor=("SELECT",)),
     "idempotency_keys": Access(api=("SELECT", "INSERT")),
     "imports": Access(auditor=("SELECT",)),
+    "installation": Access(api=("SELECT",), auditor=("SELECT",)),
+    "installation_events": Access(auditor=("SELECT",)),
     "job_outcomes": Access(api=("SELECT",), auditor=("SELECT",)),
     "recon_breaks": Access(api=("SELECT", "UPDATE (state)", "UPDATE (period_day)"), auditor=("SELECT",)),
     "recon_confirmations": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),

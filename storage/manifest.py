@@ -7,6 +7,7 @@ one content has one SHA-256. The signature and the chain over manifests are laid
 import json
 from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -56,6 +57,7 @@ class Manifest(_Part):
     """Everything that must be known to read one archived month and to prove it unaltered."""
 
     format: Literal["treasury-manifest-v1"] = "treasury-manifest-v1"
+    installation: UUID
     table: str
     month: str = Field(pattern=r"^\d{4}-\d{2}$")
     row_format: Literal["row-v1"] = ROW_FORMAT
@@ -95,10 +97,19 @@ class Manifest(_Part):
 
 
 def describe_month(
-    table: TieredTable, month: str, columns: tuple[Column, ...], proof: MonthProof, files: tuple[ManifestFile, ...]
+    installation: UUID,
+    table: TieredTable,
+    month: str,
+    columns: tuple[Column, ...],
+    proof: MonthProof,
+    files: tuple[ManifestFile, ...],
 ) -> Manifest:
-    """The manifest of a month (``YYYY-MM``) that has been verified: the proof, the files, and how to read them."""
+    """The manifest of a month (``YYYY-MM``) that has been verified: the proof, the files, and how to read them.
+
+    ``installation`` is the one that archived it.
+    """
     return Manifest(
+        installation=installation,
         table=table.name,
         month=month,
         digest=proof.digest.hex(),

@@ -1,12 +1,14 @@
 """The object store behind one URL: put, read back, remove, by exact key. Over fsspec, so s3:// and file:// are alike.
 
-A key is never listed to be found and never written twice with other bytes: who wants an object knows its key.
+Readers know the key of the object that they want and never list a folder. An object is made once and never changed: a
+key that is taken by other bytes is refused. Only the marker of the installation (`storage.marker`) is replaced.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -16,7 +18,8 @@ from aiohttp import ClientError as AiohttpError
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # it has no types
 
 from config import Settings
-from ledger.errors import ConfigError, DataError, TransientError
+from ledger.errors import ConfigError, ConflictError, DataError, TransientError
+from storage import folder
 
 _CHUNK_BYTES = 4 << 20
 _PART_BYTES = 16 << 20  # of a multipart upload: 10,000 parts allow 160 GB in one object
@@ -48,17 +51,29 @@ class ObjectStore:
         self._files = file_system(settings, parts.scheme)
 
     def put(self, source: Path, key: str) -> None:
-        """Upload a local file as the object ``key``. An object of that key is replaced as a whole."""
+        """Upload a local file as the object ``key``, which must not be there yet. Safe to run again with the same file.
+
+        Raises ConflictError naming ``key`` when an object of that key holds other bytes; it is left as it is.
+        """
         with _translated(f"write {key}"):
-            self._make_folder(key)
-            limit = self._limit(source.stat().st_size)
-            self._files.put_file(str(source), self._path(key), chunksize=_PART_BYTES, **limit)
+            made = self._make_file(source, key)
+        if not made:
+            self._demand_same(describe_file(source), key)
 
     def put_bytes(self, content: bytes, key: str) -> None:
-        """Store ``content`` as the object ``key``."""
+        """Store ``content`` as the object ``key``, which must not be there yet; as `put`."""
         with _translated(f"write {key}"):
-            self._make_folder(key)
-            self._files.pipe_file(self._path(key), content, **self._limit(len(content)))
+            made = self._make_bytes(content, key)
+        if not made:
+            self._demand_same(StoredFile.of(content), key)
+
+    def replace_bytes(self, content: bytes, key: str) -> None:
+        """Store ``content`` as the object ``key``, in place of what is there. For the installation's marker alone."""
+        with _translated(f"write {key}"):
+            if self._is_folder:
+                folder.replace(content, Path(self._path(key)))
+            else:
+                self._files.pipe_file(self._path(key), content, **self._limit(len(content)))
 
     def fetch(self, key: str, target: Path) -> StoredFile:
         """Read the object ``key`` afresh into a local file; returns what arrived. DataError when it is absent."""
@@ -75,6 +90,23 @@ class ObjectStore:
             content = self._files.cat_file(self._path(key))
         return bytes(content)
 
+    def find_bytes(self, key: str) -> bytes | None:
+        """The whole object ``key``, read afresh, or None when it is absent. A missing bucket is a ConfigError."""
+        try:
+            return self.read_bytes(key)
+        except DataError:
+            return None
+
+    def keys(self, below: str) -> list[str]:
+        """The keys of all objects in the folder ``below`` and its subfolders, as the store lists them now, sorted.
+
+        For the question what else lies there, never to find out what to read.
+        """
+        with _translated(f"list {below}"):
+            self._files.invalidate_cache()
+            found = self._files.find(self._path(below))
+        return sorted(path.removeprefix(f"{self._root}/") for path in found if not folder.is_partial(path))
+
     def exists(self, key: str) -> bool:
         """Whether there is an object ``key`` now."""
         with _translated(f"look for {key}"):
@@ -84,6 +116,8 @@ class ObjectStore:
     def remove(self, key: str) -> None:
         """Delete the object ``key``; it is no error when there is none. Safe to run again."""
         with _translated(f"remove {key}"):
+            if self._is_folder:
+                folder.sweep(Path(self._path(key)))
             try:
                 self._files.rm_file(self._path(key))
             except FileNotFoundError as error:
@@ -98,16 +132,71 @@ class ObjectStore:
         """How long an upload may take. Without it a server that takes the connection and says nothing is waited for
         without end: the client asks it first whether it may send (Expect: 100-continue), under no timeout.
         """
-        if self.url.startswith("file://"):
+        if self._is_folder:
             return {}
         return {"timeout": self._timeout_s * (_TRIES + size_bytes // _PART_BYTES)}
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"
 
-    def _make_folder(self, key: str) -> None:
-        if self.url.startswith("file://"):
-            self._files.makedirs(self._path(key).rsplit("/", 1)[0], exist_ok=True)
+    @property
+    def _is_folder(self) -> bool:
+        return self.url.startswith("file://")
+
+    def _make_file(self, source: Path, key: str) -> bool:
+        """Make the object from a file; False when there is one already."""
+        if self._is_folder:
+            return folder.create(source, Path(self._path(key)))
+        upload = partial(self._files.put_file, str(source), self._path(key), chunksize=_PART_BYTES)
+        return self._create(upload, key, source.stat().st_size)
+
+    def _make_bytes(self, content: bytes, key: str) -> bool:
+        """Make the object from bytes; False when there is one already."""
+        if self._is_folder:
+            return folder.create(content, Path(self._path(key)))
+        return self._create(partial(self._files.pipe_file, self._path(key), content), key, len(content))
+
+    def _create(self, upload: Callable[..., object], key: str, size_bytes: int) -> bool:
+        """Upload unless the key is taken; False when it is.
+
+        The store is asked first, because not every store honours ``If-None-Match`` (the embedded one ignores it). Where
+        it does, the condition closes the gap between the question and the upload.
+        """
+        if self._is_there(key):
+            return False
+        limit = self._limit(size_bytes)
+        try:
+            upload(mode="create", **limit)
+        except OSError as error:
+            if _is_code(error, _TAKEN):
+                return False
+            if not _is_code(error, _UNKNOWN_CONDITION):
+                raise
+            upload(**limit)
+        return True
+
+    def _is_there(self, key: str) -> bool:
+        bucket, _, rest = self._path(key).partition("/")
+        try:
+            self._files.call_s3("head_object", Bucket=bucket, Key=rest)
+        except FileNotFoundError as error:
+            if _bucket_is_missing(error):
+                raise
+            return False
+        return True
+
+    def _demand_same(self, wanted: StoredFile, key: str) -> None:
+        """Raise ConflictError unless the object that is there holds the very bytes, as after a lost answer."""
+        digest, size_bytes = hashlib.sha256(), 0
+        with _translated(f"read {key}"), self._open(key) as remote:
+            while chunk := remote.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                size_bytes += len(chunk)
+        if StoredFile(size_bytes, digest.digest()) != wanted:
+            raise ConflictError(
+                f"object store: {key} is there already with other bytes and was left as it is; another database or "
+                "program wrote it: run `treasury installation show`"
+            )
 
 
 def file_system(settings: Settings, scheme: str) -> Any:
@@ -148,9 +237,18 @@ def _options(settings: Settings, scheme: str) -> dict[str, object]:
 _DENIED = frozenset({"403", "401", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket"})
 
 
+_TAKEN = frozenset({"PreconditionFailed", "412"})
+_UNKNOWN_CONDITION = frozenset({"NotImplemented", "501"})
+
+
 def _bucket_is_missing(error: FileNotFoundError) -> bool:
+    return _is_code(error, frozenset({"NoSuchBucket"}))
+
+
+def _is_code(error: OSError, codes: frozenset[str]) -> bool:
+    """Whether the store itself answered with one of ``codes``."""
     cause = error.__cause__
-    return isinstance(cause, ClientError) and cause.response.get("Error", {}).get("Code") == "NoSuchBucket"
+    return isinstance(cause, ClientError) and str(cause.response.get("Error", {}).get("Code")) in codes
 
 
 @contextmanager

@@ -5,6 +5,7 @@ next: it claims the month anew and goes through all steps again under a fresh ke
 month is warm and whole; from its commit on it is cold and proved. Nothing in between is visible to a reader.
 """
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from psycopg.types.json import Jsonb
 
 from config import Settings
 from ledger.columns import Column
-from ledger.errors import ConfigError, ConflictError, DataError, VerificationError
+from ledger.errors import ConfigError, ConflictError, DataError, OwnershipError, VerificationError
+from ledger.installation import Owner
 from ledger.months import Month
 from ledger.proof import MonthProof, sums_per_currency
 from ledger.tables import TieredTable
@@ -35,12 +37,15 @@ from storage.manifest import ManifestFile, describe_month
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile, describe_file
 from tasks.export import export_partition
+from tasks.orphans import remove_orphans
+from tasks.ownership import check_ownership
 from tasks.verify import check_bytes, verify_month
 
 _QUERIES = load("tiers")
 _CATALOG = load("catalog")
 _KEY_DIGITS = 32
 _OBJECTS = 2  # of a month: the Parquet file and the manifest
+_NONCE_BYTES = 4
 
 
 class Step(StrEnum):
@@ -83,14 +88,21 @@ class _Claim:
     partition: Relation
     columns: tuple[Column, ...]
     attempt: int
+    owner: Owner
 
     @property
     def row(self) -> dict[str, object]:
         return {"table": self.table.name, "month": self.month.first_day, "attempt": self.attempt}
 
+    @property
+    def upload(self) -> dict[str, object]:
+        owner = {"installation_id": self.owner.installation_id, "incarnation": self.owner.incarnation}
+        return self.row | owner
+
     def key(self, content: StoredFile, suffix: str) -> str:
-        """A key that no earlier attempt had: named by the content, then by the attempt."""
-        name = f"{content.sha256.hex()[:_KEY_DIGITS]}-{self.attempt}.{suffix}"
+        """A key that nobody else can intend: by content, installation and attempt, and by chance for exact copies."""
+        digits = content.sha256.hex()[:_KEY_DIGITS]
+        name = f"{digits}-{self.owner.short}-{self.attempt}-{secrets.token_hex(_NONCE_BYTES)}.{suffix}"
         return f"{self.table.name}/month={self.month}/{name}"
 
 
@@ -101,11 +113,11 @@ def archive_month(
 
     Safe to run again after any interruption, and from several processes: one of them gets the month, the others get
     ConflictError. Raises HeldBackError for unfinished rows, VerificationError when the archive does not hold what
-    PostgreSQL holds (the month stays warm), TransientError when a server is away. ``on_step`` is told each step
-    after it is done.
+    PostgreSQL holds (the month stays warm), OwnershipError when the archive is not this database's to write to,
+    TransientError when a server is away. ``on_step`` is told each step after it is done.
     """
     with connect(settings.database_dsn, "archive") as connection, _month_lock(connection, table, month):
-        claim = _claim(connection, table, month)
+        claim = _claim(connection, settings, table, month)
         on_step(Step.CLAIMED)
         _seal(connection, settings, claim)
         on_step(Step.SEALED)
@@ -132,6 +144,7 @@ def _move(connection: Connection, settings: Settings, claim: _Claim, on_step: On
         file = ManifestFile(key=key, size_bytes=content.size_bytes, sha256=content.sha256.hex(), rows=rows)
         postgres_bytes = _describe(connection, store, claim, proof, file)
         on_step(Step.DESCRIBED)
+        _decide(connection, settings, claim)
         _flip(connection, settings, claim, versions)
         on_step(Step.FLIPPED)
         return ArchivedMonth(proof.rows, postgres_bytes, content.size_bytes, proof.digest)
@@ -146,7 +159,7 @@ def _month_lock(connection: Connection, table: TieredTable, month: Month) -> Ite
     yield
 
 
-def _claim(connection: Connection, table: TieredTable, month: Month) -> _Claim:
+def _claim(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> _Claim:
     where = {"table": table.name, "month": month.first_day}
     known = connection.execute(_QUERIES["tier_and_step"], where).fetchone()
     if known is None or known[0] != "warm":
@@ -159,9 +172,10 @@ def _claim(connection: Connection, table: TieredTable, month: Month) -> _Claim:
         raise ConfigError(f"{table.name} {month}: {obstacle}")
     _refuse_unfinished(connection, table, month, partition)
     columns = columns_of(connection, partition)
+    owner = check_ownership(connection, settings)
     with connection.transaction():
         attempt = int(fetch_one(connection, _QUERIES["claim"], where)[0])
-        claim = _Claim(table, month, warm, partition, columns, attempt)
+        claim = _Claim(table, month, warm, partition, columns, attempt, owner)
         _add_event(connection, claim, "claimed", {"attempt": attempt})
     return claim
 
@@ -209,7 +223,8 @@ def _verify(
 
 def _describe(connection: Connection, store: ObjectStore, claim: _Claim, proof: MonthProof, file: ManifestFile) -> int:
     """Write the manifest, read it back, and record the proof; returns the bytes that PostgreSQL holds for the month."""
-    manifest = describe_month(claim.table, str(claim.month), claim.columns, proof, (file,)).to_bytes()
+    installation, month = claim.owner.installation_id, str(claim.month)
+    manifest = describe_month(installation, claim.table, month, claim.columns, proof, (file,)).to_bytes()
     described = StoredFile.of(manifest)
     key = claim.key(described, "manifest.json")
     _intend(connection, claim, key)
@@ -228,6 +243,16 @@ def _describe(connection: Connection, store: ObjectStore, claim: _Claim, proof: 
         _mark(connection, claim, "mark_verified", proved)
         _add_event(connection, claim, "verified", {"digest": proof.digest.hex(), "manifest_key": key})
     return postgres_bytes
+
+
+def _decide(connection: Connection, settings: Settings, claim: _Claim) -> None:
+    """Once more before the drop: a copy that went on meanwhile, or takes over, must not find this attempt undecided."""
+
+    def record() -> None:
+        connection.execute(_QUERIES["decide_uploads"], claim.row)
+
+    if check_ownership(connection, settings, record) != claim.owner:
+        raise OwnershipError(f"{claim.table.name} {claim.month}: the installation changed while the month was archived")
 
 
 def _flip(connection: Connection, settings: Settings, claim: _Claim, versions: tuple[int, Decimal]) -> None:
@@ -257,21 +282,6 @@ def _flip(connection: Connection, settings: Settings, claim: _Claim, versions: t
     run_ddl(connection, settings, work)
 
 
-def remove_orphans(connection: Connection, settings: Settings, table: TieredTable) -> int:
-    """Delete objects that an interrupted attempt left behind, of months that are cold by now; returns how many.
-
-    Only keys that were recorded before their upload are touched; nothing is ever found by listing. Safe to run again.
-    """
-    keys = [row[0] for row in connection.execute(_QUERIES["orphaned_uploads"], {"table": table.name}).fetchall()]
-    if keys:
-        store = ObjectStore(settings)
-        for key in keys:
-            store.remove(key)
-            removed = connection.execute(_QUERIES["mark_upload_removed"], {"object_key": key})
-            check_stored(removed, 1, "archive_uploads")
-    return len(keys)
-
-
 def record_failure(settings: Settings, table: TieredTable, month: Month, reason: str) -> None:
     """Keep the reason why a month did not move, for `treasury tiers` and the health checks. Safe to run again."""
     with connect(settings.database_dsn, "archive") as connection:
@@ -286,7 +296,7 @@ def _mark(connection: Connection, claim: _Claim, query: str, found: dict[str, ob
 
 
 def _intend(connection: Connection, claim: _Claim, key: str) -> None:
-    intended = connection.execute(_QUERIES["intend_upload"], {**claim.row, "object_key": key})
+    intended = connection.execute(_QUERIES["intend_upload"], {**claim.upload, "object_key": key})
     check_stored(intended, 1, "archive_uploads")
 
 

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from config import Settings
-from ledger.errors import ConflictError, TransientError, TreasuryError
+from ledger.errors import ConflictError, OwnershipError, TransientError, TreasuryError
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import connect
-from tasks.archive import HeldBackError, archive_month, record_failure, remove_orphans
+from tasks.archive import HeldBackError, archive_month, record_failure
 from tasks.months import month_states
+from tasks.orphans import remove_orphans
 from tasks.outcome import Action, Outcome, Result
 from tasks.plan import PlannedMove
 from tasks.warm import tidy_month, warm_month
@@ -44,6 +45,9 @@ def _attempt(settings: Settings, move: PlannedMove, action: Action) -> Outcome:
         outcome = _STEPS[action](settings, move)
     except HeldBackError as error:
         outcome = _outcome(move, action, Result.HELD_BACK, reason=str(error))
+    except OwnershipError as error:  # before ConflictError, which it is: nobody else does this month's work
+        outcome = _outcome(move, action, Result.FAILED, reason=f"{type(error).__name__}: {error}")
+        _record(settings, move, outcome.reason)
     except ConflictError as error:
         outcome = _outcome(move, action, Result.BUSY, reason=str(error))
     except TreasuryError as error:

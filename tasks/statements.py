@@ -1,7 +1,7 @@
 """Intake of suppliers' statements: each file once, read strictly, kept as canonical Parquet, or refused whole.
 
-Of a file that is taken in, the archive gets the canonical table under ``statements/<supplier>/<day>/<sha256>.parquet``
-and the catalogue one row. The file itself is not kept, for MobileMart's may hold card numbers: its SHA-256 is, so that
+Of a file that is taken in, the archive gets the canonical table, under a key that no other database can intend, and the
+catalogue one row. The file itself is not kept, for MobileMart's may hold card numbers: its SHA-256 is, so that
 anybody who has it can prove which one it was. A file that breaks a rule leaves a row with the reason, and an alert.
 """
 
@@ -26,6 +26,7 @@ from storage.store import ObjectStore, StoredFile, describe_file
 from suppliers.registry import definition_of, definitions
 from suppliers.statement import ParsedStatement, StatementError
 from tasks.alerts import raise_alert, resolve_alert
+from tasks.ownership import check_ownership
 from tasks.reconciliation.chain import record_statement
 from tasks.reconciliation.days import day_of, day_start
 from tasks.statement_rules import LATE, LATE_AFTER_HOURS, NO_LINES, QUARANTINED
@@ -34,6 +35,7 @@ from tasks.statement_sources import NoFile, StatementFile, find_files, shown_pla
 PAGE_LIMIT = 1000
 _LOOK_BACK_DAYS = 14
 _UNENDED_DAYS = 7
+_KEY_DIGITS = 16
 _MOST_DAYS = 31
 _NAME_LIMIT, _ERROR_LIMIT, _ACTOR_LIMIT = 200, 500, 128
 _TO_DO = (
@@ -194,15 +196,14 @@ def _take_again(settings: Settings, supplier: str, file: StatementFile, actor: s
 def _keep(
     settings: Settings, connection: Connection, parsed: ParsedStatement, size_bytes: int, actor: str, *, replace: bool
 ) -> Intake:
-    """Store the table, read it back, then write it down. Killed between, an object is left that the next run writes
-    again.
+    """Store the table, read it back, then write it down. Killed between, an object is left that the next run finds
+    and uses.
     """
-    key = f"statements/{parsed.supplier}/{parsed.day}/{parsed.sha256.hex()}.parquet"
     digest, day = parsed.sha256, parsed.day
     if (known := _known(connection, parsed.supplier, parsed.name, digest, day, retry=True)) is not None:
         return known
     _current(connection, parsed, replace=replace)
-    stored = _store(settings, parsed, key)
+    key, stored = _store(settings, connection, parsed)
     with connection.transaction():
         _lock(connection, parsed.supplier)
         if (known := _known(connection, parsed.supplier, parsed.name, digest, day, retry=True)) is not None:
@@ -249,17 +250,23 @@ def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) 
     return int(file_id)
 
 
-def _store(settings: Settings, parsed: ParsedStatement, key: str) -> StoredFile:
-    """Put the table into the archive and read it back. Raises TransientError when that is not what was put there."""
-    store = ObjectStore(settings)
+def _store(settings: Settings, connection: Connection, parsed: ParsedStatement) -> tuple[str, StoredFile]:
+    """Put the table into the archive and read it back; returns its key, named by file, content and installation.
+
+    Raises OwnershipError when the archive is not this database's, TransientError when what comes back is not what was
+    put there.
+    """
+    owner, store = check_ownership(connection, settings), ObjectStore(settings)
     with spool_folder(settings.spool, "statement") as folder:
         source, back = folder / "statement.parquet", folder / "back.parquet"
         pq.write_table(parsed.table, source, compression=COMPRESSION, row_group_size=ROW_GROUP_ROWS)
-        store.put(source, key)
         written = describe_file(source)
+        name = f"{parsed.sha256.hex()}-{written.sha256.hex()[:_KEY_DIGITS]}-{owner.short}.parquet"
+        key = f"statements/{parsed.supplier}/{parsed.day}/{name}"
+        store.put(source, key)
         if store.fetch(key, back) != written:
             raise TransientError(f"object store: {key} did not come back as it was written")
-    return written
+    return key, written
 
 
 def _quarantine(

@@ -67,8 +67,14 @@ SELECT EXISTS (
     WHERE (table_name, month, event) = (%(table)s, %(month)s, 'warmed') AND detail ->> 'run' = %(run)s)
 
 -- name: intend_upload
-INSERT INTO archive_uploads (object_key, table_name, month, attempt)
-VALUES (%(object_key)s, %(table)s, %(month)s, %(attempt)s)
+INSERT INTO archive_uploads (object_key, table_name, month, attempt, installation_id, incarnation)
+VALUES (%(object_key)s, %(table)s, %(month)s, %(attempt)s, %(installation_id)s, %(incarnation)s)
+
+-- name: decide_uploads
+-- Recorded before the flip's token is in the archive: a copy that knows the token knows that the flip may have happened.
+UPDATE archive_uploads
+SET state = 'deciding'
+WHERE table_name = %(table)s AND month = %(month)s AND attempt = %(attempt)s
 
 -- name: adopt_uploads
 UPDATE archive_uploads
@@ -76,14 +82,16 @@ SET state = 'current'
 WHERE table_name = %(table)s AND month = %(month)s AND attempt = %(attempt)s
 
 -- name: orphaned_uploads
--- Objects that were intended, but whose month went cold with others: left behind by a run that did not end.
-SELECT u.object_key
+-- Objects that were intended, but whose month went cold with others: left behind by a run that did not end. Those of
+-- other installations and of earlier incarnations are not here: another database may have gone on with them.
+SELECT u.object_key, u.month, u.state
 FROM archive_uploads u JOIN archive_months m USING (table_name, month)
-WHERE u.table_name = %(table)s AND u.state = 'intended' AND m.tier NOT IN ('hot', 'warm')
-ORDER BY u.object_key
+WHERE u.table_name = %(table)s AND u.state IN ('intended', 'deciding') AND m.tier NOT IN ('hot', 'warm')
+  AND (u.installation_id, u.incarnation) = (SELECT installation_id, incarnation FROM installation)
+ORDER BY u.month, u.object_key
 
--- name: mark_upload_removed
-UPDATE archive_uploads SET state = 'removed' WHERE object_key = %(object_key)s
+-- name: mark_upload
+UPDATE archive_uploads SET state = %(state)s WHERE object_key = %(object_key)s
 
 -- name: unowned_indexes
 -- Indexes of a partition that belong to no index of its parent: what is left of a former parent's.

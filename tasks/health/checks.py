@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from config import Settings
 from config.health import Health
-from tasks.health import months, postgres, servers
+from tasks.health import archive, months, postgres, servers
 from tasks.health.context import Context
 from tasks.health.result import Limits, Measure
 
@@ -104,6 +104,14 @@ CHECKS: tuple[Check, ...] = (
         servers.object_store,
         "Look at the store, its bucket and the credentials. No month can be archived, and no archived one read.",
         _pair("store_*_ms", "ms"),
+    ),
+    Check(
+        "archive_owner",
+        "The archive belongs to this database",
+        archive.archive_owner,
+        "Run `treasury installation show`, then what it names: `treasury installation continue` or `separate`.",
+        lambda _: Limits(1, 1, "findings"),
+        asks_postgres=True,
     ),
     Check(
         "prefect",

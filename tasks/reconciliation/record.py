@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from pyarrow import csv
 
 from config import Settings
+from ledger.installation import Owner
 from sql.connection import Connection, fetch_one
 from sql.queries import load
 from storage.store import ObjectStore, describe_file
@@ -27,6 +28,7 @@ from tasks.reconciliation.request import RunRequest
 _QUERIES = load("reconciliation")
 _ENGINE = load("matching")
 _BATCH_ROWS = 50_000
+_KEY_DIGITS = 16
 # What a run writes, in this order: what is found, what that opens again, what it closes, what the rules resolve.
 _WRITTEN = (
     *("keep_settled", "insert_breaks", "insert_matches"),
@@ -35,32 +37,40 @@ _WRITTEN = (
 )
 
 
-def store_reports(settings: Settings, request: RunRequest, summary: Summary, files: Sequence[Path]) -> str:
-    """Put the reports into the archive under the digest, and note their SHA-256 in the figures; returns the prefix."""
-    prefix = f"reconciliation/{request.supplier}/{request.day}/{summary.digest}"
+def store_reports(
+    settings: Settings, owner: Owner, request: RunRequest, summary: Summary, files: Sequence[Path]
+) -> str:
+    """Put the reports into the archive and note their SHA-256 in the figures; returns the prefix, which is named by the
+    digest, the reports' contents and the installation. ``owner`` was proved by `tasks.ownership`.
+    """
     store = ObjectStore(settings)
     summary.figures["objects"] = {file.name: describe_file(file).sha256.hex() for file in files}
+    contents = hashlib.sha256(chain.canonical_json(summary.figures["objects"]).encode()).hexdigest()[:_KEY_DIGITS]
+    prefix = f"reconciliation/{request.supplier}/{request.day}/{summary.digest}-{contents}-{owner.short}"
     for file in files:
         store.put(file, f"{prefix}/{file.name}")
     return prefix
 
 
-def store_inputs(settings: Settings, request: RunRequest, summary: Summary, before: Before, statement: Path) -> None:
+def store_inputs(
+    settings: Settings, owner: Owner, request: RunRequest, summary: Summary, before: Before, statement: Path
+) -> None:
     """Note in the figures which statement the run had and what lay before it, so that it can be replayed. A statement
-    that is not in the archive is put there. Keys are the content's SHA-256: equal runs may have other inputs.
+    that is not in the archive is put there. Keys are the content's SHA-256 and the installation: equal runs may have
+    other inputs. ``owner`` as in `store_reports`.
     """
     store = ObjectStore(settings)
     folder = f"reconciliation/{request.supplier}/{request.day}"
     sha256 = describe_file(statement).sha256.hex()
     key = request.statement
     if Path(key).is_file():
-        key = f"{folder}/statements/{sha256}.parquet"
+        key = f"{folder}/statements/{sha256}-{owner.short}.parquet"
         store.put(statement, key)
     summary.figures["statement"] = {"key": key, "sha256": sha256}
     movement = request.movement.model_dump(mode="json") if request.movement else None
     content = chain.canonical_json({"movement": movement, "before": before.as_json()}).encode()
     digest = hashlib.sha256(content).hexdigest()
-    summary.figures["inputs"] = {"key": f"{folder}/inputs/{digest}.json", "sha256": digest}
+    summary.figures["inputs"] = {"key": f"{folder}/inputs/{digest}-{owner.short}.json", "sha256": digest}
     store.put_bytes(content, summary.figures["inputs"]["key"])
 
 

@@ -17,6 +17,7 @@ from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from storage.spool import spool_folder
 from suppliers.registry import definition_of
+from tasks.ownership import check_ownership
 from tasks.reconciliation import record, settling
 from tasks.reconciliation.before import Before, read_before
 from tasks.reconciliation.classes import Verdict
@@ -70,7 +71,8 @@ def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None 
     instant ``now`` (default: this one) tells whether the day is over; a run before that says so.
 
     Raises DataError for a statement that is not as it must be, ConflictError when the day is in a closed period or the
-    supplier is being reconciled by somebody else, TransientError when a server is away.
+    supplier is being reconciled by somebody else, OwnershipError when the archive is not this database's,
+    TransientError when a server is away.
     """
     started = now or datetime.now(UTC)
     settings.suppliers.demand(request.supplier)
@@ -83,8 +85,9 @@ def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None 
             files = write_reports(duck, summary, target)
             run_id, settled = None, settling.Settled()
             if not request.dry_run:
-                prefix = record.store_reports(settings, request, summary, files)
-                record.store_inputs(settings, request, summary, before, statement)
+                owner = check_ownership(connection, settings)
+                prefix = record.store_reports(settings, owner, request, summary, files)
+                record.store_inputs(settings, owner, request, summary, before, statement)
                 run_id = record.write_down(connection, settings, duck, request, summary, before, prefix, started)
                 settled = _settle(connection, settings, duck, request, before)
         waiting, oldest, _ = fetch_one(connection, _QUERIES["waiting"], {"supplier": request.supplier})

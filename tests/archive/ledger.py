@@ -19,6 +19,7 @@ from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
+from storage.marker import KEY as MARKER
 from tasks.nightly import finish_leftovers, move_month
 from tasks.outcome import Outcome
 from tasks.plan import plan_table
@@ -114,8 +115,9 @@ class Ledger:
         return str(self.catalogue(month)["tier"])
 
     def objects(self) -> set[str]:
-        """Every file of the bucket, half-written ones too."""
-        return {str(path.relative_to(self.store)) for path in self.store.rglob("*") if path.is_file()}
+        """Every file of the bucket, half-written ones too, but the installation's marker."""
+        found = {str(path.relative_to(self.store)) for path in self.store.rglob("*") if path.is_file()}
+        return found - {MARKER}
 
     def check_archive(self) -> None:
         """The bucket holds exactly what the catalogue names, and no upload is left undecided."""

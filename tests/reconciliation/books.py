@@ -160,3 +160,11 @@ def closed_by_two(books: Books, first: date, last: date, *, carry: bool = False)
     """Close days as two people do: thandi proposes, sipho closes."""
     close_period(books.settings, books.supplier, first, last, "thandi", "month end", carry=carry)
     return close_period(books.settings, books.supplier, first, last, "sipho", "seen", carry=carry)
+
+
+def prefix_of(books: Books, result: RunResult) -> str:
+    """Where the archive has the reports of a run."""
+    (run,) = books.sql("SELECT object_prefix FROM recon_runs WHERE run_id = %s", result.run_id)
+    prefix = run["object_prefix"]
+    assert prefix.startswith(f"reconciliation/{books.supplier}/{DAY}/{result.summary.digest}-")
+    return str(prefix)

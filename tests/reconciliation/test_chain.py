@@ -118,7 +118,7 @@ def test_the_intake_of_a_statement_its_replacement_and_its_refusal_are_events(bo
     with connect(books.settings.database_dsn, "tests") as connection:
         assert verify_objects(books.settings, connection) == 2
         (key,) = connection.execute("SELECT object_key FROM statement_files WHERE file_id = 1").fetchone() or ("",)
-        ObjectStore(books.settings).put_bytes(b"other", key)
+        ObjectStore(books.settings).replace_bytes(b"other", key)
         with pytest.raises(VerificationError, match=f"{key} was changed"):
             verify_objects(books.settings, connection)
     behind(books, "UPDATE statement_files SET error = 'other' WHERE state = 'quarantined'")

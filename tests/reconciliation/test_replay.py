@@ -10,7 +10,7 @@ from sql.connection import connect
 from storage.store import ObjectStore
 from tasks.reconciliation.objects import verify_objects
 from tasks.reconciliation.replay import replay_run
-from tests.reconciliation.books import DAY, NOON, PARENT, Books, closed_by_two
+from tests.reconciliation.books import DAY, NOON, PARENT, Books, closed_by_two, prefix_of
 
 NEXT = DAY + timedelta(days=1)
 
@@ -50,7 +50,7 @@ def test_a_run_that_there_is_not_or_whose_statement_was_changed_is_not_replayed(
     result = books.run()
     assert result.run_id is not None
     (run,) = books.sql("SELECT figures FROM recon_runs")
-    ObjectStore(books.settings).put_bytes(b"other", run["figures"]["statement"]["key"])
+    ObjectStore(books.settings).replace_bytes(b"other", run["figures"]["statement"]["key"])
     with pytest.raises(VerificationError, match=f"run {result.run_id}: .*parquet was changed"):
         replay_run(books.settings, result.run_id)
 
@@ -60,10 +60,10 @@ def test_objects_that_are_changed_or_gone_are_named(books: Books) -> None:
     statement = books.statement()
     result, _ = books.run(statement), books.run(statement)
     store = ObjectStore(books.settings)
-    prefix = f"reconciliation/flash/{DAY}/{result.summary.digest}"
+    prefix = prefix_of(books, result)
     with connect(books.settings.database_dsn, "tests") as connection:
         assert verify_objects(books.settings, connection) >= 6  # five reports, the inputs, the statement
-        store.put_bytes(b"{}", f"{prefix}/report.json")
+        store.replace_bytes(b"{}", f"{prefix}/report.json")
         store.remove(f"{prefix}/breaks.csv")
         with pytest.raises(VerificationError, match=r"breaks\.csv is gone; .*report\.json was changed"):
             verify_objects(books.settings, connection)

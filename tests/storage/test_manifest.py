@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from storage.manifest import Manifest, ManifestFile, describe_month
 from storage.store import StoredFile
 from tests.storage.archived_rows import COLUMNS
 
+INSTALLATION = UUID("01234567-89ab-4def-8123-456789abcdef")
 KEY = "transactions/month=2026-02/0123-1.manifest.json"
 instants = st.datetimes(datetime(2026, 2, 1), datetime(2026, 2, 28), timezones=st.just(UTC))  # noqa: DTZ001
 sums = st.integers(-(10**27), 10**27).map(lambda cents: Decimal(cents).scaleb(-2))
@@ -40,7 +42,7 @@ PROOF = MonthProof(bytes(32), (GROUP,))
 
 
 def _manifest(proof: MonthProof = PROOF) -> Manifest:
-    return describe_month(TRANSACTIONS, "2026-02", COLUMNS, proof, (FILE,))
+    return describe_month(INSTALLATION, TRANSACTIONS, "2026-02", COLUMNS, proof, (FILE,))
 
 
 @given(proofs)
@@ -97,6 +99,8 @@ def test_the_change_that_the_next_test_makes_is_all_that_it_refuses() -> None:
         {"digest": "00" * 31},
         {"digest": "AB" * 32},
         {"month": "2026-2"},
+        {"installation": "0123"},
+        {"installation": None},
         {"rows": "two"},
         {"rows": None},
         {"columns": [{"name": "id", "kind": "uuid"}]},
@@ -112,7 +116,9 @@ def test_an_unknown_format_field_or_value_is_refused_by_the_manifests_key(change
         Manifest.from_bytes(_changed(**changes), KEY)
 
 
-@pytest.mark.parametrize("missing", ["table", "month", "digest", "columns", "rows", "groups", "files", "policy"])
+@pytest.mark.parametrize(
+    "missing", ["installation", "table", "month", "digest", "columns", "rows", "groups", "files", "policy"]
+)
 def test_a_manifest_without_one_of_its_parts_is_refused(missing: str) -> None:
     content = {name: value for name, value in json.loads(_manifest().to_bytes()).items() if name != missing}
     with pytest.raises(DataError, match="is not a manifest"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from config import Settings
-from ledger.errors import ConfigError, DataError, TransientError
+from ledger.errors import ConfigError, ConflictError, DataError, TransientError
 from storage.store import ObjectStore, StoredFile, describe_file
 
 KEY = "transactions/month=2026-02/0123abcd-1.parquet"
@@ -55,13 +55,74 @@ def test_bytes_from_memory_are_stored_alike(store: ObjectStore, tmp_path: Path) 
     assert store.fetch(KEY, tmp_path / "target") == StoredFile.of(CONTENT)
 
 
-def test_an_object_is_replaced_as_a_whole(store: ObjectStore, tmp_path: Path) -> None:
+def test_an_object_is_made_once_and_never_overwritten(store: ObjectStore, tmp_path: Path) -> None:
     store.put_bytes(CONTENT, KEY)
     source = tmp_path / "source"
     source.write_bytes(b"short")
-    store.put(source, KEY)
+    for put in (lambda: store.put(source, KEY), lambda: store.put_bytes(b"short", KEY)):
+        with pytest.raises(ConflictError, match=f"{KEY} is there already with other bytes"):
+            put()
+    assert store.read_bytes(KEY) == CONTENT
+
+
+def test_the_same_bytes_put_again_are_no_conflict(store: ObjectStore, tmp_path: Path) -> None:
+    """As after a put whose answer was lost."""
+    source = tmp_path / "source"
+    source.write_bytes(CONTENT)
+    for _ in range(2):
+        store.put(source, KEY)
+        store.put_bytes(CONTENT, KEY)
+    assert store.read_bytes(KEY) == CONTENT
+
+
+def test_of_many_writers_in_a_folder_one_makes_the_object(tmp_path: Path, settings: Settings) -> None:
+    store = ObjectStore(settings.model_copy(update={"archive_url": f"file://{tmp_path / 'archive'}"}))
+
+    def write(number: int) -> int | None:
+        try:
+            store.put_bytes(number.to_bytes(4, "big") * 10_000, KEY)
+        except ConflictError:
+            return None
+        return number
+
+    with ThreadPoolExecutor(8) as pool:
+        (made,) = [number for number in pool.map(write, range(24)) if number is not None]
+    assert store.read_bytes(KEY) == made.to_bytes(4, "big") * 10_000
+    assert [path.name for path in (tmp_path / "archive").rglob("*") if path.is_file()] == [KEY.rpartition("/")[2]]
+
+
+def test_a_part_that_a_killed_process_left_in_a_folder_is_no_object_and_goes(
+    tmp_path: Path, settings: Settings
+) -> None:
+    store = ObjectStore(settings.model_copy(update={"archive_url": f"file://{tmp_path}"}))
+    name = KEY.rpartition("/")[2]
+    left = tmp_path / KEY.rpartition("/")[0] / f".{name}.0123abcd.partial"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    assert store.keys("transactions") == []
+    assert not store.exists(KEY)
+    store.put_bytes(CONTENT, KEY)
+    assert store.keys("transactions") == [KEY]
+    assert not left.exists()
+    left.write_bytes(b"half")
+    store.remove(KEY)
+    assert not left.exists()
+
+
+def test_the_one_object_that_is_replaced_is_replaced_as_a_whole(store: ObjectStore, tmp_path: Path) -> None:
+    store.replace_bytes(CONTENT, KEY)
+    store.replace_bytes(b"short", KEY)
     assert store.read_bytes(KEY) == b"short"
     assert store.fetch(KEY, tmp_path / "target") == StoredFile.of(b"short")
+
+
+def test_a_folder_is_listed_with_what_lies_below_it_and_nothing_beside_it(store: ObjectStore) -> None:
+    for key in ("a/b/1", "a/b/c/2", "a/b-c/3", "d"):
+        store.put_bytes(b"x", key)
+    assert store.keys("a/b") == ["a/b/1", "a/b/c/2"]
+    assert store.keys("nothing") == []
+    assert store.find_bytes("a/b/1") == b"x"
+    assert store.find_bytes("a/b/2") is None
 
 
 def test_a_local_file_of_the_same_name_is_written_anew(store: ObjectStore, tmp_path: Path) -> None:
