@@ -81,7 +81,7 @@ def _row_of(
     """Our row of a break; of one with a line alone the vend that it names, which another line may have been given."""
     table = settings.table(TABLE)
     if own is not None:
-        return find_in(connection, table, UUID(own["id"]))
+        return find_in(connection, table, UUID(own["id"])) if "id" in own else None
     reference = None if line is None else line["reference"]
     return None if reference is None else find_by_reference_in(connection, table, reference)
 

@@ -66,7 +66,7 @@ def own_side(engine: duckdb.DuckDBPyConnection, settings: Settings, window: Wind
     table = settings.table(TABLE)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
         connection.execute("SET TRANSACTION READ ONLY")
-        _lock(connection, table)
+        lock_parents(connection, table)
         states = month_states(connection, table)
         with linked(engine, settings, links=1), translated(settings):
             engine.execute(f"CREATE TABLE own_rows AS {' UNION ALL '.join(_sources(settings, states, window))}")
@@ -76,7 +76,7 @@ def own_side(engine: duckdb.DuckDBPyConnection, settings: Settings, window: Wind
         engine.execute("DROP TABLE IF EXISTS own_rows")
 
 
-def _lock(connection: Connection, table: TieredTable) -> None:
+def lock_parents(connection: Connection, table: TieredTable) -> None:
     """The map of tiers that is read next stays true until the transaction ends."""
     connection.execute(
         SQL("LOCK TABLE ONLY {}, ONLY {} IN ACCESS SHARE MODE").format(
@@ -86,14 +86,39 @@ def _lock(connection: Connection, table: TieredTable) -> None:
 
 
 def _sources(settings: Settings, states: Sequence[MonthState], window: Window) -> Iterator[str]:
-    nothing = ", ".join(f"NULL::{kind} AS {name}" for name, kind in _COLUMNS)
-    yield f"SELECT {nothing} WHERE false"
+    yield _nothing()
     for state in states:
         carried = [one for one in window.carried if _is_in(one, state.month)]
         if state.month.lower < window.upper and state.month.upper > window.lower:
-            yield f"SELECT {_SELECTED} FROM {_relation(settings, state)} WHERE {_in_window(window)}"
+            yield f"SELECT {_SELECTED}, false AS by_id FROM {_relation(settings, state)} WHERE {_in_window(window)}"
         if carried:
             yield _by_id(settings, state, carried)
+
+
+def sources_of_parents(
+    settings: Settings, table: TieredTable, states: Sequence[MonthState], window: Window
+) -> list[str]:
+    """The parts of ``own_rows`` for the window's rows alone: PostgreSQL's by one statement over both parents, which needs
+    no privilege on a partition; the archived months' from their files. The parents must be locked, see `lock_parents`.
+    """
+    columns, inside = (
+        ", ".join(name for name, _ in _COLUMNS),
+        _in_window(window).replace("TIMESTAMPTZ ", "timestamptz "),
+    )
+    branches = (
+        f"SELECT {columns} FROM {_SCHEMA}.{identifier(parent)} WHERE {inside}"
+        for parent in (table.hot_parent, table.warm_parent)
+    )
+    sources = [_nothing(), f"SELECT {_SELECTED}, false AS by_id FROM {postgres_query(0, ' UNION ALL '.join(branches))}"]
+    for state in states:
+        if state.partition is None and state.month.lower < window.upper and state.month.upper > window.lower:
+            archived = f"{_archived(settings, state)} WHERE {_in_window(window)}"
+            sources.append(f"SELECT {_SELECTED}, false AS by_id FROM {archived}")
+    return sources
+
+
+def _nothing() -> str:
+    return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in _COLUMNS)}, false AS by_id WHERE false"
 
 
 def _is_in(row_id: UUID, month: Month) -> bool:
@@ -123,7 +148,7 @@ def _by_id(settings: Settings, state: MonthState, carried: Sequence[UUID]) -> st
     """Single rows of another month: by primary key in PostgreSQL, by bloom filter in the archive."""
     wanted = ", ".join(literal(str(one)) for one in carried)
     if state.partition is None:
-        return f"SELECT {_SELECTED} FROM {_archived(settings, state)} WHERE id IN ({wanted})"
+        return f"SELECT {_SELECTED}, true AS by_id FROM {_archived(settings, state)} WHERE id IN ({wanted})"
     columns = ", ".join(name for name, _ in _COLUMNS)
     query = f"SELECT {columns} FROM {_SCHEMA}.{identifier(state.partition.name)} WHERE id IN ({wanted})"
-    return f"SELECT {_SELECTED} FROM {postgres_query(0, query)}"
+    return f"SELECT {_SELECTED}, true AS by_id FROM {postgres_query(0, query)}"
