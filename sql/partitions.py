@@ -146,13 +146,13 @@ def _create_guard(connection: Connection, table: TieredTable, parent: str) -> No
 
 
 def _create_period_guard(connection: Connection, table: TieredTable, parent: str) -> None:
-    """Rows of closed days are guarded too. Rows of today's Johannesburg day cannot be in one: their updates, nearly all
-    that there are, pay for a comparison of two times. The name is behind the history guard's, so that one is asked first.
+    """Rows of closed days are guarded too. A row of today's Johannesburg day cannot be in one: its updates, nearly all
+    that there are, pay for a comparison of two times. The name is behind the history guard's: that one is asked first.
     """
     connection.execute(
         SQL(
-            "CREATE OR REPLACE TRIGGER {0} BEFORE UPDATE ON {1} FOR EACH ROW WHEN (OLD.{2} <"
-            " (date_trunc('day', now() AT TIME ZONE 'UTC' + interval '2 hours') - interval '2 hours') AT TIME ZONE 'UTC')"
+            "CREATE OR REPLACE TRIGGER {0} BEFORE UPDATE ON {1} FOR EACH ROW WHEN (OLD.{2} < (date_trunc("
+            "'day', now() AT TIME ZONE 'UTC' + interval '2 hours') - interval '2 hours') AT TIME ZONE 'UTC')"
             " EXECUTE FUNCTION {0}()"
         ).format(Identifier(_PERIOD_GUARD), Identifier(parent), Identifier(table.time_column))
     )

@@ -78,8 +78,8 @@ def _writer_options(columns: Sequence[Column], table: TieredTable) -> dict[str, 
 
 @contextmanager
 def even_row_groups(target: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
-    """What writes batches, in whatever pieces they come, into ``target`` in row groups of one size: so the same rows are
-    the same bytes. Their columns are cast to ``schema``.
+    """What writes batches, in whatever pieces they come, into ``target`` in row groups of one size: so the same rows
+    are the same bytes. Their columns are cast to ``schema``.
     """
     with pq.ParquetWriter(target, schema, compression=COMPRESSION, store_schema=False) as writer:
         waiting = schema.empty_table()

@@ -29,8 +29,8 @@ def changed_alert(supplier: str, day: date, found: str, evidence: Mapping[str, A
         f"{supplier}/{day}",
         Severity.CRITICAL,
         found,
-        "Look at the break of class closed_period_changed: `treasury recon breaks --class closed_period_changed`. It names "
-        "rows and money. A purchase that ended late is the truth; account it in the open day. For anything else find who "
-        "wrote to the table past the API and the import.",
+        "Look at the break: `treasury recon breaks --class closed_period_changed` lists it, `treasury recon show` has "
+        "its rows. A purchase that ended late is the truth: account it in the open day. For anything else find who "
+        "writes to the table past the API and the import.",
         evidence,
     )

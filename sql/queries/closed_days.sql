@@ -25,12 +25,16 @@ ORDER BY supplier, first_day
 -- name: newest_period
 SELECT coalesce(max(period_id), 0) FROM recon_periods
 
+-- name: proposed_periods
+-- Days that somebody proposes to close, or did: a superset does no harm.
+SELECT DISTINCT supplier, first_day, last_day FROM recon_period_proposals p
+WHERE action = 'proposed' AND last_day >= %(first)s::date AND first_day <= %(last)s::date
+  AND NOT EXISTS (SELECT FROM recon_periods c WHERE c.proposal_id = p.proposal_id)
+
 -- name: note_days
 -- Rows came into days that are proposed for closing: whoever is closing them looks again.
 INSERT INTO recon_day_changes (supplier, day)
-SELECT supplier, day FROM unnest(%(suppliers)s::text[], %(days)s::date[]) AS came(supplier, day)
-WHERE EXISTS (SELECT FROM recon_period_proposals p WHERE p.supplier = came.supplier AND p.action = 'proposed'
-              AND came.day BETWEEN p.first_day AND p.last_day)
+SELECT * FROM unnest(%(suppliers)s::text[], %(days)s::date[])
 
 -- name: noted_changes
 SELECT change_id FROM recon_day_changes

@@ -25,6 +25,7 @@ from sql.connection import Connection
 from sql.errors import MONTH_IS_SEALED
 from sql.partitions import ensure_partition
 from sql.queries import load
+from tasks.importing.closed_days import ClosedDays, DaysClosedError
 from tasks.importing.rejects import Reject
 from tasks.importing.rows import Row
 
@@ -33,6 +34,7 @@ _ATTEMPTS = 10
 _PAUSE_S = 0.05
 _SEALED_STEPS = frozenset({"sealed", "uploaded", "verified"})
 ALREADY_LOADED = "already loaded"
+_FIND = SQL(_QUERIES["find_staged"])
 
 
 class Target(NamedTuple):
@@ -99,12 +101,13 @@ class Loader:
         self._connection = connection
         self._table = table
         self._months = MonthTargets(connection, settings, table, dry_run)
+        self._days = ClosedDays(connection, table, columns)
         self._dry_run = dry_run
         self._expects_repeats = dry_run
         self._names = SQL(", ").join(Identifier(name) for name in columns)
         self._stage = _copy_statement("import_staging", ("line", *columns))
         self._columns = columns
-        self._take = SQL(_QUERIES["find_staged" if dry_run else "insert_staged"])
+        self._take = _FIND if dry_run else SQL(_QUERIES["insert_staged"])
         connection.execute(SQL(_QUERIES["create_staging"]).format(parent=Identifier(table.hot_parent)))
 
     def load(self, rows: Sequence[Row]) -> list[Reject]:
@@ -127,12 +130,25 @@ class Loader:
             else:
                 by_parent.setdefault(target.parent, []).append(row)
         for parent, group in by_parent.items():
-            rejects += self._load_group(parent, group, attempts)
+            kept, closed = self._days.split(group)
+            if closed:
+                rejects += self._without_loaded(parent, group, closed)
+            if kept:
+                rejects += self._load_group(parent, kept, attempts)
         return rejects
+
+    def _without_loaded(self, parent: str, rows: Sequence[Row], closed: Sequence[Reject]) -> list[Reject]:
+        """The rejects of rows in closed days. One that is there already is told so: nothing is missing then."""
+        lines = {reject.line for reject in closed}
+        there = self._stage_and(_FIND, parent, [row for row in rows if row.line in lines])
+        key = self._table.key_column
+        return [one._replace(reason=ALREADY_LOADED, field=key) if one.line in there else one for one in closed]
 
     def _load_group(self, parent: str, rows: Sequence[Row], attempts: int) -> list[Reject]:
         try:
             repeated = self._insert(parent, rows)
+        except DaysClosedError:
+            return self._load(rows, attempts)  # there are only so many periods to be closed meanwhile
         except psycopg.Error as error:
             if _has_moved(error):
                 return self._load_moved(rows, attempts, error)
@@ -174,17 +190,25 @@ class Loader:
 
     def _copy(self, parent: str, rows: Sequence[Row]) -> None:
         statement = _copy_statement(parent, self._columns)
-        with self._connection.transaction(), self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(_block([row.copy for row in rows]))
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            self._days.enter(rows)
+            with cursor.copy(statement) as copy:
+                copy.write(_block([row.copy for row in rows]))
 
     def _insert_new(self, parent: str, rows: Sequence[Row]) -> set[int]:
-        statement = self._take.format(
+        return self._stage_and(self._take, parent, rows, writes=not self._dry_run)
+
+    def _stage_and(self, take: SQL, parent: str, rows: Sequence[Row], *, writes: bool = False) -> set[int]:
+        """Stage ``rows`` and run ``take``, in one transaction; returns the lines that it gives."""
+        statement = take.format(
             parent=Identifier(parent),
             columns=self._names,
             key=Identifier(self._table.key_column),
             time=Identifier(self._table.time_column),
         )
         with self._connection.transaction(), self._connection.cursor() as cursor:
+            if writes:
+                self._days.enter(rows)
             with cursor.copy(self._stage) as copy:
                 copy.write(_block([f"{row.line}\t{row.copy}" for row in rows]))
             return {line for (line,) in cursor.execute(statement)}

@@ -71,8 +71,8 @@ def record_period(connection: Connection, period_id: int) -> Head:
 
 
 def record_closed_days(connection: Connection, *state_ids: int) -> Head:
-    """Add an event for each closed day that was found to be another than it was, to the open transaction. What a day was
-    at closing is part of the period's event.
+    """Add an event for each closed day that was found to be another than it was, to the open transaction. What a day
+    was at closing is part of the period's event.
     """
     return _record(connection, "closed_day", *state_ids)
 

@@ -1,8 +1,8 @@
 """Closed days: what our side of them was, whether it still is, and what becomes of a change.
 
-At closing our rows are read again and compared with those that the run had read; afterwards each run of the supplier, and
-`treasury verify`, compares them with what they were at closing. A change that nothing explains is a break of the next open
-day and an alert, once: the state that was found is what the next comparison is made with.
+At closing our rows are read again and compared with those that the run had read; afterwards each run of the supplier,
+and `treasury verify`, compares them with what they were at closing. A change that nothing explains is a break of the
+next open day and an alert, once: the state that was found is what the next comparison is made with.
 """
 
 import hashlib
@@ -91,8 +91,8 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A closed day that is not what it was. ``parts`` are by currency; none where every change is an end that the record
-    of a break tells of. ``object_key`` is where its rows are now kept.
+    """A closed day that is not what it was. ``parts`` are by currency; none where every change is an end that the
+    record of a break tells of. ``object_key`` is where its rows are now kept.
     """
 
     state: State
@@ -160,8 +160,8 @@ def _refusal(day: date, run_id: int, was: OwnDay, now: OwnDay, parts: Sequence[D
 
 
 def is_current(connection: Connection, supplier: str, first: date, last: date, compared: Compared) -> bool:
-    """Whether nobody has changed the days since they were compared; in the open transaction, which keeps writers out from
-    here on. The caller holds the chain, so no run is written down meanwhile.
+    """Whether nobody has changed the days since they were compared; in the open transaction, which keeps writers out
+    from here on. The caller holds the chain, so no run is written down meanwhile.
 
     Raises psycopg.errors.LockNotAvailable when writers do not end in time: then roll back and try again.
     """
@@ -179,8 +179,8 @@ def insert_first_states(connection: Connection, supplier: str, period_id: int, c
 
 
 def find_changes(settings: Settings, connection: Connection, supplier: str, folder: Path) -> Looked:
-    """What has changed in the supplier's newest closed days, and in older ones that were written to since. Their rows as
-    they are go into the archive; `write_down` does the rest. To be called by who reconciles the supplier alone.
+    """What has changed in the supplier's newest closed days, and in older ones that were written to since. Their rows
+    as they are go into the archive; `write_down` does the rest. To be called by who reconciles the supplier alone.
 
     A day whose month is archived cannot change and is left to `verify_closed_days`.
     """
@@ -193,8 +193,8 @@ def find_changes(settings: Settings, connection: Connection, supplier: str, fold
 
 
 def write_down(connection: Connection, settings: Settings, supplier: str, run_id: int, looked: Looked) -> list[int]:
-    """The new states of changed days, and a break, its record and an alert for each change that nothing explains; in the
-    transaction of the run, before its event. Returns the states, for `chain.record_closed_days` after it.
+    """The new states of changed days, and a break, its record and an alert for each change that nothing explains; in
+    the transaction of the run, before its event. Returns the states, for `chain.record_closed_days` after it.
     """
     made = []
     for change in looked.changes:
@@ -210,7 +210,8 @@ def write_down(connection: Connection, settings: Settings, supplier: str, run_id
 
 
 def verify_closed_days(settings: Settings, connection: Connection) -> int:
-    """Read our rows of every closed day afresh, the archived ones too, and compare; returns how many days. Reading only.
+    """Read our rows of every closed day afresh, the archived ones too, and compare; returns how many days. Reading
+    only.
 
     Raises VerificationError that names the first days that have changed and are in no break yet. Days of deleted months
     are left out.
@@ -239,7 +240,7 @@ def verify_closed_days(settings: Settings, connection: Connection) -> int:
 def _states(
     settings: Settings, connection: Connection, supplier: str, most: int | None, *, archived_too: bool
 ) -> tuple[tuple[int, ...], list[State]]:
-    """The notes of writes to closed days, and the days to look at. The notes first: a later one is for the next look."""
+    """The notes of writes to closed days, and the days to look at. A note that comes later is for the next look."""
     everything = {"supplier": supplier, "first": date.min, "last": date.max}
     noted = connection.execute(_QUERIES["noted_changes"], everything).fetchall()
     with connection.cursor(row_factory=class_row(State)) as cursor:

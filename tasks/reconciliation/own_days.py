@@ -1,13 +1,14 @@
 """Our rows of days as they are: a digest, a count and sums of each day, and what differs from the rows as they were.
 
-A run keeps a line of each row that it read (`OWN_ROWS`, in the archive). Read again, from whichever tier the rows are in,
-the same rows give the same digest; where it is another one, the lines tell which rows came in, changed, ended or went.
+A run keeps a line of each row that it read (`OWN_ROWS`, in the archive). Read again, from whichever tier the rows are
+in, the same rows give the same digest; where it is another one, the lines tell which rows came in, changed, ended or
+went.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -100,7 +101,7 @@ class OwnDays:
         duck.execute(_QUERIES["create_day_row"].format(texts=texts))
 
     def read(self, days: Sequence[date], keep: Path | None = None) -> dict[date, OwnDay]:
-        """Every one of ``days``, also those without a row. The rows of all of them go into the Parquet file ``keep``."""
+        """Every one of ``days``, also those without a row. The rows of all go into the Parquet file ``keep``."""
         digests = {day: hashlib.sha256() for day in days}
         counts = dict.fromkeys(days, 0)
         with _kept(keep) as write:
@@ -133,7 +134,7 @@ class OwnDays:
         if explained:
             self._duck.execute(_QUERIES["leave_out"], {"ids": list(explained)})
         rows = self._duck.execute(_QUERIES["changes"]).fetchall()
-        return [DayChange(*row, examples=tuple(self._examples(row[0]))) for row in rows]
+        return [replace(DayChange(*row), examples=tuple(self._examples(row[0]))) for row in rows]
 
     def _examples(self, currency: str) -> Iterator[str]:
         asked = {"currency": currency, "most": _SHOWN}

@@ -1,7 +1,7 @@
 """Closing of periods, by two people: one proposes, another one closes. In closed days nothing is run or resolved.
 
-Our rows are read again first, and must be those that the runs of the days read. That may take long and keeps nobody out;
-in the end a lock keeps writers out for as long as it takes to see that nobody changed the days meanwhile.
+Our rows are read again first, and must be those that the runs of the days read. That may take long and keeps nobody
+out; in the end a lock keeps writers out for as long as it takes to see that nobody changed the days meanwhile.
 """
 
 import time
@@ -55,8 +55,8 @@ class Closing:
 class PeriodRecord:
     """A closed period or a proposed one. ``actor``, ``reason`` and ``at`` are of who closed it, or else proposed it.
 
-    ``own_rows``, ``own_sums`` and ``own_digest`` are our rows of its days as it was closed: None for one that is proposed,
-    or was closed before they were kept. ``days_changed``: days of it that runs have found changed since.
+    ``own_rows``, ``own_sums`` and ``own_digest`` are our rows of its days as it was closed: None for one that is
+    proposed, or was closed before they were kept. ``days_changed``: days of it that runs have found changed since.
     """
 
     supplier: str
@@ -98,12 +98,12 @@ def close_period(
 ) -> Closing:
     """Propose to close the days from ``first`` to ``last``, or close them when somebody else has proposed it.
 
-    Every day must be over at the aware instant ``now`` (default: this one) and by PostgreSQL's clock, and reconciled; our
-    rows of each must be those that its newest run read, but for ends that the record of a break tells of. Breaks that
-    still wait stop it, unless ``carry`` moves them into the next open day, by a record each. ``account`` is what ``actor``
-    works under, by default the same. Raises RefusalError naming what is in the way: also the same person, and a proposal
-    that says otherwise about carrying; TransientError when the days do not stop changing. Closing cannot be undone:
-    corrections belong to the next period.
+    Every day must be over at the aware instant ``now`` (default: this one) and by PostgreSQL's clock, and reconciled;
+    our rows of each must be those that its newest run read, but for ends that the record of a break tells of. Breaks
+    that still wait stop it, unless ``carry`` moves them into the next open day, by a record each. ``account`` is what
+    ``actor`` works under, by default the same. Raises RefusalError naming what is in the way: also the same person, and
+    a proposal that says otherwise about carrying; TransientError when the days do not stop changing. Closing cannot be
+    undone: corrections belong to the next period.
     """
     who = Person(actor, account or actor)
     period = _period(settings.suppliers, supplier, first, last, who, reason)
@@ -131,7 +131,9 @@ def _decided(
     *,
     carry: bool,
 ) -> Closing | None:
-    """Propose or close, in one transaction; None when the days are not what was compared any more, or are being written."""
+    """Propose or close, in one transaction; None when the days are not what was compared any more, or are being
+    written.
+    """
     try:
         with connection.transaction() as transaction:
             connection.execute(_QUERIES["lock_chain"])  # no run of the period is written down meanwhile

@@ -116,9 +116,7 @@ def write_down(
     return int(run_id)
 
 
-def _record(
-    settings: Settings, request: RunRequest, summary: Summary, attempt: Attempt
-) -> dict[str, Any]:
+def _record(settings: Settings, request: RunRequest, summary: Summary, attempt: Attempt) -> dict[str, Any]:
     figures = summary.figures
     return {
         "supplier": request.supplier,

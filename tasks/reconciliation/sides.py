@@ -98,8 +98,9 @@ def _sources(settings: Settings, states: Sequence[MonthState], window: Window) -
 def sources_of_parents(
     settings: Settings, table: TieredTable, states: Sequence[MonthState], window: Window
 ) -> list[str]:
-    """The parts of ``own_rows`` for the window's rows alone: PostgreSQL's by one statement over both parents, which needs
-    no privilege on a partition; the archived months' from their files. The parents must be locked, see `lock_parents`.
+    """The parts of ``own_rows`` for the window's rows alone: PostgreSQL's by one statement over both parents, which
+    needs no privilege on a partition; the archived months' from their files. The parents must be locked, see
+    `lock_parents`.
     """
     columns, inside = (
         ", ".join(name for name, _ in _COLUMNS),
