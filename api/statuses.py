@@ -10,12 +10,16 @@ from api import statements
 from api.database import AsyncConnection, Database
 from api.problems import CONFLICT, NOT_FOUND, HttpError
 from api.reading import Reader, Row
+from ledger.errors import ClosedDayError
 from ledger.identifiers import created_at_of
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from ledger.transactions import Status, may_follow
+from sql.queries import load
+from tasks.reconciliation.days import day_of
 
 _ATTEMPTS = 3
+_CLOSED_PERIOD = load("reconciliation")["closed_period"]
 _WRITABLE = (Tier.HOT, Tier.WARM)
 
 
@@ -30,7 +34,8 @@ class StatusChanger:
         """The row of ``client_id`` once it is ``wanted``; a row that already is so is given back as it is.
 
         Safe to repeat. Raises a 404 problem when the client has no such row, 409 when its status may not be followed
-        by ``wanted`` or its month takes no more changes; ConflictError while its month is sealed.
+        by ``wanted``, its day is in a closed period, which is named, or its month takes no more changes;
+        ConflictError while its month is sealed.
         """
         movable = [status.value for status in Status if may_follow(status, wanted)]
         parameters = {
@@ -42,12 +47,32 @@ class StatusChanger:
             "now": now,
         }
         for _ in range(_ATTEMPTS):
-            row = await self._database.run(lambda connection: _update(connection, table, parameters), "change_status")
+            try:
+                row = await self._database.run(
+                    lambda connection: _update(connection, table, parameters), "change_status"
+                )
+            except ClosedDayError:
+                raise HttpError(CONFLICT, await self._closed(table, row_id, client_id)) from None
             if row is None:
                 row = await self._why_not(table, row_id, client_id, wanted)
             if row is not None:
                 return row
         raise HttpError(CONFLICT, "Others are changing the same row; read it and decide again.")
+
+    async def _closed(self, table: TieredTable, row_id: UUID, client_id: str) -> str:
+        """Which closed period the row's day is in."""
+        found = await self._reader.find(table, row_id, client_id)
+        if found is None:
+            raise HttpError(NOT_FOUND)
+        supplier, day = found.row["supplier"], day_of(found.row[table.time_column])
+
+        async def read(connection: AsyncConnection) -> tuple[Any, ...] | None:
+            asked = {"supplier": supplier, "day": day}
+            return await (await connection.execute(_CLOSED_PERIOD, asked)).fetchone()
+
+        period = await self._database.run(read, "closed_period")
+        named = "a closed period" if period is None else f"the closed period {period[1]} to {period[2]}"
+        return f"{supplier} {day} is in {named}: the row does not change any more. Post a new row."
 
     async def _why_not(self, table: TieredTable, row_id: UUID, client_id: str, wanted: Status) -> Row | None:
         """The row when nothing was to be done; None when it has just come to where it may be moved from."""

@@ -271,11 +271,15 @@ def close_period(
 
     account = account_of_process()
     who, days = actor or account, (first.date(), last.date())
-    with session() as settings:
+    with session("s3") as settings:
         if reject:
             done = work.reject_closing(settings, supplier, *days, who, reason, account=account)
         else:
             done = work.close_period(settings, supplier, *days, who, reason, account=account, carry=carry)
+    if done.under_way:
+        terminal.note(
+            f"{done.under_way} of our rows in these days have not ended; only a purchase can, once they are closed"
+        )
     told = {
         work.PeriodState.CLOSED: f"is closed; {done.waiting} breaks carried on",
         work.PeriodState.PROPOSED: f"is proposed for closing; {done.waiting} breaks wait (somebody else must close it)",
@@ -291,7 +295,10 @@ def periods(supplier: OneSupplier = None, limit: Limit = 50) -> None:
 
     with session() as settings:
         found = list_periods(settings, supplier, limit=limit)
-    columns = ("supplier", "first day", "last day", "state", "proposed by", "who", "when (UTC)", "why")
+    columns = (
+        *("supplier", "first day", "last day", "state", "our rows", "value", "digest", "proposed by", "who"),
+        *("when (UTC)", "why"),
+    )
     terminal.table("Periods", columns, [_period_cells(one) for one in found])
 
 
@@ -299,11 +306,16 @@ def verify(
     noted: Annotated[
         str | None, typer.Option(help="Hash of an event noted down earlier: it must still be there")
     ] = None,
-    chain_only: Annotated[bool, typer.Option(help="Leave the objects in the archive unread")] = False,
+    chain_only: Annotated[
+        bool, typer.Option(help="Leave the objects in the archive and the rows of closed days unread")
+    ] = False,
 ) -> None:
-    """Prove that the audit chain of reconciliation is whole and that tables and archive hold what it says."""
+    """Prove that the audit chain of reconciliation is whole, that tables and archive hold what it says, and that our
+    rows of closed days are what they were.
+    """
     from sql.connection import connect  # noqa: PLC0415
     from tasks.reconciliation.chain import verify_chain  # noqa: PLC0415
+    from tasks.reconciliation.closed_days import verify_closed_days  # noqa: PLC0415
     from tasks.reconciliation.objects import verify_objects  # noqa: PLC0415
 
     try:
@@ -315,6 +327,7 @@ def verify(
         typer.echo(f"reconciliation: {head.event_no} events, whole; head {head.hash.hex()}")
         if not chain_only:
             typer.echo(f"archive: {verify_objects(settings, connection)} statements and reports as recorded")
+            typer.echo(f"closed days: our rows of {verify_closed_days(settings, connection)} are what they were")
 
 
 def _date(given: datetime | None) -> date | None:
@@ -358,7 +371,11 @@ def _run_cells(one: "RunRecord") -> tuple[str, ...]:
 
 def _period_cells(one: "PeriodRecord") -> tuple[str, ...]:
     days = (str(one.first_day), str(one.last_day))
-    return (one.supplier, *days, one.state, one.proposed_by or "", one.actor, f"{one.at:%Y-%m-%d %H:%M}", one.reason)
+    state = f"{one.state}, {one.days_changed} days changed since" if one.days_changed else one.state
+    money = ", ".join(f"{sums['value']} {currency}" for currency, sums in (one.own_sums or {}).items())
+    own = ("" if one.own_rows is None else str(one.own_rows), money, (one.own_digest or "")[:8])
+    people = (one.proposed_by or "", one.actor, f"{one.at:%Y-%m-%d %H:%M}", one.reason)
+    return (one.supplier, *days, state, *own, *people)
 
 
 def _break_cells(one: "BreakRecord", today: date) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ class ReconciliationSettings(BaseModel):
     passes: tuple[Pass, ...] = Field(PASSES, min_length=1, description="What lines are matched by, in this order")
     margin_days: int = Field(1, ge=0, le=7, description="Days either side in which own rows are looked for too")
     carry_limit: int = Field(10_000, ge=0, le=100_000, description="Open breaks of earlier days looked at again")
+    closed_days_checked: int = Field(
+        31, ge=0, le=400, description="Newest closed days that each run compares with what they were at closing"
+    )
     time_tolerance_s: int = Field(300, ge=0, le=86_400)
     amount_tolerance: Decimal = Field(Decimal("0.00"), ge=0, max_digits=18, decimal_places=2)
     commission_tolerance: Decimal = Field(Decimal("0.01"), ge=0, max_digits=18, decimal_places=4)

@@ -51,6 +51,10 @@ class OwnershipError(RefusalError):
     """
 
 
+class ClosedDayError(ConflictError):
+    """A change of a row whose day is in a closed period of reconciliation, refused by PostgreSQL (`sql.errors`)."""
+
+
 class FieldError(DataError):
     """One value of a row breaks a rule. ``field`` is the column's public name, ``rule`` what it must be."""
 

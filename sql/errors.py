@@ -4,15 +4,25 @@ import re
 
 import psycopg
 
-from ledger.errors import ConfigError, ConflictError, DataError, NotStoredError, TransientError, TreasuryError
+from ledger.errors import (
+    ClosedDayError,
+    ConfigError,
+    ConflictError,
+    DataError,
+    NotStoredError,
+    TransientError,
+    TreasuryError,
+)
 
 HISTORY_IS_FIXED = "TR001"  # raised by treasury_guard_history()
 MONTH_IS_SEALED = "TR002"  # raised by treasury_refuse_sealed()
+DAY_IS_CLOSED = "TR003"  # raised by treasury_guard_period()
 NOT_STORED = "treasury: not stored as sent"  # in what the query `store` of transactions.sql makes PostgreSQL raise
 
 _BY_STATE: dict[str, type[TreasuryError]] = {
     HISTORY_IS_FIXED: ConflictError,
     MONTH_IS_SEALED: ConflictError,
+    DAY_IS_CLOSED: ClosedDayError,
     "23505": ConflictError,  # unique_violation
     "28000": ConfigError,  # invalid_authorization_specification
     "28P01": ConfigError,  # invalid_password

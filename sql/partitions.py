@@ -11,7 +11,7 @@ from ledger.columns import Column, ColumnKind
 from ledger.errors import ConfigError, DataError
 from ledger.identifiers import id_bounds
 from ledger.months import Month
-from ledger.tables import TieredTable
+from ledger.tables import VAS_TRANSACTIONS, TieredTable
 from sql.catalog import columns_of
 from sql.connection import SCHEMA, Connection
 from sql.maintenance import run_ddl
@@ -22,6 +22,7 @@ from sql.storing import check_stored
 
 _QUERIES = load("catalog")
 _GUARD = "treasury_guard_history"
+_PERIOD_GUARD = "treasury_guard_period"
 RESERVED_COLUMNS = frozenset({"tier", "month"})
 
 
@@ -78,8 +79,10 @@ def prepare_table(connection: Connection, settings: Settings, table: TieredTable
     elif warm != columns:
         raise ConfigError(f"{parents.warm} and {hot} do not have the same columns")
     for parent in Parents.of(connection, table).found:
-        if not _has_guard(connection, parent):
+        if not _has_trigger(connection, parent, _GUARD):
             run_ddl(connection, settings, lambda parent=parent: _create_guard(connection, table, parent))  # type: ignore[misc]  # mypy cannot infer a lambda's default
+        if table.name == VAS_TRANSACTIONS.name and not _has_trigger(connection, parent, _PERIOD_GUARD):
+            run_ddl(connection, settings, lambda parent=parent: _create_period_guard(connection, table, parent))  # type: ignore[misc]  # the same
     grant_table(connection, settings, table)
     return columns
 
@@ -139,8 +142,8 @@ def _view(table: TieredTable, hot: Relation, columns: tuple[Column, ...]) -> sql
     return SQL("CREATE VIEW {} AS {}").format(hot.sibling(table.name), SQL(" UNION ALL ").join(branches))
 
 
-def _has_guard(connection: Connection, parent: Relation) -> bool:
-    row = connection.execute(_QUERIES["has_trigger"], {"relation": parent.oid, "trigger": _GUARD}).fetchone()
+def _has_trigger(connection: Connection, parent: Relation, trigger: str) -> bool:
+    row = connection.execute(_QUERIES["has_trigger"], {"relation": parent.oid, "trigger": trigger}).fetchone()
     return bool(row and row[0])
 
 
@@ -153,6 +156,24 @@ def _create_guard(connection: Connection, table: TieredTable, parent: Relation) 
             parent.identifier,
             Identifier(SCHEMA, _GUARD),
             SQL(", ").join(Literal(argument) for argument in arguments),
+        )
+    )
+
+
+def _create_period_guard(connection: Connection, table: TieredTable, parent: Relation) -> None:
+    """Rows of closed days are guarded too. A row of today's Johannesburg day cannot be in one: its updates, nearly all
+    that there are, pay for a comparison of two times. The name is behind the history guard's: that one is asked first.
+    """
+    connection.execute(
+        SQL(
+            "CREATE OR REPLACE TRIGGER {0} BEFORE UPDATE ON {1} FOR EACH ROW WHEN (OLD.{2} < (date_trunc("
+            "'day', now() AT TIME ZONE 'UTC' + interval '2 hours') - interval '2 hours') AT TIME ZONE 'UTC')"
+            " EXECUTE FUNCTION {3}()"
+        ).format(
+            Identifier(_PERIOD_GUARD),
+            parent.identifier,
+            Identifier(table.time_column),
+            Identifier(SCHEMA, _PERIOD_GUARD),
         )
     )
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from psycopg.sql import Identifier
+from psycopg.sql import SQL, Identifier
 
 from ledger.errors import ConfigError, ConflictError
 from ledger.tables import TieredTable
@@ -57,6 +57,15 @@ class Parents:
     def found(self) -> tuple[Relation, ...]:
         """The parents that there are, the hot one first: the order in which everybody locks them."""
         return tuple(parent for parent in (self.hot, self.warm) if parent is not None)
+
+
+def lock_parents(connection: Connection, table: TieredTable) -> Parents:
+    """The parents, locked against moves: the tier map that is read next stays true until the transaction ends."""
+    parents = Parents.of(connection, table)
+    if parents.found:
+        names = SQL(", ").join(SQL("ONLY {}").format(parent.identifier) for parent in parents.found)
+        connection.execute(SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+    return parents
 
 
 def find_relation(connection: Connection, name: str) -> Relation | None:

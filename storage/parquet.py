@@ -1,6 +1,7 @@
 """How a month is written as Parquet: schema, encodings, row groups. The writer is pyarrow; the verifier is DuckDB."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -73,3 +74,23 @@ def _writer_options(columns: Sequence[Column], table: TieredTable) -> dict[str, 
         "bloom_filter_options": {name: {"ndv": ROW_GROUP_ROWS, "fpp": _BLOOM_FALSE_POSITIVES} for name in blooms}
         or None,
     }
+
+
+@contextmanager
+def even_row_groups(target: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    """What writes batches, in whatever pieces they come, into ``target`` in row groups of one size: so the same rows
+    are the same bytes. Their columns are cast to ``schema``.
+    """
+    with pq.ParquetWriter(target, schema, compression=COMPRESSION, store_schema=False) as writer:
+        waiting = schema.empty_table()
+
+        def write(batch: pa.RecordBatch) -> None:
+            nonlocal waiting
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
+            while waiting.num_rows >= ROW_GROUP_ROWS:
+                writer.write_table(waiting.slice(0, ROW_GROUP_ROWS).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+                waiting = waiting.slice(ROW_GROUP_ROWS)
+
+        yield write
+        if waiting.num_rows:
+            writer.write_table(waiting.combine_chunks(), row_group_size=ROW_GROUP_ROWS)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from config import Settings
 from ledger.alerts import AlertRule, Severity
+from tasks.closed_rules import closed_rules
 from tasks.health.checks import CHECKS
 from tasks.health.record import RULE_PREFIX
 from tasks.request_rules import request_rules
@@ -33,6 +34,7 @@ def health_rules(settings: Settings) -> list[AlertRule]:
 
 
 FAMILIES: tuple[Callable[[Settings], Sequence[AlertRule]], ...] = (
+    closed_rules,
     health_rules,
     request_rules,
     statement_rules,

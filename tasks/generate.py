@@ -17,6 +17,7 @@ from ledger.errors import ConfigError
 from ledger.months import Month, months_between
 from ledger.policy import Tier
 from ledger.tables import TRANSACTIONS, VAS_TRANSACTIONS
+from ledger.transactions import SUPPLIERS
 from sql.connection import Connection, connect, fetch_one
 from sql.partitions import ensure_partition, prepare_table
 from sql.queries import load
@@ -27,6 +28,7 @@ from tasks.synthetic import MonthPlan, World, month_tables, planned_rows
 Progress = Callable[[int, int], None]
 
 _QUERIES = load("imports")
+_CLOSED = load("closed_days")
 _WORKERS = 2  # months made at the same time: one is being made while PostgreSQL takes in another
 
 
@@ -134,9 +136,24 @@ def _target(connection: Connection, plan: MonthPlan) -> tuple[Relation | None, s
     parent = parents.hot if tier == Tier.HOT else parents.warm
     if parent is None:
         raise ConfigError(f"table {table.name}: its {tier} parent is not in the database")
+    closed = _closed_period(connection, plan)
+    if closed is not None:
+        return parent, closed
     query = SQL(_QUERIES["month_has_rows"]).format(parent=parent.identifier, time=Identifier(table.time_column))
     has_rows = fetch_one(connection, query, {"lower": month.lower, "upper": month.upper})[0]
     return parent, "has rows already" if has_rows else None
+
+
+def _closed_period(connection: Connection, plan: MonthPlan) -> str | None:
+    """Why the month takes no rows of a supplier; None when no day of it is in a closed period, which stays so until the
+    end of the transaction.
+    """
+    if plan.table.name != VAS_TRANSACTIONS.name:
+        return None
+    connection.execute(_CLOSED["keep_closings_out"], {"suppliers": list(SUPPLIERS)})
+    span = {"first": plan.month.first_day, "last": plan.month.plus(1).first_day}  # which begins in it, in Johannesburg
+    found = connection.execute(_CLOSED["closed_periods"], span).fetchone()
+    return None if found is None else f"{found[0]} {found[1]} to {found[2]} is a closed period"
 
 
 def _copy(connection: Connection, parent: Relation, table: pa.Table, counter: _Counter) -> int:

@@ -18,7 +18,7 @@ from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect
 from sql.obstacles import hidden_relations
-from sql.relations import Parents, Relation
+from sql.relations import Relation, lock_parents
 from storage.engine import engine, literal, url_of
 from storage.pruning import Branch, Described, create_views, needed_branches
 from tasks.link import hidden_rows, linked, linked_relation, milliseconds, scrubbed
@@ -119,11 +119,9 @@ def _lock_tables(connection: Connection, settings: Settings) -> list[Described]:
     """The tables that exist, with their columns, and locked: the tier map that is read now stays true until the end."""
     tables = []
     for table in settings.registry.values():
-        parents = Parents.of(connection, table)
+        parents = lock_parents(connection, table)
         if parents.hot is None or parents.warm is None:
             continue
-        lock = SQL("LOCK TABLE ONLY {}, ONLY {} IN ACCESS SHARE MODE")
-        connection.execute(lock.format(parents.hot.identifier, parents.warm.identifier))
         tables.append((table, columns_of(connection, parents.warm)))
     return tables
 

@@ -109,10 +109,12 @@ class VendRow:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How a row ends. ``expected`` is the status that it must have until then; ``failure`` is told when it failed."""
+    """How a row ends. ``expected`` is the status that it must have until then; ``failure`` is told when it failed.
+    ``reference`` is None for a row that is no vend and has none.
+    """
 
     status: Status
-    reference: str
+    reference: str | None
     transaction_id: str | None = None
     commission: Decimal = Decimal("0.00")
     expected: Status = Status.PROCESSING

@@ -143,7 +143,12 @@ class ClosingState(Struct, kw_only=True):
 
 
 class Period(Struct, kw_only=True):
-    """A closed period or a proposed one; ``actor``, ``reason`` and ``at`` are of who closed it, or else proposed it."""
+    """A closed period or a proposed one; ``actor``, ``reason`` and ``at`` are of who closed it, or else proposed it.
+
+    ``own_rows``, ``own_sums`` and ``own_digest``: our rows of its days as it was closed, sums by currency, and SHA-256
+    over them; null when it is only proposed, or was closed before they were kept. ``days_changed``: days that have
+    changed since.
+    """
 
     supplier: str
     first_day: date
@@ -154,6 +159,10 @@ class Period(Struct, kw_only=True):
     at: datetime
     proposed_by: str | None
     carry: bool
+    own_rows: int | None
+    own_sums: dict[str, Any] | None
+    own_digest: str | None
+    days_changed: int
 
 
 class Periods(Struct, kw_only=True):

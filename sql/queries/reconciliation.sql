@@ -439,9 +439,10 @@ FROM moved ORDER BY break_id
 RETURNING resolution_id
 
 -- name: insert_period
-INSERT INTO recon_periods (supplier, first_day, last_day, actor, account, reason, proposal_id)
+INSERT INTO recon_periods (supplier, first_day, last_day, actor, account, reason, proposal_id, own_rows, own_sums,
+                           own_digest)
 VALUES (%(supplier)s::text, %(first)s::date, %(last)s::date, %(actor)s::text, %(account)s::text, %(reason)s::text,
-        %(proposal_id)s::bigint)
+        %(proposal_id)s::bigint, %(own_rows)s::bigint, %(own_sums)s, %(own_digest)s)
 RETURNING period_id
 
 -- name: open_proposal
@@ -464,11 +465,13 @@ RETURNING proposal_id
 -- name: list_periods
 -- Closed periods and those that are proposed, the newest day first.
 SELECT supplier, first_day, last_day, 'closed' AS state, p.actor, p.account, p.reason, p.closed_at AS at,
-       q.actor AS proposed_by, coalesce(q.carry, false) AS carry
+       q.actor AS proposed_by, coalesce(q.carry, false) AS carry, own_rows, own_sums, encode(own_digest, 'hex') AS own_digest,
+       (SELECT count(DISTINCT d.day) FROM recon_closed_days d
+        WHERE d.period_id = p.period_id AND d.previous IS NOT NULL)::integer AS days_changed
 FROM recon_periods p LEFT JOIN (SELECT proposal_id, actor, carry FROM recon_period_proposals) AS q USING (proposal_id)
 WHERE %(supplier)s::text IS NULL OR supplier = %(supplier)s
 UNION ALL
-SELECT supplier, first_day, last_day, 'proposed', actor, account, reason, created_at, actor, carry
+SELECT supplier, first_day, last_day, 'proposed', actor, account, reason, created_at, actor, carry, NULL, NULL, NULL, 0
 FROM (
     SELECT DISTINCT ON (supplier, first_day, last_day) * FROM recon_period_proposals
     WHERE %(supplier)s::text IS NULL OR supplier = %(supplier)s
@@ -529,11 +532,21 @@ ORDER BY resolution_id
 
 -- name: period_records
 SELECT period_id,
-       encode(sha256(convert_to(((to_jsonb(p) - 'account' - 'proposal_id') || jsonb_strip_nulls(
-           jsonb_build_object('account', account, 'proposal_id', proposal_id)))::text, 'UTF8')), 'hex') AS record
+       encode(sha256(convert_to(((to_jsonb(p) - 'account' - 'proposal_id' - 'own_rows' - 'own_sums' - 'own_digest')
+           || jsonb_strip_nulls(jsonb_build_object('account', account, 'proposal_id', proposal_id, 'own_rows', own_rows,
+                                                   'own_sums', own_sums, 'own_digest', own_digest)))::text
+           || coalesce((SELECT string_agg(to_jsonb(d)::text, '' ORDER BY d.day) FROM recon_closed_days d
+                        WHERE d.period_id = p.period_id AND d.previous IS NULL), ''), 'UTF8')), 'hex') AS record
 FROM recon_periods p
 WHERE %(period_id)s::bigint[] IS NULL OR period_id = ANY(%(period_id)s::bigint[])
 ORDER BY period_id
+
+-- name: closed_day_records
+-- Closed days that were found to be others than they were. What they were at closing is in the period's record.
+SELECT state_id, encode(sha256(convert_to(to_jsonb(d)::text, 'UTF8')), 'hex') AS record
+FROM recon_closed_days d
+WHERE previous IS NOT NULL AND (%(state_id)s::bigint[] IS NULL OR state_id = ANY(%(state_id)s::bigint[]))
+ORDER BY state_id
 
 -- name: proposal_records
 SELECT proposal_id, encode(sha256(convert_to(to_jsonb(p)::text, 'UTF8')), 'hex') AS record
@@ -558,6 +571,8 @@ FROM (
     SELECT run_id, figures -> part ->> 'key', figures -> part ->> 'sha256'
     FROM recon_runs CROSS JOIN unnest(ARRAY['inputs', 'statement']) AS parts(part)
     WHERE figures -> part ->> 'key' IS NOT NULL
+    UNION ALL
+    SELECT run_id, object_key, encode(object_sha256, 'hex') FROM recon_closed_days
     UNION ALL
     SELECT 0, object_key, encode(object_sha256, 'hex') FROM statement_files WHERE object_key IS NOT NULL
 ) AS told

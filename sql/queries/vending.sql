@@ -36,12 +36,14 @@ SELECT * FROM hot UNION ALL SELECT * FROM warm
 WITH hot AS (
     UPDATE {hot} SET status = %(status)s, supplier_transaction_id = coalesce(%(transaction_id)s, supplier_transaction_id),
         commission = %(commission)s, processed_at = %(now)s, updated_at = greatest(updated_at, %(now)s)
-    WHERE {id} = %(id)s AND {time} = %(time)s AND status = %(expected)s AND supplier_reference = %(reference)s
+    WHERE {id} = %(id)s AND {time} = %(time)s AND status = %(expected)s
+      AND supplier_reference IS NOT DISTINCT FROM %(reference)s
     RETURNING {id}, client_id
 ), warm AS (
     UPDATE {warm} SET status = %(status)s, supplier_transaction_id = coalesce(%(transaction_id)s, supplier_transaction_id),
         commission = %(commission)s, processed_at = %(now)s, updated_at = greatest(updated_at, %(now)s)
-    WHERE {id} = %(id)s AND {time} = %(time)s AND status = %(expected)s AND supplier_reference = %(reference)s
+    WHERE {id} = %(id)s AND {time} = %(time)s AND status = %(expected)s
+      AND supplier_reference IS NOT DISTINCT FROM %(reference)s
     RETURNING {id}, client_id
 ), ended AS (
     SELECT * FROM hot UNION ALL SELECT * FROM warm

@@ -30,6 +30,7 @@ from sql.partitions import ensure_partition
 from sql.queries import load
 from sql.relations import Parents, Relation
 from sql.storing import alterers, check_stored
+from tasks.importing.closed_days import ClosedDays, DaysClosedError
 from tasks.importing.rejects import Reject
 from tasks.importing.rows import Row
 
@@ -38,6 +39,7 @@ _ATTEMPTS = 10
 _PAUSE_S = 0.05
 _SEALED_STEPS = frozenset({"sealed", "uploaded", "verified"})
 ALREADY_LOADED = "already loaded"
+_FIND = SQL(_QUERIES["find_staged"])
 
 
 class Target(NamedTuple):
@@ -105,6 +107,7 @@ class Loader:
         self._connection = connection
         self._table = table
         self._months = MonthTargets(connection, settings, table, dry_run)
+        self._days = ClosedDays(connection, table, columns)
         self._dry_run = dry_run
         self._expects_repeats = dry_run
         self._names = _listed(columns)
@@ -135,12 +138,25 @@ class Loader:
             else:
                 by_parent.setdefault(target.parent, []).append(row)
         for parent, group in by_parent.items():
-            rejects += self._load_group(parent, group, attempts)
+            kept, closed = self._days.split(group)
+            if closed:
+                rejects += self._without_loaded(parent, group, closed)
+            if kept:
+                rejects += self._load_group(parent, kept, attempts)
         return rejects
+
+    def _without_loaded(self, parent: Relation, rows: Sequence[Row], closed: Sequence[Reject]) -> list[Reject]:
+        """The rejects of rows in closed days. A row that is there already gets that reason: nothing is missing then."""
+        lines = {reject.line for reject in closed}
+        there = self._find_loaded(parent, [row for row in rows if row.line in lines])
+        key = self._table.key_column
+        return [one._replace(reason=ALREADY_LOADED, field=key) if one.line in there else one for one in closed]
 
     def _load_group(self, parent: Relation, rows: Sequence[Row], attempts: int) -> list[Reject]:
         try:
             refused = self._insert(parent, rows)
+        except DaysClosedError:
+            return self._load(rows, attempts)  # there are only so many periods to be closed meanwhile
         except psycopg.Error as error:
             if _has_moved(error):
                 return self._load_moved(rows, attempts, error)
@@ -186,13 +202,23 @@ class Loader:
     def _copy(self, parent: Relation, rows: Sequence[Row]) -> None:
         statement = _copy_statement(parent.identifier, self._columns)
         with self._connection.transaction(), self._connection.cursor() as cursor:
+            self._days.enter(rows)
             with cursor.copy(statement) as copy:
                 copy.write(_block([row.copy for row in rows]))
             check_stored(cursor, len(rows), str(parent))
 
+    def _find_loaded(self, parent: Relation, rows: Sequence[Row]) -> set[int]:
+        """The lines of ``rows`` that are in ``parent`` already."""
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            with cursor.copy(self._stage) as copy:
+                copy.write(_block([f"{row.line}\t{row.copy}" for row in rows]))
+            return {line for (line,) in cursor.execute(self._statement("find_staged", parent))}
+
     def _insert_new(self, parent: Relation, rows: Sequence[Row], altering: Sequence[str]) -> tuple[set[int], set[int]]:
         """Load what is new; returns the lines that PostgreSQL did not store, and those that were there already."""
         with self._connection.transaction(), self._connection.cursor() as cursor:
+            if not self._dry_run:
+                self._days.enter(rows)
             with cursor.copy(self._stage) as copy:
                 copy.write(_block([f"{row.line}\t{row.copy}" for row in rows]))
             found = [] if self._dry_run else cursor.execute(self._statement("insert_staged", parent)).fetchall()

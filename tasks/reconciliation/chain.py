@@ -34,6 +34,7 @@ _KINDS = {
     "resolution": ("resolution_id", "resolution_records"),
     "proposal": ("proposal_id", "proposal_records"),
     "period": ("period_id", "period_records"),
+    "closed_day": ("state_id", "closed_day_records"),
     "statement": ("file_id", "statement_records"),
 }
 _Digests = dict[int, tuple[str, ...]]  # of the records of one kind, by number
@@ -67,6 +68,13 @@ def record_proposal(connection: Connection, proposal_id: int) -> Head:
 def record_period(connection: Connection, period_id: int) -> Head:
     """Add the event of a closed period to the open transaction."""
     return _record(connection, "period", period_id)
+
+
+def record_closed_days(connection: Connection, *state_ids: int) -> Head:
+    """Add an event for each closed day that was found to be another than it was, to the open transaction. What a day
+    was at closing is part of the period's event.
+    """
+    return _record(connection, "closed_day", *state_ids)
 
 
 def record_statement(connection: Connection, file_id: int) -> Head:

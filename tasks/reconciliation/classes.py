@@ -51,6 +51,7 @@ class BreakClass(StrEnum):
     PRODUCT = "product"
     TIME = "time"
     COMMISSION = "commission"
+    CLOSED_PERIOD_CHANGED = "closed_period_changed"  # no run's matching finds it: see `closed_days`
 
 
 class BreakState(StrEnum):

@@ -1,6 +1,8 @@
 """Rows under way that people end: where neither the supplier nor a statement tells the outcome, or lines contradict
 each other, somebody finds out and says so. Without it the row would keep its month out of the archive for ever.
 
+A row that is no vend is ended so only once its day is closed: then whoever posted it cannot any more.
+
 The row is ended by the very statement that the sweep and `settling` use, in the transaction of the decision's record.
 """
 
@@ -16,11 +18,14 @@ from config.suppliers import Connection as Contract
 from ledger.errors import RefusalError
 from ledger.transactions import Status
 from sql.connection import Connection
+from sql.queries import load
 from tasks.reconciliation.classes import OWN_STATUS, BreakClass, Decision
+from tasks.reconciliation.days import day_of
 from tasks.reconciliation.settling import NOTHING, commission_of
 from tasks.reconciliation.sides import TABLE
 from tasks.vend_rows import Finish, VendRow, find_by_reference_in, find_in, finish_in, is_reference_of
 
+_QUERIES = load("reconciliation")
 STATUSES: Mapping[Decision, Status] = {
     Decision.SETTLE_COMPLETED: Status.COMPLETED,
     Decision.SETTLE_FAILED: Status.FAILED,
@@ -58,7 +63,7 @@ def planned(
     if row is None:
         raise RefusalError(f"break {break_id}: holds no row of ours, hot or warm, that could be ended")
     status = STATUSES[decision]
-    _check_may_end(settings, break_id, row, status)
+    _check_may_end(connection, settings, break_id, row, status)
     end = _finish(settings.suppliers.everyone[row.supplier], row, status, line)
     remaining = (
         () if line is None and status is Status.FAILED else tuple(one for one in issues if one not in _OF_THE_ROW)
@@ -81,21 +86,23 @@ def _row_of(
     """Our row of a break; of one with a line alone the vend that it names, which another line may have been given."""
     table = settings.table(TABLE)
     if own is not None:
-        return find_in(connection, table, UUID(own["id"]))
+        return find_in(connection, table, UUID(own["id"])) if "id" in own else None
     reference = None if line is None else line["reference"]
     return None if reference is None else find_by_reference_in(connection, table, reference)
 
 
-def _check_may_end(settings: Settings, break_id: int, row: VendRow, status: Status) -> None:
+def _check_may_end(connection: Connection, settings: Settings, break_id: int, row: VendRow, status: Status) -> None:
     name = f"break {break_id}: its row {row.id}"
     if row.status not in _UNDER_WAY:
         raise RefusalError(f"{name} is {row.status} already; a correction is a new row")
-    if not is_reference_of(row.supplier_reference, row.id):
+    is_vend = is_reference_of(row.supplier_reference, row.id)
+    closed = {"supplier": row.supplier, "day": day_of(row.created_at)}
+    if not is_vend and connection.execute(_QUERIES["closed_period"], closed).fetchone() is None:
         raise RefusalError(f"{name} is no vend of ours: whoever posted it moves its status")
     after_s = settings.suppliers.settle_after_s
     if datetime.now(UTC) - row.updated_at < timedelta(seconds=after_s):
         raise RefusalError(f"{name} may be on its way to {row.supplier}: it moved less than {after_s:g} s ago")
-    if row.status is Status.PENDING and status is not Status.FAILED:
+    if is_vend and row.status is Status.PENDING and status is not Status.FAILED:
         raise RefusalError(f"{name} is pending: it was never sent, so it can only have failed")
 
 
@@ -105,7 +112,7 @@ def _finish(contract: Contract, row: VendRow, status: Status, line: dict[str, An
     commission = None if told is None or told["commission"] is None else Decimal(told["commission"])
     return Finish(
         status,
-        str(row.supplier_reference),
+        row.supplier_reference,
         None if told is None else told["supplier_transaction_id"],
         commission_of(contract, row.amount, row.supplier_product_id, row.vas_type, commission)
         if status is Status.COMPLETED

@@ -21,6 +21,7 @@ from tasks.link import translated
 from tasks.reconciliation import chain, confirmed, rules, settling, tieout
 from tasks.reconciliation.before import Before
 from tasks.reconciliation.matching import match
+from tasks.reconciliation.own_days import OWN_ROWS, OwnDay, OwnDays, joined
 from tasks.reconciliation.report import Summary
 from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.sides import Window, own_side
@@ -36,11 +37,14 @@ def computed(
     settings: Settings, request: RunRequest, before: Before, folder: Path
 ) -> Iterator[tuple[duckdb.DuckDBPyConnection, Summary]]:
     """Both sides matched, classified and summed up, in an engine of their own; nothing is written. ``folder`` takes
-    what is fetched. Raises like `reconcile_day`.
+    what is fetched, and `OWN_ROWS`: a line of each row of ours of the day. Raises like `reconcile_day`.
     """
     with engine(settings.model_copy(update={"archive_memory_mb": settings.reconciliation.memory_mb})) as duck:
-        _compute(duck, settings, request, before, folder)
-        yield duck, _summarise(duck, settings, request)
+        own_day = _compute(duck, settings, request, before, folder)
+        summary = _summarise(duck, settings, request)
+        # Beside the digest, not in it: runs that were made before this was kept still replay to theirs.
+        summary.figures["own_day"] = own_day.as_json()
+        yield duck, summary
 
 
 def _rates(settings: Settings, supplier: str) -> Mapping[str, Decimal]:
@@ -61,8 +65,8 @@ def rules_of(settings: Settings, supplier: str) -> dict[str, Any]:
 
 def _compute(
     duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest, before: Before, folder: Path
-) -> None:
-    """Both sides into the engine, then matched, classified, and judged by the rules."""
+) -> OwnDay:
+    """Both sides into the engine, then matched, classified, and judged by the rules; returns our rows of the day."""
     open_statement(duck, fetch_statement(settings, request.statement, folder), request.supplier, request.day)
     duck.execute(_ENGINE["create_carried_line"], {"lines": list(before.lines)})
     duck.execute(_ENGINE["create_taken_own"])
@@ -73,8 +77,10 @@ def _compute(
     with translated(settings):
         _take_neighbours(duck, settings, request, before)
     with own_side(duck, settings, window):
+        own_day = OwnDays(duck).read([request.day], folder / OWN_ROWS)[request.day]
         match(duck, settings.reconciliation, _rates(settings, request.supplier), request.day)
     rules.apply_rules(duck)
+    return own_day
 
 
 def _take_neighbours(duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest, before: Before) -> None:
@@ -153,15 +159,6 @@ def _text_digest(duck: duckdb.DuckDBPyConnection, query: str) -> str:
     """SHA-256 over a column of texts in the query's order, streamed."""
     digest = hashlib.sha256()
     for batch in duck.execute(query).to_arrow_reader(_BATCH_ROWS):
-        for text in _buffers(batch.column(0)):
+        for text in joined(batch.column(0)):
             digest.update(text)
     return digest.hexdigest()
-
-
-def _buffers(column: pa.Array) -> Iterator[memoryview]:
-    """The bytes of a column of texts one after another, without making a Python object of each."""
-    wide = column.cast(pa.large_string())
-    offsets, content = wide.buffers()[1:3]
-    places = memoryview(offsets).cast("q")[wide.offset : wide.offset + len(wide) + 1]
-    if content is not None and len(wide):
-        yield memoryview(content)[places[0] : places[-1]]

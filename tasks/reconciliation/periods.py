@@ -1,23 +1,35 @@
-"""Closing of periods, by two people: one proposes, another one closes. In closed days nothing is run or resolved."""
+"""Closing of periods, by two people: one proposes, another one closes. In closed days nothing is run or resolved.
 
+Our rows are read again first, and must be those that the runs of the days read. That may take long and keeps nobody
+out; in the end a lock keeps writers out for as long as it takes to see that nobody changed the days meanwhile.
+"""
+
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any
 
+import psycopg
+from psycopg import errors
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from config import Settings
 from config.suppliers import Suppliers
-from ledger.errors import RefusalError
+from ledger.errors import RefusalError, TransientError
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
-from tasks.reconciliation import chain
+from tasks.reconciliation import chain, closed_days
 from tasks.reconciliation.days import day_of, days_between
+from tasks.reconciliation.own_days import sums_of
 from tasks.reconciliation.people import REASON_CHARACTERS, Person, check_text
 
 _QUERIES = load("reconciliation")
+_CLOSED = load("closed_days")
+_ATTEMPTS = 10
+_PAUSE_S = 0.1
 
 
 class PeriodState(StrEnum):
@@ -30,15 +42,22 @@ class PeriodState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What a call came to. ``waiting`` breaks stay open: carried on when the days were closed, to be when proposed."""
+    """What a call came to. ``waiting`` breaks stay open: carried on when the days were closed, to be when proposed.
+    ``under_way``: rows of ours in these days that have not ended.
+    """
 
     state: PeriodState
     waiting: int
+    under_way: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodRecord:
-    """A closed period or a proposed one. ``actor``, ``reason`` and ``at`` are of who closed it, or else proposed it."""
+    """A closed period or a proposed one. ``actor``, ``reason`` and ``at`` are of who closed it, or else proposed it.
+
+    ``own_rows``, ``own_sums`` and ``own_digest`` are our rows of its days as it was closed: None for one that is
+    proposed, or was closed before they were kept. ``days_changed``: days of it that runs have found changed since.
+    """
 
     supplier: str
     first_day: date
@@ -50,6 +69,10 @@ class PeriodRecord:
     at: datetime
     proposed_by: str | None
     carry: bool
+    own_rows: int | None
+    own_sums: dict[str, Any] | None
+    own_digest: str | None
+    days_changed: int
 
 
 def list_periods(settings: Settings, supplier: str | None = None, *, limit: int = 100) -> list[PeriodRecord]:
@@ -75,33 +98,95 @@ def close_period(
 ) -> Closing:
     """Propose to close the days from ``first`` to ``last``, or close them when somebody else has proposed it.
 
-    Every day must be over at the aware instant ``now`` (default: this one), and reconciled. Breaks that still wait stop
-    it, unless ``carry`` moves them into the next open day, by a record each. ``account`` is what ``actor`` works under,
-    by default the same. Raises RefusalError naming what is in the way: also the same person, and a proposal that says
-    otherwise about carrying. Closing cannot be undone: corrections belong to the next period.
+    Every day must be over at the aware instant ``now`` (default: this one) and by PostgreSQL's clock, and reconciled;
+    our rows of each must be those that its newest run read, but for ends that the record of a break tells of. Breaks
+    that still wait stop it, unless ``carry`` moves them into the next open day, by a record each. ``account`` is what
+    ``actor`` works under, by default the same. Raises RefusalError naming what is in the way: also the same person, and
+    a proposal that says otherwise about carrying; TransientError when the days do not stop changing. Closing cannot be
+    undone: corrections belong to the next period.
     """
     who = Person(actor, account or actor)
     period = _period(settings.suppliers, supplier, first, last, who, reason)
     name = f"{supplier} {first} to {last}"
-    if last >= day_of(now or datetime.now(UTC)):
-        raise RefusalError(f"{name}: {last} is not over yet")
-    with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
-        connection.execute(_QUERIES["lock_chain"])  # no run of the period is written down meanwhile
-        _check_closable(connection, period, name)
-        waiting = [row[0] for row in connection.execute(_QUERIES["waiting_in_period"], period)]
-        if waiting and not carry:
-            shown = ", ".join(map(str, waiting[:5]))
-            raise RefusalError(f"{name}: {len(waiting)} breaks still wait, such as {shown}")
-        proposal = connection.execute(_QUERIES["open_proposal"], period).fetchone()
-        if proposal is None:
-            _propose(connection, period | {"action": PeriodState.PROPOSED, "carry": carry})
-            return Closing(PeriodState.PROPOSED, len(waiting))
-        _check_second(name, who, proposal, carry=carry)
-        if waiting:
-            _carry(connection, period, waiting)
-        (period_id,) = fetch_one(connection, _QUERIES["insert_period"], period | {"proposal_id": proposal[0]})
-        chain.record_period(connection, period_id)
-    return Closing(PeriodState.CLOSED, len(waiting))
+    with connect(settings.database_dsn, "reconciliation") as connection:
+        (today,) = fetch_one(connection, _CLOSED["today"])
+        if last >= min(day_of(now or datetime.now(UTC)), today):
+            raise RefusalError(f"{name}: {last} is not over yet")
+        for _ in range(_ATTEMPTS):
+            _check_closable(connection, period, name)
+            compared = closed_days.compare_with_runs(settings, connection, supplier, first, last)
+            done = _decided(settings, connection, period, who, compared, carry=carry)
+            if done is not None:
+                return done
+            time.sleep(_PAUSE_S)
+    raise TransientError(f"{name}: rows of these days are being changed; try again")
+
+
+def _decided(
+    settings: Settings,
+    connection: Connection,
+    period: dict[str, Any],
+    who: Person,
+    compared: closed_days.Compared,
+    *,
+    carry: bool,
+) -> Closing | None:
+    """Propose or close, in one transaction; None when the days are not what was compared any more, or are being
+    written.
+    """
+    try:
+        with connection.transaction() as transaction:
+            connection.execute(_QUERIES["lock_chain"])  # no run of the period is written down meanwhile
+            done = _decide(settings, connection, period, who, compared, carry=carry)
+            if done is None:
+                raise psycopg.Rollback(transaction)
+    except errors.LockNotAvailable:
+        return None
+    return done
+
+
+def _decide(
+    settings: Settings,
+    connection: Connection,
+    period: dict[str, Any],
+    who: Person,
+    compared: closed_days.Compared,
+    *,
+    carry: bool,
+) -> Closing | None:
+    supplier, first, last = period["supplier"], period["first"], period["last"]
+    name = f"{supplier} {first} to {last}"
+    _check_closable(connection, period, name)
+    waiting = [row[0] for row in connection.execute(_QUERIES["waiting_in_period"], period)]
+    if waiting and not carry:
+        shown = ", ".join(map(str, waiting[:5]))
+        raise RefusalError(f"{name}: {len(waiting)} breaks still wait, such as {shown}")
+    under_way = sum(one["under_way"] for one in sums_of(compared.together).values())
+    proposal = connection.execute(_QUERIES["open_proposal"], period).fetchone()
+    if proposal is None:
+        _propose(connection, period | {"action": PeriodState.PROPOSED, "carry": carry})
+        return Closing(PeriodState.PROPOSED, len(waiting), under_way)
+    _check_second(name, who, proposal, carry=carry)
+    if waiting:
+        _carry(connection, period, waiting)
+    # Last, so that nobody waits for anything but what follows.
+    connection.execute(_CLOSED["set_lock_timeout"], {"timeout": f"{settings.lock_timeout_ms}ms"})
+    if not closed_days.is_current(connection, supplier, first, last, compared):
+        return None
+    _insert(connection, period | {"proposal_id": proposal[0]}, compared)
+    return Closing(PeriodState.CLOSED, len(waiting), under_way)
+
+
+def _insert(connection: Connection, period: dict[str, Any], compared: closed_days.Compared) -> None:
+    """The closed period, what its days are, and the event of both."""
+    own = {
+        "own_rows": sum(one.own.rows for one in compared.days),
+        "own_sums": Jsonb(sums_of(compared.together)),
+        "own_digest": compared.digest,
+    }
+    (period_id,) = fetch_one(connection, _QUERIES["insert_period"], period | own)
+    closed_days.insert_first_states(connection, period["supplier"], period_id, compared)
+    chain.record_period(connection, period_id)
 
 
 def reject_closing(

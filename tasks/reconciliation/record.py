@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +17,7 @@ from ledger.installation import Owner
 from sql.connection import Connection, fetch_one
 from sql.queries import load
 from storage.store import ObjectStore, describe_file
-from tasks.reconciliation import chain, rules
+from tasks.reconciliation import chain, closed_days, rules
 from tasks.reconciliation.before import Before
 from tasks.reconciliation.matching import notable_rows
 from tasks.reconciliation.outcome import rules_of
@@ -74,6 +75,15 @@ def store_inputs(
     store.put_bytes(content, summary.figures["inputs"]["key"])
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """When a run began (aware), where its reports are, and what it found in closed days."""
+
+    started: datetime
+    prefix: str
+    looked: closed_days.Looked
+
+
 def write_down(
     connection: Connection,
     settings: Settings,
@@ -81,10 +91,11 @@ def write_down(
     request: RunRequest,
     summary: Summary,
     before: Before,
-    prefix: str,
-    started: datetime,
+    attempt: Attempt,
 ) -> int:
-    """The run, its breaks, what they close and what closes them, and the event of it all: together or not at all."""
+    """The run, its breaks, what they close and what closes them, what it found in closed days, and the event of it
+    all: together or not at all.
+    """
     arrived = duck.execute(_ENGINE["arrived"]).fetchall()
     met = [number for number, _ in arrived if number is not None]
     met += [before.rows[own_id] for _, own_id in arrived if own_id in before.rows]
@@ -92,7 +103,7 @@ def write_down(
     with connection.transaction():
         connection.execute(_QUERIES["lock_chain"])
         check_open(connection, request.supplier, request.day)
-        run_id, _ = fetch_one(connection, _QUERIES["insert_run"], _record(settings, request, summary, prefix, started))
+        run_id, _ = fetch_one(connection, _QUERIES["insert_run"], _record(settings, request, summary, attempt))
         named = {
             "run_id": run_id,
             "supplier": request.supplier,
@@ -108,13 +119,14 @@ def write_down(
         _copy(connection, duck, "create_matched", "copy_matched", notable_rows())
         for name in _WRITTEN:
             connection.execute(_QUERIES[name], named)
+        changed = closed_days.write_down(connection, settings, request.supplier, run_id, attempt.looked)
         chain.record_run(connection, run_id)
+        if changed:
+            chain.record_closed_days(connection, *changed)
     return int(run_id)
 
 
-def _record(
-    settings: Settings, request: RunRequest, summary: Summary, prefix: str, started: datetime
-) -> dict[str, Any]:
+def _record(settings: Settings, request: RunRequest, summary: Summary, attempt: Attempt) -> dict[str, Any]:
     figures = summary.figures
     return {
         "supplier": request.supplier,
@@ -129,9 +141,9 @@ def _record(
         "matched_count": figures["matched_lines"],
         "break_count": figures["breaks"],
         "figures": Jsonb(figures),
-        "object_prefix": prefix,
+        "object_prefix": attempt.prefix,
         "actor": request.actor,
-        "started_at": started,
+        "started_at": attempt.started,
     }
 
 

@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 import xlsxwriter
 from pyarrow import csv as arrow_csv
 
 from ledger.shares import percent
 from sql.queries import load
-from storage.parquet import COMPRESSION, ROW_GROUP_ROWS
+from storage.parquet import ROW_GROUP_ROWS, even_row_groups
 from tasks.reconciliation.days import day_start
 from tasks.reconciliation.matching import matched_rows
 from tasks.statement_rules import NO_LINES
@@ -130,15 +128,9 @@ def safe_text(text: str) -> str:
 def _write_matches(engine: duckdb.DuckDBPyConnection, target: Path) -> None:
     """In row groups of one size, however the engine cuts its stream: so the bytes are the same each time."""
     batches = engine.execute(matched_rows()).to_arrow_reader(ROW_GROUP_ROWS)
-    with pq.ParquetWriter(target, batches.schema, compression=COMPRESSION, store_schema=False) as writer:
-        waiting = batches.schema.empty_table()
+    with even_row_groups(target, batches.schema) as write:
         for batch in batches:
-            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])])
-            while waiting.num_rows >= ROW_GROUP_ROWS:
-                writer.write_table(waiting.slice(0, ROW_GROUP_ROWS).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
-                waiting = waiting.slice(ROW_GROUP_ROWS)
-        if waiting.num_rows:
-            writer.write_table(waiting.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+            write(batch)
 
 
 def _rows(engine: duckdb.DuckDBPyConnection) -> Iterator[dict[str, Any]]:

@@ -18,10 +18,11 @@ from sql.queries import load
 from storage.spool import spool_folder
 from suppliers.registry import definition_of
 from tasks.ownership import check_ownership
-from tasks.reconciliation import record, settling
+from tasks.reconciliation import closed_days, record, settling
 from tasks.reconciliation.before import Before, read_before
 from tasks.reconciliation.classes import Verdict
 from tasks.reconciliation.outcome import computed, contract_of
+from tasks.reconciliation.own_days import OWN_ROWS
 from tasks.reconciliation.periods import check_open
 from tasks.reconciliation.report import Summary, markdown, warnings_of, write_reports
 from tasks.reconciliation.request import RunRequest
@@ -67,6 +68,8 @@ def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None 
     """Reconcile one day and write the run down. Safe to run again: the same two sides give the same digest, a new run
     record that supersedes the former one, and no break twice.
 
+    What has changed in closed days of the supplier is found as well, and becomes a break (`closed_days`).
+
     Once it is stored, rows of ours that are still under way are ended where it decides them (`settling`). The aware
     instant ``now`` (default: this one) tells whether the day is over; a run before that says so.
 
@@ -83,16 +86,18 @@ def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None 
             target = request.output or folder / "reports"
             target.mkdir(parents=True, exist_ok=True)
             files = write_reports(duck, summary, target)
-            run_id, settled = None, settling.Settled()
+            run_id, settled, looked = None, settling.Settled(), closed_days.Looked()
             if not request.dry_run:
                 owner = check_ownership(connection, settings)
-                prefix = record.store_reports(settings, owner, request, summary, files)
+                prefix = record.store_reports(settings, owner, request, summary, [*files, folder / OWN_ROWS])
                 record.store_inputs(settings, owner, request, summary, before, statement)
-                run_id = record.write_down(connection, settings, duck, request, summary, before, prefix, started)
+                looked = closed_days.find_changes(settings, connection, request.supplier, folder)
+                attempt = record.Attempt(started, prefix, looked)
+                run_id = record.write_down(connection, settings, duck, request, summary, before, attempt)
                 settled = _settle(connection, settings, duck, request, before)
         waiting, oldest, _ = fetch_one(connection, _QUERIES["waiting"], {"supplier": request.supplier})
     settled.raise_problems(f"{request.supplier} {request.day}")
-    warnings = tuple(warnings_of(request.day, summary.figures["lines"], started))
+    warnings = (*warnings_of(request.day, summary.figures["lines"], started), *looked.texts(request.supplier))
     return RunResult(summary, run_id, waiting, oldest, settled, warnings)
 
 

@@ -7,15 +7,13 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 import duckdb
-from psycopg.sql import SQL, Identifier
 
 from config import Settings
 from ledger.identifiers import created_at_of
 from ledger.months import Month
 from ledger.policy import Tier
-from ledger.tables import TieredTable
-from sql.connection import Connection, connect
-from sql.relations import Relation
+from sql.connection import connect
+from sql.relations import Parents, Relation, lock_parents
 from storage.engine import identifier, literal, url_of
 from tasks.link import linked, linked_relation, postgres_query, translated
 from tasks.months import MonthState, month_states
@@ -66,7 +64,7 @@ def own_side(engine: duckdb.DuckDBPyConnection, settings: Settings, window: Wind
     table = settings.table(TABLE)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
         connection.execute("SET TRANSACTION READ ONLY")
-        _lock(connection, table)
+        lock_parents(connection, table)
         states = month_states(connection, table)
         with linked(engine, settings, links=1), translated(settings):
             engine.execute(f"CREATE TABLE own_rows AS {' UNION ALL '.join(_sources(settings, states, window))}")
@@ -76,24 +74,36 @@ def own_side(engine: duckdb.DuckDBPyConnection, settings: Settings, window: Wind
         engine.execute("DROP TABLE IF EXISTS own_rows")
 
 
-def _lock(connection: Connection, table: TieredTable) -> None:
-    """The map of tiers that is read next stays true until the transaction ends."""
-    connection.execute(
-        SQL("LOCK TABLE ONLY {}, ONLY {} IN ACCESS SHARE MODE").format(
-            Identifier(table.hot_parent), Identifier(table.warm_parent)
-        )
-    )
-
-
 def _sources(settings: Settings, states: Sequence[MonthState], window: Window) -> Iterator[str]:
-    nothing = ", ".join(f"NULL::{kind} AS {name}" for name, kind in _COLUMNS)
-    yield f"SELECT {nothing} WHERE false"
+    yield _nothing()
     for state in states:
         carried = [one for one in window.carried if _is_in(one, state.month)]
         if state.month.lower < window.upper and state.month.upper > window.lower:
-            yield f"SELECT {_SELECTED} FROM {_relation(settings, state)} WHERE {_in_window(window)}"
+            yield f"SELECT {_SELECTED}, false AS by_id FROM {_relation(settings, state)} WHERE {_in_window(window)}"
         if carried:
             yield _by_id(settings, state, carried)
+
+
+def sources_of_parents(settings: Settings, parents: Parents, states: Sequence[MonthState], window: Window) -> list[str]:
+    """The parts of ``own_rows`` for the window's rows alone: PostgreSQL's by one statement over both parents, which
+    needs no privilege on a partition; the archived months' from their files. The parents must be locked, see
+    `sql.relations.lock_parents`.
+    """
+    columns, inside = (
+        ", ".join(name for name, _ in _COLUMNS),
+        _in_window(window).replace("TIMESTAMPTZ ", "timestamptz "),
+    )
+    branches = (f"SELECT {columns} FROM {_qualified(parent)} WHERE {inside}" for parent in parents.found)
+    sources = [_nothing(), f"SELECT {_SELECTED}, false AS by_id FROM {postgres_query(0, ' UNION ALL '.join(branches))}"]
+    for state in states:
+        if state.partition is None and state.month.lower < window.upper and state.month.upper > window.lower:
+            archived = f"{_archived(settings, state)} WHERE {_in_window(window)}"
+            sources.append(f"SELECT {_SELECTED}, false AS by_id FROM {archived}")
+    return sources
+
+
+def _nothing() -> str:
+    return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in _COLUMNS)}, false AS by_id WHERE false"
 
 
 def _is_in(row_id: UUID, month: Month) -> bool:
@@ -127,7 +137,7 @@ def _by_id(settings: Settings, state: MonthState, carried: Sequence[UUID]) -> st
     """Single rows of another month: by primary key in PostgreSQL, by bloom filter in the archive."""
     wanted = ", ".join(literal(str(one)) for one in carried)
     if state.partition is None:
-        return f"SELECT {_SELECTED} FROM {_archived(settings, state)} WHERE id IN ({wanted})"
+        return f"SELECT {_SELECTED}, true AS by_id FROM {_archived(settings, state)} WHERE id IN ({wanted})"
     columns = ", ".join(name for name, _ in _COLUMNS)
     query = f"SELECT {columns} FROM {_qualified(state.partition.relation)} WHERE id IN ({wanted})"
-    return f"SELECT {_SELECTED} FROM {postgres_query(0, query)}"
+    return f"SELECT {_SELECTED}, true AS by_id FROM {postgres_query(0, query)}"

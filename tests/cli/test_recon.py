@@ -63,7 +63,7 @@ def test_a_day_is_reconciled_worked_and_closed_by_commands(
     assert treasury(*closing, "--actor", "sipho").returncode == ConflictError.exit_code  # the same account
     proved = treasury("verify")
     assert proved.stdout.startswith("reconciliation: 3 events, whole; head ")
-    assert "archive: 7 statements and reports as recorded\n" in proved.stdout
+    assert "archive: 8 statements and reports as recorded\n" in proved.stdout
     books.sql("ALTER TABLE recon_resolutions DISABLE TRIGGER USER")
     books.sql("UPDATE recon_resolutions SET actor = 'sipho'")
     assert treasury("verify").returncode == VerificationError.exit_code

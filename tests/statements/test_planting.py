@@ -151,7 +151,8 @@ def test_a_planted_statement_is_read_and_tells_its_truth(supplier: str, seed: in
 
 
 def test_the_differences_are_the_classes_of_reconciliation() -> None:
-    assert set(Difference) == {one.value for one in BreakClass}
+    of_matching = set(BreakClass) - {BreakClass.CLOSED_PERIOD_CHANGED}  # of our side alone: no statement shows it
+    assert set(Difference) == {one.value for one in of_matching}
 
 
 @pytest.mark.parametrize(
