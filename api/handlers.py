@@ -17,6 +17,7 @@ from api.operations import Call
 from api.problems import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, HttpError
 from api.reading import Row, Wanted
 from api.writer import Stored, Write
+from ledger.card_numbers import Refusal, refuse_key
 from ledger.errors import DataError, FieldError, TransientError, TreasuryError
 from ledger.names import check_name
 from ledger.tables import TieredTable
@@ -176,6 +177,7 @@ def _as_json(row: Row) -> dict[str, Any]:
 
 async def _read_write(call: Call) -> tuple[str, bytes]:
     key = parsing.idempotency_key(call.request)
+    refuse_key("Idempotency-Key", key, Refusal(call.services.settings.api_card_numbers))
     return key, await call.body()
 
 

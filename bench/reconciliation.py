@@ -30,6 +30,7 @@ from bench.memory import Peak
 from bench.scratch import scratch
 from config import Settings
 from config.suppliers import Difference
+from ledger.business_days import day_start
 from ledger.identifiers import unix_ms
 from ledger.months import Month
 from sql.connection import connect
@@ -37,7 +38,6 @@ from sql.partitions import ensure_partition
 from suppliers.registry import definition_of
 from suppliers.simulation.planting import Planted, plant
 from suppliers.statement import STATEMENT_SCHEMA
-from tasks.reconciliation.days import day_start
 from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.run import reconcile_day
 from tasks.reconciliation.statements import statement_of

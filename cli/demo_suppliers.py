@@ -19,13 +19,13 @@ import httpx
 from cli import terminal
 from config import Settings
 from config.suppliers import Difference
+from ledger.business_days import OFFSET, day_of, day_start
 from ledger.errors import DataError
 from suppliers.registry import definition_of
 from suppliers.simulation.planting import differences_of
 from tasks.importing.run import ImportRequest, import_file
 from tasks.reconciliation.breaks import BreakFilter, BreakRecord, list_breaks
 from tasks.reconciliation.classes import BreakState
-from tasks.reconciliation.days import day_of, day_start
 from tasks.reconciliation.report import matched
 from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.run import RunResult, reconcile_day
@@ -171,7 +171,7 @@ def _evening_sale(shop: _Shop, number: int, at: datetime) -> dict[str, str]:
         "reference": f"EVENING-{run}",
         "amount": shop.amount,
         "commission": shop.commission,
-        "sold_at": f"{at + timedelta(hours=2, seconds=number):%Y-%m-%d %H:%M:%S}",
+        "sold_at": f"{at + OFFSET + timedelta(seconds=number):%Y-%m-%d %H:%M:%S}",
         "happened_at": (at + timedelta(seconds=number)).isoformat(),
     }
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from ledger.card_numbers import LONGEST_CHARACTERS, MASK, holds_long_number, mask_card_numbers
+from ledger.card_finder import LONGEST_CHARACTERS, MASK, holds_long_number, mask_card_numbers
 
 TEXT_LIMIT = 500
 ITEMS_LIMIT = 50
@@ -64,14 +64,14 @@ class _Walk:
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int):
-            return value if value.bit_length() > _CARD_BITS else _number(value)
+            return mask_number(value)
         if depth >= DEPTH_LIMIT or self.left < 0:
             return "…"
         if isinstance(value, Mapping):
             return self._mapping(value, depth + 1)
         if isinstance(value, list | tuple | set | frozenset):
             return self._sequence(value, depth + 1)
-        return _number(value) if isinstance(value, Decimal) else mask_text(str(value))
+        return str(mask_number(value)) if isinstance(value, Decimal) else mask_text(str(value))
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         shown: dict[str, Any] = {}
@@ -119,13 +119,13 @@ def cut(text: str, limit: int) -> str:
     return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
 
 
-def _number(value: int | Decimal) -> int | str:
-    """A number without its digits if they may be a card's; an amount, as a text, stays as it is written."""
+def mask_number(value: float | Decimal) -> float | Decimal | str:
+    """The number, or its text with the digits masked if they may be a card's."""
+    if isinstance(value, int) and value.bit_length() > _CARD_BITS:
+        return value
     text = str(value)
-    masked_text = mask_card_numbers(text)
-    if masked_text != text:
-        return masked_text
-    return value if isinstance(value, int) else text
+    shown = mask_card_numbers(text)
+    return value if shown == text else shown
 
 
 def _bounded(value: Any) -> Any:

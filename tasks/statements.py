@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 
 from config import Settings
 from ledger.alerts import Alert, Severity
+from ledger.business_days import ZONE, bounds, day_of, demand_past
+from ledger.card_finder import mask_card_numbers
 from ledger.errors import NotFoundError, TransientError
 from ledger.masking import cut
 from sql.connection import Connection, connect, fetch_one
@@ -27,7 +29,6 @@ from suppliers.registry import definition_of, definitions
 from suppliers.statement import ParsedStatement, StatementError
 from tasks.alerts import raise_alert, resolve_alert
 from tasks.reconciliation.chain import record_statement
-from tasks.reconciliation.days import day_of, day_start
 from tasks.statement_rules import LATE, LATE_AFTER_HOURS, NO_LINES, QUARANTINED
 from tasks.statement_sources import NoFile, StatementFile, find_files, shown_place
 
@@ -107,6 +108,8 @@ def take_in(
     again unless ``retry``. Raises ConfigError, TransientError; a bad file stops no other.
     """
     definition_of(settings.suppliers, supplier)
+    if day is not None:
+        demand_past("day", day, day_of(datetime.now(UTC)))
     found: list[Intake] = []
     for file in find_files(settings, supplier, day, url):
         if isinstance(file, NoFile):
@@ -152,7 +155,7 @@ def _known(
     connection: Connection, supplier: str, name: str, digest: bytes, day: date | None = None, *, retry: bool
 ) -> Intake | None:
     """What is known of a content; of one without lines only once its ``day`` was read."""
-    file = {"supplier": supplier, "sha256": digest, "day": day, "name": cut(name, _NAME_LIMIT)}
+    file = {"supplier": supplier, "sha256": digest, "day": day, "name": _stored_name(name)}
     row = connection.execute(_QUERIES["known_file"], file).fetchone()
     if row is None:
         return None
@@ -287,7 +290,12 @@ def _row(supplier: str, name: str, digest: bytes, size_bytes: int, actor: str) -
 
 
 def _names(supplier: str, name: str, actor: str) -> dict[str, str]:
-    return {"supplier": supplier, "name": cut(name, _NAME_LIMIT), "actor": cut(actor, _ACTOR_LIMIT)}
+    return {"supplier": supplier, "name": _stored_name(name), "actor": cut(mask_card_numbers(actor), _ACTOR_LIMIT)}
+
+
+def _stored_name(name: str) -> str:
+    """A file's name as the catalogue keeps it, for ever: without a card number."""
+    return cut(mask_card_numbers(name), _NAME_LIMIT)
 
 
 def list_statements(
@@ -308,6 +316,7 @@ def days_to_reconcile(settings: Settings, supplier: str, last: date) -> list[dat
         "last": last,
         "recent": last - timedelta(days=_UNENDED_DAYS),
         "limit": _MOST_DAYS,
+        "zone": ZONE,
     }
     with connect(settings.database_dsn, "statements") as connection:
         return [day for (day,) in connection.execute(_QUERIES["days_to_reconcile"], parameters)]
@@ -315,7 +324,7 @@ def days_to_reconcile(settings: Settings, supplier: str, last: date) -> list[dat
 
 def late_from(day: date) -> datetime:
     """The instant from which a day's statement is late, aware."""
-    return day_start(day + timedelta(days=1)) + timedelta(hours=LATE_AFTER_HOURS)
+    return bounds(day)[1] + timedelta(hours=LATE_AFTER_HOURS)
 
 
 def demand_statement(settings: Settings, supplier: str, day: date | None, url: str | None, now: datetime) -> None:

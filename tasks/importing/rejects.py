@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from ledger.card_numbers import LONGEST_CHARACTERS, Search, mask_card_numbers
+from ledger.card_finder import LONGEST_CHARACTERS, Search, mask_card_numbers
 from ledger.errors import ConfigError, TransientError
 
 HEADER = ("line", "reason", "field", "text")

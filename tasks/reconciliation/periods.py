@@ -10,11 +10,11 @@ from psycopg.rows import class_row
 
 from config import Settings
 from config.suppliers import Suppliers
+from ledger.business_days import ZONE, day_of, days_between
 from ledger.errors import RefusalError
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from tasks.reconciliation import chain
-from tasks.reconciliation.days import day_of, days_between
 from tasks.reconciliation.people import REASON_CHARACTERS, Person, check_text
 
 _QUERIES = load("reconciliation")
@@ -138,9 +138,8 @@ def _check_closable(connection: Connection, period: dict[str, Any], name: str) -
     overlapping = connection.execute(_QUERIES["overlapping_periods"], period).fetchone()
     if overlapping is not None:
         raise RefusalError(f"{name}: {overlapping[1]} to {overlapping[2]} is closed already")
-    missing = [
-        str(row[0]) for row in connection.execute(_QUERIES["days_without_run"], period | {"without_lines": True})
-    ]
+    wanted = period | {"without_lines": True, "zone": ZONE}
+    missing = [str(row[0]) for row in connection.execute(_QUERIES["days_without_run"], wanted)]
     if missing:
         raise RefusalError(
             f"{name}: {len(missing)} days were never reconciled once they were over, the first is {missing[0]}:"

@@ -8,7 +8,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 import xlsxwriter
 from pyarrow import csv as arrow_csv
 
+from ledger.business_days import bounds
 from ledger.shares import percent
 from sql.queries import load
 from storage.parquet import COMPRESSION, ROW_GROUP_ROWS
-from tasks.reconciliation.days import day_start
 from tasks.reconciliation.matching import matched_rows
 from tasks.statement_rules import NO_LINES
 
@@ -55,7 +55,7 @@ def warnings_of(day: date, lines: int, at: datetime) -> Iterator[str]:
     """What a run over ``day`` (Africa/Johannesburg), made at the aware instant ``at``, must not be read without. In no
     report file: those hold what was found, and not when.
     """
-    if at < day_start(day + timedelta(days=1)):
+    if at < bounds(day)[1]:
         yield "the day is not over: what comes later is missing here, and these breaks are not final. Run it again."
     if lines == 0:
         yield f"the statement {NO_LINES}."

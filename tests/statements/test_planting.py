@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from config import Settings
 from config.suppliers import Difference, SimulatorSettings, Suppliers
+from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError, DataError
 from sql.connection import connect
 from sql.partitions import prepare_table
 from suppliers.registry import definition_of, definitions
 from suppliers.simulation.app import create_app
-from suppliers.simulation.book import SOUTH_AFRICA, Book, Sale
+from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.planting import differences_of, plant
 from tasks.reconciliation.classes import BreakClass
 from tasks.reconciliation.request import RunRequest
@@ -86,7 +87,7 @@ def sell(simulated: Simulated, books: Books, at: datetime, number: int) -> None:
 
 def sell_two_days(simulated: Simulated, books: Books) -> None:
     """Sales of the whole day, and some of the evening before."""
-    midnight = datetime.combine(DAY, time(), SOUTH_AFRICA)
+    midnight = datetime.combine(DAY, time(), JOHANNESBURG)
     for number in range(SALES):
         sell(simulated, books, midnight + timedelta(minutes=2 + 35 * number), number)
     for number in range(3):
@@ -193,7 +194,7 @@ def test_peachs_api_answers_with_what_the_settings_plant() -> None:
             simulated.book.add(
                 Sale("peach", f"{number:012x}", f"ORD{number:08d}", "purchase", "completed", "voucher_topup", "P", 1000)
             )
-        day = datetime.now(SOUTH_AFRICA).date()
+        day = datetime.now(JOHANNESBURG).date()
         content = simulated.ask("peach", lambda supplier: supplier.fetch_statement(day))
         truth = ask(simulated, "GET", f"peach/_truth?day={day}").json()
     form = definition_of(simulated.settings, "peach").statement()
