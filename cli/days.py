@@ -3,25 +3,26 @@
 from datetime import datetime
 from typing import Any
 
-import click
+import typer
 
 from ledger.business_days import DAY_RULE, parse_day
 from ledger.errors import ConfigError
 
 
-class _Day(click.DateTime):
-    """A day as YYYY-MM-DD. Raises ConfigError naming the option or argument: nothing starts with another."""
-
-    def __init__(self) -> None:
-        super().__init__(["%Y-%m-%d"])
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Midnight of the day, without an offset."""
-        try:
-            return value if isinstance(value, datetime) else datetime.combine(parse_day(value), datetime.min.time())
-        except ValueError:
-            name = param.opts[0] if param is not None else "day"
-            raise ConfigError(f"{name}: {value!r} {DAY_RULE}") from None
+def _as_typed(text: str) -> str:
+    """Nothing is read before the name of the option is known."""
+    return text
 
 
-DAY = _Day()
+def _read(parameter: typer.CallbackParam, text: str | None) -> datetime | None:
+    """Midnight of a day, without an offset. Raises ConfigError naming the option or the argument."""
+    if text is None:
+        return None
+    try:
+        return datetime.combine(parse_day(text), datetime.min.time())
+    except ValueError:
+        raise ConfigError(f"{parameter.opts[0]}: {text!r} {DAY_RULE}") from None
+
+
+# For `typer.Option` and `typer.Argument` of a parameter that is a datetime.
+DAY: dict[str, Any] = {"parser": _as_typed, "callback": _read, "metavar": "YYYY-MM-DD"}

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _AT = "at_ms"  # the field of either side that is an instant: milliseconds since 1970
 _LABELS = {_AT: "time"}
-First = Annotated[datetime | None, typer.Option(click_type=DAY, help="From this Africa/Johannesburg day")]
-Last = Annotated[datetime | None, typer.Option(click_type=DAY, help="To this day, included")]
+First = Annotated[datetime | None, typer.Option(**DAY, help="From this Africa/Johannesburg day")]
+Last = Annotated[datetime | None, typer.Option(**DAY, help="To this day, included")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="Most to show")]
 Actor = Annotated[
     str | None, typer.Option(help="Who decides; by default the account that runs the command, which is recorded too")
@@ -40,8 +40,8 @@ def register(app: typer.Typer) -> None:
 @recon.command()
 def run(
     supplier: SupplierName,
-    day: Annotated[datetime, typer.Argument(click_type=DAY, help="The Africa/Johannesburg day")],
-    last_day: Annotated[datetime | None, typer.Option(click_type=DAY, help="Of a range of days")] = None,
+    day: Annotated[datetime, typer.Argument(**DAY, help="The Africa/Johannesburg day")],
+    last_day: Annotated[datetime | None, typer.Option(**DAY, help="Of a range of days")] = None,
     statement: Annotated[str | None, typer.Option(help="Canonical statement: a Parquet file or archive key")] = None,
     balance: Annotated[
         str | None,
@@ -258,8 +258,8 @@ def settle(
 @recon.command("close-period")
 def close_period(
     supplier: SupplierName,
-    first: Annotated[datetime, typer.Argument(click_type=DAY, help="First day")],
-    last: Annotated[datetime, typer.Argument(click_type=DAY, help="Last day, included")],
+    first: Annotated[datetime, typer.Argument(**DAY, help="First day")],
+    last: Annotated[datetime, typer.Argument(**DAY, help="Last day, included")],
     reason: Reason,
     actor: Actor = None,
     carry: Annotated[bool, typer.Option(help="Carry breaks that still wait into the next open day")] = False,

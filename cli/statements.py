@@ -14,7 +14,7 @@ from config import Settings
 from ledger.errors import DataError
 
 statements = typer.Typer(help="Suppliers' statements: what came in, and what was refused.", no_args_is_help=True)
-OneDay = Annotated[datetime | None, typer.Option(click_type=DAY, help="Only this Africa/Johannesburg day")]
+OneDay = Annotated[datetime | None, typer.Option(**DAY, help="Only this Africa/Johannesburg day")]
 
 
 def register(app: typer.Typer) -> None:
