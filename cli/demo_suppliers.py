@@ -18,9 +18,9 @@ import httpx
 
 from cli import terminal
 from config import Settings
-from config.suppliers import Difference
 from ledger.business_days import OFFSET, day_of, day_start
 from ledger.errors import DataError
+from ledger.statements import BreakClass
 from suppliers.registry import definition_of
 from suppliers.simulation.planting import differences_of
 from tasks.importing.run import ImportRequest, import_file
@@ -212,7 +212,7 @@ def found_in(breaks: Iterable[BreakRecord]) -> dict[str, str]:
 
 def _show(supplier: str, day: date, truth: Mapping[str, str], found: Mapping[str, str], result: RunResult) -> None:
     planted_of, found_of = Counter(truth.values()), Counter(found.values())
-    names = [*Difference, *sorted(found_of.keys() - set(Difference))]
+    names = [*BreakClass, *sorted(found_of.keys() - set(BreakClass))]
     counts = [(str(name), planted_of[name], found_of[name]) for name in names]
     rows = [(name, str(planted), str(seen)) for name, planted, seen in counts if planted or seen]
     terminal.table(f"{supplier} {day}", ("class", "planted", "found"), rows)

@@ -115,8 +115,9 @@ def breaks(
 ) -> None:
     """List breaks: those that wait for somebody, unless told otherwise."""
     from ledger.business_days import JOHANNESBURG  # noqa: PLC0415
+    from ledger.statements import BreakClass  # noqa: PLC0415
     from tasks.reconciliation.breaks import BreakFilter, list_breaks  # noqa: PLC0415
-    from tasks.reconciliation.classes import BreakClass, BreakState  # noqa: PLC0415
+    from tasks.reconciliation.classes import BreakState  # noqa: PLC0415
 
     groups = {"waiting": (BreakState.OPEN, BreakState.PROPOSED), "all": None} | {str(one): (one,) for one in BreakState}
     if state not in groups:

@@ -20,10 +20,11 @@ from api.problems import NOT_FOUND, HttpError
 from api.reconciliation import answers
 from ledger.business_days import DAY_RULE, MOST_DAYS, day_of, parse_day
 from ledger.errors import FieldError
+from ledger.statements import BreakClass
 from sql.connection import limited
 from tasks.reconciliation import breaks, periods
 from tasks.reconciliation.breaks import BreakFilter, BreakRecord, Resolution, RunRecord
-from tasks.reconciliation.classes import BreakClass, BreakState, Decision
+from tasks.reconciliation.classes import BreakState, Decision
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=StrEnum)

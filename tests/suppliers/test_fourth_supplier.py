@@ -18,11 +18,12 @@ from pydantic import SecretStr, ValidationError
 
 from api.app import create_app as create_api
 from config import Settings, load_settings
-from config.suppliers import Difference, SimulatorSettings, Suppliers
+from config.suppliers import SimulatorSettings, Suppliers
 from flows.reconcile_supplier import ReconciliationParameters
 from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError, FieldError
 from ledger.months import Month
+from ledger.statements import BreakClass
 from ledger.tables import VAS_TRANSACTIONS
 from ledger.transactions import VasType, new_transaction
 from servers.prefect import further_deployments
@@ -159,8 +160,8 @@ def test_it_is_sold_through_and_its_day_is_closed_with_every_planted_break(
 
     asyncio.run(vend_all())
     form = definition_of(running.suppliers, NAME).statement()
-    assert set(differences_of(form)) == set(Difference)
-    running.ask("POST", "_planted", dict.fromkeys(Difference, 1))
+    assert set(differences_of(form)) == set(BreakClass)
+    running.ask("POST", "_planted", dict.fromkeys(BreakClass, 1))
     answer = running.ask("GET", f"_statement?day={day}")
     truth = running.ask("GET", f"_truth?day={day}").json()
     folder = tmp_path / "in"
@@ -172,7 +173,7 @@ def test_it_is_sold_through_and_its_day_is_closed_with_every_planted_break(
     query = "SELECT coalesce(line ->> 'reference', own ->> 'supplier_reference') AS name, issues FROM recon_breaks"
     found = {row["name"]: "+".join(row["issues"]) for row in books.sql(query)}
     assert found == truth
-    assert sorted(truth.values()) == sorted(Difference)
+    assert sorted(truth.values()) == sorted(BreakClass)
 
 
 def _partitions(settings: Settings) -> None:
