@@ -22,7 +22,7 @@ from ledger.errors import DataError, FieldError, TransientError, TreasuryError
 from ledger.names import check_name
 from ledger.tables import TieredTable
 from ledger.transactions import Status, TransactionType
-from suppliers.peach.webhooks import BODY_LIMIT_BYTES as WEBHOOK_LIMIT_BYTES
+from suppliers.protocol import WEBHOOK_LIMIT_BYTES
 
 DEFAULT_LIMIT = 50
 _JSON = "application/json"
@@ -59,11 +59,11 @@ async def read_vas_failure(call: Call) -> Response:
     return _json(msgspec.json.encode(found))
 
 
-async def peach_webhook(call: Call) -> Response:
-    """Take a webhook of Peach's."""
+async def webhook(call: Call, supplier: str) -> Response:
+    """Take a supplier's webhook."""
     body = await parsing.read_body(call.request, WEBHOOK_LIMIT_BYTES, call.services.bodies)
     try:
-        call.services.vend_desk.hear(body)
+        call.services.vend_desk.hear(supplier, body)
     except DataError as error:
         raise HttpError(BAD_REQUEST, str(error)) from None
     return _json(msgspec.json.encode({"status": "taken"}))

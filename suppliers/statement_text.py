@@ -1,4 +1,4 @@
-"""Strict reading of delimited statement text in blocks of whole lines: what both Flash's and MobileMart's files share.
+"""Strict reading of delimited statement text in blocks of whole lines: what suppliers' files share.
 
 UTF-8, with or without a byte order mark at the very start. Lines end in LF, or all of them in CRLF; the last one ends
 too, or the file was cut off. Control characters, blank lines and impossible values are refused. A good file is never

@@ -17,9 +17,12 @@ def _client(settings: FlashSettings) -> Supplier:
 
 def _statement() -> StatementFormat:
     from suppliers.flash import statement, writer  # noqa: PLC0415  # see suppliers.definition
+    from suppliers.flash.returned import returned  # noqa: PLC0415  # see suppliers.definition
 
     tells = frozenset({"product_code", "fee", "commission", "net", "account"})
-    return StatementFormat(statement.FILE_NAME, statement.parse, writer.write, tells, failed="Failed")
+    return StatementFormat(
+        statement.FILE_NAME, statement.parse, writer.write, tells, failed="Failed", returned=returned
+    )
 
 
 def _simulator() -> Simulator:

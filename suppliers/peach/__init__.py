@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
+from pydantic import SecretStr
+
 from config.suppliers import PeachSettings
-from suppliers.definition import Simulator, StatementFormat, SupplierDefinition
+from suppliers.definition import Simulator, StatementFormat, SupplierDefinition, Webhooks
 from suppliers.protocol import Supplier
 from suppliers.trials import Trial
 
@@ -36,6 +38,16 @@ def _trials() -> Sequence[Trial]:
     return TRIALS
 
 
+def _webhooks() -> Webhooks:
+    from suppliers.peach.webhooks import read  # noqa: PLC0415  # see suppliers.definition
+
+    return Webhooks(_secret, read)
+
+
+def _secret(settings: PeachSettings) -> SecretStr | None:
+    return settings.webhook_secret
+
+
 DEFINITION: Final = SupplierDefinition(
     name="peach",
     title="Peach Payments",
@@ -44,4 +56,5 @@ DEFINITION: Final = SupplierDefinition(
     statement=_statement,
     simulator=_simulator,
     trials=_trials,
+    webhooks=_webhooks,
 )
