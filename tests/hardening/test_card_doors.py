@@ -24,7 +24,6 @@ from tasks.alerts import list_alerts, raise_alert
 from tasks.delivery import Kind, Notice
 from tasks.importing.run import ImportRequest, import_file
 from tasks.reconciliation.breaks import Decision, resolve
-from tasks.reconciliation.people import Person
 from tasks.statements import take_in
 from tests.api.ledger_rows import keyed
 from tests.cli.conftest import typed  # noqa: F401  # the fixture
@@ -118,7 +117,7 @@ def test_no_decision_is_taken_down_with_one(settings: Settings) -> None:
         for door in ("reason", "actor"):
             texts = {"reason": "checked", "actor": "thandi"} | {door: spelling}
             with pytest.raises(FieldError) as refused:
-                resolve(settings, 1, Person(texts["actor"], "uid 1"), Decision.WRITE_OFF, texts["reason"])
+                resolve(settings, 1, texts["actor"], Decision.WRITE_OFF, texts["reason"])
             assert refused.value.field == door, name
             assert not leaks(str(refused.value)), name
 
