@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
@@ -70,6 +71,28 @@ class Simulator:
 
     create_app: "Callable[[SimulatorSettings, Book], ASGIApp]"
     stand_in: Callable[[Any, str], Mapping[str, Any]]
+
+
+def simulator_of(package: str) -> Callable[[], Simulator]:
+    """The simulator in ``package``'s module ``simulator`` (``create_app``, ``stand_in``); imported when it is asked
+    for.
+    """
+
+    def load() -> Simulator:
+        module = import_module(f"{package}.simulator")
+        return Simulator(module.create_app, module.stand_in)
+
+    return load
+
+
+def trials_of(package: str) -> Callable[[], Sequence[Trial]]:
+    """The ``TRIALS`` of ``package``'s module ``trials``; imported when asked for."""
+
+    def load() -> Sequence[Trial]:
+        trials: Sequence[Trial] = import_module(f"{package}.trials").TRIALS
+        return trials
+
+    return load
 
 
 @dataclass(frozen=True, slots=True)

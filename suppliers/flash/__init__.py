@@ -1,12 +1,10 @@
 """Flash, Partner API v4: amounts are whole cents, and posting a reference again is the status query."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from config.suppliers import FlashSettings
-from suppliers.definition import Simulator, StatementFormat, SupplierDefinition
+from suppliers.definition import StatementFormat, SupplierDefinition, simulator_of, trials_of
 from suppliers.protocol import Supplier
-from suppliers.trials import Trial
 
 
 def _client(settings: FlashSettings) -> Supplier:
@@ -25,24 +23,12 @@ def _statement() -> StatementFormat:
     )
 
 
-def _simulator() -> Simulator:
-    from suppliers.flash import simulator  # noqa: PLC0415  # see suppliers.definition
-
-    return Simulator(simulator.create_app, simulator.stand_in)
-
-
-def _trials() -> Sequence[Trial]:
-    from suppliers.flash.trials import TRIALS  # noqa: PLC0415  # see suppliers.definition
-
-    return TRIALS
-
-
 DEFINITION: Final = SupplierDefinition(
     name="flash",
     title="Flash",
     settings=FlashSettings,
     client=_client,
     statement=_statement,
-    simulator=_simulator,
-    trials=_trials,
+    simulator=simulator_of(__name__),
+    trials=trials_of(__name__),
 )
