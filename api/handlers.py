@@ -17,11 +17,12 @@ from api.operations import Call
 from api.problems import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, HttpError
 from api.reading import Row, Wanted
 from api.writer import Stored, Write
+from ledger.card_numbers import Refusal, refuse_key
 from ledger.errors import DataError, FieldError, TransientError, TreasuryError
 from ledger.names import check_name
 from ledger.tables import TieredTable
 from ledger.transactions import Status, TransactionType
-from suppliers.peach.webhooks import BODY_LIMIT_BYTES as WEBHOOK_LIMIT_BYTES
+from suppliers.protocol import WEBHOOK_LIMIT_BYTES
 
 DEFAULT_LIMIT = 50
 _JSON = "application/json"
@@ -58,11 +59,11 @@ async def read_vas_failure(call: Call) -> Response:
     return _json(msgspec.json.encode(found))
 
 
-async def peach_webhook(call: Call) -> Response:
-    """Take a webhook of Peach's."""
+async def webhook(call: Call, supplier: str) -> Response:
+    """Take a supplier's webhook."""
     body = await parsing.read_body(call.request, WEBHOOK_LIMIT_BYTES, call.services.bodies)
     try:
-        call.services.vend_desk.hear(body)
+        call.services.vend_desk.hear(supplier, body)
     except DataError as error:
         raise HttpError(BAD_REQUEST, str(error)) from None
     return _json(msgspec.json.encode({"status": "taken"}))
@@ -176,6 +177,7 @@ def _as_json(row: Row) -> dict[str, Any]:
 
 async def _read_write(call: Call) -> tuple[str, bytes]:
     key = parsing.idempotency_key(call.request)
+    refuse_key("Idempotency-Key", key, Refusal(call.services.settings.api_card_numbers))
     return key, await call.body()
 
 

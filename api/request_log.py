@@ -10,6 +10,7 @@ import time
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -23,7 +24,7 @@ from api.log_output import OUTPUT
 from api.randomness import RandomNames
 from api.turns import EachTurn
 from ledger.errors import TreasuryError
-from ledger.masking import mask_forms
+from ledger.masking import mask_forms, mask_number
 
 HEADER = "X-Request-ID"
 _GIVEN = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
@@ -202,8 +203,10 @@ def _masked(value: Any) -> Any:
     if isinstance(value, str):
         return mask_forms(value.encode(errors="replace").decode())
     if isinstance(value, dict):
-        return {name: _masked(item) for name, item in value.items()}
-    return [_masked(item) for item in value] if isinstance(value, list | tuple) else value
+        return {_masked(name): _masked(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(item) for item in value]
+    return mask_number(value) if isinstance(value, int | float | Decimal) else value
 
 
 def write_json_lines(level: str) -> None:

@@ -18,6 +18,7 @@ from config import Settings
 from ledger.scopes import Scope
 from ledger.tables import TieredTable
 from ledger.transactions import Status, TransactionType
+from suppliers.registry import definitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,14 @@ def operations(settings: Settings) -> tuple[Operation, ...]:
     """Every operation, in the order in which they are matched and documented."""
     of_tables = [operation for resource in resources(settings) for operation in _of_resource(resource, settings)]
     of_reconciliation = reconciliation_operations(settings.suppliers.names)
-    return (*of_tables, _VAS_FAILURE, *of_reconciliation, *monitoring_operations(settings), _PEACH_WEBHOOK, *_HEALTH)
+    return (
+        *of_tables,
+        _VAS_FAILURE,
+        *of_reconciliation,
+        *monitoring_operations(settings),
+        *_webhooks(settings),
+        *_HEALTH,
+    )
 
 
 def router_routes(all_operations: tuple[Operation, ...], services: Services) -> list[Route]:
@@ -204,18 +212,29 @@ _VAS_FAILURE = Operation(
     answers={200: messages.VendFailure},
     problems=frozenset({404}),
 )
-_PEACH_WEBHOOK = Operation(
-    name="peachWebhook",
-    method="POST",
-    path="/api/v1/webhooks/peach",
-    summary="Peach tells how a payment stands",
-    description="Form encoded and signed by Peach with the webhook secret. It makes us ask Peach what became of the "
-    "payment, so it may come late, unordered and more than once.",
-    handler=handlers.peach_webhook,
-    tag="webhooks",
-    answers={200: messages.Taken},
-    problems=frozenset({400, 401, 404, 413, 503}),
-)
+
+
+def _webhooks(settings: Settings) -> tuple[Operation, ...]:
+    """An address for each supplier that sends webhooks."""
+    known = definitions(settings.suppliers).values()
+    return tuple(_webhook(one.name, one.title) for one in known if one.webhooks is not None)
+
+
+def _webhook(name: str, title: str) -> Operation:
+    return Operation(
+        name=f"{name}Webhook",
+        method="POST",
+        path=f"/api/v1/webhooks/{name}",
+        summary=f"{title} payment notification",
+        description=f"Form encoded and signed by {title} with the webhook secret. The API then asks {title} for the "
+        "outcome of the payment, so a notification may come late, unordered and more than once.",
+        handler=partial(handlers.webhook, supplier=name),
+        tag="webhooks",
+        answers={200: messages.Taken},
+        problems=frozenset({400, 401, 404, 413, 503}),
+    )
+
+
 # Not counted by address: behind a proxy that nobody named all have one, and whoever used its limit up would have the
 # load balancer told that the process is unwell. Neither costs much, however often it is asked.
 _HEALTH = (

@@ -10,13 +10,13 @@ from api import statements
 from api.database import AsyncConnection, Database
 from api.problems import CONFLICT, NOT_FOUND, HttpError
 from api.reading import Reader, Row
+from ledger.business_days import day_of
 from ledger.errors import ClosedDayError
 from ledger.identifiers import created_at_of
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from ledger.transactions import Status, may_follow
 from sql.queries import load
-from tasks.reconciliation.days import day_of
 
 _ATTEMPTS = 3
 _CLOSED_PERIOD = load("reconciliation")["closed_period"]

@@ -6,7 +6,7 @@ interrupts the purchase, `tasks.vending` leaves the row where the sweep settles 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -22,9 +22,8 @@ from ledger.errors import ConfigError, ConflictError, FieldError, TransientError
 from ledger.tables import TieredTable
 from ledger.transactions import Status
 from sql.queries import load
-from suppliers.peach import webhooks
-from suppliers.protocol import Supplier
-from suppliers.registry import enabled_names, open_suppliers
+from suppliers.protocol import SignatureError, Supplier, Webhook
+from suppliers.registry import definition_of, enabled_names, open_suppliers
 from suppliers.verdicts import Verdict
 from tasks.alerts import raise_parameters
 from tasks.vend_rows import TABLE, is_reference_of
@@ -120,23 +119,33 @@ class VendDesk:
         found = await self._database.run(read, "failure")
         return None if found is None else dict(zip(("id", "reason", "failed_at"), found, strict=True))
 
-    def hear(self, body: bytes) -> None:
-        """Take Peach's webhook: a genuine one makes us ask what became of its purchase, in the background.
+    def hear(self, supplier: str, body: bytes) -> None:
+        """Take a supplier's webhook: a genuine one makes us ask what became of its purchase, in the background.
 
         What counts is the answer to that, so webhooks may come in any order and any number of times. Raises a 401
-        problem for a wrong signature or none, 404 while no secret is configured, DataError for what cannot be read,
-        TransientError when too much is under way; Peach then sends it again.
+        problem for a wrong signature or none, 404 for a supplier that sends none or whose secret is not configured,
+        DataError for what cannot be read, TransientError when too much is under way: the supplier then sends it again.
         """
-        secret = self._settings.suppliers.peach.webhook_secret
-        if secret is None or "peach" not in self._clients:
-            raise HttpError(NOT_FOUND)
+        secret, read = self._webhooks_of(supplier)
         try:
-            webhook = webhooks.read(body, secret.get_secret_value())
-        except webhooks.SignatureError:
+            webhook = read(body, secret)
+        except SignatureError:
             raise HttpError(UNSIGNED) from None
         if len(self._under_way) >= _MOST_AT_ONCE:
             raise TransientError("too many purchases are under way")
-        self._start(self._look_again(webhook))
+        self._start(self._look_again(supplier, webhook))
+
+    def _webhooks_of(self, supplier: str) -> tuple[str, Callable[[bytes, str], Webhook]]:
+        """The secret and the reader of a supplier's webhooks. Raises a 404 problem."""
+        settings = self._settings.suppliers
+        if supplier not in self._clients:
+            raise HttpError(NOT_FOUND)
+        declared = definition_of(settings, supplier).webhooks
+        webhooks = declared() if declared is not None else None
+        secret = webhooks.secret(settings.everyone[supplier]) if webhooks is not None else None
+        if webhooks is None or secret is None:
+            raise HttpError(NOT_FOUND)
+        return secret.get_secret_value(), webhooks.read
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -151,13 +160,13 @@ class VendDesk:
         finally:
             await after_change(self._cache, table, row)
 
-    async def _look_again(self, webhook: webhooks.Webhook) -> None:
+    async def _look_again(self, supplier: str, webhook: Webhook) -> None:
         table = self._settings.table(TABLE)
         sold = webhook.verdict is Verdict.SUCCESS
         try:
-            row = await self._vending.look_again("peach", webhook.reference, sold=sold)
+            row = await self._vending.look_again(supplier, webhook.reference, sold=sold)
         except ConflictError as error:
-            await self._contradicted(webhook, str(error))
+            await self._contradicted(supplier, webhook, str(error))
             return
         except TreasuryError as error:
             _LOG.warning("a webhook is left to the sweep: %s", type(error).__name__)
@@ -165,11 +174,11 @@ class VendDesk:
         if row is not None:
             await after_change(self._cache, table, row)
 
-    async def _contradicted(self, webhook: webhooks.Webhook, found: str) -> None:
-        """Tell somebody, once a payment, that Peach says otherwise than the row that has ended."""
-        _LOG.error("what peach says of a purchase contradicts its row: %s", found)
+    async def _contradicted(self, supplier: str, webhook: Webhook, found: str) -> None:
+        """Tell somebody, once a payment, that the supplier says otherwise than the row that has ended."""
+        _LOG.error("what %s says of a purchase contradicts its row: %s", supplier, found)
         told_at = webhook.timestamp.isoformat()
-        alert = contradiction("peach", webhook.reference, webhook.code, told_at, found)
+        alert = contradiction(supplier, webhook.reference, webhook.code, told_at, found)
         parameters = raise_parameters(alert, event_id=webhook.payment_id or webhook.reference)
 
         async def raise_alert(connection: AsyncConnection) -> None:

@@ -29,15 +29,15 @@ from rich.table import Table
 from bench.memory import Peak
 from bench.scratch import scratch
 from config import Settings
-from config.suppliers import Difference
+from ledger.business_days import day_start
 from ledger.identifiers import unix_ms
 from ledger.months import Month
+from ledger.statements import BreakClass
 from sql.connection import connect
 from sql.partitions import ensure_partition
 from suppliers.registry import definition_of
 from suppliers.simulation.planting import Planted, plant
 from suppliers.statement import STATEMENT_SCHEMA
-from tasks.reconciliation.days import day_start
 from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.run import reconcile_day
 from tasks.reconciliation.statements import statement_of
@@ -125,11 +125,11 @@ def _with_contract(settings: Settings) -> Settings:
 def _prepare(settings: Settings, rows: int, folder: Path) -> Planted:
     """Both sides: our rows in PostgreSQL, Flash's file in the folder with the differences planted in it."""
     chance = np.random.default_rng(1)
-    wrong = max(len(Difference), int(rows * PLANTED_SHARE))
-    each, more = divmod(wrong, len(Difference))
-    wanted = {one: each + (number < more) for number, one in enumerate(Difference)}
+    wrong = max(len(BreakClass), int(rows * PLANTED_SHARE))
+    each, more = divmod(wrong, len(BreakClass))
+    wanted = {one: each + (number < more) for number, one in enumerate(BreakClass)}
     sales = _sales(chance, rows, DAY, "ORD")
-    earlier = _sales(chance, wanted[Difference.LATE_POSTING], DAY - timedelta(days=1), "EVE", only_completed=True)
+    earlier = _sales(chance, wanted[BreakClass.LATE_POSTING], DAY - timedelta(days=1), "EVE", only_completed=True)
     _load(settings, pa.concat_tables([sales, earlier]), DAY, chance)
     form = definition_of(settings.suppliers, _SUPPLIER).statement()
     planted = plant(_SUPPLIER, form, DAY, sales, wanted, earlier=earlier)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.days import DAY
 from cli.session import auditing, session
 from cli.terminal import console
 
@@ -148,9 +149,7 @@ def sql(
 
 def run(
     job: Annotated[Job, typer.Argument(help="The job's name")],
-    as_of: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="UTC day that the policy is applied at")
-    ] = None,
+    as_of: Annotated[datetime | None, typer.Option(**DAY, help="UTC day that the policy is applied at")] = None,
     table: Annotated[list[str] | None, typer.Option(help="Only these tables")] = None,
     plan_only: Annotated[bool, typer.Option(help="Show what would happen, and change nothing")] = False,
 ) -> None:

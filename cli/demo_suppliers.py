@@ -18,14 +18,14 @@ import httpx
 
 from cli import terminal
 from config import Settings
-from config.suppliers import Difference
+from ledger.business_days import OFFSET, day_of, day_start
 from ledger.errors import DataError
+from ledger.statements import BreakClass
 from suppliers.registry import definition_of
 from suppliers.simulation.planting import differences_of
 from tasks.importing.run import ImportRequest, import_file
 from tasks.reconciliation.breaks import BreakFilter, BreakRecord, list_breaks
 from tasks.reconciliation.classes import BreakState
-from tasks.reconciliation.days import day_of, day_start
 from tasks.reconciliation.report import matched
 from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.run import RunResult, reconcile_day
@@ -171,7 +171,7 @@ def _evening_sale(shop: _Shop, number: int, at: datetime) -> dict[str, str]:
         "reference": f"EVENING-{run}",
         "amount": shop.amount,
         "commission": shop.commission,
-        "sold_at": f"{at + timedelta(hours=2, seconds=number):%Y-%m-%d %H:%M:%S}",
+        "sold_at": f"{at + OFFSET + timedelta(seconds=number):%Y-%m-%d %H:%M:%S}",
         "happened_at": (at + timedelta(seconds=number)).isoformat(),
     }
 
@@ -212,7 +212,7 @@ def found_in(breaks: Iterable[BreakRecord]) -> dict[str, str]:
 
 def _show(supplier: str, day: date, truth: Mapping[str, str], found: Mapping[str, str], result: RunResult) -> None:
     planted_of, found_of = Counter(truth.values()), Counter(found.values())
-    names = [*Difference, *sorted(found_of.keys() - set(Difference))]
+    names = [*BreakClass, *sorted(found_of.keys() - set(BreakClass))]
     counts = [(str(name), planted_of[name], found_of[name]) for name in names]
     rows = [(name, str(planted), str(seen)) for name, planted, seen in counts if planted or seen]
     terminal.table(f"{supplier} {day}", ("class", "planted", "found"), rows)

@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from cli import terminal
+from cli.days import DAY
 from cli.session import session
 from ledger.errors import ConfigError
 
@@ -48,7 +49,7 @@ def generate(
     seed: Annotated[int, typer.Option(help="The same seed makes the same rows")] = 1,
     until: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Rows end before this UTC day  [default: today]"),
+        typer.Option(**DAY, help="Rows end before this UTC day  [default: today]"),
     ] = None,
     wallets: Annotated[int, typer.Option(help="Wallets that the rows belong to")] = 10_000,
     unfinished: Annotated[int, typer.Option(help="Rows left pending in the oldest month of each table")] = 0,

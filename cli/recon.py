@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import terminal
+from cli.days import DAY
 from cli.names import OneSupplier, SupplierName
 from cli.session import session, simulators
 from ledger.errors import ConfigError, DataError, NotFoundError, TreasuryError, combined
@@ -17,11 +18,10 @@ if TYPE_CHECKING:
     from tasks.reconciliation.periods import PeriodRecord
     from tasks.reconciliation.tieout import FloatMovement
 
-_DAY = ["%Y-%m-%d"]
 _AT = "at_ms"  # the field of either side that is an instant: milliseconds since 1970
 _LABELS = {_AT: "time"}
-First = Annotated[datetime | None, typer.Option(formats=_DAY, help="From this Africa/Johannesburg day")]
-Last = Annotated[datetime | None, typer.Option(formats=_DAY, help="To this day, included")]
+First = Annotated[datetime | None, typer.Option(**DAY, help="From this Africa/Johannesburg day")]
+Last = Annotated[datetime | None, typer.Option(**DAY, help="To this day, included")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="Most to show")]
 Actor = Annotated[
     str | None, typer.Option(help="Who decides; by default the account that runs the command, which is recorded too")
@@ -40,8 +40,8 @@ def register(app: typer.Typer) -> None:
 @recon.command()
 def run(
     supplier: SupplierName,
-    day: Annotated[datetime, typer.Argument(formats=_DAY, help="The Africa/Johannesburg day")],
-    last_day: Annotated[datetime | None, typer.Option(formats=_DAY, help="Of a range of days")] = None,
+    day: Annotated[datetime, typer.Argument(**DAY, help="The Africa/Johannesburg day")],
+    last_day: Annotated[datetime | None, typer.Option(**DAY, help="Of a range of days")] = None,
     statement: Annotated[str | None, typer.Option(help="Canonical statement: a Parquet file or archive key")] = None,
     balance: Annotated[
         str | None,
@@ -56,8 +56,8 @@ def run(
 
     Ends with 65 when a verdict is critical, after the day was written down; with 0 when it is passed or failed.
     """
+    from ledger.business_days import days_between  # noqa: PLC0415
     from tasks.reconciliation.classes import Verdict  # noqa: PLC0415
-    from tasks.reconciliation.days import days_between  # noqa: PLC0415
     from tasks.reconciliation.people import account_of_process  # noqa: PLC0415
     from tasks.reconciliation.request import RunRequest  # noqa: PLC0415
     from tasks.reconciliation.run import reconcile_day  # noqa: PLC0415
@@ -114,9 +114,10 @@ def breaks(
     limit: Limit = 100,
 ) -> None:
     """List breaks: those that wait for somebody, unless told otherwise."""
+    from ledger.business_days import JOHANNESBURG  # noqa: PLC0415
+    from ledger.statements import BreakClass  # noqa: PLC0415
     from tasks.reconciliation.breaks import BreakFilter, list_breaks  # noqa: PLC0415
-    from tasks.reconciliation.classes import BreakClass, BreakState  # noqa: PLC0415
-    from tasks.reconciliation.days import JOHANNESBURG  # noqa: PLC0415
+    from tasks.reconciliation.classes import BreakState  # noqa: PLC0415
 
     groups = {"waiting": (BreakState.OPEN, BreakState.PROPOSED), "all": None} | {str(one): (one,) for one in BreakState}
     if state not in groups:
@@ -258,8 +259,8 @@ def settle(
 @recon.command("close-period")
 def close_period(
     supplier: SupplierName,
-    first: Annotated[datetime, typer.Argument(formats=_DAY, help="First day")],
-    last: Annotated[datetime, typer.Argument(formats=_DAY, help="Last day, included")],
+    first: Annotated[datetime, typer.Argument(**DAY, help="First day")],
+    last: Annotated[datetime, typer.Argument(**DAY, help="Last day, included")],
     reason: Reason,
     actor: Actor = None,
     carry: Annotated[bool, typer.Option(help="Carry breaks that still wait into the next open day")] = False,
@@ -391,7 +392,7 @@ def _side_texts(name: str, one: "BreakRecord") -> tuple[str, str]:
 
 def _text(name: str, value: Any) -> str:
     """A value of a side for people; an instant in Johannesburg, with its offset."""
-    from tasks.reconciliation.days import JOHANNESBURG  # noqa: PLC0415
+    from ledger.business_days import JOHANNESBURG  # noqa: PLC0415
 
     if value is None:
         return ""

@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from cli import terminal
+from cli.days import DAY
 from cli.names import OneSupplier, SupplierName
 from cli.session import session
 from config import Settings
 from ledger.errors import DataError
 
-_DAY = ["%Y-%m-%d"]
 statements = typer.Typer(help="Suppliers' statements: what came in, and what was refused.", no_args_is_help=True)
-OneDay = Annotated[datetime | None, typer.Option(formats=_DAY, help="Only this Africa/Johannesburg day")]
+OneDay = Annotated[datetime | None, typer.Option(**DAY, help="Only this Africa/Johannesburg day")]
 
 
 def register(app: typer.Typer) -> None:

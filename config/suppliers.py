@@ -6,7 +6,6 @@ What is not set is served by the simulators. A real supplier is configuration on
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
-from enum import StrEnum
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -25,15 +24,18 @@ from pydantic import (
 )
 
 from ledger.errors import ConfigError
+from ledger.statements import BreakClass, ComparedStatus, LineKind
 from ledger.transactions import SUPPLIER_NAME_RULE, VasType, is_supplier_name
 
 Environment = Literal["simulator", "sandbox", "production"]
-StatementKind = Literal["purchase", "reversal", "refund", "payout"]
-StatementStatus = Literal["pending", "completed", "failed", "reversed"]
 StatementField = Literal[
     "id", "reference", "amount", "currency", "status", "settlement_reference", "occurred_at", "kind"
 ]
-_KINDS: Mapping[str, StatementKind] = {"Purchase": "purchase", "Refund": "refund", "Reversal": "reversal"}
+_KINDS: Mapping[str, LineKind] = {
+    "Purchase": LineKind.PURCHASE,
+    "Refund": LineKind.REFUND,
+    "Reversal": LineKind.REVERSAL,
+}
 _PEACH_FIELDS: Mapping[StatementField, str] = {
     "id": "id",
     "reference": "merchantTransactionId",
@@ -43,27 +45,13 @@ _PEACH_FIELDS: Mapping[StatementField, str] = {
     "settlement_reference": "settlementReference",
     "occurred_at": "timestamp",
 }
-_PEACH_STATUSES: Mapping[str, StatementStatus] = {
-    "SETTLED": "completed",
-    "PENDING": "pending",
-    "FAILED": "failed",
-    "REVERSED": "reversed",
+_PEACH_STATUSES: Mapping[str, ComparedStatus] = {
+    "SETTLED": ComparedStatus.COMPLETED,
+    "PENDING": ComparedStatus.PENDING,
+    "FAILED": ComparedStatus.FAILED,
+    "REVERSED": ComparedStatus.REVERSED,
 }
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-
-
-class Difference(StrEnum):
-    """What a simulator's statement may have wrong on purpose: the classes of breaks that reconciliation knows."""
-
-    MISSING_HERE = "missing_here"
-    MISSING_THERE = "missing_there"
-    DUPLICATE = "duplicate"
-    AMOUNT = "amount"
-    STATUS = "status"
-    LATE_POSTING = "late_posting"
-    PRODUCT = "product"
-    TIME = "time"
-    COMMISSION = "commission"
 
 
 def _encrypted(url: str) -> str:
@@ -146,7 +134,7 @@ class FlashSettings(Connection):
         24, ge=1, le=720, description="Age up to which posting a reference again is taken for a question, not a sale"
     )
 
-    statement_kinds: dict[str, StatementKind] = Field(
+    statement_kinds: dict[str, LineKind] = Field(
         default_factory=lambda: dict(_KINDS),
         description="What each Transaction Type of a statement is; a payout's is not published",
     )
@@ -190,7 +178,7 @@ class MobileMartSettings(Connection):
     )
 
     statement_binned: Literal["failed", "reversed"] = Field("reversed", description="What Binned means in a statement")
-    statement_kinds: dict[str, StatementKind] = Field(
+    statement_kinds: dict[str, LineKind] = Field(
         default_factory=lambda: dict(_KINDS),
         description="What each txnType of a statement is; a payout's is not published",
     )
@@ -236,10 +224,10 @@ class PeachSettings(Connection):
     statement_fields: dict[StatementField, str] = Field(
         default_factory=lambda: dict(_PEACH_FIELDS), description="What Peach calls each field of a statement"
     )
-    statement_statuses: dict[str, StatementStatus] = Field(
+    statement_statuses: dict[str, ComparedStatus] = Field(
         default_factory=lambda: dict(_PEACH_STATUSES), description="What each settlementStatus of a statement is"
     )
-    statement_kinds: dict[str, StatementKind] = Field(
+    statement_kinds: dict[str, LineKind] = Field(
         default_factory=dict, description="What each word of the field `kind` is, where statement_fields names one"
     )
     statement_settlements: Literal["unique", "shared"] = Field(
@@ -278,7 +266,7 @@ class SimulatorSettings(BaseModel):
     latency_ms: int = Field(0, ge=0, le=60_000, description="How long each answer takes")
     hang_s: float = Field(90.0, gt=0, le=600, description="How long a request hangs when that is its fault")
     token_life_s: int = Field(3600, ge=1, le=86_400, description="How long a token is good")
-    planted: dict[str, dict[Difference, Annotated[int, Field(ge=0, le=1_000_000)]]] = Field(
+    planted: dict[str, dict[BreakClass, Annotated[int, Field(ge=0, le=1_000_000)]]] = Field(
         default_factory=dict, description="By supplier: how many differences of each class its statements have"
     )
     recon_calls_per_s: float = Field(1.0, gt=0, le=1000, description="Allowed calls of Peach's reconciliation API")

@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from ledger.alerts import Severity
+from ledger.business_days import ZONE
 
 Money = Annotated[Decimal, Field(gt=0, max_digits=18, decimal_places=2)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
@@ -108,7 +109,7 @@ class WatchTransactions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = True
-    zone: Annotated[str, AfterValidator(_known_zone)] = Field("Africa/Johannesburg", description="Whose days are meant")
+    zone: Annotated[str, AfterValidator(_known_zone)] = Field(ZONE, description="Whose days are meant")
     overlap_s: int = Field(150, ge=1, le=3600, description="How late a row may become visible and is still seen")
     first_hours: int = Field(24, ge=0, le=720, description="How far back the first run of all begins")
     slice_s: int = Field(60, ge=1, le=3600, description="Time span of rows that are evaluated in one transaction")

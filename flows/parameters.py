@@ -6,22 +6,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from config import Settings, load_settings
+from ledger.business_days import DAY_PATTERN
 from ledger.tables import TieredTable
 from tasks.outcome import Action
 from tasks.plan import ALL_MOVES
 
-# A day of the calendar, the 29th of February in leap years only (every fourth, of the centuries every fourth one).
-_LEAP_YEAR = r"(?:\d\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"
-_DAY = (
-    r"^(?!0000)(?:\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)"
-    rf"|02-(?:0[1-9]|1\d|2[0-8]))|{_LEAP_YEAR}-02-29)$"
-)
 _MOVES = {"all": ALL_MOVES, "to_warm": frozenset({Action.TO_WARM}), "to_cold": frozenset({Action.TO_COLD})}
 
 
-def _only_dates(schema: dict[str, Any]) -> None:
-    """Say which texts are days: Prefect checks a pattern before a worker starts, but not a format."""
-    schema["anyOf"][0]["pattern"] = _DAY
+def only_days(schema: dict[str, Any]) -> None:
+    """Say which texts are days: Prefect checks a pattern before a run starts, but not a format."""
+    schema["anyOf"][0]["pattern"] = DAY_PATTERN
 
 
 def _only_registered(schema: dict[str, Any]) -> None:
@@ -51,7 +46,7 @@ class TableParameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     as_of: date | None = Field(
-        None, description="UTC day that the policy is applied at; empty: today", json_schema_extra=_only_dates
+        None, description="UTC day that the policy is applied at; empty: today", json_schema_extra=only_days
     )
     tables: list[str] = Field(
         default_factory=list,

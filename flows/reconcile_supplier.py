@@ -1,7 +1,6 @@
 """Reconciliation: a supplier's day, or a range of days, each against its statement."""
 
 from datetime import date, datetime, timedelta
-from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -9,21 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from config import load_settings
 from flows.futures import raise_together, result_or_error
-from flows.parameters import SupplierName, only_suppliers
+from flows.parameters import SupplierName, only_days, only_suppliers
+from ledger.business_days import JOHANNESBURG, days_between, demand_past
 from ledger.errors import ConfigError, DataError, TreasuryError
 from tasks.reconciliation.classes import Verdict
-from tasks.reconciliation.days import JOHANNESBURG, days_between
 from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.run import RunResult
 from tasks.reconciliation.statements import statement_of
 from tasks.reconciliation.steps import reconcile_day_step
 from tasks.reconciliation.tieout import FloatMovement
 from tasks.statements import days_to_reconcile
-
-
-def only_dates(schema: dict[str, Any]) -> None:
-    """Say what a date looks like: Prefect checks a pattern before a worker starts, but not a format."""
-    schema["anyOf"][0]["pattern"] = r"^\d{4}-\d{2}-\d{2}$"
 
 
 class ReconciliationParameters(BaseModel):
@@ -35,9 +29,9 @@ class ReconciliationParameters(BaseModel):
     day: date | None = Field(
         None,
         description="Africa/Johannesburg day; empty: yesterday, and earlier ones whose statement no run has seen",
-        json_schema_extra=only_dates,
+        json_schema_extra=only_days,
     )
-    last_day: date | None = Field(None, description="Of a range; empty: one day only", json_schema_extra=only_dates)
+    last_day: date | None = Field(None, description="Of a range; empty: one day only", json_schema_extra=only_days)
     statement: str | None = Field(
         None, description="Path or archive key of the canonical statement; empty: the one taken in for the day"
     )
@@ -54,11 +48,11 @@ class ReconciliationParameters(BaseModel):
         for many days.
         """
         first = self.day or today - timedelta(days=1)
+        demand_past("day", first, today)
+        demand_past("last_day", self.last_day or first, today)
         days = days_between(first, self.last_day or first)
         if len(days) > 1 and (self.statement or self.float_movement):
             raise ConfigError("statement and float_movement are of one day; leave last_day empty")
-        if days[-1] > today:
-            raise ConfigError(f"last_day: {days[-1]} has not come yet")
         return days
 
 

@@ -9,10 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from config import load_settings
 from config.settings import Settings
 from flows.futures import raise_together, result_or_error
-from flows.parameters import SupplierName, only_suppliers
-from flows.reconcile_supplier import only_dates
+from flows.parameters import SupplierName, only_days, only_suppliers
+from ledger.business_days import JOHANNESBURG, demand_past
 from ledger.errors import DataError
-from tasks.reconciliation.days import JOHANNESBURG
 from tasks.statements import Intake, Result, expected_suppliers, late_statements, report_late, take_in
 from tasks.steps import OPTIONS
 
@@ -31,7 +30,7 @@ class IntakeParameters(BaseModel):
     day: date | None = Field(
         None,
         description="Africa/Johannesburg day; empty: yesterday, and earlier ones whose statement is late",
-        json_schema_extra=only_dates,
+        json_schema_extra=only_days,
     )
     replace: bool = Field(False, description="Take another content of a day that has a statement")
 
@@ -62,6 +61,7 @@ def take_in_statements(parameters: IntakeParameters = IntakeParameters()) -> lis
     settings = load_settings()
     now = datetime.now(JOHANNESBURG)
     day = parameters.day or now.date() - timedelta(days=1)
+    demand_past("day", day, now.date())
     wanted = [parameters.supplier] if parameters.supplier else expected_suppliers(settings)
     outcomes = _of_day(settings, parameters, wanted, day)
     if parameters.day is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from ledger.card_finder import mask_card_numbers
 from ledger.masking import cut, masked
 
 
@@ -28,7 +29,7 @@ class Alert:
 
     ``rule`` and ``subject`` are its identity: of the two together at most one alert is open. Texts are cut to what is
     stored, and everything but the rule may come from outside: secrets and personal data in ``title`` and ``evidence``
-    are masked when it is stored (`stored`).
+    are masked when it is stored (`stored`), card numbers in every text.
     """
 
     rule: str
@@ -51,11 +52,11 @@ class Alert:
         """The values as they are stored and sent: masked, cut, and free of what PostgreSQL's text cannot hold."""
         return {
             "rule": self.rule,
-            "subject": cut(self.subject, _SUBJECT_LIMIT),
+            "subject": cut(mask_card_numbers(self.subject), _SUBJECT_LIMIT),
             "fingerprint": self.fingerprint,
             "severity": str(self.severity),
             "title": cut(masked(self.title), _TITLE_LIMIT),
-            "what_to_do": cut(self.what_to_do, _WHAT_TO_DO_LIMIT),
+            "what_to_do": cut(mask_card_numbers(self.what_to_do), _WHAT_TO_DO_LIMIT),
             "evidence": masked(dict(self.evidence)),
         }
 

@@ -68,6 +68,7 @@ def _field(column: Column, value: Any) -> str:
 def canonical_row(columns: Sequence[Column], values: Sequence[Any]) -> bytes:
     """The canonical text of a row as UTF-8. ``values`` are in the order of ``columns``, in Python's exact types.
 
+    The reference implementation: PostgreSQL and the archive's reader compute the same text, and tests compare them.
     Raises DataError for a value that has no canonical form.
     """
     fields = (_field(column, value) for column, value in zip(columns, values, strict=True))

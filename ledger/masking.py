@@ -11,15 +11,15 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from ledger.card_numbers import passes_luhn
+from ledger.card_finder import LONGEST_CHARACTERS, MASK, holds_long_number, mask_card_numbers
 
-MASK = "***"
 TEXT_LIMIT = 500
 ITEMS_LIMIT = 50
 NODES_LIMIT = 400
 DEPTH_LIMIT = 5
 SIZE_LIMIT_BYTES = 16 << 10
 _NAME_LIMIT = 64
+_CARD_BITS = 64  # 19 digits take no more, and a number of thousands of digits cannot be written out
 
 _SECRET_NAME = re.compile(
     r"passw|secret|token|authori[sz]ation|cookie|api.?key|\bpin\b|_pin\b|^pin_|voucher|cvv|cvc|card|account.?n",
@@ -37,9 +37,8 @@ _ASSIGNED = re.compile(
 )
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[a-z]{2,24}", re.IGNORECASE)
 _MOBILE = re.compile(r"(?<![\w.-])(?:(?:\+?27|0)[6-8]\d{4}|\+[1-9]\d{5,10})(\d{4})(?![\w-])")
-_CARD = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])")
 # Most texts hold nothing of the kind: they are looked through once.
-_SUSPICIOUS = re.compile(r"trk_|@|[=:]|\d{5}|\d[ -]\d|bearer|basic", re.IGNORECASE)
+_SUSPICIOUS = re.compile(r"trk_|@|[=:]|\d{5}|bearer|basic", re.IGNORECASE)
 _DROPPED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -62,15 +61,17 @@ class _Walk:
 
     def mask(self, value: Any, depth: int) -> Any:
         self.left -= 1
-        if value is None or isinstance(value, bool | int):
+        if value is None or isinstance(value, bool):
             return value
+        if isinstance(value, int):
+            return mask_number(value)
         if depth >= DEPTH_LIMIT or self.left < 0:
             return "…"
         if isinstance(value, Mapping):
             return self._mapping(value, depth + 1)
         if isinstance(value, list | tuple | set | frozenset):
             return self._sequence(value, depth + 1)
-        return str(value) if isinstance(value, Decimal) else mask_text(str(value))
+        return str(mask_number(value)) if isinstance(value, Decimal) else mask_text(str(value))
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         shown: dict[str, Any] = {}
@@ -78,7 +79,8 @@ class _Walk:
             if self.left <= 0:
                 break
             text = cut(str(name), _NAME_LIMIT)
-            shown[text] = MASK if _SECRET_NAME.search(text) else self.mask(item, depth)
+            is_secret = _SECRET_NAME.search(text) is not None
+            shown[cut(mask_text(str(name)), _NAME_LIMIT)] = MASK if is_secret else self.mask(item, depth)
         return shown if len(shown) == len(value) else shown | {"…": f"{len(value) - len(shown)} more"}
 
     def _sequence(self, value: Collection[Any], depth: int) -> list[Any]:
@@ -91,20 +93,23 @@ class _Walk:
 
 
 def mask_text(text: str) -> str:
-    """A text of bounded length without what `mask_forms` knows."""
-    return mask_forms(cut(text, TEXT_LIMIT))
+    """A text of bounded length without what `mask_forms` knows.
+
+    It is masked before it is cut: the beginning of a card number cannot be told from another number.
+    """
+    return cut(mask_forms(cut(text, TEXT_LIMIT + LONGEST_CHARACTERS)), TEXT_LIMIT)
 
 
 def mask_forms(text: str) -> str:
     """``text`` without keys, credentials, passwords, e-mail addresses, card numbers and most of telephone numbers."""
-    if not _SUSPICIOUS.search(text):
+    if not (_SUSPICIOUS.search(text) or holds_long_number(text)):
         return text
     text = _KEY.sub(MASK, text)
     text = _CREDENTIAL.sub(rf"\1 {MASK}", text)
     text = _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
     text = _ASSIGNED.sub(rf"\1{MASK}", text)
     text = _EMAIL.sub(MASK, text)
-    text = _CARD.sub(_without_card, text)
+    text = mask_card_numbers(text)
     return _MOBILE.sub(rf"{MASK}\1", text)
 
 
@@ -114,9 +119,13 @@ def cut(text: str, limit: int) -> str:
     return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
 
 
-def _without_card(found: re.Match[str]) -> str:
-    """By the check digit alone: what may be a card number is hidden, whoever issued it."""
-    return MASK if passes_luhn(re.sub(r"\D", "", found[0])) else found[0]
+def mask_number(value: float | Decimal) -> float | Decimal | str:
+    """The number, or its text with the digits masked if they may be a card's."""
+    if isinstance(value, int) and value.bit_length() > _CARD_BITS:
+        return value
+    text = str(value)
+    shown = mask_card_numbers(text)
+    return value if shown == text else shown
 
 
 def _bounded(value: Any) -> Any:

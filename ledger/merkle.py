@@ -17,7 +17,7 @@ _CHUNK_BYTES = CHUNK_LEAVES * HASH_BYTES
 
 
 def leaf_hash(row: bytes) -> bytes:
-    """SHA-256(0x00 || row)."""
+    """SHA-256(0x00 || row). The reference implementation: PostgreSQL and DuckDB hash rows, and tests compare them."""
     return hashlib.sha256(LEAF_PREFIX + row).digest()
 
 
@@ -79,7 +79,7 @@ class MerkleTree:
 
 
 def merkle_root(leaf_hashes: Iterable[bytes]) -> bytes:
-    """The root over single 32-byte leaf hashes given in order."""
+    """The root over single 32-byte leaf hashes given in order. The reference that tests compare digests with."""
     tree = MerkleTree()
     for leaf in leaf_hashes:
         tree.add(leaf)

@@ -7,6 +7,7 @@ from psycopg import sql
 from psycopg.sql import SQL, Identifier, Literal
 
 from config import Settings
+from ledger.business_days import OFFSET_MS
 from ledger.columns import Column, ColumnKind
 from ledger.errors import ConfigError, DataError
 from ledger.identifiers import id_bounds
@@ -167,13 +168,14 @@ def _create_period_guard(connection: Connection, table: TieredTable, parent: Rel
     connection.execute(
         SQL(
             "CREATE OR REPLACE TRIGGER {0} BEFORE UPDATE ON {1} FOR EACH ROW WHEN (OLD.{2} < (date_trunc("
-            "'day', now() AT TIME ZONE 'UTC' + interval '2 hours') - interval '2 hours') AT TIME ZONE 'UTC')"
+            "'day', now() AT TIME ZONE 'UTC' + {4}::interval) - {4}::interval) AT TIME ZONE 'UTC')"
             " EXECUTE FUNCTION {3}()"
         ).format(
             Identifier(_PERIOD_GUARD),
             parent.identifier,
             Identifier(table.time_column),
             Identifier(SCHEMA, _PERIOD_GUARD),
+            Literal(f"{OFFSET_MS} ms"),
         )
     )
 

@@ -8,10 +8,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from config.suppliers import Connection
-from suppliers.protocol import Supplier
+from suppliers.protocol import Supplier, Webhook
 from suppliers.trials import Trial
 
 if TYPE_CHECKING:
@@ -32,7 +35,8 @@ class StatementFormat:
     a canonical table as the supplier would write it. ``tells`` are the canonical columns that it has beyond those that
     every statement has. ``failed`` is its word for what was not sold, or was taken back. ``answer_name`` is what a
     day's answer of its API is called; None: statements come as files only. ``counts_lines``: the file says how many
-    lines it has, so that one without any is known to be whole.
+    lines it has, so that one without any is known to be whole. ``returned`` makes the columns of the file that the
+    supplier asks back from our transactions of a day (the query ``return_rows``); None: it asks for none.
     """
 
     file_name: re.Pattern[str]
@@ -42,6 +46,20 @@ class StatementFormat:
     failed: str
     answer_name: Callable[[date], str] | None = None
     counts_lines: bool = False
+    returned: "Callable[[pa.RecordBatch], pa.RecordBatch] | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Webhooks:
+    """What a supplier that sends webhooks declares.
+
+    ``secret`` is the setting that they are signed with; None: none is configured, and none is taken. ``read`` gives the
+    webhook of a body and the secret. It raises SignatureError before anything else is looked at, DataError naming the
+    field when a genuine one cannot be read.
+    """
+
+    secret: Callable[[Any], SecretStr | None]
+    read: Callable[[bytes, str], Webhook]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +73,34 @@ class Simulator:
     stand_in: Callable[[Any, str], Mapping[str, Any]]
 
 
+def simulator_of(package: str) -> Callable[[], Simulator]:
+    """The simulator in ``package``'s module ``simulator`` (``create_app``, ``stand_in``); imported when it is asked
+    for.
+    """
+
+    def load() -> Simulator:
+        module = import_module(f"{package}.simulator")
+        return Simulator(module.create_app, module.stand_in)
+
+    return load
+
+
+def trials_of(package: str) -> Callable[[], Sequence[Trial]]:
+    """The ``TRIALS`` of ``package``'s module ``trials``; imported when asked for."""
+
+    def load() -> Sequence[Trial]:
+        trials: Sequence[Trial] = import_module(f"{package}.trials").TRIALS
+        return trials
+
+    return load
+
+
 @dataclass(frozen=True, slots=True)
 class SupplierDefinition:
     """One supplier. ``name`` is a word of at most 16 small letters, digits and underscores: rows carry it.
 
-    ``title`` is how people write it. ``client`` is made from the supplier's own ``settings``.
+    ``title`` is how people write it. ``client`` is made from the supplier's own ``settings``. ``webhooks``: it sends
+    some, to `/api/v1/webhooks/<name>`.
     """
 
     name: str
@@ -69,3 +110,4 @@ class SupplierDefinition:
     statement: Callable[[], StatementFormat]
     simulator: Callable[[], Simulator]
     trials: Callable[[], Sequence[Trial]]
+    webhooks: Callable[[], Webhooks] | None = None

@@ -12,8 +12,11 @@ from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
+from ledger.errors import DataError
 from ledger.transactions import VasType
 from suppliers.verdicts import State, Verdict
+
+WEBHOOK_LIMIT_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,24 @@ class Outcome:
     commission: Decimal | None = None
     code: str | None = None
     detail: str = ""
+
+
+class SignatureError(DataError):
+    """A webhook is not signed with our secret: nothing in it may be believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A genuine webhook. ``timestamp`` is the payload's, UTC; ``payment_id`` is the supplier's, once there is one."""
+
+    reference: str
+    verdict: Verdict
+    code: str
+    timestamp: datetime
+    amount: Decimal | None
+    currency: str | None
+    payment_id: str | None
+    checkout_id: str | None
 
 
 class Supplier(Protocol):

@@ -1,6 +1,6 @@
 """The reference that a supplier knows a purchase by. It follows from the row's id alone, so no crash can lose it.
 
-Flash and MobileMart take the id as it is written. Peach allows 16 letters and digits, fewer than an id holds: those
+Most suppliers take the id as it is written. One allows 16 letters and digits, fewer than an id holds: those
 carry the id's time to the millisecond and 47 of its random bits, so the row is found again by its primary key.
 """
 

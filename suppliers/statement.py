@@ -13,8 +13,9 @@ from datetime import date
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ledger.card_finder import MASK, mask_card_numbers
 from ledger.errors import DataError
-from ledger.masking import MASK, cut
+from ledger.masking import cut
 
 _NAME_LIMIT = 120
 _SHORTEST_SHOWN = 7
@@ -51,7 +52,8 @@ class StatementError(DataError):
     """
 
     def __init__(self, name: str, rule: str, *, line: int | None = None, field: str | None = None) -> None:
-        place = [cut(name, _NAME_LIMIT), *([f"line {line}"] if line is not None else []), *([field] if field else [])]
+        numbered = [f"line {line}"] if line is not None else []
+        place = [cut(mask_card_numbers(name), _NAME_LIMIT), *numbered, *([field] if field else [])]
         super().__init__(": ".join((*place, rule)))
         self.line = line
         self.field = field

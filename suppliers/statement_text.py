@@ -1,4 +1,4 @@
-"""Strict reading of delimited statement text in blocks of whole lines: what both Flash's and MobileMart's files share.
+"""Strict reading of delimited statement text in blocks of whole lines: what suppliers' files share.
 
 UTF-8, with or without a byte order mark at the very start. Lines end in LF, or all of them in CRLF; the last one ends
 too, or the file was cut off. Control characters, blank lines and impossible values are refused. A good file is never
@@ -8,12 +8,14 @@ looked at row by row: every rule is a mask over a block's column.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from ledger.business_days import OFFSET_MS
+from ledger.card_finder import LONG_NUMBER, Search, holds_card_number
 from suppliers.statement import StatementError
 
 _BLOCK_BYTES = 8 << 20
@@ -23,11 +25,10 @@ _CONTROLS = bytes(code for code in (*range(32), 127) if code not in _ALLOWED)
 _CONTROL = re.compile(b"[" + re.escape(_CONTROLS) + b"]")
 _NEVER = "\x01"  # a delimiter that no checked text holds
 _DAY_MS, _HOUR_MS, _MINUTE_MS, _SECOND_MS = 86_400_000, 3_600_000, 60_000, 1000
-_OFFSET = timedelta(hours=2)  # South Africa Standard Time all year: no time zone database takes part
 _EPOCH = date(1970, 1, 1)
 _MONEY = r"^-?(0|[1-9][0-9]{0,13})\.[0-9]{4}$"
 _CENTS = r"^(0|-?[1-9][0-9]{0,11})$"  # fewer digits than a card number has
-_LONG_NUMBER = r"[0-9]([ -]?[0-9]){12}"  # as a card number is written
+_LONG_NUMBER = r"[0-9]([ -]?[0-9]){12}"  # whatever it is a number of
 
 
 def open_text(content: bytes, name: str) -> bytes:
@@ -146,8 +147,13 @@ class Block:
         return or_null(text)
 
     def product_names(self, text: pa.Array, field: str) -> pa.Array:
-        """Free text, NULL where empty. A number as long as a card's has no business there."""
+        """Free text, NULL where empty. A number as long as a card's does not belong there, nor a card's in any form."""
         self.refuse(pc.match_substring_regex(text, _LONG_NUMBER), field, "must hold no long number")
+        suspects = pc.match_substring_regex(text, LONG_NUMBER)
+        if pc.any(suspects).as_py():
+            pairs = zip(suspects.to_pylist(), text.to_pylist(), strict=True)
+            held = [suspect and holds_card_number(name, Search.STRICT) for suspect, name in pairs]
+            self.refuse(pa.array(held, pa.bool_()), field, "must hold no payment card number")
         return or_null(text)
 
     def day(self, text: pa.Array, written: str, digits: str, field: str) -> None:
@@ -176,12 +182,12 @@ class Block:
 
 def day_start_ms(day: date) -> int:
     """Milliseconds since 1970 at which the Johannesburg day begins."""
-    return (day - _EPOCH).days * _DAY_MS - int(_OFFSET.total_seconds()) * 1000
+    return (day - _EPOCH).days * _DAY_MS - OFFSET_MS
 
 
 def local_time(moments: pa.Array, form: str) -> pa.Array:
     """Instants as Johannesburg's clocks write them, to the second, by a ``strftime`` form."""
-    shifted = pc.add(moments.cast(pa.int64()), int(_OFFSET.total_seconds()) * 1000)
+    shifted = pc.add(moments.cast(pa.int64()), OFFSET_MS)
     return pc.strftime(pc.floor_temporal(shifted.cast(pa.timestamp("ms")), unit="second").cast(pa.timestamp("s")), form)
 
 

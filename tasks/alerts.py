@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ledger.alerts import Alert, Severity, fingerprint
+from ledger.card_finder import mask_card_numbers
 from ledger.errors import ConfigError
 from ledger.identifiers import truncate_ms
 from ledger.masking import cut
@@ -98,7 +99,7 @@ def raise_parameters(alert: Alert, *, at: datetime | None = None, event_id: str 
     """The parameters of the query `raise`, masked and cut; for callers with a connection of another kind."""
     moment = _stored(at)
     values = alert.stored()
-    event = cut(event_id, _EVENT_LIMIT) if event_id else moment.isoformat(timespec="milliseconds")
+    event = cut(mask_card_numbers(event_id), _EVENT_LIMIT) if event_id else moment.isoformat(timespec="milliseconds")
     return {**values, "evidence": json.dumps(values["evidence"], ensure_ascii=False), "event_id": event, "at": moment}
 
 
@@ -117,7 +118,7 @@ def acknowledge(connection: Connection, alert_id: int, who: str) -> bool:
     """
     if not who.strip():
         raise ConfigError("who: must say who acknowledges the alert")
-    parameters = {"alert_id": alert_id, "who": cut(who, _WHO_LIMIT)}
+    parameters = {"alert_id": alert_id, "who": cut(mask_card_numbers(who), _WHO_LIMIT)}
     return connection.execute(_QUERIES["acknowledge"], parameters).fetchone() is not None
 
 

@@ -21,6 +21,7 @@ from psycopg.types.json import Jsonb
 
 from config import Settings
 from config.limits import is_rate
+from ledger.card_finder import Search, holds_card_number
 from ledger.errors import ConfigError, NotFoundError
 from ledger.scopes import Scope
 from servers.keys import key as kept_key
@@ -92,6 +93,8 @@ def create_key(
         raise ConfigError(f"scopes: at least one of {', '.join(Scope)}")
     if not _CLIENT_ID.match(client_id):
         raise ConfigError("client_id: 1 to 64 letters, digits, dots, underscores and hyphens, not a mark at the start")
+    if holds_card_number(client_id, Search.REFERENCE):
+        raise ConfigError("client_id: must not hold a payment card number")
     if expires_at is not None and (expires_at.tzinfo is None or expires_at <= datetime.now(UTC)):
         raise ConfigError("expires_at: must have an offset and lie in the future")
     new = _NewKey(client_id, granted, _checked_limits(limits or {}), expires_at)

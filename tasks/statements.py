@@ -1,7 +1,7 @@
 """Intake of suppliers' statements: each file once, read strictly, kept as canonical Parquet, or refused whole.
 
 Of a file that is taken in, the archive gets the canonical table, under a key that no other database can intend, and the
-catalogue one row. The file itself is not kept, for MobileMart's may hold card numbers: its SHA-256 is, so that
+catalogue one row. The file itself is not kept, for a supplier's may hold card numbers: its SHA-256 is, so that
 anybody who has it can prove which one it was. A file that breaks a rule leaves a row with the reason, and an alert.
 """
 
@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 
 from config import Settings
 from ledger.alerts import Alert, Severity
+from ledger.business_days import ZONE, bounds, day_of, demand_past
+from ledger.card_finder import mask_card_numbers
 from ledger.errors import NotFoundError, TransientError
 from ledger.masking import cut
 from sql.connection import Connection, connect, fetch_one
@@ -28,7 +30,6 @@ from suppliers.statement import ParsedStatement, StatementError
 from tasks.alerts import raise_alert, resolve_alert
 from tasks.ownership import check_ownership
 from tasks.reconciliation.chain import record_statement
-from tasks.reconciliation.days import day_of, day_start
 from tasks.statement_rules import LATE, LATE_AFTER_HOURS, NO_LINES, QUARANTINED
 from tasks.statement_sources import NoFile, StatementFile, find_files, shown_place
 
@@ -109,6 +110,8 @@ def take_in(
     again unless ``retry``. Raises ConfigError, TransientError; a bad file stops no other.
     """
     definition_of(settings.suppliers, supplier)
+    if day is not None:
+        demand_past("day", day, day_of(datetime.now(UTC)))
     found: list[Intake] = []
     for file in find_files(settings, supplier, day, url):
         if isinstance(file, NoFile):
@@ -154,7 +157,7 @@ def _known(
     connection: Connection, supplier: str, name: str, digest: bytes, day: date | None = None, *, retry: bool
 ) -> Intake | None:
     """What is known of a content; of one without lines only once its ``day`` was read."""
-    file = {"supplier": supplier, "sha256": digest, "day": day, "name": cut(name, _NAME_LIMIT)}
+    file = {"supplier": supplier, "sha256": digest, "day": day, "name": _stored_name(name)}
     row = connection.execute(_QUERIES["known_file"], file).fetchone()
     if row is None:
         return None
@@ -294,7 +297,12 @@ def _row(supplier: str, name: str, digest: bytes, size_bytes: int, actor: str) -
 
 
 def _names(supplier: str, name: str, actor: str) -> dict[str, str]:
-    return {"supplier": supplier, "name": cut(name, _NAME_LIMIT), "actor": cut(actor, _ACTOR_LIMIT)}
+    return {"supplier": supplier, "name": _stored_name(name), "actor": cut(mask_card_numbers(actor), _ACTOR_LIMIT)}
+
+
+def _stored_name(name: str) -> str:
+    """A file's name as the catalogue keeps it, for ever: without a card number."""
+    return cut(mask_card_numbers(name), _NAME_LIMIT)
 
 
 def list_statements(
@@ -315,6 +323,7 @@ def days_to_reconcile(settings: Settings, supplier: str, last: date) -> list[dat
         "last": last,
         "recent": last - timedelta(days=_UNENDED_DAYS),
         "limit": _MOST_DAYS,
+        "zone": ZONE,
     }
     with connect(settings.database_dsn, "statements") as connection:
         return [day for (day,) in connection.execute(_QUERIES["days_to_reconcile"], parameters)]
@@ -322,7 +331,7 @@ def days_to_reconcile(settings: Settings, supplier: str, last: date) -> list[dat
 
 def late_from(day: date) -> datetime:
     """The instant from which a day's statement is late, aware."""
-    return day_start(day + timedelta(days=1)) + timedelta(hours=LATE_AFTER_HOURS)
+    return bounds(day)[1] + timedelta(hours=LATE_AFTER_HOURS)
 
 
 def demand_statement(settings: Settings, supplier: str, day: date | None, url: str | None, now: datetime) -> None:

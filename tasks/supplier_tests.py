@@ -14,6 +14,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from config import Settings
+from ledger.business_days import day_of
 from ledger.errors import ConfigError, DataError, TreasuryError
 from ledger.identifiers import new_id, truncate_ms
 from suppliers.outcomes import not_sent
@@ -23,7 +24,6 @@ from suppliers.trials import Trial
 from suppliers.verdicts import State
 
 _DONE = frozenset({State.COMPLETED, State.PENDING})  # a sandbox may take its time
-_SOUTH_AFRICA = timedelta(hours=2)
 
 
 class Result(StrEnum):
@@ -162,7 +162,7 @@ def _demand(condition: bool, detail: str) -> str:
 
 
 async def _fetch_statement(supplier: Supplier) -> str:
-    yesterday: date = (datetime.now(UTC) + _SOUTH_AFRICA).date() - timedelta(days=1)
+    yesterday: date = day_of(datetime.now(UTC)) - timedelta(days=1)
     body = await supplier.fetch_statement(yesterday)
     return "comes as a file" if body is None else f"{len(body)} bytes for {yesterday}"
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ledger.business_days import OFFSET
 from ledger.identifiers import unix_ms
 from ledger.months import Month
 from ledger.tables import TRANSACTIONS, VAS_TRANSACTIONS, TieredTable
@@ -27,7 +28,6 @@ Generator = np.random.Generator
 SLAB_ROWS = 50_000  # rows made at a time: the memory does not grow with the month
 
 _HOUR_MS = 3_600_000
-_SAST_HOURS = 2  # South Africa Standard Time is UTC+2 all year
 _HOUR_WEIGHTS = (2, 1, 1, 1, 3, 9, 22, 38, 47, 52, 56, 60, 64, 60, 57, 58, 62, 68, 66, 54, 40, 26, 13, 5)
 _WEEKDAY_WEIGHTS = (1.0, 0.97, 0.98, 1.02, 1.25, 1.2, 0.8)  # from Monday
 _PAYDAY_WEIGHT = 1.4  # from the 25th to the 2nd
@@ -135,7 +135,7 @@ def _hour_weights(plan: MonthPlan) -> tuple[Floats, int]:
     """The activity of each hour of the month, and how many hours there are before the cut."""
     lower = plan.month.lower
     length = (plan.month.upper - lower) // timedelta(hours=1)
-    local = [lower + timedelta(hours=hour + _SAST_HOURS) for hour in range(length)]
+    local = [lower + timedelta(hours=hour) + OFFSET for hour in range(length)]
     weights = [
         _HOUR_WEIGHTS[moment.hour]
         * _WEEKDAY_WEIGHTS[moment.weekday()]

@@ -6,9 +6,9 @@ from typing import Any
 from psycopg.rows import TupleRow
 
 from api.database import AsyncConnection, Database
-from api.monitoring.answers import Acknowledged, AlertItem, AlertPage, AlertRule
+from api.monitoring.answers import Acknowledged, AlertItem, AlertPage, CountedRule
 from api.problems import CONFLICT, NOT_FOUND, HttpError
-from ledger.alerts import AlertRule as KnownRule
+from ledger.alerts import AlertRule
 from sql.queries import load
 
 _QUERIES = load("alerts")
@@ -17,7 +17,7 @@ _ANY = {"state": None, "rule": None, "severity": None, "before": None}
 
 
 async def alert_page(
-    database: Database, known: Sequence[KnownRule], wanted: Mapping[str, Any], limit: int
+    database: Database, known: Sequence[AlertRule], wanted: Mapping[str, Any], limit: int
 ) -> AlertPage:
     """The newest ``limit`` alerts that fit ``wanted`` (state, rule, severity, before), and every rule."""
     found = await _read(database, "list", {**_ANY, **wanted, "limit": limit + 1})
@@ -76,7 +76,7 @@ def _item(row: TupleRow) -> AlertItem:
     )
 
 
-def _rules(known: Sequence[KnownRule], counted: Sequence[TupleRow]) -> list[AlertRule]:
+def _rules(known: Sequence[AlertRule], counted: Sequence[TupleRow]) -> list[CountedRule]:
     """The rules of the settings in their order, then those that were met and that no list names."""
     counts = {row[0]: row[1:] for row in counted}
     listed = [
@@ -88,9 +88,9 @@ def _rules(known: Sequence[KnownRule], counted: Sequence[TupleRow]) -> list[Aler
 
 def _rule(
     name: str, counts: Sequence[Any], description: str = "", severity: str | None = None, threshold: str = ""
-) -> AlertRule:
+) -> CountedRule:
     is_open, acknowledged, alerts, first_seen, last_seen, occurrences = counts
-    return AlertRule(
+    return CountedRule(
         rule=name,
         description=description,
         severity=severity,

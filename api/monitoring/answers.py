@@ -254,7 +254,7 @@ class AlertItem(Struct, kw_only=True):
     notified_at: datetime | None
 
 
-class AlertRule(Struct, kw_only=True):
+class CountedRule(Struct, kw_only=True):
     """A rule, the worst severity and the threshold that the settings give it, and what it has raised so far."""
 
     rule: str
@@ -273,7 +273,7 @@ class AlertPage(Struct, kw_only=True):
     """Alerts, the newest first, and every rule. ``next_before`` asks for the older alerts; null on the last page."""
 
     items: list[AlertItem]
-    rules: list[AlertRule]
+    rules: list[CountedRule]
     next_before: int | None
 
 

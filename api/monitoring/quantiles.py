@@ -3,7 +3,6 @@
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import pairwise
 
 
 def quantile(bounds: Sequence[float], cumulative: Sequence[float], share: float) -> float | None:
@@ -23,8 +22,3 @@ def quantile(bounds: Sequence[float], cumulative: Sequence[float], share: float)
         return bounds[-1]
     lower = bounds[index - 1] if index else bounds[0] * bounds[0] / bounds[1]
     return math.sqrt(lower * bounds[index])
-
-
-def is_ascending(bounds: Sequence[float]) -> bool:
-    """Whether ``bounds`` may be a histogram's."""
-    return all(one < other for one, other in pairwise(bounds))

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from ledger.statements import BreakClass
 from ledger.transactions import Supplier
-from tasks.reconciliation.classes import Action, BreakClass, BreakState, Decision, Verdict
+from tasks.reconciliation.classes import Action, BreakState, Decision, Verdict
 from tasks.reconciliation.periods import PeriodState
 
 Reason = Annotated[str, Meta(min_length=1, max_length=1000)]

@@ -2,7 +2,6 @@
 thread: a few people work here, so what they ask needs no pool.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -19,12 +18,13 @@ from api import parsing
 from api.operations import Call
 from api.problems import NOT_FOUND, HttpError
 from api.reconciliation import answers
+from ledger.business_days import DAY_RULE, MOST_DAYS, day_of, parse_day
 from ledger.errors import FieldError
+from ledger.statements import BreakClass
 from sql.connection import limited
 from tasks.reconciliation import breaks, periods
 from tasks.reconciliation.breaks import BreakFilter, BreakRecord, Resolution, RunRecord
-from tasks.reconciliation.classes import BreakClass, BreakState, Decision
-from tasks.reconciliation.days import MOST_DAYS, day_of
+from tasks.reconciliation.classes import BreakState, Decision
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -33,7 +33,6 @@ DEFAULT_LIMIT, MOST = 100, breaks.PAGE_LIMIT
 MOST_ID = 999_999_999
 ALL = "all"
 _AT_ONCE = anyio.CapacityLimiter(4)
-_DAY = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 _NEVER_KEPT = {"Cache-Control": "no-store"}
 
 
@@ -198,13 +197,10 @@ def _day(name: str, query: Mapping[str, str]) -> date | None:
 
 
 def _given_day(name: str, value: Any) -> date:
-    rule = "must be a day like 2026-01-31"
-    if not isinstance(value, str) or not _DAY.match(value):  # ISO 8601 has other spellings, which would be taken too
-        raise FieldError(name, rule)
     try:
-        return date.fromisoformat(value)
+        return parse_day(value)
     except ValueError:
-        raise FieldError(name, rule) from None
+        raise FieldError(name, DAY_RULE) from None
 
 
 def _flag(name: str, query: Mapping[str, str]) -> bool | None:

@@ -6,7 +6,8 @@ from api.operations import Operation, Parameter
 from api.rate_limits import Policy
 from api.reconciliation import answers, handlers
 from ledger.scopes import Scope
-from tasks.reconciliation.classes import BreakClass, BreakState
+from ledger.statements import BreakClass
+from tasks.reconciliation.classes import BreakState
 
 PREFIX = "/api/v1/reconciliation"
 _TAG = "reconciliation"

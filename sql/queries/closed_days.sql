@@ -14,7 +14,7 @@ SELECT set_config('lock_timeout', %(timeout)s, true)
 
 -- name: today
 -- The Johannesburg day by PostgreSQL's clock.
-SELECT (now() AT TIME ZONE 'UTC' + interval '2 hours')::date
+SELECT (now() AT TIME ZONE 'UTC' + make_interval(secs => %(offset_ms)s / 1000.0))::date
 
 -- name: closed_periods
 -- Periods that take no more rows, from one day to another.

@@ -517,14 +517,10 @@ FROM found AS f LEFT JOIN line AS l ON l.line_no = f.line_no LEFT JOIN own AS o 
 ORDER BY f.found_no
 
 -- name: return_rows
--- Our transactions of the day in the columns that Flash asks for.
-SELECT strftime(make_timestamp((o.at_ms + getvariable('day_offset_ms')) * 1000), '%Y/%m/%d %H:%M') AS "Date",
-       o.product_code AS "Product_id", any_value(l.product_name) AS "Product_description",
-       (CASE WHEN o.side = 'refund' THEN -o.amount ELSE o.amount END) AS "Amount",
-       o.reference AS "Partner_transaction_reference",
-       o.supplier_id AS "Flash_transactionID",
-       CASE o.status WHEN 'completed' THEN 'Success' WHEN 'pending' THEN 'Pending' WHEN 'failed' THEN 'Failed'
-            WHEN 'reversed' THEN 'Reversed' END AS "Transaction_state"
+-- Our transactions of the day, for suppliers that ask them back in columns of their own.
+SELECT epoch_ms(o.at_ms)::TIMESTAMP_MS AS occurred_at, o.product_code, any_value(l.product_name) AS product_name,
+       (CASE WHEN o.side = 'refund' THEN -o.amount ELSE o.amount END) AS amount, o.reference,
+       o.supplier_id AS supplier_transaction_id, o.status::VARCHAR AS status
 FROM own AS o LEFT JOIN covered_own AS p ON p.own_id = o.own_id LEFT JOIN line AS l ON l.line_no = p.line_no
 WHERE o.in_period
 GROUP BY o.own_id, o.at_ms, o.product_code, o.side, o.amount, o.reference, o.supplier_id, o.status

@@ -372,7 +372,7 @@ SELECT m.own_id, m.own_created_at, m.method, o.break_id,
 FROM newest JOIN recon_matches m USING (run_id) JOIN recon_breaks l ON l.break_id = m.break_id
 LEFT JOIN LATERAL (
     SELECT break_id FROM recon_breaks b
-    WHERE b.supplier = l.supplier AND b.day = (m.own_created_at AT TIME ZONE 'Africa/Johannesburg')::date
+    WHERE b.supplier = l.supplier AND b.day = (m.own_created_at AT TIME ZONE %(zone)s::text)::date
       AND b.line IS NULL AND b.own ->> 'id' = m.own_id::text AND b.state <> 'closed'
     ORDER BY break_id DESC LIMIT 1
 ) AS o ON true
@@ -400,7 +400,7 @@ VALUES (%(resolution_id)s::bigint, %(break_id)s::bigint, %(own_id)s, %(own_creat
 -- statement than the one that counts now, or, unless such a statement will do (`without_lines`), with one that has no lines
 -- and may be a file that was cut off.
 SELECT day::date FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS days(day)
-WHERE (SELECT r.started_at >= (days.day::date + 1)::timestamp AT TIME ZONE 'Africa/Johannesburg'
+WHERE (SELECT r.started_at >= (days.day::date + 1)::timestamp AT TIME ZONE %(zone)s::text
               AND (r.line_count > 0 OR %(without_lines)s)
               AND coalesce((SELECT f.object_key FROM statement_files f
                             WHERE (f.supplier, f.day, f.state) = (r.supplier, r.day, 'taken')

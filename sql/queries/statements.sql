@@ -77,7 +77,7 @@ WITH taken AS (
     ORDER BY day, file_id DESC
 ), run AS (
     SELECT DISTINCT ON (day) day, figures -> 'statement' ->> 'key' AS object_key,
-           started_at < (day + 1)::timestamp AT TIME ZONE 'Africa/Johannesburg' AS early FROM recon_runs
+           started_at < (day + 1)::timestamp AT TIME ZONE %(zone)s::text AS early FROM recon_runs
     WHERE supplier = %(supplier)s::text AND day <= %(last)s::date
     ORDER BY day, run_id DESC
 )

@@ -1,12 +1,10 @@
 """Flash, Partner API v4: amounts are whole cents, and posting a reference again is the status query."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from config.suppliers import FlashSettings
-from suppliers.definition import Simulator, StatementFormat, SupplierDefinition
+from suppliers.definition import StatementFormat, SupplierDefinition, simulator_of, trials_of
 from suppliers.protocol import Supplier
-from suppliers.trials import Trial
 
 
 def _client(settings: FlashSettings) -> Supplier:
@@ -17,21 +15,12 @@ def _client(settings: FlashSettings) -> Supplier:
 
 def _statement() -> StatementFormat:
     from suppliers.flash import statement, writer  # noqa: PLC0415  # see suppliers.definition
+    from suppliers.flash.returned import returned  # noqa: PLC0415  # see suppliers.definition
 
     tells = frozenset({"product_code", "fee", "commission", "net", "account"})
-    return StatementFormat(statement.FILE_NAME, statement.parse, writer.write, tells, failed="Failed")
-
-
-def _simulator() -> Simulator:
-    from suppliers.flash import simulator  # noqa: PLC0415  # see suppliers.definition
-
-    return Simulator(simulator.create_app, simulator.stand_in)
-
-
-def _trials() -> Sequence[Trial]:
-    from suppliers.flash.trials import TRIALS  # noqa: PLC0415  # see suppliers.definition
-
-    return TRIALS
+    return StatementFormat(
+        statement.FILE_NAME, statement.parse, writer.write, tells, failed="Failed", returned=returned
+    )
 
 
 DEFINITION: Final = SupplierDefinition(
@@ -40,6 +29,6 @@ DEFINITION: Final = SupplierDefinition(
     settings=FlashSettings,
     client=_client,
     statement=_statement,
-    simulator=_simulator,
-    trials=_trials,
+    simulator=simulator_of(__name__),
+    trials=trials_of(__name__),
 )

@@ -1,12 +1,10 @@
 """MobileMart, Fulcrum switch: amounts are decimal rand, and a reprint tells what became of a sale."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from config.suppliers import MobileMartSettings
-from suppliers.definition import Simulator, StatementFormat, SupplierDefinition
+from suppliers.definition import StatementFormat, SupplierDefinition, simulator_of, trials_of
 from suppliers.protocol import Supplier
-from suppliers.trials import Trial
 
 
 def _client(settings: MobileMartSettings) -> Supplier:
@@ -24,24 +22,12 @@ def _statement() -> StatementFormat:
     )
 
 
-def _simulator() -> Simulator:
-    from suppliers.mobilemart import simulator  # noqa: PLC0415  # see suppliers.definition
-
-    return Simulator(simulator.create_app, simulator.stand_in)
-
-
-def _trials() -> Sequence[Trial]:
-    from suppliers.mobilemart.trials import TRIALS  # noqa: PLC0415  # see suppliers.definition
-
-    return TRIALS
-
-
 DEFINITION: Final = SupplierDefinition(
     name="mobilemart",
     title="MobileMart",
     settings=MobileMartSettings,
     client=_client,
     statement=_statement,
-    simulator=_simulator,
-    trials=_trials,
+    simulator=simulator_of(__name__),
+    trials=trials_of(__name__),
 )

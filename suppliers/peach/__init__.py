@@ -1,12 +1,12 @@
 """Peach Payments: amounts are decimal text, a payment is looked up by our own reference, and webhooks tell the rest."""
 
-from collections.abc import Sequence
 from typing import Final
 
+from pydantic import SecretStr
+
 from config.suppliers import PeachSettings
-from suppliers.definition import Simulator, StatementFormat, SupplierDefinition
+from suppliers.definition import StatementFormat, SupplierDefinition, Webhooks, simulator_of, trials_of
 from suppliers.protocol import Supplier
-from suppliers.trials import Trial
 
 
 def _client(settings: PeachSettings) -> Supplier:
@@ -24,16 +24,14 @@ def _statement() -> StatementFormat:
     )
 
 
-def _simulator() -> Simulator:
-    from suppliers.peach import simulator  # noqa: PLC0415  # see suppliers.definition
+def _webhooks() -> Webhooks:
+    from suppliers.peach.webhooks import read  # noqa: PLC0415  # see suppliers.definition
 
-    return Simulator(simulator.create_app, simulator.stand_in)
+    return Webhooks(_secret, read)
 
 
-def _trials() -> Sequence[Trial]:
-    from suppliers.peach.trials import TRIALS  # noqa: PLC0415  # see suppliers.definition
-
-    return TRIALS
+def _secret(settings: PeachSettings) -> SecretStr | None:
+    return settings.webhook_secret
 
 
 DEFINITION: Final = SupplierDefinition(
@@ -42,6 +40,7 @@ DEFINITION: Final = SupplierDefinition(
     settings=PeachSettings,
     client=_client,
     statement=_statement,
-    simulator=_simulator,
-    trials=_trials,
+    simulator=simulator_of(__name__),
+    trials=trials_of(__name__),
+    webhooks=_webhooks,
 )

@@ -5,7 +5,7 @@ A payment is posted once. What became of it is looked up by our own reference; a
 
 import secrets
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, timedelta
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
@@ -15,6 +15,7 @@ import msgspec
 from aiolimiter import AsyncLimiter
 
 from config.suppliers import PeachSettings
+from ledger.business_days import bounds
 from ledger.errors import ConfigError, DataError, FieldError
 from ledger.transactions import Supplier as Name
 from ledger.transactions import VasType
@@ -44,9 +45,7 @@ HOSTS: Final = MappingProxyType(
 )
 BRAND: Final = "PAYSHAP"
 DEBIT, REFUND = "DB", "RF"
-_SOUTH_AFRICA = timezone(timedelta(hours=2))  # no daylight saving
 _LARGEST = Decimal("99999999.99")  # of the published format
-_DAY = timedelta(days=1)
 _RANK = {State.COMPLETED: 2, State.FAILED: 0}  # of several payments: one that is not decided yet outweighs a refusal
 _STATEMENT_PAUSE_S = 1.1  # Peach allows one request a second; a tenth more for requests that overtake on the way
 
@@ -125,11 +124,11 @@ class Peach:
 
         Raises TransientError, ConfigError; DataError when Peach refuses the day.
         """
-        start = datetime.combine(day, time(), _SOUTH_AFRICA)
+        start, end = bounds(day)
         call = Call(
             "GET",
             f"{self._host('reconciliation')}/api/merchants/{self._merchant_id}/transactions-recon",
-            parameters={"startDate": start.isoformat(), "endDate": (start + _DAY).isoformat()},
+            parameters={"startDate": start.isoformat(), "endDate": end.isoformat()},
             headers={"Accept-Encoding": "gzip"},
             rate=self._statement_rate,
         )

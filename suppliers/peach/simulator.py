@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from config.suppliers import PeachSettings, SimulatorSettings
+from ledger.business_days import bounds, day_of
 from ledger.errors import DataError
 from ledger.transactions import Supplier, VasType
 from suppliers.money import CURRENCY, from_cents, from_rand, to_cents
@@ -33,7 +34,7 @@ from suppliers.peach.client import DEBIT, REFUND
 from suppliers.peach.codes import verdict_of
 from suppliers.peach.webhooks import SIGNATURE, sign
 from suppliers.simulation.bearer import Tokens
-from suppliers.simulation.book import SOUTH_AFRICA, Book, Sale
+from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.credentials import (
     PEACH_ENTITY,
     PEACH_ID,
@@ -169,9 +170,8 @@ class _Peach:
 
     def _statement(self, start: dt.datetime, end: dt.datetime) -> Planted:
         """A whole day of South Africa's is its statement, with what is planted there; anything else is as it was."""
-        day = start.astimezone(SOUTH_AFRICA).date()
-        midnight = dt.datetime.combine(day, dt.time(), SOUTH_AFRICA)
-        whole = start == midnight and end == midnight + timedelta(days=1)
+        day = day_of(start)
+        whole = (start, end) == bounds(day)
         return self.statements.of_day(day) if whole else self.statements.between(start, end)
 
     async def webhooks(self, request: Request) -> Response:

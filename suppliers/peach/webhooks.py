@@ -7,37 +7,16 @@ ask: what Peach answers then is what counts (`tasks.vending.Vending.look_again`)
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from urllib.parse import parse_qsl
 
 from ledger.errors import DataError
 from suppliers.money import from_rand
 from suppliers.peach import codes
-from suppliers.verdicts import Verdict
+from suppliers.protocol import WEBHOOK_LIMIT_BYTES, SignatureError, Webhook
 
 SIGNATURE = "signature"
-BODY_LIMIT_BYTES = 64 << 10
 _MOST_FIELDS = 200
-
-
-class SignatureError(DataError):
-    """The webhook is not signed with our secret: nothing in it may be believed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Webhook:
-    """A genuine webhook. ``timestamp`` is the payload's, UTC; ``payment_id`` is Peach's id, once there is one."""
-
-    reference: str
-    verdict: Verdict
-    code: str
-    timestamp: datetime
-    amount: Decimal | None
-    currency: str | None
-    payment_id: str | None
-    checkout_id: str | None
 
 
 def sign(fields: Mapping[str, str], secret: str) -> str:
@@ -71,8 +50,8 @@ def read(body: bytes, secret: str) -> Webhook:
 
 
 def _fields(body: bytes) -> dict[str, str]:
-    if len(body) > BODY_LIMIT_BYTES:
-        raise DataError(f"webhook: must have at most {BODY_LIMIT_BYTES} bytes")
+    if len(body) > WEBHOOK_LIMIT_BYTES:
+        raise DataError(f"webhook: must have at most {WEBHOOK_LIMIT_BYTES} bytes")
     try:
         pairs = parse_qsl(
             body.decode("utf-8"),

@@ -3,11 +3,12 @@
 import sqlite3
 import threading
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-SOUTH_AFRICA = timezone(timedelta(hours=2))
+from ledger.business_days import JOHANNESBURG, bounds
+
 _SCHEMA = """
     PRAGMA synchronous = OFF;
     CREATE TABLE IF NOT EXISTS sales (
@@ -51,7 +52,7 @@ class Sale:
     @property
     def moment(self) -> datetime:
         """When it happened, on South Africa's clocks."""
-        return datetime.fromisoformat(self.happened_at).astimezone(SOUTH_AFRICA)
+        return datetime.fromisoformat(self.happened_at).astimezone(JOHANNESBURG)
 
     def public(self) -> dict[str, object]:
         """The line for `GET /_book`."""
@@ -108,8 +109,7 @@ class Book:
 
     def of_day(self, supplier: str, day: date) -> list[Sale]:
         """The sales of one South African day."""
-        start = datetime.combine(day, time(), SOUTH_AFRICA)
-        return self.between(supplier, start, start + timedelta(days=1))
+        return self.between(supplier, *bounds(day))
 
     def between(self, supplier: str, start: datetime, end: datetime) -> list[Sale]:
         """The sales from ``start`` to before ``end``, both with an offset."""

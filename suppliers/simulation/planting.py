@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.suppliers import Difference
 from ledger.errors import DataError
+from ledger.statements import BreakClass
 from suppliers.definition import StatementFormat
 from suppliers.statement_text import day_start_ms
 
@@ -28,10 +28,11 @@ LATE_BY_MS: Final = 1_800_000  # after midnight
 _OTHER_PRODUCT = "9"  # appended to the code
 _STRANGER, _COPY = "X", "D"  # put before an identifier: nobody has it then
 # Of these columns of a canonical statement one must be told, or the difference cannot be seen.
-_SHOWN_BY: Final[Mapping[Difference, frozenset[str]]] = MappingProxyType(
+_SHOWN_BY: Final[Mapping[BreakClass, frozenset[str]]] = MappingProxyType(
     {
-        Difference.PRODUCT: frozenset({"product_code", "vas_type"}),
-        Difference.COMMISSION: frozenset({"commission"}),
+        BreakClass.PRODUCT: frozenset({"product_code", "vas_type"}),
+        BreakClass.COMMISSION: frozenset({"commission"}),
+        BreakClass.CLOSED_PERIOD_CHANGED: frozenset(),  # a change of internal rows: no statement shows it
     }
 )
 
@@ -42,20 +43,20 @@ class Planted:
 
     name: str
     content: bytes
-    truth: Mapping[str, Difference]
+    truth: Mapping[str, BreakClass]
 
 
-def differences_of(form: StatementFormat) -> tuple[Difference, ...]:
+def differences_of(form: StatementFormat) -> tuple[BreakClass, ...]:
     """The differences that statements of this form can show."""
-    return tuple(one for one in Difference if one not in _SHOWN_BY or _SHOWN_BY[one] & form.tells)
+    return tuple(one for one in BreakClass if one not in _SHOWN_BY or _SHOWN_BY[one] & form.tells)
 
 
-def check_wanted(supplier: str, form: StatementFormat, wanted: Mapping[Difference, int]) -> None:
+def check_wanted(supplier: str, form: StatementFormat, wanted: Mapping[BreakClass, int]) -> None:
     """Raise DataError, with the supplier and the difference, for one that its statements cannot show."""
     for one in wanted:
         if one not in differences_of(form):
-            columns = " or ".join(sorted(_SHOWN_BY[one]))
-            raise DataError(f"{supplier}: {one} cannot be planted, its statement does not tell {columns}")
+            columns = " or ".join(sorted(_SHOWN_BY[one])) or "changes of internal rows"
+            raise DataError(f"{supplier}: {one} cannot be planted: its statements do not show {columns}")
 
 
 def plant(
@@ -63,7 +64,7 @@ def plant(
     form: StatementFormat,
     day: date,
     sales: pa.Table,
-    wanted: Mapping[Difference, int],
+    wanted: Mapping[BreakClass, int],
     *,
     earlier: pa.Table | None = None,
     seed: int = 1,
@@ -77,24 +78,24 @@ def plant(
     check_wanted(supplier, form, wanted)
     chance = np.random.default_rng([seed, day.toordinal()])
     before = sales.slice(0, 0) if earlier is None else earlier
-    late = before.take(_chosen(supplier, before, chance, wanted.get(Difference.LATE_POSTING, 0), "of earlier days"))
-    counts = {one: wanted.get(one, 0) for one in Difference if one is not Difference.LATE_POSTING}
+    late = before.take(_chosen(supplier, before, chance, wanted.get(BreakClass.LATE_POSTING, 0), "of earlier days"))
+    counts = {one: wanted.get(one, 0) for one in BreakClass if one is not BreakClass.LATE_POSTING}
     places = _chosen(supplier, sales, chance, sum(counts.values()), f"of {day}")
     ends = np.cumsum(list(counts.values()))[:-1]
     groups = dict(zip(counts, np.split(places, ends), strict=True))
     changed = sales
     for one, change in _CHANGES.items():
         changed = change(changed, _mask(sales.num_rows, groups[one]), form, day)
-    strangers = _renamed(sales.take(groups[Difference.MISSING_HERE]), _STRANGER, reference=True)
-    copies = _renamed(sales.take(groups[Difference.DUPLICATE]), _COPY, reference=False)
-    kept = changed.filter(pc.invert(_mask(sales.num_rows, groups[Difference.MISSING_THERE])))
+    strangers = _renamed(sales.take(groups[BreakClass.MISSING_HERE]), _STRANGER, reference=True)
+    copies = _renamed(sales.take(groups[BreakClass.DUPLICATE]), _COPY, reference=False)
+    kept = changed.filter(pc.invert(_mask(sales.num_rows, groups[BreakClass.MISSING_THERE])))
     whole = pa.concat_tables([kept, strangers, copies, _posted_late(late, day)])
     name, content = form.write(whole.sort_by([("occurred_at", "ascending"), ("line_no", "ascending")]), day)
     truth = {reference: one for one in _CHANGES for reference in _references(changed, groups[one])}
-    truth |= dict.fromkeys(_references(sales, groups[Difference.MISSING_THERE]), Difference.MISSING_THERE)
-    truth |= dict.fromkeys(strangers["reference"].to_pylist(), Difference.MISSING_HERE)
-    truth |= dict.fromkeys(copies["reference"].to_pylist(), Difference.DUPLICATE)
-    truth |= dict.fromkeys(late["reference"].to_pylist(), Difference.LATE_POSTING)
+    truth |= dict.fromkeys(_references(sales, groups[BreakClass.MISSING_THERE]), BreakClass.MISSING_THERE)
+    truth |= dict.fromkeys(strangers["reference"].to_pylist(), BreakClass.MISSING_HERE)
+    truth |= dict.fromkeys(copies["reference"].to_pylist(), BreakClass.DUPLICATE)
+    truth |= dict.fromkeys(late["reference"].to_pylist(), BreakClass.LATE_POSTING)
     return Planted(name, content, truth)
 
 
@@ -189,13 +190,13 @@ def _other_commission(table: pa.Table, mask: pa.Array, _: StatementFormat, __: d
 
 
 _Change = Callable[[pa.Table, pa.Array, StatementFormat, date], pa.Table]
-_CHANGES: Final[Mapping[Difference, _Change]] = MappingProxyType(
+_CHANGES: Final[Mapping[BreakClass, _Change]] = MappingProxyType(
     {
-        Difference.AMOUNT: _dearer,
-        Difference.STATUS: _refused,
-        Difference.PRODUCT: _other_product,
-        Difference.TIME: _other_time,
-        Difference.COMMISSION: _other_commission,
+        BreakClass.AMOUNT: _dearer,
+        BreakClass.STATUS: _refused,
+        BreakClass.PRODUCT: _other_product,
+        BreakClass.TIME: _other_time,
+        BreakClass.COMMISSION: _other_commission,
     }
 )
 

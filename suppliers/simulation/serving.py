@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from config.suppliers import Difference, SimulatorSettings
+from config.suppliers import SimulatorSettings
 from ledger.errors import DataError
+from ledger.statements import BreakClass
 from suppliers.simulation.bearer import Tokens
 from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.faults import Fault, Faults, Faulty, page
@@ -72,7 +73,7 @@ def serve(
         return JSONResponse(dict(_of_day(statements, request).truth))
 
     async def plan_planted(request: Request) -> Response:
-        wanted = {Difference(one): int(count) for one, count in (await request.json()).items()}
+        wanted = {BreakClass(one): int(count) for one, count in (await request.json()).items()}
         statements.plan(wanted, int(request.query_params.get("seed", settings.seed)))
         return JSONResponse({})
 

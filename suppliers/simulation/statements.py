@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from config.suppliers import Difference, SimulatorSettings
+from config.suppliers import SimulatorSettings
+from ledger.statements import BreakClass
 from suppliers.definition import StatementFormat
 from suppliers.money import CURRENCY, from_cents
 from suppliers.simulation.book import Book, Sale
@@ -30,11 +31,11 @@ class Statements:
         self._book = book
         self._line = line
         self._lock = Lock()
-        self._wanted: Mapping[Difference, int] = {}
+        self._wanted: Mapping[BreakClass, int] = {}
         self._seed = settings.seed
         self.plan(settings.planted.get(name, {}), settings.seed)
 
-    def plan(self, wanted: Mapping[Difference, int], seed: int) -> None:
+    def plan(self, wanted: Mapping[BreakClass, int], seed: int) -> None:
         """What the statements are to have wrong from now on."""
         check_wanted(self.name, self._form, wanted)
         with self._lock:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
+from ledger.business_days import day_of
 from ledger.months import Month
 from ledger.tables import VAS_TRANSACTIONS, TieredTable
 from sql.connection import Connection, fetch_one
 from sql.queries import load
 from tasks.importing.rejects import Reject
 from tasks.importing.rows import Row
-from tasks.reconciliation.days import day_of
 
 _QUERIES = load("closed_days")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from config import Settings
+from ledger.card_finder import mask_card_numbers
 from ledger.errors import ConfigError, DataError, FieldError
 from ledger.tables import BUILT_IN, TieredTable
 from sql.connection import Connection, connect
@@ -188,7 +189,7 @@ def _record(
 ) -> None:
     parameters: dict[str, Any] = {
         "table": report.table,
-        "file": file.name,
+        "file": mask_card_numbers(file.name),
         "file_sha256": digests[0],
         "mapping_sha256": digests[1],
         "read": report.read,

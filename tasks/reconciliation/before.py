@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from config.reconciliation import ReconciliationSettings
+from ledger.business_days import bounds
 from sql.connection import Connection
 from sql.queries import load
-from tasks.reconciliation.days import day_start
 from tasks.reconciliation.report import MATCHES
 
 _QUERIES = load("reconciliation")
@@ -55,8 +55,8 @@ def read_before(connection: Connection, rules: ReconciliationSettings, supplier:
     window = {
         "supplier": supplier,
         "day": day,
-        "lower": day_start(day - margin),
-        "upper": day_start(day + margin + timedelta(days=1)),
+        "lower": bounds(day - margin)[0],
+        "upper": bounds(day + margin)[1],
         "first": day - margin,
         "last": day + margin,
         "limit": rules.carry_limit,

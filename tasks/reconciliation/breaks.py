@@ -14,10 +14,11 @@ from psycopg.rows import class_row
 
 from config import Settings
 from ledger.errors import FieldError, NotFoundError, RefusalError
+from ledger.statements import BreakClass
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from tasks.reconciliation import chain, endings, suggestions
-from tasks.reconciliation.classes import Action, BreakClass, BreakState, Decision
+from tasks.reconciliation.classes import Action, BreakState, Decision
 from tasks.reconciliation.people import REASON_CHARACTERS, SYSTEM, Person, check_text
 from tasks.reconciliation.periods import check_open
 from tasks.reconciliation.report import warnings_of

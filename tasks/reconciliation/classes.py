@@ -7,17 +7,8 @@ never a condition that cannot be true.
 from collections.abc import Mapping
 from enum import StrEnum
 
+from ledger.statements import ComparedStatus
 from ledger.transactions import Status
-
-
-class ComparedStatus(StrEnum):
-    """Where a transaction stands as far as the two sides can be compared. Statements are written in these words."""
-
-    PENDING = "pending"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    REVERSED = "reversed"
-
 
 # Every status of ours, as a statement would call it.
 OWN_STATUS: Mapping[Status, ComparedStatus] = {
@@ -28,30 +19,6 @@ OWN_STATUS: Mapping[Status, ComparedStatus] = {
     Status.CANCELLED: ComparedStatus.FAILED,
     Status.REVERSED: ComparedStatus.REVERSED,
 }
-
-
-class LineKind(StrEnum):
-    """What a line of a statement is."""
-
-    PURCHASE = "purchase"
-    REVERSAL = "reversal"
-    REFUND = "refund"
-    PAYOUT = "payout"
-
-
-class BreakClass(StrEnum):
-    """What is wrong, the gravest first: a break with several issues is called by the first of them."""
-
-    MISSING_HERE = "missing_here"
-    MISSING_THERE = "missing_there"
-    DUPLICATE = "duplicate"
-    AMOUNT = "amount"
-    STATUS = "status"
-    LATE_POSTING = "late_posting"
-    PRODUCT = "product"
-    TIME = "time"
-    COMMISSION = "commission"
-    CLOSED_PERIOD_CHANGED = "closed_period_changed"  # no run's matching finds it: see `closed_days`
 
 
 class BreakState(StrEnum):

@@ -17,8 +17,10 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from config import Settings
+from ledger.business_days import day_start
 from ledger.errors import DataError, RefusalError, VerificationError
 from ledger.policy import Tier
+from ledger.statements import BreakClass
 from sql.connection import Connection, fetch_one
 from sql.queries import load
 from storage.spool import spool_folder
@@ -26,8 +28,6 @@ from storage.store import ObjectStore, describe_file
 from tasks.alerts import raise_alert
 from tasks.closed_rules import changed_alert
 from tasks.months import MonthState, month_states
-from tasks.reconciliation.classes import BreakClass
-from tasks.reconciliation.days import day_start
 from tasks.reconciliation.own_days import DayChange, OwnDay, OwnDays, own_days
 from tasks.reconciliation.people import SYSTEM
 from tasks.reconciliation.sides import TABLE

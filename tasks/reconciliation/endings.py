@@ -15,12 +15,13 @@ from uuid import UUID
 
 from config import Settings
 from config.suppliers import Connection as Contract
+from ledger.business_days import day_of
 from ledger.errors import RefusalError
+from ledger.statements import BreakClass
 from ledger.transactions import Status
 from sql.connection import Connection
 from sql.queries import load
-from tasks.reconciliation.classes import OWN_STATUS, BreakClass, Decision
-from tasks.reconciliation.days import day_of
+from tasks.reconciliation.classes import OWN_STATUS, Decision
 from tasks.reconciliation.settling import NOTHING, commission_of
 from tasks.reconciliation.sides import TABLE
 from tasks.vend_rows import Finish, VendRow, find_by_reference_in, find_in, finish_in, is_reference_of

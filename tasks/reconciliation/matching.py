@@ -15,15 +15,16 @@ import numpy as np
 import pyarrow as pa
 
 from config.reconciliation import Pass, ReconciliationSettings
+from ledger.business_days import OFFSET_MS
 from ledger.errors import DataError
+from ledger.statements import BreakClass, ComparedStatus
 from ledger.transactions import VasType
 from sql.queries import load
 from storage.engine import literal
 from tasks.reconciliation import confirmed, groups
 from tasks.reconciliation.assignment import Candidates, assign
-from tasks.reconciliation.classes import OWN_STATUS, BreakClass, ComparedStatus
+from tasks.reconciliation.classes import OWN_STATUS
 from tasks.reconciliation.commission import rate_table
-from tasks.reconciliation.days import OFFSET_MS
 
 Engine = duckdb.DuckDBPyConnection
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config import Settings
+from ledger.business_days import OFFSET_MS, day_start
 from sql.connection import connect
 from sql.queries import load
 from sql.relations import lock_parents
@@ -26,7 +27,6 @@ from storage.engine import engine
 from storage.parquet import even_row_groups
 from tasks.link import linked, translated
 from tasks.months import month_states
-from tasks.reconciliation.days import OFFSET_MS, day_start
 from tasks.reconciliation.sides import TABLE, Window, sources_of_parents
 
 OWN_ROWS = "own.parquet"

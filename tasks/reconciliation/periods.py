@@ -18,11 +18,11 @@ from psycopg.types.json import Jsonb
 
 from config import Settings
 from config.suppliers import Suppliers
+from ledger.business_days import OFFSET_MS, ZONE, day_of, days_between
 from ledger.errors import RefusalError, TransientError
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from tasks.reconciliation import chain, closed_days
-from tasks.reconciliation.days import day_of, days_between
 from tasks.reconciliation.own_days import sums_of
 from tasks.reconciliation.people import REASON_CHARACTERS, Person, check_text
 
@@ -109,7 +109,7 @@ def close_period(
     period = _period(settings.suppliers, supplier, first, last, who, reason)
     name = f"{supplier} {first} to {last}"
     with connect(settings.database_dsn, "reconciliation") as connection:
-        (today,) = fetch_one(connection, _CLOSED["today"])
+        (today,) = fetch_one(connection, _CLOSED["today"], {"offset_ms": OFFSET_MS})
         if last >= min(day_of(now or datetime.now(UTC)), today):
             raise RefusalError(f"{name}: {last} is not over yet")
         for _ in range(_ATTEMPTS):
@@ -223,9 +223,8 @@ def _check_closable(connection: Connection, period: dict[str, Any], name: str) -
     overlapping = connection.execute(_QUERIES["overlapping_periods"], period).fetchone()
     if overlapping is not None:
         raise RefusalError(f"{name}: {overlapping[1]} to {overlapping[2]} is closed already")
-    missing = [
-        str(row[0]) for row in connection.execute(_QUERIES["days_without_run"], period | {"without_lines": True})
-    ]
+    wanted = period | {"without_lines": True, "zone": ZONE}
+    missing = [str(row[0]) for row in connection.execute(_QUERIES["days_without_run"], wanted)]
     if missing:
         raise RefusalError(
             f"{name}: {len(missing)} days were never reconciled once they were over, the first is {missing[0]}:"

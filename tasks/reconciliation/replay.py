@@ -19,7 +19,7 @@ from storage.store import ObjectStore, describe_file
 from tasks.reconciliation.before import Before
 from tasks.reconciliation.breaks import RunRecord, get_run
 from tasks.reconciliation.outcome import computed
-from tasks.reconciliation.report import JSON_REPORT, write_reports
+from tasks.reconciliation.report import JSON_REPORT, returned_to, write_reports
 from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.statements import fetch_statement
 from tasks.reconciliation.tieout import FloatMovement
@@ -66,7 +66,7 @@ def replay_run(settings: Settings, run_id: int) -> Replay:
         )
         before = Before.from_json(inputs["before"])
         with computed(_as_then(settings, record), request, before, folder) as (duck, summary):
-            write_reports(duck, summary, folder)
+            write_reports(duck, summary, folder, returned_to(settings.suppliers, request.supplier))
         differences: tuple[str, ...] = ()
         if summary.digest != record.digest.hex():
             told = [*_of_figures(record, summary.figures, summary.verdict), *_of_breaks(settings, record, folder)]

@@ -1,4 +1,4 @@
-"""The reports of a run: JSON, CSV, XLSX, markdown, and the file that Flash asks back. All from the same tables.
+"""The reports of a run: JSON, CSV, XLSX, markdown, and the file that a supplier asks back. All from the same tables.
 
 Files hold what was found, not when: the same day reconciled again gives the same bytes.
 """
@@ -6,21 +6,24 @@ Files hold what was found, not when: the same day reconciled again gives the sam
 import csv
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import xlsxwriter
 from pyarrow import csv as arrow_csv
 
+from config.suppliers import Suppliers
+from ledger.business_days import bounds
 from ledger.shares import percent
 from sql.queries import load
 from storage.parquet import ROW_GROUP_ROWS, even_row_groups
-from tasks.reconciliation.days import day_start
+from suppliers.registry import definition_of
 from tasks.reconciliation.matching import matched_rows
 from tasks.statement_rules import NO_LINES
 
@@ -29,6 +32,8 @@ JSON_REPORT = "report.json"
 CSV_REPORT = "breaks.csv"
 XLSX_REPORT = "report.xlsx"
 RETURN_FILE = "return.csv"
+
+Returned = Callable[[pa.RecordBatch], pa.RecordBatch]
 
 _QUERIES = load("matching")
 _BATCH_ROWS = 5_000
@@ -53,34 +58,45 @@ def warnings_of(day: date, lines: int, at: datetime) -> Iterator[str]:
     """What a run over ``day`` (Africa/Johannesburg), made at the aware instant ``at``, must not be read without. In no
     report file: those hold what was found, and not when.
     """
-    if at < day_start(day + timedelta(days=1)):
+    if at < bounds(day)[1]:
         yield "the day is not over: what comes later is missing here, and these breaks are not final. Run it again."
     if lines == 0:
         yield f"the statement {NO_LINES}."
 
 
-def write_reports(engine: duckdb.DuckDBPyConnection, summary: Summary, folder: Path) -> list[Path]:
-    """Write every report into ``folder``; returns the files. The engine must have matched and classified."""
+def write_reports(
+    engine: duckdb.DuckDBPyConnection, summary: Summary, folder: Path, returned: Returned | None
+) -> list[Path]:
+    """Write every report into ``folder``; returns the files. The engine must have matched and classified.
+
+    ``returned`` makes the columns of the file that the supplier asks back; None: it asks for none.
+    """
     files = [folder / MATCHES, folder / JSON_REPORT, folder / CSV_REPORT, folder / XLSX_REPORT]
     _write_matches(engine, files[0])
     _write_json(engine, summary, files[1])
     _write_csv(engine, files[2])
     _write_xlsx(engine, summary, files[3])
-    if summary.supplier == "flash":
+    if returned is not None:
         files.append(folder / RETURN_FILE)
-        write_return_file(engine, files[-1])
+        write_return_file(engine, files[-1], returned)
     return files
 
 
-def write_return_file(engine: duckdb.DuckDBPyConnection, target: Path) -> None:
-    """Our transactions of the day, comma delimited, in Flash's columns. For a machine: texts are as we hold them."""
-    batches = engine.execute(_QUERIES["return_rows"]).to_arrow_reader(ROW_GROUP_ROWS)
+def returned_to(settings: Suppliers, supplier: str) -> Returned | None:
+    """What makes the columns of the file that the supplier asks back; None when it asks for none."""
+    return definition_of(settings, supplier).statement().returned
+
+
+def write_return_file(engine: duckdb.DuckDBPyConnection, target: Path, returned: Returned) -> None:
+    """Our transactions of the day, comma delimited, in the supplier's columns. For a machine: texts as we hold them."""
+    rows = engine.execute(_QUERIES["return_rows"]).to_arrow_reader(ROW_GROUP_ROWS)
+    schema = returned(pa.RecordBatch.from_pylist([], schema=rows.schema)).schema
     # No quotes around the heading: the supplier gives it without.
-    target.write_text(",".join(batches.schema.names) + "\n", encoding="utf-8")
+    target.write_text(",".join(schema.names) + "\n", encoding="utf-8")
     options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
-    with target.open("ab") as file, arrow_csv.CSVWriter(file, batches.schema, write_options=options) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
+    with target.open("ab") as file, arrow_csv.CSVWriter(file, schema, write_options=options) as writer:
+        for batch in rows:
+            writer.write_batch(returned(batch))
 
 
 def markdown(summary: Summary) -> str:

@@ -49,8 +49,3 @@ def apply_rules(engine: duckdb.DuckDBPyConnection) -> dict[str, int]:
         )
     query = "SELECT rule, count(*) FROM found WHERE rule IS NOT NULL GROUP BY rule ORDER BY rule"
     return dict(engine.execute(query).fetchall())
-
-
-def reason_of(name: str) -> str:
-    """Why the rule called ``name`` resolves what it does."""
-    return next(rule.why for rule in RULES if rule.name == name)

@@ -24,7 +24,7 @@ from tasks.reconciliation.classes import Verdict
 from tasks.reconciliation.outcome import computed, contract_of
 from tasks.reconciliation.own_days import OWN_ROWS
 from tasks.reconciliation.periods import check_open
-from tasks.reconciliation.report import Summary, markdown, warnings_of, write_reports
+from tasks.reconciliation.report import Summary, markdown, returned_to, warnings_of, write_reports
 from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.sides import TABLE
 from tasks.reconciliation.statements import fetch_statement
@@ -85,7 +85,7 @@ def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None 
         with computed(settings, replace(request, statement=str(statement)), before, folder) as (duck, summary):
             target = request.output or folder / "reports"
             target.mkdir(parents=True, exist_ok=True)
-            files = write_reports(duck, summary, target)
+            files = write_reports(duck, summary, target, returned_to(settings.suppliers, request.supplier))
             run_id, settled, looked = None, settling.Settled(), closed_days.Looked()
             if not request.dry_run:
                 owner = check_ownership(connection, settings)

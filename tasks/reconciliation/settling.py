@@ -20,6 +20,7 @@ import duckdb
 import psycopg
 
 from config.suppliers import Connection as Contract
+from ledger.business_days import ZONE, day_of
 from ledger.errors import TreasuryError, combined
 from ledger.identifiers import created_at_of
 from ledger.tables import TieredTable
@@ -29,7 +30,6 @@ from sql.errors import translate
 from sql.queries import load
 from suppliers.money import share
 from tasks.reconciliation import chain
-from tasks.reconciliation.days import day_of
 from tasks.vend_rows import Finish, finish_in, is_reference_of, status_in
 
 ACTOR = "treasury"
@@ -257,5 +257,5 @@ def _unlikely(connection: Connection, breaks: Sequence[int]) -> set[int]:
 
 def _all_reconciled(connection: Connection, supplier: str, first: date, last: date, *, counts_lines: bool) -> bool:
     """Whether every day has a run that proves what is absent."""
-    days = {"supplier": supplier, "first": first, "last": last, "without_lines": counts_lines}
+    days = {"supplier": supplier, "first": first, "last": last, "without_lines": counts_lines, "zone": ZONE}
     return connection.execute(_CATALOGUE["days_without_run"], days).fetchone() is None

@@ -9,6 +9,7 @@ from uuid import UUID
 import duckdb
 
 from config import Settings
+from ledger.business_days import bounds
 from ledger.identifiers import created_at_of
 from ledger.months import Month
 from ledger.policy import Tier
@@ -17,7 +18,6 @@ from sql.relations import Parents, Relation, lock_parents
 from storage.engine import identifier, literal, url_of
 from tasks.link import linked, linked_relation, postgres_query, translated
 from tasks.months import MonthState, month_states
-from tasks.reconciliation.days import day_start
 
 TABLE = "vas_transactions"
 # Everything that is compared, and nothing else: no mobile number, no metadata.
@@ -51,7 +51,7 @@ class Window:
     def around(cls, supplier: str, day: date, margin_days: int, carried: Sequence[UUID]) -> "Window":
         """The Africa/Johannesburg ``day`` and ``margin_days`` either side."""
         margin = timedelta(days=margin_days)
-        return cls(supplier, day_start(day - margin), day_start(day + margin + timedelta(days=1)), carried)
+        return cls(supplier, bounds(day - margin)[0], bounds(day + margin)[1], carried)
 
 
 @contextmanager

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 
 from config import Settings
 from ledger.errors import DataError, TransientError
+from ledger.statements import ComparedStatus, LineKind
 from sql.connection import connect
 from sql.queries import load
 from storage.engine import literal
 from storage.store import ObjectStore
 from suppliers.statement import STATEMENT_SCHEMA
-from tasks.reconciliation.classes import ComparedStatus, LineKind
 
 _QUERIES = load("statements_check")
 _CATALOGUE = load("reconciliation")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from ledger.business_days import ZONE, day_of
 from ledger.errors import RefusalError
 from sql.connection import Connection
 from sql.queries import load
-from tasks.reconciliation.days import day_of
 
 PAYOUT = "payout"
 _QUERIES = load("reconciliation")
@@ -51,7 +51,7 @@ def suggested(connection: Connection, break_id: int) -> Match:
         shown = ", ".join(map(str, lines[:_SHOWN]))
         raise RefusalError(f"break {break_id}: may belong to the breaks {shown}; decide about the right one of those")
     line_break = lines[0] if lines else break_id
-    found = connection.execute(_QUERIES["suggested_rows"], {"break_id": line_break}).fetchall()
+    found = connection.execute(_QUERIES["suggested_rows"], {"break_id": line_break, "zone": ZONE}).fetchall()
     if not found:
         raise RefusalError(f"break {break_id}: no match is suggested for it that could be confirmed")
     taken = next((row[0] for row in found if row[4]), None)

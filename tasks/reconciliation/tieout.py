@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from config.reconciliation import ReconciliationSettings
 from ledger.errors import VerificationError
-from tasks.reconciliation.classes import BreakClass, Verdict
+from ledger.statements import BreakClass
+from tasks.reconciliation.classes import Verdict
 from tasks.reconciliation.commission import vat_included
 
 _ZERO = Decimal("0.00")

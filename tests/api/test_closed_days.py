@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ledger.business_days import day_of
 from ledger.months import Month
-from tasks.reconciliation.days import day_of
 from tests.api.ledger_rows import Ledger
 from tests.reconciliation.books import Books, closed_by_two
 

@@ -10,11 +10,11 @@ import pytest
 
 from api.problems import CONFLICT
 from config import Settings
+from ledger.business_days import day_of
 from ledger.scopes import Scope
 from sql.connection import connect
 from sql.partitions import prepare_table
 from tasks.keys import create_key
-from tasks.reconciliation.days import day_of
 from tests.api.conftest import serving
 from tests.reconciliation.books import DAY, Books
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from config import Settings
+from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError, DataError, NotFoundError, TransientError
-from tasks.reconciliation.days import JOHANNESBURG
 from tests.cli.conftest import Typed
 from tests.reconciliation.books import Books
 from tests.statements.samples import DAY, FLASH, FLASH_NAME

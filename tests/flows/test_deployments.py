@@ -121,6 +121,33 @@ def test_a_parameter_that_does_not_fit_is_refused_at_once(
     assert raised.value.response.status_code == CONFLICT
 
 
+@pytest.mark.parametrize("wrong", ["2026-02-30", "1900-02-29", "2026-2-3", "20260203", "2026-02-03\n", "0000-01-01"])
+def test_a_wrong_day_of_any_deployment_starts_no_run(
+    deployed: dict[str, DeploymentResponse], prefect_url: str, wrong: str
+) -> None:
+    with temporary_settings({PREFECT_API_URL: prefect_url}), get_client(sync_client=True) as client:
+        tried = []
+        for name, one in deployed.items():
+            schema = next(iter((one.parameter_openapi_schema or {}).get("definitions", {}).values()), {})
+            for field, form in schema.get("properties", {}).items():
+                if not any(kind.get("format") == "date" for kind in form.get("anyOf", ())):
+                    continue
+                given = dict(one.parameters.get("parameters", {})) | {field: wrong}
+                with pytest.raises(PrefectHTTPStatusError) as raised:
+                    client.create_flow_run_from_deployment(one.id, parameters={"parameters": given})
+                assert raised.value.response.status_code == CONFLICT, (name, field)
+                assert field in raised.value.response.text
+                tried.append((name, field))
+    named = {(name, field) for name, field in tried if not name.startswith("reconcile-")}
+    assert named == {
+        ("roll-partitions", "as_of"),
+        ("archive-months", "as_of"),
+        ("run-archiving-operations", "as_of"),
+        ("take-in-statements", "day"),
+    }
+    assert {("reconcile-flash", "day"), ("reconcile-peach", "last_day")} <= set(tried)
+
+
 @pytest.mark.usefixtures("deployed")
 def test_a_supplier_from_elsewhere_is_reconciled_every_day_like_the_others(prefect_url: str) -> None:
     with temporary_settings({PREFECT_API_URL: prefect_url}), get_client(sync_client=True) as client:

@@ -8,9 +8,9 @@ import yaml
 
 from flows.reconcile_supplier import ReconciliationParameters, reconcile_supplier
 from flows.take_in_statements import IntakeParameters, take_in_statements
-from ledger.errors import DataError
+from ledger.business_days import JOHANNESBURG
+from ledger.errors import ConfigError, DataError
 from tasks.reconciliation.breaks import list_runs
-from tasks.reconciliation.days import JOHANNESBURG
 from tasks.statements import Intake, Result, list_statements
 from tests.archive.ledger import PROJECT, Ledger
 from tests.flows.test_flows import artifacts
@@ -48,6 +48,16 @@ def test_a_late_file_is_taken_and_its_day_reconciled_without_being_asked_for(
     assert take_in_statements() == [Intake(f"recon_{yesterday:%Y%m%d}.csv", Result.KNOWN, yesterday)]
     reconcile_supplier(ReconciliationParameters(supplier="flash"), return_state=True)
     assert [one.day for one in list_runs(ledger.settings)] == [yesterday, yesterday, late]  # nothing else is due
+
+
+@pytest.mark.parametrize("day", [date(9999, 12, 31), datetime.now(JOHANNESBURG).date() + timedelta(days=2)])
+def test_a_day_that_has_not_come_is_refused_by_name(ledger: Ledger, tmp_path: Path, day: date) -> None:
+    form = IntakeParameters(supplier="flash", day=day, url=str(tmp_path))
+    with pytest.raises(ConfigError, match=f"day: {day} has not come yet"):
+        take_in_statements(form, return_state=True).result()
+    later = ReconciliationParameters(supplier="flash", day=day)
+    with pytest.raises(ConfigError, match=f"day: {day} has not come yet"):
+        reconcile_supplier(later, return_state=True).result()
 
 
 def test_without_a_place_for_statements_nothing_is_awaited(ledger: Ledger) -> None:

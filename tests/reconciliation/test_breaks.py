@@ -8,6 +8,7 @@ import pytest
 
 from config.suppliers import Suppliers
 from ledger.errors import ConfigError, ConflictError, FieldError
+from ledger.statements import BreakClass
 from sql.connection import connect
 from tasks.reconciliation.breaks import (
     BreakFilter,
@@ -18,7 +19,7 @@ from tasks.reconciliation.breaks import (
     resolve,
 )
 from tasks.reconciliation.chain import verify_chain
-from tasks.reconciliation.classes import BreakClass, BreakState, Decision
+from tasks.reconciliation.classes import BreakState, Decision
 from tasks.reconciliation.periods import Closing, PeriodState, close_period, list_periods, reject_closing
 from tests.reconciliation.books import DAY, Books, closed_by_two
 

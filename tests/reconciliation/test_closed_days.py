@@ -11,6 +11,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from ledger.business_days import day_start
 from ledger.errors import ConflictError, RefusalError, TransientError, TreasuryError, VerificationError
 from ledger.months import Month
 from ledger.transactions import Status
@@ -25,7 +26,6 @@ from tasks.reconciliation.breaks import resolve
 from tasks.reconciliation.chain import verify_chain
 from tasks.reconciliation.classes import BreakState, Decision
 from tasks.reconciliation.closed_days import verify_closed_days
-from tasks.reconciliation.days import day_start
 from tasks.reconciliation.objects import verify_objects
 from tasks.reconciliation.own_days import own_days
 from tasks.reconciliation.periods import PeriodState, close_period, list_periods

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from ledger.statements import ComparedStatus
 from ledger.transactions import Status
-from tasks.reconciliation.classes import OWN_STATUS, ComparedStatus
+from tasks.reconciliation.classes import OWN_STATUS
 from tasks.reconciliation.rules import RULES
 from tests.reconciliation.books import NOON
 from tests.reconciliation.desk import line, own, reconciled

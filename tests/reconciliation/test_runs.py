@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from ledger.business_days import day_of, day_start
 from ledger.errors import ConfigError, ConflictError, DataError, TreasuryError
 from ledger.months import Month
 from sql.connection import connect
@@ -23,7 +24,6 @@ from tasks.archive import archive_month
 from tasks.reconciliation.breaks import resolve
 from tasks.reconciliation.chain import verify_chain
 from tasks.reconciliation.classes import BreakState, Decision
-from tasks.reconciliation.days import day_of, day_start
 from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.run import reconcile_day
 from tasks.reconciliation.statements import statement_of

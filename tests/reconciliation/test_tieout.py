@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from config.reconciliation import ReconciliationSettings
+from ledger.business_days import day_of
 from ledger.errors import VerificationError
+from ledger.statements import ComparedStatus, LineKind
 from ledger.transactions import Status
-from tasks.reconciliation.classes import ComparedStatus, LineKind, Verdict
+from tasks.reconciliation.classes import Verdict
 from tasks.reconciliation.commission import vat_included
-from tasks.reconciliation.days import day_of
 from tasks.reconciliation.tieout import Commission, FloatMovement, float_figures, tie_outs, verdict_of
 from tests.examples import examples
 from tests.reconciliation.books import DAY, NOON

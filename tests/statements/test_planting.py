@@ -13,15 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config import Settings
-from config.suppliers import Difference, SimulatorSettings, Suppliers
+from config.suppliers import SimulatorSettings, Suppliers
+from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError, DataError
+from ledger.statements import BreakClass
 from sql.connection import connect
 from sql.partitions import prepare_table
 from suppliers.registry import definition_of, definitions
 from suppliers.simulation.app import create_app
-from suppliers.simulation.book import SOUTH_AFRICA, Book, Sale
+from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.planting import differences_of, plant
-from tasks.reconciliation.classes import BreakClass
 from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.run import reconcile_day
 from tasks.reconciliation.statements import statement_of
@@ -86,7 +87,7 @@ def sell(simulated: Simulated, books: Books, at: datetime, number: int) -> None:
 
 def sell_two_days(simulated: Simulated, books: Books) -> None:
     """Sales of the whole day, and some of the evening before."""
-    midnight = datetime.combine(DAY, time(), SOUTH_AFRICA)
+    midnight = datetime.combine(DAY, time(), JOHANNESBURG)
     for number in range(SALES):
         sell(simulated, books, midnight + timedelta(minutes=2 + 35 * number), number)
     for number in range(3):
@@ -135,36 +136,36 @@ def test_a_planted_statement_is_read_and_tells_its_truth(supplier: str, seed: in
         (kind, status) == ("purchase", "completed")
         for kind, status in zip(sales["kind"].to_pylist(), sales["status"].to_pylist(), strict=True)
     )
-    choice = st.sampled_from([one for one in differences_of(FORMS[supplier]) if one is not Difference.LATE_POSTING])
+    choice = st.sampled_from([one for one in differences_of(FORMS[supplier]) if one is not BreakClass.LATE_POSTING])
     picked = data.draw(st.lists(choice, max_size=min(most, 12)))
     wanted = {one: picked.count(one) for one in picked}
     planted = plant(supplier, FORMS[supplier], DAY, sales, wanted, seed=seed)
     assert planted == plant(supplier, FORMS[supplier], DAY, sales, wanted, seed=seed)
     assert sorted(planted.truth.values()) == sorted(picked)
     read = parse(supplier, planted.content, planted.name).table
-    extra = wanted.get(Difference.MISSING_HERE, 0) + wanted.get(Difference.DUPLICATE, 0)
-    assert read.num_rows == sales.num_rows + extra - wanted.get(Difference.MISSING_THERE, 0)
+    extra = wanted.get(BreakClass.MISSING_HERE, 0) + wanted.get(BreakClass.DUPLICATE, 0)
+    assert read.num_rows == sales.num_rows + extra - wanted.get(BreakClass.MISSING_THERE, 0)
     before, after = set(sales["reference"].to_pylist()), set(read["reference"].to_pylist())
-    of = {one: {name for name, other in planted.truth.items() if other is one} for one in Difference}
-    assert before - after == of[Difference.MISSING_THERE]
-    assert after - before == of[Difference.MISSING_HERE]
+    of = {one: {name for name, other in planted.truth.items() if other is one} for one in BreakClass}
+    assert before - after == of[BreakClass.MISSING_THERE]
+    assert after - before == of[BreakClass.MISSING_HERE]
 
 
 def test_the_differences_are_the_classes_of_reconciliation() -> None:
-    of_matching = set(BreakClass) - {BreakClass.CLOSED_PERIOD_CHANGED}  # of our side alone: no statement shows it
-    assert set(Difference) == {one.value for one in of_matching}
+    planted = {one for form in FORMS.values() for one in differences_of(form)}
+    assert planted == set(BreakClass) - {BreakClass.CLOSED_PERIOD_CHANGED}  # of internal rows: no statement shows it
 
 
 @pytest.mark.parametrize(
     ("supplier", "difference", "column"),
     [
-        ("mobilemart", Difference.COMMISSION, "commission"),
-        ("peach", Difference.COMMISSION, "commission"),
-        ("peach", Difference.PRODUCT, "product_code or vas_type"),
+        ("mobilemart", BreakClass.COMMISSION, "commission"),
+        ("peach", BreakClass.COMMISSION, "commission"),
+        ("peach", BreakClass.PRODUCT, "product_code or vas_type"),
     ],
 )
 def test_what_a_statement_cannot_show_is_refused_by_name(
-    supplier: str, difference: Difference, column: str, running: Simulated
+    supplier: str, difference: BreakClass, column: str, running: Simulated
 ) -> None:
     rule = f"{supplier}: {difference} cannot be planted, its statement does not tell {column}"
     with pytest.raises(DataError, match=rule):
@@ -179,22 +180,22 @@ def test_what_a_statement_cannot_show_is_refused_by_name(
 def test_more_differences_than_sales_and_strange_suppliers_are_refused() -> None:
     sales: pa.Table = table_of("flash", 0, 1)
     with pytest.raises(DataError, match=f"flash: 2 differences need 2 sales of {DAY}, there are 0"):
-        plant("flash", FORMS["flash"], DAY, sales, {Difference.AMOUNT: 2})
+        plant("flash", FORMS["flash"], DAY, sales, {BreakClass.AMOUNT: 2})
     with pytest.raises(DataError, match="1 differences need 1 sales of earlier days, there are 0"):
-        plant("flash", FORMS["flash"], DAY, sales, {Difference.LATE_POSTING: 1})
-    planted = SimulatorSettings(planted={"nobody": {Difference.TIME: 1}})
+        plant("flash", FORMS["flash"], DAY, sales, {BreakClass.LATE_POSTING: 1})
+    planted = SimulatorSettings(planted={"nobody": {BreakClass.TIME: 1}})
     with pytest.raises(ConfigError, match="there is no supplier nobody"):
         create_app(Suppliers(simulator=planted), Book())
 
 
 def test_peachs_api_answers_with_what_the_settings_plant() -> None:
-    wanted = {"peach": {Difference.AMOUNT: 1}}
+    wanted = {"peach": {BreakClass.AMOUNT: 1}}
     with simulators(SimulatorSettings(recon_calls_per_s=1000, planted=wanted)) as simulated:
         for number in range(3):
             simulated.book.add(
                 Sale("peach", f"{number:012x}", f"ORD{number:08d}", "purchase", "completed", "voucher_topup", "P", 1000)
             )
-        day = datetime.now(SOUTH_AFRICA).date()
+        day = datetime.now(JOHANNESBURG).date()
         content = simulated.ask("peach", lambda supplier: supplier.fetch_statement(day))
         truth = ask(simulated, "GET", f"peach/_truth?day={day}").json()
     form = definition_of(simulated.settings, "peach").statement()

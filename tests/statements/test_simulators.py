@@ -6,8 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
+from ledger.business_days import JOHANNESBURG
 from suppliers.registry import definition_of
-from suppliers.simulation.book import SOUTH_AFRICA, Sale
+from suppliers.simulation.book import Sale
 from tests.suppliers.conftest import simulators
 
 PRODUCTS = {"flash": "311", "mobilemart": "", "peach": "PAYSHAP"}
@@ -17,7 +18,7 @@ PRODUCTS = {"flash": "311", "mobilemart": "", "peach": "PAYSHAP"}
 def test_a_simulators_statement_is_read_line_for_line(supplier: str) -> None:
     with simulators() as simulated:
         sales = [_sale(simulated, supplier, number) for number in range(5)]
-        day = datetime.now(SOUTH_AFRICA).date()
+        day = datetime.now(JOHANNESBURG).date()
         answer = httpx.get(f"{simulated.url}/{supplier}/_statement", params={"day": day.isoformat()})
         name = answer.headers["content-disposition"].split('"')[1]
         own = simulated.settings.connections[supplier]

@@ -18,10 +18,12 @@ from pydantic import SecretStr, ValidationError
 
 from api.app import create_app as create_api
 from config import Settings, load_settings
-from config.suppliers import Difference, SimulatorSettings, Suppliers
+from config.suppliers import SimulatorSettings, Suppliers
 from flows.reconcile_supplier import ReconciliationParameters
+from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError, FieldError
 from ledger.months import Month
+from ledger.statements import BreakClass
 from ledger.tables import VAS_TRANSACTIONS
 from ledger.transactions import VasType, new_transaction
 from servers.prefect import further_deployments
@@ -31,7 +33,7 @@ from suppliers.errors import BadCredentialsError
 from suppliers.protocol import Outcome, Supplier
 from suppliers.registry import definition_of, definitions, open_suppliers
 from suppliers.simulation.app import create_app
-from suppliers.simulation.book import SOUTH_AFRICA, Book, Sale
+from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.credentials import with_simulators
 from suppliers.simulation.planting import differences_of
 from suppliers.verdicts import State
@@ -146,7 +148,7 @@ def test_it_is_sold_through_and_its_day_is_closed_with_every_planted_break(
     """Rows are vended, the statement is taken in, and reconciliation finds what was planted and nothing else."""
     books = Books(settings.model_copy(update={"suppliers": running.suppliers}), tmp_path, NAME)
     _partitions(books.settings)
-    day = datetime.now(SOUTH_AFRICA).date()
+    day = datetime.now(JOHANNESBURG).date()
     ordered = [_order(books) for _ in range(ORDERS)]
     _sell_the_day_before(running, books)
 
@@ -158,8 +160,8 @@ def test_it_is_sold_through_and_its_day_is_closed_with_every_planted_break(
 
     asyncio.run(vend_all())
     form = definition_of(running.suppliers, NAME).statement()
-    assert set(differences_of(form)) == set(Difference)
-    running.ask("POST", "_planted", dict.fromkeys(Difference, 1))
+    assert set(differences_of(form)) == set(BreakClass)
+    running.ask("POST", "_planted", dict.fromkeys(BreakClass, 1))
     answer = running.ask("GET", f"_statement?day={day}")
     truth = running.ask("GET", f"_truth?day={day}").json()
     folder = tmp_path / "in"
@@ -171,7 +173,7 @@ def test_it_is_sold_through_and_its_day_is_closed_with_every_planted_break(
     query = "SELECT coalesce(line ->> 'reference', own ->> 'supplier_reference') AS name, issues FROM recon_breaks"
     found = {row["name"]: "+".join(row["issues"]) for row in books.sql(query)}
     assert found == truth
-    assert sorted(truth.values()) == sorted(Difference)
+    assert sorted(truth.values()) == sorted(BreakClass)
 
 
 def _partitions(settings: Settings) -> None:
@@ -191,7 +193,7 @@ def _order(books: Books) -> dict[str, Any]:
 
 def _sell_the_day_before(running: Running, books: Books) -> None:
     """A sale whose line will come late, in its book and in ours."""
-    midnight = datetime.now(SOUTH_AFRICA).replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = datetime.now(JOHANNESBURG).replace(hour=0, minute=0, second=0, microsecond=0)
     at = midnight - timedelta(hours=3)
     sale = Sale(NAME, "V00009999", "EVENING-1", "purchase", "completed", "voucher_topup", "books", 2000)
     running.ask("POST", "_book", [{**_public(sale), "happened_at": at.astimezone(UTC).isoformat()}])

@@ -13,13 +13,14 @@ import httpx
 import pytest
 
 from config import Settings
+from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError
 from servers.stack import running
 from suppliers.flash.trials import TRIALS as FLASH
 from suppliers.mobilemart.trials import TRIALS as MOBILEMART
 from suppliers.peach.trials import TRIALS as PEACH
 from suppliers.simulation.app import book_path
-from suppliers.simulation.book import SOUTH_AFRICA, Book
+from suppliers.simulation.book import Book
 from suppliers.simulation.faults import Fault
 from suppliers.verdicts import Verdict
 from tasks.supplier_tests import Check, Result, check_suppliers
@@ -118,7 +119,7 @@ def test_the_embedded_simulators_keep_their_book_and_stand_in_for_all(
 def test_the_statements_have_the_formats_of_the_suppliers(simulated: Simulated) -> None:
     for name in NAMES:
         simulated.ask(name, lambda supplier: supplier.purchase(request(supplier)))
-    day = dt.datetime.now(SOUTH_AFRICA).date()
+    day = dt.datetime.now(JOHANNESBURG).date()
     flash, mobilemart, peach = (
         httpx.get(f"{simulated.url}/{name}/_statement", params={"day": day.isoformat()}) for name in NAMES
     )

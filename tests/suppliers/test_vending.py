@@ -16,6 +16,7 @@ import pytest
 
 from config import Settings
 from config.suppliers import SimulatorSettings
+from ledger.business_days import day_of, day_start, days_between
 from ledger.errors import ConfigError, ConflictError, DataError
 from ledger.identifiers import truncate_ms
 from ledger.months import Month
@@ -25,7 +26,6 @@ from sql.partitions import ensure_partition, prepare_table
 from suppliers.registry import open_suppliers
 from suppliers.simulation.faults import Fault
 from suppliers.verdicts import State, Verdict, failure_of
-from tasks.reconciliation.days import day_of, day_start, days_between
 from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.run import reconcile_day
 from tasks.reconciliation.statements import statement_of
