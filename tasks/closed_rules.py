@@ -22,11 +22,16 @@ def closed_rules(_: Settings) -> list[AlertRule]:
     ]
 
 
+def subject_of(supplier: str, day: date) -> str:
+    """What the alert is about."""
+    return f"{supplier}/{day}"
+
+
 def changed_alert(supplier: str, day: date, found: str, evidence: Mapping[str, Any]) -> Alert:
     """The alert about one closed day (Africa/Johannesburg)."""
     return Alert(
         CHANGED,
-        f"{supplier}/{day}",
+        subject_of(supplier, day),
         Severity.CRITICAL,
         found,
         "Look at the break: `treasury recon breaks --class closed_period_changed` lists it, `treasury recon show` has "

@@ -93,6 +93,11 @@ VALUES (%(run_id)s::bigint, %(fingerprint)s, %(supplier)s::text, %(day)s::date, 
         %(currency)s, %(difference)s, %(variance)s, %(escalated)s, %(own)s, %(note)s, %(period_day)s::date)
 RETURNING break_id
 
+-- name: waiting_changes
+-- Whether a change of a closed day still waits for somebody.
+SELECT EXISTS (SELECT FROM recon_breaks WHERE supplier = %(supplier)s::text AND day = %(day)s::date
+               AND class = 'closed_period_changed' AND state IN ('open', 'proposed'))
+
 -- name: account_break
 -- In which day the break is accounted, as for every break of a closed day.
 INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason, period_day)

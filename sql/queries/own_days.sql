@@ -13,12 +13,12 @@ FROM own_rows WHERE NOT by_id
 -- name: day_texts
 -- Line after line in the order of the ids: what is digested, and what is kept of each row.
 SELECT day, id::VARCHAR AS id, created_at, status, amount, currency, value, left(sha256(text), 16) AS fingerprint, text
-FROM day_row ORDER BY day, id, text
+FROM day_row WHERE day IN (SELECT unnest($days::DATE[])) ORDER BY day, id, text
 
 -- name: day_sums
 SELECT day, currency, count(*), sum(amount)::VARCHAR, sum(value)::VARCHAR, sum(commission)::VARCHAR,
        count(*) FILTER (WHERE status IN ('pending', 'processing'))
-FROM day_row GROUP BY day, currency ORDER BY day, currency
+FROM day_row WHERE day IN (SELECT unnest($days::DATE[])) GROUP BY day, currency ORDER BY day, currency
 
 -- name: create_day_change
 -- What differs between the rows as they were kept and as they are, a line a row.

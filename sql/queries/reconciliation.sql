@@ -304,7 +304,7 @@ ORDER BY break_id
 LIMIT %(limit)s
 
 -- name: lock_break
-SELECT supplier, difference, state, period_day, issues, line, own FROM recon_breaks
+SELECT supplier, difference, state, period_day, issues, line, own, day FROM recon_breaks
 WHERE break_id = %(break_id)s::bigint FOR UPDATE
 
 -- name: history

@@ -17,7 +17,7 @@ from ledger.errors import FieldError, NotFoundError, RefusalError
 from ledger.statements import BreakClass
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
-from tasks.reconciliation import chain, endings, suggestions
+from tasks.reconciliation import chain, closed_days, endings, suggestions
 from tasks.reconciliation.classes import Action, BreakState, Decision
 from tasks.reconciliation.people import REASON_CHARACTERS, SYSTEM, Person, check_text
 from tasks.reconciliation.periods import check_open
@@ -220,6 +220,8 @@ def resolve(
         action = _action(settings, break_id, who, decision, largest, proposal)
         record = {"action": action, "actor": who.name, "account": who.account, "decision": decision, "reason": reason}
         made = {member.break_id: _record(connection, member.break_id, record, match) for member in members}
+        if action is Action.RESOLVED and BreakClass.CLOSED_PERIOD_CHANGED in asked.issues:
+            closed_days.end_alert(connection, asked.supplier, asked.day)
         if ending is not None and action is Action.RESOLVED:
             return _ended(connection, settings, ending, made[break_id])
     others = tuple(one for one in made if one != break_id)
@@ -238,6 +240,7 @@ class _Locked:
     issues: list[str]
     line: dict[str, Any] | None
     own: dict[str, Any] | None
+    day: date
 
 
 def _find(connection: Connection, break_id: int) -> _Locked:

@@ -25,8 +25,8 @@ from sql.connection import Connection, fetch_one
 from sql.queries import load
 from storage.spool import spool_folder
 from storage.store import ObjectStore, describe_file
-from tasks.alerts import raise_alert
-from tasks.closed_rules import changed_alert
+from tasks.alerts import raise_alert, resolve_alert
+from tasks.closed_rules import CHANGED, changed_alert, subject_of
 from tasks.months import MonthState, month_states
 from tasks.reconciliation.own_days import DayChange, OwnDay, OwnDays, own_days
 from tasks.reconciliation.people import SYSTEM
@@ -35,6 +35,7 @@ from tasks.reconciliation.sides import TABLE
 _QUERIES = load("closed_days")
 _CATALOGUE = load("reconciliation")
 _SHOWN = 5
+_DAYS_AT_ONCE = 7  # what bounds the room that their rows take in the engine and on its disk
 _ARCHIVED = (Tier.COLD, Tier.DEEP)
 
 
@@ -136,25 +137,39 @@ def compare_with_runs(settings: Settings, connection: Connection, supplier: str,
     if old:
         told = f"run {old[0]} was made before the rows that a run reads were kept; run its day again"
         raise RefusalError(f"{supplier} {first} to {last}: {told}")
-    with spool_folder(settings.spool, "closing") as folder, own_days(settings, supplier, first, last) as reader:
-        now = reader.read([run[0] for run in runs])
-        days, problems = [], []
-        for day, run_id, own, key, sha256 in runs:
-            if now[day].digest == own["digest"]:
-                days.append(Kept(day, run_id, now[day], key, sha256))
-                continue
-            parts = _changes(settings, connection, reader, (supplier, day), (key, sha256), folder)
-            if any(parts):
-                problems.append(_refusal(day, run_id, OwnDay(**own), now[day], parts))
-            else:
-                days.append(Kept(day, run_id, now[day], *_stored(settings, reader, supplier, day, now[day], folder)))
+    found: list[Kept | str] = []
+    with spool_folder(settings.spool, "closing") as folder:
+        for start in range(0, len(runs), _DAYS_AT_ONCE):
+            together = runs[start : start + _DAYS_AT_ONCE]
+            with own_days(settings, supplier, together[0][0], together[-1][0]) as reader:
+                now = reader.read([run[0] for run in together])
+                found += [
+                    _compared(settings, connection, reader, supplier, run, now[run[0]], folder) for run in together
+                ]
+    problems = [one for one in found if isinstance(one, str)]
     if problems:
         more = f"; and {len(problems) - _SHOWN} more days" if len(problems) > _SHOWN else ""
         raise RefusalError(f"{supplier} {first} to {last}: {'; '.join(problems[:_SHOWN])}{more}: run the day again")
-    return Compared(tuple(days), noted)
+    return Compared(tuple(one for one in found if isinstance(one, Kept)), noted)
 
 
-def _refusal(day: date, run_id: int, was: OwnDay, now: OwnDay, parts: Sequence[DayChange]) -> str:
+def _compared(
+    settings: Settings,
+    connection: Connection,
+    reader: OwnDays,
+    supplier: str,
+    run: tuple[Any, ...],
+    now: OwnDay,
+    folder: Path,
+) -> Kept | str:
+    """A day as it is, or in what it is not what its run read."""
+    day, run_id, own, key, sha256 = run
+    was = OwnDay(**own)
+    if now.digest == was.digest:
+        return Kept(day, run_id, now, key, sha256)
+    parts = _changes(settings, connection, reader, (supplier, day), (key, sha256), folder)
+    if not parts:
+        return Kept(day, run_id, now, *_stored(settings, reader, supplier, day, now, folder))
     told = ", ".join(f"{part.text()} in {part.currency}" for part in parts)
     return f"our rows of {day} are not those that run {run_id} read: {told}; {was.text()} then, {now.text()} now"
 
@@ -209,6 +224,13 @@ def write_down(connection: Connection, settings: Settings, supplier: str, run_id
     return made
 
 
+def end_alert(connection: Connection, supplier: str, day: date) -> None:
+    """Resolve the alert about a closed day once nothing of its changes waits any more; in the open transaction."""
+    waits = fetch_one(connection, _QUERIES["waiting_changes"], {"supplier": supplier, "day": day})[0]
+    if not waits:
+        resolve_alert(connection, CHANGED, subject_of(supplier, day))
+
+
 def verify_closed_days(settings: Settings, connection: Connection) -> int:
     """Read our rows of every closed day afresh, the archived ones too, and compare; returns how many days. Reading
     only.
@@ -260,10 +282,10 @@ def _is_wanted(state: State, months: Sequence[MonthState], *, archived_too: bool
 
 
 def _spans(states: Sequence[State]) -> Iterator[list[State]]:
-    """Days without a gap, together: each is read at once."""
+    """Days without a gap, together, as many as are read at once."""
     span: list[State] = []
     for state in states:
-        if span and state.day != span[-1].day + timedelta(days=1):
+        if span and (state.day != span[-1].day + timedelta(days=1) or len(span) == _DAYS_AT_ONCE):
             yield span
             span = []
         span.append(state)

@@ -33,6 +33,7 @@ OWN_ROWS = "own.parquet"
 _QUERIES = load("own_days")
 _BATCH_ROWS = 50_000
 _SHOWN = 20
+_FIGURES = ("rows", "amount", "value", "commission", "under_way")
 _TEXTS = (
     *("type", "status", "currency", "reference", "supplier_reference", "supplier_transaction_id"),
     *("supplier_product_id", "vas_type"),
@@ -106,17 +107,14 @@ class OwnDays:
         digests = {day: hashlib.sha256() for day in days}
         counts = dict.fromkeys(days, 0)
         with _kept(keep) as write:
-            for day, batch in self._batches():
-                if day in digests:
-                    counts[day] += batch.num_rows
-                    for content in joined(batch["text"]):
-                        digests[day].update(content)
-                    write(batch)
+            for day, batch in self._batches(days):
+                counts[day] += batch.num_rows
+                for content in joined(batch["text"]):
+                    digests[day].update(content)
+                write(batch)
         sums: dict[date, dict[str, dict[str, Any]]] = {day: {} for day in days}
-        for day, currency, *figures in self._duck.execute(_QUERIES["day_sums"]).fetchall():
-            if day in sums:
-                names = ("rows", "amount", "value", "commission", "under_way")
-                sums[day][currency] = dict(zip(names, figures, strict=True))
+        for day, currency, *figures in self._duck.execute(_QUERIES["day_sums"], {"days": list(days)}).fetchall():
+            sums[day][currency] = dict(zip(_FIGURES, figures, strict=True))
         return {day: OwnDay(counts[day], digests[day].hexdigest(), sums[day]) for day in days}
 
     def keep(self, day: date, target: Path) -> None:
@@ -146,9 +144,9 @@ class OwnDays:
             now = "nothing" if now_status is None else f"{now_status} {now_amount}"
             yield f"{row_id} {kind}: {was}, now {now}"
 
-    def _batches(self) -> Iterator[tuple[date, pa.RecordBatch]]:
+    def _batches(self, days: Sequence[date]) -> Iterator[tuple[date, pa.RecordBatch]]:
         """The rows in order; no batch has rows of two days."""
-        for batch in self._duck.execute(_QUERIES["day_texts"]).to_arrow_reader(_BATCH_ROWS):
+        for batch in self._duck.execute(_QUERIES["day_texts"], {"days": list(days)}).to_arrow_reader(_BATCH_ROWS):
             for day in pc.unique(batch["day"]).to_pylist():
                 yield day, batch.filter(pc.equal(batch["day"], pa.scalar(day, pa.date32())))
 

@@ -226,6 +226,8 @@ def test_a_purchase_that_ends_after_the_closing_is_a_break_of_the_next_open_day(
     assert (alert.subject, alert.count, str(alert.severity)) == (f"flash/{DAY}", 1, "critical")
     done = resolve(books.settings, found["break_id"], "thandi", Decision.OURS_IS_RIGHT, "Flash told us late")
     assert done.state is BreakState.RESOLVED
+    with connect(books.settings.database_dsn, "tests") as connection:
+        assert [one.state for one in list_alerts(connection)] == ["resolved"]
 
 
 def test_a_purchase_is_not_begun_in_a_closed_day(closed: Books) -> None:

@@ -167,7 +167,7 @@ def test_the_differences_are_the_classes_of_reconciliation() -> None:
 def test_what_a_statement_cannot_show_is_refused_by_name(
     supplier: str, difference: BreakClass, column: str, running: Simulated
 ) -> None:
-    rule = f"{supplier}: {difference} cannot be planted, its statement does not tell {column}"
+    rule = f"{supplier}: {difference} cannot be planted: its statements do not show {column}"
     with pytest.raises(DataError, match=rule):
         plant(supplier, FORMS[supplier], DAY, table_of(supplier, 9, 1), {difference: 1})
     answer = httpx.post(f"{running.url}/{supplier}/_planted", json={difference: 1})
