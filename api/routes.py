@@ -36,6 +36,11 @@ class Resource:
     batch: type
     page: type
 
+    @property
+    def tag(self) -> str:
+        """The tag of its operations. Swagger UI's links to operations need a tag without an underscore."""
+        return self.path.rsplit("/", 1)[-1]
+
 
 _IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
@@ -107,7 +112,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             handler=partial(resource.create, table=table),
             scope=resource.write,
             policy=resource.policy,
-            tag=table.name,
+            tag=resource.tag,
             request=resource.new,
             answers={201: resource.row},
             parameters=(_IDEMPOTENCY_KEY,),
@@ -123,7 +128,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             handler=partial(handlers.create_batch, table=table),
             scope=resource.write,
             policy=resource.policy,
-            tag=table.name,
+            tag=resource.tag,
             request=resource.batch,
             answers={200: messages.BatchResults},
             parameters=(_IDEMPOTENCY_KEY,),
@@ -140,7 +145,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             handler=partial(handlers.read_page, table=table),
             scope=resource.read,
             policy=resource.policy,
-            tag=table.name,
+            tag=resource.tag,
             answers={200: resource.page},
             parameters=_page_parameters(settings),
             conditional=True,
@@ -154,7 +159,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             handler=partial(handlers.read_one, table=table),
             scope=resource.read,
             policy=resource.policy,
-            tag=table.name,
+            tag=resource.tag,
             answers={200: resource.row},
             problems=frozenset({404}),
             conditional=True,
@@ -169,7 +174,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             handler=partial(handlers.change_status, table=table),
             scope=resource.write,
             policy=resource.policy,
-            tag=table.name,
+            tag=resource.tag,
             request=messages.StatusChange,
             answers={200: resource.row},
             problems=frozenset({400, 404, 409, 413, 415}),
@@ -200,7 +205,7 @@ _VAS_FAILURE = Operation(
     handler=handlers.read_vas_failure,
     scope=Scope.VAS_READ,
     policy=Policy.VAS,
-    tag="vas_transactions",
+    tag="vas-transactions",
     answers={200: messages.VendFailure},
     problems=frozenset({404}),
 )
