@@ -26,7 +26,7 @@ Mobile = Annotated[str, Meta(pattern=r"^\+?\d{9,15}$", examples=["+27831234567"]
 
 
 class NewTransaction(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A transaction to be stored. Its client is the API key's; its id and times are given by the server."""
+    """A transaction to store. The server sets the client (that of the API key), the id and the times."""
 
     user_id: Name
     wallet_id: Name
@@ -42,7 +42,7 @@ class NewTransaction(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class NewVasTransaction(NewTransaction, kw_only=True, forbid_unknown_fields=True):
-    """A value-added service to be stored."""
+    """A value-added service (VAS) transaction to store."""
 
     supplier: Supplier
     vas_type: VasType
@@ -60,29 +60,29 @@ class VasOrder(NewVasTransaction, kw_only=True, forbid_unknown_fields=True):
     vend: Annotated[
         bool,
         Meta(
-            description="Buy it from the supplier; then these are the supplier's to tell: "
-            "status, supplier_reference, supplier_transaction_id, commission, processed_at"
+            description="Whether to buy the product from the supplier. If so, the purchase sets status, "
+            "supplier_reference, supplier_transaction_id, commission and processed_at: omit them."
         ),
     ] = False
 
 
 class VendFailure(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Why nothing was sold. ``id`` is the row's."""
+    """The reason why a purchase failed. ``id`` is that of the row."""
 
     id: UUID
     reason: Annotated[
         Failure,
         Meta(
-            description="declined: the supplier will not sell it. invalid: the number, the product or the amount "
-            "cannot be right. unavailable: nothing is wrong with the order, which may be placed again as a new one. "
-            "not_sold: no answer came, and it was found out later that nothing was sold."
+            description="declined: the supplier refuses the sale. invalid: the number, the product or the amount is "
+            "wrong. unavailable: the order is correct; place a new one. not_sold: the supplier did not answer; a "
+            "later check showed that nothing was sold."
         ),
     ]
     failed_at: datetime
 
 
 class Transaction(NewTransaction, kw_only=True, forbid_unknown_fields=True):
-    """A stored transaction. ``id`` is a UUIDv7 that carries ``created_at``."""
+    """A stored transaction. ``id`` is a UUIDv7 that contains ``created_at``."""
 
     id: UUID
     client_id: Name
@@ -91,7 +91,7 @@ class Transaction(NewTransaction, kw_only=True, forbid_unknown_fields=True):
 
 
 class VasTransaction(NewVasTransaction, kw_only=True, forbid_unknown_fields=True):
-    """A stored value-added service. ``id`` is a UUIDv7 that carries ``created_at``."""
+    """A stored VAS transaction. ``id`` is a UUIDv7 that contains ``created_at``."""
 
     id: UUID
     client_id: Name
@@ -100,46 +100,46 @@ class VasTransaction(NewVasTransaction, kw_only=True, forbid_unknown_fields=True
 
 
 class NewTransactions(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A batch: every item is judged by itself, the good ones are stored together."""
+    """A batch. Each item is validated on its own; the valid items are stored together."""
 
     items: Annotated[list[NewTransaction], Meta(min_length=1)]
 
 
 class NewVasTransactions(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A batch: every item is judged by itself, the good ones are stored together."""
+    """A batch. Each item is validated on its own; the valid items are stored together."""
 
     items: Annotated[list[NewVasTransaction], Meta(min_length=1)]
 
 
 class TransactionPage(Struct, kw_only=True):
-    """Rows, newest first. ``next_cursor`` asks for the rows after these; null on the last page."""
+    """Rows, newest first. ``next_cursor`` gets the next page; it is null on the last page."""
 
     items: list[Transaction]
     next_cursor: str | None
 
 
 class VasTransactionPage(Struct, kw_only=True):
-    """Rows, newest first. ``next_cursor`` asks for the rows after these; null on the last page."""
+    """Rows, newest first. ``next_cursor`` gets the next page; it is null on the last page."""
 
     items: list[VasTransaction]
     next_cursor: str | None
 
 
 class StatusChange(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Where a transaction is to go."""
+    """The new status of a transaction."""
 
     status: Status
 
 
 class BrokenRule(Struct, kw_only=True):
-    """One value that was refused: the field's name and the rule that it must keep."""
+    """An invalid value: the name of the field and the rule that the value breaks."""
 
     field: str
     rule: str
 
 
 class Problem(Struct, kw_only=True, omit_defaults=True):
-    """RFC 9457."""
+    """A problem document, as RFC 9457 defines it."""
 
     type: str
     title: str
@@ -150,7 +150,7 @@ class Problem(Struct, kw_only=True, omit_defaults=True):
 
 
 class BatchResult(Struct, kw_only=True, omit_defaults=True):
-    """What became of one item: 201 and its ``id``, or 422 and its ``problem``. ``index`` counts from 0."""
+    """The result of one item: 201 with its ``id``, or 422 with its ``problem``. ``index`` counts from 0."""
 
     index: int
     status: int
@@ -159,7 +159,7 @@ class BatchResult(Struct, kw_only=True, omit_defaults=True):
 
 
 class BatchResults(Struct, kw_only=True):
-    """One result for each item, in the order of the items."""
+    """The results of a batch, one per item in the order of the items."""
 
     stored: int
     rejected: int
@@ -167,12 +167,12 @@ class BatchResults(Struct, kw_only=True):
 
 
 class Health(Struct, kw_only=True):
-    """``live``, ``ready`` or ``unavailable``."""
+    """The state of the process: ``live``, ``ready`` or ``unavailable``."""
 
     status: str
 
 
 class Taken(Struct, kw_only=True):
-    """The webhook is genuine and is being looked into."""
+    """The notification has a valid signature and is being processed."""
 
     status: str
