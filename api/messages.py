@@ -14,8 +14,8 @@ from suppliers.verdicts import Failure
 
 PRINTABLE = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"  # no control characters
 INSTANT = r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)$"
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
-Reference = Annotated[str, Meta(min_length=1, max_length=128, pattern=PRINTABLE)]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE, examples=["wallet-1"])]
+Reference = Annotated[str, Meta(min_length=1, max_length=128, pattern=PRINTABLE, examples=["order-1001"])]
 Instant = Annotated[datetime, Meta(extra_json_schema={"pattern": INSTANT})]
 Money = Annotated[
     str,
@@ -24,11 +24,15 @@ Money = Annotated[
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217", examples=["ZAR"])]
 Mobile = Annotated[str, Meta(pattern=r"^\+?\d{9,15}$", examples=["+27831234567"])]
 
+# Bodies that can be sent as they are: the interactive page starts with them.
+EXAMPLE = {"user_id": "user-1", "wallet_id": "wallet-1", "type": "payment", "amount": "120.50", "currency": "ZAR"}
+VAS_EXAMPLE = {**EXAMPLE, "supplier": "flash", "vas_type": "airtime"}
+
 
 class NewTransaction(Struct, kw_only=True, forbid_unknown_fields=True):
     """A transaction to store. The server sets the client (that of the API key), the id and the times."""
 
-    user_id: Name
+    user_id: Annotated[Name, Meta(examples=["user-1"])]
     wallet_id: Name
     type: TransactionType
     amount: Annotated[Money, Meta(description="More than 0")]
@@ -85,7 +89,7 @@ class Transaction(NewTransaction, kw_only=True, forbid_unknown_fields=True):
     """A stored transaction. ``id`` is a UUIDv7 that contains ``created_at``."""
 
     id: UUID
-    client_id: Name
+    client_id: Annotated[Name, Meta(examples=["acme"])]
     created_at: datetime
     updated_at: datetime
 
@@ -94,7 +98,7 @@ class VasTransaction(NewVasTransaction, kw_only=True, forbid_unknown_fields=True
     """A stored VAS transaction. ``id`` is a UUIDv7 that contains ``created_at``."""
 
     id: UUID
-    client_id: Name
+    client_id: Annotated[Name, Meta(examples=["acme"])]
     created_at: datetime
     updated_at: datetime
 

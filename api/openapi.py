@@ -64,6 +64,11 @@ _RATE_LIMIT = {
         "schema": {"type": "string"},
     },
 }
+_INTRODUCTION = (
+    "Every request needs an API key as a bearer token, except the health checks and signed notifications. "
+    "On the page `/docs`, choose Authorize and enter the key. The page forgets it when it is closed or reloaded. "
+    "Requests sent from the page reach this installation and have their full effect."
+)
 _ETAG = {"ETag": {"description": "The validator of this answer", "schema": {"type": "string"}}}
 _IF_NONE_MATCH = Parameter(
     "If-None-Match",
@@ -87,11 +92,11 @@ def make_document(
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schema_of)
     return {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": version},
+        "info": {"title": title, "version": version, "description": _INTRODUCTION},
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": "`trk_...`"}},
+            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": "An API key: `trk_...`"}},
         },
     }
 
@@ -124,10 +129,10 @@ def _operation(operation: Operation, schema_of: dict[type, Any]) -> dict[str, An
         described["security"] = [{"apiKey": []}]
         described["x-scope"] = operation.scope.value
     if operation.request is not None:
-        described["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": schema_of[operation.request]}},
-        }
+        content: dict[str, Any] = {"schema": schema_of[operation.request]}
+        if operation.example is not None:
+            content["example"] = dict(operation.example)
+        described["requestBody"] = {"required": True, "content": {"application/json": content}}
     return described
 
 

@@ -1,8 +1,9 @@
 """The one list of the API's operations. The router and the OpenAPI document are made from it, so they cannot drift."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -33,6 +34,7 @@ class Resource:
     policy: Policy
     create: Callable[..., Awaitable[Response]]
     new: type
+    example: Mapping[str, Any]
     row: type
     batch: type
     page: type
@@ -67,6 +69,7 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
             policy=Policy.TRANSACTIONS,
             create=handlers.create,
             new=messages.NewTransaction,
+            example=messages.EXAMPLE,
             row=messages.Transaction,
             batch=messages.NewTransactions,
             page=messages.TransactionPage,
@@ -81,6 +84,7 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
             policy=Policy.VAS,
             create=handlers.create_vas,
             new=messages.VasOrder,
+            example=messages.VAS_EXAMPLE,
             row=messages.VasTransaction,
             batch=messages.NewVasTransactions,
             page=messages.VasTransactionPage,
@@ -117,6 +121,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             policy=resource.policy,
             tag=resource.tag,
             request=resource.new,
+            example=resource.example,
             answers={201: resource.row},
             parameters=(_IDEMPOTENCY_KEY,),
             problems=frozenset({400, 409, 413, 415}),
@@ -133,6 +138,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             policy=resource.policy,
             tag=resource.tag,
             request=resource.batch,
+            example={"items": [resource.example]},
             answers={200: messages.BatchResults},
             parameters=(_IDEMPOTENCY_KEY,),
             problems=frozenset({400, 409, 413, 415}),
@@ -179,6 +185,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             policy=resource.policy,
             tag=resource.tag,
             request=messages.StatusChange,
+            example={"status": Status.COMPLETED},
             answers={200: resource.row},
             problems=frozenset({400, 404, 409, 413, 415}),
         ),

@@ -38,7 +38,7 @@ _MOBILE = re.compile(r"\+?\d{9,15}\Z", re.ASCII)
 
 
 class TransactionType(StrEnum):
-    """What a transaction does."""
+    """The type of a transaction."""
 
     SEND = "send"
     RECEIVE = "receive"
@@ -51,7 +51,7 @@ class TransactionType(StrEnum):
 
 
 class Status(StrEnum):
-    """Where a transaction stands. The last four are terminal: the row never changes again."""
+    """The status of a transaction. The last four are terminal: the row never changes again."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -62,7 +62,7 @@ class Status(StrEnum):
 
 
 class Supplier(StrEnum):
-    """Who delivers a value-added service, of those that the project brings. Which others there are is a setting."""
+    """The supplier of a value-added service. The settings may add suppliers to these."""
 
     FLASH = "flash"
     MOBILEMART = "mobilemart"
@@ -80,7 +80,7 @@ def is_supplier_name(name: str) -> bool:
 
 
 class VasType(StrEnum):
-    """What kind of value-added service it is."""
+    """The type of a value-added service."""
 
     AIRTIME = "airtime"
     DATA = "data"

@@ -52,7 +52,7 @@ def _health() -> Operation:
         path=f"{PREFIX}/health",
         summary="Get the health of every component",
         description="Runs the checks of `treasury health`. Each component says what to do. Callers share one run for "
-        "5 seconds. The status is 200 whatever the health is.",
+        "5 seconds. The status is 200 for every state of health.",
         handler=handlers.health,
         scope=Scope.MONITORING_READ,
         policy=Policy.OPERATIONS,
@@ -184,6 +184,7 @@ def _cache() -> tuple[Operation, ...]:
             policy=Policy.OPERATIONS,
             tag=_TAG,
             request=answers.CacheClear,
+            example={"all": True},
             answers={200: answers.CacheCleared},
             problems=frozenset({400, 413, 415}),
         ),

@@ -40,7 +40,7 @@ class LineKind(StrEnum):
 
 
 class BreakClass(StrEnum):
-    """What is wrong, the gravest first: a break with several issues is called by the first of them."""
+    """The kinds of difference, most serious first. A break with several issues has the first of their classes."""
 
     MISSING_HERE = "missing_here"
     MISSING_THERE = "missing_there"
@@ -54,7 +54,7 @@ class BreakClass(StrEnum):
 
 
 class BreakState(StrEnum):
-    """Where a break stands. It waits for somebody in the first two."""
+    """The state of a break. In the first two states it awaits a decision."""
 
     OPEN = "open"
     PROPOSED = "proposed"
@@ -63,7 +63,7 @@ class BreakState(StrEnum):
 
 
 class Action(StrEnum):
-    """What a record of `recon_resolutions` did."""
+    """The action that an entry in the history of a break records."""
 
     AUTO_RESOLVED = "auto_resolved"
     PROPOSED = "proposed"
@@ -76,8 +76,9 @@ class Action(StrEnum):
 
 
 class Decision(StrEnum):
-    """What a person may decide about a break. ``reject`` takes back what somebody else proposed; the two ``settle_…``
-    end the break's row of ours, which is still under way.
+    """A decision of a person about a break. ``reject`` withdraws a proposal of another person.
+
+    ``settle_completed`` and ``settle_failed`` end the internal row, which is still pending or processing.
     """
 
     OURS_IS_RIGHT = "ours_is_right"
@@ -90,7 +91,7 @@ class Decision(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a run says of its day."""
+    """The result of a run for its day."""
 
     PASSED = "passed"
     FAILED = "failed"

@@ -21,7 +21,7 @@ _QUERIES = load("reconciliation")
 
 
 class PeriodState(StrEnum):
-    """Where a period stands."""
+    """The state of a period."""
 
     PROPOSED = "proposed"
     REJECTED = "rejected"
