@@ -76,7 +76,7 @@ class Admission:
 
     def _objection_to_host(self, host: bytes | None) -> HttpError | None:
         if not host:
-            return HttpError(BAD_REQUEST, "The request names no host.")
+            return HttpError(BAD_REQUEST, "The Host header is missing.")
         return None if self._hosts.serve(host) else HttpError(MISDIRECTED)
 
 

@@ -105,7 +105,7 @@ def _rows(served: Iterable[Resource]) -> dict[bytes, Rows]:
 def _documents(described: tuple[Operation, ...], suppliers: Sequence[str]) -> list[Route]:
     document = make_document(TITLE, VERSION, described, suppliers)
     return [
-        Route("/openapi.json", Page(msgspec.json.encode(document), "application/json")),
-        Route("/docs", Page(docs_page.render(document).encode(), "text/html", {POLICY: PAGE_POLICY})),
-        Route(docs_page.STYLE_PATH, Page(docs_page.STYLE.encode(), "text/css")),
+        Route(docs_page.DOCUMENT_PATH, Page(msgspec.json.encode(document), "application/json")),
+        Route(docs_page.PATH, Page(docs_page.render(TITLE).encode(), "text/html", {POLICY: PAGE_POLICY})),
+        *(Route(asset.path, asset) for asset in docs_page.assets().values()),
     ]

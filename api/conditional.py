@@ -22,12 +22,12 @@ class Ready(Response):
 
 def answer(wanted: str | None, kept: Kept) -> Ready:
     """``kept`` for who sent ``wanted`` as If-None-Match. A HEAD gets the same; the server leaves out the body."""
-    if wanted is not None and _has(wanted, kept.etag.decode()):
+    if wanted is not None and names(wanted, kept.etag.decode()):
         return Ready(304, b"", list(kept.headers))
     length = (b"content-length", str(len(kept.body)).encode())
     return Ready(200, kept.body, [_JSON, length, *kept.headers])
 
 
-def _has(wanted: str, etag: str) -> bool:
-    """Whether If-None-Match names the answer; by the weak comparison, as the header asks for."""
+def names(wanted: str, etag: str) -> bool:
+    """Return whether the If-None-Match header ``wanted`` names ``etag``, by the weak comparison of RFC 9110."""
     return wanted.strip() == "*" or etag in _TAG.findall(wanted)

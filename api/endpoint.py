@@ -86,7 +86,7 @@ class Address:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         endpoint = self._endpoints.get(method)
         if endpoint is None:
-            await _refuse(NO_METHOD, scope, receive, send, {"Allow": self._allow})
+            await refuse_method(scope, receive, send, self._allow)
         else:
             await endpoint(scope, receive, send)
 
@@ -101,7 +101,7 @@ class Page:
         if scope["method"] in {"GET", "HEAD"}:
             await self._response(scope, receive, send)
         else:
-            await _refuse(NO_METHOD, scope, receive, send, {"Allow": "GET, HEAD"})
+            await refuse_method(scope, receive, send, "GET, HEAD")
 
 
 async def no_such_address(scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,6 +110,11 @@ async def no_such_address(scope: Scope, receive: Receive, send: Send) -> None:
         await WebSocketClose()(scope, receive, send)
     else:
         await _refuse(NOT_FOUND, scope, receive, send)
+
+
+async def refuse_method(scope: Scope, receive: Receive, send: Send, allow: str) -> None:
+    """Answer 405. ``allow`` lists the methods that the address takes."""
+    await _refuse(NO_METHOD, scope, receive, send, {"Allow": allow})
 
 
 async def _refuse(

@@ -142,7 +142,7 @@ async def change_status(call: Call, table: TieredTable) -> Response:
     if vending.sells(table):
         found = await services.reader.find(table, row_id, call.key.client_id)
         if found is not None and vending.is_vend(found.row):
-            raise HttpError(CONFLICT, "The row is a purchase: its status is what the supplier says.")
+            raise HttpError(CONFLICT, "The row is a purchase. Only the answer of the supplier changes its status.")
     try:
         row = await services.statuses.change(table, row_id, call.key.client_id, wanted, services.now())
     except TransientError:
@@ -185,7 +185,7 @@ def _items(call: Call, body: Mapping[str, Any]) -> list[Any]:
     most = call.services.settings.api_batch_limit
     for name in body:
         if name != "items":
-            raise FieldError(name, "is not a field of a batch")
+            raise FieldError(name, "is not a field of a batch; it has only items")
     items = body.get("items")
     if not isinstance(items, list) or not 1 <= len(items) <= most:
         raise FieldError("items", f"must be a list of 1 to {most} transactions")
@@ -223,7 +223,7 @@ def _status(body: bytes) -> Status:
     values = parsing.decode_object(body)
     for name in values:
         if name != "status":
-            raise FieldError(name, "is not a field of a status change")
+            raise FieldError(name, "is not a field of a status change; it has only status")
     return Status(_choice("status", values.get("status"), Status))
 
 
@@ -242,7 +242,7 @@ def _question(call: Call, table: TieredTable) -> bytes:
 def _wanted(call: Call, question: bytes) -> Wanted:
     query = call.query
     if "wallet_id" not in query and "user_id" not in query:
-        raise FieldError("wallet_id", "is required, unless user_id is given")
+        raise FieldError("wallet_id", "is required unless user_id is given")
     cursor = query.get("cursor")
     created_from = parsing.instant("from", query["from"]) if "from" in query else None
     created_before = parsing.instant("to", query["to"]) if "to" in query else None

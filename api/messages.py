@@ -14,8 +14,8 @@ from suppliers.verdicts import Failure
 
 PRINTABLE = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"  # no control characters
 INSTANT = r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)$"
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE)]
-Reference = Annotated[str, Meta(min_length=1, max_length=128, pattern=PRINTABLE)]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE, examples=["wallet-1"])]
+Reference = Annotated[str, Meta(min_length=1, max_length=128, pattern=PRINTABLE, examples=["order-1001"])]
 Instant = Annotated[datetime, Meta(extra_json_schema={"pattern": INSTANT})]
 Money = Annotated[
     str,
@@ -24,11 +24,15 @@ Money = Annotated[
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217", examples=["ZAR"])]
 Mobile = Annotated[str, Meta(pattern=r"^\+?\d{9,15}$", examples=["+27831234567"])]
 
+# Bodies that can be sent as they are: the interactive page starts with them.
+EXAMPLE = {"user_id": "user-1", "wallet_id": "wallet-1", "type": "payment", "amount": "120.50", "currency": "ZAR"}
+VAS_EXAMPLE = {**EXAMPLE, "supplier": "flash", "vas_type": "airtime"}
+
 
 class NewTransaction(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A transaction to be stored. Its client is the API key's; its id and times are given by the server."""
+    """A transaction to store. The server sets the client (that of the API key), the id and the times."""
 
-    user_id: Name
+    user_id: Annotated[Name, Meta(examples=["user-1"])]
     wallet_id: Name
     type: TransactionType
     amount: Annotated[Money, Meta(description="More than 0")]
@@ -42,7 +46,7 @@ class NewTransaction(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class NewVasTransaction(NewTransaction, kw_only=True, forbid_unknown_fields=True):
-    """A value-added service to be stored."""
+    """A value-added service (VAS) transaction to store."""
 
     supplier: Supplier
     vas_type: VasType
@@ -60,86 +64,86 @@ class VasOrder(NewVasTransaction, kw_only=True, forbid_unknown_fields=True):
     vend: Annotated[
         bool,
         Meta(
-            description="Buy it from the supplier; then these are the supplier's to tell: "
-            "status, supplier_reference, supplier_transaction_id, commission, processed_at"
+            description="Whether to buy the product from the supplier. If so, the purchase sets status, "
+            "supplier_reference, supplier_transaction_id, commission and processed_at: omit them."
         ),
     ] = False
 
 
 class VendFailure(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Why nothing was sold. ``id`` is the row's."""
+    """The reason why a purchase failed. ``id`` is that of the row."""
 
     id: UUID
     reason: Annotated[
         Failure,
         Meta(
-            description="declined: the supplier will not sell it. invalid: the number, the product or the amount "
-            "cannot be right. unavailable: nothing is wrong with the order, which may be placed again as a new one. "
-            "not_sold: no answer came, and it was found out later that nothing was sold."
+            description="declined: the supplier refuses the sale. invalid: the number, the product or the amount is "
+            "wrong. unavailable: the order is correct; place a new one. not_sold: the supplier did not answer; a "
+            "later check showed that nothing was sold."
         ),
     ]
     failed_at: datetime
 
 
 class Transaction(NewTransaction, kw_only=True, forbid_unknown_fields=True):
-    """A stored transaction. ``id`` is a UUIDv7 that carries ``created_at``."""
+    """A stored transaction. ``id`` is a UUIDv7 that contains ``created_at``."""
 
     id: UUID
-    client_id: Name
+    client_id: Annotated[Name, Meta(examples=["acme"])]
     created_at: datetime
     updated_at: datetime
 
 
 class VasTransaction(NewVasTransaction, kw_only=True, forbid_unknown_fields=True):
-    """A stored value-added service. ``id`` is a UUIDv7 that carries ``created_at``."""
+    """A stored VAS transaction. ``id`` is a UUIDv7 that contains ``created_at``."""
 
     id: UUID
-    client_id: Name
+    client_id: Annotated[Name, Meta(examples=["acme"])]
     created_at: datetime
     updated_at: datetime
 
 
 class NewTransactions(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A batch: every item is judged by itself, the good ones are stored together."""
+    """A batch. Each item is validated on its own; the valid items are stored together."""
 
     items: Annotated[list[NewTransaction], Meta(min_length=1)]
 
 
 class NewVasTransactions(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A batch: every item is judged by itself, the good ones are stored together."""
+    """A batch. Each item is validated on its own; the valid items are stored together."""
 
     items: Annotated[list[NewVasTransaction], Meta(min_length=1)]
 
 
 class TransactionPage(Struct, kw_only=True):
-    """Rows, newest first. ``next_cursor`` asks for the rows after these; null on the last page."""
+    """Rows, newest first. ``next_cursor`` gets the next page; it is null on the last page."""
 
     items: list[Transaction]
     next_cursor: str | None
 
 
 class VasTransactionPage(Struct, kw_only=True):
-    """Rows, newest first. ``next_cursor`` asks for the rows after these; null on the last page."""
+    """Rows, newest first. ``next_cursor`` gets the next page; it is null on the last page."""
 
     items: list[VasTransaction]
     next_cursor: str | None
 
 
 class StatusChange(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Where a transaction is to go."""
+    """The new status of a transaction."""
 
     status: Status
 
 
 class BrokenRule(Struct, kw_only=True):
-    """One value that was refused: the field's name and the rule that it must keep."""
+    """An invalid value: the name of the field and the rule that the value breaks."""
 
     field: str
     rule: str
 
 
 class Problem(Struct, kw_only=True, omit_defaults=True):
-    """RFC 9457."""
+    """A problem document, as RFC 9457 defines it."""
 
     type: str
     title: str
@@ -150,7 +154,7 @@ class Problem(Struct, kw_only=True, omit_defaults=True):
 
 
 class BatchResult(Struct, kw_only=True, omit_defaults=True):
-    """What became of one item: 201 and its ``id``, or 422 and its ``problem``. ``index`` counts from 0."""
+    """The result of one item: 201 with its ``id``, or 422 with its ``problem``. ``index`` counts from 0."""
 
     index: int
     status: int
@@ -159,7 +163,7 @@ class BatchResult(Struct, kw_only=True, omit_defaults=True):
 
 
 class BatchResults(Struct, kw_only=True):
-    """One result for each item, in the order of the items."""
+    """The results of a batch, one per item in the order of the items."""
 
     stored: int
     rejected: int
@@ -167,12 +171,12 @@ class BatchResults(Struct, kw_only=True):
 
 
 class Health(Struct, kw_only=True):
-    """``live``, ``ready`` or ``unavailable``."""
+    """The state of the process: ``live``, ``ready`` or ``unavailable``."""
 
     status: str
 
 
 class Taken(Struct, kw_only=True):
-    """The webhook is genuine and is being looked into."""
+    """The notification has a valid signature and is being processed."""
 
     status: str

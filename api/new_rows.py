@@ -72,7 +72,7 @@ def _values(client_id: str, table: TieredTable, given: Any) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise FieldError("body", "must be a JSON object")
     if "client_id" in given:
-        raise FieldError("client_id", "is the API key's and must not be given")
+        raise FieldError("client_id", "must be absent: the API key determines it")
     values = {**given, "client_id": client_id}
     if values.get(_INSTANT) is not None and _INSTANT in field_names(table):
         values[_INSTANT] = parsing.instant(_INSTANT, values[_INSTANT])

@@ -27,46 +27,56 @@ _BEFORE = frozenset({400, 405, 408, 414, 417, 421, 431})
 _WITHOUT_A_KEY = _BEFORE | {422, 429, 500}
 _WITH_A_KEY = _WITHOUT_A_KEY | {401, 403, 503}
 _REASONS = {
-    200: "Done",
+    200: "Success",
     201: "Stored",
-    400: "No valid HTTP or JSON, or no Idempotency-Key where one is needed",
-    401: "No valid API key; no valid signature of a webhook",
+    400: "The request is not valid HTTP or JSON, or a required Idempotency-Key is missing",
+    401: "The API key, or the signature of a webhook, is missing or invalid",
     403: "The key lacks a scope",
-    404: "There is no such row",
-    405: "The address does not take this method; see Allow",
+    404: "The resource does not exist, or the key may not see it",
+    405: "The address does not support this method; see Allow",
     408: "The request did not arrive in time",
-    409: "It conflicts with the present state",
+    409: "The request conflicts with the current state",
     413: "The body is too large",
-    414: "The address is too long",
-    415: "The body is not declared as JSON, or is packed",
-    417: "Nothing but 100-continue may be expected",
-    421: "The host is not served here",
-    422: "A value breaks a rule; `errors` names the field",
+    414: "The URL is too long",
+    415: "The body is not declared as JSON, or is compressed",
+    417: "The API supports only the expectation 100-continue",
+    421: "The API does not serve this host",
+    422: "A value is invalid; `errors` names the field",
     429: "Too many requests; see Retry-After",
     431: "The header is too large",
-    500: "Something went wrong in the server",
-    503: "Not now; see Retry-After",
+    500: "The server failed",
+    503: "The service is temporarily unavailable; see Retry-After",
 }
-_REPLAYED = {"Idempotent-Replayed": {"description": "true for an answer given again", "schema": {"type": "string"}}}
-_LOCATION = {"Location": {"description": "Where the row is", "schema": {"type": "string"}}}
+_REPLAYED = {
+    "Idempotent-Replayed": {
+        "description": "`true` when the answer repeats that of an earlier request",
+        "schema": {"type": "string"},
+    }
+}
+_LOCATION = {"Location": {"description": "The address of the new row", "schema": {"type": "string"}}}
 _RATE_LIMIT = {
     "RateLimit-Policy": {
-        "description": 'The limit: `"name";q=requests;w=seconds`. Left out while limits are off',
+        "description": 'The limit: `"name";q=requests;w=seconds`. Absent while limits are off',
         "schema": {"type": "string"},
     },
     "RateLimit": {
-        "description": 'What is left of it: `"name";r=requests;t=seconds until the next window`',
+        "description": 'What remains of the limit: `"name";r=requests;t=seconds until the next window`',
         "schema": {"type": "string"},
     },
 }
-_ETAG = {"ETag": {"description": "Changes with the answer", "schema": {"type": "string"}}}
+_INTRODUCTION = (
+    "Every request needs an API key as a bearer token, except the health checks and signed notifications. "
+    "On the page `/docs`, choose Authorize and enter the key. The page forgets it when it is closed or reloaded. "
+    "Requests sent from the page reach this installation and have their full effect."
+)
+_ETAG = {"ETag": {"description": "The validator of this answer", "schema": {"type": "string"}}}
 _IF_NONE_MATCH = Parameter(
     "If-None-Match",
-    "An ETag given before: 304 without a body while the answer is still the same.",
+    "The ETag of an earlier answer. While the answer is the same, the API sends 304 without a body.",
     {"type": "string"},
     place="header",
 )
-_RETRY_AFTER = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}}
 
 
 def make_document(
@@ -82,11 +92,11 @@ def make_document(
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schema_of)
     return {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": version},
+        "info": {"title": title, "version": version, "description": _INTRODUCTION},
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": "`trk_...`"}},
+            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": "An API key: `trk_...`"}},
         },
     }
 
@@ -119,10 +129,10 @@ def _operation(operation: Operation, schema_of: dict[type, Any]) -> dict[str, An
         described["security"] = [{"apiKey": []}]
         described["x-scope"] = operation.scope.value
     if operation.request is not None:
-        described["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": schema_of[operation.request]}},
-        }
+        content: dict[str, Any] = {"schema": schema_of[operation.request]}
+        if operation.example is not None:
+            content["example"] = dict(operation.example)
+        described["requestBody"] = {"required": True, "content": {"application/json": content}}
     return described
 
 
@@ -150,7 +160,7 @@ def _responses(operation: Operation, schema_of: dict[type, Any]) -> dict[str, An
     for status, kind in operation.answers.items():
         responses[str(status)] = _response(status, operation.media_type, schema_of[kind]) | _headers(operation, status)
     if operation.conditional:
-        responses["304"] = {"description": "The answer is still the one with this ETag", "headers": _RATE_LIMIT | _ETAG}
+        responses["304"] = {"description": "The answer has not changed since this ETag", "headers": _RATE_LIMIT | _ETAG}
     for status in sorted(operation.problems | (_WITHOUT_A_KEY if operation.scope is None else _WITH_A_KEY)):
         response = _response(status, MEDIA_TYPE, schema_of[Problem])
         responses[str(status)] = response | _problem_headers(status)

@@ -36,7 +36,7 @@ class Operation:
     it can end with besides those that every operation with a key has. ``policy`` is the rate limit that its requests
     are counted by, None for none. ``open_to`` are the networks that need no key for it. A ``conditional`` one answers
     with an ETag, and 304 to If-None-Match; its answers are cached. One that takes ``many`` things at once takes a
-    larger body.
+    larger body. ``example`` is a body that can be sent as it is, for the interactive page.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Operation:
     open_to: Networks = _NOWHERE
     conditional: bool = False
     many: bool = False
+    example: Mapping[str, Any] | None = None
     query: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -52,7 +52,7 @@ async def read_body(request: Request, limit_bytes: int, bodies: Bodies) -> bytes
 def demand_json(request: Request) -> None:
     """Raises a 415 problem unless the body is declared as JSON in UTF-8, sent as it is."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise HttpError(NOT_JSON, "Send the body without Content-Encoding: nothing is unpacked here.")
+        raise HttpError(NOT_JSON, "Send the body without Content-Encoding. Compressed bodies are not supported.")
     if not _JSON_TYPE.match(request.headers.get("content-type", "")):
         raise HttpError(NOT_JSON)
 
@@ -117,9 +117,9 @@ def _refuse_nesting(body: bytes) -> None:
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
     brackets = b"".join(plain.split(b'"')[::2]).translate(None, _NO_BRACKETS)
     if len(brackets) > 2 * MOST_CONTAINERS:
-        raise HttpError(BAD_REQUEST, f"The body has more than {MOST_CONTAINERS} objects and lists.")
+        raise HttpError(BAD_REQUEST, f"The body has more than {MOST_CONTAINERS} objects and arrays.")
     if max(accumulate(memoryview(brackets.translate(_STEPS)).cast("b")), default=0) > JSON_DEPTH:
-        raise HttpError(BAD_REQUEST, f"The body is nested more than {JSON_DEPTH} deep.")
+        raise HttpError(BAD_REQUEST, f"The body is nested more than {JSON_DEPTH} levels deep.")
 
 
 def query(request: Request, known: Collection[str]) -> Mapping[str, str]:
@@ -129,9 +129,9 @@ def query(request: Request, known: Collection[str]) -> Mapping[str, str]:
     given: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name not in known:
-            raise FieldError(name, "is not a parameter of this address")
+            raise FieldError(name, "is not a parameter of this operation")
         if name in given:
-            raise FieldError(name, "must be given once")
+            raise FieldError(name, "must be given only once")
         given[name] = value
     return given
 

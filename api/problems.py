@@ -29,40 +29,47 @@ class Kind:
         return f"urn:treasury:problem:{self.name}"
 
 
-BAD_REQUEST = Kind(400, "bad-request", "The request cannot be understood", "The body is not valid JSON.")
+BAD_REQUEST = Kind(400, "bad-request", "Bad request", "The body is not valid JSON.")
 KEY_MISSING = Kind(
-    400, "idempotency-key", "An Idempotency-Key is required", "Send an Idempotency-Key of 1 to 255 visible characters."
+    400, "idempotency-key", "Idempotency-Key required", "Send an Idempotency-Key of 1 to 255 visible characters."
 )
-UNAUTHORIZED = Kind(401, "unauthorized", "No valid API key", "Send Authorization: Bearer with a valid API key.")
-UNSIGNED = Kind(401, "signature", "No valid signature", "The signature is not that of this payload.")
-FORBIDDEN = Kind(403, "forbidden", "The API key may not do this", "The API key lacks a scope.")
-NOT_FOUND = Kind(404, "not-found", "There is no such thing", "Nothing that this API key may see is at this address.")
-NO_METHOD = Kind(405, "method-not-allowed", "The method is not allowed", "This address does not take this method.")
-TIMEOUT = Kind(408, "timeout", "The request took too long", "It did not arrive in time; send it again.")
-CONFLICT = Kind(
-    409, "conflict", "It conflicts with the present state", "It was changed meanwhile, or takes no more changes."
+UNAUTHORIZED = Kind(
+    401, "unauthorized", "Invalid or missing API key", "Send a valid API key in the header Authorization: Bearer."
 )
-IN_FLIGHT = Kind(
-    409, "in-flight", "The same request is being worked on", "A request with this Idempotency-Key is still under way."
+UNSIGNED = Kind(401, "signature", "Invalid or missing signature", "The signature does not match the payload.")
+FORBIDDEN = Kind(403, "forbidden", "Forbidden", "The API key lacks a scope that this operation requires.")
+NOT_FOUND = Kind(404, "not-found", "Not found", "No resource that this API key may see has this address.")
+NO_METHOD = Kind(
+    405, "method-not-allowed", "Method not allowed", "This address does not support this method. See the Allow header."
 )
-TOO_LARGE = Kind(413, "too-large", "The body is too large", "The body has more bytes than the API takes.")
-URL_TOO_LONG = Kind(414, "url-too-long", "The address is too long", "The address has more bytes than the API takes.")
-NOT_JSON = Kind(415, "not-json", "The body must be JSON", "Send Content-Type: application/json.")
-EXPECTATION = Kind(417, "expectation", "The expectation cannot be met", "The only expectation met is 100-continue.")
-MISDIRECTED = Kind(421, "misdirected", "This host is not served here", "The name in Host is none of this API's names.")
-INVALID = Kind(422, "invalid", "A value breaks a rule", "See errors for the field and the rule.")
+TIMEOUT = Kind(408, "timeout", "Request timeout", "The request did not arrive in time. Send it again.")
+CONFLICT = Kind(409, "conflict", "Conflict", "The resource has changed, or no longer accepts changes. Read it again.")
+IN_FLIGHT = Kind(409, "in-flight", "Request in progress", "A request with this Idempotency-Key is still in progress.")
+TOO_LARGE = Kind(413, "too-large", "Body too large", "The body has more bytes than the API accepts.")
+URL_TOO_LONG = Kind(414, "url-too-long", "URL too long", "The URL has more bytes than the API accepts.")
+NOT_JSON = Kind(415, "not-json", "Body must be JSON", "Send Content-Type: application/json.")
+EXPECTATION = Kind(
+    417, "expectation", "Expectation not supported", "The API supports only the expectation 100-continue."
+)
+MISDIRECTED = Kind(421, "misdirected", "Unknown host", "The API does not serve the host that the Host header names.")
+INVALID = Kind(422, "invalid", "Invalid value", "See errors for the field and the rule.")
 KEY_REUSED = Kind(
-    422, "idempotency-key-reused", "The Idempotency-Key was used before", "This key belongs to another request."
+    422, "idempotency-key-reused", "Idempotency-Key already used", "Another request has used this Idempotency-Key."
 )
-TOO_MANY = Kind(429, "too-many-requests", "Too many requests", "Send fewer requests; see Retry-After.")
+TOO_MANY = Kind(
+    429, "too-many-requests", "Too many requests", "Wait as long as Retry-After says, then send fewer requests."
+)
 ADDRESS_REFUSED = Kind(
-    429, "address-refused", "This address is refused for a while", "Requests from this address looked like an attack."
+    429,
+    "address-refused",
+    "Address blocked temporarily",
+    "Requests from this address looked like an attack. See Retry-After.",
 )
 HEADER_TOO_LARGE = Kind(
-    431, "header-too-large", "The header is too large", "The header has more bytes or more fields than the API takes."
+    431, "header-too-large", "Header too large", "The header has more bytes or more fields than the API accepts."
 )
-INTERNAL = Kind(500, "internal", "Something went wrong here", "It was logged; the request id finds it.")
-UNAVAILABLE = Kind(503, "unavailable", "It cannot be done right now", "Send the same request again a little later.")
+INTERNAL = Kind(500, "internal", "Internal error", "The server logged the error under this request id.")
+UNAVAILABLE = Kind(503, "unavailable", "Temporarily unavailable", "Send the same request again later. See Retry-After.")
 
 _BY_ERROR: tuple[tuple[type[Exception], Kind], ...] = (
     (FieldError, INVALID),

@@ -152,7 +152,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = _Flow(transport)
         if len(self.connections) > self._limits.connections:
-            self._refuse(HttpError(UNAVAILABLE, "There are too many connections."))
+            self._refuse(HttpError(UNAVAILABLE, "Too many connections are open. Try again later."))
         else:
             self._await_request()
 
@@ -267,7 +267,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A whole field; behind a chunked body the parser gives trailers the same way."""
         if self._phase is not _Phase.HEADER:
-            raise _Refused(BAD_REQUEST, "Trailers are not taken.")
+            raise _Refused(BAD_REQUEST, "Trailers are not supported.")
         self._fields += 1
         self._field_bytes += len(name) + len(value) + _FIELD_FRAMING_BYTES
         if self._fields > MOST_FIELDS:
@@ -280,7 +280,7 @@ class LimitedProtocol(HttpToolsProtocol):
             raise _Refused(HEADER_TOO_LARGE)
         upgrade = self.parser.should_upgrade()
         if upgrade and self.parser.get_method() == b"CONNECT":
-            raise _Refused(BAD_REQUEST, "CONNECT is not served: this is no proxy.")
+            raise _Refused(BAD_REQUEST, "CONNECT is not supported.")
         if not self.url.startswith(b"/"):
             self._check_absolute_address()
         if upgrade:
@@ -311,7 +311,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _check_absolute_address(self) -> None:
         if self.url == b"*":
-            raise _Refused(BAD_REQUEST, "The address * is not served.")
+            raise _Refused(BAD_REQUEST, "The address * is not supported.")
         if httptools.parse_url(self.url).host is None:
             raise _Refused(BAD_REQUEST, "The address is not valid.")
         hosts = [value.lower() for name, value in self.headers if name == b"host"]

@@ -1,8 +1,9 @@
 """The one list of the API's operations. The router and the OpenAPI document are made from it, so they cannot drift."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -28,19 +29,26 @@ class Resource:
     table: TieredTable
     path: str
     noun: str
+    phrase: str
     read: Scope
     write: Scope
     policy: Policy
     create: Callable[..., Awaitable[Response]]
     new: type
+    example: Mapping[str, Any]
     row: type
     batch: type
     page: type
 
+    @property
+    def tag(self) -> str:
+        """The tag of its operations. Swagger UI's links to operations need a tag without an underscore."""
+        return self.path.rsplit("/", 1)[-1]
+
 
 _IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
-    "Names the request. The same key and body give the first answer again, with `Idempotent-Replayed: true`.",
+    "Identifies the request. The same key and body return the first answer again, with `Idempotent-Replayed: true`.",
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
     place="header",
     required=True,
@@ -56,11 +64,13 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
             table=settings.table("transactions"),
             path="/api/v1/transactions",
             noun="Transaction",
+            phrase="transaction",
             read=Scope.TRANSACTIONS_READ,
             write=Scope.TRANSACTIONS_WRITE,
             policy=Policy.TRANSACTIONS,
             create=handlers.create,
             new=messages.NewTransaction,
+            example=messages.EXAMPLE,
             row=messages.Transaction,
             batch=messages.NewTransactions,
             page=messages.TransactionPage,
@@ -69,11 +79,13 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
             table=settings.table("vas_transactions"),
             path="/api/v1/vas-transactions",
             noun="VasTransaction",
+            phrase="VAS transaction",
             read=Scope.VAS_READ,
             write=Scope.VAS_WRITE,
             policy=Policy.VAS,
             create=handlers.create_vas,
             new=messages.VasOrder,
+            example=messages.VAS_EXAMPLE,
             row=messages.VasTransaction,
             batch=messages.NewVasTransactions,
             page=messages.VasTransactionPage,
@@ -110,13 +122,14 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             name=f"create{noun}",
             method="POST",
             path=path,
-            summary="Store one",
+            summary=f"Store a {resource.phrase}",
             description="201 means that the row is durable.",
             handler=partial(resource.create, table=table),
             scope=resource.write,
             policy=resource.policy,
-            tag=table.name,
+            tag=resource.tag,
             request=resource.new,
+            example=resource.example,
             answers={201: resource.row},
             parameters=(_IDEMPOTENCY_KEY,),
             problems=frozenset({400, 409, 413, 415}),
@@ -125,14 +138,15 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             name=f"create{noun}s",
             method="POST",
             path=f"{path}/batch",
-            summary="Store many",
-            description=f"Up to {settings.api_batch_limit} items. 200 means that the batch was worked through: each "
-            "item's own status says whether it is stored (201, durable) or refused (422).",
+            summary=f"Store a batch of {resource.phrase}s",
+            description=f"A batch has up to {settings.api_batch_limit} items. 200 means that every item was processed. "
+            "The status of each item is 201 (stored and durable) or 422 (refused).",
             handler=partial(handlers.create_batch, table=table),
             scope=resource.write,
             policy=resource.policy,
-            tag=table.name,
+            tag=resource.tag,
             request=resource.batch,
+            example={"items": [resource.example]},
             answers={200: messages.BatchResults},
             parameters=(_IDEMPOTENCY_KEY,),
             problems=frozenset({400, 409, 413, 415}),
@@ -142,13 +156,13 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             name=f"list{noun}s",
             method="GET",
             path=path,
-            summary="A wallet's or a user's, newest first",
-            description="Every tier is read: a page may start in today's rows and end in the archive. `wallet_id` or "
-            "`user_id` is required.",
+            summary=f"List the {resource.phrase}s of a wallet or a user",
+            description="The newest come first. A page covers every tier: it may start with today's rows and end in "
+            "the archive. `wallet_id` or `user_id` is required.",
             handler=partial(handlers.read_page, table=table),
             scope=resource.read,
             policy=resource.policy,
-            tag=table.name,
+            tag=resource.tag,
             answers={200: resource.page},
             parameters=_page_parameters(settings),
             conditional=True,
@@ -157,12 +171,12 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             name=f"get{noun}",
             method="GET",
             path=f"{path}/{{id}}",
-            summary="Read one",
-            description="Whatever tier its month is in: the id tells the month.",
+            summary=f"Get a {resource.phrase}",
+            description="The row may be in any tier: its id contains the time, and so the month.",
             handler=partial(handlers.read_one, table=table),
             scope=resource.read,
             policy=resource.policy,
-            tag=table.name,
+            tag=resource.tag,
             answers={200: resource.row},
             problems=frozenset({404}),
             conditional=True,
@@ -171,14 +185,15 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             name=f"change{noun}Status",
             method="POST",
             path=f"{path}/{{id}}/status",
-            summary="Move its status forward",
-            description="The status that the row already has changes nothing and is no error. A terminal row and an "
-            "archived month never change.",
+            summary=f"Change the status of a {resource.phrase}",
+            description="A status moves only forward. Sending the current status changes nothing and succeeds. Rows "
+            "with a terminal status and rows of archived months never change.",
             handler=partial(handlers.change_status, table=table),
             scope=resource.write,
             policy=resource.policy,
-            tag=table.name,
+            tag=resource.tag,
             request=messages.StatusChange,
+            example={"status": Status.COMPLETED},
             answers={200: resource.row},
             problems=frozenset({400, 404, 409, 413, 415}),
         ),
@@ -188,14 +203,16 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
 def _page_parameters(settings: Settings) -> tuple[Parameter, ...]:
     limit = {"type": "integer", "minimum": 1, "maximum": settings.api_page_limit, "default": handlers.DEFAULT_LIMIT}
     return (
-        Parameter("wallet_id", "Rows of this wallet", _NAME),
-        Parameter("user_id", "Rows of this user", _NAME),
-        Parameter("from", "Created at this instant or later", _TIME),
-        Parameter("to", "Created before this instant", _TIME),
-        Parameter("status", "Rows with this status", {"type": "string", "enum": list(Status)}),
-        Parameter("type", "Rows of this type", {"type": "string", "enum": list(TransactionType)}),
-        Parameter("cursor", "`next_cursor` of the page before; the other parameters stay the same", {"type": "string"}),
-        Parameter("limit", "Most rows of the page", limit),
+        Parameter("wallet_id", "Only rows of this wallet", _NAME),
+        Parameter("user_id", "Only rows of this user", _NAME),
+        Parameter("from", "Only rows created at this time or later", _TIME),
+        Parameter("to", "Only rows created before this time", _TIME),
+        Parameter("status", "Only rows with this status", {"type": "string", "enum": list(Status)}),
+        Parameter("type", "Only rows of this type", {"type": "string", "enum": list(TransactionType)}),
+        Parameter(
+            "cursor", "`next_cursor` of the previous page; keep the other parameters unchanged", {"type": "string"}
+        ),
+        Parameter("limit", "Maximum number of rows on the page", limit),
     )
 
 
@@ -203,12 +220,13 @@ _VAS_FAILURE = Operation(
     name="getVasTransactionFailure",
     method="GET",
     path="/api/v1/vas-transactions/{id}/failure",
-    summary="Why its purchase failed",
-    description="Of a row that was stored with `vend` and has failed, for as long as it is kept; else 404.",
+    summary="Get the reason why a purchase failed",
+    description="A reason exists for a row that was stored with `vend` and has failed. It is deleted after a "
+    "configured number of days; then the answer is 404.",
     handler=handlers.read_vas_failure,
     scope=Scope.VAS_READ,
     policy=Policy.VAS,
-    tag="vas_transactions",
+    tag="vas-transactions",
     answers={200: messages.VendFailure},
     problems=frozenset({404}),
 )
@@ -225,9 +243,9 @@ def _webhook(name: str, title: str) -> Operation:
         name=f"{name}Webhook",
         method="POST",
         path=f"/api/v1/webhooks/{name}",
-        summary=f"{title} payment notification",
-        description=f"Form encoded and signed by {title} with the webhook secret. The API then asks {title} for the "
-        "outcome of the payment, so a notification may come late, unordered and more than once.",
+        summary=f"Receive a {title} payment notification",
+        description=f"The body is form encoded and signed with the webhook secret. The API then asks {title} for the "
+        "outcome of the payment, so notifications may arrive late, out of order and more than once.",
         handler=partial(handlers.webhook, supplier=name),
         tag="webhooks",
         answers={200: messages.Taken},
@@ -242,7 +260,7 @@ _HEALTH = (
         name="live",
         method="GET",
         path="/health/live",
-        summary="The process answers",
+        summary="Check that the process answers",
         handler=handlers.live,
         policy=None,
         tag="health",
@@ -252,7 +270,7 @@ _HEALTH = (
         name="ready",
         method="GET",
         path="/health/ready",
-        summary="PostgreSQL answers the process",
+        summary="Check that PostgreSQL answers the process",
         handler=handlers.ready,
         policy=None,
         tag="health",

@@ -57,7 +57,7 @@ class StatusChanger:
                 row = await self._why_not(table, row_id, client_id, wanted)
             if row is not None:
                 return row
-        raise HttpError(CONFLICT, "Others are changing the same row; read it and decide again.")
+        raise HttpError(CONFLICT, "Other requests are changing the same row. Read it again before you change it.")
 
     async def _closed(self, table: TieredTable, row_id: UUID, client_id: str) -> str:
         """Which closed period the row's day is in."""
@@ -83,9 +83,9 @@ class StatusChanger:
         if current is wanted:
             return found.row
         if found.tier not in _WRITABLE:
-            raise HttpError(CONFLICT, "The row's month is archived: it takes no more changes. Post a new row.")
+            raise HttpError(CONFLICT, "The month of the row is archived and accepts no changes. Post a new row.")
         if not may_follow(current, wanted):
-            raise HttpError(CONFLICT, f"A transaction that is {current} cannot become {wanted}.")
+            raise HttpError(CONFLICT, f"The status cannot change from {current} to {wanted}.")
         return None
 
 

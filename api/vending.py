@@ -87,9 +87,9 @@ class VendDesk:
             return False
         for name in _DECIDED:
             if given.get(name) is not None:
-                raise FieldError(name, f"is found out by the purchase: it must not be given with {FIELD}")
+                raise FieldError(name, f"is set by the purchase: it must be absent with {FIELD}")
         if given.get("status") not in (None, Status.PENDING.value):
-            raise FieldError("status", f"must be {Status.PENDING.value}, or left out, with {FIELD}")
+            raise FieldError("status", f"must be {Status.PENDING.value} or absent with {FIELD}")
         if not given.get("supplier_product_id"):
             raise FieldError("supplier_product_id", f"is required with {FIELD}")
         if len(self._under_way) >= _MOST_AT_ONCE:
@@ -100,7 +100,7 @@ class VendDesk:
         """The reference that marks the row as a vend, and that the supplier will know it by."""
         client = self._clients.get(supplier)
         if client is None:
-            raise FieldError("supplier", "sells nothing here: it is not configured")
+            raise FieldError("supplier", "is not configured for purchases; choose another supplier")
         return client.reference_of(row_id)
 
     def begin(self, table: TieredTable, row: Row) -> None:

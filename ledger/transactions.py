@@ -38,7 +38,7 @@ _MOBILE = re.compile(r"\+?\d{9,15}\Z", re.ASCII)
 
 
 class TransactionType(StrEnum):
-    """What a transaction does."""
+    """The type of a transaction."""
 
     SEND = "send"
     RECEIVE = "receive"
@@ -51,7 +51,7 @@ class TransactionType(StrEnum):
 
 
 class Status(StrEnum):
-    """Where a transaction stands. The last four are terminal: the row never changes again."""
+    """The status of a transaction. The last four are terminal: the row never changes again."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -62,7 +62,7 @@ class Status(StrEnum):
 
 
 class Supplier(StrEnum):
-    """Who delivers a value-added service, of those that the project brings. Which others there are is a setting."""
+    """The supplier of a value-added service. The settings may add suppliers to these."""
 
     FLASH = "flash"
     MOBILEMART = "mobilemart"
@@ -80,7 +80,7 @@ def is_supplier_name(name: str) -> bool:
 
 
 class VasType(StrEnum):
-    """What kind of value-added service it is."""
+    """The type of a value-added service."""
 
     AIRTIME = "airtime"
     DATA = "data"
@@ -173,7 +173,7 @@ def _check_currency(field: str, value: Any) -> str:
 def _mobile(field: str, value: Any) -> str:
     text = _string(field, value)
     if not _MOBILE.match(text):
-        raise FieldError(field, "must be 9 to 15 digits, with a + before them or not")
+        raise FieldError(field, "must be 9 to 15 digits, optionally after a +")
     return text
 
 
@@ -192,7 +192,9 @@ def _metadata(field: str, value: Any) -> str:
         raise FieldError(field, "must be a JSON object")
     text = _plain_json(value) or msgspec.json.encode(_exact_json(field, value, METADATA_DEPTH))
     if len(text) > METADATA_BYTES:
-        raise FieldError(field, f"must have at most {METADATA_BYTES} bytes as JSON, its numbers written out")
+        raise FieldError(
+            field, f"must have at most {METADATA_BYTES} bytes as JSON, with numbers written without exponents"
+        )
     return text.decode()
 
 
@@ -210,7 +212,7 @@ def _plain_json(value: dict[Any, Any]) -> bytes | None:
 def _exact_json(field: str, value: Any, depth: int) -> Any:
     """``value`` with its fractions as the text that stands for them. Raises FieldError."""
     if depth == 0:
-        raise FieldError(field, f"must be nested at most {METADATA_DEPTH} deep")
+        raise FieldError(field, f"must be nested at most {METADATA_DEPTH} levels deep")
     if isinstance(value, str):
         if _NOT_IN_JSON.search(value):
             raise FieldError(field, "must have no NUL characters and no lone surrogates")

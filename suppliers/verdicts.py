@@ -35,7 +35,7 @@ class Verdict(StrEnum):
 
 
 class Failure(StrEnum):
-    """Why nothing was sold, in the words that the client of a failed purchase is told."""
+    """The reason why a purchase failed, as its client sees it."""
 
     DECLINED = "declined"  # the supplier will not sell it
     INVALID = "invalid"  # something that was ordered cannot be right: the number, the product, the amount

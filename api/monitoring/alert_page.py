@@ -41,7 +41,7 @@ async def acknowledge(database: Database, alert_id: int, who: str) -> Acknowledg
     if not newest or newest[0][0] != alert_id:
         raise HttpError(NOT_FOUND)
     if not _item(newest[0]).acknowledged:
-        raise HttpError(CONFLICT, "The alert is resolved: there is nothing to acknowledge any more.")
+        raise HttpError(CONFLICT, "The alert is already resolved and cannot be acknowledged.")
     return Acknowledged(id=alert_id, changed=False)
 
 

@@ -1,6 +1,6 @@
-"""The monitoring answers as types, for the OpenAPI document and for who reads them.
+"""The monitoring answers as types, for the OpenAPI document and for clients.
 
-Durations carry their unit, shares are from 0 to 1, times are UTC. A number that nobody has measured is null, never 0.
+Durations carry their unit, shares are from 0 to 1, times are UTC. A number without a measurement is null, never 0.
 """
 
 from datetime import datetime
@@ -14,7 +14,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class ComponentState(StrEnum):
-    """From good to bad."""
+    """The states of a component, from best to worst."""
 
     HEALTHY = "healthy"
     WARNING = "warning"
@@ -22,7 +22,7 @@ class ComponentState(StrEnum):
 
 
 class Component(Struct, kw_only=True):
-    """One health check: what is, and what to do when it is not healthy."""
+    """The result of one health check. ``to_do`` says what to do when the component is not healthy."""
 
     name: str
     state: ComponentState
@@ -34,7 +34,7 @@ class Component(Struct, kw_only=True):
 
 
 class HealthReport(Struct, kw_only=True):
-    """Every component, and the worst state among them. ``checked_at``: callers share one run for some seconds."""
+    """Every component and the worst state among them. Callers share one run; ``checked_at`` is its time."""
 
     state: ComponentState
     checked_at: datetime
@@ -42,7 +42,7 @@ class HealthReport(Struct, kw_only=True):
 
 
 class Percentiles(Struct, kw_only=True):
-    """Percentiles in milliseconds, each within 10 %."""
+    """Percentiles in milliseconds, each accurate to within 10 %."""
 
     p50_ms: float | None
     p95_ms: float | None
@@ -50,17 +50,17 @@ class Percentiles(Struct, kw_only=True):
 
 
 class Traffic(Percentiles, kw_only=True):
-    """Requests that ended within a period. Errors are answers from 500 on."""
+    """Requests that ended within a period. Errors are answers with status 500 or higher."""
 
     requests: int
     per_second: float
     errors: int
     error_rate: Share
-    refused: Annotated[int, Meta(description="Answers from 400 to 499")]
+    refused: Annotated[int, Meta(description="Answers with status 400 to 499")]
 
 
 class RouteTraffic(Struct, kw_only=True):
-    """The requests of one route."""
+    """The traffic of one route."""
 
     method: str
     route: str
@@ -69,7 +69,7 @@ class RouteTraffic(Struct, kw_only=True):
 
 
 class QueryTime(Percentiles, kw_only=True):
-    """Named work on a connection since the start, without the wait for the connection."""
+    """The times of one named query since the start, without the wait for a connection."""
 
     query: str
     runs: int
@@ -85,7 +85,7 @@ class FlushWork(Struct, kw_only=True):
     rows: int
     rows_per_flush: float | None
     replays: int
-    queued_rows: Annotated[int, Meta(description="Now waiting for their commit")]
+    queued_rows: Annotated[int, Meta(description="Rows that wait for their commit now")]
     duration: Percentiles
 
 
@@ -94,11 +94,11 @@ class PoolUse(Struct, kw_only=True):
 
     size: int
     available: int
-    waiting: Annotated[int, Meta(description="Requests that wait for a connection")]
+    waiting: Annotated[int, Meta(description="Requests that wait for a connection now")]
 
 
 class Performance(Struct, kw_only=True):
-    """How the API performs, over all its processes. ``recent`` is the last 5 minutes, or less after a start."""
+    """The performance of all API processes together. ``recent`` is the last 5 minutes, or less after a start."""
 
     since: datetime
     since_s: float
@@ -110,7 +110,7 @@ class Performance(Struct, kw_only=True):
     recent: Traffic
     routes: list[RouteTraffic]
     queries: list[QueryTime]
-    query_time: Annotated[Percentiles, Meta(description="All named work together, over the recent period")]
+    query_time: Annotated[Percentiles, Meta(description="All named queries together, over the recent period")]
     flushes: list[FlushWork]
     pool: PoolUse
     auth_failures: dict[str, int]
@@ -118,7 +118,7 @@ class Performance(Struct, kw_only=True):
 
 
 class SlowQuery(Struct, kw_only=True):
-    """A statement by the time that it took in all, its values left out."""
+    """A statement and its times. Values are omitted."""
 
     query: str
     calls: int
@@ -129,14 +129,14 @@ class SlowQuery(Struct, kw_only=True):
 
 
 class SlowQueries(Struct, kw_only=True):
-    """``source`` is `pg_stat_statements` for everything that ran in the database, `api` for the API's own queries."""
+    """The slowest statements. ``source`` is `pg_stat_statements` (all of the database) or `api` (the API alone)."""
 
     source: str
     queries: list[SlowQuery]
 
 
 class Connections(Struct, kw_only=True):
-    """Client connections to this database, by state, and the server's limit."""
+    """Client connections to this database by state, and the limit of the server."""
 
     by_state: dict[str, int]
     total: int
@@ -146,16 +146,16 @@ class Connections(Struct, kw_only=True):
 
 
 class LockWait(Struct, kw_only=True):
-    """A lock that somebody waits for."""
+    """A lock that a session waits for."""
 
     relation: str | None
     mode: str
     waited_s: float | None
-    blocked_by: Annotated[int, Meta(description="Sessions that stand in the way")]
+    blocked_by: Annotated[int, Meta(description="Number of sessions that block it")]
 
 
 class TableSize(Struct, kw_only=True):
-    """A table or partition. ``dead_share`` is of dead among all rows: an estimate of its bloat."""
+    """A table or partition. ``dead_share`` is the share of dead rows, an estimate of bloat."""
 
     name: str
     heap_bytes: int
@@ -169,7 +169,7 @@ class TableSize(Struct, kw_only=True):
 
 
 class IndexSize(Struct, kw_only=True):
-    """An index, and how often it was used."""
+    """An index and the number of its scans."""
 
     name: str
     table: str
@@ -178,7 +178,7 @@ class IndexSize(Struct, kw_only=True):
 
 
 class DatabaseReport(Struct, kw_only=True):
-    """PostgreSQL as it stands; at most 20 entries a list, the largest first."""
+    """The state of PostgreSQL. Each list has at most 20 entries, the largest first."""
 
     checked_at: datetime
     version: str
@@ -195,7 +195,7 @@ class DatabaseReport(Struct, kw_only=True):
 
 
 class PartitionMonth(Struct, kw_only=True):
-    """One month of a table. Scans are those of its partition since it was made or the server's counts were reset."""
+    """One month of a table. Scans are counted since the partition was made or the statistics were reset."""
 
     table: str
     month: Annotated[str, Meta(examples=["2026-11"])]
@@ -206,13 +206,13 @@ class PartitionMonth(Struct, kw_only=True):
     bytes: int | None
     sequential_scans: int | None
     index_scans: int | None
-    last_scan_at: Annotated[datetime | None, Meta(description="Where the server keeps it: PostgreSQL 16 and later")]
+    last_scan_at: Annotated[datetime | None, Meta(description="PostgreSQL 16 and later; otherwise null")]
 
 
 class Pruning(Struct, kw_only=True):
-    """How the scans of a table fall on its partitions: without pruning each partition is scanned as often as any other.
+    """The scans of a table's partitions. Without pruning, all partitions are scanned equally often.
 
-    ``scanned_share`` is the mean number of scans of a partition by that of the busiest one.
+    ``scanned_share`` is the mean number of scans per partition, divided by that of the busiest partition.
     """
 
     table: str
@@ -223,9 +223,9 @@ class Pruning(Struct, kw_only=True):
 
 
 class PartitionReport(Struct, kw_only=True):
-    """Months, the newest first, from the present one on; then those prepared for rows to come, the nearest first.
+    """Months from the current one back, newest first; then the months prepared ahead, nearest first.
 
-    ``next_before`` asks for the older ones; null on the last page.
+    ``next_before`` gets the next, older page; it is null on the last page.
     """
 
     months: list[PartitionMonth]
@@ -234,7 +234,7 @@ class PartitionReport(Struct, kw_only=True):
 
 
 class AlertItem(Struct, kw_only=True):
-    """An alert. ``evidence`` is that of its latest occurrence, masked."""
+    """An alert. ``evidence`` is the masked evidence of its latest occurrence."""
 
     id: int
     rule: str
@@ -255,7 +255,7 @@ class AlertItem(Struct, kw_only=True):
 
 
 class CountedRule(Struct, kw_only=True):
-    """A rule, the worst severity and the threshold that the settings give it, and what it has raised so far."""
+    """A rule with its highest severity, its threshold from the settings, and counts of its alerts."""
 
     rule: str
     description: str
@@ -270,7 +270,7 @@ class CountedRule(Struct, kw_only=True):
 
 
 class AlertPage(Struct, kw_only=True):
-    """Alerts, the newest first, and every rule. ``next_before`` asks for the older alerts; null on the last page."""
+    """Alerts, newest first, and every rule. ``next_before`` gets the next page; it is null on the last page."""
 
     items: list[AlertItem]
     rules: list[CountedRule]
@@ -278,15 +278,15 @@ class AlertPage(Struct, kw_only=True):
 
 
 class Acknowledged(Struct, kw_only=True):
-    """``changed`` is false when somebody had acknowledged it before."""
+    """The acknowledgement. ``changed`` is false if the alert had been acknowledged before."""
 
     id: int
     changed: bool
 
 
 class CacheLayer(Struct, kw_only=True):
-    """One layer of the cache since the start, over all processes. Evictions of `redis` are Redis's own count of every
-    key that it put out to make room, whosever it was; null while it does not tell.
+    """One cache layer since the start, over all processes. For `redis`, ``evictions`` counts every key that Redis
+    evicted, including keys of other applications. It is null while Redis does not answer.
     """
 
     layer: str
@@ -298,8 +298,8 @@ class CacheLayer(Struct, kw_only=True):
 
 
 class CacheReport(Struct, kw_only=True):
-    """The cache. ``details`` is what all processes know besides, as they told within the last 15 seconds: entries and
-    bytes of their own layers, and how many processes there are; the one that answers alone while Redis is away.
+    """The cache. ``details`` has the number of processes, and the entries and bytes of their layers, as reported within
+    the last 15 seconds. While Redis is unavailable, it covers only the process that answers.
     """
 
     enabled: bool
@@ -308,15 +308,15 @@ class CacheReport(Struct, kw_only=True):
 
 
 class CacheClear(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Which answers the cache is to forget: those whose key fits a pattern with `*`, or all. One of the two."""
+    """The answers to clear: those whose cache key matches ``pattern`` (with `*`), or ``all``. Give exactly one."""
 
     pattern: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     all: Annotated[bool, Meta(extra_json_schema={"enum": [True]})] | None = None
 
 
 class CacheCleared(Struct, kw_only=True):
-    """How many entries were removed. ``everywhere`` is false when Redis could not be told: then this process alone has
-    forgotten, and the others and Redis forget everything as soon as this process reaches Redis again.
+    """The number of entries removed. ``everywhere`` is false when Redis did not answer: only this process is cleared
+    then. Redis and the other processes are cleared completely as soon as this process reaches Redis again.
     """
 
     cleared: int
@@ -324,22 +324,22 @@ class CacheCleared(Struct, kw_only=True):
 
 
 class Summary(Struct, kw_only=True):
-    """One small page: the worst state, why, and the key figures of the recent period. What only PostgreSQL knows is
-    null while it is away.
+    """The worst state, its causes, and the key figures of the recent period. Figures that come from PostgreSQL are null
+    while it is unavailable.
     """
 
     state: ComponentState
     checked_at: datetime
-    troubles: Annotated[list[Component], Meta(description="Components that are not healthy, the worst first")]
+    troubles: Annotated[list[Component], Meta(description="Components that are not healthy, worst first")]
     open_alerts: dict[str, int] | None
     requests_per_second: float
     error_rate: Share
     p95_ms: float | None
     query_p95_ms: float | None
-    rows_stored: Annotated[int, Meta(description="Since the start")]
+    rows_stored: Annotated[int, Meta(description="Rows stored since the start")]
     queued_rows: int
     in_flight: int
     cache_hit_ratio: Share | None
     workers: int
     database_bytes: int | None
-    months: Annotated[dict[str, int] | None, Meta(description="Months by tier, over all tables")]
+    months: Annotated[dict[str, int] | None, Meta(description="Number of months by tier, over all tables")]

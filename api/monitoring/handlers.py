@@ -92,12 +92,12 @@ def _pattern(body: dict[str, Any]) -> str | None:
     """The pattern of a clear, None for all. Raises FieldError unless exactly one of the two is asked for."""
     for name in body:
         if name not in ("pattern", "all"):
-            raise FieldError(name, "is not a field of a clear")
+            raise FieldError(name, "is not a field of this request; it has pattern and all")
     pattern, everything = body.get("pattern"), body.get("all")
     if everything is not None and everything is not True:
-        raise FieldError("all", "must be true, or left out")
+        raise FieldError("all", "must be true or absent")
     if (pattern is None) == (everything is None):
-        raise FieldError("pattern", "is required, unless all is true")
+        raise FieldError("pattern", "is required unless all is true")
     return None if pattern is None else _short("pattern", pattern, _LONGEST_PATTERN)
 
 

@@ -11,7 +11,7 @@ from ledger.scopes import Scope
 PREFIX = "/api/v1/monitoring"
 _TAG = "monitoring"
 _ID = {"type": "integer", "minimum": 1, "maximum": handlers.MOST_ID}
-_ALERT_ID = Parameter("id", "The alert's number", _ID, place="path", required=True)
+_ALERT_ID = Parameter("id", "The number of the alert", _ID, place="path", required=True)
 
 
 def operations(settings: Settings) -> tuple[Operation, ...]:
@@ -33,8 +33,8 @@ def _metrics(settings: Settings) -> Operation:
         name="metrics",
         method="GET",
         path="/metrics",
-        summary="All numbers, for Prometheus",
-        description="Prometheus's text format, over all worker processes.",
+        summary="Get all metrics in the Prometheus format",
+        description="The text format of Prometheus, over all worker processes.",
         handler=handlers.metrics,
         scope=Scope.MONITORING_READ,
         open_to=Networks(settings.metrics_open_to),
@@ -50,8 +50,9 @@ def _health() -> Operation:
         name="getHealth",
         method="GET",
         path=f"{PREFIX}/health",
-        summary="Every component, and what to do",
-        description="The checks of `treasury health`. Callers share one run for 5 seconds. 200 whatever the state is.",
+        summary="Get the health of every component",
+        description="Runs the checks of `treasury health`. Each component says what to do. Callers share one run for "
+        "5 seconds. The status is 200 for every state of health.",
         handler=handlers.health,
         scope=Scope.MONITORING_READ,
         policy=Policy.OPERATIONS,
@@ -65,8 +66,8 @@ def _performance() -> Operation:
         name="getPerformance",
         method="GET",
         path=f"{PREFIX}/performance",
-        summary="Percentiles, throughput, errors, query times",
-        description="Per route, since the start and over the last 5 minutes, over all worker processes.",
+        summary="Get latencies, throughput, errors and query times",
+        description="Per route, since the start and over the last 5 minutes, for all worker processes together.",
         handler=handlers.performance,
         scope=Scope.MONITORING_READ,
         policy=Policy.OPERATIONS,
@@ -83,26 +84,29 @@ def _alerts() -> tuple[Operation, ...]:
             name="listAlerts",
             method="GET",
             path=f"{PREFIX}/alerts",
-            summary="Alerts, newest first, and the rules that raise them",
+            summary="List alerts and the rules that raise them",
             handler=handlers.alerts,
             scope=Scope.MONITORING_READ,
             policy=Policy.OPERATIONS,
             tag=_TAG,
             answers={200: answers.AlertPage},
             parameters=(
-                Parameter("state", "Alerts in this state", {"type": "string", "enum": list(handlers.STATES)}),
-                Parameter("severity", "Alerts that are so bad", {"type": "string", "enum": list(handlers.SEVERITIES)}),
-                Parameter("rule", "Alerts of this rule", name),
-                Parameter("before", "`next_before` of the page before", _ID),
-                Parameter("limit", "Most alerts of the page", limit),
+                Parameter("state", "Only alerts in this state", {"type": "string", "enum": list(handlers.STATES)}),
+                Parameter(
+                    "severity", "Only alerts of this severity", {"type": "string", "enum": list(handlers.SEVERITIES)}
+                ),
+                Parameter("rule", "Only alerts of this rule", name),
+                Parameter("before", "`next_before` of the previous page", _ID),
+                Parameter("limit", "Maximum number of alerts on the page", limit),
             ),
         ),
         Operation(
             name="acknowledgeAlert",
             method="POST",
             path=f"{PREFIX}/alerts/{{id}}/acknowledge",
-            summary="Say that somebody is at an alert",
-            description="Its notices are not repeated any more. The first one counts; it takes no body.",
+            summary="Acknowledge an alert",
+            description="Stops the repeated notices. Only the first acknowledgement is recorded. The request has no "
+            "body.",
             handler=handlers.acknowledge,
             scope=Scope.OPERATIONS,
             policy=Policy.OPERATIONS,
@@ -119,9 +123,9 @@ def _database() -> Operation:
         name="getDatabase",
         method="GET",
         path=f"{PREFIX}/database",
-        summary="PostgreSQL: slow queries, connections, locks, sizes, bloat",
-        description="Slow queries come from pg_stat_statements where it is installed, else from the API's own clock. "
-        "Their values are left out. Callers share one answer for 2 seconds.",
+        summary="Get slow queries, connections, locks, sizes and bloat of PostgreSQL",
+        description="Slow queries come from pg_stat_statements where it is installed, otherwise from the API's own "
+        "measurements. Query values are omitted. Callers share one answer for 2 seconds.",
         handler=handlers.database,
         scope=Scope.MONITORING_READ,
         policy=Policy.OPERATIONS,
@@ -137,17 +141,20 @@ def _partitions(settings: Settings) -> Operation:
         name="listPartitions",
         method="GET",
         path=f"{PREFIX}/partitions",
-        summary="Months: rows, bytes, tier, and how queries fall on them",
-        description="Rows of archived months are exact, others the server's estimate.",
+        summary="List months with their rows, bytes, tier and scans",
+        description="The newest come first. The row counts of archived months are exact; other counts are estimates "
+        "of PostgreSQL.",
         handler=handlers.partitions,
         scope=Scope.MONITORING_READ,
         policy=Policy.OPERATIONS,
         tag=_TAG,
         answers={200: answers.PartitionReport},
         parameters=(
-            Parameter("table", "Months of this table", {"type": "string", "enum": list(settings.registry)}),
-            Parameter("before", "`next_before` of the page before, or any month", month),
-            Parameter("limit", "Most months of the page; the first one has those to come, too", limit),
+            Parameter("table", "Only months of this table", {"type": "string", "enum": list(settings.registry)}),
+            Parameter("before", "`next_before` of the previous page, or any month", month),
+            Parameter(
+                "limit", "Maximum number of months on the page; the first page adds the months prepared ahead", limit
+            ),
         ),
     )
 
@@ -158,7 +165,7 @@ def _cache() -> tuple[Operation, ...]:
             name="getCache",
             method="GET",
             path=f"{PREFIX}/cache",
-            summary="Hits, misses and evictions of each layer",
+            summary="Get hits, misses and evictions of each cache layer",
             handler=handlers.cache,
             scope=Scope.MONITORING_READ,
             policy=Policy.OPERATIONS,
@@ -169,13 +176,15 @@ def _cache() -> tuple[Operation, ...]:
             name="clearCache",
             method="POST",
             path=f"{PREFIX}/cache/clear",
-            summary="Forget cached answers",
-            description="Those whose key fits a pattern, or all. Only this API's own keys are touched.",
+            summary="Clear cached answers",
+            description="Removes the answers whose cache key matches a pattern, or all of them. Other keys in Redis "
+            "are not removed.",
             handler=handlers.clear,
             scope=Scope.OPERATIONS,
             policy=Policy.OPERATIONS,
             tag=_TAG,
             request=answers.CacheClear,
+            example={"all": True},
             answers={200: answers.CacheCleared},
             problems=frozenset({400, 413, 415}),
         ),
@@ -187,7 +196,7 @@ def _summary() -> Operation:
         name="getSummary",
         method="GET",
         path=f"{PREFIX}/summary",
-        summary="The worst state and the key figures",
+        summary="Get the worst state and the key figures",
         handler=handlers.summary,
         scope=Scope.MONITORING_READ,
         policy=Policy.OPERATIONS,

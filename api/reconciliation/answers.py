@@ -1,4 +1,4 @@
-"""What the reconciliation addresses take and give. Money is decimal text, days are Africa/Johannesburg days."""
+"""The bodies and answers of the reconciliation operations. Money is decimal text, days are Africa/Johannesburg days."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -16,15 +16,15 @@ Reason = Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
 class Run(Struct, kw_only=True):
-    """One finished run over a supplier's day. ``current`` is false once a later run over the day took its place.
-    ``warnings``: what it must not be read without, such as that its day was not over.
+    """A finished run over one day of a supplier. ``current`` is false once a later run has replaced it.
+    ``warnings`` qualify the result, for example that the day had not ended.
     """
 
     run_id: int
     supplier: str
     day: date
     supersedes: int | None
-    digest: Annotated[str, Meta(description="SHA-256 of inputs, rules and outcome: equal runs have equal digests")]
+    digest: Annotated[str, Meta(description="SHA-256 of inputs, rules and outcome. Equal runs have equal digests")]
     verdict: Verdict
     line_count: int
     own_count: int
@@ -39,15 +39,15 @@ class Run(Struct, kw_only=True):
 
 
 class RunPage(Struct, kw_only=True):
-    """Runs, newest first. ``next_before`` asks for those before these; null on the last page."""
+    """Runs, newest first. ``next_before`` gets the next page; it is null on the last page."""
 
     items: list[Run]
     next_before: int | None
 
 
 class Resolution(Struct, kw_only=True):
-    """One record of what was done about a break. ``account``: what the person worked under; ``run_id``: the run that
-    did it; ``period_day``: the day that the break is accounted in since then.
+    """One entry in the history of a break. ``account`` is the account of the person, ``run_id`` the run that made the
+    entry. ``period_day`` is the day to which the break has belonged since.
     """
 
     resolution_id: int
@@ -62,8 +62,8 @@ class Resolution(Struct, kw_only=True):
 
 
 class Break(Struct, kw_only=True):
-    """A difference, as it was found. ``difference`` is the money in question, ``variance`` the statement's total less
-    ours; ``line`` is the statement's side, ``own`` ours.
+    """A difference between a supplier statement and the ledger. ``difference`` is the amount in question. ``variance``
+    is the total of the statement minus that of the ledger. ``line`` is the statement line, ``own`` the internal row.
     """
 
     break_id: int
@@ -72,7 +72,7 @@ class Break(Struct, kw_only=True):
     day: date
     period_day: date
     age_days: int
-    break_class: Annotated[BreakClass, Meta(description="The gravest of `issues`")]
+    break_class: Annotated[BreakClass, Meta(description="The most serious of `issues`")]
     issues: list[str]
     currency: str
     difference: str
@@ -85,27 +85,28 @@ class Break(Struct, kw_only=True):
     state: BreakState
     detected_at: datetime
     resolutions: Annotated[
-        list[Resolution], Meta(description="What was done about it, in order; the last `proposed` waits for a second")
+        list[Resolution], Meta(description="The history, oldest first. A last entry `proposed` awaits confirmation")
     ]
 
 
 class BreakPage(Struct, kw_only=True):
-    """Breaks in the order of their numbers. ``next_after`` asks for those after these; null on the last page."""
+    """Breaks in the order of their numbers. ``next_after`` gets the next page; it is null on the last page."""
 
     items: list[Break]
     next_after: int | None
 
 
 class Resolve(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What the key's client decides about a break, and why."""
+    """A decision about a break, and its reason."""
 
     decision: Decision
     reason: Reason
 
 
 class Resolved(Struct, kw_only=True):
-    """The break's state now. ``proposed``: somebody else must confirm. ``together``: the other breaks of the match.
-    ``ended_row``: our row that this ended; if the break is open then, something else in it still differs.
+    """The new state of the break. ``proposed`` means that another client must confirm. ``together`` lists the other
+    breaks of the match. ``ended_row`` is the internal row that the decision ended; a break still open then has other
+    differences.
     """
 
     break_id: int
@@ -116,14 +117,14 @@ class Resolved(Struct, kw_only=True):
 
 
 class PeriodDecision(StrEnum):
-    """What is decided about days: to close them, or not to."""
+    """The decision about a period: close it, or reject the proposal."""
 
     CLOSE = "close"
     REJECT = "reject"
 
 
 class ClosePeriod(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Days to close, both included, and why. ``carry``: breaks that still wait go on into the next open day."""
+    """The days to close (both included) and the reason. ``carry`` moves unresolved breaks to the next open day."""
 
     supplier: Supplier
     first_day: date
@@ -134,7 +135,7 @@ class ClosePeriod(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class ClosingState(Struct, kw_only=True):
-    """Where the days stand now. ``proposed``: somebody else must close them. ``waiting``: breaks that stay open."""
+    """The state of the days. ``proposed``: another client must confirm. ``waiting`` counts the unresolved breaks."""
 
     supplier: str
     first_day: date
@@ -144,11 +145,11 @@ class ClosingState(Struct, kw_only=True):
 
 
 class Period(Struct, kw_only=True):
-    """A closed period or a proposed one; ``actor``, ``reason`` and ``at`` are of who closed it, or else proposed it.
+    """A closed or proposed period. ``actor``, ``reason`` and ``at`` describe the closing, or else the proposal.
 
-    ``own_rows``, ``own_sums`` and ``own_digest``: our rows of its days as it was closed, sums by currency, and SHA-256
-    over them; null when it is only proposed, or was closed before they were kept. ``days_changed``: days that have
-    changed since.
+    ``own_rows``, ``own_sums`` and ``own_digest`` describe the internal rows of its days at the closing: their number,
+    their sums by currency, and a SHA-256. They are null for a proposal and for periods that were closed before these
+    figures existed. ``days_changed`` lists the days that have changed since.
     """
 
     supplier: str
@@ -167,6 +168,6 @@ class Period(Struct, kw_only=True):
 
 
 class Periods(Struct, kw_only=True):
-    """Closed and proposed periods, the newest days first."""
+    """Closed and proposed periods, newest first."""
 
     items: list[Period]

@@ -13,50 +13,56 @@ PREFIX = "/api/v1/reconciliation"
 _TAG = "reconciliation"
 _ID = {"type": "integer", "minimum": 1, "maximum": handlers.MOST_ID}
 _DAY = {"type": "string", "format": "date"}
-_FROM = Parameter("from", "Of this day (Africa/Johannesburg) or later", _DAY)
-_TO = Parameter("to", "Of this day or earlier", _DAY)
+_FROM = Parameter("from", "Only items of this day (Africa/Johannesburg) or later", _DAY)
+_TO = Parameter("to", "Only items of this day or earlier", _DAY)
 _LIMIT = Parameter(
     "limit",
-    "Most items of the page",
+    "Maximum number of items on the page",
     {"type": "integer", "minimum": 1, "maximum": handlers.MOST, "default": handlers.DEFAULT_LIMIT},
 )
 
 
 def operations(suppliers: Sequence[str]) -> tuple[Operation, ...]:
     """Every operation of reconciliation; ``suppliers`` are the names that there are."""
-    supplier = Parameter("supplier", "Of this supplier", {"type": "string", "enum": list(suppliers)})
+    supplier = Parameter("supplier", "Only items of this supplier", {"type": "string", "enum": list(suppliers)})
     return (
         Operation(
             name="listReconciliationRuns",
             method="GET",
             path=f"{PREFIX}/runs",
-            summary="Runs, newest first",
+            summary="List reconciliation runs, newest first",
             handler=handlers.runs,
             scope=Scope.RECONCILIATION_READ,
             policy=Policy.OPERATIONS,
             tag=_TAG,
             answers={200: answers.RunPage},
-            parameters=(supplier, _FROM, _TO, Parameter("before", "Runs before this number", _ID), _LIMIT),
+            parameters=(
+                supplier,
+                _FROM,
+                _TO,
+                Parameter("before", "Only runs with a smaller number; `next_before` of the previous page", _ID),
+                _LIMIT,
+            ),
         ),
         Operation(
             name="getReconciliationRun",
             method="GET",
             path=f"{PREFIX}/runs/{{id}}",
-            summary="One run",
+            summary="Get a reconciliation run",
             handler=handlers.run,
             scope=Scope.RECONCILIATION_READ,
             policy=Policy.OPERATIONS,
             tag=_TAG,
             answers={200: answers.Run},
-            parameters=(Parameter("id", "The run's number", _ID, place="path", required=True),),
+            parameters=(Parameter("id", "The number of the run", _ID, place="path", required=True),),
             problems=frozenset({404}),
         ),
         Operation(
             name="listReconciliationBreaks",
             method="GET",
             path=f"{PREFIX}/breaks",
-            summary="Breaks that wait for somebody",
-            description="`state=all` lists the others, too.",
+            summary="List breaks",
+            description="Without `state`, only breaks that await a decision are listed. `state=all` lists every break.",
             handler=handlers.list_breaks,
             scope=Scope.RECONCILIATION_READ,
             policy=Policy.OPERATIONS,
@@ -64,12 +70,16 @@ def operations(suppliers: Sequence[str]) -> tuple[Operation, ...]:
             answers={200: answers.BreakPage},
             parameters=(
                 supplier,
-                Parameter("class", "Of this class", {"type": "string", "enum": list(BreakClass)}),
-                Parameter("state", "In this state", {"type": "string", "enum": [*BreakState, handlers.ALL]}),
-                Parameter("escalated", "Escalated or not", {"type": "boolean"}),
+                Parameter("class", "Only breaks of this class", {"type": "string", "enum": list(BreakClass)}),
+                Parameter(
+                    "state", "Only breaks in this state", {"type": "string", "enum": [*BreakState, handlers.ALL]}
+                ),
+                Parameter(
+                    "escalated", "Only breaks that are escalated, or only those that are not", {"type": "boolean"}
+                ),
                 _FROM,
                 _TO,
-                Parameter("after", "Breaks after this number", _ID),
+                Parameter("after", "Only breaks with a larger number; `next_after` of the previous page", _ID),
                 _LIMIT,
             ),
         ),
@@ -77,39 +87,42 @@ def operations(suppliers: Sequence[str]) -> tuple[Operation, ...]:
             name="getReconciliationBreak",
             method="GET",
             path=f"{PREFIX}/breaks/{{id}}",
-            summary="One break, with what was done about it",
-            description="Who is to confirm a proposal sees here what is proposed, by whom and why.",
+            summary="Get a break and its history",
+            description="The history shows what is proposed, by which client and why, so that another client can "
+            "confirm it.",
             handler=handlers.get_break,
             scope=Scope.RECONCILIATION_READ,
             policy=Policy.OPERATIONS,
             tag=_TAG,
             answers={200: answers.Break},
-            parameters=(Parameter("id", "The break's number", _ID, place="path", required=True),),
+            parameters=(Parameter("id", "The number of the break", _ID, place="path", required=True),),
             problems=frozenset({404}),
         ),
         Operation(
             name="resolveReconciliationBreak",
             method="POST",
             path=f"{PREFIX}/breaks/{{id}}/resolve",
-            summary="Decide about a break",
-            description="In the name of the key's client. Above the limit of four eyes the first call proposes, and "
-            "the same decision by a key of another client confirms it; `reject` takes it back. `same_transaction` "
-            "decides all breaks of the match that is suggested at once. `settle_completed` and `settle_failed` end the "
-            "break's row of ours, as long as it is under way; what counts for four eyes is then its whole amount, too.",
+            summary="Resolve a break",
+            description="The decision is recorded for the client of the key. Above the four-eyes limit the first "
+            "call only proposes. The same decision by a key of another client confirms the proposal, and `reject` "
+            "withdraws it. `same_transaction` resolves all breaks of the suggested match together. "
+            "`settle_completed` and `settle_failed` also end the internal row of the break while it is pending or "
+            "processing. The four-eyes limit then applies to the whole amount of the row.",
             handler=handlers.resolve,
             scope=Scope.RECONCILIATION_RESOLVE,
             policy=Policy.OPERATIONS,
             tag=_TAG,
             request=answers.Resolve,
+            example={"decision": "write_off", "reason": "Rounding, agreed with the supplier"},
             answers={200: answers.Resolved},
-            parameters=(Parameter("id", "The break's number", _ID, place="path", required=True),),
+            parameters=(Parameter("id", "The number of the break", _ID, place="path", required=True),),
             problems=frozenset({400, 404, 409, 413, 415}),
         ),
         Operation(
             name="listReconciliationPeriods",
             method="GET",
             path=f"{PREFIX}/periods",
-            summary="Closed periods, and those proposed for closing",
+            summary="List closed periods and periods proposed for closing",
             handler=handlers.list_periods,
             scope=Scope.RECONCILIATION_READ,
             policy=Policy.OPERATIONS,
@@ -121,14 +134,21 @@ def operations(suppliers: Sequence[str]) -> tuple[Operation, ...]:
             name="closeReconciliationPeriod",
             method="POST",
             path=f"{PREFIX}/periods",
-            summary="Close days, with four eyes",
-            description="In the name of the key's client. The first call proposes; the same by a key of another client "
-            "closes the days for good. `reject` takes the proposal back.",
+            summary="Propose or confirm the closing of a period",
+            description="The decision is recorded for the client of the key. The first call proposes to close the "
+            "days. The same request by a key of another client closes them permanently. `reject` withdraws the "
+            "proposal.",
             handler=handlers.close_period,
             scope=Scope.RECONCILIATION_RESOLVE,
             policy=Policy.OPERATIONS,
             tag=_TAG,
             request=answers.ClosePeriod,
+            example={
+                "supplier": suppliers[0],
+                "first_day": "2026-03-01",
+                "last_day": "2026-03-31",
+                "reason": "Month end",
+            },
             answers={200: answers.ClosingState},
             problems=frozenset({400, 409, 413, 415}),
         ),

@@ -22,7 +22,7 @@ OWN_STATUS: Mapping[Status, ComparedStatus] = {
 
 
 class BreakState(StrEnum):
-    """Where a break stands. It waits for somebody in the first two."""
+    """The state of a break. In the first two states it awaits a decision."""
 
     OPEN = "open"
     PROPOSED = "proposed"
@@ -31,7 +31,7 @@ class BreakState(StrEnum):
 
 
 class Action(StrEnum):
-    """What a record of `recon_resolutions` did."""
+    """The action that an entry in the history of a break records."""
 
     AUTO_RESOLVED = "auto_resolved"
     PROPOSED = "proposed"
@@ -44,8 +44,9 @@ class Action(StrEnum):
 
 
 class Decision(StrEnum):
-    """What a person may decide about a break. ``reject`` takes back what somebody else proposed; the two ``settle_…``
-    end the break's row of ours, which is still under way.
+    """A decision of a person about a break. ``reject`` withdraws a proposal of another person.
+
+    ``settle_completed`` and ``settle_failed`` end the internal row, which is still pending or processing.
     """
 
     OURS_IS_RIGHT = "ours_is_right"
@@ -58,7 +59,7 @@ class Decision(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a run says of its day."""
+    """The result of a run for its day."""
 
     PASSED = "passed"
     FAILED = "failed"

@@ -33,7 +33,7 @@ _PAUSE_S = 0.1
 
 
 class PeriodState(StrEnum):
-    """Where a period stands."""
+    """The state of a period."""
 
     PROPOSED = "proposed"
     REJECTED = "rejected"

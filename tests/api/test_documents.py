@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from msgspec import structs
 
@@ -41,14 +42,52 @@ def test_every_reference_in_the_document_leads_somewhere(http: httpx.Client) -> 
     assert set(re.findall(r'"#/components/schemas/(\w+)"', text)) == set(schemas)
 
 
-def test_the_page_works_offline_and_without_scripts(http: httpx.Client) -> None:
+def test_the_example_of_a_body_is_one_that_can_be_sent(ready: Settings) -> None:
+    requests = [operation for operation in operations(ready) if operation.request is not None]
+    assert len(requests) == 9
+    for operation in requests:
+        assert operation.example is not None, operation.name
+        msgspec.convert(dict(operation.example), operation.request, strict=False)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_examples_of_a_table_are_stored(api: httpx.Client, path: str) -> None:
+    paths = api.get("/openapi.json").json()["paths"]
+    one, many, change = (
+        paths[f"{path}{below}"]["post"]["requestBody"]["content"]["application/json"]["example"]
+        for below in ("", "/batch", "/{id}/status")
+    )
+    stored = api.post(path, json=one, headers=keyed())
+    assert stored.status_code == 201
+    batch = api.post(f"{path}/batch", json=many, headers=keyed())
+    assert (batch.status_code, batch.json()["rejected"], batch.json()["stored"]) == (200, 0, 1)
+    assert api.post(f"{stored.headers['location']}/status", json=change).status_code in {200, 409}
+
+
+def test_the_document_says_where_a_key_goes(http: httpx.Client) -> None:
+    document = http.get("/openapi.json").json()
+    scheme = document["components"]["securitySchemes"]["apiKey"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    open_to_all = {
+        operation["operationId"]
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        if operation.get("security") != [{"apiKey": []}]
+    }
+    assert open_to_all == {"live", "ready", "peachWebhook"}
+
+
+def test_the_page_works_offline(http: httpx.Client) -> None:
     page = http.get("/docs")
 
     assert page.status_code == 200
-    assert not re.search(r"https?://|<script|style=|<img", page.text)
-    assert http.get("/docs/style.css").headers["content-type"].startswith("text/css")
-    for anchor in re.findall(r'href="#([\w-]+)"', page.text):
-        assert f'id="{anchor}"' in page.text
+    assert not re.search(r"https?://|style=|<img", page.text)
+    linked = re.findall(r'(?:href|src)="([^"]+)"', page.text)
+    answers = {path: http.get(path) for path in linked}
+    assert len(answers) == 5
+    assert {answer.status_code for answer in answers.values()} == {200}
+    types = sorted({answer.headers["content-type"].split(";")[0] for answer in answers.values()})
+    assert types == ["application/json", "image/png", "text/css", "text/javascript"]
 
 
 @pytest.mark.parametrize("path", PATHS)

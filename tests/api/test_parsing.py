@@ -51,7 +51,7 @@ def refusal(body: bytes) -> str | None:
 def test_depth_is_that_of_the_value_whatever_its_texts_hold(core: Any, levels: int, ascii_only: bool) -> None:
     value = nested(levels, core)
     refused = refusal(json.dumps(value, ensure_ascii=ascii_only).encode())
-    expected = f"The body is nested more than {JSON_DEPTH} deep." if depth(value) > JSON_DEPTH else None
+    expected = f"The body is nested more than {JSON_DEPTH} levels deep." if depth(value) > JSON_DEPTH else None
     assert refused == expected
 
 
@@ -71,7 +71,7 @@ def test_a_body_of_many_containers_is_refused_and_one_at_the_bound_is_not() -> N
         return b'{"a": [' + b",".join([b"{}"] * (containers - 2)) + b'], "b": "[[[["}'
 
     assert refusal(body(MOST_CONTAINERS)) is None
-    assert refusal(body(MOST_CONTAINERS + 1)) == f"The body has more than {MOST_CONTAINERS} objects and lists."
+    assert refusal(body(MOST_CONTAINERS + 1)) == f"The body has more than {MOST_CONTAINERS} objects and arrays."
 
 
 @pytest.mark.parametrize("piece", [b"[],", b"[" * 29 + b"]" * 29 + b",", b'"\\"",', b'"",'])

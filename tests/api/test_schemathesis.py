@@ -43,12 +43,12 @@ def server(
 # Rules that JSON Schema has no words for. A refusal must name one of them, or the request was not valid.
 _BEYOND_THE_SCHEMA = re.compile(
     r"""
-    This\ key\ belongs\ to\ another\ request\.
+    Another\ request\ has\ used\ this\ Idempotency-Key\.
     | cursor:\ must\ be\ the\ next_cursor\ of\ the\ page\ before.*
     | to:\ must\ be\ later\ than\ from
     | last_day:\ must\ be\ the\ first\ day\ or\ later.*
-    | wallet_id:\ is\ required,\ unless\ user_id\ is\ given
-    | pattern:\ is\ required,\ unless\ all\ is\ true
+    | wallet_id:\ is\ required\ unless\ user_id\ is\ given
+    | pattern:\ is\ required\ unless\ all\ is\ true
     | \w+:\ must\ (?:have|be)\ 1\ to\ \d+\ printable\ characters  # what is printable, Unicode says
     | amount:\ must\ be\ more\ than\ 0
     | fee:\ must\ be\ 0\ or\ more
@@ -56,7 +56,7 @@ _BEYOND_THE_SCHEMA = re.compile(
     | processed_at:\ must\ be\ a\ date\ and\ time\ with\ an\ offset.*
     | metadata:\ must\ .*
     | .*\ with\ vend  # what a purchase finds out is not given, what it needs is
-    | supplier:\ sells\ nothing\ here:\ it\ is\ not\ configured
+    | supplier:\ is\ not\ configured\ for\ purchases;\ choose\ another\ supplier
     """,
     re.VERBOSE,
 )

@@ -218,7 +218,7 @@ def test_a_webhook_with_a_bad_signature_is_refused(shop: httpx.Client, simulated
         answer = shop.post(WEBHOOK, **forged | {"content": content})
         assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
         problem = answer.json()
-        assert (problem["type"], problem["title"]) == ("urn:treasury:problem:signature", "No valid signature")
+        assert (problem["type"], problem["title"]) == ("urn:treasury:problem:signature", "Invalid or missing signature")
 
 
 def test_a_genuine_webhook_that_cannot_be_read_names_the_field(shop: httpx.Client, simulated: Simulated) -> None:

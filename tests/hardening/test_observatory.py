@@ -9,7 +9,9 @@ import pytest
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from api import docs_page
 from api.app import create_app
+from api.asset import FOREVER
 from config import Settings
 from tests.api.ledger_rows import BODY, keyed
 from tests.hardening.conftest import Connect
@@ -18,7 +20,8 @@ from tests.hardening.observatory import directives, grade, modifiers
 PATH = "/api/v1/transactions"
 ANSWERS: dict[str, tuple[int, Callable[[httpx.Client], httpx.Response]]] = {
     "the page": (200, lambda client: client.get("/docs")),
-    "its style": (200, lambda client: client.get("/docs/style.css")),
+    "its style": (200, lambda client: client.get(docs_page.assets()[docs_page.STYLE].path)),
+    "its script": (200, lambda client: client.get(docs_page.assets()[docs_page.BUNDLE].path)),
     "the document": (200, lambda client: client.get("/openapi.json")),
     "health": (200, lambda client: client.get("/health/ready")),
     "head": (200, lambda client: client.head("/health/live")),
@@ -36,7 +39,8 @@ ANSWERS: dict[str, tuple[int, Callable[[httpx.Client], httpx.Response]]] = {
 }
 JSON = {"Content-Type": "application/json"}
 # A client may keep what it read, and must ask whether it still holds: it has an ETag.
-KEPT = {"a page of rows": "private, no-cache"}
+# The address of a file of the page changes with the file.
+KEPT = {"a page of rows": "private, no-cache", "its style": FOREVER, "its script": FOREVER}
 
 
 @pytest.fixture
@@ -116,14 +120,18 @@ class Broken:
 
 
 def test_the_page_needs_nothing_that_its_policy_forbids(client: httpx.Client) -> None:
+    """What its scripts do is seen by a browser in tests/api/test_docs_page.py."""
     page = client.get("/docs")
     policy = directives(page.headers["content-security-policy"])
 
-    assert policy["style-src"] == {"'self'"}
-    assert not re.search(r"<script|<style|\sstyle=|\son\w+=|<img|<form|<iframe|<object|url\(", page.text)
+    for directive in ("script-src", "style-src", "connect-src"):
+        assert policy[directive] == {"'self'"}
+    assert policy["img-src"] == {"'self'", "data:"}
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<img|<form|<iframe|<object|url\(", page.text)
+    assert re.findall(r"<script[^>]*>(.*?)</script>", page.text, re.DOTALL) == ["", ""]
     sheets = re.findall(r'<link rel="stylesheet" href="(/[^"]+)">', page.text)
     assert [client.get(sheet).headers["content-type"].split(";")[0] for sheet in sheets] == ["text/css"]
-    assert not re.search(r"@import|url\(", client.get(sheets[0]).text)
+    assert not re.search(r"@import|url\((?!\"?data:image/)", client.get(sheets[0]).text)
 
 
 def test_a_weaker_header_would_be_noticed() -> None:

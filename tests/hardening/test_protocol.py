@@ -364,7 +364,7 @@ def test_an_offer_of_another_protocol_is_not_taken_up(connect: Connect, shared_k
     trailing = connect()
     fields = (keyed(), JSON, *upgrade, "Transfer-Encoding: chunked")
     trailing.request(POST, shared_key, *fields, body=b"5\r\n12345\r\n0\r\nIdempotency-Key: k\r\n\r\n")
-    assert trailing.answer().problem["detail"] == "Trailers are not taken."  # as without the offer
+    assert trailing.answer().problem["detail"] == "Trailers are not supported."  # as without the offer
 
     websocket = connect()
     websocket.request(LIVE, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")

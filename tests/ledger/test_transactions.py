@@ -200,7 +200,7 @@ def test_metadata_may_be_nested_only_so_deep() -> None:
     assert new_transaction(TRANSACTIONS, {**ROW, "metadata": _nested(METADATA_DEPTH)})
     too_deep: list[dict[str, Any]] = [_nested(METADATA_DEPTH + 1), {"a": [[[[[]]]]]}]
     for metadata in too_deep:
-        assert _refused({"metadata": metadata}).rule == f"must be nested at most {METADATA_DEPTH} deep"
+        assert _refused({"metadata": metadata}).rule == f"must be nested at most {METADATA_DEPTH} levels deep"
 
 
 def test_metadata_is_bounded_in_bytes_not_in_characters() -> None:
@@ -248,7 +248,7 @@ def test_metadata_keeps_every_digit_of_a_number_and_writes_it_out(number: Any, s
 def test_metadata_is_bounded_by_what_is_stored_not_by_how_it_is_spelt() -> None:
     spelt = [Decimal("1e-30")] * 200
     assert len(",".join(map(str, spelt))) < METADATA_BYTES
-    assert "bytes as JSON, its numbers written out" in _refused({"metadata": {"a": spelt}}).rule
+    assert "bytes as JSON, with numbers written without exponents" in _refused({"metadata": {"a": spelt}}).rule
 
 
 @pytest.mark.parametrize("text", ["\x00", "\ud800", "a\udfff"])
