@@ -1,4 +1,4 @@
-"""How the answer of `treasury sql` is written: a table for people; CSV, JSON or Parquet for programs. Streamed."""
+"""Output of `treasury sql`: a table for people; CSV, JSON or Parquet for programs. Rows are streamed."""
 
 import csv
 import json
@@ -26,7 +26,7 @@ _SHOWN_ROWS = 1000  # of a table for people; the other formats give every row
 
 
 def write_answer(answer: Answer, output_format: str, output: Path | None) -> None:
-    """Write all rows in a format. Raises ConfigError for Parquet to a terminal or a file that cannot be written."""
+    """Write all rows. Raises ConfigError for Parquet on a terminal, or for a file that cannot be written."""
     if output_format == "table" and output is None:
         console.print(_drawn(answer.batches, console.width))
         return
@@ -56,7 +56,7 @@ def _write_table(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
 
 
 def _drawn(batches: pa.RecordBatchReader, width: int) -> Table:
-    """The answer as a table; a row beneath the other where the columns would not fit beside each other."""
+    """The answer as a table. If the columns do not fit side by side, each row becomes a list of names and values."""
     across = len(batches.schema) * _COLUMN_WIDTH <= width
     shown = _table_across(batches.schema) if across else Table("column", "value", show_lines=False)
     more = False
@@ -72,7 +72,7 @@ def _drawn(batches: pa.RecordBatchReader, width: int) -> Table:
                 shown.add_row(Text(name), text)
             shown.add_section()
     if more:
-        shown.caption = f"the first {_SHOWN_ROWS} rows; --format csv, json or parquet gives all"
+        shown.caption = f"first {_SHOWN_ROWS} rows; --format csv, json or parquet gives all rows"
     return shown
 
 
@@ -85,7 +85,7 @@ def _table_across(schema: pa.Schema) -> Table:
 
 
 def _rows(batches: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
-    """The rows by position: two columns of one name are two columns."""
+    """The rows by position: two columns may have the same name."""
     for batch in batches:
         yield from zip(*map(_values, batch.columns, batch.schema.names), strict=True)
 
@@ -95,7 +95,7 @@ def _values(column: pa.Array, name: str) -> list[Any]:
         values: list[Any] = column.to_pylist()
     except (ValueError, OverflowError):  # of infinite times, or those before the year 1 or after 9999
         raise DataError(
-            f"SQL: {name}: an infinite or far time can only be written as Parquet; or CAST({name} AS VARCHAR)"
+            f"SQL: {name}: only Parquet holds an infinite or far time: use --format parquet, or CAST({name} AS VARCHAR)"
         ) from None
     return values
 
@@ -124,7 +124,7 @@ def _write_json(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
     names = batches.schema.names
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise DataError(f"--format json: more than one column is called {', '.join(repeated)}; name them with AS")
+        raise DataError(f"--format json: more than one column is named {', '.join(repeated)}; rename them with AS")
     separator = b"[\n"
     for row in _rows(batches):
         file.write(

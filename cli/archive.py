@@ -1,29 +1,31 @@
-"""`treasury tiers`, `treasury sql` and `treasury run`: what is where, what it says, and the jobs that move it."""
+"""`treasury tiers`, `sql` and `run`: list months and their tiers, query them, and run the flows that move them."""
 
 import json
 import os
-import sys
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
+from cli.answers import write_answer
 from cli.days import DAY
 from cli.session import auditing, session
 from cli.terminal import console
-
-if TYPE_CHECKING:
-    from config import Settings
-    from tasks.tiers import TierRow
+from config import Settings
+from servers import prefect
+from tasks.query import run_query
+from tasks.tiers import TierRow, tier_rows
 
 _KIBIBYTE = 1024
 
 
 class Job(StrEnum):
-    """The jobs that can be run by name. The first two are the flows; the others are the names that jobs had before."""
+    """The jobs that `treasury run` accepts. The first three are flows; the others are names from before the flows."""
 
     ROLL_PARTITIONS = "roll_partitions"
     ARCHIVE_MONTHS = "archive_months"
@@ -33,7 +35,7 @@ class Job(StrEnum):
     ARCHIVE_VAS_TRANSACTIONS = "archive_vas_transactions"
 
 
-# What a former name stands for: a flow's parameters, and the flow.
+# The parameters of `archive_months` that each former name means.
 _FORMER: dict[Job, dict[str, Any]] = {
     Job.ARCHIVE_TRANSACTIONS_TO_WARM: {"tables": ["transactions"], "moves": "to_warm"},
     Job.ARCHIVE_TRANSACTIONS_TO_COLD: {"tables": ["transactions"], "moves": "to_cold"},
@@ -42,7 +44,7 @@ _FORMER: dict[Job, dict[str, Any]] = {
 
 
 class Format(StrEnum):
-    """How an answer is written."""
+    """The output format of a query's answer."""
 
     TABLE = "table"
     CSV = "csv"
@@ -50,20 +52,11 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("tiers")(tiers)
-    app.command("sql")(sql)
-    app.command("run")(run)
-
-
 def tiers(
-    table: Annotated[list[str] | None, typer.Option(help="Only these tables")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON array, for programs")] = False,
+    table: Annotated[list[str] | None, typer.Option(help="Only this table; repeat for several")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON array, for programs")] = False,
 ) -> None:
-    """Show every month: tier, rows, bytes, sums per currency, digest, and when it moved."""
-    from tasks.tiers import tier_rows  # noqa: PLC0415
-
+    """Show each month's tier, rows, bytes, sums and digest. The last column is the day of its last move."""
     with session() as settings:
         tables = [settings.table(name) for name in table or settings.registry]
         rows = tier_rows(settings, tables)
@@ -73,11 +66,8 @@ def tiers(
         show_tiers(rows)
 
 
-def show_tiers(rows: list["TierRow"]) -> None:
+def show_tiers(rows: list[TierRow]) -> None:
     """Print the months of each table for people."""
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
     for name in dict.fromkeys(row.table for row in rows):
         shown = Table(title=name, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
         for heading in ("month", "tier"):
@@ -93,12 +83,12 @@ def show_tiers(rows: list["TierRow"]) -> None:
             shown.add_row(*_tier_cells(row), *([Text(row.note)] if row.note else []))
         console.print(shown)
     console.print(
-        "bytes: in the tier the month is in; was: in PostgreSQL before it left; sum: of the currency with most, +N: N"
-        " further currencies have sums of their own. --json: every sum, whole digests"
+        "bytes: size in the present tier; was: size in PostgreSQL before archiving; sum: currency with the largest sum,"
+        " +N: number of further currencies. --json gives all sums and full digests"
     )
 
 
-def _tier_cells(row: "TierRow") -> tuple[str, ...]:
+def _tier_cells(row: TierRow) -> tuple[str, ...]:
     return (
         str(row.month),
         row.tier,
@@ -132,74 +122,59 @@ def human_bytes(size: float) -> str:
 
 def sql(
     query: Annotated[str, typer.Argument(help="One SELECT over transactions, vas_transactions, ...")],
-    output_format: Annotated[Format, typer.Option("--format", "-f", help="How the answer is written")] = Format.TABLE,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file")] = None,
+    output_format: Annotated[Format, typer.Option("--format", "-f", help="Output format")] = Format.TABLE,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File  [default: standard output]")] = None,
     timeout: Annotated[
-        float | None, typer.Option(min=0.001, max=86_400, help="Seconds it may take  [default: TREASURY_SQL_TIMEOUT_S]")
+        float | None,
+        typer.Option(min=0.001, max=86_400, help="Time limit in s  [default: TREASURY_SQL_TIMEOUT_S]"),
     ] = None,
 ) -> None:
-    """Ask one read-only SQL question of all tiers: the views have the table's columns, `tier` and `month`."""
-    from cli.answers import write_answer  # noqa: PLC0415
-    from tasks.query import run_query  # noqa: PLC0415
+    """Run one read-only query over all tiers.
 
+    Each table is a view with the table's own columns, `tier` and `month`. Standard error shows how many months were
+    read.
+    """
     with auditing("s3") as settings, run_query(settings, query, timeout) as answer:
         write_answer(answer, output_format.value, output)
-        print(f"read {answer.months_read} of {answer.months_known} months", file=sys.stderr)  # noqa: T201  # not part of the answer
+        typer.echo(f"read {answer.months_read} of {answer.months_known} months", err=True)
 
 
 def run(
-    job: Annotated[Job, typer.Argument(help="The job's name")],
-    as_of: Annotated[datetime | None, typer.Option(**DAY, help="UTC day that the policy is applied at")] = None,
-    table: Annotated[list[str] | None, typer.Option(help="Only these tables")] = None,
-    plan_only: Annotated[bool, typer.Option(help="Show what would happen, and change nothing")] = False,
+    job: Annotated[Job, typer.Argument(help="Name of the flow, or a former job name")],
+    as_of: Annotated[
+        datetime | None, typer.Option(**DAY, help="UTC day to apply the policy at  [default: today]")
+    ] = None,
+    table: Annotated[list[str] | None, typer.Option(help="Only this table; repeat for several")] = None,
+    plan_only: Annotated[bool, typer.Option(help="Show the planned moves and change nothing")] = False,
 ) -> None:
-    """Run one of the flows now, in this process, with its run recorded in Prefect."""
-
+    """Run a flow now, in this process. Prefect records the run."""
     parameters: dict[str, Any] = {"as_of": as_of.date() if as_of else None, "plan_only": plan_only}
     parameters |= {"tables": table} if table else {}
     with session("s3", "prefect") as settings:
         run_job(settings, job, parameters)
 
 
-def run_job(settings: "Settings", job: Job, given: dict[str, Any]) -> None:
-    """Run a flow in this process. Raises what the flow raises; its report is printed as its log shows it."""
+def run_job(settings: Settings, job: Job, given: dict[str, Any]) -> None:
+    """Run a flow in this process and print its report, as its log shows it. Raises what the flow raises."""
     enter_prefect(settings)
     parameters = {**_FORMER.get(job, {}), **given}
-    _check_tables(settings, parameters.get("tables") or [])
-    from prefect.logging.handlers import APILogWorker  # noqa: PLC0415  # Prefect reads its settings when imported
+    for name in parameters.get("tables") or []:
+        settings.table(name)
+    from cli import flow_runs  # noqa: PLC0415  # Prefect reads its settings when it is imported
 
-    from flows.archive_months import archive_months  # noqa: PLC0415
-    from flows.parameters import ArchivingParameters, TableParameters  # noqa: PLC0415
-    from flows.roll_partitions import roll_partitions  # noqa: PLC0415
-    from flows.run_archiving_operations import run_archiving_operations  # noqa: PLC0415
-
-    try:
-        if job is Job.ROLL_PARTITIONS:
-            roll_partitions(TableParameters.model_validate(parameters))
-            return
-        flow = run_archiving_operations if job is Job.RUN_ARCHIVING_OPERATIONS else archive_months
-        show_outcomes(flow(ArchivingParameters.model_validate(parameters)))
-    finally:
-        APILogWorker.drain_all()  # the server may stop right after this
+    if job is Job.ROLL_PARTITIONS:
+        flow_runs.roll(parameters)
+    else:
+        show_outcomes(flow_runs.archive(parameters, nightly=job is Job.RUN_ARCHIVING_OPERATIONS))
 
 
-def enter_prefect(settings: "Settings") -> None:
-    """Make this process a client of the Prefect server, as a worker is; before Prefect is imported anywhere."""
-    from servers import prefect  # noqa: PLC0415
-
+def enter_prefect(settings: Settings) -> None:
+    """Make this process a client of the Prefect server, as a worker is. Must run before Prefect is imported."""
     os.environ.update(settings.environment() | prefect.environment(settings.home, str(settings.prefect_api_url)))
 
 
-def _check_tables(settings: "Settings", names: list[str]) -> None:
-    for name in names:
-        settings.table(name)
-
-
 def show_outcomes(outcomes: list[Any]) -> None:
-    """Print what moved, or would move, for people."""
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
+    """Print the moves, or the planned moves, for people."""
     shown = Table(title="Moves", title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
     for heading in ("table", "month", "move", "result"):
         shown.add_column(heading, no_wrap=True)

@@ -1,6 +1,6 @@
-"""The part of the demo about suppliers: sales through the API, and the day closed against each supplier's statement.
+"""The supplier part of the demo: purchases through the API, and the day reconciled with each supplier statement.
 
-The simulators plant differences in their statements; the demo fails unless reconciliation finds each of them under its
+The simulators plant differences in their statements. The demo fails unless reconciliation finds each of them under its
 class, and nothing else.
 """
 
@@ -62,7 +62,7 @@ created_at = { column = "sold_at", format = "%Y-%m-%d %H:%M:%S", timezone = "Afr
 
 @dataclass(frozen=True, slots=True)
 class _Shop:
-    """What is sold through a supplier, how often, and how many differences of each class are planted."""
+    """The purchases from one supplier, and the number of planted differences per class."""
 
     supplier: str
     orders: int
@@ -81,7 +81,7 @@ _SHOPS = (
 
 
 def sell(api_url: str, key: str) -> None:
-    """Order through the API, and wait until every order is sold. Raises DataError when one is not."""
+    """Order through the API, and wait until all orders are completed. Raises DataError if one is not."""
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=api_url, headers=headers, timeout=30) as client:
         run = time.time_ns()
@@ -90,7 +90,7 @@ def sell(api_url: str, key: str) -> None:
         for row in rows:
             _wait(client, row, ends_s)
     terminal.console.print(
-        f"{len(rows)} orders were stored, bought from the simulators of {len(_SHOPS)} suppliers and completed"
+        f"{len(rows)} orders were stored, bought from {len(_SHOPS)} supplier simulators and completed"
     )
 
 
@@ -116,14 +116,14 @@ def _order(client: httpx.Client, shop: _Shop, key: str) -> str:
 def _wait(client: httpx.Client, address: str, ends_s: float) -> None:
     while (status := client.get(address).raise_for_status().json()["status"]) != "completed":
         if status == "failed" or time.monotonic() > ends_s:
-            raise DataError(f"{address} is {status} and not sold")
+            raise DataError(f"{address}: the status is {status}, not completed")
         time.sleep(_POLL_S)
 
 
 def close_day(settings: Settings, folder: Path) -> None:
-    """Take in each supplier's statement of today, with differences planted in it, reconcile the day, and show both.
+    """Take in each supplier's statement of today, with planted differences, reconcile the day, and show both.
 
-    Raises DataError when what was found is not exactly what was planted.
+    Raises DataError unless the breaks are exactly the planted differences.
     """
     day = day_of(datetime.now(UTC))
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,19 +132,19 @@ def close_day(settings: Settings, folder: Path) -> None:
         truth = _fetch(settings, shop, day, folder / shop.supplier)
         (taken,) = take_in(settings, shop.supplier, day, url=str(folder / shop.supplier), actor="demo", replace=True)
         if taken.result is Result.QUARANTINED:
-            raise DataError(f"{taken.name} was refused: {taken.error}")
+            raise DataError(f"{taken.name} was quarantined: {taken.error}")
         statement = statement_of(settings, shop.supplier, day)
         result = reconcile_day(settings, RunRequest(shop.supplier, day, statement, actor="demo"))
         still = BreakFilter(shop.supplier, _STILL, first=day, last=day)
         _show(shop.supplier, day, truth, found_in(list_breaks(settings, still, limit=1000)), result)
     terminal.console.print(
-        "Exactly what was planted was found. Reports and matches are in the archive, every run and resolution is in the"
-        " audit chain (`treasury verify`)."
+        "Reconciliation found exactly the planted differences. Reports and matches are in the archive. All runs and"
+        " resolutions are in the audit chain (`treasury verify`)."
     )
 
 
 def _sell_last_evening(settings: Settings, day: date, folder: Path) -> None:
-    """Sales of yesterday's evening, in the suppliers' books and in ours: today's statement may tell them late."""
+    """Purchases of yesterday evening, in the suppliers' books and in the ledger, for lines that arrive a day late."""
     at = day_start(day) - timedelta(hours=3)
     sales = [_evening_sale(shop, number, at) for shop in _SHOPS for number in range(shop.planted)]
     for shop in _SHOPS:
@@ -158,7 +158,7 @@ def _sell_last_evening(settings: Settings, day: date, folder: Path) -> None:
     mapping.write_text(_MAPPING, encoding="utf-8")
     report = import_file(settings, ImportRequest(file, mapping), lambda *_: None, datetime.now(UTC))
     if report.rejected:
-        raise DataError(f"{report.rejected} sales of last evening were rejected, see {report.rejects}")
+        raise DataError(f"{report.rejected} purchases of last evening were rejected: see {report.rejects}")
 
 
 def _evening_sale(shop: _Shop, number: int, at: datetime) -> dict[str, str]:
@@ -183,7 +183,7 @@ def _in_book(sale: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _fetch(settings: Settings, shop: _Shop, day: date, folder: Path) -> Mapping[str, str]:
-    """The day's file as the simulator writes it, with differences planted; returns the truth about them."""
+    """Fetch the day's file from the simulator, with planted differences. Returns reference to class of each."""
     form = definition_of(settings.suppliers, shop.supplier).statement()
     _ask(settings, shop, "POST", "_planted", json=dict.fromkeys(differences_of(form), shop.planted))
     answer = _ask(settings, shop, "GET", f"_statement?day={day}")
@@ -200,7 +200,7 @@ def _ask(settings: Settings, shop: _Shop, method: str, place: str, **options: An
 
 
 def found_in(breaks: Iterable[BreakRecord]) -> dict[str, str]:
-    """Reference to class of every break; one with several issues, or of a reference that has several, is no class."""
+    """Reference to class of each break. Several issues of one reference are joined by "and", which is not a class."""
     found: dict[str, str] = {}
     for one in breaks:
         own, line = one.own or {}, one.line or {}
@@ -217,9 +217,9 @@ def _show(supplier: str, day: date, truth: Mapping[str, str], found: Mapping[str
     rows = [(name, str(planted), str(seen)) for name, planted, seen in counts if planted or seen]
     terminal.table(f"{supplier} {day}", ("class", "planted", "found"), rows)
     terminal.console.print(
-        f"{matched(result.summary.figures)}; the verdict is {result.verdict}, which so many planted differences deserve"
+        f"{matched(result.summary.figures)}; the verdict is {result.verdict}, because of the planted differences"
     )
     if dict(found) != dict(truth):
         wrong = sorted(name for name in truth.keys() | found.keys() if truth.get(name) != found.get(name))
-        told = "; ".join(f"{name}: planted {truth.get(name)}, found {found.get(name)}" for name in wrong)
-        raise DataError(f"{supplier} {day}: not what was planted: {told}")
+        details = "; ".join(f"{name}: planted {truth.get(name)}, found {found.get(name)}" for name in wrong)
+        raise DataError(f"{supplier} {day}: the breaks are not the planted differences: {details}")

@@ -1,35 +1,23 @@
 """`treasury installation`: which database the archive belongs to, and what to do with a copy."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
+from uuid import UUID
 
 import typer
 
 from cli import terminal
 from cli.session import session
+from tasks.installation import Report, continue_installation, report_installation, separate_installation
 
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from tasks.installation import Report
-
-installation = typer.Typer(
-    help="Which database the archive belongs to: look, continue, separate.", no_args_is_help=True
-)
-
-Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking for the installation's id")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the installation's id")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
-    app.add_typer(installation, name="installation")
-
-
-@installation.command()
 def show() -> None:
-    """Show what this database is to its archive, and what happened to the installation. Reads only."""
-    from tasks.installation import report_installation  # noqa: PLC0415
+    """Show how this database relates to its archive.
 
+    Also lists the events of the installation. Changes nothing.
+    """
     with session("s3") as settings:
         found = report_installation(settings)
     terminal.table("Installation", ("", ""), _rows(found))
@@ -41,7 +29,7 @@ def show() -> None:
         terminal.table("Events (UTC)", ("when", "event", "installation", "incarnation", "archive"), rows)
 
 
-def _rows(found: "Report") -> list[tuple[str, str]]:
+def _rows(found: Report) -> list[tuple[str, str]]:
     own, marker = found.standing.installation, found.standing.marker
     nothing = "none yet: the first write to the archive makes it"
     return [
@@ -57,25 +45,25 @@ def _rows(found: "Report") -> list[tuple[str, str]]:
     ]
 
 
-@installation.command("continue")
 def continue_(yes: Yes = False) -> None:
-    """Let this database take the place of the former one: after a restore, an upgrade or a move."""
-    from tasks.installation import continue_installation  # noqa: PLC0415
+    """Let this database replace the former one.
 
+    Use it after a restore, an upgrade or a move.
+    """
     with session("s3") as settings:
         typer.echo(continue_installation(settings, lambda told, number: yes or _is_repeated(told, number)))
 
 
-@installation.command()
 def separate(yes: Yes = False) -> None:
-    """Make this copy an installation of its own, on a prefix of its own to which the objects were copied."""
-    from tasks.installation import separate_installation  # noqa: PLC0415
+    """Make this copy an installation of its own.
 
+    Its archive must be another prefix, to which the objects were copied.
+    """
     with session("s3") as settings:
         typer.echo(separate_installation(settings, lambda told, number: yes or _is_repeated(told, number)))
 
 
-def _is_repeated(told: str, number: "UUID") -> bool:
+def _is_repeated(told: str, number: UUID) -> bool:
     """Ask for the id again, on a terminal or in a pipe."""
     terminal.note(told)
     terminal.note(f"To confirm, type the id {number}:")

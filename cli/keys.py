@@ -1,9 +1,9 @@
-"""key create, rotate, revoke, list, events: the API keys of clients."""
+"""`treasury key`: create, rotate, revoke and list the API keys of clients."""
 
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,56 +11,48 @@ from cli import terminal
 from cli.session import session
 from ledger.errors import ConfigError, NotFoundError
 from ledger.scopes import ALLOWS, CLIENT_SCOPES
+from tasks.keys import KeyRecord, create_key, key_events, list_keys, revoke_key, rotate_key
 
-if TYPE_CHECKING:
-    from tasks.keys import KeyRecord
-
-Client = Annotated[str, typer.Argument(help="The client that the key's transactions belong to")]
-Scopes = Annotated[list[str] | None, typer.Option("--scope", help="One of the scopes above; once for each")]
-Days = Annotated[int | None, typer.Option(min=1, max=3650, help="Days until it expires; never by default")]
+Client = Annotated[str, typer.Argument(help="Client that owns the key's transactions")]
+Scopes = Annotated[list[str] | None, typer.Option("--scope", help="A scope of the list above; repeat for several")]
+Days = Annotated[int | None, typer.Option(min=1, max=3650, help="Days until the key expires  [default: never]")]
 Limits = Annotated[
-    list[str] | None, typer.Option("--limit", help="A rate of its own, as transactions=600/minute; once for each")
+    list[str] | None,
+    typer.Option("--limit", help="Rate limit of this key, such as transactions=600/minute; repeat for several"),
 ]
-Grace = Annotated[str, typer.Option(help="How long the old key still works, as 30m, 24h or 7d")]
-KeyId = Annotated[str, typer.Argument(help="The middle part of trk_<key id>_<secret>")]
+Grace = Annotated[str, typer.Option(help="How long the old key stays valid, such as 30m, 24h or 7d")]
+KeyId = Annotated[str, typer.Argument(help="Middle part of trk_<key id>_<secret>")]
 
 _GRACE = re.compile(r"(\d{1,5})([smhd])\Z", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-keys = typer.Typer(help="API keys: make, rotate, revoke, list.", no_args_is_help=True)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the application."""
-    app.add_typer(keys, name="key")
-
 
 def _listed() -> str:
-    """Every scope with what it allows, as the end of a help text; click leaves the lines after its mark as they are."""
+    """All scopes with what they allow, for the end of a help text. typer does not wrap the lines after ``\\b``."""
     width = max(map(len, ALLOWS))
     lines = [f"  {scope:{width}}  {allowed}" for scope, allowed in ALLOWS.items()]
     return "\n".join(("", "\b", "Scopes:", *lines))
 
 
-@keys.command(
-    help="Make a key and print it. It is shown this once; without --scope it has "
-    f"{', '.join(CLIENT_SCOPES)}.\n{_listed()}"
-)
 def create(client_id: Client, scope: Scopes = None, days: Days = None, limit: Limits = None) -> None:
-    """Make a key and print it; the help text lists the scopes."""
-    from tasks.keys import create_key  # noqa: PLC0415
-
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     limits = _limits(limit or [])
     with session() as settings:
         typer.echo(create_key(settings, client_id, scope or CLIENT_SCOPES, expires_at, limits))
 
 
-@keys.command()
-def rotate(key_id: KeyId, grace: Grace = "24h") -> None:
-    """Make a key like this one and print it; the old one ends after the grace. The new one is shown this once."""
-    from tasks.keys import rotate_key  # noqa: PLC0415
+create.__doc__ = f"""Create an API key and print it. It is printed only once.
 
+Without --scope, the key has {", ".join(CLIENT_SCOPES)}.
+{_listed()}
+"""
+
+
+def rotate(key_id: KeyId, grace: Grace = "24h") -> None:
+    """Replace an API key by a new one, and print the new one. It is printed only once.
+
+    The new key has the same client, scopes and limits. The old key stays valid for the grace period.
+    """
     match = _GRACE.match(grace)
     if match is None:
         raise ConfigError("--grace: must be like 30m, 24h or 7d")
@@ -68,11 +60,8 @@ def rotate(key_id: KeyId, grace: Grace = "24h") -> None:
         typer.echo(rotate_key(settings, key_id, timedelta(**{_UNITS[match[2]]: int(match[1])})))
 
 
-@keys.command("list")
 def list_() -> None:
-    """Show every key with its client, scopes and state. Secrets are not known here."""
-    from tasks.keys import list_keys  # noqa: PLC0415
-
+    """List all API keys with client, scopes and state. Their secrets are not stored."""
     with session() as settings:
         records = list_keys(settings)
     now = datetime.now(UTC)
@@ -87,32 +76,26 @@ def list_() -> None:
         )
         for record in records
     ]
-    terminal.table("API keys", ("key", "client", "scopes", "limits", "made", "state"), rows)
+    terminal.table("API keys", ("key", "client", "scopes", "limits", "created", "state"), rows)
 
 
-@keys.command()
-def events(key_id: Annotated[str | None, typer.Argument(help="Only this key")] = None) -> None:
-    """Show who made, rotated and revoked keys, and when."""
-    from tasks.keys import key_events  # noqa: PLC0415
-
+def events(key_id: Annotated[str | None, typer.Argument(help="Only the events of this key")] = None) -> None:
+    """Show who created, rotated and revoked API keys, and when."""
     with session() as settings:
-        found = key_events(settings, key_id)
+        records = key_events(settings, key_id)
     rows = [
         (f"{one.happened_at:%Y-%m-%d %H:%M:%S}", one.key_id, one.event, one.actor, json.dumps(one.detail))
-        for one in found
+        for one in records
     ]
-    terminal.table("Events of API keys (UTC)", ("when", "key", "event", "by", "detail"), rows)
+    terminal.table("API key events (UTC)", ("time", "key", "event", "account", "detail"), rows)
 
 
-@keys.command()
 def revoke(key_id: KeyId) -> None:
-    """Make a key useless; running APIs notice within seconds."""
-    from tasks.keys import revoke_key  # noqa: PLC0415
-
+    """Revoke an API key. Running API processes refuse it within seconds."""
     with session() as settings:
         revoked = revoke_key(settings, key_id)
     if not revoked:
-        raise NotFoundError(f"there is no key {key_id!r} that could be revoked")
+        raise NotFoundError(f"key {key_id!r} does not exist or is already revoked")
     typer.echo(f"revoked {key_id}")
 
 

@@ -1,41 +1,27 @@
-"""The `treasury` application: puts the families of commands together and turns errors into exit codes.
+"""The `treasury` application: the table of commands, and the exit codes of errors.
 
-It must answer ``--help`` at once, so nothing here or at the top of a command module imports a server, a driver,
-Prefect or Arrow: a command imports what it needs when it runs.
+`treasury --help` must answer at once, so nothing here imports a command: `cli.lazy` does that when a command runs.
 """
 
 import typer
 
-from cli import (
-    alerts,
-    archive,
-    demo,
-    health,
-    installation,
-    keys,
-    limits,
-    load,
-    recon,
-    statements,
-    suppliers,
-    terminal,
-    up,
-    watch,
-)
-
-# One line a family of commands; each module has a `register(app)`.
-COMMANDS = (up, demo, keys, limits, load, archive, installation, health, alerts, suppliers, statements, recon, watch)
+from cli import terminal
+from cli.commands import COMMANDS
+from cli.lazy import lazy_group
 
 app = typer.Typer(
     name="treasury",
-    help="Keeps payment ledgers in tiers: hot, warm, cold, deep, and proves that nothing was lost on the way.",
+    help="Keep a payments ledger in tiers (hot, warm, cold), and prove that every archived month is complete.",
+    cls=lazy_group(COMMANDS),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in COMMANDS:
-    commands.register(app)
+
+
+@app.callback()
+def _treasury() -> None:
+    """Make typer build a group. It builds one only if there is a command or a callback, and `COMMANDS` is neither."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The suppliers as arguments and options of commands: which there are, and a check before anything is started."""
+"""A supplier's name as an argument or option of a command, checked before any server starts."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ KNOWN = f"{', '.join(OWN_SUPPLIERS)}, or one of TREASURY_SUPPLIERS__MODULES"
 
 
 def check_supplier(name: str | None) -> str | None:
-    """The name as it was given. Raises ConfigError that lists the known suppliers when it is none of them."""
+    """Return the name unchanged. Raises ConfigError with the list of known suppliers if it is not one of them."""
     if name is not None:
         load_settings().suppliers.demand(name)
     return name

@@ -1,20 +1,19 @@
-"""What most commands run in: the servers they need, started if they must be, and a database that is ready."""
+"""The context that most commands run in: the servers that they need, started if necessary, and a prepared database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from cli import terminal
 from config import Settings, load_settings
 from ledger.errors import ConfigError
-
-if TYPE_CHECKING:
-    from servers.stack import Service
+from servers.home import demand_unused
+from servers.stack import Service, demand_home, running
+from tasks.setup import prepare_database
 
 
 @contextmanager
-def auditing(*further: "Service") -> Iterator[Settings]:
-    """Settings for a question of the ledger. Who has the auditor's login alone needs no other: nothing is prepared."""
+def auditing(*further: Service) -> Iterator[Settings]:
+    """Settings for a query. With the auditor's login alone, nothing is prepared: no other login is needed."""
     settings = load_settings()
     if settings.auditor_database_url is not None and settings.database_url is None:
         with servers(*further) as ready:
@@ -22,19 +21,16 @@ def auditing(*further: "Service") -> Iterator[Settings]:
         return
     with session(*further) as ready:
         if ready.auditor_database_url is None:
-            terminal.note("TREASURY_AUDITOR_DATABASE_URL is not set: PostgreSQL is read with the owner's login")
+            terminal.note("TREASURY_AUDITOR_DATABASE_URL is not set: the query uses the owner's login to PostgreSQL")
         yield ready
 
 
 @contextmanager
-def servers(*wanted: "Service", may_make_home: bool = False) -> Iterator[Settings]:
+def servers(*wanted: Service, may_make_home: bool = False) -> Iterator[Settings]:
     """Settings with the addresses of the ``wanted`` servers. Raises ConfigError where an embedded one has no home.
 
-    ``may_make_home``: for commands that may be the first of all; what is made is told on standard error.
+    ``may_make_home``: for commands that may be the first of all. A note on standard error names a new home.
     """
-    from servers.home import demand_unused  # noqa: PLC0415  # the command line must answer --help at once
-    from servers.stack import demand_home, running  # noqa: PLC0415  # the command line must answer --help at once
-
     settings = load_settings()
     try:
         demand_home(settings, *wanted)
@@ -48,16 +44,14 @@ def servers(*wanted: "Service", may_make_home: bool = False) -> Iterator[Setting
 
 
 @contextmanager
-def session(*further: "Service", may_make_home: bool = False) -> Iterator[Settings]:
+def session(*further: Service, may_make_home: bool = False) -> Iterator[Settings]:
     """`servers` with a prepared database, and the ``further`` ones, for one command."""
-    from tasks.setup import prepare_database  # noqa: PLC0415
-
     with servers("postgres", *further, may_make_home=may_make_home) as settings:
         for problem in prepare_database(settings):
-            terminal.note(f"left out: {problem}")
+            terminal.note(f"not prepared: {problem}")
         yield settings
 
 
-def simulators() -> tuple["Service", ...]:
-    """The simulated suppliers, where PostgreSQL is embedded as they are: what their contracts pay is known to them."""
+def simulators() -> tuple[Service, ...]:
+    """The simulated suppliers if PostgreSQL is embedded too: only then do they know what their contracts pay."""
     return ("suppliers",) if load_settings().database_url is None else ()

@@ -1,4 +1,4 @@
-"""`treasury statements`: take in suppliers' statements, and see what came."""
+"""`treasury statements`: take in supplier statements, and list them."""
 
 import getpass
 from datetime import UTC, date, datetime
@@ -12,61 +12,55 @@ from cli.names import OneSupplier, SupplierName
 from cli.session import session
 from config import Settings
 from ledger.errors import DataError
+from tasks import statements
+from tasks.statement_sources import day_in_name
 
-statements = typer.Typer(help="Suppliers' statements: what came in, and what was refused.", no_args_is_help=True)
 OneDay = Annotated[datetime | None, typer.Option(**DAY, help="Only this Africa/Johannesburg day")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.add_typer(statements, name="statements")
-
-
-@statements.command("take-in")
 def take_in(
     supplier: SupplierName,
     day: OneDay = None,
-    url: Annotated[str | None, typer.Option(help="File or folder: a path, s3://... or sftp://...")] = None,
-    replace: Annotated[bool, typer.Option(help="Take another content of a day that has a statement")] = False,
-    retry: Annotated[bool, typer.Option(help="Read again what was refused before")] = False,
-    actor: Annotated[str | None, typer.Option(help="Who; by default the account that runs the command")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Path, s3://... or sftp://... of a file or a folder  [default: by setting]"),
+    ] = None,
+    replace: Annotated[bool, typer.Option(help="Replace the statement of a day by a different one")] = False,
+    retry: Annotated[bool, typer.Option(help="Read quarantined files again")] = False,
+    actor: Annotated[str | None, typer.Option(help="Person to record  [default: the running account]")] = None,
 ) -> None:
-    """Take in what is there. A file that came before is not taken again; one that breaks a rule is refused whole.
+    """Take in the statement files of a supplier. Safe to run again: known files are skipped.
 
-    Ends with 65 when a file was refused, 75 when there is none yet, 66 when there is none and it is late.
+    A file that breaks a rule is quarantined as a whole. Exits with 65 if a file was quarantined, with 75 if no
+    statement has arrived yet, with 66 if it is late.
     """
-    from tasks import statements as work  # noqa: PLC0415
-
     who = actor or getpass.getuser()
     with session("s3") as settings:
-        found = work.take_in(
+        files = statements.take_in(
             settings, supplier, day.date() if day else None, url=url, actor=who, replace=replace, retry=retry
         )
-        if not found:
-            work.demand_statement(settings, supplier, day.date() if day else None, url, datetime.now(UTC))
-            typer.echo(f"{supplier} has its statement from before, and there is no other")
+        if not files:
+            statements.demand_statement(settings, supplier, day.date() if day else None, url, datetime.now(UTC))
+            typer.echo(f"{supplier}: the statement was taken in before; there is no new file")
             return
         rows = [
             (one.name, one.result, _day(settings, supplier, one.day, one.name), _text(one.line_count), one.why)
-            for one in found
+            for one in files
         ]
-    terminal.table(f"Statements of {supplier}", ("file", "result", "day", "lines", "why"), rows)
-    if any(one.result is work.Result.QUARANTINED for one in found):
+    terminal.table(f"Statements of {supplier}", ("file", "result", "day", "lines", "reason"), rows)
+    if any(one.result is statements.Result.QUARANTINED for one in files):
         raise DataError("a statement is in quarantine")
 
 
-@statements.command("list")
 def list_(
     supplier: OneSupplier = None,
     day: OneDay = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most to show")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of statements")] = 50,
 ) -> None:
-    """List what came in and what was refused, the newest first; then the days that still wait for theirs."""
-    from tasks.statements import late_statements, list_statements  # noqa: PLC0415
-
+    """List the supplier statements, newest first. Notes below name the days whose statement is late."""
     with session() as settings:
-        found = list_statements(settings, supplier, day.date() if day else None, limit)
-        late = late_statements(settings, datetime.now(UTC))
+        records = statements.list_statements(settings, supplier, day.date() if day else None, limit)
+        late = statements.late_statements(settings, datetime.now(UTC))
         rows = [
             (
                 one.supplier,
@@ -77,21 +71,19 @@ def list_(
                 one.sha256.hex()[:8],
                 one.error or "",
             )
-            for one in found
+            for one in records
         ]
-    terminal.table("Statements", ("supplier", "day", "file", "state", "lines", "sha256", "why"), rows)
+    terminal.table("Statements", ("supplier", "day", "file", "state", "lines", "sha256", "reason"), rows)
     for name, missing in late:
         terminal.note(f"late: {name} {missing}")
 
 
 def _day(settings: Settings, supplier: str, day: date | None, name: str) -> str:
-    """The day of a file. One that was refused has none: then what its name says, marked so."""
-    from tasks.statement_sources import day_in_name  # noqa: PLC0415
-
+    """The day of a file. A quarantined file has none: then the day in its name, marked as such."""
     if day is not None:
         return str(day)
-    told = day_in_name(settings, supplier, name)
-    return "-" if told is None else f"{told} by its name"
+    named = day_in_name(settings, supplier, name)
+    return "-" if named is None else f"{named} by its name"
 
 
 def _text(count: int | None) -> str:

@@ -1,4 +1,4 @@
-"""What every command writes to the terminal with: results to standard output, all else to standard error."""
+"""Output of all commands: results go to standard output, everything else to standard error."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table for people, in a file or a pipe as wide as it is. Cells are plain text: none is read as markup."""
+    """Print a table for people; in a file or a pipe, as wide as its content. Cells are plain text, never markup."""
     drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
         drawn.add_column(column, overflow="fold")
@@ -30,18 +30,8 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> 
     target.print(drawn)
 
 
-def markdown(text: str) -> None:
-    """Print a report: drawn on a terminal, as it is elsewhere, so that it can be kept or read by programs."""
-    if not console.is_terminal:
-        console.out(text)
-        return
-    from rich.markdown import Markdown  # noqa: PLC0415  # slow to import, and only people need it
-
-    console.print(Markdown(text))
-
-
 def note(text: str) -> None:
-    """Tell what is going on, on standard error."""
+    """Report progress or a remark on standard error."""
     errors.print(escape(text), style="dim")
 
 

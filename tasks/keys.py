@@ -114,7 +114,7 @@ def rotate_key(settings: Settings, key_id: str, grace: timedelta) -> str:
     with connect(settings.database_dsn, "keys") as connection, connection.transaction():
         found = connection.execute(_QUERIES["lock_valid"], {"key_id": key_id}).fetchone()
         if found is None:
-            raise NotFoundError(f"there is no key {key_id!r} that could be rotated")
+            raise NotFoundError(f"key {key_id!r} does not exist, or is expired or revoked")
         client_id, scopes, limits, life = found
         expires_at = None if life is None else datetime.now(UTC) + life
         token = _insert(connection, pepper(settings), _NewKey(client_id, scopes, limits, expires_at))

@@ -46,12 +46,12 @@ def treasury(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_the_demo_shows_every_tier_twice_and_leaves_no_server(home: Path) -> None:
-    for rows_made in (r"[1-9][\d,]* rows made; 0 months", r"0 rows made; [1-9]\d* months"):
+    for rows_made in (r"[1-9][\d,]* rows generated; 0 months", r"0 rows generated; [1-9]\d* months"):
         shown = demo(home)
         assert shown.returncode == 0, shown.stdout + shown.stderr
         assert re.search(rows_made, shown.stdout)
         assert "months are in the archive" in shown.stdout
-        assert "Exactly what was planted was found." in shown.stdout
+        assert "Reconciliation found exactly the planted differences." in shown.stdout
         assert len(re.findall(r"│ late_posting *│ ([12]) *│ \1 *│", shown.stdout)) == 3  # one a supplier
         for tier in ("hot", "warm", "cold"):
             assert re.search(rf"│ *{tier} *│", shown.stdout), tier

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from cli import terminal
 from cli.main import app
 from cli.recon import _movement
+from cli.reports import print_report
 from config import Settings
 from ledger.errors import ConfigError, ConflictError, DataError, NotFoundError, VerificationError
 from sql.connection import connect
@@ -58,11 +59,11 @@ def test_a_day_is_reconciled_worked_and_closed_by_commands(
     again = treasury("recon", "resolve", "1", *why)
     assert (again.returncode, again.stderr) == (ConflictError.exit_code, "error: break 1 is resolved already\n")
     closing = ("recon", "close-period", "flash", str(DAY), str(DAY), "--reason", "month end")
-    said = "flash 2026-02-03 to 2026-02-03 is proposed for closing; 0 breaks wait (somebody else must close it)\n"
+    said = "flash 2026-02-03 to 2026-02-03 is proposed for closing; 0 breaks wait (a second person confirms)\n"
     assert treasury(*closing, "--actor", "thandi").stdout == said
     assert treasury(*closing, "--actor", "sipho").returncode == ConflictError.exit_code  # the same account
     proved = treasury("verify")
-    assert proved.stdout.startswith("reconciliation: 3 events, whole; head ")
+    assert proved.stdout.startswith("reconciliation: 3 events, complete; head ")
     assert "archive: 8 statements and reports as recorded\n" in proved.stdout
     books.sql("ALTER TABLE recon_resolutions DISABLE TRIGGER USER")
     books.sql("UPDATE recon_resolutions SET actor = 'sipho'")
@@ -98,7 +99,7 @@ def test_a_range_is_its_days_and_a_bad_one_stops_no_other(books: Books, typed: T
     assert [str(run["day"]) for run in books.sql("SELECT day FROM recon_runs ORDER BY day")] == [
         *("2026-02-03", "2026-02-05")
     ]
-    with pytest.raises(ConfigError, match="--statement and --float are of one day"):
+    with pytest.raises(ConfigError, match="--statement and --float belong to one day"):
         typed(*days, "--float", "1.00,0.00,1.00")
     shown = typed("run", "flash", str(DAY), "--dry-run")
     assert shown.endswith(
@@ -127,7 +128,7 @@ def test_breaks_are_filtered_shown_proposed_rejected_and_confirmed_by_another_ac
         typed("breaks", "--class", "odd")
 
     decide = ("resolve", "1", "--decision", "theirs_is_right", "--reason", "row added", "--actor")
-    assert typed(*decide, "thandi") == "break 1 is proposed (somebody else must confirm)\n"
+    assert typed(*decide, "thandi") == "break 1 is proposed (a second person must confirm)\n"
     with pytest.raises(ConflictError, match=r"thandi has proposed it under .*; somebody else must confirm"):
         typed(*decide, "sipho")  # the same account of the operating system
     reject = ("resolve", "1", "--decision", "reject", "--reason", "not so", "--actor", "sipho")
@@ -143,8 +144,10 @@ def test_rows_under_way_are_ended_by_a_command(books: Books, typed: Typed) -> No
     books.sql("UPDATE vas_transactions_partitioned SET supplier_reference = id::text")
     books.run()
     why = ("--reason", "asked Flash", "--actor", "thandi")
-    assert typed("settle", "1", "--completed", *why) == f"row {rows[0]['id']} is completed; break 1 is resolved\n"
-    said = "break 2 is proposed (somebody else must confirm); its row is as it was\n"
+    assert (
+        typed("settle", "1", "--completed", *why) == f"internal row {rows[0]['id']} is completed; break 1 is resolved\n"
+    )
+    said = "break 2 is proposed (a second person must confirm); its internal row is unchanged\n"
     assert typed("settle", "2", "--failed", *why) == said
     assert "Missing option '--completed'" in typed("settle", "2", *why)
     statuses = [row["status"] for row in books.sql("SELECT status FROM vas_transactions ORDER BY created_at")]
@@ -159,18 +162,18 @@ def test_a_run_is_shown_and_replayed_and_its_chain_proved(books: Books, typed: T
     assert f"Statement reconciliation/flash/{DAY}/statements/" in shown
     assert "- 100.0 % matched: 1 of 1 lines, 1 of 1 own rows\n" in shown
     for command in (("show-run", "9"), ("show", "9"), ("replay", "9"), ("resolve", "9", *DECIDED)):
-        with pytest.raises(NotFoundError, match=r"(run|break) 9: there is none of that number"):
+        with pytest.raises(NotFoundError, match=r"(run|break) 9 does not exist"):
             typed(*command)
     assert NotFoundError.exit_code == 66
-    assert typed("replay", "1") == f"run 1: the same, digest {result.summary.digest}\n"
+    assert typed("replay", "1") == f"run 1: same result, digest {result.summary.digest}\n"
     books.own()
-    with pytest.raises(VerificationError, match="run 1: replayed it comes to"):
+    with pytest.raises(VerificationError, match="run 1: the replay has digest"):
         typed("replay", "1")
     verify = ["verify", "--chain-only", "--noted"]
     noted = books.sql("SELECT encode(hash, 'hex') AS hash FROM recon_events")[0]["hash"]
     books.run(books.statement())
     proved = CliRunner().invoke(app, [*verify, noted], catch_exceptions=False).output
-    assert proved.startswith("reconciliation: 2 events, whole; head ")
+    assert proved.startswith("reconciliation: 2 events, complete; head ")
     with pytest.raises(VerificationError, match="the event that was noted down is not in the chain"):
         CliRunner().invoke(app, [*verify, "00" * 32], catch_exceptions=False)
 
@@ -200,7 +203,7 @@ def test_a_critical_day_is_told_in_full_and_ends_with_the_code_of_bad_data(
     with pytest.raises(DataError, match="flash 2026-02-03: the verdict is critical"):
         typed("run", "flash", str(DAY), *statement)
     assert [run["verdict"] for run in books.sql("SELECT verdict FROM recon_runs")] == ["critical"]
-    assert "counts" in typed("runs")
+    assert "current" in typed("runs")
 
 
 def test_a_break_shows_its_times_with_their_offset(books: Books, typed: Typed) -> None:
@@ -221,7 +224,7 @@ def test_a_report_is_drawn_on_a_terminal_and_plain_elsewhere(monkeypatch: pytest
     for is_terminal in (True, False):
         screen = StringIO()
         monkeypatch.setattr(terminal, "console", Console(file=screen, force_terminal=is_terminal, width=100))
-        terminal.markdown("## flash 2026-02-03: passed\n\n| currency |\n|---|\n| ZAR |")
+        print_report("## flash 2026-02-03: passed\n\n| currency |\n|---|\n| ZAR |")
         assert ("|---|" in screen.getvalue()) is not is_terminal
         assert ("## flash" in screen.getvalue()) is not is_terminal
 

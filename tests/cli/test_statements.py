@@ -51,7 +51,7 @@ def test_a_day_without_a_file_says_where_it_was_looked_for_and_when_it_is_late(t
     typed("statements", "take-in", "flash", *folder)
     (tmp_path / FLASH_NAME).unlink()
     code, out, _ = typed("statements", "take-in", "flash", *folder, "--day", str(DAY))
-    assert (code, out) == (0, "flash has its statement from before, and there is no other\n")
+    assert (code, out) == (0, "flash: the statement was taken in before; there is no new file\n")
 
 
 def test_a_refused_file_has_the_day_of_its_name(typed: Typed, tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from cli.main import app
 from config import Settings
 from config.health import Health
 from sql.connection import Connection, connect
-from tasks import health
 from tasks.health import CHECKS, Result, run_checks
 from tasks.health.record import RUN_S, record
 from tests.alerts.receiver import telling
@@ -59,7 +58,7 @@ def test_a_warning_alone_ends_with_one(ledger: Settings, monkeypatch: pytest.Mon
     for name, value in ledger.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TREASURY_HEALTH__CONNECTIONS_WARNING_PERCENT", "1")
-    monkeypatch.setattr(health, "run_checks", only_connections)
+    monkeypatch.setattr("cli.health.run_checks", only_connections)
     with connect(ledger.database_dsn, "tests"):  # 2 of 197 are 1 %, whatever else is open
         answer = CliRunner().invoke(app, ["health"])
     assert answer.exit_code == 1, answer.output

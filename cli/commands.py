@@ -1,0 +1,89 @@
+"""All commands of `treasury`, in the order of the help text. A new command is one line here and one function.
+
+The summary is the first sentence of the function's docstring. A test compares them.
+"""
+
+from collections.abc import Mapping
+
+from cli.lazy import Command, Group
+
+COMMANDS: Mapping[str, Command | Group] = {
+    "up": Command("cli.up:up", "Start all servers and keep them running."),
+    "down": Command("cli.status:down", "Stop all servers of this home, whichever command started them."),
+    "status": Command("cli.status:status", "Show which servers of this home are running, and where."),
+    "demo": Command("cli.demo:demo", "Show the whole product on three years of generated months."),
+    "key": Group(
+        "Create, rotate, revoke and list API keys.",
+        {
+            "create": Command("cli.keys:create", "Create an API key and print it."),
+            "rotate": Command("cli.keys:rotate", "Replace an API key by a new one, and print the new one."),
+            "list": Command("cli.keys:list_", "List all API keys with client, scopes and state."),
+            "events": Command("cli.keys:events", "Show who created, rotated and revoked API keys, and when."),
+            "revoke": Command("cli.keys:revoke", "Revoke an API key."),
+        },
+    ),
+    "limits": Group(
+        "Show and unblock the addresses that the API slows or refuses.",
+        {
+            "show": Command("cli.limits:show", "List the addresses that are slowed, refused or lifted."),
+            "lift": Command("cli.limits:lift", "Unblock an address, and keep it unblocked for a while."),
+        },
+    ),
+    "import": Command("cli.load:import_", "Load transactions from a delimited file."),
+    "generate": Command("cli.load:generate", "Generate months of realistic transactions."),
+    "tiers": Command("cli.archive:tiers", "Show each month's tier, rows, bytes, sums and digest."),
+    "sql": Command("cli.archive:sql", "Run one read-only query over all tiers."),
+    "run": Command("cli.archive:run", "Run a flow now, in this process."),
+    "installation": Group(
+        "Show which database the archive belongs to, and settle what to do with a copy.",
+        {
+            "show": Command("cli.installation:show", "Show how this database relates to its archive."),
+            "continue": Command("cli.installation:continue_", "Let this database replace the former one."),
+            "separate": Command("cli.installation:separate", "Make this copy an installation of its own."),
+        },
+    ),
+    "health": Command("cli.health:health", "Check all components now."),
+    "alert": Group(
+        "List and acknowledge alerts.",
+        {
+            "list": Command("cli.alerts:list_", "List the open alerts, newest first."),
+            "acknowledge": Command("cli.alerts:acknowledge", "Acknowledge an alert, which stops its repeated notices."),
+        },
+    ),
+    "suppliers": Group(
+        "Test the suppliers' APIs and settle open purchases.",
+        {
+            "test": Command("cli.suppliers:test", "Test the API of each supplier with small purchases."),
+            "settle": Command("cli.suppliers:settle", "Ask the suppliers for the outcome of open purchases."),
+        },
+    ),
+    "statements": Group(
+        "Take in and list supplier statements.",
+        {
+            "take-in": Command("cli.statements:take_in", "Take in the statement files of a supplier."),
+            "list": Command("cli.statements:list_", "List the supplier statements, newest first."),
+        },
+    ),
+    "recon": Group(
+        "Reconcile supplier statements with internal rows.",
+        {
+            "run": Command("cli.recon:run", "Reconcile a supplier's days with its statements."),
+            "runs": Command("cli.recon:runs", "List the reconciliation runs, newest first."),
+            "breaks": Command("cli.recon:breaks", "List breaks, by default those that wait for a decision."),
+            "show": Command("cli.recon:show", "Show both sides of a break and its history."),
+            "show-run": Command("cli.recon:show_run", "Show the figures of a run and its inputs."),
+            "replay": Command("cli.recon:replay", "Compute a run again without writing, and compare the results."),
+            "resolve": Command("cli.recon:resolve", "Record a decision on a break."),
+            "settle": Command("cli.recon:settle", "Settle the unfinished internal row of a break."),
+            "close-period": Command("cli.recon:close_period", "Propose to close a period, or confirm its closing."),
+            "periods": Command("cli.recon:periods", "List the closed periods and the proposed ones."),
+        },
+    ),
+    "verify": Command(
+        "cli.recon:verify", "Verify the audit chain of reconciliation, its archived objects and the closed days."
+    ),
+    "watch": Group(
+        "Evaluate the rules over stored transactions.",
+        {"run": Command("cli.watch:run", "Evaluate the new transactions and raise alerts.")},
+    ),
+}

@@ -1,0 +1,109 @@
+"""Each command loads its own module when it is called; lists of commands, help and completion need none of them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from cli.commands import COMMANDS
+from cli.lazy import Command, Group, LazyCommand
+from cli.main import app
+
+LISTS = [(), *((name,) for name, entry in COMMANDS.items() if isinstance(entry, Group))]
+
+
+def _each() -> Iterator[tuple[tuple[str, ...], Command]]:
+    for name, entry in COMMANDS.items():
+        if isinstance(entry, Command):
+            yield (name,), entry
+        else:
+            yield from (((name, inner), command) for inner, command in entry.commands.items())
+
+
+def _treasury(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    program = (
+        "import sys\n"
+        "from cli.main import main\n"
+        "sys.argv[0] = 'treasury'\n"
+        "try:\n    main()\n"
+        "finally:\n    print(*sys.modules, file=sys.stderr)\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "COLUMNS": "100"} | environment,
+        timeout=60,
+    )
+
+
+def _loaded(answer: "subprocess.CompletedProcess[str]") -> set[str]:
+    modules = set(answer.stderr.splitlines()[-1].split())
+    drivers = {"pyarrow", "duckdb", "psycopg", "prefect", "sqlalchemy", "alembic", "redis", "httpx", "scipy", "config"}
+    commands = {command.function.partition(":")[0] for _, command in _each()}
+    assert "typer" in modules
+    return modules & (drivers | commands)
+
+
+@pytest.mark.parametrize("group", LISTS)
+def test_a_list_of_commands_loads_no_command_and_no_driver(group: tuple[str, ...]) -> None:
+    answer = _treasury(*group, "--help")
+    assert answer.returncode == 0
+    assert _loaded(answer) == set()
+
+
+@pytest.mark.parametrize(("words", "incomplete", "offered"), [
+    ("treasury sta", "1", {"status", "statements"}),
+    ("treasury recon show", "2", {"show", "show-run"}),
+    ("treasury --h", "1", {"--help"}),
+])  # fmt: skip
+def test_completion_of_a_command_loads_none(words: str, incomplete: str, offered: set[str]) -> None:
+    answer = _treasury(_TREASURY_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=incomplete)
+    assert set(answer.stdout.split()) == offered
+    assert _loaded(answer) == set()
+
+
+def test_completion_of_an_option_loads_the_one_command() -> None:
+    answer = _treasury(_TREASURY_COMPLETE="complete_bash", COMP_WORDS="treasury tiers --js", COMP_CWORD="2")
+    assert answer.stdout.split() == ["--json"]
+    assert {"cli.archive"} == {name for name in _loaded(answer) if name.startswith("cli.")}
+
+
+@pytest.mark.parametrize(("path", "command"), list(_each()))
+def test_the_summary_in_a_list_is_the_first_sentence_of_the_commands_own_help(
+    path: tuple[str, ...], command: Command
+) -> None:
+    real = LazyCommand(path[-1], command).load()
+    assert real.get_short_help_str(1000) == command.summary
+
+
+@pytest.mark.parametrize("group", LISTS)
+def test_a_list_of_commands_shows_each_summary_whole(group: tuple[str, ...]) -> None:
+    shown = " ".join(_treasury(*group, "--help").stdout.split())
+    listed = COMMANDS[group[0]] if group else COMMANDS
+    entries = listed.commands if isinstance(listed, Group) else listed
+    assert isinstance(entries, dict)
+    for name, entry in entries.items():
+        assert f" {name} {entry.summary}" in shown
+
+
+def test_a_wrong_name_is_answered_with_the_nearest_one() -> None:
+    assert "No such command 'tears'. Did you mean 'tiers'?" in _treasury("tears").stderr
+    assert "No such command 'brakes'. Did you mean 'breaks'?" in _treasury("recon", "brakes").stderr
+
+
+def test_every_option_and_argument_has_a_help_text() -> None:
+    root: Any = get_command(app)
+    assert [*root.commands] == [*COMMANDS]
+    silent = [
+        f"{' '.join(path)} {parameter.name}"
+        for path, command in _each()
+        for parameter in LazyCommand(path[-1], command).load().params
+        if parameter.name != "help" and not parameter.help
+    ]
+    assert silent == []
