@@ -187,8 +187,9 @@ def run_job(settings: "Settings", job: Job, given: dict[str, Any]) -> None:
 def enter_prefect(settings: "Settings") -> None:
     """Make this process a client of the Prefect server, as a worker is; before Prefect is imported anywhere."""
     from servers import prefect  # noqa: PLC0415
+    from servers.prefect_client import PrefectAccess  # noqa: PLC0415
 
-    os.environ.update(settings.environment() | prefect.environment(settings.home, str(settings.prefect_api_url)))
+    os.environ.update(settings.environment() | prefect.environment(settings.home, PrefectAccess.of(settings)))
 
 
 def _check_tables(settings: "Settings", names: list[str]) -> None:

@@ -1,6 +1,5 @@
 """The checks of everything that is not PostgreSQL: Redis, the object store, Prefect, the disks."""
 
-import os
 import secrets
 import shutil
 import time
@@ -12,6 +11,7 @@ import httpx
 
 from config import Settings
 from ledger.errors import ConfigError, DataError, TransientError
+from servers.prefect_client import PrefectAccess
 from tasks.health.context import Context
 from tasks.health.result import Measure, State
 
@@ -21,6 +21,7 @@ _STORE_TIMEOUT_S = 3.0
 _PREFECT_TIMEOUT_S = 3.0
 _NOT_ENDED = ["SCHEDULED", "PENDING", "RUNNING"]  # types of states, by Prefect's names
 _CANARY_BYTES = 64
+UNAUTHORIZED = 401
 _SWEPT_AT_ONCE = 20
 _LEFTOVER_AGE_S = 60.0
 CANARY_PREFIX = "health"
@@ -121,15 +122,8 @@ def prefect_workers(context: Context) -> Measure:
 
 
 def _prefect(settings: Settings) -> httpx.Client:
-    if settings.prefect_api_url is None:
-        raise ConfigError("TREASURY_PREFECT_API_URL is not set and no embedded Prefect server runs")
-    return httpx.Client(base_url=settings.prefect_api_url, timeout=_PREFECT_TIMEOUT_S, headers=_credentials())
-
-
-def _credentials() -> dict[str, str]:
-    """What Prefect's own client would send: its key for Prefect Cloud. Names are Prefect's."""
-    key = os.environ.get("PREFECT_API_KEY")
-    return {"Authorization": f"Bearer {key}"} if key else {}
+    access = PrefectAccess.of(settings)
+    return httpx.Client(base_url=access.api_url, timeout=_PREFECT_TIMEOUT_S, headers=access.headers())
 
 
 def _ask(client: httpx.Client, path: str, body: object | None) -> Any:
@@ -139,6 +133,8 @@ def _ask(client: httpx.Client, path: str, body: object | None) -> Any:
         answer.raise_for_status()
         return answer.json()
     except httpx.HTTPStatusError as error:
+        if error.response.status_code == UNAUTHORIZED:
+            raise ConfigError("Prefect refuses the login: set TREASURY_PREFECT_API_AUTH_STRING to its own") from error
         raise ConfigError(f"Prefect answered {error.response.status_code} to {path}") from error
     except (httpx.HTTPError, ValueError) as error:
         raise TransientError(f"Prefect: {type(error).__name__}") from error
