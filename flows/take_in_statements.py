@@ -11,6 +11,7 @@ from config.settings import Settings
 from flows.futures import raise_together, result_or_error
 from flows.parameters import SupplierName, only_suppliers
 from flows.reconcile_supplier import only_dates
+from flows.schedule import HOOKS
 from ledger.errors import DataError
 from tasks.reconciliation.days import JOHANNESBURG
 from tasks.statements import Intake, Result, expected_suppliers, late_statements, report_late, take_in
@@ -54,7 +55,7 @@ def _of_day(
     return outcomes
 
 
-@flow(name="take-in-statements")
+@flow(name="take-in-statements", **HOOKS)
 def take_in_statements(parameters: IntakeParameters = IntakeParameters()) -> list[Intake]:
     """Take in supplier by supplier. One that fails stops no other, and fails the run at its end; so does a file in
     quarantine. Safe to run again.

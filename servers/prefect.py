@@ -23,6 +23,7 @@ NAME = "prefect"
 WORKER_NAME = "worker"
 PROGRAM = "servers.prefect_app"
 POOL = "treasury"
+PROJECT = Path(__file__).resolve().parent.parent  # the folder of this project's own prefect.yaml
 USER = "treasury"
 LOGIN = "prefect-login"  # the name of a file
 PASSWORD_DIGITS = 40
@@ -174,6 +175,12 @@ def make_pool(home: Path, access: PrefectAccess) -> None:
     """Create the work pool unless it is there. Safe to rerun. Raises TransientError with what Prefect said."""
     if access.ask(f"/work_pools/{POOL}") is None:
         _prefect(home, access, {}, home, "work-pool", "create", POOL, "--type", "process", "--overwrite")
+
+
+def deployments(directory: Path, suppliers: Suppliers) -> list[dict[str, Any]]:
+    """Every deployment of ``<directory>/prefect.yaml``, and those of ``suppliers`` from elsewhere."""
+    known = yaml.safe_load((directory / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    return [*known, *further_deployments(directory, suppliers)]
 
 
 def further_deployments(directory: Path, suppliers: Suppliers) -> list[dict[str, Any]]:

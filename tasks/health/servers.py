@@ -94,10 +94,10 @@ def prefect_runs(context: Context) -> Measure:
     """The Prefect server answers, its runs start on time, and what has a schedule has runs ahead: none is late where
     none is made.
     """
-    with _prefect(context.settings) as client:
-        late = int(_ask(client, "/flow_runs/count", {"flow_runs": {"state": {"name": {"any_": ["Late"]}}}}))
-        ahead = int(_ask(client, "/flow_runs/count", {"flow_runs": {"state": {"type": {"any_": _NOT_ENDED}}}}))
-        scheduled = [one for one in _ask(client, "/deployments/filter", {}) if _has_schedule(one)]
+    with prefect_client(context.settings) as client:
+        late = int(ask_prefect(client, "/flow_runs/count", {"flow_runs": {"state": {"name": {"any_": ["Late"]}}}}))
+        ahead = int(ask_prefect(client, "/flow_runs/count", {"flow_runs": {"state": {"type": {"any_": _NOT_ENDED}}}}))
+        scheduled = [one for one in ask_prefect(client, "/deployments/filter", {}) if _has_schedule(one)]
     if scheduled and not ahead:
         told = f"{len(scheduled)} deployments have a schedule and none has a run ahead: nothing will start"
         return Measure(told, late, State.WARNING)
@@ -112,21 +112,21 @@ def prefect_workers(context: Context) -> Measure:
     """Somebody takes the runs of the pool: a worker whose heartbeats the server has."""
     from servers.prefect import POOL  # noqa: PLC0415
 
-    with _prefect(context.settings) as client:
-        pool = _ask(client, f"/work_pools/{POOL}", None)
-        workers = _ask(client, f"/work_pools/{POOL}/workers/filter", {})
+    with prefect_client(context.settings) as client:
+        pool = ask_prefect(client, f"/work_pools/{POOL}", None)
+        workers = ask_prefect(client, f"/work_pools/{POOL}/workers/filter", {})
     online = [worker for worker in workers if worker.get("status") == "ONLINE"]
     if pool.get("is_paused"):
         return Measure(f"the work pool {POOL} is paused: nothing starts", len(online), State.CRITICAL)
     return Measure(f"{len(online)} workers of the pool {POOL} are online", len(online))
 
 
-def _prefect(settings: Settings) -> httpx.Client:
+def prefect_client(settings: Settings) -> httpx.Client:
     access = PrefectAccess.of(settings)
     return httpx.Client(base_url=access.api_url, timeout=_PREFECT_TIMEOUT_S, headers=access.headers())
 
 
-def _ask(client: httpx.Client, path: str, body: object | None) -> Any:
+def ask_prefect(client: httpx.Client, path: str, body: object | None) -> Any:
     """GET, or POST of ``body``. Raises TransientError when no good answer comes, ConfigError for a missing pool."""
     try:
         answer = client.get(path) if body is None else client.post(path, json=body)
