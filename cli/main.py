@@ -6,10 +6,25 @@ Prefect or Arrow: a command imports what it needs when it runs.
 
 import typer
 
-from cli import alerts, archive, demo, health, keys, limits, load, recon, statements, suppliers, terminal, up, watch
+from cli import (
+    alerts,
+    archive,
+    demo,
+    health,
+    keys,
+    limits,
+    load,
+    prefect,
+    recon,
+    statements,
+    suppliers,
+    terminal,
+    up,
+    watch,
+)
 
 # One line a family of commands; each module has a `register(app)`.
-COMMANDS = (up, demo, keys, limits, load, archive, health, alerts, suppliers, statements, recon, watch)
+COMMANDS = (up, demo, prefect, keys, limits, load, archive, health, alerts, suppliers, statements, recon, watch)
 
 app = typer.Typer(
     name="treasury",

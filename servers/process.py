@@ -103,7 +103,14 @@ def launch(order: Launch, log: Log, *, users: Path, alive: Path) -> subprocess.P
         standard_input.seek(0)
         # -I -S: no site packages, no folder of its own on the path; a session of its own: Ctrl-C is not for it.
         argv = [sys.executable, "-I", "-S", keeper.__file__]
-        child = subprocess.Popen(argv, stdin=standard_input, stdout=output, stderr=output, start_new_session=True)  # noqa: S603
+        child = subprocess.Popen(  # noqa: S603
+            argv,
+            env=plain_environment(),
+            stdin=standard_input,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     _keepers.append(child)
     return child
 

@@ -13,7 +13,7 @@ SOCKET = (
 
 
 def exchange(port: int, headers: Headers, path: str = "/", method: str = "GET", body: bytes = b"") -> tuple[int, str]:
-    """The status and the header, in lower case, of the answer to one request; 0 for a connection that is just closed."""
+    """The status and the header, in lower case, of the answer to a request; 0 where it is just closed."""
     length = (("Content-Length", str(len(body))), ("Content-Type", "application/json")) if body else ()
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in (*headers, *length))]
     with socket.create_connection(("127.0.0.1", port), 30) as connection:

@@ -54,9 +54,8 @@ def port() -> Iterator[int]:
     """The port of a server whose application is behind the gate."""
     number = ports.choose(0)
     routes = [Route("/", lambda _: PlainTextResponse("open"), methods=["GET", "POST", "OPTIONS"])]
-    app = Starlette(
-        routes=[*routes, Route("/docs", lambda _: PlainTextResponse("a page")), WebSocketRoute("/ws", _echo)]
-    )
+    routes += [Route("/docs", lambda _: PlainTextResponse("a page"))]
+    app = Starlette(routes=[*routes, WebSocketRoute("/ws", _echo)])
     gate = Gate(app, ("127.0.0.1", "localhost", "prefect.internal"), number, ("/docs",))
     server = uvicorn.Server(uvicorn.Config(gate, port=number, log_level="critical", ws="websockets-sansio"))
     thread = threading.Thread(target=server.run)

@@ -79,7 +79,7 @@ def scheduler(shared: tuple[Path, PrefectAccess]) -> Callable[..., Scheduler]:
 
 def process_of(run: str) -> "subprocess.Popen[bytes]":
     """A process that works at a run, as Prefect's worker starts it."""
-    return subprocess.Popen(["sleep", "600"], env=os.environ | {"PREFECT__FLOW_RUN_ID": run})
+    return subprocess.Popen(["/bin/sleep", "600"], env=os.environ | {"PREFECT__FLOW_RUN_ID": run})
 
 
 @pytest.mark.parametrize("states", [(), ("RUNNING",), ("RUNNING", "CANCELLING")])
@@ -193,7 +193,7 @@ def test_where_others_work_too_only_runs_that_our_worker_took_are_ended(
 
 
 def test_a_wrong_login_is_named(shared: tuple[Path, PrefectAccess]) -> None:
-    with pytest.raises(ConfigError, match="asks for a login.*TREASURY_PREFECT_API_AUTH_STRING"):
+    with pytest.raises(ConfigError, match=r"asks for a login.*TREASURY_PREFECT_API_AUTH_STRING"):
         recover(PrefectAccess(shared[1].api_url), POOL, WORKER, None)
 
 
