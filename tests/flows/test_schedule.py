@@ -75,10 +75,9 @@ def state(server: PrefectAccess, run: str) -> str:
 
 def outcome(settings: Settings, job: str) -> tuple[Any, ...] | None:
     with connect(settings.database_dsn, "tests") as connection:
-        row = connection.execute(
+        return connection.execute(
             "SELECT succeeded_at IS NOT NULL, failed_at IS NOT NULL, error FROM job_outcomes WHERE job = %s", (job,)
         ).fetchone()
-    return row
 
 
 def test_after_an_outage_one_run_does_the_work_of_all_that_were_missed(
