@@ -90,10 +90,10 @@ def test_after_an_outage_one_run_does_the_work_of_all_that_were_missed(
     first, *others = missed
     assert begin(watch_transactions, first).is_completed()
     assert {state(server, run) for run in others} == {"Skipped"}
-    assert state(server, asked) == "Scheduled"  # somebody wants it
+    assert state(server, asked) in {"Scheduled", "Late"}  # somebody wants it
     ahead = {"deployment_id": {"any_": [deployment]}, "expected_start_time": {"after_": datetime.now(UTC).isoformat()}}
     later = {run["state"]["name"] for run in server.every("/flow_runs/filter", {"flow_runs": ahead, "sort": "ID_DESC"})}
-    assert later <= {"Scheduled"}
+    assert "Skipped" not in later
     assert outcome(client_of, "schedule watch-transactions") == (True, False, None)
 
 
