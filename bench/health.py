@@ -22,6 +22,7 @@ from bench.scratch import scratch
 from config import Settings
 from config.health import AlertUrls
 from servers import prefect
+from servers.prefect_client import PrefectAccess
 from tasks.calendar import utc_today
 from tasks.rollover import roll_table
 
@@ -39,7 +40,7 @@ def run() -> dict[str, Any]:
         _port(listening=False) as closed,
         _receiver() as receiver,
     ):
-        prefect.make_pool(settings.home, str(settings.prefect_api_url))
+        prefect.make_pool(settings.home, PrefectAccess.of(settings))
         for table in settings.registry.values():
             roll_table(settings, table, utc_today())
         result: dict[str, Any] = {

@@ -18,6 +18,7 @@ from cli.session import auditing, session
 from cli.terminal import console
 from config import Settings
 from servers import prefect
+from servers.prefect_client import PrefectAccess
 from tasks.query import run_query
 from tasks.tiers import TierRow, tier_rows
 
@@ -170,7 +171,7 @@ def run_job(settings: Settings, job: Job, given: dict[str, Any]) -> None:
 
 def enter_prefect(settings: Settings) -> None:
     """Make this process a client of the Prefect server, as a worker is. Must run before Prefect is imported."""
-    os.environ.update(settings.environment() | prefect.environment(settings.home, str(settings.prefect_api_url)))
+    os.environ.update(settings.environment() | prefect.environment(settings.home, PrefectAccess.of(settings)))
 
 
 def show_outcomes(outcomes: list[Any]) -> None:

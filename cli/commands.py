@@ -12,6 +12,10 @@ COMMANDS: Mapping[str, Command | Group] = {
     "down": Command("cli.status:down", "Stop all servers of this home, whichever command started them."),
     "status": Command("cli.status:status", "Show which servers of this home are running, and where."),
     "demo": Command("cli.demo:demo", "Show the whole product on three years of generated months."),
+    "prefect": Group(
+        "Log in to the Prefect server.",
+        {"login": Command("cli.prefect:login", "Print the login of the Prefect server.")},
+    ),
     "key": Group(
         "Create, rotate, revoke and list API keys.",
         {

@@ -45,6 +45,8 @@ def show(settings: Settings, running: stack.Up) -> None:
     rows = [(TITLES[endpoint.name], address_of(endpoint)) for endpoint in running.endpoints]
     terminal.table("Everything is up. Ctrl-C or `make down` stops it.", ("server", "address"), rows)
     terminal.console.print(f"passwords and keys: {settings.home / 'keys'}    logs: {settings.home / 'log'}")
+    if any(endpoint.name == "prefect" for endpoint in running.endpoints):
+        terminal.console.print("login of the Prefect UI: `treasury prefect login` prints it")
     for endpoint in running.endpoints:
         wanted = stack.wanted_port(settings, endpoint)
         if wanted:

@@ -29,6 +29,11 @@ class Health(BaseModel):
     late_runs_critical: int = Field(10, ge=1)
     workers_warning: int = Field(0, ge=0, description="Workers of the pool that are online, up to which it is bad")
     workers_critical: int = Field(0, ge=0)
+    schedule_warning_minutes: int = Field(
+        15, ge=1, description="Since a scheduled flow should have ended well; or a twelfth of its interval, if longer"
+    )
+    schedule_critical_minutes: int = Field(60, ge=1, description="The same; or a whole interval, if longer")
+    schedules_off: tuple[str, ...] = Field((), description="Deployments that need not run by themselves")
     partitions_warning_months: int = Field(6, ge=1, description="Months ahead that have a partition, at least")
     partitions_critical_months: int = Field(1, ge=0)
     gaps_warning: int = Field(1, ge=1, description="Partitions that are missing, doubled or not where they belong")

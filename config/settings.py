@@ -44,6 +44,18 @@ from ledger.tables import BUILT_IN, TieredTable
 CONFIG_VARIABLE = "TREASURY_CONFIG"
 DEFAULT_FILE = "treasury.toml"
 LOGINS = ("database_url", "api_database_url", "auditor_database_url")
+# Every field that holds a secret, and which of our child processes get it: "work" is the worker with its flow runs.
+SECRETS = {
+    "database_url": {"work"},  # of an API without a login of its own, too: see for_api
+    "api_database_url": {"api"},
+    "auditor_database_url": set[str](),
+    "redis_url": {"work", "api"},
+    "s3_secret_access_key": {"work", "api"},
+    "prefect_api_auth_string": {"work", "api"},  # the API shows the health of Prefect
+    "api_key_pepper": {"api"},
+    "alert_urls": {"work"},
+    "suppliers": {"work", "api"},
+}
 _HOST_NAME = re.compile(r"(?:\*|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])\Z")
 
 
@@ -94,6 +106,12 @@ class Settings(BaseSettings):
     s3_secret_access_key: SecretStr | None = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
     s3_region: str = Field("us-east-1", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
     prefect_api_url: str | None = Field(None, description="http://host:port/api; unset: the embedded Prefect server")
+    prefect_api_auth_string: SecretStr | None = Field(
+        None, description="user:password of that Prefect server; unset: the embedded server's own, or none"
+    )
+    prefect_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.1", "localhost"), description="Host names that the embedded Prefect server answers to, without port"
+    )
     ports: Ports = Field(default_factory=Ports)
 
     tables: dict[str, dict[str, Any]] = Field(
@@ -175,12 +193,12 @@ class Settings(BaseSettings):
         except FileNotFoundError:
             raise ValueError("must be a whole path: the folder that this was started in is gone") from None
 
-    @field_validator("api_hosts", mode="before")
+    @field_validator("api_hosts", "prefect_hosts", mode="before")
     @classmethod
     def _comma_separated(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
-    @field_validator("api_hosts")
+    @field_validator("api_hosts", "prefect_hosts")
     @classmethod
     def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
@@ -218,6 +236,20 @@ class Settings(BaseSettings):
     def _http(cls, value: str | None) -> str | None:
         if value is not None and urlsplit(value).scheme not in {"http", "https"}:
             raise ValueError("must start with http:// or https://")
+        return value
+
+    @field_validator("prefect_hosts")
+    @classmethod
+    def _named_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "*" in value or not value:
+            raise ValueError("must name hosts: a server that answers to any name is open to pages of other sites")
+        return value
+
+    @field_validator("prefect_api_auth_string")
+    @classmethod
+    def _user_and_password(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not all(value.get_secret_value().partition(":")):
+            raise ValueError("must be user:password")
         return value
 
     @field_validator("api_queue_rows")
@@ -264,11 +296,26 @@ class Settings(BaseSettings):
     def for_api(self) -> "Settings":
         """These settings for an API process: the API's own login is all that it knows of PostgreSQL.
 
-        Without one they stay as they are. Safe to apply again.
+        Without one it has the owner's. Safe to apply again.
         """
-        if self.api_database_url is None:
-            return self
-        return self.model_copy(update={"database_url": self.api_database_url, "auditor_database_url": None})
+        ours = self._with_secrets_of("api")
+        login = self.api_database_url or self.database_url
+        return ours if login == ours.database_url else ours.model_copy(update={"database_url": login})
+
+    def for_work(self) -> "Settings":
+        """These settings for the worker and its flow runs: the owner's login, and no key of the API's or auditors'."""
+        return self._with_secrets_of("work")
+
+    def for_simulators(self) -> "Settings":
+        """What the suppliers' simulators need: the home and how they behave. No secret at all."""
+        suppliers = Suppliers(modules=self.suppliers.modules, simulator=self.suppliers.simulator)
+        return Settings.model_construct({"home", "suppliers"}, home=self.home, suppliers=suppliers)
+
+    def _with_secrets_of(self, part: str) -> "Settings":
+        others = [field for field, parts in SECRETS.items() if part not in parts]
+        unset = {field: Settings.model_fields[field].get_default(call_default_factory=True) for field in others}
+        changes = {field: value for field, value in unset.items() if getattr(self, field) != value}
+        return self.model_copy(update=changes) if changes else self
 
     def for_auditor(self) -> "Settings":
         """These settings for who asks questions of the ledger: the auditor's own login, where there is one."""
@@ -301,6 +348,8 @@ class Settings(BaseSettings):
         found = {_variable(name): _as_text(value) for name, value in values.items() if value is not None}
         if self.prefect_api_url is not None:
             found["PREFECT_API_URL"] = self.prefect_api_url
+        if self.prefect_api_auth_string is not None:
+            found["PREFECT_API_AUTH_STRING"] = self.prefect_api_auth_string.get_secret_value()
         return found
 
     @classmethod

@@ -10,6 +10,7 @@ from prefect.states import Completed
 
 from config import load_settings
 from flows.artifacts import publish_health
+from flows.schedule import HOOKS
 from ledger.errors import TransientError
 from tasks.health import run_checks
 from tasks.health.record import RUN_S, record
@@ -17,7 +18,7 @@ from tasks.health.record import RUN_S, record
 _TIMEOUT_S = 120
 
 
-@flow(name="check-health", timeout_seconds=_TIMEOUT_S)
+@flow(name="check-health", timeout_seconds=_TIMEOUT_S, **HOOKS)
 def check_health() -> State[Any]:
     """Run the health checks and keep what they found.
 

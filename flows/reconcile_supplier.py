@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from config import load_settings
 from flows.futures import raise_together, result_or_error
 from flows.parameters import SupplierName, only_days, only_suppliers
+from flows.schedule import HOOKS
 from ledger.business_days import JOHANNESBURG, days_between, demand_past
 from ledger.errors import ConfigError, DataError, TreasuryError
 from tasks.reconciliation.classes import Verdict
@@ -56,7 +57,7 @@ class ReconciliationParameters(BaseModel):
         return days
 
 
-@flow(name="reconcile-supplier")
+@flow(name="reconcile-supplier", **HOOKS)
 def reconcile_supplier(parameters: ReconciliationParameters) -> list[RunResult]:
     """Reconcile day by day, in order: without a day yesterday, and what came late or was replaced. A day that fails
     stops no other, and fails the run at its end; so does a verdict of critical. Safe to run again: a day done again

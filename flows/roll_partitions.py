@@ -6,13 +6,14 @@ from config import load_settings
 from flows.artifacts import publish_rollover
 from flows.futures import raise_together, result_or_error
 from flows.parameters import TableParameters
+from flows.schedule import HOOKS
 from ledger.errors import DataError
 from tasks.calendar import utc_today
 from tasks.rollover import RolloverReport
 from tasks.steps import roll_table_step
 
 
-@flow(name="roll-partitions")
+@flow(name="roll-partitions", **HOOKS)
 def roll_partitions(parameters: TableParameters = TableParameters()) -> list[RolloverReport]:
     """Make the partitions ahead for every chosen table and report what is not as it should be.
 

@@ -11,13 +11,14 @@ from flows.archive_months import archive_months
 from flows.futures import raise_together
 from flows.parameters import ArchivingParameters, TableParameters
 from flows.roll_partitions import roll_partitions
+from flows.schedule import HOOKS
 from ledger.errors import TreasuryError
 from tasks.health.months import NIGHT
 from tasks.outcome import Outcome
 from tasks.steps import purge_health_results_step, purge_idempotency_keys_step, record_job_step
 
 
-@flow(name="run-archiving-operations")
+@flow(name="run-archiving-operations", **HOOKS)
 def run_archiving_operations(parameters: ArchivingParameters = ArchivingParameters()) -> list[Outcome]:
     """Roll the partitions, delete keys and health results past their time, then archive.
 

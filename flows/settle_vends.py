@@ -4,11 +4,12 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
 from config import load_settings
+from flows.schedule import HOOKS
 from tasks.steps import settle_vends_step
 from tasks.vending import SettleReport
 
 
-@flow(name="settle-vends")
+@flow(name="settle-vends", **HOOKS)
 def settle_vends() -> SettleReport:
     """Settle every vend that has been open for longer than ``settle_after_s``. Safe to run again at any time."""
     report = settle_vends_step(load_settings())

@@ -10,6 +10,7 @@ from config import load_settings
 from config.settings import Settings
 from flows.futures import raise_together, result_or_error
 from flows.parameters import SupplierName, only_days, only_suppliers
+from flows.schedule import HOOKS
 from ledger.business_days import JOHANNESBURG, demand_past
 from ledger.errors import DataError
 from tasks.statements import Intake, Result, expected_suppliers, late_statements, report_late, take_in
@@ -53,7 +54,7 @@ def _of_day(
     return outcomes
 
 
-@flow(name="take-in-statements")
+@flow(name="take-in-statements", **HOOKS)
 def take_in_statements(parameters: IntakeParameters = IntakeParameters()) -> list[Intake]:
     """Take in supplier by supplier. One that fails stops no other, and fails the run at its end; so does a file in
     quarantine. Safe to run again.

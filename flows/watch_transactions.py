@@ -3,6 +3,7 @@
 from prefect import flow, get_run_logger
 
 from config import load_settings
+from flows.schedule import HOOKS
 from tasks.notices import send_notices
 from tasks.watch import WatchReport
 from tasks.watch import watch_transactions as run_watch
@@ -10,7 +11,7 @@ from tasks.watch import watch_transactions as run_watch
 _TIMEOUT_S = 300
 
 
-@flow(name="watch-transactions", timeout_seconds=_TIMEOUT_S)
+@flow(name="watch-transactions", timeout_seconds=_TIMEOUT_S, **HOOKS)
 def watch_transactions() -> WatchReport:
     """Evaluate what is new and tell people of what was found. Safe to run again at any time."""
     settings = load_settings()

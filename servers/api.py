@@ -7,7 +7,6 @@ from pathlib import Path
 from shutil import rmtree
 from urllib.parse import urlsplit
 
-from config.settings import LOGINS
 from servers import ports, process
 
 NAME = "api"
@@ -15,7 +14,6 @@ PROGRAM = "api.serve"
 _EVERYWHERE = frozenset({"0.0.0.0", "::", ports.HOST})  # noqa: S104  # compared with, not bound to
 FIRST_FAILURE = 500
 STOP_S = 20.0  # more than a graceful end takes with everything away
-_LOGINS = frozenset(f"TREASURY_{field.upper()}" for field in LOGINS)
 METRICS_FOLDER = "metrics"
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus-client and by api.metrics
 
@@ -29,6 +27,7 @@ class Api:
     settings_env: Mapping[str, str] = field(repr=False)
     directory: Path = field(default_factory=Path.cwd)
     bind: str = ports.HOST
+    prefect_is_elsewhere: bool = False
 
     @property
     def name(self) -> str:
@@ -49,9 +48,8 @@ class Api:
 
     def _environment(self) -> dict[str, str]:
         """Of PostgreSQL's logins only the one in ``settings_env``: what the user's shell has set is not passed on."""
-        found = process.own_environment(self.settings_env)
-        kept = {name: value for name, value in found.items() if name in self.settings_env or name not in _LOGINS}
-        return kept | {METRICS_VARIABLE: str(self._fresh_metrics_folder())}
+        shell = process.own_environment(self.settings_env, prefect_is_elsewhere=self.prefect_is_elsewhere)
+        return shell | {METRICS_VARIABLE: str(self._fresh_metrics_folder())}
 
     def _fresh_metrics_folder(self) -> Path:
         """Where the workers keep their numbers together: emptied, so that a start counts from 0. One server a home."""

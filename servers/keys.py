@@ -14,13 +14,16 @@ def folder(home: Path) -> Path:
     return path
 
 
-def key(home: Path, name: str, length: int) -> str:
-    """The key called ``name``: ``length`` random hex digits, made on the first call. Safe to rerun and to race."""
+def key(home: Path, name: str, length: int, prefix: str = "") -> str:
+    """The key called ``name``: ``prefix`` and ``length`` random hex digits, made on the first call.
+
+    Safe to rerun and to race.
+    """
     path = folder(home) / name
     try:
         return path.read_text().strip()
     except FileNotFoundError:
-        return _make(path, secrets.token_hex((length + 1) // 2)[:length])
+        return _make(path, prefix + secrets.token_hex((length + 1) // 2)[:length])
 
 
 def _make(path: Path, value: str) -> str:

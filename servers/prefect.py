@@ -1,9 +1,9 @@
 """The Prefect server with its UI, a process work pool with one worker, and the deployments of prefect.yaml."""
 
-import json
+import hashlib
+import logging
+import socket
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,18 +11,27 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml  # type: ignore[import-untyped]  # it has no types
+from pydantic import SecretStr
 
 from config.suppliers import Suppliers
 from ledger.errors import ConfigError
-from servers import ports, process
+from servers import keys, ports, process
+from servers.prefect_client import PrefectAccess
+from servers.prefect_slots import clear_locks, recover
 
 NAME = "prefect"
 WORKER_NAME = "worker"
+PROGRAM = "servers.prefect_app"
 POOL = "treasury"
+PROJECT = Path(__file__).resolve().parent.parent  # the folder of this project's own prefect.yaml
+USER = "treasury"
+LOGIN = "prefect-login"  # the name of a file
+PASSWORD_DIGITS = 40
 PROJECT_VARIABLE = "TREASURY_PROJECT"
 RECONCILIATION = "flows/reconcile_supplier.py:reconcile_supplier"
 OK = 200
-COMMAND_TIMEOUT_S = 120.0
+COMMAND_TIMEOUT_S = 600.0  # a busy machine is slow to import Prefect; no start hangs on it
+_LOG = logging.getLogger("treasury.servers")
 
 # Nothing is sent anywhere, nothing is advertised, and the logs read as text.
 _QUIET = {
@@ -34,17 +43,30 @@ _QUIET = {
 }
 
 
-def environment(home: Path, api_url: str) -> dict[str, str]:
+# The state of the server that is not in its database must survive it, too.
+_LEASES_ON_DISK = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
+
+
+def environment(home: Path, access: PrefectAccess) -> dict[str, str]:
     """The variables for a Prefect client of this project, whether worker, flow run or command."""
-    return _QUIET | {"PREFECT_HOME": str(home / "prefect"), "PREFECT_API_URL": api_url}
+    return _QUIET | {"PREFECT_HOME": str(home / "prefect")} | access.environment()
+
+
+def login(home: Path) -> SecretStr:
+    """``user:password`` of the embedded server, made once in the keys of the home: a person's login to the UI, too."""
+    return SecretStr(keys.key(home, LOGIN, PASSWORD_DIGITS, prefix=f"{USER}:"))
 
 
 @dataclass(frozen=True, slots=True)
 class PrefectServer:
-    """The embedded server of one home, on SQLite in ``<home>/prefect``. The first start takes 15 to 30 s."""
+    """The embedded server of one home, on SQLite in ``<home>/prefect``. The first start takes 15 to 30 s.
+
+    It answers only requests for one of ``hosts``, from its own pages or from programs, with the home's `login`.
+    """
 
     home: Path
     port: int = 0
+    hosts: tuple[str, ...] = (ports.HOST, "localhost")
 
     @property
     def name(self) -> str:
@@ -52,19 +74,33 @@ class PrefectServer:
         return NAME
 
     def prepare(self) -> process.Launch:
-        """Make its home and choose its port."""
+        """Make its home and choose its port. It sees nothing of the settings: no work is done in it."""
         folder = self.home / "prefect"
         folder.mkdir(parents=True, exist_ok=True)
+        clear_locks(folder)
         port = ports.choose(self.port)
-        url = f"http://{ports.HOST}:{port}/api"
+        access = PrefectAccess(f"http://{ports.HOST}:{port}/api", login(self.home))
         return process.Launch(
             name=NAME,
-            argv=(sys.executable, "-m", "prefect", "server", "start", "--host", ports.HOST, "--port", str(port)),
-            url=url,
-            env=process.plain_environment() | environment(self.home, url),
+            argv=(sys.executable, "-m", PROGRAM, "--port", str(port), "--hosts", ",".join(self._every_host())),
+            url=access.api_url,
+            env=process.plain_environment() | environment(self.home, access) | _LEASES_ON_DISK | self._guarded(port),
             cwd=folder,
             ready_timeout_s=180.0,
         )
+
+    def _every_host(self) -> tuple[str, ...]:
+        """The names, and the address that our own clients use, whatever is set."""
+        return tuple(dict.fromkeys((ports.HOST, *self.hosts)))
+
+    def _guarded(self, port: int) -> dict[str, str]:
+        """Who is let in, and which pages may ask: a page at one of its names may ask it by another of them."""
+        origins = [f"{scheme}://{name}" for name in self._every_host() for scheme in ("http", "https")]
+        own = [*(f"http://{name}:{port}" for name in self._every_host()), *origins]
+        return {
+            "PREFECT_SERVER_API_AUTH_STRING": login(self.home).get_secret_value(),
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(own),
+        }
 
     def answers(self, url: str) -> bool:
         """Whether its health check passes."""
@@ -76,50 +112,75 @@ class Worker:
     """A process worker of the pool: each flow run is a child process of it, with ``settings_env`` as its settings."""
 
     home: Path
-    api_url: str
+    access: PrefectAccess
     settings_env: Mapping[str, str] = field(repr=False)
     directory: Path = field(default_factory=Path.cwd)
+    server_is_elsewhere: bool = False
 
     @property
     def name(self) -> str:
         """Its file name in the home."""
         return WORKER_NAME
 
+    @property
+    def known_as(self) -> str:
+        """Its name in Prefect: on a server that others use, too, one that no other home has."""
+        if not self.server_is_elsewhere:
+            return USER
+        return f"{USER}-{hashlib.sha256(f'{socket.gethostname()} {self.home}'.encode()).hexdigest()[:12]}"
+
     def prepare(self) -> process.Launch:
-        """Make its folder for temporary files; the worker registers itself, and makes the pool if nobody did.
+        """Put right what a killed worker left, and make its folder for temporary files; it registers itself, and makes
+        the pool if nobody did.
 
         Left alone it keeps flow code in /tmp/runner_storage, where it meets the workers of other users.
         """
+        self._recover()
         temporary = self.home / "prefect" / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
-        command = ("worker", "start", "--pool", POOL, "--type", "process", "--name", "treasury")
+        command = ("worker", "start", "--pool", POOL, "--type", "process", "--name", self.known_as)
         return process.Launch(
             name=WORKER_NAME,
             argv=(sys.executable, "-m", "prefect", *command),
-            url=self.api_url,
-            env=process.own_environment(self.settings_env)
-            | environment(self.home, self.api_url)
+            url=self.access.api_url,
+            env=process.own_environment(self.settings_env, prefect_is_elsewhere=self.server_is_elsewhere)
+            | environment(self.home, self.access)
             | {"TMPDIR": str(temporary)},
             cwd=self.directory,
             stop_timeout_s=15.0,
-            ready_timeout_s=90.0,
+            ready_timeout_s=180.0,
         )
 
-    def answers(self, url: str) -> bool:
-        """Whether the server counts a worker of the pool as online (its last heartbeat is recent)."""
+    def _recover(self) -> None:
+        own_server = None if self.server_is_elsewhere else self.home / "prefect"
+        done = recover(self.access, POOL, self.known_as, own_server)
+        if done.ended:
+            _LOG.warning("ended as crashed, their processes were gone: %s", ", ".join(done.ended))
+        if done.freed:
+            _LOG.warning("slots put right: %s", ", ".join(done.freed))
+        for problem in done.problems:
+            _LOG.warning("%s", problem)
+
+    def answers(self, _url: str) -> bool:
+        """Whether the server counts this worker of the pool as online (its last heartbeat is recent)."""
         try:
-            workers = _ask(f"{url}/work_pools/{POOL}/workers/filter", {})
+            workers = self.access.once(f"/work_pools/{POOL}/workers/filter", {}, timeout_s=ports.PROBE_S)
         except (OSError, ValueError):
             return False
-        return isinstance(workers, list) and any(worker.get("status") == "ONLINE" for worker in workers)
+        online = [worker.get("name") for worker in workers if worker.get("status") == "ONLINE"]
+        return self.known_as in online
 
 
-def make_pool(home: Path, api_url: str) -> None:
+def make_pool(home: Path, access: PrefectAccess) -> None:
     """Create the work pool unless it is there. Safe to rerun. Raises TransientError with what Prefect said."""
-    try:
-        _ask(f"{api_url}/work_pools/{POOL}")
-    except urllib.error.HTTPError:
-        _prefect(home, api_url, {}, home, "work-pool", "create", POOL, "--type", "process", "--overwrite")
+    if access.ask(f"/work_pools/{POOL}") is None:
+        _prefect(home, access, {}, home, "work-pool", "create", POOL, "--type", "process", "--overwrite")
+
+
+def deployments(directory: Path, suppliers: Suppliers) -> list[dict[str, Any]]:
+    """Every deployment of ``<directory>/prefect.yaml``, and those of ``suppliers`` from elsewhere."""
+    known = yaml.safe_load((directory / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    return [*known, *further_deployments(directory, suppliers)]
 
 
 def further_deployments(directory: Path, suppliers: Suppliers) -> list[dict[str, Any]]:
@@ -138,7 +199,11 @@ def further_deployments(directory: Path, suppliers: Suppliers) -> list[dict[str,
 
 
 def deploy(
-    home: Path, api_url: str, settings_env: Mapping[str, str], directory: Path, suppliers: Suppliers | None = None
+    home: Path,
+    access: PrefectAccess,
+    settings_env: Mapping[str, str],
+    directory: Path,
+    suppliers: Suppliers | None = None,
 ) -> None:
     """Register every deployment of ``<directory>/prefect.yaml``, and those of ``suppliers`` from elsewhere.
 
@@ -149,28 +214,22 @@ def deploy(
     if not (directory / "prefect.yaml").is_file():
         raise ConfigError(f"{directory} has no prefect.yaml")
     known = {**settings_env, PROJECT_VARIABLE: str(directory)}
-    _prefect(home, api_url, known, directory, "--no-prompt", "deploy", "--all")
+    _prefect(home, access, known, directory, "--no-prompt", "deploy", "--all")
     if suppliers is not None and suppliers.further:
         document = yaml.safe_load((directory / "prefect.yaml").read_text(encoding="utf-8"))
         document["deployments"] = further_deployments(directory, suppliers)
         file = home / "further-deployments.yaml"
         file.write_text(yaml.safe_dump(document), encoding="utf-8")
-        _prefect(home, api_url, known, directory, "--no-prompt", "deploy", "--all", "--prefect-file", str(file))
+        _prefect(home, access, known, directory, "--no-prompt", "deploy", "--all", "--prefect-file", str(file))
 
 
-def _prefect(home: Path, api_url: str, settings_env: Mapping[str, str], directory: Path, *arguments: str) -> None:
+def _prefect(
+    home: Path, access: PrefectAccess, settings_env: Mapping[str, str], directory: Path, *arguments: str
+) -> None:
     process.run_once(
         f"prefect {' '.join(arguments)}",
         (sys.executable, "-m", "prefect", *arguments),
         timeout_s=COMMAND_TIMEOUT_S,
-        env=process.own_environment(settings_env) | environment(home, api_url),
+        env=process.own_environment(settings_env, prefect_is_elsewhere=True) | environment(home, access),
         cwd=directory,
     )
-
-
-def _ask(url: str, body: object = None) -> object:
-    """GET, or POST of ``body`` as JSON. Raises urllib.error.HTTPError for an error status, OSError otherwise."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=ports.PROBE_S) as answer:  # noqa: S310  # http by construction
-        return json.load(answer)

@@ -21,6 +21,16 @@ LOG_LIMIT_BYTES = 16 << 20
 TAIL_LINES = 25
 POLL_S = 0.05
 
+# What of the operator's shell a child of this project's own code gets to see.
+_SHELL = frozenset({"PATH", "PYTHONPATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR"})
+# In upper or lower case: how servers elsewhere are reached, and which certificates are believed.
+_NETWORK = frozenset(
+    {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"}
+    | {"CURL_CA_BUNDLE", "AWS_CA_BUNDLE"}
+)
+_AWS = ("AWS_",)  # the AWS SDK's own search for credentials
+_PREFECT = ("PREFECT_API_", "PREFECT_CLIENT_")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
@@ -93,7 +103,14 @@ def launch(order: Launch, log: Log, *, users: Path, alive: Path) -> subprocess.P
         standard_input.seek(0)
         # -I -S: no site packages, no folder of its own on the path; a session of its own: Ctrl-C is not for it.
         argv = [sys.executable, "-I", "-S", keeper.__file__]
-        child = subprocess.Popen(argv, stdin=standard_input, stdout=output, stderr=output, start_new_session=True)  # noqa: S603
+        child = subprocess.Popen(  # noqa: S603
+            argv,
+            env=plain_environment(),
+            stdin=standard_input,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     _keepers.append(child)
     return child
 
@@ -159,6 +176,19 @@ def plain_environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC", "HOME": os.environ.get("HOME", "/")}
 
 
-def own_environment(settings_env: Mapping[str, str]) -> dict[str, str]:
-    """What a child that runs this project's code gets: everything of ours (proxies, AWS profile), and the settings."""
-    return dict(os.environ) | dict(settings_env)
+def own_environment(settings_env: Mapping[str, str], *, prefect_is_elsewhere: bool = False) -> dict[str, str]:
+    """What a child that runs this project's code gets: ``settings_env``, and of the shell only what `_is_needed` names.
+
+    No file of settings is read by the child: it would bring back what ``settings_env`` leaves out.
+    ``prefect_is_elsewhere`` passes on how the shell reaches a Prefect server that is not embedded.
+    """
+    searches = "AWS_ACCESS_KEY_ID" not in settings_env and settings_env.get("TREASURY_ARCHIVE_URL", "").startswith(
+        "s3:"
+    )
+    prefixes = (*(_AWS if searches else ()), *(_PREFECT if prefect_is_elsewhere else ()))
+    shell = {name: value for name, value in os.environ.items() if _is_needed(name) or name.startswith(prefixes)}
+    return {"PATH": os.defpath, **shell, "TREASURY_CONFIG": "", **settings_env}
+
+
+def _is_needed(name: str) -> bool:
+    return name in _SHELL or name.startswith("LC_") or name.upper() in _NETWORK

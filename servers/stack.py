@@ -26,6 +26,7 @@ from servers.home import demand, folder
 from servers.lease import Endpoint, Server
 from servers.postgres import Postgres
 from servers.prefect import PrefectServer, Worker
+from servers.prefect_client import PrefectAccess
 from servers.redis import Redis
 from servers.s3 import S3
 from servers.suppliers import Simulators
@@ -77,19 +78,21 @@ def everything(settings: Settings, before_api: Callable[[Settings], None]) -> It
     """
     with running(settings, *SERVICES) as ready, ExitStack() as stack:
         _migrate(ready)
-        api_url = str(ready.prefect_api_url)
-        environment = ready.environment()
+        access = PrefectAccess.of(ready)
+        work = ready.for_work().environment()
+        elsewhere = _is_set(settings, "prefect")
+        api_env = ready.for_api().environment()
         with ThreadPoolExecutor(1) as pool:
-            prefect.make_pool(ready.home, api_url)
-            deployed = pool.submit(prefect.deploy, ready.home, api_url, environment, PROJECT, ready.suppliers)
+            prefect.make_pool(ready.home, access)
+            deployed = pool.submit(prefect.deploy, ready.home, access, work, PROJECT, ready.suppliers)
             before_api(ready)
             problems = _give_roles(ready)
             started = _together(
                 stack,
                 ready.home,
                 [
-                    Worker(ready.home, api_url, environment, PROJECT),
-                    Api(ready.home, ready.ports.api, ready.for_api().environment(), PROJECT, ready.api_bind),
+                    Worker(ready.home, access, work, PROJECT, elsewhere),
+                    Api(ready.home, ready.ports.api, api_env, PROJECT, ready.api_bind, elsewhere),
                 ],
             )
             deployed.result()
@@ -176,9 +179,9 @@ def _server(settings: Settings, service: Service, fast: bool, bin_dir: Path | No
         case "s3":
             return S3(home, settings.ports.s3)
         case "prefect":
-            return PrefectServer(home, settings.ports.prefect)
+            return PrefectServer(home, settings.ports.prefect, settings.prefect_hosts)
         case "suppliers":
-            return Simulators(home, settings.ports.suppliers, settings.environment())
+            return Simulators(home, settings.ports.suppliers, settings.for_simulators().environment())
 
 
 def _filled_in(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
@@ -189,7 +192,7 @@ def _filled_in(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
     if "redis" in found:
         changes["redis_url"] = SecretStr(found["redis"])
     if "prefect" in found:
-        changes["prefect_api_url"] = found["prefect"]
+        changes |= {"prefect_api_url": found["prefect"], "prefect_api_auth_string": prefect.login(settings.home)}
     if "suppliers" in found:
         changes["suppliers"] = with_simulators(settings.suppliers, found["suppliers"])
     if "s3" in found:

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from servers import ports, process
 
 NAME = "suppliers"
-APPLICATION = "suppliers.simulation.app:create_embedded_app"
+APPLICATION = "servers.suppliers_app:create_app"
+PORT_VARIABLE = "SIMULATORS_PORT"  # the application has no other way to learn it
 OK = 200
 PROJECT = Path(__file__).resolve().parent.parent  # where the simulators are, whatever project is served
 
@@ -38,7 +39,7 @@ class Simulators:
             name=NAME,
             argv=(sys.executable, "-m", "uvicorn", APPLICATION, "--factory", *where, *how, *quiet),
             url=f"http://{ports.HOST}:{port}",
-            env=process.own_environment(self.settings_env),
+            env=process.own_environment(self.settings_env) | {PORT_VARIABLE: str(port)},
             cwd=self.directory,
             stop_timeout_s=5.0,
         )

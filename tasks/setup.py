@@ -13,6 +13,7 @@ from tasks.calendar import utc_today
 from tasks.keys import create_key
 from tasks.months import register_months
 from tasks.rollover import roll_table
+from tasks.schedules import note_expected
 
 
 def prepare_database(settings: Settings) -> list[str]:
@@ -35,11 +36,13 @@ def prepare_database(settings: Settings) -> list[str]:
 
 
 def open_for(settings: Settings, client_id: str, key_life: timedelta | None = None) -> str:
-    """Make the partitions that rows need from today on, and a key for ``client_id``; returns the key.
+    """Make the partitions that rows need from today on, and a key for ``client_id``; returns the key. From now on the
+    health checks expect what has a schedule to run.
 
     The database must be migrated. Each call makes a further key; None never expires.
     """
     for table in settings.registry.values():
         roll_table(settings, table, utc_today())
+    note_expected(settings)
     expires_at = None if key_life is None else datetime.now(UTC) + key_life
     return create_key(settings, client_id, CLIENT_SCOPES, expires_at)

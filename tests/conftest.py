@@ -24,6 +24,7 @@ from pydantic import SecretStr
 
 from config import Settings, load_settings
 from config.settings import Ports
+from servers import prefect
 from servers.stack import running
 from sql import migrate
 from sql.connection import connect
@@ -59,6 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
     # Prefect reads these when it is imported.
     os.environ["PREFECT_HOME"] = str(_home() / "prefect")
+    os.environ["PREFECT_API_AUTH_STRING"] = prefect.login(_home()).get_secret_value()
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     os.environ["DO_NOT_TRACK"] = "1"
 

@@ -106,3 +106,15 @@ ON CONFLICT DO NOTHING
 
 -- name: purge_results
 DELETE FROM health_results WHERE checked_at < now() - make_interval(days => %(days)s)
+
+-- name: note_schedules
+-- Begin to judge schedules that are new.
+INSERT INTO job_outcomes (job) SELECT unnest(%(jobs)s::text[]) ON CONFLICT (job) DO NOTHING
+
+-- name: schedule_outcomes
+-- When each job last ended well, since when that is known, and with what it failed after its last success.
+SELECT job, succeeded_at, known_since,
+       CASE WHEN succeeded_at IS NULL OR failed_at > succeeded_at THEN failed_at END,
+       CASE WHEN succeeded_at IS NULL OR failed_at > succeeded_at THEN error END
+FROM job_outcomes
+WHERE job = ANY (%(jobs)s)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from config import Settings
 from config.health import Health
-from tasks.health import archive, months, postgres, servers
+from tasks.health import archive, months, postgres, schedules, servers
 from tasks.health.context import Context
 from tasks.health.result import Limits, Measure
 
@@ -126,6 +126,14 @@ CHECKS: tuple[Check, ...] = (
         servers.prefect_workers,
         "Start a worker (`treasury up`, or `prefect worker start --pool treasury`): no flow runs without one.",
         _pair("workers_*", "workers", falling=True),
+    ),
+    Check(
+        "schedules",
+        "Every flow with a schedule ended well in time",
+        schedules.schedules,
+        "See the named deployments and their last runs in the Prefect UI; `treasury up` makes missing ones, frees "
+        "slots that a crash left, and starts a worker.",
+        asks_postgres=True,
     ),
     Check(
         "partitions_ahead",

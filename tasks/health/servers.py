@@ -1,6 +1,5 @@
 """The checks of everything that is not PostgreSQL: Redis, the object store, Prefect, the disks."""
 
-import os
 import secrets
 import shutil
 import time
@@ -12,6 +11,7 @@ import httpx
 
 from config import Settings
 from ledger.errors import ConfigError, DataError, TransientError
+from servers.prefect_client import PrefectAccess
 from tasks.health.context import Context
 from tasks.health.result import Measure, State
 
@@ -21,6 +21,7 @@ _STORE_TIMEOUT_S = 3.0
 _PREFECT_TIMEOUT_S = 3.0
 _NOT_ENDED = ["SCHEDULED", "PENDING", "RUNNING"]  # types of states, by Prefect's names
 _CANARY_BYTES = 64
+UNAUTHORIZED = 401
 _SWEPT_AT_ONCE = 20
 _LEFTOVER_AGE_S = 60.0
 CANARY_PREFIX = "health"
@@ -93,10 +94,10 @@ def prefect_runs(context: Context) -> Measure:
     """The Prefect server answers, its runs start on time, and what has a schedule has runs ahead: none is late where
     none is made.
     """
-    with _prefect(context.settings) as client:
-        late = int(_ask(client, "/flow_runs/count", {"flow_runs": {"state": {"name": {"any_": ["Late"]}}}}))
-        ahead = int(_ask(client, "/flow_runs/count", {"flow_runs": {"state": {"type": {"any_": _NOT_ENDED}}}}))
-        scheduled = [one for one in _ask(client, "/deployments/filter", {}) if _has_schedule(one)]
+    with prefect_client(context.settings) as client:
+        late = int(ask_prefect(client, "/flow_runs/count", {"flow_runs": {"state": {"name": {"any_": ["Late"]}}}}))
+        ahead = int(ask_prefect(client, "/flow_runs/count", {"flow_runs": {"state": {"type": {"any_": _NOT_ENDED}}}}))
+        scheduled = [one for one in ask_prefect(client, "/deployments/filter", {}) if _has_schedule(one)]
     if scheduled and not ahead:
         told = f"{len(scheduled)} deployments have a schedule and none has a run ahead: nothing will start"
         return Measure(told, late, State.WARNING)
@@ -111,34 +112,29 @@ def prefect_workers(context: Context) -> Measure:
     """Somebody takes the runs of the pool: a worker whose heartbeats the server has."""
     from servers.prefect import POOL  # noqa: PLC0415
 
-    with _prefect(context.settings) as client:
-        pool = _ask(client, f"/work_pools/{POOL}", None)
-        workers = _ask(client, f"/work_pools/{POOL}/workers/filter", {})
+    with prefect_client(context.settings) as client:
+        pool = ask_prefect(client, f"/work_pools/{POOL}", None)
+        workers = ask_prefect(client, f"/work_pools/{POOL}/workers/filter", {})
     online = [worker for worker in workers if worker.get("status") == "ONLINE"]
     if pool.get("is_paused"):
         return Measure(f"the work pool {POOL} is paused: nothing starts", len(online), State.CRITICAL)
     return Measure(f"{len(online)} workers of the pool {POOL} are online", len(online))
 
 
-def _prefect(settings: Settings) -> httpx.Client:
-    if settings.prefect_api_url is None:
-        raise ConfigError("TREASURY_PREFECT_API_URL is not set and no embedded Prefect server runs")
-    return httpx.Client(base_url=settings.prefect_api_url, timeout=_PREFECT_TIMEOUT_S, headers=_credentials())
+def prefect_client(settings: Settings) -> httpx.Client:
+    access = PrefectAccess.of(settings)
+    return httpx.Client(base_url=access.api_url, timeout=_PREFECT_TIMEOUT_S, headers=access.headers())
 
 
-def _credentials() -> dict[str, str]:
-    """What Prefect's own client would send: its key for Prefect Cloud. Names are Prefect's."""
-    key = os.environ.get("PREFECT_API_KEY")
-    return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-def _ask(client: httpx.Client, path: str, body: object | None) -> Any:
+def ask_prefect(client: httpx.Client, path: str, body: object | None) -> Any:
     """GET, or POST of ``body``. Raises TransientError when no good answer comes, ConfigError for a missing pool."""
     try:
         answer = client.get(path) if body is None else client.post(path, json=body)
         answer.raise_for_status()
         return answer.json()
     except httpx.HTTPStatusError as error:
+        if error.response.status_code == UNAUTHORIZED:
+            raise ConfigError("Prefect refuses the login: set TREASURY_PREFECT_API_AUTH_STRING to its own") from error
         raise ConfigError(f"Prefect answered {error.response.status_code} to {path}") from error
     except (httpx.HTTPError, ValueError) as error:
         raise TransientError(f"Prefect: {type(error).__name__}") from error

@@ -13,6 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from config import Settings
 from config.suppliers import Suppliers
 from servers import prefect
+from servers.prefect_client import PrefectAccess
 from tasks.health import CHECKS, State, run_checks
 from tests.archive.ledger import PROJECT, TODAY
 
@@ -33,10 +34,11 @@ CONFLICT = 409
 @pytest.fixture(scope="module")
 def deployed(server_settings: Settings, prefect_url: str) -> dict[str, DeploymentResponse]:
     """Every deployment of the project, by name, where there is a fourth supplier from elsewhere."""
-    prefect.make_pool(server_settings.home, prefect_url)
+    access = PrefectAccess.of(server_settings.model_copy(update={"prefect_api_url": prefect_url}))
+    prefect.make_pool(server_settings.home, access)
     suppliers = Suppliers.model_validate({"modules": ["examples.fourth_supplier"]})
     settings = server_settings.model_copy(update={"suppliers": suppliers})
-    prefect.deploy(settings.home, prefect_url, settings.environment(), PROJECT, settings.suppliers)
+    prefect.deploy(settings.home, access, settings.environment(), PROJECT, settings.suppliers)
     with temporary_settings({PREFECT_API_URL: prefect_url}), get_client(sync_client=True) as client:
         return {name: client.read_deployment_by_name(f"{name}/{name}") for name in NAMES}
 

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from config import Settings
 from servers import prefect
+from servers.prefect_client import PrefectAccess
 from servers.stack import running
 from sql.connection import Connection, connect
 from tasks.rollover import roll_table
@@ -22,9 +23,8 @@ from tests.databases import Databases, make_template
 def prefect_url(server_settings: Settings) -> Iterator[str]:
     """The address of a real Prefect server with the project's pool, shared by the workers of the run."""
     with running(server_settings, "prefect") as settings:
-        url = str(settings.prefect_api_url)
-        prefect.make_pool(server_settings.home, url)
-        yield url
+        prefect.make_pool(server_settings.home, PrefectAccess.of(settings))
+        yield str(settings.prefect_api_url)
 
 
 def _roll(draft: Settings) -> None:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import psycopg
 import redis
 from pydantic import SecretStr
@@ -19,6 +18,7 @@ from ledger.identifiers import new_id
 from ledger.months import Month
 from servers.lease import lease
 from servers.prefect import POOL, Worker
+from servers.prefect_client import PrefectAccess
 from sql.connection import Connection, connect
 from sql.partitions import ensure_partition, move_to_warm
 from sql.roles import prepare_roles
@@ -52,13 +52,13 @@ def unhealthy(results: dict[str, Result]) -> dict[str, str]:
 
 def test_a_system_in_which_all_is_well_is_healthy_until_its_worker_is_gone(system: Settings, prefect_url: str) -> None:
     spacious = limited(system, disk_warning_percent=1, disk_critical_percent=1)
-    with lease(system.home, Worker(system.home, prefect_url, {}, PROJECT)):
+    with lease(system.home, Worker(system.home, PrefectAccess.of(system), {}, PROJECT)):
         results = run(spacious)
     assert unhealthy(results) == {}
     assert list(results) == [check.name for check in CHECKS]
     assert all(result.line and not result.to_do for result in results.values())
     # A worker that ends is known to be gone after some missed heartbeats; this is what the server says then.
-    assert httpx.delete(f"{prefect_url}/work_pools/{POOL}/workers/treasury", timeout=10).is_success
+    assert PrefectAccess.of(system).ask(f"/work_pools/{POOL}/workers/treasury", method="DELETE") is None
     assert unhealthy(run(system, "prefect", "prefect_workers")) == {
         "prefect_workers": "0 workers of the pool treasury are online"
     }

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from config import Settings, load_settings
 from config.settings import LOGINS, Ports
 from ledger.errors import ConfigError
-from servers import keys, ports, stack
+from servers import keys, ports, process, stack
 from servers.api import Api
 from servers.lease import lease
 from servers.postgres import Postgres, pgbench
@@ -203,6 +203,67 @@ def test_the_api_s_process_gets_no_other_login_to_postgresql(own: Settings, monk
     assert "secret-of-api_database_url" in given
     assert "secret-of-database_url" not in given
     assert "secret-of-auditor_database_url" not in given
+
+
+NEEDED = {
+    "PATH": "/bin",
+    "HOME": "/home/op",
+    "LANG": "C.UTF-8",
+    "LC_TIME": "C",
+    "TZ": "Africa/Johannesburg",
+    "https_proxy": "http://proxy:1",
+    "NO_PROXY": "db",
+    "SSL_CERT_FILE": "/ca.pem",
+}
+OTHERS = {
+    "TREASURY_DATABASE_URL": "postgresql://owner:hunter2@db/x",
+    "TREASURY_API_KEY_PEPPER": "hunter2" * 5,
+    "GITHUB_TOKEN": "hunter2",
+    "AWS_SESSION_TOKEN": "hunter2",
+    "PREFECT_API_KEY": "hunter2",
+    "LD_PRELOAD": "/opt/hunter2.so",
+    "PYTHONSTARTUP": "/opt/hunter2.py",
+    "SSH_AUTH_SOCK": "/opt/hunter2",
+}
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell of an operator, full of things."""
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    for name, value in (NEEDED | OTHERS).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("shell")
+def test_a_child_gets_of_the_shell_what_it_needs_and_nothing_else() -> None:
+    given = process.own_environment({"TREASURY_HOME": "/h", "AWS_ACCESS_KEY_ID": "k", "TREASURY_ARCHIVE_URL": "s3://b"})
+    assert given == NEEDED | {
+        "TREASURY_CONFIG": "",
+        "TREASURY_HOME": "/h",
+        "AWS_ACCESS_KEY_ID": "k",
+        "TREASURY_ARCHIVE_URL": "s3://b",
+    }
+    assert process.plain_environment().keys() == {"PATH", "LC_ALL", "TZ", "HOME"}
+
+
+@pytest.mark.usefixtures("shell")
+def test_how_a_server_elsewhere_is_reached_goes_along_where_there_is_one() -> None:
+    store = process.own_environment({"TREASURY_ARCHIVE_URL": "s3://b"})
+    assert store.keys() - NEEDED.keys() == {"TREASURY_CONFIG", "TREASURY_ARCHIVE_URL", "AWS_SESSION_TOKEN"}
+    scheduler = process.own_environment({}, prefect_is_elsewhere=True)
+    assert scheduler.keys() - NEEDED.keys() == {"TREASURY_CONFIG", "PREFECT_API_KEY"}
+
+
+def test_a_child_reads_no_file_of_settings(own: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It would bring back what its environment leaves out."""
+    (tmp_path / "treasury.toml").write_text('api_key_pepper = "0123456789012345678901234567890123456789"\n')
+    monkeypatch.chdir(tmp_path)
+    assert load_settings().api_key_pepper is not None
+    for name, value in process.own_environment(own.environment()).items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().api_key_pepper is None
 
 
 def test_an_embedded_postgresql_has_three_logins_with_passwords_of_their_own(own: Settings, bin_dir: Path) -> None:

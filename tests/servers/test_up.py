@@ -1,5 +1,6 @@
 """`treasury up` as a whole, in a process of its own, with a small project in the place of the real one."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -16,6 +17,7 @@ import pytest
 from config import load_settings
 from ledger.errors import ConflictError
 from servers import lease, prefect, stack
+from servers.prefect_client import PrefectAccess
 
 pytestmark = pytest.mark.slow
 
@@ -108,14 +110,17 @@ def until_nothing_runs(home: Path) -> None:
 
 
 def sleepers() -> list[str]:
-    commands = (path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
-    return [command.decode() for command in commands if SLEEP_S.encode() in command and command.startswith(b"sleep")]
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # a process of somebody else that has just ended
+            found.append(file.read_bytes())
+    return [command.decode() for command in found if SLEEP_S.encode() in command and command.startswith(b"sleep")]
 
 
 def start_a_flow_run_with_a_stray_process(home: Path, environment: dict[str, str]) -> None:
-    api_url = urls(home)["prefect"]
+    access = PrefectAccess(urls(home)["prefect"], prefect.login(home))
     command = [sys.executable, "-m", "prefect", "deployment", "run", "stray/stray", "-p", f"seconds={SLEEP_S}"]
-    subprocess.run(command, env=environment | prefect.environment(home, api_url), check=True, capture_output=True)
+    subprocess.run(command, env=environment | prefect.environment(home, access), check=True, capture_output=True)
     deadline = time.monotonic() + 60
     while not sleepers():
         assert time.monotonic() < deadline, "the flow run did not start"

@@ -1,0 +1,75 @@
+"""What every flow with a schedule does beside its work: it takes over the runs that wait, and notes how it ended.
+
+Each deployment runs once at a time and further runs wait. The work is always "all that there is until now": a run that
+begins does that of every scheduled run that was due before, so those are skipped. After an outage, or behind a long
+run, one run is left to do. Runs that somebody asked for are never skipped.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.states import Cancelled
+
+from config import load_settings
+from tasks.schedules import counts, note_outcome
+
+SKIPPED = "Skipped"
+_MESSAGE = "A run that began later does its work, too."
+_MOST = 200  # Prefect schedules at most 100 runs ahead; the rest is skipped by the next run
+
+
+def take_over(_flow: Any, flow_run: FlowRun, _state: State[Any]) -> None:
+    """Skip the scheduled runs of the same deployment that are due and still wait. Called when a run begins."""
+    with get_client(sync_client=True) as client:
+        if _scheduled_deployment(client, flow_run) is None:
+            return
+        for run in _waiting(client, flow_run):
+            client.set_flow_run_state(run.id, Cancelled(name=SKIPPED, message=_MESSAGE))
+
+
+def note_success(_flow: Any, flow_run: FlowRun, _state: State[Any]) -> None:
+    """Note that the schedule's work was done. Called when a run has completed."""
+    with get_client(sync_client=True) as client:
+        deployment = _scheduled_deployment(client, flow_run)
+    if deployment is not None:
+        note_outcome(load_settings(), deployment)
+
+
+def note_failure(_flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
+    """Note that, and why, the schedule's work was not done. Called when a run has failed, crashed or was cancelled."""
+    with get_client(sync_client=True) as client:
+        deployment = _scheduled_deployment(client, flow_run)
+    if deployment is not None:
+        note_outcome(load_settings(), deployment, f"{state.name}: {state.message}")
+
+
+def _scheduled_deployment(client: SyncPrefectClient, flow_run: FlowRun) -> str | None:
+    """The name of the deployment whose schedule the run counts for; None for one that was called or asked for
+    something else.
+    """
+    if flow_run.deployment_id is None:
+        return None
+    name = client.read_deployment(flow_run.deployment_id).name
+    return name if counts(load_settings(), name, flow_run.parameters) else None
+
+
+def _waiting(client: SyncPrefectClient, flow_run: FlowRun) -> list[FlowRun]:
+    due = {
+        "deployment_id": {"any_": [flow_run.deployment_id]},
+        "state": {"type": {"any_": [StateType.SCHEDULED]}},
+        "expected_start_time": {"before_": datetime.now(UTC)},
+    }
+    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(due), limit=_MOST)
+    return [run for run in runs if run.auto_scheduled and run.id != flow_run.id]
+
+
+HOOKS: dict[str, Any] = {
+    "on_running": [take_over],
+    "on_completion": [note_success],
+    "on_failure": [note_failure],
+    "on_crashed": [note_failure],
+    "on_cancellation": [note_failure],
+}
