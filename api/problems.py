@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from ledger.errors import ConflictError, FieldError, RefusalError, TransientError, TreasuryError
+from ledger.errors import ConflictError, FieldError, NotStoredError, RefusalError, TransientError, TreasuryError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -62,12 +62,19 @@ HEADER_TOO_LARGE = Kind(
     431, "header-too-large", "The header is too large", "The header has more bytes or more fields than the API takes."
 )
 INTERNAL = Kind(500, "internal", "Something went wrong here", "It was logged; the request id finds it.")
+NOT_STORED = Kind(
+    500,
+    "not-stored",
+    "The database did not store it as it was sent",
+    "Nothing of the request was stored. The operator of this API must look at the database; it was logged.",
+)
 UNAVAILABLE = Kind(503, "unavailable", "It cannot be done right now", "Send the same request again a little later.")
 
 _BY_ERROR: tuple[tuple[type[Exception], Kind], ...] = (
     (FieldError, INVALID),
     (ConflictError, CONFLICT),
     (TransientError, UNAVAILABLE),
+    (NotStoredError, NOT_STORED),
 )
 
 

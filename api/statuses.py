@@ -10,6 +10,7 @@ from api import statements
 from api.database import AsyncConnection, Database
 from api.problems import CONFLICT, NOT_FOUND, HttpError
 from api.reading import Reader, Row
+from ledger.errors import NotStoredError
 from ledger.identifiers import created_at_of
 from ledger.policy import Tier
 from ledger.tables import TieredTable
@@ -41,16 +42,23 @@ class StatusChanger:
             "movable": movable,
             "now": now,
         }
+        seen: list[Row] = []
         for _ in range(_ATTEMPTS):
             row = await self._database.run(lambda connection: _update(connection, table, parameters), "change_status")
-            if row is None:
-                row = await self._why_not(table, row_id, client_id, wanted)
             if row is not None:
                 return row
+            found = await self._why_not(table, row_id, client_id, wanted)
+            if found["status"] == wanted.value:
+                return found
+            seen.append(found)
+        if all(row == seen[0] for row in seen):
+            raise NotStoredError(
+                f"{table.hot_parent}: PostgreSQL changes no row: look for a trigger that drops the UPDATE"
+            )
         raise HttpError(CONFLICT, "Others are changing the same row; read it and decide again.")
 
-    async def _why_not(self, table: TieredTable, row_id: UUID, client_id: str, wanted: Status) -> Row | None:
-        """The row when nothing was to be done; None when it has just come to where it may be moved from."""
+    async def _why_not(self, table: TieredTable, row_id: UUID, client_id: str, wanted: Status) -> Row:
+        """The row, when nothing was to be done or when it has just come to where it may be moved from."""
         found = await self._reader.find(table, row_id, client_id)
         if found is None:
             raise HttpError(NOT_FOUND)
@@ -61,7 +69,7 @@ class StatusChanger:
             raise HttpError(CONFLICT, "The row's month is archived: it takes no more changes. Post a new row.")
         if not may_follow(current, wanted):
             raise HttpError(CONFLICT, f"A transaction that is {current} cannot become {wanted}.")
-        return None
+        return found.row
 
 
 async def _update(connection: AsyncConnection, table: TieredTable, parameters: dict[str, Any]) -> Row | None:

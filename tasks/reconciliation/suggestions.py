@@ -11,6 +11,7 @@ from uuid import UUID
 from ledger.errors import RefusalError
 from sql.connection import Connection
 from sql.queries import load
+from sql.storing import check_stored
 from tasks.reconciliation.days import day_of
 
 PAYOUT = "payout"
@@ -77,6 +78,7 @@ def confirm(connection: Connection, match: Match, resolution_id: int) -> None:
     """Write down which rows a resolution of the line's break says belong to it; in the open transaction."""
     with connection.cursor() as cursor:
         cursor.executemany(_QUERIES["insert_confirmation"], list(_records(match, resolution_id)))
+        check_stored(cursor, len(match.rows), "recon_confirmations")
 
 
 def _records(match: Match, resolution_id: int) -> Iterator[dict[str, object]]:
