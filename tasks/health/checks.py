@@ -139,8 +139,7 @@ CHECKS: tuple[Check, ...] = (
         "row_access",
         "Nothing stands between this project's logins and the rows",
         access.row_access,
-        "Take the policy or trigger away, or give the login BYPASSRLS; see `docs/operations.md`, what the database must "
-        "allow.",
+        "Take the policy or trigger away, or give the login BYPASSRLS; docs/operations.md says what must be allowed.",
         asks_postgres=True,
     ),
     Check(
