@@ -61,6 +61,7 @@ def tiers(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array, for programs")] = False,
 ) -> None:
     """Show every month: tier, rows, bytes, sums per currency, digest, and when it moved."""
+    from ledger.errors import ConfigError  # noqa: PLC0415
     from tasks.tiers import tier_rows  # noqa: PLC0415
 
     with session() as settings:
@@ -70,6 +71,8 @@ def tiers(
         typer.echo(json.dumps([row.as_json() for row in rows], indent=1))
     else:
         show_tiers(rows)
+    if hidden := [row for row in rows if row.rows is None]:
+        raise ConfigError(f"{len(hidden)} months are not counted: {hidden[0].note}")
 
 
 def show_tiers(rows: list["TierRow"]) -> None:
@@ -101,7 +104,7 @@ def _tier_cells(row: "TierRow") -> tuple[str, ...]:
     return (
         str(row.month),
         row.tier,
-        f"{row.rows:,}",
+        "hidden" if row.rows is None else f"{row.rows:,}",
         human_bytes(row.bytes),
         human_bytes(row.postgres_bytes) if row.digest else "",
         _largest_sum(row.sums),
