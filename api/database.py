@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 from api import metrics
 from config import Settings
 from ledger.errors import TransientError
-from sql.connection import connection_parameters
+from sql.connection import check_session_of, connection_parameters
 from sql.errors import translate
 
 T = TypeVar("T")
@@ -168,6 +168,7 @@ def _pool(settings: Settings, size: int) -> AsyncConnectionPool[AsyncConnection]
         timeout=POOL_TIMEOUT_S,
         max_waiting=_MOST_WAITING,
         reconnect_timeout=_RECONNECT_S,
+        configure=check_session_of,
         open=False,
     )
 

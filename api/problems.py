@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from ledger.errors import ConflictError, FieldError, RefusalError, TransientError, TreasuryError
+from ledger.errors import ConflictError, FieldError, NotStoredError, RefusalError, TransientError, TreasuryError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -69,12 +69,20 @@ HEADER_TOO_LARGE = Kind(
     431, "header-too-large", "Header too large", "The header has more bytes or more fields than the API accepts."
 )
 INTERNAL = Kind(500, "internal", "Internal error", "The server logged the error under this request id.")
+NOT_STORED = Kind(
+    500,
+    "not-stored",
+    "Not stored as sent",
+    "The database dropped or changed the data, so nothing of the request was stored. The server logged the error under "
+    "this request id, for the operator of this API.",
+)
 UNAVAILABLE = Kind(503, "unavailable", "Temporarily unavailable", "Send the same request again later. See Retry-After.")
 
 _BY_ERROR: tuple[tuple[type[Exception], Kind], ...] = (
     (FieldError, INVALID),
     (ConflictError, CONFLICT),
     (TransientError, UNAVAILABLE),
+    (NotStoredError, NOT_STORED),
 )
 
 

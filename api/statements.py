@@ -52,7 +52,8 @@ def find(table: TieredTable) -> bytes:
 @cache
 def change_status(table: TieredTable) -> bytes:
     """One row's next status, if it stands where it may be moved from."""
-    return _compose("change_status", table, status=Identifier(table.status_column or "status"))
+    status = Identifier(table.status_column or "status")
+    return _compose("change_status", table, status=status, not_stored=SQL(NOT_STORED))
 
 
 @cache

@@ -11,7 +11,7 @@ from api.database import AsyncConnection, Database
 from api.problems import CONFLICT, NOT_FOUND, HttpError
 from api.reading import Reader, Row
 from ledger.business_days import day_of
-from ledger.errors import ClosedDayError
+from ledger.errors import ClosedDayError, NotStoredError
 from ledger.identifiers import created_at_of
 from ledger.policy import Tier
 from ledger.tables import TieredTable
@@ -46,6 +46,7 @@ class StatusChanger:
             "movable": movable,
             "now": now,
         }
+        seen: list[Row] = []
         for _ in range(_ATTEMPTS):
             try:
                 row = await self._database.run(
@@ -53,10 +54,16 @@ class StatusChanger:
                 )
             except ClosedDayError:
                 raise HttpError(CONFLICT, await self._closed(table, row_id, client_id)) from None
-            if row is None:
-                row = await self._why_not(table, row_id, client_id, wanted)
             if row is not None:
                 return row
+            present = await self._why_not(table, row_id, client_id, wanted)
+            if present["status"] == wanted.value:
+                return present
+            seen.append(present)
+        if all(row == seen[0] for row in seen):
+            raise NotStoredError(
+                f"{table.hot_parent}: PostgreSQL changes no row: look for a trigger that drops the UPDATE"
+            )
         raise HttpError(CONFLICT, "Other requests are changing the same row. Read it again before you change it.")
 
     async def _closed(self, table: TieredTable, row_id: UUID, client_id: str) -> str:
@@ -74,8 +81,8 @@ class StatusChanger:
         named = "a closed period" if period is None else f"the closed period {period[1]} to {period[2]}"
         return f"{supplier} {day} is in {named}: the row does not change any more. Post a new row."
 
-    async def _why_not(self, table: TieredTable, row_id: UUID, client_id: str, wanted: Status) -> Row | None:
-        """The row when nothing was to be done; None when it has just come to where it may be moved from."""
+    async def _why_not(self, table: TieredTable, row_id: UUID, client_id: str, wanted: Status) -> Row:
+        """The row, when nothing was to be done or when it has just come to where it may be moved from."""
         found = await self._reader.find(table, row_id, client_id)
         if found is None:
             raise HttpError(NOT_FOUND)
@@ -86,7 +93,7 @@ class StatusChanger:
             raise HttpError(CONFLICT, "The month of the row is archived and accepts no changes. Post a new row.")
         if not may_follow(current, wanted):
             raise HttpError(CONFLICT, f"The status cannot change from {current} to {wanted}.")
-        return None
+        return found.row
 
 
 async def _update(connection: AsyncConnection, table: TieredTable, parameters: dict[str, Any]) -> Row | None:

@@ -17,6 +17,7 @@ from cli.days import DAY
 from cli.session import auditing, session
 from cli.terminal import console
 from config import Settings
+from ledger.errors import ConfigError
 from servers import prefect
 from servers.prefect_client import PrefectAccess
 from tasks.query import run_query
@@ -65,6 +66,8 @@ def tiers(
         typer.echo(json.dumps([row.as_json() for row in rows], indent=1))
     else:
         show_tiers(rows)
+    if hidden := [row for row in rows if row.rows is None]:
+        raise ConfigError(f"{len(hidden)} months are not counted: {hidden[0].note}")
 
 
 def show_tiers(rows: list[TierRow]) -> None:
@@ -93,7 +96,7 @@ def _tier_cells(row: TierRow) -> tuple[str, ...]:
     return (
         str(row.month),
         row.tier,
-        f"{row.rows:,}",
+        "hidden" if row.rows is None else f"{row.rows:,}",
         human_bytes(row.bytes),
         human_bytes(row.postgres_bytes) if row.digest else "",
         _largest_sum(row.sums),

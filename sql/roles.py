@@ -206,9 +206,14 @@ def _existing_roles(connection: Connection, wanted: Collection[str]) -> set[str]
     return {role for (role,) in connection.execute(_QUERIES["existing"], {"roles": list(wanted)})}
 
 
-def _wanted_of_catalogue(connection: Connection) -> Mapping[Relation, Access]:
+def own_relations(connection: Connection) -> list[Relation]:
+    """The tables of this project's own that are there; not those of the ledger."""
     there = connection.execute(_QUERIES["relations"], {"relations": list(CATALOGUE)}).fetchall()
-    return {Relation(*row): CATALOGUE[row[2]] for row in there}
+    return [Relation(*row) for row in there]
+
+
+def _wanted_of_catalogue(connection: Connection) -> Mapping[Relation, Access]:
+    return {relation: CATALOGUE[relation.name] for relation in own_relations(connection)}
 
 
 def _wanted_of_table(connection: Connection, table: TieredTable) -> Mapping[Relation, Access]:

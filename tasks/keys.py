@@ -27,6 +27,7 @@ from ledger.scopes import Scope
 from servers.keys import key as kept_key
 from sql.connection import Connection, connect
 from sql.queries import load
+from sql.storing import check_stored
 
 PREFIX = "trk"
 LONGEST_GRACE = timedelta(days=90)
@@ -118,7 +119,8 @@ def rotate_key(settings: Settings, key_id: str, grace: timedelta) -> str:
         client_id, scopes, limits, life = found
         expires_at = None if life is None else datetime.now(UTC) + life
         token = _insert(connection, pepper(settings), _NewKey(client_id, scopes, limits, expires_at))
-        connection.execute(_QUERIES["let_expire"], {"key_id": key_id, "grace": grace})
+        expiring = connection.execute(_QUERIES["let_expire"], {"key_id": key_id, "grace": grace})
+        check_stored(expiring, 1, "api_keys")
         _record(connection, key_id, "rotated", {"by": _key_id(token), "grace_s": int(grace.total_seconds())})
         return token
 
@@ -126,7 +128,10 @@ def rotate_key(settings: Settings, key_id: str, grace: timedelta) -> str:
 def revoke_key(settings: Settings, key_id: str) -> bool:
     """Make a key useless within seconds; returns False when it is unknown or was revoked before. Safe to rerun."""
     with connect(settings.database_dsn, "keys") as connection, connection.transaction():
-        revoked = connection.execute(_QUERIES["revoke"], {"key_id": key_id}).rowcount == 1
+        cursor = connection.execute(_QUERIES["revoke"], {"key_id": key_id})
+        revoked = cursor.rowcount == 1
+        if not revoked and connection.execute(_QUERIES["lock_valid"], {"key_id": key_id}).fetchone():
+            check_stored(cursor, 1, "api_keys")  # raises: the key is there, and as good as before
         if revoked:
             _record(connection, key_id, "revoked", {})
         return revoked
@@ -164,14 +169,14 @@ def _insert(connection: Connection, pepper: bytes, new: _NewKey) -> str:
         "limits": Jsonb(new.limits),
         "expires_at": new.expires_at,
     }
-    connection.execute(_QUERIES["insert"], record)
+    check_stored(connection.execute(_QUERIES["insert"], record), 1, "api_keys")
     _record(connection, key_id, "created", {"client_id": new.client_id, "scopes": new.scopes})
     return f"{PREFIX}_{key_id}_{secret}"
 
 
 def _record(connection: Connection, key_id: str, event: str, detail: Mapping[str, Any]) -> None:
     row = {"key_id": key_id, "event": event, "actor": _actor(), "detail": Jsonb(detail)}
-    connection.execute(_QUERIES["add_event"], row)
+    check_stored(connection.execute(_QUERIES["add_event"], row), 1, "api_key_events")
 
 
 def _actor() -> str:

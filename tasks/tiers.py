@@ -1,5 +1,6 @@
 """The table of months and tiers: what is where, how much of it, what it sums to, and since when."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from ledger.policy import Tier
 from ledger.proof import groups_of, sums_per_currency
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
+from sql.obstacles import hidden_relations
 from sql.proof import groups_query
 from sql.relations import Parents
 from tasks.months import MonthState, month_states, relation_bytes
@@ -17,12 +19,15 @@ from tasks.months import MonthState, month_states, relation_bytes
 
 @dataclass(frozen=True, slots=True)
 class TierRow:
-    """One month of one table. ``bytes`` are of the tier it is in; ``postgres_bytes`` what it took before it left."""
+    """One month of one table. ``bytes`` are of the tier it is in; ``postgres_bytes`` what it took before it left.
+
+    ``rows`` is None for a month of which a policy hides rows from this login; ``note`` says so.
+    """
 
     table: str
     month: Month
     tier: Tier
-    rows: int
+    rows: int | None
     bytes: int
     postgres_bytes: int
     sums: dict[str, dict[str, str]]
@@ -48,15 +53,28 @@ class TierRow:
 
 def tier_rows(settings: Settings, tables: list[TieredTable]) -> list[TierRow]:
     """Every month of the tables, oldest first. Hot and warm months are counted and summed exactly, now; archived ones
-    are given as proved when they left. Reading only; safe to run at any time.
+    are given as proved when they left. A month that this login does not see whole is not counted; the others are.
+    Reading only; safe to run at any time.
     """
     with connect(settings.database_dsn, "tiers") as connection:
         return [
-            _row(connection, table, state)
+            row
             for table in tables
             if Parents.of(connection, table).warm
-            for state in month_states(connection, table)
+            for row in _rows(connection, table, month_states(connection, table))
         ]
+
+
+def _rows(connection: Connection, table: TieredTable, states: list[MonthState]) -> Iterator[TierRow]:
+    hidden = hidden_relations(connection, [state.partition.relation for state in states if state.partition])
+    for state in states:
+        reason = hidden.get(state.partition.relation) if state.partition else None
+        yield _row(connection, table, state) if reason is None else _hidden_row(connection, table, state, reason)
+
+
+def _hidden_row(connection: Connection, table: TieredTable, state: MonthState, reason: str) -> TierRow:
+    size = relation_bytes(connection, state.partition.relation) if state.partition else 0
+    return TierRow(table.name, state.month, state.tier, None, size, size, {}, None, state.catalogue.warm_at, reason)
 
 
 def _row(connection: Connection, table: TieredTable, state: MonthState) -> TierRow:

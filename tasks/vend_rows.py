@@ -20,7 +20,7 @@ from ledger.errors import DataError, FieldError, TransientError
 from ledger.identifiers import created_at_of
 from ledger.tables import TieredTable
 from ledger.transactions import Status, VasType
-from sql.connection import Connection, connection_parameters
+from sql.connection import Connection, check_session_of, connection_parameters
 from sql.errors import translate
 from sql.queries import load
 from suppliers.money import CURRENCY
@@ -240,6 +240,7 @@ async def vend_database(settings: Settings) -> AsyncIterator[Database]:
         min_size=1,
         max_size=_POOL_SIZE,
         timeout=_POOL_TIMEOUT_S,
+        configure=check_session_of,
         open=False,
     )
     await pool.open()

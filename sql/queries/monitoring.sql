@@ -62,13 +62,18 @@ ORDER BY s.total_exec_time DESC
 LIMIT %(limit)s
 
 -- name: partitions
+-- Parents are meant as in relations.sql: the ones that the search path finds, else those of another schema.
 -- The months of a table, the newest first: what the catalogue knows of each, joined to its partition where it has one.
 -- `limit` of those up to `present` and, however many they are, those after it.
 -- The count of an archived month is exact; of another it is what the server estimates.
 WITH parts AS (
     SELECT c.oid, c.relname::text AS name, c.reltuples, p.tier,
            (regexp_match(pg_get_expr(c.relpartbound, c.oid), $$FROM \('([^']+)'\)$$))[1]::timestamptz AS lower
-    FROM (VALUES (to_regclass(quote_ident(%(hot)s)), 'hot'), (to_regclass(quote_ident(%(warm)s)), 'warm')) AS p(oid, tier)
+    FROM (
+        SELECT DISTINCT ON (relname) oid, CASE relname WHEN %(hot)s THEN 'hot' ELSE 'warm' END AS tier
+        FROM pg_class WHERE relkind = 'p' AND relname IN (%(hot)s, %(warm)s)
+        ORDER BY relname, pg_table_is_visible(oid) DESC, oid
+    ) AS p
     JOIN pg_inherits i ON i.inhparent = p.oid
     JOIN pg_class c ON c.oid = i.inhrelid
 ), months AS (
@@ -98,7 +103,9 @@ SELECT count(*), count(*) FILTER (WHERE scans > 0), coalesce(sum(scans), 0)::big
 FROM (
     SELECT coalesce(s.seq_scan, 0) + coalesce(s.idx_scan, 0) AS scans
     FROM pg_inherits i LEFT JOIN pg_stat_user_tables s ON s.relid = i.inhrelid
-    WHERE i.inhparent IN (to_regclass(quote_ident(%(hot)s)), to_regclass(quote_ident(%(warm)s)))
+    WHERE i.inhparent IN (
+        SELECT DISTINCT ON (relname) oid FROM pg_class WHERE relkind = 'p' AND relname IN (%(hot)s, %(warm)s)
+        ORDER BY relname, pg_table_is_visible(oid) DESC, oid)
 ) AS partitions
 
 -- name: months_by_tier

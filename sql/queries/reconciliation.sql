@@ -89,25 +89,25 @@ VALUES (%(supplier)s::text, %(day)s::date,
 RETURNING run_id, supersedes
 
 -- name: create_found
-CREATE TEMPORARY TABLE recon_found (
+CREATE TEMPORARY TABLE pg_temp.recon_found (
     found_no bigint, fingerprint text, class text, issues text[], currency text, difference numeric, variance numeric,
     escalated boolean, line_no bigint, line jsonb, own jsonb, note text, rule text
 ) ON COMMIT DROP
 
 -- name: copy_found
-COPY recon_found FROM STDIN (FORMAT csv)
+COPY pg_temp.recon_found FROM STDIN (FORMAT csv)
 
 -- name: create_matched
-CREATE TEMPORARY TABLE recon_matched (
+CREATE TEMPORARY TABLE pg_temp.recon_matched (
     line_no bigint, own_id uuid, own_created_at timestamptz, method text, state text, score numeric
 ) ON COMMIT DROP
 
 -- name: copy_matched
-COPY recon_matched FROM STDIN (FORMAT csv)
+COPY pg_temp.recon_matched FROM STDIN (FORMAT csv)
 
 -- name: keep_settled
 -- A break whose row of ours people have ended is the same break, though the row has another status than when it was found.
-UPDATE recon_found f SET fingerprint = encode(b.fingerprint, 'hex')
+UPDATE pg_temp.recon_found f SET fingerprint = encode(b.fingerprint, 'hex')
 FROM recon_breaks b
 WHERE b.supplier = %(supplier)s::text AND b.day = %(day)s::date AND b.state = 'resolved' AND b.class = f.class
   AND b.own ->> 'id' = f.own ->> 'id' AND b.line IS NOT DISTINCT FROM f.line
@@ -119,8 +119,8 @@ WHERE b.supplier = %(supplier)s::text AND b.day = %(day)s::date AND b.state = 'r
 INSERT INTO recon_matches (run_id, line_no, own_id, own_created_at, method, state, score, break_id)
 SELECT %(run_id)s::bigint, m.line_no, m.own_id, m.own_created_at, m.method, m.state, m.score,
        CASE WHEN m.state <> 'suggested' THEN NULL WHEN m.line_no < 0 THEN -m.line_no ELSE b.break_id END
-FROM recon_matched m
-LEFT JOIN recon_found f ON f.line_no = m.line_no AND f.own IS NULL AND m.state = 'suggested'
+FROM pg_temp.recon_matched m
+LEFT JOIN pg_temp.recon_found f ON f.line_no = m.line_no AND f.own IS NULL AND m.state = 'suggested'
 LEFT JOIN recon_breaks b ON b.supplier = %(supplier)s::text AND b.fingerprint = decode(f.fingerprint, 'hex')
 
 -- name: insert_breaks
@@ -129,7 +129,7 @@ INSERT INTO recon_breaks (run_id, fingerprint, supplier, day, class, issues, cur
                           line_no, line, own, note, period_day)
 SELECT %(run_id)s::bigint, decode(fingerprint, 'hex'), %(supplier)s::text, %(day)s::date, class, issues, currency, difference, variance,
        escalated, line_no, line, own, coalesce(note, ''), %(day)s::date
-FROM recon_found
+FROM pg_temp.recon_found
 ORDER BY found_no
 ON CONFLICT (supplier, fingerprint) DO NOTHING
 
@@ -139,7 +139,7 @@ ON CONFLICT (supplier, fingerprint) DO NOTHING
 -- accounted in it.
 WITH again AS (
     UPDATE recon_breaks b SET state = 'open', period_day = %(day)s::date
-    FROM recon_found f
+    FROM pg_temp.recon_found f
     WHERE b.supplier = %(supplier)s::text AND b.fingerprint = decode(f.fingerprint, 'hex')
       AND (b.state = 'closed'
            OR b.state = 'resolved'
@@ -170,7 +170,7 @@ WITH again AS (
       AND b.break_id = x.break_id AND b.state = 'closed' AND b.break_id <> ALL(%(arrived)s::bigint[])
       AND NOT EXISTS (SELECT FROM recon_resolutions later
                       WHERE later.break_id = x.break_id AND later.resolution_id > x.resolution_id)
-      AND NOT EXISTS (SELECT FROM recon_matched m
+      AND NOT EXISTS (SELECT FROM pg_temp.recon_matched m
                       WHERE m.state = 'confirmed' AND m.own_id = (b.own ->> 'id')::uuid AND b.line IS NULL)
       AND NOT EXISTS (SELECT FROM recon_matches was
                       JOIN recon_matches m ON m.own_id = was.own_id AND m.own_created_at = was.own_created_at
@@ -194,7 +194,7 @@ WITH lost AS (
       AND c.own_break_id IS NOT NULL
       AND NOT EXISTS (SELECT FROM recon_resolutions later
                       WHERE later.break_id = x.break_id AND later.resolution_id > x.resolution_id)
-      AND NOT EXISTS (SELECT FROM recon_matched m WHERE m.state = 'confirmed' AND m.own_id = c.own_id)
+      AND NOT EXISTS (SELECT FROM pg_temp.recon_matched m WHERE m.state = 'confirmed' AND m.own_id = c.own_id)
 ), again AS (
     UPDATE recon_breaks b
     SET state = 'open',
@@ -214,12 +214,12 @@ FROM again ORDER BY break_id
 WITH gone AS (
     UPDATE recon_breaks b SET state = 'closed'
     WHERE b.supplier = %(supplier)s::text AND b.day = %(day)s::date AND b.state = 'resolved'
-      AND NOT EXISTS (SELECT FROM recon_found f WHERE decode(f.fingerprint, 'hex') = b.fingerprint)
+      AND NOT EXISTS (SELECT FROM pg_temp.recon_found f WHERE decode(f.fingerprint, 'hex') = b.fingerprint)
       AND EXISTS (SELECT FROM recon_confirmations c JOIN recon_resolutions x USING (resolution_id)
                   WHERE c.break_id = b.break_id AND x.action = 'resolved'
                     AND NOT EXISTS (SELECT FROM recon_resolutions later
                                     WHERE later.break_id = x.break_id AND later.resolution_id > x.resolution_id)
-                    AND NOT EXISTS (SELECT FROM recon_matched m
+                    AND NOT EXISTS (SELECT FROM pg_temp.recon_matched m
                                     WHERE m.state = 'confirmed' AND m.own_id = c.own_id))
     RETURNING b.break_id
 )
@@ -232,7 +232,7 @@ FROM gone ORDER BY break_id
 WITH gone AS (
     UPDATE recon_breaks b SET state = 'closed'
     WHERE b.supplier = %(supplier)s::text AND b.day = %(day)s::date AND b.state IN ('open', 'proposed')
-      AND NOT EXISTS (SELECT FROM recon_found f WHERE decode(f.fingerprint, 'hex') = b.fingerprint)
+      AND NOT EXISTS (SELECT FROM pg_temp.recon_found f WHERE decode(f.fingerprint, 'hex') = b.fingerprint)
     RETURNING b.break_id
 )
 INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason)
@@ -246,7 +246,7 @@ WITH met AS (
     WHERE b.supplier = %(supplier)s::text AND b.day <> %(day)s::date
       AND (b.break_id = ANY(%(arrived)s::bigint[]) AND b.state <> 'closed'
            OR b.state IN ('open', 'proposed') AND b.class = 'missing_there' AND b.day >= %(window_first)s::date AND b.day <= %(window_last)s::date
-              AND (b.own ->> 'id')::uuid IN (SELECT own_id FROM recon_matched WHERE state = 'confirmed'))
+              AND (b.own ->> 'id')::uuid IN (SELECT own_id FROM pg_temp.recon_matched WHERE state = 'confirmed'))
     RETURNING b.break_id
 )
 INSERT INTO recon_resolutions (break_id, run_id, action, actor, decision, reason)
@@ -258,13 +258,13 @@ FROM met ORDER BY break_id
 INSERT INTO recon_confirmations (resolution_id, break_id, own_id, own_created_at, method)
 SELECT x.resolution_id, b.break_id, m.own_id, m.own_created_at, CASE m.method WHEN 'payout' THEN m.method ELSE 'confirmed' END
 FROM recon_resolutions x JOIN recon_breaks b USING (break_id)
-JOIN recon_matched m ON m.line_no = -b.break_id AND m.state = 'confirmed'
+JOIN pg_temp.recon_matched m ON m.line_no = -b.break_id AND m.state = 'confirmed'
 WHERE x.run_id = %(run_id)s::bigint AND x.decision = 'counterpart_arrived' AND b.break_id = ANY(%(expected)s::bigint[])
 
 -- name: auto_resolve
 WITH done AS (
     UPDATE recon_breaks b SET state = 'resolved'
-    FROM recon_found f
+    FROM pg_temp.recon_found f
     WHERE b.supplier = %(supplier)s::text AND b.fingerprint = decode(f.fingerprint, 'hex') AND b.state = 'open'
       AND f.rule IS NOT NULL
     RETURNING b.break_id, f.rule

@@ -74,7 +74,8 @@ ORDER BY {time} DESC, {id} DESC
 LIMIT %(limit)s
 
 -- name: change_status
--- Moves a row on if it stands where it may be moved from; of two callers at once only one finds it there.
+-- Moves a row on if it stands where it may be moved from; of two callers at once only one finds it there. A status that a
+-- trigger changed raises an error, as in `store`.
 WITH hot AS (
     UPDATE {hot} SET {status} = %(status)s, updated_at = greatest(updated_at, %(now)s)
     WHERE {id} = %(id)s AND {time} = %(time)s AND client_id = %(client_id)s AND {status} = ANY(%(movable)s)
@@ -84,4 +85,5 @@ WITH hot AS (
     WHERE {id} = %(id)s AND {time} = %(time)s AND client_id = %(client_id)s AND {status} = ANY(%(movable)s)
     RETURNING {columns}
 )
-SELECT * FROM hot UNION ALL SELECT * FROM warm
+SELECT * FROM (SELECT * FROM hot UNION ALL SELECT * FROM warm) AS moved
+WHERE CASE WHEN {status} = %(status)s THEN true ELSE format('{not_stored}, %%s', {status})::boolean END

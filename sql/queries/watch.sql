@@ -45,7 +45,7 @@ SET settled_until = greatest(settled_until, %(settled_until)s), slices = slices 
 WHERE table_name = %(table)s
 
 -- name: create_slice
-CREATE TEMPORARY TABLE watch_slice (
+CREATE TEMPORARY TABLE pg_temp.watch_slice (
     id uuid NOT NULL, user_id varchar(64) NOT NULL, wallet_id varchar(64) NOT NULL, type varchar(16) NOT NULL,
     amount numeric(18, 2) NOT NULL, currency varchar(3) NOT NULL, created_at timestamptz(3) NOT NULL
 ) ON COMMIT DROP
@@ -73,7 +73,7 @@ WITH candidates AS MATERIALIZED (
 ), late AS MATERIALIZED (
     SELECT user_id, wallet_id FROM candidates WHERE NOT is_new AND age(xmin) <= age(%(seen_xid)s::text::xid8::xid)
 )
-INSERT INTO watch_slice
+INSERT INTO pg_temp.watch_slice
 SELECT id, user_id, wallet_id, type, amount, currency, created_at FROM candidates
 WHERE is_new OR user_id IN (SELECT user_id FROM late) OR wallet_id IN (SELECT wallet_id FROM late)
 
@@ -87,7 +87,7 @@ RETURNING subject, window_key, at, evidence
 SELECT s.user_id AS subject, s.id::text AS window_key, s.created_at AS at,
        jsonb_build_object('row_ids', jsonb_build_array(s.id), 'type', s.type, 'currency', s.currency,
                           'amount', s.amount::text, 'threshold', least_.amount) AS evidence
-FROM watch_slice s
+FROM pg_temp.watch_slice s
 JOIN jsonb_each_text(%(amounts)s::jsonb) AS least_(currency, amount) ON least_.currency = s.currency
 WHERE s.amount >= least_.amount::numeric AND s.type = ANY (%(types)s)
 
@@ -100,7 +100,7 @@ FROM (
     SELECT n.user_id, n.currency, n.day, least_.amount
     FROM (
         SELECT DISTINCT user_id, currency, (created_at AT TIME ZONE %(zone)s)::date AS day
-        FROM watch_slice WHERE type = ANY (%(types)s)
+        FROM pg_temp.watch_slice WHERE type = ANY (%(types)s)
     ) AS n
     JOIN jsonb_each_text(%(amounts)s::jsonb) AS least_(currency, amount) ON least_.currency = n.currency
     WHERE NOT EXISTS (
@@ -132,7 +132,7 @@ WHERE d.total >= p.amount::numeric
 SELECT s.user_id AS subject, s.id::text AS window_key, s.created_at AS at,
        jsonb_build_object('row_ids', jsonb_build_array(s.id), 'type', s.type, 'currency', s.currency,
                           'amount', s.amount::text, 'lowest', lowest.amount, 'highest', highest.amount) AS evidence
-FROM watch_slice s
+FROM pg_temp.watch_slice s
 JOIN jsonb_each_text(%(lowest)s::jsonb) AS lowest(currency, amount) ON lowest.currency = s.currency
 JOIN jsonb_each_text(%(highest)s::jsonb) AS highest(currency, amount) ON highest.currency = s.currency
 WHERE s.amount BETWEEN lowest.amount::numeric AND highest.amount::numeric AND s.type = ANY (%(types)s)
@@ -147,7 +147,7 @@ SELECT DISTINCT ON (s.user_id, s.currency, s.day)
 FROM (
     SELECT w.*, lowest.amount AS lowest, highest.amount AS highest,
            (w.created_at AT TIME ZONE %(zone)s)::date AS day
-    FROM watch_slice w
+    FROM pg_temp.watch_slice w
     JOIN jsonb_each_text(%(lowest)s::jsonb) AS lowest(currency, amount) ON lowest.currency = w.currency
     JOIN jsonb_each_text(%(highest)s::jsonb) AS highest(currency, amount) ON highest.currency = w.currency
     WHERE w.amount BETWEEN lowest.amount::numeric AND highest.amount::numeric AND w.type = ANY (%(types)s)
@@ -175,7 +175,7 @@ FROM (
            count(*) OVER (PARTITION BY r.user_id ORDER BY r.created_at
                RANGE BETWEEN make_interval(mins => %(minutes)s::integer) - interval '1 ms' PRECEDING AND CURRENT ROW
            ) AS count
-    FROM (SELECT DISTINCT user_id FROM watch_slice) AS p
+    FROM (SELECT DISTINCT user_id FROM pg_temp.watch_slice) AS p
     JOIN {rows} AS r ON r.user_id = p.user_id
     WHERE r.created_at > %(lower)s::timestamptz - make_interval(mins => %(minutes)s::integer)
       AND r.created_at < %(upper)s
@@ -193,7 +193,7 @@ FROM (
     SELECT r.*
     FROM (
         SELECT wallet_id, currency, min(created_at) AS first_at, max(created_at) AS last_at
-        FROM watch_slice WHERE type = ANY (%(outgoing)s) GROUP BY wallet_id, currency
+        FROM pg_temp.watch_slice WHERE type = ANY (%(outgoing)s) GROUP BY wallet_id, currency
     ) AS w
     JOIN jsonb_each_text(%(amounts)s::jsonb) AS least_(currency, amount) ON least_.currency = w.currency
     JOIN {rows} AS r ON r.wallet_id = w.wallet_id AND r.currency = w.currency
@@ -222,7 +222,7 @@ SELECT f.user_id AS subject, earlier.id::text AS window_key, f.created_at AS at,
                           'threshold_days', %(days)s::integer) AS evidence
 FROM (
     SELECT DISTINCT ON (user_id) user_id, id, type, amount, currency, created_at
-    FROM watch_slice ORDER BY user_id, created_at, id
+    FROM pg_temp.watch_slice ORDER BY user_id, created_at, id
 ) AS f
 LEFT JOIN LATERAL (
     SELECT true AS found FROM {rows} AS r
@@ -247,7 +247,7 @@ SELECT s.user_id AS subject, s.id::text AS window_key, s.created_at AS at,
        jsonb_build_object('row_ids', jsonb_build_array(s.id), 'type', s.type, 'currency', s.currency,
                           'amount', s.amount::text, 'mean', round(b.mean, 2)::text, 'samples', b.samples,
                           'factor', %(factor)s::text) AS evidence
-FROM watch_slice s
+FROM pg_temp.watch_slice s
 JOIN jsonb_each_text(%(amounts)s::jsonb) AS least_(currency, amount) ON least_.currency = s.currency
 JOIN (
     SELECT type, currency, sum(samples) AS samples, sum(total) / sum(samples) AS mean

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from config import Settings
 from config.health import Health
-from tasks.health import archive, months, postgres, schedules, servers
+from tasks.health import access, archive, months, postgres, schedules, servers
 from tasks.health.context import Context
 from tasks.health.result import Limits, Measure
 
@@ -149,6 +149,13 @@ CHECKS: tuple[Check, ...] = (
         months.partition_gaps,
         "Compare archive_months with the partitions (\\d+ of the parent): somebody changed them by hand.",
         _pair("gaps_*", "findings"),
+        asks_postgres=True,
+    ),
+    Check(
+        "row_access",
+        "Nothing stands between this project's logins and the rows",
+        access.row_access,
+        "Take the policy or trigger away, or give the login BYPASSRLS; docs/operations.md says what must be allowed.",
         asks_postgres=True,
     ),
     Check(

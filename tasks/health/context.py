@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Literal
 
 from config import Settings
 from ledger.tables import TieredTable
-from sql.connection import Connection, connection_parameters
+from sql.connection import Connection, check_session, connection_parameters
 from sql.errors import translate
 
 CONNECTIONS = 4  # at the same time: a check of the connections must not use them up
@@ -46,6 +46,7 @@ class Context:
         with self._slots:
             try:
                 with psycopg.connect(dsn, autocommit=True, **parameters) as connection:
+                    check_session(connection)
                     _limit(connection)
                     yield connection
             except psycopg.Error as error:

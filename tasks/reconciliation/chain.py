@@ -13,6 +13,7 @@ from typing import Any
 from ledger.errors import TransientError, VerificationError
 from sql.connection import Connection
 from sql.queries import load
+from sql.storing import check_stored
 
 _QUERIES = load("reconciliation")
 GENESIS = bytes(32)
@@ -102,12 +103,14 @@ def head(connection: Connection) -> Head:
 
 def _append(connection: Connection, contents: Sequence[Mapping[str, Any]]) -> Head:
     last = head(connection)
-    with connection.cursor() as cursor, cursor.copy(_QUERIES["copy_events"]) as copy:
-        for content in contents:
-            text = canonical_json({**content, "event_no": last.event_no + 1})
-            made = Head(last.event_no + 1, event_hash(last.hash, text))
-            copy.write_row((made.event_no, last.hash, made.hash, text))
-            last = made
+    with connection.cursor() as cursor:
+        with cursor.copy(_QUERIES["copy_events"]) as copy:
+            for content in contents:
+                text = canonical_json({**content, "event_no": last.event_no + 1})
+                made = Head(last.event_no + 1, event_hash(last.hash, text))
+                copy.write_row((made.event_no, last.hash, made.hash, text))
+                last = made
+        check_stored(cursor, len(contents), "recon_events")
     return last
 
 

@@ -12,6 +12,7 @@ from ledger.business_days import ZONE, day_of
 from ledger.errors import RefusalError
 from sql.connection import Connection
 from sql.queries import load
+from sql.storing import check_stored
 
 PAYOUT = "payout"
 _QUERIES = load("reconciliation")
@@ -77,6 +78,7 @@ def confirm(connection: Connection, match: Match, resolution_id: int) -> None:
     """Write down which rows a resolution of the line's break says belong to it; in the open transaction."""
     with connection.cursor() as cursor:
         cursor.executemany(_QUERIES["insert_confirmation"], list(_records(match, resolution_id)))
+        check_stored(cursor, len(match.rows), "recon_confirmations")
 
 
 def _records(match: Match, resolution_id: int) -> Iterator[dict[str, object]]:

@@ -127,7 +127,7 @@ class _Run:
             self._connection.execute(_QUERIES["create_slice"])
             taken = self._connection.execute(taking(self._table), {**bounds, **seen}).rowcount
             if taken:
-                self._connection.execute(SQL("ANALYZE watch_slice"))
+                self._connection.execute(SQL("ANALYZE pg_temp.watch_slice"))
                 for rule in self._rules:
                     values = {**bounds, **rule.parameters, "rule": rule.name}
                     cursor = self._connection.execute(keeping(self._table, rule.query), values)

@@ -420,3 +420,28 @@ def test_an_error_s_text_is_shown_without_its_secrets(ledger: Settings, closed_p
     text = " ".join(result.line + result.to_do for result in run_checks(away))
     assert "hunter2" not in text
     assert "B" * 40 not in text
+
+
+# --- Access to rows
+
+
+def test_a_policy_that_hides_rows_is_critical_and_names_table_and_login(
+    ledger: Settings, connection: Connection
+) -> None:
+    assert run(ledger, "row_access")["row_access"].state is State.HEALTHY
+    partition = f"transactions_{datetime.now(UTC):%Y_%m}"
+    connection.execute(f"ALTER TABLE {partition} ENABLE ROW LEVEL SECURITY")
+    result = run(ledger, "row_access")["row_access"]
+    assert result.state is State.CRITICAL
+    assert f"{partition} for " in result.line
+    assert "auditor" in result.line
+
+
+def test_a_trigger_that_may_drop_rows_is_a_warning_and_is_named_once(ledger: Settings, connection: Connection) -> None:
+    connection.execute("CREATE FUNCTION between() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    connection.execute(
+        "CREATE TRIGGER between BEFORE INSERT ON transactions_partitioned FOR EACH ROW EXECUTE FUNCTION between()"
+    )
+    result = run(ledger, "row_access")["row_access"]
+    assert (result.state, result.value) == (State.WARNING, 1)
+    assert "trigger between on transactions_partitioned" in result.line

@@ -1,0 +1,54 @@
+"""The check of what stands between a login and the rows: row-level security, and triggers and rules of others."""
+
+from collections.abc import Iterator
+
+from psycopg.conninfo import conninfo_to_dict
+
+from sql.connection import Connection
+from sql.obstacles import policed_relations
+from sql.partitions import list_partitions
+from sql.relations import Parents, Relation
+from sql.roles import API, AUDITOR, own_relations
+from sql.storing import alterers
+from tasks.health.context import Context
+from tasks.health.result import Measure, State
+
+
+def row_access(context: Context) -> Measure:
+    """Whether every login sees every row, and every row is stored as it is sent."""
+    with context.connect() as connection:
+        relations = [*own_relations(connection), *_relations(context, connection)]
+        hidden = [str(one) for one in policed_relations(connection, relations, _logins(context, connection))]
+        altering = [line for parent in _parents(context, connection) for line in alterers(connection, parent)]
+    if hidden:
+        return Measure(f"row-level security hides rows: {_listed(hidden)}", len(hidden), State.CRITICAL)
+    if altering:
+        return Measure(
+            f"may drop or change rows while they are stored: {_listed(altering)}", len(altering), State.WARNING
+        )
+    return Measure(f"{len(relations)} tables are read whole by every login", 0, State.HEALTHY)
+
+
+def _parents(context: Context, connection: Connection) -> Iterator[Relation]:
+    for table in context.tables:
+        yield from Parents.of(connection, table).found
+
+
+def _relations(context: Context, connection: Connection) -> Iterator[Relation]:
+    for parent in _parents(context, connection):
+        yield parent
+        yield from (partition.relation for partition in list_partitions(connection, parent))
+
+
+def _logins(context: Context, connection: Connection) -> set[str]:
+    """The roles, and whoever logs in by the addresses that are set: BYPASSRLS is not inherited from a role."""
+    settings = context.settings
+    addresses = (settings.api_database_url, settings.auditor_database_url)
+    set_by_url = (conninfo_to_dict(url.get_secret_value()).get("user") for url in addresses if url is not None)
+    named = {str(user) for user in set_by_url if user}
+    return named | ({API, AUDITOR} if len(named) < len(addresses) else set()) | {connection.info.user}
+
+
+def _listed(lines: list[str]) -> str:
+    more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
+    return "; ".join(lines[:3]) + more
