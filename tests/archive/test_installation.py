@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from ledger.errors import ConfigError, OwnershipError
+from ledger.errors import ConfigError, ConflictError, OwnershipError
 from sql.connection import connect
 from storage.manifest import Manifest
 from storage.marker import KEY, is_same_location, read_marker
@@ -21,11 +21,9 @@ from tasks.installation import continue_installation, report_installation, separ
 from tasks.orphans import remove_orphans
 from tasks.outcome import Result
 from tasks.ownership import check_ownership
-from tests.archive.copies import Copier, copied
+from tests.archive.copies import Copier
 from tests.archive.ledger import COLD, Ledger
 from tests.archive.test_killed import KILLED_AT_A_STEP, SIGKILLED
-
-__all__ = ["copied"]
 
 NEXT = COLD.plus(1)
 KILLED_IN_A_CHECK = """
@@ -556,10 +554,11 @@ def test_an_object_under_a_key_in_use_stops_the_upload_and_stays(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger.warm(COLD)
+    check(ledger)
     key = f"transactions/month={COLD}/taken.parquet"
     ObjectStore(ledger.settings).put_bytes(b"somebody's", key)
     monkeypatch.setattr(archive._Claim, "key", lambda *_: key)
-    with pytest.raises(Exception, match="is there already with other bytes"):
+    with pytest.raises(ConflictError, match="is there already with other bytes"):
         archive_month(ledger.settings, ledger.table, COLD)
     assert ObjectStore(ledger.settings).read_bytes(key) == b"somebody's"
     assert ledger.tier(COLD) == "warm"
