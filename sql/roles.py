@@ -56,7 +56,7 @@ CATALOGUE: Mapping[str, Access] = {
     "api_keys": Access(api=("SELECT",)),
     "archive_events": Access(auditor=("SELECT",)),
     "archive_months": Access(api=("SELECT",), auditor=("SELECT",)),
-    "archive_uploads": Access(auditor=("SELECT",)),
+    "archive_uploads": Access(api=("SELECT",), auditor=("SELECT",)),
     "health_results": Access(api=("SELECT",), auditor=("SELECT",)),
     "idempotency_keys": Access(api=("SELECT", "INSERT")),
     "imports": Access(auditor=("SELECT",)),

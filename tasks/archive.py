@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from config import Settings
 from ledger.columns import Column
-from ledger.errors import ConfigError, ConflictError, DataError, OwnershipError, VerificationError
+from ledger.errors import ConfigError, ConflictError, DataError, OwnershipError, TreasuryError, VerificationError
 from ledger.installation import Owner
 from ledger.months import Month
 from ledger.proof import MonthProof, sums_per_currency
@@ -145,7 +145,7 @@ def _move(connection: Connection, settings: Settings, claim: _Claim, on_step: On
         postgres_bytes = _describe(connection, store, claim, proof, file)
         on_step(Step.DESCRIBED)
         _decide(connection, settings, claim)
-        _flip(connection, settings, claim, versions)
+        _flip_or_reopen(connection, settings, claim, versions)
         on_step(Step.FLIPPED)
         return ArchivedMonth(proof.rows, postgres_bytes, content.size_bytes, proof.digest)
 
@@ -253,6 +253,15 @@ def _decide(connection: Connection, settings: Settings, claim: _Claim) -> None:
 
     if check_ownership(connection, settings, record) != claim.owner:
         raise OwnershipError(f"{claim.table.name} {claim.month}: the installation changed while the month was archived")
+
+
+def _flip_or_reopen(connection: Connection, settings: Settings, claim: _Claim, versions: tuple[int, Decimal]) -> None:
+    """The flip. Where it was rolled back, and only there, this attempt's objects are leftovers like any other."""
+    try:
+        _flip(connection, settings, claim, versions)
+    except TreasuryError:
+        connection.execute(_QUERIES["reopen_uploads"], claim.row)
+        raise
 
 
 def _flip(connection: Connection, settings: Settings, claim: _Claim, versions: tuple[int, Decimal]) -> None:

@@ -76,6 +76,14 @@ UPDATE archive_uploads
 SET state = 'deciding'
 WHERE table_name = %(table)s AND month = %(month)s AND attempt = %(attempt)s
 
+-- name: reopen_uploads
+-- After a flip that was rolled back. The month's tier says that it was, whoever calls this.
+UPDATE archive_uploads AS u
+SET state = 'intended'
+FROM archive_months AS m
+WHERE (u.table_name, u.month, u.attempt, u.state) = (%(table)s, %(month)s, %(attempt)s, 'deciding')
+  AND (m.table_name, m.month) = (u.table_name, u.month) AND m.tier = 'warm'
+
 -- name: adopt_uploads
 UPDATE archive_uploads
 SET state = 'current'

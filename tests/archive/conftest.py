@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from config import Settings
+from tests.archive.copies import copied  # noqa: F401  # a fixture
 from tests.archive.ledger import COLD, HOT, WARM, Ledger
 from tests.conftest import own_database
 from tests.databases import Databases

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from ledger.errors import ConfigError, OwnershipError
+from ledger.errors import ConfigError, ConflictError, OwnershipError, TransientError
 from sql.connection import connect
 from storage.manifest import Manifest
 from storage.marker import KEY, is_same_location, read_marker
@@ -21,11 +21,9 @@ from tasks.installation import continue_installation, report_installation, separ
 from tasks.orphans import remove_orphans
 from tasks.outcome import Result
 from tasks.ownership import check_ownership
-from tests.archive.copies import Copier, copied
+from tests.archive.copies import Copier
 from tests.archive.ledger import COLD, Ledger
 from tests.archive.test_killed import KILLED_AT_A_STEP, SIGKILLED
-
-__all__ = ["copied"]
 
 NEXT = COLD.plus(1)
 KILLED_IN_A_CHECK = """
@@ -152,6 +150,24 @@ def test_a_clone_taken_in_the_instant_of_the_flip_removes_nothing_of_the_months(
     assert reasons == [("its attempt was about to become the month when it was interrupted",)] * 2
     assert "2 objects were kept" in health(clone).line
     assert report_installation(clone.settings).kept == 2
+
+
+def test_objects_of_a_flip_that_got_no_lock_are_removed_like_any_leftover(ledger: Ledger) -> None:
+    ledger.warm(COLD)
+    hurried = Ledger(ledger.settings.model_copy(update={"lock_attempts": 1, "lock_timeout_ms": 10}), ledger.store)
+
+    def stand_in_the_way(step: Step) -> None:
+        if step is Step.DESCRIBED:
+            blocker.execute("LOCK TABLE transactions_archive_warm IN ACCESS SHARE MODE")
+
+    with (
+        connect(ledger.settings.database_dsn, "tests") as blocker,
+        blocker.transaction(),
+        pytest.raises(TransientError, match="no lock"),
+    ):
+        archive_month(hurried.settings, ledger.table, COLD, stand_in_the_way)
+    archive_month(ledger.settings, ledger.table, COLD)
+    ledger.check_archive()
 
 
 def test_an_orphan_that_another_manifest_names_is_kept(ledger: Ledger) -> None:
@@ -556,10 +572,11 @@ def test_an_object_under_a_key_in_use_stops_the_upload_and_stays(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger.warm(COLD)
+    check(ledger)
     key = f"transactions/month={COLD}/taken.parquet"
     ObjectStore(ledger.settings).put_bytes(b"somebody's", key)
     monkeypatch.setattr(archive._Claim, "key", lambda *_: key)
-    with pytest.raises(Exception, match="is there already with other bytes"):
+    with pytest.raises(ConflictError, match="is there already with other bytes"):
         archive_month(ledger.settings, ledger.table, COLD)
     assert ObjectStore(ledger.settings).read_bytes(key) == b"somebody's"
     assert ledger.tier(COLD) == "warm"

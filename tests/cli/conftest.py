@@ -13,6 +13,7 @@ from cli.main import main
 from config import Settings
 from servers.stack import running
 from tests.archive.conftest import ledger, store  # noqa: F401  # fixtures
+from tests.archive.copies import copied  # noqa: F401  # a fixture
 from tests.archive.ledger import PROJECT
 from tests.cli.in_process import run_here
 

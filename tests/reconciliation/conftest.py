@@ -7,6 +7,7 @@ import pytest
 from config import Settings
 from sql.connection import connect
 from sql.partitions import prepare_table
+from tests.archive.copies import copied  # noqa: F401  # a fixture
 from tests.reconciliation.books import Books
 
 

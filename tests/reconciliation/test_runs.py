@@ -16,7 +16,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from ledger.business_days import day_of, day_start
-from ledger.errors import ConfigError, ConflictError, DataError, TreasuryError
+from ledger.errors import ConfigError, ConflictError, DataError, OwnershipError, TreasuryError
 from ledger.months import Month
 from sql.connection import connect
 from storage.store import ObjectStore
@@ -28,7 +28,8 @@ from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.run import reconcile_day
 from tasks.reconciliation.statements import statement_of
 from tasks.warm import warm_month
-from tests.archive.ledger import PROJECT
+from tests.archive.copies import Copier
+from tests.archive.ledger import PROJECT, Ledger
 from tests.reconciliation.books import DAY, NOON, Books, closed_by_two, prefix_of
 
 NEXT = DAY + timedelta(days=1)
@@ -439,3 +440,20 @@ def test_what_is_found_before_the_day_is_over_is_not_told_as_final(books: Books)
     assert "**Warning**: the day is not over: what comes later is missing here, and these breaks are not final." in told
     books.both()
     assert "Warning" not in books.run().markdown()
+
+
+def test_a_copy_of_the_database_writes_no_report(books: Books, copied: Copier, tmp_path: Path) -> None:
+    books.both()
+    statement = books.statement()
+    books.run(statement)
+    twin = copied(Ledger(books.settings, tmp_path))
+    store = ObjectStore(books.settings)
+    before = {key: store.read_bytes(key) for key in store.keys("reconciliation")}
+    assert len(before) > 4
+    request = RunRequest("flash", DAY, str(statement), "test")
+    with pytest.raises(OwnershipError, match="treasury installation"):
+        reconcile_day(twin.settings, request)
+    assert {key: store.read_bytes(key) for key in store.keys("reconciliation")} == before
+    assert twin.sql("SELECT count(*) FROM recon_runs") == [(1,)]
+    short = twin.sql("SELECT left(installation_id::text, 8) FROM installation")[0][0]
+    assert all(short in key for key in before)

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from config import Settings
 from config.suppliers import Suppliers
-from ledger.errors import ConfigError, DataError, TransientError
+from ledger.errors import ConfigError, DataError, OwnershipError, TransientError
 from servers.s3 import executable
 from sql.connection import connect
 from sql.partitions import prepare_table
@@ -32,6 +32,8 @@ from tasks.reconciliation.request import RunRequest
 from tasks.reconciliation.run import reconcile_day
 from tasks.reconciliation.statements import fetch_statement, statement_of
 from tasks.statements import Result, days_to_reconcile, late_statements, list_statements, report_late, take_in
+from tests.archive.copies import Copier
+from tests.archive.ledger import Ledger
 from tests.reconciliation.books import Books
 from tests.statements.samples import (
     CARD,
@@ -473,3 +475,28 @@ def test_a_day_that_was_taken_in_is_reconciled(books: Books, tmp_path: Path) -> 
     key = statement_of(books.settings, "flash", DAY)
     result = reconcile_day(books.settings, RunRequest("flash", DAY, key, dry_run=True))
     assert (result.summary.verdict, result.summary.figures["breaks"]) == ("passed", 0)
+
+
+def test_a_copy_of_the_database_takes_in_nothing_and_overwrites_nothing(desk: Desk, copied: Copier) -> None:
+    desk.put(FLASH)
+    desk.take()
+    ledger = Ledger(desk.settings, desk.folder)
+    twin = copied(ledger)
+    store = ObjectStore(desk.settings)
+    before = {key: store.read_bytes(key) for key in store.keys("statements")}
+    desk.put(FLASH.replace("02/03", "02/04"), "recon_20260204.csv")
+    copy = Desk(twin.settings, desk.folder)
+    with pytest.raises(OwnershipError, match="treasury installation"):
+        copy.take()
+    assert {key: store.read_bytes(key) for key in store.keys("statements")} == before
+    assert [one.state for one in list_statements(twin.settings)] == ["taken"]
+    assert desk.take() == [(FLASH_NAME, "known"), ("recon_20260204.csv", "taken")]
+
+
+def test_the_key_of_a_statement_names_its_file_its_content_and_the_installation(desk: Desk) -> None:
+    desk.put(FLASH)
+    desk.take()
+    ((key, sha256),) = desk.rows("SELECT object_key, encode(object_sha256, 'hex') FROM statement_files")
+    ((short,),) = desk.rows("SELECT left(installation_id::text, 8) FROM installation")
+    file = hashlib.sha256(FLASH.encode()).hexdigest()
+    assert key == f"statements/flash/{DAY}/{file}-{sha256[:16]}-{short}.parquet"
