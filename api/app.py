@@ -27,10 +27,10 @@ from api.security_headers import PAGE_POLICY, POLICY, SecurityHeaders, fixed_hea
 from api.services import Services
 from api.short_path import Rows, ShortPath
 from config import Settings, load_settings
+from config.version import product_version
 from ledger.errors import ConfigError
 
 TITLE = "Treasury transaction API"
-VERSION = "1.0.0"
 LAST_LINES_S = 1.0
 
 
@@ -103,7 +103,7 @@ def _rows(served: Iterable[Resource]) -> dict[bytes, Rows]:
 
 
 def _documents(described: tuple[Operation, ...], suppliers: Sequence[str]) -> list[Route]:
-    document = make_document(TITLE, VERSION, described, suppliers)
+    document = make_document(TITLE, product_version(), described, suppliers)
     return [
         Route(docs_page.DOCUMENT_PATH, Page(msgspec.json.encode(document), "application/json")),
         Route(docs_page.PATH, Page(docs_page.render(TITLE).encode(), "text/html", {POLICY: PAGE_POLICY})),

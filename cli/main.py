@@ -3,11 +3,21 @@
 `treasury --help` must answer at once, so nothing here imports a command: `cli.lazy` does that when a command runs.
 """
 
+from typing import Annotated
+
 import typer
 
+<<<<<<< HEAD
 from cli import terminal
 from cli.commands import COMMANDS
 from cli.lazy import lazy_group
+=======
+from cli import alerts, archive, demo, health, keys, limits, load, recon, statements, suppliers, terminal, up, watch
+from config.version import product_version
+
+# One line a family of commands; each module has a `register(app)`.
+COMMANDS = (up, demo, keys, limits, load, archive, health, alerts, suppliers, statements, recon, watch)
+>>>>>>> w/versions
 
 app = typer.Typer(
     name="treasury",
@@ -19,9 +29,31 @@ app = typer.Typer(
 )
 
 
+<<<<<<< HEAD
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        terminal.console.out(product_version())
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options that need no command."""
+
+
+for commands in COMMANDS:
+    commands.register(app)
+>>>>>>> w/versions
+
+
 @app.callback()
 def _treasury() -> None:
     """Make typer build a group. It builds one only if there is a command or a callback, and `COMMANDS` is neither."""
+=======
 
 
 def main() -> None:

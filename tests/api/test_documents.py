@@ -11,6 +11,7 @@ from msgspec import structs
 from api import messages
 from api.routes import operations
 from config import Settings
+from config.version import product_version
 from ledger.tables import TRANSACTIONS, VAS_TRANSACTIONS, TieredTable
 from ledger.transactions import field_names, required_fields
 from tests.api.ledger_rows import BODIES, PATHS, keyed
@@ -31,6 +32,7 @@ def test_every_operation_is_described(http: httpx.Client, ready: Settings) -> No
     described = {(path, method) for path, methods in document["paths"].items() for method in methods}
 
     assert document["openapi"] == "3.1.0"
+    assert document["info"]["version"] == product_version()
     assert described == {(operation.path, operation.method.lower()) for operation in operations(ready)}
     names = [operation.name for operation in operations(ready)]
     assert len(set(names)) == len(names) == 31

@@ -14,10 +14,11 @@ from hypothesis import HealthCheck
 from schemathesis import CheckContext, Response
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from api.app import TITLE, VERSION
+from api.app import TITLE
 from api.openapi import make_document
 from api.routes import operations
 from config import Settings, load_settings
+from config.version import product_version
 from ledger.scopes import Scope
 from tasks.keys import create_key
 from tests.api.conftest import serving, unlimited, with_partitions
@@ -25,7 +26,7 @@ from tests.conftest import own_database
 from tests.databases import Databases
 
 QUICK, LONG = 3, 300
-schema = schemathesis.openapi.from_dict(make_document(TITLE, VERSION, operations(load_settings())))
+schema = schemathesis.openapi.from_dict(make_document(TITLE, product_version(), operations(load_settings())))
 
 
 @pytest.fixture(scope="module")
