@@ -54,9 +54,10 @@ FROM pg_roles r
 WHERE r.rolname = ANY(%(roles)s) AND r.rolname = %(api)s AND NOT pg_has_role(r.oid, 'pg_read_all_stats', 'MEMBER')
 
 -- name: partitions
+-- Those whose privileges this login may change; the plan names the others.
 SELECT c.oid, n.nspname::text, c.relname::text
 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE i.inhparent = ANY(%(parents)s::oid[])
+WHERE i.inhparent = ANY(%(parents)s::oid[]) AND pg_has_role(c.relowner, 'USAGE')
 
 -- name: schema_usage
 -- The statements that let the roles into schemas where months lie.

@@ -25,11 +25,11 @@ def interfere(database: psycopg.Connection[Any]) -> Iterator[Interfere]:
     """Puts a trigger of somebody else's on a table."""
 
     def put(body: str, table: str = "transactions_partitioned", event: str = "INSERT") -> None:
-        database.execute(f"CREATE FUNCTION between() RETURNS trigger LANGUAGE plpgsql AS $${body}$$")
-        database.execute(f"CREATE TRIGGER between BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION between()")
+        database.execute(f"CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $${body}$$")
+        database.execute(f"CREATE TRIGGER meddle BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION meddle()")
 
     yield put
-    database.execute("DROP FUNCTION IF EXISTS between() CASCADE")
+    database.execute("DROP FUNCTION IF EXISTS meddle() CASCADE")
 
 
 def count(database: psycopg.Connection[Any], table: str) -> int:
@@ -53,7 +53,7 @@ def test_a_row_that_a_trigger_drops_is_not_acknowledged(
     check_refused(api.post(path, json=lost, headers=key), database, table)
     check_refused(api.post(path, json=lost, headers=key), database, table)
     assert api.post(path, json=BODIES[path], headers=keyed()).status_code == 201
-    database.execute("DROP FUNCTION between() CASCADE")
+    database.execute("DROP FUNCTION meddle() CASCADE")
     assert api.post(path, json=lost, headers=key).status_code == 201  # the key was not used up
     assert count(database, table) == 2
 
@@ -97,7 +97,7 @@ def test_a_trigger_of_a_partition_is_found_as_one_of_the_parent(
 def test_a_rule_in_place_of_the_insert_is_no_201(api: httpx.Client, database: Any, instead: str) -> None:
     database.execute("CREATE TABLE aside (id uuid)")
     database.execute("GRANT INSERT ON aside TO PUBLIC")
-    database.execute(f"CREATE RULE between AS ON INSERT TO transactions_partitioned DO INSTEAD {instead}")
+    database.execute(f"CREATE RULE meddle AS ON INSERT TO transactions_partitioned DO INSTEAD {instead}")
     check_refused(api.post(PATH, json=BODY, headers=keyed()), database, "transactions_partitioned")
     assert count(database, "aside") == 0
 

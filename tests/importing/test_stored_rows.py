@@ -27,8 +27,8 @@ CHANGES = {
 
 
 def interfere(database: psycopg.Connection[Any], body: str, table: str = "transactions_partitioned") -> None:
-    database.execute(f"CREATE FUNCTION between() RETURNS trigger LANGUAGE plpgsql AS $${body}$$")
-    database.execute(f"CREATE TRIGGER between BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION between()")
+    database.execute(f"CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $${body}$$")
+    database.execute(f"CREATE TRIGGER meddle BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION meddle()")
 
 
 def wallets(database: psycopg.Connection[Any]) -> list[str]:
@@ -44,10 +44,10 @@ def test_a_row_that_a_trigger_drops_is_rejected_with_its_name(run, database, bod
     ((line, reason, _, text),) = outcome.rejects
     assert (line, text) == (3, "2,w2,2.50,,2024-05-17")
     assert "PostgreSQL did not store the row" in reason
-    assert "trigger between on transactions_partitioned" in reason
+    assert "trigger meddle on transactions_partitioned" in reason
     assert wallets(database) == ["w1"]
     assert run(TWO).counts == (2, 0, 2)
-    database.execute("DROP FUNCTION between() CASCADE")
+    database.execute("DROP FUNCTION meddle() CASCADE")
     assert run(TWO).counts == (2, 1, 1)
     assert wallets(database) == ["w1", "w2"]
 
@@ -65,10 +65,10 @@ def test_a_trigger_that_is_made_after_the_tables_were_looked_at_is_counted_too(r
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_trigger_that_changes_rows_stops_the_import_and_loads_none_of_them(run, database, name: str) -> None:
     interfere(database, f"BEGIN IF NEW.wallet_id = 'w2' THEN {CHANGES[name]}; END IF; RETURN NEW; END")
-    with pytest.raises(NotStoredError, match="trigger between on transactions_partitioned changes rows"):
+    with pytest.raises(NotStoredError, match="trigger meddle on transactions_partitioned changes rows"):
         run(TWO)
     assert wallets(database) == []
-    database.execute("DROP FUNCTION between() CASCADE")
+    database.execute("DROP FUNCTION meddle() CASCADE")
     assert run(TWO).counts == (2, 2, 0)
 
 
@@ -79,7 +79,7 @@ def test_a_trigger_that_changes_nothing_is_none_of_the_imports_business(run, dat
 
 
 def test_a_rule_in_place_of_the_insert_does_not_shorten_the_account(run, database) -> None:
-    database.execute("CREATE RULE between AS ON INSERT TO transactions_partitioned DO INSTEAD NOTHING")
+    database.execute("CREATE RULE meddle AS ON INSERT TO transactions_partitioned DO INSTEAD NOTHING")
     with pytest.raises(NotStoredError, match="a rule takes the place"):
         run(TWO)
     assert wallets(database) == []
