@@ -7,17 +7,10 @@ from typing import Annotated
 
 import typer
 
-<<<<<<< HEAD
 from cli import terminal
 from cli.commands import COMMANDS
 from cli.lazy import lazy_group
-=======
-from cli import alerts, archive, demo, health, keys, limits, load, recon, statements, suppliers, terminal, up, watch
 from config.version import product_version
-
-# One line a family of commands; each module has a `register(app)`.
-COMMANDS = (up, demo, keys, limits, load, archive, health, alerts, suppliers, statements, recon, watch)
->>>>>>> w/versions
 
 app = typer.Typer(
     name="treasury",
@@ -29,7 +22,6 @@ app = typer.Typer(
 )
 
 
-<<<<<<< HEAD
 def _print_version(wanted: bool) -> None:
     if wanted:
         terminal.console.out(product_version())
@@ -42,18 +34,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Options that need no command."""
-
-
-for commands in COMMANDS:
-    commands.register(app)
->>>>>>> w/versions
-
-
-@app.callback()
-def _treasury() -> None:
-    """Make typer build a group. It builds one only if there is a command or a callback, and `COMMANDS` is neither."""
-=======
+    """Options that need no command. Typer builds a group only if there is a callback, or a command of its own kind."""
 
 
 def main() -> None:
