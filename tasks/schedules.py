@@ -20,6 +20,7 @@ from sql.queries import load
 from tasks.housekeeping import record_job
 
 ALL = "schedules"  # the row that says since when outcomes are noted at all
+SKIPPED = "Skipped"  # the state of a scheduled run whose work a later one did
 _QUERIES = load("health")
 _NAME_LIMIT = 64  # as the column's
 _ERROR_LIMIT = 500

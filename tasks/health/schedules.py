@@ -17,12 +17,13 @@ from sql.queries import load
 from tasks.health.context import Context
 from tasks.health.result import Measure, State
 from tasks.health.servers import ask_prefect, prefect_client
-from tasks.schedules import ALL, Schedule, expected
+from tasks.schedules import ALL, SKIPPED, Schedule, expected
 
 _QUERIES = load("health")
 _GRACE_PART = 12  # of an interval: two hours of a day
 _RUNS = 50
 _SHOWN_CHARACTERS = 110
+_SILENT = ["Scheduled", SKIPPED]  # these say nothing: due just now, or done by another run
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ class _Evidence:
         runs = {
             "deployment_id": {"any_": [deployment_id]},
             "expected_start_time": {"before_": self.context.now.isoformat()},
+            "state": {"name": {"not_any_": _SILENT}},
         }
         return {"flow_runs": runs, "sort": "EXPECTED_START_TIME_DESC", "limit": _RUNS}
 

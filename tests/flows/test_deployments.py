@@ -84,12 +84,12 @@ def test_schedules_become_runs_and_the_health_says_when_they_do_not(
         assert "none has a run ahead" in found.line
 
 
-def test_one_run_of_each_at_a_time_and_a_second_is_turned_away(deployed: dict[str, DeploymentResponse]) -> None:
+def test_one_run_of_each_at_a_time_and_a_second_waits(deployed: dict[str, DeploymentResponse]) -> None:
     for found in deployed.values():
         assert found.global_concurrency_limit is not None
         assert found.global_concurrency_limit.limit == 1
         assert found.concurrency_options is not None
-        assert found.concurrency_options.collision_strategy == "CANCEL_NEW"
+        assert found.concurrency_options.collision_strategy == "ENQUEUE"
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,8 @@
 """`treasury up` loses its whole tree with -9 while runs are submitted; after the next start everything runs again."""
 
-import json
 import random
 import secrets
 import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +13,7 @@ import pytest
 from servers import lease, prefect, stack
 from servers.prefect_client import PrefectAccess
 from tests.servers import trees
-from tests.servers.test_up import API, PROGRAM
+from tests.servers.test_up import on_free_ports, small_project, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -50,11 +47,7 @@ HEAD = """
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A folder with an API of one route and three deployments, each with one slot."""
-    (tmp_path / "api").mkdir()
-    (tmp_path / "api" / "__init__.py").touch()
-    (tmp_path / "api" / "serve.py").write_text(textwrap.dedent(API))
-    (tmp_path / "short.py").write_text(textwrap.dedent(FLOW))
-    (tmp_path / "prefect.yaml").write_text(textwrap.dedent(HEAD + "".join(map(DEPLOYMENT.format, NAMES))))
+    small_project(tmp_path, "short.py", FLOW, HEAD + "".join(map(DEPLOYMENT.format, NAMES)))
     return tmp_path
 
 
@@ -67,17 +60,7 @@ def killed_at_the_end(home: Path) -> Iterator[None]:
 
 def up(project: Path, home: Path) -> "subprocess.Popen[str]":
     """Start everything and wait until it is up."""
-    free = dict.fromkeys(("postgres", "redis", "s3", "prefect", "api", "suppliers"), 0)
-    environment = {"TREASURY_HOME": str(home), "TREASURY_PORTS": json.dumps(free), "PATH": "/usr/bin:/bin"}
-    argv = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(project), "up"]
-    process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    printed = ""
-    while "passwords and keys" not in printed:
-        line = process.stdout.readline()
-        assert line, f"up ended: {printed}"
-        printed += line
-    return process
+    return start(project, on_free_ports(home))
 
 
 def access(home: Path) -> PrefectAccess:

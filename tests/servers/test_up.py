@@ -60,35 +60,51 @@ PROGRAM = """
 SLEEP_S = "7654321"
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A folder with an API of one route and one deployment."""
-    (tmp_path / "api").mkdir()
-    (tmp_path / "api" / "__init__.py").touch()
-    (tmp_path / "api" / "serve.py").write_text(textwrap.dedent(API))
-    (tmp_path / "stray.py").write_text(textwrap.dedent(FLOW))
-    (tmp_path / "prefect.yaml").write_text(textwrap.dedent(DEPLOYMENTS))
-    return tmp_path
+def small_project(folder: Path, name: str, flow: str, deployments: str) -> None:
+    """Make a project of an API with one route, one file of flows and their deployments."""
+    (folder / "api").mkdir()
+    (folder / "api" / "__init__.py").touch()
+    (folder / "api" / "serve.py").write_text(textwrap.dedent(API))
+    (folder / name).write_text(textwrap.dedent(flow))
+    (folder / "prefect.yaml").write_text(textwrap.dedent(deployments))
 
 
-@pytest.fixture
-def environment(home: Path) -> dict[str, str]:
+def on_free_ports(home: Path) -> dict[str, str]:
     """Variables of a home on free ports."""
     free = dict.fromkeys(("postgres", "redis", "s3", "prefect", "api", "suppliers"), 0)
     return {"TREASURY_HOME": str(home), "TREASURY_PORTS": json.dumps(free), "PATH": "/usr/bin:/bin"}
 
 
+def start(project: Path, environment: dict[str, str]) -> "subprocess.Popen[str]":
+    """`treasury up` with ``project`` in the place of this one, once it says that everything is up."""
+    argv = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(project), "up"]
+    process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    printed = ""
+    while "passwords and keys" not in printed:
+        line = process.stdout.readline()
+        assert line, f"up ended: {printed}"
+        printed += line
+    return process
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with an API of one route and one deployment."""
+    small_project(tmp_path, "stray.py", FLOW, DEPLOYMENTS)
+    return tmp_path
+
+
+@pytest.fixture
+def environment(home: Path) -> dict[str, str]:
+    """Variables of the home."""
+    return on_free_ports(home)
+
+
 @pytest.fixture
 def upped(project: Path, environment: dict[str, str], home: Path) -> Iterator["subprocess.Popen[str]"]:
     """A running `treasury up`."""
-    argv = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(project), "up"]
-    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        printed = ""
-        while "passwords and keys" not in printed:
-            line = process.stdout.readline()
-            assert line, f"up ended: {printed}"
-            printed += line
+    with start(project, environment) as process:
         yield process
         process.kill()
         until_nothing_runs(home)
