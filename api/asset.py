@@ -48,6 +48,7 @@ class _Variant:
         self._whole = Response(body, headers=headers, media_type=media_type)
 
     def answer(self, wanted: str | None) -> Response:
+        """Return the file, or 304 when the If-None-Match header ``wanted`` names it."""
         if wanted is not None and conditional.names(wanted, self._etag):
             return self._unchanged
         return self._whole
