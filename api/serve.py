@@ -15,15 +15,15 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from api import security_headers
-from api.protocol import LimitedConfig, Limits
-from api.request_log import capture_all_logs
+from api.logs.access_log import capture_all_logs
+from api.server import security_headers
+from api.server.protocol import LimitedConfig, Limits
 from config import Settings, load_settings
 from ledger.errors import ConfigError
 from servers.keeper import end_with_parent
 
 BACKLOG = 4096
-DRAIN_S = 7  # then api.services ends its parts; the keeper kills after servers.api.STOP_S
+DRAIN_S = 7  # then api.server.services ends its parts; the keeper kills after servers.api.STOP_S
 # A chunk of one byte is six on the wire; nobody needs to send a large body like that.
 _FRAMING = 2
 _FRAMING_BYTES = 65_536
@@ -91,7 +91,7 @@ def make_config(settings: Settings, port: int) -> ProcessConfig:
     """uvicorn's configuration: our protocol, our logs, nothing trusted that a client says about its address."""
     limits = make_limits(settings)
     config = ProcessConfig(
-        "api.app:create_app",
+        "api.server.app:create_app",
         limits,
         factory=True,
         host=settings.api_bind,

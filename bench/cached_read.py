@@ -39,9 +39,9 @@ from servers.api import Api
 from servers.stack import PROJECT
 from sql.connection import connect
 from sql.partitions import ensure_partition
-from tasks.archive import archive_month
-from tasks.keys import create_key, pepper
-from tasks.warm import warm_month
+from tasks.admin.keys import create_key, pepper
+from tasks.archiving.to_cold import archive_month
+from tasks.archiving.to_warm import warm_month
 
 CLIENT = "bench"
 PATH = "/api/v1/transactions"

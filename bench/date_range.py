@@ -18,7 +18,7 @@ from bench.scratch import scratch
 from ledger.months import Month
 from ledger.tables import TRANSACTIONS
 from sql.connection import Connection, connect
-from tasks.generate import GenerateParameters, generate
+from tasks.synthetic.generate import GenerateParameters, generate
 
 MONTHS = 24
 ROWS_PER_MONTH = 100_000

@@ -23,8 +23,8 @@ from config import Settings
 from config.health import AlertUrls
 from servers import prefect
 from servers.prefect_client import PrefectAccess
-from tasks.calendar import utc_today
-from tasks.rollover import roll_table
+from tasks.archiving.calendar import utc_today
+from tasks.archiving.rollover import roll_table
 
 UP_TARGET_S = 5.0
 DOWN_TARGET_S = 15.0

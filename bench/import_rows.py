@@ -17,7 +17,7 @@ from ledger.months import Month
 from ledger.tables import TRANSACTIONS
 from sql.connection import connect
 from tasks.importing.run import ImportReport, ImportRequest, import_file
-from tasks.synthetic import MonthPlan, World, month_tables
+from tasks.synthetic.payments import MonthPlan, World, month_tables
 
 ROWS = 200_000
 TARGET_PER_S = 20_000

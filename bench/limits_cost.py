@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from api.database import Database
-from api.defence import Defence
-from api.guard import Guard
-from api.rate_limits import Policy
-from api.request_log import RequestLog
+from api.abuse.defence import Defence
+from api.abuse.guard import Guard
+from api.abuse.rate_limits import Policy
+from api.connections.database import Database
+from api.logs.access_log import RequestLog
 from bench.scratch import ANY_PORTS
 from config import Settings, load_settings
 from servers.stack import running

@@ -32,7 +32,7 @@ def run() -> dict[str, Any]:
 
 
 def _measure() -> dict[str, Any]:
-    from api import metrics  # noqa: PLC0415  # in the process that has the folder
+    from api.monitoring import metrics  # noqa: PLC0415  # in the process that has the folder
     from api.monitoring.readings import exposition  # noqa: PLC0415
 
     def request(index: int) -> None:

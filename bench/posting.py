@@ -23,9 +23,9 @@ from ledger.tables import TRANSACTIONS
 from servers import lease, stack
 from servers.api import Api
 from sql.connection import connect
-from tasks.calendar import utc_today
-from tasks.keys import create_key
-from tasks.rollover import roll_table
+from tasks.admin.keys import create_key
+from tasks.archiving.calendar import utc_today
+from tasks.archiving.rollover import roll_table
 
 CONNECTIONS = 64
 ROUND_S = 6

@@ -38,10 +38,10 @@ from sql.partitions import ensure_partition
 from suppliers.registry import definition_of
 from suppliers.simulation.planting import Planted, plant
 from suppliers.statement import STATEMENT_SCHEMA
-from tasks.reconciliation.request import RunRequest
-from tasks.reconciliation.run import reconcile_day
-from tasks.reconciliation.statements import statement_of
-from tasks.statements import Result, take_in
+from tasks.reconciliation.runs.request import RunRequest
+from tasks.reconciliation.runs.run import reconcile_day
+from tasks.reconciliation.runs.statements import statement_of
+from tasks.statements.intake import Result, take_in
 
 ROWS = 1_000_000
 SCORED_ROWS = 60_000

@@ -14,8 +14,8 @@ from config import Settings, load_settings
 from config.settings import Ports
 from ledger.months import Month
 from servers.stack import Service, running
-from tasks.generate import GenerateParameters, generate
-from tasks.setup import prepare_database
+from tasks.admin.setup import prepare_database
+from tasks.synthetic.generate import GenerateParameters, generate
 
 ANY_PORTS = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0, suppliers=0)
 

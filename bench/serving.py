@@ -19,9 +19,9 @@ from bench.scratch import scratch
 from config import Settings
 from ledger.scopes import CLIENT_SCOPES, Scope
 from servers.stack import PROJECT
-from tasks.calendar import utc_today
-from tasks.keys import create_key
-from tasks.rollover import roll_table
+from tasks.admin.keys import create_key
+from tasks.archiving.calendar import utc_today
+from tasks.archiving.rollover import roll_table
 
 CONNECTIONS = 10_000
 PER_S = 1000
@@ -143,7 +143,8 @@ def _memory_mb(home: Path) -> float:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_bytes()
-            if b"api.app" not in command and b"api.serve" not in command and b"multiprocessing.spawn" not in command:
+            names = (b"api.server.app", b"api.serve", b"multiprocessing.spawn")
+            if not any(name in command for name in names):
                 continue
             if str(home).encode() not in (folder / "environ").read_bytes():
                 continue

@@ -17,8 +17,8 @@ from ledger.months import Month
 from ledger.tables import TRANSACTIONS
 from sql.connection import connect
 from sql.relations import find_relation
-from tasks.months import relation_bytes
-from tasks.warm import warm_month
+from tasks.archiving.catalogue import relation_bytes
+from tasks.archiving.to_warm import warm_month
 
 ROWS = 1_000_000
 SMALL_ROWS = 250_000
@@ -32,7 +32,7 @@ _CHILD = """
 import json, resource, sys, time
 from config import load_settings
 from ledger.months import Month
-from tasks.archive import archive_month
+from tasks.archiving.to_cold import archive_month
 settings = load_settings()
 steps, last = {}, time.perf_counter()
 def on_step(step):

@@ -17,8 +17,8 @@ from bench.scratch import scratch
 from config import Settings
 from ledger.tables import TRANSACTIONS
 from sql.connection import connect
-from tasks.calendar import utc_today
-from tasks.rollover import roll_table
+from tasks.archiving.calendar import utc_today
+from tasks.archiving.rollover import roll_table
 from tasks.watch import TableReport, watch_transactions
 
 TARGET_S = 2.0  # of CPU for 10,000 rows: they arrive in 10 s, of which a fifth of a core may be spent

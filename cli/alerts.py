@@ -9,7 +9,7 @@ from cli import terminal
 from cli.session import session
 from ledger.errors import NotFoundError
 from sql.connection import connect
-from tasks import alerts
+from tasks.alerting import store as alerts
 
 AlertId = Annotated[int, typer.Argument(min=1, help="Number of the alert, as `treasury alert list` shows it")]
 Everything = Annotated[bool, typer.Option("--all", help="Include resolved alerts, up to the newest hundred")]

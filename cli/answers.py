@@ -18,7 +18,7 @@ from rich.text import Text
 
 from cli.terminal import console
 from ledger.errors import ConfigError, DataError
-from tasks.query import Answer
+from tasks.querying.query import Answer
 
 _FILE_WIDTH = 200  # of a table for people that is written to a file
 _COLUMN_WIDTH = 9  # what a column needs at least, its frame included, to be read across

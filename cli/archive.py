@@ -20,8 +20,8 @@ from config import Settings
 from ledger.errors import ConfigError
 from servers import prefect
 from servers.prefect_client import PrefectAccess
-from tasks.query import run_query
-from tasks.tiers import TierRow, tier_rows
+from tasks.archiving.tiers import TierRow, tier_rows
+from tasks.querying.query import run_query
 
 _KIBIBYTE = 1024
 

@@ -19,11 +19,11 @@ from config import Settings, load_settings
 from config.settings import LOGINS, Ports
 from ledger.errors import ConfigError, DataError
 from servers import stack
-from tasks.calendar import utc_today
-from tasks.generate import GenerateParameters, generate
-from tasks.query import run_query
-from tasks.setup import open_for
-from tasks.tiers import TierRow, tier_rows
+from tasks.admin.setup import open_for
+from tasks.archiving.calendar import utc_today
+from tasks.archiving.tiers import TierRow, tier_rows
+from tasks.querying.query import run_query
+from tasks.synthetic.generate import GenerateParameters, generate
 
 MONTHS = 36
 CLIENT = "demo"

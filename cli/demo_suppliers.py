@@ -24,13 +24,13 @@ from ledger.statements import BreakClass
 from suppliers.registry import definition_of
 from suppliers.simulation.planting import differences_of
 from tasks.importing.run import ImportRequest, import_file
-from tasks.reconciliation.breaks import BreakFilter, BreakRecord, list_breaks
-from tasks.reconciliation.classes import BreakState
-from tasks.reconciliation.report import matched
-from tasks.reconciliation.request import RunRequest
-from tasks.reconciliation.run import RunResult, reconcile_day
-from tasks.reconciliation.statements import statement_of
-from tasks.statements import Result, take_in
+from tasks.reconciliation.casework.breaks import BreakFilter, BreakRecord, list_breaks
+from tasks.reconciliation.runs.report import matched
+from tasks.reconciliation.runs.request import RunRequest
+from tasks.reconciliation.runs.run import RunResult, reconcile_day
+from tasks.reconciliation.runs.statements import statement_of
+from tasks.reconciliation.vocabulary import BreakState
+from tasks.statements.intake import Result, take_in
 
 _PATH = "/api/v1/vas-transactions"
 _SOLD_WITHIN_S = 60.0

@@ -8,7 +8,7 @@ import typer
 
 from cli import terminal
 from cli.session import session
-from tasks.installation import Report, continue_installation, report_installation, separate_installation
+from tasks.archiving.installation import Report, continue_installation, report_installation, separate_installation
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the installation's id")]
 

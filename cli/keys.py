@@ -11,7 +11,7 @@ from cli import terminal
 from cli.session import session
 from ledger.errors import ConfigError, NotFoundError
 from ledger.scopes import ALLOWS, CLIENT_SCOPES
-from tasks.keys import KeyRecord, create_key, key_events, list_keys, revoke_key, rotate_key
+from tasks.admin.keys import KeyRecord, create_key, key_events, list_keys, revoke_key, rotate_key
 
 Client = Annotated[str, typer.Argument(help="Client that owns the key's transactions")]
 Scopes = Annotated[list[str] | None, typer.Option("--scope", help="A scope of the list above; repeat for several")]

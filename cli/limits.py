@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from api import attackers
-from api.addresses import given_subject
+from api.abuse import attackers
+from api.abuse.addresses import given_subject
 from cli import terminal
 from cli.session import servers
 

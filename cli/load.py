@@ -14,9 +14,9 @@ from cli import terminal
 from cli.days import DAY
 from cli.session import session
 from ledger.errors import ConfigError
-from tasks.generate import GenerateParameters
-from tasks.generate import generate as generate_months
 from tasks.importing.run import ImportRequest, import_file
+from tasks.synthetic.generate import GenerateParameters
+from tasks.synthetic.generate import generate as generate_months
 
 
 def import_(

@@ -17,21 +17,21 @@ from ledger.errors import ConfigError, DataError, NotFoundError, TreasuryError, 
 from ledger.money import parse_amount
 from ledger.statements import BreakClass
 from sql.connection import connect
-from tasks.reconciliation import breaks as casework
-from tasks.reconciliation import periods as closing
-from tasks.reconciliation.breaks import BreakFilter, BreakRecord, RunRecord
-from tasks.reconciliation.chain import verify_chain
-from tasks.reconciliation.classes import BreakState, Decision, Verdict
-from tasks.reconciliation.closed_days import verify_closed_days
-from tasks.reconciliation.objects import verify_objects
-from tasks.reconciliation.people import account_of_process
-from tasks.reconciliation.periods import PeriodRecord
-from tasks.reconciliation.replay import replay_run
-from tasks.reconciliation.report import Summary, markdown
-from tasks.reconciliation.request import RunRequest
-from tasks.reconciliation.run import reconcile_day
-from tasks.reconciliation.statements import statement_of
-from tasks.reconciliation.tieout import FloatMovement
+from tasks.reconciliation.audit.chain import verify_chain
+from tasks.reconciliation.audit.objects import verify_objects
+from tasks.reconciliation.audit.people import account_of_process
+from tasks.reconciliation.casework import breaks as casework
+from tasks.reconciliation.casework.breaks import BreakFilter, BreakRecord, RunRecord
+from tasks.reconciliation.closing import periods as closing
+from tasks.reconciliation.closing.closed_days import verify_closed_days
+from tasks.reconciliation.closing.periods import PeriodRecord
+from tasks.reconciliation.engine.tieout import FloatMovement
+from tasks.reconciliation.runs.replay import replay_run
+from tasks.reconciliation.runs.report import Summary, markdown
+from tasks.reconciliation.runs.request import RunRequest
+from tasks.reconciliation.runs.run import reconcile_day
+from tasks.reconciliation.runs.statements import statement_of
+from tasks.reconciliation.vocabulary import BreakState, Decision, Verdict
 
 _AT = "at_ms"  # a field of both sides: an instant in milliseconds since 1970
 _LABELS = {_AT: "time"}

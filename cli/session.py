@@ -8,7 +8,7 @@ from config import Settings, load_settings
 from ledger.errors import ConfigError
 from servers.home import demand_unused
 from servers.stack import Service, demand_home, running
-from tasks.setup import prepare_database
+from tasks.admin.setup import prepare_database
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from cli.names import OneSupplier, SupplierName
 from cli.session import session
 from config import Settings
 from ledger.errors import DataError
-from tasks import statements
-from tasks.statement_sources import day_in_name
+from tasks.statements import intake as statements
+from tasks.statements.sources import day_in_name
 
 OneDay = Annotated[datetime | None, typer.Option(**DAY, help="Only this Africa/Johannesburg day")]
 

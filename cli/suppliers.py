@@ -9,8 +9,8 @@ from cli import terminal
 from cli.names import KNOWN
 from cli.session import servers, session
 from ledger.errors import DataError
-from tasks.supplier_tests import Check, Result, check_suppliers
-from tasks.vending import settle_vends
+from tasks.vending.purchase import settle_vends
+from tasks.vending.supplier_tests import Check, Result, check_suppliers
 
 Names = Annotated[list[str] | None, typer.Argument(help=f"{KNOWN}  [default: all enabled suppliers]")]
 

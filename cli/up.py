@@ -12,7 +12,7 @@ from cli import terminal
 from cli.status import TITLES, address_of
 from config import Settings, load_settings
 from servers import stack
-from tasks.setup import open_for
+from tasks.admin.setup import open_for
 
 CHECK_S = 1.0
 SESSION_CLIENT = "local"

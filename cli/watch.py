@@ -2,7 +2,7 @@
 
 from cli import terminal
 from cli.session import session
-from tasks.notices import send_notices
+from tasks.alerting.notices import send_notices
 from tasks.watch import TableReport, watch_transactions
 
 

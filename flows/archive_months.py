@@ -14,9 +14,9 @@ from flows.artifacts import publish_outcomes, publish_plan
 from flows.futures import raise_together, result_or_error
 from flows.parameters import ArchivingParameters
 from ledger.errors import DataError, TransientError, TreasuryError
-from tasks.calendar import AsOfError, utc_today
-from tasks.outcome import Outcome, Result
-from tasks.plan import PlannedMove
+from tasks.archiving.calendar import AsOfError, utc_today
+from tasks.archiving.outcome import Outcome, Result
+from tasks.archiving.plan import PlannedMove
 from tasks.steps import finish_leftovers_step, move_month_step, plan_table_step
 
 _WORKERS: Any = ThreadPoolTaskRunner(max_workers=load_settings().archive_workers)  # its types do not fit @flow's

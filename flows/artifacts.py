@@ -7,12 +7,12 @@ from decimal import Decimal
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from tasks.archiving.outcome import Outcome, Result
+from tasks.archiving.plan import PlannedMove
+from tasks.archiving.rollover import RolloverReport
 from tasks.health import Result as HealthResult
 from tasks.health import State, worst
 from tasks.health.record import Recorded
-from tasks.outcome import Outcome, Result
-from tasks.plan import PlannedMove
-from tasks.rollover import RolloverReport
 
 _MEBIBYTE = 1 << 20
 

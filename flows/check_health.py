@@ -12,8 +12,8 @@ from config import load_settings
 from flows.artifacts import publish_health
 from flows.schedule import HOOKS
 from ledger.errors import TransientError
-from tasks.health import run_checks
-from tasks.health.record import RUN_S, record
+from tasks.health.record import RUN_S
+from tasks.steps import record_health_step, run_checks_step
 
 _TIMEOUT_S = 120
 
@@ -27,8 +27,8 @@ def check_health() -> State[Any]:
     """
     settings = load_settings()
     at, begun_s = datetime.now(UTC), time.monotonic()
-    results = run_checks(settings, now=at)
-    recorded = record(settings, results, at, RUN_S - (time.monotonic() - begun_s))
+    results = run_checks_step(settings, at)
+    recorded = record_health_step(settings, results, at, RUN_S - (time.monotonic() - begun_s))
     logger = get_run_logger()
     summary = publish_health(results, recorded, at)
     logger.info(summary)

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from config import Settings, load_settings
 from ledger.business_days import DAY_PATTERN
 from ledger.tables import TieredTable
-from tasks.outcome import Action
-from tasks.plan import ALL_MOVES
+from tasks.archiving.outcome import Action
+from tasks.archiving.plan import ALL_MOVES
 
 _MOVES = {"all": ALL_MOVES, "to_warm": frozenset({Action.TO_WARM}), "to_cold": frozenset({Action.TO_COLD})}
 

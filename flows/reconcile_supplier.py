@@ -12,13 +12,13 @@ from flows.parameters import SupplierName, only_days, only_suppliers
 from flows.schedule import HOOKS
 from ledger.business_days import JOHANNESBURG, days_between, demand_past
 from ledger.errors import ConfigError, DataError, TreasuryError
-from tasks.reconciliation.classes import Verdict
-from tasks.reconciliation.request import RunRequest
-from tasks.reconciliation.run import RunResult
-from tasks.reconciliation.statements import statement_of
-from tasks.reconciliation.steps import reconcile_day_step
-from tasks.reconciliation.tieout import FloatMovement
-from tasks.statements import days_to_reconcile
+from tasks.reconciliation.engine.tieout import FloatMovement
+from tasks.reconciliation.runs.request import RunRequest
+from tasks.reconciliation.runs.run import RunResult
+from tasks.reconciliation.runs.statements import statement_of
+from tasks.reconciliation.vocabulary import Verdict
+from tasks.statements.intake import days_to_reconcile
+from tasks.steps import reconcile_day_step
 
 
 class ReconciliationParameters(BaseModel):

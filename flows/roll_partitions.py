@@ -8,8 +8,8 @@ from flows.futures import raise_together, result_or_error
 from flows.parameters import TableParameters
 from flows.schedule import HOOKS
 from ledger.errors import DataError
-from tasks.calendar import utc_today
-from tasks.rollover import RolloverReport
+from tasks.archiving.calendar import utc_today
+from tasks.archiving.rollover import RolloverReport
 from tasks.steps import roll_table_step
 
 

@@ -13,8 +13,8 @@ from flows.parameters import ArchivingParameters, TableParameters
 from flows.roll_partitions import roll_partitions
 from flows.schedule import HOOKS
 from ledger.errors import TreasuryError
+from tasks.archiving.outcome import Outcome
 from tasks.health.months import NIGHT
-from tasks.outcome import Outcome
 from tasks.steps import purge_health_results_step, purge_idempotency_keys_step, record_job_step
 
 

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled
 
 from config import load_settings
-from tasks.schedules import SKIPPED, counts, note_outcome
+from tasks.admin.schedules import SKIPPED, counts, note_outcome
 
 _MESSAGE = "A run that began later does its work, too."
 _MOST = 200  # Prefect schedules at most 100 runs ahead; the rest is skipped by the next run

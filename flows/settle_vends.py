@@ -6,7 +6,7 @@ from prefect.artifacts import create_table_artifact
 from config import load_settings
 from flows.schedule import HOOKS
 from tasks.steps import settle_vends_step
-from tasks.vending import SettleReport
+from tasks.vending.purchase import SettleReport
 
 
 @flow(name="settle-vends", **HOOKS)

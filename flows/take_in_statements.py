@@ -2,7 +2,7 @@
 
 from datetime import date, datetime, timedelta
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,8 +13,8 @@ from flows.parameters import SupplierName, only_days, only_suppliers
 from flows.schedule import HOOKS
 from ledger.business_days import JOHANNESBURG, demand_past
 from ledger.errors import DataError
-from tasks.statements import Intake, Result, expected_suppliers, late_statements, report_late, take_in
-from tasks.steps import OPTIONS
+from tasks.statements.intake import Intake, Result, expected_suppliers, late_statements
+from tasks.steps import report_late_step, take_in_step
 
 
 class IntakeParameters(BaseModel):
@@ -34,12 +34,6 @@ class IntakeParameters(BaseModel):
         json_schema_extra=only_days,
     )
     replace: bool = Field(False, description="Take another content of a day that has a statement")
-
-
-@task(name="take in statements", task_run_name="take in {supplier} {day}", **OPTIONS)
-def take_in_step(settings: Settings, supplier: str, day: date, url: str | None, replace: bool) -> list[Intake]:
-    """`tasks.statements.take_in`."""
-    return take_in(settings, supplier, day, url=url, actor="take-in-statements", replace=replace)
 
 
 def _of_day(
@@ -77,7 +71,7 @@ def take_in_statements(parameters: IntakeParameters = IntakeParameters()) -> lis
         else:
             taken += [(supplier, one) for one in outcome]
             problems += [DataError(one.error) for one in outcome if one.result is Result.QUARANTINED]
-    late = report_late(settings)
+    late = report_late_step(settings)
     rows = [
         {"supplier": name, "file": one.name, "result": str(one.result), "lines": one.line_count, "why": one.why}
         for name, one in taken

@@ -8,7 +8,7 @@ from config import load_settings
 from flows.parameters import SupplierName, only_suppliers
 from ledger.errors import DataError
 from tasks.steps import check_suppliers_step
-from tasks.supplier_tests import Check, Result
+from tasks.vending.supplier_tests import Check, Result
 
 
 class SupplierTestParameters(BaseModel):

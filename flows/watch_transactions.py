@@ -4,9 +4,8 @@ from prefect import flow, get_run_logger
 
 from config import load_settings
 from flows.schedule import HOOKS
-from tasks.notices import send_notices
+from tasks.steps import send_notices_step, watch_transactions_step
 from tasks.watch import WatchReport
-from tasks.watch import watch_transactions as run_watch
 
 _TIMEOUT_S = 300
 
@@ -15,15 +14,15 @@ _TIMEOUT_S = 300
 def watch_transactions() -> WatchReport:
     """Evaluate what is new and tell people of what was found. Safe to run again at any time."""
     settings = load_settings()
-    report = run_watch(settings)
+    report = watch_transactions_step(settings)
     logger = get_run_logger()
     if report.busy:
-        logger.info("another run is at it")
+        logger.info("another run is in progress")
         return report
     for one in report.tables:
         logger.info("%s: %d rows in %d slices, %d findings", one.table, one.rows, one.slices, one.findings)
         if one.behind_s:
             logger.warning("%s: %.0f s of rows are left to the next run", one.table, one.behind_s)
-    for error in send_notices(settings).errors:
+    for error in send_notices_step(settings).errors:
         logger.warning("a notice was not taken and will be tried again: %s", error)
     return report

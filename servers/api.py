@@ -15,7 +15,7 @@ _EVERYWHERE = frozenset({"0.0.0.0", "::", ports.HOST})  # noqa: S104  # compared
 FIRST_FAILURE = 500
 STOP_S = 20.0  # more than a graceful end takes with everything away
 METRICS_FOLDER = "metrics"
-METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus-client and by api.metrics
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus-client and by api.monitoring.metrics
 
 
 @dataclass(frozen=True, slots=True)

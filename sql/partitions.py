@@ -60,7 +60,7 @@ def list_partitions(connection: Connection, parent: Relation | None) -> list[Par
 
 
 def monthly_partitions(connection: Connection, parent: Relation | None) -> dict[Month, Relation]:
-    """The monthly partitions of ``parent`` by month; irregular ones are left to `tasks.rollover` to report."""
+    """The monthly partitions of ``parent`` by month; `tasks.archiving.rollover` reports irregular ones."""
     return {part.month: part.relation for part in list_partitions(connection, parent) if part.month is not None}
 
 

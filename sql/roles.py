@@ -83,7 +83,7 @@ CATALOGUE: Mapping[str, Access] = {
 # alone has a second use: a role with UPDATE on the whole could lock everybody out with LOCK TABLE.
 HOT = Access(api=("SELECT", "INSERT", *_MOVE_STATUS), auditor=("SELECT",))
 WARM = Access(api=("SELECT", *_MOVE_STATUS), auditor=("SELECT",))
-# What a purchase finds out about its row (tasks/vending.py).
+# What a purchase finds out about its row (tasks/vending/purchase.py).
 _VENDED = tuple(
     f"UPDATE ({column})" for column in ("supplier_reference", "supplier_transaction_id", "commission", "processed_at")
 )

@@ -1,4 +1,4 @@
-"""The steps as Prefect tasks: thin wrappers that give each a name, retries and a place in the UI.
+"""The steps as Prefect tasks: thin wrappers that give each one a name, retries and a place in the UI. All are here.
 
 Prefect orders and shows. What is done, and whether it was already done, is decided in PostgreSQL by the functions that
 are wrapped here; so no result is cached and a retry is always safe.
@@ -6,7 +6,7 @@ are wrapped here; so no result is cached and a retry is always safe.
 
 import asyncio
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from prefect import task
@@ -18,13 +18,20 @@ from prefect.tasks import Task, exponential_backoff
 from config import Settings
 from ledger.errors import TransientError
 from ledger.tables import TieredTable
-from tasks.housekeeping import purge_health_results, purge_idempotency_keys, record_job
-from tasks.nightly import finish_leftovers, move_month
-from tasks.outcome import Action, Outcome
-from tasks.plan import PlannedMove, plan_table
-from tasks.rollover import RolloverReport, roll_table
-from tasks.supplier_tests import Check, check_suppliers
-from tasks.vending import SettleReport, settle_vends
+from tasks.admin.housekeeping import purge_health_results, purge_idempotency_keys, record_job
+from tasks.alerting.notices import Sent, send_notices
+from tasks.archiving.move_month import finish_leftovers, move_month
+from tasks.archiving.outcome import Action, Outcome
+from tasks.archiving.plan import PlannedMove, plan_table
+from tasks.archiving.rollover import RolloverReport, roll_table
+from tasks.health import Result, run_checks
+from tasks.health.record import Recorded, record
+from tasks.reconciliation.runs.request import RunRequest
+from tasks.reconciliation.runs.run import RunResult, reconcile_day
+from tasks.statements.intake import Intake, report_late, take_in
+from tasks.vending.purchase import SettleReport, settle_vends
+from tasks.vending.supplier_tests import Check, check_suppliers
+from tasks.watch import WatchReport, watch_transactions
 
 _RETRIES = 2
 _BACKOFF_S = 2
@@ -47,7 +54,7 @@ OPTIONS: dict[str, Any] = {
 
 @task(name="roll table", task_run_name="roll {table.name}", **OPTIONS)
 def roll_table_step(settings: Settings, table: TieredTable, as_of: date, plan_only: bool) -> RolloverReport:
-    """`tasks.rollover.roll_table`."""
+    """`tasks.archiving.rollover.roll_table`."""
     return roll_table(settings, table, as_of, plan_only)
 
 
@@ -55,13 +62,13 @@ def roll_table_step(settings: Settings, table: TieredTable, as_of: date, plan_on
 def plan_table_step(
     settings: Settings, table: TieredTable, as_of: date, today: date, allowed: frozenset[Action]
 ) -> list[PlannedMove]:
-    """`tasks.plan.plan_table`."""
+    """`tasks.archiving.plan.plan_table`."""
     return plan_table(settings, table, as_of, today, allowed)
 
 
 @task(name="move month", task_run_name="{move.table} {move.month}", **OPTIONS)
 def move_month_step(settings: Settings, move: PlannedMove) -> list[Outcome]:
-    """`tasks.nightly.move_month`; a transient failure is raised while tries remain, then returned as an outcome."""
+    """`tasks.archiving.move_month`; a transient failure is raised while tries remain, then returned as an outcome."""
     outcomes = move_month(settings, move)
     if outcomes[-1].transient and task_run.run_count <= _RETRIES:
         raise TransientError(outcomes[-1].reason)
@@ -70,35 +77,78 @@ def move_month_step(settings: Settings, move: PlannedMove) -> list[Outcome]:
 
 @task(name="finish leftovers", task_run_name="leftovers of {table.name}", **OPTIONS)
 def finish_leftovers_step(settings: Settings, table: TieredTable) -> int:
-    """`tasks.nightly.finish_leftovers`."""
+    """`tasks.archiving.move_month.finish_leftovers`."""
     return finish_leftovers(settings, table)
 
 
 @task(name="purge idempotency keys", **OPTIONS)
 def purge_idempotency_keys_step(settings: Settings) -> int:
-    """`tasks.housekeeping.purge_idempotency_keys`."""
+    """`tasks.admin.housekeeping.purge_idempotency_keys`."""
     return purge_idempotency_keys(settings)
 
 
 @task(name="purge health results", **OPTIONS)
 def purge_health_results_step(settings: Settings) -> int:
-    """`tasks.housekeeping.purge_health_results`."""
+    """`tasks.admin.housekeeping.purge_health_results`."""
     return purge_health_results(settings)
 
 
 @task(name="record job", task_run_name="record {job}", **OPTIONS)
 def record_job_step(settings: Settings, job: str, error: str | None = None) -> None:
-    """`tasks.housekeeping.record_job`."""
+    """`tasks.admin.housekeeping.record_job`."""
     record_job(settings, job, error)
 
 
 @task(name="test suppliers", **OPTIONS)
 def check_suppliers_step(settings: Settings, names: Sequence[str]) -> list[Check]:
-    """`tasks.supplier_tests.check_suppliers`."""
+    """`tasks.vending.supplier_tests.check_suppliers`."""
     return asyncio.run(check_suppliers(settings, names))
 
 
 @task(name="settle vends", **OPTIONS)
 def settle_vends_step(settings: Settings) -> SettleReport:
-    """`tasks.vending.settle_vends`."""
+    """`tasks.vending.purchase.settle_vends`."""
     return asyncio.run(settle_vends(settings))
+
+
+@task(name="take in statements", task_run_name="take in {supplier} {day}", **OPTIONS)
+def take_in_step(settings: Settings, supplier: str, day: date, url: str | None, replace: bool) -> list[Intake]:
+    """`tasks.statements.intake.take_in`."""
+    return take_in(settings, supplier, day, url=url, actor="take-in-statements", replace=replace)
+
+
+@task(name="report late statements", **OPTIONS)
+def report_late_step(settings: Settings) -> list[tuple[str, date]]:
+    """`tasks.statements.intake.report_late`."""
+    return report_late(settings)
+
+
+@task(name="reconcile day", task_run_name="{request.supplier} {request.day}", **OPTIONS)
+def reconcile_day_step(settings: Settings, request: RunRequest) -> RunResult:
+    """`tasks.reconciliation.runs.run.reconcile_day`."""
+    return reconcile_day(settings, request)
+
+
+@task(name="watch transactions", **OPTIONS)
+def watch_transactions_step(settings: Settings) -> WatchReport:
+    """`tasks.watch.watch_transactions`."""
+    return watch_transactions(settings)
+
+
+@task(name="send notices", **OPTIONS)
+def send_notices_step(settings: Settings) -> Sent:
+    """`tasks.alerting.notices.send_notices`."""
+    return send_notices(settings)
+
+
+# A run of the checks has a time limit of its own and is repeated every five minutes: no step of it is retried.
+@task(name="run health checks", cache_policy=NO_CACHE, persist_result=False)
+def run_checks_step(settings: Settings, at: datetime) -> list[Result]:
+    """`tasks.health.run_checks`."""
+    return run_checks(settings, now=at)
+
+
+@task(name="record health", cache_policy=NO_CACHE, persist_result=False)
+def record_health_step(settings: Settings, results: list[Result], at: datetime, within_s: float) -> Recorded:
+    """`tasks.health.record.record`."""
+    return record(settings, results, at, within_s)

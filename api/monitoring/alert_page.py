@@ -1,13 +1,13 @@
-"""The alerts answer: the store of `tasks.alerts`, asked on the API's own connections."""
+"""The alerts answer: the store of `tasks.alerting.store`, asked on the API's own connections."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg.rows import TupleRow
 
-from api.database import AsyncConnection, Database
+from api.connections.database import AsyncConnection, Database
 from api.monitoring.answers import Acknowledged, AlertItem, AlertPage, CountedRule
-from api.problems import CONFLICT, NOT_FOUND, HttpError
+from api.routing.problems import CONFLICT, NOT_FOUND, HttpError
 from ledger.alerts import AlertRule
 from sql.queries import load
 

@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
-from api.database import AsyncConnection, Database
+from api.connections.database import AsyncConnection, Database
 from api.monitoring.answers import (
     Connections,
     DatabaseReport,

@@ -6,10 +6,10 @@ import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
-from api import parsing
 from api.monitoring.cache_report import clear_cache
 from api.monitoring.partition_report import MOST_MONTHS
-from api.operations import Call
+from api.routing import parsing
+from api.routing.operations import Call
 from ledger.errors import ConfigError, FieldError
 from ledger.months import Month
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 
-from api.database import Database
+from api.connections.database import Database
 from api.monitoring import alert_page, cache_report, database_report, partition_report, performance
 from api.monitoring.answers import (
     Acknowledged,
@@ -23,7 +23,7 @@ from api.monitoring.cache_report import CacheControl
 from api.monitoring.health_report import Checks, health_report, troubles
 from api.monitoring.sampling import Sampler
 from api.monitoring.shared_answer import SharedAnswer
-from api.writer import Writer
+from api.transactions.writer import Writer
 from config import Settings
 from ledger.alerts import AlertRule
 from ledger.errors import TransientError

@@ -5,7 +5,7 @@ from typing import Any
 
 from psycopg.rows import TupleRow
 
-from api.database import Database
+from api.connections.database import Database
 from api.monitoring.answers import PartitionMonth, PartitionReport, Pruning
 from api.monitoring.database_report import read
 from ledger.months import Month

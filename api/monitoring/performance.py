@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from api import metrics
+from api.monitoring import metrics
 from api.monitoring.answers import FlushWork, Percentiles, Performance, PoolUse, QueryTime, RouteTraffic, Traffic
 from api.monitoring.quantiles import quantile
 from api.monitoring.readings import Labels, Reading

@@ -1,4 +1,4 @@
-"""The numbers of every worker process together, read from `api.metrics` at one moment.
+"""The numbers of every worker process together, read from `api.monitoring.metrics` at one moment.
 
 With a shared folder the processes' files are added up. A worker holds a lock on ``<pid>.alive`` there for as long as it
 lives, however it ends: the gauges of who holds it no more are removed, and its counts are folded into one file, so that
@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from api import metrics
+from api.monitoring import metrics
 
 Labels = tuple[str, ...]
 _LOCK = "folder.lock"

@@ -1,10 +1,10 @@
-"""The operations of the monitoring, for the one list in `api.routes`."""
+"""The operations of the monitoring, for the one list in `api.routing.routes`."""
 
-from api.addresses import Networks
+from api.abuse.addresses import Networks
+from api.abuse.rate_limits import Policy
 from api.monitoring import answers, handlers
 from api.monitoring.partition_report import MOST_MONTHS
-from api.operations import Operation, Parameter
-from api.rate_limits import Policy
+from api.routing.operations import Operation, Parameter
 from config import Settings
 from ledger.scopes import Scope
 

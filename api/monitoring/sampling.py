@@ -10,9 +10,9 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from api import metrics
+from api.logs.access_log import LOGGER, describe
+from api.monitoring import metrics
 from api.monitoring.readings import Reading, exposition, read, serving
-from api.request_log import LOGGER, describe
 
 WINDOW_S = 300.0
 _GAUGES_EVERY_S = 1.0

@@ -9,8 +9,8 @@ from msgspec import Meta, Struct
 
 from ledger.statements import BreakClass
 from ledger.transactions import Supplier
-from tasks.reconciliation.classes import Action, BreakState, Decision, Verdict
-from tasks.reconciliation.periods import PeriodState
+from tasks.reconciliation.closing.periods import PeriodState
+from tasks.reconciliation.vocabulary import Action, BreakState, Decision, Verdict
 
 Reason = Annotated[str, Meta(min_length=1, max_length=1000)]
 

@@ -1,5 +1,5 @@
-"""What each reconciliation address does with a request. PostgreSQL is asked by `tasks.reconciliation.breaks`, in a
-thread: a few people work here, so what they ask needs no pool.
+"""The handlers of the reconciliation operations. `tasks.reconciliation.casework.breaks` queries PostgreSQL in a thread:
+only a few people work here, so no pool is needed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,17 +14,18 @@ import msgspec
 from pydantic import SecretStr
 from starlette.responses import Response
 
-from api import parsing
-from api.operations import Call
-from api.problems import NOT_FOUND, HttpError
 from api.reconciliation import answers
+from api.routing import parsing
+from api.routing.operations import Call
+from api.routing.problems import NOT_FOUND, HttpError
 from ledger.business_days import DAY_RULE, MOST_DAYS, day_of, parse_day
 from ledger.errors import FieldError
 from ledger.statements import BreakClass
 from sql.connection import limited
-from tasks.reconciliation import breaks, periods
-from tasks.reconciliation.breaks import BreakFilter, BreakRecord, Resolution, RunRecord
-from tasks.reconciliation.classes import BreakState, Decision
+from tasks.reconciliation.casework import breaks
+from tasks.reconciliation.casework.breaks import BreakFilter, BreakRecord, Resolution, RunRecord
+from tasks.reconciliation.closing import periods
+from tasks.reconciliation.vocabulary import BreakState, Decision
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=StrEnum)

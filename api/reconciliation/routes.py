@@ -1,13 +1,13 @@
-"""The operations of reconciliation, for the one list in `api.routes`."""
+"""The operations of reconciliation, for the one list in `api.routing.routes`."""
 
 from collections.abc import Sequence
 
-from api.operations import Operation, Parameter
-from api.rate_limits import Policy
+from api.abuse.rate_limits import Policy
 from api.reconciliation import answers, handlers
+from api.routing.operations import Operation, Parameter
 from ledger.scopes import Scope
 from ledger.statements import BreakClass
-from tasks.reconciliation.classes import BreakState
+from tasks.reconciliation.vocabulary import BreakState
 
 PREFIX = "/api/v1/reconciliation"
 _TAG = "reconciliation"

@@ -9,9 +9,9 @@ _NAME = re.compile(r"^-- name: *([a-z][a-z0-9_]*) *$", re.MULTILINE)
 
 
 @cache
-def load(file: str) -> MappingProxyType[str, str]:
-    """The queries of ``sql/queries/<file>.sql`` by name. Raises ValueError when two have one name."""
-    text = resources.files(__package__).joinpath(f"{file}.sql").read_text(encoding="utf-8")
+def load(file: str, package: str = __package__) -> MappingProxyType[str, str]:
+    """The queries of ``<file>.sql`` in ``package`` by name. Raises ValueError when two queries have one name."""
+    text = resources.files(package).joinpath(f"{file}.sql").read_text(encoding="utf-8")
     parts = _NAME.split(text)[1:]
     names, bodies = parts[0::2], parts[1::2]
     if len(set(names)) != len(names):

@@ -97,3 +97,13 @@ LIMIT %(limit)s
 SELECT first_day, last_day FROM recon_periods
 WHERE supplier = %(supplier)s::text AND %(day)s::date BETWEEN first_day AND last_day
 LIMIT 1
+
+-- name: has_statement_files
+-- Whether the intake of statements is there at all.
+SELECT to_regclass('statement_files') IS NOT NULL
+
+-- name: statement_of
+SELECT object_key FROM statement_files
+WHERE (supplier, day) = (%(supplier)s::text, %(day)s::date) AND state = 'taken' AND object_key IS NOT NULL
+ORDER BY file_id DESC
+LIMIT 1

@@ -1,7 +1,7 @@
 """Peach's checkout webhooks: whether one is genuine, and what it says. Pure.
 
 They come unordered and more than once, for up to thirty days. So nothing is concluded from one but that it is time to
-ask: what Peach answers then is what counts (`tasks.vending.Vending.look_again`).
+ask: what Peach answers then is what counts (`tasks.vending.purchase.Vending.look_again`).
 """
 
 import hashlib

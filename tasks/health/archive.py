@@ -13,7 +13,7 @@ _LOOKS = 3
 def archive_owner(context: Context) -> Measure:
     """The marker in the archive names this database. Value: 0, or 1 when nothing can be written to the archive."""
     from storage.store import ObjectStore  # noqa: PLC0415  # slow to import
-    from tasks.ownership import MAY_WRITE, look  # noqa: PLC0415
+    from tasks.archiving.ownership import MAY_WRITE, look  # noqa: PLC0415
 
     store = ObjectStore(context.settings.model_copy(update={"store_timeout_s": _STORE_TIMEOUT_S}))
     with context.connect() as connection:

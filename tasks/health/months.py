@@ -14,9 +14,9 @@ from sql.connection import Connection, fetch_one
 from sql.partitions import monthly_partitions
 from sql.queries import load
 from sql.relations import Parents
+from tasks.archiving.rollover import report_table
 from tasks.health.context import Context
 from tasks.health.result import Measure, State
-from tasks.rollover import report_table
 
 _QUERIES = load("health")
 _COUNTED_ROWS = 1000

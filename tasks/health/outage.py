@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from config import Settings
 from ledger.alerts import Alert, Severity
 from sql.connection import Connection
-from tasks.alerts import raise_alert, resolve_alert
-from tasks.delivery import Delivery, Kind, Notice, deliver
-from tasks.notices import Sent, note_as_told, repeat_after
+from tasks.alerting.delivery import Delivery, Kind, Notice, deliver
+from tasks.alerting.notices import Sent, note_as_told, repeat_after
+from tasks.alerting.store import raise_alert, resolve_alert
 
 _MOST = 100
 

@@ -10,13 +10,13 @@ from ledger.alerts import Alert, Severity
 from ledger.errors import TransientError, TreasuryError
 from sql.connection import Connection, connect
 from sql.queries import load as load_queries
-from tasks.alerts import raise_alert, resolve_alert
+from tasks.alerting.delivery import load, targeted
+from tasks.alerting.notices import Sent, send_notices
+from tasks.alerting.store import raise_alert, resolve_alert
 from tasks.deadline import run_each
-from tasks.delivery import load, targeted
 from tasks.health import outage
 from tasks.health.checks import POSTGRES
 from tasks.health.result import Result, State
-from tasks.notices import Sent, send_notices
 
 _QUERIES = load_queries("health")
 RUN_S = 12.0  # a run that is recorded, from the begin of its checks to the end of its notices; 15 s with its start

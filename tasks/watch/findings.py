@@ -6,7 +6,7 @@ from typing import Any
 
 from ledger.alerts import Alert
 from sql.connection import Connection
-from tasks.alerts import raise_alert
+from tasks.alerting.store import raise_alert
 from tasks.watch.rules import WatchRule
 
 Finding = tuple[str, str, datetime, dict[str, Any]]  # subject, window_key, at, evidence

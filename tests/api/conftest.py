@@ -14,15 +14,15 @@ import psycopg
 import pytest
 import uvicorn
 
-from api.app import create_app
-from api.protocol import LimitedConfig
 from api.serve import HOW, make_limits
+from api.server.app import create_app
+from api.server.protocol import LimitedConfig
 from config import Settings
 from ledger.months import Month
 from ledger.scopes import CLIENT_SCOPES
 from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
-from tasks.keys import create_key
+from tasks.admin.keys import create_key
 from tests.api.ledger_rows import Ledger
 from tests.conftest import own_database
 from tests.databases import Databases, make_template

@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 from psycopg import sql
 
-from api.statements import columns_of
+from api.transactions.statements import columns_of
 from config import Settings
 from ledger.identifiers import new_id, truncate_ms
 from ledger.months import Month
@@ -16,8 +16,8 @@ from ledger.tables import TieredTable
 from ledger.transactions import new_transaction
 from sql.connection import connect
 from sql.partitions import ensure_partition
-from tasks.archive import archive_month
-from tasks.warm import warm_month
+from tasks.archiving.to_cold import archive_month
+from tasks.archiving.to_warm import warm_month
 
 BODY: dict[str, Any] = {
     "user_id": "user-1",

@@ -12,10 +12,10 @@ from cli import terminal
 from cli.main import main
 from config import Settings
 from servers.stack import running
-from tests.archive.conftest import ledger, store  # noqa: F401  # fixtures
-from tests.archive.copies import copied  # noqa: F401  # a fixture
-from tests.archive.ledger import PROJECT
 from tests.cli.in_process import run_here
+from tests.tasks.archiving.conftest import ledger, store  # noqa: F401  # fixtures
+from tests.tasks.archiving.copies import copied  # noqa: F401  # a fixture
+from tests.tasks.archiving.ledger import PROJECT
 
 Treasury = Callable[..., "subprocess.CompletedProcess[str]"]
 

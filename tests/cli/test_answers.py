@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from cli.answers import write_answer
-from tasks.query import Answer
+from tasks.querying.query import Answer
 
 WIDE = pa.table({f"column_{number}": [f"value-{number}-{row}" for row in "ab"] for number in range(25)})
 

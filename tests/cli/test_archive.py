@@ -14,8 +14,8 @@ import pytest
 
 from config import Settings
 from ledger.errors import ConfigError, DataError
-from tests.archive.ledger import COLD, HOT, PROJECT, ROWS, TODAY, WARM, Ledger
 from tests.cli.conftest import Treasury
+from tests.tasks.archiving.ledger import COLD, HOT, PROJECT, ROWS, TODAY, WARM, Ledger
 
 AS_OF = ("--as-of", TODAY.isoformat())
 

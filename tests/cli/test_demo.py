@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from servers import lease, stack
-from tests.archive.ledger import PROJECT
+from tests.tasks.archiving.ledger import PROJECT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SMALL = ("--rows-per-month", "200", "--vas-rows-per-month", "80")

@@ -3,10 +3,10 @@
 from ledger.errors import ConfigError, ConflictError
 from storage.marker import KEY, read_marker
 from storage.store import ObjectStore
-from tasks.archive import archive_month
-from tests.archive.copies import Copier
-from tests.archive.ledger import COLD, Ledger
+from tasks.archiving.to_cold import archive_month
 from tests.cli.conftest import Treasury
+from tests.tasks.archiving.copies import Copier
+from tests.tasks.archiving.ledger import COLD, Ledger
 
 
 def test_it_is_shown_before_and_after_the_first_month(ledger: Ledger, treasury_here: Treasury) -> None:

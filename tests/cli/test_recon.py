@@ -21,12 +21,12 @@ from ledger.errors import ConfigError, ConflictError, DataError, NotFoundError, 
 from sql.connection import connect
 from sql.partitions import prepare_table
 from storage.store import ObjectStore, describe_file
-from tasks.reconciliation.breaks import resolve
-from tasks.reconciliation.classes import Decision
-from tasks.reconciliation.people import account_of_process
-from tasks.reconciliation.periods import close_period
+from tasks.reconciliation.audit.people import account_of_process
+from tasks.reconciliation.casework.breaks import resolve
+from tasks.reconciliation.closing.periods import close_period
+from tasks.reconciliation.vocabulary import Decision
 from tests.cli.conftest import Treasury
-from tests.reconciliation.books import DAY, Books
+from tests.tasks.reconciliation.books import DAY, Books
 
 WIDE = {"COLUMNS": "220"}
 DECIDED = ("--decision", "write_off", "--reason", "small")

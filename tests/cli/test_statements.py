@@ -9,8 +9,8 @@ from config import Settings
 from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError, DataError, NotFoundError, TransientError
 from tests.cli.conftest import Typed
-from tests.reconciliation.books import Books
-from tests.statements.samples import DAY, FLASH, FLASH_NAME
+from tests.tasks.reconciliation.books import Books
+from tests.tasks.statements.samples import DAY, FLASH, FLASH_NAME
 
 NEXT = DAY + timedelta(days=1)
 

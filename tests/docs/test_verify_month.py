@@ -19,9 +19,9 @@ from ledger.identifiers import new_id
 from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import connect
-from tasks.archive import archive_month
-from tasks.warm import warm_month
-from tests.archive.ledger import COLD, PROJECT, Ledger
+from tasks.archiving.to_cold import archive_month
+from tasks.archiving.to_warm import warm_month
+from tests.tasks.archiving.ledger import COLD, PROJECT, Ledger
 
 EVERY_KIND = """
     CREATE TABLE readings_partitioned (

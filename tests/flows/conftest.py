@@ -7,8 +7,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from config import Settings
 from servers.stack import running
-from tests.archive.conftest import store  # noqa: F401  # a fixture of the ledger's
-from tests.archive.ledger import TODAY, Ledger, Month
+from tests.tasks.archiving.conftest import store  # noqa: F401  # a fixture of the ledger's
+from tests.tasks.archiving.ledger import TODAY, Ledger, Month
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,12 @@ from flows.parameters import ArchivingParameters
 from flows.run_archiving_operations import run_archiving_operations
 from ledger.errors import DataError, TransientError
 from sql.connection import connect
-from tasks.alerts import list_alerts
+from tasks.alerting.store import list_alerts
 from tasks.health import CHECKS, run_checks
 from tasks.health import State as Health
-from tests.alerts.receiver import receiving
-from tests.archive.ledger import COLD, TODAY, Ledger
 from tests.flows.test_flows import artifacts
+from tests.tasks.alerting.receiver import receiving
+from tests.tasks.archiving.ledger import COLD, TODAY, Ledger
 
 
 def run() -> State[Any]:

@@ -15,7 +15,7 @@ from config.suppliers import Suppliers
 from servers import prefect
 from servers.prefect_client import PrefectAccess
 from tasks.health import CHECKS, State, run_checks
-from tests.archive.ledger import PROJECT, TODAY
+from tests.tasks.archiving.ledger import PROJECT, TODAY
 
 pytestmark = pytest.mark.slow
 

@@ -18,8 +18,8 @@ from flows.roll_partitions import roll_partitions
 from flows.run_archiving_operations import run_archiving_operations
 from ledger.errors import ConfigError, DataError
 from ledger.months import Month
-from tasks.outcome import Action, Outcome, Result
-from tests.archive.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger
+from tasks.archiving.outcome import Action, Outcome, Result
+from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger
 
 NOON = ArchivingParameters(as_of=TODAY)
 

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from flows.reconcile_supplier import ReconciliationParameters, reconcile_supplier
 from ledger.errors import ConfigError, DataError, TransientError
 from ledger.transactions import Supplier
-from tests.archive.ledger import PROJECT, Ledger
 from tests.flows.test_flows import artifacts
-from tests.reconciliation.books import DAY, Books
+from tests.tasks.archiving.ledger import PROJECT, Ledger
+from tests.tasks.reconciliation.books import DAY, Books
 
 
 def test_a_day_is_reconciled_shown_and_written_down(ledger: Ledger, tmp_path: Path) -> None:

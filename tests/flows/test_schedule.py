@@ -18,7 +18,7 @@ from servers.lease import lease
 from servers.prefect import POOL, PrefectServer
 from servers.prefect_client import PrefectAccess
 from sql.connection import connect
-from tests.archive.ledger import Ledger
+from tests.tasks.archiving.ledger import Ledger
 
 pytestmark = pytest.mark.slow
 

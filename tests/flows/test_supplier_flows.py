@@ -18,7 +18,7 @@ from suppliers.simulation.faults import Fault
 from tests.flows.test_flows import artifacts
 from tests.sql.ledger_rows import add_row
 from tests.suppliers.conftest import Simulated, simulators
-from tests.suppliers.test_vending import Till, ready
+from tests.tasks.vending.test_vending import Till, ready
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from flows.reconcile_supplier import ReconciliationParameters, reconcile_supplie
 from flows.take_in_statements import IntakeParameters, take_in_statements
 from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError, DataError
-from tasks.reconciliation.breaks import list_runs
-from tasks.statements import Intake, Result, list_statements
-from tests.archive.ledger import PROJECT, Ledger
+from tasks.reconciliation.casework.breaks import list_runs
+from tasks.statements.intake import Intake, Result, list_statements
 from tests.flows.test_flows import artifacts
-from tests.statements.samples import DAY, FLASH, FLASH_NAME
+from tests.tasks.archiving.ledger import PROJECT, Ledger
+from tests.tasks.statements.samples import DAY, FLASH, FLASH_NAME
 
 
 def test_a_day_is_taken_in_and_shown_and_a_bad_file_fails_the_run(ledger: Ledger, tmp_path: Path) -> None:

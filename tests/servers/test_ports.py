@@ -16,7 +16,7 @@ import pytest
 from config import Settings, load_settings
 from config.settings import Ports
 from servers import keys, prefect, stack
-from tasks.setup import open_for
+from tasks.admin.setup import open_for
 from tests.servers import trees
 from tests.servers.raw import SOCKET, exchange
 

@@ -20,7 +20,7 @@ from servers.postgres import Postgres, pgbench
 from servers.redis import Redis
 from servers.s3 import BUCKET
 from sql.roles import API
-from tasks.setup import prepare_database
+from tasks.admin.setup import prepare_database
 
 ANY_PORT = Ports(postgres=0, redis=0, s3=0, prefect=0, api=0, suppliers=0)
 

@@ -18,7 +18,7 @@ from ledger.months import Month
 from sql import migrate
 from sql.connection import Connection, connect, connection_parameters
 from sql.partitions import ensure_partition, move_to_warm, prepare_table
-from tasks.reconciliation.chain import verify_chain
+from tasks.reconciliation.audit.chain import verify_chain
 from tests.sql.ledger_rows import add_row
 
 MIGRATIONS = Path(sql.__file__).parent / "migrations"

@@ -19,7 +19,7 @@ from sql import roles
 from sql.connection import Connection, connect
 from sql.partitions import ensure_partition, move_to_warm, prepare_table
 from sql.roles import API, AUDITOR, CATALOGUE, prepare_roles
-from tasks.setup import prepare_database
+from tasks.admin.setup import prepare_database
 from tests.sql.ledger_rows import FEBRUARY
 
 RELATIONS = """

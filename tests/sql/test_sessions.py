@@ -12,7 +12,7 @@ from sql.connection import PINNED, Connection, check_found, connect
 from sql.partitions import ensure_partition, prepare_table
 from sql.relations import find_relation
 from storage.engine import engine
-from tasks.link import linked, postgres_query
+from tasks.querying.link import linked, postgres_query
 from tests.relations import hot_months, relation
 from tests.sql.conftest import Connector
 from tests.sql.ledger_rows import FEBRUARY, add_row

@@ -29,7 +29,7 @@ from sql.connection import Connection, connect
 from sql.proof import leaves_query
 from storage.engine import engine, identifier, literal
 from storage.proof import leaf_expression, parquet_proof
-from tasks.export import export_partition
+from tasks.archiving.export import export_partition
 from tests.relations import relation
 
 TABLE = TieredTable(name="kinds", money_columns=("money",), cold_sort=("word",), bloom_columns=("id", "word"))

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from api.app import create_app as create_api
+from api.server.app import create_app as create_api
 from config import Settings, load_settings
 from config.suppliers import SimulatorSettings, Suppliers
 from flows.reconcile_supplier import ReconciliationParameters
@@ -37,17 +37,17 @@ from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.credentials import with_simulators
 from suppliers.simulation.planting import differences_of
 from suppliers.verdicts import State
-from tasks.reconciliation.request import RunRequest
-from tasks.reconciliation.run import reconcile_day
-from tasks.reconciliation.statements import statement_of
-from tasks.statements import Result as Taken
-from tasks.statements import take_in
-from tasks.supplier_tests import Result, check_suppliers
-from tasks.vend_rows import vend_database
-from tasks.vending import Vending
-from tests.reconciliation.books import Books
+from tasks.reconciliation.runs.request import RunRequest
+from tasks.reconciliation.runs.run import reconcile_day
+from tasks.reconciliation.runs.statements import statement_of
+from tasks.statements.intake import Result as Taken
+from tasks.statements.intake import take_in
+from tasks.vending.purchase import Vending
+from tasks.vending.rows import vend_database
+from tasks.vending.supplier_tests import Result, check_suppliers
 from tests.sql.ledger_rows import VAS_ROW
 from tests.suppliers.conftest import QUICK, request, serving
+from tests.tasks.reconciliation.books import Books
 
 PROJECT = Path(__file__).parents[2]
 EXAMPLE = PROJECT / "examples" / "fourth_supplier"

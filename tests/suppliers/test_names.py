@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from suppliers.registry import PACKAGES
-from tests.archive.ledger import PROJECT
+from tests.tasks.archiving.ledger import PROJECT
 
 NAMES = re.compile("|".join(one.rpartition(".")[2] for one in PACKAGES), re.IGNORECASE)
 # Where a supplier may be named, and why.
@@ -16,7 +16,7 @@ ALLOWED = {
     "suppliers/simulation/": "one server stands in for all of the project's own",
     "config/suppliers.py": "the settings of each, as fields with their defaults",
     "ledger/transactions.py": "the words of the column `supplier` that the project brings, for the API's document",
-    "tasks/synthetic.py": "made-up rows",
+    "tasks/synthetic/payments.py": "made-up rows",
     "cli/demo_suppliers.py": "the demonstration's made-up day",
     "sql/migrations/": "never changed once released",
 }

@@ -57,7 +57,7 @@ CREATE TRIGGER recon_period_proposals_kept BEFORE UPDATE OR DELETE OR TRUNCATE O
 ALTER TABLE recon_confirmations ENABLE ALWAYS TRIGGER recon_confirmations_kept;
 ALTER TABLE recon_period_proposals ENABLE ALWAYS TRIGGER recon_period_proposals_kept;
 
--- What was taken in before now enters the chain as it is now. The text is what tasks/reconciliation/chain.py makes.
+-- What was taken in before now enters the chain as it is now. The text is what tasks/reconciliation/audit/chain.py makes.
 SET LOCAL timezone = 'UTC';
 DO $$
 DECLARE

@@ -1,0 +1,59 @@
+"""What stands between a request and the handlers, made once for a process: limits, the watch, the held addresses."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from api.abuse.addresses import Addresses
+from api.abuse.alert_writer import AlertWriter
+from api.abuse.attackers import Attackers
+from api.abuse.rate_limits import RateLimiter
+from api.abuse.tallies import SharedTallies
+from api.abuse.watch import Watch
+from api.connections.database import Database
+from api.connections.shared_redis import SharedRedis
+from config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Defence:
+    """The parts, which share one connection pool to Redis."""
+
+    settings: Settings
+    redis: SharedRedis
+    addresses: Addresses
+    limiter: RateLimiter
+    attackers: Attackers
+    watch: Watch
+
+    @classmethod
+    def make(cls, settings: Settings, database: Database) -> Self:
+        """Everything for ``settings``, not yet connected."""
+        url = settings.redis_url.get_secret_value() if settings.redis_url is not None else None
+        redis = SharedRedis(url, settings.redis_prefix, settings.rate_limits.redis_timeout_ms / 1000)
+        addresses = Addresses(settings.trusted_proxies, settings.forwarded_header)
+        tallies = SharedTallies(redis)
+        attackers = Attackers(settings.watch, addresses, redis, tallies)
+        return cls(
+            settings=settings,
+            redis=redis,
+            addresses=addresses,
+            limiter=RateLimiter(settings.rate_limits, redis),
+            attackers=attackers,
+            watch=Watch(settings.watch, tallies, attackers, AlertWriter(database)),
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Connect to Redis when it is needed and share once a second; on the way out write what is queued."""
+        self.redis.open()
+        sharing = asyncio.create_task(self.watch.run())
+        try:
+            yield
+        finally:
+            sharing.cancel()
+            await asyncio.gather(sharing, return_exceptions=True)
+            await self.watch.flush()
+            await self.redis.close()

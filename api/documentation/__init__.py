@@ -1,0 +1,1 @@
+"""The OpenAPI document and the interactive page that shows it."""

@@ -1,0 +1,1 @@
+"""API keys as bearer tokens: authentication, and throttling of failed attempts."""

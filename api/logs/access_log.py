@@ -1,0 +1,250 @@
+"""The request id and the access log: one JSON line for each request, without query, body or secret.
+
+Whatever else is logged, by whom ever in this process, is masked on its way out (`JsonLines`).
+"""
+
+import ipaddress
+import logging
+import re
+import time
+import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import psycopg
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.logs.output import OUTPUT
+from api.logs.randomness import RandomNames
+from api.logs.turns import EachTurn
+from api.monitoring import metrics
+from ledger.errors import TreasuryError
+from ledger.masking import mask_forms, mask_number
+
+HEADER = "X-Request-ID"
+_GIVEN = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
+_STATE_KEY = "treasury.request"
+LOGGER = "treasury.api"
+_LOG = logging.getLogger(f"{LOGGER}.access")
+_NEW_NAME = RandomNames()
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """What the log line of a request says; the endpoint adds what it finds out. ``route`` is a template, never a path
+    with an id or a wallet in it.
+    """
+
+    request_id: str
+    route: str = ""
+    key_id: str = ""
+    status: int = 0
+    size_bytes: int = 0
+    address: str = ""  # the client's; of a request that nobody looked into, the connection's
+
+
+def of_request(scope: Scope) -> RequestRecord:
+    """The record of the request that ``scope`` belongs to."""
+    record: RequestRecord = scope[_STATE_KEY]
+    return record
+
+
+class AccessLog:
+    """What has become of requests: counted, and logged. One for each application: it writes with its event loop."""
+
+    def __init__(self) -> None:
+        self._lines = EachTurn(_write)
+        self._counted = EachTurn(metrics.requests_ended)
+
+    def ended(self, method: str, record: RequestRecord, peer: str, started_s: float) -> None:
+        """Count and log a request that `metrics.request_began` announced at ``started_s`` (`time.perf_counter`).
+
+        ``peer`` is the connection's address, for a request that nobody looked into.
+        """
+        duration_s = time.perf_counter() - started_s
+        self._counted.add((method, record.route, record.status, duration_s))
+        if _LOG.isEnabledFor(logging.INFO):
+            self._lines.add(_line(method, record, peer, duration_s))
+
+
+class RequestLog:
+    """ASGI middleware: takes a client's X-Request-ID or makes one, gives it back, and logs the request when it ends."""
+
+    def __init__(self, app: ASGIApp, log: AccessLog | None = None) -> None:
+        self._app = app
+        self._log = log or AccessLog()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record = scope[_STATE_KEY] = RequestRecord(request_id(_given_id(scope)))
+        started_s = time.perf_counter()
+        metrics.request_began()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = record.request_id
+            else:
+                record.size_bytes += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            peer = scope["client"][0] if scope.get("client") else ""
+            self._log.ended(scope["method"], record, peer, started_s)
+
+
+def _given_id(scope: Scope) -> bytes:
+    return next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+
+
+def request_id(given: bytes) -> str:
+    """``given``, a client's own X-Request-ID, if it may be used; else a new one."""
+    if given and _GIVEN.match(given) and mask_forms(given.decode()) == given.decode():  # some send what they should not
+        return given.decode()
+    return new_request_id()
+
+
+def new_request_id() -> str:
+    """An id that no other request has."""
+    return _NEW_NAME()
+
+
+@lru_cache(maxsize=4096)
+def network(address: str) -> str:
+    """The network of an address, or of a network, /24 or /48: enough to find an attack, too little to find a person."""
+    try:
+        given = ipaddress.ip_network(address)
+        prefix = min(given.prefixlen, 24 if given.version == 4 else 48)
+        return str(given.supernet(new_prefix=prefix))
+    except ValueError:  # a Unix socket, or an address with a zone
+        return ""
+
+
+def log_refusal(request_id: str, status: int, client: tuple[str, int] | None) -> None:
+    """Log a request that the server refused before it was one: it has no method and no route."""
+    fields = {"request_id": request_id, "status": status, "address": network(client[0]) if client else ""}
+    _LOG.info("refused", extra={"fields": fields})
+
+
+def _line(method: str, record: RequestRecord, peer: str, duration_s: float) -> bytes:
+    return msgspec.json.encode(
+        {
+            "time": datetime.now(UTC),
+            "level": "INFO",
+            "logger": _LOG.name,
+            "message": "request",
+            "request_id": record.request_id,
+            "method": method,
+            "route": record.route,
+            "status": record.status,
+            "bytes": record.size_bytes,
+            "address": network(record.address or peer),
+            "duration_ms": round(duration_s * 1000, 2),
+            "key_id": record.key_id,
+        }
+    )
+
+
+def _write(lines: list[bytes]) -> None:
+    """One call for many: a record of `logging` for each would cost more than the routing of its request."""
+    lines.append(b"")
+    OUTPUT.put(b"\n".join(lines))
+
+
+def describe(error: Exception) -> dict[str, Any]:
+    """An error for the log: its type, where it was raised, and its text if it is one of ours.
+
+    The text of any other error may quote the row that it is about.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-8:]
+    return {
+        "error": type(error).__name__,
+        "reason": _reason(error),
+        "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+
+
+def _reason(error: Exception) -> str:
+    """Of PostgreSQL's refusals the SQLSTATE and the names: their text may quote a value, a trigger's any of them."""
+    cause = error.__cause__
+    if isinstance(cause, psycopg.Error) and cause.sqlstate is not None:
+        found = (cause.diag.table_name, cause.diag.column_name, cause.diag.constraint_name)
+        return " ".join(("PostgreSQL", cause.sqlstate, *(name for name in found if name)))
+    return str(error) if isinstance(error, TreasuryError) else ""
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, message and the record's ``fields``; secrets masked."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of ``record``."""
+        line = {
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info is not None and isinstance(record.exc_info[1], Exception):
+            line |= describe(record.exc_info[1])
+        shown = {"time": datetime.fromtimestamp(record.created, UTC), **_masked(line)}
+        return msgspec.json.encode(shown).decode(errors="replace")
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return mask_forms(value.encode(errors="replace").decode())
+    if isinstance(value, dict):
+        return {_masked(name): _masked(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(item) for item in value]
+    return mask_number(value) if isinstance(value, int | float | Decimal) else value
+
+
+def write_json_lines(level: str) -> None:
+    """Make this process log as JSON lines on standard output, from ``level`` on. Safe to repeat."""
+    logger = logging.getLogger(LOGGER)
+    logger.setLevel(level)
+    if not logger.handlers:
+        logger.addHandler(_handler())
+        logger.propagate = False
+
+
+def capture_all_logs(level: str) -> None:
+    """Make every other logger of this process write the same lines: uvicorn's, psycopg's, whoever's. Safe to repeat.
+
+    A handler that a library brings would write what it is given, so there is none but ours.
+    """
+    root = logging.getLogger()
+    root.handlers = [_handler()]
+    root.setLevel(level)
+    for name in list(logging.root.manager.loggerDict):
+        if name != LOGGER and not name.startswith(f"{LOGGER}."):
+            logger = logging.getLogger(name)
+            logger.handlers = []
+            logger.propagate = True
+
+
+class _OutputHandler(logging.Handler):
+    """Hands the lines on to the thread that writes them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never waits."""
+        try:
+            OUTPUT.put(self.format(record).encode(errors="replace") + b"\n")
+        except Exception:  # noqa: BLE001  # as every handler of logging does
+            self.handleError(record)
+
+
+def _handler() -> logging.Handler:
+    handler = _OutputHandler()
+    handler.setFormatter(JsonLines())
+    return handler

@@ -1,0 +1,125 @@
+"""One operation as an ASGI application: checks that every operation has, then its handler; every error is answered."""
+
+import logging
+from collections.abc import Mapping
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from api.abuse.visitor import visitor_of
+from api.keys.auth import NOBODY
+from api.logs.access_log import LOGGER, describe, of_request
+from api.monitoring import metrics
+from api.routing import parsing, problems
+from api.routing.operations import Call, Operation
+from api.routing.problems import NO_METHOD, NOT_FOUND, HttpError, Kind
+from api.server.services import Services
+from ledger.errors import FieldError, TreasuryError
+
+_LOG = logging.getLogger(LOGGER)
+
+
+class Endpoint:
+    """A bare route: Starlette hands over the connection itself, nothing is parsed or validated twice."""
+
+    def __init__(self, operation: Operation, services: Services) -> None:
+        self._operation = operation
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except ClientDisconnect:
+            return  # nobody is there to be answered
+        except TreasuryError as error:
+            response = self._refuse(request, error)
+        except Exception as error:  # noqa: BLE001  # the last line: no error leaves without an answer and a log line
+            response = self._refuse(request, error)
+        finally:
+            self._services.bodies.give_back(scope)
+        response.raw_headers.extend(visitor_of(scope).headers)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        operation, services = self._operation, self._services
+        record = of_request(request.scope)
+        record.route = operation.path
+        key, visitor = NOBODY, visitor_of(request.scope)
+        needed = None if operation.open_to and operation.open_to.hold(visitor.sender.address) else operation.scope
+        if needed is not None:
+            key = await services.doorkeeper.authenticate(request.headers.get("authorization"), visitor.sender)
+            record.key_id = key.key_id
+        if operation.policy is not None:
+            verdict = await services.defence.limiter.spend(
+                operation.policy, key.key_id or visitor.sender.address, key.limits
+            )
+            if verdict is not None:
+                verdict.demand()
+                visitor.headers = verdict.headers()
+        if needed is not None:
+            key.demand(needed)
+        query = parsing.query(request, operation.query)
+        return await operation.handler(Call(request, operation, services, query, key))
+
+    def _refuse(self, request: Request, error: Exception) -> Response:
+        record = of_request(request.scope)
+        if isinstance(error, FieldError):
+            self._services.defence.watch.refused_field(error.field, visitor_of(request.scope).sender)
+        kind = problems.kind_of(error)
+        if kind in (problems.UNAUTHORIZED, problems.UNSIGNED, problems.FORBIDDEN):
+            metrics.auth_failed(kind.name)
+        if kind.status >= problems.INTERNAL.status:
+            _LOG.error("request failed", extra={"fields": {"request_id": record.request_id, **describe(error)}})
+        return problems.response(error, record.request_id)
+
+
+class Address:
+    """The operations that share a path, by method. HEAD is a GET whose body the server leaves out."""
+
+    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+        self._endpoints = endpoints
+        self._allow = ", ".join((*endpoints, "HEAD") if "GET" in endpoints else endpoints)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        endpoint = self._endpoints.get(method)
+        if endpoint is None:
+            await refuse_method(scope, receive, send, self._allow)
+        else:
+            await endpoint(scope, receive, send)
+
+
+class Page:
+    """A document that is the same for everyone, made once."""
+
+    def __init__(self, body: bytes, media_type: str, headers: Mapping[str, str] | None = None) -> None:
+        self._response = Response(body, headers=headers, media_type=media_type)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] in {"GET", "HEAD"}:
+            await self._response(scope, receive, send)
+        else:
+            await refuse_method(scope, receive, send, "GET, HEAD")
+
+
+async def no_such_address(scope: Scope, receive: Receive, send: Send) -> None:
+    """Where the router sends what fits none of its paths."""
+    if scope["type"] == "websocket":
+        await WebSocketClose()(scope, receive, send)
+    else:
+        await _refuse(NOT_FOUND, scope, receive, send)
+
+
+async def refuse_method(scope: Scope, receive: Receive, send: Send, allow: str) -> None:
+    """Answer 405. ``allow`` lists the methods that the address takes."""
+    await _refuse(NO_METHOD, scope, receive, send, {"Allow": allow})
+
+
+async def _refuse(
+    kind: Kind, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str] | None = None
+) -> None:
+    refusal = problems.response(HttpError(kind, headers=headers), of_request(scope).request_id)
+    await refusal(scope, receive, send)

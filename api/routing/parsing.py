@@ -1,0 +1,165 @@
+"""Reading a request: its body, JSON, query and path. Everything that is not exactly right is refused by name."""
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from itertools import accumulate
+from typing import Any, NoReturn
+from uuid import UUID
+
+from starlette.requests import Request
+
+from api.routing.bodies import Bodies
+from api.routing.problems import BAD_REQUEST, KEY_MISSING, NOT_JSON, TOO_LARGE, HttpError
+from ledger.errors import FieldError
+from ledger.identifiers import created_at_of, truncate_ms
+
+_JSON_TYPE = re.compile(r"application/json\s*(;\s*charset=\"?utf-8\"?\s*)?\Z", re.IGNORECASE)
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII | re.IGNORECASE)
+_DATE_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[Zz]|[+-]\d\d:\d\d)\Z", re.ASCII
+)  # RFC 3339, 5.6
+JSON_DEPTH = 32
+MOST_CONTAINERS = 50_000  # objects and lists of one body: each costs far more than its bytes
+_OPENING = b"{["
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
+_STEPS = bytes(1 if byte in _OPENING else 255 for byte in range(256))  # as signed bytes: one deeper, one less deep
+_DATE_TIME_RULE = "must be a date and time with an offset as in RFC 3339, like 2026-03-01T09:30:00Z"
+
+
+async def read_body(request: Request, limit_bytes: int, bodies: Bodies) -> bytes:
+    """The body, counted while it is read: what Content-Length says is not relied on.
+
+    Raises a 413 problem; TransientError when ``bodies`` has no room left.
+    """
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > limit_bytes:
+        raise HttpError(TOO_LARGE)
+    chunks: list[bytes] = []
+    size_bytes = 0
+    async for chunk in request.stream():
+        size_bytes += len(chunk)
+        if size_bytes > limit_bytes:
+            raise HttpError(TOO_LARGE)
+        bodies.take(request.scope, len(chunk))
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def demand_json(request: Request) -> None:
+    """Raises a 415 problem unless the body is declared as JSON in UTF-8, sent as it is."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HttpError(NOT_JSON, "Send the body without Content-Encoding. Compressed bodies are not supported.")
+    if not _JSON_TYPE.match(request.headers.get("content-type", "")):
+        raise HttpError(NOT_JSON)
+
+
+def idempotency_key(request: Request) -> str:
+    """The Idempotency-Key header. Raises a 400 problem when it is missing, given twice or not of visible ASCII."""
+    given = request.headers.getlist("idempotency-key")
+    if len(given) != 1 or not _IDEMPOTENCY_KEY.match(given[0]):
+        raise HttpError(KEY_MISSING)
+    return given[0]
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object. Two members of one name are refused: readers differ in which of them counts (RFC 8259, 4)."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("two members of an object have the same name")
+    return members
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _fraction(text: str) -> Decimal:
+    """A number with every digit that it was given: a float has 17 at most."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent of 19 digits
+        raise ValueError("a number has too large an exponent") from None
+
+
+# msgspec is faster, but it lets the last of two members of one name win without a word.
+_DECODER = json.JSONDecoder(object_pairs_hook=_once_each, parse_constant=_no_number, parse_float=_fraction)
+
+
+def decode_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in ``body``. Raises a 400 problem for what is not strict JSON, a FieldError for another value."""
+    _refuse_nesting(body)
+    try:
+        value = _DECODER.decode(body.decode())
+    except UnicodeDecodeError:
+        raise HttpError(BAD_REQUEST, "The body is not UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise HttpError(BAD_REQUEST, f"The body is not valid JSON: {error.msg}, at character {error.pos}.") from None
+    except ValueError as error:
+        raise HttpError(BAD_REQUEST, f"The body is not valid JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise FieldError("body", "must be a JSON object")
+    return value
+
+
+def _refuse_nesting(body: bytes) -> None:
+    """Raises a 400 problem when JSON is nested more than `JSON_DEPTH` deep, or has more than `MOST_CONTAINERS`.
+
+    Exact for JSON, whose texts may hold brackets; of what is no JSON it says too much or too little, and the decoder,
+    which comes later and costs more, refuses it anyway. All of it is one pass in C.
+    """
+    if body.count(b"{") + body.count(b"[") <= JSON_DEPTH:
+        return
+    # Once nothing is escaped, every other piece between quotes is a text.
+    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
+    brackets = b"".join(plain.split(b'"')[::2]).translate(None, _NO_BRACKETS)
+    if len(brackets) > 2 * MOST_CONTAINERS:
+        raise HttpError(BAD_REQUEST, f"The body has more than {MOST_CONTAINERS} objects and arrays.")
+    if max(accumulate(memoryview(brackets.translate(_STEPS)).cast("b")), default=0) > JSON_DEPTH:
+        raise HttpError(BAD_REQUEST, f"The body is nested more than {JSON_DEPTH} levels deep.")
+
+
+def query(request: Request, known: Collection[str]) -> Mapping[str, str]:
+    """The query's parameters. Raises FieldError for an unknown one, or for one given twice."""
+    if not request.scope["query_string"]:
+        return {}
+    given: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in known:
+            raise FieldError(name, "is not a parameter of this operation")
+        if name in given:
+            raise FieldError(name, "must be given only once")
+        given[name] = value
+    return given
+
+
+def instant(field: str, value: Any) -> datetime:
+    """An RFC 3339 date and time as UTC, milliseconds kept. Raises FieldError."""
+    if not isinstance(value, str) or not _DATE_TIME.match(value):
+        raise FieldError(field, _DATE_TIME_RULE)
+    try:
+        return truncate_ms(datetime.fromisoformat(value.upper()).astimezone(UTC))
+    except (ValueError, OverflowError):  # the 30th of February; the year 1 east of Greenwich
+        raise FieldError(field, _DATE_TIME_RULE) from None
+
+
+def integer(field: str, text: str, lowest: int, highest: int) -> int:
+    """A decimal integer within bounds. Raises FieldError."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and lowest <= int(text) <= highest):
+        raise FieldError(field, f"must be a whole number from {lowest} to {highest}")
+    return int(text)
+
+
+def row_id(field: str, text: str) -> UUID:
+    """An id, known to carry a ``created_at``. Raises FieldError."""
+    if not _UUID.match(text):
+        raise FieldError(field, "must be a UUID of version 7")
+    value = UUID(text)
+    try:
+        created_at_of(value)
+    except OverflowError:  # milliseconds beyond the year 9999
+        raise FieldError(field, "must be a UUID of version 7") from None
+    return value

@@ -1,0 +1,142 @@
+"""What the handlers work with: made once for an application, opened and closed with it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Self
+
+from api.abuse.defence import Defence
+from api.caching import ResponseCache, invalidation
+from api.caching.lifetimes import Lifetimes
+from api.connections.database import Database
+from api.keys.auth import Authenticator
+from api.keys.throttle import Doorkeeper
+from api.logs.access_log import LOGGER, describe
+from api.logs.randomness import RandomBits
+from api.monitoring import metrics
+from api.monitoring.monitor import Monitor
+from api.routing.bodies import Bodies
+from api.transactions.cursor import Cursors
+from api.transactions.reading import Reader
+from api.transactions.statuses import StatusChanger
+from api.transactions.vending import VendDesk
+from api.transactions.writer import Writer
+from config import Settings
+from ledger.identifiers import truncate_ms
+from ledger.tables import TieredTable
+from storage.archive import ColdReader
+from tasks.admin.keys import pepper
+from tasks.alerting.rules import rules
+from tasks.health import run_checks
+
+# How long each step of the shutdown may take, in their order. With `api.serve.DRAIN_S` before them they end before the
+# keeper kills (`servers.api`).
+WRITER_S = 4.0
+VENDS_S = 3.0
+ALERTS_S = 1.0
+CONNECTIONS_S = 1.0
+_BREAKING_S = 0.05
+_LOG = logging.getLogger(LOGGER)
+
+
+def _utc_now() -> datetime:
+    return truncate_ms(datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of one API process. ``now`` gives UTC at milliseconds, ``random_bits(n)`` n bits for ids."""
+
+    settings: Settings
+    database: Database
+    defence: Defence
+    doorkeeper: Doorkeeper
+    cold: ColdReader
+    reader: Reader
+    writer: Writer
+    statuses: StatusChanger
+    cursors: Cursors
+    monitor: Monitor
+    cache: ResponseCache
+    vend_desk: VendDesk
+    lifetimes: Lifetimes
+    bodies: Bodies
+    now: Callable[[], datetime] = _utc_now
+    random_bits: Callable[[int], int] = field(default_factory=RandomBits)
+
+    @classmethod
+    def make(cls, settings: Settings, tables: tuple[TieredTable, ...]) -> Self:
+        """Everything for ``settings``, not yet connected. Raises ConfigError for a setting that is missing."""
+        database, secret = Database(settings), pepper(settings)
+        cold = ColdReader(settings)
+        reader = Reader(database, cold)
+        defence = Defence.make(settings, database)
+        authenticator = Authenticator(database, secret, time.monotonic)
+        redis_url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
+        cache = ResponseCache(settings.cache, redis_url, settings.redis_prefix, secret, metrics.cache_event)
+        writer = Writer(database, tables, settings.api_queue_rows, invalidation.after_commit(cache))
+        return cls(
+            settings=settings,
+            database=database,
+            defence=defence,
+            doorkeeper=Doorkeeper(authenticator, defence.limiter, defence.watch),
+            cold=cold,
+            reader=reader,
+            writer=writer,
+            statuses=StatusChanger(database, reader),
+            cursors=Cursors(secret),
+            monitor=Monitor(
+                settings,
+                database,
+                writer,
+                partial(run_checks, settings),
+                rules(settings),
+                cache if cache.enabled else None,
+            ),
+            cache=cache,
+            vend_desk=VendDesk(settings, database, cache),
+            lifetimes=Lifetimes(settings.cache),
+            bodies=Bodies(settings.api_bodies_limit_bytes),
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Connect and take requests; on the way out what was accepted is stored before the connections go."""
+        await self.database.open()
+        self.cache.open()
+        self.writer.open()
+        try:
+            async with self.defence.running(), self.monitor.running(), self.vend_desk.running():
+                try:
+                    yield
+                finally:
+                    await self._finish()
+        finally:
+            await _step("the cache", self.cache.close(), CONNECTIONS_S)
+            await _step("the connections", self.database.close(), CONNECTIONS_S)
+            self.cold.close()
+
+    async def _finish(self) -> None:
+        """Store what was accepted, then sell and tell what is under way; after that nobody waits for PostgreSQL."""
+        await self.writer.close(WRITER_S)
+        await self.vend_desk.drain(VENDS_S)
+        await _step("the alerts", self.defence.watch.flush(), ALERTS_S)
+        self.database.give_up()
+        await asyncio.sleep(_BREAKING_S)  # whoever waits learns of it before it is cancelled
+
+
+async def _step(name: str, work: Coroutine[Any, Any, None], within_s: float) -> None:
+    """A step of the shutdown. One that fails or takes too long is told in the log, and the next one begins."""
+    task = asyncio.create_task(work)
+    _, late = await asyncio.wait([task], timeout=within_s)
+    if late:
+        task.cancel()
+        _LOG.error("the shutdown waits no longer for %s", name)
+    elif (error := task.exception()) is not None:
+        fields = describe(error) if isinstance(error, Exception) else {"error": type(error).__name__}
+        _LOG.error("the shutdown failed at %s", name, extra={"fields": fields})

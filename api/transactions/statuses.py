@@ -1,0 +1,104 @@
+"""Moving a transaction's status forward, safely against others who do the same and against a month that moves."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from api.connections.database import AsyncConnection, Database
+from api.routing.problems import CONFLICT, NOT_FOUND, HttpError
+from api.transactions import statements
+from api.transactions.reading import Reader, Row
+from ledger.business_days import day_of
+from ledger.errors import ClosedDayError, NotStoredError
+from ledger.identifiers import created_at_of
+from ledger.policy import Tier
+from ledger.tables import TieredTable
+from ledger.transactions import Status, may_follow
+from sql.queries import load
+
+_ATTEMPTS = 3
+_CLOSED_PERIOD = load("reconciliation_periods")["closed_period"]
+_WRITABLE = (Tier.HOT, Tier.WARM)
+
+
+class StatusChanger:
+    """Status changes of one API process."""
+
+    def __init__(self, database: Database, reader: Reader) -> None:
+        self._database = database
+        self._reader = reader
+
+    async def change(self, table: TieredTable, row_id: UUID, client_id: str, wanted: Status, now: datetime) -> Row:
+        """The row of ``client_id`` once it is ``wanted``; a row that already is so is given back as it is.
+
+        Safe to repeat. Raises a 404 problem when the client has no such row, 409 when its status may not be followed
+        by ``wanted``, its day is in a closed period, which is named, or its month takes no more changes;
+        ConflictError while its month is sealed.
+        """
+        movable = [status.value for status in Status if may_follow(status, wanted)]
+        parameters = {
+            "id": row_id,
+            "time": created_at_of(row_id),
+            "client_id": client_id,
+            "status": wanted.value,
+            "movable": movable,
+            "now": now,
+        }
+        seen: list[Row] = []
+        for _ in range(_ATTEMPTS):
+            try:
+                row = await self._database.run(
+                    lambda connection: _update(connection, table, parameters), "change_status"
+                )
+            except ClosedDayError:
+                raise HttpError(CONFLICT, await self._closed(table, row_id, client_id)) from None
+            if row is not None:
+                return row
+            present = await self._why_not(table, row_id, client_id, wanted)
+            if present["status"] == wanted.value:
+                return present
+            seen.append(present)
+        if all(row == seen[0] for row in seen):
+            raise NotStoredError(
+                f"{table.hot_parent}: PostgreSQL changes no row: look for a trigger that drops the UPDATE"
+            )
+        raise HttpError(CONFLICT, "Other requests are changing the same row. Read it again before you change it.")
+
+    async def _closed(self, table: TieredTable, row_id: UUID, client_id: str) -> str:
+        """Which closed period the row's day is in."""
+        found = await self._reader.find(table, row_id, client_id)
+        if found is None:
+            raise HttpError(NOT_FOUND)
+        supplier, day = found.row["supplier"], day_of(found.row[table.time_column])
+
+        async def read(connection: AsyncConnection) -> tuple[Any, ...] | None:
+            asked = {"supplier": supplier, "day": day}
+            return await (await connection.execute(_CLOSED_PERIOD, asked)).fetchone()
+
+        period = await self._database.run(read, "closed_period")
+        named = "a closed period" if period is None else f"the closed period {period[1]} to {period[2]}"
+        return f"{supplier} {day} is in {named}: the row does not change any more. Post a new row."
+
+    async def _why_not(self, table: TieredTable, row_id: UUID, client_id: str, wanted: Status) -> Row:
+        """The row, when nothing was to be done or when it has just come to where it may be moved from."""
+        found = await self._reader.find(table, row_id, client_id)
+        if found is None:
+            raise HttpError(NOT_FOUND)
+        current = Status(found.row["status"])
+        if current is wanted:
+            return found.row
+        if found.tier not in _WRITABLE:
+            raise HttpError(CONFLICT, "The month of the row is archived and accepts no changes. Post a new row.")
+        if not may_follow(current, wanted):
+            raise HttpError(CONFLICT, f"The status cannot change from {current} to {wanted}.")
+        return found.row
+
+
+async def _update(connection: AsyncConnection, table: TieredTable, parameters: dict[str, Any]) -> Row | None:
+    # With its values in its text the statement is planned for the one partition that it changes and locks no other. A
+    # generic plan would lock every partition for writing, and wait for a mover that is busy with another month.
+    cursor = psycopg.AsyncClientCursor(connection)
+    values = await (await cursor.execute(statements.change_status(table), parameters)).fetchone()
+    return None if values is None else dict(zip(statements.columns_of(table), values, strict=True))

@@ -1,0 +1,1 @@
+"""Administration: API keys, preparing a database, housekeeping, and the schedules of flows."""

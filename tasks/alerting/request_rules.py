@@ -1,0 +1,90 @@
+"""What requests to the API can be found out for: the rules of `api.abuse.watch`, and what their alerts say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from config import Settings
+from ledger.alerts import AlertRule, Severity
+
+
+class Rule(StrEnum):
+    """What a request, or many of one sender, can be found out for."""
+
+    INJECTION = "request-injection"
+    DIFFERENT_KEYS = "request-different-keys"
+    UNAUTHORIZED = "request-unauthorized"
+    FORBIDDEN = "request-forbidden"
+    INVALID = "request-invalid"
+    LIMITED = "request-limited"
+    UNKNOWN_IDS = "request-unknown-ids"
+    SLOWED = "address-slowed"
+    REFUSED = "address-refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What an alert of a rule says. ``setting`` names its threshold in the settings of the watch, if it has one."""
+
+    title: str
+    what_to_do: str
+    setting: str = ""
+    severity: Severity = Severity.WARNING
+
+
+RULES: Mapping[Rule, Description] = {
+    Rule.INJECTION: Description(
+        "A request carries what attacks are made of",
+        "Look at the sender in the access log. Nothing was executed: such text is refused or is plain data here.",
+    ),
+    Rule.DIFFERENT_KEYS: Description(
+        "One address tries many API keys in vain",
+        "Find out who is at the address. If it is a client of yours, its configuration holds keys that do not exist.",
+        "different_keys",
+    ),
+    Rule.UNAUTHORIZED: Description(
+        "Many requests of one address have no valid key",
+        "A key has expired or was revoked and its application does not know; or somebody tries. Ask the client.",
+        "unauthorized",
+    ),
+    Rule.FORBIDDEN: Description(
+        "A key asks many times for what its scopes do not allow",
+        "Ask the client what it needs, or revoke the key if it should not be asking: `treasury key revoke`.",
+        "forbidden",
+    ),
+    Rule.INVALID: Description(
+        "Many requests of one sender break a rule",
+        "Most likely a defect in the client's application: the answers name the field and the rule. Tell the client.",
+        "invalid",
+    ),
+    Rule.LIMITED: Description(
+        "One sender goes on after it was told to slow down",
+        "Ask the client to honour Retry-After, or give its key a higher limit.",
+        "limited",
+    ),
+    Rule.UNKNOWN_IDS: Description(
+        "One sender asks for many ids that do not exist",
+        "It may be trying out ids. If it is a client that mixes up systems, tell it; else revoke the key.",
+        "unknown_ids",
+    ),
+    Rule.SLOWED: Description(
+        "An address that attacks is slowed down",
+        "Nothing; it ends by itself. `treasury limits show` lists it, `treasury limits lift` ends it at once.",
+    ),
+    Rule.REFUSED: Description(
+        "An address that attacks is refused for a while",
+        "If it belongs to a client, find out what sent this there. `treasury limits lift` lets it in again at once.",
+    ),
+}
+
+
+def request_rules(settings: Settings) -> list[AlertRule]:
+    """The rules as they are listed, with the thresholds that the settings give them."""
+    return [
+        AlertRule(rule, description.title, description.severity, _threshold(settings, description))
+        for rule, description in RULES.items()
+    ]
+
+
+def _threshold(settings: Settings, description: Description) -> str:
+    return str(getattr(settings.watch, description.setting)) if description.setting else "the first time"

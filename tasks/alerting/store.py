@@ -1,0 +1,151 @@
+"""The alert store: opened once, counted while it lasts, resolved when it is over, acknowledged by a person.
+
+Each operation is one statement of `sql/queries/alerts.sql`; the API runs the same ones on its own connections, with
+`raise_parameters`. Sending is the business of `tasks.alerting.notices`.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ledger.alerts import Alert, Severity, fingerprint
+from ledger.card_finder import mask_card_numbers
+from ledger.errors import ConfigError
+from ledger.identifiers import truncate_ms
+from ledger.masking import cut
+from sql.connection import Connection
+from sql.queries import load
+
+__all__ = [
+    "Alert",
+    "AlertRecord",
+    "Raised",
+    "RuleCount",
+    "Severity",
+    "acknowledge",
+    "count_by_rule",
+    "list_alerts",
+    "raise_alert",
+    "raise_parameters",
+    "resolve_alert",
+]
+
+PAGE_LIMIT = 1000
+_WHO_LIMIT = 128
+_EVENT_LIMIT = 200
+_QUERIES = load("alerts")
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What became of an occurrence: its alert, how often that was seen by now, and whether this one opened it."""
+
+    alert_id: int
+    count: int
+    opened: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRecord:
+    """An alert as it is kept. Times are UTC; ``evidence`` is that of the latest occurrence, masked."""
+
+    alert_id: int
+    rule: str
+    subject: str
+    severity: Severity
+    title: str
+    what_to_do: str
+    evidence: dict[str, Any]
+    first_seen: datetime
+    last_seen: datetime
+    count: int
+    state: str
+    resolved_at: datetime | None
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    notified_at: datetime | None
+    notice_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCount:
+    """A rule's alerts: how many are open, how many were acknowledged, how many there were, and their occurrences."""
+
+    rule: str
+    open: int
+    acknowledged: int
+    alerts: int
+    first_seen: datetime
+    last_seen: datetime
+    occurrences: int
+
+
+def raise_alert(
+    connection: Connection, alert: Alert, *, at: datetime | None = None, event_id: str | None = None
+) -> Raised | None:
+    """Open ``alert``, or count it once more when one of its rule and subject is open.
+
+    ``at`` is the aware instant that it was seen (default: now). ``event_id`` names what was seen (a transaction's id, a
+    file's name and line); without it ``at`` does. The latest 100 events of an alert are known: raising one of them
+    again counts nothing, so a caller that is killed and started again is safe. Returns None when the event belongs to
+    an alert that was resolved since. Commits with the caller's transaction, or at once.
+    """
+    row = connection.execute(_QUERIES["raise"], raise_parameters(alert, at=at, event_id=event_id)).fetchone()
+    return None if row is None else Raised(*row)
+
+
+def raise_parameters(alert: Alert, *, at: datetime | None = None, event_id: str | None = None) -> dict[str, Any]:
+    """The parameters of the query `raise`, masked and cut; for callers with a connection of another kind."""
+    moment = _stored(at)
+    values = alert.stored()
+    event = cut(mask_card_numbers(event_id), _EVENT_LIMIT) if event_id else moment.isoformat(timespec="milliseconds")
+    return {**values, "evidence": json.dumps(values["evidence"], ensure_ascii=False), "event_id": event, "at": moment}
+
+
+def resolve_alert(connection: Connection, rule: str, subject: str, *, at: datetime | None = None) -> bool:
+    """Close the open alert of ``rule`` and ``subject``; False when there is none, or it was seen later than ``at``.
+
+    Safe to run again.
+    """
+    parameters = {"fingerprint": fingerprint(rule, subject), "at": _stored(at)}
+    return connection.execute(_QUERIES["resolve"], parameters).fetchone() is not None
+
+
+def acknowledge(connection: Connection, alert_id: int, who: str) -> bool:
+    """Note that ``who`` is at an open alert: its notice is not repeated any more. False when it is not open, unknown
+    or was acknowledged before. Safe to run again; the first one counts.
+    """
+    if not who.strip():
+        raise ConfigError("who: must say who acknowledges the alert")
+    parameters = {"alert_id": alert_id, "who": cut(mask_card_numbers(who), _WHO_LIMIT)}
+    return connection.execute(_QUERIES["acknowledge"], parameters).fetchone() is not None
+
+
+def list_alerts(
+    connection: Connection,
+    *,
+    state: str | None = None,
+    rule: str | None = None,
+    severity: Severity | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> list[AlertRecord]:
+    """Alerts, newest first; what is None does not filter. ``before`` is the alert_id that a page goes on after."""
+    if not 1 <= limit <= PAGE_LIMIT:
+        raise ConfigError(f"limit: must be 1 to {PAGE_LIMIT}")
+    parameters = {"state": state, "rule": rule, "severity": severity, "before": before, "limit": limit}
+    rows = connection.execute(_QUERIES["list"], parameters).fetchall()
+    return [AlertRecord(*(*row[:3], Severity(row[3]), *row[4:])) for row in rows]
+
+
+def count_by_rule(connection: Connection) -> dict[str, RuleCount]:
+    """Per rule that was ever met: how many alerts, since when, until when."""
+    return {row[0]: RuleCount(*row) for row in connection.execute(_QUERIES["count_by_rule"]).fetchall()}
+
+
+def _stored(at: datetime | None) -> datetime:
+    """``at`` as the store keeps it. PostgreSQL rounds, and rounded up a notice is not due yet at its own instant."""
+    if at is not None and at.tzinfo is None:
+        raise ValueError("at: an instant must have an offset")
+    return truncate_ms(at or datetime.now(UTC))

@@ -1,0 +1,103 @@
+"""One month of one table through its moves, with every failure turned into an outcome: nothing stops its neighbours."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from config import Settings
+from ledger.errors import ConflictError, OwnershipError, TransientError, TreasuryError
+from ledger.policy import Tier
+from ledger.tables import TieredTable
+from sql.connection import connect
+from tasks.archiving.catalogue import month_states
+from tasks.archiving.orphans import remove_orphans
+from tasks.archiving.outcome import Action, Outcome, Result
+from tasks.archiving.plan import PlannedMove
+from tasks.archiving.to_cold import HeldBackError, archive_month, record_failure
+from tasks.archiving.to_warm import tidy_month, warm_month
+
+
+def move_month(settings: Settings, move: PlannedMove) -> list[Outcome]:
+    """Carry out a planned move; one outcome per action, and none after the first that did not succeed.
+
+    Raises nothing of this project's own errors: they become outcomes, and the reason is kept in the catalogue. Safe
+    to run again; an action that is already done is not repeated.
+    """
+    outcomes = []
+    for action in move.actions:
+        outcome = (_held if action is move.held_at else _attempt)(settings, move, action)
+        outcomes.append(outcome)
+        if outcome.result not in (Result.MOVED, Result.ALREADY):
+            break
+    return outcomes
+
+
+def _held(settings: Settings, move: PlannedMove, action: Action) -> Outcome:
+    if not move.refused:
+        return _outcome(move, action, Result.HELD_BACK, reason=move.held_back)
+    _record(settings, move, move.held_back)
+    return _outcome(move, action, Result.FAILED, reason=move.held_back)
+
+
+def _attempt(settings: Settings, move: PlannedMove, action: Action) -> Outcome:
+    started = time.monotonic()
+    try:
+        outcome = _STEPS[action](settings, move)
+    except HeldBackError as error:
+        outcome = _outcome(move, action, Result.HELD_BACK, reason=str(error))
+    except OwnershipError as error:  # before ConflictError, which it is: nobody else does this month's work
+        outcome = _outcome(move, action, Result.FAILED, reason=f"{type(error).__name__}: {error}")
+        _record(settings, move, outcome.reason)
+    except ConflictError as error:
+        outcome = _outcome(move, action, Result.BUSY, reason=str(error))
+    except TreasuryError as error:
+        outcome = _outcome(move, action, Result.FAILED, reason=f"{type(error).__name__}: {error}")
+        outcome = replace(outcome, transient=isinstance(error, TransientError))
+        _record(settings, move, outcome.reason)
+    return replace(outcome, duration_s=time.monotonic() - started)
+
+
+def _record(settings: Settings, move: PlannedMove, reason: str) -> None:
+    try:
+        record_failure(settings, settings.table(move.table), move.month, reason)
+    except TreasuryError:
+        return  # PostgreSQL itself is away; the outcome still carries the reason
+
+
+def _warm(settings: Settings, move: PlannedMove) -> Outcome:
+    table = settings.table(move.table)
+    # A month that goes on to cold at once is not tidied for warm.
+    stays = Action.TO_COLD not in move.actions or move.held_at is Action.TO_COLD
+    if warm_month(settings, table, move.month, tidy=stays, run=move.run):
+        return _outcome(move, Action.TO_WARM, Result.MOVED)
+    return _outcome(move, Action.TO_WARM, Result.ALREADY, reason="by another run")
+
+
+def _cold(settings: Settings, move: PlannedMove) -> Outcome:
+    done = archive_month(settings, settings.table(move.table), move.month)
+    return Outcome(
+        move.table, move.month, Action.TO_COLD, Result.MOVED, done.rows, done.postgres_bytes, done.archive_bytes
+    )
+
+
+_STEPS: dict[Action, Callable[[Settings, PlannedMove], Outcome]] = {Action.TO_WARM: _warm, Action.TO_COLD: _cold}
+
+
+def _outcome(move: PlannedMove, action: Action, result: Result, reason: str = "") -> Outcome:
+    return Outcome(move.table, move.month, action, result, move.rows, move.postgres_bytes, reason=reason)
+
+
+def finish_leftovers(settings: Settings, table: TieredTable) -> int:
+    """What interrupted runs left to do: tidy warm months, delete objects that no month uses. Returns how many.
+
+    Safe to run again. Raises TransientError when a server is away.
+    """
+    with connect(settings.database_dsn, "leftovers") as connection:
+        untidy = [
+            state.month
+            for state in month_states(connection, table)
+            if state.tier is Tier.WARM and state.catalogue.tidied_at is None and state.catalogue.step == "idle"
+        ]
+        for month in untidy:
+            tidy_month(connection, settings, table, month)
+        return len(untidy) + remove_orphans(connection, settings, table)

@@ -1,0 +1,83 @@
+"""Objects that interrupted attempts left in the bucket: removed where they are surely this database's alone."""
+
+from collections.abc import Iterable
+from datetime import date
+from itertools import groupby
+
+from psycopg.types.json import Jsonb
+
+from config import Settings
+from ledger.errors import DataError
+from ledger.months import Month
+from ledger.tables import TieredTable
+from sql.connection import Connection
+from sql.queries import load
+from storage.manifest import Manifest
+from storage.store import ObjectStore
+from tasks.archiving.ownership import check_ownership
+
+_QUERIES = load("tiers")
+_MANIFEST = ".manifest.json"
+_DECIDING = "deciding"
+
+
+def remove_orphans(connection: Connection, settings: Settings, table: TieredTable) -> int:
+    """Delete objects that an interrupted attempt left behind, of months that are cold by now; returns how many.
+
+    Only keys that this incarnation of this installation recorded before their upload are touched. What another manifest
+    in the month's folder names is kept, and so is what an attempt left that may have been flipped by a copy of this
+    database; a kept object gets an event of its month. Safe to run again. Raises OwnershipError when the archive is not
+    this database's.
+    """
+    if not _orphans(connection, table):
+        return 0
+    check_ownership(connection, settings)
+    store, removed = ObjectStore(settings), 0
+    for month, orphans in groupby(_orphans(connection, table), lambda orphan: orphan[1]):  # again: now nobody else may
+        states = {key: state for key, _, state in orphans}
+        reasons = _reasons_to_keep(store, table, month, states)
+        for key in states:
+            if key in reasons:
+                _keep(connection, table, month, key, reasons[key])
+            else:
+                store.remove(key)
+                connection.execute(_QUERIES["mark_upload"], {"object_key": key, "state": "removed"})
+                removed += 1
+    return removed
+
+
+def _orphans(connection: Connection, table: TieredTable) -> list[tuple[str, date, str]]:
+    return [
+        (key, month, state)
+        for key, month, state in connection.execute(_QUERIES["orphaned_uploads"], {"table": table.name})
+    ]
+
+
+def _reasons_to_keep(store: ObjectStore, table: TieredTable, month: date, orphans: dict[str, str]) -> dict[str, str]:
+    """Which of the orphans must stay, each with the reason."""
+    undecided = "its attempt was about to become the month when it was interrupted"
+    reasons = {key: undecided for key, state in orphans.items() if state == _DECIDING}
+    folder = f"{table.name}/month={Month.of(month)}"
+    others = [key for key in store.keys(folder) if key.endswith(_MANIFEST) and key not in orphans]
+    for manifest in others:
+        named = _named_by(store, manifest)
+        if named is None:
+            return dict.fromkeys(orphans, f"{manifest} cannot be read, so what it names is not known")
+        reasons |= {key: f"{manifest} names it" for key in named if key in orphans}
+    return reasons
+
+
+def _named_by(store: ObjectStore, manifest: str) -> Iterable[str] | None:
+    try:
+        return [file.key for file in Manifest.from_bytes(store.read_bytes(manifest), manifest).files]
+    except DataError:
+        return None
+
+
+def _keep(connection: Connection, table: TieredTable, month: date, key: str, reason: str) -> None:
+    with connection.transaction():
+        connection.execute(_QUERIES["mark_upload"], {"object_key": key, "state": "kept"})
+        detail = Jsonb({"object_key": key, "reason": reason})
+        connection.execute(
+            _QUERIES["add_event"], {"table": table.name, "month": month, "event": "kept", "detail": detail}
+        )

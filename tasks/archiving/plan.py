@@ -1,0 +1,113 @@
+"""What is due on a day: which months would move, which are held back and why. Looking changes nothing."""
+
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import takewhile
+from uuid import uuid4
+
+from config import Settings
+from ledger.months import Month
+from ledger.policy import Tier
+from ledger.tables import TieredTable
+from sql.connection import Connection, connect
+from sql.obstacles import obstacles
+from sql.partitions import prepare_table
+from sql.relations import Relation
+from sql.seal import count_unfinished
+from tasks.archiving.calendar import check_as_of
+from tasks.archiving.catalogue import MonthState, count_rows, month_states, register_months, relation_bytes
+from tasks.archiving.outcome import Action
+
+ALL_MOVES = frozenset(Action)
+_STEPS = {
+    (Tier.HOT, Tier.WARM): (Action.TO_WARM,),
+    (Tier.WARM, Tier.COLD): (Action.TO_COLD,),
+    (Tier.HOT, Tier.COLD): (Action.TO_WARM, Action.TO_COLD),  # a hot month that is due for cold goes through warm
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMove:
+    """A month that is due: from where to where and by which moves, its exact rows and bytes now.
+
+    ``held_at`` is the first move that may not be made yet, and ``held_back`` why; those before it are made.
+    """
+
+    table: str
+    month: Month
+    tier: Tier
+    due: Tier
+    actions: tuple[Action, ...]
+    rows: int
+    postgres_bytes: int
+    held_at: Action | None = None
+    held_back: str = ""
+    refused: bool = False  # held back by what no later night takes away: the run says that it failed
+    run: str = field(default_factory=lambda: uuid4().hex, compare=False)  # tells the tries of one run from another run
+
+
+def plan_table(
+    settings: Settings, table: TieredTable, as_of: date, today: date, allowed: frozenset[Action] = ALL_MOVES
+) -> list[PlannedMove]:
+    """The months of one table that its policy moves on the UTC day ``as_of``, oldest first, by ``allowed`` moves only.
+
+    A month that has not ended on ``today`` is held back whatever ``as_of`` says: it still takes writes. Raises
+    AsOfError before anything moves when ``as_of`` lies in the future beyond the table's partitions. Safe to run again.
+    """
+    with connect(settings.database_dsn, "plan") as connection:
+        prepare_table(connection, settings, table)
+        register_months(connection, table)
+        states = month_states(connection, table)
+        check_as_of(table, [state.month for state in states], as_of, today)
+        moves = (_plan_month(connection, table, state, as_of, today, allowed) for state in states)
+        return [move for move in moves if move is not None]
+
+
+def _plan_month(
+    connection: Connection,
+    table: TieredTable,
+    state: MonthState,
+    as_of: date,
+    today: date,
+    allowed: frozenset[Action],
+) -> PlannedMove | None:
+    due = table.policy.tier_of(state.month, as_of)
+    if due in (Tier.DEEP, Tier.DELETED):
+        due = Tier.COLD  # as far as a month goes from PostgreSQL; deeper tiers are the object store's
+    actions = tuple(takewhile(allowed.__contains__, _STEPS.get((state.tier, due), ())))
+    if not actions:
+        return None
+    if state.partition is None:
+        reason = f"the catalogue says {state.tier}, but PostgreSQL has no such partition there"
+        return PlannedMove(table.name, state.month, state.tier, due, actions, 0, 0, actions[0], reason)
+    partition = state.partition.relation
+    size = relation_bytes(connection, partition)
+    if (obstacle := obstacles(connection, [partition]).get(partition)) is not None:
+        return PlannedMove(
+            table.name, state.month, state.tier, due, actions, 0, size, actions[0], obstacle, refused=True
+        )
+    rows = count_rows(connection, partition)
+    held_at, reason = _hold(connection, table, state, actions, partition, today)
+    return PlannedMove(table.name, state.month, state.tier, due, actions, rows, size, held_at, reason)
+
+
+def _hold(
+    connection: Connection,
+    table: TieredTable,
+    state: MonthState,
+    actions: tuple[Action, ...],
+    partition: Relation,
+    today: date,
+) -> tuple[Action | None, str]:
+    """The first move that may not be made yet, and why."""
+    if state.month >= Month.of(today):
+        return actions[0], "the month has not ended yet"
+    if state.partition is not None and state.partition.detach_pending:
+        return actions[
+            0
+        ], "a DETACH CONCURRENTLY of the partition is pending: run ALTER TABLE ... DETACH PARTITION ... FINALIZE"
+    if Action.TO_COLD in actions:
+        unfinished = count_unfinished(connection, table, partition)
+        if unfinished:
+            return Action.TO_COLD, f"{unfinished} unfinished rows"
+    return None, ""

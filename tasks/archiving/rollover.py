@@ -1,0 +1,114 @@
+"""Rollover: the partitions ahead are made, and what is not as it should be is reported, never mended in silence."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from config import Settings
+from ledger.months import Month, months_between
+from ledger.policy import Tier
+from ledger.tables import TieredTable
+from sql.connection import Connection, connect
+from sql.partitions import Partition, ensure_partition, list_partitions, prepare_table
+from sql.relations import Parents
+from tasks.archiving.calendar import check_as_of, utc_today
+from tasks.archiving.catalogue import count_rows, month_states, register_months
+
+
+@dataclass(frozen=True, slots=True)
+class RolloverReport:
+    """One table's rollover. ``created`` and ``wanted`` are months; every other field is a finding to look at.
+
+    gaps: months between the first and the current one that no tier has. overlaps: months that both parents have.
+    irregular: partitions whose bounds are not exactly one UTC month. outside: rows in a DEFAULT partition.
+    missing: months that the catalogue places in PostgreSQL, but whose partition is not there.
+    """
+
+    table: str
+    created: tuple[Month, ...] = ()
+    wanted: tuple[Month, ...] = ()
+    gaps: tuple[Month, ...] = ()
+    overlaps: tuple[Month, ...] = ()
+    missing: tuple[Month, ...] = ()
+    irregular: tuple[str, ...] = ()
+    outside_rows: int = 0
+
+    @property
+    def problems(self) -> list[str]:
+        """What somebody must look into, a line each; empty when all is well."""
+        lines = [f"overlap: {month} is in hot and in warm" for month in self.overlaps]
+        lines += [f"missing: the partition of {month} is not where the catalogue says" for month in self.missing]
+        lines += [f"irregular: {text}" for text in self.irregular]
+        if self.outside_rows:
+            lines.append(f"outside: {self.outside_rows} rows are in a DEFAULT partition, outside every month")
+        return lines
+
+    @property
+    def findings(self) -> list[str]:
+        """Everything to report: the gaps, which an import of old history leaves too, and then the problems."""
+        return [f"gap: no tier has {first} to {last}" for first, last in _ranges(self.gaps)] + self.problems
+
+
+def _ranges(months: tuple[Month, ...]) -> list[tuple[Month, Month]]:
+    """Neighbouring months joined: the first and the last of each run."""
+    runs: list[tuple[Month, Month]] = []
+    for month in months:
+        if runs and runs[-1][1].plus(1) == month:
+            runs[-1] = (runs[-1][0], month)
+        else:
+            runs.append((month, month))
+    return runs
+
+
+def roll_table(
+    settings: Settings, table: TieredTable, as_of: date, plan_only: bool = False, today: date | None = None
+) -> RolloverReport:
+    """Make the hot partitions of the month of ``as_of`` and of ``settings.partitions_ahead`` months after it.
+
+    Safe to run again and from several processes. Raises ConfigError when the table does not fit its description, or
+    when ``as_of`` is later than ``today`` (default: the UTC day) and than every partition: a slip of the keyboard
+    must not make partitions of another decade.
+    """
+    with connect(settings.database_dsn, "rollover") as connection:
+        prepare_table(connection, settings, table)
+        register_months(connection, table)
+        current = Month.of(as_of)
+        known = {state.month for state in month_states(connection, table)}
+        check_as_of(table, known, as_of, today or utc_today())
+        wanted = [m for m in months_between(current, current.plus(settings.partitions_ahead)) if m not in known]
+        created = [] if plan_only else [m for m in wanted if ensure_partition(connection, settings, table, m)]
+        return report_table(connection, table, current, tuple(created), tuple(wanted))
+
+
+def report_table(
+    connection: Connection,
+    table: TieredTable,
+    current: Month,
+    created: tuple[Month, ...] = (),
+    wanted: tuple[Month, ...] = (),
+) -> RolloverReport:
+    """What is found of a table's partitions in the month ``current``. Looking changes nothing."""
+    states = month_states(connection, table)
+    known = {state.month for state in states}
+    parents = Parents.of(connection, table)
+    hot, warm = (list_partitions(connection, parent) for parent in (parents.hot, parents.warm))
+    past = months_between(min(known), current) if known else ()
+    return RolloverReport(
+        table.name,
+        created,
+        wanted,
+        gaps=tuple(month for month in past if month not in known and month not in wanted),
+        overlaps=tuple(sorted(_months(hot) & _months(warm))),
+        missing=tuple(
+            state.month for state in states if state.tier in (Tier.HOT, Tier.WARM) and state.partition is None
+        ),
+        irregular=tuple(f"{part.relation} {part.bound}" for part in (*hot, *warm) if _is_irregular(part)),
+        outside_rows=sum(count_rows(connection, part.relation) for part in (*hot, *warm) if part.bound == "DEFAULT"),
+    )
+
+
+def _months(partitions: list[Partition]) -> set[Month]:
+    return {part.month for part in partitions if part.month is not None}
+
+
+def _is_irregular(partition: Partition) -> bool:
+    return partition.detach_pending or (partition.month is None and partition.bound != "DEFAULT")

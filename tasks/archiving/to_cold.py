@@ -1,0 +1,314 @@
+"""Warm to cold: claim, seal, export, upload, verify, write the manifest, flip the tier and drop the partition.
+
+How far a month has come is in PostgreSQL (``archive_months.step``), so a run that was killed anywhere is healed by the
+next: it claims the month anew and goes through all steps again under a fresh key. Until the last transaction the
+month is warm and whole; from its commit on it is cold and proved. Nothing in between is visible to a reader.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+
+from psycopg.sql import SQL
+from psycopg.types.json import Jsonb
+
+from config import Settings
+from ledger.columns import Column
+from ledger.errors import ConfigError, ConflictError, DataError, OwnershipError, TreasuryError, VerificationError
+from ledger.installation import Owner
+from ledger.months import Month
+from ledger.proof import MonthProof, sums_per_currency
+from ledger.tables import TieredTable
+from sql.catalog import columns_of
+from sql.connection import Connection, connect, fetch_one
+from sql.maintenance import run_ddl
+from sql.obstacles import obstacles
+from sql.partitions import monthly_partitions
+from sql.queries import load
+from sql.relations import Parents, Relation, check_partition
+from sql.seal import count_unfinished, is_sealed, row_versions, seal
+from sql.storing import check_stored
+from storage.engine import engine
+from storage.manifest import ManifestFile, describe_month
+from storage.spool import spool_folder
+from storage.store import ObjectStore, StoredFile, describe_file
+from tasks.archiving.export import export_partition
+from tasks.archiving.orphans import remove_orphans
+from tasks.archiving.ownership import check_ownership
+from tasks.archiving.verify import check_bytes, verify_month
+
+_QUERIES = load("tiers")
+_CATALOG = load("catalog")
+_KEY_DIGITS = 32
+_OBJECTS = 2  # of a month: the Parquet file and the manifest
+_NONCE_BYTES = 4
+
+
+class Step(StrEnum):
+    """The steps of warm to cold, in order. Each names what has been done."""
+
+    CLAIMED = "claimed"
+    SEALED = "sealed"
+    EXPORTED = "exported"
+    UPLOADED = "uploaded"
+    VERIFIED = "verified"
+    DESCRIBED = "described"
+    FLIPPED = "flipped"
+    CLEANED = "cleaned"
+
+
+OnStep = Callable[[Step], None]
+
+
+class HeldBackError(DataError):
+    """The month may not leave yet: it has unfinished rows. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedMonth:
+    """A month that went cold: its rows, its size before and after, its digest."""
+
+    rows: int
+    postgres_bytes: int
+    archive_bytes: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A month in hand: what every step needs to know of it."""
+
+    table: TieredTable
+    month: Month
+    warm_parent: Relation
+    partition: Relation
+    columns: tuple[Column, ...]
+    attempt: int
+    owner: Owner
+
+    @property
+    def row(self) -> dict[str, object]:
+        return {"table": self.table.name, "month": self.month.first_day, "attempt": self.attempt}
+
+    @property
+    def upload(self) -> dict[str, object]:
+        owner = {"installation_id": self.owner.installation_id, "incarnation": self.owner.incarnation}
+        return self.row | owner
+
+    def key(self, content: StoredFile, suffix: str) -> str:
+        """A key that nobody else can intend: by content, installation and attempt, and by chance for exact copies."""
+        digits = content.sha256.hex()[:_KEY_DIGITS]
+        name = f"{digits}-{self.owner.short}-{self.attempt}-{secrets.token_hex(_NONCE_BYTES)}.{suffix}"
+        return f"{self.table.name}/month={self.month}/{name}"
+
+
+def archive_month(
+    settings: Settings, table: TieredTable, month: Month, on_step: OnStep = lambda _: None
+) -> ArchivedMonth:
+    """Move one warm month to the archive, proved, and drop its partition.
+
+    Safe to run again after any interruption, and from several processes: one of them gets the month, the others get
+    ConflictError. Raises HeldBackError for unfinished rows, VerificationError when the archive does not hold what
+    PostgreSQL holds (the month stays warm), OwnershipError when the archive is not this database's to write to,
+    TransientError when a server is away. ``on_step`` is told each step after it is done.
+    """
+    with connect(settings.database_dsn, "archive") as connection, _month_lock(connection, table, month):
+        claim = _claim(connection, settings, table, month)
+        on_step(Step.CLAIMED)
+        _seal(connection, settings, claim)
+        on_step(Step.SEALED)
+        archived = _move(connection, settings, claim, on_step)
+        remove_orphans(connection, settings, table)
+        on_step(Step.CLEANED)
+        return archived
+
+
+def _move(connection: Connection, settings: Settings, claim: _Claim, on_step: OnStep) -> ArchivedMonth:
+    with spool_folder(settings.spool, claim.partition.name) as spool:
+        store = ObjectStore(settings)
+        written = spool / "written.parquet"
+        with engine(settings) as duck:
+            rows = export_partition(duck, settings, claim.table, claim.columns, claim.partition, written)
+        on_step(Step.EXPORTED)
+        content = describe_file(written)
+        key = claim.key(content, "parquet")
+        _upload(connection, store, claim, key, written)
+        on_step(Step.UPLOADED)
+        versions = row_versions(connection, claim.partition)  # taken before the proof, so it covers all of it
+        proof = _verify(connection, settings, store, claim, key, content, spool / "read.parquet")
+        on_step(Step.VERIFIED)
+        file = ManifestFile(key=key, size_bytes=content.size_bytes, sha256=content.sha256.hex(), rows=rows)
+        postgres_bytes = _describe(connection, store, claim, proof, file)
+        on_step(Step.DESCRIBED)
+        _decide(connection, settings, claim)
+        _flip_or_reopen(connection, settings, claim, versions)
+        on_step(Step.FLIPPED)
+        return ArchivedMonth(proof.rows, postgres_bytes, content.size_bytes, proof.digest)
+
+
+@contextmanager
+def _month_lock(connection: Connection, table: TieredTable, month: Month) -> Iterator[None]:
+    """Hold the month for this session: the lock ends with the connection, so a killed run never leaves it taken."""
+    parameters = {"table": table.name, "month": str(month)}
+    if not fetch_one(connection, _QUERIES["try_month_lock"], parameters)[0]:
+        raise ConflictError(f"{table.name} {month} is being archived by another run")
+    yield
+
+
+def _claim(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> _Claim:
+    where = {"table": table.name, "month": month.first_day}
+    known = connection.execute(_QUERIES["tier_and_step"], where).fetchone()
+    if known is None or known[0] != "warm":
+        raise ConflictError(f"{table.name} {month} is {known[0] if known else 'unknown'}, not warm")
+    warm = Parents.of(connection, table).warm
+    partition = monthly_partitions(connection, warm).get(month)
+    if warm is None or partition is None:
+        raise DataError(f"{table.name} {month}: the catalogue says warm, but {table.warm_parent} has no such partition")
+    if (obstacle := obstacles(connection, [partition]).get(partition)) is not None:
+        raise ConfigError(f"{table.name} {month}: {obstacle}")
+    _refuse_unfinished(connection, table, month, partition)
+    columns = columns_of(connection, partition)
+    owner = check_ownership(connection, settings)
+    with connection.transaction():
+        attempt = int(fetch_one(connection, _QUERIES["claim"], where)[0])
+        claim = _Claim(table, month, warm, partition, columns, attempt, owner)
+        _add_event(connection, claim, "claimed", {"attempt": attempt})
+    return claim
+
+
+def _refuse_unfinished(connection: Connection, table: TieredTable, month: Month, partition: Relation) -> None:
+    unfinished = count_unfinished(connection, table, partition)
+    if unfinished:
+        raise HeldBackError(f"{table.name} {month}: {unfinished} unfinished rows")
+
+
+def _seal(connection: Connection, settings: Settings, claim: _Claim) -> None:
+    def work() -> None:
+        seal(connection, claim.partition)
+        check_partition(connection, claim.partition, claim.warm_parent)  # under the locks of the seal
+        # Writers that were under way have ended now: only this count is final.
+        _refuse_unfinished(connection, claim.table, claim.month, claim.partition)
+        _mark(connection, claim, "mark_sealed")
+        _add_event(connection, claim, "sealed")
+
+    run_ddl(connection, settings, work)
+
+
+def _upload(connection: Connection, store: ObjectStore, claim: _Claim, key: str, written: Path) -> None:
+    _intend(connection, claim, key)
+    store.put(written, key)
+
+
+def _verify(
+    connection: Connection,
+    settings: Settings,
+    store: ObjectStore,
+    claim: _Claim,
+    key: str,
+    content: StoredFile,
+    target: Path,
+) -> MonthProof:
+    """Read the object back and hold it against PostgreSQL: first the bytes, then what they decode to."""
+    check_bytes(content, store.fetch(key, target), key)
+    with connection.transaction():
+        stored = {"object_key": key, "object_bytes": content.size_bytes, "object_sha256": content.sha256}
+        _mark(connection, claim, "mark_uploaded", stored)
+        _add_event(connection, claim, "uploaded", {"object_key": key, "size_bytes": content.size_bytes})
+    return verify_month(connection, settings, claim.table, claim.columns, claim.partition, target)
+
+
+def _describe(connection: Connection, store: ObjectStore, claim: _Claim, proof: MonthProof, file: ManifestFile) -> int:
+    """Write the manifest, read it back, and record the proof; returns the bytes that PostgreSQL holds for the month."""
+    installation, month = claim.owner.installation_id, str(claim.month)
+    manifest = describe_month(installation, claim.table, month, claim.columns, proof, (file,)).to_bytes()
+    described = StoredFile.of(manifest)
+    key = claim.key(described, "manifest.json")
+    _intend(connection, claim, key)
+    store.put_bytes(manifest, key)
+    check_bytes(described, StoredFile.of(store.read_bytes(key)), key)
+    postgres_bytes = int(fetch_one(connection, _CATALOG["relation_bytes"], {"relation": claim.partition.oid})[0])
+    proved = {
+        "row_count": proof.rows,
+        "sums": Jsonb(sums_per_currency(claim.table, proof.groups)),
+        "digest": proof.digest,
+        "manifest_key": key,
+        "manifest_sha256": described.sha256,
+        "postgres_bytes": postgres_bytes,
+    }
+    with connection.transaction():
+        _mark(connection, claim, "mark_verified", proved)
+        _add_event(connection, claim, "verified", {"digest": proof.digest.hex(), "manifest_key": key})
+    return postgres_bytes
+
+
+def _decide(connection: Connection, settings: Settings, claim: _Claim) -> None:
+    """Once more before the drop: a copy that went on meanwhile, or takes over, must not find this attempt undecided."""
+
+    def record() -> None:
+        connection.execute(_QUERIES["decide_uploads"], claim.row)
+
+    if check_ownership(connection, settings, record) != claim.owner:
+        raise OwnershipError(f"{claim.table.name} {claim.month}: the installation changed while the month was archived")
+
+
+def _flip_or_reopen(connection: Connection, settings: Settings, claim: _Claim, versions: tuple[int, Decimal]) -> None:
+    """The flip. Where it was rolled back, and only there, this attempt's objects are leftovers like any other."""
+    try:
+        _flip(connection, settings, claim, versions)
+    except TreasuryError:
+        connection.execute(_QUERIES["reopen_uploads"], claim.row)
+        raise
+
+
+def _flip(connection: Connection, settings: Settings, claim: _Claim, versions: tuple[int, Decimal]) -> None:
+    """The one transaction that makes the month cold and drops its partition.
+
+    The seal has kept every writer out since before the export. It is looked at once more here, and so are the rows,
+    which must be the very versions that were proved, under a lock that not even a superuser's write passes, before
+    the only step that cannot be undone.
+    """
+    partition = claim.partition.identifier
+
+    def work() -> None:
+        connection.execute(SQL("LOCK TABLE {} IN SHARE MODE").format(partition))
+        check_partition(connection, claim.partition, claim.warm_parent)
+        if not is_sealed(connection, claim.partition):
+            raise VerificationError(f"{claim.table.name} {claim.month}: the seal was broken before the drop")
+        if row_versions(connection, claim.partition) != versions:
+            raise VerificationError(f"{claim.table.name} {claim.month}: rows changed between verification and drop")
+        parent = claim.warm_parent.identifier
+        connection.execute(SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(parent))
+        connection.execute(SQL("DROP TABLE {}").format(partition))
+        _mark(connection, claim, "mark_cold")
+        adopted = connection.execute(_QUERIES["adopt_uploads"], claim.row)
+        check_stored(adopted, _OBJECTS, "archive_uploads")
+        _add_event(connection, claim, "archived", {"rows": versions[0]})
+
+    run_ddl(connection, settings, work)
+
+
+def record_failure(settings: Settings, table: TieredTable, month: Month, reason: str) -> None:
+    """Keep the reason why a month did not move, for `treasury tiers` and the health checks. Safe to run again."""
+    with connect(settings.database_dsn, "archive") as connection:
+        parameters = {"table": table.name, "month": month.first_day, "error": reason}
+        connection.execute(_QUERIES["mark_failed"], parameters)
+
+
+def _mark(connection: Connection, claim: _Claim, query: str, found: dict[str, object] | None = None) -> None:
+    """Write down how far the month has come. Raises ConflictError when it is not this attempt's any more."""
+    if connection.execute(_QUERIES[query], {**claim.row, **(found or {})}).rowcount != 1:
+        raise ConflictError(f"{claim.table.name} {claim.month} was taken over by another run")
+
+
+def _intend(connection: Connection, claim: _Claim, key: str) -> None:
+    intended = connection.execute(_QUERIES["intend_upload"], {**claim.upload, "object_key": key})
+    check_stored(intended, 1, "archive_uploads")
+
+
+def _add_event(connection: Connection, claim: _Claim, event: str, detail: dict[str, object] | None = None) -> None:
+    added = connection.execute(_QUERIES["add_event"], {**claim.row, "event": event, "detail": Jsonb(detail or {})})
+    check_stored(added, 1, "archive_events")

@@ -1,0 +1,1 @@
+"""Queries over all tiers: the auditor's SQL, and the link from DuckDB to PostgreSQL."""

@@ -1,0 +1,1 @@
+"""What people do about breaks: lists, decisions, suggested matches, and manual settlement."""

@@ -1,0 +1,368 @@
+"""Breaks worked by people: lists, and a resolution with four eyes above a limit.
+
+A resolution is an added record, never an edit, and an event of the audit chain in the same transaction.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from config import Settings
+from ledger.errors import FieldError, NotFoundError, RefusalError
+from ledger.statements import BreakClass
+from sql.connection import Connection, connect, fetch_one
+from sql.queries import load
+from tasks.reconciliation.audit import chain
+from tasks.reconciliation.audit.people import REASON_CHARACTERS, SYSTEM, Person, check_text
+from tasks.reconciliation.casework import manual_settlement as endings
+from tasks.reconciliation.casework import suggestions
+from tasks.reconciliation.casework.suggestions import Match
+from tasks.reconciliation.closing import closed_days
+from tasks.reconciliation.closing.periods import check_open
+from tasks.reconciliation.runs.report import warnings_of
+from tasks.reconciliation.vocabulary import Action, BreakState, Decision
+
+_AUDIT = load("reconciliation_audit")
+_BREAKS = load("reconciliation_breaks")
+_RUNS = load("reconciliation_runs")
+PAGE_LIMIT = 1000
+_WAITING = (BreakState.OPEN, BreakState.PROPOSED)
+_NO_MONEY = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as it was written down. ``current`` is False once a later run over its day took its place."""
+
+    run_id: int
+    supplier: str
+    day: date
+    supersedes: int | None
+    digest: bytes
+    verdict: str
+    line_count: int
+    own_count: int
+    matched_count: int
+    break_count: int
+    figures: dict[str, Any]
+    rules: dict[str, Any]
+    object_prefix: str
+    actor: str
+    started_at: datetime
+    finished_at: datetime
+    current: bool
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the run must not be read without."""
+        return list(warnings_of(self.day, self.line_count, self.started_at))
+
+
+@dataclass(frozen=True, slots=True)
+class BreakRecord:
+    """A break. ``difference`` is the money in question, ``variance`` the statement's total less ours."""
+
+    break_id: int
+    run_id: int
+    supplier: str
+    day: date
+    period_day: date
+    class_: str
+    issues: list[str]
+    currency: str
+    difference: Decimal
+    variance: Decimal
+    escalated: bool
+    line_no: int | None
+    line: dict[str, Any] | None
+    own: dict[str, Any] | None
+    note: str
+    state: str
+    detected_at: datetime
+
+    def age_days(self, today: date) -> int:
+        """Whole days from the break's day to ``today``, both Africa/Johannesburg days."""
+        return (today - self.day).days
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """One record of what was done about a break; ``run_id`` when a run did it, ``account`` what a person worked under,
+    ``period_day`` the day that the break is accounted in since then.
+    """
+
+    break_id: int
+    resolution_id: int
+    run_id: int | None
+    action: str
+    actor: str
+    account: str | None
+    decision: str
+    reason: str
+    period_day: date | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BreakFilter:
+    """Which breaks are wanted; None does not filter. Days are of Africa/Johannesburg, both included."""
+
+    supplier: str | None = None
+    states: tuple[BreakState, ...] | None = _WAITING
+    break_class: BreakClass | None = None
+    first: date | None = None
+    last: date | None = None
+    escalated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a call of `resolve` came to: the break's state now. ``proposed``: a second person must confirm. ``together``
+    are the other breaks of a suggested match, which came to the same. ``ended_row`` is our row that this ended; a break
+    that is open then has more to decide about than that.
+    """
+
+    break_id: int
+    state: BreakState
+    resolution_id: int
+    together: tuple[int, ...] = ()
+    ended_row: UUID | None = None
+
+
+def list_runs(
+    settings: Settings,
+    supplier: str | None = None,
+    first: date | None = None,
+    last: date | None = None,
+    *,
+    before: int | None = None,
+    limit: int = 100,
+) -> list[RunRecord]:
+    """Runs, the newest first; the page goes on before the run number ``before``."""
+    with connect(settings.database_dsn, "reconciliation") as connection:
+        return _runs(connection, supplier=supplier, first=first, last=last, before=before, limit=_page(limit))
+
+
+def get_run(settings: Settings, run_id: int) -> RunRecord | None:
+    """The run of that number; None when there is none."""
+    with connect(settings.database_dsn, "reconciliation") as connection:
+        found = _runs(connection, run_id=run_id)
+    return found[0] if found else None
+
+
+def _runs(connection: Connection, **wanted: Any) -> list[RunRecord]:
+    nothing = dict.fromkeys(("supplier", "first", "last", "run_id", "before"))
+    with connection.cursor(row_factory=class_row(RunRecord)) as cursor:
+        return cursor.execute(_RUNS["list_runs"], nothing | {"limit": 1} | wanted).fetchall()
+
+
+def list_breaks(
+    settings: Settings, wanted: BreakFilter = BreakFilter(), *, after: int | None = None, limit: int = 100
+) -> list[BreakRecord]:
+    """Breaks in the order of their numbers, those that wait unless told otherwise; the page goes on after ``after``."""
+    parameters = {
+        "supplier": wanted.supplier,
+        "states": None if wanted.states is None else [str(state) for state in wanted.states],
+        "class": wanted.break_class,
+        "first": wanted.first,
+        "last": wanted.last,
+        "escalated": wanted.escalated,
+        "after": after,
+        "limit": _page(limit),
+    }
+    with connect(settings.database_dsn, "reconciliation") as connection:
+        rows = connection.execute(_BREAKS["list_breaks"], parameters).fetchall()
+    return [BreakRecord(*row) for row in rows]
+
+
+def get_break(settings: Settings, break_id: int) -> BreakRecord | None:
+    """The break of that number, in whatever state; None when there is none."""
+    found = list_breaks(settings, BreakFilter(states=None), after=break_id - 1, limit=1)
+    return found[0] if found and found[0].break_id == break_id else None
+
+
+def history(settings: Settings, *break_ids: int) -> list[Resolution]:
+    """Everything that was done about breaks, break by break in order."""
+    with (
+        connect(settings.database_dsn, "reconciliation") as connection,
+        connection.cursor(row_factory=class_row(Resolution)) as cursor,
+    ):
+        return cursor.execute(_BREAKS["history"], {"break_ids": list(break_ids)}).fetchall()
+
+
+def resolve(
+    settings: Settings, break_id: int, actor: str, decision: Decision, reason: str, *, account: str | None = None
+) -> Resolved:
+    """Record what ``actor`` decides about a waiting break, and why; ``account`` is what they work under, by default the
+    same. ``same_transaction`` decides all breaks of the match that is suggested, at once or not at all. A ``settle_…``
+    ends the break's row of ours with it, also where the break was decided before and its row was left under way.
+
+    Above ``four_eyes_above`` the first call proposes; the same decision by somebody else confirms it, and ``reject``
+    takes the proposal back. Raises RefusalError, naming the break, when it does not wait any more, lies in a closed
+    period, has no suggested match to confirm, no row that may be ended, or the same person would confirm, by name or by
+    account; FieldError for an empty or overlong text; NotFoundError for no such break. Safe to run again: what is
+    decided is not decided twice.
+    """
+    who = Person(actor, account or actor)
+    who.check()
+    check_text("reason", reason, REASON_CHARACTERS)
+    with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
+        connection.execute(_AUDIT["lock_chain"])  # first, as a run does: so neither waits for the other in a circle
+        ending = _ending(connection, settings, break_id, who, decision)
+        asked = _lock(connection, break_id)
+        proposal = connection.execute(_BREAKS["last_proposal"], {"break_id": break_id}).fetchone()
+        if asked.state is not BreakState.PROPOSED:
+            proposal = None
+        match = _match(connection, break_id, decision, proposal)
+        members = [_lock(connection, one) for one in (match.breaks if match else [break_id])]
+        _check_together(break_id, asked, members)
+        largest = max(*(member.difference for member in members), ending.amount if ending else _NO_MONEY)
+        action = _action(settings, break_id, who, decision, largest, proposal)
+        record = {"action": action, "actor": who.name, "account": who.account, "decision": decision, "reason": reason}
+        made = {member.break_id: _record(connection, member.break_id, record, match) for member in members}
+        if action is Action.RESOLVED and BreakClass.CLOSED_PERIOD_CHANGED in asked.issues:
+            closed_days.end_alert(connection, asked.supplier, asked.day)
+        if ending is not None and action is Action.RESOLVED:
+            return _ended(connection, settings, ending, made[break_id])
+    others = tuple(one for one in made if one != break_id)
+    return Resolved(break_id, _STATES[action], made[break_id], others)
+
+
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    """A break that somebody decides about, locked until the transaction ends."""
+
+    break_id: int
+    supplier: str
+    difference: Decimal
+    state: BreakState
+    period_day: date
+    issues: list[str]
+    line: dict[str, Any] | None
+    own: dict[str, Any] | None
+    day: date
+
+
+def _find(connection: Connection, break_id: int) -> _Locked:
+    row = connection.execute(_BREAKS["lock_break"], {"break_id": break_id}).fetchone()
+    if row is None:
+        raise NotFoundError(f"break {break_id}: there is none of that number")
+    supplier, difference, state, *facts = row
+    return _Locked(break_id, supplier, difference, BreakState(state), *facts)
+
+
+def _lock(connection: Connection, break_id: int) -> _Locked:
+    found = _find(connection, break_id)
+    if found.state not in _WAITING:
+        raise RefusalError(f"break {break_id} is {found.state} already")
+    try:
+        check_open(connection, found.supplier, found.period_day)
+    except RefusalError as error:
+        raise RefusalError(f"break {break_id}: {error}") from None
+    return found
+
+
+def _ending(
+    connection: Connection, settings: Settings, break_id: int, who: Person, decision: Decision
+) -> endings.Ending | None:
+    """How the decision ends the break's row; None for one that ends none. A break that was decided without an end for
+    its row is opened again, or nobody could end that any more.
+    """
+    if decision not in endings.STATUSES:
+        return None
+    found = _find(connection, break_id)
+    sides = (found.issues, found.line, found.own)
+    ending = endings.planned(connection, settings, break_id, sides, decision)
+    if found.state is BreakState.RESOLVED:
+        names = {"actor": who.name, "account": who.account}
+        _reopen(connection, break_id, names, "row_under_way", "its row of ours is still under way")
+    return ending
+
+
+def _ended(connection: Connection, settings: Settings, ending: endings.Ending, resolution_id: int) -> Resolved:
+    """End the row of a break that was just resolved; what a row's end is no answer to opens the break again."""
+    endings.carry_out(connection, settings, ending)
+    state = BreakState.RESOLVED
+    if ending.remaining:
+        reason = f"its row has ended as {ending.end.status}; {', '.join(ending.remaining)} still differs"
+        _reopen(connection, ending.break_id, {"actor": SYSTEM, "account": None}, "still_differs", reason)
+        state = BreakState.OPEN
+    return Resolved(ending.break_id, state, resolution_id, ended_row=ending.row_id)
+
+
+def _reopen(connection: Connection, break_id: int, names: Mapping[str, str | None], decision: str, reason: str) -> None:
+    record = dict(names) | {"break_id": break_id, "decision": decision, "reason": reason}
+    (resolution_id,) = fetch_one(connection, _BREAKS["reopen_break"], record)
+    chain.record_resolution(connection, resolution_id)
+
+
+def _match(connection: Connection, break_id: int, decision: Decision, proposal: tuple[Any, ...] | None) -> Match | None:
+    """The match that a decision is about; None for one about the break alone."""
+    if proposal is None:
+        return suggestions.suggested(connection, break_id) if decision is Decision.SAME_TRANSACTION else None
+    if proposal[2] != Decision.SAME_TRANSACTION:
+        return None
+    match = suggestions.proposed(connection, break_id)
+    if match is None and decision is Decision.SAME_TRANSACTION:
+        raise RefusalError(f"break {break_id}: the match that was proposed is not there any more; reject it")
+    return match
+
+
+def _check_together(break_id: int, asked: _Locked, members: Sequence[_Locked]) -> None:
+    """All breaks of a match must stand where the asked one does: each is decided with the others."""
+    for member in members:
+        if member.state is not asked.state:
+            raise RefusalError(f"break {break_id}: belongs with break {member.break_id}, which is {member.state}")
+
+
+def _action(
+    settings: Settings,
+    break_id: int,
+    who: Person,
+    decision: Decision,
+    difference: Decimal,
+    proposal: tuple[Any, ...] | None,
+) -> Action:
+    """What a decision is: a proposal, its confirmation, its rejection, or all there is to it."""
+    if proposal is None:
+        if decision is Decision.REJECT:
+            raise RefusalError(f"break {break_id}: nothing is proposed that could be rejected")
+        return Action.PROPOSED if difference > settings.reconciliation.four_eyes_above else Action.RESOLVED
+    actor, account, proposed = proposal
+    if decision is Decision.REJECT:
+        return Action.REJECTED
+    if who.is_same_as(actor, account):
+        under = f" under {account}" if account not in (None, actor) else ""
+        raise RefusalError(f"break {break_id}: {actor} has proposed it{under}; somebody else must confirm")
+    if decision != proposed:
+        raise RefusalError(f"break {break_id}: {proposed} is proposed; confirm that, or reject it first")
+    return Action.RESOLVED
+
+
+_STATES = {
+    Action.PROPOSED: BreakState.PROPOSED,
+    Action.RESOLVED: BreakState.RESOLVED,
+    Action.REJECTED: BreakState.OPEN,
+}
+
+
+def _record(connection: Connection, break_id: int, record: dict[str, Any], match: Match | None) -> int:
+    """One record, the state that it leads to, and its event; returns its number."""
+    action = record["action"]
+    (resolution_id,) = fetch_one(connection, _BREAKS["insert_resolution"], record | {"break_id": break_id})
+    connection.execute(_BREAKS["set_state"], {"break_id": break_id, "state": _STATES[action]})
+    if match is not None and match.line_break == break_id and action is not Action.REJECTED:
+        suggestions.confirm(connection, match, resolution_id)
+    chain.record_resolution(connection, resolution_id)
+    return int(resolution_id)
+
+
+def _page(limit: int) -> int:
+    if not 1 <= limit <= PAGE_LIMIT:
+        raise FieldError("limit", f"must be 1 to {PAGE_LIMIT}")
+    return limit

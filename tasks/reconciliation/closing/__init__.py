@@ -1,0 +1,1 @@
+"""Closing of periods, and what later changes in closed days."""

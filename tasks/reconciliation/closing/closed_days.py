@@ -1,0 +1,436 @@
+"""Closed days: what our side of them was, whether it still is, and what becomes of a change.
+
+At closing our rows are read again and compared with those that the run had read; afterwards each run of the supplier,
+and `treasury verify`, compares them with what they were at closing. A change that nothing explains is a break of the
+next open day and an alert, once: the state that was found is what the next comparison is made with.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from config import Settings
+from ledger.business_days import day_start
+from ledger.errors import DataError, RefusalError, VerificationError
+from ledger.policy import Tier
+from ledger.statements import BreakClass
+from sql.connection import Connection, fetch_one
+from sql.queries import load
+from storage.spool import spool_folder
+from storage.store import ObjectStore, describe_file
+from tasks.alerting.store import raise_alert, resolve_alert
+from tasks.archiving.catalogue import MonthState, month_states
+from tasks.reconciliation.alert_rules import CHANGED, changed_alert, subject_of
+from tasks.reconciliation.audit.people import SYSTEM
+from tasks.reconciliation.closing.internal_days import DayChange, OwnDay, OwnDays, own_days
+from tasks.reconciliation.runs.internal_rows import TABLE
+
+_QUERIES = load("closed_days")
+_PERIODS = load("reconciliation_periods")
+_SHOWN = 5
+_DAYS_AT_ONCE = 7  # what bounds the room that their rows take in the engine and on its disk
+_ARCHIVED = (Tier.COLD, Tier.DEEP)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A day's rows of ours and where a line of each is in the archive. ``run_id``: the run that they are those of."""
+
+    day: date
+    run_id: int
+    own: OwnDay
+    object_key: str
+    object_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Days that are as their runs read them. ``noted`` are the writes that were known before they were read."""
+
+    days: tuple[Kept, ...]
+    noted: frozenset[int]
+
+    @property
+    def together(self) -> dict[date, OwnDay]:
+        """The days by themselves."""
+        return {one.day: one.own for one in self.days}
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over the digests of the days, in their order."""
+        return hashlib.sha256(b"".join(bytes.fromhex(one.own.digest) for one in self.days)).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a closed day was when it was last looked at. ``written``: it has been written to since."""
+
+    state_id: int
+    day: date
+    period_id: int
+    first_day: date
+    last_day: date
+    row_count: int
+    sums: dict[str, dict[str, Any]]
+    digest: bytes
+    object_key: str
+    object_sha256: bytes
+    written: bool
+
+    @property
+    def own(self) -> OwnDay:
+        """The rows as they were."""
+        return OwnDay(self.row_count, self.digest.hex(), self.sums)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A closed day that is not what it was. ``parts`` are by currency; none where every change is an end that the
+    record of a break tells of. ``object_key`` is where its rows are now kept.
+    """
+
+    state: State
+    own: OwnDay
+    parts: tuple[DayChange, ...]
+    object_key: str
+    object_sha256: bytes
+
+    def text(self, supplier: str) -> str:
+        """The change for people."""
+        told = "; ".join(f"{one.currency}: {one.text()}" for one in self.parts)
+        period = f"{self.state.first_day} to {self.state.last_day}"
+        return (
+            f"{supplier} {self.state.day} is in the closed period {period}, and our side of it has changed ({told}): "
+            f"{self.state.own.text()} then, {self.own.text()} now"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look at closed days found, and the notes of writes that it answers."""
+
+    changes: tuple[Change, ...] = ()
+    noted: tuple[int, ...] = ()
+
+    def texts(self, supplier: str) -> Iterator[str]:
+        """A sentence for each change that became a break."""
+        yield from (f"{one.text(supplier)}." for one in self.changes if one.parts)
+
+
+def compare_with_runs(settings: Settings, connection: Connection, supplier: str, first: date, last: date) -> Compared:
+    """Our rows of every day as they are, when they are those that the newest run of the day read, but for ends that the
+    record of a break tells of. Nothing is locked: see `is_current`.
+
+    Raises RefusalError naming the days whose rows are others, and what became of those.
+    """
+    asked = {"supplier": supplier, "first": first, "last": last}
+    noted = frozenset(row[0] for row in connection.execute(_QUERIES["noted_changes"], asked))
+    runs = connection.execute(_QUERIES["counting_runs"], asked).fetchall()
+    old = [run_id for _, run_id, own, *_ in runs if own is None]
+    if old:
+        told = f"run {old[0]} was made before the rows that a run reads were kept; run its day again"
+        raise RefusalError(f"{supplier} {first} to {last}: {told}")
+    found: list[Kept | str] = []
+    with spool_folder(settings.spool, "closing") as folder:
+        for start in range(0, len(runs), _DAYS_AT_ONCE):
+            together = runs[start : start + _DAYS_AT_ONCE]
+            with own_days(settings, supplier, together[0][0], together[-1][0]) as reader:
+                now = reader.read([run[0] for run in together])
+                found += [
+                    _compared(settings, connection, reader, supplier, run, now[run[0]], folder) for run in together
+                ]
+    problems = [one for one in found if isinstance(one, str)]
+    if problems:
+        more = f"; and {len(problems) - _SHOWN} more days" if len(problems) > _SHOWN else ""
+        raise RefusalError(f"{supplier} {first} to {last}: {'; '.join(problems[:_SHOWN])}{more}: run the day again")
+    return Compared(tuple(one for one in found if isinstance(one, Kept)), noted)
+
+
+def _compared(
+    settings: Settings,
+    connection: Connection,
+    reader: OwnDays,
+    supplier: str,
+    run: tuple[Any, ...],
+    now: OwnDay,
+    folder: Path,
+) -> Kept | str:
+    """A day as it is, or in what it is not what its run read."""
+    day, run_id, own, key, sha256 = run
+    was = OwnDay(**own)
+    if now.digest == was.digest:
+        return Kept(day, run_id, now, key, sha256)
+    parts = _changes(settings, connection, reader, (supplier, day), (key, sha256), folder)
+    if not parts:
+        return Kept(day, run_id, now, *_stored(settings, reader, supplier, day, now, folder))
+    told = ", ".join(f"{part.text()} in {part.currency}" for part in parts)
+    return f"our rows of {day} are not those that run {run_id} read: {told}; {was.text()} then, {now.text()} now"
+
+
+def is_current(connection: Connection, supplier: str, first: date, last: date, compared: Compared) -> bool:
+    """Whether nobody has changed the days since they were compared; in the open transaction, which keeps writers out
+    from here on. The caller holds the chain, so no run is written down meanwhile.
+
+    Raises psycopg.errors.LockNotAvailable when writers do not end in time: then roll back and try again.
+    """
+    connection.execute(_QUERIES["keep_writers_out"], {"supplier": supplier})
+    asked = {"supplier": supplier, "first": first, "last": last}
+    noted = {row[0] for row in connection.execute(_QUERIES["noted_changes"], asked)}
+    runs = {row[0]: row[1] for row in connection.execute(_QUERIES["counting_runs"], asked)}
+    return noted <= compared.noted and runs == {one.day: one.run_id for one in compared.days}
+
+
+def insert_first_states(connection: Connection, supplier: str, period_id: int, compared: Compared) -> None:
+    """Write down what the days of a period are as it is closed; in the open transaction, before the period's event."""
+    for one in compared.days:
+        _insert_state(connection, supplier, period_id, one, None)
+
+
+def find_changes(settings: Settings, connection: Connection, supplier: str, folder: Path) -> Looked:
+    """What has changed in the supplier's newest closed days, and in older ones that were written to since. Their rows
+    as they are go into the archive; `write_down` does the rest. To be called by who reconciles the supplier alone.
+
+    A day whose month is archived cannot change and is left to `verify_closed_days`.
+    """
+    most = settings.reconciliation.closed_days_checked
+    noted, states = _states(settings, connection, supplier, most, archived_too=False)
+    changes = [
+        change for span in _spans(states) for change in _changes_of_span(settings, connection, supplier, span, folder)
+    ]
+    return Looked(tuple(changes), noted)
+
+
+def write_down(connection: Connection, settings: Settings, supplier: str, run_id: int, looked: Looked) -> list[int]:
+    """The new states of changed days, and a break, its record and an alert for each change that nothing explains; in
+    the transaction of the run, before its event. Returns the states, for `chain.record_closed_days` after it.
+    """
+    made = []
+    for change in looked.changes:
+        kept = Kept(change.state.day, run_id, change.own, change.object_key, change.object_sha256)
+        made.append(_insert_state(connection, supplier, change.state.period_id, kept, change.state.state_id))
+        for part in change.parts:
+            _insert_break(connection, settings, supplier, run_id, change, part)
+        if change.parts:
+            alert = changed_alert(supplier, change.state.day, change.text(supplier), _evidence(change))
+            raise_alert(connection, alert, event_id=f"closed day state {made[-1]}")
+    connection.execute(_QUERIES["forget_changes"], {"changes": list(looked.noted)})
+    return made
+
+
+def end_alert(connection: Connection, supplier: str, day: date) -> None:
+    """Resolve the alert about a closed day once nothing of its changes waits any more; in the open transaction."""
+    waits = fetch_one(connection, _QUERIES["waiting_changes"], {"supplier": supplier, "day": day})[0]
+    if not waits:
+        resolve_alert(connection, CHANGED, subject_of(supplier, day))
+
+
+def verify_closed_days(settings: Settings, connection: Connection) -> int:
+    """Read our rows of every closed day afresh, the archived ones too, and compare; returns how many days. Reading
+    only.
+
+    Raises VerificationError that names the first days that have changed and are in no break yet. Days of deleted months
+    are left out.
+    """
+    looked, problems = 0, []
+    for (supplier,) in connection.execute(_QUERIES["suppliers_with_states"]).fetchall():
+        _, states = _states(settings, connection, supplier, None, archived_too=True)
+        looked += len(states)
+        for span in _spans(states):
+            with own_days(settings, supplier, span[0].day, span[-1].day) as reader:
+                now = reader.read([one.day for one in span])
+            problems += [
+                f"{supplier} {one.day}: {one.own.text()} when it was closed, {now[one.day].text()} now"
+                for one in span
+                if now[one.day].digest != one.own.digest
+            ]
+    if problems:
+        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        told = "; ".join(problems[:_SHOWN])
+        raise VerificationError(
+            f"our rows of closed days have changed: {told}{more}; the supplier's next run has the rows"
+        )
+    return looked
+
+
+def _states(
+    settings: Settings, connection: Connection, supplier: str, most: int | None, *, archived_too: bool
+) -> tuple[tuple[int, ...], list[State]]:
+    """The notes of writes to closed days, and the days to look at. A note that comes later is for the next look."""
+    everything = {"supplier": supplier, "first": date.min, "last": date.max}
+    noted = connection.execute(_QUERIES["noted_changes"], everything).fetchall()
+    with connection.cursor(row_factory=class_row(State)) as cursor:
+        states = cursor.execute(_QUERIES["newest_states"], {"supplier": supplier, "most": most}).fetchall()
+    months = month_states(connection, settings.table(TABLE))
+    wanted = [one for one in states if _is_wanted(one, months, archived_too=archived_too)]
+    return tuple(row[0] for row in noted), wanted
+
+
+def _is_wanted(state: State, months: Sequence[MonthState], *, archived_too: bool) -> bool:
+    """Whether a day can be compared, and is worth it: a Johannesburg day may lie in two months of UTC."""
+    lower, upper = day_start(state.day), day_start(state.day + timedelta(days=1))
+    tiers = [one.tier for one in months if one.month.lower < upper and one.month.upper > lower]
+    if Tier.DELETED in tiers:
+        return False
+    return archived_too or state.written or not tiers or any(tier not in _ARCHIVED for tier in tiers)
+
+
+def _spans(states: Sequence[State]) -> Iterator[list[State]]:
+    """Days without a gap, together, as many as are read at once."""
+    span: list[State] = []
+    for state in states:
+        if span and (state.day != span[-1].day + timedelta(days=1) or len(span) == _DAYS_AT_ONCE):
+            yield span
+            span = []
+        span.append(state)
+    if span:
+        yield span
+
+
+def _changes_of_span(
+    settings: Settings, connection: Connection, supplier: str, span: Sequence[State], folder: Path
+) -> Iterator[Change]:
+    with own_days(settings, supplier, span[0].day, span[-1].day) as reader:
+        now = reader.read([one.day for one in span])
+        for state in span:
+            own = now[state.day]
+            if own.digest == state.own.digest:
+                continue
+            told = (state.object_key, state.object_sha256)
+            try:
+                parts = _changes(settings, connection, reader, (supplier, state.day), told, folder)
+            except DataError:  # the rows as they were are gone from the archive, or are others
+                parts = list(_without_rows(state.own, own))
+            stored = _stored(settings, reader, supplier, state.day, own, folder)
+            yield Change(state, own, tuple(parts), *stored)
+
+
+def _changes(
+    settings: Settings,
+    connection: Connection,
+    reader: OwnDays,
+    of: tuple[str, date],
+    told: tuple[str, bytes],
+    folder: Path,
+) -> list[DayChange]:
+    """What differs from the rows in the archive's object ``told``, but for ends that a break's record tells of. Raises
+    DataError when the object is gone or was changed.
+    """
+    (supplier, day), (key, sha256) = of, told
+    target = folder / f"was-{day}.parquet"
+    if ObjectStore(settings).fetch(key, target).sha256 != sha256:
+        raise VerificationError(f"{key} was changed")
+    ended = reader.compare(day, target)
+    target.unlink()
+    return reader.changes(_explained(connection, supplier, ended))
+
+
+def _explained(connection: Connection, supplier: str, ended: Sequence[tuple[str, str]]) -> list[str]:
+    if not ended:
+        return []
+    asked = {
+        "supplier": supplier,
+        "ids": [row_id for row_id, _ in ended],
+        "references": [reference for _, reference in ended if reference],
+    }
+    told = connection.execute(_QUERIES["explained_ends"], asked).fetchall()
+    ids, references = {row[0] for row in told}, {row[1] for row in told if row[0] is None}
+    return [row_id for row_id, reference in ended if row_id in ids or reference in references]
+
+
+def _without_rows(was: OwnDay, now: OwnDay) -> Iterator[DayChange]:
+    """What the sums alone tell, where the rows as they were are not to be had."""
+    for currency in sorted(was.sums.keys() | now.sums.keys()):
+        before, after = (side.sums.get(currency, {}) for side in (was, now))
+        if before == after:
+            continue
+        rows = after.get("rows", 0) - before.get("rows", 0)
+        moved, amount = (Decimal(after.get(name, 0)) - Decimal(before.get(name, 0)) for name in ("value", "amount"))
+        yield DayChange(currency, max(rows, 0), 0, 0, max(-rows, 0), moved, abs(amount))
+
+
+def _stored(
+    settings: Settings, reader: OwnDays, supplier: str, day: date, own: OwnDay, folder: Path
+) -> tuple[str, bytes]:
+    """The rows of a day as they are now, put into the archive: key and SHA-256. Safe to run again."""
+    target = folder / f"now-{day}.parquet"
+    reader.keep(day, target)
+    sha256 = describe_file(target).sha256
+    key = f"reconciliation/{supplier}/{day}/closed/{own.digest}.parquet"
+    ObjectStore(settings).put(target, key)
+    target.unlink()
+    return key, sha256
+
+
+def _insert_state(connection: Connection, supplier: str, period_id: int, kept: Kept, previous: int | None) -> int:
+    record = {
+        "supplier": supplier,
+        "day": kept.day,
+        "period_id": period_id,
+        "run_id": kept.run_id,
+        "previous": previous,
+        "rows": kept.own.rows,
+        "sums": Jsonb(kept.own.sums),
+        "digest": bytes.fromhex(kept.own.digest),
+        "object_key": kept.object_key,
+        "object_sha256": kept.object_sha256,
+    }
+    return int(fetch_one(connection, _QUERIES["insert_state"], record)[0])
+
+
+def _insert_break(
+    connection: Connection, settings: Settings, supplier: str, run_id: int, change: Change, part: DayChange
+) -> None:
+    (period_day,) = fetch_one(
+        connection, _PERIODS["next_open_day"], {"supplier": supplier, "last": change.state.last_day}
+    )
+    facts = f"{BreakClass.CLOSED_PERIOD_CHANGED}\n{change.state.state_id}\n{change.own.digest}\n{part.currency}"
+    record = {
+        "run_id": run_id,
+        "fingerprint": hashlib.sha256(f"{supplier}\n{change.state.day}\n{facts}".encode()).digest(),
+        "supplier": supplier,
+        "day": change.state.day,
+        "class": str(BreakClass.CLOSED_PERIOD_CHANGED),
+        "currency": part.currency,
+        "difference": part.amount,
+        "variance": -part.moved,
+        "escalated": part.amount > settings.reconciliation.escalate_above,
+        "own": Jsonb(_facts(change, part)),
+        "note": part.text(),
+        "period_day": period_day,
+    }
+    (break_id,) = fetch_one(connection, _QUERIES["insert_break"], record)
+    reason = f"the period {change.state.first_day} to {change.state.last_day} is closed"
+    named = {"break_id": break_id, "run_id": run_id, "actor": SYSTEM, "reason": reason, "period_day": period_day}
+    connection.execute(_QUERIES["account_break"], named)
+
+
+def _facts(change: Change, part: DayChange) -> dict[str, Any]:
+    """Our side of the break: what was, what is, and some of the rows. There is no single row, so no ``id``."""
+    was, now = (side.sums.get(part.currency, {}) for side in (change.state.own, change.own))
+    return {
+        "period": f"{change.state.first_day} to {change.state.last_day}",
+        "rows_then": was.get("rows", 0),
+        "rows_now": now.get("rows", 0),
+        "value_then": was.get("value", "0.00"),
+        "value_now": now.get("value", "0.00"),
+        "came_in": part.came,
+        "changed": part.changed,
+        "ended": part.ended,
+        "gone": part.gone,
+        "digest_then": change.state.digest.hex(),
+        "digest_now": change.own.digest,
+        "rows_in_archive_then": change.state.object_key,
+        "rows_in_archive_now": change.object_key,
+        "examples": list(part.examples),
+    }
+
+
+def _evidence(change: Change) -> Mapping[str, Any]:
+    return {part.currency: _facts(change, part) for part in change.parts}

@@ -1,0 +1,258 @@
+"""Closing of periods, by two people: one proposes, another one closes. In closed days nothing is run or resolved.
+
+Our rows are read again first, and must be those that the runs of the days read. That may take long and keeps nobody
+out; in the end a lock keeps writers out for as long as it takes to see that nobody changed the days meanwhile.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from config import Settings
+from config.suppliers import Suppliers
+from ledger.business_days import OFFSET_MS, ZONE, day_of, days_between
+from ledger.errors import RefusalError, TransientError
+from sql.connection import Connection, connect, fetch_one
+from sql.queries import load
+from tasks.reconciliation.audit import chain
+from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
+from tasks.reconciliation.closing import closed_days
+from tasks.reconciliation.closing.internal_days import sums_of
+
+_AUDIT = load("reconciliation_audit")
+_PERIODS = load("reconciliation_periods")
+_CLOSED = load("closed_days")
+_ATTEMPTS = 10
+_PAUSE_S = 0.1
+
+
+class PeriodState(StrEnum):
+    """The state of a period."""
+
+    PROPOSED = "proposed"
+    REJECTED = "rejected"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What a call came to. ``waiting`` breaks stay open: carried on when the days were closed, to be when proposed.
+    ``under_way``: rows of ours in these days that have not ended.
+    """
+
+    state: PeriodState
+    waiting: int
+    under_way: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodRecord:
+    """A closed period or a proposed one. ``actor``, ``reason`` and ``at`` are of who closed it, or else proposed it.
+
+    ``own_rows``, ``own_sums`` and ``own_digest`` are our rows of its days as it was closed: None for one that is
+    proposed, or was closed before they were kept. ``days_changed``: days of it that runs have found changed since.
+    """
+
+    supplier: str
+    first_day: date
+    last_day: date
+    state: str
+    actor: str
+    account: str | None
+    reason: str
+    at: datetime
+    proposed_by: str | None
+    carry: bool
+    own_rows: int | None
+    own_sums: dict[str, Any] | None
+    own_digest: str | None
+    days_changed: int
+
+
+def list_periods(settings: Settings, supplier: str | None = None, *, limit: int = 100) -> list[PeriodRecord]:
+    """Closed and proposed periods, the newest days first."""
+    with (
+        connect(settings.database_dsn, "reconciliation") as connection,
+        connection.cursor(row_factory=class_row(PeriodRecord)) as cursor,
+    ):
+        return cursor.execute(_PERIODS["list_periods"], {"supplier": supplier, "limit": limit}).fetchall()
+
+
+def close_period(
+    settings: Settings,
+    supplier: str,
+    first: date,
+    last: date,
+    actor: str,
+    reason: str,
+    *,
+    account: str | None = None,
+    carry: bool = False,
+    now: datetime | None = None,
+) -> Closing:
+    """Propose to close the days from ``first`` to ``last``, or close them when somebody else has proposed it.
+
+    Every day must be over at the aware instant ``now`` (default: this one) and by PostgreSQL's clock, and reconciled;
+    our rows of each must be those that its newest run read, but for ends that the record of a break tells of. Breaks
+    that still wait stop it, unless ``carry`` moves them into the next open day, by a record each. ``account`` is what
+    ``actor`` works under, by default the same. Raises RefusalError naming what is in the way: also the same person, and
+    a proposal that says otherwise about carrying; TransientError when the days do not stop changing. Closing cannot be
+    undone: corrections belong to the next period.
+    """
+    who = Person(actor, account or actor)
+    period = _period(settings.suppliers, supplier, first, last, who, reason)
+    name = f"{supplier} {first} to {last}"
+    with connect(settings.database_dsn, "reconciliation") as connection:
+        (today,) = fetch_one(connection, _CLOSED["today"], {"offset_ms": OFFSET_MS})
+        if last >= min(day_of(now or datetime.now(UTC)), today):
+            raise RefusalError(f"{name}: {last} is not over yet")
+        for _ in range(_ATTEMPTS):
+            _check_closable(connection, period, name)
+            compared = closed_days.compare_with_runs(settings, connection, supplier, first, last)
+            done = _decided(settings, connection, period, who, compared, carry=carry)
+            if done is not None:
+                return done
+            time.sleep(_PAUSE_S)
+    raise TransientError(f"{name}: rows of these days are being changed; try again")
+
+
+def _decided(
+    settings: Settings,
+    connection: Connection,
+    period: dict[str, Any],
+    who: Person,
+    compared: closed_days.Compared,
+    *,
+    carry: bool,
+) -> Closing | None:
+    """Propose or close, in one transaction; None when the days are not what was compared any more, or are being
+    written.
+    """
+    try:
+        with connection.transaction() as transaction:
+            connection.execute(_AUDIT["lock_chain"])  # no run of the period is written down meanwhile
+            done = _decide(settings, connection, period, who, compared, carry=carry)
+            if done is None:
+                raise psycopg.Rollback(transaction)
+    except errors.LockNotAvailable:
+        return None
+    return done
+
+
+def _decide(
+    settings: Settings,
+    connection: Connection,
+    period: dict[str, Any],
+    who: Person,
+    compared: closed_days.Compared,
+    *,
+    carry: bool,
+) -> Closing | None:
+    supplier, first, last = period["supplier"], period["first"], period["last"]
+    name = f"{supplier} {first} to {last}"
+    _check_closable(connection, period, name)
+    waiting = [row[0] for row in connection.execute(_PERIODS["waiting_in_period"], period)]
+    if waiting and not carry:
+        shown = ", ".join(map(str, waiting[:5]))
+        raise RefusalError(f"{name}: {len(waiting)} breaks still wait, such as {shown}")
+    under_way = sum(one["under_way"] for one in sums_of(compared.together).values())
+    proposal = connection.execute(_PERIODS["open_proposal"], period).fetchone()
+    if proposal is None:
+        _propose(connection, period | {"action": PeriodState.PROPOSED, "carry": carry})
+        return Closing(PeriodState.PROPOSED, len(waiting), under_way)
+    _check_second(name, who, proposal, carry=carry)
+    if waiting:
+        _carry(connection, period, waiting)
+    # Last, so that nobody waits for anything but what follows.
+    connection.execute(_CLOSED["set_lock_timeout"], {"timeout": f"{settings.lock_timeout_ms}ms"})
+    if not closed_days.is_current(connection, supplier, first, last, compared):
+        return None
+    _insert(connection, period | {"proposal_id": proposal[0]}, compared)
+    return Closing(PeriodState.CLOSED, len(waiting), under_way)
+
+
+def _insert(connection: Connection, period: dict[str, Any], compared: closed_days.Compared) -> None:
+    """The closed period, what its days are, and the event of both."""
+    own = {
+        "own_rows": sum(one.own.rows for one in compared.days),
+        "own_sums": Jsonb(sums_of(compared.together)),
+        "own_digest": compared.digest,
+    }
+    (period_id,) = fetch_one(connection, _PERIODS["insert_period"], period | own)
+    closed_days.insert_first_states(connection, period["supplier"], period_id, compared)
+    chain.record_period(connection, period_id)
+
+
+def reject_closing(
+    settings: Settings, supplier: str, first: date, last: date, actor: str, reason: str, *, account: str | None = None
+) -> Closing:
+    """Take back the proposal to close these days; who made it may, too. Raises RefusalError when there is none."""
+    period = _period(settings.suppliers, supplier, first, last, Person(actor, account or actor), reason)
+    with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
+        connection.execute(_AUDIT["lock_chain"])
+        proposal = connection.execute(_PERIODS["open_proposal"], period).fetchone()
+        if proposal is None or connection.execute(_PERIODS["overlapping_periods"], period).fetchone() is not None:
+            raise RefusalError(f"{supplier} {first} to {last}: nothing is proposed that could be rejected")
+        _propose(connection, period | {"action": PeriodState.REJECTED, "carry": proposal[1]})
+    return Closing(PeriodState.REJECTED, 0)
+
+
+def check_open(connection: Connection, supplier: str, day: date) -> None:
+    """Raise RefusalError, naming the period, when ``day`` is in a closed one."""
+    closed = connection.execute(_PERIODS["closed_period"], {"supplier": supplier, "day": day}).fetchone()
+    if closed is not None:
+        raise RefusalError(f"{supplier} {day}: the period {closed[1]} to {closed[2]} is closed")
+
+
+def _period(known: Suppliers, supplier: str, first: date, last: date, who: Person, reason: str) -> dict[str, Any]:
+    who.check()
+    check_text("reason", reason, REASON_CHARACTERS)
+    known.demand(supplier)
+    days_between(first, last)
+    names = {"actor": who.name, "account": who.account, "reason": reason}
+    return {"supplier": supplier, "first": first, "last": last} | names
+
+
+def _check_closable(connection: Connection, period: dict[str, Any], name: str) -> None:
+    overlapping = connection.execute(_PERIODS["overlapping_periods"], period).fetchone()
+    if overlapping is not None:
+        raise RefusalError(f"{name}: {overlapping[1]} to {overlapping[2]} is closed already")
+    wanted = period | {"without_lines": True, "zone": ZONE}
+    missing = [str(row[0]) for row in connection.execute(_PERIODS["days_without_run"], wanted)]
+    if missing:
+        raise RefusalError(
+            f"{name}: {len(missing)} days were never reconciled once they were over, the first is {missing[0]}:"
+            " run each with the statement that counts now"
+        )
+
+
+def _check_second(name: str, who: Person, proposal: tuple[Any, ...], *, carry: bool) -> None:
+    _, carried, actor, account = proposal
+    if who.is_same_as(actor, account):
+        raise RefusalError(f"{name}: {actor} has proposed it under {account}; somebody else must close it")
+    if carry != carried:
+        told = "with" if carried else "without"
+        raise RefusalError(f"{name}: closing {told} carrying breaks on is proposed; confirm that, or reject it first")
+
+
+def _propose(connection: Connection, proposal: dict[str, Any]) -> None:
+    (proposal_id,) = fetch_one(connection, _PERIODS["insert_proposal"], proposal)
+    chain.record_proposal(connection, proposal_id)
+
+
+def _carry(connection: Connection, period: dict[str, Any], breaks: Sequence[int]) -> None:
+    """Move the breaks into the next open day, by a record and an event each, all in a handful of statements."""
+    (day,) = fetch_one(connection, _PERIODS["next_open_day"], period)
+    reason = f"still open when {period['first']} to {period['last']} was closed"
+    carried = connection.execute(
+        _PERIODS["carry_breaks"], period | {"breaks": list(breaks), "to": day, "reason": reason}
+    )
+    chain.record_resolution(connection, *(resolution_id for (resolution_id,) in carried))

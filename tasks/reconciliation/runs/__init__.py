@@ -1,0 +1,1 @@
+"""One run: reading both sides, the outcome, reports, the record, automatic settlement, and replay."""

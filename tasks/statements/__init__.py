@@ -1,0 +1,1 @@
+"""Intake of supplier statements: finding files, reading each once, quarantine, and lateness."""

@@ -1,0 +1,409 @@
+"""Intake of suppliers' statements: each file once, read strictly, kept as canonical Parquet, or refused whole.
+
+Of a file that is taken in, the archive gets the canonical table, under a key that no other database can intend, and the
+catalogue one row. The file itself is not kept, for a supplier's may hold card numbers: its SHA-256 is, so that
+anybody who has it can prove which one it was. A file that breaks a rule leaves a row with the reason, and an alert.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from config import Settings
+from ledger.alerts import Alert, Severity
+from ledger.business_days import ZONE, bounds, day_of, demand_past
+from ledger.card_finder import mask_card_numbers
+from ledger.errors import NotFoundError, TransientError
+from ledger.masking import cut
+from sql.connection import Connection, connect, fetch_one
+from sql.queries import load
+from storage.parquet import COMPRESSION, ROW_GROUP_ROWS
+from storage.spool import spool_folder
+from storage.store import ObjectStore, StoredFile, describe_file
+from suppliers.registry import definition_of, definitions
+from suppliers.statement import ParsedStatement, StatementError
+from tasks.alerting.store import raise_alert, resolve_alert
+from tasks.archiving.ownership import check_ownership
+from tasks.reconciliation.audit.chain import record_statement
+from tasks.statements.alert_rules import LATE, LATE_AFTER_HOURS, NO_LINES, QUARANTINED
+from tasks.statements.sources import NoFile, StatementFile, find_files, shown_place
+
+PAGE_LIMIT = 1000
+_LOOK_BACK_DAYS = 14
+_UNENDED_DAYS = 7
+_KEY_DIGITS = 16
+_MOST_DAYS = 31
+_NAME_LIMIT, _ERROR_LIMIT, _ACTOR_LIMIT = 200, 500, 128
+_TO_DO = (
+    "Ask the supplier for a right one. Should the file be right and a setting wrong: change the setting, then "
+    "`treasury statements take-in --retry`."
+)
+_NO_FILE = "is no file: a folder, a pipe, a device, or a link that leads to none"
+_QUERIES = load("statements")
+_AUDIT = load("reconciliation_audit")
+
+
+class Result(StrEnum):
+    """What became of a file."""
+
+    TAKEN = "taken"
+    KNOWN = "known"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """One file of one run. ``line_count`` is of what was taken now; ``error`` of what was refused, now or before,
+    or has been replaced since.
+    """
+
+    name: str
+    result: Result
+    day: date | None = None
+    line_count: int | None = None
+    error: str = ""
+
+    @property
+    def why(self) -> str:
+        """Why it was refused or counts no more, or what is to be looked at in what was taken; else empty."""
+        return NO_LINES if self.line_count == 0 else self.error
+
+
+@dataclass(frozen=True, slots=True)
+class StatementRecord:
+    """A row of the catalogue. ``state``: taken, superseded by a later one of its day, or quarantined."""
+
+    file_id: int
+    supplier: str
+    day: date | None
+    name: str
+    sha256: bytes
+    state: str
+    line_count: int | None
+    sums: list[dict[str, Any]] | None
+    object_key: str | None
+    error: str | None
+    actor: str
+    taken_at: datetime
+
+
+def take_in(
+    settings: Settings,
+    supplier: str,
+    day: date | None = None,
+    *,
+    url: str | None = None,
+    actor: str,
+    replace: bool = False,
+    retry: bool = False,
+) -> list[Intake]:
+    """Take in what is there for a supplier: the files of ``day``, or every one. Safe to run again, and at once.
+
+    A day that has a statement already keeps it: another content is refused unless ``replace``, and always when the day
+    is in a closed period. One without lines gives way to one that has some. With ``replace`` one that was superseded
+    counts again when it is the only file there: of several nobody has said which. What was refused once is not read
+    again unless ``retry``. Raises ConfigError, TransientError; a bad file stops no other.
+    """
+    definition_of(settings.suppliers, supplier)
+    if day is not None:
+        demand_past("day", day, day_of(datetime.now(UTC)))
+    found: list[Intake] = []
+    for file in find_files(settings, supplier, day, url):
+        if isinstance(file, NoFile):
+            found.append(_report_no_file(settings, supplier, file))
+            continue
+        found.append(_take_file(settings, supplier, file, actor, replace=replace, retry=retry or replace))
+        last = file
+    if replace and [one.result for one in found] == [Result.KNOWN]:
+        found = [_take_again(settings, supplier, last, actor) or found[0]]
+    return found
+
+
+def _report_no_file(settings: Settings, supplier: str, found: NoFile) -> Intake:
+    """The alert of a refused statement. The catalogue gets no row: there is no content."""
+    reason = f"{found.name}: {_NO_FILE}"
+    alert = _refused(supplier, found.name, reason, "Look at what stands in its place; ask the supplier for the file.")
+    with connect(settings.database_dsn, "statements") as connection:
+        raise_alert(connection, alert, event_id=f"{found.name} {_NO_FILE}")
+    return Intake(found.name, Result.QUARANTINED, error=reason)
+
+
+def _take_file(
+    settings: Settings, supplier: str, file: StatementFile, actor: str, *, replace: bool, retry: bool
+) -> Intake:
+    with connect(settings.database_dsn, "statements") as connection:
+        if (known := _known(connection, supplier, file.name, file.sha256, retry=retry)) is not None:
+            return known
+        try:
+            parsed = _parsed(settings, supplier, file)
+            return _keep(settings, connection, parsed, file.size_bytes, actor, replace=replace)
+        except StatementError as error:
+            return _quarantine(connection, supplier, file, error, actor)
+
+
+def _parsed(settings: Settings, supplier: str, file: StatementFile) -> ParsedStatement:
+    connection = settings.suppliers.everyone[supplier]
+    if file.content is None:
+        raise StatementError(file.name, f"is larger than statement_limit_mb, {connection.statement_limit_mb} MiB")
+    return definition_of(settings.suppliers, supplier).statement().parse(file.content, file.name, connection)
+
+
+def _known(
+    connection: Connection, supplier: str, name: str, digest: bytes, day: date | None = None, *, retry: bool
+) -> Intake | None:
+    """What is known of a content; of one without lines only once its ``day`` was read."""
+    file = {"supplier": supplier, "sha256": digest, "day": day, "name": _stored_name(name)}
+    row = connection.execute(_QUERIES["known_file"], file).fetchone()
+    if row is None:
+        return None
+    state, day, error, superseded, key = row
+    if state == Result.TAKEN:
+        told = (
+            f"another statement of its day has replaced it; `recon run --statement {key}` compares with it, and"
+            " --replace with --url of it alone lets it count again"
+        )
+        return Intake(name, Result.KNOWN, day, error=told if superseded else "")
+    return None if retry else Intake(name, Result.QUARANTINED, day, error=error)
+
+
+def _take_again(settings: Settings, supplier: str, file: StatementFile, actor: str) -> Intake | None:
+    """Let a known content count again for the day that the file says, in an open period. None when no other has
+    superseded it.
+    """
+    try:
+        parsed = _parsed(settings, supplier, file)
+    except StatementError as error:  # under a name of another day, or by other rules than then
+        return Intake(file.name, Result.KNOWN, error=str(error))
+    content = {"supplier": supplier, "sha256": file.sha256, "day": parsed.day}
+    with connect(settings.database_dsn, "statements") as connection, connection.transaction():
+        _lock(connection, supplier)
+        row = connection.execute(_QUERIES["superseded_file"], content).fetchone()
+        if row is None:
+            return None
+        file_id, day, line_count, current = row
+        try:
+            _demand_open(connection, supplier, day, file.name)
+        except StatementError as error:
+            return Intake(file.name, Result.KNOWN, day, error=str(error))
+        again = {"file_id": file_id, "supersedes": current} | _names(supplier, file.name, actor)
+        record_statement(connection, *fetch_one(connection, _QUERIES["add_file_again"], again))
+        resolve_alert(connection, QUARANTINED, f"{supplier}/{file.name}")
+    return Intake(file.name, Result.TAKEN, day, line_count)
+
+
+def _keep(
+    settings: Settings, connection: Connection, parsed: ParsedStatement, size_bytes: int, actor: str, *, replace: bool
+) -> Intake:
+    """Store the table, read it back, then write it down. Killed between, an object is left that the next run finds
+    and uses.
+    """
+    digest, day = parsed.sha256, parsed.day
+    if (known := _known(connection, parsed.supplier, parsed.name, digest, day, retry=True)) is not None:
+        return known
+    _current(connection, parsed, replace=replace)
+    key, stored = _store(settings, connection, parsed)
+    with connection.transaction():
+        _lock(connection, parsed.supplier)
+        if (known := _known(connection, parsed.supplier, parsed.name, digest, day, retry=True)) is not None:
+            return known  # by another process, meanwhile
+        current = _current(connection, parsed, replace=replace)  # again: now nobody else may add one
+        row = _row(parsed.supplier, parsed.name, parsed.sha256, size_bytes, actor) | {
+            "day": parsed.day,
+            "state": "taken",
+            "supersedes": current,
+            "line_count": parsed.table.num_rows,
+            "sums": json.dumps(parsed.totals),
+            "object_key": key,
+            "object_sha256": stored.sha256,
+        }
+        record_statement(connection, *fetch_one(connection, _QUERIES["add_file"], row))
+        resolve_alert(connection, LATE, _late_subject(parsed.supplier, parsed.day))
+        resolve_alert(connection, QUARANTINED, f"{parsed.supplier}/{parsed.name}")
+    return Intake(parsed.name, Result.TAKEN, parsed.day, parsed.table.num_rows)
+
+
+def _lock(connection: Connection, supplier: str) -> None:
+    """Until the transaction ends nobody else takes in one of the supplier's, and no period is closed."""
+    connection.execute(_QUERIES["lock_supplier"], {"supplier": supplier})
+    connection.execute(_AUDIT["lock_chain"])
+
+
+def _demand_open(connection: Connection, supplier: str, day: date, name: str) -> None:
+    """Raise StatementError when the day, which has a statement, is in a closed period."""
+    closed = connection.execute(_QUERIES["closed_period"], {"supplier": supplier, "day": day}).fetchone()
+    if closed is not None:
+        raise StatementError(name, f"{day} has a statement, and its period {closed[0]} to {closed[1]} is closed")
+
+
+def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) -> int | None:
+    """The number of the file that the day has. Raises StatementError when it has one that may not be replaced."""
+    of_day = {"supplier": parsed.supplier, "day": parsed.day}
+    found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
+    if found is None:
+        return None
+    _demand_open(connection, parsed.supplier, parsed.day, parsed.name)
+    file_id, line_count = found
+    if not (replace or (line_count == 0 and parsed.table.num_rows)):
+        raise StatementError(parsed.name, f"{parsed.day} has a statement of another content; --replace takes this one")
+    return int(file_id)
+
+
+def _store(settings: Settings, connection: Connection, parsed: ParsedStatement) -> tuple[str, StoredFile]:
+    """Put the table into the archive and read it back; returns its key, named by file, content and installation.
+
+    Raises OwnershipError when the archive is not this database's, TransientError when what comes back is not what was
+    put there.
+    """
+    owner, store = check_ownership(connection, settings), ObjectStore(settings)
+    with spool_folder(settings.spool, "statement") as folder:
+        source, back = folder / "statement.parquet", folder / "back.parquet"
+        pq.write_table(parsed.table, source, compression=COMPRESSION, row_group_size=ROW_GROUP_ROWS)
+        written = describe_file(source)
+        name = f"{parsed.sha256.hex()}-{written.sha256.hex()[:_KEY_DIGITS]}-{owner.short}.parquet"
+        key = f"statements/{parsed.supplier}/{parsed.day}/{name}"
+        store.put(source, key)
+        if store.fetch(key, back) != written:
+            raise TransientError(f"object store: {key} did not come back as it was written")
+    return key, written
+
+
+def _quarantine(
+    connection: Connection, supplier: str, file: StatementFile, error: StatementError, actor: str
+) -> Intake:
+    """Write down why, and tell somebody. Nothing of the file is kept but its name, size and SHA-256."""
+    reason = cut(str(error), _ERROR_LIMIT)
+    alert = _refused(supplier, file.name, reason, _TO_DO, line=error.line, field=error.field, rule=error.rule)
+    with connection.transaction():
+        row = _row(supplier, file.name, file.sha256, file.size_bytes, actor) | {"state": "quarantined", "error": reason}
+        record_statement(connection, *fetch_one(connection, _QUERIES["add_file"], row))
+        raise_alert(connection, alert, event_id=f"{file.name} {file.sha256.hex()}")
+    return Intake(file.name, Result.QUARANTINED, error=reason)
+
+
+def _refused(supplier: str, name: str, reason: str, to_do: str, **evidence: Any) -> Alert:
+    told = f"{supplier}'s statement was refused: {reason}"
+    more = {"supplier": supplier, "file": name} | evidence
+    return Alert(QUARANTINED, f"{supplier}/{name}", Severity.CRITICAL, told, to_do, more)
+
+
+def _row(supplier: str, name: str, digest: bytes, size_bytes: int, actor: str) -> dict[str, Any]:
+    nothing = dict.fromkeys(("day", "supersedes", "line_count", "sums", "object_key", "object_sha256", "error"))
+    return nothing | _names(supplier, name, actor) | {"sha256": digest, "size_bytes": size_bytes}
+
+
+def _names(supplier: str, name: str, actor: str) -> dict[str, str]:
+    return {"supplier": supplier, "name": _stored_name(name), "actor": cut(mask_card_numbers(actor), _ACTOR_LIMIT)}
+
+
+def _stored_name(name: str) -> str:
+    """A file's name as the catalogue keeps it, for ever: without a card number."""
+    return cut(mask_card_numbers(name), _NAME_LIMIT)
+
+
+def list_statements(
+    settings: Settings, supplier: str | None = None, day: date | None = None, limit: int = 100
+) -> list[StatementRecord]:
+    """What came in and what was refused, the newest first, at most ``limit`` up to 1,000."""
+    parameters = {"supplier": supplier, "day": day, "limit": min(limit, PAGE_LIMIT)}
+    with connect(settings.database_dsn, "statements") as connection:
+        return [StatementRecord(*row) for row in connection.execute(_QUERIES["list_files"], parameters)]
+
+
+def days_to_reconcile(settings: Settings, supplier: str, last: date) -> list[date]:
+    """The days up to ``last`` whose statement no run has seen yet: it came late, or another took its place. And of the
+    last 7 those with a row under way that its run could not end. At most 31, the oldest first; none of a closed period.
+    """
+    parameters = {
+        "supplier": supplier,
+        "last": last,
+        "recent": last - timedelta(days=_UNENDED_DAYS),
+        "limit": _MOST_DAYS,
+        "zone": ZONE,
+    }
+    with connect(settings.database_dsn, "statements") as connection:
+        return [day for (day,) in connection.execute(_QUERIES["days_to_reconcile"], parameters)]
+
+
+def late_from(day: date) -> datetime:
+    """The instant from which a day's statement is late, aware."""
+    return bounds(day)[1] + timedelta(hours=LATE_AFTER_HOURS)
+
+
+def demand_statement(settings: Settings, supplier: str, day: date | None, url: str | None, now: datetime) -> None:
+    """Say why `take_in` found no file: returns when the day has its statement from before.
+
+    Raises TransientError while it may still come, NotFoundError when it is late, or when no day was asked for. Both
+    name where was looked. ``now`` is aware.
+    """
+    place = shown_place(settings, supplier, url)
+    if day is None:
+        raise NotFoundError(f"{supplier}: there is no statement at {place}")
+    with connect(settings.database_dsn, "statements") as connection:
+        if connection.execute(_QUERIES["current_file"], {"supplier": supplier, "day": day}).fetchone() is not None:
+            return
+    late = late_from(day)
+    missing, since = f"{supplier} {day}: there is no statement at {place}", f"{late:%Y-%m-%d %H:%M} in Johannesburg"
+    if now < late:
+        raise TransientError(f"{missing}; it counts as late from {since}")
+    raise NotFoundError(f"{missing}; it counts as late since {since}")
+
+
+def late_statements(settings: Settings, now: datetime) -> list[tuple[str, date]]:
+    """Supplier and day of every statement that has not come 24 hours after its day's end, of the last 14 days.
+
+    ``now`` is aware. Of the suppliers that are enabled and whose statements are fetched from somewhere.
+    """
+    with connect(settings.database_dsn, "statements") as connection:
+        return list(_late(settings, connection, now))
+
+
+def _late(settings: Settings, connection: Connection, now: datetime) -> Iterator[tuple[str, date]]:
+    last = day_of(now) - timedelta(days=1)
+    if now < late_from(last):
+        last -= timedelta(days=1)
+    for supplier in expected_suppliers(settings):
+        days = {"supplier": supplier, "first": last - timedelta(days=_LOOK_BACK_DAYS - 1), "last": last}
+        yield from ((supplier, day) for (day,) in connection.execute(_QUERIES["days_without"], days))
+
+
+def expected_suppliers(settings: Settings) -> list[str]:
+    """The enabled suppliers that statements are awaited of: they have a ``statement_url``, or a real API that gives
+    them.
+    """
+    known = definitions(settings.suppliers)
+    return [
+        name
+        for name, connection in settings.suppliers.connections.items()
+        if connection.statement_url is not None
+        or (connection.environment != "simulator" and known[name].statement().answer_name is not None)
+    ]
+
+
+def report_late(settings: Settings, now: datetime | None = None) -> list[tuple[str, date]]:
+    """`late_statements` of now, with an alert for each. Safe to run again: a day's alert is opened once."""
+    moment = now or datetime.now(UTC)
+    with connect(settings.database_dsn, "statements") as connection:
+        late = list(_late(settings, connection, moment))
+        for supplier, day in late:
+            raise_alert(connection, _late_alert(supplier, day), at=moment)
+    return late
+
+
+def _late_alert(supplier: str, day: date) -> Alert:
+    return Alert(
+        LATE,
+        _late_subject(supplier, day),
+        Severity.WARNING,
+        f"{supplier}'s statement of {day} has not come",
+        "Ask the supplier for it, or see whether statement_url is the folder that it writes to.",
+        {"supplier": supplier, "day": str(day)},
+    )
+
+
+def _late_subject(supplier: str, day: date) -> str:
+    return f"{supplier}/{day}"

@@ -1,0 +1,1 @@
+"""Generated payments: made-up rows of a South African wallet, and the months that hold them."""

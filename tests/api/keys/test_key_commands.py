@@ -1,0 +1,160 @@
+"""`treasury key`: what people type to make, see and revoke keys."""
+
+import os
+import pwd
+import time
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import limits
+import pytest
+from typer.testing import CliRunner, Result
+
+from api.keys import auth
+from cli.main import app
+from config import Settings
+from ledger.errors import ConfigError
+from ledger.identifiers import truncate_ms
+from ledger.scopes import Scope
+from tasks.admin.keys import create_key, key_events, list_keys, revoke_key, rotate_key
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def run(ready: Settings, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Runs a command in the environment of the database under test."""
+    for name, value in ready.environment().items():
+        monkeypatch.setenv(name, value)
+
+    def command(*arguments: str) -> Result:
+        return runner.invoke(app, ["key", *arguments])
+
+    return command
+
+
+def test_a_key_is_made_used_listed_and_revoked(run: object, http: httpx.Client) -> None:
+    assert callable(run)
+    made = run("create", "acme", "--scope", "transactions:read", "--days", "30")
+    key = made.output.strip()
+    key_id = key.split("_")[1]
+
+    assert made.exit_code == 0
+    headers = {"Authorization": f"Bearer {key}"}
+    assert http.get("/api/v1/transactions?wallet_id=w", headers=headers).status_code == 200
+    assert http.get("/api/v1/vas-transactions?wallet_id=w", headers=headers).status_code == 403
+    listed = run("list").output
+    assert key_id in listed
+    assert key.split("_", 2)[2] not in listed
+    assert run("revoke", key_id).exit_code == 0
+    assert isinstance(run("revoke", key_id).exception, ConfigError)
+
+
+def test_an_unknown_scope_is_named(run: object) -> None:
+    assert callable(run)
+    result = run("create", "acme", "--scope", "everything")
+    assert isinstance(result.exception, ConfigError)
+    assert "everything" in str(result.exception)
+
+
+def test_a_rotated_key_works_through_its_grace_beside_the_new_one(
+    run: object, http: httpx.Client, ready: Settings
+) -> None:
+    assert callable(run)
+    old = run("create", "acme", "--scope", "transactions:read", "--limit", "transactions=600/minute").output.strip()
+    rotated = run("rotate", old.split("_")[1], "--grace", "1h")
+    new = rotated.output.strip()
+
+    assert rotated.exit_code == 0
+    assert new.split("_")[1] != old.split("_")[1]
+    for key in (old, new):
+        answer = http.get("/api/v1/transactions?wallet_id=w", headers={"Authorization": f"Bearer {key}"})
+        assert answer.status_code == 200
+    listed = run("list").output
+    assert "expires" in listed
+    assert [record.limits for record in list_keys(ready)] == [{"transactions": "600/minute"}] * 2
+
+
+def test_a_key_rotated_without_grace_is_out_once_it_is_no_longer_remembered(
+    run: object, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "REMEMBER_S", 0.5)
+    assert callable(run)
+    old = run("create", "acme", "--scope", "transactions:read").output.strip()
+    headers = {"Authorization": f"Bearer {old}"}
+    assert http.get("/api/v1/transactions?wallet_id=w", headers=headers).status_code == 200
+    assert run("rotate", old.split("_")[1], "--grace", "0s").exit_code == 0
+    deadline = time.monotonic() + auth.REMEMBER_S + 5
+    while http.get("/api/v1/transactions?wallet_id=w", headers=headers).status_code != 401:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_who_did_what_to_a_key_is_kept(run: object, ready: Settings) -> None:
+    assert callable(run)
+    old = run("create", "acme").output.strip().split("_")[1]
+    new = run("rotate", old, "--grace", "7d").output.strip().split("_")[1]
+    assert run("revoke", old).exit_code == 0
+
+    events = key_events(ready)
+    assert [(event.key_id, event.event) for event in events] == [
+        (old, "created"),
+        (new, "created"),
+        (old, "rotated"),
+        (old, "revoked"),
+    ]
+    assert events[2].detail == {"by": new, "grace_s": 7 * 86_400}
+    account = pwd.getpwuid(os.getuid()).pw_name
+    assert {event.actor.partition("@")[0] for event in events} == {account}
+    assert [event.event for event in key_events(ready, new)] == ["created"]
+    assert "rotated" in run("events", old).output
+
+
+def test_a_rotation_keeps_client_scopes_limits_and_length_of_life(ready: Settings) -> None:
+    until = truncate_ms(datetime.now(UTC) + timedelta(days=30))
+    old = create_key(ready, "acme", [Scope.VAS_READ], until, {"vas": "5/second"}).split("_")[1]
+    rotate_key(ready, old, timedelta(days=60))
+
+    first, second = list_keys(ready)
+    assert (second.client_id, second.scopes, second.limits) == (first.client_id, first.scopes, first.limits)
+    assert first.expires_at == until  # the grace makes nothing last longer
+    assert second.expires_at is not None
+    assert abs(second.expires_at - until) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("create", "acme", "--limit", "transactions"), "--limit"),
+        (("create", "acme", "--limit", "transactions=fast"), "limits: transactions"),
+        (("create", "acme", "--limit", "transactions=0/minute"), "limits: transactions"),
+        (("create", "acme", "--limit", "transactions=10/second;100/hour"), "limits: transactions"),
+        (("create", "acme", "--limit", "ddos=600/minute"), "'ddos' is not one of"),
+        (("rotate", "000000000000"), "key '000000000000' does not exist, or is expired or revoked"),
+        (("rotate", "000000000000", "--grace", "soon"), "--grace"),
+        (("rotate", "000000000000", "--grace", "91d"), "grace: must be between"),
+    ],
+)
+def test_what_makes_no_sense_is_named_and_makes_no_key(
+    run: object, ready: Settings, arguments: tuple[str, ...], named: str
+) -> None:
+    assert callable(run)
+    result = run(*arguments)
+    assert isinstance(result.exception, ConfigError)
+    assert named in str(result.exception)
+    assert list_keys(ready) == []
+
+
+def test_a_key_that_expired_or_was_revoked_cannot_be_rotated(ready: Settings) -> None:
+    gone = create_key(ready, "acme", [Scope.OPERATIONS]).split("_")[1]
+    assert revoke_key(ready, gone)
+    spent = create_key(ready, "acme", [Scope.OPERATIONS]).split("_")[1]
+    rotate_key(ready, spent, timedelta(0))
+    for key_id in (gone, spent):
+        with pytest.raises(ConfigError, match="does not exist, or is expired or revoked"):
+            rotate_key(ready, key_id, timedelta(hours=1))
+
+
+def test_every_limit_that_a_key_may_have_is_one_that_the_limiter_reads() -> None:
+    for unit in ("second", "minute", "hour", "day"):
+        assert limits.parse(f"600/{unit}").amount == 600

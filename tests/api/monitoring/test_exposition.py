@@ -1,0 +1,120 @@
+"""What Prometheus reads, and that the examples for it ask for what there is."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.monitoring import metrics
+from tests.api.conftest import Headers
+from tests.api.ledger_rows import BODY, keyed
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "monitoring"
+
+
+def exposed(client: httpx.Client, key: Headers) -> dict[str, Any]:
+    """The exposition as Prometheus's own parser reads it, by sample name."""
+    response = client.get("/metrics", headers=key)
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    families = text_string_to_metric_families(response.text)
+    return {sample.name: sample for family in families for sample in family.samples}
+
+
+def touch_everything() -> None:
+    """Make each metric that has labels appear once."""
+    metrics.cache_event("local", "hit", 0)
+    metrics.limit_refused("general")
+    metrics.auth_failed("unauthorized")
+    metrics.queried("store", 0.001, failed=True)
+    metrics.flushed("transactions", 1, 1, 0.001)
+
+
+def _expressions() -> list[str]:
+    rules = yaml.safe_load((EXAMPLES / "rules.yml").read_text())["groups"][0]["rules"]
+    panels = json.loads((EXAMPLES / "grafana.json").read_text())["panels"]
+    return [rule["expr"] for rule in rules] + [target["expr"] for panel in panels for target in panel["targets"]]
+
+
+def test_the_examples_ask_for_metrics_and_labels_that_exist(api: httpx.Client, watcher: Headers) -> None:
+    touch_everything()
+    api.post("/api/v1/transactions", json=BODY, headers=keyed())
+    known = exposed(api, watcher)
+    named = {name for text in _expressions() for name in re.findall(r"\btreasury_\w+", text)}
+    labels = {label for text in _expressions() for label in re.findall(r"[{,]\s*(\w+)[!=]~?=?\"", text)} - {"job"}
+
+    assert len(named) > 10
+    assert named <= known.keys()
+    assert labels <= {label for sample in known.values() for label in sample.labels}
+
+
+@pytest.mark.parametrize("name", ["prometheus.yml", "rules.yml"])
+def test_the_examples_are_yaml(name: str) -> None:
+    assert yaml.safe_load((EXAMPLES / name).read_text())
+
+
+FLOOD = """
+import json
+from api import metrics
+for number in range(500):
+    metrics.cache_event("layer", f"event {number}")
+    metrics.queried(f"query {number}", 0.001, failed=False)
+    metrics.request_began()
+    metrics.requests_ended([("GET", f"/made/up/{number}", 200, 0.001)])
+samples = [sample for family in metrics.REGISTRY.collect() for sample in family.samples]
+print(json.dumps([[sample.name, sample.labels, sample.value] for sample in samples]))
+"""
+
+
+def test_labels_are_bounded_and_nothing_goes_uncounted() -> None:
+    # In a process of its own: what overflows stays so.
+    done = subprocess.run([sys.executable, "-c", FLOOD], check=True, capture_output=True, text=True, timeout=60)
+    samples = json.loads(done.stdout)
+
+    for name, label, most in (
+        ("treasury_api_cache_events_total", "event", 65),
+        ("treasury_api_query_duration_seconds_count", "query", 101),
+        ("treasury_api_requests_total", "route", 201),
+    ):
+        counts = {labels[label]: value for sample, labels, value in samples if sample == name}
+        assert len(counts) == most
+        assert counts["other"] == 500 - (most - 1)
+        assert sum(counts.values()) == 500
+
+
+@pytest.mark.parametrize(("method", "status"), [("PROPFIND", 405), ("GET", 999), ("GET", 0)])
+def test_no_method_and_no_status_makes_counting_fail(method: str, status: int) -> None:
+    metrics.request_began()
+    metrics.requests_ended([(method, "", status, 0.001)])
+
+
+def test_many_requests_are_counted_together_as_each_by_itself() -> None:
+    bounds = metrics.DURATION_BUCKETS_S
+    durations_s = [0.0, *bounds, *(bound * 1.01 for bound in bounds), 1e9]
+    ended = [("GET", status, duration_s) for duration_s in durations_s for status in (0, 200, 404)]
+    ended += [("BREW", 200, 0.1)] * 2
+    for method, status, duration_s in ended:
+        metrics.request_began()
+        metrics.requests_ended([(method, "/each/by/itself", status, duration_s)])
+        metrics.request_began()
+    metrics.requests_ended((method, "/together", status, duration_s) for method, status, duration_s in ended)
+
+    assert _of_route("/together") == pytest.approx(_of_route("/each/by/itself"))
+    assert sum(_of_route("/together").values()) > len(ended)
+
+
+def _of_route(route: str) -> dict[tuple[str, ...], float]:
+    """The samples of a route by name and by labels but for the route."""
+    return {
+        (sample.name, *(value for label, value in sorted(sample.labels.items()) if label != "route")): sample.value
+        for family in metrics.REGISTRY.collect()
+        for sample in family.samples
+        if sample.labels.get("route") == route
+    }

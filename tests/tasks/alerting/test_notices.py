@@ -1,0 +1,198 @@
+"""Notices through apprise to a real HTTP receiver: who is told what, how often, and what if nobody takes it."""
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from config import Settings
+from sql.connection import Connection
+from tasks.alerting.notices import Sent, send_notices
+from tasks.alerting.store import Alert, Severity, acknowledge, list_alerts, raise_alert, resolve_alert
+from tests.tasks.alerting.receiver import Receiver, receiving, telling
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+DOWN = Alert("health_redis", "system", Severity.CRITICAL, "Redis: ConnectionError", "Start Redis", {})
+LATE = Alert("health_last_archive", "system", Severity.WARNING, "27 hours ago", "Run it", {})
+
+
+def later(minutes: int) -> datetime:
+    return NOON + timedelta(minutes=minutes)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A target of notices."""
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def told(settings: Settings, receiver: Receiver) -> Settings:
+    """Settings by which the receiver is told of everything."""
+    return telling(settings, (receiver.url,), (receiver.url,))
+
+
+def test_people_are_told_when_it_opens_and_when_it_is_over(
+    told: Settings, receiver: Receiver, connection: Connection
+) -> None:
+    raise_alert(connection, DOWN, at=NOON)
+    assert send_notices(told, NOON) == Sent(told=1)
+    assert receiver.titles == ["treasury: critical: Redis: ConnectionError"]
+    assert "What to do: Start Redis" in receiver.notices[0]["message"]
+    resolve_alert(connection, DOWN.rule, DOWN.subject, at=later(5))
+    assert send_notices(told, later(5)) == Sent(told=1)
+    assert send_notices(told, later(10)) == Sent()
+    assert receiver.titles[1:] == ["treasury: resolved: Redis: ConnectionError"]
+    assert (receiver.notices[0]["type"], receiver.notices[1]["type"]) == ("failure", "success")
+
+
+def test_a_notice_is_due_at_the_very_instant_of_its_alert_whatever_its_microseconds(
+    told: Settings, receiver: Receiver, connection: Connection
+) -> None:
+    for microseconds in (499, 500, 999):
+        at = NOON + timedelta(microseconds=microseconds)
+        raise_alert(connection, replace(DOWN, subject=str(microseconds)), at=at)
+        assert send_notices(told, at) == Sent(told=1)
+        resolve_alert(connection, DOWN.rule, str(microseconds), at=at)
+        assert send_notices(told, at) == Sent(told=1)
+
+
+def test_an_open_alert_is_told_again_by_the_schedule_of_its_severity(
+    told: Settings, receiver: Receiver, connection: Connection
+) -> None:
+    raise_alert(connection, DOWN, at=NOON)
+    raise_alert(connection, LATE, at=NOON)
+    sent = [send_notices(told, later(minute)).told for minute in range(0, 1441, 30)]
+    assert sent[0] == 2
+    assert sum(sent) == 2 + 24 + 1  # every hour, and after a day
+    assert len(receiver.notices) == sum(sent)  # both a day later, too: each severity is a message of its own
+
+
+def test_an_acknowledged_alert_is_not_told_again_but_its_end_is(
+    told: Settings, receiver: Receiver, connection: Connection
+) -> None:
+    raised = raise_alert(connection, DOWN, at=NOON)
+    assert raised is not None
+    send_notices(told, NOON)
+    acknowledge(connection, raised.alert_id, "thandi")
+    assert send_notices(told, later(600)) == Sent()
+    resolve_alert(connection, DOWN.rule, DOWN.subject, at=later(601))
+    assert send_notices(told, later(601)).told == 1
+    assert receiver.titles[-1].startswith("treasury: resolved")
+
+
+def test_a_warning_that_becomes_critical_is_told_at_once(
+    told: Settings, receiver: Receiver, connection: Connection
+) -> None:
+    raise_alert(connection, LATE, at=NOON)
+    send_notices(told, NOON)
+    raise_alert(connection, replace(LATE, severity=Severity.CRITICAL), at=later(5))
+    assert send_notices(told, later(5)).told == 1
+    assert receiver.titles[-1].startswith("treasury: critical")
+
+
+def test_a_notice_that_is_not_taken_is_recorded_and_tried_again(
+    told: Settings, receiver: Receiver, connection: Connection
+) -> None:
+    raise_alert(connection, DOWN, at=NOON)
+    receiver.status = 503
+    sent = send_notices(told, NOON)
+    assert (sent.told, sent.failed) == (0, 1)
+    [record] = list_alerts(connection)
+    assert record.notified_at is None
+    assert record.notice_error == "critical[0]: was not taken"
+    receiver.status = 200
+    assert send_notices(told, later(5)) == Sent(told=1)
+    [record] = list_alerts(connection)
+    assert (record.notified_at, record.notice_error) == (later(5), None)
+
+
+def test_targets_that_took_it_are_not_told_twice_because_another_did_not(
+    settings: Settings, receiver: Receiver, connection: Connection
+) -> None:
+    with receiving() as broken:
+        broken.status = 500
+        both = telling(settings, critical=(receiver.url, broken.url))
+        raise_alert(connection, DOWN, at=NOON)
+        assert send_notices(both, NOON).failed == 1
+        broken.status = 200
+        assert send_notices(both, later(5)).told == 1
+        assert (len(receiver.notices), len(broken.notices)) == (1, 1)
+
+
+def test_a_target_that_never_answers_and_one_that_is_no_url_are_given_up_in_time(
+    settings: Settings, connection: Connection
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        raise_alert(connection, DOWN, at=NOON)
+        urls = (f"json://user:hunter2@127.0.0.1:{port}/?rto=60", "nonsense")
+        sent = send_notices(telling(settings, critical=urls).model_copy(update={"notice_timeout_s": 0.5}), NOON)
+    assert sent.failed == 1
+    [error] = sent.errors
+    assert error == "critical[0]: no answer within 0.5 s; critical[1]: no URL that apprise knows"
+
+
+def test_two_senders_at_once_tell_once(told: Settings, receiver: Receiver, connection: Connection) -> None:
+    for number in range(20):
+        raise_alert(connection, replace(DOWN, subject=str(number)), at=NOON)
+    with ThreadPoolExecutor(4) as pool:
+        sent = list(pool.map(lambda _: send_notices(told, NOON), range(4)))
+    assert sum(one.told for one in sent) == 20
+    assert "".join(notice["message"] for notice in receiver.notices).count("[opened]") == 20
+
+
+def test_what_changes_while_it_is_being_told_is_told_too(
+    told: Settings, receiver: Receiver, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raise_alert(connection, DOWN, at=NOON)
+    from tasks.alerting import notices
+
+    def deliver_slowly(*arguments: Any) -> Any:
+        resolve_alert(connection, DOWN.rule, DOWN.subject, at=later(1))
+        return deliver(*arguments)
+
+    deliver = notices.deliver
+    with monkeypatch.context() as patched:
+        patched.setattr(notices, "deliver", deliver_slowly)
+        send_notices(told, NOON)
+    send_notices(told, later(1))
+    assert receiver.titles == [
+        "treasury: critical: Redis: ConnectionError",
+        "treasury: resolved: Redis: ConnectionError",
+    ]
+
+
+def test_many_alerts_are_one_message_and_no_message_is_too_long(
+    told: Settings, receiver: Receiver, connection: Connection
+) -> None:
+    for number in range(60):
+        raise_alert(connection, replace(DOWN, subject=str(number), title="x" * 250), at=NOON)
+    assert send_notices(told, NOON).told == 40
+    assert receiver.titles == ["treasury: 40 notices, critical"]
+    assert len(receiver.notices[0]["message"]) < 7000
+    assert receiver.notices[0]["message"].endswith("more")
+    assert send_notices(told, NOON).told == 20
+
+
+def test_a_severity_that_nobody_wants_to_hear_of_is_sent_nowhere(
+    settings: Settings, receiver: Receiver, connection: Connection
+) -> None:
+    raise_alert(connection, LATE, at=NOON)
+    assert send_notices(settings, NOON) == Sent()
+    assert send_notices(telling(settings, critical=(receiver.url,)), NOON) == Sent()
+    assert receiver.notices == []
+
+
+def test_what_was_over_long_ago_is_not_told_when_a_target_is_set_later(
+    told: Settings, receiver: Receiver, connection: Connection
+) -> None:
+    raise_alert(connection, DOWN, at=NOON)
+    resolve_alert(connection, DOWN.rule, DOWN.subject, at=later(1))
+    assert send_notices(told, later(3 * 24 * 60)) == Sent()
+    assert receiver.notices == []

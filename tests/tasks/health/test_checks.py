@@ -1,0 +1,447 @@
+"""Each check on real servers: what is well, what is not, and what it says then."""
+
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import redis
+from pydantic import SecretStr
+
+from config import Settings
+from config.health import Health
+from ledger.identifiers import new_id
+from ledger.months import Month
+from servers.lease import lease
+from servers.prefect import POOL, Worker
+from servers.prefect_client import PrefectAccess
+from sql.connection import Connection, connect
+from sql.partitions import ensure_partition, move_to_warm
+from sql.roles import prepare_roles
+from storage.store import ObjectStore
+from tasks.admin.housekeeping import record_job
+from tasks.admin.setup import prepare_database
+from tasks.archiving.rollover import roll_table
+from tasks.archiving.to_cold import archive_month
+from tasks.health import CHECKS, Result, State, run_checks
+from tasks.health.checks import Check
+from tests.tasks.archiving.ledger import PROJECT
+from tests.tasks.health.conftest import at_port
+
+BY_NAME = {check.name: check for check in CHECKS}
+
+
+def run(settings: Settings, *names: str, now: datetime | None = None) -> dict[str, Result]:
+    """The results of the checks of these names (all, without any)."""
+    checks = [BY_NAME[name] for name in names] or CHECKS
+    return {result.name: result for result in run_checks(settings, checks, now)}
+
+
+def limited(settings: Settings, **limits: int) -> Settings:
+    """The settings with other thresholds."""
+    return settings.model_copy(update={"health": Health(**limits)})
+
+
+def unhealthy(results: dict[str, Result]) -> dict[str, str]:
+    return {name: result.line for name, result in results.items() if result.state is not State.HEALTHY}
+
+
+def test_a_system_in_which_all_is_well_is_healthy_until_its_worker_is_gone(system: Settings, prefect_url: str) -> None:
+    spacious = limited(system, disk_warning_percent=1, disk_critical_percent=1)
+    with lease(system.home, Worker(system.home, PrefectAccess.of(system), {}, PROJECT)):
+        results = run(spacious)
+    assert unhealthy(results) == {}
+    assert list(results) == [check.name for check in CHECKS]
+    assert all(result.line and not result.to_do for result in results.values())
+    # A worker that ends is known to be gone after some missed heartbeats; this is what the server says then.
+    assert PrefectAccess.of(system).ask(f"/work_pools/{POOL}/workers/treasury", method="DELETE") is None
+    assert unhealthy(run(system, "prefect", "prefect_workers")) == {
+        "prefect_workers": "0 workers of the pool treasury are online"
+    }
+
+
+def test_every_check_has_a_name_of_its_own_and_says_what_to_do() -> None:
+    assert len(BY_NAME) == len(CHECKS)
+    assert all(check.to_do.endswith(".") and check.description for check in CHECKS)
+
+
+# --- PostgreSQL
+
+
+def test_connections_in_use_are_counted(ledger: Settings) -> None:
+    asked = limited(ledger, connections_warning_percent=1, connections_critical_percent=100)
+    with connect(ledger.database_dsn, "tests"):  # 2 of 197 are 1 %, whatever else is open
+        [result] = run(asked, "connections").values()
+    assert result.state is State.WARNING
+    assert result.unit == "%"
+    assert "connections in use" in result.line
+
+
+def test_a_transaction_that_stays_open_is_named(ledger: Settings, connection: Connection) -> None:
+    with connection.transaction():
+        connection.execute("SELECT 1")
+        in_an_hour = limited(ledger, transaction_warning_minutes=1)
+        assert run(in_an_hour, "long_transactions")["long_transactions"].state is State.HEALTHY
+        pid = connection.info.backend_pid
+        assert (
+            f"pid {pid}, treasury tests, idle in transaction"
+            in run(ledger, "long_transactions")["long_transactions"].line
+        )
+    assert run(ledger, "long_transactions")["long_transactions"].line == "no transaction is open"
+
+
+def test_who_waits_for_a_lock_and_who_is_in_front_are_named(ledger: Settings, connection: Connection, dsn: str) -> None:
+    def wait_for_it() -> None:
+        with psycopg.connect(dsn, application_name="the one who waits") as other:
+            other.execute("LOCK TABLE imports")
+
+    with connection.transaction():
+        connection.execute("LOCK TABLE imports")
+        waiting = threading.Thread(target=wait_for_it)
+        waiting.start()
+        line = await_line(lambda: run(ledger, "locks")["locks"], lambda result: "1 waiting" in result.line)
+        assert "the one who waits" in line
+        assert f"behind pid {connection.info.backend_pid}" in line
+    waiting.join()
+    assert run(ledger, "locks")["locks"].line == "nobody waits for a lock"
+
+
+def await_line(look: Callable[[], Result], wanted: Callable[[Result], bool]) -> str:
+    """The line of the first result that is as wanted."""
+    for _ in range(200):
+        result = look()
+        if wanted(result):
+            return result.line
+        time.sleep(0.02)
+    raise AssertionError(result.line)
+
+
+def test_a_role_that_sees_only_its_own_sessions_is_told_so(ledger: Settings, connection: Connection) -> None:
+    connection.execute("DROP ROLE IF EXISTS watcher")
+    connection.execute("CREATE ROLE watcher LOGIN PASSWORD 'watcher'")
+    try:
+        own = psycopg.conninfo.make_conninfo(ledger.database_dsn, user="watcher", password="watcher")
+        parts = psycopg.conninfo.conninfo_to_dict(own)
+        url = f"postgresql://watcher:watcher@{parts['host']}:{parts['port']}/{parts['dbname']}"
+        results = run(ledger.model_copy(update={"database_url": SecretStr(url)}), "connections", "long_transactions")
+        assert "grant pg_read_all_stats" in results["long_transactions"].line
+        assert results["connections"].state is State.HEALTHY
+    finally:
+        connection.execute("DROP ROLE watcher")
+
+
+def test_how_fast_the_database_fills_its_disk_is_told_from_earlier_results(
+    ledger: Settings, connection: Connection
+) -> None:
+    (ledger.home / "postgres").mkdir(parents=True)
+    assert "too few results" in run(ledger, "database_growth")["database_growth"].line
+    free = shutil.disk_usage(ledger.home).free
+    size = int(run(ledger, "database_size")["database_size"].value or 0)
+    earlier = (
+        "INSERT INTO health_results VALUES (now() - interval '1 day', 'database_size', 'healthy', %s, NULL, '', 0)"
+    )
+    connection.execute(earlier, (size - free // 5,))
+    result = run(ledger, "database_growth")["database_growth"]
+    assert (result.state, round(result.value or 0)) == (State.CRITICAL, 5)
+    connection.execute("UPDATE health_results SET value = %s", (size + (1 << 30),))
+    assert run(ledger, "database_growth")["database_growth"].line.endswith("it does not grow")
+
+
+# --- the other servers
+
+
+def test_a_redis_that_takes_no_writes_is_critical(system: Settings, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        before = client.config_get("maxmemory")["maxmemory"]
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1")
+        try:
+            result = run(system, "redis")["redis"]
+        finally:
+            client.config_set("maxmemory", before)
+            client.config_set("maxmemory-policy", "allkeys-lru")
+        assert result.state is State.CRITICAL
+        assert run(system, "redis")["redis"].state is State.HEALTHY
+        assert client.keys("*health*") == []
+
+
+def objects(settings: Settings) -> list[str]:
+    """Every object of this test's archive."""
+    store = ObjectStore(settings)
+    store._files.invalidate_cache()
+    return list(store._files.find(store._root))
+
+
+def test_the_canary_leaves_nothing_behind(system: Settings) -> None:
+    assert run(system, "object_store")["object_store"].state is State.HEALTHY
+    assert objects(system) == []
+    assert list((system.home / "health" / "canaries").iterdir()) == []
+
+
+def test_a_canary_that_a_killed_run_left_is_removed_by_a_later_one(system: Settings) -> None:
+    left = system.home / "health" / "canaries" / "left.canary"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    os.utime(left, (time.time() - 3600,) * 2)
+    ObjectStore(system).put_bytes(b"left behind", "health/left.canary")
+    run(system, "object_store")
+    assert objects(system) == []
+    assert not left.exists()
+
+
+def test_a_bucket_that_is_not_there_is_critical(system: Settings) -> None:
+    result = run(system.model_copy(update={"archive_url": "s3://nowhere"}), "object_store")["object_store"]
+    assert result.state is State.CRITICAL
+    assert "TREASURY_ARCHIVE_URL" in result.line
+
+
+def test_an_archive_in_a_folder_is_checked_too(system: Settings, tmp_path: object) -> None:
+    folder = system.model_copy(update={"archive_url": f"file://{tmp_path}/archive"})
+    assert run(folder, "object_store")["object_store"].state is State.HEALTHY
+
+
+def test_what_is_not_set_and_does_not_run_is_named(ledger: Settings) -> None:
+    nothing = ledger.model_copy(
+        update={"database_url": None, "redis_url": None, "archive_url": None, "prefect_api_url": None}
+    )
+    lines = unhealthy(run(nothing, "postgres", "redis", "object_store", "prefect"))
+    for name, variable in {
+        "postgres": "DATABASE",
+        "redis": "REDIS",
+        "object_store": "ARCHIVE",
+        "prefect": "PREFECT_API",
+    }.items():
+        assert f"TREASURY_{variable}_URL is not set" in lines[name]
+
+
+def test_a_full_disk_is_told(ledger: Settings) -> None:
+    tight = limited(ledger, disk_warning_percent=99, disk_critical_percent=98)
+    assert run(tight, "disk")["disk"].state is not State.HEALTHY
+
+
+# --- months
+
+
+def test_a_current_month_without_a_partition_is_critical(bare: Settings) -> None:
+    result = run(bare, "partitions_ahead")["partitions_ahead"]
+    assert result.state is State.CRITICAL
+    assert "no row can be stored" in result.line
+
+
+def test_too_few_partitions_ahead_are_a_warning_and_then_critical(ledger: Settings) -> None:
+    now = datetime.now(UTC)
+    states = {}
+    for months in (0, 5, 6, 11):
+        then = Month.of(now).plus(months).lower + timedelta(days=1)
+        states[months] = run(ledger, "partitions_ahead", now=then)["partitions_ahead"].state
+    assert states == {0: State.HEALTHY, 5: State.HEALTHY, 6: State.WARNING, 11: State.CRITICAL}
+
+
+def test_where_one_month_ahead_is_asked_for_a_new_month_alone_is_no_trouble(bare: Settings) -> None:
+    little = bare.model_copy(update={"partitions_ahead": 1})
+    prepare_database(little)
+    now = datetime.now(UTC)
+    for table in little.registry.values():
+        roll_table(little, table, now.date())
+    next_month = Month.of(now).upper + timedelta(minutes=5)
+    assert run(little, "partitions_ahead", now=next_month)["partitions_ahead"].state is State.HEALTHY
+
+
+def test_a_month_that_is_not_where_the_catalogue_says_is_critical(ledger: Settings, connection: Connection) -> None:
+    assert run(ledger, "partition_gaps")["partition_gaps"].state is State.HEALTHY
+    name = f"transactions_{Month.of(datetime.now(UTC)).plus(2)}".replace("-", "_")
+    connection.execute(f"ALTER TABLE transactions_partitioned DETACH PARTITION {name}")
+    result = run(ledger, "partition_gaps")["partition_gaps"]
+    assert result.state is State.CRITICAL
+    assert "not where the catalogue says" in result.line
+
+
+def test_months_that_were_never_there_are_named_only(ledger: Settings, connection: Connection) -> None:
+    """As after an import: between its month and the present one no month is known, the young ones neither."""
+    old_month(ledger, connection, 4, "completed")
+    result = run(ledger, "partition_gaps")["partition_gaps"]
+    assert result.state is State.HEALTHY
+    assert "3 past months were never there" in result.line
+
+
+def insert(connection: Connection, month: Month, status: str, age: timedelta | None = None) -> None:
+    """One row of a month, made up, whose id tells its month."""
+    at = month.lower + timedelta(days=1) if age is None else datetime.now(UTC) - age
+    at = at.replace(microsecond=at.microsecond // 1000 * 1000)
+    connection.execute(
+        "INSERT INTO transactions_partitioned (id, client_id, user_id, wallet_id, type, status, amount, currency,"
+        " created_at, updated_at) VALUES (%s, 'acme', 'u-1', 'w-1', 'payment', %s, 10, 'ZAR', %s, %s)",
+        (new_id(at, secrets.randbits), status, at, at),
+    )
+
+
+def old_month(settings: Settings, connection: Connection, months: int, status: str) -> Month:
+    """A warm month of some age that the catalogue has known for as long, with one row."""
+    month = Month.of(datetime.now(UTC)).plus(-months)
+    table = settings.table("transactions")
+    ensure_partition(connection, settings, table, month)
+    insert(connection, month, status)
+    move_to_warm(connection, settings, table, month)
+    connection.execute("UPDATE archive_months SET created_at = %s WHERE month = %s", (month.lower, month.first_day))
+    return month
+
+
+def test_a_month_that_should_have_moved_is_overdue(ledger: Settings, connection: Connection) -> None:
+    month = old_month(ledger, connection, 15, "completed")
+    results = run(ledger, "months_overdue", "months_held_back")
+    assert results["months_overdue"].state is State.CRITICAL
+    assert f"transactions {month}" in results["months_overdue"].line
+    assert results["months_held_back"].state is State.HEALTHY
+
+
+def test_a_month_with_unfinished_rows_is_held_back_and_not_overdue(ledger: Settings, connection: Connection) -> None:
+    month = old_month(ledger, connection, 15, "pending")
+    results = run(ledger, "months_overdue", "months_held_back")
+    assert results["months_overdue"].state is State.HEALTHY
+    assert results["months_held_back"].state is State.CRITICAL
+    assert results["months_held_back"].line.startswith(f"1 months are held back, transactions {month} for")
+    assert results["months_held_back"].line.endswith("by 1 unfinished rows")
+
+
+def test_a_month_is_not_overdue_in_the_night_that_it_becomes_due(ledger: Settings, connection: Connection) -> None:
+    month = old_month(ledger, connection, 12, "completed")
+    due_at = month.plus(13).lower
+    hours = {
+        h: run(ledger, "months_overdue", now=due_at + timedelta(hours=h))["months_overdue"] for h in (-1, 2, 27, 97)
+    }
+    assert [result.state for result in hours.values()] == [
+        State.HEALTHY,
+        State.HEALTHY,
+        State.WARNING,
+        State.CRITICAL,
+    ]
+
+
+def test_unfinished_rows_age(ledger: Settings, connection: Connection) -> None:
+    assert run(ledger, "pending_rows_ageing")["pending_rows_ageing"].line == "no row is unfinished"
+    this_month = Month.of(datetime.now(UTC))
+    insert(connection, this_month, "completed", timedelta(hours=2))
+    insert(connection, this_month, "processing", timedelta(hours=2))
+    result = run(ledger, "pending_rows_ageing")["pending_rows_ageing"]
+    assert (result.state, result.line) == (
+        State.HEALTHY,
+        "the oldest unfinished row, of transactions, is 2.0 hours old",
+    )
+    old = run(limited(ledger, pending_warning_hours=1, pending_critical_hours=2), "pending_rows_ageing")
+    assert old["pending_rows_ageing"].state is State.CRITICAL
+    assert old["pending_rows_ageing"].line.endswith("1 are older than 1 hours")
+
+
+def test_nights_that_did_not_end_well_are_told(ledger: Settings, connection: Connection) -> None:
+    assert run(ledger, "last_archive")["last_archive"].line.startswith("the night's work never ran")
+    record_job(ledger, "run_archiving_operations")
+    tomorrow, later = (datetime.now(UTC) + timedelta(hours=hours) for hours in (25, 30))
+    assert run(ledger, "last_archive", now=tomorrow)["last_archive"].state is State.HEALTHY
+    record_job(ledger, "run_archiving_operations", "DataError: month 2025-08 is odd")
+    result = run(ledger, "last_archive", now=later)["last_archive"]
+    assert result.state is State.WARNING
+    assert "last ended well 30 hours ago; its last run failed: DataError: month 2025-08 is odd" in result.line
+
+
+def test_a_proof_that_failed_is_critical(ledger: Settings, connection: Connection) -> None:
+    month = old_month(ledger, connection, 15, "completed")
+    connection.execute(
+        "UPDATE archive_months SET last_error = 'VerificationError: digest' WHERE month = %s", (month.first_day,)
+    )
+    result = run(ledger, "last_verification")["last_verification"]
+    assert (result.state, result.value) == (State.CRITICAL, None)
+    assert str(month) in result.line
+
+
+def test_the_time_since_an_archived_month_was_proved_is_told(ledger: Settings, connection: Connection) -> None:
+    month = old_month(ledger, connection, 15, "completed")
+    archive_month(ledger, ledger.table("transactions"), month)
+    states = [
+        run(ledger, "last_verification", now=datetime.now(UTC) + timedelta(days=days))["last_verification"].state
+        for days in (1, 41, 101)
+    ]
+    assert states == [State.HEALTHY, State.WARNING, State.CRITICAL]
+
+
+def test_a_supplier_that_is_not_reconciled_any_more_is_named(ledger: Settings, connection: Connection) -> None:
+    assert run(ledger, "reconciliation")["reconciliation"].state is State.HEALTHY
+    # This test is about the check alone: two columns take the place of the real table.
+    connection.execute("ALTER TABLE recon_runs RENAME TO kept")
+    connection.execute("CREATE TABLE recon_runs (supplier text, day date)")
+    days = [("flash", "2026-11-01"), ("flash", "2026-11-20"), ("peach", "2026-11-21")]
+    for row in days:
+        connection.execute("INSERT INTO recon_runs VALUES (%s, %s)", row)
+    states = {}
+    for day in (22, 23, 25):
+        result = run(ledger, "reconciliation", now=datetime(2026, 11, day, 6, tzinfo=UTC))["reconciliation"]
+        states[day] = result.state
+    assert states == {22: State.HEALTHY, 23: State.WARNING, 25: State.CRITICAL}
+    assert result.line.startswith("flash is reconciled up to 2026-11-20")
+
+
+def test_the_api_s_role_may_make_every_check(ledger: Settings, connection: Connection) -> None:
+    old_month(ledger, connection, 15, "pending")
+    prepare_roles(connection, ledger)
+    name = f"member_{secrets.token_hex(4)}"
+    connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}' IN ROLE treasury_api")
+    try:
+        parts = psycopg.conninfo.conninfo_to_dict(ledger.database_dsn)
+        url = f"postgresql://{name}:{name}@{parts['host']}:{parts['port']}/{parts['dbname']}"
+        limited_role = ledger.model_copy(update={"database_url": SecretStr(url)})
+        lines = [
+            result.line
+            for result in run_checks(limited_role, [check for check in CHECKS if check.asks_postgres])
+            if "permission" in result.line or result.line.startswith("PostgreSQL 4")
+        ]
+        assert lines == []
+        assert run(limited_role, "months_held_back")["months_held_back"].state is State.CRITICAL
+    finally:
+        connection.execute(f"DROP ROLE {name}")
+
+
+# --- the run itself
+
+
+def test_an_error_that_nobody_foresaw_is_a_critical_result_without_its_text(ledger: Settings) -> None:
+    def broken(_: object) -> None:
+        raise KeyError("a secret")
+
+    check = Check("odd", "An odd one", broken, "Read the log.")  # type: ignore[arg-type]  # the point of the test
+    [result] = run_checks(ledger, [check])
+    assert (result.state, result.line, result.to_do) == (State.CRITICAL, "the check failed: KeyError", "Read the log.")
+
+
+def test_an_error_s_text_is_shown_without_its_secrets(ledger: Settings, closed_port: int) -> None:
+    away = at_port(ledger, closed_port)
+    text = " ".join(result.line + result.to_do for result in run_checks(away))
+    assert "hunter2" not in text
+    assert "B" * 40 not in text
+
+
+# --- Access to rows
+
+
+def test_a_policy_that_hides_rows_is_critical_and_names_table_and_login(
+    ledger: Settings, connection: Connection
+) -> None:
+    assert run(ledger, "row_access")["row_access"].state is State.HEALTHY
+    partition = f"transactions_{datetime.now(UTC):%Y_%m}"
+    connection.execute(f"ALTER TABLE {partition} ENABLE ROW LEVEL SECURITY")
+    result = run(ledger, "row_access")["row_access"]
+    assert result.state is State.CRITICAL
+    assert f"{partition} for " in result.line
+    assert "auditor" in result.line
+
+
+def test_a_trigger_that_may_drop_rows_is_a_warning_and_is_named_once(ledger: Settings, connection: Connection) -> None:
+    connection.execute("CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    connection.execute(
+        "CREATE TRIGGER meddle BEFORE INSERT ON transactions_partitioned FOR EACH ROW EXECUTE FUNCTION meddle()"
+    )
+    result = run(ledger, "row_access")["row_access"]
+    assert (result.state, result.value) == (State.WARNING, 1)
+    assert "trigger meddle on transactions_partitioned" in result.line
