@@ -148,7 +148,7 @@ def test_a_store_that_does_not_answer_is_a_transient_failure_with_its_reason_kep
     (outcome,) = unreachable.night()
     assert time.monotonic() - started < 20
     assert (outcome.result, outcome.transient) == (Result.FAILED, True)
-    assert "object store: cannot write" in outcome.reason
+    assert "object store: cannot read _treasury/installation.json" in outcome.reason
     assert ledger.tier(COLD) == "warm"
     assert ledger.catalogue(COLD)["last_error"] == outcome.reason
     assert ledger.content() == before
