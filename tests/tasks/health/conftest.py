@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from config import Settings
+from config.suppliers import Suppliers
 from servers import prefect
 from servers.prefect_client import PrefectAccess
 from servers.stack import running
@@ -25,6 +26,10 @@ def prefect_url(server_settings: Settings) -> Iterator[str]:
     with running(server_settings, "prefect") as settings:
         prefect.make_pool(server_settings.home, PrefectAccess.of(settings))
         yield str(settings.prefect_api_url)
+
+
+# Of a system whose deployments are not made: what is expected of them has tests of its own.
+NO_SCHEDULES = tuple(one["name"] for one in prefect.deployments(prefect.PROJECT, Suppliers()))
 
 
 def _roll(draft: Settings) -> None:

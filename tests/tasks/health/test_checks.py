@@ -30,7 +30,7 @@ from tasks.archiving.to_cold import archive_month
 from tasks.health import CHECKS, Result, State, run_checks
 from tasks.health.checks import Check
 from tests.tasks.archiving.ledger import PROJECT
-from tests.tasks.health.conftest import at_port
+from tests.tasks.health.conftest import NO_SCHEDULES, at_port
 
 BY_NAME = {check.name: check for check in CHECKS}
 
@@ -41,7 +41,7 @@ def run(settings: Settings, *names: str, now: datetime | None = None) -> dict[st
     return {result.name: result for result in run_checks(settings, checks, now)}
 
 
-def limited(settings: Settings, **limits: int) -> Settings:
+def limited(settings: Settings, **limits: Any) -> Settings:
     """The settings with other thresholds."""
     return settings.model_copy(update={"health": Health(**limits)})
 
@@ -51,7 +51,7 @@ def unhealthy(results: dict[str, Result]) -> dict[str, str]:
 
 
 def test_a_system_in_which_all_is_well_is_healthy_until_its_worker_is_gone(system: Settings, prefect_url: str) -> None:
-    spacious = limited(system, disk_warning_percent=1, disk_critical_percent=1)
+    spacious = limited(system, disk_warning_percent=1, disk_critical_percent=1, schedules_off=NO_SCHEDULES)
     with lease(system.home, Worker(system.home, PrefectAccess.of(system), {}, PROJECT)):
         results = run(spacious)
     assert unhealthy(results) == {}

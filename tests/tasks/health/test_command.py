@@ -20,7 +20,7 @@ from tasks.health import CHECKS, Result, run_checks
 from tasks.health.record import RUN_S, record
 from tests.tasks.alerting.receiver import telling
 from tests.tasks.archiving.ledger import PROJECT
-from tests.tasks.health.conftest import at_port
+from tests.tasks.health.conftest import NO_SCHEDULES, at_port
 
 
 def treasury(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -37,7 +37,7 @@ def treasury(settings: Settings, *arguments: str) -> "subprocess.CompletedProces
 
 def test_the_exit_code_is_the_worst_state_and_each_check_is_in_the_json(system: Settings, closed_port: int) -> None:
     changes = {
-        "health": Health(disk_warning_percent=1, disk_critical_percent=1),
+        "health": Health(disk_warning_percent=1, disk_critical_percent=1, schedules_off=NO_SCHEDULES),
         "redis_url": SecretStr(f"redis://127.0.0.1:{closed_port}/0"),
     }
     answer = treasury(system.model_copy(update=changes), "health", "--json")
