@@ -167,6 +167,7 @@ def show(break_id: Annotated[int, typer.Argument(help="The break's number")]) ->
 def show_run(run_id: Annotated[int, typer.Argument(help="The run's number")]) -> None:
     """Show the figures of a run, what it was made from and by whom."""
     from tasks.reconciliation.breaks import get_run  # noqa: PLC0415
+    from tasks.reconciliation.own_days import OwnDay  # noqa: PLC0415
     from tasks.reconciliation.report import Summary, markdown  # noqa: PLC0415
 
     with session() as settings:
@@ -176,6 +177,9 @@ def show_run(run_id: Annotated[int, typer.Argument(help="The run's number")]) ->
     terminal.markdown(markdown(Summary(one.supplier, str(one.day), one.digest.hex(), one.verdict, one.figures)))
     for warning in one.warnings:
         typer.echo(f"\nWarning: {warning}")
+    if "own_day" in one.figures:
+        own = OwnDay(**one.figures["own_day"])
+        typer.echo(f"\nOur rows of the day: {own.text()}, SHA-256 {own.digest}.")
     statement = one.figures.get("statement", {})
     state = "counts for its day" if one.current else "superseded by a later run of its day"
     typer.echo(f"\nRun {one.run_id} by {one.actor}, {one.started_at:%Y-%m-%d %H:%M} UTC: {state}.")

@@ -13,7 +13,7 @@ from ledger.identifiers import id_bounds
 from ledger.months import Month
 from ledger.tables import VAS_TRANSACTIONS, TieredTable
 from sql.catalog import columns_of
-from sql.connection import Connection
+from sql.connection import Connection, fetch_one
 from sql.maintenance import run_ddl
 from sql.queries import load
 from sql.roles import grant_partition, grant_table
@@ -70,7 +70,7 @@ def prepare_table(connection: Connection, settings: Settings, table: TieredTable
     for parent in (table.hot_parent, table.warm_parent):
         if not _has_trigger(connection, parent, _GUARD):
             run_ddl(connection, settings, lambda parent=parent: _create_guard(connection, table, parent))  # type: ignore[misc]  # mypy cannot infer a lambda's default
-        if table.name == VAS_TRANSACTIONS.name and not _has_trigger(connection, parent, _PERIOD_GUARD):
+        if _lacks_period_guard(connection, table, parent):
             run_ddl(connection, settings, lambda parent=parent: _create_period_guard(connection, table, parent))  # type: ignore[misc]  # the same
     grant_table(connection, settings, table)
     return columns
@@ -125,6 +125,13 @@ def _view(table: TieredTable, columns: tuple[Column, ...]) -> sql.Composed:
         for tier, parent in (("hot", table.hot_parent), ("warm", table.warm_parent))
     ]
     return SQL("CREATE VIEW {} AS {}").format(Identifier(table.name), SQL(" UNION ALL ").join(branches))
+
+
+def _lacks_period_guard(connection: Connection, table: TieredTable, parent: str) -> bool:
+    """Whether the parent should have it and has not. Before its migration has run there is none to be had."""
+    if table.name != VAS_TRANSACTIONS.name or _has_trigger(connection, parent, _PERIOD_GUARD):
+        return False
+    return bool(fetch_one(connection, _QUERIES["has_function"], {"function": _PERIOD_GUARD})[0])
 
 
 def _has_trigger(connection: Connection, parent: str, trigger: str) -> bool:

@@ -345,11 +345,11 @@ def _explained(connection: Connection, supplier: str, ended: Sequence[tuple[str,
 
 
 def _without_rows(was: OwnDay, now: OwnDay) -> Iterator[DayChange]:
-    """What the sums alone tell, where the rows as they were are not to be had."""
+    """What the sums alone tell, where the rows as they were are not to be had: of every currency, for a change of no
+    money may be in any.
+    """
     for currency in sorted(was.sums.keys() | now.sums.keys()):
         before, after = (side.sums.get(currency, {}) for side in (was, now))
-        if before == after:
-            continue
         rows = after.get("rows", 0) - before.get("rows", 0)
         moved, amount = (Decimal(after.get(name, 0)) - Decimal(before.get(name, 0)) for name in ("value", "amount"))
         yield DayChange(currency, max(rows, 0), 0, 0, max(-rows, 0), moved, abs(amount))
