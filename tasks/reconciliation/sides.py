@@ -102,12 +102,9 @@ def sources_of_parents(
     needs no privilege on a partition; the archived months' from their files. The parents must be locked, see
     `lock_parents`.
     """
-    columns, inside = (
-        ", ".join(name for name, _ in _COLUMNS),
-        _in_window(window).replace("TIMESTAMPTZ ", "timestamptz "),
-    )
+    columns = ", ".join(name for name, _ in _COLUMNS)
     branches = (
-        f"SELECT {columns} FROM {_SCHEMA}.{identifier(parent)} WHERE {inside}"
+        f"SELECT {columns} FROM {_SCHEMA}.{identifier(parent)} WHERE {_in_window(window)}"
         for parent in (table.hot_parent, table.warm_parent)
     )
     sources = [_nothing(), f"SELECT {_SELECTED}, false AS by_id FROM {postgres_query(0, ' UNION ALL '.join(branches))}"]
