@@ -24,6 +24,7 @@ from tasks.reconciliation.casework import breaks as casework
 from tasks.reconciliation.casework.breaks import BreakFilter, BreakRecord, RunRecord
 from tasks.reconciliation.closing import periods as closing
 from tasks.reconciliation.closing.closed_days import verify_closed_days
+from tasks.reconciliation.closing.internal_days import OwnDay
 from tasks.reconciliation.closing.periods import PeriodRecord
 from tasks.reconciliation.engine.tieout import FloatMovement
 from tasks.reconciliation.runs.replay import replay_run
@@ -163,6 +164,9 @@ def show_run(run_id: Annotated[int, typer.Argument(help="Number of the run")]) -
     print_report(markdown(Summary(one.supplier, str(one.day), one.digest.hex(), one.verdict, one.figures)))
     for warning in one.warnings:
         typer.echo(f"\nWarning: {warning}")
+    if "own_day" in one.figures:
+        own = OwnDay(**one.figures["own_day"])
+        typer.echo(f"\nInternal rows of the day: {own.text()}, SHA-256 {own.digest}.")
     statement = one.figures.get("statement", {})
     state = "the current run of its day" if one.current else "superseded by a later run of its day"
     typer.echo(f"\nRun {one.run_id} by {one.actor}, {one.started_at:%Y-%m-%d %H:%M} UTC: {state}.")

@@ -14,7 +14,7 @@ from ledger.identifiers import id_bounds
 from ledger.months import Month
 from ledger.tables import VAS_TRANSACTIONS, TieredTable
 from sql.catalog import columns_of
-from sql.connection import SCHEMA, Connection
+from sql.connection import SCHEMA, Connection, fetch_one
 from sql.maintenance import run_ddl
 from sql.queries import load
 from sql.relations import Parents, Relation, check_partition, find_in_schema
@@ -82,7 +82,7 @@ def prepare_table(connection: Connection, settings: Settings, table: TieredTable
     for parent in Parents.of(connection, table).found:
         if not _has_trigger(connection, parent, _GUARD):
             run_ddl(connection, settings, lambda parent=parent: _create_guard(connection, table, parent))  # type: ignore[misc]  # mypy cannot infer a lambda's default
-        if table.name == VAS_TRANSACTIONS.name and not _has_trigger(connection, parent, _PERIOD_GUARD):
+        if _lacks_period_guard(connection, table, parent):
             run_ddl(connection, settings, lambda parent=parent: _create_period_guard(connection, table, parent))  # type: ignore[misc]  # the same
     grant_table(connection, settings, table)
     return columns
@@ -141,6 +141,13 @@ def _view(table: TieredTable, hot: Relation, columns: tuple[Column, ...]) -> sql
         for tier, parent in (("hot", hot.identifier), ("warm", hot.sibling(table.warm_parent)))
     ]
     return SQL("CREATE VIEW {} AS {}").format(hot.sibling(table.name), SQL(" UNION ALL ").join(branches))
+
+
+def _lacks_period_guard(connection: Connection, table: TieredTable, parent: Relation) -> bool:
+    """Whether the parent should have it and does not. Before its migration has run there is no function for it."""
+    if table.name != VAS_TRANSACTIONS.name or _has_trigger(connection, parent, _PERIOD_GUARD):
+        return False
+    return bool(fetch_one(connection, _QUERIES["has_function"], {"function": _PERIOD_GUARD})[0])
 
 
 def _has_trigger(connection: Connection, parent: Relation, trigger: str) -> bool:

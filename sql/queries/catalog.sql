@@ -31,6 +31,9 @@ SELECT EXISTS (
     SELECT FROM pg_trigger
     WHERE tgrelid = %(relation)s AND tgname = %(trigger)s AND tgfoid = %(trigger)s::regproc AND NOT tgisinternal)
 
+-- name: has_function
+SELECT to_regprocedure(quote_ident(%(function)s) || '()') IS NOT NULL
+
 -- name: partitions
 -- The partitions of a parent with their bounds as instants (NULL where a bound is no instant: DEFAULT, MINVALUE).
 SELECT c.oid, n.nspname::text, c.relname::text,

@@ -6,13 +6,14 @@ ALTER TABLE recon_periods
     ADD COLUMN own_sums    jsonb,                             -- by currency; money as decimal text
     ADD COLUMN own_digest  bytea CHECK (octet_length(own_digest) = 32);   -- SHA-256 over the digests of its days, in order
 
--- Our rows of a closed day: the first state is that of the closing, each further one what a run found afterwards.
+-- Our rows of a closed day: the first state is that of the closing, each further one what a run found afterwards. Periods and
+-- runs are named and not referenced: who removes one of those past its trigger is found by the chain, not stopped by this.
 CREATE TABLE recon_closed_days (
     state_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     supplier       varchar(16) NOT NULL,
     day            date NOT NULL,                             -- Africa/Johannesburg
-    period_id      bigint NOT NULL REFERENCES recon_periods,
-    run_id         bigint NOT NULL REFERENCES recon_runs,     -- that the day was closed on, or that found the change
+    period_id      bigint NOT NULL,
+    run_id         bigint NOT NULL,                           -- that the day was closed on, or that found the change
     previous       bigint UNIQUE REFERENCES recon_closed_days,
     row_count      bigint NOT NULL CHECK (row_count >= 0),
     sums           jsonb NOT NULL,

@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from psycopg.errors import LockNotAvailable
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -174,13 +175,32 @@ def _compared(
     return f"our rows of {day} are not those that run {run_id} read: {told}; {was.text()} then, {now.text()} now"
 
 
-def is_current(connection: Connection, supplier: str, first: date, last: date, compared: Compared) -> bool:
+def writers_have_ended(settings: Settings, connection: Connection, supplier: str) -> bool:
+    """Whether everybody has ended who began to write into former days before now. To be asked before the rows are read:
+    who begins later knows of the proposal to close them, and notes what it writes.
+    """
+    try:
+        with connection.transaction():
+            _keep_writers_out(settings, connection, supplier)
+    except LockNotAvailable:
+        return False
+    return True
+
+
+def _keep_writers_out(settings: Settings, connection: Connection, supplier: str) -> None:
+    connection.execute(_QUERIES["set_lock_timeout"], {"timeout": f"{settings.lock_timeout_ms}ms"})
+    connection.execute(_QUERIES["keep_writers_out"], {"supplier": supplier})
+
+
+def is_current(
+    settings: Settings, connection: Connection, supplier: str, first: date, last: date, compared: Compared
+) -> bool:
     """Whether nobody has changed the days since they were compared; in the open transaction, which keeps writers out
     from here on. The caller holds the chain, so no run is written down meanwhile.
 
     Raises psycopg.errors.LockNotAvailable when writers do not end in time: then roll back and try again.
     """
-    connection.execute(_QUERIES["keep_writers_out"], {"supplier": supplier})
+    _keep_writers_out(settings, connection, supplier)
     asked = {"supplier": supplier, "first": first, "last": last}
     noted = {row[0] for row in connection.execute(_QUERIES["noted_changes"], asked)}
     runs = {row[0]: row[1] for row in connection.execute(_QUERIES["counting_runs"], asked)}
@@ -345,11 +365,11 @@ def _explained(connection: Connection, supplier: str, ended: Sequence[tuple[str,
 
 
 def _without_rows(was: OwnDay, now: OwnDay) -> Iterator[DayChange]:
-    """What the sums alone tell, where the rows as they were are not to be had."""
+    """What the sums alone tell, where the rows as they were are not to be had: of every currency, for a change of no
+    money may be in any.
+    """
     for currency in sorted(was.sums.keys() | now.sums.keys()):
         before, after = (side.sums.get(currency, {}) for side in (was, now))
-        if before == after:
-            continue
         rows = after.get("rows", 0) - before.get("rows", 0)
         moved, amount = (Decimal(after.get(name, 0)) - Decimal(before.get(name, 0)) for name in ("value", "amount"))
         yield DayChange(currency, max(rows, 0), 0, 0, max(-rows, 0), moved, abs(amount))

@@ -90,7 +90,8 @@ class DayChange:
     def text(self) -> str:
         """The counts that are not 0, for people."""
         told = {"came in": self.came, "changed": self.changed, "ended": self.ended, "are gone": self.gone}
-        return ", ".join(f"{count} {what}" for what, count in told.items() if count)
+        counts = ", ".join(f"{count} {what}" for what, count in told.items() if count)
+        return counts or "rows are not as they were, and no record of those is left"
 
 
 class OwnDays:

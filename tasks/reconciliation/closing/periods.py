@@ -116,8 +116,10 @@ def close_period(
             raise RefusalError(f"{name}: {last} is not over yet")
         for _ in range(_ATTEMPTS):
             _check_closable(connection, period, name)
-            compared = closed_days.compare_with_runs(settings, connection, supplier, first, last)
-            done = _decided(settings, connection, period, who, compared, carry=carry)
+            done = None
+            if closed_days.writers_have_ended(settings, connection, supplier):
+                compared = closed_days.compare_with_runs(settings, connection, supplier, first, last)
+                done = _decided(settings, connection, period, who, compared, carry=carry)
             if done is not None:
                 return done
             time.sleep(_PAUSE_S)
@@ -172,8 +174,7 @@ def _decide(
     if waiting:
         _carry(connection, period, waiting)
     # Last, so that nobody waits for anything but what follows.
-    connection.execute(_CLOSED["set_lock_timeout"], {"timeout": f"{settings.lock_timeout_ms}ms"})
-    if not closed_days.is_current(connection, supplier, first, last, compared):
+    if not closed_days.is_current(settings, connection, supplier, first, last, compared):
         return None
     _insert(connection, period | {"proposal_id": proposal[0]}, compared)
     return Closing(PeriodState.CLOSED, len(waiting), under_way)

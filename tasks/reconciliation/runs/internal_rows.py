@@ -89,11 +89,8 @@ def sources_of_parents(settings: Settings, parents: Parents, states: Sequence[Mo
     needs no privilege on a partition; the archived months' from their files. The parents must be locked, see
     `sql.relations.lock_parents`.
     """
-    columns, inside = (
-        ", ".join(name for name, _ in _COLUMNS),
-        _in_window(window).replace("TIMESTAMPTZ ", "timestamptz "),
-    )
-    branches = (f"SELECT {columns} FROM {_qualified(parent)} WHERE {inside}" for parent in parents.found)
+    columns = ", ".join(name for name, _ in _COLUMNS)
+    branches = (f"SELECT {columns} FROM {_qualified(parent)} WHERE {_in_window(window)}" for parent in parents.found)
     sources = [_nothing(), f"SELECT {_SELECTED}, false AS by_id FROM {postgres_query(0, ' UNION ALL '.join(branches))}"]
     for state in states:
         if state.partition is None and state.month.lower < window.upper and state.month.upper > window.lower:

@@ -389,6 +389,20 @@ def test_a_writer_that_has_not_ended_keeps_a_day_from_being_closed(books: Books)
                 closing.result()
 
 
+def test_a_writer_that_began_before_the_proposal_is_waited_for(books: Books) -> None:
+    """It knew of no proposal, so it noted nothing."""
+    row = books.both(status="processing")
+    books.run()
+    with psycopg.connect(books.settings.database_dsn) as writer:
+        writer.execute(f"UPDATE {PARENT} SET amount = 101 WHERE id = %s", (row["id"],))
+        with ThreadPoolExecutor(1) as pool:
+            closing = pool.submit(closed_by_two, books, DAY, DAY)
+            writer.commit()
+            with pytest.raises(ConflictError, match="1 changed"):
+                closing.result()
+    assert books.sql("SELECT * FROM recon_day_changes") == []
+
+
 def test_a_write_between_the_reading_and_the_closing_is_seen(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     row = books.both(status="processing")
     books.run()
