@@ -1,4 +1,4 @@
-"""`requirements.lock`, one file with hashes and without a registry for every Python, and the Python that `make` takes."""
+"""`requirements.lock`: one file for every Python, with hashes, without a registry. And the Python that `make` takes."""
 
 import re
 import stat
