@@ -1,5 +1,7 @@
 """Peach's answers, as far as they are read. Card and account details are skipped by the decoder."""
 
+from decimal import Decimal
+
 import msgspec
 
 
@@ -17,13 +19,13 @@ class Result(msgspec.Struct):
 
 
 class Payment(msgspec.Struct, rename="camel"):
-    """One payment or refund; the amount as text."""
+    """One payment or refund. The amount may be a text or a number; it is decoded exactly, never through a float."""
 
     result: Result | None = None
     id: str | None = None
     merchant_transaction_id: str | None = None
     payment_type: str | None = None
-    amount: str | None = None
+    amount: Decimal | None = None
     timestamp: str | None = None
 
 

@@ -2,7 +2,8 @@
 
 A list of objects, or an object that holds it. Only amount, settlementStatus and settlementReference are published;
 the other names, and the words of the status, are settings of `PeachSettings`. Unknown fields are ignored, not kept. A
-name that stands twice in one object is refused. Amounts are taken as they are written, never through a float.
+name that stands twice in one object is refused. An amount may be a number or a text: ``10.5``, ``10.50`` and
+``"10.50"`` are the same. None goes through a float.
 """
 
 import json
@@ -24,7 +25,9 @@ from suppliers.statement_text import Block, day_start_ms
 
 NAME: Final = Supplier.PEACH.value
 FILE_NAME: Final = re.compile(r"transactions-recon-(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})\.json")
-_AMOUNT = r"^(-?(0|[1-9][0-9]{0,7})(\.[0-9]{2})?|\"-?(0|[1-9][0-9]{0,7})(\.[0-9]{2})?\")$"
+_MONEY = r"-?(0|[1-9][0-9]{0,7})(\.[0-9]{1,2}0*)?"
+_AMOUNT = rf'^({_MONEY}|"{_MONEY}")$'
+_AMOUNT_RULE = "must be money with at most two decimal places"
 _MOMENT = (
     r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
     r"(Z|[+-](0[0-9]|1[0-4]):?[0-5][0-9])$"
@@ -169,11 +172,12 @@ def _values(records: Sequence[Any], name: str) -> Iterator[Any]:
 
 
 def _amount(block: Block, written: pa.Array, field: str) -> pa.Array:
+    """The exact amounts of JSON numbers and texts. A fraction of a cent is refused; zeros after the cents are not."""
     text = written.cast(pa.string())
-    block.demand(text, _AMOUNT, field, "must be money with two places or none")
+    block.demand(text, _AMOUNT, field, _AMOUNT_RULE)
     bare = pc.replace_substring(text, '"', "")
-    block.refuse(pc.match_substring_regex(bare, r"^-0(\.00)?$"), field, "must be money with two places or none")
-    return bare.cast(pa.decimal128(18, 2))
+    block.refuse(pc.match_substring_regex(bare, r"^-0(\.0+)?$"), field, _AMOUNT_RULE)
+    return pc.replace_substring_regex(bare, r"(\.[0-9]{2})0+$", r"\1").cast(pa.decimal128(18, 2))
 
 
 def _moments(block: Block, text: pa.Array, day: date, settings: PeachSettings) -> pa.Array:

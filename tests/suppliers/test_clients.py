@@ -494,6 +494,8 @@ NO_PAYMENT = {"result": {"code": "700.400.580"}}
         (200, {"payments": [SOLD | {"merchantTransactionId": "another"}]}),
         (200, {"payments": [{"result": {"code": "800.100.152"}}]}),
         (200, {"payments": [SOLD | {"amount": "1.234"}]}),
+        (200, {"payments": [SOLD | {"amount": 120.505}]}),
+        (200, {"payments": [SOLD | {"amount": "much"}]}),
     ],
 )
 def test_peach_refusing_the_look_up_does_not_fail_the_payment(
@@ -515,6 +517,8 @@ def test_peach_refusing_the_look_up_does_not_fail_the_payment(
         (200, {"payments": [DECLINED]}, Verdict.DECLINED),
         (200, {"payments": [SOLD | {"paymentType": "RF"}]}, Verdict.ABSENT),
         (200, SOLD, Verdict.SUCCESS),
+        (200, SOLD | {"amount": 120.5}, Verdict.SUCCESS),
+        (200, SOLD | {"amount": 120}, Verdict.SUCCESS),
         (402, DECLINED, Verdict.DECLINED),
     ],
 )

@@ -60,6 +60,49 @@ def test_peach_unknown_fields_are_ignored_and_its_amount_may_be_a_number() -> No
     assert line("peach")["occurred_at"] == datetime(2026, 2, 3, 7, 15, 1, 123_000, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("written", "amount"),
+    [
+        ("10.5", "10.50"),
+        ("10.0", "10.00"),
+        ("10", "10.00"),
+        ("10.50", "10.50"),
+        ("10.500", "10.50"),
+        ("-10.5", "-10.50"),
+        ("0.1", "0.10"),
+        ("0.07", "0.07"),
+        ("99999999.99", "99999999.99"),
+        ('"10.5"', "10.50"),
+        ('"10.0"', "10.00"),
+        ('"10"', "10.00"),
+        ('"-0.5"', "-0.50"),
+    ],
+)
+def test_peach_s_amounts_are_exact_with_any_number_of_places(written: str, amount: str) -> None:
+    record = PEACH_RECORD.replace('"250.00"', written)
+    other = SECOND.replace("PEACH0402202600", "PEACH0402202601")
+    found = parse("peach", f"[{other},{record}]").table["amount"].to_pylist()
+    assert found[1] == Decimal(amount)
+    assert found[1].as_tuple().exponent == -2
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("10.505", "10.001", "1e1", "1.05e1", "1050e-2", "1e400", "100000000", "-0", "-0.0", "-0.000"),
+        *('"1.05e1"', '"10."', '".5"', '"+1"', '" 1"', '"1 "', '"1,50"', '""', '"NaN"', '"010"'),
+        *("true", "null", "[1]", "01", "1.", "NaN"),
+    ],
+)
+def test_peach_s_amounts_that_are_not_whole_cents_are_refused_by_line(written: str) -> None:
+    record = PEACH_RECORD.replace('"250.00"', written)
+    other = SECOND.replace("PEACH0402202600", "PEACH0402202601")
+    with pytest.raises(
+        StatementError, match=r"line (2: amount: must be money with at most two decimal places|1: is not)"
+    ):
+        parse("peach", f"[{other},{record}]")
+
+
 def test_the_card_number_of_a_mobilemart_line_is_in_no_table_and_in_no_error() -> None:
     assert CARD in MOBILEMART
     parsed = parse("mobilemart", MOBILEMART)
