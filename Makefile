@@ -46,10 +46,12 @@ up: $(READY) ## Start every server and stay; Ctrl-C stops them
 down: $(READY) ## Stop every server, from another terminal
 	@$(BIN)/treasury down
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, mypy, the contract of the layers, spelling
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 format: $(READY) ## Let ruff put the code in order
 	@$(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""What every supplier can be asked, and the values that go to and fro. Read this first.
+"""What every supplier can be asked, and the values that go both ways. Read this first.
 
 The rule that all of them keep: `Supplier.purchase` raises only when nothing can have been sold; what the supplier said,
 or failed to say, comes back as an `Outcome`. An unknown outcome is settled by `Supplier.resolve` alone, which follows
