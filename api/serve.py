@@ -24,6 +24,9 @@ from servers.keeper import end_with_parent
 
 BACKLOG = 4096
 DRAIN_S = 7  # then api.server.services ends its parts; the keeper kills after servers.api.STOP_S
+# A worker that does not answer its supervisor for so long is replaced. It does not answer while it imports the
+# application, which takes many seconds on a busy machine: under uvicorn's own 5 s such workers never got to serve.
+WORKER_ANSWERS_S = 90
 # A chunk of one byte is six on the wire; nobody needs to send a large body like that.
 _FRAMING = 2
 _FRAMING_BYTES = 65_536
@@ -101,6 +104,7 @@ def make_config(settings: Settings, port: int) -> ProcessConfig:
         log_config=None,
         log_level=logging.getLevelName(settings.log_level),
         timeout_graceful_shutdown=DRAIN_S,
+        timeout_worker_healthcheck=WORKER_ANSWERS_S,
         **HOW,
     )
     if limits.connections < settings.api_connections:

@@ -145,9 +145,10 @@ def _view(table: TieredTable, hot: Relation, columns: tuple[Column, ...]) -> sql
 
 def _lacks_period_guard(connection: Connection, table: TieredTable, parent: Relation) -> bool:
     """Whether the parent should have it and does not. Before its migration has run there is no function for it."""
-    if table.name != VAS_TRANSACTIONS.name or _has_trigger(connection, parent, _PERIOD_GUARD):
+    if table.name != VAS_TRANSACTIONS.name:
         return False
-    return bool(fetch_one(connection, _QUERIES["has_function"], {"function": _PERIOD_GUARD})[0])
+    has_function = bool(fetch_one(connection, _QUERIES["has_function"], {"function": _PERIOD_GUARD})[0])
+    return has_function and not _has_trigger(connection, parent, _PERIOD_GUARD)
 
 
 def _has_trigger(connection: Connection, parent: Relation, trigger: str) -> bool:

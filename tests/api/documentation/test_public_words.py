@@ -10,8 +10,9 @@ from api.documentation.openapi import make_document
 from api.routing import problems
 from api.routing.problems import Kind
 from api.routing.routes import operations
-from api.server.app import TITLE, VERSION
+from api.server.app import TITLE
 from config import load_settings
+from config.version import product_version
 
 MOST_WORDS = 25
 VERBS = {"Acknowledge", "Change", "Check", "Clear", "Get", "List", "Propose", "Receive", "Resolve", "Store"}
@@ -35,7 +36,7 @@ def texts(document: Any) -> Iterator[str]:
             yield from texts(item)
 
 
-DOCUMENT = make_document(TITLE, VERSION, operations(load_settings()))
+DOCUMENT = make_document(TITLE, product_version(), operations(load_settings()))
 TEXTS = sorted({*texts(DOCUMENT), *(text for kind in KINDS for text in (kind.title, kind.detail))})
 
 
