@@ -22,7 +22,7 @@ SENDS_ELSEWHERE = (
 CHANGES = {
     "an amount": "NEW.amount := NEW.amount + 1",
     "the wallet": "NEW.wallet_id := 'w3'",
-    "the key": "NEW.id := gen_random_uuid()",
+    "the key": "NEW.id := overlay(NEW.id::text placing 'ffff' from 33)::uuid",
 }
 
 
