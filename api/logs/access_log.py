@@ -19,7 +19,7 @@ import psycopg
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.logs.output import OUTPUT
+from api.logs.output import OUTPUT, OutputHandler
 from api.logs.randomness import RandomNames
 from api.logs.turns import EachTurn
 from api.monitoring import metrics
@@ -233,18 +233,7 @@ def capture_all_logs(level: str) -> None:
             logger.propagate = True
 
 
-class _OutputHandler(logging.Handler):
-    """Hands the lines on to the thread that writes them."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Never waits."""
-        try:
-            OUTPUT.put(self.format(record).encode(errors="replace") + b"\n")
-        except Exception:  # noqa: BLE001  # as every handler of logging does
-            self.handleError(record)
-
-
 def _handler() -> logging.Handler:
-    handler = _OutputHandler()
+    handler = OutputHandler(OUTPUT)
     handler.setFormatter(JsonLines())
     return handler

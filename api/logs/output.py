@@ -1,15 +1,18 @@
-"""Standard output for the log, by a thread of its own: whoever reads it slowly, or not at all, stops no request.
+"""The log's way to standard output: a bounded queue and a `QueueListener`'s thread. A slow reader stops no request.
 
-What waits to be written is bounded. What does not fit is dropped and counted, in a metric and, as soon as there is
-room, in a line of the log itself.
+Lines that do not fit are dropped and counted, in a metric and in a line of the log that comes in their place. Decision
+0027 says why the queue takes many finished lines at once, and not one record per line.
 """
 
 import atexit
+import logging
 import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from logging.handlers import QueueHandler, QueueListener
+from queue import Full, Queue
+from typing import Any, Final
 
 import msgspec
 
@@ -20,7 +23,7 @@ _LAST_S = 1.0
 
 
 def _write_to_stdout(text: bytes) -> None:
-    # The process's own, whoever has put something else into the place of sys.stdout for a while.
+    # The process's own standard output, even while sys.stdout is replaced.
     stream = sys.__stdout__
     if stream is not None:
         stream.buffer.write(text)
@@ -28,70 +31,120 @@ def _write_to_stdout(text: bytes) -> None:
 
 
 class LogOutput:
-    """The lines on their way out, in order. Every method may be called from any thread."""
+    """Writes lines in the order in which they were put. Every method may be called from any thread."""
 
     def __init__(self, write: Callable[[bytes], object] = _write_to_stdout, most_bytes: int = _MOST_BYTES) -> None:
-        self._write: Final = write
-        self._most_bytes: Final = most_bytes
-        self._changed = threading.Condition()
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
-        self._dropped = 0
-        self._writing = False
-        self._thread: threading.Thread | None = None
+        self._queue: Final = _ByteQueue(most_bytes)
+        self._writer: Final = _Writer(write)
+        self._listener: Final = _Listener(self._queue, self._writer)
+        self._starting = threading.Lock()
+        self._started = False
 
     def put(self, lines: bytes) -> None:
-        """Write whole lines, each with its end, a moment later. Never waits for whoever reads them."""
-        with self._changed:
-            if self._waiting_bytes + len(lines) > self._most_bytes:
-                self._drop(lines)
-                return
-            self._waiting.append(lines)
-            self._waiting_bytes += len(lines)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="log output", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
+        """Queue whole lines, each with its end. Never waits: lines that do not fit are dropped and counted."""
+        if not self._started:
+            self._start()
+        try:
+            self._queue.put_nowait(lines)
+        except Full:
+            self._writer.drop(lines)
 
     def flush(self, within_s: float) -> bool:
-        """Wait until everything is written, for so many seconds at most; whether it is."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting and not self._writing, within_s)
+        """Wait until everything is written, at most ``within_s``. Returns whether everything is written."""
+        with self._queue.all_tasks_done:
+            return self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, within_s)
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
-                text = b"".join((*self._waiting, self._notice()))
-                self._waiting.clear()
-                self._waiting_bytes, self._dropped, self._writing = 0, 0, True
-            try:
-                self._write(text)
-            except Exception:  # noqa: BLE001  # there is no other place to say it than the metric
-                with self._changed:
-                    self._drop(text)
-            with self._changed:
-                self._writing = False
-                self._changed.notify_all()
+    def _start(self) -> None:
+        with self._starting:
+            if not self._started:
+                self._listener.start()
+                self._started = True
 
-    def _drop(self, lines: bytes) -> None:
+
+class OutputHandler(QueueHandler):
+    """Puts the records of `logging` into a `LogOutput`. The thread that logs formats them."""
+
+    def __init__(self, output: LogOutput) -> None:
+        super().__init__(output)  # type: ignore[arg-type]  # `enqueue` is the only method that uses it
+        self._output = output
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Put the line of a prepared record. Never waits."""
+        self._output.put(record.getMessage().encode(errors="replace") + b"\n")
+
+
+class _ByteQueue(Queue[bytes]):
+    """A queue of lines that is full once it holds ``maxsize`` bytes. The next item is everything that waits.
+
+    Items are joined because one write and one change of threads per request cost more than the request's log line.
+    """
+
+    def _init(self, maxsize: int) -> None:  # as queue.Queue calls it
+        self._texts: list[bytes] = []
+        self._bytes = 0
+
+    def _qsize(self) -> int:
+        return self._bytes
+
+    def _put(self, item: bytes) -> None:
+        self._texts.append(item)
+        self._bytes += len(item)
+
+    def _get(self) -> bytes:
+        text = b"".join(self._texts)
+        self.unfinished_tasks -= len(self._texts) - 1  # one `task_done` follows
+        self._texts.clear()
+        self._bytes = 0
+        return text
+
+
+class _Listener(QueueListener):
+    """Hands what waits to the writer."""
+
+    def prepare(self, record: Any) -> logging.LogRecord:
+        """The record of finished lines."""
+        return logging.LogRecord(__name__, logging.INFO, "", 0, record, None, None)
+
+
+class _Writer(logging.Handler):
+    """Writes finished lines, then a notice of the lines that were dropped after them."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        super().__init__()
+        self._write = write
+        self._counting = threading.Lock()
+        self._dropped = 0  # since the last notice that was written
+
+    def drop(self, lines: bytes) -> None:
+        """Count lines that are not written."""
         count = lines.count(b"\n")
-        self._dropped += count
         metrics.log_lines_dropped(count)
+        with self._counting:
+            self._dropped += count
 
-    def _notice(self) -> bytes:
-        """A line that says what was dropped since the last one; nothing when nothing was."""
-        if not self._dropped:
-            return b""
-        line = {
-            "time": datetime.now(UTC),
-            "level": "WARNING",
-            "logger": "treasury.api.log",
-            "message": "lines of the log were dropped: nobody read them in time",
-            "dropped": self._dropped,
-        }
-        return msgspec.json.encode(line) + b"\n"
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the lines of ``record``."""
+        lines: Any = record.msg
+        with self._counting:
+            noticed, self._dropped = self._dropped, 0
+        try:
+            self._write(lines + _notice(noticed) if noticed else lines)
+        except Exception:  # noqa: BLE001  # the metric and the next notice are the only places to report it
+            self.drop(lines)
+            with self._counting:
+                self._dropped += noticed
 
 
-OUTPUT: Final = LogOutput()  # one for a process, as its standard output is
+def _notice(dropped: int) -> bytes:
+    line = {
+        "time": datetime.now(UTC),
+        "level": "WARNING",
+        "logger": "treasury.api.log",
+        "message": "log lines were dropped: standard output was not read in time",
+        "dropped": dropped,
+    }
+    return msgspec.json.encode(line) + b"\n"
+
+
+OUTPUT: Final = LogOutput()  # one per process, as its standard output is
 atexit.register(OUTPUT.flush, _LAST_S)

@@ -251,7 +251,7 @@ class _Locked:
 def _find(connection: Connection, break_id: int) -> _Locked:
     row = connection.execute(_BREAKS["lock_break"], {"break_id": break_id}).fetchone()
     if row is None:
-        raise NotFoundError(f"break {break_id}: there is none of that number")
+        raise NotFoundError(f"break {break_id} does not exist")
     supplier, difference, state, *facts = row
     return _Locked(break_id, supplier, difference, BreakState(state), *facts)
 

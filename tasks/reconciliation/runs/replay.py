@@ -52,7 +52,7 @@ def replay_run(settings: Settings, run_id: int) -> Replay:
     """
     record = get_run(settings, run_id)
     if record is None:
-        raise NotFoundError(f"run {run_id}: there is none of that number")
+        raise NotFoundError(f"run {run_id} does not exist")
     if "inputs" not in record.figures:
         raise ConfigError(f"run {run_id}: was made before inputs were kept, and cannot be replayed")
     with spool_folder(settings.spool, "replay") as folder:

@@ -199,7 +199,7 @@ def test_an_operator_lifts_it_and_it_stays_lifted(
 
         lifted = CliRunner().invoke(app, ["limits", "lift", ATTACKER])
         assert lifted.exit_code == 0
-        assert lifted.stdout.startswith(f"{ATTACKER}: was slowed and refused; it cannot be blocked until ")
+        assert lifted.stdout.startswith(f"{ATTACKER}: was slowed and refused; cannot be blocked until ")
         until(lambda: statuses(api, 1) == [200])
         assert statuses(api, 10, ATTACK) == [200] * 10
         assert "lifted" in CliRunner().invoke(app, ["limits", "show"]).stdout

@@ -1,6 +1,7 @@
 """A log that nobody reads: no request waits for it, memory is bounded, and what is lost is told."""
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -11,7 +12,7 @@ from contextlib import contextmanager, suppress
 import httpx
 import pytest
 
-from api.logs.output import OUTPUT, LogOutput
+from api.logs.output import OUTPUT, LogOutput, OutputHandler
 from api.monitoring import metrics
 from config import Settings
 from tests.api.conftest import serving
@@ -61,7 +62,7 @@ def test_what_does_not_fit_is_dropped_counted_and_told() -> None:
         output = LogOutput(lambda text: os.write(writer, text), most_bytes=10 * len(LINE))
         output.put(LINE)
         deadline_s = time.monotonic() + 10
-        while not output._writing and time.monotonic() < deadline_s:  # the thread stands before the pipe
+        while not output._queue.empty() and time.monotonic() < deadline_s:  # until the thread waits for the pipe
             time.sleep(0.01)
         started_s = time.monotonic()
         for _ in range(25):
@@ -102,3 +103,60 @@ def test_lines_of_many_threads_are_whole() -> None:
         thread.join()
     assert output.flush(10)
     assert b"".join(taken) == LINE * 800
+
+
+def test_a_notice_comes_where_the_lines_are_missing() -> None:
+    taken: list[bytes] = []
+    gate, entered = threading.Event(), threading.Event()
+
+    def write(text: bytes) -> None:
+        entered.set()
+        gate.wait(20)
+        taken.append(text)
+
+    output = LogOutput(write, most_bytes=2 * len(LINE))
+    output.put(b"1\n")
+    assert entered.wait(20)
+    for number in (2, 3):
+        output.put(str(number).encode() * (len(LINE) - 1) + b"\n")
+    output.put(b"4\n" * 7)  # there is no room
+    gate.set()
+    assert output.flush(10)
+    output.put(b"5\n")
+    assert output.flush(10)
+    first, second, third, notice, last = b"".join(taken).splitlines()
+    assert (first, second[:1], third[:1], last) == (b"1", b"2", b"3", b"5")
+    assert json.loads(notice)["dropped"] == 7
+
+
+def test_a_notice_that_could_not_be_written_is_in_the_next_one() -> None:
+    taken: list[bytes] = []
+    failures = iter([OSError("no space")] * 3)  # the second and the third are of lines with a notice
+
+    def write(text: bytes) -> None:
+        for error in failures:
+            raise error
+        taken.append(text)
+
+    output = LogOutput(write)
+    for _ in range(5):
+        output.put(LINE)
+        assert output.flush(10)
+    line, notice, last = b"".join(taken).splitlines(keepends=True)
+    assert (line, last) == (LINE, LINE)
+    assert json.loads(notice)["dropped"] == 3
+
+
+def test_records_of_logging_and_finished_lines_keep_their_order() -> None:
+    taken: list[bytes] = []
+    output = LogOutput(taken.append)
+    logger = logging.getLogger("treasury.tests.output")
+    logger.propagate = False
+    logger.addHandler(OutputHandler(output))
+    for number in range(100):
+        logger.warning("line %d", number)
+        output.put(f"{number}\n".encode())
+    assert output.flush(10)
+    assert b"".join(taken).decode().splitlines() == [
+        text for number in range(100) for text in (f"line {number}", str(number))
+    ]

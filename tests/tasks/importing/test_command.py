@@ -78,4 +78,4 @@ def test_generate_shows_its_months_and_skips_them_the_next_time(treasury) -> Non
 def test_generate_refuses_the_future(treasury) -> None:
     done = treasury("generate", "--months", "1", "--rows-per-month", "1", "--until", "2150-01-01")
     assert done.returncode == ConfigError.exit_code
-    assert "lies in the future" in done.stderr
+    assert "must not be in the future" in done.stderr
