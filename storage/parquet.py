@@ -77,11 +77,14 @@ def _writer_options(columns: Sequence[Column], table: TieredTable) -> dict[str, 
 
 
 @contextmanager
-def even_row_groups(target: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
+def even_row_groups(
+    target: Path, schema: pa.Schema, dictionary: bool | list[str] = True
+) -> Iterator[Callable[[pa.RecordBatch], None]]:
     """What writes batches, in whatever pieces they come, into ``target`` in row groups of one size: so the same rows
-    are the same bytes. Their columns are cast to ``schema``.
+    are the same bytes. Their columns are cast to ``schema``; those of ``dictionary``, or all, are encoded by one.
     """
-    with pq.ParquetWriter(target, schema, compression=COMPRESSION, store_schema=False) as writer:
+    options = {"compression": COMPRESSION, "store_schema": False, "use_dictionary": dictionary}
+    with pq.ParquetWriter(target, schema, **options) as writer:
         waiting = schema.empty_table()
 
         def write(batch: pa.RecordBatch) -> None:

@@ -34,11 +34,7 @@ _QUERIES = load("internal_days", __package__)
 _BATCH_ROWS = 50_000
 _SHOWN = 20
 _FIGURES = ("rows", "amount", "value", "commission", "under_way")
-_TEXTS = (
-    *("type", "status", "currency", "reference", "supplier_reference", "supplier_transaction_id"),
-    *("supplier_product_id", "vas_type"),
-)
-# Of each row: enough to say what became of it, and 64 bits of the SHA-256 of everything that is compared.
+# Of each row: enough to say what became of it, and 64 bits that stand for everything that is compared.
 _KEPT = pa.schema(
     [
         ("id", pa.string()),
@@ -47,7 +43,7 @@ _KEPT = pa.schema(
         ("amount", pa.decimal128(18, 2)),
         ("currency", pa.string()),
         ("value", pa.decimal128(18, 2)),
-        ("fingerprint", pa.string()),
+        ("fingerprint", pa.uint64()),
     ]
 )
 
@@ -99,9 +95,8 @@ class OwnDays:
 
     def __init__(self, duck: duckdb.DuckDBPyConnection) -> None:
         self._duck = duck
-        texts = ", ".join(f"coalesce(strlen({name}) || ':' || {name}, '-')" for name in _TEXTS)
         duck.execute(f"SET VARIABLE offset_ms = {OFFSET_MS}")
-        duck.execute(_QUERIES["create_day_row"].format(texts=texts))
+        duck.execute(_QUERIES["create_day_row"])
 
     def read(self, days: Sequence[date], keep: Path | None = None) -> dict[date, OwnDay]:
         """Every one of ``days``, also those without a row. The rows of all go into the Parquet file ``keep``."""
@@ -148,8 +143,10 @@ class OwnDays:
     def _batches(self, days: Sequence[date]) -> Iterator[tuple[date, pa.RecordBatch]]:
         """The rows in order; no batch has rows of two days."""
         for batch in self._duck.execute(_QUERIES["day_texts"], {"days": list(days)}).to_arrow_reader(_BATCH_ROWS):
-            for day in pc.unique(batch["day"]).to_pylist():
-                yield day, batch.filter(pc.equal(batch["day"], pa.scalar(day, pa.date32())))
+            found = pc.unique(batch["day"]).to_pylist()
+            for day in found:
+                whole = len(found) == 1
+                yield day, batch if whole else batch.filter(pc.equal(batch["day"], pa.scalar(day, pa.date32())))
 
 
 @contextmanager
@@ -204,5 +201,5 @@ def _kept(target: Path | None) -> Iterator[Callable[[pa.RecordBatch], None]]:
     if target is None:
         yield lambda batch: None
         return
-    with even_row_groups(target, _KEPT) as write:
+    with even_row_groups(target, _KEPT, dictionary=["status", "currency"]) as write:
         yield lambda batch: write(batch.select(_KEPT.names))

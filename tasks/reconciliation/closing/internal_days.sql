@@ -1,19 +1,21 @@
--- Our rows of a day, run by DuckDB over the table `own_rows` (tasks/reconciliation/closing/internal_days.py). A row's text has the length
--- before each of its texts, so that no two different rows have the same. Times are microseconds since 1970 UTC, days are
--- Africa/Johannesburg days.
+-- Internal rows of a day. DuckDB runs these over the table `own_rows` (tasks/reconciliation/closing/internal_days.py). The text
+-- of a row has every compared field, separated by U+001F, which no text of the ledger contains; a mark before a field that may
+-- be NULL says whether it is. Times are microseconds since 1970 UTC, days are Africa/Johannesburg days.
 
 -- name: create_day_row
 CREATE VIEW day_row AS
 SELECT DATE '1970-01-01' + ((epoch_ms(created_at) + getvariable('offset_ms')) // 86400000)::INTEGER AS day,
        id, created_at, status, amount, currency, commission, supplier_reference,
        (CASE WHEN status <> 'completed' THEN 0 WHEN type = 'refund' THEN -amount ELSE amount END)::DECIMAL(18,2) AS value,
-       concat_ws('|', id::VARCHAR, epoch_us(created_at), amount, commission, {texts}) || chr(10) AS text
+       concat_ws(chr(31), id::VARCHAR, epoch_us(created_at), amount, commission, type, status, currency, vas_type,
+                 coalesce('=' || reference, '-'), coalesce('=' || supplier_reference, '-'),
+                 coalesce('=' || supplier_transaction_id, '-'), coalesce('=' || supplier_product_id, '-')) || chr(10) AS text
 FROM own_rows WHERE NOT by_id
 
 -- name: day_texts
 -- Line after line in the order of the ids: what is digested, and what is kept of each row.
-SELECT day, id::VARCHAR AS id, created_at, status, amount, currency, value, left(sha256(text), 16) AS fingerprint, text
-FROM day_row WHERE day IN (SELECT unnest($days::DATE[])) ORDER BY day, id, text
+SELECT day, id::VARCHAR AS id, created_at, status, amount, currency, value, md5_number_lower(text) AS fingerprint, text
+FROM day_row WHERE day IN (SELECT unnest($days::DATE[])) ORDER BY day, day_row.id, created_at
 
 -- name: day_sums
 SELECT day, currency, count(*), sum(amount)::VARCHAR, sum(value)::VARCHAR, sum(commission)::VARCHAR,
@@ -26,7 +28,7 @@ CREATE OR REPLACE TEMPORARY TABLE day_change AS
 WITH was AS (
     SELECT id::UUID AS id, created_at, status, amount, currency, value, fingerprint FROM read_parquet($file)
 ), now AS (
-    SELECT id, created_at, status, amount, currency, value, left(sha256(text), 16) AS fingerprint, supplier_reference
+    SELECT id, created_at, status, amount, currency, value, md5_number_lower(text) AS fingerprint, supplier_reference
     FROM day_row WHERE day = $day
 )
 SELECT coalesce(now.id, was.id) AS id, coalesce(now.currency, was.currency) AS currency, now.supplier_reference,
