@@ -10,7 +10,6 @@ import typer
 from cli import terminal
 from cli.commands import COMMANDS
 from cli.lazy import lazy_group
-from config.version import product_version
 
 app = typer.Typer(
     name="treasury",
@@ -24,6 +23,8 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from config.version import product_version  # noqa: PLC0415  # `config` loads every model of the settings
+
         terminal.console.out(product_version())
         raise typer.Exit
 

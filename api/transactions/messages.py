@@ -26,7 +26,7 @@ Mobile = Annotated[str, Meta(pattern=r"^\+?\d{9,15}$", examples=["+27831234567"]
 
 # Bodies that can be sent as they are: the interactive page starts with them.
 EXAMPLE = {"user_id": "user-1", "wallet_id": "wallet-1", "type": "payment", "amount": "120.50", "currency": "ZAR"}
-VAS_EXAMPLE = {**EXAMPLE, "supplier": "flash", "vas_type": "airtime"}
+VAS_EXAMPLE = {**EXAMPLE, "supplier": SUPPLIERS[0], "vas_type": "airtime"}
 
 
 class NewTransaction(Struct, kw_only=True, forbid_unknown_fields=True):

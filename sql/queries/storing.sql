@@ -10,7 +10,7 @@ WHERE t.tgrelid IN (SELECT oid FROM unnest(%(parents)s::oid[]) AS p(oid)
                     UNION SELECT below.relid FROM unnest(%(parents)s::oid[]) AS p(oid), pg_partition_tree(p.oid) AS below)
   AND NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgenabled <> 'D'
   AND t.tgtype & 1 = 1 AND t.tgtype & 66 <> 0 AND t.tgtype & 20 <> 0
-  AND t.tgfoid NOT IN (SELECT oid FROM pg_proc WHERE proname IN ('treasury_guard_history', 'treasury_refuse_sealed')
+  AND t.tgfoid NOT IN (SELECT oid FROM pg_proc WHERE proname IN ('treasury_guard_history', 'treasury_refuse_sealed', 'treasury_guard_period')
                        AND pronamespace = current_schema()::regnamespace)
 UNION ALL
 SELECT format('rule %%I on %%s', r.rulename, r.ev_class::regclass)

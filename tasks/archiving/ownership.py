@@ -97,6 +97,18 @@ def check_ownership(
         return owner
 
 
+def find_owner(connection: Connection, settings: Settings) -> Owner:
+    """The owner, where this database is one. Reads only, so that a login without rights on the installation may ask.
+
+    For one object under a key that names the installation. It does not move the token on: what decides about many
+    objects, or removes any, calls `check_ownership`. Raises OwnershipError as that does.
+    """
+    standing = look(connection, settings, ObjectStore(settings))
+    if standing.state not in MAY_WRITE or standing.installation is None:
+        raise OwnershipError(standing.why)
+    return Owner(standing.installation.installation_id, standing.installation.incarnation)
+
+
 def put_marker(connection: Connection, settings: Settings, store: ObjectStore, owner: Owner, token: UUID) -> None:
     """Write the marker and read it back. Raises OwnershipError when another database wrote at the same moment."""
     marker = Marker(

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from config import Settings
 from ledger.alerts import Alert, Severity
-from ledger.business_days import ZONE, bounds, day_of, demand_past
+from ledger.business_days import ZONE, bounds, day_of
 from ledger.card_finder import mask_card_numbers
 from ledger.errors import NotFoundError, TransientError
 from ledger.masking import cut
@@ -110,8 +110,6 @@ def take_in(
     again unless ``retry``. Raises ConfigError, TransientError; a bad file stops no other.
     """
     definition_of(settings.suppliers, supplier)
-    if day is not None:
-        demand_past("day", day, day_of(datetime.now(UTC)))
     found: list[Intake] = []
     for file in find_files(settings, supplier, day, url):
         if isinstance(file, NoFile):

@@ -24,7 +24,13 @@ DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT /
 TEXTS = {path.relative_to(PROJECT).as_posix(): path.read_text(encoding="utf-8") for path in DOCUMENTS}
 SETTINGS = TEXTS["docs/settings.md"]
 # Read outside of the settings model: which file it reads, and where the tests run.
-OTHER_VARIABLES = {"TREASURY_CONFIG", "TREASURY_TEST_DATABASE_URL", "TREASURY_TEST_PG_BIN", "TREASURY_TEST_THOROUGH"}
+OTHER_VARIABLES = {
+    "TREASURY_CONFIG",
+    "TREASURY_TEST_DATABASE_URL",
+    "TREASURY_TEST_PG_BIN",
+    "TREASURY_TEST_THOROUGH",
+    "TREASURY_TEST_BROWSER",
+}
 
 # Settings that are models of their own.
 NESTED: dict[str, type[BaseModel]] = {

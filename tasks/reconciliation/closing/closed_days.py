@@ -20,6 +20,7 @@ from psycopg.types.json import Jsonb
 from config import Settings
 from ledger.business_days import day_start
 from ledger.errors import DataError, RefusalError, VerificationError
+from ledger.installation import Owner
 from ledger.policy import Tier
 from ledger.statements import BreakClass
 from sql.connection import Connection, fetch_one
@@ -28,6 +29,7 @@ from storage.spool import spool_folder
 from storage.store import ObjectStore, describe_file
 from tasks.alerting.store import raise_alert, resolve_alert
 from tasks.archiving.catalogue import MonthState, month_states
+from tasks.archiving.ownership import find_owner
 from tasks.reconciliation.alert_rules import CHANGED, changed_alert, subject_of
 from tasks.reconciliation.audit.people import SYSTEM
 from tasks.reconciliation.closing.internal_days import DayChange, OwnDay, OwnDays, own_days
@@ -170,7 +172,8 @@ def _compared(
         return Kept(day, run_id, now, key, sha256)
     parts = _changes(settings, connection, reader, (supplier, day), (key, sha256), folder)
     if not parts:
-        return Kept(day, run_id, now, *_stored(settings, reader, supplier, day, now, folder))
+        owner = find_owner(connection, settings)
+        return Kept(day, run_id, now, *_stored(settings, reader, owner, (supplier, day), now, folder))
     told = ", ".join(f"{part.text()} in {part.currency}" for part in parts)
     return f"our rows of {day} are not those that run {run_id} read: {told}; {was.text()} then, {now.text()} now"
 
@@ -213,16 +216,19 @@ def insert_first_states(connection: Connection, supplier: str, period_id: int, c
         _insert_state(connection, supplier, period_id, one, None)
 
 
-def find_changes(settings: Settings, connection: Connection, supplier: str, folder: Path) -> Looked:
+def find_changes(settings: Settings, connection: Connection, owner: Owner, supplier: str, folder: Path) -> Looked:
     """What has changed in the supplier's newest closed days, and in older ones that were written to since. Their rows
-    as they are go into the archive; `write_down` does the rest. To be called by who reconciles the supplier alone.
+    as they are go into the archive; `write_down` does the rest. To be called by the one run that reconciles the
+    supplier, which proved ``owner`` by `tasks.archiving.ownership`.
 
     A day whose month is archived cannot change and is left to `verify_closed_days`.
     """
     most = settings.reconciliation.closed_days_checked
     noted, states = _states(settings, connection, supplier, most, archived_too=False)
     changes = [
-        change for span in _spans(states) for change in _changes_of_span(settings, connection, supplier, span, folder)
+        change
+        for span in _spans(states)
+        for change in _changes_of_span(settings, connection, owner, supplier, span, folder)
     ]
     return Looked(tuple(changes), noted)
 
@@ -314,7 +320,7 @@ def _spans(states: Sequence[State]) -> Iterator[list[State]]:
 
 
 def _changes_of_span(
-    settings: Settings, connection: Connection, supplier: str, span: Sequence[State], folder: Path
+    settings: Settings, connection: Connection, owner: Owner, supplier: str, span: Sequence[State], folder: Path
 ) -> Iterator[Change]:
     with own_days(settings, supplier, span[0].day, span[-1].day) as reader:
         now = reader.read([one.day for one in span])
@@ -327,7 +333,7 @@ def _changes_of_span(
                 parts = _changes(settings, connection, reader, (supplier, state.day), told, folder)
             except DataError:  # the rows as they were are gone from the archive, or are others
                 parts = list(_without_rows(state.own, own))
-            stored = _stored(settings, reader, supplier, state.day, own, folder)
+            stored = _stored(settings, reader, owner, (supplier, state.day), own, folder)
             yield Change(state, own, tuple(parts), *stored)
 
 
@@ -376,13 +382,14 @@ def _without_rows(was: OwnDay, now: OwnDay) -> Iterator[DayChange]:
 
 
 def _stored(
-    settings: Settings, reader: OwnDays, supplier: str, day: date, own: OwnDay, folder: Path
+    settings: Settings, reader: OwnDays, owner: Owner, of: tuple[str, date], own: OwnDay, folder: Path
 ) -> tuple[str, bytes]:
     """The rows of a day as they are now, put into the archive: key and SHA-256. Safe to run again."""
+    supplier, day = of
     target = folder / f"now-{day}.parquet"
     reader.keep(day, target)
     sha256 = describe_file(target).sha256
-    key = f"reconciliation/{supplier}/{day}/closed/{own.digest}.parquet"
+    key = f"reconciliation/{supplier}/{day}/closed/{own.digest}-{owner.short}.parquet"
     ObjectStore(settings).put(target, key)
     target.unlink()
     return key, sha256

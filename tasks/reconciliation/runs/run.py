@@ -93,7 +93,7 @@ def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None 
                 owner = check_ownership(connection, settings)
                 prefix = record.store_reports(settings, owner, request, summary, [*files, folder / OWN_ROWS])
                 record.store_inputs(settings, owner, request, summary, before, statement)
-                looked = closed_days.find_changes(settings, connection, request.supplier, folder)
+                looked = closed_days.find_changes(settings, connection, owner, request.supplier, folder)
                 attempt = record.Attempt(started, prefix, looked)
                 run_id = record.write_down(connection, settings, duck, request, summary, before, attempt)
                 settled = _settle(connection, settings, duck, request, before)

@@ -62,7 +62,7 @@ def test_the_examples_are_yaml(name: str) -> None:
 
 FLOOD = """
 import json
-from api import metrics
+from api.monitoring import metrics
 for number in range(500):
     metrics.cache_event("layer", f"event {number}")
     metrics.queried(f"query {number}", 0.001, failed=False)

@@ -44,11 +44,11 @@ KILLED_AT_THE_FLIP = """
 import os, signal, sys
 from config import load_settings
 from ledger.months import Month
-from tasks import archive
+from tasks.archiving import to_cold
 
-archive._flip = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+to_cold._flip = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 settings = load_settings()
-archive.archive_month(settings, settings.table("transactions"), Month.parse(sys.argv[1]))
+to_cold.archive_month(settings, settings.table("transactions"), Month.parse(sys.argv[1]))
 """
 
 

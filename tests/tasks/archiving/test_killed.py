@@ -26,11 +26,11 @@ KILLED_BEFORE_TIDYING = """
 import os, signal, sys
 from config import load_settings
 from ledger.months import Month
-from tasks import warm
+from tasks.archiving import to_warm
 
-warm.tidy_month = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+to_warm.tidy_month = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 settings = load_settings()
-warm.warm_month(settings, settings.table("transactions"), Month.parse(sys.argv[1]))
+to_warm.warm_month(settings, settings.table("transactions"), Month.parse(sys.argv[1]))
 """
 SIGKILLED = -9
 

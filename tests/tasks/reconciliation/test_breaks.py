@@ -99,7 +99,7 @@ def test_nobody_decides_without_a_name_or_a_reason(
 
 
 def test_a_break_that_there_is_not_is_told(books: Books) -> None:
-    with pytest.raises(ConfigError, match="break 7: there is none"):
+    with pytest.raises(ConfigError, match="break 7 does not exist"):
         resolve(books.settings, 7, "thandi", RIGHT, "why")
 
 

@@ -45,7 +45,7 @@ def test_a_replay_says_what_differs(books: Books) -> None:
 
 
 def test_a_run_that_there_is_not_or_whose_statement_was_changed_is_not_replayed(books: Books) -> None:
-    with pytest.raises(ConfigError, match="run 7: there is none"):
+    with pytest.raises(ConfigError, match="run 7 does not exist"):
         replay_run(books.settings, 7)
     result = books.run()
     assert result.run_id is not None

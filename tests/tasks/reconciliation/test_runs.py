@@ -377,7 +377,8 @@ def test_a_run_that_is_killed_while_it_writes_leaves_nothing_and_runs_again(book
     statement = books.statement()
     program = (
         "import os, sys; from datetime import date; from config import load_settings;"
-        "from tasks.reconciliation import chain, run;"
+        "from tasks.reconciliation.audit import chain;"
+        "from tasks.reconciliation.runs import run;"
         "chain.record_run = lambda *_: os._exit(9);"
         "run.reconcile_day(load_settings(), run.RunRequest('flash', date.fromisoformat(sys.argv[2]), sys.argv[1]))"
     )
