@@ -20,7 +20,7 @@ COMMANDS: Mapping[str, Command | Group] = {
         "Create, rotate, revoke and list API keys.",
         {
             "create": Command("cli.keys:create", "Create an API key and print it."),
-            "rotate": Command("cli.keys:rotate", "Replace an API key by a new one, and print the new one."),
+            "rotate": Command("cli.keys:rotate", "Replace an API key with a new one, and print the new one."),
             "list": Command("cli.keys:list_", "List all API keys with client, scopes and state."),
             "events": Command("cli.keys:events", "Show who created, rotated and revoked API keys, and when."),
             "revoke": Command("cli.keys:revoke", "Revoke an API key."),

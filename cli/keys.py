@@ -49,7 +49,7 @@ Without --scope, the key has {", ".join(CLIENT_SCOPES)}.
 
 
 def rotate(key_id: KeyId, grace: Grace = "24h") -> None:
-    """Replace an API key by a new one, and print the new one. It is printed only once.
+    """Replace an API key with a new one, and print the new one. It is printed only once.
 
     The new key has the same client, scopes and limits. The old key stays valid for the grace period.
     """

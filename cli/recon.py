@@ -218,7 +218,7 @@ def resolve(
 
 def settle(
     break_id: Annotated[int, typer.Argument(help="Number of the break")],
-    completed: Annotated[bool, typer.Option("--completed/--failed", help="Whether the purchase was sold")],
+    completed: Annotated[bool, typer.Option("--completed/--failed", help="Outcome of the purchase")],
     reason: Reason,
     actor: Actor = None,
 ) -> None:

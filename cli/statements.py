@@ -25,7 +25,7 @@ def take_in(
         str | None,
         typer.Option(help="Path, s3://... or sftp://... of a file or a folder  [default: by setting]"),
     ] = None,
-    replace: Annotated[bool, typer.Option(help="Replace the statement of a day by a different one")] = False,
+    replace: Annotated[bool, typer.Option(help="Replace the statement of a day with a different one")] = False,
     retry: Annotated[bool, typer.Option(help="Read quarantined files again")] = False,
     actor: Annotated[str | None, typer.Option(help="Person to record  [default: the running account]")] = None,
 ) -> None:

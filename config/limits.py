@@ -9,7 +9,7 @@ from pydantic_settings import NoDecode
 
 MOST_A_WINDOW = 1_000_000_000
 _RATE = re.compile(r"([0-9]{1,10})/(second|minute|hour|day)\Z")
-WINDOWS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+_WINDOWS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 # An address in these is most often a proxy or a service of one's own: refusing it would refuse everybody behind it.
 OWN_NETWORKS = (
     "127.0.0.0/8",
@@ -23,15 +23,28 @@ OWN_NETWORKS = (
 )
 
 
-def is_rate(text: str) -> bool:
-    """Whether ``text`` is a rate: ``<amount>/second``, minute, hour or day, the amount at least 1."""
+def parse_rate(text: str) -> tuple[int, int]:
+    """The amount, and the window in seconds, of ``<amount>/second``, minute, hour or day.
+
+    Raises ValueError for any other text, and for an amount that is not between 1 and `MOST_A_WINDOW`.
+    """
     match = _RATE.match(text)
-    return match is not None and 1 <= int(match[1]) <= MOST_A_WINDOW
+    if match is None or not 1 <= int(match[1]) <= MOST_A_WINDOW:
+        raise ValueError(f"must be like 600/minute (second, minute, hour, day), the amount from 1 to {MOST_A_WINDOW}")
+    return int(match[1]), _WINDOWS_S[match[2]]
+
+
+def is_rate(text: str) -> bool:
+    """Whether `parse_rate` accepts ``text``."""
+    try:
+        parse_rate(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _rate(text: str) -> str:
-    if not is_rate(text):
-        raise ValueError(f"must be like 600/minute (second, minute, hour, day), the amount from 1 to {MOST_A_WINDOW}")
+    parse_rate(text)
     return text
 
 

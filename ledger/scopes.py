@@ -18,18 +18,18 @@ class Scope(StrEnum):
     OPERATIONS = "operations"
 
 
-# What each allows, for people.
+# What each scope allows, for people.
 ALLOWS: Mapping[Scope, str] = {
     Scope.TRANSACTIONS_READ: "read the client's transactions",
-    Scope.TRANSACTIONS_WRITE: "store transactions, move their status",
+    Scope.TRANSACTIONS_WRITE: "store transactions, change their status",
     Scope.VAS_READ: "read the client's VAS transactions",
-    Scope.VAS_WRITE: "store VAS transactions, buy them, move their status",
-    Scope.READ_ALL: "beside a read scope: the rows of every client",
-    Scope.RECONCILIATION_READ: "see runs, breaks and periods",
-    Scope.RECONCILIATION_RESOLVE: "decide about breaks, close periods",
-    Scope.MONITORING_READ: "/metrics and all of monitoring that only reads",
-    Scope.OPERATIONS: "acknowledge alerts, forget cached answers",
+    Scope.VAS_WRITE: "store and buy VAS transactions, change their status",
+    Scope.READ_ALL: "with a read scope: read the rows of all clients",
+    Scope.RECONCILIATION_READ: "read runs, breaks and periods",
+    Scope.RECONCILIATION_RESOLVE: "decide on breaks, close periods",
+    Scope.MONITORING_READ: "read /metrics and all monitoring pages",
+    Scope.OPERATIONS: "acknowledge alerts, clear the cache",
 }
 
-# What an application's key has unless told otherwise.
+# The scopes of an application's key by default.
 CLIENT_SCOPES = (Scope.TRANSACTIONS_READ, Scope.TRANSACTIONS_WRITE, Scope.VAS_READ, Scope.VAS_WRITE)

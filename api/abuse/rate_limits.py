@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from limits import RateLimitItem, parse
-
 from api.connections.shared_redis import SharedRedis
 from api.monitoring import metrics
 from api.routing.problems import TOO_MANY, HttpError
 from config.limits import RateLimits as Configured
+from config.limits import parse_rate
 
 Header = tuple[bytes, bytes]
 _CHUNKS = 100
@@ -43,21 +42,23 @@ class Policy(StrEnum):
 
 
 class Limit:
-    """``amount`` requests of ``policy`` in each window of ``window_s`` seconds. ``text`` is as `limits` reads it."""
+    """``amount`` requests of ``policy`` in each window of ``window_s`` seconds, from a text that `parse_rate` reads."""
 
-    __slots__ = ("amount", "chunk", "item", "policy", "policy_header", "prefix", "window_s")
+    __slots__ = ("amount", "chunk", "policy", "policy_header", "prefix", "window_s")
 
     def __init__(self, policy: Policy, text: str) -> None:
         self.policy = policy
-        self.item: RateLimitItem = parse(text)
-        self.amount = self.item.amount
-        self.window_s = self.item.get_expiry()
+        self.amount, self.window_s = parse_rate(text)
         self.chunk = max(1, self.amount // _CHUNKS)
         self.policy_header: Header = (
             b"ratelimit-policy",
             f'"{policy}";q={self.amount};w={self.window_s}'.encode(),
         )
         self.prefix = f'"{policy}";r='
+
+    def counter(self, who: str, window: int) -> str:
+        """The name of the counter of a key id or an address in a window. Another limit counts by another one."""
+        return f"{self.policy}/{who}/{self.amount}/{self.window_s}/{window}"
 
 
 class Bucket:
@@ -221,8 +222,7 @@ class RateLimiter:
             if wanted <= 0:
                 bucket.left, bucket.exhausted = 0, True
                 return
-            key = limit.item.key_for(limit.policy, who, window)
-            count = await self._redis.count(key, wanted + bucket.owed, limit.window_s + _SKEW_S)
+            count = await self._redis.count(limit.counter(who, window), wanted + bucket.owed, limit.window_s + _SKEW_S)
             if bucket.window == window:
                 bucket.grant(wanted, count)
         finally:
@@ -238,10 +238,7 @@ class RateLimiter:
 @lru_cache(4096)
 def limit_of(policy: Policy, text: str) -> Limit:
     """The one `Limit` of a text. Raises ValueError for one that is none."""
-    limit = Limit(policy, text)
-    if limit.amount < 1:
-        raise ValueError(f"{text!r} admits nothing")
-    return limit
+    return Limit(policy, text)
 
 
 def _override(policy: Policy, overrides: Mapping[str, str]) -> Limit | None:

@@ -17,8 +17,8 @@ from api.abuse.attackers import ATTACK, Attackers, Held, Stage
 from api.abuse.injection import Sign
 from api.abuse.tallies import SharedTallies, Tally
 from api.logs.access_log import LOGGER, describe
-from config.limits import WINDOWS_S
 from config.limits import Watch as Configured
+from config.limits import parse_rate
 from ledger.errors import TreasuryError
 from tasks.alerting.request_rules import RULES, Rule
 from tasks.alerting.store import Alert
@@ -51,7 +51,7 @@ class Watch:
         self._attackers = attackers
         self._alerts = alerts
         self._thresholds = {Rule.INJECTION: (1, _INJECTION_WINDOW_S)} | {
-            rule: _threshold(getattr(configured, description.setting))
+            rule: parse_rate(getattr(configured, description.setting))
             for rule, description in RULES.items()
             if description.setting
         }
@@ -153,8 +153,3 @@ async def _every(pause_s: float, *parts: Callable[[], Awaitable[object]]) -> Non
                 _LOG.warning("the watch waits", extra={"fields": describe(error)})
             except Exception as error:  # noqa: BLE001  # a defect here must not end the watch; it is logged
                 _LOG.error("the watch failed", extra={"fields": describe(error)})
-
-
-def _threshold(rate: str) -> tuple[int, int]:
-    amount, _, unit = rate.partition("/")
-    return int(amount), WINDOWS_S[unit]

@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from limits.aio.storage import RedisStorage
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -21,6 +20,13 @@ from api.logs.access_log import LOGGER
 _CONNECTIONS = 16
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _CALM_S = 30.0  # after this long without a failure the pauses begin anew
+_INCREMENT = """
+local count = redis.call('INCRBY', KEYS[1], ARGV[1])
+if count == tonumber(ARGV[1]) then
+    redis.call('EXPIRE', KEYS[1], ARGV[2])
+end
+return count
+"""
 _FAILURES = (RedisError, OSError, TimeoutError)
 _LOG = logging.getLogger(LOGGER)
 T = TypeVar("T")
@@ -38,7 +44,6 @@ class SharedRedis:
         self._timeout_s = timeout_s
         self._pool: BlockingConnectionPool | None = None
         self._client: Redis | None = None
-        self._storage: RedisStorage | None = None
         self._probe: asyncio.Task[None] | None = None
         self._pause_s = _FIRST_PAUSE_S
         self._back_at_s = float("-inf")
@@ -61,12 +66,7 @@ class SharedRedis:
             retry=Retry(NoBackoff(), 0),  # redis-py's own retries wait for seconds
         )
         self._client = Redis(connection_pool=self._pool)
-        self._storage = RedisStorage(
-            _scheme_of_limits(self._url),
-            implementation="redispy",
-            key_prefix=f"{self.prefix}limits",
-            connection_pool=self._pool,  # type: ignore[arg-type]  # documented, and missing in its type
-        )
+        self._increment = self._client.register_script(_INCREMENT)
 
     async def close(self) -> None:
         """Stop asking and close the connections."""
@@ -75,12 +75,16 @@ class SharedRedis:
             await asyncio.gather(self._probe, return_exceptions=True)
         if self._pool is not None:
             await self._pool.disconnect()
-        self._client = self._storage = None
+        self._client = None
 
     async def count(self, key: str, amount: int, expires_s: int) -> int | None:
         """Add ``amount`` to a counter, which expires ``expires_s`` after its first use; None while Redis is away."""
-        storage = self._storage
-        return None if storage is None else await self._within(lambda: storage.incr(key, expires_s, amount))
+        name = f"{self.prefix}limits:{key}"
+
+        async def increment(client: Redis) -> int:
+            return int(await self._increment(keys=[name], args=[amount, expires_s], client=client))
+
+        return await self.run(increment)
 
     async def run(self, work: Callable[[Redis], Awaitable[T]]) -> T | None:
         """The result of ``work``; None while Redis is away. It may have been done in part when None is given."""
@@ -123,8 +127,3 @@ class SharedRedis:
         except _FAILURES:
             return False
         return True
-
-
-def _scheme_of_limits(url: str) -> str:
-    """The URL with the scheme by which the library `limits` knows its asynchronous Redis storage."""
-    return f"async+redis+{url}" if url.startswith("unix:") else f"async+{url}"

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from ledger.transactions import Status, Supplier, TransactionType, VasType
+from ledger.transactions import SUPPLIERS, Status, Supplier, TransactionType, VasType
 from suppliers.verdicts import Failure
 
 PRINTABLE = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"  # no control characters

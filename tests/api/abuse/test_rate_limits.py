@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from api.abuse.rate_limits import Bucket, Limit, Policy, RateLimiter, Verdict
+from api.abuse.rate_limits import Bucket, Limit, Policy, RateLimiter, Verdict, limit_of
 from api.routing.problems import TOO_MANY, HttpError
-from config.limits import RateLimits
+from config.limits import RateLimits, is_rate, parse_rate
 from tests.api.abuse.conftest import StartRedis
 from tests.api.abuse.sharing import Clock, shared
 
@@ -279,3 +280,53 @@ def test_a_silent_redis_costs_one_wait_and_not_one_a_request() -> None:
         assert 1 <= silent.connections < 20  # every request that asks makes one: 200 would be every request
     finally:
         silent.close()
+
+
+def test_a_counter_expires_with_its_window_and_a_lease_does_not_prolong_it(redis_url: str) -> None:
+    async def run() -> None:
+        async with shared(redis_url) as redis:
+            assert await redis.count("t/k/5/60/1", 2, 65) == 2
+            name = f"{redis.prefix}limits:t/k/5/60/1"
+            left_s = await redis.run(lambda client: client.ttl(name))
+            assert left_s is not None
+            assert 0 < left_s <= 65
+            assert await redis.count("t/k/5/60/1", 3, 9999) == 5
+            left_s = await redis.run(lambda client: client.ttl(name))
+            assert left_s is not None
+            assert 0 < left_s <= 65
+
+    asyncio.run(run())
+
+
+def test_a_redis_that_has_forgotten_the_script_counts_all_the_same(redis_url: str) -> None:
+    async def run() -> None:
+        async with shared(redis_url) as redis:
+            assert await redis.count("t/forgotten", 1, 60) == 1
+            await redis.run(lambda client: client.script_flush())
+            assert await redis.count("t/forgotten", 1, 60) == 2
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "600", "600/", "/minute", "0/minute", "-1/minute", "1.5/minute", "600/week", "600 / minute"),
+        *("600 per hour", "1000000001/day", "600/minute\n", "600/Minute", "5/second;9/hour", "\u0663/minute"),
+    ],
+)
+def test_a_text_that_is_no_rate_is_none_for_settings_keys_and_the_limiter(text: str) -> None:
+    assert not is_rate(text)
+    with pytest.raises(ValueError, match="must be like 600/minute"):
+        limit_of(Policy.GENERAL, text)
+    with pytest.raises(ValidationError):
+        RateLimits(general=text)
+
+
+@pytest.mark.parametrize(("text", "rate"), [
+    ("1/second", (1, 1)), ("600/minute", (600, 60)), ("7/hour", (7, 3600)), ("1000000000/day", (1_000_000_000, 86_400)),
+])  # fmt: skip
+def test_a_rate_is_an_amount_in_a_window(text: str, rate: tuple[int, int]) -> None:
+    assert parse_rate(text) == rate
+    assert (limit_of(Policy.GENERAL, text).amount, limit_of(Policy.GENERAL, text).window_s) == rate
+    assert RateLimits(general=text).general == text

@@ -6,10 +6,10 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import httpx
-import limits
 import pytest
 from typer.testing import CliRunner, Result
 
+from api.abuse.rate_limits import Policy, limit_of
 from api.keys import auth
 from cli.main import app
 from config import Settings
@@ -157,4 +157,4 @@ def test_a_key_that_expired_or_was_revoked_cannot_be_rotated(ready: Settings) ->
 
 def test_every_limit_that_a_key_may_have_is_one_that_the_limiter_reads() -> None:
     for unit in ("second", "minute", "hour", "day"):
-        assert limits.parse(f"600/{unit}").amount == 600
+        assert limit_of(Policy.VAS, f"600/{unit}").amount == 600
