@@ -39,8 +39,8 @@ def test_every_threshold_is_one_of_a_pair() -> None:
 
 def test_every_check_has_a_threshold_in_the_settings(settings: Settings) -> None:
     without = [check.name for check in CHECKS if check.limits(settings) is None]
-    # The value of database_size is bytes: it is judged by the days until the disk is full, growth_*. A schedule is late by
-    # its own interval, and a policy or a trigger is there or not.
+    # The value of database_size is bytes: it is judged by the days until the disk is full, growth_*. A schedule
+    # is late by its own interval, and a policy or a trigger is there or not.
     assert without == ["database_size", "schedules", "row_access"]
 
 
