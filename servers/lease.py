@@ -22,7 +22,7 @@ from ledger.errors import TransientError
 from servers import keeper, keys, process
 from servers.home import folder
 
-START_S = 180.0
+START_S = 660.0  # more than any server may take to be ready
 STOP_S = 60.0
 POLL_S = 0.02
 

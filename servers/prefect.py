@@ -30,7 +30,7 @@ PASSWORD_DIGITS = 40
 PROJECT_VARIABLE = "TREASURY_PROJECT"
 RECONCILIATION = "flows/reconcile_supplier.py:reconcile_supplier"
 OK = 200
-COMMAND_TIMEOUT_S = 600.0  # a busy machine is slow to import Prefect; no start hangs on it
+READY_S = COMMAND_TIMEOUT_S = 600.0  # a busy machine is slow to import Prefect; one that ends is seen at once
 _LOG = logging.getLogger("treasury.servers")
 
 # Nothing is sent anywhere, nothing is advertised, and the logs read as text.
@@ -86,7 +86,7 @@ class PrefectServer:
             url=access.api_url,
             env=process.plain_environment() | environment(self.home, access) | _LEASES_ON_DISK | self._guarded(port),
             cwd=folder,
-            ready_timeout_s=180.0,
+            ready_timeout_s=READY_S,
         )
 
     def _every_host(self) -> tuple[str, ...]:
@@ -148,7 +148,7 @@ class Worker:
             | {"TMPDIR": str(temporary)},
             cwd=self.directory,
             stop_timeout_s=15.0,
-            ready_timeout_s=180.0,
+            ready_timeout_s=READY_S,
         )
 
     def _recover(self) -> None:
@@ -226,10 +226,11 @@ def deploy(
 def _prefect(
     home: Path, access: PrefectAccess, settings_env: Mapping[str, str], directory: Path, *arguments: str
 ) -> None:
+    elsewhere = not access.api_url.startswith(f"http://{ports.HOST}:")  # a key for Prefect Cloud is not for our own
     process.run_once(
         f"prefect {' '.join(arguments)}",
         (sys.executable, "-m", "prefect", *arguments),
         timeout_s=COMMAND_TIMEOUT_S,
-        env=process.own_environment(settings_env, prefect_is_elsewhere=True) | environment(home, access),
+        env=process.own_environment(settings_env, prefect_is_elsewhere=elsewhere) | environment(home, access),
         cwd=directory,
     )
