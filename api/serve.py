@@ -23,6 +23,9 @@ from ledger.errors import ConfigError
 from servers.keeper import end_with_parent
 
 BACKLOG = 4096
+# A worker first answers its supervisor when Python and the libraries are loaded. uvicorn gives it 5 s, and kills it: on
+# a busy machine one worker after the other, for ever. It is also how long a worker that hangs stays; so it is not more.
+WORKER_ANSWER_S = 20
 DRAIN_S = 7  # then api.services ends its parts; the keeper kills after servers.api.STOP_S
 # A chunk of one byte is six on the wire; nobody needs to send a large body like that.
 _FRAMING = 2
@@ -101,6 +104,7 @@ def make_config(settings: Settings, port: int) -> ProcessConfig:
         log_config=None,
         log_level=logging.getLevelName(settings.log_level),
         timeout_graceful_shutdown=DRAIN_S,
+        timeout_worker_healthcheck=WORKER_ANSWER_S,
         **HOW,
     )
     if limits.connections < settings.api_connections:
