@@ -75,6 +75,21 @@ def test_two_workers_count_together_and_a_dead_one_loses_nothing(
     assert "treasury_api_workers 2.0" in exposed
 
 
+@pytest.mark.slow
+def test_workers_that_take_long_to_load_are_waited_for(
+    ready: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvicorn kills a worker that does not answer within 5 s, and the next one, too: the API never starts."""
+    delay = "import sys, time\nif '--multiprocessing-fork' in sys.orig_argv:\n    time.sleep(6)\n"
+    (tmp_path / "sitecustomize.py").write_text(delay)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    two = ready.model_copy(update={"api_workers": 2})
+    with lease.lease(ready.home, Api(ready.home, 0, two.environment(), stack.PROJECT)) as endpoint:
+        assert ask(endpoint.url, "/health/live", {}).status_code == 200
+        lease.wait(lambda: len(workers(ready.home)) == 2, WAIT_S, "both workers")
+    assert "died" not in (ready.home / "log" / "api.log").read_text(encoding="utf-8")
+
+
 def test_a_new_start_counts_from_nothing(ready: Settings, watcher: Headers) -> None:
     for _ in range(2):
         with lease.lease(ready.home, Api(ready.home, 0, ready.environment(), stack.PROJECT)) as endpoint:
