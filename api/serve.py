@@ -23,6 +23,7 @@ from ledger.errors import ConfigError
 from servers.keeper import end_with_parent
 
 BACKLOG = 4096
+DRAIN_S = 7  # then api.server.services ends its parts; the keeper kills after servers.api.STOP_S
 # A worker that does not answer its supervisor for so long is replaced. It does not answer while it loads Python and the
 # application, which takes many seconds on a busy machine: under uvicorn's own 5 s such workers never got to serve. A
 # worker that hangs also stays for so long, so the time is not longer.
