@@ -27,7 +27,7 @@ DRAIN_S = 7  # then api.server.services ends its parts; the keeper kills after s
 # A worker that does not answer its supervisor for so long is replaced. It does not answer while it loads Python and the
 # application, which takes many seconds on a busy machine: under uvicorn's own 5 s such workers never got to serve. A
 # worker that hangs also stays for so long, so the time is not longer.
-WORKER_ANSWERS_S = 60
+WORKER_ANSWERS_S = 20
 
 # A chunk of one byte is six on the wire; nobody needs to send a large body like that.
 _FRAMING = 2

@@ -117,7 +117,7 @@ def test_two_columns_of_one_name_are_two_columns(three_tiers: Ledger, tmp_path: 
     with run_query(three_tiers.settings, query) as answer:
         write_answer(answer, "csv", tmp_path / "answer.csv")
     assert (tmp_path / "answer.csv").read_text().split() == ["a,a", "1,2"]
-    with run_query(three_tiers.settings, query) as answer, pytest.raises(DataError, match="called a"):
+    with run_query(three_tiers.settings, query) as answer, pytest.raises(DataError, match="named a"):
         write_answer(answer, "json", tmp_path / "answer.json")
 
 
