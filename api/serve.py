@@ -15,7 +15,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from api.logs.access_log import capture_all_logs
+from api.logs.json_lines import capture_all_logs
 from api.server import security_headers
 from api.server.protocol import LimitedConfig, Limits
 from config import Settings, load_settings

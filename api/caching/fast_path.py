@@ -16,7 +16,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from api.abuse.rate_limits import Policy, Verdict
 from api.abuse.watch import Sender
 from api.caching import Kept, Question
-from api.logs.access_log import LOGGER, AccessLog, RequestRecord, describe, request_id
+from api.logs.access_log import AccessLog, RequestRecord, request_id
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.logs.turns import EachTurn
 from api.monitoring import metrics
 from api.routing import conditional

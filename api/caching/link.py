@@ -19,7 +19,7 @@ from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
-from api.logs.access_log import LOGGER
+from api.logs.json_lines import LOGGER
 
 FAILURES = (RedisError, OSError, TimeoutError)
 _ASK_AGAIN_S = 0.05

@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from api.logs.access_log import LOGGER
+from api.logs.json_lines import LOGGER
 
 _CONNECTIONS = 16
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0

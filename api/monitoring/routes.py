@@ -2,8 +2,14 @@
 
 from api.abuse.addresses import Networks
 from api.abuse.rate_limits import Policy
-from api.monitoring import answers, handlers
-from api.monitoring.partition_report import MOST_MONTHS
+from api.monitoring import handlers
+from api.monitoring.alert_page import Acknowledged, AlertPage
+from api.monitoring.cache_report import CacheClear, CacheCleared, CacheReport
+from api.monitoring.database_report import DatabaseReport
+from api.monitoring.health_report import HealthReport
+from api.monitoring.partition_report import MOST_MONTHS, PartitionReport
+from api.monitoring.performance import Performance
+from api.monitoring.summary import Summary
 from api.routing.operations import Operation, Parameter
 from config import Settings
 from ledger.scopes import Scope
@@ -57,7 +63,7 @@ def _health() -> Operation:
         scope=Scope.MONITORING_READ,
         policy=Policy.OPERATIONS,
         tag=_TAG,
-        answers={200: answers.HealthReport},
+        answers={200: HealthReport},
     )
 
 
@@ -72,7 +78,7 @@ def _performance() -> Operation:
         scope=Scope.MONITORING_READ,
         policy=Policy.OPERATIONS,
         tag=_TAG,
-        answers={200: answers.Performance},
+        answers={200: Performance},
     )
 
 
@@ -89,7 +95,7 @@ def _alerts() -> tuple[Operation, ...]:
             scope=Scope.MONITORING_READ,
             policy=Policy.OPERATIONS,
             tag=_TAG,
-            answers={200: answers.AlertPage},
+            answers={200: AlertPage},
             parameters=(
                 Parameter("state", "Only alerts in this state", {"type": "string", "enum": list(handlers.STATES)}),
                 Parameter(
@@ -111,7 +117,7 @@ def _alerts() -> tuple[Operation, ...]:
             scope=Scope.OPERATIONS,
             policy=Policy.OPERATIONS,
             tag=_TAG,
-            answers={200: answers.Acknowledged},
+            answers={200: Acknowledged},
             parameters=(_ALERT_ID,),
             problems=frozenset({404, 409}),
         ),
@@ -130,7 +136,7 @@ def _database() -> Operation:
         scope=Scope.MONITORING_READ,
         policy=Policy.OPERATIONS,
         tag=_TAG,
-        answers={200: answers.DatabaseReport},
+        answers={200: DatabaseReport},
     )
 
 
@@ -148,7 +154,7 @@ def _partitions(settings: Settings) -> Operation:
         scope=Scope.MONITORING_READ,
         policy=Policy.OPERATIONS,
         tag=_TAG,
-        answers={200: answers.PartitionReport},
+        answers={200: PartitionReport},
         parameters=(
             Parameter("table", "Only months of this table", {"type": "string", "enum": list(settings.registry)}),
             Parameter("before", "`next_before` of the previous page, or any month", month),
@@ -170,7 +176,7 @@ def _cache() -> tuple[Operation, ...]:
             scope=Scope.MONITORING_READ,
             policy=Policy.OPERATIONS,
             tag=_TAG,
-            answers={200: answers.CacheReport},
+            answers={200: CacheReport},
         ),
         Operation(
             name="clearCache",
@@ -183,9 +189,9 @@ def _cache() -> tuple[Operation, ...]:
             scope=Scope.OPERATIONS,
             policy=Policy.OPERATIONS,
             tag=_TAG,
-            request=answers.CacheClear,
+            request=CacheClear,
             example={"all": True},
-            answers={200: answers.CacheCleared},
+            answers={200: CacheCleared},
             problems=frozenset({400, 413, 415}),
         ),
     )
@@ -201,5 +207,5 @@ def _summary() -> Operation:
         scope=Scope.MONITORING_READ,
         policy=Policy.OPERATIONS,
         tag=_TAG,
-        answers={200: answers.Summary},
+        answers={200: Summary},
     )

@@ -10,7 +10,9 @@ from starlette.websockets import WebSocketClose
 
 from api.abuse.visitor import visitor_of
 from api.keys.auth import NOBODY
-from api.logs.access_log import LOGGER, describe, of_request
+from api.logs.access_log import of_request
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.monitoring import metrics
 from api.routing import parsing, problems
 from api.routing.operations import Call, Operation

@@ -18,7 +18,8 @@ from api.abuse.guard import Guard
 from api.caching.fast_path import Rows, ShortPath
 from api.documentation import page as docs_page
 from api.documentation.openapi import make_document
-from api.logs.access_log import LOGGER, AccessLog, RequestLog, write_json_lines
+from api.logs.access_log import AccessLog, RequestLog
+from api.logs.json_lines import LOGGER, write_json_lines
 from api.logs.output import OUTPUT
 from api.routing.endpoint import Page, no_such_address
 from api.routing.operations import Operation

@@ -16,7 +16,8 @@ from api.caching.lifetimes import Lifetimes
 from api.connections.database import Database
 from api.keys.auth import Authenticator
 from api.keys.throttle import Doorkeeper
-from api.logs.access_log import LOGGER, describe
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.logs.randomness import RandomBits
 from api.monitoring import metrics
 from api.monitoring.monitor import Monitor
