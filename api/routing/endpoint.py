@@ -52,7 +52,7 @@ class Endpoint:
         key, visitor = NOBODY, visitor_of(request.scope)
         needed = None if operation.open_to and operation.open_to.hold(visitor.sender.address) else operation.scope
         if needed is not None:
-            key = await services.doorkeeper.authenticate(request.headers.get("authorization"), visitor.sender)
+            key = await services.key_throttle.authenticate(request.headers.get("authorization"), visitor.sender)
             record.key_id = key.key_id
         if operation.policy is not None:
             verdict = await services.defence.limiter.spend(

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from starlette.responses import Response
 
-from api.caching import Fresh, Kept, Question
+from api.caching import CacheKey, Entry, Fresh
 from api.caching.invalidation import after_change, forget_row, tag_of_page
 from api.routing import conditional, parsing, problems
 from api.routing.operations import Call
@@ -90,13 +90,13 @@ async def create_batch(call: Call, table: TieredTable) -> Response:
 async def read_one(call: Call, table: TieredTable) -> Response:
     """One transaction, wherever its month lives."""
     cache = call.services.cache
-    question = Question.of_row(table.name, call.key.sees_client, call.request.path_params["id"])
-    kept = cache.get(question)
-    if kept is None:
+    cache_key = CacheKey.of_row(table.name, call.key.sees_client, call.request.path_params["id"])
+    entry = cache.get(cache_key)
+    if entry is None:
         row_id = _path_id(call)
         tag = cache.names.row_tag(table.name, str(row_id))
-        kept = await cache.read(question, tag, partial(_find, call, table, row_id))
-    return _conditional(call, kept)
+        entry = await cache.read(cache_key, tag, partial(_find, call, table, row_id))
+    return _conditional(call, entry)
 
 
 async def _find(call: Call, table: TieredTable, row_id: UUID) -> Fresh:
@@ -111,18 +111,19 @@ async def read_page(call: Call, table: TieredTable) -> Response:
     """A page of a wallet's or a user's transactions, newest first."""
     cache, viewer = call.services.cache, call.key.sees_client
     if viewer is None:  # pages over all clients are for auditors: rare, and always of this moment
-        return _conditional(call, Kept((await _read_page(call, table)).body, final=False))
-    asked = Question(table.name, "page", viewer, tuple(part for pair in sorted(call.query.items()) for part in pair))
-    kept = cache.get(asked)
-    if kept is None:
+        return _conditional(call, Entry((await _read_page(call, table)).body, final=False))
+    parameters = tuple(part for pair in sorted(call.query.items()) for part in pair)
+    cache_key = CacheKey(table.name, "page", viewer, parameters)
+    entry = cache.get(cache_key)
+    if entry is None:
         wanted = _wanted(call, _question(call, table))  # refused before anything is looked up
         tag = tag_of_page(cache.names, table, viewer, wanted)
-        kept = await cache.read(asked, tag, partial(_read_page, call, table))
-    return _conditional(call, kept)
+        entry = await cache.read(cache_key, tag, partial(_read_page, call, table))
+    return _conditional(call, entry)
 
 
-def _conditional(call: Call, kept: Kept) -> Response:
-    return conditional.answer(call.request.headers.get("if-none-match"), kept)
+def _conditional(call: Call, entry: Entry) -> Response:
+    return conditional.answer(call.request.headers.get("if-none-match"), entry)
 
 
 async def _read_page(call: Call, table: TieredTable) -> Fresh:
