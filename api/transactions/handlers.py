@@ -12,9 +12,11 @@ from starlette.responses import Response
 from api.caching import CacheKey, Entry, Fresh
 from api.caching.invalidation import after_change, forget_row, tag_of_page
 from api.routing import conditional, parsing, problems
+from api.routing.messages import message
 from api.routing.operations import Call
 from api.routing.problems import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, HttpError
 from api.transactions import vending
+from api.transactions.messages import StatusChange
 from api.transactions.new_rows import new_row, new_rows
 from api.transactions.reading import Row, Wanted
 from api.transactions.writer import Stored, Write
@@ -139,7 +141,7 @@ async def _read_page(call: Call, table: TieredTable) -> Fresh:
 async def change_status(call: Call, table: TieredTable) -> Response:
     """Move a transaction forward."""
     row_id = _path_id(call)
-    wanted = _status(await call.body())
+    wanted = message(await call.body(), StatusChange).status
     services = call.services
     if vending.sells(table):
         found = await services.reader.find(table, row_id, call.key.client_id)
@@ -221,20 +223,6 @@ def _path_id(call: Call) -> UUID:
     return parsing.row_id("id", call.request.path_params["id"])
 
 
-def _status(body: bytes) -> Status:
-    values = parsing.decode_object(body)
-    for name in values:
-        if name != "status":
-            raise FieldError(name, "is not a field of a status change; it has only status")
-    return Status(_choice("status", values.get("status"), Status))
-
-
-def _choice(field: str, value: Any, choices: type[Status] | type[TransactionType]) -> str:
-    if not isinstance(value, str) or value not in set(choices):
-        raise FieldError(field, f"must be one of {', '.join(choices)}")
-    return value
-
-
 def _question(call: Call, table: TieredTable) -> bytes:
     """What a cursor is bound to: everything that decides which rows are asked for, but not how many."""
     asked = sorted((name, value) for name, value in call.query.items() if name not in ("cursor", "limit"))
@@ -253,8 +241,8 @@ def _wanted(call: Call, question: bytes) -> Wanted:
     return Wanted(
         wallet_id=_name("wallet_id", query),
         user_id=_name("user_id", query),
-        status=_choice("status", query["status"], Status) if "status" in query else None,
-        type=_choice("type", query["type"], TransactionType) if "type" in query else None,
+        status=parsing.member("status", query["status"], Status) if "status" in query else None,
+        type=parsing.member("type", query["type"], TransactionType) if "type" in query else None,
         client_id=call.key.sees_client,
         created_from=created_from,
         created_before=created_before,

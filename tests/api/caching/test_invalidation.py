@@ -41,7 +41,7 @@ def test_another_process_finds_the_answer_in_redis(redis_url: str) -> None:
         ledger = Ledger()
         async with process(redis_url) as one, process(redis_url) as two:
             await ask(one, ledger)
-            await until(lambda: one._storing == 0 and not one._flights._by_question)
+            await until(lambda: not one._reads.running and len(one._tasks) == 1)  # its reports go on
             while two.statistics()["redis"]["hit"] == 0:  # stored after the answer was given
                 two._local.drop({tag(two)})
                 assert await ask(two, ledger) == 0
