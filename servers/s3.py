@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from config import generated_keys
 from ledger.errors import ConfigError
-from servers import keys, ports, process
+from servers import ports, process
 
 NAME = "s3"
 BUCKET = "treasury-archive"
@@ -25,7 +26,7 @@ def executable() -> Path:
 
 def credentials(home: Path) -> tuple[str, str]:
     """Access key id and secret of the embedded server, of the lengths that AWS uses (clients check them)."""
-    return keys.key(home, ACCESS_KEY, 20).upper(), keys.key(home, SECRET_KEY, 40)
+    return generated_keys.key(home, ACCESS_KEY, 20).upper(), generated_keys.key(home, SECRET_KEY, 40)
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,7 @@ def test_clearing_by_pattern_takes_what_matches_in_every_process_and_nothing_els
             assert one._local.get(PAGE) is None
             assert one._local.get(ROW) is not None
             assert two._local.get(ROW) is not None
-            assert (await two.clear(f"transactions:row:{ROW.asked[0]}:*")).entries == 1
+            assert (await two.clear(f"transactions:row:{ROW.parameters[0]}:*")).entries == 1
             assert (await two.clear("nothing*")).entries == 0
             assert await redis.get("somebody:else") == b"1"
 
