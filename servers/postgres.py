@@ -5,6 +5,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
+from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
 from config import generated_keys
@@ -68,15 +69,11 @@ class Postgres:
     ``fast`` gives up durability: for tests only. ``port`` 0 takes any free one.
     """
 
+    name: ClassVar[str] = NAME
     home: Path
     port: int = 0
     bin_dir: Path | None = None
     fast: bool = False
-
-    @property
-    def name(self) -> str:
-        """Its file name in the home."""
-        return NAME
 
     def prepare(self) -> process.Launch:
         """Make the cluster when there is none, and choose the port. Safe to rerun, also after being killed.

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import yaml  # type: ignore[import-untyped]  # it has no types
 from pydantic import SecretStr
 
 from config import generated_keys
+from config.home import folder as home_folder
 from config.suppliers import Suppliers
 from ledger.errors import ConfigError
 from servers import ports, process
@@ -47,19 +49,14 @@ class PrefectServer:
     It answers only requests for one of ``hosts``, from its own pages or from programs, with the home's `login`.
     """
 
+    name: ClassVar[str] = NAME
     home: Path
     port: int = 0
     hosts: tuple[str, ...] = (ports.HOST, "localhost")
 
-    @property
-    def name(self) -> str:
-        """Its file name in the home."""
-        return NAME
-
     def prepare(self) -> process.Launch:
         """Make its home and choose its port. It sees nothing of the settings: no work is done in it."""
-        folder = self.home / "prefect"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = home_folder(self.home, NAME)
         clear_locks(folder)
         port = ports.choose(self.port)
         access = PrefectAccess(f"http://{ports.HOST}:{port}/api", login(self.home))
@@ -97,16 +94,12 @@ class PrefectServer:
 class Worker:
     """A process worker of the pool: each flow run is a child process of it, with ``settings_env`` as its settings."""
 
+    name: ClassVar[str] = WORKER_NAME
     home: Path
     access: PrefectAccess
     settings_env: Mapping[str, str] = field(repr=False)
     directory: Path = field(default_factory=Path.cwd)
     server_is_elsewhere: bool = False
-
-    @property
-    def name(self) -> str:
-        """Its file name in the home."""
-        return WORKER_NAME
 
     @property
     def known_as(self) -> str:
