@@ -6,21 +6,19 @@ SIGTERM ends them gracefully: no new connection, every answer under way given, e
 import argparse
 import gc
 import logging
-import multiprocessing
 import resource
-import signal
 import sys
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from api.logs.access_log import capture_all_logs
+from api.logs.json_lines import capture_all_logs
 from api.server import security_headers
 from api.server.protocol import LimitedConfig, Limits
+from api.server.supervision import end_with_supervisor
 from config import Settings, load_settings
 from ledger.errors import ConfigError
-from servers.keeper import end_with_parent
 
 BACKLOG = 4096
 DRAIN_S = 7  # then api.server.services ends its parts; the keeper kills after servers.api.STOP_S
@@ -45,7 +43,7 @@ class ProcessConfig(LimitedConfig):
 
         With hundreds of thousands of objects of libraries in the way, a collection takes as long as many requests.
         """
-        _end_with_supervisor()
+        end_with_supervisor()
         super().load()
         gc.collect()
         gc.freeze()
@@ -59,16 +57,6 @@ class ProcessConfig(LimitedConfig):
         access = logging.getLogger("uvicorn.access")
         access.handlers.clear()
         access.propagate = False
-
-
-def _end_with_supervisor() -> None:
-    """A worker that outlived its supervisor would keep the port from the next one, and nobody would watch it."""
-    supervisor = multiprocessing.parent_process()
-    if supervisor is None:
-        return
-    end_with_parent(signal.SIGTERM)
-    if not supervisor.is_alive():  # since before the line above
-        signal.raise_signal(signal.SIGTERM)
 
 
 def make_limits(settings: Settings) -> Limits:

@@ -23,6 +23,7 @@ from ledger.errors import DataError
 from ledger.statements import BreakClass
 from suppliers.registry import definition_of
 from suppliers.simulation.planting import differences_of
+from tasks.importing.mapping_text import column, constant, mapping_text
 from tasks.importing.run import ImportRequest, import_file
 from tasks.reconciliation.casework.breaks import BreakFilter, BreakRecord, list_breaks
 from tasks.reconciliation.runs.report import matched
@@ -37,27 +38,27 @@ _SOLD_WITHIN_S = 60.0
 _POLL_S = 0.2
 _MOBILE = "0831234567"
 _STILL = (BreakState.OPEN, BreakState.PROPOSED, BreakState.RESOLVED)
-_MAPPING = """
-name = "evening"
-table = "vas_transactions"
-key = ["reference"]
-
-[fields]
-client_id = { constant = "demo" }
-user_id = { constant = "user-00001" }
-wallet_id = { constant = "wallet-00001" }
-type = { constant = "payment" }
-status = { constant = "completed" }
-currency = { constant = "ZAR" }
-supplier = { column = "supplier" }
-vas_type = { column = "vas_type" }
-supplier_product_id = { column = "product" }
-supplier_transaction_id = { column = "transaction_id" }
-reference = { column = "reference" }
-amount = { column = "amount" }
-commission = { column = "commission" }
-created_at = { column = "sold_at", format = "%Y-%m-%d %H:%M:%S", timezone = "Africa/Johannesburg" }
-"""
+_MAPPING = mapping_text(
+    "evening",
+    "vas_transactions",
+    ["reference"],
+    {
+        "client_id": constant("demo"),
+        "user_id": constant("user-00001"),
+        "wallet_id": constant("wallet-00001"),
+        "type": constant("payment"),
+        "status": constant("completed"),
+        "currency": constant("ZAR"),
+        "supplier": column("supplier"),
+        "vas_type": column("vas_type"),
+        "supplier_product_id": column("product"),
+        "supplier_transaction_id": column("transaction_id"),
+        "reference": column("reference"),
+        "amount": column("amount"),
+        "commission": column("commission"),
+        "created_at": column("sold_at", format="%Y-%m-%d %H:%M:%S", timezone="Africa/Johannesburg"),
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -18,14 +17,14 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
+from config.plugins import with_plugins
 from ledger.errors import ConfigError
 from ledger.statements import BreakClass, ComparedStatus, LineKind
-from ledger.transactions import SUPPLIER_NAME_RULE, VasType, is_supplier_name
+from ledger.transactions import VasType
 
 Environment = Literal["simulator", "sandbox", "production"]
 StatementField = Literal[
@@ -272,38 +271,6 @@ class SimulatorSettings(BaseModel):
     recon_calls_per_s: float = Field(1.0, gt=0, le=1000, description="Allowed calls of Peach's reconciliation API")
 
 
-class _Definition(Protocol):
-    """What is read here of a supplier's definition; `suppliers.definition` has the whole."""
-
-    name: str
-    settings: type[Connection]
-
-
-def _definition(module: object) -> _Definition:
-    """The definition of the supplier in a package. Raises ValueError when there is none or its name is none."""
-    try:
-        found: _Definition = import_module(str(module)).DEFINITION
-    except ModuleNotFoundError as error:
-        raise ValueError(f"modules: {module} cannot be imported: {error}") from None
-    except AttributeError:
-        raise ValueError(f"modules: {module} has no DEFINITION") from None
-    if not is_supplier_name(found.name):
-        raise ValueError(f"modules: {module}: the name must be {SUPPLIER_NAME_RULE}")
-    return found
-
-
-def _own_settings(definition: _Definition, given: Any) -> Connection:
-    """A further supplier's settings. Raises ValueError that names the field, and never what stands there."""
-    if isinstance(given, definition.settings):
-        return given
-    try:
-        return definition.settings.model_validate(given)
-    except ValidationError as error:
-        wrong = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in (definition.name, *wrong["loc"]))
-        raise ValueError(f"{place}: {wrong['msg']}") from None
-
-
 class Suppliers(BaseModel):
     """The suppliers by name, and the simulators that stand in for those that are not configured.
 
@@ -330,21 +297,7 @@ class Suppliers(BaseModel):
     @classmethod
     def _further(cls, data: Any) -> Any:
         """The settings of the suppliers in ``modules``, each by its own model; no other further field."""
-        if not isinstance(data, Mapping):
-            return data
-        found = dict(data)
-        modules = found.get("modules") or ()
-        definitions = [_definition(one) for one in modules] if isinstance(modules, list | tuple) else []
-        for number, one in enumerate(definitions):
-            if one.name in cls.model_fields:
-                raise ValueError(f"modules: there is a supplier {one.name} already")
-            if one.name in {other.name for other in definitions[:number]}:
-                raise ValueError(f"modules: {one.name} stands twice")
-            found[one.name] = _own_settings(one, found.get(one.name, {}))
-        known = {*cls.model_fields, *(one.name for one in definitions)}
-        if strange := sorted(found.keys() - known):
-            raise ValueError(f"{strange[0]}: there is no such setting, and no supplier of that name")
-        return found
+        return with_plugins(data, cls.model_fields) if isinstance(data, Mapping) else data
 
     @property
     def everyone(self) -> dict[str, Connection]:

@@ -1,6 +1,5 @@
 """The home: the folder that the servers' data, keys and logs are in."""
 
-import os
 from pathlib import Path
 
 from ledger.errors import ConfigError
@@ -43,15 +42,3 @@ def demand_unused(home: Path) -> None:
             f"the treasury home at {home} was used, and {home / 'postgres'} does not hold the data of this PostgreSQL:"
             " mount or restore them, or set TREASURY_HOME to a new folder if an empty ledger is meant"
         )
-
-
-def folder(home: Path, name: str) -> Path:
-    """``<home>/<name>``, made when it is missing. Raises ConfigError when it cannot be made or written to."""
-    path = home / name
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"TREASURY_HOME: {path} cannot be made: {error.strerror}") from None
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise ConfigError(f"TREASURY_HOME: {path} cannot be written to")
-    return path

@@ -18,9 +18,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from config import generated_keys
+from config.home import folder
 from ledger.errors import TransientError
-from servers import keeper, keys, process
-from servers.home import folder
+from servers import keeper, process
 
 START_S = 660.0  # more than any server may take to be ready
 STOP_S = 60.0
@@ -152,7 +153,7 @@ def _start(home: Path, run: Path, server: Server, given_up: Callable[[], bool]) 
     child = process.launch(order, log, users=run / f"{server.name}.users", alive=run / f"{server.name}.alive")
     process.wait_ready(order, log, child, lambda: server.answers(order.url), given_up)
     endpoint = Endpoint(server.name, order.url)
-    keys.write_private(record, json.dumps(asdict(endpoint)))
+    generated_keys.write_private(record, json.dumps(asdict(endpoint)))
     return endpoint
 
 

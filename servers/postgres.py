@@ -5,12 +5,15 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
+from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
+from config import generated_keys
+from config.home import folder
 from ledger.errors import ConfigError
-from servers import keys, ports, process
+from servers import ports, process
 from servers.account import Account, unprivileged
-from servers.home import demand_unused, folder
+from servers.home import demand_unused
 
 NAME = "postgres"
 ROLE = "treasury"
@@ -66,15 +69,11 @@ class Postgres:
     ``fast`` gives up durability: for tests only. ``port`` 0 takes any free one.
     """
 
+    name: ClassVar[str] = NAME
     home: Path
     port: int = 0
     bin_dir: Path | None = None
     fast: bool = False
-
-    @property
-    def name(self) -> str:
-        """Its file name in the home."""
-        return NAME
 
     def prepare(self) -> process.Launch:
         """Make the cluster when there is none, and choose the port. Safe to rerun, also after being killed.
@@ -83,7 +82,7 @@ class Postgres:
         """
         account = unprivileged()
         cluster = Cluster(
-            self.bin_dir or embedded_bin_dir(), self.home, account, keys.key(self.home, NAME, PASSWORD_DIGITS)
+            self.bin_dir or embedded_bin_dir(), self.home, account, generated_keys.key(self.home, NAME, PASSWORD_DIGITS)
         )
         data = cluster.make()
         port = ports.choose(self.port)
@@ -102,7 +101,7 @@ class Postgres:
     def login_url(self, url: str, role: str) -> str:
         """The address ``url`` of the server with another role and that role's own password, made once in the keys."""
         parts = urlsplit(url)
-        password = quote(keys.key(self.home, role.replace("_", "-"), PASSWORD_DIGITS))
+        password = quote(generated_keys.key(self.home, role.replace("_", "-"), PASSWORD_DIGITS))
         return parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}").geturl()
 
     def answers(self, url: str) -> bool:
@@ -172,7 +171,7 @@ class Cluster:
         rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         password_file = self.folder / ".password"
-        keys.write_private(password_file, self.password)
+        generated_keys.write_private(password_file, self.password)
         for path in (draft, password_file):
             if self.account:
                 self.account.own(path)

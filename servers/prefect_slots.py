@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.errors import ConfigError, TransientError
-from servers.prefect_client import PrefectAccess
+from tasks.prefect.access import PrefectAccess
 
 LEASES = "concurrency_leases"  # in PREFECT_HOME: Prefect's own name
 FLOW_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # Prefect gives it to the process of each flow run

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from config.home import folder
 from ledger.errors import TransientError
 from servers import keeper
 from servers.account import Account
-from servers.home import folder
 
 LOG_LIMIT_BYTES = 16 << 20
 TAIL_LINES = 25

@@ -3,10 +3,13 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
+from config import generated_keys
+from config.home import folder as home_folder
 from ledger.errors import ConfigError
-from servers import keys, ports, process
+from servers import ports, process
 
 NAME = "s3"
 BUCKET = "treasury-archive"
@@ -25,20 +28,16 @@ def executable() -> Path:
 
 def credentials(home: Path) -> tuple[str, str]:
     """Access key id and secret of the embedded server, of the lengths that AWS uses (clients check them)."""
-    return keys.key(home, ACCESS_KEY, 20).upper(), keys.key(home, SECRET_KEY, 40)
+    return generated_keys.key(home, ACCESS_KEY, 20).upper(), generated_keys.key(home, SECRET_KEY, 40)
 
 
 @dataclass(frozen=True, slots=True)
 class S3:
     """The embedded server of one home: buckets are the folders in ``<home>/s3``. ``port`` 0 takes any free one."""
 
+    name: ClassVar[str] = NAME
     home: Path
     port: int = 0
-
-    @property
-    def name(self) -> str:
-        """Its file name in the home."""
-        return NAME
 
     def prepare(self) -> process.Launch:
         """Make the bucket and choose the port.
@@ -50,8 +49,8 @@ class S3:
         object for each HEAD and all of them for a listing (0.25 s against 3 ms for an object of 200 MB); what was
         stored is proved by reading it back and its SHA-256.
         """
-        folder = self.home / "s3"
-        (folder / BUCKET).mkdir(parents=True, exist_ok=True)
+        folder = home_folder(self.home, NAME)
+        (folder / BUCKET).mkdir(exist_ok=True)
         access, secret = credentials(self.home)
         port = ports.choose(self.port)
         options = (

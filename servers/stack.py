@@ -19,18 +19,19 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from config import Settings
+from config.home import folder
 from ledger.errors import ConflictError, TransientError
 from servers import api, lease, prefect, s3
 from servers.api import Api
-from servers.home import demand, folder
+from servers.home import demand
 from servers.lease import Endpoint, Server
 from servers.postgres import Postgres
 from servers.prefect import PrefectServer, Worker
-from servers.prefect_client import PrefectAccess
 from servers.redis import Redis
 from servers.s3 import S3
 from servers.suppliers import Simulators
 from suppliers.simulation.credentials import with_simulators
+from tasks.prefect.access import PrefectAccess
 
 Service = Literal["postgres", "redis", "s3", "prefect", "suppliers"]
 SERVICES: tuple[Service, ...] = ("postgres", "redis", "s3", "prefect", "suppliers")

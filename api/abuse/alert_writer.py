@@ -5,7 +5,7 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 
 from api.connections.database import AsyncConnection, Database
-from api.logs.access_log import LOGGER
+from api.logs.json_lines import LOGGER
 from ledger.errors import TransientError, TreasuryError
 from sql.queries import load
 from tasks.alerting.request_rules import RULES

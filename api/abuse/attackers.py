@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from api.abuse.addresses import UNKNOWN, Addresses, Networks
 from api.abuse.tallies import SharedTallies
-from api.connections.shared_redis import SharedRedis
+from api.connections.shared_redis import RedisAccess
 from config.limits import Watch as Configured
 from ledger.errors import TransientError
 
@@ -54,7 +54,7 @@ class Attackers:
         self,
         configured: Configured,
         addresses: Addresses,
-        redis: SharedRedis,
+        redis: RedisAccess,
         tallies: SharedTallies,
         now: Callable[[], float] = time.time,
     ) -> None:

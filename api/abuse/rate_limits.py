@@ -18,7 +18,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from api.connections.shared_redis import SharedRedis
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+
+from api.connections.shared_redis import RedisAccess
 from api.monitoring import metrics
 from api.routing.problems import TOO_MANY, HttpError
 from config.limits import RateLimits as Configured
@@ -135,12 +138,42 @@ class Verdict:
         return f"{self.limit.prefix}{self.remaining};t={self.reset_s}"
 
 
+_INCREMENT = """
+local count = redis.call('INCRBY', KEYS[1], ARGV[1])
+if count == tonumber(ARGV[1]) then
+    redis.call('EXPIRE', KEYS[1], ARGV[2])
+end
+return count
+"""
+
+
+class Counters:
+    """The counters in Redis that all processes share."""
+
+    def __init__(self, redis: RedisAccess) -> None:
+        self._redis = redis
+        self._script: AsyncScript | None = None
+
+    async def add(self, name: str, amount: int, expires_s: int) -> int | None:
+        """Add ``amount`` to a counter, which expires ``expires_s`` after its first use. Returns the new count; None
+        while Redis is away.
+        """
+        key = f"{self._redis.prefix}limits:{name}"
+
+        async def work(client: Redis) -> int:
+            if self._script is None:
+                self._script = client.register_script(_INCREMENT)
+            return int(await self._script(keys=[key], args=[amount, expires_s], client=client))
+
+        return await self._redis.run(work)
+
+
 class RateLimiter:
     """The limits of one process. ``now`` gives seconds since 1970; the processes' clocks must agree roughly."""
 
-    def __init__(self, configured: Configured, redis: SharedRedis, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, configured: Configured, redis: RedisAccess, now: Callable[[], float] = time.time) -> None:
         self._enabled = configured.enabled
-        self._redis = redis
+        self._counters = Counters(redis)
         self._now = now
         self._limits = {policy: limit_of(policy, getattr(configured, policy)) for policy in Policy}
         self._buckets: OrderedDict[tuple[Policy, str], Bucket] = OrderedDict()
@@ -222,7 +255,7 @@ class RateLimiter:
             if wanted <= 0:
                 bucket.left, bucket.exhausted = 0, True
                 return
-            count = await self._redis.count(limit.counter(who, window), wanted + bucket.owed, limit.window_s + _SKEW_S)
+            count = await self._counters.add(limit.counter(who, window), wanted + bucket.owed, limit.window_s + _SKEW_S)
             if bucket.window == window:
                 bucket.grant(wanted, count)
         finally:

@@ -11,7 +11,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from api.connections.shared_redis import SharedRedis
+from api.connections.shared_redis import RedisAccess
 
 _MOST_TALLIES = 5_000
 _MOST_VALUES = 200_000
@@ -43,7 +43,7 @@ class Tally:
 class SharedTallies:
     """The tallies of one process. ``now`` gives seconds since 1970."""
 
-    def __init__(self, redis: SharedRedis, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, redis: RedisAccess, now: Callable[[], float] = time.time) -> None:
         self._redis = redis
         self._now = now
         self._tallies: OrderedDict[Name, Tally] = OrderedDict()

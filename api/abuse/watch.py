@@ -16,7 +16,8 @@ from api.abuse.alert_writer import AlertWriter
 from api.abuse.attackers import ATTACK, Attackers, Held, Stage
 from api.abuse.injection import Sign
 from api.abuse.tallies import SharedTallies, Tally
-from api.logs.access_log import LOGGER, describe
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from config.limits import Watch as Configured
 from config.limits import parse_rate
 from ledger.errors import TreasuryError

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from api.caching import ResponseCache
-from api.caching.question import Names
+from api.caching.cache_key import Names
 from api.transactions.reading import Wanted
 from api.transactions.writer import AfterCommit
 from ledger.tables import TieredTable

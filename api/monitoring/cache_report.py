@@ -2,14 +2,55 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from msgspec import Meta, Struct
 
 from api.caching import Cleared
 from api.caching.cache import SHARED
-from api.monitoring.answers import CacheCleared, CacheLayer, CacheReport
 from api.monitoring.readings import Reading
+from api.monitoring.units import Share
 
 _EVENTS = "treasury_api_cache_events_total"  # its labels, in the order of their names: event, layer
+
+
+class CacheLayer(Struct, kw_only=True):
+    """One cache layer since the start, over all processes. For `redis`, ``evictions`` counts every key that Redis
+    evicted, including keys of other applications. It is null while Redis does not answer.
+    """
+
+    layer: str
+    hits: int
+    misses: int
+    hit_ratio: Share | None
+    evictions: int | None
+    errors: int
+
+
+class CacheReport(Struct, kw_only=True):
+    """The cache. ``details`` has the number of processes, and the entries and bytes of their layers, as reported within
+    the last 15 seconds. While Redis is unavailable, it covers only the process that answers.
+    """
+
+    enabled: bool
+    layers: list[CacheLayer]
+    details: dict[str, Any]
+
+
+class CacheClear(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The answers to clear: those whose cache key matches ``pattern`` (with `*`), or ``all``. Give exactly one."""
+
+    pattern: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    all: Annotated[bool, Meta(extra_json_schema={"enum": [True]})] | None = None
+
+
+class CacheCleared(Struct, kw_only=True):
+    """The number of entries removed. ``everywhere`` is false when Redis did not answer: only this process is cleared
+    then. Redis and the other processes are cleared completely as soon as this process reaches Redis again.
+    """
+
+    cleared: int
+    everywhere: bool
 
 
 class CacheControl(Protocol):

@@ -7,22 +7,16 @@ from datetime import UTC, datetime
 from functools import partial
 
 from api.connections.database import Database
-from api.monitoring import alert_page, cache_report, database_report, partition_report, performance
-from api.monitoring.answers import (
-    Acknowledged,
-    AlertPage,
-    CacheReport,
-    ComponentState,
-    DatabaseReport,
-    HealthReport,
-    PartitionReport,
-    Performance,
-    Summary,
-)
-from api.monitoring.cache_report import CacheControl
-from api.monitoring.health_report import Checks, health_report, troubles
+from api.monitoring import alert_page, cache_report, database_report, partition_report, performance, summary
+from api.monitoring.alert_page import Acknowledged, AlertPage
+from api.monitoring.cache_report import CacheControl, CacheReport
+from api.monitoring.database_report import DatabaseReport
+from api.monitoring.health_report import Checks, ComponentState, HealthReport, health_report
+from api.monitoring.partition_report import PartitionReport
+from api.monitoring.performance import Performance
 from api.monitoring.sampling import Sampler
 from api.monitoring.shared_answer import SharedAnswer
+from api.monitoring.summary import StoredFigures, Summary
 from api.transactions.writer import Writer
 from config import Settings
 from ledger.alerts import AlertRule
@@ -107,34 +101,17 @@ class Monitor:
     async def summary(self) -> Summary:
         """One small page of everything."""
         health, (latest, earlier) = await asyncio.gather(self.health(), self._sampler.now())
-        size_bytes, alerts, months = await self._counts() if _answers(health) else (None, None, None)
-        now = performance.performance(latest, earlier, datetime.now(UTC))
-        return Summary(
-            state=health.state,
-            checked_at=health.checked_at,
-            troubles=troubles(health),
-            open_alerts=alerts,
-            requests_per_second=now.recent.per_second,
-            error_rate=now.recent.error_rate,
-            p95_ms=now.recent.p95_ms,
-            query_p95_ms=now.query_time.p95_ms,
-            rows_stored=sum(flush.rows for flush in now.flushes),
-            queued_rows=sum(flush.queued_rows for flush in now.flushes),
-            in_flight=now.in_flight,
-            cache_hit_ratio=cache_report.hit_ratio(latest, earlier),
-            workers=now.workers,
-            database_bytes=size_bytes,
-            months=months,
-        )
+        stored = await self._stored_figures() if _answers(health) else StoredFigures()
+        return summary.summary(health, latest, earlier, stored)
 
-    async def _counts(self) -> tuple[int | None, dict[str, int] | None, dict[str, int] | None]:
-        """The size of the database, open alerts by severity, months by tier; nothing when PostgreSQL has just gone."""
+    async def _stored_figures(self) -> StoredFigures:
+        """The figures of PostgreSQL; none when it has just stopped answering."""
         try:
             alerts = await database_report.read(self._database, "open_alerts")
             months = await database_report.read(self._database, "months_by_tier")
-            return (await self.database()).database_bytes, dict(alerts), dict(months)
+            return StoredFigures((await self.database()).database_bytes, dict(alerts), dict(months))
         except TransientError:
-            return None, None, None
+            return StoredFigures()
 
     async def exposition(self) -> bytes:
         """Everything that is counted, for Prometheus."""

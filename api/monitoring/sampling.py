@@ -10,7 +10,8 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from api.logs.access_log import LOGGER, describe
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.monitoring import metrics
 from api.monitoring.readings import Reading, exposition, read, serving
 

@@ -10,7 +10,9 @@ from starlette.websockets import WebSocketClose
 
 from api.abuse.visitor import visitor_of
 from api.keys.auth import NOBODY
-from api.logs.access_log import LOGGER, describe, of_request
+from api.logs.access_log import of_request
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.monitoring import metrics
 from api.routing import parsing, problems
 from api.routing.operations import Call, Operation
@@ -50,7 +52,7 @@ class Endpoint:
         key, visitor = NOBODY, visitor_of(request.scope)
         needed = None if operation.open_to and operation.open_to.hold(visitor.sender.address) else operation.scope
         if needed is not None:
-            key = await services.doorkeeper.authenticate(request.headers.get("authorization"), visitor.sender)
+            key = await services.key_throttle.authenticate(request.headers.get("authorization"), visitor.sender)
             record.key_id = key.key_id
         if operation.policy is not None:
             verdict = await services.defence.limiter.spend(

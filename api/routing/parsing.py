@@ -5,8 +5,9 @@ import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from itertools import accumulate
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from api.routing.problems import BAD_REQUEST, KEY_MISSING, NOT_JSON, TOO_LARGE, 
 from ledger.errors import FieldError
 from ledger.identifiers import created_at_of, truncate_ms
 
+Member = TypeVar("Member", bound=StrEnum)
 _JSON_TYPE = re.compile(r"application/json\s*(;\s*charset=\"?utf-8\"?\s*)?\Z", re.IGNORECASE)
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII | re.IGNORECASE)
@@ -151,6 +153,18 @@ def integer(field: str, text: str, lowest: int, highest: int) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 10 and lowest <= int(text) <= highest):
         raise FieldError(field, f"must be a whole number from {lowest} to {highest}")
     return int(text)
+
+
+def choice(field: str, value: Any, choices: Collection[str]) -> str:
+    """``value``, which must be one of ``choices``. Raises FieldError that lists them."""
+    if not isinstance(value, str) or value not in set(choices):
+        raise FieldError(field, f"must be one of {', '.join(choices)}")
+    return value
+
+
+def member(field: str, value: Any, kind: type[Member]) -> Member:
+    """The member of the enumeration ``kind`` that ``value`` is. Raises FieldError that lists them."""
+    return kind(choice(field, value, tuple(kind)))
 
 
 def row_id(field: str, text: str) -> UUID:

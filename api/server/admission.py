@@ -10,7 +10,9 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.logs.access_log import LOGGER, describe, of_request
+from api.logs.access_log import of_request
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.routing import problems
 from api.routing.problems import BAD_REQUEST, EXPECTATION, MISDIRECTED, HttpError
 

@@ -28,7 +28,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from api.caching.fast_path import ShortPath
+from api.caching.fast_path import FastPath
 from api.logs.access_log import log_refusal, new_request_id
 from api.routing import problems
 from api.routing.problems import (
@@ -99,7 +99,7 @@ class _NothingMore(Exception):  # noqa: N818  # the same
 
 
 class _Answered:
-    """Stands for the cycle of a request that the short path has answered: there never was one.
+    """Stands for the cycle of a request that the fast path has answered: there never was one.
 
     All connections share it. What is set on it says nothing: nobody waits for it, and nothing is left to be done.
     """
@@ -141,7 +141,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._limits: Final = config.limits
         self.timeout_keep_alive = config.limits.keep_alive_s  # type: ignore[assignment]  # call_later takes a float
         self._phase = _Phase.IDLE
-        self._deaf = False  # nothing that still comes is read
+        self._reading_stopped = False  # what still arrives is ignored
         self._header_bytes = 0
         self._fields = 0
         self._field_bytes = 0
@@ -150,8 +150,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._body_at_last_look = 0
         self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._short_path: Final[ShortPath | None] = getattr(config.loaded_app, "short_path", None)
-        self._may_be_short = False
+        self._fast_path: Final[FastPath | None] = getattr(config.loaded_app, "fast_path", None)
+        self._may_be_fast = False
         self._running: RequestResponseCycle | None = None  # `cycle` is the newest, which may wait behind it
 
     # The connection
@@ -186,17 +186,17 @@ class LimitedProtocol(HttpToolsProtocol):
         """
         if self._is_at_rest() or self._phase is _Phase.BODY:
             return False
-        self._deaf = True
+        self._reading_stopped = True
         self._stop_reading_timer()
         self.cycle.keep_alive = False
         return True
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, within the limits."""
-        if self._deaf:
+        if self._reading_stopped:
             return
         self._unset_keepalive_if_required()
-        self._may_be_short = True
+        self._may_be_fast = True
         self._read(data)
 
     def _read(self, data: bytes) -> None:
@@ -222,7 +222,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _read_held(self) -> None:
         data, self.flow.held = self.flow.held, b""
-        if data and not self._deaf and not self.transport.is_closing():
+        if data and not self._reading_stopped and not self.transport.is_closing():
             self._read(data)
 
     def _parse(self, data: bytes) -> None:
@@ -251,7 +251,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _parser_stopped(self, cause: BaseException | None) -> None:
         if isinstance(cause, _NothingMore):
-            self._deaf = True
+            self._reading_stopped = True
         elif isinstance(cause, _Refused):
             self._refuse(cause.problem)
         else:
@@ -303,14 +303,14 @@ class LimitedProtocol(HttpToolsProtocol):
         self._phase = _Phase.BODY
 
     def _answer_at_once(self) -> bool:
-        """Whether the short path has answered: one request at most of what comes in one piece, as others wait, too."""
-        if self._short_path is None or not self._may_be_short or not self._is_at_rest() or self.flow.write_paused:
+        """Whether the fast path has answered: one request at most of what comes in one piece, as others wait, too."""
+        if self._fast_path is None or not self._may_be_fast or not self._is_at_rest() or self.flow.write_paused:
             return False
         parser = self.parser
         if parser.get_method() != b"GET" or parser.get_http_version() != "1.1" or not parser.should_keep_alive():
             return False
-        self._may_be_short = False
-        answer = self._short_path.answer(self.scope, self.url, self.server_state.default_headers)
+        self._may_be_fast = False
+        answer = self._fast_path.answer(self.scope, self.url, self.server_state.default_headers)
         if answer is None:
             return False
         self.cycle = _ANSWERED
@@ -353,8 +353,8 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._body_at_last_look = self._body_bytes
                 self._look_at_body_later()
         # At rest something came that is no request, such as empty lines: it must become one in time.
-        # What the short path has just answered was one.
-        elif self._read_timer is None and (self._phase is _Phase.HEADER or (self._is_at_rest() and self._may_be_short)):
+        # What the fast path has just answered was one.
+        elif self._read_timer is None and (self._phase is _Phase.HEADER or (self._is_at_rest() and self._may_be_fast)):
             self._read_timer = self.loop.call_later(self._limits.header_timeout_s, self._header_is_late)
 
     def _is_at_rest(self) -> bool:
@@ -422,7 +422,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refuse(self, problem: HttpError) -> None:
         """End the connection, with an answer if one can still be given to the request that is wrong."""
-        self._deaf = True
+        self._reading_stopped = True
         self._stop_reading_timer()
         self._unset_keepalive_if_required()
         cycle = self.cycle

@@ -9,12 +9,14 @@ from uuid import UUID
 import msgspec
 from starlette.responses import Response
 
-from api.caching import Fresh, Kept, Question
+from api.caching import CacheKey, Entry, Fresh
 from api.caching.invalidation import after_change, forget_row, tag_of_page
 from api.routing import conditional, parsing, problems
+from api.routing.messages import message
 from api.routing.operations import Call
 from api.routing.problems import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, HttpError
 from api.transactions import vending
+from api.transactions.messages import StatusChange
 from api.transactions.new_rows import new_row, new_rows
 from api.transactions.reading import Row, Wanted
 from api.transactions.writer import Stored, Write
@@ -90,13 +92,13 @@ async def create_batch(call: Call, table: TieredTable) -> Response:
 async def read_one(call: Call, table: TieredTable) -> Response:
     """One transaction, wherever its month lives."""
     cache = call.services.cache
-    question = Question.of_row(table.name, call.key.sees_client, call.request.path_params["id"])
-    kept = cache.get(question)
-    if kept is None:
+    cache_key = CacheKey.of_row(table.name, call.key.sees_client, call.request.path_params["id"])
+    entry = cache.get(cache_key)
+    if entry is None:
         row_id = _path_id(call)
         tag = cache.names.row_tag(table.name, str(row_id))
-        kept = await cache.read(question, tag, partial(_find, call, table, row_id))
-    return _conditional(call, kept)
+        entry = await cache.read(cache_key, tag, partial(_find, call, table, row_id))
+    return _conditional(call, entry)
 
 
 async def _find(call: Call, table: TieredTable, row_id: UUID) -> Fresh:
@@ -111,18 +113,19 @@ async def read_page(call: Call, table: TieredTable) -> Response:
     """A page of a wallet's or a user's transactions, newest first."""
     cache, viewer = call.services.cache, call.key.sees_client
     if viewer is None:  # pages over all clients are for auditors: rare, and always of this moment
-        return _conditional(call, Kept((await _read_page(call, table)).body, final=False))
-    asked = Question(table.name, "page", viewer, tuple(part for pair in sorted(call.query.items()) for part in pair))
-    kept = cache.get(asked)
-    if kept is None:
+        return _conditional(call, Entry((await _read_page(call, table)).body, final=False))
+    parameters = tuple(part for pair in sorted(call.query.items()) for part in pair)
+    cache_key = CacheKey(table.name, "page", viewer, parameters)
+    entry = cache.get(cache_key)
+    if entry is None:
         wanted = _wanted(call, _question(call, table))  # refused before anything is looked up
         tag = tag_of_page(cache.names, table, viewer, wanted)
-        kept = await cache.read(asked, tag, partial(_read_page, call, table))
-    return _conditional(call, kept)
+        entry = await cache.read(cache_key, tag, partial(_read_page, call, table))
+    return _conditional(call, entry)
 
 
-def _conditional(call: Call, kept: Kept) -> Response:
-    return conditional.answer(call.request.headers.get("if-none-match"), kept)
+def _conditional(call: Call, entry: Entry) -> Response:
+    return conditional.answer(call.request.headers.get("if-none-match"), entry)
 
 
 async def _read_page(call: Call, table: TieredTable) -> Fresh:
@@ -138,7 +141,7 @@ async def _read_page(call: Call, table: TieredTable) -> Fresh:
 async def change_status(call: Call, table: TieredTable) -> Response:
     """Move a transaction forward."""
     row_id = _path_id(call)
-    wanted = _status(await call.body())
+    wanted = message(await call.body(), StatusChange).status
     services = call.services
     if vending.sells(table):
         found = await services.reader.find(table, row_id, call.key.client_id)
@@ -220,20 +223,6 @@ def _path_id(call: Call) -> UUID:
     return parsing.row_id("id", call.request.path_params["id"])
 
 
-def _status(body: bytes) -> Status:
-    values = parsing.decode_object(body)
-    for name in values:
-        if name != "status":
-            raise FieldError(name, "is not a field of a status change; it has only status")
-    return Status(_choice("status", values.get("status"), Status))
-
-
-def _choice(field: str, value: Any, choices: type[Status] | type[TransactionType]) -> str:
-    if not isinstance(value, str) or value not in set(choices):
-        raise FieldError(field, f"must be one of {', '.join(choices)}")
-    return value
-
-
 def _question(call: Call, table: TieredTable) -> bytes:
     """What a cursor is bound to: everything that decides which rows are asked for, but not how many."""
     asked = sorted((name, value) for name, value in call.query.items() if name not in ("cursor", "limit"))
@@ -252,8 +241,8 @@ def _wanted(call: Call, question: bytes) -> Wanted:
     return Wanted(
         wallet_id=_name("wallet_id", query),
         user_id=_name("user_id", query),
-        status=_choice("status", query["status"], Status) if "status" in query else None,
-        type=_choice("type", query["type"], TransactionType) if "type" in query else None,
+        status=parsing.member("status", query["status"], Status) if "status" in query else None,
+        type=parsing.member("type", query["type"], TransactionType) if "type" in query else None,
         client_id=call.key.sees_client,
         created_from=created_from,
         created_before=created_before,

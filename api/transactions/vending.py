@@ -14,7 +14,7 @@ from uuid import UUID
 from api.caching import ResponseCache
 from api.caching.invalidation import after_change
 from api.connections.database import AsyncConnection, Database
-from api.logs.access_log import LOGGER
+from api.logs.json_lines import LOGGER
 from api.routing.problems import NOT_FOUND, UNSIGNED, HttpError
 from api.transactions.reading import Row
 from config import Settings

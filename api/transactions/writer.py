@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any
 
 from api.connections.database import AsyncConnection, Database, OutOfTimeError
-from api.logs.access_log import LOGGER, describe
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.monitoring import metrics
 from api.routing.problems import IN_FLIGHT, KEY_REUSED, RETRY_AFTER_S, HttpError
 from api.transactions import statements

@@ -26,7 +26,6 @@ from ledger.months import Month
 from ledger.statements import BreakClass
 from ledger.tables import VAS_TRANSACTIONS
 from ledger.transactions import VasType, new_transaction
-from servers.prefect import further_deployments
 from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
 from suppliers.errors import BadCredentialsError
@@ -37,6 +36,7 @@ from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.credentials import with_simulators
 from suppliers.simulation.planting import differences_of
 from suppliers.verdicts import State
+from tasks.prefect.deployments import further_deployments
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of

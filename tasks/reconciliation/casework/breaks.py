@@ -91,7 +91,7 @@ class BreakRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolution:
+class ResolutionRecord:
     """One record of what was done about a break; ``run_id`` when a run did it, ``account`` what a person worked under,
     ``period_day`` the day that the break is accounted in since then.
     """
@@ -186,11 +186,11 @@ def get_break(settings: Settings, break_id: int) -> BreakRecord | None:
     return found[0] if found and found[0].break_id == break_id else None
 
 
-def history(settings: Settings, *break_ids: int) -> list[Resolution]:
+def history(settings: Settings, *break_ids: int) -> list[ResolutionRecord]:
     """Everything that was done about breaks, break by break in order."""
     with (
         connect(settings.database_dsn, "reconciliation") as connection,
-        connection.cursor(row_factory=class_row(Resolution)) as cursor,
+        connection.cursor(row_factory=class_row(ResolutionRecord)) as cursor,
     ):
         return cursor.execute(_BREAKS["history"], {"break_ids": list(break_ids)}).fetchall()
 

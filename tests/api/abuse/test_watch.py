@@ -20,7 +20,7 @@ from api.abuse.attackers import Attackers, Stage, lift, list_held
 from api.abuse.rate_limits import Policy, RateLimiter
 from api.abuse.tallies import SharedTallies
 from api.connections.database import Database
-from api.connections.shared_redis import SharedRedis
+from api.connections.shared_redis import RedisAccess, SharedRedis
 from cli.main import app
 from config import Settings
 from config.limits import RateLimits, Watch
@@ -227,7 +227,7 @@ def test_without_redis_a_process_refuses_by_itself_and_tells_the_others_later(
 def test_a_redis_that_comes_back_empty_frees_nobody_and_holds_nobody_who_was_lifted(start_redis: StartRedis) -> None:
     let_go, second = "203.0.113.77", "203.0.113.78"
 
-    async def exchanged(process: Attackers, redis: SharedRedis) -> None:
+    async def exchanged(process: Attackers, redis: RedisAccess) -> None:
         while redis.away:
             await asyncio.sleep(0.01)
         await process.exchange()
@@ -438,7 +438,7 @@ def test_what_is_remembered_of_senders_is_bounded(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("api.abuse.tallies._MOST_TALLIES", 50)
     monkeypatch.setattr("api.abuse.tallies._MOST_VALUES", 200)
     monkeypatch.setattr("api.abuse.attackers._MOST_ADDRESSES", 10)
-    redis = SharedRedis(None, PREFIX, 1.0)
+    redis = SharedRedis(None, PREFIX).access("tests", 1.0)
     tallies = SharedTallies(redis)
     attackers = Attackers(Watch(refuse_after=1), Addresses((), "forwarded"), redis, tallies)
     for number in range(300):
