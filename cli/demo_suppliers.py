@@ -31,7 +31,7 @@ from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import RunResult, reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
 from tasks.reconciliation.vocabulary import BreakState
-from tasks.statements.intake import Result, take_in
+from tasks.statements.intake import IntakeResult, take_in
 
 _PATH = "/api/v1/vas-transactions"
 _SOLD_WITHIN_S = 60.0
@@ -132,7 +132,7 @@ def close_day(settings: Settings, folder: Path) -> None:
     for shop in _SHOPS:
         truth = _fetch(settings, shop, day, folder / shop.supplier)
         (taken,) = take_in(settings, shop.supplier, day, url=str(folder / shop.supplier), actor="demo", replace=True)
-        if taken.result is Result.QUARANTINED:
+        if taken.result is IntakeResult.QUARANTINED:
             raise DataError(f"{taken.name} was quarantined: {taken.error}")
         statement = statement_of(settings, shop.supplier, day)
         result = reconcile_day(settings, RunRequest(shop.supplier, day, statement, actor="demo"))

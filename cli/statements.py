@@ -13,6 +13,7 @@ from cli.session import session
 from config import Settings
 from ledger.errors import DataError
 from tasks.statements import intake as statements
+from tasks.statements import lateness
 from tasks.statements.sources import day_in_name
 
 OneDay = Annotated[datetime | None, typer.Option(**DAY, help="Only this Africa/Johannesburg day")]
@@ -40,7 +41,7 @@ def take_in(
             settings, supplier, day.date() if day else None, url=url, actor=who, replace=replace, retry=retry
         )
         if not files:
-            statements.demand_statement(settings, supplier, day.date() if day else None, url, datetime.now(UTC))
+            lateness.require_statement(settings, supplier, day.date() if day else None, url, datetime.now(UTC))
             typer.echo(f"{supplier}: the statement was taken in before; there is no new file")
             return
         rows = [
@@ -48,7 +49,7 @@ def take_in(
             for one in files
         ]
     terminal.table(f"Statements of {supplier}", ("file", "result", "day", "lines", "reason"), rows)
-    if any(one.result is statements.Result.QUARANTINED for one in files):
+    if any(one.result is statements.IntakeResult.QUARANTINED for one in files):
         raise DataError("a statement is in quarantine")
 
 
@@ -60,7 +61,7 @@ def list_(
     """List the supplier statements, newest first. Notes below name the days whose statement is late."""
     with session() as settings:
         records = statements.list_statements(settings, supplier, day.date() if day else None, limit)
-        late = statements.late_statements(settings, datetime.now(UTC))
+        late = lateness.late_statements(settings, datetime.now(UTC))
         rows = [
             (
                 one.supplier,

@@ -13,7 +13,8 @@ from flows.parameters import SupplierName, only_days, only_suppliers
 from flows.schedule import HOOKS
 from ledger.business_days import JOHANNESBURG, demand_past
 from ledger.errors import DataError
-from tasks.statements.intake import Intake, Result, expected_suppliers, late_statements
+from tasks.statements.intake import Intake, IntakeResult
+from tasks.statements.lateness import expected_suppliers, late_statements
 from tasks.steps import report_late_step, take_in_step
 
 
@@ -70,7 +71,7 @@ def take_in_statements(parameters: IntakeParameters = IntakeParameters()) -> lis
             problems.append(outcome)
         else:
             taken += [(supplier, one) for one in outcome]
-            problems += [DataError(one.error) for one in outcome if one.result is Result.QUARANTINED]
+            problems += [DataError(one.error) for one in outcome if one.result is IntakeResult.QUARANTINED]
     late = report_late_step(settings)
     rows = [
         {"supplier": name, "file": one.name, "result": str(one.result), "lines": one.line_count, "why": one.why}

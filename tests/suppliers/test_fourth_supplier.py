@@ -40,11 +40,11 @@ from tasks.prefect.deployments import further_deployments
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
-from tasks.statements.intake import Result as Taken
+from tasks.statements.intake import IntakeResult as Taken
 from tasks.statements.intake import take_in
 from tasks.vending.purchase import Vending
 from tasks.vending.rows import vend_database
-from tasks.vending.supplier_tests import Result, check_suppliers
+from tasks.vending.supplier_tests import IntakeResult, check_suppliers
 from tests.sql.ledger_rows import VAS_ROW
 from tests.suppliers.conftest import QUICK, request, serving
 from tests.tasks.reconciliation.books import Books
@@ -138,7 +138,7 @@ def test_the_api_takes_and_documents_it(running: Running, settings: Settings) ->
 
 def test_it_passes_the_supplier_tests(running: Running, settings: Settings) -> None:
     checks = asyncio.run(check_suppliers(settings.model_copy(update={"suppliers": running.suppliers}), [NAME]))
-    assert [check for check in checks if check.result is not Result.PASSED] == []
+    assert [check for check in checks if check.result is not IntakeResult.PASSED] == []
     assert len(checks) == 2 + 2 * len(definition_of(running.suppliers, NAME).trials()) + 1
 
 
