@@ -140,12 +140,22 @@ def query(request: Request, known: Collection[str]) -> Mapping[str, str]:
 
 def instant(field: str, value: Any) -> datetime:
     """An RFC 3339 date and time as UTC, milliseconds kept. Raises FieldError."""
+    return truncate_ms(_moment(field, value))
+
+
+def _moment(field: str, value: Any) -> datetime:
+    """An RFC 3339 date and time of at most six places as UTC."""
     if not isinstance(value, str) or not _DATE_TIME.match(value):
         raise FieldError(field, _DATE_TIME_RULE)
     try:
-        return truncate_ms(datetime.fromisoformat(value.upper()).astimezone(UTC))
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):  # the 30th of February; the year 1 east of Greenwich
         raise FieldError(field, _DATE_TIME_RULE) from None
+
+
+def bound(field: str, value: str) -> datetime:
+    """The end of a span of time, an RFC 3339 date and time as UTC with every digit of it. Raises FieldError."""
+    return _moment(field, value)
 
 
 def integer(field: str, text: str, lowest: int, highest: int) -> int:

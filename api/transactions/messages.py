@@ -129,6 +129,32 @@ class VasTransactionPage(Struct, kw_only=True):
     next_cursor: str | None
 
 
+class TransactionFeed(Struct, kw_only=True):
+    """New rows, oldest first. ``next_cursor`` gets the rows behind these, now or later: it is never null.
+
+    ``more``: there may be further rows now. ``complete_until``: rows that were created earlier are all on this page or
+    on earlier ones once ``more`` is false.
+    """
+
+    items: list[Transaction]
+    next_cursor: str
+    more: bool
+    complete_until: datetime
+
+
+class VasTransactionFeed(Struct, kw_only=True):
+    """New rows, oldest first. ``next_cursor`` gets the rows behind these, now or later: it is never null.
+
+    ``more``: there may be further rows now. ``complete_until``: rows that were created earlier are all on this page or
+    on earlier ones once ``more`` is false.
+    """
+
+    items: list[VasTransaction]
+    next_cursor: str
+    more: bool
+    complete_until: datetime
+
+
 class StatusChange(Struct, kw_only=True, forbid_unknown_fields=True):
     """The new status of a transaction."""
 
