@@ -18,7 +18,7 @@ from api.transactions import handlers, messages
 from config import Settings
 from ledger.scopes import Scope
 from ledger.tables import TieredTable
-from ledger.transactions import Status, TransactionType
+from ledger.transactions import Status
 from suppliers.registry import definitions
 
 
@@ -217,8 +217,8 @@ def _page_parameters(settings: Settings) -> tuple[Parameter, ...]:
         Parameter("user_id", "Only rows of this user", _NAME),
         Parameter("from", "Only rows created at this time or later", _TIME),
         Parameter("to", "Only rows created before this time", _TIME),
-        Parameter("status", "Only rows with this status", {"type": "string", "enum": list(Status)}),
-        Parameter("type", "Only rows of this type", {"type": "string", "enum": list(TransactionType)}),
+        Parameter("status", "Only rows with this status", {"$ref": "#/components/schemas/Status"}),
+        Parameter("type", "Only rows of this type", {"$ref": "#/components/schemas/TransactionType"}),
         Parameter(
             "cursor", "`next_cursor` of the previous page; keep the other parameters unchanged", {"type": "string"}
         ),

@@ -23,7 +23,7 @@ from api.transactions.reading import Row, Wanted
 from api.transactions.writer import Stored, Write
 from ledger.card_numbers import Refusal, refuse_key
 from ledger.errors import DataError, FieldError, TransientError, TreasuryError
-from ledger.names import check_name
+from ledger.names import check_asked_name
 from ledger.tables import TieredTable
 from ledger.transactions import Status, TransactionType
 from suppliers.protocol import WEBHOOK_LIMIT_BYTES
@@ -52,6 +52,10 @@ async def create_vas(call: Call, table: TieredTable) -> Response:
     vended = desk.check(given)
     fields = {name: value for name, value in given.items() if name != vending.FIELD}
     row = new_row(call.services, call.key.client_id, table, fields)
+
+    if vended:
+        row["supplier_reference"] = desk.reference(row["supplier"], row[table.key_column])
+        desk.check_order(row)
 
     def answer(rows: Sequence[Row]) -> bytes:
         if vended:  # the reference follows from the id
@@ -291,7 +295,7 @@ def _wanted(call: Call, question: bytes) -> Wanted:
 
 def _name(field: str, query: Mapping[str, str]) -> str | None:
     value = query.get(field)
-    return None if value is None else check_name(field, value)
+    return None if value is None else check_asked_name(field, value)
 
 
 def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -3,32 +3,34 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import msgspec
 import psycopg
 import pytest
+from psycopg import sql
 
 from api.transactions import messages
-from api.transactions.writer import Stored
 from config import Settings
-from ledger.errors import LateRowsError
 from ledger.identifiers import created_at_of, new_id
 from ledger.months import Month
+from ledger.scopes import Scope
 from ledger.tables import TRANSACTIONS
 from tests.api.conftest import MakeKey, serving, unlimited
 from tests.api.ledger_rows import BODIES, BODY, PATHS, Ledger, keyed
-from tests.api.transactions.test_durability import make_write, submit_all
 
 PATH = PATHS[0]
 DELAY_S = 1.0
 WAIT_S = 60.0
 FEEDS = {PATHS[0]: messages.TransactionFeed, PATHS[1]: messages.VasTransactionFeed}
+PAUSES_S = [0.0, 0.1, 0.02, 0.3, 0.05, 0.0, 0.2]
 Looking = psycopg.Connection[Any]
 INSERT = (
     "INSERT INTO transactions_partitioned (id, client_id, user_id, wallet_id, type, status, amount, currency, "
@@ -172,21 +174,21 @@ def keep_posting(url: str, headers: dict[str, str], ends_s: float) -> list[str]:
     ids = list[str]()
     with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
         while time.monotonic() < ends_s:
-            response = client.post(PATH, json=BODY, headers=keyed(f"{len(ids)}-{random.random()}-{len(ids) % 10}"))
+            response = client.post(PATH, json=BODY, headers=keyed(f"{uuid4().hex}{len(ids) % 10}"))
             assert response.status_code == 201, response.text
             ids.append(response.json()["id"])
     return ids
 
 
-def keep_inserting(dsn: str, ends_s: float, pauses: random.Random) -> list[str]:
+def keep_inserting(dsn: str, ends_s: float, first_pause: int) -> list[str]:
     """The ids of rows that another writer stored, in transactions that take their time."""
-    ids = list[str]()
+    ids, pauses = list[str](), cycle(PAUSES_S[first_pause:] + PAUSES_S[:first_pause])
     with psycopg.connect(dsn) as connection:
         while time.monotonic() < ends_s:
             made = [new_id(utc_now(), random.getrandbits) for _ in range(5)]
             for row_id in made:
                 connection.execute(INSERT, (row_id, created_at_of(row_id), created_at_of(row_id)))
-                time.sleep(pauses.random() * 0.1)
+                time.sleep(next(pauses))
             connection.commit()
             ids += map(str, made)
     return ids
@@ -206,7 +208,7 @@ def test_a_poller_sees_every_row_exactly_once_while_slow_writers_of_two_processe
         poller, ended = Poller(client), threading.Event()
         ends_s = time.monotonic() + 5
         posting = [pool.submit(keep_posting, url, headers, ends_s) for url in (first, second) for _ in range(4)]
-        inserting = [pool.submit(keep_inserting, prompt.database_dsn, ends_s, random.Random(n)) for n in range(3)]
+        inserting = [pool.submit(keep_inserting, prompt.database_dsn, ends_s, n) for n in range(3)]
         pool.submit(lambda: [future.exception() for future in (*posting, *inserting)]).add_done_callback(
             lambda _: ended.set()
         )
@@ -239,10 +241,16 @@ def test_a_row_that_waited_too_long_is_stored_under_the_time_of_its_storing(
         replayed = client.post(f"{PATH}/batch", json={"items": [BODY, BODY]}, headers=keyed("second"))
         seen = poller.follow_until(utc_now())
 
-    assert sorted(answers) == seen == sorted(str(i) for (i,) in database.execute("SELECT id FROM transactions_partitioned"))
+    assert (
+        sorted(answers)
+        == seen
+        == sorted(str(i) for (i,) in database.execute("SELECT id FROM transactions_partitioned"))
+    )
     assert replayed.content == second.result().content
-    assert all(created_at_of(row_id) > released - timedelta(seconds=DELAY_S) for row_id, in database.execute(
-        "SELECT id FROM transactions_partitioned"))
+    assert all(
+        created_at_of(row_id) > released - timedelta(seconds=DELAY_S)
+        for (row_id,) in database.execute("SELECT id FROM transactions_partitioned")
+    )
 
 
 def wait_for_a_flush(database: Looking) -> None:
@@ -251,3 +259,103 @@ def wait_for_a_flush(database: Looking) -> None:
     while database.execute(waiting).fetchone() != (1,):
         assert time.monotonic() < deadline_s, "no flush came to the lock"
         time.sleep(0.01)
+
+
+def test_a_client_follows_its_own_rows_and_an_auditor_those_of_all(feed_api: httpx.Client, make_key: MakeKey) -> None:
+    other, auditor = make_key("other"), make_key("auditor", (Scope.TRANSACTIONS_READ, Scope.READ_ALL))
+    with httpx.Client(base_url=feed_api.base_url, timeout=30) as others:
+        poller, begin = Poller(feed_api), utc_now()
+        mine, theirs = (
+            others.post(PATH, json=BODY, headers={**headers, **keyed()}).json()
+            for headers in (dict(feed_api.headers), other)
+        )
+        until = max(datetime.fromisoformat(row["created_at"]) for row in (mine, theirs))
+        seen = poller.follow_until(until)
+        others.headers.update(auditor)
+        everything = Poller(others, **{"from": begin.isoformat()}).follow_until(until)
+        foreign = others.get(f"{PATH}/feed", params={"cursor": poller.cursor})
+        of_another_feed = feed_api.get(f"{PATHS[1]}/feed", params={"cursor": poller.cursor})
+
+    assert seen == [mine["id"]]
+    assert sorted(everything) == sorted([mine["id"], theirs["id"]])
+    for refused in (foreign, of_another_feed):
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "cursor")
+
+
+def test_a_page_ends_after_many_rows_of_others_and_the_next_goes_on(
+    feed_api: httpx.Client, ledger: Ledger, this_month: Month, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client with few rows among many: no page reads without an end, and none of its rows is passed over."""
+    monkeypatch.setattr("api.transactions.feed._MOST_PASSED", 10)
+    last_month = this_month.plus(-1)
+    moments = [last_month.lower + timedelta(seconds=n) for n in range(60)]
+    rows = [ledger.add(TRANSACTIONS, [at], client_id="acme" if n % 25 == 7 else "x")[0] for n, at in enumerate(moments)]
+    mine = [str(row["id"]) for row in rows if row["client_id"] == "acme"]
+    poller, pages = Poller(feed_api, limit=5, **{"from": moments[0].isoformat()}), 1
+    while poller.more:
+        poller.poll(limit=5)
+        pages += 1
+
+    assert poller.ids == mine
+    assert len(mine) == 2
+    assert pages == 7
+
+
+def test_from_is_compared_exactly_and_rows_of_two_tiers_are_in_one_order(
+    feed_api: httpx.Client, ledger: Ledger, this_month: Month
+) -> None:
+    older = this_month.plus(-1)
+    moments = [older.lower + timedelta(milliseconds=n) for n in range(3)] + [this_month.lower]
+    ids = [str(row["id"]) for row in ledger.add(TRANSACTIONS, moments)]
+    ledger.warm(TRANSACTIONS, older)
+    begins = (older.lower, older.lower + timedelta(microseconds=1), older.lower + timedelta(microseconds=1001))
+
+    assert [Poller(feed_api, **{"from": begin.isoformat()}).ids for begin in begins] == [ids, ids[1:], ids[2:]]
+
+
+def test_a_place_before_an_archived_month_is_refused_by_name(
+    feed_api: httpx.Client, ledger: Ledger, this_month: Month
+) -> None:
+    older = this_month.plus(-1)
+    ledger.add(TRANSACTIONS, [older.lower + timedelta(days=1), older.lower + timedelta(days=2)])
+    asleep = page(feed_api, limit=1, **{"from": older.lower.isoformat()})
+    ledger.cold(TRANSACTIONS, older)
+
+    for query in ({"from": older.lower.isoformat()}, {"cursor": asleep["next_cursor"]}):
+        refused = feed_api.get(f"{PATH}/feed", params=query)
+        assert refused.status_code == 422
+        (error,) = refused.json()["errors"]
+        assert error["field"] in query
+        assert f"{older}" in error["rule"]
+    assert page(feed_api, **{"from": this_month.lower.isoformat()})["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("cursor=x", "cursor"), ("from=2026-01-01", "from"), ("limit=0", "limit"), ("wallet_id=w", "wallet_id")],
+)
+def test_a_wrong_parameter_of_the_feed_is_named(feed_api: httpx.Client, query: str, field: str) -> None:
+    refused = feed_api.get(f"{PATH}/feed?{query}")
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field)
+    both = feed_api.get(
+        f"{PATH}/feed", params={"cursor": page(feed_api)["next_cursor"], "from": "2026-01-01T00:00:00Z"}
+    )
+    assert (both.status_code, both.json()["errors"][0]["field"]) == (422, "from")
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"])
+def test_the_ends_of_time_are_places_too(feed_api: httpx.Client, moment: str) -> None:
+    first = page(feed_api, **{"from": moment})
+    assert page(feed_api, cursor=first["next_cursor"])["items"] == []
+
+
+def test_a_server_that_hides_its_transactions_gives_no_feed_rather_than_a_short_one(
+    prompt: Settings, make_key: MakeKey, database: Looking, heard: pytest.LogCaptureFixture
+) -> None:
+    database.execute(
+        sql.SQL("ALTER DATABASE {} SET track_activities = off").format(sql.Identifier(database.info.dbname))
+    )
+    with serving(prompt) as url:
+        answer = httpx.get(f"{url}{PATH}/feed", headers=make_key())
+    assert (answer.status_code, answer.json()["type"]) == (500, "urn:treasury:problem:internal")
+    assert "track_activities" in str([record.__dict__ for record in heard.records])
