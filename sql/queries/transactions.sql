@@ -11,7 +11,8 @@
 -- that may change a row (tgtype: before each row of an INSERT). Where they differ a text is cast to a number, for a
 -- statement can raise an error of its own by nothing else; that rolls back keys and rows.
 -- Rows whose time is longer ago than the feed allows are refused, by PostgreSQL's clock and in the same way: a page of
--- the feed has gone past them (`feed_horizon`). The clock is read after the transaction shows in pg_stat_activity.
+-- the feed has gone past them (`feed_horizon`). The transaction takes its number first and then reads the clock: a reader
+-- that does not see the number yet has looked before that.
 -- Every array comes as the text of its literal (sql/arrays.py).
 -- Keys are claimed in order, so that two flushes can wait for each other but never in a circle.
 WITH request AS (
@@ -21,8 +22,9 @@ WITH request AS (
 ), claimed AS (
     INSERT INTO idempotency_keys (client_id, key, fingerprint, status_code, response)
     SELECT client_id, key, fingerprint, status_code, response FROM request
-    WHERE CASE WHEN %(oldest)s::text::timestamptz < clock_timestamp() - make_interval(secs => %(delay_s)s::float8)
-          THEN format('{stored_late}, %%s', %(oldest)s::text)::boolean ELSE true END
+    WHERE CASE WHEN pg_current_xact_id() IS NULL THEN false
+               WHEN %(oldest)s::text::timestamptz < clock_timestamp() - make_interval(secs => %(delay_s)s::float8)
+               THEN format('{stored_late}, %%s', %(oldest)s::text)::boolean ELSE true END
     ORDER BY client_id, key
     ON CONFLICT DO NOTHING
     RETURNING client_id, key
