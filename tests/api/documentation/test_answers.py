@@ -14,6 +14,7 @@ import jsonschema_rs
 import pytest
 
 from config import Settings
+from ledger.alerts import Alert, Severity
 from ledger.business_days import day_of
 from ledger.scopes import Scope
 from sql.connection import connect
