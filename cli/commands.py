@@ -65,6 +65,7 @@ COMMANDS: Mapping[str, Command | Group] = {
         "Take in and list supplier statements.",
         {
             "take-in": Command("cli.statements:take_in", "Take in the statement files of a supplier."),
+            "none": Command("cli.statements:none", "Declare that a supplier sends no statement for a day."),
             "list": Command("cli.statements:list_", "List the supplier statements, newest first."),
         },
     ),

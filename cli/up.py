@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
@@ -12,7 +12,9 @@ from cli import terminal
 from cli.status import TITLES, address_of
 from config import Settings, load_settings
 from servers import stack
+from servers.supervision import Incident
 from tasks.admin.setup import open_for
+from tasks.alerting.incidents import incident_alerts
 
 CHECK_S = 1.0
 SESSION_CLIENT = "local"
@@ -23,7 +25,8 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def up() -> None:
     """Start all servers and keep them running. Ctrl-C stops them.
 
-    The servers are PostgreSQL, Redis, S3, the supplier simulators, Prefect with a worker, and the API.
+    The servers are PostgreSQL, Redis, S3, the supplier simulators, Prefect with a worker, and the API. One that ends
+    by itself is started again; the others keep running.
     """
     settings = load_settings()
     terminal.note(f"starting in {settings.home}; the first start takes up to a minute")
@@ -35,9 +38,20 @@ def up() -> None:
     with _until_signalled(), stack.up(settings, before_api=prepare) as running:
         show(settings, running)
         terminal.console.print(f"API key of this session: {keys[0]}", markup=False, soft_wrap=True)
-        while True:
-            time.sleep(CHECK_S)
-            stack.check_alive(settings.home, [endpoint.name for endpoint in running.endpoints])
+        with incident_alerts(running.settings) as alert, running.supervisor(_reported(alert)) as supervisor:
+            while True:
+                time.sleep(CHECK_S)
+                supervisor.look()
+
+
+def _reported(alert: Callable[[Incident], None]) -> Callable[[Incident], None]:
+    """What reports an incident: a line on standard error, and an alert."""
+
+    def report(incident: Incident) -> None:
+        terminal.note(incident.text)
+        alert(incident)
+
+    return report
 
 
 def show(settings: Settings, running: stack.Up) -> None:

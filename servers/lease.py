@@ -14,9 +14,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from ledger.errors import TransientError
 from servers import keeper, keys, process
@@ -74,6 +75,21 @@ def running_endpoint(home: Path, name: str) -> Endpoint | None:
         return Endpoint(**json.loads((run / f"{name}.json").read_text()))
     except FileNotFoundError:
         return None
+
+
+def restart(home: Path, server: Server, former: Endpoint, given_up: Callable[[], bool] = lambda: False) -> None:
+    """Start ``server`` again at the address ``former``, after it has ended. The caller still holds its lease.
+
+    Finds it running there when another command was first. Raises TransientError when it does not come up, or when
+    another program has taken its port.
+    """
+    run = _run_folder(home)
+    with _starting(run, server.name):
+        if running_endpoint(home, server.name) == former and server.answers(former.url):
+            return
+        if is_held(run / f"{server.name}.alive"):
+            _stop_keeper(run, server.name)
+        _start(home, run, _at(server, former.url), given_up, only=former.url)
 
 
 def stop(home: Path, name: str) -> bool:
@@ -141,13 +157,30 @@ def _find_or_start(home: Path, run: Path, server: Server, given_up: Callable[[],
             return found
         if is_held(run / f"{server.name}.alive"):  # it hangs, or who started it was killed before it was ready
             _stop_keeper(run, server.name)
-        return _start(home, run, server, given_up)
+        return _start(home, run, _where_it_was(run, server), given_up)
 
 
-def _start(home: Path, run: Path, server: Server, given_up: Callable[[], bool]) -> Endpoint:
+def _where_it_was(run: Path, server: Server) -> Server:
+    """``server`` at the address where it ended by itself: others still use it there. An orderly stop removes that."""
+    try:
+        url = str(json.loads((run / f"{server.name}.json").read_text())["url"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return server
+    return _at(server, url)
+
+
+def _at(server: Server, url: str) -> Server:
+    """``server`` with the port of ``url``, if it has a port of its own."""
+    known: Any = server  # a worker has no port
+    return replace(known, port=urlsplit(url).port or 0) if hasattr(server, "port") else server
+
+
+def _start(home: Path, run: Path, server: Server, given_up: Callable[[], bool], only: str | None = None) -> Endpoint:
     record = run / f"{server.name}.json"
     record.unlink(missing_ok=True)
     order = server.prepare()
+    if only is not None and order.url != only:
+        raise TransientError(f"{server.name}: its port {urlsplit(only).port} is taken by another program")
     log = process.Log(home, server.name)
     child = process.launch(order, log, users=run / f"{server.name}.users", alive=run / f"{server.name}.alive")
     process.wait_ready(order, log, child, lambda: server.answers(order.url), given_up)
@@ -166,6 +199,7 @@ def _leave(run: Path, name: str, users: int) -> None:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if is_held(run / f"{name}.alive"):
             _stop_keeper(run, name)
+        (run / f"{name}.json").unlink(missing_ok=True)
     except BlockingIOError:
         pass  # others use the server
     finally:
@@ -179,6 +213,7 @@ def _stop_keeper(run: Path, name: str) -> None:
     if pid is not None:
         os.kill(pid, signal.SIGTERM)
     wait(lambda: not is_held(alive), STOP_S, f"{name} to stop")
+    (run / f"{name}.json").unlink(missing_ok=True)
 
 
 def _keeper_pid(alive: Path) -> int | None:

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from ledger.statements import BreakClass
 from ledger.transactions import Supplier
 from tasks.reconciliation.closing.periods import PeriodState
-from tasks.reconciliation.vocabulary import Action, BreakState, Decision, Verdict
+from tasks.reconciliation.vocabulary import Action, BreakState, Decision, Verdict, WithdrawalState
 
 Reason = Annotated[str, Meta(min_length=1, max_length=1000)]
 
@@ -106,7 +106,7 @@ class Resolve(Struct, kw_only=True, forbid_unknown_fields=True):
 class Resolved(Struct, kw_only=True):
     """The new state of the break. ``proposed`` means that another client must confirm. ``together`` lists the other
     breaks of the match. ``ended_row`` is the internal row that the decision ended; a break still open then has other
-    differences.
+    differences. ``withdrawal`` is the state of the withdrawal of a decision.
     """
 
     break_id: int
@@ -114,6 +114,7 @@ class Resolved(Struct, kw_only=True):
     resolution_id: int
     together: list[int]
     ended_row: UUID | None
+    withdrawal: WithdrawalState | None
 
 
 class PeriodDecision(StrEnum):

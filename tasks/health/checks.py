@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from config import Settings
 from config.health import Health
-from tasks.health import access, archive, months, postgres, schedules, servers
+from tasks.health import access, archive, months, postgres, reconciliation, schedules, servers
 from tasks.health.context import Context
 from tasks.health.result import Limits, Measure
 
@@ -128,6 +128,12 @@ CHECKS: tuple[Check, ...] = (
         _pair("workers_*", "workers", falling=True),
     ),
     Check(
+        "processes",
+        "The processes of `treasury up` run, and none has ended by itself",
+        servers.processes,
+        "Read the end of the named log and the kernel's log; one that is left down needs `treasury down` and `up`.",
+    ),
+    Check(
         "schedules",
         "Every flow with a schedule ended well in time",
         schedules.schedules,
@@ -200,9 +206,11 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "reconciliation",
-        "Since the last day that was reconciled with each supplier",
-        months.reconciliation,
-        "See whether the supplier's statement came, and why it was not reconciled.",
+        "Every day of every supplier is reconciled; since the oldest one that is not began",
+        reconciliation.reconciliation,
+        "See whether the statements of the named days came (`treasury statements list`) and why they were not "
+        "reconciled; `treasury recon run` reconciles one, `treasury statements none` records that a day has "
+        "no statement.",
         _pair("reconciliation_*_hours", "hours"),
         asks_postgres=True,
     ),

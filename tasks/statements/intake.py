@@ -31,13 +31,16 @@ from tasks.alerting.store import raise_alert, resolve_alert
 from tasks.archiving.ownership import check_ownership
 from tasks.reconciliation.audit.chain import record_statement
 from tasks.statements.alert_rules import LATE, LATE_AFTER_HOURS, NO_LINES, QUARANTINED
-from tasks.statements.sources import NoFile, StatementFile, find_files, shown_place
+from tasks.statements.contents import says_the_same
+from tasks.statements.packed import refuse_packed
+from tasks.statements.sources import NoFile, OtherNames, StatementFile, find_files, other_names, shown_place
 
 PAGE_LIMIT = 1000
 _LOOK_BACK_DAYS = 14
 _UNENDED_DAYS = 7
 _KEY_DIGITS = 16
 _MOST_DAYS = 31
+_SHOWN_NAMES, _SHOWN_CHARACTERS = 5, 80
 _NAME_LIMIT, _ERROR_LIMIT, _ACTOR_LIMIT = 200, 500, 128
 _TO_DO = (
     "Ask the supplier for a right one. Should the file be right and a setting wrong: change the setting, then "
@@ -148,6 +151,7 @@ def _parsed(settings: Settings, supplier: str, file: StatementFile) -> ParsedSta
     connection = settings.suppliers.everyone[supplier]
     if file.content is None:
         raise StatementError(file.name, f"is larger than statement_limit_mb, {connection.statement_limit_mb} MiB")
+    refuse_packed(file.content, file.name)
     return definition_of(settings.suppliers, supplier).statement().parse(file.content, file.name, connection)
 
 
@@ -179,13 +183,13 @@ def _take_again(settings: Settings, supplier: str, file: StatementFile, actor: s
         return Intake(file.name, Result.KNOWN, error=str(error))
     content = {"supplier": supplier, "sha256": file.sha256, "day": parsed.day}
     with connect(settings.database_dsn, "statements") as connection, connection.transaction():
-        _lock(connection, supplier)
+        lock_intake(connection, supplier)
         row = connection.execute(_QUERIES["superseded_file"], content).fetchone()
         if row is None:
             return None
         file_id, day, line_count, current = row
         try:
-            _demand_open(connection, supplier, day, file.name)
+            demand_open_day(connection, supplier, day, file.name)
         except StatementError as error:
             return Intake(file.name, Result.KNOWN, day, error=str(error))
         again = {"file_id": file_id, "supersedes": current} | _names(supplier, file.name, actor)
@@ -203,14 +207,17 @@ def _keep(
     digest, day = parsed.sha256, parsed.day
     if (known := _known(connection, parsed.supplier, parsed.name, digest, day, retry=True)) is not None:
         return known
+    if _is_current(settings, connection, parsed):
+        resolve_alert(connection, QUARANTINED, f"{parsed.supplier}/{parsed.name}")
+        return Intake(parsed.name, Result.KNOWN, day)
     _current(connection, parsed, replace=replace)
-    key, stored = _store(settings, connection, parsed)
+    key, stored = store_table(settings, connection, parsed)
     with connection.transaction():
-        _lock(connection, parsed.supplier)
+        lock_intake(connection, parsed.supplier)
         if (known := _known(connection, parsed.supplier, parsed.name, digest, day, retry=True)) is not None:
             return known  # by another process, meanwhile
         current = _current(connection, parsed, replace=replace)  # again: now nobody else may add one
-        row = _row(parsed.supplier, parsed.name, parsed.sha256, size_bytes, actor) | {
+        row = file_row(parsed.supplier, parsed.name, parsed.sha256, size_bytes, actor) | {
             "day": parsed.day,
             "state": "taken",
             "supersedes": current,
@@ -220,22 +227,31 @@ def _keep(
             "object_sha256": stored.sha256,
         }
         record_statement(connection, *fetch_one(connection, _QUERIES["add_file"], row))
-        resolve_alert(connection, LATE, _late_subject(parsed.supplier, parsed.day))
+        resolve_alert(connection, LATE, late_subject(parsed.supplier, parsed.day))
         resolve_alert(connection, QUARANTINED, f"{parsed.supplier}/{parsed.name}")
     return Intake(parsed.name, Result.TAKEN, parsed.day, parsed.table.num_rows)
 
 
-def _lock(connection: Connection, supplier: str) -> None:
+def lock_intake(connection: Connection, supplier: str) -> None:
     """Until the transaction ends nobody else takes in one of the supplier's, and no period is closed."""
     connection.execute(_QUERIES["lock_supplier"], {"supplier": supplier})
     connection.execute(_AUDIT["lock_chain"])
 
 
-def _demand_open(connection: Connection, supplier: str, day: date, name: str) -> None:
+def demand_open_day(connection: Connection, supplier: str, day: date, name: str) -> None:
     """Raise StatementError when the day, which has a statement, is in a closed period."""
     closed = connection.execute(_QUERIES["closed_period"], {"supplier": supplier, "day": day}).fetchone()
     if closed is not None:
         raise StatementError(name, f"{day} has a statement, and its period {closed[0]} to {closed[1]} is closed")
+
+
+def _is_current(settings: Settings, connection: Connection, parsed: ParsedStatement) -> bool:
+    """Whether the statement that the day has says the same: sent again with other line ends, or in another order."""
+    of_day = {"supplier": parsed.supplier, "day": parsed.day}
+    found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
+    if found is None or found[1] != parsed.table.num_rows:
+        return False
+    return says_the_same(settings, found[2], parsed.table)
 
 
 def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) -> int | None:
@@ -244,14 +260,14 @@ def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) 
     found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
     if found is None:
         return None
-    _demand_open(connection, parsed.supplier, parsed.day, parsed.name)
-    file_id, line_count = found
+    demand_open_day(connection, parsed.supplier, parsed.day, parsed.name)
+    file_id, line_count, _ = found
     if not (replace or (line_count == 0 and parsed.table.num_rows)):
         raise StatementError(parsed.name, f"{parsed.day} has a statement of another content; --replace takes this one")
     return int(file_id)
 
 
-def _store(settings: Settings, connection: Connection, parsed: ParsedStatement) -> tuple[str, StoredFile]:
+def store_table(settings: Settings, connection: Connection, parsed: ParsedStatement) -> tuple[str, StoredFile]:
     """Put the table into the archive and read it back; returns its key, named by file, content and installation.
 
     Raises OwnershipError when the archive is not this database's, TransientError when what comes back is not what was
@@ -277,7 +293,10 @@ def _quarantine(
     reason = cut(str(error), _ERROR_LIMIT)
     alert = _refused(supplier, file.name, reason, _TO_DO, line=error.line, field=error.field, rule=error.rule)
     with connection.transaction():
-        row = _row(supplier, file.name, file.sha256, file.size_bytes, actor) | {"state": "quarantined", "error": reason}
+        row = file_row(supplier, file.name, file.sha256, file.size_bytes, actor) | {
+            "state": "quarantined",
+            "error": reason,
+        }
         record_statement(connection, *fetch_one(connection, _QUERIES["add_file"], row))
         raise_alert(connection, alert, event_id=f"{file.name} {file.sha256.hex()}")
     return Intake(file.name, Result.QUARANTINED, error=reason)
@@ -289,7 +308,8 @@ def _refused(supplier: str, name: str, reason: str, to_do: str, **evidence: Any)
     return Alert(QUARANTINED, f"{supplier}/{name}", Severity.CRITICAL, told, to_do, more)
 
 
-def _row(supplier: str, name: str, digest: bytes, size_bytes: int, actor: str) -> dict[str, Any]:
+def file_row(supplier: str, name: str, digest: bytes, size_bytes: int, actor: str) -> dict[str, Any]:
+    """The values of a catalogue row, those that only a taken or a refused file has left NULL."""
     nothing = dict.fromkeys(("day", "supersedes", "line_count", "sums", "object_key", "object_sha256", "error"))
     return nothing | _names(supplier, name, actor) | {"sha256": digest, "size_bytes": size_bytes}
 
@@ -338,17 +358,25 @@ def demand_statement(settings: Settings, supplier: str, day: date | None, url: s
     Raises TransientError while it may still come, NotFoundError when it is late, or when no day was asked for. Both
     name where was looked. ``now`` is aware.
     """
-    place = shown_place(settings, supplier, url)
+    place, there = shown_place(settings, supplier, url), other_names(settings, supplier, day, url)
+    nothing = f"there is no statement at {place}" + (f"; {named(there)}" if there is not None and there.names else "")
     if day is None:
-        raise NotFoundError(f"{supplier}: there is no statement at {place}")
+        raise NotFoundError(f"{supplier}: {nothing}")
     with connect(settings.database_dsn, "statements") as connection:
         if connection.execute(_QUERIES["current_file"], {"supplier": supplier, "day": day}).fetchone() is not None:
             return
     late = late_from(day)
-    missing, since = f"{supplier} {day}: there is no statement at {place}", f"{late:%Y-%m-%d %H:%M} in Johannesburg"
+    missing, since = f"{supplier} {day}: {nothing}", f"{late:%Y-%m-%d %H:%M} in Johannesburg"
     if now < late:
         raise TransientError(f"{missing}; it counts as late from {since}")
     raise NotFoundError(f"{missing}; it counts as late since {since}")
+
+
+def named(there: OtherNames) -> str:
+    """The name that a statement must have, and some of the names that are there instead."""
+    shown = ", ".join(repr(cut(mask_card_numbers(name), _SHOWN_CHARACTERS)) for name in there.names[:_SHOWN_NAMES])
+    more = f" and {len(there.names) - _SHOWN_NAMES} more" if len(there.names) > _SHOWN_NAMES else ""
+    return f"its name must be like {there.example}, and there are {shown}{more}"
 
 
 def late_statements(settings: Settings, now: datetime) -> list[tuple[str, date]]:
@@ -395,7 +423,7 @@ def report_late(settings: Settings, now: datetime | None = None) -> list[tuple[s
 def _late_alert(supplier: str, day: date) -> Alert:
     return Alert(
         LATE,
-        _late_subject(supplier, day),
+        late_subject(supplier, day),
         Severity.WARNING,
         f"{supplier}'s statement of {day} has not come",
         "Ask the supplier for it, or see whether statement_url is the folder that it writes to.",
@@ -403,5 +431,6 @@ def _late_alert(supplier: str, day: date) -> Alert:
     )
 
 
-def _late_subject(supplier: str, day: date) -> str:
+def late_subject(supplier: str, day: date) -> str:
+    """The subject of the alert about a late statement."""
     return f"{supplier}/{day}"
