@@ -4,7 +4,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from types import FrameType
 from urllib.parse import urlsplit
 
@@ -13,12 +12,13 @@ from cli.status import TITLES, address_of
 from config import Settings, load_settings
 from servers import stack
 from servers.supervision import Incident
+from tasks.admin.session_key import kept_valid
 from tasks.admin.setup import open_for
+from tasks.alerting.delivery import demand_targets
 from tasks.alerting.incidents import incident_alerts
 
 CHECK_S = 1.0
 SESSION_CLIENT = "local"
-SESSION_KEY_LIFE = timedelta(days=30)
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -29,16 +29,22 @@ def up() -> None:
     by itself is started again; the others keep running.
     """
     settings = load_settings()
+    demand_targets(settings)
     terminal.note(f"starting in {settings.home}; the first start takes up to a minute")
     keys: list[str] = []
 
     def prepare(ready: Settings) -> None:
-        keys.append(open_for(ready, SESSION_CLIENT, SESSION_KEY_LIFE))
+        keys.append(open_for(ready, SESSION_CLIENT))
 
     with _until_signalled(), stack.up(settings, before_api=prepare) as running:
         show(settings, running)
         terminal.console.print(f"API key of this session: {keys[0]}", markup=False, soft_wrap=True)
-        with incident_alerts(running.settings) as alert, running.supervisor(_reported(alert)) as supervisor:
+        terminal.note("it is revoked when this stops; `treasury key create` makes one that stays")
+        with (
+            kept_valid(running.settings, keys[0]),
+            incident_alerts(running.settings) as alert,
+            running.supervisor(_reported(alert)) as supervisor,
+        ):
             while True:
                 time.sleep(CHECK_S)
                 supervisor.look()

@@ -25,6 +25,9 @@ from servers.home import folder
 
 START_S = 660.0  # more than any server may take to be ready
 STOP_S = 60.0
+HANGS_S = (
+    60.0  # a server that runs and does not answer for so long is replaced; a busy machine is slower than one probe
+)
 POLL_S = 0.02
 
 
@@ -85,7 +88,7 @@ def restart(home: Path, server: Server, former: Endpoint, given_up: Callable[[],
     """
     run = _run_folder(home)
     with _starting(run, server.name):
-        if running_endpoint(home, server.name) == former and server.answers(former.url):
+        if running_endpoint(home, server.name) == former and _answers_in_time(run, server, former.url, given_up):
             return
         if is_held(run / f"{server.name}.alive"):
             _stop_keeper(run, server.name)
@@ -153,11 +156,21 @@ def _starting(run: Path, name: str) -> Iterator[None]:
 def _find_or_start(home: Path, run: Path, server: Server, given_up: Callable[[], bool]) -> Endpoint:
     with _starting(run, server.name):
         found = running_endpoint(home, server.name)
-        if found is not None and server.answers(found.url):
+        if found is not None and _answers_in_time(run, server, found.url, given_up):
             return found
         if is_held(run / f"{server.name}.alive"):  # it hangs, or who started it was killed before it was ready
             _stop_keeper(run, server.name)
         return _start(home, run, _where_it_was(run, server), given_up)
+
+
+def _answers_in_time(run: Path, server: Server, url: str, given_up: Callable[[], bool]) -> bool:
+    """Whether a server that runs answers before `HANGS_S`: others use it, so it is not replaced for being slow."""
+    deadline = time.monotonic() + HANGS_S
+    while not server.answers(url):
+        if time.monotonic() > deadline or given_up() or not is_held(run / f"{server.name}.alive"):
+            return False
+        time.sleep(POLL_S)
+    return True
 
 
 def _where_it_was(run: Path, server: Server) -> Server:

@@ -30,7 +30,7 @@ PASSWORD_DIGITS = 40
 PROJECT_VARIABLE = "TREASURY_PROJECT"
 RECONCILIATION = "flows/reconcile_supplier.py:reconcile_supplier"
 OK = 200
-READY_S = COMMAND_TIMEOUT_S = 600.0  # a busy machine is slow to import Prefect; one that ends is seen at once
+COMMAND_TIMEOUT_S = process.READY_S  # most of it is the import of Prefect
 _LOG = logging.getLogger("treasury.servers")
 
 # Nothing is sent anywhere, nothing is advertised, and the logs read as text.
@@ -86,7 +86,6 @@ class PrefectServer:
             url=access.api_url,
             env=process.plain_environment() | environment(self.home, access) | _LEASES_ON_DISK | self._guarded(port),
             cwd=folder,
-            ready_timeout_s=READY_S,
         )
 
     def _every_host(self) -> tuple[str, ...]:
@@ -148,7 +147,6 @@ class Worker:
             | {"TMPDIR": str(temporary)},
             cwd=self.directory,
             stop_timeout_s=15.0,
-            ready_timeout_s=READY_S,
         )
 
     def _recover(self) -> None:

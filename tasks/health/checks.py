@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from config import Settings
 from config.health import Health
-from tasks.health import access, archive, months, postgres, reconciliation, schedules, servers
+from tasks.health import access, archive, months, notices, postgres, reconciliation, schedules, servers
 from tasks.health.context import Context
 from tasks.health.result import Limits, Measure
 
@@ -212,6 +212,13 @@ CHECKS: tuple[Check, ...] = (
         "reconciled; `treasury recon run` reconciles one, `treasury statements none` records that a day has "
         "no statement.",
         _pair("reconciliation_*_hours", "hours"),
+        asks_postgres=True,
+    ),
+    Check(
+        "notices",
+        "Every target of notices is one, and takes them",
+        notices.notices,
+        "Correct TREASURY_ALERT_URLS, then send a test notice: `treasury alert test`.",
         asks_postgres=True,
     ),
     Check(

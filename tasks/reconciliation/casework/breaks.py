@@ -210,7 +210,7 @@ def resolve(
     breaks that were decided together; ``reject`` ends that proposal, too.
 
     Raises RefusalError, naming the break, when it does not wait any more, lies in a closed period, has no suggested
-    match to confirm, no row that may be ended, no decision of a person to withdraw, or the same person would confirm, by
+    match to confirm, no row that may be ended, no person's decision to withdraw, or the same person would confirm, by
     name or by account; FieldError for an empty or overlong text; NotFoundError for no such break. Safe to run again:
     what is decided is not decided twice.
     """
