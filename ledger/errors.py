@@ -69,6 +69,12 @@ class ClosedDayError(ConflictError):
     """A change of a row whose day is in a closed period of reconciliation, refused by PostgreSQL (`sql.errors`)."""
 
 
+class ClockError(ConfigError, TransientError):
+    """The clock of this machine is not PostgreSQL's: nothing may be stored or archived until it is corrected."""
+
+    exit_code = ConfigError.exit_code
+
+
 class FieldError(DataError):
     """One value of a row breaks a rule. ``field`` is the column's public name, ``rule`` what it must be."""
 

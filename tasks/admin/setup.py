@@ -3,6 +3,7 @@
 from config import Settings
 from ledger.errors import ConfigError
 from sql import migrate
+from sql.clock import demand_clock
 from sql.connection import connect
 from sql.partitions import prepare_table
 from sql.roles import prepare_roles
@@ -18,8 +19,10 @@ def prepare_database(settings: Settings) -> list[str]:
     looks.
 
     Returns why a table or a role could not be prepared, a line each: one of them must not stop the work on the others.
+    Raises ClockError, before anything is changed, when this machine's clock is not PostgreSQL's.
     """
     problems = []
+    check_clock(settings)
     migrate.upgrade(settings.database_dsn)
     with connect(settings.database_dsn, "setup") as connection:
         problems += prepare_roles(connection, settings)
@@ -30,6 +33,12 @@ def prepare_database(settings: Settings) -> list[str]:
             except ConfigError as error:
                 problems.append(str(error))
     return problems
+
+
+def check_clock(settings: Settings) -> None:
+    """Raise ClockError when this machine's clock is not PostgreSQL's: see `clock_tolerance_s`."""
+    with connect(settings.database_dsn, "clock") as connection:
+        demand_clock(connection, settings.clock_tolerance_s)
 
 
 def open_for(settings: Settings, client_id: str) -> str:

@@ -43,6 +43,11 @@ def _partitions(settings: Settings) -> Limits:
     return Limits(enough, min(limits.partitions_critical_months, enough), "months", falling=True)
 
 
+def _clock(settings: Settings) -> Limits:
+    """Critical from where on nothing is stored, a warning from half of that."""
+    return Limits(settings.clock_tolerance_s / 2, settings.clock_tolerance_s, "s")
+
+
 CHECKS: tuple[Check, ...] = (
     Check(
         POSTGRES,
@@ -50,6 +55,14 @@ CHECKS: tuple[Check, ...] = (
         postgres.postgres,
         "Start PostgreSQL, or mend TREASURY_DATABASE_URL; `treasury status` shows whether the embedded one runs.",
         _pair("postgres_*_ms", "ms"),
+    ),
+    Check(
+        "clock",
+        "The clock of this machine is PostgreSQL's",
+        postgres.clock,
+        "Correct the clock that is wrong (NTP, `timedatectl`): beyond TREASURY_CLOCK_TOLERANCE_S nothing is stored.",
+        _clock,
+        asks_postgres=True,
     ),
     Check(
         "connections",

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from typer.main import get_command
 
@@ -41,43 +41,55 @@ VALUES = {
 
 
 def commands() -> Iterator[tuple[str, ...]]:
-    """The path of every command, from the tree that the command line is made of."""
+    """The path of every command, from the tree that the command line is made of; each job of `run` is one."""
 
     def walk(group: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         for name, entry in group.commands.items():
             if isinstance(entry, LazyCommand):
-                yield (*path, name)
+                yield from ((*path, name, *choice) for choice in _choices(entry.load()))
             else:
                 yield from walk(entry, (*path, name))
 
     yield from walk(get_command(app), ())
 
 
+def _choices(command: Any) -> list[tuple[str, ...]]:
+    """The values of the first argument where they are a closed list; else nothing once."""
+    kinds = [_kind(one) for one in command.params if one.required]
+    return [(str(one.value),) for one in kinds[0]] if kinds and issubclass(kinds[0], Enum) else [()]
+
+
+def _kind(parameter: Any) -> type:
+    kind = parameter.type_descriptor.annotation
+    return kind if isinstance(kind, type) else str
+
+
 def typed_words(path: tuple[str, ...], folder: Path) -> list[str]:
     """The command with a value for everything that it must be given."""
     entry: Any = get_command(app)
-    for name in path:
-        entry = entry.commands[name]
+    given = list(path)
+    while not isinstance(entry, LazyCommand):
+        entry = entry.commands[given.pop(0)]
     words = list(path)
-    for parameter in entry.load().params:
-        if not parameter.required:
-            continue
-        value = _value(parameter, folder)
-        words += [value] if parameter.param_type_name == "argument" else [parameter.opts[0], value]
+    for parameter in [one for one in entry.load().params if one.required][len(given) :]:
+        if _kind(parameter) is bool:
+            words.append(parameter.opts[0])
+        elif parameter.param_type_name == "argument":
+            words.append(_value(parameter, folder))
+        else:
+            words += [parameter.opts[0], _value(parameter, folder)]
     return words
 
 
 def _value(parameter: Any, folder: Path) -> str:
     if parameter.name in VALUES:
         return VALUES[parameter.name]
-    if isinstance(parameter.type, click.types.IntParamType | click.types.IntRange):
+    if _kind(parameter) is int:
         return "1"
-    if isinstance(parameter.type, click.Path) or parameter.name in ("file", "mapping"):
+    if issubclass(_kind(parameter), Path):
         file = folder / str(parameter.name)
         file.write_text("id\n1\n")
         return str(file)
-    if parameter.type.name == "boolean":
-        return ""
     raise AssertionError(f"this test needs a value for the parameter {parameter.name} in VALUES")
 
 

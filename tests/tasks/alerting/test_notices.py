@@ -146,7 +146,10 @@ def test_a_target_that_never_answers_and_one_that_is_no_url_are_given_up_in_time
         sent = send_notices(telling(settings, critical=urls).model_copy(update={"notice_timeout_s": 0.5}), NOON)
     assert sent.failed == 1
     [error] = sent.errors
-    assert error == "critical[0]: no answer within 0.5 s; critical[1]: no URL that apprise knows"
+    assert error == (
+        "critical[0]: no answer within 0.5 s; critical[1]: must be a URL of a service that apprise knows, such as"
+        " mailtos://user:password@host"
+    )
 
 
 def test_two_senders_at_once_tell_once(told: Settings, receiver: Receiver, connection: Connection) -> None:
@@ -179,16 +182,17 @@ def test_what_changes_while_it_is_being_told_is_told_too(
     ]
 
 
-def test_many_alerts_are_one_message_and_no_message_is_too_long(
+def test_many_alerts_are_few_messages_and_no_message_is_too_long(
     told: Settings, receiver: Receiver, connection: Connection
 ) -> None:
     for number in range(60):
         raise_alert(connection, replace(DOWN, subject=str(number), title="x" * 250), at=NOON)
     assert send_notices(told, NOON).told == 40
-    assert receiver.titles == ["treasury: 40 notices, critical"]
-    assert len(receiver.notices[0]["message"]) < 7000
-    assert receiver.notices[0]["message"].endswith("more")
+    assert sorted(receiver.titles) == ["treasury: 16 notices, critical"] * 2 + ["treasury: 8 notices, critical"]
+    assert max(len(notice["message"]) for notice in receiver.notices) < 7000
+    assert sum(notice["message"].count("[opened]") for notice in receiver.notices) == 40
     assert send_notices(told, NOON).told == 20
+    assert sum(notice["message"].count("[opened]") for notice in receiver.notices) == 60
 
 
 def test_a_severity_that_nobody_wants_to_hear_of_is_sent_nowhere(
