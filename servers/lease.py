@@ -24,7 +24,7 @@ from servers import keeper, keys, process
 from servers.home import folder
 
 START_S = 660.0  # more than any server may take to be ready
-STOP_S = 60.0
+STOP_S = 180.0
 HANGS_S = (
     60.0  # a server that runs and does not answer for so long is replaced; a busy machine is slower than one probe
 )
@@ -96,7 +96,7 @@ def restart(home: Path, server: Server, former: Endpoint, given_up: Callable[[],
 
 
 def stop(home: Path, name: str) -> bool:
-    """Stop the server called ``name`` whoever uses it. False when it did not run. Raises TransientError after 60 s."""
+    """Stop the server called ``name`` whoever uses it. False when it did not run. Raises TransientError after `STOP_S`."""
     run = home / "run"
     if not is_held(run / f"{name}.alive"):
         return False

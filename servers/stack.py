@@ -41,7 +41,7 @@ _LOGINS = {"api_database_url": "treasury_api", "auditor_database_url": "treasury
 # Without them no payment is taken: when one of them keeps ending, `treasury up` ends too, and its caller sees that.
 ESSENTIAL = ("postgres", api.NAME)
 NEEDS = {prefect.WORKER_NAME: ("prefect",)}
-DOWN_S = 120.0
+DOWN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
