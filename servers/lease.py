@@ -96,7 +96,10 @@ def restart(home: Path, server: Server, former: Endpoint, given_up: Callable[[],
 
 
 def stop(home: Path, name: str) -> bool:
-    """Stop the server called ``name`` whoever uses it. False when it did not run. Raises TransientError after `STOP_S`."""
+    """Stop the server called ``name`` whoever uses it. False when it did not run.
+
+    Raises TransientError when it has not ended within `STOP_S`.
+    """
     run = home / "run"
     if not is_held(run / f"{name}.alive"):
         return False
