@@ -6,6 +6,7 @@ The flow that usually sends notices runs in the worker, which may be the very pr
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,9 @@ from tasks.alerting.notices import send_notices
 from tasks.alerting.store import raise_alert, resolve_alert
 
 PROCESS_ENDED = "process-ended"
+DRAIN_S = 10.0
 _RETRY_S = 5.0
+_POLL_S = 0.05
 _WAITING = 100
 _LOG = logging.getLogger("treasury.alerts")
 _TO_DO = (
@@ -56,7 +59,7 @@ def note_incident(settings: Settings, incident: Incident) -> None:
 def incident_alerts(settings: Settings) -> Iterator[Callable[[Incident], None]]:
     """Yield a function that takes an incident and returns at once; a thread stores it, again until PostgreSQL answers.
 
-    On leaving, what is not stored yet is given up: its lines are in the log.
+    On leaving, what is not stored yet gets `DRAIN_S` more, and is then given up: its lines are in the log.
     """
     waiting: queue.Queue[Incident] = queue.Queue(_WAITING)
     ending = threading.Event()
@@ -67,8 +70,9 @@ def incident_alerts(settings: Settings) -> Iterator[Callable[[Incident], None]]:
                 incident = waiting.get(timeout=0.2)
             except queue.Empty:
                 continue
-            while not ending.is_set() and not _is_noted(settings, incident):
-                ending.wait(_RETRY_S)
+            while not _is_noted(settings, incident) and not ending.wait(_RETRY_S):
+                pass
+            waiting.task_done()
 
     def take(incident: Incident) -> None:
         try:
@@ -81,6 +85,9 @@ def incident_alerts(settings: Settings) -> Iterator[Callable[[Incident], None]]:
     try:
         yield take
     finally:
+        deadline = time.monotonic() + DRAIN_S
+        while waiting.unfinished_tasks and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
         ending.set()
 
 

@@ -42,5 +42,13 @@ def test_people_are_told_by_up_itself_and_nothing_waits_for_it(settings: Setting
         assert ENDED.text in receiver.notices[0]["message"]
 
 
+def test_what_was_reported_last_is_stored_before_up_ends(settings: Settings, connection: Connection) -> None:
+    with incident_alerts(settings) as take:
+        for incident in (ENDED, AGAIN, DOWN):
+            take(incident)
+    [alert] = list_alerts(connection)
+    assert (alert.severity, alert.count) == (Severity.CRITICAL, 2)
+
+
 def test_the_rule_is_listed(settings: Settings) -> None:
     assert PROCESS_ENDED in {rule.name for rule in rules(settings)}
