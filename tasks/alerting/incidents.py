@@ -32,8 +32,8 @@ _LEFT_DOWN = "Read the end of its log and remove the cause; then run `treasury d
 
 def process_rules(_: Settings) -> list[AlertRule]:
     """The rule about processes, for the list of rules."""
-    told = "at once; critical when it is left down"
-    return [AlertRule(PROCESS_ENDED, "A process of `treasury up` ended by itself", Severity.CRITICAL, told)]
+    threshold = "at once; critical when it is left down"
+    return [AlertRule(PROCESS_ENDED, "A process of `treasury up` ended by itself", Severity.CRITICAL, threshold)]
 
 
 def note_incident(settings: Settings, incident: Incident) -> None:

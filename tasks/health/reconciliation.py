@@ -29,7 +29,7 @@ def reconciliation(context: Context) -> Measure:
     hours = max(0.0, (context.now - day_start(oldest)).total_seconds() / _HOUR_S)
     if not missing:
         return Measure(f"{len(found)} suppliers are reconciled up to {yesterday}, every day", hours)
-    return Measure("; ".join(f"{supplier}: {_told(days)}" for supplier, days in missing.items()), hours)
+    return Measure("; ".join(f"{supplier}: {_listed(days)}" for supplier, days in missing.items()), hours)
 
 
 def _days(context: Context, last: date) -> dict[str, list[date]]:
@@ -47,7 +47,7 @@ def _days(context: Context, last: date) -> dict[str, list[date]]:
     return {supplier: days for supplier, _, days in rows}
 
 
-def _told(days: Sequence[date]) -> str:
+def _listed(days: Sequence[date]) -> str:
     """The days as ranges, the oldest ones named and the rest counted."""
     ranges = _ranges(days)
     shown = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in ranges[:_SHOWN])

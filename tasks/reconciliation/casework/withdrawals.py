@@ -2,7 +2,7 @@
 
 Nothing is edited. The decision stays where it is, the withdrawal is a record of its own, and both are events of the
 audit chain. A row of ours that the decision ended stays as it is, because a terminal row never changes: the reopened
-break is then decided anew, and the correction is a new row.
+break is then decided again, and the correction is a new row.
 """
 
 from collections.abc import Sequence
