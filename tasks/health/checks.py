@@ -145,6 +145,7 @@ CHECKS: tuple[Check, ...] = (
         "The processes of `treasury up` run, and none has ended by itself",
         servers.processes,
         "Read the end of the named log and the kernel's log; one that is left down needs `treasury down` and `up`.",
+        lambda _: Limits(1, 1, "processes"),
     ),
     Check(
         "schedules",
@@ -232,6 +233,7 @@ CHECKS: tuple[Check, ...] = (
         "Every target of notices is one, and takes them",
         notices.notices,
         "Correct TREASURY_ALERT_URLS, then send a test notice: `treasury alert test`.",
+        lambda _: Limits(1, 1, "alerts"),
         asks_postgres=True,
     ),
     Check(
