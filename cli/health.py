@@ -9,7 +9,7 @@ import typer
 
 from cli import terminal
 from config import load_settings
-from servers.stack import demand_home, reachable
+from servers.stack import reachable, require_home
 from tasks.health import Result, run_checks, worst
 from tasks.health.record import RUN_S, Recorded
 from tasks.health.record import record as record_results
@@ -25,7 +25,7 @@ def health(
     """
     begun_s = time.monotonic()
     configured, at = load_settings(), datetime.now(UTC)
-    demand_home(configured, "postgres")
+    require_home(configured, "postgres")
     settings = reachable(configured)
     results = run_checks(settings, now=at)
     if as_json:

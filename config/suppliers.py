@@ -113,7 +113,7 @@ class Connection(BaseModel):
         """The contract's share of an amount: the product's own, else its VAS type's, else zero."""
         return self.commission.get(product_code or "", self.commission.get(vas_type, Decimal(0)))
 
-    def _demand(self, *names: str) -> None:
+    def _require(self, *names: str) -> None:
         """Outside of the simulator, each of ``names`` must be set."""
         missing = [name for name in names if getattr(self, name) is None]
         if self.enabled and self.environment != "simulator" and missing:
@@ -155,7 +155,7 @@ class FlashSettings(Connection):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        self._demand("consumer_key", "consumer_secret", "account")
+        self._require("consumer_key", "consumer_secret", "account")
         return self
 
 
@@ -194,7 +194,7 @@ class MobileMartSettings(Connection):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        self._demand("client_id", "client_secret")
+        self._require("client_id", "client_secret")
         return self
 
 
@@ -251,7 +251,7 @@ class PeachSettings(Connection):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        self._demand("client_id", "client_secret", "merchant_id", "user_id", "password", "entity_id", "webhook_secret")
+        self._require("client_id", "client_secret", "merchant_id", "user_id", "password", "entity_id", "webhook_secret")
         return self
 
 
@@ -315,7 +315,7 @@ class Suppliers(BaseModel):
         """The names of all of them."""
         return tuple(self.everyone)
 
-    def demand(self, name: str) -> None:
+    def require(self, name: str) -> None:
         """Raise ConfigError that lists the known suppliers when ``name`` is none of them."""
         if name not in self.names:
             raise ConfigError(f"supplier: {name!r} is not known; known: {', '.join(self.names)}")

@@ -13,7 +13,7 @@ from config.home import folder
 from ledger.errors import ConfigError
 from servers import ports, process
 from servers.account import Account, unprivileged
-from servers.home import demand_unused
+from servers.home import require_unused
 
 NAME = "postgres"
 ROLE = "treasury"
@@ -145,7 +145,7 @@ class Cluster:
             self.account.reach(data)
             self.account.reach(self.bin_dir / "postgres")
         if not data.exists():
-            demand_unused(self.home)
+            require_unused(self.home)
             self._initdb(data)
         elif not (data / "PG_VERSION").exists():
             raise ConfigError(f"{data} holds no PostgreSQL: mount or restore it")

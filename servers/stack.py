@@ -23,7 +23,7 @@ from config.home import folder
 from ledger.errors import ConflictError, TransientError
 from servers import api, lease, prefect, s3
 from servers.api import Api
-from servers.home import demand
+from servers.home import require
 from servers.lease import Endpoint, Server
 from servers.postgres import Postgres
 from servers.prefect import PrefectServer, Worker
@@ -131,14 +131,14 @@ def endpoints(home: Path, names: Sequence[str] = NAMES) -> list[Endpoint]:
     return [endpoint for endpoint in found if endpoint is not None]
 
 
-def demand_home(settings: Settings, *services: Service) -> None:
+def require_home(settings: Settings, *services: Service) -> None:
     """Raise ConfigError when one of ``services`` would be embedded and no home is there for it; see `servers.home`.
 
     Services that a URL replaces need no home.
     """
     embedded = [name for name in services if not _is_set(settings, name)]
     if embedded:
-        demand(settings.home, database="postgres" in embedded)
+        require(settings.home, database="postgres" in embedded)
 
 
 def reachable(settings: Settings) -> Settings:

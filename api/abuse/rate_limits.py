@@ -117,7 +117,7 @@ class Verdict:
         """`RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers, as of its version 10)."""
         return [self.limit.policy_header, (b"ratelimit", self._state().encode())]
 
-    def demand(self) -> None:
+    def require(self) -> None:
         """Raises a 429 problem unless the request is admitted."""
         if not self.admitted:
             raise self.refusal()

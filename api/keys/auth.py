@@ -42,7 +42,7 @@ class ApiKey:
         """The client whose rows the key may read; None: of every client."""
         return None if Scope.READ_ALL in self.scopes else self.client_id
 
-    def demand(self, scope: Scope) -> None:
+    def require(self, scope: Scope) -> None:
         """Raises a 403 problem when the key lacks ``scope``; TransientError when it can only be answered for later."""
         if scope not in self.scopes:
             challenge = f'Bearer error="insufficient_scope", scope="{scope}"'

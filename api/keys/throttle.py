@@ -61,9 +61,9 @@ class KeyThrottle:
         verdict = await self._limiter.spend(Policy.AUTH, pair)
         if verdict is None:
             return
-        verdict.demand()
+        verdict.require()
         if verdict.remaining >= verdict.limit.amount - 1:  # the first failure of this key at this address
-            (await self._limiter.spend(Policy.AUTH, address) or verdict).demand()
+            (await self._limiter.spend(Policy.AUTH, address) or verdict).require()
 
     def _remember(self, key_id: str) -> None:
         self._accepted[key_id] = None

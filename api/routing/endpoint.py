@@ -59,10 +59,10 @@ class Endpoint:
                 operation.policy, key.key_id or visitor.sender.address, key.limits
             )
             if verdict is not None:
-                verdict.demand()
+                verdict.require()
                 visitor.headers = verdict.headers()
         if needed is not None:
-            key.demand(needed)
+            key.require(needed)
         query = parsing.query(request, operation.query)
         return await operation.handler(Call(request, operation, services, query, key))
 

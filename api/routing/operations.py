@@ -79,7 +79,7 @@ class Call:
 
     async def body(self) -> bytes:
         """The body of the request, within the limits. Raises problems 413 and 415; TransientError for want of room."""
-        parsing.demand_json(self.request)
+        parsing.require_json(self.request)
         settings = self.services.settings
         most = settings.api_body_limit_bytes
         if not self.operation.many:

@@ -51,7 +51,7 @@ async def read_body(request: Request, limit_bytes: int, bodies: Bodies) -> bytes
     return b"".join(chunks)
 
 
-def demand_json(request: Request) -> None:
+def require_json(request: Request) -> None:
     """Raises a 415 problem unless the body is declared as JSON in UTF-8, sent as it is."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise HttpError(NOT_JSON, "Send the body without Content-Encoding. Compressed bodies are not supported.")

@@ -47,7 +47,7 @@ class Application(Router):
         super().__init__(routes, **options)
         self.fast_path = fast_path
 
-    def demand_limits(self) -> None:
+    def require_limits(self) -> None:
         """Raises ConfigError under a server that has none: it would be open to whoever opens connections."""
         if not self.limited:
             raise ConfigError("run the API with `python -m api.serve`: another server keeps none of its limits")
@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None) -> Application:
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        application.demand_limits()
+        application.require_limits()
         try:
             async with services.running():
                 yield

@@ -184,7 +184,7 @@ def _take_again(settings: Settings, supplier: str, file: StatementFile, actor: s
             return None
         file_id, day, line_count, current = row
         try:
-            _demand_open(connection, supplier, day, file.name)
+            _require_open(connection, supplier, day, file.name)
         except StatementError as error:
             return Intake(file.name, IntakeResult.KNOWN, day, error=str(error))
         again = {"file_id": file_id, "supersedes": current} | _names(supplier, file.name, actor)
@@ -230,7 +230,7 @@ def _lock(connection: Connection, supplier: str) -> None:
     connection.execute(_AUDIT["lock_chain"])
 
 
-def _demand_open(connection: Connection, supplier: str, day: date, name: str) -> None:
+def _require_open(connection: Connection, supplier: str, day: date, name: str) -> None:
     """Raise StatementError when the day, which has a statement, is in a closed period."""
     closed = connection.execute(_QUERIES["closed_period"], {"supplier": supplier, "day": day}).fetchone()
     if closed is not None:
@@ -243,7 +243,7 @@ def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) 
     found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
     if found is None:
         return None
-    _demand_open(connection, parsed.supplier, parsed.day, parsed.name)
+    _require_open(connection, parsed.supplier, parsed.day, parsed.name)
     file_id, line_count = found
     if not (replace or (line_count == 0 and parsed.table.num_rows)):
         raise StatementError(parsed.name, f"{parsed.day} has a statement of another content; --replace takes this one")

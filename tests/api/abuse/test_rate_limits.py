@@ -172,9 +172,9 @@ def test_a_refusal_says_when_to_come_back_and_by_which_limit(redis_url: str) -> 
         clock = Clock(1_800_000_000.0 + 15)
         async with shared(redis_url) as redis:
             one = limiter(redis, clock, operations="1/minute")
-            (await ask(one, "key", Policy.OPERATIONS)).demand()
+            (await ask(one, "key", Policy.OPERATIONS)).require()
             with pytest.raises(HttpError) as caught:
-                (await ask(one, "key", Policy.OPERATIONS)).demand()
+                (await ask(one, "key", Policy.OPERATIONS)).require()
             return caught.value
 
     error = asyncio.run(run())
