@@ -157,10 +157,10 @@ def run(
         run_job(settings, job, parameters)
 
 
-def run_job(settings: Settings, job: Job, given: dict[str, Any]) -> None:
+def run_job(settings: Settings, job: Job, options: dict[str, Any]) -> None:
     """Run a flow in this process and print its report, as its log shows it. Raises what the flow raises."""
     enter_prefect(settings)
-    parameters = {**_FORMER.get(job, {}), **given}
+    parameters = {**_FORMER.get(job, {}), **options}
     for name in parameters.get("tables") or []:
         settings.table(name)
     from cli import flow_runs  # noqa: PLC0415  # Prefect reads its settings when it is imported

@@ -45,11 +45,11 @@ def take_in(
             typer.echo(f"{supplier}: the statement was taken in before; there is no new file")
             return
         rows = [
-            (one.name, one.result, _day(settings, supplier, one.day, one.name), _text(one.line_count), one.why)
-            for one in files
+            (file.name, file.result, _day(settings, supplier, file.day, file.name), _text(file.line_count), file.why)
+            for file in files
         ]
     terminal.table(f"Statements of {supplier}", ("file", "result", "day", "lines", "reason"), rows)
-    if any(one.result is statements.IntakeResult.QUARANTINED for one in files):
+    if any(file.result is statements.IntakeResult.QUARANTINED for file in files):
         raise DataError("a statement is in quarantine")
 
 
@@ -64,15 +64,15 @@ def list_(
         late = lateness.late_statements(settings, datetime.now(UTC))
         rows = [
             (
-                one.supplier,
-                _day(settings, one.supplier, one.day, one.name),
-                one.name,
-                one.state,
-                _text(one.line_count),
-                one.sha256.hex()[:8],
-                one.error or "",
+                record.supplier,
+                _day(settings, record.supplier, record.day, record.name),
+                record.name,
+                record.state,
+                _text(record.line_count),
+                record.sha256.hex()[:8],
+                record.error or "",
             )
-            for one in records
+            for record in records
         ]
     terminal.table("Statements", ("supplier", "day", "file", "state", "lines", "sha256", "reason"), rows)
     for name, missing in late:

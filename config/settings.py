@@ -345,12 +345,12 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """The variables that make a child process load these very settings, wherever it runs. Holds passwords."""
         values = {name: getattr(self, name) for name in self.model_fields_set | {"home"}}
-        found = {_variable(name): _as_text(value) for name, value in values.items() if value is not None}
+        variables = {_variable(name): _as_text(value) for name, value in values.items() if value is not None}
         if self.prefect_api_url is not None:
-            found["PREFECT_API_URL"] = self.prefect_api_url
+            variables["PREFECT_API_URL"] = self.prefect_api_url
         if self.prefect_api_auth_string is not None:
-            found["PREFECT_API_AUTH_STRING"] = self.prefect_api_auth_string.get_secret_value()
-        return found
+            variables["PREFECT_API_AUTH_STRING"] = self.prefect_api_auth_string.get_secret_value()
+        return variables
 
     @classmethod
     def settings_customise_sources(

@@ -106,8 +106,8 @@ class Connection(BaseModel):
     @property
     def address(self) -> str | None:
         """Where purchases go, while it is set: else the environment's own host, or a simulator."""
-        found: str | None = getattr(self, "base_url", None)
-        return found
+        url: str | None = getattr(self, "base_url", None)
+        return url
 
     def commission_rate(self, product_code: str | None, vas_type: str) -> Decimal:
         """The contract's share of an amount: the product's own, else its VAS type's, else zero."""
@@ -303,7 +303,11 @@ class Suppliers(BaseModel):
     def everyone(self) -> dict[str, Connection]:
         """The settings of each supplier, by its name: the project's own, then those of ``modules``."""
         own = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: one for name, one in (own | (self.model_extra or {})).items() if isinstance(one, Connection)}
+        return {
+            name: connection
+            for name, connection in (own | (self.model_extra or {})).items()
+            if isinstance(connection, Connection)
+        }
 
     @property
     def further(self) -> tuple[str, ...]:
@@ -323,13 +327,15 @@ class Suppliers(BaseModel):
     @property
     def connections(self) -> dict[str, Connection]:
         """The settings of each supplier that is enabled, by its name."""
-        return {name: one for name, one in self.everyone.items() if one.enabled}
+        return {name: connection for name, connection in self.everyone.items() if connection.enabled}
 
     @property
     def simulated(self) -> list[str]:
         """The names of the enabled suppliers that a simulator stands in for and that have no address yet."""
         return [
-            name for name, one in self.connections.items() if one.environment == "simulator" and one.address is None
+            name
+            for name, connection in self.connections.items()
+            if connection.environment == "simulator" and connection.address is None
         ]
 
     @model_validator(mode="after")

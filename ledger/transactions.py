@@ -317,12 +317,12 @@ def new_columns(
     columns: dict[str, Column] = {}
     try:
         for name, rule in required.items():
-            given = [one.get(name) for one in values]
-            if None in given:
+            cells = [row.get(name) for row in values]
+            if None in cells:
                 return None
-            columns[name] = _of_suppliers(name, rule, suppliers).column(name, given)
+            columns[name] = _of_suppliers(name, rule, suppliers).column(name, cells)
         for name, (rule, default) in optional.items():
-            columns[name] = _filled(name, rule, default, [one.get(name) for one in values])
+            columns[name] = _filled(name, rule, default, [row.get(name) for row in values])
     except (NotWell, FieldError):
         return None
     return columns
@@ -332,11 +332,11 @@ def _of_suppliers(name: str, rule: Rule, suppliers: Sequence[str]) -> Rule:
     return _supplier_rule(tuple(suppliers)) if name == "supplier" else rule
 
 
-def _filled(name: str, rule: Rule, default: Any, given: Column) -> Column:
-    absent = given.count(None)
-    if absent == len(given):
-        return [default] * len(given)
+def _filled(name: str, rule: Rule, default: Any, cells: Column) -> Column:
+    absent = cells.count(None)
+    if absent == len(cells):
+        return [default] * len(cells)
     if not absent:
-        return rule.column(name, given)
-    checked = iter(rule.column(name, [value for value in given if value is not None]))
-    return [default if value is None else next(checked) for value in given]
+        return rule.column(name, cells)
+    checked = iter(rule.column(name, [value for value in cells if value is not None]))
+    return [default if value is None else next(checked) for value in cells]

@@ -42,13 +42,13 @@ def unprivileged() -> Account | None:
     """
     if os.geteuid() != 0:
         return None
-    found = _existing()
-    if found is None:
+    account = _existing()
+    if account is None:
         _create(NAMES[-1])
-        found = _existing()
-    if found is None:
+        account = _existing()
+    if account is None:
         raise ConfigError("PostgreSQL does not run as root and no account could be made; run as an ordinary user")
-    return found
+    return account
 
 
 def _existing() -> Account | None:

@@ -137,9 +137,9 @@ def _starting(run: Path, name: str) -> Iterator[None]:
 
 def _find_or_start(home: Path, run: Path, server: Server, given_up: Callable[[], bool]) -> Endpoint:
     with _starting(run, server.name):
-        found = running_endpoint(home, server.name)
-        if found is not None and server.answers(found.url):
-            return found
+        running = running_endpoint(home, server.name)
+        if running is not None and server.answers(running.url):
+            return running
         if is_held(run / f"{server.name}.alive"):  # it hangs, or who started it was killed before it was ready
             _stop_keeper(run, server.name)
         return _start(home, run, server, given_up)

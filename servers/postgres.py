@@ -190,14 +190,14 @@ class Cluster:
 
     def _create_database(self, data: Path) -> None:
         """In single-user mode, before the server has ever listened: the cluster is born complete."""
-        self._run("postgres", "--single", "-D", str(data), "postgres", told=f"CREATE DATABASE {DATABASE}\n")
+        self._run("postgres", "--single", "-D", str(data), "postgres", stdin=f"CREATE DATABASE {DATABASE}\n")
 
-    def _run(self, program: str, *arguments: str, told: str = "") -> None:
+    def _run(self, program: str, *arguments: str, stdin: str = "") -> None:
         process.run_once(
             program,
             (str(self.bin_dir / program), *arguments),
             timeout_s=INITDB_TIMEOUT_S,
-            told=told,
+            stdin=stdin,
             env=process.plain_environment(),
             cwd=self.folder,
             account=self.account,

@@ -142,7 +142,7 @@ def run_once(
     argv: tuple[str, ...],
     *,
     timeout_s: float,
-    told: str = "",
+    stdin: str = "",
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     account: Account | None = None,
@@ -151,7 +151,7 @@ def run_once(
     try:
         done = subprocess.run(  # noqa: S603
             argv,
-            input=told,
+            input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=timeout_s,

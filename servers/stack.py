@@ -127,8 +127,8 @@ def down(settings: Settings) -> list[str]:
 
 def endpoints(home: Path, names: Sequence[str] = NAMES) -> list[Endpoint]:
     """The servers among ``names`` that run in this home now, and where. Read-only."""
-    found = (lease.running_endpoint(home, name) for name in names)
-    return [endpoint for endpoint in found if endpoint is not None]
+    candidates = (lease.running_endpoint(home, name) for name in names)
+    return [endpoint for endpoint in candidates if endpoint is not None]
 
 
 def require_home(settings: Settings, *services: Service) -> None:
@@ -186,19 +186,19 @@ def _server(settings: Settings, service: Service, fast: bool, bin_dir: Path | No
 
 
 def _filled_in(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
-    found = {endpoint.name: endpoint.url for endpoint in leased}
+    urls = {endpoint.name: endpoint.url for endpoint in leased}
     changes: dict[str, object] = {}
-    if "postgres" in found:
-        changes["database_url"] = SecretStr(found["postgres"])
-    if "redis" in found:
-        changes["redis_url"] = SecretStr(found["redis"])
-    if "prefect" in found:
-        changes |= {"prefect_api_url": found["prefect"], "prefect_api_auth_string": prefect.login(settings.home)}
-    if "suppliers" in found:
-        changes["suppliers"] = with_simulators(settings.suppliers, found["suppliers"])
-    if "s3" in found:
+    if "postgres" in urls:
+        changes["database_url"] = SecretStr(urls["postgres"])
+    if "redis" in urls:
+        changes["redis_url"] = SecretStr(urls["redis"])
+    if "prefect" in urls:
+        changes |= {"prefect_api_url": urls["prefect"], "prefect_api_auth_string": prefect.login(settings.home)}
+    if "suppliers" in urls:
+        changes["suppliers"] = with_simulators(settings.suppliers, urls["suppliers"])
+    if "s3" in urls:
         access, secret = s3.credentials(settings.home)
-        changes |= {"archive_url": f"s3://{s3.BUCKET}", "s3_endpoint_url": found["s3"]}
+        changes |= {"archive_url": f"s3://{s3.BUCKET}", "s3_endpoint_url": urls["s3"]}
         changes |= {"s3_access_key_id": access, "s3_secret_access_key": SecretStr(secret)}
     return settings.model_copy(update=changes)
 
@@ -239,7 +239,7 @@ def _together(stack: ExitStack, home: Path, servers: Sequence[Server]) -> list[E
     given_up = threading.Event()
     with ThreadPoolExecutor(len(servers)) as pool:
         leases = [lease.lease(home, server, given_up.is_set) for server in servers]
-        entered = [pool.submit(stack.enter_context, one) for one in leases]
+        entered = [pool.submit(stack.enter_context, manager) for manager in leases]
         try:
             return [future.result() for future in entered]
         except BaseException:

@@ -99,12 +99,12 @@ class Attackers:
         by the next call. Safe to repeat.
         """
         unsent, self._unsent = self._unsent, {}
-        found = await self._redis.run(lambda redis: _exchange(redis, self._redis.prefix, unsent, self._now()))
-        if found is None:
+        shared = await self._redis.run(lambda redis: _exchange(redis, self._redis.prefix, unsent, self._now()))
+        if shared is None:
             self._unsent = {**unsent, **self._unsent}
             self._drop_ended()
             return
-        known, self._ends = self._ends, found
+        known, self._ends = self._ends, shared
         self._remember(known)
         for address in self._ends[Stage.LIFTED]:
             self._tallies.forget_subject(ATTACK, address, self._configured.attack_window_s)
@@ -184,8 +184,8 @@ def list_held(url: str, prefix: str) -> list[Held]:
             answers = [client.zrangebyscore(stage.key(prefix), time.time(), "+inf", **read) for stage in Stage]
     except RedisError as error:
         raise _away(error) from error
-    found = zip(Stage, map(_read, answers), strict=True)
-    return [Held(address, stage, ends_s) for stage, ends in found for address, ends_s in ends.items()]
+    stages = zip(Stage, map(_read, answers), strict=True)
+    return [Held(address, stage, ends_s) for stage, ends in stages for address, ends_s in ends.items()]
 
 
 def lift(url: str, prefix: str, address: str, duration_s: int) -> list[Stage]:

@@ -110,7 +110,7 @@ def _in_header(name: bytes, value: bytes) -> Sign | None:
     return _in_encoded(value, f"{_HEADER}{name.decode('latin-1')}")
 
 
-def _mask(found: str) -> str:
+def _mask(text: str) -> str:
     """What may be kept: no digits, which may be of a card, a phone or a wallet, and nothing unprintable."""
-    printable = found[:_LONGEST_EXCERPT].encode("unicode_escape", errors="replace").decode("ascii")
+    printable = text[:_LONGEST_EXCERPT].encode("unicode_escape", errors="replace").decode("ascii")
     return _DIGIT.sub("#", printable)[:_LONGEST_EXCERPT]

@@ -75,16 +75,16 @@ class Authenticator:
 
     def remembered(self, key_id: str, secret: str) -> ApiKey | None:
         """The key, if it was looked up just now and ``secret`` is its own; None also when PostgreSQL must be asked."""
-        found = self._remembered.get(key_id)
-        if found is None or self._monotonic() - found[0] >= REMEMBER_S:
+        memory = self._remembered.get(key_id)
+        if memory is None or self._monotonic() - memory[0] >= REMEMBER_S:
             return None
-        return self._proved(found[1], secret)
+        return self._proved(memory[1], secret)
 
     def _proved(self, key: ApiKey | None, secret: str) -> ApiKey | None:
         """``key``, if ``secret`` is its own and it has not expired."""
         # The same work whether the key id is known or not: the time taken tells nothing.
-        given, wanted = hash_secret(self._pepper, secret), key.key_hash if key else _NO_HASH
-        if not hmac.compare_digest(given, wanted) or key is None:
+        actual, wanted = hash_secret(self._pepper, secret), key.key_hash if key else _NO_HASH
+        if not hmac.compare_digest(actual, wanted) or key is None:
             return None
         expired = key.expires_at is not None and key.expires_at <= datetime.now(UTC)
         return None if expired else key

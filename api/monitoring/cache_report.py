@@ -83,8 +83,8 @@ async def clear_cache(cache: CacheControl | None, pattern: str | None) -> CacheC
     """Forget what fits; with the cache off there is nothing to forget."""
     if cache is None:
         return CacheCleared(cleared=0, everywhere=True)
-    found = await cache.clear(pattern)
-    return CacheCleared(cleared=found.entries, everywhere=found.everywhere)
+    result = await cache.clear(pattern)
+    return CacheCleared(cleared=result.entries, everywhere=result.everywhere)
 
 
 def hit_ratio(reading: Reading, earlier: Reading) -> float | None:

@@ -61,10 +61,10 @@ def require_json(request: Request) -> None:
 
 def idempotency_key(request: Request) -> str:
     """The Idempotency-Key header. Raises a 400 problem when it is missing, given twice or not of visible ASCII."""
-    given = request.headers.getlist("idempotency-key")
-    if len(given) != 1 or not _IDEMPOTENCY_KEY.match(given[0]):
+    values = request.headers.getlist("idempotency-key")
+    if len(values) != 1 or not _IDEMPOTENCY_KEY.match(values[0]):
         raise HttpError(KEY_MISSING)
-    return given[0]
+    return values[0]
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -128,14 +128,14 @@ def query(request: Request, known: Collection[str]) -> Mapping[str, str]:
     """The query's parameters. Raises FieldError for an unknown one, or for one given twice."""
     if not request.scope["query_string"]:
         return {}
-    given: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name not in known:
             raise FieldError(name, "is not a parameter of this operation")
-        if name in given:
+        if name in parameters:
             raise FieldError(name, "must be given only once")
-        given[name] = value
-    return given
+        parameters[name] = value
+    return parameters
 
 
 def instant(field: str, value: Any) -> datetime:

@@ -218,7 +218,7 @@ _VAS_FAILURE = Operation(
 def _webhooks(settings: Settings) -> tuple[Operation, ...]:
     """An address for each supplier that sends webhooks."""
     known = definitions(settings.suppliers).values()
-    return tuple(_webhook(one.name, one.title) for one in known if one.webhooks is not None)
+    return tuple(_webhook(definition.name, definition.title) for definition in known if definition.webhooks is not None)
 
 
 def _webhook(name: str, title: str) -> Operation:

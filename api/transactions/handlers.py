@@ -42,9 +42,9 @@ async def create(call: Call, table: TieredTable) -> Response:
 async def create_vas(call: Call, table: TieredTable) -> Response:
     """As `create`; a row with ``vend`` is bought for once it is durable."""
     write_key, body = await _read_write(call)
-    given, desk = parsing.decode_object(body), call.services.vend_desk
-    vended = desk.check(given)
-    fields = {name: value for name, value in given.items() if name != vending.FIELD}
+    order, desk = parsing.decode_object(body), call.services.vend_desk
+    vended = desk.check(order)
+    fields = {name: value for name, value in order.items() if name != vending.FIELD}
     row = new_row(call.services, call.key.client_id, table, fields)
     if vended:
         row["supplier_reference"] = desk.reference(row["supplier"], row[table.key_column])
@@ -56,10 +56,10 @@ async def create_vas(call: Call, table: TieredTable) -> Response:
 
 async def read_vas_failure(call: Call) -> Response:
     """Why a purchase failed."""
-    found = await call.services.vend_desk.failure(_path_id(call), call.key.sees_client)
-    if found is None:
+    vend_failure = await call.services.vend_desk.failure(_path_id(call), call.key.sees_client)
+    if vend_failure is None:
         raise HttpError(NOT_FOUND)
-    return _json(msgspec.json.encode(found))
+    return _json(msgspec.json.encode(vend_failure))
 
 
 async def webhook(call: Call, supplier: str) -> Response:
@@ -102,11 +102,11 @@ async def read_one(call: Call, table: TieredTable) -> Response:
 
 
 async def _find(call: Call, table: TieredTable, row_id: UUID) -> Fresh:
-    found = await call.services.reader.find(table, row_id, call.key.sees_client)
-    if found is None:
+    located = await call.services.reader.find(table, row_id, call.key.sees_client)
+    if located is None:
         raise HttpError(NOT_FOUND)
-    ttl_s, final = call.services.lifetimes.of_row(call.operation.name, table, found)
-    return Fresh(render(found.row), ttl_s, final)
+    ttl_s, final = call.services.lifetimes.of_row(call.operation.name, table, located)
+    return Fresh(render(located.row), ttl_s, final)
 
 
 async def read_page(call: Call, table: TieredTable) -> Response:
@@ -144,8 +144,8 @@ async def change_status(call: Call, table: TieredTable) -> Response:
     wanted = message(await call.body(), StatusChange).status
     services = call.services
     if vending.sells(table):
-        found = await services.reader.find(table, row_id, call.key.client_id)
-        if found is not None and vending.is_vend(found.row):
+        located = await services.reader.find(table, row_id, call.key.client_id)
+        if located is not None and vending.is_vend(located.row):
             raise HttpError(CONFLICT, "The row is a purchase. Only the answer of the supplier changes its status.")
     try:
         row = await services.statuses.change(table, row_id, call.key.client_id, wanted, services.now())
