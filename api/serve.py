@@ -15,7 +15,7 @@ from uvicorn.supervisors import Multiprocess
 
 from api.logs.json_lines import capture_all_logs
 from api.server import security_headers
-from api.server.protocol import LimitedConfig, Limits
+from api.server.protocol import LimitedConfig, SocketLimits
 from api.server.supervision import end_with_supervisor
 from config import Settings, load_settings
 from ledger.errors import ConfigError
@@ -59,9 +59,9 @@ class ProcessConfig(LimitedConfig):
         access.propagate = False
 
 
-def make_limits(settings: Settings) -> Limits:
+def make_limits(settings: Settings) -> SocketLimits:
     """The limits of one process, its connections lowered to what the system lets it open."""
-    return Limits(
+    return SocketLimits(
         connections=max(1, min(settings.api_connections, raise_open_files() - _OTHER_FILES)),
         header_bytes=settings.api_header_limit_bytes,
         body_bytes=settings.api_body_limit_bytes * _FRAMING + _FRAMING_BYTES,

@@ -82,7 +82,7 @@ class RateLimits(BaseModel):
     redis_timeout_ms: int = Field(250, ge=10, le=5000, description="How long Redis may take before it counts as away")
 
 
-class Watch(BaseModel):
+class WatchSettings(BaseModel):
     """What is suspicious in requests, and what becomes of an address that attacks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

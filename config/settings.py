@@ -32,8 +32,8 @@ from pydantic_settings import (
 )
 
 from config.cache import CacheSettings
-from config.health import AlertRepeatMinutes, AlertUrls, Health
-from config.limits import ForwardedHeader, Networks, RateLimits, Watch
+from config.health import AlertRepeatMinutes, AlertUrls, HealthSettings
+from config.limits import ForwardedHeader, Networks, RateLimits, WatchSettings
 from config.misspelt import tell_misspelt
 from config.reconciliation import ReconciliationSettings
 from config.suppliers import Suppliers
@@ -146,14 +146,14 @@ class Settings(BaseSettings):
     api_key_pepper: SecretStr | None = Field(
         None, min_length=32, description="Secret that API keys are hashed with; unset: made once in <home>/keys"
     )
-    health: Health = Field(default_factory=Health)
+    health: HealthSettings = Field(default_factory=HealthSettings)
     alert_urls: AlertUrls = Field(default_factory=AlertUrls, description="Where notices of alerts are sent")
     alert_repeat_minutes: AlertRepeatMinutes = Field(default_factory=AlertRepeatMinutes)
     notice_timeout_s: float = Field(10.0, gt=0, le=60, description="How long one notice to one target may take")
     trusted_proxies: Networks = Field((), description="Proxies whose header names the client; separated by commas")
     forwarded_header: ForwardedHeader = Field("x-forwarded-for", description="The header that those proxies write")
     rate_limits: RateLimits = Field(default_factory=RateLimits)
-    watch: Watch = Field(default_factory=Watch)
+    watch: WatchSettings = Field(default_factory=WatchSettings)
     watch_transactions: WatchTransactions = Field(default_factory=WatchTransactions)
     api_bind: str = Field("127.0.0.1", min_length=1, description="Address that the API listens at")
     api_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -323,13 +323,6 @@ class Settings(BaseSettings):
             return self
         return self.model_copy(update={"database_url": self.auditor_database_url, "api_database_url": None})
 
-    def on_database(self, name: str) -> "Settings":
-        """These settings with every login on the database ``name`` of the same server."""
-        urls = {field: getattr(self, field) for field in LOGINS}
-        return self.model_copy(
-            update={field: _on_database(url, name) for field, url in urls.items() if url is not None}
-        )
-
     @property
     def archive_location(self) -> str:
         """The archive's URL. Raises ConfigError while it is not known."""
@@ -395,10 +388,6 @@ def _describe_tables(tables: dict[str, dict[str, Any]]) -> dict[str, TieredTable
             where = ".".join((name, *map(str, first["loc"])))
             raise ValueError(f"{where}: {_message(first)}") from None
     return described
-
-
-def _on_database(url: SecretStr, name: str) -> SecretStr:
-    return SecretStr(urlsplit(url.get_secret_value())._replace(path=f"/{name}").geturl())
 
 
 def _variable(field: str) -> str:

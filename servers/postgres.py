@@ -54,14 +54,6 @@ def embedded_bin_dir() -> Path:
     return Path(package.origin).parent / f"pginstall{EMBEDDED_MAJOR}" / "bin"
 
 
-def pgbench(bin_dir: Path | None = None) -> Path:
-    """The path of pgbench. Raises ConfigError when the folder has none."""
-    path = (bin_dir or embedded_bin_dir()) / "pgbench"
-    if not path.exists():
-        raise ConfigError(f"{path} does not exist")
-    return path
-
-
 @dataclass(frozen=True, slots=True)
 class Postgres:
     """The embedded server of one home: a cluster per major version, one database, one password.

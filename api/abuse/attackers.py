@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from api.abuse.addresses import UNKNOWN, Addresses, Networks
 from api.abuse.tallies import SharedTallies
 from api.connections.shared_redis import RedisAccess
-from config.limits import Watch as Configured
+from config.limits import WatchSettings as Configured
 from ledger.errors import TransientError
 
 ATTACK = "attack"  # the rule under which attacks are tallied

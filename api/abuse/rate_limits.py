@@ -105,7 +105,7 @@ class Bucket:
 
 
 @dataclass(slots=True)  # not frozen: that doubles what making one costs
-class Verdict:
+class LimitVerdict:
     """Whether a request may go on, and what its answer says of the limit. Seconds are until the window ends."""
 
     limit: Limit
@@ -178,7 +178,7 @@ class RateLimiter:
         self._limits = {policy: limit_of(policy, getattr(configured, policy)) for policy in Policy}
         self._buckets: OrderedDict[tuple[Policy, str], Bucket] = OrderedDict()
 
-    async def spend(self, policy: Policy, who: str, overrides: Mapping[str, str] | None = None) -> Verdict | None:
+    async def spend(self, policy: Policy, who: str, overrides: Mapping[str, str] | None = None) -> LimitVerdict | None:
         """Count one request of ``who``, a key id or an address; None while limits are switched off.
 
         ``overrides`` are the key's own limits by policy. An override that is no limit is ignored.
@@ -194,7 +194,7 @@ class RateLimiter:
 
     def spend_leased(
         self, address: str, policy: Policy, who: str, overrides: Mapping[str, str]
-    ) -> list[Verdict] | None:
+    ) -> list[LimitVerdict] | None:
         """Count a request by its address and its key, if there is a leased token for both. None: nothing is counted.
 
         Gives the verdict on the key, and none while limits are switched off.
@@ -210,7 +210,7 @@ class RateLimiter:
         of_key.tokens -= 1
         return [self._verdict(of_key, now, admitted=True)]
 
-    def look(self, policy: Policy, who: str) -> Verdict | None:
+    def look(self, policy: Policy, who: str) -> LimitVerdict | None:
         """A verdict that admits nothing and costs nothing; None unless this process knows that nothing is left."""
         bucket = self._buckets.get((policy, who))
         now = self._now()
@@ -263,9 +263,9 @@ class RateLimiter:
                 bucket.leasing = None
 
     @staticmethod
-    def _verdict(bucket: Bucket, now: float, *, admitted: bool) -> Verdict:
+    def _verdict(bucket: Bucket, now: float, *, admitted: bool) -> LimitVerdict:
         window_s = bucket.limit.window_s
-        return Verdict(bucket.limit, admitted, bucket.left + bucket.tokens, window_s - int(now) % window_s)
+        return LimitVerdict(bucket.limit, admitted, bucket.left + bucket.tokens, window_s - int(now) % window_s)
 
 
 @lru_cache(4096)

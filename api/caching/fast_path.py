@@ -13,7 +13,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from api.abuse.rate_limits import Policy, Verdict
+from api.abuse.rate_limits import LimitVerdict, Policy
 from api.abuse.watch import Sender
 from api.caching import CacheKey, Entry
 from api.logs.access_log import AccessLog, RequestRecord, request_id
@@ -108,7 +108,7 @@ class FastPath:
         record: RequestRecord,
         entry: Entry,
         if_none_match: bytes | None,
-        limits: list[Verdict],
+        limits: list[LimitVerdict],
         server_headers: Fields,
     ) -> bytes:
         """The answer as it goes over the wire, its headers in the order of the full path."""

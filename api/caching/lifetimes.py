@@ -6,7 +6,7 @@ itself: also for what no process could tell, such as rows that are written past 
 
 from collections.abc import Collection
 
-from api.transactions.reading import Found
+from api.transactions.reading import LocatedRow
 from config.cache import CacheSettings
 from ledger.errors import ConfigError
 from ledger.policy import Tier
@@ -27,7 +27,7 @@ class Lifetimes:
             if name not in operations:
                 raise ConfigError(f"TREASURY_CACHE__ROUTES: {name!r} is not an operation that reads transactions")
 
-    def of_row(self, operation: str, table: TieredTable, located: Found) -> tuple[float, bool]:
+    def of_row(self, operation: str, table: TieredTable, located: LocatedRow) -> tuple[float, bool]:
         """How long a row is kept, and whether it can never change: it is archived, or its status is terminal.
 
         That a terminal row does not change is not an assumption: the database refuses it, whoever writes.

@@ -39,7 +39,7 @@ from api.routing.problems import (
     UNAVAILABLE,
     URL_TOO_LONG,
     HttpError,
-    Kind,
+    ProblemKind,
 )
 from api.server.security_headers import Headers
 
@@ -56,7 +56,7 @@ _END_OF_HEADER = b"\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SocketLimits:
     """What one process takes. ``body_bytes`` counts the bytes on the wire, framing included."""
 
     connections: int
@@ -71,7 +71,7 @@ class Limits:
 class LimitedConfig(Config):
     """uvicorn's configuration with the limits in it: it is what reaches every protocol, in every process."""
 
-    def __init__(self, app: Any, limits: Limits, **options: Any) -> None:
+    def __init__(self, app: Any, limits: SocketLimits, **options: Any) -> None:
         super().__init__(app, http=LimitedProtocol, **options)
         self.limits = limits
 
@@ -89,7 +89,7 @@ class _Phase(Enum):
 
 
 class _Refused(Exception):  # noqa: N818  # it says what happened, and leaves this module never
-    def __init__(self, kind: Kind, detail: str | None = None) -> None:
+    def __init__(self, kind: ProblemKind, detail: str | None = None) -> None:
         super().__init__(kind.name)
         self.problem = HttpError(kind, detail)
 

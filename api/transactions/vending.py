@@ -77,8 +77,9 @@ class VendDesk:
                 self._clients.clear()
 
     def check(self, order: Mapping[str, Any]) -> bool:
-        """Whether the new row ``order`` is to be vended. Raises FieldError when it may not be, and TransientError when too
-        many purchases are under way. Call it before anything is stored.
+        """Whether the new row ``order`` is to be vended. Call it before anything is stored.
+
+        Raises FieldError when it may not be vended, TransientError when too many purchases are under way.
         """
         wanted = order.get(FIELD, False)
         if not isinstance(wanted, bool):

@@ -16,7 +16,7 @@ from config.limits import RateLimits
 from ledger.months import Month
 from ledger.scopes import Scope
 from tasks.admin.keys import hash_secret
-from tasks.alerting.request_rules import Rule
+from tasks.alerting.request_rules import RequestRule
 from tests.api.conftest import MakeKey, serving
 from tests.api.ledger_rows import PATHS, Ledger
 from tests.api.server.conftest import Answer, Connection, Log, connections, line_of
@@ -199,7 +199,7 @@ def test_an_attack_that_is_written_into_a_header_is_seen(served: Served, log: Lo
     served.raw(row)
     served.short(row, "User-Agent: ${jndi:ldap://x}")
     (alert,) = [line for line in log() if line["message"] == "alert"]
-    assert (alert["rule"], alert["subject"]) == (Rule.INJECTION, "127.0.0.1")
+    assert (alert["rule"], alert["subject"]) == (RequestRule.INJECTION, "127.0.0.1")
 
 
 def test_hits_sent_ahead_are_answered_in_order_however_many(served: Served) -> None:

@@ -14,7 +14,7 @@ import redis
 from pydantic import SecretStr
 
 from config import Settings
-from config.health import Health
+from config.health import HealthSettings
 from ledger.identifiers import new_id
 from ledger.months import Month
 from servers.lease import lease
@@ -45,7 +45,7 @@ def run(settings: Settings, *names: str, now: datetime | None = None) -> dict[st
 
 def limited(settings: Settings, **limits: Any) -> Settings:
     """The settings with other thresholds."""
-    return settings.model_copy(update={"health": Health(**limits)})
+    return settings.model_copy(update={"health": HealthSettings(**limits)})
 
 
 def unhealthy(results: dict[str, Result]) -> dict[str, str]:

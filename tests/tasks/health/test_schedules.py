@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from config import Settings
-from config.health import Health
+from config.health import HealthSettings
 from servers import prefect
 from servers.lease import lease
 from servers.prefect import PrefectServer
@@ -30,7 +30,7 @@ def judge(settings: Settings, now: datetime = NOON) -> Result:
 def only(settings: Settings, *names: str, **more: Any) -> Settings:
     """The settings with these schedules alone, of all that `prefect.yaml` has."""
     off = {one["name"] for one in deployments(PROJECT, settings.suppliers)} - set(names)
-    return settings.model_copy(update={"health": Health(schedules_off=tuple(off)), **more})
+    return settings.model_copy(update={"health": HealthSettings(schedules_off=tuple(off)), **more})
 
 
 def succeeded(connection: Connection, settings: Settings, at: datetime) -> None:
