@@ -81,7 +81,7 @@ class AlertUrls(BaseModel):
 
 
 class AlertRepeatMinutes(BaseModel):
-    """How often the notice of an open alert that nobody acknowledged is repeated."""
+    """How often the notice of an open alert without an acknowledgement is repeated."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -83,7 +83,7 @@ class RateLimits(BaseModel):
 
 
 class WatchSettings(BaseModel):
-    """What is suspicious in requests, and what becomes of an address that attacks."""
+    """What is suspicious in requests, and how an address that attacks is treated."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

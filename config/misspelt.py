@@ -1,4 +1,4 @@
-"""Variables that look like settings and are none: told with the nearest name, never passed over in silence."""
+"""Variables that look like settings but are not: each is reported with the nearest name, never ignored silently."""
 
 import difflib
 import logging

@@ -318,7 +318,7 @@ class Settings(BaseSettings):
         return self.model_copy(update=changes) if changes else self
 
     def for_auditor(self) -> "Settings":
-        """These settings for who asks questions of the ledger: the auditor's own login, where there is one."""
+        """These settings for queries of an auditor: with the auditor's own login, where there is one."""
         if self.auditor_database_url is None:
             return self
         return self.model_copy(update={"database_url": self.auditor_database_url, "api_database_url": None})

@@ -272,7 +272,7 @@ class SimulatorSettings(BaseModel):
 
 
 class Suppliers(BaseModel):
-    """The suppliers by name, and the simulators that stand in for those that are not configured.
+    """The suppliers by name, and the simulators that replace those that are not configured.
 
     The settings of a supplier whose folder is named in ``modules`` are a further field, of its own model.
     """
@@ -331,7 +331,7 @@ class Suppliers(BaseModel):
 
     @property
     def simulated(self) -> list[str]:
-        """The names of the enabled suppliers that a simulator stands in for and that have no address yet."""
+        """The names of the enabled suppliers that use a simulator and have no address yet."""
         return [
             name
             for name, connection in self.connections.items()

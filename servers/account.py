@@ -66,5 +66,5 @@ def _create(name: str) -> None:
     if useradd is None:
         return
     argv = [useradd, "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", name]
-    # Two commands may do this at once: whoever comes second fails, and finds the account.
+    # Two commands may do this at once: the second one fails, and finds the account.
     subprocess.run(argv, check=False, capture_output=True)  # noqa: S603

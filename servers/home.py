@@ -35,7 +35,7 @@ def _has_cluster(home: Path) -> bool:
 def require_unused(home: Path) -> None:
     """Raise ConfigError when PostgreSQL has run in ``home``: it has made passwords for its logins. Makes nothing.
 
-    Whoever finds no cluster asks: a new ledger, empty and whole, must not take the place of one that is elsewhere.
+    Call it when no cluster is found: a new and empty ledger must not replace one that is elsewhere.
     """
     if any((home / "keys").glob(f"{LOGIN_KEYS}*")):
         raise ConfigError(

@@ -78,7 +78,7 @@ def running_endpoint(home: Path, name: str) -> Endpoint | None:
 
 
 def stop(home: Path, name: str) -> bool:
-    """Stop the server called ``name`` whoever uses it. False when it did not run. Raises TransientError after 60 s."""
+    """Stop the server called ``name``, also while it is used; False when it did not run. Raises TransientError after 60 s."""
     run = home / "run"
     if not is_held(run / f"{name}.alive"):
         return False
@@ -158,7 +158,7 @@ def _start(home: Path, run: Path, server: Server, given_up: Callable[[], bool]) 
 
 
 def _leave(run: Path, name: str, users: int) -> None:
-    """Give the lock back; when nobody else has one, stop the server now and wait for it.
+    """Release the lock; when no other user has one, stop the server now and wait for it.
 
     Holding the exclusive lock meanwhile keeps new users waiting instead of giving them a server that is going away.
     If two leave at once neither may get it: then the keeper does, which waits for the same lock.

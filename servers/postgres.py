@@ -97,10 +97,10 @@ class Postgres:
         return parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}").geturl()
 
     def answers(self, url: str) -> bool:
-        """Whether one can log in and query. Nobody tries before it says that it is ready: each refusal is logged."""
+        """Whether a login and a query succeed. Asked only after the server is ready: each refusal is logged."""
         if not self._says_ready(url):
             return False
-        import psycopg  # noqa: PLC0415  # slow; only who waits for it pays
+        import psycopg  # noqa: PLC0415  # slow; only callers that wait for it pay
 
         try:
             with psycopg.connect(url, connect_timeout=int(ports.PROBE_S)) as connection:

@@ -77,7 +77,7 @@ class PrefectServer:
         return tuple(dict.fromkeys((ports.HOST, *self.hosts)))
 
     def _guarded(self, port: int) -> dict[str, str]:
-        """Who is let in, and which pages may ask: a page at one of its names may ask it by another of them."""
+        """The login, and the pages that may send requests: a page at one of its names may use another of them."""
         origins = [f"{scheme}://{name}" for name in self._every_host() for scheme in ("http", "https")]
         own = [*(f"http://{name}:{port}" for name in self._every_host()), *origins]
         return {
@@ -109,8 +109,8 @@ class Worker:
         return f"{USER}-{hashlib.sha256(f'{socket.gethostname()} {self.home}'.encode()).hexdigest()[:12]}"
 
     def prepare(self) -> process.Launch:
-        """Put right what a killed worker left, and make its folder for temporary files; it registers itself, and makes
-        the pool if nobody did.
+        """Repair what a killed worker left, and make its folder for temporary files. The worker registers itself, and
+        makes the pool if it is missing.
 
         Left alone it keeps flow code in /tmp/runner_storage, where it meets the workers of other users.
         """

@@ -1,7 +1,7 @@
 """Runs and concurrency slots in Prefect that a crash left behind: ended and freed before a worker starts.
 
 A run that Prefect takes for submitted or running holds its deployment's slot. When the machine loses power its process
-is gone and nobody ends it: every later run of that deployment would wait, or be turned away, for ever.
+is gone and nothing ends it: every later run of that deployment would wait, or be turned away, for ever.
 """
 
 import json
@@ -23,7 +23,7 @@ _MESSAGE = "Its process is gone: it was killed, or the machine was. Ended when t
 
 @dataclass(slots=True)
 class Recovered:
-    """What was put right: runs that were ended, deployments whose slots were, and what could not be done."""
+    """The repairs: runs that were ended, deployments whose slots were freed, and problems that remain."""
 
     ended: list[str] = field(default_factory=list)
     freed: list[str] = field(default_factory=list)
@@ -56,7 +56,7 @@ def living_runs() -> set[str]:
     for file in Path("/proc").glob("[0-9]*/environ"):
         try:
             content = file.read_bytes()
-        except OSError:  # it has ended, or is somebody else's
+        except OSError:  # it has ended, or belongs to another user
             continue
         for variable in content.split(b"\0"):
             name, _, value = variable.partition(b"=")

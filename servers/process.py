@@ -82,7 +82,7 @@ def _leave_to_others() -> None:
 
 
 def launch(order: Launch, log: Log, *, users: Path, alive: Path) -> subprocess.Popen[bytes]:
-    """Start ``order`` under a keeper that stops it when nobody holds a lock on ``users`` (see `keeper`).
+    """Start ``order`` under a keeper that stops it when no process holds a lock on ``users`` (see `keeper`).
 
     The caller holds such a lock already. Returns the keeper's process without waiting for the server to answer.
     """

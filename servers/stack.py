@@ -1,4 +1,4 @@
-"""The embedded servers together: lent for the length of a command, or all of them up until told to stop.
+"""The embedded servers together: lent for the length of a command, or all of them until they are stopped.
 
 A URL that the user has set is used as it is; nothing is started in its place. All else is leased (see `lease`):
 commands of one home that run at the same time share one server, and the last one out stops it.
@@ -208,7 +208,7 @@ def _with_logins(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
     url = next((endpoint.url for endpoint in leased if endpoint.name == "postgres"), None)
     if url is None:
         return settings
-    from sql import roles  # noqa: PLC0415  # psycopg is slow to import; only who needs PostgreSQL pays
+    from sql import roles  # noqa: PLC0415  # psycopg is slow to import; only callers that need PostgreSQL pay
 
     server = Postgres(settings.home)
     logins = {field: server.login_url(url, role) for field, role in _LOGINS.items()}

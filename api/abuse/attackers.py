@@ -2,7 +2,7 @@
 
 `api.abuse.watch` decides what counts as an attack. Redis holds three sorted sets of addresses, each with the moment at
 which its entry ends; every process reads them once a second. While Redis is away a process goes by what it knows. A
-Redis that has lost its memory is told again by every process that remembers.
+Redis that has lost its memory gets them again from every process that has them.
 """
 
 import time
@@ -95,8 +95,8 @@ class Attackers:
         return None
 
     async def exchange(self) -> None:
-        """Tell the other processes whom this one holds, and learn whom they do; what Redis has lost it is told again
-        by the next call. Safe to repeat.
+        """Send the addresses that this process holds, and read those of the others; the next call sends what Redis has
+        lost. Safe to repeat.
         """
         unsent, self._unsent = self._unsent, {}
         shared = await self._redis.run(lambda redis: _exchange(redis, self._redis.prefix, unsent, self._now()))

@@ -1,4 +1,4 @@
-"""Attacks that are written into requests: what is looked for, where, and what may be told of it.
+"""Attacks that are written into requests: what is looked for, where, and what an alert may contain of it.
 
 Few patterns, which honest requests to this API do not contain. A text that a person typed (a description, a reference)
 is never looked at: only paths, queries, some headers, and the names of fields that were refused.
@@ -21,7 +21,7 @@ _DIGIT = re.compile(r"\d")
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A kind of attack. What a careless client may send by itself is no ``attack``: it is told of, and no more."""
+    """A kind of attack. What a careless client may send is not an ``attack``: it raises an alert and nothing more."""
 
     name: str
     text: re.Pattern[str]

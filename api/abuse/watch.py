@@ -40,7 +40,7 @@ _INJECTION_WINDOW_S = 60
 
 
 class Sender(NamedTuple):
-    """Whom a request comes from, as an alert tells it: the request id finds the line of the access log."""
+    """The sender of a request, as an alert names it: the request id finds the line of the access log."""
 
     address: str
     request_id: str
@@ -71,7 +71,7 @@ class Watch:
                 self._tell_held(self._attackers.attacked(sender.address))
 
     def refused_field(self, name: str, sender: Sender) -> None:
-        """Look at the name of a field or parameter that was refused. It is told of, and never held against anybody."""
+        """Examine the name of a field or parameter that was refused. It may raise an alert, and blocks no address."""
         sign = injection.in_text(name, "field name") if self.enabled else None
         if sign is not None:
             self._signed(sign, sender)

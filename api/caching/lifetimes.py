@@ -1,7 +1,7 @@
 """How long an answer is kept: by what it shows, and at most as long as its operation's setting allows.
 
 What may still change is kept no longer than the bound on staleness, whatever else is known of it. So the bound holds by
-itself: also for what no process could tell, such as rows that are written past the API.
+itself: also for changes that no process reports, such as rows that are written past the API.
 """
 
 from collections.abc import Collection
@@ -30,7 +30,7 @@ class Lifetimes:
     def of_row(self, operation: str, table: TieredTable, located: LocatedRow) -> tuple[float, bool]:
         """How long a row is kept, and whether it can never change: it is archived, or its status is terminal.
 
-        That a terminal row does not change is not an assumption: the database refuses it, whoever writes.
+        That a terminal row does not change is not an assumption: the database refuses it to every writer.
         """
         if located.tier in _ARCHIVED:
             return self._at_most(operation, self._settings.archived_row_ttl_s), True

@@ -1,4 +1,4 @@
-"""Who is asking: API keys as bearer tokens, their scopes, and a short memory of keys already looked up."""
+"""API keys as bearer tokens: their scopes, and a short memory of keys already looked up."""
 
 import hmac
 from collections import OrderedDict
@@ -66,7 +66,7 @@ class Authenticator:
         self._lookups: SingleFlight[str, ApiKey | None] = SingleFlight()
 
     async def authenticate(self, header: str | None) -> ApiKey:
-        """The key that ``header`` carries. Raises a 401 problem that does not tell what was wrong."""
+        """The key that ``header`` carries. Raises a 401 problem that does not say what was wrong."""
         key_id, secret = split(header)
         key = self._proved(await self._look_up(key_id), secret)
         if key is None:
@@ -82,7 +82,7 @@ class Authenticator:
 
     def _proved(self, key: ApiKey | None, secret: str) -> ApiKey | None:
         """``key``, if ``secret`` is its own and it has not expired."""
-        # The same work whether the key id is known or not: the time taken tells nothing.
+        # The same work whether the key id is known or not: the time taken reveals nothing.
         actual, wanted = hash_secret(self._pepper, secret), key.key_hash if key else _NO_HASH
         if not hmac.compare_digest(actual, wanted) or key is None:
             return None
@@ -119,7 +119,7 @@ Remembered = TypeVar("Remembered")
 
 
 def _keep(memory: OrderedDict[str, Remembered], key_id: str, what: Remembered, most: int) -> None:
-    """Remember ``what`` as the newest; what was longest not looked up is forgotten beyond ``most``."""
+    """Remember ``what`` as the newest; beyond ``most``, the entry with the oldest look-up is dropped."""
     memory[key_id] = what
     memory.move_to_end(key_id)
     if len(memory) > most:

@@ -37,7 +37,7 @@ class RequestRecord:
     key_id: str = ""
     status: int = 0
     size_bytes: int = 0
-    address: str = ""  # the client's; of a request that nobody looked into, the connection's
+    address: str = ""  # the client's; of a request that was not examined, the connection's
 
 
 def of_request(scope: Scope) -> RequestRecord:
@@ -56,7 +56,7 @@ class AccessLog:
     def ended(self, method: str, record: RequestRecord, peer: str, started_s: float) -> None:
         """Count and log a request that `metrics.request_began` announced at ``started_s`` (`time.perf_counter`).
 
-        ``peer`` is the connection's address, for a request that nobody looked into.
+        ``peer`` is the connection's address, for a request that was not examined.
         """
         duration_s = time.perf_counter() - started_s
         self._counted.add((method, record.route, record.status, duration_s))

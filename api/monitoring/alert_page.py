@@ -83,7 +83,7 @@ async def alert_page(
 
 
 async def acknowledge(database: Database, alert_id: int, who: str) -> Acknowledged:
-    """Note that ``who`` is at an open alert; the first one counts. Safe to repeat.
+    """Acknowledge an open alert in the name of ``who``; only the first acknowledgement counts. Safe to repeat.
 
     Raises a 404 problem for an alert that is unknown, 409 for one that is over.
     """

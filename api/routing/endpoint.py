@@ -35,7 +35,7 @@ class Endpoint:
         try:
             response = await self._answer(request)
         except ClientDisconnect:
-            return  # nobody is there to be answered
+            return  # the client has gone
         except TreasuryError as error:
             response = self._refuse(request, error)
         except Exception as error:  # noqa: BLE001  # the last line: no error leaves without an answer and a log line

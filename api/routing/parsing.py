@@ -110,8 +110,8 @@ def decode_object(body: bytes) -> dict[str, Any]:
 def _refuse_nesting(body: bytes) -> None:
     """Raises a 400 problem when JSON is nested more than `JSON_DEPTH` deep, or has more than `MOST_CONTAINERS`.
 
-    Exact for JSON, whose texts may hold brackets; of what is no JSON it says too much or too little, and the decoder,
-    which comes later and costs more, refuses it anyway. All of it is one pass in C.
+    Exact for JSON, whose texts may contain brackets. For anything else the count may be wrong, and the decoder, which
+    runs later and costs more, refuses it anyway. All of it is one pass in C.
     """
     if body.count(b"{") + body.count(b"[") <= JSON_DEPTH:
         return

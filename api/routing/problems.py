@@ -95,7 +95,7 @@ _BY_ERROR: tuple[tuple[type[Exception], ProblemKind], ...] = (
 
 
 class HttpError(TreasuryError):
-    """An answer that only HTTP knows: no key, no such row, a body that is no JSON. ``detail`` is for anyone."""
+    """A refusal that only HTTP has: no key, no such row, a body that is not JSON. Every client may see ``detail``."""
 
     def __init__(self, kind: ProblemKind, detail: str | None = None, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail or kind.detail)

@@ -48,7 +48,7 @@ class Application(Router):
         self.fast_path = fast_path
 
     def require_limits(self) -> None:
-        """Raises ConfigError under a server that has none: it would be open to whoever opens connections."""
+        """Raises ConfigError under a server that has none: any client could exhaust it with connections."""
         if not self.limited:
             raise ConfigError("run the API with `python -m api.serve`: another server keeps none of its limits")
 

@@ -132,21 +132,21 @@ class Services:
         await self.redis.close()
 
     async def _finish(self) -> None:
-        """Store what was accepted, then sell and tell what is under way; after that nobody waits for PostgreSQL."""
+        """Store accepted rows, end purchases under way and write alerts; after that no part waits for PostgreSQL."""
         await self.writer.close(WRITER_S)
         await self.vend_desk.drain(VENDS_S)
         await _step("the alerts", self.defence.watch.flush(), ALERTS_S)
         self.database.give_up()
-        await asyncio.sleep(_BREAKING_S)  # whoever waits learns of it before it is cancelled
+        await asyncio.sleep(_BREAKING_S)  # waiting requests get their error before they are cancelled
 
 
 async def _step(name: str, work: Coroutine[Any, Any, None], within_s: float) -> None:
-    """A step of the shutdown. One that fails or takes too long is told in the log, and the next one begins."""
+    """A step of the shutdown. One that fails or takes too long is logged, and the next one begins."""
     task = asyncio.create_task(work)
     _, late = await asyncio.wait([task], timeout=within_s)
     if late:
         task.cancel()
-        _LOG.error("the shutdown waits no longer for %s", name)
+        _LOG.error("the shutdown stops waiting for %s", name)
     elif (error := task.exception()) is not None:
         fields = describe(error) if isinstance(error, Exception) else {"error": type(error).__name__}
         _LOG.error("the shutdown failed at %s", name, extra={"fields": fields})

@@ -1,4 +1,4 @@
-"""What each operation does with a request. Generic over the table: nothing here knows which of them it serves."""
+"""The handlers of the transaction operations. Each serves any table that has an address."""
 
 import hashlib
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ async def create_vas(call: Call, table: TieredTable) -> Response:
 
 
 async def read_vas_failure(call: Call) -> Response:
-    """Why a purchase failed."""
+    """Answer with the reason why a purchase failed."""
     vend_failure = await call.services.vend_desk.failure(_path_id(call), call.key.sees_client)
     if vend_failure is None:
         raise HttpError(NOT_FOUND)
@@ -73,7 +73,7 @@ async def webhook(call: Call, supplier: str) -> Response:
 
 
 async def create_batch(call: Call, table: TieredTable) -> Response:
-    """Store the good rows of a batch in one transaction; say of each item what became of it."""
+    """Store the good rows of a batch in one transaction; report the result of each item."""
     write_key, body = await _read_write(call)
     items = _items(call, parsing.decode_object(body))
     rows, refused = new_rows(call.services, call.key.client_id, table, items, body)

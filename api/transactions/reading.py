@@ -98,7 +98,7 @@ class Reader:
 
     async def page(self, table: TieredTable, wanted: Wanted, limit: int) -> RowPage:
         """At most ``limit`` rows, newest first; a page may start in hot and end in deep."""
-        enough = limit + 1  # one more tells whether there is another page
+        enough = limit + 1  # one more row shows whether there is another page
         rows, months = await self._database.run(
             lambda connection: _read_postgres(connection, table, wanted, enough), "page"
         )

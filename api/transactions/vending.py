@@ -31,7 +31,7 @@ from tasks.vending.purchase import Vending
 from tasks.vending.rows import TABLE, is_reference_of
 
 FIELD = "vend"
-# What a purchase decides, and so nobody gives beforehand.
+# The purchase decides these fields, so a request must not set them.
 _DECIDED = ("supplier_reference", "supplier_transaction_id", "commission", "processed_at")
 _MOST_AT_ONCE = 1000
 _CANCEL_S = 1.0
@@ -176,7 +176,7 @@ class VendDesk:
             await after_change(self._cache, table, row)
 
     async def _contradicted(self, supplier: str, webhook: Webhook, outcome: str) -> None:
-        """Tell somebody, once a payment, that the supplier says otherwise than the row that has ended."""
+        """Raise an alert, once a payment, when the supplier contradicts a row that has ended."""
         _LOG.error("what %s says of a purchase contradicts its row: %s", supplier, outcome)
         told_at = webhook.timestamp.isoformat()
         alert = contradiction(supplier, webhook.reference, webhook.code, told_at, outcome)

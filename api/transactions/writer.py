@@ -124,7 +124,7 @@ class TableWriter:
             await asyncio.wait([self._task], timeout=_GIVE_UP_S)
 
     def note_queue(self) -> None:
-        """Tell the metrics how much waits."""
+        """Write the number of waiting rows to the metrics."""
         metrics.queue_is(self._table.name, self._queued_rows)
 
     async def submit(self, write: Write) -> Stored:
@@ -138,7 +138,7 @@ class TableWriter:
             raise HttpError(IN_FLIGHT, headers={"Retry-After": str(RETRY_AFTER_S)})
         waiting = _Waiting(write, asyncio.get_running_loop().create_future())
         # The key is free again when the flush has ended, not when the caller gives up: two requests with one key must
-        # never be in one flush, and what is queued is stored whoever still waits for it.
+        # never be in one flush, and queued rows are stored whether or not a request still waits for them.
         self._in_flight.add(write.key)
         self._queue.append(waiting)
         self._queued_rows += write.weight
@@ -272,7 +272,7 @@ class Writer:
         await asyncio.gather(*(writer.close(within_s) for writer in self._writers.values()))
 
     def note_queues(self) -> None:
-        """Tell the metrics how much waits for each table."""
+        """Write the number of waiting rows of each table to the metrics."""
         for writer in self._writers.values():
             writer.note_queue()
 

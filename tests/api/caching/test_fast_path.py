@@ -183,7 +183,7 @@ def test_who_may_not_see_the_row_does_not_get_it_from_memory(served: Served, mak
 
 @pytest.mark.parametrize("limits", [{"transactions": "300/hour"}, {"ddos": "300/hour"}])
 def test_the_limit_is_exact_over_both_paths(served: Served) -> None:
-    """Leased by threes: two of three requests find a token, the third one must lease, and waits on the ordinary path."""
+    """Leased by threes: two of three requests find a token, the third must lease, and waits on the ordinary path."""
     row, statuses = served.rows[PATHS[0]], []
     with connections(served.url) as connect:
         connection = connect()
