@@ -37,4 +37,4 @@ def nearest(name: str, known: Collection[str]) -> str | None:
 
 @cache
 def _tell(name: str, meant: str | None) -> None:
-    _LOG.warning("%s is no setting and is ignored%s", name, f"; did you mean {meant}?" if meant else "")
+    _LOG.warning("%s is not a setting and is ignored%s", name, f"; did you mean {meant}?" if meant else "")

@@ -189,7 +189,7 @@ class Settings(BaseSettings):
         try:
             return value.expanduser().absolute()
         except RuntimeError:  # ~nobody-of-this-name
-            raise ValueError("must be a folder; there is no such user") from None
+            raise ValueError("must be a folder; the user that it names does not exist") from None
         except FileNotFoundError:
             raise ValueError("must be a whole path: the folder that this was started in is gone") from None
 

@@ -22,7 +22,7 @@ def require(home: Path, database: bool) -> None:
     demo = home / "demo"
     there = f"; the demo's home is {demo}" if _has_cluster(demo) else ""
     raise ConfigError(
-        f"{missing}: run `treasury up` to make one, or set TREASURY_HOME to the one that is meant, or the URLs of real"
+        f"{missing}: run `treasury up` to create it, or set TREASURY_HOME to another home, or set the URLs of real"
         f" servers (TREASURY_DATABASE_URL and others){there}"
     )
 

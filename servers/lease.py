@@ -78,7 +78,10 @@ def running_endpoint(home: Path, name: str) -> Endpoint | None:
 
 
 def stop(home: Path, name: str) -> bool:
-    """Stop the server called ``name``, also while it is used; False when it did not run. Raises TransientError after 60 s."""
+    """Stop the server called ``name``, also while it is used. Returns False when it did not run.
+
+    Raises TransientError after 60 s.
+    """
     run = home / "run"
     if not is_held(run / f"{name}.alive"):
         return False

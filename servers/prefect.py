@@ -136,7 +136,7 @@ class Worker:
         if done.ended:
             _LOG.warning("ended as crashed, their processes were gone: %s", ", ".join(done.ended))
         if done.freed:
-            _LOG.warning("slots put right: %s", ", ".join(done.freed))
+            _LOG.warning("slots freed: %s", ", ".join(done.freed))
         for problem in done.problems:
             _LOG.warning("%s", problem)
 

@@ -150,7 +150,7 @@ def check_alive(home: Path, names: Sequence[str]) -> None:
     """Raises TransientError naming the first of ``names`` that has ended, and its log."""
     for name in names:
         if not lease.is_held(home / "run" / f"{name}.alive"):
-            raise TransientError(f"{name} has ended by itself; see {home / 'log' / name}.log")
+            raise TransientError(f"{name} ended unexpectedly; see {home / 'log' / name}.log")
 
 
 def wanted_port(settings: Settings, endpoint: Endpoint) -> int | None:

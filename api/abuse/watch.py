@@ -156,6 +156,6 @@ async def _every(pause_s: float, *parts: Callable[[], Awaitable[object]]) -> Non
             try:
                 await part()
             except TreasuryError as error:
-                _LOG.warning("the watch waits", extra={"fields": describe(error)})
+                _LOG.warning("the watch could not share its counts", extra={"fields": describe(error)})
             except Exception as error:  # noqa: BLE001  # a defect here must not end the watch; it is logged
                 _LOG.error("the watch failed", extra={"fields": describe(error)})

@@ -48,7 +48,7 @@ class ApiKey:
             challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
             raise HttpError(FORBIDDEN, f"The API key lacks the scope {scope}.", {"WWW-Authenticate": challenge})
         if not self.is_fresh and scope != Scope.MONITORING_READ:
-            raise TransientError("PostgreSQL is away: the key cannot be looked up")
+            raise TransientError("PostgreSQL does not answer: the key cannot be looked up")
 
 
 NOBODY = ApiKey(key_id="", key_hash=b"", client_id="", scopes=frozenset(), expires_at=None)

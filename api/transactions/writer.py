@@ -119,7 +119,9 @@ class TableWriter:
             return
         _, late = await asyncio.wait([self._task], timeout=within_s)
         if late:
-            _LOG.error("rows are given up", extra={"fields": {"table": self._table.name, "rows": self._queued_rows}})
+            _LOG.error(
+                "queued rows were not stored", extra={"fields": {"table": self._table.name, "rows": self._queued_rows}}
+            )
             self._database.give_up()  # each flush fails at once from now on
             await asyncio.wait([self._task], timeout=_GIVE_UP_S)
 
@@ -187,7 +189,7 @@ class TableWriter:
             _LOG.error("a flush failed", extra={"fields": {"table": self._table.name, **describe(error)}})
         finally:
             left = [waiting for waiting in taken if not waiting.answered]
-            self._answer(left, [TransientError("what became of it is not known: ask again")] * len(left))
+            self._answer(left, [TransientError("the outcome is not known: send the request again")] * len(left))
 
     async def _flush_part(self, part: list[_Waiting]) -> list[list[_Waiting]]:
         """Answer ``part``, or give its halves when one of them may be stored without the other. Raises OutOfTimeError,

@@ -307,8 +307,8 @@ def test_a_mistyped_variable_is_told_with_the_setting_that_was_meant(
     monkeypatch.setenv("TREASURY_PORTS__API", "9000")
     load_settings()
     told = [record.getMessage() for record in caplog.records]
-    assert "TREASURY_LOCK_ATTEMTPS is no setting and is ignored; did you mean TREASURY_LOCK_ATTEMPTS?" in told
-    assert "TREASURY_SERVICE_HOST is no setting and is ignored" in told
+    assert "TREASURY_LOCK_ATTEMTPS is not a setting and is ignored; did you mean TREASURY_LOCK_ATTEMPTS?" in told
+    assert "TREASURY_SERVICE_HOST is not a setting and is ignored" in told
     assert not any("PORTS" in text for text in told)
 
 

@@ -259,7 +259,7 @@ def test_a_wrong_key_is_a_setting_to_mend(running: Running) -> None:
         ({"modules": ["suppliers.flash"]}, "there is a supplier flash already"),
         ({"modules": [NAME], NAME: {"key": "secret-1234", "colour": "blue"}}, "voucherly.colour: Extra inputs"),
         ({"modules": [NAME], NAME: {"environment": "production"}}, "base_url, key: needed in production"),
-        ({NAME: {}}, "voucherly: there is no such setting, and no supplier of that name"),
+        ({NAME: {}}, "voucherly: is neither a setting nor the name of a supplier"),
     ],
 )
 def test_a_wrong_setting_is_named_and_no_secret_is_shown(
