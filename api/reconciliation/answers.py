@@ -12,8 +12,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from ledger.statements import BreakClass
-from tasks.reconciliation.casework.breaks import BreakRecord, ResolutionRecord, RunRecord
-from tasks.reconciliation.casework.breaks import Resolved as ResolvedBreak
+from tasks.reconciliation.casework.breaks import BreakRecord, ResolutionRecord, ResolvedBreak, RunRecord
 from tasks.reconciliation.closing.periods import PeriodRecord, PeriodState
 from tasks.reconciliation.vocabulary import Action, BreakState, Decision, Verdict
 

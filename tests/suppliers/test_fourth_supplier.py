@@ -255,7 +255,7 @@ def test_a_wrong_key_is_a_setting_to_mend(running: Running) -> None:
     [
         ({"modules": ["nobody_has_this"]}, "nobody_has_this cannot be imported"),
         ({"modules": ["json"]}, "json has no DEFINITION"),
-        ({"modules": [NAME, NAME]}, "voucherly stands twice"),
+        ({"modules": [NAME, NAME]}, "voucherly is listed twice"),
         ({"modules": ["suppliers.flash"]}, "there is a supplier flash already"),
         ({"modules": [NAME], NAME: {"key": "secret-1234", "colour": "blue"}}, "voucherly.colour: Extra inputs"),
         ({"modules": [NAME], NAME: {"environment": "production"}}, "base_url, key: needed in production"),
