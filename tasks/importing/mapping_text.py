@@ -35,7 +35,8 @@ def mapping_text(
 
 def _line(field: tuple[str, Source]) -> str:
     name, source = field
-    return f"{name if _BARE.match(name) else _text(name)} = {{ {', '.join(f'{option} = {_text(value)}' for option, value in source.items())} }}"
+    options = ", ".join(f"{option} = {_text(value)}" for option, value in source.items())
+    return f"{name if _BARE.match(name) else _text(name)} = {{ {options} }}"
 
 
 def _text(value: str) -> str:
