@@ -44,7 +44,7 @@ from tasks.statements.intake import IntakeResult as Taken
 from tasks.statements.intake import take_in
 from tasks.vending.purchase import Vending
 from tasks.vending.rows import vend_database
-from tasks.vending.supplier_tests import IntakeResult, check_suppliers
+from tasks.vending.supplier_tests import Result, check_suppliers
 from tests.sql.ledger_rows import VAS_ROW
 from tests.suppliers.conftest import QUICK, request, serving
 from tests.tasks.reconciliation.books import Books
@@ -138,7 +138,7 @@ def test_the_api_takes_and_documents_it(running: Running, settings: Settings) ->
 
 def test_it_passes_the_supplier_tests(running: Running, settings: Settings) -> None:
     checks = asyncio.run(check_suppliers(settings.model_copy(update={"suppliers": running.suppliers}), [NAME]))
-    assert [check for check in checks if check.result is not IntakeResult.PASSED] == []
+    assert [check for check in checks if check.result is not Result.PASSED] == []
     assert len(checks) == 2 + 2 * len(definition_of(running.suppliers, NAME).trials()) + 1
 
 
