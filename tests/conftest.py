@@ -22,6 +22,7 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
+from bench.databases import on_database
 from config import Settings, load_settings
 from config.settings import Ports
 from servers import prefect
@@ -142,7 +143,7 @@ def own_database(databases: Databases, server_settings: Settings, template: str,
     """Settings with a copy of ``template`` and an empty archive; the database is dropped at the end."""
     name = databases.take(template)
     own = {"home": folder / "home", "archive_url": f"{server_settings.archive_url}/{name}"}
-    yield server_settings.on_database(name).model_copy(update=own)
+    yield on_database(server_settings, name).model_copy(update=own)
     databases.give_back(name)
 
 

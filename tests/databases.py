@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from bench.databases import on_database
 from config import Settings
 
 _MAKING = 0x7472_6561_7E57  # the advisory lock: of all workers one makes a template
@@ -27,7 +28,7 @@ def make_template(server: Settings, name: str, source: str | None, fill: Callabl
         if connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
             connection.execute(_dropping(draft))
             connection.execute(SQL("CREATE DATABASE {}{}").format(Identifier(draft), copied))
-            fill(server.on_database(draft))
+            fill(on_database(server, draft))
             connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(draft), Identifier(name)))
     return name
 

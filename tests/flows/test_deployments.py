@@ -13,8 +13,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from config import Settings
 from config.suppliers import Suppliers
 from servers import prefect
-from servers.prefect_client import PrefectAccess
 from tasks.health import CHECKS, State, run_checks
+from tasks.prefect.access import PrefectAccess
 from tests.tasks.archiving.ledger import PROJECT, TODAY
 
 pytestmark = pytest.mark.slow

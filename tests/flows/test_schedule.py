@@ -15,9 +15,10 @@ from flows.roll_partitions import roll_partitions
 from flows.watch_transactions import watch_transactions
 from servers import prefect
 from servers.lease import lease
-from servers.prefect import POOL, PrefectServer
-from servers.prefect_client import PrefectAccess
+from servers.prefect import PrefectServer
 from sql.connection import connect
+from tasks.prefect.access import PrefectAccess
+from tasks.prefect.deployments import POOL
 from tests.tasks.archiving.ledger import Ledger
 
 pytestmark = pytest.mark.slow

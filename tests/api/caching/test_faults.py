@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from api.caching import ResponseCache
+from api.connections.shared_redis import SharedRedis
 from config import Settings
 from config.cache import CacheSettings
 from config.settings import Ports
@@ -162,7 +163,8 @@ def test_redis_that_is_killed_and_started_again_is_used_again(server_settings: S
         with running(base, "redis") as first:
             url = _url(first)
             port = int(url.rpartition(":")[2].split("/")[0])
-            cache = ResponseCache(CacheSettings(**SHORT), url, PREFIX, b"x" * 32)
+            redis = SharedRedis(url, PREFIX)
+            cache = ResponseCache(CacheSettings(**SHORT), redis, b"x" * 32)
             cache.open()
             await until(lambda: cache.linked)
             await ask(cache, ledger)
@@ -177,6 +179,7 @@ def test_redis_that_is_killed_and_started_again_is_used_again(server_settings: S
             cache._local.drop({tag(cache)})
             await until_true(lambda: _found_in_redis(cache, ledger))
             await cache.close()
+            await redis.close()
 
     run(test())
 
@@ -200,7 +203,7 @@ def test_a_process_that_starts_finds_nothing_of_one_that_was_killed(redis_url: s
 def test_alone_a_process_keeps_what_may_change_for_a_moment_and_what_cannot_for_long() -> None:
     async def test() -> None:
         ledger = Ledger()
-        final = PAGE._replace(asked=("final",))
+        final = PAGE._replace(parameters=("final",))
         async with process(None, **SHORT) as cache:
             await ask(cache, ledger)
             await ask(cache, ledger, final, final=True)

@@ -15,7 +15,7 @@ import httpx
 import psycopg
 import pytest
 
-from api.logs.access_log import JsonLines
+from api.logs.json_lines import JsonLines
 from config import Settings
 from ledger.alerts import Alert, Severity
 from ledger.errors import FieldError

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from bench.databases import on_database
 from config import Settings
 from servers.postgres import embedded_bin_dir
 from tests.databases import drop_like
@@ -26,7 +27,7 @@ def copied(server_settings: Settings) -> Iterator[Copier]:
 
         def copy(ledger: Ledger, by: str = "template") -> Ledger:
             name = stack.enter_context(_named(server_settings.database_dsn))
-            twin = Ledger(ledger.settings.on_database(name), ledger.store)
+            twin = Ledger(on_database(ledger.settings, name), ledger.store)
             if by == "dump":
                 _execute(server_settings.database_dsn, SQL("CREATE DATABASE {}").format(Identifier(name)))
                 _restore(ledger.settings.database_dsn, twin.settings.database_dsn)

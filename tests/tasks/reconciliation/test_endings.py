@@ -12,7 +12,7 @@ from suppliers.references import short_reference
 from tasks.reconciliation.audit.chain import verify_chain
 from tasks.reconciliation.casework import breaks
 from tasks.reconciliation.casework import manual_settlement as endings
-from tasks.reconciliation.casework.breaks import Resolved, history, resolve
+from tasks.reconciliation.casework.breaks import ResolvedBreak, history, resolve
 from tasks.reconciliation.vocabulary import BreakState, Decision
 from tests.tasks.reconciliation.books import DAY, Books, closed_by_two
 
@@ -45,7 +45,7 @@ def the_break(books: Books, row: dict[str, Any]) -> dict[str, Any]:
     return books.sql("SELECT * FROM recon_breaks WHERE own ->> 'id' = %s ORDER BY break_id", str(row["id"]))[-1]
 
 
-def settle(books: Books, row: dict[str, Any], decision: Decision, who: str = "thandi") -> Resolved:
+def settle(books: Books, row: dict[str, Any], decision: Decision, who: str = "thandi") -> ResolvedBreak:
     """Decide about the break of a row; proves the chain besides."""
     done = resolve(books.settings, the_break(books, row)["break_id"], who, decision, "asked the supplier")
     with connect(books.settings.database_dsn, "tests") as connection:

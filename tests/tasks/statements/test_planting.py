@@ -26,7 +26,7 @@ from suppliers.simulation.planting import differences_of, plant
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
-from tasks.statements.intake import Result, take_in
+from tasks.statements.intake import IntakeResult, take_in
 from tests.suppliers.conftest import Simulated, simulators
 from tests.tasks.reconciliation.books import Books
 from tests.tasks.statements.samples import parse, table_of
@@ -117,7 +117,7 @@ def test_every_difference_that_a_simulator_plants_is_found_and_nothing_else(
     folder.mkdir()
     (folder / name).write_bytes(statement.content)
     (taken,) = take_in(books.settings, supplier, DAY, url=str(folder), actor="test")
-    assert (taken.result, taken.error) == (Result.TAKEN, "")
+    assert (taken.result, taken.error) == (IntakeResult.TAKEN, "")
     reconcile_day(books.settings, RunRequest(supplier, DAY, statement_of(books.settings, supplier, DAY)))
     assert found(books) == truth
     assert sorted(truth.values()) == sorted(2 * list(wanted))
