@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-import yaml  # type: ignore[import-untyped]  # it has no types
+import yaml
 from pydantic import SecretStr
 
 from config import generated_keys

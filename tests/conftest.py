@@ -30,10 +30,8 @@ from servers.stack import running
 from sql import migrate
 from sql.connection import connect
 from sql.roles import API, AUDITOR, ensure_login, prepare_roles
+from tests import coverage_report, figures
 from tests.databases import Databases, drop_like, make_template
-from tests.figures import pytest_terminal_summary
-
-__all__ = ["pytest_terminal_summary"]
 
 HOME = "TREASURY_TEST_HOME"
 DATABASE_URL = "TREASURY_TEST_DATABASE_URL"
@@ -73,6 +71,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             drop_like(os.environ[DATABASE_URL], _run_name())
             _drop_logins(os.environ[DATABASE_URL])
         shutil.rmtree(os.environ.pop(HOME), ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what the tests measured, and the files that they run too little of."""
+    figures.show(terminalreporter)
+    coverage_report.show(terminalreporter, config)
 
 
 def _home() -> Path:

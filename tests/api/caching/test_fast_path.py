@@ -233,7 +233,8 @@ def test_a_key_is_remembered_for_a_moment_and_never_beyond_its_end() -> None:
     doors = Authenticator(None, pepper, lambda: now_s[0])  # type: ignore[arg-type]  # nothing is looked up
     good = ApiKey("good", hash_secret(pepper, "secret"), "acme", frozenset(), soon)
     ended = ApiKey("ended", hash_secret(pepper, "secret"), "acme", frozenset(), soon - timedelta(days=1))
-    doors._remembered.update({"good": (0.0, good), "ended": (0.0, ended), "unknown": (0.0, None)})
+    doors._remembered.update({"good": (0.0, good), "ended": (0.0, ended)})
+    doors._unknown["unknown"] = 0.0
     assert doors.remembered("good", "secret") is good
     assert doors.remembered("good", "other") is None
     assert doors.remembered("ended", "secret") is None

@@ -305,7 +305,7 @@ def test_what_another_wrote_into_redis_is_not_believed(redis_url: str) -> None:
             key = f"{PREFIX}cache:1:{one.names.family}:e:{one.names.entry(PAGE)}"
             await _until_stored(redis, key)
             value = await redis.get(key)
-            assert value is not None
+            assert isinstance(value, bytes)
             for forged in (value[:-1] + b"9", value[:20], value[:16] + b"cposix\nsystem\n", b""):
                 await redis.set(key, forged)
                 ledger.commit()

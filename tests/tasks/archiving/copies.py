@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
 from bench.databases import on_database
 from config import Settings
@@ -57,7 +57,7 @@ def _named(server: str) -> Iterator[str]:
     drop_like(server, name)
 
 
-def _execute(server: str, statement: object) -> None:
+def _execute(server: str, statement: Composed) -> None:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(statement)
 
@@ -66,5 +66,5 @@ def _restore(source: str, target: str) -> None:
     """`pg_dump | psql`, while the source is in use."""
     folder = Path(os.environ.get("TREASURY_TEST_PG_BIN") or embedded_bin_dir())
     dump = subprocess.run([folder / "pg_dump", "--dbname", source], capture_output=True, check=True, timeout=120)
-    read = [folder / "psql", "--quiet", "--no-psqlrc", "--dbname", target]
+    read: list[str | Path] = [folder / "psql", "--quiet", "--no-psqlrc", "--dbname", target]
     subprocess.run(read, input=dump.stdout, capture_output=True, check=True, timeout=120)

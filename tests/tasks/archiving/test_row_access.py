@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -32,7 +33,7 @@ class OrdinaryLedger(Ledger):
         super().__init__(settings, store)
         self.superuser = superuser
 
-    def sql(self, query: str, *parameters: object) -> list[object]:
+    def sql(self, query: str, *parameters: Any) -> list[Any]:
         with psycopg.connect(self.superuser, autocommit=True) as connection:
             cursor = connection.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []

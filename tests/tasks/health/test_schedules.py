@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -92,7 +93,7 @@ def test_a_failure_is_no_success_and_is_quoted_until_there_is_one(settings: Sett
     succeeded(connection, chosen, datetime.now(UTC) - timedelta(hours=2))
     note_outcome(chosen, MINUTELY, "Failed: password=hunter2 is wrong")
     found = judge(chosen, datetime.now(UTC))
-    assert (found.state, found.value) == (State.CRITICAL, 1)
+    assert (found.state, found.value) == (State.CRITICAL, Decimal(1))
     assert f"1 of 1 do not run as scheduled: {MINUTELY}." in found.line
     assert "last success 2 h ago" in found.line
     assert "Failed" in found.line

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from config import Settings
 from ledger.errors import ConfigError
 from ledger.tables import TRANSACTIONS
-from tasks.importing.mapping import check_table, read_mapping
+from tasks.importing.mapping import Mapping, check_table, read_mapping
 from tasks.importing.mapping_text import column, constant, mapping_text
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
-def read(tmp_path: Path, text: str):
+def read(tmp_path: Path, text: str) -> Mapping:
     file = tmp_path / "m.toml"
     file.write_text(text)
     return read_mapping(file)[0]
