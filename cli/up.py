@@ -11,7 +11,7 @@ from cli import terminal
 from cli.status import TITLES, address_of
 from config import Settings, load_settings
 from servers import stack
-from servers.supervision import Incident
+from tasks.admin.processes import Incident
 from tasks.admin.session_key import kept_valid
 from tasks.admin.setup import open_for
 from tasks.alerting.delivery import demand_targets

@@ -19,9 +19,13 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from config import generated_keys
+from config.file_locks import is_held
+from config.home import folder
 from ledger.errors import TransientError
-from servers import keeper, keys, process
-from servers.home import folder
+from servers import keeper, process
+
+__all__ = ["Endpoint", "Server", "is_held", "lease", "restart", "running_endpoint", "stop", "wait"]
 
 START_S = 660.0  # more than any server may take to be ready
 STOP_S = 180.0
@@ -107,21 +111,6 @@ def stop(home: Path, name: str) -> bool:
     return True
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process holds an exclusive flock on ``path``."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def _run_folder(home: Path) -> Path:
     return folder(home, "run")
 
@@ -158,9 +147,9 @@ def _starting(run: Path, name: str) -> Iterator[None]:
 
 def _find_or_start(home: Path, run: Path, server: Server, given_up: Callable[[], bool]) -> Endpoint:
     with _starting(run, server.name):
-        found = running_endpoint(home, server.name)
-        if found is not None and _answers_in_time(run, server, found.url, given_up):
-            return found
+        running = running_endpoint(home, server.name)
+        if running is not None and _answers_in_time(run, server, running.url, given_up):
+            return running
         if is_held(run / f"{server.name}.alive"):  # it hangs, or who started it was killed before it was ready
             _stop_keeper(run, server.name)
         return _start(home, run, _where_it_was(run, server), given_up)
@@ -201,12 +190,12 @@ def _start(home: Path, run: Path, server: Server, given_up: Callable[[], bool], 
     child = process.launch(order, log, users=run / f"{server.name}.users", alive=run / f"{server.name}.alive")
     process.wait_ready(order, log, child, lambda: server.answers(order.url), given_up)
     endpoint = Endpoint(server.name, order.url)
-    keys.write_private(record, json.dumps(asdict(endpoint)))
+    generated_keys.write_private(record, json.dumps(asdict(endpoint)))
     return endpoint
 
 
 def _leave(run: Path, name: str, users: int) -> None:
-    """Give the lock back; when nobody else has one, stop the server now and wait for it.
+    """Release the lock; when no other user has one, stop the server now and wait for it.
 
     Holding the exclusive lock meanwhile keeps new users waiting instead of giving them a server that is going away.
     If two leave at once neither may get it: then the keeper does, which waits for the same lock.

@@ -13,27 +13,17 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
+from config.generated_keys import write_private
 from ledger.errors import TransientError, TreasuryError
 from servers import lease
-from servers.keys import write_private
 from servers.lease import Endpoint, Server
+from tasks.admin.processes import STATE_FILE, Incident, ProcessState
 
-STATE_FILE = "processes.json"
-UP = "up"  # the name of the lock of `treasury up`
 JOIN_S = 30.0
 _LOG = logging.getLogger("treasury.servers")
-
-
-class State(StrEnum):
-    """The state of one supervised process."""
-
-    RUNNING = "running"
-    RESTARTING = "restarting"
-    DOWN = "left down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +44,6 @@ class Patience:
 
 
 PATIENCE = Patience()
-
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """Something that happened to a process. ``ends``: how often it has ended within the window; ``is_over``: it has not
-    ended for the whole window.
-    """
-
-    name: str
-    state: State
-    ends: int
-    text: str
-    is_over: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessReport:
-    """What the state file says of one process. ``ends`` are the aware instants of its ends within the window."""
-
-    state: State
-    ends: tuple[datetime, ...]
-    text: str
 
 
 class Supervisor:
@@ -121,17 +89,17 @@ class Supervisor:
         for watched in self._watched.values():
             self._look_at(watched)
         for name, watched in self._watched.items():
-            if name in self._essential and watched.state is State.DOWN:
+            if name in self._essential and watched.state is ProcessState.DOWN:
                 raise TransientError(watched.text)
 
     def _look_at(self, watched: "_Watched") -> None:
-        if watched.state is State.RUNNING:
+        if watched.state is ProcessState.RUNNING:
             if not self._is_alive(watched):
                 self._ended(watched, f"{watched.name} has ended by itself")
             elif watched.ends and time.monotonic() - watched.ends[-1][0] > self._patience.window_s:
                 watched.ends.clear()
                 self._tell(watched, f"{watched.name} has run for {self._patience.window_s:.0f} s again", is_over=True)
-        elif watched.state is State.RESTARTING:
+        elif watched.state is ProcessState.RESTARTING:
             self._restart(watched)
 
     def _restart(self, watched: "_Watched") -> None:
@@ -147,7 +115,7 @@ class Supervisor:
         if error:
             self._ended(watched, f"{watched.name} could not be started again: {error}")
         else:
-            watched.state = State.RUNNING
+            watched.state = ProcessState.RUNNING
             self._tell(watched, f"{watched.name} runs again")
 
     def _ended(self, watched: "_Watched", what: str) -> None:
@@ -157,25 +125,25 @@ class Supervisor:
         watched.ends.append((now, datetime.now(UTC)))
         log = self._home / "log" / f"{watched.name}.log"
         if len(watched.ends) >= self._patience.ends:
-            watched.state = State.DOWN
+            watched.state = ProcessState.DOWN
             times = f"{len(watched.ends)} times in {self._patience.window_s:.0f} s"
             self._tell(watched, f"{what}, {times}; it is left down: see {log}, then run `treasury down` and `up` again")
             return
-        watched.state = State.RESTARTING
+        watched.state = ProcessState.RESTARTING
         pause_s = self._patience.pause_s(len(watched.ends))
         watched.due_s = now + pause_s
         self._tell(watched, f"{what}; it is started again in {pause_s:.0f} s; see {log}")
 
     def _tell(self, watched: "_Watched", text: str, *, is_over: bool = False) -> None:
         watched.text = text
-        _LOG.log(logging.ERROR if watched.state is State.DOWN else logging.WARNING, "%s", text)
+        _LOG.log(logging.ERROR if watched.state is ProcessState.DOWN else logging.WARNING, "%s", text)
         self._write()
         self._report(Incident(watched.name, watched.state, len(watched.ends), text, is_over))
 
     def _can_start(self, watched: "_Watched") -> bool:
         """Whether the servers that it needs run, as far as they are supervised here."""
         needed = (self._watched.get(name) for name in self._needs.get(watched.name, ()))
-        return all(one is None or one.state is State.RUNNING for one in needed)
+        return all(one is None or one.state is ProcessState.RUNNING for one in needed)
 
     def _is_alive(self, watched: "_Watched") -> bool:
         return lease.is_held(self._home / "run" / f"{watched.name}.alive")
@@ -195,32 +163,13 @@ class Supervisor:
         draft.replace(path)
 
 
-def reports(home: Path) -> dict[str, ProcessReport] | None:
-    """The processes of the `treasury up` that runs in ``home``, by name; None when none runs there. Read-only.
-
-    Raises TransientError for a state file that cannot be read.
-    """
-    if not lease.is_held(home / "run" / f"{UP}.alive"):
-        return None
-    try:
-        content = json.loads((home / "run" / STATE_FILE).read_text())
-        return {
-            name: ProcessReport(State(one["state"]), tuple(map(datetime.fromisoformat, one["ends"])), str(one["text"]))
-            for name, one in content.items()
-        }
-    except FileNotFoundError:
-        return {}  # it is starting or stopping
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TransientError(f"{home / 'run' / STATE_FILE} cannot be read: {type(error).__name__}") from None
-
-
 @dataclass(slots=True)
 class _Watched:
     """A process and what happened to it: ``ends`` by the monotonic and the UTC clock."""
 
     server: Server
     endpoint: Endpoint
-    state: State = State.RUNNING
+    state: ProcessState = ProcessState.RUNNING
     text: str = ""
     due_s: float = 0.0
     ends: deque[tuple[float, datetime]] = field(default_factory=deque)

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from config import Settings
+from config import Settings, generated_keys
 from ledger.errors import TreasuryError
 from ledger.scopes import CLIENT_SCOPES
-from servers import keys
 from tasks.admin.keys import create_key, extend_key, key_id_of, revoke_key
 
 LIFE = timedelta(hours=1)  # after the last extension: of a process that was killed no key stays for longer
@@ -25,13 +24,13 @@ def replace_session_key(settings: Settings, client_id: str) -> str:
     """
     end_session_key(settings)
     token = create_key(settings, client_id, CLIENT_SCOPES, datetime.now(UTC) + LIFE)
-    keys.write_private(keys.folder(settings.home) / FILE, key_id_of(token))
+    generated_keys.write_private(generated_keys.folder(settings.home) / FILE, key_id_of(token))
     return token
 
 
 def end_session_key(settings: Settings) -> bool:
     """Revoke the key that the home has noted; False when there is none, or it is revoked already. Safe to run again."""
-    path = keys.folder(settings.home) / FILE
+    path = generated_keys.folder(settings.home) / FILE
     try:
         key_id = key_id_of(path.read_text())
     except (FileNotFoundError, TreasuryError):

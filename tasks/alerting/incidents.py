@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from config import Settings
 from ledger.alerts import Alert, AlertRule, Severity
 from ledger.errors import TreasuryError
-from servers.supervision import Incident, State
 from sql.connection import connect
+from tasks.admin.processes import Incident, ProcessState
 from tasks.alerting.notices import send_notices
 from tasks.alerting.store import raise_alert, resolve_alert
 
@@ -45,8 +45,8 @@ def note_incident(settings: Settings, incident: Incident) -> None:
     with connect(settings.database_dsn, "incidents") as connection:
         if incident.is_over:
             resolve_alert(connection, PROCESS_ENDED, incident.name)
-        elif incident.state is not State.RUNNING:
-            down = incident.state is State.DOWN
+        elif incident.state is not ProcessState.RUNNING:
+            down = incident.state is ProcessState.DOWN
             severity = Severity.CRITICAL if down else Severity.WARNING
             evidence = {"process": incident.name, "ends": incident.ends}
             to_do = _LEFT_DOWN if down else _TO_DO

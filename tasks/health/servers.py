@@ -11,11 +11,10 @@ import httpx
 
 from config import Settings
 from ledger.errors import ConfigError, DataError, TransientError
-from servers.prefect_client import PrefectAccess
-from servers.supervision import State as ProcessState
-from servers.supervision import reports
+from tasks.admin.processes import ProcessState, reports
 from tasks.health.context import Context
 from tasks.health.result import Measure, State
+from tasks.prefect.access import PrefectAccess
 
 _REDIS_TIMEOUT_S = 2.0
 _KEY_LIFE_S = 30
@@ -112,7 +111,7 @@ def _has_schedule(deployment: dict[str, Any]) -> bool:
 
 def prefect_workers(context: Context) -> Measure:
     """Somebody takes the runs of the pool: a worker whose heartbeats the server has."""
-    from servers.prefect import POOL  # noqa: PLC0415
+    from tasks.prefect.deployments import POOL  # noqa: PLC0415
 
     with prefect_client(context.settings) as client:
         pool = ask_prefect(client, f"/work_pools/{POOL}", None)

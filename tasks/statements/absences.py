@@ -17,11 +17,10 @@ from ledger.errors import RefusalError
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from suppliers.statement import STATEMENT_SCHEMA, ParsedStatement, StatementError, finish
-from tasks.alerting.store import resolve_alert
 from tasks.reconciliation.audit import chain
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, SYSTEM, Person, check_text
-from tasks.statements.alert_rules import LATE
-from tasks.statements.intake import demand_open_day, file_row, late_subject, lock_intake, store_table
+from tasks.statements.intake import file_row, lock_intake, require_open_day, store_table
+from tasks.statements.lateness import resolve_late
 
 NAME = "no statement"
 _QUERIES = load("statements")
@@ -75,7 +74,7 @@ def declare_absence(
     this one), has a statement, is in a closed period, or the same person would confirm; FieldError for a name or a
     reason that is none. Safe to run again: a day is declared once.
     """
-    settings.suppliers.demand(supplier)
+    settings.suppliers.require(supplier)
     who = Person(actor, account or actor)
     who.check()
     check_text("reason", reason, REASON_CHARACTERS)
@@ -118,7 +117,7 @@ def _demand_possible(connection: Connection, declared: _Declaration, now: dateti
     if connection.execute(_QUERIES["current_file"], of_day).fetchone() is not None:
         raise RefusalError(f"{name}: the day has a statement: `treasury statements list --day {declared.day}`")
     try:
-        demand_open_day(connection, declared.supplier, declared.day, name)
+        require_open_day(connection, declared.supplier, declared.day, name)
     except StatementError:
         raise RefusalError(f"{name}: the day is in a closed period") from None
 
@@ -173,7 +172,7 @@ def _confirmed(settings: Settings, connection: Connection, declared: _Declaratio
         (file_id,) = fetch_one(connection, _QUERIES["add_file"], row)
         chain.record_statement(connection, file_id)
         _insert(connection, declared.record(AbsenceState.CONFIRMED, file_id))
-        resolve_alert(connection, LATE, late_subject(declared.supplier, declared.day))
+        resolve_late(connection, declared.supplier, declared.day)
     return AbsenceState.CONFIRMED
 
 

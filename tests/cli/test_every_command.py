@@ -16,7 +16,7 @@ from typer.main import get_command
 from cli.lazy import LazyCommand
 from cli.main import app
 from config import Settings
-from servers import prefect_client
+from tasks.prefect import access
 from tests.cli.broken_servers import KINDS, broken_port
 from tests.cli.in_process import run_here
 from tests.tasks.archiving.ledger import PROJECT
@@ -100,8 +100,8 @@ def _value(parameter: Any, folder: Path) -> str:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits three minutes for a Prefect server that will not come."""
-    monkeypatch.setattr(prefect_client, "PATIENCE_S", 1.0)
-    monkeypatch.setattr(prefect_client, "ATTEMPT_S", 1.0)
+    monkeypatch.setattr(access, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(access, "ATTEMPT_S", 1.0)
 
 
 def check(path: tuple[str, ...], ended: Any) -> None:
@@ -148,7 +148,7 @@ def run(capsys: pytest.CaptureFixture[str], folder: Path, environment: dict[str,
     if path[0] != "run":
         return run_here(capsys, folder, environment, *words)
     program = (
-        "from servers import prefect_client; prefect_client.PATIENCE_S = prefect_client.ATTEMPT_S = 1.0\n"
+        "from tasks.prefect import access; access.PATIENCE_S = access.ATTEMPT_S = 1.0\n"
         "from cli.main import main; main()"
     )
     return subprocess.run(

@@ -14,7 +14,9 @@ import pytest
 from ledger.errors import TransientError
 from servers import lease, supervision
 from servers.redis import Redis
-from servers.supervision import Incident, Patience, State, Supervisor
+from servers.supervision import Patience, Supervisor
+from tasks.admin.processes import STATE_FILE, Incident, reports
+from tasks.admin.processes import ProcessState as State
 from tests.servers.test_lease import Scripted, alive, until
 
 QUICK = Patience(ends=3, window_s=60, first_pause_s=0.01, longest_pause_s=0.05)
@@ -153,23 +155,23 @@ def test_an_incident_is_over_once_the_process_has_run_for_the_whole_window(home:
 def test_the_state_is_kept_for_other_processes_while_up_runs(home: Path) -> None:
     from servers.stack import _claimed
 
-    assert supervision.reports(home) is None
+    assert reports(home) is None
     dying = Scripted(home, "touch ready; exit 3")
     with _claimed(home):
-        assert supervision.reports(home) == {}
+        assert reports(home) == {}
         with supervised(home, Redis(home), dying) as (supervisor, heard):
             look_until(supervisor, lambda: State.DOWN in heard.states("scripted"))
-            found = supervision.reports(home)
+            found = reports(home)
             assert found is not None
             assert {name: one.state for name, one in found.items()} == {
                 "redis": State.RUNNING,
                 "scripted": State.DOWN,
             }
             assert len(found["scripted"].ends) == 3
-            (home / "run" / supervision.STATE_FILE).write_text(json.dumps({"redis": {}}))
+            (home / "run" / STATE_FILE).write_text(json.dumps({"redis": {}}))
             with pytest.raises(TransientError, match="cannot be read"):
-                supervision.reports(home)
-    assert supervision.reports(home) is None
+                reports(home)
+    assert reports(home) is None
 
 
 def test_the_pause_grows_up_to_a_limit() -> None:

@@ -16,9 +16,10 @@ import pytest
 
 from config import load_settings
 from ledger.errors import ConflictError
-from servers import lease, prefect, stack, supervision
-from servers.prefect_client import PrefectAccess
+from servers import lease, prefect, stack
 from sql.connection import connect
+from tasks.admin.processes import reports
+from tasks.prefect.access import PrefectAccess, client_environment
 from tests.servers.test_lease import until
 from tests.servers.test_supervision import kill_server
 
@@ -139,7 +140,7 @@ def sleepers() -> list[str]:
 def start_a_flow_run_with_a_stray_process(home: Path, environment: dict[str, str]) -> None:
     access = PrefectAccess(urls(home)["prefect"], prefect.login(home))
     command = [sys.executable, "-m", "prefect", "deployment", "run", "stray/stray", "-p", f"seconds={SLEEP_S}"]
-    subprocess.run(command, env=environment | prefect.environment(home, access), check=True, capture_output=True)
+    subprocess.run(command, env=environment | client_environment(home, access), check=True, capture_output=True)
     deadline = time.monotonic() + 60
     while not sleepers():
         assert time.monotonic() < deadline, "the flow run did not start"
@@ -173,7 +174,7 @@ def test_a_worker_that_is_killed_is_started_again_while_api_and_postgresql_keep_
     assert set(answers) == {200}
     assert {name: (home / "run" / f"{name}.alive").read_text() for name in others} == others
     assert upped.poll() is None
-    found = supervision.reports(home)
+    found = reports(home)
     assert found is not None
     assert [len(one.ends) for name, one in found.items() if name == "worker"] == [1]
     with connect(urls(home)["postgres"], "tests") as connection:

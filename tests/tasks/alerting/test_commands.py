@@ -1,6 +1,7 @@
 """`treasury alert`, as a user types it."""
 
 import json
+from decimal import Decimal
 
 import pytest
 from rich.console import Console
@@ -81,5 +82,5 @@ def test_health_reports_targets_that_are_none_or_take_nothing(settings: Settings
         raise_alert(connection, Alert("health_redis", "system", Severity.CRITICAL, "away", "Start it", {}))
         send_notices(told)
         [result] = run_checks(told, check)
-        assert (result.state, result.value) == (State.WARNING, 1)
+        assert (result.state, result.value) == (State.WARNING, Decimal(1))
         assert "critical[0]: was not taken" in result.line

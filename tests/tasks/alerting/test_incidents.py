@@ -1,18 +1,18 @@
 """Alerts about processes of `treasury up` that ended: raised, sent and resolved without the worker's flows."""
 
 from config import Settings
-from servers.supervision import Incident, State
 from sql.connection import Connection
+from tasks.admin.processes import Incident, ProcessState
 from tasks.alerting.incidents import PROCESS_ENDED, incident_alerts, note_incident
 from tasks.alerting.rules import rules
 from tasks.alerting.store import Severity, list_alerts
 from tests.servers.test_lease import until
 from tests.tasks.alerting.receiver import receiving, telling
 
-ENDED = Incident("worker", State.RESTARTING, 1, "worker has ended by itself; it is started again in 1 s")
-AGAIN = Incident("worker", State.RUNNING, 1, "worker runs again")
-DOWN = Incident("worker", State.DOWN, 6, "worker has ended by itself, 6 times in 600 s; it is left down")
-OVER = Incident("worker", State.RUNNING, 0, "worker has run for 600 s again", is_over=True)
+ENDED = Incident("worker", ProcessState.RESTARTING, 1, "worker has ended by itself; it is started again in 1 s")
+AGAIN = Incident("worker", ProcessState.RUNNING, 1, "worker runs again")
+DOWN = Incident("worker", ProcessState.DOWN, 6, "worker has ended by itself, 6 times in 600 s; it is left down")
+OVER = Incident("worker", ProcessState.RUNNING, 0, "worker has run for 600 s again", is_over=True)
 
 
 def test_an_ended_process_is_a_warning_and_one_that_is_left_down_is_critical(

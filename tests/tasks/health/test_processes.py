@@ -8,7 +8,7 @@ import pytest
 
 from config import Settings
 from servers.stack import _claimed
-from servers.supervision import STATE_FILE
+from tasks.admin.processes import STATE_FILE
 from tasks.health import CHECKS, Result, State, run_checks
 
 

@@ -20,7 +20,8 @@ from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
 from tasks.statements.absences import AbsenceState, declare_absence, declare_by_settings
-from tasks.statements.intake import days_to_reconcile, list_statements, report_late, take_in
+from tasks.statements.intake import days_to_reconcile, list_statements, take_in
+from tasks.statements.lateness import report_late
 from tests.tasks.reconciliation.books import Books
 from tests.tasks.statements.samples import DAY, FLASH, FLASH_NAME, NAMES, TEXTS
 

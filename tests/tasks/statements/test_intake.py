@@ -12,7 +12,7 @@ import subprocess
 import tarfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -41,7 +41,8 @@ from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import fetch_statement, statement_of
 from tasks.statements import intake as statements
 from tasks.statements.contents import has_same_lines
-from tasks.statements.intake import Result, days_to_reconcile, late_statements, list_statements, report_late, take_in
+from tasks.statements.intake import IntakeResult, days_to_reconcile, list_statements, take_in
+from tasks.statements.lateness import late_statements, report_late, require_statement
 from tasks.statements.sources import StatementFile
 from tests.tasks.archiving.copies import Copier
 from tests.tasks.archiving.ledger import Ledger
@@ -180,14 +181,14 @@ def test_a_superseded_statement_counts_again_when_it_alone_is_to_replace(desk: D
     second = desk.put(FLASH.replace("ORD-1001", "ORD-1002"), f"later/{FLASH_NAME}")
     assert desk.take(url=str(second), replace=True) == [(FLASH_NAME, "taken")]
     (known,) = take_in(desk.settings, "flash", url=str(path), actor="test")
-    assert (known.result, known.day) == (Result.KNOWN, DAY)
+    assert (known.result, known.day) == (IntakeResult.KNOWN, DAY)
     assert known.why.startswith(f"another statement of its day has replaced it; `recon run --statement {first}`")
     desk.put(FLASH.replace("02/03", "02/04"), "recon_20260204.csv")
     assert desk.take(replace=True) == [(FLASH_NAME, "known"), ("recon_20260204.csv", "taken")]  # nobody said which
     assert statement_of(desk.settings, "flash", DAY) != first
 
     (again,) = take_in(desk.settings, "flash", url=str(path), actor="somebody", replace=True)
-    assert (again.result, again.day, again.line_count) == (Result.TAKEN, DAY, 1)
+    assert (again.result, again.day, again.line_count) == (IntakeResult.TAKEN, DAY, 1)
     assert statement_of(desk.settings, "flash", DAY) == first
     assert desk.take(url=str(path), replace=True) == [(FLASH_NAME, "known")]  # it counts
     records = [(one.state, one.actor) for one in list_statements(desk.settings, "flash", DAY)]
@@ -200,7 +201,7 @@ def test_a_superseded_statement_counts_again_when_it_alone_is_to_replace(desk: D
         DAY, DAY,
     )  # fmt: skip
     (closed,) = take_in(desk.settings, "flash", url=str(second), actor="test", replace=True)
-    assert (closed.result, closed.day) == (Result.KNOWN, DAY)
+    assert (closed.result, closed.day) == (IntakeResult.KNOWN, DAY)
     assert closed.why == f"{FLASH_NAME}: {DAY} has a statement, and its period {DAY} to {DAY} is closed"
     assert statement_of(desk.settings, "flash", DAY) == first
 
@@ -209,7 +210,7 @@ def test_a_statement_without_lines_is_told_and_gives_way_to_one_with_some(desk: 
     """A small supplier may have sold nothing; a header alone may be all that was left of a file."""
     desk.put(FLASH_HEADER + "\n")
     (empty,) = take_in(desk.settings, "flash", url=str(desk.folder), actor="test")
-    assert (empty.result, empty.line_count) == (Result.TAKEN, 0)
+    assert (empty.result, empty.line_count) == (IntakeResult.TAKEN, 0)
     assert empty.why.startswith("has no lines: if anything was sold")
     desk.put(FLASH)
     assert desk.take() == [(FLASH_NAME, "taken")]
@@ -230,7 +231,7 @@ def test_a_statement_without_lines_is_of_its_own_day_however_many_days_have_the_
     path.unlink()
     desk.put(FLASH_HEADER + "\n", "recon_20260204.csv")
     (next_day,) = take_in(desk.settings, "flash", url=str(desk.folder), actor="test", replace=True)
-    assert (next_day.result, next_day.day, next_day.line_count) == (Result.TAKEN, DAY + timedelta(days=1), 0)
+    assert (next_day.result, next_day.day, next_day.line_count) == (IntakeResult.TAKEN, DAY + timedelta(days=1), 0)
     assert desk.take(replace=True) == [("recon_20260204.csv", "known")]
     assert statement_of(desk.settings, "flash", DAY) == full
 
@@ -243,7 +244,7 @@ def test_a_superseded_statement_under_the_name_of_another_day_counts_for_none(de
     current = statement_of(desk.settings, "flash", DAY)
     wrong = desk.put(FLASH, "recon_20260205.csv")
     (refused,) = take_in(desk.settings, "flash", url=str(wrong), actor="test", replace=True)
-    assert refused.result is Result.KNOWN
+    assert refused.result is IntakeResult.KNOWN
     assert "another day" in refused.why
     assert statement_of(desk.settings, "flash", DAY) == current
 
@@ -474,7 +475,7 @@ def test_statements_come_over_sftp_from_a_host_whose_key_is_known(desk: Desk, sf
 
 
 def test_every_result_has_a_word() -> None:
-    assert set(Result) == {"taken", "known", "quarantined"}
+    assert set(IntakeResult) == {"taken", "known", "quarantined"}
     assert set(TEXTS) == set(definitions(Suppliers()))
 
 
@@ -593,7 +594,7 @@ def in_tar(content: bytes) -> bytes:
     return target.getvalue()
 
 
-PACKED = {
+PACKED: dict[str, Callable[[bytes], bytes]] = {
     "is a zip archive or a spreadsheet: unpack it": zipped,
     "is compressed with gzip: unpack it": gzip.compress,
     "is compressed with bzip2: unpack it": bz2.compress,
@@ -620,7 +621,7 @@ def test_no_statement_says_what_name_is_expected_and_which_files_are_there(desk:
         desk.put("x", name)
     assert desk.take(supplier, DAY) == []
     with pytest.raises(NotFoundError) as raised:
-        statements.demand_statement(desk.settings, supplier, DAY, str(desk.folder), datetime.now(UTC))
+        require_statement(desk.settings, supplier, DAY, str(desk.folder), datetime.now(UTC))
     assert f"its name must be like {NAMES[supplier]}, and there are " in str(raised.value)
     assert "'Recon-2026-02-03.CSV'" in str(raised.value)
     assert f"'{NAMES[supplier]}.zip'" in str(raised.value)
@@ -631,4 +632,4 @@ def test_many_files_of_other_names_are_counted(desk: Desk) -> None:
     for number in range(9):
         desk.put("x", f"other-{number}.csv")
     with pytest.raises(NotFoundError, match=r"'other-4\.csv' and 4 more;"):
-        statements.demand_statement(desk.settings, "flash", DAY, str(desk.folder), datetime.now(UTC))
+        require_statement(desk.settings, "flash", DAY, str(desk.folder), datetime.now(UTC))
