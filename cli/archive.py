@@ -172,8 +172,13 @@ def run_job(settings: Settings, job: Job, options: dict[str, Any]) -> None:
 
 
 def enter_prefect(settings: Settings) -> None:
-    """Make this process a client of the Prefect server, as a worker is. Must run before Prefect is imported."""
-    os.environ.update(settings.environment() | client_environment(settings.home, PrefectAccess.of(settings)))
+    """Make this process a client of the Prefect server, as a worker is. Must run before Prefect is imported.
+
+    Raises TransientError when the server does not answer as Prefect does, ConfigError when it refuses the login.
+    """
+    access = PrefectAccess.of(settings)
+    access.ask("/admin/version")
+    os.environ.update(settings.environment() | client_environment(settings.home, access))
 
 
 def show_outcomes(outcomes: list[Any]) -> None:

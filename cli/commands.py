@@ -48,10 +48,11 @@ COMMANDS: Mapping[str, Command | Group] = {
     ),
     "health": Command("cli.health:health", "Check all components now."),
     "alert": Group(
-        "List and acknowledge alerts.",
+        "List and acknowledge alerts, and test the notices.",
         {
             "list": Command("cli.alerts:list_", "List the open alerts, newest first."),
             "acknowledge": Command("cli.alerts:acknowledge", "Acknowledge an alert, which stops its repeated notices."),
+            "test": Command("cli.alerts:test", "Send a test notice to each target, and report the results."),
         },
     ),
     "suppliers": Group(
@@ -65,6 +66,7 @@ COMMANDS: Mapping[str, Command | Group] = {
         "Take in and list supplier statements.",
         {
             "take-in": Command("cli.statements:take_in", "Take in the statement files of a supplier."),
+            "none": Command("cli.statements:none", "Declare that a supplier sends no statement for a day."),
             "list": Command("cli.statements:list_", "List the supplier statements, newest first."),
         },
     ),

@@ -32,7 +32,7 @@ from tasks.reconciliation.runs.report import Summary, markdown
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
-from tasks.reconciliation.vocabulary import BreakState, Decision, Verdict
+from tasks.reconciliation.vocabulary import BreakState, Decision, Verdict, WithdrawalState
 
 _AT = "at_ms"  # a field of both sides: an instant in milliseconds since 1970
 _LABELS = {_AT: "time"}
@@ -204,7 +204,8 @@ def resolve(
     decision: Annotated[
         str,
         typer.Option(
-            help="ours_is_right, theirs_is_right, same_transaction, write_off, settle_completed, settle_failed, reject"
+            help="ours_is_right, theirs_is_right, same_transaction, write_off, settle_completed, settle_failed, "
+            "withdraw (a decision, by two people), reject (a proposal)"
         ),
     ],
     reason: Reason,
@@ -218,7 +219,19 @@ def resolve(
         done = casework.resolve(settings, break_id, actor or account, Decision(decision), reason, account=account)
     waits = " (a second person must confirm)" if done.state is BreakState.PROPOSED else ""
     others = f", with {', '.join(map(str, done.together))}" if done.together else ""
+    if done.withdrawal is not None:
+        typer.echo(f"break {break_id}{others} {_withdrawal_text(done)}")
+        return
     typer.echo(f"break {break_id}{others} is {done.state}{waits}")
+
+
+def _withdrawal_text(done: casework.ResolvedBreak) -> str:
+    kept = "; its internal row stays as it is: correct it with a new row" if done.keeps_ended_row else ""
+    if done.withdrawal is WithdrawalState.CONFIRMED:
+        return f"is open: the decision is withdrawn{kept}"
+    if done.withdrawal is WithdrawalState.REJECTED:
+        return "is resolved as before: the withdrawal is rejected"
+    return f"is resolved: its withdrawal is proposed (a second person must confirm){kept}"
 
 
 def settle(
@@ -275,17 +288,7 @@ def periods(supplier: OneSupplier = None, limit: Limit = 50) -> None:
     with session() as settings:
         records = closing.list_periods(settings, supplier, limit=limit)
     columns = (
-        *(
-            "supplier",
-            "first day",
-            "last day",
-            "state",
-            "internal rows",
-            "value",
-            "digest",
-            "proposed by",
-            "decided by",
-        ),
+        *("supplier", "first day", "last day", "state", "internal rows", "value", "digest"),
         *("proposed by", "decided by", "time (UTC)", "reason"),
     )
     terminal.table("Periods", columns, [_period_cells(record) for record in records])

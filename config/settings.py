@@ -124,6 +124,12 @@ class Settings(BaseSettings):
     archive_workers: int = Field(2, ge=1, le=64, description="Months that one flow run archives at the same time")
     archive_memory_mb: int = Field(384, ge=128, description="Memory of the set-based engine for one month")
     archive_threads: int = Field(2, ge=1, le=256, description="Threads of the set-based engine for one month")
+    clock_tolerance_s: float = Field(
+        5.0,
+        ge=0.5,
+        le=60,
+        description="How far a clock may be off PostgreSQL's before nothing is stored",
+    )
     sql_timeout_s: float = Field(
         600.0, gt=0, le=86_400, description="How long an answer of `treasury sql` may take; --timeout sets another"
     )

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from config.plugins import with_plugins
+from ledger.business_days import parse_day
 from ledger.errors import ConfigError
 from ledger.statements import BreakClass, ComparedStatus, LineKind
 from ledger.transactions import VasType
@@ -66,6 +67,21 @@ Rate = Annotated[Decimal, Field(ge=0, le=1, max_digits=7, decimal_places=6)]
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
+_WEEKDAYS = frozenset({"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"})
+
+
+def _weekday_or_day(text: str) -> str:
+    if text not in _WEEKDAYS:
+        try:
+            parse_day(text)
+        except ValueError:
+            raise ValueError("must be a weekday in small letters, such as sunday, or a day as YYYY-MM-DD") from None
+    return text
+
+
+NoStatementDay = Annotated[str, AfterValidator(_weekday_or_day)]
+
+
 class Connection(BaseModel):
     """What the settings of every supplier have."""
 
@@ -94,6 +110,9 @@ class Connection(BaseModel):
     statement_key_file: Path | None = Field(None, description="Private key of an sftp:// folder")
     statement_known_hosts: Path | None = Field(None, description="OpenSSH's file of host keys; sftp:// needs it")
     statement_limit_mb: int = Field(512, ge=1, le=2048, description="Largest statement that is read")
+    statement_none_on: tuple[NoStatementDay, ...] = Field(
+        (), description="Weekdays (sunday) and days (2026-12-25) for which the supplier sends no statement"
+    )
     statement_absent_days: int | None = Field(
         None, ge=1, le=31, description="Days after which a purchase that no statement has was not sold; empty: never"
     )
@@ -144,6 +163,9 @@ class FlashSettings(Connection):
         "deducted", description="Net is gross - commission - fee, or + fee: which is not published"
     )
 
+    statement_none_on: tuple[NoStatementDay, ...] = Field(
+        (), description="Weekdays (sunday) and days (2026-12-25) for which the supplier sends no statement"
+    )
     statement_absent_days: int | None = Field(
         1, ge=1, le=31, description="Days after which a purchase that no statement has was not sold; empty: never"
     )
@@ -188,6 +210,9 @@ class MobileMartSettings(Connection):
         default_factory=dict, description="The product code of a statement's productName; it has no code itself"
     )
 
+    statement_none_on: tuple[NoStatementDay, ...] = Field(
+        (), description="Weekdays (sunday) and days (2026-12-25) for which the supplier sends no statement"
+    )
     statement_absent_days: int | None = Field(
         1, ge=1, le=31, description="Days after which a purchase that no statement has was not sold; empty: never"
     )

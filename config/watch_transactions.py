@@ -110,7 +110,12 @@ class WatchTransactions(BaseModel):
 
     enabled: bool = True
     zone: Annotated[str, AfterValidator(_known_zone)] = Field(ZONE, description="Whose days are meant")
-    overlap_s: int = Field(150, ge=1, le=3600, description="How late a row may become visible and is still seen")
+    overlap_s: int = Field(
+        150, ge=1, le=3600, description="How long before its transaction's first write a row's created_at may be"
+    )
+    longest_transaction_s: int = Field(
+        14_400, ge=60, le=86_400, description="How long a transaction may take to commit and its rows are still seen"
+    )
     first_hours: int = Field(24, ge=0, le=720, description="How far back the first run of all begins")
     slice_s: int = Field(60, ge=1, le=3600, description="Time span of rows that are evaluated in one transaction")
     run_limit_s: int = Field(40, ge=1, le=3600, description="No slice is begun after it")

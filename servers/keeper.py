@@ -22,7 +22,7 @@ from typing import Any
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 WAKING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
-PREDECESSOR_S = 30.0
+PREDECESSOR_S = 120.0
 STRAYS_S = 5.0
 
 

@@ -20,7 +20,7 @@ ROLE = "treasury"
 DATABASE = "treasury"
 EMBEDDED_MAJOR = 18
 FIRST_WITH_BUILTIN_LOCALE = 17
-INITDB_TIMEOUT_S = 120.0
+INITDB_TIMEOUT_S = process.READY_S
 PASSWORD_DIGITS = 32
 _PID_PORT, _PID_STATE = 3, 7  # lines of postmaster.pid, from 0 (src/include/utils/pidfile.h)
 
@@ -150,7 +150,7 @@ class Cluster:
 
     def major(self) -> int:
         """The major version of the binaries."""
-        said = process.run_once("postgres", (str(self.bin_dir / "postgres"), "--version"), timeout_s=10)
+        said = process.run_once("postgres", (str(self.bin_dir / "postgres"), "--version"), timeout_s=INITDB_TIMEOUT_S)
         return int(said.split()[2].split(".")[0])
 
     def compression(self) -> dict[str, str]:

@@ -30,7 +30,7 @@ LOGIN = "prefect-login"  # the name of a file
 PASSWORD_DIGITS = 40
 PROJECT_VARIABLE = "TREASURY_PROJECT"
 OK = 200
-READY_S = COMMAND_TIMEOUT_S = 600.0  # a busy machine is slow to import Prefect; one that ends is seen at once
+COMMAND_TIMEOUT_S = process.READY_S  # most of it is the import of Prefect
 _LOG = logging.getLogger("treasury.servers")
 
 # The state of the server that is not in its database must survive it, too.
@@ -69,7 +69,6 @@ class PrefectServer:
             | _LEASES_ON_DISK
             | self._guarded(port),
             cwd=folder,
-            ready_timeout_s=READY_S,
         )
 
     def _every_host(self) -> tuple[str, ...]:
@@ -127,7 +126,6 @@ class Worker:
             | {"TMPDIR": str(temporary)},
             cwd=self.directory,
             stop_timeout_s=15.0,
-            ready_timeout_s=READY_S,
         )
 
     def _recover(self) -> None:

@@ -20,6 +20,7 @@ from servers.account import Account
 LOG_LIMIT_BYTES = 16 << 20
 TAIL_LINES = 25
 POLL_S = 0.05
+READY_S = 600.0  # a busy machine is slow to start a server; one that ends is seen at once
 
 # What of the operator's shell a child of this project's own code gets to see.
 _SHELL = frozenset({"PATH", "PYTHONPATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR"})
@@ -44,7 +45,7 @@ class Launch:
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout_s: float = 10.0
-    ready_timeout_s: float = 60.0
+    ready_timeout_s: float = READY_S
 
 
 class Log:

@@ -73,10 +73,13 @@ CATALOGUE: Mapping[str, Access] = {
     "recon_periods": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "recon_resolutions": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "recon_runs": Access(api=("SELECT",), auditor=("SELECT",)),
+    "recon_withdrawals": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
+    "statement_absences": Access(api=("SELECT",), auditor=("SELECT",)),
     "statement_files": Access(api=("SELECT",), auditor=("SELECT",)),
     "vend_failures": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "watch_baselines": Access(auditor=("SELECT",)),
     "watch_findings": Access(auditor=("SELECT",)),
+    "watch_horizons": Access(auditor=("SELECT",)),
     "watch_progress": Access(auditor=("SELECT",)),
 }
 # The relations of each tiered table; the API reaches partitions through their parents only. An UPDATE of some columns

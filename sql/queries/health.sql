@@ -85,9 +85,38 @@ SELECT (SELECT succeeded_at FROM job_outcomes WHERE job = %(job)s), (SELECT fail
 -- name: has_reconciliation
 SELECT to_regclass('recon_runs') IS NOT NULL
 
--- name: reconciled_days
--- The last day that was reconciled with each supplier, the one furthest behind first.
-SELECT supplier, max(day) AS last_day FROM recon_runs GROUP BY supplier ORDER BY last_day, supplier
+-- name: unreconciled_days
+-- Per supplier: the first day that it is known from, the last one that was reconciled, and each day up to `last` that is in no
+-- closed period and whose newest run says nothing of the whole day: there is none, or it was made before the day was over, or
+-- with another statement than the one that counts now. Days before `oldest` are not looked at.
+WITH known AS (
+    SELECT supplier, min(day) AS first_day
+    FROM (SELECT supplier, day FROM recon_runs
+          UNION ALL
+          SELECT supplier, day FROM statement_files WHERE state = 'taken') AS seen
+    WHERE supplier = ANY (%(suppliers)s::text[])
+    GROUP BY supplier
+), run AS (
+    SELECT DISTINCT ON (supplier, day) supplier, day, started_at, figures -> 'statement' ->> 'key' AS object_key
+    FROM recon_runs WHERE day >= %(oldest)s::date
+    ORDER BY supplier, day, run_id DESC
+), taken AS (
+    SELECT DISTINCT ON (supplier, day) supplier, day, object_key
+    FROM statement_files WHERE state = 'taken' AND day >= %(oldest)s::date
+    ORDER BY supplier, day, file_id DESC
+)
+SELECT k.supplier, k.first_day, array(
+    SELECT d.day::date
+    FROM generate_series(greatest(k.first_day, %(oldest)s::date), %(last)s::date, interval '1 day') AS d(day)
+    LEFT JOIN run AS r ON (r.supplier, r.day) = (k.supplier, d.day::date)
+    LEFT JOIN taken AS t ON (t.supplier, t.day) = (k.supplier, d.day::date)
+    WHERE NOT coalesce(r.started_at >= (d.day::date + 1)::timestamp AT TIME ZONE %(zone)s::text
+                       AND coalesce(t.object_key = r.object_key, true), false)
+      AND NOT EXISTS (SELECT FROM recon_periods AS p
+                      WHERE p.supplier = k.supplier AND d.day::date BETWEEN p.first_day AND p.last_day)
+    ORDER BY d.day)
+FROM known AS k
+ORDER BY k.supplier
 
 -- name: record_success
 INSERT INTO job_outcomes (job, succeeded_at) VALUES (%(job)s, now())
