@@ -35,12 +35,15 @@ SELECT EXISTS (
 SELECT to_regprocedure(quote_ident(%(function)s) || '()') IS NOT NULL
 
 -- name: partitions
--- The partitions of a parent with their bounds as instants (NULL where a bound is no instant: DEFAULT, MINVALUE).
+-- The partitions of a parent with their bounds as instants (NULL where a bound is no instant: DEFAULT, MINVALUE), and
+-- the conditions of their validated CHECKs.
 SELECT c.oid, n.nspname::text, c.relname::text,
        (regexp_match(b.bound, $$FROM \('([^']+)'\)$$))[1]::timestamptz,
        (regexp_match(b.bound, $$TO \('([^']+)'\)$$))[1]::timestamptz,
        b.bound,
-       i.inhdetachpending
+       i.inhdetachpending,
+       array(SELECT pg_get_expr(k.conbin, k.conrelid) FROM pg_constraint k
+             WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.convalidated)
 FROM pg_inherits i
 JOIN pg_class c ON c.oid = i.inhrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -35,6 +36,7 @@ COLUMNS = (
     Column("metadata", ColumnKind.JSON, nullable=False),
     Column("created_at", ColumnKind.TIMESTAMP, nullable=False),
 )
+COLUMNS = tuple(replace(column, field_id=number) for number, column in enumerate(COLUMNS, 1))
 Row = dict[str, Any]
 
 

@@ -1,0 +1,32 @@
+"""Questions about rows that PostgreSQL need not read where a CHECK answers them: its planner is the one that proves."""
+
+from collections.abc import Sequence
+
+from ledger.columns import Column
+from ledger.months import Month
+from ledger.tables import TieredTable
+from sql.connection import Connection, fetch_one
+from sql.proof import strangers_query, undefined_query
+from sql.relations import Relation
+
+
+def keys_tell_month(connection: Connection, table: TieredTable, partition: Relation, month: Month) -> bool:
+    """Whether every key in ``partition`` is one of ``month``, by a validated CHECK or else by looking at every row."""
+    with connection.transaction():
+        _use_checks(connection)
+        return not fetch_one(connection, strangers_query(table, partition, month))[0]
+
+
+def undefined_number(connection: Connection, columns: Sequence[Column], partition: Relation) -> str | None:
+    """A decimal column of ``partition`` that holds NaN, which no type of the archive can; None where none does."""
+    query = undefined_query(columns, partition)
+    if query is None:
+        return None
+    with connection.transaction():
+        _use_checks(connection)
+        found = connection.execute(query).fetchone()
+    return None if found is None else str(found[0])
+
+
+def _use_checks(connection: Connection) -> None:
+    connection.execute("SET LOCAL constraint_exclusion = on")
