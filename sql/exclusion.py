@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from psycopg.sql import Composable
+
 from ledger.columns import Column
 from ledger.months import Month
 from ledger.tables import TieredTable
@@ -17,9 +19,9 @@ def keys_tell_month(connection: Connection, table: TieredTable, partition: Relat
         return not fetch_one(connection, strangers_query(table, partition, month))[0]
 
 
-def undefined_number(connection: Connection, columns: Sequence[Column], partition: Relation) -> str | None:
-    """A decimal column of ``partition`` that holds NaN, which no type of the archive can; None where none does."""
-    query = undefined_query(columns, partition)
+def undefined_number(connection: Connection, columns: Sequence[Column], source: Composable) -> str | None:
+    """A decimal column of a FROM item that holds NaN, which no type of the archive can; None where none does."""
+    query = undefined_query(columns, source)
     if query is None:
         return None
     with connection.transaction():

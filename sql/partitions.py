@@ -1,6 +1,7 @@
 """Parents and monthly partitions: making them, listing them, moving one from hot to warm."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -79,6 +80,26 @@ def list_partitions(connection: Connection, parent: Relation | None) -> list[Par
         Partition(Relation(oid, schema, name), lower, upper, bound, is_pending, tuple(checks))
         for oid, schema, name, lower, upper, bound, is_pending, checks in rows
     ]
+
+
+def readable_partitions(connection: Connection, partitions: Sequence[Partition]) -> set[Partition]:
+    """Those that this login may read directly: a partition that was just made has no privileges yet."""
+    parameters = {"relations": [part.relation.oid for part in partitions]}
+    found = {oid for (oid,) in connection.execute(_QUERIES["readable"], parameters)}
+    return {part for part in partitions if part.relation.oid in found}
+
+
+def rows_through(parent: Relation, table: TieredTable, partition: Partition) -> sql.Composed:
+    """A query of the rows of one partition that needs no privilege but that on its parent."""
+    query = SQL("SELECT * FROM {} WHERE tableoid IN (SELECT relid FROM pg_partition_tree({}::oid::regclass))").format(
+        parent.identifier, Literal(partition.relation.oid)
+    )
+    for bound, test in ((partition.lower, ">="), (partition.upper, "<")):
+        if bound is not None:
+            query += SQL(" AND {} {} {}::timestamptz").format(
+                Identifier(table.time_column), SQL(test), Literal(bound.isoformat())
+            )
+    return query
 
 
 def monthly_partitions(connection: Connection, parent: Relation | None) -> dict[Month, Relation]:

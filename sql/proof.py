@@ -59,8 +59,8 @@ def strangers_query(table: TieredTable, relation: Relation, month: Month) -> Com
     )
 
 
-def undefined_query(columns: Sequence[Column], relation: Relation) -> Composed | None:
-    """Which of the decimal columns of ``relation`` holds NaN, the first of them; no row where none does.
+def undefined_query(columns: Sequence[Column], source: Composable) -> Composed | None:
+    """Which of the decimal columns of ``source``, a FROM item, holds NaN, the first of them; no row where none does.
 
     PostgreSQL's numeric has NaN, and no type of the archive has. Where a CHECK rules it out no row is read for it under
     `constraint_exclusion`. None for columns without decimals.
@@ -70,7 +70,7 @@ def undefined_query(columns: Sequence[Column], relation: Relation) -> Composed |
         return None
     cases = SQL(" ").join(SQL("WHEN {} = 'NaN' THEN {}").format(Identifier(name), Literal(name)) for name in names)
     tests = SQL(" OR ").join(SQL("{} = 'NaN'").format(Identifier(name)) for name in names)
-    return SQL("SELECT CASE {} END FROM {} WHERE {} LIMIT 1").format(cases, relation.identifier, tests)
+    return SQL("SELECT CASE {} END FROM {} WHERE {} LIMIT 1").format(cases, source, tests)
 
 
 def leaves_query(table: TieredTable, columns: Sequence[Column], relation: Relation, blocks: range | None) -> Composable:

@@ -51,6 +51,13 @@ CROSS JOIN LATERAL (SELECT pg_get_expr(c.relpartbound, c.oid)) AS b(bound)
 WHERE i.inhparent = %(parent)s
 ORDER BY 4, 2, 3
 
+-- name: readable
+-- Those of the relations whose rows this login may read directly; through their parent it may read all.
+SELECT c.oid
+FROM pg_class c
+WHERE c.oid = ANY(%(relations)s::oid[]) AND has_table_privilege(c.oid, 'SELECT')
+  AND has_schema_privilege(c.relnamespace, 'USAGE')
+
 -- name: relation_bytes
 -- Heap, indexes and TOAST: of the relation and, where it is divided itself, of all below it.
 SELECT coalesce(sum(pg_total_relation_size(below.oid)), 0)::bigint

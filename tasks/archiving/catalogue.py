@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from psycopg.rows import class_row
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composable, Identifier
 
 from ledger.columns import Column, ColumnKind
 from ledger.months import Month
@@ -131,9 +131,9 @@ def archived_beside(states: Sequence[MonthState], span: tuple[datetime, datetime
     return [state for state in states if state.is_archived and state.month.lower <= last and state.month.upper > first]
 
 
-def time_span(connection: Connection, table: TieredTable, relation: Relation) -> tuple[datetime, datetime] | None:
-    """The first and the last instant of a relation's rows; None for one without rows."""
-    query = SQL("SELECT min({0}), max({0}) FROM {1}").format(Identifier(table.time_column), relation.identifier)
+def time_span(connection: Connection, table: TieredTable, source: Composable) -> tuple[datetime, datetime] | None:
+    """The first and the last instant of the rows of a FROM item; None for one without rows."""
+    query = SQL("SELECT min({0}), max({0}) FROM {1}").format(Identifier(table.time_column), source)
     first, last = fetch_one(connection, query)
     return None if first is None else (first, last)
 

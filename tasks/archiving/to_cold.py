@@ -203,7 +203,7 @@ def _refuse_values(
     connection: Connection, table: TieredTable, month: Month, columns: tuple[Column, ...], partition: Relation
 ) -> None:
     """Before the seal: a value that no file of the archive can hold would keep the month sealed."""
-    name = undefined_number(connection, columns, partition)
+    name = undefined_number(connection, columns, partition.identifier)
     if name is not None:
         raise DataError(
             f"{table.name} {month}: {partition}.{name} holds NaN, which the archive cannot keep: correct it"

@@ -4,8 +4,10 @@ Every row that a parent has is read, whether the catalogue knows its partition o
 PostgreSQL has, and it has not, is refused by name.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+
+from psycopg.sql import SQL, Composable
 
 from config import Settings
 from ledger.columns import Column
@@ -18,7 +20,7 @@ from sql.connection import Connection
 from sql.exclusion import undefined_number
 from sql.fields import read_fields
 from sql.obstacles import hidden_relations
-from sql.partitions import Partition
+from sql.partitions import Partition, readable_partitions, rows_through
 from sql.relations import Parents, Relation, lock_parents
 from storage.engine import archived, identifier, renamed
 from storage.pruning import Branch, Described
@@ -30,16 +32,21 @@ from tasks.archiving.catalogue import (
     stray_partitions,
     time_span,
 )
-from tasks.querying.link import linked_relation
+from tasks.querying.link import linked_relation, postgres_query
 
 
 @dataclass(slots=True)
 class Places:
-    """The tables with the columns of their views, their places, and the relation behind each that is in PostgreSQL."""
+    """The tables with the columns of their views, and their places. Of those in PostgreSQL, by their sources: the
+    relation that is read directly, and the FROM item that PostgreSQL itself reads. ``living`` are the columns that
+    each table has now.
+    """
 
     tables: list[Described] = field(default_factory=list)
     branches: list[Branch] = field(default_factory=list)
     partitions: dict[str, Relation] = field(default_factory=dict)
+    attached: dict[str, Composable] = field(default_factory=dict)
+    living: dict[str, tuple[Column, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +54,21 @@ class _Table:
     """A table under its locks: what its places are made of."""
 
     table: TieredTable
+    parents: Parents
     view: tuple[Column, ...]
     living: tuple[Column, ...]
     states: Sequence[MonthState]
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """How the rows of a partition are read: the engine's FROM item, PostgreSQL's, and whether from itself."""
+
+    tier: Tier
+    partition: Partition
+    source: str
+    item: Composable
+    is_direct: bool
 
 
 def lock_tables(connection: Connection, settings: Settings) -> None:
@@ -68,12 +87,11 @@ def find_places(connection: Connection, settings: Settings) -> Places:
         states = month_states(connection, table)
         fields = read_fields(connection, table, parents.hot)
         living = fields.numbered(columns_of(connection, parents.warm))
-        one = _Table(table, _view(fields, living, states), living, states)
+        one = _Table(table, parents, _view(fields, living, states), living, states)
         places.tables.append((table, one.view))
-        for branch, relation in _branches(connection, settings, one):
-            places.branches.append(branch)
-            if relation is not None:
-                places.partitions[branch.source] = relation
+        places.living[table.name] = living
+        places.branches += _archived_branches(settings, one)
+        _add_attached(connection, settings, one, places)
     return places
 
 
@@ -82,11 +100,12 @@ def check_readable(connection: Connection, needed: Iterable[Branch], places: Pla
     for branch in needed:
         if branch.refusal:
             raise DataError(f"SQL: {branch.refusal}")
-        relation = places.partitions.get(branch.source)
-        name = None if relation is None else undefined_number(connection, columns_of(connection, relation), relation)
+        source = places.attached.get(branch.source)
+        name = None if source is None else undefined_number(connection, places.living[branch.table.name], source)
         if name is not None:
+            where = places.partitions.get(branch.source, branch.table.name)
             raise DataError(
-                f"SQL: {relation}.{name} holds NaN, which is no amount: correct the rows; CHECK ({name} < 'Infinity') "
+                f"SQL: {where}.{name} holds NaN, which is no amount: correct the rows; CHECK ({name} < 'Infinity') "
                 "keeps such values out"
             )
 
@@ -100,20 +119,66 @@ def _view(fields: Fields, living: tuple[Column, ...], states: Sequence[MonthStat
     return view_columns(fields, living, [state.catalogue.archived_columns for state in states])
 
 
-def _branches(connection: Connection, settings: Settings, one: _Table) -> Iterator[tuple[Branch, Relation | None]]:
-    for state in one.states:
-        if state.is_archived:
-            yield _archived(settings, one, state), None
-        elif state.partition is not None:
-            yield _attached(settings, one, state.tier, state.partition, _beside(one, state)), state.partition.relation
-        elif state.is_missing:
-            yield Branch(one.table, state.month, state.tier, _nothing(one), refusal=_missing(one.table, state)), None
+def _archived_branches(settings: Settings, one: _Table) -> list[Branch]:
+    return [_archived(settings, one, state) for state in one.states if state.is_archived]
+
+
+def _add_attached(connection: Connection, settings: Settings, one: _Table, places: Places) -> None:
+    """The partitions of both parents, and what can only be refused: a month that the catalogue places there in vain.
+
+    A partition that this login may not read, as one that was just made, is read through its parent; so is one that the
+    catalogue does not know and that has row-level security, which holds for direct reading alone.
+    """
     strays = stray_partitions(connection, one.table, one.states)
+    known = [state.partition for state in one.states if state.partition is not None]
+    readable = readable_partitions(connection, [*known, *(stray.partition for stray in strays)])
     hidden = hidden_relations(connection, [stray.partition.relation for stray in strays])
+    for state in one.states:
+        if state.partition is not None:
+            origin = _origin(connection, one, state.tier, state.partition, state.partition in readable)
+            _add(settings, one, places, origin, _beside(one, state))
+        elif state.is_missing:
+            places.branches.append(_absent(one, state))
     for stray in strays:
-        branch = _stray(connection, settings, one, stray, stray.partition.relation in hidden)
-        if branch is not None:
-            yield branch, stray.partition.relation
+        is_direct = stray.partition in readable and stray.partition.relation not in hidden
+        origin = _origin(connection, one, stray.tier, stray.partition, is_direct)
+        span = time_span(connection, one.table, origin.item)
+        if span is not None:
+            _add(settings, one, places, origin, archived_beside(one.states, span), _note(one, stray))
+
+
+def _origin(connection: Connection, one: _Table, tier: Tier, partition: Partition, is_direct: bool) -> _Origin:
+    parent = one.parents.hot if tier is Tier.HOT else one.parents.warm
+    if is_direct or parent is None:
+        return _Origin(tier, partition, linked_relation(0, partition.relation), partition.relation.identifier, True)
+    query = rows_through(parent, one.table, partition)
+    item = SQL("({}) AS through").format(query)
+    return _Origin(tier, partition, postgres_query(0, query.as_string(connection)), item, False)
+
+
+def _add(
+    settings: Settings, one: _Table, places: Places, origin: _Origin, beside: Sequence[MonthState], note: str = ""
+) -> None:
+    """The rows of a partition, without those that are archived already: each row is read once."""
+    source, partition = origin.source, origin.partition
+    names = matched(one.view, one.living)
+    if any(old != new for old, new in names):
+        source = renamed(source, names)
+    if beside:
+        source = _without(settings, one, source, beside)
+    told = partition.has_keys_of_month(one.table)
+    places.branches.append(Branch(one.table, partition.month, origin.tier, source, told, note=note))
+    places.attached[source] = origin.item
+    if origin.is_direct:
+        places.partitions[source] = partition.relation
+
+
+def _note(one: _Table, stray: Stray) -> str:
+    """What to say about a stray; nothing about a month like any other, which the next run enters into the catalogue."""
+    month = stray.partition.month
+    if month is not None and not any(state.month == month for state in one.states):
+        return ""
+    return f"also read {stray}, which is the place of no month: see docs/operations.md, partitions made by others"
 
 
 def _archived(settings: Settings, one: _Table, state: MonthState) -> Branch:
@@ -131,20 +196,6 @@ def _beside(one: _Table, state: MonthState) -> list[MonthState]:
     return [other for other in one.states if other.month == state.month and other.is_archived]
 
 
-def _attached(
-    settings: Settings, one: _Table, tier: Tier, partition: Partition, beside: Sequence[MonthState], note: str = ""
-) -> Branch:
-    """The rows of a partition, without those that are archived already: each row is read once."""
-    source = linked_relation(0, partition.relation)
-    names = matched(one.view, one.living)
-    if any(old != new for old, new in names):
-        source = renamed(source, names)
-    if beside:
-        source = _without(settings, one, source, beside)
-    told = partition.has_keys_of_month(one.table)
-    return Branch(one.table, partition.month, tier, source, told, note=note)
-
-
 def _without(settings: Settings, one: _Table, source: str, beside: Sequence[MonthState]) -> str:
     key, time_column = identifier(one.table.key_column), identifier(one.table.time_column)
     kept = " UNION ALL ".join(
@@ -155,25 +206,12 @@ def _without(settings: Settings, one: _Table, source: str, beside: Sequence[Mont
     return f"(SELECT * FROM {source} AS late WHERE NOT EXISTS (SELECT 1 FROM ({kept}) AS kept WHERE {same}))"
 
 
-def _stray(connection: Connection, settings: Settings, one: _Table, stray: Stray, is_hidden: bool) -> Branch | None:
-    """A partition that the catalogue does not know; None for one without rows."""
-    span = None if is_hidden else time_span(connection, one.table, stray.partition.relation)
-    if span is None and not is_hidden:
-        return None
-    beside = [] if span is None else archived_beside(one.states, span)
-    note = f"also read {stray}, which is the place of no month: see docs/operations.md, partitions made by others"
-    if stray.partition.month is not None and not any(state.month == stray.partition.month for state in one.states):
-        note = ""  # a month like any other that the next run enters into the catalogue
-    return _attached(settings, one, stray.tier, stray.partition, beside, note)
-
-
-def _nothing(one: _Table) -> str:
-    return f"(SELECT {', '.join(f'NULL AS {identifier(column.name)}' for column in one.view)} WHERE false)"
-
-
-def _missing(table: TieredTable, state: MonthState) -> str:
-    parent = table.hot_parent if state.tier is Tier.HOT else table.warm_parent
-    return (
-        f"{table.name} {state.month} is {state.tier} by the catalogue, but {parent} has no partition of it: attach it "
-        f"again (ALTER TABLE {parent} ATTACH PARTITION ...), see docs/operations.md"
+def _absent(one: _Table, state: MonthState) -> Branch:
+    """A month that is not where the catalogue says: a question that needs it is refused."""
+    parent = one.table.hot_parent if state.tier is Tier.HOT else one.table.warm_parent
+    refusal = (
+        f"{one.table.name} {state.month} is {state.tier} by the catalogue, but {parent} has no partition of it: attach "
+        f"it again (ALTER TABLE {parent} ATTACH PARTITION ...), see docs/operations.md"
     )
+    nothing = f"(SELECT {', '.join(f'NULL AS {identifier(column.name)}' for column in one.view)} WHERE false)"
+    return Branch(one.table, state.month, state.tier, nothing, refusal=refusal)

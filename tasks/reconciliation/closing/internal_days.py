@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from config import Settings
 from ledger.business_days import OFFSET_MS, day_start
+from ledger.money import add_exactly, plain
 from sql.connection import connect
 from sql.queries import load
 from sql.relations import lock_parents
@@ -182,7 +183,7 @@ def _added(one: int | str | None, other: int | str) -> int | str:
         return other
     if isinstance(other, int):
         return int(one) + other
-    return f"{Decimal(one) + Decimal(other):f}"
+    return plain(add_exactly(Decimal(one), Decimal(other)))
 
 
 def joined(texts: pa.Array) -> Iterator[memoryview]:
