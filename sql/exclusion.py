@@ -21,13 +21,18 @@ def keys_tell_month(connection: Connection, table: TieredTable, partition: Relat
 
 def undefined_number(connection: Connection, columns: Sequence[Column], source: Composable) -> str | None:
     """A decimal column of a FROM item that holds NaN, which no type of the archive can; None where none does."""
-    query = undefined_query(columns, source)
-    if query is None:
-        return None
+    return undefined_numbers(connection, columns, [source])[0]
+
+
+def undefined_numbers(
+    connection: Connection, columns: Sequence[Column], sources: Sequence[Composable]
+) -> list[str | None]:
+    """As `undefined_number`, of several FROM items with the same columns."""
+    queries = [undefined_query(columns, source) for source in sources]
     with connection.transaction():
         _use_checks(connection)
-        found = connection.execute(query).fetchone()
-    return None if found is None else str(found[0])
+        found = [None if query is None else connection.execute(query).fetchone() for query in queries]
+    return [None if row is None else str(row[0]) for row in found]
 
 
 def _use_checks(connection: Connection) -> None:

@@ -17,7 +17,7 @@ from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection
-from sql.exclusion import undefined_number
+from sql.exclusion import undefined_numbers
 from sql.fields import read_fields
 from sql.obstacles import hidden_relations
 from sql.partitions import Partition, readable_partitions, rows_through
@@ -95,19 +95,22 @@ def find_places(connection: Connection, settings: Settings) -> Places:
     return places
 
 
-def check_readable(connection: Connection, needed: Iterable[Branch], places: Places) -> None:
+def check_readable(connection: Connection, needed: Sequence[Branch], places: Places) -> None:
     """Raise DataError for the first needed place that cannot be read as it is, naming it and what to do."""
     for branch in needed:
         if branch.refusal:
             raise DataError(f"SQL: {branch.refusal}")
-        source = places.attached.get(branch.source)
-        name = None if source is None else undefined_number(connection, places.living[branch.table.name], source)
-        if name is not None:
-            where = places.partitions.get(branch.source, branch.table.name)
-            raise DataError(
-                f"SQL: {where}.{name} holds NaN, which is no amount: correct the rows; CHECK ({name} < 'Infinity') "
-                "keeps such values out"
-            )
+    for table, columns in places.living.items():
+        sources = [
+            branch.source for branch in needed if branch.table.name == table and branch.source in places.attached
+        ]
+        found = undefined_numbers(connection, columns, [places.attached[source] for source in sources])
+        for source, name in zip(sources, found, strict=True):
+            if name is not None:
+                raise DataError(
+                    f"SQL: {places.partitions.get(source, table)}.{name} holds NaN, which is no amount: correct the rows; "
+                    f"CHECK ({name} < 'Infinity') keeps such values out"
+                )
 
 
 def notes_of(needed: Iterable[Branch]) -> tuple[str, ...]:

@@ -114,9 +114,7 @@ def test_a_renamed_money_column_keeps_its_sums(tiers: Ledger) -> None:
 
 def test_a_restored_dump_keeps_the_numbers_by_name(tiers: Ledger) -> None:
     before = _fields(tiers)
-    tiers.sql(
-        "UPDATE archive_columns SET database_oid = 1, attribute = 1"
-    )  # as a restored dump has it: others' numbers
+    tiers.sql("UPDATE archive_columns SET database_oid = 1, attribute = 1")  # the numbers of another database
     assert _values(tiers, "description")["cold"] == {"as it was"}
     tiers.fill(HOT.plus(-1), rows=0)
     assert _fields(tiers) == before
