@@ -108,8 +108,8 @@ def check_readable(connection: Connection, needed: Sequence[Branch], places: Pla
         for source, name in zip(sources, found, strict=True):
             if name is not None:
                 raise DataError(
-                    f"SQL: {places.partitions.get(source, table)}.{name} holds NaN, which is no amount: correct the rows; "
-                    f"CHECK ({name} < 'Infinity') keeps such values out"
+                    f"SQL: {places.partitions.get(source, table)}.{name} holds NaN, which is no amount: correct the rows "
+                    f"and keep such values out with CHECK ({name} < 'Infinity')"
                 )
 
 
