@@ -21,7 +21,7 @@ _KINDS = {
     "date": ColumnKind.DATE,
     "jsonb": ColumnKind.JSON,
 }
-_NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)\Z")
+_NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)\Z")
 _MODIFIER = re.compile(r"\(\d+\)")
 MAX_PRECISION = 38  # of a DECIMAL in Parquet's 16 bytes and in DuckDB
 
@@ -40,18 +40,10 @@ def columns_of(connection: Connection, relation: Relation | None) -> tuple[Colum
 def _column(relation: Relation, name: str, type_name: str, not_null: bool) -> Column:
     numeric = _NUMERIC.match(type_name)
     if numeric:
-        precision, scale = _digits(int(numeric[1]), int(numeric[2]))
-        if precision <= MAX_PRECISION:
+        precision, scale = int(numeric[1]), int(numeric[2])
+        if scale <= precision <= MAX_PRECISION:  # DuckDB reads a larger scale, and a negative one, as another number
             return Column(name, ColumnKind.DECIMAL, not not_null, precision, scale)
     kind = _KINDS.get(_MODIFIER.sub("", type_name))
     if kind is None:
         raise ConfigError(f"{relation}.{name}: the archive cannot keep a column of type {type_name} exactly")
     return Column(name, kind, not not_null)
-
-
-def _digits(precision: int, scale: int) -> tuple[int, int]:
-    """PostgreSQL's precision and scale as every engine has them: ``0 <= scale <= precision``.
-
-    numeric(2,5) holds values below 0.001, numeric(5,-2) hundreds: the same values, with the zeros counted as digits.
-    """
-    return max(precision, scale, precision - scale), max(scale, 0)

@@ -107,9 +107,10 @@ def check_readable(connection: Connection, needed: Sequence[Branch], places: Pla
         found = undefined_numbers(connection, columns, [places.attached[source] for source in sources])
         for source, name in zip(sources, found, strict=True):
             if name is not None:
+                where = places.partitions.get(source, table)
                 raise DataError(
-                    f"SQL: {places.partitions.get(source, table)}.{name} holds NaN, which is no amount: correct the rows "
-                    f"and keep such values out with CHECK ({name} < 'Infinity')"
+                    f"SQL: {where}.{name} holds NaN, which is no amount: correct the rows, and keep such values out with "
+                    f"CHECK ({name} < 'Infinity')"
                 )
 
 

@@ -214,6 +214,15 @@ def test_a_number_below_one_without_digits_before_its_point_is_archived(points: 
     assert [row["share"] for row in found] == [Decimal("-0.99999"), Decimal("0.00000"), Decimal("0.12345"), None]
 
 
+@pytest.mark.parametrize("kind", ["numeric(5,-2)", "numeric(2,5)", "numeric", "numeric(39,2)"])
+def test_a_number_that_no_engine_reads_exactly_is_refused_by_name(points: Points, kind: str) -> None:
+    with psycopg.connect(points.settings.database_dsn) as connection:
+        for parent in (points.table.hot_parent, points.table.warm_parent):
+            connection.execute(f"ALTER TABLE {parent} ADD COLUMN rounded {kind}")
+    with pytest.raises(ConfigError, match=r"rounded: the archive cannot keep a column of type numeric"):
+        points.archive()
+
+
 def test_null_and_nothing_are_two_currencies(points: Points) -> None:
     points.add("done", None, "1")
     points.add("done", "", "2")
