@@ -109,8 +109,8 @@ def check_readable(connection: Connection, needed: Sequence[Branch], places: Pla
             if name is not None:
                 where = places.partitions.get(source, table)
                 raise DataError(
-                    f"SQL: {where}.{name} holds NaN, which is no amount: correct the rows, and keep such values out with "
-                    f"CHECK ({name} < 'Infinity')"
+                    f"SQL: {where}.{name} holds NaN, which is no amount: correct the rows, and add a "
+                    f"CHECK ({name} < 'Infinity') that keeps such values out"
                 )
 
 
