@@ -4,7 +4,7 @@ A column is known in PostgreSQL by its attribute number, which a RENAME keeps an
 gets. A restored dump gives other numbers, and another parent other attributes: then names are compared instead.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ledger.columns import Column
@@ -69,13 +69,6 @@ class Fields:
         numbers = {field.name: field.field_id for field in self.living}
         return tuple(replace(column, field_id=numbers.get(column.name)) for column in columns)
 
-    def names_of(self, field_id: int) -> Iterator[str]:
-        """Every name that a column has or had, the present one first and then the latest."""
-        for field in (*self.living, *self.dropped):
-            if field.field_id == field_id:
-                yield field.name
-                yield from reversed(field.former_names)
-
 
 def _is_at(field: Field, name: str, place: Place) -> bool:
     if field.place.is_beside(place):
@@ -90,24 +83,27 @@ def view_columns(fields: Fields, columns: Sequence[Column], archived: Iterable[S
     A renamed column also answers to each former name that no other column has. A dropped column that archived months
     still have keeps its last name, or is ``<name>_field_<number>`` where another column has that name now.
     """
-    view = {column.name: column for column in fields.numbered(columns)}
+    view = {column.name.lower(): column for column in fields.numbered(columns)}
     last = {column.field_id: column for month in archived for column in month}
     for field in fields.dropped:
         if (column := last.get(field.field_id)) is not None:
-            name = field.name if field.name not in view else _free(f"{field.name}_field_{field.field_id}", view)
-            view[name] = replace(column, name=name, nullable=True)
+            name = _free(field.name, f"{field.name}_field_{field.field_id}", view)
+            view[name.lower()] = replace(column, name=name, nullable=True)
     numbers = {column.field_id: column for column in view.values() if column.field_id is not None}
     for field in (*fields.living, *fields.dropped):
         for former in reversed(field.former_names):
-            if field.field_id in numbers and former not in view:
-                view[former] = replace(numbers[field.field_id], name=former)
+            if field.field_id in numbers and former.lower() not in view:
+                view[former.lower()] = replace(numbers[field.field_id], name=former)
     return tuple(view.values())
 
 
-def _free(name: str, taken: Collection[str]) -> str:
-    while name in taken:
-        name += "_"
-    return name
+def _free(name: str, longer: str, taken: Collection[str]) -> str:
+    """``name`` or ``longer``, whichever is free. SQL over all tiers does not tell capitals from small letters."""
+    if name.lower() not in taken:
+        return name
+    while longer.lower() in taken:
+        longer += "_"
+    return longer
 
 
 def matched(view: Sequence[Column], source: Sequence[Column]) -> list[tuple[str, str]]:

@@ -92,6 +92,12 @@ def test_a_column_made_again_under_the_name_of_a_dropped_one_gets_none_of_its_va
     assert _fields(tiers)["description"] == 16
 
 
+def test_a_name_that_changes_its_capitals_only_is_one_column(tiers: Ledger) -> None:
+    _alter(tiers, 'RENAME COLUMN description TO "Description"')
+    tiers.fill(HOT.plus(-1), rows=0)
+    assert _values(tiers, "description") == {tier: {"as it was"} for tier in ("hot", "warm", "cold")}
+
+
 def test_two_columns_that_exchange_their_names_keep_their_values(tiers: Ledger) -> None:
     _alter(tiers, "RENAME COLUMN description TO kept")
     _alter(tiers, "RENAME COLUMN reference TO description")
