@@ -77,14 +77,14 @@ def sums_per_currency(table: TieredTable, groups: Iterable[Group]) -> dict[str, 
 
 def differences(here: MonthProof, there: MonthProof, names: Mapping[str, str]) -> list[str]:
     """What two proofs disagree on, each as one line of text; empty when they are equal. ``names`` are here, there."""
-    found = []
+    differing = []
     if here.rows != there.rows:
-        found.append(f"rows: {names['here']} {here.rows}, {names['there']} {there.rows}")
+        differing.append(f"rows: {names['here']} {here.rows}, {names['there']} {there.rows}")
     if here.groups != there.groups:
-        found.append(f"sums per currency and status differ between {names['here']} and {names['there']}")
+        differing.append(f"sums per currency and status differ between {names['here']} and {names['there']}")
     if here.digest != there.digest:
-        found.append(f"digest: {names['here']} {here.digest.hex()}, {names['there']} {there.digest.hex()}")
+        differing.append(f"digest: {names['here']} {here.digest.hex()}, {names['there']} {there.digest.hex()}")
     if here.keys_tell_month != there.keys_tell_month:
-        found.append(f"keys within the month: {names['here']} {here.keys_tell_month}, "
+        differing.append(f"keys within the month: {names['here']} {here.keys_tell_month}, "
                      f"{names['there']} {there.keys_tell_month}")  # fmt: skip
-    return found
+    return differing

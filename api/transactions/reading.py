@@ -4,7 +4,7 @@ PostgreSQL's tiers and the map of archived months are read at one instant at whi
 statement, or under a lock on both parents. Archived months are immutable, so they are read after that, at leisure.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -21,7 +21,7 @@ from ledger.identifiers import time_of
 from ledger.months import LAST_YEAR, Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
-from storage.archive import ColdFilter, ColdReader
+from storage.archive import ColdFilter, ColdReader, Names
 
 Row = dict[str, Any]
 
@@ -49,7 +49,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class RowPage:
     """Rows, newest first, and whether there are more."""
 
     rows: list[Row]
@@ -66,7 +66,7 @@ class ColdMonth:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LocatedRow:
     """A row, and the tier that it is in."""
 
     row: Row
@@ -81,7 +81,7 @@ class Reader:
         self._cold = cold
         self._cold_limiter = anyio.CapacityLimiter(_COLD_READS_AT_ONCE)
 
-    async def find(self, table: TieredTable, row_id: UUID, client_id: str | None) -> Found | None:
+    async def find(self, table: TieredTable, row_id: UUID, client_id: str | None) -> LocatedRow | None:
         """The row with ``row_id`` if ``client_id`` may see it (None sees all).
 
         The id tells the month, so one partition or one month's files are searched first. Where that finds nothing, the
@@ -92,7 +92,7 @@ class Reader:
         found = await self._find_in_month(table, row_id) or await self._find_anywhere(table, row_id)
         return found if found is not None and client_id in (None, found.row["client_id"]) else None
 
-    async def _find_in_month(self, table: TieredTable, row_id: UUID) -> Found | None:
+    async def _find_in_month(self, table: TieredTable, row_id: UUID) -> LocatedRow | None:
         month = _month_of(row_id)
         if month is None:
             return None
@@ -102,18 +102,18 @@ class Reader:
             "find",
         )
         if tier is not None:
-            return Found(dict(zip(statements.columns_of(table), values, strict=True)), tier)
+            return LocatedRow(dict(zip(statements.columns_of(table), values, strict=True)), tier)
         return await self._find_cold(table, row_id, [ColdMonth(month, *part) for part in parts or ()])
 
-    async def _find_anywhere(self, table: TieredTable, row_id: UUID) -> Found | None:
+    async def _find_anywhere(self, table: TieredTable, row_id: UUID) -> LocatedRow | None:
         found, months = await self._database.run(
             lambda connection: _search_postgres(connection, table, row_id), "find_anywhere"
         )
         return found or await self._find_cold(table, row_id, months)
 
-    async def page(self, table: TieredTable, wanted: Wanted, limit: int) -> Page:
+    async def page(self, table: TieredTable, wanted: Wanted, limit: int) -> RowPage:
         """At most ``limit`` rows, newest first; a page may start in hot and end in deep."""
-        enough = limit + 1  # one more tells whether there is another page
+        enough = limit + 1  # one more row shows whether there is another page
         rows, months = await self._database.run(
             lambda connection: _read_postgres(connection, table, wanted, enough), "page"
         )
@@ -125,12 +125,12 @@ class Reader:
             if not open_months:
                 break
             rows = _newest(table, rows + await self._page_cold(table, wanted, open_months, enough), enough)
-        return Page(rows[:limit], len(rows) > limit)
+        return RowPage(rows[:limit], len(rows) > limit)
 
-    async def _find_cold(self, table: TieredTable, row_id: UUID, months: Sequence[ColdMonth]) -> Found | None:
+    async def _find_cold(self, table: TieredTable, row_id: UUID, months: Sequence[ColdMonth]) -> LocatedRow | None:
         for some in _chunks(months, _COLD_MONTHS_AT_ONCE):
             if rows := await self._read_cold(table, some, ColdFilter(id=row_id), 1):
-                return Found(rows[0], Tier.COLD)
+                return LocatedRow(rows[0], Tier.COLD)
         return None
 
     async def _page_cold(
@@ -148,6 +148,12 @@ class Reader:
         columns = statements.columns_of(table)
         numbers = await self._database.run(lambda connection: _numbers(connection, table), "fields") if months else {}
         objects = {cold.object_key: _names(cold, columns, numbers) for cold in months}
+        return await self._read_objects(table, objects, where, limit)
+
+    async def _read_objects(
+        self, table: TieredTable, objects: Mapping[str, Names | None], where: ColdFilter, limit: int
+    ) -> list[Row]:
+        columns = statements.columns_of(table)
 
         def read() -> list[Row]:
             return self._cold.rows(table, objects, where=where, columns=columns, limit=limit)
@@ -180,7 +186,7 @@ async def _read_postgres(
 
 async def _search_postgres(
     connection: AsyncConnection, table: TieredTable, row_id: UUID
-) -> tuple[Found | None, list[ColdMonth]]:
+) -> tuple[LocatedRow | None, list[ColdMonth]]:
     """The row, in whatever partition it is, and the archived months that it may be in: both of one instant."""
     month = _month_of(row_id)
     bounds = dict.fromkeys(("first_month", "last_month"), None if month is None else month.first_day)
@@ -191,7 +197,7 @@ async def _search_postgres(
         found = await connection.execute(statements.find_anywhere(table), {"id": row_id})
     row = await found.fetchone()
     if row is not None:
-        return Found(dict(zip(statements.columns_of(table), row[1:], strict=True)), row[0]), []
+        return LocatedRow(dict(zip(statements.columns_of(table), row[1:], strict=True)), row[0]), []
     _refuse_missing(await missing.fetchall())
     return None, _cold_months(await months.fetchall())
 

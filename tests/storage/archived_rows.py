@@ -17,7 +17,7 @@ from ledger.tables import TieredTable
 from storage.parquet import arrow_schema, write_parquet
 
 TABLE = TieredTable(name="transactions")
-COLUMNS = (
+_COLUMNS = (
     Column("id", ColumnKind.UUID, nullable=False),
     Column("client_id", ColumnKind.TEXT, nullable=False),
     Column("user_id", ColumnKind.TEXT, nullable=False),
@@ -36,7 +36,7 @@ COLUMNS = (
     Column("metadata", ColumnKind.JSON, nullable=False),
     Column("created_at", ColumnKind.TIMESTAMP, nullable=False),
 )
-COLUMNS = tuple(replace(column, field_id=number) for number, column in enumerate(COLUMNS, 1))
+COLUMNS = tuple(replace(column, field_id=number) for number, column in enumerate(_COLUMNS, 1))
 Row = dict[str, Any]
 
 

@@ -265,7 +265,7 @@ def test_a_valid_file_with_other_rows_is_found_by_its_content(ledger: Ledger, tm
     with connect(ledger.settings.database_dsn, "tests") as connection, engine(ledger.settings) as duck:
         partition = relation(connection, ledger.table.partition(COLD))
         columns = columns_of(connection, partition)
-        export_partition(duck, ledger.settings, ledger.table, columns, partition, COLD, file)
+        export_partition(duck, ledger.settings, ledger.table, columns, partition, file)
         assert verify_month(connection, ledger.settings, ledger.table, columns, partition, COLD, file).rows > 0
         pq.write_table(ALTERATIONS[name](pq.read_table(file)), file)
         with pytest.raises(VerificationError, match="digest"):
