@@ -54,6 +54,7 @@ CATALOGUE: Mapping[str, Access] = {
     "alerts": Access(api=("SELECT", "INSERT", *_COUNT_ALERT), auditor=("SELECT",)),
     "api_key_events": Access(auditor=("SELECT",)),
     "api_keys": Access(api=("SELECT",)),
+    "archive_columns": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_events": Access(auditor=("SELECT",)),
     "archive_months": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_uploads": Access(api=("SELECT",), auditor=("SELECT",)),

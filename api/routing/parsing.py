@@ -15,7 +15,7 @@ from starlette.requests import Request
 from api.routing.bodies import Bodies
 from api.routing.problems import BAD_REQUEST, KEY_MISSING, NOT_JSON, TOO_LARGE, HttpError
 from ledger.errors import FieldError
-from ledger.identifiers import created_at_of, truncate_ms
+from ledger.identifiers import truncate_ms
 
 Member = TypeVar("Member", bound=StrEnum)
 _JSON_TYPE = re.compile(r"application/json\s*(;\s*charset=\"?utf-8\"?\s*)?\Z", re.IGNORECASE)
@@ -140,12 +140,22 @@ def query(request: Request, known: Collection[str]) -> Mapping[str, str]:
 
 def instant(field: str, value: Any) -> datetime:
     """An RFC 3339 date and time as UTC, milliseconds kept. Raises FieldError."""
+    return truncate_ms(_moment(field, value))
+
+
+def _moment(field: str, value: Any) -> datetime:
+    """An RFC 3339 date and time of at most six places as UTC."""
     if not isinstance(value, str) or not _DATE_TIME.match(value):
         raise FieldError(field, _DATE_TIME_RULE)
     try:
-        return truncate_ms(datetime.fromisoformat(value.upper()).astimezone(UTC))
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):  # the 30th of February; the year 1 east of Greenwich
         raise FieldError(field, _DATE_TIME_RULE) from None
+
+
+def bound(field: str, value: str) -> datetime:
+    """The end of a span of time, an RFC 3339 date and time as UTC with every digit of it. Raises FieldError."""
+    return _moment(field, value)
 
 
 def integer(field: str, text: str, lowest: int, highest: int) -> int:
@@ -168,12 +178,7 @@ def member(field: str, value: Any, kind: type[Member]) -> Member:
 
 
 def row_id(field: str, text: str) -> UUID:
-    """An id, known to carry a ``created_at``. Raises FieldError."""
+    """An id: any UUID, because rows that others stored may have another than one of version 7. Raises FieldError."""
     if not _UUID.match(text):
-        raise FieldError(field, "must be a UUID of version 7")
-    value = UUID(text)
-    try:
-        created_at_of(value)
-    except OverflowError:  # milliseconds beyond the year 9999
-        raise FieldError(field, "must be a UUID of version 7") from None
-    return value
+        raise FieldError(field, "must be a UUID")
+    return UUID(text)
