@@ -202,13 +202,13 @@ def _ask(settings: Settings, shop: _Shop, method: str, place: str, **options: An
 
 def found_in(breaks: Iterable[BreakRecord]) -> dict[str, str]:
     """Reference to class of each break. Several issues of one reference are joined by "and", which is not a class."""
-    found: dict[str, str] = {}
-    for one in breaks:
-        own, line = one.own or {}, one.line or {}
+    classes: dict[str, str] = {}
+    for record in breaks:
+        own, line = record.own or {}, record.line or {}
         reference = str(line.get("reference") or own.get("supplier_reference") or own.get("reference"))
-        issues = [*([found[reference]] if reference in found else []), *one.issues]
-        found[reference] = " and ".join(issues)
-    return found
+        issues = [*([classes[reference]] if reference in classes else []), *record.issues]
+        classes[reference] = " and ".join(issues)
+    return classes
 
 
 def _show(supplier: str, day: date, truth: Mapping[str, str], found: Mapping[str, str], result: RunResult) -> None:

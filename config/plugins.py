@@ -30,7 +30,7 @@ def with_plugins(data: Mapping[str, Any], own_fields: Collection[str]) -> dict[s
     for name, definition in definitions.items():
         complete[name] = _settings(definition, complete.get(name, {}))
     if unknown := sorted(complete.keys() - {*own_fields, *definitions}):
-        raise ValueError(f"{unknown[0]}: there is no such setting, and no supplier of that name")
+        raise ValueError(f"{unknown[0]}: is neither a setting nor the name of a supplier")
     return complete
 
 

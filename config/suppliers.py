@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from config.plugins import with_plugins
+from ledger.business_days import parse_day
 from ledger.errors import ConfigError
 from ledger.statements import BreakClass, ComparedStatus, LineKind
 from ledger.transactions import VasType
@@ -66,6 +67,21 @@ Rate = Annotated[Decimal, Field(ge=0, le=1, max_digits=7, decimal_places=6)]
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
+_WEEKDAYS = frozenset({"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"})
+
+
+def _weekday_or_day(text: str) -> str:
+    if text not in _WEEKDAYS:
+        try:
+            parse_day(text)
+        except ValueError:
+            raise ValueError("must be a weekday in small letters, such as sunday, or a day as YYYY-MM-DD") from None
+    return text
+
+
+NoStatementDay = Annotated[str, AfterValidator(_weekday_or_day)]
+
+
 class Connection(BaseModel):
     """What the settings of every supplier have."""
 
@@ -94,6 +110,9 @@ class Connection(BaseModel):
     statement_key_file: Path | None = Field(None, description="Private key of an sftp:// folder")
     statement_known_hosts: Path | None = Field(None, description="OpenSSH's file of host keys; sftp:// needs it")
     statement_limit_mb: int = Field(512, ge=1, le=2048, description="Largest statement that is read")
+    statement_none_on: tuple[NoStatementDay, ...] = Field(
+        (), description="Weekdays (sunday) and days (2026-12-25) for which the supplier sends no statement"
+    )
     statement_absent_days: int | None = Field(
         None, ge=1, le=31, description="Days after which a purchase that no statement has was not sold; empty: never"
     )
@@ -106,14 +125,14 @@ class Connection(BaseModel):
     @property
     def address(self) -> str | None:
         """Where purchases go, while it is set: else the environment's own host, or a simulator."""
-        found: str | None = getattr(self, "base_url", None)
-        return found
+        url: str | None = getattr(self, "base_url", None)
+        return url
 
     def commission_rate(self, product_code: str | None, vas_type: str) -> Decimal:
         """The contract's share of an amount: the product's own, else its VAS type's, else zero."""
         return self.commission.get(product_code or "", self.commission.get(vas_type, Decimal(0)))
 
-    def _demand(self, *names: str) -> None:
+    def _require(self, *names: str) -> None:
         """Outside of the simulator, each of ``names`` must be set."""
         missing = [name for name in names if getattr(self, name) is None]
         if self.enabled and self.environment != "simulator" and missing:
@@ -144,6 +163,9 @@ class FlashSettings(Connection):
         "deducted", description="Net is gross - commission - fee, or + fee: which is not published"
     )
 
+    statement_none_on: tuple[NoStatementDay, ...] = Field(
+        (), description="Weekdays (sunday) and days (2026-12-25) for which the supplier sends no statement"
+    )
     statement_absent_days: int | None = Field(
         1, ge=1, le=31, description="Days after which a purchase that no statement has was not sold; empty: never"
     )
@@ -155,7 +177,7 @@ class FlashSettings(Connection):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        self._demand("consumer_key", "consumer_secret", "account")
+        self._require("consumer_key", "consumer_secret", "account")
         return self
 
 
@@ -188,13 +210,16 @@ class MobileMartSettings(Connection):
         default_factory=dict, description="The product code of a statement's productName; it has no code itself"
     )
 
+    statement_none_on: tuple[NoStatementDay, ...] = Field(
+        (), description="Weekdays (sunday) and days (2026-12-25) for which the supplier sends no statement"
+    )
     statement_absent_days: int | None = Field(
         1, ge=1, le=31, description="Days after which a purchase that no statement has was not sold; empty: never"
     )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        self._demand("client_id", "client_secret")
+        self._require("client_id", "client_secret")
         return self
 
 
@@ -251,7 +276,7 @@ class PeachSettings(Connection):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        self._demand("client_id", "client_secret", "merchant_id", "user_id", "password", "entity_id", "webhook_secret")
+        self._require("client_id", "client_secret", "merchant_id", "user_id", "password", "entity_id", "webhook_secret")
         return self
 
 
@@ -272,7 +297,7 @@ class SimulatorSettings(BaseModel):
 
 
 class Suppliers(BaseModel):
-    """The suppliers by name, and the simulators that stand in for those that are not configured.
+    """The suppliers by name, and the simulators that replace those that are not configured.
 
     The settings of a supplier whose folder is named in ``modules`` are a further field, of its own model.
     """
@@ -303,7 +328,11 @@ class Suppliers(BaseModel):
     def everyone(self) -> dict[str, Connection]:
         """The settings of each supplier, by its name: the project's own, then those of ``modules``."""
         own = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: one for name, one in (own | (self.model_extra or {})).items() if isinstance(one, Connection)}
+        return {
+            name: connection
+            for name, connection in (own | (self.model_extra or {})).items()
+            if isinstance(connection, Connection)
+        }
 
     @property
     def further(self) -> tuple[str, ...]:
@@ -315,7 +344,7 @@ class Suppliers(BaseModel):
         """The names of all of them."""
         return tuple(self.everyone)
 
-    def demand(self, name: str) -> None:
+    def require(self, name: str) -> None:
         """Raise ConfigError that lists the known suppliers when ``name`` is none of them."""
         if name not in self.names:
             raise ConfigError(f"supplier: {name!r} is not known; known: {', '.join(self.names)}")
@@ -323,13 +352,15 @@ class Suppliers(BaseModel):
     @property
     def connections(self) -> dict[str, Connection]:
         """The settings of each supplier that is enabled, by its name."""
-        return {name: one for name, one in self.everyone.items() if one.enabled}
+        return {name: connection for name, connection in self.everyone.items() if connection.enabled}
 
     @property
     def simulated(self) -> list[str]:
-        """The names of the enabled suppliers that a simulator stands in for and that have no address yet."""
+        """The names of the enabled suppliers that use a simulator and have no address yet."""
         return [
-            name for name, one in self.connections.items() if one.environment == "simulator" and one.address is None
+            name
+            for name, connection in self.connections.items()
+            if connection.environment == "simulator" and connection.address is None
         ]
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from config.settings import Settings
 from flows.futures import raise_together, result_or_error
 from flows.parameters import SupplierName, only_days, only_suppliers
 from flows.schedule import HOOKS
-from ledger.business_days import JOHANNESBURG, demand_past
+from ledger.business_days import JOHANNESBURG, require_past
 from ledger.errors import DataError
 from tasks.statements.intake import Intake, IntakeResult
 from tasks.statements.lateness import expected_suppliers, late_statements
@@ -57,7 +57,7 @@ def take_in_statements(parameters: IntakeParameters = IntakeParameters()) -> lis
     settings = load_settings()
     now = datetime.now(JOHANNESBURG)
     day = parameters.day or now.date() - timedelta(days=1)
-    demand_past("day", day, now.date())
+    require_past("day", day, now.date())
     wanted = [parameters.supplier] if parameters.supplier else expected_suppliers(settings)
     outcomes = _of_day(settings, parameters, wanted, day)
     if parameters.day is None:

@@ -1,13 +1,16 @@
 """Money: exact decimals of at most two places, and ISO 4217 currencies. No float ever becomes money."""
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact
 
 from ledger.errors import FieldError
 
 AMOUNT = re.compile(r"-?\d{1,16}(?:\.\d{1,2})?\Z", re.ASCII)
 AMOUNT_RULE = "must be a decimal string with at most 16 digits before the point and 2 after it"
 CENT = Decimal("0.01")
+# Python rounds to 28 digits unless told otherwise. PostgreSQL's numeric has at most 131,072 digits before the point and
+# 16,383 after it; a result that does not fit raises an error and is never rounded.
+_EXACT = Context(prec=200_000, traps=[Inexact])
 
 # ISO 4217 list one, active alphabetic codes of currencies (funds, metals and testing codes left out).
 CURRENCIES = frozenset(
@@ -20,6 +23,16 @@ CURRENCIES = frozenset(
     USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
     """.split()  # noqa: SIM905  # a list of codes reads as text
 )
+
+
+def add_exactly(one: Decimal, other: Decimal) -> Decimal:
+    """The sum of two decimals with every digit, however many there are. NaN with anything is NaN."""
+    return _EXACT.add(one, other)
+
+
+def plain(value: Decimal) -> str:
+    """A decimal as digits with every place that it has, never with an exponent."""
+    return format(value, "f")
 
 
 def parse_amount(field: str, text: str) -> Decimal:

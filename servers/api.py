@@ -21,7 +21,7 @@ METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus-client and b
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """Its processes behind one port; ``settings_env`` is how they learn everything but the port."""
+    """Its processes behind one port; ``settings_env`` has everything but the port."""
 
     name: ClassVar[str] = NAME
     home: Path

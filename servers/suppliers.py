@@ -11,7 +11,7 @@ from servers import ports, process
 
 NAME = "suppliers"
 APPLICATION = "servers.suppliers_app:create_app"
-PORT_VARIABLE = "SIMULATORS_PORT"  # the application has no other way to learn it
+PORT_VARIABLE = "SIMULATORS_PORT"  # the application has no other way to get it
 OK = 200
 PROJECT = Path(__file__).resolve().parent.parent  # where the simulators are, whatever project is served
 

@@ -54,6 +54,7 @@ CATALOGUE: Mapping[str, Access] = {
     "alerts": Access(api=("SELECT", "INSERT", *_COUNT_ALERT), auditor=("SELECT",)),
     "api_key_events": Access(auditor=("SELECT",)),
     "api_keys": Access(api=("SELECT",)),
+    "archive_columns": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_events": Access(auditor=("SELECT",)),
     "archive_months": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_uploads": Access(api=("SELECT",), auditor=("SELECT",)),
@@ -73,10 +74,13 @@ CATALOGUE: Mapping[str, Access] = {
     "recon_periods": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "recon_resolutions": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "recon_runs": Access(api=("SELECT",), auditor=("SELECT",)),
+    "recon_withdrawals": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
+    "statement_absences": Access(api=("SELECT",), auditor=("SELECT",)),
     "statement_files": Access(api=("SELECT",), auditor=("SELECT",)),
     "vend_failures": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "watch_baselines": Access(auditor=("SELECT",)),
     "watch_findings": Access(auditor=("SELECT",)),
+    "watch_horizons": Access(auditor=("SELECT",)),
     "watch_progress": Access(auditor=("SELECT",)),
 }
 # The relations of each tiered table; the API reaches partitions through their parents only. An UPDATE of some columns

@@ -20,7 +20,7 @@ _LOG = logging.getLogger(LOGGER)
 
 
 class AlertWriter:
-    """The queue of one process. Each alert is also a line in the log, whatever becomes of PostgreSQL."""
+    """The queue of one process. Each alert is also a line in the log, whether or not PostgreSQL stores it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""What stands between a request and the handlers, made once for a process: limits, the watch, the held addresses."""
+"""The parts that a request passes before the handlers, made once for a process: limits, watch, held addresses."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -226,10 +226,10 @@ class ResponseCache:
         return read, self._perform(read, compute)
 
     async def _perform(self, read: InFlightRead, compute: Compute) -> Entry:
-        """The entry from Redis, else from the ledger. Nobody joins the read once it has its entry."""
+        """The entry from Redis, else from the ledger. No caller joins the read once it has its entry."""
         try:
-            found = await self._look_up(read)
-            return found if isinstance(found, Entry) else await self._compute(read, compute, found)
+            lookup = await self._look_up(read)
+            return lookup if isinstance(lookup, Entry) else await self._compute(read, compute, lookup)
         finally:
             self._reads.end(read)
 

@@ -1,8 +1,9 @@
 """The fast path: a row that this process has in memory is returned at once, without a task, middleware or a route.
 
 It omits nothing: host, held addresses, both limits, the watch, key, scope, ETag, headers, request id, metrics and log
-are those of the full path, by the same parts, and the answer is the same to the byte. Any request that needs a closer
-look takes the full path before anything is counted: only there do requests wait, and only there are they refused.
+are those of the ordinary path, by the same parts, and the answer is the same to the byte. Any request that needs a
+closer look takes the ordinary path before anything is counted: only there do requests wait, and only there are they
+refused.
 """
 
 import logging
@@ -13,7 +14,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from api.abuse.rate_limits import Policy, Verdict
+from api.abuse.rate_limits import LimitVerdict, Policy
 from api.abuse.watch import Sender
 from api.caching import CacheKey, Entry
 from api.logs.access_log import AccessLog, RequestRecord, request_id
@@ -28,7 +29,7 @@ from api.server.services import Services
 from ledger.scopes import Scope
 
 Fields = Sequence[tuple[bytes, bytes]]
-# A request with one of these has a body or an expectation, which the full path judges.
+# A request with one of these has a body or an expectation, which the ordinary path judges.
 _NOT_HERE = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 _LOG = logging.getLogger(LOGGER)
 
@@ -60,7 +61,7 @@ class FastPath:
         self._added = render(added_headers((name for name, _ in Entry(b"", final=True).headers), fixed))
 
     def answer(self, connection: Mapping[str, Any], address: bytes, server_headers: Fields) -> bytes | None:
-        """The whole answer to a GET of ``address`` on a connection that stays open; None: take the full path.
+        """The whole answer to a GET of ``address`` on a connection that stays open; None: take the ordinary path.
 
         ``connection`` has ``client`` and ``headers`` as in ASGI. Never raises.
         """
@@ -108,10 +109,10 @@ class FastPath:
         record: RequestRecord,
         entry: Entry,
         if_none_match: bytes | None,
-        limits: list[Verdict],
+        limits: list[LimitVerdict],
         server_headers: Fields,
     ) -> bytes:
-        """The answer as it goes over the wire, its headers in the order of the full path."""
+        """The answer as it goes over the wire, its headers in the order of the ordinary path."""
         ready = conditional.answer(None if if_none_match is None else if_none_match.decode("latin-1"), entry)
         record.status, record.size_bytes = ready.status_code, len(ready.body)
         own = ready.raw_headers

@@ -177,7 +177,7 @@ class InFlightReads:
             self._flights.release(read.key)
 
     def invalidate(self, tags: Iterable[bytes]) -> None:
-        """Mark the reads with one of ``tags``: callers that wait get their results, and nobody else does."""
+        """Mark the reads with one of ``tags``: callers that wait get their results, and no other caller does."""
         for tag in tags:
             for read in list(self._index.of_tag.get(tag, ())):
                 self._invalidate(read)

@@ -12,7 +12,7 @@ T = TypeVar("T")
 class SingleFlight(Generic[Key, T]):
     """The work under way. A caller that gives up waiting does not stop the work for the others.
 
-    An error of the work is raised for every caller that waits, and is kept for nobody.
+    An error of the work is raised for every caller that waits, and is not kept.
     """
 
     def __init__(self) -> None:

@@ -98,7 +98,7 @@ class RedisAccess:
         """
         client = self._client
         if client is None or (self._probe is not None and not although_away):
-            raise RedisAwayError(f"Redis is away for {self._purpose}")
+            raise RedisAwayError(f"Redis does not answer: not asked for {self._purpose}")
         try:
             async with asyncio.timeout(self._timeout_s):
                 result = await _attempt(work, client, repeatable)

@@ -15,16 +15,14 @@ from api.transactions.messages import Problem
 from ledger.transactions import SUPPLIERS, Supplier
 
 _REF = "#/components/schemas/{name}"
-# Milliseconds up to the year 9999 in front: from e6 on they would be later.
-_UUID7 = {
+_UUID = {
     "type": "string",
     "format": "uuid",
-    "pattern": "^(?:[0-9a-dA-D][0-9a-fA-F]|[eE][0-5])[0-9a-fA-F]{6}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}"
-    "-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$",
+    "pattern": "^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
 }
 _PATH_PARAMETER = re.compile(r"\{(\w+)\}")
 _LATER = frozenset({429, 503})
-# What stands before every operation can refuse: the protocol, and `api.server.admission`.
+# The protocol and `api.server.admission` can refuse before any operation.
 _BEFORE = frozenset({400, 405, 408, 414, 417, 421, 431})
 _WITHOUT_A_KEY = _BEFORE | {422, 429, 500}
 _WITH_A_KEY = _WITHOUT_A_KEY | {401, 403, 503}
@@ -166,7 +164,7 @@ def _operation(operation: Operation, schema_of: dict[type, Any]) -> dict[str, An
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     described = {parameter.name for parameter in operation.parameters}
     in_path = [
-        Parameter(name, "A UUID of version 7", _UUID7, place="path", required=True)
+        Parameter(name, "A UUID", _UUID, place="path", required=True)
         for name in _PATH_PARAMETER.findall(operation.path)
         if name not in described
     ]
@@ -199,7 +197,7 @@ def _response(status: int, media_type: str, schema: Any) -> dict[str, Any]:
 
 
 def _problem_headers(status: int) -> dict[str, Any]:
-    if status == 401:  # nobody knows yet by which limit it would be counted
+    if status == 401:  # the limit that would count it is not known yet
         return {}
     return {"headers": _RATE_LIMIT | _RETRY_AFTER if status in _LATER else _RATE_LIMIT}
 

@@ -1,4 +1,4 @@
-"""Who is asking: API keys as bearer tokens, their scopes, and a short memory of keys already looked up."""
+"""API keys as bearer tokens: their scopes, and a short memory of keys already looked up."""
 
 import hmac
 from collections import OrderedDict
@@ -42,13 +42,13 @@ class ApiKey:
         """The client whose rows the key may read; None: of every client."""
         return None if Scope.READ_ALL in self.scopes else self.client_id
 
-    def demand(self, scope: Scope) -> None:
+    def require(self, scope: Scope) -> None:
         """Raises a 403 problem when the key lacks ``scope``; TransientError when it can only be answered for later."""
         if scope not in self.scopes:
             challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
             raise HttpError(FORBIDDEN, f"The API key lacks the scope {scope}.", {"WWW-Authenticate": challenge})
         if not self.is_fresh and scope != Scope.MONITORING_READ:
-            raise TransientError("PostgreSQL is away: the key cannot be looked up")
+            raise TransientError("PostgreSQL does not answer: the key cannot be looked up")
 
 
 NOBODY = ApiKey(key_id="", key_hash=b"", client_id="", scopes=frozenset(), expires_at=None)
@@ -66,7 +66,7 @@ class Authenticator:
         self._lookups: SingleFlight[str, ApiKey | None] = SingleFlight()
 
     async def authenticate(self, header: str | None) -> ApiKey:
-        """The key that ``header`` carries. Raises a 401 problem that does not tell what was wrong."""
+        """The key that ``header`` carries. Raises a 401 problem that does not say what was wrong."""
         key_id, secret = split(header)
         key = self._proved(await self._look_up(key_id), secret)
         if key is None:
@@ -75,16 +75,16 @@ class Authenticator:
 
     def remembered(self, key_id: str, secret: str) -> ApiKey | None:
         """The key, if it was looked up just now and ``secret`` is its own; None also when PostgreSQL must be asked."""
-        found = self._remembered.get(key_id)
-        if found is None or self._monotonic() - found[0] >= REMEMBER_S:
+        memory = self._remembered.get(key_id)
+        if memory is None or self._monotonic() - memory[0] >= REMEMBER_S:
             return None
-        return self._proved(found[1], secret)
+        return self._proved(memory[1], secret)
 
     def _proved(self, key: ApiKey | None, secret: str) -> ApiKey | None:
         """``key``, if ``secret`` is its own and it has not expired."""
-        # The same work whether the key id is known or not: the time taken tells nothing.
-        given, wanted = hash_secret(self._pepper, secret), key.key_hash if key else _NO_HASH
-        if not hmac.compare_digest(given, wanted) or key is None:
+        # The same work whether the key id is known or not: the time taken reveals nothing.
+        actual, wanted = hash_secret(self._pepper, secret), key.key_hash if key else _NO_HASH
+        if not hmac.compare_digest(actual, wanted) or key is None:
             return None
         expired = key.expires_at is not None and key.expires_at <= datetime.now(UTC)
         return None if expired else key
@@ -119,7 +119,7 @@ Remembered = TypeVar("Remembered")
 
 
 def _keep(memory: OrderedDict[str, Remembered], key_id: str, what: Remembered, most: int) -> None:
-    """Remember ``what`` as the newest; what was longest not looked up is forgotten beyond ``most``."""
+    """Remember ``what`` as the newest; beyond ``most``, the entry with the oldest look-up is dropped."""
     memory[key_id] = what
     memory.move_to_end(key_id)
     if len(memory) > most:

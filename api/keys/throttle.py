@@ -1,4 +1,4 @@
-"""Authentication with the policy `auth` around it: who fails too often is refused before the key is looked up.
+"""Authentication under the policy `auth`: a sender that fails too often is refused before the key is looked up.
 
 Failures are counted twice. By address and key id: an application with an expired key that goes on trying stops itself
 and nobody else. By address, once for each key id: who tries many keys stops every key at that address that this
@@ -46,7 +46,7 @@ class KeyThrottle:
         return key
 
     def known(self, header: str) -> ApiKey | None:
-        """The key that ``header`` carries, if it has been let in before and nobody need be asked. Counts nothing."""
+        """The key that ``header`` carries, if it was accepted before and needs no look-up. Counts nothing."""
         try:
             key_id, secret = split(header)
         except HttpError:
@@ -61,9 +61,9 @@ class KeyThrottle:
         verdict = await self._limiter.spend(Policy.AUTH, pair)
         if verdict is None:
             return
-        verdict.demand()
+        verdict.require()
         if verdict.remaining >= verdict.limit.amount - 1:  # the first failure of this key at this address
-            (await self._limiter.spend(Policy.AUTH, address) or verdict).demand()
+            (await self._limiter.spend(Policy.AUTH, address) or verdict).require()
 
     def _remember(self, key_id: str) -> None:
         self._accepted[key_id] = None

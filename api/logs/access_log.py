@@ -37,7 +37,7 @@ class RequestRecord:
     key_id: str = ""
     status: int = 0
     size_bytes: int = 0
-    address: str = ""  # the client's; of a request that nobody looked into, the connection's
+    address: str = ""  # the client's; of a request that was not examined, the connection's
 
 
 def of_request(scope: Scope) -> RequestRecord:
@@ -56,7 +56,7 @@ class AccessLog:
     def ended(self, method: str, record: RequestRecord, peer: str, started_s: float) -> None:
         """Count and log a request that `metrics.request_began` announced at ``started_s`` (`time.perf_counter`).
 
-        ``peer`` is the connection's address, for a request that nobody looked into.
+        ``peer`` is the connection's address, for a request that was not examined.
         """
         duration_s = time.perf_counter() - started_s
         self._counted.add((method, record.route, record.status, duration_s))
@@ -98,10 +98,10 @@ def _given_id(scope: Scope) -> bytes:
     return next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
 
 
-def request_id(given: bytes) -> str:
-    """``given``, a client's own X-Request-ID, if it may be used; else a new one."""
-    if given and _GIVEN.match(given) and mask_forms(given.decode()) == given.decode():  # some send what they should not
-        return given.decode()
+def request_id(sent: bytes) -> str:
+    """``sent``, the X-Request-ID of a client, if it may be used; else a new one."""
+    if sent and _GIVEN.match(sent) and mask_forms(sent.decode()) == sent.decode():  # some send what they should not
+        return sent.decode()
     return new_request_id()
 
 
@@ -114,9 +114,9 @@ def new_request_id() -> str:
 def network(address: str) -> str:
     """The network of an address, or of a network, /24 or /48: enough to find an attack, too little to find a person."""
     try:
-        given = ipaddress.ip_network(address)
-        prefix = min(given.prefixlen, 24 if given.version == 4 else 48)
-        return str(given.supernet(new_prefix=prefix))
+        parsed = ipaddress.ip_network(address)
+        prefix = min(parsed.prefixlen, 24 if parsed.version == 4 else 48)
+        return str(parsed.supernet(new_prefix=prefix))
     except ValueError:  # a Unix socket, or an address with a zone
         return ""
 

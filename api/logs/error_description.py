@@ -25,6 +25,6 @@ def _reason(error: Exception) -> str:
     """Of PostgreSQL's refusals the SQLSTATE and the names: their text may quote a value, a trigger's any of them."""
     cause = error.__cause__
     if isinstance(cause, psycopg.Error) and cause.sqlstate is not None:
-        found = (cause.diag.table_name, cause.diag.column_name, cause.diag.constraint_name)
-        return " ".join(("PostgreSQL", cause.sqlstate, *(name for name in found if name)))
+        names = (cause.diag.table_name, cause.diag.column_name, cause.diag.constraint_name)
+        return " ".join(("PostgreSQL", cause.sqlstate, *(name for name in names if name)))
     return str(error) if isinstance(error, TreasuryError) else ""

@@ -51,7 +51,7 @@ def write_json_lines(level: str) -> None:
 
 
 def capture_all_logs(level: str) -> None:
-    """Make every other logger of this process write the same lines: uvicorn's, psycopg's, whoever's. Safe to repeat.
+    """Make every other logger of this process write the same lines, such as uvicorn's and psycopg's. Safe to repeat.
 
     A handler that a library brings would write what it is given, so there is none but ours.
     """

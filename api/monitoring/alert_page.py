@@ -72,18 +72,18 @@ async def alert_page(
     database: Database, known: Sequence[AlertRule], wanted: Mapping[str, Any], limit: int
 ) -> AlertPage:
     """The newest ``limit`` alerts that fit ``wanted`` (state, rule, severity, before), and every rule."""
-    found = await _read(database, "list", {**_ANY, **wanted, "limit": limit + 1})
+    rows = await _read(database, "list", {**_ANY, **wanted, "limit": limit + 1})
     counted = await _read(database, "count_by_rule", {})
-    items = [_item(row) for row in found[:limit]]
+    items = [_item(row) for row in rows[:limit]]
     return AlertPage(
         items=items,
         rules=_rules(known, counted),
-        next_before=items[-1].id if len(found) > limit else None,
+        next_before=items[-1].id if len(rows) > limit else None,
     )
 
 
 async def acknowledge(database: Database, alert_id: int, who: str) -> Acknowledged:
-    """Note that ``who`` is at an open alert; the first one counts. Safe to repeat.
+    """Acknowledge an open alert in the name of ``who``; only the first acknowledgement counts. Safe to repeat.
 
     Raises a 404 problem for an alert that is unknown, 409 for one that is over.
     """

@@ -54,18 +54,18 @@ class CacheCleared(Struct, kw_only=True):
 
 
 class CacheControl(Protocol):
-    """What may be asked of the cache of responses. It touches its own keys only."""
+    """The part of the response cache that the monitoring uses. It touches its own keys only."""
 
     async def clear(self, pattern: str | None) -> Cleared:
-        """Forget what fits ``pattern`` (`*` stands for anything), or everything."""
+        """Remove the entries that match ``pattern`` (`*` matches anything), or every entry."""
         ...
 
     async def statistics_of_all(self) -> Mapping[str, Any]:
-        """What all processes know of themselves, in JSON's types."""
+        """The statistics of all processes, in JSON's types."""
         ...
 
     async def evicted(self) -> int | None:
-        """How many keys Redis has put out; None when it does not tell."""
+        """The keys that Redis has evicted; None when it does not answer."""
         ...
 
 
@@ -80,17 +80,17 @@ async def cache_report(cache: CacheControl | None, reading: Reading) -> CacheRep
 
 
 async def clear_cache(cache: CacheControl | None, pattern: str | None) -> CacheCleared:
-    """Forget what fits; with the cache off there is nothing to forget."""
+    """Remove the entries that match; with the cache off there are none."""
     if cache is None:
         return CacheCleared(cleared=0, everywhere=True)
-    found = await cache.clear(pattern)
-    return CacheCleared(cleared=found.entries, everywhere=found.everywhere)
+    result = await cache.clear(pattern)
+    return CacheCleared(cleared=result.entries, everywhere=result.everywhere)
 
 
 def hit_ratio(reading: Reading, earlier: Reading) -> float | None:
     """The share of look-ups between two readings that some layer answered; None when there were none.
 
-    Who misses the local layer asks Redis: a request hits when either does, and misses when the last one asked does.
+    A miss in the local layer asks Redis: a request hits when either layer does, and misses when the last layer does.
     """
     grown = {
         labels: count - earlier.value(_EVENTS, *labels) for labels, count in reading.values.get(_EVENTS, {}).items()

@@ -97,7 +97,7 @@ class DatabaseReport(Struct, kw_only=True):
 
 
 async def database_report(database: Database, own_queries: list[QueryTime]) -> DatabaseReport:
-    """PostgreSQL now. ``own_queries`` stand in where pg_stat_statements is not installed.
+    """PostgreSQL now. ``own_queries`` are used where pg_stat_statements is not installed.
 
     Raises TransientError when the database does not answer within its time limits.
     """

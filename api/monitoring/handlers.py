@@ -1,4 +1,4 @@
-"""What each monitoring address does with a request."""
+"""The handlers of the monitoring operations."""
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -23,7 +23,7 @@ _NEVER_KEPT = {"Cache-Control": "no-store"}
 
 
 async def metrics(call: Call) -> Response:
-    """All numbers of all processes."""
+    """Answer with all metrics of all processes."""
     return Response(await call.services.monitor.exposition(), headers=_NEVER_KEPT, media_type=CONTENT_TYPE_LATEST)
 
 
@@ -51,14 +51,14 @@ async def alerts(call: Call) -> Response:
 
 
 async def acknowledge(call: Call) -> Response:
-    """Note that the key's owner is at an alert."""
+    """Acknowledge an alert in the name of the key's client."""
     alert_id = parsing.integer("id", call.request.path_params["id"], 1, MOST_ID)
     who = f"{call.key.client_id} (key {call.key.key_id})"
     return _json(await call.services.monitor.acknowledge(alert_id, who))
 
 
 async def database(call: Call) -> Response:
-    """PostgreSQL as it stands."""
+    """Answer with the state of PostgreSQL."""
     return _json(await call.services.monitor.database())
 
 
@@ -77,13 +77,13 @@ async def cache(call: Call) -> Response:
 
 
 async def clear(call: Call) -> Response:
-    """Make the cache forget."""
+    """Clear cached answers."""
     pattern = _pattern(message(await call.body(), CacheClear))
     return _json(await clear_cache(call.services.monitor.cache, pattern))
 
 
 async def summary(call: Call) -> Response:
-    """One small page."""
+    """Answer with the summary."""
     return _json(await call.services.monitor.summary())
 
 

@@ -1,4 +1,4 @@
-"""What one API process knows about itself and its surroundings, behind the monitoring addresses."""
+"""The reports of one API process, for the monitoring operations."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -79,7 +79,7 @@ class Monitor:
         return await self._database_report.get()
 
     async def partitions(self, tables: Sequence[str], before: Month | None, limit: int) -> PartitionReport:
-        """The newest months of ``tables`` before ``before``; those that are still to come stand last."""
+        """The newest months of ``tables`` before ``before``; months prepared ahead come last."""
         wanted = [self._settings.table(name) for name in tables or self._settings.registry]
         return await partition_report.partition_report(
             self._database, wanted, before, limit, Month.of(datetime.now(UTC))
@@ -90,7 +90,7 @@ class Monitor:
         return await alert_page.alert_page(self._database, self._rules, wanted, limit)
 
     async def acknowledge(self, alert_id: int, who: str) -> Acknowledged:
-        """Note that ``who`` is at an alert."""
+        """Acknowledge an alert in the name of ``who``."""
         return await alert_page.acknowledge(self._database, alert_id, who)
 
     async def cache_report(self) -> CacheReport:
@@ -99,7 +99,7 @@ class Monitor:
         return await cache_report.cache_report(self.cache, latest)
 
     async def summary(self) -> Summary:
-        """One small page of everything."""
+        """The worst state, its causes and the key figures."""
         health, (latest, earlier) = await asyncio.gather(self.health(), self._sampler.now())
         stored = await self._stored_figures() if _answers(health) else StoredFigures()
         return summary.summary(health, latest, earlier, stored)
@@ -127,7 +127,7 @@ class Monitor:
 
 
 def _answers(health: HealthReport) -> bool:
-    """Whether PostgreSQL did, a moment ago: who knows that it is away does not wait for it again."""
+    """Whether PostgreSQL answered a moment ago: a caller does not wait for it again when it is known to be away."""
     return all(
         component.state != ComponentState.CRITICAL for component in health.components if component.name == POSTGRES
     )

@@ -61,19 +61,19 @@ async def partition_report(
     """The newest ``limit`` months of ``tables`` up to ``present`` that lie before ``before``, then those after
     ``present`` that do, which no page leaves out. A month is never divided by a page.
     """
-    found: list[PartitionMonth] = []
+    every_month: list[PartitionMonth] = []
     pruning: list[Pruning] = []
     for table in tables:
         parents = {"hot": table.hot_parent, "warm": table.warm_parent}
         bounds = {"table": table.name, "before": before.first_day if before else None, "limit": limit + 1}
         bounds["present"] = present.first_day
-        found += [_month(table, row) for row in await read(database, "partitions", parents | bounds)]
+        every_month += [_month(table, row) for row in await read(database, "partitions", parents | bounds)]
         pruning.append(_pruning(table, (await read(database, "pruning", parents))[0]))
-    months = sorted({month.month for month in found if month.month <= str(present)}, reverse=True)
+    months = sorted({month.month for month in every_month if month.month <= str(present)}, reverse=True)
     shown = months[:limit]
-    ahead = sorted((month for month in found if month.month > str(present)), key=_in_time)
+    ahead = sorted((month for month in every_month if month.month > str(present)), key=_in_time)
     return PartitionReport(
-        months=sorted((month for month in found if month.month in shown), key=_newest_first) + ahead,
+        months=sorted((month for month in every_month if month.month in shown), key=_newest_first) + ahead,
         pruning=pruning,
         next_before=shown[-1] if len(months) > limit else None,
     )

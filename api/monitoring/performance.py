@@ -213,8 +213,8 @@ def _sum(all_counts: Iterable[Sequence[float]]) -> Sequence[float]:
 
 
 def _percentiles(counts: Sequence[float]) -> dict[str, float | None]:
-    found = {name: quantile(metrics.DURATION_BUCKETS_S, counts, share) for name, share in _SHARES.items()}
-    return {name: None if value_s is None else _ms(value_s) for name, value_s in found.items()}
+    quantiles = {name: quantile(metrics.DURATION_BUCKETS_S, counts, share) for name, share in _SHARES.items()}
+    return {name: None if value_s is None else _ms(value_s) for name, value_s in quantiles.items()}
 
 
 _SHARES: Mapping[str, float] = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}

@@ -25,7 +25,7 @@ _LOG = logging.getLogger(LOGGER)
 class Sampler:
     """The readings of the last five minutes of one process, each over all processes.
 
-    ``gauges`` are called once a second; they tell the metrics how things stand.
+    ``gauges`` are called once a second; they write the current numbers to the metrics.
     """
 
     def __init__(self, gauges: Sequence[Callable[[], None]], window_s: float = WINDOW_S) -> None:

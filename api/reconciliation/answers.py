@@ -12,10 +12,9 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from ledger.statements import BreakClass
-from tasks.reconciliation.casework.breaks import BreakRecord, ResolutionRecord, RunRecord
-from tasks.reconciliation.casework.breaks import Resolved as ResolvedBreak
+from tasks.reconciliation.casework.breaks import BreakRecord, ResolutionRecord, ResolvedBreak, RunRecord
 from tasks.reconciliation.closing.periods import PeriodRecord, PeriodState
-from tasks.reconciliation.vocabulary import Action, BreakState, Decision, Verdict
+from tasks.reconciliation.vocabulary import Action, BreakState, Decision, Verdict, WithdrawalState
 
 SupplierName = Annotated[str, Meta(extra_json_schema={"$ref": "#/components/schemas/Supplier"})]  # a setting
 Reason = Annotated[str, Meta(min_length=1, max_length=1000)]
@@ -112,7 +111,7 @@ class Resolve(Struct, kw_only=True, forbid_unknown_fields=True):
 class Resolved(Struct, kw_only=True):
     """The new state of the break. ``proposed`` means that another client must confirm. ``together`` lists the other
     breaks of the match. ``ended_row`` is the internal row that the decision ended; a break still open then has other
-    differences.
+    differences. ``withdrawal`` is the state of the withdrawal of a decision.
     """
 
     break_id: int
@@ -120,6 +119,7 @@ class Resolved(Struct, kw_only=True):
     resolution_id: int
     together: list[int]
     ended_row: UUID | None
+    withdrawal: WithdrawalState | None
 
 
 class PeriodDecision(StrEnum):
@@ -248,6 +248,7 @@ def resolved(outcome: ResolvedBreak) -> Resolved:
         resolution_id=outcome.resolution_id,
         together=list(outcome.together),
         ended_row=outcome.ended_row,
+        withdrawal=outcome.withdrawal,
     )
 
 

@@ -98,7 +98,8 @@ def operations(suppliers: Sequence[str]) -> tuple[Operation, ...]:
             "call only proposes. The same decision by a key of another client confirms the proposal, and `reject` "
             "withdraws it. `same_transaction` resolves all breaks of the suggested match together. "
             "`settle_completed` and `settle_failed` also end the internal row of the break while it is pending or "
-            "processing. The four-eyes limit then applies to the whole amount of the row.",
+            "processing. The four-eyes limit then applies to the whole amount of the row. `withdraw` takes back the "
+            "decision that resolved the break, and always needs a key of another client to confirm.",
             handler=handlers.resolve,
             request=answers.Resolve,
             example={"decision": "write_off", "reason": "Rounding, agreed with the supplier"},

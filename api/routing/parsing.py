@@ -16,7 +16,7 @@ from starlette.requests import Request
 from api.routing.bodies import Bodies
 from api.routing.problems import BAD_REQUEST, KEY_MISSING, NOT_JSON, TOO_LARGE, HttpError
 from ledger.errors import FieldError
-from ledger.identifiers import created_at_of, truncate_ms
+from ledger.identifiers import truncate_ms
 
 Member = TypeVar("Member", bound=StrEnum)
 _JSON_TYPE = re.compile(r"application/json\s*(;\s*charset=\"?utf-8\"?\s*)?\Z", re.IGNORECASE)
@@ -53,7 +53,7 @@ async def read_body(request: Request, limit_bytes: int, bodies: Bodies) -> bytes
     return b"".join(chunks)
 
 
-def demand_json(request: Request) -> None:
+def require_json(request: Request) -> None:
     """Raises a 415 problem unless the body is declared as JSON in UTF-8, sent as it is."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise HttpError(NOT_JSON, "Send the body without Content-Encoding. Compressed bodies are not supported.")
@@ -63,10 +63,10 @@ def demand_json(request: Request) -> None:
 
 def idempotency_key(request: Request) -> str:
     """The Idempotency-Key header. Raises a 400 problem when it is missing, given twice or not of visible ASCII."""
-    given = request.headers.getlist("idempotency-key")
-    if len(given) != 1 or not _IDEMPOTENCY_KEY.match(given[0]):
+    values = request.headers.getlist("idempotency-key")
+    if len(values) != 1 or not _IDEMPOTENCY_KEY.match(values[0]):
         raise HttpError(KEY_MISSING)
-    return given[0]
+    return values[0]
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -112,8 +112,8 @@ def decode_object(body: bytes) -> dict[str, Any]:
 def _refuse_nesting(body: bytes) -> None:
     """Raises a 400 problem when JSON is nested more than `JSON_DEPTH` deep, or has more than `MOST_CONTAINERS`.
 
-    Exact for JSON, whose texts may hold brackets; of what is no JSON it says too much or too little, and the decoder,
-    which comes later and costs more, refuses it anyway. All of it is one pass in C.
+    Exact for JSON, whose texts may contain brackets. For anything else the count may be wrong, and the decoder, which
+    runs later and costs more, refuses it anyway. All of it is one pass in C.
     """
     if body.count(b"{") + body.count(b"[") <= JSON_DEPTH:
         return
@@ -130,14 +130,14 @@ def query(request: Request, known: Collection[str]) -> Mapping[str, str]:
     """The query's parameters. Raises FieldError for an unknown one, or for one given twice."""
     if not request.scope["query_string"]:
         return {}
-    given: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     for name, value in _parameters(request.scope["query_string"]):
         if name not in known:
             raise FieldError(name, "is not a parameter of this operation")
-        if name in given:
+        if name in parameters:
             raise FieldError(name, "must be given only once")
-        given[name] = value
-    return given
+        parameters[name] = value
+    return parameters
 
 
 def _parameters(query_string: bytes) -> Iterator[tuple[str, str]]:
@@ -198,12 +198,7 @@ def member(field: str, value: Any, kind: type[Member]) -> Member:
 
 
 def row_id(field: str, text: str) -> UUID:
-    """An id, known to carry a ``created_at``. Raises FieldError."""
+    """An id: any UUID, because rows that others stored may have another than one of version 7. Raises FieldError."""
     if not _UUID.match(text):
-        raise FieldError(field, "must be a UUID of version 7")
-    value = UUID(text)
-    try:
-        created_at_of(value)
-    except OverflowError:  # milliseconds beyond the year 9999
-        raise FieldError(field, "must be a UUID of version 7") from None
-    return value
+        raise FieldError(field, "must be a UUID")
+    return UUID(text)

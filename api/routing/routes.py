@@ -111,7 +111,7 @@ def operations(settings: Settings) -> tuple[Operation, ...]:
 
 
 def router_routes(all_operations: tuple[Operation, ...], services: Services) -> list[Route]:
-    """A bare route for each path, so that a wrong method is told every right one."""
+    """A bare route for each path, so that the answer to a wrong method lists every right one."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for operation in all_operations:
         by_path.setdefault(operation.path, {})[operation.method] = Endpoint(operation, services)
@@ -245,7 +245,7 @@ _VAS_FAILURE = Operation(
 def _webhooks(settings: Settings) -> tuple[Operation, ...]:
     """An address for each supplier that sends webhooks."""
     known = definitions(settings.suppliers).values()
-    return tuple(_webhook(one.name, one.title) for one in known if one.webhooks is not None)
+    return tuple(_webhook(definition.name, definition.title) for definition in known if definition.webhooks is not None)
 
 
 def _webhook(name: str, title: str) -> Operation:
@@ -264,8 +264,8 @@ def _webhook(name: str, title: str) -> Operation:
 
 
 _probe = partial(Operation, method="GET", policy=None, tag="health")
-# Not counted by address: behind a proxy that nobody named all have one, and whoever used its limit up would have the
-# load balancer told that the process is unwell. Neither costs much, however often it is asked.
+# Not counted by address: behind a proxy that no setting names, all clients have one address. A client that used up its
+# limit would make the process look unwell to the load balancer. Neither probe costs much.
 _HEALTH = (
     _probe(
         name="live",

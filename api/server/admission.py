@@ -68,15 +68,15 @@ class Admission:
             await problems.response(error, record.request_id)(scope, receive, send)
 
     def _objection(self, scope: Scope) -> HttpError | None:
-        found: dict[bytes, bytes] = {}
+        seen: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
             if name in _ONCE:
-                if name in found:
+                if name in seen:
                     return HttpError(BAD_REQUEST, f"The header {name.decode()} was sent twice.")
-                found[name] = value
-        if b"expect" in found and found[b"expect"].lower() != b"100-continue":
+                seen[name] = value
+        if b"expect" in seen and seen[b"expect"].lower() != b"100-continue":
             return HttpError(EXPECTATION)
-        return self._objection_to_host(scope, found.get(b"host"))
+        return self._objection_to_host(scope, seen.get(b"host"))
 
     def _objection_to_host(self, scope: Scope, host: bytes | None) -> HttpError | None:
         of_any_host = scope["path"] in _OF_ANY_HOST

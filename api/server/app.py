@@ -21,7 +21,7 @@ from api.documentation.openapi import make_document
 from api.logs.access_log import AccessLog, RequestLog
 from api.logs.json_lines import LOGGER, write_json_lines
 from api.logs.output import OUTPUT
-from api.routing.endpoint import Page, no_such_address
+from api.routing.endpoint import StaticPage, no_such_address
 from api.routing.operations import Operation
 from api.routing.routes import Resource, operations, resources, router_routes
 from api.server.admission import Admission, Hosts, allowed_hosts
@@ -47,8 +47,8 @@ class Application(Router):
         super().__init__(routes, **options)
         self.fast_path = fast_path
 
-    def demand_limits(self) -> None:
-        """Raises ConfigError under a server that has none: it would be open to whoever opens connections."""
+    def require_limits(self) -> None:
+        """Raises ConfigError under a server that has none: any client could exhaust it with connections."""
         if not self.limited:
             raise ConfigError("run the API with `python -m api.serve`: another server keeps none of its limits")
 
@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None) -> Application:
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        application.demand_limits()
+        application.require_limits()
         try:
             async with services.running():
                 yield
@@ -106,7 +106,7 @@ def _rows(served: Iterable[Resource]) -> dict[bytes, Rows]:
 def _documents(described: tuple[Operation, ...], suppliers: Sequence[str]) -> list[Route]:
     document = make_document(TITLE, product_version(), described, suppliers)
     return [
-        Route(docs_page.DOCUMENT_PATH, Page(msgspec.json.encode(document), "application/json")),
-        Route(docs_page.PATH, Page(docs_page.render(TITLE).encode(), "text/html", {POLICY: PAGE_POLICY})),
+        Route(docs_page.DOCUMENT_PATH, StaticPage(msgspec.json.encode(document), "application/json")),
+        Route(docs_page.PATH, StaticPage(docs_page.render(TITLE).encode(), "text/html", {POLICY: PAGE_POLICY})),
         *(Route(asset.path, asset) for asset in docs_page.assets().values()),
     ]

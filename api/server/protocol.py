@@ -39,7 +39,7 @@ from api.routing.problems import (
     UNAVAILABLE,
     URL_TOO_LONG,
     HttpError,
-    Kind,
+    ProblemKind,
 )
 from api.server.security_headers import Headers
 
@@ -57,7 +57,7 @@ _BLANKS = b" \t"  # around a field's value: they are no part of it (RFC 9110, 5.
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SocketLimits:
     """What one process takes. ``body_bytes`` counts the bytes on the wire, framing included."""
 
     connections: int
@@ -72,12 +72,12 @@ class Limits:
 class LimitedConfig(Config):
     """uvicorn's configuration with the limits in it: it is what reaches every protocol, in every process."""
 
-    def __init__(self, app: Any, limits: Limits, **options: Any) -> None:
+    def __init__(self, app: Any, limits: SocketLimits, **options: Any) -> None:
         super().__init__(app, http=LimitedProtocol, **options)
         self.limits = limits
 
     def load(self) -> None:
-        """Load the application, and tell it that the limits are kept."""
+        """Load the application, and mark it as limited."""
         super().load()
         self.loaded_app.limited = True  # `api.server.app.Application`, which starts under no other
 
@@ -90,7 +90,7 @@ class _Phase(Enum):
 
 
 class _Refused(Exception):  # noqa: N818  # it says what happened, and leaves this module never
-    def __init__(self, kind: Kind, detail: str | None = None) -> None:
+    def __init__(self, kind: ProblemKind, detail: str | None = None) -> None:
         super().__init__(kind.name)
         self.problem = HttpError(kind, detail)
 
@@ -100,9 +100,9 @@ class _NothingMore(Exception):  # noqa: N818  # the same
 
 
 class _Answered:
-    """Stands for the cycle of a request that the fast path has answered: there never was one.
+    """Takes the place of the cycle of a request that the fast path has answered: there was none.
 
-    All connections share it. What is set on it says nothing: nobody waits for it, and nothing is left to be done.
+    All connections share it. What is set on it has no effect: no task waits for it.
     """
 
     response_started = response_complete = keep_alive = True
@@ -168,7 +168,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget every timer and what waits. Of several requests the one that is being answered is told, too."""
+        """Drop every timer and every waiting request. The request that is being answered is notified, too."""
         self._stop_reading_timer()
         self._stop_writing_timer()
         self._unset_keepalive_if_required()
@@ -243,7 +243,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _count(self, size_bytes: int) -> None:
         if self._phase is _Phase.HEADER:
-            self._header_bytes += size_bytes  # a field that never ends is told by no callback
+            self._header_bytes += size_bytes  # no callback reports a field that never ends
             if self._header_bytes > self._limits.header_bytes + MOST_URL_BYTES:
                 raise _Refused(HEADER_TOO_LARGE)
         elif self._phase is _Phase.BODY:
@@ -303,7 +303,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._stop_reading_timer()
         if not self._answer_at_once():
             super().on_headers_complete()
-            # A client that waits for 100 may send its body after a refusal or not: nobody can tell what comes next.
+            # A client that waits for 100 may send its body after a refusal or not: what comes next is unknown.
             if self.expect_100_continue or self._asks_to_close:
                 self.cycle.keep_alive = False
         self._phase = _Phase.BODY
@@ -360,7 +360,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._body_started_s = self.loop.time()
                 self._body_at_last_look = self._body_bytes
                 self._look_at_body_later()
-        # At rest something came that is no request, such as empty lines: it must become one in time.
+        # At rest, bytes arrived that are not a request, such as empty lines: they must become one in time.
         # What the fast path has just answered was one.
         elif self._read_timer is None and (self._phase is _Phase.HEADER or (self._is_at_rest() and self._may_be_fast)):
             self._read_timer = self.loop.call_later(self._limits.header_timeout_s, self._header_is_late)
@@ -372,7 +372,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._read_timer = None
         if self._is_at_rest():
             self._refuse(HttpError(TIMEOUT))
-        else:  # it stands behind a request that is still being answered, and its bytes may wait for that
+        else:  # it waits behind a request that is still being answered, and so may its bytes
             self._watch()
 
     def _look_at_body_later(self) -> None:

@@ -6,13 +6,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, Self
 
 from api.abuse.defence import Defence
 from api.caching import ResponseCache, invalidation
 from api.caching.lifetimes import Lifetimes
+from api.connections.clock import Clock
 from api.connections.database import Database
 from api.connections.shared_redis import SharedRedis
 from api.keys.auth import Authenticator
@@ -30,7 +31,6 @@ from api.transactions.statuses import StatusChanger
 from api.transactions.vending import VendDesk
 from api.transactions.writer import Writer
 from config import Settings
-from ledger.identifiers import truncate_ms
 from ledger.tables import TieredTable
 from storage.archive import ColdReader
 from tasks.admin.keys import pepper
@@ -45,10 +45,6 @@ ALERTS_S = 1.0
 CONNECTIONS_S = 1.0
 _BREAKING_S = 0.05
 _LOG = logging.getLogger(LOGGER)
-
-
-def _utc_now() -> datetime:
-    return truncate_ms(datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +67,15 @@ class Services:
     vend_desk: VendDesk
     lifetimes: Lifetimes
     bodies: Bodies
-    now: Callable[[], datetime] = _utc_now
+    clock: Clock
+    now: Callable[[], datetime]
     random_bits: Callable[[int], int] = field(default_factory=RandomBits)
 
     @classmethod
     def make(cls, settings: Settings, tables: tuple[TieredTable, ...]) -> Self:
         """Everything for ``settings``, not yet connected. Raises ConfigError for a setting that is missing."""
         database, secret = Database(settings), pepper(settings)
+        clock = Clock(database, settings.clock_tolerance_s)
         cold = ColdReader(settings)
         reader = Reader(database, cold)
         redis_url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
@@ -111,6 +109,8 @@ class Services:
             vend_desk=VendDesk(settings, database, cache),
             lifetimes=Lifetimes(settings.cache),
             bodies=Bodies(settings.api_bodies_limit_bytes),
+            clock=clock,
+            now=clock.now,
         )
 
     @asynccontextmanager
@@ -120,7 +120,12 @@ class Services:
         self.cache.open()
         self.writer.open()
         try:
-            async with self.defence.running(), self.monitor.running(), self.vend_desk.running():
+            async with (
+                self.clock.running(),
+                self.defence.running(),
+                self.monitor.running(),
+                self.vend_desk.running(),
+            ):
                 try:
                     yield
                 finally:
@@ -136,21 +141,21 @@ class Services:
         await self.redis.close()
 
     async def _finish(self) -> None:
-        """Store what was accepted, then sell and tell what is under way; after that nobody waits for PostgreSQL."""
+        """Store accepted rows, end purchases under way and write alerts; after that no part waits for PostgreSQL."""
         await self.writer.close(WRITER_S)
         await self.vend_desk.drain(VENDS_S)
         await _step("the alerts", self.defence.watch.flush(), ALERTS_S)
         self.database.give_up()
-        await asyncio.sleep(_BREAKING_S)  # whoever waits learns of it before it is cancelled
+        await asyncio.sleep(_BREAKING_S)  # waiting requests get their error before they are cancelled
 
 
 async def _step(name: str, work: Coroutine[Any, Any, None], within_s: float) -> None:
-    """A step of the shutdown. One that fails or takes too long is told in the log, and the next one begins."""
+    """A step of the shutdown. One that fails or takes too long is logged, and the next one begins."""
     task = asyncio.create_task(work)
     _, late = await asyncio.wait([task], timeout=within_s)
     if late:
         task.cancel()
-        _LOG.error("the shutdown waits no longer for %s", name)
+        _LOG.error("the shutdown stops waiting for %s", name)
     elif (error := task.exception()) is not None:
         fields = describe(error) if isinstance(error, Exception) else {"error": type(error).__name__}
         _LOG.error("the shutdown failed at %s", name, extra={"fields": fields})

@@ -12,11 +12,12 @@ from uuid import UUID
 
 from api.connections.database import AsyncConnection, Database
 from api.transactions import statements
-from api.transactions.reading import Row
+from api.transactions.reading import Row, refuse_missing
 from ledger.errors import ConfigError, FieldError
 from ledger.identifiers import first_id, from_unix_ms, unix_us
 from ledger.tables import TieredTable
 
+NO_TIME = from_unix_ms(0)  # of a cursor: the place of a feed is an id alone
 _MOST_PASSED = 2000  # rows that one page looks at, those of other clients included
 _NO_SIGHT = (
     "the API's login does not see what other sessions of PostgreSQL do, so the feed has no horizon: GRANT "
@@ -67,8 +68,8 @@ class Feed:
     ) -> FeedPage:
         """At most ``limit`` rows of ``client_id`` (None: of all) behind ``after``; None begins at the horizon.
 
-        Raises FieldError for ``field`` when a month behind ``after`` is archived; ConfigError where the horizon cannot
-        be known.
+        Raises FieldError for ``field`` when a month behind ``after`` is archived, a 503 problem when one is missing,
+        ConfigError where the horizon cannot be known.
         """
         reading = _Reading(table, client_id, after, limit, field)
         return await self._database.run(lambda connection: self._read(connection, reading), "feed")
@@ -79,7 +80,7 @@ class Feed:
             after = first_id(until) if reading.after is None else reading.after
             if first_id(until) <= after:
                 return FeedPage([], after, more=False, until=until)
-            await _refuse_archived(connection, reading, after)
+            await _refuse_gaps(connection, reading, after, until)
             found = await connection.execute(
                 statements.feed(reading.table, reading.client_id is not None),
                 {
@@ -106,10 +107,16 @@ class Feed:
         return until
 
 
-async def _refuse_archived(connection: AsyncConnection, reading: _Reading, after: UUID) -> None:
-    first_month = time_of_place(after).date().replace(day=1)
-    asked = {"table": reading.table.name, "first_month": first_month}
-    row = await (await connection.execute(statements.NEWEST_ARCHIVED, asked)).fetchone()
+async def _refuse_gaps(connection: AsyncConnection, reading: _Reading, after: UUID, until: datetime) -> None:
+    """Raise FieldError for a month that is archived, a 503 problem for one that is missing."""
+    table = reading.table
+    first_day, last_day = (moment.date().replace(day=1) for moment in (time_of_place(after), until))
+    asked = {"table": table.name, "first_month": first_day, "last_month": last_day}
+    async with connection.pipeline():
+        missing = await connection.execute(statements.missing_months(table), asked)
+        archived = await connection.execute(statements.NEWEST_ARCHIVED, asked)
+    refuse_missing(await missing.fetchall())
+    row = await archived.fetchone()
     if row is not None and row[0] is not None:
         raise FieldError(
             reading.field,

@@ -1,4 +1,4 @@
-"""What each operation does with a request. Generic over the table: nothing here knows which of them it serves."""
+"""The handlers of the transaction operations. Each serves any table that has an address."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from api.routing.messages import message
 from api.routing.operations import Call
 from api.routing.problems import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, HttpError
 from api.transactions import vending
-from api.transactions.feed import place_of
+from api.transactions.feed import NO_TIME, place_of
 from api.transactions.messages import StatusChange
 from api.transactions.new_rows import new_row, new_rows, stamp
 from api.transactions.reading import Row, Wanted
@@ -48,9 +48,9 @@ def _answer_of_one(rows: Sequence[Row]) -> bytes:
 async def create_vas(call: Call, table: TieredTable) -> Response:
     """As `create`; a row with ``vend`` is bought for once it is durable."""
     write_key, body = await _read_write(call)
-    given, desk = parsing.decode_object(body), call.services.vend_desk
-    vended = desk.check(given)
-    fields = {name: value for name, value in given.items() if name != vending.FIELD}
+    order, desk = parsing.decode_object(body), call.services.vend_desk
+    vended = desk.check(order)
+    fields = {name: value for name, value in order.items() if name != vending.FIELD}
     row = new_row(call.services, call.key.client_id, table, fields)
 
     if vended:
@@ -69,11 +69,11 @@ async def create_vas(call: Call, table: TieredTable) -> Response:
 
 
 async def read_vas_failure(call: Call) -> Response:
-    """Why a purchase failed."""
-    found = await call.services.vend_desk.failure(_path_id(call), call.key.sees_client)
-    if found is None:
+    """Answer with the reason why a purchase failed."""
+    vend_failure = await call.services.vend_desk.failure(_path_id(call), call.key.sees_client)
+    if vend_failure is None:
         raise HttpError(NOT_FOUND)
-    return _json(msgspec.json.encode(found))
+    return _json(msgspec.json.encode(vend_failure))
 
 
 async def webhook(call: Call, supplier: str) -> Response:
@@ -87,7 +87,7 @@ async def webhook(call: Call, supplier: str) -> Response:
 
 
 async def create_batch(call: Call, table: TieredTable) -> Response:
-    """Store the good rows of a batch in one transaction; say of each item what became of it."""
+    """Store the good rows of a batch in one transaction; report the result of each item."""
     write_key, body = await _read_write(call)
     items = _items(call, parsing.decode_object(body))
     rows, refused = new_rows(call.services, call.key.client_id, table, items, body)
@@ -119,11 +119,11 @@ async def read_one(call: Call, table: TieredTable) -> Response:
 
 
 async def _find(call: Call, table: TieredTable, row_id: UUID) -> Fresh:
-    found = await call.services.reader.find(table, row_id, call.key.sees_client)
-    if found is None:
+    located = await call.services.reader.find(table, row_id, call.key.sees_client)
+    if located is None:
         raise HttpError(NOT_FOUND)
-    ttl_s, final = call.services.lifetimes.of_row(call.operation.name, table, found)
-    return Fresh(render(found.row), ttl_s, final)
+    ttl_s, final = call.services.lifetimes.of_row(call.operation.name, table, located)
+    return Fresh(render(located.row), ttl_s, final)
 
 
 async def read_page(call: Call, table: TieredTable) -> Response:
@@ -150,13 +150,13 @@ async def read_feed(call: Call, table: TieredTable) -> Response:
     question = msgspec.json.encode([table.name, call.key.sees_client, "feed"])
     place, field = None, "from"
     if "cursor" in query:
-        place, field = services.cursors.read(question, query["cursor"]), "cursor"
+        (_, place), field = services.cursors.read(question, query["cursor"]), "cursor"
     elif "from" in query:
         place = place_of(parsing.bound("from", query["from"]))
     page = await services.feed.page(table, call.key.sees_client, place, limit, field)
     body = {
         "items": [_as_json(row) for row in page.rows],
-        "next_cursor": services.cursors.write(question, page.place),
+        "next_cursor": services.cursors.write(question, NO_TIME, page.place),
         "more": page.more,
         "complete_until": page.until,
     }
@@ -172,7 +172,8 @@ async def _read_page(call: Call, table: TieredTable) -> Fresh:
     limit = parsing.integer("limit", call.query.get("limit", str(min(DEFAULT_LIMIT, most))), 1, most)
     question = _question(call, table)
     page = await call.services.reader.page(table, _wanted(call, question), limit)
-    cursor = call.services.cursors.write(question, page.rows[-1][table.key_column]) if page.more else None
+    last = (page.rows[-1][table.time_column], page.rows[-1][table.key_column]) if page.more else None
+    cursor = None if last is None else call.services.cursors.write(question, *last)
     body = {"items": [_as_json(row) for row in page.rows], "next_cursor": cursor}
     return Fresh(msgspec.json.encode(body), call.services.lifetimes.of_page(call.operation.name))
 
@@ -183,8 +184,8 @@ async def change_status(call: Call, table: TieredTable) -> Response:
     wanted = message(await call.body(), StatusChange).status
     services = call.services
     if vending.sells(table):
-        found = await services.reader.find(table, row_id, call.key.client_id)
-        if found is not None and vending.is_vend(found.row):
+        located = await services.reader.find(table, row_id, call.key.client_id)
+        if located is not None and vending.is_vend(located.row):
             raise HttpError(CONFLICT, "The row is a purchase. Only the answer of the supplier changes its status.")
     try:
         row = await services.statuses.change(table, row_id, call.key.client_id, wanted, services.now())
@@ -277,8 +278,8 @@ def _wanted(call: Call, question: bytes) -> Wanted:
     if "wallet_id" not in query and "user_id" not in query:
         raise FieldError("wallet_id", "is required unless user_id is given")
     cursor = query.get("cursor")
-    created_from = parsing.instant("from", query["from"]) if "from" in query else None
-    created_before = parsing.instant("to", query["to"]) if "to" in query else None
+    created_from = parsing.bound("from", query["from"]) if "from" in query else None
+    created_before = parsing.bound("to", query["to"]) if "to" in query else None
     if created_from is not None and created_before is not None and created_from >= created_before:
         raise FieldError("to", "must be later than from")
     return Wanted(

@@ -3,7 +3,7 @@
 from functools import cache
 
 from psycopg import sql
-from psycopg.sql import SQL, Identifier, Placeholder
+from psycopg.sql import SQL, Identifier, Literal, Placeholder
 
 from ledger.tables import TieredTable
 from ledger.transactions import field_names
@@ -13,7 +13,7 @@ from sql.queries import load
 _QUERIES = load("transactions")
 _JSON_COLUMN = "metadata"
 _INSTANTS = frozenset({"updated_at", "processed_at"})
-# `before` is a keyset. Its first half stands alone as well, because the planner prunes by plain comparisons only.
+# `before` is a keyset. Its first half is also a condition of its own: the planner prunes by plain comparisons only.
 _BOUNDS = {
     "created_from": "{time} >= %(created_from)s",
     "created_before": "{time} < %(created_before)s",
@@ -23,6 +23,7 @@ _BOUNDS = {
 COLD_MONTHS = _QUERIES["cold_months"]
 FEED_HORIZON = _QUERIES["feed_horizon"]
 NEWEST_ARCHIVED = _QUERIES["newest_archived"]
+UNPROVED_MONTHS = _QUERIES["unproved_months"]
 
 
 @cache
@@ -48,13 +49,31 @@ def store(table: TieredTable) -> bytes:
 
 @cache
 def find(table: TieredTable) -> bytes:
-    """One row by id, with its month's tier and object before it."""
+    """One row by id, of one month, with the month's archived parts before it."""
     return _compose("find", table)
 
 
 @cache
+def find_anywhere(table: TieredTable) -> bytes:
+    """One row by id, of any month."""
+    return _compose("find_anywhere", table)
+
+
+@cache
+def missing_months(table: TieredTable) -> bytes:
+    """A month that should be in PostgreSQL and is not."""
+    return _compose("missing_months", table)
+
+
+@cache
+def fields(table: TieredTable) -> bytes:
+    """The numbers of the table's columns."""
+    return _compose("fields", table)
+
+
+@cache
 def change_status(table: TieredTable) -> bytes:
-    """One row's next status, if it stands where it may be moved from."""
+    """One row's next status, if its present one may be followed by it."""
     status = Identifier(table.status_column or "status")
     return _compose("change_status", table, status=status, not_stored=SQL(NOT_STORED))
 
@@ -92,6 +111,8 @@ def _names(table: TieredTable) -> dict[str, sql.Composable]:
     return {
         "hot": Identifier(table.hot_parent),
         "warm": Identifier(table.warm_parent),
+        "hot_name": Literal(f'"{table.hot_parent}"'),
+        "warm_name": Literal(f'"{table.warm_parent}"'),
         "id": Identifier(table.key_column),
         "time": Identifier(table.time_column),
     }

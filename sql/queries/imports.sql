@@ -29,7 +29,8 @@ WHERE EXISTS (SELECT FROM {parent} AS there WHERE (there.{key}, there.{time}) = 
 
 -- name: months
 -- Where each month of a table is, and how far its move to the archive has come.
-SELECT month, tier, step FROM archive_months WHERE table_name = %(table)s
+-- Of a month with several parts the newest comes last, and counts.
+SELECT month, tier, step FROM archive_months WHERE table_name = %(table)s ORDER BY month, part
 
 -- name: record_import
 INSERT INTO imports (table_name, file_name, file_sha256, mapping_sha256, read_count, loaded_count, rejected_count, started_at)
@@ -42,4 +43,5 @@ COPY {parent} ({columns}) FROM STDIN (FORMAT csv)
 SELECT EXISTS (SELECT FROM {parent} WHERE {time} >= %(lower)s AND {time} < %(upper)s)
 
 -- name: lock_month
-SELECT tier, step FROM archive_months WHERE (table_name, month) = (%(table)s, %(month)s) FOR UPDATE
+SELECT tier, step FROM archive_months WHERE (table_name, month) = (%(table)s, %(month)s)
+ORDER BY part DESC LIMIT 1 FOR UPDATE

@@ -166,7 +166,7 @@ class Peach:
         given: str | None = getattr(self._settings, f"{api}_url")
         host = given or HOSTS.get((api, self._settings.environment))
         if host is None:
-            raise ConfigError(f"TREASURY_SUPPLIERS: peach.{api}_url is not set")
+            raise ConfigError(f"TREASURY_SUPPLIERS: peach.{api}_url is not set, and no simulator runs")
         return host
 
     def _money(self, amount: Decimal, payment_type: str) -> dict[str, Any]:

@@ -1,16 +1,14 @@
 """Making a database ready: the migrations, what every registered table needs besides its hot parent, the roles."""
 
-from datetime import UTC, datetime, timedelta
-
 from config import Settings
 from ledger.errors import ConfigError
-from ledger.scopes import CLIENT_SCOPES
 from sql import migrate
+from sql.clock import demand_clock
 from sql.connection import connect
 from sql.partitions import prepare_table
 from sql.roles import prepare_roles
-from tasks.admin.keys import create_key
 from tasks.admin.schedules import note_expected
+from tasks.admin.session_key import replace_session_key
 from tasks.archiving.calendar import utc_today
 from tasks.archiving.catalogue import register_months
 from tasks.archiving.rollover import roll_table
@@ -21,8 +19,10 @@ def prepare_database(settings: Settings) -> list[str]:
     looks.
 
     Returns why a table or a role could not be prepared, a line each: one of them must not stop the work on the others.
+    Raises ClockError, before anything is changed, when this machine's clock is not PostgreSQL's.
     """
     problems = []
+    check_clock(settings)
     migrate.upgrade(settings.database_dsn)
     with connect(settings.database_dsn, "setup") as connection:
         problems += prepare_roles(connection, settings)
@@ -35,14 +35,19 @@ def prepare_database(settings: Settings) -> list[str]:
     return problems
 
 
-def open_for(settings: Settings, client_id: str, key_life: timedelta | None = None) -> str:
-    """Make the partitions that rows need from today on, and a key for ``client_id``; returns the key. From now on the
-    health checks expect what has a schedule to run.
+def check_clock(settings: Settings) -> None:
+    """Raise ClockError when this machine's clock is not PostgreSQL's: see `clock_tolerance_s`."""
+    with connect(settings.database_dsn, "clock") as connection:
+        demand_clock(connection, settings.clock_tolerance_s)
 
-    The database must be migrated. Each call makes a further key; None never expires.
+
+def open_for(settings: Settings, client_id: str) -> str:
+    """Make the partitions that rows need from today on, and the key of this session for ``client_id``; returns the key.
+    From now on the health checks expect what has a schedule to run.
+
+    The database must be migrated. The key of a former session of this home is revoked (`session_key`).
     """
     for table in settings.registry.values():
         roll_table(settings, table, utc_today())
     note_expected(settings)
-    expires_at = None if key_life is None else datetime.now(UTC) + key_life
-    return create_key(settings, client_id, CLIENT_SCOPES, expires_at)
+    return replace_session_key(settings, client_id)

@@ -1,9 +1,11 @@
 """The text of a mapping file whose fields are constants and columns, for programs that write the file, too."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 
 Source = Mapping[str, str]
+_BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
 def constant(value: str) -> Source:
@@ -33,8 +35,10 @@ def mapping_text(
 
 def _line(field: tuple[str, Source]) -> str:
     name, source = field
-    return f"{name} = {{ {', '.join(f'{option} = {_text(value)}' for option, value in source.items())} }}"
+    options = ", ".join(f"{option} = {_text(value)}" for option, value in source.items())
+    return f"{name if _BARE.match(name) else _text(name)} = {{ {options} }}"
 
 
 def _text(value: str) -> str:
-    return json.dumps(value)  # a JSON string is a TOML string
+    """A JSON string, which is a TOML string, except that TOML also escapes DEL and has no pairs of surrogates."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

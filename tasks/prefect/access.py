@@ -82,12 +82,14 @@ class PrefectAccess:
             raise OSError(type(error).__name__) from error
         return json.loads(content) if content else None
 
-    def ask(self, path: str, body: object = None, method: str | None = None, patience_s: float = PATIENCE_S) -> Any:
+    def ask(self, path: str, body: object = None, method: str | None = None, patience_s: float | None = None) -> Any:
         """`once`, tried again while the server is busy or away; None also where nothing is found (404).
 
-        Raises ConfigError when it refuses the login or the request, TransientError after ``patience_s``. Requests are
+        Raises ConfigError when it refuses the login or the request, TransientError after ``patience_s`` (default:
+        `PATIENCE_S`). Requests are
         repeated: only what may be done twice is asked for.
         """
+        patience_s = PATIENCE_S if patience_s is None else patience_s
         deadline_s = time.monotonic() + patience_s
         while True:
             try:

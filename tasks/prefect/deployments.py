@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]  # it has no types
+import yaml
 
 from config.suppliers import Suppliers
 

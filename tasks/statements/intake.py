@@ -30,7 +30,9 @@ from tasks.alerting.store import raise_alert, resolve_alert
 from tasks.archiving.ownership import check_ownership
 from tasks.reconciliation.audit.chain import record_statement
 from tasks.statements.alert_rules import NO_LINES, QUARANTINED
+from tasks.statements.contents import says_the_same
 from tasks.statements.lateness import resolve_late
+from tasks.statements.packed import refuse_packed
 from tasks.statements.sources import NoFile, StatementFile, find_files
 
 PAGE_LIMIT = 1000
@@ -147,6 +149,7 @@ def _parsed(settings: Settings, supplier: str, file: StatementFile) -> ParsedSta
     connection = settings.suppliers.everyone[supplier]
     if file.content is None:
         raise StatementError(file.name, f"is larger than statement_limit_mb, {connection.statement_limit_mb} MiB")
+    refuse_packed(file.content, file.name)
     return definition_of(settings.suppliers, supplier).statement().parse(file.content, file.name, connection)
 
 
@@ -178,13 +181,13 @@ def _take_again(settings: Settings, supplier: str, file: StatementFile, actor: s
         return Intake(file.name, IntakeResult.KNOWN, error=str(error))
     content = {"supplier": supplier, "sha256": file.sha256, "day": parsed.day}
     with connect(settings.database_dsn, "statements") as connection, connection.transaction():
-        _lock(connection, supplier)
+        lock_intake(connection, supplier)
         row = connection.execute(_QUERIES["superseded_file"], content).fetchone()
         if row is None:
             return None
         file_id, day, line_count, current = row
         try:
-            _demand_open(connection, supplier, day, file.name)
+            require_open_day(connection, supplier, day, file.name)
         except StatementError as error:
             return Intake(file.name, IntakeResult.KNOWN, day, error=str(error))
         again = {"file_id": file_id, "supersedes": current} | _names(supplier, file.name, actor)
@@ -202,14 +205,17 @@ def _keep(
     digest, day = parsed.sha256, parsed.day
     if (known := _known(connection, parsed.supplier, parsed.name, digest, day, retry=True)) is not None:
         return known
+    if _is_current(settings, connection, parsed):
+        resolve_alert(connection, QUARANTINED, f"{parsed.supplier}/{parsed.name}")
+        return Intake(parsed.name, IntakeResult.KNOWN, day)
     _current(connection, parsed, replace=replace)
-    key, stored = _store(settings, connection, parsed)
+    key, stored = store_table(settings, connection, parsed)
     with connection.transaction():
-        _lock(connection, parsed.supplier)
+        lock_intake(connection, parsed.supplier)
         if (known := _known(connection, parsed.supplier, parsed.name, digest, day, retry=True)) is not None:
             return known  # by another process, meanwhile
         current = _current(connection, parsed, replace=replace)  # again: now nobody else may add one
-        row = _row(parsed.supplier, parsed.name, parsed.sha256, size_bytes, actor) | {
+        row = file_row(parsed.supplier, parsed.name, parsed.sha256, size_bytes, actor) | {
             "day": parsed.day,
             "state": "taken",
             "supersedes": current,
@@ -224,17 +230,26 @@ def _keep(
     return Intake(parsed.name, IntakeResult.TAKEN, parsed.day, parsed.table.num_rows)
 
 
-def _lock(connection: Connection, supplier: str) -> None:
+def lock_intake(connection: Connection, supplier: str) -> None:
     """Until the transaction ends nobody else takes in one of the supplier's, and no period is closed."""
     connection.execute(_QUERIES["lock_supplier"], {"supplier": supplier})
     connection.execute(_AUDIT["lock_chain"])
 
 
-def _demand_open(connection: Connection, supplier: str, day: date, name: str) -> None:
+def require_open_day(connection: Connection, supplier: str, day: date, name: str) -> None:
     """Raise StatementError when the day, which has a statement, is in a closed period."""
     closed = connection.execute(_QUERIES["closed_period"], {"supplier": supplier, "day": day}).fetchone()
     if closed is not None:
         raise StatementError(name, f"{day} has a statement, and its period {closed[0]} to {closed[1]} is closed")
+
+
+def _is_current(settings: Settings, connection: Connection, parsed: ParsedStatement) -> bool:
+    """Whether the statement that the day has says the same: sent again with other line ends, or in another order."""
+    of_day = {"supplier": parsed.supplier, "day": parsed.day}
+    found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
+    if found is None or found[1] != parsed.table.num_rows:
+        return False
+    return says_the_same(settings, found[2], parsed.table)
 
 
 def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) -> int | None:
@@ -243,14 +258,14 @@ def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) 
     found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
     if found is None:
         return None
-    _demand_open(connection, parsed.supplier, parsed.day, parsed.name)
-    file_id, line_count = found
+    require_open_day(connection, parsed.supplier, parsed.day, parsed.name)
+    file_id, line_count, _ = found
     if not (replace or (line_count == 0 and parsed.table.num_rows)):
         raise StatementError(parsed.name, f"{parsed.day} has a statement of another content; --replace takes this one")
     return int(file_id)
 
 
-def _store(settings: Settings, connection: Connection, parsed: ParsedStatement) -> tuple[str, StoredFile]:
+def store_table(settings: Settings, connection: Connection, parsed: ParsedStatement) -> tuple[str, StoredFile]:
     """Put the table into the archive and read it back; returns its key, named by file, content and installation.
 
     Raises OwnershipError when the archive is not this database's, TransientError when what comes back is not what was
@@ -276,7 +291,10 @@ def _quarantine(
     reason = cut(str(error), _ERROR_LIMIT)
     alert = _refused(supplier, file.name, reason, _TO_DO, line=error.line, field=error.field, rule=error.rule)
     with connection.transaction():
-        row = _row(supplier, file.name, file.sha256, file.size_bytes, actor) | {"state": "quarantined", "error": reason}
+        row = file_row(supplier, file.name, file.sha256, file.size_bytes, actor) | {
+            "state": "quarantined",
+            "error": reason,
+        }
         record_statement(connection, *fetch_one(connection, _QUERIES["add_file"], row))
         raise_alert(connection, alert, event_id=f"{file.name} {file.sha256.hex()}")
     return Intake(file.name, IntakeResult.QUARANTINED, error=reason)
@@ -288,7 +306,8 @@ def _refused(supplier: str, name: str, reason: str, to_do: str, **evidence: Any)
     return Alert(QUARANTINED, f"{supplier}/{name}", Severity.CRITICAL, told, to_do, more)
 
 
-def _row(supplier: str, name: str, digest: bytes, size_bytes: int, actor: str) -> dict[str, Any]:
+def file_row(supplier: str, name: str, digest: bytes, size_bytes: int, actor: str) -> dict[str, Any]:
+    """The values of a catalogue row, those that only a taken or a refused file has left NULL."""
     nothing = dict.fromkeys(("day", "supersedes", "line_count", "sums", "object_key", "object_sha256", "error"))
     return nothing | _names(supplier, name, actor) | {"sha256": digest, "size_bytes": size_bytes}
 

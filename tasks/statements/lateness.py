@@ -6,15 +6,18 @@ from datetime import UTC, date, datetime, timedelta
 from config import Settings
 from ledger.alerts import Alert, Severity
 from ledger.business_days import bounds, day_of
+from ledger.card_finder import mask_card_numbers
 from ledger.errors import NotFoundError, TransientError
+from ledger.masking import cut
 from sql.connection import Connection, connect
 from sql.queries import load
 from suppliers.registry import definitions
 from tasks.alerting.store import raise_alert, resolve_alert
 from tasks.statements.alert_rules import LATE, LATE_AFTER_HOURS
-from tasks.statements.sources import shown_place
+from tasks.statements.sources import OtherNames, other_names, shown_place
 
 _LOOK_BACK_DAYS = 14
+_SHOWN_NAMES, _SHOWN_CHARACTERS = 5, 80
 _QUERIES = load("statements")
 
 
@@ -29,17 +32,25 @@ def require_statement(settings: Settings, supplier: str, day: date | None, url: 
     Raises TransientError while it may still come, NotFoundError when it is late, or when no day was asked for. Both
     name where was looked. ``now`` is aware.
     """
-    place = shown_place(settings, supplier, url)
+    place, there = shown_place(settings, supplier, url), other_names(settings, supplier, day, url)
+    nothing = f"there is no statement at {place}" + (f"; {named(there)}" if there is not None and there.names else "")
     if day is None:
-        raise NotFoundError(f"{supplier}: there is no statement at {place}")
+        raise NotFoundError(f"{supplier}: {nothing}")
     with connect(settings.database_dsn, "statements") as connection:
         if connection.execute(_QUERIES["current_file"], {"supplier": supplier, "day": day}).fetchone() is not None:
             return
     late = late_from(day)
-    missing, since = f"{supplier} {day}: there is no statement at {place}", f"{late:%Y-%m-%d %H:%M} in Johannesburg"
+    missing, since = f"{supplier} {day}: {nothing}", f"{late:%Y-%m-%d %H:%M} in Johannesburg"
     if now < late:
         raise TransientError(f"{missing}; it counts as late from {since}")
     raise NotFoundError(f"{missing}; it counts as late since {since}")
+
+
+def named(there: OtherNames) -> str:
+    """The name that a statement must have, and some of the names that are there instead."""
+    shown = ", ".join(repr(cut(mask_card_numbers(name), _SHOWN_CHARACTERS)) for name in there.names[:_SHOWN_NAMES])
+    more = f" and {len(there.names) - _SHOWN_NAMES} more" if len(there.names) > _SHOWN_NAMES else ""
+    return f"its name must be like {there.example}, and there are {shown}{more}"
 
 
 def late_statements(settings: Settings, now: datetime) -> list[tuple[str, date]]:

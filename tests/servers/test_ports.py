@@ -32,7 +32,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings
     """Everything that `treasury up` starts, for this project."""
     home = tmp_path_factory.mktemp("ports") / "home"
     own = load_settings(home=home, ports=Ports(postgres=0, redis=0, s3=0, prefect=0, api=0, suppliers=0))
-    with stack.everything(own, before_api=lambda ready: open_for(ready, "ports") and None) as up:
+
+    def open_doors(ready: Settings) -> None:
+        open_for(ready, "ports")
+
+    with stack.everything(own, before_api=open_doors) as up:
         yield up.settings, up
 
 

@@ -16,7 +16,7 @@ from ledger.errors import ConfigError
 from servers import ports, process, stack
 from servers.api import Api
 from servers.lease import lease
-from servers.postgres import Postgres, pgbench
+from servers.postgres import Postgres, embedded_bin_dir
 from servers.redis import Redis
 from servers.s3 import BUCKET
 from sql.roles import API
@@ -133,7 +133,7 @@ def test_a_folder_without_postgresql_is_named(home: Path) -> None:
 
 
 def test_pgbench_is_there() -> None:
-    assert os.access(pgbench(), os.X_OK)
+    assert os.access(embedded_bin_dir() / "pgbench", os.X_OK)
 
 
 def test_redis_asks_for_the_password(home: Path) -> None:

@@ -44,7 +44,7 @@ from tasks.statements.intake import IntakeResult as Taken
 from tasks.statements.intake import take_in
 from tasks.vending.purchase import Vending
 from tasks.vending.rows import vend_database
-from tasks.vending.supplier_tests import IntakeResult, check_suppliers
+from tasks.vending.supplier_tests import Result, check_suppliers
 from tests.sql.ledger_rows import VAS_ROW
 from tests.suppliers.conftest import QUICK, request, serving
 from tests.tasks.reconciliation.books import Books
@@ -138,7 +138,7 @@ def test_the_api_takes_and_documents_it(running: Running, settings: Settings) ->
 
 def test_it_passes_the_supplier_tests(running: Running, settings: Settings) -> None:
     checks = asyncio.run(check_suppliers(settings.model_copy(update={"suppliers": running.suppliers}), [NAME]))
-    assert [check for check in checks if check.result is not IntakeResult.PASSED] == []
+    assert [check for check in checks if check.result is not Result.PASSED] == []
     assert len(checks) == 2 + 2 * len(definition_of(running.suppliers, NAME).trials()) + 1
 
 
@@ -255,11 +255,11 @@ def test_a_wrong_key_is_a_setting_to_mend(running: Running) -> None:
     [
         ({"modules": ["nobody_has_this"]}, "nobody_has_this cannot be imported"),
         ({"modules": ["json"]}, "json has no DEFINITION"),
-        ({"modules": [NAME, NAME]}, "voucherly stands twice"),
+        ({"modules": [NAME, NAME]}, "voucherly is listed twice"),
         ({"modules": ["suppliers.flash"]}, "there is a supplier flash already"),
         ({"modules": [NAME], NAME: {"key": "secret-1234", "colour": "blue"}}, "voucherly.colour: Extra inputs"),
         ({"modules": [NAME], NAME: {"environment": "production"}}, "base_url, key: needed in production"),
-        ({NAME: {}}, "voucherly: there is no such setting, and no supplier of that name"),
+        ({NAME: {}}, "voucherly: is neither a setting nor the name of a supplier"),
     ],
 )
 def test_a_wrong_setting_is_named_and_no_secret_is_shown(

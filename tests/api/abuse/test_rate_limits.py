@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from api.abuse.rate_limits import Bucket, Counters, Limit, Policy, RateLimiter, Verdict, limit_of
+from api.abuse.rate_limits import Bucket, Counters, Limit, LimitVerdict, Policy, RateLimiter, limit_of
 from api.routing.problems import TOO_MANY, HttpError
 from config.limits import RateLimits, is_rate, parse_rate
 from tests.api.abuse.conftest import StartRedis
@@ -33,7 +33,7 @@ def outstanding(limiters: list[RateLimiter], who: str) -> int:
     )
 
 
-async def ask(one: RateLimiter, who: str, policy: Policy = Policy.GENERAL, **options: Any) -> Verdict:
+async def ask(one: RateLimiter, who: str, policy: Policy = Policy.GENERAL, **options: Any) -> LimitVerdict:
     verdict = await one.spend(policy, who, **options)
     assert verdict is not None
     return verdict
@@ -172,9 +172,9 @@ def test_a_refusal_says_when_to_come_back_and_by_which_limit(redis_url: str) -> 
         clock = Clock(1_800_000_000.0 + 15)
         async with shared(redis_url) as redis:
             one = limiter(redis, clock, operations="1/minute")
-            (await ask(one, "key", Policy.OPERATIONS)).demand()
+            (await ask(one, "key", Policy.OPERATIONS)).require()
             with pytest.raises(HttpError) as caught:
-                (await ask(one, "key", Policy.OPERATIONS)).demand()
+                (await ask(one, "key", Policy.OPERATIONS)).require()
             return caught.value
 
     error = asyncio.run(run())

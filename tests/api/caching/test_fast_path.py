@@ -16,7 +16,7 @@ from config.limits import RateLimits
 from ledger.months import Month
 from ledger.scopes import Scope
 from tasks.admin.keys import hash_secret
-from tasks.alerting.request_rules import Rule
+from tasks.alerting.request_rules import RequestRule
 from tests.api.conftest import MakeKey, serving
 from tests.api.ledger_rows import PATHS, Ledger
 from tests.api.server.conftest import Answer, Connection, Log, connections, line_of
@@ -183,7 +183,7 @@ def test_who_may_not_see_the_row_does_not_get_it_from_memory(served: Served, mak
 
 @pytest.mark.parametrize("limits", [{"transactions": "300/hour"}, {"ddos": "300/hour"}])
 def test_the_limit_is_exact_over_both_paths(served: Served) -> None:
-    """Leased by threes: two of three requests find a token, the third one must lease, and waits on the full path."""
+    """Leased by threes: two of three requests find a token, the third must lease, and waits on the ordinary path."""
     row, statuses = served.rows[PATHS[0]], []
     with connections(served.url) as connect:
         connection = connect()
@@ -199,7 +199,7 @@ def test_an_attack_that_is_written_into_a_header_is_seen(served: Served, log: Lo
     served.raw(row)
     served.short(row, "User-Agent: ${jndi:ldap://x}")
     (alert,) = [line for line in log() if line["message"] == "alert"]
-    assert (alert["rule"], alert["subject"]) == (Rule.INJECTION, "127.0.0.1")
+    assert (alert["rule"], alert["subject"]) == (RequestRule.INJECTION, "127.0.0.1")
 
 
 def test_hits_sent_ahead_are_answered_in_order_however_many(served: Served) -> None:
@@ -233,7 +233,8 @@ def test_a_key_is_remembered_for_a_moment_and_never_beyond_its_end() -> None:
     doors = Authenticator(None, pepper, lambda: now_s[0])  # type: ignore[arg-type]  # nothing is looked up
     good = ApiKey("good", hash_secret(pepper, "secret"), "acme", frozenset(), soon)
     ended = ApiKey("ended", hash_secret(pepper, "secret"), "acme", frozenset(), soon - timedelta(days=1))
-    doors._remembered.update({"good": (0.0, good), "ended": (0.0, ended), "unknown": (0.0, None)})
+    doors._remembered.update({"good": (0.0, good), "ended": (0.0, ended)})
+    doors._unknown["unknown"] = 0.0
     assert doors.remembered("good", "secret") is good
     assert doors.remembered("good", "other") is None
     assert doors.remembered("ended", "secret") is None

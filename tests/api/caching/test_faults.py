@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,7 +25,7 @@ from tests.examples import examples
 
 BOUND_S = 0.8
 # Short limits, so that every fault is over soon. Entries would live for a minute if nobody invalidated them.
-SHORT = {"stale_s": BOUND_S, "redis_timeout_ms": 100, "commit_wait_ms": 50}
+SHORT: dict[str, Any] = {"stale_s": BOUND_S, "redis_timeout_ms": 100, "commit_wait_ms": 50}
 
 
 @asynccontextmanager
@@ -147,7 +148,7 @@ def test_a_redis_that_is_restored_from_an_old_copy_is_not_believed(server_settin
                         assert dumped is not None
                         await redis.restore(name, 60_000, dumped)
                     session = cache._link.session if cache._link else 0
-                    await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+                    await redis.client_kill_filter(_type="pubsub")
                     await until(lambda: cache.linked and cache._link is not None and cache._link.session > session)
                     assert await redis.exists(key)
                 cache._local.drop({tag(cache)})  # what is asked is what Redis says

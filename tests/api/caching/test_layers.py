@@ -100,7 +100,7 @@ def test_names_and_tags_tell_no_wallet_user_or_client() -> None:
 def test_news_is_read_as_it_was_written_and_what_cannot_be_read_means_anything(tags: list[bytes], junk: bytes) -> None:
     sender, receiver = InvalidationMessages(), InvalidationMessages()
     heard: list[Any] = []
-    handlers = {"drop": heard.append, "flush": lambda: heard.append("flush"), "clear": heard.append}
+    handlers: dict[str, Any] = {"drop": heard.append, "flush": lambda: heard.append("flush"), "clear": heard.append}
     for message in (sender.drop(tags), sender.flush(), sender.clear("a*")):
         receiver.read(message, **handlers)
         sender.read(message, **handlers)  # its own: not acted on

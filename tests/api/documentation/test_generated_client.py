@@ -32,7 +32,14 @@ def generate(document: Path, folder: Path, tools: Path) -> None:
     """Write the client of the document into ``folder``. A warning is a failure: a piece of the API would be missing."""
     venv.create(tools, with_pip=True)
     subprocess.run([tools / "bin" / "pip", "install", "--quiet", GENERATOR], check=True)
-    generator = [tools / "bin" / "openapi-python-client", "generate", "--path", document, "--output-path", folder]
+    generator: list[str | Path] = [
+        tools / "bin" / "openapi-python-client",
+        "generate",
+        "--path",
+        document,
+        "--output-path",
+        folder,
+    ]
     environment = {"PATH": f"{tools / 'bin'}:/usr/bin:/bin", "LANG": "C.UTF-8"}  # it calls its own ruff
     subprocess.run([*generator, "--meta", "none", "--fail-on-warning"], check=True, env=environment)
 

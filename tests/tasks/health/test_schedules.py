@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from config import Settings
-from config.health import Health
+from config.health import HealthSettings
 from servers import prefect
 from servers.lease import lease
 from servers.prefect import PrefectServer
@@ -30,7 +31,7 @@ def judge(settings: Settings, now: datetime = NOON) -> Result:
 def only(settings: Settings, *names: str, **more: Any) -> Settings:
     """The settings with these schedules alone, of all that `prefect.yaml` has."""
     off = {one["name"] for one in deployments(PROJECT, settings.suppliers)} - set(names)
-    return settings.model_copy(update={"health": Health(schedules_off=tuple(off)), **more})
+    return settings.model_copy(update={"health": HealthSettings(schedules_off=tuple(off)), **more})
 
 
 def succeeded(connection: Connection, settings: Settings, at: datetime) -> None:
@@ -92,7 +93,7 @@ def test_a_failure_is_no_success_and_is_quoted_until_there_is_one(settings: Sett
     succeeded(connection, chosen, datetime.now(UTC) - timedelta(hours=2))
     note_outcome(chosen, MINUTELY, "Failed: password=hunter2 is wrong")
     found = judge(chosen, datetime.now(UTC))
-    assert (found.state, found.value) == (State.CRITICAL, 1)
+    assert (found.state, found.value) == (State.CRITICAL, Decimal(1))
     assert f"1 of 1 do not run as scheduled: {MINUTELY}." in found.line
     assert "last success 2 h ago" in found.line
     assert "Failed" in found.line

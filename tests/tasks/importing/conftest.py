@@ -10,10 +10,11 @@ import psycopg
 import pytest
 
 from config import Settings
-from tasks.importing.mapping_text import column, constant, mapping_text
+from tasks.importing import mapping_text as text
+from tasks.importing.mapping_text import column, constant
 from tasks.importing.run import ImportReport, ImportRequest, import_file
 
-MAPPING = mapping_text(
+MAPPING = text.mapping_text(
     "shop",
     "transactions",
     ["no"],
