@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cli import terminal
 from cli.days import DAY
 from cli.session import session
-from ledger.errors import ConfigError
-from tasks.importing.run import ImportRequest, import_file
+from ledger.errors import ConfigError, DataError
+from tasks.importing.run import ImportReport, ImportRequest, import_file
 from tasks.synthetic.generate import GenerateParameters
 from tasks.synthetic.generate import generate as generate_months
 
@@ -33,12 +33,39 @@ def import_(
     request = ImportRequest(file, mapping, table, rejects, dry_run)
     with session(may_make_home=True) as settings, _bytes_bar() as show:
         report = import_file(settings, request, show, datetime.now(UTC))
+    _show(report)
+    _refuse_nothing(report)
+
+
+def _show(report: ImportReport) -> None:
+    """Print the account of an import: of its records, and below it of the lines of the file."""
     prefix = "dry run, nothing is loaded: " if report.dry_run else ""
-    terminal.console.print(
-        f"{prefix}read {report.read} = loaded {report.loaded} + rejected {report.rejected}", markup=False
+    lines = report.lines
+    of_lines = (
+        f"lines {lines.all} = skipped {lines.skipped} + header {lines.header} + records {lines.record_lines}"
+        f" + footer {lines.footer}"
     )
-    if report.rejected:
-        terminal.note(f"rejected lines: {report.rejects}")
+    of_records = (
+        f"{prefix}read {report.read} = loaded {report.loaded} + known {report.known} + different {report.different}"
+        f" + rejected {report.rejected}"
+    )
+    for account in (of_lines, of_records):
+        terminal.console.print(account, markup=False, highlight=False, soft_wrap=True)
+    for warning in report.warnings:
+        terminal.note(f"warning: {warning}")
+    if report.read > report.loaded:
+        terminal.note(f"lines that were not loaded: {report.rejects}")
+
+
+def _refuse_nothing(report: ImportReport) -> None:
+    """End with an error when the ledger has not what the file says. Single rejected lines are an answer."""
+    if report.different:
+        raise DataError(
+            f"{report.different} records were loaded before with other values, and are not changed: a correction is a "
+            f"row of its own; {report.rejects} says what differs"
+        )
+    if report.rejected == report.read:
+        raise DataError(f"none of {report.read} records could be loaded: {report.rejects} says why")
 
 
 def generate(

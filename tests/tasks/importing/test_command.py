@@ -15,6 +15,10 @@ from tests.cli.in_process import run_here
 PROJECT = Path(__file__).resolve().parents[3]
 LINES = "no,wallet,amount,text,at\n1,w1,5.00,,2024-05-17\n2,w1,none,,2024-05-17\n"
 
+ACCOUNT = (
+    "lines 3 = skipped 0 + header 1 + records 2 + footer 0\nread 2 = loaded {} + known {} + different 0 + rejected {}\n"
+)
+
 
 @pytest.fixture
 def treasury(settings: Settings, tmp_path: Path):
@@ -44,15 +48,16 @@ def files(tmp_path: Path, mapping_text: str) -> tuple[str, str, str]:
 
 def test_import_prints_its_account_and_writes_the_rejects_beside_the_file(treasury, files, tmp_path: Path) -> None:
     done = treasury("import", *files)
-    assert (done.returncode, done.stdout) == (0, "read 2 = loaded 1 + rejected 1\n")
+    assert (done.returncode, done.stdout) == (0, ACCOUNT.format(1, 0, 1))
     assert "\x1b" not in done.stdout + done.stderr
     assert (tmp_path / "lines.csv.rejects.csv").read_text().splitlines()[1].startswith("3,must be a decimal string")
-    assert treasury("import", *files).stdout == "read 2 = loaded 0 + rejected 2\n"
+    assert treasury("import", *files).stdout == ACCOUNT.format(0, 1, 1)
 
 
 def test_a_dry_run_says_that_it_is_one(treasury_here, files) -> None:
     assert treasury_here("import", *files, "--dry-run").stdout == (
-        "dry run, nothing is loaded: read 2 = loaded 1 + rejected 1\n"
+        "lines 3 = skipped 0 + header 1 + records 2 + footer 0\n"
+        "dry run, nothing is loaded: read 2 = loaded 1 + known 0 + different 0 + rejected 1\n"
     )
 
 
