@@ -126,7 +126,7 @@ class Loader:
         self._months = MonthTargets(connection, settings, table, dry_run)
         self._days = ClosedDays(connection, table, columns)
         self._known = KnownRows(connection, table, columns, same_values)
-        self._dry_run = dry_run
+        self.dry_run = dry_run
         self._expects_known = dry_run
         self._names = _listed(columns)
         self._stage = _copy_statement(Identifier("pg_temp", "import_staging"), ("line", *columns))
@@ -175,7 +175,7 @@ class Loader:
                 rejects += self._load_group(parent, kept, attempts, looked_up)
         if refused:
             rejects += self._refused(refused, [row for row in new if row.line in refused], looked_up)
-        if looked_up and not self._dry_run:
+        if looked_up and not self.dry_run:
             self._expects_known = len(new) < len(rows)
         return rejects
 
@@ -238,8 +238,8 @@ class Loader:
 
         Raises UniqueViolation when a row was loaded before, or by another import just now.
         """
-        altering = [] if self._dry_run else alterers(self._connection, parent)
-        if not self._dry_run and not altering:
+        altering = [] if self.dry_run else alterers(self._connection, parent)
+        if not self.dry_run and not altering:
             try:
                 self._copy(parent, rows)
             except errors.UniqueViolation:
@@ -266,20 +266,20 @@ class Loader:
     def _insert_new(self, parent: Relation, rows: Sequence[Row], altering: Sequence[str]) -> tuple[set[int], set[int]]:
         """Load what is new; returns the lines that PostgreSQL did not store, and those that were there already."""
         with self._connection.transaction(), self._connection.cursor() as cursor:
-            if not self._dry_run:
+            if not self.dry_run:
                 self._days.enter(rows)
             with cursor.copy(self._stage) as copy:
                 copy.write(_block([f"{row.line}\t{row.copy}" for row in rows]))
-            found = [] if self._dry_run else cursor.execute(self._statement("insert_staged", parent)).fetchall()
+            found = [] if self.dry_run else cursor.execute(self._statement("insert_staged", parent)).fetchall()
             changed = [line for line, stored in found if stored]
             if changed:
                 raise NotStoredError(_changed(changed, altering or [f"a trigger of {parent}"]))
             absent = {line for line, _ in found}
             there = {line for (line,) in cursor.execute(self._statement("find_staged", parent))}
             # In a dry run nothing was loaded, so what is there was there before.
-            repeated = there if self._dry_run else there & absent
+            repeated = there if self.dry_run else there & absent
             missing = absent - repeated
-            if not self._dry_run:
+            if not self.dry_run:
                 self._known.record(cursor, [row for row in rows if row.line not in missing])
             return missing, repeated
 

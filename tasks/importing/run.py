@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from tasks.importing.known_rows import check_source
 from tasks.importing.loading import Loader
 from tasks.importing.mapping import Mapping, check_table, read_mapping
 from tasks.importing.occurrences import count_occurrences
+from tasks.importing.preview import Preview
 from tasks.importing.records import Record, read_records
 from tasks.importing.rejects import Outcome, Reject, RejectsFile, choose_path, open_rejects
 from tasks.importing.rows import Row, RowBuilder
@@ -48,7 +49,7 @@ class ImportReport:
     """What became of the records: ``read == loaded + known + different + rejected``, always. In a dry run, what would.
 
     ``known`` were loaded before with the same values, ``different`` with other values. ``lines`` are all of the file.
-    ``warnings`` say what looks wrong in what was loaded.
+    ``preview`` is that of a dry run. ``warnings`` say what looks wrong in what was loaded.
     """
 
     table: str
@@ -60,6 +61,7 @@ class ImportReport:
     rejects: Path
     dry_run: bool
     lines: LineCounts
+    preview: Preview
     warnings: tuple[str, ...] = ()
 
 
@@ -74,6 +76,7 @@ class Chunk(NamedTuple):
 class _Counts:
     read: int = 0
     loaded: int = 0
+    preview: Preview = field(default_factory=Preview)
 
 
 def import_file(settings: Settings, request: ImportRequest, progress: Progress, now: datetime) -> ImportReport:
@@ -101,6 +104,7 @@ def import_file(settings: Settings, request: ImportRequest, progress: Progress, 
         builder = stack.enter_context(_builder(settings, mapping, table, contents, digests.content, now))
         same_values = mapping.identity == "values"
         loader = Loader(connection, settings, table, builder.columns, request.dry_run, same_values)
+        counts.preview.columns = builder.columns
         rejects = stack.enter_context(open_rejects(rejects_path))
         for _ in _load_chunks(loader, _chunks(builder, contents), rejects, counts):
             progress("loading", source.position(), source.size)
@@ -131,6 +135,7 @@ def _report(
         rejects=rejects.path,
         dry_run=request.dry_run,
         lines=lines,
+        preview=counts.preview,
         warnings=warnings,
     )
 
@@ -227,6 +232,9 @@ def _load_chunk(loader: Loader, chunk: Chunk, rejects: RejectsFile, counts: _Cou
     counts.read += len(chunk.rows) + len(chunk.rejects)
     counts.loaded += len(chunk.rows) - len(refused)
     rejects.write(sorted([*chunk.rejects, *refused]))
+    if loader.dry_run:
+        lines = {reject.line for reject in refused}
+        counts.preview.add([row for row in chunk.rows if row.line not in lines])
 
 
 def _record(
