@@ -57,7 +57,7 @@ def suggest_mapping(path: Path) -> str:
     numbers = [name for name in sample.header if name not in times and _are_numbers(sample.column(name))]
     key = _key(sample, set(times) | _with_decimals(sample, numbers))
     lines = [
-        f"# A proposal for {_quoted(path.name)}, from its first {len(sample.rows)} records. Check every line; CHANGE is yours.",
+        f"# A proposal for {_quoted(path.name)}, from its first {len(sample.rows)} records. Check every line.",
         f"# Columns: {', '.join(sample.header)}",
         'name = "CHANGE"   # the source, small letters; never change it once a file is imported',
         'table = "transactions"',
@@ -204,10 +204,10 @@ def _amount_lines(sample: _Sample, numbers: Sequence[str]) -> list[str]:
 def _credit_and_debit(numbers: Sequence[str]) -> tuple[str, str] | None:
     """The columns of an amount that is in one of two, by their names."""
     by_name = {name.lower(): name for name in numbers}
-    for name in by_name:
-        other = name.replace("credit", "debit").replace("paid in", "paid out")
-        if other != name and other in by_name:
-            return by_name[name], by_name[other]
+    for lower, name in by_name.items():
+        other = lower.replace("credit", "debit").replace("paid in", "paid out")
+        if other != lower and other in by_name:
+            return name, by_name[other]
     return None
 
 
