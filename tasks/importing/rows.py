@@ -65,7 +65,7 @@ class RowBuilder:
         )
         self._namer = namer
         self._one_line = _one_line_columns(mapping, header)
-        self._dropping = {name: one.sign for name, one in money.items() if mapping.fields[name].sign == "absolute"}
+        self._dropping = {name: one.signed for name, one in money.items() if mapping.fields[name].sign == "absolute"}
         self.dropped_signs = {name: {"-": 0, "+": 0} for name in self._dropping}
         self.columns = (table.key_column, *field_names(table), table.time_column, "updated_at")
 
@@ -80,10 +80,15 @@ class RowBuilder:
         source, identities = self._namer.name(record, values)
         row_id = str(derived_id(created_at, source))
         copy = "\t".join((row_id, *cells, str(updated_at or created_at)))
-        for name, sign in self._dropping.items():
-            self.dropped_signs[name][sign(fields) or "+"] += 1
+        self._count_signs(fields)
         month = created_at.year * 12 + created_at.month - 1
         return Row(record.line, record.text, month, row_id, copy, identities, fingerprint(values))
+
+    def _count_signs(self, fields: Fields) -> None:
+        for name, signed in self._dropping.items():
+            text = signed(fields) or ""
+            if text.strip("-0."):  # zero has no sign
+                self.dropped_signs[name]["-" if text.startswith("-") else "+"] += 1
 
     def _check_structure(self, record: Record) -> Fields:
         """The fields of a record of the file's shape. Columns that are not mapped are looked at like the others."""

@@ -142,10 +142,12 @@ def _report(
 
 def _warnings(mapping: Mapping, builder: RowBuilder) -> tuple[str, ...]:
     """Amounts below and above zero that became alike: -10 and +10 are then 20 of one type."""
-    told = {field.sign_of or field.column_of for field in mapping.fields.values()}
+    if mapping.fields["type"].constant is None:
+        return ()
+    told = {field.sign_of or field.column_of for field in (*mapping.fields.values(), *mapping.metadata.values())}
     return tuple(
-        f'{name}: sign = "absolute" makes {signs["-"]} amounts below zero and {signs["+"]} others alike, and no field '
-        f'depends on which they were; map type from {{ sign_of = "{name}" }}'
+        f'{name}: sign = "absolute" makes {signs["-"]} amounts below zero and {signs["+"]} others alike, and all have one '
+        f'type; map type from {{ sign_of = "{name}" }}'
         for name, signs in builder.dropped_signs.items()
         if all(signs.values()) and name not in told
     )
