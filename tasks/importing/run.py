@@ -146,8 +146,8 @@ def _warnings(mapping: Mapping, builder: RowBuilder) -> tuple[str, ...]:
         return ()
     told = {field.sign_of or field.column_of for field in (*mapping.fields.values(), *mapping.metadata.values())}
     return tuple(
-        f'{name}: sign = "absolute" makes {signs["-"]} amounts below zero and {signs["+"]} others alike, and all have one '
-        f'type; map type from {{ sign_of = "{name}" }}'
+        f'{name}: sign = "absolute" makes {signs["-"]} amounts below zero and {signs["+"]} others alike, and all have '
+        f'one type; map type from {{ sign_of = "{name}" }}'
         for name, signs in builder.dropped_signs.items()
         if all(signs.values()) and name not in told
     )
