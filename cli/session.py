@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from cli import terminal
 from config import Settings, load_settings
 from ledger.errors import ConfigError
-from servers.home import demand_unused
-from servers.stack import Service, demand_home, running
+from servers.home import require_unused
+from servers.stack import Service, require_home, running
 from tasks.admin.setup import prepare_database
 
 
@@ -33,11 +33,11 @@ def servers(*wanted: Service, may_make_home: bool = False) -> Iterator[Settings]
     """
     settings = load_settings()
     try:
-        demand_home(settings, *wanted)
+        require_home(settings, *wanted)
     except ConfigError:
         if not may_make_home:
             raise
-        demand_unused(settings.home)
+        require_unused(settings.home)
         terminal.note(f"making a new treasury home at {settings.home}")
     with running(settings, *wanted) as ready:
         yield ready

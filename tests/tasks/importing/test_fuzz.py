@@ -1,5 +1,6 @@
 """Files that are damaged at random: the account is right whatever becomes of a line, and a second run loads nothing."""
 
+import csv
 import gzip
 import random
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from config import Settings
 from ledger.errors import ConfigError, DataError
 from tasks.importing.mapping import read_mapping
 from tasks.importing.records import read_records
-from tasks.importing.rejects import HEADER as REJECTS_HEADER
 from tasks.importing.run import ImportReport, ImportRequest, import_file
 from tests.tasks.importing.conftest import physical_lines
 from tests.tasks.importing.test_identity import KEYLESS, M
@@ -99,10 +99,6 @@ def sum_of_loaded(content: bytes, mapping: Path, report: ImportReport) -> Decima
     """The amounts of the records whose lines are not in the rejects file, from the file and that file alone."""
     plain = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
     header, *records = read_records(BytesIO(plain), read_mapping(mapping)[0].file)
-    rejects = report.rejects.read_text(encoding="utf-8").replace("\r\n", "\n")
-    assert rejects.startswith(",".join(REJECTS_HEADER))
-    import csv
-
     with report.rejects.open(encoding="utf-8", newline="") as file:
         refused = {int(line[0]) for line in list(csv.reader(file))[1:]}
     position = [name.strip() for name in header.fields].index("amount")
@@ -133,7 +129,9 @@ def check(settings: Settings, database: psycopg.Connection, folder: Path, seed: 
     assert stored(database) == after, seed
 
 
-def test_the_account_of_a_damaged_file_is_right(settings: Settings, database, tmp_path: Path) -> None:
+def test_the_account_of_a_damaged_file_is_right(
+    settings: Settings, database: psycopg.Connection, tmp_path: Path
+) -> None:
     for seed in range(60):
         check(settings, database, tmp_path, seed)
 
@@ -141,6 +139,8 @@ def test_the_account_of_a_damaged_file_is_right(settings: Settings, database, tm
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("part", range(10))
-def test_the_account_of_many_damaged_files_is_right(settings: Settings, database, tmp_path: Path, part: int) -> None:
+def test_the_account_of_many_damaged_files_is_right(
+    settings: Settings, database: psycopg.Connection, tmp_path: Path, part: int
+) -> None:
     for seed in range(1000 + 500 * part, 1500 + 500 * part):
         check(settings, database, tmp_path, seed)

@@ -1,6 +1,7 @@
 """No row is loaded twice, and none is lost as if it had been: the examples of imports that look right and are not."""
 
 import gzip
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from ledger.tables import TRANSACTIONS
 from sql.connection import connect
 from sql.partitions import move_to_warm
 from tasks.importing import known_rows
+from tasks.importing.rows import Row
+from tasks.importing.run import ImportReport, ImportRequest, import_file
 from tests.tasks.importing.conftest import Run
 
 M = """
@@ -46,7 +49,9 @@ def count(database: psycopg.Connection) -> int:
     return len(rows(database))
 
 
-def test_a_corrected_timezone_loads_no_keyed_row_again_and_names_what_differs(run: Run, database) -> None:
+def test_a_corrected_timezone_loads_no_keyed_row_again_and_names_what_differs(
+    run: Run, database: psycopg.Connection
+) -> None:
     assert run(THREE, M).account == (3, 3, 0, 0, 0)
     before = rows(database)
     again = run(THREE, ZONED)
@@ -65,13 +70,17 @@ def test_a_corrected_timezone_loads_no_keyed_row_again_and_names_what_differs(ru
     ],
     ids=["more precise seconds", "another format", "another month"],
 )
-def test_a_key_is_the_identity_whatever_becomes_of_the_time(run: Run, database, content: bytes, mapping: str) -> None:
+def test_a_key_is_the_identity_whatever_becomes_of_the_time(
+    run: Run, database: psycopg.Connection, content: bytes, mapping: str
+) -> None:
     run(THREE, M)
     assert run(content, mapping).account == (3, 0, 0, 3, 0)
     assert count(database) == 3
 
 
-def test_the_same_key_with_another_amount_is_counted_apart_and_changes_nothing(run: Run, database) -> None:
+def test_the_same_key_with_another_amount_is_counted_apart_and_changes_nothing(
+    run: Run, database: psycopg.Connection
+) -> None:
     run(THREE, M)
     before = rows(database)
     again = run(THREE.replace(b"2.50", b"99.50") + b"4,w,4.50,2026-02-04T10:15:00\n", M)
@@ -82,7 +91,7 @@ def test_the_same_key_with_another_amount_is_counted_apart_and_changes_nothing(r
     assert [row for row in rows(database) if row in before] == before
 
 
-def test_a_key_that_comes_twice_in_a_file_is_known_or_different(run: Run, database) -> None:
+def test_a_key_that_comes_twice_in_a_file_is_known_or_different(run: Run, database: psycopg.Connection) -> None:
     outcome = run(HEADER + b"1,w,1.00,2026-02-01T00:00:00Z\n" * 2 + b"1,w,2.00,2026-02-01T00:00:00Z\n", M)
     assert outcome.account == (3, 1, 1, 1, 0)
     assert [reject[:3] for reject in outcome.rejects] == [
@@ -92,14 +101,16 @@ def test_a_key_that_comes_twice_in_a_file_is_known_or_different(run: Run, databa
     assert count(database) == 1
 
 
-def test_a_known_row_is_known_when_its_month_is_warm(run: Run, settings: Settings, database) -> None:
+def test_a_known_row_is_known_when_its_month_is_warm(
+    run: Run, settings: Settings, database: psycopg.Connection
+) -> None:
     run(THREE, M)
     with connect(settings.database_dsn, "test") as connection:
         assert move_to_warm(connection, settings, TRANSACTIONS, Month(2026, 2))
     assert run(THREE, ZONED).account == (3, 0, 0, 3, 0)
 
 
-def test_a_row_that_was_loaded_and_is_gone_is_not_called_loaded(run: Run, database) -> None:
+def test_a_row_that_was_loaded_and_is_gone_is_not_called_loaded(run: Run, database: psycopg.Connection) -> None:
     run(THREE, M)
     database.execute("TRUNCATE transactions_2026_02")
     again = run(THREE, M)
@@ -107,18 +118,18 @@ def test_a_row_that_was_loaded_and_is_gone_is_not_called_loaded(run: Run, databa
     assert all("is not in the database any more" in reason for _, reason, _, _ in again.rejects)
 
 
-def test_a_dry_run_counts_known_and_different_rows_as_the_import_does(run: Run, database) -> None:
+def test_a_dry_run_counts_known_and_different_rows_as_the_import_does(run: Run, database: psycopg.Connection) -> None:
     run(THREE, M)
     content = THREE.replace(b"2.50", b"99.50") + b"4,w,4.50,2026-02-04T10:15:00\n"
     assert run(content, M, dry_run=True).account == run(content, M).account == (4, 1, 2, 1, 0)
 
 
-def test_two_sources_may_have_the_same_keys(run: Run, database) -> None:
+def test_two_sources_may_have_the_same_keys(run: Run, database: psycopg.Connection) -> None:
     run(THREE, M)
     assert run(THREE, M.replace('name = "m"', 'name = "n"')).account == (3, 3, 0, 0, 0)
 
 
-def test_another_key_is_refused_for_a_source_that_was_loaded(run: Run, database) -> None:
+def test_another_key_is_refused_for_a_source_that_was_loaded(run: Run, database: psycopg.Connection) -> None:
     run(THREE, M)
     for mapping in (M.replace('key = ["id"]', 'key = ["at"]'), KEYLESS):
         with pytest.raises(ConfigError, match="were known by key id until now"):
@@ -128,17 +139,15 @@ def test_another_key_is_refused_for_a_source_that_was_loaded(run: Run, database)
 
 
 def test_two_imports_of_the_same_rows_at_once_load_each_once(
-    run: Run, database, monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
+    run: Run, database: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
 ) -> None:
     """The other import has its rows committed between the look at what is known and the loading."""
-    from tasks.importing.run import ImportRequest, import_file
-
     really = known_rows.KnownRows.record
-    others = []
+    others: list[ImportReport | None] = []
 
-    def record(known: known_rows.KnownRows, cursor: psycopg.Cursor, rows: list) -> None:
+    def record(known: known_rows.KnownRows, cursor: psycopg.Cursor, rows: Sequence[Row]) -> None:
         if not others:
-            others.append(True)
+            others.append(None)
             file, mapping = tmp_path / "other.csv", tmp_path / "other.toml"
             file.write_bytes(THREE.replace(b"T10:15:00", b"T11:15:00"))
             mapping.write_text(M)
@@ -148,6 +157,7 @@ def test_two_imports_of_the_same_rows_at_once_load_each_once(
 
     monkeypatch.setattr(known_rows.KnownRows, "record", record)
     assert run(THREE, M).account == (3, 0, 0, 3, 0)
+    assert others[1] is not None
     assert others[1].loaded == 3
     assert count(database) == 3
 
@@ -165,7 +175,9 @@ RESAVED = {
 
 
 @pytest.mark.parametrize("content", RESAVED.values(), ids=RESAVED.keys())
-def test_a_file_without_a_key_that_was_saved_again_is_not_loaded_again(run: Run, database, content: bytes) -> None:
+def test_a_file_without_a_key_that_was_saved_again_is_not_loaded_again(
+    run: Run, database: psycopg.Connection, content: bytes
+) -> None:
     assert run(THREE, KEYLESS).account == (3, 3, 0, 0, 0)
     refused = run(content, KEYLESS)
     assert refused.account == (3, 0, 0, 0, 3)
@@ -175,7 +187,9 @@ def test_a_file_without_a_key_that_was_saved_again_is_not_loaded_again(run: Run,
     assert count(database) == 3
 
 
-def test_the_same_file_without_a_key_is_known_line_by_line_whatever_the_mapping_says_now(run: Run, database) -> None:
+def test_the_same_file_without_a_key_is_known_line_by_line_whatever_the_mapping_says_now(
+    run: Run, database: psycopg.Connection
+) -> None:
     content = THREE + THREE.splitlines(keepends=True)[1]
     assert run(content, KEYLESS).account == (4, 4, 0, 0, 0)
     assert run(content, KEYLESS).account == (4, 0, 4, 0, 0)
@@ -185,7 +199,7 @@ def test_the_same_file_without_a_key_is_known_line_by_line_whatever_the_mapping_
     assert count(database) == 4
 
 
-def test_a_corrected_encoding_loads_nothing_again(run: Run, database) -> None:
+def test_a_corrected_encoding_loads_nothing_again(run: Run, database: psycopg.Connection) -> None:
     mapping = KEYLESS.replace("[fields]", '[file]\nencoding = "latin-1"\n[fields]')
     content = THREE.replace(b",w,", ",wé,".encode())
     run(content, mapping)
@@ -194,7 +208,9 @@ def test_a_corrected_encoding_loads_nothing_again(run: Run, database) -> None:
     assert again.rejects[0][2] == "user_id, wallet_id"
 
 
-def test_an_equal_line_of_another_file_is_refused_or_loaded_as_the_mapping_says(run: Run, database) -> None:
+def test_an_equal_line_of_another_file_is_refused_or_loaded_as_the_mapping_says(
+    run: Run, database: psycopg.Connection
+) -> None:
     first, other = THREE, THREE.splitlines(keepends=True)[1]
     by_file = KEYLESS.replace("[fields]", 'identity = "file"\n[fields]')
     run(first, by_file)
@@ -208,7 +224,7 @@ def test_a_key_and_an_identity_together_are_refused(run: Run) -> None:
         run(THREE, M.replace("[fields]", 'identity = "values"\n[fields]'))
 
 
-def test_an_identity_that_a_trigger_drops_is_not_taken_for_stored(run: Run, database) -> None:
+def test_an_identity_that_a_trigger_drops_is_not_taken_for_stored(run: Run, database: psycopg.Connection) -> None:
     database.execute("CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
     database.execute("CREATE TRIGGER meddle BEFORE INSERT ON import_identities FOR EACH ROW EXECUTE FUNCTION meddle()")
     with pytest.raises(Exception, match="import_identities: 3 rows were sent and PostgreSQL stored 0"):
@@ -216,7 +232,9 @@ def test_an_identity_that_a_trigger_drops_is_not_taken_for_stored(run: Run, data
     assert count(database) == 0
 
 
-def test_a_row_that_somebody_else_put_there_is_known_and_gets_its_identity(run: Run, database, tmp_path: Path) -> None:
+def test_a_row_that_somebody_else_put_there_is_known_and_gets_its_identity(
+    run: Run, database: psycopg.Connection, tmp_path: Path
+) -> None:
     run(THREE, M)
     database.execute("ALTER TABLE import_identities DISABLE TRIGGER import_identities_kept")
     database.execute("TRUNCATE import_identities")

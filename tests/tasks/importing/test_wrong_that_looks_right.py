@@ -33,7 +33,7 @@ def mapped(**fields: str) -> str:
 
 
 @pytest.mark.parametrize("end", [b"\r", b"\r\n", b"\n"])
-def test_bare_cr_ends_lines_like_lf(run: Run, database, end: bytes) -> None:
+def test_bare_cr_ends_lines_like_lf(run: Run, database: psycopg.Connection, end: bytes) -> None:
     content = HEADER + b"".join(b"%d,w,1.00,2026-02-01T10:15:00Z\n" % number for number in range(13))
     assert run(content.replace(b"\n", end), M).account == (13, 13, 0, 0, 0)
     assert count(database) == 13
@@ -51,7 +51,9 @@ def test_a_file_of_which_nothing_is_read_is_an_error(run: Run, content: bytes) -
     "text",
     ["2026-02-03 10.15", "2026-02-03 10-15", "2026-02-01+02:00", "20260203101", "2026-02-03", "2026-02-03T10:15Z"],
 )
-def test_what_is_no_date_and_time_of_rfc_3339_is_rejected_by_name(run: Run, database, text: str) -> None:
+def test_what_is_no_date_and_time_of_rfc_3339_is_rejected_by_name(
+    run: Run, database: psycopg.Connection, text: str
+) -> None:
     outcome = run(HEADER + LINE + f"2,w,1.00,{text}\n".encode(), M)
     assert outcome.account == (2, 1, 0, 0, 1)
     assert (outcome.rejects[0][0], outcome.rejects[0][2]) == (3, "created_at")
@@ -74,7 +76,7 @@ GAP, TWICE = "2026-03-29 02:30:00", "2026-10-25 02:30:00"  # Europe/Berlin
 )
 @pytest.mark.parametrize("format_", ["iso", "%Y-%m-%d %H:%M:%S"])
 def test_local_times_that_do_not_exist_or_occur_twice(
-    run: Run, database, format_: str, options: str, text: str, expected: str
+    run: Run, database: psycopg.Connection, format_: str, options: str, text: str, expected: str
 ) -> None:
     mapping = mapped(created_at=f'{{ column = "at", format = "{format_}", timezone = "Europe/Berlin"{options} }}')
     outcome = run(HEADER + f"1,w,1.00,{text}\n".encode(), mapping)
@@ -90,7 +92,7 @@ CREDIT_DEBIT = {
 }
 
 
-def test_an_amount_is_in_one_of_two_columns_and_says_its_type(run: Run, database) -> None:
+def test_an_amount_is_in_one_of_two_columns_and_says_its_type(run: Run, database: psycopg.Connection) -> None:
     lines = [b"100,0", b"54,0.00", b",5.00", b"0,7", b"1,2", b",", b"0,0.00", b"-3,"]
     content = b"id,wallet,credit,debit,at\n" + b"".join(
         b"%d,w,%s,2026-02-01T10:15:00Z\n" % (number, line) for number, line in enumerate(lines)
@@ -138,7 +140,7 @@ def test_a_sign_is_that_of_a_money_field_of_the_mapping(run: Run, of: str) -> No
     ],
 )
 def test_an_amount_that_can_be_read_in_two_ways_is_rejected(
-    run: Run, database, text: str, options: str, expected: str | None
+    run: Run, database: psycopg.Connection, text: str, options: str, expected: str | None
 ) -> None:
     outcome = run(
         HEADER + f'1,w,"{text}",2026-02-01T10:15:00Z\n'.encode(), mapped(amount=f'{{ column = "amount"{options} }}')
@@ -161,7 +163,7 @@ def test_an_amount_that_can_be_read_in_two_ways_is_rejected(
     ],
 )
 def test_minor_units_are_those_of_the_currency(
-    run: Run, database, text: str, currency: str, expected: str | None
+    run: Run, database: psycopg.Connection, text: str, currency: str, expected: str | None
 ) -> None:
     mapping = mapped(amount='{ column = "amount", unit = "minor" }', currency='{ column = "cur" }')
     outcome = run(f"id,wallet,amount,at,cur\n1,w,{text},2026-02-01T10:15:00Z,{currency}\n".encode(), mapping)
@@ -178,7 +180,7 @@ def test_an_amount_with_cents_of_a_currency_without_is_rejected(run: Run) -> Non
     ]
 
 
-def test_a_quote_in_a_column_that_is_not_mapped_swallows_no_record(run: Run, database) -> None:
+def test_a_quote_in_a_column_that_is_not_mapped_swallows_no_record(run: Run, database: psycopg.Connection) -> None:
     lines = b'1,w,1.00,2026-02-01T10:15:00Z,"open\n2,w,2.00,2026-02-01T10:15:00Z,x\n3,w,3.00,2026-02-01T10:15:00Z,y"\n'
     outcome = run(NOTED + lines + b"4,w,4.00,2026-02-01T10:15:00Z,z\n", M)
     assert outcome.account == (2, 1, 0, 0, 1)
@@ -196,7 +198,7 @@ def test_line_breaks_in_a_column_that_is_not_mapped_are_read_where_the_mapping_a
 
 
 @pytest.mark.parametrize("wallet", [b'w"', b'w"1', b'"w"x'])
-def test_a_stray_quote_becomes_part_of_no_name(run: Run, database, wallet: bytes) -> None:
+def test_a_stray_quote_becomes_part_of_no_name(run: Run, database: psycopg.Connection, wallet: bytes) -> None:
     outcome = run(HEADER + LINE + b"2," + wallet + b",1.00,2026-02-01T10:15:00Z\n3" + LINE[1:], M)
     assert outcome.account == (3, 2, 0, 0, 1)
     assert outcome.rejects[0][0] == 3
@@ -212,14 +214,14 @@ def test_signs_that_are_left_out_under_one_type_are_warned_about(run: Run) -> No
     assert warning.startswith('amount: sign = "absolute" makes 1 amounts below zero and 1 others alike')
 
 
-def test_a_type_is_mapped_from_the_sign(run: Run, database) -> None:
+def test_a_type_is_mapped_from_the_sign(run: Run, database: psycopg.Connection) -> None:
     mapping = mapped(amount=ABSOLUTE, type='{ sign_of = "amount", map = { "+" = "deposit", "-" = "withdraw" } }')
     assert run(TWO_SIGNS, mapping).report.warnings == ()
     assert amounts(database) == [("deposit", Decimal(10)), ("withdraw", Decimal(10))]
 
 
 def test_a_row_whose_month_can_get_no_partition_is_rejected_and_the_rest_is_loaded(
-    run: Run, settings: Settings, database
+    run: Run, settings: Settings, database: psycopg.Connection
 ) -> None:
     with connect(settings.database_dsn, "test") as connection:
         prepare_table(connection, settings, settings.table("transactions"))
@@ -238,7 +240,9 @@ def test_a_row_whose_month_can_get_no_partition_is_rejected_and_the_rest_is_load
     ]
 
 
-def test_a_month_whose_partition_is_gone_takes_no_row_and_stops_no_other(run: Run, database) -> None:
+def test_a_month_whose_partition_is_gone_takes_no_row_and_stops_no_other(
+    run: Run, database: psycopg.Connection
+) -> None:
     run(HEADER + LINE, M)
     database.execute("DROP TABLE transactions_2026_02")
     outcome = run(HEADER + b"2,w,1.00,2026-02-01T10:15:00Z\n3,w,1.00,2026-03-01T10:15:00Z\n", M)
