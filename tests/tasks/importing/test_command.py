@@ -62,7 +62,7 @@ def test_import_prints_its_account_and_writes_the_rejects_beside_the_file(
 
 
 def test_a_dry_run_says_that_it_is_one(treasury_here: Command, files: Files) -> None:
-    assert treasury_here("import", *files, "--dry-run").stdout == (
+    assert treasury_here("import", *files, "--dry-run").stdout.endswith(
         "lines 3 = skipped 0 + header 1 + records 2 + footer 0\n"
         "dry run, nothing is loaded: read 2 = loaded 1 + known 0 + different 0 + rejected 1\n"
     )
@@ -105,7 +105,8 @@ def test_a_dry_run_shows_the_first_rows_and_the_sums_by_month(
     (tmp_path / "lines.csv").write_text(LINES + "3,w1,7.25,,2024-05-18\n4,w1,1.00,,2024-06-01\n")
     shown = treasury_here("import", *files, "--dry-run").stdout
     assert "A row as it would be stored" in shown
-    rows = [line.split() for line in shown.splitlines() if line.strip().startswith("2024-")]
+    cells = [line.replace("│", " ").split() for line in shown.splitlines()]
+    rows = [row for row in cells if row[1:2] == ["ZAR"]]
     assert rows == [["2024-05", "ZAR", "2", "12.25"], ["2024-06", "ZAR", "1", "1.00"]]
 
 
