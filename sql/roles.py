@@ -60,6 +60,8 @@ CATALOGUE: Mapping[str, Access] = {
     "archive_uploads": Access(api=("SELECT",), auditor=("SELECT",)),
     "health_results": Access(api=("SELECT",), auditor=("SELECT",)),
     "idempotency_keys": Access(api=("SELECT", "INSERT")),
+    "import_identities": Access(auditor=("SELECT",)),
+    "import_sources": Access(auditor=("SELECT",)),
     "imports": Access(auditor=("SELECT",)),
     "installation": Access(api=("SELECT",), auditor=("SELECT",)),
     "installation_events": Access(auditor=("SELECT",)),
