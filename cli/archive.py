@@ -14,7 +14,7 @@ from rich.text import Text
 
 from cli.answers import write_answer
 from cli.days import DAY
-from cli.session import auditing, session
+from cli.session import auditing, preparing, session
 from cli.terminal import console
 from config import Settings
 from ledger.errors import ConfigError
@@ -154,7 +154,7 @@ def run(
     """Run a flow now, in this process. Prefect records the run."""
     parameters: dict[str, Any] = {"as_of": as_of.date() if as_of else None, "plan_only": plan_only}
     parameters |= {"tables": table} if table else {}
-    with session("s3", "prefect") as settings:
+    with preparing("s3", "prefect") as settings:
         run_job(settings, job, parameters)
 
 

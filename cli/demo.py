@@ -72,7 +72,9 @@ def demo(
     with ExitStack() as servers:
         with watch.step("Start PostgreSQL, Redis, S3, the supplier simulators, Prefect, a worker and the API"):
             terminal.console.print("the first start takes up to a minute")
-            up = servers.enter_context(stack.everything(settings, lambda ready: keys.append(open_for(ready, CLIENT))))
+            up = servers.enter_context(
+                stack.everything(settings, lambda ready: keys.append(open_for(ready, CLIENT).key))
+            )
         ready = up.settings
         today = utc_today()
         with watch.step(f"Generate {MONTHS} months"):

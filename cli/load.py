@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cli import terminal
 from cli.days import DAY
-from cli.session import session
+from cli.session import preparing
 from ledger.errors import ConfigError
 from tasks.importing.run import ImportRequest, import_file
 from tasks.synthetic.generate import GenerateParameters
@@ -31,7 +31,7 @@ def import_(
     Each line is either loaded, or rejected with its number and the reason.
     """
     request = ImportRequest(file, mapping, table, rejects, dry_run)
-    with session(may_make_home=True) as settings, _bytes_bar() as show:
+    with preparing(may_make_home=True) as settings, _bytes_bar() as show:
         report = import_file(settings, request, show, datetime.now(UTC))
     prefix = "dry run, nothing is loaded: " if report.dry_run else ""
     terminal.console.print(
@@ -70,7 +70,7 @@ def generate(
         )
     except ValidationError as error:
         raise ConfigError("; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())) from None
-    with session(may_make_home=True) as settings, _rows_bar() as show:
+    with preparing(may_make_home=True) as settings, _rows_bar() as show:
         generated = generate_months(settings, parameters, show)
     rows = [(month.table, str(month.month), f"{month.rows:,}", month.skipped or "") for month in generated]
     terminal.table("Generated months", ("table", "month", "rows", "skipped"), rows)

@@ -30,7 +30,10 @@ def up() -> None:
     keys: list[str] = []
 
     def prepare(ready: Settings) -> None:
-        keys.append(open_for(ready, SESSION_CLIENT, SESSION_KEY_LIFE))
+        opened = open_for(ready, SESSION_CLIENT, SESSION_KEY_LIFE)
+        keys.append(opened.key)
+        for problem in opened.problems:
+            terminal.note(f"not prepared: {problem}")
 
     with _until_signalled(), stack.up(settings, before_api=prepare) as running:
         show(settings, running)

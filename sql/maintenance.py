@@ -28,18 +28,23 @@ def run_ddl(connection: Connection, settings: Settings, work: Callable[[], T]) -
     transaction is rolled back and tried again after a growing, jittered pause. ``work`` must therefore change nothing
     outside the transaction. Raises TransientError when ``settings.lock_attempts`` tries were not enough.
     """
+    return with_short_locks(connection, settings.lock_timeout_ms, settings.lock_attempts, work)
+
+
+def with_short_locks(connection: Connection, lock_timeout_ms: int, lock_attempts: int, work: Callable[[], T]) -> T:
+    """`run_ddl` where there are no settings."""
     pause_s = _FIRST_PAUSE_S
-    for _ in range(settings.lock_attempts):
+    for _ in range(lock_attempts):
         try:
             with connection.transaction():
                 _enter(connection)
-                _set_lock_timeout(connection, settings.lock_timeout_ms)
+                _set_lock_timeout(connection, lock_timeout_ms)
                 return work()
         except _RETRIED as error:
             last: psycopg.Error = error
         time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311  # jitter, not a secret
         pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
-    raise TransientError(f"no lock within {settings.lock_attempts} tries: {last.diag.message_primary}") from last
+    raise TransientError(f"no lock within {lock_attempts} tries: {last.diag.message_primary}") from last
 
 
 def _enter(connection: Connection) -> None:

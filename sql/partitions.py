@@ -14,12 +14,15 @@ from ledger.identifiers import id_bounds
 from ledger.months import Month
 from ledger.tables import VAS_TRANSACTIONS, TieredTable
 from sql.catalog import columns_of
-from sql.connection import SCHEMA, Connection, fetch_one
+from sql.connection import Connection, fetch_one, schema_of
+from sql.ledger_tables import make_hot_parent
 from sql.maintenance import run_ddl
+from sql.names import demand_free, taken, taken_names
 from sql.queries import load
 from sql.relations import Parents, Relation, check_partition, find_in_schema
 from sql.roles import grant_partition, grant_table
 from sql.storing import check_stored
+from sql.views import demand_view_name, ensure_view
 
 _QUERIES = load("catalog")
 _GUARD = "treasury_guard_history"
@@ -67,18 +70,21 @@ def monthly_partitions(connection: Connection, parent: Relation | None) -> dict[
 def prepare_table(connection: Connection, settings: Settings, table: TieredTable) -> tuple[Column, ...]:
     """Make sure that ``table`` has its warm parent, its guards, its view and its privileges; returns its columns.
 
-    The hot parent belongs to the application's own migrations and must exist, partitioned by range of the time column.
-    What is made is made in its schema. Raises ConfigError naming what does not fit. Safe to run again; then it only
-    looks.
+    The hot parent belongs to the application's own migrations and must exist, partitioned by range of the time column;
+    a missing one of a built-in table is made. What is made is made in its schema. Raises ConfigError naming what does
+    not fit or has a name that the table needs. Safe to run again; then it only looks.
     """
+    if Parents.of(connection, table).hot is None:
+        make_hot_parent(connection, settings, table)
     parents = Parents.of(connection, table)
     columns = columns_of(connection, parents.hot)
     hot = _check_shape(connection, table, parents.hot, columns)
-    warm = columns_of(connection, parents.warm)
+    demand_view_name(connection, table, hot.schema, parents)
     if parents.warm is None:
-        run_ddl(connection, settings, lambda: _create_warm_parent(connection, table, hot, columns))
-    elif warm != columns:
-        raise ConfigError(f"{parents.warm} and {hot} do not have the same columns")
+        run_ddl(connection, settings, lambda: _create_warm_parent(connection, table, hot))
+    else:
+        _check_warm(connection, table, hot, parents.warm, columns)
+    ensure_view(connection, settings, table, columns)
     for parent in Parents.of(connection, table).found:
         if not _has_trigger(connection, parent, _GUARD):
             run_ddl(connection, settings, lambda parent=parent: _create_guard(connection, table, parent))  # type: ignore[misc]  # mypy cannot infer a lambda's default
@@ -112,9 +118,24 @@ def _check_shape(
     return hot
 
 
-def _create_warm_parent(connection: Connection, table: TieredTable, hot: Relation, columns: tuple[Column, ...]) -> None:
+def _check_warm(
+    connection: Connection, table: TieredTable, hot: Relation, warm: Relation, columns: tuple[Column, ...]
+) -> None:
+    """Raise ConfigError unless what has the warm parent's name is partitioned as the hot one, with the same columns."""
+    partitioning = connection.execute(_QUERIES["partitioning"], {"relation": warm.oid}).fetchone()
+    if partitioning != ("r", [table.time_column]):
+        kind = taken_names(connection, warm.schema, [warm.name]).get(warm.name, "a relation")
+        raise taken(table, warm.schema, warm.name, kind, "its warm parent")
+    if columns_of(connection, warm) != columns:
+        raise ConfigError(f"{warm} and {hot} do not have the same columns")
+
+
+def _create_warm_parent(connection: Connection, table: TieredTable, hot: Relation) -> None:
     if find_in_schema(connection, hot.schema, table.warm_parent):
         return  # another process came first: only under the maintenance lock is the answer final
+    indexes = _warm_indexes(connection, table, hot)
+    wanted = dict.fromkeys(indexes, "an index of its warm parent") | {table.warm_parent: "its warm parent"}
+    demand_free(connection, table, hot.schema, wanted)
     warm = hot.sibling(table.warm_parent)
     connection.execute(
         SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS) PARTITION BY RANGE ({})").format(
@@ -125,22 +146,16 @@ def _create_warm_parent(connection: Connection, table: TieredTable, hot: Relatio
     if key is None:
         raise ConfigError(f"{hot} has no primary key")
     connection.execute(SQL("ALTER TABLE {} ADD {}").format(warm, SQL(key[0])))
-    for name, definition in connection.execute(_QUERIES["indexes"], {"relation": hot.oid}).fetchall():
-        suffix = name.removeprefix(f"idx_{table.name}_")
-        if suffix in table.warm_indexes:
-            index = Identifier(f"idx_{table.warm_parent}_{suffix}")
-            connection.execute(SQL("CREATE INDEX {} ON {} {}").format(index, warm, SQL(definition)))
-    connection.execute(_view(table, hot, columns))
+    for name, definition in indexes.items():
+        connection.execute(SQL("CREATE INDEX {} ON {} {}").format(Identifier(name), warm, SQL(definition)))
 
 
-def _view(table: TieredTable, hot: Relation, columns: tuple[Column, ...]) -> sql.Composed:
-    names = SQL(", ").join(Identifier(column.name) for column in columns)
-    branch = SQL("SELECT {}, {}::text AS tier FROM {}")
-    branches = [
-        branch.format(names, Literal(tier), parent)
-        for tier, parent in (("hot", hot.identifier), ("warm", hot.sibling(table.warm_parent)))
-    ]
-    return SQL("CREATE VIEW {} AS {}").format(hot.sibling(table.name), SQL(" UNION ALL ").join(branches))
+def _warm_indexes(connection: Connection, table: TieredTable, hot: Relation) -> dict[str, str]:
+    """The indexes of the warm parent: those of the hot one that warm keeps, each with its definition."""
+    found = connection.execute(_QUERIES["indexes"], {"relation": hot.oid}).fetchall()
+    suffixes = {name.removeprefix(f"idx_{table.name}_"): definition for name, definition in found}
+    kept = {suffix: definition for suffix, definition in suffixes.items() if suffix in table.warm_indexes}
+    return {f"idx_{table.warm_parent}_{suffix}": definition for suffix, definition in kept.items()}
 
 
 def _lacks_period_guard(connection: Connection, table: TieredTable, parent: Relation) -> bool:
@@ -163,7 +178,7 @@ def _create_guard(connection: Connection, table: TieredTable, parent: Relation) 
         SQL("CREATE OR REPLACE TRIGGER {} BEFORE UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION {}({})").format(
             Identifier(_GUARD),
             parent.identifier,
-            Identifier(SCHEMA, _GUARD),
+            Identifier(schema_of(connection), _GUARD),
             SQL(", ").join(Literal(argument) for argument in arguments),
         )
     )
@@ -182,7 +197,7 @@ def _create_period_guard(connection: Connection, table: TieredTable, parent: Rel
             Identifier(_PERIOD_GUARD),
             parent.identifier,
             Identifier(table.time_column),
-            Identifier(SCHEMA, _PERIOD_GUARD),
+            Identifier(schema_of(connection), _PERIOD_GUARD),
             Literal(f"{OFFSET_MS} ms"),
         )
     )

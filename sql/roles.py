@@ -161,7 +161,7 @@ def _set_login(connection: Connection, role: str, password: str) -> None:
 
 def _can_log_in(dsn: str) -> bool:
     try:
-        with closing(psycopg.connect(dsn, **connection_parameters("login"))):
+        with closing(psycopg.connect(dsn, **connection_parameters(dsn, "login"))):
             return True
     except psycopg.OperationalError:
         return False

@@ -24,10 +24,12 @@ from pydantic import SecretStr
 
 from config import Settings, load_settings
 from config.settings import Ports
+from ledger.tables import BUILT_IN
 from servers import prefect
 from servers.stack import running
 from sql import migrate
 from sql.connection import connect
+from sql.ledger_tables import make_hot_parent
 from sql.roles import API, AUDITOR, ensure_login, prepare_roles
 from tests.databases import Databases, drop_like, make_template
 from tests.figures import pytest_terminal_summary
@@ -193,6 +195,8 @@ def redis_url(_redis_server: str, worker_id: str) -> str:
 def _migrate(draft: Settings) -> None:
     migrate.upgrade(draft.database_dsn)
     with connect(draft.database_dsn, "tests") as owner:
+        for table in BUILT_IN:
+            make_hot_parent(owner, draft, table)
         assert prepare_roles(owner, draft) == []
 
 

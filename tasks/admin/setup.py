@@ -1,9 +1,10 @@
 """Making a database ready: the migrations, what every registered table needs besides its hot parent, the roles."""
 
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from config import Settings
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, DataError
 from ledger.scopes import CLIENT_SCOPES
 from sql import migrate
 from sql.connection import connect
@@ -35,14 +36,26 @@ def prepare_database(settings: Settings) -> list[str]:
     return problems
 
 
-def open_for(settings: Settings, client_id: str, key_life: timedelta | None = None) -> str:
-    """Make the partitions that rows need from today on, and a key for ``client_id``; returns the key. From now on the
-    health checks expect what has a schedule to run.
+class Opened(NamedTuple):
+    """An API key, and why a table takes no rows, a line each."""
 
-    The database must be migrated. Each call makes a further key; None never expires.
+    key: str
+    problems: list[str]
+
+
+def open_for(settings: Settings, client_id: str, key_life: timedelta | None = None) -> Opened:
+    """Make the partitions that rows need from today on, and a key for ``client_id``. From now on the health checks
+    expect what has a schedule to run.
+
+    The database must be migrated. Each call makes a further key; None never expires. A table that is refused does not
+    stop the others.
     """
+    problems = []
     for table in settings.registry.values():
-        roll_table(settings, table, utc_today())
+        try:
+            roll_table(settings, table, utc_today())
+        except (ConfigError, DataError) as error:
+            problems.append(str(error))
     note_expected(settings)
     expires_at = None if key_life is None else datetime.now(UTC) + key_life
-    return create_key(settings, client_id, CLIENT_SCOPES, expires_at)
+    return Opened(create_key(settings, client_id, CLIENT_SCOPES, expires_at), problems)

@@ -42,7 +42,7 @@ class Context:
     def connect(self) -> Iterator[Connection]:
         """A read-only connection on which no statement and no lock is waited for long. Raises the project's errors."""
         dsn = self.settings.database_dsn
-        parameters = connection_parameters("health") | {"connect_timeout": str(CONNECT_TIMEOUT_S)}
+        parameters = connection_parameters(dsn, "health") | {"connect_timeout": str(CONNECT_TIMEOUT_S)}
         with self._slots:
             try:
                 with psycopg.connect(dsn, autocommit=True, **parameters) as connection:
