@@ -95,7 +95,7 @@ def connection_parameters(dsn: str, purpose: str) -> dict[str, Any]:
 
 def schema_named(dsn: str) -> str:
     """The schema of this project's own tables in the database at ``dsn``: `Settings.database_dsn` carries it."""
-    named = _OPTION.search(conninfo_to_dict(dsn).get("options") or "")
+    named = _OPTION.search(str(conninfo_to_dict(dsn).get("options") or ""))
     return named[1] if named else OWN_SCHEMA
 
 

@@ -28,15 +28,14 @@ def upgrade(dsn: str) -> None:
     except (ArgumentError, ValueError):
         raise ConfigError("TREASURY_DATABASE_URL: not of the form postgresql://user:password@host:port/name") from None
     try:
-        _upgrade(url)
+        _upgrade(dsn, url)
     except DBAPIError as error:
         if isinstance(error.orig, psycopg.Error):
             raise translate(error.orig) from None
         raise
 
 
-def _upgrade(url: URL) -> None:
-    dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+def _upgrade(dsn: str, url: URL) -> None:
     parameters = session_parameters(dsn, "migration")
     engine = create_engine(url, poolclass=NullPool, connect_args=parameters)
     config = Config()

@@ -71,13 +71,17 @@ def _remake(connection: Connection, view: Relation, query: Composed) -> None:
     connection.execute(SQL("CREATE VIEW {} AS {}").format(view.identifier, query))
 
 
+def find_view(connection: Connection, table: TieredTable, schema: str, parents: Parents) -> Relation | None:
+    """The view over both parents; None where nothing, or something else, has its name."""
+    found = find_in_schema(connection, schema, table.name)
+    reads = None if found is None else connection.execute(_QUERIES["reads"], {"view": found.oid}).fetchone()
+    return found if reads and sorted(reads[0]) == sorted(parent.oid for parent in parents.found) else None
+
+
 def _view(connection: Connection, table: TieredTable, schema: str, parents: Parents) -> Relation | None:
     """The view over both parents; None where nothing has its name. Raises ConfigError for anything else that has it."""
-    found = find_in_schema(connection, schema, table.name)
-    if found is None:
-        return None
-    reads = connection.execute(_QUERIES["reads"], {"view": found.oid}).fetchone()
-    if reads is not None and sorted(reads[0]) == sorted(parent.oid for parent in parents.found):
+    found = find_view(connection, table, schema, parents)
+    if found is not None or find_in_schema(connection, schema, table.name) is None:
         return found
     kind = taken_names(connection, schema, [table.name]).get(table.name, "a relation")
     raise taken(table, schema, table.name, kind, PURPOSE)

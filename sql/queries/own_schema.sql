@@ -1,12 +1,12 @@
 -- The schema of this project's own tables: is it there, whose is it, what is in it. See sql/own_schema.py.
 
 -- name: there
-SELECT FROM pg_namespace WHERE nspname = %(schema)s
+SELECT 1 FROM pg_namespace WHERE nspname = %(schema)s
 
 -- name: has_catalogue
 -- A row when the schema has this project's catalogue, with the table of its revision. A company's own alembic_version
 -- has no such neighbours.
-SELECT FROM pg_namespace n
+SELECT 1 FROM pg_namespace n
 WHERE n.nspname = %(schema)s
   AND EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = 'archive_months' AND relkind = 'r')
   AND EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = 'alembic_version' AND relkind = 'r')
@@ -14,7 +14,7 @@ WHERE n.nspname = %(schema)s
 
 -- name: is_empty
 -- A row when the schema has no relation.
-SELECT FROM pg_namespace n
+SELECT 1 FROM pg_namespace n
 WHERE n.nspname = %(schema)s AND NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid)
 
 -- name: foreign
@@ -46,11 +46,11 @@ ORDER BY 1
 LIMIT 1
 
 -- name: has_table
-SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %(schema)s AND c.relname = %(name)s AND c.relkind = 'r'
 
 -- name: has_function
-SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+SELECT 1 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname = %(schema)s AND p.proname = %(name)s AND p.pronargs = 0
 
 -- name: redirect

@@ -53,6 +53,12 @@ SELECT format('GRANT pg_read_all_stats TO %%I', r.rolname)
 FROM pg_roles r
 WHERE r.rolname = ANY(%(roles)s) AND r.rolname = %(api)s AND NOT pg_has_role(r.oid, 'pg_read_all_stats', 'MEMBER')
 
+-- name: parents
+-- Those of the relations that are partitioned by range of the time column.
+SELECT p.partrelid
+FROM pg_partitioned_table p JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0]
+WHERE p.partrelid = ANY(%(relations)s::oid[]) AND p.partstrat = 'r' AND p.partnatts = 1 AND a.attname = %(time_column)s
+
 -- name: partitions
 -- Those whose privileges this login may change; the plan names the others.
 SELECT c.oid, n.nspname::text, c.relname::text
