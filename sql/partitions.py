@@ -11,12 +11,12 @@ from ledger.business_days import OFFSET_MS
 from ledger.columns import Column, ColumnKind
 from ledger.errors import ConfigError, DataError
 from ledger.identifiers import id_bounds
-from ledger.months import Month
+from ledger.months import FIRST_YEAR, LAST_YEAR, Month
 from ledger.tables import VAS_TRANSACTIONS, TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, fetch_one, schema_of
 from sql.ledger_tables import make_hot_parent
-from sql.maintenance import run_ddl
+from sql.maintenance import keep_vacuum_out, run_ddl
 from sql.names import demand_free, taken, taken_names
 from sql.queries import load
 from sql.relations import Parents, Relation, check_partition, find_in_schema
@@ -27,6 +27,7 @@ from sql.views import demand_view_name, ensure_view
 _QUERIES = load("catalog")
 _GUARD = "treasury_guard_history"
 _PERIOD_GUARD = "treasury_guard_period"
+_LIKE_ITS_PARENT = SQL("INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS")
 RESERVED_COLUMNS = frozenset({"tier", "month"})
 
 
@@ -48,7 +49,7 @@ class Partition:
     @property
     def month(self) -> Month | None:
         """The month that the bounds are exactly; None when they are anything else. Never read from the name."""
-        if self.lower is None or self.upper is None:
+        if self.lower is None or self.upper is None or not FIRST_YEAR <= self.lower.year < LAST_YEAR:
             return None
         month = Month.of(self.lower)
         return month if (self.lower, self.upper) == (month.lower, month.upper) else None
@@ -128,6 +129,9 @@ def _check_warm(
         raise taken(table, warm.schema, warm.name, kind, "its warm parent")
     if columns_of(connection, warm) != columns:
         raise ConfigError(f"{warm} and {hot} do not have the same columns")
+    generated = [connection.execute(_QUERIES["generated"], {"relation": one.oid}).fetchall() for one in (hot, warm)]
+    if generated[0] != generated[1]:
+        raise ConfigError(f"{warm} and {hot} do not have the same generated columns: no month can move between them")
 
 
 def _create_warm_parent(connection: Connection, table: TieredTable, hot: Relation) -> None:
@@ -138,8 +142,8 @@ def _create_warm_parent(connection: Connection, table: TieredTable, hot: Relatio
     demand_free(connection, table, hot.schema, wanted)
     warm = hot.sibling(table.warm_parent)
     connection.execute(
-        SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS) PARTITION BY RANGE ({})").format(
-            warm, hot.identifier, Identifier(table.time_column)
+        SQL("CREATE TABLE {} (LIKE {} {}) PARTITION BY RANGE ({})").format(
+            warm, hot.identifier, _LIKE_ITS_PARENT, Identifier(table.time_column)
         )
     )
     key = connection.execute(_QUERIES["primary_key"], {"relation": hot.oid}).fetchone()
@@ -236,9 +240,7 @@ def _create_partition(connection: Connection, table: TieredTable, hot: Relation,
         raise DataError(f"{table.name} {month}: a relation called {there} is in the way; it is no partition of ours")
     partition = hot.sibling(name)
     connection.execute(
-        SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)").format(
-            partition, hot.identifier
-        )
+        SQL("CREATE TABLE {} (LIKE {} {} INCLUDING STORAGE)").format(partition, hot.identifier, _LIKE_ITS_PARENT)
     )
     connection.execute(
         SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK ({})").format(
@@ -284,6 +286,7 @@ def move_to_warm(connection: Connection, settings: Settings, table: TieredTable,
     """
 
     def move() -> bool:
+        _keep_vacuum_out(connection, table, month)
         tier = connection.execute(
             "SELECT tier FROM archive_months WHERE (table_name, month) = (%s, %s) FOR UPDATE",
             (table.name, month.first_day),
@@ -299,6 +302,13 @@ def move_to_warm(connection: Connection, settings: Settings, table: TieredTable,
         return True
 
     return run_ddl(connection, settings, move)
+
+
+def _keep_vacuum_out(connection: Connection, table: TieredTable, month: Month) -> None:
+    """First, while no parent is locked: what waits here holds nothing that a writer needs."""
+    partition = monthly_partitions(connection, Parents.of(connection, table).hot).get(month)
+    if partition is not None:
+        keep_vacuum_out(connection, partition.identifier)
 
 
 def _reattach(connection: Connection, table: TieredTable, month: Month) -> None:

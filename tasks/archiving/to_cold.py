@@ -25,7 +25,7 @@ from ledger.proof import MonthProof, sums_per_currency
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect, fetch_one
-from sql.maintenance import run_ddl
+from sql.maintenance import keep_vacuum_out, run_ddl
 from sql.obstacles import obstacles
 from sql.partitions import monthly_partitions
 from sql.queries import load
@@ -274,6 +274,7 @@ def _flip(connection: Connection, settings: Settings, claim: _Claim, versions: t
     partition = claim.partition.identifier
 
     def work() -> None:
+        keep_vacuum_out(connection, partition)
         connection.execute(SQL("LOCK TABLE {} IN SHARE MODE").format(partition))
         check_partition(connection, claim.partition, claim.warm_parent)
         if not is_sealed(connection, claim.partition):

@@ -1,6 +1,7 @@
 """The auditor's SQL: one read-only query over every tier, each row seen exactly once."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -64,10 +65,10 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
         held.enter_context(connection.transaction())
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute(SQL("SET LOCAL statement_timeout = {}").format(Literal(milliseconds(limit.seconds))))
-        tables = _lock_tables(connection, settings)
+        tables, refused = _lock_tables(connection, settings)
         partitions: dict[str, Relation] = {}
         branches = [branch for table, _ in tables for branch in _branches(connection, settings, table, partitions)]
-        with _translated(settings, limit), engine(settings) as duck:
+        with _translated(settings, limit, refused), engine(settings) as duck:
             needed = needed_branches(tables, branches, query, _PLAN_CONFIG)
             _check_sight(connection, needed, partitions)
             live = any(branch.tier in (Tier.HOT, Tier.WARM) for branch in needed)
@@ -115,15 +116,21 @@ def _table_functions(node: Any) -> Iterator[str]:
             yield from _table_functions(value)
 
 
-def _lock_tables(connection: Connection, settings: Settings) -> list[Described]:
-    """The tables that exist, with their columns, and locked: the tier map that is read now stays true until the end."""
-    tables = []
+def _lock_tables(connection: Connection, settings: Settings) -> tuple[list[Described], dict[str, str]]:
+    """The tables that exist, with their columns, and locked: the tier map that is read now stays true until the end.
+    And the tables that cannot be read, with the reason: who asks for another one is not concerned.
+    """
+    tables, refused = [], {}
     for table in settings.registry.values():
-        parents = lock_parents(connection, table)
-        if parents.hot is None or parents.warm is None:
-            continue
-        tables.append((table, columns_of(connection, parents.warm)))
-    return tables
+        try:
+            parents = lock_parents(connection, table)
+            if parents.hot is not None and parents.warm is not None:
+                tables.append((table, columns_of(connection, parents.warm)))
+            else:
+                refused[table.name] = "it is not set up; `treasury setup` does that"
+        except ConfigError as error:
+            refused[table.name] = str(error)
+    return tables, refused
 
 
 def _check_sight(connection: Connection, needed: Sequence[Branch], partitions: Mapping[str, Relation]) -> None:
@@ -186,7 +193,7 @@ class _TimeLimit:
 
 
 @contextmanager
-def _translated(settings: Settings, limit: _TimeLimit) -> Iterator[None]:
+def _translated(settings: Settings, limit: _TimeLimit, refused: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
@@ -199,6 +206,9 @@ def _translated(settings: Settings, limit: _TimeLimit) -> Iterator[None]:
             raise ConfigError(f"SQL: {hidden}") from None
         if isinstance(error, duckdb.IOException | duckdb.HTTPException):
             raise TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, error)}") from None
+        for name, reason in refused.items():
+            if isinstance(error, duckdb.CatalogException) and re.search(rf"with name {name}\b", str(error)):
+                raise ConfigError(f"SQL: table {name} cannot be read: {reason}") from None
         raise DataError(f"SQL: {_told(settings, error)}") from None
 
 
