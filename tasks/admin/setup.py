@@ -3,11 +3,14 @@
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+import psycopg
+
 from config import Settings
-from ledger.errors import ConfigError, DataError
+from ledger.errors import ConfigError, DataError, TreasuryError
 from ledger.scopes import CLIENT_SCOPES
 from sql import migrate
 from sql.connection import connect
+from sql.errors import translate
 from sql.partitions import prepare_table
 from sql.roles import prepare_roles
 from tasks.admin.keys import create_key
@@ -31,8 +34,12 @@ def prepare_database(settings: Settings) -> list[str]:
             try:
                 prepare_table(connection, settings, table)
                 register_months(connection, table)
-            except ConfigError as error:
+            except TreasuryError as error:
                 problems.append(str(error))
+            except psycopg.Error as error:
+                if connection.broken:
+                    raise
+                problems.append(f"table {table.name}: {translate(error)}")
     return problems
 
 

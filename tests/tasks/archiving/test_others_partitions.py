@@ -268,7 +268,8 @@ def _vacuumed(ledger: Ledger, partition: str) -> None:
     """Let autovacuum begin with a partition, so slowly that it would take hours; returns when it is at work."""
     ledger.sql(
         f"ALTER TABLE {partition} SET (autovacuum_enabled, autovacuum_vacuum_threshold = 0,"
-        " autovacuum_vacuum_insert_threshold = 0, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_insert_scale_factor = 0,"
+        " autovacuum_vacuum_insert_threshold = 0, autovacuum_vacuum_scale_factor = 0,"
+        " autovacuum_vacuum_insert_scale_factor = 0,"
         " autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)"
     )
     ledger.sql(f"ALTER TABLE {partition} DISABLE TRIGGER ALL")
@@ -303,11 +304,9 @@ def test_while_a_move_waits_for_a_vacuum_writers_go_on(ledger: Ledger) -> None:
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
         while ledger.sql(waiting, partition) == [(0,)]:
             time.sleep(0.01)
+        parents = ["transactions_partitioned", "transactions_archive_warm", partition]
         held = "SELECT count(*) FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock'"
-        assert ledger.sql(
-            f"{held} AND relation = ANY(%s::regclass[])",
-            ["transactions_partitioned", "transactions_archive_warm", partition],
-        ) == [(0,)]
+        assert ledger.sql(f"{held} AND relation = ANY(%s::regclass[])", parents) == [(0,)]
         ledger.sql("SET lock_timeout = 200; UPDATE transactions_partitioned SET updated_at = updated_at WHERE false")
         vacuum.rollback()
     mover.join(60)
