@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -153,6 +154,16 @@ def settings(databases: Databases, server_settings: Settings, template: str, tmp
     """Settings with a migrated, empty database and an empty archive, both for this test alone."""
     with own_database(databases, server_settings, template, tmp_path) as own:
         yield own
+
+
+@pytest.fixture
+def empty(server_settings: Settings) -> Iterator[Settings]:
+    """Settings of an empty database: a company's, before the product came."""
+    name = f"company_{uuid.uuid4().hex}"
+    with psycopg.connect(server_settings.database_dsn, autocommit=True) as server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield server_settings.on_database(name)
+        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A guest: the project's own tables are in a schema of their own, nothing is taken, and what was in `public` moves."""
 
-import uuid
 from collections.abc import Iterator
 
 import psycopg
@@ -30,16 +29,6 @@ FILES = """
     SELECT relname::text, pg_relation_filenode(oid), relacl::text FROM pg_class
     WHERE relkind = 'r' AND relnamespace IN (to_regnamespace('public'), to_regnamespace('treasury')) ORDER BY 1
 """
-
-
-@pytest.fixture
-def empty(server_settings: Settings) -> Iterator[Settings]:
-    """Settings of an empty database: a company's, before the product came."""
-    name = f"company_{uuid.uuid4().hex}"
-    with psycopg.connect(server_settings.database_dsn, autocommit=True) as server:
-        server.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-        yield server_settings.on_database(name)
-        server.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
 @pytest.fixture
