@@ -42,7 +42,9 @@ FROM (
     LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
     LEFT JOIN pg_class c ON c.oid = r.ev_class
     LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
+    LEFT JOIN pg_class v ON d.classid = 'pg_class'::regclass AND v.oid = d.objid AND v.relkind IN ('v', 'm')
     WHERE NOT EXISTS (SELECT FROM gone o WHERE (o.root, o.classid, o.objid) = (g.root, d.classid, d.objid))
+      AND v.oid IS NULL AND coalesce(k.conparentid, 0) = 0  -- a view is named by its rule, a foreign key by its first one
     UNION ALL
     SELECT r.oid, pg_describe_object(d.refclassid, d.refobjid, 0)
     FROM unnest(%(relations)s::oid[]) AS r(oid)

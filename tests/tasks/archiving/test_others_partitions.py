@@ -203,7 +203,7 @@ def test_what_hangs_on_a_partition_and_goes_with_it_stops_nothing(ledger: Ledger
         f"CREATE INDEX ON {partition} (amount)",
         f"ALTER TABLE {partition} ADD CONSTRAINT once UNIQUE (id)",
         f"ALTER TABLE {partition} ADD CHECK (amount > 0)",
-        f"CREATE STATISTICS ON user_id, wallet_id FROM {partition}",
+        f"CREATE STATISTICS theirs ON user_id, wallet_id FROM {partition}",
         f"CREATE PUBLICATION theirs FOR TABLE {partition}",
         f"ALTER TABLE {partition} ALTER description SET DEFAULT 'x'",
         "CREATE TABLE customers (id varchar(64) PRIMARY KEY)",
