@@ -19,9 +19,8 @@ from cli.terminal import console
 from config import Settings
 from ledger.errors import ConfigError
 from ledger.tables import TieredTable
-from servers import prefect
-from servers.prefect_client import PrefectAccess
 from tasks.archiving.tiers import TierRow, tier_rows
+from tasks.prefect.access import PrefectAccess, client_environment
 from tasks.querying.query import run_query
 
 _KIBIBYTE = 1024
@@ -172,10 +171,10 @@ def run(
         run_job(settings, job, parameters)
 
 
-def run_job(settings: Settings, job: Job, given: dict[str, Any]) -> None:
+def run_job(settings: Settings, job: Job, options: dict[str, Any]) -> None:
     """Run a flow in this process and print its report, as its log shows it. Raises what the flow raises."""
     enter_prefect(settings)
-    parameters = {**_FORMER.get(job, {}), **given}
+    parameters = {**_FORMER.get(job, {}), **options}
     for name in parameters.get("tables") or []:
         settings.table(name)
     from cli import flow_runs  # noqa: PLC0415  # Prefect reads its settings when it is imported
@@ -188,7 +187,7 @@ def run_job(settings: Settings, job: Job, given: dict[str, Any]) -> None:
 
 def enter_prefect(settings: Settings) -> None:
     """Make this process a client of the Prefect server, as a worker is. Must run before Prefect is imported."""
-    os.environ.update(settings.environment() | prefect.environment(settings.home, PrefectAccess.of(settings)))
+    os.environ.update(settings.environment() | client_environment(settings.home, PrefectAccess.of(settings)))
 
 
 def show_outcomes(outcomes: list[Any]) -> None:

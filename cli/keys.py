@@ -84,8 +84,14 @@ def events(key_id: Annotated[str | None, typer.Argument(help="Only the events of
     with session() as settings:
         records = key_events(settings, key_id)
     rows = [
-        (f"{one.happened_at:%Y-%m-%d %H:%M:%S}", one.key_id, one.event, one.actor, json.dumps(one.detail))
-        for one in records
+        (
+            f"{record.happened_at:%Y-%m-%d %H:%M:%S}",
+            record.key_id,
+            record.event,
+            record.actor,
+            json.dumps(record.detail),
+        )
+        for record in records
     ]
     terminal.table("API key events (UTC)", ("time", "key", "event", "account", "detail"), rows)
 
@@ -99,8 +105,8 @@ def revoke(key_id: KeyId) -> None:
     typer.echo(f"revoked {key_id}")
 
 
-def _limits(given: list[str]) -> dict[str, str]:
-    parts = [text.partition("=") for text in given]
+def _limits(options: list[str]) -> dict[str, str]:
+    parts = [text.partition("=") for text in options]
     for policy, equals, _ in parts:
         if not equals:
             raise ConfigError(f"--limit {policy}: must be like transactions=600/minute")

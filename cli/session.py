@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from cli import terminal
 from config import Settings, load_settings
 from ledger.errors import ConfigError
-from servers.home import demand_unused
-from servers.stack import Service, demand_home, running
+from servers.home import require_unused
+from servers.stack import Service, require_home, running
 from sql.connection import connect
-from sql.own_schema import demand_catalogue, demand_set_up
+from sql.own_schema import require_catalogue, require_set_up
 from tasks.admin.setup import prepare_database
 
 
@@ -22,7 +22,7 @@ def auditing(*further: Service) -> Iterator[Settings]:
     if settings.auditor_database_url is not None and settings.database_url is None:
         with servers(*further) as ready:
             with connect(ready.for_auditor().database_dsn, "command") as connection:
-                demand_catalogue(connection)
+                require_catalogue(connection)
             yield ready
         return
     with session(*further) as ready:
@@ -39,11 +39,11 @@ def servers(*wanted: Service, may_make_home: bool = False) -> Iterator[Settings]
     """
     settings = load_settings()
     try:
-        demand_home(settings, *wanted)
+        require_home(settings, *wanted)
     except ConfigError:
         if not may_make_home:
             raise
-        demand_unused(settings.home)
+        require_unused(settings.home)
         terminal.note(f"making a new treasury home at {settings.home}")
     with running(settings, *wanted) as ready:
         yield ready
@@ -57,7 +57,7 @@ def session(*further: Service) -> Iterator[Settings]:
     """
     with servers("postgres", *further) as settings:
         with connect(settings.database_dsn, "command") as connection:
-            demand_set_up(connection)
+            require_set_up(connection)
         yield settings
 
 

@@ -13,6 +13,7 @@ from cli.session import session
 from config import Settings
 from ledger.errors import DataError
 from tasks.statements import intake as statements
+from tasks.statements import lateness
 from tasks.statements.sources import day_in_name
 
 OneDay = Annotated[datetime | None, typer.Option(**DAY, help="Only this Africa/Johannesburg day")]
@@ -40,15 +41,15 @@ def take_in(
             settings, supplier, day.date() if day else None, url=url, actor=who, replace=replace, retry=retry
         )
         if not files:
-            statements.demand_statement(settings, supplier, day.date() if day else None, url, datetime.now(UTC))
+            lateness.require_statement(settings, supplier, day.date() if day else None, url, datetime.now(UTC))
             typer.echo(f"{supplier}: the statement was taken in before; there is no new file")
             return
         rows = [
-            (one.name, one.result, _day(settings, supplier, one.day, one.name), _text(one.line_count), one.why)
-            for one in files
+            (file.name, file.result, _day(settings, supplier, file.day, file.name), _text(file.line_count), file.why)
+            for file in files
         ]
     terminal.table(f"Statements of {supplier}", ("file", "result", "day", "lines", "reason"), rows)
-    if any(one.result is statements.Result.QUARANTINED for one in files):
+    if any(file.result is statements.IntakeResult.QUARANTINED for file in files):
         raise DataError("a statement is in quarantine")
 
 
@@ -60,18 +61,18 @@ def list_(
     """List the supplier statements, newest first. Notes below name the days whose statement is late."""
     with session() as settings:
         records = statements.list_statements(settings, supplier, day.date() if day else None, limit)
-        late = statements.late_statements(settings, datetime.now(UTC))
+        late = lateness.late_statements(settings, datetime.now(UTC))
         rows = [
             (
-                one.supplier,
-                _day(settings, one.supplier, one.day, one.name),
-                one.name,
-                one.state,
-                _text(one.line_count),
-                one.sha256.hex()[:8],
-                one.error or "",
+                record.supplier,
+                _day(settings, record.supplier, record.day, record.name),
+                record.name,
+                record.state,
+                _text(record.line_count),
+                record.sha256.hex()[:8],
+                record.error or "",
             )
-            for one in records
+            for record in records
         ]
     terminal.table("Statements", ("supplier", "day", "file", "state", "lines", "sha256", "reason"), rows)
     for name, missing in late:

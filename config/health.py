@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 
-class Health(BaseModel):
+class HealthSettings(BaseModel):
     """What is a warning and what is critical, a pair of fields a check. Times and sizes carry their unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,7 +81,7 @@ class AlertUrls(BaseModel):
 
 
 class AlertRepeatMinutes(BaseModel):
-    """How often the notice of an open alert that nobody acknowledged is repeated."""
+    """How often the notice of an open alert without an acknowledgement is repeated."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

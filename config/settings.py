@@ -32,8 +32,8 @@ from pydantic_settings import (
 )
 
 from config.cache import CacheSettings
-from config.health import AlertRepeatMinutes, AlertUrls, Health
-from config.limits import ForwardedHeader, Networks, RateLimits, Watch
+from config.health import AlertRepeatMinutes, AlertUrls, HealthSettings
+from config.limits import ForwardedHeader, Networks, RateLimits, WatchSettings
 from config.misspelt import tell_misspelt
 from config.reconciliation import ReconciliationSettings
 from config.suppliers import Suppliers
@@ -154,14 +154,14 @@ class Settings(BaseSettings):
     api_key_pepper: SecretStr | None = Field(
         None, min_length=32, description="Secret that API keys are hashed with; unset: made once in <home>/keys"
     )
-    health: Health = Field(default_factory=Health)
+    health: HealthSettings = Field(default_factory=HealthSettings)
     alert_urls: AlertUrls = Field(default_factory=AlertUrls, description="Where notices of alerts are sent")
     alert_repeat_minutes: AlertRepeatMinutes = Field(default_factory=AlertRepeatMinutes)
     notice_timeout_s: float = Field(10.0, gt=0, le=60, description="How long one notice to one target may take")
     trusted_proxies: Networks = Field((), description="Proxies whose header names the client; separated by commas")
     forwarded_header: ForwardedHeader = Field("x-forwarded-for", description="The header that those proxies write")
     rate_limits: RateLimits = Field(default_factory=RateLimits)
-    watch: Watch = Field(default_factory=Watch)
+    watch: WatchSettings = Field(default_factory=WatchSettings)
     watch_transactions: WatchTransactions = Field(default_factory=WatchTransactions)
     api_bind: str = Field("127.0.0.1", min_length=1, description="Address that the API listens at")
     api_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -197,7 +197,7 @@ class Settings(BaseSettings):
         try:
             return value.expanduser().absolute()
         except RuntimeError:  # ~nobody-of-this-name
-            raise ValueError("must be a folder; there is no such user") from None
+            raise ValueError("must be a folder; the user that it names does not exist") from None
         except FileNotFoundError:
             raise ValueError("must be a whole path: the folder that this was started in is gone") from None
 
@@ -337,17 +337,10 @@ class Settings(BaseSettings):
         return self.model_copy(update=changes) if changes else self
 
     def for_auditor(self) -> "Settings":
-        """These settings for who asks questions of the ledger: the auditor's own login, where there is one."""
+        """These settings for queries of an auditor: with the auditor's own login, where there is one."""
         if self.auditor_database_url is None:
             return self
         return self.model_copy(update={"database_url": self.auditor_database_url, "api_database_url": None})
-
-    def on_database(self, name: str) -> "Settings":
-        """These settings with every login on the database ``name`` of the same server."""
-        urls = {field: getattr(self, field) for field in LOGINS}
-        return self.model_copy(
-            update={field: _on_database(url, name) for field, url in urls.items() if url is not None}
-        )
 
     @property
     def archive_location(self) -> str:
@@ -364,12 +357,12 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """The variables that make a child process load these very settings, wherever it runs. Holds passwords."""
         values = {name: getattr(self, name) for name in self.model_fields_set | {"home"}}
-        found = {_variable(name): _as_text(value) for name, value in values.items() if value is not None}
+        variables = {_variable(name): _as_text(value) for name, value in values.items() if value is not None}
         if self.prefect_api_url is not None:
-            found["PREFECT_API_URL"] = self.prefect_api_url
+            variables["PREFECT_API_URL"] = self.prefect_api_url
         if self.prefect_api_auth_string is not None:
-            found["PREFECT_API_AUTH_STRING"] = self.prefect_api_auth_string.get_secret_value()
-        return found
+            variables["PREFECT_API_AUTH_STRING"] = self.prefect_api_auth_string.get_secret_value()
+        return variables
 
     @classmethod
     def settings_customise_sources(
@@ -422,10 +415,6 @@ def _with_option(url: str, option: str) -> str:
     query = parse_qs(parts.query, keep_blank_values=True)
     query["options"] = [" ".join((*query.get("options", ()), option))]
     return parts._replace(query=urlencode(query, doseq=True, quote_via=quote)).geturl()
-
-
-def _on_database(url: SecretStr, name: str) -> SecretStr:
-    return SecretStr(urlsplit(url.get_secret_value())._replace(path=f"/{name}").geturl())
 
 
 def _variable(field: str) -> str:

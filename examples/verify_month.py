@@ -58,26 +58,26 @@ def merkle_root(level: list[bytes]) -> bytes:
 def verify(path: Path) -> str:
     """What was proved, as one line. Raises ValueError naming the first thing that is not what the manifest says."""
 
-    def demand(what: str, found: object, said: object) -> None:
+    def require(what: str, found: object, said: object) -> None:
         if found != said:
             raise ValueError(f"{path}: {what}: found {found}, the manifest says {said}")
 
     content = path.read_bytes()
     manifest = json.loads(content)
-    demand("the name of the manifest", sha256(content).hex()[:32], path.name.partition("-")[0])
+    require("the name of the manifest", sha256(content).hex()[:32], path.name.partition("-")[0])
     key, columns, groups = manifest["key_column"], manifest["columns"], manifest["groups"]
     said = {name: sum(Decimal(group["sums"][name]) for group in groups) for group in groups for name in group["sums"]}
     found = dict.fromkeys(said, Decimal(0))
     leaves: list[tuple[bytes, bytes]] = []
     for file in manifest["files"]:
         stored = path.parents[2] / file["key"]
-        demand(f"SHA-256 of {file['key']}", sha256(stored.read_bytes()).hex(), file["sha256"])
+        require(f"SHA-256 of {file['key']}", sha256(stored.read_bytes()).hex(), file["sha256"])
         for row in rows(stored, columns):
             leaves.append((row[key].bytes, leaf(row, columns)))
             found = {name: total + (row[name] or 0) for name, total in found.items()}
-    demand("rows", len(leaves), manifest["rows"])
-    demand("sums", found, said)
-    demand("Merkle root", merkle_root([hashed for _, hashed in sorted(leaves)]).hex(), manifest["digest"])
+    require("rows", len(leaves), manifest["rows"])
+    require("sums", found, said)
+    require("Merkle root", merkle_root([hashed for _, hashed in sorted(leaves)]).hex(), manifest["digest"])
     return f"{manifest['table']} {manifest['month']}: {len(leaves)} rows, Merkle root {manifest['digest']}: proved"
 
 

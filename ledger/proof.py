@@ -60,11 +60,11 @@ def sums_per_currency(table: TieredTable, groups: Iterable[Group]) -> dict[str, 
 
 def differences(here: MonthProof, there: MonthProof, names: Mapping[str, str]) -> list[str]:
     """What two proofs disagree on, each as one line of text; empty when they are equal. ``names`` are here, there."""
-    found = []
+    differing = []
     if here.rows != there.rows:
-        found.append(f"rows: {names['here']} {here.rows}, {names['there']} {there.rows}")
+        differing.append(f"rows: {names['here']} {here.rows}, {names['there']} {there.rows}")
     if here.groups != there.groups:
-        found.append(f"sums per currency and status differ between {names['here']} and {names['there']}")
+        differing.append(f"sums per currency and status differ between {names['here']} and {names['there']}")
     if here.digest != there.digest:
-        found.append(f"digest: {names['here']} {here.digest.hex()}, {names['there']} {there.digest.hex()}")
-    return found
+        differing.append(f"digest: {names['here']} {here.digest.hex()}, {names['there']} {there.digest.hex()}")
+    return differing

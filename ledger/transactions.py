@@ -107,7 +107,7 @@ def may_follow(current: Status, wanted: Status) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class FieldRule:
     """What a field must be. ``check`` takes name and value, gives the value in its exact type, or raises FieldError.
 
     ``check_column`` does the same for many values at once, where that is cheaper: `ledger.column_checks`.
@@ -129,7 +129,7 @@ def _string(field: str, value: Any) -> str:
     return value
 
 
-def _text(longest: int) -> Rule:
+def _text(longest: int) -> FieldRule:
     def check(field: str, value: Any) -> str:
         text = _string(field, value)
         if not 1 <= len(text) <= longest:
@@ -138,14 +138,14 @@ def _text(longest: int) -> Rule:
             raise FieldError(field, "must have no control characters")
         return text
 
-    return Rule(check, column_checks.texts(longest, _UNPRINTABLE))
+    return FieldRule(check, column_checks.texts(longest, _UNPRINTABLE))
 
 
 def _check_name(field: str, value: Any) -> str:
     return check_name(field, _string(field, value))
 
 
-def _one_of(choices: Iterable[str]) -> Rule:
+def _one_of(choices: Iterable[str]) -> FieldRule:
     values = frozenset(str(choice) for choice in choices)
     rule = f"must be one of {', '.join(str(choice) for choice in choices)}"
 
@@ -154,16 +154,16 @@ def _one_of(choices: Iterable[str]) -> Rule:
             raise FieldError(field, rule)
         return value
 
-    return Rule(check, column_checks.among(values))
+    return FieldRule(check, column_checks.among(values))
 
 
 @cache
-def _supplier_rule(known: tuple[str, ...]) -> Rule:
+def _supplier_rule(known: tuple[str, ...]) -> FieldRule:
     return _one_of(known)
 
 
-def _money(parse: Callable[[str, str], Decimal], may_be: Callable[[Decimal], bool]) -> Rule:
-    return Rule(lambda field, value: parse(field, _string(field, value)), column_checks.amounts(may_be))
+def _money(parse: Callable[[str, str], Decimal], may_be: Callable[[Decimal], bool]) -> FieldRule:
+    return FieldRule(lambda field, value: parse(field, _string(field, value)), column_checks.amounts(may_be))
 
 
 def _check_currency(field: str, value: Any) -> str:
@@ -236,32 +236,32 @@ def _exact_number(field: str, value: float | Decimal) -> msgspec.Raw:
     return msgspec.Raw(format(number, "f").encode())
 
 
-_name = Rule(_check_name, column_checks.names)
-_REQUIRED: Mapping[str, Rule] = {
+_name = FieldRule(_check_name, column_checks.names)
+_REQUIRED: Mapping[str, FieldRule] = {
     "client_id": _name,
     "user_id": _name,
     "wallet_id": _name,
     "type": _one_of(TransactionType),
     "amount": _money(parse_positive, lambda least: least > 0),
-    "currency": Rule(_check_currency, column_checks.among(CURRENCIES)),
+    "currency": FieldRule(_check_currency, column_checks.among(CURRENCIES)),
 }
-_OPTIONAL: Mapping[str, tuple[Rule, Any]] = {
+_OPTIONAL: Mapping[str, tuple[FieldRule, Any]] = {
     "counterparty_wallet_id": (_name, None),
     "status": (_one_of(Status), Status.PENDING.value),
     "fee": (_money(parse_not_negative, lambda least: least >= 0), Decimal("0.00")),
     "reference": (_text(128), None),
     "description": (_text(512), None),
-    "metadata": (Rule(_metadata), "{}"),
+    "metadata": (FieldRule(_metadata), "{}"),
 }
-_VAS_REQUIRED: Mapping[str, Rule] = {**_REQUIRED, "supplier": _one_of(SUPPLIERS), "vas_type": _one_of(VasType)}
-_VAS_OPTIONAL: Mapping[str, tuple[Rule, Any]] = {
+_VAS_REQUIRED: Mapping[str, FieldRule] = {**_REQUIRED, "supplier": _one_of(SUPPLIERS), "vas_type": _one_of(VasType)}
+_VAS_OPTIONAL: Mapping[str, tuple[FieldRule, Any]] = {
     **_OPTIONAL,
     "supplier_product_id": (_name, None),
     "supplier_reference": (_text(128), None),
     "supplier_transaction_id": (_text(128), None),
     "commission": (_money(parse_amount, lambda _: True), Decimal("0.00")),
-    "mobile_number": (Rule(_mobile), None),
-    "processed_at": (Rule(_instant), None),
+    "mobile_number": (FieldRule(_mobile), None),
+    "processed_at": (FieldRule(_instant), None),
 }
 _FIELDS = {"transactions": (_REQUIRED, _OPTIONAL), "vas_transactions": (_VAS_REQUIRED, _VAS_OPTIONAL)}
 
@@ -317,26 +317,26 @@ def new_columns(
     columns: dict[str, Column] = {}
     try:
         for name, rule in required.items():
-            given = [one.get(name) for one in values]
-            if None in given:
+            cells = [row.get(name) for row in values]
+            if None in cells:
                 return None
-            columns[name] = _of_suppliers(name, rule, suppliers).column(name, given)
+            columns[name] = _of_suppliers(name, rule, suppliers).column(name, cells)
         for name, (rule, default) in optional.items():
-            columns[name] = _filled(name, rule, default, [one.get(name) for one in values])
+            columns[name] = _filled(name, rule, default, [row.get(name) for row in values])
     except (NotWell, FieldError):
         return None
     return columns
 
 
-def _of_suppliers(name: str, rule: Rule, suppliers: Sequence[str]) -> Rule:
+def _of_suppliers(name: str, rule: FieldRule, suppliers: Sequence[str]) -> FieldRule:
     return _supplier_rule(tuple(suppliers)) if name == "supplier" else rule
 
 
-def _filled(name: str, rule: Rule, default: Any, given: Column) -> Column:
-    absent = given.count(None)
-    if absent == len(given):
-        return [default] * len(given)
+def _filled(name: str, rule: FieldRule, default: Any, cells: Column) -> Column:
+    absent = cells.count(None)
+    if absent == len(cells):
+        return [default] * len(cells)
     if not absent:
-        return rule.column(name, given)
-    checked = iter(rule.column(name, [value for value in given if value is not None]))
-    return [default if value is None else next(checked) for value in given]
+        return rule.column(name, cells)
+    checked = iter(rule.column(name, [value for value in cells if value is not None]))
+    return [default if value is None else next(checked) for value in cells]

@@ -18,9 +18,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from config import generated_keys
+from config.home import folder
 from ledger.errors import TransientError
-from servers import keeper, keys, process
-from servers.home import folder
+from servers import keeper, process
 
 START_S = 660.0  # more than any server may take to be ready
 STOP_S = 60.0
@@ -77,7 +78,10 @@ def running_endpoint(home: Path, name: str) -> Endpoint | None:
 
 
 def stop(home: Path, name: str) -> bool:
-    """Stop the server called ``name`` whoever uses it. False when it did not run. Raises TransientError after 60 s."""
+    """Stop the server called ``name``, also while it is used. Returns False when it did not run.
+
+    Raises TransientError after 60 s.
+    """
     run = home / "run"
     if not is_held(run / f"{name}.alive"):
         return False
@@ -136,9 +140,9 @@ def _starting(run: Path, name: str) -> Iterator[None]:
 
 def _find_or_start(home: Path, run: Path, server: Server, given_up: Callable[[], bool]) -> Endpoint:
     with _starting(run, server.name):
-        found = running_endpoint(home, server.name)
-        if found is not None and server.answers(found.url):
-            return found
+        running = running_endpoint(home, server.name)
+        if running is not None and server.answers(running.url):
+            return running
         if is_held(run / f"{server.name}.alive"):  # it hangs, or who started it was killed before it was ready
             _stop_keeper(run, server.name)
         return _start(home, run, server, given_up)
@@ -152,12 +156,12 @@ def _start(home: Path, run: Path, server: Server, given_up: Callable[[], bool]) 
     child = process.launch(order, log, users=run / f"{server.name}.users", alive=run / f"{server.name}.alive")
     process.wait_ready(order, log, child, lambda: server.answers(order.url), given_up)
     endpoint = Endpoint(server.name, order.url)
-    keys.write_private(record, json.dumps(asdict(endpoint)))
+    generated_keys.write_private(record, json.dumps(asdict(endpoint)))
     return endpoint
 
 
 def _leave(run: Path, name: str, users: int) -> None:
-    """Give the lock back; when nobody else has one, stop the server now and wait for it.
+    """Release the lock; when no other user has one, stop the server now and wait for it.
 
     Holding the exclusive lock meanwhile keeps new users waiting instead of giving them a server that is going away.
     If two leave at once neither may get it: then the keeper does, which waits for the same lock.

@@ -21,7 +21,7 @@ def choose(wanted: int) -> int:
 
 
 def http_status(port: int, path: str, host: str = HOST) -> int | None:
-    """The status that a GET on ``host`` gets; None when nobody answers in HTTP."""
+    """The status that a GET on ``host`` gets; None when there is no HTTP answer."""
     connection = http.client.HTTPConnection(host, port, timeout=PROBE_S)
     try:
         connection.request("GET", path)

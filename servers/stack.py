@@ -1,4 +1,4 @@
-"""The embedded servers together: lent for the length of a command, or all of them up until told to stop.
+"""The embedded servers together: lent for the length of a command, or all of them until they are stopped.
 
 A URL that the user has set is used as it is; nothing is started in its place. All else is leased (see `lease`):
 commands of one home that run at the same time share one server, and the last one out stops it.
@@ -19,18 +19,19 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from config import Settings
+from config.home import folder
 from ledger.errors import ConflictError, TransientError
 from servers import api, lease, prefect, s3
 from servers.api import Api
-from servers.home import demand, folder
+from servers.home import require
 from servers.lease import Endpoint, Server
 from servers.postgres import Postgres
 from servers.prefect import PrefectServer, Worker
-from servers.prefect_client import PrefectAccess
 from servers.redis import Redis
 from servers.s3 import S3
 from servers.suppliers import Simulators
 from suppliers.simulation.credentials import with_simulators
+from tasks.prefect.access import PrefectAccess
 
 Service = Literal["postgres", "redis", "s3", "prefect", "suppliers"]
 SERVICES: tuple[Service, ...] = ("postgres", "redis", "s3", "prefect", "suppliers")
@@ -126,18 +127,18 @@ def down(settings: Settings) -> list[str]:
 
 def endpoints(home: Path, names: Sequence[str] = NAMES) -> list[Endpoint]:
     """The servers among ``names`` that run in this home now, and where. Read-only."""
-    found = (lease.running_endpoint(home, name) for name in names)
-    return [endpoint for endpoint in found if endpoint is not None]
+    candidates = (lease.running_endpoint(home, name) for name in names)
+    return [endpoint for endpoint in candidates if endpoint is not None]
 
 
-def demand_home(settings: Settings, *services: Service) -> None:
+def require_home(settings: Settings, *services: Service) -> None:
     """Raise ConfigError when one of ``services`` would be embedded and no home is there for it; see `servers.home`.
 
     Services that a URL replaces need no home.
     """
     embedded = [name for name in services if not _is_set(settings, name)]
     if embedded:
-        demand(settings.home, database="postgres" in embedded)
+        require(settings.home, database="postgres" in embedded)
 
 
 def reachable(settings: Settings) -> Settings:
@@ -149,7 +150,7 @@ def check_alive(home: Path, names: Sequence[str]) -> None:
     """Raises TransientError naming the first of ``names`` that has ended, and its log."""
     for name in names:
         if not lease.is_held(home / "run" / f"{name}.alive"):
-            raise TransientError(f"{name} has ended by itself; see {home / 'log' / name}.log")
+            raise TransientError(f"{name} ended unexpectedly; see {home / 'log' / name}.log")
 
 
 def wanted_port(settings: Settings, endpoint: Endpoint) -> int | None:
@@ -185,19 +186,19 @@ def _server(settings: Settings, service: Service, fast: bool, bin_dir: Path | No
 
 
 def _filled_in(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
-    found = {endpoint.name: endpoint.url for endpoint in leased}
+    urls = {endpoint.name: endpoint.url for endpoint in leased}
     changes: dict[str, object] = {}
-    if "postgres" in found:
-        changes["database_url"] = SecretStr(found["postgres"])
-    if "redis" in found:
-        changes["redis_url"] = SecretStr(found["redis"])
-    if "prefect" in found:
-        changes |= {"prefect_api_url": found["prefect"], "prefect_api_auth_string": prefect.login(settings.home)}
-    if "suppliers" in found:
-        changes["suppliers"] = with_simulators(settings.suppliers, found["suppliers"])
-    if "s3" in found:
+    if "postgres" in urls:
+        changes["database_url"] = SecretStr(urls["postgres"])
+    if "redis" in urls:
+        changes["redis_url"] = SecretStr(urls["redis"])
+    if "prefect" in urls:
+        changes |= {"prefect_api_url": urls["prefect"], "prefect_api_auth_string": prefect.login(settings.home)}
+    if "suppliers" in urls:
+        changes["suppliers"] = with_simulators(settings.suppliers, urls["suppliers"])
+    if "s3" in urls:
         access, secret = s3.credentials(settings.home)
-        changes |= {"archive_url": f"s3://{s3.BUCKET}", "s3_endpoint_url": found["s3"]}
+        changes |= {"archive_url": f"s3://{s3.BUCKET}", "s3_endpoint_url": urls["s3"]}
         changes |= {"s3_access_key_id": access, "s3_secret_access_key": SecretStr(secret)}
     return settings.model_copy(update=changes)
 
@@ -207,7 +208,7 @@ def _with_logins(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
     url = next((endpoint.url for endpoint in leased if endpoint.name == "postgres"), None)
     if url is None:
         return settings
-    from sql import roles  # noqa: PLC0415  # psycopg is slow to import; only who needs PostgreSQL pays
+    from sql import roles  # noqa: PLC0415  # psycopg is slow to import; only callers that need PostgreSQL pay
 
     server = Postgres(settings.home)
     logins = {field: server.login_url(url, role) for field, role in _LOGINS.items()}
@@ -238,7 +239,7 @@ def _together(stack: ExitStack, home: Path, servers: Sequence[Server]) -> list[E
     given_up = threading.Event()
     with ThreadPoolExecutor(len(servers)) as pool:
         leases = [lease.lease(home, server, given_up.is_set) for server in servers]
-        entered = [pool.submit(stack.enter_context, one) for one in leases]
+        entered = [pool.submit(stack.enter_context, manager) for manager in leases]
         try:
             return [future.result() for future in entered]
         except BaseException:

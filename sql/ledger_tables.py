@@ -12,7 +12,7 @@ from ledger.errors import ConfigError
 from ledger.tables import TRANSACTIONS, VAS_TRANSACTIONS, TieredTable
 from sql.connection import LEDGER_SCHEMA, Connection
 from sql.maintenance import run_ddl
-from sql.names import demand_free
+from sql.names import require_free
 from sql.queries import load
 from sql.relations import find_relation
 from sql.views import PURPOSE
@@ -39,7 +39,7 @@ def make_hot_parent(connection: Connection, settings: Settings, table: TieredTab
             return  # another process came first: only under the maintenance lock is the answer final
         wanted = dict.fromkeys(_INDEX.findall(definition), "one of its indexes")
         wanted |= {table.hot_parent: "its hot parent", table.warm_parent: "its warm parent", table.name: PURPOSE}
-        demand_free(connection, table, LEDGER_SCHEMA, wanted)
+        require_free(connection, table, LEDGER_SCHEMA, wanted)
         connection.execute(SQL("SET LOCAL search_path = {}, pg_temp").format(Identifier(LEDGER_SCHEMA)))
         connection.execute(definition)
 

@@ -10,7 +10,7 @@ from sql.queries import load
 _QUERIES = load("views")
 
 
-def demand_free(connection: Connection, table: TieredTable, schema: str, wanted: Mapping[str, str]) -> None:
+def require_free(connection: Connection, table: TieredTable, schema: str, wanted: Mapping[str, str]) -> None:
     """Raise ConfigError that names what has one of the ``wanted`` names in ``schema``. The value is the purpose."""
     for name, kind in taken_names(connection, schema, wanted).items():
         raise taken(table, schema, name, kind, wanted[name])

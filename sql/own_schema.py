@@ -28,7 +28,7 @@ def newest_revision() -> str:
     return max(file.name.partition("_")[0] for file in VERSIONS.glob("*.sql"))
 
 
-def demand_catalogue(connection: Connection) -> None:
+def require_catalogue(connection: Connection) -> None:
     """Raise ConfigError unless the database has this project's tables. Every login may ask. Changes nothing."""
     schema = schema_of(connection)
     if _has_catalogue(connection, schema):
@@ -39,9 +39,9 @@ def demand_catalogue(connection: Connection) -> None:
     raise ConfigError(f"the database has no tables of Treasury in its schema {schema}: {SET_UP}")
 
 
-def demand_set_up(connection: Connection) -> None:
+def require_set_up(connection: Connection) -> None:
     """Raise ConfigError unless the database has this project's tables, of this very version. Changes nothing."""
-    demand_catalogue(connection)
+    require_catalogue(connection)
     revision, newest = _revision_in(connection, schema_of(connection)) or "", newest_revision()
     if revision > newest:
         raise ConfigError(f"the database is of a newer version of Treasury ({revision}, this one is {newest}): upgrade")

@@ -17,12 +17,12 @@ from sql.catalog import columns_of
 from sql.connection import Connection, fetch_one, schema_of
 from sql.ledger_tables import make_hot_parent
 from sql.maintenance import keep_vacuum_out, run_ddl
-from sql.names import demand_free, taken, taken_names
+from sql.names import require_free, taken, taken_names
 from sql.queries import load
 from sql.relations import Parents, Relation, check_partition, find_in_schema
 from sql.roles import grant_partition, grant_table
 from sql.storing import check_stored
-from sql.views import demand_view_name, ensure_view
+from sql.views import ensure_view, require_view_name
 
 _QUERIES = load("catalog")
 _GUARD = "treasury_guard_history"
@@ -80,7 +80,7 @@ def prepare_table(connection: Connection, settings: Settings, table: TieredTable
     parents = Parents.of(connection, table)
     columns = columns_of(connection, parents.hot)
     hot = _check_shape(connection, table, parents.hot, columns)
-    demand_view_name(connection, table, hot.schema, parents)
+    require_view_name(connection, table, hot.schema, parents)
     if parents.warm is None:
         run_ddl(connection, settings, lambda: _create_warm_parent(connection, table, hot))
     else:
@@ -139,7 +139,7 @@ def _create_warm_parent(connection: Connection, table: TieredTable, hot: Relatio
         return  # another process came first: only under the maintenance lock is the answer final
     indexes = _warm_indexes(connection, table, hot)
     wanted = dict.fromkeys(indexes, "an index of its warm parent") | {table.warm_parent: "its warm parent"}
-    demand_free(connection, table, hot.schema, wanted)
+    require_free(connection, table, hot.schema, wanted)
     warm = hot.sibling(table.warm_parent)
     connection.execute(
         SQL("CREATE TABLE {} (LIKE {} {}) PARTITION BY RANGE ({})").format(

@@ -13,7 +13,7 @@ from ledger.errors import ConfigError
 from ledger.tables import TieredTable
 from sql.connection import Connection
 from sql.maintenance import run_ddl
-from sql.names import demand_free, taken, taken_names
+from sql.names import require_free, taken, taken_names
 from sql.queries import load
 from sql.relations import Parents, Relation, find_in_schema
 
@@ -22,10 +22,10 @@ TIER = "tier"
 PURPOSE = "its view over hot and warm"
 
 
-def demand_view_name(connection: Connection, table: TieredTable, schema: str, parents: Parents) -> None:
+def require_view_name(connection: Connection, table: TieredTable, schema: str, parents: Parents) -> None:
     """Raise ConfigError unless the table's own name is free or has the view over ``parents``."""
     if _view(connection, table, schema, parents) is None:
-        demand_free(connection, table, schema, {table.name: PURPOSE})
+        require_free(connection, table, schema, {table.name: PURPOSE})
 
 
 def ensure_view(connection: Connection, settings: Settings, table: TieredTable, columns: Sequence[Column]) -> None:
@@ -47,7 +47,7 @@ def _make(connection: Connection, table: TieredTable, names: Sequence[str]) -> N
     view = _view(connection, table, parents.hot.schema, parents)
     identifier = parents.hot.sibling(table.name)
     if view is None:
-        demand_free(connection, table, parents.hot.schema, {table.name: PURPOSE})
+        require_free(connection, table, parents.hot.schema, {table.name: PURPOSE})
         connection.execute(SQL("CREATE VIEW {} AS {}").format(identifier, _union(parents, [*names, TIER])))
         return
     kept = _columns(connection, view)

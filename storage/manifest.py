@@ -79,11 +79,6 @@ class Manifest(_Part):
         content = self.model_dump(mode="json")
         return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
-    @property
-    def typed_columns(self) -> tuple[Column, ...]:
-        """The columns as the ledger's own type."""
-        return tuple(Column(**column.model_dump()) for column in self.columns)
-
     @classmethod
     def from_bytes(cls, content: bytes, key: str) -> "Manifest":
         """Read a manifest. Raises DataError naming ``key`` when it is none, or not in canonical form."""

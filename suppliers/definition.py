@@ -73,6 +73,26 @@ class Simulator:
     stand_in: Callable[[Any, str], Mapping[str, Any]]
 
 
+def client_of(package: str) -> Callable[[Any], Supplier]:
+    """The ``CLIENT`` of ``package``'s module ``client``, called with its settings; imported when asked for."""
+
+    def load(settings: Any) -> Supplier:
+        client: Supplier = import_module(f"{package}.client").CLIENT(settings)
+        return client
+
+    return load
+
+
+def statement_of(package: str) -> Callable[[], StatementFormat]:
+    """The ``FORMAT`` of ``package``'s module ``statement_format``; imported when asked for."""
+
+    def load() -> StatementFormat:
+        statement: StatementFormat = import_module(f"{package}.statement_format").FORMAT
+        return statement
+
+    return load
+
+
 def simulator_of(package: str) -> Callable[[], Simulator]:
     """The simulator in ``package``'s module ``simulator`` (``create_app``, ``stand_in``); imported when it is asked
     for.

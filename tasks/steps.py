@@ -28,7 +28,8 @@ from tasks.health import Result, run_checks
 from tasks.health.record import Recorded, record
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import RunResult, reconcile_day
-from tasks.statements.intake import Intake, report_late, take_in
+from tasks.statements.intake import Intake, take_in
+from tasks.statements.lateness import report_late
 from tasks.vending.purchase import SettleReport, settle_vends
 from tasks.vending.supplier_tests import Check, check_suppliers
 from tasks.watch import WatchReport, watch_transactions
@@ -119,7 +120,7 @@ def take_in_step(settings: Settings, supplier: str, day: date, url: str | None, 
 
 @task(name="report late statements", **OPTIONS)
 def report_late_step(settings: Settings) -> list[tuple[str, date]]:
-    """`tasks.statements.intake.report_late`."""
+    """`tasks.statements.lateness.report_late`."""
     return report_late(settings)
 
 

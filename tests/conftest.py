@@ -23,6 +23,7 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
+from bench.databases import on_database
 from config import Settings, load_settings
 from config.settings import Ports
 from ledger.tables import BUILT_IN
@@ -32,10 +33,8 @@ from sql import migrate
 from sql.connection import connect
 from sql.ledger_tables import make_hot_parent
 from sql.roles import API, AUDITOR, ensure_login, prepare_roles
+from tests import coverage_report, figures
 from tests.databases import Databases, drop_like, make_template
-from tests.figures import pytest_terminal_summary
-
-__all__ = ["pytest_terminal_summary"]
 
 HOME = "TREASURY_TEST_HOME"
 DATABASE_URL = "TREASURY_TEST_DATABASE_URL"
@@ -75,6 +74,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             drop_like(os.environ[DATABASE_URL], _run_name())
             _drop_logins(os.environ[DATABASE_URL])
         shutil.rmtree(os.environ.pop(HOME), ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what the tests measured, and the files that they run too little of."""
+    figures.show(terminalreporter)
+    coverage_report.show(terminalreporter, config)
 
 
 def _home() -> Path:
@@ -145,7 +150,7 @@ def own_database(databases: Databases, server_settings: Settings, template: str,
     """Settings with a copy of ``template`` and an empty archive; the database is dropped at the end."""
     name = databases.take(template)
     own = {"home": folder / "home", "archive_url": f"{server_settings.archive_url}/{name}"}
-    yield server_settings.on_database(name).model_copy(update=own)
+    yield on_database(server_settings, name).model_copy(update=own)
     databases.give_back(name)
 
 
@@ -162,7 +167,7 @@ def empty(server_settings: Settings) -> Iterator[Settings]:
     name = f"company_{uuid.uuid4().hex}"
     with psycopg.connect(server_settings.database_dsn, autocommit=True) as server:
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        yield server_settings.on_database(name)
+        yield on_database(server_settings, name)
         server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 

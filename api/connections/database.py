@@ -72,7 +72,7 @@ class Database:
             _break(connection)
 
     def note_pool(self) -> None:
-        """Tell the metrics how the connections stand."""
+        """Write the number of connections, and of requests that wait for one, to the metrics."""
         states = [pool.get_stats() for pool in (self._flushes, self._pool)]
         size, available, waiting = (
             sum(state[name] for state in states) for name in ("pool_size", "pool_available", "requests_waiting")

@@ -22,7 +22,7 @@ _UUID7 = {
 }
 _PATH_PARAMETER = re.compile(r"\{(\w+)\}")
 _LATER = frozenset({429, 503})
-# What stands before every operation can refuse: the protocol, and `api.server.admission`.
+# The protocol and `api.server.admission` can refuse before any operation.
 _BEFORE = frozenset({400, 405, 408, 414, 417, 421, 431})
 _WITHOUT_A_KEY = _BEFORE | {422, 429, 500}
 _WITH_A_KEY = _WITHOUT_A_KEY | {401, 403, 503}
@@ -172,7 +172,7 @@ def _response(status: int, media_type: str, schema: Any) -> dict[str, Any]:
 
 
 def _problem_headers(status: int) -> dict[str, Any]:
-    if status == 401:  # nobody knows yet by which limit it would be counted
+    if status == 401:  # the limit that would count it is not known yet
         return {}
     return {"headers": _RATE_LIMIT | _RETRY_AFTER if status in _LATER else _RATE_LIMIT}
 

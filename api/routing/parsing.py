@@ -5,8 +5,9 @@ import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from itertools import accumulate
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from api.routing.problems import BAD_REQUEST, KEY_MISSING, NOT_JSON, TOO_LARGE, 
 from ledger.errors import FieldError
 from ledger.identifiers import created_at_of, truncate_ms
 
+Member = TypeVar("Member", bound=StrEnum)
 _JSON_TYPE = re.compile(r"application/json\s*(;\s*charset=\"?utf-8\"?\s*)?\Z", re.IGNORECASE)
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII | re.IGNORECASE)
@@ -49,7 +51,7 @@ async def read_body(request: Request, limit_bytes: int, bodies: Bodies) -> bytes
     return b"".join(chunks)
 
 
-def demand_json(request: Request) -> None:
+def require_json(request: Request) -> None:
     """Raises a 415 problem unless the body is declared as JSON in UTF-8, sent as it is."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise HttpError(NOT_JSON, "Send the body without Content-Encoding. Compressed bodies are not supported.")
@@ -59,10 +61,10 @@ def demand_json(request: Request) -> None:
 
 def idempotency_key(request: Request) -> str:
     """The Idempotency-Key header. Raises a 400 problem when it is missing, given twice or not of visible ASCII."""
-    given = request.headers.getlist("idempotency-key")
-    if len(given) != 1 or not _IDEMPOTENCY_KEY.match(given[0]):
+    values = request.headers.getlist("idempotency-key")
+    if len(values) != 1 or not _IDEMPOTENCY_KEY.match(values[0]):
         raise HttpError(KEY_MISSING)
-    return given[0]
+    return values[0]
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -108,8 +110,8 @@ def decode_object(body: bytes) -> dict[str, Any]:
 def _refuse_nesting(body: bytes) -> None:
     """Raises a 400 problem when JSON is nested more than `JSON_DEPTH` deep, or has more than `MOST_CONTAINERS`.
 
-    Exact for JSON, whose texts may hold brackets; of what is no JSON it says too much or too little, and the decoder,
-    which comes later and costs more, refuses it anyway. All of it is one pass in C.
+    Exact for JSON, whose texts may contain brackets. For anything else the count may be wrong, and the decoder, which
+    runs later and costs more, refuses it anyway. All of it is one pass in C.
     """
     if body.count(b"{") + body.count(b"[") <= JSON_DEPTH:
         return
@@ -126,14 +128,14 @@ def query(request: Request, known: Collection[str]) -> Mapping[str, str]:
     """The query's parameters. Raises FieldError for an unknown one, or for one given twice."""
     if not request.scope["query_string"]:
         return {}
-    given: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name not in known:
             raise FieldError(name, "is not a parameter of this operation")
-        if name in given:
+        if name in parameters:
             raise FieldError(name, "must be given only once")
-        given[name] = value
-    return given
+        parameters[name] = value
+    return parameters
 
 
 def instant(field: str, value: Any) -> datetime:
@@ -151,6 +153,18 @@ def integer(field: str, text: str, lowest: int, highest: int) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 10 and lowest <= int(text) <= highest):
         raise FieldError(field, f"must be a whole number from {lowest} to {highest}")
     return int(text)
+
+
+def choice(field: str, value: Any, choices: Collection[str]) -> str:
+    """``value``, which must be one of ``choices``. Raises FieldError that lists them."""
+    if not isinstance(value, str) or value not in set(choices):
+        raise FieldError(field, f"must be one of {', '.join(choices)}")
+    return value
+
+
+def member(field: str, value: Any, kind: type[Member]) -> Member:
+    """The member of the enumeration ``kind`` that ``value`` is. Raises FieldError that lists them."""
+    return kind(choice(field, value, tuple(kind)))
 
 
 def row_id(field: str, text: str) -> UUID:

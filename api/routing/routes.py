@@ -108,7 +108,7 @@ def operations(settings: Settings) -> tuple[Operation, ...]:
 
 
 def router_routes(all_operations: tuple[Operation, ...], services: Services) -> list[Route]:
-    """A bare route for each path, so that a wrong method is told every right one."""
+    """A bare route for each path, so that the answer to a wrong method lists every right one."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for operation in all_operations:
         by_path.setdefault(operation.path, {})[operation.method] = Endpoint(operation, services)
@@ -117,34 +117,29 @@ def router_routes(all_operations: tuple[Operation, ...], services: Services) -> 
 
 def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...]:
     noun, path, table = resource.noun, resource.path, resource.table
+    guarded = partial(Operation, policy=resource.policy, tag=resource.tag)
+    read = partial(guarded, method="GET", scope=resource.read)
+    write = partial(guarded, method="POST", scope=resource.write)
     return (
-        Operation(
+        write(
             name=f"create{noun}",
-            method="POST",
             path=path,
             summary=f"Store a {resource.phrase}",
             description="201 means that the row is durable.",
             handler=partial(resource.create, table=table),
-            scope=resource.write,
-            policy=resource.policy,
-            tag=resource.tag,
             request=resource.new,
             example=resource.example,
             answers={201: resource.row},
             parameters=(_IDEMPOTENCY_KEY,),
             problems=frozenset({400, 409, 413, 415}),
         ),
-        Operation(
+        write(
             name=f"create{noun}s",
-            method="POST",
             path=f"{path}/batch",
             summary=f"Store a batch of {resource.phrase}s",
             description=f"A batch has up to {settings.api_batch_limit} items. 200 means that every item was processed. "
             "The status of each item is 201 (stored and durable) or 422 (refused).",
             handler=partial(handlers.create_batch, table=table),
-            scope=resource.write,
-            policy=resource.policy,
-            tag=resource.tag,
             request=resource.batch,
             example={"items": [resource.example]},
             answers={200: messages.BatchResults},
@@ -152,46 +147,34 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             problems=frozenset({400, 409, 413, 415}),
             many=True,
         ),
-        Operation(
+        read(
             name=f"list{noun}s",
-            method="GET",
             path=path,
             summary=f"List the {resource.phrase}s of a wallet or a user",
             description="The newest come first. A page covers every tier: it may start with today's rows and end in "
             "the archive. `wallet_id` or `user_id` is required.",
             handler=partial(handlers.read_page, table=table),
-            scope=resource.read,
-            policy=resource.policy,
-            tag=resource.tag,
             answers={200: resource.page},
             parameters=_page_parameters(settings),
             conditional=True,
         ),
-        Operation(
+        read(
             name=f"get{noun}",
-            method="GET",
             path=f"{path}/{{id}}",
             summary=f"Get a {resource.phrase}",
             description="The row may be in any tier: its id contains the time, and so the month.",
             handler=partial(handlers.read_one, table=table),
-            scope=resource.read,
-            policy=resource.policy,
-            tag=resource.tag,
             answers={200: resource.row},
             problems=frozenset({404}),
             conditional=True,
         ),
-        Operation(
+        write(
             name=f"change{noun}Status",
-            method="POST",
             path=f"{path}/{{id}}/status",
             summary=f"Change the status of a {resource.phrase}",
             description="A status moves only forward. Sending the current status changes nothing and succeeds. Rows "
             "with a terminal status and rows of archived months never change.",
             handler=partial(handlers.change_status, table=table),
-            scope=resource.write,
-            policy=resource.policy,
-            tag=resource.tag,
             request=messages.StatusChange,
             example={"status": Status.COMPLETED},
             answers={200: resource.row},
@@ -235,7 +218,7 @@ _VAS_FAILURE = Operation(
 def _webhooks(settings: Settings) -> tuple[Operation, ...]:
     """An address for each supplier that sends webhooks."""
     known = definitions(settings.suppliers).values()
-    return tuple(_webhook(one.name, one.title) for one in known if one.webhooks is not None)
+    return tuple(_webhook(definition.name, definition.title) for definition in known if definition.webhooks is not None)
 
 
 def _webhook(name: str, title: str) -> Operation:
@@ -253,27 +236,22 @@ def _webhook(name: str, title: str) -> Operation:
     )
 
 
-# Not counted by address: behind a proxy that nobody named all have one, and whoever used its limit up would have the
-# load balancer told that the process is unwell. Neither costs much, however often it is asked.
+_probe = partial(Operation, method="GET", policy=None, tag="health")
+# Not counted by address: behind a proxy that no setting names, all clients have one address. A client that used up its
+# limit would make the process look unwell to the load balancer. Neither probe costs much.
 _HEALTH = (
-    Operation(
+    _probe(
         name="live",
-        method="GET",
         path="/health/live",
         summary="Check that the process answers",
         handler=handlers.live,
-        policy=None,
-        tag="health",
         answers={200: messages.Health},
     ),
-    Operation(
+    _probe(
         name="ready",
-        method="GET",
         path="/health/ready",
         summary="Check that PostgreSQL answers the process",
         handler=handlers.ready,
-        policy=None,
-        tag="health",
         answers={200: messages.Health},
         problems=frozenset({503}),
     ),

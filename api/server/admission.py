@@ -10,7 +10,9 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.logs.access_log import LOGGER, describe, of_request
+from api.logs.access_log import of_request
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.routing import problems
 from api.routing.problems import BAD_REQUEST, EXPECTATION, MISDIRECTED, HttpError
 
@@ -64,15 +66,15 @@ class Admission:
             await problems.response(error, record.request_id)(scope, receive, send)
 
     def _objection(self, headers: list[tuple[bytes, bytes]]) -> HttpError | None:
-        found: dict[bytes, bytes] = {}
+        seen: dict[bytes, bytes] = {}
         for name, value in headers:
             if name in _ONCE:
-                if name in found:
+                if name in seen:
                     return HttpError(BAD_REQUEST, f"The header {name.decode()} was sent twice.")
-                found[name] = value
-        if b"expect" in found and found[b"expect"].lower() != b"100-continue":
+                seen[name] = value
+        if b"expect" in seen and seen[b"expect"].lower() != b"100-continue":
             return HttpError(EXPECTATION)
-        return self._objection_to_host(found.get(b"host"))
+        return self._objection_to_host(seen.get(b"host"))
 
     def _objection_to_host(self, host: bytes | None) -> HttpError | None:
         if not host:

@@ -14,9 +14,11 @@ from api.abuse.defence import Defence
 from api.caching import ResponseCache, invalidation
 from api.caching.lifetimes import Lifetimes
 from api.connections.database import Database
+from api.connections.shared_redis import SharedRedis
 from api.keys.auth import Authenticator
-from api.keys.throttle import Doorkeeper
-from api.logs.access_log import LOGGER, describe
+from api.keys.throttle import KeyThrottle
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.logs.randomness import RandomBits
 from api.monitoring import metrics
 from api.monitoring.monitor import Monitor
@@ -54,8 +56,9 @@ class Services:
 
     settings: Settings
     database: Database
+    redis: SharedRedis
     defence: Defence
-    doorkeeper: Doorkeeper
+    key_throttle: KeyThrottle
     cold: ColdReader
     reader: Reader
     writer: Writer
@@ -75,16 +78,18 @@ class Services:
         database, secret = Database(settings), pepper(settings)
         cold = ColdReader(settings)
         reader = Reader(database, cold)
-        defence = Defence.make(settings, database)
-        authenticator = Authenticator(database, secret, time.monotonic)
         redis_url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
-        cache = ResponseCache(settings.cache, redis_url, settings.redis_prefix, secret, metrics.cache_event)
+        redis = SharedRedis(redis_url, settings.redis_prefix)
+        defence = Defence.make(settings, database, redis)
+        authenticator = Authenticator(database, secret, time.monotonic)
+        cache = ResponseCache(settings.cache, redis, secret, metrics.cache_event)
         writer = Writer(database, tables, settings.api_queue_rows, invalidation.after_commit(cache))
         return cls(
             settings=settings,
             database=database,
+            redis=redis,
             defence=defence,
-            doorkeeper=Doorkeeper(authenticator, defence.limiter, defence.watch),
+            key_throttle=KeyThrottle(authenticator, defence.limiter, defence.watch),
             cold=cold,
             reader=reader,
             writer=writer,
@@ -117,26 +122,31 @@ class Services:
                 finally:
                     await self._finish()
         finally:
-            await _step("the cache", self.cache.close(), CONNECTIONS_S)
+            await _step("the cache", self._close_cache(), CONNECTIONS_S)
             await _step("the connections", self.database.close(), CONNECTIONS_S)
             self.cold.close()
 
+    async def _close_cache(self) -> None:
+        """Send the pending invalidations, then close the connections to Redis."""
+        await self.cache.close()
+        await self.redis.close()
+
     async def _finish(self) -> None:
-        """Store what was accepted, then sell and tell what is under way; after that nobody waits for PostgreSQL."""
+        """Store accepted rows, end purchases under way and write alerts; after that no part waits for PostgreSQL."""
         await self.writer.close(WRITER_S)
         await self.vend_desk.drain(VENDS_S)
         await _step("the alerts", self.defence.watch.flush(), ALERTS_S)
         self.database.give_up()
-        await asyncio.sleep(_BREAKING_S)  # whoever waits learns of it before it is cancelled
+        await asyncio.sleep(_BREAKING_S)  # waiting requests get their error before they are cancelled
 
 
 async def _step(name: str, work: Coroutine[Any, Any, None], within_s: float) -> None:
-    """A step of the shutdown. One that fails or takes too long is told in the log, and the next one begins."""
+    """A step of the shutdown. One that fails or takes too long is logged, and the next one begins."""
     task = asyncio.create_task(work)
     _, late = await asyncio.wait([task], timeout=within_s)
     if late:
         task.cancel()
-        _LOG.error("the shutdown waits no longer for %s", name)
+        _LOG.error("the shutdown stops waiting for %s", name)
     elif (error := task.exception()) is not None:
         fields = describe(error) if isinstance(error, Exception) else {"error": type(error).__name__}
         _LOG.error("the shutdown failed at %s", name, extra={"fields": fields})

@@ -1,4 +1,4 @@
-"""What each operation does with a request. Generic over the table: nothing here knows which of them it serves."""
+"""The handlers of the transaction operations. Each serves any table that has an address."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,12 +9,14 @@ from uuid import UUID
 import msgspec
 from starlette.responses import Response
 
-from api.caching import Fresh, Kept, Question
+from api.caching import CacheKey, Entry, Fresh
 from api.caching.invalidation import after_change, forget_row, tag_of_page
 from api.routing import conditional, parsing, problems
+from api.routing.messages import message
 from api.routing.operations import Call
 from api.routing.problems import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, HttpError
 from api.transactions import vending
+from api.transactions.messages import StatusChange
 from api.transactions.new_rows import new_row, new_rows
 from api.transactions.reading import Row, Wanted
 from api.transactions.writer import Stored, Write
@@ -40,9 +42,9 @@ async def create(call: Call, table: TieredTable) -> Response:
 async def create_vas(call: Call, table: TieredTable) -> Response:
     """As `create`; a row with ``vend`` is bought for once it is durable."""
     write_key, body = await _read_write(call)
-    given, desk = parsing.decode_object(body), call.services.vend_desk
-    vended = desk.check(given)
-    fields = {name: value for name, value in given.items() if name != vending.FIELD}
+    order, desk = parsing.decode_object(body), call.services.vend_desk
+    vended = desk.check(order)
+    fields = {name: value for name, value in order.items() if name != vending.FIELD}
     row = new_row(call.services, call.key.client_id, table, fields)
     if vended:
         row["supplier_reference"] = desk.reference(row["supplier"], row[table.key_column])
@@ -53,11 +55,11 @@ async def create_vas(call: Call, table: TieredTable) -> Response:
 
 
 async def read_vas_failure(call: Call) -> Response:
-    """Why a purchase failed."""
-    found = await call.services.vend_desk.failure(_path_id(call), call.key.sees_client)
-    if found is None:
+    """Answer with the reason why a purchase failed."""
+    vend_failure = await call.services.vend_desk.failure(_path_id(call), call.key.sees_client)
+    if vend_failure is None:
         raise HttpError(NOT_FOUND)
-    return _json(msgspec.json.encode(found))
+    return _json(msgspec.json.encode(vend_failure))
 
 
 async def webhook(call: Call, supplier: str) -> Response:
@@ -71,7 +73,7 @@ async def webhook(call: Call, supplier: str) -> Response:
 
 
 async def create_batch(call: Call, table: TieredTable) -> Response:
-    """Store the good rows of a batch in one transaction; say of each item what became of it."""
+    """Store the good rows of a batch in one transaction; report the result of each item."""
     write_key, body = await _read_write(call)
     items = _items(call, parsing.decode_object(body))
     rows, refused = new_rows(call.services, call.key.client_id, table, items, body)
@@ -90,39 +92,40 @@ async def create_batch(call: Call, table: TieredTable) -> Response:
 async def read_one(call: Call, table: TieredTable) -> Response:
     """One transaction, wherever its month lives."""
     cache = call.services.cache
-    question = Question.of_row(table.name, call.key.sees_client, call.request.path_params["id"])
-    kept = cache.get(question)
-    if kept is None:
+    cache_key = CacheKey.of_row(table.name, call.key.sees_client, call.request.path_params["id"])
+    entry = cache.get(cache_key)
+    if entry is None:
         row_id = _path_id(call)
         tag = cache.names.row_tag(table.name, str(row_id))
-        kept = await cache.read(question, tag, partial(_find, call, table, row_id))
-    return _conditional(call, kept)
+        entry = await cache.read(cache_key, tag, partial(_find, call, table, row_id))
+    return _conditional(call, entry)
 
 
 async def _find(call: Call, table: TieredTable, row_id: UUID) -> Fresh:
-    found = await call.services.reader.find(table, row_id, call.key.sees_client)
-    if found is None:
+    located = await call.services.reader.find(table, row_id, call.key.sees_client)
+    if located is None:
         raise HttpError(NOT_FOUND)
-    ttl_s, final = call.services.lifetimes.of_row(call.operation.name, table, found)
-    return Fresh(render(found.row), ttl_s, final)
+    ttl_s, final = call.services.lifetimes.of_row(call.operation.name, table, located)
+    return Fresh(render(located.row), ttl_s, final)
 
 
 async def read_page(call: Call, table: TieredTable) -> Response:
     """A page of a wallet's or a user's transactions, newest first."""
     cache, viewer = call.services.cache, call.key.sees_client
     if viewer is None:  # pages over all clients are for auditors: rare, and always of this moment
-        return _conditional(call, Kept((await _read_page(call, table)).body, final=False))
-    asked = Question(table.name, "page", viewer, tuple(part for pair in sorted(call.query.items()) for part in pair))
-    kept = cache.get(asked)
-    if kept is None:
+        return _conditional(call, Entry((await _read_page(call, table)).body, final=False))
+    parameters = tuple(part for pair in sorted(call.query.items()) for part in pair)
+    cache_key = CacheKey(table.name, "page", viewer, parameters)
+    entry = cache.get(cache_key)
+    if entry is None:
         wanted = _wanted(call, _question(call, table))  # refused before anything is looked up
         tag = tag_of_page(cache.names, table, viewer, wanted)
-        kept = await cache.read(asked, tag, partial(_read_page, call, table))
-    return _conditional(call, kept)
+        entry = await cache.read(cache_key, tag, partial(_read_page, call, table))
+    return _conditional(call, entry)
 
 
-def _conditional(call: Call, kept: Kept) -> Response:
-    return conditional.answer(call.request.headers.get("if-none-match"), kept)
+def _conditional(call: Call, entry: Entry) -> Response:
+    return conditional.answer(call.request.headers.get("if-none-match"), entry)
 
 
 async def _read_page(call: Call, table: TieredTable) -> Fresh:
@@ -138,11 +141,11 @@ async def _read_page(call: Call, table: TieredTable) -> Fresh:
 async def change_status(call: Call, table: TieredTable) -> Response:
     """Move a transaction forward."""
     row_id = _path_id(call)
-    wanted = _status(await call.body())
+    wanted = message(await call.body(), StatusChange).status
     services = call.services
     if vending.sells(table):
-        found = await services.reader.find(table, row_id, call.key.client_id)
-        if found is not None and vending.is_vend(found.row):
+        located = await services.reader.find(table, row_id, call.key.client_id)
+        if located is not None and vending.is_vend(located.row):
             raise HttpError(CONFLICT, "The row is a purchase. Only the answer of the supplier changes its status.")
     try:
         row = await services.statuses.change(table, row_id, call.key.client_id, wanted, services.now())
@@ -220,20 +223,6 @@ def _path_id(call: Call) -> UUID:
     return parsing.row_id("id", call.request.path_params["id"])
 
 
-def _status(body: bytes) -> Status:
-    values = parsing.decode_object(body)
-    for name in values:
-        if name != "status":
-            raise FieldError(name, "is not a field of a status change; it has only status")
-    return Status(_choice("status", values.get("status"), Status))
-
-
-def _choice(field: str, value: Any, choices: type[Status] | type[TransactionType]) -> str:
-    if not isinstance(value, str) or value not in set(choices):
-        raise FieldError(field, f"must be one of {', '.join(choices)}")
-    return value
-
-
 def _question(call: Call, table: TieredTable) -> bytes:
     """What a cursor is bound to: everything that decides which rows are asked for, but not how many."""
     asked = sorted((name, value) for name, value in call.query.items() if name not in ("cursor", "limit"))
@@ -252,8 +241,8 @@ def _wanted(call: Call, question: bytes) -> Wanted:
     return Wanted(
         wallet_id=_name("wallet_id", query),
         user_id=_name("user_id", query),
-        status=_choice("status", query["status"], Status) if "status" in query else None,
-        type=_choice("type", query["type"], TransactionType) if "type" in query else None,
+        status=parsing.member("status", query["status"], Status) if "status" in query else None,
+        type=parsing.member("type", query["type"], TransactionType) if "type" in query else None,
         client_id=call.key.sees_client,
         created_from=created_from,
         created_before=created_before,

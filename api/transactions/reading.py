@@ -46,7 +46,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class RowPage:
     """Rows, newest first, and whether there are more."""
 
     rows: list[Row]
@@ -62,7 +62,7 @@ class ColdMonth:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LocatedRow:
     """A row, and the tier that its month is in; None for a month that was never."""
 
     row: Row
@@ -77,7 +77,7 @@ class Reader:
         self._cold = cold
         self._cold_limiter = anyio.CapacityLimiter(_COLD_READS_AT_ONCE)
 
-    async def find(self, table: TieredTable, row_id: UUID, client_id: str | None) -> Found | None:
+    async def find(self, table: TieredTable, row_id: UUID, client_id: str | None) -> LocatedRow | None:
         """The row with ``row_id`` if ``client_id`` may see it (None sees all). One partition or one file is touched."""
         created_at = created_at_of(row_id)
         parameters = {
@@ -94,11 +94,11 @@ class Reader:
             row = await self._find_cold(table, row_id, object_key) if tier in _COLD else None
         if row is None or client_id not in (None, row["client_id"]):
             return None
-        return Found(row, tier)
+        return LocatedRow(row, tier)
 
-    async def page(self, table: TieredTable, wanted: Wanted, limit: int) -> Page:
+    async def page(self, table: TieredTable, wanted: Wanted, limit: int) -> RowPage:
         """At most ``limit`` rows, newest first; a page may start in hot and end in deep."""
-        enough = limit + 1  # one more tells whether there is another page
+        enough = limit + 1  # one more row shows whether there is another page
         rows, months = await self._database.run(
             lambda connection: _read_postgres(connection, table, wanted, enough), "page"
         )
@@ -110,7 +110,7 @@ class Reader:
             if not open_months:
                 break
             rows = _newest(table, rows + await self._page_cold(table, wanted, open_months, enough), enough)
-        return Page(rows[:limit], len(rows) > limit)
+        return RowPage(rows[:limit], len(rows) > limit)
 
     async def _find_cold(self, table: TieredTable, row_id: UUID, object_key: str) -> Row | None:
         rows = await self._read_cold(table, [object_key], ColdFilter(id=row_id), 1)

@@ -13,7 +13,7 @@ from sql.queries import load
 _QUERIES = load("transactions")
 _JSON_COLUMN = "metadata"
 _INSTANTS = frozenset({"updated_at", "processed_at"})
-# `before` is a keyset. Its first half stands alone as well, because the planner prunes by plain comparisons only.
+# `before` is a keyset. Its first half is also a condition of its own: the planner prunes by plain comparisons only.
 _BOUNDS = {
     "created_from": "{time} >= %(created_from)s",
     "created_before": "{time} < %(created_before)s",
@@ -51,7 +51,7 @@ def find(table: TieredTable) -> bytes:
 
 @cache
 def change_status(table: TieredTable) -> bytes:
-    """One row's next status, if it stands where it may be moved from."""
+    """One row's next status, if its present one may be followed by it."""
     status = Identifier(table.status_column or "status")
     return _compose("change_status", table, status=status, not_stored=SQL(NOT_STORED))
 

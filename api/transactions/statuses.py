@@ -68,10 +68,10 @@ class StatusChanger:
 
     async def _closed(self, table: TieredTable, row_id: UUID, client_id: str) -> str:
         """Which closed period the row's day is in."""
-        found = await self._reader.find(table, row_id, client_id)
-        if found is None:
+        located = await self._reader.find(table, row_id, client_id)
+        if located is None:
             raise HttpError(NOT_FOUND)
-        supplier, day = found.row["supplier"], day_of(found.row[table.time_column])
+        supplier, day = located.row["supplier"], day_of(located.row[table.time_column])
 
         async def read(connection: AsyncConnection) -> tuple[Any, ...] | None:
             asked = {"supplier": supplier, "day": day}
@@ -83,17 +83,17 @@ class StatusChanger:
 
     async def _why_not(self, table: TieredTable, row_id: UUID, client_id: str, wanted: Status) -> Row:
         """The row, when nothing was to be done or when it has just come to where it may be moved from."""
-        found = await self._reader.find(table, row_id, client_id)
-        if found is None:
+        located = await self._reader.find(table, row_id, client_id)
+        if located is None:
             raise HttpError(NOT_FOUND)
-        current = Status(found.row["status"])
+        current = Status(located.row["status"])
         if current is wanted:
-            return found.row
-        if found.tier not in _WRITABLE:
+            return located.row
+        if located.tier not in _WRITABLE:
             raise HttpError(CONFLICT, "The month of the row is archived and accepts no changes. Post a new row.")
         if not may_follow(current, wanted):
             raise HttpError(CONFLICT, f"The status cannot change from {current} to {wanted}.")
-        return found.row
+        return located.row
 
 
 async def _update(connection: AsyncConnection, table: TieredTable, parameters: dict[str, Any]) -> Row | None:

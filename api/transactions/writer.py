@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any
 
 from api.connections.database import AsyncConnection, Database, OutOfTimeError
-from api.logs.access_log import LOGGER, describe
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.monitoring import metrics
 from api.routing.problems import IN_FLIGHT, KEY_REUSED, RETRY_AFTER_S, HttpError
 from api.transactions import statements
@@ -118,12 +119,14 @@ class TableWriter:
             return
         _, late = await asyncio.wait([self._task], timeout=within_s)
         if late:
-            _LOG.error("rows are given up", extra={"fields": {"table": self._table.name, "rows": self._queued_rows}})
+            _LOG.error(
+                "queued rows were not stored", extra={"fields": {"table": self._table.name, "rows": self._queued_rows}}
+            )
             self._database.give_up()  # each flush fails at once from now on
             await asyncio.wait([self._task], timeout=_GIVE_UP_S)
 
     def note_queue(self) -> None:
-        """Tell the metrics how much waits."""
+        """Write the number of waiting rows to the metrics."""
         metrics.queue_is(self._table.name, self._queued_rows)
 
     async def submit(self, write: Write) -> Stored:
@@ -137,7 +140,7 @@ class TableWriter:
             raise HttpError(IN_FLIGHT, headers={"Retry-After": str(RETRY_AFTER_S)})
         waiting = _Waiting(write, asyncio.get_running_loop().create_future())
         # The key is free again when the flush has ended, not when the caller gives up: two requests with one key must
-        # never be in one flush, and what is queued is stored whoever still waits for it.
+        # never be in one flush, and queued rows are stored whether or not a request still waits for them.
         self._in_flight.add(write.key)
         self._queue.append(waiting)
         self._queued_rows += write.weight
@@ -186,7 +189,7 @@ class TableWriter:
             _LOG.error("a flush failed", extra={"fields": {"table": self._table.name, **describe(error)}})
         finally:
             left = [waiting for waiting in taken if not waiting.answered]
-            self._answer(left, [TransientError("what became of it is not known: ask again")] * len(left))
+            self._answer(left, [TransientError("the outcome is not known: send the request again")] * len(left))
 
     async def _flush_part(self, part: list[_Waiting]) -> list[list[_Waiting]]:
         """Answer ``part``, or give its halves when one of them may be stored without the other. Raises OutOfTimeError,
@@ -271,7 +274,7 @@ class Writer:
         await asyncio.gather(*(writer.close(within_s) for writer in self._writers.values()))
 
     def note_queues(self) -> None:
-        """Tell the metrics how much waits for each table."""
+        """Write the number of waiting rows of each table to the metrics."""
         for writer in self._writers.values():
             writer.note_queue()
 

@@ -270,3 +270,6 @@ def _of_payment(request: PurchaseRequest, payment: Payment) -> Outcome:
         transaction_id=payment.id,
         amount=None if payment.amount is None else from_rand(payment.amount),
     )
+
+
+CLIENT: Final = Peach

@@ -174,7 +174,7 @@ def _values(records: Sequence[Any], name: str) -> Iterator[Any]:
 def _amount(block: Block, written: pa.Array, field: str) -> pa.Array:
     """The exact amounts of JSON numbers and texts. A fraction of a cent is refused; zeros after the cents are not."""
     text = written.cast(pa.string())
-    block.demand(text, _AMOUNT, field, _AMOUNT_RULE)
+    block.require(text, _AMOUNT, field, _AMOUNT_RULE)
     bare = pc.replace_substring(text, '"', "")
     block.refuse(pc.match_substring_regex(bare, r"^-0(\.0+)?$"), field, _AMOUNT_RULE)
     return pc.replace_substring_regex(bare, r"(\.[0-9]{2})0+$", r"\1").cast(pa.decimal128(18, 2))
@@ -183,7 +183,7 @@ def _amount(block: Block, written: pa.Array, field: str) -> pa.Array:
 def _moments(block: Block, text: pa.Array, day: date, settings: PeachSettings) -> pa.Array:
     """Instants with an offset, to the millisecond. Each is within the day, or so many days before as is set."""
     field = settings.statement_fields["occurred_at"]
-    block.demand(text, _MOMENT, field, "must be a date and time with an offset")
+    block.require(text, _MOMENT, field, "must be a date and time with an offset")
     exact = _instants(block, text, field)
     moments = pc.floor_temporal(exact, unit="millisecond").cast(pa.timestamp("ms", tz="UTC"))
     in_ms = moments.cast(pa.int64())

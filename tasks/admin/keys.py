@@ -20,11 +20,11 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from config import Settings
+from config.generated_keys import key as generated_key
 from config.limits import is_rate
 from ledger.card_finder import Search, holds_card_number
 from ledger.errors import ConfigError, NotFoundError
 from ledger.scopes import Scope
-from servers.keys import key as kept_key
 from sql.connection import Connection, connect
 from sql.queries import load
 from sql.storing import check_stored
@@ -69,7 +69,7 @@ def pepper(settings: Settings) -> bytes:
     """
     if settings.api_key_pepper is not None:
         return settings.api_key_pepper.get_secret_value().encode()
-    return kept_key(settings.home, "api-key-pepper", _PEPPER_DIGITS).encode()
+    return generated_key(settings.home, "api-key-pepper", _PEPPER_DIGITS).encode()
 
 
 def hash_secret(pepper: bytes, secret: str) -> bytes:

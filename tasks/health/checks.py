@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from config import Settings
-from config.health import Health
+from config.health import HealthSettings
 from tasks.health import access, archive, months, postgres, schedules, servers
 from tasks.health.context import Context
 from tasks.health.result import Limits, Measure
@@ -27,7 +27,7 @@ class Check:
 def _pair(field: str, unit: str, falling: bool = False) -> Callable[[Settings], Limits]:
     """Limits from the settings: ``field`` is their name with a gap where `warning` and `critical` stand."""
     names = [field.replace("*", level) for level in ("warning", "critical")]
-    assert all(name in Health.model_fields for name in names), field  # noqa: S101  # at import: a slip of this file
+    assert all(name in HealthSettings.model_fields for name in names), field  # noqa: S101  # at import: a slip of this file
 
     def limits(settings: Settings) -> Limits:
         warning, critical = (getattr(settings.health, name) for name in names)

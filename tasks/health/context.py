@@ -13,7 +13,7 @@ from config import Settings
 from ledger.tables import TieredTable
 from sql.connection import Connection, check_session, connection_parameters
 from sql.errors import translate
-from sql.own_schema import demand_catalogue
+from sql.own_schema import require_catalogue
 
 CONNECTIONS = 4  # at the same time: a check of the connections must not use them up
 CONNECT_TIMEOUT_S = 3
@@ -48,7 +48,7 @@ class Context:
             try:
                 with psycopg.connect(dsn, autocommit=True, **parameters) as connection:
                     check_session(connection)
-                    demand_catalogue(connection)
+                    require_catalogue(connection)
                     _limit(connection)
                     yield connection
             except psycopg.Error as error:

@@ -11,9 +11,9 @@ import httpx
 
 from config import Settings
 from ledger.errors import ConfigError, DataError, TransientError
-from servers.prefect_client import PrefectAccess
 from tasks.health.context import Context
 from tasks.health.result import Measure, State
+from tasks.prefect.access import PrefectAccess
 
 _REDIS_TIMEOUT_S = 2.0
 _KEY_LIFE_S = 30
@@ -110,7 +110,7 @@ def _has_schedule(deployment: dict[str, Any]) -> bool:
 
 def prefect_workers(context: Context) -> Measure:
     """Somebody takes the runs of the pool: a worker whose heartbeats the server has."""
-    from servers.prefect import POOL  # noqa: PLC0415
+    from tasks.prefect.deployments import POOL  # noqa: PLC0415
 
     with prefect_client(context.settings) as client:
         pool = ask_prefect(client, f"/work_pools/{POOL}", None)

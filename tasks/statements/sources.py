@@ -12,7 +12,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 import fsspec
-import paramiko  # type: ignore[import-untyped]  # it has no types
+import paramiko
 from aiohttp import ClientError as AiohttpError
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # it has no types
 
@@ -207,7 +207,7 @@ def _sftp_options(connection: Connection, url: str) -> dict[str, Any]:
     }
 
 
-class _KnownHosts(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # of a package without types
+class _KnownHosts(paramiko.MissingHostKeyPolicy):
     """Only a host whose key stands in the file is spoken to."""
 
     def __init__(self, path: Path) -> None:

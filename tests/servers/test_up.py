@@ -17,7 +17,7 @@ import pytest
 from config import load_settings
 from ledger.errors import ConflictError
 from servers import lease, prefect, stack
-from servers.prefect_client import PrefectAccess
+from tasks.prefect.access import PrefectAccess, client_environment
 
 pytestmark = pytest.mark.slow
 
@@ -136,7 +136,7 @@ def sleepers() -> list[str]:
 def start_a_flow_run_with_a_stray_process(home: Path, environment: dict[str, str]) -> None:
     access = PrefectAccess(urls(home)["prefect"], prefect.login(home))
     command = [sys.executable, "-m", "prefect", "deployment", "run", "stray/stray", "-p", f"seconds={SLEEP_S}"]
-    subprocess.run(command, env=environment | prefect.environment(home, access), check=True, capture_output=True)
+    subprocess.run(command, env=environment | client_environment(home, access), check=True, capture_output=True)
     deadline = time.monotonic() + 60
     while not sleepers():
         assert time.monotonic() < deadline, "the flow run did not start"

@@ -14,7 +14,7 @@ from ledger.tables import BUILT_IN, TRANSACTIONS, VAS_TRANSACTIONS, TieredTable
 from sql import migrate
 from sql.connection import Connection, check_session, connect, limited
 from sql.ledger_tables import make_hot_parent
-from sql.own_schema import VERSIONS, demand_catalogue, demand_set_up, made_until, make_schema
+from sql.own_schema import VERSIONS, made_until, make_schema, require_catalogue, require_set_up
 from sql.partitions import ensure_partition, move_to_warm, prepare_table
 from sql.roles import CATALOGUE, own_relations, prepare_roles
 from tasks.admin.setup import prepare_database
@@ -164,7 +164,7 @@ def test_the_schema_is_a_setting(empty: Settings, company: psycopg.Connection) -
     own = empty.model_copy(update={"own_schema": "ledger_of_acme"})
     assert prepare_database(own) == []
     with connect(own.database_dsn, "tests") as connection:
-        demand_set_up(connection)
+        require_set_up(connection)
         check_session(connection)
         assert connection.execute("SHOW search_path").fetchone() == ("ledger_of_acme,public,pg_temp",)
         ensure_partition(connection, own, TRANSACTIONS, FEBRUARY)
@@ -172,7 +172,7 @@ def test_the_schema_is_a_setting(empty: Settings, company: psycopg.Connection) -
     found = {schema for schema, name in company.execute(PLACES).fetchall() if name in CATALOGUE}
     assert found == {"ledger_of_acme"}
     with connect(empty.database_dsn, "tests") as connection, pytest.raises(ConfigError, match="=ledger_of_acme"):
-        demand_catalogue(connection)
+        require_catalogue(connection)
 
 
 @pytest.mark.parametrize("name", ["public", "pg_catalog", "information_schema", "No", "a b", ""])
@@ -215,15 +215,15 @@ def test_an_empty_schema_that_an_administrator_made_is_used(empty: Settings, com
 def test_looking_at_a_database_makes_nothing_in_it(empty: Settings, company: psycopg.Connection) -> None:
     with connect(empty.database_dsn, "tests") as connection:
         with pytest.raises(ConfigError, match="no tables of Treasury in its schema treasury: `treasury setup`"):
-            demand_set_up(connection)
+            require_set_up(connection)
         _former(company, empty)
         with pytest.raises(ConfigError, match="of an older version of Treasury: `treasury setup`"):
-            demand_set_up(connection)
+            require_set_up(connection)
     migrate.upgrade(empty.database_dsn)
     for revision, answer in (("0017", "of an older version"), ("9999", "of a newer version")):
         company.execute("UPDATE treasury.alembic_version SET version_num = %s", (revision,))
         with connect(empty.database_dsn, "tests") as connection, pytest.raises(ConfigError, match=answer):
-            demand_set_up(connection)
+            require_set_up(connection)
 
 
 TAKEN = {

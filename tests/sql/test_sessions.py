@@ -1,8 +1,11 @@
 """Every session sees the rows as they are: what a role, a database or the environment sets is pinned or refused."""
 
+from typing import Any
+
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
 
 from config import Settings
 from ledger.errors import ConfigError
@@ -39,6 +42,13 @@ OTHER = {
 }
 
 
+def shown(connection: psycopg.Connection[Any], name: str) -> str:
+    """A parameter of this session."""
+    row = connection.execute(SQL("SHOW {}").format(Identifier(name))).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
 @pytest.fixture
 def other_defaults(dsn: str, another: Connector) -> str:
     """The URL of a database whose every default is another than what this project needs."""
@@ -53,7 +63,7 @@ def other_defaults(dsn: str, another: Connector) -> str:
 
 def test_what_a_database_sets_does_not_reach_a_session(other_defaults: str) -> None:
     with connect(other_defaults, "tests") as connection:
-        found = {name: connection.execute(f"SHOW {name}").fetchone()[0] for name in OTHER}
+        found = {name: shown(connection, name) for name in OTHER}
     assert {name: found[name].replace(" ", "") for name in PINNED if name in OTHER} == {
         name: value.replace(" ", "") for name, value in PINNED.items() if name in OTHER
     }
@@ -101,7 +111,7 @@ def test_what_only_a_superuser_sets_is_refused_by_name(dsn: str, another: Connec
 def test_a_pooler_that_drops_the_options_is_refused(dsn: str) -> None:
     with psycopg.connect(dsn) as plain:
         names = (*PINNED, "session_replication_role", "zero_damaged_pages", "ignore_checksum_failure")
-        found = tuple(plain.execute(f"SHOW {name}").fetchone()[0] for name in names)
+        found = tuple(shown(plain, name) for name in names)
     with pytest.raises(ConfigError, match="row_security is 'on' in this session, must be 'off'"):
         check_found(found)
 

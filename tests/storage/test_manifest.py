@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from ledger.columns import Column
 from ledger.errors import DataError
 from ledger.proof import Group, MonthProof
 from ledger.tables import TRANSACTIONS
@@ -77,7 +78,8 @@ def test_it_says_all_that_is_needed_to_read_the_rows_without_this_project() -> N
 
 
 def test_columns_come_back_as_the_ledgers_own() -> None:
-    assert Manifest.from_bytes(_manifest().to_bytes(), KEY).typed_columns == COLUMNS
+    columns = Manifest.from_bytes(_manifest().to_bytes(), KEY).columns
+    assert tuple(Column(**column.model_dump()) for column in columns) == COLUMNS
 
 
 def _changed(**changes: Any) -> bytes:

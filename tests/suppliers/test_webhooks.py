@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import DataError
-from suppliers.peach.webhooks import SIGNATURE, SignatureError, read, sign
+from suppliers.peach.webhooks import SIGNATURE, read, sign
+from suppliers.protocol import SignatureError
 from suppliers.simulation.credentials import PEACH_WEBHOOK_SECRET
 from suppliers.verdicts import State, Verdict
 from tests.suppliers.conftest import Simulated, request

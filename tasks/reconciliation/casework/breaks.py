@@ -91,7 +91,7 @@ class BreakRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolution:
+class ResolutionRecord:
     """One record of what was done about a break; ``run_id`` when a run did it, ``account`` what a person worked under,
     ``period_day`` the day that the break is accounted in since then.
     """
@@ -121,7 +121,7 @@ class BreakFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedBreak:
     """What a call of `resolve` came to: the break's state now. ``proposed``: a second person must confirm. ``together``
     are the other breaks of a suggested match, which came to the same. ``ended_row`` is our row that this ended; a break
     that is open then has more to decide about than that.
@@ -186,18 +186,18 @@ def get_break(settings: Settings, break_id: int) -> BreakRecord | None:
     return found[0] if found and found[0].break_id == break_id else None
 
 
-def history(settings: Settings, *break_ids: int) -> list[Resolution]:
+def history(settings: Settings, *break_ids: int) -> list[ResolutionRecord]:
     """Everything that was done about breaks, break by break in order."""
     with (
         connect(settings.database_dsn, "reconciliation") as connection,
-        connection.cursor(row_factory=class_row(Resolution)) as cursor,
+        connection.cursor(row_factory=class_row(ResolutionRecord)) as cursor,
     ):
         return cursor.execute(_BREAKS["history"], {"break_ids": list(break_ids)}).fetchall()
 
 
 def resolve(
     settings: Settings, break_id: int, actor: str, decision: Decision, reason: str, *, account: str | None = None
-) -> Resolved:
+) -> ResolvedBreak:
     """Record what ``actor`` decides about a waiting break, and why; ``account`` is what they work under, by default the
     same. ``same_transaction`` decides all breaks of the match that is suggested, at once or not at all. A ``settle_…``
     ends the break's row of ours with it, also where the break was decided before and its row was left under way.
@@ -230,7 +230,7 @@ def resolve(
         if ending is not None and action is Action.RESOLVED:
             return _ended(connection, settings, ending, made[break_id])
     others = tuple(one for one in made if one != break_id)
-    return Resolved(break_id, _STATES[action], made[break_id], others)
+    return ResolvedBreak(break_id, _STATES[action], made[break_id], others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +284,7 @@ def _ending(
     return ending
 
 
-def _ended(connection: Connection, settings: Settings, ending: endings.Ending, resolution_id: int) -> Resolved:
+def _ended(connection: Connection, settings: Settings, ending: endings.Ending, resolution_id: int) -> ResolvedBreak:
     """End the row of a break that was just resolved; what a row's end is no answer to opens the break again."""
     endings.carry_out(connection, settings, ending)
     state = BreakState.RESOLVED
@@ -292,7 +292,7 @@ def _ended(connection: Connection, settings: Settings, ending: endings.Ending, r
         reason = f"its row has ended as {ending.end.status}; {', '.join(ending.remaining)} still differs"
         _reopen(connection, ending.break_id, {"actor": SYSTEM, "account": None}, "still_differs", reason)
         state = BreakState.OPEN
-    return Resolved(ending.break_id, state, resolution_id, ended_row=ending.row_id)
+    return ResolvedBreak(ending.break_id, state, resolution_id, ended_row=ending.row_id)
 
 
 def _reopen(connection: Connection, break_id: int, names: Mapping[str, str | None], decision: str, reason: str) -> None:

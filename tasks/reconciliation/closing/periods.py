@@ -216,7 +216,7 @@ def check_open(connection: Connection, supplier: str, day: date) -> None:
 def _period(known: Suppliers, supplier: str, first: date, last: date, who: Person, reason: str) -> dict[str, Any]:
     who.check()
     check_text("reason", reason, REASON_CHARACTERS)
-    known.demand(supplier)
+    known.require(supplier)
     days_between(first, last)
     names = {"actor": who.name, "account": who.account, "reason": reason}
     return {"supplier": supplier, "first": first, "last": last} | names

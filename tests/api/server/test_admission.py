@@ -166,7 +166,7 @@ def test_an_address_is_logged_as_its_network(address: str, shown: str) -> None:
 
 def test_log_lines_cannot_be_forged(api: httpx.Client, log: Log) -> None:
     for value in ('a"}\\n{"level":"ERROR', "a%0a{}", "é"):
-        api.get(LIVE, headers={"X-Request-ID": value.encode()})
+        api.get(LIVE, headers={b"X-Request-ID": value.encode()})
         api.get(f"/{value}")
     assert all(line["level"] == "INFO" and "é" not in line["request_id"] for line in log())
     assert logging.getLogger("treasury.api").propagate is False

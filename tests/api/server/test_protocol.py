@@ -9,7 +9,6 @@ import pytest
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from api.serve import HOW
 from api.server.app import create_app
 from api.server.protocol import MOST_FIELDS, MOST_PIPELINED, MOST_URL_BYTES, LimitedProtocol
 from config import Settings
@@ -185,7 +184,7 @@ def test_under_a_server_without_the_limits_the_api_does_not_start(
     shared: Settings, heard: pytest.LogCaptureFixture
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(create_app(shared), log_config=None, **HOW))
+        server = uvicorn.Server(uvicorn.Config(create_app(shared), log_config=None, loop="uvloop", ws="none"))
         with pytest.raises(SystemExit) as ended:
             server.run([listening])
 

@@ -111,7 +111,7 @@ def test_many_at_once_with_one_key_make_one_row(api: httpx.Client, database: psy
 def test_without_a_usable_idempotency_key_nothing_is_stored(
     shared_api: httpx.Client, shared_database: psycopg.Connection[Any], key: str | None
 ) -> None:
-    headers = {} if key is None else {"Idempotency-Key": key.encode()}
+    headers = {} if key is None else {b"Idempotency-Key": key.encode()}
     response = shared_api.post(PATH, json=BODY, headers=headers)
 
     assert (response.status_code, response.json()["type"]) == (400, "urn:treasury:problem:idempotency-key")

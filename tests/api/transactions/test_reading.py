@@ -187,7 +187,7 @@ def test_pages_are_complete_and_without_doubles_over_all_tiers(
             if row["wallet_id"] == "b" and asked.get("status") in (None, row["status"])
             if first <= row["created_at"] < last
         ]
-        times = {key: asked[key].isoformat() for key in ("from", "to") if key in asked}
+        times: dict[str, Any] = {key: asked[key].isoformat() for key in ("from", "to") if key in asked}
         query = {**asked, **times, name: "b" if name == "wallet_id" else "of-b", "limit": limit}
         found = list(pages(api, **query))
         assert [row_id for page in found for row_id in ids(page)] == newest_first(wanted)
@@ -201,7 +201,8 @@ def test_a_month_that_moves_is_always_seen_once(api: httpx.Client, ledger: Ledge
     table = ledger.table(PATH)
     months = [this_month.plus(-distance) for distance in (4, 5)]
     rows = ledger.add(table, [month.lower + number * MILLISECOND for month in months for number in range(3)])
-    expected, wrong, asked, moved = newest_first(rows), [], 0, threading.Event()
+    expected, asked, moved = newest_first(rows), 0, threading.Event()
+    wrong: list[list[str] | list[int]] = []
 
     def read_pages() -> None:
         nonlocal asked

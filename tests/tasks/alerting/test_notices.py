@@ -152,12 +152,12 @@ def test_what_changes_while_it_is_being_told_is_told_too(
 ) -> None:
     raise_alert(connection, DOWN, at=NOON)
     from tasks.alerting import notices
+    from tasks.alerting.delivery import deliver
 
     def deliver_slowly(*arguments: Any) -> Any:
         resolve_alert(connection, DOWN.rule, DOWN.subject, at=later(1))
         return deliver(*arguments)
 
-    deliver = notices.deliver
     with monkeypatch.context() as patched:
         patched.setattr(notices, "deliver", deliver_slowly)
         send_notices(told, NOON)

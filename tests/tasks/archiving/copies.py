@@ -9,8 +9,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
+from bench.databases import on_database
 from config import Settings
 from servers.postgres import embedded_bin_dir
 from tests.databases import drop_like
@@ -26,7 +27,7 @@ def copied(server_settings: Settings) -> Iterator[Copier]:
 
         def copy(ledger: Ledger, by: str = "template") -> Ledger:
             name = stack.enter_context(_named(server_settings.database_dsn))
-            twin = Ledger(ledger.settings.on_database(name), ledger.store)
+            twin = Ledger(on_database(ledger.settings, name), ledger.store)
             if by == "dump":
                 _execute(server_settings.database_dsn, SQL("CREATE DATABASE {}").format(Identifier(name)))
                 _restore(ledger.settings.database_dsn, twin.settings.database_dsn)
@@ -56,7 +57,7 @@ def _named(server: str) -> Iterator[str]:
     drop_like(server, name)
 
 
-def _execute(server: str, statement: object) -> None:
+def _execute(server: str, statement: Composed) -> None:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(statement)
 
@@ -65,5 +66,5 @@ def _restore(source: str, target: str) -> None:
     """`pg_dump | psql`, while the source is in use."""
     folder = Path(os.environ.get("TREASURY_TEST_PG_BIN") or embedded_bin_dir())
     dump = subprocess.run([folder / "pg_dump", "--dbname", source], capture_output=True, check=True, timeout=120)
-    read = [folder / "psql", "--quiet", "--no-psqlrc", "--dbname", target]
+    read: list[str | Path] = [folder / "psql", "--quiet", "--no-psqlrc", "--dbname", target]
     subprocess.run(read, input=dump.stdout, capture_output=True, check=True, timeout=120)

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ledger.canonical import canonical_row
+from ledger.columns import Column
 from ledger.merkle import leaf_hash, merkle_root
 from ledger.months import Month
 from storage.manifest import Manifest
@@ -70,7 +71,7 @@ def check_digest(ledger: Ledger, month: Month) -> None:
     (file,) = manifest.files
     stored = ledger.store / file.key
     assert (stored.stat().st_size, sha256(stored.read_bytes()).hexdigest()) == (file.size_bytes, file.sha256)
-    columns = manifest.typed_columns
+    columns = [Column(**column.model_dump()) for column in manifest.columns]
     rows = sorted(pq.read_table(stored).to_pylist(), key=lambda values: values["id"].bytes)
     leaves = (leaf_hash(canonical_row(columns, [values[column.name] for column in columns])) for values in rows)
     assert merkle_root(leaves).hex() == manifest.digest == row["digest"].hex()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -9,6 +10,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from bench.databases import on_database
 from config import Settings
 from ledger.errors import ConfigError, ConflictError, DataError, TreasuryError
 from tasks.admin.setup import prepare_database
@@ -31,7 +33,7 @@ class OrdinaryLedger(Ledger):
         super().__init__(settings, store)
         self.superuser = superuser
 
-    def sql(self, query: str, *parameters: object) -> list[object]:
+    def sql(self, query: str, *parameters: Any) -> list[Any]:
         with psycopg.connect(self.superuser, autocommit=True) as connection:
             cursor = connection.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []
@@ -46,7 +48,7 @@ def ordinary(server_settings: Settings, settings: Settings, store: Path) -> Iter
         admin.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'")
         admin.execute(f"CREATE DATABASE {name} OWNER {name}")
         url = parts._replace(netloc=f"{name}:{name}@{parts.netloc.rpartition('@')[2]}", path=f"/{name}").geturl()
-        own = server_settings.on_database(name)
+        own = on_database(server_settings, name)
         place = {"database_url": SecretStr(url), "home": settings.home, "archive_url": settings.archive_url}
         ledger = OrdinaryLedger(own.model_copy(update=place), store, own.database_dsn)
         prepare_database(ledger.settings)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -14,12 +15,11 @@ import redis
 from pydantic import SecretStr
 
 from config import Settings
-from config.health import Health
+from config.health import HealthSettings
 from ledger.identifiers import new_id
 from ledger.months import Month
 from servers.lease import lease
-from servers.prefect import POOL, Worker
-from servers.prefect_client import PrefectAccess
+from servers.prefect import Worker
 from sql.connection import Connection, connect
 from sql.partitions import ensure_partition, move_to_warm
 from sql.roles import prepare_roles
@@ -30,6 +30,8 @@ from tasks.archiving.rollover import roll_table
 from tasks.archiving.to_cold import archive_month
 from tasks.health import CHECKS, Result, State, run_checks
 from tasks.health.checks import Check
+from tasks.prefect.access import PrefectAccess
+from tasks.prefect.deployments import POOL
 from tests.tasks.archiving.ledger import PROJECT
 from tests.tasks.health.conftest import NO_SCHEDULES, at_port
 
@@ -44,7 +46,7 @@ def run(settings: Settings, *names: str, now: datetime | None = None) -> dict[st
 
 def limited(settings: Settings, **limits: Any) -> Settings:
     """The settings with other thresholds."""
-    return settings.model_copy(update={"health": Health(**limits)})
+    return settings.model_copy(update={"health": HealthSettings(**limits)})
 
 
 def unhealthy(results: dict[str, Result]) -> dict[str, str]:
@@ -444,5 +446,5 @@ def test_a_trigger_that_may_drop_rows_is_a_warning_and_is_named_once(ledger: Set
         "CREATE TRIGGER meddle BEFORE INSERT ON transactions_partitioned FOR EACH ROW EXECUTE FUNCTION meddle()"
     )
     result = run(ledger, "row_access")["row_access"]
-    assert (result.state, result.value) == (State.WARNING, 1)
+    assert (result.state, result.value) == (State.WARNING, Decimal(1))
     assert "trigger meddle on transactions_partitioned" in result.line

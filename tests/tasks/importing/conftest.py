@@ -10,25 +10,27 @@ import psycopg
 import pytest
 
 from config import Settings
+from tasks.importing import mapping_text as text
+from tasks.importing.mapping_text import column, constant
 from tasks.importing.run import ImportReport, ImportRequest, import_file
 
-MAPPING = """
-name = "shop"
-table = "transactions"
-key = ["no"]
-
-[fields]
-client_id = { constant = "shop" }
-user_id = { column = "wallet" }
-wallet_id = { column = "wallet" }
-type = { constant = "payment" }
-status = { constant = "completed" }
-amount = { column = "amount" }
-currency = { constant = "ZAR" }
-reference = { column = "no" }
-description = { column = "text" }
-created_at = { column = "at", format = "%Y-%m-%d" }
-"""
+MAPPING = text.mapping_text(
+    "shop",
+    "transactions",
+    ["no"],
+    {
+        "client_id": constant("shop"),
+        "user_id": column("wallet"),
+        "wallet_id": column("wallet"),
+        "type": constant("payment"),
+        "status": constant("completed"),
+        "amount": column("amount"),
+        "currency": constant("ZAR"),
+        "reference": column("no"),
+        "description": column("text"),
+        "created_at": column("at", format="%Y-%m-%d"),
+    },
+)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 

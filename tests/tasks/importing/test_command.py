@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from tests.cli.in_process import run_here
 PROJECT = Path(__file__).resolve().parents[3]
 LINES = "no,wallet,amount,text,at\n1,w1,5.00,,2024-05-17\n2,w1,none,,2024-05-17\n"
 
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Files = tuple[str, str, str]  # the arguments after `import`: a file and its mapping
+
 
 @pytest.fixture
-def treasury(settings: Settings, tmp_path: Path):
+def treasury(settings: Settings, tmp_path: Path) -> Command:
     """Run the command on this test's database, in an empty folder, with standard output that is no terminal."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TREASURY_HOME": str(settings.home)}
     environment["TREASURY_DATABASE_URL"] = settings.database_dsn
@@ -30,19 +34,21 @@ def treasury(settings: Settings, tmp_path: Path):
 
 
 @pytest.fixture
-def treasury_here(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def treasury_here(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
     """The same in this process: seconds of imports sooner."""
     return partial(run_here, capsys, tmp_path, settings.environment())
 
 
 @pytest.fixture
-def files(tmp_path: Path, mapping_text: str) -> tuple[str, str, str]:
+def files(tmp_path: Path, mapping_text: str) -> Files:
     (tmp_path / "lines.csv").write_text(LINES)
     (tmp_path / "m.toml").write_text(mapping_text)
     return "lines.csv", "--mapping", "m.toml"
 
 
-def test_import_prints_its_account_and_writes_the_rejects_beside_the_file(treasury, files, tmp_path: Path) -> None:
+def test_import_prints_its_account_and_writes_the_rejects_beside_the_file(
+    treasury: Command, files: Files, tmp_path: Path
+) -> None:
     done = treasury("import", *files)
     assert (done.returncode, done.stdout) == (0, "read 2 = loaded 1 + rejected 1\n")
     assert "\x1b" not in done.stdout + done.stderr
@@ -50,13 +56,13 @@ def test_import_prints_its_account_and_writes_the_rejects_beside_the_file(treasu
     assert treasury("import", *files).stdout == "read 2 = loaded 0 + rejected 2\n"
 
 
-def test_a_dry_run_says_that_it_is_one(treasury_here, files) -> None:
+def test_a_dry_run_says_that_it_is_one(treasury_here: Command, files: Files) -> None:
     assert treasury_here("import", *files, "--dry-run").stdout == (
         "dry run, nothing is loaded: read 2 = loaded 1 + rejected 1\n"
     )
 
 
-def test_errors_have_their_exit_codes_and_no_traceback(treasury_here, files, tmp_path: Path) -> None:
+def test_errors_have_their_exit_codes_and_no_traceback(treasury_here: Command, files: Files, tmp_path: Path) -> None:
     missing = treasury_here("import", "nothing.csv", *files[1:])
     assert missing.returncode == ConfigError.exit_code
     assert missing.stderr == "error: nothing.csv: No such file or directory\n"
@@ -66,7 +72,7 @@ def test_errors_have_their_exit_codes_and_no_traceback(treasury_here, files, tmp
     assert "damaged, nothing was loaded" in damaged.stderr
 
 
-def test_generate_shows_its_months_and_skips_them_the_next_time(treasury) -> None:
+def test_generate_shows_its_months_and_skips_them_the_next_time(treasury: Command) -> None:
     arguments = ("generate", "--months", "2", "--rows-per-month", "20", "--until", "2024-06-11")
     first, second = treasury(*arguments), treasury(*arguments)
     assert first.returncode == second.returncode == 0
@@ -75,7 +81,7 @@ def test_generate_shows_its_months_and_skips_them_the_next_time(treasury) -> Non
     assert second.stdout.count("has rows already") == 2
 
 
-def test_generate_refuses_the_future(treasury) -> None:
+def test_generate_refuses_the_future(treasury: Command) -> None:
     done = treasury("generate", "--months", "1", "--rows-per-month", "1", "--until", "2150-01-01")
     assert done.returncode == ConfigError.exit_code
     assert "must not be in the future" in done.stderr

@@ -31,7 +31,8 @@ from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import fetch_statement, statement_of
 from tasks.statements import intake as statements
-from tasks.statements.intake import Result, days_to_reconcile, late_statements, list_statements, report_late, take_in
+from tasks.statements.intake import IntakeResult, days_to_reconcile, list_statements, take_in
+from tasks.statements.lateness import late_statements, report_late
 from tests.tasks.archiving.copies import Copier
 from tests.tasks.archiving.ledger import Ledger
 from tests.tasks.reconciliation.books import Books
@@ -165,14 +166,14 @@ def test_a_superseded_statement_counts_again_when_it_alone_is_to_replace(desk: D
     second = desk.put(FLASH.replace("ORD-1001", "ORD-1002"), f"later/{FLASH_NAME}")
     assert desk.take(url=str(second), replace=True) == [(FLASH_NAME, "taken")]
     (known,) = take_in(desk.settings, "flash", url=str(path), actor="test")
-    assert (known.result, known.day) == (Result.KNOWN, DAY)
+    assert (known.result, known.day) == (IntakeResult.KNOWN, DAY)
     assert known.why.startswith(f"another statement of its day has replaced it; `recon run --statement {first}`")
     desk.put(FLASH.replace("02/03", "02/04"), "recon_20260204.csv")
     assert desk.take(replace=True) == [(FLASH_NAME, "known"), ("recon_20260204.csv", "taken")]  # nobody said which
     assert statement_of(desk.settings, "flash", DAY) != first
 
     (again,) = take_in(desk.settings, "flash", url=str(path), actor="somebody", replace=True)
-    assert (again.result, again.day, again.line_count) == (Result.TAKEN, DAY, 1)
+    assert (again.result, again.day, again.line_count) == (IntakeResult.TAKEN, DAY, 1)
     assert statement_of(desk.settings, "flash", DAY) == first
     assert desk.take(url=str(path), replace=True) == [(FLASH_NAME, "known")]  # it counts
     records = [(one.state, one.actor) for one in list_statements(desk.settings, "flash", DAY)]
@@ -185,7 +186,7 @@ def test_a_superseded_statement_counts_again_when_it_alone_is_to_replace(desk: D
         DAY, DAY,
     )  # fmt: skip
     (closed,) = take_in(desk.settings, "flash", url=str(second), actor="test", replace=True)
-    assert (closed.result, closed.day) == (Result.KNOWN, DAY)
+    assert (closed.result, closed.day) == (IntakeResult.KNOWN, DAY)
     assert closed.why == f"{FLASH_NAME}: {DAY} has a statement, and its period {DAY} to {DAY} is closed"
     assert statement_of(desk.settings, "flash", DAY) == first
 
@@ -194,7 +195,7 @@ def test_a_statement_without_lines_is_told_and_gives_way_to_one_with_some(desk: 
     """A small supplier may have sold nothing; a header alone may be all that was left of a file."""
     desk.put(FLASH_HEADER + "\n")
     (empty,) = take_in(desk.settings, "flash", url=str(desk.folder), actor="test")
-    assert (empty.result, empty.line_count) == (Result.TAKEN, 0)
+    assert (empty.result, empty.line_count) == (IntakeResult.TAKEN, 0)
     assert empty.why.startswith("has no lines: if anything was sold")
     desk.put(FLASH)
     assert desk.take() == [(FLASH_NAME, "taken")]
@@ -215,7 +216,7 @@ def test_a_statement_without_lines_is_of_its_own_day_however_many_days_have_the_
     path.unlink()
     desk.put(FLASH_HEADER + "\n", "recon_20260204.csv")
     (next_day,) = take_in(desk.settings, "flash", url=str(desk.folder), actor="test", replace=True)
-    assert (next_day.result, next_day.day, next_day.line_count) == (Result.TAKEN, DAY + timedelta(days=1), 0)
+    assert (next_day.result, next_day.day, next_day.line_count) == (IntakeResult.TAKEN, DAY + timedelta(days=1), 0)
     assert desk.take(replace=True) == [("recon_20260204.csv", "known")]
     assert statement_of(desk.settings, "flash", DAY) == full
 
@@ -228,7 +229,7 @@ def test_a_superseded_statement_under_the_name_of_another_day_counts_for_none(de
     current = statement_of(desk.settings, "flash", DAY)
     wrong = desk.put(FLASH, "recon_20260205.csv")
     (refused,) = take_in(desk.settings, "flash", url=str(wrong), actor="test", replace=True)
-    assert refused.result is Result.KNOWN
+    assert refused.result is IntakeResult.KNOWN
     assert "another day" in refused.why
     assert statement_of(desk.settings, "flash", DAY) == current
 
@@ -459,7 +460,7 @@ def test_statements_come_over_sftp_from_a_host_whose_key_is_known(desk: Desk, sf
 
 
 def test_every_result_has_a_word() -> None:
-    assert set(Result) == {"taken", "known", "quarantined"}
+    assert set(IntakeResult) == {"taken", "known", "quarantined"}
     assert set(TEXTS) == set(definitions(Suppliers()))
 
 

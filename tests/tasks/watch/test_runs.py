@@ -202,7 +202,7 @@ def test_an_alert_with_no_new_finding_is_resolved_after_a_while(ledger: Ledger) 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
 def test_the_server_s_time_zone_changes_nothing(ledger: Ledger, zone: str) -> None:
     name = ledger.settings.database_dsn.rpartition("/")[2].partition("?")[0]
-    ledger.connection.execute(f"ALTER DATABASE {name} SET timezone = '{zone}'")  # type: ignore[arg-type]
+    ledger.connection.execute(f"ALTER DATABASE {name} SET timezone = '{zone}'")
     ledger.add(NOON, amount="12500.00")
     ledger.add(NOON + MINUTE, amount="12500.00")
     ledger.watch()
