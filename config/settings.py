@@ -154,6 +154,12 @@ class Settings(BaseSettings):
     api_bodies_limit_bytes: int = Field(
         128 << 20, ge=1024, description="Bytes of bodies that one API process holds at once; beyond them it answers 503"
     )
+    api_feed_delay_s: float = Field(
+        10.0,
+        ge=1,
+        le=600,
+        description="How long after its created_at a row shows in the feed at the earliest; the same in every process",
+    )
     api_queue_rows: int = Field(10_000, ge=1, description="Rows that may wait for their commit before answers are 503")
     api_statement_timeout_ms: int = Field(10_000, ge=100, description="How long one statement of the API may run")
     idempotency_hours: int = Field(48, ge=24, description="How long an idempotency key is remembered at least")
@@ -264,6 +270,14 @@ class Settings(BaseSettings):
     def _user_and_password(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not all(value.get_secret_value().partition(":")):
             raise ValueError("must be user:password")
+        return value
+
+    @field_validator("api_feed_delay_s")
+    @classmethod
+    def _exceeds_the_tolerance(cls, value: float, info: ValidationInfo) -> float:
+        tolerance_s = info.data.get("clock_tolerance_s", 0.0)
+        if value <= tolerance_s:
+            raise ValueError(f"must be more than TREASURY_CLOCK_TOLERANCE_S ({tolerance_s:g}), or rows come too late")
         return value
 
     @field_validator("api_queue_rows")

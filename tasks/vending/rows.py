@@ -1,7 +1,7 @@
 """The rows of vends in PostgreSQL: claimed, finished, and found again when they stayed open."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,6 +55,11 @@ _COLUMNS = (
 _OWNER = ("client_id", "user_id", "wallet_id")
 _FIRST = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
 _TEXTS = ("meter_number", "account_number", "bank")
+
+
+def order_of(row: Mapping[str, Any], reference: str) -> PurchaseRequest:
+    """The purchase that a new row, complete and not yet stored, stands for. Raises as `VendRow.request`."""
+    return _row(tuple(row[name] for name in _COLUMNS)).request(reference)
 
 
 def is_reference_of(reference: str | None, row_id: UUID) -> bool:
