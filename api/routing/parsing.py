@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from itertools import accumulate
@@ -17,21 +17,18 @@ from api.routing.bodies import Bodies
 from api.routing.problems import BAD_REQUEST, KEY_MISSING, NOT_JSON, TOO_LARGE, HttpError
 from ledger.errors import FieldError
 from ledger.identifiers import truncate_ms
+from ledger.instants import INSTANT_RULE, parse_instant
 
 Member = TypeVar("Member", bound=StrEnum)
 _JSON_TYPE = re.compile(r"application/json\s*(;\s*charset=\"?utf-8\"?\s*)?\Z", re.IGNORECASE)
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
 _BROKEN_PERCENT = re.compile(rb"%(?![0-9a-fA-F]{2})")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII | re.IGNORECASE)
-_DATE_TIME = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[Zz]|[+-]\d\d:\d\d)\Z", re.ASCII
-)  # RFC 3339, 5.6
 JSON_DEPTH = 32
 MOST_CONTAINERS = 50_000  # objects and lists of one body: each costs far more than its bytes
 _OPENING = b"{["
 _NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 _STEPS = bytes(1 if byte in _OPENING else 255 for byte in range(256))  # as signed bytes: one deeper, one less deep
-_DATE_TIME_RULE = "must be a date and time with an offset as in RFC 3339, like 2026-03-01T09:30:00Z"
 
 
 async def read_body(request: Request, limit_bytes: int, bodies: Bodies) -> bytes:
@@ -164,13 +161,12 @@ def instant(field: str, value: Any) -> datetime:
 
 
 def _moment(field: str, value: Any) -> datetime:
-    """An RFC 3339 date and time of at most six places as UTC."""
-    if not isinstance(value, str) or not _DATE_TIME.match(value):
-        raise FieldError(field, _DATE_TIME_RULE)
+    if not isinstance(value, str):
+        raise FieldError(field, INSTANT_RULE)
     try:
-        return datetime.fromisoformat(value.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):  # the 30th of February; the year 1 east of Greenwich
-        raise FieldError(field, _DATE_TIME_RULE) from None
+        return parse_instant(value)
+    except ValueError:
+        raise FieldError(field, INSTANT_RULE) from None
 
 
 def bound(field: str, value: str) -> datetime:

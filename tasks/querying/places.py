@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Composable
 
 from config import Settings
 from ledger.columns import Column
-from ledger.errors import DataError
+from ledger.errors import ConfigError, DataError
 from ledger.fields import Fields, matched, view_columns
 from ledger.policy import Tier
 from ledger.tables import TieredTable
@@ -39,7 +39,7 @@ from tasks.querying.link import linked_relation, postgres_query
 class Places:
     """The tables with the columns of their views, and their places. Of those in PostgreSQL, by their sources: the
     relation that is read directly, and the FROM item that PostgreSQL itself reads. ``living`` are the columns that
-    each table has now.
+    each table has now, ``refused`` the tables that cannot be read, with the reason: a question over the others goes on.
     """
 
     tables: list[Described] = field(default_factory=list)
@@ -47,6 +47,7 @@ class Places:
     partitions: dict[str, Relation] = field(default_factory=dict)
     attached: dict[str, Composable] = field(default_factory=dict)
     living: dict[str, tuple[Column, ...]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +72,43 @@ class _Origin:
     is_direct: bool
 
 
-def lock_tables(connection: Connection, settings: Settings) -> None:
-    """Lock every table's parents against moves: the tier map that is read next stays true until the end."""
-    for table in settings.registry.values():
-        lock_parents(connection, table)
-
-
 def find_places(connection: Connection, settings: Settings) -> Places:
-    """The places of all tables that exist. Their parents must be locked, see `lock_tables`."""
+    """The places of all tables that exist, whose parents are locked: the tier map stays true until the end."""
     places = Places()
-    for table in settings.registry.values():
-        parents = Parents.of(connection, table)
-        if parents.hot is None or parents.warm is None:
+    locked = [(table, _locked(connection, table, places)) for table in settings.registry.values()]
+    for table, parents in locked:
+        if table.name in places.refused:
             continue
-        states = month_states(connection, table)
-        fields = read_fields(connection, table, parents.hot)
-        living = fields.numbered(columns_of(connection, parents.warm))
-        one = _Table(table, parents, _view(fields, living, states), living, states)
+        try:
+            one = _described(connection, table, parents)
+        except ConfigError as error:
+            places.refused[table.name] = str(error)
+            continue
         places.tables.append((table, one.view))
-        places.living[table.name] = living
+        places.living[table.name] = one.living
         places.branches += _archived_branches(settings, one)
         _add_attached(connection, settings, one, places)
     return places
+
+
+def _locked(connection: Connection, table: TieredTable, places: Places) -> Parents:
+    """The parents under their locks. All tables are locked before any is read."""
+    try:
+        parents = lock_parents(connection, table)
+    except ConfigError as error:
+        places.refused[table.name] = str(error)
+        return Parents(None, None)
+    if parents.hot is None or parents.warm is None:
+        places.refused[table.name] = "it is not set up; `treasury setup` does that"
+    return parents
+
+
+def _described(connection: Connection, table: TieredTable, parents: Parents) -> _Table:
+    assert parents.hot is not None and parents.warm is not None  # noqa: S101, PT018  # such a table is refused before
+    states = month_states(connection, table)
+    fields = read_fields(connection, table, parents.hot)
+    living = fields.numbered(columns_of(connection, parents.warm))
+    return _Table(table, parents, _view(fields, living, states), living, states)
 
 
 def check_readable(connection: Connection, needed: Sequence[Branch], places: Places) -> None:

@@ -1,6 +1,7 @@
 """The auditor's SQL: one read-only query over every tier, each row seen exactly once."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,7 +21,7 @@ from sql.relations import Relation
 from storage.engine import engine, literal, url_of
 from storage.pruning import Branch, create_views, needed_branches
 from tasks.querying.link import hidden_rows, linked, milliseconds, scrubbed
-from tasks.querying.places import check_readable, find_places, lock_tables, notes_of
+from tasks.querying.places import check_readable, find_places, notes_of
 
 BATCH_ROWS = 10_000
 _INTERRUPT_S = 0.05
@@ -67,10 +68,9 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
         held.enter_context(connection.transaction())
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute(SQL("SET LOCAL statement_timeout = {}").format(Literal(milliseconds(limit.seconds))))
-        lock_tables(connection, settings)
         places = find_places(connection, settings)
         tables, branches = places.tables, places.branches
-        with _translated(settings, limit), engine(settings) as duck:
+        with _translated(settings, limit, places.refused), engine(settings) as duck:
             needed = needed_branches(tables, branches, query, _PLAN_CONFIG)
             _check_sight(connection, needed, places.partitions)
             check_readable(connection, needed, places)
@@ -165,7 +165,7 @@ class _TimeLimit:
 
 
 @contextmanager
-def _translated(settings: Settings, limit: _TimeLimit) -> Iterator[None]:
+def _translated(settings: Settings, limit: _TimeLimit, refused: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
@@ -178,6 +178,9 @@ def _translated(settings: Settings, limit: _TimeLimit) -> Iterator[None]:
             raise ConfigError(f"SQL: {hidden}") from None
         if isinstance(error, duckdb.IOException | duckdb.HTTPException):
             raise TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, error)}") from None
+        for name, reason in refused.items():
+            if isinstance(error, duckdb.CatalogException) and re.search(rf"with name {name}\b", str(error)):
+                raise ConfigError(f"SQL: table {name} cannot be read: {reason}") from None
         raise DataError(f"SQL: {_told(settings, error)}") from None
 
 

@@ -237,7 +237,7 @@ class VendRows:
 @asynccontextmanager
 async def vend_database(settings: Settings) -> AsyncIterator[Database]:
     """A small pool for commands and flows. What it has committed is on disk."""
-    parameters = connection_parameters("vending")
+    parameters = connection_parameters(settings.database_dsn, "vending")
     parameters["options"] += f" -c synchronous_commit=on -c statement_timeout={_STATEMENT_TIMEOUT_MS}"
     pool = AsyncConnectionPool(
         settings.database_dsn,
