@@ -391,7 +391,7 @@ def test_rows_that_were_stored_under_such_a_name_are_read_by_exactly_that_name(
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        ("wallet_id=caf%E9", "wallet_id"),
+        ("wallet_id=caf%E9", "wallet_id"),  # codespell:ignore caf
         ("wallet_id=w&user_id=%FF", "user_id"),
         ("wallet_id=%C3", "wallet_id"),
         ("wallet_id=%ED%A0%80", "wallet_id"),
@@ -409,9 +409,9 @@ def test_a_query_that_is_not_percent_encoded_utf_8_is_refused_by_name(
 
 
 def test_an_encoded_query_is_read_as_what_it_means(api: httpx.Client) -> None:
-    stored = api.post(PATH, json={**BODY, "wallet_id": "caf\u00e9 50%+1"}, headers=keyed()).json()
+    stored = api.post(PATH, json={**BODY, "wallet_id": "caf\u00e9 50%+1"}, headers=keyed()).json()  # codespell:ignore caf
     for query in (
-        b"wallet_id=caf%C3%A9%2050%25%2B1",
+        b"wallet_id=caf%C3%A9%2050%25%2B1",  # codespell:ignore caf
         b"wallet_id=caf%c3%a9+50%25%2b1&",
         b"&wallet%5Fid=caf%C3%A9+50%25%2B1",
     ):
