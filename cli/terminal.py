@@ -13,7 +13,7 @@ from rich.table import Table
 from ledger.errors import TransientError, TreasuryError
 
 _FILE_WIDTH = 1000  # a file has no edge: a row stays on its line, so that it can be searched
-_DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 console = Console(highlight=False, soft_wrap=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -52,7 +52,7 @@ def reported() -> Iterator[None]:
         _give_up_output()
         raise SystemExit(1) from None
     except OSError as error:
-        if error.errno not in _DISK_IS_FULL:
+        if error.errno not in DISK_IS_FULL:
             raise
         _give_up_output()
         errors.print(f"[bold red]error:[/] cannot write: {error.strerror}")

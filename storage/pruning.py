@@ -4,12 +4,13 @@ Opening a file costs round trips to the object store, and ten years are hundreds
 planned over stand-ins: one small table per month, under the month's bounds, with values at both ends of every type, so
 that statistics rule out nothing but what the bounds rule out. A month whose stand-in the optimizer drops cannot hold
 an answer; the others are bound for real. Whatever the optimizer cannot see through stays in: pruning is only ever an
-omission of what is proved to be empty.
+omission of what is proved to be empty. The same plan says what each month is asked for (`storage.conditions`).
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import duckdb
 
@@ -17,7 +18,10 @@ from ledger.columns import Column, ColumnKind
 from ledger.identifiers import id_bounds
 from ledger.months import Month
 from ledger.tables import TieredTable
+from storage.conditions import EVERYTHING, Asked, asked_of
 from storage.engine import identifier, literal, sql_type
+from storage.exact import register_exact
+from storage.moment import fix_moment
 
 _STAND_IN = "stand_in_"
 _EXTREMES: Mapping[ColumnKind, tuple[str, str]] = {
@@ -56,20 +60,53 @@ class Branch:
         )
 
 
-def needed_branches(
-    tables: Sequence[Described], branches: Sequence[Branch], query: str, config: Mapping[str, str]
-) -> list[Branch]:
-    """The branches that ``query`` can get rows from. Raises duckdb.Error when it is no valid query over the views."""
-    columns = {table.name: described for table, described in tables}
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A branch that a query can get rows from, and what it asks it for."""
+
+    branch: Branch
+    asked: Asked = EVERYTHING
+
+
+def needs_of(
+    tables: Sequence[Described],
+    branches: Sequence[Branch],
+    query: str,
+    config: Mapping[str, str],
+    moment: datetime,
+) -> list[Need]:
+    """The branches that ``query`` can get rows from when it is now ``moment`` (aware).
+
+    Raises duckdb.Error when it is no valid query over the views.
+    """
     with duckdb.connect(config=dict(config)) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        named = {f"{_STAND_IN}{number}": branch for number, branch in enumerate(branches)}
-        for name, branch in named.items():
-            _create_stand_in(connection, name, columns[branch.table.name])
-        create_views(connection, tables, [(branch, name) for name, branch in named.items()])
-        plan = connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
-    found = set(_tables(json.loads(plan)))
-    return [branch for name, branch in named.items() if name in found]
+        return Planner(connection, tables, branches).needs(query, moment)
+
+
+class Planner:
+    """The stand-ins of months, in a connection that nothing else is in."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, tables: Sequence[Described], branches: Sequence[Branch]
+    ) -> None:
+        self._connection = connection
+        self._named = {f"{_STAND_IN}{number}": branch for number, branch in enumerate(branches)}
+        columns = {table.name: described for table, described in tables}
+        self._columns = {name: (branch.table, columns[branch.table.name]) for name, branch in self._named.items()}
+        for name, (_, described) in self._columns.items():
+            _create_stand_in(connection, name, described)
+        register_exact(connection)
+        create_views(connection, tables, [(branch, name) for name, branch in self._named.items()])
+
+    def needs(self, query: str, moment: datetime) -> list[Need]:
+        """See `needs_of`."""
+        fix_moment(self._connection, moment)
+        self._connection.execute("RESET disabled_optimizers")
+        plan = self._connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
+        found = set(_tables(json.loads(plan)))
+        asked = asked_of(self._connection, query, self._columns)
+        return [Need(branch, asked.get(name, EVERYTHING)) for name, branch in self._named.items() if name in found]
 
 
 def create_views(

@@ -1,31 +1,40 @@
 """The auditor's SQL: one read-only query over every tier, each row seen exactly once."""
 
 import json
+import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
+import psycopg
 import pyarrow as pa
 from psycopg.sql import SQL, Literal
 
 from config import Settings
-from ledger.errors import ConfigError, DataError, TransientError
+from ledger.errors import ConfigError, DataError, TransientError, TreasuryError
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect
+from sql.errors import translate
 from sql.obstacles import hidden_relations
 from sql.relations import Relation, lock_parents
 from storage.engine import engine, literal, url_of
-from storage.pruning import Branch, Described, create_views, needed_branches
+from storage.exact import register_exact
+from storage.moment import fix_moment
+from storage.pruning import Branch, Described, Need, create_views, needs_of
 from tasks.archiving.catalogue import month_states
 from tasks.querying.link import hidden_rows, linked, linked_relation, milliseconds, scrubbed
+from tasks.querying.partition_rows import check_values, rows_source
 
 BATCH_ROWS = 10_000
 _INTERRUPT_S = 0.05
+_AWAY = ("IO Error", "HTTP Error", "Connection Error")
+_UNSUPPORTED = re.compile(r"Unsupported Arrow type (\w+)")
 # The plan is made where nothing but the views exists: a query that names anything else fails there.
 _PLAN_CONFIG = {"memory_limit": "256MB", "threads": "1", "enable_external_access": "false"}
 
@@ -54,7 +63,8 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
     auditor's login where ``settings`` have one: then the database itself refuses all else. Raises DataError for
     anything that is not one SELECT, for errors in it, and when the answer takes longer than ``timeout_s`` (default:
     ``settings.sql_timeout_s``), reading it included; ConfigError when a policy hides rows of a needed month from the
-    login; TransientError when a server is away or a lock is not to be had.
+    login; TransientError when a server is away or a lock is not to be had. Errors that come while rows are read are
+    raised by ``Answer.batches``, and an answer whose months could have moved ends in one.
     """
     settings = settings.for_auditor()
     limit = _TimeLimit(settings.sql_timeout_s if timeout_s is None else timeout_s)
@@ -67,17 +77,55 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
         tables = _lock_tables(connection, settings)
         partitions: dict[str, Relation] = {}
         branches = [branch for table, _ in tables for branch in _branches(connection, settings, table, partitions)]
+        moment, columns = datetime.now(UTC), {table.name: described for table, described in tables}
         with _translated(settings, limit), engine(settings) as duck:
-            needed = needed_branches(tables, branches, query, _PLAN_CONFIG)
-            _check_sight(connection, needed, partitions)
-            live = any(branch.tier in (Tier.HOT, Tier.WARM) for branch in needed)
+            needs = needs_of(tables, branches, query, _PLAN_CONFIG, moment)
+            _check_sight(connection, needs, partitions)
+            live = [need for need in needs if need.branch.source in partitions]
             if not live:
                 held.close()  # archived objects never change: the mover need not wait for this query
-            with linked(duck, settings, links=int(live), timeout_s=limit.seconds):
-                create_views(duck, tables, [(branch, branch.source) for branch in needed])
+            with linked(duck, settings, links=int(bool(live)), timeout_s=limit.seconds):
+                create_views(duck, tables, [_arm(connection, partitions, need) for need in needs])
+                fix_moment(duck, moment)
+                register_exact(duck)
                 _shut_in(duck, settings)
-                with limit.watching(duck):
-                    yield Answer(duck.execute(query).to_arrow_reader(BATCH_ROWS), len(needed), len(branches))
+                with _one_transaction(duck), limit.watching(duck):
+                    for need in live:
+                        described = columns[need.branch.table.name]
+                        check_values(duck, connection, described, partitions[need.branch.source], need)
+                    with _translated_stream(settings, limit):
+                        reader = duck.execute(query).to_arrow_reader(BATCH_ROWS)
+                    batches = _whole(reader, settings, limit, lambda: live and connection.execute("SELECT"))
+                    yield Answer(batches, len(needs), len(branches))
+
+
+@contextmanager
+def _one_transaction(duck: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """The block in one transaction, of PostgreSQL's link too: what is checked in it is what is read."""
+    duck.execute("BEGIN TRANSACTION")
+    try:
+        yield
+    finally:
+        duck.execute("ROLLBACK")
+
+
+def _arm(connection: Connection, partitions: Mapping[str, Relation], need: Need) -> tuple[Branch, str]:
+    """A branch with the FROM item that its rows are read from."""
+    partition = partitions.get(need.branch.source)
+    return need.branch, need.branch.source if partition is None else rows_source(connection, partition, need)
+
+
+def _whole(
+    reader: pa.RecordBatchReader, settings: Settings, limit: "_TimeLimit", check: Callable[[], object]
+) -> pa.RecordBatchReader:
+    """``reader`` with this project's errors. ``check`` runs behind the last batch: the lock must have been kept."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        with _translated_stream(settings, limit):
+            yield from reader
+            check()
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
 
 def _check_reading(query: str) -> None:
@@ -87,7 +135,8 @@ def _check_reading(query: str) -> None:
         raise DataError(f"SQL: {error}") from None
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise DataError("SQL: exactly one SELECT is answered here; nothing is ever changed through it")
-    refused = sorted({name for name in _table_functions(_syntax_tree(query)) if name not in _TABLE_FUNCTIONS})
+    tree = _syntax_tree(query)
+    refused = sorted({name for name in _table_functions(tree) if name not in _TABLE_FUNCTIONS})
     if refused:
         raise DataError(f"SQL: {', '.join(refused)}() may not stand in FROM: only the views and plain series are read")
 
@@ -126,9 +175,9 @@ def _lock_tables(connection: Connection, settings: Settings) -> list[Described]:
     return tables
 
 
-def _check_sight(connection: Connection, needed: Sequence[Branch], partitions: Mapping[str, Relation]) -> None:
+def _check_sight(connection: Connection, needs: Sequence[Need], partitions: Mapping[str, Relation]) -> None:
     """Raise ConfigError when the query needs a month whose rows this login may not all see, naming the first."""
-    relations = [partitions[branch.source] for branch in needed if branch.source in partitions]
+    relations = [partitions[need.branch.source] for need in needs if need.branch.source in partitions]
     for reason in hidden_relations(connection, relations).values():
         raise ConfigError(f"SQL: {reason}")
 
@@ -190,23 +239,50 @@ def _translated(settings: Settings, limit: _TimeLimit) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        if limit.is_over:
-            message = (
-                f"SQL: no whole answer within {limit.seconds:g} s; --timeout and TREASURY_SQL_TIMEOUT_S allow more"
-            )
-            raise DataError(message) from None
-        if (hidden := hidden_rows(error)) is not None:
-            raise ConfigError(f"SQL: {hidden}") from None
-        if isinstance(error, duckdb.IOException | duckdb.HTTPException):
-            raise TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, error)}") from None
-        raise DataError(f"SQL: {_told(settings, error)}") from None
+        away = isinstance(error, duckdb.IOException | duckdb.HTTPException | duckdb.ConnectionException)
+        raise _error(settings, limit, str(error), is_away=away) from None
 
 
-def _told(settings: Settings, error: duckdb.Error) -> str:
+@contextmanager
+def _translated_stream(settings: Settings, limit: _TimeLimit) -> Iterator[None]:
+    """`_translated` for rows on their way: Arrow passes on the engine's text alone, without its class."""
+    try:
+        with _translated(settings, limit):
+            yield
+    except psycopg.Error as error:
+        raise _lost_lock(limit, error) from None
+    except (pa.ArrowException, OSError) as error:
+        raise _error(settings, limit, str(error), is_away=str(error).startswith(_AWAY)) from None
+
+
+def _lost_lock(limit: _TimeLimit, error: psycopg.Error) -> TreasuryError:
+    """The error of an answer behind whose back months could move."""
+    if limit.is_over:
+        return DataError(_too_late(limit))
+    return TransientError(f"SQL: months could have moved while the answer was read; ask again ({translate(error)})")
+
+
+def _error(settings: Settings, limit: _TimeLimit, text: str, *, is_away: bool) -> TreasuryError:
+    if limit.is_over:
+        return DataError(_too_late(limit))
+    if (hidden := hidden_rows(text)) is not None:
+        return ConfigError(f"SQL: {hidden}")
+    if is_away:
+        return TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, text)}")
+    return DataError(f"SQL: {_told(settings, text)}")
+
+
+def _too_late(limit: _TimeLimit) -> str:
+    return f"SQL: no whole answer within {limit.seconds:g} s; --timeout and TREASURY_SQL_TIMEOUT_S allow more"
+
+
+def _told(settings: Settings, text: str) -> str:
     """DuckDB's words, without the line of SQL, which is not the one that was asked, and without its guess at a name,
     which may be any of its own tables'.
     """
-    reason = scrubbed(settings, error).partition("\n\nLINE ")[0]
-    if isinstance(error, duckdb.CatalogException):
+    reason = scrubbed(settings, text).partition("\n\nLINE ")[0].partition("\n\nAt:")[0]
+    if reason.startswith("Catalog Error"):
         reason = f"{reason.partition(chr(10))[0]} The views are {', '.join(settings.registry)}."
+    if (found := _UNSUPPORTED.search(reason)) is not None:
+        reason = f"a column has the type {found[1]}, which no answer can hold: use CAST(... AS VARCHAR)"
     return reason

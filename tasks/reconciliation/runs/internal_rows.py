@@ -17,7 +17,7 @@ from sql.connection import connect
 from sql.relations import Parents, Relation, lock_parents
 from storage.engine import identifier, literal, url_of
 from tasks.archiving.catalogue import MonthState, month_states
-from tasks.querying.link import linked, linked_relation, postgres_query, translated
+from tasks.querying.link import linked, postgres_query, translated
 
 TABLE = "vas_transactions"
 # Everything that is compared, and nothing else: no mobile number, no metadata.
@@ -79,7 +79,7 @@ def _sources(settings: Settings, states: Sequence[MonthState], window: Window) -
     for state in states:
         carried = [one for one in window.carried if _is_in(one, state.month)]
         if state.month.lower < window.upper and state.month.upper > window.lower:
-            yield f"SELECT {_SELECTED}, false AS by_id FROM {_relation(settings, state)} WHERE {_in_window(window)}"
+            yield f"SELECT {_SELECTED}, false AS by_id FROM {_rows_of(settings, state, window)}"
         if carried:
             yield _by_id(settings, state, carried)
 
@@ -107,10 +107,14 @@ def _is_in(row_id: UUID, month: Month) -> bool:
     return month.lower <= created_at_of(row_id) < month.upper
 
 
-def _relation(settings: Settings, state: MonthState) -> str:
-    if state.partition is not None:
-        return linked_relation(0, state.partition.relation)
-    return _archived(settings, state)
+def _rows_of(settings: Settings, state: MonthState, window: Window) -> str:
+    """The window's rows of one month. In PostgreSQL it is PostgreSQL that chooses them: the engine would read all."""
+    if state.partition is None:
+        return f"{_archived(settings, state)} WHERE {_in_window(window)}"
+    columns = ", ".join(name for name, _ in _COLUMNS)
+    return postgres_query(
+        0, f"SELECT {columns} FROM {_qualified(state.partition.relation)} WHERE {_in_window(window)}"
+    )
 
 
 def _archived(settings: Settings, state: MonthState) -> str:
