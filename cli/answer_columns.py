@@ -1,6 +1,7 @@
 """The columns of an answer as Parquet can hold them: integers of 128 bits are decimals, what has no type is text."""
 
 from decimal import Decimal
+from functools import reduce
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +15,8 @@ _WHOLE = pa.decimal128(38, 0)  # the widest that readers of Parquet agree on
 def stored_type(kind: pa.DataType) -> pa.DataType:
     """The type in Parquet of a column of type ``kind``; the same where Parquet has it."""
     if isinstance(kind, pa.BaseExtensionType):
+        if kind == pa.bool8():
+            return pa.bool_()
         if getattr(kind, "vendor_name", None) != "DuckDB":
             return kind
         return _WHOLE if kind.type_name in ("hugeint", "uhugeint") else pa.string()
@@ -65,7 +68,11 @@ def _stored(column: pa.Array) -> pa.Array:
         members = [_stored(column.field(at)) for at in range(kind.num_fields)]
         return pa.StructArray.from_arrays(members, fields=list(wanted), mask=column.is_null())
     if pa.types.is_union(kind):
-        return pa.StructArray.from_arrays(_members(column), fields=list(wanted))
+        members = _members(column)
+        mask = reduce(pc.and_, (member.is_null() for member in members))
+        return pa.StructArray.from_arrays(members, fields=list(wanted), mask=mask)
+    if pa.types.is_boolean(wanted):
+        return column.storage.cast(pa.bool_())
     if wanted == _WHOLE:
         return pa.array([None if value is None else Decimal(value) for value in plain_values(column)], _WHOLE)
     if pa.types.is_dictionary(kind):

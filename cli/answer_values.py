@@ -38,6 +38,8 @@ def plain_values(column: pa.Array) -> Values:
 
 def _extension_values(column: pa.Array) -> Values:
     kind = column.type
+    if kind == pa.bool8():
+        return _same(column)
     if kind == pa.uuid():
         return [None if value is None else str(value) for value in column.to_pylist()]
     if getattr(kind, "vendor_name", None) != "DuckDB":
