@@ -56,9 +56,7 @@ def _stored(column: pa.Array) -> pa.Array:
     if wanted == kind:
         return column
     if pa.types.is_map(kind):
-        return pa.MapArray.from_arrays(
-            _ends(column), _stored(column.keys), _stored(column.items), type=wanted
-        )
+        return pa.MapArray.from_arrays(_ends(column), _stored(column.keys), _stored(column.items), type=wanted)
     if pa.types.is_fixed_size_list(kind):
         values = column.values.slice(column.offset * kind.list_size, len(column) * kind.list_size)
         return pa.FixedSizeListArray.from_arrays(_stored(values), type=wanted, mask=column.is_null())

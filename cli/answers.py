@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,7 +43,7 @@ def write_answer(answer: Answer, output_format: str, output: Path | None) -> Non
 
 
 @contextmanager
-def _target(output: Path | None) -> Iterator[BinaryIO]:
+def _target(output: Path | None) -> Iterator[IO[bytes]]:
     if output is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
@@ -52,7 +52,7 @@ def _target(output: Path | None) -> Iterator[BinaryIO]:
         yield file
 
 
-def _write_table(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
+def _write_table(batches: pa.RecordBatchReader, file: IO[bytes]) -> None:
     text = TextIOWrapper(file, encoding="utf-8", write_through=True)
     type(console)(file=text, width=_FILE_WIDTH).print(_drawn(batches, _FILE_WIDTH))
     text.detach()
@@ -115,7 +115,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, default=_text, ensure_ascii=False, allow_nan=False)
 
 
-def _write_csv(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
+def _write_csv(batches: pa.RecordBatchReader, file: IO[bytes]) -> None:
     text = TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text)
     writer.writerow(batches.schema.names)
@@ -124,7 +124,7 @@ def _write_csv(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
     text.detach()
 
 
-def _write_json(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
+def _write_json(batches: pa.RecordBatchReader, file: IO[bytes]) -> None:
     """One array of objects, a line each; decimals are strings, as everywhere in this project."""
     names = batches.schema.names
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -137,7 +137,7 @@ def _write_json(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
     file.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
 
 
-def _write_parquet(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
+def _write_parquet(batches: pa.RecordBatchReader, file: IO[bytes]) -> None:
     schema = pa.schema([pa.field(field.name, stored_type(field.type), field.nullable) for field in batches.schema])
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in batches:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import BinaryIO
+from typing import IO
 
 from cli.terminal import DISK_IS_FULL
 from ledger.errors import ConfigError, TransientError, TreasuryError
@@ -15,7 +15,7 @@ _NEW_FILE = 0o666
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes the name ``path`` when the block ends without an error, and is removed otherwise.
 
     A pipe or a device is written to as it comes. Raises ConfigError when the file cannot be made, TransientError when
@@ -40,7 +40,7 @@ def _told(path: Path, error: OSError) -> TreasuryError:
 
 
 @contextmanager
-def _renamed(path: Path) -> Iterator[BinaryIO]:
+def _renamed(path: Path) -> Iterator[IO[bytes]]:
     """A file beside ``path`` that replaces it at the end."""
     if path.is_dir():
         raise IsADirectoryError(21, "Is a directory")

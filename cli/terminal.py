@@ -13,7 +13,7 @@ from rich.table import Table
 from ledger.errors import TransientError, TreasuryError
 
 _FILE_WIDTH = 1000  # a file has no edge: a row stays on its line, so that it can be searched
-DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 
 console = Console(highlight=False, soft_wrap=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)

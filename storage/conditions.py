@@ -23,6 +23,7 @@ from ledger.tables import TieredTable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_LIST = 1000
+_SAFE_DIGITS = 28
 _COMPARISONS = {
     "COMPARE_EQUAL": "=",
     "COMPARE_GREATERTHANOREQUALTO": ">=",
@@ -59,36 +60,50 @@ class Asked:
 EVERYTHING = Asked()
 
 
-def asked_of(
-    connection: duckdb.DuckDBPyConnection, query: str, tables: Mapping[str, tuple[TieredTable, Sequence[Column]]]
-) -> dict[str, Asked]:
-    """What ``query`` asks each of ``tables`` for, by their names in ``connection``. A name that is missing: everything.
+def optimized_plan(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any] | None:
+    """The engine's plan for ``query``; None for one that it cannot write down.
 
     Leaves the connection with fewer optimizers than it had.
     """
     connection.execute(f"SET disabled_optimizers = '{_UNWANTED}'")
     row = connection.execute("SELECT json_serialize_plan(?::VARCHAR, optimize := true)", [query]).fetchone()
-    plan = json.loads(row[0]) if row else {"error": True}
-    if plan.get("error"):
-        return {}
+    plan: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+    return None if plan.get("error") else plan
+
+
+def has_wide_sum(plan: Mapping[str, Any]) -> bool:
+    """Whether the plan adds up numbers so wide that a sum of 10**10 of them may have more than 38 digits."""
+    return any(
+        node.get("expression_class") in ("BOUND_AGGREGATE", "BOUND_WINDOW")
+        and any(map(_is_wide, node.get("arguments", ())))
+        for node in _nodes(plan)
+    )
+
+
+def _is_wide(kind: Mapping[str, Any]) -> bool:
+    width = (kind.get("type_info") or {}).get("width", 0)
+    return kind.get("id") in ("HUGEINT", "UHUGEINT") or (kind.get("id") == "DECIMAL" and width > _SAFE_DIGITS)
+
+
+def asked_of(plan: Mapping[str, Any], tables: Mapping[str, tuple[TieredTable, Sequence[Column]]]) -> dict[str, Asked]:
+    """What the plan asks each of ``tables`` for, by their names in it. A name that is missing: everything."""
     found: dict[str, list[Asked]] = {}
-    for scan in _scans(plan):
+    for scan in (node for node in _nodes(plan) if node.get("type") == "LOGICAL_GET"):
         name = str((scan.get("function_data") or {}).get("table"))
         if name in tables:
             found.setdefault(name, []).append(_asked(scan, *tables[name]))
     return {name: _joined(places) for name, places in found.items()}
 
 
-def _scans(node: Any) -> Iterator[dict[str, Any]]:
-    """Every scan of a plan, wherever it is in the tree."""
-    if isinstance(node, dict):
-        if node.get("type") == "LOGICAL_GET":
-            yield node
-        for value in node.values():
-            yield from _scans(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _scans(value)
+def _nodes(plan: Any) -> Iterator[dict[str, Any]]:
+    """Every node of a plan, wherever it is in the tree."""
+    if isinstance(plan, dict):
+        yield plan
+        for value in plan.values():
+            yield from _nodes(value)
+    elif isinstance(plan, list):
+        for value in plan:
+            yield from _nodes(value)
 
 
 def _joined(places: Sequence[Asked]) -> Asked:

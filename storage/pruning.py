@@ -18,7 +18,7 @@ from ledger.columns import Column, ColumnKind
 from ledger.identifiers import id_bounds
 from ledger.months import Month
 from ledger.tables import TieredTable
-from storage.conditions import EVERYTHING, Asked, asked_of
+from storage.conditions import EVERYTHING, Asked, asked_of, has_wide_sum, optimized_plan
 from storage.engine import identifier, literal, sql_type
 from storage.exact import register_exact
 from storage.moment import fix_moment
@@ -68,20 +68,31 @@ class Need:
     asked: Asked = EVERYTHING
 
 
-def needs_of(
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a query reads, and whether it adds up numbers so wide that the engine must not add in parallel.
+
+    Added row by row, a sum of more than 38 digits is an error; two partial sums wrap around without one.
+    """
+
+    needs: list[Need]
+    is_wide: bool
+
+
+def plan_of(
     tables: Sequence[Described],
     branches: Sequence[Branch],
     query: str,
     config: Mapping[str, str],
     moment: datetime,
-) -> list[Need]:
+) -> Plan:
     """The branches that ``query`` can get rows from when it is now ``moment`` (aware).
 
     Raises duckdb.Error when it is no valid query over the views.
     """
     with duckdb.connect(config=dict(config)) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        return Planner(connection, tables, branches).needs(query, moment)
+        return Planner(connection, tables, branches).plan(query, moment)
 
 
 class Planner:
@@ -99,14 +110,16 @@ class Planner:
         register_exact(connection)
         create_views(connection, tables, [(branch, name) for name, branch in self._named.items()])
 
-    def needs(self, query: str, moment: datetime) -> list[Need]:
-        """See `needs_of`."""
+    def plan(self, query: str, moment: datetime) -> Plan:
+        """See `plan_of`."""
         fix_moment(self._connection, moment)
         self._connection.execute("RESET disabled_optimizers")
-        plan = self._connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
-        found = set(_tables(json.loads(plan)))
-        asked = asked_of(self._connection, query, self._columns)
-        return [Need(branch, asked.get(name, EVERYTHING)) for name, branch in self._named.items() if name in found]
+        physical = self._connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
+        found = set(_tables(json.loads(physical)))
+        logical = optimized_plan(self._connection, query)
+        asked = asked_of(logical, self._columns) if logical else {}
+        needs = [Need(branch, asked.get(name, EVERYTHING)) for name, branch in self._named.items() if name in found]
+        return Plan(needs, is_wide=logical is None or has_wide_sum(logical))
 
 
 def create_views(

@@ -1,9 +1,11 @@
 """The rows of a partition for the auditor's SQL: chosen by PostgreSQL only where every engine chooses alike."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import duckdb
-from psycopg.sql import SQL, Composable, Identifier, Literal
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from ledger.columns import Column, ColumnKind
 from ledger.errors import DataError
@@ -28,33 +30,52 @@ def rows_source(connection: Connection, partition: Relation, need: Need) -> str:
     return postgres_query(0, query.as_string(connection))
 
 
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What a query asks of a month that is in PostgreSQL, and the partition that has it."""
+
+    need: Need
+    partition: Relation
+
+
 def check_values(
     duck: duckdb.DuckDBPyConnection,
     connection: Connection,
-    columns: Sequence[Column],
-    partition: Relation,
-    need: Need,
+    columns: Mapping[str, Sequence[Column]],
+    live: Sequence[Live],
 ) -> None:
     """Raise DataError when a row that is asked for has a value that the engine would turn into another one.
 
-    To be called in the engine's transaction that also reads the rows: both then see the same ones.
+    ``columns`` are those of each table by its name. To be called in the engine's transaction that also reads the rows:
+    both then see the same ones.
     """
-    asked = [one for one in columns if need.asked.columns is None or one.name in need.asked.columns]
-    odd = {column.name: test for column in asked if (test := _is_odd(column)) is not None}
+    for month in live:
+        query = _odd_row(month, columns[month.need.branch.table.name])
+        if query is None:
+            continue
+        found = duck.execute(f"SELECT name FROM {postgres_query(0, query.as_string(connection))}").fetchone()
+        if found is not None:
+            raise DataError(
+                f"SQL: {month.partition}: {found[0]} has a NaN, or a time after the year 294246, which no answer can "
+                f"hold. Correct the row, or ask without {found[0]}"
+            )
+
+
+def _odd_row(month: Live, columns: Sequence[Column]) -> Composed | None:
+    """The query for the first column with such a value; None where no column that is asked for can have one."""
+    asked = month.need.asked.columns
+    tests = [(one.name, _is_odd(one)) for one in columns if asked is None or one.name in asked]
+    odd = [(name, test) for name, test in tests if test is not None]
     if not odd:
-        return
-    cases = SQL(" ").join(SQL("WHEN {} THEN {}").format(test, Literal(name)) for name, test in odd.items())
-    any_odd = SQL(" OR ").join(odd.values())
-    wanted = _wanted(need.branch.table, need.branch.month, need.asked) or SQL("true")
-    query = SQL("SELECT CASE {} END AS name FROM {} WHERE ({}) AND ({}) LIMIT 1").format(
-        cases, partition.identifier, wanted, any_odd
+        return None
+    cases = SQL(" ").join(SQL("WHEN {} THEN {}").format(test, Literal(name)) for name, test in odd)
+    branch = month.need.branch
+    return SQL("SELECT CASE {} END AS name FROM {} WHERE ({}) AND ({}) LIMIT 1").format(
+        cases,
+        month.partition.identifier,
+        _wanted(branch.table, branch.month, month.need.asked) or SQL("true"),
+        SQL(" OR ").join(test for _, test in odd),
     )
-    found = duck.execute(f"SELECT name FROM {postgres_query(0, query.as_string(connection))}").fetchone()
-    if found is not None:
-        raise DataError(
-            f"SQL: {partition}: {found[0]} has a NaN, or a time after the year 294246, which no answer can hold. "
-            f"Correct the row, or ask without {found[0]}"
-        )
 
 
 def _is_odd(column: Column) -> Composable | None:
@@ -82,9 +103,11 @@ def _holds_all_month(table: TieredTable, month: Month, condition: Condition) -> 
     if condition.column != table.time_column:
         return False
     (value, *more) = condition.values
-    if more or condition.comparison == "=":
+    if more or not isinstance(value, datetime):
         return False
-    return value <= month.lower if condition.comparison == ">=" else condition.comparison == "<" and value >= month.upper
+    if condition.comparison not in (">=", "<"):
+        return False
+    return value <= month.lower if condition.comparison == ">=" else value >= month.upper
 
 
 def _comparisons(conditions: Sequence[Condition]) -> Iterator[Composable]:

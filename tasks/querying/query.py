@@ -26,10 +26,10 @@ from sql.relations import Relation, lock_parents
 from storage.engine import engine, literal, url_of
 from storage.exact import register_exact
 from storage.moment import fix_moment
-from storage.pruning import Branch, Described, Need, create_views, needs_of
+from storage.pruning import Branch, Described, Need, create_views, plan_of
 from tasks.archiving.catalogue import month_states
 from tasks.querying.link import hidden_rows, linked, linked_relation, milliseconds, scrubbed
-from tasks.querying.partition_rows import check_values, rows_source
+from tasks.querying.partition_rows import Live, check_values, rows_source
 
 BATCH_ROWS = 10_000
 _INTERRUPT_S = 0.05
@@ -77,26 +77,27 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
         tables = _lock_tables(connection, settings)
         partitions: dict[str, Relation] = {}
         branches = [branch for table, _ in tables for branch in _branches(connection, settings, table, partitions)]
-        moment, columns = datetime.now(UTC), {table.name: described for table, described in tables}
+        moment = datetime.now(UTC)
         with _translated(settings, limit), engine(settings) as duck:
-            needs = needs_of(tables, branches, query, _PLAN_CONFIG, moment)
-            _check_sight(connection, needs, partitions)
-            live = [need for need in needs if need.branch.source in partitions]
+            plan = plan_of(tables, branches, query, _PLAN_CONFIG, moment)
+            live = [
+                Live(need, partitions[need.branch.source]) for need in plan.needs if need.branch.source in partitions
+            ]
+            _check_sight(connection, live)
             if not live:
                 held.close()  # archived objects never change: the mover need not wait for this query
             with linked(duck, settings, links=int(bool(live)), timeout_s=limit.seconds):
-                create_views(duck, tables, [_arm(connection, partitions, need) for need in needs])
+                create_views(duck, tables, [_arm(connection, partitions, need) for need in plan.needs])
                 fix_moment(duck, moment)
                 register_exact(duck)
+                duck.execute(f"SET threads = {1 if plan.is_wide else settings.archive_threads}")
                 _shut_in(duck, settings)
                 with _one_transaction(duck), limit.watching(duck):
-                    for need in live:
-                        described = columns[need.branch.table.name]
-                        check_values(duck, connection, described, partitions[need.branch.source], need)
+                    check_values(duck, connection, dict((table.name, described) for table, described in tables), live)
                     with _translated_stream(settings, limit):
                         reader = duck.execute(query).to_arrow_reader(BATCH_ROWS)
                     batches = _whole(reader, settings, limit, lambda: live and connection.execute("SELECT"))
-                    yield Answer(batches, len(needs), len(branches))
+                    yield Answer(batches, len(plan.needs), len(branches))
 
 
 @contextmanager
@@ -139,6 +140,8 @@ def _check_reading(query: str) -> None:
     refused = sorted({name for name in _table_functions(tree) if name not in _TABLE_FUNCTIONS})
     if refused:
         raise DataError(f"SQL: {', '.join(refused)}() may not stand in FROM: only the views and plain series are read")
+    if qualified := sorted(set(_qualified_functions(tree))):
+        raise DataError(f"SQL: {', '.join(qualified)}: call functions without a catalogue")
 
 
 def _syntax_tree(query: str) -> Any:
@@ -151,17 +154,31 @@ def _syntax_tree(query: str) -> Any:
     return tree
 
 
-def _table_functions(node: Any) -> Iterator[str]:
-    """The name of every function that stands where a table does, however deep."""
-    if isinstance(node, dict):
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every node of a syntax tree, however deep."""
+    if isinstance(tree, dict):
+        yield tree
+        for value in tree.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _nodes(value)
+
+
+def _table_functions(tree: Any) -> Iterator[str]:
+    """The name of every function in the place of a table."""
+    for node in _nodes(tree):
         if node.get("type") == "TABLE_FUNCTION":
             function = node.get("function") or {}
             yield str(function.get("function_name", "an expression")).lower()
-        for value in node.values():
-            yield from _table_functions(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _table_functions(value)
+
+
+def _qualified_functions(tree: Any) -> Iterator[str]:
+    """Every function called through the engine's catalogue, past the macros of `storage.moment`."""
+    for node in _nodes(tree):
+        places = [str(node.get(key)) for key in ("catalog", "schema") if node.get(key)]
+        if node.get("class") in ("FUNCTION", "WINDOW") and "system" in (place.lower() for place in places):
+            yield ".".join([*places, str(node.get("function_name"))])
 
 
 def _lock_tables(connection: Connection, settings: Settings) -> list[Described]:
@@ -175,10 +192,9 @@ def _lock_tables(connection: Connection, settings: Settings) -> list[Described]:
     return tables
 
 
-def _check_sight(connection: Connection, needs: Sequence[Need], partitions: Mapping[str, Relation]) -> None:
+def _check_sight(connection: Connection, live: Sequence[Live]) -> None:
     """Raise ConfigError when the query needs a month whose rows this login may not all see, naming the first."""
-    relations = [partitions[need.branch.source] for need in needs if need.branch.source in partitions]
-    for reason in hidden_relations(connection, relations).values():
+    for reason in hidden_relations(connection, [one.partition for one in live]).values():
         raise ConfigError(f"SQL: {reason}")
 
 

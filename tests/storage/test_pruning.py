@@ -18,7 +18,7 @@ from ledger.columns import Column, ColumnKind
 from ledger.months import Month, months_between
 from ledger.tables import TieredTable
 from storage.engine import engine, literal
-from storage.pruning import Branch, Described, create_views, needs_of
+from storage.pruning import Branch, Described, create_views, plan_of
 from tests.examples import examples
 from tests.storage.archived_rows import COLUMNS, TABLE, Row, make_month, write_rows
 
@@ -33,7 +33,7 @@ TABLES = [(TABLE, COLUMNS), (OTHER, COLUMNS)]
 
 
 def needed_branches(tables: Sequence[Described], branches: Sequence[Branch], query: str) -> list[Branch]:
-    return [need.branch for need in needs_of(tables, branches, query, CONFIG, datetime.now(UTC))]
+    return [need.branch for need in plan_of(tables, branches, query, CONFIG, datetime.now(UTC)).needs]
 
 
 @dataclass

@@ -112,9 +112,7 @@ def _rows_of(settings: Settings, state: MonthState, window: Window) -> str:
     if state.partition is None:
         return f"{_archived(settings, state)} WHERE {_in_window(window)}"
     columns = ", ".join(name for name, _ in _COLUMNS)
-    return postgres_query(
-        0, f"SELECT {columns} FROM {_qualified(state.partition.relation)} WHERE {_in_window(window)}"
-    )
+    return postgres_query(0, f"SELECT {columns} FROM {_qualified(state.partition.relation)} WHERE {_in_window(window)}")
 
 
 def _archived(settings: Settings, state: MonthState) -> str:

@@ -43,14 +43,14 @@ _DDL = """
     CREATE TABLE {name}_partitioned (
         id uuid NOT NULL, created_at timestamptz NOT NULL, wallet text NOT NULL, reference varchar(40), status text NOT NULL,
         amount numeric(18, 2), rate numeric(38, 10), whole numeric(20, 0), small smallint, num integer, big bigint,
-        flag boolean, day date, at timestamptz, other uuid, meta jsonb, PRIMARY KEY (id, created_at)
+        flag boolean, day date, stamp timestamptz, other uuid, meta jsonb, PRIMARY KEY (id, created_at)
     ) PARTITION BY RANGE (created_at);
     CREATE INDEX idx_{name}_wallet_created ON {name}_partitioned (wallet, created_at DESC);
 """
 # As DuckDB has the columns: texts by their bytes, JSON as text, integers of 64 bits.
 _REFERENCE = """
     CREATE TABLE {table}_ref AS SELECT id, created_at, wallet COLLATE "C" AS wallet, reference::text COLLATE "C" AS reference,
-        amount, rate, whole, small::bigint, num::bigint, big, flag, day, at, other, meta::text COLLATE "C" AS meta,
+        amount, rate, whole, small::bigint, num::bigint, big, flag, day, stamp, other, meta::text COLLATE "C" AS meta,
         to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM') COLLATE "C" AS month
     FROM {table}_hot_partitioned
 """
@@ -91,7 +91,7 @@ def _row(chance: random.Random, moment: datetime) -> Row:
         "big": some(questions.BIGS),
         "flag": chance.choice([None, True, False]),
         "day": some(questions.DAYS),
-        "at": some(questions.ATS),
+        "stamp": some(questions.ATS),
         "other": some(questions.OTHERS),
         "meta": meta,
     }
@@ -131,12 +131,14 @@ class Placements:
     def answer(self, place: str, sql: str) -> list[tuple[Any, ...]]:
         """The rows that `treasury sql` would give, as Python has them."""
         described, planner = self._arms[place]
-        query = sql.format(q=f"q_{place}", p=f"p_{place}")
+        query = _over(sql, place)
         arms = []
-        for need in planner.needs(query, self._moment):
+        plan = planner.plan(query, self._moment)
+        for need in plan.needs:
             partition = self._partitions.get(need.branch.source)
             source = need.branch.source if partition is None else rows_source(self._connection, partition, need)
             arms.append((need.branch, source))
+        self._duck.execute(f"SET threads = {1 if plan.is_wide else 2}")
         self._duck.execute("BEGIN TRANSACTION")
         try:
             create_views(self._duck, described, arms)
@@ -146,7 +148,7 @@ class Placements:
 
     def plain(self, sql: str) -> list[tuple[Any, ...]]:
         """PostgreSQL's own answer."""
-        return self._connection.execute(sql.format(q="q_ref", p="p_ref")).fetchall()  # type: ignore[arg-type]
+        return self._connection.execute(_over(sql, "ref")).fetchall()  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -189,6 +191,10 @@ def _fill(settings: Settings, name: str, place: str) -> None:
             archive_month(settings, table, month)
 
 
+def _over(sql: str, place: str) -> str:
+    return sql.replace("{q}", f"q_{place}").replace("{p}", f"p_{place}")
+
+
 def comparable(rows: list[tuple[Any, ...]], is_ordered: bool) -> list[str]:
     """The rows so that equal answers are equal texts, whoever gave them."""
     texts = [repr(tuple(_comparable(value) for value in row)) for row in rows]
@@ -199,13 +205,13 @@ def _comparable(value: Any) -> Any:
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int | Decimal):
-        return format(_WIDE.normalize(Decimal(value)), "f").replace("-0", "0") if value == 0 else format(
-            _WIDE.normalize(Decimal(value)), "f"
+        return (
+            format(_WIDE.normalize(Decimal(value)), "f").replace("-0", "0")
+            if value == 0
+            else format(_WIDE.normalize(Decimal(value)), "f")
         )
     if isinstance(value, float):
         return f"{value:.9e}"
     if isinstance(value, datetime):
         return value.isoformat()
     return str(value)
-
-

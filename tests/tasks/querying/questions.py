@@ -12,7 +12,18 @@ from typing import Final
 
 WALLETS: Final = ["wallet-1", "wallet-2", "Wallet-1", "WALLET 2", "", "ä", "a\\0b", "it''s", "wallet-1 ", "z%_", "😀"]
 REFERENCES: Final = ["R1", "r1", "R 2", "R-10", "R10", "", "é", "zoë", "Zoe", "%", "_", "\\x41", "null", "10", "9"]
-METAS: Final = ['{"n": 1}', '{"n": "2"}', '{"n": 10}', "{}", "[]", '[1, "a"]', "null", '"text"', "true", '{"a": {"b": null}}']
+METAS: Final = [
+    '{"n": 1}',
+    '{"n": "2"}',
+    '{"n": 10}',
+    "{}",
+    "[]",
+    '[1, "a"]',
+    "null",
+    '"text"',
+    "true",
+    '{"a": {"b": null}}',
+]
 AMOUNTS: Final = ["0", "0.01", "10", "1.50", "9999999999999999.99", "99.99", "-5"]
 RATES: Final = ["0", "0.0000000001", "-1.5", "1234567890123456789012345678.0123456789"]
 WHOLES: Final = ["0", "1", "-99999999999999999999", "99999999999999999999", "7"]
@@ -39,8 +50,10 @@ _DOMAINS: Final = {
     "big": BIGS,
     "flag": ["true", "false"],
     "day": [f"DATE '{value}'" for value in DAYS],
-    "at": [f"TIMESTAMPTZ '{value}'" for value in ATS],
-    "created_at": [f"TIMESTAMPTZ '2026-0{m}-{d:02d} 0{h}:00:00+00'" for m in (1, 2, 3) for d in (1, 9, 28) for h in (0, 7)],
+    "stamp": [f"TIMESTAMPTZ '{value}'" for value in ATS],
+    "created_at": [
+        f"TIMESTAMPTZ '2026-0{m}-{d:02d} 0{h}:00:00+00'" for m in (1, 2, 3) for d in (1, 9, 28) for h in (0, 7)
+    ],
     "other": [f"UUID '{value}'" for value in OTHERS],
     "month": [f"'{value}'" for value in MONTHS],
 }
@@ -190,8 +203,8 @@ class Questioner:
                 self._rare(f"upper({of}{text})"),
                 f"{of}amount / 3",
                 f"md5({of}{text})",
-                f"epoch_us({of}at)",
-                f"{of}at::VARCHAR",
+                f"epoch_us({of}stamp)",
+                f"{of}stamp::VARCHAR",
                 f"hash({of}{column})",
                 f"typeof({of}{column})",
                 f"json_type(TRY_CAST({of}meta AS JSON))",
@@ -203,7 +216,7 @@ class Questioner:
 
     def _aggregate(self, of: str = "") -> str:
         number = self._pick(_NUMBERS)
-        comparable = self._pick([*_NUMBERS, *_TEXTS, "day", "at", "created_at"])
+        comparable = self._pick([*_NUMBERS, *_TEXTS, "day", "stamp", "created_at"])
         choices = [
             "count(*)",
             f"count({of}{self._pick(COLUMNS)})",
@@ -267,4 +280,7 @@ class Questioner:
         column = self._pick(COLUMNS)
         operator = self._pick(["UNION", "UNION ALL", "EXCEPT", "INTERSECT"])
         one, other = self._where(), self._where()
-        return f"SELECT {column} FROM {{q}}{one} {operator} SELECT {column} FROM {self._pick(['{p}', '{q}'])}{other}", False
+        return (
+            f"SELECT {column} FROM {{q}}{one} {operator} SELECT {column} FROM {self._pick(['{p}', '{q}'])}{other}",
+            False,
+        )

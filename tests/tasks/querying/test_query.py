@@ -62,6 +62,7 @@ REFUSED = {
     "a scan of PostgreSQL": "SELECT * FROM postgres_scan('', 'public', 'api_keys')",
     "a table by a text": "SELECT * FROM query_table('pg_0.public.api_keys')",
     "a query by a text": "SELECT * FROM query('SELECT * FROM pg_0.public.api_keys')",
+    "the engine's own clock": "SELECT system.main.now()",
     "an unknown column": "SELECT colour FROM transactions",
     "an unknown table": "SELECT * FROM ledger",
 }
