@@ -73,11 +73,8 @@ def optimized_plan(connection: duckdb.DuckDBPyConnection, query: str) -> dict[st
 
 def has_wide_sum(plan: Mapping[str, Any]) -> bool:
     """Whether the plan adds up numbers so wide that a sum of 10**10 of them may have more than 38 digits."""
-    return any(
-        node.get("expression_class") in ("BOUND_AGGREGATE", "BOUND_WINDOW")
-        and any(map(_is_wide, node.get("arguments", ())))
-        for node in _nodes(plan)
-    )
+    adding = (node for node in _nodes(plan) if node.get("expression_class") in ("BOUND_AGGREGATE", "BOUND_WINDOW"))
+    return any(_is_wide(kind) for node in adding for kind in node.get("arguments", ()))
 
 
 def _is_wide(kind: Mapping[str, Any]) -> bool:

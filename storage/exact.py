@@ -1,4 +1,4 @@
-"""Division of decimals without floating point, for the auditor's SQL: the engine's own `/` and `avg()` give a DOUBLE."""
+"""Division of decimals without floating point, for the auditor's SQL: the engine's `/` and `avg()` give a DOUBLE."""
 
 from fractions import Fraction
 
@@ -9,7 +9,7 @@ _MOST_DIGITS = 38  # of a DECIMAL
 
 
 def register_exact(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give ``connection`` `exact_div(a, b, digits)` and `avg_exact(x, digits)`; ``digits`` follow the point, 2 if absent.
+    """Give ``connection`` `exact_div(a, b, digits)` and `avg_exact(x, digits)`. ``digits`` after the point, default 2.
 
     Both give a DECIMAL(38, digits), rounded half away from zero, as `round()` does in DuckDB and in PostgreSQL. NULL
     where an operand is NULL. An operand that is a floating point number, a divisor 0 and a quotient of more than 38
@@ -25,9 +25,8 @@ def register_exact(connection: duckdb.DuckDBPyConnection) -> None:
         f" ELSE {_QUOTIENT}(a::VARCHAR, b::VARCHAR, digits) END"
     )
     # The second argument lends its type alone: rounded to a constant number of digits it is a DECIMAL(38, digits).
-    connection.execute(
-        f"CREATE OR REPLACE MACRO exact_div(a, b, digits := 2) AS cast_to_type({text}, round(0::DECIMAL(38, 37), digits))"
-    )
+    like = "round(0::DECIMAL(38, 37), digits)"
+    connection.execute(f"CREATE OR REPLACE MACRO exact_div(a, b, digits := 2) AS cast_to_type({text}, {like})")
     connection.execute(
         "CREATE OR REPLACE MACRO avg_exact(x, digits := 2) AS exact_div(sum(x), count(x), digits := digits)"
     )

@@ -1,6 +1,6 @@
 """The rows of a partition for the auditor's SQL: chosen by PostgreSQL only where every engine chooses alike."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from ledger.tables import TieredTable
 from sql.connection import Connection
 from sql.relations import Relation
 from storage.conditions import Asked, Condition
-from storage.pruning import Need
+from storage.pruning import Described, Need
 from tasks.querying.link import linked_relation, postgres_query
 
 # The engine counts microseconds from 1970 in 64 bits; PostgreSQL, from 2000, reaches some years further.
@@ -41,14 +41,14 @@ class Live:
 def check_values(
     duck: duckdb.DuckDBPyConnection,
     connection: Connection,
-    columns: Mapping[str, Sequence[Column]],
+    tables: Sequence[Described],
     live: Sequence[Live],
 ) -> None:
     """Raise DataError when a row that is asked for has a value that the engine would turn into another one.
 
-    ``columns`` are those of each table by its name. To be called in the engine's transaction that also reads the rows:
-    both then see the same ones.
+    To be called in the engine's transaction that also reads the rows: both then see the same ones.
     """
+    columns = {table.name: described for table, described in tables}
     for month in live:
         query = _odd_row(month, columns[month.need.branch.table.name])
         if query is None:

@@ -26,7 +26,7 @@ from sql.relations import Relation, lock_parents
 from storage.engine import engine, literal, url_of
 from storage.exact import register_exact
 from storage.moment import fix_moment
-from storage.pruning import Branch, Described, Need, create_views, plan_of
+from storage.pruning import Branch, Described, Need, Plan, create_views, plan_of
 from tasks.archiving.catalogue import month_states
 from tasks.querying.link import hidden_rows, linked, linked_relation, milliseconds, scrubbed
 from tasks.querying.partition_rows import Live, check_values, rows_source
@@ -77,27 +77,28 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
         tables = _lock_tables(connection, settings)
         partitions: dict[str, Relation] = {}
         branches = [branch for table, _ in tables for branch in _branches(connection, settings, table, partitions)]
-        moment = datetime.now(UTC)
         with _translated(settings, limit), engine(settings) as duck:
+            moment = datetime.now(UTC)
             plan = plan_of(tables, branches, query, _PLAN_CONFIG, moment)
-            live = [
-                Live(need, partitions[need.branch.source]) for need in plan.needs if need.branch.source in partitions
-            ]
+            live = [Live(one, partitions[one.branch.source]) for one in plan.needs if one.branch.source in partitions]
             _check_sight(connection, live)
             if not live:
                 held.close()  # archived objects never change: the mover need not wait for this query
             with linked(duck, settings, links=int(bool(live)), timeout_s=limit.seconds):
                 create_views(duck, tables, [_arm(connection, partitions, need) for need in plan.needs])
-                fix_moment(duck, moment)
-                register_exact(duck)
-                duck.execute(f"SET threads = {1 if plan.is_wide else settings.archive_threads}")
-                _shut_in(duck, settings)
+                _prepare(duck, settings, plan, moment)
                 with _one_transaction(duck), limit.watching(duck):
-                    check_values(duck, connection, dict((table.name, described) for table, described in tables), live)
-                    with _translated_stream(settings, limit):
-                        reader = duck.execute(query).to_arrow_reader(BATCH_ROWS)
-                    batches = _whole(reader, settings, limit, lambda: live and connection.execute("SELECT"))
+                    check_values(duck, connection, tables, live)
+                    batches = _read(duck, settings, query, limit, lambda: live and connection.execute("SELECT"))
                     yield Answer(batches, len(plan.needs), len(branches))
+
+
+def _prepare(duck: duckdb.DuckDBPyConnection, settings: Settings, plan: Plan, moment: datetime) -> None:
+    """Make the engine what the query is to run in: its functions, its threads, and nothing else within reach."""
+    fix_moment(duck, moment)
+    register_exact(duck)
+    duck.execute(f"SET threads = {1 if plan.is_wide else settings.archive_threads}")
+    _shut_in(duck, settings)
 
 
 @contextmanager
@@ -116,10 +117,12 @@ def _arm(connection: Connection, partitions: Mapping[str, Relation], need: Need)
     return need.branch, need.branch.source if partition is None else rows_source(connection, partition, need)
 
 
-def _whole(
-    reader: pa.RecordBatchReader, settings: Settings, limit: "_TimeLimit", check: Callable[[], object]
+def _read(
+    duck: duckdb.DuckDBPyConnection, settings: Settings, query: str, limit: "_TimeLimit", check: Callable[[], object]
 ) -> pa.RecordBatchReader:
-    """``reader`` with this project's errors. ``check`` runs behind the last batch: the lock must have been kept."""
+    """The rows, with this project's errors. ``check`` runs behind the last batch: the lock must have been kept."""
+    with _translated_stream(settings, limit):
+        reader = duck.execute(query).to_arrow_reader(BATCH_ROWS)
 
     def batches() -> Iterator[pa.RecordBatch]:
         with _translated_stream(settings, limit):

@@ -48,31 +48,60 @@ _VALUES: dict[str, tuple[str, str, Any, Any]] = {
     "TIME": ("TIME '10:20:30.5'", "10:20:30.500000", "10:20:30.500000", "10:20:30.500000"),
     "TIME_NS": ("'10:20:30.000000001'::TIME_NS", "10:20:30.000000001", "10:20:30.000000001", 37230000000001),
     "TIME WITH TIME ZONE": ("'24:00:00-02:30'::TIMETZ", "24:00:00-02:30", "24:00:00-02:30", "24:00:00-02:30"),
-    "TIMESTAMP": ("TIMESTAMP '2026-03-01 01:02:03'", "2026-03-01T01:02:03", "2026-03-01T01:02:03", "2026-03-01 01:02:03"),
-    "TIMESTAMP_S": ("'1969-12-31 01:02:03'::TIMESTAMP_S", "1969-12-31T01:02:03", "1969-12-31T01:02:03", "1969-12-31 01:02:03"),
+    "TIMESTAMP": (
+        "TIMESTAMP '2026-03-01 01:02:03'",
+        "2026-03-01T01:02:03",
+        "2026-03-01T01:02:03",
+        "2026-03-01 01:02:03",
+    ),
+    "TIMESTAMP_S": (
+        "'1969-12-31 01:02:03'::TIMESTAMP_S",
+        "1969-12-31T01:02:03",
+        "1969-12-31T01:02:03",
+        "1969-12-31 01:02:03",
+    ),
     "TIMESTAMP_MS": (
-        "'2026-03-01 01:02:03.5'::TIMESTAMP_MS", "2026-03-01T01:02:03.500000", "2026-03-01T01:02:03.500000",
+        "'2026-03-01 01:02:03.5'::TIMESTAMP_MS",
+        "2026-03-01T01:02:03.500000",
+        "2026-03-01T01:02:03.500000",
         "2026-03-01 01:02:03.500000",
     ),
     "TIMESTAMP_NS": (
-        "'1969-12-31 23:59:59.999999999'::TIMESTAMP_NS", "1969-12-31T23:59:59.999999999", "1969-12-31T23:59:59.999999999", -1,
+        "'1969-12-31 23:59:59.999999999'::TIMESTAMP_NS",
+        "1969-12-31T23:59:59.999999999",
+        "1969-12-31T23:59:59.999999999",
+        -1,
     ),
     "TIMESTAMP WITH TIME ZONE": (
-        "TIMESTAMPTZ '2026-03-01 01:02:03+02'", "2026-02-28T23:02:03+00:00", "2026-02-28T23:02:03+00:00",
+        "TIMESTAMPTZ '2026-03-01 01:02:03+02'",
+        "2026-02-28T23:02:03+00:00",
+        "2026-02-28T23:02:03+00:00",
         "2026-02-28 23:02:03+00:00",
     ),
     "INTERVAL": ("INTERVAL '14 months -3 days 0.5 seconds'", "P1Y2M-3DT0.5S", "P1Y2M-3DT0.5S", "P1Y2M-3DT0.5S"),
     "LIST": ("[1::HUGEINT, NULL]", "[1, null]", [1, None], [Decimal(1), None]),
     "ARRAY": ("array_value(INTERVAL '1 day', NULL)", '["P1D", null]', ["P1D", None], ["P1D", None]),
-    "STRUCT": ("{'n': 1::UHUGEINT, 'd': 1.10}", '{"n": 1, "d": "1.10"}', {"n": 1, "d": "1.10"}, {"n": 1, "d": Decimal("1.10")}),
-    "MAP": ("MAP {'k': ['nan'::DOUBLE]}", '{"k": ["NaN"]}', {"k": ["NaN"]}, [("k", [pytest.approx(float("nan"), nan_ok=True)])]),
+    "STRUCT": (
+        "{'n': 1::UHUGEINT, 'd': 1.10}",
+        '{"n": 1, "d": "1.10"}',
+        {"n": 1, "d": "1.10"},
+        {"n": 1, "d": Decimal("1.10")},
+    ),
+    "MAP": (
+        "MAP {'k': ['nan'::DOUBLE]}",
+        '{"k": ["NaN"]}',
+        {"k": ["NaN"]},
+        [("k", [pytest.approx(float("nan"), nan_ok=True)])],
+    ),
     "UNION": ("union_value(num := 7::HUGEINT)", "7", 7, {"num": Decimal(7)}),
     "GEOMETRY": (
-        "'POINT(1 2)'::GEOMETRY", "\\x0101000000000000000000f03f0000000000000040",
-        "\\x0101000000000000000000f03f0000000000000040", bytes.fromhex("0101000000000000000000f03f0000000000000040"),
+        "'POINT(1 2)'::GEOMETRY",
+        "\\x0101000000000000000000f03f0000000000000040",
+        "\\x0101000000000000000000f03f0000000000000040",
+        bytes.fromhex("0101000000000000000000f03f0000000000000040"),
     ),
     "NULL": ("NULL", "", None, None),
-}  # fmt: skip
+}
 _WITHOUT_A_FORM = {"VARIANT", "TYPE"}  # the engine cannot hand them on; `treasury sql` says to cast them
 _MORE = {
     "sum of an integer": ("sum(1)", "1", 1, Decimal(1)),
@@ -80,13 +109,18 @@ _MORE = {
     "sum of a length": ("sum(length('abc'))", "3", 3, Decimal(3)),
     "NaN": ("'nan'::DOUBLE", "NaN", "NaN", pytest.approx(float("nan"), nan_ok=True)),
     "no time at all": ("INTERVAL '0 days'", "PT0S", "PT0S", "PT0S"),
-    "less than no time": ("-INTERVAL '26 hours 90.25 seconds'", "PT-26H-1M-30.25S", "PT-26H-1M-30.25S", "PT-26H-1M-30.25S"),
+    "less than no time": (
+        "-INTERVAL '26 hours 90.25 seconds'",
+        "PT-26H-1M-30.25S",
+        "PT-26H-1M-30.25S",
+        "PT-26H-1M-30.25S",
+    ),
     "the end of a day": ("TIME '24:00:00'", "24:00:00", "24:00:00", 86_400_000_000),
     "fields without names": ("row(1::HUGEINT, 'x')", '[1, "x"]', [1, "x"], {"1": Decimal(1), "2": "x"}),
     "keys that are no text": ("MAP {1: 'a'}", '[[1, "a"]]', [[1, "a"]], [(1, "a")]),
     "lists in lists": ("[[1::HUGEINT], NULL, []]", "[[1], null, []]", [[1], None, []], [[Decimal(1)], None, []]),
     "JSON": ("'{\"a\": 1}'::JSON", '{"a": 1}', '{"a": 1}', '{"a": 1}'),
-}  # fmt: skip
+}
 _CASES = {**_VALUES, **_MORE}
 
 

@@ -1,4 +1,4 @@
-"""The same rows four times: all hot, all warm, all cold, and a month in each tier; and once more as plain PostgreSQL."""
+"""The same rows four times: all hot, all warm, all cold, and a month in each tier; and again as plain PostgreSQL."""
 
 import random
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from sql.relations import Parents, Relation
 from storage.engine import engine, literal, url_of
 from storage.exact import register_exact
 from storage.moment import fix_moment
-from storage.pruning import Branch, Described, Planner, create_views
+from storage.pruning import Branch, Described, Need, Planner, create_views
 from tasks.archiving.catalogue import month_states
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
@@ -41,15 +41,17 @@ _TIERS = {
 _ROWS = {"q": 40, "p": 8}
 _DDL = """
     CREATE TABLE {name}_partitioned (
-        id uuid NOT NULL, created_at timestamptz NOT NULL, wallet text NOT NULL, reference varchar(40), status text NOT NULL,
-        amount numeric(18, 2), rate numeric(38, 10), whole numeric(20, 0), small smallint, num integer, big bigint,
+        id uuid NOT NULL, created_at timestamptz NOT NULL, wallet text NOT NULL, reference varchar(40),
+        status text NOT NULL, amount numeric(18, 2), rate numeric(38, 10),
+        whole numeric(20, 0), small smallint, num integer, big bigint,
         flag boolean, day date, stamp timestamptz, other uuid, meta jsonb, PRIMARY KEY (id, created_at)
     ) PARTITION BY RANGE (created_at);
     CREATE INDEX idx_{name}_wallet_created ON {name}_partitioned (wallet, created_at DESC);
 """
 # As DuckDB has the columns: texts by their bytes, JSON as text, integers of 64 bits.
 _REFERENCE = """
-    CREATE TABLE {table}_ref AS SELECT id, created_at, wallet COLLATE "C" AS wallet, reference::text COLLATE "C" AS reference,
+    CREATE TABLE {table}_ref AS SELECT id, created_at,
+        wallet COLLATE "C" AS wallet, reference::text COLLATE "C" AS reference,
         amount, rate, whole, small::bigint, num::bigint, big, flag, day, stamp, other, meta::text COLLATE "C" AS meta,
         to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM') COLLATE "C" AS month
     FROM {table}_hot_partitioned
@@ -101,6 +103,7 @@ class Placements:
     """Asks one question of every placement, with an engine that is kept, through the product's own parts."""
 
     def __init__(self, settings: Settings, connection: Connection, duck: duckdb.DuckDBPyConnection) -> None:
+        self.settings = settings
         self._connection = connection
         self._duck = duck
         self._moment = datetime.now(UTC)
@@ -128,16 +131,21 @@ class Placements:
         planning.execute("SET TimeZone = 'UTC'")
         return described, Planner(planning, described, branches)
 
+    def asked(self, place: str, sql: str) -> list[str]:
+        """What the months of a placement are asked with: the table expressions that their rows are read from."""
+        plan = self._arms[place][1].plan(_over(sql, place), self._moment)
+        return [self._source(need) for need in plan.needs]
+
+    def _source(self, need: Need) -> str:
+        partition = self._partitions.get(need.branch.source)
+        return need.branch.source if partition is None else rows_source(self._connection, partition, need)
+
     def answer(self, place: str, sql: str) -> list[tuple[Any, ...]]:
         """The rows that `treasury sql` would give, as Python has them."""
         described, planner = self._arms[place]
         query = _over(sql, place)
-        arms = []
         plan = planner.plan(query, self._moment)
-        for need in plan.needs:
-            partition = self._partitions.get(need.branch.source)
-            source = need.branch.source if partition is None else rows_source(self._connection, partition, need)
-            arms.append((need.branch, source))
+        arms = [(need.branch, self._source(need)) for need in plan.needs]
         self._duck.execute(f"SET threads = {1 if plan.is_wide else 2}")
         self._duck.execute("BEGIN TRANSACTION")
         try:

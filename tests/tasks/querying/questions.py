@@ -1,8 +1,8 @@
 """Random questions over the fuzz's two tables: SQL that DuckDB takes, and mostly PostgreSQL in the same words.
 
-A question names the tables ``{q}`` and ``{p}``. The dialects mean the same by what `Question.is_common` is true for; left
-out of that are patterns beyond LIKE, letter case beyond ASCII, the default place of NULLs, division, and functions that only
-one of them has. Every LIMIT follows an order that the keys make total, so each question has one answer.
+A question names the tables ``{q}`` and ``{p}``. The dialects mean the same by what `Question.is_common` is true for.
+Left out of that are patterns beyond LIKE, letter case beyond ASCII, the default place of NULLs, division, and functions
+that only one of them has. Every LIMIT follows an order that the keys make total, so each question has one answer.
 """
 
 import random
@@ -240,9 +240,11 @@ class Questioner:
 
     def _groups(self) -> tuple[str, bool]:
         key = self._pick([*COLUMNS, self._expression()])
-        sql = f"SELECT {key} AS k, {self._aggregate()} AS a, {self._aggregate()} AS b FROM {{q}}{self._where()} GROUP BY {key}"
+        shown = f"{key} AS k, {self._aggregate()} AS a, {self._aggregate()} AS b"
+        sql = f"SELECT {shown} FROM {{q}}{self._where()} GROUP BY {key}"
         if self._is(0.4):
-            sql += f" HAVING {self._pick(['count(*) > 2', 'max(num) > 0', 'count(reference) = 0', 'sum(amount) IS NOT NULL'])}"
+            tests = ["count(*) > 2", "max(num) > 0", "count(reference) = 0", "sum(amount) IS NOT NULL"]
+            sql += f" HAVING {self._pick(tests)}"
         if self._is(0.3):
             return f"{sql} ORDER BY k NULLS FIRST LIMIT 5", True
         return sql, False
