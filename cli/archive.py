@@ -18,6 +18,8 @@ from cli.session import auditing, session
 from cli.terminal import console
 from config import Settings
 from ledger.errors import ConfigError
+from ledger.months import Month
+from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.tiers import TierRow, tier_rows
 from tasks.prefect.access import PrefectAccess, client_environment
 from tasks.querying.query import run_query
@@ -93,7 +95,7 @@ def show_tiers(rows: list[TierRow]) -> None:
 
 def _tier_cells(row: TierRow) -> tuple[str, ...]:
     return (
-        str(row.month),
+        str(row.month) if row.month else "other",
         row.tier,
         "hidden" if row.rows is None else f"{row.rows:,}",
         human_bytes(row.bytes),
@@ -109,9 +111,14 @@ def _largest_sum(sums: dict[str, dict[str, str]]) -> str:
     amounts = {currency: next(iter(columns.values())) for currency, columns in sums.items() if columns}
     if not amounts:
         return ""
-    currency = max(amounts, key=lambda name: Decimal(amounts[name]))
+    currency = max(amounts, key=lambda name: _size(Decimal(amounts[name])))
     more = f" +{len(amounts) - 1}" if len(amounts) > 1 else ""
     return f"{Decimal(amounts[currency]):,} {currency}{more}"
+
+
+def _size(amount: Decimal) -> tuple[bool, Decimal]:
+    """What sums are compared by. NaN, which PostgreSQL's numeric has, is the one that must be seen."""
+    return (True, Decimal(0)) if amount.is_nan() else (False, amount)
 
 
 def human_bytes(size: float) -> str:
@@ -140,6 +147,22 @@ def sql(
     with auditing("s3") as settings, run_query(settings, query, timeout) as answer:
         write_answer(answer, output_format.value, output)
         typer.echo(f"read {answer.months_read} of {answer.months_known} months", err=True)
+        for note in answer.notes:
+            typer.echo(note, err=True)
+
+
+def late_rows(
+    table: Annotated[str, typer.Argument(help="A ledger table")],
+    month: Annotated[str, typer.Argument(help="An archived month, YYYY-MM")],
+) -> None:
+    """Open an archived month for rows that came late.
+
+    The rows become a further part of the month, with a proof of its own. A partition of the month that somebody made is
+    taken over. The nightly run archives the part when it is due.
+    """
+    with session("s3") as settings:
+        opened = open_late_rows(settings, settings.table(table), Month.parse(month))
+    typer.echo(f"{table} {month}: part {opened.part} is {opened.tier}, {opened.partition} has {opened.rows} rows")
 
 
 def run(

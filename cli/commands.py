@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "import": Command("cli.load:import_", "Load transactions from a delimited file."),
     "generate": Command("cli.load:generate", "Generate months of realistic transactions."),
     "tiers": Command("cli.archive:tiers", "Show each month's tier, rows, bytes, sums and digest."),
+    "late-rows": Command("cli.archive:late_rows", "Open an archived month for rows that came late."),
     "sql": Command("cli.archive:sql", "Run one read-only query over all tiers."),
     "run": Command("cli.archive:run", "Run a flow now, in this process."),
     "installation": Group(

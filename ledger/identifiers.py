@@ -36,6 +36,11 @@ def from_unix_ms(milliseconds: int) -> datetime:
     return _EPOCH + milliseconds * _MILLISECOND
 
 
+def from_unix_us(microseconds: int) -> datetime:
+    """The UTC datetime of ``microseconds`` since 1970."""
+    return _EPOCH + microseconds * _MICROSECOND
+
+
 def truncate_ms(moment: datetime) -> datetime:
     """``moment`` in UTC at millisecond precision, rounded down: the only precision that ``created_at`` has."""
     return from_unix_ms(unix_ms(moment))
@@ -80,6 +85,14 @@ def created_at_of(row_id: UUID) -> datetime:
     if row_id.version != 7:
         raise FieldError("id", "must be a UUID of version 7")
     return from_unix_ms(row_id.int >> 80)
+
+
+def time_of(row_id: UUID) -> datetime | None:
+    """The instant in an id, UTC; None when it is not a UUIDv7 or its instant lies beyond the year 9999."""
+    try:
+        return created_at_of(row_id)
+    except (FieldError, OverflowError):
+        return None
 
 
 def id_bounds(month: Month) -> tuple[UUID, UUID]:

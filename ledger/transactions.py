@@ -18,9 +18,10 @@ import msgspec
 
 from ledger import column_checks
 from ledger.column_checks import Check, Column, NotWell
+from ledger.currencies import CURRENCIES, WITHOUT_CENTS, check_currency
 from ledger.errors import FieldError
 from ledger.identifiers import truncate_ms
-from ledger.money import CURRENCIES, check_currency, parse_amount, parse_not_negative, parse_positive
+from ledger.money import check_places, parse_amount, parse_not_negative, parse_positive
 from ledger.names import check_name
 from ledger.tables import TieredTable
 
@@ -263,6 +264,7 @@ _VAS_OPTIONAL: Mapping[str, tuple[FieldRule, Any]] = {
     "mobile_number": (FieldRule(_mobile), None),
     "processed_at": (FieldRule(_instant), None),
 }
+_MONEY = frozenset({"amount", "fee", "commission"})
 _FIELDS = {"transactions": (_REQUIRED, _OPTIONAL), "vas_transactions": (_VAS_REQUIRED, _VAS_OPTIONAL)}
 
 
@@ -278,11 +280,12 @@ def required_fields(table: TieredTable) -> tuple[str, ...]:
 
 
 def new_transaction(
-    table: TieredTable, values: Mapping[str, Any], suppliers: Sequence[str] = SUPPLIERS
+    table: TieredTable, values: Mapping[str, Any], suppliers: Sequence[str] = SUPPLIERS, at: datetime | None = None
 ) -> dict[str, Any]:
     """Check the values of a new row and give it back complete, in exact types, defaults filled in.
 
-    ``suppliers`` are the names of those that there are.
+    ``suppliers`` are the names of those that there are. ``at`` (aware) is the time of a row of the past, whose currency
+    may have ended since.
 
     ``values`` holds strings (money too: a decimal string), a dict for ``metadata``, an aware datetime for
     ``processed_at``; None counts as absent. ``id``, ``created_at`` and ``updated_at`` are not among them: the caller
@@ -297,11 +300,18 @@ def new_transaction(
         value = values.get(name)
         if value is None:
             raise FieldError(name, "is required")
-        row[name] = _of_suppliers(name, rule, suppliers).check(name, value)
+        row[name] = _of_row(name, rule, suppliers, at).check(name, value)
     for name, (rule, default) in optional.items():
         value = values.get(name)
         row[name] = default if value is None else rule.check(name, value)
+    if row["currency"] in WITHOUT_CENTS:
+        _check_places(row)
     return row
+
+
+def _check_places(row: Mapping[str, Any]) -> None:
+    for name in sorted(_MONEY.intersection(row)):
+        check_places(name, row[name], row["currency"])
 
 
 def new_columns(
@@ -320,16 +330,33 @@ def new_columns(
             cells = [row.get(name) for row in values]
             if None in cells:
                 return None
-            columns[name] = _of_suppliers(name, rule, suppliers).column(name, cells)
+            columns[name] = _of_row(name, rule, suppliers).column(name, cells)
         for name, (rule, default) in optional.items():
             columns[name] = _filled(name, rule, default, [row.get(name) for row in values])
+        _check_column_places(columns)
     except (NotWell, FieldError):
         return None
     return columns
 
 
-def _of_suppliers(name: str, rule: FieldRule, suppliers: Sequence[str]) -> FieldRule:
-    return _supplier_rule(tuple(suppliers)) if name == "supplier" else rule
+def _check_column_places(columns: Mapping[str, Column]) -> None:
+    """Raises FieldError when an amount has decimal places that its currency has not."""
+    if WITHOUT_CENTS.isdisjoint(columns["currency"]):
+        return
+    for name in sorted(_MONEY.intersection(columns)):
+        for value, currency in zip(columns[name], columns["currency"], strict=True):
+            check_places(name, value, currency)
+
+
+def _of_row(name: str, rule: FieldRule, suppliers: Sequence[str], at: datetime | None = None) -> FieldRule:
+    """The rule of a field that depends on more than its value; ``rule`` for every other field."""
+    if name == "supplier":
+        return _supplier_rule(tuple(suppliers))
+    return rule if at is None or name != "currency" else _currency_rule(at)
+
+
+def _currency_rule(at: datetime) -> FieldRule:
+    return FieldRule(lambda field, value: check_currency(field, _string(field, value), at))
 
 
 def _filled(name: str, rule: FieldRule, default: Any, cells: Column) -> Column:

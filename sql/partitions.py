@@ -1,5 +1,7 @@
 """Parents and monthly partitions: making them, listing them, moving one from hot to warm."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +17,7 @@ from ledger.months import Month
 from ledger.tables import VAS_TRANSACTIONS, TieredTable
 from sql.catalog import columns_of
 from sql.connection import SCHEMA, Connection, fetch_one
+from sql.fields import assign_fields
 from sql.maintenance import run_ddl
 from sql.queries import load
 from sql.relations import Parents, Relation, check_partition, find_in_schema
@@ -29,13 +32,17 @@ RESERVED_COLUMNS = frozenset({"tier", "month"})
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition as the catalogue has it. ``lower`` and ``upper`` are UTC instants, None where unbounded."""
+    """A partition as the catalogue has it. ``lower`` and ``upper`` are UTC instants, None where unbounded.
+
+    ``checks`` are the conditions of its CHECKs that hold for every row, as PostgreSQL prints them.
+    """
 
     relation: Relation
     lower: datetime | None
     upper: datetime | None
     bound: str
     detach_pending: bool
+    checks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -50,13 +57,49 @@ class Partition:
         month = Month.of(self.lower)
         return month if (self.lower, self.upper) == (month.lower, month.upper) else None
 
+    def has_keys_of_month(self, table: TieredTable) -> bool:
+        """Whether a CHECK proves that every key is one of the month: the one that this project makes, or its part of
+        the key alone. A table with other ids, or a partition that others made, may have none.
+        """
+        if self.month is None:
+            return False
+        first, last = id_bounds(self.month)
+        time_column, key = (f'"?{re.escape(name)}"?' for name in (table.time_column, table.key_column))
+        instant = "'[^']+'::timestamp with time zone"
+        times = rf"\({time_column} IS NOT NULL\) AND \({time_column} >= {instant}\) AND \({time_column} < {instant}\)"
+        keys = rf"\({key} >= '{first}'::uuid\) AND \({key} < '{last}'::uuid\)"
+        return any(re.fullmatch(rf"\((?:{times} AND )?{keys}\)", check) for check in self.checks)
+
 
 def list_partitions(connection: Connection, parent: Relation | None) -> list[Partition]:
     """The partitions of ``parent``, in whatever schema they are, in the order of their lower bounds."""
     if parent is None:
         return []
     rows = connection.execute(_QUERIES["partitions"], {"parent": parent.oid}).fetchall()
-    return [Partition(Relation(*row[:3]), *row[3:]) for row in rows]
+    return [
+        Partition(Relation(oid, schema, name), lower, upper, bound, is_pending, tuple(checks))
+        for oid, schema, name, lower, upper, bound, is_pending, checks in rows
+    ]
+
+
+def readable_partitions(connection: Connection, partitions: Sequence[Partition]) -> set[Partition]:
+    """Those that this login may read directly: a partition that was just made has no privileges yet."""
+    parameters = {"relations": [part.relation.oid for part in partitions]}
+    found = {oid for (oid,) in connection.execute(_QUERIES["readable"], parameters)}
+    return {part for part in partitions if part.relation.oid in found}
+
+
+def rows_through(parent: Relation, table: TieredTable, partition: Partition) -> sql.Composed:
+    """A query of the rows of one partition that needs no privilege but that on its parent."""
+    query = SQL("SELECT * FROM {} WHERE tableoid IN (SELECT relid FROM pg_partition_tree({}::oid::regclass))").format(
+        parent.identifier, Literal(partition.relation.oid)
+    )
+    for bound, test in ((partition.lower, ">="), (partition.upper, "<")):
+        if bound is not None:
+            query += SQL(" AND {} {} {}::timestamptz").format(
+                Identifier(table.time_column), SQL(test), Literal(bound.isoformat())
+            )
+    return query
 
 
 def monthly_partitions(connection: Connection, parent: Relation | None) -> dict[Month, Relation]:
@@ -84,6 +127,7 @@ def prepare_table(connection: Connection, settings: Settings, table: TieredTable
             run_ddl(connection, settings, lambda parent=parent: _create_guard(connection, table, parent))  # type: ignore[misc]  # mypy cannot infer a lambda's default
         if _lacks_period_guard(connection, table, parent):
             run_ddl(connection, settings, lambda parent=parent: _create_period_guard(connection, table, parent))  # type: ignore[misc]  # the same
+    assign_fields(connection, settings, table, hot)
     grant_table(connection, settings, table)
     return columns
 
@@ -208,13 +252,17 @@ def ensure_partition(connection: Connection, settings: Settings, table: TieredTa
         )
         if month in monthly_partitions(connection, parents.hot) or claimed.rowcount == 0:
             return False
-        _create_partition(connection, table, parents.hot, month)
+        create_partition(connection, table, parents.hot, month)
         return True
 
     return run_ddl(connection, settings, create)
 
 
-def _create_partition(connection: Connection, table: TieredTable, hot: Relation, month: Month) -> None:
+def create_partition(connection: Connection, table: TieredTable, hot: Relation, month: Month) -> None:
+    """Make the partition of ``month`` and attach it to ``hot``. To be called within `sql.maintenance.run_ddl`.
+
+    Raises DataError when a relation of that name is in the way.
+    """
     name = table.partition(month)
     there = find_in_schema(connection, hot.schema, name)
     if there is not None:
@@ -270,14 +318,15 @@ def move_to_warm(connection: Connection, settings: Settings, table: TieredTable,
 
     def move() -> bool:
         tier = connection.execute(
-            "SELECT tier FROM archive_months WHERE (table_name, month) = (%s, %s) FOR UPDATE",
+            "SELECT tier FROM archive_months WHERE (table_name, month, tier) = (%s, %s, 'hot') FOR UPDATE",
             (table.name, month.first_day),
         ).fetchone()
-        if tier != ("hot",):
+        if tier is None:
             return False
         _reattach(connection, table, month)
         moved = connection.execute(
-            "UPDATE archive_months SET tier = 'warm', warm_at = now() WHERE (table_name, month) = (%s, %s)",
+            "UPDATE archive_months SET tier = 'warm', warm_at = now()"
+            " WHERE (table_name, month, tier) = (%s, %s, 'hot')",
             (table.name, month.first_day),
         )
         check_stored(moved, 1, "archive_months")

@@ -17,10 +17,10 @@ _SEALS = (
 
 
 def count_unfinished(connection: Connection, table: TieredTable, partition: Relation) -> int:
-    """Rows of a partition whose status is not terminal; 0 for a table without a status."""
+    """Rows of a partition whose status is not terminal, or is NULL; 0 for a table without a status."""
     if table.status_column is None:
         return 0
-    query = SQL("SELECT count(*) FROM {} WHERE {} <> ALL (%s)").format(
+    query = SQL("SELECT count(*) FROM {} WHERE ({} = ANY (%s)) IS NOT TRUE").format(
         partition.identifier, Identifier(table.status_column)
     )
     return int(fetch_one(connection, query, (sorted(table.terminal_statuses),))[0])

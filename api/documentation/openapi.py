@@ -13,12 +13,10 @@ from api.transactions.messages import Problem
 from ledger.transactions import SUPPLIERS, Supplier
 
 _REF = "#/components/schemas/{name}"
-# Milliseconds up to the year 9999 in front: from e6 on they would be later.
-_UUID7 = {
+_UUID = {
     "type": "string",
     "format": "uuid",
-    "pattern": "^(?:[0-9a-dA-D][0-9a-fA-F]|[eE][0-5])[0-9a-fA-F]{6}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}"
-    "-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$",
+    "pattern": "^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
 }
 _PATH_PARAMETER = re.compile(r"\{(\w+)\}")
 _LATER = frozenset({429, 503})
@@ -139,7 +137,7 @@ def _operation(operation: Operation, schema_of: dict[type, Any]) -> dict[str, An
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     described = {parameter.name for parameter in operation.parameters}
     in_path = [
-        Parameter(name, "A UUID of version 7", _UUID7, place="path", required=True)
+        Parameter(name, "A UUID", _UUID, place="path", required=True)
         for name in _PATH_PARAMETER.findall(operation.path)
         if name not in described
     ]

@@ -133,7 +133,8 @@ async def _read_page(call: Call, table: TieredTable) -> Fresh:
     limit = parsing.integer("limit", call.query.get("limit", str(min(DEFAULT_LIMIT, most))), 1, most)
     question = _question(call, table)
     page = await call.services.reader.page(table, _wanted(call, question), limit)
-    cursor = call.services.cursors.write(question, page.rows[-1][table.key_column]) if page.more else None
+    last = (page.rows[-1][table.time_column], page.rows[-1][table.key_column]) if page.more else None
+    cursor = None if last is None else call.services.cursors.write(question, *last)
     body = {"items": [_as_json(row) for row in page.rows], "next_cursor": cursor}
     return Fresh(msgspec.json.encode(body), call.services.lifetimes.of_page(call.operation.name))
 
@@ -234,8 +235,8 @@ def _wanted(call: Call, question: bytes) -> Wanted:
     if "wallet_id" not in query and "user_id" not in query:
         raise FieldError("wallet_id", "is required unless user_id is given")
     cursor = query.get("cursor")
-    created_from = parsing.instant("from", query["from"]) if "from" in query else None
-    created_before = parsing.instant("to", query["to"]) if "to" in query else None
+    created_from = parsing.bound("from", query["from"]) if "from" in query else None
+    created_before = parsing.bound("to", query["to"]) if "to" in query else None
     if created_from is not None and created_before is not None and created_from >= created_before:
         raise FieldError("to", "must be later than from")
     return Wanted(

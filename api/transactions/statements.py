@@ -3,7 +3,7 @@
 from functools import cache
 
 from psycopg import sql
-from psycopg.sql import SQL, Identifier, Placeholder
+from psycopg.sql import SQL, Identifier, Literal, Placeholder
 
 from ledger.tables import TieredTable
 from ledger.transactions import field_names
@@ -21,6 +21,7 @@ _BOUNDS = {
 }
 
 COLD_MONTHS = _QUERIES["cold_months"]
+UNPROVED_MONTHS = _QUERIES["unproved_months"]
 
 
 @cache
@@ -45,8 +46,26 @@ def store(table: TieredTable) -> bytes:
 
 @cache
 def find(table: TieredTable) -> bytes:
-    """One row by id, with its month's tier and object before it."""
+    """One row by id, of one month, with the month's archived parts before it."""
     return _compose("find", table)
+
+
+@cache
+def find_anywhere(table: TieredTable) -> bytes:
+    """One row by id, of any month."""
+    return _compose("find_anywhere", table)
+
+
+@cache
+def missing_months(table: TieredTable) -> bytes:
+    """A month that should be in PostgreSQL and is not."""
+    return _compose("missing_months", table)
+
+
+@cache
+def fields(table: TieredTable) -> bytes:
+    """The numbers of the table's columns."""
+    return _compose("fields", table)
 
 
 @cache
@@ -83,6 +102,8 @@ def _names(table: TieredTable) -> dict[str, sql.Composable]:
     return {
         "hot": Identifier(table.hot_parent),
         "warm": Identifier(table.warm_parent),
+        "hot_name": Literal(f'"{table.hot_parent}"'),
+        "warm_name": Literal(f'"{table.warm_parent}"'),
         "id": Identifier(table.key_column),
         "time": Identifier(table.time_column),
     }

@@ -12,7 +12,7 @@ from api.transactions import statements
 from api.transactions.reading import Reader, Row
 from ledger.business_days import day_of
 from ledger.errors import ClosedDayError, NotStoredError
-from ledger.identifiers import created_at_of
+from ledger.identifiers import time_of
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from ledger.transactions import Status, may_follow
@@ -40,7 +40,7 @@ class StatusChanger:
         movable = [status.value for status in Status if may_follow(status, wanted)]
         parameters = {
             "id": row_id,
-            "time": created_at_of(row_id),
+            "time": time_of(row_id),
             "client_id": client_id,
             "status": wanted.value,
             "movable": movable,
@@ -57,10 +57,13 @@ class StatusChanger:
             if row is not None:
                 return row
             present = await self._why_not(table, row_id, client_id, wanted)
+            if present[table.time_column] != parameters["time"]:  # an id that does not tell the row's time
+                parameters["time"] = present[table.time_column]
+                continue
             if present["status"] == wanted.value:
                 return present
             seen.append(present)
-        if all(row == seen[0] for row in seen):
+        if seen and all(row == seen[0] for row in seen):
             raise NotStoredError(
                 f"{table.hot_parent}: PostgreSQL changes no row: look for a trigger that drops the UPDATE"
             )

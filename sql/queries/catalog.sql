@@ -35,18 +35,28 @@ SELECT EXISTS (
 SELECT to_regprocedure(quote_ident(%(function)s) || '()') IS NOT NULL
 
 -- name: partitions
--- The partitions of a parent with their bounds as instants (NULL where a bound is no instant: DEFAULT, MINVALUE).
+-- The partitions of a parent with their bounds as instants (NULL where a bound is no instant: DEFAULT, MINVALUE), and
+-- the conditions of their validated CHECKs.
 SELECT c.oid, n.nspname::text, c.relname::text,
        (regexp_match(b.bound, $$FROM \('([^']+)'\)$$))[1]::timestamptz,
        (regexp_match(b.bound, $$TO \('([^']+)'\)$$))[1]::timestamptz,
        b.bound,
-       i.inhdetachpending
+       i.inhdetachpending,
+       array(SELECT pg_get_expr(k.conbin, k.conrelid) FROM pg_constraint k
+             WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.convalidated)
 FROM pg_inherits i
 JOIN pg_class c ON c.oid = i.inhrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT pg_get_expr(c.relpartbound, c.oid)) AS b(bound)
 WHERE i.inhparent = %(parent)s
 ORDER BY 4, 2, 3
+
+-- name: readable
+-- Those of the relations whose rows this login may read directly; through their parent it may read all.
+SELECT c.oid
+FROM pg_class c
+WHERE c.oid = ANY(%(relations)s::oid[]) AND has_table_privilege(c.oid, 'SELECT')
+  AND has_schema_privilege(c.relnamespace, 'USAGE')
 
 -- name: relation_bytes
 -- Heap, indexes and TOAST: of the relation and, where it is divided itself, of all below it.

@@ -60,21 +60,28 @@ FROM archive_months
 -- name: unfinished
 -- The oldest unfinished rows of the hot parent: how many are older than an instant (counted up to a limit), and the
 -- oldest of all. The statuses are found by jumping from one to the next in the index, so that rows are read only of
--- those that are not terminal.
+-- those that are not terminal. A row without a status (NULL) is unfinished.
 WITH RECURSIVE known(status) AS (
     SELECT min({status})::text FROM {hot}
     UNION ALL
     SELECT (SELECT min({status})::text FROM {hot} WHERE {status} > known.status) FROM known WHERE known.status IS NOT NULL
 )
 SELECT count(*) FILTER (WHERE old.created < %(before)s), min(old.created)
-FROM known CROSS JOIN LATERAL (
-    SELECT {time} AS created FROM {hot} WHERE {status} = known.status ORDER BY {time} LIMIT %(limit)s) AS old
-WHERE known.status <> ALL (%(terminal)s)
+FROM (
+    SELECT of_status.created
+    FROM known CROSS JOIN LATERAL (
+        SELECT {time} AS created FROM {hot} WHERE {status} = known.status ORDER BY {time} LIMIT %(limit)s) AS of_status
+    WHERE known.status <> ALL (%(terminal)s)
+    UNION ALL
+    SELECT of_none.created
+    FROM (SELECT {time} AS created FROM {hot} WHERE {status} IS NULL ORDER BY {time} LIMIT %(limit)s) AS of_none
+) AS old
 
 -- name: count_unfinished
 -- Unfinished rows of one warm month, counted up to a limit; through the parent, which the API's role may read.
 SELECT count(*)
-FROM (SELECT FROM {warm} WHERE {time} >= %(lower)s AND {time} < %(upper)s AND {status} <> ALL (%(terminal)s)
+FROM (SELECT FROM {warm} WHERE {time} >= %(lower)s AND {time} < %(upper)s
+        AND ({status} = ANY (%(terminal)s)) IS NOT TRUE
       LIMIT %(limit)s) AS found
 
 -- name: job_outcome

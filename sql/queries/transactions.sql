@@ -40,15 +40,62 @@ SELECT client_id, key, CASE WHEN sent <> stored OR (
 FROM claimed, tally
 
 -- name: find
--- One row by its id, and where its month is. Always one line: NULLs where there is no such row or no such month.
-SELECT m.tier, m.object_key, found.*
+-- One row by its id among the rows of a month, and the archived parts of the month. Always one line: NULLs where there
+-- is no such row. The bounds keep the search to one partition.
+SELECT m.parts, found.*
 FROM (SELECT 1) AS line
 LEFT JOIN (
-    SELECT {columns} FROM {hot} WHERE {id} = %(id)s AND {time} = %(time)s
+    SELECT 'hot' AS tier, {columns} FROM {hot} WHERE {id} = %(id)s AND {time} >= %(lower)s AND {time} < %(upper)s
     UNION ALL
-    SELECT {columns} FROM {warm} WHERE {id} = %(id)s AND {time} = %(time)s
+    SELECT 'warm' AS tier, {columns} FROM {warm} WHERE {id} = %(id)s AND {time} >= %(lower)s AND {time} < %(upper)s
 ) AS found ON true
-LEFT JOIN archive_months m ON m.table_name = %(table)s AND m.month = %(month)s
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_array(object_key, columns) ORDER BY part) AS parts
+    FROM archive_months
+    WHERE table_name = %(table)s AND month = %(month)s AND tier IN ('cold', 'deep')
+) AS m ON true
+LIMIT 1
+
+-- name: find_anywhere
+-- One row by its id in every partition: by the index of each.
+SELECT * FROM (
+    SELECT 'hot' AS tier, {columns} FROM {hot} WHERE {id} = %(id)s
+    UNION ALL
+    SELECT 'warm' AS tier, {columns} FROM {warm} WHERE {id} = %(id)s
+) AS found
+LIMIT 1
+
+-- name: unproved_months
+-- The archived months whose keys are not known to be of the month, newest first: a row may be in any of them.
+SELECT month, object_key, columns
+FROM archive_months
+WHERE table_name = %(table)s AND tier IN ('cold', 'deep') AND NOT keys_tell_month
+ORDER BY month DESC, part
+
+-- name: missing_months
+-- The first month of a range that the catalogue places in PostgreSQL and no parent has: detached or dropped by hand.
+SELECT m.month
+FROM archive_months m
+WHERE m.table_name = %(table)s AND m.tier IN ('hot', 'warm')
+  AND (%(first_month)s::date IS NULL OR m.month >= %(first_month)s)
+  AND (%(last_month)s::date IS NULL OR m.month <= %(last_month)s)
+  AND NOT EXISTS (
+    SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent IN ({hot_name}::regclass, {warm_name}::regclass) AND NOT i.inhdetachpending
+      AND pg_get_expr(c.relpartbound, c.oid) = format($$FOR VALUES FROM ('%%s 00:00:00+00') TO ('%%s 00:00:00+00')$$,
+                                                      m.month, (m.month + interval '1 month')::date))
+ORDER BY m.month
+LIMIT 1
+
+-- name: fields
+-- The numbers of the columns that the table has now; as in sql/fields.py, by attribute, or by name where the numbers are
+-- those of another relation.
+SELECT a.attname::text, f.field_id
+FROM pg_attribute a JOIN archive_columns f ON f.table_name = %(table)s AND f.dropped_at IS NULL
+CROSS JOIN (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS here(oid)
+WHERE a.attrelid = {hot_name}::regclass AND a.attnum > 0 AND NOT a.attisdropped
+  AND CASE WHEN (f.database_oid, f.relation_oid) = (here.oid, a.attrelid::bigint) THEN f.attribute = a.attnum
+           ELSE f.name = a.attname END
 
 -- name: lock_parents
 -- Holds off every mover until the transaction ends; writers and other readers do not notice.
@@ -56,12 +103,12 @@ LOCK TABLE ONLY {hot}, ONLY {warm} IN ACCESS SHARE MODE
 
 -- name: cold_months
 -- The archived months that may hold rows of a page, newest first.
-SELECT month, object_key
+SELECT month, object_key, columns
 FROM archive_months
 WHERE table_name = %(table)s AND tier IN ('cold', 'deep')
   AND (%(first_month)s::date IS NULL OR month >= %(first_month)s)
   AND (%(last_month)s::date IS NULL OR month <= %(last_month)s)
-ORDER BY month DESC
+ORDER BY month DESC, part
 
 -- name: page
 -- The newest rows that fulfil the conditions, of hot and warm. Each branch stops at the limit by itself.

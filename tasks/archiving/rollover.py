@@ -1,5 +1,6 @@
 """Rollover: the partitions ahead are made, and what is not as it should be is reported, never mended in silence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,7 +12,15 @@ from sql.connection import Connection, connect
 from sql.partitions import Partition, ensure_partition, list_partitions, prepare_table
 from sql.relations import Parents
 from tasks.archiving.calendar import check_as_of, utc_today
-from tasks.archiving.catalogue import count_rows, month_states, register_months
+from tasks.archiving.catalogue import (
+    IN_POSTGRES,
+    MonthState,
+    Stray,
+    count_rows,
+    month_states,
+    register_months,
+    stray_partitions,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +30,7 @@ class RolloverReport:
     gaps: months between the first and the current one that no tier has. overlaps: months that both parents have.
     irregular: partitions whose bounds are not exactly one UTC month. outside: rows in a DEFAULT partition.
     missing: months that the catalogue places in PostgreSQL, but whose partition is not there.
+    returned: partitions of archived months that somebody made again, with their rows.
     """
 
     table: str
@@ -30,6 +40,7 @@ class RolloverReport:
     overlaps: tuple[Month, ...] = ()
     missing: tuple[Month, ...] = ()
     irregular: tuple[str, ...] = ()
+    returned: tuple[str, ...] = ()
     outside_rows: int = 0
 
     @property
@@ -38,6 +49,7 @@ class RolloverReport:
         lines = [f"overlap: {month} is in hot and in warm" for month in self.overlaps]
         lines += [f"missing: the partition of {month} is not where the catalogue says" for month in self.missing]
         lines += [f"irregular: {text}" for text in self.irregular]
+        lines += [f"returned: {text}" for text in self.returned]
         if self.outside_rows:
             lines.append(f"outside: {self.outside_rows} rows are in a DEFAULT partition, outside every month")
         return lines
@@ -92,6 +104,7 @@ def report_table(
     parents = Parents.of(connection, table)
     hot, warm = (list_partitions(connection, parent) for parent in (parents.hot, parents.warm))
     past = months_between(min(known), current) if known else ()
+    strays = stray_partitions(connection, table, states)
     return RolloverReport(
         table.name,
         created,
@@ -102,6 +115,11 @@ def report_table(
             state.month for state in states if state.tier in (Tier.HOT, Tier.WARM) and state.partition is None
         ),
         irregular=tuple(f"{part.relation} {part.bound}" for part in (*hot, *warm) if _is_irregular(part)),
+        returned=tuple(
+            f"{stray} has {count_rows(connection, stray.partition.relation)} rows of a month that is archived"
+            for stray in strays
+            if _is_of_archived(stray, states)
+        ),
         outside_rows=sum(count_rows(connection, part.relation) for part in (*hot, *warm) if part.bound == "DEFAULT"),
     )
 
@@ -112,3 +130,9 @@ def _months(partitions: list[Partition]) -> set[Month]:
 
 def _is_irregular(partition: Partition) -> bool:
     return partition.detach_pending or (partition.month is None and partition.bound != "DEFAULT")
+
+
+def _is_of_archived(stray: Stray, states: Sequence[MonthState]) -> bool:
+    """Whether the month of a partition has left PostgreSQL with all its parts."""
+    tiers = {state.tier for state in states if state.month == stray.partition.month}
+    return bool(tiers) and not tiers & set(IN_POSTGRES)

@@ -14,15 +14,13 @@ from psycopg.sql import SQL, Literal
 from config import Settings
 from ledger.errors import ConfigError, DataError, TransientError
 from ledger.policy import Tier
-from ledger.tables import TieredTable
-from sql.catalog import columns_of
 from sql.connection import Connection, connect
 from sql.obstacles import hidden_relations
-from sql.relations import Relation, lock_parents
+from sql.relations import Relation
 from storage.engine import engine, literal, url_of
-from storage.pruning import Branch, Described, create_views, needed_branches
-from tasks.archiving.catalogue import month_states
-from tasks.querying.link import hidden_rows, linked, linked_relation, milliseconds, scrubbed
+from storage.pruning import Branch, create_views, needed_branches
+from tasks.querying.link import hidden_rows, linked, milliseconds, scrubbed
+from tasks.querying.places import check_readable, find_places, lock_tables, notes_of
 
 BATCH_ROWS = 10_000
 _INTERRUPT_S = 0.05
@@ -37,11 +35,15 @@ _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "generate_su
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A running query: its rows as a stream of record batches, and how many months it reads of those there are."""
+    """A running query: its rows as a stream of record batches, and how many months it reads of those there are.
+
+    ``notes`` name the places that were read although the catalogue of months does not know them.
+    """
 
     batches: pa.RecordBatchReader
     months_read: int
     months_known: int
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -52,9 +54,10 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
     archive alone. While rows of hot or warm months are read, no month can change its tier: the parents are locked
     against that before the tier map is read, and the archiver waits or comes back later. PostgreSQL is read with the
     auditor's login where ``settings`` have one: then the database itself refuses all else. Raises DataError for
-    anything that is not one SELECT, for errors in it, and when the answer takes longer than ``timeout_s`` (default:
-    ``settings.sql_timeout_s``), reading it included; ConfigError when a policy hides rows of a needed month from the
-    login; TransientError when a server is away or a lock is not to be had.
+    anything that is not one SELECT, for errors in it, when the answer takes longer than ``timeout_s`` (default:
+    ``settings.sql_timeout_s``), reading it included, and when a needed month is not where the catalogue says;
+    ConfigError when a policy hides rows of a needed month from the login; TransientError when a server is away or a
+    lock is not to be had.
     """
     settings = settings.for_auditor()
     limit = _TimeLimit(settings.sql_timeout_s if timeout_s is None else timeout_s)
@@ -64,12 +67,13 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
         held.enter_context(connection.transaction())
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute(SQL("SET LOCAL statement_timeout = {}").format(Literal(milliseconds(limit.seconds))))
-        tables = _lock_tables(connection, settings)
-        partitions: dict[str, Relation] = {}
-        branches = [branch for table, _ in tables for branch in _branches(connection, settings, table, partitions)]
+        lock_tables(connection, settings)
+        places = find_places(connection, settings)
+        tables, branches = places.tables, places.branches
         with _translated(settings, limit), engine(settings) as duck:
             needed = needed_branches(tables, branches, query, _PLAN_CONFIG)
-            _check_sight(connection, needed, partitions)
+            _check_sight(connection, needed, places.partitions)
+            check_readable(connection, needed, places)
             live = any(branch.tier in (Tier.HOT, Tier.WARM) for branch in needed)
             if not live:
                 held.close()  # archived objects never change: the mover need not wait for this query
@@ -77,7 +81,8 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
                 create_views(duck, tables, [(branch, branch.source) for branch in needed])
                 _shut_in(duck, settings)
                 with limit.watching(duck):
-                    yield Answer(duck.execute(query).to_arrow_reader(BATCH_ROWS), len(needed), len(branches))
+                    batches = duck.execute(query).to_arrow_reader(BATCH_ROWS)
+                    yield Answer(batches, len(needed), len(branches), notes_of(needed))
 
 
 def _check_reading(query: str) -> None:
@@ -115,37 +120,11 @@ def _table_functions(node: Any) -> Iterator[str]:
             yield from _table_functions(value)
 
 
-def _lock_tables(connection: Connection, settings: Settings) -> list[Described]:
-    """The tables that exist, with their columns, and locked: the tier map that is read now stays true until the end."""
-    tables = []
-    for table in settings.registry.values():
-        parents = lock_parents(connection, table)
-        if parents.hot is None or parents.warm is None:
-            continue
-        tables.append((table, columns_of(connection, parents.warm)))
-    return tables
-
-
 def _check_sight(connection: Connection, needed: Sequence[Branch], partitions: Mapping[str, Relation]) -> None:
     """Raise ConfigError when the query needs a month whose rows this login may not all see, naming the first."""
     relations = [partitions[branch.source] for branch in needed if branch.source in partitions]
     for reason in hidden_relations(connection, relations).values():
         raise ConfigError(f"SQL: {reason}")
-
-
-def _branches(
-    connection: Connection, settings: Settings, table: TieredTable, partitions: dict[str, Relation]
-) -> Iterator[Branch]:
-    """The months of a table; ``partitions`` gets the relation behind each source that is in PostgreSQL."""
-    for state in month_states(connection, table):
-        if state.partition is not None:
-            source = linked_relation(0, state.partition.relation)
-            partitions[source] = state.partition.relation
-        elif state.catalogue.object_key is not None and state.tier in (Tier.COLD, Tier.DEEP):
-            source = f"read_parquet({literal(url_of(settings, state.catalogue.object_key))}, hive_partitioning = false)"
-        else:
-            continue
-        yield Branch(table, state.month, state.tier, source)
 
 
 def _shut_in(duck: duckdb.DuckDBPyConnection, settings: Settings) -> None:

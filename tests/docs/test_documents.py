@@ -47,7 +47,7 @@ _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
-_COMMAND = re.compile(r"(?:^ *|[`$/] *)treasury ([a-z]+)(?: ([a-z_-]+))?", re.MULTILINE)
+_COMMAND = re.compile(r"(?:^ *|[`$/] *)treasury ([a-z]+(?:-[a-z]+)*)(?: ([a-z_-]+))?", re.MULTILINE)
 
 documents = pytest.mark.parametrize("name", TEXTS)
 

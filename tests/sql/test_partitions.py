@@ -16,7 +16,7 @@ from ledger.months import Month
 from ledger.tables import BUILT_IN, TRANSACTIONS, TieredTable
 from sql.connection import Connection, connect
 from sql.maintenance import run_ddl
-from sql.partitions import _create_partition, ensure_partition, move_to_warm
+from sql.partitions import create_partition, ensure_partition, move_to_warm
 from tests.relations import hot_months, hot_partitions, relation, warm_months
 from tests.sql.conftest import Connector
 from tests.sql.ledger_rows import FEBRUARY, add_row
@@ -154,7 +154,7 @@ def test_writers_go_on_while_it_is_being_made(prepared: Settings, connection: Co
     writer.execute("SET lock_timeout = '50ms'")
 
     def work() -> None:
-        _create_partition(connection, TRANSACTIONS, relation(connection, TRANSACTIONS.hot_parent), APRIL)
+        create_partition(connection, TRANSACTIONS, relation(connection, TRANSACTIONS.hot_parent), APRIL)
         add_row(writer, TRANSACTIONS, FEBRUARY.lower)  # while the attach holds its locks
 
     run_ddl(connection, prepared, work)

@@ -43,7 +43,7 @@ PROOF = MonthProof(bytes(32), (GROUP,))
 
 
 def _manifest(proof: MonthProof = PROOF) -> Manifest:
-    return describe_month(INSTALLATION, TRANSACTIONS, "2026-02", COLUMNS, proof, (FILE,))
+    return describe_month(INSTALLATION, TRANSACTIONS, "2026-02", 1, COLUMNS, proof, (FILE,))
 
 
 @given(proofs)
@@ -65,6 +65,7 @@ def test_its_bytes_are_sorted_and_without_spaces_and_hold_no_float() -> None:
 def test_it_says_all_that_is_needed_to_read_the_rows_without_this_project() -> None:
     content = json.loads(_manifest().to_bytes())
     assert content["columns"][6] == {
+        "field_id": 7,
         "name": "amount",
         "kind": "decimal",
         "nullable": False,

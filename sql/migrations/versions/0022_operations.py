@@ -3,7 +3,7 @@
 from sql.migrate import run_file
 
 revision = "0022"
-down_revision = "0018"
+down_revision = "0021"
 
 
 def upgrade() -> None:

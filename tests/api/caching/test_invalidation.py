@@ -185,7 +185,7 @@ def test_readings_of_the_archive_wait_in_a_bounded_line() -> None:
                 return []
 
         reader = Reader(cast("Database", None), cast("ColdReader", Slow()))
-        read = partial(reader._read_cold, TRANSACTIONS, ["key"], ColdFilter(), 1)
+        read = partial(reader._read_objects, TRANSACTIONS, {"key": None}, ColdFilter(), 1)
         waiting = [asyncio.create_task(read()) for _ in range(_COLD_READS_AT_ONCE + _COLD_READS_WAITING)]
         await until(lambda: reader._cold_limiter.statistics().tasks_waiting == _COLD_READS_WAITING)
         with pytest.raises(TransientError, match="too many readings of the archive wait"):  # 503, at once

@@ -123,6 +123,13 @@ def test_a_refused_request_does_not_use_up_its_key(api: httpx.Client) -> None:
     assert api.post(PATH, json=BODY, headers=keyed("k")).status_code == 201
 
 
+def test_an_amount_has_the_decimal_places_of_its_currency(api: httpx.Client) -> None:
+    refused = api.post(PATH, json={**BODY, "amount": "120.50", "currency": "JPY"}, headers=keyed("k"))
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "amount")
+    assert "JPY has no decimal places" in refused.json()["detail"]
+    assert api.post(PATH, json={**BODY, "amount": "120", "currency": "JPY"}, headers=keyed("k")).status_code == 201
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -88,10 +88,9 @@ def test_a_client_sees_its_own_rows_only(
 @pytest.mark.parametrize(
     "row_id",
     ["1", "01a20733cc6b74a3a86071497a499eb9", "{01a20733-cc6b-74a3-a860-71497a499eb9}",
-     "ffffffff-ffff-7fff-bfff-ffffffffffff", "01a20733-cc6b-44a3-a860-71497a499eb9",
-     "01a20733-cc6b-74a3-a860-71497a499ebg"],
+     "01a20733-cc6b-74a3-a860-71497a499eb", "01a20733-cc6b-74a3-a860-71497a499ebg"],
 )  # fmt: skip
-def test_an_id_that_is_no_uuid7_is_refused(shared_api: httpx.Client, row_id: str) -> None:
+def test_an_id_that_is_no_uuid_is_refused(shared_api: httpx.Client, row_id: str) -> None:
     response = shared_api.get(f"{PATH}/{row_id}")
     assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "id")
 

@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from config import Settings
+from ledger.currencies import CURRENCIES
 from ledger.identifiers import created_at_of
-from ledger.money import CURRENCIES
 from ledger.months import Month
 from ledger.tables import BUILT_IN, TRANSACTIONS, VAS_TRANSACTIONS, TieredTable
 from ledger.transactions import field_names, new_transaction
