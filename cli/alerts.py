@@ -12,7 +12,7 @@ from config import load_settings
 from ledger.errors import NotFoundError, TransientError
 from sql.connection import connect
 from tasks.alerting import store as alerts
-from tasks.alerting.delivery import demand_targets, send_test
+from tasks.alerting.delivery import require_targets, send_test
 
 AlertId = Annotated[int, typer.Argument(min=1, help="Number of the alert, as `treasury alert list` shows it")]
 Everything = Annotated[bool, typer.Option("--all", help="Include resolved alerts, up to the newest hundred")]
@@ -55,7 +55,7 @@ def test() -> None:  # a command, no test of pytest's
     Exits with 75 if a target did not take it, with 78 if no target is set or one is not a target.
     """
     settings = load_settings()
-    demand_targets(settings)
+    require_targets(settings)
     results = send_test(settings, datetime.now(UTC))
     rows = [(place, error.removeprefix(f"{place}: ") or "sent") for place, error in results]
     terminal.table("Test notices", ("target", "result"), rows)

@@ -14,11 +14,12 @@ from rich.text import Text
 
 from cli.answers import write_answer
 from cli.days import DAY
-from cli.session import auditing, session
+from cli.session import auditing, preparing, session
 from cli.terminal import console
 from config import Settings
 from ledger.errors import ConfigError
 from ledger.months import Month
+from ledger.tables import TieredTable
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.tiers import TierRow, tier_rows
 from tasks.prefect.access import PrefectAccess, client_environment
@@ -62,13 +63,26 @@ def tiers(
     """Show each month's tier, rows, bytes, sums and digest. The last column is the day of its last move."""
     with session() as settings:
         tables = [settings.table(name) for name in table or settings.registry]
-        rows = tier_rows(settings, tables)
+        rows, refused = _each_table(settings, tables)
     if as_json:
         typer.echo(json.dumps([row.as_json() for row in rows], indent=1))
     else:
         show_tiers(rows)
+    if refused:
+        raise ConfigError("; ".join(refused))
     if hidden := [row for row in rows if row.rows is None]:
         raise ConfigError(f"{len(hidden)} months are not counted: {hidden[0].note}")
+
+
+def _each_table(settings: Settings, tables: list[TieredTable]) -> tuple[list[TierRow], list[str]]:
+    """The months of every table that can be read, and why the others cannot."""
+    rows, refused = [], []
+    for one in tables:
+        try:
+            rows += tier_rows(settings, [one])
+        except ConfigError as error:
+            refused.append(f"table {one.name} is left out: {error}")
+    return rows, refused
 
 
 def show_tiers(rows: list[TierRow]) -> None:
@@ -176,7 +190,7 @@ def run(
     """Run a flow now, in this process. Prefect records the run."""
     parameters: dict[str, Any] = {"as_of": as_of.date() if as_of else None, "plan_only": plan_only}
     parameters |= {"tables": table} if table else {}
-    with session("s3", "prefect") as settings:
+    with preparing("s3", "prefect") as settings:
         run_job(settings, job, parameters)
 
 

@@ -9,6 +9,7 @@ from cli.lazy import Command, Group
 
 COMMANDS: Mapping[str, Command | Group] = {
     "up": Command("cli.up:up", "Start all servers and keep them running."),
+    "setup": Command("cli.setup:setup", "Create or upgrade what Treasury needs in the database."),
     "down": Command("cli.status:down", "Stop all servers of this home, whichever command started them."),
     "status": Command("cli.status:status", "Show which servers of this home are running, and where."),
     "demo": Command("cli.demo:demo", "Show the whole product on three years of generated months."),

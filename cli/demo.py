@@ -73,7 +73,9 @@ def demo(
     with ExitStack() as servers:
         with watch.step("Start PostgreSQL, Redis, S3, the supplier simulators, Prefect, a worker and the API"):
             terminal.console.print("the first start takes up to a minute")
-            up = servers.enter_context(stack.everything(settings, lambda ready: keys.append(open_for(ready, CLIENT))))
+            up = servers.enter_context(
+                stack.everything(settings, lambda ready: keys.append(open_for(ready, CLIENT).key))
+            )
         ready = up.settings
         servers.enter_context(kept_valid(ready, keys[0]))
         today = utc_today()

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cli import terminal
 from cli.days import DAY
-from cli.session import session
+from cli.session import preparing
 from ledger.card_finder import mask_card_numbers
 from ledger.errors import ConfigError, DataError
 from tasks.importing.preview import Preview
@@ -52,7 +52,7 @@ def import_(
         if mapping is None:
             raise ConfigError("--mapping is missing: name a mapping file, or begin with --suggest")
         request = ImportRequest(source, mapping, table, rejects or (Path() if source != file else None), dry_run)
-        with session(may_make_home=True) as settings, _bytes_bar() as show:
+        with preparing(may_make_home=True) as settings, _bytes_bar() as show:
             report = import_file(settings, request, show, datetime.now(UTC))
         if report.dry_run:
             _show_preview(report.preview)
@@ -145,7 +145,7 @@ def generate(
         )
     except ValidationError as error:
         raise ConfigError("; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())) from None
-    with session(may_make_home=True) as settings, _rows_bar() as show:
+    with preparing(may_make_home=True) as settings, _rows_bar() as show:
         generated = generate_months(settings, parameters, show)
     rows = [(month.table, str(month.month), f"{month.rows:,}", month.skipped or "") for month in generated]
     terminal.table("Generated months", ("table", "month", "rows", "skipped"), rows)

@@ -14,7 +14,7 @@ from servers import stack
 from tasks.admin.processes import Incident
 from tasks.admin.session_key import kept_valid
 from tasks.admin.setup import open_for
-from tasks.alerting.delivery import demand_targets
+from tasks.alerting.delivery import require_targets
 from tasks.alerting.incidents import incident_alerts
 
 CHECK_S = 1.0
@@ -29,12 +29,15 @@ def up() -> None:
     by itself is started again; the others keep running.
     """
     settings = load_settings()
-    demand_targets(settings)
+    require_targets(settings)
     terminal.note(f"starting in {settings.home}; the first start takes up to a minute")
     keys: list[str] = []
 
     def prepare(ready: Settings) -> None:
-        keys.append(open_for(ready, SESSION_CLIENT))
+        opened = open_for(ready, SESSION_CLIENT)
+        keys.append(opened.key)
+        for problem in opened.problems:
+            terminal.note(f"not prepared: {problem}")
 
     with _until_signalled(), stack.up(settings, before_api=prepare) as running:
         show(settings, running)

@@ -10,7 +10,7 @@ import tomllib
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -44,6 +44,8 @@ from ledger.tables import BUILT_IN, TieredTable
 CONFIG_VARIABLE = "TREASURY_CONFIG"
 DEFAULT_FILE = "treasury.toml"
 LOGINS = ("database_url", "api_database_url", "auditor_database_url")
+OWN_SCHEMA = "treasury"
+SCHEMA_OPTION = "treasury.schema"  # carries the schema in the address of the database, as a parameter of the session
 # Every field that holds a secret, and which of our child processes get it: "work" is the worker with its flow runs.
 SECRETS = {
     "database_url": {"work"},  # of an API without a login of its own, too: see for_api
@@ -91,6 +93,12 @@ class Settings(BaseSettings):
     )
     auditor_database_url: SecretStr | None = Field(
         None, description="postgresql://... of a login in the role treasury_auditor; unset: auditors have the owner's"
+    )
+    own_schema: str = Field(
+        OWN_SCHEMA,
+        validation_alias="TREASURY_SCHEMA",
+        pattern=r"^[a-z_][a-z0-9_]{0,62}$",
+        description="Schema of the project's own tables and functions; ledger tables are elsewhere",
     )
     redis_url: SecretStr | None = Field(None, description="redis://...; unset: the embedded Redis")
     redis_prefix: str = Field(
@@ -145,6 +153,12 @@ class Settings(BaseSettings):
     )
     api_bodies_limit_bytes: int = Field(
         128 << 20, ge=1024, description="Bytes of bodies that one API process holds at once; beyond them it answers 503"
+    )
+    api_feed_delay_s: float = Field(
+        10.0,
+        ge=1,
+        le=600,
+        description="How long after its created_at a row shows in the feed at the earliest; the same in every process",
     )
     api_queue_rows: int = Field(10_000, ge=1, description="Rows that may wait for their commit before answers are 503")
     api_statement_timeout_ms: int = Field(10_000, ge=100, description="How long one statement of the API may run")
@@ -258,6 +272,14 @@ class Settings(BaseSettings):
             raise ValueError("must be user:password")
         return value
 
+    @field_validator("api_feed_delay_s")
+    @classmethod
+    def _exceeds_the_tolerance(cls, value: float, info: ValidationInfo) -> float:
+        tolerance_s = info.data.get("clock_tolerance_s", 0.0)
+        if value <= tolerance_s:
+            raise ValueError(f"must be more than TREASURY_CLOCK_TOLERANCE_S ({tolerance_s:g}), or rows come too late")
+        return value
+
     @field_validator("api_queue_rows")
     @classmethod
     def _takes_a_batch(cls, value: int, info: ValidationInfo) -> int:
@@ -272,6 +294,13 @@ class Settings(BaseSettings):
         body = info.data.get("api_body_limit_bytes", 0)
         if value < body:
             raise ValueError(f"must be at least TREASURY_API_BODY_LIMIT_BYTES ({body}), or no whole body is ever taken")
+        return value
+
+    @field_validator("own_schema")
+    @classmethod
+    def _of_its_own(cls, value: str) -> str:
+        if value in {"public", "information_schema"} or value.startswith("pg_"):
+            raise ValueError(f"{value} is not free: name a schema that nothing else uses")
         return value
 
     @field_validator("tables")
@@ -294,10 +323,14 @@ class Settings(BaseSettings):
 
     @property
     def database_dsn(self) -> str:
-        """The PostgreSQL URL in the clear, for connecting only. Raises ConfigError while it is not known."""
+        """The PostgreSQL URL in the clear, for connecting only. It names the schema where that is not the default.
+
+        Raises ConfigError while it is not known.
+        """
         if self.database_url is None:
             raise ConfigError("TREASURY_DATABASE_URL is not set and no embedded PostgreSQL was started")
-        return self.database_url.get_secret_value()
+        url = self.database_url.get_secret_value()
+        return url if self.own_schema == OWN_SCHEMA else _with_option(url, f"-c {SCHEMA_OPTION}={self.own_schema}")
 
     def for_api(self) -> "Settings":
         """These settings for an API process: the API's own login is all that it knows of PostgreSQL.
@@ -396,6 +429,14 @@ def _describe_tables(tables: dict[str, dict[str, Any]]) -> dict[str, TieredTable
     return described
 
 
+def _with_option(url: str, option: str) -> str:
+    """``url`` with one more session parameter, behind those that it has."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query, keep_blank_values=True)
+    query["options"] = [" ".join((*query.get("options", ()), option))]
+    return parts._replace(query=urlencode(query, doseq=True, quote_via=quote)).geturl()
+
+
 def _variable(field: str) -> str:
     """The environment variable of a field: the AWS SDK's own name where there is one."""
     alias = Settings.model_fields[field].validation_alias
@@ -420,7 +461,7 @@ def _revealed(value: Any) -> str:
 
 def _explain(item: Any) -> str:
     path = "__".join(str(part) for part in item["loc"]).upper()
-    return f"{path if path.startswith('AWS_') else f'TREASURY_{path}'}: {_message(item)}"
+    return f"{path if path.startswith(('AWS_', 'TREASURY_')) else f'TREASURY_{path}'}: {_message(item)}"
 
 
 def _message(item: Any) -> str:

@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
+from unicodedata import is_normalized
 
 from ledger.money import AMOUNT, CENT
-from ledger.names import LONGEST_NAME
+from ledger.names import LONGEST_NAME, is_trimmed
 
 Column = list[Any]
 Check = Callable[[Column], Column]
@@ -22,7 +23,10 @@ class NotWell(Exception):  # noqa: N818  # nothing is wrong with the program
 
 def names(values: Column) -> Column:
     """As `ledger.names.check_name`."""
-    _require(_joined(values, LONGEST_NAME).isprintable())
+    together = _joined(values, LONGEST_NAME)
+    _require(together.isprintable())
+    _require(" " not in together or all(map(is_trimmed, values)))
+    _require(together.isascii() or all(is_normalized("NFC", value) for value in values))
     return values
 
 

@@ -29,6 +29,10 @@ class TransientError(TreasuryError):
     exit_code = 75  # EX_TEMPFAIL of sysexits.h
 
 
+class LateRowsError(TransientError):
+    """Rows waited longer for their storing than the feed of new rows allows (`sql.errors`). Nothing was stored."""
+
+
 class DataError(TreasuryError):
     """The data is not what it must be: stop this piece of work, report it, do not try again."""
 

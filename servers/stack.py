@@ -262,11 +262,11 @@ def _together(stack: ExitStack, home: Path, servers: Sequence[Server]) -> list[E
 def _migrate(settings: Settings) -> None:
     """Bring the database to the newest revision, unless this machine's clock is not PostgreSQL's (ClockError)."""
     from sql import migrate  # noqa: PLC0415  # Alembic is slow to import
-    from sql.clock import demand_clock  # noqa: PLC0415
+    from sql.clock import require_clock  # noqa: PLC0415
     from sql.connection import connect  # noqa: PLC0415
 
     with connect(settings.database_dsn, "clock") as connection:
-        demand_clock(connection, settings.clock_tolerance_s)
+        require_clock(connection, settings.clock_tolerance_s)
     migrate.upgrade(settings.database_dsn)
 
 

@@ -37,7 +37,7 @@ def difference_s(connection: Connection, wall_s: Callable[[], float] | None = No
     return least_difference_s(before_s, float(server_s), read())
 
 
-def demand_clock(connection: Connection, tolerance_s: float) -> None:
+def require_clock(connection: Connection, tolerance_s: float) -> None:
     """Raise ClockError when this machine's clock and PostgreSQL's differ by more than ``tolerance_s`` seconds."""
     check_difference(difference_s(connection), tolerance_s)
 

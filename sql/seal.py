@@ -6,6 +6,7 @@ from psycopg.sql import SQL, Identifier
 
 from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
+from sql.maintenance import keep_vacuum_out
 from sql.queries import load
 from sql.relations import Relation
 
@@ -48,6 +49,7 @@ def seal(connection: Connection, partition: Relation) -> None:
     Making a trigger waits for every writer of the partition to end and keeps new ones out until the commit, so what
     is read after it is final. The triggers are ENABLE ALWAYS: session_replication_role does not get around them.
     """
+    keep_vacuum_out(connection, partition.identifier)
     for name, when, level in _SEALS:
         connection.execute(
             SQL("CREATE OR REPLACE TRIGGER {} {} ON {} {} EXECUTE FUNCTION treasury_refuse_sealed()").format(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from config.suppliers import Connection
+from suppliers.offers import Offers
 from suppliers.protocol import Supplier, Webhook
 from suppliers.trials import Trial
 
@@ -120,7 +121,7 @@ class SupplierDefinition:
     """One supplier. ``name`` is a word of at most 16 small letters, digits and underscores: rows carry it.
 
     ``title`` is how people write it. ``client`` is made from the supplier's own ``settings``. ``webhooks``: it sends
-    some, to `/api/v1/webhooks/<name>`.
+    some, to `/api/v1/webhooks/<name>`. ``offers``: what it sells, and what an order of each kind must have.
     """
 
     name: str
@@ -130,4 +131,5 @@ class SupplierDefinition:
     statement: Callable[[], StatementFormat]
     simulator: Callable[[], Simulator]
     trials: Callable[[], Sequence[Trial]]
+    offers: Offers
     webhooks: Callable[[], Webhooks] | None = None

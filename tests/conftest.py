@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -25,10 +26,12 @@ from pydantic import SecretStr
 from bench.databases import on_database
 from config import Settings, load_settings
 from config.settings import Ports
+from ledger.tables import BUILT_IN
 from servers import prefect
 from servers.stack import running
 from sql import migrate
 from sql.connection import connect
+from sql.ledger_tables import make_hot_parent
 from sql.roles import API, AUDITOR, ensure_login, prepare_roles
 from tests import coverage_report, figures
 from tests.databases import Databases, drop_like, make_template
@@ -159,6 +162,16 @@ def settings(databases: Databases, server_settings: Settings, template: str, tmp
 
 
 @pytest.fixture
+def empty(server_settings: Settings) -> Iterator[Settings]:
+    """Settings of an empty database: a company's, before the product came."""
+    name = f"company_{uuid.uuid4().hex}"
+    with psycopg.connect(server_settings.database_dsn, autocommit=True) as server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield on_database(server_settings, name)
+        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
 def dsn(settings: Settings) -> str:
     """The URL of this test's database."""
     return settings.database_dsn
@@ -198,6 +211,8 @@ def redis_url(_redis_server: str, worker_id: str) -> str:
 def _migrate(draft: Settings) -> None:
     migrate.upgrade(draft.database_dsn)
     with connect(draft.database_dsn, "tests") as owner:
+        for table in BUILT_IN:
+            make_hot_parent(owner, draft, table)
         assert prepare_roles(owner, draft) == []
 
 

@@ -69,6 +69,8 @@ class Databases:
         name = f"test_{uuid.uuid4().hex}"
         copy = SQL("CREATE DATABASE {} TEMPLATE {}{}")
         self._execute(copy.format(Identifier(name), Identifier(template), self._strategy))
+        # A person who looks into both schemas. Sessions of the project itself are pinned.
+        self._execute(SQL("ALTER DATABASE {} SET search_path = public, treasury").format(Identifier(name)))
         return name
 
     def _drop(self, name: str) -> None:

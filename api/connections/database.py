@@ -151,7 +151,7 @@ class Database:
 
 
 def _pool(settings: Settings, size: int) -> AsyncConnectionPool[AsyncConnection]:
-    parameters = connection_parameters("api")
+    parameters = connection_parameters(settings.database_dsn, "api")
     parameters["options"] += (
         " -c synchronous_commit=on"  # what is answered as stored is stored, whatever the server's default
         # Planning for dozens of partitions costs more than running; a generic plan prunes while it runs.

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
+from msgspec import structs
 
 from api.routing.operations import Operation, Parameter
 from api.routing.problems import MEDIA_TYPE
@@ -103,7 +105,32 @@ def make_document(
 def _schemas(types: tuple[type, ...]) -> tuple[dict[type, Any], dict[str, Any]]:
     """The schema of each type, and those that they refer to. Worked out once a process: a document only reads them."""
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    for message in _messages(types):
+        for field in structs.fields(message):
+            _say_date_time(components[message.__name__]["properties"][field.encode_name], field.type)
     return dict(zip(types, schemas, strict=True)), components
+
+
+def _messages(types: tuple[type, ...]) -> set[type[msgspec.Struct]]:
+    """Every struct that the types are made of."""
+    found: set[type[msgspec.Struct]] = set()
+    open_types: list[Any] = list(types)
+    while open_types:
+        kind = open_types.pop()
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+            open_types += get_args(kind)
+        elif kind not in found:
+            found.add(kind)
+            open_types += [field.type for field in structs.fields(kind)]
+    return found
+
+
+def _say_date_time(schema: dict[str, Any], kind: Any) -> None:
+    """Instants are RFC 3339 in UTC. msgspec describes those without a further rule as a plain string."""
+    if kind is datetime:
+        schema["format"] = "date-time"
+    for argument, part in zip(get_args(kind), schema.get("anyOf", [schema]), strict=False):
+        _say_date_time(part, argument)
 
 
 def _types(operations: Sequence[Operation]) -> tuple[type, ...]:

@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from itertools import accumulate
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 from starlette.requests import Request
@@ -21,6 +22,7 @@ from ledger.instants import INSTANT_RULE, parse_instant
 Member = TypeVar("Member", bound=StrEnum)
 _JSON_TYPE = re.compile(r"application/json\s*(;\s*charset=\"?utf-8\"?\s*)?\Z", re.IGNORECASE)
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
+_BROKEN_PERCENT = re.compile(rb"%(?![0-9a-fA-F]{2})")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII | re.IGNORECASE)
 JSON_DEPTH = 32
 MOST_CONTAINERS = 50_000  # objects and lists of one body: each costs far more than its bytes
@@ -126,13 +128,31 @@ def query(request: Request, known: Collection[str]) -> Mapping[str, str]:
     if not request.scope["query_string"]:
         return {}
     parameters: dict[str, str] = {}
-    for name, value in request.query_params.multi_items():
+    for name, value in _parameters(request.scope["query_string"]):
         if name not in known:
             raise FieldError(name, "is not a parameter of this operation")
         if name in parameters:
             raise FieldError(name, "must be given only once")
         parameters[name] = value
     return parameters
+
+
+def _parameters(query_string: bytes) -> Iterator[tuple[str, str]]:
+    """Names and values, decoded strictly: what is no UTF-8 must not be read as another value."""
+    for part in query_string.split(b"&"):
+        if part:
+            name, _, value = part.partition(b"=")
+            decoded = _decoded("query", name)
+            yield decoded, _decoded(decoded, value)
+
+
+def _decoded(field: str, text: bytes) -> str:
+    if b"%" in text and _BROKEN_PERCENT.search(text):
+        raise FieldError(field, "must be percent-encoded: write % as %25")
+    try:
+        return unquote_to_bytes(text.replace(b"+", b" ")).decode()
+    except UnicodeDecodeError:
+        raise FieldError(field, "must be percent-encoded UTF-8") from None
 
 
 def instant(field: str, value: Any) -> datetime:

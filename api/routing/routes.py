@@ -18,7 +18,7 @@ from api.transactions import handlers, messages
 from config import Settings
 from ledger.scopes import Scope
 from ledger.tables import TieredTable
-from ledger.transactions import Status, TransactionType
+from ledger.transactions import Status
 from suppliers.registry import definitions
 
 
@@ -39,6 +39,7 @@ class Resource:
     row: type
     batch: type
     page: type
+    feed: type
 
     @property
     def tag(self) -> str:
@@ -74,6 +75,7 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
             row=messages.Transaction,
             batch=messages.NewTransactions,
             page=messages.TransactionPage,
+            feed=messages.TransactionFeed,
         ),
         Resource(
             table=settings.table("vas_transactions"),
@@ -89,6 +91,7 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
             row=messages.VasTransaction,
             batch=messages.NewVasTransactions,
             page=messages.VasTransactionPage,
+            feed=messages.VasTransactionFeed,
         ),
     )
 
@@ -159,6 +162,18 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             conditional=True,
         ),
         read(
+            name=f"follow{noun}s",
+            path=f"{path}/feed",
+            summary=f"Follow the new {resource.phrase}s of the client",
+            description="Every row that this API stores is listed exactly once, the oldest first, some seconds after "
+            "it was created. Send `next_cursor` as `cursor` again and again: at once while `more` is true, otherwise "
+            "after a pause. Without `cursor` and `from` the feed begins now. Later changes of a row's status are not "
+            "listed.",
+            handler=partial(handlers.read_feed, table=table),
+            answers={200: resource.feed},
+            parameters=_feed_parameters(settings),
+        ),
+        read(
             name=f"get{noun}",
             path=f"{path}/{{id}}",
             summary=f"Get a {resource.phrase}",
@@ -183,19 +198,31 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
     )
 
 
-def _page_parameters(settings: Settings) -> tuple[Parameter, ...]:
+def _limit(settings: Settings) -> Parameter:
     limit = {"type": "integer", "minimum": 1, "maximum": settings.api_page_limit, "default": handlers.DEFAULT_LIMIT}
+    return Parameter("limit", "Maximum number of rows on the page", limit)
+
+
+def _feed_parameters(settings: Settings) -> tuple[Parameter, ...]:
+    return (
+        Parameter("cursor", "`next_cursor` of the previous answer", {"type": "string"}),
+        Parameter("from", "Where the feed begins: rows created at this time or later", _TIME),
+        _limit(settings),
+    )
+
+
+def _page_parameters(settings: Settings) -> tuple[Parameter, ...]:
     return (
         Parameter("wallet_id", "Only rows of this wallet", _NAME),
         Parameter("user_id", "Only rows of this user", _NAME),
         Parameter("from", "Only rows created at this time or later", _TIME),
         Parameter("to", "Only rows created before this time", _TIME),
-        Parameter("status", "Only rows with this status", {"type": "string", "enum": list(Status)}),
-        Parameter("type", "Only rows of this type", {"type": "string", "enum": list(TransactionType)}),
+        Parameter("status", "Only rows with this status", {"$ref": "#/components/schemas/Status"}),
+        Parameter("type", "Only rows of this type", {"$ref": "#/components/schemas/TransactionType"}),
         Parameter(
             "cursor", "`next_cursor` of the previous page; keep the other parameters unchanged", {"type": "string"}
         ),
-        Parameter("limit", "Maximum number of rows on the page", limit),
+        _limit(settings),
     )
 
 

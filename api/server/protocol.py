@@ -53,6 +53,7 @@ _FIELD_FRAMING_BYTES = len(": \r\n")
 # What may hold more requests than that is parsed in pieces so small that one adds no more of them than about as many.
 _PIECE_BYTES = 512
 _END_OF_HEADER = b"\n\r\n"
+_BLANKS = b" \t"  # around a field's value: they are no part of it (RFC 9110, 5.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._fields = 0
         self._field_bytes = 0
+        self._asks_to_close = False
         self._body_bytes = 0
         self._body_started_s = 0.0
         self._body_at_last_look = 0
@@ -265,6 +267,7 @@ class LimitedProtocol(HttpToolsProtocol):
             raise _NothingMore
         super().on_message_begin()
         self._phase = _Phase.HEADER
+        self._asks_to_close = False
         self._header_bytes = self._fields = self._field_bytes = self._body_bytes = 0
 
     def on_url(self, url: bytes) -> None:
@@ -281,6 +284,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._field_bytes += len(name) + len(value) + _FIELD_FRAMING_BYTES
         if self._fields > MOST_FIELDS:
             raise _Refused(HEADER_TOO_LARGE)
+        value = value.strip(_BLANKS)
+        if name.lower() == b"connection" and b"close" in map(_token, value.split(b",")):
+            self._asks_to_close = True  # the parser does not see it where a blank follows
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -298,7 +304,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self._answer_at_once():
             super().on_headers_complete()
             # A client that waits for 100 may send its body after a refusal or not: what comes next is unknown.
-            if self.expect_100_continue:
+            if self.expect_100_continue or self._asks_to_close:
                 self.cycle.keep_alive = False
         self._phase = _Phase.BODY
 
@@ -307,7 +313,9 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._fast_path is None or not self._may_be_fast or not self._is_at_rest() or self.flow.write_paused:
             return False
         parser = self.parser
-        if parser.get_method() != b"GET" or parser.get_http_version() != "1.1" or not parser.should_keep_alive():
+        if parser.get_method() != b"GET" or parser.get_http_version() != "1.1":
+            return False
+        if self._asks_to_close or not parser.should_keep_alive():
             return False
         self._may_be_fast = False
         answer = self._fast_path.answer(self.scope, self.url, self.server_state.default_headers)
@@ -460,3 +468,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.close()
         if self.transport.get_write_buffer_size() and self._write_timer is None:
             self._write_timer = self.loop.call_later(self._limits.body_timeout_s, self.transport.abort)
+
+
+def _token(text: bytes) -> bytes:
+    return text.strip(_BLANKS).lower()

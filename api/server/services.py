@@ -25,6 +25,7 @@ from api.monitoring import metrics
 from api.monitoring.monitor import Monitor
 from api.routing.bodies import Bodies
 from api.transactions.cursor import Cursors
+from api.transactions.feed import Feed
 from api.transactions.reading import Reader
 from api.transactions.statuses import StatusChanger
 from api.transactions.vending import VendDesk
@@ -57,6 +58,7 @@ class Services:
     key_throttle: KeyThrottle
     cold: ColdReader
     reader: Reader
+    feed: Feed
     writer: Writer
     statuses: StatusChanger
     cursors: Cursors
@@ -81,7 +83,8 @@ class Services:
         defence = Defence.make(settings, database, redis)
         authenticator = Authenticator(database, secret, time.monotonic)
         cache = ResponseCache(settings.cache, redis, secret, metrics.cache_event)
-        writer = Writer(database, tables, settings.api_queue_rows, invalidation.after_commit(cache))
+        after_commit, delay_s = invalidation.after_commit(cache), settings.api_feed_delay_s
+        writer = Writer(database, tables, settings.api_queue_rows, after_commit, delay_s)
         return cls(
             settings=settings,
             database=database,
@@ -90,6 +93,7 @@ class Services:
             key_throttle=KeyThrottle(authenticator, defence.limiter, defence.watch),
             cold=cold,
             reader=reader,
+            feed=Feed(database, delay_s),
             writer=writer,
             statuses=StatusChanger(database, reader),
             cursors=Cursors(secret),

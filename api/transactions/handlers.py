@@ -1,7 +1,7 @@
 """The handlers of the transaction operations. Each serves any table that has an address."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -16,27 +16,33 @@ from api.routing.messages import message
 from api.routing.operations import Call
 from api.routing.problems import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, HttpError
 from api.transactions import vending
+from api.transactions.feed import NO_TIME, place_of
 from api.transactions.messages import StatusChange
-from api.transactions.new_rows import new_row, new_rows
+from api.transactions.new_rows import new_row, new_rows, stamp
 from api.transactions.reading import Row, Wanted
 from api.transactions.writer import Stored, Write
 from ledger.card_numbers import Refusal, refuse_key
 from ledger.errors import DataError, FieldError, TransientError, TreasuryError
-from ledger.names import check_name
+from ledger.names import check_asked_name
 from ledger.tables import TieredTable
 from ledger.transactions import Status, TransactionType
 from suppliers.protocol import WEBHOOK_LIMIT_BYTES
 
 DEFAULT_LIMIT = 50
 _JSON = "application/json"
+Answer = Callable[[Sequence[Row]], bytes]  # to a request whose rows are stored
 
 
 async def create(call: Call, table: TieredTable) -> Response:
     """Store one transaction; answer when it is durable."""
     write_key, body = await _read_write(call)
     row = new_row(call.services, call.key.client_id, table, parsing.decode_object(body))
-    stored = await _submit(call, table, write_key, body, [row], 201, render(row))
+    stored = await _submit(call, table, write_key, body, [row], 201, _answer_of_one)
     return _written(call, stored)
+
+
+def _answer_of_one(rows: Sequence[Row]) -> bytes:
+    return render(rows[0])
 
 
 async def create_vas(call: Call, table: TieredTable) -> Response:
@@ -46,11 +52,19 @@ async def create_vas(call: Call, table: TieredTable) -> Response:
     vended = desk.check(order)
     fields = {name: value for name, value in order.items() if name != vending.FIELD}
     row = new_row(call.services, call.key.client_id, table, fields)
+
     if vended:
         row["supplier_reference"] = desk.reference(row["supplier"], row[table.key_column])
-    stored = await _submit(call, table, write_key, body, [row], 201, render(row))
+        desk.check_order(row)
+
+    def answer(rows: Sequence[Row]) -> bytes:
+        if vended:  # the reference follows from the id
+            rows[0]["supplier_reference"] = desk.reference(rows[0]["supplier"], rows[0][table.key_column])
+        return render(rows[0])
+
+    stored = await _submit(call, table, write_key, body, [row], 201, answer)
     if vended and not stored.replayed:
-        desk.begin(table, row)
+        desk.begin(table, stored.rows[0])
     return _written(call, stored)
 
 
@@ -77,15 +91,18 @@ async def create_batch(call: Call, table: TieredTable) -> Response:
     write_key, body = await _read_write(call)
     items = _items(call, parsing.decode_object(body))
     rows, refused = new_rows(call.services, call.key.client_id, table, items, body)
-    ids = (row[table.key_column] for row in rows)
-    results = [
-        {"index": index, "status": 422, "problem": problems.document(refused[index])}
-        if index in refused
-        else {"index": index, "status": 201, "id": next(ids)}
-        for index in range(len(items))
-    ]
-    answer = {"stored": len(rows), "rejected": len(refused), "results": results}
-    stored = await _submit(call, table, write_key, body, rows, 200, msgspec.json.encode(answer))
+
+    def answer(rows: Sequence[Row]) -> bytes:
+        ids = (row[table.key_column] for row in rows)
+        results = [
+            {"index": index, "status": 422, "problem": problems.document(refused[index])}
+            if index in refused
+            else {"index": index, "status": 201, "id": next(ids)}
+            for index in range(len(items))
+        ]
+        return msgspec.json.encode({"stored": len(rows), "rejected": len(refused), "results": results})
+
+    stored = await _submit(call, table, write_key, body, rows, 200, answer)
     return _written(call, stored)
 
 
@@ -122,6 +139,28 @@ async def read_page(call: Call, table: TieredTable) -> Response:
         tag = tag_of_page(cache.names, table, viewer, wanted)
         entry = await cache.read(cache_key, tag, partial(_read_page, call, table))
     return _conditional(call, entry)
+
+
+async def read_feed(call: Call, table: TieredTable) -> Response:
+    """The new rows behind a place, oldest first, up to the horizon before which none is missing."""
+    most, query, services = call.services.settings.api_page_limit, call.query, call.services
+    limit = parsing.integer("limit", query.get("limit", str(min(DEFAULT_LIMIT, most))), 1, most)
+    if "cursor" in query and "from" in query:
+        raise FieldError("from", "must be absent with cursor")
+    question = msgspec.json.encode([table.name, call.key.sees_client, "feed"])
+    place, field = None, "from"
+    if "cursor" in query:
+        (_, place), field = services.cursors.read(question, query["cursor"]), "cursor"
+    elif "from" in query:
+        place = place_of(parsing.bound("from", query["from"]))
+    page = await services.feed.page(table, call.key.sees_client, place, limit, field)
+    body = {
+        "items": [_as_json(row) for row in page.rows],
+        "next_cursor": services.cursors.write(question, NO_TIME, page.place),
+        "more": page.more,
+        "complete_until": page.until,
+    }
+    return _json(msgspec.json.encode(body))
 
 
 def _conditional(call: Call, entry: Entry) -> Response:
@@ -198,11 +237,15 @@ def _items(call: Call, body: Mapping[str, Any]) -> list[Any]:
 
 
 async def _submit(
-    call: Call, table: TieredTable, key: str, body: bytes, rows: list[Row], status: int, response: bytes
+    call: Call, table: TieredTable, key: str, body: bytes, rows: list[Row], status: int, answer: Answer
 ) -> Stored:
+    def renew(late: Sequence[Row]) -> tuple[Sequence[Row], bytes]:
+        fresh = stamp(call.services, table, late)
+        return fresh, answer(fresh)
+
     scope = call.request.scope
     fingerprint = hashlib.sha256(f"{scope['method']} {scope['path']}\n".encode() + body).digest()
-    write = Write(call.key.client_id, key, fingerprint, status, response, rows)
+    write = Write(call.key.client_id, key, fingerprint, status, answer(rows), rows, renew)
     return await call.services.writer.submit(table, write)
 
 
@@ -253,7 +296,7 @@ def _wanted(call: Call, question: bytes) -> Wanted:
 
 def _name(field: str, query: Mapping[str, str]) -> str | None:
     value = query.get(field)
-    return None if value is None else check_name(field, value)
+    return None if value is None else check_asked_name(field, value)
 
 
 def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -21,9 +21,17 @@ def new_row(services: Services, client_id: str, table: TieredTable, body: Any) -
     values = _values(client_id, table, body)
     row = new_transaction(table, values, services.settings.suppliers.names)
     refuse_card_numbers(values, Refusal(services.settings.api_card_numbers))
+    (stamped,) = stamp(services, table, [row])
+    return {name: stamped[name] for name in columns_of(table)}
+
+
+def stamp(services: Services, table: TieredTable, rows: Sequence[Row]) -> list[Row]:
+    """``rows`` with the time of this moment and with new ids, which ascend in their order."""
     now = services.now()
-    row |= {table.key_column: new_id(now, services.random_bits), table.time_column: now, "updated_at": now}
-    return {name: row[name] for name in columns_of(table)}
+    one = len(rows) == 1
+    ids = [new_id(now, services.random_bits)] if one else new_ids(now, len(rows), services.random_bits)
+    times = {table.time_column: now, "updated_at": now}
+    return [row | {table.key_column: row_id, **times} for row, row_id in zip(rows, ids, strict=True)]
 
 
 def new_rows(

@@ -178,7 +178,7 @@ async def _read_postgres(
         missing = await connection.execute(statements.missing_months(table), _month_bounds(table, wanted))
         months = await connection.execute(statements.COLD_MONTHS, _month_bounds(table, wanted))
         page = await connection.execute(statement, parameters)
-    _refuse_missing(await missing.fetchall())
+    refuse_missing(await missing.fetchall())
     columns = statements.columns_of(table)
     rows = [dict(zip(columns, values, strict=True)) for values in await page.fetchall()]
     return rows, _cold_months(await months.fetchall())
@@ -198,12 +198,12 @@ async def _search_postgres(
     row = await found.fetchone()
     if row is not None:
         return LocatedRow(dict(zip(statements.columns_of(table), row[1:], strict=True)), row[0]), []
-    _refuse_missing(await missing.fetchall())
+    refuse_missing(await missing.fetchall())
     return None, _cold_months(await months.fetchall())
 
 
-def _refuse_missing(missing: Sequence[tuple[Any, ...]]) -> None:
-    """An answer without the rows of a month that somebody took away would be short and look whole."""
+def refuse_missing(missing: Sequence[tuple[Any, ...]]) -> None:
+    """Raise a 503 problem: an answer without the rows of a month that somebody took away would look whole."""
     if missing:
         raise HttpError(UNAVAILABLE, f"The rows of {Month.of(missing[0][0])} cannot be read at the moment.")
 

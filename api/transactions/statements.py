@@ -7,7 +7,7 @@ from psycopg.sql import SQL, Identifier, Literal, Placeholder
 
 from ledger.tables import TieredTable
 from ledger.transactions import field_names
-from sql.errors import NOT_STORED
+from sql.errors import NOT_STORED, STORED_LATE
 from sql.queries import load
 
 _QUERIES = load("transactions")
@@ -21,6 +21,8 @@ _BOUNDS = {
 }
 
 COLD_MONTHS = _QUERIES["cold_months"]
+FEED_HORIZON = _QUERIES["feed_horizon"]
+NEWEST_ARCHIVED = _QUERIES["newest_archived"]
 UNPROVED_MONTHS = _QUERIES["unproved_months"]
 
 
@@ -40,6 +42,7 @@ def store(table: TieredTable) -> bytes:
         columns=_comma([Identifier(name) for name in names]),
         values=_comma([_given(name) for name in names]),
         not_stored=SQL(NOT_STORED),
+        stored_late=SQL(STORED_LATE),
         arrays=_comma([SQL("{}::text::{}[]").format(Placeholder(name), SQL(_type(table, name))) for name in names]),
     )
 
@@ -90,6 +93,12 @@ def page(table: TieredTable, equal: tuple[str, ...], bounds: tuple[str, ...]) ->
     parts: list[sql.Composable] = [SQL("{} = {}").format(Identifier(name), Placeholder(name)) for name in equal]
     parts += [SQL(_BOUNDS[name]).format(**_names(table)) for name in bounds]
     return _compose("page", table, conditions=SQL(" AND ").join(parts or [SQL("true")]))
+
+
+@cache
+def feed(table: TieredTable, of_one_client: bool) -> bytes:
+    """The rows behind a place, oldest first, of one client or of all."""
+    return _compose("feed", table, conditions=SQL("client_id = %(client_id)s" if of_one_client else "true"))
 
 
 def _compose(query: str, table: TieredTable, **parts: sql.Composable) -> bytes:

@@ -22,13 +22,14 @@ from ledger.errors import ConfigError, ConflictError, FieldError, TransientError
 from ledger.tables import TieredTable
 from ledger.transactions import Status
 from sql.queries import load
+from suppliers.offers import check_order
 from suppliers.protocol import SignatureError, Supplier, Webhook
 from suppliers.registry import definition_of, enabled_names, open_suppliers
 from suppliers.verdicts import Verdict
 from tasks.alerting.store import raise_parameters
 from tasks.vending.alert_rules import contradiction
 from tasks.vending.purchase import Vending
-from tasks.vending.rows import TABLE, is_reference_of
+from tasks.vending.rows import TABLE, is_reference_of, order_of
 
 FIELD = "vend"
 # The purchase decides these fields, so a request must not set them.
@@ -103,6 +104,14 @@ class VendDesk:
         if client is None:
             raise FieldError("supplier", "is not configured for purchases; choose another supplier")
         return client.reference_of(row_id)
+
+    def check_order(self, row: Row) -> None:
+        """Raise FieldError for a row that the supplier's definition says will not be sold. To be asked before anything
+        is stored; the row has its `reference`.
+        """
+        name = row["supplier"]
+        offers = definition_of(self._settings.suppliers, name).offers
+        check_order(name, offers, order_of(row, row["supplier_reference"]))
 
     def begin(self, table: TieredTable, row: Row) -> None:
         """Buy for a stored row, in the background."""

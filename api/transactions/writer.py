@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from api.logs.json_lines import LOGGER
 from api.monitoring import metrics
 from api.routing.problems import IN_FLIGHT, KEY_REUSED, RETRY_AFTER_S, HttpError
 from api.transactions import statements
-from ledger.errors import TransientError
+from ledger.errors import LateRowsError, TransientError
 from ledger.tables import TieredTable
 from sql.arrays import bytea_array, text_array
 from sql.queries import load
@@ -28,22 +28,28 @@ from sql.queries import load
 _HELD = load("idempotency")["held"]
 _FLUSH_ROWS = 1000
 _GIVE_UP_S = 1.0
+_MOST_RENEWALS = 2
 _LOG = logging.getLogger(f"{LOGGER}.writer")
 
 Key = tuple[str, str]
+Rows = Sequence[dict[str, Any]]
 AfterCommit = Callable[[TieredTable, Sequence[dict[str, Any]]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A request to be stored: its rows, complete, and the answer that it gets when they are."""
+    """A request to be stored: its rows, complete, and the answer that it gets when they are.
+
+    ``renew`` makes rows and answer for the present moment of rows that waited too long; None: they are refused then.
+    """
 
     client_id: str
     idempotency_key: str
     fingerprint: bytes
     status_code: int
     response: bytes
-    rows: Sequence[dict[str, Any]]
+    rows: Rows
+    renew: Callable[[Rows], tuple[Rows, bytes]] | None = None
 
     @property
     def key(self) -> Key:
@@ -58,11 +64,14 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The answer to a request whose rows are durable. ``replayed`` when they were so before it came."""
+    """The answer to a request whose rows are durable. ``replayed`` when they were so before it came; else ``rows`` are
+    those that were stored.
+    """
 
     status_code: int
     response: bytes
     replayed: bool
+    rows: Rows = field(default=(), compare=False)
 
 
 Outcome = Stored | HttpError | TransientError
@@ -73,13 +82,22 @@ class _Waiting:
     write: Write
     answer: asyncio.Future[Stored]
     answered: bool = False
+    renewals: int = 0
 
 
 class TableWriter:
     """The queue of one table and the task that empties it."""
 
-    def __init__(self, database: Database, table: TieredTable, queue_rows: int, after_commit: AfterCommit) -> None:
+    def __init__(
+        self,
+        database: Database,
+        table: TieredTable,
+        queue_rows: int,
+        after_commit: AfterCommit,
+        delay_s: float = 10.0,
+    ) -> None:
         self._database = database
+        self._delay_s = delay_s
         self._after_commit = after_commit
         self._table = table
         self._queue_rows = queue_rows
@@ -198,6 +216,8 @@ class TableWriter:
         started_s = time.perf_counter()
         try:
             outcomes = await self._database.flush(partial(self._store, part=part), "store")
+        except LateRowsError as error:
+            return self._renewed(part, error)
         except TransientError as error:
             await self._forget(part)  # the COMMIT may have arrived all the same
             if isinstance(error, OutOfTimeError):
@@ -215,6 +235,19 @@ class TableWriter:
             finally:  # it is durable, whatever fails after the COMMIT
                 self._answer(part, outcomes)
         return []
+
+    def _renewed(self, part: Sequence[_Waiting], error: LateRowsError) -> list[list[_Waiting]]:
+        """``part`` with rows of this moment, to be stored now. Those that are late again and again are refused."""
+        again: list[_Waiting] = []
+        for waiting in part:
+            if waiting.write.renew is None or waiting.renewals == _MOST_RENEWALS:
+                self._answer([waiting], [error])
+                continue
+            rows, response = waiting.write.renew(waiting.write.rows)
+            waiting.write = replace(waiting.write, rows=rows, response=response)
+            waiting.renewals += 1
+            again.append(waiting)
+        return [again] if again else []
 
     def _answer(self, part: Sequence[_Waiting], outcomes: Sequence[Stored | Exception]) -> None:
         for waiting, outcome in zip(part, outcomes, strict=True):
@@ -241,7 +274,10 @@ class TableWriter:
     def _parameters(self, writes: Sequence[Write]) -> dict[str, Any]:
         rows = [row for write in writes for row in write.rows]
         columns = {name: text_array([row[name] for row in rows]) for name in statements.columns_of(self._table)}
+        oldest = min((row[self._table.time_column] for row in rows), default=None)
         return columns | {
+            "oldest": None if oldest is None else str(oldest),
+            "delay_s": self._delay_s,
             "client_ids": text_array([write.client_id for write in writes]),
             "keys": text_array([write.idempotency_key for write in writes]),
             "fingerprints": bytea_array([write.fingerprint for write in writes]),
@@ -255,14 +291,24 @@ class TableWriter:
 class Writer:
     """The writers of every table that the API stores into.
 
+    A row that is more than ``delay_s`` old when it is stored gets the time of that moment and another id: the feed may
+    have gone past the former one.
+
     ``after_commit`` is called with the rows of each flush before their requests are answered. It must not fail, and
     must not wait long: nothing is stored meanwhile.
     """
 
     def __init__(
-        self, database: Database, tables: Iterable[TieredTable], queue_rows: int, after_commit: AfterCommit
+        self,
+        database: Database,
+        tables: Iterable[TieredTable],
+        queue_rows: int,
+        after_commit: AfterCommit,
+        delay_s: float,
     ) -> None:
-        self._writers = {table.name: TableWriter(database, table, queue_rows, after_commit) for table in tables}
+        self._writers = {
+            table.name: TableWriter(database, table, queue_rows, after_commit, delay_s) for table in tables
+        }
 
     def open(self) -> None:
         """Start to take requests."""
@@ -301,7 +347,7 @@ async def _held(connection: AsyncConnection, writes: Sequence[Write]) -> dict[Ke
 
 def _outcome(write: Write, claimed: bool, held: tuple[bytes, int, bytes] | None) -> Outcome:
     if claimed:
-        return Stored(write.status_code, write.response, replayed=False)
+        return Stored(write.status_code, write.response, replayed=False, rows=write.rows)
     if held is None:  # it expired between the two statements
         return TransientError("the idempotency key has just expired")
     fingerprint, status_code, response = held
@@ -309,7 +355,8 @@ def _outcome(write: Write, claimed: bool, held: tuple[bytes, int, bytes] | None)
         return HttpError(KEY_REUSED)
     # The very answer of this request, with the ids made for it: an earlier try of this flush did commit. Without a row
     # there is no id to tell it by, and a key that is held counts as held by an earlier request.
-    return Stored(status_code, response, replayed=not write.rows or response != write.response)
+    replayed = not write.rows or response != write.response
+    return Stored(status_code, response, replayed, () if replayed else write.rows)
 
 
 def _tally(part: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> tuple[int, int]:

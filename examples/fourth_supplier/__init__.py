@@ -5,7 +5,9 @@ Nothing outside of the folder names it: the setting `TREASURY_SUPPLIERS__MODULES
 
 from typing import Final
 
+from ledger.transactions import VasType
 from suppliers.definition import SupplierDefinition, client_of, simulator_of, statement_of, trials_of
+from suppliers.offers import Offer
 
 from .settings import VoucherlySettings
 
@@ -17,4 +19,5 @@ DEFINITION: Final = SupplierDefinition(
     statement=statement_of(__name__),
     simulator=simulator_of(__name__),
     trials=trials_of(__name__),
+    offers={VasType.VOUCHER_TOPUP: Offer()},
 )

@@ -51,6 +51,13 @@ FROM archive_months
 WHERE table_name = %(table)s AND tier IN ('hot', 'warm')
 ORDER BY month
 
+-- name: failed_after_the_seal
+-- Warm months whose partition was sealed, so that it takes no writes, and whose last move failed.
+SELECT table_name, month, last_error
+FROM archive_months
+WHERE tier = 'warm' AND step IN ('sealed', 'uploaded', 'verified') AND last_error IS NOT NULL
+ORDER BY month, table_name
+
 -- name: newest_proof
 -- When an archived month was last proved, how many are archived, and which month's last proof failed.
 SELECT max(verified_at), count(*) FILTER (WHERE tier IN ('cold', 'deep')),

@@ -108,11 +108,13 @@ ORDER BY u.month, u.object_key
 UPDATE archive_uploads SET state = %(state)s WHERE object_key = %(object_key)s
 
 -- name: unowned_indexes
--- Indexes of a partition that belong to no index of its parent: what is left of a former parent's.
+-- Indexes of a partition that belong to no index of its parent: what is left of a former parent's. One that a constraint
+-- needs stays: it is a rule of the table's owner, and PostgreSQL drops it with its constraint only.
 SELECT c.relname::text
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = %(relation)s AND NOT i.indisprimary
   AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = i.indexrelid)
+  AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid)
 ORDER BY c.relname
 
 -- name: seal_is_whole

@@ -10,6 +10,9 @@
 -- What PostgreSQL stored is compared with what was sent: in number, and value by value where the database has a trigger
 -- that may change a row (tgtype: before each row of an INSERT). Where they differ a text is cast to a number, for a
 -- statement can raise an error of its own by nothing else; that rolls back keys and rows.
+-- Rows whose time is longer ago than the feed allows are refused, by PostgreSQL's clock and in the same way: a page of
+-- the feed has gone past them (`feed_horizon`). The transaction takes its number first and then reads the clock: a reader
+-- that does not see the number yet has looked before that.
 -- Every array comes as the text of its literal (sql/arrays.py).
 -- Keys are claimed in order, so that two flushes can wait for each other but never in a circle.
 WITH request AS (
@@ -18,7 +21,11 @@ WITH request AS (
         AS r(client_id, key, fingerprint, status_code, response, rows)
 ), claimed AS (
     INSERT INTO idempotency_keys (client_id, key, fingerprint, status_code, response)
-    SELECT client_id, key, fingerprint, status_code, response FROM request ORDER BY client_id, key
+    SELECT client_id, key, fingerprint, status_code, response FROM request
+    WHERE CASE WHEN pg_current_xact_id() IS NULL THEN false
+               WHEN %(oldest)s::text::timestamptz < clock_timestamp() - make_interval(secs => %(delay_s)s::float8)
+               THEN format('{stored_late}, %%s', %(oldest)s::text)::boolean ELSE true END
+    ORDER BY client_id, key
     ON CONFLICT DO NOTHING
     RETURNING client_id, key
 ), stored AS (
@@ -119,6 +126,44 @@ SELECT * FROM (
 ) AS page
 ORDER BY {time} DESC, {id} DESC
 LIMIT %(limit)s
+
+-- name: feed_horizon
+-- The instant before which every row that the API stores is visible to the statements that follow in this transaction,
+-- and which no later row will be older than. A row is at most delay_s older than the moment when its transaction stores
+-- it (`store` makes sure). So what is not visible yet belongs to a transaction that has a number now, and is at most
+-- delay_s older than the start of that; or to one that stores later than this transaction began.
+-- NULL where other sessions do not show what they do: there is no horizon then.
+SELECT CASE WHEN current_setting('track_activities')::boolean AND NOT other.hidden
+       THEN date_trunc('milliseconds', least(now(), other.since, prepared.since)
+                                       - make_interval(secs => %(delay_s)s::float8)) END
+FROM (
+    SELECT min(xact_start) FILTER (WHERE backend_xid IS NOT NULL) AS since,
+           coalesce(bool_or(backend_type IS NULL AND usesysid IS NOT NULL), false) AS hidden
+    FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+) AS other, (
+    SELECT min(prepared) AS since FROM pg_prepared_xacts WHERE database = current_database()
+) AS prepared
+
+-- name: newest_archived
+-- The newest month from a first one on that is not in PostgreSQL any more.
+SELECT max(month) FROM archive_months
+WHERE table_name = %(table)s AND tier NOT IN ('hot', 'warm') AND month >= %(first_month)s
+
+-- name: feed
+-- The rows behind a place and before the horizon, oldest first, by the index of the key: it begins with the time. Rows of
+-- other clients are passed over, so the reading ends after so many rows, and says how far it came. One line at least.
+WITH passed AS MATERIALIZED (
+    SELECT {columns} FROM {hot}
+    WHERE {time} >= %(since)s AND {time} < %(until)s AND {id} > %(after)s AND {id} < %(before)s
+    UNION ALL
+    SELECT {columns} FROM {warm}
+    WHERE {time} >= %(since)s AND {time} < %(until)s AND {id} > %(after)s AND {id} < %(before)s
+    ORDER BY {id} LIMIT %(most)s
+)
+SELECT ends.*, found.*
+FROM (SELECT (SELECT count(*) FROM passed), (SELECT {id} FROM passed ORDER BY {id} DESC LIMIT 1)) AS ends(count, last)
+LEFT JOIN (SELECT * FROM passed WHERE {conditions} ORDER BY {id} LIMIT %(limit)s) AS found ON true
+ORDER BY found.{id}
 
 -- name: change_status
 -- Moves a row on if it stands where it may be moved from; of two callers at once only one finds it there. A status that a

@@ -1,11 +1,16 @@
 """Peach Payments: amounts are decimal text, a payment is looked up by our own reference, and webhooks tell the rest."""
 
+from decimal import Decimal
 from typing import Final
 
 from pydantic import SecretStr
 
 from config.suppliers import PeachSettings
+from ledger.transactions import VasType
 from suppliers.definition import SupplierDefinition, Webhooks, client_of, simulator_of, statement_of, trials_of
+from suppliers.offers import MOBILE_NUMBER, Offer
+
+LARGEST: Final = Decimal("99999999.99")  # of the published format
 
 
 def _webhooks() -> Webhooks:
@@ -26,5 +31,6 @@ DEFINITION: Final = SupplierDefinition(
     statement=statement_of(__name__),
     simulator=simulator_of(__name__),
     trials=trials_of(__name__),
+    offers={VasType.VOUCHER_TOPUP: Offer((MOBILE_NUMBER,), LARGEST)},
     webhooks=_webhooks,
 )

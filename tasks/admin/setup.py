@@ -1,10 +1,15 @@
 """Making a database ready: the migrations, what every registered table needs besides its hot parent, the roles."""
 
+from typing import NamedTuple
+
+import psycopg
+
 from config import Settings
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, DataError, TreasuryError
 from sql import migrate
-from sql.clock import demand_clock
+from sql.clock import require_clock
 from sql.connection import connect
+from sql.errors import translate
 from sql.partitions import prepare_table
 from sql.roles import prepare_roles
 from tasks.admin.schedules import note_expected
@@ -30,24 +35,40 @@ def prepare_database(settings: Settings) -> list[str]:
             try:
                 prepare_table(connection, settings, table)
                 register_months(connection, table)
-            except ConfigError as error:
+            except TreasuryError as error:
                 problems.append(str(error))
+            except psycopg.Error as error:
+                if connection.broken:
+                    raise
+                problems.append(f"table {table.name}: {translate(error)}")
     return problems
 
 
 def check_clock(settings: Settings) -> None:
     """Raise ClockError when this machine's clock is not PostgreSQL's: see `clock_tolerance_s`."""
     with connect(settings.database_dsn, "clock") as connection:
-        demand_clock(connection, settings.clock_tolerance_s)
+        require_clock(connection, settings.clock_tolerance_s)
 
 
-def open_for(settings: Settings, client_id: str) -> str:
-    """Make the partitions that rows need from today on, and the key of this session for ``client_id``; returns the key.
-    From now on the health checks expect what has a schedule to run.
+class Opened(NamedTuple):
+    """An API key, and why a table takes no rows, a line each."""
 
-    The database must be migrated. The key of a former session of this home is revoked (`session_key`).
+    key: str
+    problems: list[str]
+
+
+def open_for(settings: Settings, client_id: str) -> Opened:
+    """Make the partitions that rows need from today on, and the key of this session for ``client_id``. From now on the
+    health checks expect what has a schedule to run.
+
+    The database must be migrated. The key of a former session of this home is revoked (`session_key`). A table that is
+    refused does not stop the others.
     """
+    problems = []
     for table in settings.registry.values():
-        roll_table(settings, table, utc_today())
+        try:
+            roll_table(settings, table, utc_today())
+        except (ConfigError, DataError) as error:
+            problems.append(str(error))
     note_expected(settings)
-    return replace_session_key(settings, client_id)
+    return Opened(replace_session_key(settings, client_id), problems)

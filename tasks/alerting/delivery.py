@@ -135,7 +135,7 @@ def malformed_targets(settings: Settings) -> list[str]:
     return [f"TREASURY_ALERT_URLS {target.place}: {_no_target(target)}" for target in every if not _has_form(target)]
 
 
-def demand_targets(settings: Settings) -> None:
+def require_targets(settings: Settings) -> None:
     """Raise ConfigError that names every URL of ``alert_urls`` that is none."""
     if wrong := invalid_targets(settings):
         raise ConfigError("; ".join(wrong))

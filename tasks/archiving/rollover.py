@@ -9,7 +9,9 @@ from ledger.months import Month, months_between
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
-from sql.partitions import Partition, ensure_partition, list_partitions, prepare_table
+from sql.obstacles import obstacles
+from sql.partition_checks import ensure_bounds_check
+from sql.partitions import Partition, ensure_partition, list_partitions, monthly_partitions, prepare_table
 from sql.relations import Parents
 from tasks.archiving.calendar import check_as_of, utc_today
 from tasks.archiving.catalogue import (
@@ -83,12 +85,24 @@ def roll_table(
     with connect(settings.database_dsn, "rollover") as connection:
         prepare_table(connection, settings, table)
         register_months(connection, table)
+        if not plan_only:
+            _ensure_checks(connection, settings, table)
         current = Month.of(as_of)
         known = {state.month for state in month_states(connection, table)}
         check_as_of(table, known, as_of, today or utc_today())
         wanted = [m for m in months_between(current, current.plus(settings.partitions_ahead)) if m not in known]
         created = [] if plan_only else [m for m in wanted if ensure_partition(connection, settings, table, m)]
         return report_table(connection, table, current, tuple(created), tuple(wanted))
+
+
+def _ensure_checks(connection: Connection, settings: Settings, table: TieredTable) -> None:
+    """Give the partitions that others made their CHECK, but for those that the plan refuses."""
+    hot = Parents.of(connection, table).hot
+    months = monthly_partitions(connection, hot)
+    refused = obstacles(connection, list(months.values()))
+    for month, partition in months.items():
+        if hot is not None and partition not in refused:
+            ensure_bounds_check(connection, settings, table, month, partition, hot)
 
 
 def report_table(

@@ -27,7 +27,7 @@ from sql.catalog import columns_of
 from sql.connection import Connection, connect, fetch_one
 from sql.exclusion import undefined_number
 from sql.fields import assign_fields
-from sql.maintenance import run_ddl
+from sql.maintenance import keep_vacuum_out, run_ddl
 from sql.obstacles import obstacles
 from sql.partitions import monthly_partitions
 from sql.queries import load
@@ -307,6 +307,7 @@ def _flip(connection: Connection, settings: Settings, claim: _Claim, versions: t
     partition = claim.partition.identifier
 
     def work() -> None:
+        keep_vacuum_out(connection, partition)
         connection.execute(SQL("LOCK TABLE {} IN SHARE MODE").format(partition))
         check_partition(connection, claim.partition, claim.warm_parent)
         if not is_sealed(connection, claim.partition):

@@ -79,8 +79,13 @@ def partition_gaps(context: Context) -> Measure:
 def months_overdue(context: Context) -> Measure:
     """How long the longest overdue month should have moved; those that unfinished rows hold back are told elsewhere."""
     with context.connect() as connection:
+        stuck = connection.execute(_QUERIES["failed_after_the_seal"]).fetchall()
         due = _due_months(context, connection)
         free = [one for one in due if not _unfinished(connection, one)]
+    if stuck:
+        name, month, error = stuck[0]
+        line = f"{len(stuck)} months take no writes: their move failed after the seal, {name} {Month.of(month)}: "
+        return Measure(line + cut(error, 200), None, State.CRITICAL)
     if not free:
         return Measure("no month is overdue", 0)
     oldest = min(free, key=lambda one: one.since)

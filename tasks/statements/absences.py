@@ -83,10 +83,10 @@ def declare_absence(
         proposal = _proposal(connection, declared)
         if reject:
             return _rejected(connection, declared)
-        _demand_possible(connection, declared, now or datetime.now(UTC))
+        _require_possible(connection, declared, now or datetime.now(UTC))
         if proposal is None:
             return _proposed(connection, declared)
-        _demand_second(declared, proposal)
+        _require_second(declared, proposal)
         return _confirmed(settings, connection, declared)
 
 
@@ -102,14 +102,14 @@ def declare_by_settings(settings: Settings, supplier: str, day: date, now: datet
     declared = _Declaration(supplier, day, Person(SYSTEM, SYSTEM), reason)
     with connect(settings.database_dsn, "statements") as connection:
         try:
-            _demand_possible(connection, declared, now or datetime.now(UTC))
+            _require_possible(connection, declared, now or datetime.now(UTC))
         except RefusalError:
             return False
         _confirmed(settings, connection, declared)
     return True
 
 
-def _demand_possible(connection: Connection, declared: _Declaration, now: datetime) -> None:
+def _require_possible(connection: Connection, declared: _Declaration, now: datetime) -> None:
     name = f"{declared.supplier} {declared.day}"
     if now < bounds(declared.day)[1]:
         raise RefusalError(f"{name}: the day is not over yet, so its statement may still come")
@@ -122,7 +122,7 @@ def _demand_possible(connection: Connection, declared: _Declaration, now: dateti
         raise RefusalError(f"{name}: the day is in a closed period") from None
 
 
-def _demand_second(declared: _Declaration, proposal: tuple[Any, ...]) -> None:
+def _require_second(declared: _Declaration, proposal: tuple[Any, ...]) -> None:
     actor, account = proposal
     if declared.who.is_same_as(actor, account):
         name = f"{declared.supplier} {declared.day}"
@@ -160,7 +160,7 @@ def _confirmed(settings: Settings, connection: Connection, declared: _Declaratio
     key, stored = store_table(settings, connection, parsed)
     with connection.transaction():
         lock_intake(connection, declared.supplier)
-        _demand_possible(connection, declared, datetime.max.replace(tzinfo=UTC))  # again: now nobody else may add one
+        _require_possible(connection, declared, datetime.max.replace(tzinfo=UTC))  # again: now nobody else may add one
         row = file_row(declared.supplier, parsed.name, parsed.sha256, 0, declared.who.name) | {
             "day": declared.day,
             "state": "taken",

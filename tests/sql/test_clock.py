@@ -10,7 +10,7 @@ from config import Settings
 from ledger.errors import ClockError, ConfigError
 from servers import stack
 from sql import clock
-from sql.clock import demand_clock, difference_s, least_difference_s
+from sql.clock import difference_s, least_difference_s, require_clock
 from sql.connection import connect
 from tasks.admin.setup import prepare_database
 from tasks.health import CHECKS, State, run_checks
@@ -39,7 +39,7 @@ def test_a_wrong_clock_is_refused_with_the_difference_and_the_setting(dsn: str, 
     with connect(dsn, "tests") as connection:
         found = difference_s(connection, lambda: time.time() + off_s)
         assert abs(found - off_s) < 600  # what an answer may take on a very busy machine
-        demand_clock(connection, 5.0)
+        require_clock(connection, 5.0)
         with pytest.raises(ClockError, match=r"the clock of this machine is .* TREASURY_CLOCK_TOLERANCE_S allows 5 s"):
             clock.check_difference(found, 5.0)
 

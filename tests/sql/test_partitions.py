@@ -122,9 +122,9 @@ def test_a_month_that_has_left_hot_is_not_made_anew(prepared: Settings, connecti
 @pytest.mark.parametrize(
     "statement",
     [
-        "CREATE TABLE transactions_2026_04 (x int)",
-        "CREATE VIEW transactions_2026_04 AS SELECT 1 AS x",
-        "CREATE SEQUENCE transactions_2026_04",
+        "CREATE TABLE public.transactions_2026_04 (x int)",
+        "CREATE VIEW public.transactions_2026_04 AS SELECT 1 AS x",
+        "CREATE SEQUENCE public.transactions_2026_04",
     ],
 )
 def test_a_relation_in_the_way_is_told_and_nothing_is_registered(

@@ -13,7 +13,7 @@ import pytest
 from config import Settings, load_settings
 from ledger.errors import ConfigError
 from sql.connection import Connection
-from tasks.alerting.delivery import Kind, Notice, deliver, demand_targets, invalid_targets, send_test
+from tasks.alerting.delivery import Kind, Notice, deliver, invalid_targets, require_targets, send_test
 from tasks.alerting.notices import Sent, send_notices
 from tasks.alerting.store import Alert, Severity, acknowledge, list_alerts, raise_alert, resolve_alert
 from tests.tasks.alerting.receiver import Receiver, receiving, telling
@@ -269,7 +269,7 @@ def test_a_mistyped_target_is_named_without_its_text(settings: Settings, url: st
     wrong = telling(settings, ("json://localhost", url), ())
     assert invalid_targets(wrong) == [f"TREASURY_ALERT_URLS critical[1]: {said}" + _rest(said)]
     with pytest.raises(ConfigError, match=r"critical\[1\]"):
-        demand_targets(wrong)
+        require_targets(wrong)
     assert invalid_targets(telling(settings, ("json://localhost",))) == []
 
 
