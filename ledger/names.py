@@ -5,7 +5,6 @@ from unicodedata import is_normalized
 from ledger.errors import FieldError
 
 LONGEST_NAME = 64
-NAME_RULE = f"must have 1 to {LONGEST_NAME} printable characters in Unicode's form NFC, and no space at either end"
 
 
 def check_name(field: str, text: str) -> str:
@@ -15,8 +14,11 @@ def check_name(field: str, text: str) -> str:
     U+0020, and nothing that is not seen or turns the direction of what follows. A name is refused rather than changed,
     so what was stored can always be asked for, and no two names look the same on a screen for a space or an accent.
     """
-    if not (is_stored_name(text) and is_trimmed(text) and is_normalized("NFC", text)):
-        raise FieldError(field, NAME_RULE)
+    check_asked_name(field, text)
+    if not is_trimmed(text):
+        raise FieldError(field, "must have no space at either end")
+    if not is_normalized("NFC", text):
+        raise FieldError(field, "must be in Unicode's form NFC, which writes an accent and its letter as one")
     return text
 
 
@@ -24,14 +26,9 @@ def check_asked_name(field: str, text: str) -> str:
     """``text`` when a stored row may have it as a name: rows that are older than the rule, or came by other doors, are
     found under exactly what they hold. Raises FieldError.
     """
-    if not is_stored_name(text):
+    if not (1 <= len(text) <= LONGEST_NAME and text.isprintable()):
         raise FieldError(field, f"must have 1 to {LONGEST_NAME} printable characters")
     return text
-
-
-def is_stored_name(text: str) -> bool:
-    """Whether ``text`` has the length and the characters of a name."""
-    return 1 <= len(text) <= LONGEST_NAME and text.isprintable()
 
 
 def is_trimmed(text: str) -> bool:

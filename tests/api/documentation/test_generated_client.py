@@ -67,7 +67,9 @@ def generated(ready: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         document.write_bytes(httpx.get(f"{url}/openapi.json").content)
         generate(document, tmp_path / package, tmp_path / "tools")
         monkeypatch.syspath_prepend(str(tmp_path))
-        yield Generated(package, url, create_key(settings, "acme", CLIENT_SCOPES))
+        made = Generated(package, url, create_key(settings, "acme", CLIENT_SCOPES))
+        with made.client.get_httpx_client():
+            yield made
         for name in [name for name in sys.modules if name.split(".")[0] == package]:
             del sys.modules[name]
 

@@ -15,7 +15,7 @@ from config import load_settings
 from config.version import product_version
 
 MOST_WORDS = 25
-VERBS = {"Acknowledge", "Change", "Check", "Clear", "Get", "List", "Propose", "Receive", "Resolve", "Store"}
+VERBS = {"Acknowledge", "Change", "Check", "Clear", "Follow", "Get", "List", "Propose", "Receive", "Resolve", "Store"}
 FOREIGN = re.compile(
     r"\b(tells?|told|is at (it|an)|anew|mends?|so bad|besides|stands?|is no|comes? to|whatever|whosever|for who)\b",
     re.IGNORECASE,

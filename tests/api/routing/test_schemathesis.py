@@ -53,6 +53,8 @@ _BEYOND_THE_SCHEMA = re.compile(
     | wallet_id:\ is\ required\ unless\ user_id\ is\ given
     | pattern:\ is\ required\ unless\ all\ is\ true
     | \w+:\ must\ (?:have|be)\ 1\ to\ \d+\ printable\ characters  # what is printable, Unicode says
+    | \w+:\ must\ (?:have\ no\ space\ at\ either\ end|be\ in\ Unicode's\ form\ NFC,.*)
+    | from:\ must\ be\ absent\ with\ cursor
     | amount:\ must\ be\ more\ than\ 0
     | fee:\ must\ be\ 0\ or\ more
     | currency:\ must\ be\ (?:an\ ISO\ 4217\ currency\ code|ZAR).*

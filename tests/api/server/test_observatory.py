@@ -35,7 +35,7 @@ ANSWERS: dict[str, tuple[int, Callable[[httpx.Client], httpx.Response]]] = {
     "a wrong method": (405, lambda client: client.delete(PATH)),
     "not as JSON": (415, lambda client: client.post(PATH, content="x", headers=keyed())),
     "a broken rule": (422, lambda client: client.post(PATH, json={}, headers=keyed())),
-    "another host": (421, lambda client: client.get("/health/live", headers={"Host": "elsewhere"})),
+    "another host": (421, lambda client: client.get("/docs", headers={"Host": "elsewhere"})),
     "an expectation": (417, lambda client: client.get("/health/live", headers={"Expect": "wonders"})),
 }
 # A client may keep what it read, and must ask whether it still holds: it has an ETag.
