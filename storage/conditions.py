@@ -10,7 +10,7 @@ What is not understood in a plan is no condition: then more rows come back, and 
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -60,20 +60,26 @@ class Asked:
 EVERYTHING = Asked()
 
 
-def optimized_plan(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any] | None:
-    """The engine's plan for ``query``; None for one that it cannot write down.
+def plan_nodes(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]] | None:
+    """Every node of the engine's optimized plan for ``query``; None for a plan that it cannot write down.
 
     Leaves the connection with fewer optimizers than it had.
     """
     connection.execute(f"SET disabled_optimizers = '{_UNWANTED}'")
     row = connection.execute("SELECT json_serialize_plan(?::VARCHAR, optimize := true)", [query]).fetchone()
-    plan: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
-    return None if plan.get("error") else plan
+    nodes: list[dict[str, Any]] = []
+
+    def kept(node: dict[str, Any]) -> dict[str, Any]:
+        nodes.append(node)
+        return node
+
+    plan = json.loads(row[0], object_hook=kept) if row else {"error": True}
+    return None if plan.get("error") else nodes
 
 
-def has_wide_sum(plan: Mapping[str, Any]) -> bool:
-    """Whether the plan adds up numbers so wide that a sum of 10**10 of them may have more than 38 digits."""
-    adding = (node for node in _nodes(plan) if node.get("expression_class") in ("BOUND_AGGREGATE", "BOUND_WINDOW"))
+def has_wide_sum(nodes: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a plan adds up numbers so wide that a sum of 10**10 of them may have more than 38 digits."""
+    adding = (node for node in nodes if node.get("expression_class") in ("BOUND_AGGREGATE", "BOUND_WINDOW"))
     return any(_is_wide(kind) for node in adding for kind in node.get("arguments", ()))
 
 
@@ -82,25 +88,16 @@ def _is_wide(kind: Mapping[str, Any]) -> bool:
     return kind.get("id") in ("HUGEINT", "UHUGEINT") or (kind.get("id") == "DECIMAL" and width > _SAFE_DIGITS)
 
 
-def asked_of(plan: Mapping[str, Any], tables: Mapping[str, tuple[TieredTable, Sequence[Column]]]) -> dict[str, Asked]:
-    """What the plan asks each of ``tables`` for, by their names in it. A name that is missing: everything."""
+def asked_of(
+    nodes: Sequence[Mapping[str, Any]], tables: Mapping[str, tuple[TieredTable, Sequence[Column]]]
+) -> dict[str, Asked]:
+    """What a plan asks each of ``tables`` for, by their names in it. A name that is missing: everything."""
     found: dict[str, list[Asked]] = {}
-    for scan in (node for node in _nodes(plan) if node.get("type") == "LOGICAL_GET"):
+    for scan in (node for node in nodes if node.get("type") == "LOGICAL_GET"):
         name = str((scan.get("function_data") or {}).get("table"))
         if name in tables:
             found.setdefault(name, []).append(_asked(scan, *tables[name]))
     return {name: _joined(places) for name, places in found.items()}
-
-
-def _nodes(plan: Any) -> Iterator[dict[str, Any]]:
-    """Every node of a plan, wherever it is in the tree."""
-    if isinstance(plan, dict):
-        yield plan
-        for value in plan.values():
-            yield from _nodes(value)
-    elif isinstance(plan, list):
-        for value in plan:
-            yield from _nodes(value)
 
 
 def _joined(places: Sequence[Asked]) -> Asked:

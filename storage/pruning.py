@@ -18,7 +18,7 @@ from ledger.columns import Column, ColumnKind
 from ledger.identifiers import id_bounds
 from ledger.months import Month
 from ledger.tables import TieredTable
-from storage.conditions import EVERYTHING, Asked, asked_of, has_wide_sum, optimized_plan
+from storage.conditions import EVERYTHING, Asked, asked_of, has_wide_sum, plan_nodes
 from storage.engine import identifier, literal, sql_type
 from storage.exact import register_exact
 from storage.moment import fix_moment
@@ -115,6 +115,7 @@ class Planner:
         self, connection: duckdb.DuckDBPyConnection, tables: Sequence[Described], branches: Sequence[Branch]
     ) -> None:
         self._connection = connection
+        self._moment: datetime | None = None
         self._named = {f"{_STAND_IN}{number}": branch for number, branch in enumerate(branches)}
         columns = {table.name: described for table, described in tables}
         self._columns = {name: (branch.table, columns[branch.table.name]) for name, branch in self._named.items()}
@@ -125,11 +126,13 @@ class Planner:
 
     def plan(self, query: str, moment: datetime) -> Plan:
         """See `plan_of`."""
-        fix_moment(self._connection, moment)
+        if moment != self._moment:
+            fix_moment(self._connection, moment)
+            self._moment = moment
         self._connection.execute("RESET disabled_optimizers")
         physical = self._connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
         found = set(_tables(json.loads(physical)))
-        logical = optimized_plan(self._connection, query)
+        logical = plan_nodes(self._connection, query)
         asked = asked_of(logical, self._columns) if logical else {}
         needs = [Need(branch, asked.get(name, EVERYTHING)) for name, branch in self._named.items() if name in found]
         return Plan(needs, is_wide=logical is None or has_wide_sum(logical))

@@ -104,6 +104,8 @@ class Placements:
         self.settings = settings
         self._connection = connection
         self._duck = duck
+        self._is_wide = False
+        self._schemas: dict[str, str] = {}
         self._moment = datetime.now(UTC)
         with connection.transaction():
             self._places = find_places(connection, settings)
@@ -135,13 +137,21 @@ class Placements:
         query = _over(sql, place)
         plan = planner.plan(query, self._moment)
         arms = [(need.branch, self._source(need)) for need in plan.needs]
-        self._duck.execute(f"SET threads = {1 if plan.is_wide else 2}")
-        self._duck.execute("BEGIN TRANSACTION")
-        try:
+        named = [(table, columns) for table, columns in described if table.name in query]
+        if plan.is_wide != self._is_wide:
+            self._is_wide = plan.is_wide
+            self._duck.execute(f"SET threads = {1 if plan.is_wide else self.settings.archive_threads}")
+        self._use_views(named, arms)
+        return self._duck.execute(query).fetchall()
+
+    def _use_views(self, described: list[Described], arms: list[tuple[Branch, str]]) -> None:
+        """Make the views in a schema of their own, or use them again: to make them takes longer than to ask."""
+        key = repr(([table.name for table, _ in described], [source for _, source in arms]))
+        if key not in self._schemas:
+            self._schemas[key] = f"views_{len(self._schemas)}"
+            self._duck.execute(f"CREATE SCHEMA {self._schemas[key]}; USE {self._schemas[key]}")
             create_views(self._duck, described, arms)
-            return self._duck.execute(query).fetchall()
-        finally:
-            self._duck.execute("ROLLBACK")
+        self._duck.execute(f"SET search_path = '{self._schemas[key]},main'")
 
     def plain(self, sql: str) -> list[tuple[Any, ...]]:
         """PostgreSQL's own answer."""
