@@ -20,7 +20,7 @@ from sql.partitions import ensure_partition, prepare_table
 from storage.engine import engine
 from storage.exact import register_exact
 from storage.moment import fix_moment
-from storage.pruning import Described, Need, Planner, create_views
+from storage.pruning import Branch, Described, Need, Planner, create_views
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.querying.link import linked
