@@ -5,17 +5,19 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from decimal import Decimal
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.table import Table
 from rich.text import Text
 
+from cli.answer_columns import stored_column, stored_type
+from cli.answer_values import Values, plain_values
+from cli.output_file import whole_file
 from cli.terminal import console
 from ledger.errors import ConfigError, DataError
 from tasks.querying.query import Answer
@@ -27,7 +29,11 @@ _SHOWN_ROWS = 1000  # of a table for people; the other formats give every row
 
 
 def write_answer(answer: Answer, output_format: str, output: Path | None) -> None:
-    """Write all rows. Raises ConfigError for Parquet on a terminal, or for a file that cannot be written."""
+    """Write all rows. A file is there when it is whole.
+
+    Raises ConfigError for Parquet on a terminal or for a file that cannot be made, TransientError when the disk is
+    full, DataError for a value that the format cannot hold, and what reading the answer raises.
+    """
     if output_format == "table" and output is None:
         console.print(_drawn(answer.batches, console.width))
         return
@@ -38,19 +44,16 @@ def write_answer(answer: Answer, output_format: str, output: Path | None) -> Non
 
 
 @contextmanager
-def _target(output: Path | None) -> Iterator[BinaryIO]:
+def _target(output: Path | None) -> Iterator[IO[bytes]]:
     if output is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    try:
-        with output.open("wb") as file:
-            yield file
-    except OSError as error:
-        raise ConfigError(f"--output: {error}") from error
+    with whole_file(output) as file:
+        yield file
 
 
-def _write_table(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
+def _write_table(batches: pa.RecordBatchReader, file: IO[bytes]) -> None:
     text = TextIOWrapper(file, encoding="utf-8", write_through=True)
     type(console)(file=text, width=_FILE_WIDTH).print(_drawn(batches, _FILE_WIDTH))
     text.detach()
@@ -80,7 +83,8 @@ def _drawn(batches: pa.RecordBatchReader, width: int) -> Table:
 def _table_across(schema: pa.Schema) -> Table:
     shown = Table()
     for field in schema:
-        numeric = pa.types.is_integer(field.type) or pa.types.is_decimal(field.type) or pa.types.is_floating(field.type)
+        kind = stored_type(field.type)
+        numeric = pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_floating(kind)
         shown.add_column(Text(field.name), justify="right" if numeric else "left", overflow="fold")
     return shown
 
@@ -91,24 +95,25 @@ def _rows(batches: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
         yield from zip(*map(_values, batch.columns, batch.schema.names), strict=True)
 
 
-def _values(column: pa.Array, name: str) -> list[Any]:
+def _values(column: pa.Array, name: str) -> Values:
     try:
-        values: list[Any] = column.to_pylist()
+        return plain_values(column)
     except (ValueError, OverflowError):  # of infinite times, or those before the year 1 or after 9999
         raise DataError(
             f"SQL: {name}: only Parquet holds an infinite or far time: use --format parquet, or CAST({name} AS VARCHAR)"
         ) from None
-    return values
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, list | dict):
-        return json.dumps(value, default=_text, ensure_ascii=False)
+        return _json(value)
     return str(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=_text, ensure_ascii=False, allow_nan=False)
 
 
 class _Lines:
@@ -124,7 +129,7 @@ class _Lines:
         self._file.write(f"{line.removesuffix(_CSV_END)}\n")
 
 
-def _write_csv(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
+def _write_csv(batches: pa.RecordBatchReader, file: IO[bytes]) -> None:
     text = TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(_Lines(text))
     writer.writerow(batches.schema.names)
@@ -133,7 +138,7 @@ def _write_csv(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
     text.detach()
 
 
-def _write_json(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
+def _write_json(batches: pa.RecordBatchReader, file: IO[bytes]) -> None:
     """One array of objects, a line each; decimals are strings, as everywhere in this project."""
     names = batches.schema.names
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -141,17 +146,17 @@ def _write_json(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
         raise DataError(f"--format json: more than one column is named {', '.join(repeated)}; rename them with AS")
     separator = b"[\n"
     for row in _rows(batches):
-        file.write(
-            separator + json.dumps(dict(zip(names, row, strict=True)), default=_text, ensure_ascii=False).encode()
-        )
+        file.write(separator + _json(dict(zip(names, row, strict=True))).encode())
         separator = b",\n"
     file.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
 
 
-def _write_parquet(batches: pa.RecordBatchReader, file: BinaryIO) -> None:
-    with pq.ParquetWriter(file, batches.schema, compression="zstd") as writer:
+def _write_parquet(batches: pa.RecordBatchReader, file: IO[bytes]) -> None:
+    schema = pa.schema([pa.field(field.name, stored_type(field.type), field.nullable) for field in batches.schema])
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in batches:
-            writer.write_batch(batch)
+            columns = map(stored_column, batch.columns, schema.names)
+            writer.write_batch(pa.RecordBatch.from_arrays(list(columns), schema=schema))
 
 
 _WRITERS = {"table": _write_table, "csv": _write_csv, "json": _write_json, "parquet": _write_parquet}

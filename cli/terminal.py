@@ -13,7 +13,7 @@ from rich.table import Table
 from ledger.errors import TransientError, TreasuryError
 
 _FILE_WIDTH = 1000  # a file has no edge: a row stays on its line, so that it can be searched
-_DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 
 console = Console(highlight=False, soft_wrap=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -58,7 +58,7 @@ def reported() -> Iterator[None]:
 
 def _unforeseen(error: Exception) -> int:
     """Report an error that is none of the project's; its exit code."""
-    if isinstance(error, OSError) and error.errno in _DISK_IS_FULL:
+    if isinstance(error, OSError) and error.errno in DISK_IS_FULL:
         _give_up_output()
         errors.print(f"[bold red]error:[/] cannot write: {error.strerror}")
         return TransientError.exit_code

@@ -296,11 +296,13 @@ def new_transaction(
         if name not in required and name not in optional:
             raise FieldError(name, "is not a field of a transaction")
     row: dict[str, Any] = {}
+    code = values.get("currency")
+    past = at if isinstance(code, str) and code not in CURRENCIES else None  # an active currency needs no time
     for name, rule in required.items():
         value = values.get(name)
         if value is None:
             raise FieldError(name, "is required")
-        row[name] = _of_row(name, rule, suppliers, at).check(name, value)
+        row[name] = _of_row(name, rule, suppliers, past).check(name, value)
     for name, (rule, default) in optional.items():
         value = values.get(name)
         row[name] = default if value is None else rule.check(name, value)

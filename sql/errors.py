@@ -29,6 +29,8 @@ _BY_STATE: dict[str, type[TreasuryError]] = {
     "28000": ConfigError,  # invalid_authorization_specification
     "28P01": ConfigError,  # invalid_password
     "3D000": ConfigError,  # invalid_catalog_name
+    "25P03": TransientError,  # idle_in_transaction_session_timeout
+    "25P04": TransientError,  # transaction_timeout
     "25006": ConfigError,  # read_only_sql_transaction: a standby, or a role that only reads
     "42501": ConfigError,  # insufficient_privilege
     "42P01": ConfigError,  # undefined_table: not migrated

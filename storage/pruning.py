@@ -4,12 +4,13 @@ Opening a file costs round trips to the object store, and ten years are hundreds
 planned over stand-ins: one small table per month, under the month's bounds, with values at both ends of every type, so
 that statistics rule out nothing but what the bounds rule out. A month whose stand-in the optimizer drops cannot hold
 an answer; the others are bound for real. Whatever the optimizer cannot see through stays in: pruning is only ever an
-omission of what is proved to be empty.
+omission of what is proved to be empty. The same plan says what each month is asked for (`storage.conditions`).
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import duckdb
 
@@ -17,7 +18,10 @@ from ledger.columns import Column, ColumnKind
 from ledger.identifiers import id_bounds
 from ledger.months import Month
 from ledger.tables import TieredTable
+from storage.conditions import EVERYTHING, Asked, asked_of, has_wide_sum, plan_nodes
 from storage.engine import identifier, literal, sql_type
+from storage.exact import register_exact
+from storage.moment import fix_moment
 
 _STAND_IN = "stand_in_"
 _EXTREMES: Mapping[ColumnKind, tuple[str, str]] = {
@@ -69,20 +73,69 @@ class Branch:
         return bounds
 
 
-def needed_branches(
-    tables: Sequence[Described], branches: Sequence[Branch], query: str, config: Mapping[str, str]
-) -> list[Branch]:
-    """The branches that ``query`` can get rows from. Raises duckdb.Error when it is no valid query over the views."""
-    columns = {table.name: described for table, described in tables}
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A branch that a query can get rows from, and what it asks it for."""
+
+    branch: Branch
+    asked: Asked = EVERYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a query reads, and whether it adds up numbers so wide that the engine must not add in parallel.
+
+    Added row by row, a sum of more than 38 digits is an error; two partial sums wrap around without one.
+    """
+
+    needs: list[Need]
+    is_wide: bool
+
+
+def plan_of(
+    tables: Sequence[Described],
+    branches: Sequence[Branch],
+    query: str,
+    config: Mapping[str, str],
+    moment: datetime,
+) -> Plan:
+    """The branches that ``query`` can get rows from when it is now ``moment`` (aware).
+
+    Raises duckdb.Error when it is no valid query over the views.
+    """
     with duckdb.connect(config=dict(config)) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        named = {f"{_STAND_IN}{number}": branch for number, branch in enumerate(branches)}
-        for name, branch in named.items():
-            _create_stand_in(connection, name, columns[branch.table.name])
-        create_views(connection, tables, [(branch, name) for name, branch in named.items()])
-        plan = connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
-    found = set(_tables(json.loads(plan)))
-    return [branch for name, branch in named.items() if name in found]
+        return Planner(connection, tables, branches).plan(query, moment)
+
+
+class Planner:
+    """The stand-ins of months, in a connection that nothing else is in."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, tables: Sequence[Described], branches: Sequence[Branch]
+    ) -> None:
+        self._connection = connection
+        self._moment: datetime | None = None
+        self._named = {f"{_STAND_IN}{number}": branch for number, branch in enumerate(branches)}
+        columns = {table.name: described for table, described in tables}
+        self._columns = {name: (branch.table, columns[branch.table.name]) for name, branch in self._named.items()}
+        for name, (_, described) in self._columns.items():
+            _create_stand_in(connection, name, described)
+        register_exact(connection)
+        create_views(connection, tables, [(branch, name) for name, branch in self._named.items()])
+
+    def plan(self, query: str, moment: datetime) -> Plan:
+        """See `plan_of`."""
+        if moment != self._moment:
+            fix_moment(self._connection, moment)
+            self._moment = moment
+        self._connection.execute("RESET disabled_optimizers")
+        physical = self._connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
+        found = set(_tables(json.loads(physical)))
+        logical = plan_nodes(self._connection, query)
+        asked = asked_of(logical, self._columns) if logical else {}
+        needs = [Need(branch, asked.get(name, EVERYTHING)) for name, branch in self._named.items() if name in found]
+        return Plan(needs, is_wide=logical is None or has_wide_sum(logical))
 
 
 def create_views(

@@ -69,8 +69,7 @@ class Databases:
         name = f"test_{uuid.uuid4().hex}"
         copy = SQL("CREATE DATABASE {} TEMPLATE {}{}")
         self._execute(copy.format(Identifier(name), Identifier(template), self._strategy))
-        # A person who looks into both schemas. Sessions of the project itself are pinned.
-        self._execute(SQL("ALTER DATABASE {} SET search_path = public, treasury").format(Identifier(name)))
+        self._execute(looking_into_both_schemas(name))
         return name
 
     def _drop(self, name: str) -> None:
@@ -79,6 +78,11 @@ class Databases:
     def _execute(self, statement: Composed) -> None:
         with psycopg.connect(self._server, autocommit=True) as connection:
             connection.execute(statement)
+
+
+def looking_into_both_schemas(name: str) -> Composed:
+    """The statement with which a person's session finds ledger tables and the project's own. Its own are pinned."""
+    return SQL("ALTER DATABASE {} SET search_path = public, treasury").format(Identifier(name))
 
 
 def drop_like(server: str, prefix: str) -> None:

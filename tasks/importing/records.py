@@ -6,6 +6,7 @@ next line. Quotes are read by RFC 4180: they surround a whole value, and inside 
 other place is a problem of its line, whatever column it is in: it would decide where records end.
 """
 
+import csv
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -125,6 +126,9 @@ class _QuotedRecords:
         self._field = re.compile(
             rf"{blanks}{quote}({inside}){quote}{blanks}(?={delimiter}|\Z)|([^{quote}{delimiter}]*+)(?={delimiter}|\Z)"
         )
+        whole = rf"(?:{quote}{inside}{quote}|[^{quote}{delimiter}]*+)"
+        self._whole = re.compile(rf"{whole}(?:{delimiter}{whole})*+\Z")
+        self._delimiter = format_.delimiter
         self._opened = re.compile(rf"{blanks}{quote}({inside})\Z")
         self._goes_on = re.compile(rf"({inside})\Z")
         self._closes = re.compile(rf"({inside}){quote}{blanks}(?={delimiter}|\Z)")
@@ -132,6 +136,16 @@ class _QuotedRecords:
 
     def read(self, first: Line, lines: _Lines) -> Record:
         """The record that starts at ``first``, a line with a quote in it, and that may go on over the next lines."""
+        bare = _without_end(first.text)
+        if len(bare) < csv.field_size_limit() and self._whole.match(bare):
+            return Record(first.number, bare, self._split(bare), None)
+        return self._read_carefully(first, lines)
+
+    def _split(self, text: str) -> list[str]:
+        return next(csv.reader((text,), delimiter=self._delimiter, quotechar=self._quote))
+
+    def _read_carefully(self, first: Line, lines: _Lines) -> Record:
+        """As `read`, for a record of several lines, with blanks around quotes, or with a problem."""
         taken: list[Line] = []
         fields: list[str] = []
         text, problem = self._fields(_without_end(first.text), 0, fields)

@@ -49,6 +49,9 @@ def _attach(connection: duckdb.DuckDBPyConnection, settings: Settings, links: in
     password = parts.pop("password", None)
     options = "TYPE postgres, READ_ONLY"
     load_extension(connection, "postgres_scanner")
+    # Left to itself the engine lets PostgreSQL judge its conditions, by PostgreSQL's order of texts and of JSON, and
+    # loses rows in ORDER BY ... NULLS FIRST LIMIT. What PostgreSQL may judge is written by us, in `postgres_query`.
+    connection.execute("SET pg_experimental_filter_pushdown = false")
     if password is not None:
         secret = f"TYPE postgres, PASSWORD {literal(str(password))}"
         connection.execute(f"CREATE OR REPLACE SECRET {_SECRET} ({secret})")
@@ -75,21 +78,21 @@ def translated(settings: Settings) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        if (hidden := hidden_rows(error)) is not None:
+        if (hidden := hidden_rows(str(error))) is not None:
             raise ConfigError(hidden) from None
-        raise TransientError(f"reading from PostgreSQL failed: {scrubbed(settings, error)}") from None
+        raise TransientError(f"reading from PostgreSQL failed: {scrubbed(settings, str(error))}") from None
 
 
-def hidden_rows(error: duckdb.Error) -> str | None:
-    """What to do when PostgreSQL refused to read because a policy would hide rows; None for any other error."""
-    table = _HIDDEN.search(str(error))
+def hidden_rows(text: str) -> str | None:
+    """What to do when PostgreSQL refused to read because a policy would hide rows; None for any other error's text."""
+    table = _HIDDEN.search(text)
     return None if table is None else hidden_by_policy(table[1])
 
 
-def scrubbed(settings: Settings, error: duckdb.Error) -> str:
+def scrubbed(settings: Settings, text: str) -> str:
     """The engine's message without the password: DuckDB repeats the connection string when it cannot connect."""
     password = conninfo_to_dict(settings.database_dsn).get("password")
-    return str(error).replace(str(password), "***") if password else str(error)
+    return text.replace(str(password), "***") if password else text
 
 
 def linked_relation(link: int, relation: Relation) -> str:

@@ -17,7 +17,6 @@ from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection
-from sql.exclusion import undefined_numbers
 from sql.fields import read_fields
 from sql.obstacles import hidden_relations
 from sql.partitions import Partition, readable_partitions, rows_through
@@ -37,17 +36,40 @@ from tasks.querying.link import linked_relation, postgres_query
 
 @dataclass(slots=True)
 class Places:
-    """The tables with the columns of their views, and their places. Of those in PostgreSQL, by their sources: the
-    relation that is read directly, and the FROM item that PostgreSQL itself reads. ``living`` are the columns that
+    """The tables with the columns of their views, and their places. ``attached`` has those in PostgreSQL, by the
+    sources of their branches. ``living`` are the columns that
     each table has now, ``refused`` the tables that cannot be read, with the reason: a question over the others goes on.
     """
 
     tables: list[Described] = field(default_factory=list)
     branches: list[Branch] = field(default_factory=list)
-    partitions: dict[str, Relation] = field(default_factory=dict)
-    attached: dict[str, Composable] = field(default_factory=dict)
+    attached: dict[str, "Attached"] = field(default_factory=dict)
     living: dict[str, tuple[Column, ...]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A place in PostgreSQL. ``item`` is the FROM item that PostgreSQL itself reads, ``relation`` the partition that is
+    read directly, None for one that is read through its parent. ``names`` are those of the columns there and in the
+    view; ``kept`` is a query of the keys and times of rows that are archived already, empty where there are none.
+    """
+
+    name: str
+    relation: Relation | None
+    item: Composable
+    names: tuple[tuple[str, str], ...]
+    kept: str
+
+    def rows_of(self, table: TieredTable, source: str) -> str:
+        """The rows out of ``source``, a FROM item of the place, as the view has them: each row is read once."""
+        if any(old != new for old, new in self.names):
+            source = renamed(source, self.names)
+        if not self.kept:
+            return source
+        key, time_column = identifier(table.key_column), identifier(table.time_column)
+        same = f"kept.{key} = late.{key} AND kept.{time_column} = late.{time_column}"
+        return f"(SELECT * FROM {source} AS late WHERE NOT EXISTS (SELECT 1 FROM ({self.kept}) AS kept WHERE {same}))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,23 +133,11 @@ def _described(connection: Connection, table: TieredTable, parents: Parents) -> 
     return _Table(table, parents, _view(fields, living, states), living, states)
 
 
-def check_readable(connection: Connection, needed: Sequence[Branch], places: Places) -> None:
-    """Raise DataError for the first needed place that cannot be read as it is, naming it and what to do."""
+def check_readable(needed: Iterable[Branch]) -> None:
+    """Raise DataError for the first needed place that cannot be read, naming it and what to do."""
     for branch in needed:
         if branch.refusal:
             raise DataError(f"SQL: {branch.refusal}")
-    for table, columns in places.living.items():
-        sources = [
-            branch.source for branch in needed if branch.table.name == table and branch.source in places.attached
-        ]
-        found = undefined_numbers(connection, columns, [places.attached[source] for source in sources])
-        for source, name in zip(sources, found, strict=True):
-            if name is not None:
-                where = places.partitions.get(source, table)
-                raise DataError(
-                    f"SQL: {where}.{name} holds NaN, which is no amount: correct the rows, and add a "
-                    f"CHECK ({name} < 'Infinity') that keeps such values out"
-                )
 
 
 def notes_of(needed: Iterable[Branch]) -> tuple[str, ...]:
@@ -179,18 +189,13 @@ def _origin(connection: Connection, one: _Table, tier: Tier, partition: Partitio
 def _add(
     settings: Settings, one: _Table, places: Places, origin: _Origin, beside: Sequence[MonthState], note: str = ""
 ) -> None:
-    """The rows of a partition, without those that are archived already: each row is read once."""
-    source, partition = origin.source, origin.partition
-    names = matched(one.view, one.living)
-    if any(old != new for old, new in names):
-        source = renamed(source, names)
-    if beside:
-        source = _without(settings, one, source, beside)
+    partition = origin.partition
+    relation = partition.relation if origin.is_direct else None
+    names = tuple(matched(one.view, one.living))
     told = partition.has_keys_of_month(one.table)
-    places.branches.append(Branch(one.table, partition.month, origin.tier, source, told, note=note))
-    places.attached[source] = origin.item
-    if origin.is_direct:
-        places.partitions[source] = partition.relation
+    places.branches.append(Branch(one.table, partition.month, origin.tier, origin.source, told, note=note))
+    kept = _kept(settings, one, beside)
+    places.attached[origin.source] = Attached(str(partition.relation), relation, origin.item, names, kept)
 
 
 def _note(one: _Table, stray: Stray) -> str:
@@ -216,14 +221,12 @@ def _beside(one: _Table, state: MonthState) -> list[MonthState]:
     return [other for other in one.states if other.month == state.month and other.is_archived]
 
 
-def _without(settings: Settings, one: _Table, source: str, beside: Sequence[MonthState]) -> str:
+def _kept(settings: Settings, one: _Table, beside: Sequence[MonthState]) -> str:
     key, time_column = identifier(one.table.key_column), identifier(one.table.time_column)
-    kept = " UNION ALL ".join(
+    return " UNION ALL ".join(
         f"SELECT {key}, {time_column} FROM {archived(settings, state.catalogue.object_key or '', _names(one, state))}"
         for state in beside
     )
-    same = f"kept.{key} = late.{key} AND kept.{time_column} = late.{time_column}"
-    return f"(SELECT * FROM {source} AS late WHERE NOT EXISTS (SELECT 1 FROM ({kept}) AS kept WHERE {same}))"
 
 
 def _absent(one: _Table, state: MonthState) -> Branch:

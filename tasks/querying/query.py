@@ -3,28 +3,34 @@
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
+import psycopg
 import pyarrow as pa
 from psycopg.sql import SQL, Literal
 
 from config import Settings
-from ledger.errors import ConfigError, DataError, TransientError
-from ledger.policy import Tier
+from ledger.errors import ConfigError, DataError, TransientError, TreasuryError
 from sql.connection import Connection, connect
+from sql.errors import translate
 from sql.obstacles import hidden_relations
-from sql.relations import Relation
 from storage.engine import engine, literal, url_of
-from storage.pruning import Branch, create_views, needed_branches
+from storage.exact import register_exact
+from storage.moment import fix_moment
+from storage.pruning import Plan, create_views, plan_of
 from tasks.querying.link import hidden_rows, linked, milliseconds, scrubbed
-from tasks.querying.places import check_readable, find_places, notes_of
+from tasks.querying.partition_rows import Live, check_values, rows_source
+from tasks.querying.places import Places, check_readable, find_places, notes_of
 
 BATCH_ROWS = 10_000
 _INTERRUPT_S = 0.05
+_AWAY = ("IO Error", "HTTP Error", "Connection Error")
+_UNSUPPORTED = re.compile(r"Unsupported Arrow type (\w+)")
 # The plan is made where nothing but the views exists: a query that names anything else fails there.
 _PLAN_CONFIG = {"memory_limit": "256MB", "threads": "1", "enable_external_access": "false"}
 
@@ -58,7 +64,8 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
     anything that is not one SELECT, for errors in it, when the answer takes longer than ``timeout_s`` (default:
     ``settings.sql_timeout_s``), reading it included, and when a needed month is not where the catalogue says;
     ConfigError when a policy hides rows of a needed month from the login; TransientError when a server is away or a
-    lock is not to be had.
+    lock is not to be had. Errors that come while rows are read are raised by ``Answer.batches``, and an answer whose
+    months could have moved ends in one.
     """
     settings = settings.for_auditor()
     limit = _TimeLimit(settings.sql_timeout_s if timeout_s is None else timeout_s)
@@ -69,20 +76,62 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute(SQL("SET LOCAL statement_timeout = {}").format(Literal(milliseconds(limit.seconds))))
         places = find_places(connection, settings)
-        tables, branches = places.tables, places.branches
         with _translated(settings, limit, places.refused), engine(settings) as duck:
-            needed = needed_branches(tables, branches, query, _PLAN_CONFIG)
-            _check_sight(connection, needed, places.partitions)
-            check_readable(connection, needed, places)
-            live = any(branch.tier in (Tier.HOT, Tier.WARM) for branch in needed)
+            moment = datetime.now(UTC)
+            plan = plan_of(places.tables, places.branches, query, _PLAN_CONFIG, moment)
+            live = _live(plan, places)
+            _check_sight(connection, live.values())
+            check_readable(need.branch for need in plan.needs)
             if not live:
                 held.close()  # archived objects never change: the mover need not wait for this query
-            with linked(duck, settings, links=int(live), timeout_s=limit.seconds):
-                create_views(duck, tables, [(branch, branch.source) for branch in needed])
-                _shut_in(duck, settings)
-                with limit.watching(duck):
-                    batches = duck.execute(query).to_arrow_reader(BATCH_ROWS)
-                    yield Answer(batches, len(needed), len(branches), notes_of(needed))
+            with linked(duck, settings, links=int(bool(live)), timeout_s=limit.seconds):
+                sources = {source: rows_source(connection, place) for source, place in live.items()}
+                needed = [need.branch for need in plan.needs]
+                create_views(duck, places.tables, [(one, sources.get(one.source, one.source)) for one in needed])
+                _prepare(duck, settings, plan, moment)
+                with _one_transaction(duck), limit.watching(duck):
+                    check_values(duck, connection, places.living, list(live.values()))
+                    batches = _read(duck, settings, query, limit, lambda: live and connection.execute("SELECT"))
+                    yield Answer(batches, len(needed), len(places.branches), notes_of(needed))
+
+
+def _prepare(duck: duckdb.DuckDBPyConnection, settings: Settings, plan: Plan, moment: datetime) -> None:
+    """Make the engine what the query is to run in: its functions, its threads, and nothing else within reach."""
+    fix_moment(duck, moment)
+    register_exact(duck)
+    duck.execute(f"SET threads = {1 if plan.is_wide else settings.archive_threads}")
+    _shut_in(duck, settings)
+
+
+@contextmanager
+def _one_transaction(duck: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """The block in one transaction, of PostgreSQL's link too: what is checked in it is what is read."""
+    duck.execute("BEGIN TRANSACTION")
+    try:
+        yield
+    finally:
+        duck.execute("ROLLBACK")
+
+
+def _live(plan: Plan, places: Places) -> dict[str, Live]:
+    """What is asked of places in PostgreSQL, by the sources of their branches."""
+    needs = [need for need in plan.needs if need.branch.source in places.attached]
+    return {need.branch.source: Live(need, places.attached[need.branch.source]) for need in needs}
+
+
+def _read(
+    duck: duckdb.DuckDBPyConnection, settings: Settings, query: str, limit: "_TimeLimit", check: Callable[[], object]
+) -> pa.RecordBatchReader:
+    """The rows, with this project's errors. ``check`` runs behind the last batch: the lock must have been kept."""
+    with _translated_stream(settings, limit):
+        reader = duck.execute(query).to_arrow_reader(BATCH_ROWS)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        with _translated_stream(settings, limit):
+            yield from reader
+            check()
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
 
 def _check_reading(query: str) -> None:
@@ -92,9 +141,12 @@ def _check_reading(query: str) -> None:
         raise DataError(f"SQL: {error}") from None
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise DataError("SQL: exactly one SELECT is answered here; nothing is ever changed through it")
-    refused = sorted({name for name in _table_functions(_syntax_tree(query)) if name not in _TABLE_FUNCTIONS})
+    tree = _syntax_tree(query)
+    refused = sorted({name for name in _table_functions(tree) if name not in _TABLE_FUNCTIONS})
     if refused:
         raise DataError(f"SQL: {', '.join(refused)}() may not stand in FROM: only the views and plain series are read")
+    if qualified := sorted(set(_qualified_functions(tree))):
+        raise DataError(f"SQL: {', '.join(qualified)}: call functions without a catalogue")
 
 
 def _syntax_tree(query: str) -> Any:
@@ -107,22 +159,36 @@ def _syntax_tree(query: str) -> Any:
     return tree
 
 
-def _table_functions(node: Any) -> Iterator[str]:
-    """The name of every function that stands where a table does, however deep."""
-    if isinstance(node, dict):
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every node of a syntax tree, however deep."""
+    if isinstance(tree, dict):
+        yield tree
+        for value in tree.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _nodes(value)
+
+
+def _table_functions(tree: Any) -> Iterator[str]:
+    """The name of every function in the place of a table."""
+    for node in _nodes(tree):
         if node.get("type") == "TABLE_FUNCTION":
             function = node.get("function") or {}
             yield str(function.get("function_name", "an expression")).lower()
-        for value in node.values():
-            yield from _table_functions(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _table_functions(value)
 
 
-def _check_sight(connection: Connection, needed: Sequence[Branch], partitions: Mapping[str, Relation]) -> None:
+def _qualified_functions(tree: Any) -> Iterator[str]:
+    """Every function called through the engine's catalogue, past the macros of `storage.moment`."""
+    for node in _nodes(tree):
+        places = [str(node.get(key)) for key in ("catalog", "schema") if node.get(key)]
+        if node.get("class") in ("FUNCTION", "WINDOW") and "system" in (place.lower() for place in places):
+            yield ".".join([*places, str(node.get("function_name"))])
+
+
+def _check_sight(connection: Connection, live: Iterable[Live]) -> None:
     """Raise ConfigError when the query needs a month whose rows this login may not all see, naming the first."""
-    relations = [partitions[branch.source] for branch in needed if branch.source in partitions]
+    relations = [one.attached.relation for one in live if one.attached.relation is not None]
     for reason in hidden_relations(connection, relations).values():
         raise ConfigError(f"SQL: {reason}")
 
@@ -165,30 +231,57 @@ class _TimeLimit:
 
 
 @contextmanager
-def _translated(settings: Settings, limit: _TimeLimit, refused: Mapping[str, str]) -> Iterator[None]:
+def _translated(settings: Settings, limit: _TimeLimit, refused: Mapping[str, str] | None = None) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        if limit.is_over:
-            message = (
-                f"SQL: no whole answer within {limit.seconds:g} s; --timeout and TREASURY_SQL_TIMEOUT_S allow more"
-            )
-            raise DataError(message) from None
-        if (hidden := hidden_rows(error)) is not None:
-            raise ConfigError(f"SQL: {hidden}") from None
-        if isinstance(error, duckdb.IOException | duckdb.HTTPException):
-            raise TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, error)}") from None
-        for name, reason in refused.items():
+        away = isinstance(error, duckdb.IOException | duckdb.HTTPException | duckdb.ConnectionException)
+        for name, reason in (refused or {}).items():
             if isinstance(error, duckdb.CatalogException) and re.search(rf"with name {name}\b", str(error)):
                 raise ConfigError(f"SQL: table {name} cannot be read: {reason}") from None
-        raise DataError(f"SQL: {_told(settings, error)}") from None
+        raise _error(settings, limit, str(error), is_away=away) from None
 
 
-def _told(settings: Settings, error: duckdb.Error) -> str:
+@contextmanager
+def _translated_stream(settings: Settings, limit: _TimeLimit) -> Iterator[None]:
+    """`_translated` for rows on their way: Arrow passes on the engine's text alone, without its class."""
+    try:
+        with _translated(settings, limit):
+            yield
+    except psycopg.Error as error:
+        raise _lost_lock(limit, error) from None
+    except (pa.ArrowException, OSError) as error:
+        raise _error(settings, limit, str(error), is_away=str(error).startswith(_AWAY)) from None
+
+
+def _lost_lock(limit: _TimeLimit, error: psycopg.Error) -> TreasuryError:
+    """The error of an answer behind whose back months could move."""
+    if limit.is_over:
+        return DataError(_too_late(limit))
+    return TransientError(f"SQL: months could have moved while the answer was read; ask again ({translate(error)})")
+
+
+def _error(settings: Settings, limit: _TimeLimit, text: str, *, is_away: bool) -> TreasuryError:
+    if limit.is_over:
+        return DataError(_too_late(limit))
+    if (hidden := hidden_rows(text)) is not None:
+        return ConfigError(f"SQL: {hidden}")
+    if is_away:
+        return TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, text)}")
+    return DataError(f"SQL: {_told(settings, text)}")
+
+
+def _too_late(limit: _TimeLimit) -> str:
+    return f"SQL: no whole answer within {limit.seconds:g} s; --timeout and TREASURY_SQL_TIMEOUT_S allow more"
+
+
+def _told(settings: Settings, text: str) -> str:
     """DuckDB's words, without the line of SQL, which is not the one that was asked, and without its guess at a name,
     which may be any of its own tables'.
     """
-    reason = scrubbed(settings, error).partition("\n\nLINE ")[0]
-    if isinstance(error, duckdb.CatalogException):
+    reason = scrubbed(settings, text).partition("\n\nLINE ")[0].partition("\n\nAt:")[0]
+    if reason.startswith("Catalog Error"):
         reason = f"{reason.partition(chr(10))[0]} The views are {', '.join(settings.registry)}."
+    if (found := _UNSUPPORTED.search(reason)) is not None:
+        reason = f"a column has the type {found[1]}, which no answer can hold: use CAST(... AS VARCHAR)"
     return reason

@@ -1,7 +1,7 @@
 """A query over ten years reads only the months that can hold its answer, and its answer is the same."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from ledger.columns import Column, ColumnKind
 from ledger.months import Month, months_between
 from ledger.tables import TieredTable
 from storage.engine import engine, literal
-from storage.pruning import Branch, create_views, needed_branches
+from storage.pruning import Branch, Described, create_views, plan_of
 from tests.examples import examples
 from tests.storage.archived_rows import COLUMNS, TABLE, Row, make_month, write_rows
 
@@ -32,6 +32,10 @@ ROWS: dict[Month, list[Row]] = {month: make_month(CHANCE, month, 30) for month i
 TABLES = [(TABLE, COLUMNS), (OTHER, COLUMNS)]
 
 
+def needed_branches(tables: Sequence[Described], branches: Sequence[Branch], query: str) -> list[Branch]:
+    return [need.branch for need in plan_of(tables, branches, query, CONFIG, datetime.now(UTC)).needs]
+
+
 @dataclass
 class Archive:
     """Six months of two tables as Parquet files, the oldest from before two of the columns came."""
@@ -40,7 +44,7 @@ class Archive:
     branches: list[Branch]
 
     def needed(self, query: str) -> list[Branch]:
-        return needed_branches(TABLES, self.branches, query, CONFIG)
+        return needed_branches(TABLES, self.branches, query)
 
     def months(self, query: str) -> list[str]:
         return [str(branch.month) for branch in self.needed(query)]
@@ -175,12 +179,12 @@ def test_ages_relative_to_now_are_seen_through(archive: Archive, condition: str,
         count = 1 if this_month == yesterday else 2
     recent = months_between(this_month.plus(-5), this_month)
     branches = [Branch(TABLE, month, "hot", "nothing") for month in recent]
-    found = needed_branches([(TABLE, COLUMNS)], branches, f"SELECT * FROM transactions WHERE {condition}", CONFIG)
+    found = needed_branches([(TABLE, COLUMNS)], branches, f"SELECT * FROM transactions WHERE {condition}")
     assert len(found) == count
 
 
 def test_a_query_over_no_months_at_all_still_has_its_columns(archive: Archive) -> None:
-    assert needed_branches(TABLES, [], "SELECT amount, tier FROM transactions", CONFIG) == []
+    assert needed_branches(TABLES, [], "SELECT amount, tier FROM transactions") == []
     assert archive.answer("SELECT amount, tier, month FROM transactions", []) == []
 
 
@@ -223,7 +227,7 @@ def test_every_kind_of_column_has_a_stand_in_that_rules_nothing_out() -> None:
     for name, value in literals.items():
         for condition in (f"{name} = {value}", f"{name} <> {value}", f"{name} IS NULL", f"NOT ({name} = {value})"):
             query = f"SELECT * FROM transactions WHERE {condition}"
-            assert needed_branches([(TABLE, columns)], [branch], query, CONFIG) == [branch], query
+            assert needed_branches([(TABLE, columns)], [branch], query) == [branch], query
 
 
 instants = st.datetimes(datetime(2025, 10, 25), datetime(2026, 5, 5), timezones=st.just(UTC))  # noqa: DTZ001

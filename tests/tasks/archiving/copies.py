@@ -14,7 +14,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from bench.databases import on_database
 from config import Settings
 from servers.postgres import embedded_bin_dir
-from tests.databases import drop_like
+from tests.databases import drop_like, looking_into_both_schemas
 from tests.tasks.archiving.ledger import Ledger
 
 Copier = Callable[..., Ledger]
@@ -30,11 +30,13 @@ def copied(server_settings: Settings) -> Iterator[Copier]:
             twin = Ledger(on_database(ledger.settings, name), ledger.store)
             if by == "dump":
                 _execute(server_settings.database_dsn, SQL("CREATE DATABASE {}").format(Identifier(name)))
+                _execute(server_settings.database_dsn, looking_into_both_schemas(name))
                 _restore(ledger.settings.database_dsn, twin.settings.database_dsn)
                 return twin
             source = ledger.settings.database_dsn.rpartition("/")[2]
             make = SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(source))
             _execute(server_settings.database_dsn, make)
+            _execute(server_settings.database_dsn, looking_into_both_schemas(name))
             if by == "clone":
                 _take_for_the_original(twin)
             return twin

@@ -51,7 +51,7 @@ def test_a_bank_s_year_is_in_the_archive_to_the_cent_and_proved(archived: Ledger
 
     request = ImportRequest(FILE, MAPPING, rejects=tmp_path / "again.csv")
     again = import_file(archived.settings, request, lambda *_: None, datetime.now(UTC))
-    assert (again.read, again.loaded, again.rejected) == (ROWS, 0, ROWS)
+    assert (again.read, again.loaded, again.known, again.rejected) == (ROWS, 0, ROWS, 0)
     assert archived.content() == expected
 
 

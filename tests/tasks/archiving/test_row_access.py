@@ -18,6 +18,7 @@ from tasks.archiving.outcome import Action, Result
 from tasks.archiving.plan import plan_table
 from tasks.archiving.tiers import tier_rows
 from tasks.archiving.to_cold import Step, archive_month
+from tests.databases import looking_into_both_schemas
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger
 
 PARTITION = "transactions_2024_03"
@@ -47,6 +48,7 @@ def ordinary(server_settings: Settings, settings: Settings, store: Path) -> Iter
     with psycopg.connect(server_settings.database_dsn, autocommit=True) as admin:
         admin.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'")
         admin.execute(f"CREATE DATABASE {name} OWNER {name}")
+        admin.execute(looking_into_both_schemas(name))
         url = parts._replace(netloc=f"{name}:{name}@{parts.netloc.rpartition('@')[2]}", path=f"/{name}").geturl()
         own = on_database(server_settings, name)
         place = {"database_url": SecretStr(url), "home": settings.home, "archive_url": settings.archive_url}

@@ -45,7 +45,7 @@ def test_the_bank_s_file_is_loaded_whole_and_once(bank_file: Path, settings: Set
     first = import_file(settings, request, lambda *_: None, now)
     second = import_file(settings, request, lambda *_: None, now)
     assert (first.read, first.loaded, first.rejected) == (ROWS, ROWS, 0)
-    assert (second.read, second.loaded, second.rejected) == (ROWS, 0, ROWS)
+    assert (second.read, second.loaded, second.known, second.rejected) == (ROWS, 0, ROWS, 0)
     with psycopg.connect(settings.database_dsn) as connection:
         rows = connection.execute(
             "SELECT to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM'), count(*), sum(amount)"

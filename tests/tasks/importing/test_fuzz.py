@@ -14,6 +14,8 @@ import pytest
 
 from config import Settings
 from ledger.errors import ConfigError, DataError
+from sql.connection import connect
+from sql.partitions import prepare_table
 from tasks.importing.mapping import read_mapping
 from tasks.importing.records import read_records
 from tasks.importing.run import ImportReport, ImportRequest, import_file
@@ -87,6 +89,12 @@ def mutated(rng: random.Random) -> bytes:
     for mutation in rng.choices(MUTATIONS, k=rng.randint(0, 3)):
         content = mutation(rng, content) if content else content
     return content
+
+
+@pytest.fixture(autouse=True)
+def table(settings: Settings) -> None:
+    with connect(settings.database_dsn, "test") as connection:
+        prepare_table(connection, settings, settings.table("transactions"))
 
 
 def stored(database: psycopg.Connection) -> tuple[int, Decimal]:

@@ -171,9 +171,9 @@ def test_a_damaged_gzip_loads_nothing(run: Run, damage: Callable[[bytes], bytes]
         (b"\xe9\n", DataError, "the header line is not utf-8"),
         (HEADER, DataError, "has no line but its header: nothing was read"),
         (HEADER.rstrip(), DataError, "has no line but its header: nothing was read"),
-        (gzip.compress(HEADER), DataError, "has no line but its header: nothing was read"),
+        (gzip.compress(HEADER, mtime=0), DataError, "has no line but its header: nothing was read"),
         (b"PK\x03\x04rest", DataError, "a ZIP archive or an Excel workbook"),
-        (gzip.compress(b"PK\x03\x04rest"), DataError, "a ZIP archive or an Excel workbook"),
+        (gzip.compress(b"PK\x03\x04rest", mtime=0), DataError, "a ZIP archive or an Excel workbook"),
     ],
 )
 def test_a_file_that_does_not_fit_its_mapping_is_refused_whole(

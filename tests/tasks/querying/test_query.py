@@ -62,6 +62,7 @@ REFUSED = {
     "a scan of PostgreSQL": "SELECT * FROM postgres_scan('', 'public', 'api_keys')",
     "a table by a text": "SELECT * FROM query_table('pg_0.public.api_keys')",
     "a query by a text": "SELECT * FROM query('SELECT * FROM pg_0.public.api_keys')",
+    "the engine's own clock": "SELECT system.main.now()",
     "an unknown column": "SELECT colour FROM transactions",
     "an unknown table": "SELECT * FROM ledger",
 }
@@ -161,6 +162,31 @@ def test_values_are_the_same_in_every_tier(ledger: Ledger) -> None:
     assert isinstance(first["amount"], Decimal)
     assert first["created_at"] == COLD.lower
     assert {row["description"] for row in cold} >= {None, "", "naïve ☕, 'quoted'\n\"line\""}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("fee", Decimal("NaN")), ("updated_at", "294270-01-01 00:00:00+00")], ids=["NaN", "far time"]
+)
+def test_a_value_that_the_engine_reads_as_another_one_is_an_error_where_it_is_asked_for(
+    ledger: Ledger, column: str, value: object
+) -> None:
+    ledger.fill(HOT)
+    ledger.sql("ALTER TABLE transactions_2026_10 DISABLE TRIGGER USER")
+    ledger.sql(f"UPDATE transactions_2026_10 SET {column} = %s WHERE reference = 'REF-7'", value)
+    assert ledger.sql("SELECT count(*) FROM transactions_2026_10 WHERE reference = 'REF-7'") == [(1,)]
+    for question in (f"SELECT max({column}) FROM transactions", "SELECT * FROM transactions ORDER BY id LIMIT 1"):
+        with pytest.raises(DataError, match=f"transactions_2026_10: {column} has a NaN, or a time after"):
+            ledger.ask(question)
+    assert ledger.ask("SELECT count(id) AS n FROM transactions") == [{"n": ROWS}]
+
+
+def test_infinite_and_far_times_are_what_postgresql_has(ledger: Ledger) -> None:
+    ledger.fill(HOT, 1, updated_at="infinity")
+    ledger.fill(WARM, 1, updated_at="4713-01-01 00:00:00+00 BC")
+    assert ledger.ask("SELECT updated_at::VARCHAR AS at FROM transactions ORDER BY created_at") == [
+        {"at": "4713-01-01 (BC) 00:00:00+00"},
+        {"at": "infinity"},
+    ]
 
 
 def test_a_column_that_came_later_is_null_in_older_archived_months(ledger: Ledger) -> None:

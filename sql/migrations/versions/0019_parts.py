@@ -2,10 +2,10 @@
 
 from sql.migrate import run_file
 
-revision = "0020"
+revision = "0019"
 down_revision = "0018"
 
 
 def upgrade() -> None:
     """Apply the .sql file of the same number."""
-    run_file("0020_parts.sql")
+    run_file("0019_parts.sql")

@@ -2,10 +2,10 @@
 
 from sql.migrate import run_file
 
-revision = "0021"
-down_revision = "0020"
+revision = "0020"
+down_revision = "0019"
 
 
 def upgrade() -> None:
     """Apply the .sql file of the same number."""
-    run_file("0021_import_identities.sql")
+    run_file("0020_import_identities.sql")

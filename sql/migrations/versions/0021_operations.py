@@ -2,10 +2,10 @@
 
 from sql.migrate import run_file
 
-revision = "0022"
-down_revision = "0021"
+revision = "0021"
+down_revision = "0020"
 
 
 def upgrade() -> None:
     """Apply the .sql file of the same number."""
-    run_file("0022_operations.sql")
+    run_file("0021_operations.sql")

@@ -1,0 +1,185 @@
+"""Which rows a query asks a month for, read from the optimizer's plan: only what every engine judges alike.
+
+PostgreSQL and DuckDB do not agree on the order of texts, on patterns or on JSON. So nothing of a query is left to
+PostgreSQL but the conditions below, and those only leave out rows early: DuckDB judges every row that comes back.
+
+* the time column: comparisons with an instant of the years 1 to 9999
+* columns of UUIDs and of text that the table is asked by: equality, and lists of equals
+
+What is not understood in a plan is no condition: then more rows come back, and the answer is the same.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import duckdb
+
+from ledger.columns import Column, ColumnKind
+from ledger.tables import TieredTable
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_LIST = 1000
+_SAFE_DIGITS = 28
+_COMPARISONS = {
+    "COMPARE_EQUAL": "=",
+    "COMPARE_GREATERTHANOREQUALTO": ">=",
+    "COMPARE_GREATERTHAN": ">",
+    "COMPARE_LESSTHANOREQUALTO": "<=",
+    "COMPARE_LESSTHAN": "<",
+}
+# Each of these changes a plan in a way that hides conditions or cannot be serialized.
+_UNWANTED = "late_materialization,statistics_propagation,compressed_materialization,top_n"
+_TOP_BIT = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """``column`` compared with a value; several values mean that one of them is equal."""
+
+    column: str
+    comparison: str
+    values: tuple[datetime | UUID | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a query asks a month for.
+
+    A row is wanted when all conditions of one of the ``alternatives`` hold: one alternative for each place of the query
+    that reads the month. None of them: every row is wanted. ``columns`` are those that the query reads, None is all.
+    """
+
+    columns: frozenset[str] | None = None
+    alternatives: tuple[tuple[Condition, ...], ...] = ()
+
+
+EVERYTHING = Asked()
+
+
+def plan_nodes(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]] | None:
+    """Every node of the engine's optimized plan for ``query``; None for a plan that it cannot write down.
+
+    Leaves the connection with fewer optimizers than it had.
+    """
+    connection.execute(f"SET disabled_optimizers = '{_UNWANTED}'")
+    row = connection.execute("SELECT json_serialize_plan(?::VARCHAR, optimize := true)", [query]).fetchone()
+    nodes: list[dict[str, Any]] = []
+
+    def kept(node: dict[str, Any]) -> dict[str, Any]:
+        nodes.append(node)
+        return node
+
+    plan = json.loads(row[0], object_hook=kept) if row else {"error": True}
+    return None if plan.get("error") else nodes
+
+
+def has_wide_sum(nodes: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a plan adds up numbers so wide that a sum of 10**10 of them may have more than 38 digits."""
+    adding = (node for node in nodes if node.get("expression_class") in ("BOUND_AGGREGATE", "BOUND_WINDOW"))
+    return any(_is_wide(kind) for node in adding for kind in node.get("arguments", ()))
+
+
+def _is_wide(kind: Mapping[str, Any]) -> bool:
+    width = (kind.get("type_info") or {}).get("width", 0)
+    return kind.get("id") in ("HUGEINT", "UHUGEINT") or (kind.get("id") == "DECIMAL" and width > _SAFE_DIGITS)
+
+
+def asked_of(
+    nodes: Sequence[Mapping[str, Any]], tables: Mapping[str, tuple[TieredTable, Sequence[Column]]]
+) -> dict[str, Asked]:
+    """What a plan asks each of ``tables`` for, by their names in it. A name that is missing: everything."""
+    found: dict[str, list[Asked]] = {}
+    for scan in (node for node in nodes if node.get("type") == "LOGICAL_GET"):
+        name = str((scan.get("function_data") or {}).get("table"))
+        if name in tables:
+            found.setdefault(name, []).append(_asked(scan, *tables[name]))
+    return {name: _joined(places) for name, places in found.items()}
+
+
+def _joined(places: Sequence[Asked]) -> Asked:
+    """What all places of a query that read one month ask it for."""
+    columns = [place.columns for place in places]
+    together = None if None in columns else frozenset[str]().union(*(one for one in columns if one is not None))
+    if not all(place.alternatives for place in places):
+        return Asked(together)
+    return Asked(together, tuple(dict.fromkeys(one for place in places for one in place.alternatives)))
+
+
+def _asked(scan: Mapping[str, Any], table: TieredTable, columns: Sequence[Column]) -> Asked:
+    names = [str(name) for name in scan.get("names", ())]
+    askable = {column.name: column for column in columns if _is_askable(table, column)}
+    conditions: list[Condition] = []
+    for entry in (scan.get("table_filters") or {}).get("filters", ()):
+        name = names[entry["key"]] if entry.get("key", len(names)) < len(names) else ""
+        if name in askable:
+            conditions += _necessary(askable[name], entry.get("value") or {})
+    return Asked(_columns(scan, names), (tuple(conditions),) if conditions else ())
+
+
+def _columns(scan: Mapping[str, Any], names: Sequence[str]) -> frozenset[str] | None:
+    indexes = [entry.get("index") for entry in scan.get("column_indexes", ())]
+    if not all(isinstance(index, int) for index in indexes):
+        return None
+    return frozenset(names[index] for index in indexes if index < len(names))  # the number of the row is beyond them
+
+
+def _is_askable(table: TieredTable, column: Column) -> bool:
+    """Whether an index or a sensible share of the rows can be expected behind a condition on the column."""
+    if column.kind is ColumnKind.TIMESTAMP:
+        return column.name == table.time_column
+    asked_by = {table.key_column, *table.cold_sort, *table.bloom_columns}
+    return column.kind in (ColumnKind.UUID, ColumnKind.TEXT) and column.name in asked_by
+
+
+def _necessary(column: Column, node: Mapping[str, Any]) -> list[Condition]:
+    """The conditions that every row which passes the filter ``node`` must meet; none for what is not understood."""
+    kind = node.get("filter_type")
+    if kind == "CONJUNCTION_AND":
+        return [one for child in node.get("child_filters", ()) for one in _necessary(column, child)]
+    if kind == "OPTIONAL_FILTER":
+        return _necessary(column, node.get("child_filter") or {})
+    if kind == "CONJUNCTION_OR":
+        return _one_of(column, [_necessary(column, child) for child in node.get("child_filters", ())])
+    if kind == "IN_FILTER":
+        return _one_of(column, [_compared(column, "=", value) for value in node.get("values", ())])
+    if kind == "CONSTANT_COMPARISON":
+        comparison = _COMPARISONS.get(str(node.get("comparison_type")))
+        return _compared(column, comparison, node.get("constant") or {})
+    return []
+
+
+def _one_of(column: Column, choices: Sequence[Sequence[Condition]]) -> list[Condition]:
+    """A list of equals, where each choice is one equality."""
+    if not 0 < len(choices) <= _LONGEST_LIST:
+        return []
+    if not all(len(choice) == 1 and choice[0].comparison == "=" for choice in choices):
+        return []
+    return [Condition(column.name, "=", tuple(value for choice in choices for value in choice[0].values))]
+
+
+def _compared(column: Column, comparison: str | None, constant: Mapping[str, Any]) -> list[Condition]:
+    if comparison is None or constant.get("is_null") is not False:
+        return []
+    if comparison != "=" and column.kind is not ColumnKind.TIMESTAMP:
+        return []
+    value = _value(column.kind, (constant.get("type") or {}).get("id"), constant.get("value"))
+    return [] if value is None else [Condition(column.name, comparison, (value,))]
+
+
+def _value(kind: ColumnKind, type_name: Any, value: Any) -> datetime | UUID | str | None:
+    """A constant of a plan as Python has it; None when it is of another type, or PostgreSQL could not take it."""
+    if kind is ColumnKind.TEXT and type_name == "VARCHAR" and isinstance(value, str):
+        return None if "\0" in value else value
+    if kind is ColumnKind.TIMESTAMP and type_name == "TIMESTAMP WITH TIME ZONE" and isinstance(value, int):
+        try:
+            return _EPOCH + timedelta(microseconds=value)
+        except OverflowError:  # infinite, or outside the years 1 to 9999
+            return None
+    if kind is ColumnKind.UUID and type_name == "UUID" and isinstance(value, dict):
+        # The engine turns the highest bit over, so that its signed integers have the order of UUIDs.
+        return UUID(int=((int(value["upper"]) + _TOP_BIT) << 64) | int(value["lower"]))
+    return None

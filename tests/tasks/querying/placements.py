@@ -1,0 +1,224 @@
+"""The same rows four times: all hot, all warm, all cold, and a month in each tier; and again as plain PostgreSQL."""
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Context, Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg
+
+from config import Settings
+from ledger.identifiers import new_id
+from ledger.months import Month, months_between
+from ledger.policy import Tier
+from sql.connection import Connection, connect
+from sql.partitions import ensure_partition, prepare_table
+from storage.engine import engine
+from storage.exact import register_exact
+from storage.moment import fix_moment
+from storage.pruning import Branch, Described, Need, Planner, create_views
+from tasks.archiving.to_cold import archive_month
+from tasks.archiving.to_warm import warm_month
+from tasks.querying.link import linked
+from tasks.querying.partition_rows import Live, rows_source
+from tasks.querying.places import find_places
+from tests.tasks.querying import questions
+
+PLACES = ("hot", "warm", "cold", "mixed")
+_MONTHS = list(months_between(Month(2026, 1), Month(2026, 3)))
+_TIERS = {
+    "hot": (Tier.HOT,) * 3,
+    "warm": (Tier.WARM,) * 3,
+    "cold": (Tier.COLD,) * 3,
+    "mixed": (Tier.COLD, Tier.WARM, Tier.HOT),
+}
+_ROWS = {"q": 40, "p": 8}
+_DDL = """
+    CREATE TABLE {name}_partitioned (
+        id uuid NOT NULL, created_at timestamptz NOT NULL, wallet text NOT NULL, reference varchar(40),
+        status text NOT NULL, amount numeric(18, 2), rate numeric(38, 10),
+        whole numeric(20, 0), small smallint, num integer, big bigint,
+        flag boolean, day date, stamp timestamptz, other uuid, meta jsonb, PRIMARY KEY (id, created_at)
+    ) PARTITION BY RANGE (created_at);
+    CREATE INDEX idx_{name}_wallet_created ON {name}_partitioned (wallet, created_at DESC);
+"""
+# As DuckDB has the columns: texts by their bytes, JSON as text, integers of 64 bits.
+_REFERENCE = """
+    CREATE TABLE {table}_ref AS SELECT id, created_at,
+        wallet COLLATE "C" AS wallet, reference::text COLLATE "C" AS reference,
+        amount, rate, whole, small::bigint, num::bigint, big, flag, day, stamp, other, meta::text COLLATE "C" AS meta,
+        to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM') COLLATE "C" AS month
+    FROM {table}_hot_partitioned
+"""
+_CONFIGURED: dict[str, Any] = {
+    "money_columns": ["amount"],
+    "currency_column": None,
+    "cold_sort": ["wallet", "created_at"],
+    "bloom_columns": ["id", "reference"],
+    "warm_indexes": ["wallet_created"],
+}
+_WIDE = Context(prec=100)
+Row = dict[str, Any]
+
+
+def _rows(table: str, month: Month) -> list[Row]:
+    chance = random.Random(f"{table} {month}")  # noqa: S311  # made-up rows
+    span_s = int((month.upper - month.lower).total_seconds())
+    offsets_ms = [0, span_s * 1000 - 1, *(chance.randrange(span_s) * 1000 for _ in range(_ROWS[table] - 2))]
+    return [_row(chance, month.lower + timedelta(milliseconds=offset)) for offset in offsets_ms]
+
+
+def _row(chance: random.Random, moment: datetime) -> Row:
+    def some(values: list[str], nulls: float = 0.25) -> str | None:
+        return None if chance.random() < nulls else chance.choice(values).replace("''", "'")
+
+    meta = some(questions.METAS)
+    return {
+        "id": new_id(moment, chance.getrandbits),
+        "created_at": moment,
+        "wallet": some(questions.WALLETS, 0),
+        "reference": some(questions.REFERENCES),
+        "status": "completed",
+        "amount": some(questions.AMOUNTS),
+        "rate": some(questions.RATES),
+        "whole": some(questions.WHOLES),
+        "small": some(questions.SMALLS),
+        "num": some(questions.NUMS),
+        "big": some(questions.BIGS),
+        "flag": chance.choice([None, True, False]),
+        "day": some(questions.DAYS),
+        "stamp": some(questions.ATS),
+        "other": some(questions.OTHERS),
+        "meta": meta,
+    }
+
+
+class Placements:
+    """Asks one question of every placement, with an engine that is kept, through the product's own parts."""
+
+    def __init__(self, settings: Settings, connection: Connection, duck: duckdb.DuckDBPyConnection) -> None:
+        self.settings = settings
+        self._connection = connection
+        self._duck = duck
+        self._is_wide = False
+        self._schemas: dict[str, str] = {}
+        self._moment = datetime.now(UTC)
+        with connection.transaction():
+            self._places = find_places(connection, settings)
+        self._arms = {place: self._planned(place) for place in PLACES}
+        found = connection.execute("SELECT id::text FROM q_ref ORDER BY id LIMIT 12").fetchall()
+        self.ids = [row[0] for row in found] + ["00000000-0000-7000-8000-000000000000"]
+
+    def _planned(self, place: str) -> tuple[list[Described], Planner]:
+        names = {f"q_{place}", f"p_{place}"}
+        described = [(table, columns) for table, columns in self._places.tables if table.name in names]
+        branches = [branch for branch in self._places.branches if branch.table.name in names]
+        assert {table.name for table, _ in described} == names
+        planning = duckdb.connect(config={"threads": "1", "memory_limit": "256MB"})
+        planning.execute("SET TimeZone = 'UTC'")
+        return described, Planner(planning, described, branches)
+
+    def asked(self, place: str, sql: str) -> list[str]:
+        """What the months of a placement are asked with: the table expressions that their rows are read from."""
+        plan = self._arms[place][1].plan(_over(sql, place), self._moment)
+        return [self._source(need) for need in plan.needs]
+
+    def _source(self, need: Need) -> str:
+        attached = self._places.attached.get(need.branch.source)
+        return need.branch.source if attached is None else rows_source(self._connection, Live(need, attached))
+
+    def answer(self, place: str, sql: str) -> list[tuple[Any, ...]]:
+        """The rows that `treasury sql` would give, as Python has them."""
+        described, planner = self._arms[place]
+        query = _over(sql, place)
+        plan = planner.plan(query, self._moment)
+        arms = [(need.branch, self._source(need)) for need in plan.needs]
+        named = [(table, columns) for table, columns in described if table.name in query]
+        if plan.is_wide != self._is_wide:
+            self._is_wide = plan.is_wide
+            self._duck.execute(f"SET threads = {1 if plan.is_wide else self.settings.archive_threads}")
+        self._use_views(named, arms)
+        return self._duck.execute(query).fetchall()
+
+    def _use_views(self, described: list[Described], arms: list[tuple[Branch, str]]) -> None:
+        """Make the views in a schema of their own, or use them again: to make them takes longer than to ask."""
+        key = repr(([table.name for table, _ in described], [source for _, source in arms]))
+        if key not in self._schemas:
+            self._schemas[key] = f"views_{len(self._schemas)}"
+            self._duck.execute(f"CREATE SCHEMA {self._schemas[key]}; USE {self._schemas[key]}")
+            create_views(self._duck, described, arms)
+        self._duck.execute(f"SET search_path = '{self._schemas[key]},main'")
+
+    def plain(self, sql: str) -> list[tuple[Any, ...]]:
+        """PostgreSQL's own answer."""
+        return self._connection.execute(_over(sql, "ref")).fetchall()
+
+
+@contextmanager
+def placements(settings: Settings, folder: Path) -> Iterator[Placements]:
+    """Fill the tables and place their months; the archive is a folder."""
+    names = [f"{table}_{place}" for table in _ROWS for place in PLACES]
+    fields = settings.model_dump() | {"tables": dict.fromkeys(names, _CONFIGURED), "archive_url": f"file://{folder}"}
+    own = Settings.model_validate(fields)
+    for table in _ROWS:
+        for place in PLACES:
+            _fill(own, table, place)
+    with ExitStack() as stack:
+        connection = stack.enter_context(connect(own.database_dsn, "tests"))
+        for table in _ROWS:
+            connection.execute(_REFERENCE.format(table=table))
+        duck = stack.enter_context(engine(own))
+        duck.execute("SET parquet_metadata_cache = true")
+        stack.enter_context(linked(duck, own, links=1))
+        fix_moment(duck, datetime.now(UTC))
+        register_exact(duck)
+        yield Placements(own, connection, duck)
+
+
+def _fill(settings: Settings, name: str, place: str) -> None:
+    table = settings.table(f"{name}_{place}")
+    with psycopg.connect(settings.database_dsn) as connection:
+        connection.execute(_DDL.format(name=table.name))
+    with connect(settings.database_dsn, "tests") as connection:
+        prepare_table(connection, settings, table)
+        for month in _MONTHS:
+            ensure_partition(connection, settings, table, month)
+            rows = _rows(name, month)
+            marks = ", ".join(f"%({column})s" for column in rows[0])
+            with connection.cursor() as cursor:
+                cursor.executemany(f"INSERT INTO {table.hot_parent} VALUES ({marks})", rows)
+    for month, tier in zip(_MONTHS, _TIERS[place], strict=True):
+        if tier is not Tier.HOT:
+            assert warm_month(settings, table, month)
+        if tier is Tier.COLD:
+            archive_month(settings, table, month)
+
+
+def _over(sql: str, place: str) -> str:
+    return sql.replace("{q}", f"q_{place}").replace("{p}", f"p_{place}")
+
+
+def comparable(rows: list[tuple[Any, ...]], is_ordered: bool) -> list[str]:
+    """The rows so that equal answers are equal texts, whoever gave them."""
+    texts = [repr(tuple(_comparable(value) for value in row)) for row in rows]
+    return texts if is_ordered else sorted(texts)
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int | Decimal):
+        return (
+            format(_WIDE.normalize(Decimal(value)), "f").replace("-0", "0")
+            if value == 0
+            else format(_WIDE.normalize(Decimal(value)), "f")
+        )
+    if isinstance(value, float):
+        return f"{value:.9e}"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)

@@ -1,0 +1,156 @@
+"""The same question has the same answer in every tier, and PostgreSQL's where the dialects mean the same."""
+
+import os
+from collections.abc import Iterator, Sequence
+
+import duckdb
+import psycopg
+import pytest
+
+from config import Settings
+from ledger.errors import DataError
+from tasks.querying.query import Answer, run_query
+from tests.conftest import own_database
+from tests.databases import Databases
+from tests.examples import THOROUGH
+from tests.tasks.querying.placements import PLACES, Placements, comparable, placements
+from tests.tasks.querying.questions import Question, Questioner
+
+_SAMPLE = 200
+_PART = 1_000
+_PARTS = 20
+
+
+@pytest.fixture(scope="module")
+def placed(
+    databases: Databases, server_settings: Settings, migrated: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Placements]:
+    folder = tmp_path_factory.mktemp("placed")
+    with (
+        own_database(databases, server_settings, migrated, folder) as settings,
+        placements(settings, folder / "archive") as placed,
+    ):
+        yield placed
+
+
+def _answers(placed: Placements, question: Question, places: Sequence[str] = PLACES) -> dict[str, list[str]]:
+    """The answer in each of ``places``, and PostgreSQL's. An error is an answer too, as long as it is everywhere."""
+    answers = {}
+    for place in places:
+        try:
+            answers[place] = comparable(placed.answer(place, question.sql), question.is_ordered)
+        except duckdb.Error as error:
+            answers[place] = [_kind(error)]
+    if question.is_common:
+        try:
+            answers["PostgreSQL"] = comparable(placed.plain(question.sql), question.is_ordered)
+        except psycopg.DataError as error:
+            answers["PostgreSQL"] = [_kind(error)]
+    return answers
+
+
+def _kind(error: duckdb.Error | psycopg.Error) -> str:
+    """What is wrong with a question: a number that is too large, in whatever engine's words, or anything else."""
+    is_overflow = isinstance(error, duckdb.OutOfRangeException | duckdb.ConversionException | psycopg.DataError)
+    return "too large" if is_overflow else f"{type(error).__name__}: {error}"
+
+
+def _check(placed: Placements, seed: str, count: int) -> None:
+    """Ask ``count`` questions of the mixed rows, of those of one tier in turn, and of PostgreSQL."""
+    questioner = Questioner(seed, placed.ids)
+    for number in range(count):
+        question = questioner.question()
+        answers = _answers(placed, question, ("mixed", PLACES[number % 3]))
+        assert len({tuple(rows) for rows in answers.values()}) == 1, f"{seed} {number}: {question.sql}\n{answers}"
+
+
+# The examples of public reports and of this fuzz: each was another answer in another tier.
+_EXAMPLES = [
+    "SELECT reference, id FROM {q} ORDER BY reference NULLS FIRST, id LIMIT 3",
+    "SELECT reference, id FROM {q} ORDER BY reference DESC NULLS FIRST, id LIMIT 31",
+    "SELECT id FROM {q} ORDER BY created_at NULLS FIRST, id LIMIT 7",
+    "SELECT id FROM {q} ORDER BY stamp NULLS FIRST, id LIMIT 7 OFFSET 3",
+    "SELECT id, big FROM {q} WHERE num > 0 ORDER BY big NULLS FIRST, id LIMIT 5",
+    'SELECT count(*) FROM {q} WHERE meta > \'{"n": "2"}\'',
+    "SELECT id FROM {q} WHERE meta = '{\"n\": 1}' OR meta < '[]'",
+    "SELECT id FROM {q} WHERE reference > 'r'",
+    "SELECT id FROM {q} WHERE wallet BETWEEN 'W' AND 'w'",
+    "SELECT id FROM {q} WHERE wallet = 'wallet-1 '",
+    "SELECT max(reference), min(wallet), max(meta) FROM {q}",
+    "SELECT a.id, b.id FROM {q} AS a JOIN {p} AS b ON a.wallet = b.wallet AND a.meta > b.meta",
+]
+
+
+@pytest.mark.parametrize("sql", _EXAMPLES)
+def test_order_and_comparison_do_not_depend_on_the_tier(placed: Placements, sql: str) -> None:
+    """Through the whole of `treasury sql`, and as PostgreSQL answers it over texts in the order of their bytes."""
+    is_ordered = "ORDER BY" in sql
+    wanted = comparable(placed.plain(sql), is_ordered)
+    assert wanted
+    for place in PLACES:
+        with run_query(placed.settings, sql.replace("{q}", f"q_{place}").replace("{p}", f"p_{place}")) as answer:
+            rows = [tuple(row.values()) for row in answer.batches.read_all().rename_columns(_names(answer)).to_pylist()]
+        assert comparable(rows, is_ordered) == wanted, place
+
+
+def _names(answer: Answer) -> list[str]:
+    return [str(number) for number in range(len(answer.batches.schema))]
+
+
+def test_postgresql_chooses_rows_by_time_key_and_wallet(placed: Placements) -> None:
+    (by_id,) = placed.asked("hot", f"SELECT * FROM {{q}} WHERE id = '{placed.ids[0]}'")
+    assert by_id.startswith("postgres_query(")
+    assert f"""\"id\" = ''{placed.ids[0]}''::uuid""" in by_id
+    (by_ids,) = placed.asked("warm", f"SELECT * FROM {{q}} WHERE id IN ('{placed.ids[0]}', '{placed.ids[1]}')")
+    assert " IN (" in by_ids
+    (by_time,) = placed.asked(
+        "hot", "SELECT num FROM {q} WHERE created_at >= '2026-02-03' AND created_at < '2026-02-04'"
+    )
+    assert "2026-02-03" in by_time
+    assert "2026-02-04" in by_time
+    assert all("wallet-1" in one for one in placed.asked("hot", "SELECT sum(num) FROM {q} WHERE wallet = 'wallet-1'"))
+    twice = "SELECT * FROM {q} AS a, {q} AS b WHERE a.wallet = 'wallet-1' AND b.wallet = 'wallet-2' AND a.num = b.num"
+    assert all(" OR " in one for one in placed.asked("hot", twice))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "reference > 'R'",
+        "meta = '{}'",
+        "wallet LIKE 'w%'",
+        "wallet <> 'x'",
+        "num = 1",
+        "id > 'a0000000-0000-7000-8000-000000000000'",
+        "wallet = 'x' OR wallet IS NULL",
+        "upper(wallet) = 'X'",
+        "month = '2026-01'",
+        "stamp > '2026-01-01'",
+        "true",
+    ],
+)
+def test_what_the_engines_may_judge_differently_is_not_left_to_postgresql(placed: Placements, condition: str) -> None:
+    assert not any(
+        one.startswith("postgres_query(") for one in placed.asked("hot", f"SELECT * FROM {{q}} WHERE {condition}")
+    )
+
+
+def test_a_sum_beyond_38_digits_is_an_error_and_never_wraps_around(placed: Placements) -> None:
+    """Two threads' partial sums are added without a look at their size, so such sums are made by one."""
+    for place in PLACES:
+        with (
+            pytest.raises(DataError, match=r"SQL: .*[Oo]verflow|SQL: .*out of range"),
+            run_query(placed.settings, f"SELECT sum(rate) FROM q_{place}, range(100)") as answer,
+        ):
+            answer.batches.read_all()
+
+
+def test_random_questions_have_one_answer_wherever_the_rows_are(placed: Placements) -> None:
+    _check(placed, "sample", _SAMPLE)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(THOROUGH not in os.environ, reason="20,000 questions, for `make test-all`")
+@pytest.mark.parametrize("part", range(_PARTS))
+def test_thousands_of_random_questions_have_one_answer_wherever_the_rows_are(placed: Placements, part: int) -> None:
+    _check(placed, f"part {part}", _PART)
