@@ -34,8 +34,8 @@ demo: $(READY) ## Set up, fill three years of months, archive them through Prefe
 test: $(READY) ## Set up and run the tests, the slow ones left out
 	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-all: $(READY) ## Every test, the slow ones too, with all their examples
-	@TREASURY_TEST_THOROUGH=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+test-all: $(READY) ## Every test, the slow ones too, with all their examples and the floor of the coverage
+	@TREASURY_TEST_THOROUGH=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=json
 
 bench: $(READY) ## Every measurement: a table for people and a JSON line each
 	@$(BIN)/python -m bench all
@@ -81,5 +81,5 @@ upgrade: ## The same with the newest versions that fit (needs uv)
 
 clean: ## Remove what was set up, made and measured here, the servers' data (.treasury) too
 	@if [ -x $(BIN)/treasury ]; then $(BIN)/treasury down; fi
-	rm -rf $(VENV) .treasury build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .treasury build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

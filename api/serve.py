@@ -6,21 +6,19 @@ SIGTERM ends them gracefully: no new connection, every answer under way given, e
 import argparse
 import gc
 import logging
-import multiprocessing
 import resource
-import signal
 import sys
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from api.logs.access_log import capture_all_logs
+from api.logs.json_lines import capture_all_logs
 from api.server import security_headers
-from api.server.protocol import LimitedConfig, Limits
+from api.server.protocol import LimitedConfig, SocketLimits
+from api.server.supervision import end_with_supervisor
 from config import Settings, load_settings
 from ledger.errors import ConfigError
-from servers.keeper import end_with_parent
 
 BACKLOG = 4096
 DRAIN_S = 7  # then api.server.services ends its parts; the keeper kills after servers.api.STOP_S
@@ -29,7 +27,7 @@ DRAIN_S = 7  # then api.server.services ends its parts; the keeper kills after s
 # worker that hangs also stays for so long, so the time is not longer.
 WORKER_ANSWERS_S = 20
 
-# A chunk of one byte is six on the wire; nobody needs to send a large body like that.
+# A chunk of one byte is six on the wire; no client needs to send a large body like that.
 _FRAMING = 2
 _FRAMING_BYTES = 65_536
 _OTHER_FILES = 512  # PostgreSQL, Redis, the archive, logs, the listening socket
@@ -45,7 +43,7 @@ class ProcessConfig(LimitedConfig):
 
         With hundreds of thousands of objects of libraries in the way, a collection takes as long as many requests.
         """
-        _end_with_supervisor()
+        end_with_supervisor()
         super().load()
         gc.collect()
         gc.freeze()
@@ -61,19 +59,9 @@ class ProcessConfig(LimitedConfig):
         access.propagate = False
 
 
-def _end_with_supervisor() -> None:
-    """A worker that outlived its supervisor would keep the port from the next one, and nobody would watch it."""
-    supervisor = multiprocessing.parent_process()
-    if supervisor is None:
-        return
-    end_with_parent(signal.SIGTERM)
-    if not supervisor.is_alive():  # since before the line above
-        signal.raise_signal(signal.SIGTERM)
-
-
-def make_limits(settings: Settings) -> Limits:
+def make_limits(settings: Settings) -> SocketLimits:
     """The limits of one process, its connections lowered to what the system lets it open."""
-    return Limits(
+    return SocketLimits(
         connections=max(1, min(settings.api_connections, raise_open_files() - _OTHER_FILES)),
         header_bytes=settings.api_header_limit_bytes,
         body_bytes=settings.api_body_limit_bytes * _FRAMING + _FRAMING_BYTES,
@@ -125,7 +113,7 @@ HOW = {
 
 
 def main() -> None:
-    """Run until told to stop. Ends with the exit code of ConfigError for a setting that is wrong."""
+    """Run until a signal stops it. Ends with the exit code of ConfigError for a setting that is wrong."""
     parser = argparse.ArgumentParser(prog="python -m api.serve", description="The transaction API.")
     parser.add_argument("--port", type=int, help="TREASURY_PORTS__API when not given")
     arguments = parser.parse_args()

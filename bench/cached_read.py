@@ -26,8 +26,9 @@ from rich.console import Console
 from rich.table import Table
 
 from api.caching.cache import REPORT_S
-from api.caching.question import Names
+from api.caching.cache_key import Names
 from api.caching.shared import SharedLayer
+from api.connections.shared_redis import SharedRedis
 from bench.scratch import fill_month, scratch
 from config import Settings
 from config.cache import CacheSettings
@@ -235,12 +236,11 @@ def _counted(settings: Settings) -> dict[str, dict[str, int]]:
         raise ValueError("there is no Redis")
 
     async def read() -> dict[str, dict[str, dict[str, int]]]:
-        names = Names(pepper(settings))
-        shared = SharedLayer(redis_url.get_secret_value(), settings.redis_prefix, names, timeout_s=1)
+        redis = SharedRedis(redis_url.get_secret_value(), settings.redis_prefix)
         try:
-            return await shared.reports(REPORT_S * 2)
+            return await SharedLayer(redis.access("bench", 1), Names(pepper(settings))).reports(REPORT_S * 2)
         finally:
-            await shared.close()
+            await redis.close()
 
     (counts,) = asyncio.run(read()).values()
     return counts

@@ -22,9 +22,9 @@ from bench.scratch import scratch
 from config import Settings
 from config.health import AlertUrls
 from servers import prefect
-from servers.prefect_client import PrefectAccess
 from tasks.archiving.calendar import utc_today
 from tasks.archiving.rollover import roll_table
+from tasks.prefect.access import PrefectAccess
 
 UP_TARGET_S = 5.0
 DOWN_TARGET_S = 15.0

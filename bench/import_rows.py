@@ -16,35 +16,35 @@ from config import Settings
 from ledger.months import Month
 from ledger.tables import TRANSACTIONS
 from sql.connection import connect
+from tasks.importing.mapping_text import column, mapping_text
 from tasks.importing.run import ImportReport, ImportRequest, import_file
 from tasks.synthetic.payments import MonthPlan, World, month_tables
 
 ROWS = 200_000
 TARGET_PER_S = 20_000
 _MONTHS = (Month(2025, 3), Month(2025, 4))
-_MAPPING = """
-name = "bench"
-table = "transactions"
-key = ["id"]
-
-[fields]
-client_id = { column = "client_id" }
-user_id = { column = "user_id" }
-wallet_id = { column = "wallet_id" }
-counterparty_wallet_id = { column = "counterparty_wallet_id" }
-type = { column = "type" }
-status = { column = "status" }
-amount = { column = "amount" }
-fee = { column = "fee" }
-currency = { column = "currency" }
-reference = { column = "reference" }
-description = { column = "description" }
-created_at = { column = "created_at", format = "%Y-%m-%d %H:%M:%S.%fZ" }
-updated_at = { column = "updated_at", format = "%Y-%m-%d %H:%M:%S.%fZ" }
-
-[metadata]
-source = { column = "id" }
-"""
+_INSTANT = "%Y-%m-%d %H:%M:%S.%fZ"
+_COLUMNS = (
+    "client_id",
+    "user_id",
+    "wallet_id",
+    "counterparty_wallet_id",
+    "type",
+    "status",
+    "amount",
+    "fee",
+    "currency",
+    "reference",
+    "description",
+)
+_MAPPING = mapping_text(
+    "bench",
+    "transactions",
+    ["id"],
+    {name: column(name) for name in _COLUMNS}
+    | {name: column(name, format=_INSTANT) for name in ("created_at", "updated_at")},
+    {"source": column("id")},
+)
 
 
 def run(rows: int = ROWS) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from api.abuse.defence import Defence
 from api.abuse.guard import Guard
 from api.abuse.rate_limits import Policy
 from api.connections.database import Database
+from api.connections.shared_redis import SharedRedis
 from api.logs.access_log import RequestLog
 from bench.scratch import ANY_PORTS
 from config import Settings, load_settings
@@ -66,8 +67,9 @@ def run() -> dict[str, Any]:
 
 async def _measure(settings: Settings) -> dict[str, float]:
     without_database = settings.model_copy(update={"database_url": SecretStr("postgresql://127.0.0.1:1/none")})
-    defence = Defence.make(without_database, Database(without_database))
-    defence.redis.open()
+    redis_url = settings.redis_url
+    redis = SharedRedis(None if redis_url is None else redis_url.get_secret_value(), settings.redis_prefix)
+    defence = Defence.make(without_database, Database(without_database), redis)
     try:
         nothing = await _of_app(_answer, None)
         guarded = await _of_app(_answer, defence)
@@ -78,7 +80,7 @@ async def _measure(settings: Settings) -> dict[str, float]:
             "whole_us": both - nothing,
         }
     finally:
-        await defence.redis.close()
+        await redis.close()
 
 
 async def _of_check(defence: Defence) -> float:

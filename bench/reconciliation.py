@@ -41,7 +41,7 @@ from suppliers.statement import STATEMENT_SCHEMA
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
-from tasks.statements.intake import Result, take_in
+from tasks.statements.intake import IntakeResult, take_in
 
 ROWS = 1_000_000
 SCORED_ROWS = 60_000
@@ -268,7 +268,7 @@ def _one_run(sender: Any, settings: Settings, day: date, source: str) -> None:
     statement = source
     if Path(source).is_dir():
         (taken,) = take_in(settings, _SUPPLIER, day, url=source, actor="bench")
-        if taken.result is not Result.TAKEN:
+        if taken.result is not IntakeResult.TAKEN:
             raise RuntimeError(f"{taken.name}: {taken.error}")
         statement = statement_of(settings, _SUPPLIER, day)
     intake_s = time.perf_counter() - started

@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from bench.databases import on_database
 from config import Settings, load_settings
 from config.settings import Ports
 from ledger.months import Month
@@ -40,7 +41,7 @@ def _database(server: Settings) -> Iterator[Settings]:
     with psycopg.connect(server.database_dsn, autocommit=True) as connection:
         connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
         try:
-            yield server.on_database(name)
+            yield on_database(server, name)
         finally:
             connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 

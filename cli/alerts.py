@@ -1,15 +1,18 @@
-"""`treasury alert`: list open alerts, and acknowledge one."""
+"""`treasury alert`: list open alerts, acknowledge one, and test where notices go."""
 
 import getpass
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from cli import terminal
 from cli.session import session
-from ledger.errors import NotFoundError
+from config import load_settings
+from ledger.errors import NotFoundError, TransientError
 from sql.connection import connect
 from tasks.alerting import store as alerts
+from tasks.alerting.delivery import require_targets, send_test
 
 AlertId = Annotated[int, typer.Argument(min=1, help="Number of the alert, as `treasury alert list` shows it")]
 Everything = Annotated[bool, typer.Option("--all", help="Include resolved alerts, up to the newest hundred")]
@@ -44,3 +47,18 @@ def acknowledge(alert_id: AlertId, who: Who = None) -> None:
     if not acknowledged:
         raise NotFoundError(f"alert {alert_id} is not open, or was acknowledged before")
     typer.echo(f"alert {alert_id} is acknowledged by {name}")
+
+
+def test() -> None:  # a command, no test of pytest's
+    """Send a test notice to each target, and report the results.
+
+    Exits with 75 if a target did not take it, with 78 if no target is set or one is not a target.
+    """
+    settings = load_settings()
+    require_targets(settings)
+    results = send_test(settings, datetime.now(UTC))
+    rows = [(place, error.removeprefix(f"{place}: ") or "sent") for place, error in results]
+    terminal.table("Test notices", ("target", "result"), rows)
+    failed = [place for place, error in results if error]
+    if failed:
+        raise TransientError(f"TREASURY_ALERT_URLS {', '.join(failed)}: did not take the test notice")

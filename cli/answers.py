@@ -22,6 +22,7 @@ from cli.terminal import console
 from ledger.errors import ConfigError, DataError
 from tasks.querying.query import Answer
 
+_CSV_END = csv.get_dialect("excel").lineterminator
 _FILE_WIDTH = 200  # of a table for people that is written to a file
 _COLUMN_WIDTH = 9  # what a column needs at least, its frame included, to be read across
 _SHOWN_ROWS = 1000  # of a table for people; the other formats give every row
@@ -115,9 +116,22 @@ def _json(value: Any) -> str:
     return json.dumps(value, default=_text, ensure_ascii=False, allow_nan=False)
 
 
+class _Lines:
+    """Lines that end with LF, as every tool on a pipe wants them. The csv module's own ends are CR and LF: told to end
+    lines with LF, it leaves a CR within a value without quotes before Python 3.13.
+    """
+
+    def __init__(self, file: TextIOWrapper) -> None:
+        self._file = file
+
+    def write(self, line: str) -> None:
+        """Write one line, as the csv module makes it."""
+        self._file.write(f"{line.removesuffix(_CSV_END)}\n")
+
+
 def _write_csv(batches: pa.RecordBatchReader, file: IO[bytes]) -> None:
     text = TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    writer = csv.writer(text)
+    writer = csv.writer(_Lines(text))
     writer.writerow(batches.schema.names)
     for row in _rows(batches):
         writer.writerow("" if value is None else _text(value) for value in row)

@@ -14,13 +14,15 @@ from rich.text import Text
 
 from cli.answers import write_answer
 from cli.days import DAY
-from cli.session import auditing, session
+from cli.session import auditing, preparing, session
 from cli.terminal import console
 from config import Settings
 from ledger.errors import ConfigError
-from servers import prefect
-from servers.prefect_client import PrefectAccess
+from ledger.months import Month
+from ledger.tables import TieredTable
+from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.tiers import TierRow, tier_rows
+from tasks.prefect.access import PrefectAccess, client_environment
 from tasks.querying.query import run_query
 
 _KIBIBYTE = 1024
@@ -61,13 +63,26 @@ def tiers(
     """Show each month's tier, rows, bytes, sums and digest. The last column is the day of its last move."""
     with session() as settings:
         tables = [settings.table(name) for name in table or settings.registry]
-        rows = tier_rows(settings, tables)
+        rows, refused = _each_table(settings, tables)
     if as_json:
         typer.echo(json.dumps([row.as_json() for row in rows], indent=1))
     else:
         show_tiers(rows)
+    if refused:
+        raise ConfigError("; ".join(refused))
     if hidden := [row for row in rows if row.rows is None]:
         raise ConfigError(f"{len(hidden)} months are not counted: {hidden[0].note}")
+
+
+def _each_table(settings: Settings, tables: list[TieredTable]) -> tuple[list[TierRow], list[str]]:
+    """The months of every table that can be read, and why the others cannot."""
+    rows, refused = [], []
+    for one in tables:
+        try:
+            rows += tier_rows(settings, [one])
+        except ConfigError as error:
+            refused.append(f"table {one.name} is left out: {error}")
+    return rows, refused
 
 
 def show_tiers(rows: list[TierRow]) -> None:
@@ -94,7 +109,7 @@ def show_tiers(rows: list[TierRow]) -> None:
 
 def _tier_cells(row: TierRow) -> tuple[str, ...]:
     return (
-        str(row.month),
+        str(row.month) if row.month else "other",
         row.tier,
         "hidden" if row.rows is None else f"{row.rows:,}",
         human_bytes(row.bytes),
@@ -110,9 +125,14 @@ def _largest_sum(sums: dict[str, dict[str, str]]) -> str:
     amounts = {currency: next(iter(columns.values())) for currency, columns in sums.items() if columns}
     if not amounts:
         return ""
-    currency = max(amounts, key=lambda name: Decimal(amounts[name]))
+    currency = max(amounts, key=lambda name: _size(Decimal(amounts[name])))
     more = f" +{len(amounts) - 1}" if len(amounts) > 1 else ""
     return f"{Decimal(amounts[currency]):,} {currency}{more}"
+
+
+def _size(amount: Decimal) -> tuple[bool, Decimal]:
+    """What sums are compared by. NaN, which PostgreSQL's numeric has, is the one that must be seen."""
+    return (True, Decimal(0)) if amount.is_nan() else (False, amount)
 
 
 def human_bytes(size: float) -> str:
@@ -141,6 +161,22 @@ def sql(
     with auditing("s3") as settings, run_query(settings, query, timeout) as answer:
         write_answer(answer, output_format.value, output)
         typer.echo(f"read {answer.months_read} of {answer.months_known} months", err=True)
+        for note in answer.notes:
+            typer.echo(note, err=True)
+
+
+def late_rows(
+    table: Annotated[str, typer.Argument(help="A ledger table")],
+    month: Annotated[str, typer.Argument(help="An archived month, YYYY-MM")],
+) -> None:
+    """Open an archived month for rows that came late.
+
+    The rows become a further part of the month, with a proof of its own. A partition of the month that somebody made is
+    taken over. The nightly run archives the part when it is due.
+    """
+    with session("s3") as settings:
+        opened = open_late_rows(settings, settings.table(table), Month.parse(month))
+    typer.echo(f"{table} {month}: part {opened.part} is {opened.tier}, {opened.partition} has {opened.rows} rows")
 
 
 def run(
@@ -154,14 +190,14 @@ def run(
     """Run a flow now, in this process. Prefect records the run."""
     parameters: dict[str, Any] = {"as_of": as_of.date() if as_of else None, "plan_only": plan_only}
     parameters |= {"tables": table} if table else {}
-    with session("s3", "prefect") as settings:
+    with preparing("s3", "prefect") as settings:
         run_job(settings, job, parameters)
 
 
-def run_job(settings: Settings, job: Job, given: dict[str, Any]) -> None:
+def run_job(settings: Settings, job: Job, options: dict[str, Any]) -> None:
     """Run a flow in this process and print its report, as its log shows it. Raises what the flow raises."""
     enter_prefect(settings)
-    parameters = {**_FORMER.get(job, {}), **given}
+    parameters = {**_FORMER.get(job, {}), **options}
     for name in parameters.get("tables") or []:
         settings.table(name)
     from cli import flow_runs  # noqa: PLC0415  # Prefect reads its settings when it is imported
@@ -173,8 +209,13 @@ def run_job(settings: Settings, job: Job, given: dict[str, Any]) -> None:
 
 
 def enter_prefect(settings: Settings) -> None:
-    """Make this process a client of the Prefect server, as a worker is. Must run before Prefect is imported."""
-    os.environ.update(settings.environment() | prefect.environment(settings.home, PrefectAccess.of(settings)))
+    """Make this process a client of the Prefect server, as a worker is. Must run before Prefect is imported.
+
+    Raises TransientError when the server does not answer as Prefect does, ConfigError when it refuses the login.
+    """
+    access = PrefectAccess.of(settings)
+    access.ask("/admin/version")
+    os.environ.update(settings.environment() | client_environment(settings.home, access))
 
 
 def show_outcomes(outcomes: list[Any]) -> None:

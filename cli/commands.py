@@ -9,6 +9,7 @@ from cli.lazy import Command, Group
 
 COMMANDS: Mapping[str, Command | Group] = {
     "up": Command("cli.up:up", "Start all servers and keep them running."),
+    "setup": Command("cli.setup:setup", "Create or upgrade what Treasury needs in the database."),
     "down": Command("cli.status:down", "Stop all servers of this home, whichever command started them."),
     "status": Command("cli.status:status", "Show which servers of this home are running, and where."),
     "demo": Command("cli.demo:demo", "Show the whole product on three years of generated months."),
@@ -36,6 +37,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "import": Command("cli.load:import_", "Load transactions from a delimited file."),
     "generate": Command("cli.load:generate", "Generate months of realistic transactions."),
     "tiers": Command("cli.archive:tiers", "Show each month's tier, rows, bytes, sums and digest."),
+    "late-rows": Command("cli.archive:late_rows", "Open an archived month for rows that came late."),
     "sql": Command("cli.archive:sql", "Run one read-only query over all tiers."),
     "run": Command("cli.archive:run", "Run a flow now, in this process."),
     "installation": Group(
@@ -48,10 +50,11 @@ COMMANDS: Mapping[str, Command | Group] = {
     ),
     "health": Command("cli.health:health", "Check all components now."),
     "alert": Group(
-        "List and acknowledge alerts.",
+        "List and acknowledge alerts, and test the notices.",
         {
             "list": Command("cli.alerts:list_", "List the open alerts, newest first."),
             "acknowledge": Command("cli.alerts:acknowledge", "Acknowledge an alert, which stops its repeated notices."),
+            "test": Command("cli.alerts:test", "Send a test notice to each target, and report the results."),
         },
     ),
     "suppliers": Group(
@@ -65,6 +68,7 @@ COMMANDS: Mapping[str, Command | Group] = {
         "Take in and list supplier statements.",
         {
             "take-in": Command("cli.statements:take_in", "Take in the statement files of a supplier."),
+            "none": Command("cli.statements:none", "Declare that a supplier sends no statement for a day."),
             "list": Command("cli.statements:list_", "List the supplier statements, newest first."),
         },
     ),

@@ -19,6 +19,7 @@ from config import Settings, load_settings
 from config.settings import LOGINS, Ports
 from ledger.errors import ConfigError, DataError
 from servers import stack
+from tasks.admin.session_key import kept_valid
 from tasks.admin.setup import open_for
 from tasks.archiving.calendar import utc_today
 from tasks.archiving.tiers import TierRow, tier_rows
@@ -72,8 +73,11 @@ def demo(
     with ExitStack() as servers:
         with watch.step("Start PostgreSQL, Redis, S3, the supplier simulators, Prefect, a worker and the API"):
             terminal.console.print("the first start takes up to a minute")
-            up = servers.enter_context(stack.everything(settings, lambda ready: keys.append(open_for(ready, CLIENT))))
+            up = servers.enter_context(
+                stack.everything(settings, lambda ready: keys.append(open_for(ready, CLIENT).key))
+            )
         ready = up.settings
+        servers.enter_context(kept_valid(ready, keys[0]))
         today = utc_today()
         with watch.step(f"Generate {MONTHS} months"):
             _generate(ready, rows_per_month, vas_rows_per_month, seed, today)

@@ -23,6 +23,7 @@ from ledger.errors import DataError
 from ledger.statements import BreakClass
 from suppliers.registry import definition_of
 from suppliers.simulation.planting import differences_of
+from tasks.importing.mapping_text import column, constant, mapping_text
 from tasks.importing.run import ImportRequest, import_file
 from tasks.reconciliation.casework.breaks import BreakFilter, BreakRecord, list_breaks
 from tasks.reconciliation.runs.report import matched
@@ -30,34 +31,34 @@ from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import RunResult, reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
 from tasks.reconciliation.vocabulary import BreakState
-from tasks.statements.intake import Result, take_in
+from tasks.statements.intake import IntakeResult, take_in
 
 _PATH = "/api/v1/vas-transactions"
 _SOLD_WITHIN_S = 60.0
 _POLL_S = 0.2
 _MOBILE = "0831234567"
 _STILL = (BreakState.OPEN, BreakState.PROPOSED, BreakState.RESOLVED)
-_MAPPING = """
-name = "evening"
-table = "vas_transactions"
-key = ["reference"]
-
-[fields]
-client_id = { constant = "demo" }
-user_id = { constant = "user-00001" }
-wallet_id = { constant = "wallet-00001" }
-type = { constant = "payment" }
-status = { constant = "completed" }
-currency = { constant = "ZAR" }
-supplier = { column = "supplier" }
-vas_type = { column = "vas_type" }
-supplier_product_id = { column = "product" }
-supplier_transaction_id = { column = "transaction_id" }
-reference = { column = "reference" }
-amount = { column = "amount" }
-commission = { column = "commission" }
-created_at = { column = "sold_at", format = "%Y-%m-%d %H:%M:%S", timezone = "Africa/Johannesburg" }
-"""
+_MAPPING = mapping_text(
+    "evening",
+    "vas_transactions",
+    ["reference"],
+    {
+        "client_id": constant("demo"),
+        "user_id": constant("user-00001"),
+        "wallet_id": constant("wallet-00001"),
+        "type": constant("payment"),
+        "status": constant("completed"),
+        "currency": constant("ZAR"),
+        "supplier": column("supplier"),
+        "vas_type": column("vas_type"),
+        "supplier_product_id": column("product"),
+        "supplier_transaction_id": column("transaction_id"),
+        "reference": column("reference"),
+        "amount": column("amount"),
+        "commission": column("commission"),
+        "created_at": column("sold_at", format="%Y-%m-%d %H:%M:%S", timezone="Africa/Johannesburg"),
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def close_day(settings: Settings, folder: Path) -> None:
     for shop in _SHOPS:
         truth = _fetch(settings, shop, day, folder / shop.supplier)
         (taken,) = take_in(settings, shop.supplier, day, url=str(folder / shop.supplier), actor="demo", replace=True)
-        if taken.result is Result.QUARANTINED:
+        if taken.result is IntakeResult.QUARANTINED:
             raise DataError(f"{taken.name} was quarantined: {taken.error}")
         statement = statement_of(settings, shop.supplier, day)
         result = reconcile_day(settings, RunRequest(shop.supplier, day, statement, actor="demo"))
@@ -157,8 +158,9 @@ def _sell_last_evening(settings: Settings, day: date, folder: Path) -> None:
         writer.writerows(sales)
     mapping.write_text(_MAPPING, encoding="utf-8")
     report = import_file(settings, ImportRequest(file, mapping), lambda *_: None, datetime.now(UTC))
-    if report.rejected:
-        raise DataError(f"{report.rejected} purchases of last evening were rejected: see {report.rejects}")
+    if report.loaded < report.read:
+        missing = report.read - report.loaded
+        raise DataError(f"{missing} purchases of last evening were not loaded: {report.rejects} says why")
 
 
 def _evening_sale(shop: _Shop, number: int, at: datetime) -> dict[str, str]:
@@ -201,13 +203,13 @@ def _ask(settings: Settings, shop: _Shop, method: str, place: str, **options: An
 
 def found_in(breaks: Iterable[BreakRecord]) -> dict[str, str]:
     """Reference to class of each break. Several issues of one reference are joined by "and", which is not a class."""
-    found: dict[str, str] = {}
-    for one in breaks:
-        own, line = one.own or {}, one.line or {}
+    classes: dict[str, str] = {}
+    for record in breaks:
+        own, line = record.own or {}, record.line or {}
         reference = str(line.get("reference") or own.get("supplier_reference") or own.get("reference"))
-        issues = [*([found[reference]] if reference in found else []), *one.issues]
-        found[reference] = " and ".join(issues)
-    return found
+        issues = [*([classes[reference]] if reference in classes else []), *record.issues]
+        classes[reference] = " and ".join(issues)
+    return classes
 
 
 def _show(supplier: str, day: date, truth: Mapping[str, str], found: Mapping[str, str], result: RunResult) -> None:

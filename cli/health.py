@@ -9,7 +9,7 @@ import typer
 
 from cli import terminal
 from config import load_settings
-from servers.stack import demand_home, reachable
+from servers.stack import reachable, require_home
 from tasks.health import Result, run_checks, worst
 from tasks.health.record import RUN_S, Recorded
 from tasks.health.record import record as record_results
@@ -25,11 +25,15 @@ def health(
     """
     begun_s = time.monotonic()
     configured, at = load_settings(), datetime.now(UTC)
-    demand_home(configured, "postgres")
+    require_home(configured, "postgres")
     settings = reachable(configured)
     results = run_checks(settings, now=at)
     if as_json:
-        answer = {"checked_at": at.isoformat(), "state": worst(results), "checks": [one.as_json() for one in results]}
+        answer = {
+            "checked_at": at.isoformat(),
+            "state": worst(results),
+            "checks": [result.as_json() for result in results],
+        }
         typer.echo(json.dumps(answer, indent=1))
     else:
         _show(results)
@@ -39,7 +43,10 @@ def health(
 
 
 def _show(results: list[Result]) -> None:
-    rows = [(one.name, str(one.state), one.line, one.to_do if not one.caused_by else "") for one in results]
+    rows = [
+        (result.name, str(result.state), result.line, result.to_do if not result.caused_by else "")
+        for result in results
+    ]
     terminal.table("Health", ("check", "state", "finding", "action"), rows)
 
 

@@ -19,29 +19,29 @@ def show() -> None:
     Also lists the events of the installation. Changes nothing.
     """
     with session("s3") as settings:
-        found = report_installation(settings)
-    terminal.table("Installation", ("", ""), _rows(found))
-    if found.events:
+        report = report_installation(settings)
+    terminal.table("Installation", ("", ""), _rows(report))
+    if report.events:
         rows = [
             (f"{at:%Y-%m-%d %H:%M:%S}", event, str(number), str(incarnation), str(detail.get("location") or ""))
-            for at, number, incarnation, event, detail in found.events
+            for at, number, incarnation, event, detail in report.events
         ]
         terminal.table("Events (UTC)", ("when", "event", "installation", "incarnation", "archive"), rows)
 
 
-def _rows(found: Report) -> list[tuple[str, str]]:
-    own, marker = found.standing.installation, found.standing.marker
+def _rows(report: Report) -> list[tuple[str, str]]:
+    own, marker = report.standing.installation, report.standing.marker
     nothing = "none yet: the first write to the archive makes it"
     return [
         ("installation", str(own.installation_id) if own else nothing),
         ("incarnation", str(own.incarnation) if own else ""),
-        ("database", str(found.standing.identity)),
-        ("archive", found.location),
+        ("database", str(report.standing.identity)),
+        ("archive", report.location),
         ("marker", f"{marker.installation}, incarnation {marker.incarnation}" if marker else "none"),
         ("last written", f"{marker.written_at:%Y-%m-%d %H:%M:%S} UTC" if marker else ""),
-        ("state", str(found.standing.state)),
-        ("what is", found.standing.why),
-        ("objects kept", f"{found.kept} that another database may need"),
+        ("state", str(report.standing.state)),
+        ("what is", report.standing.why),
+        ("objects kept", f"{report.kept} that another database may need"),
     ]
 
 
@@ -51,7 +51,7 @@ def continue_(yes: Yes = False) -> None:
     Use it after a restore, an upgrade or a move.
     """
     with session("s3") as settings:
-        typer.echo(continue_installation(settings, lambda told, number: yes or _is_repeated(told, number)))
+        typer.echo(continue_installation(settings, lambda statement, number: yes or _is_repeated(statement, number)))
 
 
 def separate(yes: Yes = False) -> None:
@@ -60,11 +60,11 @@ def separate(yes: Yes = False) -> None:
     Its archive must be another prefix, to which the objects were copied.
     """
     with session("s3") as settings:
-        typer.echo(separate_installation(settings, lambda told, number: yes or _is_repeated(told, number)))
+        typer.echo(separate_installation(settings, lambda statement, number: yes or _is_repeated(statement, number)))
 
 
-def _is_repeated(told: str, number: UUID) -> bool:
+def _is_repeated(statement: str, number: UUID) -> bool:
     """Ask for the id again, on a terminal or in a pipe."""
-    terminal.note(told)
+    terminal.note(statement)
     terminal.note(f"To confirm, type the id {number}:")
     return sys.stdin.readline().strip() == str(number)

@@ -11,7 +11,16 @@ from cli import terminal
 from cli.session import session
 from ledger.errors import ConfigError, NotFoundError
 from ledger.scopes import ALLOWS, CLIENT_SCOPES
-from tasks.admin.keys import KeyRecord, create_key, key_events, list_keys, revoke_key, rotate_key
+from tasks.admin.keys import (
+    KeyRecord,
+    create_key,
+    is_whole_key,
+    key_events,
+    key_id_of,
+    list_keys,
+    revoke_key,
+    rotate_key,
+)
 
 Client = Annotated[str, typer.Argument(help="Client that owns the key's transactions")]
 Scopes = Annotated[list[str] | None, typer.Option("--scope", help="A scope of the list above; repeat for several")]
@@ -21,7 +30,7 @@ Limits = Annotated[
     typer.Option("--limit", help="Rate limit of this key, such as transactions=600/minute; repeat for several"),
 ]
 Grace = Annotated[str, typer.Option(help="How long the old key stays valid, such as 30m, 24h or 7d")]
-KeyId = Annotated[str, typer.Argument(help="Middle part of trk_<key id>_<secret>")]
+KeyId = Annotated[str, typer.Argument(help="Middle part of trk_<key id>_<secret>; the secret is not needed")]
 
 _GRACE = re.compile(r"(\d{1,5})([smhd])\Z", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -56,8 +65,9 @@ def rotate(key_id: KeyId, grace: Grace = "24h") -> None:
     match = _GRACE.match(grace)
     if match is None:
         raise ConfigError("--grace: must be like 30m, 24h or 7d")
+    wanted = _key_id(key_id)
     with session() as settings:
-        typer.echo(rotate_key(settings, key_id, timedelta(**{_UNITS[match[2]]: int(match[1])})))
+        typer.echo(rotate_key(settings, wanted, timedelta(**{_UNITS[match[2]]: int(match[1])})))
 
 
 def list_() -> None:
@@ -81,26 +91,41 @@ def list_() -> None:
 
 def events(key_id: Annotated[str | None, typer.Argument(help="Only the events of this key")] = None) -> None:
     """Show who created, rotated and revoked API keys, and when."""
+    wanted = None if key_id is None else _key_id(key_id)
     with session() as settings:
-        records = key_events(settings, key_id)
+        records = key_events(settings, wanted)
     rows = [
-        (f"{one.happened_at:%Y-%m-%d %H:%M:%S}", one.key_id, one.event, one.actor, json.dumps(one.detail))
-        for one in records
+        (
+            f"{record.happened_at:%Y-%m-%d %H:%M:%S}",
+            record.key_id,
+            record.event,
+            record.actor,
+            json.dumps(record.detail),
+        )
+        for record in records
     ]
     terminal.table("API key events (UTC)", ("time", "key", "event", "account", "detail"), rows)
 
 
 def revoke(key_id: KeyId) -> None:
     """Revoke an API key. Running API processes refuse it within seconds."""
+    wanted = _key_id(key_id)
     with session() as settings:
-        revoked = revoke_key(settings, key_id)
+        revoked = revoke_key(settings, wanted)
     if not revoked:
-        raise NotFoundError(f"key {key_id!r} does not exist or is already revoked")
-    typer.echo(f"revoked {key_id}")
+        raise NotFoundError(f"key {wanted!r} does not exist or is already revoked")
+    typer.echo(f"revoked {wanted}")
 
 
-def _limits(given: list[str]) -> dict[str, str]:
-    parts = [text.partition("=") for text in given]
+def _key_id(given: str) -> str:
+    """The key id in what was typed. A secret is in the shell's history then, which the user is told."""
+    if is_whole_key(given):
+        terminal.note("a whole key was typed, so its secret is in the history of this shell: the key id is enough")
+    return key_id_of(given)
+
+
+def _limits(options: list[str]) -> dict[str, str]:
+    parts = [text.partition("=") for text in options]
     for policy, equals, _ in parts:
         if not equals:
             raise ConfigError(f"--limit {policy}: must be like transactions=600/minute")

@@ -30,7 +30,7 @@ class Group:
 
 
 class LazyCommand(TyperCommand):
-    """Stands in a list of commands for a command that is not imported yet."""
+    """Takes the place of a command that is not imported yet in a list of commands."""
 
     def __init__(self, name: str, command: Command) -> None:
         super().__init__(name, help=command.summary, rich_markup_mode=None)

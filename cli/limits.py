@@ -20,8 +20,10 @@ Minutes = Annotated[int, typer.Option(min=1, max=10_080, help="Minutes until the
 def show() -> None:
     """List the addresses that are slowed, refused or lifted. Times are UTC."""
     with _redis() as (url, prefix):
-        held = sorted(attackers.list_held(url, prefix), key=lambda one: (one.stage, -one.ends_s))
-    rows = [(one.address, one.stage, f"{datetime.fromtimestamp(one.ends_s, UTC):%Y-%m-%d %H:%M:%S}") for one in held]
+        held = sorted(attackers.list_held(url, prefix), key=lambda entry: (entry.stage, -entry.ends_s))
+    rows = [
+        (entry.address, entry.stage, f"{datetime.fromtimestamp(entry.ends_s, UTC):%Y-%m-%d %H:%M:%S}") for entry in held
+    ]
     terminal.table("Addresses", ("address", "state", "until (UTC)"), rows)
 
 

@@ -1,5 +1,8 @@
 """`treasury import` and `treasury generate`: load rows into the hot and warm months."""
 
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,33 +15,105 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cli import terminal
 from cli.days import DAY
-from cli.session import session
-from ledger.errors import ConfigError
-from tasks.importing.run import ImportRequest, import_file
+from cli.session import preparing
+from ledger.card_finder import mask_card_numbers
+from ledger.errors import ConfigError, DataError
+from tasks.importing.preview import Preview
+from tasks.importing.run import ImportReport, ImportRequest, import_file
+from tasks.importing.suggestion import suggest_mapping
 from tasks.synthetic.generate import GenerateParameters
 from tasks.synthetic.generate import generate as generate_months
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="Delimited text file, plain or gzip")],
-    mapping: Annotated[Path, typer.Option(help="TOML file that maps the columns to fields; see docs/importing.md")],
+    file: Annotated[Path, typer.Argument(help="Delimited text file, plain or gzip; - reads standard input")],
+    mapping: Annotated[
+        Path | None, typer.Option(help="TOML file that maps the columns to fields; see docs/importing.md")
+    ] = None,
     table: Annotated[str | None, typer.Option(help="Target table, instead of the mapping's")] = None,
-    rejects: Annotated[Path | None, typer.Option(help="File for rejected lines  [default: FILE.rejects.csv]")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all lines and load none")] = False,
+    rejects: Annotated[
+        Path | None, typer.Option(help="File or folder for lines that are not loaded  [default: FILE.rejects.csv]")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check all lines, load none, show the first rows and sums by month")
+    ] = False,
+    suggest: Annotated[
+        bool, typer.Option("--suggest", help="Print a mapping for FILE to begin with, and stop")
+    ] = False,
 ) -> None:
     """Load transactions from a delimited file. Safe to run again.
 
-    Each line is either loaded, or rejected with its number and the reason.
+    Each record is loaded, known from an earlier import, or listed with its line and the reason.
     """
-    request = ImportRequest(file, mapping, table, rejects, dry_run)
-    with session(may_make_home=True) as settings, _bytes_bar() as show:
-        report = import_file(settings, request, show, datetime.now(UTC))
+    with _local(file) as source:
+        if suggest:
+            typer.echo(suggest_mapping(source))
+            return
+        if mapping is None:
+            raise ConfigError("--mapping is missing: name a mapping file, or begin with --suggest")
+        request = ImportRequest(source, mapping, table, rejects or (Path() if source != file else None), dry_run)
+        with preparing(may_make_home=True) as settings, _bytes_bar() as show:
+            report = import_file(settings, request, show, datetime.now(UTC))
+        if report.dry_run:
+            _show_preview(report.preview)
+        _show(report)
+        _refuse_nothing(report)
+
+
+@contextmanager
+def _local(file: Path) -> Iterator[Path]:
+    """``file``, or for - a private copy of standard input: an import reads its file twice."""
+    if str(file) != "-":
+        yield file
+        return
+    with tempfile.TemporaryDirectory(prefix="treasury-import-") as folder:
+        copy = Path(folder) / "standard-input"
+        with copy.open("wb") as target:
+            shutil.copyfileobj(sys.stdin.buffer, target)
+        yield copy
+
+
+def _show_preview(preview: Preview) -> None:
+    """Print the first rows as they would be stored, and the sums by month."""
+    for cells in preview.first:
+        shown = [(name, mask_card_numbers(cell)) for name, cell in zip(preview.columns, cells, strict=True) if cell]
+        terminal.table("A row as it would be stored", ("column", "value"), shown)
+    rows = [
+        (str(month), currency, f"{count:,}", f"{total:,}")
+        for (month, currency), (count, total) in sorted(preview.sums.items())
+    ]
+    terminal.table("What would be loaded", ("month", "currency", "rows", "amount"), rows)
+
+
+def _show(report: ImportReport) -> None:
+    """Print the account of an import: of its records, and below it of the lines of the file."""
     prefix = "dry run, nothing is loaded: " if report.dry_run else ""
-    terminal.console.print(
-        f"{prefix}read {report.read} = loaded {report.loaded} + rejected {report.rejected}", markup=False
+    lines = report.lines
+    of_lines = (
+        f"lines {lines.all} = skipped {lines.skipped} + header {lines.header} + records {lines.record_lines}"
+        f" + footer {lines.footer}"
     )
-    if report.rejected:
-        terminal.note(f"rejected lines: {report.rejects}")
+    of_records = (
+        f"{prefix}read {report.read} = loaded {report.loaded} + known {report.known} + different {report.different}"
+        f" + rejected {report.rejected}"
+    )
+    for account in (of_lines, of_records):
+        terminal.console.print(account, markup=False, highlight=False, soft_wrap=True)
+    for warning in report.warnings:
+        terminal.note(f"warning: {warning}")
+    if report.read > report.loaded:
+        terminal.note(f"lines that were not loaded: {report.rejects}")
+
+
+def _refuse_nothing(report: ImportReport) -> None:
+    """End with an error when the ledger has not what the file says. Single rejected lines are an answer."""
+    if report.different:
+        raise DataError(
+            f"{report.different} records were loaded before with other values, and are not changed: a correction is a "
+            f"row of its own; {report.rejects} says what differs"
+        )
+    if report.rejected == report.read:
+        raise DataError(f"none of {report.read} records could be loaded: {report.rejects} says why")
 
 
 def generate(
@@ -70,7 +145,7 @@ def generate(
         )
     except ValidationError as error:
         raise ConfigError("; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())) from None
-    with session(may_make_home=True) as settings, _rows_bar() as show:
+    with preparing(may_make_home=True) as settings, _rows_bar() as show:
         generated = generate_months(settings, parameters, show)
     rows = [(month.table, str(month.month), f"{month.rows:,}", month.skipped or "") for month in generated]
     terminal.table("Generated months", ("table", "month", "rows", "skipped"), rows)

@@ -13,7 +13,7 @@ KNOWN = f"{', '.join(OWN_SUPPLIERS)}, or one of TREASURY_SUPPLIERS__MODULES"
 def check_supplier(name: str | None) -> str | None:
     """Return the name unchanged. Raises ConfigError with the list of known suppliers if it is not one of them."""
     if name is not None:
-        load_settings().suppliers.demand(name)
+        load_settings().suppliers.require(name)
     return name
 
 

@@ -15,7 +15,7 @@ def login() -> None:
     settings = load_settings()
     auth_string = settings.prefect_api_auth_string
     if auth_string is None and settings.prefect_api_url is None:
-        home.demand(settings.home, database=False)
+        home.require(settings.home, database=False)
         auth_string = own_login(settings.home)
     if auth_string is None:
         raise ConfigError("TREASURY_PREFECT_API_AUTH_STRING is not set: no login to TREASURY_PREFECT_API_URL is known")

@@ -32,7 +32,7 @@ from tasks.reconciliation.runs.report import Summary, markdown
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
-from tasks.reconciliation.vocabulary import BreakState, Decision, Verdict
+from tasks.reconciliation.vocabulary import BreakState, Decision, Verdict, WithdrawalState
 
 _AT = "at_ms"  # a field of both sides: an instant in milliseconds since 1970
 _LABELS = {_AT: "time"}
@@ -72,20 +72,20 @@ def run(
         raise ConfigError("--statement and --float belong to one day: leave out --last-day")
     movement = _movement(balance)
     with session("s3", *simulators()) as settings:
-        for one in days:
-            folder = output / one.isoformat() if output and len(days) > 1 else output
+        for run_day in days:
+            folder = output / run_day.isoformat() if output and len(days) > 1 else output
             try:
-                found = statement or statement_of(settings, supplier, one)
-                request = RunRequest(supplier, one, found, account_of_process(), movement, dry_run, folder)
+                key = statement or statement_of(settings, supplier, run_day)
+                request = RunRequest(supplier, run_day, key, account_of_process(), movement, dry_run, folder)
                 result = reconcile_day(settings, request)
             except TreasuryError as error:
                 failed.append(error)
                 if len(days) > 1:
-                    terminal.note(_of_day(supplier, one, error))
+                    terminal.note(_of_day(supplier, run_day, error))
                 continue
             print_report(result.markdown())
             if result.verdict is Verdict.CRITICAL:
-                failed.append(DataError(f"{supplier} {one}: the verdict is critical"))
+                failed.append(DataError(f"{supplier} {run_day}: the verdict is critical"))
     if len(days) == 1 and failed:
         raise failed[0]
     if failed:
@@ -97,7 +97,7 @@ def runs(supplier: OneSupplier = None, first: First = None, last: Last = None, l
     with session() as settings:
         records = casework.list_runs(settings, supplier, _date(first), _date(last), limit=limit)
     columns = ("run", "supplier", "day", "verdict", "lines", "internal rows", "matched", "breaks", "digest", "state")
-    terminal.table("Runs", columns, [_run_cells(one) for one in records])
+    terminal.table("Runs", columns, [_run_cells(record) for record in records])
 
 
 def breaks(
@@ -113,7 +113,9 @@ def breaks(
     limit: Limit = 100,
 ) -> None:
     """List breaks, by default those that wait for a decision."""
-    groups = {"waiting": (BreakState.OPEN, BreakState.PROPOSED), "all": None} | {str(one): (one,) for one in BreakState}
+    groups = {"waiting": (BreakState.OPEN, BreakState.PROPOSED), "all": None} | {
+        str(record): (record,) for record in BreakState
+    }
     if state not in groups:
         raise ConfigError(f"--state: must be one of {', '.join(groups)}")
     if class_ is not None and class_ not in set(BreakClass):
@@ -130,24 +132,25 @@ def breaks(
         records = casework.list_breaks(settings, wanted, after=after, limit=limit)
     today = datetime.now(JOHANNESBURG).date()
     columns = ("break", "supplier", "day", "age", "issues", "amount at issue", "variance", "state", "note")
-    terminal.table("Breaks", columns, [_break_cells(one, today) for one in records])
+    terminal.table("Breaks", columns, [_break_cells(record, today) for record in records])
 
 
 def show(break_id: Annotated[int, typer.Argument(help="Number of the break")]) -> None:
     """Show both sides of a break and its history."""
     with session() as settings:
-        one = casework.get_break(settings, break_id)
+        record = casework.get_break(settings, break_id)
         records = casework.history(settings, break_id)
-    if one is None:
+    if record is None:
         raise NotFoundError(f"break {break_id} does not exist")
     sides = [
-        (_LABELS.get(name, name), *_side_texts(name, one))
-        for name in dict.fromkeys([*(one.line or {}), *(one.own or {})])
+        (_LABELS.get(name, name), *_side_texts(name, record))
+        for name in dict.fromkeys([*(record.line or {}), *(record.own or {})])
     ]
-    title = f"Break {one.break_id}: {', '.join(one.issues)}, {one.difference:f} {one.currency} at issue, {one.state}"
+    money = f"{record.difference:f} {record.currency}"
+    title = f"Break {record.break_id}: {', '.join(record.issues)}, {money} at issue, {record.state}"
     terminal.table(title, ("field", "statement", "internal row"), sides)
-    if one.note:
-        typer.echo(one.note)
+    if record.note:
+        typer.echo(record.note)
     terminal.table(
         "History",
         ("time (UTC)", "action", "person", "account", "decision", "reason"),
@@ -158,21 +161,23 @@ def show(break_id: Annotated[int, typer.Argument(help="Number of the break")]) -
 def show_run(run_id: Annotated[int, typer.Argument(help="Number of the run")]) -> None:
     """Show the figures of a run and its inputs."""
     with session() as settings:
-        one = casework.get_run(settings, run_id)
-    if one is None:
+        record = casework.get_run(settings, run_id)
+    if record is None:
         raise NotFoundError(f"run {run_id} does not exist")
-    print_report(markdown(Summary(one.supplier, str(one.day), one.digest.hex(), one.verdict, one.figures)))
-    for warning in one.warnings:
+    print_report(
+        markdown(Summary(record.supplier, str(record.day), record.digest.hex(), record.verdict, record.figures))
+    )
+    for warning in record.warnings:
         typer.echo(f"\nWarning: {warning}")
-    if "own_day" in one.figures:
-        own = OwnDay(**one.figures["own_day"])
+    if "own_day" in record.figures:
+        own = OwnDay(**record.figures["own_day"])
         typer.echo(f"\nInternal rows of the day: {own.text()}, SHA-256 {own.digest}.")
-    statement = one.figures.get("statement", {})
-    state = "the current run of its day" if one.current else "superseded by a later run of its day"
-    typer.echo(f"\nRun {one.run_id} by {one.actor}, {one.started_at:%Y-%m-%d %H:%M} UTC: {state}.")
+    statement = record.figures.get("statement", {})
+    state = "the current run of its day" if record.current else "superseded by a later run of its day"
+    typer.echo(f"\nRun {record.run_id} by {record.actor}, {record.started_at:%Y-%m-%d %H:%M} UTC: {state}.")
     if statement:
         typer.echo(f"Statement {statement['key']}, SHA-256 {statement['sha256']}.")
-    typer.echo(f"Reports in the archive under {one.object_prefix}/.")
+    typer.echo(f"Reports in the archive under {record.object_prefix}/.")
 
 
 def replay(run_id: Annotated[int, typer.Argument(help="Number of the run")]) -> None:
@@ -199,7 +204,8 @@ def resolve(
     decision: Annotated[
         str,
         typer.Option(
-            help="ours_is_right, theirs_is_right, same_transaction, write_off, settle_completed, settle_failed, reject"
+            help="ours_is_right, theirs_is_right, same_transaction, write_off, settle_completed, settle_failed, "
+            "withdraw (a decision, by two people), reject (a proposal)"
         ),
     ],
     reason: Reason,
@@ -213,7 +219,19 @@ def resolve(
         done = casework.resolve(settings, break_id, actor or account, Decision(decision), reason, account=account)
     waits = " (a second person must confirm)" if done.state is BreakState.PROPOSED else ""
     others = f", with {', '.join(map(str, done.together))}" if done.together else ""
+    if done.withdrawal is not None:
+        typer.echo(f"break {break_id}{others} {_withdrawal_text(done)}")
+        return
     typer.echo(f"break {break_id}{others} is {done.state}{waits}")
+
+
+def _withdrawal_text(done: casework.ResolvedBreak) -> str:
+    kept = "; its internal row stays as it is: correct it with a new row" if done.keeps_ended_row else ""
+    if done.withdrawal is WithdrawalState.CONFIRMED:
+        return f"is open: the decision is withdrawn{kept}"
+    if done.withdrawal is WithdrawalState.REJECTED:
+        return "is resolved as before: the withdrawal is rejected"
+    return f"is resolved: its withdrawal is proposed (a second person must confirm){kept}"
 
 
 def settle(
@@ -270,20 +288,10 @@ def periods(supplier: OneSupplier = None, limit: Limit = 50) -> None:
     with session() as settings:
         records = closing.list_periods(settings, supplier, limit=limit)
     columns = (
-        *(
-            "supplier",
-            "first day",
-            "last day",
-            "state",
-            "internal rows",
-            "value",
-            "digest",
-            "proposed by",
-            "decided by",
-        ),
+        *("supplier", "first day", "last day", "state", "internal rows", "value", "digest"),
         *("proposed by", "decided by", "time (UTC)", "reason"),
     )
-    terminal.table("Periods", columns, [_period_cells(one) for one in records])
+    terminal.table("Periods", columns, [_period_cells(record) for record in records])
 
 
 def verify(
@@ -311,8 +319,8 @@ def verify(
             typer.echo(f"closed days: the internal rows of {verify_closed_days(settings, connection)} are unchanged")
 
 
-def _date(given: datetime | None) -> date | None:
-    return given.date() if given else None
+def _date(moment: datetime | None) -> date | None:
+    return moment.date() if moment else None
 
 
 def _movement(balance: str | None) -> FloatMovement | None:
@@ -341,30 +349,47 @@ def _of_day(supplier: str, day: date, error: TreasuryError) -> str:
     return text if text.startswith(head) else head + text
 
 
-def _run_cells(one: RunRecord) -> tuple[str, ...]:
-    counts = (one.line_count, one.own_count, one.matched_count, one.break_count)
-    state = "current" if one.current else "superseded"
-    return (str(one.run_id), one.supplier, str(one.day), one.verdict, *map(str, counts), one.digest.hex()[:8], state)
+def _run_cells(record: RunRecord) -> tuple[str, ...]:
+    counts = (record.line_count, record.own_count, record.matched_count, record.break_count)
+    state = "current" if record.current else "superseded"
+    return (
+        str(record.run_id),
+        record.supplier,
+        str(record.day),
+        record.verdict,
+        *map(str, counts),
+        record.digest.hex()[:8],
+        state,
+    )
 
 
-def _period_cells(one: PeriodRecord) -> tuple[str, ...]:
-    days = (str(one.first_day), str(one.last_day))
-    state = f"{one.state}, {one.days_changed} days changed since" if one.days_changed else one.state
-    money = ", ".join(f"{sums['value']} {currency}" for currency, sums in (one.own_sums or {}).items())
-    own = ("" if one.own_rows is None else str(one.own_rows), money, (one.own_digest or "")[:8])
-    people = (one.proposed_by or "", one.actor, f"{one.at:%Y-%m-%d %H:%M}", one.reason)
-    return (one.supplier, *days, state, *own, *people)
+def _period_cells(record: PeriodRecord) -> tuple[str, ...]:
+    days = (str(record.first_day), str(record.last_day))
+    state = f"{record.state}, {record.days_changed} days changed since" if record.days_changed else record.state
+    money = ", ".join(f"{sums['value']} {currency}" for currency, sums in (record.own_sums or {}).items())
+    own = ("" if record.own_rows is None else str(record.own_rows), money, (record.own_digest or "")[:8])
+    people = (record.proposed_by or "", record.actor, f"{record.at:%Y-%m-%d %H:%M}", record.reason)
+    return (record.supplier, *days, state, *own, *people)
 
 
-def _break_cells(one: BreakRecord, today: date) -> tuple[str, ...]:
-    money = (f"{one.difference:f} {one.currency}", f"{one.variance:f}")
-    state = f"{one.state}, escalated" if one.escalated else one.state
-    age = f"{one.age_days(today)} d"
-    return (str(one.break_id), one.supplier, str(one.day), age, ", ".join(one.issues), *money, state, one.note)
+def _break_cells(record: BreakRecord, today: date) -> tuple[str, ...]:
+    money = (f"{record.difference:f} {record.currency}", f"{record.variance:f}")
+    state = f"{record.state}, escalated" if record.escalated else record.state
+    age = f"{record.age_days(today)} d"
+    return (
+        str(record.break_id),
+        record.supplier,
+        str(record.day),
+        age,
+        ", ".join(record.issues),
+        *money,
+        state,
+        record.note,
+    )
 
 
-def _side_texts(name: str, one: BreakRecord) -> tuple[str, str]:
-    return _text(name, (one.line or {}).get(name)), _text(name, (one.own or {}).get(name))
+def _side_texts(name: str, record: BreakRecord) -> tuple[str, str]:
+    return _text(name, (record.line or {}).get(name)), _text(name, (record.own or {}).get(name))
 
 
 def _text(name: str, value: Any) -> str:

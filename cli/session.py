@@ -1,4 +1,6 @@
-"""The context that most commands run in: the servers that they need, started if necessary, and a prepared database."""
+"""The context that most commands run in: the servers that they need, started if necessary, and a database that was set
+up. Only the commands that fill or move months set one up themselves: nothing is made in a database by looking at it.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,17 +8,21 @@ from contextlib import contextmanager
 from cli import terminal
 from config import Settings, load_settings
 from ledger.errors import ConfigError
-from servers.home import demand_unused
-from servers.stack import Service, demand_home, running
+from servers.home import require_unused
+from servers.stack import Service, reachable, require_home, running
+from sql.connection import connect
+from sql.own_schema import require_catalogue, require_set_up
 from tasks.admin.setup import prepare_database
 
 
 @contextmanager
 def auditing(*further: Service) -> Iterator[Settings]:
-    """Settings for a query. With the auditor's login alone, nothing is prepared: no other login is needed."""
+    """Settings for a query. With the auditor's login alone no other login is needed."""
     settings = load_settings()
     if settings.auditor_database_url is not None and settings.database_url is None:
         with servers(*further) as ready:
+            with connect(ready.for_auditor().database_dsn, "command") as connection:
+                require_catalogue(connection)
             yield ready
         return
     with session(*further) as ready:
@@ -33,19 +39,31 @@ def servers(*wanted: Service, may_make_home: bool = False) -> Iterator[Settings]
     """
     settings = load_settings()
     try:
-        demand_home(settings, *wanted)
+        require_home(settings, *wanted)
     except ConfigError:
         if not may_make_home:
             raise
-        demand_unused(settings.home)
+        require_unused(settings.home)
         terminal.note(f"making a new treasury home at {settings.home}")
     with running(settings, *wanted) as ready:
         yield ready
 
 
 @contextmanager
-def session(*further: Service, may_make_home: bool = False) -> Iterator[Settings]:
-    """`servers` with a prepared database, and the ``further`` ones, for one command."""
+def session(*further: Service) -> Iterator[Settings]:
+    """`servers` with a database that was set up, and the ``further`` ones, for one command. Makes nothing in it.
+
+    Raises ConfigError for a database that was not set up by this version.
+    """
+    with servers("postgres", *further) as settings:
+        with connect(settings.database_dsn, "command") as connection:
+            require_set_up(connection)
+        yield settings
+
+
+@contextmanager
+def preparing(*further: Service, may_make_home: bool = False) -> Iterator[Settings]:
+    """`session` for a command that sets up the database itself. What was refused is noted on standard error."""
     with servers("postgres", *further, may_make_home=may_make_home) as settings:
         for problem in prepare_database(settings):
             terminal.note(f"not prepared: {problem}")
@@ -55,3 +73,8 @@ def session(*further: Service, may_make_home: bool = False) -> Iterator[Settings
 def simulators() -> tuple[Service, ...]:
     """The simulated suppliers if PostgreSQL is embedded too: only then do they know what their contracts pay."""
     return ("suppliers",) if load_settings().database_url is None else ()
+
+
+def with_running_simulators(settings: Settings) -> Settings:
+    """``settings`` with the simulators that run in this home, where they were not started by this command."""
+    return reachable(settings)

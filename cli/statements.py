@@ -9,11 +9,15 @@ import typer
 from cli import terminal
 from cli.days import DAY
 from cli.names import OneSupplier, SupplierName
-from cli.session import session
+from cli.session import session, simulators, with_running_simulators
 from config import Settings
 from ledger.errors import DataError
+from tasks.reconciliation.audit.people import account_of_process
 from tasks.statements import intake as statements
-from tasks.statements.sources import day_in_name
+from tasks.statements import lateness
+from tasks.statements.absences import AbsenceState, declare_absence
+from tasks.statements.intake import Intake
+from tasks.statements.sources import day_in_name, other_names
 
 OneDay = Annotated[datetime | None, typer.Option(**DAY, help="Only this Africa/Johannesburg day")]
 
@@ -35,21 +39,57 @@ def take_in(
     statement has arrived yet, with 66 if it is late.
     """
     who = actor or getpass.getuser()
-    with session("s3") as settings:
+    with session("s3", *simulators()) as prepared:
+        settings = with_running_simulators(
+            prepared
+        )  # the simulators that `treasury up` has started, if they were not set
         files = statements.take_in(
             settings, supplier, day.date() if day else None, url=url, actor=who, replace=replace, retry=retry
         )
+        _note_other_names(settings, supplier, url, files)
         if not files:
-            statements.demand_statement(settings, supplier, day.date() if day else None, url, datetime.now(UTC))
+            lateness.require_statement(settings, supplier, day.date() if day else None, url, datetime.now(UTC))
             typer.echo(f"{supplier}: the statement was taken in before; there is no new file")
             return
         rows = [
-            (one.name, one.result, _day(settings, supplier, one.day, one.name), _text(one.line_count), one.why)
-            for one in files
+            (file.name, file.result, _day(settings, supplier, file.day, file.name), _text(file.line_count), file.why)
+            for file in files
         ]
     terminal.table(f"Statements of {supplier}", ("file", "result", "day", "lines", "reason"), rows)
-    if any(one.result is statements.Result.QUARANTINED for one in files):
+    if any(file.result is statements.IntakeResult.QUARANTINED for file in files):
         raise DataError("a statement is in quarantine")
+
+
+def _note_other_names(settings: Settings, supplier: str, url: str | None, files: list[Intake]) -> None:
+    """Name what lies in the folder under another name: without files, the error does."""
+    there = other_names(settings, supplier, None, url) if files else None
+    if there is not None and there.names:
+        terminal.note(f"not every file was read: {lateness.named(there)}")
+
+
+def none(
+    supplier: SupplierName,
+    day: Annotated[datetime, typer.Argument(**DAY, help="Africa/Johannesburg day, which is over")],
+    reason: Annotated[str, typer.Option(help="Reason, such as what the supplier said")],
+    actor: Annotated[str | None, typer.Option(help="Person to record  [default: the running account]")] = None,
+    reject: Annotated[bool, typer.Option(help="Withdraw the proposal instead")] = False,
+) -> None:
+    """Declare that a supplier sends no statement for a day.
+
+    The first call proposes. The same call by a second person confirms: the day then has a statement without lines, and
+    can be reconciled and closed.
+    """
+    account = account_of_process()
+    with session("s3") as settings:
+        state = declare_absence(
+            settings, supplier, day.date(), actor or account, reason, account=account, reject=reject
+        )
+    texts = {
+        AbsenceState.PROPOSED: "is proposed to have no statement (a second person must confirm)",
+        AbsenceState.CONFIRMED: "has no statement; `treasury recon run` reconciles the day",
+        AbsenceState.REJECTED: "is no longer proposed to have no statement",
+    }
+    typer.echo(f"{supplier} {day.date()} {texts[state]}")
 
 
 def list_(
@@ -60,18 +100,18 @@ def list_(
     """List the supplier statements, newest first. Notes below name the days whose statement is late."""
     with session() as settings:
         records = statements.list_statements(settings, supplier, day.date() if day else None, limit)
-        late = statements.late_statements(settings, datetime.now(UTC))
+        late = lateness.late_statements(settings, datetime.now(UTC))
         rows = [
             (
-                one.supplier,
-                _day(settings, one.supplier, one.day, one.name),
-                one.name,
-                one.state,
-                _text(one.line_count),
-                one.sha256.hex()[:8],
-                one.error or "",
+                record.supplier,
+                _day(settings, record.supplier, record.day, record.name),
+                record.name,
+                record.state,
+                _text(record.line_count),
+                record.sha256.hex()[:8],
+                record.error or "",
             )
-            for one in records
+            for record in records
         ]
     terminal.table("Statements", ("supplier", "day", "file", "state", "lines", "sha256", "reason"), rows)
     for name, missing in late:

@@ -31,7 +31,7 @@ def down() -> None:
 def status() -> None:
     """Show which servers of this home are running, and where."""
     settings = load_settings()
-    home.demand(settings.home, database=False)
+    home.require(settings.home, database=False)
     addresses = {endpoint.name: address_of(endpoint) for endpoint in stack.endpoints(settings.home)}
     rows = [(title, addresses.get(name, "not running")) for name, title in TITLES.items()]
     terminal.table(f"Servers of {settings.home}", ("server", "address"), rows)

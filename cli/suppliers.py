@@ -41,5 +41,5 @@ def settle() -> None:
 
 def show_checks(checks: list[Check]) -> None:
     """Print each check with its duration."""
-    rows = [(one.supplier, one.name, one.result.value, str(one.latency_ms), one.detail) for one in checks]
+    rows = [(check.supplier, check.name, check.result.value, str(check.latency_ms), check.detail) for check in checks]
     terminal.table("Supplier tests", ("supplier", "check", "result", "ms", "detail"), rows)

@@ -41,6 +41,7 @@ def reported() -> Iterator[None]:
 
     A reader that closes the pipe early (``treasury tiers | head``) ends the command in silence, with exit code 1 (which
     is what rich and click do where they meet it first). The signal itself stays ignored: sockets would raise it too.
+    What nobody foresaw is one line as well; its traceback goes to a file (`cli.unforeseen`).
     """
     try:
         yield
@@ -51,12 +52,22 @@ def reported() -> Iterator[None]:
     except BrokenPipeError:
         _give_up_output()
         raise SystemExit(1) from None
-    except OSError as error:
-        if error.errno not in DISK_IS_FULL:
-            raise
+    except Exception as error:  # noqa: BLE001  # the last place before a user would see a traceback
+        raise SystemExit(_unforeseen(error)) from None
+
+
+def _unforeseen(error: Exception) -> int:
+    """Report an error that is none of the project's; its exit code."""
+    if isinstance(error, OSError) and error.errno in DISK_IS_FULL:
         _give_up_output()
         errors.print(f"[bold red]error:[/] cannot write: {error.strerror}")
-        raise SystemExit(TransientError.exit_code) from None
+        return TransientError.exit_code
+    from cli import unforeseen  # noqa: PLC0415  # rarely needed
+
+    known = unforeseen.translated(error)
+    text = unforeseen.described(error, unforeseen.keep) if known is None else str(known)
+    errors.print(f"[bold red]error:[/] {escape(text)}")
+    return unforeseen.EXIT_CODE if known is None else known.exit_code
 
 
 def _give_up_output() -> None:

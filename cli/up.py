@@ -2,9 +2,8 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from types import FrameType
 from urllib.parse import urlsplit
 
@@ -12,32 +11,56 @@ from cli import terminal
 from cli.status import TITLES, address_of
 from config import Settings, load_settings
 from servers import stack
+from tasks.admin.processes import Incident
+from tasks.admin.session_key import kept_valid
 from tasks.admin.setup import open_for
+from tasks.alerting.delivery import require_targets
+from tasks.alerting.incidents import incident_alerts
 
 CHECK_S = 1.0
 SESSION_CLIENT = "local"
-SESSION_KEY_LIFE = timedelta(days=30)
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def up() -> None:
     """Start all servers and keep them running. Ctrl-C stops them.
 
-    The servers are PostgreSQL, Redis, S3, the supplier simulators, Prefect with a worker, and the API.
+    The servers are PostgreSQL, Redis, S3, the supplier simulators, Prefect with a worker, and the API. One that ends
+    by itself is started again; the others keep running.
     """
     settings = load_settings()
+    require_targets(settings)
     terminal.note(f"starting in {settings.home}; the first start takes up to a minute")
     keys: list[str] = []
 
     def prepare(ready: Settings) -> None:
-        keys.append(open_for(ready, SESSION_CLIENT, SESSION_KEY_LIFE))
+        opened = open_for(ready, SESSION_CLIENT)
+        keys.append(opened.key)
+        for problem in opened.problems:
+            terminal.note(f"not prepared: {problem}")
 
     with _until_signalled(), stack.up(settings, before_api=prepare) as running:
         show(settings, running)
         terminal.console.print(f"API key of this session: {keys[0]}", markup=False, soft_wrap=True)
-        while True:
-            time.sleep(CHECK_S)
-            stack.check_alive(settings.home, [endpoint.name for endpoint in running.endpoints])
+        terminal.note("it is revoked when this stops; `treasury key create` makes one that stays")
+        with (
+            kept_valid(running.settings, keys[0]),
+            incident_alerts(running.settings) as alert,
+            running.supervisor(_reported(alert)) as supervisor,
+        ):
+            while True:
+                time.sleep(CHECK_S)
+                supervisor.look()
+
+
+def _reported(alert: Callable[[Incident], None]) -> Callable[[Incident], None]:
+    """What reports an incident: a line on standard error, and an alert."""
+
+    def report(incident: Incident) -> None:
+        terminal.note(incident.text)
+        alert(incident)
+
+    return report
 
 
 def show(settings: Settings, running: stack.Up) -> None:

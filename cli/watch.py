@@ -14,11 +14,16 @@ def run() -> None:
             terminal.note("another run of the watch is in progress")
             return
         columns = ("table", "slices", "rows", "findings", "alerts", "complete until", "behind")
-        terminal.table("Watch", columns, [_cells(one) for one in report.tables])
+        terminal.table("Watch", columns, [_cells(swept) for swept in report.tables])
         for error in send_notices(settings).errors:
             terminal.note(error)
 
 
-def _cells(one: TableReport) -> tuple[str, ...]:
-    counts = (one.slices, one.rows, one.findings, one.alerts)
-    return (one.table, *map(str, counts), one.settled_until.isoformat(timespec="seconds"), f"{one.behind_s:.0f} s")
+def _cells(swept: TableReport) -> tuple[str, ...]:
+    counts = (swept.slices, swept.rows, swept.findings, swept.alerts)
+    return (
+        swept.table,
+        *map(str, counts),
+        swept.settled_until.isoformat(timespec="seconds"),
+        f"{swept.behind_s:.0f} s",
+    )

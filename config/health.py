@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 
-class Health(BaseModel):
+class HealthSettings(BaseModel):
     """What is a warning and what is critical, a pair of fields a check. Times and sizes carry their unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,8 +48,11 @@ class Health(BaseModel):
     archive_critical_hours: int = Field(50, ge=1)
     verification_warning_days: int = Field(40, ge=1, description="Since an archived month was last proved")
     verification_critical_days: int = Field(100, ge=1)
-    reconciliation_warning_hours: int = Field(48, ge=1, description="Since the last reconciled day of a supplier ended")
+    reconciliation_warning_hours: int = Field(
+        48, ge=1, description="Since the oldest day of a supplier that is not reconciled began"
+    )
     reconciliation_critical_hours: int = Field(96, ge=1)
+    reconciliation_days: int = Field(400, ge=1, le=4000, description="Days back that must be reconciled, every one")
     disk_warning_percent: int = Field(15, ge=1, le=99, description="Free space of the home's and the spool's disks")
     disk_critical_percent: int = Field(5, ge=1, le=99)
     growth_warning_days: int = Field(30, ge=1, description="Until a local database fills its disk, as it grows now")
@@ -81,7 +84,7 @@ class AlertUrls(BaseModel):
 
 
 class AlertRepeatMinutes(BaseModel):
-    """How often the notice of an open alert that nobody acknowledged is repeated."""
+    """How often the notice of an open alert without an acknowledgement is repeated."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

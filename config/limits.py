@@ -82,8 +82,8 @@ class RateLimits(BaseModel):
     redis_timeout_ms: int = Field(250, ge=10, le=5000, description="How long Redis may take before it counts as away")
 
 
-class Watch(BaseModel):
-    """What is suspicious in requests, and what becomes of an address that attacks."""
+class WatchSettings(BaseModel):
+    """What is suspicious in requests, and how an address that attacks is treated."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

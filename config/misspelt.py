@@ -1,4 +1,4 @@
-"""Variables that look like settings and are none: told with the nearest name, never passed over in silence."""
+"""Variables that look like settings but are not: each is reported with the nearest name, never ignored silently."""
 
 import difflib
 import logging
@@ -37,4 +37,4 @@ def nearest(name: str, known: Collection[str]) -> str | None:
 
 @cache
 def _tell(name: str, meant: str | None) -> None:
-    _LOG.warning("%s is no setting and is ignored%s", name, f"; did you mean {meant}?" if meant else "")
+    _LOG.warning("%s is not a setting and is ignored%s", name, f"; did you mean {meant}?" if meant else "")

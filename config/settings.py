@@ -10,7 +10,7 @@ import tomllib
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -32,8 +32,8 @@ from pydantic_settings import (
 )
 
 from config.cache import CacheSettings
-from config.health import AlertRepeatMinutes, AlertUrls, Health
-from config.limits import ForwardedHeader, Networks, RateLimits, Watch
+from config.health import AlertRepeatMinutes, AlertUrls, HealthSettings
+from config.limits import ForwardedHeader, Networks, RateLimits, WatchSettings
 from config.misspelt import tell_misspelt
 from config.reconciliation import ReconciliationSettings
 from config.suppliers import Suppliers
@@ -44,6 +44,8 @@ from ledger.tables import BUILT_IN, TieredTable
 CONFIG_VARIABLE = "TREASURY_CONFIG"
 DEFAULT_FILE = "treasury.toml"
 LOGINS = ("database_url", "api_database_url", "auditor_database_url")
+OWN_SCHEMA = "treasury"
+SCHEMA_OPTION = "treasury.schema"  # carries the schema in the address of the database, as a parameter of the session
 # Every field that holds a secret, and which of our child processes get it: "work" is the worker with its flow runs.
 SECRETS = {
     "database_url": {"work"},  # of an API without a login of its own, too: see for_api
@@ -92,6 +94,12 @@ class Settings(BaseSettings):
     auditor_database_url: SecretStr | None = Field(
         None, description="postgresql://... of a login in the role treasury_auditor; unset: auditors have the owner's"
     )
+    own_schema: str = Field(
+        OWN_SCHEMA,
+        validation_alias="TREASURY_SCHEMA",
+        pattern=r"^[a-z_][a-z0-9_]{0,62}$",
+        description="Schema of the project's own tables and functions; ledger tables are elsewhere",
+    )
     redis_url: SecretStr | None = Field(None, description="redis://...; unset: the embedded Redis")
     redis_prefix: str = Field(
         "treasury:",
@@ -124,6 +132,12 @@ class Settings(BaseSettings):
     archive_workers: int = Field(2, ge=1, le=64, description="Months that one flow run archives at the same time")
     archive_memory_mb: int = Field(384, ge=128, description="Memory of the set-based engine for one month")
     archive_threads: int = Field(2, ge=1, le=256, description="Threads of the set-based engine for one month")
+    clock_tolerance_s: float = Field(
+        5.0,
+        ge=0.5,
+        le=60,
+        description="How far a clock may be off PostgreSQL's before nothing is stored",
+    )
     sql_timeout_s: float = Field(
         600.0, gt=0, le=86_400, description="How long an answer of `treasury sql` may take; --timeout sets another"
     )
@@ -140,20 +154,26 @@ class Settings(BaseSettings):
     api_bodies_limit_bytes: int = Field(
         128 << 20, ge=1024, description="Bytes of bodies that one API process holds at once; beyond them it answers 503"
     )
+    api_feed_delay_s: float = Field(
+        10.0,
+        ge=1,
+        le=600,
+        description="How long after its created_at a row shows in the feed at the earliest; the same in every process",
+    )
     api_queue_rows: int = Field(10_000, ge=1, description="Rows that may wait for their commit before answers are 503")
     api_statement_timeout_ms: int = Field(10_000, ge=100, description="How long one statement of the API may run")
     idempotency_hours: int = Field(48, ge=24, description="How long an idempotency key is remembered at least")
     api_key_pepper: SecretStr | None = Field(
         None, min_length=32, description="Secret that API keys are hashed with; unset: made once in <home>/keys"
     )
-    health: Health = Field(default_factory=Health)
+    health: HealthSettings = Field(default_factory=HealthSettings)
     alert_urls: AlertUrls = Field(default_factory=AlertUrls, description="Where notices of alerts are sent")
     alert_repeat_minutes: AlertRepeatMinutes = Field(default_factory=AlertRepeatMinutes)
     notice_timeout_s: float = Field(10.0, gt=0, le=60, description="How long one notice to one target may take")
     trusted_proxies: Networks = Field((), description="Proxies whose header names the client; separated by commas")
     forwarded_header: ForwardedHeader = Field("x-forwarded-for", description="The header that those proxies write")
     rate_limits: RateLimits = Field(default_factory=RateLimits)
-    watch: Watch = Field(default_factory=Watch)
+    watch: WatchSettings = Field(default_factory=WatchSettings)
     watch_transactions: WatchTransactions = Field(default_factory=WatchTransactions)
     api_bind: str = Field("127.0.0.1", min_length=1, description="Address that the API listens at")
     api_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -189,7 +209,7 @@ class Settings(BaseSettings):
         try:
             return value.expanduser().absolute()
         except RuntimeError:  # ~nobody-of-this-name
-            raise ValueError("must be a folder; there is no such user") from None
+            raise ValueError("must be a folder; the user that it names does not exist") from None
         except FileNotFoundError:
             raise ValueError("must be a whole path: the folder that this was started in is gone") from None
 
@@ -252,6 +272,14 @@ class Settings(BaseSettings):
             raise ValueError("must be user:password")
         return value
 
+    @field_validator("api_feed_delay_s")
+    @classmethod
+    def _exceeds_the_tolerance(cls, value: float, info: ValidationInfo) -> float:
+        tolerance_s = info.data.get("clock_tolerance_s", 0.0)
+        if value <= tolerance_s:
+            raise ValueError(f"must be more than TREASURY_CLOCK_TOLERANCE_S ({tolerance_s:g}), or rows come too late")
+        return value
+
     @field_validator("api_queue_rows")
     @classmethod
     def _takes_a_batch(cls, value: int, info: ValidationInfo) -> int:
@@ -266,6 +294,13 @@ class Settings(BaseSettings):
         body = info.data.get("api_body_limit_bytes", 0)
         if value < body:
             raise ValueError(f"must be at least TREASURY_API_BODY_LIMIT_BYTES ({body}), or no whole body is ever taken")
+        return value
+
+    @field_validator("own_schema")
+    @classmethod
+    def _of_its_own(cls, value: str) -> str:
+        if value in {"public", "information_schema"} or value.startswith("pg_"):
+            raise ValueError(f"{value} is not free: name a schema that nothing else uses")
         return value
 
     @field_validator("tables")
@@ -288,10 +323,14 @@ class Settings(BaseSettings):
 
     @property
     def database_dsn(self) -> str:
-        """The PostgreSQL URL in the clear, for connecting only. Raises ConfigError while it is not known."""
+        """The PostgreSQL URL in the clear, for connecting only. It names the schema where that is not the default.
+
+        Raises ConfigError while it is not known.
+        """
         if self.database_url is None:
             raise ConfigError("TREASURY_DATABASE_URL is not set and no embedded PostgreSQL was started")
-        return self.database_url.get_secret_value()
+        url = self.database_url.get_secret_value()
+        return url if self.own_schema == OWN_SCHEMA else _with_option(url, f"-c {SCHEMA_OPTION}={self.own_schema}")
 
     def for_api(self) -> "Settings":
         """These settings for an API process: the API's own login is all that it knows of PostgreSQL.
@@ -318,17 +357,10 @@ class Settings(BaseSettings):
         return self.model_copy(update=changes) if changes else self
 
     def for_auditor(self) -> "Settings":
-        """These settings for who asks questions of the ledger: the auditor's own login, where there is one."""
+        """These settings for queries of an auditor: with the auditor's own login, where there is one."""
         if self.auditor_database_url is None:
             return self
         return self.model_copy(update={"database_url": self.auditor_database_url, "api_database_url": None})
-
-    def on_database(self, name: str) -> "Settings":
-        """These settings with every login on the database ``name`` of the same server."""
-        urls = {field: getattr(self, field) for field in LOGINS}
-        return self.model_copy(
-            update={field: _on_database(url, name) for field, url in urls.items() if url is not None}
-        )
 
     @property
     def archive_location(self) -> str:
@@ -345,12 +377,12 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """The variables that make a child process load these very settings, wherever it runs. Holds passwords."""
         values = {name: getattr(self, name) for name in self.model_fields_set | {"home"}}
-        found = {_variable(name): _as_text(value) for name, value in values.items() if value is not None}
+        variables = {_variable(name): _as_text(value) for name, value in values.items() if value is not None}
         if self.prefect_api_url is not None:
-            found["PREFECT_API_URL"] = self.prefect_api_url
+            variables["PREFECT_API_URL"] = self.prefect_api_url
         if self.prefect_api_auth_string is not None:
-            found["PREFECT_API_AUTH_STRING"] = self.prefect_api_auth_string.get_secret_value()
-        return found
+            variables["PREFECT_API_AUTH_STRING"] = self.prefect_api_auth_string.get_secret_value()
+        return variables
 
     @classmethod
     def settings_customise_sources(
@@ -397,8 +429,12 @@ def _describe_tables(tables: dict[str, dict[str, Any]]) -> dict[str, TieredTable
     return described
 
 
-def _on_database(url: SecretStr, name: str) -> SecretStr:
-    return SecretStr(urlsplit(url.get_secret_value())._replace(path=f"/{name}").geturl())
+def _with_option(url: str, option: str) -> str:
+    """``url`` with one more session parameter, behind those that it has."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query, keep_blank_values=True)
+    query["options"] = [" ".join((*query.get("options", ()), option))]
+    return parts._replace(query=urlencode(query, doseq=True, quote_via=quote)).geturl()
 
 
 def _variable(field: str) -> str:
@@ -425,7 +461,7 @@ def _revealed(value: Any) -> str:
 
 def _explain(item: Any) -> str:
     path = "__".join(str(part) for part in item["loc"]).upper()
-    return f"{path if path.startswith('AWS_') else f'TREASURY_{path}'}: {_message(item)}"
+    return f"{path if path.startswith(('AWS_', 'TREASURY_')) else f'TREASURY_{path}'}: {_message(item)}"
 
 
 def _message(item: Any) -> str:

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -18,14 +17,15 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
+from config.plugins import with_plugins
+from ledger.business_days import parse_day
 from ledger.errors import ConfigError
 from ledger.statements import BreakClass, ComparedStatus, LineKind
-from ledger.transactions import SUPPLIER_NAME_RULE, VasType, is_supplier_name
+from ledger.transactions import VasType
 
 Environment = Literal["simulator", "sandbox", "production"]
 StatementField = Literal[
@@ -67,6 +67,21 @@ Rate = Annotated[Decimal, Field(ge=0, le=1, max_digits=7, decimal_places=6)]
 Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
+_WEEKDAYS = frozenset({"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"})
+
+
+def _weekday_or_day(text: str) -> str:
+    if text not in _WEEKDAYS:
+        try:
+            parse_day(text)
+        except ValueError:
+            raise ValueError("must be a weekday in small letters, such as sunday, or a day as YYYY-MM-DD") from None
+    return text
+
+
+NoStatementDay = Annotated[str, AfterValidator(_weekday_or_day)]
+
+
 class Connection(BaseModel):
     """What the settings of every supplier have."""
 
@@ -95,6 +110,9 @@ class Connection(BaseModel):
     statement_key_file: Path | None = Field(None, description="Private key of an sftp:// folder")
     statement_known_hosts: Path | None = Field(None, description="OpenSSH's file of host keys; sftp:// needs it")
     statement_limit_mb: int = Field(512, ge=1, le=2048, description="Largest statement that is read")
+    statement_none_on: tuple[NoStatementDay, ...] = Field(
+        (), description="Weekdays (sunday) and days (2026-12-25) for which the supplier sends no statement"
+    )
     statement_absent_days: int | None = Field(
         None, ge=1, le=31, description="Days after which a purchase that no statement has was not sold; empty: never"
     )
@@ -107,14 +125,14 @@ class Connection(BaseModel):
     @property
     def address(self) -> str | None:
         """Where purchases go, while it is set: else the environment's own host, or a simulator."""
-        found: str | None = getattr(self, "base_url", None)
-        return found
+        url: str | None = getattr(self, "base_url", None)
+        return url
 
     def commission_rate(self, product_code: str | None, vas_type: str) -> Decimal:
         """The contract's share of an amount: the product's own, else its VAS type's, else zero."""
         return self.commission.get(product_code or "", self.commission.get(vas_type, Decimal(0)))
 
-    def _demand(self, *names: str) -> None:
+    def _require(self, *names: str) -> None:
         """Outside of the simulator, each of ``names`` must be set."""
         missing = [name for name in names if getattr(self, name) is None]
         if self.enabled and self.environment != "simulator" and missing:
@@ -145,6 +163,9 @@ class FlashSettings(Connection):
         "deducted", description="Net is gross - commission - fee, or + fee: which is not published"
     )
 
+    statement_none_on: tuple[NoStatementDay, ...] = Field(
+        (), description="Weekdays (sunday) and days (2026-12-25) for which the supplier sends no statement"
+    )
     statement_absent_days: int | None = Field(
         1, ge=1, le=31, description="Days after which a purchase that no statement has was not sold; empty: never"
     )
@@ -156,7 +177,7 @@ class FlashSettings(Connection):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        self._demand("consumer_key", "consumer_secret", "account")
+        self._require("consumer_key", "consumer_secret", "account")
         return self
 
 
@@ -189,13 +210,16 @@ class MobileMartSettings(Connection):
         default_factory=dict, description="The product code of a statement's productName; it has no code itself"
     )
 
+    statement_none_on: tuple[NoStatementDay, ...] = Field(
+        (), description="Weekdays (sunday) and days (2026-12-25) for which the supplier sends no statement"
+    )
     statement_absent_days: int | None = Field(
         1, ge=1, le=31, description="Days after which a purchase that no statement has was not sold; empty: never"
     )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        self._demand("client_id", "client_secret")
+        self._require("client_id", "client_secret")
         return self
 
 
@@ -252,7 +276,7 @@ class PeachSettings(Connection):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        self._demand("client_id", "client_secret", "merchant_id", "user_id", "password", "entity_id", "webhook_secret")
+        self._require("client_id", "client_secret", "merchant_id", "user_id", "password", "entity_id", "webhook_secret")
         return self
 
 
@@ -272,40 +296,8 @@ class SimulatorSettings(BaseModel):
     recon_calls_per_s: float = Field(1.0, gt=0, le=1000, description="Allowed calls of Peach's reconciliation API")
 
 
-class _Definition(Protocol):
-    """What is read here of a supplier's definition; `suppliers.definition` has the whole."""
-
-    name: str
-    settings: type[Connection]
-
-
-def _definition(module: object) -> _Definition:
-    """The definition of the supplier in a package. Raises ValueError when there is none or its name is none."""
-    try:
-        found: _Definition = import_module(str(module)).DEFINITION
-    except ModuleNotFoundError as error:
-        raise ValueError(f"modules: {module} cannot be imported: {error}") from None
-    except AttributeError:
-        raise ValueError(f"modules: {module} has no DEFINITION") from None
-    if not is_supplier_name(found.name):
-        raise ValueError(f"modules: {module}: the name must be {SUPPLIER_NAME_RULE}")
-    return found
-
-
-def _own_settings(definition: _Definition, given: Any) -> Connection:
-    """A further supplier's settings. Raises ValueError that names the field, and never what stands there."""
-    if isinstance(given, definition.settings):
-        return given
-    try:
-        return definition.settings.model_validate(given)
-    except ValidationError as error:
-        wrong = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in (definition.name, *wrong["loc"]))
-        raise ValueError(f"{place}: {wrong['msg']}") from None
-
-
 class Suppliers(BaseModel):
-    """The suppliers by name, and the simulators that stand in for those that are not configured.
+    """The suppliers by name, and the simulators that replace those that are not configured.
 
     The settings of a supplier whose folder is named in ``modules`` are a further field, of its own model.
     """
@@ -330,27 +322,17 @@ class Suppliers(BaseModel):
     @classmethod
     def _further(cls, data: Any) -> Any:
         """The settings of the suppliers in ``modules``, each by its own model; no other further field."""
-        if not isinstance(data, Mapping):
-            return data
-        found = dict(data)
-        modules = found.get("modules") or ()
-        definitions = [_definition(one) for one in modules] if isinstance(modules, list | tuple) else []
-        for number, one in enumerate(definitions):
-            if one.name in cls.model_fields:
-                raise ValueError(f"modules: there is a supplier {one.name} already")
-            if one.name in {other.name for other in definitions[:number]}:
-                raise ValueError(f"modules: {one.name} stands twice")
-            found[one.name] = _own_settings(one, found.get(one.name, {}))
-        known = {*cls.model_fields, *(one.name for one in definitions)}
-        if strange := sorted(found.keys() - known):
-            raise ValueError(f"{strange[0]}: there is no such setting, and no supplier of that name")
-        return found
+        return with_plugins(data, cls.model_fields) if isinstance(data, Mapping) else data
 
     @property
     def everyone(self) -> dict[str, Connection]:
         """The settings of each supplier, by its name: the project's own, then those of ``modules``."""
         own = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: one for name, one in (own | (self.model_extra or {})).items() if isinstance(one, Connection)}
+        return {
+            name: connection
+            for name, connection in (own | (self.model_extra or {})).items()
+            if isinstance(connection, Connection)
+        }
 
     @property
     def further(self) -> tuple[str, ...]:
@@ -362,7 +344,7 @@ class Suppliers(BaseModel):
         """The names of all of them."""
         return tuple(self.everyone)
 
-    def demand(self, name: str) -> None:
+    def require(self, name: str) -> None:
         """Raise ConfigError that lists the known suppliers when ``name`` is none of them."""
         if name not in self.names:
             raise ConfigError(f"supplier: {name!r} is not known; known: {', '.join(self.names)}")
@@ -370,13 +352,15 @@ class Suppliers(BaseModel):
     @property
     def connections(self) -> dict[str, Connection]:
         """The settings of each supplier that is enabled, by its name."""
-        return {name: one for name, one in self.everyone.items() if one.enabled}
+        return {name: connection for name, connection in self.everyone.items() if connection.enabled}
 
     @property
     def simulated(self) -> list[str]:
-        """The names of the enabled suppliers that a simulator stands in for and that have no address yet."""
+        """The names of the enabled suppliers that use a simulator and have no address yet."""
         return [
-            name for name, one in self.connections.items() if one.environment == "simulator" and one.address is None
+            name
+            for name, connection in self.connections.items()
+            if connection.environment == "simulator" and connection.address is None
         ]
 
     @model_validator(mode="after")

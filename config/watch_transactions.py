@@ -27,7 +27,7 @@ def _known_zone(name: str) -> str:
     return name
 
 
-class Rule(BaseModel):
+class RuleSettings(BaseModel):
     """What every rule has: whether it is looked for, and how bad its alert is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,7 +36,7 @@ class Rule(BaseModel):
     severity: Severity = Severity.WARNING
 
 
-class Single(Rule):
+class Single(RuleSettings):
     """One transaction of at least this amount."""
 
     severity: Severity = Severity.CRITICAL
@@ -44,7 +44,7 @@ class Single(Rule):
     types: Types = _EVERY_TYPE
 
 
-class Daily(Rule):
+class Daily(RuleSettings):
     """The sum of a user's day reaches this amount."""
 
     severity: Severity = Severity.CRITICAL
@@ -52,7 +52,7 @@ class Daily(Rule):
     types: Types = _EVERY_TYPE
 
 
-class CashThreshold(Rule):
+class CashThreshold(RuleSettings):
     """Cash within a band that ends at the amount that must be reported; several in 24 hours are structuring."""
 
     lowest: Amounts = Field(default_factory=lambda: _rand("24000.00"))
@@ -71,14 +71,14 @@ class CashThreshold(Rule):
         return self
 
 
-class Velocity(Rule):
+class Velocity(RuleSettings):
     """So many transactions of a user in so many minutes."""
 
     count: int = Field(20, ge=2, le=100_000)
     minutes: int = Field(10, ge=1, le=1440)
 
 
-class InAndOut(Rule):
+class InAndOut(RuleSettings):
     """Money that came into a wallet and has left it again, most of it, within minutes."""
 
     minutes: int = Field(60, ge=1, le=1440)
@@ -88,13 +88,13 @@ class InAndOut(Rule):
     outgoing: Types = ("send", "withdraw")
 
 
-class Dormant(Rule):
+class Dormant(RuleSettings):
     """A user does something for the first time in so many days."""
 
     days: int = Field(90, ge=1, le=3650)
 
 
-class Unusual(Rule):
+class Unusual(RuleSettings):
     """An amount above so many times the mean of its type."""
 
     factor: Decimal = Field(Decimal(3), gt=1, le=1000, max_digits=6, decimal_places=2)
@@ -110,7 +110,12 @@ class WatchTransactions(BaseModel):
 
     enabled: bool = True
     zone: Annotated[str, AfterValidator(_known_zone)] = Field(ZONE, description="Whose days are meant")
-    overlap_s: int = Field(150, ge=1, le=3600, description="How late a row may become visible and is still seen")
+    overlap_s: int = Field(
+        150, ge=1, le=3600, description="How long before its transaction's first write a row's created_at may be"
+    )
+    longest_transaction_s: int = Field(
+        14_400, ge=60, le=86_400, description="How long a transaction may take to commit and its rows are still seen"
+    )
     first_hours: int = Field(24, ge=0, le=720, description="How far back the first run of all begins")
     slice_s: int = Field(60, ge=1, le=3600, description="Time span of rows that are evaluated in one transaction")
     run_limit_s: int = Field(40, ge=1, le=3600, description="No slice is begun after it")

@@ -2,9 +2,10 @@
 
     python verify_month.py COPY/transactions/month=1993-01/<content id>.manifest.json
 
-The manifest's own name, its file's SHA-256, the number of rows, the sum of every money column and the Merkle root over
-all rows are computed here from the bytes in the copy. Exits with 1 and one line when one of them is not what the
-manifest says. The formats are described in docs/archive-format.md; nothing of this project is imported on purpose.
+The manifest's own name, its file's SHA-256, the field ids, the number of rows, the sum of every money column, whether
+the keys are of the month, and the Merkle root over all rows are computed here from the bytes in the copy. Exits with 1
+and one line when one of them is not what the manifest says. The formats are described
+in docs/archive-format.md; nothing of this project is imported on purpose.
 """
 # ruff: noqa: INP001, T201  # a script that stands alone, and prints
 
@@ -12,13 +13,15 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, getcontext
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+getcontext().prec = 200_000  # sums keep every digit
 SEPARATOR, NULL = "\x1f", "\x1e"
 TEXT: dict[str, Callable[[Any], str]] = {
     "boolean": lambda value: "t" if value else "f",
@@ -55,29 +58,44 @@ def merkle_root(level: list[bytes]) -> bytes:
     return level[0] if level else sha256(b"")
 
 
+def field_ids(file: Path) -> dict[str, int]:
+    """The number of every column in a file."""
+    schema = pq.read_schema(file)
+    return {name: int(schema.field(name).metadata[b"PARQUET:field_id"]) for name in schema.names}
+
+
+def month_of(key: bytes) -> str:
+    """The month that a UUID of version 7 tells: its first 48 bits are milliseconds since 1970 UTC."""
+    milliseconds = min(int.from_bytes(key[:6], "big"), 253402300799999)  # the last of the year 9999
+    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds):%Y-%m}"
+
+
 def verify(path: Path) -> str:
     """What was proved, as one line. Raises ValueError naming the first thing that is not what the manifest says."""
 
-    def demand(what: str, found: object, said: object) -> None:
+    def require(what: str, found: object, said: object) -> None:
         if found != said:
             raise ValueError(f"{path}: {what}: found {found}, the manifest says {said}")
 
     content = path.read_bytes()
     manifest = json.loads(content)
-    demand("the name of the manifest", sha256(content).hex()[:32], path.name.partition("-")[0])
+    require("the name of the manifest", sha256(content).hex()[:32], path.name.partition("-")[0])
     key, columns, groups = manifest["key_column"], manifest["columns"], manifest["groups"]
     said = {name: sum(Decimal(group["sums"][name]) for group in groups) for group in groups for name in group["sums"]}
     found = dict.fromkeys(said, Decimal(0))
     leaves: list[tuple[bytes, bytes]] = []
     for file in manifest["files"]:
         stored = path.parents[2] / file["key"]
-        demand(f"SHA-256 of {file['key']}", sha256(stored.read_bytes()).hex(), file["sha256"])
+        require(f"SHA-256 of {file['key']}", sha256(stored.read_bytes()).hex(), file["sha256"])
+        require(f"field ids of {file['key']}", field_ids(stored), {c["name"]: c["field_id"] for c in columns})
         for row in rows(stored, columns):
             leaves.append((row[key].bytes, leaf(row, columns)))
             found = {name: total + (row[name] or 0) for name, total in found.items()}
-    demand("rows", len(leaves), manifest["rows"])
-    demand("sums", found, said)
-    demand("Merkle root", merkle_root([hashed for _, hashed in sorted(leaves)]).hex(), manifest["digest"])
+    require("rows", len(leaves), manifest["rows"])
+    require("sums", found, said)
+    is_of_month = all(month_of(key) == manifest["month"] for key, _ in leaves)
+    require("keys of the month", is_of_month, manifest["keys_tell_month"])
+    require("Merkle root", merkle_root([hashed for _, hashed in sorted(leaves)]).hex(), manifest["digest"])
     return f"{manifest['table']} {manifest['month']}: {len(leaves)} rows, Merkle root {manifest['digest']}: proved"
 
 

@@ -14,6 +14,7 @@ from flows.artifacts import publish_outcomes, publish_plan
 from flows.futures import raise_together, result_or_error
 from flows.parameters import ArchivingParameters
 from ledger.errors import DataError, TransientError, TreasuryError
+from tasks.admin.setup import check_clock
 from tasks.archiving.calendar import AsOfError, utc_today
 from tasks.archiving.outcome import Outcome, Result
 from tasks.archiving.plan import PlannedMove
@@ -31,6 +32,7 @@ def archive_months(parameters: ArchivingParameters = ArchivingParameters()) -> l
     """
     settings = load_settings()
     logger = get_run_logger()
+    check_clock(settings)
     as_of = parameters.as_of or utc_today()
     tables = parameters.chosen(settings)
     planned = [plan_table_step.submit(settings, table, as_of, utc_today(), parameters.allowed) for table in tables]

@@ -10,7 +10,7 @@ from config import load_settings
 from flows.futures import raise_together, result_or_error
 from flows.parameters import SupplierName, only_days, only_suppliers
 from flows.schedule import HOOKS
-from ledger.business_days import JOHANNESBURG, days_between, demand_past
+from ledger.business_days import JOHANNESBURG, days_between, require_past
 from ledger.errors import ConfigError, DataError, TreasuryError
 from tasks.reconciliation.engine.tieout import FloatMovement
 from tasks.reconciliation.runs.request import RunRequest
@@ -49,8 +49,8 @@ class ReconciliationParameters(BaseModel):
         for many days.
         """
         first = self.day or today - timedelta(days=1)
-        demand_past("day", first, today)
-        demand_past("last_day", self.last_day or first, today)
+        require_past("day", first, today)
+        require_past("last_day", self.last_day or first, today)
         days = days_between(first, self.last_day or first)
         if len(days) > 1 and (self.statement or self.float_movement):
             raise ConfigError("statement and float_movement are of one day; leave last_day empty")

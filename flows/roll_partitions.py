@@ -8,6 +8,7 @@ from flows.futures import raise_together, result_or_error
 from flows.parameters import TableParameters
 from flows.schedule import HOOKS
 from ledger.errors import DataError
+from tasks.admin.setup import check_clock
 from tasks.archiving.calendar import utc_today
 from tasks.archiving.rollover import RolloverReport
 from tasks.steps import roll_table_step
@@ -21,6 +22,7 @@ def roll_partitions(parameters: TableParameters = TableParameters()) -> list[Rol
     are problems that somebody must look into. Gaps are reported only: old history that was imported leaves some.
     """
     settings = load_settings()
+    check_clock(settings)
     as_of = parameters.as_of or utc_today()
     futures = [
         roll_table_step.submit(settings, table, as_of, parameters.plan_only) for table in parameters.chosen(settings)

@@ -11,9 +11,10 @@ from config.settings import Settings
 from flows.futures import raise_together, result_or_error
 from flows.parameters import SupplierName, only_days, only_suppliers
 from flows.schedule import HOOKS
-from ledger.business_days import JOHANNESBURG, demand_past
+from ledger.business_days import JOHANNESBURG, require_past
 from ledger.errors import DataError
-from tasks.statements.intake import Intake, Result, expected_suppliers, late_statements
+from tasks.statements.intake import Intake, IntakeResult
+from tasks.statements.lateness import expected_suppliers, late_statements
 from tasks.steps import report_late_step, take_in_step
 
 
@@ -56,7 +57,7 @@ def take_in_statements(parameters: IntakeParameters = IntakeParameters()) -> lis
     settings = load_settings()
     now = datetime.now(JOHANNESBURG)
     day = parameters.day or now.date() - timedelta(days=1)
-    demand_past("day", day, now.date())
+    require_past("day", day, now.date())
     wanted = [parameters.supplier] if parameters.supplier else expected_suppliers(settings)
     outcomes = _of_day(settings, parameters, wanted, day)
     if parameters.day is None:
@@ -70,7 +71,7 @@ def take_in_statements(parameters: IntakeParameters = IntakeParameters()) -> lis
             problems.append(outcome)
         else:
             taken += [(supplier, one) for one in outcome]
-            problems += [DataError(one.error) for one in outcome if one.result is Result.QUARANTINED]
+            problems += [DataError(one.error) for one in outcome if one.result is IntakeResult.QUARANTINED]
     late = report_late_step(settings)
     rows = [
         {"supplier": name, "file": one.name, "result": str(one.result), "lines": one.line_count, "why": one.why}

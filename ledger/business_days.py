@@ -57,7 +57,7 @@ def parse_day(text: object) -> date:
     return date.fromisoformat(text)
 
 
-def demand_past(field: str, day: date, today: date) -> None:
+def require_past(field: str, day: date, today: date) -> None:
     """Raise ConfigError naming ``field`` for a day after ``today``."""
     if day > today:
         raise ConfigError(f"{field}: {day} has not come yet")

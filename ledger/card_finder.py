@@ -144,9 +144,9 @@ def mask_card_numbers(text: str, search: Search = Search.HIDDEN, shown_digits: i
     return _starred(text, spans, shown_digits) if shown_digits else _replaced(text, spans)
 
 
-def _blank(found: re.Match[str]) -> str:
+def _blank(match: re.Match[str]) -> str:
     """As many characters that part numbers, so that places stay what they were."""
-    return "," * len(found[0])
+    return "," * len(match[0])
 
 
 def _unescaped(text: str) -> tuple[str, list[int]]:
@@ -154,36 +154,36 @@ def _unescaped(text: str) -> tuple[str, list[int]]:
     pieces: list[str] = []
     places: list[int] = []
     done = 0
-    for found in _ESCAPED.finditer(text):
-        pieces += [text[done : found.start()], " "]
-        places += range(done, found.start() + 1)
-        done = found.end()
+    for match in _ESCAPED.finditer(text):
+        pieces += [text[done : match.start()], " "]
+        places += range(done, match.start() + 1)
+        done = match.end()
     return "".join((*pieces, text[done:])), [*places, *range(done, len(text))]
 
 
 def _spans(text: str, search: Search) -> Iterator[Span]:
     for pattern, any_issuer in _PATTERNS[search]:
         judge = _printed if pattern is _PRINTED else _grouped
-        for found in pattern.finditer(text):
-            yield from judge(found, any_issuer)
+        for match in pattern.finditer(text):
+            yield from judge(match, any_issuer)
 
 
-def _printed(found: re.Match[str], any_issuer: bool) -> Iterator[Span]:
+def _printed(match: re.Match[str], any_issuer: bool) -> Iterator[Span]:
     """The number that is written as on a card; of 19 digits the first 16 may be one, too."""
-    start, end = found.span(1)
-    digits = _NO_DIGITS.sub("", found[1])
+    start, end = match.span(1)
+    digits = _NO_DIGITS.sub("", match[1])
     if _is_one(digits, any_issuer):
         yield start, end
     elif len(digits) == _MOST_DIGITS and _is_one(digits[:-3], any_issuer):
-        yield start, end - 3 - len(found[2])
+        yield start, end - 3 - len(match[2])
 
 
-def _grouped(found: re.Match[str], any_issuer: bool) -> Iterator[Span]:
+def _grouped(match: re.Match[str], any_issuer: bool) -> Iterator[Span]:
     """The numbers that neighbouring groups of digits make together."""
-    run, offset = found[0], found.start()
+    run, offset = match[0], match.start()
     if run.isdecimal():
         if _is_one(run, any_issuer):
-            yield found.span()
+            yield match.span()
         return
     if len(run) < FEWEST_DIGITS:
         return
@@ -235,7 +235,7 @@ def _luhn_sums(digits: str) -> tuple[list[int], list[int]]:
 
 
 def _places_of_digits(text: str) -> list[int]:
-    return [found.start() for found in _DIGIT.finditer(text)]
+    return [digit.start() for digit in _DIGIT.finditer(text)]
 
 
 def _starred(text: str, spans: Iterable[Span], shown_digits: int) -> str:

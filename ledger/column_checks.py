@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
+from unicodedata import is_normalized
 
 from ledger.money import AMOUNT, CENT
-from ledger.names import LONGEST_NAME
+from ledger.names import LONGEST_NAME, is_trimmed
 
 Column = list[Any]
 Check = Callable[[Column], Column]
@@ -22,7 +23,10 @@ class NotWell(Exception):  # noqa: N818  # nothing is wrong with the program
 
 def names(values: Column) -> Column:
     """As `ledger.names.check_name`."""
-    _demand(_joined(values, LONGEST_NAME).isprintable())
+    together = _joined(values, LONGEST_NAME)
+    _require(together.isprintable())
+    _require(" " not in together or all(map(is_trimmed, values)))
+    _require(together.isascii() or all(is_normalized("NFC", value) for value in values))
     return values
 
 
@@ -30,7 +34,7 @@ def texts(longest: int, unprintable: re.Pattern[str]) -> Check:
     """1 to ``longest`` characters, none of them ``unprintable``."""
 
     def check(values: Column) -> Column:
-        _demand(unprintable.search(_joined(values, longest)) is None)
+        _require(unprintable.search(_joined(values, longest)) is None)
         return values
 
     return check
@@ -40,8 +44,8 @@ def among(choices: frozenset[str]) -> Check:
     """One of ``choices``."""
 
     def check(values: Column) -> Column:
-        _demand_strings(values)
-        _demand(choices.issuperset(values))
+        _require_strings(values)
+        _require(choices.issuperset(values))
         return values
 
     return check
@@ -51,25 +55,25 @@ def amounts(may_be: Callable[[Decimal], bool]) -> Check:
     """As `ledger.money.parse_amount`, where the smallest of the values ``may_be`` one."""
 
     def check(values: Column) -> Column:
-        _demand_strings(values)
-        _demand(all(map(AMOUNT.match, values)))
+        _require_strings(values)
+        _require(all(map(AMOUNT.match, values)))
         parsed = [Decimal(text).quantize(CENT) + 0 for text in values]
-        _demand(may_be(min(parsed)))
+        _require(may_be(min(parsed)))
         return parsed
 
     return check
 
 
 def _joined(values: Column, longest: int) -> str:
-    _demand_strings(values)
-    _demand(min(map(len, values)) >= 1 and max(map(len, values)) <= longest)
+    _require_strings(values)
+    _require(min(map(len, values)) >= 1 and max(map(len, values)) <= longest)
     return "".join(values)
 
 
-def _demand_strings(values: Column) -> None:
-    _demand(set(map(type, values)) == {str})
+def _require_strings(values: Column) -> None:
+    _require(set(map(type, values)) == {str})
 
 
-def _demand(well: bool) -> None:
+def _require(well: bool) -> None:
     if not well:
         raise NotWell

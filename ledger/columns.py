@@ -19,13 +19,18 @@ class ColumnKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a tiered table as PostgreSQL's catalogue has it. ``precision`` and ``scale`` are a decimal's."""
+    """A column of a tiered table as PostgreSQL's catalogue has it. ``precision`` and ``scale`` are a decimal's.
+
+    ``field_id`` is the column's number within its table, which it keeps when it is renamed (`sql.fields`); None where
+    none was given yet.
+    """
 
     name: str
     kind: ColumnKind
     nullable: bool = True
     precision: int | None = None
     scale: int | None = None
+    field_id: int | None = None
 
     def __post_init__(self) -> None:
         if (self.kind is ColumnKind.DECIMAL) != (self.precision is not None and self.scale is not None):

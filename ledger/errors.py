@@ -3,25 +3,34 @@
 from collections.abc import Sequence
 
 from ledger.card_finder import mask_card_numbers
+from ledger.masking import mask_keys
+
+
+def _masked(text: str) -> str:
+    return mask_keys(mask_card_numbers(text))
 
 
 class TreasuryError(Exception):
     """Anything this project raises on purpose. ``exit_code`` is what the `treasury` command ends with.
 
     Its texts go to logs, alerts, problem documents, Prefect and terminals, and may quote a value, a column or a name of
-    a file. Card numbers in them are masked here, once for all of those.
+    a file. Card numbers and API keys in them are masked here, once for all of those.
     """
 
     exit_code = 1
 
     def __init__(self, *texts: object) -> None:
-        super().__init__(*(mask_card_numbers(text) if isinstance(text, str) else text for text in texts))
+        super().__init__(*(_masked(text) if isinstance(text, str) else text for text in texts))
 
 
 class TransientError(TreasuryError):
     """It may work if tried again: a lock not granted in time, a server away, a store that does not answer."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class LateRowsError(TransientError):
+    """Rows waited longer for their storing than the feed of new rows allows (`sql.errors`). Nothing was stored."""
 
 
 class DataError(TreasuryError):
@@ -64,13 +73,19 @@ class ClosedDayError(ConflictError):
     """A change of a row whose day is in a closed period of reconciliation, refused by PostgreSQL (`sql.errors`)."""
 
 
+class ClockError(ConfigError, TransientError):
+    """The clock of this machine is not PostgreSQL's: nothing may be stored or archived until it is corrected."""
+
+    exit_code = ConfigError.exit_code
+
+
 class FieldError(DataError):
     """One value of a row breaks a rule. ``field`` is the column's public name, ``rule`` what it must be."""
 
     def __init__(self, field: str, rule: str) -> None:
         super().__init__(f"{field}: {rule}")
-        self.field = mask_card_numbers(field)  # a client may have made it up
-        self.rule = mask_card_numbers(rule)
+        self.field = _masked(field)  # a client may have made it up
+        self.rule = _masked(rule)
 
 
 class NotStoredError(DataError):

@@ -36,6 +36,11 @@ def from_unix_ms(milliseconds: int) -> datetime:
     return _EPOCH + milliseconds * _MILLISECOND
 
 
+def from_unix_us(microseconds: int) -> datetime:
+    """The UTC datetime of ``microseconds`` since 1970."""
+    return _EPOCH + microseconds * _MICROSECOND
+
+
 def truncate_ms(moment: datetime) -> datetime:
     """``moment`` in UTC at millisecond precision, rounded down: the only precision that ``created_at`` has."""
     return from_unix_ms(unix_ms(moment))
@@ -82,6 +87,19 @@ def created_at_of(row_id: UUID) -> datetime:
     return from_unix_ms(row_id.int >> 80)
 
 
+def first_id(moment: datetime) -> UUID:
+    """The place of ``moment`` (timezone-aware, not before 1970) in byte order: ids of it or later are greater."""
+    return UUID(int=unix_ms(moment) << 80)
+
+
+def time_of(row_id: UUID) -> datetime | None:
+    """The instant in an id, UTC; None when it is not a UUIDv7 or its instant lies beyond the year 9999."""
+    try:
+        return created_at_of(row_id)
+    except (FieldError, OverflowError):
+        return None
+
+
 def id_bounds(month: Month) -> tuple[UUID, UUID]:
     """``[first, last)``: an id belongs to the month exactly when ``first <= id < last`` in byte order."""
-    return (UUID(int=unix_ms(month.lower) << 80), UUID(int=unix_ms(month.upper) << 80))
+    return (first_id(month.lower), first_id(month.upper))

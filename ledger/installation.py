@@ -19,7 +19,7 @@ class Identity:
 
     def is_same(self, other: "Identity") -> bool:
         """Whether both may be one database. An identifier that one of them lacks decides nothing."""
-        known = {one.system_identifier for one in (self, other)} - {None}
+        known = {identity.system_identifier for identity in (self, other)} - {None}
         return self.database_oid == other.database_oid and len(known) < 2
 
     def __str__(self) -> str:

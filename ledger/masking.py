@@ -25,7 +25,7 @@ _SECRET_NAME = re.compile(
     r"passw|secret|token|authori[sz]ation|cookie|api.?key|\bpin\b|_pin\b|^pin_|voucher|cvv|cvc|card|account.?n",
     re.IGNORECASE,
 )
-_KEY = re.compile(r"\btrk_[0-9a-f]{6,16}_[\w-]+")
+_KEY = re.compile(r"\btrk_[0-9a-z]{1,16}_[\w-]+", re.IGNORECASE)
 _CREDENTIAL = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]+", re.IGNORECASE)
 # Repetitions are bounded: a text that somebody made for it must not cost more than its length. A password goes to the
 # last @ of the word: it may hold a slash or an @ that nobody has escaped.
@@ -111,6 +111,11 @@ def mask_forms(text: str) -> str:
     text = _EMAIL.sub(MASK, text)
     text = mask_card_numbers(text)
     return _MOBILE.sub(rf"{MASK}\1", text)
+
+
+def mask_keys(text: str) -> str:
+    """``text`` with every whole API key replaced, id and secret."""
+    return _KEY.sub(MASK, text) if "_" in text else text
 
 
 def cut(text: str, limit: int) -> str:

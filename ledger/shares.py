@@ -7,7 +7,7 @@ _TENTH = Decimal("0.1")
 
 def percent(share: Decimal) -> str:
     """A share of 0 to 1 in per cent, rounded to one place; less than the whole is never 100.0 %."""
-    told = (share * 100).quantize(_TENTH, rounding=ROUND_HALF_UP)
-    if told == 100 and share < 1:
-        told = (share * 100).quantize(_TENTH, rounding=ROUND_DOWN)
-    return f"{told} %"
+    rounded = (share * 100).quantize(_TENTH, rounding=ROUND_HALF_UP)
+    if rounded == 100 and share < 1:
+        rounded = (share * 100).quantize(_TENTH, rounding=ROUND_DOWN)
+    return f"{rounded} %"

@@ -18,9 +18,10 @@ import msgspec
 
 from ledger import column_checks
 from ledger.column_checks import Check, Column, NotWell
+from ledger.currencies import CURRENCIES, WITHOUT_CENTS, check_currency
 from ledger.errors import FieldError
 from ledger.identifiers import truncate_ms
-from ledger.money import CURRENCIES, check_currency, parse_amount, parse_not_negative, parse_positive
+from ledger.money import check_places, parse_amount, parse_not_negative, parse_positive
 from ledger.names import check_name
 from ledger.tables import TieredTable
 
@@ -107,7 +108,7 @@ def may_follow(current: Status, wanted: Status) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class FieldRule:
     """What a field must be. ``check`` takes name and value, gives the value in its exact type, or raises FieldError.
 
     ``check_column`` does the same for many values at once, where that is cheaper: `ledger.column_checks`.
@@ -129,7 +130,7 @@ def _string(field: str, value: Any) -> str:
     return value
 
 
-def _text(longest: int) -> Rule:
+def _text(longest: int) -> FieldRule:
     def check(field: str, value: Any) -> str:
         text = _string(field, value)
         if not 1 <= len(text) <= longest:
@@ -138,14 +139,14 @@ def _text(longest: int) -> Rule:
             raise FieldError(field, "must have no control characters")
         return text
 
-    return Rule(check, column_checks.texts(longest, _UNPRINTABLE))
+    return FieldRule(check, column_checks.texts(longest, _UNPRINTABLE))
 
 
 def _check_name(field: str, value: Any) -> str:
     return check_name(field, _string(field, value))
 
 
-def _one_of(choices: Iterable[str]) -> Rule:
+def _one_of(choices: Iterable[str]) -> FieldRule:
     values = frozenset(str(choice) for choice in choices)
     rule = f"must be one of {', '.join(str(choice) for choice in choices)}"
 
@@ -154,16 +155,16 @@ def _one_of(choices: Iterable[str]) -> Rule:
             raise FieldError(field, rule)
         return value
 
-    return Rule(check, column_checks.among(values))
+    return FieldRule(check, column_checks.among(values))
 
 
 @cache
-def _supplier_rule(known: tuple[str, ...]) -> Rule:
+def _supplier_rule(known: tuple[str, ...]) -> FieldRule:
     return _one_of(known)
 
 
-def _money(parse: Callable[[str, str], Decimal], may_be: Callable[[Decimal], bool]) -> Rule:
-    return Rule(lambda field, value: parse(field, _string(field, value)), column_checks.amounts(may_be))
+def _money(parse: Callable[[str, str], Decimal], may_be: Callable[[Decimal], bool]) -> FieldRule:
+    return FieldRule(lambda field, value: parse(field, _string(field, value)), column_checks.amounts(may_be))
 
 
 def _check_currency(field: str, value: Any) -> str:
@@ -236,33 +237,34 @@ def _exact_number(field: str, value: float | Decimal) -> msgspec.Raw:
     return msgspec.Raw(format(number, "f").encode())
 
 
-_name = Rule(_check_name, column_checks.names)
-_REQUIRED: Mapping[str, Rule] = {
+_name = FieldRule(_check_name, column_checks.names)
+_REQUIRED: Mapping[str, FieldRule] = {
     "client_id": _name,
     "user_id": _name,
     "wallet_id": _name,
     "type": _one_of(TransactionType),
     "amount": _money(parse_positive, lambda least: least > 0),
-    "currency": Rule(_check_currency, column_checks.among(CURRENCIES)),
+    "currency": FieldRule(_check_currency, column_checks.among(CURRENCIES)),
 }
-_OPTIONAL: Mapping[str, tuple[Rule, Any]] = {
+_OPTIONAL: Mapping[str, tuple[FieldRule, Any]] = {
     "counterparty_wallet_id": (_name, None),
     "status": (_one_of(Status), Status.PENDING.value),
     "fee": (_money(parse_not_negative, lambda least: least >= 0), Decimal("0.00")),
     "reference": (_text(128), None),
     "description": (_text(512), None),
-    "metadata": (Rule(_metadata), "{}"),
+    "metadata": (FieldRule(_metadata), "{}"),
 }
-_VAS_REQUIRED: Mapping[str, Rule] = {**_REQUIRED, "supplier": _one_of(SUPPLIERS), "vas_type": _one_of(VasType)}
-_VAS_OPTIONAL: Mapping[str, tuple[Rule, Any]] = {
+_VAS_REQUIRED: Mapping[str, FieldRule] = {**_REQUIRED, "supplier": _one_of(SUPPLIERS), "vas_type": _one_of(VasType)}
+_VAS_OPTIONAL: Mapping[str, tuple[FieldRule, Any]] = {
     **_OPTIONAL,
     "supplier_product_id": (_name, None),
     "supplier_reference": (_text(128), None),
     "supplier_transaction_id": (_text(128), None),
     "commission": (_money(parse_amount, lambda _: True), Decimal("0.00")),
-    "mobile_number": (Rule(_mobile), None),
-    "processed_at": (Rule(_instant), None),
+    "mobile_number": (FieldRule(_mobile), None),
+    "processed_at": (FieldRule(_instant), None),
 }
+_MONEY = frozenset({"amount", "fee", "commission"})
 _FIELDS = {"transactions": (_REQUIRED, _OPTIONAL), "vas_transactions": (_VAS_REQUIRED, _VAS_OPTIONAL)}
 
 
@@ -278,11 +280,12 @@ def required_fields(table: TieredTable) -> tuple[str, ...]:
 
 
 def new_transaction(
-    table: TieredTable, values: Mapping[str, Any], suppliers: Sequence[str] = SUPPLIERS
+    table: TieredTable, values: Mapping[str, Any], suppliers: Sequence[str] = SUPPLIERS, at: datetime | None = None
 ) -> dict[str, Any]:
     """Check the values of a new row and give it back complete, in exact types, defaults filled in.
 
-    ``suppliers`` are the names of those that there are.
+    ``suppliers`` are the names of those that there are. ``at`` (aware) is the time of a row of the past, whose currency
+    may have ended since.
 
     ``values`` holds strings (money too: a decimal string), a dict for ``metadata``, an aware datetime for
     ``processed_at``; None counts as absent. ``id``, ``created_at`` and ``updated_at`` are not among them: the caller
@@ -293,15 +296,24 @@ def new_transaction(
         if name not in required and name not in optional:
             raise FieldError(name, "is not a field of a transaction")
     row: dict[str, Any] = {}
+    code = values.get("currency")
+    past = at if isinstance(code, str) and code not in CURRENCIES else None  # an active currency needs no time
     for name, rule in required.items():
         value = values.get(name)
         if value is None:
             raise FieldError(name, "is required")
-        row[name] = _of_suppliers(name, rule, suppliers).check(name, value)
+        row[name] = _of_row(name, rule, suppliers, past).check(name, value)
     for name, (rule, default) in optional.items():
         value = values.get(name)
         row[name] = default if value is None else rule.check(name, value)
+    if row["currency"] in WITHOUT_CENTS:
+        _check_places(row)
     return row
+
+
+def _check_places(row: Mapping[str, Any]) -> None:
+    for name in sorted(_MONEY.intersection(row)):
+        check_places(name, row[name], row["currency"])
 
 
 def new_columns(
@@ -317,26 +329,43 @@ def new_columns(
     columns: dict[str, Column] = {}
     try:
         for name, rule in required.items():
-            given = [one.get(name) for one in values]
-            if None in given:
+            cells = [row.get(name) for row in values]
+            if None in cells:
                 return None
-            columns[name] = _of_suppliers(name, rule, suppliers).column(name, given)
+            columns[name] = _of_row(name, rule, suppliers).column(name, cells)
         for name, (rule, default) in optional.items():
-            columns[name] = _filled(name, rule, default, [one.get(name) for one in values])
+            columns[name] = _filled(name, rule, default, [row.get(name) for row in values])
+        _check_column_places(columns)
     except (NotWell, FieldError):
         return None
     return columns
 
 
-def _of_suppliers(name: str, rule: Rule, suppliers: Sequence[str]) -> Rule:
-    return _supplier_rule(tuple(suppliers)) if name == "supplier" else rule
+def _check_column_places(columns: Mapping[str, Column]) -> None:
+    """Raises FieldError when an amount has decimal places that its currency has not."""
+    if WITHOUT_CENTS.isdisjoint(columns["currency"]):
+        return
+    for name in sorted(_MONEY.intersection(columns)):
+        for value, currency in zip(columns[name], columns["currency"], strict=True):
+            check_places(name, value, currency)
 
 
-def _filled(name: str, rule: Rule, default: Any, given: Column) -> Column:
-    absent = given.count(None)
-    if absent == len(given):
-        return [default] * len(given)
+def _of_row(name: str, rule: FieldRule, suppliers: Sequence[str], at: datetime | None = None) -> FieldRule:
+    """The rule of a field that depends on more than its value; ``rule`` for every other field."""
+    if name == "supplier":
+        return _supplier_rule(tuple(suppliers))
+    return rule if at is None or name != "currency" else _currency_rule(at)
+
+
+def _currency_rule(at: datetime) -> FieldRule:
+    return FieldRule(lambda field, value: check_currency(field, _string(field, value), at))
+
+
+def _filled(name: str, rule: FieldRule, default: Any, cells: Column) -> Column:
+    absent = cells.count(None)
+    if absent == len(cells):
+        return [default] * len(cells)
     if not absent:
-        return rule.column(name, given)
-    checked = iter(rule.column(name, [value for value in given if value is not None]))
-    return [default if value is None else next(checked) for value in given]
+        return rule.column(name, cells)
+    checked = iter(rule.column(name, [value for value in cells if value is not None]))
+    return [default if value is None else next(checked) for value in cells]

@@ -1,5 +1,6 @@
-"""The servers that the pip packages bring, run as ordinary child processes on 127.0.0.1, for who sets no URLs.
+"""The servers of the pip packages, as child processes on 127.0.0.1, for installations that set no URLs.
 
-`stack` is the way in: ``running`` lends the servers for the length of a command, ``up`` starts everything and stays.
-What a server is asked to store does not belong here; neither does any SQL beyond creating its own database.
+Start with `stack`: ``running`` provides servers for the length of a command, ``up`` starts all and stays. Production
+needs none of this package, so only the commands that `.importlinter` names import it. No SQL but the creation of the
+database belongs here.
 """

@@ -42,13 +42,13 @@ def unprivileged() -> Account | None:
     """
     if os.geteuid() != 0:
         return None
-    found = _existing()
-    if found is None:
+    account = _existing()
+    if account is None:
         _create(NAMES[-1])
-        found = _existing()
-    if found is None:
+        account = _existing()
+    if account is None:
         raise ConfigError("PostgreSQL does not run as root and no account could be made; run as an ordinary user")
-    return found
+    return account
 
 
 def _existing() -> Account | None:
@@ -66,5 +66,5 @@ def _create(name: str) -> None:
     if useradd is None:
         return
     argv = [useradd, "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", name]
-    # Two commands may do this at once: whoever comes second fails, and finds the account.
+    # Two commands may do this at once: the second one fails, and finds the account.
     subprocess.run(argv, check=False, capture_output=True)  # noqa: S603

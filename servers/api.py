@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from servers import ports, process
@@ -20,19 +21,15 @@ METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus-client and b
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """Its processes behind one port; ``settings_env`` is how they learn everything but the port."""
+    """Its processes behind one port; ``settings_env`` has everything but the port."""
 
+    name: ClassVar[str] = NAME
     home: Path
     port: int
     settings_env: Mapping[str, str] = field(repr=False)
     directory: Path = field(default_factory=Path.cwd)
     bind: str = ports.HOST
     prefect_is_elsewhere: bool = False
-
-    @property
-    def name(self) -> str:
-        """Its file name in the home."""
-        return NAME
 
     def prepare(self) -> process.Launch:
         """Choose the port, and empty the folder of the metrics."""

@@ -1,6 +1,5 @@
 """The home: the folder that the servers' data, keys and logs are in."""
 
-import os
 from pathlib import Path
 
 from ledger.errors import ConfigError
@@ -8,7 +7,7 @@ from ledger.errors import ConfigError
 LOGIN_KEYS = "treasury-"  # how the names of the passwords of PostgreSQL's logins begin
 
 
-def demand(home: Path, database: bool) -> None:
+def require(home: Path, database: bool) -> None:
     """Raise ConfigError unless ``home`` is there, and with ``database`` an embedded PostgreSQL in it. Makes nothing.
 
     Without it a command that is run in another folder would make an empty home there and show empty results.
@@ -16,14 +15,14 @@ def demand(home: Path, database: bool) -> None:
     if not home.is_dir():
         missing = f"no treasury home at {home}"
     elif database and not _has_cluster(home):
-        demand_unused(home)
+        require_unused(home)
         missing = f"the treasury home at {home} has no database"
     else:
         return
     demo = home / "demo"
     there = f"; the demo's home is {demo}" if _has_cluster(demo) else ""
     raise ConfigError(
-        f"{missing}: run `treasury up` to make one, or set TREASURY_HOME to the one that is meant, or the URLs of real"
+        f"{missing}: run `treasury up` to create it, or set TREASURY_HOME to another home, or set the URLs of real"
         f" servers (TREASURY_DATABASE_URL and others){there}"
     )
 
@@ -33,25 +32,13 @@ def _has_cluster(home: Path) -> bool:
     return any(home.glob("postgres/*[0-9]/PG_VERSION"))
 
 
-def demand_unused(home: Path) -> None:
+def require_unused(home: Path) -> None:
     """Raise ConfigError when PostgreSQL has run in ``home``: it has made passwords for its logins. Makes nothing.
 
-    Whoever finds no cluster asks: a new ledger, empty and whole, must not take the place of one that is elsewhere.
+    Call it when no cluster is found: a new and empty ledger must not replace one that is elsewhere.
     """
     if any((home / "keys").glob(f"{LOGIN_KEYS}*")):
         raise ConfigError(
             f"the treasury home at {home} was used, and {home / 'postgres'} does not hold the data of this PostgreSQL:"
             " mount or restore them, or set TREASURY_HOME to a new folder if an empty ledger is meant"
         )
-
-
-def folder(home: Path, name: str) -> Path:
-    """``<home>/<name>``, made when it is missing. Raises ConfigError when it cannot be made or written to."""
-    path = home / name
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"TREASURY_HOME: {path} cannot be made: {error.strerror}") from None
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise ConfigError(f"TREASURY_HOME: {path} cannot be written to")
-    return path

@@ -1,4 +1,4 @@
-"""The parent of one server process: stops it as soon as nobody uses it any more, however the users ended.
+"""The parent of one server process: stops it as soon as it has no user left, however the users ended.
 
 Run as a script of its own with the standard library alone (it must start in a few milliseconds); `process` launches it
 and writes its orders, one JSON object, to its standard input. Every user of the server holds a shared flock on the
@@ -22,7 +22,7 @@ from typing import Any
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 WAKING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
-PREDECESSOR_S = 30.0
+PREDECESSOR_S = 120.0
 STRAYS_S = 5.0
 
 

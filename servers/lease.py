@@ -14,16 +14,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
+from config import generated_keys
+from config.file_locks import is_held
+from config.home import folder
 from ledger.errors import TransientError
-from servers import keeper, keys, process
-from servers.home import folder
+from servers import keeper, process
+
+__all__ = ["Endpoint", "Server", "is_held", "lease", "restart", "running_endpoint", "stop", "wait"]
 
 START_S = 660.0  # more than any server may take to be ready
-STOP_S = 60.0
+STOP_S = 180.0
+HANGS_S = (
+    60.0  # a server that runs and does not answer for so long is replaced; a busy machine is slower than one probe
+)
 POLL_S = 0.02
 
 
@@ -76,28 +84,31 @@ def running_endpoint(home: Path, name: str) -> Endpoint | None:
         return None
 
 
+def restart(home: Path, server: Server, former: Endpoint, given_up: Callable[[], bool] = lambda: False) -> None:
+    """Start ``server`` again at the address ``former``, after it has ended. The caller still holds its lease.
+
+    Finds it running there when another command was first. Raises TransientError when it does not come up, or when
+    another program has taken its port.
+    """
+    run = _run_folder(home)
+    with _starting(run, server.name):
+        if running_endpoint(home, server.name) == former and _answers_in_time(run, server, former.url, given_up):
+            return
+        if is_held(run / f"{server.name}.alive"):
+            _stop_keeper(run, server.name)
+        _start(home, run, _at(server, former.url), given_up, only=former.url)
+
+
 def stop(home: Path, name: str) -> bool:
-    """Stop the server called ``name`` whoever uses it. False when it did not run. Raises TransientError after 60 s."""
+    """Stop the server called ``name`` whoever uses it. False when it did not run.
+
+    Raises TransientError when it has not ended within `STOP_S`.
+    """
     run = home / "run"
     if not is_held(run / f"{name}.alive"):
         return False
     _stop_keeper(run, name)
     return True
-
-
-def is_held(path: Path) -> bool:
-    """Whether a process holds an exclusive flock on ``path``."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _run_folder(home: Path) -> Path:
@@ -136,28 +147,55 @@ def _starting(run: Path, name: str) -> Iterator[None]:
 
 def _find_or_start(home: Path, run: Path, server: Server, given_up: Callable[[], bool]) -> Endpoint:
     with _starting(run, server.name):
-        found = running_endpoint(home, server.name)
-        if found is not None and server.answers(found.url):
-            return found
+        running = running_endpoint(home, server.name)
+        if running is not None and _answers_in_time(run, server, running.url, given_up):
+            return running
         if is_held(run / f"{server.name}.alive"):  # it hangs, or who started it was killed before it was ready
             _stop_keeper(run, server.name)
-        return _start(home, run, server, given_up)
+        return _start(home, run, _where_it_was(run, server), given_up)
 
 
-def _start(home: Path, run: Path, server: Server, given_up: Callable[[], bool]) -> Endpoint:
+def _answers_in_time(run: Path, server: Server, url: str, given_up: Callable[[], bool]) -> bool:
+    """Whether a server that runs answers before `HANGS_S`: others use it, so it is not replaced for being slow."""
+    deadline = time.monotonic() + HANGS_S
+    while not server.answers(url):
+        if time.monotonic() > deadline or given_up() or not is_held(run / f"{server.name}.alive"):
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _where_it_was(run: Path, server: Server) -> Server:
+    """``server`` at the address where it ended by itself: others still use it there. An orderly stop removes that."""
+    try:
+        url = str(json.loads((run / f"{server.name}.json").read_text())["url"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return server
+    return _at(server, url)
+
+
+def _at(server: Server, url: str) -> Server:
+    """``server`` with the port of ``url``, if it has a port of its own."""
+    known: Any = server  # a worker has no port
+    return replace(known, port=urlsplit(url).port or 0) if hasattr(server, "port") else server
+
+
+def _start(home: Path, run: Path, server: Server, given_up: Callable[[], bool], only: str | None = None) -> Endpoint:
     record = run / f"{server.name}.json"
     record.unlink(missing_ok=True)
     order = server.prepare()
+    if only is not None and order.url != only:
+        raise TransientError(f"{server.name}: its port {urlsplit(only).port} is taken by another program")
     log = process.Log(home, server.name)
     child = process.launch(order, log, users=run / f"{server.name}.users", alive=run / f"{server.name}.alive")
     process.wait_ready(order, log, child, lambda: server.answers(order.url), given_up)
     endpoint = Endpoint(server.name, order.url)
-    keys.write_private(record, json.dumps(asdict(endpoint)))
+    generated_keys.write_private(record, json.dumps(asdict(endpoint)))
     return endpoint
 
 
 def _leave(run: Path, name: str, users: int) -> None:
-    """Give the lock back; when nobody else has one, stop the server now and wait for it.
+    """Release the lock; when no other user has one, stop the server now and wait for it.
 
     Holding the exclusive lock meanwhile keeps new users waiting instead of giving them a server that is going away.
     If two leave at once neither may get it: then the keeper does, which waits for the same lock.
@@ -166,6 +204,7 @@ def _leave(run: Path, name: str, users: int) -> None:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if is_held(run / f"{name}.alive"):
             _stop_keeper(run, name)
+        (run / f"{name}.json").unlink(missing_ok=True)
     except BlockingIOError:
         pass  # others use the server
     finally:
@@ -179,6 +218,7 @@ def _stop_keeper(run: Path, name: str) -> None:
     if pid is not None:
         os.kill(pid, signal.SIGTERM)
     wait(lambda: not is_held(alive), STOP_S, f"{name} to stop")
+    (run / f"{name}.json").unlink(missing_ok=True)
 
 
 def _keeper_pid(alive: Path) -> int | None:

@@ -4,7 +4,7 @@ import http.client
 import socket
 
 HOST = "127.0.0.1"
-PROBE_S = 2.0
+PROBE_S = 10.0  # of one try; whoever waits tries again
 
 
 def choose(wanted: int) -> int:
@@ -21,7 +21,7 @@ def choose(wanted: int) -> int:
 
 
 def http_status(port: int, path: str, host: str = HOST) -> int | None:
-    """The status that a GET on ``host`` gets; None when nobody answers in HTTP."""
+    """The status that a GET on ``host`` gets; None when there is no HTTP answer."""
     connection = http.client.HTTPConnection(host, port, timeout=PROBE_S)
     try:
         connection.request("GET", path)

@@ -5,19 +5,22 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
+from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
+from config import generated_keys
+from config.home import folder
 from ledger.errors import ConfigError
-from servers import keys, ports, process
+from servers import ports, process
 from servers.account import Account, unprivileged
-from servers.home import demand_unused, folder
+from servers.home import require_unused
 
 NAME = "postgres"
 ROLE = "treasury"
 DATABASE = "treasury"
 EMBEDDED_MAJOR = 18
 FIRST_WITH_BUILTIN_LOCALE = 17
-INITDB_TIMEOUT_S = 120.0
+INITDB_TIMEOUT_S = process.READY_S
 PASSWORD_DIGITS = 32
 _PID_PORT, _PID_STATE = 3, 7  # lines of postmaster.pid, from 0 (src/include/utils/pidfile.h)
 
@@ -51,14 +54,6 @@ def embedded_bin_dir() -> Path:
     return Path(package.origin).parent / f"pginstall{EMBEDDED_MAJOR}" / "bin"
 
 
-def pgbench(bin_dir: Path | None = None) -> Path:
-    """The path of pgbench. Raises ConfigError when the folder has none."""
-    path = (bin_dir or embedded_bin_dir()) / "pgbench"
-    if not path.exists():
-        raise ConfigError(f"{path} does not exist")
-    return path
-
-
 @dataclass(frozen=True, slots=True)
 class Postgres:
     """The embedded server of one home: a cluster per major version, one database, one password.
@@ -66,15 +61,11 @@ class Postgres:
     ``fast`` gives up durability: for tests only. ``port`` 0 takes any free one.
     """
 
+    name: ClassVar[str] = NAME
     home: Path
     port: int = 0
     bin_dir: Path | None = None
     fast: bool = False
-
-    @property
-    def name(self) -> str:
-        """Its file name in the home."""
-        return NAME
 
     def prepare(self) -> process.Launch:
         """Make the cluster when there is none, and choose the port. Safe to rerun, also after being killed.
@@ -83,7 +74,7 @@ class Postgres:
         """
         account = unprivileged()
         cluster = Cluster(
-            self.bin_dir or embedded_bin_dir(), self.home, account, keys.key(self.home, NAME, PASSWORD_DIGITS)
+            self.bin_dir or embedded_bin_dir(), self.home, account, generated_keys.key(self.home, NAME, PASSWORD_DIGITS)
         )
         data = cluster.make()
         port = ports.choose(self.port)
@@ -102,14 +93,14 @@ class Postgres:
     def login_url(self, url: str, role: str) -> str:
         """The address ``url`` of the server with another role and that role's own password, made once in the keys."""
         parts = urlsplit(url)
-        password = quote(keys.key(self.home, role.replace("_", "-"), PASSWORD_DIGITS))
+        password = quote(generated_keys.key(self.home, role.replace("_", "-"), PASSWORD_DIGITS))
         return parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}").geturl()
 
     def answers(self, url: str) -> bool:
-        """Whether one can log in and query. Nobody tries before it says that it is ready: each refusal is logged."""
+        """Whether a login and a query succeed. Asked only after the server is ready: each refusal is logged."""
         if not self._says_ready(url):
             return False
-        import psycopg  # noqa: PLC0415  # slow; only who waits for it pays
+        import psycopg  # noqa: PLC0415  # slow; only callers that wait for it pay
 
         try:
             with psycopg.connect(url, connect_timeout=int(ports.PROBE_S)) as connection:
@@ -146,7 +137,7 @@ class Cluster:
             self.account.reach(data)
             self.account.reach(self.bin_dir / "postgres")
         if not data.exists():
-            demand_unused(self.home)
+            require_unused(self.home)
             self._initdb(data)
         elif not (data / "PG_VERSION").exists():
             raise ConfigError(f"{data} holds no PostgreSQL: mount or restore it")
@@ -159,7 +150,7 @@ class Cluster:
 
     def major(self) -> int:
         """The major version of the binaries."""
-        said = process.run_once("postgres", (str(self.bin_dir / "postgres"), "--version"), timeout_s=10)
+        said = process.run_once("postgres", (str(self.bin_dir / "postgres"), "--version"), timeout_s=INITDB_TIMEOUT_S)
         return int(said.split()[2].split(".")[0])
 
     def compression(self) -> dict[str, str]:
@@ -172,7 +163,7 @@ class Cluster:
         rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         password_file = self.folder / ".password"
-        keys.write_private(password_file, self.password)
+        generated_keys.write_private(password_file, self.password)
         for path in (draft, password_file):
             if self.account:
                 self.account.own(path)
@@ -191,14 +182,14 @@ class Cluster:
 
     def _create_database(self, data: Path) -> None:
         """In single-user mode, before the server has ever listened: the cluster is born complete."""
-        self._run("postgres", "--single", "-D", str(data), "postgres", told=f"CREATE DATABASE {DATABASE}\n")
+        self._run("postgres", "--single", "-D", str(data), "postgres", stdin=f"CREATE DATABASE {DATABASE}\n")
 
-    def _run(self, program: str, *arguments: str, told: str = "") -> None:
+    def _run(self, program: str, *arguments: str, stdin: str = "") -> None:
         process.run_once(
             program,
             (str(self.bin_dir / program), *arguments),
             timeout_s=INITDB_TIMEOUT_S,
-            told=told,
+            stdin=stdin,
             env=process.plain_environment(),
             cwd=self.folder,
             account=self.account,

@@ -7,54 +7,39 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 from urllib.parse import urlsplit
 
-import yaml  # type: ignore[import-untyped]  # it has no types
+import yaml
 from pydantic import SecretStr
 
+from config import generated_keys
+from config.home import folder as home_folder
 from config.suppliers import Suppliers
 from ledger.errors import ConfigError
-from servers import keys, ports, process
-from servers.prefect_client import PrefectAccess
+from servers import ports, process
 from servers.prefect_slots import clear_locks, recover
+from tasks.prefect.access import PrefectAccess, client_environment
+from tasks.prefect.deployments import POOL, further_deployments
 
 NAME = "prefect"
 WORKER_NAME = "worker"
 PROGRAM = "servers.prefect_app"
-POOL = "treasury"
-PROJECT = Path(__file__).resolve().parent.parent  # the folder of this project's own prefect.yaml
 USER = "treasury"
 LOGIN = "prefect-login"  # the name of a file
 PASSWORD_DIGITS = 40
 PROJECT_VARIABLE = "TREASURY_PROJECT"
-RECONCILIATION = "flows/reconcile_supplier.py:reconcile_supplier"
 OK = 200
-READY_S = COMMAND_TIMEOUT_S = 600.0  # a busy machine is slow to import Prefect; one that ends is seen at once
+COMMAND_TIMEOUT_S = process.READY_S  # most of it is the import of Prefect
 _LOG = logging.getLogger("treasury.servers")
-
-# Nothing is sent anywhere, nothing is advertised, and the logs read as text.
-_QUIET = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    "PREFECT_CLI_PROMPT": "false",
-    "PREFECT_CLI_COLORS": "false",
-}
-
 
 # The state of the server that is not in its database must survive it, too.
 _LEASES_ON_DISK = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
 
 
-def environment(home: Path, access: PrefectAccess) -> dict[str, str]:
-    """The variables for a Prefect client of this project, whether worker, flow run or command."""
-    return _QUIET | {"PREFECT_HOME": str(home / "prefect")} | access.environment()
-
-
 def login(home: Path) -> SecretStr:
     """``user:password`` of the embedded server, made once in the keys of the home: a person's login to the UI, too."""
-    return SecretStr(keys.key(home, LOGIN, PASSWORD_DIGITS, prefix=f"{USER}:"))
+    return SecretStr(generated_keys.key(home, LOGIN, PASSWORD_DIGITS, prefix=f"{USER}:"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +49,14 @@ class PrefectServer:
     It answers only requests for one of ``hosts``, from its own pages or from programs, with the home's `login`.
     """
 
+    name: ClassVar[str] = NAME
     home: Path
     port: int = 0
     hosts: tuple[str, ...] = (ports.HOST, "localhost")
 
-    @property
-    def name(self) -> str:
-        """Its file name in the home."""
-        return NAME
-
     def prepare(self) -> process.Launch:
         """Make its home and choose its port. It sees nothing of the settings: no work is done in it."""
-        folder = self.home / "prefect"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = home_folder(self.home, NAME)
         clear_locks(folder)
         port = ports.choose(self.port)
         access = PrefectAccess(f"http://{ports.HOST}:{port}/api", login(self.home))
@@ -84,9 +64,11 @@ class PrefectServer:
             name=NAME,
             argv=(sys.executable, "-m", PROGRAM, "--port", str(port), "--hosts", ",".join(self._every_host())),
             url=access.api_url,
-            env=process.plain_environment() | environment(self.home, access) | _LEASES_ON_DISK | self._guarded(port),
+            env=process.plain_environment()
+            | client_environment(self.home, access)
+            | _LEASES_ON_DISK
+            | self._guarded(port),
             cwd=folder,
-            ready_timeout_s=READY_S,
         )
 
     def _every_host(self) -> tuple[str, ...]:
@@ -94,7 +76,7 @@ class PrefectServer:
         return tuple(dict.fromkeys((ports.HOST, *self.hosts)))
 
     def _guarded(self, port: int) -> dict[str, str]:
-        """Who is let in, and which pages may ask: a page at one of its names may ask it by another of them."""
+        """The login, and the pages that may send requests: a page at one of its names may use another of them."""
         origins = [f"{scheme}://{name}" for name in self._every_host() for scheme in ("http", "https")]
         own = [*(f"http://{name}:{port}" for name in self._every_host()), *origins]
         return {
@@ -111,16 +93,12 @@ class PrefectServer:
 class Worker:
     """A process worker of the pool: each flow run is a child process of it, with ``settings_env`` as its settings."""
 
+    name: ClassVar[str] = WORKER_NAME
     home: Path
     access: PrefectAccess
     settings_env: Mapping[str, str] = field(repr=False)
     directory: Path = field(default_factory=Path.cwd)
     server_is_elsewhere: bool = False
-
-    @property
-    def name(self) -> str:
-        """Its file name in the home."""
-        return WORKER_NAME
 
     @property
     def known_as(self) -> str:
@@ -130,8 +108,8 @@ class Worker:
         return f"{USER}-{hashlib.sha256(f'{socket.gethostname()} {self.home}'.encode()).hexdigest()[:12]}"
 
     def prepare(self) -> process.Launch:
-        """Put right what a killed worker left, and make its folder for temporary files; it registers itself, and makes
-        the pool if nobody did.
+        """Repair what a killed worker left, and make its folder for temporary files. The worker registers itself, and
+        makes the pool if it is missing.
 
         Left alone it keeps flow code in /tmp/runner_storage, where it meets the workers of other users.
         """
@@ -144,11 +122,10 @@ class Worker:
             argv=(sys.executable, "-m", "prefect", *command),
             url=self.access.api_url,
             env=process.own_environment(self.settings_env, prefect_is_elsewhere=self.server_is_elsewhere)
-            | environment(self.home, self.access)
+            | client_environment(self.home, self.access)
             | {"TMPDIR": str(temporary)},
             cwd=self.directory,
             stop_timeout_s=15.0,
-            ready_timeout_s=READY_S,
         )
 
     def _recover(self) -> None:
@@ -157,7 +134,7 @@ class Worker:
         if done.ended:
             _LOG.warning("ended as crashed, their processes were gone: %s", ", ".join(done.ended))
         if done.freed:
-            _LOG.warning("slots put right: %s", ", ".join(done.freed))
+            _LOG.warning("slots freed: %s", ", ".join(done.freed))
         for problem in done.problems:
             _LOG.warning("%s", problem)
 
@@ -175,27 +152,6 @@ def make_pool(home: Path, access: PrefectAccess) -> None:
     """Create the work pool unless it is there. Safe to rerun. Raises TransientError with what Prefect said."""
     if access.ask(f"/work_pools/{POOL}") is None:
         _prefect(home, access, {}, home, "work-pool", "create", POOL, "--type", "process", "--overwrite")
-
-
-def deployments(directory: Path, suppliers: Suppliers) -> list[dict[str, Any]]:
-    """Every deployment of ``<directory>/prefect.yaml``, and those of ``suppliers`` from elsewhere."""
-    known = yaml.safe_load((directory / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-    return [*known, *further_deployments(directory, suppliers)]
-
-
-def further_deployments(directory: Path, suppliers: Suppliers) -> list[dict[str, Any]]:
-    """A deployment that reconciles each supplier of ``modules``, as ``prefect.yaml`` has for the project's own."""
-    known = yaml.safe_load((directory / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-    pattern = next(one for one in known if one["entrypoint"] == RECONCILIATION)
-    return [
-        pattern
-        | {
-            "name": f"reconcile-{name}",
-            "description": f"The day of {name} against its statement.",
-            "parameters": {"parameters": {"supplier": name}},
-        }
-        for name in suppliers.further
-    ]
 
 
 def deploy(
@@ -231,6 +187,6 @@ def _prefect(
         f"prefect {' '.join(arguments)}",
         (sys.executable, "-m", "prefect", *arguments),
         timeout_s=COMMAND_TIMEOUT_S,
-        env=process.own_environment(settings_env, prefect_is_elsewhere=elsewhere) | environment(home, access),
+        env=process.own_environment(settings_env, prefect_is_elsewhere=elsewhere) | client_environment(home, access),
         cwd=directory,
     )

@@ -1,7 +1,7 @@
 """Runs and concurrency slots in Prefect that a crash left behind: ended and freed before a worker starts.
 
 A run that Prefect takes for submitted or running holds its deployment's slot. When the machine loses power its process
-is gone and nobody ends it: every later run of that deployment would wait, or be turned away, for ever.
+is gone and nothing ends it: every later run of that deployment would wait, or be turned away, for ever.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.errors import ConfigError, TransientError
-from servers.prefect_client import PrefectAccess
+from tasks.prefect.access import PrefectAccess
 
 LEASES = "concurrency_leases"  # in PREFECT_HOME: Prefect's own name
 FLOW_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # Prefect gives it to the process of each flow run
@@ -23,7 +23,7 @@ _MESSAGE = "Its process is gone: it was killed, or the machine was. Ended when t
 
 @dataclass(slots=True)
 class Recovered:
-    """What was put right: runs that were ended, deployments whose slots were, and what could not be done."""
+    """The repairs: runs that were ended, deployments whose slots were freed, and problems that remain."""
 
     ended: list[str] = field(default_factory=list)
     freed: list[str] = field(default_factory=list)
@@ -37,32 +37,32 @@ def recover(access: PrefectAccess, pool: str, worker: str, prefect_home: Path | 
     work of the ``pool`` is ours; with None, or while another worker of the pool is online, only runs that Prefect
     labelled with our worker's name are ours. Raises TransientError when the server does not answer. Safe to rerun.
     """
-    others = [one for one in access.every(f"/work_pools/{pool}/workers/filter", {}) if one["name"] != worker]
-    alone = prefect_home is not None and not any(one.get("status") == _ONLINE for one in others)
-    living, found = living_runs(), Recovered()
+    others = [peer for peer in access.every(f"/work_pools/{pool}/workers/filter", {}) if peer["name"] != worker]
+    alone = prefect_home is not None and not any(peer.get("status") == _ONLINE for peer in others)
+    living, recovered = living_runs(), Recovered()
     held = list(_holding(access, {"work_pools": {"name": {"any_": [pool]}}}))
     ours = [run for run in held if alone or run.get("labels", {}).get(WORKER_LABEL) == worker]
     gone = [run for run in ours if run["id"] not in living]
     for run in (*gone, *_within(access, [run["id"] for run in gone])):
-        _end(access, run, found)
+        _end(access, run, recovered)
     if alone and prefect_home is not None:
-        _free_slots(access, pool, prefect_home / LEASES, found)
-    return found
+        _free_slots(access, pool, prefect_home / LEASES, recovered)
+    return recovered
 
 
 def living_runs() -> set[str]:
     """The ids of the flow runs that a process of this account works at, from its environment. Linux only."""
-    found = set()
+    run_ids = set()
     for file in Path("/proc").glob("[0-9]*/environ"):
         try:
             content = file.read_bytes()
-        except OSError:  # it has ended, or is somebody else's
+        except OSError:  # it has ended, or belongs to another user
             continue
         for variable in content.split(b"\0"):
             name, _, value = variable.partition(b"=")
             if name == FLOW_RUN_VARIABLE.encode():
-                found.add(value.decode(errors="replace"))
-    return found
+                run_ids.add(value.decode(errors="replace"))
+    return run_ids
 
 
 def _holding(access: PrefectAccess, conditions: dict[str, object], runs: dict[str, object] | None = None) -> Any:
@@ -72,24 +72,24 @@ def _holding(access: PrefectAccess, conditions: dict[str, object], runs: dict[st
 
 def _within(access: PrefectAccess, parents: Collection[str]) -> list[dict[str, Any]]:
     """The flow runs that were called by ``parents``, and by those: they have no process of their own."""
-    found: list[dict[str, Any]] = []
+    descendants: list[dict[str, Any]] = []
     while parents:
         children = list(_holding(access, {}, {"parent_flow_run_id": {"any_": list(parents)}}))
-        found += children
+        descendants += children
         parents = [child["id"] for child in children]
-    return found
+    return descendants
 
 
-def _end(access: PrefectAccess, run: dict[str, Any], found: Recovered) -> None:
+def _end(access: PrefectAccess, run: dict[str, Any], recovered: Recovered) -> None:
     state = {"type": "CRASHED", "name": "Crashed", "message": _MESSAGE}
     try:
         access.ask(f"/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
-        found.ended.append(str(run["name"]))
+        recovered.ended.append(str(run["name"]))
     except (TransientError, ConfigError) as error:  # the others must not wait for this one
-        found.problems.append(f"the flow run {run['name']} could not be ended: {error}")
+        recovered.problems.append(f"the flow run {run['name']} could not be ended: {error}")
 
 
-def _free_slots(access: PrefectAccess, pool: str, leases: Path, found: Recovered) -> None:
+def _free_slots(access: PrefectAccess, pool: str, leases: Path, recovered: Recovered) -> None:
     """Bring each deployment's slots to the number of its runs that really go on, and drop leases that none has."""
     conditions: dict[str, object] = {"work_pools": {"name": {"any_": [pool]}}}
     held = list(_holding(access, conditions))
@@ -102,7 +102,7 @@ def _free_slots(access: PrefectAccess, pool: str, leases: Path, found: Recovered
         slots = sum(run["deployment_id"] == deployment["id"] for run in held)
         if limit["active_slots"] != slots:
             access.ask(f"/v2/concurrency_limits/{limit['id']}", {"active_slots": slots}, "PATCH")
-            found.freed.append(str(deployment["name"]))
+            recovered.freed.append(str(deployment["name"]))
     kept = {str(run["state"]["state_details"].get("deployment_concurrency_lease_id")) for run in held}
     _drop_leases(leases, limits, kept)
 

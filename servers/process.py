@@ -12,14 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from config.home import folder
 from ledger.errors import TransientError
 from servers import keeper
 from servers.account import Account
-from servers.home import folder
 
 LOG_LIMIT_BYTES = 16 << 20
 TAIL_LINES = 25
 POLL_S = 0.05
+READY_S = 600.0  # a busy machine is slow to start a server; one that ends is seen at once
 
 # What of the operator's shell a child of this project's own code gets to see.
 _SHELL = frozenset({"PATH", "PYTHONPATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR"})
@@ -44,7 +45,7 @@ class Launch:
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout_s: float = 10.0
-    ready_timeout_s: float = 60.0
+    ready_timeout_s: float = READY_S
 
 
 class Log:
@@ -82,7 +83,7 @@ def _leave_to_others() -> None:
 
 
 def launch(order: Launch, log: Log, *, users: Path, alive: Path) -> subprocess.Popen[bytes]:
-    """Start ``order`` under a keeper that stops it when nobody holds a lock on ``users`` (see `keeper`).
+    """Start ``order`` under a keeper that stops it when no process holds a lock on ``users`` (see `keeper`).
 
     The caller holds such a lock already. Returns the keeper's process without waiting for the server to answer.
     """
@@ -142,7 +143,7 @@ def run_once(
     argv: tuple[str, ...],
     *,
     timeout_s: float,
-    told: str = "",
+    stdin: str = "",
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     account: Account | None = None,
@@ -151,7 +152,7 @@ def run_once(
     try:
         done = subprocess.run(  # noqa: S603
             argv,
-            input=told,
+            input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=timeout_s,

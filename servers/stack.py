@@ -1,4 +1,4 @@
-"""The embedded servers together: lent for the length of a command, or all of them up until told to stop.
+"""The embedded servers together: lent for the length of a command, or all of them until they are stopped.
 
 A URL that the user has set is used as it is; nothing is started in its place. All else is leased (see `lease`):
 commands of one home that run at the same time share one server, and the last one out stops it.
@@ -19,38 +19,53 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from config import Settings
-from ledger.errors import ConflictError, TransientError
+from config.home import folder
+from ledger.errors import ConflictError
 from servers import api, lease, prefect, s3
 from servers.api import Api
-from servers.home import demand, folder
+from servers.home import require
 from servers.lease import Endpoint, Server
 from servers.postgres import Postgres
 from servers.prefect import PrefectServer, Worker
-from servers.prefect_client import PrefectAccess
 from servers.redis import Redis
 from servers.s3 import S3
+from servers.supervision import PATIENCE, Patience, Supervisor
 from servers.suppliers import Simulators
 from suppliers.simulation.credentials import with_simulators
+from tasks.admin.processes import STATE_FILE, UP, Incident
+from tasks.prefect.access import PrefectAccess
 
 Service = Literal["postgres", "redis", "s3", "prefect", "suppliers"]
 SERVICES: tuple[Service, ...] = ("postgres", "redis", "s3", "prefect", "suppliers")
 NAMES = (*SERVICES, prefect.WORKER_NAME, api.NAME)
 PROJECT = Path(__file__).resolve().parent.parent
 _LOGINS = {"api_database_url": "treasury_api", "auditor_database_url": "treasury_auditor"}
-UP = "up"
-DOWN_S = 120.0
+# Without them no payment is taken: when one of them keeps ending, `treasury up` ends too, and its caller sees that.
+ESSENTIAL = ("postgres", api.NAME)
+NEEDS = {prefect.WORKER_NAME: ("prefect",)}
+DOWN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """Everything that runs: the settings with every address filled in, and the addresses of what was leased.
+    """Everything that runs: the settings with every address filled in, and the servers that were leased, each with its
+    address.
 
     ``problems``: what an administrator of PostgreSQL must do, a line each.
     """
 
     settings: Settings
-    endpoints: Sequence[Endpoint] = field(default_factory=tuple)
+    leased: Sequence[tuple[Server, Endpoint]] = field(default_factory=tuple)
     problems: Sequence[str] = ()
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """The addresses of what was leased."""
+        return [endpoint for _, endpoint in self.leased]
+
+    def supervisor(self, report: Callable[[Incident], None], patience: Patience = PATIENCE) -> Supervisor:
+        """What restarts the leased servers that end. ``report`` is called with each incident."""
+        return Supervisor(self.settings.home, self.leased, report, essential=ESSENTIAL, needs=NEEDS, patience=patience)
 
 
 @contextmanager
@@ -63,10 +78,19 @@ def running(
     Raises TransientError with the end of its log when one does not come up. Any number of processes may do this in
     one home at once; whoever first starts PostgreSQL decides how it runs.
     """
+    with _leased(settings, services, fast, bin_dir) as (ready, _):
+        yield ready
+
+
+@contextmanager
+def _leased(
+    settings: Settings, services: Sequence[Service], fast: bool = False, bin_dir: Path | None = None
+) -> Iterator[tuple[Settings, list[tuple[Server, Endpoint]]]]:
+    """`running`, with the servers that were leased and where they answer."""
     with ExitStack() as stack:
         wanted = [_server(settings, name, fast, bin_dir) for name in services if not _is_set(settings, name)]
         leased = _together(stack, settings.home, wanted)
-        yield _with_logins(_filled_in(settings, leased), leased)
+        yield _with_logins(_filled_in(settings, leased), leased), list(zip(wanted, leased, strict=True))
 
 
 @contextmanager
@@ -76,7 +100,7 @@ def everything(settings: Settings, before_api: Callable[[Settings], None]) -> It
     ``before_api`` is called with the complete settings once the databases answer, and before the worker and
     the API start. Raises TransientError when one of them does not come up; what had started is stopped again.
     """
-    with running(settings, *SERVICES) as ready, ExitStack() as stack:
+    with _leased(settings, SERVICES) as (ready, leased), ExitStack() as stack:
         _migrate(ready)
         access = PrefectAccess.of(ready)
         work = ready.for_work().environment()
@@ -87,17 +111,13 @@ def everything(settings: Settings, before_api: Callable[[Settings], None]) -> It
             deployed = pool.submit(prefect.deploy, ready.home, access, work, PROJECT, ready.suppliers)
             before_api(ready)
             problems = _give_roles(ready)
-            started = _together(
-                stack,
-                ready.home,
-                [
-                    Worker(ready.home, access, work, PROJECT, elsewhere),
-                    Api(ready.home, ready.ports.api, api_env, PROJECT, ready.api_bind, elsewhere),
-                ],
-            )
+            ours: list[Server] = [
+                Worker(ready.home, access, work, PROJECT, elsewhere),
+                Api(ready.home, ready.ports.api, api_env, PROJECT, ready.api_bind, elsewhere),
+            ]
+            started = _together(stack, ready.home, ours)
             deployed.result()
-        leased = [name for name in SERVICES if not _is_set(settings, name)]
-        yield Up(ready, (*endpoints(ready.home, leased), *started), problems)
+        yield Up(ready, (*leased, *zip(ours, started, strict=True)), problems)
 
 
 @contextmanager
@@ -126,30 +146,23 @@ def down(settings: Settings) -> list[str]:
 
 def endpoints(home: Path, names: Sequence[str] = NAMES) -> list[Endpoint]:
     """The servers among ``names`` that run in this home now, and where. Read-only."""
-    found = (lease.running_endpoint(home, name) for name in names)
-    return [endpoint for endpoint in found if endpoint is not None]
+    candidates = (lease.running_endpoint(home, name) for name in names)
+    return [endpoint for endpoint in candidates if endpoint is not None]
 
 
-def demand_home(settings: Settings, *services: Service) -> None:
+def require_home(settings: Settings, *services: Service) -> None:
     """Raise ConfigError when one of ``services`` would be embedded and no home is there for it; see `servers.home`.
 
     Services that a URL replaces need no home.
     """
     embedded = [name for name in services if not _is_set(settings, name)]
     if embedded:
-        demand(settings.home, database="postgres" in embedded)
+        require(settings.home, database="postgres" in embedded)
 
 
 def reachable(settings: Settings) -> Settings:
     """``settings`` with the addresses of the embedded servers that run in this home now; nothing is started."""
     return _filled_in(settings, endpoints(settings.home, [name for name in SERVICES if not _is_set(settings, name)]))
-
-
-def check_alive(home: Path, names: Sequence[str]) -> None:
-    """Raises TransientError naming the first of ``names`` that has ended, and its log."""
-    for name in names:
-        if not lease.is_held(home / "run" / f"{name}.alive"):
-            raise TransientError(f"{name} has ended by itself; see {home / 'log' / name}.log")
 
 
 def wanted_port(settings: Settings, endpoint: Endpoint) -> int | None:
@@ -185,19 +198,19 @@ def _server(settings: Settings, service: Service, fast: bool, bin_dir: Path | No
 
 
 def _filled_in(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
-    found = {endpoint.name: endpoint.url for endpoint in leased}
+    urls = {endpoint.name: endpoint.url for endpoint in leased}
     changes: dict[str, object] = {}
-    if "postgres" in found:
-        changes["database_url"] = SecretStr(found["postgres"])
-    if "redis" in found:
-        changes["redis_url"] = SecretStr(found["redis"])
-    if "prefect" in found:
-        changes |= {"prefect_api_url": found["prefect"], "prefect_api_auth_string": prefect.login(settings.home)}
-    if "suppliers" in found:
-        changes["suppliers"] = with_simulators(settings.suppliers, found["suppliers"])
-    if "s3" in found:
+    if "postgres" in urls:
+        changes["database_url"] = SecretStr(urls["postgres"])
+    if "redis" in urls:
+        changes["redis_url"] = SecretStr(urls["redis"])
+    if "prefect" in urls:
+        changes |= {"prefect_api_url": urls["prefect"], "prefect_api_auth_string": prefect.login(settings.home)}
+    if "suppliers" in urls:
+        changes["suppliers"] = with_simulators(settings.suppliers, urls["suppliers"])
+    if "s3" in urls:
         access, secret = s3.credentials(settings.home)
-        changes |= {"archive_url": f"s3://{s3.BUCKET}", "s3_endpoint_url": found["s3"]}
+        changes |= {"archive_url": f"s3://{s3.BUCKET}", "s3_endpoint_url": urls["s3"]}
         changes |= {"s3_access_key_id": access, "s3_secret_access_key": SecretStr(secret)}
     return settings.model_copy(update=changes)
 
@@ -207,7 +220,7 @@ def _with_logins(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
     url = next((endpoint.url for endpoint in leased if endpoint.name == "postgres"), None)
     if url is None:
         return settings
-    from sql import roles  # noqa: PLC0415  # psycopg is slow to import; only who needs PostgreSQL pays
+    from sql import roles  # noqa: PLC0415  # psycopg is slow to import; only callers that need PostgreSQL pay
 
     server = Postgres(settings.home)
     logins = {field: server.login_url(url, role) for field, role in _LOGINS.items()}
@@ -238,7 +251,7 @@ def _together(stack: ExitStack, home: Path, servers: Sequence[Server]) -> list[E
     given_up = threading.Event()
     with ThreadPoolExecutor(len(servers)) as pool:
         leases = [lease.lease(home, server, given_up.is_set) for server in servers]
-        entered = [pool.submit(stack.enter_context, one) for one in leases]
+        entered = [pool.submit(stack.enter_context, manager) for manager in leases]
         try:
             return [future.result() for future in entered]
         except BaseException:
@@ -247,8 +260,13 @@ def _together(stack: ExitStack, home: Path, servers: Sequence[Server]) -> list[E
 
 
 def _migrate(settings: Settings) -> None:
+    """Bring the database to the newest revision, unless this machine's clock is not PostgreSQL's (ClockError)."""
     from sql import migrate  # noqa: PLC0415  # Alembic is slow to import
+    from sql.clock import require_clock  # noqa: PLC0415
+    from sql.connection import connect  # noqa: PLC0415
 
+    with connect(settings.database_dsn, "clock") as connection:
+        require_clock(connection, settings.clock_tolerance_s)
     migrate.upgrade(settings.database_dsn)
 
 
@@ -265,6 +283,7 @@ def _claimed(home: Path) -> Iterator[None]:
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        (run / STATE_FILE).unlink(missing_ok=True)  # of a former `up` that was killed
         yield
     finally:
         os.close(descriptor)

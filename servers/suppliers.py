@@ -4,13 +4,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from servers import ports, process
 
 NAME = "suppliers"
 APPLICATION = "servers.suppliers_app:create_app"
-PORT_VARIABLE = "SIMULATORS_PORT"  # the application has no other way to learn it
+PORT_VARIABLE = "SIMULATORS_PORT"  # the application has no other way to get it
 OK = 200
 PROJECT = Path(__file__).resolve().parent.parent  # where the simulators are, whatever project is served
 
@@ -19,15 +20,11 @@ PROJECT = Path(__file__).resolve().parent.parent  # where the simulators are, wh
 class Simulators:
     """The simulators of one home; their book is kept in it. ``port`` 0 takes any free one."""
 
+    name: ClassVar[str] = NAME
     home: Path
     port: int
     settings_env: Mapping[str, str] = field(repr=False)
     directory: Path = PROJECT
-
-    @property
-    def name(self) -> str:
-        """Its file name in the home."""
-        return NAME
 
     def prepare(self) -> process.Launch:
         """Choose the port."""

@@ -41,7 +41,7 @@ def _column(relation: Relation, name: str, type_name: str, not_null: bool) -> Co
     numeric = _NUMERIC.match(type_name)
     if numeric:
         precision, scale = int(numeric[1]), int(numeric[2])
-        if precision <= MAX_PRECISION:
+        if scale <= precision <= MAX_PRECISION:  # DuckDB reads a larger scale, and a negative one, as another number
             return Column(name, ColumnKind.DECIMAL, not not_null, precision, scale)
     kind = _KINDS.get(_MODIFIER.sub("", type_name))
     if kind is None:

@@ -3,6 +3,7 @@
 What a session must be is written here once, for psycopg, for the API's pools, for Alembic and for the engine's link.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -13,18 +14,21 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
+from config.settings import OWN_SCHEMA, SCHEMA_OPTION
 from ledger.errors import ConfigError, TransientError
 from sql.errors import translate
 
 Connection = psycopg.Connection[TupleRow]
 
 CONNECT_TIMEOUT_S = 10
-SCHEMA = "public"  # where this project's own tables are; pg_temp comes last, so that no temporary table hides one
+LEDGER_SCHEMA = "public"  # where ledger tables are made that the application has not made itself
 # A startup option outranks what ALTER ROLE and ALTER DATABASE have set.
 PINNED: Mapping[str, str] = MappingProxyType(
     {
         "row_security": "off",  # where a policy would hide rows PostgreSQL raises an error instead
-        "search_path": f"{SCHEMA},pg_temp",
+        # This project's own tables first; pg_temp last, so that no temporary table hides one. `_pinned` puts the schema
+        # of the settings in the place of the default.
+        "search_path": f"{OWN_SCHEMA},{LEDGER_SCHEMA},pg_temp",
         "gin_fuzzy_search_limit": "0",  # any other value leaves out rows that a GIN index finds
         # Partition bounds are read back as text: the session's timezone must never be the server's.
         "TimeZone": "UTC",
@@ -58,14 +62,22 @@ _FOUND = sql.SQL("SELECT {}").format(
 )
 
 
-def _pinned() -> str:
-    return " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in PINNED.items())
+_OPTION = re.compile(rf"-c\s*{re.escape(SCHEMA_OPTION)}=(\S+)")
+
+
+def _pinned(schema: str) -> Mapping[str, str]:
+    """`PINNED` where this project's own tables are in ``schema``."""
+    return {**PINNED, "search_path": f"{schema},{LEDGER_SCHEMA},pg_temp"}
+
+
+def _options(schema: str) -> str:
+    pinned = {**_pinned(schema), SCHEMA_OPTION: schema}
+    return " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in pinned.items())
 
 
 _PARAMETERS = {
     "connect_timeout": str(CONNECT_TIMEOUT_S),
     "client_encoding": "UTF8",
-    "options": f"{_LIMITS} {_pinned()}",
     "keepalives_idle": "30",
     "keepalives_interval": "5",
     "keepalives_count": "3",
@@ -73,21 +85,37 @@ _PARAMETERS = {
 }
 
 
-def connection_parameters(purpose: str) -> dict[str, Any]:
-    """The libpq parameters that every connection of this project has; ``purpose`` shows in pg_stat_activity."""
-    return {**_PARAMETERS, "application_name": f"treasury {purpose}"}
+def connection_parameters(dsn: str, purpose: str) -> dict[str, Any]:
+    """The libpq parameters that every connection of this project to ``dsn`` has, in place of the ``options`` of the
+    address. ``purpose`` shows in pg_stat_activity.
+    """
+    options = f"{_LIMITS} {_options(schema_named(dsn))}"
+    return {**_PARAMETERS, "options": options, "application_name": f"treasury {purpose}"}
+
+
+def schema_named(dsn: str) -> str:
+    """The schema of this project's own tables in the database at ``dsn``: `Settings.database_dsn` carries it."""
+    named = _OPTION.search(str(conninfo_to_dict(dsn).get("options") or ""))
+    return named[1] if named else OWN_SCHEMA
+
+
+def schema_of(connection: psycopg.Connection[TupleRow] | psycopg.AsyncConnection[TupleRow]) -> str:
+    """The schema of this project's own tables that ``connection`` was made for."""
+    named = _OPTION.search(connection.info.get_parameters().get("options") or "")
+    return named[1] if named else OWN_SCHEMA
 
 
 def limited(dsn: str, statement_timeout_ms: int) -> str:
     """``dsn`` so that `connect` gives up each statement, waiting for locks included, after ``statement_timeout_ms``."""
-    return make_conninfo(dsn, options=f"-c statement_timeout={statement_timeout_ms}")
+    options = f"-c {SCHEMA_OPTION}={schema_named(dsn)} -c statement_timeout={statement_timeout_ms}"
+    return make_conninfo(dsn, options=options)
 
 
 def session_parameters(dsn: str, purpose: str) -> dict[str, Any]:
     """`connection_parameters` for ``dsn``, with the ``options`` that it has itself, but for those that are pinned."""
-    parameters = connection_parameters(purpose)
+    parameters = connection_parameters(dsn, purpose)
     own = conninfo_to_dict(dsn).get("options") or ""
-    parameters["options"] = f"{_LIMITS} {own} {_pinned()}"
+    parameters["options"] = f"{_LIMITS} {own} {_options(schema_named(dsn))}"
     return parameters
 
 
@@ -112,18 +140,18 @@ def check_session(connection: Connection) -> None:
 
     A pooler may leave the startup options out, and libpq sends PGTZ and PGDATESTYLE after them.
     """
-    check_found(fetch_one(connection, _FOUND))
+    check_found(fetch_one(connection, _FOUND), schema_of(connection))
 
 
 async def check_session_of(connection: psycopg.AsyncConnection[TupleRow]) -> None:
     """`check_session` for a connection of an asynchronous pool."""
     found = await (await connection.execute(_FOUND)).fetchone()
-    check_found(found or ())
+    check_found(found or (), schema_of(connection))
 
 
-def check_found(found: TupleRow) -> None:
+def check_found(found: TupleRow, schema: str = OWN_SCHEMA) -> None:
     """Raise ConfigError for the first setting whose value is another than the one that is needed."""
-    allowed = {name: (value,) for name, value in PINNED.items()} | dict(_SERVERS)
+    allowed = {name: (value,) for name, value in _pinned(schema).items()} | dict(_SERVERS)
     for (name, values), value in zip(allowed.items(), found, strict=True):
         if value is not None and _plain(value) not in map(_plain, values):
             raise ConfigError(

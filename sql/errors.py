@@ -9,6 +9,7 @@ from ledger.errors import (
     ConfigError,
     ConflictError,
     DataError,
+    LateRowsError,
     NotStoredError,
     TransientError,
     TreasuryError,
@@ -18,6 +19,7 @@ HISTORY_IS_FIXED = "TR001"  # raised by treasury_guard_history()
 MONTH_IS_SEALED = "TR002"  # raised by treasury_refuse_sealed()
 DAY_IS_CLOSED = "TR003"  # raised by treasury_guard_period()
 NOT_STORED = "treasury: not stored as sent"  # in what the query `store` of transactions.sql makes PostgreSQL raise
+STORED_LATE = "treasury: too late to be stored"  # the same
 
 _BY_STATE: dict[str, type[TreasuryError]] = {
     HISTORY_IS_FIXED: ConflictError,
@@ -78,6 +80,8 @@ def translate(error: psycopg.Error) -> TreasuryError:
         return _without_state(error)(f"PostgreSQL: {message}")
     if NOT_STORED in message:
         return NotStoredError(f"PostgreSQL stored other rows than were sent: {_AFTER_STORING}")
+    if STORED_LATE in message:
+        return LateRowsError("the rows waited too long and are behind the feed's horizon: nothing was stored")
     if error.diag.source_function == _POLICY_CHECK:
         return ConfigError(_hidden_rows(message))
     if state == _FEATURE and error.diag.source_function in _RULES:

@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 MAINTENANCE_LOCK = 0x7472_6561_0002
 _QUEUE_TIMEOUT_MS = 60_000  # for the maintenance lock itself: waiting for it holds nothing that a writer needs
+_CANCELLED_MS = 2_000  # for an autovacuum to end after it was cancelled
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 1.0
 _RETRIED = (errors.LockNotAvailable, errors.DeadlockDetected)
@@ -28,18 +29,39 @@ def run_ddl(connection: Connection, settings: Settings, work: Callable[[], T]) -
     transaction is rolled back and tried again after a growing, jittered pause. ``work`` must therefore change nothing
     outside the transaction. Raises TransientError when ``settings.lock_attempts`` tries were not enough.
     """
+    return with_short_locks(connection, settings.lock_timeout_ms, settings.lock_attempts, work)
+
+
+def with_short_locks(connection: Connection, lock_timeout_ms: int, lock_attempts: int, work: Callable[[], T]) -> T:
+    """`run_ddl` where there are no settings."""
     pause_s = _FIRST_PAUSE_S
-    for _ in range(settings.lock_attempts):
+    for _ in range(lock_attempts):
         try:
             with connection.transaction():
                 _enter(connection)
-                _set_lock_timeout(connection, settings.lock_timeout_ms)
+                _set_lock_timeout(connection, lock_timeout_ms)
                 return work()
         except _RETRIED as error:
             last: psycopg.Error = error
         time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311  # jitter, not a secret
         pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
-    raise TransientError(f"no lock within {settings.lock_attempts} tries: {last.diag.message_primary}") from last
+    raise TransientError(f"no lock within {lock_attempts} tries: {last.diag.message_primary}") from last
+
+
+def keep_vacuum_out(connection: Connection, relation: sql.Composable) -> None:
+    """Wait for a vacuum of ``relation`` to end, and keep the next one out until the transaction ends. To be called
+    within `run_ddl`, before anything else is locked.
+
+    The lock that is waited for stops no reader and no writer. PostgreSQL itself cancels an autovacuum that somebody has
+    waited for as long as ``deadlock_timeout``, but for one that prevents wraparound; the short lock timeout of DDL
+    would never let it come to that.
+    """
+    timeout_ms = connection.execute("SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'").fetchone()
+    before = connection.execute("SHOW lock_timeout").fetchone()
+    assert timeout_ms is not None and before is not None  # noqa: S101, PT018  # PostgreSQL has both settings
+    _set_lock_timeout(connection, min(int(timeout_ms[0]) + _CANCELLED_MS, _QUEUE_TIMEOUT_MS))
+    connection.execute(sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(relation))
+    connection.execute("SELECT set_config('lock_timeout', %s, true)", before)
 
 
 def _enter(connection: Connection) -> None:

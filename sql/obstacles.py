@@ -35,7 +35,7 @@ def hidden_relations(connection: Connection, relations: Collection[Relation]) ->
 
 def obstacles(connection: Connection, relations: Collection[Relation]) -> Mapping[Relation, str]:
     """Those of ``relations`` that cannot be archived as they are, and why: what is not seen whole, what has no heap of
-    its own, what belongs to another role.
+    its own, what belongs to another role, what other objects depend on.
     """
     found = dict(hidden_relations(connection, relations))
     for relation, (kind, is_owner, owner, _, _) in _look(connection, relations).items():
@@ -43,7 +43,24 @@ def obstacles(connection: Connection, relations: Collection[Relation]) -> Mappin
             found[relation] = f"{relation} is {_SHAPES.get(kind, 'no table')}; a month is archived from one plain table"
         elif not is_owner:
             found[relation] = f"{relation} belongs to {owner}: ALTER TABLE {relation} OWNER TO the owner of its parent"
-    return found
+    return dependents(connection, relations) | found
+
+
+def dependents(connection: Connection, relations: Collection[Relation]) -> dict[Relation, str]:
+    """Those of ``relations`` that cannot be moved or dropped because something depends on them, and what."""
+    by_oid = {relation.oid: relation for relation in relations}
+    rows = connection.execute(_QUERIES["dependents"], {"relations": list(by_oid)}).fetchall()
+    advice = "drop or change that first"
+    return {by_oid[oid]: f"{by_oid[oid]} cannot leave its table: {', '.join(names)}; {advice}" for oid, names in rows}
+
+
+def missing_checks(connection: Connection, partition: Relation, warm: Relation) -> str | None:
+    """Why ``partition`` cannot be attached to the warm parent, or None."""
+    found = connection.execute(_QUERIES["missing_checks"], {"partition": partition.oid, "parent": warm.oid}).fetchall()
+    if not found:
+        return None
+    names = ", ".join(name for (name,) in found)
+    return f"{partition} lacks constraints of {warm} ({names}): add them to it, or drop them there"
 
 
 def policed_relations(

@@ -1,5 +1,7 @@
 """Parents and monthly partitions: making them, listing them, moving one from hot to warm."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,31 +13,40 @@ from ledger.business_days import OFFSET_MS
 from ledger.columns import Column, ColumnKind
 from ledger.errors import ConfigError, DataError
 from ledger.identifiers import id_bounds
-from ledger.months import Month
+from ledger.months import FIRST_YEAR, LAST_YEAR, Month
 from ledger.tables import VAS_TRANSACTIONS, TieredTable
 from sql.catalog import columns_of
-from sql.connection import SCHEMA, Connection, fetch_one
-from sql.maintenance import run_ddl
+from sql.connection import Connection, fetch_one, schema_of
+from sql.fields import assign_fields
+from sql.ledger_tables import make_hot_parent
+from sql.maintenance import keep_vacuum_out, run_ddl
+from sql.names import require_free, taken, taken_names
 from sql.queries import load
 from sql.relations import Parents, Relation, check_partition, find_in_schema
 from sql.roles import grant_partition, grant_table
 from sql.storing import check_stored
+from sql.views import ensure_view, require_view_name
 
 _QUERIES = load("catalog")
 _GUARD = "treasury_guard_history"
 _PERIOD_GUARD = "treasury_guard_period"
+_LIKE_ITS_PARENT = SQL("INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS")
 RESERVED_COLUMNS = frozenset({"tier", "month"})
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition as the catalogue has it. ``lower`` and ``upper`` are UTC instants, None where unbounded."""
+    """A partition as the catalogue has it. ``lower`` and ``upper`` are UTC instants, None where unbounded.
+
+    ``checks`` are the conditions of its CHECKs that hold for every row, as PostgreSQL prints them.
+    """
 
     relation: Relation
     lower: datetime | None
     upper: datetime | None
     bound: str
     detach_pending: bool
+    checks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -45,10 +56,23 @@ class Partition:
     @property
     def month(self) -> Month | None:
         """The month that the bounds are exactly; None when they are anything else. Never read from the name."""
-        if self.lower is None or self.upper is None:
+        if self.lower is None or self.upper is None or not FIRST_YEAR <= self.lower.year < LAST_YEAR:
             return None
         month = Month.of(self.lower)
         return month if (self.lower, self.upper) == (month.lower, month.upper) else None
+
+    def has_keys_of_month(self, table: TieredTable) -> bool:
+        """Whether a CHECK proves that every key is one of the month: the one that this project makes, or its part of
+        the key alone. A table with other ids, or a partition that others made, may have none.
+        """
+        if self.month is None:
+            return False
+        first, last = id_bounds(self.month)
+        time_column, key = (f'"?{re.escape(name)}"?' for name in (table.time_column, table.key_column))
+        instant = "'[^']+'::timestamp with time zone"
+        times = rf"\({time_column} IS NOT NULL\) AND \({time_column} >= {instant}\) AND \({time_column} < {instant}\)"
+        keys = rf"\({key} >= '{first}'::uuid\) AND \({key} < '{last}'::uuid\)"
+        return any(re.fullmatch(rf"\((?:{times} AND )?{keys}\)", check) for check in self.checks)
 
 
 def list_partitions(connection: Connection, parent: Relation | None) -> list[Partition]:
@@ -56,7 +80,30 @@ def list_partitions(connection: Connection, parent: Relation | None) -> list[Par
     if parent is None:
         return []
     rows = connection.execute(_QUERIES["partitions"], {"parent": parent.oid}).fetchall()
-    return [Partition(Relation(*row[:3]), *row[3:]) for row in rows]
+    return [
+        Partition(Relation(oid, schema, name), lower, upper, bound, is_pending, tuple(checks))
+        for oid, schema, name, lower, upper, bound, is_pending, checks in rows
+    ]
+
+
+def readable_partitions(connection: Connection, partitions: Sequence[Partition]) -> set[Partition]:
+    """Those that this login may read directly: a partition that was just made has no privileges yet."""
+    parameters = {"relations": [part.relation.oid for part in partitions]}
+    found = {oid for (oid,) in connection.execute(_QUERIES["readable"], parameters)}
+    return {part for part in partitions if part.relation.oid in found}
+
+
+def rows_through(parent: Relation, table: TieredTable, partition: Partition) -> sql.Composed:
+    """A query of the rows of one partition that needs no privilege but that on its parent."""
+    query = SQL("SELECT * FROM {} WHERE tableoid IN (SELECT relid FROM pg_partition_tree({}::oid::regclass))").format(
+        parent.identifier, Literal(partition.relation.oid)
+    )
+    for bound, test in ((partition.lower, ">="), (partition.upper, "<")):
+        if bound is not None:
+            query += SQL(" AND {} {} {}::timestamptz").format(
+                Identifier(table.time_column), SQL(test), Literal(bound.isoformat())
+            )
+    return query
 
 
 def monthly_partitions(connection: Connection, parent: Relation | None) -> dict[Month, Relation]:
@@ -67,23 +114,27 @@ def monthly_partitions(connection: Connection, parent: Relation | None) -> dict[
 def prepare_table(connection: Connection, settings: Settings, table: TieredTable) -> tuple[Column, ...]:
     """Make sure that ``table`` has its warm parent, its guards, its view and its privileges; returns its columns.
 
-    The hot parent belongs to the application's own migrations and must exist, partitioned by range of the time column.
-    What is made is made in its schema. Raises ConfigError naming what does not fit. Safe to run again; then it only
-    looks.
+    The hot parent belongs to the application's own migrations and must exist, partitioned by range of the time column;
+    a missing one of a built-in table is made. What is made is made in its schema. Raises ConfigError naming what does
+    not fit or has a name that the table needs. Safe to run again; then it only looks.
     """
+    if Parents.of(connection, table).hot is None:
+        make_hot_parent(connection, settings, table)
     parents = Parents.of(connection, table)
     columns = columns_of(connection, parents.hot)
     hot = _check_shape(connection, table, parents.hot, columns)
-    warm = columns_of(connection, parents.warm)
+    require_view_name(connection, table, hot.schema, parents)
     if parents.warm is None:
-        run_ddl(connection, settings, lambda: _create_warm_parent(connection, table, hot, columns))
-    elif warm != columns:
-        raise ConfigError(f"{parents.warm} and {hot} do not have the same columns")
+        run_ddl(connection, settings, lambda: _create_warm_parent(connection, table, hot))
+    else:
+        _check_warm(connection, table, hot, parents.warm, columns)
+    ensure_view(connection, settings, table, columns)
     for parent in Parents.of(connection, table).found:
         if not _has_trigger(connection, parent, _GUARD):
             run_ddl(connection, settings, lambda parent=parent: _create_guard(connection, table, parent))  # type: ignore[misc]  # mypy cannot infer a lambda's default
         if _lacks_period_guard(connection, table, parent):
             run_ddl(connection, settings, lambda parent=parent: _create_period_guard(connection, table, parent))  # type: ignore[misc]  # the same
+    assign_fields(connection, settings, table, hot)
     grant_table(connection, settings, table)
     return columns
 
@@ -112,35 +163,47 @@ def _check_shape(
     return hot
 
 
-def _create_warm_parent(connection: Connection, table: TieredTable, hot: Relation, columns: tuple[Column, ...]) -> None:
+def _check_warm(
+    connection: Connection, table: TieredTable, hot: Relation, warm: Relation, columns: tuple[Column, ...]
+) -> None:
+    """Raise ConfigError unless what has the warm parent's name is partitioned as the hot one, with the same columns."""
+    partitioning = connection.execute(_QUERIES["partitioning"], {"relation": warm.oid}).fetchone()
+    if partitioning != ("r", [table.time_column]):
+        kind = taken_names(connection, warm.schema, [warm.name]).get(warm.name, "a relation")
+        raise taken(table, warm.schema, warm.name, kind, "its warm parent")
+    if columns_of(connection, warm) != columns:
+        raise ConfigError(f"{warm} and {hot} do not have the same columns")
+    generated = [connection.execute(_QUERIES["generated"], {"relation": one.oid}).fetchall() for one in (hot, warm)]
+    if generated[0] != generated[1]:
+        raise ConfigError(f"{warm} and {hot} do not have the same generated columns: no month can move between them")
+
+
+def _create_warm_parent(connection: Connection, table: TieredTable, hot: Relation) -> None:
     if find_in_schema(connection, hot.schema, table.warm_parent):
         return  # another process came first: only under the maintenance lock is the answer final
+    indexes = _warm_indexes(connection, table, hot)
+    wanted = dict.fromkeys(indexes, "an index of its warm parent") | {table.warm_parent: "its warm parent"}
+    require_free(connection, table, hot.schema, wanted)
     warm = hot.sibling(table.warm_parent)
     connection.execute(
-        SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS) PARTITION BY RANGE ({})").format(
-            warm, hot.identifier, Identifier(table.time_column)
+        SQL("CREATE TABLE {} (LIKE {} {}) PARTITION BY RANGE ({})").format(
+            warm, hot.identifier, _LIKE_ITS_PARENT, Identifier(table.time_column)
         )
     )
     key = connection.execute(_QUERIES["primary_key"], {"relation": hot.oid}).fetchone()
     if key is None:
         raise ConfigError(f"{hot} has no primary key")
     connection.execute(SQL("ALTER TABLE {} ADD {}").format(warm, SQL(key[0])))
-    for name, definition in connection.execute(_QUERIES["indexes"], {"relation": hot.oid}).fetchall():
-        suffix = name.removeprefix(f"idx_{table.name}_")
-        if suffix in table.warm_indexes:
-            index = Identifier(f"idx_{table.warm_parent}_{suffix}")
-            connection.execute(SQL("CREATE INDEX {} ON {} {}").format(index, warm, SQL(definition)))
-    connection.execute(_view(table, hot, columns))
+    for name, definition in indexes.items():
+        connection.execute(SQL("CREATE INDEX {} ON {} {}").format(Identifier(name), warm, SQL(definition)))
 
 
-def _view(table: TieredTable, hot: Relation, columns: tuple[Column, ...]) -> sql.Composed:
-    names = SQL(", ").join(Identifier(column.name) for column in columns)
-    branch = SQL("SELECT {}, {}::text AS tier FROM {}")
-    branches = [
-        branch.format(names, Literal(tier), parent)
-        for tier, parent in (("hot", hot.identifier), ("warm", hot.sibling(table.warm_parent)))
-    ]
-    return SQL("CREATE VIEW {} AS {}").format(hot.sibling(table.name), SQL(" UNION ALL ").join(branches))
+def _warm_indexes(connection: Connection, table: TieredTable, hot: Relation) -> dict[str, str]:
+    """The indexes of the warm parent: those of the hot one that warm keeps, each with its definition."""
+    found = connection.execute(_QUERIES["indexes"], {"relation": hot.oid}).fetchall()
+    suffixes = {name.removeprefix(f"idx_{table.name}_"): definition for name, definition in found}
+    kept = {suffix: definition for suffix, definition in suffixes.items() if suffix in table.warm_indexes}
+    return {f"idx_{table.warm_parent}_{suffix}": definition for suffix, definition in kept.items()}
 
 
 def _lacks_period_guard(connection: Connection, table: TieredTable, parent: Relation) -> bool:
@@ -163,7 +226,7 @@ def _create_guard(connection: Connection, table: TieredTable, parent: Relation) 
         SQL("CREATE OR REPLACE TRIGGER {} BEFORE UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION {}({})").format(
             Identifier(_GUARD),
             parent.identifier,
-            Identifier(SCHEMA, _GUARD),
+            Identifier(schema_of(connection), _GUARD),
             SQL(", ").join(Literal(argument) for argument in arguments),
         )
     )
@@ -182,7 +245,7 @@ def _create_period_guard(connection: Connection, table: TieredTable, parent: Rel
             Identifier(_PERIOD_GUARD),
             parent.identifier,
             Identifier(table.time_column),
-            Identifier(SCHEMA, _PERIOD_GUARD),
+            Identifier(schema_of(connection), _PERIOD_GUARD),
             Literal(f"{OFFSET_MS} ms"),
         )
     )
@@ -208,22 +271,24 @@ def ensure_partition(connection: Connection, settings: Settings, table: TieredTa
         )
         if month in monthly_partitions(connection, parents.hot) or claimed.rowcount == 0:
             return False
-        _create_partition(connection, table, parents.hot, month)
+        create_partition(connection, table, parents.hot, month)
         return True
 
     return run_ddl(connection, settings, create)
 
 
-def _create_partition(connection: Connection, table: TieredTable, hot: Relation, month: Month) -> None:
+def create_partition(connection: Connection, table: TieredTable, hot: Relation, month: Month) -> None:
+    """Make the partition of ``month`` and attach it to ``hot``. To be called within `sql.maintenance.run_ddl`.
+
+    Raises DataError when a relation of that name is in the way.
+    """
     name = table.partition(month)
     there = find_in_schema(connection, hot.schema, name)
     if there is not None:
         raise DataError(f"{table.name} {month}: a relation called {there} is in the way; it is no partition of ours")
     partition = hot.sibling(name)
     connection.execute(
-        SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)").format(
-            partition, hot.identifier
-        )
+        SQL("CREATE TABLE {} (LIKE {} {} INCLUDING STORAGE)").format(partition, hot.identifier, _LIKE_ITS_PARENT)
     )
     connection.execute(
         SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK ({})").format(
@@ -269,21 +334,30 @@ def move_to_warm(connection: Connection, settings: Settings, table: TieredTable,
     """
 
     def move() -> bool:
+        _keep_vacuum_out(connection, table, month)
         tier = connection.execute(
-            "SELECT tier FROM archive_months WHERE (table_name, month) = (%s, %s) FOR UPDATE",
+            "SELECT tier FROM archive_months WHERE (table_name, month, tier) = (%s, %s, 'hot') FOR UPDATE",
             (table.name, month.first_day),
         ).fetchone()
-        if tier != ("hot",):
+        if tier is None:
             return False
         _reattach(connection, table, month)
         moved = connection.execute(
-            "UPDATE archive_months SET tier = 'warm', warm_at = now() WHERE (table_name, month) = (%s, %s)",
+            "UPDATE archive_months SET tier = 'warm', warm_at = now()"
+            " WHERE (table_name, month, tier) = (%s, %s, 'hot')",
             (table.name, month.first_day),
         )
         check_stored(moved, 1, "archive_months")
         return True
 
     return run_ddl(connection, settings, move)
+
+
+def _keep_vacuum_out(connection: Connection, table: TieredTable, month: Month) -> None:
+    """First, while no parent is locked: what waits here holds nothing that a writer needs."""
+    partition = monthly_partitions(connection, Parents.of(connection, table).hot).get(month)
+    if partition is not None:
+        keep_vacuum_out(connection, partition.identifier)
 
 
 def _reattach(connection: Connection, table: TieredTable, month: Month) -> None:

@@ -6,6 +6,8 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from ledger.canonical import FIELD_SEPARATOR, NULL_MARK
 from ledger.columns import Column, ColumnKind
+from ledger.identifiers import id_bounds
+from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.relations import Relation
 
@@ -38,13 +40,37 @@ def groups_query(table: TieredTable, relation: Relation) -> Composed:
     """(currency, status, rows, first, last, sums of the money columns) of a relation, a record per group."""
     sums = SQL(", ").join(SQL("sum({})").format(Identifier(column)) for column in table.money_columns)
     return SQL("SELECT {}, {}, count(*), min({}), max({}), {} FROM {} GROUP BY 1, 2").format(
-        Identifier(table.currency_column) if table.currency_column else SQL("NULL::text"),
-        Identifier(table.status_column) if table.status_column else SQL("NULL::text"),
+        Identifier(table.currency_column) if table.currency_column else SQL("''::text"),
+        Identifier(table.status_column) if table.status_column else SQL("''::text"),
         Identifier(table.time_column),
         Identifier(table.time_column),
         sums,
         relation.identifier,
     )
+
+
+def strangers_query(table: TieredTable, relation: Relation, month: Month) -> Composed:
+    """Whether ``relation`` has a row whose key is not one of ``month``. Where a CHECK says that it has none, PostgreSQL
+    reads no row for it under `constraint_exclusion`.
+    """
+    first, last = (Literal(str(bound)) for bound in id_bounds(month))
+    return SQL("SELECT EXISTS (SELECT FROM {relation} WHERE {key} < {first}::uuid OR {key} >= {last}::uuid)").format(
+        relation=relation.identifier, key=Identifier(table.key_column), first=first, last=last
+    )
+
+
+def undefined_query(columns: Sequence[Column], source: Composable) -> Composed | None:
+    """Which of the decimal columns of ``source``, a FROM item, holds NaN, the first of them; no row where none does.
+
+    PostgreSQL's numeric has NaN, and no type of the archive has. Where a CHECK rules it out no row is read for it under
+    `constraint_exclusion`. None for columns without decimals.
+    """
+    names = [column.name for column in columns if column.kind is ColumnKind.DECIMAL]
+    if not names:
+        return None
+    cases = SQL(" ").join(SQL("WHEN {} = 'NaN' THEN {}").format(Identifier(name), Literal(name)) for name in names)
+    tests = SQL(" OR ").join(SQL("{} = 'NaN'").format(Identifier(name)) for name in names)
+    return SQL("SELECT CASE {} END FROM {} WHERE {} LIMIT 1").format(cases, source, tests)
 
 
 def leaves_query(table: TieredTable, columns: Sequence[Column], relation: Relation, blocks: range | None) -> Composable:

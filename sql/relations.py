@@ -7,7 +7,7 @@ from psycopg.sql import SQL, Identifier
 
 from ledger.errors import ConfigError, ConflictError
 from ledger.tables import TieredTable
-from sql.connection import SCHEMA, Connection
+from sql.connection import LEDGER_SCHEMA, Connection
 from sql.queries import load
 
 _QUERIES = load("relations")
@@ -32,7 +32,7 @@ class Relation:
 
     def __str__(self) -> str:
         """The name for a message, with the schema unless it is the one that names without a schema are found in."""
-        return self.name if self.schema == SCHEMA else f"{self.schema}.{self.name}"
+        return self.name if self.schema == LEDGER_SCHEMA else f"{self.schema}.{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,9 @@ def find_relation(connection: Connection, name: str) -> Relation | None:
     relations = [Relation(*row[:3]) for row in found]
     if len(relations) > 1 and not found[0][3]:
         places = ", ".join(relation.schema for relation in relations)
-        raise ConfigError(f"{name}: several schemas have one ({places}): rename all but one, or move it to {SCHEMA}")
+        raise ConfigError(
+            f"{name}: several schemas have one ({places}): rename all but one, or move it to {LEDGER_SCHEMA}"
+        )
     return relations[0] if relations else None
 
 

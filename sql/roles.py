@@ -21,7 +21,8 @@ from ledger.tables import BUILT_IN, VAS_TRANSACTIONS, TieredTable
 from sql.connection import Connection, connect, connection_parameters
 from sql.maintenance import MAINTENANCE_LOCK, run_ddl
 from sql.queries import load
-from sql.relations import Parents, Relation, find_in_schema
+from sql.relations import Parents, Relation
+from sql.views import find_view
 
 API = "treasury_api"
 AUDITOR = "treasury_auditor"
@@ -54,11 +55,14 @@ CATALOGUE: Mapping[str, Access] = {
     "alerts": Access(api=("SELECT", "INSERT", *_COUNT_ALERT), auditor=("SELECT",)),
     "api_key_events": Access(auditor=("SELECT",)),
     "api_keys": Access(api=("SELECT",)),
+    "archive_columns": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_events": Access(auditor=("SELECT",)),
     "archive_months": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_uploads": Access(api=("SELECT",), auditor=("SELECT",)),
     "health_results": Access(api=("SELECT",), auditor=("SELECT",)),
     "idempotency_keys": Access(api=("SELECT", "INSERT")),
+    "import_identities": Access(auditor=("SELECT",)),
+    "import_sources": Access(auditor=("SELECT",)),
     "imports": Access(auditor=("SELECT",)),
     "installation": Access(api=("SELECT",), auditor=("SELECT",)),
     "installation_events": Access(auditor=("SELECT",)),
@@ -73,10 +77,13 @@ CATALOGUE: Mapping[str, Access] = {
     "recon_periods": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "recon_resolutions": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "recon_runs": Access(api=("SELECT",), auditor=("SELECT",)),
+    "recon_withdrawals": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
+    "statement_absences": Access(api=("SELECT",), auditor=("SELECT",)),
     "statement_files": Access(api=("SELECT",), auditor=("SELECT",)),
     "vend_failures": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "watch_baselines": Access(auditor=("SELECT",)),
     "watch_findings": Access(auditor=("SELECT",)),
+    "watch_horizons": Access(auditor=("SELECT",)),
     "watch_progress": Access(auditor=("SELECT",)),
 }
 # The relations of each tiered table; the API reaches partitions through their parents only. An UPDATE of some columns
@@ -116,7 +123,10 @@ def prepare_roles(connection: Connection, settings: Settings) -> list[str]:
     problems = [*_make_roles(connection), *_shut_and_open(connection)]
     _settle(connection, settings, lambda: _wanted_of_catalogue(connection))
     for table in settings.registry.values():
-        grant_table(connection, settings, table)
+        try:
+            grant_table(connection, settings, table)
+        except ConfigError as error:
+            problems.append(f"table {table.name}: {error}")
     return problems
 
 
@@ -161,7 +171,7 @@ def _set_login(connection: Connection, role: str, password: str) -> None:
 
 def _can_log_in(dsn: str) -> bool:
     try:
-        with closing(psycopg.connect(dsn, **connection_parameters("login"))):
+        with closing(psycopg.connect(dsn, **connection_parameters(dsn, "login"))):
             return True
     except psycopg.OperationalError:
         return False
@@ -220,14 +230,23 @@ def _wanted_of_table(connection: Connection, table: TieredTable) -> Mapping[Rela
     """What is declared for the relations of a table that are there, partitions of other schemas included."""
     vended = _VENDED if table.name == VAS_TRANSACTIONS.name else ()
     hot, warm = HOT._replace(api=(*HOT.api, *vended)), WARM._replace(api=(*WARM.api, *vended))
-    parents = Parents.of(connection, table)
-    view = None if parents.hot is None else find_in_schema(connection, parents.hot.schema, table.name)
+    parents = _real_parents(connection, table)
+    view = None if parents.hot is None else find_view(connection, table, parents.hot.schema, parents)
     wanted = {
         relation: access if table.name in _API_TABLES else access._replace(api=())
         for relation, access in ((parents.hot, hot), (parents.warm, warm), (view, VIEW))
         if relation is not None
     }
     return wanted | dict.fromkeys(_partitions(connection, parents), PARTITION)
+
+
+def _real_parents(connection: Connection, table: TieredTable) -> Parents:
+    """The parents without what only has the name of one: nobody's privileges on that are changed."""
+    found = Parents.of(connection, table)
+    question = {"relations": [parent.oid for parent in found.found], "time_column": table.time_column}
+    real = {oid for (oid,) in connection.execute(_QUERIES["parents"], question)}
+    hot, warm = (parent if parent and parent.oid in real else None for parent in (found.hot, found.warm))
+    return Parents(hot, warm)
 
 
 def _partitions(connection: Connection, parents: Parents) -> list[Relation]:
@@ -240,7 +259,7 @@ def _open_schemas(connection: Connection, table: TieredTable) -> None:
 
     Where it may not, whoever reads there is told so by PostgreSQL itself.
     """
-    parents = Parents.of(connection, table)
+    parents = _real_parents(connection, table)
     schemas = sorted({relation.schema for relation in (*parents.found, *_partitions(connection, parents))})
     needed = connection.execute(_QUERIES["schema_usage"], {"schemas": schemas, "roles": list(ROLES)}).fetchall()
     for (statement,) in needed:

@@ -6,6 +6,7 @@ from psycopg.sql import SQL, Identifier
 
 from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
+from sql.maintenance import keep_vacuum_out
 from sql.queries import load
 from sql.relations import Relation
 
@@ -17,10 +18,10 @@ _SEALS = (
 
 
 def count_unfinished(connection: Connection, table: TieredTable, partition: Relation) -> int:
-    """Rows of a partition whose status is not terminal; 0 for a table without a status."""
+    """Rows of a partition whose status is not terminal, or is NULL; 0 for a table without a status."""
     if table.status_column is None:
         return 0
-    query = SQL("SELECT count(*) FROM {} WHERE {} <> ALL (%s)").format(
+    query = SQL("SELECT count(*) FROM {} WHERE ({} = ANY (%s)) IS NOT TRUE").format(
         partition.identifier, Identifier(table.status_column)
     )
     return int(fetch_one(connection, query, (sorted(table.terminal_statuses),))[0])
@@ -48,6 +49,7 @@ def seal(connection: Connection, partition: Relation) -> None:
     Making a trigger waits for every writer of the partition to end and keeps new ones out until the commit, so what
     is read after it is final. The triggers are ENABLE ALWAYS: session_replication_role does not get around them.
     """
+    keep_vacuum_out(connection, partition.identifier)
     for name, when, level in _SEALS:
         connection.execute(
             SQL("CREATE OR REPLACE TRIGGER {} {} ON {} {} EXECUTE FUNCTION treasury_refuse_sealed()").format(

@@ -1,6 +1,6 @@
 """Reading archived months row by row, for the API, whose pages may go on in cold. Files are named by key."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,9 @@ import duckdb
 from config import Settings
 from ledger.errors import DataError, TransientError
 from ledger.tables import TieredTable
-from storage.engine import engine, identifier, literal, url_of
+from storage.engine import engine, identifier, literal, renamed, url_of
+
+Names = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +51,24 @@ class ColdReader:
         self._stack.close()
 
     def rows(
-        self, table: TieredTable, keys: Sequence[str], columns: Sequence[str], where: ColdFilter, limit: int
+        self,
+        table: TieredTable,
+        objects: Mapping[str, Names | None],
+        columns: Sequence[str],
+        where: ColdFilter,
+        limit: int,
     ) -> list[dict[str, Any]]:
-        """The newest ``limit`` rows in the objects ``keys`` that fit, newest first, in Python's exact types.
+        """The newest ``limit`` rows in the ``objects`` that fit, newest first, in Python's exact types.
 
-        A column that a month did not have yet comes as None. Raises TransientError when the store does not answer,
-        DataError when an object is not what it should be or none of them has a column that is filtered by.
+        ``objects`` are keys, each with the names that the columns have in it and the wanted ones; None where they are
+        the same. A column that a month did not have yet comes as None. Raises TransientError when the store does not
+        answer, DataError when an object is not what it should be or none of them has a column that is filtered by.
         """
-        if not keys:
+        if not objects:
             return []
         conditions, parameters = _conditions(table, where)
-        files = ", ".join(literal(url_of(self._settings, key)) for key in keys)
         order = f"{identifier(table.time_column)} DESC, {identifier(table.key_column)} DESC"
-        query = (
-            f"SELECT * FROM read_parquet([{files}], union_by_name = true, hive_partitioning = false) "
-            f"WHERE {conditions} ORDER BY {order} LIMIT {int(limit)}"
-        )
+        query = f"SELECT * FROM ({self._source(objects)}) WHERE {conditions} ORDER BY {order} LIMIT {int(limit)}"
         try:
             with self._engine.cursor() as cursor:
                 found = cursor.execute(query, parameters).to_arrow_table().to_pylist()
@@ -73,6 +77,17 @@ class ColdReader:
         except duckdb.Error as error:
             raise DataError(f"the archive of {table.name} cannot answer: {error}") from error
         return [{name: row.get(name) for name in columns} for row in found]
+
+    def _source(self, objects: Mapping[str, Names | None]) -> str:
+        """All objects as one relation: those whose columns have the same names are read together."""
+        alike: dict[tuple[tuple[str, str], ...] | None, list[str]] = {}
+        for key, names in objects.items():
+            alike.setdefault(None if names is None else tuple(names), []).append(url_of(self._settings, key))
+        parts = []
+        for names, urls in alike.items():
+            files = f"read_parquet([{', '.join(map(literal, urls))}], union_by_name = true, hive_partitioning = false)"
+            parts.append(f"SELECT * FROM {renamed(files, names)}")
+        return " UNION ALL BY NAME ".join(parts)
 
 
 def _conditions(table: TieredTable, where: ColdFilter) -> tuple[str, list[Any]]:

@@ -1,6 +1,6 @@
 """DuckDB, the set-based engine: how a connection is made, what it may use, and how names are quoted for it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from importlib import resources
@@ -130,3 +130,15 @@ def url_of(settings: Settings, key: str) -> str:
     """Where DuckDB finds the object ``key``: an s3:// URL or a path."""
     root = settings.archive_location
     return f"{root}/{key}" if root.startswith("s3://") else str(Path(urlsplit(root).path) / key)
+
+
+def archived(settings: Settings, key: str, names: Sequence[tuple[str, str]] | None = None) -> str:
+    """A FROM item of the rows in the object ``key``; ``names`` are those of the columns in it and the wanted ones."""
+    return renamed(f"read_parquet({literal(url_of(settings, key))}, hive_partitioning = false)", names)
+
+
+def renamed(source: str, names: Sequence[tuple[str, str]] | None) -> str:
+    """``source`` with the columns of ``names`` alone, each under its second name; None leaves it as it is."""
+    if names is None:
+        return source
+    return f"(SELECT {', '.join(f'{identifier(old)} AS {identifier(new)}' for old, new in names)} FROM {source})"

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ledger.canonical import ROW_FORMAT
 from ledger.columns import Column, ColumnKind
 from ledger.errors import DataError
+from ledger.money import plain
 from ledger.policy import TierPolicy
 from ledger.proof import Group, MonthProof
 from ledger.tables import TieredTable
@@ -24,8 +25,9 @@ class _Part(BaseModel):
 
 
 class ManifestColumn(_Part):
-    """A column of the rows as archived."""
+    """A column of the rows as archived. ``field_id`` is its number within the table, the same in the Parquet file."""
 
+    field_id: int = Field(ge=1)
     name: str
     kind: ColumnKind
     nullable: bool
@@ -45,8 +47,8 @@ class ManifestFile(_Part):
 class ManifestGroup(_Part):
     """The rows of one currency and status; sums are decimal strings per money column; instants are UTC."""
 
-    currency: str
-    status: str
+    currency: str | None
+    status: str | None
     rows: int
     sums: dict[str, str]
     first: datetime
@@ -60,10 +62,12 @@ class Manifest(_Part):
     installation: UUID
     table: str
     month: str = Field(pattern=r"^\d{4}-\d{2}$")
+    part: int = Field(ge=1)
     row_format: Literal["row-v1"] = ROW_FORMAT
     digest_method: Literal["sha256-merkle-rfc6962-by-key"] = "sha256-merkle-rfc6962-by-key"
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     key_column: str
+    keys_tell_month: bool
     time_column: str
     currency_column: str | None
     status_column: str | None
@@ -78,11 +82,6 @@ class Manifest(_Part):
         """The canonical JSON."""
         content = self.model_dump(mode="json")
         return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
-
-    @property
-    def typed_columns(self) -> tuple[Column, ...]:
-        """The columns as the ledger's own type."""
-        return tuple(Column(**column.model_dump()) for column in self.columns)
 
     @classmethod
     def from_bytes(cls, content: bytes, key: str) -> "Manifest":
@@ -100,26 +99,31 @@ def describe_month(
     installation: UUID,
     table: TieredTable,
     month: str,
+    part: int,
     columns: tuple[Column, ...],
     proof: MonthProof,
     files: tuple[ManifestFile, ...],
 ) -> Manifest:
     """The manifest of a month (``YYYY-MM``) that has been verified: the proof, the files, and how to read them.
 
-    ``installation`` is the one that archived it.
+    ``installation`` is the one that archived it; ``part`` is 1, more for rows that came late. Every column must have
+    its number.
     """
     return Manifest(
         installation=installation,
         table=table.name,
         month=month,
+        part=part,
         digest=proof.digest.hex(),
         key_column=table.key_column,
+        keys_tell_month=proof.keys_tell_month,
         time_column=table.time_column,
         currency_column=table.currency_column,
         status_column=table.status_column,
         sorted_by=table.cold_order,
         columns=tuple(
             ManifestColumn(
+                field_id=column.field_id or 0,
                 name=column.name,
                 kind=column.kind,
                 nullable=column.nullable,
@@ -136,7 +140,7 @@ def describe_month(
 
 
 def _group(table: TieredTable, group: Group) -> ManifestGroup:
-    sums = {column: str(value) for column, value in zip(table.money_columns, group.sums, strict=True)}
+    sums = {column: plain(value) for column, value in zip(table.money_columns, group.sums, strict=True)}
     return ManifestGroup(
         currency=group.currency, status=group.status, rows=group.rows, sums=sums, first=group.first, last=group.last
     )

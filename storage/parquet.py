@@ -28,8 +28,14 @@ _TYPES: dict[ColumnKind, pa.DataType] = {
 
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
-    """The Arrow schema of a table's columns, by name, with their nullability."""
-    return pa.schema([pa.field(column.name, _arrow_type(column), column.nullable) for column in columns])
+    """The Arrow schema of a table's columns, by name, with their nullability and their number as Parquet's field id."""
+    return pa.schema(
+        [pa.field(column.name, _arrow_type(column), column.nullable, _numbered(column)) for column in columns]
+    )
+
+
+def _numbered(column: Column) -> dict[bytes, bytes] | None:
+    return None if column.field_id is None else {b"PARQUET:field_id": str(column.field_id).encode()}
 
 
 def _arrow_type(column: Column) -> pa.DataType:

@@ -1,7 +1,9 @@
 """The archive's side of a month's proof: the leaf hash of each row, computed by DuckDB from the Parquet file."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -10,13 +12,17 @@ import pyarrow.compute as pc
 from ledger.canonical import FIELD_SEPARATOR, NULL_MARK
 from ledger.columns import Column, ColumnKind
 from ledger.errors import DataError, VerificationError
+from ledger.identifiers import id_bounds
 from ledger.merkle import MerkleTree
+from ledger.months import Month
 from ledger.proof import MonthProof, groups_of
 from ledger.tables import TieredTable
 from storage.engine import identifier, literal
 
 UNHASHABLE = "U+001E or U+001F in a text, or an infinite date or instant,"
 _BATCH_ROWS = 65_536
+_SUMMED_DIGITS = 26  # with 12 more for the number of rows
+_HALF = 10**19
 
 
 def leaf_expression(columns: Sequence[Column]) -> str:
@@ -27,6 +33,10 @@ def leaf_expression(columns: Sequence[Column]) -> str:
 
 def _field(column: Column) -> str:
     name = identifier(column.name)
+    if column.kind is ColumnKind.DECIMAL and column.precision == column.scale:
+        # DuckDB prints no zero before the point where the type has no digit there.
+        text = f"regexp_replace({name}::VARCHAR, '^(-?)[.]', '\\10.')"
+        return f"coalesce({text}, {literal(NULL_MARK)})" if column.nullable else text
     text = {
         ColumnKind.TIMESTAMP: f"epoch_us({name})::VARCHAR",
         ColumnKind.DATE: f"({name} - DATE '1970-01-01')::VARCHAR",
@@ -48,18 +58,46 @@ def unhashable_condition(columns: Sequence[Column]) -> str:
     return " OR ".join(tests) or "false"
 
 
-def groups_query(table: TieredTable, source: str) -> str:
+def groups_query(table: TieredTable, columns: Sequence[Column], source: str) -> str:
     """(currency, status, rows, first, last, sums of the money columns) of an archived month, a record per group."""
+    described = {column.name: column for column in columns}
     time_column = identifier(table.time_column)
     parts = [
-        identifier(table.currency_column) if table.currency_column else "NULL::VARCHAR",
-        identifier(table.status_column) if table.status_column else "NULL::VARCHAR",
+        identifier(table.currency_column) if table.currency_column else "''::VARCHAR",
+        identifier(table.status_column) if table.status_column else "''::VARCHAR",
         "count(*)",
         f"min({time_column})",
         f"max({time_column})",
-        *(f"sum({identifier(column)})" for column in table.money_columns),
+        *(_sum(described[column]) for column in table.money_columns),
     ]
     return f"SELECT {', '.join(parts)} FROM {source} GROUP BY 1, 2"
+
+
+def _sum(column: Column) -> str:
+    """The sum of a decimal column. DuckDB sums in 38 digits and raises an error beyond: where that may happen, the
+    digits are summed in two halves, ``[upper, lower, scale]``; see `_exact`.
+    """
+    name = identifier(column.name)
+    if (column.precision or 0) <= _SUMMED_DIGITS:
+        return f"sum({name})"
+    digits = f"replace({name}::VARCHAR, '.', '')::HUGEINT"
+    halves = (f"sum({digits} {part} {_HALF}::HUGEINT)::VARCHAR" for part in ("//", "%"))
+    return f"CASE WHEN count({name}) > 0 THEN [{', '.join(halves)}, '{column.scale}'] END"
+
+
+def _exact(value: Any) -> Any:
+    """The sum that `_sum` has found, in one number."""
+    if not isinstance(value, list):
+        return value
+    upper, lower, scale = map(int, value)
+    return Decimal(f"{upper * _HALF + lower}E-{scale}")
+
+
+def _strangers_query(table: TieredTable, source: str, month: Month) -> str:
+    """Whether an archived month has a row whose key is not one of the month."""
+    key = identifier(table.key_column)
+    first, last = (f"{literal(str(bound))}::UUID" for bound in id_bounds(month))
+    return f"SELECT count(*) > 0 FROM {source} WHERE {key} < {first} OR {key} >= {last}"
 
 
 def fold_leaves(connection: duckdb.DuckDBPyConnection, source: str) -> MerkleTree:
@@ -83,7 +121,7 @@ def _hashes(leaves: pa.Array) -> bytes:
 
 
 def parquet_proof(
-    connection: duckdb.DuckDBPyConnection, table: TieredTable, columns: Sequence[Column], file: Path
+    connection: duckdb.DuckDBPyConnection, table: TieredTable, columns: Sequence[Column], month: Month, file: Path
 ) -> MonthProof:
     """The proof of a Parquet file, decoded by DuckDB, which did not write it.
 
@@ -95,8 +133,10 @@ def parquet_proof(
         unhashable = connection.execute(f"SELECT {key} FROM {source} WHERE {unhashable_condition(columns)} LIMIT 1")
         if row := unhashable.fetchone():
             raise DataError(f"{table.name}: row {row[0]} has {UNHASHABLE} and cannot be archived")
-        groups = groups_of(connection.execute(groups_query(table, source)).fetchall())
+        records = connection.execute(groups_query(table, columns, source)).fetchall()
+        groups = groups_of([_exact(value) for value in record] for record in records)
+        has_strangers = connection.execute(_strangers_query(table, source, month)).fetchall()[0][0]
         tree = fold_leaves(connection, f"SELECT {key} AS key, {leaf_expression(columns)} AS leaf FROM {source}")
     except duckdb.Error as error:
         raise VerificationError(f"{table.name}: the archived file cannot be decoded: {error}") from error
-    return MonthProof(tree.root(), groups)
+    return MonthProof(tree.root(), groups, keys_tell_month=not has_strangers)

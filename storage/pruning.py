@@ -40,24 +40,37 @@ Described = tuple[TieredTable, tuple[Column, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A month of a table in one tier: one arm of the union that the auditor's view is. ``source`` is a FROM item."""
+    """A place of rows of a table in one tier: one arm of the union that the auditor's view is.
+
+    ``source`` is a FROM item. ``month`` is None for a partition that holds other rows than those of one month.
+    ``keys_tell_month`` says that a CHECK, or the proof of the archived month, keeps every key within the month. A place
+    that cannot be read has a ``refusal``, which says why; one that the catalogue does not know has a ``note``.
+    """
 
     table: TieredTable
-    month: Month
+    month: Month | None
     tier: str
     source: str
+    keys_tell_month: bool = False
+    refusal: str = ""
+    note: str = ""
 
     def select(self, source: str) -> str:
-        """The month's rows out of ``source``, with their tier and month, under the bounds that they cannot leave."""
+        """The rows out of ``source``, with their tier and month, under the bounds that they are known to keep."""
+        tier = f"{literal(self.tier)} AS tier"
+        if self.month is None:
+            month = f"strftime({identifier(self.table.time_column)}, '%Y-%m')"
+            return f"SELECT *, {tier}, {month} AS month FROM {source}"
+        return f"SELECT *, {tier}, {literal(str(self.month))} AS month FROM {source} WHERE {self._bounds(self.month)}"
+
+    def _bounds(self, month: Month) -> str:
         time_column, key = identifier(self.table.time_column), identifier(self.table.key_column)
-        lower, upper = (f"TIMESTAMPTZ {literal(moment.isoformat())}" for moment in (self.month.lower, self.month.upper))
+        lower, upper = (f"TIMESTAMPTZ {literal(moment.isoformat())}" for moment in (month.lower, month.upper))
         bounds = f"{time_column} >= {lower} AND {time_column} < {upper}"
-        if self.table.key_is_uuid7:
-            first, last = id_bounds(self.month)
+        if self.keys_tell_month:
+            first, last = id_bounds(month)
             bounds += f" AND {key} >= {literal(str(first))}::UUID AND {key} < {literal(str(last))}::UUID"
-        return (
-            f"SELECT *, {literal(self.tier)} AS tier, {literal(str(self.month))} AS month FROM {source} WHERE {bounds}"
-        )
+        return bounds
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,14 +58,14 @@ class ObjectStore:
         with _translated(f"write {key}"):
             made = self._make_file(source, key)
         if not made:
-            self._demand_same(describe_file(source), key)
+            self._require_same(describe_file(source), key)
 
     def put_bytes(self, content: bytes, key: str) -> None:
         """Store ``content`` as the object ``key``, which must not be there yet; as `put`."""
         with _translated(f"write {key}"):
             made = self._make_bytes(content, key)
         if not made:
-            self._demand_same(StoredFile.of(content), key)
+            self._require_same(StoredFile.of(content), key)
 
     def replace_bytes(self, content: bytes, key: str) -> None:
         """Store ``content`` as the object ``key``, in place of what is there. For the installation's marker alone."""
@@ -185,7 +185,7 @@ class ObjectStore:
             return False
         return True
 
-    def _demand_same(self, wanted: StoredFile, key: str) -> None:
+    def _require_same(self, wanted: StoredFile, key: str) -> None:
         """Raise ConflictError unless the object that is there holds the very bytes, as after a lost answer."""
         digest, size_bytes = hashlib.sha256(), 0
         with _translated(f"read {key}"), self._open(key) as remote:

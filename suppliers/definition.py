@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from config.suppliers import Connection
+from suppliers.offers import Offers
 from suppliers.protocol import Supplier, Webhook
 from suppliers.trials import Trial
 
@@ -73,6 +74,26 @@ class Simulator:
     stand_in: Callable[[Any, str], Mapping[str, Any]]
 
 
+def client_of(package: str) -> Callable[[Any], Supplier]:
+    """The ``CLIENT`` of ``package``'s module ``client``, called with its settings; imported when asked for."""
+
+    def load(settings: Any) -> Supplier:
+        client: Supplier = import_module(f"{package}.client").CLIENT(settings)
+        return client
+
+    return load
+
+
+def statement_of(package: str) -> Callable[[], StatementFormat]:
+    """The ``FORMAT`` of ``package``'s module ``statement_format``; imported when asked for."""
+
+    def load() -> StatementFormat:
+        statement: StatementFormat = import_module(f"{package}.statement_format").FORMAT
+        return statement
+
+    return load
+
+
 def simulator_of(package: str) -> Callable[[], Simulator]:
     """The simulator in ``package``'s module ``simulator`` (``create_app``, ``stand_in``); imported when it is asked
     for.
@@ -100,7 +121,7 @@ class SupplierDefinition:
     """One supplier. ``name`` is a word of at most 16 small letters, digits and underscores: rows carry it.
 
     ``title`` is how people write it. ``client`` is made from the supplier's own ``settings``. ``webhooks``: it sends
-    some, to `/api/v1/webhooks/<name>`.
+    some, to `/api/v1/webhooks/<name>`. ``offers``: what it sells, and what an order of each kind must have.
     """
 
     name: str
@@ -110,4 +131,5 @@ class SupplierDefinition:
     statement: Callable[[], StatementFormat]
     simulator: Callable[[], Simulator]
     trials: Callable[[], Sequence[Trial]]
+    offers: Offers
     webhooks: Callable[[], Webhooks] | None = None

@@ -2,16 +2,18 @@
 
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
+from ledger.currencies import decimal_places
 from ledger.errors import DataError
 
-CURRENCY = "ZAR"
-_CENT = Decimal("0.01")
+CURRENCY = "ZAR"  # of every supplier; one in another currency needs that currency's minor units below
+_PLACES = decimal_places(CURRENCY)
+_CENT = Decimal(1).scaleb(-_PLACES)
 _LARGEST = Decimal(10) ** 16
 
 
 def to_cents(amount: Decimal) -> int:
     """Whole cents. Raises DataError for a part of a cent: rounding here would change what somebody pays."""
-    cents = amount * 100
+    cents = amount.scaleb(_PLACES)
     if not cents.is_finite() or cents != cents.to_integral_value():
         raise DataError("amount: must be whole cents")
     return int(cents)
@@ -19,7 +21,7 @@ def to_cents(amount: Decimal) -> int:
 
 def from_cents(cents: int) -> Decimal:
     """The rand of whole cents, with two places."""
-    return (Decimal(cents) / 100).quantize(_CENT)
+    return Decimal(cents).scaleb(-_PLACES).quantize(_CENT)
 
 
 def from_rand(value: Decimal | str | int) -> Decimal:

@@ -4,13 +4,14 @@ import re
 
 from ledger.errors import FieldError
 
-_MOBILE = re.compile(r"(?:\+?27|0)(\d{9})\Z", re.ASCII)
+MOBILE = re.compile(r"(?:\+?27|0)(\d{9})\Z", re.ASCII)
+MOBILE_RULE = "a South African number: 0 or 27 and nine digits"
 
 
 def _subscriber(number: str | None) -> str:
-    found = _MOBILE.match(number or "")
+    found = MOBILE.match(number or "")
     if found is None:
-        raise FieldError("mobile_number", "must be a South African number: 0 or 27 and nine digits")
+        raise FieldError("mobile_number", f"must be {MOBILE_RULE}")
     return found[1]
 
 

@@ -23,7 +23,7 @@ def definitions(settings: Suppliers) -> Mapping[str, SupplierDefinition]:
 
 def definition_of(settings: Suppliers, name: str) -> SupplierDefinition:
     """The supplier called ``name``. Raises ConfigError that lists the known ones."""
-    settings.demand(name)
+    settings.require(name)
     return definitions(settings)[name]
 
 

@@ -103,7 +103,7 @@ class Block:
         if index >= 0:
             raise StatementError(self.name, rule, line=self.first_line + index, field=field)
 
-    def demand(self, text: pa.Array, pattern: str, field: str | None, rule: str) -> None:
+    def require(self, text: pa.Array, pattern: str, field: str | None, rule: str) -> None:
         """Refuse the first line whose field does not match ``pattern`` as a whole."""
         self.refuse(pc.invert(pc.match_substring_regex(text, pattern)), field, rule)
 
@@ -119,7 +119,7 @@ class Block:
 
     def money(self, text: pa.Array, field: str) -> pa.Array:
         """Decimal rand with exactly four places: no exponent, no grouping, no plus, no zero with a sign."""
-        self.demand(text, _MONEY, field, "must be money with four places")
+        self.require(text, _MONEY, field, "must be money with four places")
         self.refuse(pc.equal(text, "-0.0000"), field, "must be money with four places")
         return text.cast(pa.decimal128(18, 4))
 
@@ -131,7 +131,7 @@ class Block:
 
     def cents(self, text: pa.Array, field: str) -> pa.Array:
         """Signed whole cents, as rand."""
-        self.demand(text, _CENTS, field, "must be whole cents")
+        self.require(text, _CENTS, field, "must be whole cents")
         whole = text.cast(pa.int64()).cast(pa.decimal128(19, 0))
         return pc.multiply(whole, pa.scalar("0.01").cast(pa.decimal128(3, 2))).cast(pa.decimal128(18, 2))
 
@@ -171,7 +171,7 @@ class Block:
 
     def moments(self, clock: pa.Array, day: date, field: str) -> pa.Array:
         """The instants in UTC of times of day ``HHMM`` or ``HHMMSS`` in Johannesburg."""
-        self.demand(clock, r"^([01][0-9]|2[0-3])[0-5][0-9]([0-5][0-9])?$", field, "is no time of day")
+        self.require(clock, r"^([01][0-9]|2[0-3])[0-5][0-9]([0-5][0-9])?$", field, "is no time of day")
         hours, minutes = (pc.utf8_slice_codeunits(clock, at, at + 2).cast(pa.int64()) for at in (0, 2))
         seconds = pc.utf8_slice_codeunits(pc.utf8_rpad(clock, 6, "0"), 4, 6).cast(pa.int64())
         in_day = pc.add(

@@ -28,7 +28,9 @@ from tasks.health import Result, run_checks
 from tasks.health.record import Recorded, record
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import RunResult, reconcile_day
-from tasks.statements.intake import Intake, report_late, take_in
+from tasks.statements.absences import declare_by_settings
+from tasks.statements.intake import Intake, take_in
+from tasks.statements.lateness import report_late
 from tasks.vending.purchase import SettleReport, settle_vends
 from tasks.vending.supplier_tests import Check, check_suppliers
 from tasks.watch import WatchReport, watch_transactions
@@ -113,13 +115,16 @@ def settle_vends_step(settings: Settings) -> SettleReport:
 
 @task(name="take in statements", task_run_name="take in {supplier} {day}", **OPTIONS)
 def take_in_step(settings: Settings, supplier: str, day: date, url: str | None, replace: bool) -> list[Intake]:
-    """`tasks.statements.intake.take_in`."""
-    return take_in(settings, supplier, day, url=url, actor="take-in-statements", replace=replace)
+    """`tasks.statements.intake.take_in`; a day without a file is declared where the settings say that it has none."""
+    found = take_in(settings, supplier, day, url=url, actor="take-in-statements", replace=replace)
+    if not found and url is None:
+        declare_by_settings(settings, supplier, day)
+    return found
 
 
 @task(name="report late statements", **OPTIONS)
 def report_late_step(settings: Settings) -> list[tuple[str, date]]:
-    """`tasks.statements.intake.report_late`."""
+    """`tasks.statements.lateness.report_late`."""
     return report_late(settings)
 
 

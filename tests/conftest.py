@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -22,17 +23,18 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
+from bench.databases import on_database
 from config import Settings, load_settings
 from config.settings import Ports
+from ledger.tables import BUILT_IN
 from servers import prefect
 from servers.stack import running
 from sql import migrate
 from sql.connection import connect
+from sql.ledger_tables import make_hot_parent
 from sql.roles import API, AUDITOR, ensure_login, prepare_roles
+from tests import coverage_report, figures
 from tests.databases import Databases, drop_like, make_template
-from tests.figures import pytest_terminal_summary
-
-__all__ = ["pytest_terminal_summary"]
 
 HOME = "TREASURY_TEST_HOME"
 DATABASE_URL = "TREASURY_TEST_DATABASE_URL"
@@ -72,6 +74,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             drop_like(os.environ[DATABASE_URL], _run_name())
             _drop_logins(os.environ[DATABASE_URL])
         shutil.rmtree(os.environ.pop(HOME), ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what the tests measured, and the files that they run too little of."""
+    figures.show(terminalreporter)
+    coverage_report.show(terminalreporter, config)
 
 
 def _home() -> Path:
@@ -142,7 +150,7 @@ def own_database(databases: Databases, server_settings: Settings, template: str,
     """Settings with a copy of ``template`` and an empty archive; the database is dropped at the end."""
     name = databases.take(template)
     own = {"home": folder / "home", "archive_url": f"{server_settings.archive_url}/{name}"}
-    yield server_settings.on_database(name).model_copy(update=own)
+    yield on_database(server_settings, name).model_copy(update=own)
     databases.give_back(name)
 
 
@@ -151,6 +159,16 @@ def settings(databases: Databases, server_settings: Settings, template: str, tmp
     """Settings with a migrated, empty database and an empty archive, both for this test alone."""
     with own_database(databases, server_settings, template, tmp_path) as own:
         yield own
+
+
+@pytest.fixture
+def empty(server_settings: Settings) -> Iterator[Settings]:
+    """Settings of an empty database: a company's, before the product came."""
+    name = f"company_{uuid.uuid4().hex}"
+    with psycopg.connect(server_settings.database_dsn, autocommit=True) as server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield on_database(server_settings, name)
+        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture
@@ -193,6 +211,8 @@ def redis_url(_redis_server: str, worker_id: str) -> str:
 def _migrate(draft: Settings) -> None:
     migrate.upgrade(draft.database_dsn)
     with connect(draft.database_dsn, "tests") as owner:
+        for table in BUILT_IN:
+            make_hot_parent(owner, draft, table)
         assert prepare_roles(owner, draft) == []
 
 

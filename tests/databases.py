@@ -8,14 +8,15 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import psycopg
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
+from bench.databases import on_database
 from config import Settings
 
 _MAKING = 0x7472_6561_7E57  # the advisory lock: of all workers one makes a template
 
 
-def make_template(server: Settings, name: str, source: str | None, fill: Callable[[Settings], None]) -> str:
+def make_template(server: Settings, name: str, source: str | None, fill: Callable[[Settings], object]) -> str:
     """The template ``name``: a copy of ``source``, or an empty database, that ``fill`` was run on. Made once a server.
 
     A template that could not be finished is made anew by the next who asks.
@@ -27,7 +28,7 @@ def make_template(server: Settings, name: str, source: str | None, fill: Callabl
         if connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
             connection.execute(_dropping(draft))
             connection.execute(SQL("CREATE DATABASE {}{}").format(Identifier(draft), copied))
-            fill(server.on_database(draft))
+            fill(on_database(server, draft))
             connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(draft), Identifier(name)))
     return name
 
@@ -68,14 +69,20 @@ class Databases:
         name = f"test_{uuid.uuid4().hex}"
         copy = SQL("CREATE DATABASE {} TEMPLATE {}{}")
         self._execute(copy.format(Identifier(name), Identifier(template), self._strategy))
+        self._execute(looking_into_both_schemas(name))
         return name
 
     def _drop(self, name: str) -> None:
         self._execute(_dropping(name))
 
-    def _execute(self, statement: object) -> None:
+    def _execute(self, statement: Composed) -> None:
         with psycopg.connect(self._server, autocommit=True) as connection:
             connection.execute(statement)
+
+
+def looking_into_both_schemas(name: str) -> Composed:
+    """The statement with which a person's session finds ledger tables and the project's own. Its own are pinned."""
+    return SQL("ALTER DATABASE {} SET search_path = public, treasury").format(Identifier(name))
 
 
 def drop_like(server: str, prefix: str) -> None:
@@ -86,5 +93,5 @@ def drop_like(server: str, prefix: str) -> None:
             connection.execute(_dropping(name))
 
 
-def _dropping(name: str) -> object:
+def _dropping(name: str) -> Composed:
     return SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name))

@@ -7,7 +7,7 @@ reports, so that it works with several workers, and stand in `--junit-xml` besid
 import pytest
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def show(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what the tests measured, in the order in which they ended."""
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
     lines = [

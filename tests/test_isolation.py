@@ -12,7 +12,7 @@ def test_every_test_has_a_migrated_database_and_an_archive_of_its_own(settings: 
     with psycopg.connect(settings.database_dsn) as connection:
         assert connection.execute("SELECT to_regclass('transactions_partitioned')").fetchone() != (None,)
         connection.execute("CREATE TABLE made_by_this_test ()")
-    assert psycopg.conninfo.conninfo_to_dict(settings.database_dsn)["dbname"] in settings.archive_location
+    assert str(psycopg.conninfo.conninfo_to_dict(settings.database_dsn)["dbname"]) in settings.archive_location
 
 
 @pytest.mark.parametrize("_again", [1, 2])

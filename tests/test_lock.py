@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 import tomllib
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pytest
@@ -20,15 +21,15 @@ LOCK = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
 
 def locked(python: str, platform: str = "linux") -> dict[str, Requirement]:
     """The lines of the lock that an environment with ``python`` installs, by name."""
-    environment = {
-        **default_environment(),
+    environment: dict[str, str | AbstractSet[str]] = {
+        **{name: str(value) for name, value in default_environment().items()},
         "python_version": ".".join(python.split(".")[:2]),
         "python_full_version": python,
         "sys_platform": platform,
     }
     lines = [Requirement(line.removesuffix("\\")) for line in LOCK.splitlines() if re.match(r"[a-z0-9]", line)]
     chosen = [line for line in lines if line.marker is None or line.marker.evaluate(environment)]
-    by_name = {canonicalize_name(line.name): line for line in chosen}
+    by_name: dict[str, Requirement] = {canonicalize_name(line.name): line for line in chosen}
     assert len(by_name) == len(chosen), "a package is locked twice"
     return by_name
 

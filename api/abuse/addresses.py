@@ -1,6 +1,6 @@
 """Which address a request comes from: the connection's own, or what a trusted proxy says of it.
 
-The rightmost hop that is no trusted proxy is the client: every hop further left is what somebody untrusted wrote. An
+The rightmost hop that is not a trusted proxy is the client: an untrusted sender wrote every hop further left. An
 IPv6 client is known by its /64, the smallest network that one customer is given (RFC 6177): single addresses in it
 cost nothing to change.
 """
@@ -40,7 +40,7 @@ class Networks:
             asked = ip_network(address)
         except ValueError:
             return False
-        return any(one.version == asked.version and one.overlaps(asked) for one in self._networks)
+        return any(network.version == asked.version and network.overlaps(asked) for network in self._networks)
 
 
 class Addresses:
@@ -83,8 +83,8 @@ class Addresses:
     def _hops(self, header: str) -> list[str]:
         parts = header.rsplit(",", _MOST_HOPS)[-_MOST_HOPS:]
         if self._is_forwarded:
-            found = (_FOR.search(part) for part in parts)
-            return [match[1] if match else "" for match in found][::-1]
+            matches = (_FOR.search(part) for part in parts)
+            return [match[1] if match else "" for match in matches][::-1]
         return [part.strip() for part in parts][::-1]
 
 

@@ -5,7 +5,7 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 
 from api.connections.database import AsyncConnection, Database
-from api.logs.access_log import LOGGER
+from api.logs.json_lines import LOGGER
 from ledger.errors import TransientError, TreasuryError
 from sql.queries import load
 from tasks.alerting.request_rules import RULES
@@ -20,7 +20,7 @@ _LOG = logging.getLogger(LOGGER)
 
 
 class AlertWriter:
-    """The queue of one process. Each alert is also a line in the log, whatever becomes of PostgreSQL."""
+    """The queue of one process. Each alert is also a line in the log, whether or not PostgreSQL stores it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

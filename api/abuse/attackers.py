@@ -2,7 +2,7 @@
 
 `api.abuse.watch` decides what counts as an attack. Redis holds three sorted sets of addresses, each with the moment at
 which its entry ends; every process reads them once a second. While Redis is away a process goes by what it knows. A
-Redis that has lost its memory is told again by every process that remembers.
+Redis that has lost its memory gets them again from every process that has them.
 """
 
 import time
@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 
 from api.abuse.addresses import UNKNOWN, Addresses, Networks
 from api.abuse.tallies import SharedTallies
-from api.connections.shared_redis import SharedRedis
-from config.limits import Watch as Configured
+from api.connections.shared_redis import RedisAccess
+from config.limits import WatchSettings as Configured
 from ledger.errors import TransientError
 
 ATTACK = "attack"  # the rule under which attacks are tallied
@@ -54,7 +54,7 @@ class Attackers:
         self,
         configured: Configured,
         addresses: Addresses,
-        redis: SharedRedis,
+        redis: RedisAccess,
         tallies: SharedTallies,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -95,16 +95,16 @@ class Attackers:
         return None
 
     async def exchange(self) -> None:
-        """Tell the other processes whom this one holds, and learn whom they do; what Redis has lost it is told again
-        by the next call. Safe to repeat.
+        """Send the addresses that this process holds, and read those of the others; the next call sends what Redis has
+        lost. Safe to repeat.
         """
         unsent, self._unsent = self._unsent, {}
-        found = await self._redis.run(lambda redis: _exchange(redis, self._redis.prefix, unsent, self._now()))
-        if found is None:
+        shared = await self._redis.run(lambda redis: _exchange(redis, self._redis.prefix, unsent, self._now()))
+        if shared is None:
             self._unsent = {**unsent, **self._unsent}
             self._drop_ended()
             return
-        known, self._ends = self._ends, found
+        known, self._ends = self._ends, shared
         self._remember(known)
         for address in self._ends[Stage.LIFTED]:
             self._tallies.forget_subject(ATTACK, address, self._configured.attack_window_s)
@@ -184,8 +184,8 @@ def list_held(url: str, prefix: str) -> list[Held]:
             answers = [client.zrangebyscore(stage.key(prefix), time.time(), "+inf", **read) for stage in Stage]
     except RedisError as error:
         raise _away(error) from error
-    found = zip(Stage, map(_read, answers), strict=True)
-    return [Held(address, stage, ends_s) for stage, ends in found for address, ends_s in ends.items()]
+    stages = zip(Stage, map(_read, answers), strict=True)
+    return [Held(address, stage, ends_s) for stage, ends in stages for address, ends_s in ends.items()]
 
 
 def lift(url: str, prefix: str, address: str, duration_s: int) -> list[Stage]:

@@ -1,4 +1,4 @@
-"""What stands between a request and the handlers, made once for a process: limits, the watch, the held addresses."""
+"""The parts that a request passes before the handlers, made once for a process: limits, watch, held addresses."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,36 +19,32 @@ from config import Settings
 
 @dataclass(frozen=True, slots=True)
 class Defence:
-    """The parts, which share one connection pool to Redis."""
+    """The parts, which share one access to Redis."""
 
     settings: Settings
-    redis: SharedRedis
     addresses: Addresses
     limiter: RateLimiter
     attackers: Attackers
     watch: Watch
 
     @classmethod
-    def make(cls, settings: Settings, database: Database) -> Self:
+    def make(cls, settings: Settings, database: Database, redis: SharedRedis) -> Self:
         """Everything for ``settings``, not yet connected."""
-        url = settings.redis_url.get_secret_value() if settings.redis_url is not None else None
-        redis = SharedRedis(url, settings.redis_prefix, settings.rate_limits.redis_timeout_ms / 1000)
+        access = redis.access("limits and watch", settings.rate_limits.redis_timeout_ms / 1000)
         addresses = Addresses(settings.trusted_proxies, settings.forwarded_header)
-        tallies = SharedTallies(redis)
-        attackers = Attackers(settings.watch, addresses, redis, tallies)
+        tallies = SharedTallies(access)
+        attackers = Attackers(settings.watch, addresses, access, tallies)
         return cls(
             settings=settings,
-            redis=redis,
             addresses=addresses,
-            limiter=RateLimiter(settings.rate_limits, redis),
+            limiter=RateLimiter(settings.rate_limits, access),
             attackers=attackers,
             watch=Watch(settings.watch, tallies, attackers, AlertWriter(database)),
         )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Connect to Redis when it is needed and share once a second; on the way out write what is queued."""
-        self.redis.open()
+        """Share with the other processes once a second; on the way out write the queued alerts."""
         sharing = asyncio.create_task(self.watch.run())
         try:
             yield
@@ -56,4 +52,3 @@ class Defence:
             sharing.cancel()
             await asyncio.gather(sharing, return_exceptions=True)
             await self.watch.flush()
-            await self.redis.close()

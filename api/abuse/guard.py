@@ -20,7 +20,7 @@ _RETRY_AFTER_S = 5
 
 
 class Guard:
-    """Refuses, slows and watches. It stands inside `RequestLog`, so that what it refuses is logged and has an id."""
+    """Refuses, slows and watches. It is inside `RequestLog`, so that each refusal is logged and has an id."""
 
     def __init__(self, app: ASGIApp, defence: Defence) -> None:
         self._app = app

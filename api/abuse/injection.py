@@ -1,4 +1,4 @@
-"""Attacks that are written into requests: what is looked for, where, and what may be told of it.
+"""Attacks that are written into requests: what is looked for, where, and what an alert may contain of it.
 
 Few patterns, which honest requests to this API do not contain. A text that a person typed (a description, a reference)
 is never looked at: only paths, queries, some headers, and the names of fields that were refused.
@@ -21,7 +21,7 @@ _DIGIT = re.compile(r"\d")
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A kind of attack. What a careless client may send by itself is no ``attack``: it is told of, and no more."""
+    """A kind of attack. What a careless client may send is not an ``attack``: it raises an alert and nothing more."""
 
     name: str
     text: re.Pattern[str]
@@ -110,7 +110,7 @@ def _in_header(name: bytes, value: bytes) -> Sign | None:
     return _in_encoded(value, f"{_HEADER}{name.decode('latin-1')}")
 
 
-def _mask(found: str) -> str:
+def _mask(text: str) -> str:
     """What may be kept: no digits, which may be of a card, a phone or a wallet, and nothing unprintable."""
-    printable = found[:_LONGEST_EXCERPT].encode("unicode_escape", errors="replace").decode("ascii")
+    printable = text[:_LONGEST_EXCERPT].encode("unicode_escape", errors="replace").decode("ascii")
     return _DIGIT.sub("#", printable)[:_LONGEST_EXCERPT]

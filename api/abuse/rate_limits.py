@@ -3,8 +3,8 @@
 Counted are windows that every process reads off the clock in the same way, so a window's number is part of the name of
 its counter in Redis, and no counter ever has to be reset. A process does not ask Redis for each request: it leases
 tokens, 1 % of the limit at a time, and spends them by itself. What it has not spent when the window ends is given up.
-So all processes together never admit more than the limit in a window, and refuse nobody before the limit less what is
-leased and unspent elsewhere. A limit below 200 is leased one by one and is exact.
+So all processes together never admit more than the limit in a window, and refuse no request before the limit less what
+is leased and unspent elsewhere. A limit below 200 is leased one by one and is exact.
 
 While Redis is away each process counts by itself: then the processes together may admit up to the limit each. What was
 admitted meanwhile is reported to Redis with the first lease after it is back.
@@ -18,7 +18,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from api.connections.shared_redis import SharedRedis
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+
+from api.connections.shared_redis import RedisAccess
 from api.monitoring import metrics
 from api.routing.problems import TOO_MANY, HttpError
 from config.limits import RateLimits as Configured
@@ -73,7 +76,7 @@ class Bucket:
         self.begin(window)
 
     def begin(self, window: int) -> None:
-        """Start over with a new window: leases of the old one are worth nothing, and a lease under way is forgotten."""
+        """Start over with a new window: leases of the old one are void, also a lease under way."""
         self.window = window
         self.tokens = 0  # leased and not yet spent
         self.taken = 0  # leased by this process in this window, or admitted without Redis
@@ -102,7 +105,7 @@ class Bucket:
 
 
 @dataclass(slots=True)  # not frozen: that doubles what making one costs
-class Verdict:
+class LimitVerdict:
     """Whether a request may go on, and what its answer says of the limit. Seconds are until the window ends."""
 
     limit: Limit
@@ -114,13 +117,13 @@ class Verdict:
         """`RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers, as of its version 10)."""
         return [self.limit.policy_header, (b"ratelimit", self._state().encode())]
 
-    def demand(self) -> None:
+    def require(self) -> None:
         """Raises a 429 problem unless the request is admitted."""
         if not self.admitted:
             raise self.refusal()
 
     def refusal(self) -> HttpError:
-        """The 429 problem, with the headers of the limit. Each is counted: who asks for it answers with it."""
+        """The 429 problem, with the headers of the limit. Each call counts a refusal: answer with it."""
         limit = self.limit
         metrics.limit_refused(limit.policy.value)
         detail = f"No more than {limit.amount} requests in {limit.window_s} s by the policy {limit.policy}."
@@ -135,20 +138,50 @@ class Verdict:
         return f"{self.limit.prefix}{self.remaining};t={self.reset_s}"
 
 
+_INCREMENT = """
+local count = redis.call('INCRBY', KEYS[1], ARGV[1])
+if count == tonumber(ARGV[1]) then
+    redis.call('EXPIRE', KEYS[1], ARGV[2])
+end
+return count
+"""
+
+
+class Counters:
+    """The counters in Redis that all processes share."""
+
+    def __init__(self, redis: RedisAccess) -> None:
+        self._redis = redis
+        self._script: AsyncScript | None = None
+
+    async def add(self, name: str, amount: int, expires_s: int) -> int | None:
+        """Add ``amount`` to a counter, which expires ``expires_s`` after its first use. Returns the new count; None
+        while Redis is away.
+        """
+        key = f"{self._redis.prefix}limits:{name}"
+
+        async def work(client: Redis) -> int:
+            if self._script is None:
+                self._script = client.register_script(_INCREMENT)
+            return int(await self._script(keys=[key], args=[amount, expires_s], client=client))
+
+        return await self._redis.run(work)
+
+
 class RateLimiter:
     """The limits of one process. ``now`` gives seconds since 1970; the processes' clocks must agree roughly."""
 
-    def __init__(self, configured: Configured, redis: SharedRedis, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, configured: Configured, redis: RedisAccess, now: Callable[[], float] = time.time) -> None:
         self._enabled = configured.enabled
-        self._redis = redis
+        self._counters = Counters(redis)
         self._now = now
         self._limits = {policy: limit_of(policy, getattr(configured, policy)) for policy in Policy}
         self._buckets: OrderedDict[tuple[Policy, str], Bucket] = OrderedDict()
 
-    async def spend(self, policy: Policy, who: str, overrides: Mapping[str, str] | None = None) -> Verdict | None:
+    async def spend(self, policy: Policy, who: str, overrides: Mapping[str, str] | None = None) -> LimitVerdict | None:
         """Count one request of ``who``, a key id or an address; None while limits are switched off.
 
-        ``overrides`` are the key's own limits by policy. An override that is no limit is ignored.
+        ``overrides`` are the key's own limits by policy. An override that is not a limit is ignored.
         """
         if not self._enabled:
             return None
@@ -161,7 +194,7 @@ class RateLimiter:
 
     def spend_leased(
         self, address: str, policy: Policy, who: str, overrides: Mapping[str, str]
-    ) -> list[Verdict] | None:
+    ) -> list[LimitVerdict] | None:
         """Count a request by its address and its key, if there is a leased token for both. None: nothing is counted.
 
         Gives the verdict on the key, and none while limits are switched off.
@@ -177,7 +210,7 @@ class RateLimiter:
         of_key.tokens -= 1
         return [self._verdict(of_key, now, admitted=True)]
 
-    def look(self, policy: Policy, who: str) -> Verdict | None:
+    def look(self, policy: Policy, who: str) -> LimitVerdict | None:
         """A verdict that admits nothing and costs nothing; None unless this process knows that nothing is left."""
         bucket = self._buckets.get((policy, who))
         now = self._now()
@@ -202,7 +235,7 @@ class RateLimiter:
         return bucket
 
     async def _obtain(self, bucket: Bucket, who: str) -> bool:
-        """Lease until there is a token, together with whoever else waits for one; False when nothing is left."""
+        """Lease until there is a token, together with the other requests that wait; False when nothing is left."""
         bucket.waiting += 1
         try:
             while bucket.tokens <= 0:
@@ -222,7 +255,7 @@ class RateLimiter:
             if wanted <= 0:
                 bucket.left, bucket.exhausted = 0, True
                 return
-            count = await self._redis.count(limit.counter(who, window), wanted + bucket.owed, limit.window_s + _SKEW_S)
+            count = await self._counters.add(limit.counter(who, window), wanted + bucket.owed, limit.window_s + _SKEW_S)
             if bucket.window == window:
                 bucket.grant(wanted, count)
         finally:
@@ -230,9 +263,9 @@ class RateLimiter:
                 bucket.leasing = None
 
     @staticmethod
-    def _verdict(bucket: Bucket, now: float, *, admitted: bool) -> Verdict:
+    def _verdict(bucket: Bucket, now: float, *, admitted: bool) -> LimitVerdict:
         window_s = bucket.limit.window_s
-        return Verdict(bucket.limit, admitted, bucket.left + bucket.tokens, window_s - int(now) % window_s)
+        return LimitVerdict(bucket.limit, admitted, bucket.left + bucket.tokens, window_s - int(now) % window_s)
 
 
 @lru_cache(4096)

@@ -1,7 +1,7 @@
 """Counts of what happened, by rule and subject, over windows of the clock: kept here, summed over processes in Redis.
 
-Counting never waits. Once a second `exchange` tells Redis what is new and learns the sums of all processes. While Redis
-is away, the process' own counts stand. Everything is bounded: the oldest counts are forgotten first.
+Counting never waits. Once a second `exchange` sends the new counts to Redis and reads the sums of all processes. While
+Redis is away, the process uses its own counts. Everything is bounded: the oldest counts are dropped first.
 """
 
 import time
@@ -11,7 +11,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from api.connections.shared_redis import SharedRedis
+from api.connections.shared_redis import RedisAccess
 
 _MOST_TALLIES = 5_000
 _MOST_VALUES = 200_000
@@ -30,8 +30,8 @@ class Tally:
         self.count = 0  # by this process
         self.counted = False  # whether the latest occurrence was new
         self.sent = 0  # of these, what Redis knows
-        self.elsewhere = 0  # by all other processes, as last heard
-        self.told = False  # for whoever reports once a window
+        self.elsewhere = 0  # by all other processes, as last read
+        self.told = False  # for callers that report once a window
         self.values: set[int] = set()
 
     @property
@@ -43,7 +43,7 @@ class Tally:
 class SharedTallies:
     """The tallies of one process. ``now`` gives seconds since 1970."""
 
-    def __init__(self, redis: SharedRedis, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, redis: RedisAccess, now: Callable[[], float] = time.time) -> None:
         self._redis = redis
         self._now = now
         self._tallies: OrderedDict[Name, Tally] = OrderedDict()
@@ -76,9 +76,9 @@ class SharedTallies:
         self._forget((rule, subject, window_s))
 
     async def exchange(self) -> list[tuple[Name, Tally]]:
-        """Tell Redis what is new and learn the sums; returns the tallies whose sums were learned.
+        """Send the new counts to Redis and read the sums; returns the tallies whose sums were read.
 
-        Safe to repeat; what could not be told waits for the next time.
+        Safe to repeat; counts that could not be sent wait for the next call.
         """
         changed, self._changed = self._changed, {}
         added = [(name, tally, tally.count - tally.sent) for name, tally in changed.items()]

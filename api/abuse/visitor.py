@@ -1,4 +1,4 @@
-"""Who a request comes from, as far as its address tells, and the headers that its answer gets for that."""
+"""The sender of a request, as far as its address identifies it, and the headers that the limits add to its answer."""
 
 from dataclasses import dataclass, field
 
@@ -24,5 +24,5 @@ def visitor_of(scope: Scope) -> Visitor:
 
 
 def register(scope: Scope, sender: Sender) -> None:
-    """Note whom a request comes from."""
+    """Note the sender of a request."""
     scope[_STATE_KEY] = Visitor(sender)

@@ -16,11 +16,12 @@ from api.abuse.alert_writer import AlertWriter
 from api.abuse.attackers import ATTACK, Attackers, Held, Stage
 from api.abuse.injection import Sign
 from api.abuse.tallies import SharedTallies, Tally
-from api.logs.access_log import LOGGER, describe
-from config.limits import Watch as Configured
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
+from config.limits import WatchSettings as Configured
 from config.limits import parse_rate
 from ledger.errors import TreasuryError
-from tasks.alerting.request_rules import RULES, Rule
+from tasks.alerting.request_rules import RULES, RequestRule
 from tasks.alerting.store import Alert
 
 EVERY_S = 1.0
@@ -28,13 +29,18 @@ QUIET_CHECK_S = 600.0
 _LOG = logging.getLogger(LOGGER)
 
 
-_BY_STATUS = {401: Rule.UNAUTHORIZED, 403: Rule.FORBIDDEN, 422: Rule.INVALID, 429: Rule.LIMITED}
+_BY_STATUS = {
+    401: RequestRule.UNAUTHORIZED,
+    403: RequestRule.FORBIDDEN,
+    422: RequestRule.INVALID,
+    429: RequestRule.LIMITED,
+}
 _OF_ADDRESS = frozenset({401})
 _INJECTION_WINDOW_S = 60
 
 
 class Sender(NamedTuple):
-    """Whom a request comes from, as an alert tells it: the request id finds the line of the access log."""
+    """The sender of a request, as an alert names it: the request id finds the line of the access log."""
 
     address: str
     request_id: str
@@ -50,7 +56,7 @@ class Watch:
         self._tallies = tallies
         self._attackers = attackers
         self._alerts = alerts
-        self._thresholds = {Rule.INJECTION: (1, _INJECTION_WINDOW_S)} | {
+        self._thresholds = {RequestRule.INJECTION: (1, _INJECTION_WINDOW_S)} | {
             rule: parse_rate(getattr(configured, description.setting))
             for rule, description in RULES.items()
             if description.setting
@@ -65,7 +71,7 @@ class Watch:
                 self._tell_held(self._attackers.attacked(sender.address))
 
     def refused_field(self, name: str, sender: Sender) -> None:
-        """Look at the name of a field or parameter that was refused. It is told of, and never held against anybody."""
+        """Examine the name of a field or parameter that was refused. It may raise an alert, and blocks no address."""
         sign = injection.in_text(name, "field name") if self.enabled else None
         if sign is not None:
             self._signed(sign, sender)
@@ -74,15 +80,15 @@ class Watch:
         """Count a key that was tried in vain; each further one from the threshold on is held against the address."""
         if not self.enabled or not key_id:
             return
-        tally = self._count(Rule.DIFFERENT_KEYS, sender.address, sender.request_id, key_id)
-        if tally.counted and tally.total >= self._thresholds[Rule.DIFFERENT_KEYS][0]:
+        tally = self._count(RequestRule.DIFFERENT_KEYS, sender.address, sender.request_id, key_id)
+        if tally.counted and tally.total >= self._thresholds[RequestRule.DIFFERENT_KEYS][0]:
             self._tell_held(self._attackers.attacked(sender.address))
 
     def answered(self, status: int, key_id: str, path: str, sender: Sender) -> None:
         """Count an answer by its status: by the key, else by the address."""
         who = f"key {key_id}" if key_id and status not in _OF_ADDRESS else sender.address
         if status == 404:
-            self._count(Rule.UNKNOWN_IDS, who, sender.request_id, path)
+            self._count(RequestRule.UNKNOWN_IDS, who, sender.request_id, path)
         elif status in _BY_STATUS:
             self._count(_BY_STATUS[status], who, sender.request_id)
 
@@ -111,19 +117,19 @@ class Watch:
             if rule == ATTACK:
                 self._tell_held(self._attackers.judge(subject, tally.total))
             else:
-                self._report(Rule(rule), subject, tally, {})
+                self._report(RequestRule(rule), subject, tally, {})
 
     def _signed(self, sign: Sign, sender: Sender) -> None:
         evidence = {"pattern": sign.pattern, "place": sign.place, "found": sign.excerpt}
-        tally = self._tallies.add(Rule.INJECTION, sender.address, self._thresholds[Rule.INJECTION][1])
-        self._report(Rule.INJECTION, sender.address, tally, {**evidence, "request_id": sender.request_id})
+        tally = self._tallies.add(RequestRule.INJECTION, sender.address, self._thresholds[RequestRule.INJECTION][1])
+        self._report(RequestRule.INJECTION, sender.address, tally, {**evidence, "request_id": sender.request_id})
 
-    def _count(self, rule: Rule, subject: str, request_id: str, value: str | None = None) -> Tally:
+    def _count(self, rule: RequestRule, subject: str, request_id: str, value: str | None = None) -> Tally:
         tally = self._tallies.add(rule, subject, self._thresholds[rule][1], value)
         self._report(rule, subject, tally, {"request_id": request_id})
         return tally
 
-    def _report(self, rule: Rule, subject: str, tally: Tally, evidence: Mapping[str, Any]) -> None:
+    def _report(self, rule: RequestRule, subject: str, tally: Tally, evidence: Mapping[str, Any]) -> None:
         """One alert of a rule and subject in a window is enough."""
         threshold, window_s = self._thresholds[rule]
         if tally.total >= threshold and not tally.told:
@@ -132,12 +138,12 @@ class Watch:
 
     def _tell_held(self, held: Held | None) -> None:
         if held is not None:
-            rule = Rule.REFUSED if held.stage is Stage.REFUSED else Rule.SLOWED
+            rule = RequestRule.REFUSED if held.stage is Stage.REFUSED else RequestRule.SLOWED
             self._raise(
                 rule, held.address, {"until": datetime.fromtimestamp(held.ends_s, UTC).isoformat(timespec="seconds")}
             )
 
-    def _raise(self, rule: Rule, subject: str, evidence: dict[str, Any]) -> None:
+    def _raise(self, rule: RequestRule, subject: str, evidence: dict[str, Any]) -> None:
         description = RULES[rule]
         alert = Alert(rule, subject, description.severity, description.title, description.what_to_do, evidence)
         self._alerts.put(alert)
@@ -150,6 +156,6 @@ async def _every(pause_s: float, *parts: Callable[[], Awaitable[object]]) -> Non
             try:
                 await part()
             except TreasuryError as error:
-                _LOG.warning("the watch waits", extra={"fields": describe(error)})
+                _LOG.warning("the watch could not share its counts", extra={"fields": describe(error)})
             except Exception as error:  # noqa: BLE001  # a defect here must not end the watch; it is logged
                 _LOG.error("the watch failed", extra={"fields": describe(error)})

@@ -1,6 +1,7 @@
-"""The two-layer cache of rendered answers. `ResponseCache` is all that the handlers know of it."""
+"""The two-layer cache of rendered answers. The handlers use `ResponseCache` and nothing below it."""
 
 from api.caching.cache import Cleared, Event, ResponseCache
-from api.caching.question import Fresh, Kept, Question
+from api.caching.cache_key import CacheKey
+from api.caching.entry import Entry, Fresh
 
-__all__ = ["Cleared", "Event", "Fresh", "Kept", "Question", "ResponseCache"]
+__all__ = ["CacheKey", "Cleared", "Entry", "Event", "Fresh", "ResponseCache"]

@@ -1,8 +1,9 @@
-"""The short path: a row that this process has in memory is given at once, without a task, middleware or a route.
+"""The fast path: a row that this process has in memory is returned at once, without a task, middleware or a route.
 
-Nothing is left out on it: host, held addresses, both limits, the watch, key, scope, ETag, headers, request id, metrics
-and log are those of the long path, by the very same parts, and the answer is the same to the byte. What is not plainly
-in order is left to the long path before anything of it is counted: there alone requests wait and are refused.
+It omits nothing: host, held addresses, both limits, the watch, key, scope, ETag, headers, request id, metrics and log
+are those of the ordinary path, by the same parts, and the answer is the same to the byte. Any request that needs a
+closer look takes the ordinary path before anything is counted: only there do requests wait, and only there are they
+refused.
 """
 
 import logging
@@ -13,10 +14,12 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from api.abuse.rate_limits import Policy, Verdict
+from api.abuse.rate_limits import LimitVerdict, Policy
 from api.abuse.watch import Sender
-from api.caching import Kept, Question
-from api.logs.access_log import LOGGER, AccessLog, RequestRecord, describe, request_id
+from api.caching import CacheKey, Entry
+from api.logs.access_log import AccessLog, RequestRecord, request_id
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.logs.turns import EachTurn
 from api.monitoring import metrics
 from api.routing import conditional
@@ -26,7 +29,7 @@ from api.server.services import Services
 from ledger.scopes import Scope
 
 Fields = Sequence[tuple[bytes, bytes]]
-# Of a request with one of these the body or the expectation is the long path's to judge.
+# A request with one of these has a body or an expectation, which the ordinary path judges.
 _NOT_HERE = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 _LOG = logging.getLogger(LOGGER)
 
@@ -41,7 +44,7 @@ class Rows:
     policy: Policy
 
 
-class ShortPath:
+class FastPath:
     """For one application. ``rows`` by what is before ``/{id}`` in an address; ``fixed`` headers are on each answer."""
 
     def __init__(
@@ -49,23 +52,23 @@ class ShortPath:
     ) -> None:
         self._rows = rows
         self._defence = services.defence
-        self._doorkeeper = services.doorkeeper
+        self._key_throttle = services.key_throttle
         self._cache = services.cache
-        self._given: EachTurn[Kept] = EachTurn(lambda given: services.cache.count_hits(len(given)))
+        self._hits: EachTurn[Entry] = EachTurn(lambda entries: services.cache.count_hits(len(entries)))
         self._hosts = hosts
         self._log = log
         # Those of 200 and of 304 alike, whatever the answer.
-        self._added = render(added_headers((name for name, _ in Kept(b"", final=True).headers), fixed))
+        self._added = render(added_headers((name for name, _ in Entry(b"", final=True).headers), fixed))
 
     def answer(self, connection: Mapping[str, Any], address: bytes, server_headers: Fields) -> bytes | None:
-        """The whole answer to a GET of ``address`` on a connection that stays open; None: it is the long path's.
+        """The whole answer to a GET of ``address`` on a connection that stays open; None: take the ordinary path.
 
         ``connection`` has ``client`` and ``headers`` as in ASGI. Never raises.
         """
         try:
             return self._answer(connection, address, server_headers)
         except Exception as error:  # noqa: BLE001  # a defect here costs time, not the answer
-            _LOG.error("the short path failed", extra={"fields": describe(error)})
+            _LOG.error("the fast path failed", extra={"fields": describe(error)})
             return None
 
     def _answer(self, connection: Mapping[str, Any], address: bytes, server_headers: Fields) -> bytes | None:
@@ -76,22 +79,22 @@ class ShortPath:
         if rows is None or not self._is_plain(connection["headers"], headers):
             return None
         client = self._defence.addresses.client_of(connection)
-        key = self._doorkeeper.known(headers.get(b"authorization", b"").decode("latin-1"))
+        key = self._key_throttle.known(headers.get(b"authorization", b"").decode("latin-1"))
         if self._defence.attackers.held(client) is not None or key is None or rows.scope not in key.scopes:
             return None
-        # An id that needed decoding, or that a query follows, is in no question that was ever answered.
-        kept = self._cache.peek(Question.of_row(rows.table, key.sees_client, row_id.decode("latin-1")))
-        if kept is None:
+        # An id that needed decoding, or that a query follows, is in no cache key.
+        entry = self._cache.peek(CacheKey.of_row(rows.table, key.sees_client, row_id.decode("latin-1")))
+        if entry is None:
             return None
         verdicts = self._defence.limiter.spend_leased(client, rows.policy, key.key_id, key.limits)
         if verdicts is None:
             return None
         metrics.request_began()
-        self._given.add(kept)
+        self._hits.add(entry)
         record = RequestRecord(request_id(headers.get(b"x-request-id", b"")), rows.route, key.key_id, address=client)
         if self._defence.watch.enabled:
             self._defence.watch.arrived(address, b"", connection["headers"], Sender(client, record.request_id))
-        written = self._write(record, kept, headers.get(b"if-none-match"), verdicts, server_headers)
+        written = self._write(record, entry, headers.get(b"if-none-match"), verdicts, server_headers)
         self._log.ended("GET", record, client, started_s)
         return written
 
@@ -102,10 +105,15 @@ class ShortPath:
         return self._hosts.serve(headers.get(b"host", b""))
 
     def _write(
-        self, record: RequestRecord, kept: Kept, wanted: bytes | None, limits: list[Verdict], server_headers: Fields
+        self,
+        record: RequestRecord,
+        entry: Entry,
+        if_none_match: bytes | None,
+        limits: list[LimitVerdict],
+        server_headers: Fields,
     ) -> bytes:
-        """The answer as it goes over the wire, its headers in the order in which the long path puts them."""
-        ready = conditional.answer(None if wanted is None else wanted.decode("latin-1"), kept)
+        """The answer as it goes over the wire, its headers in the order of the ordinary path."""
+        ready = conditional.answer(None if if_none_match is None else if_none_match.decode("latin-1"), entry)
         record.status, record.size_bytes = ready.status_code, len(ready.body)
         own = ready.raw_headers
         for verdict in limits:

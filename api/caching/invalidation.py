@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from api.caching import ResponseCache
-from api.caching.question import Names
+from api.caching.cache_key import Names
 from api.transactions.reading import Wanted
 from api.transactions.writer import AfterCommit
 from ledger.tables import TieredTable
@@ -28,12 +28,12 @@ def tag_of_page(names: Names, table: TieredTable, client_id: str, wanted: Wanted
 
 
 async def forget_row(cache: ResponseCache, table: TieredTable, row_id: UUID) -> None:
-    """Forget a row whose change may or may not have been stored. Pages that show it expire by themselves."""
+    """Invalidate a row whose change may or may not have been stored. Pages that show it expire by themselves."""
     await cache.invalidate({cache.names.row_tag(table.name, str(row_id))})
 
 
 async def after_change(cache: ResponseCache, table: TieredTable, row: Mapping[str, Any]) -> None:
-    """Forget the row and the pages that show it, before its change is answered."""
+    """Invalidate the row and the pages that show it, before its change is answered."""
     row_tag = cache.names.row_tag(table.name, str(row[table.key_column]))
     await cache.invalidate({row_tag, *_tags_of_pages(cache.names, table, row)})
 

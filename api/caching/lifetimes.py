@@ -1,12 +1,12 @@
 """How long an answer is kept: by what it shows, and at most as long as its operation's setting allows.
 
 What may still change is kept no longer than the bound on staleness, whatever else is known of it. So the bound holds by
-itself: also for what no process could tell, such as rows that are written past the API.
+itself: also for changes that no process reports, such as rows that are written past the API.
 """
 
 from collections.abc import Collection
 
-from api.transactions.reading import Found
+from api.transactions.reading import LocatedRow
 from config.cache import CacheSettings
 from ledger.errors import ConfigError
 from ledger.policy import Tier
@@ -27,14 +27,14 @@ class Lifetimes:
             if name not in operations:
                 raise ConfigError(f"TREASURY_CACHE__ROUTES: {name!r} is not an operation that reads transactions")
 
-    def of_row(self, operation: str, table: TieredTable, found: Found) -> tuple[float, bool]:
+    def of_row(self, operation: str, table: TieredTable, located: LocatedRow) -> tuple[float, bool]:
         """How long a row is kept, and whether it can never change: it is archived, or its status is terminal.
 
-        That a terminal row does not change is not an assumption: the database refuses it, whoever writes.
+        That a terminal row does not change is not an assumption: the database refuses it to every writer.
         """
-        if found.tier in _ARCHIVED:
+        if located.tier in _ARCHIVED:
             return self._at_most(operation, self._settings.archived_row_ttl_s), True
-        if found.row[table.status_column or "status"] in table.terminal_statuses:
+        if located.row[table.status_column or "status"] in table.terminal_statuses:
             return self._at_most(operation, self._settings.final_row_ttl_s), True
         return self._at_most(operation, self._settings.stale_s), False
 

@@ -1,10 +1,10 @@
-"""The link to Redis over which every process hears what the others have invalidated, and how far it may be trusted.
+"""The link to Redis over which every process receives the invalidations of the others, and how far it is trusted.
 
-It is one connection of its own that is subscribed to one channel and asks PING at short intervals. Redis answers a
-connection in the order of its commands and messages: when the PONG to a PING is there, so is every invalidation that
-Redis took before that PING. So what this process keeps is right as of the moment at which the last answered PING was
-sent, and may be given for `lease_s` after it. redis-py's own PubSub reconnects by itself and says nothing: messages
-would be lost unnoticed. This connection never reconnects; it ends, and with it the session.
+It is one connection of its own that is subscribed to one channel and sends PING at short intervals. Redis answers a
+connection in the order of its commands and messages: when the PONG to a PING has arrived, so has every invalidation
+that Redis took before that PING. So the entries of this process are right as of the moment at which the last answered
+PING was sent, and may be returned for `lease_s` after it. redis-py's own PubSub reconnects silently, and messages are
+lost unnoticed. This connection never reconnects; it ends, and with it the session.
 """
 
 import asyncio
@@ -14,20 +14,20 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
 
-from api.logs.access_log import LOGGER
+from api.connections.shared_redis import FAILURES
+from api.logs.json_lines import LOGGER
 
-FAILURES = (RedisError, OSError, TimeoutError)
-_ASK_AGAIN_S = 0.05
+_CANCEL_AGAIN_S = 0.05
 _LEASE, _ANSWER, _BEAT, _PAUSE = 1 / 4, 1 / 4, 1 / 16, 1 / 8
 _LOG = logging.getLogger(LOGGER)
 
 
-async def end(tasks: "set[asyncio.Task[None]]") -> None:
+async def end(tasks: "set[asyncio.Task[Any]]") -> None:
     """Cancel ``tasks`` until they have ended.
 
     Once is not enough: redis-py sends by `asyncio.wait_for`, and that of Python 3.11 loses a cancellation that comes
@@ -36,18 +36,18 @@ async def end(tasks: "set[asyncio.Task[None]]") -> None:
     while tasks:
         for task in tasks:
             task.cancel()
-        _, tasks = await asyncio.wait(tasks, timeout=_ASK_AGAIN_S)
+        _, tasks = await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_S)
 
 
 class Link:
-    """One process's link. ``on_message`` takes what others published; ``flush`` makes Redis forget what it holds.
+    """One process's link. ``on_message`` takes the messages of the others; ``flush`` makes every entry in Redis unfit.
 
-    Every session begins with ``flush``: what happened while nobody listened is not known, so nothing from before it
-    may be used, by anyone.
+    Every session begins with ``flush``: invalidations may have been lost before it, so no process may use an entry
+    from before it.
 
     All intervals are parts of ``stale_s``, the bound. Its sum at worst: Redis hangs for all, just not long enough for
     a reader to lose its session (`_BEAT` + `_ANSWER`); a writer did lose its own, pauses (`_PAUSE`), and flushes; the
-    reader trusts what it has for `_LEASE` more. Together with a writer's time limit that is less than the whole.
+    reader trusts its entries for `_LEASE` more. Together with a writer's time limit that is less than the whole.
     """
 
     def __init__(
@@ -79,16 +79,16 @@ class Link:
         return now_s < self._trusted_until_s
 
     def open(self) -> None:
-        """Start to link, and to link again whenever it was lost."""
+        """Start to link, and to link again whenever the link is lost."""
         self._task = asyncio.create_task(self._run(), name="cache link")
 
     async def close(self) -> None:
-        """End the link. What was kept under it must not be given any more."""
+        """End the link. Entries that were kept under it must not be returned afterwards."""
         if self._task is not None:
             await end({self._task})
 
     def drop(self) -> None:
-        """End this session: Redis may not have learnt what it had to forget. The next one begins with a flush."""
+        """End this session: Redis may lack an invalidation. The next session begins with a flush."""
         self._trusted_until_s, self.sending = -math.inf, False
         if self._reading is not None:
             self._reading.cancel()
@@ -96,16 +96,16 @@ class Link:
     async def _run(self) -> None:
         while True:
             try:
-                await self._one_session()
+                await self._hold_session()
             except FAILURES as error:
                 if not self._away:
                     _LOG.warning("the cache has no link to redis", extra={"fields": {"error": type(error).__name__}})
                 self._away = True
-            # Always short: a process that stays away from a Redis that the others reach cannot tell them anything.
+            # Always short: while a process is not linked, its invalidations do not reach the others.
             await asyncio.sleep(self._pause_s)
 
-    async def _one_session(self) -> None:
-        """Link, and stay linked until the connection ends or stops answering. Raises what ended it."""
+    async def _hold_session(self) -> None:
+        """Link, and stay linked until the connection ends or stops answering. Raises the error that ended it."""
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py
         self._pings.clear()
         try:
@@ -114,7 +114,7 @@ class Link:
                 await connection.send_command("SUBSCRIBE", self._channel)
                 await connection.read_response(timeout=math.inf)
             self._reading = asyncio.create_task(self._read(connection), name="cache link reader")
-            # In this order: what is invalidated from here on is sent, what was before is covered by the flush.
+            # In this order: later invalidations are sent, and the flush covers the earlier ones.
             self.session += 1
             self.sending = True
             await self._flush()
@@ -124,7 +124,7 @@ class Link:
             if self._reading is not None:
                 await end({self._reading})
                 self._reading = None
-            with suppress(*FAILURES):  # it is given up in any case
+            with suppress(*FAILURES):  # the connection is abandoned in any case
                 await connection.disconnect(nowait=True)
 
     async def _stay(self, connection: AbstractConnection, reading: "asyncio.Task[None]") -> None:
@@ -136,7 +136,7 @@ class Link:
                 await connection.send_command("PING")
             await asyncio.wait({reading}, timeout=self._beat_s)
         if reading.cancelled():
-            raise ConnectionError("the session was given up")
+            raise ConnectionError("the session was ended")
         reading.result()
 
     async def _read(self, connection: AbstractConnection) -> None:
@@ -145,11 +145,11 @@ class Link:
             answer = await connection.read_response(timeout=math.inf)
             if answer[0] == b"pong":
                 self._trusted_until_s = self._pings.popleft() + self.lease_s
-                self._say_it_is_back()
+                self._note_that_it_is_back()
             elif answer[0] == b"message":
                 self._on_message(answer[2])
 
-    def _say_it_is_back(self) -> None:
+    def _note_that_it_is_back(self) -> None:
         if self._away:
             self._away = False
             _LOG.warning("the cache is linked to redis again")

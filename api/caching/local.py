@@ -1,17 +1,19 @@
-"""The layer inside one process: answers by question, least recently used first out, found again by tag.
+"""The layer inside one process: entries by cache key, least recently used evicted first, found by tag.
 
-Reads race with writes: one that began before a COMMIT must not be kept after its tag was dropped. So reads that are
-under way (flights) are known by tag, too, and dropping a tag spoils them.
+Reads race with writes: a read that began before a COMMIT must not be kept after its tag was invalidated. So reads in
+flight are known by tag, too, and invalidating a tag marks them as outdated.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cachetools import LRUCache
 
-from api.caching.question import Kept, Question
+from api.caching.cache_key import CacheKey
+from api.caching.entry import Entry
+from api.caching.single_flight import SingleFlight
 
 T = TypeVar("T")
 _OVERHEAD_BYTES = 900  # an entry's objects and its places in the two indexes, as measured with tracemalloc
@@ -19,12 +21,12 @@ _OVERHEAD_BYTES = 900  # an entry's objects and its places in the two indexes, a
 
 @dataclass(slots=True)
 class LocalEntry:
-    """An answer and what decides whether it may still be given. Times are seconds of the monotonic clock.
+    """An entry and what decides whether it may still be returned. Times are seconds of the monotonic clock.
 
     ``known_at_s`` is a moment at which the answer was still right; ``session`` the link's session at that moment.
     """
 
-    kept: Kept
+    entry: Entry
     name: str
     tag: bytes
     known_at_s: float
@@ -33,15 +35,14 @@ class LocalEntry:
 
 
 @dataclass(eq=False, slots=True)
-class Flight:
-    """A read under way that all who ask the same wait for. ``spoilt``: its tag was dropped meanwhile."""
+class InFlightRead:
+    """A read under way that all callers with the same key wait for. ``outdated``: its tag was invalidated meanwhile."""
 
-    question: Question
+    key: CacheKey
     tag: bytes
     name: str
-    answer: "asyncio.Future[Kept]"
     began_s: float
-    spoilt: bool = False
+    outdated: bool = False
 
 
 class _Index(Generic[T]):
@@ -61,29 +62,29 @@ class _Index(Generic[T]):
                 del self.of_tag[tag]
 
 
-class _Entries(LRUCache[Question, LocalEntry]):
-    """Bounded by bytes; says which entries it put out."""
+class _Entries(LRUCache[CacheKey, LocalEntry]):
+    """Bounded by bytes; reports each entry that it evicts."""
 
-    def __init__(self, limit_bytes: int, put_out: Callable[[Question, LocalEntry], None]) -> None:
+    def __init__(self, limit_bytes: int, evicted: Callable[[CacheKey, LocalEntry], None]) -> None:
         super().__init__(limit_bytes, getsizeof=_size_bytes)
-        self._put_out = put_out
+        self._evicted = evicted
 
-    def popitem(self) -> tuple[Question, LocalEntry]:
-        question, entry = super().popitem()
-        self._put_out(question, entry)
-        return question, entry
+    def popitem(self) -> tuple[CacheKey, LocalEntry]:
+        key, entry = super().popitem()
+        self._evicted(key, entry)
+        return key, entry
 
 
-def _size_bytes(entry: LocalEntry) -> int:
-    return len(entry.kept.body) + _OVERHEAD_BYTES
+def _size_bytes(local: LocalEntry) -> int:
+    return len(local.entry.body) + _OVERHEAD_BYTES
 
 
 class LocalLayer:
-    """The entries of one process. Everything here is done at once, without waiting."""
+    """The entries of one process. Every method returns without waiting."""
 
     def __init__(self, limit_bytes: int, evicted: Callable[[], None]) -> None:
-        self._entries = _Entries(limit_bytes, self._put_out)
-        self._index: _Index[Question] = _Index()
+        self._entries = _Entries(limit_bytes, self._forget_evicted)
+        self._index: _Index[CacheKey] = _Index()
         self._evicted = evicted
 
     def __len__(self) -> int:
@@ -94,81 +95,98 @@ class LocalLayer:
         """Memory of the entries, about."""
         return int(self._entries.currsize)
 
-    def get(self, question: Question) -> LocalEntry | None:
-        """The entry, whether or not it may still be given."""
+    def get(self, key: CacheKey) -> LocalEntry | None:
+        """The entry, whether or not it may still be returned to a client."""
         try:
-            return self._entries[question]
+            return self._entries[key]
         except KeyError:
             return None
 
-    def put(self, question: Question, entry: LocalEntry) -> None:
+    def put(self, key: CacheKey, entry: LocalEntry) -> None:
         """Keep an entry; one that is larger than the whole layer is not kept."""
-        self.remove(question)
+        self.remove(key)
         if _size_bytes(entry) <= self._entries.maxsize:
-            self._entries[question] = entry
-            self._index.add(entry.tag, question)
+            self._entries[key] = entry
+            self._index.add(entry.tag, key)
 
-    def remove(self, question: Question) -> None:
-        """Forget one entry, if it is there."""
-        entry = self._entries.pop(question, None)
+    def remove(self, key: CacheKey) -> None:
+        """Remove one entry, if it is there."""
+        entry = self._entries.pop(key, None)
         if entry is not None:
-            self._index.remove(entry.tag, question)
+            self._index.remove(entry.tag, key)
 
     def drop(self, tags: Iterable[bytes]) -> int:
-        """Forget every entry with one of ``tags``. Returns how many there were."""
+        """Remove every entry with one of ``tags``. Returns their number."""
         dropped = 0
         for tag in tags:
-            for question in self._index.of_tag.pop(tag, ()):
-                self._entries.pop(question, None)
+            for key in self._index.of_tag.pop(tag, ()):
+                self._entries.pop(key, None)
                 dropped += 1
         return dropped
 
     def drop_matching(self, matches: Callable[[str], bool]) -> set[str]:
-        """Forget every entry whose name fulfils ``matches``. Returns the names."""
-        found = [question for question, entry in self._entries.items() if matches(entry.name)]
-        names = {self._entries[question].name for question in found}
-        for question in found:
-            self.remove(question)
-        return names
+        """Remove every entry whose name fulfils ``matches``. Returns the names."""
+        names = {key: entry.name for key, entry in self._entries.items() if matches(entry.name)}
+        for key in names:
+            self.remove(key)
+        return set(names.values())
 
-    def _put_out(self, question: Question, entry: LocalEntry) -> None:
-        self._index.remove(entry.tag, question)
+    def _forget_evicted(self, key: CacheKey, entry: LocalEntry) -> None:
+        self._index.remove(entry.tag, key)
         self._evicted()
 
 
-class Flights:
-    """The reads under way, at most one for each question."""
+class InFlightReads:
+    """The reads under way, at most one for each key that callers may join."""
 
     def __init__(self) -> None:
-        self._by_question: dict[Question, Flight] = {}
-        self._index: _Index[Flight] = _Index()
+        self._reads: dict[CacheKey, InFlightRead] = {}
+        self._index: _Index[InFlightRead] = _Index()
+        self._flights: SingleFlight[CacheKey, Entry] = SingleFlight()
 
-    def of(self, question: Question) -> Flight | None:
-        """The flight that may be joined: one that began after the last write that it must see."""
-        return self._by_question.get(question)
+    @property
+    def running(self) -> frozenset[asyncio.Task[Entry]]:
+        """Every read that has not ended, outdated ones included."""
+        return self._flights.running
 
-    def begin(self, flight: Flight) -> None:
-        """Let others join."""
-        self._by_question[flight.question] = flight
-        self._index.add(flight.tag, flight)
+    def joinable(self, key: CacheKey) -> InFlightRead | None:
+        """The read that a caller may join: it began after the last write that the caller must see."""
+        return self._reads.get(key)
 
-    def end(self, flight: Flight) -> None:
-        """Let nobody join any more. Safe to repeat."""
-        self._index.remove(flight.tag, flight)
-        if self._by_question.get(flight.question) is flight:
-            del self._by_question[flight.question]
+    async def join(self, key: CacheKey, begin: Callable[[], tuple[InFlightRead, Coroutine[Any, Any, Entry]]]) -> Entry:
+        """The result of the read under way; else of the one that ``begin`` makes. Raises what the read raises."""
+        task = self._flights.joinable(key)
+        if task is None:
+            read, work = begin()
+            self._reads[key] = read
+            self._index.add(read.tag, read)
+            task = self._flights.start(key, work)
+        return await asyncio.shield(task)
 
-    def spoil(self, tags: Iterable[bytes]) -> None:
-        """What reads with one of ``tags`` find is given to those who wait, kept by nobody, and joined by nobody."""
+    async def wait(self, key: CacheKey) -> None:
+        """Wait until the read under way has ended, however it ends."""
+        task = self._flights.joinable(key)
+        if task is not None:
+            await asyncio.wait({task})
+
+    def end(self, read: InFlightRead) -> None:
+        """Let no further caller join. Safe to repeat."""
+        self._index.remove(read.tag, read)
+        if self._reads.get(read.key) is read:
+            del self._reads[read.key]
+            self._flights.release(read.key)
+
+    def invalidate(self, tags: Iterable[bytes]) -> None:
+        """Mark the reads with one of ``tags``: callers that wait get their results, and no other caller does."""
         for tag in tags:
-            for flight in list(self._index.of_tag.get(tag, ())):
-                self._spoil(flight)
+            for read in list(self._index.of_tag.get(tag, ())):
+                self._invalidate(read)
 
-    def spoil_matching(self, matches: Callable[[str], bool]) -> None:
+    def invalidate_matching(self, matches: Callable[[str], bool]) -> None:
         """The same for reads whose entry's name fulfils ``matches``."""
-        for flight in [one for one in self._by_question.values() if matches(one.name)]:
-            self._spoil(flight)
+        for read in [read for read in self._reads.values() if matches(read.name)]:
+            self._invalidate(read)
 
-    def _spoil(self, flight: Flight) -> None:
-        flight.spoilt = True
-        self.end(flight)
+    def _invalidate(self, read: InFlightRead) -> None:
+        read.outdated = True
+        self.end(read)

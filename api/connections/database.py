@@ -72,7 +72,7 @@ class Database:
             _break(connection)
 
     def note_pool(self) -> None:
-        """Tell the metrics how the connections stand."""
+        """Write the number of connections, and of requests that wait for one, to the metrics."""
         states = [pool.get_stats() for pool in (self._flushes, self._pool)]
         size, available, waiting = (
             sum(state[name] for state in states) for name in ("pool_size", "pool_available", "requests_waiting")
@@ -151,7 +151,7 @@ class Database:
 
 
 def _pool(settings: Settings, size: int) -> AsyncConnectionPool[AsyncConnection]:
-    parameters = connection_parameters("api")
+    parameters = connection_parameters(settings.database_dsn, "api")
     parameters["options"] += (
         " -c synchronous_commit=on"  # what is answered as stored is stored, whatever the server's default
         # Planning for dozens of partitions costs more than running; a generic plan prunes while it runs.

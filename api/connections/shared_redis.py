@@ -1,49 +1,72 @@
-"""What the processes of the API share through Redis, without ever waiting long for it.
+"""The one Redis client of an API process, and the one policy for a Redis that fails.
 
-Each call has one time limit. After a failure Redis counts as away: calls answer None at once while one task asks, at
-growing intervals, whether it is back. A request therefore waits at most once for a Redis that has just gone.
+Each use of Redis has a time limit of its own, a `RedisAccess`; all of them share the connections of one `SharedRedis`.
+After a failure an access is away: its calls fail at once, while one task sends PING at growing intervals until Redis
+answers within the limit. A request therefore waits at most once for a Redis that has just failed.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from api.logs.access_log import LOGGER
+from api.logs.json_lines import LOGGER
 
-_CONNECTIONS = 16
+FAILURES: Final = (RedisError, OSError, TimeoutError)
+_CONNECTIONS = 32
+_LONGEST_S = 5.0  # the longest time limit that the settings allow
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
-_CALM_S = 30.0  # after this long without a failure the pauses begin anew
-_INCREMENT = """
-local count = redis.call('INCRBY', KEYS[1], ARGV[1])
-if count == tonumber(ARGV[1]) then
-    redis.call('EXPIRE', KEYS[1], ARGV[2])
-end
-return count
-"""
-_FAILURES = (RedisError, OSError, TimeoutError)
+_CALM_S = 30.0  # after this long without a failure the first pause is the shortest again
 _LOG = logging.getLogger(LOGGER)
 T = TypeVar("T")
+Work = Callable[[Redis], Awaitable[T]]
 
 
 class SharedRedis:
-    """Redis with a time limit and a memory for its failures. Without a URL it is always away.
+    """The connections of one process; they are made when they are needed. Without a URL there are none.
 
-    ``prefix`` is how every key begins: two APIs on one Redis share nothing when theirs differ.
+    Every key begins with ``prefix``: two APIs on one Redis share nothing when their prefixes differ.
     """
 
-    def __init__(self, url: str | None, prefix: str, timeout_s: float) -> None:
-        self.prefix = prefix
-        self._url = url
+    def __init__(self, url: str | None, prefix: str) -> None:
+        self.prefix: Final = prefix
+        self.pool: Final = None if url is None else _pool(url)
+        self.client: Final = None if self.pool is None else Redis(connection_pool=self.pool)
+        self._accesses: list[RedisAccess] = []
+
+    def access(self, purpose: str, timeout_s: float) -> "RedisAccess":
+        """Redis for one purpose, which the log names, with a time limit for each call."""
+        access = RedisAccess(self.client, self.prefix, purpose, timeout_s)
+        self._accesses.append(access)
+        return access
+
+    async def close(self) -> None:
+        """End every access and close the connections."""
+        for access in self._accesses:
+            await access.close()
+        if self.pool is not None:
+            await self.pool.disconnect()
+
+
+class RedisAwayError(OSError):
+    """Redis was not asked, because it failed a moment ago or because there is none."""
+
+
+class RedisAccess:
+    """Redis with a time limit and a memory of its failures."""
+
+    def __init__(self, client: Redis | None, prefix: str, purpose: str, timeout_s: float) -> None:
+        self.prefix: Final = prefix
+        self._client = client
+        self._purpose = purpose
         self._timeout_s = timeout_s
-        self._pool: BlockingConnectionPool | None = None
-        self._client: Redis | None = None
         self._probe: asyncio.Task[None] | None = None
         self._pause_s = _FIRST_PAUSE_S
         self._back_at_s = float("-inf")
@@ -53,77 +76,90 @@ class SharedRedis:
         """Whether Redis is not asked at present."""
         return self._client is None or self._probe is not None
 
-    def open(self) -> None:
-        """Make ready to connect; connections are made when they are needed. Needs the running event loop."""
-        if self._url is None:
-            return
-        self._pool = BlockingConnectionPool.from_url(
-            self._url,
-            max_connections=_CONNECTIONS,
-            timeout=self._timeout_s,
-            socket_timeout=self._timeout_s,
-            socket_connect_timeout=self._timeout_s,
-            retry=Retry(NoBackoff(), 0),  # redis-py's own retries wait for seconds
-        )
-        self._client = Redis(connection_pool=self._pool)
-        self._increment = self._client.register_script(_INCREMENT)
-
     async def close(self) -> None:
-        """Stop asking and close the connections."""
+        """Stop asking. Every later call fails at once."""
+        self._client = None
         if self._probe is not None:
             self._probe.cancel()
             await asyncio.gather(self._probe, return_exceptions=True)
-        if self._pool is not None:
-            await self._pool.disconnect()
-        self._client = None
 
-    async def count(self, key: str, amount: int, expires_s: int) -> int | None:
-        """Add ``amount`` to a counter, which expires ``expires_s`` after its first use; None while Redis is away."""
-        name = f"{self.prefix}limits:{key}"
-
-        async def increment(client: Redis) -> int:
-            return int(await self._increment(keys=[name], args=[amount, expires_s], client=client))
-
-        return await self.run(increment)
-
-    async def run(self, work: Callable[[Redis], Awaitable[T]]) -> T | None:
-        """The result of ``work``; None while Redis is away. It may have been done in part when None is given."""
-        client = self._client
-        return None if client is None else await self._within(lambda: work(client))
-
-    async def _within(self, work: Callable[[], Awaitable[T]]) -> T | None:
-        if self.away:
+    async def run(self, work: Work[T]) -> T | None:
+        """The result of ``work``; None while Redis is away. When it returns None, a part of it may have been done."""
+        try:
+            return await self.call(work)
+        except FAILURES:
             return None
+
+    async def call(self, work: Work[T], *, repeatable: bool = False, although_away: bool = False) -> T:
+        """The result of ``work``. Raises one of `FAILURES`, at once while Redis is away.
+
+        ``repeatable`` work is tried a second time when its connection was lost: Redis closes idle connections.
+        ``although_away`` asks also while Redis is away; an answer then ends that.
+        """
+        client = self._client
+        if client is None or (self._probe is not None and not although_away):
+            raise RedisAwayError(f"Redis does not answer: not asked for {self._purpose}")
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await work()
-        except _FAILURES as error:
-            self._gone(error)
-            return None
+                result = await _attempt(work, client, repeatable)
+        except FAILURES as error:
+            self._note_failure(client, error)
+            raise
+        if self._probe is not None and although_away:
+            self._probe.cancel()
+            self._note_answer()
+        return result
 
-    def _gone(self, error: Exception) -> None:
+    def _note_failure(self, client: Redis, error: Exception) -> None:
         if self._probe is not None or self._client is None:
             return
-        _LOG.warning("redis is away", extra={"fields": {"error": type(error).__name__}})
+        _LOG.warning("redis does not answer", extra={"fields": self._fields() | {"error": type(error).__name__}})
         if time.monotonic() - self._back_at_s > _CALM_S:
             self._pause_s = _FIRST_PAUSE_S
-        self._probe = asyncio.create_task(self._wait_until_back(self._client))
+        self._probe = asyncio.create_task(self._wait_until_back(client), name="redis probe")
 
-    async def _wait_until_back(self, client: Redis) -> None:
-        """Ask until it answers. One that keeps going away soon after is asked ever more rarely."""
-        answers = False
-        while not answers:
-            await asyncio.sleep(self._pause_s)
-            self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
-            answers = await self._answers(client)
+    def _note_answer(self) -> None:
         self._back_at_s = time.monotonic()
         self._probe = None
-        _LOG.warning("redis is back")
+        _LOG.warning("redis answers again", extra={"fields": self._fields()})
 
-    async def _answers(self, client: Redis) -> bool:
+    def _fields(self) -> dict[str, str]:
+        return {"purpose": self._purpose}
+
+    async def _wait_until_back(self, client: Redis) -> None:
+        """Send PING until it is answered. A Redis that fails again soon after is asked at longer intervals."""
+        answered = False
+        while not answered:
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+            answered = await self._ping(client)
+        self._note_answer()
+
+    async def _ping(self, client: Redis) -> bool:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await client.ping()
-        except _FAILURES:
+        except FAILURES:
             return False
         return True
+
+
+async def _attempt(work: Work[T], client: Redis, repeatable: bool) -> T:
+    try:
+        return await work(client)
+    except RedisConnectionError:
+        if not repeatable:
+            raise
+    return await work(client)
+
+
+def _pool(url: str) -> BlockingConnectionPool:
+    return BlockingConnectionPool.from_url(
+        url,
+        max_connections=_CONNECTIONS,
+        timeout=_LONGEST_S,  # each access has a shorter limit of its own
+        socket_timeout=_LONGEST_S,
+        socket_connect_timeout=_LONGEST_S,
+        protocol=2,  # in which a subscribed connection answers in plain arrays
+        retry=Retry(NoBackoff(), 0),  # redis-py's own retries wait for seconds
+    )

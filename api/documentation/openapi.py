@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
+from msgspec import structs
 
 from api.routing.operations import Operation, Parameter
 from api.routing.problems import MEDIA_TYPE
@@ -13,16 +15,14 @@ from api.transactions.messages import Problem
 from ledger.transactions import SUPPLIERS, Supplier
 
 _REF = "#/components/schemas/{name}"
-# Milliseconds up to the year 9999 in front: from e6 on they would be later.
-_UUID7 = {
+_UUID = {
     "type": "string",
     "format": "uuid",
-    "pattern": "^(?:[0-9a-dA-D][0-9a-fA-F]|[eE][0-5])[0-9a-fA-F]{6}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}"
-    "-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$",
+    "pattern": "^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
 }
 _PATH_PARAMETER = re.compile(r"\{(\w+)\}")
 _LATER = frozenset({429, 503})
-# What stands before every operation can refuse: the protocol, and `api.server.admission`.
+# The protocol and `api.server.admission` can refuse before any operation.
 _BEFORE = frozenset({400, 405, 408, 414, 417, 421, 431})
 _WITHOUT_A_KEY = _BEFORE | {422, 429, 500}
 _WITH_A_KEY = _WITHOUT_A_KEY | {401, 403, 503}
@@ -105,7 +105,32 @@ def make_document(
 def _schemas(types: tuple[type, ...]) -> tuple[dict[type, Any], dict[str, Any]]:
     """The schema of each type, and those that they refer to. Worked out once a process: a document only reads them."""
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    for message in _messages(types):
+        for field in structs.fields(message):
+            _say_date_time(components[message.__name__]["properties"][field.encode_name], field.type)
     return dict(zip(types, schemas, strict=True)), components
+
+
+def _messages(types: tuple[type, ...]) -> set[type[msgspec.Struct]]:
+    """Every struct that the types are made of."""
+    found: set[type[msgspec.Struct]] = set()
+    open_types: list[Any] = list(types)
+    while open_types:
+        kind = open_types.pop()
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+            open_types += get_args(kind)
+        elif kind not in found:
+            found.add(kind)
+            open_types += [field.type for field in structs.fields(kind)]
+    return found
+
+
+def _say_date_time(schema: dict[str, Any], kind: Any) -> None:
+    """Instants are RFC 3339 in UTC. msgspec describes those without a further rule as a plain string."""
+    if kind is datetime:
+        schema["format"] = "date-time"
+    for argument, part in zip(get_args(kind), schema.get("anyOf", [schema]), strict=False):
+        _say_date_time(part, argument)
 
 
 def _types(operations: Sequence[Operation]) -> tuple[type, ...]:
@@ -139,7 +164,7 @@ def _operation(operation: Operation, schema_of: dict[type, Any]) -> dict[str, An
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     described = {parameter.name for parameter in operation.parameters}
     in_path = [
-        Parameter(name, "A UUID of version 7", _UUID7, place="path", required=True)
+        Parameter(name, "A UUID", _UUID, place="path", required=True)
         for name in _PATH_PARAMETER.findall(operation.path)
         if name not in described
     ]
@@ -172,7 +197,7 @@ def _response(status: int, media_type: str, schema: Any) -> dict[str, Any]:
 
 
 def _problem_headers(status: int) -> dict[str, Any]:
-    if status == 401:  # nobody knows yet by which limit it would be counted
+    if status == 401:  # the limit that would count it is not known yet
         return {}
     return {"headers": _RATE_LIMIT | _RETRY_AFTER if status in _LATER else _RATE_LIMIT}
 

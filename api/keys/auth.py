@@ -1,6 +1,5 @@
-"""Who is asking: API keys as bearer tokens, their scopes, and a short memory of keys already looked up."""
+"""API keys as bearer tokens: their scopes, and a short memory of keys already looked up."""
 
-import asyncio
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -8,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from api.caching.single_flight import SingleFlight
 from api.connections.database import AsyncConnection, Database
 from api.routing.problems import FORBIDDEN, UNAUTHORIZED, HttpError
 from ledger.errors import TransientError
@@ -42,13 +42,13 @@ class ApiKey:
         """The client whose rows the key may read; None: of every client."""
         return None if Scope.READ_ALL in self.scopes else self.client_id
 
-    def demand(self, scope: Scope) -> None:
+    def require(self, scope: Scope) -> None:
         """Raises a 403 problem when the key lacks ``scope``; TransientError when it can only be answered for later."""
         if scope not in self.scopes:
             challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
             raise HttpError(FORBIDDEN, f"The API key lacks the scope {scope}.", {"WWW-Authenticate": challenge})
         if not self.is_fresh and scope != Scope.MONITORING_READ:
-            raise TransientError("PostgreSQL is away: the key cannot be looked up")
+            raise TransientError("PostgreSQL does not answer: the key cannot be looked up")
 
 
 NOBODY = ApiKey(key_id="", key_hash=b"", client_id="", scopes=frozenset(), expires_at=None)
@@ -63,10 +63,10 @@ class Authenticator:
         self._monotonic = monotonic
         self._remembered: OrderedDict[str, tuple[float, ApiKey]] = OrderedDict()  # by the last look-up
         self._unknown: OrderedDict[str, float] = OrderedDict()
-        self._looking_up: dict[str, asyncio.Task[ApiKey | None]] = {}
+        self._lookups: SingleFlight[str, ApiKey | None] = SingleFlight()
 
     async def authenticate(self, header: str | None) -> ApiKey:
-        """The key that ``header`` carries. Raises a 401 problem that does not tell what was wrong."""
+        """The key that ``header`` carries. Raises a 401 problem that does not say what was wrong."""
         key_id, secret = split(header)
         key = self._proved(await self._look_up(key_id), secret)
         if key is None:
@@ -75,16 +75,16 @@ class Authenticator:
 
     def remembered(self, key_id: str, secret: str) -> ApiKey | None:
         """The key, if it was looked up just now and ``secret`` is its own; None also when PostgreSQL must be asked."""
-        found = self._remembered.get(key_id)
-        if found is None or self._monotonic() - found[0] >= REMEMBER_S:
+        memory = self._remembered.get(key_id)
+        if memory is None or self._monotonic() - memory[0] >= REMEMBER_S:
             return None
-        return self._proved(found[1], secret)
+        return self._proved(memory[1], secret)
 
     def _proved(self, key: ApiKey | None, secret: str) -> ApiKey | None:
         """``key``, if ``secret`` is its own and it has not expired."""
-        # The same work whether the key id is known or not: the time taken tells nothing.
-        given, wanted = hash_secret(self._pepper, secret), key.key_hash if key else _NO_HASH
-        if not hmac.compare_digest(given, wanted) or key is None:
+        # The same work whether the key id is known or not: the time taken reveals nothing.
+        actual, wanted = hash_secret(self._pepper, secret), key.key_hash if key else _NO_HASH
+        if not hmac.compare_digest(actual, wanted) or key is None:
             return None
         expired = key.expires_at is not None and key.expires_at <= datetime.now(UTC)
         return None if expired else key
@@ -97,22 +97,11 @@ class Authenticator:
         if remembered is None and now_s - self._unknown.get(key_id, -REMEMBER_S) < REMEMBER_S:
             return None
         try:
-            return await asyncio.shield(self._asking(key_id))
+            return await self._lookups.share(key_id, lambda: self._ask(key_id))
         except TransientError:
             if remembered is None or now_s - remembered[0] >= OUTAGE_S:
                 raise
             return replace(remembered[1], is_fresh=False)
-
-    def _asking(self, key_id: str) -> asyncio.Task[ApiKey | None]:
-        """The look-up of a key that is under way, or a new one: however many requests wait, PostgreSQL is asked once.
-
-        Nobody who gives up ends it for the others.
-        """
-        task = self._looking_up.get(key_id)
-        if task is None:
-            task = self._looking_up[key_id] = asyncio.create_task(self._ask(key_id))
-            task.add_done_callback(lambda done: self._asked(key_id, done))
-        return task
 
     async def _ask(self, key_id: str) -> ApiKey | None:
         asked_s = self._monotonic()  # what is found is as old as the question
@@ -125,17 +114,12 @@ class Authenticator:
             _keep(self._remembered, key_id, (asked_s, key), _MOST_REMEMBERED)
         return key
 
-    def _asked(self, key_id: str, task: asyncio.Task[ApiKey | None]) -> None:
-        del self._looking_up[key_id]
-        if not task.cancelled():
-            task.exception()  # looked at, though everyone who waited for it may have gone
+
+Remembered = TypeVar("Remembered")
 
 
-_Kept = TypeVar("_Kept")
-
-
-def _keep(memory: OrderedDict[str, _Kept], key_id: str, what: _Kept, most: int) -> None:
-    """Remember ``what`` as the newest; what was longest not looked up is forgotten beyond ``most``."""
+def _keep(memory: OrderedDict[str, Remembered], key_id: str, what: Remembered, most: int) -> None:
+    """Remember ``what`` as the newest; beyond ``most``, the entry with the oldest look-up is dropped."""
     memory[key_id] = what
     memory.move_to_end(key_id)
     if len(memory) > most:

@@ -1,4 +1,4 @@
-"""Authentication with the policy `auth` around it: who fails too often is refused before the key is looked up.
+"""Authentication under the policy `auth`: a sender that fails too often is refused before the key is looked up.
 
 Failures are counted twice. By address and key id: an application with an expired key that goes on trying stops itself
 and nobody else. By address, once for each key id: who tries many keys stops every key at that address that this
@@ -17,20 +17,20 @@ _MOST_REMEMBERED = 10_000
 _LONGEST_KEY_ID = 16
 
 
-class Doorkeeper:
-    """Lets keys in, for one process."""
+class KeyThrottle:
+    """Authenticates API keys for one process, and throttles failed attempts."""
 
     def __init__(self, authenticator: Authenticator, limiter: RateLimiter, watch: Watch) -> None:
         self._authenticator = authenticator
         self._limiter = limiter
         self._watch = watch
-        self._welcome: OrderedDict[str, None] = OrderedDict()
+        self._accepted: OrderedDict[str, None] = OrderedDict()
 
     async def authenticate(self, header: str | None, sender: Sender) -> ApiKey:
         """The key that ``header`` carries. Raises a 401 problem, or a 429 one after too many of those."""
         key_id, address = _key_id(header), sender.address
         pair = f"{address} {key_id}"
-        if key_id not in self._welcome:
+        if key_id not in self._accepted:
             verdict = self._limiter.look(Policy.AUTH, pair) or self._limiter.look(Policy.AUTH, address)
             if verdict is not None:
                 self._watch.refused_key(key_id, sender)
@@ -46,12 +46,12 @@ class Doorkeeper:
         return key
 
     def known(self, header: str) -> ApiKey | None:
-        """The key that ``header`` carries, if it has been let in before and nobody need be asked. Counts nothing."""
+        """The key that ``header`` carries, if it was accepted before and needs no look-up. Counts nothing."""
         try:
             key_id, secret = split(header)
         except HttpError:
             return None
-        key = self._authenticator.remembered(key_id, secret) if key_id in self._welcome else None
+        key = self._authenticator.remembered(key_id, secret) if key_id in self._accepted else None
         if key is not None:
             self._remember(key_id)
         return key
@@ -61,15 +61,15 @@ class Doorkeeper:
         verdict = await self._limiter.spend(Policy.AUTH, pair)
         if verdict is None:
             return
-        verdict.demand()
+        verdict.require()
         if verdict.remaining >= verdict.limit.amount - 1:  # the first failure of this key at this address
-            (await self._limiter.spend(Policy.AUTH, address) or verdict).demand()
+            (await self._limiter.spend(Policy.AUTH, address) or verdict).require()
 
     def _remember(self, key_id: str) -> None:
-        self._welcome[key_id] = None
-        self._welcome.move_to_end(key_id)
-        if len(self._welcome) > _MOST_REMEMBERED:
-            self._welcome.popitem(last=False)
+        self._accepted[key_id] = None
+        self._accepted.move_to_end(key_id)
+        if len(self._accepted) > _MOST_REMEMBERED:
+            self._accepted.popitem(last=False)
 
 
 def _key_id(header: str | None) -> str:

@@ -1,35 +1,27 @@
-"""The request id and the access log: one JSON line for each request, without query, body or secret.
-
-Whatever else is logged, by whom ever in this process, is masked on its way out (`JsonLines`).
-"""
+"""The request id and the access log: one JSON line for each request, without query, body or secret."""
 
 import ipaddress
 import logging
 import re
 import time
-import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import lru_cache
-from typing import Any
 
 import msgspec
-import psycopg
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.logs.output import OUTPUT, OutputHandler
+from api.logs.json_lines import LOGGER
+from api.logs.output import OUTPUT
 from api.logs.randomness import RandomNames
 from api.logs.turns import EachTurn
 from api.monitoring import metrics
-from ledger.errors import TreasuryError
-from ledger.masking import mask_forms, mask_number
+from ledger.masking import mask_forms
 
 HEADER = "X-Request-ID"
 _GIVEN = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 _STATE_KEY = "treasury.request"
-LOGGER = "treasury.api"
 _LOG = logging.getLogger(f"{LOGGER}.access")
 _NEW_NAME = RandomNames()
 
@@ -45,7 +37,7 @@ class RequestRecord:
     key_id: str = ""
     status: int = 0
     size_bytes: int = 0
-    address: str = ""  # the client's; of a request that nobody looked into, the connection's
+    address: str = ""  # the client's; of a request that was not examined, the connection's
 
 
 def of_request(scope: Scope) -> RequestRecord:
@@ -64,7 +56,7 @@ class AccessLog:
     def ended(self, method: str, record: RequestRecord, peer: str, started_s: float) -> None:
         """Count and log a request that `metrics.request_began` announced at ``started_s`` (`time.perf_counter`).
 
-        ``peer`` is the connection's address, for a request that nobody looked into.
+        ``peer`` is the connection's address, for a request that was not examined.
         """
         duration_s = time.perf_counter() - started_s
         self._counted.add((method, record.route, record.status, duration_s))
@@ -106,10 +98,10 @@ def _given_id(scope: Scope) -> bytes:
     return next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
 
 
-def request_id(given: bytes) -> str:
-    """``given``, a client's own X-Request-ID, if it may be used; else a new one."""
-    if given and _GIVEN.match(given) and mask_forms(given.decode()) == given.decode():  # some send what they should not
-        return given.decode()
+def request_id(sent: bytes) -> str:
+    """``sent``, the X-Request-ID of a client, if it may be used; else a new one."""
+    if sent and _GIVEN.match(sent) and mask_forms(sent.decode()) == sent.decode():  # some send what they should not
+        return sent.decode()
     return new_request_id()
 
 
@@ -122,9 +114,9 @@ def new_request_id() -> str:
 def network(address: str) -> str:
     """The network of an address, or of a network, /24 or /48: enough to find an attack, too little to find a person."""
     try:
-        given = ipaddress.ip_network(address)
-        prefix = min(given.prefixlen, 24 if given.version == 4 else 48)
-        return str(given.supernet(new_prefix=prefix))
+        parsed = ipaddress.ip_network(address)
+        prefix = min(parsed.prefixlen, 24 if parsed.version == 4 else 48)
+        return str(parsed.supernet(new_prefix=prefix))
     except ValueError:  # a Unix socket, or an address with a zone
         return ""
 
@@ -158,82 +150,3 @@ def _write(lines: list[bytes]) -> None:
     """One call for many: a record of `logging` for each would cost more than the routing of its request."""
     lines.append(b"")
     OUTPUT.put(b"\n".join(lines))
-
-
-def describe(error: Exception) -> dict[str, Any]:
-    """An error for the log: its type, where it was raised, and its text if it is one of ours.
-
-    The text of any other error may quote the row that it is about.
-    """
-    frames = traceback.extract_tb(error.__traceback__)[-8:]
-    return {
-        "error": type(error).__name__,
-        "reason": _reason(error),
-        "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
-    }
-
-
-def _reason(error: Exception) -> str:
-    """Of PostgreSQL's refusals the SQLSTATE and the names: their text may quote a value, a trigger's any of them."""
-    cause = error.__cause__
-    if isinstance(cause, psycopg.Error) and cause.sqlstate is not None:
-        found = (cause.diag.table_name, cause.diag.column_name, cause.diag.constraint_name)
-        return " ".join(("PostgreSQL", cause.sqlstate, *(name for name in found if name)))
-    return str(error) if isinstance(error, TreasuryError) else ""
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message and the record's ``fields``; secrets masked."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line of ``record``."""
-        line = {
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info is not None and isinstance(record.exc_info[1], Exception):
-            line |= describe(record.exc_info[1])
-        shown = {"time": datetime.fromtimestamp(record.created, UTC), **_masked(line)}
-        return msgspec.json.encode(shown).decode(errors="replace")
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, str):
-        return mask_forms(value.encode(errors="replace").decode())
-    if isinstance(value, dict):
-        return {_masked(name): _masked(item) for name, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_masked(item) for item in value]
-    return mask_number(value) if isinstance(value, int | float | Decimal) else value
-
-
-def write_json_lines(level: str) -> None:
-    """Make this process log as JSON lines on standard output, from ``level`` on. Safe to repeat."""
-    logger = logging.getLogger(LOGGER)
-    logger.setLevel(level)
-    if not logger.handlers:
-        logger.addHandler(_handler())
-        logger.propagate = False
-
-
-def capture_all_logs(level: str) -> None:
-    """Make every other logger of this process write the same lines: uvicorn's, psycopg's, whoever's. Safe to repeat.
-
-    A handler that a library brings would write what it is given, so there is none but ours.
-    """
-    root = logging.getLogger()
-    root.handlers = [_handler()]
-    root.setLevel(level)
-    for name in list(logging.root.manager.loggerDict):
-        if name != LOGGER and not name.startswith(f"{LOGGER}."):
-            logger = logging.getLogger(name)
-            logger.handlers = []
-            logger.propagate = True
-
-
-def _handler() -> logging.Handler:
-    handler = OutputHandler(OUTPUT)
-    handler.setFormatter(JsonLines())
-    return handler

@@ -1,1 +1,1 @@
-"""What the API tells about itself and about what it stands on, under the scope `monitoring:read`."""
+"""Reports on the API and on the servers that it uses, under the scope `monitoring:read`."""

@@ -1,12 +1,13 @@
 """The alerts answer: the store of `tasks.alerting.store`, asked on the API's own connections."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
+from msgspec import Struct
 from psycopg.rows import TupleRow
 
 from api.connections.database import AsyncConnection, Database
-from api.monitoring.answers import Acknowledged, AlertItem, AlertPage, CountedRule
 from api.routing.problems import CONFLICT, NOT_FOUND, HttpError
 from ledger.alerts import AlertRule
 from sql.queries import load
@@ -16,22 +17,73 @@ _NEVER_MET = (0, 0, 0, None, None, 0)
 _ANY = {"state": None, "rule": None, "severity": None, "before": None}
 
 
+class AlertItem(Struct, kw_only=True):
+    """An alert. ``evidence`` is the masked evidence of its latest occurrence."""
+
+    id: int
+    rule: str
+    subject: str
+    severity: str
+    title: str
+    what_to_do: str
+    evidence: dict[str, Any]
+    first_seen: datetime
+    last_seen: datetime
+    count: int
+    state: str
+    resolved_at: datetime | None
+    acknowledged: bool
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    notified_at: datetime | None
+
+
+class CountedRule(Struct, kw_only=True):
+    """A rule with its highest severity, its threshold from the settings, and counts of its alerts."""
+
+    rule: str
+    description: str
+    severity: str | None
+    threshold: str
+    open: int
+    acknowledged: int
+    alerts: int
+    occurrences: int
+    first_seen: datetime | None
+    last_seen: datetime | None
+
+
+class AlertPage(Struct, kw_only=True):
+    """Alerts, newest first, and every rule. ``next_before`` gets the next page; it is null on the last page."""
+
+    items: list[AlertItem]
+    rules: list[CountedRule]
+    next_before: int | None
+
+
+class Acknowledged(Struct, kw_only=True):
+    """The acknowledgement. ``changed`` is false if the alert had been acknowledged before."""
+
+    id: int
+    changed: bool
+
+
 async def alert_page(
     database: Database, known: Sequence[AlertRule], wanted: Mapping[str, Any], limit: int
 ) -> AlertPage:
     """The newest ``limit`` alerts that fit ``wanted`` (state, rule, severity, before), and every rule."""
-    found = await _read(database, "list", {**_ANY, **wanted, "limit": limit + 1})
+    rows = await _read(database, "list", {**_ANY, **wanted, "limit": limit + 1})
     counted = await _read(database, "count_by_rule", {})
-    items = [_item(row) for row in found[:limit]]
+    items = [_item(row) for row in rows[:limit]]
     return AlertPage(
         items=items,
         rules=_rules(known, counted),
-        next_before=items[-1].id if len(found) > limit else None,
+        next_before=items[-1].id if len(rows) > limit else None,
     )
 
 
 async def acknowledge(database: Database, alert_id: int, who: str) -> Acknowledged:
-    """Note that ``who`` is at an open alert; the first one counts. Safe to repeat.
+    """Acknowledge an open alert in the name of ``who``; only the first acknowledgement counts. Safe to repeat.
 
     Raises a 404 problem for an alert that is unknown, 409 for one that is over.
     """

@@ -2,29 +2,70 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from msgspec import Meta, Struct
 
 from api.caching import Cleared
 from api.caching.cache import SHARED
-from api.monitoring.answers import CacheCleared, CacheLayer, CacheReport
 from api.monitoring.readings import Reading
+from api.monitoring.units import Share
 
 _EVENTS = "treasury_api_cache_events_total"  # its labels, in the order of their names: event, layer
 
 
+class CacheLayer(Struct, kw_only=True):
+    """One cache layer since the start, over all processes. For `redis`, ``evictions`` counts every key that Redis
+    evicted, including keys of other applications. It is null while Redis does not answer.
+    """
+
+    layer: str
+    hits: int
+    misses: int
+    hit_ratio: Share | None
+    evictions: int | None
+    errors: int
+
+
+class CacheReport(Struct, kw_only=True):
+    """The cache. ``details`` has the number of processes, and the entries and bytes of their layers, as reported within
+    the last 15 seconds. While Redis is unavailable, it covers only the process that answers.
+    """
+
+    enabled: bool
+    layers: list[CacheLayer]
+    details: dict[str, Any]
+
+
+class CacheClear(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The answers to clear: those whose cache key matches ``pattern`` (with `*`), or ``all``. Give exactly one."""
+
+    pattern: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    all: Annotated[bool, Meta(extra_json_schema={"enum": [True]})] | None = None
+
+
+class CacheCleared(Struct, kw_only=True):
+    """The number of entries removed. ``everywhere`` is false when Redis did not answer: only this process is cleared
+    then. Redis and the other processes are cleared completely as soon as this process reaches Redis again.
+    """
+
+    cleared: int
+    everywhere: bool
+
+
 class CacheControl(Protocol):
-    """What may be asked of the cache of responses. It touches its own keys only."""
+    """The part of the response cache that the monitoring uses. It touches its own keys only."""
 
     async def clear(self, pattern: str | None) -> Cleared:
-        """Forget what fits ``pattern`` (`*` stands for anything), or everything."""
+        """Remove the entries that match ``pattern`` (`*` matches anything), or every entry."""
         ...
 
     async def statistics_of_all(self) -> Mapping[str, Any]:
-        """What all processes know of themselves, in JSON's types."""
+        """The statistics of all processes, in JSON's types."""
         ...
 
     async def evicted(self) -> int | None:
-        """How many keys Redis has put out; None when it does not tell."""
+        """The keys that Redis has evicted; None when it does not answer."""
         ...
 
 
@@ -39,17 +80,17 @@ async def cache_report(cache: CacheControl | None, reading: Reading) -> CacheRep
 
 
 async def clear_cache(cache: CacheControl | None, pattern: str | None) -> CacheCleared:
-    """Forget what fits; with the cache off there is nothing to forget."""
+    """Remove the entries that match; with the cache off there are none."""
     if cache is None:
         return CacheCleared(cleared=0, everywhere=True)
-    found = await cache.clear(pattern)
-    return CacheCleared(cleared=found.entries, everywhere=found.everywhere)
+    result = await cache.clear(pattern)
+    return CacheCleared(cleared=result.entries, everywhere=result.everywhere)
 
 
 def hit_ratio(reading: Reading, earlier: Reading) -> float | None:
     """The share of look-ups between two readings that some layer answered; None when there were none.
 
-    Who misses the local layer asks Redis: a request hits when either does, and misses when the last one asked does.
+    A miss in the local layer asks Redis: a request hits when either layer does, and misses when the last layer does.
     """
     grown = {
         labels: count - earlier.value(_EVENTS, *labels) for labels, count in reading.values.get(_EVENTS, {}).items()

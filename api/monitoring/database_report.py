@@ -1,24 +1,17 @@
 """The database answer: what PostgreSQL says about itself, in one short transaction."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import psycopg
+from msgspec import Meta, Struct
 from psycopg import sql
 from psycopg.rows import TupleRow
 
 from api.connections.database import AsyncConnection, Database
-from api.monitoring.answers import (
-    Connections,
-    DatabaseReport,
-    IndexSize,
-    LockWait,
-    QueryTime,
-    SlowQueries,
-    SlowQuery,
-    TableSize,
-)
+from api.monitoring.performance import QueryTime
 from api.monitoring.statement_text import without_values
+from api.monitoring.units import Share
 from sql.queries import load
 
 MOST_ENTRIES = 20
@@ -26,8 +19,85 @@ _QUERIES = load("monitoring")
 _TIME_LIMITS = "SET LOCAL statement_timeout = 3000; SET LOCAL lock_timeout = 500"
 
 
+class SlowQuery(Struct, kw_only=True):
+    """A statement and its times. Values are omitted."""
+
+    query: str
+    calls: int
+    total_ms: float
+    mean_ms: float
+    max_ms: float | None
+    rows: int | None
+
+
+class SlowQueries(Struct, kw_only=True):
+    """The slowest statements. ``source`` is `pg_stat_statements` (all of the database) or `api` (the API alone)."""
+
+    source: str
+    queries: list[SlowQuery]
+
+
+class Connections(Struct, kw_only=True):
+    """Client connections to this database by state, and the limit of the server."""
+
+    by_state: dict[str, int]
+    total: int
+    server_total: int
+    server_limit: int
+    longest_transaction_s: float | None
+
+
+class LockWait(Struct, kw_only=True):
+    """A lock that a session waits for."""
+
+    relation: str | None
+    mode: str
+    waited_s: float | None
+    blocked_by: Annotated[int, Meta(description="Number of sessions that block it")]
+
+
+class TableSize(Struct, kw_only=True):
+    """A table or partition. ``dead_share`` is the share of dead rows, an estimate of bloat."""
+
+    name: str
+    heap_bytes: int
+    index_bytes: int
+    total_bytes: int
+    live_rows: int
+    dead_rows: int
+    dead_share: Share
+    vacuumed_at: datetime | None
+    analyzed_at: datetime | None
+
+
+class IndexSize(Struct, kw_only=True):
+    """An index and the number of its scans."""
+
+    name: str
+    table: str
+    bytes: int
+    scans: int
+
+
+class DatabaseReport(Struct, kw_only=True):
+    """The state of PostgreSQL. Each list has at most 20 entries, the largest first."""
+
+    checked_at: datetime
+    version: str
+    started_at: datetime
+    database_bytes: int
+    buffer_hit_share: Share | None
+    deadlocks: int
+    rolled_back: int
+    slow_queries: SlowQueries
+    connections: Connections
+    locks_waiting: list[LockWait]
+    tables: list[TableSize]
+    indexes: list[IndexSize]
+
+
 async def database_report(database: Database, own_queries: list[QueryTime]) -> DatabaseReport:
-    """PostgreSQL now. ``own_queries`` stand in where pg_stat_statements is not installed.
+    """PostgreSQL now. ``own_queries`` are used where pg_stat_statements is not installed.
 
     Raises TransientError when the database does not answer within its time limits.
     """

@@ -1,14 +1,13 @@
-"""What each monitoring address does with a request."""
-
-from typing import Any
+"""The handlers of the monitoring operations."""
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
-from api.monitoring.cache_report import clear_cache
+from api.monitoring.cache_report import CacheClear, clear_cache
 from api.monitoring.partition_report import MOST_MONTHS
 from api.routing import parsing
+from api.routing.messages import message
 from api.routing.operations import Call
 from ledger.errors import ConfigError, FieldError
 from ledger.months import Month
@@ -24,7 +23,7 @@ _NEVER_KEPT = {"Cache-Control": "no-store"}
 
 
 async def metrics(call: Call) -> Response:
-    """All numbers of all processes."""
+    """Answer with all metrics of all processes."""
     return Response(await call.services.monitor.exposition(), headers=_NEVER_KEPT, media_type=CONTENT_TYPE_LATEST)
 
 
@@ -42,8 +41,8 @@ async def alerts(call: Call) -> Response:
     """A page of alerts, and the rules."""
     query = call.query
     wanted: dict[str, object] = {
-        "state": _choice("state", query["state"], STATES) if "state" in query else None,
-        "severity": _choice("severity", query["severity"], SEVERITIES) if "severity" in query else None,
+        "state": parsing.choice("state", query["state"], STATES) if "state" in query else None,
+        "severity": parsing.choice("severity", query["severity"], SEVERITIES) if "severity" in query else None,
         "rule": _short("rule", query["rule"], _LONGEST_RULE) if "rule" in query else None,
         "before": parsing.integer("before", query["before"], 1, MOST_ID) if "before" in query else None,
     }
@@ -52,21 +51,21 @@ async def alerts(call: Call) -> Response:
 
 
 async def acknowledge(call: Call) -> Response:
-    """Note that the key's owner is at an alert."""
+    """Acknowledge an alert in the name of the key's client."""
     alert_id = parsing.integer("id", call.request.path_params["id"], 1, MOST_ID)
     who = f"{call.key.client_id} (key {call.key.key_id})"
     return _json(await call.services.monitor.acknowledge(alert_id, who))
 
 
 async def database(call: Call) -> Response:
-    """PostgreSQL as it stands."""
+    """Answer with the state of PostgreSQL."""
     return _json(await call.services.monitor.database())
 
 
 async def partitions(call: Call) -> Response:
     """Months of every tier."""
     query, registry = call.query, call.services.settings.registry
-    tables = [_choice("table", query["table"], tuple(registry))] if "table" in query else []
+    tables = [parsing.choice("table", query["table"], tuple(registry))] if "table" in query else []
     before = _month("before", query["before"]) if "before" in query else None
     limit = parsing.integer("limit", query.get("limit", str(DEFAULT_MONTHS)), 1, MOST_MONTHS)
     return _json(await call.services.monitor.partitions(tables, before, limit))
@@ -78,38 +77,28 @@ async def cache(call: Call) -> Response:
 
 
 async def clear(call: Call) -> Response:
-    """Make the cache forget."""
-    pattern = _pattern(parsing.decode_object(await call.body()))
+    """Clear cached answers."""
+    pattern = _pattern(message(await call.body(), CacheClear))
     return _json(await clear_cache(call.services.monitor.cache, pattern))
 
 
 async def summary(call: Call) -> Response:
-    """One small page."""
+    """Answer with the summary."""
     return _json(await call.services.monitor.summary())
 
 
-def _pattern(body: dict[str, Any]) -> str | None:
-    """The pattern of a clear, None for all. Raises FieldError unless exactly one of the two is asked for."""
-    for name in body:
-        if name not in ("pattern", "all"):
-            raise FieldError(name, "is not a field of this request; it has pattern and all")
-    pattern, everything = body.get("pattern"), body.get("all")
-    if everything is not None and everything is not True:
+def _pattern(body: CacheClear) -> str | None:
+    """The pattern of a clear, None for all. Raises FieldError unless the body has exactly one of the two."""
+    if body.all is False:
         raise FieldError("all", "must be true or absent")
-    if (pattern is None) == (everything is None):
+    if (body.pattern is None) == (body.all is None):
         raise FieldError("pattern", "is required unless all is true")
-    return None if pattern is None else _short("pattern", pattern, _LONGEST_PATTERN)
+    return None if body.pattern is None else _short("pattern", body.pattern, _LONGEST_PATTERN)
 
 
-def _short(field: str, value: Any, longest: int) -> str:
-    if not isinstance(value, str) or not (1 <= len(value) <= longest and value.isprintable()):
+def _short(field: str, value: str, longest: int) -> str:
+    if not (1 <= len(value) <= longest and value.isprintable()):
         raise FieldError(field, f"must have 1 to {longest} printable characters")
-    return value
-
-
-def _choice(field: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise FieldError(field, f"must be one of {', '.join(choices)}")
     return value
 
 

@@ -7,10 +7,38 @@ from enum import StrEnum
 from typing import Protocol
 
 import anyio.to_thread
+from msgspec import Struct
 
-from api.monitoring.answers import Component, ComponentState, HealthReport
+
+class ComponentState(StrEnum):
+    """The states of a component, from best to worst."""
+
+    HEALTHY = "healthy"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
 
 _WORST_FIRST = (ComponentState.CRITICAL, ComponentState.WARNING, ComponentState.HEALTHY)
+
+
+class Component(Struct, kw_only=True):
+    """The result of one health check. ``to_do`` says what to do when the component is not healthy."""
+
+    name: str
+    state: ComponentState
+    value: Decimal | None
+    threshold: Decimal | None
+    unit: str
+    line: str
+    to_do: str
+
+
+class HealthReport(Struct, kw_only=True):
+    """Every component and the worst state among them. Callers share one run; ``checked_at`` is its time."""
+
+    state: ComponentState
+    checked_at: datetime
+    components: list[Component]
 
 
 class Finding(Protocol):

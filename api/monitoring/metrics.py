@@ -198,7 +198,7 @@ _auth_failures = _Children(lambda reason: AUTH_FAILURES.labels(reason).inc, _MOS
 
 
 class _InFlight:
-    """Requests that have begun and not ended: counted for each of them, told to the gauge once a second."""
+    """Requests that have begun and not ended: counted one by one, and written to the gauge once a second."""
 
     count = 0
 

@@ -1,4 +1,4 @@
-"""What one API process knows about itself and its surroundings, behind the monitoring addresses."""
+"""The reports of one API process, for the monitoring operations."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -7,22 +7,16 @@ from datetime import UTC, datetime
 from functools import partial
 
 from api.connections.database import Database
-from api.monitoring import alert_page, cache_report, database_report, partition_report, performance
-from api.monitoring.answers import (
-    Acknowledged,
-    AlertPage,
-    CacheReport,
-    ComponentState,
-    DatabaseReport,
-    HealthReport,
-    PartitionReport,
-    Performance,
-    Summary,
-)
-from api.monitoring.cache_report import CacheControl
-from api.monitoring.health_report import Checks, health_report, troubles
+from api.monitoring import alert_page, cache_report, database_report, partition_report, performance, summary
+from api.monitoring.alert_page import Acknowledged, AlertPage
+from api.monitoring.cache_report import CacheControl, CacheReport
+from api.monitoring.database_report import DatabaseReport
+from api.monitoring.health_report import Checks, ComponentState, HealthReport, health_report
+from api.monitoring.partition_report import PartitionReport
+from api.monitoring.performance import Performance
 from api.monitoring.sampling import Sampler
 from api.monitoring.shared_answer import SharedAnswer
+from api.monitoring.summary import StoredFigures, Summary
 from api.transactions.writer import Writer
 from config import Settings
 from ledger.alerts import AlertRule
@@ -85,7 +79,7 @@ class Monitor:
         return await self._database_report.get()
 
     async def partitions(self, tables: Sequence[str], before: Month | None, limit: int) -> PartitionReport:
-        """The newest months of ``tables`` before ``before``; those that are still to come stand last."""
+        """The newest months of ``tables`` before ``before``; months prepared ahead come last."""
         wanted = [self._settings.table(name) for name in tables or self._settings.registry]
         return await partition_report.partition_report(
             self._database, wanted, before, limit, Month.of(datetime.now(UTC))
@@ -96,7 +90,7 @@ class Monitor:
         return await alert_page.alert_page(self._database, self._rules, wanted, limit)
 
     async def acknowledge(self, alert_id: int, who: str) -> Acknowledged:
-        """Note that ``who`` is at an alert."""
+        """Acknowledge an alert in the name of ``who``."""
         return await alert_page.acknowledge(self._database, alert_id, who)
 
     async def cache_report(self) -> CacheReport:
@@ -105,36 +99,19 @@ class Monitor:
         return await cache_report.cache_report(self.cache, latest)
 
     async def summary(self) -> Summary:
-        """One small page of everything."""
+        """The worst state, its causes and the key figures."""
         health, (latest, earlier) = await asyncio.gather(self.health(), self._sampler.now())
-        size_bytes, alerts, months = await self._counts() if _answers(health) else (None, None, None)
-        now = performance.performance(latest, earlier, datetime.now(UTC))
-        return Summary(
-            state=health.state,
-            checked_at=health.checked_at,
-            troubles=troubles(health),
-            open_alerts=alerts,
-            requests_per_second=now.recent.per_second,
-            error_rate=now.recent.error_rate,
-            p95_ms=now.recent.p95_ms,
-            query_p95_ms=now.query_time.p95_ms,
-            rows_stored=sum(flush.rows for flush in now.flushes),
-            queued_rows=sum(flush.queued_rows for flush in now.flushes),
-            in_flight=now.in_flight,
-            cache_hit_ratio=cache_report.hit_ratio(latest, earlier),
-            workers=now.workers,
-            database_bytes=size_bytes,
-            months=months,
-        )
+        stored = await self._stored_figures() if _answers(health) else StoredFigures()
+        return summary.summary(health, latest, earlier, stored)
 
-    async def _counts(self) -> tuple[int | None, dict[str, int] | None, dict[str, int] | None]:
-        """The size of the database, open alerts by severity, months by tier; nothing when PostgreSQL has just gone."""
+    async def _stored_figures(self) -> StoredFigures:
+        """The figures of PostgreSQL; none when it has just stopped answering."""
         try:
             alerts = await database_report.read(self._database, "open_alerts")
             months = await database_report.read(self._database, "months_by_tier")
-            return (await self.database()).database_bytes, dict(alerts), dict(months)
+            return StoredFigures((await self.database()).database_bytes, dict(alerts), dict(months))
         except TransientError:
-            return None, None, None
+            return StoredFigures()
 
     async def exposition(self) -> bytes:
         """Everything that is counted, for Prometheus."""
@@ -150,7 +127,7 @@ class Monitor:
 
 
 def _answers(health: HealthReport) -> bool:
-    """Whether PostgreSQL did, a moment ago: who knows that it is away does not wait for it again."""
+    """Whether PostgreSQL answered a moment ago: a caller does not wait for it again when it is known to be away."""
     return all(
         component.state != ComponentState.CRITICAL for component in health.components if component.name == POSTGRES
     )

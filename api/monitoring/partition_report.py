@@ -1,17 +1,58 @@
 """The partitions answer: months of every tier, and how queries fall on them."""
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
+from msgspec import Meta, Struct
 from psycopg.rows import TupleRow
 
 from api.connections.database import Database
-from api.monitoring.answers import PartitionMonth, PartitionReport, Pruning
 from api.monitoring.database_report import read
+from api.monitoring.units import Share
 from ledger.months import Month
 from ledger.tables import TieredTable
 
 MOST_MONTHS = 120
+
+
+class PartitionMonth(Struct, kw_only=True):
+    """One month of a table. Scans are counted since the partition was made or the statistics were reset."""
+
+    table: str
+    month: Annotated[str, Meta(examples=["2026-11"])]
+    tier: str
+    partition: str | None
+    rows: int | None
+    rows_are_exact: bool
+    bytes: int | None
+    sequential_scans: int | None
+    index_scans: int | None
+    last_scan_at: Annotated[datetime | None, Meta(description="PostgreSQL 16 and later; otherwise null")]
+
+
+class Pruning(Struct, kw_only=True):
+    """The scans of a table's partitions. Without pruning, all partitions are scanned equally often.
+
+    ``scanned_share`` is the mean number of scans per partition, divided by that of the busiest partition.
+    """
+
+    table: str
+    partitions: int
+    scanned_partitions: int
+    scans: int
+    scanned_share: Share | None
+
+
+class PartitionReport(Struct, kw_only=True):
+    """Months from the current one back, newest first; then the months prepared ahead, nearest first.
+
+    ``next_before`` gets the next, older page; it is null on the last page.
+    """
+
+    months: list[PartitionMonth]
+    pruning: list[Pruning]
+    next_before: str | None
 
 
 async def partition_report(
@@ -20,19 +61,19 @@ async def partition_report(
     """The newest ``limit`` months of ``tables`` up to ``present`` that lie before ``before``, then those after
     ``present`` that do, which no page leaves out. A month is never divided by a page.
     """
-    found: list[PartitionMonth] = []
+    every_month: list[PartitionMonth] = []
     pruning: list[Pruning] = []
     for table in tables:
         parents = {"hot": table.hot_parent, "warm": table.warm_parent}
         bounds = {"table": table.name, "before": before.first_day if before else None, "limit": limit + 1}
         bounds["present"] = present.first_day
-        found += [_month(table, row) for row in await read(database, "partitions", parents | bounds)]
+        every_month += [_month(table, row) for row in await read(database, "partitions", parents | bounds)]
         pruning.append(_pruning(table, (await read(database, "pruning", parents))[0]))
-    months = sorted({month.month for month in found if month.month <= str(present)}, reverse=True)
+    months = sorted({month.month for month in every_month if month.month <= str(present)}, reverse=True)
     shown = months[:limit]
-    ahead = sorted((month for month in found if month.month > str(present)), key=_in_time)
+    ahead = sorted((month for month in every_month if month.month > str(present)), key=_in_time)
     return PartitionReport(
-        months=sorted((month for month in found if month.month in shown), key=_newest_first) + ahead,
+        months=sorted((month for month in every_month if month.month in shown), key=_newest_first) + ahead,
         pruning=pruning,
         next_before=shown[-1] if len(months) > limit else None,
     )

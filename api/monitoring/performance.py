@@ -3,11 +3,14 @@
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from api.monitoring import metrics
-from api.monitoring.answers import FlushWork, Percentiles, Performance, PoolUse, QueryTime, RouteTraffic, Traffic
 from api.monitoring.quantiles import quantile
 from api.monitoring.readings import Labels, Reading
+from api.monitoring.units import Share
 
 _REQUESTS = "treasury_api_requests_total"
 _DURATIONS = "treasury_api_request_duration_seconds"
@@ -16,6 +19,82 @@ _FLUSHES = "treasury_api_flush_duration_seconds"
 _BOUND_COUNT = len(metrics.DURATION_BUCKETS_S) + 1
 
 Choice = Callable[[Labels], bool]
+
+
+class Percentiles(Struct, kw_only=True):
+    """Percentiles in milliseconds, each accurate to within 10 %."""
+
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+
+class Traffic(Percentiles, kw_only=True):
+    """Requests that ended within a period. Errors are answers with status 500 or higher."""
+
+    requests: int
+    per_second: float
+    errors: int
+    error_rate: Share
+    refused: Annotated[int, Meta(description="Answers with status 400 to 499")]
+
+
+class RouteTraffic(Struct, kw_only=True):
+    """The traffic of one route."""
+
+    method: str
+    route: str
+    since_start: Traffic
+    recent: Traffic
+
+
+class QueryTime(Percentiles, kw_only=True):
+    """The times of one named query since the start, without the wait for a connection."""
+
+    query: str
+    runs: int
+    errors: int
+    mean_ms: float | None
+
+
+class FlushWork(Struct, kw_only=True):
+    """The group commits of one table since the start."""
+
+    table: str
+    flushes: int
+    rows: int
+    rows_per_flush: float | None
+    replays: int
+    queued_rows: Annotated[int, Meta(description="Rows that wait for their commit now")]
+    duration: Percentiles
+
+
+class PoolUse(Struct, kw_only=True):
+    """Connections to PostgreSQL over all processes, as of the last second."""
+
+    size: int
+    available: int
+    waiting: Annotated[int, Meta(description="Requests that wait for a connection now")]
+
+
+class Performance(Struct, kw_only=True):
+    """The performance of all API processes together. ``recent`` is the last 5 minutes, or less after a start."""
+
+    since: datetime
+    since_s: float
+    recent_s: float
+    workers: int
+    resident_bytes: int
+    in_flight: int
+    since_start: Traffic
+    recent: Traffic
+    routes: list[RouteTraffic]
+    queries: list[QueryTime]
+    query_time: Annotated[Percentiles, Meta(description="All named queries together, over the recent period")]
+    flushes: list[FlushWork]
+    pool: PoolUse
+    auth_failures: dict[str, int]
+    limit_refusals: dict[str, int]
 
 
 def performance(latest: Reading, earlier: Reading, now: datetime) -> Performance:
@@ -134,8 +213,8 @@ def _sum(all_counts: Iterable[Sequence[float]]) -> Sequence[float]:
 
 
 def _percentiles(counts: Sequence[float]) -> dict[str, float | None]:
-    found = {name: quantile(metrics.DURATION_BUCKETS_S, counts, share) for name, share in _SHARES.items()}
-    return {name: None if value_s is None else _ms(value_s) for name, value_s in found.items()}
+    quantiles = {name: quantile(metrics.DURATION_BUCKETS_S, counts, share) for name, share in _SHARES.items()}
+    return {name: None if value_s is None else _ms(value_s) for name, value_s in quantiles.items()}
 
 
 _SHARES: Mapping[str, float] = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}

@@ -106,7 +106,7 @@ def _locked(folder: Path, mode: int) -> Iterator[None]:
 
 
 def _dead(folder: Path) -> list[str]:
-    """The processes whose lock nobody holds."""
+    """The processes whose lock is free."""
     return [path.stem for path in folder.glob(f"*{_ALIVE}") if _is_free(path)]
 
 

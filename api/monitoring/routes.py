@@ -1,17 +1,26 @@
 """The operations of the monitoring, for the one list in `api.routing.routes`."""
 
+from functools import partial
+
 from api.abuse.addresses import Networks
 from api.abuse.rate_limits import Policy
-from api.monitoring import answers, handlers
-from api.monitoring.partition_report import MOST_MONTHS
+from api.monitoring import handlers
+from api.monitoring.alert_page import Acknowledged, AlertPage
+from api.monitoring.cache_report import CacheClear, CacheCleared, CacheReport
+from api.monitoring.database_report import DatabaseReport
+from api.monitoring.health_report import HealthReport
+from api.monitoring.partition_report import MOST_MONTHS, PartitionReport
+from api.monitoring.performance import Performance
+from api.monitoring.summary import Summary
 from api.routing.operations import Operation, Parameter
 from config import Settings
 from ledger.scopes import Scope
 
 PREFIX = "/api/v1/monitoring"
-_TAG = "monitoring"
 _ID = {"type": "integer", "minimum": 1, "maximum": handlers.MOST_ID}
 _ALERT_ID = Parameter("id", "The number of the alert", _ID, place="path", required=True)
+_read = partial(Operation, method="GET", scope=Scope.MONITORING_READ, policy=Policy.OPERATIONS, tag="monitoring")
+_operate = partial(Operation, method="POST", scope=Scope.OPERATIONS, policy=Policy.OPERATIONS, tag="monitoring")
 
 
 def operations(settings: Settings) -> tuple[Operation, ...]:
@@ -29,50 +38,38 @@ def operations(settings: Settings) -> tuple[Operation, ...]:
 
 
 def _metrics(settings: Settings) -> Operation:
-    return Operation(
+    return _read(
         name="metrics",
-        method="GET",
         path="/metrics",
         summary="Get all metrics in the Prometheus format",
         description="The text format of Prometheus, over all worker processes.",
         handler=handlers.metrics,
-        scope=Scope.MONITORING_READ,
         open_to=Networks(settings.metrics_open_to),
-        policy=Policy.OPERATIONS,
-        tag=_TAG,
         answers={200: str},
         media_type="text/plain",
     )
 
 
 def _health() -> Operation:
-    return Operation(
+    return _read(
         name="getHealth",
-        method="GET",
         path=f"{PREFIX}/health",
         summary="Get the health of every component",
         description="Runs the checks of `treasury health`. Each component says what to do. Callers share one run for "
         "5 seconds. The status is 200 for every state of health.",
         handler=handlers.health,
-        scope=Scope.MONITORING_READ,
-        policy=Policy.OPERATIONS,
-        tag=_TAG,
-        answers={200: answers.HealthReport},
+        answers={200: HealthReport},
     )
 
 
 def _performance() -> Operation:
-    return Operation(
+    return _read(
         name="getPerformance",
-        method="GET",
         path=f"{PREFIX}/performance",
         summary="Get latencies, throughput, errors and query times",
         description="Per route, since the start and over the last 5 minutes, for all worker processes together.",
         handler=handlers.performance,
-        scope=Scope.MONITORING_READ,
-        policy=Policy.OPERATIONS,
-        tag=_TAG,
-        answers={200: answers.Performance},
+        answers={200: Performance},
     )
 
 
@@ -80,16 +77,12 @@ def _alerts() -> tuple[Operation, ...]:
     limit = {"type": "integer", "minimum": 1, "maximum": handlers.MOST_ALERTS, "default": handlers.DEFAULT_ALERTS}
     name = {"type": "string", "minLength": 1, "maxLength": 64}
     return (
-        Operation(
+        _read(
             name="listAlerts",
-            method="GET",
             path=f"{PREFIX}/alerts",
             summary="List alerts and the rules that raise them",
             handler=handlers.alerts,
-            scope=Scope.MONITORING_READ,
-            policy=Policy.OPERATIONS,
-            tag=_TAG,
-            answers={200: answers.AlertPage},
+            answers={200: AlertPage},
             parameters=(
                 Parameter("state", "Only alerts in this state", {"type": "string", "enum": list(handlers.STATES)}),
                 Parameter(
@@ -100,18 +93,14 @@ def _alerts() -> tuple[Operation, ...]:
                 Parameter("limit", "Maximum number of alerts on the page", limit),
             ),
         ),
-        Operation(
+        _operate(
             name="acknowledgeAlert",
-            method="POST",
             path=f"{PREFIX}/alerts/{{id}}/acknowledge",
             summary="Acknowledge an alert",
             description="Stops the repeated notices. Only the first acknowledgement is recorded. The request has no "
             "body.",
             handler=handlers.acknowledge,
-            scope=Scope.OPERATIONS,
-            policy=Policy.OPERATIONS,
-            tag=_TAG,
-            answers={200: answers.Acknowledged},
+            answers={200: Acknowledged},
             parameters=(_ALERT_ID,),
             problems=frozenset({404, 409}),
         ),
@@ -119,36 +108,28 @@ def _alerts() -> tuple[Operation, ...]:
 
 
 def _database() -> Operation:
-    return Operation(
+    return _read(
         name="getDatabase",
-        method="GET",
         path=f"{PREFIX}/database",
         summary="Get slow queries, connections, locks, sizes and bloat of PostgreSQL",
         description="Slow queries come from pg_stat_statements where it is installed, otherwise from the API's own "
         "measurements. Query values are omitted. Callers share one answer for 2 seconds.",
         handler=handlers.database,
-        scope=Scope.MONITORING_READ,
-        policy=Policy.OPERATIONS,
-        tag=_TAG,
-        answers={200: answers.DatabaseReport},
+        answers={200: DatabaseReport},
     )
 
 
 def _partitions(settings: Settings) -> Operation:
     limit = {"type": "integer", "minimum": 1, "maximum": MOST_MONTHS, "default": handlers.DEFAULT_MONTHS}
     month = {"type": "string", "pattern": "^(?:19[7-9][0-9]|20[0-9]{2}|21[0-9]{2})-(?:0[1-9]|1[0-2])$"}
-    return Operation(
+    return _read(
         name="listPartitions",
-        method="GET",
         path=f"{PREFIX}/partitions",
         summary="List months with their rows, bytes, tier and scans",
         description="The newest come first. The row counts of archived months are exact; other counts are estimates "
         "of PostgreSQL.",
         handler=handlers.partitions,
-        scope=Scope.MONITORING_READ,
-        policy=Policy.OPERATIONS,
-        tag=_TAG,
-        answers={200: answers.PartitionReport},
+        answers={200: PartitionReport},
         parameters=(
             Parameter("table", "Only months of this table", {"type": "string", "enum": list(settings.registry)}),
             Parameter("before", "`next_before` of the previous page, or any month", month),
@@ -161,45 +142,33 @@ def _partitions(settings: Settings) -> Operation:
 
 def _cache() -> tuple[Operation, ...]:
     return (
-        Operation(
+        _read(
             name="getCache",
-            method="GET",
             path=f"{PREFIX}/cache",
             summary="Get hits, misses and evictions of each cache layer",
             handler=handlers.cache,
-            scope=Scope.MONITORING_READ,
-            policy=Policy.OPERATIONS,
-            tag=_TAG,
-            answers={200: answers.CacheReport},
+            answers={200: CacheReport},
         ),
-        Operation(
+        _operate(
             name="clearCache",
-            method="POST",
             path=f"{PREFIX}/cache/clear",
             summary="Clear cached answers",
             description="Removes the answers whose cache key matches a pattern, or all of them. Other keys in Redis "
             "are not removed.",
             handler=handlers.clear,
-            scope=Scope.OPERATIONS,
-            policy=Policy.OPERATIONS,
-            tag=_TAG,
-            request=answers.CacheClear,
+            request=CacheClear,
             example={"all": True},
-            answers={200: answers.CacheCleared},
+            answers={200: CacheCleared},
             problems=frozenset({400, 413, 415}),
         ),
     )
 
 
 def _summary() -> Operation:
-    return Operation(
+    return _read(
         name="getSummary",
-        method="GET",
         path=f"{PREFIX}/summary",
         summary="Get the worst state and the key figures",
         handler=handlers.summary,
-        scope=Scope.MONITORING_READ,
-        policy=Policy.OPERATIONS,
-        tag=_TAG,
-        answers={200: answers.Summary},
+        answers={200: Summary},
     )

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from api.logs.access_log import LOGGER, describe
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.monitoring import metrics
 from api.monitoring.readings import Reading, exposition, read, serving
 
@@ -24,7 +25,7 @@ _LOG = logging.getLogger(LOGGER)
 class Sampler:
     """The readings of the last five minutes of one process, each over all processes.
 
-    ``gauges`` are called once a second; they tell the metrics how things stand.
+    ``gauges`` are called once a second; they write the current numbers to the metrics.
     """
 
     def __init__(self, gauges: Sequence[Callable[[], None]], window_s: float = WINDOW_S) -> None:

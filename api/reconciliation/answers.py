@@ -1,5 +1,9 @@
-"""The bodies and answers of the reconciliation operations. Money is decimal text, days are Africa/Johannesburg days."""
+"""The bodies and answers of the reconciliation operations, and how answers are made from records.
 
+Money is decimal text, days are Africa/Johannesburg days.
+"""
+
+from collections.abc import Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -8,10 +12,11 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from ledger.statements import BreakClass
-from ledger.transactions import Supplier
-from tasks.reconciliation.closing.periods import PeriodState
-from tasks.reconciliation.vocabulary import Action, BreakState, Decision, Verdict
+from tasks.reconciliation.casework.breaks import BreakRecord, ResolutionRecord, ResolvedBreak, RunRecord
+from tasks.reconciliation.closing.periods import PeriodRecord, PeriodState
+from tasks.reconciliation.vocabulary import Action, BreakState, Decision, Verdict, WithdrawalState
 
+SupplierName = Annotated[str, Meta(extra_json_schema={"$ref": "#/components/schemas/Supplier"})]  # a setting
 Reason = Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
@@ -106,7 +111,7 @@ class Resolve(Struct, kw_only=True, forbid_unknown_fields=True):
 class Resolved(Struct, kw_only=True):
     """The new state of the break. ``proposed`` means that another client must confirm. ``together`` lists the other
     breaks of the match. ``ended_row`` is the internal row that the decision ended; a break still open then has other
-    differences.
+    differences. ``withdrawal`` is the state of the withdrawal of a decision.
     """
 
     break_id: int
@@ -114,6 +119,7 @@ class Resolved(Struct, kw_only=True):
     resolution_id: int
     together: list[int]
     ended_row: UUID | None
+    withdrawal: WithdrawalState | None
 
 
 class PeriodDecision(StrEnum):
@@ -126,7 +132,7 @@ class PeriodDecision(StrEnum):
 class ClosePeriod(Struct, kw_only=True, forbid_unknown_fields=True):
     """The days to close (both included) and the reason. ``carry`` moves unresolved breaks to the next open day."""
 
-    supplier: Supplier
+    supplier: SupplierName
     first_day: date
     last_day: date
     reason: Reason
@@ -171,3 +177,95 @@ class Periods(Struct, kw_only=True):
     """Closed and proposed periods, newest first."""
 
     items: list[Period]
+
+
+def run(record: RunRecord) -> Run:
+    """The answer about a run."""
+    return Run(
+        run_id=record.run_id,
+        supplier=record.supplier,
+        day=record.day,
+        supersedes=record.supersedes,
+        digest=record.digest.hex(),
+        verdict=Verdict(record.verdict),
+        line_count=record.line_count,
+        own_count=record.own_count,
+        matched_count=record.matched_count,
+        break_count=record.break_count,
+        figures=record.figures,
+        actor=record.actor,
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        current=record.current,
+        warnings=record.warnings,
+    )
+
+
+def break_(record: BreakRecord, history: Sequence[ResolutionRecord], today: date) -> Break:
+    """The answer about a break. ``history`` may hold the entries of other breaks, too."""
+    return Break(
+        break_id=record.break_id,
+        run_id=record.run_id,
+        supplier=record.supplier,
+        day=record.day,
+        period_day=record.period_day,
+        age_days=record.age_days(today),
+        break_class=BreakClass(record.class_),
+        issues=record.issues,
+        currency=record.currency,
+        difference=str(record.difference),
+        variance=str(record.variance),
+        escalated=record.escalated,
+        line_no=record.line_no,
+        line=record.line,
+        own=record.own,
+        note=record.note,
+        state=BreakState(record.state),
+        detected_at=record.detected_at,
+        resolutions=[_resolution(entry) for entry in history if entry.break_id == record.break_id],
+    )
+
+
+def _resolution(entry: ResolutionRecord) -> Resolution:
+    return Resolution(
+        resolution_id=entry.resolution_id,
+        run_id=entry.run_id,
+        action=Action(entry.action),
+        actor=entry.actor,
+        account=entry.account,
+        decision=entry.decision,
+        reason=entry.reason,
+        period_day=entry.period_day,
+        created_at=entry.created_at,
+    )
+
+
+def resolved(outcome: ResolvedBreak) -> Resolved:
+    """The answer to a decision."""
+    return Resolved(
+        break_id=outcome.break_id,
+        state=outcome.state,
+        resolution_id=outcome.resolution_id,
+        together=list(outcome.together),
+        ended_row=outcome.ended_row,
+        withdrawal=outcome.withdrawal,
+    )
+
+
+def period(record: PeriodRecord) -> Period:
+    """The answer about a period."""
+    return Period(
+        supplier=record.supplier,
+        first_day=record.first_day,
+        last_day=record.last_day,
+        state=PeriodState(record.state),
+        actor=record.actor,
+        reason=record.reason,
+        at=record.at,
+        proposed_by=record.proposed_by,
+        carry=record.carry,
+        own_rows=record.own_rows,
+        own_sums=record.own_sums,
+        own_digest=record.own_digest,
+        days_changed=record.days_changed,
+    )

@@ -1,6 +1,7 @@
 """The operations of reconciliation, for the one list in `api.routing.routes`."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from api.abuse.rate_limits import Policy
 from api.reconciliation import answers, handlers
@@ -10,7 +11,6 @@ from ledger.statements import BreakClass
 from tasks.reconciliation.vocabulary import BreakState
 
 PREFIX = "/api/v1/reconciliation"
-_TAG = "reconciliation"
 _ID = {"type": "integer", "minimum": 1, "maximum": handlers.MOST_ID}
 _DAY = {"type": "string", "format": "date"}
 _FROM = Parameter("from", "Only items of this day (Africa/Johannesburg) or later", _DAY)
@@ -22,19 +22,23 @@ _LIMIT = Parameter(
 )
 
 
+_read = partial(
+    Operation, method="GET", scope=Scope.RECONCILIATION_READ, policy=Policy.OPERATIONS, tag="reconciliation"
+)
+_decide = partial(
+    Operation, method="POST", scope=Scope.RECONCILIATION_RESOLVE, policy=Policy.OPERATIONS, tag="reconciliation"
+)
+
+
 def operations(suppliers: Sequence[str]) -> tuple[Operation, ...]:
     """Every operation of reconciliation; ``suppliers`` are the names that there are."""
     supplier = Parameter("supplier", "Only items of this supplier", {"type": "string", "enum": list(suppliers)})
     return (
-        Operation(
+        _read(
             name="listReconciliationRuns",
-            method="GET",
             path=f"{PREFIX}/runs",
             summary="List reconciliation runs, newest first",
             handler=handlers.runs,
-            scope=Scope.RECONCILIATION_READ,
-            policy=Policy.OPERATIONS,
-            tag=_TAG,
             answers={200: answers.RunPage},
             parameters=(
                 supplier,
@@ -44,29 +48,21 @@ def operations(suppliers: Sequence[str]) -> tuple[Operation, ...]:
                 _LIMIT,
             ),
         ),
-        Operation(
+        _read(
             name="getReconciliationRun",
-            method="GET",
             path=f"{PREFIX}/runs/{{id}}",
             summary="Get a reconciliation run",
             handler=handlers.run,
-            scope=Scope.RECONCILIATION_READ,
-            policy=Policy.OPERATIONS,
-            tag=_TAG,
             answers={200: answers.Run},
-            parameters=(Parameter("id", "The number of the run", _ID, place="path", required=True),),
+            parameters=(_number("run"),),
             problems=frozenset({404}),
         ),
-        Operation(
+        _read(
             name="listReconciliationBreaks",
-            method="GET",
             path=f"{PREFIX}/breaks",
             summary="List breaks",
             description="Without `state`, only breaks that await a decision are listed. `state=all` lists every break.",
             handler=handlers.list_breaks,
-            scope=Scope.RECONCILIATION_READ,
-            policy=Policy.OPERATIONS,
-            tag=_TAG,
             answers={200: answers.BreakPage},
             parameters=(
                 supplier,
@@ -83,65 +79,50 @@ def operations(suppliers: Sequence[str]) -> tuple[Operation, ...]:
                 _LIMIT,
             ),
         ),
-        Operation(
+        _read(
             name="getReconciliationBreak",
-            method="GET",
             path=f"{PREFIX}/breaks/{{id}}",
             summary="Get a break and its history",
             description="The history shows what is proposed, by which client and why, so that another client can "
             "confirm it.",
             handler=handlers.get_break,
-            scope=Scope.RECONCILIATION_READ,
-            policy=Policy.OPERATIONS,
-            tag=_TAG,
             answers={200: answers.Break},
-            parameters=(Parameter("id", "The number of the break", _ID, place="path", required=True),),
+            parameters=(_number("break"),),
             problems=frozenset({404}),
         ),
-        Operation(
+        _decide(
             name="resolveReconciliationBreak",
-            method="POST",
             path=f"{PREFIX}/breaks/{{id}}/resolve",
             summary="Resolve a break",
             description="The decision is recorded for the client of the key. Above the four-eyes limit the first "
             "call only proposes. The same decision by a key of another client confirms the proposal, and `reject` "
             "withdraws it. `same_transaction` resolves all breaks of the suggested match together. "
             "`settle_completed` and `settle_failed` also end the internal row of the break while it is pending or "
-            "processing. The four-eyes limit then applies to the whole amount of the row.",
+            "processing. The four-eyes limit then applies to the whole amount of the row. `withdraw` takes back the "
+            "decision that resolved the break, and always needs a key of another client to confirm.",
             handler=handlers.resolve,
-            scope=Scope.RECONCILIATION_RESOLVE,
-            policy=Policy.OPERATIONS,
-            tag=_TAG,
             request=answers.Resolve,
             example={"decision": "write_off", "reason": "Rounding, agreed with the supplier"},
             answers={200: answers.Resolved},
-            parameters=(Parameter("id", "The number of the break", _ID, place="path", required=True),),
+            parameters=(_number("break"),),
             problems=frozenset({400, 404, 409, 413, 415}),
         ),
-        Operation(
+        _read(
             name="listReconciliationPeriods",
-            method="GET",
             path=f"{PREFIX}/periods",
             summary="List closed periods and periods proposed for closing",
             handler=handlers.list_periods,
-            scope=Scope.RECONCILIATION_READ,
-            policy=Policy.OPERATIONS,
-            tag=_TAG,
             answers={200: answers.Periods},
             parameters=(supplier, _LIMIT),
         ),
-        Operation(
+        _decide(
             name="closeReconciliationPeriod",
-            method="POST",
             path=f"{PREFIX}/periods",
             summary="Propose or confirm the closing of a period",
             description="The decision is recorded for the client of the key. The first call proposes to close the "
             "days. The same request by a key of another client closes them permanently. `reject` withdraws the "
             "proposal.",
             handler=handlers.close_period,
-            scope=Scope.RECONCILIATION_RESOLVE,
-            policy=Policy.OPERATIONS,
-            tag=_TAG,
             request=answers.ClosePeriod,
             example={
                 "supplier": suppliers[0],
@@ -153,3 +134,7 @@ def operations(suppliers: Sequence[str]) -> tuple[Operation, ...]:
             problems=frozenset({400, 409, 413, 415}),
         ),
     )
+
+
+def _number(noun: str) -> Parameter:
+    return Parameter("id", f"The number of the {noun}", _ID, place="path", required=True)

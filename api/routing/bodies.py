@@ -25,5 +25,5 @@ class Bodies:
         self.held_bytes += size_bytes
 
     def give_back(self, scope: Scope) -> None:
-        """Forget the request's body. Safe to repeat."""
+        """Stop counting the request's body. Safe to repeat."""
         self.held_bytes -= scope.pop(_KEY, 0)

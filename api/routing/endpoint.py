@@ -10,11 +10,13 @@ from starlette.websockets import WebSocketClose
 
 from api.abuse.visitor import visitor_of
 from api.keys.auth import NOBODY
-from api.logs.access_log import LOGGER, describe, of_request
+from api.logs.access_log import of_request
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.monitoring import metrics
 from api.routing import parsing, problems
 from api.routing.operations import Call, Operation
-from api.routing.problems import NO_METHOD, NOT_FOUND, HttpError, Kind
+from api.routing.problems import NO_METHOD, NOT_FOUND, HttpError, ProblemKind
 from api.server.services import Services
 from ledger.errors import FieldError, TreasuryError
 
@@ -33,7 +35,7 @@ class Endpoint:
         try:
             response = await self._answer(request)
         except ClientDisconnect:
-            return  # nobody is there to be answered
+            return  # the client has gone
         except TreasuryError as error:
             response = self._refuse(request, error)
         except Exception as error:  # noqa: BLE001  # the last line: no error leaves without an answer and a log line
@@ -50,17 +52,17 @@ class Endpoint:
         key, visitor = NOBODY, visitor_of(request.scope)
         needed = None if operation.open_to and operation.open_to.hold(visitor.sender.address) else operation.scope
         if needed is not None:
-            key = await services.doorkeeper.authenticate(request.headers.get("authorization"), visitor.sender)
+            key = await services.key_throttle.authenticate(request.headers.get("authorization"), visitor.sender)
             record.key_id = key.key_id
         if operation.policy is not None:
             verdict = await services.defence.limiter.spend(
                 operation.policy, key.key_id or visitor.sender.address, key.limits
             )
             if verdict is not None:
-                verdict.demand()
+                verdict.require()
                 visitor.headers = verdict.headers()
         if needed is not None:
-            key.demand(needed)
+            key.require(needed)
         query = parsing.query(request, operation.query)
         return await operation.handler(Call(request, operation, services, query, key))
 
@@ -92,7 +94,7 @@ class Address:
             await endpoint(scope, receive, send)
 
 
-class Page:
+class StaticPage:
     """A document that is the same for everyone, made once."""
 
     def __init__(self, body: bytes, media_type: str, headers: Mapping[str, str] | None = None) -> None:
@@ -119,7 +121,7 @@ async def refuse_method(scope: Scope, receive: Receive, send: Send, allow: str) 
 
 
 async def _refuse(
-    kind: Kind, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str] | None = None
+    kind: ProblemKind, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str] | None = None
 ) -> None:
     refusal = problems.response(HttpError(kind, headers=headers), of_request(scope).request_id)
     await refusal(scope, receive, send)

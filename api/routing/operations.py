@@ -1,4 +1,4 @@
-"""What an operation of the API is: its address, what it takes and gives, and the handler behind it."""
+"""The operations of the API: their addresses, parameters, bodies and answers, and the handlers behind them."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Operation:
     """One method at one address. The router and the OpenAPI document are both made from these.
 
     ``answers`` are the good statuses, each with the type of its body, in ``media_type``; ``problems`` the statuses that
-    it can end with besides those that every operation with a key has. ``policy`` is the rate limit that its requests
+    it can end with in addition to those of every operation with a key. ``policy`` is the rate limit that its requests
     are counted by, None for none. ``open_to`` are the networks that need no key for it. A ``conditional`` one answers
     with an ETag, and 304 to If-None-Match; its answers are cached. One that takes ``many`` things at once takes a
     larger body. ``example`` is a body that can be sent as it is, for the interactive page.
@@ -79,7 +79,7 @@ class Call:
 
     async def body(self) -> bytes:
         """The body of the request, within the limits. Raises problems 413 and 415; TransientError for want of room."""
-        parsing.demand_json(self.request)
+        parsing.require_json(self.request)
         settings = self.services.settings
         most = settings.api_body_limit_bytes
         if not self.operation.many:

@@ -2,11 +2,13 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from itertools import accumulate
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 from starlette.requests import Request
@@ -14,20 +16,19 @@ from starlette.requests import Request
 from api.routing.bodies import Bodies
 from api.routing.problems import BAD_REQUEST, KEY_MISSING, NOT_JSON, TOO_LARGE, HttpError
 from ledger.errors import FieldError
-from ledger.identifiers import created_at_of, truncate_ms
+from ledger.identifiers import truncate_ms
+from ledger.instants import INSTANT_RULE, parse_instant
 
+Member = TypeVar("Member", bound=StrEnum)
 _JSON_TYPE = re.compile(r"application/json\s*(;\s*charset=\"?utf-8\"?\s*)?\Z", re.IGNORECASE)
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
+_BROKEN_PERCENT = re.compile(rb"%(?![0-9a-fA-F]{2})")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII | re.IGNORECASE)
-_DATE_TIME = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[Zz]|[+-]\d\d:\d\d)\Z", re.ASCII
-)  # RFC 3339, 5.6
 JSON_DEPTH = 32
 MOST_CONTAINERS = 50_000  # objects and lists of one body: each costs far more than its bytes
 _OPENING = b"{["
 _NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 _STEPS = bytes(1 if byte in _OPENING else 255 for byte in range(256))  # as signed bytes: one deeper, one less deep
-_DATE_TIME_RULE = "must be a date and time with an offset as in RFC 3339, like 2026-03-01T09:30:00Z"
 
 
 async def read_body(request: Request, limit_bytes: int, bodies: Bodies) -> bytes:
@@ -49,7 +50,7 @@ async def read_body(request: Request, limit_bytes: int, bodies: Bodies) -> bytes
     return b"".join(chunks)
 
 
-def demand_json(request: Request) -> None:
+def require_json(request: Request) -> None:
     """Raises a 415 problem unless the body is declared as JSON in UTF-8, sent as it is."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise HttpError(NOT_JSON, "Send the body without Content-Encoding. Compressed bodies are not supported.")
@@ -59,10 +60,10 @@ def demand_json(request: Request) -> None:
 
 def idempotency_key(request: Request) -> str:
     """The Idempotency-Key header. Raises a 400 problem when it is missing, given twice or not of visible ASCII."""
-    given = request.headers.getlist("idempotency-key")
-    if len(given) != 1 or not _IDEMPOTENCY_KEY.match(given[0]):
+    values = request.headers.getlist("idempotency-key")
+    if len(values) != 1 or not _IDEMPOTENCY_KEY.match(values[0]):
         raise HttpError(KEY_MISSING)
-    return given[0]
+    return values[0]
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -108,8 +109,8 @@ def decode_object(body: bytes) -> dict[str, Any]:
 def _refuse_nesting(body: bytes) -> None:
     """Raises a 400 problem when JSON is nested more than `JSON_DEPTH` deep, or has more than `MOST_CONTAINERS`.
 
-    Exact for JSON, whose texts may hold brackets; of what is no JSON it says too much or too little, and the decoder,
-    which comes later and costs more, refuses it anyway. All of it is one pass in C.
+    Exact for JSON, whose texts may contain brackets. For anything else the count may be wrong, and the decoder, which
+    runs later and costs more, refuses it anyway. All of it is one pass in C.
     """
     if body.count(b"{") + body.count(b"[") <= JSON_DEPTH:
         return
@@ -126,24 +127,51 @@ def query(request: Request, known: Collection[str]) -> Mapping[str, str]:
     """The query's parameters. Raises FieldError for an unknown one, or for one given twice."""
     if not request.scope["query_string"]:
         return {}
-    given: dict[str, str] = {}
-    for name, value in request.query_params.multi_items():
+    parameters: dict[str, str] = {}
+    for name, value in _parameters(request.scope["query_string"]):
         if name not in known:
             raise FieldError(name, "is not a parameter of this operation")
-        if name in given:
+        if name in parameters:
             raise FieldError(name, "must be given only once")
-        given[name] = value
-    return given
+        parameters[name] = value
+    return parameters
+
+
+def _parameters(query_string: bytes) -> Iterator[tuple[str, str]]:
+    """Names and values, decoded strictly: what is no UTF-8 must not be read as another value."""
+    for part in query_string.split(b"&"):
+        if part:
+            name, _, value = part.partition(b"=")
+            decoded = _decoded("query", name)
+            yield decoded, _decoded(decoded, value)
+
+
+def _decoded(field: str, text: bytes) -> str:
+    if b"%" in text and _BROKEN_PERCENT.search(text):
+        raise FieldError(field, "must be percent-encoded: write % as %25")
+    try:
+        return unquote_to_bytes(text.replace(b"+", b" ")).decode()
+    except UnicodeDecodeError:
+        raise FieldError(field, "must be percent-encoded UTF-8") from None
 
 
 def instant(field: str, value: Any) -> datetime:
     """An RFC 3339 date and time as UTC, milliseconds kept. Raises FieldError."""
-    if not isinstance(value, str) or not _DATE_TIME.match(value):
-        raise FieldError(field, _DATE_TIME_RULE)
+    return truncate_ms(_moment(field, value))
+
+
+def _moment(field: str, value: Any) -> datetime:
+    if not isinstance(value, str):
+        raise FieldError(field, INSTANT_RULE)
     try:
-        return truncate_ms(datetime.fromisoformat(value.upper()).astimezone(UTC))
-    except (ValueError, OverflowError):  # the 30th of February; the year 1 east of Greenwich
-        raise FieldError(field, _DATE_TIME_RULE) from None
+        return parse_instant(value)
+    except ValueError:
+        raise FieldError(field, INSTANT_RULE) from None
+
+
+def bound(field: str, value: str) -> datetime:
+    """The end of a span of time, an RFC 3339 date and time as UTC with every digit of it. Raises FieldError."""
+    return _moment(field, value)
 
 
 def integer(field: str, text: str, lowest: int, highest: int) -> int:
@@ -153,13 +181,20 @@ def integer(field: str, text: str, lowest: int, highest: int) -> int:
     return int(text)
 
 
-def row_id(field: str, text: str) -> UUID:
-    """An id, known to carry a ``created_at``. Raises FieldError."""
-    if not _UUID.match(text):
-        raise FieldError(field, "must be a UUID of version 7")
-    value = UUID(text)
-    try:
-        created_at_of(value)
-    except OverflowError:  # milliseconds beyond the year 9999
-        raise FieldError(field, "must be a UUID of version 7") from None
+def choice(field: str, value: Any, choices: Collection[str]) -> str:
+    """``value``, which must be one of ``choices``. Raises FieldError that lists them."""
+    if not isinstance(value, str) or value not in set(choices):
+        raise FieldError(field, f"must be one of {', '.join(choices)}")
     return value
+
+
+def member(field: str, value: Any, kind: type[Member]) -> Member:
+    """The member of the enumeration ``kind`` that ``value`` is. Raises FieldError that lists them."""
+    return kind(choice(field, value, tuple(kind)))
+
+
+def row_id(field: str, text: str) -> UUID:
+    """An id: any UUID, because rows that others stored may have another than one of version 7. Raises FieldError."""
+    if not _UUID.match(text):
+        raise FieldError(field, "must be a UUID")
+    return UUID(text)

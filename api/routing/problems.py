@@ -15,7 +15,7 @@ _LONGEST_NAME = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemKind:
     """A kind of problem: its HTTP status, the last part of its type, its title, and a detail fit for anyone."""
 
     status: int
@@ -29,56 +29,64 @@ class Kind:
         return f"urn:treasury:problem:{self.name}"
 
 
-BAD_REQUEST = Kind(400, "bad-request", "Bad request", "The body is not valid JSON.")
-KEY_MISSING = Kind(
+BAD_REQUEST = ProblemKind(400, "bad-request", "Bad request", "The body is not valid JSON.")
+KEY_MISSING = ProblemKind(
     400, "idempotency-key", "Idempotency-Key required", "Send an Idempotency-Key of 1 to 255 visible characters."
 )
-UNAUTHORIZED = Kind(
+UNAUTHORIZED = ProblemKind(
     401, "unauthorized", "Invalid or missing API key", "Send a valid API key in the header Authorization: Bearer."
 )
-UNSIGNED = Kind(401, "signature", "Invalid or missing signature", "The signature does not match the payload.")
-FORBIDDEN = Kind(403, "forbidden", "Forbidden", "The API key lacks a scope that this operation requires.")
-NOT_FOUND = Kind(404, "not-found", "Not found", "No resource that this API key may see has this address.")
-NO_METHOD = Kind(
+UNSIGNED = ProblemKind(401, "signature", "Invalid or missing signature", "The signature does not match the payload.")
+FORBIDDEN = ProblemKind(403, "forbidden", "Forbidden", "The API key lacks a scope that this operation requires.")
+NOT_FOUND = ProblemKind(404, "not-found", "Not found", "No resource that this API key may see has this address.")
+NO_METHOD = ProblemKind(
     405, "method-not-allowed", "Method not allowed", "This address does not support this method. See the Allow header."
 )
-TIMEOUT = Kind(408, "timeout", "Request timeout", "The request did not arrive in time. Send it again.")
-CONFLICT = Kind(409, "conflict", "Conflict", "The resource has changed, or no longer accepts changes. Read it again.")
-IN_FLIGHT = Kind(409, "in-flight", "Request in progress", "A request with this Idempotency-Key is still in progress.")
-TOO_LARGE = Kind(413, "too-large", "Body too large", "The body has more bytes than the API accepts.")
-URL_TOO_LONG = Kind(414, "url-too-long", "URL too long", "The URL has more bytes than the API accepts.")
-NOT_JSON = Kind(415, "not-json", "Body must be JSON", "Send Content-Type: application/json.")
-EXPECTATION = Kind(
+TIMEOUT = ProblemKind(408, "timeout", "Request timeout", "The request did not arrive in time. Send it again.")
+CONFLICT = ProblemKind(
+    409, "conflict", "Conflict", "The resource has changed, or no longer accepts changes. Read it again."
+)
+IN_FLIGHT = ProblemKind(
+    409, "in-flight", "Request in progress", "A request with this Idempotency-Key is still in progress."
+)
+TOO_LARGE = ProblemKind(413, "too-large", "Body too large", "The body has more bytes than the API accepts.")
+URL_TOO_LONG = ProblemKind(414, "url-too-long", "URL too long", "The URL has more bytes than the API accepts.")
+NOT_JSON = ProblemKind(415, "not-json", "Body must be JSON", "Send Content-Type: application/json.")
+EXPECTATION = ProblemKind(
     417, "expectation", "Expectation not supported", "The API supports only the expectation 100-continue."
 )
-MISDIRECTED = Kind(421, "misdirected", "Unknown host", "The API does not serve the host that the Host header names.")
-INVALID = Kind(422, "invalid", "Invalid value", "See errors for the field and the rule.")
-KEY_REUSED = Kind(
+MISDIRECTED = ProblemKind(
+    421, "misdirected", "Unknown host", "The API does not serve the host that the Host header names."
+)
+INVALID = ProblemKind(422, "invalid", "Invalid value", "See errors for the field and the rule.")
+KEY_REUSED = ProblemKind(
     422, "idempotency-key-reused", "Idempotency-Key already used", "Another request has used this Idempotency-Key."
 )
-TOO_MANY = Kind(
+TOO_MANY = ProblemKind(
     429, "too-many-requests", "Too many requests", "Wait as long as Retry-After says, then send fewer requests."
 )
-ADDRESS_REFUSED = Kind(
+ADDRESS_REFUSED = ProblemKind(
     429,
     "address-refused",
     "Address blocked temporarily",
     "Requests from this address looked like an attack. See Retry-After.",
 )
-HEADER_TOO_LARGE = Kind(
+HEADER_TOO_LARGE = ProblemKind(
     431, "header-too-large", "Header too large", "The header has more bytes or more fields than the API accepts."
 )
-INTERNAL = Kind(500, "internal", "Internal error", "The server logged the error under this request id.")
-NOT_STORED = Kind(
+INTERNAL = ProblemKind(500, "internal", "Internal error", "The server logged the error under this request id.")
+NOT_STORED = ProblemKind(
     500,
     "not-stored",
     "Not stored as sent",
     "The database dropped or changed the data, so nothing of the request was stored. The server logged the error under "
     "this request id, for the operator of this API.",
 )
-UNAVAILABLE = Kind(503, "unavailable", "Temporarily unavailable", "Send the same request again later. See Retry-After.")
+UNAVAILABLE = ProblemKind(
+    503, "unavailable", "Temporarily unavailable", "Send the same request again later. See Retry-After."
+)
 
-_BY_ERROR: tuple[tuple[type[Exception], Kind], ...] = (
+_BY_ERROR: tuple[tuple[type[Exception], ProblemKind], ...] = (
     (FieldError, INVALID),
     (ConflictError, CONFLICT),
     (TransientError, UNAVAILABLE),
@@ -87,15 +95,15 @@ _BY_ERROR: tuple[tuple[type[Exception], Kind], ...] = (
 
 
 class HttpError(TreasuryError):
-    """An answer that only HTTP knows: no key, no such row, a body that is no JSON. ``detail`` is for anyone."""
+    """A refusal that only HTTP has: no key, no such row, a body that is not JSON. Every client may see ``detail``."""
 
-    def __init__(self, kind: Kind, detail: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, kind: ProblemKind, detail: str | None = None, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail or kind.detail)
         self.kind = kind
         self.headers = dict(headers or {})
 
 
-def kind_of(error: Exception) -> Kind:
+def kind_of(error: Exception) -> ProblemKind:
     """The kind of problem that ``error`` is to a client."""
     if isinstance(error, HttpError):
         return error.kind

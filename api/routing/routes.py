@@ -18,7 +18,7 @@ from api.transactions import handlers, messages
 from config import Settings
 from ledger.scopes import Scope
 from ledger.tables import TieredTable
-from ledger.transactions import Status, TransactionType
+from ledger.transactions import Status
 from suppliers.registry import definitions
 
 
@@ -39,6 +39,7 @@ class Resource:
     row: type
     batch: type
     page: type
+    feed: type
 
     @property
     def tag(self) -> str:
@@ -74,6 +75,7 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
             row=messages.Transaction,
             batch=messages.NewTransactions,
             page=messages.TransactionPage,
+            feed=messages.TransactionFeed,
         ),
         Resource(
             table=settings.table("vas_transactions"),
@@ -89,6 +91,7 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
             row=messages.VasTransaction,
             batch=messages.NewVasTransactions,
             page=messages.VasTransactionPage,
+            feed=messages.VasTransactionFeed,
         ),
     )
 
@@ -108,7 +111,7 @@ def operations(settings: Settings) -> tuple[Operation, ...]:
 
 
 def router_routes(all_operations: tuple[Operation, ...], services: Services) -> list[Route]:
-    """A bare route for each path, so that a wrong method is told every right one."""
+    """A bare route for each path, so that the answer to a wrong method lists every right one."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for operation in all_operations:
         by_path.setdefault(operation.path, {})[operation.method] = Endpoint(operation, services)
@@ -117,34 +120,29 @@ def router_routes(all_operations: tuple[Operation, ...], services: Services) -> 
 
 def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...]:
     noun, path, table = resource.noun, resource.path, resource.table
+    guarded = partial(Operation, policy=resource.policy, tag=resource.tag)
+    read = partial(guarded, method="GET", scope=resource.read)
+    write = partial(guarded, method="POST", scope=resource.write)
     return (
-        Operation(
+        write(
             name=f"create{noun}",
-            method="POST",
             path=path,
             summary=f"Store a {resource.phrase}",
             description="201 means that the row is durable.",
             handler=partial(resource.create, table=table),
-            scope=resource.write,
-            policy=resource.policy,
-            tag=resource.tag,
             request=resource.new,
             example=resource.example,
             answers={201: resource.row},
             parameters=(_IDEMPOTENCY_KEY,),
             problems=frozenset({400, 409, 413, 415}),
         ),
-        Operation(
+        write(
             name=f"create{noun}s",
-            method="POST",
             path=f"{path}/batch",
             summary=f"Store a batch of {resource.phrase}s",
             description=f"A batch has up to {settings.api_batch_limit} items. 200 means that every item was processed. "
             "The status of each item is 201 (stored and durable) or 422 (refused).",
             handler=partial(handlers.create_batch, table=table),
-            scope=resource.write,
-            policy=resource.policy,
-            tag=resource.tag,
             request=resource.batch,
             example={"items": [resource.example]},
             answers={200: messages.BatchResults},
@@ -152,46 +150,46 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             problems=frozenset({400, 409, 413, 415}),
             many=True,
         ),
-        Operation(
+        read(
             name=f"list{noun}s",
-            method="GET",
             path=path,
             summary=f"List the {resource.phrase}s of a wallet or a user",
             description="The newest come first. A page covers every tier: it may start with today's rows and end in "
             "the archive. `wallet_id` or `user_id` is required.",
             handler=partial(handlers.read_page, table=table),
-            scope=resource.read,
-            policy=resource.policy,
-            tag=resource.tag,
             answers={200: resource.page},
             parameters=_page_parameters(settings),
             conditional=True,
         ),
-        Operation(
+        read(
+            name=f"follow{noun}s",
+            path=f"{path}/feed",
+            summary=f"Follow the new {resource.phrase}s of the client",
+            description="Every row that this API stores is listed exactly once, the oldest first, some seconds after "
+            "it was created. Send `next_cursor` as `cursor` again and again: at once while `more` is true, otherwise "
+            "after a pause. Without `cursor` and `from` the feed begins now. Later changes of a row's status are not "
+            "listed.",
+            handler=partial(handlers.read_feed, table=table),
+            answers={200: resource.feed},
+            parameters=_feed_parameters(settings),
+        ),
+        read(
             name=f"get{noun}",
-            method="GET",
             path=f"{path}/{{id}}",
             summary=f"Get a {resource.phrase}",
             description="The row may be in any tier: its id contains the time, and so the month.",
             handler=partial(handlers.read_one, table=table),
-            scope=resource.read,
-            policy=resource.policy,
-            tag=resource.tag,
             answers={200: resource.row},
             problems=frozenset({404}),
             conditional=True,
         ),
-        Operation(
+        write(
             name=f"change{noun}Status",
-            method="POST",
             path=f"{path}/{{id}}/status",
             summary=f"Change the status of a {resource.phrase}",
             description="A status moves only forward. Sending the current status changes nothing and succeeds. Rows "
             "with a terminal status and rows of archived months never change.",
             handler=partial(handlers.change_status, table=table),
-            scope=resource.write,
-            policy=resource.policy,
-            tag=resource.tag,
             request=messages.StatusChange,
             example={"status": Status.COMPLETED},
             answers={200: resource.row},
@@ -200,19 +198,31 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
     )
 
 
-def _page_parameters(settings: Settings) -> tuple[Parameter, ...]:
+def _limit(settings: Settings) -> Parameter:
     limit = {"type": "integer", "minimum": 1, "maximum": settings.api_page_limit, "default": handlers.DEFAULT_LIMIT}
+    return Parameter("limit", "Maximum number of rows on the page", limit)
+
+
+def _feed_parameters(settings: Settings) -> tuple[Parameter, ...]:
+    return (
+        Parameter("cursor", "`next_cursor` of the previous answer", {"type": "string"}),
+        Parameter("from", "Where the feed begins: rows created at this time or later", _TIME),
+        _limit(settings),
+    )
+
+
+def _page_parameters(settings: Settings) -> tuple[Parameter, ...]:
     return (
         Parameter("wallet_id", "Only rows of this wallet", _NAME),
         Parameter("user_id", "Only rows of this user", _NAME),
         Parameter("from", "Only rows created at this time or later", _TIME),
         Parameter("to", "Only rows created before this time", _TIME),
-        Parameter("status", "Only rows with this status", {"type": "string", "enum": list(Status)}),
-        Parameter("type", "Only rows of this type", {"type": "string", "enum": list(TransactionType)}),
+        Parameter("status", "Only rows with this status", {"$ref": "#/components/schemas/Status"}),
+        Parameter("type", "Only rows of this type", {"$ref": "#/components/schemas/TransactionType"}),
         Parameter(
             "cursor", "`next_cursor` of the previous page; keep the other parameters unchanged", {"type": "string"}
         ),
-        Parameter("limit", "Maximum number of rows on the page", limit),
+        _limit(settings),
     )
 
 
@@ -235,7 +245,7 @@ _VAS_FAILURE = Operation(
 def _webhooks(settings: Settings) -> tuple[Operation, ...]:
     """An address for each supplier that sends webhooks."""
     known = definitions(settings.suppliers).values()
-    return tuple(_webhook(one.name, one.title) for one in known if one.webhooks is not None)
+    return tuple(_webhook(definition.name, definition.title) for definition in known if definition.webhooks is not None)
 
 
 def _webhook(name: str, title: str) -> Operation:
@@ -253,27 +263,22 @@ def _webhook(name: str, title: str) -> Operation:
     )
 
 
-# Not counted by address: behind a proxy that nobody named all have one, and whoever used its limit up would have the
-# load balancer told that the process is unwell. Neither costs much, however often it is asked.
+_probe = partial(Operation, method="GET", policy=None, tag="health")
+# Not counted by address: behind a proxy that no setting names, all clients have one address. A client that used up its
+# limit would make the process look unwell to the load balancer. Neither probe costs much.
 _HEALTH = (
-    Operation(
+    _probe(
         name="live",
-        method="GET",
         path="/health/live",
         summary="Check that the process answers",
         handler=handlers.live,
-        policy=None,
-        tag="health",
         answers={200: messages.Health},
     ),
-    Operation(
+    _probe(
         name="ready",
-        method="GET",
         path="/health/ready",
         summary="Check that PostgreSQL answers the process",
         handler=handlers.ready,
-        policy=None,
-        tag="health",
         answers={200: messages.Health},
         problems=frozenset({503}),
     ),

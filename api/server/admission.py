@@ -10,13 +10,17 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.logs.access_log import LOGGER, describe, of_request
+from api.logs.access_log import of_request
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.routing import problems
 from api.routing.problems import BAD_REQUEST, EXPECTATION, MISDIRECTED, HttpError
 
 _LOG = logging.getLogger(LOGGER)
 ANY_HOST: Final = "*"
 _WILDCARD_BINDS = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104  # compared with, not bound to
+# Load balancers ask by address, and in HTTP/1.0 without a Host. The answers are the same for everyone.
+_OF_ANY_HOST = frozenset({"/health/live", "/health/ready"})
 _ONCE = frozenset({b"host", b"authorization", b"content-type", b"content-encoding", b"content-length", b"expect"})
 
 
@@ -50,7 +54,7 @@ class Admission:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        objection = self._objection(scope["headers"])
+        objection = self._objection(scope)
         if objection is not None:
             await problems.response(objection, of_request(scope).request_id)(scope, receive, send)
             return
@@ -63,21 +67,24 @@ class Admission:
                 raise  # the answer has begun: it can only be broken off
             await problems.response(error, record.request_id)(scope, receive, send)
 
-    def _objection(self, headers: list[tuple[bytes, bytes]]) -> HttpError | None:
-        found: dict[bytes, bytes] = {}
-        for name, value in headers:
+    def _objection(self, scope: Scope) -> HttpError | None:
+        seen: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
             if name in _ONCE:
-                if name in found:
+                if name in seen:
                     return HttpError(BAD_REQUEST, f"The header {name.decode()} was sent twice.")
-                found[name] = value
-        if b"expect" in found and found[b"expect"].lower() != b"100-continue":
+                seen[name] = value
+        if b"expect" in seen and seen[b"expect"].lower() != b"100-continue":
             return HttpError(EXPECTATION)
-        return self._objection_to_host(found.get(b"host"))
+        return self._objection_to_host(scope, seen.get(b"host"))
 
-    def _objection_to_host(self, host: bytes | None) -> HttpError | None:
+    def _objection_to_host(self, scope: Scope, host: bytes | None) -> HttpError | None:
+        of_any_host = scope["path"] in _OF_ANY_HOST
+        if of_any_host and host is None and scope["http_version"] == "1.0":
+            return None
         if not host:
             return HttpError(BAD_REQUEST, "The Host header is missing.")
-        return None if self._hosts.serve(host) else HttpError(MISDIRECTED)
+        return None if of_any_host or self._hosts.serve(host) else HttpError(MISDIRECTED)
 
 
 def _without_port(host: bytes) -> bytes:

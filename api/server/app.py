@@ -15,12 +15,13 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route, Router
 
 from api.abuse.guard import Guard
-from api.caching.fast_path import Rows, ShortPath
+from api.caching.fast_path import FastPath, Rows
 from api.documentation import page as docs_page
 from api.documentation.openapi import make_document
-from api.logs.access_log import LOGGER, AccessLog, RequestLog, write_json_lines
+from api.logs.access_log import AccessLog, RequestLog
+from api.logs.json_lines import LOGGER, write_json_lines
 from api.logs.output import OUTPUT
-from api.routing.endpoint import Page, no_such_address
+from api.routing.endpoint import StaticPage, no_such_address
 from api.routing.operations import Operation
 from api.routing.routes import Resource, operations, resources, router_routes
 from api.server.admission import Admission, Hosts, allowed_hosts
@@ -35,19 +36,19 @@ LAST_LINES_S = 1.0
 
 
 class Application(Router):
-    """The routes, and the short path beside them that `api.server.protocol` asks first; None where nothing is cached.
+    """The routes, and the fast path beside them that `api.server.protocol` asks first; None where nothing is cached.
 
     ``limited``: the server below keeps the limits of time, size and number (`api.server.protocol`).
     """
 
     limited = False
 
-    def __init__(self, routes: Sequence[BaseRoute], short_path: ShortPath | None, **options: Any) -> None:
+    def __init__(self, routes: Sequence[BaseRoute], fast_path: FastPath | None, **options: Any) -> None:
         super().__init__(routes, **options)
-        self.short_path = short_path
+        self.fast_path = fast_path
 
-    def demand_limits(self) -> None:
-        """Raises ConfigError under a server that has none: it would be open to whoever opens connections."""
+    def require_limits(self) -> None:
+        """Raises ConfigError under a server that has none: any client could exhaust it with connections."""
         if not self.limited:
             raise ConfigError("run the API with `python -m api.serve`: another server keeps none of its limits")
 
@@ -69,7 +70,7 @@ def create_app(settings: Settings | None = None) -> Application:
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        application.demand_limits()
+        application.require_limits()
         try:
             async with services.running():
                 yield
@@ -77,10 +78,10 @@ def create_app(settings: Settings | None = None) -> Application:
             await anyio.to_thread.run_sync(OUTPUT.flush, LAST_LINES_S)
 
     log, hosts = AccessLog(), Hosts(allowed_hosts(settings.api_hosts, settings.api_bind))
-    short_path = ShortPath(_rows(served), services, hosts, log, fixed_headers(settings.api_hsts_s))
+    fast_path = FastPath(_rows(served), services, hosts, log, fixed_headers(settings.api_hsts_s))
     application = Application(
         [*router_routes(described, services), *_documents(described, settings.suppliers.names)],
-        short_path if services.cache.enabled else None,
+        fast_path if services.cache.enabled else None,
         redirect_slashes=False,  # an address has one spelling; a redirect would repeat what the Host header says
         default=no_such_address,
         lifespan=lifespan,
@@ -105,7 +106,7 @@ def _rows(served: Iterable[Resource]) -> dict[bytes, Rows]:
 def _documents(described: tuple[Operation, ...], suppliers: Sequence[str]) -> list[Route]:
     document = make_document(TITLE, product_version(), described, suppliers)
     return [
-        Route(docs_page.DOCUMENT_PATH, Page(msgspec.json.encode(document), "application/json")),
-        Route(docs_page.PATH, Page(docs_page.render(TITLE).encode(), "text/html", {POLICY: PAGE_POLICY})),
+        Route(docs_page.DOCUMENT_PATH, StaticPage(msgspec.json.encode(document), "application/json")),
+        Route(docs_page.PATH, StaticPage(docs_page.render(TITLE).encode(), "text/html", {POLICY: PAGE_POLICY})),
         *(Route(asset.path, asset) for asset in docs_page.assets().values()),
     ]

@@ -28,7 +28,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from api.caching.fast_path import ShortPath
+from api.caching.fast_path import FastPath
 from api.logs.access_log import log_refusal, new_request_id
 from api.routing import problems
 from api.routing.problems import (
@@ -39,7 +39,7 @@ from api.routing.problems import (
     UNAVAILABLE,
     URL_TOO_LONG,
     HttpError,
-    Kind,
+    ProblemKind,
 )
 from api.server.security_headers import Headers
 
@@ -53,10 +53,11 @@ _FIELD_FRAMING_BYTES = len(": \r\n")
 # What may hold more requests than that is parsed in pieces so small that one adds no more of them than about as many.
 _PIECE_BYTES = 512
 _END_OF_HEADER = b"\n\r\n"
+_BLANKS = b" \t"  # around a field's value: they are no part of it (RFC 9110, 5.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SocketLimits:
     """What one process takes. ``body_bytes`` counts the bytes on the wire, framing included."""
 
     connections: int
@@ -71,12 +72,12 @@ class Limits:
 class LimitedConfig(Config):
     """uvicorn's configuration with the limits in it: it is what reaches every protocol, in every process."""
 
-    def __init__(self, app: Any, limits: Limits, **options: Any) -> None:
+    def __init__(self, app: Any, limits: SocketLimits, **options: Any) -> None:
         super().__init__(app, http=LimitedProtocol, **options)
         self.limits = limits
 
     def load(self) -> None:
-        """Load the application, and tell it that the limits are kept."""
+        """Load the application, and mark it as limited."""
         super().load()
         self.loaded_app.limited = True  # `api.server.app.Application`, which starts under no other
 
@@ -89,7 +90,7 @@ class _Phase(Enum):
 
 
 class _Refused(Exception):  # noqa: N818  # it says what happened, and leaves this module never
-    def __init__(self, kind: Kind, detail: str | None = None) -> None:
+    def __init__(self, kind: ProblemKind, detail: str | None = None) -> None:
         super().__init__(kind.name)
         self.problem = HttpError(kind, detail)
 
@@ -99,9 +100,9 @@ class _NothingMore(Exception):  # noqa: N818  # the same
 
 
 class _Answered:
-    """Stands for the cycle of a request that the short path has answered: there never was one.
+    """Takes the place of the cycle of a request that the fast path has answered: there was none.
 
-    All connections share it. What is set on it says nothing: nobody waits for it, and nothing is left to be done.
+    All connections share it. What is set on it has no effect: no task waits for it.
     """
 
     response_started = response_complete = keep_alive = True
@@ -141,17 +142,18 @@ class LimitedProtocol(HttpToolsProtocol):
         self._limits: Final = config.limits
         self.timeout_keep_alive = config.limits.keep_alive_s  # type: ignore[assignment]  # call_later takes a float
         self._phase = _Phase.IDLE
-        self._deaf = False  # nothing that still comes is read
+        self._reading_stopped = False  # what still arrives is ignored
         self._header_bytes = 0
         self._fields = 0
         self._field_bytes = 0
+        self._asks_to_close = False
         self._body_bytes = 0
         self._body_started_s = 0.0
         self._body_at_last_look = 0
         self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._short_path: Final[ShortPath | None] = getattr(config.loaded_app, "short_path", None)
-        self._may_be_short = False
+        self._fast_path: Final[FastPath | None] = getattr(config.loaded_app, "fast_path", None)
+        self._may_be_fast = False
         self._running: RequestResponseCycle | None = None  # `cycle` is the newest, which may wait behind it
 
     # The connection
@@ -166,7 +168,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget every timer and what waits. Of several requests the one that is being answered is told, too."""
+        """Drop every timer and every waiting request. The request that is being answered is notified, too."""
         self._stop_reading_timer()
         self._stop_writing_timer()
         self._unset_keepalive_if_required()
@@ -186,17 +188,17 @@ class LimitedProtocol(HttpToolsProtocol):
         """
         if self._is_at_rest() or self._phase is _Phase.BODY:
             return False
-        self._deaf = True
+        self._reading_stopped = True
         self._stop_reading_timer()
         self.cycle.keep_alive = False
         return True
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, within the limits."""
-        if self._deaf:
+        if self._reading_stopped:
             return
         self._unset_keepalive_if_required()
-        self._may_be_short = True
+        self._may_be_fast = True
         self._read(data)
 
     def _read(self, data: bytes) -> None:
@@ -222,7 +224,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _read_held(self) -> None:
         data, self.flow.held = self.flow.held, b""
-        if data and not self._deaf and not self.transport.is_closing():
+        if data and not self._reading_stopped and not self.transport.is_closing():
             self._read(data)
 
     def _parse(self, data: bytes) -> None:
@@ -241,7 +243,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _count(self, size_bytes: int) -> None:
         if self._phase is _Phase.HEADER:
-            self._header_bytes += size_bytes  # a field that never ends is told by no callback
+            self._header_bytes += size_bytes  # no callback reports a field that never ends
             if self._header_bytes > self._limits.header_bytes + MOST_URL_BYTES:
                 raise _Refused(HEADER_TOO_LARGE)
         elif self._phase is _Phase.BODY:
@@ -251,7 +253,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _parser_stopped(self, cause: BaseException | None) -> None:
         if isinstance(cause, _NothingMore):
-            self._deaf = True
+            self._reading_stopped = True
         elif isinstance(cause, _Refused):
             self._refuse(cause.problem)
         else:
@@ -265,6 +267,7 @@ class LimitedProtocol(HttpToolsProtocol):
             raise _NothingMore
         super().on_message_begin()
         self._phase = _Phase.HEADER
+        self._asks_to_close = False
         self._header_bytes = self._fields = self._field_bytes = self._body_bytes = 0
 
     def on_url(self, url: bytes) -> None:
@@ -281,6 +284,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._field_bytes += len(name) + len(value) + _FIELD_FRAMING_BYTES
         if self._fields > MOST_FIELDS:
             raise _Refused(HEADER_TOO_LARGE)
+        value = value.strip(_BLANKS)
+        if name.lower() == b"connection" and b"close" in map(_token, value.split(b",")):
+            self._asks_to_close = True  # the parser does not see it where a blank follows
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -297,20 +303,22 @@ class LimitedProtocol(HttpToolsProtocol):
         self._stop_reading_timer()
         if not self._answer_at_once():
             super().on_headers_complete()
-            # A client that waits for 100 may send its body after a refusal or not: nobody can tell what comes next.
-            if self.expect_100_continue:
+            # A client that waits for 100 may send its body after a refusal or not: what comes next is unknown.
+            if self.expect_100_continue or self._asks_to_close:
                 self.cycle.keep_alive = False
         self._phase = _Phase.BODY
 
     def _answer_at_once(self) -> bool:
-        """Whether the short path has answered: one request at most of what comes in one piece, as others wait, too."""
-        if self._short_path is None or not self._may_be_short or not self._is_at_rest() or self.flow.write_paused:
+        """Whether the fast path has answered: one request at most of what comes in one piece, as others wait, too."""
+        if self._fast_path is None or not self._may_be_fast or not self._is_at_rest() or self.flow.write_paused:
             return False
         parser = self.parser
-        if parser.get_method() != b"GET" or parser.get_http_version() != "1.1" or not parser.should_keep_alive():
+        if parser.get_method() != b"GET" or parser.get_http_version() != "1.1":
             return False
-        self._may_be_short = False
-        answer = self._short_path.answer(self.scope, self.url, self.server_state.default_headers)
+        if self._asks_to_close or not parser.should_keep_alive():
+            return False
+        self._may_be_fast = False
+        answer = self._fast_path.answer(self.scope, self.url, self.server_state.default_headers)
         if answer is None:
             return False
         self.cycle = _ANSWERED
@@ -352,9 +360,9 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._body_started_s = self.loop.time()
                 self._body_at_last_look = self._body_bytes
                 self._look_at_body_later()
-        # At rest something came that is no request, such as empty lines: it must become one in time.
-        # What the short path has just answered was one.
-        elif self._read_timer is None and (self._phase is _Phase.HEADER or (self._is_at_rest() and self._may_be_short)):
+        # At rest, bytes arrived that are not a request, such as empty lines: they must become one in time.
+        # What the fast path has just answered was one.
+        elif self._read_timer is None and (self._phase is _Phase.HEADER or (self._is_at_rest() and self._may_be_fast)):
             self._read_timer = self.loop.call_later(self._limits.header_timeout_s, self._header_is_late)
 
     def _is_at_rest(self) -> bool:
@@ -364,7 +372,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._read_timer = None
         if self._is_at_rest():
             self._refuse(HttpError(TIMEOUT))
-        else:  # it stands behind a request that is still being answered, and its bytes may wait for that
+        else:  # it waits behind a request that is still being answered, and so may its bytes
             self._watch()
 
     def _look_at_body_later(self) -> None:
@@ -422,7 +430,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refuse(self, problem: HttpError) -> None:
         """End the connection, with an answer if one can still be given to the request that is wrong."""
-        self._deaf = True
+        self._reading_stopped = True
         self._stop_reading_timer()
         self._unset_keepalive_if_required()
         cycle = self.cycle
@@ -460,3 +468,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.close()
         if self.transport.get_write_buffer_size() and self._write_timer is None:
             self._write_timer = self.loop.call_later(self._limits.body_timeout_s, self.transport.abort)
+
+
+def _token(text: bytes) -> bytes:
+    return text.strip(_BLANKS).lower()

@@ -44,9 +44,9 @@ def all_headers(hsts_s: int) -> Headers:
     return (*fixed_headers(hsts_s), *_DEFAULTS)
 
 
-def added_headers(given: Iterable[bytes], fixed: Headers) -> Headers:
-    """What is added to an answer that has the headers named ``given``."""
-    names = set(given)
+def added_headers(present: Iterable[bytes], fixed: Headers) -> Headers:
+    """The headers that are added to an answer in which those named ``present`` are already."""
+    names = set(present)
     return (*(header for header in _DEFAULTS if header[0] not in names), *fixed)
 
 

@@ -6,28 +6,31 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, Self
 
 from api.abuse.defence import Defence
 from api.caching import ResponseCache, invalidation
 from api.caching.lifetimes import Lifetimes
+from api.connections.clock import Clock
 from api.connections.database import Database
+from api.connections.shared_redis import SharedRedis
 from api.keys.auth import Authenticator
-from api.keys.throttle import Doorkeeper
-from api.logs.access_log import LOGGER, describe
+from api.keys.throttle import KeyThrottle
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.logs.randomness import RandomBits
 from api.monitoring import metrics
 from api.monitoring.monitor import Monitor
 from api.routing.bodies import Bodies
 from api.transactions.cursor import Cursors
+from api.transactions.feed import Feed
 from api.transactions.reading import Reader
 from api.transactions.statuses import StatusChanger
 from api.transactions.vending import VendDesk
 from api.transactions.writer import Writer
 from config import Settings
-from ledger.identifiers import truncate_ms
 from ledger.tables import TieredTable
 from storage.archive import ColdReader
 from tasks.admin.keys import pepper
@@ -44,20 +47,18 @@ _BREAKING_S = 0.05
 _LOG = logging.getLogger(LOGGER)
 
 
-def _utc_now() -> datetime:
-    return truncate_ms(datetime.now(UTC))
-
-
 @dataclass(frozen=True, slots=True)
 class Services:
     """The parts of one API process. ``now`` gives UTC at milliseconds, ``random_bits(n)`` n bits for ids."""
 
     settings: Settings
     database: Database
+    redis: SharedRedis
     defence: Defence
-    doorkeeper: Doorkeeper
+    key_throttle: KeyThrottle
     cold: ColdReader
     reader: Reader
+    feed: Feed
     writer: Writer
     statuses: StatusChanger
     cursors: Cursors
@@ -66,27 +67,33 @@ class Services:
     vend_desk: VendDesk
     lifetimes: Lifetimes
     bodies: Bodies
-    now: Callable[[], datetime] = _utc_now
+    clock: Clock
+    now: Callable[[], datetime]
     random_bits: Callable[[int], int] = field(default_factory=RandomBits)
 
     @classmethod
     def make(cls, settings: Settings, tables: tuple[TieredTable, ...]) -> Self:
         """Everything for ``settings``, not yet connected. Raises ConfigError for a setting that is missing."""
         database, secret = Database(settings), pepper(settings)
+        clock = Clock(database, settings.clock_tolerance_s)
         cold = ColdReader(settings)
         reader = Reader(database, cold)
-        defence = Defence.make(settings, database)
-        authenticator = Authenticator(database, secret, time.monotonic)
         redis_url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
-        cache = ResponseCache(settings.cache, redis_url, settings.redis_prefix, secret, metrics.cache_event)
-        writer = Writer(database, tables, settings.api_queue_rows, invalidation.after_commit(cache))
+        redis = SharedRedis(redis_url, settings.redis_prefix)
+        defence = Defence.make(settings, database, redis)
+        authenticator = Authenticator(database, secret, time.monotonic)
+        cache = ResponseCache(settings.cache, redis, secret, metrics.cache_event)
+        after_commit, delay_s = invalidation.after_commit(cache), settings.api_feed_delay_s
+        writer = Writer(database, tables, settings.api_queue_rows, after_commit, delay_s)
         return cls(
             settings=settings,
             database=database,
+            redis=redis,
             defence=defence,
-            doorkeeper=Doorkeeper(authenticator, defence.limiter, defence.watch),
+            key_throttle=KeyThrottle(authenticator, defence.limiter, defence.watch),
             cold=cold,
             reader=reader,
+            feed=Feed(database, delay_s),
             writer=writer,
             statuses=StatusChanger(database, reader),
             cursors=Cursors(secret),
@@ -102,6 +109,8 @@ class Services:
             vend_desk=VendDesk(settings, database, cache),
             lifetimes=Lifetimes(settings.cache),
             bodies=Bodies(settings.api_bodies_limit_bytes),
+            clock=clock,
+            now=clock.now,
         )
 
     @asynccontextmanager
@@ -111,32 +120,42 @@ class Services:
         self.cache.open()
         self.writer.open()
         try:
-            async with self.defence.running(), self.monitor.running(), self.vend_desk.running():
+            async with (
+                self.clock.running(),
+                self.defence.running(),
+                self.monitor.running(),
+                self.vend_desk.running(),
+            ):
                 try:
                     yield
                 finally:
                     await self._finish()
         finally:
-            await _step("the cache", self.cache.close(), CONNECTIONS_S)
+            await _step("the cache", self._close_cache(), CONNECTIONS_S)
             await _step("the connections", self.database.close(), CONNECTIONS_S)
             self.cold.close()
 
+    async def _close_cache(self) -> None:
+        """Send the pending invalidations, then close the connections to Redis."""
+        await self.cache.close()
+        await self.redis.close()
+
     async def _finish(self) -> None:
-        """Store what was accepted, then sell and tell what is under way; after that nobody waits for PostgreSQL."""
+        """Store accepted rows, end purchases under way and write alerts; after that no part waits for PostgreSQL."""
         await self.writer.close(WRITER_S)
         await self.vend_desk.drain(VENDS_S)
         await _step("the alerts", self.defence.watch.flush(), ALERTS_S)
         self.database.give_up()
-        await asyncio.sleep(_BREAKING_S)  # whoever waits learns of it before it is cancelled
+        await asyncio.sleep(_BREAKING_S)  # waiting requests get their error before they are cancelled
 
 
 async def _step(name: str, work: Coroutine[Any, Any, None], within_s: float) -> None:
-    """A step of the shutdown. One that fails or takes too long is told in the log, and the next one begins."""
+    """A step of the shutdown. One that fails or takes too long is logged, and the next one begins."""
     task = asyncio.create_task(work)
     _, late = await asyncio.wait([task], timeout=within_s)
     if late:
         task.cancel()
-        _LOG.error("the shutdown waits no longer for %s", name)
+        _LOG.error("the shutdown stops waiting for %s", name)
     elif (error := task.exception()) is not None:
         fields = describe(error) if isinstance(error, Exception) else {"error": type(error).__name__}
         _LOG.error("the shutdown failed at %s", name, extra={"fields": fields})

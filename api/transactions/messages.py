@@ -7,14 +7,18 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ledger.transactions import SUPPLIERS, Status, Supplier, TransactionType, VasType
 from suppliers.verdicts import Failure
 
-PRINTABLE = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"  # no control characters
+# No control characters; and, for a name, no space at either end.
+NAME = r"^[^\x00-\x20\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f])?$"
+PRINTABLE = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"
 INSTANT = r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)$"
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE, examples=["wallet-1"])]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=NAME, examples=["wallet-1"])]
+# Rows that are older than a rule, or came by other doors, are given as they are.
+StoredName = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE, examples=["wallet-1"])]
 Reference = Annotated[str, Meta(min_length=1, max_length=128, pattern=PRINTABLE, examples=["order-1001"])]
 Instant = Annotated[datetime, Meta(extra_json_schema={"pattern": INSTANT})]
 Money = Annotated[
@@ -85,22 +89,37 @@ class VendFailure(Struct, kw_only=True, forbid_unknown_fields=True):
     failed_at: datetime
 
 
-class Transaction(NewTransaction, kw_only=True, forbid_unknown_fields=True):
-    """A stored transaction. ``id`` is a UUIDv7 that contains ``created_at``."""
+class Transaction(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A stored transaction. ``id`` is a UUIDv7 that contains ``created_at``. Every field is always there."""
 
     id: UUID
-    client_id: Annotated[Name, Meta(examples=["acme"])]
+    client_id: Annotated[StoredName, Meta(examples=["acme"])]
+    user_id: Annotated[StoredName, Meta(examples=["user-1"])]
+    wallet_id: StoredName
+    type: TransactionType
+    amount: Money
+    currency: Currency
+    counterparty_wallet_id: StoredName | None
+    status: Status
+    fee: Money
+    reference: Reference | None
+    description: Annotated[str, Meta(min_length=1, max_length=512, pattern=PRINTABLE)] | None
+    metadata: dict[str, Any]
     created_at: datetime
     updated_at: datetime
 
 
-class VasTransaction(NewVasTransaction, kw_only=True, forbid_unknown_fields=True):
-    """A stored VAS transaction. ``id`` is a UUIDv7 that contains ``created_at``."""
+class VasTransaction(Transaction, kw_only=True, forbid_unknown_fields=True):
+    """A stored VAS transaction. ``id`` is a UUIDv7 that contains ``created_at``. Every field is always there."""
 
-    id: UUID
-    client_id: Annotated[Name, Meta(examples=["acme"])]
-    created_at: datetime
-    updated_at: datetime
+    supplier: Supplier
+    vas_type: VasType
+    supplier_product_id: StoredName | None
+    supplier_reference: Reference | None
+    supplier_transaction_id: Reference | None
+    commission: Money
+    mobile_number: Mobile | None
+    processed_at: datetime | None
 
 
 class NewTransactions(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -129,6 +148,32 @@ class VasTransactionPage(Struct, kw_only=True):
     next_cursor: str | None
 
 
+class TransactionFeed(Struct, kw_only=True):
+    """New rows, oldest first. ``next_cursor`` gets the rows behind these, now or later: it is never null.
+
+    ``more``: there may be further rows now. ``complete_until``: rows that were created earlier are all on this page or
+    on earlier ones once ``more`` is false.
+    """
+
+    items: list[Transaction]
+    next_cursor: str
+    more: bool
+    complete_until: datetime
+
+
+class VasTransactionFeed(Struct, kw_only=True):
+    """New rows, oldest first. ``next_cursor`` gets the rows behind these, now or later: it is never null.
+
+    ``more``: there may be further rows now. ``complete_until``: rows that were created earlier are all on this page or
+    on earlier ones once ``more`` is false.
+    """
+
+    items: list[VasTransaction]
+    next_cursor: str
+    more: bool
+    complete_until: datetime
+
+
 class StatusChange(Struct, kw_only=True, forbid_unknown_fields=True):
     """The new status of a transaction."""
 
@@ -143,14 +188,16 @@ class BrokenRule(Struct, kw_only=True):
 
 
 class Problem(Struct, kw_only=True, omit_defaults=True):
-    """A problem document, as RFC 9457 defines it."""
+    """A problem document, as RFC 9457 defines it. ``errors`` is there when a value breaks a rule. ``request_id`` is in
+    every answer, but not in the problem of an item of a batch.
+    """
 
     type: str
     title: str
     status: int
     detail: str
-    errors: list[BrokenRule] = []
-    request_id: str | None = None
+    errors: list[BrokenRule] | UnsetType = UNSET
+    request_id: str | UnsetType = UNSET
 
 
 class BatchResult(Struct, kw_only=True, omit_defaults=True):
@@ -158,8 +205,8 @@ class BatchResult(Struct, kw_only=True, omit_defaults=True):
 
     index: int
     status: int
-    id: UUID | None = None
-    problem: Problem | None = None
+    id: UUID | UnsetType = UNSET
+    problem: Problem | UnsetType = UNSET
 
 
 class BatchResults(Struct, kw_only=True):

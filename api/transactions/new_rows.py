@@ -16,14 +16,22 @@ from ledger.transactions import field_names, new_columns, new_transaction
 _INSTANT = "processed_at"
 
 
-def new_row(services: Services, client_id: str, table: TieredTable, given: Any) -> Row:
-    """The row of ``given``, what stands in JSON for it. Raises FieldError."""
-    values = _values(client_id, table, given)
+def new_row(services: Services, client_id: str, table: TieredTable, body: Any) -> Row:
+    """The row that the JSON value ``body`` describes. Raises FieldError."""
+    values = _values(client_id, table, body)
     row = new_transaction(table, values, services.settings.suppliers.names)
     refuse_card_numbers(values, Refusal(services.settings.api_card_numbers))
+    (stamped,) = stamp(services, table, [row])
+    return {name: stamped[name] for name in columns_of(table)}
+
+
+def stamp(services: Services, table: TieredTable, rows: Sequence[Row]) -> list[Row]:
+    """``rows`` with the time of this moment and with new ids, which ascend in their order."""
     now = services.now()
-    row |= {table.key_column: new_id(now, services.random_bits), table.time_column: now, "updated_at": now}
-    return {name: row[name] for name in columns_of(table)}
+    one = len(rows) == 1
+    ids = [new_id(now, services.random_bits)] if one else new_ids(now, len(rows), services.random_bits)
+    times = {table.time_column: now, "updated_at": now}
+    return [row | {table.key_column: row_id, **times} for row, row_id in zip(rows, ids, strict=True)]
 
 
 def new_rows(
@@ -31,7 +39,7 @@ def new_rows(
 ) -> tuple[list[Row], dict[int, FieldError]]:
     """The rows of those ``items`` that are good, in their order, and the errors of the others by their index.
 
-    ``body`` is the JSON that the items stand in. Rows that are all good, as nearly always, cost a third together.
+    ``body`` is the JSON of the whole batch. When all rows are good, as nearly always, they cost a third together.
     """
     rows = _rows_together(services, client_id, table, items, body)
     if rows is not None:
@@ -56,8 +64,8 @@ def _rows_together(
         if columns is None:
             return None
         if may_hold_one(body):
-            for one in values:
-                refuse_card_numbers(one, refusal)
+            for value in values:
+                refuse_card_numbers(value, refusal)
     except FieldError:
         return None
     now, count = services.now(), len(items)
@@ -67,13 +75,13 @@ def _rows_together(
     return [dict(zip(names, row, strict=True)) for row in zip(*(columns[name] for name in names), strict=True)]
 
 
-def _values(client_id: str, table: TieredTable, given: Any) -> dict[str, Any]:
-    """``given`` with its client, its instant read. Raises FieldError."""
-    if not isinstance(given, dict):
+def _values(client_id: str, table: TieredTable, body: Any) -> dict[str, Any]:
+    """The fields of ``body``, with its client and with its instant read. Raises FieldError."""
+    if not isinstance(body, dict):
         raise FieldError("body", "must be a JSON object")
-    if "client_id" in given:
+    if "client_id" in body:
         raise FieldError("client_id", "must be absent: the API key determines it")
-    values = {**given, "client_id": client_id}
+    values = {**body, "client_id": client_id}
     if values.get(_INSTANT) is not None and _INSTANT in field_names(table):
         values[_INSTANT] = parsing.instant(_INSTANT, values[_INSTANT])
     return values

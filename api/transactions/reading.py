@@ -4,7 +4,7 @@ PostgreSQL's tiers and the map of archived months are read at one instant at whi
 statement, or under a lock on both parents. Archived months are immutable, so they are read after that, at leisure.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -14,17 +14,17 @@ import anyio
 import anyio.to_thread
 
 from api.connections.database import AsyncConnection, Database
+from api.routing.problems import UNAVAILABLE, HttpError
 from api.transactions import statements
 from ledger.errors import TransientError
-from ledger.identifiers import created_at_of
-from ledger.months import Month
+from ledger.identifiers import time_of
+from ledger.months import LAST_YEAR, Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
-from storage.archive import ColdFilter, ColdReader
+from storage.archive import ColdFilter, ColdReader, Names
 
 Row = dict[str, Any]
 
-_COLD = (Tier.COLD, Tier.DEEP)
 _COLD_READS_AT_ONCE = 4  # one engine answers all of them; more only wait for each other
 _COLD_READS_WAITING = 64  # more of them would be answered after their clients have gone
 _COLD_MONTHS_AT_ONCE = 12  # a page of a busy wallet opens few files, one of a quiet wallet makes few rounds
@@ -33,7 +33,10 @@ _EQUAL = ("wallet_id", "user_id", "status", "type", "client_id")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which rows a page is made of. None does not filter; times are UTC, ``[created_from, created_before)``."""
+    """Which rows a page is made of. None does not filter; times are UTC, ``[created_from, created_before)``.
+
+    ``before`` is the time and the id of the last row of the page before.
+    """
 
     wallet_id: str | None = None
     user_id: str | None = None
@@ -42,11 +45,11 @@ class Wanted:
     client_id: str | None = None
     created_from: datetime | None = None
     created_before: datetime | None = None
-    before: UUID | None = None
+    before: tuple[datetime, UUID] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class RowPage:
     """Rows, newest first, and whether there are more."""
 
     rows: list[Row]
@@ -55,18 +58,19 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ColdMonth:
-    """An archived month and the object that it is in."""
+    """An archived month, or a part of it, and the object that it is in, with the columns there."""
 
     month: Month
     object_key: str
+    columns: Sequence[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A row, and the tier that its month is in; None for a month that was never."""
+class LocatedRow:
+    """A row, and the tier that it is in."""
 
     row: Row
-    tier: str | None
+    tier: str
 
 
 class Reader:
@@ -77,28 +81,39 @@ class Reader:
         self._cold = cold
         self._cold_limiter = anyio.CapacityLimiter(_COLD_READS_AT_ONCE)
 
-    async def find(self, table: TieredTable, row_id: UUID, client_id: str | None) -> Found | None:
-        """The row with ``row_id`` if ``client_id`` may see it (None sees all). One partition or one file is touched."""
-        created_at = created_at_of(row_id)
-        parameters = {
-            "id": row_id,
-            "time": created_at,
-            "table": table.name,
-            "month": created_at.date().replace(day=1),
-        }
-        tier, object_key, *values = await self._database.run(
-            lambda connection: _single(connection, statements.find(table), parameters), "find"
-        )
-        row: Row | None = dict(zip(statements.columns_of(table), values, strict=True))
-        if values[0] is None:
-            row = await self._find_cold(table, row_id, object_key) if tier in _COLD else None
-        if row is None or client_id not in (None, row["client_id"]):
-            return None
-        return Found(row, tier)
+    async def find(self, table: TieredTable, row_id: UUID, client_id: str | None) -> LocatedRow | None:
+        """The row with ``row_id`` if ``client_id`` may see it (None sees all).
 
-    async def page(self, table: TieredTable, wanted: Wanted, limit: int) -> Page:
+        The id tells the month, so one partition or one month's files are searched first. Where that finds nothing, the
+        row may still be in a partition or an archived month whose keys nothing proves to be of the month: then every
+        partition is asked by its index, and those archived months. Raises a 503 problem when a month that the row may
+        be in is not where the catalogue says.
+        """
+        found = await self._find_in_month(table, row_id) or await self._find_anywhere(table, row_id)
+        return found if found is not None and client_id in (None, found.row["client_id"]) else None
+
+    async def _find_in_month(self, table: TieredTable, row_id: UUID) -> LocatedRow | None:
+        month = _month_of(row_id)
+        if month is None:
+            return None
+        parameters = {"id": row_id, "lower": month.lower, "upper": month.upper, "table": table.name}
+        parts, tier, *values = await self._database.run(
+            lambda connection: _single(connection, statements.find(table), parameters | {"month": month.first_day}),
+            "find",
+        )
+        if tier is not None:
+            return LocatedRow(dict(zip(statements.columns_of(table), values, strict=True)), tier)
+        return await self._find_cold(table, row_id, [ColdMonth(month, *part) for part in parts or ()])
+
+    async def _find_anywhere(self, table: TieredTable, row_id: UUID) -> LocatedRow | None:
+        found, months = await self._database.run(
+            lambda connection: _search_postgres(connection, table, row_id), "find_anywhere"
+        )
+        return found or await self._find_cold(table, row_id, months)
+
+    async def page(self, table: TieredTable, wanted: Wanted, limit: int) -> RowPage:
         """At most ``limit`` rows, newest first; a page may start in hot and end in deep."""
-        enough = limit + 1  # one more tells whether there is another page
+        enough = limit + 1  # one more row shows whether there is another page
         rows, months = await self._database.run(
             lambda connection: _read_postgres(connection, table, wanted, enough), "page"
         )
@@ -110,25 +125,38 @@ class Reader:
             if not open_months:
                 break
             rows = _newest(table, rows + await self._page_cold(table, wanted, open_months, enough), enough)
-        return Page(rows[:limit], len(rows) > limit)
+        return RowPage(rows[:limit], len(rows) > limit)
 
-    async def _find_cold(self, table: TieredTable, row_id: UUID, object_key: str) -> Row | None:
-        rows = await self._read_cold(table, [object_key], ColdFilter(id=row_id), 1)
-        return rows[0] if rows else None
+    async def _find_cold(self, table: TieredTable, row_id: UUID, months: Sequence[ColdMonth]) -> LocatedRow | None:
+        for some in _chunks(months, _COLD_MONTHS_AT_ONCE):
+            if rows := await self._read_cold(table, some, ColdFilter(id=row_id), 1):
+                return LocatedRow(rows[0], Tier.COLD)
+        return None
 
     async def _page_cold(
         self, table: TieredTable, wanted: Wanted, months: Sequence[ColdMonth], limit: int
     ) -> list[Row]:
         where = ColdFilter(
             **{name: getattr(wanted, name) for name in (*_EQUAL, "created_from", "created_before")},
-            before=None if wanted.before is None else (created_at_of(wanted.before), wanted.before),
+            before=wanted.before,
         )
-        return await self._read_cold(table, [cold.object_key for cold in months], where, limit)
+        return await self._read_cold(table, months, where, limit)
 
-    async def _read_cold(self, table: TieredTable, keys: Sequence[str], where: ColdFilter, limit: int) -> list[Row]:
+    async def _read_cold(
+        self, table: TieredTable, months: Sequence[ColdMonth], where: ColdFilter, limit: int
+    ) -> list[Row]:
+        columns = statements.columns_of(table)
+        numbers = await self._database.run(lambda connection: _numbers(connection, table), "fields") if months else {}
+        objects = {cold.object_key: _names(cold, columns, numbers) for cold in months}
+        return await self._read_objects(table, objects, where, limit)
+
+    async def _read_objects(
+        self, table: TieredTable, objects: Mapping[str, Names | None], where: ColdFilter, limit: int
+    ) -> list[Row]:
+        columns = statements.columns_of(table)
+
         def read() -> list[Row]:
-            columns = statements.columns_of(table)
-            return self._cold.rows(table, keys, where=where, columns=columns, limit=limit)
+            return self._cold.rows(table, objects, where=where, columns=columns, limit=limit)
 
         if self._cold_limiter.statistics().tasks_waiting >= _COLD_READS_WAITING:
             raise TransientError("too many readings of the archive wait")
@@ -147,11 +175,61 @@ async def _read_postgres(
     statement, parameters = _page_statement(table, wanted, limit)
     async with connection.pipeline(), connection.transaction():
         await connection.execute(statements.lock_parents(table))
+        missing = await connection.execute(statements.missing_months(table), _month_bounds(table, wanted))
         months = await connection.execute(statements.COLD_MONTHS, _month_bounds(table, wanted))
         page = await connection.execute(statement, parameters)
+    refuse_missing(await missing.fetchall())
     columns = statements.columns_of(table)
     rows = [dict(zip(columns, values, strict=True)) for values in await page.fetchall()]
-    return rows, [ColdMonth(Month.of(month), key) for month, key in await months.fetchall()]
+    return rows, _cold_months(await months.fetchall())
+
+
+async def _search_postgres(
+    connection: AsyncConnection, table: TieredTable, row_id: UUID
+) -> tuple[LocatedRow | None, list[ColdMonth]]:
+    """The row, in whatever partition it is, and the archived months that it may be in: both of one instant."""
+    month = _month_of(row_id)
+    bounds = dict.fromkeys(("first_month", "last_month"), None if month is None else month.first_day)
+    async with connection.pipeline(), connection.transaction():
+        await connection.execute(statements.lock_parents(table))
+        missing = await connection.execute(statements.missing_months(table), {"table": table.name, **bounds})
+        months = await connection.execute(statements.UNPROVED_MONTHS, {"table": table.name})
+        found = await connection.execute(statements.find_anywhere(table), {"id": row_id})
+    row = await found.fetchone()
+    if row is not None:
+        return LocatedRow(dict(zip(statements.columns_of(table), row[1:], strict=True)), row[0]), []
+    refuse_missing(await missing.fetchall())
+    return None, _cold_months(await months.fetchall())
+
+
+def refuse_missing(missing: Sequence[tuple[Any, ...]]) -> None:
+    """Raise a 503 problem: an answer without the rows of a month that somebody took away would look whole."""
+    if missing:
+        raise HttpError(UNAVAILABLE, f"The rows of {Month.of(missing[0][0])} cannot be read at the moment.")
+
+
+def _cold_months(rows: Sequence[tuple[Any, ...]]) -> list[ColdMonth]:
+    return [ColdMonth(Month.of(month), *rest) for month, *rest in rows]
+
+
+async def _numbers(connection: AsyncConnection, table: TieredTable) -> dict[str, int]:
+    """The numbers of the table's columns by their names now."""
+    found = await connection.execute(statements.fields(table), {"table": table.name})
+    return dict(await found.fetchall())
+
+
+def _names(cold: ColdMonth, columns: Sequence[str], numbers: dict[str, int]) -> list[tuple[str, str]] | None:
+    """The names that ``columns`` have in an archived month: a column is known by its number, whatever its name was."""
+    if cold.columns is None:
+        return None
+    there = {column["field_id"]: column["name"] for column in cold.columns}
+    return [(there[numbers[name]], name) for name in columns if numbers.get(name) in there]
+
+
+def _month_of(row_id: UUID) -> Month | None:
+    """The month that an id tells; None for one that tells none."""
+    moment = time_of(row_id)
+    return None if moment is None or moment.year > LAST_YEAR else Month.of(moment)
 
 
 def _page_statement(table: TieredTable, wanted: Wanted, limit: int) -> tuple[bytes, dict[str, Any]]:
@@ -161,13 +239,13 @@ def _page_statement(table: TieredTable, wanted: Wanted, limit: int) -> tuple[byt
     parameters |= {name: getattr(wanted, name) for name in (*equal, *bounds)}
     if wanted.before is not None:
         bounds = (*bounds, "before")
-        parameters |= {"before_time": created_at_of(wanted.before), "before_id": wanted.before}
+        parameters |= {"before_time": wanted.before[0], "before_id": wanted.before[1]}
     return statements.page(table, equal, bounds), parameters
 
 
 def _month_bounds(table: TieredTable, wanted: Wanted) -> dict[str, Any]:
     """The first days of the first and the last month that a page can reach into."""
-    ends = [wanted.created_before, None if wanted.before is None else created_at_of(wanted.before)]
+    ends = [wanted.created_before, None if wanted.before is None else wanted.before[0]]
     last = min((end for end in ends if end is not None), default=None)
     return {
         "table": table.name,
@@ -181,8 +259,9 @@ def _first_day(moment: datetime | None) -> date | None:
 
 
 def _newest(table: TieredTable, rows: list[Row], limit: int) -> list[Row]:
-    rows.sort(key=lambda row: (row[table.time_column], row[table.key_column]), reverse=True)
-    return rows[:limit]
+    """The newest rows, each once: one that came late to a month may be archived already, and is archived then."""
+    once = {(row[table.time_column], row[table.key_column]): row for row in rows}
+    return [row for _, row in sorted(once.items(), key=lambda one: one[0], reverse=True)][:limit]
 
 
 def _chunks(months: Sequence[ColdMonth], size: int) -> Iterator[Sequence[ColdMonth]]:

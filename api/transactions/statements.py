@@ -3,17 +3,17 @@
 from functools import cache
 
 from psycopg import sql
-from psycopg.sql import SQL, Identifier, Placeholder
+from psycopg.sql import SQL, Identifier, Literal, Placeholder
 
 from ledger.tables import TieredTable
 from ledger.transactions import field_names
-from sql.errors import NOT_STORED
+from sql.errors import NOT_STORED, STORED_LATE
 from sql.queries import load
 
 _QUERIES = load("transactions")
 _JSON_COLUMN = "metadata"
 _INSTANTS = frozenset({"updated_at", "processed_at"})
-# `before` is a keyset. Its first half stands alone as well, because the planner prunes by plain comparisons only.
+# `before` is a keyset. Its first half is also a condition of its own: the planner prunes by plain comparisons only.
 _BOUNDS = {
     "created_from": "{time} >= %(created_from)s",
     "created_before": "{time} < %(created_before)s",
@@ -21,6 +21,9 @@ _BOUNDS = {
 }
 
 COLD_MONTHS = _QUERIES["cold_months"]
+FEED_HORIZON = _QUERIES["feed_horizon"]
+NEWEST_ARCHIVED = _QUERIES["newest_archived"]
+UNPROVED_MONTHS = _QUERIES["unproved_months"]
 
 
 @cache
@@ -39,19 +42,38 @@ def store(table: TieredTable) -> bytes:
         columns=_comma([Identifier(name) for name in names]),
         values=_comma([_given(name) for name in names]),
         not_stored=SQL(NOT_STORED),
+        stored_late=SQL(STORED_LATE),
         arrays=_comma([SQL("{}::text::{}[]").format(Placeholder(name), SQL(_type(table, name))) for name in names]),
     )
 
 
 @cache
 def find(table: TieredTable) -> bytes:
-    """One row by id, with its month's tier and object before it."""
+    """One row by id, of one month, with the month's archived parts before it."""
     return _compose("find", table)
 
 
 @cache
+def find_anywhere(table: TieredTable) -> bytes:
+    """One row by id, of any month."""
+    return _compose("find_anywhere", table)
+
+
+@cache
+def missing_months(table: TieredTable) -> bytes:
+    """A month that should be in PostgreSQL and is not."""
+    return _compose("missing_months", table)
+
+
+@cache
+def fields(table: TieredTable) -> bytes:
+    """The numbers of the table's columns."""
+    return _compose("fields", table)
+
+
+@cache
 def change_status(table: TieredTable) -> bytes:
-    """One row's next status, if it stands where it may be moved from."""
+    """One row's next status, if its present one may be followed by it."""
     status = Identifier(table.status_column or "status")
     return _compose("change_status", table, status=status, not_stored=SQL(NOT_STORED))
 
@@ -73,6 +95,12 @@ def page(table: TieredTable, equal: tuple[str, ...], bounds: tuple[str, ...]) ->
     return _compose("page", table, conditions=SQL(" AND ").join(parts or [SQL("true")]))
 
 
+@cache
+def feed(table: TieredTable, of_one_client: bool) -> bytes:
+    """The rows behind a place, oldest first, of one client or of all."""
+    return _compose("feed", table, conditions=SQL("client_id = %(client_id)s" if of_one_client else "true"))
+
+
 def _compose(query: str, table: TieredTable, **parts: sql.Composable) -> bytes:
     columns = _comma([_selected(name) for name in columns_of(table)])
     text = SQL(_QUERIES[query])
@@ -83,6 +111,8 @@ def _names(table: TieredTable) -> dict[str, sql.Composable]:
     return {
         "hot": Identifier(table.hot_parent),
         "warm": Identifier(table.warm_parent),
+        "hot_name": Literal(f'"{table.hot_parent}"'),
+        "warm_name": Literal(f'"{table.warm_parent}"'),
         "id": Identifier(table.key_column),
         "time": Identifier(table.time_column),
     }

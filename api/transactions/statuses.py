@@ -12,7 +12,7 @@ from api.transactions import statements
 from api.transactions.reading import Reader, Row
 from ledger.business_days import day_of
 from ledger.errors import ClosedDayError, NotStoredError
-from ledger.identifiers import created_at_of
+from ledger.identifiers import time_of
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from ledger.transactions import Status, may_follow
@@ -40,7 +40,7 @@ class StatusChanger:
         movable = [status.value for status in Status if may_follow(status, wanted)]
         parameters = {
             "id": row_id,
-            "time": created_at_of(row_id),
+            "time": time_of(row_id),
             "client_id": client_id,
             "status": wanted.value,
             "movable": movable,
@@ -57,10 +57,13 @@ class StatusChanger:
             if row is not None:
                 return row
             present = await self._why_not(table, row_id, client_id, wanted)
+            if present[table.time_column] != parameters["time"]:  # an id that does not tell the row's time
+                parameters["time"] = present[table.time_column]
+                continue
             if present["status"] == wanted.value:
                 return present
             seen.append(present)
-        if all(row == seen[0] for row in seen):
+        if seen and all(row == seen[0] for row in seen):
             raise NotStoredError(
                 f"{table.hot_parent}: PostgreSQL changes no row: look for a trigger that drops the UPDATE"
             )
@@ -68,10 +71,10 @@ class StatusChanger:
 
     async def _closed(self, table: TieredTable, row_id: UUID, client_id: str) -> str:
         """Which closed period the row's day is in."""
-        found = await self._reader.find(table, row_id, client_id)
-        if found is None:
+        located = await self._reader.find(table, row_id, client_id)
+        if located is None:
             raise HttpError(NOT_FOUND)
-        supplier, day = found.row["supplier"], day_of(found.row[table.time_column])
+        supplier, day = located.row["supplier"], day_of(located.row[table.time_column])
 
         async def read(connection: AsyncConnection) -> tuple[Any, ...] | None:
             asked = {"supplier": supplier, "day": day}
@@ -83,17 +86,17 @@ class StatusChanger:
 
     async def _why_not(self, table: TieredTable, row_id: UUID, client_id: str, wanted: Status) -> Row:
         """The row, when nothing was to be done or when it has just come to where it may be moved from."""
-        found = await self._reader.find(table, row_id, client_id)
-        if found is None:
+        located = await self._reader.find(table, row_id, client_id)
+        if located is None:
             raise HttpError(NOT_FOUND)
-        current = Status(found.row["status"])
+        current = Status(located.row["status"])
         if current is wanted:
-            return found.row
-        if found.tier not in _WRITABLE:
+            return located.row
+        if located.tier not in _WRITABLE:
             raise HttpError(CONFLICT, "The month of the row is archived and accepts no changes. Post a new row.")
         if not may_follow(current, wanted):
             raise HttpError(CONFLICT, f"The status cannot change from {current} to {wanted}.")
-        return found.row
+        return located.row
 
 
 async def _update(connection: AsyncConnection, table: TieredTable, parameters: dict[str, Any]) -> Row | None:

@@ -14,7 +14,7 @@ from uuid import UUID
 from api.caching import ResponseCache
 from api.caching.invalidation import after_change
 from api.connections.database import AsyncConnection, Database
-from api.logs.access_log import LOGGER
+from api.logs.json_lines import LOGGER
 from api.routing.problems import NOT_FOUND, UNSIGNED, HttpError
 from api.transactions.reading import Row
 from config import Settings
@@ -22,16 +22,17 @@ from ledger.errors import ConfigError, ConflictError, FieldError, TransientError
 from ledger.tables import TieredTable
 from ledger.transactions import Status
 from sql.queries import load
+from suppliers.offers import check_order
 from suppliers.protocol import SignatureError, Supplier, Webhook
 from suppliers.registry import definition_of, enabled_names, open_suppliers
 from suppliers.verdicts import Verdict
 from tasks.alerting.store import raise_parameters
 from tasks.vending.alert_rules import contradiction
 from tasks.vending.purchase import Vending
-from tasks.vending.rows import TABLE, is_reference_of
+from tasks.vending.rows import TABLE, is_reference_of, order_of
 
 FIELD = "vend"
-# What a purchase decides, and so nobody gives beforehand.
+# The purchase decides these fields, so a request must not set them.
 _DECIDED = ("supplier_reference", "supplier_transaction_id", "commission", "processed_at")
 _MOST_AT_ONCE = 1000
 _CANCEL_S = 1.0
@@ -76,21 +77,22 @@ class VendDesk:
                 await self.drain(0)
                 self._clients.clear()
 
-    def check(self, given: Mapping[str, Any]) -> bool:
-        """Whether the new row ``given`` asks to be vended. Raises FieldError when it may not; TransientError when too
-        many purchases are under way. To be asked before anything is stored.
+    def check(self, order: Mapping[str, Any]) -> bool:
+        """Whether the new row ``order`` is to be vended. Call it before anything is stored.
+
+        Raises FieldError when it may not be vended, TransientError when too many purchases are under way.
         """
-        wanted = given.get(FIELD, False)
+        wanted = order.get(FIELD, False)
         if not isinstance(wanted, bool):
             raise FieldError(FIELD, "must be true or false")
         if not wanted:
             return False
         for name in _DECIDED:
-            if given.get(name) is not None:
+            if order.get(name) is not None:
                 raise FieldError(name, f"is set by the purchase: it must be absent with {FIELD}")
-        if given.get("status") not in (None, Status.PENDING.value):
+        if order.get("status") not in (None, Status.PENDING.value):
             raise FieldError("status", f"must be {Status.PENDING.value} or absent with {FIELD}")
-        if not given.get("supplier_product_id"):
+        if not order.get("supplier_product_id"):
             raise FieldError("supplier_product_id", f"is required with {FIELD}")
         if len(self._under_way) >= _MOST_AT_ONCE:
             raise TransientError("too many purchases are under way")
@@ -102,6 +104,14 @@ class VendDesk:
         if client is None:
             raise FieldError("supplier", "is not configured for purchases; choose another supplier")
         return client.reference_of(row_id)
+
+    def check_order(self, row: Row) -> None:
+        """Raise FieldError for a row that the supplier's definition says will not be sold. To be asked before anything
+        is stored; the row has its `reference`.
+        """
+        name = row["supplier"]
+        offers = definition_of(self._settings.suppliers, name).offers
+        check_order(name, offers, order_of(row, row["supplier_reference"]))
 
     def begin(self, table: TieredTable, row: Row) -> None:
         """Buy for a stored row, in the background."""
@@ -116,8 +126,8 @@ class VendDesk:
         async def read(connection: AsyncConnection) -> tuple[Any, ...] | None:
             return await (await connection.execute(_FAILURE, asked)).fetchone()
 
-        found = await self._database.run(read, "failure")
-        return None if found is None else dict(zip(("id", "reason", "failed_at"), found, strict=True))
+        record = await self._database.run(read, "failure")
+        return None if record is None else dict(zip(("id", "reason", "failed_at"), record, strict=True))
 
     def hear(self, supplier: str, body: bytes) -> None:
         """Take a supplier's webhook: a genuine one makes us ask what became of its purchase, in the background.
@@ -174,11 +184,11 @@ class VendDesk:
         if row is not None:
             await after_change(self._cache, table, row)
 
-    async def _contradicted(self, supplier: str, webhook: Webhook, found: str) -> None:
-        """Tell somebody, once a payment, that the supplier says otherwise than the row that has ended."""
-        _LOG.error("what %s says of a purchase contradicts its row: %s", supplier, found)
+    async def _contradicted(self, supplier: str, webhook: Webhook, outcome: str) -> None:
+        """Raise an alert, once a payment, when the supplier contradicts a row that has ended."""
+        _LOG.error("what %s says of a purchase contradicts its row: %s", supplier, outcome)
         told_at = webhook.timestamp.isoformat()
-        alert = contradiction(supplier, webhook.reference, webhook.code, told_at, found)
+        alert = contradiction(supplier, webhook.reference, webhook.code, told_at, outcome)
         parameters = raise_parameters(alert, event_id=webhook.payment_id or webhook.reference)
 
         async def raise_alert(connection: AsyncConnection) -> None:

@@ -10,16 +10,17 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from api.connections.database import AsyncConnection, Database, OutOfTimeError
-from api.logs.access_log import LOGGER, describe
+from api.logs.error_description import describe
+from api.logs.json_lines import LOGGER
 from api.monitoring import metrics
 from api.routing.problems import IN_FLIGHT, KEY_REUSED, RETRY_AFTER_S, HttpError
 from api.transactions import statements
-from ledger.errors import TransientError
+from ledger.errors import LateRowsError, TransientError
 from ledger.tables import TieredTable
 from sql.arrays import bytea_array, text_array
 from sql.queries import load
@@ -27,22 +28,28 @@ from sql.queries import load
 _HELD = load("idempotency")["held"]
 _FLUSH_ROWS = 1000
 _GIVE_UP_S = 1.0
+_MOST_RENEWALS = 2
 _LOG = logging.getLogger(f"{LOGGER}.writer")
 
 Key = tuple[str, str]
+Rows = Sequence[dict[str, Any]]
 AfterCommit = Callable[[TieredTable, Sequence[dict[str, Any]]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A request to be stored: its rows, complete, and the answer that it gets when they are."""
+    """A request to be stored: its rows, complete, and the answer that it gets when they are.
+
+    ``renew`` makes rows and answer for the present moment of rows that waited too long; None: they are refused then.
+    """
 
     client_id: str
     idempotency_key: str
     fingerprint: bytes
     status_code: int
     response: bytes
-    rows: Sequence[dict[str, Any]]
+    rows: Rows
+    renew: Callable[[Rows], tuple[Rows, bytes]] | None = None
 
     @property
     def key(self) -> Key:
@@ -57,11 +64,14 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The answer to a request whose rows are durable. ``replayed`` when they were so before it came."""
+    """The answer to a request whose rows are durable. ``replayed`` when they were so before it came; else ``rows`` are
+    those that were stored.
+    """
 
     status_code: int
     response: bytes
     replayed: bool
+    rows: Rows = field(default=(), compare=False)
 
 
 Outcome = Stored | HttpError | TransientError
@@ -72,13 +82,22 @@ class _Waiting:
     write: Write
     answer: asyncio.Future[Stored]
     answered: bool = False
+    renewals: int = 0
 
 
 class TableWriter:
     """The queue of one table and the task that empties it."""
 
-    def __init__(self, database: Database, table: TieredTable, queue_rows: int, after_commit: AfterCommit) -> None:
+    def __init__(
+        self,
+        database: Database,
+        table: TieredTable,
+        queue_rows: int,
+        after_commit: AfterCommit,
+        delay_s: float = 10.0,
+    ) -> None:
         self._database = database
+        self._delay_s = delay_s
         self._after_commit = after_commit
         self._table = table
         self._queue_rows = queue_rows
@@ -118,12 +137,14 @@ class TableWriter:
             return
         _, late = await asyncio.wait([self._task], timeout=within_s)
         if late:
-            _LOG.error("rows are given up", extra={"fields": {"table": self._table.name, "rows": self._queued_rows}})
+            _LOG.error(
+                "queued rows were not stored", extra={"fields": {"table": self._table.name, "rows": self._queued_rows}}
+            )
             self._database.give_up()  # each flush fails at once from now on
             await asyncio.wait([self._task], timeout=_GIVE_UP_S)
 
     def note_queue(self) -> None:
-        """Tell the metrics how much waits."""
+        """Write the number of waiting rows to the metrics."""
         metrics.queue_is(self._table.name, self._queued_rows)
 
     async def submit(self, write: Write) -> Stored:
@@ -137,7 +158,7 @@ class TableWriter:
             raise HttpError(IN_FLIGHT, headers={"Retry-After": str(RETRY_AFTER_S)})
         waiting = _Waiting(write, asyncio.get_running_loop().create_future())
         # The key is free again when the flush has ended, not when the caller gives up: two requests with one key must
-        # never be in one flush, and what is queued is stored whoever still waits for it.
+        # never be in one flush, and queued rows are stored whether or not a request still waits for them.
         self._in_flight.add(write.key)
         self._queue.append(waiting)
         self._queued_rows += write.weight
@@ -186,7 +207,7 @@ class TableWriter:
             _LOG.error("a flush failed", extra={"fields": {"table": self._table.name, **describe(error)}})
         finally:
             left = [waiting for waiting in taken if not waiting.answered]
-            self._answer(left, [TransientError("what became of it is not known: ask again")] * len(left))
+            self._answer(left, [TransientError("the outcome is not known: send the request again")] * len(left))
 
     async def _flush_part(self, part: list[_Waiting]) -> list[list[_Waiting]]:
         """Answer ``part``, or give its halves when one of them may be stored without the other. Raises OutOfTimeError,
@@ -195,6 +216,8 @@ class TableWriter:
         started_s = time.perf_counter()
         try:
             outcomes = await self._database.flush(partial(self._store, part=part), "store")
+        except LateRowsError as error:
+            return self._renewed(part, error)
         except TransientError as error:
             await self._forget(part)  # the COMMIT may have arrived all the same
             if isinstance(error, OutOfTimeError):
@@ -212,6 +235,19 @@ class TableWriter:
             finally:  # it is durable, whatever fails after the COMMIT
                 self._answer(part, outcomes)
         return []
+
+    def _renewed(self, part: Sequence[_Waiting], error: LateRowsError) -> list[list[_Waiting]]:
+        """``part`` with rows of this moment, to be stored now. Those that are late again and again are refused."""
+        again: list[_Waiting] = []
+        for waiting in part:
+            if waiting.write.renew is None or waiting.renewals == _MOST_RENEWALS:
+                self._answer([waiting], [error])
+                continue
+            rows, response = waiting.write.renew(waiting.write.rows)
+            waiting.write = replace(waiting.write, rows=rows, response=response)
+            waiting.renewals += 1
+            again.append(waiting)
+        return [again] if again else []
 
     def _answer(self, part: Sequence[_Waiting], outcomes: Sequence[Stored | Exception]) -> None:
         for waiting, outcome in zip(part, outcomes, strict=True):
@@ -238,7 +274,10 @@ class TableWriter:
     def _parameters(self, writes: Sequence[Write]) -> dict[str, Any]:
         rows = [row for write in writes for row in write.rows]
         columns = {name: text_array([row[name] for row in rows]) for name in statements.columns_of(self._table)}
+        oldest = min((row[self._table.time_column] for row in rows), default=None)
         return columns | {
+            "oldest": None if oldest is None else str(oldest),
+            "delay_s": self._delay_s,
             "client_ids": text_array([write.client_id for write in writes]),
             "keys": text_array([write.idempotency_key for write in writes]),
             "fingerprints": bytea_array([write.fingerprint for write in writes]),
@@ -252,14 +291,24 @@ class TableWriter:
 class Writer:
     """The writers of every table that the API stores into.
 
+    A row that is more than ``delay_s`` old when it is stored gets the time of that moment and another id: the feed may
+    have gone past the former one.
+
     ``after_commit`` is called with the rows of each flush before their requests are answered. It must not fail, and
     must not wait long: nothing is stored meanwhile.
     """
 
     def __init__(
-        self, database: Database, tables: Iterable[TieredTable], queue_rows: int, after_commit: AfterCommit
+        self,
+        database: Database,
+        tables: Iterable[TieredTable],
+        queue_rows: int,
+        after_commit: AfterCommit,
+        delay_s: float,
     ) -> None:
-        self._writers = {table.name: TableWriter(database, table, queue_rows, after_commit) for table in tables}
+        self._writers = {
+            table.name: TableWriter(database, table, queue_rows, after_commit, delay_s) for table in tables
+        }
 
     def open(self) -> None:
         """Start to take requests."""
@@ -271,7 +320,7 @@ class Writer:
         await asyncio.gather(*(writer.close(within_s) for writer in self._writers.values()))
 
     def note_queues(self) -> None:
-        """Tell the metrics how much waits for each table."""
+        """Write the number of waiting rows of each table to the metrics."""
         for writer in self._writers.values():
             writer.note_queue()
 
@@ -298,7 +347,7 @@ async def _held(connection: AsyncConnection, writes: Sequence[Write]) -> dict[Ke
 
 def _outcome(write: Write, claimed: bool, held: tuple[bytes, int, bytes] | None) -> Outcome:
     if claimed:
-        return Stored(write.status_code, write.response, replayed=False)
+        return Stored(write.status_code, write.response, replayed=False, rows=write.rows)
     if held is None:  # it expired between the two statements
         return TransientError("the idempotency key has just expired")
     fingerprint, status_code, response = held
@@ -306,7 +355,8 @@ def _outcome(write: Write, claimed: bool, held: tuple[bytes, int, bytes] | None)
         return HttpError(KEY_REUSED)
     # The very answer of this request, with the ids made for it: an earlier try of this flush did commit. Without a row
     # there is no id to tell it by, and a key that is held counts as held by an earlier request.
-    return Stored(status_code, response, replayed=not write.rows or response != write.response)
+    replayed = not write.rows or response != write.response
+    return Stored(status_code, response, replayed, () if replayed else write.rows)
 
 
 def _tally(part: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> tuple[int, int]:

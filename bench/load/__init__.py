@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from ledger.errors import ConfigError
-from servers.postgres import pgbench
+from servers.postgres import embedded_bin_dir
 
 _FOLDER = Path(__file__).parent
 
@@ -49,7 +49,7 @@ def wrk_loop(url: str, script: str, key: str, *, connections: int, duration_s: i
 def pgbench_loop(dsn: str, script: str, *, clients: int, duration_s: int) -> float:
     """Transactions a second of ``script`` (a .pgbench file of this folder) with prepared statements."""
     argv = [
-        str(pgbench()),
+        str(embedded_bin_dir() / "pgbench"),
         "-n",
         "-M",
         "prepared",

@@ -6,6 +6,7 @@ is posted twice is sold once, so nothing is posted twice.
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -118,3 +119,6 @@ def _outcome(request: PurchaseRequest, answer: Answer) -> Outcome:
         transaction_id=told.number,
         amount=None if told.cents is None else from_cents(told.cents),
     )
+
+
+CLIENT: Final = Voucherly

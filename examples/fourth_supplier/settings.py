@@ -15,5 +15,5 @@ class VoucherlySettings(Connection):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        self._demand("base_url", "key")
+        self._require("base_url", "key")
         return self

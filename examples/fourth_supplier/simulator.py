@@ -17,8 +17,6 @@ from suppliers.simulation.bearer import Tokens
 from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.serving import serve
 from suppliers.simulation.statements import Statements
-from suppliers.trials import Trial
-from suppliers.verdicts import State, Verdict
 
 from . import DEFINITION
 from .settings import VoucherlySettings
@@ -26,13 +24,6 @@ from .settings import VoucherlySettings
 NAME = DEFINITION.name
 KEY = "not-a-secret-of-voucherly"
 COMMISSION = Decimal("0.05")  # what its statements say
-TRIALS = (
-    Trial("voucher", VasType.VOUCHER_TOPUP, "books", Decimal("20.00"), simulator_only=False),
-    Trial("refused", VasType.VOUCHER_TOPUP, "never", Decimal("20.00"), State.FAILED, Verdict.DECLINED, State.UNKNOWN),
-    Trial(
-        "no such product", VasType.VOUCHER_TOPUP, "x", Decimal("20.00"), State.FAILED, Verdict.INVALID, State.UNKNOWN
-    ),
-)
 
 
 def create_app(settings: SimulatorSettings, book: Book) -> Starlette:

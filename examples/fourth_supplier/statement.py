@@ -41,9 +41,9 @@ def parse(content: bytes, name: str, _: VoucherlySettings) -> ParsedStatement:
 
 def _table(block: Block, day: date) -> pa.Table:
     lines = block.lines()
-    block.demand(lines, rf"^([^,\"]*,){{{len(COLUMNS) - 1}}}[^,\"]*$", None, f"must have {len(COLUMNS)} fields")
+    block.require(lines, rf"^([^,\"]*,){{{len(COLUMNS) - 1}}}[^,\"]*$", None, f"must have {len(COLUMNS)} fields")
     cells = block.columns(COLUMNS, COLUMNS, ",", quoted=False)
-    block.demand(cells["time"], r"^[0-9]{2}:[0-9]{2}:[0-9]{2}$", "time", "must be HH:MM:SS")
+    block.require(cells["time"], r"^[0-9]{2}:[0-9]{2}:[0-9]{2}$", "time", "must be HH:MM:SS")
     amount, commission = block.amount(cells["amount"], "amount"), block.money(cells["commission"], "commission")
     columns = {
         "line_no": block.numbers(len(lines)),

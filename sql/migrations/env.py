@@ -2,7 +2,7 @@
 
 from alembic import context
 
-connection = context.config.attributes["connection"]
-context.configure(connection=connection, transaction_per_migration=True)
+connection, schema = (context.config.attributes[name] for name in ("connection", "schema"))
+context.configure(connection=connection, version_table_schema=schema, transaction_per_migration=True)
 with context.begin_transaction():
     context.run_migrations()

@@ -101,6 +101,13 @@ SET notice_failures = notice_failures + 1, notice_error = %(error)s,
     next_notice_at = CASE WHEN next_notice_at = %(until)s THEN %(next)s::timestamptz ELSE next_notice_at END
 WHERE alert_id = %(alert_id)s
 
+-- name: failing_notices
+-- How many alerts have a notice that some target did not take at the last try, and what the newest one failed with.
+SELECT count(*) OVER (), notice_error FROM alerts
+WHERE notice_failures > 0 AND (state = 'open' AND acknowledged_at IS NULL OR resolved_at > now() - interval '1 day')
+ORDER BY alert_id DESC
+LIMIT 1
+
 -- name: told_elsewhere
 -- The notice of an alert that could not be stored when it was sent: the schedule goes on from then.
 UPDATE alerts SET notified_at = %(at)s, next_notice_at = %(next)s, notice_taken_by = '{}'

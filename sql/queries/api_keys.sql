@@ -25,6 +25,10 @@ FOR UPDATE
 -- Never later than it would have expired anyway.
 UPDATE api_keys SET expires_at = least(expires_at, now() + %(grace)s) WHERE key_id = %(key_id)s
 
+-- name: extend
+-- A key that expired or was revoked stays so.
+UPDATE api_keys SET expires_at = now() + %(life)s WHERE key_id = %(key_id)s AND revoked_at IS NULL AND expires_at > now()
+
 -- name: add_event
 INSERT INTO api_key_events (key_id, event, actor, detail) VALUES (%(key_id)s, %(event)s, %(actor)s, %(detail)s)
 

@@ -35,18 +35,28 @@ SELECT EXISTS (
 SELECT to_regprocedure(quote_ident(%(function)s) || '()') IS NOT NULL
 
 -- name: partitions
--- The partitions of a parent with their bounds as instants (NULL where a bound is no instant: DEFAULT, MINVALUE).
+-- The partitions of a parent with their bounds as instants (NULL where a bound is no instant: DEFAULT, MINVALUE, and
+-- infinity and years outside 1 to 9999, which Python has no instant for), and the conditions of their validated CHECKs.
 SELECT c.oid, n.nspname::text, c.relname::text,
-       (regexp_match(b.bound, $$FROM \('([^']+)'\)$$))[1]::timestamptz,
-       (regexp_match(b.bound, $$TO \('([^']+)'\)$$))[1]::timestamptz,
+       (regexp_match(b.bound, $$FROM \('(\d{4}-[^']+\d)'\)$$))[1]::timestamptz,
+       (regexp_match(b.bound, $$TO \('(\d{4}-[^']+\d)'\)$$))[1]::timestamptz,
        b.bound,
-       i.inhdetachpending
+       i.inhdetachpending,
+       array(SELECT pg_get_expr(k.conbin, k.conrelid) FROM pg_constraint k
+             WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.convalidated)
 FROM pg_inherits i
 JOIN pg_class c ON c.oid = i.inhrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT pg_get_expr(c.relpartbound, c.oid)) AS b(bound)
 WHERE i.inhparent = %(parent)s
 ORDER BY 4, 2, 3
+
+-- name: readable
+-- Those of the relations whose rows this login may read directly; through their parent it may read all.
+SELECT c.oid
+FROM pg_class c
+WHERE c.oid = ANY(%(relations)s::oid[]) AND has_table_privilege(c.oid, 'SELECT')
+  AND has_schema_privilege(c.relnamespace, 'USAGE')
 
 -- name: relation_bytes
 -- Heap, indexes and TOAST: of the relation and, where it is divided itself, of all below it.
@@ -55,3 +65,22 @@ FROM (SELECT %(relation)s::oid AS oid UNION SELECT relid FROM pg_partition_tree(
 
 -- name: heap_bytes
 SELECT coalesce(pg_relation_size(%(relation)s::oid), 0)
+
+
+-- name: constraint
+SELECT 1 FROM pg_constraint WHERE conrelid = %(relation)s AND conname = %(name)s
+
+-- name: bounds_check
+-- A row when a validated CHECK begins with exactly the partition's bounds; what follows it with AND only narrows it.
+SELECT 1
+FROM pg_constraint c
+CROSS JOIN LATERAL (SELECT pg_get_expr(c.conbin, c.conrelid) AS text) AS e
+WHERE c.conrelid = %(relation)s AND c.contype = 'c' AND c.convalidated AND e.text NOT LIKE '%% OR %%'
+  AND starts_with(e.text, format($$((%%1$I IS NOT NULL) AND (%%1$I >= %%2$L::timestamp with time zone) AND (%%1$I < %%3$L::timestamp with time zone)$$,
+                                 %(column)s::text, %(lower)s::text, %(upper)s::text))
+
+-- name: generated
+-- The generated columns of a relation.
+SELECT attname::text FROM pg_attribute
+WHERE attrelid = %(relation)s AND attnum > 0 AND NOT attisdropped AND attgenerated <> ''
+ORDER BY 1

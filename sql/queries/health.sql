@@ -51,6 +51,13 @@ FROM archive_months
 WHERE table_name = %(table)s AND tier IN ('hot', 'warm')
 ORDER BY month
 
+-- name: failed_after_the_seal
+-- Warm months whose partition was sealed, so that it takes no writes, and whose last move failed.
+SELECT table_name, month, last_error
+FROM archive_months
+WHERE tier = 'warm' AND step IN ('sealed', 'uploaded', 'verified') AND last_error IS NOT NULL
+ORDER BY month, table_name
+
 -- name: newest_proof
 -- When an archived month was last proved, how many are archived, and which month's last proof failed.
 SELECT max(verified_at), count(*) FILTER (WHERE tier IN ('cold', 'deep')),
@@ -60,21 +67,28 @@ FROM archive_months
 -- name: unfinished
 -- The oldest unfinished rows of the hot parent: how many are older than an instant (counted up to a limit), and the
 -- oldest of all. The statuses are found by jumping from one to the next in the index, so that rows are read only of
--- those that are not terminal.
+-- those that are not terminal. A row without a status (NULL) is unfinished.
 WITH RECURSIVE known(status) AS (
     SELECT min({status})::text FROM {hot}
     UNION ALL
     SELECT (SELECT min({status})::text FROM {hot} WHERE {status} > known.status) FROM known WHERE known.status IS NOT NULL
 )
 SELECT count(*) FILTER (WHERE old.created < %(before)s), min(old.created)
-FROM known CROSS JOIN LATERAL (
-    SELECT {time} AS created FROM {hot} WHERE {status} = known.status ORDER BY {time} LIMIT %(limit)s) AS old
-WHERE known.status <> ALL (%(terminal)s)
+FROM (
+    SELECT of_status.created
+    FROM known CROSS JOIN LATERAL (
+        SELECT {time} AS created FROM {hot} WHERE {status} = known.status ORDER BY {time} LIMIT %(limit)s) AS of_status
+    WHERE known.status <> ALL (%(terminal)s)
+    UNION ALL
+    SELECT of_none.created
+    FROM (SELECT {time} AS created FROM {hot} WHERE {status} IS NULL ORDER BY {time} LIMIT %(limit)s) AS of_none
+) AS old
 
 -- name: count_unfinished
 -- Unfinished rows of one warm month, counted up to a limit; through the parent, which the API's role may read.
 SELECT count(*)
-FROM (SELECT FROM {warm} WHERE {time} >= %(lower)s AND {time} < %(upper)s AND {status} <> ALL (%(terminal)s)
+FROM (SELECT FROM {warm} WHERE {time} >= %(lower)s AND {time} < %(upper)s
+        AND ({status} = ANY (%(terminal)s)) IS NOT TRUE
       LIMIT %(limit)s) AS found
 
 -- name: job_outcome
@@ -85,9 +99,38 @@ SELECT (SELECT succeeded_at FROM job_outcomes WHERE job = %(job)s), (SELECT fail
 -- name: has_reconciliation
 SELECT to_regclass('recon_runs') IS NOT NULL
 
--- name: reconciled_days
--- The last day that was reconciled with each supplier, the one furthest behind first.
-SELECT supplier, max(day) AS last_day FROM recon_runs GROUP BY supplier ORDER BY last_day, supplier
+-- name: unreconciled_days
+-- Per supplier: the first day that it is known from, the last one that was reconciled, and each day up to `last` that is in no
+-- closed period and whose newest run says nothing of the whole day: there is none, or it was made before the day was over, or
+-- with another statement than the one that counts now. Days before `oldest` are not looked at.
+WITH known AS (
+    SELECT supplier, min(day) AS first_day
+    FROM (SELECT supplier, day FROM recon_runs
+          UNION ALL
+          SELECT supplier, day FROM statement_files WHERE state = 'taken') AS seen
+    WHERE supplier = ANY (%(suppliers)s::text[])
+    GROUP BY supplier
+), run AS (
+    SELECT DISTINCT ON (supplier, day) supplier, day, started_at, figures -> 'statement' ->> 'key' AS object_key
+    FROM recon_runs WHERE day >= %(oldest)s::date
+    ORDER BY supplier, day, run_id DESC
+), taken AS (
+    SELECT DISTINCT ON (supplier, day) supplier, day, object_key
+    FROM statement_files WHERE state = 'taken' AND day >= %(oldest)s::date
+    ORDER BY supplier, day, file_id DESC
+)
+SELECT k.supplier, k.first_day, array(
+    SELECT d.day::date
+    FROM generate_series(greatest(k.first_day, %(oldest)s::date), %(last)s::date, interval '1 day') AS d(day)
+    LEFT JOIN run AS r ON (r.supplier, r.day) = (k.supplier, d.day::date)
+    LEFT JOIN taken AS t ON (t.supplier, t.day) = (k.supplier, d.day::date)
+    WHERE NOT coalesce(r.started_at >= (d.day::date + 1)::timestamp AT TIME ZONE %(zone)s::text
+                       AND coalesce(t.object_key = r.object_key, true), false)
+      AND NOT EXISTS (SELECT FROM recon_periods AS p
+                      WHERE p.supplier = k.supplier AND d.day::date BETWEEN p.first_day AND p.last_day)
+    ORDER BY d.day)
+FROM known AS k
+ORDER BY k.supplier
 
 -- name: record_success
 INSERT INTO job_outcomes (job, succeeded_at) VALUES (%(job)s, now())

@@ -22,6 +22,28 @@ SELECT staged.line, loaded.{key} IS NOT NULL
 FROM pg_temp.import_staging AS staged FULL JOIN loaded ON loaded.{key} = staged.{key}
 WHERE ROW({loaded}) IS DISTINCT FROM ROW({staged})
 
+-- name: find_identities
+SELECT identity, row_id, fingerprint FROM import_identities WHERE identity = ANY (%(identities)s::uuid[])
+
+-- name: copy_identities
+COPY import_identities (identity, row_id, fingerprint) FROM STDIN (FORMAT text)
+
+-- name: gone_rows
+-- Those of the rows that are in no partition, although their month has not left PostgreSQL.
+SELECT known.id FROM unnest(%(ids)s::uuid[], %(times)s::timestamptz[]) AS known (id, at)
+WHERE NOT EXISTS (SELECT FROM {hot} AS there WHERE (there.{key}, there.{time}) = (known.id, known.at))
+  AND NOT EXISTS (SELECT FROM {warm} AS there WHERE (there.{key}, there.{time}) = (known.id, known.at))
+  AND NOT EXISTS (
+      SELECT FROM archive_months
+      WHERE table_name = %(table)s AND month = date_trunc('month', known.at AT TIME ZONE 'UTC')::date
+        AND tier IN ('cold', 'deep', 'deleted'))
+
+-- name: record_source
+INSERT INTO import_sources (table_name, source_name, rule) VALUES (%(table)s, %(source)s, %(rule)s) ON CONFLICT DO NOTHING
+
+-- name: source_rule
+SELECT rule FROM import_sources WHERE (table_name, source_name) = (%(table)s, %(source)s)
+
 -- name: find_staged
 -- For a dry run, and to tell what is there from what was not stored: the lines whose rows are there already. The columns are named to be checked.
 SELECT line FROM (SELECT line, {columns} FROM pg_temp.import_staging) AS staged
@@ -29,11 +51,14 @@ WHERE EXISTS (SELECT FROM {parent} AS there WHERE (there.{key}, there.{time}) = 
 
 -- name: months
 -- Where each month of a table is, and how far its move to the archive has come.
-SELECT month, tier, step FROM archive_months WHERE table_name = %(table)s
+-- Of a month with several parts the newest comes last, and counts.
+SELECT month, tier, step FROM archive_months WHERE table_name = %(table)s ORDER BY month, part
 
 -- name: record_import
-INSERT INTO imports (table_name, file_name, file_sha256, mapping_sha256, read_count, loaded_count, rejected_count, started_at)
-VALUES (%(table)s, %(file)s, %(file_sha256)s, %(mapping_sha256)s, %(read)s, %(loaded)s, %(rejected)s, %(started_at)s)
+INSERT INTO imports (table_name, file_name, file_sha256, mapping_sha256, read_count, loaded_count, known_count,
+                     different_count, rejected_count, line_count, started_at)
+VALUES (%(table)s, %(file)s, %(file_sha256)s, %(mapping_sha256)s, %(read)s, %(loaded)s, %(known)s,
+        %(different)s, %(rejected)s, %(lines)s, %(started_at)s)
 
 -- name: copy_csv
 COPY {parent} ({columns}) FROM STDIN (FORMAT csv)
@@ -42,4 +67,5 @@ COPY {parent} ({columns}) FROM STDIN (FORMAT csv)
 SELECT EXISTS (SELECT FROM {parent} WHERE {time} >= %(lower)s AND {time} < %(upper)s)
 
 -- name: lock_month
-SELECT tier, step FROM archive_months WHERE (table_name, month) = (%(table)s, %(month)s) FOR UPDATE
+SELECT tier, step FROM archive_months WHERE (table_name, month) = (%(table)s, %(month)s)
+ORDER BY part DESC LIMIT 1 FOR UPDATE

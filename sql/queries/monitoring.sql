@@ -80,7 +80,8 @@ WITH parts AS (
     SELECT coalesce(m.month, (p.lower AT TIME ZONE 'UTC')::date) AS month, coalesce(p.tier, m.tier) AS tier,
            p.oid, p.name, p.reltuples, m.row_count, m.object_bytes
     FROM (SELECT * FROM archive_months WHERE table_name = %(table)s) m
-    FULL JOIN parts p ON (p.lower AT TIME ZONE 'UTC')::date = m.month
+    -- A month that is archived has no partition: one that somebody made again is a line of its own.
+    FULL JOIN parts p ON (p.lower AT TIME ZONE 'UTC')::date = CASE WHEN m.tier IN ('hot', 'warm') THEN m.month END
 )
 SELECT m.month, m.tier, m.name,
        CASE WHEN m.oid IS NULL THEN m.row_count WHEN s.n_live_tup > 0 THEN s.n_live_tup

@@ -18,3 +18,49 @@ WHERE c.oid = ANY(%(relations)s::oid[]) AND c.relrowsecurity AND NOT r.rolsuper 
   AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE'))
 GROUP BY c.oid
 ORDER BY 2, 3
+
+-- name: dependents
+-- What keeps a partition from being detached or dropped: objects that depend on it, or on what goes with it (its
+-- indexes, constraints, sequences, types), and do not go with it themselves; the extension that it is a part of; and the
+-- foreign keys of other tables to its parent, whose tables PostgreSQL would look through while everybody waits.
+WITH RECURSIVE gone AS (
+    SELECT r.oid AS root, 'pg_class'::regclass::oid AS classid, r.oid AS objid
+    FROM unnest(%(relations)s::oid[]) AS r(oid)
+    UNION
+    SELECT g.root, d.classid, d.objid
+    FROM gone g JOIN pg_depend d ON d.refclassid = g.classid AND d.refobjid = g.objid AND d.deptype IN ('a', 'i', 'P', 'S')
+)
+SELECT root, array_agg(DISTINCT what ORDER BY what)
+FROM (
+    SELECT g.root, CASE
+        WHEN r.ev_class IS NOT NULL THEN
+            CASE c.relkind WHEN 'm' THEN 'materialized view ' WHEN 'v' THEN 'view ' ELSE 'a rule of ' END || r.ev_class::regclass
+        WHEN k.contype = 'f' THEN format('foreign key %%I of table %%s', k.conname, k.conrelid::regclass)
+        ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END AS what
+    FROM gone g
+    JOIN pg_depend d ON d.refclassid = g.classid AND d.refobjid = g.objid AND d.deptype = 'n'
+    LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+    LEFT JOIN pg_class c ON c.oid = r.ev_class
+    LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
+    LEFT JOIN pg_class v ON d.classid = 'pg_class'::regclass AND v.oid = d.objid AND v.relkind IN ('v', 'm')
+    WHERE NOT EXISTS (SELECT FROM gone o WHERE (o.root, o.classid, o.objid) = (g.root, d.classid, d.objid))
+      AND v.oid IS NULL AND coalesce(k.conparentid, 0) = 0  -- a view is named by its rule, a foreign key by its first one
+    UNION ALL
+    SELECT r.oid, pg_describe_object(d.refclassid, d.refobjid, 0)
+    FROM unnest(%(relations)s::oid[]) AS r(oid)
+    JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = r.oid AND d.deptype = 'e'
+    UNION ALL
+    SELECT i.inhrelid, format('foreign key %%I of table %%s to %%s', k.conname, k.conrelid::regclass, k.confrelid::regclass)
+    FROM pg_inherits i JOIN pg_constraint k ON k.confrelid = i.inhparent AND k.contype = 'f' AND k.conparentid = 0
+    WHERE i.inhrelid = ANY(%(relations)s::oid[])
+) AS found
+GROUP BY root
+
+-- name: missing_checks
+-- The CHECKs of a warm parent that a partition has not: it cannot be attached without them.
+SELECT p.conname::text
+FROM pg_constraint p
+WHERE p.conrelid = %(parent)s AND p.contype = 'c' AND NOT p.connoinherit
+  AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = %(partition)s AND c.contype = 'c'
+                  AND c.conname = p.conname AND pg_get_constraintdef(c.oid) = pg_get_constraintdef(p.oid))
+ORDER BY 1

@@ -79,6 +79,18 @@ FROM statement_files f
 WHERE %(file_id)s::bigint[] IS NULL OR file_id = ANY(%(file_id)s::bigint[])
 ORDER BY file_id
 
+-- name: absence_records
+SELECT absence_id, encode(sha256(convert_to(to_jsonb(a)::text, 'UTF8')), 'hex') AS record
+FROM statement_absences a
+WHERE %(absence_id)s::bigint[] IS NULL OR absence_id = ANY(%(absence_id)s::bigint[])
+ORDER BY absence_id
+
+-- name: withdrawal_records
+SELECT withdrawal_id, encode(sha256(convert_to(to_jsonb(w)::text, 'UTF8')), 'hex') AS record
+FROM recon_withdrawals w
+WHERE %(withdrawal_id)s::bigint[] IS NULL OR withdrawal_id = ANY(%(withdrawal_id)s::bigint[])
+ORDER BY withdrawal_id
+
 -- name: run_objects
 -- What runs put into the archive. Equal runs share their objects: the newest has written them.
 SELECT DISTINCT ON (object_key) object_key, sha256

@@ -17,10 +17,18 @@ SELECT supplier, difference, state, period_day, issues, line, own, day FROM reco
 WHERE break_id = %(break_id)s::bigint FOR UPDATE
 
 -- name: history
+-- Proposals to take a decision back, and their rejections, bear the number of that decision.
 SELECT break_id, resolution_id, run_id, action, actor, account, decision, reason, period_day, created_at
-FROM recon_resolutions
+FROM (
+    SELECT break_id, resolution_id, run_id, action, actor, account, decision, reason, period_day, created_at, 0 AS part
+    FROM recon_resolutions
+    UNION ALL
+    SELECT break_id, resolution_id, NULL, 'withdrawal_' || action, actor, account,
+           CASE action WHEN 'proposed' THEN 'withdraw' ELSE 'reject' END, reason, NULL, created_at, withdrawal_id
+    FROM recon_withdrawals WHERE action <> 'confirmed'
+) AS records
 WHERE break_id = ANY(%(break_ids)s::bigint[])
-ORDER BY break_id, resolution_id
+ORDER BY break_id, resolution_id, part
 
 -- name: last_proposal
 -- Who has proposed what about a break.
@@ -28,6 +36,46 @@ SELECT actor, account, decision FROM recon_resolutions
 WHERE break_id = %(break_id)s::bigint AND action = 'proposed'
 ORDER BY resolution_id DESC
 LIMIT 1
+
+-- name: decision_in_force
+-- The decision that resolved a break: the newest record that says what state it is in.
+SELECT resolution_id, action, decision, run_id FROM recon_resolutions
+WHERE break_id = %(break_id)s::bigint AND action NOT IN ('carried', 'noted')
+ORDER BY resolution_id DESC
+LIMIT 1
+
+-- name: decided_together
+-- The breaks that one decision about a match resolved, each with its own record of it.
+WITH asked AS (
+    SELECT x.resolution_id, x.break_id, x.created_at, x.actor FROM recon_resolutions x
+    WHERE x.resolution_id = %(resolution_id)s::bigint
+), line AS (
+    SELECT c.resolution_id, c.break_id FROM recon_confirmations c JOIN recon_resolutions x USING (resolution_id), asked
+    WHERE x.created_at = asked.created_at AND x.action = 'resolved' AND (c.break_id = asked.break_id OR c.own_break_id = asked.break_id)
+    LIMIT 1
+), members AS (
+    SELECT break_id FROM line
+    UNION
+    SELECT c.own_break_id FROM recon_confirmations c JOIN line ON c.resolution_id = line.resolution_id
+    WHERE c.own_break_id IS NOT NULL
+    UNION
+    SELECT break_id FROM asked
+)
+SELECT break_id FROM members ORDER BY break_id
+
+-- name: open_withdrawal
+-- The proposal to take a decision back that nobody has rejected or confirmed.
+SELECT withdrawal_id, actor, account
+FROM (SELECT withdrawal_id, action, actor, account FROM recon_withdrawals
+      WHERE break_id = %(break_id)s::bigint AND resolution_id = %(resolution_id)s::bigint
+      ORDER BY withdrawal_id DESC LIMIT 1) AS newest
+WHERE action = 'proposed'
+
+-- name: insert_withdrawal
+INSERT INTO recon_withdrawals (break_id, resolution_id, action, actor, account, reason, reopened_by)
+VALUES (%(break_id)s::bigint, %(resolution_id)s::bigint, %(action)s, %(actor)s::text, %(account)s::text, %(reason)s::text,
+        %(reopened_by)s::bigint)
+RETURNING withdrawal_id
 
 -- name: set_state
 UPDATE recon_breaks SET state = %(state)s WHERE break_id = %(break_id)s::bigint

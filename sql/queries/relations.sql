@@ -20,13 +20,3 @@ SELECT 1
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_inherits i ON i.inhrelid = c.oid
 WHERE (c.oid, n.nspname, c.relname) = (%(oid)s, %(schema)s, %(name)s) AND i.inhparent = %(parent)s
-
--- name: catalogue_elsewhere
--- A schema that has this project's catalogue and its migrations, where the one that they belong in has none.
-SELECT n.nspname::text
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relname = 'archive_months' AND c.relkind = 'r'
-  AND EXISTS (SELECT FROM pg_class v WHERE v.relnamespace = n.oid AND v.relname = 'alembic_version')
-  AND NOT EXISTS (SELECT FROM pg_class o WHERE o.relname = 'archive_months' AND o.relnamespace = to_regnamespace(%(schema)s))
-ORDER BY 1
-LIMIT 1

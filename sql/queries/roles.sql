@@ -25,10 +25,10 @@ WHERE c.oid = ANY(%(relations)s::oid[])
 
 -- name: closing
 -- The statements that take from PUBLIC what PostgreSQL, or a database made by an older one, gives it: making tables in
--- the schema, making temporary tables, calling this project's functions. Empty when nothing is open.
+-- the schemas of the search path, making temporary tables, calling this project's functions. Empty when nothing is open.
 SELECT format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', n.nspname)
 FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS acl
-WHERE n.nspname = current_schema() AND acl.grantee = 0 AND acl.privilege_type = 'CREATE'
+WHERE n.nspname = ANY (current_schemas(false)) AND acl.grantee = 0 AND acl.privilege_type = 'CREATE'
 UNION ALL
 SELECT format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', d.datname)
 FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS acl
@@ -45,13 +45,19 @@ SELECT format('GRANT CONNECT ON DATABASE %%I TO %%I', current_database(), r.roln
 FROM pg_roles r
 WHERE r.rolname = ANY(%(roles)s) AND NOT has_database_privilege(r.oid, current_database(), 'CONNECT')
 UNION ALL
-SELECT format('GRANT USAGE ON SCHEMA %%I TO %%I', current_schema(), r.rolname)
-FROM pg_roles r
-WHERE r.rolname = ANY(%(roles)s) AND NOT has_schema_privilege(r.oid, current_schema(), 'USAGE')
+SELECT format('GRANT USAGE ON SCHEMA %%I TO %%I', s.name, r.rolname)
+FROM pg_roles r CROSS JOIN unnest(current_schemas(false)) AS s(name)
+WHERE r.rolname = ANY(%(roles)s) AND NOT has_schema_privilege(r.oid, s.name, 'USAGE')
 UNION ALL
 SELECT format('GRANT pg_read_all_stats TO %%I', r.rolname)
 FROM pg_roles r
 WHERE r.rolname = ANY(%(roles)s) AND r.rolname = %(api)s AND NOT pg_has_role(r.oid, 'pg_read_all_stats', 'MEMBER')
+
+-- name: parents
+-- Those of the relations that are partitioned by range of the time column.
+SELECT p.partrelid
+FROM pg_partitioned_table p JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0]
+WHERE p.partrelid = ANY(%(relations)s::oid[]) AND p.partstrat = 'r' AND p.partnatts = 1 AND a.attname = %(time_column)s
 
 -- name: partitions
 -- Those whose privileges this login may change; the plan names the others.
@@ -63,5 +69,5 @@ WHERE i.inhparent = ANY(%(parents)s::oid[]) AND pg_has_role(c.relowner, 'USAGE')
 -- The statements that let the roles into schemas where months lie.
 SELECT format('GRANT USAGE ON SCHEMA %%I TO %%I', n.nspname, r.rolname)
 FROM pg_namespace n CROSS JOIN pg_roles r
-WHERE n.nspname = ANY(%(schemas)s::text[]) AND n.nspname <> current_schema() AND r.rolname = ANY(%(roles)s)
+WHERE n.nspname = ANY(%(schemas)s::text[]) AND n.nspname <> ALL (current_schemas(false)) AND r.rolname = ANY(%(roles)s)
   AND NOT has_schema_privilege(r.oid, n.oid, 'USAGE')

@@ -15,7 +15,7 @@ LIMIT 1
 
 -- name: current_file
 -- The one that counts for a day.
-SELECT file_id, line_count FROM statement_files
+SELECT file_id, line_count, object_key FROM statement_files
 WHERE (supplier, day) = (%(supplier)s::text, %(day)s::date) AND state = 'taken'
 ORDER BY file_id DESC
 LIMIT 1
@@ -107,3 +107,24 @@ SELECT object_key FROM statement_files
 WHERE (supplier, day) = (%(supplier)s::text, %(day)s::date) AND state = 'taken' AND object_key IS NOT NULL
 ORDER BY file_id DESC
 LIMIT 1
+
+-- name: open_absence
+-- Who has proposed that a day has no statement, unless that was rejected or confirmed since.
+SELECT actor, account
+FROM (SELECT action, actor, account FROM statement_absences
+      WHERE (supplier, day) = (%(supplier)s::text, %(day)s::date)
+      ORDER BY absence_id DESC LIMIT 1) AS newest
+WHERE action = 'proposed'
+
+-- name: add_absence
+INSERT INTO statement_absences (supplier, day, action, actor, account, reason, file_id)
+VALUES (%(supplier)s, %(day)s, %(action)s, %(actor)s, %(account)s, %(reason)s, %(file_id)s::bigint)
+RETURNING absence_id
+
+-- name: absence_proposals
+-- Days that somebody has proposed to have no statement, the oldest first.
+SELECT supplier, day, actor, reason
+FROM (SELECT DISTINCT ON (supplier, day) * FROM statement_absences ORDER BY supplier, day, absence_id DESC) AS newest
+WHERE action = 'proposed' AND (%(supplier)s::text IS NULL OR supplier = %(supplier)s)
+ORDER BY day, supplier
+LIMIT %(limit)s

@@ -1,4 +1,5 @@
--- The catalogue of months (archive_months) and what surrounds a move.
+-- The catalogue of months (archive_months) and what surrounds a move. A month may have several parts, of which at most
+-- one is hot or warm: it is the one that moves.
 
 -- name: register_months
 -- Partitions that exist without a catalogue row (made before this project came) enter it as what they are.
@@ -7,44 +8,48 @@ SELECT %(table)s, unnest(%(months)s::date[]), %(tier)s
 ON CONFLICT DO NOTHING
 
 -- name: months
--- Every month of a table that is known, oldest first.
-SELECT month, tier, step, attempt, row_count, sums, digest, postgres_bytes, object_key, object_bytes, manifest_key,
-       last_error, warm_at, sealed_at, verified_at, cold_at, tidied_at
+-- Every month of a table that is known, oldest first, and its parts in their order.
+SELECT month, part, tier, step, attempt, row_count, sums, digest, postgres_bytes, object_key, object_bytes, manifest_key,
+       last_error, warm_at, sealed_at, verified_at, cold_at, tidied_at, keys_tell_month, columns
 FROM archive_months
 WHERE table_name = %(table)s
-ORDER BY month
+ORDER BY month, part
 
 -- name: tier_and_step
+-- Of a month's newest part.
 SELECT tier, step, attempt
 FROM archive_months
 WHERE table_name = %(table)s AND month = %(month)s
+ORDER BY part DESC
+LIMIT 1
 
 -- name: claim
 UPDATE archive_months
 SET step = 'claimed', attempt = attempt + 1, last_error = NULL
 WHERE table_name = %(table)s AND month = %(month)s AND tier = 'warm'
-RETURNING attempt
+RETURNING attempt, part
 
 -- name: mark_sealed
 UPDATE archive_months
 SET step = 'sealed', sealed_at = coalesce(sealed_at, now())
-WHERE table_name = %(table)s AND month = %(month)s AND attempt = %(attempt)s
+WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attempt = %(attempt)s
 
 -- name: mark_uploaded
 UPDATE archive_months
 SET step = 'uploaded', object_key = %(object_key)s, object_bytes = %(object_bytes)s, object_sha256 = %(object_sha256)s
-WHERE table_name = %(table)s AND month = %(month)s AND attempt = %(attempt)s
+WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attempt = %(attempt)s
 
 -- name: mark_verified
 UPDATE archive_months
 SET step = 'verified', verified_at = now(), row_count = %(row_count)s, sums = %(sums)s, digest = %(digest)s,
-    manifest_key = %(manifest_key)s, manifest_sha256 = %(manifest_sha256)s, postgres_bytes = %(postgres_bytes)s
-WHERE table_name = %(table)s AND month = %(month)s AND attempt = %(attempt)s
+    manifest_key = %(manifest_key)s, manifest_sha256 = %(manifest_sha256)s, postgres_bytes = %(postgres_bytes)s,
+    keys_tell_month = %(keys_tell_month)s, columns = %(columns)s
+WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attempt = %(attempt)s
 
 -- name: mark_cold
 UPDATE archive_months
 SET tier = 'cold', step = 'idle', cold_at = now()
-WHERE table_name = %(table)s AND month = %(month)s AND attempt = %(attempt)s AND step = 'verified'
+WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attempt = %(attempt)s AND step = 'verified'
 
 -- name: mark_failed
 UPDATE archive_months
@@ -55,6 +60,7 @@ WHERE table_name = %(table)s AND month = %(month)s AND tier IN ('hot', 'warm')
 UPDATE archive_months
 SET tidied_at = now()
 WHERE table_name = %(table)s AND month = %(month)s
+  AND part = (SELECT max(part) FROM archive_months WHERE table_name = %(table)s AND month = %(month)s)
 
 -- name: add_event
 INSERT INTO archive_events (table_name, month, event, detail)
@@ -67,33 +73,33 @@ SELECT EXISTS (
     WHERE (table_name, month, event) = (%(table)s, %(month)s, 'warmed') AND detail ->> 'run' = %(run)s)
 
 -- name: intend_upload
-INSERT INTO archive_uploads (object_key, table_name, month, attempt, installation_id, incarnation)
-VALUES (%(object_key)s, %(table)s, %(month)s, %(attempt)s, %(installation_id)s, %(incarnation)s)
+INSERT INTO archive_uploads (object_key, table_name, month, part, attempt, installation_id, incarnation)
+VALUES (%(object_key)s, %(table)s, %(month)s, %(part)s, %(attempt)s, %(installation_id)s, %(incarnation)s)
 
 -- name: decide_uploads
 -- Recorded before the flip's token is in the archive: a copy that knows the token knows that the flip may have happened.
 UPDATE archive_uploads
 SET state = 'deciding'
-WHERE table_name = %(table)s AND month = %(month)s AND attempt = %(attempt)s
+WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attempt = %(attempt)s
 
 -- name: reopen_uploads
 -- After a flip that was rolled back. The month's tier says that it was, whoever calls this.
 UPDATE archive_uploads AS u
 SET state = 'intended'
 FROM archive_months AS m
-WHERE (u.table_name, u.month, u.attempt, u.state) = (%(table)s, %(month)s, %(attempt)s, 'deciding')
-  AND (m.table_name, m.month) = (u.table_name, u.month) AND m.tier = 'warm'
+WHERE (u.table_name, u.month, u.part, u.attempt, u.state) = (%(table)s, %(month)s, %(part)s, %(attempt)s, 'deciding')
+  AND (m.table_name, m.month, m.part) = (u.table_name, u.month, u.part) AND m.tier = 'warm'
 
 -- name: adopt_uploads
 UPDATE archive_uploads
 SET state = 'current'
-WHERE table_name = %(table)s AND month = %(month)s AND attempt = %(attempt)s
+WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attempt = %(attempt)s
 
 -- name: orphaned_uploads
 -- Objects that were intended, but whose month went cold with others: left behind by a run that did not end. Those of
 -- other installations and of earlier incarnations are not here: another database may have gone on with them.
 SELECT u.object_key, u.month, u.state
-FROM archive_uploads u JOIN archive_months m USING (table_name, month)
+FROM archive_uploads u JOIN archive_months m USING (table_name, month, part)
 WHERE u.table_name = %(table)s AND u.state IN ('intended', 'deciding') AND m.tier NOT IN ('hot', 'warm')
   AND (u.installation_id, u.incarnation) = (SELECT installation_id, incarnation FROM installation)
 ORDER BY u.month, u.object_key
@@ -102,11 +108,13 @@ ORDER BY u.month, u.object_key
 UPDATE archive_uploads SET state = %(state)s WHERE object_key = %(object_key)s
 
 -- name: unowned_indexes
--- Indexes of a partition that belong to no index of its parent: what is left of a former parent's.
+-- Indexes of a partition that belong to no index of its parent: what is left of a former parent's. One that a constraint
+-- needs stays: it is a rule of the table's owner, and PostgreSQL drops it with its constraint only.
 SELECT c.relname::text
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = %(relation)s AND NOT i.indisprimary
   AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = i.indexrelid)
+  AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid)
 ORDER BY c.relname
 
 -- name: seal_is_whole
@@ -117,6 +125,17 @@ FROM pg_trigger
 WHERE tgrelid = %(relation)s AND tgenabled = 'A' AND tgqual IS NULL AND tgattr = ''
   AND tgfoid = 'treasury_refuse_sealed'::regproc
   AND (tgname, tgtype) IN (('treasury_sealed_rows', 31), ('treasury_sealed_truncate', 34))
+
+-- name: open_part
+-- A further part of a month whose parts are all archived; nothing for any other month. Attempts are counted on: no two
+-- parts of a month have one in common.
+INSERT INTO archive_months (table_name, month, part, tier, attempt)
+SELECT table_name, month, max(part) + 1, %(tier)s, max(attempt)
+FROM archive_months
+WHERE table_name = %(table)s AND month = %(month)s
+GROUP BY table_name, month
+HAVING bool_and(tier IN ('cold', 'deep'))
+RETURNING part
 
 -- name: try_month_lock
 SELECT pg_try_advisory_lock(hashtextextended(%(table)s || ' ' || %(month)s, 7305824))

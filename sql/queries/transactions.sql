@@ -10,6 +10,9 @@
 -- What PostgreSQL stored is compared with what was sent: in number, and value by value where the database has a trigger
 -- that may change a row (tgtype: before each row of an INSERT). Where they differ a text is cast to a number, for a
 -- statement can raise an error of its own by nothing else; that rolls back keys and rows.
+-- Rows whose time is longer ago than the feed allows are refused, by PostgreSQL's clock and in the same way: a page of
+-- the feed has gone past them (`feed_horizon`). The transaction takes its number first and then reads the clock: a reader
+-- that does not see the number yet has looked before that.
 -- Every array comes as the text of its literal (sql/arrays.py).
 -- Keys are claimed in order, so that two flushes can wait for each other but never in a circle.
 WITH request AS (
@@ -18,7 +21,11 @@ WITH request AS (
         AS r(client_id, key, fingerprint, status_code, response, rows)
 ), claimed AS (
     INSERT INTO idempotency_keys (client_id, key, fingerprint, status_code, response)
-    SELECT client_id, key, fingerprint, status_code, response FROM request ORDER BY client_id, key
+    SELECT client_id, key, fingerprint, status_code, response FROM request
+    WHERE CASE WHEN pg_current_xact_id() IS NULL THEN false
+               WHEN %(oldest)s::text::timestamptz < clock_timestamp() - make_interval(secs => %(delay_s)s::float8)
+               THEN format('{stored_late}, %%s', %(oldest)s::text)::boolean ELSE true END
+    ORDER BY client_id, key
     ON CONFLICT DO NOTHING
     RETURNING client_id, key
 ), stored AS (
@@ -40,15 +47,62 @@ SELECT client_id, key, CASE WHEN sent <> stored OR (
 FROM claimed, tally
 
 -- name: find
--- One row by its id, and where its month is. Always one line: NULLs where there is no such row or no such month.
-SELECT m.tier, m.object_key, found.*
+-- One row by its id among the rows of a month, and the archived parts of the month. Always one line: NULLs where there
+-- is no such row. The bounds keep the search to one partition.
+SELECT m.parts, found.*
 FROM (SELECT 1) AS line
 LEFT JOIN (
-    SELECT {columns} FROM {hot} WHERE {id} = %(id)s AND {time} = %(time)s
+    SELECT 'hot' AS tier, {columns} FROM {hot} WHERE {id} = %(id)s AND {time} >= %(lower)s AND {time} < %(upper)s
     UNION ALL
-    SELECT {columns} FROM {warm} WHERE {id} = %(id)s AND {time} = %(time)s
+    SELECT 'warm' AS tier, {columns} FROM {warm} WHERE {id} = %(id)s AND {time} >= %(lower)s AND {time} < %(upper)s
 ) AS found ON true
-LEFT JOIN archive_months m ON m.table_name = %(table)s AND m.month = %(month)s
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_array(object_key, columns) ORDER BY part) AS parts
+    FROM archive_months
+    WHERE table_name = %(table)s AND month = %(month)s AND tier IN ('cold', 'deep')
+) AS m ON true
+LIMIT 1
+
+-- name: find_anywhere
+-- One row by its id in every partition: by the index of each.
+SELECT * FROM (
+    SELECT 'hot' AS tier, {columns} FROM {hot} WHERE {id} = %(id)s
+    UNION ALL
+    SELECT 'warm' AS tier, {columns} FROM {warm} WHERE {id} = %(id)s
+) AS found
+LIMIT 1
+
+-- name: unproved_months
+-- The archived months whose keys are not known to be of the month, newest first: a row may be in any of them.
+SELECT month, object_key, columns
+FROM archive_months
+WHERE table_name = %(table)s AND tier IN ('cold', 'deep') AND NOT keys_tell_month
+ORDER BY month DESC, part
+
+-- name: missing_months
+-- The first month of a range that the catalogue places in PostgreSQL and no parent has: detached or dropped by hand.
+SELECT m.month
+FROM archive_months m
+WHERE m.table_name = %(table)s AND m.tier IN ('hot', 'warm')
+  AND (%(first_month)s::date IS NULL OR m.month >= %(first_month)s)
+  AND (%(last_month)s::date IS NULL OR m.month <= %(last_month)s)
+  AND NOT EXISTS (
+    SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent IN ({hot_name}::regclass, {warm_name}::regclass) AND NOT i.inhdetachpending
+      AND pg_get_expr(c.relpartbound, c.oid) = format($$FOR VALUES FROM ('%%s 00:00:00+00') TO ('%%s 00:00:00+00')$$,
+                                                      m.month, (m.month + interval '1 month')::date))
+ORDER BY m.month
+LIMIT 1
+
+-- name: fields
+-- The numbers of the columns that the table has now; as in sql/fields.py, by attribute, or by name where the numbers are
+-- those of another relation.
+SELECT a.attname::text, f.field_id
+FROM pg_attribute a JOIN archive_columns f ON f.table_name = %(table)s AND f.dropped_at IS NULL
+CROSS JOIN (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS here(oid)
+WHERE a.attrelid = {hot_name}::regclass AND a.attnum > 0 AND NOT a.attisdropped
+  AND CASE WHEN (f.database_oid, f.relation_oid) = (here.oid, a.attrelid::bigint) THEN f.attribute = a.attnum
+           ELSE f.name = a.attname END
 
 -- name: lock_parents
 -- Holds off every mover until the transaction ends; writers and other readers do not notice.
@@ -56,12 +110,12 @@ LOCK TABLE ONLY {hot}, ONLY {warm} IN ACCESS SHARE MODE
 
 -- name: cold_months
 -- The archived months that may hold rows of a page, newest first.
-SELECT month, object_key
+SELECT month, object_key, columns
 FROM archive_months
 WHERE table_name = %(table)s AND tier IN ('cold', 'deep')
   AND (%(first_month)s::date IS NULL OR month >= %(first_month)s)
   AND (%(last_month)s::date IS NULL OR month <= %(last_month)s)
-ORDER BY month DESC
+ORDER BY month DESC, part
 
 -- name: page
 -- The newest rows that fulfil the conditions, of hot and warm. Each branch stops at the limit by itself.
@@ -72,6 +126,44 @@ SELECT * FROM (
 ) AS page
 ORDER BY {time} DESC, {id} DESC
 LIMIT %(limit)s
+
+-- name: feed_horizon
+-- The instant before which every row that the API stores is visible to the statements that follow in this transaction,
+-- and which no later row will be older than. A row is at most delay_s older than the moment when its transaction stores
+-- it (`store` makes sure). So what is not visible yet belongs to a transaction that has a number now, and is at most
+-- delay_s older than the start of that; or to one that stores later than this transaction began.
+-- NULL where other sessions do not show what they do: there is no horizon then.
+SELECT CASE WHEN current_setting('track_activities')::boolean AND NOT other.hidden
+       THEN date_trunc('milliseconds', least(now(), other.since, prepared.since)
+                                       - make_interval(secs => %(delay_s)s::float8)) END
+FROM (
+    SELECT min(xact_start) FILTER (WHERE backend_xid IS NOT NULL) AS since,
+           coalesce(bool_or(backend_type IS NULL AND usesysid IS NOT NULL), false) AS hidden
+    FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+) AS other, (
+    SELECT min(prepared) AS since FROM pg_prepared_xacts WHERE database = current_database()
+) AS prepared
+
+-- name: newest_archived
+-- The newest month from a first one on that is not in PostgreSQL any more.
+SELECT max(month) FROM archive_months
+WHERE table_name = %(table)s AND tier NOT IN ('hot', 'warm') AND month >= %(first_month)s
+
+-- name: feed
+-- The rows behind a place and before the horizon, oldest first, by the index of the key: it begins with the time. Rows of
+-- other clients are passed over, so the reading ends after so many rows, and says how far it came. One line at least.
+WITH passed AS MATERIALIZED (
+    SELECT {columns} FROM {hot}
+    WHERE {time} >= %(since)s AND {time} < %(until)s AND {id} > %(after)s AND {id} < %(before)s
+    UNION ALL
+    SELECT {columns} FROM {warm}
+    WHERE {time} >= %(since)s AND {time} < %(until)s AND {id} > %(after)s AND {id} < %(before)s
+    ORDER BY {id} LIMIT %(most)s
+)
+SELECT ends.*, found.*
+FROM (SELECT (SELECT count(*) FROM passed), (SELECT {id} FROM passed ORDER BY {id} DESC LIMIT 1)) AS ends(count, last)
+LEFT JOIN (SELECT * FROM passed WHERE {conditions} ORDER BY {id} LIMIT %(limit)s) AS found ON true
+ORDER BY found.{id}
 
 -- name: change_status
 -- Moves a row on if it stands where it may be moved from; of two callers at once only one finds it there. A status that a

@@ -36,6 +36,21 @@ WHERE table_name = %(table)s
 -- The oldest transaction that is under way: what older ones have stored is visible to every statement from here on.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text
 
+-- name: note_horizon
+-- `at` was read from the clock before this statement, which takes a number of its own: every transaction that took one
+-- before has a lower one, and one that gets a higher number stores its rows later than `at`.
+INSERT INTO watch_horizons (at, taken_xid) VALUES (%(at)s, pg_current_xact_id())
+ON CONFLICT (at) DO UPDATE SET taken_xid = excluded.taken_xid
+
+-- name: committed_until
+-- The newest noted instant before which every transaction has ended; NULL while one is under way since before all of them.
+SELECT max(at) FROM watch_horizons
+WHERE taken_xid < pg_snapshot_xmin(pg_current_snapshot()) AND at <= %(at)s
+
+-- name: forget_horizons
+-- The older ones say no more than the newest that is certain; those with a higher number are another server's.
+DELETE FROM watch_horizons WHERE at < %(until)s OR taken_xid >= pg_snapshot_xmax(pg_current_snapshot())
+
 -- name: advance
 -- What was seen grows, and is as of the first slice of the run; a clock that went back changes nothing of it.
 UPDATE watch_progress

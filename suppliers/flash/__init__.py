@@ -1,34 +1,28 @@
 """Flash, Partner API v4: amounts are whole cents, and posting a reference again is the status query."""
 
+import re
 from typing import Final
 
 from config.suppliers import FlashSettings
-from suppliers.definition import StatementFormat, SupplierDefinition, simulator_of, trials_of
-from suppliers.protocol import Supplier
+from ledger.transactions import VasType
+from suppliers.definition import SupplierDefinition, client_of, simulator_of, statement_of, trials_of
+from suppliers.offers import METER_NUMBER, MOBILE_NUMBER, Need, Offer
 
-
-def _client(settings: FlashSettings) -> Supplier:
-    from suppliers.flash.client import Flash  # noqa: PLC0415  # see suppliers.definition
-
-    return Flash(settings)
-
-
-def _statement() -> StatementFormat:
-    from suppliers.flash import statement, writer  # noqa: PLC0415  # see suppliers.definition
-    from suppliers.flash.returned import returned  # noqa: PLC0415  # see suppliers.definition
-
-    tells = frozenset({"product_code", "fee", "commission", "net", "account"})
-    return StatementFormat(
-        statement.FILE_NAME, statement.parse, writer.write, tells, failed="Failed", returned=returned
-    )
-
+_PRODUCT = Need("product_code", "supplier_product_id", "a number of at most 9 digits", re.compile(r"[0-9]{1,9}"))
 
 DEFINITION: Final = SupplierDefinition(
     name="flash",
     title="Flash",
     settings=FlashSettings,
-    client=_client,
-    statement=_statement,
+    client=client_of(__name__),
+    statement=statement_of(__name__),
     simulator=simulator_of(__name__),
     trials=trials_of(__name__),
+    offers={
+        VasType.AIRTIME: Offer((_PRODUCT, MOBILE_NUMBER)),
+        VasType.DATA: Offer((_PRODUCT, MOBILE_NUMBER)),
+        VasType.ELECTRICITY: Offer((_PRODUCT, METER_NUMBER)),
+        VasType.CASH_OUT: Offer((_PRODUCT,)),
+        VasType.VOUCHER_TOPUP: Offer((_PRODUCT,)),
+    },
 )

@@ -274,3 +274,6 @@ def _product(line: ProductLine) -> Product:
 
 def _rand(cents: int | None) -> Decimal | None:
     return None if cents is None else from_cents(cents)
+
+
+CLIENT: Final = Flash

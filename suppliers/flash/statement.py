@@ -51,7 +51,7 @@ def parse(content: bytes, name: str, settings: FlashSettings) -> ParsedStatement
 
 def _table(block: Block, day: date, settings: FlashSettings) -> pa.Table:
     lines = block.lines()
-    block.demand(lines, _LINE, None, f"must have {len(COLUMNS)} fields, with quotes only around a whole field")
+    block.require(lines, _LINE, None, f"must have {len(COLUMNS)} fields, with quotes only around a whole field")
     cells = block.columns(COLUMNS, _KEPT, ";", quoted=True)
     status = block.words(cells["Status"], STATUSES, "Status")
     sold = pc.is_in(status, pa.array(["completed", "reversed"]))
@@ -84,7 +84,7 @@ def _table(block: Block, day: date, settings: FlashSettings) -> pa.Table:
 def _moments(block: Block, text: pa.Array, day: date) -> pa.Array:
     block.day(pc.utf8_slice_codeunits(text, 0, _DATE), f"{day:%Y/%m/%d}", r"([0-9]{4})/([0-9]{2})/([0-9]{2})", "Date")
     clock = pc.utf8_slice_codeunits(text, _DATE)
-    block.demand(clock, r"^ [0-9]{2}:[0-9]{2}$", "Date", "must be YYYY/MM/DD HH:mm")
+    block.require(clock, r"^ [0-9]{2}:[0-9]{2}$", "Date", "must be YYYY/MM/DD HH:mm")
     return block.moments(pc.replace_substring(pc.utf8_slice_codeunits(text, _TIME), ":", ""), day, "Date")
 
 

@@ -3,31 +3,23 @@
 from typing import Final
 
 from config.suppliers import MobileMartSettings
-from suppliers.definition import StatementFormat, SupplierDefinition, simulator_of, trials_of
-from suppliers.protocol import Supplier
-
-
-def _client(settings: MobileMartSettings) -> Supplier:
-    from suppliers.mobilemart.client import MobileMart  # noqa: PLC0415  # see suppliers.definition
-
-    return MobileMart(settings)
-
-
-def _statement() -> StatementFormat:
-    from suppliers.mobilemart import statement, writer  # noqa: PLC0415  # see suppliers.definition
-
-    tells = frozenset({"vas_type", "account"})
-    return StatementFormat(
-        statement.FILE_NAME, statement.parse, writer.write, tells, failed="Binned", counts_lines=True
-    )
-
+from ledger.transactions import VasType
+from suppliers.definition import SupplierDefinition, client_of, simulator_of, statement_of, trials_of
+from suppliers.offers import ACCOUNT_NUMBER, METER_NUMBER, MOBILE_NUMBER, Offer
 
 DEFINITION: Final = SupplierDefinition(
     name="mobilemart",
     title="MobileMart",
     settings=MobileMartSettings,
-    client=_client,
-    statement=_statement,
+    client=client_of(__name__),
+    statement=statement_of(__name__),
     simulator=simulator_of(__name__),
     trials=trials_of(__name__),
+    offers={
+        VasType.AIRTIME: Offer((MOBILE_NUMBER,)),
+        VasType.DATA: Offer((MOBILE_NUMBER,)),
+        VasType.VOUCHER_TOPUP: Offer(),
+        VasType.ELECTRICITY: Offer((METER_NUMBER,)),
+        VasType.BILL_PAYMENT: Offer((ACCOUNT_NUMBER,)),
+    },
 )

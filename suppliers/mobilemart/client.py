@@ -285,3 +285,6 @@ def _product(line: ProductLine, vas_type: VasType, kind: Kind) -> Product:
         active=line.active,
         reversible=kind.reversible,
     )
+
+
+CLIENT: Final = MobileMart

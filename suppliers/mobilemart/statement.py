@@ -101,7 +101,7 @@ def _table(block: Block, day: date, settings: MobileMartSettings) -> pa.Table:
     block.refuse(wrong_count, None, f"must have {len(COLUMNS)} fields")
     cells = block.columns(COLUMNS, _KEPT, "|", quoted=False)
     block.day(cells["date"], f"{day:%Y%m%d}", r"([0-9]{4})([0-9]{2})([0-9]{2})", "date")
-    block.demand(cells["time"], r"^[0-9]{6}$", "time", "must be HHMMSS")
+    block.require(cells["time"], r"^[0-9]{6}$", "time", "must be HHMMSS")
     kind = block.words(cells["txnType"], settings.statement_kinds, "txnType")
     paid = pc.equal(kind, "payout")
     amount = block.cents(cells["amount"], "amount")

@@ -1,27 +1,16 @@
 """Peach Payments: amounts are decimal text, a payment is looked up by our own reference, and webhooks tell the rest."""
 
+from decimal import Decimal
 from typing import Final
 
 from pydantic import SecretStr
 
 from config.suppliers import PeachSettings
-from suppliers.definition import StatementFormat, SupplierDefinition, Webhooks, simulator_of, trials_of
-from suppliers.protocol import Supplier
+from ledger.transactions import VasType
+from suppliers.definition import SupplierDefinition, Webhooks, client_of, simulator_of, statement_of, trials_of
+from suppliers.offers import MOBILE_NUMBER, Offer
 
-
-def _client(settings: PeachSettings) -> Supplier:
-    from suppliers.peach.client import Peach  # noqa: PLC0415  # see suppliers.definition
-
-    return Peach(settings)
-
-
-def _statement() -> StatementFormat:
-    from suppliers.peach import statement, writer  # noqa: PLC0415  # see suppliers.definition
-
-    tells = frozenset({"payout_reference"})
-    return StatementFormat(
-        statement.FILE_NAME, statement.parse, writer.write, tells, failed="FAILED", answer_name=statement.file_name
-    )
+LARGEST: Final = Decimal("99999999.99")  # of the published format
 
 
 def _webhooks() -> Webhooks:
@@ -38,9 +27,10 @@ DEFINITION: Final = SupplierDefinition(
     name="peach",
     title="Peach Payments",
     settings=PeachSettings,
-    client=_client,
-    statement=_statement,
+    client=client_of(__name__),
+    statement=statement_of(__name__),
     simulator=simulator_of(__name__),
     trials=trials_of(__name__),
+    offers={VasType.VOUCHER_TOPUP: Offer((MOBILE_NUMBER,), LARGEST)},
     webhooks=_webhooks,
 )

@@ -23,7 +23,7 @@ from suppliers.errors import BadCredentialsError, DeclinedError, SupplierFailing
 from suppliers.money import CURRENCY, from_rand, to_text
 from suppliers.numbers import international
 from suppliers.outcomes import outcome, tells_nothing, unanswered
-from suppliers.peach import codes
+from suppliers.peach import LARGEST, codes
 from suppliers.peach.messages import ANSWER, CHECKOUT, TOKEN, Payment
 from suppliers.peach.messages import Answer as PeachAnswer
 from suppliers.protocol import Outcome, Product, PurchaseRequest
@@ -45,7 +45,6 @@ HOSTS: Final = MappingProxyType(
 )
 BRAND: Final = "PAYSHAP"
 DEBIT, REFUND = "DB", "RF"
-_LARGEST = Decimal("99999999.99")  # of the published format
 _RANK = {State.COMPLETED: 2, State.FAILED: 0}  # of several payments: one that is not decided yet outweighs a refusal
 _STATEMENT_PAUSE_S = 1.1  # Peach allows one request a second; a tenth more for requests that overtake on the way
 
@@ -86,14 +85,14 @@ class Peach:
 
     async def products(self) -> Sequence[Product]:
         """Peach sells no products: its one service is the payment itself."""
-        return [Product(BRAND, "PayShap payment", VasType.VOUCHER_TOPUP, Decimal("0.01"), _LARGEST, reversible=True)]
+        return [Product(BRAND, "PayShap payment", VasType.VOUCHER_TOPUP, Decimal("0.01"), LARGEST, reversible=True)]
 
     async def purchase(self, request: PurchaseRequest) -> Outcome:
         """Ask the payer's bank for the money. Only what was turned away unseen is tried again."""
         if request.vas_type is not VasType.VOUCHER_TOPUP:
             raise FieldError("vas_type", f"peach takes payments for {VasType.VOUCHER_TOPUP} only")
-        if request.amount > _LARGEST:
-            raise FieldError("amount", f"must be at most {_LARGEST} for peach")
+        if request.amount > LARGEST:
+            raise FieldError("amount", f"must be at most {LARGEST} for peach")
         body = self._money(request.amount, DEBIT) | {
             "merchantTransactionId": request.reference,
             "paymentBrand": BRAND,
@@ -167,7 +166,7 @@ class Peach:
         given: str | None = getattr(self._settings, f"{api}_url")
         host = given or HOSTS.get((api, self._settings.environment))
         if host is None:
-            raise ConfigError(f"TREASURY_SUPPLIERS: peach.{api}_url is not set")
+            raise ConfigError(f"TREASURY_SUPPLIERS: peach.{api}_url is not set, and no simulator runs")
         return host
 
     def _money(self, amount: Decimal, payment_type: str) -> dict[str, Any]:
@@ -270,3 +269,6 @@ def _of_payment(request: PurchaseRequest, payment: Payment) -> Outcome:
         transaction_id=payment.id,
         amount=None if payment.amount is None else from_rand(payment.amount),
     )
+
+
+CLIENT: Final = Peach

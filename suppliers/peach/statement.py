@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config.suppliers import PeachSettings
+from ledger.instants import INSTANT_PATTERN, INSTANT_RULE
 from ledger.transactions import Supplier
 from suppliers.json_parts import parts
 from suppliers.money import CURRENCY
@@ -28,10 +29,7 @@ FILE_NAME: Final = re.compile(r"transactions-recon-(?P<day>[0-9]{4}-[0-9]{2}-[0-
 _MONEY = r"-?(0|[1-9][0-9]{0,7})(\.[0-9]{1,2}0*)?"
 _AMOUNT = rf'^({_MONEY}|"{_MONEY}")$'
 _AMOUNT_RULE = "must be money with at most two decimal places"
-_MOMENT = (
-    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
-    r"(Z|[+-](0[0-9]|1[0-4]):?[0-5][0-9])$"
-)
+_MOMENT = f"^{INSTANT_PATTERN}$"
 _NAMED = re.compile(r"(?:missing required field `|at `\$\.)([^`]+)`")
 _SETTLED = ("completed", "reversed")
 _SHORTEST_SETTLEMENT = 15
@@ -174,7 +172,7 @@ def _values(records: Sequence[Any], name: str) -> Iterator[Any]:
 def _amount(block: Block, written: pa.Array, field: str) -> pa.Array:
     """The exact amounts of JSON numbers and texts. A fraction of a cent is refused; zeros after the cents are not."""
     text = written.cast(pa.string())
-    block.demand(text, _AMOUNT, field, _AMOUNT_RULE)
+    block.require(text, _AMOUNT, field, _AMOUNT_RULE)
     bare = pc.replace_substring(text, '"', "")
     block.refuse(pc.match_substring_regex(bare, r"^-0(\.0+)?$"), field, _AMOUNT_RULE)
     return pc.replace_substring_regex(bare, r"(\.[0-9]{2})0+$", r"\1").cast(pa.decimal128(18, 2))
@@ -183,8 +181,8 @@ def _amount(block: Block, written: pa.Array, field: str) -> pa.Array:
 def _moments(block: Block, text: pa.Array, day: date, settings: PeachSettings) -> pa.Array:
     """Instants with an offset, to the millisecond. Each is within the day, or so many days before as is set."""
     field = settings.statement_fields["occurred_at"]
-    block.demand(text, _MOMENT, field, "must be a date and time with an offset")
-    exact = _instants(block, text, field)
+    block.require(text, _MOMENT, field, INSTANT_RULE)
+    exact = _instants(block, pc.utf8_upper(text), field)
     moments = pc.floor_temporal(exact, unit="millisecond").cast(pa.timestamp("ms", tz="UTC"))
     in_ms = moments.cast(pa.int64())
     first, end = (

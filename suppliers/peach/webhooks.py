@@ -7,10 +7,11 @@ ask: what Peach answers then is what counts (`tasks.vending.purchase.Vending.loo
 import hashlib
 import hmac
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import parse_qsl
 
 from ledger.errors import DataError
+from ledger.instants import INSTANT_RULE, parse_instant
 from suppliers.money import from_rand
 from suppliers.peach import codes
 from suppliers.protocol import WEBHOOK_LIMIT_BYTES, SignatureError, Webhook
@@ -77,7 +78,6 @@ def _needed(fields: Mapping[str, str], name: str) -> str:
 
 def _instant(text: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
+        return parse_instant(text)
     except ValueError:
-        raise DataError("webhook: timestamp is no time") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        raise DataError(f"webhook: timestamp {INSTANT_RULE}") from None

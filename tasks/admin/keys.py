@@ -20,11 +20,11 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from config import Settings
+from config.generated_keys import key as generated_key
 from config.limits import is_rate
 from ledger.card_finder import Search, holds_card_number
 from ledger.errors import ConfigError, NotFoundError
 from ledger.scopes import Scope
-from servers.keys import key as kept_key
 from sql.connection import Connection, connect
 from sql.queries import load
 from sql.storing import check_stored
@@ -35,6 +35,8 @@ LONGEST_GRACE = timedelta(days=90)
 LIMITED = ("general", "transactions", "vas", "operations")
 _PEPPER_DIGITS = 64
 _QUERIES = load("api_keys")
+_KEY_ID = re.compile(r"[0-9a-f]{12}\Z")
+_WHOLE_KEY = re.compile(rf"{PREFIX}_([0-9a-f]{{12}})(?:_\S*)?\Z", re.IGNORECASE)
 _CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
@@ -69,7 +71,7 @@ def pepper(settings: Settings) -> bytes:
     """
     if settings.api_key_pepper is not None:
         return settings.api_key_pepper.get_secret_value().encode()
-    return kept_key(settings.home, "api-key-pepper", _PEPPER_DIGITS).encode()
+    return generated_key(settings.home, "api-key-pepper", _PEPPER_DIGITS).encode()
 
 
 def hash_secret(pepper: bytes, secret: str) -> bytes:
@@ -123,6 +125,30 @@ def rotate_key(settings: Settings, key_id: str, grace: timedelta) -> str:
         check_stored(expiring, 1, "api_keys")
         _record(connection, key_id, "rotated", {"by": _key_id(token), "grace_s": int(grace.total_seconds())})
         return token
+
+
+def key_id_of(text: str) -> str:
+    """The key id in what a person has given: the id, or the whole key. Raises ConfigError, which does not repeat it."""
+    given = text.strip().strip("'\"").removeprefix("Bearer ")
+    found = _WHOLE_KEY.match(given)
+    key_id = (found[1] if found else given).lower()
+    if not _KEY_ID.match(key_id):
+        raise ConfigError(f"key id: must be the 12 hex digits in the middle of {PREFIX}_<key id>_<secret>")
+    return key_id
+
+
+def is_whole_key(text: str) -> bool:
+    """Whether ``text`` holds more than a key id, and so perhaps a secret."""
+    return "_" in text
+
+
+def extend_key(settings: Settings, key_id: str, life: timedelta) -> bool:
+    """Let a key that is still valid expire ``life`` from now; False when it is expired, revoked or unknown.
+
+    No event is recorded: its creation says how long it lives after its last extension. Safe to run again.
+    """
+    with connect(settings.database_dsn, "keys") as connection:
+        return connection.execute(_QUERIES["extend"], {"key_id": key_id, "life": life}).rowcount == 1
 
 
 def revoke_key(settings: Settings, key_id: str) -> bool:

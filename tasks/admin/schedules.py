@@ -14,10 +14,10 @@ from cronsim import CronSim
 
 from config import Settings
 from ledger.masking import cut, mask_text
-from servers.prefect import PROJECT, deployments
 from sql.connection import connect
 from sql.queries import load
 from tasks.admin.housekeeping import record_job
+from tasks.prefect.deployments import PROJECT, deployments
 
 ALL = "schedules"  # the row that says since when outcomes are noted at all
 SKIPPED = "Skipped"  # the state of a scheduled run whose work a later one did

@@ -1,11 +1,12 @@
-"""Delivering notices through apprise: one message a severity and target, each under a time limit.
+"""Delivering notices through apprise: few messages a severity and target, each under a time limit.
 
 A target is a URL of ``settings.alert_urls``; it is known by a hash, since the URL holds secrets.
 """
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -21,6 +22,8 @@ from tasks.deadline import run_each
 _BODY_LIMIT = 6000
 _TITLE_LIMIT = 150
 _ERROR_LIMIT = 400
+_BETWEEN = "\n\n"
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}", re.IGNORECASE)
 
 
 class Kind(StrEnum):
@@ -86,18 +89,74 @@ def targeted(settings: Settings) -> list[Severity]:
 def deliver(settings: Settings, notices: Sequence[Notice]) -> list[Delivery]:
     """Send every notice to each target of its severity that has not got it; how it went, in the order given.
 
-    All messages go at once, each within ``settings.notice_timeout_s``. Raises nothing: what fails is in the answer.
+    Every notice is named in a message; those that are too long for one are several. All messages go at once, each
+    within ``settings.notice_timeout_s``. Raises nothing: what fails is in the answer.
     """
-    messages = {
-        target: waiting
+    messages = [
+        (target, part)
         for severity in Severity
         for target in _targets(settings, severity)
-        if (waiting := [one for one in notices if one.severity is severity and target.key not in one.taken_by])
+        for part in _parts([one for one in notices if one.severity is severity and target.key not in one.taken_by])
+    ]
+    work = {
+        f"notice {target.place} {target.key} {number}": _sending(target, part)
+        for number, (target, part) in enumerate(messages)
     }
-    work = {f"notice {target.place} {target.key}": _sending(target, waiting) for target, waiting in messages.items()}
     outcomes = list(run_each(work, settings.notice_timeout_s).values()) if work else []
-    errors = {target: _error(target, outcome) for target, (outcome, _) in zip(messages, outcomes, strict=True)}
+    errors = {
+        (target, id(notice)): _error(target, outcome)
+        for (target, part), (outcome, _) in zip(messages, outcomes, strict=True)
+        for notice in part
+    }
     return [_delivery(settings, notice, errors) for notice in notices]
+
+
+def invalid_targets(settings: Settings) -> list[str]:
+    """What is wrong with the URLs that notices go to, a line each: one that apprise cannot read. Sends nothing.
+
+    Loads apprise where a URL is set, which takes seconds on a busy machine. No line holds a URL.
+    """
+    every = [target for severity in Severity for target in _targets(settings, severity)]
+    if not every:
+        return []
+    from apprise import Apprise  # noqa: PLC0415  # slow to import, and most runs send nothing
+
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)
+    return [
+        f"TREASURY_ALERT_URLS {target.place}: {_no_target(target)}"
+        for target in every
+        if not Apprise().add(target.url.get_secret_value())
+    ]
+
+
+def malformed_targets(settings: Settings) -> list[str]:
+    """`invalid_targets` as far as that can be told from a URL's form alone: quick."""
+    every = [target for severity in Severity for target in _targets(settings, severity)]
+    return [f"TREASURY_ALERT_URLS {target.place}: {_no_target(target)}" for target in every if not _has_form(target)]
+
+
+def require_targets(settings: Settings) -> None:
+    """Raise ConfigError that names every URL of ``alert_urls`` that is none."""
+    if wrong := invalid_targets(settings):
+        raise ConfigError("; ".join(wrong))
+
+
+def send_test(settings: Settings, now: datetime) -> list[tuple[str, str]]:
+    """Send a test notice to each target: its name and what went wrong, empty when it took the notice.
+
+    Raises ConfigError when no target is set.
+    """
+    every = [target for severity in Severity for target in _targets(settings, severity)]
+    if not every:
+        raise ConfigError("TREASURY_ALERT_URLS is not set: there is nobody to send a notice to")
+    work = {f"notice {target.place} {target.key} test": _test_of(target, now) for target in every}
+    outcomes = run_each(work, settings.notice_timeout_s).values()
+    return [(target.place, _error(target, outcome)) for target, (outcome, _) in zip(every, outcomes, strict=True)]
+
+
+def _test_of(target: _Target, now: datetime) -> Callable[[], bool]:
+    text = ("test", "treasury", "this is a test notice", "nothing: the notice has arrived")
+    return _sending(target, [Notice(Kind.OPENED, target.severity, *text, now, now, 1)])
 
 
 def load() -> None:
@@ -114,21 +173,53 @@ def _targets(settings: Settings, severity: Severity) -> list[_Target]:
 
 def _sending(target: _Target, notices: Sequence[Notice]) -> Callable[[], bool]:
     """The sending of one message. What is slow and local, loading apprise and its plugins, is done before it begins."""
-    from apprise import Apprise, NotifyType  # noqa: PLC0415  # slow to import, and most runs send nothing
+    from apprise import Apprise, NotifyType, OverflowMode  # noqa: PLC0415  # slow to import, and most runs send nothing
 
     logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it would log addresses; the answer is enough
     apprise = Apprise()
     if not apprise.add(target.url.get_secret_value()):
-        return _refuse
+        return lambda: _refuse(target)
+    for service in apprise:
+        service.overflow_mode = OverflowMode.SPLIT  # a service that takes less than our limit gets several messages
     over = all(notice.kind is Kind.RESOLVED for notice in notices)
     kind = {Severity.WARNING: NotifyType.WARNING, Severity.CRITICAL: NotifyType.FAILURE}[target.severity]
-    body = _joined([notice.text for notice in notices])
+    body = _BETWEEN.join(notice.text for notice in notices)
     title = _title(notices)
     return lambda: apprise.notify(body=body, title=title, notify_type=NotifyType.SUCCESS if over else kind) is True
 
 
-def _refuse() -> bool:
-    raise ConfigError("no URL that apprise knows")
+def _refuse(target: _Target) -> bool:
+    raise ConfigError(_no_target(target))
+
+
+def _no_target(target: _Target) -> str:
+    """Why a URL is none, without what may be a secret in it."""
+    scheme, separator, rest = target.url.get_secret_value().partition("://")
+    if not separator or _SCHEME.fullmatch(scheme) is None:
+        return "must be a URL of a service that apprise knows, such as mailtos://user:password@host"
+    if not rest.strip("/"):
+        return f"{scheme}:// must be followed by a host"
+    return f"{scheme}:// is no service that apprise knows, or its host, address or token has a wrong form"
+
+
+def _has_form(target: _Target) -> bool:
+    scheme, _, rest = target.url.get_secret_value().partition("://")
+    return _SCHEME.fullmatch(scheme) is not None and bool(rest.strip("/"))
+
+
+def _parts(notices: Sequence[Notice]) -> Iterator[list[Notice]]:
+    """The notices of one severity in messages that are not too long, each notice whole in one of them."""
+    part: list[Notice] = []
+    length = 0
+    for notice in notices:
+        size = len(notice.text) + len(_BETWEEN)
+        if part and length + size > _BODY_LIMIT:
+            yield part
+            part, length = [], 0
+        part.append(notice)
+        length += size
+    if part:
+        yield part
 
 
 def _title(notices: Sequence[Notice]) -> str:
@@ -148,17 +239,7 @@ def _error(target: _Target, outcome: bool | Exception) -> str:
     return f"{target.place}: {type(outcome).__name__ if isinstance(outcome, Exception) else 'was not taken'}"
 
 
-def _delivery(settings: Settings, notice: Notice, errors: dict[_Target, str]) -> Delivery:
-    mine = {target: errors.get(target, "") for target in _targets(settings, notice.severity)}
+def _delivery(settings: Settings, notice: Notice, errors: dict[tuple[_Target, int], str]) -> Delivery:
+    mine = {target: errors.get((target, id(notice)), "") for target in _targets(settings, notice.severity)}
     taken = frozenset(target.key for target, error in mine.items() if not error)
     return Delivery(taken, cut("; ".join(error for error in mine.values() if error), _ERROR_LIMIT))
-
-
-def _joined(paragraphs: Sequence[str]) -> str:
-    """The paragraphs as one text that is not too long for a message; what was left out is counted."""
-    kept: list[str] = []
-    for paragraph in paragraphs:
-        if sum(map(len, kept)) + len(paragraph) > _BODY_LIMIT:
-            return "\n\n".join([*kept, f"and {len(paragraphs) - len(kept)} more"])
-        kept.append(paragraph)
-    return "\n\n".join(kept)

@@ -8,7 +8,7 @@ from config import Settings
 from ledger.alerts import AlertRule, Severity
 
 
-class Rule(StrEnum):
+class RequestRule(StrEnum):
     """What a request, or many of one sender, can be found out for."""
 
     INJECTION = "request-injection"
@@ -32,46 +32,46 @@ class Description:
     severity: Severity = Severity.WARNING
 
 
-RULES: Mapping[Rule, Description] = {
-    Rule.INJECTION: Description(
+RULES: Mapping[RequestRule, Description] = {
+    RequestRule.INJECTION: Description(
         "A request carries what attacks are made of",
         "Look at the sender in the access log. Nothing was executed: such text is refused or is plain data here.",
     ),
-    Rule.DIFFERENT_KEYS: Description(
+    RequestRule.DIFFERENT_KEYS: Description(
         "One address tries many API keys in vain",
         "Find out who is at the address. If it is a client of yours, its configuration holds keys that do not exist.",
         "different_keys",
     ),
-    Rule.UNAUTHORIZED: Description(
+    RequestRule.UNAUTHORIZED: Description(
         "Many requests of one address have no valid key",
         "A key has expired or was revoked and its application does not know; or somebody tries. Ask the client.",
         "unauthorized",
     ),
-    Rule.FORBIDDEN: Description(
+    RequestRule.FORBIDDEN: Description(
         "A key asks many times for what its scopes do not allow",
         "Ask the client what it needs, or revoke the key if it should not be asking: `treasury key revoke`.",
         "forbidden",
     ),
-    Rule.INVALID: Description(
+    RequestRule.INVALID: Description(
         "Many requests of one sender break a rule",
         "Most likely a defect in the client's application: the answers name the field and the rule. Tell the client.",
         "invalid",
     ),
-    Rule.LIMITED: Description(
+    RequestRule.LIMITED: Description(
         "One sender goes on after it was told to slow down",
         "Ask the client to honour Retry-After, or give its key a higher limit.",
         "limited",
     ),
-    Rule.UNKNOWN_IDS: Description(
+    RequestRule.UNKNOWN_IDS: Description(
         "One sender asks for many ids that do not exist",
         "It may be trying out ids. If it is a client that mixes up systems, tell it; else revoke the key.",
         "unknown_ids",
     ),
-    Rule.SLOWED: Description(
+    RequestRule.SLOWED: Description(
         "An address that attacks is slowed down",
         "Nothing; it ends by itself. `treasury limits show` lists it, `treasury limits lift` ends it at once.",
     ),
-    Rule.REFUSED: Description(
+    RequestRule.REFUSED: Description(
         "An address that attacks is refused for a while",
         "If it belongs to a client, find out what sent this there. `treasury limits lift` lets it in again at once.",
     ),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from config import Settings
 from ledger.alerts import AlertRule, Severity
+from tasks.alerting.incidents import process_rules
 from tasks.alerting.request_rules import request_rules
 from tasks.health.checks import CHECKS
 from tasks.health.record import RULE_PREFIX
@@ -36,6 +37,7 @@ def health_rules(settings: Settings) -> list[AlertRule]:
 FAMILIES: tuple[Callable[[Settings], Sequence[AlertRule]], ...] = (
     closed_rules,
     health_rules,
+    process_rules,
     request_rules,
     statement_rules,
     transaction_rules,

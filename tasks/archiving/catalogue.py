@@ -1,12 +1,14 @@
 """What is known of every month of a table: its place in the catalogue beside what PostgreSQL really has."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from psycopg.rows import class_row
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Composable, Identifier
 
+from ledger.columns import Column, ColumnKind
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
@@ -17,6 +19,8 @@ from sql.relations import Parents, Relation
 
 _QUERIES = load("tiers")
 _CATALOG = load("catalog")
+IN_POSTGRES = (Tier.HOT, Tier.WARM)
+ARCHIVED = (Tier.COLD, Tier.DEEP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,7 @@ class CatalogueMonth:
     """A row of ``archive_months``. Counts, sums and digest are known from the verification on."""
 
     month: Any  # the first day, a date
+    part: int
     tier: str
     step: str
     attempt: int
@@ -40,16 +45,45 @@ class CatalogueMonth:
     verified_at: datetime | None
     cold_at: datetime | None
     tidied_at: datetime | None
+    keys_tell_month: bool
+    columns: list[dict[str, Any]] | None
+
+    @property
+    def archived_columns(self) -> tuple[Column, ...]:
+        """The columns of an archived month as they are in its file, each with its number."""
+        kinds = ({**column, "kind": ColumnKind(column["kind"])} for column in self.columns or ())
+        return tuple(Column(**column) for column in kinds)
 
 
 @dataclass(frozen=True, slots=True)
 class MonthState:
-    """A month, its tier by the catalogue, and its partition, if PostgreSQL has one in that tier."""
+    """A month or a later part of it, its tier by the catalogue, and its partition, if PostgreSQL has one there."""
 
     month: Month
     tier: Tier
     catalogue: CatalogueMonth
     partition: Partition | None
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the catalogue says that PostgreSQL has the month, and it has not."""
+        return self.partition is None and self.tier in IN_POSTGRES
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether the rows are in an object of the archive."""
+        return self.tier in ARCHIVED and self.catalogue.object_key is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A partition of a parent that is not the place of any month by the catalogue. ``tier`` is that of the parent."""
+
+    tier: Tier
+    partition: Partition
+
+    def __str__(self) -> str:
+        return f"{self.partition.relation} ({self.tier}, {self.partition.bound})"
 
 
 def register_months(connection: Connection, table: TieredTable) -> None:
@@ -61,7 +95,7 @@ def register_months(connection: Connection, table: TieredTable) -> None:
 
 
 def month_states(connection: Connection, table: TieredTable) -> list[MonthState]:
-    """Every month of ``table`` that the catalogue knows, oldest first."""
+    """Every month of ``table`` that the catalogue knows, oldest first, and each of its parts."""
     parents = Parents.of(connection, table)
     parts = {
         (tier, part.month): part
@@ -75,6 +109,33 @@ def month_states(connection: Connection, table: TieredTable) -> list[MonthState]
         month, tier = Month.of(row.month), Tier(row.tier)
         states.append(MonthState(month, tier, row, parts.get((tier, month))))
     return states
+
+
+def stray_partitions(connection: Connection, table: TieredTable, states: Sequence[MonthState]) -> list[Stray]:
+    """The partitions of both parents that are not the place of one of ``states``: made by others, of a month that is
+    archived, of other bounds than a month's, or in the other parent. Their rows are rows of the table.
+    """
+    known = {state.partition.relation.oid for state in states if state.partition is not None}
+    parents = Parents.of(connection, table)
+    return [
+        Stray(tier, part)
+        for tier, parent in ((Tier.HOT, parents.hot), (Tier.WARM, parents.warm))
+        for part in list_partitions(connection, parent)
+        if part.relation.oid not in known
+    ]
+
+
+def archived_beside(states: Sequence[MonthState], span: tuple[datetime, datetime]) -> list[MonthState]:
+    """The archived months that rows between two instants, both included, may belong to."""
+    first, last = span
+    return [state for state in states if state.is_archived and state.month.lower <= last and state.month.upper > first]
+
+
+def time_span(connection: Connection, table: TieredTable, source: Composable) -> tuple[datetime, datetime] | None:
+    """The first and the last instant of the rows of a FROM item; None for one without rows."""
+    query = SQL("SELECT min({0}), max({0}) FROM {1}").format(Identifier(table.time_column), source)
+    first, last = fetch_one(connection, query)
+    return None if first is None else (first, last)
 
 
 def count_rows(connection: Connection, relation: Relation) -> int:

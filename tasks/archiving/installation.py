@@ -67,14 +67,14 @@ def continue_installation(settings: Settings, asked: Asked) -> str:
             return f"nothing to do: {standing.why}"
         if standing.state in (State.FOREIGN, State.WRONG_BUCKET):
             raise OwnershipError(standing.why)
-        _demand_own_objects(connection, settings, store, standing)
+        _require_own_objects(connection, settings, store, standing)
         owner = _next_incarnation(standing)
         told = (
             f"this database ({standing.identity}) continues installation {owner.installation_id} at "
             f"{location_of(store.url)} as incarnation {owner.incarnation}; every other copy of it is refused from now "
             "on"
         )
-        _demand_consent(asked, told, owner.installation_id)
+        _require_consent(asked, told, owner.installation_id)
         _take(connection, settings, store, owner, "continued", standing)
         return f"done: {told}"
 
@@ -91,24 +91,24 @@ def separate_installation(settings: Settings, asked: Asked) -> str:
         standing = look(connection, settings, store)
         if standing.state is State.OWNER:
             return f"nothing to do: {standing.why}"
-        _demand_other_place(connection, settings, store, standing)
+        _require_other_place(connection, settings, store, standing)
         owner = Owner(uuid4(), 1)
         former = standing.installation.installation_id if standing.installation else None
         told = (
             f"this database ({standing.identity}) leaves installation {former or '(none)'} and becomes "
             f"an installation of its own at {location_of(store.url)}; installation {former or 'none'} is not touched"
         )
-        _demand_consent(asked, told, former or owner.installation_id)
+        _require_consent(asked, told, former or owner.installation_id)
         _take(connection, settings, store, owner, "separated", standing)
         return f"done: {told}; its id is {owner.installation_id}"
 
 
-def _demand_consent(asked: Asked, told: str, repeated: UUID) -> None:
+def _require_consent(asked: Asked, told: str, repeated: UUID) -> None:
     if not asked(told, repeated):
         raise ConfigError("not confirmed: nothing was changed; repeat the installation's id, or give --yes")
 
 
-def _demand_own_objects(connection: Connection, settings: Settings, store: ObjectStore, standing: Standing) -> None:
+def _require_own_objects(connection: Connection, settings: Settings, store: ObjectStore, standing: Standing) -> None:
     """Raise OwnershipError where nothing shows that the archive is the one that the catalogue speaks of."""
     if standing.marker is not None and standing.installation is not None:
         if standing.marker.installation != standing.installation.installation_id:
@@ -122,7 +122,7 @@ def _demand_own_objects(connection: Connection, settings: Settings, store: Objec
         raise OwnershipError(problem)
 
 
-def _demand_other_place(connection: Connection, settings: Settings, store: ObjectStore, standing: Standing) -> None:
+def _require_other_place(connection: Connection, settings: Settings, store: ObjectStore, standing: Standing) -> None:
     """Raise OwnershipError unless the archive lies elsewhere than the one that this database was copied from."""
     if standing.state is State.UNREADABLE:
         raise OwnershipError(standing.why)

@@ -10,9 +10,9 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
-from sql.obstacles import obstacles
+from sql.obstacles import missing_checks, obstacles
 from sql.partitions import prepare_table
-from sql.relations import Relation
+from sql.relations import Parents, Relation
 from sql.seal import count_unfinished
 from tasks.archiving.calendar import check_as_of
 from tasks.archiving.catalogue import MonthState, count_rows, month_states, register_months, relation_bytes
@@ -82,13 +82,22 @@ def _plan_month(
         return PlannedMove(table.name, state.month, state.tier, due, actions, 0, 0, actions[0], reason)
     partition = state.partition.relation
     size = relation_bytes(connection, partition)
-    if (obstacle := obstacles(connection, [partition]).get(partition)) is not None:
+    if (obstacle := _obstacle(connection, table, state, partition)) is not None:
         return PlannedMove(
             table.name, state.month, state.tier, due, actions, 0, size, actions[0], obstacle, refused=True
         )
     rows = count_rows(connection, partition)
     held_at, reason = _hold(connection, table, state, actions, partition, today)
     return PlannedMove(table.name, state.month, state.tier, due, actions, rows, size, held_at, reason)
+
+
+def _obstacle(connection: Connection, table: TieredTable, state: MonthState, partition: Relation) -> str | None:
+    """What no later night takes away, or None."""
+    found = obstacles(connection, [partition]).get(partition)
+    warm = Parents.of(connection, table).warm
+    if found is None and state.tier is Tier.HOT and warm is not None:
+        found = missing_checks(connection, partition, warm)
+    return found
 
 
 def _hold(

@@ -1,5 +1,6 @@
 """Rollover: the partitions ahead are made, and what is not as it should be is reported, never mended in silence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -8,10 +9,20 @@ from ledger.months import Month, months_between
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
-from sql.partitions import Partition, ensure_partition, list_partitions, prepare_table
+from sql.obstacles import obstacles
+from sql.partition_checks import ensure_bounds_check
+from sql.partitions import Partition, ensure_partition, list_partitions, monthly_partitions, prepare_table
 from sql.relations import Parents
 from tasks.archiving.calendar import check_as_of, utc_today
-from tasks.archiving.catalogue import count_rows, month_states, register_months
+from tasks.archiving.catalogue import (
+    IN_POSTGRES,
+    MonthState,
+    Stray,
+    count_rows,
+    month_states,
+    register_months,
+    stray_partitions,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +32,7 @@ class RolloverReport:
     gaps: months between the first and the current one that no tier has. overlaps: months that both parents have.
     irregular: partitions whose bounds are not exactly one UTC month. outside: rows in a DEFAULT partition.
     missing: months that the catalogue places in PostgreSQL, but whose partition is not there.
+    returned: partitions of archived months that somebody made again, with their rows.
     """
 
     table: str
@@ -30,6 +42,7 @@ class RolloverReport:
     overlaps: tuple[Month, ...] = ()
     missing: tuple[Month, ...] = ()
     irregular: tuple[str, ...] = ()
+    returned: tuple[str, ...] = ()
     outside_rows: int = 0
 
     @property
@@ -38,6 +51,7 @@ class RolloverReport:
         lines = [f"overlap: {month} is in hot and in warm" for month in self.overlaps]
         lines += [f"missing: the partition of {month} is not where the catalogue says" for month in self.missing]
         lines += [f"irregular: {text}" for text in self.irregular]
+        lines += [f"returned: {text}" for text in self.returned]
         if self.outside_rows:
             lines.append(f"outside: {self.outside_rows} rows are in a DEFAULT partition, outside every month")
         return lines
@@ -71,12 +85,24 @@ def roll_table(
     with connect(settings.database_dsn, "rollover") as connection:
         prepare_table(connection, settings, table)
         register_months(connection, table)
+        if not plan_only:
+            _ensure_checks(connection, settings, table)
         current = Month.of(as_of)
         known = {state.month for state in month_states(connection, table)}
         check_as_of(table, known, as_of, today or utc_today())
         wanted = [m for m in months_between(current, current.plus(settings.partitions_ahead)) if m not in known]
         created = [] if plan_only else [m for m in wanted if ensure_partition(connection, settings, table, m)]
         return report_table(connection, table, current, tuple(created), tuple(wanted))
+
+
+def _ensure_checks(connection: Connection, settings: Settings, table: TieredTable) -> None:
+    """Give the partitions that others made their CHECK, but for those that the plan refuses."""
+    hot = Parents.of(connection, table).hot
+    months = monthly_partitions(connection, hot)
+    refused = obstacles(connection, list(months.values()))
+    for month, partition in months.items():
+        if hot is not None and partition not in refused:
+            ensure_bounds_check(connection, settings, table, month, partition, hot)
 
 
 def report_table(
@@ -92,6 +118,7 @@ def report_table(
     parents = Parents.of(connection, table)
     hot, warm = (list_partitions(connection, parent) for parent in (parents.hot, parents.warm))
     past = months_between(min(known), current) if known else ()
+    strays = stray_partitions(connection, table, states)
     return RolloverReport(
         table.name,
         created,
@@ -102,6 +129,11 @@ def report_table(
             state.month for state in states if state.tier in (Tier.HOT, Tier.WARM) and state.partition is None
         ),
         irregular=tuple(f"{part.relation} {part.bound}" for part in (*hot, *warm) if _is_irregular(part)),
+        returned=tuple(
+            f"{stray} has {count_rows(connection, stray.partition.relation)} rows of a month that is archived"
+            for stray in strays
+            if _is_of_archived(stray, states)
+        ),
         outside_rows=sum(count_rows(connection, part.relation) for part in (*hot, *warm) if part.bound == "DEFAULT"),
     )
 
@@ -112,3 +144,9 @@ def _months(partitions: list[Partition]) -> set[Month]:
 
 def _is_irregular(partition: Partition) -> bool:
     return partition.detach_pending or (partition.month is None and partition.bound != "DEFAULT")
+
+
+def _is_of_archived(stray: Stray, states: Sequence[MonthState]) -> bool:
+    """Whether the month of a partition has left PostgreSQL with all its parts."""
+    tiers = {state.tier for state in states if state.month == stray.partition.month}
+    return bool(tiers) and not tiers & set(IN_POSTGRES)

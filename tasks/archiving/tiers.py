@@ -1,31 +1,45 @@
 """The table of months and tiers: what is where, how much of it, what it sums to, and since when."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from config import Settings
+from ledger.columns import Column
+from ledger.fields import matched
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.proof import groups_of, sums_per_currency
 from ledger.tables import TieredTable
+from sql.catalog import columns_of
 from sql.connection import Connection, connect
+from sql.fields import read_fields
 from sql.obstacles import hidden_relations
 from sql.proof import groups_query
-from sql.relations import Parents
-from tasks.archiving.catalogue import MonthState, month_states, relation_bytes
+from sql.relations import Parents, Relation
+from tasks.archiving.catalogue import (
+    CatalogueMonth,
+    MonthState,
+    Stray,
+    month_states,
+    relation_bytes,
+    stray_partitions,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class TierRow:
-    """One month of one table. ``bytes`` are of the tier it is in; ``postgres_bytes`` what it took before it left.
+    """One month of one table, or a later part of it. ``bytes`` are of the tier it is in; ``postgres_bytes`` what it
+    took before it left. ``month`` is None for a partition that is not one month.
 
-    ``rows`` is None for a month of which a policy hides rows from this login; ``note`` says so.
+    ``rows`` is None for a month that cannot be counted: a policy hides rows of it from this login, or it is not where
+    the catalogue says; ``note`` says so.
     """
 
     table: str
-    month: Month
+    month: Month | None
+    part: int
     tier: Tier
     rows: int | None
     bytes: int
@@ -39,7 +53,8 @@ class TierRow:
         """The row in JSON's types; money stays decimal text, instants are ISO 8601 in UTC."""
         return {
             "table": self.table,
-            "month": str(self.month),
+            "month": str(self.month) if self.month else None,
+            "part": self.part,
             "tier": str(self.tier),
             "rows": self.rows,
             "bytes": self.bytes,
@@ -54,7 +69,7 @@ class TierRow:
 def tier_rows(settings: Settings, tables: list[TieredTable]) -> list[TierRow]:
     """Every month of the tables, oldest first. Hot and warm months are counted and summed exactly, now; archived ones
     are given as proved when they left. A month that this login does not see whole is not counted; the others are.
-    Reading only; safe to run at any time.
+    Partitions that the catalogue does not know come last. Reading only; safe to run at any time.
     """
     with connect(settings.database_dsn, "tiers") as connection:
         return [
@@ -66,36 +81,66 @@ def tier_rows(settings: Settings, tables: list[TieredTable]) -> list[TierRow]:
 
 
 def _rows(connection: Connection, table: TieredTable, states: list[MonthState]) -> Iterator[TierRow]:
-    hidden = hidden_relations(connection, [state.partition.relation for state in states if state.partition])
+    strays = stray_partitions(connection, table, states)
+    attached = [state.partition.relation for state in states if state.partition]
+    hidden = hidden_relations(connection, [*attached, *(stray.partition.relation for stray in strays)])
+    hot = Parents.of(connection, table).hot
+    columns = read_fields(connection, table, hot).numbered(columns_of(connection, hot))
     for state in states:
         reason = hidden.get(state.partition.relation) if state.partition else None
-        yield _row(connection, table, state) if reason is None else _hidden_row(connection, table, state, reason)
+        if state.is_missing:
+            reason = f"{state.tier} by the catalogue, but no partition of the month is attached there"
+        yield _row(connection, table, state, columns) if reason is None else _unknown(connection, table, state, reason)
+    for stray in strays:
+        yield _stray(connection, table, stray, hidden.get(stray.partition.relation))
 
 
-def _hidden_row(connection: Connection, table: TieredTable, state: MonthState, reason: str) -> TierRow:
+def _unknown(connection: Connection, table: TieredTable, state: MonthState, reason: str) -> TierRow:
     size = relation_bytes(connection, state.partition.relation) if state.partition else 0
-    return TierRow(table.name, state.month, state.tier, None, size, size, {}, None, state.catalogue.warm_at, reason)
+    part, moved_at = state.catalogue.part, state.catalogue.warm_at
+    return TierRow(table.name, state.month, part, state.tier, None, size, size, {}, None, moved_at, reason)
 
 
-def _row(connection: Connection, table: TieredTable, state: MonthState) -> TierRow:
+def _stray(connection: Connection, table: TieredTable, stray: Stray, reason: str | None) -> TierRow:
+    relation, month = stray.partition.relation, stray.partition.month
+    size = relation_bytes(connection, relation)
+    rows, sums = (None, {}) if reason is not None else _counted(connection, table, relation)
+    note = reason or f"{stray}: not in the catalogue of months"
+    return TierRow(table.name, month, 1, stray.tier, rows, size, size, sums, None, None, note)
+
+
+def _counted(connection: Connection, table: TieredTable, relation: Relation) -> tuple[int, dict[str, dict[str, str]]]:
+    """Rows and sums of a relation, now."""
+    groups = groups_of(connection.execute(groups_query(table, relation)).fetchall())
+    return sum(group.rows for group in groups), sums_per_currency(table, groups)
+
+
+def _row(connection: Connection, table: TieredTable, state: MonthState, columns: Sequence[Column]) -> TierRow:
     known = state.catalogue
     digest = known.digest.hex() if known.digest is not None and state.tier not in (Tier.HOT, Tier.WARM) else None
     if state.partition is None:
-        rows, size, sums = known.row_count or 0, known.object_bytes or 0, _ordered(table, known.sums or {})
+        rows, size, sums = known.row_count or 0, known.object_bytes or 0, _ordered(table, known, columns)
         before = known.postgres_bytes or 0
     else:
-        groups = groups_of(connection.execute(groups_query(table, state.partition.relation)).fetchall())
-        rows, sums = sum(group.rows for group in groups), sums_per_currency(table, groups)
+        rows, sums = _counted(connection, table, state.partition.relation)
         size = before = relation_bytes(connection, state.partition.relation)
     moved_at = known.cold_at or known.warm_at
-    return TierRow(
-        table.name, state.month, state.tier, rows, size, before, sums, digest, moved_at, known.last_error or ""
-    )
+    note = known.last_error or ("" if known.part == 1 else f"part {known.part}")
+    return TierRow(table.name, state.month, known.part, state.tier, rows, size, before, sums, digest, moved_at, note)
 
 
-def _ordered(table: TieredTable, sums: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-    """The sums with the money columns in the table's order again: jsonb keeps none."""
+def _ordered(table: TieredTable, known: CatalogueMonth, columns: Sequence[Column]) -> dict[str, dict[str, str]]:
+    """The sums of an archived month under the present names of the columns, in the table's order: jsonb keeps none.
+
+    A money column that the table does not have any more keeps its name, behind the others.
+    """
+    names = dict(matched(columns, known.archived_columns))
     return {
-        currency: {name: columns[name] for name in table.money_columns if name in columns}
-        for currency, columns in sums.items()
+        currency: _in_order(table, {names.get(name, name): value for name, value in sums.items()})
+        for currency, sums in (known.sums or {}).items()
     }
+
+
+def _in_order(table: TieredTable, sums: dict[str, str]) -> dict[str, str]:
+    first = {name: sums[name] for name in table.money_columns if name in sums}
+    return first | sums

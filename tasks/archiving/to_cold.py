@@ -25,7 +25,9 @@ from ledger.proof import MonthProof, sums_per_currency
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect, fetch_one
-from sql.maintenance import run_ddl
+from sql.exclusion import undefined_number
+from sql.fields import assign_fields
+from sql.maintenance import keep_vacuum_out, run_ddl
 from sql.obstacles import obstacles
 from sql.partitions import monthly_partitions
 from sql.queries import load
@@ -37,6 +39,7 @@ from storage.manifest import ManifestFile, describe_month
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile, describe_file
 from tasks.archiving.export import export_partition
+from tasks.archiving.late_rows import refuse_archived, refuse_archived_file
 from tasks.archiving.orphans import remove_orphans
 from tasks.archiving.ownership import check_ownership
 from tasks.archiving.verify import check_bytes, verify_month
@@ -88,11 +91,13 @@ class _Claim:
     partition: Relation
     columns: tuple[Column, ...]
     attempt: int
+    part: int
     owner: Owner
 
     @property
     def row(self) -> dict[str, object]:
-        return {"table": self.table.name, "month": self.month.first_day, "attempt": self.attempt}
+        month = {"month": self.month.first_day, "part": self.part}
+        return {"table": self.table.name, **month, "attempt": self.attempt}
 
     @property
     def upload(self) -> dict[str, object]:
@@ -133,6 +138,7 @@ def _move(connection: Connection, settings: Settings, claim: _Claim, on_step: On
         written = spool / "written.parquet"
         with engine(settings) as duck:
             rows = export_partition(duck, settings, claim.table, claim.columns, claim.partition, written)
+        refuse_archived_file(connection, settings, claim.table, claim.month, written)
         on_step(Step.EXPORTED)
         content = describe_file(written)
         key = claim.key(content, "parquet")
@@ -171,13 +177,37 @@ def _claim(connection: Connection, settings: Settings, table: TieredTable, month
     if (obstacle := obstacles(connection, [partition]).get(partition)) is not None:
         raise ConfigError(f"{table.name} {month}: {obstacle}")
     _refuse_unfinished(connection, table, month, partition)
-    columns = columns_of(connection, partition)
+    columns = _columns(connection, settings, table, partition)
+    _refuse_values(connection, table, month, columns, partition)
+    refuse_archived(connection, settings, table, month, partition)
     owner = check_ownership(connection, settings)
     with connection.transaction():
-        attempt = int(fetch_one(connection, _QUERIES["claim"], where)[0])
-        claim = _Claim(table, month, warm, partition, columns, attempt, owner)
+        attempt, part = fetch_one(connection, _QUERIES["claim"], where)
+        claim = _Claim(table, month, warm, partition, columns, attempt, part, owner)
         _add_event(connection, claim, "claimed", {"attempt": attempt})
     return claim
+
+
+def _columns(connection: Connection, settings: Settings, table: TieredTable, partition: Relation) -> tuple[Column, ...]:
+    """The partition's columns with their numbers."""
+    hot = Parents.of(connection, table).hot
+    if hot is None:
+        raise ConfigError(f"table {table.name}: there is no {table.hot_parent} in the database")
+    columns = assign_fields(connection, settings, table, hot).numbered(columns_of(connection, partition))
+    if unknown := [column.name for column in columns if column.field_id is None]:
+        raise ConfigError(f"{partition}.{unknown[0]}: {hot} has no column of that name: rename or drop it in both")
+    return columns
+
+
+def _refuse_values(
+    connection: Connection, table: TieredTable, month: Month, columns: tuple[Column, ...], partition: Relation
+) -> None:
+    """Before the seal: a value that no file of the archive can hold would keep the month sealed."""
+    name = undefined_number(connection, columns, partition.identifier)
+    if name is not None:
+        raise DataError(
+            f"{table.name} {month}: {partition}.{name} holds NaN, which the archive cannot keep: correct it"
+        )
 
 
 def _refuse_unfinished(connection: Connection, table: TieredTable, month: Month, partition: Relation) -> None:
@@ -218,17 +248,18 @@ def _verify(
         stored = {"object_key": key, "object_bytes": content.size_bytes, "object_sha256": content.sha256}
         _mark(connection, claim, "mark_uploaded", stored)
         _add_event(connection, claim, "uploaded", {"object_key": key, "size_bytes": content.size_bytes})
-    return verify_month(connection, settings, claim.table, claim.columns, claim.partition, target)
+    return verify_month(connection, settings, claim.table, claim.columns, claim.partition, claim.month, target)
 
 
 def _describe(connection: Connection, store: ObjectStore, claim: _Claim, proof: MonthProof, file: ManifestFile) -> int:
     """Write the manifest, read it back, and record the proof; returns the bytes that PostgreSQL holds for the month."""
     installation, month = claim.owner.installation_id, str(claim.month)
-    manifest = describe_month(installation, claim.table, month, claim.columns, proof, (file,)).to_bytes()
-    described = StoredFile.of(manifest)
+    manifest = describe_month(installation, claim.table, month, claim.part, claim.columns, proof, (file,))
+    content = manifest.to_bytes()
+    described = StoredFile.of(content)
     key = claim.key(described, "manifest.json")
     _intend(connection, claim, key)
-    store.put_bytes(manifest, key)
+    store.put_bytes(content, key)
     check_bytes(described, StoredFile.of(store.read_bytes(key)), key)
     postgres_bytes = int(fetch_one(connection, _CATALOG["relation_bytes"], {"relation": claim.partition.oid})[0])
     proved = {
@@ -238,6 +269,8 @@ def _describe(connection: Connection, store: ObjectStore, claim: _Claim, proof: 
         "manifest_key": key,
         "manifest_sha256": described.sha256,
         "postgres_bytes": postgres_bytes,
+        "keys_tell_month": proof.keys_tell_month,
+        "columns": Jsonb([column.model_dump(mode="json") for column in manifest.columns]),
     }
     with connection.transaction():
         _mark(connection, claim, "mark_verified", proved)
@@ -274,6 +307,7 @@ def _flip(connection: Connection, settings: Settings, claim: _Claim, versions: t
     partition = claim.partition.identifier
 
     def work() -> None:
+        keep_vacuum_out(connection, partition)
         connection.execute(SQL("LOCK TABLE {} IN SHARE MODE").format(partition))
         check_partition(connection, claim.partition, claim.warm_parent)
         if not is_sealed(connection, claim.partition):

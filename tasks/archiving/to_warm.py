@@ -7,7 +7,8 @@ from config import Settings
 from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect, fetch_one
-from sql.maintenance import run_ddl
+from sql.maintenance import keep_vacuum_out, run_ddl
+from sql.partition_checks import ensure_bounds_check
 from sql.partitions import monthly_partitions, move_to_warm
 from sql.queries import load
 from sql.relations import Parents, check_partition
@@ -23,6 +24,7 @@ def warm_month(settings: Settings, table: TieredTable, month: Month, tidy: bool 
     TransientError when the locks were not to be had, DataError when catalogue and database disagree.
     """
     with connect(settings.database_dsn, "warm") as connection:
+        _ensure_check(connection, settings, table, month)
         moved = move_to_warm(connection, settings, table, month)
         if moved:
             detail = Jsonb({"run": run} if run else {})
@@ -31,6 +33,14 @@ def warm_month(settings: Settings, table: TieredTable, month: Month, tidy: bool 
         if tidy:
             tidy_month(connection, settings, table, month)
         return moved or _was_moved_by(connection, table, month, run)
+
+
+def _ensure_check(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> None:
+    """Before any parent is locked: ATTACH would look at every row of a partition that others made."""
+    hot = Parents.of(connection, table).hot
+    partition = monthly_partitions(connection, hot).get(month)
+    if hot is not None and partition is not None:
+        ensure_bounds_check(connection, settings, table, month, partition, hot)
 
 
 def _was_moved_by(connection: Connection, table: TieredTable, month: Month, run: str) -> bool:
@@ -49,6 +59,7 @@ def tidy_month(connection: Connection, settings: Settings, table: TieredTable, m
         return
 
     def drop() -> None:
+        keep_vacuum_out(connection, partition.identifier)
         # The lock that DROP INDEX takes; before the names are looked at, so that they stay what they are.
         connection.execute(SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(partition.identifier))
         check_partition(connection, partition, warm)

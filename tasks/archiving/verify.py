@@ -9,9 +9,11 @@ import duckdb
 from config import Settings
 from ledger.columns import Column
 from ledger.errors import VerificationError
+from ledger.months import Month
 from ledger.proof import MonthProof, differences, groups_of
 from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
+from sql.exclusion import keys_tell_month
 from sql.proof import LAST_BLOCK, groups_query, leaves_query
 from sql.queries import load
 from sql.relations import Relation
@@ -31,6 +33,7 @@ def postgres_proof(
     table: TieredTable,
     columns: Sequence[Column],
     partition: Relation,
+    month: Month,
 ) -> MonthProof:
     """The proof of a sealed partition. PostgreSQL computes every leaf hash and every sum; ``link`` carries and sorts.
 
@@ -46,7 +49,7 @@ def postgres_proof(
             for number, part in enumerate(ranges)
         )
         tree = fold_leaves(link, " UNION ALL ".join(parts))
-    return MonthProof(tree.root(), groups)
+    return MonthProof(tree.root(), groups, keys_tell_month=keys_tell_month(connection, table, partition, month))
 
 
 def _split(blocks: int, parts: int) -> list[range]:
@@ -68,6 +71,7 @@ def verify_month(
     table: TieredTable,
     columns: Sequence[Column],
     partition: Relation,
+    month: Month,
     file: Path,
 ) -> MonthProof:
     """Compare a file that was read back from the store with the sealed partition; returns their common proof.
@@ -75,9 +79,9 @@ def verify_month(
     Both sides are computed at the same time. Raises VerificationError that says what differs.
     """
     with engine(settings, share=2) as link, engine(settings, share=2) as reader, ThreadPoolExecutor(1) as side:
-        archived_later = side.submit(parquet_proof, reader, table, columns, file)
+        archived_later = side.submit(parquet_proof, reader, table, columns, month, file)
         try:
-            held = postgres_proof(link, connection, settings, table, columns, partition)
+            held = postgres_proof(link, connection, settings, table, columns, partition, month)
         finally:
             archived = archived_later.result()  # if both sides fail, this one knows which row cannot be archived
     found = differences(held, archived, {"here": "PostgreSQL", "there": "the archive"})

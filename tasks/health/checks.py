@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from config import Settings
-from config.health import Health
-from tasks.health import access, archive, months, postgres, schedules, servers
+from config.health import HealthSettings
+from tasks.health import access, archive, months, notices, postgres, reconciliation, schedules, servers
 from tasks.health.context import Context
 from tasks.health.result import Limits, Measure
 
@@ -27,7 +27,7 @@ class Check:
 def _pair(field: str, unit: str, falling: bool = False) -> Callable[[Settings], Limits]:
     """Limits from the settings: ``field`` is their name with a gap where `warning` and `critical` stand."""
     names = [field.replace("*", level) for level in ("warning", "critical")]
-    assert all(name in Health.model_fields for name in names), field  # noqa: S101  # at import: a slip of this file
+    assert all(name in HealthSettings.model_fields for name in names), field  # noqa: S101  # at import: a slip of this file
 
     def limits(settings: Settings) -> Limits:
         warning, critical = (getattr(settings.health, name) for name in names)
@@ -43,6 +43,11 @@ def _partitions(settings: Settings) -> Limits:
     return Limits(enough, min(limits.partitions_critical_months, enough), "months", falling=True)
 
 
+def _clock(settings: Settings) -> Limits:
+    """Critical from where on nothing is stored, a warning from half of that."""
+    return Limits(settings.clock_tolerance_s / 2, settings.clock_tolerance_s, "s")
+
+
 CHECKS: tuple[Check, ...] = (
     Check(
         POSTGRES,
@@ -50,6 +55,14 @@ CHECKS: tuple[Check, ...] = (
         postgres.postgres,
         "Start PostgreSQL, or mend TREASURY_DATABASE_URL; `treasury status` shows whether the embedded one runs.",
         _pair("postgres_*_ms", "ms"),
+    ),
+    Check(
+        "clock",
+        "The clock of this machine is PostgreSQL's",
+        postgres.clock,
+        "Correct the clock that is wrong (NTP, `timedatectl`): beyond TREASURY_CLOCK_TOLERANCE_S nothing is stored.",
+        _clock,
+        asks_postgres=True,
     ),
     Check(
         "connections",
@@ -128,6 +141,13 @@ CHECKS: tuple[Check, ...] = (
         _pair("workers_*", "workers", falling=True),
     ),
     Check(
+        "processes",
+        "The processes of `treasury up` run, and none has ended by itself",
+        servers.processes,
+        "Read the end of the named log and the kernel's log; one that is left down needs `treasury down` and `up`.",
+        lambda _: Limits(1, 1, "processes"),
+    ),
+    Check(
         "schedules",
         "Every flow with a schedule ended well in time",
         schedules.schedules,
@@ -200,10 +220,20 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "reconciliation",
-        "Since the last day that was reconciled with each supplier",
-        months.reconciliation,
-        "See whether the supplier's statement came, and why it was not reconciled.",
+        "Every day of every supplier is reconciled; since the oldest one that is not began",
+        reconciliation.reconciliation,
+        "See whether the statements of the named days came (`treasury statements list`) and why they were not "
+        "reconciled; `treasury recon run` reconciles one, `treasury statements none` records that a day has "
+        "no statement.",
         _pair("reconciliation_*_hours", "hours"),
+        asks_postgres=True,
+    ),
+    Check(
+        "notices",
+        "Every target of notices is one, and takes them",
+        notices.notices,
+        "Correct TREASURY_ALERT_URLS, then send a test notice: `treasury alert test`.",
+        lambda _: Limits(1, 1, "alerts"),
         asks_postgres=True,
     ),
     Check(

@@ -13,6 +13,7 @@ from config import Settings
 from ledger.tables import TieredTable
 from sql.connection import Connection, check_session, connection_parameters
 from sql.errors import translate
+from sql.own_schema import require_catalogue
 
 CONNECTIONS = 4  # at the same time: a check of the connections must not use them up
 CONNECT_TIMEOUT_S = 3
@@ -42,11 +43,12 @@ class Context:
     def connect(self) -> Iterator[Connection]:
         """A read-only connection on which no statement and no lock is waited for long. Raises the project's errors."""
         dsn = self.settings.database_dsn
-        parameters = connection_parameters("health") | {"connect_timeout": str(CONNECT_TIMEOUT_S)}
+        parameters = connection_parameters(dsn, "health") | {"connect_timeout": str(CONNECT_TIMEOUT_S)}
         with self._slots:
             try:
                 with psycopg.connect(dsn, autocommit=True, **parameters) as connection:
                     check_session(connection)
+                    require_catalogue(connection)
                     _limit(connection)
                     yield connection
             except psycopg.Error as error:

@@ -1,7 +1,7 @@
 """The checks of the ledger's months: partitions ahead, gaps, what is overdue or held back, and the night's work."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 from psycopg.sql import SQL, Identifier
@@ -79,8 +79,13 @@ def partition_gaps(context: Context) -> Measure:
 def months_overdue(context: Context) -> Measure:
     """How long the longest overdue month should have moved; those that unfinished rows hold back are told elsewhere."""
     with context.connect() as connection:
+        stuck = connection.execute(_QUERIES["failed_after_the_seal"]).fetchall()
         due = _due_months(context, connection)
         free = [one for one in due if not _unfinished(connection, one)]
+    if stuck:
+        name, month, error = stuck[0]
+        line = f"{len(stuck)} months take no writes: their move failed after the seal, {name} {Month.of(month)}: "
+        return Measure(line + cut(error, 200), None, State.CRITICAL)
     if not free:
         return Measure("no month is overdue", 0)
     oldest = min(free, key=lambda one: one.since)
@@ -190,20 +195,6 @@ def last_verification(context: Context) -> Measure:
         return Measure("nothing is archived yet", 0)
     days = _hours(context, verified) / 24
     return Measure(f"{archived} months are archived; the last was proved {days:.0f} days ago", days)
-
-
-def reconciliation(context: Context) -> Measure:
-    """How long ago the last day that was reconciled ended, of the supplier that is furthest behind."""
-    with context.connect() as connection:
-        there = fetch_one(connection, _QUERIES["has_reconciliation"])[0]
-        rows = connection.execute(_QUERIES["reconciled_days"]).fetchall() if there else []
-    if not rows:
-        return Measure("nothing was reconciled yet", 0)
-    supplier, day = rows[0]
-    ended_at = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
-    return Measure(
-        f"{supplier} is reconciled up to {day}, of {len(rows)} suppliers the last", _hours(context, ended_at)
-    )
 
 
 def _hours(context: Context, since: datetime) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 from psycopg.conninfo import conninfo_to_dict
 
 from ledger.errors import ConfigError
+from sql.clock import described, difference_s
 from sql.connection import Connection, fetch_one
 from sql.queries import load
 from tasks.health.context import Context
@@ -107,3 +108,12 @@ def _free_bytes(context: Context) -> int | None:
     if host not in _LOCAL or not folder.is_dir():
         return None
     return shutil.disk_usage(folder).free
+
+
+def clock(context: Context) -> Measure:
+    """By how many seconds this machine's clock differs from PostgreSQL's, at least."""
+    with context.connect() as connection:
+        ahead_s = difference_s(connection)
+    if not ahead_s:
+        return Measure("the clock of this machine is PostgreSQL's", 0)
+    return Measure(f"the clock of this machine is {described(ahead_s)} PostgreSQL's", abs(ahead_s))

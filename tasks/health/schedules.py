@@ -12,12 +12,12 @@ from typing import Any
 
 from ledger.errors import TreasuryError
 from ledger.masking import cut, mask_text
-from servers.prefect import POOL
 from sql.queries import load
 from tasks.admin.schedules import ALL, SKIPPED, Schedule, expected
 from tasks.health.context import Context
 from tasks.health.result import Measure, State
 from tasks.health.servers import ask_prefect, prefect_client
+from tasks.prefect.deployments import POOL
 
 _QUERIES = load("health")
 _GRACE_PART = 12  # of an interval: two hours of a day

@@ -11,9 +11,10 @@ import httpx
 
 from config import Settings
 from ledger.errors import ConfigError, DataError, TransientError
-from servers.prefect_client import PrefectAccess
+from tasks.admin.processes import ProcessState, reports
 from tasks.health.context import Context
 from tasks.health.result import Measure, State
+from tasks.prefect.access import PrefectAccess
 
 _REDIS_TIMEOUT_S = 2.0
 _KEY_LIFE_S = 30
@@ -110,7 +111,7 @@ def _has_schedule(deployment: dict[str, Any]) -> bool:
 
 def prefect_workers(context: Context) -> Measure:
     """Somebody takes the runs of the pool: a worker whose heartbeats the server has."""
-    from servers.prefect import POOL  # noqa: PLC0415
+    from tasks.prefect.deployments import POOL  # noqa: PLC0415
 
     with prefect_client(context.settings) as client:
         pool = ask_prefect(client, f"/work_pools/{POOL}", None)
@@ -138,6 +139,21 @@ def ask_prefect(client: httpx.Client, path: str, body: object | None) -> Any:
         raise ConfigError(f"Prefect answered {error.response.status_code} to {path}") from error
     except (httpx.HTTPError, ValueError) as error:
         raise TransientError(f"Prefect: {type(error).__name__}") from error
+
+
+def processes(context: Context) -> Measure:
+    """The processes of the `treasury up` of this home run, and none has ended within the last minutes."""
+    found = reports(context.settings.home)
+    if found is None:
+        return Measure("no `treasury up` runs in this home", 0, State.HEALTHY)
+    away = [report.text or name for name, report in found.items() if report.state is not ProcessState.RUNNING]
+    if away:
+        down = any(report.state is ProcessState.DOWN for report in found.values())
+        return Measure("; ".join(away), len(away), State.CRITICAL if down else State.WARNING)
+    again = [f"{name} {len(report.ends)} times" for name, report in found.items() if report.ends]
+    if again:
+        return Measure(f"ended by themselves and were started again: {', '.join(again)}", 0, State.WARNING)
+    return Measure(f"{len(found)} processes of `treasury up` run", 0, State.HEALTHY)
 
 
 def disk(context: Context) -> Measure:

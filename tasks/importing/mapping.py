@@ -19,6 +19,7 @@ from tasks.importing.instants import compile_instant
 
 INSTANT_FIELDS = ("created_at", "updated_at", "processed_at")
 _OWN_FIELDS = ("created_at", "updated_at")  # set by the importer, not among the fields of `ledger.transactions`
+_OFFSET = re.compile(r"[+-](?:[01][0-9]|2[0-3]):[0-5][0-9]")
 _TEMPLATE = re.compile(r"(?:[^{}]|\{[^{}]+\})*")
 _TEMPLATE_COLUMN = re.compile(r"\{([^{}]+)\}")
 # What every such encoding leaves alone, and what UTF-7, ISO-2022, punycode, IDNA and escapes take for something else.
@@ -32,8 +33,11 @@ _PLAIN_TEXTS = (
     b"a" * 80,
     bytes(range(128)),
 )
-_MONEY_OPTIONS = frozenset({"decimal", "thousands", "unit", "sign"})
-_INSTANT_OPTIONS = frozenset({"format", "timezone"})
+_MONEY_OPTIONS = frozenset({"decimal", "thousands", "unit", "sign", "symbols", "signs", "first_of"})
+_INSTANT_OPTIONS = frozenset({"format", "timezone", "nonexistent", "ambiguous", "month_names", "zones"})
+_SOURCES = ("column", "columns", "constant", "template", "first_of", "sign_of", "column_of")
+_MAPPED_SOURCES = ("column", "sign_of", "column_of")
+_MONTHS = 12
 
 
 class Case(BaseModel):
@@ -53,9 +57,14 @@ class FieldMapping(BaseModel):
     column: str | None = Field(None, description="Source: one column")
     columns: tuple[str, ...] | None = Field(None, description="Source: several columns, told apart by `cases`")
     constant: str | None = Field(None, description="Source: the same text for every row")
-    template: str | None = Field(None, description="Source: text with {column} in it")
+    template: str | None = Field(None, description="Source: text with {column} in it; never for money")
+    first_of: tuple[str, ...] | None = Field(
+        None, min_length=2, description="Money, source: the one of these columns that is neither empty nor zero"
+    )
+    sign_of: str | None = Field(None, description="Source: + or -, the sign of a money field before `sign` changes it")
+    column_of: str | None = Field(None, description="Source: the column that a money field with `first_of` took")
 
-    map: dict[str, str] | None = Field(None, description="Value map of a `column`: any other value is rejected")
+    map: dict[str, str] | None = Field(None, description="Value map of one text: any other value is rejected")
     cases: tuple[Case, ...] = Field((), description="Value map of `columns`: any other combination is rejected")
     otherwise: str | None = Field(None, description="Value where the map has no entry, instead of a reject")
     default: str | None = Field(None, description="Value where the column is empty")
@@ -63,22 +72,39 @@ class FieldMapping(BaseModel):
     join_lines: bool = Field(False, description="Line breaks inside a quoted value become one space")
 
     decimal: Literal[".", ","] = Field(".", description="Money: the decimal mark")
-    thousands: Literal["", " ", ".", ",", "'", "\u00a0"] = Field("", description="Money: the mark between thousands")
-    unit: Literal["major", "minor"] = Field("major", description="Money: minor is whole cents")
-    sign: Literal["keep", "absolute"] = Field("keep", description="Money: absolute drops a leading minus")
+    thousands: Literal["", " ", ".", ",", "'", "\u2019", "\u00a0", "\u2009", "\u202f"] = Field(
+        "", description="Money: the mark between thousands; a blank is any of space, no-break space and thin space"
+    )
+    unit: Literal["major", "minor"] = Field(
+        "major", description="Money: minor is whole minor units of the row's currency by ISO 4217, such as cents"
+    )
+    sign: Literal["keep", "absolute"] = Field("keep", description="Money: absolute leaves the sign out")
+    symbols: tuple[str, ...] = Field((), description="Money: texts that may be before or behind the number, like R")
+    signs: dict[str, Literal["+", "-"]] = Field(
+        default_factory=dict, description="Money: texts behind the number that say its sign, like Cr and Dr"
+    )
 
-    format: str = Field("iso", description="Instant: iso, or digits by %Y %y %m %d %H %M %S %f %z")
+    format: str = Field("iso", description="Instant: iso, unix, unix_ms, or a pattern like %Y-%m-%d %H:%M:%S")
     timezone: str = Field("UTC", description="Instant: IANA zone of a text that carries no offset")
+    nonexistent: Literal["reject", "shift"] = Field(
+        "reject",
+        description="Instant: of a local time that clocks leave out; shift moves it on by the hour that is missing",
+    )
+    ambiguous: Literal["first", "second", "reject"] = Field(
+        "first", description="Instant: which of a local time that occurs twice"
+    )
+    month_names: tuple[str, ...] = Field((), description="Instant: the names that %b reads; English unless given")
+    zones: dict[str, str] = Field(default_factory=dict, description="Instant: the texts that %Z reads, with offsets")
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        sources = [name for name in ("column", "columns", "constant", "template") if getattr(self, name) is not None]
+        sources = [name for name in _SOURCES if getattr(self, name) is not None]
         if len(sources) != 1:
-            raise ValueError("needs exactly one of column, columns, constant, template")
+            raise ValueError(f"needs exactly one of {', '.join(_SOURCES)}")
         if (self.columns is not None) != bool(self.cases):
             raise ValueError("columns and cases go together")
-        if self.map is not None and self.column is None:
-            raise ValueError("map goes with column; several columns are mapped by cases")
+        if self.map is not None and sources[0] not in _MAPPED_SOURCES:
+            raise ValueError(f"map goes with {', '.join(_MAPPED_SOURCES)}; several columns are mapped by cases")
         if self.otherwise is not None and self.map is None and not self.cases:
             raise ValueError("otherwise goes with map or cases")
         if self.template is not None and not _TEMPLATE.fullmatch(self.template):
@@ -111,9 +137,28 @@ class FieldMapping(BaseModel):
         compile_instant("format", value, "UTC")
         return value
 
+    @field_validator("month_names")
+    @classmethod
+    def _all_months(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value and len({name.casefold() for name in value}) != _MONTHS:
+            raise ValueError("must be the twelve different names from January to December")
+        return value
+
+    @field_validator("zones")
+    @classmethod
+    def _offsets(cls, value: dict[str, str]) -> dict[str, str]:
+        if wrong := [offset for offset in value.values() if not _OFFSET.fullmatch(offset)]:
+            raise ValueError(f"{wrong[0]!r} is not an offset like +02:00")
+        return value
+
+    @property
+    def reads_thousands(self) -> bool:
+        """Whether the mapping says which mark parts thousands, if only that there is none."""
+        return "thousands" in self.model_fields_set
+
 
 class FileFormat(BaseModel):
-    """How the file is written. Gzip is recognised by its first bytes; LF and CRLF line ends are both read."""
+    """How the file is written. Gzip is recognised by its first bytes; LF, CRLF and CR line ends are all read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -123,6 +168,11 @@ class FileFormat(BaseModel):
     columns: tuple[str, ...] | None = Field(None, description="Column names of a file that has no header line")
     strip: bool = Field(True, description="Leave out blanks around every value")
     empty: tuple[str, ...] = Field(("",), description="Values that mean: nothing there")
+    skip_lines: int = Field(0, ge=0, le=1000, description="Lines before the header, or before the first record")
+    until: str | None = Field(None, min_length=1, description="The records end before the line that begins so")
+    line_breaks: tuple[str, ...] = Field(
+        (), description="Columns that are not mapped and may have line breaks in quotes"
+    )
 
     @field_validator("encoding")
     @classmethod
@@ -152,7 +202,13 @@ class Mapping(BaseModel):
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9-]*$")
     table: str | None = Field(None, description="The tiered table; the command line may say another")
-    key: tuple[str, ...] = Field((), description="Columns that identify a row in its source; none: the whole line does")
+    key: tuple[str, ...] = Field((), description="Columns that identify a row in its source")
+    key_names: tuple[str, ...] = Field(
+        (), description="What the key's columns were called when the source was first loaded"
+    )
+    identity: Literal["values", "file"] | None = Field(
+        None, description="Without a key: whether equal values in another file are the same row, or another one"
+    )
     earliest: date = Field(date(1970, 1, 1), ge=date(1970, 1, 1), description="First UTC day that is taken")
     file: FileFormat = Field(default_factory=FileFormat)
     fields: dict[str, FieldMapping]
@@ -164,7 +220,18 @@ class Mapping(BaseModel):
             raise ValueError("fields.created_at is missing")
         for name, field in self.metadata.items():
             _refuse(f"metadata.{name}", field, _MONEY_OPTIONS | _INSTANT_OPTIONS)
+        if self.key and self.identity is not None:
+            raise ValueError("identity is for files without a key: leave one of the two out")
+        if self.key_names and len(self.key_names) != len(self.key):
+            raise ValueError("key_names must have one name for each column of key")
         return self
+
+    @property
+    def identity_rule(self) -> str:
+        """How rows of this source are known again, in one text that must stay the same for the source."""
+        if self.key:
+            return f"key {', '.join(self.key_names or self.key)}"
+        return f"identity {self.identity or 'not said'}"
 
     @property
     def earliest_instant(self) -> datetime:
@@ -173,7 +240,7 @@ class Mapping(BaseModel):
 
     def columns_used(self) -> dict[str, str]:
         """Every column that the mapping reads, with the key of the mapping that names it (for messages)."""
-        used = dict.fromkeys(self.key, "key")
+        used = dict.fromkeys(self.key, "key") | dict.fromkeys(self.file.line_breaks, "file.line_breaks")
         for section, fields in (("fields", self.fields), ("metadata", self.metadata)):
             for name, field in fields.items():
                 used |= dict.fromkeys(_columns(field), f"{section}.{name}")
@@ -185,7 +252,7 @@ def _columns(field: FieldMapping) -> tuple[str, ...]:
         return (field.column,)
     if field.template is not None:
         return template_columns(field.template)
-    return field.columns or ()
+    return field.columns or field.first_of or ()
 
 
 def template_columns(template: str) -> tuple[str, ...]:
@@ -234,9 +301,26 @@ def check_table(mapping: Mapping, table: TieredTable) -> None:
             _refuse_options(table, name, field)
         except ValueError as error:
             raise ConfigError(f"mapping {mapping.name}: {error}") from None
+    for name, field in (*mapping.fields.items(), *mapping.metadata.items()):
+        _check_reference(mapping, table, name, field)
     for name in required_fields(table):
         if name not in mapping.fields:
             raise ConfigError(f"mapping {mapping.name}: fields.{name} is missing; {table.name} requires it")
+
+
+def _check_reference(mapping: Mapping, table: TieredTable, name: str, field: FieldMapping) -> None:
+    """What a field takes from a money field must be there to be taken."""
+    if field.template is not None and name in table.money_columns and name in mapping.fields:
+        raise ConfigError(
+            f"mapping {mapping.name}: fields.{name}.template: a template joins texts, and 100 and 0 would be 1000; "
+            'use first_of = ["credit", "debit"]'
+        )
+    for option, of in (("sign_of", field.sign_of), ("column_of", field.column_of)):
+        money = mapping.fields.get(of or "")
+        if of is None or (of in table.money_columns and money and (option == "sign_of" or money.first_of)):
+            continue
+        wanted = "a money field of the mapping" + (" with first_of" if option == "column_of" else "")
+        raise ConfigError(f"mapping {mapping.name}: {name}.{option}: {of} is not {wanted}")
 
 
 def _refuse_options(table: TieredTable, name: str, field: FieldMapping) -> None:

@@ -1,8 +1,11 @@
 """The file of lines that were not loaded: line number, reason, field, and the line itself with card numbers masked."""
 
 import csv
+import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -15,30 +18,39 @@ _SHOWN_CHARACTERS = 4096
 _SHOWN_DIGITS = 4  # of a card number
 
 
+class Outcome(StrEnum):
+    """What became of a record that was not loaded."""
+
+    REJECTED = "rejected"
+    KNOWN = "known"  # it was loaded before, with the same values
+    DIFFERENT = "different"  # it was loaded before, with other values
+
+
 class Reject(NamedTuple):
-    """A line that was not loaded. ``field`` is empty when the whole line is meant."""
+    """A record that was not loaded. ``field`` is empty when the whole line is meant, and may name several fields."""
 
     line: int
     reason: str
     field: str
     text: str
+    outcome: Outcome = Outcome.REJECTED
 
 
 class RejectsFile:
     """Writes and counts rejects. Raises TransientError when the disk is full or fails."""
 
     def __init__(self, path: Path, file: TextIO) -> None:
-        self._path = path
+        self.path = path
         self._file = file
         self._writer = csv.writer(file)
         self._writer.writerow(HEADER)
-        self.count = 0
+        self.counts = Counter[Outcome]()
 
     def write(self, rejects: Iterable[Reject]) -> None:
         """Add ``rejects``, masked."""
         with self._told():
             for reject in rejects:
-                self.count += 1
+                self.counts[reject.outcome] += 1
                 texts = (_shown(text) for text in (reject.reason, reject.field, reject.text))
                 self._writer.writerow((reject.line, *texts))
 
@@ -52,8 +64,20 @@ class RejectsFile:
         try:
             yield
         except OSError as error:
-            reason = f"rejects file {self._path}: {error.strerror}; what was loaded stays, run the import again"
+            reason = f"rejects file {self.path}: {error.strerror}; what was loaded stays, run the import again"
             raise TransientError(reason) from None
+
+
+def choose_path(file: Path, given: Path | None) -> Path:
+    """Where the rejects of ``file`` go: to ``given``, a file or a folder, or else beside the file, or where that cannot
+    be written, in the current folder.
+    """
+    name = f"{file.name}.rejects.csv"
+    if given is not None:
+        return given / name if given.is_dir() else given
+    beside = file.with_name(name)
+    writable = os.access(beside if beside.exists() else beside.parent, os.W_OK)
+    return beside if writable else Path(name)
 
 
 @contextmanager

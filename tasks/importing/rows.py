@@ -1,44 +1,46 @@
 """Records to rows: values by the mapping, checked by the ledger's own rules, with an id that makes a rerun harmless."""
 
 from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Texts
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from ledger.errors import FieldError
 from ledger.identifiers import derived_id
 from ledger.tables import TieredTable
 from ledger.transactions import SUPPLIERS, field_names, new_transaction
+from tasks.importing.amounts import Money, compile_money
+from tasks.importing.identity import Namer, fingerprint
 from tasks.importing.instants import compile_instant
 from tasks.importing.mapping import INSTANT_FIELDS, FieldMapping, FileFormat, Mapping
 from tasks.importing.records import Record
-from tasks.importing.values import Fields, Getter, Positions, compile_money, compile_value, read_column
+from tasks.importing.values import Fields, Getter, Positions, compile_value
 
 Value = Callable[[Fields], Any]
+_LEAST_COLUMNS = 3  # a text with one comma in a line is no record of a file of two columns
+_OWN_FIELDS = frozenset({"created_at", "updated_at"})
 
 
 class Row(NamedTuple):
     """A row ready to load. ``month`` is `Month.index`; ``copy`` its line of a COPY in text format, without
-    escapes, in the order of `RowBuilder.columns`."""
+    escapes, in the order of `RowBuilder.columns`. ``identities`` and ``fingerprint``: `tasks.importing.identity`.
+    """
 
     line: int
     text: str
     month: int
     row_id: str
     copy: str
-
-
-class Occurrences(Protocol):
-    """Counts how often a line was seen in the file."""
-
-    def next_number(self, line: str) -> int:
-        """1 for the first time that ``line`` is given, then 2, and so on."""
+    identities: tuple[str, ...] = ()
+    fingerprint: bytes = b""
 
 
 class RowBuilder:
     """Makes rows of one table out of the records of one file.
 
-    ``header`` names the file's columns. ``now`` (aware) is the instant that no row may lie after. ``occurrences`` is
-    needed by a mapping without a key. ``suppliers`` are the names of those that there are.
+    ``header`` names the file's columns. ``now`` (aware) is the instant that no row may lie after. ``namer`` says which
+    row a record is. ``suppliers`` are the names of those that there are. `dropped_signs` counts the amounts of each
+    money field whose sign is left out, below zero and above.
     """
 
     def __init__(
@@ -47,38 +49,68 @@ class RowBuilder:
         mapping: Mapping,
         header: Sequence[str],
         now: datetime,
-        occurrences: Occurrences | None = None,
+        namer: Namer,
         suppliers: Sequence[str] = SUPPLIERS,
     ) -> None:
         positions = {name: position for position, name in enumerate(header)}
         self._table = table
         self._suppliers = suppliers
-        self._width = len(header)
-        self._values = _compile_fields(table, mapping, positions)
-        self._metadata = [
-            (name, compile_value(f"metadata.{name}", field, positions, mapping.file))
-            for name, field in mapping.metadata.items()
-        ]
+        self._width, self._delimiter = len(header), mapping.file.delimiter
+        money = _compile_money(table, mapping, positions)
+        self._values = _compile_fields(mapping, positions, money)
+        self._metadata = _compile_metadata(mapping, positions, money)
         self._created_at = _created_at(mapping, positions, now)
         self._updated_at = _compile_instant_field(
             "updated_at", mapping.fields.get("updated_at"), positions, mapping.file
         )
-        self._source = _source_name(table, mapping, positions, occurrences)
+        self._namer = namer
+        self._one_line = _one_line_columns(mapping, header)
+        self._dropping = {name: one.signed for name, one in money.items() if mapping.fields[name].sign == "absolute"}
+        self.dropped_signs = {name: {"-": 0, "+": 0} for name in self._dropping}
         self.columns = (table.key_column, *field_names(table), table.time_column, "updated_at")
 
     def build(self, record: Record) -> Row:
         """The row of ``record``. Raises FieldError for the first thing that is wrong with it."""
+        fields = self._check_structure(record)
+        created_at = self._created_at(fields)
+        checked = new_transaction(self._table, self._values_of(fields), self._suppliers, created_at)
+        updated_at = self._updated(fields, created_at)
+        cells = ["" if cell is None else str(cell) for cell in (*checked.values(), created_at)]
+        values = (*cells, "" if updated_at is None else str(updated_at))
+        source, identities = self._namer.name(record, values)
+        row_id = str(derived_id(created_at, source))
+        copy = "\t".join((row_id, *cells, str(updated_at or created_at)))
+        self._count_signs(fields)
+        month = created_at.year * 12 + created_at.month - 1
+        return Row(record.line, record.text, month, row_id, copy, identities, fingerprint(values))
+
+    def _count_signs(self, fields: Fields) -> None:
+        for name, signed in self._dropping.items():
+            text = signed(fields) or ""
+            if text.strip("-0."):  # zero has no sign
+                self.dropped_signs[name]["-" if text.startswith("-") else "+"] += 1
+
+    def _check_structure(self, record: Record) -> Fields:
+        """The fields of a record of the file's shape. Columns that are not mapped are looked at like the others."""
         if record.problem is not None:
             raise FieldError("", record.problem)
         fields = record.fields
         if len(fields) != self._width:
             raise FieldError("", f"has {len(fields)} columns where the file has {self._width}")
-        created_at = self._created_at(fields)
-        checked = new_transaction(self._table, self._values_of(fields), self._suppliers)
-        row_id = str(derived_id(created_at, self._source(record)))
-        cells = [row_id, *checked.values(), created_at, self._updated(fields, created_at)]
-        copy = "\t".join(["" if cell is None else str(cell) for cell in cells])
-        return Row(record.line, record.text, created_at.year * 12 + created_at.month - 1, row_id, copy)
+        if record.lines > 1:
+            self._check_line_breaks(record)
+        return fields
+
+    def _check_line_breaks(self, record: Record) -> None:
+        """A quote too many swallows the records behind it: those are lines with as many delimiters as a record has."""
+        for position, name in self._one_line:
+            if "\n" in record.fields[position] or "\r" in record.fields[position]:
+                last = record.line + record.lines - 1
+                raise FieldError(name, f"must have no line breaks: its quotes hold lines {record.line} to {last}")
+        if self._width >= _LEAST_COLUMNS:
+            for number, text in enumerate(record.text.splitlines()[1:], start=record.line + 1):
+                if text.count(self._delimiter) == self._width - 1:
+                    raise FieldError("", f"has quotes that hold line {number}, which looks like a record")
 
     def _values_of(self, fields: Fields) -> dict[str, Any]:
         values = {name: value(fields) for name, value in self._values}
@@ -87,30 +119,60 @@ class RowBuilder:
             values["metadata"] = {name: text for name, text in entries if text is not None}
         return values
 
-    def _updated(self, fields: Fields, created_at: datetime) -> datetime:
+    def _updated(self, fields: Fields, created_at: datetime) -> datetime | None:
         updated_at = self._updated_at(fields)
-        if updated_at is None:
-            return created_at
-        if updated_at < created_at:
+        if updated_at is not None and updated_at < created_at:
             raise FieldError("updated_at", "must not be before created_at")
         return updated_at
 
 
-def _compile_fields(table: TieredTable, mapping: Mapping, positions: Positions) -> list[tuple[str, Value]]:
-    return [
-        (name, _compile_field(table, name, field, positions, mapping.file))
+def _one_line_columns(mapping: Mapping, header: Sequence[str]) -> list[tuple[int, str]]:
+    """The columns in which a line break is a mistake, with their positions."""
+    fields = (*mapping.fields.values(), *mapping.metadata.values())
+    joined = {field.column for field in fields if field.join_lines} | set(mapping.file.line_breaks)
+    return [(position, name) for position, name in enumerate(header) if name not in joined]
+
+
+def _compile_money(table: TieredTable, mapping: Mapping, positions: Positions) -> dict[str, Money]:
+    currency = compile_value("currency", mapping.fields["currency"], positions, mapping.file)
+    return {
+        name: compile_money(name, field, positions, mapping.file, currency)
         for name, field in mapping.fields.items()
-        if name not in {"created_at", "updated_at"}
+        if name in table.money_columns
+    }
+
+
+def _compile_fields(mapping: Mapping, positions: Positions, money: Texts[str, Money]) -> list[tuple[str, Value]]:
+    return [
+        (name, _compile_field(name, field, positions, mapping.file, money))
+        for name, field in mapping.fields.items()
+        if name not in _OWN_FIELDS
     ]
 
 
 def _compile_field(
-    table: TieredTable, name: str, field: FieldMapping, positions: Positions, format_: FileFormat
+    name: str, field: FieldMapping, positions: Positions, format_: FileFormat, money: Texts[str, Money]
 ) -> Value:
+    if name in money:
+        return money[name].amount
     if name in INSTANT_FIELDS:
         return _compile_instant_field(name, field, positions, format_)
-    getter = compile_value(name, field, positions, format_)
-    return compile_money(name, field, getter) if name in table.money_columns else getter
+    return compile_value(name, field, positions, format_, _taken(field, money))
+
+
+def _compile_metadata(mapping: Mapping, positions: Positions, money: Texts[str, Money]) -> list[tuple[str, Getter]]:
+    """In the order of the names, so that the order in the mapping does not change what a row is."""
+    return [
+        (name, compile_value(f"metadata.{name}", field, positions, mapping.file, _taken(field, money)))
+        for name, field in sorted(mapping.metadata.items())
+    ]
+
+
+def _taken(field: FieldMapping, money: Texts[str, Money]) -> Getter | None:
+    """What a field takes from a money field, if it does."""
+    if field.sign_of is not None:
+        return money[field.sign_of].sign
+    return None if field.column_of is None else money[field.column_of].column
 
 
 def _compile_instant_field(
@@ -119,7 +181,15 @@ def _compile_instant_field(
     if field is None:
         return lambda fields: None
     getter = compile_value(name, field, positions, format_)
-    parse = compile_instant(name, field.format, field.timezone)
+    parse = compile_instant(
+        name,
+        field.format,
+        field.timezone,
+        nonexistent=field.nonexistent,
+        ambiguous=field.ambiguous,
+        month_names=field.month_names,
+        zones=field.zones,
+    )
     return lambda fields: None if (text := getter(fields)) is None else parse(text)
 
 
@@ -138,26 +208,3 @@ def _created_at(mapping: Mapping, positions: Positions, now: datetime) -> Callab
         return moment
 
     return read
-
-
-def _source_name(
-    table: TieredTable, mapping: Mapping, positions: Positions, occurrences: Occurrences | None
-) -> Callable[[Record], bytes]:
-    """What names the row in the system it comes from: the mapping's name, the table and the key, never the file."""
-    prefix = f"{mapping.name}\0{table.name}\0".encode()
-    if mapping.key:
-        return _by_key(prefix, mapping.key, [read_column(column, positions, mapping.file) for column in mapping.key])
-    if occurrences is None:
-        raise ValueError("a mapping without a key needs its lines counted")
-    count = occurrences.next_number
-    return lambda record: prefix + f"{record.text}\0{count(record.text)}".encode()
-
-
-def _by_key(prefix: bytes, key: Sequence[str], getters: Sequence[Getter]) -> Callable[[Record], bytes]:
-    def name(record: Record) -> bytes:
-        parts = [getter(record.fields) for getter in getters]
-        if None in parts:
-            raise FieldError(key[parts.index(None)], "is empty, and it identifies the row")
-        return prefix + "\0".join(parts).encode()  # type: ignore[arg-type]  # no part is None here
-
-    return name

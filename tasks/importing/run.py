@@ -1,28 +1,32 @@
 """An import from its first byte to its row in the table `imports`. Parsing runs while the chunk before is loaded."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from config import Settings
 from ledger.card_finder import mask_card_numbers
-from ledger.errors import ConfigError, DataError, FieldError
+from ledger.errors import ConfigError, FieldError
 from ledger.tables import BUILT_IN, TieredTable
 from sql.connection import Connection, connect
 from sql.partitions import prepare_table
 from sql.queries import load
 from sql.storing import check_stored
+from tasks.importing.contents import Contents, LineCounts, read_contents
+from tasks.importing.identity import make_namer
+from tasks.importing.known_rows import check_source
 from tasks.importing.loading import Loader
 from tasks.importing.mapping import Mapping, check_table, read_mapping
 from tasks.importing.occurrences import count_occurrences
+from tasks.importing.preview import Preview
 from tasks.importing.records import Record, read_records
-from tasks.importing.rejects import Reject, RejectsFile, open_rejects
+from tasks.importing.rejects import Outcome, Reject, RejectsFile, choose_path, open_rejects
 from tasks.importing.rows import Row, RowBuilder
-from tasks.importing.source import SourceFile, open_source
+from tasks.importing.source import open_source
 
 CHUNK_ROWS = 5_000  # small enough that a chunk's locks are gone before anybody who wants them gives up
 CHUNK_CHARACTERS = 8 << 20  # what bounds the memory where lines are long
@@ -31,7 +35,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class ImportRequest(NamedTuple):
-    """What to import. ``table`` overrides the mapping's; ``rejects`` is `<file>.rejects.csv` unless given."""
+    """What to import. ``table`` overrides the mapping's; ``rejects`` is a file, a folder, or else beside the file."""
 
     file: Path
     mapping: Path
@@ -42,14 +46,23 @@ class ImportRequest(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What became of the lines: ``read == loaded + rejected``, always. In a dry run, what would."""
+    """What became of the records: ``read == loaded + known + different + rejected``, always. In a dry run, what would.
+
+    ``known`` were loaded before with the same values, ``different`` with other values. ``lines`` are all of the file.
+    ``preview`` is that of a dry run. ``warnings`` say what looks wrong in what was loaded.
+    """
 
     table: str
     read: int
     loaded: int
+    known: int
+    different: int
     rejected: int
     rejects: Path
     dry_run: bool
+    lines: LineCounts
+    preview: Preview
+    warnings: tuple[str, ...] = ()
 
 
 class Chunk(NamedTuple):
@@ -63,38 +76,81 @@ class Chunk(NamedTuple):
 class _Counts:
     read: int = 0
     loaded: int = 0
+    preview: Preview = field(default_factory=Preview)
 
 
 def import_file(settings: Settings, request: ImportRequest, progress: Progress, now: datetime) -> ImportReport:
-    """Load every line of ``request.file`` or write it to the rejects file with its reason.
+    """Load every record of ``request.file`` or write it to the rejects file with its reason.
 
     ``progress(step, bytes_done, bytes_in_all)`` is called between chunks. ``now`` (aware) is the instant that no row
-    may lie after. Memory does not grow with the file. Safe to run again: what is loaded is rejected as such, and what
+    may lie after. Memory does not grow with the file. Safe to run again: what is loaded is known as such, and what
     an interrupted run left out is loaded. Raises ConfigError for a mapping that does not fit the table or the file,
-    DataError for a damaged file, TransientError when PostgreSQL goes away: then run it again.
+    DataError for a damaged file or one of which nothing is read, TransientError when PostgreSQL goes away: then run it
+    again.
     """
     mapping, mapping_sha256 = read_mapping(request.mapping)
     table = _table(settings, mapping, request.table)
-    rejects_path = request.rejects or request.file.with_name(f"{request.file.name}.rejects.csv")
     counts = _Counts()
     with ExitStack() as stack:
         source = stack.enter_context(open_source(request.file))
+        rejects_path = choose_path(request.file, request.rejects)
         if any(_is_same(rejects_path, read) for read in (request.file, request.mapping)):
             raise ConfigError(f"rejects file {rejects_path}: is a file that the import reads")
-        file_sha256 = source.survey(lambda done: progress("checking", done, source.size))
+        digests = source.survey(lambda done: progress("checking", done, source.size))
+        contents = read_contents(request.file, mapping, read_records(source.stream(), mapping.file))
         connection = stack.enter_context(connect(settings.database_dsn, "import"))
         prepare_table(connection, settings, table)
-        builder, records = stack.enter_context(_open_rows(settings, mapping, table, source, now))
-        loader = Loader(connection, settings, table, builder.columns, request.dry_run)
+        check_source(connection, mapping, table, request.dry_run)
+        builder = stack.enter_context(_builder(settings, mapping, table, contents, digests.content, now))
+        same_values = mapping.identity == "values"
+        loader = Loader(connection, settings, table, builder.columns, request.dry_run, same_values)
+        counts.preview.columns = builder.columns
         rejects = stack.enter_context(open_rejects(rejects_path))
-        for _ in _load_chunks(loader, _chunks(builder, records), rejects, counts):
+        for _ in _load_chunks(loader, _chunks(builder, contents), rejects, counts):
             progress("loading", source.position(), source.size)
         rejects.finish()
         source.check_unchanged()
-        report = ImportReport(table.name, counts.read, counts.loaded, rejects.count, rejects_path, request.dry_run)
+        report = _report(request, table, counts, rejects, contents.lines, _warnings(mapping, builder))
         if not request.dry_run:
-            _record(connection, report, request.file, (file_sha256, mapping_sha256), now)
+            _record(connection, report, request.file, (digests.file, mapping_sha256), now)
     return report
+
+
+def _report(
+    request: ImportRequest,
+    table: TieredTable,
+    counts: _Counts,
+    rejects: RejectsFile,
+    lines: LineCounts,
+    warnings: tuple[str, ...],
+) -> ImportReport:
+    told = rejects.counts
+    return ImportReport(
+        table=table.name,
+        read=counts.read,
+        loaded=counts.loaded,
+        known=told[Outcome.KNOWN],
+        different=told[Outcome.DIFFERENT],
+        rejected=told[Outcome.REJECTED],
+        rejects=rejects.path,
+        dry_run=request.dry_run,
+        lines=lines,
+        preview=counts.preview,
+        warnings=warnings,
+    )
+
+
+def _warnings(mapping: Mapping, builder: RowBuilder) -> tuple[str, ...]:
+    """Amounts below and above zero that became alike: -10 and +10 are then 20 of one type."""
+    if mapping.fields["type"].constant is None:
+        return ()
+    told = {field.sign_of or field.column_of for field in (*mapping.fields.values(), *mapping.metadata.values())}
+    return tuple(
+        f'{name}: sign = "absolute" makes {signs["-"]} amounts below zero and {signs["+"]} others alike, and all have '
+        f'one type; map type from {{ sign_of = "{name}" }}'
+        for name, signs in builder.dropped_signs.items()
+        if all(signs.values()) and name not in told
+    )
 
 
 def _is_same(path: Path, other: Path) -> bool:
@@ -116,51 +172,47 @@ def _table(settings: Settings, mapping: Mapping, name: str | None) -> TieredTabl
 
 
 @contextmanager
-def _open_rows(
-    settings: Settings, mapping: Mapping, table: TieredTable, source: SourceFile, now: datetime
-) -> Iterator[tuple[RowBuilder, Iterator[Record]]]:
-    """The builder for the columns that the file has, and the records that follow its header."""
-    records = read_records(source.stream(), mapping.file)
-    header = mapping.file.columns or _read_header(source, records)
-    _check_columns(source, mapping, header)
-    if mapping.key:
-        yield RowBuilder(table, mapping, header, now, suppliers=settings.suppliers.names), records
-    else:
-        with count_occurrences(settings.spool) as occurrences:
-            yield RowBuilder(table, mapping, header, now, occurrences, settings.suppliers.names), records
+def _builder(
+    settings: Settings, mapping: Mapping, table: TieredTable, contents: Contents, content: bytes, now: datetime
+) -> Iterator[RowBuilder]:
+    """The builder for the columns that the file has."""
+    positions = {name: position for position, name in enumerate(contents.header)}
+    with ExitStack() as stack:
+        namer = make_namer(
+            mapping, table, positions, content, lambda: stack.enter_context(count_occurrences(settings.spool))
+        )
+        yield RowBuilder(table, mapping, contents.header, now, namer, settings.suppliers.names)
 
 
-def _read_header(source: SourceFile, records: Iterator[Record]) -> tuple[str, ...]:
-    first = next(records, None)
-    if first is None:
-        raise DataError(f"{source.path} is empty: it has no header line")
-    if first.problem is not None:
-        raise DataError(f"{source.path}: the header line {first.problem}")
-    return tuple(name.strip() for name in first.fields)
-
-
-def _check_columns(source: SourceFile, mapping: Mapping, header: Sequence[str]) -> None:
-    for column, key in mapping.columns_used().items():
-        if header.count(column) != 1:
-            found = "no column" if column not in header else "more than one column"
-            columns = ", ".join(header)
-            raise ConfigError(f"mapping {mapping.name}: {key}: {source.path} has {found} {column!r} in: {columns}")
-
-
-def _chunks(builder: RowBuilder, records: Iterator[Record]) -> Iterator[Chunk]:
+def _chunks(builder: RowBuilder, contents: Contents) -> Iterator[Chunk]:
     """The records as chunks, bounded in number and in characters."""
     chunk, characters = Chunk([], []), 0
-    for record in records:
-        try:
-            chunk.rows.append(builder.build(record))
-        except FieldError as error:
-            chunk.rejects.append(Reject(record.line, error.rule, error.field, record.text))
+    for record in contents.records:
+        _add(chunk, builder, record, contents.lines)
         characters += len(record.text)
         if len(chunk.rows) + len(chunk.rejects) >= CHUNK_ROWS or characters >= CHUNK_CHARACTERS:
             yield chunk
             chunk, characters = Chunk([], []), 0
     if chunk.rows or chunk.rejects:
         yield chunk
+
+
+def _add(chunk: Chunk, builder: RowBuilder, record: Record, lines: LineCounts) -> None:
+    """Add the row or the reject of ``record``. Behind the end of the records, what makes a row is rejected by name."""
+    try:
+        row = builder.build(record)
+    except FieldError as error:
+        if record.behind:
+            lines.footer += record.lines
+        else:
+            chunk.rejects.append(Reject(record.line, error.rule, error.field, record.text))
+        return
+    if record.behind:
+        lines.count(record)
+        reason = f"is behind line {record.behind}, which ends the records, and is one"
+        chunk.rejects.append(Reject(record.line, reason, "", record.text))
+    else:
+        chunk.rows.append(row)
 
 
 def _load_chunks(loader: Loader, chunks: Iterator[Chunk], rejects: RejectsFile, counts: _Counts) -> Iterator[None]:
@@ -182,6 +234,9 @@ def _load_chunk(loader: Loader, chunk: Chunk, rejects: RejectsFile, counts: _Cou
     counts.read += len(chunk.rows) + len(chunk.rejects)
     counts.loaded += len(chunk.rows) - len(refused)
     rejects.write(sorted([*chunk.rejects, *refused]))
+    if loader.dry_run:
+        lines = {reject.line for reject in refused}
+        counts.preview.add([row for row in chunk.rows if row.line not in lines])
 
 
 def _record(
@@ -194,7 +249,10 @@ def _record(
         "mapping_sha256": digests[1],
         "read": report.read,
         "loaded": report.loaded,
+        "known": report.known,
+        "different": report.different,
         "rejected": report.rejected,
+        "lines": report.lines.all,
         "started_at": started_at.astimezone(UTC),
     }
     check_stored(connection.execute(load("imports")["record_import"], parameters), 1, "imports")

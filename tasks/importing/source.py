@@ -9,15 +9,36 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from ledger.errors import ConfigError, DataError
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_UTF_16 = "text in UTF-16 or UTF-32: convert it, for example with iconv -f UTF-16 -t UTF-8"
+_OTHER_KINDS = {
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook: unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old Excel workbook: save the sheet as CSV",
+    b"BZh": "compressed with bzip2: decompress it, or compress it with gzip",
+    b"\xfd7zXZ\x00": "compressed with xz: decompress it, or compress it with gzip",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd: decompress it, or compress it with gzip",
+    b"%PDF-": "a PDF document: no text in lines",
+    b"PAR1": "a Parquet file: no text in lines",
+    b"\xff\xfe": _UTF_16,
+    b"\xfe\xff": _UTF_16,
+    b"\x00\x00\xfe\xff": _UTF_16,
+}
+_LONGEST_MAGIC = 8
 _BLOCK_BYTES = 1 << 20
 _STREAM_BYTES = 1 << 18
 
 Seen = Callable[[int], None]
+
+
+class Digests(NamedTuple):
+    """SHA-256 of a file as it lies on the disk, and of its content without compression."""
+
+    file: bytes
+    content: bytes
 
 
 class SourceFile:
@@ -30,29 +51,42 @@ class SourceFile:
         self.size = self._state[0]
         self._gzip = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
 
-    def survey(self, seen: Seen) -> bytes:
-        """The SHA-256 of the file. ``seen`` is told the bytes that were read.
+    def survey(self, seen: Seen) -> Digests:
+        """The SHA-256 of the file and of its content. ``seen`` is told the bytes that were read.
 
         A compressed file is decompressed too, so that a truncated one is refused before its first row is loaded.
-        Raises DataError for a damaged file.
+        Raises DataError for a damaged file, and for one that is no text in lines.
         """
+        self._file.seek(0)
+        self._refuse_other_kinds(self._file.read(_LONGEST_MAGIC))
         self._file.seek(0)
         digest = hashlib.sha256()
         while block := self._file.read(_BLOCK_BYTES):
             digest.update(block)
             if not self._gzip:
                 seen(self._file.tell())
-        if self._gzip:
-            self._decompress(seen)
-        return digest.digest()
+        content = self._decompress(seen) if self._gzip else digest.digest()
+        return Digests(digest.digest(), content)
 
-    def _decompress(self, seen: Seen) -> None:
-        stream = self.stream()
+    def _decompress(self, seen: Seen) -> bytes:
+        digest = hashlib.sha256()
         try:
-            while stream.read(_BLOCK_BYTES):
+            self._refuse_other_kinds(self.stream().read(_LONGEST_MAGIC))
+            stream = self.stream()
+            while block := stream.read(_BLOCK_BYTES):
+                digest.update(block)
                 seen(self._file.tell())
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(f"{self.path} is damaged, nothing was loaded: {error}") from None
+        return digest.digest()
+
+    def _refuse_other_kinds(self, start: bytes) -> None:
+        """Refuse by name what would only be rejected line by line."""
+        for magic, kind in _OTHER_KINDS.items():
+            if start.startswith(magic):
+                raise DataError(f"{self.path} is {kind}; nothing was loaded")
+        if start.count(0) >= len(start) // 2 > 0:
+            raise DataError(f"{self.path} is {_UTF_16}; nothing was loaded")
 
     def stream(self) -> BinaryIO:
         """The content from its start. One stream at a time."""

@@ -16,25 +16,29 @@ Positions = Mapping[str, int]
 Change = Callable[[str], str]
 
 _LINE_BREAKS = re.compile(r"[\r\n]+")
-_TRAILING_ZEROS = re.compile(r"(-?\d+\.\d{2})0+\Z", re.ASCII)
-_WHOLE = re.compile(r"(-?)(\d+)\Z", re.ASCII)
-_CENT_DIGITS = 3  # 5 cents are 0.05: a digit before the point and two after it
 
 
-def compile_value(name: str, mapping: FieldMapping, positions: Positions, format_: FileFormat) -> Getter:
+def compile_value(
+    name: str, mapping: FieldMapping, positions: Positions, format_: FileFormat, taken: Getter | None = None
+) -> Getter:
     """A function from a record's fields to the value of ``name``: None where there is none.
 
-    ``positions`` are the file's columns. The function raises FieldError for a value without an entry in the map, and
-    for an empty one where the mapping refuses it.
+    ``positions`` are the file's columns. ``taken`` gives what ``sign_of`` and ``column_of`` say of a money field. The
+    function raises FieldError for a value without an entry in the map, and for an empty one where the mapping refuses
+    it.
     """
-    return _with_empty(name, mapping, _source(name, mapping, positions, format_))
+    if taken is None:
+        return with_empty(name, mapping, _source(name, mapping, positions, format_))
+    return with_empty(
+        name, mapping, taken if mapping.map is None else _mapped(name, mapping.map, mapping.otherwise, taken)
+    )
 
 
 def _source(name: str, mapping: FieldMapping, positions: Positions, format_: FileFormat) -> Getter:
     if mapping.column is not None:
         getter = read_column(mapping.column, positions, format_)
         if mapping.join_lines:
-            getter = _changed(getter, lambda text: _LINE_BREAKS.sub(" ", text))
+            getter = changed(getter, lambda text: _LINE_BREAKS.sub(" ", text))
         return getter if mapping.map is None else _mapped(name, mapping.map, mapping.otherwise, getter)
     if mapping.columns is not None:
         return _cases(name, mapping, [read_column(column, positions, format_) for column in mapping.columns])
@@ -53,7 +57,8 @@ def read_column(column: str, positions: Positions, format_: FileFormat) -> Gette
     return lambda fields: None if (text := pick(fields).strip()) in nothing else text
 
 
-def _changed(getter: Getter, change: Change) -> Getter:
+def changed(getter: Getter, change: Change) -> Getter:
+    """``getter`` with ``change`` made to every text that it gives."""
     return lambda fields: None if (text := getter(fields)) is None else change(text)
 
 
@@ -98,7 +103,8 @@ def _template(template: str, positions: Positions, format_: FileFormat) -> Gette
     return read
 
 
-def _with_empty(name: str, mapping: FieldMapping, getter: Getter) -> Getter:
+def with_empty(name: str, mapping: FieldMapping, getter: Getter) -> Getter:
+    """``getter`` with what the mapping says of an empty column: absent, a default, or a FieldError."""
     default = mapping.default
     if default is not None:
         return lambda fields: default if (text := getter(fields)) is None else text
@@ -112,48 +118,3 @@ def _with_empty(name: str, mapping: FieldMapping, getter: Getter) -> Getter:
         return text
 
     return read
-
-
-def compile_money(name: str, mapping: FieldMapping, getter: Getter) -> Getter:
-    """``getter`` with its text made the decimal string that `ledger.money` reads. No value is rounded."""
-    changes: list[Change] = []
-    if mapping.thousands or mapping.decimal == ",":
-        changes.append(_plain_marks(name, mapping.thousands, mapping.decimal))
-    if mapping.sign == "absolute":
-        changes.append(lambda text: text.removeprefix("-"))
-    changes.append(_from_minor(name) if mapping.unit == "minor" else _without_zeros)
-    for change in changes:
-        getter = _changed(getter, change)
-    return getter
-
-
-def _plain_marks(name: str, thousands: str, decimal: str) -> Change:
-    """Strict on purpose: ``1.234`` is a thousand in one country and a bit more than one in the next."""
-    mark, point = re.escape(thousands), re.escape(decimal)
-    grouped = rf"\d{{1,3}}(?:{mark}\d{{3}})+|" if thousands else ""
-    match = re.compile(rf"-?(?:{grouped}\d+)(?:{point}\d+)?\Z", re.ASCII).match
-    example = f"1{thousands}234{decimal}50"
-
-    def change(text: str) -> str:
-        if not match(text):
-            raise FieldError(name, f"must be an amount written like {example}")
-        return (text.replace(thousands, "") if thousands else text).replace(decimal, ".")
-
-    return change
-
-
-def _from_minor(name: str) -> Change:
-    def change(text: str) -> str:
-        found = _WHOLE.match(text)
-        if found is None:
-            raise FieldError(name, "must be a whole number of cents")
-        digits = found[2].zfill(_CENT_DIGITS)
-        return f"{found[1]}{digits[:-2].lstrip('0') or '0'}.{digits[-2:]}"
-
-    return change
-
-
-def _without_zeros(text: str) -> str:
-    """Leave out zeros after the second decimal place: `ledger.money` takes two. 150.0050 stays, to be refused."""
-    found = _TRAILING_ZEROS.match(text) if text[-1:] == "0" else None
-    return found[1] if found else text

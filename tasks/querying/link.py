@@ -56,7 +56,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, settings: Settings, links: in
         secret = f"TYPE postgres, PASSWORD {literal(str(password))}"
         connection.execute(f"CREATE OR REPLACE SECRET {_SECRET} ({secret})")
         options += f", SECRET {_SECRET}"
-    parameters = connection_parameters("archive scan")
+    parameters = connection_parameters(settings.database_dsn, "archive scan")
     if timeout_s is not None:
         parameters["options"] += f" -c statement_timeout={milliseconds(timeout_s)}"
     dsn = make_conninfo(**{**parts, **parameters})

@@ -3,7 +3,7 @@
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,20 +16,16 @@ from psycopg.sql import SQL, Literal
 
 from config import Settings
 from ledger.errors import ConfigError, DataError, TransientError, TreasuryError
-from ledger.policy import Tier
-from ledger.tables import TieredTable
-from sql.catalog import columns_of
 from sql.connection import Connection, connect
 from sql.errors import translate
 from sql.obstacles import hidden_relations
-from sql.relations import Relation, lock_parents
 from storage.engine import engine, literal, url_of
 from storage.exact import register_exact
 from storage.moment import fix_moment
-from storage.pruning import Branch, Described, Need, Plan, create_views, plan_of
-from tasks.archiving.catalogue import month_states
-from tasks.querying.link import hidden_rows, linked, linked_relation, milliseconds, scrubbed
+from storage.pruning import Plan, create_views, plan_of
+from tasks.querying.link import hidden_rows, linked, milliseconds, scrubbed
 from tasks.querying.partition_rows import Live, check_values, rows_source
+from tasks.querying.places import Places, check_readable, find_places, notes_of
 
 BATCH_ROWS = 10_000
 _INTERRUPT_S = 0.05
@@ -46,11 +42,15 @@ _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "generate_su
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A running query: its rows as a stream of record batches, and how many months it reads of those there are."""
+    """A running query: its rows as a stream of record batches, and how many months it reads of those there are.
+
+    ``notes`` name the places that were read although the catalogue of months does not know them.
+    """
 
     batches: pa.RecordBatchReader
     months_read: int
     months_known: int
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -61,10 +61,11 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
     archive alone. While rows of hot or warm months are read, no month can change its tier: the parents are locked
     against that before the tier map is read, and the archiver waits or comes back later. PostgreSQL is read with the
     auditor's login where ``settings`` have one: then the database itself refuses all else. Raises DataError for
-    anything that is not one SELECT, for errors in it, and when the answer takes longer than ``timeout_s`` (default:
-    ``settings.sql_timeout_s``), reading it included; ConfigError when a policy hides rows of a needed month from the
-    login; TransientError when a server is away or a lock is not to be had. Errors that come while rows are read are
-    raised by ``Answer.batches``, and an answer whose months could have moved ends in one.
+    anything that is not one SELECT, for errors in it, when the answer takes longer than ``timeout_s`` (default:
+    ``settings.sql_timeout_s``), reading it included, and when a needed month is not where the catalogue says;
+    ConfigError when a policy hides rows of a needed month from the login; TransientError when a server is away or a
+    lock is not to be had. Errors that come while rows are read are raised by ``Answer.batches``, and an answer whose
+    months could have moved ends in one.
     """
     settings = settings.for_auditor()
     limit = _TimeLimit(settings.sql_timeout_s if timeout_s is None else timeout_s)
@@ -74,23 +75,24 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
         held.enter_context(connection.transaction())
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute(SQL("SET LOCAL statement_timeout = {}").format(Literal(milliseconds(limit.seconds))))
-        tables = _lock_tables(connection, settings)
-        partitions: dict[str, Relation] = {}
-        branches = [branch for table, _ in tables for branch in _branches(connection, settings, table, partitions)]
-        with _translated(settings, limit), engine(settings) as duck:
+        places = find_places(connection, settings)
+        with _translated(settings, limit, places.refused), engine(settings) as duck:
             moment = datetime.now(UTC)
-            plan = plan_of(tables, branches, query, _PLAN_CONFIG, moment)
-            live = [Live(one, partitions[one.branch.source]) for one in plan.needs if one.branch.source in partitions]
-            _check_sight(connection, live)
+            plan = plan_of(places.tables, places.branches, query, _PLAN_CONFIG, moment)
+            live = _live(plan, places)
+            _check_sight(connection, live.values())
+            check_readable(need.branch for need in plan.needs)
             if not live:
                 held.close()  # archived objects never change: the mover need not wait for this query
             with linked(duck, settings, links=int(bool(live)), timeout_s=limit.seconds):
-                create_views(duck, tables, [_arm(connection, partitions, need) for need in plan.needs])
+                sources = {source: rows_source(connection, place) for source, place in live.items()}
+                needed = [need.branch for need in plan.needs]
+                create_views(duck, places.tables, [(one, sources.get(one.source, one.source)) for one in needed])
                 _prepare(duck, settings, plan, moment)
                 with _one_transaction(duck), limit.watching(duck):
-                    check_values(duck, connection, tables, live)
+                    check_values(duck, connection, places.living, list(live.values()))
                     batches = _read(duck, settings, query, limit, lambda: live and connection.execute("SELECT"))
-                    yield Answer(batches, len(plan.needs), len(branches))
+                    yield Answer(batches, len(needed), len(places.branches), notes_of(needed))
 
 
 def _prepare(duck: duckdb.DuckDBPyConnection, settings: Settings, plan: Plan, moment: datetime) -> None:
@@ -111,10 +113,10 @@ def _one_transaction(duck: duckdb.DuckDBPyConnection) -> Iterator[None]:
         duck.execute("ROLLBACK")
 
 
-def _arm(connection: Connection, partitions: Mapping[str, Relation], need: Need) -> tuple[Branch, str]:
-    """A branch with the FROM item that its rows are read from."""
-    partition = partitions.get(need.branch.source)
-    return need.branch, need.branch.source if partition is None else rows_source(connection, partition, need)
+def _live(plan: Plan, places: Places) -> dict[str, Live]:
+    """What is asked of places in PostgreSQL, by the sources of their branches."""
+    needs = [need for need in plan.needs if need.branch.source in places.attached]
+    return {need.branch.source: Live(need, places.attached[need.branch.source]) for need in needs}
 
 
 def _read(
@@ -184,36 +186,11 @@ def _qualified_functions(tree: Any) -> Iterator[str]:
             yield ".".join([*places, str(node.get("function_name"))])
 
 
-def _lock_tables(connection: Connection, settings: Settings) -> list[Described]:
-    """The tables that exist, with their columns, and locked: the tier map that is read now stays true until the end."""
-    tables = []
-    for table in settings.registry.values():
-        parents = lock_parents(connection, table)
-        if parents.hot is None or parents.warm is None:
-            continue
-        tables.append((table, columns_of(connection, parents.warm)))
-    return tables
-
-
-def _check_sight(connection: Connection, live: Sequence[Live]) -> None:
+def _check_sight(connection: Connection, live: Iterable[Live]) -> None:
     """Raise ConfigError when the query needs a month whose rows this login may not all see, naming the first."""
-    for reason in hidden_relations(connection, [one.partition for one in live]).values():
+    relations = [one.attached.relation for one in live if one.attached.relation is not None]
+    for reason in hidden_relations(connection, relations).values():
         raise ConfigError(f"SQL: {reason}")
-
-
-def _branches(
-    connection: Connection, settings: Settings, table: TieredTable, partitions: dict[str, Relation]
-) -> Iterator[Branch]:
-    """The months of a table; ``partitions`` gets the relation behind each source that is in PostgreSQL."""
-    for state in month_states(connection, table):
-        if state.partition is not None:
-            source = linked_relation(0, state.partition.relation)
-            partitions[source] = state.partition.relation
-        elif state.catalogue.object_key is not None and state.tier in (Tier.COLD, Tier.DEEP):
-            source = f"read_parquet({literal(url_of(settings, state.catalogue.object_key))}, hive_partitioning = false)"
-        else:
-            continue
-        yield Branch(table, state.month, state.tier, source)
 
 
 def _shut_in(duck: duckdb.DuckDBPyConnection, settings: Settings) -> None:
@@ -254,11 +231,14 @@ class _TimeLimit:
 
 
 @contextmanager
-def _translated(settings: Settings, limit: _TimeLimit) -> Iterator[None]:
+def _translated(settings: Settings, limit: _TimeLimit, refused: Mapping[str, str] | None = None) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
         away = isinstance(error, duckdb.IOException | duckdb.HTTPException | duckdb.ConnectionException)
+        for name, reason in (refused or {}).items():
+            if isinstance(error, duckdb.CatalogException) and re.search(rf"with name {name}\b", str(error)):
+                raise ConfigError(f"SQL: table {name} cannot be read: {reason}") from None
         raise _error(settings, limit, str(error), is_away=away) from None
 
 

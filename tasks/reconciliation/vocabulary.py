@@ -41,11 +41,14 @@ class Action(StrEnum):
     REOPENED = "reopened"
     CARRIED = "carried"
     NOTED = "noted"  # something about its row of ours; the break's state is as it was
+    WITHDRAWAL_PROPOSED = "withdrawal_proposed"
+    WITHDRAWAL_REJECTED = "withdrawal_rejected"
 
 
 class Decision(StrEnum):
-    """A decision of a person about a break. ``reject`` withdraws a proposal of another person.
+    """A decision of a person about a break. ``reject`` ends a proposal that nobody has confirmed.
 
+    ``withdraw`` takes a decision back: the break waits again. It always needs a second person.
     ``settle_completed`` and ``settle_failed`` end the internal row, which is still pending or processing.
     """
 
@@ -55,7 +58,16 @@ class Decision(StrEnum):
     WRITE_OFF = "write_off"
     SETTLE_COMPLETED = "settle_completed"
     SETTLE_FAILED = "settle_failed"
+    WITHDRAW = "withdraw"
     REJECT = "reject"
+
+
+class WithdrawalState(StrEnum):
+    """The state of the withdrawal of a decision. The decision counts until the withdrawal is confirmed."""
+
+    PROPOSED = "proposed"
+    REJECTED = "rejected"
+    CONFIRMED = "confirmed"
 
 
 class Verdict(StrEnum):

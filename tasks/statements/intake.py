@@ -6,9 +6,8 @@ anybody who has it can prove which one it was. A file that breaks a rule leaves 
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -16,25 +15,27 @@ import pyarrow.parquet as pq
 
 from config import Settings
 from ledger.alerts import Alert, Severity
-from ledger.business_days import ZONE, bounds, day_of
+from ledger.business_days import ZONE
 from ledger.card_finder import mask_card_numbers
-from ledger.errors import NotFoundError, TransientError
+from ledger.errors import TransientError
 from ledger.masking import cut
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from storage.parquet import COMPRESSION, ROW_GROUP_ROWS
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile, describe_file
-from suppliers.registry import definition_of, definitions
+from suppliers.registry import definition_of
 from suppliers.statement import ParsedStatement, StatementError
 from tasks.alerting.store import raise_alert, resolve_alert
 from tasks.archiving.ownership import check_ownership
 from tasks.reconciliation.audit.chain import record_statement
-from tasks.statements.alert_rules import LATE, LATE_AFTER_HOURS, NO_LINES, QUARANTINED
-from tasks.statements.sources import NoFile, StatementFile, find_files, shown_place
+from tasks.statements.alert_rules import NO_LINES, QUARANTINED
+from tasks.statements.contents import says_the_same
+from tasks.statements.lateness import resolve_late
+from tasks.statements.packed import refuse_packed
+from tasks.statements.sources import NoFile, StatementFile, find_files
 
 PAGE_LIMIT = 1000
-_LOOK_BACK_DAYS = 14
 _UNENDED_DAYS = 7
 _KEY_DIGITS = 16
 _MOST_DAYS = 31
@@ -48,7 +49,7 @@ _QUERIES = load("statements")
 _AUDIT = load("reconciliation_audit")
 
 
-class Result(StrEnum):
+class IntakeResult(StrEnum):
     """What became of a file."""
 
     TAKEN = "taken"
@@ -63,7 +64,7 @@ class Intake:
     """
 
     name: str
-    result: Result
+    result: IntakeResult
     day: date | None = None
     line_count: int | None = None
     error: str = ""
@@ -117,7 +118,7 @@ def take_in(
             continue
         found.append(_take_file(settings, supplier, file, actor, replace=replace, retry=retry or replace))
         last = file
-    if replace and [one.result for one in found] == [Result.KNOWN]:
+    if replace and [one.result for one in found] == [IntakeResult.KNOWN]:
         found = [_take_again(settings, supplier, last, actor) or found[0]]
     return found
 
@@ -128,7 +129,7 @@ def _report_no_file(settings: Settings, supplier: str, found: NoFile) -> Intake:
     alert = _refused(supplier, found.name, reason, "Look at what stands in its place; ask the supplier for the file.")
     with connect(settings.database_dsn, "statements") as connection:
         raise_alert(connection, alert, event_id=f"{found.name} {_NO_FILE}")
-    return Intake(found.name, Result.QUARANTINED, error=reason)
+    return Intake(found.name, IntakeResult.QUARANTINED, error=reason)
 
 
 def _take_file(
@@ -148,6 +149,7 @@ def _parsed(settings: Settings, supplier: str, file: StatementFile) -> ParsedSta
     connection = settings.suppliers.everyone[supplier]
     if file.content is None:
         raise StatementError(file.name, f"is larger than statement_limit_mb, {connection.statement_limit_mb} MiB")
+    refuse_packed(file.content, file.name)
     return definition_of(settings.suppliers, supplier).statement().parse(file.content, file.name, connection)
 
 
@@ -160,13 +162,13 @@ def _known(
     if row is None:
         return None
     state, day, error, superseded, key = row
-    if state == Result.TAKEN:
+    if state == IntakeResult.TAKEN:
         told = (
             f"another statement of its day has replaced it; `recon run --statement {key}` compares with it, and"
             " --replace with --url of it alone lets it count again"
         )
-        return Intake(name, Result.KNOWN, day, error=told if superseded else "")
-    return None if retry else Intake(name, Result.QUARANTINED, day, error=error)
+        return Intake(name, IntakeResult.KNOWN, day, error=told if superseded else "")
+    return None if retry else Intake(name, IntakeResult.QUARANTINED, day, error=error)
 
 
 def _take_again(settings: Settings, supplier: str, file: StatementFile, actor: str) -> Intake | None:
@@ -176,22 +178,22 @@ def _take_again(settings: Settings, supplier: str, file: StatementFile, actor: s
     try:
         parsed = _parsed(settings, supplier, file)
     except StatementError as error:  # under a name of another day, or by other rules than then
-        return Intake(file.name, Result.KNOWN, error=str(error))
+        return Intake(file.name, IntakeResult.KNOWN, error=str(error))
     content = {"supplier": supplier, "sha256": file.sha256, "day": parsed.day}
     with connect(settings.database_dsn, "statements") as connection, connection.transaction():
-        _lock(connection, supplier)
+        lock_intake(connection, supplier)
         row = connection.execute(_QUERIES["superseded_file"], content).fetchone()
         if row is None:
             return None
         file_id, day, line_count, current = row
         try:
-            _demand_open(connection, supplier, day, file.name)
+            require_open_day(connection, supplier, day, file.name)
         except StatementError as error:
-            return Intake(file.name, Result.KNOWN, day, error=str(error))
+            return Intake(file.name, IntakeResult.KNOWN, day, error=str(error))
         again = {"file_id": file_id, "supersedes": current} | _names(supplier, file.name, actor)
         record_statement(connection, *fetch_one(connection, _QUERIES["add_file_again"], again))
         resolve_alert(connection, QUARANTINED, f"{supplier}/{file.name}")
-    return Intake(file.name, Result.TAKEN, day, line_count)
+    return Intake(file.name, IntakeResult.TAKEN, day, line_count)
 
 
 def _keep(
@@ -203,14 +205,17 @@ def _keep(
     digest, day = parsed.sha256, parsed.day
     if (known := _known(connection, parsed.supplier, parsed.name, digest, day, retry=True)) is not None:
         return known
+    if _is_current(settings, connection, parsed):
+        resolve_alert(connection, QUARANTINED, f"{parsed.supplier}/{parsed.name}")
+        return Intake(parsed.name, IntakeResult.KNOWN, day)
     _current(connection, parsed, replace=replace)
-    key, stored = _store(settings, connection, parsed)
+    key, stored = store_table(settings, connection, parsed)
     with connection.transaction():
-        _lock(connection, parsed.supplier)
+        lock_intake(connection, parsed.supplier)
         if (known := _known(connection, parsed.supplier, parsed.name, digest, day, retry=True)) is not None:
             return known  # by another process, meanwhile
         current = _current(connection, parsed, replace=replace)  # again: now nobody else may add one
-        row = _row(parsed.supplier, parsed.name, parsed.sha256, size_bytes, actor) | {
+        row = file_row(parsed.supplier, parsed.name, parsed.sha256, size_bytes, actor) | {
             "day": parsed.day,
             "state": "taken",
             "supersedes": current,
@@ -220,22 +225,31 @@ def _keep(
             "object_sha256": stored.sha256,
         }
         record_statement(connection, *fetch_one(connection, _QUERIES["add_file"], row))
-        resolve_alert(connection, LATE, _late_subject(parsed.supplier, parsed.day))
+        resolve_late(connection, parsed.supplier, parsed.day)
         resolve_alert(connection, QUARANTINED, f"{parsed.supplier}/{parsed.name}")
-    return Intake(parsed.name, Result.TAKEN, parsed.day, parsed.table.num_rows)
+    return Intake(parsed.name, IntakeResult.TAKEN, parsed.day, parsed.table.num_rows)
 
 
-def _lock(connection: Connection, supplier: str) -> None:
+def lock_intake(connection: Connection, supplier: str) -> None:
     """Until the transaction ends nobody else takes in one of the supplier's, and no period is closed."""
     connection.execute(_QUERIES["lock_supplier"], {"supplier": supplier})
     connection.execute(_AUDIT["lock_chain"])
 
 
-def _demand_open(connection: Connection, supplier: str, day: date, name: str) -> None:
+def require_open_day(connection: Connection, supplier: str, day: date, name: str) -> None:
     """Raise StatementError when the day, which has a statement, is in a closed period."""
     closed = connection.execute(_QUERIES["closed_period"], {"supplier": supplier, "day": day}).fetchone()
     if closed is not None:
         raise StatementError(name, f"{day} has a statement, and its period {closed[0]} to {closed[1]} is closed")
+
+
+def _is_current(settings: Settings, connection: Connection, parsed: ParsedStatement) -> bool:
+    """Whether the statement that the day has says the same: sent again with other line ends, or in another order."""
+    of_day = {"supplier": parsed.supplier, "day": parsed.day}
+    found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
+    if found is None or found[1] != parsed.table.num_rows:
+        return False
+    return says_the_same(settings, found[2], parsed.table)
 
 
 def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) -> int | None:
@@ -244,14 +258,14 @@ def _current(connection: Connection, parsed: ParsedStatement, *, replace: bool) 
     found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
     if found is None:
         return None
-    _demand_open(connection, parsed.supplier, parsed.day, parsed.name)
-    file_id, line_count = found
+    require_open_day(connection, parsed.supplier, parsed.day, parsed.name)
+    file_id, line_count, _ = found
     if not (replace or (line_count == 0 and parsed.table.num_rows)):
         raise StatementError(parsed.name, f"{parsed.day} has a statement of another content; --replace takes this one")
     return int(file_id)
 
 
-def _store(settings: Settings, connection: Connection, parsed: ParsedStatement) -> tuple[str, StoredFile]:
+def store_table(settings: Settings, connection: Connection, parsed: ParsedStatement) -> tuple[str, StoredFile]:
     """Put the table into the archive and read it back; returns its key, named by file, content and installation.
 
     Raises OwnershipError when the archive is not this database's, TransientError when what comes back is not what was
@@ -277,10 +291,13 @@ def _quarantine(
     reason = cut(str(error), _ERROR_LIMIT)
     alert = _refused(supplier, file.name, reason, _TO_DO, line=error.line, field=error.field, rule=error.rule)
     with connection.transaction():
-        row = _row(supplier, file.name, file.sha256, file.size_bytes, actor) | {"state": "quarantined", "error": reason}
+        row = file_row(supplier, file.name, file.sha256, file.size_bytes, actor) | {
+            "state": "quarantined",
+            "error": reason,
+        }
         record_statement(connection, *fetch_one(connection, _QUERIES["add_file"], row))
         raise_alert(connection, alert, event_id=f"{file.name} {file.sha256.hex()}")
-    return Intake(file.name, Result.QUARANTINED, error=reason)
+    return Intake(file.name, IntakeResult.QUARANTINED, error=reason)
 
 
 def _refused(supplier: str, name: str, reason: str, to_do: str, **evidence: Any) -> Alert:
@@ -289,7 +306,8 @@ def _refused(supplier: str, name: str, reason: str, to_do: str, **evidence: Any)
     return Alert(QUARANTINED, f"{supplier}/{name}", Severity.CRITICAL, told, to_do, more)
 
 
-def _row(supplier: str, name: str, digest: bytes, size_bytes: int, actor: str) -> dict[str, Any]:
+def file_row(supplier: str, name: str, digest: bytes, size_bytes: int, actor: str) -> dict[str, Any]:
+    """The values of a catalogue row, those that only a taken or a refused file has left NULL."""
     nothing = dict.fromkeys(("day", "supersedes", "line_count", "sums", "object_key", "object_sha256", "error"))
     return nothing | _names(supplier, name, actor) | {"sha256": digest, "size_bytes": size_bytes}
 
@@ -325,83 +343,3 @@ def days_to_reconcile(settings: Settings, supplier: str, last: date) -> list[dat
     }
     with connect(settings.database_dsn, "statements") as connection:
         return [day for (day,) in connection.execute(_QUERIES["days_to_reconcile"], parameters)]
-
-
-def late_from(day: date) -> datetime:
-    """The instant from which a day's statement is late, aware."""
-    return bounds(day)[1] + timedelta(hours=LATE_AFTER_HOURS)
-
-
-def demand_statement(settings: Settings, supplier: str, day: date | None, url: str | None, now: datetime) -> None:
-    """Say why `take_in` found no file: returns when the day has its statement from before.
-
-    Raises TransientError while it may still come, NotFoundError when it is late, or when no day was asked for. Both
-    name where was looked. ``now`` is aware.
-    """
-    place = shown_place(settings, supplier, url)
-    if day is None:
-        raise NotFoundError(f"{supplier}: there is no statement at {place}")
-    with connect(settings.database_dsn, "statements") as connection:
-        if connection.execute(_QUERIES["current_file"], {"supplier": supplier, "day": day}).fetchone() is not None:
-            return
-    late = late_from(day)
-    missing, since = f"{supplier} {day}: there is no statement at {place}", f"{late:%Y-%m-%d %H:%M} in Johannesburg"
-    if now < late:
-        raise TransientError(f"{missing}; it counts as late from {since}")
-    raise NotFoundError(f"{missing}; it counts as late since {since}")
-
-
-def late_statements(settings: Settings, now: datetime) -> list[tuple[str, date]]:
-    """Supplier and day of every statement that has not come 24 hours after its day's end, of the last 14 days.
-
-    ``now`` is aware. Of the suppliers that are enabled and whose statements are fetched from somewhere.
-    """
-    with connect(settings.database_dsn, "statements") as connection:
-        return list(_late(settings, connection, now))
-
-
-def _late(settings: Settings, connection: Connection, now: datetime) -> Iterator[tuple[str, date]]:
-    last = day_of(now) - timedelta(days=1)
-    if now < late_from(last):
-        last -= timedelta(days=1)
-    for supplier in expected_suppliers(settings):
-        days = {"supplier": supplier, "first": last - timedelta(days=_LOOK_BACK_DAYS - 1), "last": last}
-        yield from ((supplier, day) for (day,) in connection.execute(_QUERIES["days_without"], days))
-
-
-def expected_suppliers(settings: Settings) -> list[str]:
-    """The enabled suppliers that statements are awaited of: they have a ``statement_url``, or a real API that gives
-    them.
-    """
-    known = definitions(settings.suppliers)
-    return [
-        name
-        for name, connection in settings.suppliers.connections.items()
-        if connection.statement_url is not None
-        or (connection.environment != "simulator" and known[name].statement().answer_name is not None)
-    ]
-
-
-def report_late(settings: Settings, now: datetime | None = None) -> list[tuple[str, date]]:
-    """`late_statements` of now, with an alert for each. Safe to run again: a day's alert is opened once."""
-    moment = now or datetime.now(UTC)
-    with connect(settings.database_dsn, "statements") as connection:
-        late = list(_late(settings, connection, moment))
-        for supplier, day in late:
-            raise_alert(connection, _late_alert(supplier, day), at=moment)
-    return late
-
-
-def _late_alert(supplier: str, day: date) -> Alert:
-    return Alert(
-        LATE,
-        _late_subject(supplier, day),
-        Severity.WARNING,
-        f"{supplier}'s statement of {day} has not come",
-        "Ask the supplier for it, or see whether statement_url is the folder that it writes to.",
-        {"supplier": supplier, "day": str(day)},
-    )
-
-
-def _late_subject(supplier: str, day: date) -> str:
-    return f"{supplier}/{day}"

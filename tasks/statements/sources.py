@@ -6,22 +6,24 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 import fsspec
-import paramiko  # type: ignore[import-untyped]  # it has no types
+import paramiko
 from aiohttp import ClientError as AiohttpError
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # it has no types
 
 from config import Settings
 from config.suppliers import Connection
+from ledger.business_days import day_of
 from ledger.errors import ConfigError, TransientError
 from storage.store import file_system
 from suppliers.definition import StatementFormat
 from suppliers.registry import definition_of, definitions, open_suppliers
+from suppliers.statement import STATEMENT_SCHEMA
 
 _CONNECT_TIMEOUT_S = 10.0
 _MOST_FILES = 366
@@ -92,8 +94,7 @@ def _from_folder(
         entries = [{"name": root, "type": "file"}] if files.isfile(root) else files.ls(root, detail=True)
         types = {entry["name"]: entry["type"] for entry in entries}
         listed = sorted(types)
-        paths = [path for path in listed if listed == [root] or pattern.fullmatch(_name(path))]
-        chosen = [path for path in paths if day is None or listed == [root] or _may_be_of(_name(path), pattern, day)]
+        chosen = [path for path in listed if listed == [root] or _is_wanted(_name(path), pattern, day)]
         for path in chosen[-_MOST_FILES:]:
             if not _is_file(files, path, types[path]):
                 yield NoFile(_name(path))
@@ -101,6 +102,39 @@ def _from_folder(
             with files.open(path, "rb") as file:
                 found = _read(_name(path), file, limit_bytes)
             yield found
+
+
+@dataclass(frozen=True, slots=True)
+class OtherNames:
+    """What a folder has beside the wanted statements: ``example`` is a name that a statement may have, ``names`` are
+    those of the entries whose names are not like it or are of other days, sorted.
+    """
+
+    example: str
+    names: tuple[str, ...]
+
+
+def other_names(settings: Settings, supplier: str, day: date | None, url: str | None) -> OtherNames | None:
+    """The entries of the supplier's folder that `find_files` does not read; None where statements come from its API.
+
+    Raises as `find_files` does.
+    """
+    connection = settings.suppliers.everyone[supplier]
+    form = definition_of(settings.suppliers, supplier).statement()
+    place = url or connection.statement_url
+    if place is None:
+        return None
+    with _translated(place), _opened(settings, connection, place) as (files, root):
+        paths = [] if files.isfile(root) else sorted(entry["name"] for entry in files.ls(root, detail=True))
+    names = tuple(name for name in map(_name, paths) if not _is_wanted(name, form.file_name, day))
+    example, _ = form.write(STATEMENT_SCHEMA.empty_table(), day or day_of(datetime.now(UTC)) - timedelta(days=1))
+    return OtherNames(example, names)
+
+
+def _is_wanted(name: str, pattern: Any, day: date | None) -> bool:
+    if pattern.fullmatch(name) is None:
+        return False
+    return day is None or _may_be_of(name, pattern, day)
 
 
 def _is_file(files: Any, path: str, listed_type: str) -> bool:
@@ -207,7 +241,7 @@ def _sftp_options(connection: Connection, url: str) -> dict[str, Any]:
     }
 
 
-class _KnownHosts(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # of a package without types
+class _KnownHosts(paramiko.MissingHostKeyPolicy):
     """Only a host whose key stands in the file is spoken to."""
 
     def __init__(self, path: Path) -> None:

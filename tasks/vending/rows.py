@@ -1,7 +1,7 @@
 """The rows of vends in PostgreSQL: claimed, finished, and found again when they stayed open."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,6 +55,11 @@ _COLUMNS = (
 _OWNER = ("client_id", "user_id", "wallet_id")
 _FIRST = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
 _TEXTS = ("meter_number", "account_number", "bank")
+
+
+def order_of(row: Mapping[str, Any], reference: str) -> PurchaseRequest:
+    """The purchase that a new row, complete and not yet stored, stands for. Raises as `VendRow.request`."""
+    return _row(tuple(row[name] for name in _COLUMNS)).request(reference)
 
 
 def is_reference_of(reference: str | None, row_id: UUID) -> bool:
@@ -232,7 +237,7 @@ class VendRows:
 @asynccontextmanager
 async def vend_database(settings: Settings) -> AsyncIterator[Database]:
     """A small pool for commands and flows. What it has committed is on disk."""
-    parameters = connection_parameters("vending")
+    parameters = connection_parameters(settings.database_dsn, "vending")
     parameters["options"] += f" -c synchronous_commit=on -c statement_timeout={_STATEMENT_TIMEOUT_MS}"
     pool = AsyncConnectionPool(
         settings.database_dsn,

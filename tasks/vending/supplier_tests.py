@@ -102,7 +102,7 @@ async def check_supplier(supplier: Supplier, trials: Sequence[Trial], checks: li
 
     async def read_catalogue() -> str:
         products.extend(await supplier.products())
-        return _demand(bool(products), f"{len(products)} products")
+        return _require(bool(products), f"{len(products)} products")
 
     if await bench.check("authentication", authenticate) and await bench.check("catalogue", read_catalogue):
         for trial in trials:
@@ -128,11 +128,11 @@ async def _try(bench: _Bench, trial: Trial) -> None:
         if bench.simulated and again.state not in (wanted, State.UNKNOWN):
             raise CheckFailedError(f"asked again it is {again.state}, not {wanted}")
         first, second = outcomes[0].supplier_transaction_id, again.supplier_transaction_id
-        return _demand(None in (first, second) or first == second, f"{again.state}: {again.detail}")
+        return _require(None in (first, second) or first == second, f"{again.state}: {again.detail}")
 
     async def reverse() -> str:
         back = await bench.supplier.reverse(request, outcomes[0], bench.supplier.reference_of(_new_id()))
-        return _demand(back.state in _DONE, f"{back.state}: {back.detail}")
+        return _require(back.state in _DONE, f"{back.state}: {back.detail}")
 
     if not await bench.check(f"purchase: {trial.name}", purchase):
         return
@@ -152,10 +152,10 @@ def _judged(trial: Trial, outcome: Outcome, simulated: bool) -> str:
     fits = outcome.state is trial.expected or (not simulated and outcome.state in _DONE)
     if trial.verdict is not None:
         fits = fits and outcome.verdict is trial.verdict
-    return _demand(fits, f"{outcome.state}, {outcome.verdict}: {outcome.detail}")
+    return _require(fits, f"{outcome.state}, {outcome.verdict}: {outcome.detail}")
 
 
-def _demand(condition: bool, detail: str) -> str:
+def _require(condition: bool, detail: str) -> str:
     if not condition:
         raise CheckFailedError(detail)
     return detail

@@ -1,9 +1,10 @@
 """One run of the watch: from where the last one is certain to have seen every row, slice by slice, up to now.
 
-A row is visible from its COMMIT on, and its ``created_at`` was set before that. So the stretch that was younger than
-the overlap is looked at again by the next run, which evaluates the rows whose transactions had not ended before the
-last one began. Findings have a key, and are stored, told and followed by the progress in one transaction: a run that is
-killed leaves nothing half done, and nothing is counted twice.
+A row is visible from its COMMIT on, and its ``created_at`` was set before that. So a stretch of time is settled only
+once every transaction that could have stored rows in it has ended. Until then the next run looks at it again, and
+evaluates the rows whose transactions had not ended before the last one began. Findings have a key, and are stored, told
+and followed by the progress in one transaction: a run that is killed leaves nothing half done, and nothing is counted
+twice.
 """
 
 import time
@@ -92,8 +93,9 @@ class _Run:
         self._horizon: str
 
     def work(self, now: datetime) -> TableReport:
-        certain = now - timedelta(seconds=self._watch.overlap_s)
-        first = certain - timedelta(hours=self._watch.first_hours)
+        overlap = timedelta(seconds=self._watch.overlap_s)
+        certain = self._committed_until(now) - overlap
+        first = now - overlap - timedelta(hours=self._watch.first_hours)
         self._connection.execute(_QUERIES["start"], {"table": self._table.name, "since": first})
         settled, summed, self._seen_until, self._seen_xid = self._progress()
         sum_days(self._connection, self._settings, self._table, summed, certain)
@@ -107,6 +109,17 @@ class _Run:
         settled = self._progress()[0]
         behind_s = max(0.0, (now - position).total_seconds())
         return TableReport(self._table.name, slices, self._rows, self._findings, self._alerts, settled, behind_s)
+
+    def _committed_until(self, now: datetime) -> datetime:
+        """The instant before which every transaction has ended, as far as runs have noted instants; at most
+        ``longest_transaction_s`` before ``now``.
+        """
+        self._connection.execute(_QUERIES["note_horizon"], {"at": now})
+        (found,) = fetch_one(self._connection, _QUERIES["committed_until"], {"at": now})
+        earliest = now - timedelta(seconds=self._watch.longest_transaction_s)
+        until: datetime = max(found or earliest, earliest)
+        self._connection.execute(_QUERIES["forget_horizons"], {"until": until})
+        return until
 
     def _progress(self) -> tuple[datetime, date | None, datetime, str | None]:
         """Settled until, days summed until, seen until, and the transaction from which on rows there are not seen."""

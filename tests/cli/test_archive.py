@@ -15,7 +15,7 @@ import pytest
 from config import Settings
 from ledger.errors import ConfigError, DataError
 from tests.cli.conftest import Treasury
-from tests.tasks.archiving.ledger import COLD, HOT, PROJECT, ROWS, TODAY, WARM, Ledger
+from tests.tasks.archiving.ledger import COLD, HOT, PROJECT, ROWS, TODAY, WARM, Ledger, make_row
 
 AS_OF = ("--as-of", TODAY.isoformat())
 
@@ -144,3 +144,23 @@ def test_an_auditor_needs_no_login_but_the_auditor_s(ledger: Ledger, settings: S
     as_owner = ask(TREASURY_DATABASE_URL=owner)
     assert as_owner.stdout == alone.stdout
     assert "TREASURY_AUDITOR_DATABASE_URL is not set" in as_owner.stderr
+
+
+def test_late_rows_open_an_archived_month_and_sql_names_what_no_run_has_seen(
+    tiers: Ledger, treasury_here: Treasury
+) -> None:
+    bounds = f"FROM ('{COLD}-01 00:00+00') TO ('{COLD.plus(1)}-01 00:00+00')"
+    tiers.sql(f"CREATE TABLE again PARTITION OF transactions_partitioned FOR VALUES {bounds}")
+    row = make_row(tiers.table, COLD, 1000)
+    tiers.sql(f"INSERT INTO again ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})", *row.values())
+    question = ("sql", "SELECT count(*) AS n FROM transactions", "--format", "csv")
+    answer = treasury_here(*question)
+    assert (answer.returncode, answer.stdout.split()) == (0, ["n", str(3 * ROWS + 1)])
+    assert "also read again (hot, FOR VALUES FROM" in answer.stderr
+
+    opened = treasury_here("late-rows", "transactions", str(COLD))
+    assert (opened.returncode, opened.stdout.strip()) == (0, f"transactions {COLD}: part 2 is hot, again has 1 rows")
+    answer = treasury_here(*question)
+    assert (answer.stdout.split(), "also read" in answer.stderr) == (["n", str(3 * ROWS + 1)], False)
+    refused = treasury_here("late-rows", "transactions", "2001-01")
+    assert (refused.returncode, "no tier has this month" in refused.stderr) == (66, True)

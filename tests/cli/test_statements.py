@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from config import Settings
+from config.settings import Ports
 from ledger.business_days import JOHANNESBURG
-from ledger.errors import ConfigError, DataError, NotFoundError, TransientError
+from ledger.errors import ConfigError, ConflictError, DataError, NotFoundError, TransientError
+from servers.stack import running
+from tasks.statements.absences import declare_absence
 from tests.cli.conftest import Typed
 from tests.tasks.reconciliation.books import Books
 from tests.tasks.statements.samples import DAY, FLASH, FLASH_NAME
@@ -90,3 +93,37 @@ def test_in_a_range_a_day_that_fails_stops_no_other(typed: Typed, settings: Sett
     assert f"## flash {NEXT}: " in out
     assert err.startswith(f"flash {DAY}: no statement has been taken in for this day\n")
     assert "error: 1 of 2 days failed, the first: " in err
+
+
+def test_statements_of_peach_come_from_the_simulators_that_run_in_this_home(typed: Typed, settings: Settings) -> None:
+    yesterday = datetime.now(JOHANNESBURG).date() - timedelta(days=1)
+    command = ("statements", "take-in", "peach", "--day", str(yesterday))
+    code, _, err = typed(*command)
+    assert code == ConfigError.exit_code
+    assert "no simulator runs" in err
+    with running(settings.model_copy(update={"ports": Ports(suppliers=0)}), "suppliers"):
+        code, out, err = typed(*command)
+    assert (code, f"transactions-recon-{yesterday}.json" in out) == (0, True), err
+
+
+def test_files_of_other_names_are_named_beside_those_that_are_taken(typed: Typed, tmp_path: Path) -> None:
+    (tmp_path / FLASH_NAME).write_text(FLASH)
+    (tmp_path / "Recon_20260204.CSV").write_text(FLASH)
+    code, out, err = typed("statements", "take-in", "flash", "--url", str(tmp_path))
+    assert (code, "taken" in out) == (0, True)
+    assert "not every file was read: its name must be like recon_" in err
+    assert "'Recon_20260204.CSV'" in err
+
+
+def test_a_day_without_a_statement_is_proposed_on_the_command_line(typed: Typed, settings: Settings) -> None:
+    command = ("statements", "none", "flash", str(DAY), "--reason", "no sales")
+    code, out, _ = typed(*command, "--actor", "thandi")
+    assert (code, out) == (0, f"flash {DAY} is proposed to have no statement (a second person must confirm)\n")
+    code, _, err = typed(*command, "--actor", "sipho")
+    assert code == ConflictError.exit_code  # the same login
+    assert "thandi has proposed it under" in err
+    declare_absence(settings, "flash", DAY, "sipho", "no sales", account="another login")
+    code, out, _ = typed("statements", "list", "--supplier", "flash")
+    assert "no statement" in out
+    code, _, err = typed(*command)
+    assert (code, "the day has a statement" in err) == (ConflictError.exit_code, True)

@@ -12,6 +12,7 @@ import pytest
 from cli.answers import write_answer
 from config import Settings
 from ledger.errors import TransientError, TreasuryError
+from tasks.querying import partition_rows
 from tasks.querying import query as query_room
 from tasks.querying.query import run_query
 from tests.cli.conftest import Treasury
@@ -78,7 +79,7 @@ def test_an_answer_whose_lock_was_lost_is_an_error_although_every_row_came(ledge
 
 def test_a_server_that_ends_the_scan_is_transient(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger.fill(HOT)
-    original = query_room.check_values
+    original = partition_rows.check_values
 
     def check_and_end(*arguments: Any) -> None:
         original(*arguments)

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from bench.databases import on_database
 from config import load_settings
 from config.misspelt import misspelt
 from config.settings import SECRETS, Settings
@@ -306,8 +307,8 @@ def test_a_mistyped_variable_is_told_with_the_setting_that_was_meant(
     monkeypatch.setenv("TREASURY_PORTS__API", "9000")
     load_settings()
     told = [record.getMessage() for record in caplog.records]
-    assert "TREASURY_LOCK_ATTEMTPS is no setting and is ignored; did you mean TREASURY_LOCK_ATTEMPTS?" in told
-    assert "TREASURY_SERVICE_HOST is no setting and is ignored" in told
+    assert "TREASURY_LOCK_ATTEMTPS is not a setting and is ignored; did you mean TREASURY_LOCK_ATTEMPTS?" in told
+    assert "TREASURY_SERVICE_HOST is not a setting and is ignored" in told
     assert not any("PORTS" in text for text in told)
 
 
@@ -359,6 +360,6 @@ def test_without_logins_of_their_own_api_and_auditor_have_the_owner_s() -> None:
 
 def test_another_database_of_the_server_is_reached_with_every_login() -> None:
     url = SecretStr("postgresql://u:p@h:5432/one?sslmode=require")
-    moved = load_settings(database_url=url, api_database_url=url).on_database("two")
+    moved = on_database(load_settings(database_url=url, api_database_url=url), "two")
     assert moved.database_dsn == "postgresql://u:p@h:5432/two?sslmode=require"
     assert (moved.api_database_url, moved.auditor_database_url) == (moved.database_url, None)

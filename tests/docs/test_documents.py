@@ -12,8 +12,8 @@ from bench.__main__ import NAMES, ONLY_NAMED
 from cli.archive import Job
 from cli.main import app
 from config.cache import CacheSettings
-from config.health import AlertRepeatMinutes, AlertUrls, Health
-from config.limits import RateLimits, Watch
+from config.health import AlertRepeatMinutes, AlertUrls, HealthSettings
+from config.limits import RateLimits, WatchSettings
 from config.settings import Ports, Settings
 from config.suppliers import FlashSettings, MobileMartSettings, PeachSettings, SimulatorSettings, Suppliers
 from ledger.policy import TierPolicy
@@ -36,18 +36,18 @@ OTHER_VARIABLES = {
 NESTED: dict[str, type[BaseModel]] = {
     "PORTS": Ports,
     "CACHE": CacheSettings,
-    "HEALTH": Health,
+    "HEALTH": HealthSettings,
     "ALERT_URLS": AlertUrls,
     "ALERT_REPEAT_MINUTES": AlertRepeatMinutes,
     "RATE_LIMITS": RateLimits,
-    "WATCH": Watch,
+    "WATCH": WatchSettings,
 }
 
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
-_COMMAND = re.compile(r"(?:^ *|[`$/] *)treasury ([a-z]+)(?: ([a-z_-]+))?", re.MULTILINE)
+_COMMAND = re.compile(r"(?:^ *|[`$/] *)treasury ([a-z]+(?:-[a-z]+)*)(?: ([a-z_-]+))?", re.MULTILINE)
 
 documents = pytest.mark.parametrize("name", TEXTS)
 

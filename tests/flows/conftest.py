@@ -1,14 +1,16 @@
 """What the tests of the flows share: one Prefect server for the run, and a ledger that the flows find by themselves."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from config import Settings
+from ledger.months import Month
 from servers.stack import running
 from tests.tasks.archiving.conftest import store  # noqa: F401  # a fixture of the ledger's
-from tests.tasks.archiving.ledger import TODAY, Ledger, Month
+from tests.tasks.archiving.ledger import TODAY, Ledger
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +21,12 @@ def prefect_url(server_settings: Settings) -> Iterator[str]:
 
 
 @pytest.fixture
-def ledger(settings: Settings, store, prefect_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:  # noqa: F811
+def ledger(
+    settings: Settings,
+    store: Path,  # noqa: F811
+    prefect_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Ledger]:
     """A ledger with partitions up to today, whose settings are this process's as they are a worker's."""
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)

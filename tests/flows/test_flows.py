@@ -2,7 +2,7 @@
 
 import re
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import State
 from prefect.flows import Flow
 
 from flows.archive_months import archive_months
@@ -21,12 +22,14 @@ from ledger.months import Month
 from tasks.archiving.outcome import Action, Outcome, Result
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger
 
+T = TypeVar("T")
 NOON = ArchivingParameters(as_of=TODAY)
 
 
-def run(flow: Flow[..., Any], parameters: TableParameters) -> tuple[Any, UUID]:
+def run(flow: Flow[..., T], parameters: TableParameters) -> tuple[Any, UUID]:
     """Run a flow in this process; its end state and its run's id."""
     state = flow(parameters, return_state=True)
+    assert isinstance(state, State)
     assert state.state_details.flow_run_id is not None
     return state, state.state_details.flow_run_id
 

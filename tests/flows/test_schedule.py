@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -15,9 +16,10 @@ from flows.roll_partitions import roll_partitions
 from flows.watch_transactions import watch_transactions
 from servers import prefect
 from servers.lease import lease
-from servers.prefect import POOL, PrefectServer
-from servers.prefect_client import PrefectAccess
+from servers.prefect import PrefectServer
 from sql.connection import connect
+from tasks.prefect.access import PrefectAccess
+from tasks.prefect.deployments import POOL
 from tests.tasks.archiving.ledger import Ledger
 
 pytestmark = pytest.mark.slow
@@ -65,8 +67,8 @@ def miss(server: PrefectAccess, deployment: str) -> list[str]:
 def begin(flow: Any, run: str) -> Any:
     """Run it here, as a worker's child process does; its state."""
     with get_client(sync_client=True) as client:
-        client.set_flow_run_state(client.read_flow_run(run).id, Pending())
-        return run_flow(flow, flow_run=client.read_flow_run(run), return_type="state")
+        client.set_flow_run_state(UUID(run), Pending())
+        return run_flow(flow, flow_run=client.read_flow_run(UUID(run)), return_type="state")
 
 
 def state(server: PrefectAccess, run: str) -> str:

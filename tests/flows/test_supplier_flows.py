@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -56,7 +57,7 @@ def test_the_sweep_settles_what_stayed_open_and_shows_the_rest(till: tuple[Till,
     sold, pending = desk.rows("peach")[0], desk.rows("peach", amount="9900.07")[0]
     airtime = _claimed_long_ago(desk, "mobilemart", "airtime")
     for row_id in (sold, pending):
-        desk.run(lambda vending, row_id=row_id: _die_after_the_sale(vending, row_id))
+        desk.run(partial(_die_after_the_sale, row_id=row_id))
     _age(desk, sold, pending)
     state, shown = run(settle_vends)
     report = state.result()

@@ -11,7 +11,7 @@ from flows.take_in_statements import IntakeParameters, take_in_statements
 from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError, DataError
 from tasks.reconciliation.casework.breaks import list_runs
-from tasks.statements.intake import Intake, Result, list_statements
+from tasks.statements.intake import Intake, IntakeResult, list_statements
 from tests.flows.test_flows import artifacts
 from tests.tasks.archiving.ledger import PROJECT, Ledger
 from tests.tasks.statements.samples import DAY, FLASH, FLASH_NAME
@@ -45,7 +45,7 @@ def test_a_late_file_is_taken_and_its_day_reconciled_without_being_asked_for(
     with pytest.raises(DataError, match=f"flash {late}: critical.*flash {yesterday}: critical"):
         state.result()
     assert [one.day for one in list_runs(ledger.settings)] == [yesterday, late]
-    assert take_in_statements() == [Intake(f"recon_{yesterday:%Y%m%d}.csv", Result.KNOWN, yesterday)]
+    assert take_in_statements() == [Intake(f"recon_{yesterday:%Y%m%d}.csv", IntakeResult.KNOWN, yesterday)]
     reconcile_supplier(ReconciliationParameters(supplier="flash"), return_state=True)
     assert [one.day for one in list_runs(ledger.settings)] == [yesterday, yesterday, late]  # nothing else is due
 

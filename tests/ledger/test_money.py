@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.currencies import CURRENCIES, check_currency
 from ledger.errors import FieldError
-from ledger.money import AMOUNT_RULE, CURRENCIES, check_currency, parse_amount, parse_not_negative, parse_positive
+from ledger.money import AMOUNT_RULE, parse_amount, parse_not_negative, parse_positive
 
 REFUSED = [
     "",

@@ -50,16 +50,22 @@ def test_another_digest_is_told_with_both_digests() -> None:
     assert found == f"digest: PostgreSQL {'00' * 32}, the archive {'01' * 32}"
 
 
-def test_groups_are_sorted_and_null_counts_as_no_currency_and_no_status() -> None:
+def test_groups_are_sorted_and_null_is_a_group_of_its_own() -> None:
     records = [
         ("ZAR", "completed", 2, FIRST, LAST, Decimal("12.00"), "0.10"),
+        ("", "", 1, FIRST, FIRST, None, None),
         (None, None, 1, FIRST, FIRST, None, None),
         ("USD", "failed", 1, FIRST, FIRST, Decimal("5.00"), Decimal("0.00")),
     ]
     groups = groups_of(records)
-    assert [(group.currency, group.status) for group in groups] == [("", ""), ("USD", "failed"), ("ZAR", "completed")]
+    assert [(group.currency, group.status) for group in groups] == [
+        (None, None),
+        ("", ""),
+        ("USD", "failed"),
+        ("ZAR", "completed"),
+    ]
     assert groups[0].sums == (Decimal(0), Decimal(0))
-    assert groups[1:] == (USD, ZAR)
+    assert groups[2:] == (USD, ZAR)
     assert groups_of(reversed(records)) == groups
 
 
@@ -75,3 +81,20 @@ def test_sums_stay_exact_far_beyond_what_a_float_holds() -> None:
     largest = replace(ZAR, sums=(Decimal("9999999999999999.99") * 1_000_000, Decimal(0)))
     sums = sums_per_currency(TRANSACTIONS, (largest, replace(ZAR, status="failed", sums=(Decimal("0.01"), Decimal(0)))))
     assert sums["ZAR"]["amount"] == "9999999999999999990000.01"
+
+
+def test_sums_beyond_28_digits_keep_every_digit() -> None:
+    # Python's decimals are rounded to 28 digits unless they are told otherwise.
+    one = replace(ZAR, sums=(Decimal("9" * 36 + ".99"), Decimal("0E-10")))
+    sums = sums_per_currency(TRANSACTIONS, (one, replace(ZAR, status="failed", sums=(Decimal("0.02"), Decimal(0)))))
+    assert sums["ZAR"] == {"amount": "1" + "0" * 36 + ".01", "fee": "0.0000000000"}
+
+
+def test_sums_of_values_that_are_no_numbers_say_so() -> None:
+    undefined = replace(ZAR, sums=(Decimal("NaN"), Decimal(0)))
+    assert sums_per_currency(TRANSACTIONS, (ZAR, undefined))["ZAR"]["amount"] == "NaN"
+
+
+def test_proofs_that_disagree_about_the_keys_are_told() -> None:
+    (found,) = differences(PROOF, replace(PROOF, keys_tell_month=True), NAMES)
+    assert found == "keys within the month: PostgreSQL False, the archive True"

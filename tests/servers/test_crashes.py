@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from servers import lease, prefect, stack
-from servers.prefect_client import PrefectAccess
+from tasks.prefect.access import PrefectAccess
 from tests.servers import trees
 from tests.servers.test_up import on_free_ports, small_project, start
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -192,7 +193,18 @@ def test_a_start_can_be_given_up(home: Path) -> None:
     assert not alive(home, "scripted")
 
 
-def test_a_server_that_hangs_is_replaced(home: Path) -> None:
+def test_a_server_that_is_slow_to_answer_is_not_taken_from_those_who_use_it(home: Path) -> None:
+    server = Scripted(home, f"touch ready; exec {SLEEPER} 600")
+    with lease.lease(home, server):
+        keeper = (home / "run" / "scripted.alive").read_text()
+        (home / "ready").unlink()
+        threading.Timer(3.0, (home / "ready").touch).start()
+        with lease.lease(home, server):
+            assert (home / "run" / "scripted.alive").read_text() == keeper
+
+
+def test_a_server_that_hangs_is_replaced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "HANGS_S", 0.5)
     server = Scripted(home, f"touch ready; exec {SLEEPER} 600")
     with lease.lease(home, server):
         keeper = (home / "run" / "scripted.alive").read_text()

@@ -13,9 +13,9 @@ import psutil
 import psycopg
 import pytest
 
-from config import Settings, load_settings
+from config import Settings, generated_keys, load_settings
 from config.settings import Ports
-from servers import keys, prefect, stack
+from servers import prefect, stack
 from tasks.admin.setup import open_for
 from tests.servers import trees
 from tests.servers.raw import SOCKET, exchange
@@ -32,7 +32,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings
     """Everything that `treasury up` starts, for this project."""
     home = tmp_path_factory.mktemp("ports") / "home"
     own = load_settings(home=home, ports=Ports(postgres=0, redis=0, s3=0, prefect=0, api=0, suppliers=0))
-    with stack.everything(own, before_api=lambda ready: open_for(ready, "ports") and None) as up:
+
+    def open_doors(ready: Settings) -> None:
+        open_for(ready, "ports")
+
+    with stack.everything(own, before_api=open_doors) as up:
         yield up.settings, up
 
 
@@ -160,7 +164,7 @@ def test_a_person_s_browser_gets_the_login_page_and_is_let_in_with_the_login(
 
 
 def test_passwords_are_readable_by_their_owner_only(running: tuple[Settings, stack.Up]) -> None:
-    folder = keys.folder(running[0].home)
+    folder = generated_keys.folder(running[0].home)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()} == {
         file.name: 0o600 for file in folder.iterdir()

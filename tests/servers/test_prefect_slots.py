@@ -14,9 +14,10 @@ import pytest
 
 from ledger.errors import ConfigError
 from servers import lease, prefect
-from servers.prefect import POOL, PrefectServer
-from servers.prefect_client import PrefectAccess
+from servers.prefect import PrefectServer
 from servers.prefect_slots import LEASES, recover
+from tasks.prefect.access import PrefectAccess
+from tasks.prefect.deployments import POOL
 
 pytestmark = pytest.mark.slow
 

@@ -10,13 +10,13 @@ import pytest
 import s3fs
 from pydantic import SecretStr
 
-from config import Settings, load_settings
+from config import Settings, generated_keys, load_settings
 from config.settings import LOGINS, Ports
 from ledger.errors import ConfigError
-from servers import keys, ports, process, stack
+from servers import ports, process, stack
 from servers.api import Api
 from servers.lease import lease
-from servers.postgres import Postgres, pgbench
+from servers.postgres import Postgres, embedded_bin_dir
 from servers.redis import Redis
 from servers.s3 import BUCKET
 from sql.roles import API
@@ -82,7 +82,7 @@ def test_postgresql_is_safe_by_default(home: Path, bin_dir: Path | None) -> None
 
 def test_postgresql_refuses_a_wrong_password(home: Path, bin_dir: Path | None) -> None:
     with lease(home, Postgres(home, bin_dir=bin_dir, fast=True)) as endpoint:
-        password = keys.key(home, "postgres", 32)
+        password = generated_keys.key(home, "postgres", 32)
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(endpoint.url.replace(password, "wrong"))
 
@@ -133,13 +133,13 @@ def test_a_folder_without_postgresql_is_named(home: Path) -> None:
 
 
 def test_pgbench_is_there() -> None:
-    assert os.access(pgbench(), os.X_OK)
+    assert os.access(embedded_bin_dir() / "pgbench", os.X_OK)
 
 
 def test_redis_asks_for_the_password(home: Path) -> None:
     with lease(home, Redis(home)) as endpoint:
         assert Redis(home).answers(endpoint.url)
-        assert not Redis(home).answers(endpoint.url.replace(keys.key(home, "redis", 32), "wrong"))
+        assert not Redis(home).answers(endpoint.url.replace(generated_keys.key(home, "redis", 32), "wrong"))
 
 
 def test_s3_stores_lists_and_gives_back(store: tuple[Settings, s3fs.S3FileSystem]) -> None:
@@ -173,9 +173,9 @@ def test_a_url_that_is_set_is_used_as_it_is_and_nothing_is_started(own: Settings
 
 
 def test_keys_are_readable_by_their_owner_only_and_stay_the_same(home: Path) -> None:
-    first = keys.key(home, "one", 40)
+    first = generated_keys.key(home, "one", 40)
     assert len(first) == 40
-    assert keys.key(home, "one", 40) == first
+    assert generated_keys.key(home, "one", 40) == first
     assert (home / "keys").stat().st_mode & 0o777 == 0o700
     assert (home / "keys" / "one").stat().st_mode & 0o777 == 0o600
 

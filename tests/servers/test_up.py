@@ -17,7 +17,11 @@ import pytest
 from config import load_settings
 from ledger.errors import ConflictError
 from servers import lease, prefect, stack
-from servers.prefect_client import PrefectAccess
+from sql.connection import connect
+from tasks.admin.processes import reports
+from tasks.prefect.access import PrefectAccess, client_environment
+from tests.servers.test_lease import until
+from tests.servers.test_supervision import kill_server
 
 pytestmark = pytest.mark.slow
 
@@ -136,7 +140,7 @@ def sleepers() -> list[str]:
 def start_a_flow_run_with_a_stray_process(home: Path, environment: dict[str, str]) -> None:
     access = PrefectAccess(urls(home)["prefect"], prefect.login(home))
     command = [sys.executable, "-m", "prefect", "deployment", "run", "stray/stray", "-p", f"seconds={SLEEP_S}"]
-    subprocess.run(command, env=environment | prefect.environment(home, access), check=True, capture_output=True)
+    subprocess.run(command, env=environment | client_environment(home, access), check=True, capture_output=True)
     deadline = time.monotonic() + 60
     while not sleepers():
         assert time.monotonic() < deadline, "the flow run did not start"
@@ -153,6 +157,28 @@ def test_up_killed_with_9_leaves_no_process_not_even_one_of_a_flow_run(
     upped.kill()
     until_nothing_runs(home)
     assert sleepers() == []
+
+
+def test_a_worker_that_is_killed_is_started_again_while_api_and_postgresql_keep_running(
+    upped: "subprocess.Popen[str]", home: Path
+) -> None:
+    others = {name: (home / "run" / f"{name}.alive").read_text() for name in stack.NAMES if name != "worker"}
+    api, answers = urls(home)["api"], []
+    kill_server(home, "worker")
+    deadline = time.monotonic() + 300
+    while "worker" not in urls(home):
+        assert time.monotonic() < deadline, "the worker was not started again"
+        with urllib.request.urlopen(f"{api}/archive", timeout=60) as answer:
+            answers.append(answer.status)
+        time.sleep(0.2)
+    assert set(answers) == {200}
+    assert {name: (home / "run" / f"{name}.alive").read_text() for name in others} == others
+    assert upped.poll() is None
+    found = reports(home)
+    assert found is not None
+    assert [len(one.ends) for name, one in found.items() if name == "worker"] == [1]
+    with connect(urls(home)["postgres"], "tests") as connection:
+        until(lambda: connection.execute("SELECT FROM alerts WHERE rule = 'process-ended'").rowcount == 1, 60)
 
 
 def test_a_second_up_is_refused_and_down_stops_the_first(

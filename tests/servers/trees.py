@@ -6,12 +6,13 @@ from pathlib import Path
 import psutil
 
 from servers import stack
+from tasks.admin.processes import UP
 
 
 def tree(home: Path) -> list[psutil.Process]:
     """Every process of the servers of ``home``, the process that is up among them."""
     found: dict[int, psutil.Process] = {}
-    for name in (*stack.NAMES, stack.UP):
+    for name in (*stack.NAMES, UP):
         with contextlib.suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess):
             top = psutil.Process(int((home / "run" / f"{name}.alive").read_text()))
             found |= {one.pid: one for one in (top, *top.children(recursive=True))}

@@ -1,18 +1,23 @@
 """Array literals mean to PostgreSQL what the values were."""
 
+from collections.abc import Iterator
+from decimal import Decimal
+from uuid import UUID
+
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from config import Settings
 from sql.arrays import bytea_array, text_array
 
-TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 SLOW_FIXTURE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
-def connection(server_settings):  # type: ignore[no-untyped-def]  # a fixture of the run's server
+def connection(server_settings: Settings) -> Iterator[psycopg.Connection]:
     with psycopg.connect(server_settings.database_dsn, autocommit=True) as connection:
         yield connection
 
@@ -33,7 +38,9 @@ def test_bytes_come_back_as_they_were(connection: psycopg.Connection, values: li
 
 @SLOW_FIXTURE
 @given(values=st.lists(st.none() | st.uuids()), amounts=st.lists(st.decimals(0, 10**9, places=2)))
-def test_typed_values_come_back_as_they_were(connection: psycopg.Connection, values: list, amounts: list) -> None:  # type: ignore[type-arg]
+def test_typed_values_come_back_as_they_were(
+    connection: psycopg.Connection, values: list[UUID | None], amounts: list[Decimal]
+) -> None:
     question = "SELECT %s::text::uuid[], %s::text::numeric[]"
     row = connection.execute(question, (text_array(values), text_array(amounts))).fetchone()
     assert row == (values, amounts)

@@ -16,7 +16,7 @@ from ledger.months import Month
 from ledger.tables import BUILT_IN, TRANSACTIONS, TieredTable
 from sql.connection import Connection, connect
 from sql.maintenance import run_ddl
-from sql.partitions import _create_partition, ensure_partition, move_to_warm
+from sql.partitions import create_partition, ensure_partition, move_to_warm
 from tests.relations import hot_months, hot_partitions, relation, warm_months
 from tests.sql.conftest import Connector
 from tests.sql.ledger_rows import FEBRUARY, add_row
@@ -122,9 +122,9 @@ def test_a_month_that_has_left_hot_is_not_made_anew(prepared: Settings, connecti
 @pytest.mark.parametrize(
     "statement",
     [
-        "CREATE TABLE transactions_2026_04 (x int)",
-        "CREATE VIEW transactions_2026_04 AS SELECT 1 AS x",
-        "CREATE SEQUENCE transactions_2026_04",
+        "CREATE TABLE public.transactions_2026_04 (x int)",
+        "CREATE VIEW public.transactions_2026_04 AS SELECT 1 AS x",
+        "CREATE SEQUENCE public.transactions_2026_04",
     ],
 )
 def test_a_relation_in_the_way_is_told_and_nothing_is_registered(
@@ -154,7 +154,7 @@ def test_writers_go_on_while_it_is_being_made(prepared: Settings, connection: Co
     writer.execute("SET lock_timeout = '50ms'")
 
     def work() -> None:
-        _create_partition(connection, TRANSACTIONS, relation(connection, TRANSACTIONS.hot_parent), APRIL)
+        create_partition(connection, TRANSACTIONS, relation(connection, TRANSACTIONS.hot_parent), APRIL)
         add_row(writer, TRANSACTIONS, FEBRUARY.lower)  # while the attach holds its locks
 
     run_ddl(connection, prepared, work)

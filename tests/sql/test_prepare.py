@@ -35,7 +35,7 @@ def _create(
 ) -> None:
     columns = {**COLUMNS, **changes}
     lines = [f"{name} {kind}" for name, kind in columns.items() if kind is not None] + ([key] if key else [])
-    connection.execute(f"CREATE TABLE events_partitioned ({', '.join(lines)}) {partitioning}")
+    connection.execute(f"CREATE TABLE public.events_partitioned ({', '.join(lines)}) {partitioning}")
 
 
 def test_a_third_table_gets_its_warm_parent_its_guards_and_its_view(settings: Settings, connection: Connection) -> None:

@@ -12,6 +12,7 @@ from psycopg.errors import InsufficientPrivilege
 from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
+from bench.databases import on_database
 from config import Settings
 from ledger.errors import ConfigError
 from ledger.tables import BUILT_IN, TRANSACTIONS
@@ -24,7 +25,7 @@ from tests.sql.ledger_rows import FEBRUARY
 
 RELATIONS = """
     SELECT relname FROM pg_class
-    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+    WHERE relnamespace = 'treasury'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
 """
 NEITHER_MAY = [
     "CREATE TABLE mine (a int)",
@@ -199,7 +200,7 @@ def test_many_databases_of_one_cluster_are_prepared_at_the_same_time(settings: S
     names = [f"many_{uuid4().hex}" for _ in range(4)]
 
     def prepare(name: str) -> list[str]:
-        own = settings.on_database(name)
+        own = on_database(settings, name)
         with connect(own.database_dsn, "tests") as connection:
             problems = prepare_roles(connection, own)
             for table in BUILT_IN:
@@ -248,7 +249,7 @@ def plain_owner(settings: Settings) -> Iterator[Settings]:
         server.execute(f"CREATE DATABASE {database} OWNER {name}")
         url = psycopg.conninfo.conninfo_to_dict(settings.database_dsn)
         own = SecretStr(f"postgresql://{name}:{password}@{url['host']}:{url['port']}/{database}")
-        yield settings.on_database(database).model_copy(update={"database_url": own})
+        yield on_database(settings, database).model_copy(update={"database_url": own})
         server.execute(f"DROP DATABASE {database} WITH (FORCE)")
         server.execute(f"DROP ROLE {name}")
 
@@ -275,7 +276,7 @@ def test_without_createrole_the_missing_roles_are_named_with_what_an_administrat
 def test_a_table_of_somebody_else_is_a_named_error(plain_owner: Settings, settings: Settings) -> None:
     prepare_database(plain_owner)
     database = psycopg.conninfo.conninfo_to_dict(plain_owner.database_dsn)["dbname"]
-    with psycopg.connect(settings.on_database(str(database)).database_dsn, autocommit=True) as superuser:
+    with psycopg.connect(on_database(settings, str(database)).database_dsn, autocommit=True) as superuser:
         superuser.execute(f"ALTER TABLE imports OWNER TO CURRENT_USER; REVOKE SELECT ON imports FROM {AUDITOR}")
     with (
         connect(plain_owner.database_dsn, "tests") as owner,

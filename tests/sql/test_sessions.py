@@ -1,8 +1,11 @@
 """Every session sees the rows as they are: what a role, a database or the environment sets is pinned or refused."""
 
+from typing import Any
+
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
 
 from config import Settings
 from ledger.errors import ConfigError
@@ -17,6 +20,7 @@ from tests.relations import hot_months, relation
 from tests.sql.conftest import Connector
 from tests.sql.ledger_rows import FEBRUARY, add_row
 
+OWN = ("archive_months", "alembic_version")
 OTHER = {
     "row_security": "on",
     "search_path": "decoy, pg_catalog, public",
@@ -38,6 +42,13 @@ OTHER = {
 }
 
 
+def shown(connection: psycopg.Connection[Any], name: str) -> str:
+    """A parameter of this session."""
+    row = connection.execute(SQL("SHOW {}").format(Identifier(name))).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
 @pytest.fixture
 def other_defaults(dsn: str, another: Connector) -> str:
     """The URL of a database whose every default is another than what this project needs."""
@@ -52,7 +63,7 @@ def other_defaults(dsn: str, another: Connector) -> str:
 
 def test_what_a_database_sets_does_not_reach_a_session(other_defaults: str) -> None:
     with connect(other_defaults, "tests") as connection:
-        found = {name: connection.execute(f"SHOW {name}").fetchone()[0] for name in OTHER}
+        found = {name: shown(connection, name) for name in OTHER}
     assert {name: found[name].replace(" ", "") for name in PINNED if name in OTHER} == {
         name: value.replace(" ", "") for name, value in PINNED.items() if name in OTHER
     }
@@ -65,7 +76,7 @@ def test_the_address_may_set_limits_and_nothing_that_is_pinned(dsn: str) -> None
     with connect(make_conninfo(dsn, options=options), "tests") as connection:
         assert connection.execute("SHOW statement_timeout").fetchone() == ("4s",)
         assert connection.execute("SHOW row_security").fetchone() == ("off",)
-        assert connection.execute("SHOW search_path").fetchone() == ("public,pg_temp",)
+        assert connection.execute("SHOW search_path").fetchone() == ("treasury,public,pg_temp",)
 
 
 def test_the_engines_link_is_such_a_session_too(settings: Settings, other_defaults: str) -> None:
@@ -100,7 +111,7 @@ def test_what_only_a_superuser_sets_is_refused_by_name(dsn: str, another: Connec
 def test_a_pooler_that_drops_the_options_is_refused(dsn: str) -> None:
     with psycopg.connect(dsn) as plain:
         names = (*PINNED, "session_replication_role", "zero_damaged_pages", "ignore_checksum_failure")
-        found = tuple(plain.execute(f"SHOW {name}").fetchone()[0] for name in names)
+        found = tuple(shown(plain, name) for name in names)
     with pytest.raises(ConfigError, match="row_security is 'on' in this session, must be 'off'"):
         check_found(found)
 
@@ -117,15 +128,15 @@ def test_a_table_of_the_same_name_in_a_schema_before_public_is_not_meant(
 ) -> None:
     admin = another()
     admin.execute("CREATE SCHEMA decoy")
-    for name in ("transactions_partitioned", "archive_months", "alembic_version"):
-        admin.execute(f"CREATE TABLE decoy.{name} AS SELECT * FROM public.{name}")
-    admin.execute(f"ALTER DATABASE {admin.info.dbname} SET search_path = decoy, public")
+    for schema, name in (("public", "transactions_partitioned"), *(("treasury", name) for name in OWN)):
+        admin.execute(f"CREATE TABLE decoy.{name} AS SELECT * FROM {schema}.{name}")
+    admin.execute(f"ALTER DATABASE {admin.info.dbname} SET search_path = decoy, public, treasury")
     migrate.upgrade(dsn)
     with connect(dsn, "tests") as connection:
         prepare_table(connection, settings, TRANSACTIONS)
         assert ensure_partition(connection, settings, TRANSACTIONS, FEBRUARY)
         assert relation(connection, "transactions_partitioned").schema == "public"
-        assert connection.execute("SELECT count(*) FROM public.archive_months").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM treasury.archive_months").fetchone() == (1,)
         assert connection.execute("SELECT count(*) FROM decoy.archive_months").fetchone() == (0,)
 
 
@@ -150,11 +161,10 @@ def test_a_name_that_several_schemas_have_is_refused_unless_the_search_path_deci
 
 def test_a_database_whose_tables_are_in_another_schema_gets_no_second_empty_set(dsn: str, another: Connector) -> None:
     admin = another()
-    admin.execute("ALTER SCHEMA public RENAME TO ours")
-    admin.execute("CREATE SCHEMA public")
-    with pytest.raises(ConfigError, match="the tables of this project are in schema ours"):
+    admin.execute("ALTER SCHEMA treasury RENAME TO ours")
+    with pytest.raises(ConfigError, match=r"the tables of this project are in schema ours .*TREASURY_SCHEMA=ours"):
         migrate.upgrade(dsn)
-    assert admin.execute("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace").fetchone() == (0,)
+    assert admin.execute("SELECT to_regnamespace('treasury')").fetchone() == (None,)
 
 
 def test_the_guards_mean_postgresqls_own_functions_whatever_the_writer_puts_before_them(

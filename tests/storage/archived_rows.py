@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +17,7 @@ from ledger.tables import TieredTable
 from storage.parquet import arrow_schema, write_parquet
 
 TABLE = TieredTable(name="transactions")
-COLUMNS = (
+_COLUMNS = (
     Column("id", ColumnKind.UUID, nullable=False),
     Column("client_id", ColumnKind.TEXT, nullable=False),
     Column("user_id", ColumnKind.TEXT, nullable=False),
@@ -35,6 +36,7 @@ COLUMNS = (
     Column("metadata", ColumnKind.JSON, nullable=False),
     Column("created_at", ColumnKind.TIMESTAMP, nullable=False),
 )
+COLUMNS = tuple(replace(column, field_id=number) for number, column in enumerate(_COLUMNS, 1))
 Row = dict[str, Any]
 
 

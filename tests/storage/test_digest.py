@@ -23,6 +23,7 @@ from ledger.canonical import FIELD_SEPARATOR, NULL_MARK, canonical_row
 from ledger.columns import Column, ColumnKind
 from ledger.errors import DataError
 from ledger.merkle import leaf_hash, merkle_root
+from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect
@@ -47,6 +48,8 @@ TYPES = {
     "big": "bigint",
     "rate": "numeric(38,10)",
     "whole": "numeric(5)",
+    "fraction": "numeric(5,5)",
+    "finest": "numeric(38,38) NOT NULL",
     "exact": "timestamptz",
     "day": "date",
     "document": "jsonb",
@@ -55,6 +58,7 @@ TYPES = {
     "born": "date NOT NULL",
 }
 WIDE = Context(prec=60)
+MONTH = Month(2026, 2)
 
 
 def _integers(bits: int) -> st.SearchStrategy[int]:
@@ -102,6 +106,8 @@ rows = st.fixed_dictionaries(
         "big": st.none() | _integers(64),
         "rate": st.none() | _decimals(38, 10),
         "whole": st.none() | _decimals(5, 0),
+        "fraction": st.none() | _decimals(5, 5),
+        "finest": _decimals(38, 38),
         "exact": st.none() | instants,
         "day": st.none() | st.dates(),
         "document": st.none() | documents.map(lambda value: json.dumps(value, ensure_ascii=True)),
@@ -124,6 +130,8 @@ EXTREME: dict[str, Any] = {
     "big": -(2**63),
     "rate": Decimal("-9999999999999999999999999999.9999999999"),
     "whole": Decimal(-99999),
+    "fraction": Decimal("-0.99999"),
+    "finest": Decimal("0." + "9" * 38),
     "exact": datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
     "day": date(1, 1, 1),
     "document": r'{"b": "\ud83d\ude00 \u001e \u001f \u0085", "a": [1e2, 1.50, -0.0, 1E-5, 12345678901234567890]}',
@@ -218,14 +226,14 @@ def _agree(bench: Bench, values: list[dict[str, Any]]) -> None:
     expected = bench.by_definition(values)
     assert bench.by_postgresql() == expected
     assert bench.by_duckdb() == expected
-    proof = parquet_proof(bench.duck, TABLE, bench.columns, bench.file)
+    proof = parquet_proof(bench.duck, TABLE, bench.columns, MONTH, bench.file)
     assert proof.digest == merkle_root(expected[key] for key in sorted(expected))
     assert proof.rows == len(values)
 
 
 def test_a_month_without_rows_has_the_root_of_nothing(bench: Bench) -> None:
     assert bench.export() == 0
-    assert parquet_proof(bench.duck, TABLE, bench.columns, bench.file).digest == merkle_root([])
+    assert parquet_proof(bench.duck, TABLE, bench.columns, MONTH, bench.file).digest == merkle_root([])
 
 
 def test_dates_beyond_pythons_agree_too(bench: Bench) -> None:
@@ -247,7 +255,7 @@ def test_an_infinite_date_is_refused_on_both_sides_and_the_archives_names_the_ro
     bench.connection.execute(f"UPDATE kinds_2026_02 SET {column} = '{value}'")
     bench.export()
     with pytest.raises(DataError, match=r"kinds: row 00000000-.* an infinite date or instant, and cannot be archived"):
-        parquet_proof(bench.duck, TABLE, bench.columns, bench.file)
+        parquet_proof(bench.duck, TABLE, bench.columns, MONTH, bench.file)
     with pytest.raises(psycopg.Error, match="infinit"):
         bench.by_postgresql()
 
@@ -258,7 +266,7 @@ def test_nan_can_never_pass_for_the_zero_that_parquet_would_hold(bench: Bench, c
     bench.fill([EXTREME])
     bench.connection.execute(f"UPDATE kinds_2026_02 SET {column} = 'NaN'")
     bench.export()
-    archived = parquet_proof(bench.duck, TABLE, bench.columns, bench.file)
+    archived = parquet_proof(bench.duck, TABLE, bench.columns, MONTH, bench.file)
     assert archived.digest != merkle_root(bench.by_postgresql().values())
     assert archived.digest == merkle_root(bench.by_duckdb().values())
 
@@ -269,7 +277,7 @@ def test_a_text_with_a_reserved_character_is_refused_by_its_row(bench: Bench, ma
         bench.fill([{**EXTREME, column: f"a{mark}b"}])
         bench.export()
         with pytest.raises(DataError, match=r"kinds: row 00000000-.* has U\+001E or U\+001F in a text"):
-            parquet_proof(bench.duck, TABLE, bench.columns, bench.file)
+            parquet_proof(bench.duck, TABLE, bench.columns, MONTH, bench.file)
 
 
 def test_a_reserved_character_in_a_document_is_escaped_by_postgresql_and_harmless(bench: Bench) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from ledger.columns import Column
 from ledger.errors import DataError
 from ledger.proof import Group, MonthProof
 from ledger.tables import TRANSACTIONS
@@ -42,7 +43,7 @@ PROOF = MonthProof(bytes(32), (GROUP,))
 
 
 def _manifest(proof: MonthProof = PROOF) -> Manifest:
-    return describe_month(INSTALLATION, TRANSACTIONS, "2026-02", COLUMNS, proof, (FILE,))
+    return describe_month(INSTALLATION, TRANSACTIONS, "2026-02", 1, COLUMNS, proof, (FILE,))
 
 
 @given(proofs)
@@ -64,6 +65,7 @@ def test_its_bytes_are_sorted_and_without_spaces_and_hold_no_float() -> None:
 def test_it_says_all_that_is_needed_to_read_the_rows_without_this_project() -> None:
     content = json.loads(_manifest().to_bytes())
     assert content["columns"][6] == {
+        "field_id": 7,
         "name": "amount",
         "kind": "decimal",
         "nullable": False,
@@ -77,7 +79,8 @@ def test_it_says_all_that_is_needed_to_read_the_rows_without_this_project() -> N
 
 
 def test_columns_come_back_as_the_ledgers_own() -> None:
-    assert Manifest.from_bytes(_manifest().to_bytes(), KEY).typed_columns == COLUMNS
+    columns = Manifest.from_bytes(_manifest().to_bytes(), KEY).columns
+    assert tuple(Column(**column.model_dump()) for column in columns) == COLUMNS
 
 
 def _changed(**changes: Any) -> bytes:

@@ -60,7 +60,7 @@ class Archive:
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     folder = tmp_path_factory.mktemp("archive")
     branches = [
-        Branch(table, month, tier, _source(folder / table.name, month))
+        Branch(table, month, tier, _source(folder / table.name, month), table.key_is_uuid7)
         for table in (TABLE, OTHER)
         for month, tier in zip(MONTHS, TIERS, strict=True)
     ]

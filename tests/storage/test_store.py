@@ -59,7 +59,8 @@ def test_an_object_is_made_once_and_never_overwritten(store: ObjectStore, tmp_pa
     store.put_bytes(CONTENT, KEY)
     source = tmp_path / "source"
     source.write_bytes(b"short")
-    for put in (lambda: store.put(source, KEY), lambda: store.put_bytes(b"short", KEY)):
+    puts: list[Callable[[], None]] = [lambda: store.put(source, KEY), lambda: store.put_bytes(b"short", KEY)]
+    for put in puts:
         with pytest.raises(ConflictError, match=f"{KEY} is there already with other bytes"):
             put()
     assert store.read_bytes(KEY) == CONTENT

@@ -66,7 +66,7 @@ class Simulated:
         """What goes wrong with the next requests."""
         httpx.post(f"{self.url}/{name}/_faults", json=[fault.value for fault in faults]).raise_for_status()
 
-    def ask(self, supplier: str, work: Callable[[Any], Awaitable[T]], settings: Suppliers | None = None) -> T:
+    def ask(self, supplier: str, work: Callable[[Supplier], Awaitable[T]], settings: Suppliers | None = None) -> T:
         """Run ``work`` with an open client."""
 
         async def run() -> T:

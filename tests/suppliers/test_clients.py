@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -25,9 +26,14 @@ from suppliers.errors import (
     SupplierFailingError,
     WrongAddressError,
 )
-from suppliers.protocol import Outcome
+from suppliers.flash.client import Flash
+from suppliers.mobilemart.client import MobileMart
+from suppliers.peach.client import Peach
+from suppliers.protocol import Outcome, Product, Supplier
 from suppliers.simulation.credentials import MOBILEMART_NO_SALE
 from suppliers.simulation.faults import DRAWN, Fault
+from suppliers.tokens import Token
+from suppliers.transport import Answer, Call
 from suppliers.verdicts import State, Verdict
 from tests.suppliers.conftest import NAMES, Simulated, request, serving, simulators
 
@@ -38,7 +44,7 @@ AFTER = [Fault.BROKEN_AFTER, Fault.CUT_AFTER, Fault.PAGE_AFTER]
 
 @every_supplier
 def test_a_purchase_is_one_sale_at_the_supplier(simulated: Simulated, name: str) -> None:
-    async def buy(supplier: Any) -> tuple[Outcome, str]:
+    async def buy(supplier: Supplier) -> tuple[Outcome, str]:
         wanted = request(supplier)
         return await supplier.purchase(wanted), wanted.reference
 
@@ -52,7 +58,7 @@ def test_a_purchase_is_one_sale_at_the_supplier(simulated: Simulated, name: str)
 
 @every_supplier
 def test_asking_again_what_became_of_a_sale_finds_that_sale(simulated: Simulated, name: str) -> None:
-    async def buy(supplier: Any) -> tuple[Outcome, list[Outcome]]:
+    async def buy(supplier: Supplier) -> tuple[Outcome, list[Outcome]]:
         wanted = request(supplier)
         return await supplier.purchase(wanted), [await supplier.resolve(wanted) for _ in range(3)]
 
@@ -64,7 +70,7 @@ def test_asking_again_what_became_of_a_sale_finds_that_sale(simulated: Simulated
 @every_supplier
 @pytest.mark.parametrize("fault", AFTER)
 def test_a_sale_without_an_answer_is_found_and_never_made_twice(simulated: Simulated, name: str, fault: Fault) -> None:
-    async def buy(supplier: Any) -> Outcome:
+    async def buy(supplier: Supplier) -> Outcome:
         wanted = request(supplier)
         await supplier.authenticate()
         simulated.plan(name, fault)
@@ -79,7 +85,7 @@ def test_a_sale_without_an_answer_is_found_and_never_made_twice(simulated: Simul
 @every_supplier
 @pytest.mark.parametrize("fault", BEFORE)
 def test_what_was_lost_on_the_way_is_never_reported_as_sold(simulated: Simulated, name: str, fault: Fault) -> None:
-    async def buy(supplier: Any) -> tuple[Outcome, Any]:
+    async def buy(supplier: Supplier) -> tuple[Outcome, Any]:
         wanted = request(supplier)
         await supplier.authenticate()
         simulated.plan(name, fault)
@@ -101,7 +107,7 @@ def test_what_was_lost_on_the_way_is_never_reported_as_sold(simulated: Simulated
 def test_a_supplier_that_hangs_after_selling_is_given_up_after_the_time_limit(simulated: Simulated, name: str) -> None:
     settings = simulated.with_(name, call_timeout_s=0.3)
 
-    async def buy(supplier: Any) -> tuple[Outcome, Outcome]:
+    async def buy(supplier: Supplier) -> tuple[Outcome, Outcome]:
         wanted = request(supplier)
         await supplier.authenticate()
         simulated.plan(name, *[Fault.HANG_AFTER] * 3)
@@ -115,7 +121,7 @@ def test_a_supplier_that_hangs_after_selling_is_given_up_after_the_time_limit(si
 
 @every_supplier
 def test_a_busy_supplier_is_asked_again_or_nothing_is_sold(simulated: Simulated, name: str) -> None:
-    async def buy(supplier: Any) -> Outcome:
+    async def buy(supplier: Supplier) -> Outcome:
         await supplier.authenticate()
         simulated.plan(name, Fault.BUSY)
         return await supplier.purchase(request(supplier))
@@ -131,7 +137,7 @@ def test_a_busy_supplier_is_asked_again_or_nothing_is_sold(simulated: Simulated,
 
 @every_supplier
 def test_a_token_that_has_ended_is_replaced_once_and_unseen(simulated: Simulated, name: str) -> None:
-    async def buy(supplier: Any) -> Outcome:
+    async def buy(supplier: Supplier) -> Outcome:
         await supplier.authenticate()
         httpx.post(f"{simulated.url}/{name}/_tokens/revoke").raise_for_status()
         await supplier.products()
@@ -173,7 +179,7 @@ def test_a_supplier_that_is_not_there_is_away_and_nothing_was_sent(simulated: Si
 def test_after_enough_failures_nothing_is_sent_for_a_while(simulated: Simulated, name: str) -> None:
     settings = simulated.with_(name, breaker_failures=3, attempts=1, breaker_pause_s=0.3)
 
-    async def buy(supplier: Any) -> Outcome:
+    async def buy(supplier: Supplier) -> Outcome:
         await supplier.authenticate()
         simulated.plan(name, *[Fault.BROKEN] * 9)
         for _ in range(3):
@@ -207,12 +213,13 @@ def test_a_missing_number_is_refused_before_anything_is_sent(simulated: Simulate
 
 
 def test_many_callers_share_one_token(simulated: Simulated) -> None:
-    asked = []
+    asked: list[int] = []
 
-    async def buy(supplier: Any) -> list[Outcome]:
+    async def buy(supplier: Supplier) -> list[Outcome]:
+        assert isinstance(supplier, Flash)
         fetch = supplier._tokens._fetch
 
-        async def counted() -> Any:
+        async def counted() -> Token:
             asked.append(1)
             return await fetch()
 
@@ -227,7 +234,8 @@ def test_many_callers_share_one_token(simulated: Simulated) -> None:
 def test_a_token_is_renewed_before_it_ends() -> None:
     with simulators(SimulatorSettings(token_life_s=2), token_early_s=60) as running:
 
-        async def buy(supplier: Any) -> set[str]:
+        async def buy(supplier: Supplier) -> set[str]:
+            assert isinstance(supplier, Flash)
             tokens = {await supplier._tokens.get()}
             deadline = time.monotonic() + 20
             while len(tokens) < 2 and time.monotonic() < deadline:
@@ -242,7 +250,7 @@ def test_a_token_is_renewed_before_it_ends() -> None:
 def test_calls_are_spread_over_the_rate_that_is_set(simulated: Simulated) -> None:
     settings = simulated.with_("flash", calls_per_s=10)
 
-    async def buy(supplier: Any) -> float:
+    async def buy(supplier: Supplier) -> float:
         started = time.monotonic()
         await asyncio.gather(*(supplier.purchase(request(supplier)) for _ in range(14)))
         return time.monotonic() - started
@@ -251,7 +259,7 @@ def test_calls_are_spread_over_the_rate_that_is_set(simulated: Simulated) -> Non
 
 
 def test_flash_answers_another_body_under_the_same_reference_with_a_doubt(simulated: Simulated) -> None:
-    async def buy(supplier: Any) -> Outcome:
+    async def buy(supplier: Supplier) -> Outcome:
         wanted = request(supplier)
         await supplier.purchase(wanted)
         return await supplier.purchase(request(supplier, reference=wanted.reference, amount=Decimal("51.00")))
@@ -274,18 +282,21 @@ def test_flash_in_doubt_takes_no_refusal_of_the_moment_for_an_end(simulated: Sim
     assert outcome.state is State.UNKNOWN
 
 
-def test_mobilemart_sends_a_catalogue_that_has_not_changed_only_once(simulated: Simulated) -> None:
-    statuses = []
+def test_mobilemart_sends_a_catalogue_that_has_not_changed_only_once(
+    simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statuses: list[int] = []
 
-    async def read(supplier: Any) -> tuple[Any, Any]:
+    async def read(supplier: Supplier) -> tuple[Sequence[Product], Sequence[Product]]:
+        assert isinstance(supplier, MobileMart)
         exchange = supplier._http._exchange
 
-        async def watched(call: Any) -> Any:
+        async def watched(call: Call) -> Answer:
             answer = await exchange(call)
             statuses.append(answer.status)
             return answer
 
-        supplier._http._exchange = watched
+        monkeypatch.setattr(supplier._http, "_exchange", watched)
         return await supplier.products(), await supplier.products()
 
     first, second = simulated.ask("mobilemart", read)
@@ -294,7 +305,7 @@ def test_mobilemart_sends_a_catalogue_that_has_not_changed_only_once(simulated: 
 
 
 def test_mobilemart_airtime_without_an_answer_waits_for_the_statement(simulated: Simulated) -> None:
-    async def buy(supplier: Any) -> Outcome:
+    async def buy(supplier: Supplier) -> Outcome:
         wanted = request(supplier, (VasType.AIRTIME, "1001", "10.00"))
         await supplier.authenticate()
         simulated.plan("mobilemart", Fault.CUT_AFTER)
@@ -329,7 +340,7 @@ def test_mobilemart_sells_electricity_by_a_prevend_and_for_its_amount(simulated:
 def test_a_payment_s_story_is_followed_to_its_end(
     simulated: Simulated, amount: str, first: State, later: State, believed: bool
 ) -> None:
-    async def pay(supplier: Any) -> tuple[Outcome, Outcome, bool]:
+    async def pay(supplier: Supplier) -> tuple[Outcome, Outcome, bool]:
         wanted = request(supplier, amount=Decimal(amount))
         sold = await supplier.purchase(wanted)
         asked = [await supplier.resolve(wanted) for _ in range(3)][-1]
@@ -343,26 +354,32 @@ def test_a_payment_s_story_is_followed_to_its_end(
 def test_what_can_be_reversed_is_and_only_once(simulated: Simulated) -> None:
     vouchers = {"flash": (VasType.VOUCHER_TOPUP, "311", "20.00"), "peach": (VasType.VOUCHER_TOPUP, "PAYSHAP", "20.00")}
 
-    async def undo(supplier: Any) -> tuple[Outcome, Outcome]:
+    async def undo(supplier: Supplier) -> tuple[Outcome, Outcome]:
         wanted = request(supplier, vouchers[supplier.name])
         sold = await supplier.purchase(wanted)
-        references = [request(supplier).reference for _ in range(2)]
-        return tuple([await supplier.reverse(wanted, sold, reference) for reference in references])  # type: ignore[return-value]
+        first, second = (request(supplier).reference for _ in range(2))
+        return await supplier.reverse(wanted, sold, first), await supplier.reverse(wanted, sold, second)
 
     for name in vouchers:
         first, second = simulated.ask(name, undo)
         assert (first.state, second.state) == (State.COMPLETED, State.FAILED)
+
+    async def undo_another(supplier: Supplier) -> Outcome:
+        sold = await supplier.purchase(request(supplier))
+        return await supplier.reverse(request(supplier), sold, "x")
+
     with pytest.raises(DeclinedError):
-        simulated.ask("flash", lambda supplier: supplier.reverse(request(supplier), None, "x"))
+        simulated.ask("flash", undo_another)
 
 
 def test_peach_gives_a_south_african_day_and_is_asked_once_a_second() -> None:
     day = (datetime.now(UTC) + timedelta(hours=2)).date()
 
-    async def fetch(supplier: Any) -> list[bytes]:
+    async def fetch(supplier: Supplier) -> list[bytes | None]:
         sold = await supplier.purchase(request(supplier))
         bodies = [await supplier.fetch_statement(one) for one in (day, day - timedelta(days=1))]
-        assert sold.supplier_transaction_id.encode() in bodies[0]
+        assert bodies[0] is not None
+        assert str(sold.supplier_transaction_id).encode() in bodies[0]
         return bodies
 
     with simulators(SimulatorSettings(recon_calls_per_s=1)) as running:
@@ -370,7 +387,8 @@ def test_peach_gives_a_south_african_day_and_is_asked_once_a_second() -> None:
 
 
 def test_peach_opens_a_checkout_and_finds_its_payment_later(simulated: Simulated) -> None:
-    async def open_one(supplier: Any) -> tuple[Outcome, Outcome]:
+    async def open_one(supplier: Supplier) -> tuple[Outcome, Outcome]:
+        assert isinstance(supplier, Peach)
         wanted = request(supplier)
         checkout_id = await supplier.open_checkout(wanted)
         before = await supplier.resolve(wanted)

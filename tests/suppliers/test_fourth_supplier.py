@@ -26,7 +26,6 @@ from ledger.months import Month
 from ledger.statements import BreakClass
 from ledger.tables import VAS_TRANSACTIONS
 from ledger.transactions import VasType, new_transaction
-from servers.prefect import further_deployments
 from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
 from suppliers.errors import BadCredentialsError
@@ -37,10 +36,11 @@ from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.credentials import with_simulators
 from suppliers.simulation.planting import differences_of
 from suppliers.verdicts import State
+from tasks.prefect.deployments import further_deployments
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
-from tasks.statements.intake import Result as Taken
+from tasks.statements.intake import IntakeResult as Taken
 from tasks.statements.intake import take_in
 from tasks.vending.purchase import Vending
 from tasks.vending.rows import vend_database
@@ -255,11 +255,11 @@ def test_a_wrong_key_is_a_setting_to_mend(running: Running) -> None:
     [
         ({"modules": ["nobody_has_this"]}, "nobody_has_this cannot be imported"),
         ({"modules": ["json"]}, "json has no DEFINITION"),
-        ({"modules": [NAME, NAME]}, "voucherly stands twice"),
+        ({"modules": [NAME, NAME]}, "voucherly is listed twice"),
         ({"modules": ["suppliers.flash"]}, "there is a supplier flash already"),
         ({"modules": [NAME], NAME: {"key": "secret-1234", "colour": "blue"}}, "voucherly.colour: Extra inputs"),
         ({"modules": [NAME], NAME: {"environment": "production"}}, "base_url, key: needed in production"),
-        ({NAME: {}}, "voucherly: there is no such setting, and no supplier of that name"),
+        ({NAME: {}}, "voucherly: is neither a setting nor the name of a supplier"),
     ],
 )
 def test_a_wrong_setting_is_named_and_no_secret_is_shown(

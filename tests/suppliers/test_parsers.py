@@ -331,6 +331,7 @@ PEACH_BAD = {
     ),
     "a day that there is not": (PEACH.replace("2026-02-03T", "2026-02-30T"), "line 1: timestamp: is no day"),
     "a time without an offset": (PEACH.replace("+02:00", ""), "line 1: timestamp: must be a date and time"),
+    "an offset without its colon": (PEACH.replace("+02:00", "+0200"), "line 1: timestamp: must be a date and time"),
     "a name twice": (PEACH.replace('"currency"', '"amount":"1.00","currency"'), "line 1: has a name that stands twice"),
     "a name twice, once escaped": (
         PEACH.replace('"currency"', '"\\u0061mount":"1.00","currency"'),

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import DataError
-from suppliers.peach.webhooks import SIGNATURE, SignatureError, read, sign
+from suppliers.peach.webhooks import SIGNATURE, read, sign
+from suppliers.protocol import SignatureError
 from suppliers.simulation.credentials import PEACH_WEBHOOK_SECRET
 from suppliers.verdicts import State, Verdict
 from tests.suppliers.conftest import Simulated, request
@@ -82,6 +83,9 @@ def test_a_bad_signature_is_refused_before_anything_else(signature: str) -> None
     [
         (body(result__code=""), "result.code"),
         (body(timestamp="yesterday"), "timestamp"),
+        (body(timestamp="2026-02-03 10.15"), "timestamp must be a date and time with an offset"),
+        (body(timestamp="2026-02-03T10:15:00"), "timestamp must be a date and time with an offset"),
+        (body(timestamp="20260203101"), "timestamp must be a date and time with an offset"),
         (body(amount="1.234"), "amount"),
         (body(merchantTransactionId=""), "merchantTransactionId"),
         (body() + b"&amount=1.00", "twice"),

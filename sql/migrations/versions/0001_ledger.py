@@ -1,4 +1,4 @@
-"""The two ledger tables, their guards, and the catalogue of archived months."""
+"""The guards of ledger tables, and the catalogue of archived months."""
 
 from sql.migrate import run_file
 

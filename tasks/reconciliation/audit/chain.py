@@ -37,6 +37,8 @@ _KINDS = {
     "period": ("period_id", "period_records"),
     "closed_day": ("state_id", "closed_day_records"),
     "statement": ("file_id", "statement_records"),
+    "absence": ("absence_id", "absence_records"),
+    "withdrawal": ("withdrawal_id", "withdrawal_records"),
 }
 _Digests = dict[int, tuple[str, ...]]  # of the records of one kind, by number
 
@@ -81,6 +83,16 @@ def record_closed_days(connection: Connection, *state_ids: int) -> Head:
 def record_statement(connection: Connection, file_id: int) -> Head:
     """Add the event of a statement's file, taken in or refused, to the open transaction."""
     return _record(connection, "statement", file_id)
+
+
+def record_absence(connection: Connection, absence_id: int) -> Head:
+    """Add the event of a day without a statement, proposed, rejected or confirmed, to the open transaction."""
+    return _record(connection, "absence", absence_id)
+
+
+def record_withdrawal(connection: Connection, *withdrawal_ids: int) -> Head:
+    """Add the event of a decision's withdrawal, proposed, rejected or confirmed, to the open transaction."""
+    return _record(connection, "withdrawal", *withdrawal_ids)
 
 
 def _record(connection: Connection, kind: str, *numbers: int) -> Head:

@@ -20,12 +20,12 @@ from sql.queries import load
 from tasks.reconciliation.audit import chain
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, SYSTEM, Person, check_text
 from tasks.reconciliation.casework import manual_settlement as endings
-from tasks.reconciliation.casework import suggestions
+from tasks.reconciliation.casework import suggestions, withdrawals
 from tasks.reconciliation.casework.suggestions import Match
 from tasks.reconciliation.closing import closed_days
 from tasks.reconciliation.closing.periods import check_open
 from tasks.reconciliation.runs.report import warnings_of
-from tasks.reconciliation.vocabulary import Action, BreakState, Decision
+from tasks.reconciliation.vocabulary import Action, BreakState, Decision, WithdrawalState
 
 _AUDIT = load("reconciliation_audit")
 _BREAKS = load("reconciliation_breaks")
@@ -91,7 +91,7 @@ class BreakRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolution:
+class ResolutionRecord:
     """One record of what was done about a break; ``run_id`` when a run did it, ``account`` what a person worked under,
     ``period_day`` the day that the break is accounted in since then.
     """
@@ -121,10 +121,11 @@ class BreakFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedBreak:
     """What a call of `resolve` came to: the break's state now. ``proposed``: a second person must confirm. ``together``
     are the other breaks of a suggested match, which came to the same. ``ended_row`` is our row that this ended; a break
-    that is open then has more to decide about than that.
+    that is open then has more to decide about than that. ``withdrawal``: of a call about taking a decision back;
+    ``keeps_ended_row``: that decision ended our row, which stays as it is.
     """
 
     break_id: int
@@ -132,6 +133,8 @@ class Resolved:
     resolution_id: int
     together: tuple[int, ...] = ()
     ended_row: UUID | None = None
+    withdrawal: WithdrawalState | None = None
+    keeps_ended_row: bool = False
 
 
 def list_runs(
@@ -186,33 +189,38 @@ def get_break(settings: Settings, break_id: int) -> BreakRecord | None:
     return found[0] if found and found[0].break_id == break_id else None
 
 
-def history(settings: Settings, *break_ids: int) -> list[Resolution]:
+def history(settings: Settings, *break_ids: int) -> list[ResolutionRecord]:
     """Everything that was done about breaks, break by break in order."""
     with (
         connect(settings.database_dsn, "reconciliation") as connection,
-        connection.cursor(row_factory=class_row(Resolution)) as cursor,
+        connection.cursor(row_factory=class_row(ResolutionRecord)) as cursor,
     ):
         return cursor.execute(_BREAKS["history"], {"break_ids": list(break_ids)}).fetchall()
 
 
 def resolve(
     settings: Settings, break_id: int, actor: str, decision: Decision, reason: str, *, account: str | None = None
-) -> Resolved:
+) -> ResolvedBreak:
     """Record what ``actor`` decides about a waiting break, and why; ``account`` is what they work under, by default the
     same. ``same_transaction`` decides all breaks of the match that is suggested, at once or not at all. A ``settle_…``
     ends the break's row of ours with it, also where the break was decided before and its row was left under way.
 
     Above ``four_eyes_above`` the first call proposes; the same decision by somebody else confirms it, and ``reject``
-    takes the proposal back. Raises RefusalError, naming the break, when it does not wait any more, lies in a closed
-    period, has no suggested match to confirm, no row that may be ended, or the same person would confirm, by name or by
-    account; FieldError for an empty or overlong text; NotFoundError for no such break. Safe to run again: what is
-    decided is not decided twice.
+    takes the proposal back. ``withdraw`` takes back a decision that resolved the break, always by two people, with all
+    breaks that were decided together; ``reject`` ends that proposal, too.
+
+    Raises RefusalError, naming the break, when it does not wait any more, lies in a closed period, has no suggested
+    match to confirm, no row that may be ended, no person's decision to withdraw, or the same person would confirm, by
+    name or by account; FieldError for an empty or overlong text; NotFoundError for no such break. Safe to run again:
+    what is decided is not decided twice.
     """
     who = Person(actor, account or actor)
     who.check()
     check_text("reason", reason, REASON_CHARACTERS)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
         connection.execute(_AUDIT["lock_chain"])  # first, as a run does: so neither waits for the other in a circle
+        if _is_about_withdrawal(connection, break_id, decision):
+            return _withdrawn(connection, break_id, who, decision, reason)
         ending = _ending(connection, settings, break_id, who, decision)
         asked = _lock(connection, break_id)
         proposal = connection.execute(_BREAKS["last_proposal"], {"break_id": break_id}).fetchone()
@@ -230,7 +238,30 @@ def resolve(
         if ending is not None and action is Action.RESOLVED:
             return _ended(connection, settings, ending, made[break_id])
     others = tuple(one for one in made if one != break_id)
-    return Resolved(break_id, _STATES[action], made[break_id], others)
+    return ResolvedBreak(break_id, _STATES[action], made[break_id], others)
+
+
+def _is_about_withdrawal(connection: Connection, break_id: int, decision: Decision) -> bool:
+    """Whether the call withdraws a decision, or rejects the proposal to do so."""
+    if decision is Decision.WITHDRAW:
+        return True
+    if decision is not Decision.REJECT:
+        return False
+    return _find(connection, break_id).state is BreakState.RESOLVED and withdrawals.is_proposed(connection, break_id)
+
+
+def _withdrawn(connection: Connection, break_id: int, who: Person, decision: Decision, reason: str) -> ResolvedBreak:
+    state = _find(connection, break_id).state
+    done = withdrawals.decide(connection, break_id, state, who, decision, reason)
+    after = BreakState.OPEN if done.state is WithdrawalState.CONFIRMED else state
+    return ResolvedBreak(
+        break_id,
+        after,
+        done.resolution_id,
+        done.together,
+        withdrawal=done.state,
+        keeps_ended_row=done.has_ended_row,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +315,7 @@ def _ending(
     return ending
 
 
-def _ended(connection: Connection, settings: Settings, ending: endings.Ending, resolution_id: int) -> Resolved:
+def _ended(connection: Connection, settings: Settings, ending: endings.Ending, resolution_id: int) -> ResolvedBreak:
     """End the row of a break that was just resolved; what a row's end is no answer to opens the break again."""
     endings.carry_out(connection, settings, ending)
     state = BreakState.RESOLVED
@@ -292,7 +323,7 @@ def _ended(connection: Connection, settings: Settings, ending: endings.Ending, r
         reason = f"its row has ended as {ending.end.status}; {', '.join(ending.remaining)} still differs"
         _reopen(connection, ending.break_id, {"actor": SYSTEM, "account": None}, "still_differs", reason)
         state = BreakState.OPEN
-    return Resolved(ending.break_id, state, resolution_id, ended_row=ending.row_id)
+    return ResolvedBreak(ending.break_id, state, resolution_id, ended_row=ending.row_id)
 
 
 def _reopen(connection: Connection, break_id: int, names: Mapping[str, str | None], decision: str, reason: str) -> None:

@@ -20,14 +20,14 @@ import pyarrow.compute as pc
 
 from config import Settings
 from ledger.business_days import OFFSET_MS, day_start
+from ledger.money import add_exactly, plain
 from sql.connection import connect
 from sql.queries import load
 from sql.relations import lock_parents
 from storage.engine import engine
 from storage.parquet import even_row_groups
-from tasks.archiving.catalogue import month_states
 from tasks.querying.link import linked, translated
-from tasks.reconciliation.runs.internal_rows import TABLE, Window, sources_of_parents
+from tasks.reconciliation.runs.internal_rows import TABLE, Window, read_months, sources_of_parents
 
 OWN_ROWS = "own.parquet"
 _QUERIES = load("internal_days", __package__)
@@ -162,7 +162,7 @@ def own_days(settings: Settings, supplier: str, first: date, last: date) -> Iter
         with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
             connection.execute("SET TRANSACTION READ ONLY")
             parents = lock_parents(connection, table)
-            sources = sources_of_parents(settings, parents, month_states(connection, table), window)
+            sources = sources_of_parents(settings, parents, read_months(connection, table), window)
             with linked(duck, settings, links=1), translated(settings):
                 duck.execute(f"CREATE TABLE own_rows AS {' UNION ALL '.join(sources)}")
         yield OwnDays(duck)
@@ -183,7 +183,7 @@ def _added(one: int | str | None, other: int | str) -> int | str:
         return other
     if isinstance(other, int):
         return int(one) + other
-    return f"{Decimal(one) + Decimal(other):f}"
+    return plain(add_exactly(Decimal(one), Decimal(other)))
 
 
 def joined(texts: pa.Array) -> Iterator[memoryview]:

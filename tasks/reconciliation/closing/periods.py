@@ -216,7 +216,7 @@ def check_open(connection: Connection, supplier: str, day: date) -> None:
 def _period(known: Suppliers, supplier: str, first: date, last: date, who: Person, reason: str) -> dict[str, Any]:
     who.check()
     check_text("reason", reason, REASON_CHARACTERS)
-    known.demand(supplier)
+    known.require(supplier)
     days_between(first, last)
     names = {"actor": who.name, "account": who.account, "reason": reason}
     return {"supplier": supplier, "first": first, "last": last} | names
@@ -226,12 +226,12 @@ def _check_closable(connection: Connection, period: dict[str, Any], name: str) -
     overlapping = connection.execute(_PERIODS["overlapping_periods"], period).fetchone()
     if overlapping is not None:
         raise RefusalError(f"{name}: {overlapping[1]} to {overlapping[2]} is closed already")
-    wanted = period | {"without_lines": True, "zone": ZONE}
+    wanted = period | {"without_lines": True, "declared": True, "zone": ZONE}
     missing = [str(row[0]) for row in connection.execute(_PERIODS["days_without_run"], wanted)]
     if missing:
         raise RefusalError(
             f"{name}: {len(missing)} days were never reconciled once they were over, the first is {missing[0]}:"
-            " run each with the statement that counts now"
+            " run each with the statement that counts now; `treasury statements none` declares a day without one"
         )
 
 

@@ -258,5 +258,6 @@ def _unlikely(connection: Connection, breaks: Sequence[int]) -> set[int]:
 
 def _all_reconciled(connection: Connection, supplier: str, first: date, last: date, *, counts_lines: bool) -> bool:
     """Whether every day has a run that proves what is absent."""
-    days = {"supplier": supplier, "first": first, "last": last, "without_lines": counts_lines, "zone": ZONE}
+    wanted = {"without_lines": counts_lines, "declared": False, "zone": ZONE}
+    days = {"supplier": supplier, "first": first, "last": last} | wanted
     return connection.execute(_PERIODS["days_without_run"], days).fetchone() is None

@@ -10,12 +10,16 @@ import duckdb
 
 from config import Settings
 from ledger.business_days import bounds
-from ledger.identifiers import created_at_of
-from ledger.months import Month
-from ledger.policy import Tier
-from sql.connection import connect
-from sql.relations import Parents, Relation, lock_parents
-from storage.engine import identifier, literal, url_of
+from ledger.columns import Column
+from ledger.errors import DataError
+from ledger.fields import matched
+from ledger.identifiers import time_of
+from ledger.tables import TieredTable
+from sql.catalog import columns_of
+from sql.connection import Connection, connect
+from sql.fields import read_fields
+from sql.relations import Parents, Relation, find_relation, lock_parents
+from storage.engine import archived, identifier, literal
 from tasks.archiving.catalogue import MonthState, month_states
 from tasks.querying.link import linked, postgres_query, translated
 
@@ -59,67 +63,95 @@ def own_side(engine: duckdb.DuckDBPyConnection, settings: Settings, window: Wind
     """The engine's table ``own_rows``, each row once, whichever tier it is in, also while months move.
 
     The parents are locked against moves while PostgreSQL is read, and only then. Raises TransientError when PostgreSQL
-    or the archive does not answer.
+    or the archive does not answer, DataError when a month is not where the catalogue says.
     """
     table = settings.table(TABLE)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
         connection.execute("SET TRANSACTION READ ONLY")
-        lock_parents(connection, table)
-        states = month_states(connection, table)
+        parents = lock_parents(connection, table)
+        months = read_months(connection, table)
+        sources = sources_of_parents(settings, parents, months, window)
+        sources += _carried(settings, parents, months, window)
         with linked(engine, settings, links=1), translated(settings):
-            engine.execute(f"CREATE TABLE own_rows AS {' UNION ALL '.join(_sources(settings, states, window))}")
+            engine.execute(f"CREATE TABLE own_rows AS {' UNION ALL '.join(sources)}")
     try:
         yield
     finally:
         engine.execute("DROP TABLE IF EXISTS own_rows")
 
 
-def _sources(settings: Settings, states: Sequence[MonthState], window: Window) -> Iterator[str]:
-    yield _nothing()
-    for state in states:
-        carried = [one for one in window.carried if _is_in(one, state.month)]
-        if state.month.lower < window.upper and state.month.upper > window.lower:
-            yield f"SELECT {_SELECTED}, false AS by_id FROM {_rows_of(settings, state, window)}"
-        if carried:
-            yield _by_id(settings, state, carried)
+@dataclass(frozen=True, slots=True)
+class Months:
+    """The months of the table as the catalogue has them, and the numbers of its columns."""
+
+    states: Sequence[MonthState]
+    numbered: Sequence[Column]
 
 
-def sources_of_parents(settings: Settings, parents: Parents, states: Sequence[MonthState], window: Window) -> list[str]:
+def read_months(connection: Connection, table: TieredTable) -> Months:
+    """The months and the columns. The parents must be locked, see `sql.relations.lock_parents`."""
+    hot = find_relation(connection, table.hot_parent)
+    fields = read_fields(connection, table, hot)
+    return Months(month_states(connection, table), fields.numbered(columns_of(connection, hot)))
+
+
+def sources_of_parents(settings: Settings, parents: Parents, months: Months, window: Window) -> list[str]:
     """The parts of ``own_rows`` for the window's rows alone: PostgreSQL's by one statement over both parents, which
-    needs no privilege on a partition; the archived months' from their files. The parents must be locked, see
-    `sql.relations.lock_parents`.
+    needs no privilege on a partition and leaves out no partition that others made; the archived months' from their
+    files. The parents must be locked, see `sql.relations.lock_parents`. Raises DataError when a month of the window is
+    not where the catalogue says.
     """
     columns = ", ".join(name for name, _ in _COLUMNS)
     branches = (f"SELECT {columns} FROM {_qualified(parent)} WHERE {_in_window(window)}" for parent in parents.found)
     sources = [_nothing(), f"SELECT {_SELECTED}, false AS by_id FROM {postgres_query(0, ' UNION ALL '.join(branches))}"]
-    for state in states:
-        if state.partition is None and state.month.lower < window.upper and state.month.upper > window.lower:
-            archived = f"{_archived(settings, state)} WHERE {_in_window(window)}"
-            sources.append(f"SELECT {_SELECTED}, false AS by_id FROM {archived}")
+    for state in months.states:
+        if state.month.lower < window.upper and state.month.upper > window.lower:
+            _refuse_missing(state)
+            if state.is_archived:
+                source = f"{_archived(settings, state, months)} WHERE {_in_window(window)}"
+                sources.append(f"SELECT {_SELECTED}, false AS by_id FROM {source}")
     return sources
+
+
+def _carried(settings: Settings, parents: Parents, months: Months, window: Window) -> Iterator[str]:
+    """The parts of ``own_rows`` for the carried rows: by the indexes in PostgreSQL, by bloom filter in the archive."""
+    if not window.carried:
+        return
+    wanted = ", ".join(literal(str(one)) for one in window.carried)
+    columns = ", ".join(name for name, _ in _COLUMNS)
+    branches = (f"SELECT {columns} FROM {_qualified(parent)} WHERE id IN ({wanted})" for parent in parents.found)
+    yield f"SELECT {_SELECTED}, true AS by_id FROM {postgres_query(0, ' UNION ALL '.join(branches))}"
+    for state in months.states:
+        if not any(_may_hold(state, one) for one in window.carried):
+            continue
+        _refuse_missing(state)
+        if state.is_archived:
+            yield f"SELECT {_SELECTED}, true AS by_id FROM {_archived(settings, state, months)} WHERE id IN ({wanted})"
+
+
+def _may_hold(state: MonthState, row_id: UUID) -> bool:
+    """Whether a row may be in a month: where its keys are proved to be of the month, the id tells it."""
+    moment = time_of(row_id)
+    is_of_month = moment is not None and state.month.lower <= moment < state.month.upper
+    return is_of_month or (state.is_archived and not state.catalogue.keys_tell_month)
+
+
+def _refuse_missing(state: MonthState) -> None:
+    if state.is_missing:
+        raise DataError(
+            f"{TABLE} {state.month} is {state.tier} by the catalogue, but PostgreSQL has no such partition: attach it "
+            "again, see docs/operations.md"
+        )
 
 
 def _nothing() -> str:
     return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in _COLUMNS)}, false AS by_id WHERE false"
 
 
-def _is_in(row_id: UUID, month: Month) -> bool:
-    return month.lower <= created_at_of(row_id) < month.upper
-
-
-def _rows_of(settings: Settings, state: MonthState, window: Window) -> str:
-    """The window's rows of one month. In PostgreSQL it is PostgreSQL that chooses them: the engine would read all."""
-    if state.partition is None:
-        return f"{_archived(settings, state)} WHERE {_in_window(window)}"
-    columns = ", ".join(name for name, _ in _COLUMNS)
-    return postgres_query(0, f"SELECT {columns} FROM {_qualified(state.partition.relation)} WHERE {_in_window(window)}")
-
-
-def _archived(settings: Settings, state: MonthState) -> str:
-    if state.catalogue.object_key is None or state.tier is Tier.DELETED:
-        nothing = ", ".join(f"NULL::{kind} AS {name}" for name, kind in (*_COLUMNS, ("supplier", "VARCHAR")))
-        return f"(SELECT {nothing} WHERE false)"
-    return f"read_parquet({literal(url_of(settings, state.catalogue.object_key))}, hive_partitioning = false)"
+def _archived(settings: Settings, state: MonthState, months: Months) -> str:
+    columns = state.catalogue.archived_columns
+    names = matched(months.numbered, columns) if columns else None
+    return archived(settings, state.catalogue.object_key or "", names)
 
 
 def _in_window(window: Window) -> str:
@@ -130,13 +162,3 @@ def _in_window(window: Window) -> str:
 
 def _qualified(relation: Relation) -> str:
     return f"{identifier(relation.schema)}.{identifier(relation.name)}"
-
-
-def _by_id(settings: Settings, state: MonthState, carried: Sequence[UUID]) -> str:
-    """Single rows of another month: by primary key in PostgreSQL, by bloom filter in the archive."""
-    wanted = ", ".join(literal(str(one)) for one in carried)
-    if state.partition is None:
-        return f"SELECT {_SELECTED}, true AS by_id FROM {_archived(settings, state)} WHERE id IN ({wanted})"
-    columns = ", ".join(name for name, _ in _COLUMNS)
-    query = f"SELECT {columns} FROM {_qualified(state.partition.relation)} WHERE id IN ({wanted})"
-    return f"SELECT {_SELECTED}, true AS by_id FROM {postgres_query(0, query)}"

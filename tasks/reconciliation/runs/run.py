@@ -80,7 +80,7 @@ def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None 
     TransientError when a server is away.
     """
     started = now or datetime.now(UTC)
-    settings.suppliers.demand(request.supplier)
+    settings.suppliers.require(request.supplier)
     with _locked(settings, request) as connection, spool_folder(settings.spool, "reconciliation") as folder:
         before = read_before(connection, settings.reconciliation, request.supplier, request.day)
         statement = fetch_statement(settings, request.statement, folder)

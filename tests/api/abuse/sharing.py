@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from api.connections.shared_redis import SharedRedis
+from api.connections.shared_redis import RedisAccess, SharedRedis
 
 PREFIX = "treasury:"
 PATIENT_S = 5.0  # the machine of the tests is busy: a slow answer is not taken for none
@@ -20,11 +20,10 @@ class Clock:
 
 
 @asynccontextmanager
-async def shared(url: str | None, timeout_s: float = PATIENT_S, prefix: str = PREFIX) -> AsyncIterator[SharedRedis]:
-    """The connection of one process."""
-    redis = SharedRedis(url, prefix, timeout_s)
-    redis.open()
+async def shared(url: str | None, timeout_s: float = PATIENT_S, prefix: str = PREFIX) -> AsyncIterator[RedisAccess]:
+    """The access of one process."""
+    redis = SharedRedis(url, prefix)
     try:
-        yield redis
+        yield redis.access("tests", timeout_s)
     finally:
         await redis.close()

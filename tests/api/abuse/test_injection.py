@@ -67,7 +67,7 @@ def test_headers_that_loggers_repeat_are_looked_at_and_secrets_are_not() -> None
     assert (sign.pattern, sign.place) == ("lookup", "header user-agent")
     assert find(user_agent="() { :; }; /bin/true") is not None
     for name in ("authorization", "idempotency_key", "cookie"):
-        assert find(**{name: "' or 1=1 --"}) is None
+        assert find(PATH, "", **{name: "' or 1=1 --"}) is None
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from api.abuse.rate_limits import Bucket, Limit, Policy, RateLimiter, Verdict, limit_of
+from api.abuse.rate_limits import Bucket, Counters, Limit, LimitVerdict, Policy, RateLimiter, limit_of
 from api.routing.problems import TOO_MANY, HttpError
 from config.limits import RateLimits, is_rate, parse_rate
 from tests.api.abuse.conftest import StartRedis
@@ -33,7 +33,7 @@ def outstanding(limiters: list[RateLimiter], who: str) -> int:
     )
 
 
-async def ask(one: RateLimiter, who: str, policy: Policy = Policy.GENERAL, **options: Any) -> Verdict:
+async def ask(one: RateLimiter, who: str, policy: Policy = Policy.GENERAL, **options: Any) -> LimitVerdict:
     verdict = await one.spend(policy, who, **options)
     assert verdict is not None
     return verdict
@@ -172,9 +172,9 @@ def test_a_refusal_says_when_to_come_back_and_by_which_limit(redis_url: str) -> 
         clock = Clock(1_800_000_000.0 + 15)
         async with shared(redis_url) as redis:
             one = limiter(redis, clock, operations="1/minute")
-            (await ask(one, "key", Policy.OPERATIONS)).demand()
+            (await ask(one, "key", Policy.OPERATIONS)).require()
             with pytest.raises(HttpError) as caught:
-                (await ask(one, "key", Policy.OPERATIONS)).demand()
+                (await ask(one, "key", Policy.OPERATIONS)).require()
             return caught.value
 
     error = asyncio.run(run())
@@ -285,12 +285,12 @@ def test_a_silent_redis_costs_one_wait_and_not_one_a_request() -> None:
 def test_a_counter_expires_with_its_window_and_a_lease_does_not_prolong_it(redis_url: str) -> None:
     async def run() -> None:
         async with shared(redis_url) as redis:
-            assert await redis.count("t/k/5/60/1", 2, 65) == 2
+            assert await Counters(redis).add("t/k/5/60/1", 2, 65) == 2
             name = f"{redis.prefix}limits:t/k/5/60/1"
             left_s = await redis.run(lambda client: client.ttl(name))
             assert left_s is not None
             assert 0 < left_s <= 65
-            assert await redis.count("t/k/5/60/1", 3, 9999) == 5
+            assert await Counters(redis).add("t/k/5/60/1", 3, 9999) == 5
             left_s = await redis.run(lambda client: client.ttl(name))
             assert left_s is not None
             assert 0 < left_s <= 65
@@ -301,9 +301,9 @@ def test_a_counter_expires_with_its_window_and_a_lease_does_not_prolong_it(redis
 def test_a_redis_that_has_forgotten_the_script_counts_all_the_same(redis_url: str) -> None:
     async def run() -> None:
         async with shared(redis_url) as redis:
-            assert await redis.count("t/forgotten", 1, 60) == 1
+            assert await Counters(redis).add("t/forgotten", 1, 60) == 1
             await redis.run(lambda client: client.script_flush())
-            assert await redis.count("t/forgotten", 1, 60) == 2
+            assert await Counters(redis).add("t/forgotten", 1, 60) == 2
 
     asyncio.run(run())
 

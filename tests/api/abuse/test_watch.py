@@ -20,13 +20,13 @@ from api.abuse.attackers import Attackers, Stage, lift, list_held
 from api.abuse.rate_limits import Policy, RateLimiter
 from api.abuse.tallies import SharedTallies
 from api.connections.database import Database
-from api.connections.shared_redis import SharedRedis
+from api.connections.shared_redis import RedisAccess, SharedRedis
 from cli.main import app
 from config import Settings
-from config.limits import RateLimits, Watch
+from config.limits import RateLimits, WatchSettings
 from ledger.errors import TreasuryError
 from sql.connection import connect
-from tasks.alerting.request_rules import RULES, Rule
+from tasks.alerting.request_rules import RULES, RequestRule
 from tasks.alerting.rules import rules
 from tasks.alerting.store import Alert, Severity, list_alerts, raise_alert
 from tests.api.abuse.conftest import StartRedis
@@ -43,7 +43,7 @@ def watched(settings: Settings, **changes: Any) -> Settings:
     """Settings with thresholds that a test reaches quickly."""
     quick = {"slow_after": 3, "refuse_after": 5, "slow_ms": 1, "attack_window_s": 86_400}
     patient = RateLimits(redis_timeout_ms=5000)
-    return settings.model_copy(update={"watch": Watch(**{**quick, **changes}), "rate_limits": patient})
+    return settings.model_copy(update={"watch": WatchSettings(**{**quick, **changes}), "rate_limits": patient})
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def test_an_attack_is_told_with_masked_evidence_and_blocks_nothing_by_itself(
     with serving(behind_a_proxy) as url, client(url, **make_key()) as api:
         answer = api.get(PATH, params={"wallet_id": "w' or 5412345678901234=5412345678901234"})
         assert answer.status_code == 200  # it is plain data here: a wallet that has no rows
-        (alert,) = until(lambda: alerts(behind_a_proxy, Rule.INJECTION))
+        (alert,) = until(lambda: alerts(behind_a_proxy, RequestRule.INJECTION))
     subject, severity, evidence, count = alert
     assert (subject, severity, count) == (ATTACKER, "warning", 1)
     assert evidence.pop("request_id") == answer.headers["x-request-id"]
@@ -100,7 +100,7 @@ def test_a_description_may_say_what_it_likes(behind_a_proxy: Settings, make_key:
                 "reference": f"{number}",
             }
             assert api.post(PATH, json=body, headers=keyed()).status_code == 201
-    assert alerts(settings, Rule.INJECTION) == []
+    assert alerts(settings, RequestRule.INJECTION) == []
 
 
 def test_the_name_of_a_refused_field_is_told_of_and_never_held_against_anybody(
@@ -110,7 +110,7 @@ def test_the_name_of_a_refused_field_is_told_of_and_never_held_against_anybody(
     with serving(settings) as url, client(url, **make_key()) as api:
         asked = [api.post(PATH, json={**BODY, "' or 1=1": "x"}, headers=keyed()).status_code for _ in range(5)]
         assert asked == [422] * 5
-        (alert,) = until(lambda: alerts(settings, Rule.INJECTION))
+        (alert,) = until(lambda: alerts(settings, RequestRule.INJECTION))
     assert alert[2]["place"] == "field name"
 
 
@@ -131,8 +131,8 @@ def test_an_address_that_attacks_is_refused_in_every_process_and_its_neighbour_i
         for url in (first, second):
             with client(url, NEIGHBOUR, **key) as api:
                 assert statuses(api, 3) == [200] * 3
-        assert until(lambda: alerts(settings, Rule.REFUSED))[0][0] == ATTACKER
-        assert alerts(settings, Rule.SLOWED)[0][0] == ATTACKER
+        assert until(lambda: alerts(settings, RequestRule.REFUSED))[0][0] == ATTACKER
+        assert alerts(settings, RequestRule.SLOWED)[0][0] == ATTACKER
 
 
 def test_attacks_are_counted_over_processes(behind_a_proxy: Settings, make_key: MakeKey) -> None:
@@ -172,9 +172,9 @@ def test_some_are_never_refused(
     with serving(settings) as url, client(url, **make_key()) as api:
         assert statuses(api, 20, ATTACK) == [200] * 20
         assert statuses(api, 1) == [200]
-    told = bool(alerts(settings, Rule.INJECTION))
+    told = bool(alerts(settings, RequestRule.INJECTION))
     assert told == settings.watch.enabled
-    assert alerts(settings, Rule.REFUSED) == []
+    assert alerts(settings, RequestRule.REFUSED) == []
 
 
 def test_an_operator_lifts_it_and_it_stays_lifted(
@@ -227,7 +227,7 @@ def test_without_redis_a_process_refuses_by_itself_and_tells_the_others_later(
 def test_a_redis_that_comes_back_empty_frees_nobody_and_holds_nobody_who_was_lifted(start_redis: StartRedis) -> None:
     let_go, second = "203.0.113.77", "203.0.113.78"
 
-    async def exchanged(process: Attackers, redis: SharedRedis) -> None:
+    async def exchanged(process: Attackers, redis: RedisAccess) -> None:
         while redis.away:
             await asyncio.sleep(0.01)
         await process.exchange()
@@ -237,7 +237,7 @@ def test_a_redis_that_comes_back_empty_frees_nobody_and_holds_nobody_who_was_lif
             url = found.url
         async with shared(url) as redis, shared(url) as other:
             one, two = (
-                Attackers(Watch(refuse_after=1), Addresses((), "forwarded"), each, SharedTallies(each))
+                Attackers(WatchSettings(refuse_after=1), Addresses((), "forwarded"), each, SharedTallies(each))
                 for each in (redis, other)
             )
             with start_redis():
@@ -273,7 +273,7 @@ def test_two_apis_on_one_redis_share_nothing_when_their_prefixes_differ(start_re
     async def refused(url: str, prefix: str) -> bool:
         async with shared(url, prefix=prefix) as redis:
             tallies = SharedTallies(redis)
-            attackers = Attackers(Watch(refuse_after=2), Addresses((), "forwarded"), redis, tallies)
+            attackers = Attackers(WatchSettings(refuse_after=2), Addresses((), "forwarded"), redis, tallies)
             attackers.attacked(ATTACKER)
             await RateLimiter(RateLimits(), redis).spend(Policy.DDOS, ATTACKER)
             for (_, subject, _), tally in await tallies.exchange():
@@ -295,11 +295,19 @@ def test_two_apis_on_one_redis_share_nothing_when_their_prefixes_differ(start_re
         assert {key[1] for key in keys if key[0] == "one"} == {"limits", "tally", "attackers"}
 
 
-BURSTS: list[tuple[Rule, str, Callable[[httpx.Client, int], httpx.Response]]] = [
-    (Rule.UNAUTHORIZED, "unauthorized", lambda api, _: api.get(PATH, headers={"Authorization": "Bearer nothing"})),
-    (Rule.FORBIDDEN, "forbidden", lambda api, _: api.get("/api/v1/vas-transactions", params={"wallet_id": "w"})),
-    (Rule.INVALID, "invalid", lambda api, _: api.post(PATH, json={**BODY, "amount": "none"}, headers=keyed())),
-    (Rule.UNKNOWN_IDS, "unknown_ids", lambda api, number: api.get(f"{PATH}/01a20733-cc6b-74a3-a860-{number:012x}")),
+BURSTS: list[tuple[RequestRule, str, Callable[[httpx.Client, int], httpx.Response]]] = [
+    (
+        RequestRule.UNAUTHORIZED,
+        "unauthorized",
+        lambda api, _: api.get(PATH, headers={"Authorization": "Bearer nothing"}),
+    ),
+    (RequestRule.FORBIDDEN, "forbidden", lambda api, _: api.get("/api/v1/vas-transactions", params={"wallet_id": "w"})),
+    (RequestRule.INVALID, "invalid", lambda api, _: api.post(PATH, json={**BODY, "amount": "none"}, headers=keyed())),
+    (
+        RequestRule.UNKNOWN_IDS,
+        "unknown_ids",
+        lambda api, number: api.get(f"{PATH}/01a20733-cc6b-74a3-a860-{number:012x}"),
+    ),
 ]
 
 
@@ -307,7 +315,7 @@ BURSTS: list[tuple[Rule, str, Callable[[httpx.Client, int], httpx.Response]]] = 
 def test_a_burst_is_told_once_and_whoever_makes_it_goes_on(
     behind_a_proxy: Settings,
     make_key: MakeKey,
-    rule: Rule,
+    rule: RequestRule,
     setting: str,
     send: Callable[[httpx.Client, int], httpx.Response],
 ) -> None:
@@ -322,7 +330,7 @@ def test_a_burst_is_told_once_and_whoever_makes_it_goes_on(
         (alert,) = until(lambda: alerts(settings, rule))
         assert api.get(PATH, params={"wallet_id": "w"}).status_code == 200
     subject, _, evidence, count = alert
-    assert subject == (ATTACKER if rule is Rule.UNAUTHORIZED else f"key {key['Authorization'].split('_')[1]}")
+    assert subject == (ATTACKER if rule is RequestRule.UNAUTHORIZED else f"key {key['Authorization'].split('_')[1]}")
     assert len(evidence.pop("request_id")) == 32
     assert (evidence, count) == ({"window_s": 86_400, "count": 5}, 1)
 
@@ -332,7 +340,7 @@ def test_the_same_unknown_id_over_and_over_is_no_enumeration(behind_a_proxy: Set
     with serving(settings) as url, client(url, **make_key()) as api:
         for _ in range(20):
             assert api.get(f"{PATH}/01a20733-cc6b-74a3-a860-71497a499eb9").status_code == 404
-    assert alerts(settings, Rule.UNKNOWN_IDS) == []
+    assert alerts(settings, RequestRule.UNKNOWN_IDS) == []
 
 
 def test_going_on_after_429_is_told(behind_a_proxy: Settings, make_key: MakeKey) -> None:
@@ -340,7 +348,7 @@ def test_going_on_after_429_is_told(behind_a_proxy: Settings, make_key: MakeKey)
     settings = settings.model_copy(update={"rate_limits": RateLimits(transactions="1/day", redis_timeout_ms=5000)})
     with serving(settings) as url, client(url, **make_key()) as api:
         assert statuses(api, 7) == [200] + [429] * 6
-        assert until(lambda: alerts(settings, Rule.LIMITED))[0][2]["count"] == 5
+        assert until(lambda: alerts(settings, RequestRule.LIMITED))[0][2]["count"] == 5
 
 
 def test_who_guesses_keys_is_refused_and_who_repeats_one_wrong_key_is_not(behind_a_proxy: Settings) -> None:
@@ -353,7 +361,7 @@ def test_who_guesses_keys_is_refused_and_who_repeats_one_wrong_key_is_not(behind
                 api.headers["Authorization"] = f"Bearer trk_{number:012x}_guess"
                 assert statuses(api, 1) == [401]
             assert statuses(api, 1) == [429]
-        assert until(lambda: alerts(settings, Rule.DIFFERENT_KEYS))[0][0] == ATTACKER
+        assert until(lambda: alerts(settings, RequestRule.DIFFERENT_KEYS))[0][0] == ATTACKER
 
 
 def test_alerts_wait_for_postgresql_and_are_bounded(ready: Settings) -> None:
@@ -364,7 +372,7 @@ def test_alerts_wait_for_postgresql_and_are_bounded(ready: Settings) -> None:
         await database.open()
         writer = AlertWriter(database)
         for number in range(_MOST_QUEUED + 7):
-            writer.put(Alert(Rule.INJECTION, f"address {number}", Severity.WARNING, "title", "nothing"))
+            writer.put(Alert(RequestRule.INJECTION, f"address {number}", Severity.WARNING, "title", "nothing"))
         with pytest.raises(TreasuryError):
             await writer.flush()
         await database.close()
@@ -382,7 +390,7 @@ def test_alerts_wait_for_postgresql_and_are_bounded(ready: Settings) -> None:
 def test_what_was_not_seen_for_a_day_is_over_and_alerts_of_others_stay(ready: Settings) -> None:
     found = {"seen now": timedelta(), "seen long ago": timedelta(hours=25)}
     with connect(ready.database_dsn, "tests") as connection:
-        for rule in (Rule.LIMITED, "health-disk"):
+        for rule in (RequestRule.LIMITED, "health-disk"):
             for subject, ago in found.items():
                 alert = Alert(rule, subject, Severity.WARNING, "title", "nothing")
                 raise_alert(connection, alert, at=datetime.now(UTC) - ago)
@@ -396,13 +404,13 @@ def test_what_was_not_seen_for_a_day_is_over_and_alerts_of_others_stay(ready: Se
     asyncio.run(run())
     with connect(ready.database_dsn, "tests") as connection:
         resolved = [(one.rule, one.subject) for one in list_alerts(connection, state="resolved")]
-    assert resolved == [(Rule.LIMITED, "seen long ago")]
+    assert resolved == [(RequestRule.LIMITED, "seen long ago")]
 
 
 def test_every_rule_is_listed_with_its_threshold(ready: Settings) -> None:
     listed = {one.name: one.threshold for one in rules(ready)}
-    assert listed[Rule.INVALID] == "600/minute"
-    assert set(Rule) <= set(listed)
+    assert listed[RequestRule.INVALID] == "600/minute"
+    assert set(RequestRule) <= set(listed)
 
 
 def test_what_postgresql_refuses_is_dropped_and_counted_and_stands_in_no_others_way(ready: Settings) -> None:
@@ -413,7 +421,7 @@ def test_what_postgresql_refuses_is_dropped_and_counted_and_stands_in_no_others_
         database = Database(ready)
         await database.open()
         writer = AlertWriter(database)
-        writer.put(Alert(Rule.INJECTION, ATTACKER, Severity.WARNING, "title", "nothing"))
+        writer.put(Alert(RequestRule.INJECTION, ATTACKER, Severity.WARNING, "title", "nothing"))
         with pytest.raises(TreasuryError, match="42P01"):
             await writer.flush()
         assert await writer.flush() == 0
@@ -438,12 +446,12 @@ def test_what_is_remembered_of_senders_is_bounded(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("api.abuse.tallies._MOST_TALLIES", 50)
     monkeypatch.setattr("api.abuse.tallies._MOST_VALUES", 200)
     monkeypatch.setattr("api.abuse.attackers._MOST_ADDRESSES", 10)
-    redis = SharedRedis(None, PREFIX, 1.0)
+    redis = SharedRedis(None, PREFIX).access("tests", 1.0)
     tallies = SharedTallies(redis)
-    attackers = Attackers(Watch(refuse_after=1), Addresses((), "forwarded"), redis, tallies)
+    attackers = Attackers(WatchSettings(refuse_after=1), Addresses((), "forwarded"), redis, tallies)
     for number in range(300):
-        tallies.add(Rule.INVALID, f"key {number}", 60)
-        tallies.add(Rule.UNKNOWN_IDS, "key", 60, f"/path/{number}")
+        tallies.add(RequestRule.INVALID, f"key {number}", 60)
+        tallies.add(RequestRule.UNKNOWN_IDS, "key", 60, f"/path/{number}")
         assert attackers.attacked(f"203.0.{number // 256}.{number % 256}") is not None
     assert len(tallies._tallies) <= 50
     assert sum(len(tally.values) for tally in tallies._tallies.values()) == tallies._values <= 200
@@ -451,8 +459,8 @@ def test_what_is_remembered_of_senders_is_bounded(monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_rule_says_what_to_do() -> None:
-    assert set(RULES) == set(Rule)
+    assert set(RULES) == set(RequestRule)
     for description in RULES.values():
         assert description.title
         assert description.what_to_do.endswith(".")
-        assert not description.setting or description.setting in Watch.model_fields
+        assert not description.setting or description.setting in WatchSettings.model_fields

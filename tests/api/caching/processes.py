@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-from api.caching import Fresh, Kept, Question, ResponseCache
+from api.caching import CacheKey, Entry, Fresh, ResponseCache
+from api.connections.shared_redis import SharedRedis
 from config.cache import CacheSettings
 
 SECRET = os.urandom(32)  # channels reach across the databases of one Redis: the test workers must not hear each other
 PREFIX = "treasury:"
 TAG_PARTS = ("transactions", "acme", "w-1")
-PAGE = Question("transactions", "page", "acme", ("wallet_id", "w-1"))
-ROW = Question("transactions", "row", "acme", ("01a2075d-7b9a-7104-9aa5-288984c15c06",))
+PAGE = CacheKey("transactions", "page", "acme", ("wallet_id", "w-1"))
+ROW = CacheKey("transactions", "row", "acme", ("01a2075d-7b9a-7104-9aa5-288984c15c06",))
 
 
 def quick(**changes: Any) -> CacheSettings:
@@ -25,7 +26,8 @@ def quick(**changes: Any) -> CacheSettings:
 @asynccontextmanager
 async def process(url: str | None, linked: bool = True, **changes: Any) -> AsyncIterator[ResponseCache]:
     """The cache of one process, linked before it is used."""
-    cache = ResponseCache(quick(**changes), url, PREFIX, SECRET)
+    redis = SharedRedis(url, PREFIX)
+    cache = ResponseCache(quick(**changes), redis, SECRET)
     cache.open()
     try:
         if url is not None and linked:
@@ -33,6 +35,7 @@ async def process(url: str | None, linked: bool = True, **changes: Any) -> Async
         yield cache
     finally:
         await cache.close()
+        await redis.close()
 
 
 async def until(condition: Callable[[], bool], within_s: float = 20) -> None:
@@ -66,17 +69,17 @@ class Ledger:
         return Fresh(str(self.version).encode(), 60)
 
 
-async def ask(cache: ResponseCache, ledger: Ledger, question: Question = PAGE, **answer: Any) -> int:
+async def ask(cache: ResponseCache, ledger: Ledger, key: CacheKey = PAGE, **answer: Any) -> int:
     """What a client of ``cache``'s process is told, as the handlers ask."""
 
     async def compute() -> Fresh:
         fresh = await ledger.read()
         return Fresh(fresh.body, **{"ttl_s": fresh.ttl_s, **answer})
 
-    kept: Kept | None = cache.get(question)
-    if kept is None:
-        kept = await cache.read(question, tag(cache), compute)
-    return int(kept.body)
+    entry: Entry | None = cache.get(key)
+    if entry is None:
+        entry = await cache.read(key, tag(cache), compute)
+    return int(entry.body)
 
 
 def tag(cache: ResponseCache) -> bytes:

@@ -48,6 +48,9 @@ class Proxy:
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
+        assert self._target.hostname is not None
+        assert self._target.port is not None
+        self._address = self._target.hostname, self._target.port
         self._hangs = False
         self._held: list[tuple[_Side, bytes]] = []
         self._reaching: set[asyncio.Task[None]] = set()
@@ -122,4 +125,4 @@ class Proxy:
 
     async def _connect(self, side: _Side) -> None:
         with suppress(OSError):
-            await asyncio.get_running_loop().create_connection(lambda: side, self._target.hostname, self._target.port)
+            await asyncio.get_running_loop().create_connection(lambda: side, *self._address)

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from api.caching.fast_path import ShortPath
+from api.caching.fast_path import FastPath
 from api.keys.auth import REMEMBER_S, ApiKey, Authenticator
 from config import Settings
 from config.limits import RateLimits
 from ledger.months import Month
 from ledger.scopes import Scope
 from tasks.admin.keys import hash_secret
-from tasks.alerting.request_rules import Rule
+from tasks.alerting.request_rules import RequestRule
 from tests.api.conftest import MakeKey, serving
 from tests.api.ledger_rows import PATHS, Ledger
 from tests.api.server.conftest import Answer, Connection, Log, connections, line_of
@@ -26,7 +26,7 @@ CHANGES = re.compile(rb"(?m)^(date|ratelimit): .*\r\n")
 
 @dataclass
 class Served:
-    """An API with a row of each table in its ledger. ``taken``: whether the short path answered, for each request."""
+    """An API with a row of each table in its ledger. ``taken``: whether the fast path answered, for each request."""
 
     url: str
     key: str
@@ -45,7 +45,7 @@ class Served:
         raise AssertionError
 
     def short(self, path: str, *fields: str) -> bytes:
-        """As `raw`, from the short path. Keys and limits that are due to be asked for take the long one."""
+        """As `raw`, from the fast path. Keys and limits that are due to be asked for take the long one."""
         for _ in range(5):
             written, was_short = self.raw(path, *fields)
             if was_short:
@@ -88,7 +88,7 @@ def served(
     rates = RateLimits(redis_timeout_ms=5000, **limits)
     settings = ready.model_copy(update={"redis_url": SecretStr(redis_url), "rate_limits": rates})
     rows = {path: str(ledger.add(ledger.table(path), [this_month.lower])[0]["id"]) for path in PATHS}
-    answered = ShortPath.answer
+    answered = FastPath.answer
     with serving(settings) as url:
         one = Served(url, _field(make_key()), {path: f"{path}/{row_id}" for path, row_id in rows.items()})
 
@@ -97,7 +97,7 @@ def served(
             one.taken.append(written is not None)
             return written
 
-        monkeypatch.setattr(ShortPath, "answer", watched)
+        monkeypatch.setattr(FastPath, "answer", watched)
         yield one
 
 
@@ -183,7 +183,7 @@ def test_who_may_not_see_the_row_does_not_get_it_from_memory(served: Served, mak
 
 @pytest.mark.parametrize("limits", [{"transactions": "300/hour"}, {"ddos": "300/hour"}])
 def test_the_limit_is_exact_over_both_paths(served: Served) -> None:
-    """Leased by threes: two of three requests find a token, the third one must lease, and waits on the long path."""
+    """Leased by threes: two of three requests find a token, the third must lease, and waits on the ordinary path."""
     row, statuses = served.rows[PATHS[0]], []
     with connections(served.url) as connect:
         connection = connect()
@@ -199,7 +199,7 @@ def test_an_attack_that_is_written_into_a_header_is_seen(served: Served, log: Lo
     served.raw(row)
     served.short(row, "User-Agent: ${jndi:ldap://x}")
     (alert,) = [line for line in log() if line["message"] == "alert"]
-    assert (alert["rule"], alert["subject"]) == (Rule.INJECTION, "127.0.0.1")
+    assert (alert["rule"], alert["subject"]) == (RequestRule.INJECTION, "127.0.0.1")
 
 
 def test_hits_sent_ahead_are_answered_in_order_however_many(served: Served) -> None:
@@ -233,7 +233,8 @@ def test_a_key_is_remembered_for_a_moment_and_never_beyond_its_end() -> None:
     doors = Authenticator(None, pepper, lambda: now_s[0])  # type: ignore[arg-type]  # nothing is looked up
     good = ApiKey("good", hash_secret(pepper, "secret"), "acme", frozenset(), soon)
     ended = ApiKey("ended", hash_secret(pepper, "secret"), "acme", frozenset(), soon - timedelta(days=1))
-    doors._remembered.update({"good": (0.0, good), "ended": (0.0, ended), "unknown": (0.0, None)})
+    doors._remembered.update({"good": (0.0, good), "ended": (0.0, ended)})
+    doors._unknown["unknown"] = 0.0
     assert doors.remembered("good", "secret") is good
     assert doors.remembered("good", "other") is None
     assert doors.remembered("ended", "secret") is None

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from api.caching import ResponseCache
+from api.connections.shared_redis import SharedRedis
 from config import Settings
 from config.cache import CacheSettings
 from config.settings import Ports
@@ -23,7 +25,7 @@ from tests.examples import examples
 
 BOUND_S = 0.8
 # Short limits, so that every fault is over soon. Entries would live for a minute if nobody invalidated them.
-SHORT = {"stale_s": BOUND_S, "redis_timeout_ms": 100, "commit_wait_ms": 50}
+SHORT: dict[str, Any] = {"stale_s": BOUND_S, "redis_timeout_ms": 100, "commit_wait_ms": 50}
 
 
 @asynccontextmanager
@@ -146,7 +148,7 @@ def test_a_redis_that_is_restored_from_an_old_copy_is_not_believed(server_settin
                         assert dumped is not None
                         await redis.restore(name, 60_000, dumped)
                     session = cache._link.session if cache._link else 0
-                    await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+                    await redis.client_kill_filter(_type="pubsub")
                     await until(lambda: cache.linked and cache._link is not None and cache._link.session > session)
                     assert await redis.exists(key)
                 cache._local.drop({tag(cache)})  # what is asked is what Redis says
@@ -162,7 +164,8 @@ def test_redis_that_is_killed_and_started_again_is_used_again(server_settings: S
         with running(base, "redis") as first:
             url = _url(first)
             port = int(url.rpartition(":")[2].split("/")[0])
-            cache = ResponseCache(CacheSettings(**SHORT), url, PREFIX, b"x" * 32)
+            redis = SharedRedis(url, PREFIX)
+            cache = ResponseCache(CacheSettings(**SHORT), redis, b"x" * 32)
             cache.open()
             await until(lambda: cache.linked)
             await ask(cache, ledger)
@@ -177,6 +180,7 @@ def test_redis_that_is_killed_and_started_again_is_used_again(server_settings: S
             cache._local.drop({tag(cache)})
             await until_true(lambda: _found_in_redis(cache, ledger))
             await cache.close()
+            await redis.close()
 
     run(test())
 
@@ -200,7 +204,7 @@ def test_a_process_that_starts_finds_nothing_of_one_that_was_killed(redis_url: s
 def test_alone_a_process_keeps_what_may_change_for_a_moment_and_what_cannot_for_long() -> None:
     async def test() -> None:
         ledger = Ledger()
-        final = PAGE._replace(asked=("final",))
+        final = PAGE._replace(parameters=("final",))
         async with process(None, **SHORT) as cache:
             await ask(cache, ledger)
             await ask(cache, ledger, final, final=True)

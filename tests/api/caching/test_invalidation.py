@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 
-from api.caching import Fresh, Question
-from api.caching.shared import SharedAnswer
+from api.caching import CacheKey, Fresh
+from api.caching.shared import StoredEntry
 from api.connections.database import Database
 from api.transactions.reading import _COLD_READS_AT_ONCE, _COLD_READS_WAITING, Reader
 from ledger.errors import TransientError
@@ -41,7 +41,7 @@ def test_another_process_finds_the_answer_in_redis(redis_url: str) -> None:
         ledger = Ledger()
         async with process(redis_url) as one, process(redis_url) as two:
             await ask(one, ledger)
-            await until(lambda: one._storing == 0 and not one._flights._by_question)
+            await until(lambda: not one._reads.running and len(one._tasks) == 1)  # its reports go on
             while two.statistics()["redis"]["hit"] == 0:  # stored after the answer was given
                 two._local.drop({tag(two)})
                 assert await ask(two, ledger) == 0
@@ -92,16 +92,16 @@ def test_a_read_that_began_before_the_commit_keeps_nothing(redis_url: str, write
         async with process(redis_url) as reader, process(redis_url) as other, process(None) as alone:
             reading = asyncio.create_task(reader.read(PAGE, tag(reader), slow))
             await has_read.wait()
-            flight = reader._flights.of(PAGE)
+            flight = reader._reads.joinable(PAGE)
             assert flight is not None
             if writer == "another process, which is not linked":
                 ledger.commit()
                 await alone.invalidate({tag(alone)})
                 async with process(redis_url):  # it links, late: the link begins with a flush
-                    await until(lambda: flight.spoilt)
+                    await until(lambda: flight.outdated)
             else:
                 await write(reader if writer == "the same process" else other, ledger)
-                await until(lambda: flight.spoilt)
+                await until(lambda: flight.outdated)
             joined = await ask(reader, ledger)
             may_go_on.set()
 
@@ -120,9 +120,9 @@ def test_a_stale_answer_that_is_stored_late_in_redis_does_not_count(redis_url: s
         async with process(redis_url) as one, process(redis_url) as two:
             assert one._shared is not None
             name = one.names.entry(PAGE)
-            look = await one._shared.look(name, tag(one), 1)
+            look = await one._shared.look_up(name, tag(one), 1)
             await write(two, ledger)
-            await one._shared.store(name, look.stamp, SharedAnswer(b"0", False, 2**50), 60_000, unlock=True)
+            await one._shared.store(name, look.stamp, StoredEntry(b"0", False, 2**50), 60_000, unlock=True)
             assert await ask(two, ledger) == 1
 
     run(test())
@@ -185,7 +185,7 @@ def test_readings_of_the_archive_wait_in_a_bounded_line() -> None:
                 return []
 
         reader = Reader(cast("Database", None), cast("ColdReader", Slow()))
-        read = partial(reader._read_cold, TRANSACTIONS, ["key"], ColdFilter(), 1)
+        read = partial(reader._read_objects, TRANSACTIONS, {"key": None}, ColdFilter(), 1)
         waiting = [asyncio.create_task(read()) for _ in range(_COLD_READS_AT_ONCE + _COLD_READS_WAITING)]
         await until(lambda: reader._cold_limiter.statistics().tasks_waiting == _COLD_READS_WAITING)
         with pytest.raises(TransientError, match="too many readings of the archive wait"):  # 503, at once
@@ -299,13 +299,13 @@ def test_what_another_wrote_into_redis_is_not_believed(redis_url: str) -> None:
 
     async def test() -> None:
         ledger = Ledger()
-        other = Question("transactions", "page", "rival", PAGE.asked)
+        other = CacheKey("transactions", "page", "rival", PAGE.parameters)
         async with process(redis_url) as one, process(redis_url) as two, Redis.from_url(redis_url) as redis:
             await ask(one, ledger)
             key = f"{PREFIX}cache:1:{one.names.family}:e:{one.names.entry(PAGE)}"
             await _until_stored(redis, key)
             value = await redis.get(key)
-            assert value is not None
+            assert isinstance(value, bytes)
             for forged in (value[:-1] + b"9", value[:20], value[:16] + b"cposix\nsystem\n", b""):
                 await redis.set(key, forged)
                 ledger.commit()

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from api.caching import Cleared, Kept, Question, ResponseCache
+from api.caching import CacheKey, Cleared, Entry, ResponseCache
 from api.caching.cache import REPORT_S
+from api.caching.cache_key import Names
 from api.caching.lifetimes import Lifetimes
 from api.caching.local import LocalEntry, LocalLayer
-from api.caching.news import News
-from api.caching.question import Names
+from api.caching.publisher import InvalidationMessages
+from api.connections.shared_redis import SharedRedis
 from config import Settings, load_settings
 from config.cache import CacheSettings
 from config.settings import Ports
@@ -26,11 +27,11 @@ _TEXTS = st.lists(st.text(max_size=5), max_size=4)
 
 
 def _entry(size_bytes: int, label: bytes = b"t" * 12) -> LocalEntry:
-    return LocalEntry(Kept(b"x" * size_bytes, final=False), "name", label, 0, 1, 0)
+    return LocalEntry(Entry(b"x" * size_bytes, final=False), "name", label, 0, 1, 0)
 
 
-def _asked(number: int) -> Question:
-    return Question("transactions", "row", "acme", (str(number),))
+def _asked(number: int) -> CacheKey:
+    return CacheKey("transactions", "row", "acme", (str(number),))
 
 
 def test_the_local_layer_keeps_to_its_bytes_and_puts_out_what_was_asked_longest_ago() -> None:
@@ -76,7 +77,7 @@ def test_the_index_of_tags_never_says_more_or_less_than_the_entries(steps: list[
 def test_two_questions_have_two_names(one: tuple[str | None, list[str]], two: tuple[str | None, list[str]]) -> None:
     names = Names(b"secret")
     first, second = (
-        Question("transactions", "page", viewer, tuple(_plain(text) for text in asked)) for viewer, asked in (one, two)
+        CacheKey("transactions", "page", viewer, tuple(_plain(text) for text in asked)) for viewer, asked in (one, two)
     )
     assert (names.entry(first) == names.entry(second)) == (first == second)
 
@@ -97,14 +98,14 @@ def test_names_and_tags_tell_no_wallet_user_or_client() -> None:
 
 @given(st.lists(st.binary(min_size=12, max_size=12)), st.binary(max_size=40))
 def test_news_is_read_as_it_was_written_and_what_cannot_be_read_means_anything(tags: list[bytes], junk: bytes) -> None:
-    teller, hearer = News(), News()
+    sender, receiver = InvalidationMessages(), InvalidationMessages()
     heard: list[Any] = []
-    handlers = {"drop": heard.append, "flush": lambda: heard.append("flush"), "clear": heard.append}
-    for message in (teller.drop(tags), teller.flush(), teller.clear("a*")):
-        hearer.read(message, **handlers)
-        teller.read(message, **handlers)  # its own: not acted on
+    handlers: dict[str, Any] = {"drop": heard.append, "flush": lambda: heard.append("flush"), "clear": heard.append}
+    for message in (sender.drop(tags), sender.flush(), sender.clear("a*")):
+        receiver.read(message, **handlers)
+        sender.read(message, **handlers)  # its own: not acted on
     assert heard == [tags, "flush", "a*"]
-    hearer.read(teller.process + b"?" + junk, **handlers)
+    receiver.read(sender.process + b"?" + junk, **handlers)
     assert heard[3:] == ["flush"]
 
 
@@ -122,7 +123,7 @@ def test_clearing_by_pattern_takes_what_matches_in_every_process_and_nothing_els
             assert one._local.get(PAGE) is None
             assert one._local.get(ROW) is not None
             assert two._local.get(ROW) is not None
-            assert (await two.clear(f"transactions:row:{ROW.asked[0]}:*")).entries == 1
+            assert (await two.clear(f"transactions:row:{ROW.parameters[0]}:*")).entries == 1
             assert (await two.clear("nothing*")).entries == 0
             assert await redis.get("somebody:else") == b"1"
 
@@ -135,7 +136,7 @@ def test_clearing_all_leaves_no_entry_anywhere_and_every_other_key_alone(redis_u
         async with process(redis_url) as one, process(redis_url) as two, Redis.from_url(redis_url) as redis:
             await redis.set("somebody:else", "1")
             for number in range(20):
-                await ask(one, ledger, PAGE._replace(asked=(str(number),)), ttl_s=600, final=True)
+                await ask(one, ledger, PAGE._replace(parameters=(str(number),)), ttl_s=600, final=True)
             await ask(two, ledger)
             await until_stored(redis, 21)
             assert (await one.clear()).entries == 21
@@ -217,7 +218,7 @@ def test_what_redis_puts_out_is_counted_by_redis(server_settings: Settings, tmp_
 def test_events_are_told_by_layer() -> None:
     async def test() -> None:
         told: list[tuple[str, str, int]] = []
-        cache = ResponseCache(CacheSettings(), None, PREFIX, b"secret", lambda *event: told.append(event))
+        cache = ResponseCache(CacheSettings(), None, b"secret", lambda *event: told.append(event))
         await ask(cache, Ledger())
         await ask(cache, Ledger())
         cache.count_hits(3)
@@ -231,7 +232,7 @@ def test_events_are_told_by_layer() -> None:
 def test_the_cache_that_is_off_keeps_nothing_and_needs_no_redis() -> None:
     async def test() -> None:
         ledger = Ledger()
-        cache = ResponseCache(CacheSettings(enabled=False), "redis://127.0.0.1:1", PREFIX, b"secret")
+        cache = ResponseCache(CacheSettings(enabled=False), SharedRedis("redis://127.0.0.1:1", PREFIX), b"secret")
         cache.open()
         assert [await ask(cache, ledger), await ask(cache, ledger)] == [0, 0]
         await cache.invalidate({tag(cache)})

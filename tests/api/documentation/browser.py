@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,7 @@ def open_page(folder: Path) -> Iterator[Page]:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"HOME": str(folder)})
         try:
             address = _debugger(process, folder)
-            with connect(address, max_size=None) as connection:
+            with closing(connect(address, max_size=None)) as connection:
                 yield Page(connection)
         finally:
             process.terminate()

@@ -8,19 +8,19 @@ import pytest
 
 from api.documentation.openapi import make_document
 from api.routing import problems
-from api.routing.problems import Kind
+from api.routing.problems import ProblemKind
 from api.routing.routes import operations
 from api.server.app import TITLE
 from config import load_settings
 from config.version import product_version
 
 MOST_WORDS = 25
-VERBS = {"Acknowledge", "Change", "Check", "Clear", "Get", "List", "Propose", "Receive", "Resolve", "Store"}
+VERBS = {"Acknowledge", "Change", "Check", "Clear", "Follow", "Get", "List", "Propose", "Receive", "Resolve", "Store"}
 FOREIGN = re.compile(
     r"\b(tells?|told|is at (it|an)|anew|mends?|so bad|besides|stands?|is no|comes? to|whatever|whosever|for who)\b",
     re.IGNORECASE,
 )
-KINDS = [value for value in vars(problems).values() if isinstance(value, Kind)]
+KINDS = [value for value in vars(problems).values() if isinstance(value, ProblemKind)]
 
 
 def texts(document: Any) -> Iterator[str]:
@@ -67,7 +67,7 @@ def test_a_summary_says_in_the_imperative_what_the_operation_does() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_a_problem_has_a_short_title_and_a_detail_of_whole_sentences(kind: Kind) -> None:
+def test_a_problem_has_a_short_title_and_a_detail_of_whole_sentences(kind: ProblemKind) -> None:
     assert len(kind.title.split()) <= 5
     assert not kind.title.endswith(".")
     assert kind.detail.endswith(".")

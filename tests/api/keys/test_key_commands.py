@@ -13,7 +13,7 @@ from api.abuse.rate_limits import Policy, limit_of
 from api.keys import auth
 from cli.main import app
 from config import Settings
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, FieldError
 from ledger.identifiers import truncate_ms
 from ledger.scopes import Scope
 from tasks.admin.keys import create_key, key_events, list_keys, revoke_key, rotate_key
@@ -158,3 +158,49 @@ def test_a_key_that_expired_or_was_revoked_cannot_be_rotated(ready: Settings) ->
 def test_every_limit_that_a_key_may_have_is_one_that_the_limiter_reads() -> None:
     for unit in ("second", "minute", "hour", "day"):
         assert limit_of(Policy.VAS, f"600/{unit}").amount == 600
+
+
+@pytest.mark.parametrize("form", ["{key}", " {key} ", "Bearer {key}", "'{key}'", "trk_{id}", "{id}"])
+def test_a_whole_key_is_taken_for_its_id_and_its_secret_is_never_shown(run: object, ready: Settings, form: str) -> None:
+    assert callable(run)
+    key = run("create", "acme").output.strip()
+    _, key_id, secret = key.split("_", 2)
+    given = form.format(key=key, id=key_id)
+    for command in ("events", "revoke"):
+        result = run(command, given)
+        assert result.exit_code == 0
+        assert key_id in result.output
+        assert secret not in result.output + result.stderr
+        assert ("history of this shell" in result.stderr) == ("_" in given)
+    assert [record.revoked_at is not None for record in list_keys(ready)] == [True]
+    again = run("revoke", given)
+    assert secret not in again.output + again.stderr + str(again.exception)
+
+
+def test_a_whole_key_can_be_rotated(run: object, ready: Settings) -> None:
+    assert callable(run)
+    key = run("create", "acme").output.strip()
+    rotated = run("rotate", key, "--grace", "1h")
+    assert rotated.exit_code == 0
+    assert key.split("_", 2)[2] not in rotated.output + rotated.stderr
+    assert len(list_keys(ready)) == 2
+
+
+@pytest.mark.parametrize("command", ["revoke", "rotate", "events"])
+@pytest.mark.parametrize(
+    "given", ["trk_0123456789ab", "s3cr3t-of-a-key", "0123456789ab_s3cr3t-of-a-key", "trk__s3cr3t"]
+)
+def test_what_is_no_key_id_is_refused_without_being_repeated(run: object, command: str, given: str) -> None:
+    assert callable(run)
+    result = run(command, given)
+    told = result.output + result.stderr + str(result.exception)
+    assert "s3cr3t" not in told
+    if "s3cr3t" in given:
+        assert isinstance(result.exception, ConfigError)
+        assert "must be the 12 hex digits" in str(result.exception)
+
+
+def test_no_error_of_any_command_repeats_a_key() -> None:
+    for text in ("'trk_0123456789ab_s3cr3t-x_y' is not an IP address", "unknown supplier 'TRK_0123456789AB_s3cr3t'"):
+        for error in (ConfigError(text), FieldError("body", text)):
+            assert "s3cr3t" not in str(error)

@@ -74,7 +74,7 @@ def test_masking_never_fails_and_is_done_once(text: str) -> None:
 
 PROGRAM = """
 import logging, sys
-from api.logs.access_log import capture_all_logs, write_json_lines
+from api.logs.json_lines import capture_all_logs, write_json_lines
 logging.getLogger("uvicorn.error").addHandler(logging.StreamHandler(sys.stdout))
 write_json_lines("INFO")
 capture_all_logs("INFO")

@@ -96,7 +96,12 @@ def test_an_output_that_fails_is_tried_again_with_the_next_lines() -> None:
 def test_lines_of_many_threads_are_whole() -> None:
     taken: list[bytes] = []
     output = LogOutput(taken.append)
-    threads = [threading.Thread(target=lambda: [output.put(LINE) for _ in range(200)]) for _ in range(4)]
+
+    def put() -> None:
+        for _ in range(200):
+            output.put(LINE)
+
+    threads = [threading.Thread(target=put) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from api.monitoring import answers
+from api.monitoring.database_report import DatabaseReport
 from config import Settings
 from ledger.months import Month
 from ledger.scopes import Scope
@@ -81,13 +81,13 @@ def headers(settings: Settings) -> dict[str, str]:
     return {"Authorization": f"Bearer {create_key(settings, 'acme', scopes)}"}
 
 
-def report(client: httpx.Client) -> answers.DatabaseReport:
+def report(client: httpx.Client) -> DatabaseReport:
     response = client.get(f"{PREFIX}/database")
     assert response.status_code == 200, response.text
-    return msgspec.json.decode(response.content, type=answers.DatabaseReport)
+    return msgspec.json.decode(response.content, type=DatabaseReport)
 
 
-def post_and_report(settings: Settings, key: dict[str, str]) -> answers.DatabaseReport:
+def post_and_report(settings: Settings, key: dict[str, str]) -> DatabaseReport:
     """The database page after one post and one page of rows."""
     with serving(settings) as url, httpx.Client(base_url=url, headers=key, timeout=30) as client:
         posted = client.post("/api/v1/transactions", json={**BODY, "description": SECRET}, headers=keyed())

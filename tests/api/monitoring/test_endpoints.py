@@ -12,7 +12,13 @@ import msgspec
 import psycopg
 import pytest
 
-from api.monitoring import answers
+from api.monitoring.alert_page import AlertPage
+from api.monitoring.cache_report import CacheReport
+from api.monitoring.database_report import DatabaseReport
+from api.monitoring.health_report import HealthReport
+from api.monitoring.partition_report import PartitionReport, Pruning
+from api.monitoring.performance import Performance, RouteTraffic, Traffic
+from api.monitoring.summary import Summary
 from api.routing.routes import operations
 from config import Settings
 from ledger.alerts import Alert, Severity
@@ -27,13 +33,13 @@ from tests.api.ledger_rows import BODY, Ledger, keyed
 from tests.api.monitoring.conftest import PREFIX
 
 PAGES: dict[str, Any] = {
-    f"{PREFIX}/health": answers.HealthReport,
-    f"{PREFIX}/performance": answers.Performance,
-    f"{PREFIX}/alerts": answers.AlertPage,
-    f"{PREFIX}/database": answers.DatabaseReport,
-    f"{PREFIX}/partitions": answers.PartitionReport,
-    f"{PREFIX}/cache": answers.CacheReport,
-    f"{PREFIX}/summary": answers.Summary,
+    f"{PREFIX}/health": HealthReport,
+    f"{PREFIX}/performance": Performance,
+    f"{PREFIX}/alerts": AlertPage,
+    f"{PREFIX}/database": DatabaseReport,
+    f"{PREFIX}/partitions": PartitionReport,
+    f"{PREFIX}/cache": CacheReport,
+    f"{PREFIX}/summary": Summary,
 }
 
 
@@ -95,11 +101,11 @@ def test_a_wrong_parameter_is_refused_by_name(shared_watched: httpx.Client, path
 
 
 def test_requests_are_counted_by_route_and_status(api: httpx.Client, watcher: Headers) -> None:
-    def row(page: answers.Performance) -> answers.RouteTraffic | None:
+    def row(page: Performance) -> RouteTraffic | None:
         return next((found for found in page.routes if found.route == path and found.method == "GET"), None)
 
     def page() -> Any:
-        return msgspec.json.decode(api.get(f"{PREFIX}/performance", headers=watcher).content, type=answers.Performance)
+        return msgspec.json.decode(api.get(f"{PREFIX}/performance", headers=watcher).content, type=Performance)
 
     path = "/api/v1/transactions/{id}"
     before = row(page())
@@ -124,19 +130,17 @@ def test_errors_and_throughput_are_counted(ready: Settings, watcher: Headers, ma
     path, key = "/api/v1/transactions", make_key()
     with serving(ready) as url, httpx.Client(base_url=url, timeout=30) as client:
 
-        def route() -> answers.Traffic:
-            page = msgspec.json.decode(
-                client.get(f"{PREFIX}/performance", headers=watcher).content, type=answers.Performance
-            )
+        def route() -> Traffic:
+            page = msgspec.json.decode(client.get(f"{PREFIX}/performance", headers=watcher).content, type=Performance)
             seconds.append((page.since_s, page.since_start))
             return next(
                 (one.since_start for one in page.routes if (one.route, one.method) == (path, "GET")),
-                answers.Traffic(
+                Traffic(
                     requests=0, per_second=0, errors=0, error_rate=0, refused=0, p50_ms=None, p95_ms=None, p99_ms=None
                 ),
             )
 
-        seconds: list[tuple[float, answers.Traffic]] = []
+        seconds: list[tuple[float, Traffic]] = []
         before = route()
         with connect(ready.database_dsn, "tests") as connection:
             connection.execute("ALTER TABLE transactions_partitioned RENAME COLUMN amount TO amount_elsewhere")
@@ -155,9 +159,9 @@ def test_errors_and_throughput_are_counted(ready: Settings, watcher: Headers, ma
 
 def test_stored_rows_flushes_and_named_queries_are_counted(api: httpx.Client, watcher: Headers) -> None:
     def page() -> Any:
-        return msgspec.json.decode(api.get(f"{PREFIX}/performance", headers=watcher).content, type=answers.Performance)
+        return msgspec.json.decode(api.get(f"{PREFIX}/performance", headers=watcher).content, type=Performance)
 
-    def rows(found: answers.Performance) -> int:
+    def rows(found: Performance) -> int:
         return next((flush.rows for flush in found.flushes if flush.table == "transactions"), 0)
 
     before = page()
@@ -253,13 +257,13 @@ def test_the_use_of_pruning_is_seen_by_where_scans_fall(
 ) -> None:
     ledger.add(TRANSACTIONS, [this_month.lower, this_month.plus(-1).lower])
 
-    def pruning(scans: int) -> answers.Pruning:
+    def pruning(scans: int) -> Pruning:
         """Once PostgreSQL has counted so many scans: it does so a moment after they are done."""
         deadline_s = time.monotonic() + 30
         while True:
             (found,) = read(watched, f"{PREFIX}/partitions", table="transactions").pruning
             if found.scans >= scans:
-                return answers.Pruning(**{name: getattr(found, name) for name in found.__struct_fields__})
+                return Pruning(**{name: getattr(found, name) for name in found.__struct_fields__})
             assert time.monotonic() < deadline_s, found
             time.sleep(0.1)
 

@@ -3,15 +3,17 @@
 import json
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
 from api.routing.bodies import Bodies
-from api.routing.parsing import JSON_DEPTH, MOST_CONTAINERS, decode_object
+from api.routing.parsing import JSON_DEPTH, MOST_CONTAINERS, decode_object, query
 from api.routing.problems import BAD_REQUEST, HttpError
-from ledger.errors import TransientError
+from ledger.errors import FieldError, TransientError
 
 _TEXT = st.text(alphabet='[]{}"\\,: a\n\u00e9')
 _JSON = st.recursive(
@@ -99,3 +101,16 @@ def test_bodies_are_counted_until_they_are_given_back() -> None:
     bodies.take(second, 90)
     bodies.give_back(second)
     assert bodies.held_bytes == 0
+
+
+@pytest.mark.parametrize("value", ["50%", "%zz", "%", "%E9", "a%2", "%c3", "%FF+"])
+def test_a_value_that_two_readers_could_decode_in_two_ways_is_refused(value: str) -> None:
+    request = Request({"type": "http", "query_string": f"wallet_id={value}".encode()})
+    with pytest.raises(FieldError, match=r"^wallet_id: must be percent-encoded"):
+        query(request, {"wallet_id"})
+
+
+@given(st.text(max_size=20))
+def test_an_encoded_value_is_decoded_to_itself(text: str) -> None:
+    request = Request({"type": "http", "query_string": urlencode({"wallet_id": text}).encode()})
+    assert query(request, {"wallet_id"}) == {"wallet_id": text}

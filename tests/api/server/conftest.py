@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from api.logs.access_log import write_json_lines
+from api.logs.json_lines import write_json_lines
 from api.logs.output import OUTPUT
 from config import Settings
 from ledger.scopes import CLIENT_SCOPES

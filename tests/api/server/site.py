@@ -293,7 +293,7 @@ class Site:
         with psycopg.connect(self.settings.database_dsn) as connection:
             rows = connection.execute("SELECT reference, id::text FROM transactions_partitioned").fetchall()
             (claimed,) = connection.execute("SELECT count(*) FROM idempotency_keys").fetchone() or (0,)
-        stored = dict(rows)
+        stored: dict[str, str] = dict(rows)
         lost = {key for key, row_id in load.acknowledged.items() if stored.get(key) != row_id}
         assert not lost, f"{len(lost)} acknowledged rows were lost of {len(load.acknowledged)}"
         assert len(rows) == len(stored), f"{len(rows) - len(stored)} rows were stored twice"

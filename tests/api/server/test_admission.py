@@ -23,14 +23,14 @@ PATH = "/api/v1/transactions"
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:1", "localhost", "LOCALHOST:8400", "[::1]", "[::1]:8400"])
 def test_a_host_of_the_list_is_served_at_any_port(shared_url: str, host: str) -> None:
-    assert httpx.get(f"{shared_url}{LIVE}", headers={"Host": host}).status_code == 200
+    assert httpx.get(f"{shared_url}/openapi.json", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "localhost.", "127.0.0.2", "[::2]", "a@localhost"]
 )
 def test_another_host_is_misdirected(shared_url: str, host: str) -> None:
-    for path in (LIVE, "/docs", "/nowhere", PATH):
+    for path in (f"{LIVE}/", "/health", "/openapi.json", "/docs", "/nowhere", PATH):
         response = httpx.get(f"{shared_url}{path}", headers={"Host": host, "X-Forwarded-Host": "localhost"})
         assert (response.status_code, response.json()["type"]) == (421, "urn:treasury:problem:misdirected")
         assert host not in response.text
@@ -41,6 +41,34 @@ def test_no_host_and_two_hosts_are_refused(connect: Connect, fields: list[str]) 
     connection = connect()
     connection.send("\r\n".join((f"GET {LIVE} HTTP/1.1", *fields, "", "")).encode())
     assert connection.answer().problem["status"] == 400
+
+
+@pytest.mark.parametrize("path", [LIVE, "/health/ready"])
+@pytest.mark.parametrize("host", ["203.0.113.7", "203.0.113.7:8400", "[2001:db8::7]", "evil.example"])
+def test_a_load_balancer_may_ask_for_health_by_any_host(connect: Connect, path: str, host: str) -> None:
+    for version, fields in (("1.1", [f"Host: {host}"]), ("1.0", [f"Host: {host}"]), ("1.0", [])):
+        for method in ("GET", "HEAD"):
+            connection = connect()
+            connection.send("\r\n".join((f"{method} {path} HTTP/{version}", *fields, "", "")).encode())
+            assert connection.answer(head=method == "HEAD").status == 200
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "status"),
+    [
+        (f"GET {LIVE} HTTP/1.1", [], 400),
+        (f"GET {LIVE} HTTP/1.0", ["Host: a", "Host: a"], 400),
+        ("GET /openapi.json HTTP/1.0", [], 400),
+        ("GET /openapi.json HTTP/1.0", ["Host: 203.0.113.7"], 421),
+        ("GET /health/live%2F HTTP/1.0", [], 400),
+        ("GET /health/../docs HTTP/1.0", [], 400),
+        (f"GET http://elsewhere{LIVE} HTTP/1.1", ["Host: 127.0.0.1"], 400),
+    ],
+)
+def test_every_other_request_names_its_host(connect: Connect, line: str, fields: list[str], status: int) -> None:
+    connection = connect()
+    connection.send("\r\n".join((line, *fields, "", "")).encode())
+    assert connection.answer().problem["status"] == status
 
 
 def test_the_address_that_is_listened_at_is_served(ready: Settings) -> None:
@@ -166,7 +194,7 @@ def test_an_address_is_logged_as_its_network(address: str, shown: str) -> None:
 
 def test_log_lines_cannot_be_forged(api: httpx.Client, log: Log) -> None:
     for value in ('a"}\\n{"level":"ERROR', "a%0a{}", "é"):
-        api.get(LIVE, headers={"X-Request-ID": value.encode()})
+        api.get(LIVE, headers={b"X-Request-ID": value.encode()})
         api.get(f"/{value}")
     assert all(line["level"] == "INFO" and "é" not in line["request_id"] for line in log())
     assert logging.getLogger("treasury.api").propagate is False

@@ -15,7 +15,7 @@ import httpx
 import psycopg
 import pytest
 
-from api.logs.access_log import JsonLines
+from api.logs.json_lines import JsonLines
 from config import Settings
 from ledger.alerts import Alert, Severity
 from ledger.errors import FieldError
@@ -23,7 +23,8 @@ from sql.connection import connect
 from tasks.alerting.delivery import Kind, Notice
 from tasks.alerting.store import list_alerts, raise_alert
 from tasks.importing.run import ImportRequest, import_file
-from tasks.reconciliation.casework.breaks import Decision, resolve
+from tasks.reconciliation.casework.breaks import resolve
+from tasks.reconciliation.vocabulary import Decision
 from tasks.statements.intake import take_in
 from tests.api.ledger_rows import keyed
 from tests.cli.conftest import typed  # noqa: F401  # the fixture

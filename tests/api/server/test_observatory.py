@@ -18,6 +18,7 @@ from tests.api.server.conftest import Connect
 from tests.api.server.observatory import directives, grade, modifiers
 
 PATH = "/api/v1/transactions"
+JSON = {"Content-Type": "application/json"}
 ANSWERS: dict[str, tuple[int, Callable[[httpx.Client], httpx.Response]]] = {
     "the page": (200, lambda client: client.get("/docs")),
     "its style": (200, lambda client: client.get(docs_page.assets()[docs_page.STYLE].path)),
@@ -34,10 +35,9 @@ ANSWERS: dict[str, tuple[int, Callable[[httpx.Client], httpx.Response]]] = {
     "a wrong method": (405, lambda client: client.delete(PATH)),
     "not as JSON": (415, lambda client: client.post(PATH, content="x", headers=keyed())),
     "a broken rule": (422, lambda client: client.post(PATH, json={}, headers=keyed())),
-    "another host": (421, lambda client: client.get("/health/live", headers={"Host": "elsewhere"})),
+    "another host": (421, lambda client: client.get("/docs", headers={"Host": "elsewhere"})),
     "an expectation": (417, lambda client: client.get("/health/live", headers={"Expect": "wonders"})),
 }
-JSON = {"Content-Type": "application/json"}
 # A client may keep what it read, and must ask whether it still holds: it has an ETag.
 # The address of a file of the page changes with the file.
 KEPT = {"a page of rows": "private, no-cache", "its style": FOREVER, "its script": FOREVER}

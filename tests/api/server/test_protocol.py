@@ -9,7 +9,6 @@ import pytest
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from api.serve import HOW
 from api.server.app import create_app
 from api.server.protocol import MOST_FIELDS, MOST_PIPELINED, MOST_URL_BYTES, LimitedProtocol
 from config import Settings
@@ -147,6 +146,18 @@ AMBIGUOUS = {
     "a bare CR": ["X: a\rContent-Length: 5"],
     "a NUL": ["X: a\0b"],
     "a field without a name": [": a"],
+    "two lengths, one with a blank": ["Content-Length: 5 ", "Content-Length: 5"],
+    "a length and chunks with a blank": ["Content-Length: 5 ", "Transfer-Encoding: chunked "],
+    "a length of two parts": ["Content-Length: 5 5 "],
+    "a length that is blank": ["Content-Length: \t "],
+    "a length with another blank": ["Content-Length: 5\x0b"],
+    "chunks that are not last, with a blank": ["Transfer-Encoding: chunked, identity "],
+    "a disguised encoding with a blank": ["Transfer-Encoding: xchunked "],
+    "an encoding of two parts": ["Transfer-Encoding: chunked chunked "],
+    "an encoding with another blank": ["Transfer-Encoding: \x0bchunked"],
+    "a tab before the colon": ["Content-Length\t: 5"],
+    "a folded line behind a blank": ["X: a ", "\tContent-Length: 5"],
+    "a folded line that is blank": ["X: a", " ", "Content-Length: 5"],
 }
 
 
@@ -185,7 +196,7 @@ def test_under_a_server_without_the_limits_the_api_does_not_start(
     shared: Settings, heard: pytest.LogCaptureFixture
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(create_app(shared), log_config=None, **HOW))
+        server = uvicorn.Server(uvicorn.Config(create_app(shared), log_config=None, loop="uvloop", ws="none"))
         with pytest.raises(SystemExit) as ended:
             server.run([listening])
 
@@ -201,6 +212,52 @@ def test_a_flood_of_chunk_framing_is_refused(shared: Settings, shared_key: str) 
         for _ in range(100):
             connection.send(b"1;" + b"x" * 4096 + b"\r\n{\r\n")
         assert connection.answer().status == 413
+
+
+def spaced(field: str, blanks: str) -> str:
+    """The field with blanks around its value, which are no part of it."""
+    name, _, value = field.partition(": ")
+    return f"{name}:{blanks}{value}{blanks}"
+
+
+@pytest.mark.parametrize("blanks", ["", " ", "\t", "  \t "])
+def test_blanks_around_a_value_are_no_part_of_it(connect: Connect, shared_key: str, blanks: str) -> None:
+    key = keyed()
+    fields = (shared_key, key, JSON, f"Content-Length: {len(BODY_TEXT)}", "X-Request-ID: asked")
+    connection, chunked, again = connect(), connect(), connect()
+    spaces = blanks.replace("\t", "")  # the parser takes no tab behind an encoding
+    connection.send(
+        "\r\n".join((POST, *(spaced(f, blanks) for f in (f"Host: {connection.host}", *fields)), "", "")).encode()
+    )
+    connection.send(BODY_TEXT)
+    stored = connection.answer()
+    chunked.request(
+        POST,
+        *(spaced(f, blanks) for f in (shared_key, keyed(), JSON)),
+        f"Transfer-Encoding: chunked{spaces}",
+        body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY_TEXT), BODY_TEXT),
+    )
+    again.request(POST, *fields, body=BODY_TEXT)
+    replayed = again.answer()
+
+    assert (stored.status, stored.headers["x-request-id"]) == (201, "asked")
+    assert chunked.answer().status == 201
+    assert (replayed.body, replayed.headers["idempotent-replayed"]) == (stored.body, "true")
+
+
+@pytest.mark.parametrize("value", ["close", "close ", "\tclose\t", "keep-alive , Close "])
+def test_a_connection_that_is_to_be_closed_is_closed(connect: Connect, value: str) -> None:
+    connection = connect()
+    connection.request(LIVE, f"Connection:{value}")
+    assert (connection.answer().status, connection.is_closed()) == (200, True)
+
+
+def test_a_client_that_expects_100_may_say_so_with_a_blank_behind_it(connect: Connect, shared_key: str) -> None:
+    connection = connect()
+    connection.request(POST, shared_key, keyed(), JSON, f"Content-Length: {len(BODY_TEXT)} ", "Expect: 100-continue ")
+    assert connection.answer().status == 100
+    connection.send(BODY_TEXT)
+    assert connection.answer().status == 201
 
 
 def test_chunks_are_taken_as_a_body(connect: Connect, shared_key: str) -> None:

@@ -21,7 +21,7 @@ import pytest
 from pydantic import SecretStr
 
 from api.connections.database import Database
-from api.logs.access_log import LOGGER
+from api.logs.json_lines import LOGGER
 from api.routing.problems import HttpError
 from api.transactions.writer import Stored, TableWriter, Write
 from config import Settings

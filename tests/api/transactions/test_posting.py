@@ -12,6 +12,7 @@ import pytest
 
 from api.transactions import messages
 from ledger.identifiers import created_at_of
+from ledger.months import Month
 from tests.api.ledger_rows import BODIES, BODY, PATHS, VAS_BODY, Ledger, keyed
 
 PATH = "/api/v1/transactions"
@@ -111,7 +112,7 @@ def test_many_at_once_with_one_key_make_one_row(api: httpx.Client, database: psy
 def test_without_a_usable_idempotency_key_nothing_is_stored(
     shared_api: httpx.Client, shared_database: psycopg.Connection[Any], key: str | None
 ) -> None:
-    headers = {} if key is None else {"Idempotency-Key": key.encode()}
+    headers = {} if key is None else {b"Idempotency-Key": key.encode()}
     response = shared_api.post(PATH, json=BODY, headers=headers)
 
     assert (response.status_code, response.json()["type"]) == (400, "urn:treasury:problem:idempotency-key")
@@ -121,6 +122,13 @@ def test_without_a_usable_idempotency_key_nothing_is_stored(
 def test_a_refused_request_does_not_use_up_its_key(api: httpx.Client) -> None:
     assert api.post(PATH, json={**BODY, "amount": "x"}, headers=keyed("k")).status_code == 422
     assert api.post(PATH, json=BODY, headers=keyed("k")).status_code == 201
+
+
+def test_an_amount_has_the_decimal_places_of_its_currency(api: httpx.Client) -> None:
+    refused = api.post(PATH, json={**BODY, "amount": "120.50", "currency": "JPY"}, headers=keyed("k"))
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "amount")
+    assert "JPY has no decimal places" in refused.json()["detail"]
+    assert api.post(PATH, json={**BODY, "amount": "120", "currency": "JPY"}, headers=keyed("k")).status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -261,7 +269,7 @@ def test_a_batch_stores_the_good_rows_and_reports_the_bad(api: httpx.Client, dat
     assert [(result.index, result.status) for result in results.results] == [
         (0, 201), (1, 422), (2, 201), (3, 422), (4, 422),
     ]  # fmt: skip
-    fields = [result.problem.errors[0].field for result in results.results if result.problem]
+    fields = [broken.field for result in results.results if result.problem for broken in result.problem.errors or ()]
     assert fields == ["amount", "body", "colour"]
     assert api.get(f"{PATH}/{results.results[2].id}").json()["reference"] == "third"
     assert count(database) == 2
@@ -353,6 +361,67 @@ def test_a_name_that_cannot_be_asked_for_cannot_be_stored(shared_api: httpx.Clie
     stored = broken_rule(shared_api.post(PATH, json={**BODY, "wallet_id": name}, headers=keyed()))
     asked = broken_rule(shared_api.get(PATH, params={"wallet_id": name}))
     assert stored == asked == ("wallet_id", "must have 1 to 64 printable characters")
+
+
+@pytest.mark.parametrize("name", ["w-1 ", " w-1", " ", "cafe\u0301"])
+@pytest.mark.parametrize("field", ["wallet_id", "user_id", "counterparty_wallet_id", "supplier_product_id"])
+def test_a_name_is_refused_rather_than_changed_one_by_one_and_in_a_batch(
+    shared_api: httpx.Client, field: str, name: str
+) -> None:
+    body = {**BODIES[PATHS[1]], field: name}
+    refused, rule = broken_rule(shared_api.post(PATHS[1], json=body, headers=keyed()))
+    batch = shared_api.post(f"{PATHS[1]}/batch", json={"items": [body] * 2}, headers=keyed()).json()
+
+    assert refused == field
+    assert ("NFC" in rule) == (name == "cafe\u0301")
+    assert [result["problem"]["errors"][0]["field"] for result in batch["results"]] == [field, field]
+
+
+@pytest.mark.parametrize("name", ["w-1 ", " w-1", "cafe\u0301"])
+def test_rows_that_were_stored_under_such_a_name_are_read_by_exactly_that_name(
+    api: httpx.Client, ledger: Ledger, database: psycopg.Connection[Any], this_month: Month, name: str
+) -> None:
+    (row,) = ledger.add(ledger.table(PATH), [this_month.lower], status="pending")
+    database.execute("UPDATE transactions_partitioned SET wallet_id = %s", (name,))
+    found, others = (api.get(PATH, params={"wallet_id": asked}).json()["items"] for asked in (name, "w-1"))
+    assert [(item["id"], item["wallet_id"]) for item in found] == [(str(row["id"]), name)]
+    assert others == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("wallet_id=caf%E9", "wallet_id"),  # codespell:ignore caf
+        ("wallet_id=w&user_id=%FF", "user_id"),
+        ("wallet_id=%C3", "wallet_id"),
+        ("wallet_id=%ED%A0%80", "wallet_id"),
+        ("wallet_id=w&cursor=%80", "cursor"),
+        ("wallet_id=w&limit=%B9", "limit"),
+        ("wallet%E9=w", "query"),
+    ],
+)
+@pytest.mark.parametrize("path", PATHS)
+def test_a_query_that_is_not_percent_encoded_utf_8_is_refused_by_name(
+    shared_api: httpx.Client, path: str, query: str, field: str
+) -> None:
+    answer = shared_api.get(httpx.URL(f"{shared_api.base_url}{path}", query=query.encode()))
+    assert broken_rule(answer)[0] == field
+
+
+def test_an_encoded_query_is_read_as_what_it_means(api: httpx.Client) -> None:
+    stored = api.post(PATH, json={**BODY, "wallet_id": "w\u00e9 50%+1"}, headers=keyed()).json()
+    for query in (
+        b"wallet_id=w%C3%A9%2050%25%2B1",
+        b"wallet_id=w%c3%a9+50%25%2b1&",
+        b"&wallet%5Fid=w%C3%A9+50%25%2B1",
+    ):
+        answer = api.get(httpx.URL(f"{api.base_url}{PATH}", query=query))
+        assert [row["id"] for row in answer.json()["items"]] == [stored["id"]]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/transactions/w%E9", "/api/v1/vas-transactions/%FF/failure"])
+def test_a_path_that_is_not_utf_8_is_refused_by_name(shared_api: httpx.Client, path: str) -> None:
+    assert broken_rule(shared_api.get(path))[0] == "id"
 
 
 def test_a_batch_of_many_items_is_not_taken_for_a_deep_body(api: httpx.Client) -> None:

@@ -88,10 +88,9 @@ def test_a_client_sees_its_own_rows_only(
 @pytest.mark.parametrize(
     "row_id",
     ["1", "01a20733cc6b74a3a86071497a499eb9", "{01a20733-cc6b-74a3-a860-71497a499eb9}",
-     "ffffffff-ffff-7fff-bfff-ffffffffffff", "01a20733-cc6b-44a3-a860-71497a499eb9",
-     "01a20733-cc6b-74a3-a860-71497a499ebg"],
+     "01a20733-cc6b-74a3-a860-71497a499eb", "01a20733-cc6b-74a3-a860-71497a499ebg"],
 )  # fmt: skip
-def test_an_id_that_is_no_uuid7_is_refused(shared_api: httpx.Client, row_id: str) -> None:
+def test_an_id_that_is_no_uuid_is_refused(shared_api: httpx.Client, row_id: str) -> None:
     response = shared_api.get(f"{PATH}/{row_id}")
     assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "id")
 
@@ -187,7 +186,7 @@ def test_pages_are_complete_and_without_doubles_over_all_tiers(
             if row["wallet_id"] == "b" and asked.get("status") in (None, row["status"])
             if first <= row["created_at"] < last
         ]
-        times = {key: asked[key].isoformat() for key in ("from", "to") if key in asked}
+        times: dict[str, Any] = {key: asked[key].isoformat() for key in ("from", "to") if key in asked}
         query = {**asked, **times, name: "b" if name == "wallet_id" else "of-b", "limit": limit}
         found = list(pages(api, **query))
         assert [row_id for page in found for row_id in ids(page)] == newest_first(wanted)
@@ -201,7 +200,8 @@ def test_a_month_that_moves_is_always_seen_once(api: httpx.Client, ledger: Ledge
     table = ledger.table(PATH)
     months = [this_month.plus(-distance) for distance in (4, 5)]
     rows = ledger.add(table, [month.lower + number * MILLISECOND for month in months for number in range(3)])
-    expected, wrong, asked, moved = newest_first(rows), [], 0, threading.Event()
+    expected, asked, moved = newest_first(rows), 0, threading.Event()
+    wrong: list[list[str] | list[int]] = []
 
     def read_pages() -> None:
         nonlocal asked

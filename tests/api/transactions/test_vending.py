@@ -113,6 +113,47 @@ def test_what_a_purchase_decides_must_not_be_given(shop: httpx.Client, field: st
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
 
 
+UNSOLD: dict[str, tuple[str, dict[str, Any]]] = {
+    "another kind": ("vas_type", {"vas_type": "bill_payment"}),
+    "a product that is no number": ("supplier_product_id", {"supplier_product_id": "airtime"}),
+    "a product of ten digits": ("supplier_product_id", {"supplier_product_id": "1234567890"}),
+    "no number": ("mobile_number", {"mobile_number": None}),
+    "a number of another country": ("mobile_number", {"mobile_number": "+447700900123"}),
+    "no meter": ("metadata.meter_number", {"vas_type": "electricity"}),
+    "a meter that is a number": (
+        "metadata.meter_number",
+        {"vas_type": "electricity", "metadata": {"meter_number": 12345678901}},
+    ),
+    "another currency": ("currency", {"currency": "USD"}),
+    "no account": ("metadata.account_number", {"supplier": "mobilemart", "vas_type": "bill_payment"}),
+    "a kind that mobilemart does not sell": ("vas_type", {"supplier": "mobilemart", "vas_type": "cash_out"}),
+    "a kind that peach does not sell": ("vas_type", {"supplier": "peach", "vas_type": "airtime"}),
+    "more than peach takes": (
+        "amount",
+        {"supplier": "peach", "vas_type": "voucher_topup", "amount": "100000000.00"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("field", "changes"), UNSOLD.values(), ids=UNSOLD)
+def test_an_order_that_the_supplier_is_known_to_refuse_is_refused_before_it_is_stored(
+    shop: httpx.Client, simulated: Simulated, database: psycopg.Connection[Any], field: str, changes: dict[str, Any]
+) -> None:
+    answer = shop.post(PATH, json=order("flash", **changes), headers=keyed("again"))
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["field"]) == (422, field)
+    assert database.execute("SELECT count(*) FROM vas_transactions").fetchone() == (0,)
+    assert simulated.purchases(changes.get("supplier", "flash")) == []
+    right = shop.post(PATH, json=order("flash"), headers=keyed("again"))
+    assert right.status_code == 201  # the key is free
+
+
+def test_what_is_only_recorded_needs_nothing_that_a_purchase_needs(shop: httpx.Client) -> None:
+    """A sale that was made elsewhere, of a kind that nobody sells here."""
+    recorded = {**VAS_BODY, "vas_type": "bill_payment", "currency": "USD"}
+    assert shop.post(PATH, json=recorded, headers=keyed()).status_code == 201
+
+
 def test_a_supplier_that_is_not_configured_sells_nothing_and_stores_nothing(
     ready: Settings, make_key: MakeKey, database: psycopg.Connection[Any]
 ) -> None:

@@ -19,14 +19,14 @@ class Receiver:
     def __init__(self) -> None:
         self.status = 200
         self.notices: list[dict[str, Any]] = []
+        self._most: int | None = None
+        self._lock = threading.Lock()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:  # the name that http.server asks for
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if receiver.status == 200:
-                    receiver.notices.append(body)
-                self.send_response(receiver.status)
+                self.send_response(receiver.taken(body))
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
@@ -34,6 +34,19 @@ class Receiver:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"json://127.0.0.1:{self.server.server_address[1]}/hook"
+
+    def taken(self, body: dict[str, Any]) -> int:
+        """Keep a notice, or refuse it; the status of the answer."""
+        with self._lock:
+            if self._most is not None and len(self.notices) >= self._most:
+                return 503
+            if self.status == 200:
+                self.notices.append(body)
+            return self.status
+
+    def refuse_after(self, most: int | None) -> None:
+        """Take no further notice once there are ``most``; None takes every one."""
+        self._most = most
 
     @property
     def titles(self) -> list[str]:

@@ -1,5 +1,8 @@
 """`treasury alert`, as a user types it."""
 
+import json
+from decimal import Decimal
+
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -7,8 +10,12 @@ from typer.testing import CliRunner
 from cli import terminal
 from cli.main import app
 from config import Settings
+from ledger.errors import ConfigError, TransientError
 from sql.connection import Connection
+from tasks.alerting.notices import send_notices
 from tasks.alerting.store import Alert, Severity, list_alerts, raise_alert, resolve_alert
+from tasks.health import CHECKS, State, run_checks
+from tests.tasks.alerting.receiver import receiving, telling
 
 
 @pytest.fixture
@@ -35,3 +42,45 @@ def test_open_alerts_are_listed_and_acknowledged_once(command: CliRunner, connec
     again = command.invoke(app, ["alert", "acknowledge", str(record.alert_id)])
     assert "not open, or was acknowledged before" in str(again.exception)
     assert list_alerts(connection, state="open")[0].acknowledged_by == "thandi"
+
+
+def test_a_test_notice_shows_the_result_of_each_target(command: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiving() as receiver, receiving() as broken:
+        broken.status = 500
+        urls = {"critical": [receiver.url, broken.url], "warning": [receiver.url]}
+        monkeypatch.setenv("TREASURY_ALERT_URLS", json.dumps(urls))
+        result = command.invoke(app, ["alert", "test"])
+        assert [line.split("│")[1:3] for line in result.output.splitlines() if "│" in line] == [
+            [" warning[0]  ", " sent          "],
+            [" critical[0] ", " sent          "],
+            [" critical[1] ", " was not taken "],
+        ]
+        assert isinstance(result.exception, TransientError)
+        assert "TREASURY_ALERT_URLS critical[1]: did not take the test notice" in str(result.exception)
+        assert len(receiver.notices) == 2
+
+
+@pytest.mark.parametrize("command_name", [("alert", "test"), ("up",)])
+def test_a_mistyped_target_is_refused_before_anything_starts(
+    command: CliRunner, monkeypatch: pytest.MonkeyPatch, command_name: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("TREASURY_ALERT_URLS", json.dumps({"warning": ["slak://a-secret-token"]}))
+    result = command.invoke(app, command_name)
+    assert isinstance(result.exception, ConfigError)
+    assert "TREASURY_ALERT_URLS warning[0]: slak:// is no service" in str(result.exception)
+    assert "a-secret-token" not in result.output + str(result.exception)
+
+
+def test_health_reports_targets_that_are_none_or_take_nothing(settings: Settings, connection: Connection) -> None:
+    check = [one for one in CHECKS if one.name == "notices"]
+    assert run_checks(settings, check)[0].state is State.HEALTHY
+    [result] = run_checks(telling(settings, ("nonsense",)), check)
+    assert (result.state, "critical[0]" in result.line) == (State.CRITICAL, True)
+    with receiving() as broken:
+        broken.status = 500
+        told = telling(settings, (broken.url,))
+        raise_alert(connection, Alert("health_redis", "system", Severity.CRITICAL, "away", "Start it", {}))
+        send_notices(told)
+        [result] = run_checks(told, check)
+        assert (result.state, result.value) == (State.WARNING, Decimal(1))
+        assert "critical[0]: was not taken" in result.line

@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from config import Settings
+from config import Settings, load_settings
+from ledger.errors import ConfigError
 from sql.connection import Connection
+from tasks.alerting.delivery import Kind, Notice, deliver, invalid_targets, require_targets, send_test
 from tasks.alerting.notices import Sent, send_notices
 from tasks.alerting.store import Alert, Severity, acknowledge, list_alerts, raise_alert, resolve_alert
 from tests.tasks.alerting.receiver import Receiver, receiving, telling
@@ -35,6 +38,14 @@ def receiver() -> Iterator[Receiver]:
 def told(settings: Settings, receiver: Receiver) -> Settings:
     """Settings by which the receiver is told of everything."""
     return telling(settings, (receiver.url,), (receiver.url,))
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port on which nobody listens, and which nobody else gets."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 def test_people_are_told_when_it_opens_and_when_it_is_over(
@@ -135,7 +146,10 @@ def test_a_target_that_never_answers_and_one_that_is_no_url_are_given_up_in_time
         sent = send_notices(telling(settings, critical=urls).model_copy(update={"notice_timeout_s": 0.5}), NOON)
     assert sent.failed == 1
     [error] = sent.errors
-    assert error == "critical[0]: no answer within 0.5 s; critical[1]: no URL that apprise knows"
+    assert error == (
+        "critical[0]: no answer within 0.5 s; critical[1]: must be a URL of a service that apprise knows, such as"
+        " mailtos://user:password@host"
+    )
 
 
 def test_two_senders_at_once_tell_once(told: Settings, receiver: Receiver, connection: Connection) -> None:
@@ -152,12 +166,12 @@ def test_what_changes_while_it_is_being_told_is_told_too(
 ) -> None:
     raise_alert(connection, DOWN, at=NOON)
     from tasks.alerting import notices
+    from tasks.alerting.delivery import deliver
 
     def deliver_slowly(*arguments: Any) -> Any:
         resolve_alert(connection, DOWN.rule, DOWN.subject, at=later(1))
         return deliver(*arguments)
 
-    deliver = notices.deliver
     with monkeypatch.context() as patched:
         patched.setattr(notices, "deliver", deliver_slowly)
         send_notices(told, NOON)
@@ -168,16 +182,17 @@ def test_what_changes_while_it_is_being_told_is_told_too(
     ]
 
 
-def test_many_alerts_are_one_message_and_no_message_is_too_long(
+def test_many_alerts_are_few_messages_and_no_message_is_too_long(
     told: Settings, receiver: Receiver, connection: Connection
 ) -> None:
     for number in range(60):
         raise_alert(connection, replace(DOWN, subject=str(number), title="x" * 250), at=NOON)
     assert send_notices(told, NOON).told == 40
-    assert receiver.titles == ["treasury: 40 notices, critical"]
-    assert len(receiver.notices[0]["message"]) < 7000
-    assert receiver.notices[0]["message"].endswith("more")
+    assert sorted(receiver.titles) == ["treasury: 16 notices, critical"] * 2 + ["treasury: 8 notices, critical"]
+    assert max(len(notice["message"]) for notice in receiver.notices) < 7000
+    assert sum(notice["message"].count("[opened]") for notice in receiver.notices) == 40
     assert send_notices(told, NOON).told == 20
+    assert sum(notice["message"].count("[opened]") for notice in receiver.notices) == 60
 
 
 def test_a_severity_that_nobody_wants_to_hear_of_is_sent_nowhere(
@@ -196,3 +211,85 @@ def test_what_was_over_long_ago_is_not_told_when_a_target_is_set_later(
     resolve_alert(connection, DOWN.rule, DOWN.subject, at=later(1))
     assert send_notices(told, later(3 * 24 * 60)) == Sent()
     assert receiver.notices == []
+
+
+def test_forty_notices_are_all_named_however_many_messages_that_takes(
+    told: Settings, receiver: Receiver, connection: Connection
+) -> None:
+    long_text = "Look at it, and then at everything that it has touched. " * 15
+    for number in range(40):
+        alert = replace(DOWN, subject=f"server-{number:02}", what_to_do=long_text)
+        raise_alert(connection, alert, at=NOON)
+    assert send_notices(told, NOON) == Sent(told=40)
+    assert len(receiver.notices) > 1
+    named = "\n".join(notice["message"] for notice in receiver.notices)
+    assert [number for number in range(40) if f"(server-{number:02})" not in named] == []
+    assert "more" not in named
+
+
+def test_of_several_messages_those_that_are_not_taken_stay_due(
+    told: Settings, receiver: Receiver, connection: Connection
+) -> None:
+    long_text = "Look at it, and then at everything that it has touched. " * 15
+    for number in range(20):
+        raise_alert(connection, replace(DOWN, subject=f"server-{number:02}", what_to_do=long_text), at=NOON)
+    receiver.refuse_after(1)
+    sent = send_notices(told, NOON)
+    assert sent.told + sent.failed == 20
+    assert sent.told == receiver.notices[0]["message"].count("[opened]") > 0
+    receiver.refuse_after(None)
+    again = send_notices(told, later(1))
+    assert (again.told, again.failed) == (sent.failed, 0)
+    named = "\n".join(notice["message"] for notice in receiver.notices)
+    assert [number for number in range(20) if named.count(f"(server-{number:02})") != 1] == []
+
+
+def test_a_service_that_takes_little_gets_a_long_message_in_parts() -> None:
+    with receiving() as receiver:
+        long_text = "x" * 900
+        notice = Notice(Kind.OPENED, Severity.CRITICAL, "rule", "it", "title", long_text, NOON, NOON, 1)
+        settings = telling(load_settings(home=Path("/tmp/none")), (f"{receiver.url}?overflow=split",))  # noqa: S108
+        [delivery] = deliver(settings, [notice])
+        assert delivery.error == ""
+        assert long_text in "".join(one["message"] for one in receiver.notices)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("slak://token", "slak:// is no service that apprise knows"),
+        ("mailto//user@example.org", "must be a URL of a service that apprise knows"),
+        ("operations@example.org", "must be a URL of a service that apprise knows"),
+        ("json://", "json:// must be followed by a host"),
+        ("mailto://", "mailto:// must be followed by a host"),
+        ("slack://T1", "slack:// is no service that apprise knows, or its host, address or token has a wrong form"),
+    ],
+)
+def test_a_mistyped_target_is_named_without_its_text(settings: Settings, url: str, said: str) -> None:
+    wrong = telling(settings, ("json://localhost", url), ())
+    assert invalid_targets(wrong) == [f"TREASURY_ALERT_URLS critical[1]: {said}" + _rest(said)]
+    with pytest.raises(ConfigError, match=r"critical\[1\]"):
+        require_targets(wrong)
+    assert invalid_targets(telling(settings, ("json://localhost",))) == []
+
+
+def _rest(said: str) -> str:
+    """The end of the line where the test names only its beginning."""
+    if said.endswith("apprise knows") and "must be" in said:
+        return ", such as mailtos://user:password@host"
+    return ", or its host, address or token has a wrong form" if said.endswith("apprise knows") else ""
+
+
+def test_a_test_notice_goes_to_every_target_and_each_result_is_told(settings: Settings, closed_port: int) -> None:
+    with receiving() as receiver:
+        targets = telling(settings, (receiver.url, f"json://127.0.0.1:{closed_port}/"), (receiver.url,))
+        results = send_test(targets, NOON)
+        assert [place for place, error in results if not error] == ["warning[0]", "critical[0]"]
+        assert [place for place, error in results if error] == ["critical[1]"]
+        assert len(receiver.notices) == 2
+        assert "this is a test notice" in receiver.notices[0]["message"]
+
+
+def test_a_test_without_a_target_is_an_error(settings: Settings) -> None:
+    with pytest.raises(ConfigError, match="TREASURY_ALERT_URLS is not set"):
+        send_test(settings, NOON)

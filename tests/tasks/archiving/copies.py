@@ -9,11 +9,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
+from bench.databases import on_database
 from config import Settings
 from servers.postgres import embedded_bin_dir
-from tests.databases import drop_like
+from tests.databases import drop_like, looking_into_both_schemas
 from tests.tasks.archiving.ledger import Ledger
 
 Copier = Callable[..., Ledger]
@@ -26,14 +27,16 @@ def copied(server_settings: Settings) -> Iterator[Copier]:
 
         def copy(ledger: Ledger, by: str = "template") -> Ledger:
             name = stack.enter_context(_named(server_settings.database_dsn))
-            twin = Ledger(ledger.settings.on_database(name), ledger.store)
+            twin = Ledger(on_database(ledger.settings, name), ledger.store)
             if by == "dump":
                 _execute(server_settings.database_dsn, SQL("CREATE DATABASE {}").format(Identifier(name)))
+                _execute(server_settings.database_dsn, looking_into_both_schemas(name))
                 _restore(ledger.settings.database_dsn, twin.settings.database_dsn)
                 return twin
             source = ledger.settings.database_dsn.rpartition("/")[2]
             make = SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(source))
             _execute(server_settings.database_dsn, make)
+            _execute(server_settings.database_dsn, looking_into_both_schemas(name))
             if by == "clone":
                 _take_for_the_original(twin)
             return twin
@@ -56,7 +59,7 @@ def _named(server: str) -> Iterator[str]:
     drop_like(server, name)
 
 
-def _execute(server: str, statement: object) -> None:
+def _execute(server: str, statement: Composed) -> None:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(statement)
 
@@ -65,5 +68,5 @@ def _restore(source: str, target: str) -> None:
     """`pg_dump | psql`, while the source is in use."""
     folder = Path(os.environ.get("TREASURY_TEST_PG_BIN") or embedded_bin_dir())
     dump = subprocess.run([folder / "pg_dump", "--dbname", source], capture_output=True, check=True, timeout=120)
-    read = [folder / "psql", "--quiet", "--no-psqlrc", "--dbname", target]
+    read: list[str | Path] = [folder / "psql", "--quiet", "--no-psqlrc", "--dbname", target]
     subprocess.run(read, input=dump.stdout, capture_output=True, check=True, timeout=120)

@@ -51,7 +51,7 @@ class Ledger:
         with connect(self.settings.database_dsn, "tests") as connection:
             prepare_table(connection, self.settings, table)
             ensure_partition(connection, self.settings, table, month)
-            self.insert(connection, table, [_row(table, month, number) | changes for number in range(rows)])
+            self.insert(connection, table, [make_row(table, month, number) | changes for number in range(rows)])
 
     def insert(self, connection: psycopg.Connection[Any], table: TieredTable, rows: list[dict[str, Any]]) -> None:
         """Insert rows into the hot parent, whichever partition they go to."""
@@ -150,7 +150,7 @@ class Ledger:
         )
 
 
-def _row(table: TieredTable, month: Month, number: int) -> dict[str, Any]:
+def make_row(table: TieredTable, month: Month, number: int) -> dict[str, Any]:
     """A finished row, by chance but always the same; the first two stand at the month's first and last instant."""
     chance = random.Random(f"{table.name} {month} {number}")  # noqa: S311  # made-up rows, no secrets
     span_ms = (month.upper - month.lower) // timedelta(milliseconds=1)

@@ -214,7 +214,7 @@ def test_uploads_of_another_installation_or_incarnation_are_never_removed(ledger
 
 def test_no_two_attempts_anywhere_have_one_key(ledger: Ledger) -> None:
     """Of the same rows, the same attempt and the same installation: chance alone tells two exact clones apart."""
-    keys = set()
+    keys: set[str] = set()
     for _ in range(2):
         ledger.warm(COLD) if not keys else None
         assert ledger.run(KILLED_AT_A_STEP, str(COLD), Step.UPLOADED).returncode == SIGKILLED

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -56,7 +57,8 @@ def test_a_scan_that_is_ended_half_way_is_a_transient_failure(ledger: Ledger) ->
     """The sessions that the set-based engine reads through, while they read."""
     ledger.warm(COLD, rows=20_000)
     before = ledger.content()
-    ended, stop = [], threading.Event()
+    ended: list[tuple[Any, ...]] = []
+    stop = threading.Event()
 
     def hunt() -> None:
         with psycopg.connect(ledger.settings.database_dsn, autocommit=True) as connection:

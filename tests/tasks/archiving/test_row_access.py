@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -9,6 +10,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from bench.databases import on_database
 from config import Settings
 from ledger.errors import ConfigError, ConflictError, DataError, TreasuryError
 from tasks.admin.setup import prepare_database
@@ -16,6 +18,7 @@ from tasks.archiving.outcome import Action, Result
 from tasks.archiving.plan import plan_table
 from tasks.archiving.tiers import tier_rows
 from tasks.archiving.to_cold import Step, archive_month
+from tests.databases import looking_into_both_schemas
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger
 
 PARTITION = "transactions_2024_03"
@@ -31,7 +34,7 @@ class OrdinaryLedger(Ledger):
         super().__init__(settings, store)
         self.superuser = superuser
 
-    def sql(self, query: str, *parameters: object) -> list[object]:
+    def sql(self, query: str, *parameters: Any) -> list[Any]:
         with psycopg.connect(self.superuser, autocommit=True) as connection:
             cursor = connection.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []
@@ -45,8 +48,9 @@ def ordinary(server_settings: Settings, settings: Settings, store: Path) -> Iter
     with psycopg.connect(server_settings.database_dsn, autocommit=True) as admin:
         admin.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'")
         admin.execute(f"CREATE DATABASE {name} OWNER {name}")
+        admin.execute(looking_into_both_schemas(name))
         url = parts._replace(netloc=f"{name}:{name}@{parts.netloc.rpartition('@')[2]}", path=f"/{name}").geturl()
-        own = server_settings.on_database(name)
+        own = on_database(server_settings, name)
         place = {"database_url": SecretStr(url), "home": settings.home, "archive_url": settings.archive_url}
         ledger = OrdinaryLedger(own.model_copy(update=place), store, own.database_dsn)
         prepare_database(ledger.settings)

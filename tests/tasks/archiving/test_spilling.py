@@ -1,6 +1,7 @@
 """Work that is larger than its memory goes on in the spool, each engine in a folder of its own."""
 
 import threading
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -19,7 +20,8 @@ SORT = f"""
 def test_two_engines_that_spill_at_the_same_time_do_not_meet(settings: Settings) -> None:
     """They did when they shared one folder: the process ended in a segmentation fault."""
     small = settings.model_copy(update={"archive_memory_mb": 96, "archive_threads": 1})
-    sorted_rows, spilled = [], set()
+    sorted_rows: list[int] = []
+    spilled: set[Path] = set()
 
     def sort() -> None:
         with engine(small, share=2) as duck:

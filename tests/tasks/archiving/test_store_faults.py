@@ -266,10 +266,10 @@ def test_a_valid_file_with_other_rows_is_found_by_its_content(ledger: Ledger, tm
         partition = relation(connection, ledger.table.partition(COLD))
         columns = columns_of(connection, partition)
         export_partition(duck, ledger.settings, ledger.table, columns, partition, file)
-        assert verify_month(connection, ledger.settings, ledger.table, columns, partition, file).rows > 0
+        assert verify_month(connection, ledger.settings, ledger.table, columns, partition, COLD, file).rows > 0
         pq.write_table(ALTERATIONS[name](pq.read_table(file)), file)
         with pytest.raises(VerificationError, match="digest"):
-            verify_month(connection, ledger.settings, ledger.table, columns, partition, file)
+            verify_month(connection, ledger.settings, ledger.table, columns, partition, COLD, file)
 
 
 def test_nothing_is_asked_of_the_store_for_what_is_only_planned(ledger: Ledger, settings: Settings) -> None:

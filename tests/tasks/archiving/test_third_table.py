@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from config import Settings
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, DataError
 from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import connect
@@ -122,3 +122,149 @@ def test_a_table_that_the_database_has_not_is_named(settings: Settings) -> None:
     absent = Settings.model_validate(fields)
     with pytest.raises(ConfigError, match="ghosts_partitioned"):
         roll_table(absent, absent.table("ghosts"), TODAY)
+
+
+_LOOSE_DDL = """
+    CREATE TABLE points_partitioned (
+        id          uuid NOT NULL,
+        occurred_at timestamptz NOT NULL,
+        state       text,
+        currency    text,
+        amount      numeric(38, 10),
+        share       numeric(5, 5),
+        PRIMARY KEY (id, occurred_at)
+    ) PARTITION BY RANGE (occurred_at);
+"""
+_LOOSE: dict[str, Any] = {
+    "time_column": "occurred_at",
+    "key_is_uuid7": False,
+    "money_columns": ["amount", "share"],
+    "currency_column": "currency",
+    "status_column": "state",
+    "terminal_statuses": ["done"],
+    "cold_sort": ["occurred_at"],
+    "bloom_columns": ["id"],
+    "policy": {"hot_months": 1, "warm_months": 2, "cold_months": 24, "retention_months": 36},
+}
+
+
+class Points:
+    """A table of others, with NULLs and numbers that the built-in ones do not have."""
+
+    def __init__(self, settings: Settings) -> None:
+        with psycopg.connect(settings.database_dsn) as connection:
+            connection.execute(_LOOSE_DDL)
+        fields = settings.model_dump() | {"tables": {"points": _LOOSE}}
+        self.settings = Settings.model_validate(fields)
+        self.table = self.settings.table("points")
+        with connect(settings.database_dsn, "tests") as connection:
+            prepare_table(connection, self.settings, self.table)
+            ensure_partition(connection, self.settings, self.table, OLD)
+
+    def add(self, state: str | None, currency: str | None, amount: str | None, share: str | None = None) -> None:
+        """One row of the month `OLD`."""
+        row = (uuid4(), OLD.lower + timedelta(days=3), state, currency, amount, share)
+        with psycopg.connect(self.settings.database_dsn, autocommit=True) as connection:
+            connection.execute("INSERT INTO points_partitioned VALUES (%s, %s, %s, %s, %s, %s)", row)
+
+    def archive(self) -> list[tuple[str, str]]:
+        """What a night does with the month: result and reason of each move."""
+        moves = plan_table(self.settings, self.table, TODAY, TODAY)
+        outcomes = [outcome for move in moves for outcome in move_month(self.settings, move)]
+        return [(str(outcome.result), outcome.reason) for outcome in outcomes]
+
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        """The answer to an auditor's question."""
+        with run_query(self.settings, query) as answer:
+            rows: list[dict[str, Any]] = answer.batches.read_all().to_pylist()
+        return rows
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the month takes no more writes."""
+        with psycopg.connect(self.settings.database_dsn) as connection:
+            query = "SELECT count(*) FROM archive_months WHERE table_name = 'points' AND step <> 'idle'"
+            row = connection.execute(query).fetchone()
+        assert row is not None
+        return bool(row[0])
+
+
+@pytest.fixture
+def points(settings: Settings) -> Points:
+    return Points(settings)
+
+
+def test_sums_keep_every_digit_in_every_tier(points: Points) -> None:
+    largest = "9" * 28 + "." + "9" * 10
+    for _ in range(200):
+        points.add("done", "ZAR", largest, "0.12345")
+    points.add("done", "ZAR", "-0.0000000001", None)
+    total = str(200 * int("9" * 38) - 1)
+    expected = {"ZAR": {"amount": f"{total[:-10]}.{total[-10:]}", "share": "24.69000"}}
+    assert [row.sums for row in tier_rows(points.settings, [points.table])] == [expected]
+    assert [result for result, _ in points.archive()] == ["moved", "moved"]
+    assert [(row.tier, row.sums) for row in tier_rows(points.settings, [points.table])] == [("cold", expected)]
+
+
+def test_a_number_below_one_without_digits_before_its_point_is_archived(points: Points) -> None:
+    for share in ("0.12345", "-0.99999", "0", None):
+        points.add("done", "ZAR", "1", share)
+    assert [result for result, _ in points.archive()] == ["moved", "moved"]
+    found = points.ask("SELECT share FROM points_archive_cold ORDER BY share NULLS LAST")
+    assert [row["share"] for row in found] == [Decimal("-0.99999"), Decimal("0.00000"), Decimal("0.12345"), None]
+
+
+@pytest.mark.parametrize("kind", ["numeric(5,-2)", "numeric(2,5)", "numeric", "numeric(39,2)"])
+def test_a_number_that_no_engine_reads_exactly_is_refused_by_name(points: Points, kind: str) -> None:
+    with psycopg.connect(points.settings.database_dsn) as connection:
+        for parent in (points.table.hot_parent, points.table.warm_parent):
+            connection.execute(f"ALTER TABLE {parent} ADD COLUMN rounded {kind}")
+    with pytest.raises(ConfigError, match=r"rounded: the archive cannot keep a column of type numeric"):
+        points.archive()
+
+
+def test_null_and_nothing_are_two_currencies(points: Points) -> None:
+    points.add("done", None, "1")
+    points.add("done", "", "2")
+    assert [result for result, _ in points.archive()] == ["moved", "moved"]
+    (row,) = tier_rows(points.settings, [points.table])
+    assert row.sums == {"": {"amount": "3.0000000000", "share": "0"}}
+
+
+def test_a_row_without_a_status_is_unfinished(points: Points) -> None:
+    points.add("done", "ZAR", "1")
+    points.add(None, "ZAR", "2")
+    assert points.archive() == [("moved", ""), ("held back", "1 unfinished rows")]
+    assert not points.sealed
+
+
+def test_nan_is_refused_by_name_and_never_shown_as_zero(points: Points) -> None:
+    points.add("done", "ZAR", "NaN")
+    points.add("done", "ZAR", "1")
+    with pytest.raises(DataError, match=r"points_2026_05\.amount holds NaN"):
+        points.ask("SELECT sum(amount) AS amount FROM points")
+    (row,) = tier_rows(points.settings, [points.table])
+    assert row.sums["ZAR"]["amount"] == "NaN"
+    (_, (result, reason)) = points.archive()
+    assert (result, "points_2026_05.amount holds NaN" in reason) == ("failed", True)
+    assert not points.sealed
+
+
+def test_a_month_that_is_divided_itself_is_named_before_it_is_sealed(points: Points) -> None:
+    with psycopg.connect(points.settings.database_dsn) as connection:
+        connection.execute("DROP TABLE points_2026_05")
+        connection.execute(
+            "CREATE TABLE points_2026_05 PARTITION OF points_partitioned"
+            " FOR VALUES FROM ('2026-05-01 00:00+00') TO ('2026-06-01 00:00+00') PARTITION BY HASH (id)"
+        )
+        for number in range(2):
+            connection.execute(
+                f"CREATE TABLE points_{number} PARTITION OF points_2026_05"
+                f" FOR VALUES WITH (MODULUS 2, REMAINDER {number})"
+            )
+    for _ in range(4):
+        points.add("done", "ZAR", "1")
+    assert points.ask("SELECT count(*) AS n, sum(amount) AS amount FROM points") == [{"n": 4, "amount": Decimal(4)}]
+    ((result, reason),) = points.archive()
+    assert (result, "points_2026_05 is divided into partitions itself" in reason) == ("failed", True)
+    assert not points.sealed

@@ -11,11 +11,12 @@ from pydantic import SecretStr
 from config import Settings
 from config.suppliers import Suppliers
 from servers import prefect
-from servers.prefect_client import PrefectAccess
 from servers.stack import running
 from sql.connection import Connection, connect
 from tasks.admin.setup import prepare_database
 from tasks.archiving.rollover import roll_table
+from tasks.prefect.access import PrefectAccess
+from tasks.prefect.deployments import PROJECT, deployments
 from tests.conftest import own_database
 from tests.databases import Databases, make_template
 
@@ -29,7 +30,7 @@ def prefect_url(server_settings: Settings) -> Iterator[str]:
 
 
 # Of a system whose deployments are not made: what is expected of them has tests of its own.
-NO_SCHEDULES = tuple(one["name"] for one in prefect.deployments(prefect.PROJECT, Suppliers()))
+NO_SCHEDULES = tuple(one["name"] for one in deployments(PROJECT, Suppliers()))
 
 
 def _roll(draft: Settings) -> None:

@@ -6,7 +6,8 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -14,12 +15,12 @@ import redis
 from pydantic import SecretStr
 
 from config import Settings
-from config.health import Health
+from config.health import HealthSettings
+from ledger.business_days import day_start
 from ledger.identifiers import new_id
 from ledger.months import Month
 from servers.lease import lease
-from servers.prefect import POOL, Worker
-from servers.prefect_client import PrefectAccess
+from servers.prefect import Worker
 from sql.connection import Connection, connect
 from sql.partitions import ensure_partition, move_to_warm
 from sql.roles import prepare_roles
@@ -30,6 +31,8 @@ from tasks.archiving.rollover import roll_table
 from tasks.archiving.to_cold import archive_month
 from tasks.health import CHECKS, Result, State, run_checks
 from tasks.health.checks import Check
+from tasks.prefect.access import PrefectAccess
+from tasks.prefect.deployments import POOL
 from tests.tasks.archiving.ledger import PROJECT
 from tests.tasks.health.conftest import NO_SCHEDULES, at_port
 
@@ -44,7 +47,7 @@ def run(settings: Settings, *names: str, now: datetime | None = None) -> dict[st
 
 def limited(settings: Settings, **limits: Any) -> Settings:
     """The settings with other thresholds."""
-    return settings.model_copy(update={"health": Health(**limits)})
+    return settings.model_copy(update={"health": HealthSettings(**limits)})
 
 
 def unhealthy(results: dict[str, Result]) -> dict[str, str]:
@@ -368,20 +371,70 @@ def test_the_time_since_an_archived_month_was_proved_is_told(ledger: Settings, c
     assert states == [State.HEALTHY, State.WARNING, State.CRITICAL]
 
 
+def add_run(connection: Connection, supplier: str, day: date, *, early: bool = False) -> None:
+    """The record of a run over a supplier's day, made on the next morning or, if ``early``, before the day was over."""
+    started = day_start(day) + (timedelta(hours=12) if early else timedelta(hours=30))
+    connection.execute(
+        "INSERT INTO recon_runs (supplier, day, digest, statement_digest, own_digest, rules, verdict, line_count,"
+        " own_count, matched_count, break_count, figures, object_prefix, actor, started_at) SELECT %s, %s, d, d, d,"
+        " '{}', 'passed', 1, 1, 1, 0, '{}', 'runs', 'test', %s FROM (SELECT decode(repeat('00', 32), 'hex')) AS z(d)",
+        (supplier, day, started),
+    )
+
+
 def test_a_supplier_that_is_not_reconciled_any_more_is_named(ledger: Settings, connection: Connection) -> None:
     assert run(ledger, "reconciliation")["reconciliation"].state is State.HEALTHY
-    # This test is about the check alone: two columns take the place of the real table.
-    connection.execute("ALTER TABLE recon_runs RENAME TO kept")
-    connection.execute("CREATE TABLE recon_runs (supplier text, day date)")
-    days = [("flash", "2026-11-01"), ("flash", "2026-11-20"), ("peach", "2026-11-21")]
-    for row in days:
-        connection.execute("INSERT INTO recon_runs VALUES (%s, %s)", row)
+    for number in range(1, 21):
+        add_run(connection, "flash", date(2026, 11, number))
+    for number in range(1, 22):
+        add_run(connection, "peach", date(2026, 11, number))
     states = {}
-    for day in (22, 23, 25):
+    for day in (21, 23, 25):
         result = run(ledger, "reconciliation", now=datetime(2026, 11, day, 6, tzinfo=UTC))["reconciliation"]
         states[day] = result.state
-    assert states == {22: State.HEALTHY, 23: State.WARNING, 25: State.CRITICAL}
-    assert result.line.startswith("flash is reconciled up to 2026-11-20")
+    assert states == {21: State.HEALTHY, 23: State.WARNING, 25: State.CRITICAL}
+    assert result.line == (
+        "flash: 4 days are not reconciled: 2026-11-21 to 2026-11-24;"
+        " peach: 3 days are not reconciled: 2026-11-22 to 2026-11-24"
+    )
+
+
+def test_days_without_a_run_are_named_though_a_later_day_was_reconciled(
+    ledger: Settings, connection: Connection
+) -> None:
+    for number in (1, 8, 9, 11):
+        add_run(connection, "flash", date(2026, 11, number))
+    add_run(connection, "flash", date(2026, 11, 10), early=True)
+    result = run(ledger, "reconciliation", now=datetime(2026, 11, 12, 6, tzinfo=UTC))["reconciliation"]
+    assert result.state is State.CRITICAL
+    assert result.line == "flash: 7 days are not reconciled: 2026-11-02 to 2026-11-07, 2026-11-10"
+
+
+def test_a_day_of_a_closed_period_is_reconciled_and_so_is_one_of_a_supplier_that_is_off(
+    ledger: Settings, connection: Connection
+) -> None:
+    for number in (1, 5):
+        add_run(connection, "flash", date(2026, 11, number))
+    add_run(connection, "mobilemart", date(2026, 10, 1))
+    connection.execute(
+        "INSERT INTO recon_periods (supplier, first_day, last_day, actor, reason)"
+        " VALUES ('flash', '2026-11-02', '2026-11-04', 'a', 'b')"
+    )
+    suppliers = ledger.suppliers.model_copy(
+        update={"mobilemart": ledger.suppliers.mobilemart.model_copy(update={"enabled": False})}
+    )
+    without = ledger.model_copy(update={"suppliers": suppliers})
+    result = run(without, "reconciliation", now=datetime(2026, 11, 6, 6, tzinfo=UTC))["reconciliation"]
+    assert (result.state, result.line) == (State.HEALTHY, "1 suppliers are reconciled up to 2026-11-05, every day")
+
+
+def test_many_days_are_counted_and_only_days_within_the_horizon(ledger: Settings, connection: Connection) -> None:
+    add_run(connection, "flash", date(2025, 11, 1))
+    for number in range(1, 30, 2):
+        add_run(connection, "flash", date(2026, 11, number))
+    horizon = limited(ledger, reconciliation_days=30)
+    result = run(horizon, "reconciliation", now=datetime(2026, 11, 30, 6, tzinfo=UTC))["reconciliation"]
+    assert result.line == ("flash: 15 days are not reconciled: 2026-10-31, 2026-11-02, 2026-11-04 and 12 more")
 
 
 def test_the_api_s_role_may_make_every_check(ledger: Settings, connection: Connection) -> None:
@@ -444,5 +497,5 @@ def test_a_trigger_that_may_drop_rows_is_a_warning_and_is_named_once(ledger: Set
         "CREATE TRIGGER meddle BEFORE INSERT ON transactions_partitioned FOR EACH ROW EXECUTE FUNCTION meddle()"
     )
     result = run(ledger, "row_access")["row_access"]
-    assert (result.state, result.value) == (State.WARNING, 1)
+    assert (result.state, result.value) == (State.WARNING, Decimal(1))
     assert "trigger meddle on transactions_partitioned" in result.line

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from config import Settings
-from config.health import Health
+from config.health import HealthSettings
 from tasks.health.checks import CHECKS
 from tasks.health.result import Limits, State, exact
 
@@ -28,13 +28,13 @@ def test_the_worse_the_value_the_worse_the_state(one: int, other: int, between: 
 )
 def test_a_warning_that_would_come_after_the_critical_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValidationError):
-        Health(**wrong)
+        HealthSettings(**wrong)
 
 
 def test_every_threshold_is_one_of_a_pair() -> None:
-    for name in Health.model_fields:
+    for name in HealthSettings.model_fields:
         if "_warning" in name:
-            assert name.replace("_warning", "_critical") in Health.model_fields
+            assert name.replace("_warning", "_critical") in HealthSettings.model_fields
 
 
 def test_every_check_has_a_threshold_in_the_settings(settings: Settings) -> None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from config import Settings
-from config.health import Health
+from config.health import HealthSettings
 from sql.connection import Connection
 from tasks.admin.housekeeping import purge_health_results
 from tasks.alerting.rules import rules
@@ -144,7 +144,7 @@ def test_a_memory_of_an_outage_that_cannot_be_read_keeps_nobody_from_being_told(
 def test_a_postgresql_that_never_answers_does_not_keep_anybody_from_being_told(
     told: Settings, receiver: Receiver, silent_port: int
 ) -> None:
-    changes = {"database_url": at_port(told, silent_port).database_url, "health": Health(check_timeout_s=4)}
+    changes = {"database_url": at_port(told, silent_port).database_url, "health": HealthSettings(check_timeout_s=4)}
     silent = told.model_copy(update=changes)
     results = run_checks(silent, [check for check in CHECKS if check.asks_postgres or check.name == "postgres"])
     assert {result.name: result.caused_by for result in results if not result.caused_by} == {"postgres": ""}

@@ -2,19 +2,21 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from config import Settings
-from config.health import Health
+from config.health import HealthSettings
 from servers import prefect
 from servers.lease import lease
-from servers.prefect import POOL, PROJECT, PrefectServer
-from servers.prefect_client import PrefectAccess
+from servers.prefect import PrefectServer
 from sql.connection import Connection
 from tasks.admin.schedules import counts, expected, note_expected, note_outcome
 from tasks.health import CHECKS, Result, State, run_checks
+from tasks.prefect.access import PrefectAccess
+from tasks.prefect.deployments import POOL, PROJECT, deployments
 
 CHECK = [one for one in CHECKS if one.name == "schedules"]
 DAILY, MINUTELY = "roll-partitions", "watch-transactions"
@@ -28,8 +30,8 @@ def judge(settings: Settings, now: datetime = NOON) -> Result:
 
 def only(settings: Settings, *names: str, **more: Any) -> Settings:
     """The settings with these schedules alone, of all that `prefect.yaml` has."""
-    off = {one["name"] for one in prefect.deployments(PROJECT, settings.suppliers)} - set(names)
-    return settings.model_copy(update={"health": Health(schedules_off=tuple(off)), **more})
+    off = {one["name"] for one in deployments(PROJECT, settings.suppliers)} - set(names)
+    return settings.model_copy(update={"health": HealthSettings(schedules_off=tuple(off)), **more})
 
 
 def succeeded(connection: Connection, settings: Settings, at: datetime) -> None:
@@ -43,7 +45,7 @@ def succeeded(connection: Connection, settings: Settings, at: datetime) -> None:
 
 def test_each_schedule_of_the_file_is_expected_but_those_that_are_off(settings: Settings) -> None:
     names = {one.deployment for one in expected(settings)}
-    scheduled = {one["name"] for one in prefect.deployments(PROJECT, settings.suppliers) if one.get("schedules")}
+    scheduled = {one["name"] for one in deployments(PROJECT, settings.suppliers) if one.get("schedules")}
     assert names == scheduled >= {"check-health", "reconcile-peach", MINUTELY}
     off = settings.suppliers.peach.model_copy(update={"enabled": False})
     without = settings.model_copy(update={"suppliers": settings.suppliers.model_copy(update={"peach": off})})
@@ -91,7 +93,7 @@ def test_a_failure_is_no_success_and_is_quoted_until_there_is_one(settings: Sett
     succeeded(connection, chosen, datetime.now(UTC) - timedelta(hours=2))
     note_outcome(chosen, MINUTELY, "Failed: password=hunter2 is wrong")
     found = judge(chosen, datetime.now(UTC))
-    assert (found.state, found.value) == (State.CRITICAL, 1)
+    assert (found.state, found.value) == (State.CRITICAL, Decimal(1))
     assert f"1 of 1 do not run as scheduled: {MINUTELY}." in found.line
     assert "last success 2 h ago" in found.line
     assert "Failed" in found.line

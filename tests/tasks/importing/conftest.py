@@ -1,6 +1,7 @@
 """What the tests of the import share: a small mapping, and an import of bytes that hands back its rejects."""
 
 import csv
+import gzip
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,25 +11,27 @@ import psycopg
 import pytest
 
 from config import Settings
+from tasks.importing import mapping_text as text
+from tasks.importing.mapping_text import column, constant
 from tasks.importing.run import ImportReport, ImportRequest, import_file
 
-MAPPING = """
-name = "shop"
-table = "transactions"
-key = ["no"]
-
-[fields]
-client_id = { constant = "shop" }
-user_id = { column = "wallet" }
-wallet_id = { column = "wallet" }
-type = { constant = "payment" }
-status = { constant = "completed" }
-amount = { column = "amount" }
-currency = { constant = "ZAR" }
-reference = { column = "no" }
-description = { column = "text" }
-created_at = { column = "at", format = "%Y-%m-%d" }
-"""
+MAPPING = text.mapping_text(
+    "shop",
+    "transactions",
+    ["no"],
+    {
+        "client_id": constant("shop"),
+        "user_id": column("wallet"),
+        "wallet_id": column("wallet"),
+        "type": constant("payment"),
+        "status": constant("completed"),
+        "amount": column("amount"),
+        "currency": constant("ZAR"),
+        "reference": column("no"),
+        "description": column("text"),
+        "created_at": column("at", format="%Y-%m-%d"),
+    },
+)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
@@ -40,10 +43,22 @@ class Outcome(NamedTuple):
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        return self.report.read, self.report.loaded, self.report.rejected
+        """Read, loaded, not loaded."""
+        return self.report.read, self.report.loaded, len(self.rejects)
+
+    @property
+    def account(self) -> tuple[int, int, int, int, int]:
+        """Read, loaded, known, different, rejected."""
+        report = self.report
+        return report.read, report.loaded, report.known, report.different, report.rejected
 
 
 Run = Callable[..., Outcome]
+
+
+def physical_lines(content: bytes) -> list[bytes]:
+    """The lines of a file, plain or gzip: LF, CRLF and CR all end one."""
+    return (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).splitlines()
 
 
 @pytest.fixture
@@ -69,8 +84,9 @@ def run(settings: Settings, tmp_path: Path) -> Run:
         with report.rejects.open(encoding="utf-8", newline="") as rejects:
             header, *lines = csv.reader(rejects)
         assert header == ["line", "reason", "field", "text"]
-        assert report.read == report.loaded + report.rejected
-        assert report.rejected == len(lines)
+        assert report.read == report.loaded + report.known + report.different + report.rejected
+        assert report.read - report.loaded == len(lines)
+        assert report.lines.all == len(physical_lines(content))
         return Outcome(report, [(int(line), reason, field, text) for line, reason, field, text in lines])
 
     return import_bytes

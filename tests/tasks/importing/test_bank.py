@@ -45,12 +45,14 @@ def test_the_bank_s_file_is_loaded_whole_and_once(bank_file: Path, settings: Set
     first = import_file(settings, request, lambda *_: None, now)
     second = import_file(settings, request, lambda *_: None, now)
     assert (first.read, first.loaded, first.rejected) == (ROWS, ROWS, 0)
-    assert (second.read, second.loaded, second.rejected) == (ROWS, 0, ROWS)
+    assert (second.read, second.loaded, second.known, second.rejected) == (ROWS, 0, ROWS, 0)
     with psycopg.connect(settings.database_dsn) as connection:
         rows = connection.execute(
             "SELECT to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM'), count(*), sum(amount)"
             " FROM transactions GROUP BY 1"
         ).fetchall()
-        kinds = dict(connection.execute("SELECT type, count(*) FROM transactions GROUP BY 1").fetchall())
+        kinds: dict[str, int] = dict(
+            connection.execute("SELECT type, count(*) FROM transactions GROUP BY 1").fetchall()
+        )
     assert {month: (count, total) for month, count, total in rows} == months_of_the_file(bank_file)
     assert kinds == {"deposit": 4_844, "receive": 4_111, "transfer": 3_484, "withdraw": 5_675}

@@ -9,8 +9,9 @@ import pytest
 from config import Settings
 from sql.connection import connect
 from sql.partitions import prepare_table
-from tasks.importing import loading
-from tasks.reconciliation.closing.periods import close_period
+from tasks.importing.closed_days import ClosedDays
+from tasks.importing.rows import Row
+from tasks.reconciliation.closing.periods import Closing, close_period
 from tasks.synthetic.generate import GenerateParameters, generate
 from tests.tasks.importing.conftest import Run
 from tests.tasks.reconciliation.books import DAY, Books, closed_by_two
@@ -82,15 +83,15 @@ def test_an_import_while_a_day_is_being_closed_comes_before_it_or_is_rejected(
     books: Books, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The day is closed just after the import has looked, and before it loads."""
-    enter = loading.ClosedDays.enter
-    closed = []
+    enter = ClosedDays.enter
+    closed: list[Closing] = []
 
-    def close_first(days: loading.ClosedDays, rows: list[loading.Row]) -> None:
+    def close_first(days: ClosedDays, rows: list[Row]) -> None:
         if not closed:
             closed.append(closed_by_two(books, DAY, DAY))
         enter(days, rows)
 
-    monkeypatch.setattr(loading.ClosedDays, "enter", close_first)
+    monkeypatch.setattr(ClosedDays, "enter", close_first)
     outcome = run(content(BEFORE, FIRST), MAPPING)
     assert (outcome.counts, [line for line, *_ in outcome.rejects]) == ((2, 1, 1), [3])
 

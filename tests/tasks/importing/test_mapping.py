@@ -1,19 +1,23 @@
 """A mapping is read strictly: what is wrong in it is named before anything moves."""
 
 import codecs
+import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from config import Settings
 from ledger.errors import ConfigError
 from ledger.tables import TRANSACTIONS
-from tasks.importing.mapping import check_table, read_mapping
+from tasks.importing.mapping import Mapping, check_table, read_mapping
+from tasks.importing.mapping_text import column, constant, mapping_text
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
-def read(tmp_path: Path, text: str):
+def read(tmp_path: Path, text: str) -> Mapping:
     file = tmp_path / "m.toml"
     file.write_text(text)
     return read_mapping(file)[0]
@@ -95,3 +99,14 @@ def test_a_mapping_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
 def test_an_encoding_whose_first_half_is_ascii_is_taken(tmp_path: Path, mapping_text: str, encoding: str) -> None:
     text = mapping_text.replace("[fields]", f'[file]\nencoding = "{encoding}"\n[fields]')
     assert read(tmp_path, text).file.encoding == codecs.lookup(encoding).name
+
+
+@given(texts=st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=3, max_size=3))
+def test_a_mapping_text_reads_back_as_it_was_meant(texts: list[str]) -> None:
+    name, value, heading = texts
+    fields = {"client_id": constant(value), "reference": column(heading), "created_at": column("at", format="%Y-%m-%d")}
+    text = mapping_text("shop", "transactions", ["reference"], fields, {name: column(heading)})
+    decoded = tomllib.loads(text)
+    assert decoded["fields"]["client_id"] == {"constant": value}
+    assert decoded["fields"]["reference"] == {"column": heading}
+    assert decoded["metadata"] == {name: {"column": heading}}

@@ -12,6 +12,7 @@ from tasks.importing.mapping import FileFormat
 from tasks.importing.records import LINE_LIMIT_BYTES, Record, read_records
 
 COMMA = FileFormat()
+INSIDE = 'has a quote inside a value that has none around it; in a file without quoting say quote = ""'
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 table = st.lists(st.lists(texts, min_size=2, max_size=4), max_size=8)
 
@@ -41,7 +42,7 @@ noise = st.lists(
 @given(noise.map(b"".join))
 def test_no_byte_is_lost_or_read_twice(content: bytes) -> None:
     """The physical lines of the records, put together, are the file: each line belongs to exactly one record."""
-    lines = io.BytesIO(content).readlines()
+    lines = content.splitlines(keepends=True)
     found = read(content)
     starts = [record.line for record in found]
     assert starts == sorted(set(starts))
@@ -76,15 +77,38 @@ def test_text_behind_a_closing_quote_is_refused() -> None:
     ((line, problem),) = problems(b'"a"b,c\n')
     assert line == 1
     assert problem is not None
-    assert "not well-formed" in problem
+    assert problem == "has text behind a closing quote"
 
 
-def test_a_quote_inside_an_unquoted_value_is_a_character() -> None:
-    assert read(b'5" pipe,x\n')[0].fields == ['5" pipe', "x"]
+@pytest.mark.parametrize("line", [b'5" pipe,x', b'x,w"1', b'x,w1"', b'"x"" y,z'])
+def test_a_quote_inside_a_value_without_quotes_costs_its_line_and_no_other(line: bytes) -> None:
+    found = read(b"a,b\n" + line + b"\nc,d\n")
+    assert [record.line for record in found] == [1, 2, 3]
+    assert found[1].problem is not None
+    assert "quote" in found[1].problem
+    assert found[2].fields == ["c", "d"]
+
+
+def test_a_quote_inside_a_value_is_a_character_where_quotes_have_no_meaning() -> None:
+    assert read(b'5" pipe,x\n', FileFormat(quote=""))[0].fields == ['5" pipe', "x"]
 
 
 def test_without_a_quote_character_quotes_mean_nothing() -> None:
     assert read(b'"a,b"\n', FileFormat(quote=""))[0].fields == ['"a', 'b"']
+
+
+def test_blanks_around_quotes_are_left_out_like_those_around_any_value() -> None:
+    assert read(b' "a,b" ,"c" \n')[0].fields == ["a,b", "c"]
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n"])
+def test_cr_lf_and_crlf_end_lines_across_blocks(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [["a" * length, f'x{end.decode()}"{length}'] for length in range(200)]
+    quoted = (b'"%s","%s"' % (one.encode(), other.replace('"', '""').encode()) for one, other in rows)
+    content = end.join(quoted) + end
+    for block_bytes in (1, 2, 3, 7, 1024):
+        monkeypatch.setattr(records, "_BLOCK_BYTES", block_bytes)
+        assert [record.fields for record in read(content)] == rows
 
 
 def test_crlf_lf_and_no_line_end_at_all_are_read() -> None:
@@ -110,7 +134,7 @@ def test_a_bad_line_inside_quotes_breaks_the_record_off_and_is_reported_itself()
     assert problems(b'"a\n\xff\nb",c\nd,e\n') == [
         (1, "has a quote that is not closed"),
         (2, "is not utf-8: byte 1 of the line"),
-        (3, None),  # b",c : the quote stands inside a value
+        (3, INSIDE),  # b",c : the quote is inside a value
         (4, None),
     ]
 

@@ -1,5 +1,6 @@
 """The account of an import is PostgreSQL's: what a trigger drops is rejected, what it changes stops the import."""
 
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -12,6 +13,7 @@ from ledger.tables import TRANSACTIONS
 from sql.connection import connect
 from sql.partitions import prepare_table
 from tasks.synthetic.generate import GenerateParameters, generate
+from tests.tasks.importing.conftest import Run
 
 HEADER = b"no,wallet,amount,text,at\n"
 TWO = HEADER + b"1,w1,1.50,,2024-05-17\n2,w2,2.50,,2024-05-17\n"
@@ -36,7 +38,9 @@ def wallets(database: psycopg.Connection[Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("body", [DROPS, SENDS_ELSEWHERE], ids=["drops", "sends elsewhere"])
-def test_a_row_that_a_trigger_drops_is_rejected_with_its_name(run, database, body: str) -> None:
+def test_a_row_that_a_trigger_drops_is_rejected_with_its_name(
+    run: Run, database: psycopg.Connection, body: str
+) -> None:
     database.execute("CREATE TABLE aside (id uuid)")
     interfere(database, body)
     outcome = run(TWO)
@@ -52,18 +56,23 @@ def test_a_row_that_a_trigger_drops_is_rejected_with_its_name(run, database, bod
     assert wallets(database) == ["w1", "w2"]
 
 
-def test_a_trigger_that_is_made_after_the_tables_were_looked_at_is_counted_too(run, database, monkeypatch) -> None:
+def test_a_trigger_that_is_made_after_the_tables_were_looked_at_is_counted_too(
+    run: Run, database: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sql import storing
     from tasks.importing import loading
 
-    looked = iter([[]])  # the first look is before the trigger, every later one after it
-    really = loading.alterers
+    looked: Iterator[list[str]] = iter([[]])  # the first look is before the trigger, every later one after it
+    really = storing.alterers
     interfere(database, DROPS)
     monkeypatch.setattr(loading, "alterers", lambda *given: next(looked, None) or really(*given))
     assert run(TWO).counts == (2, 1, 1)
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_trigger_that_changes_rows_stops_the_import_and_loads_none_of_them(run, database, name: str) -> None:
+def test_a_trigger_that_changes_rows_stops_the_import_and_loads_none_of_them(
+    run: Run, database: psycopg.Connection, name: str
+) -> None:
     interfere(database, f"BEGIN IF NEW.wallet_id = 'w2' THEN {CHANGES[name]}; END IF; RETURN NEW; END")
     with pytest.raises(NotStoredError, match="trigger meddle on transactions_partitioned changes rows"):
         run(TWO)
@@ -72,27 +81,27 @@ def test_a_trigger_that_changes_rows_stops_the_import_and_loads_none_of_them(run
     assert run(TWO).counts == (2, 2, 0)
 
 
-def test_a_trigger_that_changes_nothing_is_none_of_the_imports_business(run, database) -> None:
+def test_a_trigger_that_changes_nothing_is_none_of_the_imports_business(run: Run, database: psycopg.Connection) -> None:
     interfere(database, "BEGIN RETURN NEW; END")
     assert run(TWO).counts == (2, 2, 0)
     assert run(TWO).counts == (2, 0, 2)
 
 
-def test_a_rule_in_place_of_the_insert_does_not_shorten_the_account(run, database) -> None:
+def test_a_rule_in_place_of_the_insert_does_not_shorten_the_account(run: Run, database: psycopg.Connection) -> None:
     database.execute("CREATE RULE meddle AS ON INSERT TO transactions_partitioned DO INSTEAD NOTHING")
     with pytest.raises(NotStoredError, match="a rule takes the place"):
         run(TWO)
     assert wallets(database) == []
 
 
-def test_a_table_with_the_name_of_the_staging_table_is_not_written_to(run, database) -> None:
+def test_a_table_with_the_name_of_the_staging_table_is_not_written_to(run: Run, database: psycopg.Connection) -> None:
     database.execute("CREATE TABLE import_staging (line bigint, LIKE transactions_partitioned)")
     assert run(TWO).counts == (2, 2, 0)
     assert run(TWO).counts == (2, 0, 2)
     assert database.execute("SELECT count(*) FROM import_staging").fetchone() == (0,)
 
 
-def test_made_up_rows_are_counted_by_postgresql(settings: Settings, database) -> None:
+def test_made_up_rows_are_counted_by_postgresql(settings: Settings, database: psycopg.Connection) -> None:
     with connect(settings.database_dsn, "tests") as connection:
         prepare_table(connection, settings, TRANSACTIONS)
     interfere(database, "BEGIN RETURN NULL; END")

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from ledger.errors import FieldError
 from ledger.money import parse_amount
+from tasks.importing.amounts import compile_money
 from tasks.importing.instants import compile_instant
 from tasks.importing.mapping import FieldMapping, FileFormat
-from tasks.importing.values import compile_money, compile_value
+from tasks.importing.values import compile_value
 
 POSITIONS = {"a": 0, "b": 1}
 
@@ -22,9 +23,9 @@ def value(*fields: str, **options: Any) -> str | None:
     return compile_value("f", FieldMapping(**options), POSITIONS, FileFormat())(fields)
 
 
-def money(text: str, **options: Any) -> str | None:
+def money(text: str, currency: str = "ZAR", **options: Any) -> str | None:
     mapping = FieldMapping(column="a", **options)
-    return compile_money("amount", mapping, compile_value("amount", mapping, POSITIONS, FileFormat()))([text, ""])
+    return compile_money("amount", mapping, POSITIONS, FileFormat(), lambda _: currency).amount([text, ""])
 
 
 def test_a_column_is_stripped_and_nothing_is_none() -> None:
@@ -124,7 +125,9 @@ def test_any_amount_survives_every_way_of_writing_it(amount: Decimal) -> None:
             datetime(2019, 12, 31, 22, 0, 0, 123000, UTC),
         ),
         ("%Y%m%d%H%M%S", "UTC", "20200131235959", datetime(2020, 1, 31, 23, 59, 59, tzinfo=UTC)),
-        ("iso", "Africa/Johannesburg", "2020-01-01", datetime(2019, 12, 31, 22, tzinfo=UTC)),
+        ("iso", "Africa/Johannesburg", "2020-01-01T00:00:00", datetime(2019, 12, 31, 22, tzinfo=UTC)),
+        ("iso", "Africa/Johannesburg", "2020-01-01 00:00:00.123456789", datetime(2019, 12, 31, 22, 0, 0, 123000, UTC)),
+        ("iso", "Africa/Johannesburg", "2020-01-01t00:00:00z", datetime(2020, 1, 1, tzinfo=UTC)),
         ("iso", "Africa/Johannesburg", "2020-01-01T00:00:00Z", datetime(2020, 1, 1, tzinfo=UTC)),
     ],
 )
@@ -141,6 +144,20 @@ def test_times_are_read_in_their_zone(format_: str, zone: str, text: str, expect
         ("%Y-%m-%d", "\u0662\u0660\u0662\u0660-01-01"),
         ("%Y-%m-%d", "2020-01-01\n"),
         ("iso", "soon"),
+        ("iso", "2026-02-03 10.15"),
+        ("iso", "2026-02-03T10-15"),
+        ("iso", "2026-02-03 10-15"),
+        ("iso", "2026-02-01+02:00"),
+        ("iso", "20260203101"),
+        ("iso", "2026-02-03"),
+        ("iso", "2026-02-03T10:15"),
+        ("iso", "20260203T101500Z"),
+        ("iso", "2026-W05-2T10:15:00Z"),
+        ("iso", "2026-02-03T10:15:00,5Z"),
+        ("iso", "2026-02-03T24:00:00Z"),
+        ("iso", "2026-02-03T10:15:60Z"),
+        ("iso", "2026-02-03T10:15:00+0200"),
+        ("iso", "2026-02-03T10:15:00+02"),
         ("iso", "0001-01-01"),
     ],
 )

@@ -15,19 +15,17 @@ from config import Settings
 from ledger.identifiers import new_id
 from ledger.months import Month, months_between
 from ledger.policy import Tier
-from sql.catalog import columns_of
 from sql.connection import Connection, connect
 from sql.partitions import ensure_partition, prepare_table
-from sql.relations import Parents, Relation
-from storage.engine import engine, literal, url_of
+from storage.engine import engine
 from storage.exact import register_exact
 from storage.moment import fix_moment
 from storage.pruning import Branch, Described, Need, Planner, create_views
-from tasks.archiving.catalogue import month_states
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
-from tasks.querying.link import linked, linked_relation
-from tasks.querying.partition_rows import rows_source
+from tasks.querying.link import linked
+from tasks.querying.partition_rows import Live, rows_source
+from tasks.querying.places import find_places
 from tests.tasks.querying import questions
 
 PLACES = ("hot", "warm", "cold", "mixed")
@@ -109,26 +107,17 @@ class Placements:
         self._is_wide = False
         self._schemas: dict[str, str] = {}
         self._moment = datetime.now(UTC)
-        self._partitions: dict[str, Relation] = {}
-        self._arms = {place: self._planned(settings, place) for place in PLACES}
+        with connection.transaction():
+            self._places = find_places(connection, settings)
+        self._arms = {place: self._planned(place) for place in PLACES}
         found = connection.execute("SELECT id::text FROM q_ref ORDER BY id LIMIT 12").fetchall()
         self.ids = [row[0] for row in found] + ["00000000-0000-7000-8000-000000000000"]
 
-    def _planned(self, settings: Settings, place: str) -> tuple[list[Described], Planner]:
-        described: list[Described] = []
-        branches: list[Branch] = []
-        for name in (f"q_{place}", f"p_{place}"):
-            table = settings.table(name)
-            described.append((table, columns_of(self._connection, Parents.of(self._connection, table).warm)))
-            for state in month_states(self._connection, table):
-                if state.partition is not None:
-                    source = linked_relation(0, state.partition.relation)
-                    self._partitions[source] = state.partition.relation
-                else:
-                    assert state.catalogue.object_key is not None
-                    url = url_of(settings, state.catalogue.object_key)
-                    source = f"read_parquet({literal(url)}, hive_partitioning = false)"
-                branches.append(Branch(table, state.month, state.tier, source))
+    def _planned(self, place: str) -> tuple[list[Described], Planner]:
+        names = {f"q_{place}", f"p_{place}"}
+        described = [(table, columns) for table, columns in self._places.tables if table.name in names]
+        branches = [branch for branch in self._places.branches if branch.table.name in names]
+        assert {table.name for table, _ in described} == names
         planning = duckdb.connect(config={"threads": "1", "memory_limit": "256MB"})
         planning.execute("SET TimeZone = 'UTC'")
         return described, Planner(planning, described, branches)
@@ -139,8 +128,8 @@ class Placements:
         return [self._source(need) for need in plan.needs]
 
     def _source(self, need: Need) -> str:
-        partition = self._partitions.get(need.branch.source)
-        return need.branch.source if partition is None else rows_source(self._connection, partition, need)
+        attached = self._places.attached.get(need.branch.source)
+        return need.branch.source if attached is None else rows_source(self._connection, Live(need, attached))
 
     def answer(self, place: str, sql: str) -> list[tuple[Any, ...]]:
         """The rows that `treasury sql` would give, as Python has them."""
@@ -166,7 +155,7 @@ class Placements:
 
     def plain(self, sql: str) -> list[tuple[Any, ...]]:
         """PostgreSQL's own answer."""
-        return self._connection.execute(_over(sql, "ref")).fetchall()  # type: ignore[arg-type]
+        return self._connection.execute(_over(sql, "ref")).fetchall()
 
 
 @contextmanager
@@ -181,7 +170,7 @@ def placements(settings: Settings, folder: Path) -> Iterator[Placements]:
     with ExitStack() as stack:
         connection = stack.enter_context(connect(own.database_dsn, "tests"))
         for table in _ROWS:
-            connection.execute(_REFERENCE.format(table=table))  # type: ignore[arg-type]
+            connection.execute(_REFERENCE.format(table=table))
         duck = stack.enter_context(engine(own))
         duck.execute("SET parquet_metadata_cache = true")
         stack.enter_context(linked(duck, own, links=1))
@@ -193,7 +182,7 @@ def placements(settings: Settings, folder: Path) -> Iterator[Placements]:
 def _fill(settings: Settings, name: str, place: str) -> None:
     table = settings.table(f"{name}_{place}")
     with psycopg.connect(settings.database_dsn) as connection:
-        connection.execute(_DDL.format(name=table.name))  # type: ignore[arg-type]
+        connection.execute(_DDL.format(name=table.name))
     with connect(settings.database_dsn, "tests") as connection:
         prepare_table(connection, settings, table)
         for month in _MONTHS:
@@ -201,7 +190,7 @@ def _fill(settings: Settings, name: str, place: str) -> None:
             rows = _rows(name, month)
             marks = ", ".join(f"%({column})s" for column in rows[0])
             with connection.cursor() as cursor:
-                cursor.executemany(f"INSERT INTO {table.hot_parent} VALUES ({marks})", rows)  # type: ignore[arg-type]
+                cursor.executemany(f"INSERT INTO {table.hot_parent} VALUES ({marks})", rows)
     for month, tier in zip(_MONTHS, _TIERS[place], strict=True):
         if tier is not Tier.HOT:
             assert warm_month(settings, table, month)

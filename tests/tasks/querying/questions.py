@@ -6,9 +6,11 @@ that only one of them has. Every LIMIT follows an order that the keys make total
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
+
+_Choice = TypeVar("_Choice")
 
 WALLETS: Final = ["wallet-1", "wallet-2", "Wallet-1", "WALLET 2", "", "ä", "a\\0b", "it''s", "wallet-1 ", "z%_", "😀"]
 REFERENCES: Final = ["R1", "r1", "R 2", "R-10", "R10", "", "é", "zoë", "Zoe", "%", "_", "\\x41", "null", "10", "9"]
@@ -90,7 +92,7 @@ class Questioner:
         sql, is_ordered = make()
         return Question(sql, self._is_common, is_ordered)
 
-    def _pick(self, choices):  # type: ignore[no-untyped-def]
+    def _pick(self, choices: Sequence[_Choice]) -> _Choice:
         return self._chance.choice(choices)
 
     def _is(self, likelihood: float) -> bool:

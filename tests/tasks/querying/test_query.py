@@ -297,6 +297,13 @@ def written(ledger: Ledger, output_format: str, file: Path, question: str = EXAC
     return file.read_bytes()
 
 
+def test_lines_of_csv_end_with_lf_and_values_keep_their_own_ends(three_tiers: Ledger, tmp_path: Path) -> None:
+    question = "SELECT 1 AS a, chr(13) AS cr, 'x' || chr(13) || chr(10) AS both, 'y' || chr(10) AS lf UNION ALL "
+    question += "SELECT 2, 'a', 'b', 'c' ORDER BY a"
+    content = written(three_tiers, "csv", tmp_path / "answer.csv", question)
+    assert content == b'a,cr,both,lf\n1,"\r","x\r\n","y\n"\n2,a,b,c\n'
+
+
 def test_csv_is_exact(three_tiers: Ledger, tmp_path: Path) -> None:
     text = written(three_tiers, "csv", tmp_path / "answer.csv").decode()
     (row,) = csv.DictReader(io.StringIO(text))

@@ -154,7 +154,7 @@ class Outcome:
     @property
     def rules(self) -> dict[int, str | None]:
         """Line to the rule that resolves its break, for every break of a line."""
-        return dict(self.ask("SELECT line_no, rule FROM found WHERE line_no IS NOT NULL"))  # type: ignore[arg-type]  # two columns
+        return dict(self.ask("SELECT line_no, rule FROM found WHERE line_no IS NOT NULL"))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import psycopg
 import pytest
@@ -150,8 +151,14 @@ def test_many_breaks_are_carried_on_by_no_more_statements_than_one(
         books.line(amount=Decimal(amount))
     books.run()
     close_period(books.settings, "flash", DAY, DAY, "thandi", "month end", carry=True)
-    made, real = [], psycopg.Connection.execute
-    monkeypatch.setattr(psycopg.Connection, "execute", lambda *one, **more: made.append(one) or real(*one, **more))
+    made: list[tuple[Any, ...]] = []
+    real = psycopg.Connection.execute
+
+    def execute(*one: Any, **more: Any) -> Any:
+        made.append(one)
+        return real(*one, **more)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", execute)
     assert close_period(books.settings, "flash", DAY, DAY, "sipho", "seen", carry=True).waiting == 30
     monkeypatch.undo()
     assert len(made) < 45  # with a statement for each it would be more than twice as many as for none

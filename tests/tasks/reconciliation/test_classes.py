@@ -65,7 +65,7 @@ CHANGES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
 
 
 def test_a_difference_is_a_break_just_beyond_its_tolerance(books: Books) -> None:
-    expected = {}
+    expected: dict[int, tuple[str, ...]] = {}
     for number, (change, issues) in enumerate(CHANGES, start=1):
         books.line(books.own(created_at=NOON), **change)
         expected |= {number: issues} if issues else {}

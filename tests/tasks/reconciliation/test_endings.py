@@ -10,9 +10,8 @@ from ledger.errors import ConflictError
 from sql.connection import connect
 from suppliers.references import short_reference
 from tasks.reconciliation.audit.chain import verify_chain
-from tasks.reconciliation.casework import breaks
 from tasks.reconciliation.casework import manual_settlement as endings
-from tasks.reconciliation.casework.breaks import Resolved, history, resolve
+from tasks.reconciliation.casework.breaks import ResolvedBreak, history, resolve
 from tasks.reconciliation.vocabulary import BreakState, Decision
 from tests.tasks.reconciliation.books import DAY, Books, closed_by_two
 
@@ -45,7 +44,7 @@ def the_break(books: Books, row: dict[str, Any]) -> dict[str, Any]:
     return books.sql("SELECT * FROM recon_breaks WHERE own ->> 'id' = %s ORDER BY break_id", str(row["id"]))[-1]
 
 
-def settle(books: Books, row: dict[str, Any], decision: Decision, who: str = "thandi") -> Resolved:
+def settle(books: Books, row: dict[str, Any], decision: Decision, who: str = "thandi") -> ResolvedBreak:
     """Decide about the break of a row; proves the chain besides."""
     done = resolve(books.settings, the_break(books, row)["break_id"], who, decision, "asked the supplier")
     with connect(books.settings.database_dsn, "tests") as connection:
@@ -165,7 +164,7 @@ def test_of_a_webhook_at_the_same_moment_and_a_person_one_ends_the_row(
         books.sql("UPDATE vas_transactions_partitioned SET status = 'completed' WHERE id = %s", row["id"])
         real(*arguments)
 
-    monkeypatch.setattr(breaks.endings, "carry_out", late)
+    monkeypatch.setattr(endings, "carry_out", late)
     with pytest.raises(ConflictError, match=f"its row {row['id']} is completed by now"):
         settle(books, row, FAILED)
     assert (look(books, row)["status"], books.breaks("open"), books.records()) == (

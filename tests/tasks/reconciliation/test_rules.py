@@ -148,7 +148,7 @@ def test_a_row_of_the_day_before_that_comes_with_this_statement_is_posted_late(t
     with reconciled(tmp_path, [early], [line(1)]) as outcome:
         assert outcome.breaks == [(1, 1, ("late_posting",))]
         tie = outcome.ties[0]
-        assert (tie.own.value, tie.statement.value, tie.variance) == (0, 100, 0)
+        assert (tie.own.value, tie.statement.value, tie.variance) == (Decimal(0), Decimal(100), Decimal(0))
         assert tie.item("own_of_other_days").value == 100
 
 

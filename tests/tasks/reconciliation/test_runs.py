@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pyarrow.parquet as pq
@@ -312,7 +313,7 @@ def test_a_day_is_one_of_johannesburg_whatever_the_servers_think(books: Books) -
     ],
 )
 def test_a_statement_that_is_not_canonical_is_refused_by_line_and_field(
-    books: Books, change: dict[str, str], named: str
+    books: Books, change: dict[str, Any], named: str
 ) -> None:
     books.line(**change)
     books.line()

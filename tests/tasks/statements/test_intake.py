@@ -1,11 +1,18 @@
 """Intake on the real servers: each file once, whole or not at all, where reconciliation finds it."""
 
+import bz2
+import gzip
 import hashlib
+import io
+import lzma
 import os
+import re
 import socket
 import subprocess
+import tarfile
 import time
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -14,24 +21,29 @@ from typing import Any
 
 import paramiko
 import psycopg
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 
 from config import Settings
 from config.suppliers import Suppliers
-from ledger.errors import ConfigError, DataError, OwnershipError, TransientError
+from ledger.errors import ConfigError, DataError, NotFoundError, OwnershipError, TransientError
 from servers.s3 import executable
 from sql.connection import connect
 from sql.partitions import prepare_table
 from storage.store import ObjectStore
 from suppliers.registry import definitions
+from suppliers.statement import StatementError
 from tasks.reconciliation.audit.chain import verify_chain
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import fetch_statement, statement_of
 from tasks.statements import intake as statements
-from tasks.statements.intake import Result, days_to_reconcile, late_statements, list_statements, report_late, take_in
+from tasks.statements.contents import has_same_lines
+from tasks.statements.intake import IntakeResult, days_to_reconcile, list_statements, take_in
+from tasks.statements.lateness import late_statements, report_late, require_statement
+from tasks.statements.sources import StatementFile
 from tests.tasks.archiving.copies import Copier
 from tests.tasks.archiving.ledger import Ledger
 from tests.tasks.reconciliation.books import Books
@@ -40,9 +52,13 @@ from tests.tasks.statements.samples import (
     DAY,
     FLASH,
     FLASH_HEADER,
+    FLASH_LINE,
     FLASH_NAME,
     MOBILEMART,
+    MOBILEMART_LINE,
     MOBILEMART_NAME,
+    NAMES,
+    PEACH_RECORD,
     TEXTS,
     parse,
 )
@@ -165,14 +181,14 @@ def test_a_superseded_statement_counts_again_when_it_alone_is_to_replace(desk: D
     second = desk.put(FLASH.replace("ORD-1001", "ORD-1002"), f"later/{FLASH_NAME}")
     assert desk.take(url=str(second), replace=True) == [(FLASH_NAME, "taken")]
     (known,) = take_in(desk.settings, "flash", url=str(path), actor="test")
-    assert (known.result, known.day) == (Result.KNOWN, DAY)
+    assert (known.result, known.day) == (IntakeResult.KNOWN, DAY)
     assert known.why.startswith(f"another statement of its day has replaced it; `recon run --statement {first}`")
     desk.put(FLASH.replace("02/03", "02/04"), "recon_20260204.csv")
     assert desk.take(replace=True) == [(FLASH_NAME, "known"), ("recon_20260204.csv", "taken")]  # nobody said which
     assert statement_of(desk.settings, "flash", DAY) != first
 
     (again,) = take_in(desk.settings, "flash", url=str(path), actor="somebody", replace=True)
-    assert (again.result, again.day, again.line_count) == (Result.TAKEN, DAY, 1)
+    assert (again.result, again.day, again.line_count) == (IntakeResult.TAKEN, DAY, 1)
     assert statement_of(desk.settings, "flash", DAY) == first
     assert desk.take(url=str(path), replace=True) == [(FLASH_NAME, "known")]  # it counts
     records = [(one.state, one.actor) for one in list_statements(desk.settings, "flash", DAY)]
@@ -185,7 +201,7 @@ def test_a_superseded_statement_counts_again_when_it_alone_is_to_replace(desk: D
         DAY, DAY,
     )  # fmt: skip
     (closed,) = take_in(desk.settings, "flash", url=str(second), actor="test", replace=True)
-    assert (closed.result, closed.day) == (Result.KNOWN, DAY)
+    assert (closed.result, closed.day) == (IntakeResult.KNOWN, DAY)
     assert closed.why == f"{FLASH_NAME}: {DAY} has a statement, and its period {DAY} to {DAY} is closed"
     assert statement_of(desk.settings, "flash", DAY) == first
 
@@ -194,7 +210,7 @@ def test_a_statement_without_lines_is_told_and_gives_way_to_one_with_some(desk: 
     """A small supplier may have sold nothing; a header alone may be all that was left of a file."""
     desk.put(FLASH_HEADER + "\n")
     (empty,) = take_in(desk.settings, "flash", url=str(desk.folder), actor="test")
-    assert (empty.result, empty.line_count) == (Result.TAKEN, 0)
+    assert (empty.result, empty.line_count) == (IntakeResult.TAKEN, 0)
     assert empty.why.startswith("has no lines: if anything was sold")
     desk.put(FLASH)
     assert desk.take() == [(FLASH_NAME, "taken")]
@@ -215,7 +231,7 @@ def test_a_statement_without_lines_is_of_its_own_day_however_many_days_have_the_
     path.unlink()
     desk.put(FLASH_HEADER + "\n", "recon_20260204.csv")
     (next_day,) = take_in(desk.settings, "flash", url=str(desk.folder), actor="test", replace=True)
-    assert (next_day.result, next_day.day, next_day.line_count) == (Result.TAKEN, DAY + timedelta(days=1), 0)
+    assert (next_day.result, next_day.day, next_day.line_count) == (IntakeResult.TAKEN, DAY + timedelta(days=1), 0)
     assert desk.take(replace=True) == [("recon_20260204.csv", "known")]
     assert statement_of(desk.settings, "flash", DAY) == full
 
@@ -228,7 +244,7 @@ def test_a_superseded_statement_under_the_name_of_another_day_counts_for_none(de
     current = statement_of(desk.settings, "flash", DAY)
     wrong = desk.put(FLASH, "recon_20260205.csv")
     (refused,) = take_in(desk.settings, "flash", url=str(wrong), actor="test", replace=True)
-    assert refused.result is Result.KNOWN
+    assert refused.result is IntakeResult.KNOWN
     assert "another day" in refused.why
     assert statement_of(desk.settings, "flash", DAY) == current
 
@@ -459,7 +475,7 @@ def test_statements_come_over_sftp_from_a_host_whose_key_is_known(desk: Desk, sf
 
 
 def test_every_result_has_a_word() -> None:
-    assert set(Result) == {"taken", "known", "quarantined"}
+    assert set(IntakeResult) == {"taken", "known", "quarantined"}
     assert set(TEXTS) == set(definitions(Suppliers()))
 
 
@@ -500,3 +516,120 @@ def test_the_key_of_a_statement_names_its_file_its_content_and_the_installation(
     ((short,),) = desk.rows("SELECT left(installation_id::text, 8) FROM installation")
     file = hashlib.sha256(FLASH.encode()).hexdigest()
     assert key == f"statements/flash/{DAY}/{file}-{sha256[:16]}-{short}.parquet"
+
+
+# --- Sent again, packed, or under another name
+
+
+REVERSED = {
+    "flash": f"{FLASH_HEADER}\n{{b}}\n{{a}}\n",
+    "mobilemart": "H|1|20260203\n{b}\n{a}\nT|4\n",
+    "peach": "[{b},\n{a}]",
+}
+
+
+def two_lines(supplier: str) -> tuple[str, str]:
+    """Two lines of a supplier's statement that differ in what must differ."""
+    changes = {
+        "flash": (FLASH_LINE, FLASH_LINE.replace("ORD-1001", "ORD-1002").replace("700000123", "700000124")),
+        "mobilemart": (MOBILEMART_LINE, MOBILEMART_LINE.replace("MM1001", "MM1002").replace("000001|MM", "000002|MM")),
+        "peach": (
+            PEACH_RECORD,
+            PEACH_RECORD.replace('def"', 'dee"').replace("12345", "12346").replace("2600", "2601"),
+        ),
+    }
+    return changes[supplier]
+
+
+@pytest.mark.parametrize("supplier", ["flash", "mobilemart", "peach"])
+def test_a_statement_sent_again_in_another_order_or_with_other_line_ends_is_known(desk: Desk, supplier: str) -> None:
+    first, second = two_lines(supplier)
+    whole, name = REVERSED[supplier], NAMES[supplier]
+    desk.put(whole.format(b=first, a=second), name)
+    assert desk.take(supplier) == [(name, "taken")]
+    for again in (whole.format(b=second, a=first), whole.format(b=first, a=second).replace("\n", "\r\n")):
+        (desk.folder / name).write_bytes(again.encode())
+        assert desk.take(supplier) == [(name, "known")]
+    assert desk.rows("SELECT count(*) FROM statement_files") == [(1,)]
+    assert desk.rows("SELECT count(*) FROM alerts") == [(0,)]
+    twice = whole.format(b=first, a=second.replace("1002", "1009").replace("12346", "12347"))
+    desk.put(twice, name)
+    assert desk.take(supplier) == [(name, "quarantined")]
+
+
+def test_a_statement_sent_again_in_a_closed_period_is_known_too(desk: Desk) -> None:
+    desk.put(FLASH)
+    desk.take()
+    desk.execute(
+        "INSERT INTO recon_periods (supplier, first_day, last_day, actor, reason) VALUES ('flash', %s, %s, 'a', 'b')",
+        DAY,
+        DAY,
+    )
+    (desk.folder / FLASH_NAME).write_bytes(FLASH.replace("\n", "\r\n").encode())
+    assert desk.take() == [(FLASH_NAME, "known")]
+
+
+def test_a_line_that_stands_more_often_is_another_content() -> None:
+    one, two = (parse("flash", text).table for text in (FLASH, FLASH))
+    assert has_same_lines(one, two)
+    doubled = pa.concat_tables([one, one, two])
+    other = pa.concat_tables([one, parse("flash", FLASH.replace("ORD-1001", "ORD-1002")).table])
+    assert not has_same_lines(doubled, one)
+    assert not has_same_lines(pa.concat_tables([other, one]), pa.concat_tables([other, other.slice(1)]))
+
+
+def zipped(content: bytes) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("statement", content)
+    return target.getvalue()
+
+
+def in_tar(content: bytes) -> bytes:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        entry = tarfile.TarInfo("statement")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return target.getvalue()
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "is a zip archive or a spreadsheet: unpack it": zipped,
+    "is compressed with gzip: unpack it": gzip.compress,
+    "is compressed with bzip2: unpack it": bz2.compress,
+    "is compressed with xz: unpack it": lzma.compress,
+    "is a tar archive: unpack it": in_tar,
+    "is UTF-16 text: a statement must be UTF-8": lambda content: content.decode().encode("utf-16"),
+    "is UTF-32 text: a statement must be UTF-8": lambda content: content.decode().encode("utf-32"),
+    "is a PDF document: ask the supplier": lambda content: b"%PDF-1.7\n" + content,
+    "is an HTML or XML document: ask the supplier": lambda content: b"\n<!DOCTYPE html><html>" + content,
+}
+
+
+@pytest.mark.parametrize("supplier", ["flash", "mobilemart", "peach"])
+@pytest.mark.parametrize("rule", list(PACKED))
+def test_a_packed_file_is_refused_by_what_it_is(settings: Settings, supplier: str, rule: str) -> None:
+    content, name = PACKED[rule](TEXTS[supplier].encode()), NAMES[supplier]
+    with pytest.raises(StatementError, match=re.escape(f"{name}: {rule}")):
+        statements._parsed(settings, supplier, StatementFile.of(name, content))
+
+
+@pytest.mark.parametrize("supplier", ["flash", "mobilemart", "peach"])
+def test_no_statement_says_what_name_is_expected_and_which_files_are_there(desk: Desk, supplier: str) -> None:
+    for name in ("Recon-2026-02-03.CSV", f"{NAMES[supplier]}.zip", f"copy of {CARD}.txt"):
+        desk.put("x", name)
+    assert desk.take(supplier, DAY) == []
+    with pytest.raises(NotFoundError) as raised:
+        require_statement(desk.settings, supplier, DAY, str(desk.folder), datetime.now(UTC))
+    assert f"its name must be like {NAMES[supplier]}, and there are " in str(raised.value)
+    assert "'Recon-2026-02-03.CSV'" in str(raised.value)
+    assert f"'{NAMES[supplier]}.zip'" in str(raised.value)
+    assert CARD not in str(raised.value)
+
+
+def test_many_files_of_other_names_are_counted(desk: Desk) -> None:
+    for number in range(9):
+        desk.put("x", f"other-{number}.csv")
+    with pytest.raises(NotFoundError, match=r"'other-4\.csv' and 4 more;"):
+        require_statement(desk.settings, "flash", DAY, str(desk.folder), datetime.now(UTC))

@@ -26,7 +26,7 @@ from suppliers.simulation.planting import differences_of, plant
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
-from tasks.statements.intake import Result, take_in
+from tasks.statements.intake import IntakeResult, take_in
 from tests.suppliers.conftest import Simulated, simulators
 from tests.tasks.reconciliation.books import Books
 from tests.tasks.statements.samples import parse, table_of
@@ -117,7 +117,7 @@ def test_every_difference_that_a_simulator_plants_is_found_and_nothing_else(
     folder.mkdir()
     (folder / name).write_bytes(statement.content)
     (taken,) = take_in(books.settings, supplier, DAY, url=str(folder), actor="test")
-    assert (taken.result, taken.error) == (Result.TAKEN, "")
+    assert (taken.result, taken.error) == (IntakeResult.TAKEN, "")
     reconcile_day(books.settings, RunRequest(supplier, DAY, statement_of(books.settings, supplier, DAY)))
     assert found(books) == truth
     assert sorted(truth.values()) == sorted(2 * list(wanted))
@@ -138,7 +138,7 @@ def test_a_planted_statement_is_read_and_tells_its_truth(supplier: str, seed: in
     )
     choice = st.sampled_from([one for one in differences_of(FORMS[supplier]) if one is not BreakClass.LATE_POSTING])
     picked = data.draw(st.lists(choice, max_size=min(most, 12)))
-    wanted = {one: picked.count(one) for one in picked}
+    wanted: dict[BreakClass, int] = {one: picked.count(one) for one in picked}
     planted = plant(supplier, FORMS[supplier], DAY, sales, wanted, seed=seed)
     assert planted == plant(supplier, FORMS[supplier], DAY, sales, wanted, seed=seed)
     assert sorted(planted.truth.values()) == sorted(picked)
@@ -199,6 +199,8 @@ def test_peachs_api_answers_with_what_the_settings_plant() -> None:
         content = simulated.ask("peach", lambda supplier: supplier.fetch_statement(day))
         truth = ask(simulated, "GET", f"peach/_truth?day={day}").json()
     form = definition_of(simulated.settings, "peach").statement()
-    read = form.parse(content, form.answer_name(day), simulated.settings.connections["peach"]).table  # type: ignore[misc]
+    assert content is not None
+    assert form.answer_name is not None
+    read = form.parse(content, form.answer_name(day), simulated.settings.connections["peach"]).table
     dearer = read.filter(pa.compute.equal(read["amount"], Decimal("10.12")))["reference"].to_pylist()
     assert dict.fromkeys(dearer, "amount") == truth != {}

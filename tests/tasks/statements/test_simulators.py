@@ -1,7 +1,6 @@
 """What the simulators write as their statements, the parsers read."""
 
 from datetime import datetime
-from typing import Any
 
 import httpx
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from ledger.business_days import JOHANNESBURG
 from suppliers.registry import definition_of
 from suppliers.simulation.book import Sale
-from tests.suppliers.conftest import simulators
+from tests.suppliers.conftest import Simulated, simulators
 
 PRODUCTS = {"flash": "311", "mobilemart": "", "peach": "PAYSHAP"}
 
@@ -29,7 +28,7 @@ def test_a_simulators_statement_is_read_line_for_line(supplier: str) -> None:
     assert [int(amount * 100) for amount in parsed.table["amount"].to_pylist()] == [sale.amount_cents for sale in sales]
 
 
-def _sale(simulated: Any, supplier: str, number: int) -> Sale:
+def _sale(simulated: Simulated, supplier: str, number: int) -> Sale:
     """A sale as the book has it."""
     from suppliers.mobilemart.simulator import CATALOGUE
 

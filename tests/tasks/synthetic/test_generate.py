@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from config import Settings
+from ledger.currencies import CURRENCIES
 from ledger.identifiers import created_at_of
-from ledger.money import CURRENCIES
 from ledger.months import Month
 from ledger.tables import BUILT_IN, TRANSACTIONS, VAS_TRANSACTIONS, TieredTable
 from ledger.transactions import field_names, new_transaction
@@ -73,7 +73,9 @@ def test_the_same_seed_makes_the_same_rows_and_another_makes_others() -> None:
     assert not month(TRANSACTIONS).equals(month(TRANSACTIONS, seed=8))
 
 
-def test_a_month_s_rows_do_not_depend_on_which_other_months_are_made(settings: Settings, database) -> None:
+def test_a_month_s_rows_do_not_depend_on_which_other_months_are_made(
+    settings: Settings, database: psycopg.Connection
+) -> None:
     make(settings, months=1, until=date(2026, 10, 1))
     alone = database.execute(CONTENT.format("transactions")).fetchone()
     make(settings, months=4, until=date(2026, 10, 1))
@@ -102,7 +104,7 @@ def test_mobile_numbers_are_well_formed_and_nobody_s() -> None:
     assert all(len(number) == 11 and number.startswith("27000") for number in numbers)
 
 
-def test_the_last_month_ends_before_until(settings: Settings, database) -> None:
+def test_the_last_month_ends_before_until(settings: Settings, database: psycopg.Connection) -> None:
     made = make(settings)
     last = database.execute("SELECT max(created_at) FROM transactions").fetchone()
     assert last is not None
@@ -112,9 +114,9 @@ def test_the_last_month_ends_before_until(settings: Settings, database) -> None:
     assert 150 < by_month["transactions", "2026-11"] < 300
 
 
-def test_every_row_is_finished_but_for_those_asked_for(settings: Settings, database) -> None:
+def test_every_row_is_finished_but_for_those_asked_for(settings: Settings, database: psycopg.Connection) -> None:
     make(settings, rows_per_month=3_000, unfinished=4)
-    open_rows = dict(
+    open_rows: dict[str, int] = dict(
         database.execute(
             """SELECT to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM'), count(*) FROM transactions
                WHERE status IN ('pending', 'processing') GROUP BY 1"""
@@ -123,7 +125,7 @@ def test_every_row_is_finished_but_for_those_asked_for(settings: Settings, datab
     assert open_rows == {"2026-07": 4}
 
 
-def test_made_again_everything_is_left_alone(settings: Settings, database) -> None:
+def test_made_again_everything_is_left_alone(settings: Settings, database: psycopg.Connection) -> None:
     make(settings)
     before = content(database)
     again = make(settings, seed=8)
@@ -132,7 +134,9 @@ def test_made_again_everything_is_left_alone(settings: Settings, database) -> No
     assert content(database) == before
 
 
-def test_a_warm_month_is_filled_and_one_that_left_postgresql_is_skipped(settings: Settings, database) -> None:
+def test_a_warm_month_is_filled_and_one_that_left_postgresql_is_skipped(
+    settings: Settings, database: psycopg.Connection
+) -> None:
     make(settings, rows_per_month=0, vas_rows_per_month=10)
     with connect(settings.database_dsn, "test") as connection:
         assert make(settings, months=1, rows_per_month=10)[0].rows > 0
@@ -145,7 +149,9 @@ def test_a_warm_month_is_filled_and_one_that_left_postgresql_is_skipped(settings
     assert made["transactions", "2026-10"].rows == 10
 
 
-def test_a_month_is_there_as_a_whole_or_not_at_all(settings: Settings, database, monkeypatch) -> None:
+def test_a_month_is_there_as_a_whole_or_not_at_all(
+    settings: Settings, database: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(synthetic, "SLAB_ROWS", 100)
 
     def stop(done: int, _: int) -> None:

@@ -143,7 +143,7 @@ def test_a_refusal_fails_the_row_and_sells_nothing(
 ) -> None:
     caplog.set_level("INFO", "treasury.vending")
     refused = {"mobile_number": "0830000000"} if name != "peach" else {"amount": "9900.04"}
-    (row_id,) = till.rows(name, **refused)
+    (row_id,) = till.rows(name, 1, **refused)
     assert till.run(lambda vending: vending.vend(row_id)).status is Status.FAILED
     assert till.look(row_id)["status"] == "failed"
     assert till.look(row_id)["commission"] == 0

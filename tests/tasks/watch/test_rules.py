@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -65,7 +66,7 @@ def test_a_day_is_one_of_johannesburg(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("column", [{"status": "failed"}, {"status": "cancelled"}, {"type": "fee"}])
-def test_what_moved_no_money_and_fees_do_not_count(ledger: Ledger, column: dict[str, str]) -> None:
+def test_what_moved_no_money_and_fees_do_not_count(ledger: Ledger, column: dict[str, Any]) -> None:
     ledger.add(NOON, amount="90000.00", **column)
     report = ledger.watch()
     assert ledger.findings() == []

@@ -1,15 +1,19 @@
 """What a run sees, once and for certain: late rows, killed runs, two at a time, backlogs, what becomes of findings."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import psycopg
 import pytest
 
+from ledger.business_days import JOHANNESBURG
 from ledger.errors import TreasuryError
 from ledger.tables import TRANSACTIONS
 from servers.lease import wait
@@ -35,6 +39,103 @@ def test_a_row_that_becomes_visible_late_is_still_evaluated(ledger: Ledger, begi
         writer.commit()
     ledger.watch(NOON + 2 * MINUTE)
     assert [one[3] for one in ledger.findings("single")] == [str(late)]
+
+
+@pytest.mark.parametrize("begin", ["SELECT 1", "SAVEPOINT inner_one"])
+def test_a_transaction_that_stays_open_for_far_longer_than_the_overlap_loses_no_row(ledger: Ledger, begin: str) -> None:
+    ledger.watch(NOON - MINUTE)
+    with psycopg.connect(ledger.settings.database_dsn) as writer:
+        writer.execute(begin.encode())
+        late = add_row(writer, TRANSACTIONS, NOON, amount="50000.00")
+        for minutes in (1, 10, 60):
+            ledger.watch(NOON + minutes * MINUTE)
+        assert ledger.findings() == []
+        writer.commit()
+    ledger.watch(NOON + 61 * MINUTE)
+    assert [one[3] for one in ledger.findings("single")] == [str(late)]
+
+
+def test_what_is_certain_moves_on_once_the_transaction_has_ended(ledger: Ledger) -> None:
+    ledger.watch(NOON - MINUTE)
+    with psycopg.connect(ledger.settings.database_dsn) as writer:
+        add_row(writer, TRANSACTIONS, NOON)
+        held = ledger.watch(NOON + 30 * MINUTE).tables[0].settled_until
+        assert held <= NOON - MINUTE
+    # Others write to the same server: what they have under way holds it back as well, for as long as that lasts.
+    for _ in range(600):
+        if ledger.watch(NOON + 31 * MINUTE).tables[0].settled_until == NOON + 31 * MINUTE - timedelta(seconds=150):
+            break
+    else:
+        pytest.fail("the watch does not move on")
+
+
+def test_a_transaction_that_is_open_for_too_long_does_not_hold_the_watch_back_for_ever(ledger: Ledger) -> None:
+    ledger.configured(longest_transaction_s=600)
+    ledger.watch(NOON - MINUTE)
+    with psycopg.connect(ledger.settings.database_dsn) as writer:
+        add_row(writer, TRANSACTIONS, NOON)
+        settled = ledger.watch(NOON + 60 * MINUTE).tables[0].settled_until
+    assert settled == NOON + 60 * MINUTE - timedelta(seconds=600 + 150)
+    instants = ledger.connection.execute("SELECT count(*) FROM watch_horizons").fetchone()
+    assert instants is not None
+    assert instants[0] <= 2
+
+
+def test_under_load_with_long_transactions_every_row_is_evaluated(ledger: Ledger) -> None:
+    """Writers commit after as many runs as they like, in any order; the clock of the rows is that of the runs."""
+    ledger.configured(overlap_s=1, slice_s=2, daily={"enabled": False}, unusual={"enabled": False}, alerts_each=1)
+    ledger.watch(NOON)
+    chance, stored, clock = random.Random(7), list[str](), [0]  # noqa: S311  # no secrets
+    lock, done = threading.Lock(), threading.Event()
+
+    def write(number: int) -> None:
+        with psycopg.connect(ledger.settings.database_dsn) as writer:
+            while not done.is_set():
+                with lock:
+                    fate = chance.choice(["commit", "commit", "savepoint", "rollback"])
+                    if fate == "savepoint":
+                        writer.execute("SAVEPOINT inner_one")
+                    at, last = NOON + clock[0] * timedelta(seconds=1), clock[0] + chance.randint(0, 6)
+                    row = str(add_row(writer, TRANSACTIONS, at, amount="50000.00", user_id=f"user-{number}"))
+                while clock[0] < last and not done.is_set():
+                    time.sleep(0.002)
+                if fate == "rollback":
+                    writer.rollback()
+                    continue
+                writer.commit()
+                with lock:
+                    stored.append(row)
+
+    with ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(write, number) for number in range(4)]
+        for _ in range(60):
+            with lock:
+                clock[0] += 1
+            ledger.watch(NOON + clock[0] * timedelta(seconds=1))
+        done.set()
+        for one in writers:
+            one.result()
+    ledger.watch(NOON + (clock[0] + 1) * timedelta(seconds=1))
+    assert len(stored) > 50
+    assert {one[3] for one in ledger.findings("single")} == set(stored)
+
+
+def test_a_day_is_summed_once_no_row_of_it_can_still_come(ledger: Ledger) -> None:
+    ledger.configured(unusual={"enabled": True, "baseline_days": 1})
+    midnight = NOON.astimezone(JOHANNESBURG).replace(hour=0, minute=0)
+    ledger.watch(midnight - MINUTE)
+    with psycopg.connect(ledger.settings.database_dsn) as writer:
+        add_row(writer, TRANSACTIONS, midnight - timedelta(seconds=1), amount="10.00")
+        ledger.watch(midnight + 30 * MINUTE)
+        writer.commit()
+    samples = "SELECT coalesce(sum(samples), 0) FROM watch_baselines WHERE table_name = 'transactions' AND day = %s"
+    day = midnight.date() - timedelta(days=1)
+    for _ in range(600):
+        ledger.watch(midnight + 31 * MINUTE)
+        if ledger.connection.execute(samples, (day,)).fetchone() == (1,):
+            break
+    else:
+        pytest.fail("the day has no row")
 
 
 def test_rows_that_are_evaluated_twice_count_once(ledger: Ledger) -> None:
@@ -202,7 +303,7 @@ def test_an_alert_with_no_new_finding_is_resolved_after_a_while(ledger: Ledger) 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
 def test_the_server_s_time_zone_changes_nothing(ledger: Ledger, zone: str) -> None:
     name = ledger.settings.database_dsn.rpartition("/")[2].partition("?")[0]
-    ledger.connection.execute(f"ALTER DATABASE {name} SET timezone = '{zone}'")  # type: ignore[arg-type]
+    ledger.connection.execute(f"ALTER DATABASE {name} SET timezone = '{zone}'")
     ledger.add(NOON, amount="12500.00")
     ledger.add(NOON + MINUTE, amount="12500.00")
     ledger.watch()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from config.watch_transactions import Rule, WatchTransactions
+from config.watch_transactions import RuleSettings, WatchTransactions
 
 TEXT = (Path(__file__).parents[3] / "docs" / "settings.md").read_text(encoding="utf-8")
 
@@ -15,7 +15,7 @@ def _fields() -> list[str]:
     for name, field in WatchTransactions.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            found += [f"{name}.{one}" for one in kind.model_fields if one not in Rule.model_fields]
+            found += [f"{name}.{one}" for one in kind.model_fields if one not in RuleSettings.model_fields]
         else:
             found.append(name)
     return found

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -23,6 +24,15 @@ PAGE = 200  # the most that the server gives at once
 _FIRST_FAILURE = 500
 _REFUSALS = (401, 403)
 _NOT_FOUND = 404
+
+# Nothing is sent anywhere, nothing is advertised, and the logs read as text.
+_QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_CLI_COLORS": "false",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +82,14 @@ class PrefectAccess:
             raise OSError(type(error).__name__) from error
         return json.loads(content) if content else None
 
-    def ask(self, path: str, body: object = None, method: str | None = None, patience_s: float = PATIENCE_S) -> Any:
+    def ask(self, path: str, body: object = None, method: str | None = None, patience_s: float | None = None) -> Any:
         """`once`, tried again while the server is busy or away; None also where nothing is found (404).
 
-        Raises ConfigError when it refuses the login or the request, TransientError after ``patience_s``. Requests are
+        Raises ConfigError when it refuses the login or the request, TransientError after ``patience_s`` (default:
+        `PATIENCE_S`). Requests are
         repeated: only what may be done twice is asked for.
         """
+        patience_s = PATIENCE_S if patience_s is None else patience_s
         deadline_s = time.monotonic() + patience_s
         while True:
             try:
@@ -109,3 +121,8 @@ class PrefectAccess:
         if self.login is None:
             return f"Prefect at {self.api_url} asks for a login ({status}): set TREASURY_PREFECT_API_AUTH_STRING"
         return f"Prefect at {self.api_url} refuses the login ({status}) of TREASURY_PREFECT_API_AUTH_STRING"
+
+
+def client_environment(home: Path, access: PrefectAccess) -> dict[str, str]:
+    """The variables for a Prefect client of this project, whether worker, flow run or command."""
+    return _QUIET | {"PREFECT_HOME": str(home / "prefect")} | access.environment()

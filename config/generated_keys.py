@@ -1,15 +1,15 @@
-"""Generated passwords of the embedded servers: made once, kept in ``<home>/keys``, readable by their owner only."""
+"""Generated keys and passwords: made once, kept in ``<home>/keys``, readable by their owner only."""
 
 import os
 import secrets
 from pathlib import Path
 
-from servers.home import folder as own_folder
+from config.home import folder as home_folder
 
 
 def folder(home: Path) -> Path:
     """``<home>/keys``, made with mode 0700."""
-    path = own_folder(home, "keys")
+    path = home_folder(home, "keys")
     path.chmod(0o700)
     return path
 

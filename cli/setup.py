@@ -1,0 +1,21 @@
+"""`treasury setup`: make in the database what this version needs."""
+
+from cli import terminal
+from cli.session import servers
+from ledger.errors import ConfigError
+from tasks.admin.setup import prepare_database
+
+
+def setup() -> None:
+    """Create or upgrade what Treasury needs in the database. Safe to run again.
+
+    Its own tables are in the schema of TREASURY_SCHEMA; the tables, views and partitions of the ledger are where the
+    application has them. A table that is refused does not stop the others.
+    """
+    with servers("postgres", may_make_home=True) as settings:
+        problems = prepare_database(settings)
+        for problem in problems:
+            terminal.note(f"not prepared: {problem}")
+        if problems:
+            raise ConfigError(f"the database is set up, but for {len(problems)} things that are named above")
+        terminal.console.print(f"the database is set up; Treasury's own tables are in its schema {settings.own_schema}")

@@ -1,0 +1,190 @@
+"""Columns to money: the ways in which people write amounts, read exactly. What can be read in two ways is rejected.
+
+A money field is compiled into three functions of a record's fields: the amount, its sign, and the column that it was
+taken from. Sign and column are what `type` and other fields may be mapped from.
+"""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import NamedTuple
+
+from ledger.currencies import decimal_places
+from ledger.errors import FieldError
+from ledger.money import AMOUNT_RULE
+from tasks.importing.mapping import FieldMapping, FileFormat
+from tasks.importing.values import Change, Fields, Getter, Positions, changed, compile_value, read_column, with_empty
+
+_BLANKS = " \t\u00a0\u2007\u2009\u202f"
+_BLANK = f"[{_BLANKS}]"
+_MARK_BLANKS = " \u00a0\u2007\u2009\u202f"
+_APOSTROPHES = "'\u2019"
+_MINUS = "-\u2212"
+_PLAIN = re.compile(r"-?\d+(?:\.\d{1,2})?\Z", re.ASCII)  # what nearly every file has, by the usual marks
+_TRAILING_ZEROS = re.compile(r"(-?\d+\.\d{2})0+\Z", re.ASCII)
+_WHOLE = re.compile(r"(-?)(\d+)\Z", re.ASCII)
+_GROUP = 3  # digits between two marks
+_KEPT_PLACES = 2
+
+
+class Money(NamedTuple):
+    """A compiled money field: functions from a record's fields, None where there is no amount.
+
+    ``signed`` is a decimal text with the sign that the file gives it. ``column`` is the column that it is from.
+    """
+
+    signed: Getter
+    column: Getter
+    amount: Getter
+
+    @property
+    def sign(self) -> Getter:
+        """``-`` for an amount below zero, ``+`` otherwise."""
+        return changed(self.signed, lambda text: "-" if text.startswith("-") else "+")
+
+
+def compile_money(
+    name: str, mapping: FieldMapping, positions: Positions, format_: FileFormat, currency: Getter
+) -> Money:
+    """The functions of the money field ``name``. ``currency`` gives the row's currency, which minor units depend on.
+
+    The functions raise FieldError for an amount that is none or that can be read in two ways. Nothing is rounded.
+    """
+    read = _reader(name, mapping)
+    if mapping.first_of is None:
+        signed = changed(compile_value(name, mapping, positions, format_), read)
+        column: Getter = lambda fields: mapping.column  # noqa: E731  # a function like the other
+    else:
+        getters = {one: changed(read_column(one, positions, format_), read) for one in mapping.first_of}
+        column = _filled_column(name, getters)
+        signed = _from_filled(getters, column)
+        default = None if mapping.default is None else read(mapping.default)
+        signed = with_empty(name, mapping.model_copy(update={"default": default}), signed)
+    amount = changed(signed, lambda text: text.removeprefix("-")) if mapping.sign == "absolute" else signed
+    if mapping.unit == "minor":
+        return Money(signed, column, _from_minor(name, amount, currency))
+    return Money(signed, column, changed(amount, _without_zeros))
+
+
+def _filled_column(name: str, getters: Mapping[str, Getter]) -> Getter:
+    def find(fields: Fields) -> str | None:
+        """The one column with an amount; of amounts of zero alone, the first."""
+        values = {column: text for column, getter in getters.items() if (text := getter(fields)) is not None}
+        filled = [column for column, text in values.items() if Decimal(text)]
+        if len(filled) > 1:
+            raise FieldError(name, f"must be in one column: {' and '.join(filled)} both have an amount")
+        return filled[0] if filled else next(iter(values), None)
+
+    return find
+
+
+def _from_filled(getters: Mapping[str, Getter], column: Getter) -> Getter:
+    return lambda fields: None if (one := column(fields)) is None else getters[one](fields)
+
+
+def _reader(name: str, mapping: FieldMapping) -> Change:
+    """A function from a text to a decimal text with a point, at most a leading ``-``, and all of its places."""
+    decimal, minor = mapping.decimal, mapping.unit == "minor"
+    match = _pattern(mapping).match
+    is_usual, rule = decimal == ".", _rule(mapping)
+
+    def read(text: str) -> str:
+        if is_usual and _PLAIN.match(text) and not minor:
+            return text
+        found = match(text)
+        if found is None:
+            raise FieldError(name, rule)
+        number = found["number"]
+        if not mapping.reads_thousands and _is_readable_in_two_ways(number, decimal):
+            raise FieldError(
+                name, f"{number} can be read in two ways: say thousands in the mapping, empty where no mark parts them"
+            )
+        digits = re.sub(rf"[^\d{re.escape(decimal)}]", "", number).replace(decimal, ".")
+        return _sign(name, found, mapping) + digits
+
+    return read
+
+
+def _rule(mapping: FieldMapping) -> str:
+    if mapping.unit == "minor":
+        return f"must be whole minor units, written like 1{mapping.thousands}234"
+    if mapping.thousands or mapping.decimal != ".":
+        return f"must be an amount written like 1{mapping.thousands}234{mapping.decimal}50"
+    return AMOUNT_RULE
+
+
+def _pattern(mapping: FieldMapping) -> re.Pattern[str]:
+    """An amount with its signs, its symbol and its marks. Only the digits of ASCII count."""
+    mark = _mark(mapping.thousands)
+    grouped = rf"[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+|" if mark else ""
+    places = "" if mapping.unit == "minor" else rf"(?:{re.escape(mapping.decimal)}[0-9]+)?"
+    symbols = "|".join(re.escape(one) for one in sorted(mapping.symbols, key=len, reverse=True))
+    symbol = f"(?:(?:{symbols}){_BLANK}*)?" if symbols else ""
+    behind = f"(?:{_BLANK}*(?:{symbols}))?" if symbols else ""
+    words = "|".join(re.escape(one) for one in sorted(mapping.signs, key=len, reverse=True))
+    word = f"(?:{_BLANK}*(?P<word>{words}))?" if words else ""
+    sign = rf"[+{re.escape(_MINUS)}]"
+    return re.compile(
+        rf"(?P<open>\()?{_BLANK}*(?P<first>{sign})?{_BLANK}*{symbol}(?P<second>{sign})?{_BLANK}*"
+        rf"(?P<number>(?:{grouped}[0-9]+){places}){behind}(?:{_BLANK}*(?P<last>{sign}))?{word}{_BLANK}*(?P<close>\))?\Z"
+    )
+
+
+def _mark(thousands: str) -> str:
+    """The pattern of a mark between thousands: one blank is like another, and one apostrophe like the other."""
+    if not thousands:
+        return ""
+    kin = next((kind for kind in (_MARK_BLANKS, _APOSTROPHES) if thousands in kind), thousands)
+    return f"[{re.escape(kin)}]"
+
+
+def _sign(name: str, found: re.Match[str], mapping: FieldMapping) -> str:
+    """The sign of an amount, which is said once at most: ``-5``, ``5-``, ``(5)`` or with a word of the mapping."""
+    said = [sign for sign in (found["first"], found["second"], found["last"]) if sign]
+    if found["open"] or found["close"]:
+        if not (found["open"] and found["close"]):
+            raise FieldError(name, "must have both parentheses or none")
+        said.append("-")
+    if word := found.groupdict().get("word"):
+        said.append(mapping.signs[word])
+    if len(said) > 1:
+        raise FieldError(name, "must have one sign at most")
+    return "-" if said and said[0] in _MINUS else ""
+
+
+def _is_readable_in_two_ways(number: str, decimal: str) -> bool:
+    """Whether the one mark could part thousands: ``1.230`` is more than one here, and more than a thousand there."""
+    whole, mark, places = number.partition(decimal)
+    return bool(mark) and len(places) == _GROUP and len(whole) <= _GROUP and not whole.startswith("0")
+
+
+def _from_minor(name: str, getter: Getter, currency: Getter) -> Getter:
+    def read(fields: Fields) -> str | None:
+        text = getter(fields)
+        if text is None:
+            return None
+        code = currency(fields)
+        if code is None:
+            raise FieldError("currency", "is required")
+        return _major(name, text, code, decimal_places(code))
+
+    return read
+
+
+def _major(name: str, text: str, currency: str, places: int) -> str:
+    """Whole minor units as an amount: 1234 is 12.34 ZAR, 1234.00 JPY, and 1.234 KWD, which is more than can be kept."""
+    found = _WHOLE.match(text)
+    if found is None:
+        raise FieldError(name, "must be a whole number of minor units")
+    digits = found[2].zfill(places + 1)
+    whole, fraction = digits[: len(digits) - places].lstrip("0") or "0", digits[len(digits) - places :]
+    kept, lost = fraction[:_KEPT_PLACES].ljust(_KEPT_PLACES, "0"), fraction[_KEPT_PLACES:]
+    if lost.strip("0"):
+        raise FieldError(name, f"must have two decimal places at most: {text} minor units of {currency} have {places}")
+    return f"{found[1]}{whole}.{kept}"
+
+
+def _without_zeros(text: str) -> str:
+    """Leave out zeros after the second decimal place: `ledger.money` takes two. 150.0050 stays, to be refused."""
+    found = _TRAILING_ZEROS.match(text) if text[-1:] == "0" else None
+    return found[1] if found else text

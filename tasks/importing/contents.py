@@ -1,0 +1,110 @@
+"""What of a file is what: lines to skip, the header, the records, and the lines behind them. Every line is counted."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ledger.errors import ConfigError, DataError
+from tasks.importing.mapping import Mapping
+from tasks.importing.records import Record
+
+
+@dataclass(slots=True)
+class LineCounts:
+    """The physical lines of a file. ``records`` of ``record_lines`` lines are what the account of rows is made of."""
+
+    skipped: int = 0
+    header: int = 0
+    records: int = 0
+    record_lines: int = 0
+    footer: int = 0
+
+    def count(self, record: Record) -> None:
+        """Count ``record`` among the records."""
+        self.records += 1
+        self.record_lines += record.lines
+
+    @property
+    def all(self) -> int:
+        """Every line of the file."""
+        return self.skipped + self.header + self.record_lines + self.footer
+
+
+@dataclass(slots=True)
+class Contents:
+    """The header of a file and, once, its records. ``lines`` grows while they are read."""
+
+    header: tuple[str, ...]
+    records: Iterator[Record]
+    lines: LineCounts = field(default_factory=LineCounts)
+
+
+def read_contents(path: Path, mapping: Mapping, records: Iterator[Record]) -> Contents:
+    """The contents of the file at ``path``, whose records, header and all, are ``records``.
+
+    Raises DataError for a file without a header or without a record behind it, ConfigError for one that lacks a column
+    of the mapping. Behind the line that `until` names, lines with as many columns as a record come marked with its
+    number: nothing may vanish behind a line that only looks like the end. Whoever makes rows of them counts them.
+    """
+    lines = LineCounts()
+    for _ in range(mapping.file.skip_lines):
+        lines.skipped += _skipped(path, mapping, records)
+    header = mapping.file.columns
+    if header is None:
+        header, lines.header = _read_header(path, records)
+    _check_columns(path, mapping, header)
+    counted = _until(records, mapping.file.until, len(header), lines)
+    first = next(counted, None)
+    if first is None:
+        what = "no record" if mapping.file.columns else "no line but its header"
+        raise DataError(f"{path} has {what}: nothing was read")
+    return Contents(header, _again(first, counted), lines)
+
+
+def _again(first: Record, rest: Iterator[Record]) -> Iterator[Record]:
+    yield first
+    yield from rest
+
+
+def _skipped(path: Path, mapping: Mapping, records: Iterator[Record]) -> int:
+    record = next(records, None)
+    if record is None:
+        raise DataError(f"{path} has fewer lines than file.skip_lines of mapping {mapping.name} says")
+    if record.lines > 1:
+        raise DataError(
+            f"{path}: line {record.line} is to be skipped and has a quote that goes on over {record.lines} lines"
+        )
+    return 1
+
+
+def _read_header(path: Path, records: Iterator[Record]) -> tuple[tuple[str, ...], int]:
+    first = next(records, None)
+    if first is None:
+        raise DataError(f"{path} is empty: it has no header line")
+    if first.problem is not None:
+        raise DataError(f"{path}: the header line {first.problem}")
+    return tuple(name.strip() for name in first.fields), first.lines
+
+
+def _check_columns(path: Path, mapping: Mapping, header: Sequence[str]) -> None:
+    for column, key in mapping.columns_used().items():
+        if header.count(column) != 1:
+            found = "no column" if column not in header else "more than one column"
+            columns = ", ".join(header)
+            raise ConfigError(f"mapping {mapping.name}: {key}: {path} has {found} {column!r} in: {columns}")
+
+
+def _until(records: Iterator[Record], end: str | None, width: int, lines: LineCounts) -> Iterator[Record]:
+    """The records, and behind the line that ends them those lines that could be records, marked as such."""
+    behind = 0
+    for record in records:
+        if end is not None and record.text.lstrip(' "').startswith(end):
+            behind = behind or record.line
+            lines.footer += record.lines
+        elif not behind:
+            lines.count(record)
+            yield record
+        elif len(record.fields) == width:
+            yield record._replace(behind=behind)
+        else:
+            lines.footer += record.lines

@@ -1,0 +1,152 @@
+"""Rows that were imported before, in PostgreSQL: found by their identities, and recorded with the rows that are new."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from psycopg import Cursor
+from psycopg.rows import TupleRow
+from psycopg.sql import SQL, Identifier
+
+from ledger.errors import ConfigError
+from ledger.identifiers import created_at_of
+from ledger.tables import TieredTable
+from sql.connection import Connection
+from sql.queries import load
+from sql.relations import Parents
+from sql.storing import check_stored
+from tasks.importing.identity import differing
+from tasks.importing.mapping import Mapping
+from tasks.importing.rejects import Outcome, Reject
+from tasks.importing.rows import Row
+
+_QUERIES = load("imports")
+ALREADY_LOADED = "already loaded"
+_IDENTITIES = "import_identities"
+_NOT_SAID = (
+    "has the values of row {row_id}, which another file brought. Whether it is the same transaction cannot be known "
+    'without a key: give the mapping a key, or identity = "values" (it is) or "file" (it is not)'
+)
+_GONE = "its row {row_id} was loaded before, and is not in the database any more: nothing is loaded in its place"
+
+
+class _Known(NamedTuple):
+    row_id: UUID
+    fingerprint: bytes
+
+
+def check_source(connection: Connection, mapping: Mapping, table: TieredTable, dry_run: bool) -> None:
+    """Record by what rule the source's rows are known again. Raises ConfigError when it was another one until now.
+
+    Safe to run again. A dry run records nothing.
+    """
+    rule = mapping.identity_rule
+    names = {"table": table.name, "source": mapping.name}
+    if not dry_run:
+        connection.execute(_QUERIES["record_source"], {**names, "rule": rule})
+    row = connection.execute(_QUERIES["source_rule"], names).fetchone()
+    if row is None or row[0] == rule or (not mapping.key and not row[0].startswith("key ")):
+        return
+    raise ConfigError(
+        f"mapping {mapping.name}: rows of {table.name} from this source were known by {row[0]} until now, and by "
+        f"{rule} all of them would be loaded again. Keep the key; where only its columns were renamed, say the former "
+        "names in key_names"
+    )
+
+
+class KnownRows:
+    """The rows of one table that earlier imports loaded.
+
+    ``columns`` are those of the rows' fingerprints. ``same_values`` says that equal values in another file are the
+    same row.
+    """
+
+    def __init__(
+        self, connection: Connection, table: TieredTable, columns: Sequence[str], same_values: bool = False
+    ) -> None:
+        self._connection = connection
+        self._table = table
+        self._names = columns[1:]  # without the id
+        self._same_values = same_values
+
+    def split(self, rows: Sequence[Row]) -> tuple[list[Row], list[Reject]]:
+        """The rows that were not loaded before, and what is to be said of the others."""
+        found = self._find(rows)
+        if not found:
+            return list(rows), []
+        new: list[Row] = []
+        told: list[Reject] = []
+        for row in rows:
+            known = [found.get(identity) for identity in row.identities]
+            if not any(known):
+                new.append(row)
+            elif known[0] is not None:
+                told.append(self._same(row, known[0]))
+            else:
+                told.append(self._same_in_another_file(row, next(one for one in known if one)))
+        return new, self._without_gone(told, found, rows)
+
+    def record(self, cursor: Cursor[TupleRow], rows: Sequence[Row]) -> None:
+        """Record ``rows`` in the open transaction of ``cursor``, which stores them. In order: two imports of the same
+        rows then wait for each other and do not deadlock. Raises UniqueViolation when another import was quicker.
+        """
+        entries = sorted((identity, row.row_id, row.fingerprint.hex()) for row in rows for identity in row.identities)
+        if not entries:
+            return
+        with cursor.copy(_QUERIES["copy_identities"]) as copy:
+            copy.write("".join([f"{identity}\t{row_id}\t\\\\x{digest}\n" for identity, row_id, digest in entries]))
+        check_stored(cursor, len(entries), _IDENTITIES)
+
+    def _find(self, rows: Sequence[Row]) -> dict[str, _Known]:
+        identities = [identity for row in rows for identity in row.identities]
+        if not identities:
+            return {}
+        found = self._connection.execute(_QUERIES["find_identities"], {"identities": identities})
+        return {identity.hex: _Known(row_id, fingerprint) for identity, row_id, fingerprint in found}
+
+    def _same(self, row: Row, known: _Known) -> Reject:
+        names = differing(known.fingerprint, row.fingerprint, self._names)
+        if not names:
+            return Reject(row.line, ALREADY_LOADED, self._table.key_column, row.text, Outcome.KNOWN)
+        listed = ", ".join(names)
+        reason = f"already loaded as row {known.row_id}, with another {listed}"
+        return Reject(row.line, reason, listed, row.text, Outcome.DIFFERENT)
+
+    def _same_in_another_file(self, row: Row, known: _Known) -> Reject:
+        if self._same_values:
+            return self._same(row, known)
+        return Reject(row.line, _NOT_SAID.format(row_id=known.row_id), "", row.text)
+
+    def _without_gone(self, told: list[Reject], found: dict[str, _Known], rows: Sequence[Row]) -> list[Reject]:
+        """Rows that were loaded once and are in no tier now are not known: that would be short and silent."""
+        gone = self._gone({known.row_id for known in found.values()})
+        if gone:  # a move may have been under way
+            gone = self._gone(gone)
+        if not gone:
+            return told
+        row_ids = {row.line: self._row_id(row, found) for row in rows}
+        return [
+            Reject(one.line, _GONE.format(row_id=row_ids[one.line]), self._table.key_column, one.text)
+            if row_ids[one.line] in gone
+            else one
+            for one in told
+        ]
+
+    @staticmethod
+    def _row_id(row: Row, found: dict[str, _Known]) -> UUID | None:
+        return next((found[identity].row_id for identity in row.identities if identity in found), None)
+
+    def _gone(self, row_ids: set[UUID]) -> set[UUID]:
+        """Those of ``row_ids`` that are in no partition, although their month has not left PostgreSQL."""
+        parents = Parents.of(self._connection, self._table)
+        if parents.hot is None or parents.warm is None:
+            raise ConfigError(f"table {self._table.name}: {self._table.hot_parent} or its warm parent is missing")
+        ids = list(row_ids)
+        statement = SQL(_QUERIES["gone_rows"]).format(
+            hot=parents.hot.identifier,
+            warm=parents.warm.identifier,
+            key=Identifier(self._table.key_column),
+            time=Identifier(self._table.time_column),
+        )
+        parameters = {"ids": ids, "times": [created_at_of(one) for one in ids], "table": self._table.name}
+        return {row_id for (row_id,) in self._connection.execute(statement, parameters)}

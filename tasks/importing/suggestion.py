@@ -1,0 +1,234 @@
+"""A mapping to begin with, from the beginning of a file: delimiter, encoding, header, marks, date format, key.
+
+It is a proposal and says where it is unsure: what a column means for the business, only its owner knows. A date or an
+amount that the beginning of the file allows to be read in two ways is named as such, and neither is chosen silently.
+"""
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ledger.errors import DataError, FieldError
+from tasks.importing.instants import compile_instant
+from tasks.importing.source import open_source
+
+_LOOKED_AT_BYTES = 1 << 18
+_LONGEST_PREAMBLE = 50  # lines before the header
+_DELIMITERS = (",", ";", "\t", "|")
+_ENCODINGS = ("utf-8", "cp1252")
+_NUMBER = re.compile(
+    r"[(+\u2212-]?\s*[A-Z$\u20ac\u00a3]{0,3}\s*\d[\d\s.,'\u2019\u00a0\u2009\u202f]*-?\)?(?:\s*[CD]r)?\Z"
+)
+_FORMATS = (
+    "iso",
+    *(f"{day}{time}" for day in ("%Y-%m-%d", "%Y/%m/%d") for time in ("", " %H:%M", " %H:%M:%S")),
+    *(
+        f"{day}{time}"
+        for day in ("%-d.%-m.%Y", "%-d/%-m/%Y", "%-m/%-d/%Y", "%-d-%-m-%Y")
+        for time in ("", " %H:%M", " %H:%M:%S")
+    ),
+    *("%Y%m%d", "%-d %b %Y", "%-d-%b-%Y", "%b %-d, %Y", "%-d.%-m.%y", "%-d/%-m/%y", "%-m/%-d/%y"),
+)
+_MOST = 0.5  # of the values of a column: totals below the records are others
+_KEY_WORDS = ("transaction id", "trans_id", "id", "reference", "volgnr", "number", "no")
+_AMOUNT_WORDS = ("amount", "gross", "betrag", "bedrag", "montant", "importe", "value")
+
+
+class _Sample(NamedTuple):
+    delimiter: str
+    encoding: str
+    skip_lines: int
+    header: tuple[str, ...]
+    rows: list[list[str]]
+    has_header: bool
+
+    def column(self, name: str) -> list[str]:
+        """The values of a column that are not empty."""
+        at = self.header.index(name)
+        return [value for row in self.rows if (value := row[at].strip())]
+
+
+def suggest_mapping(path: Path) -> str:
+    """A mapping for the file at ``path``, as TOML with remarks. Raises DataError for one that shows no columns."""
+    sample = _sample(path)
+    times = {name: formats for name in sample.header if (formats := _formats(sample.column(name)))}
+    numbers = [name for name in sample.header if name not in times and _are_numbers(sample.column(name))]
+    key = _key(sample, set(times) | _with_decimals(sample, numbers))
+    lines = [
+        f"# A proposal for {_quoted(path.name)}, from its first {len(sample.rows)} records. Check every line.",
+        f"# Columns: {', '.join(sample.header)}",
+        'name = "CHANGE"   # the source, small letters; never change it once a file is imported',
+        'table = "transactions"',
+        *_key_lines(key),
+        "",
+        "[file]",
+        f"delimiter = {_quoted(sample.delimiter)}",
+        f"encoding = {_quoted(sample.encoding)}",
+        *([f"skip_lines = {sample.skip_lines}"] if sample.skip_lines else []),
+        *(
+            []
+            if sample.has_header
+            else [f"columns = {[*sample.header]}   # no line names the columns".replace("'", '"')]
+        ),
+        "",
+        "[fields]",
+        *(f'{name} = {{ constant = "CHANGE" }}' for name in ("client_id", "user_id", "wallet_id")),
+        'status = { constant = "completed" }',
+        'currency = { constant = "CHANGE" }   # or { column = "..." }',
+        *_amount_lines(sample, numbers),
+        *_time_lines(times),
+    ]
+    return "\n".join(lines)
+
+
+def _sample(path: Path) -> _Sample:
+    with open_source(path) as source:
+        source.survey(lambda _: None)
+        content = source.stream().read(_LOOKED_AT_BYTES)
+    encoding = next((name for name in _ENCODINGS if _decodes(content, name)), "latin-1")
+    lines = content.decode(encoding, "ignore").removeprefix("\ufeff").splitlines()
+    if len(content) == _LOOKED_AT_BYTES:
+        lines.pop()  # cut off
+    best: _Sample | None = None
+    for delimiter in _DELIMITERS:
+        for skipped in range(min(_LONGEST_PREAMBLE, len(lines))):
+            found = _read(lines[skipped:], delimiter, encoding, skipped)
+            if found and (best is None or _weight(found) > _weight(best)):
+                best = found
+    if best is None:
+        raise DataError(
+            f"{path}: no columns were found: no line has a comma, semicolon, tab or bar that others have, too"
+        )
+    return best
+
+
+def _decodes(content: bytes, encoding: str) -> bool:
+    try:
+        content[: content.rfind(b"\n") + 1].decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _read(lines: Sequence[str], delimiter: str, encoding: str, skipped: int) -> _Sample | None:
+    """The sample whose header is the first of ``lines``, with the records that have as many columns."""
+    header, *rows = csv.reader(lines, delimiter=delimiter)
+    names = tuple(name.strip() for name in header)
+    has_header = not any(_NUMBER.match(name) or _formats([name]) for name in names)
+    if not has_header:
+        names, rows = tuple(f"column_{number}" for number in range(1, len(names) + 1)), [header, *rows]
+    whole = [row for row in rows if len(row) == len(names)]
+    if len(names) == 1 or not all(names) or len(set(names)) < len(names) or not whole:
+        return None
+    return _Sample(delimiter, encoding, skipped, names, whole, has_header)
+
+
+def _weight(sample: _Sample) -> tuple[int, int]:
+    return len(sample.header) * len(sample.rows), -sample.skip_lines
+
+
+def _formats(values: Sequence[str]) -> list[str]:
+    """The formats that most of ``values`` have: more than one means that the sample does not tell which."""
+    read = {format_: sum(_reads(format_, value) for value in values) for format_ in _FORMATS}
+    most = max(read.values())
+    return [format_ for format_, count in read.items() if count == most > _MOST * len(values)]
+
+
+def _reads(format_: str, value: str) -> bool:
+    try:
+        compile_instant("time", format_, "UTC")(value)
+    except FieldError:
+        return False
+    return True
+
+
+def _are_numbers(values: Sequence[str]) -> bool:
+    return sum(_NUMBER.match(value) is not None for value in values) > _MOST * len(values)
+
+
+def _with_decimals(sample: _Sample, numbers: Sequence[str]) -> set[str]:
+    return {name for name in numbers if any(re.search(r"[.,]\d", value) for value in sample.column(name))}
+
+
+def _key(sample: _Sample, taken: set[str]) -> str | None:
+    """The column that looks like a key: never empty, never twice, and no time or amount. A telling name wins."""
+    unique = [
+        name
+        for name in sample.header
+        if name not in taken and len(set(sample.column(name))) == len(sample.column(name)) == len(sample.rows)
+    ]
+    told = [
+        name
+        for word in _KEY_WORDS
+        for name in unique
+        if word in re.split(r"[^a-z_]+", name.lower()) or word == name.lower()
+    ]
+    return next(iter([*told, *(unique if len(sample.rows) > 1 else [])]), None)
+
+
+def _key_lines(key: str | None) -> list[str]:
+    if key is None:
+        return [
+            '# No column identifies a row: identity = "values" or "file", see docs/importing.md',
+            'identity = "values"',
+        ]
+    return [f"key = [{_quoted(key)}]   # has no value twice in what was looked at"]
+
+
+def _amount_lines(sample: _Sample, numbers: Sequence[str]) -> list[str]:
+    named = [name for word in _AMOUNT_WORDS for name in numbers if word in name.lower()]
+    decimals = _with_decimals(sample, numbers)
+    column = next(iter([*named, *(name for name in numbers if name in decimals), *numbers]), None)
+    if pair := _credit_and_debit(numbers):
+        credit, debit = map(_quoted, pair)
+        marks = _marks([value for name in pair for value in sample.column(name)])
+        return [
+            f"amount = {{ {', '.join([f'first_of = [{credit}, {debit}]', *marks])} }}",
+            f'type = {{ column_of = "amount", map = {{ {credit} = "receive", {debit} = "send" }} }}',
+        ]
+    if column is None:
+        return ['amount = { column = "CHANGE" }   # no column of numbers was found', 'type = { constant = "CHANGE" }']
+    values = sample.column(column)
+    options = [f"column = {_quoted(column)}", *_marks(values)]
+    if not any(value.lstrip().startswith(("-", "(", "\u2212")) or value.rstrip().endswith("-") for value in values):
+        return [f"amount = {{ {', '.join(options)} }}", 'type = { constant = "CHANGE" }']
+    kinds = '{ "+" = "receive", "-" = "send" }'
+    return [
+        f'amount = {{ {", ".join(options)}, sign = "absolute" }}',
+        f'type = {{ sign_of = "amount", map = {kinds} }}',
+    ]
+
+
+def _credit_and_debit(numbers: Sequence[str]) -> tuple[str, str] | None:
+    """The columns of an amount that is in one of two, by their names."""
+    by_name = {name.lower(): name for name in numbers}
+    for lower, name in by_name.items():
+        other = lower.replace("credit", "debit").replace("paid in", "paid out")
+        if other != lower and other in by_name:
+            return name, by_name[other]
+    return None
+
+
+def _marks(values: Sequence[str]) -> list[str]:
+    """Decimal and thousands marks, where the values show them: the last mark with other than three digits behind it."""
+    found = {mark for value in values for mark in re.findall(r"([.,])(?=\d{1,2}(?!\d)[^\d]*$)", value)}
+    if found != {","}:
+        group = any(re.search(r"\d,\d{3}", value) for value in values)
+        return ['thousands = ","'] if group and found else []
+    group = any(re.search(r"\d\.\d{3}", value) for value in values)
+    return ['decimal = ","', f'thousands = "{"." if group else ""}"']
+
+
+def _time_lines(times: dict[str, list[str]]) -> list[str]:
+    if not times:
+        return ['created_at = { column = "CHANGE", format = "CHANGE" }   # no column of times was found']
+    column, formats = next(iter(times.items()))
+    remark = f"   # or {' or '.join(formats[1:])}: the sample does not tell" if len(formats) > 1 else ""
+    return [f'created_at = {{ column = {_quoted(column)}, format = "{formats[0]}", timezone = "UTC" }}{remark}']
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t")
+    return f'"{escaped}"'

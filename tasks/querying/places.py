@@ -1,0 +1,240 @@
+"""Where the rows of every table are: the months of the catalogue, and what is attached to the parents besides.
+
+Every row that a parent has is read, whether the catalogue knows its partition or not. What the catalogue says that
+PostgreSQL has, and it has not, is refused by name.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from psycopg.sql import SQL, Composable
+
+from config import Settings
+from ledger.columns import Column
+from ledger.errors import ConfigError, DataError
+from ledger.fields import Fields, matched, view_columns
+from ledger.policy import Tier
+from ledger.tables import TieredTable
+from sql.catalog import columns_of
+from sql.connection import Connection
+from sql.fields import read_fields
+from sql.obstacles import hidden_relations
+from sql.partitions import Partition, readable_partitions, rows_through
+from sql.relations import Parents, Relation, lock_parents
+from storage.engine import archived, identifier, renamed
+from storage.pruning import Branch, Described
+from tasks.archiving.catalogue import (
+    MonthState,
+    Stray,
+    archived_beside,
+    month_states,
+    stray_partitions,
+    time_span,
+)
+from tasks.querying.link import linked_relation, postgres_query
+
+
+@dataclass(slots=True)
+class Places:
+    """The tables with the columns of their views, and their places. ``attached`` has those in PostgreSQL, by the
+    sources of their branches. ``living`` are the columns that
+    each table has now, ``refused`` the tables that cannot be read, with the reason: a question over the others goes on.
+    """
+
+    tables: list[Described] = field(default_factory=list)
+    branches: list[Branch] = field(default_factory=list)
+    attached: dict[str, "Attached"] = field(default_factory=dict)
+    living: dict[str, tuple[Column, ...]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A place in PostgreSQL. ``item`` is the FROM item that PostgreSQL itself reads, ``relation`` the partition that is
+    read directly, None for one that is read through its parent. ``names`` are those of the columns there and in the
+    view; ``kept`` is a query of the keys and times of rows that are archived already, empty where there are none.
+    """
+
+    name: str
+    relation: Relation | None
+    item: Composable
+    names: tuple[tuple[str, str], ...]
+    kept: str
+
+    def rows_of(self, table: TieredTable, source: str) -> str:
+        """The rows out of ``source``, a FROM item of the place, as the view has them: each row is read once."""
+        if any(old != new for old, new in self.names):
+            source = renamed(source, self.names)
+        if not self.kept:
+            return source
+        key, time_column = identifier(table.key_column), identifier(table.time_column)
+        same = f"kept.{key} = late.{key} AND kept.{time_column} = late.{time_column}"
+        return f"(SELECT * FROM {source} AS late WHERE NOT EXISTS (SELECT 1 FROM ({self.kept}) AS kept WHERE {same}))"
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table under its locks: what its places are made of."""
+
+    table: TieredTable
+    parents: Parents
+    view: tuple[Column, ...]
+    living: tuple[Column, ...]
+    states: Sequence[MonthState]
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """How the rows of a partition are read: the engine's FROM item, PostgreSQL's, and whether from itself."""
+
+    tier: Tier
+    partition: Partition
+    source: str
+    item: Composable
+    is_direct: bool
+
+
+def find_places(connection: Connection, settings: Settings) -> Places:
+    """The places of all tables that exist, whose parents are locked: the tier map stays true until the end."""
+    places = Places()
+    locked = [(table, _locked(connection, table, places)) for table in settings.registry.values()]
+    for table, parents in locked:
+        if table.name in places.refused:
+            continue
+        try:
+            one = _described(connection, table, parents)
+        except ConfigError as error:
+            places.refused[table.name] = str(error)
+            continue
+        places.tables.append((table, one.view))
+        places.living[table.name] = one.living
+        places.branches += _archived_branches(settings, one)
+        _add_attached(connection, settings, one, places)
+    return places
+
+
+def _locked(connection: Connection, table: TieredTable, places: Places) -> Parents:
+    """The parents under their locks. All tables are locked before any is read."""
+    try:
+        parents = lock_parents(connection, table)
+    except ConfigError as error:
+        places.refused[table.name] = str(error)
+        return Parents(None, None)
+    if parents.hot is None or parents.warm is None:
+        places.refused[table.name] = "it is not set up; `treasury setup` does that"
+    return parents
+
+
+def _described(connection: Connection, table: TieredTable, parents: Parents) -> _Table:
+    assert parents.hot is not None and parents.warm is not None  # noqa: S101, PT018  # such a table is refused before
+    states = month_states(connection, table)
+    fields = read_fields(connection, table, parents.hot)
+    living = fields.numbered(columns_of(connection, parents.warm))
+    return _Table(table, parents, _view(fields, living, states), living, states)
+
+
+def check_readable(needed: Iterable[Branch]) -> None:
+    """Raise DataError for the first needed place that cannot be read, naming it and what to do."""
+    for branch in needed:
+        if branch.refusal:
+            raise DataError(f"SQL: {branch.refusal}")
+
+
+def notes_of(needed: Iterable[Branch]) -> tuple[str, ...]:
+    """What to say about places that were read although the catalogue does not know them."""
+    return tuple(branch.note for branch in needed if branch.note)
+
+
+def _view(fields: Fields, living: tuple[Column, ...], states: Sequence[MonthState]) -> tuple[Column, ...]:
+    return view_columns(fields, living, [state.catalogue.archived_columns for state in states])
+
+
+def _archived_branches(settings: Settings, one: _Table) -> list[Branch]:
+    return [_archived(settings, one, state) for state in one.states if state.is_archived]
+
+
+def _add_attached(connection: Connection, settings: Settings, one: _Table, places: Places) -> None:
+    """The partitions of both parents, and what can only be refused: a month that the catalogue places there in vain.
+
+    A partition that this login may not read, as one that was just made, is read through its parent; so is one that the
+    catalogue does not know and that has row-level security, which holds for direct reading alone.
+    """
+    strays = stray_partitions(connection, one.table, one.states)
+    known = [state.partition for state in one.states if state.partition is not None]
+    readable = readable_partitions(connection, [*known, *(stray.partition for stray in strays)])
+    hidden = hidden_relations(connection, [stray.partition.relation for stray in strays])
+    for state in one.states:
+        if state.partition is not None:
+            origin = _origin(connection, one, state.tier, state.partition, state.partition in readable)
+            _add(settings, one, places, origin, _beside(one, state))
+        elif state.is_missing:
+            places.branches.append(_absent(one, state))
+    for stray in strays:
+        is_direct = stray.partition in readable and stray.partition.relation not in hidden
+        origin = _origin(connection, one, stray.tier, stray.partition, is_direct)
+        span = time_span(connection, one.table, origin.item)
+        if span is not None:
+            _add(settings, one, places, origin, archived_beside(one.states, span), _note(one, stray))
+
+
+def _origin(connection: Connection, one: _Table, tier: Tier, partition: Partition, is_direct: bool) -> _Origin:
+    parent = one.parents.hot if tier is Tier.HOT else one.parents.warm
+    if is_direct or parent is None:
+        return _Origin(tier, partition, linked_relation(0, partition.relation), partition.relation.identifier, True)
+    query = rows_through(parent, one.table, partition)
+    item = SQL("({}) AS through").format(query)
+    return _Origin(tier, partition, postgres_query(0, query.as_string(connection)), item, False)
+
+
+def _add(
+    settings: Settings, one: _Table, places: Places, origin: _Origin, beside: Sequence[MonthState], note: str = ""
+) -> None:
+    partition = origin.partition
+    relation = partition.relation if origin.is_direct else None
+    names = tuple(matched(one.view, one.living))
+    told = partition.has_keys_of_month(one.table)
+    places.branches.append(Branch(one.table, partition.month, origin.tier, origin.source, told, note=note))
+    kept = _kept(settings, one, beside)
+    places.attached[origin.source] = Attached(str(partition.relation), relation, origin.item, names, kept)
+
+
+def _note(one: _Table, stray: Stray) -> str:
+    """What to say about a stray; nothing about a month like any other, which the next run enters into the catalogue."""
+    month = stray.partition.month
+    if month is not None and not any(state.month == month for state in one.states):
+        return ""
+    return f"also read {stray}, which is the place of no month: see docs/operations.md, partitions made by others"
+
+
+def _archived(settings: Settings, one: _Table, state: MonthState) -> Branch:
+    source = archived(settings, state.catalogue.object_key or "", _names(one, state))
+    return Branch(one.table, state.month, state.tier, source, state.catalogue.keys_tell_month)
+
+
+def _names(one: _Table, state: MonthState) -> list[tuple[str, str]] | None:
+    columns = state.catalogue.archived_columns
+    return matched(one.view, columns) if columns else None
+
+
+def _beside(one: _Table, state: MonthState) -> list[MonthState]:
+    """The archived parts of the month that rows of ``state`` came late for."""
+    return [other for other in one.states if other.month == state.month and other.is_archived]
+
+
+def _kept(settings: Settings, one: _Table, beside: Sequence[MonthState]) -> str:
+    key, time_column = identifier(one.table.key_column), identifier(one.table.time_column)
+    return " UNION ALL ".join(
+        f"SELECT {key}, {time_column} FROM {archived(settings, state.catalogue.object_key or '', _names(one, state))}"
+        for state in beside
+    )
+
+
+def _absent(one: _Table, state: MonthState) -> Branch:
+    """A month that is not where the catalogue says: a question that needs it is refused."""
+    parent = one.table.hot_parent if state.tier is Tier.HOT else one.table.warm_parent
+    refusal = (
+        f"{one.table.name} {state.month} is {state.tier} by the catalogue, but {parent} has no partition of it: attach "
+        f"it again (ALTER TABLE {parent} ATTACH PARTITION ...), see docs/operations.md"
+    )
+    nothing = f"(SELECT {', '.join(f'NULL AS {identifier(column.name)}' for column in one.view)} WHERE false)"
+    return Branch(one.table, state.month, state.tier, nothing, refusal=refusal)

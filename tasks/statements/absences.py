@@ -1,0 +1,181 @@
+"""Days for which a supplier sends no statement: declared by two people, or by the supplier's settings.
+
+A declared day gets a statement without lines, so that everything behind the intake works as for any other day: our rows
+of the day become breaks, the day counts as reconciled once it was run, and its period can be closed. A statement that
+comes after all takes its place.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any
+
+from config import Settings
+from ledger.business_days import bounds
+from ledger.errors import RefusalError
+from sql.connection import Connection, connect, fetch_one
+from sql.queries import load
+from suppliers.statement import STATEMENT_SCHEMA, ParsedStatement, StatementError, finish
+from tasks.reconciliation.audit import chain
+from tasks.reconciliation.audit.people import REASON_CHARACTERS, SYSTEM, Person, check_text
+from tasks.statements.intake import file_row, lock_intake, require_open_day, store_table
+from tasks.statements.lateness import resolve_late
+
+NAME = "no statement"
+_QUERIES = load("statements")
+
+
+class AbsenceState(StrEnum):
+    """What became of a declaration."""
+
+    PROPOSED = "proposed"
+    REJECTED = "rejected"
+    CONFIRMED = "confirmed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Declaration:
+    """Who says that a supplier's day has no statement, and why."""
+
+    supplier: str
+    day: date
+    who: Person
+    reason: str
+
+    def record(self, action: AbsenceState, file_id: int | None = None) -> dict[str, Any]:
+        """The record's values."""
+        names = {"actor": self.who.name, "account": self.who.account, "reason": self.reason}
+        return {"supplier": self.supplier, "day": self.day, "action": action, "file_id": file_id} | names
+
+    @property
+    def statement(self) -> ParsedStatement:
+        """The statement without lines that stands for the day; its content is the declaration."""
+        content = {"supplier": self.supplier, "day": str(self.day), "declared": NAME, "reason": self.reason}
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
+        return finish(self.supplier, NAME, self.day, text, [STATEMENT_SCHEMA.empty_table()])
+
+
+def declare_absence(
+    settings: Settings,
+    supplier: str,
+    day: date,
+    actor: str,
+    reason: str,
+    *,
+    account: str | None = None,
+    reject: bool = False,
+    now: datetime | None = None,
+) -> AbsenceState:
+    """Propose that the supplier sends no statement for a Johannesburg day, or confirm what somebody else has proposed.
+
+    ``reject`` ends a proposal instead; its author may, too. ``account`` is what ``actor`` works under, by default the
+    same. Raises RefusalError, naming supplier and day, when the day is not over at the aware instant ``now`` (default:
+    this one), has a statement, is in a closed period, or the same person would confirm; FieldError for a name or a
+    reason that is none. Safe to run again: a day is declared once.
+    """
+    settings.suppliers.require(supplier)
+    who = Person(actor, account or actor)
+    who.check()
+    check_text("reason", reason, REASON_CHARACTERS)
+    declared = _Declaration(supplier, day, who, reason)
+    with connect(settings.database_dsn, "statements") as connection:
+        proposal = _proposal(connection, declared)
+        if reject:
+            return _rejected(connection, declared)
+        _require_possible(connection, declared, now or datetime.now(UTC))
+        if proposal is None:
+            return _proposed(connection, declared)
+        _require_second(declared, proposal)
+        return _confirmed(settings, connection, declared)
+
+
+def declare_by_settings(settings: Settings, supplier: str, day: date, now: datetime | None = None) -> bool:
+    """Declare a day that ``statement_none_on`` of the supplier names, by its date or its weekday, once it is over.
+
+    False when it names no such day, or the day has a statement or is in a closed period. Safe to run again.
+    """
+    named = {str(day), f"{day:%A}".lower()} & set(settings.suppliers.everyone[supplier].statement_none_on)
+    if not named:
+        return False
+    reason = f"statement_none_on of {supplier} names {', '.join(sorted(named))}"
+    declared = _Declaration(supplier, day, Person(SYSTEM, SYSTEM), reason)
+    with connect(settings.database_dsn, "statements") as connection:
+        try:
+            _require_possible(connection, declared, now or datetime.now(UTC))
+        except RefusalError:
+            return False
+        _confirmed(settings, connection, declared)
+    return True
+
+
+def _require_possible(connection: Connection, declared: _Declaration, now: datetime) -> None:
+    name = f"{declared.supplier} {declared.day}"
+    if now < bounds(declared.day)[1]:
+        raise RefusalError(f"{name}: the day is not over yet, so its statement may still come")
+    of_day = {"supplier": declared.supplier, "day": declared.day}
+    if connection.execute(_QUERIES["current_file"], of_day).fetchone() is not None:
+        raise RefusalError(f"{name}: the day has a statement: `treasury statements list --day {declared.day}`")
+    try:
+        require_open_day(connection, declared.supplier, declared.day, name)
+    except StatementError:
+        raise RefusalError(f"{name}: the day is in a closed period") from None
+
+
+def _require_second(declared: _Declaration, proposal: tuple[Any, ...]) -> None:
+    actor, account = proposal
+    if declared.who.is_same_as(actor, account):
+        name = f"{declared.supplier} {declared.day}"
+        raise RefusalError(f"{name}: {actor} has proposed it under {account}; somebody else must confirm")
+
+
+def _proposal(connection: Connection, declared: _Declaration) -> tuple[Any, ...] | None:
+    """Actor and account of the proposal that nobody has rejected or confirmed."""
+    of_day = {"supplier": declared.supplier, "day": declared.day}
+    return connection.execute(_QUERIES["open_absence"], of_day).fetchone()
+
+
+def _proposed(connection: Connection, declared: _Declaration) -> AbsenceState:
+    with connection.transaction():
+        lock_intake(connection, declared.supplier)
+        if (other := _proposal(connection, declared)) is not None:
+            raise RefusalError(f"{declared.supplier} {declared.day}: {other[0]} has just proposed it; confirm that")
+        _insert(connection, declared.record(AbsenceState.PROPOSED))
+    return AbsenceState.PROPOSED
+
+
+def _rejected(connection: Connection, declared: _Declaration) -> AbsenceState:
+    with connection.transaction():
+        lock_intake(connection, declared.supplier)
+        if _proposal(connection, declared) is None:
+            name = f"{declared.supplier} {declared.day}"
+            raise RefusalError(f"{name}: nothing is proposed that could be rejected")
+        _insert(connection, declared.record(AbsenceState.REJECTED))
+    return AbsenceState.REJECTED
+
+
+def _confirmed(settings: Settings, connection: Connection, declared: _Declaration) -> AbsenceState:
+    """Take in the statement without lines, and write the record, together."""
+    parsed = declared.statement
+    key, stored = store_table(settings, connection, parsed)
+    with connection.transaction():
+        lock_intake(connection, declared.supplier)
+        _require_possible(connection, declared, datetime.max.replace(tzinfo=UTC))  # again: now nobody else may add one
+        row = file_row(declared.supplier, parsed.name, parsed.sha256, 0, declared.who.name) | {
+            "day": declared.day,
+            "state": "taken",
+            "line_count": 0,
+            "sums": json.dumps(parsed.totals),
+            "object_key": key,
+            "object_sha256": stored.sha256,
+        }
+        (file_id,) = fetch_one(connection, _QUERIES["add_file"], row)
+        chain.record_statement(connection, file_id)
+        _insert(connection, declared.record(AbsenceState.CONFIRMED, file_id))
+        resolve_late(connection, declared.supplier, declared.day)
+    return AbsenceState.CONFIRMED
+
+
+def _insert(connection: Connection, record: dict[str, Any]) -> None:
+    (absence_id,) = fetch_one(connection, _QUERIES["add_absence"], record)
+    chain.record_absence(connection, absence_id)

@@ -1,0 +1,177 @@
+"""Every row of the parents is read, whatever partition it is in; what is missing is refused by name."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from ledger.errors import DataError
+from ledger.months import Month
+from tasks.archiving.rollover import roll_table
+from tasks.archiving.tiers import tier_rows
+from tasks.health.context import Context
+from tasks.health.months import partition_gaps
+from tasks.querying.query import run_query
+from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger, make_row, moment
+
+ALL = ROWS * 3
+COUNT = "SELECT count(*) AS n, count(DISTINCT id) AS ids FROM transactions"
+
+
+def _bounds(lower: str, upper: str) -> str:
+    return f"FOR VALUES FROM ('{lower}') TO ('{upper}')"
+
+
+def _of_month(month: Month) -> str:
+    return _bounds(f"{month}-01 00:00+00", f"{month.plus(1)}-01 00:00+00")
+
+
+def _add(ledger: Ledger, parent: str, rows: Sequence[dict[str, Any]]) -> None:
+    names = list(rows[0])
+    places = ", ".join(["%s"] * len(names))
+    for row in rows:
+        ledger.sql(f"INSERT INTO {parent} ({', '.join(names)}) VALUES ({places})", *row.values())
+
+
+def _late(ledger: Ledger, month: Month, rows: int) -> list[dict[str, Any]]:
+    """Rows of a month that are none of those that `Ledger.fill` makes."""
+    return [make_row(ledger.table, month, 1000 + number) for number in range(rows)]
+
+
+def _counted(ledger: Ledger, query: str = COUNT) -> tuple[int, int]:
+    (row,) = ledger.ask(query)
+    return row["n"], row["ids"]
+
+
+def _notes(ledger: Ledger, query: str = COUNT) -> tuple[str, ...]:
+    with run_query(ledger.settings, query) as answer:
+        answer.batches.read_all()
+        return answer.notes
+
+
+@pytest.fixture
+def tiers(ledger: Ledger) -> Ledger:
+    """A month in each tier."""
+    for month in (COLD, WARM, HOT):
+        ledger.fill(month)
+    ledger.night()
+    return ledger
+
+
+OTHERS = {
+    "a default partition": ("transactions_partitioned", "DEFAULT", Month(2025, 8)),
+    "a default partition of warm": ("transactions_archive_warm", "DEFAULT", Month(2025, 8)),
+    "a quarter": ("transactions_partitioned", _bounds("2025-07-01 00:00+00", "2025-10-01 00:00+00"), Month(2025, 8)),
+    "a month of another time zone": (
+        "transactions_partitioned",
+        _bounds("2025-08-01 00:00+02", "2025-09-01 00:00+02"),
+        Month(2025, 8),
+    ),
+    "a month of the other parent": ("transactions_archive_warm", _of_month(HOT), HOT),
+    "a month that no run has seen yet": ("transactions_partitioned", _of_month(Month(2025, 8)), Month(2025, 8)),
+    "a cold month that somebody made again": ("transactions_partitioned", _of_month(COLD), COLD),
+    "a cold month made again in warm": ("transactions_archive_warm", _of_month(COLD), COLD),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_rows_of_partitions_that_others_made_are_read_and_named(tiers: Ledger, name: str) -> None:
+    parent, bound, month = OTHERS[name]
+    tiers.sql(f"CREATE TABLE odd PARTITION OF {parent} {bound}")
+    late = _late(tiers, month, 3)
+    _add(tiers, parent, late)
+
+    assert _counted(tiers) == (ALL + 3, ALL + 3)
+    (one,) = tiers.ask(f"SELECT month, amount FROM transactions WHERE id = '{late[0]['id']}'")
+    assert one == {"month": str(month), "amount": late[0]["amount"]}
+    by_time = f"{COUNT} WHERE created_at >= '{month}-01' AND created_at < '{month.plus(1)}-01'"
+    assert _counted(tiers, by_time)[0] == 3 + (ROWS if month in (COLD, HOT) else 0)
+    is_unseen = name.startswith("a month that no run")
+    assert [("odd" in note) for note in _notes(tiers)] == ([] if is_unseen else [True])
+    rows = {row.month: row.rows for row in tier_rows(tiers.settings, [tiers.table]) if "odd" in row.note}
+    assert list(rows.values()) == [3]
+    problems = roll_table(tiers.settings, tiers.table, TODAY, today=TODAY).problems
+    assert len(problems) == (0 if is_unseen else 1)
+
+
+def test_rows_that_were_copied_back_from_the_archive_are_read_once(tiers: Ledger) -> None:
+    tiers.sql(f"CREATE TABLE again PARTITION OF transactions_partitioned {_of_month(COLD)}")
+    _add(tiers, "again", [make_row(tiers.table, COLD, number) for number in range(5)])
+    _add(tiers, "again", _late(tiers, COLD, 2))
+    assert _counted(tiers) == (ALL + 2, ALL + 2)
+    tiers.sql("ALTER TABLE transactions_partitioned DETACH PARTITION again")
+    tiers.sql("CREATE TABLE heap PARTITION OF transactions_partitioned DEFAULT")
+    _add(tiers, "heap", [make_row(tiers.table, COLD, number) for number in range(5)])
+    assert _counted(tiers) == (ALL, ALL)
+
+
+@pytest.mark.parametrize("how", ["DETACH PARTITION {}", "DROP"])
+def test_a_month_that_somebody_took_away_is_refused_by_name(tiers: Ledger, how: str) -> None:
+    partition = tiers.table.partition(HOT)
+    if how == "DROP":
+        tiers.sql(f"DROP TABLE {partition}")
+    else:
+        tiers.sql(f"ALTER TABLE transactions_partitioned {how.format(partition)}")
+    with pytest.raises(
+        DataError, match=f"transactions {HOT} is hot by the catalogue, but transactions_partitioned has"
+    ):
+        tiers.ask(COUNT)
+    assert _counted(tiers, f"{COUNT} WHERE month <> '{HOT}'") == (2 * ROWS, 2 * ROWS)
+    (row,) = (row for row in tier_rows(tiers.settings, [tiers.table]) if row.month == HOT)
+    assert (row.rows, "no partition of the month is attached" in row.note) == (None, True)
+    assert roll_table(tiers.settings, tiers.table, TODAY, today=TODAY).problems == [
+        f"missing: the partition of {HOT} is not where the catalogue says"
+    ]
+
+
+def test_health_names_a_month_that_came_back(tiers: Ledger) -> None:
+    tiers.sql(f"CREATE TABLE again PARTITION OF transactions_partitioned {_of_month(COLD)}")
+    _add(tiers, "again", _late(tiers, COLD, 2))
+    measure = partition_gaps(Context(tiers.settings, moment(Month.of(TODAY))))
+    assert measure.value == 1
+    assert "again (hot, FOR VALUES FROM" in measure.line
+    assert "has 2 rows of a month that is archived" in measure.line
+
+
+def test_ids_that_are_not_of_their_time_are_found_in_every_tier(ledger: Ledger) -> None:
+    """A partition that others made has no CHECK on the id: only what one proves may prune."""
+    for month in (COLD, WARM, HOT):
+        ledger.fill(month, rows=0)
+        ledger.sql(
+            f"ALTER TABLE {ledger.table.partition(month)} DROP CONSTRAINT {ledger.table.partition(month)}_bounds"
+        )
+    strangers = {month: uuid4() for month in (COLD, WARM, HOT)}
+    for month, row_id in strangers.items():
+        at = moment(month) + timedelta(microseconds=0)
+        row = {**make_row(ledger.table, month, 7), "id": row_id, "created_at": at, "amount": Decimal(5)}
+        _add(ledger, "transactions_partitioned", [row])
+    ledger.night()
+
+    assert [row.tier for row in tier_rows(ledger.settings, [ledger.table])] == ["cold", "warm", "hot"]
+    assert _counted(ledger) == (3, 3)
+    for month, row_id in strangers.items():
+        assert ledger.ask(f"SELECT month FROM transactions WHERE id = '{row_id}'") == [{"month": str(month)}]
+    assert ledger.catalogue(COLD)["keys_tell_month"] is False
+
+
+def test_keys_that_are_proved_to_be_of_the_month_prune(tiers: Ledger) -> None:
+    assert tiers.catalogue(COLD)["keys_tell_month"] is True
+    row_id = make_row(tiers.table, WARM, 3)["id"]
+    with run_query(tiers.settings, f"SELECT * FROM transactions WHERE id = '{row_id}'") as answer:
+        assert (answer.batches.read_all().num_rows, answer.months_read, answer.months_known) == (1, 1, 3)
+
+
+@pytest.mark.parametrize("is_valid", [False, True])
+def test_a_check_counts_once_it_holds_for_every_row(tiers: Ledger, is_valid: bool) -> None:
+    name = tiers.table.partition(HOT)
+    (check,) = tiers.sql(f"SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = '{name}_bounds'")
+    tiers.sql(f"ALTER TABLE {name} DROP CONSTRAINT {name}_bounds")
+    tiers.sql(f"ALTER TABLE {name} ADD CONSTRAINT again {check[0]} NOT VALID")
+    if is_valid:
+        tiers.sql(f"ALTER TABLE {name} VALIDATE CONSTRAINT again")
+    row_id = make_row(tiers.table, WARM, 3)["id"]
+    with run_query(tiers.settings, f"SELECT * FROM transactions WHERE id = '{row_id}'") as answer:
+        assert (answer.batches.read_all().num_rows, answer.months_read) == (1, 1 if is_valid else 2)

@@ -1,0 +1,283 @@
+"""Files that were read wrong and looked right, each with what is right. The account of records and lines is checked by
+the fixture for each of them.
+"""
+
+from decimal import Decimal
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from config import Settings
+from ledger.errors import ConfigError, DataError
+from sql.connection import connect
+from sql.partitions import prepare_table
+from tests.tasks.importing.conftest import Run
+from tests.tasks.importing.test_identity import HEADER, M, count
+
+LINE = b"1,w,1.00,2026-02-01T10:15:00Z\n"
+NOTED = b"id,wallet,amount,at,note\n"
+
+
+def amounts(database: psycopg.Connection) -> list[tuple[str, Decimal]]:
+    return database.execute("SELECT type, amount FROM transactions ORDER BY 1, 2").fetchall()
+
+
+def mapped(**fields: str) -> str:
+    """`M` with other mappings of some fields."""
+    text = M
+    for name, value in fields.items():
+        lines = [line for line in text.splitlines() if not line.startswith(f"{name} =")]
+        text = "\n".join([*lines, f"{name} = {value}", ""])
+    return text
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\r\n", b"\n"])
+def test_bare_cr_ends_lines_like_lf(run: Run, database: psycopg.Connection, end: bytes) -> None:
+    content = HEADER + b"".join(b"%d,w,1.00,2026-02-01T10:15:00Z\n" % number for number in range(13))
+    assert run(content.replace(b"\n", end), M).account == (13, 13, 0, 0, 0)
+    assert count(database) == 13
+
+
+@pytest.mark.parametrize(
+    "content", [b"", HEADER, HEADER.rstrip(), b"\xef\xbb\xbf" + HEADER, HEADER.replace(b"\n", b"\r")]
+)
+def test_a_file_of_which_nothing_is_read_is_an_error(run: Run, content: bytes) -> None:
+    with pytest.raises(DataError, match=r"nothing was read|is empty"):
+        run(content, M)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-02-03 10.15", "2026-02-03 10-15", "2026-02-01+02:00", "20260203101", "2026-02-03", "2026-02-03T10:15Z"],
+)
+def test_what_is_no_date_and_time_of_rfc_3339_is_rejected_by_name(
+    run: Run, database: psycopg.Connection, text: str
+) -> None:
+    outcome = run(HEADER + LINE + f"2,w,1.00,{text}\n".encode(), M)
+    assert outcome.account == (2, 1, 0, 0, 1)
+    assert (outcome.rejects[0][0], outcome.rejects[0][2]) == (3, "created_at")
+    assert "RFC 3339" in outcome.rejects[0][1]
+
+
+GAP, TWICE = "2026-03-29 02:30:00", "2026-10-25 02:30:00"  # Europe/Berlin
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "expected"),
+    [
+        ("", GAP, "must be a local time that exists"),
+        (', nonexistent = "shift"', GAP, "2026-03-29 01:30:00+00"),
+        ("", TWICE, "2026-10-25 00:30:00+00"),
+        (', ambiguous = "second"', TWICE, "2026-10-25 01:30:00+00"),
+        (', ambiguous = "reject"', TWICE, "must be a local time that occurs once"),
+        (', ambiguous = "reject"', "2026-10-25 03:30:00", "2026-10-25 02:30:00+00"),
+    ],
+)
+@pytest.mark.parametrize("format_", ["iso", "%Y-%m-%d %H:%M:%S"])
+def test_local_times_that_do_not_exist_or_occur_twice(
+    run: Run, database: psycopg.Connection, format_: str, options: str, text: str, expected: str
+) -> None:
+    mapping = mapped(created_at=f'{{ column = "at", format = "{format_}", timezone = "Europe/Berlin"{options} }}')
+    outcome = run(HEADER + f"1,w,1.00,{text}\n".encode(), mapping)
+    found = [
+        text for (text,) in database.execute("SELECT (created_at AT TIME ZONE 'UTC')::text || '+00' FROM transactions")
+    ]
+    assert (found or [outcome.rejects[0][1]])[0].startswith(expected)
+
+
+CREDIT_DEBIT = {
+    "amount": '{ first_of = ["credit", "debit"] }',
+    "type": '{ column_of = "amount", map = { credit = "deposit", debit = "withdraw" } }',
+}
+
+
+def test_an_amount_is_in_one_of_two_columns_and_says_its_type(run: Run, database: psycopg.Connection) -> None:
+    lines = [b"100,0", b"54,0.00", b",5.00", b"0,7", b"1,2", b",", b"0,0.00", b"-3,"]
+    content = b"id,wallet,credit,debit,at\n" + b"".join(
+        b"%d,w,%s,2026-02-01T10:15:00Z\n" % (number, line) for number, line in enumerate(lines)
+    )
+    outcome = run(content, mapped(**CREDIT_DEBIT))
+    assert outcome.account == (8, 4, 0, 0, 4)
+    assert [(line, reason) for line, reason, _, _ in outcome.rejects] == [
+        (6, "must be in one column: credit and debit both have an amount"),
+        (7, "is required"),
+        (8, "must be more than 0"),
+        (9, "must be more than 0"),
+    ]
+    expected = [("deposit", "54"), ("deposit", "100"), ("withdraw", "5"), ("withdraw", "7")]
+    assert amounts(database) == [(kind, Decimal(amount)) for kind, amount in expected]
+
+
+@pytest.mark.parametrize("field", ["amount", "fee"])
+def test_money_from_a_template_is_refused(run: Run, field: str) -> None:
+    with pytest.raises(ConfigError, match=rf"fields\.{field}\.template: .*first_of"):
+        run(HEADER + LINE, mapped(**{field: '{ template = "{amount}{amount}" }'}))
+
+
+@pytest.mark.parametrize("of", ["wallet_id", "nothing", "fee"])
+def test_a_sign_is_that_of_a_money_field_of_the_mapping(run: Run, of: str) -> None:
+    with pytest.raises(ConfigError, match=rf"type\.sign_of: {of} is not a money field of the mapping"):
+        run(HEADER + LINE, mapped(type=f'{{ sign_of = "{of}" }}'))
+    with pytest.raises(ConfigError, match=r"type\.column_of: amount is not a money field of the mapping with first_of"):
+        run(HEADER + LINE, mapped(type='{ column_of = "amount" }'))
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("1.230", "", None),
+        ("1.230", ', thousands = ""', "1.23"),
+        ("1.230", ', thousands = ","', "1.23"),
+        ("1,230", ', decimal = ","', None),
+        ("1,230", ', decimal = ",", thousands = "."', "1.23"),
+        ("1,230", ', thousands = ","', "1230"),
+        ("1.230", ', decimal = ",", thousands = "."', "1230"),
+        ("-1.230", ', sign = "absolute"', None),
+        ("0.230", "", "0.23"),
+        ("1234.500", "", "1234.5"),
+        ("1.2300", "", "1.23"),
+    ],
+)
+def test_an_amount_that_can_be_read_in_two_ways_is_rejected(
+    run: Run, database: psycopg.Connection, text: str, options: str, expected: str | None
+) -> None:
+    outcome = run(
+        HEADER + f'1,w,"{text}",2026-02-01T10:15:00Z\n'.encode(), mapped(amount=f'{{ column = "amount"{options} }}')
+    )
+    found = [amount for _, amount in amounts(database)]
+    assert found == ([] if expected is None else [Decimal(expected)])
+    assert [field for _, _, field, _ in outcome.rejects] == ([] if expected else ["amount"])
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "expected"),
+    [
+        ("500", "ZAR", "5.00"),
+        ("500", "JPY", "500"),
+        ("1230", "KWD", "1.23"),
+        ("1234", "KWD", None),
+        ("5", "TND", None),
+        ("10", "BHD", "0.01"),
+        ("500", "KRW", "500"),
+    ],
+)
+def test_minor_units_are_those_of_the_currency(
+    run: Run, database: psycopg.Connection, text: str, currency: str, expected: str | None
+) -> None:
+    mapping = mapped(amount='{ column = "amount", unit = "minor" }', currency='{ column = "cur" }')
+    outcome = run(f"id,wallet,amount,at,cur\n1,w,{text},2026-02-01T10:15:00Z,{currency}\n".encode(), mapping)
+    assert [amount for _, amount in amounts(database)] == ([] if expected is None else [Decimal(expected)])
+    assert [field for _, _, field, _ in outcome.rejects] == ([] if expected else ["amount"])
+
+
+def test_an_amount_with_cents_of_a_currency_without_is_rejected(run: Run) -> None:
+    outcome = run(
+        HEADER + b"1,w,120.50,2026-02-01T10:15:00Z\n2,w,120.00,2026-02-01T10:15:00Z\n", M.replace("ZAR", "JPY")
+    )
+    assert [reject[:3] for reject in outcome.rejects] == [
+        (2, "must be a whole number: JPY has no decimal places", "amount")
+    ]
+
+
+def test_a_quote_in_a_column_that_is_not_mapped_swallows_no_record(run: Run, database: psycopg.Connection) -> None:
+    lines = b'1,w,1.00,2026-02-01T10:15:00Z,"open\n2,w,2.00,2026-02-01T10:15:00Z,x\n3,w,3.00,2026-02-01T10:15:00Z,y"\n'
+    outcome = run(NOTED + lines + b"4,w,4.00,2026-02-01T10:15:00Z,z\n", M)
+    assert outcome.account == (2, 1, 0, 0, 1)
+    assert (outcome.report.lines.records, outcome.report.lines.record_lines) == (2, 4)
+    assert outcome.rejects[0][:3] == (2, "must have no line breaks: its quotes hold lines 2 to 4", "note")
+    allowed = M.replace("[fields]", '[file]\nline_breaks = ["note"]\n[fields]')
+    assert run(NOTED + lines, allowed).rejects[0][:2] == (2, "has quotes that hold line 3, which looks like a record")
+
+
+def test_line_breaks_in_a_column_that_is_not_mapped_are_read_where_the_mapping_allows_them(run: Run) -> None:
+    allowed = M.replace("[fields]", '[file]\nline_breaks = ["note"]\n[fields]')
+    outcome = run(NOTED + b'1,w,1.00,2026-02-01T10:15:00Z,"two\nlines, of text"\n', allowed)
+    assert outcome.account == (1, 1, 0, 0, 0)
+    assert (outcome.report.lines.all, outcome.report.lines.record_lines) == (3, 2)
+
+
+@pytest.mark.parametrize("wallet", [b'w"', b'w"1', b'"w"x'])
+def test_a_stray_quote_becomes_part_of_no_name(run: Run, database: psycopg.Connection, wallet: bytes) -> None:
+    outcome = run(HEADER + LINE + b"2," + wallet + b",1.00,2026-02-01T10:15:00Z\n3" + LINE[1:], M)
+    assert outcome.account == (3, 2, 0, 0, 1)
+    assert outcome.rejects[0][0] == 3
+    assert "quote" in outcome.rejects[0][1]
+
+
+TWO_SIGNS = HEADER + b"1,w,-10,2026-02-01T10:15:00Z\n2,w,10,2026-02-01T10:15:00Z\n"
+ABSOLUTE = '{ column = "amount", sign = "absolute" }'
+
+
+def test_signs_that_are_left_out_under_one_type_are_warned_about(run: Run) -> None:
+    (warning,) = run(TWO_SIGNS, mapped(amount=ABSOLUTE)).report.warnings
+    assert warning.startswith('amount: sign = "absolute" makes 1 amounts below zero and 1 others alike')
+
+
+def test_a_type_is_mapped_from_the_sign(run: Run, database: psycopg.Connection) -> None:
+    mapping = mapped(amount=ABSOLUTE, type='{ sign_of = "amount", map = { "+" = "deposit", "-" = "withdraw" } }')
+    assert run(TWO_SIGNS, mapping).report.warnings == ()
+    assert amounts(database) == [("deposit", Decimal(10)), ("withdraw", Decimal(10))]
+
+
+def test_a_row_whose_month_can_get_no_partition_is_rejected_and_the_rest_is_loaded(
+    run: Run, settings: Settings, database: psycopg.Connection
+) -> None:
+    with connect(settings.database_dsn, "test") as connection:
+        prepare_table(connection, settings, settings.table("transactions"))
+    database.execute("CREATE TABLE transactions_2026_03 (in_the_way text)")
+    database.execute(
+        "CREATE TABLE quarter PARTITION OF transactions_partitioned"
+        " FOR VALUES FROM ('2025-01-15 00:00+00') TO ('2025-02-15 00:00+00')"
+    )
+    times = ["2026-02-01", "2026-03-01", "2026-04-01", "2025-01-02", "2025-05-01"]
+    lines = [f"{number},w,1.00,{time}T10:15:00Z\n".encode() for number, time in enumerate(times)]
+    outcome = run(HEADER + b"".join(lines), M)
+    assert outcome.account == (5, 3, 0, 0, 2)
+    assert [(line, reason[:35], field) for line, reason, field, _ in outcome.rejects] == [
+        (3, "month 2026-03 can get no partition:", "created_at"),
+        (5, "month 2025-01 can get no partition:", "created_at"),
+    ]
+
+
+def test_a_month_whose_partition_is_gone_takes_no_row_and_stops_no_other(
+    run: Run, database: psycopg.Connection
+) -> None:
+    run(HEADER + LINE, M)
+    database.execute("DROP TABLE transactions_2026_02")
+    outcome = run(HEADER + b"2,w,1.00,2026-02-01T10:15:00Z\n3,w,1.00,2026-03-01T10:15:00Z\n", M)
+    assert outcome.account == (2, 1, 0, 0, 1)
+    assert outcome.rejects[0][1].startswith("month 2026-02 has no partition: ")
+
+
+@pytest.mark.parametrize(
+    ("currency", "year", "taken"),
+    [
+        ("HRK", 2016, True),
+        ("ZWL", 2020, True),
+        ("SLL", 2022, True),
+        ("LTL", 2014, True),
+        ("DEM", 1999, True),
+        ("HRK", 2024, False),
+        ("LTL", 2016, False),
+        ("ZWL", 2005, False),
+        ("XXX", 2016, False),
+    ],
+)
+def test_a_currency_that_ended_is_taken_for_its_time(run: Run, currency: str, year: int, taken: bool) -> None:
+    outcome = run(HEADER + f"1,w,1.00,{year}-02-01T10:15:00Z\n".encode(), M.replace("ZAR", currency))
+    assert outcome.account == (1, int(taken), 0, 0, int(not taken))
+    assert [field for _, _, field, _ in outcome.rejects] == ([] if taken else ["currency"])
+
+
+def test_rejects_go_into_a_folder_or_beside_the_file_or_here(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    assert (
+        run(HEADER + LINE, M, rejects=tmp_path / "there").report.rejects
+        == tmp_path / "there" / "history.csv.rejects.csv"
+    )
+    monkeypatch.chdir(tmp_path / "there")
+    monkeypatch.setattr("tasks.importing.rejects.os.access", lambda *_: False)
+    assert run(HEADER + LINE, M).report.rejects.resolve() == tmp_path / "there" / "history.csv.rejects.csv"
