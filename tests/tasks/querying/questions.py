@@ -283,8 +283,6 @@ class Questioner:
     def _set(self) -> tuple[str, bool]:
         column = self._pick(COLUMNS)
         operator = self._pick(["UNION", "UNION ALL", "EXCEPT", "INTERSECT"])
-        one, other = self._where(), self._where()
-        return (
-            f"SELECT {column} FROM {{q}}{one} {operator} SELECT {column} FROM {self._pick(['{p}', '{q}'])}{other}",
-            False,
-        )
+        table = self._pick(["{p}", "{q}"])
+        one, other = self._where(), self._where().replace("{q}.", f"{table}.")
+        return f"SELECT {column} FROM {{q}}{one} {operator} SELECT {column} FROM {table}{other}", False
