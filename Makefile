@@ -31,8 +31,8 @@ help: ## What can be made
 demo: $(READY) ## Set up, fill three years of months, archive them through Prefect, show the result
 	@$(BIN)/treasury demo
 
-test: $(READY) ## Set up and run the tests, the slow ones left out
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+test: $(READY) ## Set up and run the tests, the slow ones left out; TESTS="tests/sql ..." names folders
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(TESTS)
 
 test-all: $(READY) ## Every test, the slow ones too, with all their examples and the floor of the coverage
 	@TREASURY_TEST_THOROUGH=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=json
