@@ -4,7 +4,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -110,7 +110,8 @@ def _one_transaction(duck: duckdb.DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     finally:
-        duck.execute("ROLLBACK")
+        with suppress(duckdb.Error):  # of a link that is gone: the error that the block met says more
+            duck.execute("ROLLBACK")
 
 
 def _live(plan: Plan, places: Places) -> dict[str, Live]:
