@@ -4,6 +4,8 @@ from fractions import Fraction
 
 import duckdb
 
+from storage.wide_sums import CHECKED
+
 _QUOTIENT = "treasury_quotient"
 _MOST_DIGITS = 38  # of a DECIMAL
 
@@ -13,7 +15,7 @@ def register_exact(connection: duckdb.DuckDBPyConnection) -> None:
 
     Both give a DECIMAL(38, digits), rounded half away from zero, as `round()` does in DuckDB and in PostgreSQL. NULL
     where an operand is NULL. An operand that is a floating point number, a divisor 0 and a quotient of more than 38
-    digits are errors. ``digits`` must be a constant.
+    digits are errors. ``digits`` must be a constant. Needs `storage.wide_sums.register_checks` first.
     """
     connection.create_function(_QUOTIENT, quotient, ["VARCHAR", "VARCHAR", "INTEGER"], "VARCHAR")
     is_float = "typeof(a) IN ('FLOAT', 'DOUBLE') OR typeof(b) IN ('FLOAT', 'DOUBLE')"
@@ -28,7 +30,8 @@ def register_exact(connection: duckdb.DuckDBPyConnection) -> None:
     like = "round(0::DECIMAL(38, 37), digits)"
     connection.execute(f"CREATE OR REPLACE MACRO exact_div(a, b, digits := 2) AS cast_to_type({text}, {like})")
     connection.execute(
-        "CREATE OR REPLACE MACRO avg_exact(x, digits := 2) AS exact_div(sum(x), count(x), digits := digits)"
+        "CREATE OR REPLACE MACRO avg_exact(x, digits := 2) AS "
+        f"exact_div({CHECKED}(sum(x), sum(x::DOUBLE)), count(x), digits := digits)"
     )
 
 

@@ -22,6 +22,7 @@ from storage.conditions import EVERYTHING, Asked, asked_of, has_wide_sum, plan_n
 from storage.engine import identifier, literal, sql_type
 from storage.exact import register_exact
 from storage.moment import fix_moment
+from storage.wide_sums import checked, register_checks
 
 _STAND_IN = "stand_in_"
 _EXTREMES: Mapping[ColumnKind, tuple[str, str]] = {
@@ -83,13 +84,11 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a query reads, and whether it adds up numbers so wide that the engine must not add in parallel.
-
-    Added row by row, a sum of more than 38 digits is an error; two partial sums wrap around without one.
-    """
+    """What a query reads, the text to run in its place (`storage.wide_sums`), and the names of its columns."""
 
     needs: list[Need]
-    is_wide: bool
+    query: str
+    names: tuple[str, ...]
 
 
 def plan_of(
@@ -121,6 +120,7 @@ class Planner:
         self._columns = {name: (branch.table, columns[branch.table.name]) for name, branch in self._named.items()}
         for name, (_, described) in self._columns.items():
             _create_stand_in(connection, name, described)
+        register_checks(connection)
         register_exact(connection)
         create_views(connection, tables, [(branch, name) for name, branch in self._named.items()])
 
@@ -132,10 +132,12 @@ class Planner:
         self._connection.execute("RESET disabled_optimizers")
         physical = self._connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
         found = set(_tables(json.loads(physical)))
-        logical = plan_nodes(self._connection, query)
-        asked = asked_of(logical, self._columns) if logical else {}
+        nodes = plan_nodes(self._connection, query)
+        asked = asked_of(nodes, self._columns) if nodes else {}
         needs = [Need(branch, asked.get(name, EVERYTHING)) for name, branch in self._named.items() if name in found]
-        return Plan(needs, is_wide=logical is None or has_wide_sum(logical))
+        names = tuple(str(row[0]) for row in self._connection.execute(f"DESCRIBE {query}").fetchall())
+        is_wide = nodes is None or has_wide_sum(nodes)
+        return Plan(needs, checked(self._connection, query) if is_wide else query, names)
 
 
 def create_views(

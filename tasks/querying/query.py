@@ -23,6 +23,7 @@ from storage.engine import engine, literal, url_of
 from storage.exact import register_exact
 from storage.moment import fix_moment
 from storage.pruning import Plan, create_views, plan_of
+from storage.wide_sums import register_checks
 from tasks.querying.link import hidden_rows, linked, milliseconds, scrubbed
 from tasks.querying.partition_rows import Live, check_values, rows_source
 from tasks.querying.places import Places, check_readable, find_places, notes_of
@@ -30,6 +31,11 @@ from tasks.querying.places import Places, check_readable, find_places, notes_of
 BATCH_ROWS = 10_000
 _INTERRUPT_S = 0.05
 _AWAY = ("IO Error", "HTTP Error", "Connection Error")
+# The extension has no class of its own for a session that PostgreSQL has ended.
+_GONE = re.compile(
+    "server closed the connection|terminating connection|connection .*(lost|reset|refused|timed out)", re.IGNORECASE
+)
+_TIMED_OUT = "canceling statement due to statement timeout"
 _UNSUPPORTED = re.compile(r"Unsupported Arrow type (\w+)")
 # The plan is made where nothing but the views exists: a query that names anything else fails there.
 _PLAN_CONFIG = {"memory_limit": "256MB", "threads": "1", "enable_external_access": "false"}
@@ -88,18 +94,18 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
                 sources = {source: rows_source(connection, place) for source, place in live.items()}
                 needed = [need.branch for need in plan.needs]
                 create_views(duck, places.tables, [(one, sources.get(one.source, one.source)) for one in needed])
-                _prepare(duck, settings, plan, moment)
+                _prepare(duck, settings, moment)
                 with _one_transaction(duck), limit.watching(duck):
                     check_values(duck, connection, places.living, list(live.values()))
-                    batches = _read(duck, settings, query, limit, lambda: live and connection.execute("SELECT"))
+                    batches = _read(duck, settings, plan, limit, lambda: live and connection.execute("SELECT"))
                     yield Answer(batches, len(needed), len(places.branches), notes_of(needed))
 
 
-def _prepare(duck: duckdb.DuckDBPyConnection, settings: Settings, plan: Plan, moment: datetime) -> None:
-    """Make the engine what the query is to run in: its functions, its threads, and nothing else within reach."""
+def _prepare(duck: duckdb.DuckDBPyConnection, settings: Settings, moment: datetime) -> None:
+    """Make the engine what the query is to run in: its functions, and nothing else within reach."""
     fix_moment(duck, moment)
+    register_checks(duck)
     register_exact(duck)
-    duck.execute(f"SET threads = {1 if plan.is_wide else settings.archive_threads}")
     _shut_in(duck, settings)
 
 
@@ -121,18 +127,22 @@ def _live(plan: Plan, places: Places) -> dict[str, Live]:
 
 
 def _read(
-    duck: duckdb.DuckDBPyConnection, settings: Settings, query: str, limit: "_TimeLimit", check: Callable[[], object]
+    duck: duckdb.DuckDBPyConnection, settings: Settings, plan: Plan, limit: "_TimeLimit", check: Callable[[], object]
 ) -> pa.RecordBatchReader:
     """The rows, with this project's errors. ``check`` runs behind the last batch: the lock must have been kept."""
     with _translated_stream(settings, limit):
-        reader = duck.execute(query).to_arrow_reader(BATCH_ROWS)
+        reader = duck.execute(plan.query).to_arrow_reader(BATCH_ROWS)
+
+    fields = zip(reader.schema, plan.names, strict=True)
+    schema = pa.schema([field.with_name(name) for field, name in fields], reader.schema.metadata)
 
     def batches() -> Iterator[pa.RecordBatch]:
         with _translated_stream(settings, limit):
-            yield from reader
+            for batch in reader:
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
             check()
 
-    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+    return pa.RecordBatchReader.from_batches(schema, batches())
 
 
 def _check_reading(query: str) -> None:
@@ -263,11 +273,11 @@ def _lost_lock(limit: _TimeLimit, error: psycopg.Error) -> TreasuryError:
 
 
 def _error(settings: Settings, limit: _TimeLimit, text: str, *, is_away: bool) -> TreasuryError:
-    if limit.is_over:
+    if limit.is_over or _TIMED_OUT in text:
         return DataError(_too_late(limit))
     if (hidden := hidden_rows(text)) is not None:
         return ConfigError(f"SQL: {hidden}")
-    if is_away:
+    if is_away or _GONE.search(text):
         return TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, text)}")
     return DataError(f"SQL: {_told(settings, text)}")
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.exact import quotient, register_exact
+from storage.wide_sums import register_checks
 
 _EXACT = {
     "exact_div(9999999999999999.99, 1)": "9999999999999999.99",
@@ -36,6 +37,7 @@ _REFUSED = {
 @pytest.fixture(scope="module")
 def exact() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
+    register_checks(connection)
     register_exact(connection)
     return connection
 

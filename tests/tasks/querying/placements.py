@@ -21,6 +21,7 @@ from storage.engine import engine
 from storage.exact import register_exact
 from storage.moment import fix_moment
 from storage.pruning import Branch, Described, Need, Planner, create_views
+from storage.wide_sums import register_checks
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.querying.link import linked
@@ -104,7 +105,6 @@ class Placements:
         self.settings = settings
         self._connection = connection
         self._duck = duck
-        self._is_wide = False
         self._schemas: dict[str, str] = {}
         self._moment = datetime.now(UTC)
         with connection.transaction():
@@ -138,11 +138,8 @@ class Placements:
         plan = planner.plan(query, self._moment)
         arms = [(need.branch, self._source(need)) for need in plan.needs]
         named = [(table, columns) for table, columns in described if table.name in query]
-        if plan.is_wide != self._is_wide:
-            self._is_wide = plan.is_wide
-            self._duck.execute(f"SET threads = {1 if plan.is_wide else self.settings.archive_threads}")
         self._use_views(named, arms)
-        return self._duck.execute(query).fetchall()
+        return self._duck.execute(plan.query).fetchall()
 
     def _use_views(self, described: list[Described], arms: list[tuple[Branch, str]]) -> None:
         """Make the views in a schema of their own, or use them again: to make them takes longer than to ask."""
@@ -175,6 +172,7 @@ def placements(settings: Settings, folder: Path) -> Iterator[Placements]:
         duck.execute("SET parquet_metadata_cache = true")
         stack.enter_context(linked(duck, own, links=1))
         fix_moment(duck, datetime.now(UTC))
+        register_checks(duck)
         register_exact(duck)
         yield Placements(own, connection, duck)
 
