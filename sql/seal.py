@@ -49,13 +49,14 @@ def seal(connection: Connection, partition: Relation) -> None:
     Making a trigger waits for every writer of the partition to end and keeps new ones out until the commit, so what
     is read after it is final. The triggers are ENABLE ALWAYS: session_replication_role does not get around them.
     """
-    keep_vacuum_out(connection, partition.identifier)
-    for name, when, level in _SEALS:
-        connection.execute(
-            SQL("CREATE OR REPLACE TRIGGER {} {} ON {} {} EXECUTE FUNCTION treasury_refuse_sealed()").format(
-                Identifier(name), SQL(when), partition.identifier, SQL(level)
+    with connection.transaction():
+        keep_vacuum_out(connection, partition.identifier)
+        for name, when, level in _SEALS:
+            connection.execute(
+                SQL("CREATE OR REPLACE TRIGGER {} {} ON {} {} EXECUTE FUNCTION treasury_refuse_sealed()").format(
+                    Identifier(name), SQL(when), partition.identifier, SQL(level)
+                )
             )
-        )
-        connection.execute(
-            SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(partition.identifier, Identifier(name))
-        )
+            connection.execute(
+                SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(partition.identifier, Identifier(name))
+            )

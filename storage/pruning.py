@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 import duckdb
 
@@ -18,7 +19,7 @@ from ledger.columns import Column, ColumnKind
 from ledger.identifiers import id_bounds
 from ledger.months import Month
 from ledger.tables import TieredTable
-from storage.conditions import EVERYTHING, Asked, asked_of, has_wide_sum, plan_nodes
+from storage.conditions import EVERYTHING, Asked, Condition, asked_of, has_wide_sum, plan_nodes
 from storage.engine import identifier, literal, sql_type
 from storage.exact import register_exact
 from storage.moment import fix_moment
@@ -135,9 +136,25 @@ class Planner:
         nodes = plan_nodes(self._connection, query)
         asked = asked_of(nodes, self._columns) if nodes else {}
         needs = [Need(branch, asked.get(name, EVERYTHING)) for name, branch in self._named.items() if name in found]
+        needs = [need for need in needs if _may_hold(need)]
         names = tuple(str(row[0]) for row in self._connection.execute(f"DESCRIBE {query}").fetchall())
         is_wide = nodes is None or has_wide_sum(nodes)
         return Plan(needs, checked(self._connection, query) if is_wide else query, names)
+
+
+def _may_hold(need: Need) -> bool:
+    """Whether a month may have a row that is asked for by its key: the optimizer does not see it for a list of keys."""
+    branch, alternatives = need.branch, need.asked.alternatives
+    if branch.month is None or not branch.keys_tell_month or not alternatives:
+        return True
+    first, last = id_bounds(branch.month)
+
+    def is_possible(condition: Condition) -> bool:
+        if (condition.column, condition.comparison) != (branch.table.key_column, "="):
+            return True
+        return any(not isinstance(value, UUID) or first <= value < last for value in condition.values)
+
+    return any(all(map(is_possible, conditions)) for conditions in alternatives)
 
 
 def create_views(

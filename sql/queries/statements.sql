@@ -120,11 +120,3 @@ WHERE action = 'proposed'
 INSERT INTO statement_absences (supplier, day, action, actor, account, reason, file_id)
 VALUES (%(supplier)s, %(day)s, %(action)s, %(actor)s, %(account)s, %(reason)s, %(file_id)s::bigint)
 RETURNING absence_id
-
--- name: absence_proposals
--- Days that somebody has proposed to have no statement, the oldest first.
-SELECT supplier, day, actor, reason
-FROM (SELECT DISTINCT ON (supplier, day) * FROM statement_absences ORDER BY supplier, day, absence_id DESC) AS newest
-WHERE action = 'proposed' AND (%(supplier)s::text IS NULL OR supplier = %(supplier)s)
-ORDER BY day, supplier
-LIMIT %(limit)s

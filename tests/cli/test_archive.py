@@ -82,6 +82,7 @@ def test_sql_writes_a_file_that_programs_can_read(tiers: Ledger, treasury_here: 
     "question", ["DELETE FROM transactions", "SELECT 1; SELECT 2", "SELECT colour FROM transactions", "SELECT (", ""]
 )
 def test_sql_that_is_no_question_ends_with_the_code_of_bad_data(treasury_here: Treasury, question: str) -> None:
+    assert treasury_here("setup").returncode == 0
     answer = treasury_here("sql", question)
     assert answer.returncode == DataError.exit_code
     assert answer.stdout == ""

@@ -175,7 +175,7 @@ def test_with_the_urls_of_real_servers_no_home_is_needed(
 ) -> None:
     real = settings.environment()
     home = tmp_path / "none"
-    for command in (("tiers",), ("verify",), ("sql", "SELECT count(*) FROM transactions")):
+    for command in (("setup",), ("tiers",), ("verify",), ("sql", "SELECT count(*) FROM transactions")):
         answer = run_here(capsys, tmp_path, real | {"TREASURY_HOME": str(home)}, *command)
         assert answer.returncode == 0, answer.stderr
 

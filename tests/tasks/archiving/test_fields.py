@@ -132,6 +132,7 @@ def test_a_number_is_never_given_twice(tiers: Ledger) -> None:
     for turn in range(3):
         _alter(tiers, f"ADD COLUMN extra text DEFAULT '{turn}'")
         tiers.fill(Month(2026, 9 - turn), rows=0)
+        _drop_view(tiers)
         _alter(tiers, "DROP COLUMN extra")
         tiers.fill(Month(2026, 9 - turn), rows=0)
     query = "SELECT field_id FROM archive_columns WHERE table_name = 'transactions' ORDER BY 1"
