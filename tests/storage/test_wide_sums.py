@@ -40,7 +40,7 @@ def test_the_engine_itself_wraps_around(wide: duckdb.DuckDBPyConnection) -> None
     ],
 )
 def test_a_sum_that_would_wrap_around_is_an_error_wherever_it_is(wide: duckdb.DuckDBPyConnection, query: str) -> None:
-    with pytest.raises(duckdb.Error, match="more than 38 digits|Overflow"):
+    with pytest.raises(duckdb.Error, match=r"more than 38 digits|Overflow"):
         wide.execute(checked(wide, query)).fetchall()
 
 
