@@ -18,6 +18,9 @@ SUITABLE := import ensurepip, sys, sysconfig, venv; \
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c '$(SUITABLE)' 2>/dev/null && command -v "$$p" && break; done)
 
+# Tests wait for servers about half of their time: on two cores three workers are faster than two.
+WORKERS ?= 3
+
 # One file for every Python: markers say which line is for which, and no registry is named.
 UV ?= uv
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
@@ -32,10 +35,10 @@ demo: $(READY) ## Set up, fill three years of months, archive them through Prefe
 	@$(BIN)/treasury demo
 
 test: $(READY) ## Set up and run the tests, the slow ones left out; TESTS="tests/sql ..." names folders
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
 
 test-all: $(READY) ## Every test, the slow ones too, with all their examples and the floor of the coverage
-	@TREASURY_TEST_THOROUGH=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=json
+	@TREASURY_TEST_THOROUGH=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=json
 
 bench: $(READY) ## Every measurement: a table for people and a JSON line each
 	@$(BIN)/python -m bench all
