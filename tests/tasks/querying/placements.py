@@ -30,14 +30,14 @@ from tasks.querying.places import find_places
 from tests.tasks.querying import questions
 
 PLACES = ("hot", "warm", "cold", "mixed")
-_MONTHS = list(months_between(Month(2026, 1), Month(2026, 3)))
+_MONTHS = {"q": list(months_between(Month(2026, 1), Month(2026, 3))), "p": [Month(2026, 2)]}
 _TIERS = {
     "hot": (Tier.HOT,) * 3,
     "warm": (Tier.WARM,) * 3,
     "cold": (Tier.COLD,) * 3,
-    "mixed": (Tier.COLD, Tier.WARM, Tier.HOT),
+    "mixed": (Tier.COLD, Tier.WARM, Tier.HOT),  # of the smaller table, which has one month, the first
 }
-_ROWS = {"q": 40, "p": 8}
+_ROWS = {"q": 40, "p": 24}
 _DDL = """
     CREATE TABLE {name}_partitioned (
         id uuid NOT NULL, created_at timestamptz NOT NULL, wallet text NOT NULL, reference varchar(40),
@@ -183,13 +183,13 @@ def _fill(settings: Settings, name: str, place: str) -> None:
         connection.execute(_DDL.format(name=table.name))
     with connect(settings.database_dsn, "tests") as connection:
         prepare_table(connection, settings, table)
-        for month in _MONTHS:
+        for month in _MONTHS[name]:
             ensure_partition(connection, settings, table, month)
             rows = _rows(name, month)
             marks = ", ".join(f"%({column})s" for column in rows[0])
             with connection.cursor() as cursor:
                 cursor.executemany(f"INSERT INTO {table.hot_parent} VALUES ({marks})", rows)
-    for month, tier in zip(_MONTHS, _TIERS[place], strict=True):
+    for month, tier in zip(_MONTHS[name], _TIERS[place], strict=False):
         if tier is not Tier.HOT:
             assert warm_month(settings, table, month)
         if tier is Tier.COLD:
@@ -210,11 +210,7 @@ def _comparable(value: Any) -> Any:
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int | Decimal):
-        return (
-            format(_WIDE.normalize(Decimal(value)), "f").replace("-0", "0")
-            if value == 0
-            else format(_WIDE.normalize(Decimal(value)), "f")
-        )
+        return format(_WIDE.normalize(Decimal(value)), "f") if value else "0"
     if isinstance(value, float):
         return f"{value:.9e}"
     if isinstance(value, datetime):
