@@ -93,7 +93,7 @@ class NotStoredError(DataError):
 
 
 class VerificationError(DataError):
-    """What the object store gave back is not what PostgreSQL holds. Nothing may be dropped."""
+    """A copy is not what it is a copy of, or a proof does not prove what it says. Nothing may be dropped."""
 
 
 def combined(problems: Sequence[Exception], text: str | None = None) -> TreasuryError:

@@ -26,7 +26,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(NODE_PREFIX + left + right).digest()
 
 
-def _fold(hashes: bytes) -> bytes:
+def fold(hashes: bytes) -> bytes:
     """The root of a tree over concatenated 32-byte hashes, level by level; an odd last hash moves up unchanged.
 
     For a tree of RFC 6962 this gives the same root as its recursive definition (split at the largest power of two).
@@ -57,7 +57,7 @@ class MerkleTree:
         while len(self._pending) >= _CHUNK_BYTES:
             chunk = bytes(self._pending[:_CHUNK_BYTES])
             del self._pending[:_CHUNK_BYTES]
-            self._push(_CHUNK_LEVEL, _fold(chunk))
+            self._push(_CHUNK_LEVEL, fold(chunk))
 
     def _push(self, level: int, root: bytes) -> None:
         while self._roots and self._roots[-1][0] == level:
@@ -71,7 +71,7 @@ class MerkleTree:
             return EMPTY_ROOT
         subtrees = [root for _, root in self._roots]
         if self._pending:
-            subtrees.append(_fold(bytes(self._pending)))
+            subtrees.append(fold(bytes(self._pending)))
         result = subtrees.pop()
         while subtrees:
             result = node_hash(subtrees.pop(), result)
