@@ -19,7 +19,7 @@ from typing import Any, Literal
 from ledger.canonical import FIELD_SEPARATOR, NULL_MARK
 from ledger.columns import Column, ColumnKind
 from ledger.errors import VerificationError
-from ledger.merkle import leaf_hash
+from ledger.merkle import EMPTY_ROOT, HASH_BYTES, fold, leaf_hash
 from ledger.money import add_exactly
 from ledger.tables import TieredTable
 
@@ -202,3 +202,40 @@ def leaf_texts(layout: Layout, rows: Iterable[str]) -> list[str]:
         first = leaf_hash(members[0][1].encode())
         texts += [header_text(group, len(members), totals_hash(first, totals)), *(row for _, row in members)]
     return texts
+
+
+class ChunkedTree:
+    """The subtrees of a month's tree, from the roots of its chunks and the leaves of the chunks that are at hand.
+
+    Raises VerificationError where the roots are not those of the head, or leaves are not those of their chunk.
+    """
+
+    def __init__(self, head: TreeHead, chunk_roots: bytes) -> None:
+        chunks = -(-head.leaves // CHUNK_LEAVES)
+        if len(chunk_roots) != chunks * HASH_BYTES:
+            raise VerificationError(f"a tree of {head.leaves} leaves has {chunks} chunks, not {len(chunk_roots)} bytes")
+        if (fold(chunk_roots) if chunks else EMPTY_ROOT) != head.root:
+            raise VerificationError("the roots of the chunks do not lead to the root of the month")
+        self.head = head
+        self._roots = chunk_roots
+        self._leaves: dict[int, bytes] = {}
+
+    def chunk_of(self, leaf: int) -> range:
+        """The leaves of the chunk that ``leaf`` is in."""
+        start = leaf - leaf % CHUNK_LEAVES
+        return range(start, min(start + CHUNK_LEAVES, self.head.leaves))
+
+    def add(self, first: int, hashes: Sequence[bytes]) -> None:
+        """Take the leaves of whole chunks, from the leaf ``first`` on."""
+        for offset in range(0, len(hashes), CHUNK_LEAVES):
+            chunk, together = (first + offset) // CHUNK_LEAVES, b"".join(hashes[offset : offset + CHUNK_LEAVES])
+            if fold(together) != self._roots[chunk * HASH_BYTES : (chunk + 1) * HASH_BYTES]:
+                raise VerificationError(f"the leaves {first + offset} and following are not those of the month's tree")
+            self._leaves[chunk] = together
+
+    def root_of(self, start: int, stop: int) -> bytes:
+        """The root over the leaves ``[start, stop)`` (a `ledger.merkle_proofs.SubtreeRoot`)."""
+        chunk, place = divmod(start, CHUNK_LEAVES)
+        if place == 0 and (stop % CHUNK_LEAVES == 0 or stop == self.head.leaves):
+            return fold(self._roots[chunk * HASH_BYTES : -(-stop // CHUNK_LEAVES) * HASH_BYTES])
+        return fold(self._leaves[chunk][place * HASH_BYTES : (place + stop - start) * HASH_BYTES])
