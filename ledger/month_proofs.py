@@ -1,0 +1,236 @@
+"""What can be proved of an archived month to somebody who knows its tree head and layout, and nothing else.
+
+Three kinds, each JSON inside a proof file (`docs/proofs.md`):
+
+* a **row**: the text of a row, the number of its leaf, its inclusion path;
+* a **statement**: all rows of one group (a wallet) in the month, and that there are no others: the group's header, its
+  rows, the header behind them, and the range path of these leaves;
+* an **absence**: that a group has no rows, by the headers before and behind its place, or that a group has no row of a
+  key, by the two leaves around its place.
+
+What a proof says of order holds where the leaves of the month are in the file's order. The archiver checks it before a
+month leaves PostgreSQL, and so does every verification of all rows; a proof of one place cannot.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from ledger.canonical import NULL_MARK
+from ledger.errors import VerificationError
+from ledger.merkle import leaf_hash
+from ledger.merkle_proofs import root_from_path, root_from_range
+from ledger.month_tree import HEADER_MARK, Header, Layout, TreeHead, sort_value, totals_hash, totals_text
+from ledger.transparency import base64
+
+
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class RowProof(_Part):
+    """A row: the number of its leaf, its text, its inclusion path (base64, from the leaf up)."""
+
+    kind: Literal["row"] = "row"
+    index: int = Field(ge=0)
+    text: str
+    path: tuple[str, ...] = Field(max_length=64)
+
+
+class StatementProof(_Part):
+    """All rows of a group: ``leaves`` from its header on, the header of the next group last unless the month ends."""
+
+    kind: Literal["statement"] = "statement"
+    index: int = Field(ge=0)
+    leaves: tuple[str, ...] = Field(min_length=2)
+    path: tuple[str, ...] = Field(max_length=128)
+
+
+class Place(_Part):
+    """One leaf and its inclusion path."""
+
+    index: int = Field(ge=0)
+    text: str
+    path: tuple[str, ...] = Field(max_length=64)
+
+
+class GroupAbsenceProof(_Part):
+    """No rows of a group: the header ``before`` its place, None at the beginning, and the one ``behind``, None at the
+    end of the month.
+    """
+
+    kind: Literal["absence-of-group"] = "absence-of-group"
+    group: str
+    before: Place | None
+    behind: Place | None
+
+
+class RowAbsenceProof(_Part):
+    """No row of a key: two neighbouring leaves around its place; one leaf at either end of the month.
+
+    ``place`` are the fields of the columns that the file is sorted by.
+    """
+
+    kind: Literal["absence-of-row"] = "absence-of-row"
+    place: tuple[str, ...]
+    index: int = Field(ge=0)
+    leaves: tuple[str, ...] = Field(min_length=1, max_length=2)
+    path: tuple[str, ...] = Field(max_length=128)
+
+
+MonthProof = RowProof | StatementProof | GroupAbsenceProof | RowAbsenceProof
+_ADAPTER: TypeAdapter[MonthProof] = TypeAdapter(MonthProof)
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """What a proof shows. ``rows`` are the fields of each row by column, ``totals`` those of a statement's header."""
+
+    sentence: str
+    rows: tuple[Mapping[str, str], ...] = ()
+    totals: str | None = None
+
+
+def parse_month_proof(content: Any) -> MonthProof:
+    """Read a proof from JSON values. Raises VerificationError for anything else; nothing is verified yet."""
+    try:
+        return _ADAPTER.validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the proof"
+        raise VerificationError(f"the proof cannot be read: {place}: {first['msg']}") from None
+
+
+def check_month_proof(proof: MonthProof, head: TreeHead, layout: Layout) -> Proved:
+    """What ``proof`` shows of the month with this head. Raises VerificationError for a proof that does not hold."""
+    check = {
+        "row": _check_row,
+        "statement": _check_statement,
+        "absence-of-group": _check_group_absence,
+        "absence-of-row": _check_row_absence,
+    }[proof.kind]
+    return cast("Any", check)(proof, head, layout)
+
+
+def encoded(path: Sequence[bytes]) -> tuple[str, ...]:
+    """A path as a proof carries it."""
+    return tuple(base64.encode(one) for one in path)
+
+
+def _decoded(path: Sequence[str]) -> list[bytes]:
+    return [base64.decode(one, "a hash of the proof") for one in path]
+
+
+def _check_row(proof: RowProof, head: TreeHead, layout: Layout) -> Proved:
+    _require_leaf(Place(index=proof.index, text=proof.text, path=proof.path), head)
+    return Proved("the row is in the month", (_row_fields(layout, proof.text),))
+
+
+def _check_statement(proof: StatementProof, head: TreeHead, layout: Layout) -> Proved:
+    _require_range(proof.leaves, proof.index, proof.path, head)
+    header = Header.parse(proof.leaves[0])
+    rows = proof.leaves[1 : 1 + header.rows]
+    if len(rows) != header.rows or not rows:
+        raise VerificationError(f"the header says {header.rows} rows, and the proof has {len(rows)}")
+    fields = tuple(_row_fields(layout, row) for row in rows)
+    if any(row[_group_column(layout)] != header.group for row in fields):
+        raise VerificationError("a row of the proof is not of the header's group")
+    totals = totals_text(layout, fields)
+    if totals_hash(leaf_hash(rows[0].encode()), totals) != header.totals:
+        raise VerificationError("the totals of the rows are not those of the header")
+    rest, is_end = proof.leaves[1 + header.rows :], proof.index + 1 + header.rows == head.leaves
+    if is_end != (not rest) or len(rest) > 1:
+        raise VerificationError("the proof does not end with the header of the next group")
+    if rest:
+        _require_after(layout, Header.parse(rest[0]).group, header.group)
+    return Proved(f"these {header.rows} rows are all rows of {_named(header.group)} in the month", fields, totals)
+
+
+def _check_group_absence(proof: GroupAbsenceProof, head: TreeHead, layout: Layout) -> Proved:
+    next_index = 0
+    if proof.before is not None:
+        _require_leaf(proof.before, head)
+        before = Header.parse(proof.before.text)
+        _require_after(layout, proof.group, before.group)
+        next_index = proof.before.index + 1 + before.rows
+    if proof.behind is None:
+        if next_index != head.leaves:
+            raise VerificationError("the proof does not reach the end of the month")
+    else:
+        _require_leaf(proof.behind, head)
+        if proof.behind.index != next_index:
+            raise VerificationError("there are leaves between the two headers of the proof")
+        _require_after(layout, Header.parse(proof.behind.text).group, proof.group)
+    return Proved(f"there is no row of {_named(proof.group)} in the month")
+
+
+def _check_row_absence(proof: RowAbsenceProof, head: TreeHead, layout: Layout) -> Proved:
+    if len(proof.place) != len(layout.sorted_by):
+        raise VerificationError(f"the place of the proof has {len(proof.place)} fields, not {len(layout.sorted_by)}")
+    if head.leaves == 0:
+        raise VerificationError("a month without rows is proved by its head alone")
+    _require_range(proof.leaves, proof.index, proof.path, head)
+    places = [_place(layout, text) for text in proof.leaves]
+    wanted = _values(layout, proof.place)
+    is_first, is_last = proof.index == 0, proof.index + len(proof.leaves) == head.leaves
+    if len(places) == 1:
+        is_outside = (is_first and wanted < places[0]) or (is_last and wanted > places[0])
+    else:
+        is_outside = places[0] < wanted < places[1]
+    if not is_outside:
+        raise VerificationError("the place of the row is not between the leaves of the proof")
+    named = ", ".join(f"{name} {_shown(field)}" for name, field in zip(layout.sorted_by, proof.place, strict=True))
+    return Proved(f"there is no row with {named} in the month")
+
+
+def _require_leaf(place: Place, head: TreeHead) -> None:
+    leaf = leaf_hash(place.text.encode("utf-8", "surrogatepass"))
+    if root_from_path(leaf, place.index, head.leaves, _decoded(place.path)) != head.root:
+        raise VerificationError(f"the path of leaf {place.index} does not lead to the root of the month")
+
+
+def _require_range(leaves: Sequence[str], index: int, path: Sequence[str], head: TreeHead) -> None:
+    hashes = [leaf_hash(text.encode("utf-8", "surrogatepass")) for text in leaves]
+    if root_from_range(hashes, index, head.leaves, _decoded(path)) != head.root:
+        raise VerificationError(f"the path of leaf {index} and following does not lead to the root of the month")
+
+
+def _row_fields(layout: Layout, text: str) -> dict[str, str]:
+    if text.startswith(HEADER_MARK):
+        raise VerificationError("a leaf that must be a row is a group header")
+    return layout.fields(text)
+
+
+def _group_column(layout: Layout) -> str:
+    if layout.group_column is None:
+        raise VerificationError("the rows of this table have no groups")
+    return layout.group_column
+
+
+def _require_after(layout: Layout, group: str, other: str) -> None:
+    column = layout.column(_group_column(layout))
+    if sort_value(column, group) <= sort_value(column, other):
+        raise VerificationError("the groups of the proof are not in the order of the file")
+
+
+def _place(layout: Layout, text: str) -> tuple[Any, ...]:
+    """Where a leaf stands: a header before everything of its group."""
+    if text.startswith(HEADER_MARK):
+        return (sort_value(layout.column(_group_column(layout)), Header.parse(text).group),)
+    return layout.place(layout.fields(text))
+
+
+def _values(layout: Layout, fields: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(sort_value(layout.column(name), field) for name, field in zip(layout.sorted_by, fields, strict=True))
+
+
+def _named(group: str) -> str:
+    return "the group NULL" if group == NULL_MARK else repr(group)
+
+
+def _shown(field: str) -> str:
+    return "NULL" if field == NULL_MARK else field

@@ -1,0 +1,189 @@
+"""The leaves of an archived month as texts, some at a time: what proofs are made from. DuckDB reads the file.
+
+A wrong text cannot pass: `ledger.month_tree.ChunkedTree` compares every chunk with its root.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from config import Settings
+from ledger.canonical import FIELD_SEPARATOR, NULL_MARK
+from ledger.columns import Column, ColumnKind
+from ledger.errors import DataError, TransientError, VerificationError
+from ledger.merkle import leaf_hash
+from ledger.month_tree import Layout, header_text, totals_hash, totals_text
+from storage.engine import identifier, literal, url_of
+from storage.manifest import Manifest
+
+_NUMBER = "file_row_number"
+
+
+def row_text_expression(columns: Sequence[Column]) -> str:
+    """The canonical text of a row in DuckDB's SQL; the text is defined in `ledger.canonical`."""
+    return f"concat_ws({literal(FIELD_SEPARATOR)}, {', '.join(field_expression(column) for column in columns)})"
+
+
+def field_expression(column: Column) -> str:
+    """The canonical text of one field."""
+    name = identifier(column.name)
+    if column.kind is ColumnKind.DECIMAL and column.precision == column.scale:
+        # DuckDB prints no zero before the point where the type has no digit there.
+        text = f"regexp_replace({name}::VARCHAR, '^(-?)[.]', '\\10.')"
+    else:
+        text = {
+            ColumnKind.TIMESTAMP: f"epoch_us({name})::VARCHAR",
+            ColumnKind.DATE: f"({name} - DATE '1970-01-01')::VARCHAR",
+            ColumnKind.BOOLEAN: f"CASE WHEN {name} THEN 't' WHEN NOT {name} THEN 'f' END",
+        }.get(column.kind, f"{name}::VARCHAR")
+    return f"coalesce({text}, {literal(NULL_MARK)})" if column.nullable else text
+
+
+class MonthTexts:
+    """The rows and leaves of one archived file, by their numbers. Not thread-safe: one for each proof.
+
+    Raises TransientError when the store does not answer, DataError for a file that cannot be decoded.
+    """
+
+    def __init__(self, settings: Settings, engine: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
+        if len(manifest.files) != 1:
+            raise DataError(f"{manifest.table} {manifest.month}: a manifest of {len(manifest.files)} files")
+        (self._file,) = manifest.files
+        self._layout: Layout = manifest.layout
+        self._leaf_count = manifest.head.leaves
+        self._engine = engine
+        self._source = f"read_parquet({literal(url_of(settings, self._file.key))}, {_NUMBER} = true)"
+        self._first_rows = [0, *accumulate(group.rows for group in self._file.row_groups)]
+        self.starts = lru_cache(maxsize=None)(self._starts)
+
+    def rows_where(self, column: str, value: Any) -> list[int]:
+        """The numbers of the rows with a value, rising."""
+        query = f"SELECT {_NUMBER} FROM {self._source} WHERE {identifier(column)} = ? ORDER BY 1"
+        return [int(number) for (number,) in self._fetch(query, [value])]
+
+    def rows_of_group(self, field: str) -> range:
+        """The rows of a group, given as the field of a row's text; empty where the month has none."""
+        column = self._layout.column(self._layout.group_column or "")
+        test = f"{identifier(column.name)} IS NULL" if field == NULL_MARK else f"{field_expression(column)} = ?"
+        parameters = [] if field == NULL_MARK else [field]
+        if column.kind in (ColumnKind.TEXT, ColumnKind.JSON) and parameters:
+            test = f"{identifier(column.name)} = ?"  # statistics prune
+        query = f"SELECT min({_NUMBER}), max({_NUMBER}), count(*) FROM {self._source} WHERE {test}"
+        first, last, count = self._fetch(query, parameters)[0]
+        if not count:
+            return range(0)
+        if last - first + 1 != count:
+            raise VerificationError(f"{self._file.key}: the rows of a group do not lie together")
+        return range(first, last + 1)
+
+    def texts(self, rows: range) -> list[str]:
+        """The texts of rows."""
+        query = (
+            f"SELECT {row_text_expression(self._layout.columns)} FROM {self._source} "
+            f"WHERE {_NUMBER} BETWEEN {rows.start} AND {rows.stop - 1} ORDER BY {_NUMBER}"
+        )
+        found = [str(text) for (text,) in self._fetch(query, [])] if rows else []
+        if len(found) != len(rows):
+            raise VerificationError(f"{self._file.key}: {len(found)} rows where {len(rows)} must be")
+        return found
+
+    def group_after(self, field: str) -> str | None:
+        """The first group behind ``field`` in the file's order, which need not be there; None for the end."""
+        return self._neighbour(field, "min", ">")
+
+    def group_before(self, field: str) -> str | None:
+        """The last group before ``field`` in the file's order; None for the beginning."""
+        return self._neighbour(field, "max", "<")
+
+    def _neighbour(self, field: str, choice: str, sign: str) -> str | None:
+        column = self._layout.column(self._layout.group_column or "")
+        name = identifier(column.name)
+        has_null = bool(self._fetch(f"SELECT count(*) FROM {self._source} WHERE {name} IS NULL", [])[0][0])
+        if field == NULL_MARK:
+            test = "true" if choice == "max" else "false"
+            parameters = []
+        else:
+            test, parameters = f"{name} {sign} ?", [field]
+        found = self._fetch(f"SELECT {choice}({name}) FROM {self._source} WHERE {test}", parameters)[0][0]
+        if found is not None:
+            return str(found)
+        return NULL_MARK if choice == "min" and has_null and field != NULL_MARK else None
+
+    def leaf_of_row(self, row: int) -> int:
+        """The number of a row's leaf: the rows before it, and the headers up to its own group."""
+        group = self._row_group(row)
+        first = self._file.row_groups[group]
+        return first.first_leaf + row - self._first_rows[group] + int(np.searchsorted(self.starts(group), row, "right"))
+
+    def leaves(self, wanted: range) -> list[str]:
+        """The texts of leaves, headers and rows."""
+        found: dict[int, str] = {}
+        for group in self._row_groups_of(wanted):
+            starts = self.starts(group)
+            first_row, base = self._first_rows[group], self._file.row_groups[group].first_leaf
+            headers = base + starts - first_row + np.arange(len(starts))
+            for leaf, start in zip(headers.tolist(), starts.tolist(), strict=True):
+                if leaf in wanted:
+                    found[leaf] = self.header(start)
+            rows = np.arange(first_row, self._first_rows[group + 1])
+            leaves = base + rows - first_row + np.searchsorted(starts, rows, "right")
+            inside = rows[(leaves >= wanted.start) & (leaves < wanted.stop)]
+            if len(inside):
+                span = range(int(inside[0]), int(inside[-1]) + 1)
+                first = int(leaves[inside[0] - first_row])
+                texts = self.texts(span)
+                places = leaves[inside - first_row].tolist()
+                found |= dict(zip(places, texts, strict=True)) if places[0] == first else {}
+        if len(found) != len(wanted):
+            raise VerificationError(f"{self._file.key}: {len(found)} leaves where {len(wanted)} must be")
+        return [found[leaf] for leaf in wanted]
+
+    def header(self, first_row: int) -> str:
+        """The text of the header before the row that a group begins with."""
+        (text,) = self.texts(range(first_row, first_row + 1))
+        field = self._layout.fields(text)[self._layout.group_column or ""]
+        rows = self.texts(self.rows_of_group(field))
+        totals = totals_text(self._layout, map(self._layout.fields, rows))
+        return header_text(field, len(rows), totals_hash(leaf_hash(rows[0].encode()), totals))
+
+    def _row_group(self, row: int) -> int:
+        return int(np.searchsorted(self._first_rows, row, "right")) - 1
+
+    def _row_groups_of(self, wanted: range) -> range:
+        firsts = [group.first_leaf for group in self._file.row_groups]
+        first = int(np.searchsorted(firsts, wanted.start, "right")) - 1
+        return range(first, int(np.searchsorted(firsts, wanted.stop - 1, "right")))
+
+    def _starts(self, group: int) -> npt.NDArray[np.int64]:
+        """The rows of a row group that groups begin with."""
+        if self._layout.group_column is None:
+            return np.empty(0, np.int64)
+        first, last = self._first_rows[group], self._first_rows[group + 1]
+        name = identifier(self._layout.group_column)
+        query = (
+            f"SELECT {_NUMBER} FROM (SELECT {_NUMBER}, {name} IS DISTINCT FROM lag({name}) OVER (ORDER BY {_NUMBER}) "
+            f"AS begins FROM {self._source} WHERE {_NUMBER} BETWEEN {first} AND {last - 1}) WHERE begins ORDER BY 1"
+        )
+        found = np.array([number for (number,) in self._fetch(query, [])], np.int64)
+        if first not in found:  # NULL after nothing is no change for the engine
+            found = np.concatenate([np.array([first], np.int64), found])
+        last_leaf = self._file.row_groups[group + 1].first_leaf if group + 1 < len(self._file.row_groups) else None
+        headers = (self._leaf_count if last_leaf is None else last_leaf) - self._file.row_groups[group].first_leaf
+        surplus = len(found) - (headers - (last - first))
+        if surplus not in (0, 1):
+            raise VerificationError(f"{self._file.key}: the groups of row group {group} are not those of the manifest")
+        return found[surplus:]  # its first rows may belong to a group that began before
+
+    def _fetch(self, query: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+        try:
+            with self._engine.cursor() as cursor:
+                return cursor.execute(query, parameters).fetchall()
+        except (duckdb.IOException, duckdb.HTTPException) as error:
+            raise TransientError(f"the archive cannot be read now: {error}") from error
+        except duckdb.Error as error:
+            raise DataError(f"{self._file.key} cannot be decoded: {error}") from error
