@@ -34,6 +34,7 @@ from pydantic_settings import (
 from config.cache import CacheSettings
 from config.health import AlertRepeatMinutes, AlertUrls, HealthSettings
 from config.limits import ForwardedHeader, Networks, RateLimits, WatchSettings
+from config.log import LogKeySettings
 from config.misspelt import tell_misspelt
 from config.reconciliation import ReconciliationSettings
 from config.suppliers import Suppliers
@@ -56,6 +57,7 @@ SECRETS = {
     "prefect_api_auth_string": {"work", "api"},  # the API shows the health of Prefect
     "api_key_pepper": {"api"},
     "alert_urls": {"work"},
+    "log_keys": {"work"},
     "suppliers": {"work", "api"},
 }
 _HOST_NAME = re.compile(r"(?:\*|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])\Z")
@@ -194,6 +196,21 @@ class Settings(BaseSettings):
     reconciliation: ReconciliationSettings = Field(default_factory=ReconciliationSettings)
     metrics_open_to: Networks = Field((), description="Networks that read /metrics without a key, separated by commas")
     cache: CacheSettings = Field(default_factory=CacheSettings)
+    log_keys: LogKeySettings = Field(
+        default_factory=LogKeySettings, description="The keys of the public log; unset: made once in <home>/keys"
+    )
+    log_policy: Path | None = Field(
+        None, description="File with the policy (c2sp.org/tlog-policy) whose witnesses cosign the log; unset: none"
+    )
+    witness_timeout_s: float = Field(10.0, gt=0, le=60, description="How long one request to a witness may take")
+    tsa_url: str | None = Field(None, description="http(s)://... of an RFC 3161 time-stamping authority; unset: none")
+    tsa_certificates: Path | None = Field(
+        None, description="PEM file with the root certificates of that authority, and intermediate ones"
+    )
+    tsa_timeout_s: float = Field(10.0, gt=0, le=60, description="How long one timestamp may take")
+    tsa_tolerance_s: float = Field(
+        300.0, gt=0, le=3600, description="How far the authority's time may be from ours before it is refused"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home", mode="before")
@@ -251,11 +268,18 @@ class Settings(BaseSettings):
             raise ValueError("must be s3://bucket, s3://bucket/prefix or file:///folder")
         return value.rstrip("/")
 
-    @field_validator("s3_endpoint_url", "prefect_api_url")
+    @field_validator("s3_endpoint_url", "prefect_api_url", "tsa_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
         if value is not None and urlsplit(value).scheme not in {"http", "https"}:
             raise ValueError("must start with http:// or https://")
+        return value
+
+    @field_validator("tsa_certificates")
+    @classmethod
+    def _certified(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is None and info.data.get("tsa_url") is not None:
+            raise ValueError("must name the authority's certificates: TREASURY_TSA_URL is set")
         return value
 
     @field_validator("prefect_hosts")

@@ -69,6 +69,12 @@ class OwnershipError(RefusalError):
     """
 
 
+class ForkError(OwnershipError):
+    """The public log in the archive and the one in PostgreSQL are two histories, or it is longer than PostgreSQL knows.
+    Nothing was signed. The text names both and the command that settles it.
+    """
+
+
 class ClosedDayError(ConflictError):
     """A change of a row whose day is in a closed period of reconciliation, refused by PostgreSQL (`sql.errors`)."""
 

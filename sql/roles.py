@@ -67,6 +67,8 @@ CATALOGUE: Mapping[str, Access] = {
     "installation": Access(api=("SELECT",), auditor=("SELECT",)),
     "installation_events": Access(auditor=("SELECT",)),
     "job_outcomes": Access(api=("SELECT",), auditor=("SELECT",)),
+    "log_events": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
+    "log_state": Access(api=("SELECT",), auditor=("SELECT",)),
     "recon_breaks": Access(api=("SELECT", "UPDATE (state)", "UPDATE (period_day)"), auditor=("SELECT",)),
     "recon_closed_days": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "recon_confirmations": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),

@@ -1,7 +1,8 @@
 """The object store behind one URL: put, read back, remove, by exact key. Over fsspec, so s3:// and file:// are alike.
 
 Readers know the key of the object that they want and never list a folder. An object is made once and never changed: a
-key that is taken by other bytes is refused. Only the marker of the installation (`storage.marker`) is replaced.
+key that is taken by other bytes is refused. Only the marker of the installation (`storage.marker`), the checkpoint of
+the public log and its indexes are replaced.
 """
 
 import hashlib
@@ -68,7 +69,7 @@ class ObjectStore:
             self._require_same(StoredFile.of(content), key)
 
     def replace_bytes(self, content: bytes, key: str) -> None:
-        """Store ``content`` as the object ``key``, in place of what is there. For the installation's marker alone."""
+        """Store ``content`` as the object ``key``, in place of what is there: a marker, a checkpoint or an index."""
         with _translated(f"write {key}"):
             if self._is_folder:
                 folder.replace(content, Path(self._path(key)))

@@ -20,6 +20,7 @@ from sql.installation import (
     list_events,
     read_identity,
 )
+from sql.log import log_lock
 from storage.marker import Marker, is_same_location, location_of
 from storage.store import ObjectStore
 from tasks.archiving.ownership import (
@@ -31,6 +32,7 @@ from tasks.archiving.ownership import (
     put_marker,
     why_not_free,
 )
+from tasks.transparency.recovery import find_ahead, record_incarnation
 
 Asked = Callable[[str, UUID], bool]
 
@@ -56,17 +58,23 @@ def report_installation(settings: Settings) -> Report:
 def continue_installation(settings: Settings, asked: Asked) -> str:
     """Let this database take the place of the one that owned the archive; the former one is refused from then on.
 
+    Entries of the public log that this database lacks are taken out of the archive, verified. That is done also where
+    the archive is this database's and only the log is ahead: PostgreSQL was set back by less than a piece of work.
     ``asked`` is given what will be done and the installation's id, and says whether to do it. Returns what was done.
     Safe to run again; killed on the way, it is completed by the next run. Raises OwnershipError where the archive is
     another installation's, or is not the one that the catalogue names; ConfigError when ``asked`` says no.
     """
-    with connect(settings.database_dsn, "installation") as connection, installation_lock(connection):
+    with (
+        connect(settings.database_dsn, "installation") as connection,
+        log_lock(connection),  # before the other, as the publisher takes them
+        installation_lock(connection),
+    ):
         store = ObjectStore(settings)
         standing = look(connection, settings, store)
-        if standing.state in MAY_WRITE:
-            return f"nothing to do: {standing.why}"
         if standing.state in (State.FOREIGN, State.WRONG_BUCKET):
             raise OwnershipError(standing.why)
+        if not _is_log_ahead(connection, settings, standing) and standing.state in MAY_WRITE:
+            return f"nothing to do: {standing.why}"
         _require_own_objects(connection, settings, store, standing)
         owner = _next_incarnation(standing)
         told = (
@@ -86,7 +94,11 @@ def separate_installation(settings: Settings, asked: Asked) -> str:
     ``asked`` and safety as in `continue_installation`. Raises OwnershipError where the archive may be the one that
     this database was copied from.
     """
-    with connect(settings.database_dsn, "installation") as connection, installation_lock(connection):
+    with (
+        connect(settings.database_dsn, "installation") as connection,
+        log_lock(connection),  # before the other, as the publisher takes them
+        installation_lock(connection),
+    ):
         store = ObjectStore(settings)
         standing = look(connection, settings, store)
         if standing.state is State.OWNER:
@@ -101,6 +113,12 @@ def separate_installation(settings: Settings, asked: Asked) -> str:
         _require_consent(asked, told, former or owner.installation_id)
         _take(connection, settings, store, owner, "separated", standing)
         return f"done: {told}; its id is {owner.installation_id}"
+
+
+def _is_log_ahead(connection: Connection, settings: Settings, standing: Standing) -> bool:
+    """Whether the log in the archive has entries that PostgreSQL lacks. Raises ForkError where it contradicts it."""
+    own = standing.installation
+    return own is not None and find_ahead(connection, settings, own.installation_id) is not None
 
 
 def _require_consent(asked: Asked, told: str, repeated: UUID) -> None:
@@ -165,9 +183,16 @@ def _take(
     with connection.transaction():
         become(connection, owner, identity, token)
     put_marker(connection, settings, store, owner, token)
+    ahead = find_ahead(connection, settings, owner.installation_id)  # again: now the former database may not publish
     with connection.transaction():
         confirm(connection, owner, token, location_of(store.url), identity)
         add_event(connection, owner, event, **_former(standing, store))
+        record_incarnation(connection, owner, _former_owner(standing), ahead)
+
+
+def _former_owner(standing: Standing) -> Owner | None:
+    own = standing.installation
+    return Owner(own.installation_id, own.incarnation) if own else None
 
 
 def _former(standing: Standing, store: ObjectStore) -> dict[str, object]:

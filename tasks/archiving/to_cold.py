@@ -28,6 +28,7 @@ from sql.catalog import columns_of
 from sql.connection import Connection, connect, fetch_one
 from sql.exclusion import undefined_number
 from sql.fields import assign_fields
+from sql.log import archived_part, record_event
 from sql.maintenance import keep_vacuum_out, run_ddl
 from sql.obstacles import obstacles
 from sql.partitions import monthly_partitions
@@ -368,6 +369,8 @@ def _flip(connection: Connection, settings: Settings, claim: _Claim, versions: t
         adopted = connection.execute(_QUERIES["adopt_uploads"], claim.row)
         check_stored(adopted, _OBJECTS, "archive_uploads")
         _add_event(connection, claim, "archived", {"rows": versions[0]})
+        event = archived_part(connection, claim.table.name, claim.month.first_day, claim.part)
+        record_event(connection, claim.owner, event)
 
     run_ddl(connection, settings, work)
 

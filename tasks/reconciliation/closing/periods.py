@@ -20,7 +20,11 @@ from config import Settings
 from config.suppliers import Suppliers
 from ledger.business_days import OFFSET_MS, ZONE, day_of, days_between
 from ledger.errors import RefusalError, TransientError
+from ledger.installation import Owner
+from ledger.transparency.events import AuditHead, PeriodClosed
 from sql.connection import Connection, connect, fetch_one
+from sql.installation import read_installation
+from sql.log import record_event
 from sql.queries import load
 from tasks.reconciliation.audit import chain
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
@@ -189,7 +193,18 @@ def _insert(connection: Connection, period: dict[str, Any], compared: closed_day
     }
     (period_id,) = fetch_one(connection, _PERIODS["insert_period"], period | own)
     closed_days.insert_first_states(connection, period["supplier"], period_id, compared)
-    chain.record_period(connection, period_id)
+    head = chain.record_period(connection, period_id)
+    _record_in_log(connection, period, head)
+
+
+def _record_in_log(connection: Connection, period: dict[str, Any], head: chain.Head) -> None:
+    """The event of the public log: the period, and the head of the audit chain. A run has made the installation."""
+    installation = read_installation(connection)
+    if installation is not None:
+        owner = Owner(installation.installation_id, installation.incarnation)
+        audit_head = AuditHead(event_no=head.event_no, hash=head.hash.hex())
+        days = {"first_day": period["first"], "last_day": period["last"]}
+        record_event(connection, owner, PeriodClosed(supplier=period["supplier"], audit_head=audit_head, **days))
 
 
 def reject_closing(

@@ -1,0 +1,173 @@
+"""The log replayed: which months must exist, as which objects, and which keys sign it; and the index that says so."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import rfc8785
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ledger.errors import DataError
+from ledger.transparency.events import (
+    Archived,
+    Count,
+    Deleted,
+    Event,
+    KeyRotated,
+    LoggedManifest,
+    LoggedObject,
+    LogOpened,
+    MonthName,
+    Number,
+    Sha256,
+    TableName,
+)
+
+INDEX_FORMAT = "treasury-index-v1"
+MonthKey = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """A part of a month that must exist, by the entry ``index`` of the log."""
+
+    index: int
+    archived: Archived
+
+
+@dataclass(slots=True)
+class LogState:
+    """What the first ``size`` entries of a log come to.
+
+    ``key_changes``: from which entry on which keys sign it. ``tables``: those that a month was ever archived of.
+    """
+
+    size: int = 0
+    origin: str | None = None
+    months: dict[MonthKey, Existing] = field(default_factory=dict)
+    key_changes: list[tuple[int, KeyRotated]] = field(default_factory=list)
+    tables: set[str] = field(default_factory=set)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The verifier keys that sign the log now."""
+        return self.key_changes[-1][1].new if self.key_changes else ()
+
+    def keys_at(self, size: int) -> tuple[str, ...]:
+        """The verifier keys that a checkpoint of ``size`` entries must be signed by."""
+        changes = [change.new for index, change in self.key_changes if index < size]
+        return changes[-1] if changes else ()
+
+
+def replay(events: Iterable[Event]) -> LogState:
+    """What a log comes to, from all its events in order.
+
+    A part of a month that is archived again, as after a restored backup, is what the later event says.
+    """
+    state = LogState()
+    for index, event in enumerate(events):
+        body = event.body
+        if isinstance(body, LogOpened):
+            state.origin = body.origin
+        elif isinstance(body, Archived):
+            state.months[body.table, body.month, body.part] = Existing(index, body)
+            state.tables.add(body.table)
+        elif isinstance(body, Deleted):
+            _delete(state, body)
+        elif isinstance(body, KeyRotated):
+            state.key_changes.append((index, body))
+        state.size = index + 1
+    return state
+
+
+def _delete(state: LogState, body: Deleted) -> None:
+    for key in list(state.months):
+        if key[:2] == (body.table, body.month) and body.part in (None, key[2]):
+            del state.months[key]
+
+
+def replay_entries(entries: Iterable[bytes]) -> LogState:
+    """`replay` of entries. Raises DataError naming the first that is no event."""
+    return replay(_events(entries))
+
+
+def _events(entries: Iterable[bytes]) -> Iterable[Event]:
+    for index, entry in enumerate(entries):
+        try:
+            yield Event.from_bytes(entry)
+        except DataError as error:
+            raise DataError(f"log, entry {index}: {error}") from None
+
+
+def check_numbers(events: Sequence[Event]) -> None:
+    """Raise DataError naming the first event whose number does not follow the one before it of its incarnation."""
+    last: dict[tuple[str, int], int] = {}
+    for index, event in enumerate(events):
+        incarnation = (str(event.installation), event.incarnation)
+        if event.number != last.get(incarnation, 0) + 1:
+            raise DataError(
+                f"log, entry {index}: number {event.number} of incarnation {event.incarnation} follows "
+                f"{last.get(incarnation, 0)}: an event was taken out before it was published"
+            )
+        last[incarnation] = event.number
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class IndexedMonth(_Model):
+    """A part of a month that must exist. ``entry`` is the index of its event in the log."""
+
+    month: MonthName
+    part: Number
+    entry: Count
+    rows: Count
+    manifest: LoggedManifest
+    objects: tuple[LoggedObject, ...]
+
+
+class Index(_Model):
+    """The months of one table that must exist by the first ``size`` entries of the log, whose root is ``root``."""
+
+    format: Literal["treasury-index-v1"] = "treasury-index-v1"
+    origin: str
+    table: TableName
+    size: Count
+    root: Sha256
+    months: tuple[IndexedMonth, ...]
+
+    def to_text(self) -> str:
+        """The text of the signed note: one line of canonical JSON (RFC 8785)."""
+        return rfc8785.dumps(self.model_dump(mode="json")).decode() + "\n"
+
+    @classmethod
+    def from_text(cls, text: str) -> "Index":
+        """Read the text of a note. Raises DataError for one that is no index, or not in canonical form."""
+        try:
+            index = cls.model_validate(json.loads(text))
+        except (ValidationError, ValueError):
+            raise DataError(f"the text of the note is no {INDEX_FORMAT}") from None
+        if index.to_text() != text:
+            raise DataError("the index is not in canonical form")
+        return index
+
+
+def index_of(state: LogState, table: str, root: bytes) -> Index:
+    """The index of a table by a replayed log. Raises DataError for a log that was not opened."""
+    if state.origin is None:
+        raise DataError("the log does not say its origin: the event log_opened is missing")
+    months = tuple(
+        IndexedMonth(
+            month=month,
+            part=part,
+            entry=existing.index,
+            rows=existing.archived.rows,
+            manifest=existing.archived.manifest,
+            objects=existing.archived.objects,
+        )
+        for (name, month, part), existing in sorted(state.months.items())
+        if name == table
+    )
+    return Index(origin=state.origin, table=table, size=state.size, root=root.hex(), months=months)

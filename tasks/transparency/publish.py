@@ -1,0 +1,285 @@
+"""Publication: what was recorded in PostgreSQL becomes the log in the archive, signed, and the same after every kill.
+
+The order is: places in PostgreSQL (one transaction), tiles and bundles, checkpoint, record, indexes, record. Tiles
+never change, so a run that was killed anywhere is completed by the next, which makes what is missing. From the commit
+of the places on a root may be signed at that size, and never another one: PostgreSQL and the archive are compared
+first.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psycopg
+
+from config import Settings
+from ledger.errors import ConflictError, DataError, ForkError, TreasuryError, VerificationError
+from ledger.installation import Owner
+from ledger.transparency.checkpoints import Checkpoint
+from ledger.transparency.notes import Signer, sign_note, split_note
+from ledger.transparency.replay import LogState, index_of, replay_entries
+from ledger.transparency.tiles import Tree, new_tiles
+from ledger.transparency.verifier_keys import SignatureType, VerifierKey
+from sql.connection import Connection, connect
+from sql.installation import read_installation
+from sql.log import (
+    LogRow,
+    begin_log,
+    count_waiting,
+    log_lock,
+    mark_indexed,
+    mark_published,
+    note_publication,
+    plan_entries,
+    read_entries,
+    read_log,
+)
+from storage.store import ObjectStore
+from tasks.alerting.store import raise_alert
+from tasks.archiving.ownership import check_ownership
+from tasks.transparency.alert_rules import forked_alert, set_back_alert
+from tasks.transparency.archived_log import CHECKPOINT, FOLDER, ArchivedLog
+from tasks.transparency.keys import choose, load_signers, make_keys, newest
+
+OnStep = Callable[[str], object]
+_EITHER = (
+    "If this database was restored or set back, run `treasury installation continue`; if it is a copy, `treasury "
+    "installation separate`"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a publication came to: the log's size, how many events it published, how many objects it wrote.
+
+    ``shortfall`` is what had to be done without, empty when nothing.
+    """
+
+    origin: str
+    size: int
+    events: int
+    objects: int
+    shortfall: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A publication in hand."""
+
+    connection: Connection
+    settings: Settings
+    archive: ArchivedLog
+    owner: Owner
+    row: LogRow
+    on_step: OnStep
+
+    def put(self, content: bytes, name: str) -> None:
+        """Make an object that never changes. Raises ForkError where another one of its key is there."""
+        self.on_step(f"putting {name}")
+        try:
+            self.archive.store.put_bytes(content, self.archive.key(name))
+        except ConflictError as error:
+            raise ForkError(f"the log {self.row.origin} goes on in two ways: {error}. {_EITHER}") from error
+        self.on_step(f"put {name}")
+
+    def replace(self, content: bytes, name: str) -> None:
+        """Write an object in place of the one that is there, and read it back."""
+        self.on_step(f"putting {name}")
+        self.archive.store.replace_bytes(content, self.archive.key(name))
+        if self.archive.store.find_bytes(self.archive.key(name)) != content:
+            raise ForkError(f"{self.archive.key(name)} was replaced by another program at the same moment. {_EITHER}")
+        self.on_step(f"put {name}")
+
+
+def publish_log(settings: Settings, on_step: OnStep = lambda _: None) -> Published | None:
+    """Publish every event that is recorded and not in the archive yet; None where no event was ever recorded.
+
+    Safe to run again after any interruption, and from several processes: one publishes, the others wait for it.
+    ``on_step`` hears each step before and after it. Costs one request when there is nothing to do. Raises ForkError,
+    with an alert, where the archive's log is not the one that PostgreSQL knows, OwnershipError where the archive is not
+    this database's, ConfigError naming a key that is not there, and the store's errors.
+    """
+    with connect(settings.database_dsn, "log") as connection, log_lock(connection):
+        try:
+            return _publish(connection, settings, on_step)
+        except TreasuryError as error:
+            _note_failure(connection, error)
+            raise
+
+
+def _publish(connection: Connection, settings: Settings, on_step: OnStep) -> Published | None:
+    installation = read_installation(connection)
+    if installation is None:
+        return None
+    row = read_log(connection, installation.installation_id)
+    waiting, _ = count_waiting(connection, installation.installation_id)
+    if row is None and not waiting:
+        return None
+    store = ObjectStore(settings)
+    if row is not None and not waiting and _is_as_recorded(row, ArchivedLog(store, row.folder)):
+        return Published(row.origin, row.published_size, 0, 0)
+    owner = check_ownership(connection, settings)
+    if row is None:
+        begin_log(connection, owner, _find_folder(store, owner))
+        on_step("begun")
+        row = _require(connection, owner)
+    work = _Work(connection, settings, ArchivedLog(store, row.folder), owner, row, on_step)
+    return _complete(work, load_signers(settings, row.origin))
+
+
+def _is_as_recorded(row: LogRow, archive: ArchivedLog) -> bool:
+    """Whether nothing is left to do: one request."""
+    is_whole = row.indexed_size == row.published_size == row.planned_size and not row.shortfall
+    return is_whole and archive.find_checkpoint() == row.checkpoint
+
+
+def _complete(work: _Work, signers: list[Signer]) -> Published:
+    base = _compare(work, [signer.key for signer in signers])
+    keys = None
+    if not work.row.keys:
+        signers = _with_first_keys(work, signers)
+        keys = [signer.key.text for signer in newest(signers)]
+    size = plan_entries(work.connection, work.owner, keys)
+    work.on_step("planned")
+    entries = read_entries(work.connection, work.owner.installation_id)
+    state, tree = replay_entries(entries), Tree(entries)
+    _check_history(work.row, tree)
+    tiles = new_tiles(base, size)
+    for tile in tiles:
+        work.put(tree.content(tile), tile.path)
+    row = _require(work.connection, work.owner)
+    if base < size:
+        _sign(work, state, tree, signers)
+    if base < size or row.indexed_size < size:
+        _write_indexes(work, state, tree, signers)
+    note_publication(work.connection, work.owner, "", "", "")
+    return Published(row.origin, size, size - row.published_size, len(tiles))
+
+
+def _with_first_keys(work: _Work, signers: list[Signer]) -> list[Signer]:
+    """The signers of a log that nobody has signed yet, made where there are none."""
+    if signers:
+        return signers
+    make_keys(work.settings)
+    work.on_step("made keys")
+    return load_signers(work.settings, work.row.origin)
+
+
+def _compare(work: _Work, own_keys: Sequence[VerifierKey]) -> int:
+    """The size up to which the archive's log is the one that PostgreSQL knows, and needs nothing written again.
+
+    Raises ForkError for a longer log and for another root; DataError for a checkpoint that no key of this log signed.
+    """
+    row = work.row
+    entries = read_entries(work.connection, row.installation_id)
+    tree = Tree(entries)
+    known = {VerifierKey.parse(key) for change in replay_entries(entries).key_changes for key in change[1].new}
+    try:
+        opened = work.archive.open_checkpoint({*known, *own_keys}, row.origin)
+    except VerificationError as error:
+        raise DataError(
+            f"{error}. Restore the object from a version or a backup of the bucket; if there is none, delete it: the "
+            "next publication writes it again"
+        ) from None
+    if opened is None:
+        return _set_back(work, "no checkpoint") if row.published_size else 0
+    checkpoint, _, content = opened
+    _refuse_fork(work, tree, checkpoint)
+    if checkpoint.size < row.published_size:
+        return _set_back(work, f"a checkpoint of {checkpoint.size} entries")
+    if checkpoint.size > row.published_size or content != row.checkpoint:
+        mark_published(work.connection, work.owner, checkpoint.size, checkpoint.root, content)
+    return checkpoint.size
+
+
+def _refuse_fork(work: _Work, tree: Tree, checkpoint: Checkpoint) -> None:
+    row, name = work.row, work.archive.key(CHECKPOINT)
+    if checkpoint.size > row.planned_size:
+        raise ForkError(
+            f"{name} of the log {row.origin} has {checkpoint.size} entries, and PostgreSQL knows {row.planned_size}: "
+            f"another database went on with it, or this one was set back. {_EITHER}"
+        )
+    if tree.root(checkpoint.size) != checkpoint.root:
+        raise ForkError(
+            f"{name} of the log {row.origin} has the root {checkpoint.root.hex()[:16]}… at {checkpoint.size} entries, "
+            f"and PostgreSQL has {tree.root(checkpoint.size).hex()[:16]}…: two histories. {_EITHER}"
+        )
+
+
+def _set_back(work: _Work, found: str) -> int:
+    """Report that the archive has less than was published; everything is written again."""
+    raise_alert(work.connection, set_back_alert(work.row.origin, found, work.row.published_size))
+    return 0
+
+
+def _check_history(row: LogRow, tree: Tree) -> None:
+    """Raise VerificationError where the entries in PostgreSQL are not those that were published."""
+    if row.published_size > tree.size or (row.root is not None and tree.root(row.published_size) != row.root):
+        raise VerificationError(
+            f"log_events: the first {row.published_size} entries are not those that were published and signed: "
+            "somebody changed them in PostgreSQL. Restore the table from a backup"
+        )
+
+
+def _sign(work: _Work, state: LogState, tree: Tree, signers: list[Signer]) -> None:
+    """Sign the log at its size, and put the checkpoint in the archive."""
+    checkpoint = Checkpoint(work.row.origin, tree.size, tree.root(tree.size))
+    signing = choose(signers, state.keys)
+    rotated = [change for index, change in state.key_changes if index >= work.row.published_size and change.old]
+    former = {key for change in rotated for key in change.old} - {signer.key.text for signer in signing}
+    witnessing = [signer for signer in signers if signer.key.text in former]  # they confirm the new ones
+    note = sign_note(checkpoint.text, [*signing, *witnessing], int(time.time()))
+    work.replace(note, CHECKPOINT)
+    mark_published(work.connection, work.owner, checkpoint.size, checkpoint.root, note)
+    work.on_step("recorded")
+
+
+def _write_indexes(work: _Work, state: LogState, tree: Tree, signers: list[Signer]) -> None:
+    """Say for each table which months must exist. After the checkpoint, so that no index is ahead of it."""
+    signing = [one for one in choose(signers, state.keys) if one.key.type is SignatureType.ED25519]
+    for table in sorted(state.tables):
+        index = index_of(state, table, tree.root(tree.size))
+        work.replace(sign_note(index.to_text(), signing, 0), f"index/{table}")
+    mark_indexed(work.connection, work.owner, tree.size)
+    work.on_step("indexed")
+
+
+def _find_folder(store: ObjectStore, owner: Owner) -> str:
+    """Where this installation's log lies, or will: beside another's log that was copied to this prefix."""
+    own = f"{FOLDER}-{owner.short}"
+    for folder in (FOLDER, own):
+        if _origin_at(ArchivedLog(store, folder)) == f"treasury/{owner.installation_id}":
+            return folder
+    return own if store.keys(FOLDER) else FOLDER
+
+
+def _origin_at(archive: ArchivedLog) -> str | None:
+    content = archive.find_checkpoint()
+    if content is None:
+        return None
+    with suppress(VerificationError):
+        return Checkpoint.parse(split_note(content)[0]).origin
+    return None
+
+
+def _require(connection: Connection, owner: Owner) -> LogRow:
+    row = read_log(connection, owner.installation_id)
+    if row is None:
+        raise DataError(f"log_state: the row of installation {owner.installation_id} is not there")
+    return row
+
+
+def _note_failure(connection: Connection, error: TreasuryError) -> None:
+    """Keep the reason for the health check, and raise the alert of a fork; PostgreSQL may be away itself."""
+    if connection.closed:
+        return
+    with suppress(psycopg.Error, TreasuryError):
+        installation = read_installation(connection)
+        row = read_log(connection, installation.installation_id) if installation else None
+        if installation is None or row is None:
+            return
+        owner = Owner(installation.installation_id, installation.incarnation)
+        note_publication(connection, owner, row.witnessed, row.timestamped, str(error))
+        if isinstance(error, ForkError):
+            raise_alert(connection, forked_alert(row.origin, str(error)))
