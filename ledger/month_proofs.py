@@ -14,7 +14,7 @@ month leaves PostgreSQL, and so does every verification of all rows; a proof of 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -24,8 +24,6 @@ from ledger.merkle import leaf_hash
 from ledger.merkle_proofs import root_from_path, root_from_range
 from ledger.month_tree import HEADER_MARK, Header, Layout, TreeHead, sort_value, totals_hash, totals_text
 from ledger.transparency import base64
-
-
 
 
 class _Part(BaseModel):
@@ -107,13 +105,15 @@ def parse_month_proof(content: Any) -> MonthProof:
 
 def check_month_proof(proof: MonthProof, head: TreeHead, layout: Layout) -> Proved:
     """What ``proof`` shows of the month with this head. Raises VerificationError for a proof that does not hold."""
-    check = {
-        "row": _check_row,
-        "statement": _check_statement,
-        "absence-of-group": _check_group_absence,
-        "absence-of-row": _check_row_absence,
-    }[proof.kind]
-    return cast("Any", check)(proof, head, layout)
+    match proof:
+        case RowProof():
+            return _check_row(proof, head, layout)
+        case StatementProof():
+            return _check_statement(proof, head, layout)
+        case GroupAbsenceProof():
+            return _check_group_absence(proof, head, layout)
+        case RowAbsenceProof():
+            return _check_row_absence(proof, head, layout)
 
 
 def encoded(path: Sequence[bytes]) -> tuple[str, ...]:
@@ -188,15 +188,22 @@ def _check_row_absence(proof: RowAbsenceProof, head: TreeHead, layout: Layout) -
 
 
 def _require_leaf(place: Place, head: TreeHead) -> None:
-    leaf = leaf_hash(place.text.encode("utf-8", "surrogatepass"))
+    leaf = leaf_hash(_utf8(place.text))
     if root_from_path(leaf, place.index, head.leaves, _decoded(place.path)) != head.root:
         raise VerificationError(f"the path of leaf {place.index} does not lead to the root of the month")
 
 
 def _require_range(leaves: Sequence[str], index: int, path: Sequence[str], head: TreeHead) -> None:
-    hashes = [leaf_hash(text.encode("utf-8", "surrogatepass")) for text in leaves]
+    hashes = [leaf_hash(_utf8(text)) for text in leaves]
     if root_from_range(hashes, index, head.leaves, _decoded(path)) != head.root:
         raise VerificationError(f"the path of leaf {index} and following does not lead to the root of the month")
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise VerificationError("a text of the proof is not Unicode") from None
 
 
 def _row_fields(layout: Layout, text: str) -> dict[str, str]:

@@ -15,13 +15,14 @@ import numpy.typing as npt
 from config import Settings
 from ledger.canonical import FIELD_SEPARATOR, NULL_MARK
 from ledger.columns import Column, ColumnKind
-from ledger.errors import DataError, TransientError, VerificationError
+from ledger.errors import ConfigError, DataError, TransientError, VerificationError
 from ledger.merkle import leaf_hash
-from ledger.month_tree import Layout, header_text, totals_hash, totals_text
+from ledger.month_tree import Layout, header_text, sort_value, totals_hash, totals_text
 from storage.engine import identifier, literal, url_of
 from storage.manifest import Manifest
 
 _NUMBER = "file_row_number"
+_GROUP_TYPES = {ColumnKind.TEXT: "VARCHAR", ColumnKind.UUID: "UUID", ColumnKind.INTEGER: "BIGINT"}
 
 
 def row_text_expression(columns: Sequence[Column]) -> str:
@@ -54,6 +55,7 @@ class MonthTexts:
         if len(manifest.files) != 1:
             raise DataError(f"{manifest.table} {manifest.month}: a manifest of {len(manifest.files)} files")
         (self._file,) = manifest.files
+        self._table = manifest.table
         self._layout: Layout = manifest.layout
         self._leaf_count = manifest.head.leaves
         self._engine = engine
@@ -68,11 +70,9 @@ class MonthTexts:
 
     def rows_of_group(self, field: str) -> range:
         """The rows of a group, given as the field of a row's text; empty where the month has none."""
-        column = self._layout.column(self._layout.group_column or "")
-        test = f"{identifier(column.name)} IS NULL" if field == NULL_MARK else f"{field_expression(column)} = ?"
-        parameters = [] if field == NULL_MARK else [field]
-        if column.kind in (ColumnKind.TEXT, ColumnKind.JSON) and parameters:
-            test = f"{identifier(column.name)} = ?"  # statistics prune
+        name = identifier(self._group.name)
+        is_null = field == NULL_MARK
+        test, parameters = (f"{name} IS NULL", []) if is_null else (f"{name} = {self._parameter}", [field])
         query = f"SELECT min({_NUMBER}), max({_NUMBER}), count(*) FROM {self._source} WHERE {test}"
         first, last, count = self._fetch(query, parameters)[0]
         if not count:
@@ -92,27 +92,70 @@ class MonthTexts:
             raise VerificationError(f"{self._file.key}: {len(found)} rows where {len(rows)} must be")
         return found
 
-    def group_after(self, field: str) -> str | None:
-        """The first group behind ``field`` in the file's order, which need not be there; None for the end."""
-        return self._neighbour(field, "min", ">")
-
     def group_before(self, field: str) -> str | None:
-        """The last group before ``field`` in the file's order; None for the beginning."""
-        return self._neighbour(field, "max", "<")
+        """The last group before the place of ``field`` in the file's order; None at the beginning."""
+        name = identifier(self._group.name)
+        test, parameters = ("true", []) if field == NULL_MARK else (f"{name} < {self._parameter}", [field])
+        return self._field_of(f"SELECT max({name}) AS {name} FROM {self._source} WHERE {test}", parameters)
 
-    def _neighbour(self, field: str, choice: str, sign: str) -> str | None:
-        column = self._layout.column(self._layout.group_column or "")
-        name = identifier(column.name)
-        has_null = bool(self._fetch(f"SELECT count(*) FROM {self._source} WHERE {name} IS NULL", [])[0][0])
+    def group_behind(self, field: str) -> str | None:
+        """The first group behind the place of ``field`` in the file's order; None at the end. NULL is the last."""
+        name = identifier(self._group.name)
         if field == NULL_MARK:
-            test = "true" if choice == "max" else "false"
-            parameters = []
-        else:
-            test, parameters = f"{name} {sign} ?", [field]
-        found = self._fetch(f"SELECT {choice}({name}) FROM {self._source} WHERE {test}", parameters)[0][0]
-        if found is not None:
-            return str(found)
-        return NULL_MARK if choice == "min" and has_null and field != NULL_MARK else None
+            return None
+        query = f"SELECT min({name}) AS {name} FROM {self._source} WHERE {name} > {self._parameter}"
+        found = self._field_of(query, [field])
+        return NULL_MARK if found is None and self.rows_of_group(NULL_MARK) else found
+
+    def _field_of(self, query: str, parameters: list[Any]) -> str | None:
+        """The group that a query finds, as a field of a row's text; None where it finds none."""
+        text = field_expression(self._group)
+        found = self._fetch(
+            f"SELECT CASE WHEN {identifier(self._group.name)} IS NOT NULL THEN {text} END FROM ({query})", parameters
+        )
+        return None if found[0][0] is None else str(found[0][0])
+
+    @property
+    def _group(self) -> Column:
+        """The group column. Raises ConfigError for a table without one, or of a kind that no statement is made of."""
+        if self._layout.group_column is None:
+            raise ConfigError(
+                f"table {self._table}: its archived rows have no groups, because they are sorted by key or time"
+            )
+        column = self._layout.column(self._layout.group_column)
+        if column.kind not in _GROUP_TYPES:
+            raise ConfigError(f"table {self._table}: no statement is made of groups by {column.name}, a {column.kind}")
+        return column
+
+    @property
+    def _parameter(self) -> str:
+        return f"?::{_GROUP_TYPES[self._group.kind]}"
+
+    def leaf_behind(self, place: Sequence[str]) -> int:
+        """The number of the first leaf behind a place: the fields of the columns that the file is sorted by. It is the
+        number of leaves where nothing lies behind. Raises DataError when a row is at that very place.
+        """
+        wanted = tuple(
+            sort_value(self._layout.column(name), field)
+            for name, field in zip(self._layout.sorted_by, place, strict=True)
+        )
+        low, high = 0, self._first_rows[-1]
+        while low < high:  # by halves: about 20 short reads
+            middle = (low + high) // 2
+            (text,) = self.texts(range(middle, middle + 1))
+            found = self._layout.place(self._layout.fields(text))
+            if found == wanted:
+                raise DataError(f"{self._file.key}: there is a row at the place whose emptiness was to be proved")
+            low, high = (middle + 1, high) if found < wanted else (low, middle)
+        if low == self._first_rows[-1]:
+            return self._leaf_count
+        leaf = self.leaf_of_row(low)
+        is_start = low in self.starts(self._row_group(low))
+        if not is_start:
+            return leaf
+        (text,) = self.texts(range(low, low + 1))
+        group = self._layout.fields(text)[self._group.name]
+        return leaf if sort_value(self._group, group) == wanted[0] else leaf - 1
 
     def leaf_of_row(self, row: int) -> int:
         """The number of a row's leaf: the rows before it, and the headers up to its own group."""
@@ -134,11 +177,8 @@ class MonthTexts:
             leaves = base + rows - first_row + np.searchsorted(starts, rows, "right")
             inside = rows[(leaves >= wanted.start) & (leaves < wanted.stop)]
             if len(inside):
-                span = range(int(inside[0]), int(inside[-1]) + 1)
-                first = int(leaves[inside[0] - first_row])
-                texts = self.texts(span)
-                places = leaves[inside - first_row].tolist()
-                found |= dict(zip(places, texts, strict=True)) if places[0] == first else {}
+                texts = self.texts(range(int(inside[0]), int(inside[-1]) + 1))
+                found |= dict(zip(leaves[inside - first_row].tolist(), texts, strict=True))
         if len(found) != len(wanted):
             raise VerificationError(f"{self._file.key}: {len(found)} leaves where {len(wanted)} must be")
         return [found[leaf] for leaf in wanted]
@@ -146,7 +186,7 @@ class MonthTexts:
     def header(self, first_row: int) -> str:
         """The text of the header before the row that a group begins with."""
         (text,) = self.texts(range(first_row, first_row + 1))
-        field = self._layout.fields(text)[self._layout.group_column or ""]
+        field = self._layout.fields(text)[self._group.name]
         rows = self.texts(self.rows_of_group(field))
         totals = totals_text(self._layout, map(self._layout.fields, rows))
         return header_text(field, len(rows), totals_hash(leaf_hash(rows[0].encode()), totals))

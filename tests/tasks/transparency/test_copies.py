@@ -160,7 +160,9 @@ def test_a_forged_continuation_in_the_archive_is_not_taken_over(published: Ledge
 def test_two_histories_of_published_entries_are_refused_by_continue(published: Ledger, copied: Copier) -> None:
     restored = copied(published, "dump")
     restored.sql("ALTER TABLE log_events DISABLE TRIGGER USER")
-    restored.sql("UPDATE log_events SET entry = (SELECT entry FROM log_events WHERE entry_index = 0) WHERE entry_index = 1")
+    restored.sql(
+        "UPDATE log_events SET entry = (SELECT entry FROM log_events WHERE entry_index = 0) WHERE entry_index = 1"
+    )
     with pytest.raises(ForkError, match="another entry 1 than PostgreSQL, which knows 3 published ones"):
         continue_installation(restored.settings, yes)
 

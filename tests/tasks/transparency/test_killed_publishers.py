@@ -115,7 +115,9 @@ def test_the_first_publication_is_completed_after_a_kill(installation: Installat
     installation.record(body=archived("2024-03"))
     environment = dict(os.environ) | installation.settings.environment()
     command = [sys.executable, "-c", KILLED_AT_A_STEP, step]
-    done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == SIGKILLED, done.stderr
     published = publish_log(installation.settings)
     assert published is not None

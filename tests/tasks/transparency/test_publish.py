@@ -227,7 +227,9 @@ def test_entries_that_were_changed_in_postgresql_are_not_signed_again(installati
     with pytest.raises(psycopg.Error, match="only added"):
         installation.sql("UPDATE log_events SET entry = 'x'")
     installation.sql("ALTER TABLE log_events DISABLE TRIGGER ALL")
-    installation.sql("UPDATE log_events SET entry = convert_to(replace(convert_from(entry, 'UTF8'), 'one', 'two'), 'UTF8')")
+    installation.sql(
+        "UPDATE log_events SET entry = convert_to(replace(convert_from(entry, 'UTF8'), 'one', 'two'), 'UTF8')"
+    )
     installation.record("three")
     with pytest.raises((ForkError, VerificationError)):
         publish_log(installation.settings)
