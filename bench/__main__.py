@@ -20,6 +20,7 @@ NAMES = (
     "metrics_cost",
     "cached_read",
     "watch",
+    "public_log",
 )
 ONLY_NAMED = ("soak",)  # a quarter of an hour: not in `all`
 

@@ -48,6 +48,22 @@ COMMANDS: Mapping[str, Command | Group] = {
             "separate": Command("cli.installation:separate", "Make this copy an installation of its own."),
         },
     ),
+    "log": Group(
+        "Publish the public log, and show it and its keys.",
+        {
+            "publish": Command("cli.log:publish", "Publish the events that wait."),
+            "show": Command("cli.log:show", "Show how far the log is published, and its newest events."),
+            "keys": Command("cli.log:keys", "Print the verifier keys of the log and its policy."),
+            "rotate-key": Command("cli.log:rotate_key", "Sign the log with new keys from now on."),
+        },
+    ),
+    "witness": Group(
+        "Be a witness of public logs, on a machine of its own.",
+        {
+            "serve": Command("cli.witness:serve", "Cosign the checkpoints of public logs, until Ctrl-C."),
+            "keys": Command("cli.witness:keys", "Print the witness's keys as lines of a policy."),
+        },
+    ),
     "health": Command("cli.health:health", "Check all components now."),
     "alert": Group(
         "List and acknowledge alerts, and test the notices.",

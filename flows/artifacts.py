@@ -74,7 +74,7 @@ def _summary(outcomes: Sequence[Outcome], as_of: date) -> str:
             f"- archived {before / _MEBIBYTE:.1f} MiB of PostgreSQL as {after / _MEBIBYTE:.1f} MiB of Parquet "
             f"({100 * after / before:.1f} %)"
         )
-    troubles = [outcome for outcome in outcomes if outcome.result is not Result.MOVED]
+    troubles = [outcome for outcome in outcomes if outcome.result is not Result.MOVED or outcome.reason]
     if troubles:
         lines += ["", "| table | month | move | result | reason |", "|---|---|---|---|---|"]
         lines += [f"| {o.table} | {o.month} | {o.action} | {o.result} | {_cell(o.reason)} |" for o in troubles]

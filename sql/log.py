@@ -243,6 +243,23 @@ def count_waiting(connection: Connection, installation_id: UUID) -> tuple[int, d
     return count, oldest
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """An event as lists show it. ``entry_index`` is its place in the log, None before it is planned."""
+
+    entry_index: int | None
+    incarnation: int
+    number: int
+    event: str
+    happened_at: datetime
+
+
+def newest_events(connection: Connection, installation_id: UUID, limit: int) -> list[RecordedEvent]:
+    """The newest events of an installation, the newest first."""
+    rows = connection.execute(_QUERIES["newest_events"], {"installation_id": installation_id, "limit": limit})
+    return [RecordedEvent(*row) for row in rows]
+
+
 def find_archived(connection: Connection, installation_id: UUID, table: str, month: str, part: int = 1) -> Any:
     """The place in the log (None before it is planned) and the entry of the event that archived a part of a month.
 

@@ -31,6 +31,7 @@ from tasks.reconciliation.runs.run import RunResult, reconcile_day
 from tasks.statements.absences import declare_by_settings
 from tasks.statements.intake import Intake, take_in
 from tasks.statements.lateness import report_late
+from tasks.transparency.publish import Published, publish_log
 from tasks.vending.purchase import SettleReport, settle_vends
 from tasks.vending.supplier_tests import Check, check_suppliers
 from tasks.watch import WatchReport, watch_transactions
@@ -132,6 +133,12 @@ def report_late_step(settings: Settings) -> list[tuple[str, date]]:
 def reconcile_day_step(settings: Settings, request: RunRequest) -> RunResult:
     """`tasks.reconciliation.runs.run.reconcile_day`."""
     return reconcile_day(settings, request)
+
+
+@task(name="publish log", **OPTIONS)
+def publish_log_step(settings: Settings) -> Published | None:
+    """`tasks.transparency.publish.publish_log`."""
+    return publish_log(settings)
 
 
 @task(name="watch transactions", **OPTIONS)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from ledger.errors import VerificationError
-from ledger.merkle import EMPTY_ROOT, HASH_BYTES
+from ledger.merkle import HASH_BYTES
 from ledger.transparency import base64
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -33,7 +33,7 @@ class Checkpoint:
         if len(lines) <= _LINES or lines.pop() != "" or not all(lines):
             raise VerificationError("the text is no checkpoint: it needs at least three lines and no empty one")
         origin, size, root, *extensions = lines
-        return cls(origin, parse_size(size, "the size of the checkpoint"), _root(root, size), tuple(extensions))
+        return cls(origin, parse_size(size, "the size of the checkpoint"), _root(root), tuple(extensions))
 
 
 def parse_size(text: str, what: str) -> int:
@@ -43,10 +43,8 @@ def parse_size(text: str, what: str) -> int:
     return int(text)
 
 
-def _root(text: str, size: str) -> bytes:
+def _root(text: str) -> bytes:
     root = base64.decode(text, "the root of the checkpoint")
     if len(root) != HASH_BYTES:
         raise VerificationError(f"the root of the checkpoint is not {HASH_BYTES} bytes long")
-    if size == "0" and root != EMPTY_ROOT:
-        raise VerificationError("the checkpoint of an empty log does not have the root of an empty tree")
     return root

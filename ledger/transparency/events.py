@@ -227,15 +227,20 @@ class Event(_Model):
     @classmethod
     def from_bytes(cls, entry: bytes) -> "Event":
         """Read an entry. Raises DataError naming what is wrong, also for one that is not canonical."""
+        event = cls.read_own(entry)
+        if event.to_bytes() != entry:
+            raise DataError(f"the entry is no {FORMAT}: it is not in canonical form")
+        return event
+
+    @classmethod
+    def read_own(cls, entry: bytes) -> "Event":
+        """Read an entry that `to_bytes` has made. Raises DataError naming what is wrong."""
         try:
-            event = cls.model_validate_json(entry)
+            return cls.model_validate_json(entry)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "JSON"
             raise DataError(f"the entry is no {FORMAT}: {place}: {first['msg']}") from None
-        if event.to_bytes() != entry:
-            raise DataError(f"the entry is no {FORMAT}: it is not in canonical form")
-        return event
 
 
 def origin_of(installation: UUID) -> str:

@@ -1,7 +1,7 @@
 """The log replayed: which months must exist, as which objects, and which keys sign it; and the index that says so."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -87,15 +87,18 @@ def _delete(state: LogState, body: Deleted) -> None:
             del state.months[key]
 
 
-def replay_entries(entries: Iterable[bytes]) -> LogState:
-    """`replay` of entries. Raises DataError naming the first that is no event."""
-    return replay(_events(entries))
+def replay_entries(entries: Iterable[bytes], *, are_own: bool = False) -> LogState:
+    """`replay` of entries. Raises DataError naming the first that is no event.
+
+    That they are canonical is not looked at again where they ``are_own``: PostgreSQL keeps the bytes that were made.
+    """
+    return replay(_events(entries, Event.read_own if are_own else Event.from_bytes))
 
 
-def _events(entries: Iterable[bytes]) -> Iterable[Event]:
+def _events(entries: Iterable[bytes], read: Callable[[bytes], Event]) -> Iterable[Event]:
     for index, entry in enumerate(entries):
         try:
-            yield Event.from_bytes(entry)
+            yield read(entry)
         except DataError as error:
             raise DataError(f"log, entry {index}: {error}") from None
 

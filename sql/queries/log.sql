@@ -89,6 +89,12 @@ SELECT entry_index, entry FROM log_events
 WHERE installation_id = %(installation_id)s AND entry_index IS NOT NULL AND replaced_at IS NULL
 ORDER BY entry_index
 
+-- name: newest_events
+SELECT entry_index, incarnation, number, event, happened_at FROM log_events
+WHERE installation_id = %(installation_id)s AND replaced_at IS NULL
+ORDER BY incarnation DESC, number DESC
+LIMIT %(limit)s
+
 -- name: waiting
 -- What was recorded and is not published: how many events, and since when the oldest one waits.
 SELECT count(*), min(e.recorded_at)

@@ -15,6 +15,7 @@ from tasks.archiving.outcome import Action, Outcome, Result
 from tasks.archiving.plan import PlannedMove
 from tasks.archiving.to_cold import HeldBackError, archive_month, record_failure
 from tasks.archiving.to_warm import tidy_month, warm_month
+from tasks.transparency.publish import publish_log
 
 
 def move_month(settings: Settings, move: PlannedMove) -> list[Outcome]:
@@ -76,8 +77,26 @@ def _warm(settings: Settings, move: PlannedMove) -> Outcome:
 def _cold(settings: Settings, move: PlannedMove) -> Outcome:
     done = archive_month(settings, settings.table(move.table), move.month)
     return Outcome(
-        move.table, move.month, Action.TO_COLD, Result.MOVED, done.rows, done.postgres_bytes, done.archive_bytes
+        move.table,
+        move.month,
+        Action.TO_COLD,
+        Result.MOVED,
+        done.rows,
+        done.postgres_bytes,
+        done.archive_bytes,
+        reason=_publish(settings),
     )
+
+
+def _publish(settings: Settings) -> str:
+    """Put the month's event into the public log; returns why it is not there yet, if so. The month is cold anyway: the
+    event is in PostgreSQL, and the flow `publish-log` tries again.
+    """
+    try:
+        publish_log(settings)
+    except TreasuryError as error:
+        return f"archived; its event waits for the public log: {error}"
+    return ""
 
 
 _STEPS: dict[Action, Callable[[Settings, PlannedMove], Outcome]] = {Action.TO_WARM: _warm, Action.TO_COLD: _cold}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from config import Settings
 from config.health import HealthSettings
-from tasks.health import access, archive, months, notices, postgres, reconciliation, schedules, servers
+from tasks.health import access, archive, log, months, notices, postgres, reconciliation, schedules, servers
 from tasks.health.context import Context
 from tasks.health.result import Limits, Measure
 
@@ -124,6 +124,14 @@ CHECKS: tuple[Check, ...] = (
         archive.archive_owner,
         "Run `treasury installation show`, then what it names: `treasury installation continue` or `separate`.",
         lambda _: Limits(1, 1, "findings"),
+        asks_postgres=True,
+    ),
+    Check(
+        "log",
+        "Every event is in the public log; age of the oldest that is not",
+        log.log,
+        "Run `treasury log publish`: it says what is in the way. Look at the flow publish-log in Prefect.",
+        _pair("log_*_minutes", "minutes"),
         asks_postgres=True,
     ),
     Check(

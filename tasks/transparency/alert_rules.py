@@ -37,6 +37,18 @@ def forked_alert(origin: str, found: str) -> Alert:
     )
 
 
+def witnessed_alert(origin: str, found: str) -> Alert:
+    """The alert about a witness that remembers another history than this log's."""
+    return Alert(
+        FORKED,
+        origin,
+        Severity.CRITICAL,
+        found,
+        "Compare the checkpoint that the witness serves with the archive's: if the log's key signed both, another "
+        "database signs with it. Run `treasury installation show` on each; stop the one that is a copy.",
+    )
+
+
 def set_back_alert(origin: str, found: str, published: int) -> Alert:
     """The alert about a checkpoint that somebody took away or set back. The publication put it there again."""
     return Alert(

@@ -113,13 +113,13 @@ def choose(signers: Sequence[Signer], wanted: Iterable[str]) -> list[Signer]:
     return [found[text] for text in texts]
 
 
-def make_keys(settings: Settings) -> None:
-    """Make the next key file of each algorithm that the folder is the source of. Safe to race."""
-    folder = _folder(settings)
-    for kind in TYPES:
+def make_keys(settings: Settings, kinds: Iterable[SignatureType] = TYPES) -> None:
+    """Make the next key file of each algorithm of ``kinds`` that the folder is the source of. Safe to race."""
+    for kind in kinds:
         if _reads_files(_source(settings, kind)):
+            folder = _folder(settings)
             number = max((number for number, _ in _files(folder, kind)), default=0) + 1
-            _make(folder / f"log-{kind.algorithm}-{number}.pem", _KINDS[kind].generate())
+            make_file(folder / f"log-{kind.algorithm}-{number}.pem", kind)
 
 
 def next_signers(settings: Settings, origin: str, current: Iterable[str]) -> list[Signer]:
@@ -128,8 +128,8 @@ def next_signers(settings: Settings, origin: str, current: Iterable[str]) -> lis
     Raises ConfigError where the settings name the keys that are in use, so that nothing would change.
     """
     used = set(current)
-    if any(signer.key.text in used for signer in newest(load_signers(settings, origin)) if _is_file(settings, signer)):
-        make_keys(settings)
+    latest = {signer.key.type: signer.key.text for signer in load_signers(settings, origin)}
+    make_keys(settings, [kind for kind in TYPES if kind not in latest or latest[kind] in used])
     found = newest(load_signers(settings, origin))
     if all(signer.key.text in used for signer in found):
         raise ConfigError("TREASURY_LOG_KEYS names the keys that sign the log already: set the new ones, then rotate")
@@ -199,10 +199,6 @@ def _reads_files(source: KeySource) -> bool:
     return source.pem is None and source.command is None
 
 
-def _is_file(settings: Settings, signer: Signer) -> bool:
-    return _reads_files(_source(settings, signer.key.type))
-
-
 def _folder(settings: Settings) -> Path:
     configured = settings.log_keys.folder
     if configured is None:
@@ -218,8 +214,9 @@ def _files(folder: Path, kind: SignatureType) -> list[tuple[int, Path]]:
     return sorted((int(match[2]), path) for match, path in found if match and match[1] == kind.algorithm)
 
 
-def _make(path: Path, private: PrivateKey) -> None:
-    """Write a key file whole or not at all; one that is there already stays."""
+def make_file(path: Path, kind: SignatureType) -> None:
+    """Make a key in a file of mode 0600, whole or not at all; one that is there already stays."""
+    private = _KINDS[kind].generate()
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write_private(draft, pem.decode())

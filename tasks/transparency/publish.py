@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import psycopg
 
@@ -17,7 +18,9 @@ from config import Settings
 from ledger.errors import ConflictError, DataError, ForkError, TreasuryError, VerificationError
 from ledger.installation import Owner
 from ledger.transparency.checkpoints import Checkpoint
+from ledger.transparency.events import origin_of
 from ledger.transparency.notes import Signer, sign_note, split_note
+from ledger.transparency.policies import Policy
 from ledger.transparency.replay import LogState, index_of, replay_entries
 from ledger.transparency.tiles import Tree, new_tiles
 from ledger.transparency.verifier_keys import SignatureType, VerifierKey
@@ -30,6 +33,7 @@ from sql.log import (
     log_lock,
     mark_indexed,
     mark_published,
+    mark_timestamped,
     note_publication,
     plan_entries,
     read_entries,
@@ -38,9 +42,11 @@ from sql.log import (
 from storage.store import ObjectStore
 from tasks.alerting.store import raise_alert
 from tasks.archiving.ownership import check_ownership
-from tasks.transparency.alert_rules import forked_alert, set_back_alert
+from tasks.transparency.alert_rules import forked_alert, set_back_alert, witnessed_alert
 from tasks.transparency.archived_log import CHECKPOINT, FOLDER, ArchivedLog
 from tasks.transparency.keys import choose, load_signers, make_keys, newest
+from tasks.transparency.timestamps import read_certificates, request_timestamp, verify_timestamp
+from tasks.transparency.witnesses import gather, read_policy
 
 OnStep = Callable[[str], object]
 _EITHER = (
@@ -117,7 +123,8 @@ def _publish(connection: Connection, settings: Settings, on_step: OnStep) -> Pub
     if row is None and not waiting:
         return None
     store = ObjectStore(settings)
-    if row is not None and not waiting and _is_as_recorded(row, ArchivedLog(store, row.folder)):
+    policy = read_policy(settings, origin_of(installation.installation_id))
+    if row is not None and not waiting and _is_as_recorded(settings, policy, row, ArchivedLog(store, row.folder)):
         return Published(row.origin, row.published_size, 0, 0)
     owner = check_ownership(connection, settings)
     if row is None:
@@ -125,16 +132,18 @@ def _publish(connection: Connection, settings: Settings, on_step: OnStep) -> Pub
         on_step("begun")
         row = _require(connection, owner)
     work = _Work(connection, settings, ArchivedLog(store, row.folder), owner, row, on_step)
-    return _complete(work, load_signers(settings, row.origin))
+    return _complete(work, load_signers(settings, row.origin), policy)
 
 
-def _is_as_recorded(row: LogRow, archive: ArchivedLog) -> bool:
+def _is_as_recorded(settings: Settings, policy: Policy | None, row: LogRow, archive: ArchivedLog) -> bool:
     """Whether nothing is left to do: one request."""
     is_whole = row.indexed_size == row.published_size == row.planned_size and not row.shortfall
-    return is_whole and archive.find_checkpoint() == row.checkpoint
+    is_stamped = settings.tsa_url is None or row.timestamped_size == row.published_size
+    is_witnessed = policy is None or not policy.witnesses or bool(row.witnessed)
+    return is_whole and is_stamped and is_witnessed and archive.find_checkpoint() == row.checkpoint
 
 
-def _complete(work: _Work, signers: list[Signer]) -> Published:
+def _complete(work: _Work, signers: list[Signer], policy: Policy | None) -> Published:
     base = _compare(work, [signer.key for signer in signers])
     keys = None
     if not work.row.keys:
@@ -143,18 +152,24 @@ def _complete(work: _Work, signers: list[Signer]) -> Published:
     size = plan_entries(work.connection, work.owner, keys)
     work.on_step("planned")
     entries = read_entries(work.connection, work.owner.installation_id)
-    state, tree = replay_entries(entries), Tree(entries)
+    state, tree = replay_entries(entries, are_own=True), Tree(entries)
     _check_history(work.row, tree)
     tiles = new_tiles(base, size)
     for tile in tiles:
         work.put(tree.content(tile), tile.path)
     row = _require(work.connection, work.owner)
-    if base < size:
-        _sign(work, state, tree, signers)
+    note = _sign(work, state, tree, signers) if base < size else row.checkpoint or b""
+    witnessed = gather(work.settings, policy, note, tree, row.published_size)
+    for fork in witnessed.forks:
+        raise_alert(work.connection, witnessed_alert(row.origin, fork))
+    if witnessed.note != row.checkpoint or base < size:
+        _put_checkpoint(work, tree, witnessed.note)
     if base < size or row.indexed_size < size:
         _write_indexes(work, state, tree, signers)
-    note_publication(work.connection, work.owner, "", "", "")
-    return Published(row.origin, size, size - row.published_size, len(tiles))
+    stamped, missing_stamp = _stamp(work, tree)
+    shortfall = "; ".join(filter(None, (witnessed.shortfall, missing_stamp)))
+    note_publication(work.connection, work.owner, witnessed.line, stamped, shortfall)
+    return Published(row.origin, size, size - row.published_size, len(tiles), shortfall)
 
 
 def _with_first_keys(work: _Work, signers: list[Signer]) -> list[Signer]:
@@ -174,7 +189,8 @@ def _compare(work: _Work, own_keys: Sequence[VerifierKey]) -> int:
     row = work.row
     entries = read_entries(work.connection, row.installation_id)
     tree = Tree(entries)
-    known = {VerifierKey.parse(key) for change in replay_entries(entries).key_changes for key in change[1].new}
+    changes = replay_entries(entries, are_own=True).key_changes
+    known = {VerifierKey.parse(key) for _, change in changes for key in change.new}
     try:
         opened = work.archive.open_checkpoint({*known, *own_keys}, row.origin)
     except VerificationError as error:
@@ -222,16 +238,20 @@ def _check_history(row: LogRow, tree: Tree) -> None:
         )
 
 
-def _sign(work: _Work, state: LogState, tree: Tree, signers: list[Signer]) -> None:
-    """Sign the log at its size, and put the checkpoint in the archive."""
+def _sign(work: _Work, state: LogState, tree: Tree, signers: list[Signer]) -> bytes:
+    """The signed checkpoint of the log at its size."""
     checkpoint = Checkpoint(work.row.origin, tree.size, tree.root(tree.size))
     signing = choose(signers, state.keys)
     rotated = [change for index, change in state.key_changes if index >= work.row.published_size and change.old]
     former = {key for change in rotated for key in change.old} - {signer.key.text for signer in signing}
-    witnessing = [signer for signer in signers if signer.key.text in former]  # they confirm the new ones
-    note = sign_note(checkpoint.text, [*signing, *witnessing], int(time.time()))
+    leaving = [signer for signer in signers if signer.key.text in former]  # they confirm the new ones
+    return sign_note(checkpoint.text, [*signing, *leaving], int(time.time()))
+
+
+def _put_checkpoint(work: _Work, tree: Tree, note: bytes) -> None:
+    """Put the checkpoint into the archive, and record that it is there."""
     work.replace(note, CHECKPOINT)
-    mark_published(work.connection, work.owner, checkpoint.size, checkpoint.root, note)
+    mark_published(work.connection, work.owner, tree.size, tree.root(tree.size), note)
     work.on_step("recorded")
 
 
@@ -240,16 +260,38 @@ def _write_indexes(work: _Work, state: LogState, tree: Tree, signers: list[Signe
     signing = [one for one in choose(signers, state.keys) if one.key.type is SignatureType.ED25519]
     for table in sorted(state.tables):
         index = index_of(state, table, tree.root(tree.size))
-        work.replace(sign_note(index.to_text(), signing, 0), f"index/{table}")
+        note = sign_note(index.to_text(), signing, 0)
+        work.on_step(f"putting index/{table}")
+        work.archive.store.replace_bytes(note, work.archive.key(f"index/{table}"))
+        work.on_step(f"put index/{table}")
     mark_indexed(work.connection, work.owner, tree.size)
     work.on_step("indexed")
+
+
+def _stamp(work: _Work, tree: Tree) -> tuple[str, str]:
+    """Have the checkpoint stamped, where an authority is set: a line for people, and what is missing."""
+    if work.settings.tsa_url is None:
+        return "", ""
+    name = f"timestamps/{tree.size}.tsr"
+    text = Checkpoint(work.row.origin, tree.size, tree.root(tree.size)).text
+    try:
+        content = work.archive.store.find_bytes(work.archive.key(name))
+        if content is None:
+            content = request_timestamp(work.settings, text, datetime.now(UTC))
+            work.put(content, name)
+        at = verify_timestamp(content, text, read_certificates(work.settings.tsa_certificates))
+    except TreasuryError as error:
+        return "", f"no timestamp: {error}"
+    mark_timestamped(work.connection, work.owner, tree.size)
+    work.on_step("timestamped")
+    return f"stamped at {at:%Y-%m-%d %H:%M:%S} UTC", ""
 
 
 def _find_folder(store: ObjectStore, owner: Owner) -> str:
     """Where this installation's log lies, or will: beside another's log that was copied to this prefix."""
     own = f"{FOLDER}-{owner.short}"
     for folder in (FOLDER, own):
-        if _origin_at(ArchivedLog(store, folder)) == f"treasury/{owner.installation_id}":
+        if _origin_at(ArchivedLog(store, folder)) == origin_of(owner.installation_id):
             return folder
     return own if store.keys(FOLDER) else FOLDER
 

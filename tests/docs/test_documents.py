@@ -14,6 +14,7 @@ from cli.main import app
 from config.cache import CacheSettings
 from config.health import AlertRepeatMinutes, AlertUrls, HealthSettings
 from config.limits import RateLimits, WatchSettings
+from config.log import KeySource, LogKeySettings
 from config.settings import Ports, Settings
 from config.suppliers import FlashSettings, MobileMartSettings, PeachSettings, SimulatorSettings, Suppliers
 from ledger.policy import TierPolicy
@@ -41,6 +42,9 @@ NESTED: dict[str, type[BaseModel]] = {
     "ALERT_REPEAT_MINUTES": AlertRepeatMinutes,
     "RATE_LIMITS": RateLimits,
     "WATCH": WatchSettings,
+    "LOG_KEYS": LogKeySettings,
+    "LOG_KEYS__ED25519": KeySource,
+    "LOG_KEYS__MLDSA44": KeySource,
 }
 
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

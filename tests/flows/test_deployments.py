@@ -27,6 +27,7 @@ NAMES = (
     "check-health",
     "test-suppliers",
     "settle-vends",
+    "publish-log",
     "watch-transactions",
 )
 CONFLICT = 409
@@ -60,6 +61,7 @@ def test_rollover_runs_every_day_and_the_night_s_work_every_night(deployed: dict
         "check-health": ["*/5 * * * *"],
         "test-suppliers": [],
         "settle-vends": ["*/5 * * * *"],
+        "publish-log": ["*/5 * * * *"],
         "watch-transactions": ["* * * * *"],
     }
     assert {one.timezone for found in deployed.values() for one in schedules(found)} == {"UTC"}

@@ -116,9 +116,9 @@ class Ledger:
         return str(self.catalogue(month)["tier"])
 
     def objects(self) -> set[str]:
-        """Every file of the bucket, half-written ones too, but the installation's marker."""
+        """Every file of the bucket, half-written ones too, but the installation's marker and the public log."""
         found = {str(path.relative_to(self.store)) for path in self.store.rglob("*") if path.is_file()}
-        return found - {MARKER}
+        return {key for key in found if key != MARKER and not key.startswith("log/")}
 
     def check_archive(self) -> None:
         """The bucket holds exactly what the catalogue names, and no upload is left undecided."""

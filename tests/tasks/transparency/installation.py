@@ -1,4 +1,4 @@
-"""An installation under test: a database that owns its archive, events to record, and its log looked at from outside."""
+"""An installation under test: a database that owns its archive, events to record, and its log seen from outside."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ledger.errors import ForkError, OwnershipError, VerificationError
+from ledger.installation import Owner
 from ledger.transparency.events import Event, Incarnation
 from sql.connection import connect
 from sql.installation import read_installation
@@ -30,8 +31,6 @@ def of(ledger: Ledger) -> Installation:
     with connect(ledger.settings.database_dsn, "tests") as connection:
         found = read_installation(connection)
     assert found is not None
-    from ledger.installation import Owner
-
     return Installation(ledger.settings, Owner(found.installation_id, found.incarnation))
 
 
@@ -160,9 +159,8 @@ def test_a_forged_continuation_in_the_archive_is_not_taken_over(published: Ledge
 def test_two_histories_of_published_entries_are_refused_by_continue(published: Ledger, copied: Copier) -> None:
     restored = copied(published, "dump")
     restored.sql("ALTER TABLE log_events DISABLE TRIGGER USER")
-    restored.sql(
-        "UPDATE log_events SET entry = (SELECT entry FROM log_events WHERE entry_index = 0) WHERE entry_index = 1"
-    )
+    first = "(SELECT entry FROM log_events WHERE entry_index = 0)"
+    restored.sql(f"UPDATE log_events SET entry = {first} WHERE entry_index = 1")
     with pytest.raises(ForkError, match="another entry 1 than PostgreSQL, which knows 3 published ones"):
         continue_installation(restored.settings, yes)
 

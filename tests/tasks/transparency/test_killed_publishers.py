@@ -62,7 +62,7 @@ def _check(installation: Installation, sizes: tuple[int, ...]) -> None:
     """The archive holds what the entries in PostgreSQL come to after publications at ``sizes``, byte by byte."""
     entries = installation.planned
     tree, state = Tree(entries), replay_entries(entries)
-    expected = {}
+    expected: dict[str, bytes] = {}
     for old, new in zip((0, *sizes), sizes, strict=False):
         expected |= {f"log/{tile.path}": tree.content(tile) for tile in new_tiles(old, new)}
     objects = installation.objects()
@@ -81,7 +81,8 @@ def test_a_publisher_killed_at_every_step_is_completed_by_the_next(settings: Set
     settings = settings.model_copy(update={"archive_url": f"file://{tmp_path / 'archive'}"})
     with Installation.begun(settings) as installation:
         _first(installation)
-        sizes, steps = (250, 300), 0
+        sizes: tuple[int, ...] = (250, 300)
+        steps = 0
         while True:
             _second(installation)
             planned = sizes[-1] + 3

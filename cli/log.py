@@ -1,0 +1,81 @@
+"""`treasury log`: the public log of what happens to the archive."""
+
+import typer
+
+from cli import terminal
+from cli.session import session
+from tasks.transparency.publish import publish_log
+from tasks.transparency.report import LogReport, policy_text, report_log
+from tasks.transparency.rotation import rotate_keys
+
+
+def publish() -> None:
+    """Publish the events that wait.
+
+    Also completes a publication that was interrupted.
+    """
+    with session("s3") as settings:
+        published = publish_log(settings)
+    if published is None:
+        typer.echo("no event was ever recorded: the log begins with the first archived month")
+        return
+    typer.echo(f"{published.events} events published; the log {published.origin} has {published.size}")
+    if published.shortfall:
+        terminal.note(published.shortfall)
+
+
+def show() -> None:
+    """Show how far the log is published, and its newest events.
+
+    Reads PostgreSQL only.
+    """
+    with session() as settings:
+        report = report_log(settings)
+    terminal.table("Public log", ("", ""), _rows(report))
+    rows = [
+        (
+            "" if one.entry_index is None else str(one.entry_index),
+            one.event,
+            f"{one.incarnation}/{one.number}",
+            f"{one.happened_at:%Y-%m-%d %H:%M:%S}",
+        )
+        for one in report.events
+    ]
+    terminal.table("Newest events (UTC)", ("entry", "event", "incarnation/number", "when"), rows)
+
+
+def _rows(report: LogReport) -> list[tuple[str, str]]:
+    row = report.row
+    waiting = f"{report.waiting} since {report.oldest:%Y-%m-%d %H:%M:%S} UTC" if report.oldest else "none"
+    if row is None:
+        return [("published", "not yet"), ("events that wait", waiting)]
+    return [
+        ("origin", row.origin),
+        ("folder in the archive", row.folder),
+        ("published", f"{row.published_size} events"),
+        ("last published", f"{row.published_at:%Y-%m-%d %H:%M:%S} UTC" if row.published_at else "never"),
+        ("root", row.root.hex() if row.root else ""),
+        ("events that wait", waiting),
+        ("witnesses", row.witnessed or "none are set"),
+        ("timestamps", row.timestamped or "none are set"),
+        ("shortfall", row.shortfall or "none"),
+    ]
+
+
+def keys() -> None:
+    """Print the verifier keys of the log and its policy.
+
+    The output is a policy file of c2sp.org/tlog-policy.
+    """
+    with session() as settings:
+        typer.echo(policy_text(settings), nl=False)
+
+
+def rotate_key() -> None:
+    """Sign the log with new keys from now on.
+
+    The former public keys stay valid for what they signed.
+    """
+    with session("s3") as settings:
+        for text in rotate_keys(settings):
+            typer.echo(text)
