@@ -9,7 +9,8 @@ from s3fs import S3FileSystem
 
 from bench.scratch import scratch
 from config import Settings
-from ledger.transparency.events import Archived, LoggedManifest, LoggedObject, TreeHead
+from ledger.month_tree import DIGEST_METHOD
+from ledger.transparency.events import Archived, LoggedManifest, LoggedObject, LoggedTree
 from sql.connection import connect
 from sql.log import record_event
 from tasks.archiving.ownership import check_ownership
@@ -89,7 +90,8 @@ def _event(number: int) -> Archived:
         part=1,
         manifest=LoggedManifest(key=f"{key}.manifest.json", sha256=_SHA),
         objects=(LoggedObject(key=f"{key}.parquet", size_bytes=10**8, sha256=_SHA),),
-        tree=TreeHead(method="sha256-merkle-rfc6962-by-key", size=10**6, root=_SHA),
+        tree=LoggedTree(method=DIGEST_METHOD, size=10**6, root=_SHA),
+        layout={"columns": [[number, "counterparty_wallet_id", "text"] for number in range(15)]},
         rows=10**6,
         sums={"ZAR": {"amount": "123456789.00", "fee": "12345.00"}},
     )

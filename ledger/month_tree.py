@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from ledger.canonical import FIELD_SEPARATOR, NULL_MARK
+from ledger.canonical import FIELD_SEPARATOR, NULL_MARK, ROW_FORMAT
 from ledger.columns import Column, ColumnKind
 from ledger.errors import VerificationError
 from ledger.merkle import EMPTY_ROOT, HASH_BYTES, fold, leaf_hash
@@ -70,6 +70,42 @@ class Layout:
             status_column=table.status_column,
         )
 
+    def to_record(self) -> dict[str, Any]:
+        """The layout as JSON values; a column is its field id, name and kind, and a decimal's precision and scale."""
+        return {
+            "columns": [
+                [column.field_id or 0, column.name, str(column.kind), *_digits(column)] for column in self.columns
+            ],
+            "sorted_by": list(self.sorted_by),
+            "group_column": self.group_column,
+            "money_columns": list(self.money_columns),
+            "currency_column": self.currency_column,
+            "type_column": self.type_column,
+            "status_column": self.status_column,
+            "row_format": ROW_FORMAT,
+            "group_format": GROUP_FORMAT,
+        }
+
+    @classmethod
+    def from_record(cls, record: Any) -> "Layout":
+        """Read what `to_record` made. Raises VerificationError for anything else."""
+        try:
+            columns = tuple(_described(*column) for column in record["columns"])
+            layout = cls(
+                columns=columns,
+                sorted_by=tuple(record["sorted_by"]),
+                group_column=record["group_column"],
+                money_columns=tuple(record["money_columns"]),
+                currency_column=record["currency_column"],
+                type_column=record["type_column"],
+                status_column=record["status_column"],
+            )
+        except (KeyError, TypeError, ValueError):
+            raise VerificationError("the layout of the month cannot be read") from None
+        if layout.to_record() != record:
+            raise VerificationError("the layout of the month is not of a format that is known")
+        return layout
+
     def column(self, name: str) -> Column:
         """The column of that name. Raises VerificationError for a layout without it."""
         for column in self.columns:
@@ -87,6 +123,14 @@ class Layout:
     def place(self, fields: Mapping[str, str]) -> tuple[Any, ...]:
         """Where a row stands in the file: values that compare as the file is sorted."""
         return tuple(sort_value(self.column(name), fields[name]) for name in self.sorted_by)
+
+
+def _digits(column: Column) -> tuple[int, ...]:
+    return () if column.precision is None or column.scale is None else (column.precision, column.scale)
+
+
+def _described(field_id: int, name: str, kind: str, precision: int | None = None, scale: int | None = None) -> Column:
+    return Column(name, ColumnKind(kind), True, precision, scale, field_id or None)
 
 
 def sort_value(column: Column, field: str) -> tuple[bool, Any]:

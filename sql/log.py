@@ -12,9 +12,11 @@ from typing import Any
 from uuid import UUID
 
 from psycopg import errors
+from psycopg.rows import namedtuple_row
 
 from ledger.errors import DataError, TransientError
 from ledger.installation import Owner
+from ledger.month_tree import DIGEST_METHOD
 from ledger.transparency.events import (
     Archived,
     Body,
@@ -22,8 +24,8 @@ from ledger.transparency.events import (
     KeyRotated,
     LoggedManifest,
     LoggedObject,
+    LoggedTree,
     LogOpened,
-    TreeHead,
     origin_of,
 )
 from sql.connection import Connection, fetch_one
@@ -32,7 +34,6 @@ from sql.storing import check_stored
 
 _QUERIES = load("log")
 _LOCK_TIMEOUT_S = 300
-TREE_METHOD = "sha256-merkle-rfc6962-by-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +133,29 @@ def _cold_parts(
     connection: Connection, table: str | None = None, month: date | None = None, part: int | None = None
 ) -> Iterator[Archived]:
     where = {"table": table, "month": month, "part": part}
-    for row in connection.execute(_QUERIES["cold_parts"], where).fetchall():
-        name, month_name, part_no, manifest, manifest_sha256, key, size_bytes, sha256, rows, sums, digest = row
-        yield Archived(
-            table=name,
-            month=month_name,
-            part=part_no,
-            manifest=LoggedManifest(key=manifest, sha256=bytes(manifest_sha256).hex()),
-            objects=(LoggedObject(key=key, size_bytes=size_bytes, sha256=bytes(sha256).hex()),),
-            tree=TreeHead(method=TREE_METHOD, size=rows, root=bytes(digest).hex()),
-            rows=rows,
-            sums=sums,
+    with connection.cursor(row_factory=namedtuple_row) as cursor:
+        for row in cursor.execute(_QUERIES["cold_parts"], where).fetchall():
+            yield _archived(row)
+
+
+def _archived(row: Any) -> Archived:
+    if row.tree is None:
+        raise DataError(
+            f"{row.table_name} {row.month}: archived by a version that made no tree, so no event describes it"
         )
+    tree = LoggedObject(**{name: row.tree[name] for name in ("key", "size_bytes", "sha256")})
+    file = LoggedObject(key=row.object_key, size_bytes=row.object_bytes, sha256=bytes(row.object_sha256).hex())
+    return Archived(
+        table=row.table_name,
+        month=row.month,
+        part=row.part,
+        manifest=LoggedManifest(key=row.manifest_key, sha256=bytes(row.manifest_sha256).hex()),
+        objects=(file, tree),
+        tree=LoggedTree(method=DIGEST_METHOD, size=row.tree["leaves"], root=bytes(row.digest).hex()),
+        layout=row.layout,
+        rows=row.row_count,
+        sums=row.sums,
+    )
 
 
 def read_log(connection: Connection, installation_id: UUID) -> LogRow | None:

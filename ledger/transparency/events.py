@@ -55,7 +55,7 @@ class LoggedManifest(_Model):
     sha256: Sha256
 
 
-class TreeHead(_Model):
+class LoggedTree(_Model):
     """The head of a month's tree: how its leaves are made and ordered, how many they are, the root."""
 
     method: str
@@ -73,7 +73,8 @@ class LogOpened(_Body):
 class Archived(_Body):
     """A part of a month went cold. ``sums`` are decimal texts, by currency and money column.
 
-    ``month_record`` is open for what is known of the month beyond this. ``adopted``: it was cold before the log began.
+    ``objects`` are the file with the rows and the roots of the tree's chunks. ``layout`` says how the rows are laid out
+    (`ledger.month_tree.Layout`). So an entry and a row prove each other. ``adopted``: cold before the log began.
     """
 
     event: Literal["archived"] = "archived"
@@ -82,10 +83,10 @@ class Archived(_Body):
     part: Number
     manifest: LoggedManifest
     objects: tuple[LoggedObject, ...] = Field(min_length=1)
-    tree: TreeHead
+    tree: LoggedTree
     rows: Count
     sums: dict[str, dict[str, str]]
-    month_record: dict[str, Any] = Field(default_factory=dict)
+    layout: dict[str, Any]
     adopted: bool = False
 
 

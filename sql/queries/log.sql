@@ -27,12 +27,12 @@ VALUES (%(installation_id)s, %(incarnation)s, %(number)s, %(event)s, %(entry)s, 
 
 -- name: cold_parts
 -- What the catalogue knows of archived parts of months: all of them, or one.
-SELECT table_name, to_char(month, 'YYYY-MM'), part, manifest_key, manifest_sha256, object_key, object_bytes, object_sha256,
-       row_count, sums, digest
+SELECT table_name, to_char(month, 'YYYY-MM') AS month, part, manifest_key, manifest_sha256, object_key, object_bytes, object_sha256,
+       row_count, sums, digest, tree, layout
 FROM archive_months
 WHERE tier NOT IN ('hot', 'warm', 'deleted')
   AND (%(table)s::text IS NULL OR (table_name, month, part) = (%(table)s, %(month)s::date, %(part)s))
-ORDER BY table_name, month, part
+ORDER BY table_name, archive_months.month, part
 
 -- name: state
 SELECT installation_id, origin, folder, keys, planned_size, published_size, root, checkpoint, published_at, indexed_size,

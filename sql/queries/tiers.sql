@@ -43,7 +43,7 @@ WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attem
 UPDATE archive_months
 SET step = 'verified', verified_at = now(), row_count = %(row_count)s, sums = %(sums)s, digest = %(digest)s,
     manifest_key = %(manifest_key)s, manifest_sha256 = %(manifest_sha256)s, postgres_bytes = %(postgres_bytes)s,
-    keys_tell_month = %(keys_tell_month)s, columns = %(columns)s
+    keys_tell_month = %(keys_tell_month)s, columns = %(columns)s, tree = %(tree)s, layout = %(layout)s
 WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attempt = %(attempt)s
 
 -- name: mark_cold

@@ -307,6 +307,8 @@ def _describe(
         "postgres_bytes": postgres_bytes,
         "keys_tell_month": content.keys_tell_month,
         "columns": Jsonb([column.model_dump(mode="json") for column in manifest.columns]),
+        "tree": Jsonb(manifest.tree.model_dump(mode="json")),
+        "layout": Jsonb(manifest.layout.to_record()),
     }
     with connection.transaction():
         _mark(connection, claim, "mark_verified", proved)

@@ -174,3 +174,21 @@ def test_roots_and_leaves_that_are_not_the_months_are_refused() -> None:
         with pytest.raises(VerificationError, match="chunks"):
             ChunkedTree(tree.head, roots)
     assert ChunkedTree(TreeHead(0, EMPTY_ROOT), b"").head.leaves == 0
+
+
+def test_a_layout_is_read_back_as_it_was_written_and_nothing_else_is_taken() -> None:
+    record = LAYOUT.to_record()
+    assert record["columns"][5] == [0, "amount", "decimal", 18, 2]
+    assert Layout.from_record(record).to_record() == record
+    for changed in (
+        {**record, "group_format": "group-v2"},
+        {**record, "more": 1},
+        {**record, "columns": [[1, "id", "float"]]},
+        {**record, "columns": [[1, "id", "decimal"]]},
+        {**record, "columns": None},
+        {name: value for name, value in record.items() if name != "sorted_by"},
+        [],
+        None,
+    ):
+        with pytest.raises(VerificationError, match="layout of the month"):
+            Layout.from_record(changed)

@@ -3,7 +3,7 @@
 from sql.migrate import run_file
 
 revision = "0023"
-down_revision = "0021"
+down_revision = "0022"
 
 
 def upgrade() -> None:

@@ -8,8 +8,9 @@ import psycopg
 import pytest
 
 from ledger.errors import ConfigError, DataError, ForkError, VerificationError
+from ledger.month_tree import DIGEST_METHOD
 from ledger.transparency.checkpoints import Checkpoint
-from ledger.transparency.events import Archived, Deleted, LoggedManifest, LoggedObject, TreeHead
+from ledger.transparency.events import Archived, Deleted, LoggedManifest, LoggedObject, LoggedTree
 from ledger.transparency.notes import open_note, sign_note
 from ledger.transparency.replay import Index
 from ledger.transparency.tiles import tiles_of
@@ -32,7 +33,8 @@ def archived(month: str, part: int = 1, table: str = "transactions") -> Archived
         part=part,
         manifest=LoggedManifest(key=f"{table}/month={month}/m{part}.manifest.json", sha256=SHA),
         objects=(LoggedObject(key=f"{table}/month={month}/p{part}.parquet", size_bytes=7, sha256=SHA),),
-        tree=TreeHead(method="sha256-merkle-rfc6962-by-key", size=3, root=ROOT),
+        tree=LoggedTree(method=DIGEST_METHOD, size=3, root=ROOT),
+        layout={},
         rows=3,
         sums={"ZAR": {"amount": "12.50"}},
     )
@@ -126,7 +128,7 @@ def test_two_publishers_at_once_publish_every_event_once(installation: Installat
 
 
 def test_an_entry_that_is_too_long_is_refused_by_name(installation: Installation) -> None:
-    body = archived("2024-03").model_copy(update={"month_record": {"text": "x" * 65_536}})
+    body = archived("2024-03").model_copy(update={"layout": {"text": "x" * 65_536}})
     with pytest.raises(DataError, match=r"event archived: .* bytes, an entry has at most 65535"):
         installation.record(body=body)
 
