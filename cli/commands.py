@@ -57,6 +57,19 @@ COMMANDS: Mapping[str, Command | Group] = {
             "rotate-key": Command("cli.log:rotate_key", "Sign the log with new keys from now on."),
         },
     ),
+    "prove": Group(
+        "Make proof files from the archive.",
+        {
+            "row": Command("cli.proofs:prove_row", "Prove that a row is in the archive, as it was archived."),
+            "statement": Command(
+                "cli.proofs:prove_statement", "Prove all rows of a wallet in a month, and that there are no others."
+            ),
+            "absence": Command(
+                "cli.proofs:prove_absence", "Prove that a wallet has no rows in a month, or no row with an id."
+            ),
+        },
+    ),
+    "check-proof": Command("cli.proofs:check_proof", "Check a proof file."),
     "witness": Group(
         "Be a witness of public logs, on a machine of its own.",
         {

@@ -45,6 +45,10 @@ class MonthProver:
         (text,) = self._leaves(range(index, index + 1))
         return RowProof(index=index, text=text, path=self._path(index))
 
+    def has_group(self, group: str) -> bool:
+        """Whether the month has rows of a group, given as a field of a row's text."""
+        return bool(self._texts.rows_of_group(group))
+
     def statement(self, group: str) -> StatementProof:
         """The proof of all rows of a group, given as a field of a row's text."""
         rows = self._texts.rows_of_group(group)

@@ -44,6 +44,8 @@ VALUES = {
     "table": "transactions",
     "month": "2025-01",
     "rows_per_month": "1",
+    "row_id": "01937b8e-0000-7000-8000-000000000000",
+    "wallet": "wallet-1",
 }
 
 

@@ -1,0 +1,1 @@
+"""Proofs for outsiders: that a row is in the archive, that a statement is complete, that something is not there."""
