@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from datafusion import RecordBatchStream, SessionContext
 
 from config import Settings
+from ledger.canonical import FIELD_SEPARATOR
 from ledger.columns import Column
 from ledger.errors import DataError, VerificationError
 from ledger.identifiers import id_bounds
@@ -29,10 +30,10 @@ from storage.hashing import Hashes, chunk_roots, hashes_of
 from storage.leaf_files import leaf_slices, read_leaves
 from storage.second_reader import (
     SOURCE,
-    groups_query,
     header_expression,
     leaf_expression,
     open_file,
+    records_query,
     second_reader,
     totals_query,
     unhashable_expression,
@@ -289,12 +290,10 @@ def _headers(
     if layout.group_column is None or names is None:
         return np.empty((0, HASH_BYTES), np.uint8)
     counts, done, found = np.diff(np.append(starts, rows)), 0, []
-    for batch in context.sql(groups_query(layout)).execute_stream():
-        groups = batch.to_pyarrow()
+    for groups in _summed_groups(context, layout):
         here = slice(done, done + groups.num_rows)
-        if not groups.column(0).equals(names.slice(done, groups.num_rows)) or not np.array_equal(
-            groups.column(2).to_numpy(), counts[here]
-        ):
+        is_same = groups.column(0).combine_chunks().equals(names.slice(done, groups.num_rows))
+        if not is_same or not np.array_equal(groups.column(2).to_numpy(), counts[here]):
             raise VerificationError("the groups of the archived file are not where its rows say")
         first = pa.array([leaf.tobytes() for leaf in _leaves_at(parts, starts[here])], pa.binary())
         described = pa.table([*groups.columns[1:], first], ["name", "rows", "totals", "first"])
@@ -304,6 +303,46 @@ def _headers(
     if done != len(starts):
         raise VerificationError(f"the archived file has {len(starts)} groups, and totals of {done}")
     return np.concatenate(found) if found else np.empty((0, HASH_BYTES), np.uint8)
+
+
+def _summed_groups(context: SessionContext, layout: Layout) -> Iterator[pa.Table]:
+    """(group, group as text, rows, totals as text) of whole groups, some at a time, in the order of the file."""
+    waiting: pa.Table | None = None
+    for batch in context.sql(records_query(layout)).execute_stream():
+        records = _without_views(batch.to_pyarrow())
+        waiting = records if waiting is None else pa.concat_tables([waiting, records])
+        edges = _edges(waiting.column(0).combine_chunks())
+        if len(edges) > 1:  # the last group may go on in the next batch
+            yield _joined(waiting.slice(0, int(edges[-1])), edges[:-1])
+            waiting = waiting.slice(int(edges[-1]))
+    if waiting is not None and waiting.num_rows:
+        yield _joined(waiting, _edges(waiting.column(0).combine_chunks()))
+
+
+def _without_views(batch: pa.RecordBatch) -> pa.Table:
+    """The batch with plain strings: pyarrow cannot take from the views that DataFusion makes."""
+    fields = (field.with_type(pa.string()) if field.type == pa.string_view() else field for field in batch.schema)
+    return pa.Table.from_batches([batch]).cast(pa.schema(list(fields)))
+
+
+def _edges(groups: pa.Array) -> _Positions:
+    """Where each run of equal values begins."""
+    if not len(groups):
+        return np.empty(0, np.int64)
+    _, equal = _compare(groups.slice(0, len(groups) - 1), groups.slice(1))
+    return np.concatenate([np.zeros(1, np.int64), np.flatnonzero(~equal) + 1])
+
+
+def _joined(records: pa.Table, starts: _Positions) -> pa.Table:
+    """The records of each group made one: their numbers of rows added, their texts joined."""
+    offsets = pa.array(np.append(starts, records.num_rows), pa.int32())
+    texts = pa.ListArray.from_arrays(offsets, records.column(3).combine_chunks())
+    rows = np.add.reduceat(records.column(2).to_numpy(), starts)
+    first = records.take(pa.array(starts))
+    return pa.table(
+        [first.column(0), first.column(1), rows, pc.binary_join(texts, FIELD_SEPARATOR)],
+        ["group", "name", "rows", "totals"],
+    )
 
 
 def _leaves_at(parts: Sequence[_Part], rows: _Positions) -> Hashes:
