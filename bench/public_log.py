@@ -89,7 +89,7 @@ def _event(number: int) -> Archived:
         part=1,
         manifest=LoggedManifest(key=f"{key}.manifest.json", sha256=_SHA),
         objects=(LoggedObject(key=f"{key}.parquet", size_bytes=10**8, sha256=_SHA),),
-        tree=TreeHead(method="sha256-merkle-rfc6962-by-key", size=10**6, root=_SHA),
+        tree=TreeHead(method="sha256-rfc6962-file-order-v1", size=10**6, root=_SHA),
         rows=10**6,
         sums={"ZAR": {"amount": "123456789.00", "fee": "12345.00"}},
     )

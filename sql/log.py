@@ -7,7 +7,7 @@ into the archive by `tasks.transparency.publish`.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +23,6 @@ from ledger.transparency.events import (
     LoggedManifest,
     LoggedObject,
     LogOpened,
-    TreeHead,
     origin_of,
 )
 from sql.connection import Connection, fetch_one
@@ -32,7 +31,6 @@ from sql.storing import check_stored
 
 _QUERIES = load("log")
 _LOCK_TIMEOUT_S = 300
-TREE_METHOD = "sha256-merkle-rfc6962-by-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ def _open(connection: Connection, owner: Owner, first: Body) -> None:
     this = (first.table, first.month, first.part) if isinstance(first, Archived) else None
     for adopted in _cold_parts(connection):
         if (adopted.table, adopted.month, adopted.part) != this:
-            _append(connection, owner, adopted.model_copy(update={"adopted": True}))
+            _append(connection, owner, adopted)
 
 
 def _append(connection: Connection, owner: Owner, body: Body, happened_at: datetime | None = None) -> Event:
@@ -120,29 +118,20 @@ def _insert(connection: Connection, event: Event, entry_index: int | None) -> No
     check_stored(connection.execute(_QUERIES["add_event"], values), 1, "log_events")
 
 
-def archived_part(connection: Connection, table: str, month: date, part: int) -> Archived:
-    """The event of a part of a month that is cold, from the catalogue. ``month`` is its first day."""
-    found = list(_cold_parts(connection, table, month, part))
-    if not found:
-        raise DataError(f"{table} {month:%Y-%m}, part {part} is not archived: there is no event to record")
-    return found[0]
-
-
-def _cold_parts(
-    connection: Connection, table: str | None = None, month: date | None = None, part: int | None = None
-) -> Iterator[Archived]:
-    where = {"table": table, "month": month, "part": part}
-    for row in connection.execute(_QUERIES["cold_parts"], where).fetchall():
-        name, month_name, part_no, manifest, manifest_sha256, key, size_bytes, sha256, rows, sums, digest = row
+def _cold_parts(connection: Connection) -> Iterator[Archived]:
+    """The months that are archived already, as far as the catalogue knows them."""
+    for row in connection.execute(_QUERIES["cold_parts"]).fetchall():
+        name, month_name, part_no, manifest, manifest_sha256, key, size_bytes, sha256, rows, sums = row
         yield Archived(
             table=name,
             month=month_name,
             part=part_no,
             manifest=LoggedManifest(key=manifest, sha256=bytes(manifest_sha256).hex()),
             objects=(LoggedObject(key=key, size_bytes=size_bytes, sha256=bytes(sha256).hex()),),
-            tree=TreeHead(method=TREE_METHOD, size=rows, root=bytes(digest).hex()),
+            tree=None,
             rows=rows,
             sums=sums,
+            adopted=True,
         )
 
 

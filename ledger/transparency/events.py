@@ -73,7 +73,9 @@ class LogOpened(_Body):
 class Archived(_Body):
     """A part of a month went cold. ``sums`` are decimal texts, by currency and money column.
 
-    ``month_record`` is open for what is known of the month beyond this. ``adopted``: it was cold before the log began.
+    ``objects`` are all but the manifest: files of rows first, then the roots of the tree. ``month_record`` is open for
+    what is known of the month beyond this. ``adopted``: it was cold before the log began; then ``objects`` are the
+    files of rows only, and ``tree`` is None: the manifest names the rest.
     """
 
     event: Literal["archived"] = "archived"
@@ -82,7 +84,7 @@ class Archived(_Body):
     part: Number
     manifest: LoggedManifest
     objects: tuple[LoggedObject, ...] = Field(min_length=1)
-    tree: TreeHead
+    tree: TreeHead | None
     rows: Count
     sums: dict[str, dict[str, str]]
     month_record: dict[str, Any] = Field(default_factory=dict)

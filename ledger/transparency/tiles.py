@@ -48,7 +48,7 @@ class Tile:
     @property
     def stop(self) -> int:
         """The size from which on a log has this tile: the end of the entries under it."""
-        return (self.index * WIDTH + self.width) * WIDTH ** (self.level or 0)
+        return (self.index * WIDTH + self.width) << (_HEIGHT * (self.level or 0))
 
     @property
     def whole(self) -> "Tile":

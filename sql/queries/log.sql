@@ -26,12 +26,11 @@ INSERT INTO log_events (installation_id, incarnation, number, event, entry, happ
 VALUES (%(installation_id)s, %(incarnation)s, %(number)s, %(event)s, %(entry)s, %(happened_at)s, %(entry_index)s)
 
 -- name: cold_parts
--- What the catalogue knows of archived parts of months: all of them, or one.
+-- What the catalogue knows of archived parts of months.
 SELECT table_name, to_char(month, 'YYYY-MM'), part, manifest_key, manifest_sha256, object_key, object_bytes, object_sha256,
-       row_count, sums, digest
+       row_count, sums
 FROM archive_months
 WHERE tier NOT IN ('hot', 'warm', 'deleted')
-  AND (%(table)s::text IS NULL OR (table_name, month, part) = (%(table)s, %(month)s::date, %(part)s))
 ORDER BY table_name, month, part
 
 -- name: state

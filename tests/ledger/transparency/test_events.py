@@ -118,7 +118,7 @@ def test_the_last_event_of_a_month_counts() -> None:
 
 
 def test_a_deleted_month_need_not_exist_and_its_table_is_still_told() -> None:
-    parts = [archived("2024-03", 1), archived("2024-03", 2), archived("2024-04", 1)]
+    parts: list[Body] = [archived("2024-03", 1), archived("2024-03", 2), archived("2024-04", 1)]
     one = replay([event(body) for body in (*parts, Deleted(**MONTH, part=2, manifest_sha256=SHA))])
     assert sorted(one.months) == [("transactions", "2024-03", 1), ("transactions", "2024-04", 1)]
     every = replay([event(body) for body in (*parts, Deleted(**MONTH, manifest_sha256=SHA))])

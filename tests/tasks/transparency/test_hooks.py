@@ -40,9 +40,11 @@ def test_a_month_that_goes_cold_is_in_the_log_at_once(ledger: Ledger) -> None:
     store = ObjectStore(ledger.settings)
     manifest = Manifest.from_bytes(store.read_bytes(event.manifest.key), event.manifest.key)
     assert StoredFile.of(store.read_bytes(event.manifest.key)).sha256.hex() == event.manifest.sha256
-    assert (event.tree.root, event.rows) == (manifest.digest, manifest.rows)
-    (object_,) = event.objects
-    assert StoredFile.of(store.read_bytes(object_.key)) == StoredFile(object_.size_bytes, bytes.fromhex(object_.sha256))
+    assert event.tree is not None
+    assert (event.tree.root, event.tree.size, event.rows) == (manifest.tree.root, manifest.tree.leaves, manifest.rows)
+    assert [one.key for one in event.objects] == manifest.keys
+    for one in event.objects:
+        assert StoredFile.of(store.read_bytes(one.key)) == StoredFile(one.size_bytes, bytes.fromhex(one.sha256))
     assert sorted(event.sums) == ["USD", "ZAR"]
     assert not event.adopted
     ledger.check_archive()

@@ -32,7 +32,7 @@ def archived(month: str, part: int = 1, table: str = "transactions") -> Archived
         part=part,
         manifest=LoggedManifest(key=f"{table}/month={month}/m{part}.manifest.json", sha256=SHA),
         objects=(LoggedObject(key=f"{table}/month={month}/p{part}.parquet", size_bytes=7, sha256=SHA),),
-        tree=TreeHead(method="sha256-merkle-rfc6962-by-key", size=3, root=ROOT),
+        tree=TreeHead(method="sha256-rfc6962-file-order-v1", size=3, root=ROOT),
         rows=3,
         sums={"ZAR": {"amount": "12.50"}},
     )
