@@ -6,33 +6,21 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from psycopg import errors
 from psycopg.types.json import Jsonb
 
-from ledger.errors import TransientError
 from ledger.installation import Identity, Installation, Owner
 from sql.connection import Connection, fetch_one
 from sql.queries import load
+from sql.session_lock import session_lock
 
 _QUERIES = load("installation")
-_LOCK_TIMEOUT_S = 300  # longer than a store that does not answer holds up one check
 
 
 @contextmanager
 def installation_lock(connection: Connection) -> Iterator[None]:
     """Keep every other check of this database's ownership out. Raises TransientError after five minutes of waiting."""
-    connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT_S}s'")
-    try:
-        connection.execute(_QUERIES["lock"])
-    except errors.LockNotAvailable as error:
-        raise TransientError(f"the installation was locked by another run for {_LOCK_TIMEOUT_S} s") from error
-    finally:
-        connection.execute("RESET lock_timeout")
-    try:
+    with session_lock(connection, _QUERIES["lock"], _QUERIES["unlock"], "the installation"):
         yield
-    finally:
-        if not connection.closed:
-            connection.execute(_QUERIES["unlock"])
 
 
 def read_identity(connection: Connection) -> Identity:

@@ -11,10 +11,9 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg import errors
 from psycopg.rows import namedtuple_row
 
-from ledger.errors import DataError, TransientError
+from ledger.errors import DataError
 from ledger.installation import Owner
 from ledger.month_tree import DIGEST_METHOD
 from ledger.transparency.events import (
@@ -30,10 +29,10 @@ from ledger.transparency.events import (
 )
 from sql.connection import Connection, fetch_one
 from sql.queries import load
+from sql.session_lock import session_lock
 from sql.storing import check_stored
 
 _QUERIES = load("log")
-_LOCK_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +58,8 @@ class LogRow:
 @contextmanager
 def log_lock(connection: Connection) -> Iterator[None]:
     """Keep every other publisher of this database out. Raises TransientError after five minutes of waiting."""
-    connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT_S}s'")
-    try:
-        connection.execute(_QUERIES["lock_log"])
-    except errors.LockNotAvailable as error:
-        raise TransientError(f"the log was locked by another publisher for {_LOCK_TIMEOUT_S} s") from error
-    finally:
-        connection.execute("RESET lock_timeout")
-    try:
+    with session_lock(connection, _QUERIES["lock_log"], _QUERIES["unlock_log"], "the public log"):
         yield
-    finally:
-        if not connection.closed:
-            connection.execute(_QUERIES["unlock_log"])
 
 
 def record_event(connection: Connection, owner: Owner, body: Body, happened_at: datetime | None = None) -> Event:

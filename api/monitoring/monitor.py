@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 from functools import partial
 
 from api.connections.database import Database
-from api.monitoring import alert_page, cache_report, database_report, partition_report, performance, summary
+from api.monitoring import (
+    alert_page,
+    cache_report,
+    database_report,
+    log_metrics,
+    partition_report,
+    performance,
+    summary,
+)
 from api.monitoring.alert_page import Acknowledged, AlertPage
 from api.monitoring.cache_report import CacheControl, CacheReport
 from api.monitoring.database_report import DatabaseReport
@@ -20,7 +28,7 @@ from api.monitoring.summary import StoredFigures, Summary
 from api.transactions.writer import Writer
 from config import Settings
 from ledger.alerts import AlertRule
-from ledger.errors import TransientError
+from ledger.errors import TransientError, TreasuryError
 from ledger.months import Month
 from tasks.health.checks import POSTGRES
 
@@ -52,6 +60,7 @@ class Monitor:
         self._database_report = SharedAnswer(self._read_database, DATABASE_KEPT_S)
         self._ready = SharedAnswer(self._read_ready, READY_KEPT_S)
         self._exposition = SharedAnswer(self._sampler.exposition, 0)
+        self._public_log = SharedAnswer(partial(log_metrics.exposition, database), DATABASE_KEPT_S)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -114,8 +123,12 @@ class Monitor:
             return StoredFigures()
 
     async def exposition(self) -> bytes:
-        """Everything that is counted, for Prometheus."""
-        return await self._exposition.get()
+        """Everything that is counted, for Prometheus; of the public log what PostgreSQL said some seconds ago."""
+        try:
+            log = await self._public_log.get()
+        except TreasuryError:  # PostgreSQL does not answer: the rest is told all the same
+            log = b""
+        return await self._exposition.get() + log
 
     async def _read_ready(self) -> bool:
         await self._database.run(lambda connection: connection.execute(_READY), "ready", READY_TIMEOUT_S)

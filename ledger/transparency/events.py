@@ -217,6 +217,8 @@ class Event(_Model):
 
     def to_bytes(self) -> bytes:
         """The entry: canonical JSON. Raises DataError for one that is too long or holds what JSON cannot."""
+        if _holds_float(self.model_dump()):  # as it is: in JSON an infinity would be null
+            raise DataError(f"event {self.body.event}: a floating-point number, which is not exact: write it as text")
         try:
             content = rfc8785.dumps(self.model_dump(mode="json"))
         except rfc8785.CanonicalizationError as error:
@@ -242,6 +244,14 @@ class Event(_Model):
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "JSON"
             raise DataError(f"the entry is no {FORMAT}: {place}: {first['msg']}") from None
+
+
+def _holds_float(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_float, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_float, value))
+    return isinstance(value, float)
 
 
 def origin_of(installation: UUID) -> str:

@@ -4,6 +4,7 @@ A tile is up to 256 consecutive hashes of one level; the hashes of level 0 are t
 root of a full tile of level L. A bundle of entries has the number and the width of a tile of level 0.
 """
 
+import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ WIDTH = 256
 _HEIGHT = 8
 MOST_ENTRY_BYTES = 65_535
 _LENGTH = struct.Struct(">H")
+_PATH = re.compile(r"tile/(?P<level>entries|[0-9]{1,2})/(?P<index>(x[0-9]{3}/)*[0-9]{3})(\.p/(?P<width>[0-9]{1,3}))?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,6 +34,21 @@ class Tile:
         level = "entries" if self.level is None else str(self.level)
         partial = "" if self.width == WIDTH else f".p/{self.width}"
         return f"tile/{level}/{_number(self.index)}{partial}"
+
+    @classmethod
+    def parse(cls, path: str) -> "Tile | None":
+        """The tile of an object's name below the log's prefix; None for a name that is none."""
+        match = _PATH.fullmatch(path)
+        if match is None:
+            return None
+        level = None if match["level"] == "entries" else int(match["level"])
+        tile = cls(level, int(match["index"].replace("/", "").replace("x", "")), int(match["width"] or WIDTH))
+        return tile if tile.path == path and 0 < tile.width <= WIDTH else None
+
+    @property
+    def stop(self) -> int:
+        """The size from which on a log has this tile: the end of the entries under it."""
+        return (self.index * WIDTH + self.width) << (_HEIGHT * (self.level or 0))
 
     @property
     def whole(self) -> "Tile":

@@ -112,5 +112,14 @@ FROM (
 -- name: months_by_tier
 SELECT tier, count(*) FROM archive_months GROUP BY tier ORDER BY tier
 
+-- name: public_log
+-- Events of the public log that are not published, the age of the oldest in seconds, and how many are published.
+SELECT count(e.event_id), coalesce(extract(epoch FROM clock_timestamp() - min(e.recorded_at)), 0)::float8,
+       coalesce(max(s.published_size), 0)
+FROM installation i
+LEFT JOIN log_state s USING (installation_id)
+LEFT JOIN log_events e ON e.installation_id = i.installation_id AND e.replaced_at IS NULL
+    AND (e.entry_index IS NULL OR e.entry_index >= coalesce(s.published_size, 0))
+
 -- name: open_alerts
 SELECT severity, count(*) FROM alerts WHERE state = 'open' GROUP BY severity ORDER BY severity

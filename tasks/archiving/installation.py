@@ -32,7 +32,7 @@ from tasks.archiving.ownership import (
     put_marker,
     why_not_free,
 )
-from tasks.transparency.recovery import find_ahead, record_incarnation
+from tasks.transparency.recovery import find_ahead, has_leftovers, record_incarnation
 
 Asked = Callable[[str, UUID], bool]
 
@@ -116,9 +116,12 @@ def separate_installation(settings: Settings, asked: Asked) -> str:
 
 
 def _is_log_ahead(connection: Connection, settings: Settings, standing: Standing) -> bool:
-    """Whether the log in the archive has entries that PostgreSQL lacks. Raises ForkError where it contradicts it."""
+    """Whether the archive has parts of the log that PostgreSQL lacks. Raises ForkError where it contradicts it."""
     own = standing.installation
-    return own is not None and find_ahead(connection, settings, own.installation_id) is not None
+    if own is None:
+        return False
+    number = own.installation_id
+    return find_ahead(connection, settings, number) is not None or has_leftovers(connection, settings, number)
 
 
 def _require_consent(asked: Asked, told: str, repeated: UUID) -> None:

@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 import psycopg
 
 from config import Settings
-from ledger.errors import ConflictError, DataError, ForkError, TreasuryError, VerificationError
+from ledger.errors import ConflictError, DataError, ForkError, OwnershipError, TreasuryError, VerificationError
 from ledger.installation import Owner
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.events import origin_of
 from ledger.transparency.notes import Signer, sign_note, split_note
 from ledger.transparency.policies import Policy
 from ledger.transparency.replay import LogState, index_of, replay_entries
-from ledger.transparency.tiles import Tree, new_tiles
+from ledger.transparency.tiles import Tile, Tree, new_tiles
 from ledger.transparency.verifier_keys import SignatureType, VerifierKey
 from sql.connection import Connection, connect
 from sql.installation import read_installation
@@ -41,7 +41,7 @@ from sql.log import (
 )
 from storage.store import ObjectStore
 from tasks.alerting.store import raise_alert
-from tasks.archiving.ownership import check_ownership
+from tasks.archiving.ownership import check_ownership, find_owner
 from tasks.transparency.alert_rules import forked_alert, set_back_alert, witnessed_alert
 from tasks.transparency.archived_log import CHECKPOINT, FOLDER, ArchivedLog
 from tasks.transparency.keys import choose, load_signers, make_keys, newest
@@ -80,13 +80,18 @@ class _Work:
     row: LogRow
     on_step: OnStep
 
-    def put(self, content: bytes, name: str) -> None:
-        """Make an object that never changes. Raises ForkError where another one of its key is there."""
+    def put(self, content: bytes, name: str, *, may_replace: bool = False) -> None:
+        """Make an object that never changes.
+
+        Where another one of its key is there, it is replaced if it may be; else ForkError is raised.
+        """
         self.on_step(f"putting {name}")
         try:
             self.archive.store.put_bytes(content, self.archive.key(name))
         except ConflictError as error:
-            raise ForkError(f"the log {self.row.origin} goes on in two ways: {error}. {_EITHER}") from error
+            if not may_replace:
+                raise ForkError(f"the log {self.row.origin} goes on in two ways: {error}. {_EITHER}") from error
+            self.archive.store.replace_bytes(content, self.archive.key(name))
         self.on_step(f"put {name}")
 
     def replace(self, content: bytes, name: str) -> None:
@@ -156,13 +161,16 @@ def _complete(work: _Work, signers: list[Signer], policy: Policy | None) -> Publ
     _check_history(work.row, tree)
     tiles = new_tiles(base, size)
     for tile in tiles:
-        work.put(tree.content(tile), tile.path)
+        work.put(tree.content(tile), tile.path, may_replace=_is_leftover(work, base, tile))
     row = _require(work.connection, work.owner)
+    if base < size:
+        _require_owner(work)
     note = _sign(work, state, tree, signers) if base < size else row.checkpoint or b""
     witnessed = gather(work.settings, policy, note, tree, row.published_size)
     for fork in witnessed.forks:
         raise_alert(work.connection, witnessed_alert(row.origin, fork))
     if witnessed.note != row.checkpoint or base < size:
+        _require_owner(work)
         _put_checkpoint(work, tree, witnessed.note)
     if base < size or row.indexed_size < size:
         _write_indexes(work, state, tree, signers)
@@ -170,6 +178,15 @@ def _complete(work: _Work, signers: list[Signer], policy: Policy | None) -> Publ
     shortfall = "; ".join(filter(None, (witnessed.shortfall, missing_stamp)))
     note_publication(work.connection, work.owner, witnessed.line, stamped, shortfall)
     return Published(row.origin, size, size - row.published_size, len(tiles), shortfall)
+
+
+def _is_leftover(work: _Work, base: int, tile: Tile) -> bool:
+    """Whether another object in the place of ``tile`` is what a former database left behind, so that it may go.
+
+    No signed checkpoint covers it, and a person decided that this database takes the place of the one that wrote it:
+    that one was killed between its tiles and its checkpoint.
+    """
+    return work.owner.incarnation > 1 and tile.stop > max(base, work.row.published_size)
 
 
 def _with_first_keys(work: _Work, signers: list[Signer]) -> list[Signer]:
@@ -246,6 +263,12 @@ def _sign(work: _Work, state: LogState, tree: Tree, signers: list[Signer]) -> by
     former = {key for change in rotated for key in change.old} - {signer.key.text for signer in signing}
     leaving = [signer for signer in signers if signer.key.text in former]  # they confirm the new ones
     return sign_note(checkpoint.text, [*signing, *leaving], int(time.time()))
+
+
+def _require_owner(work: _Work) -> None:
+    """Once more before a signature, and before the checkpoint: another database may have taken over meanwhile."""
+    if find_owner(work.connection, work.settings) != work.owner:
+        raise OwnershipError(f"the log {work.row.origin}: the installation changed while it was published")
 
 
 def _put_checkpoint(work: _Work, tree: Tree, note: bytes) -> None:

@@ -14,6 +14,7 @@ from ledger.errors import ConfigError, ForkError
 from ledger.installation import Owner
 from ledger.transparency.events import Archived, Event, Former, Incarnation, KeyRotated, LogOpened, origin_of
 from ledger.transparency.replay import replay_entries
+from ledger.transparency.tiles import Tile, Tree
 from ledger.transparency.verifier_keys import VerifierKey
 from sql.connection import Connection
 from sql.log import (
@@ -59,6 +60,22 @@ def find_ahead(connection: Connection, settings: Settings, installation_id: UUID
         if log is not None:
             return _ahead(folder, log, entries, row)
     return None
+
+
+def has_leftovers(connection: Connection, settings: Settings, installation_id: UUID) -> bool:
+    """Whether the archive has tiles beyond every checkpoint that are not what PostgreSQL would put there.
+
+    A database was killed between its tiles and its checkpoint, and this one was set back to before it. Reads only.
+    """
+    row = read_log(connection, installation_id)
+    if row is None:
+        return False
+    tree = Tree(read_entries(connection, installation_id))
+    archive = ArchivedLog(ObjectStore(settings), row.folder)
+    keys = archive.store.keys(archive.key("tile"))
+    found = [Tile.parse(key.removeprefix(f"{row.folder}/")) for key in keys]
+    beyond = [tile for tile in found if tile is not None and tile.stop > row.published_size]
+    return any(tile.stop > tree.size or archive.read_tile(tile) != tree.content(tile) for tile in beyond)
 
 
 def _is_of(archive: ArchivedLog, origin: str) -> bool:

@@ -109,8 +109,7 @@ class Witness:
         """Read a request and verify its signature: 400, 404 and 403."""
         try:
             old_size, proof, content = _split(body)
-            text, _ = split_note(content)
-            checkpoint = Checkpoint.parse(text)
+            checkpoint = Checkpoint.parse(_text(content))
         except VerificationError as error:
             raise _RefusalError(400, str(error)) from None
         keys = [key for key in self._logs.get(checkpoint.origin, ()) if key.name == checkpoint.origin]
@@ -171,6 +170,14 @@ def _split(body: bytes) -> tuple[int, tuple[bytes, ...], bytes]:
     if any(len(one) != HASH_BYTES for one in proof):
         raise VerificationError(f"a hash of the proof is not {HASH_BYTES} bytes long")
     return parse_size(first.removeprefix(_OLD), "the old size"), proof, content
+
+
+def _text(content: bytes) -> str:
+    """The text of a note, whatever its signatures are: a malformed one is answered as one that does not verify."""
+    try:
+        return content.rpartition(b"\n\n")[0].decode() + "\n"
+    except UnicodeDecodeError:
+        raise VerificationError("the checkpoint is not UTF-8") from None
 
 
 def _check(request: _Request, size: int, root: bytes) -> None:

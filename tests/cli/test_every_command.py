@@ -29,6 +29,7 @@ EXIT_CODES = {0, 65, 66, 69, 75, 78}
 SECRET = "hunter2hunter2"  # of no server
 VALUES = {
     "supplier": "flash",
+    "name": "witness.example/w1",
     "client_id": "acme",
     "key_id": "0123456789ab",
     "address": "192.0.2.1",

@@ -118,3 +118,9 @@ def _of_route(route: str) -> dict[tuple[str, ...], float]:
         for sample in family.samples
         if sample.labels.get("route") == route
     }
+
+
+def test_the_public_log_is_told_from_postgresql(api: httpx.Client, watcher: Headers) -> None:
+    known = exposed(api, watcher)
+    names = ("treasury_log_events", "treasury_log_unpublished_events", "treasury_log_unpublished_age_seconds")
+    assert [known[name].value for name in names] == [0.0, 0.0, 0.0]

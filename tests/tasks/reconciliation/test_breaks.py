@@ -10,6 +10,7 @@ import pytest
 from config.suppliers import Suppliers
 from ledger.errors import ConfigError, ConflictError, FieldError
 from ledger.statements import BreakClass
+from ledger.transparency.events import AuditHead, Event, PeriodClosed
 from sql.connection import connect
 from tasks.reconciliation.audit.chain import verify_chain
 from tasks.reconciliation.casework.breaks import (
@@ -131,6 +132,19 @@ def test_a_closed_period_takes_no_run_and_no_decision(books: Books) -> None:
         books.run(statement)
     with pytest.raises(ConflictError, match="is closed already"):
         close_period(books.settings, "flash", DAY, DAY, "thandi", "again")
+
+
+def test_a_closed_period_is_an_event_of_the_public_log_with_the_head_of_the_chain(books: Books) -> None:
+    books.both()
+    books.run()
+    closed_by_two(books, DAY, DAY)
+    (row,) = books.sql("SELECT entry FROM log_events WHERE event = 'period_closed'")
+    body = Event.from_bytes(bytes(row["entry"])).body
+    assert isinstance(body, PeriodClosed)
+    assert (body.supplier, body.first_day, body.last_day) == ("flash", DAY, DAY)
+    with connect(books.settings.database_dsn, "tests") as connection:
+        head = verify_chain(connection)
+    assert body.audit_head == AuditHead(event_no=head.event_no, hash=head.hash.hex())
 
 
 def test_a_period_with_waiting_breaks_is_closed_only_by_carrying_them_on(books: Books, small: int) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -11,12 +12,15 @@ from ledger.transparency.events import Event, Incarnation
 from sql.connection import connect
 from sql.installation import read_installation
 from sql.log import record_event
+from storage.marker import read_marker, write_marker
+from storage.store import ObjectStore
 from tasks.archiving.installation import continue_installation, separate_installation
 from tasks.archiving.to_cold import archive_month
 from tasks.transparency.publish import publish_log
 from tests.tasks.archiving.copies import Copier
 from tests.tasks.archiving.ledger import COLD, Ledger
 from tests.tasks.transparency.installation import Installation, kind_of
+from tests.tasks.transparency.test_killed_publishers import Killed
 from tests.tasks.transparency.test_publish import archived
 
 NEXT = COLD.plus(1)
@@ -142,6 +146,54 @@ def test_a_planned_event_that_another_database_overtook_is_recorded_again(publis
     continue_installation(restored.settings, yes)
     publish_log(restored.settings)
     assert of(restored).kinds()[3:] == ["published there", "incarnation", "planned here"]
+
+
+@pytest.mark.parametrize("is_clone", [False, True])
+def test_tiles_that_a_killed_publisher_left_are_replaced_by_who_takes_over(
+    published: Ledger, copied: Copier, is_clone: bool
+) -> None:
+    """The former database was killed between its tiles and its checkpoint; the other one was copied before."""
+    of(published).record("never published")
+    copies: list[Ledger] = []
+
+    def copy_and_die(step: str) -> None:
+        if step == "planned":
+            copies.append(copied(published, "dump"))
+        if step == "putting checkpoint":
+            raise Killed
+
+    with pytest.raises(Killed):
+        publish_log(published.settings, copy_and_die)
+    (back,) = copies
+    if is_clone:  # it is taken for the original, with its newest token
+        oid = "(SELECT oid FROM pg_database WHERE datname = current_database())::bigint"
+        back.sql(f"UPDATE installation SET database_oid = {oid}")
+    back.sql("ALTER TABLE log_events DISABLE TRIGGER USER")
+    back.sql("DELETE FROM log_events WHERE entry_index = 3")
+    back.sql("UPDATE log_state SET planned_size = 3")
+    back.sql("ALTER TABLE log_events ENABLE ALWAYS TRIGGER log_events_entry")
+    of(back).record("of the other")
+    with pytest.raises(OwnershipError, match="treasury installation continue"):
+        publish_log(back.settings)
+    assert "as incarnation 2" in continue_installation(back.settings, yes)
+    publish_log(back.settings)
+    assert of(back).kinds()[3:] == ["of the other", "incarnation"]
+
+
+def test_a_publisher_that_was_overtaken_before_it_signs_signs_nothing(published: Ledger, copied: Copier) -> None:
+    twin = copied(published, "dump")
+    of(published).record("too late")
+
+    def overtake(step: str) -> None:
+        if step == "put tile/0/000.p/4":
+            marker = read_marker(ObjectStore(twin.settings))
+            assert marker is not None
+            taken = marker.model_copy(update={"incarnation": 2, "token": uuid4()})
+            assert write_marker(ObjectStore(twin.settings), taken)
+
+    with pytest.raises(OwnershipError, match="another database continues installation"):
+        publish_log(published.settings, overtake)
+    assert of(published).log().checkpoint.size == 3
 
 
 def test_a_forged_continuation_in_the_archive_is_not_taken_over(published: Ledger, copied: Copier) -> None:

@@ -1,7 +1,10 @@
 """Witnesses: the protocol answer by answer, over HTTP; a fork is refused and remembered; the log asks its policy's."""
 
+import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +32,7 @@ from tasks.transparency.report import policy_text
 from tasks.transparency.witness import Witness, origin_hash
 from tasks.transparency.witness_server import known_logs, witness_app, witness_signers
 from tests.ledger.transparency.test_notes import KEYS, ORIGIN, SIGNERS, TIME_S
+from tests.tasks.archiving.ledger import PROJECT
 from tests.tasks.transparency.installation import Installation
 from tests.tasks.transparency.test_hooks import check
 
@@ -108,7 +112,7 @@ def test_a_checkpoint_that_continues_the_last_one_is_cosigned_with_both_keys(wit
         (b"old 0\n" + (base64.encode(bytes(32)) + "\n").encode() * 64 + b"\n" + signed(5), 400),
         (b"old 0\n\n" + signed(5).replace(b"treasury/test\n5", b"treasury/other\n5"), 404),
         (b"old 0\n\n" + signed(5).replace(b"\n5\n", b"\n6\n"), 403),
-        (b"old 0\n\n" + sign_note("treasury/test\n5\n" + base64.encode(bytes(32)) + "\n", SIGNERS, 1)[:90], 400),
+        (b"old 0\n\n" + sign_note("treasury/test\n5\n" + base64.encode(bytes(32)) + "\n", SIGNERS, 1)[:90], 403),
         (b"old 5\n\n" + signed(5), 409),
         (b"old 0\n\n" + sign_note(Checkpoint(ORIGIN, 0, bytes(32)).text, SIGNERS, TIME_S), 422),
         (b"old 0\n\n" + b"x" * 300_000, 413),
@@ -297,3 +301,33 @@ def test_a_wrong_policy_is_refused_by_name_and_nothing_is_published(
     with pytest.raises(ConfigError, match=f"TREASURY_LOG_POLICY: .*{told}"):
         publish_log(settings)
     assert published.log().checkpoint.size == 3
+
+
+def test_the_command_serves_a_witness_and_prints_its_keys(tmp_path: Path) -> None:
+    (tmp_path / "policy").write_bytes(format_policy(list(KEYS)))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "cli.main", "witness"]
+    named = ["--name", NAME, "--folder", str(tmp_path / "witness")]
+    serve = [*command, "serve", *named, "--policy", str(tmp_path / "policy"), "--port", str(port)]
+    with subprocess.Popen(serve, cwd=PROJECT, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        process.stderr.readline()  # it names the log before it listens
+        answer = _answer(port, request(0, 5))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert answer.status_code == 200
+    printed = subprocess.run([*command, "keys", *named], cwd=PROJECT, capture_output=True, text=True, check=True)
+    policy = Policy.parse(f"{printed.stdout}quorum mldsa44\n".encode())
+    text, _ = split_note(signed(5))
+    policy.check_quorum(open_note(f"{text}\n{answer.text}".encode(), policy.witness_keys))
+
+
+def _answer(port: int, body: bytes) -> httpx.Response:
+    """The witness's answer, once it listens."""
+    while True:
+        try:
+            return httpx.post(f"http://127.0.0.1:{port}/add-checkpoint", content=body)
+        except httpx.ConnectError:
+            time.sleep(0.1)

@@ -1,0 +1,31 @@
+"""A lock of a whole session, for work that writes to the archive meanwhile: no transaction should wait for that."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from psycopg import errors
+
+from ledger.errors import TransientError
+from sql.connection import Connection
+
+_TIMEOUT_S = 300  # longer than a store that does not answer holds up one piece of work
+
+
+@contextmanager
+def session_lock(connection: Connection, lock: str, unlock: str, what: str) -> Iterator[None]:
+    """Hold an advisory lock from the query ``lock`` to the query ``unlock``, or to the end of the connection.
+
+    Raises TransientError naming ``what`` after five minutes of waiting.
+    """
+    connection.execute(f"SET lock_timeout = '{_TIMEOUT_S}s'")
+    try:
+        connection.execute(lock)
+    except errors.LockNotAvailable as error:
+        raise TransientError(f"{what} was locked by another run for {_TIMEOUT_S} s") from error
+    finally:
+        connection.execute("RESET lock_timeout")
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute(unlock)
