@@ -12,7 +12,7 @@ from ledger.columns import Column
 from ledger.fields import matched
 from ledger.months import Month
 from ledger.policy import Tier
-from ledger.proof import groups_of, sums_per_currency
+from ledger.proof import sums_per_currency, totals_of
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect
@@ -115,8 +115,8 @@ def _stray(connection: Connection, table: TieredTable, stray: Stray, reason: str
 def _counted(connection: Connection, table: TieredTable, relation: Relation) -> tuple[int, dict[str, dict[str, str]]]:
     """Rows and sums of a relation, now."""
     records = connection.execute(_sums_query(table, relation)).fetchall()
-    groups = groups_of((currency, "", rows, _NO_TIME, _NO_TIME, *sums) for currency, rows, *sums in records)
-    return sum(group.rows for group in groups), sums_per_currency(table, groups)
+    totals = totals_of((currency, "", "", rows, _NO_TIME, _NO_TIME, *sums) for currency, rows, *sums in records)
+    return sum(one.rows for one in totals), sums_per_currency(table, totals)
 
 
 def _sums_query(table: TieredTable, relation: Relation) -> Composed:
