@@ -1,6 +1,7 @@
 """What PostgreSQL's catalogue says about a table: its columns, read into `ledger.columns`."""
 
 import re
+from collections.abc import Sequence
 
 from ledger.columns import Column, ColumnKind
 from ledger.errors import ConfigError
@@ -23,18 +24,38 @@ _KINDS = {
 }
 _NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)\Z")
 _MODIFIER = re.compile(r"\(\d+\)")
+RESERVED_COLUMNS = frozenset({"tier", "month"})  # the views over all tiers add them
 MAX_PRECISION = 38  # of a DECIMAL in Parquet's 16 bytes and in DuckDB
 
 
 def columns_of(connection: Connection, relation: Relation | None) -> tuple[Column, ...]:
     """The columns of ``relation`` in their order. Empty when there is none.
 
-    Raises ConfigError naming a column whose type the archive cannot keep exactly.
+    Raises ConfigError naming a column whose type the archive cannot keep exactly, or whose name the views over all
+    tiers cannot have.
     """
     if relation is None:
         return ()
     rows = connection.execute(_QUERIES["columns"], {"relation": relation.oid}).fetchall()
+    _check_names(relation, [name for name, *_ in rows])
     return tuple(_column(relation, *row) for row in rows)
+
+
+def _check_names(relation: Relation, names: Sequence[str]) -> None:
+    """PostgreSQL tells "Ref" from "ref". The engine over all tiers does not: it would read one of them twice."""
+    first: dict[str, str] = {}
+    for name in names:
+        if name.lower() in RESERVED_COLUMNS:
+            raise ConfigError(
+                f"{relation}.{name}: the views over all tiers add a column {name.lower()}, and capitals do not count "
+                "there: rename the column"
+            )
+        other = first.setdefault(name.lower(), name)
+        if other is not name:
+            raise ConfigError(
+                f"{relation}.{name}: the table has {other} too, and in the views over all tiers capitals do not count: "
+                "rename one of the two"
+            )
 
 
 def _column(relation: Relation, name: str, type_name: str, not_null: bool) -> Column:

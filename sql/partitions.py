@@ -31,7 +31,6 @@ _QUERIES = load("catalog")
 _GUARD = "treasury_guard_history"
 _PERIOD_GUARD = "treasury_guard_period"
 _LIKE_ITS_PARENT = SQL("INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS")
-RESERVED_COLUMNS = frozenset({"tier", "month"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +148,6 @@ def _check_shape(
     if partitioning != ("r", [table.time_column]):
         raise ConfigError(f"{hot} is not partitioned by range of {table.time_column}")
     kinds = {column.name: column.kind for column in columns}
-    for name in RESERVED_COLUMNS & kinds.keys():
-        raise ConfigError(f"{hot}.{name}: the views over all tiers add a column of that name")
     wanted = {table.key_column: ColumnKind.UUID, table.time_column: ColumnKind.TIMESTAMP}
     wanted |= dict.fromkeys(table.money_columns, ColumnKind.DECIMAL)
     wanted |= {name: ColumnKind.TEXT for name in (table.currency_column, table.status_column) if name}

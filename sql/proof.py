@@ -56,20 +56,6 @@ def strangers_query(table: TieredTable, relation: Relation, month: Month) -> Com
     )
 
 
-def undefined_query(columns: Sequence[Column], source: Composable) -> Composed | None:
-    """Which of the decimal columns of ``source``, a FROM item, holds NaN, the first of them; no row where none does.
-
-    PostgreSQL's numeric has NaN, and no type of the archive has. Where a CHECK rules it out no row is read for it under
-    `constraint_exclusion`. None for columns without decimals.
-    """
-    names = [column.name for column in columns if column.kind is ColumnKind.DECIMAL]
-    if not names:
-        return None
-    cases = SQL(" ").join(SQL("WHEN {} = 'NaN' THEN {}").format(Identifier(name), Literal(name)) for name in names)
-    tests = SQL(" OR ").join(SQL("{} = 'NaN'").format(Identifier(name)) for name in names)
-    return SQL("SELECT CASE {} END FROM {} WHERE {} LIMIT 1").format(cases, source, tests)
-
-
 def leaves_query(columns: Sequence[Column], relation: Relation, blocks: range) -> Composed:
     """(leaf hashes one after the other, rows) of the rows of ``relation`` that lie in the heap's ``blocks``, as one
     record: PostgreSQL sends 32 bytes a row and no message for each.

@@ -1,7 +1,11 @@
 -- Questions to PostgreSQL's own catalogue. A relation is meant by its OID: see sql/relations.py.
 
 -- name: columns
-SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull
+-- A NOT NULL that is NOT VALID, which PostgreSQL 18 has, says nothing of the rows that were there before.
+SELECT a.attname, format_type(a.atttypid, a.atttypmod),
+       a.attnotnull AND NOT EXISTS (
+           SELECT FROM pg_constraint c
+           WHERE c.conrelid = a.attrelid AND c.contype = 'n' AND a.attnum = ANY(c.conkey) AND NOT c.convalidated)
 FROM pg_attribute a
 WHERE a.attrelid = %(relation)s AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum

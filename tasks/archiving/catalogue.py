@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg.rows import class_row
-from psycopg.sql import SQL, Composable, Identifier
+from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from ledger.columns import Column, ColumnKind
 from ledger.months import Month
@@ -21,6 +21,8 @@ _QUERIES = load("tiers")
 _CATALOG = load("catalog")
 IN_POSTGRES = (Tier.HOT, Tier.WARM)
 ARCHIVED = (Tier.COLD, Tier.DEEP)
+_FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
+_LAST_INSTANT = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,12 @@ def archived_beside(states: Sequence[MonthState], span: tuple[datetime, datetime
 
 
 def time_span(connection: Connection, table: TieredTable, source: Composable) -> tuple[datetime, datetime] | None:
-    """The first and the last instant of the rows of a FROM item; None for one without rows."""
-    query = SQL("SELECT min({0}), max({0}) FROM {1}").format(Identifier(table.time_column), source)
+    """The first and the last instant of the rows of a FROM item; None for one without rows. Infinity, and what is
+    outside the years 1 to 9999, count as the end of those years: no month is there, and Python has no such instant.
+    """
+    query = SQL("SELECT greatest(least(min({0}), {2}), {1}), greatest(least(max({0}), {2}), {1}) FROM {3}").format(
+        Identifier(table.time_column), Literal(_FIRST_INSTANT), Literal(_LAST_INSTANT), source
+    )
     first, last = fetch_one(connection, query)
     return None if first is None else (first, last)
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from config import Settings
+from ledger.errors import ConfigError
 from ledger.months import Month, months_between
 from ledger.policy import Tier
 from ledger.tables import TieredTable
+from sql.catalog import columns_of
 from sql.connection import Connection, connect
 from sql.obstacles import obstacles
 from sql.partition_checks import ensure_bounds_check
@@ -33,6 +35,7 @@ class RolloverReport:
     irregular: partitions whose bounds are not exactly one UTC month. outside: rows in a DEFAULT partition.
     missing: months that the catalogue places in PostgreSQL, but whose partition is not there.
     returned: partitions of archived months that somebody made again, with their rows.
+    unfit: why the table as it is now can be neither read over all tiers nor archived.
     """
 
     table: str
@@ -44,6 +47,7 @@ class RolloverReport:
     irregular: tuple[str, ...] = ()
     returned: tuple[str, ...] = ()
     outside_rows: int = 0
+    unfit: str = ""
 
     @property
     def problems(self) -> list[str]:
@@ -52,6 +56,8 @@ class RolloverReport:
         lines += [f"missing: the partition of {month} is not where the catalogue says" for month in self.missing]
         lines += [f"irregular: {text}" for text in self.irregular]
         lines += [f"returned: {text}" for text in self.returned]
+        if self.unfit:
+            lines.append(f"unfit: {self.unfit}")
         if self.outside_rows:
             lines.append(f"outside: {self.outside_rows} rows are in a DEFAULT partition, outside every month")
         return lines
@@ -135,7 +141,18 @@ def report_table(
             if _is_of_archived(stray, states)
         ),
         outside_rows=sum(count_rows(connection, part.relation) for part in (*hot, *warm) if part.bound == "DEFAULT"),
+        unfit=_unfit(connection, parents),
     )
+
+
+def _unfit(connection: Connection, parents: Parents) -> str:
+    """Why a column cannot be archived or be in the views; nothing where all can."""
+    try:
+        for parent in parents.found:
+            columns_of(connection, parent)
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def _months(partitions: list[Partition]) -> set[Month]:

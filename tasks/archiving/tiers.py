@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+
+from psycopg.sql import SQL, Composed, Identifier
 
 from config import Settings
 from ledger.columns import Column
@@ -16,7 +18,6 @@ from sql.catalog import columns_of
 from sql.connection import Connection, connect
 from sql.fields import read_fields
 from sql.obstacles import hidden_relations
-from sql.proof import totals_query
 from sql.relations import Parents, Relation
 from tasks.archiving.catalogue import (
     CatalogueMonth,
@@ -26,6 +27,8 @@ from tasks.archiving.catalogue import (
     relation_bytes,
     stray_partitions,
 )
+
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,20 @@ def _stray(connection: Connection, table: TieredTable, stray: Stray, reason: str
 
 def _counted(connection: Connection, table: TieredTable, relation: Relation) -> tuple[int, dict[str, dict[str, str]]]:
     """Rows and sums of a relation, now."""
-    totals = totals_of(connection.execute(totals_query(table, relation)).fetchall())
+    records = connection.execute(_sums_query(table, relation)).fetchall()
+    totals = totals_of((currency, "", "", rows, _NO_TIME, _NO_TIME, *sums) for currency, rows, *sums in records)
     return sum(one.rows for one in totals), sums_per_currency(table, totals)
+
+
+def _sums_query(table: TieredTable, relation: Relation) -> Composed:
+    """(currency, rows, sums of the money columns) of a relation. No times: a partition that others made may have one
+    that is infinite, and Python has no such instant.
+    """
+    return SQL("SELECT {}, count(*), {} FROM {} GROUP BY 1").format(
+        Identifier(table.currency_column) if table.currency_column else SQL("''::text"),
+        SQL(", ").join(SQL("sum({})").format(Identifier(column)) for column in table.money_columns),
+        relation.identifier,
+    )
 
 
 def _row(connection: Connection, table: TieredTable, state: MonthState, columns: Sequence[Column]) -> TierRow:

@@ -26,8 +26,8 @@ from ledger.proof import MonthContent, sums_per_currency
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect, fetch_one
-from sql.exclusion import undefined_number
 from sql.fields import assign_fields
+from sql.keepable import unkeepable_value
 from sql.log import archived_part, record_event
 from sql.maintenance import keep_vacuum_out, run_ddl
 from sql.obstacles import obstacles
@@ -238,11 +238,9 @@ def _refuse_values(
     connection: Connection, table: TieredTable, month: Month, columns: tuple[Column, ...], partition: Relation
 ) -> None:
     """Before the seal: a value that no file of the archive can hold would keep the month sealed."""
-    name = undefined_number(connection, columns, partition.identifier)
-    if name is not None:
-        raise DataError(
-            f"{table.name} {month}: {partition}.{name} holds NaN, which the archive cannot keep: correct it"
-        )
+    found = unkeepable_value(connection, table, columns, partition)
+    if found is not None:
+        raise DataError(f"{table.name} {month}: {partition}.{found}, which the archive cannot keep: correct it")
 
 
 def _refuse_unfinished(connection: Connection, table: TieredTable, month: Month, partition: Relation) -> None:

@@ -18,9 +18,10 @@ from typing import NamedTuple, Protocol
 
 from ledger.errors import FieldError
 from ledger.tables import TieredTable
-from tasks.importing.mapping import Mapping
+from tasks.importing.mapping import FileFormat, Mapping
 from tasks.importing.records import Record
-from tasks.importing.values import Positions, read_column
+from tasks.importing.spreadsheets import refuse_remains
+from tasks.importing.values import Getter, Positions, changed, read_column
 
 _DIGEST_BYTES = 16
 _CHECKSUM = 0xFFFF
@@ -55,7 +56,7 @@ class KeyNamer:
     def __init__(self, mapping: Mapping, table: TieredTable, positions: Positions) -> None:
         self._prefix = _prefix(mapping, table)
         self._key = mapping.key
-        self._getters = [read_column(column, positions, mapping.file) for column in mapping.key]
+        self._getters = [_key_part(column, positions, mapping.file) for column in mapping.key]
 
     def name(self, record: Record, values: Values) -> Named:  # a key is the same whatever the values are
         """By the key alone. Raises FieldError for a column of the key that is empty."""
@@ -64,6 +65,10 @@ class KeyNamer:
             raise FieldError(self._key[parts.index(None)], "is empty, and it identifies the row")
         source = self._prefix + "\0".join(parts).encode()  # type: ignore[arg-type]  # no part is None here
         return Named(source, (_identity(b"key", source),))
+
+
+def _key_part(column: str, positions: Positions, format_: FileFormat) -> Getter:
+    return changed(read_column(column, positions, format_), lambda text: refuse_remains(column, text))
 
 
 class ValuesNamer:

@@ -14,7 +14,8 @@ from ledger.instants import LOCAL_RULE, exists, occurs_twice, parse_local_instan
 
 ISO = "iso"
 _UNIX_MS = {"unix": 1000, "unix_ms": 1}  # milliseconds of one unit
-_UNIX = re.compile(r"\d{1,14}\Z", re.ASCII)
+# From 1973 on. Fewer digits are of another unit, which would be a time in 1970: seconds, or the days of a spreadsheet.
+_UNIX = {"unix": re.compile(r"\d{9,11}\Z", re.ASCII), "unix_ms": re.compile(r"\d{12,14}\Z", re.ASCII)}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CACHED_TEXTS = 8192  # a day's rows often share one text
 _DIRECTIVES = {
@@ -29,7 +30,7 @@ _DIRECTIVES = {
     "f": r"(\d{1,9})",
     "p": r"([AaPp]\.?[Mm]\.?)",
     "b": r"([^\W\d_]+\.?)",
-    "z": r"(Z|[+-]\d{2}:?\d{2})",
+    "z": r"(Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)",
     "Z": r"(\S+)",
     "-m": r"(\d{1,2})",
     "-d": r"(\d{1,2})",
@@ -37,6 +38,7 @@ _DIRECTIVES = {
     "-I": r"(\d{1,2})",
 }
 _SAME_PART = {"y": "Y", "b": "m", "I": "H"}  # in one format only one of each pair
+_RUN_TOGETHER = re.compile(r"%-.%-?[YymdHIMSf]|%[YymdHIMSf]%-")  # 2026111 is 1 November and 11 January
 _WORDS = frozenset({"p", "b", "z", "Z"})
 _PARTS = ("Y", "m", "d", "H", "M", "S", "f")
 _CENTURY_PIVOT = 69  # POSIX strptime: 69 to 99 are 1969 to 1999, 00 to 68 are 2000 to 2068
@@ -94,8 +96,8 @@ def _parser(format_: str, local: tzinfo, months: Mapping[str, int], zones: Mappi
     if format_ == ISO:
         return (lambda text: parse_local_instant(text, local)), LOCAL_RULE
     if format_ in _UNIX_MS:
-        unit = "seconds" if format_ == "unix" else "milliseconds"
-        return _by_unix(_UNIX_MS[format_]), f"must be whole {unit} since 1970"
+        unit = "seconds since 1970, of 9" if format_ == "unix" else "milliseconds since 1970, of 12"
+        return _by_unix(format_), f"must be whole {unit} digits or more"
     return _by_pattern(format_, local, months, zones), f"must be a time of the form {format_}"
 
 
@@ -124,9 +126,11 @@ def _months(names: Sequence[str]) -> Mapping[str, int]:
     return long | {name[:_SHORT_NAME]: number for name, number in long.items()} | {"sept": 9}
 
 
-def _by_unix(unit_ms: int) -> Parse:
+def _by_unix(format_: str) -> Parse:
+    match, unit_ms = _UNIX[format_].match, _UNIX_MS[format_]
+
     def parse(text: str) -> datetime:
-        if not _UNIX.match(text):
+        if not match(text):
             raise ValueError(text)
         return _EPOCH + timedelta(milliseconds=int(text) * unit_ms)
 
@@ -187,6 +191,8 @@ def _by_digits(pattern: str, names: Sequence[str], local: tzinfo) -> Parse:
 
 def _translate(format_: str) -> tuple[str, list[str]]:
     """The format as a regular expression, and the directive of each of its groups, without its hyphen."""
+    if _RUN_TOGETHER.search(format_):
+        raise ValueError(f"{format_!r} must have a mark beside %-d, %-m, %-H and %-I: 1112026 is two days")
     pattern, names = "", []
     pieces = re.split(r"%(-?.)", format_, flags=re.DOTALL)
     for literal, directive in zip(pieces[0::2], [*pieces[1::2], ""], strict=True):

@@ -1,5 +1,6 @@
 """Records to rows: values by the mapping, checked by the ledger's own rules, with an id that makes a rerun harmless."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Texts
 from datetime import datetime
@@ -14,10 +15,12 @@ from tasks.importing.identity import Namer, fingerprint
 from tasks.importing.instants import compile_instant
 from tasks.importing.mapping import INSTANT_FIELDS, FieldMapping, FileFormat, Mapping
 from tasks.importing.records import Record
-from tasks.importing.values import Fields, Getter, Positions, compile_value
+from tasks.importing.spreadsheets import refuse_remains
+from tasks.importing.values import Fields, Getter, Positions, changed, compile_value
 
 Value = Callable[[Fields], Any]
 _LEAST_COLUMNS = 3  # a text with one comma in a line is no record of a file of two columns
+_FREE_TEXTS = frozenset({"description"})
 _OWN_FIELDS = frozenset({"created_at", "updated_at"})
 
 
@@ -40,7 +43,7 @@ class RowBuilder:
 
     ``header`` names the file's columns. ``now`` (aware) is the instant that no row may lie after. ``namer`` says which
     row a record is. ``suppliers`` are the names of those that there are. `dropped_signs` counts the amounts of each
-    money field whose sign is left out, below zero and above.
+    money field whose sign is left out, by the column that they are from and by their sign.
     """
 
     def __init__(
@@ -65,8 +68,8 @@ class RowBuilder:
         )
         self._namer = namer
         self._one_line = _one_line_columns(mapping, header)
-        self._dropping = {name: one.signed for name, one in money.items() if mapping.fields[name].sign == "absolute"}
-        self.dropped_signs = {name: {"-": 0, "+": 0} for name in self._dropping}
+        self._dropping = {name: one for name, one in money.items() if mapping.fields[name].sign == "absolute"}
+        self.dropped_signs: dict[str, Counter[tuple[str | None, str]]] = {name: Counter() for name in self._dropping}
         self.columns = (table.key_column, *field_names(table), table.time_column, "updated_at")
 
     def build(self, record: Record) -> Row:
@@ -85,10 +88,10 @@ class RowBuilder:
         return Row(record.line, record.text, month, row_id, copy, identities, fingerprint(values))
 
     def _count_signs(self, fields: Fields) -> None:
-        for name, signed in self._dropping.items():
-            text = signed(fields) or ""
+        for name, money in self._dropping.items():
+            text = money.signed(fields) or ""
             if text.strip("-0."):  # zero has no sign
-                self.dropped_signs[name]["-" if text.startswith("-") else "+"] += 1
+                self.dropped_signs[name][money.column(fields), "-" if text.startswith("-") else "+"] += 1
 
     def _check_structure(self, record: Record) -> Fields:
         """The fields of a record of the file's shape. Columns that are not mapped are looked at like the others."""
@@ -157,7 +160,8 @@ def _compile_field(
         return money[name].amount
     if name in INSTANT_FIELDS:
         return _compile_instant_field(name, field, positions, format_)
-    return compile_value(name, field, positions, format_, _taken(field, money))
+    getter = compile_value(name, field, positions, format_, _taken(field, money))
+    return getter if name in _FREE_TEXTS else changed(getter, lambda text: refuse_remains(name, text))
 
 
 def _compile_metadata(mapping: Mapping, positions: Positions, money: Texts[str, Money]) -> list[tuple[str, Getter]]:

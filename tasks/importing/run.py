@@ -1,5 +1,6 @@
 """An import from its first byte to its row in the table `imports`. Parsing runs while the chunk before is loaded."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -72,6 +73,10 @@ class Chunk(NamedTuple):
     rejects: list[Reject]
 
 
+_AMOUNT = "amount"
+TallyOfSigns = Counter[tuple[str | None, str]]
+
+
 @dataclass(slots=True)
 class _Counts:
     read: int = 0
@@ -96,7 +101,7 @@ def import_file(settings: Settings, request: ImportRequest, progress: Progress, 
         rejects_path = choose_path(request.file, request.rejects)
         if any(_is_same(rejects_path, read) for read in (request.file, request.mapping)):
             raise ConfigError(f"rejects file {rejects_path}: is a file that the import reads")
-        digests = source.survey(lambda done: progress("checking", done, source.size))
+        digests = source.survey(lambda done: progress("checking", done, source.size), mapping.file.encoding)
         contents = read_contents(request.file, mapping, read_records(source.stream(), mapping.file))
         connection = stack.enter_context(connect(settings.database_dsn, "import"))
         prepare_table(connection, settings, table)
@@ -141,16 +146,32 @@ def _report(
 
 
 def _warnings(mapping: Mapping, builder: RowBuilder) -> tuple[str, ...]:
-    """Amounts below and above zero that became alike: -10 and +10 are then 20 of one type."""
-    if mapping.fields["type"].constant is None:
-        return ()
-    told = {field.sign_of or field.column_of for field in (*mapping.fields.values(), *mapping.metadata.values())}
+    """Amounts below and above zero that became alike: -10 and +10 are then 20 of one type, or of one kind of fee."""
+    fields = (*mapping.fields.values(), *mapping.metadata.values())
+    told = {field.sign_of for field in fields}
+    by_column = {field.column_of for field in fields}
+    type_ = mapping.fields["type"]
+    is_free = type_.constant is None and type_.column_of is None and type_.sign_of is None  # the file says the type
     return tuple(
-        f'{name}: sign = "absolute" makes {signs["-"]} amounts below zero and {signs["+"]} others alike, and all have '
-        f'one type; map type from {{ sign_of = "{name}" }}'
+        warning
         for name, signs in builder.dropped_signs.items()
-        if all(signs.values()) and name not in told
+        if name not in told and not (name == _AMOUNT and is_free)
+        if (warning := _mixed_signs(name, signs, name in by_column))
     )
+
+
+def _mixed_signs(name: str, signs: TallyOfSigns, by_column: bool) -> str:
+    """What to say of amounts of both signs that are alike now; nothing where each column has one sign."""
+    counts: dict[str | None, Counter[str]] = {}
+    for (column, sign), number in signs.items():
+        counts.setdefault(column if by_column else None, Counter())[sign] += number
+    for column, count in counts.items():
+        if count["-"] and count["+"]:
+            where = "" if column is None else f" of column {column}"
+            advice = f'; map type from {{ sign_of = "{name}" }}' if name == _AMOUNT else ""
+            alike = f"makes {count['-']} amounts below zero and {count['+']} others{where} alike"
+            return f'{name}: sign = "absolute" {alike}, and nothing of the row tells them apart{advice}'
+    return ""
 
 
 def _is_same(path: Path, other: Path) -> bool:

@@ -1,5 +1,6 @@
 """The file to import: looked through once before anything is loaded, then read, plain or gzip."""
 
+import codecs
 import gzip
 import hashlib
 import io
@@ -41,6 +42,38 @@ class Digests(NamedTuple):
     content: bytes
 
 
+class _Utf8:
+    """Looks whether a content that is to be read in another encoding is UTF-8: bytes beyond ASCII that happen to be are
+    as good as never seen in an encoding in which each of them is a character.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        is_by_byte = len("é".encode().decode(encoding, "replace")) == len("é".encode())
+        self._decoder = codecs.getincrementaldecoder("utf-8")() if encoding != "utf-8" and is_by_byte else None
+        self._beyond_ascii = False
+
+    def add(self, block: bytes) -> None:
+        """The next bytes of the content."""
+        if self._decoder is None:
+            return
+        self._beyond_ascii = self._beyond_ascii or not block.isascii()
+        try:
+            self._decoder.decode(block)
+        except UnicodeDecodeError:
+            self._decoder = None
+
+    @property
+    def is_taken_for_another(self) -> bool:
+        """Whether all that was added is UTF-8, and more than ASCII."""
+        if self._decoder is None or not self._beyond_ascii:
+            return False
+        try:
+            self._decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+        return True
+
+
 class SourceFile:
     """An open file. ``size`` is in bytes as it lies on the disk, compressed or not."""
 
@@ -51,31 +84,39 @@ class SourceFile:
         self.size = self._state[0]
         self._gzip = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
 
-    def survey(self, seen: Seen) -> Digests:
+    def survey(self, seen: Seen, encoding: str = "utf-8") -> Digests:
         """The SHA-256 of the file and of its content. ``seen`` is told the bytes that were read.
 
         A compressed file is decompressed too, so that a truncated one is refused before its first row is loaded.
-        Raises DataError for a damaged file, and for one that is no text in lines.
+        Raises DataError for a damaged file, for one that is no text in lines, and for one in UTF-8 where ``encoding``
+        says that a byte is a character.
         """
         self._file.seek(0)
         if not self._gzip:  # whose header may be mostly zeros
             self._refuse_other_kinds(self._file.read(_LONGEST_MAGIC))
         self._file.seek(0)
-        digest = hashlib.sha256()
+        digest, utf8 = hashlib.sha256(), _Utf8(encoding)
         while block := self._file.read(_BLOCK_BYTES):
             digest.update(block)
             if not self._gzip:
+                utf8.add(block)
                 seen(self._file.tell())
-        content = self._decompress(seen) if self._gzip else digest.digest()
+        content = self._decompress(seen, utf8) if self._gzip else digest.digest()
+        if utf8.is_taken_for_another:
+            raise DataError(
+                f"{self.path} is UTF-8, and by file.encoding of the mapping it is {encoding}, where é would be Ã©: say "
+                'encoding = "utf-8"; nothing was loaded'
+            )
         return Digests(digest.digest(), content)
 
-    def _decompress(self, seen: Seen) -> bytes:
+    def _decompress(self, seen: Seen, utf8: "_Utf8") -> bytes:
         digest = hashlib.sha256()
         try:
             self._refuse_other_kinds(self.stream().read(_LONGEST_MAGIC))
             stream = self.stream()
             while block := stream.read(_BLOCK_BYTES):
                 digest.update(block)
+                utf8.add(block)
                 seen(self._file.tell())
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(f"{self.path} is damaged, nothing was loaded: {error}") from None

@@ -8,7 +8,7 @@ import duckdb
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from config import Settings
-from ledger.errors import ConfigError, TransientError
+from ledger.errors import ConfigError, DataError, TransientError
 from sql.connection import connection_parameters
 from sql.errors import hidden_by_policy
 from sql.relations import Relation
@@ -17,6 +17,7 @@ from storage.engine import identifier, literal, load_extension
 # The engine passes on PostgreSQL's text alone, no SQLSTATE. A server that speaks no English is refused before: by the
 # plan, by `tasks.querying.query` and by the queries that are sent through psycopg.
 _HIDDEN = re.compile(r'affected by row-level security policy for table \\?"+([^"\\]+)')
+_NOT_UTF8 = "invalid byte sequence for encoding"
 _SECRET = "ledger"  # noqa: S105  # the name of one
 
 
@@ -73,13 +74,15 @@ def milliseconds(seconds: float) -> int:
 def translated(settings: Settings) -> Iterator[None]:
     """The project's errors for the engine's inside the block: what is read there is our own query over PostgreSQL.
 
-    ConfigError where a policy would hide rows, TransientError for all else.
+    ConfigError where a policy would hide rows, DataError for a text that is not UTF-8, TransientError for all else.
     """
     try:
         yield
     except duckdb.Error as error:
         if (hidden := hidden_rows(str(error))) is not None:
             raise ConfigError(hidden) from None
+        if (broken := broken_text(str(error))) is not None:
+            raise DataError(broken) from None
         raise TransientError(f"reading from PostgreSQL failed: {scrubbed(settings, str(error))}") from None
 
 
@@ -87,6 +90,13 @@ def hidden_rows(text: str) -> str | None:
     """What to do when PostgreSQL refused to read because a policy would hide rows; None for any other error's text."""
     table = _HIDDEN.search(text)
     return None if table is None else hidden_by_policy(table[1])
+
+
+def broken_text(text: str) -> str | None:
+    """What to do when PostgreSQL has a text that it cannot send; None for any other error's text."""
+    if _NOT_UTF8 not in text:
+        return None
+    return f"a text in PostgreSQL is not UTF-8: {text[text.index(_NOT_UTF8) :].strip()}: correct it, or ask without it"
 
 
 def scrubbed(settings: Settings, text: str) -> str:

@@ -12,13 +12,11 @@ from ledger.errors import DataError
 from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import Connection
+from sql.keepable import LAST_INSTANT
 from storage.conditions import Condition
 from storage.pruning import Need
 from tasks.querying.link import postgres_query
 from tasks.querying.places import Attached
-
-# The engine counts microseconds from 1970 in 64 bits; PostgreSQL, from 2000, reaches some years further.
-_LAST_INSTANT = "294247-01-10 04:00:54.775806+00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,7 @@ class Live:
 
 def rows_source(connection: Connection, live: Live) -> str:
     """A table expression of the rows that are asked for, and perhaps of others."""
-    branch, wanted = live.need.branch, _wanted(live)
+    branch, wanted = live.need.branch, _wanted(connection, live)
     if wanted is None:
         return live.attached.rows_of(branch.table, branch.source)
     query = SQL("SELECT * FROM {} WHERE {}").format(live.attached.item, wanted)
@@ -51,7 +49,7 @@ def check_values(
     To be called in the engine's transaction that also reads the rows: both then see the same ones.
     """
     for place in live:
-        query = _odd_row(place, living[place.need.branch.table.name])
+        query = _odd_row(connection, place, living[place.need.branch.table.name])
         if query is None:
             continue
         found = duck.execute(f"SELECT name FROM {postgres_query(0, query.as_string(connection))}").fetchone()
@@ -62,7 +60,7 @@ def check_values(
             )
 
 
-def _odd_row(place: Live, columns: Sequence[Column]) -> Composed | None:
+def _odd_row(connection: Connection, place: Live, columns: Sequence[Column]) -> Composed | None:
     """The query for the first column with such a value; None where no column that is asked for can have one."""
     asked = place.need.asked.columns
     read = {old for old, new in place.attached.names if asked is None or new in asked}
@@ -74,7 +72,7 @@ def _odd_row(place: Live, columns: Sequence[Column]) -> Composed | None:
     return SQL("SELECT CASE {} END AS name FROM {} WHERE ({}) AND ({}) LIMIT 1").format(
         cases,
         place.attached.item,
-        _wanted(place) or SQL("true"),
+        _wanted(connection, place) or SQL("true"),
         SQL(" OR ").join(test for _, test in odd),
     )
 
@@ -85,21 +83,28 @@ def _is_odd(column: Column) -> Composable | None:
     if column.kind is ColumnKind.DECIMAL:
         return SQL("{} = 'NaN'").format(name)
     if column.kind is ColumnKind.TIMESTAMP:
-        return SQL("({0} > {1} AND {0} < 'infinity')").format(name, Literal(_LAST_INSTANT))
+        return SQL("({0} > {1} AND {0} < 'infinity')").format(name, Literal(LAST_INSTANT))
     return None
 
 
-def _wanted(place: Live) -> Composable | None:
+def _wanted(connection: Connection, place: Live) -> Composable | None:
     """The condition for PostgreSQL; None when every row of the place may be wanted."""
     branch, alternatives = place.need.branch, []
     there = {new: old for old, new in place.attached.names}
     for conditions in place.need.asked.alternatives:
         known = [replace(one, column=there[one.column]) for one in conditions if one.column in there]
-        telling = [one for one in known if not _holds_all_month(branch.table, branch.month, one)]
+        sent = [one for one in known if _can_be_sent(connection, one)]
+        telling = [one for one in sent if not _holds_all_month(branch.table, branch.month, one)]
         if not telling:
             return None
         alternatives.append(SQL("({})").format(SQL(" AND ").join(_comparisons(telling))))
     return SQL(" OR ").join(alternatives) if alternatives else None
+
+
+def _can_be_sent(connection: Connection, condition: Condition) -> bool:
+    """Whether PostgreSQL takes the values. A database in LATIN1 has no way to write 日本, and no row that has it."""
+    is_utf8 = connection.info.parameter_status("server_encoding") == "UTF8"
+    return is_utf8 or not any(isinstance(value, str) and not value.isascii() for value in condition.values)
 
 
 def _holds_all_month(table: TieredTable, month: Month | None, condition: Condition) -> bool:

@@ -21,8 +21,8 @@ from sql.fields import read_fields
 from sql.obstacles import hidden_relations
 from sql.partitions import Partition, readable_partitions, rows_through
 from sql.relations import Parents, Relation, lock_parents
-from storage.engine import archived, identifier, renamed
-from storage.pruning import Branch, Described
+from storage.engine import archived, identifier, renamed, url_of
+from storage.pruning import Branch, Described, Need
 from tasks.archiving.catalogue import (
     MonthState,
     Stray,
@@ -32,20 +32,28 @@ from tasks.archiving.catalogue import (
     time_span,
 )
 from tasks.querying.link import linked_relation, postgres_query
+from tasks.querying.objects import ArchivedObject
 
 
 @dataclass(slots=True)
 class Places:
     """The tables with the columns of their views, and their places. ``attached`` has those in PostgreSQL, by the
-    sources of their branches. ``living`` are the columns that
-    each table has now, ``refused`` the tables that cannot be read, with the reason: a question over the others goes on.
+    sources of their branches; ``objects`` the archived objects that a branch reads, by its source and their addresses.
+    ``living`` are the columns that each table has now, ``refused`` the tables that cannot be read, with the reason: a
+    question over the others goes on.
     """
 
     tables: list[Described] = field(default_factory=list)
     branches: list[Branch] = field(default_factory=list)
     attached: dict[str, "Attached"] = field(default_factory=dict)
+    objects: dict[str, dict[str, ArchivedObject]] = field(default_factory=dict)
     living: dict[str, tuple[Column, ...]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+
+    def objects_of(self, needs: Iterable[Need]) -> dict[str, ArchivedObject]:
+        """The archived objects that a question reads which needs these places."""
+        read = (self.objects.get(need.branch.source, {}) for need in needs)
+        return {address: one for objects in read for address, one in objects.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +116,11 @@ def find_places(connection: Connection, settings: Settings) -> Places:
             continue
         places.tables.append((table, one.view))
         places.living[table.name] = one.living
-        places.branches += _archived_branches(settings, one)
+        for state in one.states:
+            if state.is_archived:
+                branch = _archived(settings, one, state)
+                places.branches.append(branch)
+                places.objects[branch.source] = _objects(settings, one, [state])
         _add_attached(connection, settings, one, places)
     return places
 
@@ -147,10 +159,6 @@ def notes_of(needed: Iterable[Branch]) -> tuple[str, ...]:
 
 def _view(fields: Fields, living: tuple[Column, ...], states: Sequence[MonthState]) -> tuple[Column, ...]:
     return view_columns(fields, living, [state.catalogue.archived_columns for state in states])
-
-
-def _archived_branches(settings: Settings, one: _Table) -> list[Branch]:
-    return [_archived(settings, one, state) for state in one.states if state.is_archived]
 
 
 def _add_attached(connection: Connection, settings: Settings, one: _Table, places: Places) -> None:
@@ -195,6 +203,7 @@ def _add(
     told = partition.has_keys_of_month(one.table)
     places.branches.append(Branch(one.table, partition.month, origin.tier, origin.source, told, note=note))
     kept = _kept(settings, one, beside)
+    places.objects[origin.source] = _objects(settings, one, beside)
     places.attached[origin.source] = Attached(str(partition.relation), relation, origin.item, names, kept)
 
 
@@ -209,6 +218,15 @@ def _note(one: _Table, stray: Stray) -> str:
 def _archived(settings: Settings, one: _Table, state: MonthState) -> Branch:
     source = archived(settings, state.catalogue.object_key or "", _names(one, state))
     return Branch(one.table, state.month, state.tier, source, state.catalogue.keys_tell_month)
+
+
+def _objects(settings: Settings, one: _Table, states: Sequence[MonthState]) -> dict[str, ArchivedObject]:
+    return {
+        url_of(settings, state.catalogue.object_key or ""): ArchivedObject(
+            f"{one.table.name} {state.month}", state.catalogue.row_count or 0, state.catalogue.object_bytes or 0
+        )
+        for state in states
+    }
 
 
 def _names(one: _Table, state: MonthState) -> list[tuple[str, str]] | None:

@@ -24,7 +24,8 @@ from storage.exact import register_exact
 from storage.moment import fix_moment
 from storage.pruning import Plan, create_views, plan_of
 from storage.wide_sums import register_checks
-from tasks.querying.link import hidden_rows, linked, milliseconds, scrubbed
+from tasks.querying.link import broken_text, hidden_rows, linked, milliseconds, scrubbed
+from tasks.querying.objects import check_objects
 from tasks.querying.partition_rows import Live, check_values, rows_source
 from tasks.querying.places import Places, check_readable, find_places, notes_of
 
@@ -88,6 +89,7 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
             live = _live(plan, places)
             _check_sight(connection, live.values())
             check_readable(need.branch for need in plan.needs)
+            check_objects(duck, places.objects_of(plan.needs))
             if not live:
                 held.close()  # archived objects never change: the mover need not wait for this query
             with linked(duck, settings, links=int(bool(live)), timeout_s=limit.seconds):
@@ -277,6 +279,8 @@ def _error(settings: Settings, limit: _TimeLimit, text: str, *, is_away: bool) -
         return DataError(_too_late(limit))
     if (hidden := hidden_rows(text)) is not None:
         return ConfigError(f"SQL: {hidden}")
+    if (broken := broken_text(text)) is not None:
+        return DataError(f"SQL: {broken}")
     if is_away or _GONE.search(text):
         return TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, text)}")
     return DataError(f"SQL: {_told(settings, text)}")

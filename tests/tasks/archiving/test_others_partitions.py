@@ -23,8 +23,10 @@ from tasks.archiving.tiers import tier_rows
 from tasks.archiving.to_cold import Step, archive_month, record_failure
 from tasks.archiving.to_warm import warm_month
 from tasks.health import run_checks
+from tasks.health.context import Context
+from tasks.health.months import partition_gaps
 from tests.relations import relation
-from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger
+from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger, moment
 
 THEIRS = "theirs_1"
 TOTAL = "total numeric(18,2)"
@@ -136,6 +138,8 @@ def test_a_column_of_an_unsupported_type_concerns_its_table_alone(ledger: Ledger
     assert ledger.content() == {str(HOT): ledger.content()[str(HOT)]}
     with pytest.raises(ConfigError, match=r"SQL: table vas_transactions cannot be read: .*place: .* type point"):
         ledger.ask("SELECT count(*) FROM vas_transactions")
+    measure = partition_gaps(Context(ledger.settings, moment(Month.of(TODAY))))
+    assert "vas_transactions: unfit: vas_transactions_partitioned.place: the archive cannot keep" in measure.line
 
 
 _REFERRING = "CREATE TABLE theirs (id uuid, at timestamptz,"

@@ -2,6 +2,7 @@
 the fixture for each of them.
 """
 
+import gzip
 from decimal import Decimal
 from pathlib import Path
 
@@ -281,3 +282,96 @@ def test_rejects_go_into_a_folder_or_beside_the_file_or_here(
     monkeypatch.chdir(tmp_path / "there")
     monkeypatch.setattr("tasks.importing.rejects.os.access", lambda *_: False)
     assert run(HEADER + LINE, M).report.rejects.resolve() == tmp_path / "there" / "history.csv.rejects.csv"
+
+
+@pytest.mark.parametrize("encoding", ["iso-8859-1", "windows-1252", "iso-8859-15", "cp437", "windows-1251"])
+@pytest.mark.parametrize("content", ["Zoë", "\N{EURO SIGN}1", "日本", "\ufeff"])
+def test_a_file_in_utf_8_is_read_in_no_other_encoding(run: Run, encoding: str, content: str) -> None:
+    mapping = M.replace("[fields]", f'[file]\nencoding = "{encoding}"\n[fields]')
+    mark, wallet = ("\ufeff", "w") if content == "\ufeff" else ("", content)
+    lines = f"{mark}note,id,wallet,amount,at\nx,1,{wallet},1.00,2026-02-01T10:15:00Z\n".encode()
+    for packed in (lines, gzip.compress(lines)):
+        with pytest.raises(DataError, match=r"is UTF-8, and by file\.encoding of the mapping it is \w"):
+            run(packed, mapping)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "wallet"),
+    [("iso-8859-1", "Zoë"), ("windows-1252", "Ãx"), ("windows-1251", "Вёсна"), ("gbk", "联通"), ("shift_jis", "日本")],
+)
+def test_a_file_in_another_encoding_is_read(run: Run, database: psycopg.Connection, encoding: str, wallet: str) -> None:
+    mapping = M.replace("[fields]", f'[file]\nencoding = "{encoding}"\n[fields]')
+    assert run((HEADER + LINE).decode().replace(",w,", f",{wallet},").encode(encoding), mapping).account[:2] == (1, 1)
+    assert database.execute("SELECT wallet_id FROM transactions").fetchall() == [(wallet,)]
+
+
+REMAINS = ["1.23457E+14", "1,23E+11", "9E+15", "#REF!", "#N/A", "#VALUE!", "#NAME?", "#DIV/0!", "########"]
+
+
+@pytest.mark.parametrize("remains", REMAINS)
+def test_what_a_spreadsheet_made_of_a_key_or_a_name_is_rejected(run: Run, remains: str) -> None:
+    """Two keys of fifteen digits are one shortened number: the second payment would be known, and lost."""
+    lines = [f'"{remains}",w,1.00', f'"{remains}",w,1.00', f'3,"{remains}",1.00', "4,w,1.00"]
+    outcome = run(HEADER + "".join(f"{line},2026-02-01T10:15:00Z\n" for line in lines).encode(), M)
+    assert outcome.account == (4, 1, 0, 0, 3)
+    assert [(line, field) for line, _, field, _ in outcome.rejects] == [(2, "id"), (3, "id"), (4, "user_id")]
+    assert all("spreadsheet" in reason for _, reason, _, _ in outcome.rejects)
+
+
+@pytest.mark.parametrize("name", ["1E5", "E+10", "12.5E+14", "#1", "1.5e+14x", "N/A"])
+def test_names_that_only_look_like_it_are_names(run: Run, database: psycopg.Connection, name: str) -> None:
+    assert run(HEADER + f"{name},{name},1.00,2026-02-01T10:15:00Z\n".encode(), M).account[:2] == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("format_", "text", "expected"),
+    [
+        ("unix", "1769904000", "2026-02-01 00:00:00"),
+        ("unix", "46054", None),  # a spreadsheet's number of days
+        ("unix", "1769904000000", None),
+        ("unix_ms", "1769904000000", "2026-02-01 00:00:00"),
+        ("unix_ms", "1769904000", None),
+        ("unix_ms", "1769904000000000", None),
+    ],
+)
+def test_seconds_are_not_milliseconds_nor_days(
+    run: Run, database: psycopg.Connection, format_: str, text: str, expected: str | None
+) -> None:
+    mapping = mapped(created_at=f'{{ column = "at", format = "{format_}" }}')
+    outcome = run(HEADER + f"1,w,1.00,{text}\n".encode(), mapping)
+    found = database.execute("SELECT (created_at AT TIME ZONE 'UTC')::text FROM transactions").fetchall()
+    assert found == ([(expected,)] if expected else [])
+    assert [field for _, _, field, _ in outcome.rejects] == ([] if expected else ["created_at"])
+
+
+@pytest.mark.parametrize("offset", ["+02:60", "+0299", "-25:00", "+24:00"])
+def test_an_offset_that_no_clock_has_is_rejected(run: Run, offset: str) -> None:
+    mapping = mapped(created_at='{ column = "at", format = "%Y-%m-%dT%H:%M:%S%z" }')
+    assert run(HEADER + f"1,w,1.00,2026-02-01T10:15:00{offset}\n".encode(), mapping).rejects[0][2] == "created_at"
+
+
+@pytest.mark.parametrize("format_", ["%Y%-m%-d", "%-d%-m%Y", "%Y-%m-%d %-H%M", "%y%-m%d", "%-I%p %Y%-m-%d"])
+def test_a_format_that_reads_one_text_as_two_days_is_refused(run: Run, format_: str) -> None:
+    with pytest.raises(ConfigError, match=r"fields\.created_at\.format: .*must have a mark beside"):
+        run(HEADER + LINE, mapped(created_at=f'{{ column = "at", format = "{format_}" }}'))
+
+
+def test_signs_that_are_left_out_within_one_column_are_warned_about(run: Run, database: psycopg.Connection) -> None:
+    """A credit of -5 is taken back. It would be a deposit of 5."""
+    mapping = mapped(**CREDIT_DEBIT | {"amount": '{ first_of = ["credit", "debit"], sign = "absolute" }'})
+    head = b"id,wallet,credit,debit,at\n"
+    lines = [b"5,", b",-7", b",-9"]
+    usual = [b"%d,w,%s,2026-02-01T10:15:00Z\n" % (number, line) for number, line in enumerate(lines)]
+    assert run(head + b"".join(usual), mapping).report.warnings == ()
+    (warning,) = run(head + b"".join(usual) + b"9,w,-5,,2026-02-01T10:15:00Z\n", mapping).report.warnings
+    assert warning.startswith("amount: ")
+    assert "makes 1 amounts below zero and 1 others of column credit alike" in warning
+
+
+def test_a_fee_that_was_paid_back_is_warned_about(run: Run) -> None:
+    mapping = mapped(type='{ column = "kind" }', fee='{ column = "fee", sign = "absolute" }')
+    lines = b"1,w,1.00,2026-02-01T10:15:00Z,payment,-0.10\n2,w,1.00,2026-02-01T10:15:00Z,refund,0.10\n"
+    (warning,) = run(HEADER.replace(b"\n", b",kind,fee\n") + lines, mapping).report.warnings
+    assert warning == (
+        'fee: sign = "absolute" makes 1 amounts below zero and 1 others alike, and nothing of the row tells them apart'
+    )

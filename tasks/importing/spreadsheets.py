@@ -1,0 +1,19 @@
+"""What a spreadsheet makes of a text that it takes for a number, or of a formula that failed: no name and no key."""
+
+import re
+
+from ledger.errors import FieldError
+
+_SHORTENED = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?E\+[0-9]{2,3}\Z")
+_FAILED = re.compile(r"#(?:N/A|REF!|VALUE!|NAME\?|DIV/0!|NUM!|NULL!|SPILL!|CALC!|#+)\Z")
+
+
+def refuse_remains(field: str, text: str) -> str:
+    """``text``, which identifies something. Raises FieldError for ``1.23457E+14``, which other numbers become, too, and
+    for ``#REF!`` and its like.
+    """
+    if "E+" in text and _SHORTENED.match(text):
+        raise FieldError(field, f"{text} is what a spreadsheet shows of a longer number: export the column as text")
+    if text[:1] == "#" and _FAILED.match(text):
+        raise FieldError(field, f"{text} is what a spreadsheet shows of a value that it has not")
+    return text

@@ -1,0 +1,70 @@
+"""An archived object that is not the one that was proved is refused by name: its rows would be missing silently."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from config import Settings
+from ledger.errors import DataError
+from tests.tasks.archiving.ledger import COLD, HOT, TODAY, Ledger, make_row
+
+OTHER = COLD.plus(1)
+
+
+@pytest.fixture
+def archived(settings: Settings, tmp_path: Path) -> Ledger:
+    """Two archived months and a hot one; the archive is a folder, because the S3 server of the tests keeps sizes."""
+    folder = tmp_path / "archive"
+    ledger = Ledger(settings.model_copy(update={"archive_url": f"file://{folder}"}), folder)
+    ledger.fill(COLD, rows=10)
+    ledger.fill(OTHER, rows=20)
+    ledger.fill(HOT)
+    ledger.night(TODAY)
+    return ledger
+
+
+def _put(ledger: Ledger, content: bytes) -> None:
+    """Put another file under the key of `COLD`."""
+    (ledger.store / ledger.catalogue(COLD)["object_key"]).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        f"SELECT count(*) FROM transactions WHERE month = '{COLD}'",
+        "SELECT sum(amount) FROM transactions",
+        "SELECT count(*) FROM transactions_archive_cold",
+        f"SELECT * FROM transactions WHERE created_at >= '{COLD}-01' AND created_at < '{OTHER}-01'",
+    ],
+)
+def test_the_object_of_another_month_in_its_place_is_refused(archived: Ledger, question: str) -> None:
+    _put(archived, (archived.store / archived.catalogue(OTHER)["object_key"]).read_bytes())
+    with pytest.raises(DataError, match=f"SQL: transactions {COLD}: .* has 20 rows in .* 10 rows in .* were proved"):
+        archived.ask(question)
+
+
+def test_what_needs_another_month_is_answered(archived: Ledger) -> None:
+    _put(archived, (archived.store / archived.catalogue(OTHER)["object_key"]).read_bytes())
+    (row,) = archived.ask(f"SELECT count(*) AS n FROM transactions WHERE month <> '{COLD}'")
+    assert row == {"n": 60}
+
+
+def test_a_file_that_is_no_parquet_is_refused(archived: Ledger) -> None:
+    _put(archived, b"something else" * 100)
+    with pytest.raises(DataError, match=r"SQL: .*\.parquet"):
+        archived.ask("SELECT count(*) FROM transactions")
+
+
+def test_late_rows_are_held_against_the_right_object(archived: Ledger) -> None:
+    """Rows that are archived already are left out by the object's keys: of another object, none would be."""
+    archived.sql(
+        f"CREATE TABLE again PARTITION OF transactions_partitioned"
+        f" FOR VALUES FROM ('{COLD}-01 00:00+00') TO ('{OTHER}-01 00:00+00')"
+    )
+    with psycopg.connect(archived.settings.database_dsn) as connection:
+        archived.insert(connection, archived.table, [make_row(archived.table, COLD, number) for number in range(3)])
+    assert archived.ask(f"SELECT count(*) AS n FROM transactions WHERE month = '{COLD}'") == [{"n": 10}]
+    _put(archived, (archived.store / archived.catalogue(OTHER)["object_key"]).read_bytes())
+    with pytest.raises(DataError, match=rf"SQL: transactions {COLD}: "):
+        archived.ask("SELECT count(*) FROM transactions WHERE tier = 'hot'")
