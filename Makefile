@@ -21,6 +21,9 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 p
 # Tests wait for servers about half of their time: on two cores three workers are faster than two.
 WORKERS ?= 3
 
+# Every worker, and every process that a test starts, would compile the whole project again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # One file for every Python: markers say which line is for which, and no registry is named.
 UV ?= uv
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
