@@ -29,6 +29,9 @@ UV ?= uv
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
 	--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
+# What `make test` leaves out: slow tests, and heavy ones, whose promise a quicker test watches (tests/sampling.py).
+MARKS ?= not slow and not heavy
+
 .PHONY: help demo test test-all bench up down lint format lock upgrade clean setup
 
 help: ## What can be made
@@ -37,8 +40,8 @@ help: ## What can be made
 demo: $(READY) ## Set up, fill three years of months, archive them through Prefect, show the result
 	@$(BIN)/treasury demo
 
-test: $(READY) ## Set up and run the tests, the slow ones left out; TESTS="tests/sql ..." names folders
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
+test: $(READY) ## Set up and run the tests, the slow and the heavy ones left out; TESTS="tests/sql ..." names folders
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "$(MARKS)" $(TESTS)
 
 test-all: $(READY) ## Every test, the slow ones too, with all their examples and the floor of the coverage
 	@TREASURY_TEST_THOROUGH=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=json

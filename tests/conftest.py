@@ -33,7 +33,7 @@ from sql import migrate
 from sql.connection import connect
 from sql.ledger_tables import make_hot_parent
 from sql.roles import API, AUDITOR, ensure_login, prepare_roles
-from tests import coverage_report, figures
+from tests import coverage_report, figures, sampling
 from tests.databases import Databases, drop_like, make_template
 
 HOME = "TREASURY_TEST_HOME"
@@ -74,6 +74,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             drop_like(os.environ[DATABASE_URL], _run_name())
             _drop_logins(os.environ[DATABASE_URL])
         shutil.rmtree(os.environ.pop(HOME), ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Choose the samples before pytest leaves out what `-m` does not name."""
+    sampling.mark_unsampled(items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

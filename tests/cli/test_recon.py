@@ -87,6 +87,7 @@ def books(settings: Settings, tmp_path: Path) -> Books:
     return Books(settings, tmp_path)
 
 
+@pytest.mark.heavy("statements over a range stop at no day, either")
 def test_a_range_is_its_days_and_a_bad_one_stops_no_other(books: Books, typed: Typed) -> None:
     for day in (DAY, DAY + timedelta(days=2)):
         taken_in(books, day)

@@ -86,6 +86,7 @@ def _flip_bit(file: Path, position: int) -> None:
     file.write_bytes(content)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("damage", [flip_data_byte, flip_footer_byte, cut_short, empty, put_another_month_in_its_place])
 def test_an_object_that_is_not_what_was_written_moves_nothing(ledger: Ledger, damage: Damage) -> None:
     ledger.warm(COLD, NEIGHBOUR)
@@ -139,6 +140,7 @@ def unreachable(request: pytest.FixtureRequest, ledger: Ledger, silent: str) -> 
     return Ledger(ledger.settings.model_copy(update=changes), ledger.store)
 
 
+@pytest.mark.sampled(1)
 def test_a_store_that_does_not_answer_is_a_transient_failure_with_its_reason_kept(
     ledger: Ledger, unreachable: Ledger
 ) -> None:
@@ -166,6 +168,7 @@ def test_a_store_that_refuses_the_credentials_is_a_setting_to_mend(ledger: Ledge
     assert ledger.tier(COLD) == "warm"
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("step", [Step.EXPORTED, Step.UPLOADED, Step.VERIFIED])
 def test_a_store_that_goes_away_at_any_step_moves_nothing(ledger: Ledger, tmp_path: Path, step: Step) -> None:
     """Its own server, which is stopped for good after the step; then another one over the same folder."""

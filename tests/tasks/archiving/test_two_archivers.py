@@ -70,6 +70,7 @@ def test_two_threads_on_one_month_move_it_once(ledger: Ledger) -> None:
     ledger.check_archive()
 
 
+@pytest.mark.heavy("two threads on one month move it once")
 def test_two_whole_nights_at_once_move_every_month_once(ledger: Ledger) -> None:
     cold = list(months_between(COLD, COLD.plus(2)))
     for month in (*cold, WARM):

@@ -267,6 +267,7 @@ def test_a_question_that_waits_for_a_lock_is_given_up_in_time_too(three_tiers: L
             pass
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("output_format", ["table", "csv", "json"])
 @pytest.mark.parametrize("time", ["'infinity'::TIMESTAMPTZ", "'290000-01-01'::TIMESTAMP", "'-infinity'::DATE"])
 def test_an_infinite_time_is_a_named_error_where_it_cannot_be_written(
