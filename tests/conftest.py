@@ -32,6 +32,7 @@ from servers.stack import running
 from sql import migrate
 from sql.connection import connect
 from sql.ledger_tables import make_hot_parent
+from sql.partitions import prepare_table
 from sql.roles import API, AUDITOR, ensure_login, prepare_roles
 from tests import coverage_report, figures, sampling
 from tests.databases import Databases, drop_like, make_template
@@ -137,6 +138,12 @@ def migrated(server_settings: Settings) -> str:
 
 
 @pytest.fixture(scope="session")
+def prepared(server_settings: Settings, migrated: str) -> str:
+    """The name of a migrated database in which both ledger tables have their parents and views."""
+    return make_template(server_settings, f"{migrated}_prepared", migrated, _prepare)
+
+
+@pytest.fixture(scope="session")
 def template(migrated: str) -> str:
     """The name of the database that those of the tests are copies of."""
     return migrated
@@ -220,6 +227,12 @@ def _migrate(draft: Settings) -> None:
         for table in BUILT_IN:
             make_hot_parent(owner, draft, table)
         assert prepare_roles(owner, draft) == []
+
+
+def _prepare(draft: Settings) -> None:
+    with connect(draft.database_dsn, "tests") as owner:
+        for table in BUILT_IN:
+            prepare_table(owner, draft, table)
 
 
 def _with_logins(settings: Settings) -> Settings:

@@ -245,12 +245,12 @@ def taken_in(books: Books, day: date) -> None:
     )
 
 
-def test_what_cannot_be_meant_is_told(treasury: Treasury) -> None:
+def test_what_cannot_be_meant_is_told(treasury_here: Treasury) -> None:
     for arguments, said in (
         (("recon", "run", "flash", str(DAY), "--float", "1.00"), "--float: must be OPENING,DEPOSITS,CLOSING"),
         (("verify", "--noted", "zz"), "--noted: must be a hash in hex"),
     ):
-        answer = treasury(*arguments)
+        answer = treasury_here(*arguments)
         assert answer.returncode == ConfigError.exit_code
         assert answer.stderr.startswith(f"error: {said}"), answer.stderr
 

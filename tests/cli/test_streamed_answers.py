@@ -21,7 +21,7 @@ from tests.tasks.archiving.ledger import HOT, PROJECT, Ledger
 FORMATS = ["csv", "json", "parquet", "table"]
 _ENDLESS = "SELECT i, md5(i::VARCHAR) AS text FROM range(1000000000000) AS numbers(i)"
 _FAILS_LATE = "SELECT CASE WHEN i < 90000 THEN '1' ELSE 'x' END::INTEGER AS n FROM range(100000) AS numbers(i)"
-_LONG = "SELECT id, i FROM transactions, range(20000) AS numbers(i)"
+_LONG = "SELECT id, i FROM transactions, range(2000) AS numbers(i)"
 
 
 def _one_line(said: str, part: str) -> None:
