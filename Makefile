@@ -31,6 +31,8 @@ LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --extra dev -
 
 # What `make test` leaves out: slow tests, and heavy ones, whose promise a quicker test watches (tests/sampling.py).
 MARKS ?= not slow and not heavy
+# Schemathesis' tests are all heavy or slow. Its plugin alone costs every worker seconds.
+WITHOUT = $(if $(findstring not heavy,$(MARKS)),-p no:schemathesis)
 
 .PHONY: help demo test test-all bench up down lint format lock upgrade clean setup
 
@@ -41,7 +43,7 @@ demo: $(READY) ## Set up, fill three years of months, archive them through Prefe
 	@$(BIN)/treasury demo
 
 test: $(READY) ## Set up and run the tests, the slow and the heavy ones left out; TESTS="tests/sql ..." names folders
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "$(MARKS)" $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(WITHOUT) -m "$(MARKS)" $(TESTS)
 
 test-all: $(READY) ## Every test, the slow ones too, with all their examples and the floor of the coverage
 	@TREASURY_TEST_THOROUGH=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=json

@@ -101,6 +101,7 @@ def judge(case: Case, server: tuple[str, dict[str, str]]) -> None:
     )
 
 
+@pytest.mark.heavy("every operation's answers are held against the document, and each rule of a value has a test")
 @schema.parametrize()
 @hypothesis.settings(max_examples=QUICK, suppress_health_check=list(HealthCheck))
 def test_the_api_keeps_its_document(case: Case, server: tuple[str, dict[str, str]]) -> None:
