@@ -86,6 +86,7 @@ def test_a_seal_that_was_broken_before_the_drop_keeps_the_month(ledger: Ledger, 
     ledger.check_archive()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "statement",
     [

@@ -94,7 +94,7 @@ def yes(*_: object) -> bool:
 # --- copies
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.heavy("of a database and its clone the second to write is refused")
 @pytest.mark.parametrize("step", [Step.UPLOADED, Step.DESCRIBED])
 def test_a_copy_taken_after_an_interrupted_attempt_is_refused_and_removes_nothing(
     ledger: Ledger, copied: Copier, step: Step
@@ -292,6 +292,7 @@ def test_separating_on_the_originals_prefix_is_refused_however_it_is_written(led
     assert standing(ledger) == "owner"
 
 
+@pytest.mark.heavy("a copy that has archived nothing separates, too")
 def test_separating_on_a_copied_prefix_lets_both_archive_on(ledger: Ledger, copied: Copier) -> None:
     before = archived(ledger)
     twin = elsewhere(copied(ledger), "twin")

@@ -172,7 +172,7 @@ DEPENDENTS = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("what", DEPENDENTS)
 def test_what_depends_on_a_partition_is_named_in_the_plan_and_nothing_is_sealed(ledger: Ledger, what: str) -> None:
     statement, told = (text.format(ledger.table.partition(COLD)) for text in DEPENDENTS[what])

@@ -108,6 +108,7 @@ def test_an_object_that_is_not_what_was_written_moves_nothing(ledger: Ledger, da
     ledger.check_archive()
 
 
+@pytest.mark.heavy("an object that is not what was written moves nothing")
 def test_an_object_that_vanished_moves_nothing(ledger: Ledger) -> None:
     ledger.warm(COLD)
     before = ledger.content()
@@ -260,6 +261,7 @@ ALTERATIONS: dict[str, Callable[[pa.Table], pa.Table]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ALTERATIONS)
 def test_a_valid_file_with_other_rows_is_found_by_its_content(ledger: Ledger, tmp_path: Path, name: str) -> None:
     """What the bytes' checksum would not show if the writer itself were wrong."""

@@ -175,6 +175,7 @@ def test_values_are_the_same_in_every_tier(ledger: Ledger) -> None:
     assert {row["description"] for row in cold} >= {None, "", "naïve ☕, 'quoted'\n\"line\""}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("column", "value"), [("fee", Decimal("NaN")), ("updated_at", "294270-01-01 00:00:00+00")], ids=["NaN", "far time"]
 )

@@ -17,6 +17,7 @@ from tests.examples import THOROUGH
 from tests.tasks.querying.placements import PLACES, Placements, comparable, placements
 from tests.tasks.querying.questions import Question, Questioner
 
+_FEW = 50
 _SAMPLE = 200
 _PART = 1_000
 _PARTS = 20
@@ -158,8 +159,9 @@ def test_a_sum_beyond_38_digits_is_an_error_and_never_wraps_around(placed: Place
             answer.batches.read_all()
 
 
-def test_random_questions_have_one_answer_wherever_the_rows_are(placed: Placements) -> None:
-    _check(placed, "sample", _SAMPLE)
+@pytest.mark.parametrize("questions", [_FEW, pytest.param(_SAMPLE, marks=pytest.mark.heavy("the few are of these"))])
+def test_random_questions_have_one_answer_wherever_the_rows_are(placed: Placements, questions: int) -> None:
+    _check(placed, "sample", questions)
 
 
 @pytest.mark.slow

@@ -325,7 +325,7 @@ def test_the_edges_of_a_day_are_johannesburg_s_also_over_a_month_s_end(books: Bo
         assert "1 came in" in told
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.heavy("a stranger's change is found in the same way")
 @pytest.mark.parametrize("tier", ["warm", "cold"])
 def test_a_closed_day_is_compared_wherever_its_rows_are_now(books: Books, tier: str) -> None:
     books.both()
@@ -473,7 +473,7 @@ class Events:
             self.chance.choice(every)()
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.heavy("a row that comes, changes or goes is a break, one by one")
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_comes_between_a_closed_day_is_as_recorded_or_breaks_say_so(books: Books, seed: int) -> None:
     """Rows come in, change and end between runs and attempts to close, in any order."""

@@ -205,6 +205,7 @@ def test_a_break_that_opens_again_in_a_closed_period_goes_to_the_day_of_the_run(
         assert verify_chain(connection).event_no == 6
 
 
+@pytest.mark.heavy("the engine's tests have duplicates of other days")
 def test_a_line_that_comes_on_two_days_is_a_duplicate_on_the_second(books: Books) -> None:
     row = books.both()
     books.run()

@@ -150,6 +150,7 @@ def test_what_the_statement_does_not_decide_stays_as_it_is(books: Books) -> None
     assert books.records() == [("noted", "line_elsewhere")]  # of the line in another currency
 
 
+@pytest.mark.heavy("a line of its reference that is not matched with it leaves the row, too")
 def test_two_lines_of_one_reference_that_contradict_each_other_are_for_people(books: Books) -> None:
     row = vend(books)
     line(books, row, "failed")

@@ -100,7 +100,7 @@ def test_a_withdrawal_needs_a_person_and_a_reason(books: Books, decided: int) ->
             resolve(books.settings, decided, actor, WITHDRAW, reason)
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.heavy("a mistaken decision is taken back by two people, too")
 @pytest.mark.parametrize("asked", [0, 1])
 @pytest.mark.parametrize("make", [near_tie, payout])
 def test_a_decided_match_is_taken_back_with_all_its_breaks_and_the_next_run_no_longer_knows_it(
