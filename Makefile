@@ -21,10 +21,18 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 p
 # Tests wait for servers about half of their time: on two cores three workers are faster than two.
 WORKERS ?= 3
 
+# Every worker, and every process that a test starts, would compile the whole project again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # One file for every Python: markers say which line is for which, and no registry is named.
 UV ?= uv
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
 	--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+
+# What `make test` leaves out: slow tests, and heavy ones, whose promise a quicker test watches (tests/sampling.py).
+MARKS ?= not slow and not heavy
+# Schemathesis' tests are all heavy or slow. Its plugin alone costs every worker seconds.
+WITHOUT = $(if $(findstring not heavy,$(MARKS)),-p no:schemathesis)
 
 .PHONY: help demo test test-all bench up down lint format lock upgrade clean setup
 
@@ -34,8 +42,8 @@ help: ## What can be made
 demo: $(READY) ## Set up, fill three years of months, archive them through Prefect, show the result
 	@$(BIN)/treasury demo
 
-test: $(READY) ## Set up and run the tests, the slow ones left out; TESTS="tests/sql ..." names folders
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(TESTS)
+test: $(READY) ## Set up and run the tests, the slow and the heavy ones left out; TESTS="tests/sql ..." names folders
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(WITHOUT) -m "$(MARKS)" $(TESTS)
 
 test-all: $(READY) ## Every test, the slow ones too, with all their examples and the floor of the coverage
 	@TREASURY_TEST_THOROUGH=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=json

@@ -20,6 +20,7 @@ ROLE = "treasury"
 DATABASE = "treasury"
 EMBEDDED_MAJOR = 18
 FIRST_WITH_BUILTIN_LOCALE = 17
+FIRST_WITH_SCRAM_ITERATIONS = 16
 INITDB_TIMEOUT_S = process.READY_S
 PASSWORD_DIGITS = 32
 _PID_PORT, _PID_STATE = 3, 7  # lines of postmaster.pid, from 0 (src/include/utils/pidfile.h)
@@ -44,6 +45,8 @@ _SETTINGS = {
 }
 # For tests alone: the data do not outlive the run.
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
+# Hashing a password 4,096 times, the default, is most of what a connection costs the client.
+_FAST_LOGINS = {"scram_iterations": "1"}
 
 
 def embedded_bin_dir() -> Path:
@@ -73,12 +76,12 @@ class Postgres:
         Raises ConfigError when there was one; see `Cluster.make`.
         """
         account = unprivileged()
-        cluster = Cluster(
-            self.bin_dir or embedded_bin_dir(), self.home, account, generated_keys.key(self.home, NAME, PASSWORD_DIGITS)
-        )
+        password = generated_keys.key(self.home, NAME, PASSWORD_DIGITS)
+        cluster = Cluster(self.bin_dir or embedded_bin_dir(), self.home, account, password, self.fast)
         data = cluster.make()
         port = ports.choose(self.port)
-        options = _SETTINGS | cluster.compression() | (_FAST if self.fast else {}) | {"port": str(port)}
+        fast = _FAST | cluster.logins() if self.fast else {}
+        options = _SETTINGS | cluster.compression() | fast | {"port": str(port)}
         return process.Launch(
             name=NAME,
             argv=(str(cluster.bin_dir / "postgres"), "-D", str(data), *_as_arguments(options)),
@@ -123,6 +126,7 @@ class Cluster:
     home: Path
     account: Account | None
     password: str
+    fast: bool = False
 
     def make(self) -> Path:
         """The data folder, made by initdb on the first call: UTF-8, code point order, checksums, scram passwords.
@@ -158,6 +162,10 @@ class Cluster:
         binary = (self.bin_dir / "postgres").read_bytes()
         return {"wal_compression": "lz4" if b"liblz4.so" in binary else "off"}
 
+    def logins(self) -> dict[str, str]:
+        """How the passwords of a ``fast`` cluster are hashed; nothing where the version hashes them in one way only."""
+        return _FAST_LOGINS if self.fast and self.major() >= FIRST_WITH_SCRAM_ITERATIONS else {}
+
     def _initdb(self, data: Path) -> None:
         draft = self.folder / f"{data.name}.draft"
         rmtree(draft, ignore_errors=True)
@@ -176,6 +184,7 @@ class Cluster:
 
     def _initdb_options(self) -> tuple[str, ...]:
         common = (f"--username={ROLE}", "--encoding=UTF8", "--auth=scram-sha-256", "--data-checksums")
+        common += _as_arguments(self.logins())
         if self.major() >= FIRST_WITH_BUILTIN_LOCALE:  # the same order on every machine, whatever its libc
             return (*common, "--no-instructions", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
         return (*common, "--no-instructions", "--locale=C.UTF-8")

@@ -32,8 +32,9 @@ from servers.stack import running
 from sql import migrate
 from sql.connection import connect
 from sql.ledger_tables import make_hot_parent
+from sql.partitions import prepare_table
 from sql.roles import API, AUDITOR, ensure_login, prepare_roles
-from tests import coverage_report, figures
+from tests import coverage_report, figures, sampling
 from tests.databases import Databases, drop_like, make_template
 
 HOME = "TREASURY_TEST_HOME"
@@ -74,6 +75,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             drop_like(os.environ[DATABASE_URL], _run_name())
             _drop_logins(os.environ[DATABASE_URL])
         shutil.rmtree(os.environ.pop(HOME), ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Choose the samples before pytest leaves out what `-m` does not name."""
+    sampling.mark_unsampled(items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -128,6 +135,12 @@ def _prefect_begun(settings: Settings, items: list[pytest.Item]) -> Iterator[Non
 def migrated(server_settings: Settings) -> str:
     """The name of a migrated database to copy from, made by whichever worker comes first."""
     return make_template(server_settings, _run_name(), None, _migrate)
+
+
+@pytest.fixture(scope="session")
+def prepared(server_settings: Settings, migrated: str) -> str:
+    """The name of a migrated database in which both ledger tables have their parents and views."""
+    return make_template(server_settings, f"{migrated}_prepared", migrated, _prepare)
 
 
 @pytest.fixture(scope="session")
@@ -214,6 +227,12 @@ def _migrate(draft: Settings) -> None:
         for table in BUILT_IN:
             make_hot_parent(owner, draft, table)
         assert prepare_roles(owner, draft) == []
+
+
+def _prepare(draft: Settings) -> None:
+    with connect(draft.database_dsn, "tests") as owner:
+        for table in BUILT_IN:
+            prepare_table(owner, draft, table)
 
 
 def _with_logins(settings: Settings) -> Settings:

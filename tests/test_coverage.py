@@ -6,6 +6,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from tests.coverage_report import File, Report, Summary, lines
 
 PROJECT = Path(__file__).parents[1]
@@ -66,6 +68,7 @@ def measure(folder: Path, floor: int) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.heavy("about the coverage that only `make test-all` measures")
 def test_processes_that_tests_start_are_measured_and_a_file_below_the_floor_is_named(tmp_path: Path) -> None:
     done = measure(tmp_path, floor=40)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -76,6 +79,7 @@ def test_processes_that_tests_start_are_measured_and_a_file_below_the_floor_is_n
     assert "3 passed" in done.stdout.splitlines()[-1]
 
 
+@pytest.mark.heavy("about the coverage that only `make test-all` measures")
 def test_a_project_below_the_floor_fails_the_run(tmp_path: Path) -> None:
     done = measure(tmp_path, floor=90)
     assert done.returncode != 0

@@ -3,6 +3,9 @@
 -- name: try_lock
 SELECT pg_try_advisory_lock(hashtextextended(%(supplier)s::text, 7303014))
 
+-- name: unlock
+SELECT pg_advisory_unlock(hashtextextended(%(supplier)s::text, 7303014))
+
 -- name: current_runs
 -- The newest run of every day from one to another.
 SELECT DISTINCT ON (day) run_id, day, object_prefix

@@ -139,3 +139,6 @@ RETURNING part
 
 -- name: try_month_lock
 SELECT pg_try_advisory_lock(hashtextextended(%(table)s || ' ' || %(month)s, 7305824))
+
+-- name: unlock_month
+SELECT pg_advisory_unlock(hashtextextended(%(table)s || ' ' || %(month)s, 7305824))

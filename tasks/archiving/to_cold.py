@@ -8,12 +8,13 @@ month is warm and whole; from its commit on it is cold and proved. Nothing in be
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
+import psycopg
 from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
@@ -193,11 +194,19 @@ def _record_upload(connection: Connection, claim: _Claim, key: str, content: Sto
 
 @contextmanager
 def _month_lock(connection: Connection, table: TieredTable, month: Month) -> Iterator[None]:
-    """Hold the month for this session: the lock ends with the connection, so a killed run never leaves it taken."""
+    """Hold the month for this session: the lock ends with the connection, so a killed run never leaves it taken.
+
+    It is given back before that: PostgreSQL ends a session a moment after its client has left, and an attempt that
+    begins at once would be refused.
+    """
     parameters = {"table": table.name, "month": str(month)}
     if not fetch_one(connection, _QUERIES["try_month_lock"], parameters)[0]:
         raise ConflictError(f"{table.name} {month} is being archived by another run")
-    yield
+    try:
+        yield
+    finally:
+        with suppress(psycopg.Error):  # of a session that is gone, and its lock with it
+            connection.execute(_QUERIES["unlock_month"], parameters)
 
 
 def _claim(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> _Claim:

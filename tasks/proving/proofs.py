@@ -49,10 +49,12 @@ class Prover:
 
     def __enter__(self) -> Self:
         settings = self._settings
-        self._connection: Connection = self._stack.enter_context(connect(settings.database_dsn, "proving"))
-        self._engine: duckdb.DuckDBPyConnection = self._stack.enter_context(engine(settings))
-        self._store = ObjectStore(settings)
-        self._log = PublishedLog(self._connection)
+        with ExitStack() as stack:
+            self._connection: Connection = stack.enter_context(connect(settings.database_dsn, "proving"))
+            self._log = PublishedLog(self._connection)
+            self._engine: duckdb.DuckDBPyConnection = stack.enter_context(engine(settings))
+            self._store = ObjectStore(settings)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

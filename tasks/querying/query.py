@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -162,9 +163,15 @@ def _check_reading(query: str) -> None:
         raise DataError(f"SQL: {', '.join(qualified)}: call functions without a catalogue")
 
 
+@cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    """The engine of the process that parses and nothing else: to make one takes longer than to parse."""
+    return duckdb.connect(config=dict(_PLAN_CONFIG))
+
+
 def _syntax_tree(query: str) -> Any:
     """The query as DuckDB parses it, not bound to anything. Raises DataError when it has no such form."""
-    with duckdb.connect() as connection:
+    with _parser().cursor() as connection:
         row = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchone()
     tree = json.loads(row[0]) if row else {"error": True}
     if tree.get("error"):

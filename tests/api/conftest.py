@@ -56,7 +56,7 @@ def template(server_settings: Settings, migrated: str) -> str:
 @pytest.fixture
 def ready(settings: Settings, tmp_path: Path) -> Settings:
     """Settings of a database with partitions for this month and the next, and an archive in a folder."""
-    return with_partitions(settings.model_copy(update={"archive_url": f"file://{tmp_path / 'archive'}"}))
+    return settings.model_copy(update={"archive_url": f"file://{tmp_path / 'archive'}"})
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def shared(
 ) -> Iterator[Settings]:
     """Settings of a database that the tests of a module share: they look at answers and change no rows of others."""
     with own_database(databases, server_settings, template, tmp_path_factory.mktemp("shared")) as settings:
-        yield unlimited(with_partitions(settings))
+        yield unlimited(settings)
 
 
 @pytest.fixture(scope="module")

@@ -90,6 +90,7 @@ def test_sql_that_is_no_question_ends_with_the_code_of_bad_data(treasury_here: T
     assert "Traceback" not in answer.stderr
 
 
+@pytest.mark.heavy("the flow plans only in its own test, and a wrong table starts the same process")
 def test_run_with_plan_only_shows_what_would_move_and_moves_nothing(
     ledger: Ledger, treasury: Treasury, prefect_url: str
 ) -> None:

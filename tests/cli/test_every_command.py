@@ -103,6 +103,16 @@ def _value(parameter: Any, folder: Path) -> str:
     raise AssertionError(f"this test needs a value for the parameter {parameter.name} in VALUES")
 
 
+def _case(path: tuple[str, ...]) -> Any:
+    """A command as a case. Of the jobs, a process each, and what waits for simulators, one is quick enough."""
+    is_heavy = (path[0] == "run" and path[1] != "archive_months") or path == ("suppliers", "test")
+    marks = [pytest.mark.heavy("another job starts the same process")] if is_heavy else []
+    return pytest.param(path, id=" ".join(path), marks=marks)
+
+
+EVERY = [_case(path) for path in commands()]
+
+
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits three minutes for a Prefect server that will not come."""
@@ -125,7 +135,7 @@ def check(path: tuple[str, ...], ended: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])])
-@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+@pytest.mark.parametrize("path", EVERY)
 def test_every_server_is_broken(
     path: tuple[str, ...], kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,7 +147,7 @@ def test_every_server_is_broken(
 
 
 @pytest.mark.parametrize("kind", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])])
-@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+@pytest.mark.parametrize("path", EVERY)
 def test_every_server_but_postgresql_is_broken(
     path: tuple[str, ...], kind: str, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,7 @@
 """`treasury installation`, as a user types it."""
 
+import pytest
+
 from ledger.errors import ConfigError, ConflictError
 from storage.marker import KEY, read_marker
 from storage.store import ObjectStore
@@ -24,6 +26,7 @@ def test_it_is_shown_before_and_after_the_first_month(ledger: Ledger, treasury_h
     assert "│ made " in after
 
 
+@pytest.mark.heavy("the archive's tests repeat the id in one process")
 def test_a_copy_continues_only_after_its_id_was_repeated(ledger: Ledger, copied: Copier, treasury: Treasury) -> None:
     ledger.warm(COLD)
     archive_month(ledger.settings, ledger.table, COLD)

@@ -50,6 +50,7 @@ def _loaded(answer: "subprocess.CompletedProcess[str]") -> set[str]:
     return modules & (drivers | commands)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("group", LISTS)
 def test_a_list_of_commands_loads_no_command_and_no_driver(group: tuple[str, ...]) -> None:
     answer = _treasury(*group, "--help")
@@ -82,6 +83,7 @@ def test_the_summary_in_a_list_is_the_first_sentence_of_the_commands_own_help(
     assert real.get_short_help_str(1000) == command.summary
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("group", LISTS)
 def test_a_list_of_commands_shows_each_summary_whole(group: tuple[str, ...]) -> None:
     shown = " ".join(_treasury(*group, "--help").stdout.split())

@@ -75,6 +75,7 @@ def test_status_says_that_nothing_runs_and_down_agrees(tmp_path: Path) -> None:
     assert treasury("down", TREASURY_HOME=str(tmp_path)).stdout == "nothing was running\n"
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("command", [("--help",), ("status",)])
 def test_a_full_disk_under_the_output_is_one_line_and_no_traceback(tmp_path: Path, command: tuple[str, ...]) -> None:
     program = [sys.executable, "-m", "cli.main", *command]
@@ -86,6 +87,7 @@ def test_a_full_disk_under_the_output_is_one_line_and_no_traceback(tmp_path: Pat
     assert answer.returncode == TransientError.exit_code
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "command", [("up",), ("generate", "--months", "1", "--rows-per-month", "1"), ("suppliers", "test")]
 )

@@ -87,6 +87,7 @@ def books(settings: Settings, tmp_path: Path) -> Books:
     return Books(settings, tmp_path)
 
 
+@pytest.mark.heavy("statements over a range stop at no day, either")
 def test_a_range_is_its_days_and_a_bad_one_stops_no_other(books: Books, typed: Typed) -> None:
     for day in (DAY, DAY + timedelta(days=2)):
         taken_in(books, day)
@@ -244,12 +245,12 @@ def taken_in(books: Books, day: date) -> None:
     )
 
 
-def test_what_cannot_be_meant_is_told(treasury: Treasury) -> None:
+def test_what_cannot_be_meant_is_told(treasury_here: Treasury) -> None:
     for arguments, said in (
         (("recon", "run", "flash", str(DAY), "--float", "1.00"), "--float: must be OPENING,DEPOSITS,CLOSING"),
         (("verify", "--noted", "zz"), "--noted: must be a hash in hex"),
     ):
-        answer = treasury(*arguments)
+        answer = treasury_here(*arguments)
         assert answer.returncode == ConfigError.exit_code
         assert answer.stderr.startswith(f"error: {said}"), answer.stderr
 

@@ -21,7 +21,7 @@ from tests.tasks.archiving.ledger import HOT, PROJECT, Ledger
 FORMATS = ["csv", "json", "parquet", "table"]
 _ENDLESS = "SELECT i, md5(i::VARCHAR) AS text FROM range(1000000000000) AS numbers(i)"
 _FAILS_LATE = "SELECT CASE WHEN i < 90000 THEN '1' ELSE 'x' END::INTEGER AS n FROM range(100000) AS numbers(i)"
-_LONG = "SELECT id, i FROM transactions, range(20000) AS numbers(i)"
+_LONG = "SELECT id, i FROM transactions, range(2000) AS numbers(i)"
 
 
 def _one_line(said: str, part: str) -> None:
@@ -31,6 +31,7 @@ def _one_line(said: str, part: str) -> None:
     assert part in errors[0]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("output_format", ["csv", "json", "parquet"])
 def test_a_time_limit_that_passes_while_rows_are_written_is_one_line_and_leaves_no_file(
     ledger: Ledger, treasury: Treasury, tmp_path: Path, output_format: str
@@ -90,6 +91,7 @@ def test_a_server_that_ends_the_scan_is_transient(ledger: Ledger, monkeypatch: p
         ledger.ask("SELECT sum(fee) FROM transactions")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_a_reader_that_goes_away_ends_the_command_without_a_word(ledger: Ledger, output_format: str) -> None:
     command = [sys.executable, "-m", "cli.main", "sql", _ENDLESS, "--timeout", "60", "--format", output_format]
@@ -107,6 +109,7 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_word(ledger: Ledger,
     assert "Traceback" not in said
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_a_device_that_is_full_is_one_line(treasury: Treasury, ledger: Ledger, output_format: str) -> None:
     done = treasury("sql", "SELECT * FROM range(100000)", "--format", output_format, "--output", "/dev/full")

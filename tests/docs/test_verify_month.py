@@ -147,6 +147,7 @@ def _lose_the_file(store: Path) -> None:
     file.unlink()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("forge", "said"),
     [

@@ -113,6 +113,7 @@ def test_a_month_with_unfinished_rows_becomes_warm_and_is_held_back_there(ledger
     assert [(o.action, o.result) for o in state.result()] == [(Action.TO_COLD, Result.MOVED)]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("parameters", "named"),
     [

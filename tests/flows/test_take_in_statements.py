@@ -50,6 +50,7 @@ def test_a_late_file_is_taken_and_its_day_reconciled_without_being_asked_for(
     assert [one.day for one in list_runs(ledger.settings)] == [yesterday, yesterday, late]  # nothing else is due
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("day", [date(9999, 12, 31), datetime.now(JOHANNESBURG).date() + timedelta(days=2)])
 def test_a_day_that_has_not_come_is_refused_by_name(ledger: Ledger, tmp_path: Path, day: date) -> None:
     form = IntakeParameters(supplier="flash", day=day, url=str(tmp_path))

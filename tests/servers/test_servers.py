@@ -68,14 +68,15 @@ def test_postgresql_is_safe_by_default(home: Path, bin_dir: Path | None) -> None
         "TimeZone": "UTC",
         "server_encoding": "UTF8",
         "password_encryption": "scram-sha-256",
+        "scram_iterations": "4096",
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": "",
         "jit": "off",
     }
     with lease(home, Postgres(home, bin_dir=bin_dir)) as endpoint, psycopg.connect(endpoint.url) as connection:
         for name, value in expected.items():
-            row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
-            assert row == (value,), name
+            row = connection.execute("SELECT current_setting(%s, true)", (name,)).fetchone()
+            assert row == (value,) or (name, row) == ("scram_iterations", (None,)), name  # 15 has no such setting
         order = connection.execute("SELECT array_agg(x ORDER BY x) FROM unnest(ARRAY['b', 'a', 'B', 'é']) x").fetchone()
         assert order == (["B", "a", "b", "é"],)
 

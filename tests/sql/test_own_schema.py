@@ -145,6 +145,7 @@ def _former_ledger(settings: Settings, company: psycopg.Connection) -> None:
     )
 
 
+@pytest.mark.heavy("what a former version made moves whole or not at all in one transaction")
 def test_a_move_that_was_killed_has_moved_nothing_and_is_made_by_the_next(
     empty: Settings, company: psycopg.Connection
 ) -> None:
@@ -244,6 +245,7 @@ TAKEN = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("what", TAKEN)
 def test_a_taken_name_is_refused_by_name_and_the_other_table_goes_on(
     empty: Settings, company: psycopg.Connection, what: str

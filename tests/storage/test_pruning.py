@@ -138,6 +138,7 @@ WHOLE = [
 ]
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(("query", "months"), PRUNED)
 def test_what_bounds_or_labels_rule_out_is_not_read_and_the_answer_is_the_same(
     archive: Archive, query: str, months: list[str]
@@ -147,6 +148,7 @@ def test_what_bounds_or_labels_rule_out_is_not_read_and_the_answer_is_the_same(
     assert archive.answer(query, needed) == archive.answer(query, archive.branches)
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("query", WHOLE)
 def test_what_bounds_do_not_rule_out_is_read_whole(archive: Archive, query: str) -> None:
     needed = archive.needed(query)

@@ -31,6 +31,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.sampled(36)
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("vas_type", VasType)
 @pytest.mark.parametrize("name", DEFINITIONS)

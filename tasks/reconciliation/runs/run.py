@@ -5,11 +5,12 @@ no trace but, at worst, report files that the next run of the same day replaces 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
 import duckdb
+import psycopg
 
 from config import Settings
 from ledger.errors import ConflictError
@@ -125,10 +126,20 @@ def _settle(
 def _locked(settings: Settings, request: RunRequest) -> Iterator[Connection]:
     """A connection on which nobody else reconciles the supplier, as long as it is open. A dry run keeps nobody out, and
     may look at a closed day.
+
+    The lock is given back before the connection closes: PostgreSQL ends a session a moment after its client has left,
+    and a run that begins at once would be refused.
     """
+    supplier = {"supplier": request.supplier}
     with connect(settings.database_dsn, "reconciliation") as connection:
-        if not request.dry_run:
-            check_open(connection, request.supplier, request.day)
-            if not fetch_one(connection, _QUERIES["try_lock"], {"supplier": request.supplier})[0]:
-                raise ConflictError(f"{request.supplier} is being reconciled by another run")
-        yield connection
+        if request.dry_run:
+            yield connection
+            return
+        check_open(connection, request.supplier, request.day)
+        if not fetch_one(connection, _QUERIES["try_lock"], supplier)[0]:
+            raise ConflictError(f"{request.supplier} is being reconciled by another run")
+        try:
+            yield connection
+        finally:
+            with suppress(psycopg.Error):  # of a session that is gone, and its lock with it
+                connection.execute(_QUERIES["unlock"], supplier)

@@ -311,6 +311,7 @@ BURSTS: list[tuple[RequestRule, str, Callable[[httpx.Client, int], httpx.Respons
 ]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("rule", "setting", "send"), BURSTS)
 def test_a_burst_is_told_once_and_whoever_makes_it_goes_on(
     behind_a_proxy: Settings,

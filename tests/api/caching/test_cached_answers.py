@@ -42,6 +42,7 @@ def api(request: pytest.FixtureRequest, serve: Serve) -> httpx.Client:
     return serve(redis=request.param == "with redis", enabled=request.param != "off")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("how", ["by a process alone that Redis does not reach", "past the API"])
 def test_what_nobody_can_tell_is_seen_within_the_bound_all_the_same(
     serve: Serve, database: psycopg.Connection[Any], how: str
@@ -70,6 +71,7 @@ def test_what_nobody_can_tell_is_seen_within_the_bound_all_the_same(
                 time.sleep(0.02)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("path", PATHS)
 def test_an_answer_has_a_strong_etag_and_is_not_for_others(api: httpx.Client, path: str) -> None:
     row = api.post(path, json=BODIES[path], headers=keyed()).headers["location"]
@@ -83,6 +85,7 @@ def test_an_answer_has_a_strong_etag_and_is_not_for_others(api: httpx.Client, pa
         assert first.headers["content-type"] == "application/json"
 
 
+@pytest.mark.sampled(1)
 def test_the_answer_that_a_client_has_is_not_sent_again(api: httpx.Client) -> None:
     row = api.post(PATH, json=BODY, headers=keyed()).headers["location"]
     etag = api.get(row).headers["etag"]
@@ -99,6 +102,7 @@ def test_the_answer_that_a_client_has_is_not_sent_again(api: httpx.Client) -> No
     assert changed.headers["etag"] != etag
 
 
+@pytest.mark.sampled(1)
 def test_a_head_is_answered_like_its_get_without_the_body(api: httpx.Client) -> None:
     row = api.post(PATH, json=BODY, headers=keyed()).headers["location"]
     head, get = api.head(row), api.get(row)
@@ -107,6 +111,7 @@ def test_a_head_is_answered_like_its_get_without_the_body(api: httpx.Client) -> 
         assert head.headers[name] == get.headers[name]
 
 
+@pytest.mark.sampled(1)
 def test_a_post_is_in_the_next_page(api: httpx.Client) -> None:
     for count in range(1, 6):
         stored = api.post(PATH, json=BODY, headers=keyed()).json()
@@ -116,6 +121,7 @@ def test_a_post_is_in_the_next_page(api: httpx.Client) -> None:
             assert items[0]["id"] == stored["id"]
 
 
+@pytest.mark.sampled(1)
 def test_a_batch_is_in_the_next_page(api: httpx.Client) -> None:
     for count in (3, 6):
         assert len(api.get(PATH, params={"wallet_id": BODY["wallet_id"]}).json()["items"]) == count - 3
@@ -123,6 +129,7 @@ def test_a_batch_is_in_the_next_page(api: httpx.Client) -> None:
         assert len(api.get(PATH, params={"wallet_id": BODY["wallet_id"]}).json()["items"]) == count
 
 
+@pytest.mark.sampled(1)
 def test_a_new_status_is_in_the_next_read_of_the_row_and_of_its_pages(api: httpx.Client) -> None:
     row = api.post(PATH, json=BODY, headers=keyed()).headers["location"]
     pages = [f"{PATH}?{name}={BODY[name]}" for name in ("wallet_id", "user_id")]
@@ -132,6 +139,7 @@ def test_a_new_status_is_in_the_next_read_of_the_row_and_of_its_pages(api: httpx
         assert [api.get(page).json()["items"][0]["status"] for page in pages] == [status, status]
 
 
+@pytest.mark.sampled(1)
 def test_what_is_not_there_is_asked_for_again(api: httpx.Client, ledger: Ledger, this_month: Month) -> None:
     table = ledger.table(PATH)
     (row,) = ledger.add(table, [this_month.lower])
@@ -147,6 +155,7 @@ def test_a_refused_question_is_refused_again(api: httpx.Client) -> None:
         assert "etag" not in answer.headers
 
 
+@pytest.mark.sampled(1)
 def test_what_one_client_was_told_is_told_to_no_other(api: httpx.Client, make_key: MakeKey) -> None:
     row = api.post(PATH, json=BODY, headers=keyed()).headers["location"]
     page = f"{PATH}?wallet_id={BODY['wallet_id']}"
@@ -161,6 +170,7 @@ def test_what_one_client_was_told_is_told_to_no_other(api: httpx.Client, make_ke
     assert api.get(row, headers={"Authorization": ""}).status_code == 401
 
 
+@pytest.mark.sampled(1)
 def test_a_page_over_all_clients_is_of_this_moment(api: httpx.Client, make_key: MakeKey) -> None:
     auditor = make_key("auditor", ["transactions:read", "read:all"])
     for count, client in enumerate(("one", "two", "three"), start=1):
@@ -181,6 +191,7 @@ def test_a_change_through_one_api_reaches_the_other(serve: Serve) -> None:
             pytest.fail("the other API was not told")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("tier", ["hot", "warm", "cold"])
 def test_a_finished_row_is_answered_from_the_cache_while_its_month_moves(
     serve: Serve, ledger: Ledger, this_month: Month, tier: str

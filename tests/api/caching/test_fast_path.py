@@ -146,6 +146,7 @@ def test_the_log_line_is_that_of_the_long_path(served: Served, log: Log) -> None
     assert lines[0]["route"] == f"{PATHS[0]}/{{id}}"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("fields", "line", "status"),
     [

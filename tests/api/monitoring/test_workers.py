@@ -90,6 +90,7 @@ def test_workers_that_take_long_to_load_are_waited_for(
     assert "died" not in (ready.home / "log" / "api.log").read_text(encoding="utf-8")
 
 
+@pytest.mark.heavy("two workers count together, and a dead one loses nothing")
 def test_a_new_start_counts_from_nothing(ready: Settings, watcher: Headers) -> None:
     for _ in range(2):
         with lease.lease(ready.home, Api(ready.home, 0, ready.environment(), stack.PROJECT)) as endpoint:

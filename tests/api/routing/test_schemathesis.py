@@ -22,7 +22,7 @@ from config import Settings, load_settings
 from config.version import product_version
 from ledger.scopes import Scope
 from tasks.admin.keys import create_key
-from tests.api.conftest import serving, unlimited, with_partitions
+from tests.api.conftest import serving, unlimited
 from tests.conftest import own_database
 from tests.databases import Databases
 
@@ -37,7 +37,7 @@ def server(
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """The address of a running API, and the header of a key that opens everything."""
     with own_database(databases, server_settings, template, tmp_path_factory.mktemp("schemathesis")) as own:
-        settings = unlimited(with_partitions(own))
+        settings = unlimited(own)
         key = create_key(settings, "acme", list(Scope))
         with serving(settings) as url:
             yield url, {"Authorization": f"Bearer {key}"}
@@ -101,6 +101,7 @@ def judge(case: Case, server: tuple[str, dict[str, str]]) -> None:
     )
 
 
+@pytest.mark.heavy("every operation's answers are held against the document, and each rule of a value has a test")
 @schema.parametrize()
 @hypothesis.settings(max_examples=QUICK, suppress_health_check=list(HealthCheck))
 def test_the_api_keeps_its_document(case: Case, server: tuple[str, dict[str, str]]) -> None:

@@ -91,6 +91,7 @@ REQUESTS: dict[str, Callable[[str], tuple[str, dict[str, Any]]]] = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("door", REQUESTS)
 def test_the_api_stores_and_repeats_none(door: str, api: httpx.Client, database: Any) -> None:
     for name, spelling in SPELLINGS.items():

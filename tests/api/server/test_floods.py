@@ -138,6 +138,7 @@ def test_an_endless_body_is_refused_and_never_held(
     assert grown_kb < 40_000, f"{grown_kb} KiB were kept of a body of 65536 KiB"
 
 
+@pytest.mark.heavy("two processes share one idempotency key")
 def test_a_thousand_posts_of_one_key_at_once_make_one_row(
     ready: Settings, make_key: MakeKey, database: psycopg.Connection[Any], figure: Figure
 ) -> None:

@@ -64,6 +64,7 @@ def _with_history(load: Load, before: dict[str, str]) -> Load:
     return Load(load.url, load.headers, {**before, **load.acknowledged}, load.unexpected, load.interrupted)
 
 
+@pytest.mark.heavy("a restart of PostgreSQL and a killed Redis under load, and kills without load, have tests")
 def test_a_few_kills_lose_nothing_and_double_nothing(place: Site, figure: Figure) -> None:
     load = strike(place, [Site.kill_postgres, Site.kill_a_worker, Site.kill_the_api], figure)
     assert load.interrupted > 0, "nothing was ever interrupted: the blows did not hit"

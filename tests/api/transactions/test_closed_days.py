@@ -14,6 +14,7 @@ from tests.tasks.reconciliation.books import Books, closed_by_two
 PATH = "/api/v1/vas-transactions"
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("tier", ["hot", "warm"])
 def test_a_status_of_a_closed_day_is_not_moved(
     api: httpx.Client, ledger: Ledger, this_month: Month, tmp_path: Path, tier: str

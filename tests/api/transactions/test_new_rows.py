@@ -20,6 +20,7 @@ from ledger.errors import FieldError
 from ledger.identifiers import created_at_of
 from ledger.tables import TRANSACTIONS, VAS_TRANSACTIONS
 from tests.api.ledger_rows import BODY, VAS_BODY
+from tests.examples import examples
 
 SETTINGS = load_settings()
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -107,7 +108,7 @@ def items(draw: st.DrawFn, good: dict[str, Any]) -> list[Any]:
 
 @pytest.mark.parametrize(("table", "good"), TABLES)
 @given(data=st.data(), card_numbers=st.sampled_from([*Refusal]), ascii_only=st.booleans())
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_a_batch_is_judged_as_its_items_one_by_one(
     table: Any, good: dict[str, Any], data: st.DataObject, card_numbers: Refusal, ascii_only: bool
 ) -> None:

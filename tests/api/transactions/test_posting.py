@@ -324,6 +324,7 @@ def test_the_time_is_the_servers(api: httpx.Client) -> None:
     assert abs((row.created_at - before).total_seconds()) < 10
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("given", "stored"),
     [

@@ -22,6 +22,7 @@ def post(api: httpx.Client, status: str, path: str = PATH) -> str:
     return str(response.headers["location"])
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("path", PATHS)
 def test_every_pair_of_statuses_follows_the_state_machine(api: httpx.Client, path: str) -> None:
     for current in Status:

@@ -23,6 +23,7 @@ def _asked(api: httpx.Client, **query: str) -> int:
     return len(response.json()["items"])
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("tier", ["hot", "warm", "cold"])
 def test_bounds_are_compared_exactly(api: httpx.Client, ledger: Ledger, this_month: Month, tier: str) -> None:
     table, month = ledger.table(PATH), this_month.plus(-5)
@@ -62,6 +63,7 @@ class Strangers:
             connection.execute("UPDATE transactions_partitioned SET id = %s WHERE id = %s", (row_id, row["id"]))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("tier", ["hot", "warm", "cold"])
 def test_a_row_is_found_by_an_id_that_does_not_tell_its_time(
     api: httpx.Client, ledger: Ledger, this_month: Month, tier: str

@@ -57,6 +57,7 @@ def ended(shop: httpx.Client, location: str) -> dict[str, Any]:
     raise AssertionError(f"still {row['status']}")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", list(SALES))
 def test_a_purchase_is_stored_pending_bought_once_and_told_by_its_row(
     shop: httpx.Client, simulated: Simulated, name: str
@@ -97,6 +98,7 @@ def test_the_client_of_a_failed_purchase_and_an_auditor_are_told_why(shop: httpx
     assert shop.get(f"{PATH}/x/failure").status_code == 422
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("field", "changes"),
     [
@@ -135,6 +137,7 @@ UNSOLD: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("field", "changes"), UNSOLD.values(), ids=UNSOLD)
 def test_an_order_that_the_supplier_is_known_to_refuse_is_refused_before_it_is_stored(
     shop: httpx.Client, simulated: Simulated, database: psycopg.Connection[Any], field: str, changes: dict[str, Any]

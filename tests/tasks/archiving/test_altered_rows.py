@@ -31,6 +31,7 @@ def alter(ledger: Ledger, statement: str) -> None:
             connection.execute(f"ALTER TABLE {PARTITION} ENABLE ALWAYS TRIGGER {trigger}")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("step", "name"),
     [
@@ -59,6 +60,7 @@ def test_rows_altered_under_the_seal_are_found_before_anything_is_dropped(
     ledger.check_archive()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "breaking",
     [
@@ -84,6 +86,7 @@ def test_a_seal_that_was_broken_before_the_drop_keeps_the_month(ledger: Ledger, 
     ledger.check_archive()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "statement",
     [

@@ -37,6 +37,7 @@ def archived(ledger: Ledger, tmp_path: Path) -> Ledger:
     return ledger
 
 
+@pytest.mark.heavy("months of generated rows are proved, too")
 def test_a_bank_s_year_is_in_the_archive_to_the_cent_and_proved(archived: Ledger, tmp_path: Path) -> None:
     """One import for all of it: the file is large. The CSV is read by csv and Decimal alone."""
     expected = months_of_the_file(FILE)

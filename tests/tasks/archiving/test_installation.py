@@ -94,6 +94,7 @@ def yes(*_: object) -> bool:
 # --- copies
 
 
+@pytest.mark.heavy("of a database and its clone the second to write is refused")
 @pytest.mark.parametrize("step", [Step.UPLOADED, Step.DESCRIBED])
 def test_a_copy_taken_after_an_interrupted_attempt_is_refused_and_removes_nothing(
     ledger: Ledger, copied: Copier, step: Step
@@ -117,6 +118,7 @@ def test_a_copy_taken_after_an_interrupted_attempt_is_refused_and_removes_nothin
     assert twin.tier(COLD) == "warm"
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("first", ["original", "clone"])
 def test_of_a_database_and_its_clone_the_second_to_write_is_refused(ledger: Ledger, copied: Copier, first: str) -> None:
     ledger.warm(COLD, NEXT)
@@ -135,6 +137,7 @@ def test_of_a_database_and_its_clone_the_second_to_write_is_refused(ledger: Ledg
     assert standing(one) == "owner"
 
 
+@pytest.mark.heavy("a clone is refused as the second to write")
 def test_a_clone_taken_in_the_instant_of_the_flip_removes_nothing_of_the_months(ledger: Ledger, copied: Copier) -> None:
     """The one instant in which a clone knows the newest token: it keeps what it cannot know to be its own."""
     ledger.warm(COLD)
@@ -170,6 +173,7 @@ def test_objects_of_a_flip_that_got_no_lock_are_removed_like_any_leftover(ledger
     ledger.check_archive()
 
 
+@pytest.mark.heavy("nothing is removed beside a manifest that cannot be read")
 def test_an_orphan_that_another_manifest_names_is_kept(ledger: Ledger) -> None:
     """Even if all else failed: an object that anybody's manifest in the month's folder names is not removed."""
     ledger.warm(COLD)
@@ -212,6 +216,7 @@ def test_uploads_of_another_installation_or_incarnation_are_never_removed(ledger
         assert left in ledger.objects()
 
 
+@pytest.mark.heavy("uploads of others are never removed or overwritten")
 def test_no_two_attempts_anywhere_have_one_key(ledger: Ledger) -> None:
     """Of the same rows, the same attempt and the same installation: chance alone tells two exact clones apart."""
     keys: set[str] = set()
@@ -239,6 +244,7 @@ def test_keys_and_manifest_name_the_installation(ledger: Ledger) -> None:
 # --- commands
 
 
+@pytest.mark.heavy("a takeover stops the database that it is taken from")
 def test_a_restored_dump_that_continues_leaves_the_old_database_refused(ledger: Ledger, copied: Copier) -> None:
     before = archived(ledger)
     restored = copied(ledger, "dump")
@@ -286,6 +292,7 @@ def test_separating_on_the_originals_prefix_is_refused_however_it_is_written(led
     assert standing(ledger) == "owner"
 
 
+@pytest.mark.heavy("a copy that has archived nothing separates, too")
 def test_separating_on_a_copied_prefix_lets_both_archive_on(ledger: Ledger, copied: Copier) -> None:
     before = archived(ledger)
     twin = elsewhere(copied(ledger), "twin")
@@ -408,6 +415,7 @@ def test_an_archive_without_a_marker_whose_objects_nobody_here_wrote_is_not_take
     check(ledger)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b'{"format":"treasury-installation-v2"}', b"\xff"])
 def test_a_marker_that_cannot_be_read_stops_writing_and_nothing_else(ledger: Ledger, content: bytes) -> None:
     before = archived(ledger)
@@ -463,6 +471,7 @@ def test_health_is_well_for_the_owner_and_names_a_copy(ledger: Ledger, copied: C
 # --- interrupted, and at once
 
 
+@pytest.mark.heavy("the first check of all is killed at each step, too")
 def test_a_check_killed_at_any_step_is_healed_by_the_next(ledger: Ledger) -> None:
     check(ledger)
     for step in ("intended", "written", "intended", "intended", "written", "written"):

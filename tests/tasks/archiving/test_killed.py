@@ -35,6 +35,7 @@ to_warm.warm_month(settings, settings.table("transactions"), Month.parse(sys.arg
 SIGKILLED = -9
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("step", Step)
 def test_a_run_killed_after_any_step_is_healed_by_the_next(ledger: Ledger, step: Step) -> None:
     ledger.warm(COLD)
@@ -55,6 +56,7 @@ def test_a_run_killed_after_any_step_is_healed_by_the_next(ledger: Ledger, step:
     assert list(ledger.settings.spool.glob("*/*.parquet")) == []
 
 
+@pytest.mark.heavy("a run killed after a step is healed, and its objects removed")
 def test_a_run_killed_again_and_again_leaves_no_object_behind(ledger: Ledger) -> None:
     ledger.warm(COLD)
     before = ledger.content()

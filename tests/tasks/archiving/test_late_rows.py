@@ -57,6 +57,7 @@ def test_late_rows_become_a_second_part_with_a_proof_of_its_own(archived: Ledger
     assert (described["part"], described["rows"], described["month"]) == (2, 7, str(COLD))
 
 
+@pytest.mark.heavy("a second part has a proof of its own, too")
 def test_a_third_part_may_follow(archived: Ledger) -> None:
     for part in (2, 3):
         assert open_late_rows(archived.settings, archived.table, COLD).part == part
@@ -71,6 +72,7 @@ def test_a_third_part_may_follow(archived: Ledger) -> None:
     archived.check_archive()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("parent", ["transactions_partitioned", "transactions_archive_warm"])
 def test_a_partition_that_somebody_made_is_taken_over(archived: Ledger, parent: str) -> None:
     bounds = f"FROM ('{COLD}-01 00:00+00') TO ('{COLD.plus(1)}-01 00:00+00')"

@@ -113,6 +113,7 @@ ODD = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("what", ODD)
 def test_an_odd_partition_is_named_and_everything_else_goes_on(ledger: Ledger, what: str) -> None:
     ledger.fill(COLD)
@@ -175,6 +176,7 @@ DEPENDENTS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("what", DEPENDENTS)
 def test_what_depends_on_a_partition_is_named_in_the_plan_and_nothing_is_sealed(ledger: Ledger, what: str) -> None:
     statement, told = (text.format(ledger.table.partition(COLD)) for text in DEPENDENTS[what])

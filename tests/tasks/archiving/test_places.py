@@ -77,6 +77,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", OTHERS)
 def test_rows_of_partitions_that_others_made_are_read_and_named(tiers: Ledger, name: str) -> None:
     parent, bound, month = OTHERS[name]
@@ -108,6 +109,7 @@ def test_rows_that_were_copied_back_from_the_archive_are_read_once(tiers: Ledger
     assert _counted(tiers) == (ALL, ALL)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("how", ["DETACH PARTITION {}", "DROP"])
 def test_a_month_that_somebody_took_away_is_refused_by_name(tiers: Ledger, how: str) -> None:
     partition = tiers.table.partition(HOT)
@@ -164,6 +166,7 @@ def test_keys_that_are_proved_to_be_of_the_month_prune(tiers: Ledger) -> None:
         assert (answer.batches.read_all().num_rows, answer.months_read, answer.months_known) == (1, 1, 3)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("is_valid", [False, True])
 def test_a_check_counts_once_it_holds_for_every_row(tiers: Ledger, is_valid: bool) -> None:
     name = tiers.table.partition(HOT)

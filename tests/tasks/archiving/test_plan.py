@@ -69,6 +69,7 @@ def test_the_plan_s_bytes_are_postgresql_s(ledger: Ledger) -> None:
     assert [(move.postgres_bytes,)] == ledger.sql("SELECT pg_total_relation_size(%s)", ledger.table.partition(COLD))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("status", ["pending", "processing"])
 def test_a_month_with_one_unfinished_row_stays_warm_until_it_is_finished(ledger: Ledger, status: str) -> None:
     ledger.warm(COLD)

@@ -33,6 +33,7 @@ SCANS = f"{EVERY_SESSION} AND application_name = 'treasury archive scan' AND sta
 BEFORE_THE_END = [step for step in Step if step is not Step.CLEANED]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("step", BEFORE_THE_END)
 def test_sessions_that_are_ended_at_any_step_are_a_transient_failure(ledger: Ledger, step: Step) -> None:
     ledger.warm(COLD)
@@ -53,6 +54,7 @@ def test_sessions_that_are_ended_at_any_step_are_a_transient_failure(ledger: Led
     ledger.check_archive()
 
 
+@pytest.mark.heavy("sessions are ended at each step")
 def test_a_scan_that_is_ended_half_way_is_a_transient_failure(ledger: Ledger) -> None:
     """The sessions that the set-based engine reads through, while they read."""
     ledger.warm(COLD, rows=20_000)

@@ -85,6 +85,7 @@ def test_the_view_shows_every_row_once_while_months_become_warm(ledger: Ledger, 
     assert set(asking.answers) == {whole}
 
 
+@pytest.mark.heavy("the auditor sees the whole at every moment")
 def test_the_view_loses_a_month_only_as_a_whole_when_it_leaves_postgresql(ledger: Ledger) -> None:
     """The view is PostgreSQL's part alone; a month in it is all there or not at all."""
     ledger.warm(*MONTHS)

@@ -127,6 +127,7 @@ def test_a_policy_on_a_parent_stops_its_table_alone(ordinary: OrdinaryLedger) ->
     ordinary.fill(HOT, table=ordinary.settings.table("vas_transactions"))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("where", ["elsewhere", "Else Where"])
 def test_a_partition_of_another_schema_is_archived_and_its_namesake_is_left_alone(ledger: Ledger, where: str) -> None:
     ledger.warm(COLD)

@@ -17,6 +17,7 @@ SORT = f"""
 """
 
 
+@pytest.mark.heavy("one engine spills in another test")
 def test_two_engines_that_spill_at_the_same_time_do_not_meet(settings: Settings) -> None:
     """They did when they shared one folder: the process ended in a segmentation fault."""
     small = settings.model_copy(update={"archive_memory_mb": 96, "archive_threads": 1})

@@ -87,6 +87,7 @@ def _flip_bit(file: Path, position: int) -> None:
     file.write_bytes(content)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("damage", [flip_data_byte, flip_footer_byte, cut_short, empty, put_another_month_in_its_place])
 def test_an_object_that_is_not_what_was_written_moves_nothing(ledger: Ledger, damage: Damage) -> None:
     ledger.warm(COLD, NEIGHBOUR)
@@ -108,6 +109,7 @@ def test_an_object_that_is_not_what_was_written_moves_nothing(ledger: Ledger, da
     ledger.check_archive()
 
 
+@pytest.mark.heavy("an object that is not what was written moves nothing")
 def test_an_object_that_vanished_moves_nothing(ledger: Ledger) -> None:
     ledger.warm(COLD)
     before = ledger.content()
@@ -140,6 +142,7 @@ def unreachable(request: pytest.FixtureRequest, ledger: Ledger, silent: str) -> 
     return Ledger(ledger.settings.model_copy(update=changes), ledger.store)
 
 
+@pytest.mark.sampled(1)
 def test_a_store_that_does_not_answer_is_a_transient_failure_with_its_reason_kept(
     ledger: Ledger, unreachable: Ledger
 ) -> None:
@@ -167,6 +170,7 @@ def test_a_store_that_refuses_the_credentials_is_a_setting_to_mend(ledger: Ledge
     assert ledger.tier(COLD) == "warm"
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("step", [Step.EXPORTED, Step.UPLOADED, Step.VERIFIED])
 def test_a_store_that_goes_away_at_any_step_moves_nothing(ledger: Ledger, tmp_path: Path, step: Step) -> None:
     """Its own server, which is stopped for good after the step; then another one over the same folder."""
@@ -258,6 +262,7 @@ ALTERATIONS: dict[str, Callable[[pa.Table], pa.Table]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ALTERATIONS)
 def test_a_valid_file_with_other_rows_is_found_by_its_content(ledger: Ledger, tmp_path: Path, name: str) -> None:
     """What the bytes' checksum would not show if the writer itself were wrong."""

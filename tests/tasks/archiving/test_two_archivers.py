@@ -8,10 +8,11 @@ import pytest
 
 from ledger.errors import ConflictError
 from ledger.months import months_between
+from sql.connection import connect
 from tasks.archiving.move_month import move_month
 from tasks.archiving.outcome import Action, Result
 from tasks.archiving.plan import plan_table
-from tasks.archiving.to_cold import Step, archive_month
+from tasks.archiving.to_cold import Step, _month_lock, archive_month
 from tasks.archiving.to_warm import warm_month
 from tests.tasks.archiving.ledger import COLD, TODAY, WARM, Ledger
 
@@ -55,6 +56,16 @@ def test_a_month_in_hand_is_refused_to_everybody_else_at_every_step(ledger: Ledg
     ledger.check_archive()
 
 
+def test_a_month_is_free_before_the_session_that_held_it_has_ended(ledger: Ledger) -> None:
+    dsn = ledger.settings.database_dsn
+    with connect(dsn, "first") as first, connect(dsn, "second") as second:
+        with _month_lock(first, ledger.table, COLD), pytest.raises(ConflictError, match="by another run"):
+            with _month_lock(second, ledger.table, COLD):
+                pass
+        with _month_lock(second, ledger.table, COLD):
+            assert not first.closed
+
+
 def test_two_threads_on_one_month_move_it_once(ledger: Ledger) -> None:
     ledger.warm(COLD)
     before = ledger.content()
@@ -70,6 +81,7 @@ def test_two_threads_on_one_month_move_it_once(ledger: Ledger) -> None:
     ledger.check_archive()
 
 
+@pytest.mark.heavy("two threads on one month move it once")
 def test_two_whole_nights_at_once_move_every_month_once(ledger: Ledger) -> None:
     cold = list(months_between(COLD, COLD.plus(2)))
     for month in (*cold, WARM):

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import psycopg
+import pytest
 import redis
 from pydantic import SecretStr
 
@@ -54,6 +55,7 @@ def unhealthy(results: dict[str, Result]) -> dict[str, str]:
     return {name: result.line for name, result in results.items() if result.state is not State.HEALTHY}
 
 
+@pytest.mark.heavy("each check has a test of its own")
 def test_a_system_in_which_all_is_well_is_healthy_until_its_worker_is_gone(system: Settings, prefect_url: str) -> None:
     spacious = limited(system, disk_warning_percent=1, disk_critical_percent=1, schedules_off=NO_SCHEDULES)
     with lease(system.home, Worker(system.home, PrefectAccess.of(system), {}, PROJECT)):

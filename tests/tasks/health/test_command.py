@@ -65,6 +65,7 @@ def test_a_warning_alone_ends_with_one(ledger: Settings, monkeypatch: pytest.Mon
     assert "warning" in answer.output
 
 
+@pytest.mark.heavy("a run of the flow stores its results and raises alerts")
 def test_recording_stores_the_results_and_opens_the_alerts(ledger: Settings, connection: Connection) -> None:
     answer = treasury(ledger, "health", "--record")
     assert answer.returncode == 2

@@ -53,6 +53,7 @@ def test_each_schedule_of_the_file_is_expected_but_those_that_are_off(settings: 
     assert {one.deployment for one in expected(only(settings, DAILY))} == {DAILY}
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("name", "age", "state"),
     [

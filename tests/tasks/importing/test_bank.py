@@ -37,6 +37,7 @@ def months_of_the_file(file: Path) -> dict[str, tuple[int, Decimal]]:
     return {month: (len(amounts), sum(amounts, Decimal(0))) for month, amounts in months.items()}
 
 
+@pytest.mark.heavy("the same file twice loads nothing, in a small file, too")
 def test_the_bank_s_file_is_loaded_whole_and_once(bank_file: Path, settings: Settings, tmp_path: Path) -> None:
     request = ImportRequest(
         bank_file, PROJECT / "examples" / "bank-transactions.toml", rejects=tmp_path / "rejects.csv"

@@ -54,6 +54,7 @@ def content(*lines: str) -> bytes:
     return (HEADER + "".join(lines)).encode()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_rows_of_a_closed_day_are_rejected_by_its_name_and_the_rest_is_loaded(
     books: Books, run: Run, dry_run: bool
@@ -69,6 +70,7 @@ def test_rows_of_a_closed_day_are_rejected_by_its_name_and_the_rest_is_loaded(
     assert [row["amount"] for row in there] == ([] if dry_run else [1, 4, 5])
 
 
+@pytest.mark.heavy("rows of a closed day are rejected by its name")
 def test_a_row_of_a_closed_day_that_is_there_already_is_told_so(books: Books, run: Run) -> None:
     run(content(FIRST), MAPPING)
     books.run()

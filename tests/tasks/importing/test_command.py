@@ -142,6 +142,7 @@ def test_a_mapping_must_be_named_and_a_file_without_columns_has_no_proposal(
     assert "no columns were found" in treasury_here("import", "--suggest", "text.txt").stderr
 
 
+@pytest.mark.heavy("months that are made again are left alone in one process, too")
 def test_generate_shows_its_months_and_skips_them_the_next_time(treasury: Command) -> None:
     arguments = ("generate", "--months", "2", "--rows-per-month", "20", "--until", "2024-06-11")
     first, second = treasury(*arguments), treasury(*arguments)

@@ -342,6 +342,7 @@ def test_a_row_that_only_postgresql_refuses_is_found_and_the_others_are_loaded(
     assert stored(database) == 7
 
 
+@pytest.mark.heavy("measures; no other promise rests on it")
 def test_memory_does_not_grow_with_the_file(
     settings: Settings, tmp_path: Path, mapping_text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from tests.examples import THOROUGH
 from tests.tasks.querying.placements import PLACES, Placements, comparable, placements
 from tests.tasks.querying.questions import Question, Questioner
 
+_FEW = 50
 _SAMPLE = 200
 _PART = 1_000
 _PARTS = 20
@@ -82,6 +83,7 @@ _EXAMPLES = [
 ]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("sql", _EXAMPLES)
 def test_order_and_comparison_do_not_depend_on_the_tier(placed: Placements, sql: str) -> None:
     """As PostgreSQL answers it over texts in the order of their bytes."""
@@ -90,6 +92,7 @@ def test_order_and_comparison_do_not_depend_on_the_tier(placed: Placements, sql:
     assert answers == dict.fromkeys(answers, answers["PostgreSQL"])
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("sql", [_EXAMPLES[0], _EXAMPLES[2], _EXAMPLES[5]])
 def test_nor_do_they_through_the_whole_of_treasury_sql(placed: Placements, sql: str) -> None:
     is_ordered = "ORDER BY" in sql
@@ -143,6 +146,7 @@ def test_what_the_engines_may_judge_differently_is_not_left_to_postgresql(placed
     )
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("factor", [2, 3, 9, 100])
 def test_a_sum_beyond_38_digits_is_an_error_and_never_wraps_around(placed: Placements, factor: int) -> None:
     (exact,) = placed.plain("SELECT sum(rate) FROM {q} WHERE rate > 1")[0]
@@ -155,8 +159,9 @@ def test_a_sum_beyond_38_digits_is_an_error_and_never_wraps_around(placed: Place
             answer.batches.read_all()
 
 
-def test_random_questions_have_one_answer_wherever_the_rows_are(placed: Placements) -> None:
-    _check(placed, "sample", _SAMPLE)
+@pytest.mark.parametrize("questions", [_FEW, pytest.param(_SAMPLE, marks=pytest.mark.heavy("the few are of these"))])
+def test_random_questions_have_one_answer_wherever_the_rows_are(placed: Placements, questions: int) -> None:
+    _check(placed, "sample", questions)
 
 
 @pytest.mark.slow

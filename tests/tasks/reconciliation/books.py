@@ -16,7 +16,7 @@ from config import Settings
 from config.reconciliation import ReconciliationSettings
 from ledger.identifiers import new_id
 from ledger.months import Month
-from sql.connection import connect
+from sql.connection import connect, fetch_one
 from sql.partitions import ensure_partition, prepare_table
 from suppliers.statement import STATEMENT_SCHEMA
 from tasks.reconciliation.closing.periods import Closing, close_period
@@ -148,8 +148,9 @@ class Books:
         table = self.settings.table("vas_transactions")
         month = Month.of(row["created_at"])
         with connect(self.settings.database_dsn, "tests") as connection:
-            if month not in self._months:
+            if not self._months and fetch_one(connection, "SELECT to_regclass(%s)", (table.warm_parent,))[0] is None:
                 prepare_table(connection, self.settings, table)
+            if month not in self._months:
                 ensure_partition(connection, self.settings, table, month)
                 self._months.add(month)
             names, holders = SQL(", ").join(map(Identifier, row)), SQL(", ").join(map(Placeholder, row))

@@ -86,6 +86,7 @@ def test_a_proposal_that_is_rejected_may_be_made_anew(books: Books, large: int) 
     assert resolve(books.settings, large, "thandi", Decision.WRITE_OFF, "agreed").state is BreakState.RESOLVED
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("actor", "reason", "field"),
     [("", "why", "actor"), ("x" * 129, "why", "actor"), ("treasury", "why", "actor"), ("a\nb", "why", "actor"),

@@ -89,6 +89,7 @@ def test_another_commission_because_of_another_amount_is_no_second_issue(tmp_pat
             assert [found[2] for found in outcome.breaks_of(number)] == [issues], number
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("rule", "value", "gone"),
     [

@@ -124,6 +124,7 @@ def test_rows_that_came_in_after_the_proposal_refuse_the_closing(books: Books) -
         close_period(books.settings, "flash", DAY, DAY, "sipho", "seen")
 
 
+@pytest.mark.heavy("an end that no record holds refuses the closing")
 def test_ends_that_a_record_of_a_break_tells_of_do_not_refuse_it(books: Books) -> None:
     """Those that the run itself made, and those that people decided after it."""
     sold, unknown = vend(books), vend(books, amount=Decimal("40.00"))
@@ -203,6 +204,7 @@ def test_the_guard_holds_in_warm_and_for_no_other_day_or_supplier(closed: Books)
             closed.sql(f"UPDATE {warm} SET status = 'failed' WHERE id = %s", row["id"])
 
 
+@pytest.mark.heavy("a stranger's change is found in the same way")
 def test_a_purchase_that_ends_after_the_closing_is_a_break_of_the_next_open_day(books: Books) -> None:
     row = vend(books)
     books.line(row, status="pending", reference=row["supplier_reference"])
@@ -257,6 +259,7 @@ def test_verify_names_what_no_run_has_found_yet(closed: Books) -> None:
     proved(closed)
 
 
+@pytest.mark.heavy("a stranger's change is found in the same way")
 def test_what_is_wrong_in_two_currencies_is_two_breaks(closed: Books) -> None:
     closed.own(amount=Decimal("7.00"))
     closed.own(amount=Decimal("9.00"), currency="USD")
@@ -265,6 +268,7 @@ def test_what_is_wrong_in_two_currencies_is_two_breaks(closed: Books) -> None:
     assert [tuple(row.values()) for row in found] == [("USD", Decimal("-9.00")), ("ZAR", Decimal("-7.00"))]
 
 
+@pytest.mark.heavy("an end that no record holds refuses the closing")
 def test_an_end_that_people_decide_about_a_carried_break_is_accounted_with_that(books: Books) -> None:
     row = vend(books)
     books.sql(f"UPDATE {PARENT} SET updated_at = updated_at - interval '1 day'")
@@ -290,6 +294,7 @@ def test_a_row_that_is_no_purchase_is_ended_by_people_once_its_day_is_closed(boo
     assert resolve(books.settings, number, "thandi", Decision.SETTLE_COMPLETED, "shop says so").ended_row == row["id"]
 
 
+@pytest.mark.heavy("a stranger's change is found in the same way")
 def test_the_next_open_day_is_the_first_that_no_period_holds(books: Books) -> None:
     for day in (DAY, NEXT):
         books.run(books.statement(day), day)
@@ -320,6 +325,7 @@ def test_the_edges_of_a_day_are_johannesburg_s_also_over_a_month_s_end(books: Bo
         assert "1 came in" in told
 
 
+@pytest.mark.heavy("a stranger's change is found in the same way")
 @pytest.mark.parametrize("tier", ["warm", "cold"])
 def test_a_closed_day_is_compared_wherever_its_rows_are_now(books: Books, tier: str) -> None:
     books.both()
@@ -341,6 +347,7 @@ def test_a_closed_day_is_compared_wherever_its_rows_are_now(books: Books, tier: 
     proved(books)
 
 
+@pytest.mark.heavy("a stranger's change is found in the same way")
 def test_days_beyond_the_newest_are_looked_at_when_they_were_written_to(books: Books) -> None:
     books.rules(closed_days_checked=0)
     row = vend(books)
@@ -354,6 +361,7 @@ def test_days_beyond_the_newest_are_looked_at_when_they_were_written_to(books: B
     assert books.sql("SELECT * FROM recon_day_changes") == []
 
 
+@pytest.mark.heavy("a stranger's change is found in the same way")
 def test_a_change_is_a_break_also_when_the_rows_as_they_were_are_gone_from_the_archive(closed: Books) -> None:
     (state,) = closed.sql("SELECT object_key FROM recon_closed_days")
     ObjectStore(closed.settings).remove(state["object_key"])
@@ -361,6 +369,7 @@ def test_a_change_is_a_break_also_when_the_rows_as_they_were_are_gone_from_the_a
     assert "1 came in" in run_next(closed)[0]
 
 
+@pytest.mark.heavy("a stranger's change is found in the same way")
 def test_a_run_that_cannot_be_written_down_leaves_its_finding_to_the_next(closed: Books) -> None:
     closed.own(amount=Decimal("7.00"))
     closed.sql("ALTER TABLE recon_events ADD CONSTRAINT full_disk CHECK (event_no < 5)")
@@ -464,6 +473,7 @@ class Events:
             self.chance.choice(every)()
 
 
+@pytest.mark.heavy("a row that comes, changes or goes is a break, one by one")
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_comes_between_a_closed_day_is_as_recorded_or_breaks_say_so(books: Books, seed: int) -> None:
     """Rows come in, change and end between runs and attempts to close, in any order."""

@@ -52,6 +52,7 @@ def settle(books: Books, row: dict[str, Any], decision: Decision, who: str = "th
     return done
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("decision", "status", "commission"), [(COMPLETED, "completed", "2.00"), (FAILED, "failed", "0")]
 )
@@ -93,6 +94,7 @@ def test_contradicting_lines_leave_a_row_to_people_and_its_own_line_tells_the_re
     )
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("short", [False, True])
 def test_a_row_that_went_to_a_pending_line_is_ended_by_the_break_of_the_line_that_contradicts(
     books: Books, short: bool
@@ -183,6 +185,7 @@ def test_a_decision_twice_ends_nothing_twice(books: Books) -> None:
     assert books.records() == [("resolved", "settle_failed")]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_break_that_was_decided_without_an_end_for_its_row_can_still_end_it(books: Books, closed: bool) -> None:
     row = vend(books)
@@ -215,6 +218,7 @@ def test_a_row_is_not_ended_against_what_it_is(books: Books) -> None:
     assert settle(books, never_sent, FAILED).state is BreakState.RESOLVED
 
 
+@pytest.mark.heavy("a payment that stays pending is ended by a person, too")
 def test_the_line_of_a_payment_that_was_held_for_completed_comes_later_and_is_no_break(books: Books) -> None:
     row = vend(books)
     books.run()

@@ -15,6 +15,7 @@ from tests.tasks.reconciliation.books import DAY, NOON, PARENT, Books, closed_by
 NEXT = DAY + timedelta(days=1)
 
 
+@pytest.mark.heavy("a replay says what differs")
 def test_a_run_over_a_superseded_statement_in_a_closed_period_is_replayed(books: Books) -> None:
     row = books.own()
     books.run()

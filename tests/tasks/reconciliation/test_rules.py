@@ -114,6 +114,7 @@ def test_a_failed_line_that_we_do_not_know_is_told(tmp_path: Path) -> None:
         assert outcome.ties[0].variance == 0
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("second", "issues"),
     [

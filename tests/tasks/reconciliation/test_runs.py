@@ -103,6 +103,7 @@ def test_a_row_whose_line_comes_the_next_day_is_open_until_then(books: Books) ->
     assert books.breaks("open") == [("late_posting",)]
 
 
+@pytest.mark.heavy("as a row whose line comes the next day")
 def test_a_break_of_last_month_closes_by_itself_when_its_line_comes(books: Books) -> None:
     row = books.own(created_at=NOON - timedelta(days=40))
     long_ago = day_of(row["created_at"])
@@ -116,6 +117,7 @@ def test_a_break_of_last_month_closes_by_itself_when_its_line_comes(books: Books
     assert books.breaks("open") == [("late_posting",)]
 
 
+@pytest.mark.heavy("as a row whose line comes the next day")
 def test_a_line_whose_row_comes_the_next_day_closes_too(books: Books) -> None:
     line = books.line()
     early = books.statement()
@@ -135,6 +137,7 @@ def test_a_line_whose_row_comes_the_next_day_closes_too(books: Books) -> None:
     assert books.breaks("open").count(("missing_here",)) == 0
 
 
+@pytest.mark.heavy("as a break that a later run no longer finds")
 def test_a_counterpart_that_a_corrected_statement_takes_back_opens_its_break_again(books: Books) -> None:
     row = books.own()
     books.run()
@@ -145,6 +148,7 @@ def test_a_counterpart_that_a_corrected_statement_takes_back_opens_its_break_aga
     assert books.records()[:2] == [("closed", "counterpart_arrived"), ("reopened", "counterpart_gone")]
 
 
+@pytest.mark.heavy("as a break that a later run no longer finds")
 def test_a_break_of_the_next_day_comes_back_when_the_line_that_had_closed_it_goes(books: Books) -> None:
     """Closed by a run of the day before, it was lost: no run of either day opened it again."""
     row = books.own(created_at=NOON + timedelta(days=1))
@@ -158,6 +162,7 @@ def test_a_break_of_the_next_day_comes_back_when_the_line_that_had_closed_it_goe
     assert books.run(books.statement(NEXT), NEXT).waiting == 1
 
 
+@pytest.mark.heavy("as a break that a later run no longer finds")
 def test_a_break_that_was_closed_by_whatever_is_open_again_when_its_day_finds_it(books: Books) -> None:
     row = books.own(created_at=NOON + timedelta(days=1))
     books.run(books.statement(NEXT), NEXT)
@@ -172,6 +177,7 @@ def test_a_break_that_was_closed_by_whatever_is_open_again_when_its_day_finds_it
     assert books.records() == [("closed", "counterpart_arrived"), ("reopened", "found_again")]
 
 
+@pytest.mark.heavy("as a break that a later run no longer finds")
 def test_the_limit_of_carried_breaks_hides_none_that_a_run_of_this_day_has_closed(books: Books) -> None:
     row = books.own()
     books.run()
@@ -182,6 +188,7 @@ def test_the_limit_of_carried_breaks_hides_none_that_a_run_of_this_day_has_close
     assert ("missing_there",) in books.breaks("open")
 
 
+@pytest.mark.heavy("as a break that a later run no longer finds")
 def test_a_break_that_opens_again_in_a_closed_period_goes_to_the_day_of_the_run(books: Books) -> None:
     """It stayed in the closed period, where nobody could ever resolve it."""
     row = books.own()
@@ -198,6 +205,7 @@ def test_a_break_that_opens_again_in_a_closed_period_goes_to_the_day_of_the_run(
         assert verify_chain(connection).event_no == 6
 
 
+@pytest.mark.heavy("the engine's tests have duplicates of other days")
 def test_a_line_that_comes_on_two_days_is_a_duplicate_on_the_second(books: Books) -> None:
     row = books.both()
     books.run()
@@ -206,6 +214,7 @@ def test_a_line_that_comes_on_two_days_is_a_duplicate_on_the_second(books: Books
     assert books.breaks() == [("duplicate",)]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("tier", ["warm", "cold"])
 def test_a_day_that_is_archived_already_gives_the_same_result(books: Books, tier: str) -> None:
     books.both()
@@ -228,6 +237,7 @@ def archived(books: Books, month: Month) -> None:
     archive_month(books.settings, table, month)
 
 
+@pytest.mark.heavy("a day whose month is archived is read, too")
 def test_the_first_of_a_month_is_found_also_when_the_month_before_it_is_cold(books: Books) -> None:
     """Its first two hours, by Johannesburg's clock, are in UTC's month before, and so is the day before it."""
     first = date(2026, 3, 1)
@@ -244,6 +254,7 @@ def test_the_first_of_a_month_is_found_also_when_the_month_before_it_is_cold(boo
     assert sorted(books.breaks()) == [("late_posting",), ("missing_there",)]
 
 
+@pytest.mark.heavy("a day whose month is archived is read, too")
 def test_a_row_of_ours_that_is_cold_by_now_is_still_carried(books: Books) -> None:
     row = books.own(created_at=NOON - timedelta(days=40))
     long_ago = day_of(row["created_at"])
@@ -255,6 +266,7 @@ def test_a_row_of_ours_that_is_cold_by_now_is_still_carried(books: Books) -> Non
     assert books.breaks("open") == [("late_posting",)]
 
 
+@pytest.mark.heavy("queries and reads over HTTP watch the same while months move")
 def test_a_day_is_whole_while_its_month_moves(books: Books) -> None:
     books.both()
     books.own(amount=Decimal("40.00"))
@@ -270,6 +282,7 @@ def test_a_day_is_whole_while_its_month_moves(books: Books) -> None:
     assert set(digests) == {before}
 
 
+@pytest.mark.heavy("the edges of closed days are Johannesburg's, too")
 def test_a_day_is_one_of_johannesburg_whatever_the_servers_think(books: Books) -> None:
     """Two rows at each end of the day, under a PostgreSQL and a process that are in Kathmandu."""
     with psycopg.connect(books.settings.database_dsn, autocommit=True) as connection:
@@ -373,6 +386,7 @@ def test_when_the_chain_cannot_be_written_nothing_is(books: Books) -> None:
     assert books.run(statement).run_id is not None
 
 
+@pytest.mark.heavy("as a chain that cannot be written: one transaction")
 def test_a_run_that_is_killed_while_it_writes_leaves_nothing_and_runs_again(books: Books) -> None:
     books.own()
     statement = books.statement()
@@ -444,6 +458,7 @@ def test_what_is_found_before_the_day_is_over_is_not_told_as_final(books: Books)
     assert "Warning" not in books.run().markdown()
 
 
+@pytest.mark.heavy("copies are refused by ownership, which the archive tests")
 def test_a_copy_of_the_database_writes_no_report(books: Books, copied: Copier, tmp_path: Path) -> None:
     books.both()
     statement = books.statement()

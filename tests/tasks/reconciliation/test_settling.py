@@ -89,6 +89,7 @@ def test_rows_under_way_end_as_the_statement_says_and_their_breaks_with_them(boo
     assert proved(books) == 4
 
 
+@pytest.mark.heavy("rows end by the lines of their own day, too")
 def test_the_commission_is_the_statements_or_else_the_contracts(books: Books) -> None:
     suppliers = books.settings.suppliers
     contract = suppliers.mobilemart.model_copy(update={"commission": RATES})
@@ -105,6 +106,7 @@ def test_the_commission_is_the_statements_or_else_the_contracts(books: Books) ->
     ]  # fmt: skip
 
 
+@pytest.mark.heavy("a day run again is watched by the tests of runs")
 def test_the_day_run_again_finds_nothing_more_to_do(books: Books) -> None:
     line(books, vend(books))
     statement = books.statement()
@@ -148,6 +150,7 @@ def test_what_the_statement_does_not_decide_stays_as_it_is(books: Books) -> None
     assert books.records() == [("noted", "line_elsewhere")]  # of the line in another currency
 
 
+@pytest.mark.heavy("a line of its reference that is not matched with it leaves the row, too")
 def test_two_lines_of_one_reference_that_contradict_each_other_are_for_people(books: Books) -> None:
     row = vend(books)
     line(books, row, "failed")
@@ -157,6 +160,7 @@ def test_two_lines_of_one_reference_that_contradict_each_other_are_for_people(bo
     assert len(books.breaks("open")) == 2
 
 
+@pytest.mark.heavy("rows end by the lines of their own day, too")
 def test_a_reversed_sale_ends_as_reversed(books: Books) -> None:
     row = vend(books)
     line(books, row)
@@ -165,6 +169,7 @@ def test_a_reversed_sale_ends_as_reversed(books: Books) -> None:
     assert look(books, row)["status"] == "reversed"
 
 
+@pytest.mark.heavy("rows end by the lines of their own day, too")
 def test_what_else_is_wrong_stays_open_beside_the_record(books: Books) -> None:
     row = vend(books)
     line(books, row, amount=Decimal("90.00"))
@@ -175,6 +180,7 @@ def test_what_else_is_wrong_stays_open_beside_the_record(books: Books) -> None:
     assert proved(books) == 2
 
 
+@pytest.mark.heavy("rows end by the lines of their own day, too")
 def test_a_row_ends_by_the_line_that_comes_with_the_next_day(books: Books) -> None:
     row = vend(books)
     books.run()
@@ -185,6 +191,7 @@ def test_a_row_ends_by_the_line_that_comes_with_the_next_day(books: Books) -> No
     assert proved(books) == 3
 
 
+@pytest.mark.heavy("rows end by the lines of their own day, too")
 def test_a_row_in_a_warm_month_ends_too(books: Books) -> None:
     row = vend(books)
     line(books, row)
@@ -229,6 +236,7 @@ def test_absence_proves_something_once_no_later_statement_can_have_the_sale() ->
     assert last_day(suppliers.peach, last_minute) is None  # its statements tell of settled payments only
 
 
+@pytest.mark.heavy("a line of its reference proves no absence, either")
 def test_a_line_that_may_be_the_row_proves_no_absence(books: Books) -> None:
     row = vend(books)
     for _ in range(2):  # alike, and without any identifier
@@ -240,6 +248,7 @@ def test_a_line_that_may_be_the_row_proves_no_absence(books: Books) -> None:
     assert look(books, row)["status"] == "processing"
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("theirs", [{"currency": "USD"}, {}])
 def test_a_line_of_its_reference_that_is_not_matched_with_it_proves_no_absence(
     books: Books, theirs: dict[str, Any]
@@ -257,6 +266,7 @@ def test_a_line_of_its_reference_that_is_not_matched_with_it_proves_no_absence(
     proved(books)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("counts_lines", "status"), [(True, "failed"), (False, "processing")])
 def test_a_statement_without_lines_proves_absence_only_where_the_file_counts_them(
     books: Books, monkeypatch: pytest.MonkeyPatch, counts_lines: bool, status: str
@@ -274,6 +284,7 @@ def test_a_statement_without_lines_proves_absence_only_where_the_file_counts_the
     assert look(books, row)["status"] == status
 
 
+@pytest.mark.heavy("a day without its statement proves no absence, either")
 def test_a_run_before_its_day_is_over_says_so_and_proves_no_absence(books: Books) -> None:
     row = vend(books)
     books.run()

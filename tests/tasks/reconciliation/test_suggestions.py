@@ -74,6 +74,7 @@ def test_a_confirmed_pair_ends_both_breaks_and_no_later_run_brings_it_up(books: 
     whole(books)
 
 
+@pytest.mark.heavy("a confirmed pair ends both breaks")
 def test_a_confirmed_payout_covers_all_its_rows_from_then_on(books: Books) -> None:
     payout(books)
     statement = books.statement()
@@ -132,6 +133,7 @@ def test_without_a_suggestion_there_is_nothing_to_confirm(books: Books) -> None:
     assert books.breaks("open") == [("missing_here",)]
 
 
+@pytest.mark.heavy("a confirmed pair is compared by the rules of any pair")
 def test_a_difference_of_money_in_a_confirmed_pair_is_still_a_break(books: Books) -> None:
     books.own(supplier_transaction_id=None, reference=None)
     books.own(supplier_transaction_id=None, reference=None)
@@ -145,6 +147,7 @@ def test_a_difference_of_money_in_a_confirmed_pair_is_still_a_break(books: Books
     assert sorted(by_class(books)) == ["amount", "missing_there"]
 
 
+@pytest.mark.heavy("a confirmed pair ends both breaks")
 def test_a_confirmed_match_ends_when_a_corrected_statement_drops_its_line(books: Books) -> None:
     payout(books)
     books.run()
@@ -157,6 +160,7 @@ def test_a_confirmed_match_ends_when_a_corrected_statement_drops_its_line(books:
     whole(books)
 
 
+@pytest.mark.heavy("as a missing line that is right")
 def test_a_row_of_the_next_day_that_was_confirmed_is_not_missing_on_its_own_day(books: Books) -> None:
     """The pair lies over the edge of the day: the line just before midnight, the row just after."""
     midnight = NOON + timedelta(hours=12)
@@ -189,6 +193,7 @@ def test_a_missing_line_that_is_right_waits_for_the_row_and_makes_no_new_break(b
     whole(books)
 
 
+@pytest.mark.heavy("as a missing line that is right")
 def test_a_row_added_with_another_amount_is_a_break(books: Books) -> None:
     line = books.line()
     books.run()
@@ -200,6 +205,7 @@ def test_a_row_added_with_another_amount_is_a_break(books: Books) -> None:
     assert books.breaks("open") == [("amount",)]
 
 
+@pytest.mark.heavy("as a missing line that is right")
 def test_a_missing_row_that_is_right_waits_for_the_supplier_s_line(books: Books) -> None:
     row = books.own()
     books.run()

@@ -100,6 +100,7 @@ def test_a_withdrawal_needs_a_person_and_a_reason(books: Books, decided: int) ->
             resolve(books.settings, decided, actor, WITHDRAW, reason)
 
 
+@pytest.mark.heavy("a mistaken decision is taken back by two people, too")
 @pytest.mark.parametrize("asked", [0, 1])
 @pytest.mark.parametrize("make", [near_tie, payout])
 def test_a_decided_match_is_taken_back_with_all_its_breaks_and_the_next_run_no_longer_knows_it(
@@ -125,6 +126,7 @@ def test_a_decided_match_is_taken_back_with_all_its_breaks_and_the_next_run_no_l
     whole(books)
 
 
+@pytest.mark.heavy("a mistaken decision is taken back in the same way")
 def test_a_row_that_the_decision_ended_stays_as_it_is_and_the_break_is_decided_again(books: Books) -> None:
     books.supplier = "peach"
     row = vend(books)
@@ -141,6 +143,7 @@ def test_a_row_that_the_decision_ended_stays_as_it_is_and_the_break_is_decided_a
     whole(books)
 
 
+@pytest.mark.heavy("a mistaken decision is taken back in an open period")
 def test_in_a_closed_period_the_break_waits_in_the_next_open_day(books: Books, decided: int) -> None:
     closed_by_two(books, DAY, DAY)
     resolve(books.settings, decided, "thandi", WITHDRAW, "wrong break")

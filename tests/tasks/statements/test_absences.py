@@ -46,6 +46,7 @@ def ask(books: Books, question: Callable[[Connection], Any]) -> Any:
         return question(connection)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("supplier", ["flash", "mobilemart", "peach"])
 def test_a_day_without_a_file_is_declared_by_two_reconciled_and_closed(books: Books, supplier: str) -> None:
     assert declare(books, "thandi", supplier) is AbsenceState.PROPOSED
@@ -107,6 +108,7 @@ def test_a_statement_that_comes_after_all_takes_its_place(books: Books, tmp_path
     assert [record.state for record in list_statements(books.settings)] == ["taken", "superseded"]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("supplier", ["flash", "peach"])
 def test_a_file_without_lines_that_comes_after_all_says_the_same(books: Books, tmp_path: Path, supplier: str) -> None:
     for actor in ("thandi", "sipho"):
@@ -156,6 +158,7 @@ def test_a_wrong_weekday_in_the_settings_is_refused() -> None:
     assert FlashSettings(statement_none_on=("sunday", "2026-12-25")).statement_none_on == ("sunday", "2026-12-25")
 
 
+@pytest.mark.heavy("a day without its statement proves no absence, either")
 def test_a_declared_day_is_no_proof_that_a_purchase_was_not_made(books: Books) -> None:
     """Such a day does not end our rows: MobileMart's file without lines would."""
     from tasks.reconciliation.runs.automatic_settlement import _all_reconciled

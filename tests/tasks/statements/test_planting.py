@@ -101,6 +101,7 @@ def found(books: Books) -> dict[str, str]:
     return {row["reference"]: "+".join(row["issues"]) for row in rows}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("supplier", FORMS)
 def test_every_difference_that_a_simulator_plants_is_found_and_nothing_else(
     supplier: str, simulated: Simulated, books: Books, tmp_path: Path

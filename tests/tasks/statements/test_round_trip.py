@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from config.suppliers import Suppliers
 from suppliers.registry import definitions
 from suppliers.statement import StatementError
+from tests.examples import examples
 from tests.tasks.statements.samples import DAY, NAMES, TEXTS, parse, table_of
 
 CHANGES = 400
@@ -65,7 +66,7 @@ def test_a_changed_byte_is_refused_or_seen_in_the_table(supplier: str) -> None:
 
 @pytest.mark.parametrize("supplier", TEXTS)
 @given(data=st.data())
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_whatever_is_done_to_a_file_it_is_refused_or_read_and_never_crashes(supplier: str, data: st.DataObject) -> None:
     content = TEXTS[supplier].encode()
     place = data.draw(st.integers(0, len(content)))
@@ -81,7 +82,7 @@ def test_whatever_is_done_to_a_file_it_is_refused_or_read_and_never_crashes(supp
 @example(content=b"[" * 200)
 @example(content=b"\n\n\n")
 @example(content=b"\xef\xbb\xbf")
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_what_is_no_statement_at_all_is_refused(supplier: str, content: bytes) -> None:
     table = read(supplier, content)
     assert table is None or table.num_rows == 0

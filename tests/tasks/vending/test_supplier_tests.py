@@ -78,6 +78,7 @@ def test_at_a_sandbox_the_errors_on_demand_are_left_out(server_settings: Setting
     assert {check.result for check in checks} == {Result.PASSED, Result.LEFT_OUT}
 
 
+@pytest.mark.heavy("every supplier passes in one process")
 def test_the_command_starts_the_simulators_and_shows_a_table(tmp_path: Path) -> None:
     fast = {name: {"retry_wait_s": 0.01} for name in NAMES}
     answer = subprocess.run(

@@ -106,6 +106,7 @@ def till(settings: Settings, simulated: Simulated) -> Till:
     return Till(ready(settings, simulated))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_vend_ends_its_row_with_what_the_supplier_said(till: Till, simulated: Simulated, name: str) -> None:
     settings = simulated.with_(name, commission={SALES[name][0].value: Decimal("0.03")})
@@ -123,6 +124,7 @@ def test_a_vend_ends_its_row_with_what_the_supplier_said(till: Till, simulated: 
     assert till.failure(row_id) is None
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_of_many_who_vend_one_row_one_buys(till: Till, simulated: Simulated, name: str) -> None:
     (row_id,) = till.rows(name)
@@ -137,6 +139,7 @@ def test_of_many_who_vend_one_row_one_buys(till: Till, simulated: Simulated, nam
         till.run(lambda vending: vending.vend(row_id))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_refusal_fails_the_row_and_sells_nothing(
     till: Till, simulated: Simulated, name: str, caplog: pytest.LogCaptureFixture
@@ -164,6 +167,7 @@ def test_what_cannot_be_sent_fails_the_row_and_says_why(till: Till, changes: dic
     assert vended.outcome.detail.startswith("not sent: ")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_wrong_address_of_ours_is_no_refusal_of_the_order(till: Till, simulated: Simulated, name: str) -> None:
     """The simulators' own root has no API."""
@@ -191,6 +195,7 @@ def test_nothing_is_claimed_for_what_cannot_be_vended(till: Till) -> None:
     assert {till.look(dollars)["status"], till.look(elsewhere)["status"]} == {"pending"}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_process_that_dies_after_the_sale_leaves_it_to_the_sweep(till: Till, simulated: Simulated, name: str) -> None:
     (row_id,) = till.rows(name)
@@ -216,6 +221,7 @@ def test_a_process_that_dies_after_the_sale_leaves_it_to_the_sweep(till: Till, s
     assert till.settle().completed == 0
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["mobilemart", "peach"])
 def test_a_process_that_dies_before_the_sale_ends_as_failed(till: Till, simulated: Simulated, name: str) -> None:
     (row_id,) = till.rows(name)
@@ -367,6 +373,7 @@ def _compare(till: Till, running: Simulated, rows: dict[UUID, str]) -> None:
     assert completed > len(rows) * 0.5  # it is not by failing everything that nothing is sold twice
 
 
+@pytest.mark.heavy("of many who vend one row one buys, and each fault has a test")
 def test_a_hundred_vends_with_faults_end_in_one_sale_and_one_right_status_each(
     settings: Settings, tmp_path: Path
 ) -> None:

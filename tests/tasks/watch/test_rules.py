@@ -65,6 +65,7 @@ def test_a_day_is_one_of_johannesburg(ledger: Ledger) -> None:
     assert [(one[2], one[3]) for one in ledger.findings()] == [("user-2", "ZAR 2026-05-20")]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("column", [{"status": "failed"}, {"status": "cancelled"}, {"type": "fee"}])
 def test_what_moved_no_money_and_fees_do_not_count(ledger: Ledger, column: dict[str, Any]) -> None:
     ledger.add(NOON, amount="90000.00", **column)
@@ -73,6 +74,7 @@ def test_what_moved_no_money_and_fees_do_not_count(ledger: Ledger, column: dict[
     assert report.tables[0].rows == 0
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("amount", "kind", "found"),
     [
@@ -113,6 +115,7 @@ def test_velocity_is_found_at_its_count_within_its_window(ledger: Ledger, span: 
     assert [one[4]["count"] for one in ledger.findings()] == [4] * found
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("out", "after", "found"),
     [

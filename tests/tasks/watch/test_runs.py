@@ -27,6 +27,7 @@ from tests.tasks.watch.conftest import NOON, Ledger
 MINUTE = timedelta(minutes=1)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("begin", ["SELECT 1", "SAVEPOINT inner_one"])  # a subtransaction has a number of its own
 def test_a_row_that_becomes_visible_late_is_still_evaluated(ledger: Ledger, begin: str) -> None:
     ledger.watch(NOON - MINUTE)
@@ -41,6 +42,7 @@ def test_a_row_that_becomes_visible_late_is_still_evaluated(ledger: Ledger, begi
     assert [one[3] for one in ledger.findings("single")] == [str(late)]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("begin", ["SELECT 1", "SAVEPOINT inner_one"])
 def test_a_transaction_that_stays_open_for_far_longer_than_the_overlap_loses_no_row(ledger: Ledger, begin: str) -> None:
     ledger.watch(NOON - MINUTE)
@@ -81,6 +83,7 @@ def test_a_transaction_that_is_open_for_too_long_does_not_hold_the_watch_back_fo
     assert instants[0] <= 2
 
 
+@pytest.mark.heavy("rows of open transactions are evaluated one by one, too")
 def test_under_load_with_long_transactions_every_row_is_evaluated(ledger: Ledger) -> None:
     """Writers commit after as many runs as they like, in any order; the clock of the rows is that of the runs."""
     ledger.configured(overlap_s=1, slice_s=2, daily={"enabled": False}, unusual={"enabled": False}, alerts_each=1)
