@@ -71,30 +71,32 @@ def record_event(connection: Connection, owner: Owner, body: Body, happened_at: 
     """
     with connection.transaction():
         connection.execute(_QUERIES["lock_outbox"])
-        if not fetch_one(connection, _QUERIES["has_events"], {"installation_id": owner.installation_id})[0]:
-            _open(connection, owner, body)
         return _append(connection, owner, body, happened_at)
 
 
-def _open(connection: Connection, owner: Owner, first: Body) -> None:
-    _append(connection, owner, LogOpened(origin=origin_of(owner.installation_id)))
-    this = (first.table, first.month, first.part) if isinstance(first, Archived) else None
-    for adopted in _cold_parts(connection):
-        if (adopted.table, adopted.month, adopted.part) != this:
-            _append(connection, owner, adopted.model_copy(update={"adopted": True}))
-
-
 def _append(connection: Connection, owner: Owner, body: Body, happened_at: datetime | None = None) -> Event:
-    of = _of(owner)
-    event = Event(
-        installation=owner.installation_id,
-        incarnation=owner.incarnation,
-        number=fetch_one(connection, _QUERIES["last_number"], of)[0] + 1,
-        happened_at=happened_at or fetch_one(connection, _QUERIES["now"])[0],
-        body=body,
-    )
-    _insert(connection, event, None)
+    """Record an event under the lock of the outbox, behind those that open the log where it is the first one."""
+    last, has_events, now = fetch_one(connection, _QUERIES["last_number"], _of(owner))
+    opening = [] if has_events else _opening(connection, owner, body)
+    times = [*(now for _ in opening), happened_at or now]
+    for number, (one, at) in enumerate(zip((*opening, body), times, strict=True), last + 1):
+        event = Event(
+            installation=owner.installation_id,
+            incarnation=owner.incarnation,
+            number=number,
+            happened_at=at,
+            body=one,
+        )
+        _insert(connection, event, None)
     return event
+
+
+def _opening(connection: Connection, owner: Owner, first: Body) -> list[Body]:
+    """What stands before the first event of a log: its opening, and the months that are archived already."""
+    this = (first.table, first.month, first.part) if isinstance(first, Archived) else None
+    others = [one for one in _cold_parts(connection) if (one.table, one.month, one.part) != this]
+    adopted = [one.model_copy(update={"adopted": True}) for one in others]
+    return [LogOpened(origin=origin_of(owner.installation_id)), *adopted]
 
 
 def _insert(connection: Connection, event: Event, entry_index: int | None) -> None:

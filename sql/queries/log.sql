@@ -11,15 +11,12 @@ SELECT pg_advisory_lock(hashtextextended('treasury log', 7305824))
 -- name: unlock_log
 SELECT pg_advisory_unlock(hashtextextended('treasury log', 7305824))
 
--- name: now
-SELECT clock_timestamp()
-
 -- name: last_number
-SELECT coalesce(max(number), 0) FROM log_events
-WHERE (installation_id, incarnation) = (%(installation_id)s, %(incarnation)s) AND replaced_at IS NULL
-
--- name: has_events
-SELECT EXISTS (SELECT FROM log_events WHERE installation_id = %(installation_id)s AND replaced_at IS NULL)
+-- The number of the incarnation's last event, whether the installation has any event, and the time. To be asked under the
+-- lock of the outbox.
+SELECT coalesce(max(number) FILTER (WHERE incarnation = %(incarnation)s), 0), count(*) > 0, clock_timestamp()
+FROM log_events
+WHERE installation_id = %(installation_id)s AND replaced_at IS NULL
 
 -- name: add_event
 INSERT INTO log_events (installation_id, incarnation, number, event, entry, happened_at, entry_index)
