@@ -1,7 +1,8 @@
 """The one canonical text of a row, version ``row-v1``: what is hashed into a month's digest.
 
-This module is the definition and its reference implementation in Python. PostgreSQL (`sql.proof`) and DuckDB over
-Parquet (`storage.proof`) compute the same text by expressions of their own; a property test holds the three together.
+This module is the definition and its reference implementation in Python. PostgreSQL (`sql.proof`) and DataFusion
+over Parquet (`storage.second_reader`) compute the same text by expressions of their own; a property test holds the
+three together.
 
 A row is its fields in the order of the table's columns, joined by U+001F (unit separator). A field is
 

@@ -1,4 +1,4 @@
-"""What is known of a month's rows on one side: count, sums, and digest. Two sides that agree prove the copy."""
+"""What is known of a month's rows on one side: count and sums. Two sides that agree, row by row too, prove the copy."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,13 +12,15 @@ from ledger.tables import TieredTable
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """The rows of one currency and status: their number, the sum of each money column, their first and last instant.
+class Totals:
+    """The rows of one currency, type and status: their number, the sum of each money column, their first and last
+    instant.
 
-    A table without one of the two columns has ``""`` there; NULL is None.
+    A table without one of the three columns has ``""`` there; NULL is None.
     """
 
     currency: str | None
+    type: str | None
     status: str | None
     rows: int
     sums: tuple[Decimal, ...]
@@ -27,30 +29,29 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class MonthProof:
-    """One side's evidence: the Merkle root over its rows and their groups, in order of currency and status.
+class MonthContent:
+    """One side's account of a month: its totals, in order of currency, type and status.
 
     ``keys_tell_month`` says that every key lies within the month's bounds (`ledger.identifiers.id_bounds`): only then
     may a reader that looks for a key leave the month out.
     """
 
-    digest: bytes
-    groups: tuple[Group, ...]
+    totals: tuple[Totals, ...]
     keys_tell_month: bool = False
 
     @property
     def rows(self) -> int:
         """The number of rows."""
-        return sum(group.rows for group in self.groups)
+        return sum(one.rows for one in self.totals)
 
 
-def groups_of(records: Iterable[Sequence[Any]]) -> tuple[Group, ...]:
-    """The groups in records of (currency, status, rows, first, last, sum, sum, ...), sorted, NULL before all texts."""
-    groups = (
-        Group(currency, status, rows, tuple(_sum(value) for value in sums), first, last)
-        for currency, status, rows, first, last, *sums in records
+def totals_of(records: Iterable[Sequence[Any]]) -> tuple[Totals, ...]:
+    """Totals from records of (currency, type, status, rows, first, last, sum, ...), sorted, NULL before all texts."""
+    totals = (
+        Totals(currency, kind, status, rows, tuple(_sum(value) for value in sums), first, last)
+        for currency, kind, status, rows, first, last, *sums in records
     )
-    return tuple(sorted(groups, key=lambda group: (_place(group.currency), _place(group.status))))
+    return tuple(sorted(totals, key=lambda one: (_place(one.currency), _place(one.type), _place(one.status))))
 
 
 def _place(value: str | None) -> tuple[bool, str]:
@@ -62,29 +63,27 @@ def _sum(value: Any) -> Decimal:
     return Decimal(0) if value is None else Decimal(value)
 
 
-def sums_per_currency(table: TieredTable, groups: Iterable[Group]) -> dict[str, dict[str, str]]:
-    """``{"ZAR": {"amount": "12.00", "fee": "0.10"}}``: every money column as decimal text, all statuses together.
+def sums_per_currency(table: TieredTable, every: Iterable[Totals]) -> dict[str, dict[str, str]]:
+    """``{"ZAR": {"amount": "12.00", "fee": "0.10"}}``: every money column as decimal text, of all types and statuses.
 
     Exact, however many digits there are. Rows without a currency are under ``""``.
     """
     totals: dict[str, dict[str, Decimal]] = defaultdict(lambda: dict.fromkeys(table.money_columns, Decimal(0)))
-    for group in groups:
-        of_currency = totals[group.currency or ""]
-        for column, value in zip(table.money_columns, group.sums, strict=True):
+    for one in every:
+        of_currency = totals[one.currency or ""]
+        for column, value in zip(table.money_columns, one.sums, strict=True):
             of_currency[column] = add_exactly(of_currency[column], value)
     return {currency: {name: plain(value) for name, value in sums.items()} for currency, sums in sorted(totals.items())}
 
 
-def differences(here: MonthProof, there: MonthProof, names: Mapping[str, str]) -> list[str]:
-    """What two proofs disagree on, each as one line of text; empty when they are equal. ``names`` are here, there."""
+def differences(here: MonthContent, there: MonthContent, names: Mapping[str, str]) -> list[str]:
+    """What two accounts disagree on, each as one line of text; empty when they are equal. ``names`` are here, there."""
     differing = []
     if here.rows != there.rows:
         differing.append(f"rows: {names['here']} {here.rows}, {names['there']} {there.rows}")
-    if here.groups != there.groups:
-        differing.append(f"sums per currency and status differ between {names['here']} and {names['there']}")
-    if here.digest != there.digest:
-        differing.append(f"digest: {names['here']} {here.digest.hex()}, {names['there']} {there.digest.hex()}")
+    if here.totals != there.totals:
+        differing.append(f"sums per currency, type and status differ between {names['here']} and {names['there']}")
     if here.keys_tell_month != there.keys_tell_month:
         differing.append(f"keys within the month: {names['here']} {here.keys_tell_month}, "
-                     f"{names['there']} {there.keys_tell_month}")  # fmt: skip
+                         f"{names['there']} {there.keys_tell_month}")  # fmt: skip
     return differing

@@ -26,6 +26,7 @@ class TieredTable(BaseModel):
     key_is_uuid7: bool = Field(True, description="The key is a UUIDv7 of the time column, so it tells the month")
     money_columns: tuple[str, ...] = Field(("amount", "fee"), description="numeric columns that are summed")
     currency_column: str | None = Field("currency", description="Sums are taken per value of this column")
+    type_column: str | None = Field(None, description="Totals of a group of archived rows are taken per value of it")
     status_column: str | None = Field("status", description="None: rows of this table are always finished")
     terminal_statuses: frozenset[str] = Field(
         frozenset({"completed", "failed", "cancelled", "reversed"}), description="Statuses that never change again"
@@ -64,14 +65,26 @@ class TieredTable(BaseModel):
         """The columns that archived rows are sorted by: the configured ones, then the key."""
         return tuple(dict.fromkeys((*self.cold_sort, self.key_column)))
 
+    @property
+    def group_column(self) -> str | None:
+        """The column whose equal values lie together in an archived file; None where it is the key or the time."""
+        first = self.cold_order[0]
+        return None if first in (self.key_column, self.time_column) else first
+
+    @property
+    def kind_columns(self) -> tuple[str | None, str | None, str | None]:
+        """What totals are taken by: the columns of currency, type and status, None for one that the table has not."""
+        return self.currency_column, self.type_column, self.status_column
+
     def partition(self, month: Month) -> str:
         """The name that this project gives to the partition of ``month``. Only the catalogue's bounds are trusted."""
         return f"{self.name}_{month.year:04d}_{month.month:02d}"
 
 
-TRANSACTIONS = TieredTable(name="transactions")
+TRANSACTIONS = TieredTable(name="transactions", type_column="type")
 VAS_TRANSACTIONS = TieredTable(
     name="vas_transactions",
+    type_column="type",
     money_columns=("amount", "fee", "commission"),
     bloom_columns=("id", "reference", "supplier_transaction_id"),
 )

@@ -36,17 +36,14 @@ def _field(column: Column) -> Composable:
     return SQL("coalesce({}::text, {})").format(value, Literal(NULL_MARK))
 
 
-def groups_query(table: TieredTable, relation: Relation) -> Composed:
-    """(currency, status, rows, first, last, sums of the money columns) of a relation, a record per group."""
-    sums = SQL(", ").join(SQL("sum({})").format(Identifier(column)) for column in table.money_columns)
-    return SQL("SELECT {}, {}, count(*), min({}), max({}), {} FROM {} GROUP BY 1, 2").format(
-        Identifier(table.currency_column) if table.currency_column else SQL("''::text"),
-        Identifier(table.status_column) if table.status_column else SQL("''::text"),
-        Identifier(table.time_column),
-        Identifier(table.time_column),
-        sums,
-        relation.identifier,
-    )
+def totals_query(table: TieredTable, relation: Relation) -> Composed:
+    """(currency, type, status, rows, first, last, sums of the money columns) of a relation, a record for each currency,
+    type and status.
+    """
+    kind = (Identifier(name) if name else SQL("''::text") for name in table.kind_columns)
+    sums = (SQL("sum({})").format(Identifier(column)) for column in table.money_columns)
+    span = SQL("count(*), min({0}), max({0})").format(Identifier(table.time_column))
+    return SQL("SELECT {} FROM {} GROUP BY 1, 2, 3").format(SQL(", ").join([*kind, span, *sums]), relation.identifier)
 
 
 def strangers_query(table: TieredTable, relation: Relation, month: Month) -> Composed:
@@ -73,17 +70,15 @@ def undefined_query(columns: Sequence[Column], source: Composable) -> Composed |
     return SQL("SELECT CASE {} END FROM {} WHERE {} LIMIT 1").format(cases, source, tests)
 
 
-def leaves_query(table: TieredTable, columns: Sequence[Column], relation: Relation, blocks: range | None) -> Composable:
-    """(key, leaf hash) of the rows of ``relation`` that lie in the heap's ``blocks``; None takes to the end.
+def leaves_query(columns: Sequence[Column], relation: Relation, blocks: range) -> Composed:
+    """(leaf hashes one after the other, rows) of the rows of ``relation`` that lie in the heap's ``blocks``, as one
+    record: PostgreSQL sends 32 bytes a row and no message for each.
 
     A range that stops nowhere (`range.stop` is `LAST_BLOCK`) has no upper bound: no block is ever left out.
     """
-    query = SQL("SELECT {} AS key, {} AS leaf FROM {}").format(
-        Identifier(table.key_column), leaf_expression(columns), relation.identifier
+    where = SQL("ctid >= {}::tid").format(Literal(f"({blocks.start},0)"))
+    if blocks.stop != LAST_BLOCK:
+        where += SQL(" AND ctid < {}::tid").format(Literal(f"({blocks.stop},0)"))
+    return SQL("SELECT coalesce(string_agg({}, ''::bytea), ''), count(*) FROM {} WHERE {}").format(
+        leaf_expression(columns), relation.identifier, where
     )
-    if blocks is None:
-        return query
-    query += SQL(" WHERE ctid >= {}::tid").format(Literal(f"({blocks.start},0)"))
-    if blocks.stop == LAST_BLOCK:
-        return query
-    return query + SQL(" AND ctid < {}::tid").format(Literal(f"({blocks.stop},0)"))

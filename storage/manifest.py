@@ -1,22 +1,23 @@
 """The manifest: the record of one archived month, canonical JSON beside its files. It is the truth about them.
 
-Readers use the keys it lists and never search a folder. Its bytes are canonical (sorted names, no spaces, UTF-8), so
-one content has one SHA-256. The signature and the chain over manifests are laid beside it, not into it.
+Readers use the keys it lists and never search a folder. Its bytes are canonical JSON (RFC 8785), so one content has one
+SHA-256. It is not signed itself: its SHA-256 is in an event of the log.
 """
 
-import json
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ledger.canonical import ROW_FORMAT
 from ledger.columns import Column, ColumnKind
 from ledger.errors import DataError
 from ledger.money import plain
+from ledger.month_tree import CHUNK_LEAVES, DIGEST_METHOD, GROUP_FORMAT, Layout, TreeHead
 from ledger.policy import TierPolicy
-from ledger.proof import Group, MonthProof
+from ledger.proof import MonthContent, Totals
 from ledger.tables import TieredTable
 
 
@@ -35,19 +36,43 @@ class ManifestColumn(_Part):
     scale: int | None
 
 
-class ManifestFile(_Part):
-    """One object with rows: its key under the archive's URL, its size in bytes, the SHA-256 of its bytes in hex."""
+class ManifestObject(_Part):
+    """An object: its key under the archive's URL, its size in bytes, the SHA-256 of its bytes in hex."""
 
     key: str
     size_bytes: int
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class ManifestRowGroup(_Part):
+    """A row group of a file: its rows, and the number of the first leaf of the tree that belongs to it."""
+
     rows: int
+    first_leaf: int
 
 
-class ManifestGroup(_Part):
-    """The rows of one currency and status; sums are decimal strings per money column; instants are UTC."""
+class ManifestFile(ManifestObject):
+    """One object with rows."""
+
+    rows: int
+    row_groups: tuple[ManifestRowGroup, ...]
+
+
+class ManifestTree(ManifestObject):
+    """The month's tree: the number of its leaves, its root in hex, and the object with the roots of its chunks, 32
+    bytes each, one after the other; the last chunk may have fewer leaves.
+    """
+
+    leaves: int
+    root: str = Field(pattern=r"^[0-9a-f]{64}$")
+    chunk_leaves: Literal[256] = CHUNK_LEAVES
+
+
+class ManifestTotals(_Part):
+    """The rows of one currency, type and status; sums are decimal strings per money column; instants are UTC."""
 
     currency: str | None
+    type: str | None
     status: str | None
     rows: int
     sums: dict[str, str]
@@ -64,24 +89,50 @@ class Manifest(_Part):
     month: str = Field(pattern=r"^\d{4}-\d{2}$")
     part: int = Field(ge=1)
     row_format: Literal["row-v1"] = ROW_FORMAT
-    digest_method: Literal["sha256-merkle-rfc6962-by-key"] = "sha256-merkle-rfc6962-by-key"
-    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    group_format: Literal["group-v1"] = GROUP_FORMAT
+    digest_method: Literal["sha256-rfc6962-file-order-v1"] = DIGEST_METHOD
+    tree: ManifestTree
     key_column: str
     keys_tell_month: bool
     time_column: str
     currency_column: str | None
+    type_column: str | None
     status_column: str | None
+    money_columns: tuple[str, ...]
     sorted_by: tuple[str, ...]
+    group_column: str | None
     columns: tuple[ManifestColumn, ...]
     rows: int
-    groups: tuple[ManifestGroup, ...]
+    totals: tuple[ManifestTotals, ...]
     files: tuple[ManifestFile, ...]
     policy: TierPolicy
 
     def to_bytes(self) -> bytes:
         """The canonical JSON."""
-        content = self.model_dump(mode="json")
-        return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+        return rfc8785.dumps(self.model_dump(mode="json"))
+
+    @property
+    def layout(self) -> Layout:
+        """How the rows are laid out."""
+        return Layout(
+            columns=tuple(Column(**column.model_dump()) for column in self.columns),
+            sorted_by=self.sorted_by,
+            group_column=self.group_column,
+            money_columns=self.money_columns,
+            currency_column=self.currency_column,
+            type_column=self.type_column,
+            status_column=self.status_column,
+        )
+
+    @property
+    def head(self) -> TreeHead:
+        """The month's tree."""
+        return TreeHead(self.tree.leaves, bytes.fromhex(self.tree.root))
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of all objects that it names."""
+        return [*(file.key for file in self.files), self.tree.key]
 
     @classmethod
     def from_bytes(cls, content: bytes, key: str) -> "Manifest":
@@ -101,10 +152,11 @@ def describe_month(
     month: str,
     part: int,
     columns: tuple[Column, ...],
-    proof: MonthProof,
+    content: MonthContent,
+    tree: ManifestTree,
     files: tuple[ManifestFile, ...],
 ) -> Manifest:
-    """The manifest of a month (``YYYY-MM``) that has been verified: the proof, the files, and how to read them.
+    """The manifest of a month (``YYYY-MM``) that has been verified: what it holds, its objects, and how to read them.
 
     ``installation`` is the one that archived it; ``part`` is 1, more for rows that came late. Every column must have
     its number.
@@ -114,13 +166,16 @@ def describe_month(
         table=table.name,
         month=month,
         part=part,
-        digest=proof.digest.hex(),
+        tree=tree,
         key_column=table.key_column,
-        keys_tell_month=proof.keys_tell_month,
+        keys_tell_month=content.keys_tell_month,
         time_column=table.time_column,
         currency_column=table.currency_column,
+        type_column=table.type_column,
         status_column=table.status_column,
+        money_columns=table.money_columns,
         sorted_by=table.cold_order,
+        group_column=table.group_column,
         columns=tuple(
             ManifestColumn(
                 field_id=column.field_id or 0,
@@ -132,15 +187,20 @@ def describe_month(
             )
             for column in columns
         ),
-        rows=proof.rows,
-        groups=tuple(_group(table, group) for group in proof.groups),
+        rows=content.rows,
+        totals=tuple(_totals(table, totals) for totals in content.totals),
         files=files,
         policy=table.policy,
     )
 
 
-def _group(table: TieredTable, group: Group) -> ManifestGroup:
-    sums = {column: plain(value) for column, value in zip(table.money_columns, group.sums, strict=True)}
-    return ManifestGroup(
-        currency=group.currency, status=group.status, rows=group.rows, sums=sums, first=group.first, last=group.last
+def _totals(table: TieredTable, totals: Totals) -> ManifestTotals:
+    return ManifestTotals(
+        currency=totals.currency,
+        type=totals.type,
+        status=totals.status,
+        rows=totals.rows,
+        sums={column: plain(value) for column, value in zip(table.money_columns, totals.sums, strict=True)},
+        first=totals.first,
+        last=totals.last,
     )

@@ -1,8 +1,9 @@
-"""How a month is written as Parquet: schema, encodings, row groups. The writer is pyarrow; the verifier is DuckDB."""
+"""How a month is written as Parquet: schema, encodings, row groups. The writer is pyarrow; DataFusion verifies."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -45,9 +46,15 @@ def _arrow_type(column: Column) -> pa.DataType:
 
 
 def write_parquet(
-    batches: Iterable[pa.RecordBatch], columns: Sequence[Column], table: TieredTable, target: Path
+    batches: Iterable[pa.RecordBatch],
+    columns: Sequence[Column],
+    table: TieredTable,
+    target: Path,
+    metadata: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
     """Write the batches, in the order they come, to one Parquet file; returns the number of rows.
+
+    ``metadata`` are names and values for the file's own key-value metadata.
 
     Each batch becomes a row group, so the caller cuts the stream to `ROW_GROUP_ROWS` and only one is in memory.
     Statistics are on; text is dictionary-encoded (the writer falls back where values hardly repeat), instants and
@@ -56,6 +63,7 @@ def write_parquet(
     schema = arrow_schema(columns)
     rows = 0
     with pq.ParquetWriter(target, schema, **_writer_options(columns, table)) as writer:
+        writer.add_key_value_metadata(dict(metadata))
         for batch in batches:
             writer.write_table(pa.Table.from_batches([batch.cast(schema)]), row_group_size=ROW_GROUP_ROWS)
             rows += batch.num_rows

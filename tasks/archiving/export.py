@@ -1,6 +1,6 @@
 """From a sealed partition to a Parquet file in the spool: DuckDB scans and sorts, pyarrow writes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -21,8 +21,11 @@ def export_partition(
     columns: Sequence[Column],
     partition: Relation,
     target: Path,
+    metadata: Mapping[str, str],
 ) -> int:
     """Write the rows of ``partition`` to ``target``, sorted by ``table.cold_sort`` and the key; returns their number.
+
+    ``metadata`` goes into the file's own metadata.
 
     The sort spills to the spool when the month is larger than the engine's memory. Raises TransientError when
     PostgreSQL goes away. Safe to run again: the file is written anew.
@@ -30,9 +33,9 @@ def export_partition(
     names = ", ".join(
         f"{identifier(column.name)}::{sql_type(column)} AS {identifier(column.name)}" for column in columns
     )
-    order = ", ".join(identifier(name) for name in table.cold_order)
+    order = ", ".join(f"{identifier(name)} ASC NULLS LAST" for name in table.cold_order)
     with linked(engine, settings, links=1), translated(settings):
         batches = engine.execute(
             f"SELECT {names} FROM {linked_relation(0, partition)} ORDER BY {order}"
         ).to_arrow_reader(ROW_GROUP_ROWS)
-        return write_parquet(batches, columns, table, target)
+        return write_parquet(batches, columns, table, target, metadata)

@@ -12,12 +12,12 @@ from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import Connection
 from sql.queries import load
+from storage.layout import manifest_folder
 from storage.manifest import Manifest
 from storage.store import ObjectStore
 from tasks.archiving.ownership import check_ownership
 
 _QUERIES = load("tiers")
-_MANIFEST = ".manifest.json"
 _DECIDING = "deciding"
 
 
@@ -25,7 +25,7 @@ def remove_orphans(connection: Connection, settings: Settings, table: TieredTabl
     """Delete objects that an interrupted attempt left behind, of months that are cold by now; returns how many.
 
     Only keys that this incarnation of this installation recorded before their upload are touched. What another manifest
-    in the month's folder names is kept, and so is what an attempt left that may have been flipped by a copy of this
+    of the month names is kept, and so is what an attempt left that may have been flipped by a copy of this
     database; a kept object gets an event of its month. Safe to run again. Raises OwnershipError when the archive is not
     this database's.
     """
@@ -57,8 +57,8 @@ def _reasons_to_keep(store: ObjectStore, table: TieredTable, month: date, orphan
     """Which of the orphans must stay, each with the reason."""
     undecided = "its attempt was about to become the month when it was interrupted"
     reasons = {key: undecided for key, state in orphans.items() if state == _DECIDING}
-    folder = f"{table.name}/month={Month.of(month)}"
-    others = [key for key in store.keys(folder) if key.endswith(_MANIFEST) and key not in orphans]
+    folder = manifest_folder(table.name, str(Month.of(month)))
+    others = [key for key in store.keys(folder) if key not in orphans]
     for manifest in others:
         named = _named_by(store, manifest)
         if named is None:
@@ -69,7 +69,7 @@ def _reasons_to_keep(store: ObjectStore, table: TieredTable, month: date, orphan
 
 def _named_by(store: ObjectStore, manifest: str) -> Iterable[str] | None:
     try:
-        return [file.key for file in Manifest.from_bytes(store.read_bytes(manifest), manifest).files]
+        return Manifest.from_bytes(store.read_bytes(manifest), manifest).keys
     except DataError:
         return None
 

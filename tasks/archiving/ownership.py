@@ -26,6 +26,7 @@ from sql.installation import (
     read_identity,
     read_installation,
 )
+from storage.layout import MANIFESTS, TREES
 from storage.marker import KEY, Marker, is_same_location, location_of, read_marker, write_marker
 from storage.store import ObjectStore, StoredFile
 
@@ -243,7 +244,10 @@ def is_any_there(store: ObjectStore, known: list[tuple[str, bytes]]) -> bool:
 
 
 def unknown_objects(connection: Connection, settings: Settings, store: ObjectStore) -> list[str]:
-    """The keys below the folders of the registered tables that no upload of this database was recorded for."""
-    keys = [key for table in settings.registry for key in store.keys(table)]
+    """The keys below the folders of the registered tables, and of what belongs to them, that no upload of this database
+    was recorded for.
+    """
+    folders = [*settings.registry, MANIFESTS, TREES]
+    keys = [key for folder in folders for key in store.keys(folder)]
     mine = own_uploads(connection, keys)
     return [key for key in keys if key not in mine]

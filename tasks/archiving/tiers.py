@@ -10,13 +10,13 @@ from ledger.columns import Column
 from ledger.fields import matched
 from ledger.months import Month
 from ledger.policy import Tier
-from ledger.proof import groups_of, sums_per_currency
+from ledger.proof import sums_per_currency, totals_of
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect
 from sql.fields import read_fields
 from sql.obstacles import hidden_relations
-from sql.proof import groups_query
+from sql.proof import totals_query
 from sql.relations import Parents, Relation
 from tasks.archiving.catalogue import (
     CatalogueMonth,
@@ -111,8 +111,8 @@ def _stray(connection: Connection, table: TieredTable, stray: Stray, reason: str
 
 def _counted(connection: Connection, table: TieredTable, relation: Relation) -> tuple[int, dict[str, dict[str, str]]]:
     """Rows and sums of a relation, now."""
-    groups = groups_of(connection.execute(groups_query(table, relation)).fetchall())
-    return sum(group.rows for group in groups), sums_per_currency(table, groups)
+    totals = totals_of(connection.execute(totals_query(table, relation)).fetchall())
+    return sum(one.rows for one in totals), sums_per_currency(table, totals)
 
 
 def _row(connection: Connection, table: TieredTable, state: MonthState, columns: Sequence[Column]) -> TierRow:

@@ -7,6 +7,7 @@ month is warm and whole; from its commit on it is cold and proved. Nothing in be
 
 import secrets
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -22,7 +23,7 @@ from ledger.columns import Column
 from ledger.errors import ConfigError, ConflictError, DataError, OwnershipError, TreasuryError, VerificationError
 from ledger.installation import Owner
 from ledger.months import Month
-from ledger.proof import MonthProof, sums_per_currency
+from ledger.proof import MonthContent, sums_per_currency
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect, fetch_one
@@ -36,19 +37,21 @@ from sql.relations import Parents, Relation, check_partition
 from sql.seal import count_unfinished, is_sealed, row_versions, seal
 from sql.storing import check_stored
 from storage.engine import engine
-from storage.manifest import ManifestFile, describe_month
+from storage.layout import MANIFEST_SUFFIX, data_folder, manifest_folder, tree_folder
+from storage.manifest import ManifestFile, ManifestRowGroup, ManifestTree, describe_month
+from storage.month_tree import FileTree, ReadFile, read_file
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile, describe_file
 from tasks.archiving.export import export_partition
 from tasks.archiving.late_rows import refuse_archived, refuse_archived_file
 from tasks.archiving.orphans import remove_orphans
 from tasks.archiving.ownership import check_ownership
-from tasks.archiving.verify import check_bytes, verify_month
+from tasks.archiving.verify import check_bytes, compare, read_held_rows
 
 _QUERIES = load("tiers")
 _CATALOG = load("catalog")
 _KEY_DIGITS = 32
-_OBJECTS = 2  # of a month: the Parquet file and the manifest
+_OBJECTS = 3  # of a month: the Parquet file, the roots of its tree's chunks, and the manifest
 _NONCE_BYTES = 4
 
 
@@ -105,11 +108,21 @@ class _Claim:
         owner = {"installation_id": self.owner.installation_id, "incarnation": self.owner.incarnation}
         return self.row | owner
 
-    def key(self, content: StoredFile, suffix: str) -> str:
+    def key(self, content: StoredFile, folder: str, suffix: str) -> str:
         """A key that nobody else can intend: by content, installation and attempt, and by chance for exact copies."""
         digits = content.sha256.hex()[:_KEY_DIGITS]
         name = f"{digits}-{self.owner.short}-{self.attempt}-{secrets.token_hex(_NONCE_BYTES)}.{suffix}"
-        return f"{self.table.name}/month={self.month}/{name}"
+        return f"{folder}/{name}"
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the Parquet file itself says of its rows."""
+        return {
+            "treasury.table": self.table.name,
+            "treasury.month": str(self.month),
+            "treasury.part": str(self.part),
+            "treasury.installation": str(self.owner.installation_id),
+        }
 
 
 def archive_month(
@@ -134,27 +147,48 @@ def archive_month(
 
 
 def _move(connection: Connection, settings: Settings, claim: _Claim, on_step: OnStep) -> ArchivedMonth:
-    with spool_folder(settings.spool, claim.partition.name) as spool:
+    table, columns, partition, month = claim.table, claim.columns, claim.partition, claim.month
+    versions = row_versions(connection, partition)  # taken before the proof, so it covers all of it
+    with spool_folder(settings.spool, partition.name) as spool, ThreadPoolExecutor(1) as side:
         store = ObjectStore(settings)
-        written = spool / "written.parquet"
-        with engine(settings) as duck:
-            rows = export_partition(duck, settings, claim.table, claim.columns, claim.partition, written)
-        refuse_archived_file(connection, settings, claim.table, claim.month, written)
-        on_step(Step.EXPORTED)
-        content = describe_file(written)
-        key = claim.key(content, "parquet")
-        _upload(connection, store, claim, key, written)
+        held = side.submit(read_held_rows, settings, table, columns, partition, month, spool)
+        file, content = _write(connection, settings, store, claim, spool, on_step)
         on_step(Step.UPLOADED)
-        versions = row_versions(connection, claim.partition)  # taken before the proof, so it covers all of it
-        proof = _verify(connection, settings, store, claim, key, content, spool / "read.parquet")
+        check_bytes(content, store.fetch(file, spool / "read.parquet"), file)
+        _record_upload(connection, claim, file, content)
+        read = read_file(settings, table, columns, month, spool / "read.parquet", spool)
+        tree = compare(table, partition, held.result(), read)
         on_step(Step.VERIFIED)
-        file = ManifestFile(key=key, size_bytes=content.size_bytes, sha256=content.sha256.hex(), rows=rows)
-        postgres_bytes = _describe(connection, store, claim, proof, file)
+        described = _describe_file(file, content, read)
+        postgres_bytes = _describe(connection, store, claim, read.content, tree, described)
         on_step(Step.DESCRIBED)
         _decide(connection, settings, claim)
         _flip_or_reopen(connection, settings, claim, versions)
         on_step(Step.FLIPPED)
-        return ArchivedMonth(proof.rows, postgres_bytes, content.size_bytes, proof.digest)
+        return ArchivedMonth(read.content.rows, postgres_bytes, content.size_bytes, tree.head.root)
+
+
+def _write(
+    connection: Connection, settings: Settings, store: ObjectStore, claim: _Claim, spool: Path, on_step: OnStep
+) -> tuple[str, StoredFile]:
+    """Export the partition and upload the file; returns its key, and its size and SHA-256."""
+    written = spool / "written.parquet"
+    with engine(settings) as duck:
+        export_partition(duck, settings, claim.table, claim.columns, claim.partition, written, claim.metadata)
+    refuse_archived_file(connection, settings, claim.table, claim.month, written)
+    on_step(Step.EXPORTED)
+    content = describe_file(written)
+    key = claim.key(content, data_folder(claim.table.name, str(claim.month)), "parquet")
+    _intend(connection, claim, key)
+    store.put(written, key)
+    return key, content
+
+
+def _record_upload(connection: Connection, claim: _Claim, key: str, content: StoredFile) -> None:
+    stored = {"object_key": key, "object_bytes": content.size_bytes, "object_sha256": content.sha256}
+    with connection.transaction():
+        _mark(connection, claim, "mark_uploaded", stored)
+        _add_event(connection, claim, "uploaded", {"object_key": key, "size_bytes": content.size_bytes})
 
 
 @contextmanager
@@ -237,54 +271,67 @@ def _seal(connection: Connection, settings: Settings, claim: _Claim) -> None:
     run_ddl(connection, settings, work)
 
 
-def _upload(connection: Connection, store: ObjectStore, claim: _Claim, key: str, written: Path) -> None:
-    _intend(connection, claim, key)
-    store.put(written, key)
+def _describe_file(key: str, content: StoredFile, read: ReadFile) -> ManifestFile:
+    row_groups = (ManifestRowGroup(rows=one.rows, first_leaf=one.first_leaf) for one in read.tree.row_groups)
+    return ManifestFile(
+        key=key,
+        size_bytes=content.size_bytes,
+        sha256=content.sha256.hex(),
+        rows=read.content.rows,
+        row_groups=tuple(row_groups),
+    )
 
 
-def _verify(
+def _describe(
     connection: Connection,
-    settings: Settings,
     store: ObjectStore,
     claim: _Claim,
-    key: str,
-    content: StoredFile,
-    target: Path,
-) -> MonthProof:
-    """Read the object back and hold it against PostgreSQL: first the bytes, then what they decode to."""
-    check_bytes(content, store.fetch(key, target), key)
-    with connection.transaction():
-        stored = {"object_key": key, "object_bytes": content.size_bytes, "object_sha256": content.sha256}
-        _mark(connection, claim, "mark_uploaded", stored)
-        _add_event(connection, claim, "uploaded", {"object_key": key, "size_bytes": content.size_bytes})
-    return verify_month(connection, settings, claim.table, claim.columns, claim.partition, claim.month, target)
-
-
-def _describe(connection: Connection, store: ObjectStore, claim: _Claim, proof: MonthProof, file: ManifestFile) -> int:
-    """Write the manifest, read it back, and record the proof; returns the bytes that PostgreSQL holds for the month."""
+    content: MonthContent,
+    tree: FileTree,
+    file: ManifestFile,
+) -> int:
+    """Write the tree and the manifest, read both back, and record the proof; returns the bytes of the month in
+    PostgreSQL.
+    """
     installation, month = claim.owner.installation_id, str(claim.month)
-    manifest = describe_month(installation, claim.table, month, claim.part, claim.columns, proof, (file,))
-    content = manifest.to_bytes()
-    described = StoredFile.of(content)
-    key = claim.key(described, "manifest.json")
-    _intend(connection, claim, key)
-    store.put_bytes(content, key)
-    check_bytes(described, StoredFile.of(store.read_bytes(key)), key)
+    key, roots = _store(connection, store, claim, tree.chunk_roots, tree_folder(claim.table.name, month), "tree")
+    described = ManifestTree(
+        key=key,
+        size_bytes=roots.size_bytes,
+        sha256=roots.sha256.hex(),
+        leaves=tree.head.leaves,
+        root=tree.head.root.hex(),
+    )
+    manifest = describe_month(installation, claim.table, month, claim.part, claim.columns, content, described, (file,))
+    folder = manifest_folder(claim.table.name, month)
+    manifest_key, stored = _store(connection, store, claim, manifest.to_bytes(), folder, MANIFEST_SUFFIX)
     postgres_bytes = int(fetch_one(connection, _CATALOG["relation_bytes"], {"relation": claim.partition.oid})[0])
     proved = {
-        "row_count": proof.rows,
-        "sums": Jsonb(sums_per_currency(claim.table, proof.groups)),
-        "digest": proof.digest,
-        "manifest_key": key,
-        "manifest_sha256": described.sha256,
+        "row_count": content.rows,
+        "sums": Jsonb(sums_per_currency(claim.table, content.totals)),
+        "digest": tree.head.root,
+        "manifest_key": manifest_key,
+        "manifest_sha256": stored.sha256,
         "postgres_bytes": postgres_bytes,
-        "keys_tell_month": proof.keys_tell_month,
+        "keys_tell_month": content.keys_tell_month,
         "columns": Jsonb([column.model_dump(mode="json") for column in manifest.columns]),
     }
     with connection.transaction():
         _mark(connection, claim, "mark_verified", proved)
-        _add_event(connection, claim, "verified", {"digest": proof.digest.hex(), "manifest_key": key})
+        _add_event(connection, claim, "verified", {"digest": tree.head.root.hex(), "manifest_key": manifest_key})
     return postgres_bytes
+
+
+def _store(
+    connection: Connection, store: ObjectStore, claim: _Claim, content: bytes, folder: str, suffix: str
+) -> tuple[str, StoredFile]:
+    """Put an object that is not data outside the data folders, and read it back; returns its key and what it is."""
+    described = StoredFile.of(content)
+    key = claim.key(described, folder, suffix)
+    _intend(connection, claim, key)
+    store.put_bytes(content, key)
+    check_bytes(described, StoredFile.of(store.read_bytes(key)), key)
+    return key, described
 
 
 def _decide(connection: Connection, settings: Settings, claim: _Claim) -> None:

@@ -86,7 +86,7 @@ def test_every_type_has_the_same_text_for_three_readers(ledger: Ledger) -> None:
         for number in range(4):
             ledger.insert(connection, READINGS, [_reading(COLD, number)])
     warm_month(ledger.settings, READINGS, COLD)
-    done = archive_month(ledger.settings, READINGS, COLD)  # PostgreSQL and DuckDB agree
+    done = archive_month(ledger.settings, READINGS, COLD)  # PostgreSQL and DataFusion agree
     assert verify(ledger).stdout == f"readings {COLD}: 4 rows, Merkle root {done.digest.hex()}: proved\n"
 
 
@@ -118,12 +118,28 @@ def _change_a_value(store: Path) -> None:
 
 
 def _change_the_sum(store: Path) -> None:
-    _rewrite(store, lambda manifest: manifest["groups"][0]["sums"].update(amount="1.00"))
+    _rewrite(store, lambda manifest: manifest["totals"][0]["sums"].update(amount="1.00"))
 
 
 def _change_the_manifest(store: Path) -> None:
     (path,) = store.rglob("*.manifest.json")
     path.write_bytes(path.read_bytes().replace(b'"rows":40', b'"rows":41'))
+
+
+def _change_the_tree(store: Path) -> None:
+    """Change a chunk's root, and make the manifest's SHA-256 fit."""
+    (file,) = store.rglob("*.tree")
+    file.write_bytes(bytes(32))
+    _rewrite(store, lambda manifest: manifest["tree"].update(sha256=sha256(bytes(32)).hexdigest()))
+
+
+def _swap_two_rows(store: Path) -> None:
+    """Write the file anew with its rows in another order, and make the manifest's SHA-256 fit."""
+    (file,) = store.rglob("*.parquet")
+    table = pq.read_table(file)
+    pq.write_table(pa.concat_tables([table.slice(1, 1), table.slice(0, 1), table.slice(2)]), file)
+    digest = sha256(file.read_bytes()).hexdigest()
+    _rewrite(store, lambda manifest: manifest["files"][0].update(sha256=digest))
 
 
 def _lose_the_file(store: Path) -> None:
@@ -139,6 +155,8 @@ def _lose_the_file(store: Path) -> None:
         (_change_a_value, "Merkle root: found"),
         (_change_the_sum, "sums: found"),
         (_change_the_manifest, "the name of the manifest: found"),
+        (_change_the_tree, "roots of the chunks in _treasury/trees/transactions/2024-03/"),
+        (_swap_two_rows, "order of the rows"),
         (_lose_the_file, "No such file"),
     ],
 )

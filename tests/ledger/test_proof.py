@@ -1,4 +1,4 @@
-"""Two proofs agree only when rows, sums and digest all do, and what differs is said."""
+"""Two accounts of a month agree only when rows and sums do, and what differs is said."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -6,67 +6,63 @@ from decimal import Decimal
 
 import pytest
 
-from ledger.proof import Group, MonthProof, differences, groups_of, sums_per_currency
+from ledger.proof import MonthContent, Totals, differences, sums_per_currency, totals_of
 from ledger.tables import TRANSACTIONS
 
 FIRST, LAST = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 2, 28, tzinfo=UTC)
 NAMES = {"here": "PostgreSQL", "there": "the archive"}
-ZAR = Group("ZAR", "completed", 2, (Decimal("12.00"), Decimal("0.10")), FIRST, LAST)
-USD = Group("USD", "failed", 1, (Decimal("5.00"), Decimal("0.00")), FIRST, FIRST)
-PROOF = MonthProof(bytes(32), (USD, ZAR))
+ZAR = Totals("ZAR", "payment", "completed", 2, (Decimal("12.00"), Decimal("0.10")), FIRST, LAST)
+USD = Totals("USD", "refund", "failed", 1, (Decimal("5.00"), Decimal("0.00")), FIRST, FIRST)
+CONTENT = MonthContent((USD, ZAR))
 
 
-def test_equal_proofs_have_no_differences() -> None:
-    assert differences(PROOF, MonthProof(bytes(32), (USD, ZAR)), NAMES) == []
+def test_equal_accounts_have_no_differences() -> None:
+    assert differences(CONTENT, MonthContent((USD, ZAR)), NAMES) == []
 
 
-def test_the_rows_of_a_month_are_those_of_all_its_groups() -> None:
-    assert PROOF.rows == 3
-    assert MonthProof(bytes(32), ()).rows == 0
+def test_the_rows_of_a_month_are_those_of_all_its_totals() -> None:
+    assert CONTENT.rows == 3
+    assert MonthContent(()).rows == 0
 
 
 @pytest.mark.parametrize(
-    "group",
+    "totals",
     [
         replace(ZAR, sums=(Decimal("12.01"), Decimal("0.10"))),
         replace(ZAR, status="failed"),
+        replace(ZAR, type="fee"),
         replace(ZAR, currency="EUR"),
         replace(ZAR, first=LAST),
         replace(ZAR, last=FIRST),
     ],
 )
-def test_a_difference_in_one_group_is_found(group: Group) -> None:
-    (found,) = differences(PROOF, MonthProof(bytes(32), (USD, group)), NAMES)
-    assert found == "sums per currency and status differ between PostgreSQL and the archive"
+def test_a_difference_in_one_currency_type_or_status_is_found(totals: Totals) -> None:
+    (found,) = differences(CONTENT, MonthContent((USD, totals)), NAMES)
+    assert found == "sums per currency, type and status differ between PostgreSQL and the archive"
 
 
 def test_a_row_too_many_is_told_with_both_counts() -> None:
-    more = MonthProof(bytes(32), (USD, replace(ZAR, rows=3)))
-    assert "rows: PostgreSQL 3, the archive 4" in differences(PROOF, more, NAMES)
+    more = MonthContent((USD, replace(ZAR, rows=3)))
+    assert "rows: PostgreSQL 3, the archive 4" in differences(CONTENT, more, NAMES)
 
 
-def test_another_digest_is_told_with_both_digests() -> None:
-    (found,) = differences(PROOF, MonthProof(b"\x01" * 32, (USD, ZAR)), NAMES)
-    assert found == f"digest: PostgreSQL {'00' * 32}, the archive {'01' * 32}"
-
-
-def test_groups_are_sorted_and_null_is_a_group_of_its_own() -> None:
+def test_totals_are_sorted_and_null_has_totals_of_its_own() -> None:
     records = [
-        ("ZAR", "completed", 2, FIRST, LAST, Decimal("12.00"), "0.10"),
-        ("", "", 1, FIRST, FIRST, None, None),
-        (None, None, 1, FIRST, FIRST, None, None),
-        ("USD", "failed", 1, FIRST, FIRST, Decimal("5.00"), Decimal("0.00")),
+        ("ZAR", "payment", "completed", 2, FIRST, LAST, Decimal("12.00"), "0.10"),
+        ("", "", "", 1, FIRST, FIRST, None, None),
+        (None, None, None, 1, FIRST, FIRST, None, None),
+        ("USD", "refund", "failed", 1, FIRST, FIRST, Decimal("5.00"), Decimal("0.00")),
     ]
-    groups = groups_of(records)
-    assert [(group.currency, group.status) for group in groups] == [
-        (None, None),
-        ("", ""),
-        ("USD", "failed"),
-        ("ZAR", "completed"),
+    totals = totals_of(records)
+    assert [(one.currency, one.type, one.status) for one in totals] == [
+        (None, None, None),
+        ("", "", ""),
+        ("USD", "refund", "failed"),
+        ("ZAR", "payment", "completed"),
     ]
-    assert groups[0].sums == (Decimal(0), Decimal(0))
-    assert groups[2:] == (USD, ZAR)
-    assert groups_of(reversed(records)) == groups
+    assert totals[0].sums == (Decimal(0), Decimal(0))
+    assert totals[2:] == (USD, ZAR)
+    assert totals_of(reversed(records)) == totals
 
 
 def test_sums_per_currency_take_all_statuses_together_as_decimal_text() -> None:
@@ -95,6 +91,6 @@ def test_sums_of_values_that_are_no_numbers_say_so() -> None:
     assert sums_per_currency(TRANSACTIONS, (ZAR, undefined))["ZAR"]["amount"] == "NaN"
 
 
-def test_proofs_that_disagree_about_the_keys_are_told() -> None:
-    (found,) = differences(PROOF, replace(PROOF, keys_tell_month=True), NAMES)
+def test_accounts_that_disagree_about_the_keys_are_told() -> None:
+    (found,) = differences(CONTENT, replace(CONTENT, keys_tell_month=True), NAMES)
     assert found == "keys within the month: PostgreSQL False, the archive True"

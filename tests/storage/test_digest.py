@@ -1,4 +1,4 @@
-"""One row, three computations, one leaf: PostgreSQL, DuckDB over the Parquet file, and the definition in Python."""
+"""One row, three computations, one leaf: PostgreSQL, DataFusion over the Parquet file, and the definition in Python."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -21,16 +21,20 @@ from psycopg.sql import SQL, Placeholder
 from config import Settings
 from ledger.canonical import FIELD_SEPARATOR, NULL_MARK, canonical_row
 from ledger.columns import Column, ColumnKind
-from ledger.errors import DataError
-from ledger.merkle import leaf_hash, merkle_root
+from ledger.errors import DataError, VerificationError
+from ledger.merkle import EMPTY_ROOT, leaf_hash, merkle_root
+from ledger.month_tree import Layout, leaf_texts
 from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect
-from sql.proof import leaves_query
-from storage.engine import engine, identifier, literal
-from storage.proof import leaf_expression, parquet_proof
+from sql.proof import LAST_BLOCK, leaves_query
+from sql.proof import leaf_expression as postgres_leaf_expression
+from storage.engine import engine, identifier
+from storage.month_tree import ReadFile, read_file
+from storage.second_reader import SOURCE, leaf_expression, open_file, second_reader
 from tasks.archiving.export import export_partition
+from tasks.archiving.verify import compare, read_held_rows
 from tests.relations import relation
 
 TABLE = TieredTable(name="kinds", money_columns=("money",), cold_sort=("word",), bloom_columns=("id", "word"))
@@ -165,28 +169,32 @@ class Bench:
         # that another file has taken its place.
         self.file = self.file.with_name(f"{uuid4()}.parquet")
         partition = relation(self.connection, "kinds_2026_02")
-        return export_partition(self.duck, self.settings, TABLE, self.columns, partition, self.file)
+        return export_partition(self.duck, self.settings, TABLE, self.columns, partition, self.file, {})
 
-    def by_definition(self, values: Sequence[dict[str, Any]]) -> dict[UUID, bytes]:
+    def texts(self, values: Sequence[dict[str, Any]]) -> dict[UUID, str]:
+        """The canonical text of every row, by the definition."""
         # jsonb has a text of its own: the only value that is not taken from what was put in.
         kept: dict[UUID, str] = dict(self.connection.execute("SELECT id, document::text FROM kinds_2026_02").fetchall())
         return {
-            row["id"]: leaf_hash(
-                canonical_row(self.columns, [{**row, "document": kept[row["id"]]}[name] for name in TYPES])
-            )
+            row["id"]: canonical_row(
+                self.columns, [{**row, "document": kept[row["id"]]}[name] for name in TYPES]
+            ).decode()
             for row in values
         }
 
     def by_postgresql(self) -> dict[UUID, bytes]:
-        query = leaves_query(TABLE, self.columns, relation(self.connection, "kinds_2026_02"), None).as_string(
-            self.connection
-        )
-        return dict(self.connection.execute(query).fetchall())
+        leaf = postgres_leaf_expression(self.columns)
+        return dict(self.connection.execute(SQL("SELECT id, {} FROM kinds_2026_02").format(leaf)).fetchall())
 
-    def by_duckdb(self) -> dict[UUID, bytes]:
-        source = f"read_parquet({literal(str(self.file))})"
-        query = f"SELECT id, unhex({leaf_expression(self.columns)}) FROM {source}"
-        return dict(self.duck.execute(query).fetchall())
+    def by_datafusion(self) -> dict[UUID, bytes]:
+        with second_reader(self.settings, 1) as context:
+            open_file(context, Layout.of(TABLE, self.columns), self.file)
+            found = context.sql(f"SELECT id, {leaf_expression(self.columns)} FROM {SOURCE}").to_arrow_table()
+        ids, leaves = (column.to_pylist() for column in found.columns)
+        return {UUID(bytes=key): leaf for key, leaf in zip(ids, leaves, strict=True)}
+
+    def read(self) -> ReadFile:
+        return read_file(self.settings, TABLE, self.columns, MONTH, self.file, self.file.parent)
 
 
 @pytest.fixture
@@ -223,17 +231,26 @@ def test_they_agree_at_the_ends_of_every_range(bench: Bench) -> None:
 def _agree(bench: Bench, values: list[dict[str, Any]]) -> None:
     bench.fill(values)
     assert bench.export() == len(values)
-    expected = bench.by_definition(values)
+    texts = bench.texts(values)
+    expected = {key: leaf_hash(text.encode()) for key, text in texts.items()}
     assert bench.by_postgresql() == expected
-    assert bench.by_duckdb() == expected
-    proof = parquet_proof(bench.duck, TABLE, bench.columns, MONTH, bench.file)
-    assert proof.digest == merkle_root(expected[key] for key in sorted(expected))
-    assert proof.rows == len(values)
+    assert bench.by_datafusion() == expected
+    query = leaves_query(bench.columns, relation(bench.connection, "kinds_2026_02"), range(LAST_BLOCK))
+    together, rows = bench.connection.execute(query).fetchall()[0]
+    assert (rows, sorted(together[at : at + 32] for at in range(0, len(together), 32))) == (
+        len(values),
+        sorted(expected.values()),
+    )
+    read = bench.read()
+    leaves = [leaf_hash(text.encode()) for text in leaf_texts(Layout.of(TABLE, bench.columns), texts.values())]
+    assert (read.tree.head.leaves, read.tree.head.root) == (len(leaves), merkle_root(leaves))
+    assert read.content.rows == len(values)
 
 
 def test_a_month_without_rows_has_the_root_of_nothing(bench: Bench) -> None:
     assert bench.export() == 0
-    assert parquet_proof(bench.duck, TABLE, bench.columns, MONTH, bench.file).digest == merkle_root([])
+    tree = bench.read().tree
+    assert (tree.head.leaves, tree.head.root, tree.chunk_roots) == (0, EMPTY_ROOT, b"")
 
 
 def test_dates_beyond_pythons_agree_too(bench: Bench) -> None:
@@ -243,7 +260,7 @@ def test_dates_beyond_pythons_agree_too(bench: Bench) -> None:
         " created_at = '0044-03-15 12:00:00 BC'"
     )
     bench.export()
-    assert bench.by_duckdb() == bench.by_postgresql()
+    assert bench.by_datafusion() == bench.by_postgresql()
 
 
 @pytest.mark.parametrize("column", ["day", "exact"])
@@ -255,7 +272,7 @@ def test_an_infinite_date_is_refused_on_both_sides_and_the_archives_names_the_ro
     bench.connection.execute(f"UPDATE kinds_2026_02 SET {column} = '{value}'")
     bench.export()
     with pytest.raises(DataError, match=r"kinds: row 00000000-.* an infinite date or instant, and cannot be archived"):
-        parquet_proof(bench.duck, TABLE, bench.columns, MONTH, bench.file)
+        bench.read()
     with pytest.raises(psycopg.Error, match="infinit"):
         bench.by_postgresql()
 
@@ -266,9 +283,10 @@ def test_nan_can_never_pass_for_the_zero_that_parquet_would_hold(bench: Bench, c
     bench.fill([EXTREME])
     bench.connection.execute(f"UPDATE kinds_2026_02 SET {column} = 'NaN'")
     bench.export()
-    archived = parquet_proof(bench.duck, TABLE, bench.columns, MONTH, bench.file)
-    assert archived.digest != merkle_root(bench.by_postgresql().values())
-    assert archived.digest == merkle_root(bench.by_duckdb().values())
+    partition = relation(bench.connection, "kinds_2026_02")
+    held = read_held_rows(bench.settings, TABLE, bench.columns, partition, MONTH, bench.file.parent)
+    with pytest.raises(VerificationError, match=r"1 rows of PostgreSQL are not .*; 1 rows of the archive are not"):
+        compare(TABLE, partition, held, bench.read())
 
 
 @pytest.mark.parametrize("mark", [FIELD_SEPARATOR, NULL_MARK])
@@ -277,7 +295,7 @@ def test_a_text_with_a_reserved_character_is_refused_by_its_row(bench: Bench, ma
         bench.fill([{**EXTREME, column: f"a{mark}b"}])
         bench.export()
         with pytest.raises(DataError, match=r"kinds: row 00000000-.* has U\+001E or U\+001F in a text"):
-            parquet_proof(bench.duck, TABLE, bench.columns, MONTH, bench.file)
+            bench.read()
 
 
 def test_a_reserved_character_in_a_document_is_escaped_by_postgresql_and_harmless(bench: Bench) -> None:

@@ -11,44 +11,50 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ledger.columns import Column
 from ledger.errors import DataError
-from ledger.proof import Group, MonthProof
+from ledger.month_tree import Layout, TreeHead
+from ledger.proof import MonthContent, Totals
 from ledger.tables import TRANSACTIONS
-from storage.manifest import Manifest, ManifestFile, describe_month
+from storage.manifest import Manifest, ManifestFile, ManifestRowGroup, ManifestTree, describe_month
 from storage.store import StoredFile
 from tests.storage.archived_rows import COLUMNS
 
 INSTALLATION = UUID("01234567-89ab-4def-8123-456789abcdef")
-KEY = "transactions/month=2026-02/0123-1.manifest.json"
+KEY = "_treasury/manifests/transactions/2026-02/0123-1.manifest.json"
 instants = st.datetimes(datetime(2026, 2, 1), datetime(2026, 2, 28), timezones=st.just(UTC))  # noqa: DTZ001
 sums = st.integers(-(10**27), 10**27).map(lambda cents: Decimal(cents).scaleb(-2))
-groups = st.builds(
-    Group,
+totals = st.builds(
+    Totals,
     currency=st.sampled_from(["", "USD", "ZAR"]),
+    type=st.none() | st.sampled_from(["payment", "fee"]),
     status=st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
     rows=st.integers(1, 10**10),
     sums=st.tuples(sums, sums),
     first=instants,
     last=instants,
 )
-proofs = st.builds(
-    MonthProof, digest=st.binary(min_size=32, max_size=32), groups=st.lists(groups, max_size=4).map(tuple)
+contents = st.builds(MonthContent, totals=st.lists(totals, max_size=4).map(tuple))
+FILE = ManifestFile(
+    key="transactions/month=2026-02/0123-1.parquet",
+    size_bytes=123,
+    sha256="ab" * 32,
+    rows=2,
+    row_groups=(ManifestRowGroup(rows=2, first_leaf=0),),
 )
-FILE = ManifestFile(key="transactions/month=2026-02/0123-1.parquet", size_bytes=123, sha256="ab" * 32, rows=2)
-GROUP = Group("ZAR", "completed", 2, (Decimal("12.00"), Decimal("0.10")), *[datetime(2026, 2, 1, tzinfo=UTC)] * 2)
+TREE = ManifestTree(
+    key="_treasury/trees/transactions/2026-02/0123-1.tree", size_bytes=32, sha256="cd" * 32, leaves=3, root="00" * 32
+)
+SUMS = (Decimal("12.00"), Decimal("0.10"))
+CONTENT = MonthContent((Totals("ZAR", "payment", "completed", 2, SUMS, *[datetime(2026, 2, 1, tzinfo=UTC)] * 2),))
 
 
-PROOF = MonthProof(bytes(32), (GROUP,))
+def _manifest(content: MonthContent = CONTENT) -> Manifest:
+    return describe_month(INSTALLATION, TRANSACTIONS, "2026-02", 1, COLUMNS, content, TREE, (FILE,))
 
 
-def _manifest(proof: MonthProof = PROOF) -> Manifest:
-    return describe_month(INSTALLATION, TRANSACTIONS, "2026-02", 1, COLUMNS, proof, (FILE,))
-
-
-@given(proofs)
-def test_a_manifest_is_read_back_as_it_was_written(proof: MonthProof) -> None:
-    manifest = _manifest(proof)
+@given(contents)
+def test_a_manifest_is_read_back_as_it_was_written(found: MonthContent) -> None:
+    manifest = _manifest(found)
     content = manifest.to_bytes()
     assert Manifest.from_bytes(content, KEY) == manifest
     assert Manifest.from_bytes(content, KEY).to_bytes() == content
@@ -59,7 +65,7 @@ def test_its_bytes_are_sorted_and_without_spaces_and_hold_no_float() -> None:
     text = _manifest().to_bytes().decode()
     content = json.loads(text, parse_float=lambda number: pytest.fail(f"a float: {number}"))
     assert text == json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    assert content["groups"][0]["sums"] == {"amount": "12.00", "fee": "0.10"}
+    assert content["totals"][0]["sums"] == {"amount": "12.00", "fee": "0.10"}
 
 
 def test_it_says_all_that_is_needed_to_read_the_rows_without_this_project() -> None:
@@ -73,14 +79,16 @@ def test_it_says_all_that_is_needed_to_read_the_rows_without_this_project() -> N
         "scale": 2,
     }
     assert (content["table"], content["month"], content["rows"]) == ("transactions", "2026-02", 2)
-    assert (content["row_format"], content["digest_method"]) == ("row-v1", "sha256-merkle-rfc6962-by-key")
+    assert (content["row_format"], content["digest_method"]) == ("row-v1", "sha256-rfc6962-file-order-v1")
     assert content["files"][0]["key"] == FILE.key
     assert content["policy"]["retention_months"] == 120
 
 
 def test_columns_come_back_as_the_ledgers_own() -> None:
-    columns = Manifest.from_bytes(_manifest().to_bytes(), KEY).columns
-    assert tuple(Column(**column.model_dump()) for column in columns) == COLUMNS
+    manifest = Manifest.from_bytes(_manifest().to_bytes(), KEY)
+    assert manifest.layout == Layout.of(TRANSACTIONS, COLUMNS)
+    assert manifest.head == TreeHead(3, bytes(32))
+    assert manifest.keys == [FILE.key, TREE.key]
 
 
 def _changed(**changes: Any) -> bytes:
@@ -99,8 +107,10 @@ def test_the_change_that_the_next_test_makes_is_all_that_it_refuses() -> None:
         {"format": "treasury-manifest-v2"},
         {"row_format": "row-v2"},
         {"digest_method": "md5"},
-        {"digest": "00" * 31},
-        {"digest": "AB" * 32},
+        {"group_format": "group-v2"},
+        {"tree": {**TREE.model_dump(), "root": "00" * 31}},
+        {"tree": {**TREE.model_dump(), "root": "AB" * 32}},
+        {"tree": {**TREE.model_dump(), "chunk_leaves": 128}},
         {"month": "2026-2"},
         {"installation": "0123"},
         {"installation": None},
@@ -120,7 +130,7 @@ def test_an_unknown_format_field_or_value_is_refused_by_the_manifests_key(change
 
 
 @pytest.mark.parametrize(
-    "missing", ["installation", "table", "month", "digest", "columns", "rows", "groups", "files", "policy"]
+    "missing", ["installation", "table", "month", "tree", "columns", "rows", "totals", "files", "policy"]
 )
 def test_a_manifest_without_one_of_its_parts_is_refused(missing: str) -> None:
     content = {name: value for name, value in json.loads(_manifest().to_bytes()).items() if name != missing}

@@ -19,6 +19,7 @@ from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
+from storage.manifest import Manifest
 from storage.marker import KEY as MARKER
 from tasks.archiving.move_month import finish_leftovers, move_month
 from tasks.archiving.outcome import Outcome
@@ -122,7 +123,9 @@ class Ledger:
     def check_archive(self) -> None:
         """The bucket holds exactly what the catalogue names, and no upload is left undecided."""
         named = self.sql("SELECT object_key, manifest_key FROM archive_months WHERE tier = 'cold'")
-        assert self.objects() == {key for pair in named for key in pair}
+        manifests = [Manifest.from_bytes((self.store / key).read_bytes(), key) for _, key in named]
+        assert self.objects() == {key for pair in named for key in pair} | {one.tree.key for one in manifests}
+        assert [one.files[0].key for one in manifests] == [key for key, _ in named]
         states = dict(self.sql("SELECT state, array_agg(object_key) FROM archive_uploads GROUP BY 1"))
         assert set(states.get("current", [])) == self.objects()
         assert set(states) <= {"current", "removed"}

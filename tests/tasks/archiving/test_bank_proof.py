@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ledger.canonical import canonical_row
-from ledger.columns import Column
 from ledger.merkle import leaf_hash, merkle_root
+from ledger.month_tree import leaf_texts
 from ledger.months import Month
 from storage.manifest import Manifest
 from tasks.archiving.outcome import Action, Result
@@ -72,8 +72,11 @@ def check_digest(ledger: Ledger, month: Month) -> None:
     (file,) = manifest.files
     stored = ledger.store / file.key
     assert (stored.stat().st_size, sha256(stored.read_bytes()).hexdigest()) == (file.size_bytes, file.sha256)
-    columns = [Column(**column.model_dump()) for column in manifest.columns]
-    rows = sorted(pq.read_table(stored).to_pylist(), key=lambda values: values["id"].bytes)
-    leaves = (leaf_hash(canonical_row(columns, [values[column.name] for column in columns])) for values in rows)
-    assert merkle_root(leaves).hex() == manifest.digest == row["digest"].hex()
+    layout = manifest.layout
+    rows = pq.read_table(stored).to_pylist()
+    texts = [
+        canonical_row(layout.columns, [values[column.name] for column in layout.columns]).decode() for values in rows
+    ]
+    leaves = (leaf_hash(text.encode()) for text in leaf_texts(layout, texts))
+    assert merkle_root(leaves).hex() == manifest.tree.root == row["digest"].hex()
     assert manifest.rows == len(rows) == row["row_count"]

@@ -22,11 +22,12 @@ from servers.stack import running
 from sql.catalog import columns_of
 from sql.connection import connect
 from storage.engine import engine
+from storage.month_tree import read_file
 from tasks.archiving.export import export_partition
 from tasks.archiving.outcome import Result
 from tasks.archiving.plan import plan_table
 from tasks.archiving.to_cold import Step, archive_month
-from tasks.archiving.verify import verify_month
+from tasks.archiving.verify import compare, read_held_rows
 from tests.relations import relation
 from tests.tasks.archiving.ledger import COLD, TODAY, Ledger
 
@@ -267,14 +268,16 @@ def test_a_valid_file_with_other_rows_is_found_by_its_content(ledger: Ledger, tm
     """What the bytes' checksum would not show if the writer itself were wrong."""
     ledger.warm(COLD)
     file = tmp_path / "month.parquet"
-    with connect(ledger.settings.database_dsn, "tests") as connection, engine(ledger.settings) as duck:
-        partition = relation(connection, ledger.table.partition(COLD))
+    settings, table = ledger.settings, ledger.table
+    with connect(settings.database_dsn, "tests") as connection, engine(settings) as duck:
+        partition = relation(connection, table.partition(COLD))
         columns = columns_of(connection, partition)
-        export_partition(duck, ledger.settings, ledger.table, columns, partition, file)
-        assert verify_month(connection, ledger.settings, ledger.table, columns, partition, COLD, file).rows > 0
-        pq.write_table(ALTERATIONS[name](pq.read_table(file)), file)
-        with pytest.raises(VerificationError, match="digest"):
-            verify_month(connection, ledger.settings, ledger.table, columns, partition, COLD, file)
+        export_partition(duck, settings, table, columns, partition, file, {})
+    held = read_held_rows(settings, table, columns, partition, COLD, tmp_path)
+    compare(table, partition, held, read_file(settings, table, columns, COLD, file, tmp_path))
+    pq.write_table(ALTERATIONS[name](pq.read_table(file)), file)
+    with pytest.raises(VerificationError, match=r"not in the archive|not in PostgreSQL|order"):
+        compare(table, partition, held, read_file(settings, table, columns, COLD, file, tmp_path))
 
 
 def test_nothing_is_asked_of_the_store_for_what_is_only_planned(ledger: Ledger, settings: Settings) -> None:

@@ -1,0 +1,27 @@
+"""Where objects lie in the archive. Rows lie in a folder per table, as any engine expects; all else lies outside.
+
+<table>/month=YYYY-MM/       rows, Parquet
+_treasury/manifests/<table>/YYYY-MM/
+_treasury/trees/<table>/YYYY-MM/
+_treasury/installation.json  the marker (`storage.marker`)
+"""
+
+OWN_FOLDER = "_treasury"
+MANIFESTS = f"{OWN_FOLDER}/manifests"
+TREES = f"{OWN_FOLDER}/trees"
+MANIFEST_SUFFIX = "manifest.json"
+
+
+def data_folder(table: str, month: str) -> str:
+    """The folder of a month's rows. ``month`` is YYYY-MM."""
+    return f"{table}/month={month}"
+
+
+def manifest_folder(table: str, month: str) -> str:
+    """The folder of a month's manifests."""
+    return f"{MANIFESTS}/{table}/{month}"
+
+
+def tree_folder(table: str, month: str) -> str:
+    """The folder of the roots of a month's tree."""
+    return f"{TREES}/{table}/{month}"

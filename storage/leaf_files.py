@@ -1,0 +1,90 @@
+"""Leaf hashes in files: written one after the other, 32 bytes each, and compared whatever their order.
+
+Months are larger than memory, so a side of a comparison is a list of files in the spool.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ledger.merkle import HASH_BYTES
+from storage.hashing import Hashes
+
+_PASS_LEAVES = 2_000_000  # about 250 MB of both sides and their order
+_PREFIX = np.dtype(">u8")
+
+
+def read_leaves(file: Path) -> Hashes:
+    """All leaves of a file, mapped and not read. Raises ValueError for a file that is cut within a hash."""
+    if not file.stat().st_size:
+        return np.empty((0, HASH_BYTES), np.uint8)
+    return np.memmap(file, np.uint8, "r").reshape(-1, HASH_BYTES)
+
+
+def leaf_slices(files: Sequence[Path], rows: int) -> Iterator[Hashes]:
+    """The leaves of the files one after the other, at most ``rows`` at once."""
+    for file in files:
+        leaves = read_leaves(file)
+        for start in range(0, len(leaves), rows):
+            yield np.asarray(leaves[start : start + rows])
+
+
+def only_on_one_side(here: Sequence[Path], there: Sequence[Path]) -> tuple[int, int]:
+    """How many leaves only the files ``here`` have, and only those ``there``; a leaf that occurs twice counts twice.
+
+    Memory does not grow with the number of leaves: they are compared in passes, by their first bits.
+    """
+    sides = [[read_leaves(file) for file in files] for files in (here, there)]
+    count = max(sum(map(len, side)) for side in sides)
+    passes = max(1, -(-count // _PASS_LEAVES))
+    only_here = only_there = 0
+    for number in range(passes):
+        ours, theirs = (_sorted_part(side, number, passes) for side in sides)
+        if len(ours) == len(theirs) and (ours == theirs).all():
+            continue
+        missing, extra = _differences(ours, theirs)
+        only_here, only_there = only_here + missing, only_there + extra
+    return only_here, only_there
+
+
+def _sorted_part(side: Sequence[Hashes], number: int, passes: int) -> Hashes:
+    """The leaves of one pass, sorted."""
+    parts = [
+        np.asarray(leaves[_pass_of(leaves, passes) == number] if passes > 1 else leaves)
+        for leaves in side
+        if len(leaves)
+    ]
+    if not parts:
+        return np.empty((0, HASH_BYTES), np.uint8)
+    together = np.concatenate(parts)
+    prefixes = _prefixes(together)
+    order = np.argsort(prefixes)
+    prefixes = prefixes[order]
+    if (prefixes[1:] == prefixes[:-1]).any():  # one leaf twice, or two that begin alike
+        order = np.lexsort(together.view(_PREFIX).reshape(-1, HASH_BYTES // _PREFIX.itemsize).T[::-1])
+    return together[order]
+
+
+def _pass_of(leaves: Hashes, passes: int) -> npt.NDArray[np.uint64]:
+    """The pass that each leaf is compared in: its first 32 bits, cut into equal shares."""
+    share: npt.NDArray[np.uint64] = (_prefixes(leaves) >> np.uint64(32)) * np.uint64(passes) >> np.uint64(32)
+    return share
+
+
+def _prefixes(leaves: Hashes) -> npt.NDArray[np.uint64]:
+    """The first 64 bits of each leaf."""
+    return np.ascontiguousarray(leaves[:, : _PREFIX.itemsize]).view(_PREFIX).reshape(-1).astype(np.uint64)
+
+
+def _differences(ours: Hashes, theirs: Hashes) -> tuple[int, int]:
+    """How many of two sorted sides are on one of them alone."""
+    whole = np.dtype((np.void, HASH_BYTES))
+    here, counts_here = np.unique(np.ascontiguousarray(ours).view(whole).reshape(-1), return_counts=True)
+    there, counts_there = np.unique(np.ascontiguousarray(theirs).view(whole).reshape(-1), return_counts=True)
+    known = dict(zip((one.tobytes() for one in there), counts_there.tolist(), strict=True))
+    common = 0
+    for one, count in zip((one.tobytes() for one in here), counts_here.tolist(), strict=True):
+        common += min(count, known.get(one, 0))
+    return len(ours) - common, len(theirs) - common
