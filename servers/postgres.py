@@ -183,8 +183,8 @@ class Cluster:
         draft.rename(data)
 
     def _initdb_options(self) -> tuple[str, ...]:
-        common = (f"--username={ROLE}", "--encoding=UTF8", "--auth=scram-sha-256", "--data-checksums")
-        common += _as_arguments(self.logins())
+        logins = _as_arguments(self.logins())
+        common = (f"--username={ROLE}", "--encoding=UTF8", "--auth=scram-sha-256", "--data-checksums", *logins)
         if self.major() >= FIRST_WITH_BUILTIN_LOCALE:  # the same order on every machine, whatever its libc
             return (*common, "--no-instructions", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
         return (*common, "--no-instructions", "--locale=C.UTF-8")

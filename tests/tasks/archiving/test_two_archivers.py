@@ -59,9 +59,9 @@ def test_a_month_in_hand_is_refused_to_everybody_else_at_every_step(ledger: Ledg
 def test_a_month_is_free_before_the_session_that_held_it_has_ended(ledger: Ledger) -> None:
     dsn = ledger.settings.database_dsn
     with connect(dsn, "first") as first, connect(dsn, "second") as second:
-        with _month_lock(first, ledger.table, COLD), pytest.raises(ConflictError, match="by another run"):
-            with _month_lock(second, ledger.table, COLD):
-                pass
+        refused = pytest.raises(ConflictError, match="by another run")
+        with _month_lock(first, ledger.table, COLD), refused, _month_lock(second, ledger.table, COLD):
+            pass
         with _month_lock(second, ledger.table, COLD):
             assert not first.closed
 
