@@ -21,6 +21,7 @@ NAMES = (
     "cached_read",
     "watch",
     "public_log",
+    "proofs",
 )
 ONLY_NAMED = ("soak",)  # a quarter of an hour: not in `all`
 

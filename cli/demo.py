@@ -18,13 +18,17 @@ from cli.archive import enter_prefect, human_bytes, show_tiers
 from config import Settings, load_settings
 from config.settings import LOGINS, Ports
 from ledger.errors import ConfigError, DataError
+from ledger.proof_files import check_proof
+from ledger.transparency.policies import Policy
 from servers import stack
 from tasks.admin.session_key import kept_valid
 from tasks.admin.setup import open_for
 from tasks.archiving.calendar import utc_today
 from tasks.archiving.tiers import TierRow, tier_rows
+from tasks.proving.proofs import Prover
 from tasks.querying.query import run_query
 from tasks.synthetic.generate import GenerateParameters, generate
+from tasks.transparency.report import policy_text
 
 MONTHS = 36
 CLIENT = "demo"
@@ -92,6 +96,8 @@ def demo(
             rows = _show_result(ready)
         with watch.step("An auditor's query over all tiers"):
             _ask(ready)
+        with watch.step("Prove an archived row to an outsider"):
+            _prove(ready)
     _show_summary(rows, watch, time.monotonic() - started)
     terminal.console.print(
         f"Everything is kept. To look at it: TREASURY_HOME={settings.home} make up", markup=False, soft_wrap=True
@@ -206,6 +212,30 @@ def _ask(settings: Settings) -> None:
     terminal.console.print(AUDITORS_QUESTION.strip("\n"), markup=False)
     with run_query(settings, AUDITORS_QUESTION) as answer:
         write_answer(answer, "table", None)
+
+
+def _prove(settings: Settings) -> None:
+    """Make the proof file of an archived row, and check it as somebody does who has the file and the policy alone."""
+    with run_query(settings, "SELECT id FROM transactions_archive_cold ORDER BY created_at, id LIMIT 1") as answer:
+        (row,) = answer.batches.read_all().to_pylist()
+    with Prover(settings) as prover:
+        file = prover.row(settings.table("transactions"), row["id"])
+    policy = policy_text(settings)
+    checked = check_proof(file.content, Policy.parse(policy.encode()))
+    folder = settings.home / "proof"
+    folder.mkdir(exist_ok=True)
+    (folder / "policy").write_text(policy)
+    (folder / "row.tlog-proof").write_bytes(file.content)
+    log = checked.checkpoint
+    terminal.console.print(
+        f"proved with {len(file.content):,} bytes and without a database: {checked.proved.sentence} "
+        f"({checked.archived.table} {checked.archived.month}), by entry {checked.index} of a signed log of {log.size}"
+    )
+    terminal.console.print(
+        f"again: treasury check-proof {folder / 'row.tlog-proof'} --policy {folder / 'policy'}",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _show_summary(rows: list[TierRow], watch: _Watch, total_s: float) -> None:
