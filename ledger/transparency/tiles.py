@@ -4,6 +4,7 @@ A tile is up to 256 consecutive hashes of one level; the hashes of level 0 are t
 root of a full tile of level L. A bundle of entries has the number and the width of a tile of level 0.
 """
 
+import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ WIDTH = 256
 _HEIGHT = 8
 MOST_ENTRY_BYTES = 65_535
 _LENGTH = struct.Struct(">H")
+_PATH = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,6 +39,17 @@ class Tile:
     def whole(self) -> "Tile":
         """The full tile of the same place: what a partial one is the beginning of."""
         return Tile(self.level, self.index)
+
+    @classmethod
+    def parse(cls, path: str) -> "Tile | None":
+        """The tile whose `path` this is; None for a path that no tile has."""
+        match = _PATH.fullmatch(path)
+        if match is None:
+            return None
+        level, groups, width = match.groups()
+        index = int(groups.replace("/", "").replace("x", ""))
+        tile = cls(None if level == "entries" else int(level), index, int(width or WIDTH))
+        return tile if tile.path == path else None
 
 
 def _number(index: int) -> str:
@@ -99,9 +112,10 @@ def decode_bundle(content: bytes, width: int) -> list[bytes]:
 class Tree:
     """The tree over all entries of a log in memory: its tiles, its roots at any size, and the roots of its subtrees."""
 
-    def __init__(self, entries: Sequence[bytes]) -> None:
+    def __init__(self, entries: Sequence[bytes], leaves: bytes | None = None) -> None:
+        """The tree over ``entries``, or over their ``leaves`` alone (32 bytes each): it then has no bundles."""
         self._entries = entries
-        self._levels = [b"".join(leaf_hash(entry) for entry in entries)]
+        self._levels = [b"".join(leaf_hash(entry) for entry in entries) if leaves is None else leaves]
         while len(self._levels[-1]) >= WIDTH * HASH_BYTES:
             below, step = self._levels[-1], WIDTH * HASH_BYTES
             full = range(0, len(below) - len(below) % step, step)
@@ -110,7 +124,12 @@ class Tree:
     @property
     def size(self) -> int:
         """The number of entries."""
-        return len(self._entries)
+        return len(self._levels[0]) // HASH_BYTES
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether the entries are at hand, and not their leaves alone."""
+        return len(self._entries) == self.size
 
     def content(self, tile: Tile) -> bytes:
         """The bytes of a tile or a bundle. Raises ValueError for one that the tree does not have."""
