@@ -121,6 +121,7 @@ COMMANDS: Mapping[str, Command | Group] = {
         },
     ),
     "verify": Command("cli.verify:verify", "Verify the archive and its public log."),
+    "audit-kit": Command("cli.verify:audit_kit", "Write what an auditor needs to verify the archive elsewhere."),
     "watch": Group(
         "Evaluate the rules over stored transactions.",
         {"run": Command("cli.watch:run", "Evaluate the new transactions and raise alerts.")},

@@ -1,4 +1,4 @@
-"""`treasury verify`: the archive and its public log, from the bucket alone; a database is compared where one is there."""
+"""`treasury verify`: verify the archive and its public log, from the bucket alone or with a database."""
 
 import json
 import re
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
+from cli.output_file import whole_file
 from cli.recon import verify_reconciliation
 from cli.session import servers, session
 from config import Settings, load_settings
@@ -17,8 +18,10 @@ from ledger.errors import ConfigError, DataError, VerificationError
 from ledger.months import Month
 from ledger.transparency.policies import Policy
 from sql.connection import Connection, connect
+from tasks.proving.audit_kit import write_kit
 from tasks.proving.findings import Report
 from tasks.proving.verification import Scope, verify_archive
+from tasks.transparency.report import policy_text
 
 _SPAN = re.compile(r"(\d{4}-\d{2})(?:\.\.(\d{4}-\d{2}))?")
 
@@ -113,3 +116,23 @@ def _show(report: Report, lines: list[str], *, as_json: bool) -> None:
         typer.echo(line)
     for note in report.notes:
         terminal.note(note)
+
+
+def audit_kit(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The zip file")] = Path("kit.zip"),
+    months: Annotated[str | None, typer.Option(help="Manifests of these months only: YYYY-MM or FIRST..LAST")] = None,
+    policy: Annotated[Path | None, typer.Option(help="The policy for the kit; default: the log's present keys")] = None,
+) -> None:
+    """Write what an auditor needs to verify the archive elsewhere.
+
+    The log, its keys, the manifests and trees, and a verifier of one file that needs Python and `cryptography` only.
+    """
+    first, last = _span(months)
+    with _opened(bucket_alone=False) as (settings, connection):
+        if policy is None and connection is None:
+            raise ConfigError("--policy: must name the log's keys, because there is no database that knows them")
+        content = policy_text(settings).encode() if policy is None else policy.read_bytes()
+        trusted = Policy.parse(content) if policy is None else _read_policy(policy)
+        with whole_file(output) as target:
+            size, parts = write_kit(settings, target, Scope(None, first, last), connection, (trusted, content))
+    typer.echo(f"{output}: {size} entries of the log, {parts} parts of months")

@@ -22,6 +22,10 @@ from tasks.transparency.rotation import rotate_keys
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
 
 NEXT = COLD.plus(1)
+EVERYTHING = Scope()
+ADD_UPLOAD = """
+    INSERT INTO archive_uploads (object_key, table_name, month, part, attempt, state) VALUES (%s, %s, %s, 1, 9, %s)
+"""
 
 
 @pytest.fixture(params=["s3", "folder"])
@@ -48,11 +52,11 @@ def wrong(report: Report) -> list[tuple[str, str]]:
     return [(one.place, one.text) for one in report.findings]
 
 
-def from_bucket(ledger: Ledger, policy: Policy | None, scope: Scope = Scope()) -> Report:
+def from_bucket(ledger: Ledger, policy: Policy | None, scope: Scope = EVERYTHING) -> Report:
     return verify_archive(ledger.settings, scope, None, policy)
 
 
-def with_database(ledger: Ledger, scope: Scope = Scope()) -> Report:
+def with_database(ledger: Ledger, scope: Scope = EVERYTHING) -> Report:
     with connect(ledger.settings.database_dsn, "tests") as connection:
         return verify_archive(ledger.settings, scope, connection)
 
@@ -107,7 +111,7 @@ def test_a_leftover_that_the_catalogue_knows_is_counted_and_is_not_wrong(archive
     key = f"transactions/month={COLD}/left.parquet"
     ObjectStore(archived.settings).put_bytes(b"half", key)
     archived.sql(
-        "INSERT INTO archive_uploads (object_key, table_name, month, part, attempt, state) VALUES (%s, %s, %s, 1, 9, %s)",
+        ADD_UPLOAD,
         *(key, "transactions", COLD.first_day, "intended"),
     )
     report = with_database(archived)
