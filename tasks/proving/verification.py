@@ -26,18 +26,23 @@ from tasks.transparency.archived_log import CHECKPOINT
 from tasks.transparency.timestamps import read_certificates
 
 _ATTEMPTS = 3
+PartKey = tuple[str, str, int]
+"""A table, a month as YYYY-MM, and the number of a part."""
 _DATA = re.compile(r"[^/]+/month=\d{4}-\d{2}/.+")
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which months are verified and how. ``sample``: the objects of so many months are read, the others looked at."""
+    """Which months are verified and how. ``sample``: the objects of so many months are read, the others looked at.
+    ``parts``: those of these parts are read, the others looked at.
+    """
 
     table: str | None = None
     first: Month | None = None
     last: Month | None = None
     deep: bool = False
     sample: int | None = None
+    parts: frozenset[PartKey] | None = None
 
     def includes(self, one: ExpectedMonth) -> bool:
         """Whether a part of a month is in the scope."""
@@ -141,6 +146,8 @@ def _check_months(
     read = set(range(len(wanted)))
     if scope.sample is not None and scope.sample < len(wanted):
         read = set(chance.sample(range(len(wanted)), scope.sample))
+    if scope.parts is not None:
+        read = {number for number, one in enumerate(wanted) if (one.table, one.month, one.part) in scope.parts}
     months = MonthVerification(settings, store, listed, report)
     for number, expected in enumerate(wanted):
         if number in read:

@@ -1,4 +1,4 @@
-"""An auditor's machine: the kit is verified by one file that shares no code with the project, in a process of its own."""
+"""An auditor's machine: one file that shares no code with the project verifies the kit, in a process of its own."""
 
 import base64
 import json
