@@ -121,6 +121,10 @@ COMMANDS: Mapping[str, Command | Group] = {
         },
     ),
     "verify": Command("cli.verify:verify", "Verify the archive and its public log."),
+    "catalog": Group(
+        "Rebuild PostgreSQL's catalogue of the archive.",
+        {"rebuild": Command("cli.catalog:rebuild", "Write the catalogue of an empty database from the archive.")},
+    ),
     "audit-kit": Command("cli.verify:audit_kit", "Write what an auditor needs to verify the archive elsewhere."),
     "watch": Group(
         "Evaluate the rules over stored transactions.",

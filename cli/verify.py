@@ -46,7 +46,7 @@ def verify(
     """
     first, last = _span(months)
     scope = Scope(table, first, last, deep=deep, sample=sample)
-    trusted = None if policy is None else _read_policy(policy)
+    trusted = None if policy is None else read_policy(policy)
     lines: list[str] = []
     with _opened(bucket_alone=bucket_alone) as (settings, connection):
         report = verify_archive(settings, scope, connection, trusted)
@@ -88,7 +88,8 @@ def _span(months: str | None) -> tuple[Month | None, Month | None]:
     return first, last
 
 
-def _read_policy(path: Path) -> Policy:
+def read_policy(path: Path) -> Policy:
+    """The policy in a file. Raises ConfigError naming the file."""
     try:
         return Policy.parse(path.read_bytes())
     except (OSError, VerificationError) as error:
@@ -132,7 +133,7 @@ def audit_kit(
         if policy is None and connection is None:
             raise ConfigError("--policy: must name the log's keys, because there is no database that knows them")
         content = policy_text(settings).encode() if policy is None else policy.read_bytes()
-        trusted = Policy.parse(content) if policy is None else _read_policy(policy)
+        trusted = Policy.parse(content) if policy is None else read_policy(policy)
         with whole_file(output) as target:
             size, parts = write_kit(settings, target, Scope(None, first, last), connection, (trusted, content))
     typer.echo(f"{output}: {size} entries of the log, {parts} parts of months")

@@ -19,7 +19,7 @@ import json
 import struct
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal, getcontext
 from itertools import pairwise
 from pathlib import Path
@@ -485,7 +485,10 @@ def row_texts(path: Path, manifest: dict[str, Any]) -> Iterator[str]:
 
     columns = manifest["columns"]
     casts = {"timestamp": pa.int64(), "date": pa.int32()}
-    shown = {"boolean": lambda one: "t" if one else "f", "decimal": lambda one: format(one, "f")}
+    shown: dict[str, Callable[[Any], str]] = {
+        "boolean": lambda one: "t" if one else "f",
+        "decimal": lambda one: format(one, "f"),
+    }
     for batch in pq.ParquetFile(path).iter_batches():
         values = []
         for column in columns:

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from config import Settings
 from ledger.errors import ConfigError, NotFoundError, VerificationError
@@ -43,7 +43,7 @@ It prints one line for each thing, and ends with 1 if something is wrong.
 
 
 def write_kit(
-    settings: Settings, target: BinaryIO, scope: Scope, connection: Connection | None, policy: tuple[Policy, bytes]
+    settings: Settings, target: IO[bytes], scope: Scope, connection: Connection | None, policy: tuple[Policy, bytes]
 ) -> tuple[int, int]:
     """Write the kit; returns how many entries and parts of months are in it. ``policy`` is the file for the kit.
 
