@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 from functools import partial
 
 from api.connections.database import Database
-from api.monitoring import alert_page, cache_report, database_report, partition_report, performance, summary
+from api.monitoring import (
+    alert_page,
+    archive_figures,
+    cache_report,
+    database_report,
+    partition_report,
+    performance,
+    summary,
+)
 from api.monitoring.alert_page import Acknowledged, AlertPage
 from api.monitoring.cache_report import CacheControl, CacheReport
 from api.monitoring.database_report import DatabaseReport
@@ -27,6 +35,7 @@ from tasks.health.checks import POSTGRES
 HEALTH_KEPT_S = 5.0
 DATABASE_KEPT_S = 2.0
 READY_KEPT_S = 0.5
+ARCHIVE_KEPT_S = 60.0
 READY_TIMEOUT_S = 2.0
 _READY = "SELECT FROM archive_months LIMIT 1"  # connected, and migrated
 
@@ -52,6 +61,7 @@ class Monitor:
         self._database_report = SharedAnswer(self._read_database, DATABASE_KEPT_S)
         self._ready = SharedAnswer(self._read_ready, READY_KEPT_S)
         self._exposition = SharedAnswer(self._sampler.exposition, 0)
+        self._archive = SharedAnswer(partial(archive_figures.exposition, database), ARCHIVE_KEPT_S)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -115,7 +125,7 @@ class Monitor:
 
     async def exposition(self) -> bytes:
         """Everything that is counted, for Prometheus."""
-        return await self._exposition.get()
+        return await self._exposition.get() + await self._archive.get()
 
     async def _read_ready(self) -> bool:
         await self._database.run(lambda connection: connection.execute(_READY), "ready", READY_TIMEOUT_S)

@@ -3,12 +3,11 @@
 -- name: parts
 -- Every archived part of a month, the one that was read longest ago first. The part is as old as its oldest object.
 SELECT m.table_name, to_char(m.month, 'YYYY-MM') AS month, m.part,
-       coalesce(min(v.verified_at), m.verified_at, m.cold_at) AS verified_at, coalesce(m.object_bytes, 0) AS size_bytes
+       min(coalesce(v.verified_at, m.verified_at, m.cold_at)) AS verified_at, coalesce(m.object_bytes, 0) AS size_bytes
 FROM archive_months m
-LEFT JOIN archive_verified v
-       ON (v.table_name, v.month, v.part) = (m.table_name, m.month, m.part)
-      AND v.object_key IN (m.object_key, m.manifest_key, m.tree ->> 'key')
-WHERE m.tier IN ('cold', 'deep') AND m.object_key IS NOT NULL
+CROSS JOIN LATERAL unnest(ARRAY[m.object_key, m.manifest_key, m.tree ->> 'key']) AS o (object_key)
+LEFT JOIN archive_verified v USING (object_key)
+WHERE m.tier IN ('cold', 'deep') AND o.object_key IS NOT NULL
 GROUP BY m.table_name, m.month, m.part, m.verified_at, m.cold_at, m.object_bytes
 ORDER BY verified_at, m.table_name, m.month, m.part
 
