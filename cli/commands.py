@@ -114,11 +114,18 @@ COMMANDS: Mapping[str, Command | Group] = {
             "settle": Command("cli.recon:settle", "Settle the unfinished internal row of a break."),
             "close-period": Command("cli.recon:close_period", "Propose to close a period, or confirm its closing."),
             "periods": Command("cli.recon:periods", "List the closed periods and the proposed ones."),
+            "verify": Command(
+                "cli.recon:verify",
+                "Verify the audit chain, its archived objects and the closed days.",
+            ),
         },
     ),
-    "verify": Command(
-        "cli.recon:verify", "Verify the audit chain of reconciliation, its archived objects and the closed days."
+    "verify": Command("cli.verify:verify", "Verify the archive and its public log."),
+    "catalog": Group(
+        "Rebuild PostgreSQL's catalogue of the archive.",
+        {"rebuild": Command("cli.catalog:rebuild", "Write the catalogue of an empty database from the archive.")},
     ),
+    "audit-kit": Command("cli.verify:audit_kit", "Write what an auditor needs to verify the archive elsewhere."),
     "watch": Group(
         "Evaluate the rules over stored transactions.",
         {"run": Command("cli.watch:run", "Evaluate the new transactions and raise alerts.")},

@@ -1,4 +1,4 @@
-"""`treasury recon` and `treasury verify`: reconcile days, decide on breaks, close periods, verify the audit chain."""
+"""`treasury recon`: reconcile days, decide on breaks, close periods, verify the audit chain."""
 
 import re
 from datetime import date, datetime, timedelta
@@ -12,11 +12,12 @@ from cli.days import DAY
 from cli.names import OneSupplier, SupplierName
 from cli.reports import print_report
 from cli.session import session, simulators
+from config import Settings
 from ledger.business_days import JOHANNESBURG, days_between
 from ledger.errors import ConfigError, DataError, NotFoundError, TreasuryError, VerificationError, combined
 from ledger.money import parse_amount
 from ledger.statements import BreakClass
-from sql.connection import connect
+from sql.connection import Connection, connect
 from tasks.reconciliation.audit.chain import verify_chain
 from tasks.reconciliation.audit.objects import verify_objects
 from tasks.reconciliation.audit.people import account_of_process
@@ -302,8 +303,7 @@ def verify(
         bool, typer.Option(help="Do not read the objects in the archive and the rows of closed days")
     ] = False,
 ) -> None:
-    """Verify the audit chain of reconciliation, its archived objects and the closed days.
-
+    """Verify the audit chain, its archived objects and the closed days.
 
     The tables and the archive must hold exactly what the chain records.
     """
@@ -312,11 +312,20 @@ def verify(
     except ValueError:
         raise ConfigError("--noted: must be a hash in hex") from None
     with session() if chain_only else session("s3") as settings, connect(settings.database_dsn, "verify") as connection:
-        head = verify_chain(connection, expected)
-        typer.echo(f"reconciliation: {head.event_no} events, complete; head {head.hash.hex()}")
-        if not chain_only:
-            typer.echo(f"archive: {verify_objects(settings, connection)} statements and reports as recorded")
-            typer.echo(f"closed days: the internal rows of {verify_closed_days(settings, connection)} are unchanged")
+        for line in verify_reconciliation(settings, connection, expected, chain_only=chain_only):
+            typer.echo(line)
+
+
+def verify_reconciliation(
+    settings: Settings, connection: Connection, expected: bytes | None = None, *, chain_only: bool = False
+) -> list[str]:
+    """What `treasury recon verify` prints. Raises VerificationError naming what is wrong."""
+    head = verify_chain(connection, expected)
+    lines = [f"reconciliation: {head.event_no} events, complete; head {head.hash.hex()}"]
+    if not chain_only:
+        lines.append(f"archive: {verify_objects(settings, connection)} statements and reports as recorded")
+        lines.append(f"closed days: the internal rows of {verify_closed_days(settings, connection)} are unchanged")
+    return lines
 
 
 def _date(moment: datetime | None) -> date | None:

@@ -48,6 +48,8 @@ class HealthSettings(BaseModel):
     archive_critical_hours: int = Field(50, ge=1)
     verification_warning_days: int = Field(40, ge=1, description="Since an archived month was last proved")
     verification_critical_days: int = Field(100, ge=1)
+    unverified_warning_days: int = Field(91, ge=1, description="Since the oldest byte of the archive was last read")
+    unverified_critical_days: int = Field(100, ge=1)
     log_warning_minutes: int = Field(10, ge=1, description="Age of the oldest event that the public log lacks")
     log_critical_minutes: int = Field(60, ge=1)
     reconciliation_warning_hours: int = Field(

@@ -211,6 +211,9 @@ class Settings(BaseSettings):
     tsa_tolerance_s: float = Field(
         300.0, gt=0, le=3600, description="How far the authority's time may be from ours before it is refused"
     )
+    verify_within_days: int = Field(
+        90, ge=2, le=3650, description="Days within which every byte of the archive is read again, by a part each night"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home", mode="before")

@@ -94,7 +94,7 @@ def _append(connection: Connection, owner: Owner, body: Body, happened_at: datet
 def _opening(connection: Connection, owner: Owner, first: Body) -> list[Body]:
     """What stands before the first event of a log: its opening, and the months that are archived already."""
     this = (first.table, first.month, first.part) if isinstance(first, Archived) else None
-    others = [one for one in _cold_parts(connection) if (one.table, one.month, one.part) != this]
+    others = [one for one in cold_parts(connection) if (one.table, one.month, one.part) != this]
     adopted = [one.model_copy(update={"adopted": True}) for one in others]
     return [LogOpened(origin=origin_of(owner.installation_id)), *adopted]
 
@@ -114,15 +114,16 @@ def _insert(connection: Connection, event: Event, entry_index: int | None) -> No
 
 def archived_part(connection: Connection, table: str, month: date, part: int) -> Archived:
     """The event of a part of a month that is cold, from the catalogue. ``month`` is its first day."""
-    found = list(_cold_parts(connection, table, month, part))
+    found = list(cold_parts(connection, table, month, part))
     if not found:
         raise DataError(f"{table} {month:%Y-%m}, part {part} is not archived: there is no event to record")
     return found[0]
 
 
-def _cold_parts(
+def cold_parts(
     connection: Connection, table: str | None = None, month: date | None = None, part: int | None = None
 ) -> Iterator[Archived]:
+    """The events of the archived parts of months by the catalogue: of all of them, or of one."""
     where = {"table": table, "month": month, "part": part}
     with connection.cursor(row_factory=namedtuple_row) as cursor:
         for row in cursor.execute(_QUERIES["cold_parts"], where).fetchall():
@@ -147,6 +148,11 @@ def _archived(row: Any) -> Archived:
         rows=row.row_count,
         sums=row.sums,
     )
+
+
+def known_uploads(connection: Connection) -> dict[str, str]:
+    """Every object whose upload was begun, with its state in `archive_uploads`."""
+    return dict(connection.execute(_QUERIES["uploads"]).fetchall())
 
 
 def read_log(connection: Connection, installation_id: UUID) -> LogRow | None:

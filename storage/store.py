@@ -108,6 +108,15 @@ class ObjectStore:
             found = self._files.find(self._path(below))
         return sorted(path.removeprefix(f"{self._root}/") for path in found if not folder.is_partial(path))
 
+    def sizes(self, below: str) -> dict[str, int]:
+        """The keys of all objects in the folder ``below``, as `keys` lists them, each with its size in bytes."""
+        with _translated(f"list {below}"):
+            self._files.invalidate_cache()
+            found = self._files.find(self._path(below), detail=True)
+        prefix = f"{self._root}/"
+        listed = {path.removeprefix(prefix): int(one["size"] or 0) for path, one in found.items()}
+        return {key: listed[key] for key in sorted(listed) if not folder.is_partial(key)}
+
     def exists(self, key: str) -> bool:
         """Whether there is an object ``key`` now."""
         with _translated(f"look for {key}"):

@@ -26,6 +26,8 @@ from tasks.archiving.plan import PlannedMove, plan_table
 from tasks.archiving.rollover import RolloverReport, roll_table
 from tasks.health import Result, run_checks
 from tasks.health.record import Recorded, record
+from tasks.proving.drill import Drill, drill
+from tasks.proving.reverification import Night, reverify
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import RunResult, reconcile_day
 from tasks.statements.absences import declare_by_settings
@@ -139,6 +141,18 @@ def reconcile_day_step(settings: Settings, request: RunRequest) -> RunResult:
 def publish_log_step(settings: Settings) -> Published | None:
     """`tasks.transparency.publish.publish_log`."""
     return publish_log(settings)
+
+
+@task(name="verify archive", **OPTIONS)
+def verify_archive_step(settings: Settings) -> Night:
+    """`tasks.proving.reverification.reverify`."""
+    return reverify(settings)
+
+
+@task(name="drill archive", **OPTIONS)
+def drill_archive_step(settings: Settings) -> Drill | None:
+    """`tasks.proving.drill.drill`."""
+    return drill(settings)
 
 
 @task(name="watch transactions", **OPTIONS)

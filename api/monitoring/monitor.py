@@ -9,6 +9,7 @@ from functools import partial
 from api.connections.database import Database
 from api.monitoring import (
     alert_page,
+    archive_figures,
     cache_report,
     database_report,
     log_metrics,
@@ -35,6 +36,7 @@ from tasks.health.checks import POSTGRES
 HEALTH_KEPT_S = 5.0
 DATABASE_KEPT_S = 2.0
 READY_KEPT_S = 0.5
+ARCHIVE_KEPT_S = 60.0
 READY_TIMEOUT_S = 2.0
 _READY = "SELECT FROM archive_months LIMIT 1"  # connected, and migrated
 
@@ -61,6 +63,7 @@ class Monitor:
         self._ready = SharedAnswer(self._read_ready, READY_KEPT_S)
         self._exposition = SharedAnswer(self._sampler.exposition, 0)
         self._public_log = SharedAnswer(partial(log_metrics.exposition, database), DATABASE_KEPT_S)
+        self._archive = SharedAnswer(partial(archive_figures.exposition, database), ARCHIVE_KEPT_S)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -123,12 +126,12 @@ class Monitor:
             return StoredFigures()
 
     async def exposition(self) -> bytes:
-        """Everything that is counted, for Prometheus; of the public log what PostgreSQL said some seconds ago."""
+        """Everything that is counted, for Prometheus; of archive and log what PostgreSQL said some seconds ago."""
         try:
             log = await self._public_log.get()
         except TreasuryError:  # PostgreSQL does not answer: the rest is told all the same
             log = b""
-        return await self._exposition.get() + log
+        return await self._exposition.get() + log + await self._archive.get()
 
     async def _read_ready(self) -> bool:
         await self._database.run(lambda connection: connection.execute(_READY), "ready", READY_TIMEOUT_S)

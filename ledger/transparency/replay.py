@@ -1,7 +1,7 @@
 """The log replayed: which months must exist, as which objects, and which keys sign it; and the index that says so."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -103,17 +103,25 @@ def _events(entries: Iterable[bytes], read: Callable[[bytes], Event]) -> Iterabl
             raise DataError(f"log, entry {index}: {error}") from None
 
 
-def check_numbers(events: Sequence[Event]) -> None:
-    """Raise DataError naming the first event whose number does not follow the one before it of its incarnation."""
+def number_gaps(events: Iterable[tuple[int, Event]]) -> Iterator[str]:
+    """A sentence for each event, given with its place in the log, whose number does not follow the one before it of its
+    incarnation.
+    """
     last: dict[tuple[str, int], int] = {}
-    for index, event in enumerate(events):
+    for index, event in events:
         incarnation = (str(event.installation), event.incarnation)
         if event.number != last.get(incarnation, 0) + 1:
-            raise DataError(
-                f"log, entry {index}: number {event.number} of incarnation {event.incarnation} follows "
+            yield (
+                f"entry {index}: number {event.number} of incarnation {event.incarnation} follows "
                 f"{last.get(incarnation, 0)}: an event was taken out before it was published"
             )
         last[incarnation] = event.number
+
+
+def check_numbers(events: Sequence[Event]) -> None:
+    """Raise DataError naming the first event whose number leaves a gap (`number_gaps`)."""
+    for gap in number_gaps(enumerate(events)):
+        raise DataError(f"log, {gap}")
 
 
 class _Model(BaseModel):

@@ -116,9 +116,10 @@ def decode_bundle(content: bytes, width: int) -> list[bytes]:
 class Tree:
     """The tree over all entries of a log in memory: its tiles, its roots at any size, and the roots of its subtrees."""
 
-    def __init__(self, entries: Sequence[bytes]) -> None:
+    def __init__(self, entries: Sequence[bytes], leaves: bytes | None = None) -> None:
+        """The tree over ``entries``, or over their ``leaves`` alone (32 bytes each): it then has no bundles."""
         self._entries = entries
-        self._levels = [b"".join(leaf_hash(entry) for entry in entries)]
+        self._levels = [b"".join(leaf_hash(entry) for entry in entries) if leaves is None else leaves]
         while len(self._levels[-1]) >= WIDTH * HASH_BYTES:
             below, step = self._levels[-1], WIDTH * HASH_BYTES
             full = range(0, len(below) - len(below) % step, step)
@@ -127,7 +128,12 @@ class Tree:
     @property
     def size(self) -> int:
         """The number of entries."""
-        return len(self._entries)
+        return len(self._levels[0]) // HASH_BYTES
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether the entries are at hand, and not their leaves alone."""
+        return len(self._entries) == self.size
 
     def content(self, tile: Tile) -> bytes:
         """The bytes of a tile or a bundle. Raises ValueError for one that the tree does not have."""

@@ -117,3 +117,7 @@ WHERE installation_id = %(installation_id)s AND replaced_at IS NULL AND event = 
                                                                         'part', %(part)s::integer)
 ORDER BY entry_index DESC NULLS FIRST
 LIMIT 1
+
+-- name: uploads
+-- Every object whose upload was begun, so that what a run left behind is told from what a stranger put there.
+SELECT object_key, state FROM archive_uploads

@@ -11,6 +11,7 @@ from tasks.alerting.incidents import process_rules
 from tasks.alerting.request_rules import request_rules
 from tasks.health.checks import CHECKS
 from tasks.health.record import RULE_PREFIX
+from tasks.proving.reverification import verification_rules
 from tasks.reconciliation.alert_rules import closed_rules
 from tasks.statements.alert_rules import statement_rules
 from tasks.transparency.alert_rules import log_rules
@@ -44,4 +45,5 @@ FAMILIES: tuple[Callable[[Settings], Sequence[AlertRule]], ...] = (
     statement_rules,
     transaction_rules,
     vend_rules,
+    verification_rules,
 )

@@ -5,7 +5,18 @@ from dataclasses import dataclass
 
 from config import Settings
 from config.health import HealthSettings
-from tasks.health import access, archive, log, months, notices, postgres, reconciliation, schedules, servers
+from tasks.health import (
+    access,
+    archive,
+    log,
+    months,
+    notices,
+    postgres,
+    reconciliation,
+    schedules,
+    servers,
+    verification,
+)
 from tasks.health.context import Context
 from tasks.health.result import Limits, Measure
 
@@ -224,6 +235,14 @@ CHECKS: tuple[Check, ...] = (
         months.last_verification,
         "Run `treasury run archive_months` for what is due; prove an archived month with examples/verify_month.py.",
         _pair("verification_*_days", "days"),
+        asks_postgres=True,
+    ),
+    Check(
+        "verification",
+        "Every byte of the archive is read again in time; since the oldest one was",
+        verification.verification,
+        "Run `treasury verify --deep`; see in Prefect why the flow verify-archive failed or did not start.",
+        _pair("unverified_*_days", "days"),
         asks_postgres=True,
     ),
     Check(

@@ -1,4 +1,4 @@
-"""`treasury recon` and `treasury verify`, as a user types them."""
+"""`treasury recon`, as a user types them."""
 
 import json
 import re
@@ -62,12 +62,12 @@ def test_a_day_is_reconciled_worked_and_closed_by_commands(
     said = "flash 2026-02-03 to 2026-02-03 is proposed for closing; 0 breaks wait (a second person confirms)\n"
     assert treasury(*closing, "--actor", "thandi").stdout == said
     assert treasury(*closing, "--actor", "sipho").returncode == ConflictError.exit_code  # the same account
-    proved = treasury("verify")
+    proved = treasury("recon", "verify")
     assert proved.stdout.startswith("reconciliation: 3 events, complete; head ")
     assert "archive: 8 statements and reports as recorded\n" in proved.stdout
     books.sql("ALTER TABLE recon_resolutions DISABLE TRIGGER USER")
     books.sql("UPDATE recon_resolutions SET actor = 'sipho'")
-    assert treasury("verify").returncode == VerificationError.exit_code
+    assert treasury("recon", "verify").returncode == VerificationError.exit_code
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_a_run_is_shown_and_replayed_and_its_chain_proved(books: Books, typed: T
     books.own()
     with pytest.raises(VerificationError, match="run 1: the replay has digest"):
         typed("replay", "1")
-    verify = ["verify", "--chain-only", "--noted"]
+    verify = ["recon", "verify", "--chain-only", "--noted"]
     noted = books.sql("SELECT encode(hash, 'hex') AS hash FROM recon_events")[0]["hash"]
     books.run(books.statement())
     proved = CliRunner().invoke(app, [*verify, noted], catch_exceptions=False).output
@@ -248,7 +248,7 @@ def taken_in(books: Books, day: date) -> None:
 def test_what_cannot_be_meant_is_told(treasury_here: Treasury) -> None:
     for arguments, said in (
         (("recon", "run", "flash", str(DAY), "--float", "1.00"), "--float: must be OPENING,DEPOSITS,CLOSING"),
-        (("verify", "--noted", "zz"), "--noted: must be a hash in hex"),
+        (("recon", "verify", "--noted", "zz"), "--noted: must be a hash in hex"),
     ):
         answer = treasury_here(*arguments)
         assert answer.returncode == ConfigError.exit_code

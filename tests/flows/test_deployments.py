@@ -28,6 +28,8 @@ NAMES = (
     "test-suppliers",
     "settle-vends",
     "publish-log",
+    "verify-archive",
+    "drill-archive",
     "watch-transactions",
 )
 CONFLICT = 409
@@ -62,6 +64,8 @@ def test_rollover_runs_every_day_and_the_night_s_work_every_night(deployed: dict
         "test-suppliers": [],
         "settle-vends": ["*/5 * * * *"],
         "publish-log": ["*/5 * * * *"],
+        "verify-archive": ["30 3 * * *"],
+        "drill-archive": ["0 5 3 * *"],
         "watch-transactions": ["* * * * *"],
     }
     assert {one.timezone for found in deployed.values() for one in schedules(found)} == {"UTC"}

@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.monitoring import metrics
+from config import Settings
 from tests.api.conftest import Headers
 from tests.api.ledger_rows import BODY, keyed
 
+COLD_MONTH = """
+    INSERT INTO archive_months (table_name, month, tier, digest, object_key, manifest_key, verified_at)
+    VALUES ('transactions', '2020-01-01', 'cold', sha256(''), 'o', 'm', now() - interval '100 days')
+"""
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "monitoring"
 
 
@@ -41,6 +47,17 @@ def _expressions() -> list[str]:
     rules = yaml.safe_load((EXAMPLES / "rules.yml").read_text())["groups"][0]["rules"]
     panels = json.loads((EXAMPLES / "grafana.json").read_text())["panels"]
     return [rule["expr"] for rule in rules] + [target["expr"] for panel in panels for target in panel["targets"]]
+
+
+@pytest.mark.parametrize(("rows", "days"), [(False, 0.0), (True, 100.0)])
+def test_the_age_of_the_oldest_unverified_byte_is_a_metric(
+    api: httpx.Client, watcher: Headers, ready: Settings, rows: bool, days: float
+) -> None:
+    if rows:
+        with psycopg.connect(ready.database_dsn, autocommit=True) as connection:
+            connection.execute(COLD_MONTH)
+    sample = exposed(api, watcher)["treasury_archive_oldest_unverified_seconds"]
+    assert sample.value / 86_400 == pytest.approx(days, abs=0.5)
 
 
 def test_the_examples_ask_for_metrics_and_labels_that_exist(api: httpx.Client, watcher: Headers) -> None:

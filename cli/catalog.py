@@ -1,0 +1,27 @@
+"""`treasury catalog`: PostgreSQL's catalogue of the archive, written again from the bucket."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.session import session
+from cli.verify import read_policy
+from tasks.proving.rebuilding import rebuild_catalogue
+
+
+def rebuild(
+    policy: Annotated[
+        Path | None, typer.Option(help="The policy: the log's keys; default: the key files of this home")
+    ] = None,
+) -> None:
+    """Write the catalogue of an empty database from the archive.
+
+    For a PostgreSQL that was lost without a backup. The whole archive is verified first. Hot and warm months are not in
+    the archive, and cannot come back from it.
+    """
+    trusted = None if policy is None else read_policy(policy)
+    with session("s3") as settings:
+        done = rebuild_catalogue(settings, trusted)
+    typer.echo(f"{done.parts} parts of months, {done.columns} columns and {done.entries} entries of the log")
+    typer.echo(f"this database is incarnation {done.owner.incarnation} of installation {done.owner.installation_id}")

@@ -1,0 +1,139 @@
+"""`treasury verify`: verify the archive and its public log, from the bucket alone or with a database."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import terminal
+from cli.output_file import whole_file
+from cli.recon import verify_reconciliation
+from cli.session import servers, session
+from config import Settings, load_settings
+from ledger.errors import ConfigError, DataError, VerificationError
+from ledger.months import Month
+from ledger.transparency.policies import Policy
+from sql.connection import Connection, connect
+from tasks.proving.audit_kit import write_kit
+from tasks.proving.findings import Report
+from tasks.proving.verification import Scope, verify_archive
+from tasks.transparency.report import policy_text
+
+_SPAN = re.compile(r"(\d{4}-\d{2})(?:\.\.(\d{4}-\d{2}))?")
+
+
+def verify(
+    table: Annotated[str | None, typer.Option(help="Verify the months of this table only")] = None,
+    months: Annotated[str | None, typer.Option(help="Verify these months only: YYYY-MM or FIRST..LAST")] = None,
+    deep: Annotated[bool, typer.Option(help="Decode every row, and compute sums and tree again")] = False,
+    sample: Annotated[
+        int | None, typer.Option(min=0, help="Read the objects of so many months, chosen at random; look at the others")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="The policy: the log's keys, and witnesses, that you trust")
+    ] = None,
+    bucket_alone: Annotated[bool, typer.Option(help="Ask no database, also where there is one")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON, for programs")] = False,
+) -> None:
+    """Verify the archive and its public log.
+
+    Reads the archive alone; where a database is there, it is compared, and reconciliation is verified, too. Exit code
+    65 means that something is wrong: all of it is named.
+    """
+    first, last = _span(months)
+    scope = Scope(table, first, last, deep=deep, sample=sample)
+    trusted = None if policy is None else read_policy(policy)
+    lines: list[str] = []
+    with _opened(bucket_alone=bucket_alone) as (settings, connection):
+        report = verify_archive(settings, scope, connection, trusted)
+        if connection is not None:
+            try:
+                lines = verify_reconciliation(settings, connection)
+            except DataError as error:
+                report.add("reconciliation", str(error))
+    _show(report, lines, as_json=as_json)
+    if report.findings:
+        raise VerificationError(f"{len(report.findings)} things are wrong in the archive; each is named above")
+
+
+@contextmanager
+def _opened(*, bucket_alone: bool) -> Iterator[tuple[Settings, Connection | None]]:
+    """The settings, and a connection where a database is there."""
+    settings = load_settings()
+    is_there = (
+        settings.database_url is not None or settings.archive_url is None or (settings.home / "postgres").exists()
+    )
+    if bucket_alone or not is_there:
+        with servers("s3") as ready:
+            yield ready, None
+        return
+    with session("s3") as ready, connect(ready.database_dsn, "verify") as connection:
+        yield ready, connection
+
+
+def _span(months: str | None) -> tuple[Month | None, Month | None]:
+    if months is None:
+        return None, None
+    match = _SPAN.fullmatch(months)
+    if match is None:
+        raise ConfigError("--months: must be YYYY-MM or YYYY-MM..YYYY-MM")
+    first = Month.parse(match[1])
+    last = Month.parse(match[2]) if match[2] else first
+    if last < first:
+        raise ConfigError("--months: the last month is before the first")
+    return first, last
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in a file. Raises ConfigError naming the file."""
+    try:
+        return Policy.parse(path.read_bytes())
+    except (OSError, VerificationError) as error:
+        raise ConfigError(f"--policy: {path}: {error}") from None
+
+
+def _show(report: Report, lines: list[str], *, as_json: bool) -> None:
+    if as_json:
+        content = {
+            "origin": report.origin,
+            "size": report.size,
+            "counts": dict(sorted(report.counts.items())),
+            "findings": [{"place": one.place, "text": one.text} for one in report.findings],
+            "notes": report.notes,
+            "reconciliation": lines,
+        }
+        typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    for finding in report.findings:
+        typer.echo(f"WRONG {finding}")
+    counted = ", ".join(f"{count} {name}" for name, count in sorted(report.counts.items()))
+    typer.echo(f"log: {report.origin or 'not verified'}, {report.size} entries")
+    typer.echo(f"verified: {counted or 'nothing was archived yet'}")
+    for line in lines:
+        typer.echo(line)
+    for note in report.notes:
+        terminal.note(note)
+
+
+def audit_kit(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The zip file")] = Path("kit.zip"),
+    months: Annotated[str | None, typer.Option(help="Manifests of these months only: YYYY-MM or FIRST..LAST")] = None,
+    policy: Annotated[Path | None, typer.Option(help="The policy for the kit; default: the log's present keys")] = None,
+) -> None:
+    """Write what an auditor needs to verify the archive elsewhere.
+
+    The log, its keys, the manifests and trees, and a verifier of one file that needs Python and `cryptography` only.
+    """
+    first, last = _span(months)
+    with _opened(bucket_alone=False) as (settings, connection):
+        if policy is None and connection is None:
+            raise ConfigError("--policy: must name the log's keys, because there is no database that knows them")
+        content = policy_text(settings).encode() if policy is None else policy.read_bytes()
+        trusted = Policy.parse(content) if policy is None else read_policy(policy)
+        with whole_file(output) as target:
+            size, parts = write_kit(settings, target, Scope(None, first, last), connection, (trusted, content))
+    typer.echo(f"{output}: {size} entries of the log, {parts} parts of months")

@@ -1,0 +1,26 @@
+-- The catalogue, written again from the archive: see sql/rebuild.py.
+
+-- name: is_empty
+-- Whether this database has no month, no installation and no event of the public log.
+SELECT NOT EXISTS (SELECT FROM archive_months) AND NOT EXISTS (SELECT FROM installation)
+   AND NOT EXISTS (SELECT FROM log_events)
+
+-- name: lock
+-- Until the end of the transaction nobody else enters a month.
+LOCK TABLE archive_months, installation IN SHARE ROW EXCLUSIVE MODE
+
+-- name: add_month
+INSERT INTO archive_months (table_name, month, part, tier, attempt, row_count, sums, digest, object_key, object_bytes, object_sha256,
+                            manifest_key, manifest_sha256, verified_at, cold_at, tidied_at, keys_tell_month, columns, tree, layout)
+VALUES (%(table)s, %(month)s, %(part)s, 'cold', %(attempt)s, %(row_count)s, %(sums)s, %(digest)s, %(object_key)s, %(object_bytes)s,
+        %(object_sha256)s, %(manifest_key)s, %(manifest_sha256)s, %(cold_at)s, %(cold_at)s, %(cold_at)s, %(keys_tell_month)s,
+        %(columns)s, %(tree)s, %(layout)s)
+
+-- name: add_upload
+INSERT INTO archive_uploads (object_key, table_name, month, part, attempt, state, installation_id, incarnation)
+VALUES (%(object_key)s, %(table)s, %(month)s, %(part)s, %(attempt)s, 'current', %(installation_id)s, %(incarnation)s)
+
+-- name: add_column
+-- Its place in PostgreSQL is that of no relation, so the number goes by the column's name.
+INSERT INTO archive_columns (table_name, field_id, name, former_names, database_oid, relation_oid, attribute, dropped_at)
+VALUES (%(table)s, %(field_id)s, %(name)s, %(former_names)s, 0, 0, %(attribute)s, CASE WHEN %(is_dropped)s THEN now() END)

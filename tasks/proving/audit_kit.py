@@ -1,0 +1,95 @@
+"""The audit kit: a zip file with the log, its keys, manifests and trees, and a verifier that shares no code with this.
+
+Reads the archive and changes nothing.
+"""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from config import Settings
+from ledger.errors import ConfigError, NotFoundError, VerificationError
+from ledger.transparency.policies import Policy
+from sql.connection import Connection
+from storage.store import ObjectStore
+from tasks.proving.findings import Report
+from tasks.proving.known_log import KnownLog, know_log
+from tasks.proving.log_verification import ExpectedMonth, LogVerification
+from tasks.proving.verification import Scope
+
+_EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+VERIFIER = "verify_kit.py"
+_README = """\
+# Audit kit
+
+Made {made_at} UTC from {url}, of the log {origin} with {size} entries.
+
+    pip install cryptography
+    python verify_kit.py
+
+verifies the log's signatures, tree, tiles, events and indexes, and the manifest and the tree of each month.
+It prints one line for each thing, and ends with 1 if something is wrong.
+
+- Compare the file `policy` with the keys that a person gave you: whoever made this kit could have made the keys, too.
+  `python verify_kit.py --policy YOURS` uses yours.
+- Keep `log/checkpoint`. A later kit must continue it.
+- With a copy of the bucket beside it: `python verify_kit.py --data COPY` reads the objects with rows; `--deep`, with
+  pyarrow, decodes every row.
+- `python verify_kit.py --proof FILE` checks a proof file.
+"""
+
+
+def write_kit(
+    settings: Settings, target: IO[bytes], scope: Scope, connection: Connection | None, policy: tuple[Policy, bytes]
+) -> tuple[int, int]:
+    """Write the kit; returns how many entries and parts of months are in it. ``policy`` is the file for the kit.
+
+    Raises VerificationError naming what is wrong with the log, NotFoundError for a month whose objects are gone.
+    """
+    verifier = _EXAMPLES / VERIFIER
+    if not verifier.is_file():
+        raise ConfigError(f"{verifier} is not there: the kit needs the folder `examples` of the project")
+    store = ObjectStore(settings)
+    known = know_log(settings, store, connection, policy[0])
+    if known is None:
+        raise NotFoundError("no log was published yet: run `treasury log publish` after the first archived month")
+    report, months = _months(store, known)
+    wanted = [one for one in months if scope.includes(one)]
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as kit:
+        for key in store.keys(known.folder):
+            kit.writestr(f"log/{key.removeprefix(f'{known.folder}/')}", store.read_bytes(key))
+        for one in wanted:
+            _add_month(kit, store, one)
+        made_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        text = _README.format(made_at=made_at, url=store.url, origin=known.origin, size=report.size)
+        kit.writestr("README.md", text)
+        kit.writestr("policy", policy[1])
+        kit.writestr("kit.json", _contents(wanted, is_all=len(wanted) == len(months)))
+        kit.write(verifier, VERIFIER)
+    return report.size, len(wanted)
+
+
+def _months(store: ObjectStore, known: KnownLog) -> tuple[Report, list[ExpectedMonth]]:
+    report = Report()
+    log = LogVerification(store, known, store.sizes(known.folder), report).run(None, [])
+    if report.findings:
+        raise VerificationError("; ".join(map(str, report.findings)))
+    return report, log.months
+
+
+def _add_month(kit: zipfile.ZipFile, store: ObjectStore, one: ExpectedMonth) -> None:
+    """The objects of a month that have no rows: manifest and tree."""
+    keys = [one.manifest.key, *(stored.key for stored in one.objects if stored.key.endswith(".tree"))]
+    for key in keys:
+        content = store.find_bytes(key)
+        if content is None:
+            raise NotFoundError(f"{one.table} {one.month}: {key} is missing from the archive")
+        kit.writestr(key, content)
+
+
+def _contents(wanted: Sequence[ExpectedMonth], *, is_all: bool) -> str:
+    months = None if is_all else sorted({one.month for one in wanted})
+    return json.dumps({"format": "treasury-kit-v1", "months": months}, indent=1)

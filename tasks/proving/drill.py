@@ -1,0 +1,129 @@
+"""The monthly drill: a random archived month read by three independent readers, compared with PostgreSQL's catalogue.
+
+DuckDB, pyarrow and DataFusion have Parquet decoders of their own. Each counts the rows and sums the money per currency.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datafusion import SessionContext
+
+from config import Settings
+from ledger.money import add_exactly, plain
+from ledger.transparency.events import Archived
+from sql.connection import connect
+from sql.log import cold_parts
+from storage.engine import identifier, literal
+from storage.spool import spool_folder
+from storage.store import ObjectStore
+from tasks.proving.findings import Report
+from tasks.proving.reverification import report_damage
+
+Sums = Mapping[str, Mapping[str, str]]
+Reader = Callable[[Path, Archived], list[list[Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """What was read: table, month and part; the rows, and the names of the readers that agreed."""
+
+    named: tuple[str, str, int]
+    rows: int
+    readers: tuple[str, ...]
+
+
+def drill(settings: Settings, chance: random.Random | None = None) -> Drill | None:
+    """Read a random part of a month with each reader; None where nothing is archived. Changes nothing.
+
+    Raises VerificationError, with an alert, naming each reader that finds something else than PostgreSQL's catalogue
+    has.
+    """
+    with connect(settings.database_dsn, "verify") as connection:
+        parts = list(cold_parts(connection))
+        if not parts:
+            return None
+        month = (chance or random.SystemRandom()).choice(parts)
+        report = Report()
+        with spool_folder(settings.spool, "drill") as spool:
+            file = spool / "drill.parquet"
+            ObjectStore(settings).fetch(month.objects[0].key, file)
+            for name, read in READERS.items():
+                _compare(report, name, read, file, month)
+        if report.findings:
+            report_damage(connection, report)
+    return Drill((month.table, month.month, month.part), month.rows, tuple(READERS))
+
+
+def _compare(
+    report: Report, name: str, read: Callable[[Path, Archived], list[list[Any]]], file: Path, month: Archived
+) -> None:
+    place = month.objects[0].key
+    try:
+        found = read(file, month)
+    except Exception as error:  # noqa: BLE001  # three libraries, each with errors of its own
+        report.add(place, f"{name} cannot read it: {type(error).__name__}: {error}")
+        return
+    rows = sum(record[1] for record in found)
+    if rows != month.rows:
+        report.add(place, f"{name} reads {rows} rows, PostgreSQL's catalogue says {month.rows}")
+    if _sums(found, month) != month.sums:
+        report.add(place, f"{name} reads other sums than PostgreSQL's catalogue has")
+
+
+def _sums(records: list[list[Any]], month: Archived) -> Sums:
+    """Sums per currency as the catalogue has them, from records of (currency, rows, sum, ...)."""
+    money, sums = month.layout["money_columns"], {}
+    for currency, _, *values in records:
+        named = zip(money, values, strict=True)
+        sums[currency or ""] = {name: plain(Decimal(value or 0)) for name, value in named}
+    return sums
+
+
+def _query(month: Archived, source: str) -> str:
+    currency = month.layout["currency_column"]
+    named = identifier(currency) if currency else "''"
+    sums = "".join(f", sum({identifier(name)})" for name in month.layout["money_columns"])
+    return f"SELECT {named} AS c, count(*) AS n{sums} FROM {source} GROUP BY 1"  # noqa: S608  # names are quoted
+
+
+def _by_duckdb(file: Path, month: Archived) -> list[list[Any]]:
+    with duckdb.connect(config={"memory_limit": "512MB", "threads": 1}) as engine:
+        return [
+            list(record) for record in engine.execute(_query(month, f"read_parquet({literal(str(file))})")).fetchall()
+        ]
+
+
+def _by_datafusion(file: Path, month: Archived) -> list[list[Any]]:
+    context = SessionContext()
+    context.register_parquet("rows", str(file))
+    return [list(record.values()) for record in context.sql(_query(month, "rows")).to_pylist()]
+
+
+def _by_pyarrow(file: Path, month: Archived) -> list[list[Any]]:
+    """Batch by batch, with sums that keep every digit."""
+    currency, money = month.layout["currency_column"], month.layout["money_columns"]
+    found: dict[str | None, list[Any]] = {}
+    for batch in pq.ParquetFile(file).iter_batches(columns=[*([currency] if currency else []), *money]):
+        keys = batch.column(currency) if currency else pa.repeat("", batch.num_rows)
+        table = pa.table([keys, *(batch.column(name) for name in money)], ["c", *money])
+        grouped = table.group_by("c").aggregate([([], "count_all"), *((name, "sum") for name in money)])
+        for record in grouped.to_pylist():
+            held = found.setdefault(record["c"], [record["c"], 0, *(Decimal(0) for _ in money)])
+            held[1] += record["count_all"]
+            sums = (record[f"{name}_sum"] or Decimal(0) for name in money)
+            held[2:] = [add_exactly(total, one) for total, one in zip(held[2:], sums, strict=True)]
+    return list(found.values())
+
+
+READERS: Mapping[str, Reader] = {
+    "DuckDB": _by_duckdb,
+    "pyarrow": _by_pyarrow,
+    "DataFusion": _by_datafusion,
+}

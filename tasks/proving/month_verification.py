@@ -1,0 +1,180 @@
+"""The archived months, verified from their objects: manifest, sizes and SHA-256, the tree; with ``deep`` every row."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from config import Settings
+from ledger.columns import Column
+from ledger.errors import DataError, VerificationError
+from ledger.month_tree import CHUNK_LEAVES, ChunkedTree
+from ledger.months import Month
+from ledger.proof import sums_per_currency
+from ledger.tables import TieredTable
+from ledger.transparency.events import LoggedObject
+from storage.manifest import Manifest, ManifestFile, ManifestRowGroup, ManifestTree, describe_month
+from storage.month_tree import ReadFile, read_file
+from storage.spool import spool_folder
+from storage.store import ObjectStore, StoredFile
+from tasks.proving.findings import CheckedMonth, Report
+from tasks.proving.log_verification import ExpectedMonth
+
+
+class MonthVerification:
+    """Verifies parts of months, one after the other. ``listed`` are the keys of the archive with their sizes."""
+
+    def __init__(self, settings: Settings, store: ObjectStore, listed: Mapping[str, int], report: Report) -> None:
+        self._settings, self._store, self._listed, self._report = settings, store, listed, report
+
+    def look(self, expected: ExpectedMonth) -> None:
+        """Whether the objects are there with their sizes. Reads none of them."""
+        for one in expected.objects:
+            self._check_size(one, self._listed.get(one.key))
+        if expected.manifest.key not in self._listed:
+            self._report.add(expected.manifest.key, "the manifest is missing")
+        self._report.counts["months looked at"] += 1
+
+    def verify(self, expected: ExpectedMonth, *, deep: bool) -> None:
+        """Read every object of a part of a month; with ``deep`` decode and hash every row too."""
+        before = len(self._report.findings)
+        with spool_folder(self._settings.spool, "verify") as spool:
+            manifest = self._manifest(expected)
+            files = {one.key: self._object(one, spool) for one in expected.objects}
+            if manifest is not None:
+                self._check_manifest(expected, manifest)
+                self._check_tree(manifest, files)
+                if deep:
+                    self._read_rows(expected, manifest, files, spool)
+        self._report.counts["months"] += 1
+        if len(self._report.findings) == before:
+            self._note(expected, deep=deep)
+
+    def _note(self, expected: ExpectedMonth, *, deep: bool) -> None:
+        size_bytes = sum(one.size_bytes for one in expected.objects)
+        keys = (*(one.key for one in expected.objects), expected.manifest.key)
+        checked = (expected.table, expected.month, expected.part, expected.manifest.sha256)
+        self._report.months.append(CheckedMonth(*checked, keys, size_bytes, expected.rows, deep))
+        self._report.counts["bytes"] += size_bytes
+        if deep:
+            self._report.counts["rows"] += expected.rows
+
+    def _check_size(self, said: LoggedObject, found: int | None) -> None:
+        if found is None:
+            self._report.add(said.key, "is missing")
+        elif found != said.size_bytes:
+            self._report.add(said.key, f"has {found} bytes, the log says {said.size_bytes}")
+
+    def _manifest(self, expected: ExpectedMonth) -> Manifest | None:
+        key = expected.manifest.key
+        content = self._store.find_bytes(key)
+        if content is None:
+            self._report.add(key, "the manifest is missing")
+            return None
+        self._report.counts["objects"] += 1
+        found = StoredFile.of(content).sha256.hex()
+        if found != expected.manifest.sha256:
+            self._report.add(key, f"its SHA-256 is {found}, the log says {expected.manifest.sha256}")
+            return None
+        try:
+            return Manifest.from_bytes(content, key)
+        except DataError as error:
+            self._report.add(key, str(error))
+            return None
+
+    def _object(self, said: LoggedObject, spool: Path) -> Path | None:
+        """Fetch an object; None where it is not the one that the log names."""
+        target = spool / f"{len(list(spool.iterdir()))}.parquet"
+        try:
+            found = self._store.fetch(said.key, target)
+        except DataError:
+            self._report.add(said.key, "is missing")
+            return None
+        self._report.counts["objects"] += 1
+        if found.size_bytes != said.size_bytes:
+            self._report.add(said.key, f"has {found.size_bytes} bytes, the log says {said.size_bytes}")
+        elif found.sha256.hex() != said.sha256:
+            self._report.add(said.key, f"its SHA-256 is {found.sha256.hex()}, the log says {said.sha256}")
+        else:
+            return target
+        return None
+
+    def _check_manifest(self, expected: ExpectedMonth, manifest: Manifest) -> None:
+        """The manifest says what the log's entry says."""
+        objects = {one.key: (one.size_bytes, one.sha256) for one in (*manifest.files, manifest.tree)}
+        said = {
+            "table": (manifest.table, expected.table),
+            "month": (manifest.month, expected.month),
+            "part": (manifest.part, expected.part),
+            "rows": (manifest.rows, expected.rows),
+            "objects": (objects, {one.key: (one.size_bytes, one.sha256) for one in expected.objects}),
+        }
+        if expected.tree is not None:
+            tree = (expected.tree.method, expected.tree.size, expected.tree.root)
+            said["tree"] = ((manifest.digest_method, manifest.tree.leaves, manifest.tree.root), tree)
+            said["layout"] = (manifest.layout.to_record(), expected.layout)
+        for name, (found, wanted) in said.items():
+            if found != wanted:
+                self._report.add(expected.manifest.key, f"its {name} is not what the log says")
+
+    def _check_tree(self, manifest: Manifest, files: Mapping[str, Path | None]) -> None:
+        path = files.get(manifest.tree.key)
+        if path is None:
+            return
+        try:
+            ChunkedTree(manifest.head, path.read_bytes())
+        except VerificationError as error:
+            self._report.add(manifest.tree.key, str(error))
+
+    def _read_rows(
+        self, expected: ExpectedMonth, manifest: Manifest, files: Mapping[str, Path | None], spool: Path
+    ) -> None:
+        """Decode the file with the second reader, and compare all that the rows come to with the manifest."""
+        (file,) = manifest.files
+        path = files.get(file.key)
+        if path is None:
+            return
+        table = table_of(manifest)
+        try:
+            read = read_file(self._settings, table, manifest.layout.columns, Month.parse(manifest.month), path, spool)
+        except DataError as error:
+            self._report.add(file.key, str(error))
+            return
+        found = _described(table, manifest, file, read)
+        for name in type(manifest).model_fields:
+            if getattr(found, name) != getattr(manifest, name):
+                self._report.add(file.key, f"its rows come to another `{name}` than the manifest says")
+        sums = sums_per_currency(table, read.content.totals)
+        if expected.sums is not None and sums != expected.sums:
+            self._report.add(file.key, "the sums of its rows are not those of the log")
+
+
+def table_of(manifest: Manifest) -> TieredTable:
+    """The table as it was when the month was archived."""
+    return TieredTable(
+        name=manifest.table,
+        time_column=manifest.time_column,
+        key_column=manifest.key_column,
+        money_columns=manifest.money_columns,
+        currency_column=manifest.currency_column,
+        type_column=manifest.type_column,
+        status_column=manifest.status_column,
+        cold_sort=manifest.sorted_by,
+        policy=manifest.policy,
+    )
+
+
+def _described(table: TieredTable, manifest: Manifest, file: ManifestFile, read: ReadFile) -> Manifest:
+    """The manifest that the rows of a file come to."""
+    roots = StoredFile.of(read.tree.chunk_roots)
+    tree = ManifestTree(
+        key=manifest.tree.key,
+        size_bytes=roots.size_bytes,
+        sha256=roots.sha256.hex(),
+        leaves=read.tree.head.leaves,
+        root=read.tree.head.root.hex(),
+        chunk_leaves=CHUNK_LEAVES,
+    )
+    groups = tuple(ManifestRowGroup(rows=one.rows, first_leaf=one.first_leaf) for one in read.tree.row_groups)
+    described = file.model_copy(update={"rows": read.content.rows, "row_groups": groups})
+    columns = tuple(Column(**column.model_dump()) for column in manifest.columns)
+    named = (manifest.installation, table, manifest.month, manifest.part)
+    return describe_month(*named, columns, read.content, tree, (described,))

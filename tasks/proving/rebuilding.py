@@ -1,0 +1,140 @@
+"""The catalogue rebuilt from the bucket alone: months, columns, uploads and the log, for a PostgreSQL that was lost.
+
+The archive is verified first, by keys that a person gives. The database becomes the next incarnation of the
+installation, as a restored backup does.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from config import Settings
+from ledger.errors import DataError, NotFoundError, VerificationError
+from ledger.installation import Owner
+from ledger.months import Month
+from ledger.transparency.events import Event, Former, Incarnation
+from ledger.transparency.policies import Policy
+from ledger.transparency.replay import replay, replay_entries
+from sql.connection import Connection, connect
+from sql.installation import add_event, become, confirm, installation_lock, read_identity
+from sql.log import insert_published, log_lock, record_event, take_log
+from sql.rebuild import add_column, add_month, require_empty
+from storage.manifest import Manifest
+from storage.marker import location_of, read_marker
+from storage.store import ObjectStore
+from tasks.archiving.ownership import put_marker
+from tasks.proving.known_log import KnownLog, know_log
+from tasks.proving.verification import Scope, verify_archive
+from tasks.transparency.archived_log import ArchivedLog, VerifiedLog
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What was written: the installation and its incarnation, parts of months, columns and entries of the log."""
+
+    owner: Owner
+    parts: int
+    columns: int
+    entries: int
+
+
+def rebuild_catalogue(settings: Settings, policy: Policy | None) -> Rebuilt:
+    """Fill an empty database with what the archive says, after all of the archive was verified.
+
+    All rows are written in one transaction. A process that is killed between it and the new marker leaves a database
+    that is refused as the archive's writer: `treasury installation continue` settles it. Raises ConflictError for a
+    database that has months, VerificationError naming all that is wrong in the archive, ConfigError where nobody names
+    a key of the log, and the store's errors.
+    """
+    store = ObjectStore(settings)
+    with connect(settings.database_dsn, "rebuild") as connection:
+        with connection.transaction():
+            require_empty(connection)
+        known = know_log(settings, store, None, policy)
+        log = _verified(settings, store, known, policy)
+        with log_lock(connection), installation_lock(connection):
+            return _write(connection, settings, store, known, log)
+
+
+def _verified(settings: Settings, store: ObjectStore, known: KnownLog | None, policy: Policy | None) -> VerifiedLog:
+    report = verify_archive(settings, Scope(), None, policy)
+    if report.findings:
+        raise VerificationError(f"nothing was rebuilt: {'; '.join(map(str, report.findings))}")
+    log = None if known is None else ArchivedLog(store, known.folder).verify(known.keys, known.origin)
+    if log is None:
+        raise NotFoundError("the archive has no public log: there is nothing to rebuild a catalogue from")
+    return log
+
+
+def _write(
+    connection: Connection, settings: Settings, store: ObjectStore, known: KnownLog | None, log: VerifiedLog
+) -> Rebuilt:
+    folder = known.folder if known is not None else ""
+    events = [Event.from_bytes(entry) for entry in log.entries]
+    former, owner = _owners(store, events)
+    identity, token = read_identity(connection), uuid4()
+    with connection.transaction():
+        require_empty(connection)
+        become(connection, owner, identity, token)
+        for index, event in enumerate(events):
+            insert_published(connection, event, index)
+        head = log.checkpoint
+        keys = replay_entries(log.entries).keys
+        take_log(connection, owner, folder, head.size, head.root, log.note, keys)
+        parts, columns = _add_months(connection, store, owner, events)
+        add_event(connection, owner, "continued", state="rebuilt", location=location_of(store.url))
+        was = Former(installation=former.installation_id, incarnation=former.incarnation)
+        record_event(connection, owner, Incarnation(kind="continued", former=was))
+    put_marker(connection, settings, store, owner, token)
+    with connection.transaction():
+        confirm(connection, owner, token, location_of(store.url), identity)
+    return Rebuilt(owner, parts, columns, len(events))
+
+
+def _owners(store: ObjectStore, events: Sequence[Event]) -> tuple[Owner, Owner]:
+    """The last database that wrote the archive, and this one after it."""
+    marker = read_marker(store)
+    installation: UUID = events[0].installation
+    newest = max(event.incarnation for event in events)
+    last = max(newest, marker.incarnation if marker is not None else 0)
+    return Owner(installation, last), Owner(installation, last + 1)
+
+
+def _add_months(connection: Connection, store: ObjectStore, owner: Owner, events: Sequence[Event]) -> tuple[int, int]:
+    """Enter the months that must exist by the log, and the columns that they have."""
+    columns: dict[str, list[Manifest]] = defaultdict(list)
+    months = replay(events).months
+    for _, existing in sorted(months.items()):
+        archived = existing.archived
+        manifest = Manifest.from_bytes(store.read_bytes(archived.manifest.key), archived.manifest.key)
+        described = {
+            "keys_tell_month": manifest.keys_tell_month,
+            "columns": [column.model_dump(mode="json") for column in manifest.columns],
+            "tree": manifest.tree.model_dump(mode="json"),
+        }
+        first_day, attempt = Month.parse(archived.month).first_day, _attempt_of(archived.objects[0].key)
+        add_month(connection, owner, first_day, archived, attempt, events[existing.index].happened_at, described)
+        columns[archived.table].append(manifest)
+    return len(months), sum(_add_columns(connection, table, found) for table, found in columns.items())
+
+
+def _attempt_of(key: str) -> int:
+    """The number of the attempt in a key: ``<content id>-<installation>-<attempt>-<nonce>``."""
+    parts = key.rpartition("/")[2].split("-")
+    if len(parts) != 4 or not parts[2].isdecimal():
+        raise DataError(f"{key}: the key does not name its attempt")
+    return int(parts[2])
+
+
+def _add_columns(connection: Connection, table: str, manifests: Sequence[Manifest]) -> int:
+    """Enter every column that ``manifests``, the oldest first, name; those that the newest lacks as dropped."""
+    names: dict[int, list[str]] = defaultdict(list)
+    for manifest in manifests:
+        for column in manifest.columns:
+            if column.name not in names[column.field_id][-1:]:
+                names[column.field_id].append(column.name)
+    living = {column.field_id for column in manifests[-1].columns}
+    for field_id, known in sorted(names.items()):
+        add_column(connection, table, field_id, known[-1], known[:-1], is_dropped=field_id not in living)
+    return len(names)

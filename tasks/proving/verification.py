@@ -1,0 +1,189 @@
+"""The archive verified from its bucket: the log, every month that must exist, and what else lies in its folders.
+
+Needs no database: PostgreSQL is one more witness where it is there. Changes nothing in the archive; safe to run again.
+"""
+
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from config import Settings
+from ledger.errors import DataError
+from ledger.months import Month
+from ledger.transparency.policies import Policy
+from sql.connection import Connection
+from storage.layout import MANIFESTS, TREES
+from storage.marker import KEY as MARKER
+from storage.marker import Marker
+from storage.store import ObjectStore
+from tasks.proving.findings import Report
+from tasks.proving.known_log import KnownLog, know_log
+from tasks.proving.log_verification import ExpectedMonth, LogVerification, VerifiedLog
+from tasks.proving.month_verification import MonthVerification
+from tasks.proving.remembered_log import RememberedLog, recall, remember
+from tasks.transparency.archived_log import CHECKPOINT
+from tasks.transparency.timestamps import read_certificates
+
+_ATTEMPTS = 3
+PartKey = tuple[str, str, int]
+"""A table, a month as YYYY-MM, and the number of a part."""
+_DATA = re.compile(r"[^/]+/month=\d{4}-\d{2}/.+")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which months are verified and how. ``sample``: the objects of so many months are read, the others looked at.
+    ``parts``: those of these parts are read, the others looked at.
+    """
+
+    table: str | None = None
+    first: Month | None = None
+    last: Month | None = None
+    deep: bool = False
+    sample: int | None = None
+    parts: frozenset[PartKey] | None = None
+
+    def includes(self, one: ExpectedMonth) -> bool:
+        """Whether a part of a month is in the scope."""
+        month = Month.parse(one.month)
+        is_in_span = (self.first is None or self.first <= month) and (self.last is None or month <= self.last)
+        return is_in_span and self.table in (None, one.table)
+
+
+def verify_archive(
+    settings: Settings,
+    scope: Scope,
+    connection: Connection | None = None,
+    policy: Policy | None = None,
+    chance: random.Random | None = None,
+) -> Report:
+    """Verify the archive; everything that is wrong is in the report.
+
+    ``connection`` is None for an archive that is verified alone, by the keys of ``policy`` or of this home. What was
+    verified is remembered in the home where nothing is wrong. Raises ConfigError where nobody names a key of the log,
+    and the store's errors.
+    """
+    store = ObjectStore(settings)
+    known = know_log(settings, store, connection, policy)
+    if known is None:
+        return _of_nothing(store)
+    remembered = recall(settings.home, known.origin)
+    if _is_unpublished(known, remembered, store):
+        report = _of_nothing(store)
+        report.notes.append("no log was published yet: `treasury log publish`")
+        return report
+    report, log, listed = _verified_log(settings, store, known, remembered)
+    _check_marker(store, known, log, report)
+    _check_months(settings, store, listed, log, scope, report, chance or random.SystemRandom())
+    _check_strays(listed, known, log, report)
+    _check_catalogue(known, log, report)
+    if log.remembered is not None and not report.findings:
+        remember(settings.home, log.remembered)
+    return report
+
+
+def _is_unpublished(known: KnownLog, remembered: RememberedLog | None, store: ObjectStore) -> bool:
+    """Whether PostgreSQL itself says that the log was never published, and nobody knows better."""
+    database = known.database
+    is_new = database is not None and database.published_size == 0 and remembered is None and known.policy is None
+    return is_new and store.find_bytes(f"{known.folder}/{CHECKPOINT}") is None
+
+
+def _of_nothing(store: ObjectStore) -> Report:
+    """The report of an archive whose database has archived nothing."""
+    report = Report()
+    for key in store.sizes(""):
+        if _DATA.fullmatch(key) or key.startswith((MANIFESTS, TREES)):
+            report.add(key, "PostgreSQL has archived nothing, and no log names it")
+    return report
+
+
+def _verified_log(
+    settings: Settings, store: ObjectStore, known: KnownLog, remembered: RememberedLog | None
+) -> tuple[Report, VerifiedLog, Mapping[str, int]]:
+    """The log; once more where it was published meanwhile."""
+    certificates = [] if settings.tsa_certificates is None else read_certificates(settings.tsa_certificates)
+    for attempt in range(_ATTEMPTS):
+        checkpoint = store.find_bytes(f"{known.folder}/{CHECKPOINT}")
+        listed, report = store.sizes(""), Report()
+        log = LogVerification(store, known, listed, report).run(remembered, certificates)
+        is_still = store.find_bytes(f"{known.folder}/{CHECKPOINT}") == checkpoint
+        if not report.findings or is_still or attempt == _ATTEMPTS - 1:
+            break
+    return report, log, listed
+
+
+def _check_marker(store: ObjectStore, known: KnownLog, log: VerifiedLog, report: Report) -> None:
+    """The marker names the installation of the log; PostgreSQL knows its token."""
+    content = store.find_bytes(MARKER)
+    if content is None:
+        report.add(MARKER, "is missing: the first write to an archive makes it")
+        return
+    try:
+        marker = Marker.from_bytes(content)
+    except DataError as error:
+        report.add(MARKER, str(error))
+        return
+    if f"treasury/{marker.installation}" != known.origin:
+        report.add(MARKER, f"names the installation {marker.installation}, and the log is {known.origin}")
+    elif log.is_whole and marker.incarnation < log.incarnation:
+        report.add(MARKER, f"names the incarnation {marker.incarnation}, and the log has events of {log.incarnation}")
+    if known.database is not None and known.database.marker:
+        report.add(MARKER, known.database.marker)
+
+
+def _check_months(
+    settings: Settings,
+    store: ObjectStore,
+    listed: Mapping[str, int],
+    log: VerifiedLog,
+    scope: Scope,
+    report: Report,
+    chance: random.Random,
+) -> None:
+    wanted = [one for one in log.months if scope.includes(one)]
+    read = set(range(len(wanted)))
+    if scope.sample is not None and scope.sample < len(wanted):
+        read = set(chance.sample(range(len(wanted)), scope.sample))
+    if scope.parts is not None:
+        read = {number for number, one in enumerate(wanted) if (one.table, one.month, one.part) in scope.parts}
+    months = MonthVerification(settings, store, listed, report)
+    for number, expected in enumerate(wanted):
+        if number in read:
+            months.verify(expected, deep=scope.deep)
+        else:
+            months.look(expected)
+
+
+def _check_strays(listed: Mapping[str, int], known: KnownLog, log: VerifiedLog, report: Report) -> None:
+    """Objects in the folders of data that no month names: known leftovers are counted, others are findings."""
+    named = {key for one in log.months for key in (one.manifest.key, *(stored.key for stored in one.objects))}
+    uploads = known.database.uploads if known.database is not None else {}
+    for key in listed:
+        is_data = _DATA.fullmatch(key) or key.startswith((f"{MANIFESTS}/", f"{TREES}/"))
+        is_of_table = key.partition("/")[0] in log.tables
+        if key in named or not (is_data or is_of_table):
+            continue
+        if key in uploads or key in log.former:
+            report.counts["leftovers"] += 1
+        else:
+            report.add(
+                key,
+                "is named by no entry of the log: a run that is under way or was interrupted left it, or somebody put "
+                "it there",
+            )
+
+
+def _check_catalogue(known: KnownLog, log: VerifiedLog, report: Report) -> None:
+    """The months of the log and those of PostgreSQL's catalogue are the same, but for events that wait."""
+    if known.database is None or not log.is_whole:
+        return
+    if known.database.waiting:
+        report.notes.append(f"{known.database.waiting} events wait for their publication: `treasury log publish`")
+        return
+    logged = {(one.table, one.month, one.part): one.manifest.sha256 for one in log.months}
+    catalogued = {(one.table, one.month, one.part): one.manifest.sha256 for one in known.database.months}
+    for table, month, part in sorted(logged.keys() | catalogued.keys()):
+        if logged.get((table, month, part)) != catalogued.get((table, month, part)):
+            report.add(f"{table} {month}, part {part}", "the log and PostgreSQL's catalogue name different manifests")

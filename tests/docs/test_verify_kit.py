@@ -1,0 +1,202 @@
+"""An auditor's machine: one file that shares no code with the project verifies the kit, in a process of its own."""
+
+import base64
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from config import Settings
+from ledger.identifiers import new_id
+from ledger.transparency.policies import Policy
+from ledger.transparency.proof_files import TlogProof
+from sql.connection import connect
+from tasks.archiving.to_cold import archive_month
+from tasks.proving.audit_kit import write_kit
+from tasks.proving.proofs import Prover
+from tasks.proving.verification import Scope
+from tasks.transparency.publish import publish_log
+from tasks.transparency.report import policy_text
+from tasks.transparency.rotation import rotate_keys
+from tests.tasks.archiving.ledger import COLD, ROWS, Ledger, make_row, moment
+
+NEXT = COLD.plus(1)
+
+
+@pytest.fixture
+def ledger(settings: Settings, tmp_path: Path) -> Ledger:
+    """Two cold months in a folder, published under a second generation of keys."""
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    ledger = Ledger(settings.model_copy(update={"archive_url": f"file://{folder}"}), folder)
+    ledger.warm(COLD, NEXT)
+    archive_month(ledger.settings, ledger.table, COLD)
+    publish_log(ledger.settings)
+    rotate_keys(ledger.settings)
+    archive_month(ledger.settings, ledger.table, NEXT)
+    publish_log(ledger.settings)
+    return ledger
+
+
+@pytest.fixture
+def kit(ledger: Ledger, tmp_path: Path) -> Path:
+    """The unpacked kit."""
+    return made_kit(ledger, tmp_path / "kit", Scope())
+
+
+def made_kit(ledger: Ledger, folder: Path, scope: Scope) -> Path:
+    content = policy_text(ledger.settings).encode()
+    packed = folder.with_suffix(".zip")
+    with connect(ledger.settings.database_dsn, "tests") as connection, packed.open("wb") as file:
+        write_kit(ledger.settings, file, scope, connection, (Policy.parse(content), content))
+    with zipfile.ZipFile(packed) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def run(kit: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    program = [sys.executable, "-I", str(kit / "verify_kit.py"), *arguments]
+    return subprocess.run(program, capture_output=True, text=True, check=False, timeout=120, cwd=kit)
+
+
+def proofs(ledger: Ledger, folder: Path) -> dict[str, Path]:
+    """A proof file of each kind."""
+    row = make_row(ledger.table, COLD, 7)
+    with Prover(ledger.settings) as prover:
+        made = {
+            "row": prover.row(ledger.table, row["id"]),
+            "statement": prover.statement(ledger.table, str(row["wallet_id"]), COLD)[0],
+            "last statement": prover.statement(ledger.table, "wallet-8", COLD)[0],
+            "absence": prover.absence(ledger.table, "wallet-55", COLD)[0],
+            "first absence": prover.absence(ledger.table, "a", COLD)[0],
+            "last absence": prover.absence(ledger.table, "z", COLD)[0],
+            "no row": prover.absence_of_row(ledger.table, "wallet-1", new_id(moment(COLD), lambda _: 1))[0],
+        }
+    for name, file in made.items():
+        (folder / f"{name}.tlog-proof").write_bytes(file.content)
+    return {name: folder / f"{name}.tlog-proof" for name in made}
+
+
+def test_a_kit_verifies_log_months_rows_and_proofs_and_needs_none_of_the_project(
+    ledger: Ledger, kit: Path, tmp_path: Path
+) -> None:
+    files = proofs(ledger, tmp_path)
+    shown = [word for path in files.values() for word in ("--proof", str(path))]
+    answer = run(kit, "--data", str(ledger.store), "--deep", *shown)
+    assert (answer.returncode, answer.stderr) == (0, ""), answer.stdout
+    lines = answer.stdout.splitlines()
+    assert len(lines) == 2 + 2 + len(files)
+    assert f"ok    transactions {COLD}, part 1: {ROWS} rows, manifest, tree and every row" in lines
+    assert any("are all rows of 'wallet-" in line for line in lines)
+    assert any("there is no row of 'wallet-55' in the month" in line for line in lines)
+    imports = [line for line in (kit / "verify_kit.py").read_text().splitlines() if "import " in line]
+    assert not any(name in line for line in imports for name in (" ledger", " storage", " tasks", " sql", " config"))
+
+
+def test_a_kit_of_some_months_says_so_and_is_whole(ledger: Ledger, tmp_path: Path) -> None:
+    answer = run(made_kit(ledger, tmp_path / "part", Scope(first=NEXT, last=NEXT)))
+    assert answer.returncode == 0, answer.stdout
+    assert [line for line in answer.stdout.splitlines() if line.startswith("ok    transactions")] == [
+        f"ok    transactions {NEXT}, part 1: {ROWS} rows, manifest and tree"
+    ]
+
+
+def _flip(path: Path, place: int = -1) -> None:
+    content = bytearray(path.read_bytes())
+    content[place if place >= 0 else len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def _flip_all(pattern: str) -> Callable[[Path], None]:
+    def flip(kit: Path) -> None:
+        found = [path for path in sorted(kit.glob(pattern)) if path.is_file()]
+        assert found, pattern
+        for path in found:
+            _flip(path)
+
+    return flip
+
+
+def _other_keys(kit: Path) -> None:
+    """The keys that signed the log before its rotation."""
+    lines = (kit / "policy").read_text().splitlines()
+    old = [line.split()[2] for line in lines if line.startswith("# log ")]
+    assert old
+    (kit / "policy").write_text("\n".join([*(f"log {key}" for key in old), "quorum none", ""]))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _flip_all("log/checkpoint"),
+        _flip_all("log/tile/entries/*/*"),
+        _flip_all("log/tile/0/*/*"),
+        _flip_all("log/index/*"),
+        _flip_all("_treasury/manifests/*/*/*"),
+        _flip_all("_treasury/trees/*/*/*"),
+        _other_keys,
+        lambda kit: (kit / "log/checkpoint").unlink(),
+        lambda kit: shutil.rmtree(kit / "_treasury/manifests/transactions" / str(NEXT)),
+        lambda kit: shutil.rmtree(kit / "log/index"),
+    ],
+)
+def test_what_was_changed_in_a_kit_is_found(kit: Path, damage: Callable[[Path], None]) -> None:
+    damage(kit)
+    answer = run(kit)
+    assert answer.returncode == 1
+    assert "WRONG" in answer.stdout
+    assert "Traceback" not in answer.stderr
+
+
+def test_rows_that_were_changed_in_the_copy_are_found(ledger: Ledger, kit: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(ledger.store, copy)
+    (file,) = (copy / f"transactions/month={COLD}").iterdir()
+    _flip(file)
+    answer = run(kit, "--data", str(copy))
+    assert answer.returncode == 1
+    assert f"WRONG transactions {COLD}, part 1: " in answer.stdout
+    assert f"ok    transactions {NEXT}, part 1: " in answer.stdout
+
+
+def _forged(content: bytes, change: Callable[[dict[str, object]], None]) -> bytes:
+    proof = TlogProof.from_bytes(content)
+    extra = json.loads(proof.extra or b"")
+    change(extra)
+    shown = json.dumps(extra, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    return TlogProof(proof.index, proof.path, proof.checkpoint, shown).to_bytes()
+
+
+def test_forged_proofs_are_refused(ledger: Ledger, kit: Path, tmp_path: Path) -> None:
+    files = proofs(ledger, tmp_path)
+
+    def of(name: str, change: Callable[[dict[str, object]], None]) -> Path:
+        path = tmp_path / f"forged {len(list(tmp_path.iterdir()))}.tlog-proof"
+        path.write_bytes(_forged(files[name].read_bytes(), change))
+        return path
+
+    def text(extra: dict[str, object]) -> None:
+        extra["proof"]["text"] = extra["proof"]["text"].replace("acme", "evil")  # type: ignore[index]
+
+    def root(extra: dict[str, object]) -> None:
+        extra["entry"]["body"]["tree"]["root"] = "00" * 32  # type: ignore[index]
+
+    def fewer(extra: dict[str, object]) -> None:
+        del extra["proof"]["leaves"][1]  # type: ignore[index]
+
+    def group(extra: dict[str, object]) -> None:
+        extra["proof"]["group"] = "wallet-1"  # type: ignore[index]
+
+    forged = [of("row", text), of("row", root), of("statement", fewer), of("absence", group)]
+    cut = tmp_path / "cut.tlog-proof"
+    cut.write_bytes(base64.b64encode(files["row"].read_bytes()))
+    for path in (*forged, cut):
+        answer = run(kit, "--proof", str(path))
+        assert answer.returncode == 1, path
+        assert f"WRONG {path.name}: " in answer.stdout
+        assert "Traceback" not in answer.stderr

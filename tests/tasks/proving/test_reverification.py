@@ -1,0 +1,124 @@
+"""The nightly verification reads what was read longest ago, records it, and raises an alert about what is wrong."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from config import Settings
+from ledger.errors import VerificationError
+from ledger.transparency.events import Event, Reverified
+from sql.connection import connect
+from sql.verified import PartAge, part_ages
+from storage.store import ObjectStore
+from tasks.archiving.to_cold import archive_month
+from tasks.health import State, run_checks
+from tasks.health.checks import CHECKS
+from tasks.proving.drill import READERS, drill
+from tasks.proving.reverification import DAMAGED, choose_parts, reverify
+from tasks.transparency.publish import publish_log
+from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
+
+NEXT = COLD.plus(1)
+NOW = datetime(2026, 11, 29, 3, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def archived(ledger: Ledger) -> Ledger:
+    ledger.warm(COLD, NEXT)
+    for month in (COLD, NEXT):
+        archive_month(ledger.settings, ledger.table, month)
+    publish_log(ledger.settings)
+    return ledger
+
+
+def ages(*days: int) -> list[PartAge]:
+    return [PartAge("transactions", f"2024-{place + 1:02d}", 1, NOW - timedelta(days=age), 100)
+            for place, age in enumerate(days)]  # fmt: skip
+
+
+def events(ledger: Ledger) -> list[Reverified]:
+    entries = ledger.sql("SELECT entry FROM log_events WHERE event = 'reverified' ORDER BY event_id")
+    bodies = [Event.from_bytes(bytes(entry)).body for (entry,) in entries]
+    return [body for body in bodies if isinstance(body, Reverified)]
+
+
+def alerts(ledger: Ledger) -> list[tuple[str, bool]]:
+    return ledger.sql("SELECT title, resolved_at IS NULL FROM alerts WHERE rule = %s", DAMAGED)
+
+
+def test_no_byte_grows_older_than_the_setting_also_where_nights_fail() -> None:
+    for failing in (lambda _: False, lambda night: night % 3 == 0):
+        parts = ages(*([0] * 12))
+        held = {one.month: 0 for one in parts}
+        for night in range(400):
+            held = {month: age + 1 for month, age in held.items()}
+            if failing(night):
+                continue
+            listed = sorted(
+                (PartAge("transactions", month, 1, NOW - timedelta(days=age), 100) for month, age in held.items()),
+                key=lambda one: one.verified_at,
+            )
+            for one in choose_parts(listed, NOW, 90):
+                held[one.month] = 0
+            assert max(held.values()) <= 90
+    assert choose_parts([], NOW, 90) == []
+
+
+def test_a_night_reads_a_part_and_all_that_is_due(archived: Ledger) -> None:
+    assert [one.month for one in choose_parts(ages(95, 85, 20, 10), NOW, 90)] == ["2024-01", "2024-02"]
+    with connect(archived.settings.database_dsn, "tests") as connection:
+        before = part_ages(connection)
+    night = reverify(archived.settings)
+    assert (night.parts, night.rows) == (1, ROWS)
+    with connect(archived.settings.database_dsn, "tests") as connection:
+        after = part_ages(connection)
+    assert [one.month for one in after] == [before[1].month, before[0].month]
+    assert after[1].verified_at > before[0].verified_at
+    (told,) = events(archived)
+    manifest = archived.sql(
+        "SELECT encode(manifest_sha256, 'hex') FROM archive_months WHERE month = %s", COLD.first_day
+    )
+    assert (told.month, told.deep, told.manifest_sha256) == (str(COLD), True, manifest[0][0])
+    reverify(archived.settings)
+    assert [one.month for one in events(archived)] == [str(COLD), str(NEXT)]
+    assert archived.sql("SELECT count(*) FROM archive_verified WHERE deep") == [(6,)]
+
+
+def test_what_is_wrong_fails_the_night_with_an_alert_that_ends_with_it(archived: Ledger) -> None:
+    key = archived.catalogue(NEXT)["object_key"]
+    store = ObjectStore(archived.settings)
+    content = store.read_bytes(key)
+    store.remove(key)
+    with pytest.raises(VerificationError, match=f"{key}: is missing"):
+        reverify(archived.settings)
+    assert [is_open for _, is_open in alerts(archived)] == [True]
+    assert [one.month for one in events(archived)] == [str(COLD)]  # what was whole is recorded all the same
+    store.put_bytes(content, key)
+    reverify(archived.settings)
+    assert [is_open for _, is_open in alerts(archived)] == [False]
+
+
+def test_the_health_check_says_how_long_ago_the_oldest_byte_was_read(archived: Ledger) -> None:
+    check = [one for one in CHECKS if one.name == "verification"]
+    assert [one.state for one in run_checks(archived.settings, check)] == [State.HEALTHY]
+    archived.sql("UPDATE archive_months SET verified_at = now() - interval '95 days' WHERE month = %s", COLD.first_day)
+    (found,) = run_checks(archived.settings, check)
+    assert found.state is State.WARNING
+    assert f"transactions {COLD}, part 1, 95 days ago" in found.line
+    reverify(archived.settings)
+    assert [one.state for one in run_checks(archived.settings, check)] == [State.HEALTHY]
+
+
+def test_three_readers_and_the_catalogue_agree_on_a_random_month(archived: Ledger, settings: Settings) -> None:
+    done = drill(settings)
+    assert done is not None
+    assert (done.rows, done.readers) == (ROWS, tuple(READERS))
+    archived.sql("UPDATE archive_months SET row_count = 41")
+    with pytest.raises(VerificationError, match=r"DuckDB reads 40 rows, PostgreSQL's catalogue says 41.*DataFusion"):
+        drill(settings)
+    assert [is_open for _, is_open in alerts(archived)] == [True]
+
+
+def test_without_an_archived_month_there_is_nothing_to_do(ledger: Ledger) -> None:
+    assert reverify(ledger.settings).parts == 0
+    assert drill(ledger.settings) is None

@@ -1,0 +1,214 @@
+"""`verify_archive` names exactly what is wrong, all of it, and what it compared."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from config import Settings
+from ledger.errors import ConfigError, DataError
+from ledger.months import Month
+from ledger.transparency.policies import Policy
+from sql.connection import connect
+from storage.marker import KEY as MARKER
+from storage.store import ObjectStore
+from tasks.archiving.to_cold import archive_month
+from tasks.proving.findings import Report
+from tasks.proving.verification import Scope, verify_archive
+from tasks.transparency.publish import publish_log
+from tasks.transparency.report import policy_text
+from tasks.transparency.rotation import rotate_keys
+from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
+
+NEXT = COLD.plus(1)
+EVERYTHING = Scope()
+ADD_UPLOAD = """
+    INSERT INTO archive_uploads (object_key, table_name, month, part, attempt, state) VALUES (%s, %s, %s, 1, 9, %s)
+"""
+
+
+@pytest.fixture(params=["s3", "folder"])
+def archived(request: pytest.FixtureRequest, settings: Settings, store: Path, tmp_path: Path) -> Ledger:
+    """Two cold months of two tables' worth, published."""
+    ledger = Ledger(settings, store)
+    if request.param == "folder":
+        folder = tmp_path / "archive"
+        folder.mkdir()
+        ledger = Ledger(settings.model_copy(update={"archive_url": f"file://{folder}"}), folder)
+    ledger.warm(COLD, NEXT)
+    for month in (COLD, NEXT):
+        archive_month(ledger.settings, ledger.table, month)
+    publish_log(ledger.settings)
+    return ledger
+
+
+@pytest.fixture
+def policy(archived: Ledger) -> Policy:
+    return Policy.parse(policy_text(archived.settings).encode())
+
+
+def wrong(report: Report) -> list[tuple[str, str]]:
+    return [(one.place, one.text) for one in report.findings]
+
+
+def from_bucket(ledger: Ledger, policy: Policy | None, scope: Scope = EVERYTHING) -> Report:
+    return verify_archive(ledger.settings, scope, None, policy)
+
+
+def with_database(ledger: Ledger, scope: Scope = EVERYTHING) -> Report:
+    with connect(ledger.settings.database_dsn, "tests") as connection:
+        return verify_archive(ledger.settings, scope, connection)
+
+
+def replace(ledger: Ledger, key: str, content: bytes) -> None:
+    store = ObjectStore(ledger.settings)
+    store.remove(key)
+    store.put_bytes(content, key)
+
+
+def test_a_whole_archive_is_verified_row_by_row_from_the_bucket_alone(archived: Ledger, policy: Policy) -> None:
+    report = from_bucket(archived, policy, Scope(deep=True))
+    assert wrong(report) == []
+    assert (report.size, report.counts["months"], report.counts["rows"]) == (4, 2, 2 * ROWS)
+    assert report.counts["objects"] == 6
+    assert [(one.month, one.deep) for one in report.months] == [(str(COLD), True), (str(NEXT), True)]
+    assert wrong(with_database(archived)) == []
+
+
+def test_the_keys_of_this_home_do_where_no_policy_is_given(archived: Ledger, tmp_path: Path) -> None:
+    assert wrong(from_bucket(archived, None)) == []
+    elsewhere = archived.settings.model_copy(update={"home": tmp_path / "auditor"})
+    with pytest.raises(ConfigError, match="name a policy with --policy"):
+        verify_archive(elsewhere, Scope(), None, None)
+
+
+def test_everything_that_is_wrong_is_named_and_not_only_the_first(archived: Ledger, policy: Policy) -> None:
+    first, other = archived.catalogue(COLD), archived.catalogue(NEXT)
+    store = ObjectStore(archived.settings)
+    store.remove(first["object_key"])
+    content = store.read_bytes(other["object_key"])
+    replace(archived, other["object_key"], content[:-1])
+    store.remove(other["manifest_key"])
+    replace(archived, first["tree"]["key"], bytes(32))
+    store.put_bytes(b"theirs", f"transactions/month={COLD}/theirs.parquet")
+    found = dict(wrong(from_bucket(archived, policy)))
+    assert set(found) == {
+        first["object_key"],
+        other["object_key"],
+        other["manifest_key"],
+        first["tree"]["key"],
+        f"transactions/month={COLD}/theirs.parquet",
+    }
+    assert found[first["object_key"]] == "is missing"
+    assert found[other["object_key"]] == f"has {len(content) - 1} bytes, the log says {len(content)}"
+    assert found[other["manifest_key"]] == "the manifest is missing"
+    assert found[first["tree"]["key"]].startswith("its SHA-256 is ")
+    assert "is named by no entry of the log" in found[f"transactions/month={COLD}/theirs.parquet"]
+
+
+def test_a_leftover_that_the_catalogue_knows_is_counted_and_is_not_wrong(archived: Ledger, policy: Policy) -> None:
+    key = f"transactions/month={COLD}/left.parquet"
+    ObjectStore(archived.settings).put_bytes(b"half", key)
+    archived.sql(
+        ADD_UPLOAD,
+        *(key, "transactions", COLD.first_day, "intended"),
+    )
+    report = with_database(archived)
+    assert (wrong(report), report.counts["leftovers"]) == ([], 1)
+    assert [place for place, _ in wrong(from_bucket(archived, policy))] == [key]
+
+
+def test_a_log_that_was_set_back_is_found_by_the_home_and_by_the_database(
+    archived: Ledger, policy: Policy, tmp_path: Path
+) -> None:
+    store = ObjectStore(archived.settings)
+    before = {key: store.read_bytes(key) for key in store.keys("log")}
+    rotate_keys(archived.settings)
+    now = Policy.parse(policy_text(archived.settings).encode())
+    assert wrong(from_bucket(archived, now)) == []
+    for key in store.keys("log"):
+        store.remove(key)
+    for key, content in before.items():
+        store.put_bytes(content, key)
+    said = [text for place, text in wrong(from_bucket(archived, policy)) if place == "log/checkpoint"]
+    assert said == ["has 4 entries: the log of 5 entries that this home has verified was set back"]
+    elsewhere = archived.settings.model_copy(update={"home": tmp_path / "elsewhere"})
+    assert wrong(verify_archive(elsewhere, Scope(), None, policy)) == []  # nobody there has seen more
+    with connect(archived.settings.database_dsn, "tests") as connection:
+        report = verify_archive(elsewhere, Scope(), connection)
+    assert "PostgreSQL has published 5" in dict(wrong(report))["log/checkpoint"]
+
+
+def test_an_unfinished_publication_has_a_sentence_of_its_own(archived: Ledger) -> None:
+    class Killed(Exception):  # noqa: N818  # stands for the end of a process
+        pass
+
+    def stop(step: str) -> None:
+        if step == "recorded":
+            raise Killed
+
+    archived.warm(COLD.plus(2))
+    archive_month(archived.settings, archived.table, COLD.plus(2))
+    with pytest.raises(Killed):
+        publish_log(archived.settings, stop)
+    found = wrong(with_database(archived))
+    assert [place for place, _ in found] == ["log/index/transactions"]
+    assert "is that of 4 entries, and the log has 5: a publication was not finished" in found[0][1]
+    publish_log(archived.settings)
+    assert wrong(with_database(archived)) == []
+
+
+def test_without_the_log_the_signed_indexes_say_which_months_must_exist(archived: Ledger, policy: Policy) -> None:
+    store = ObjectStore(archived.settings)
+    store.remove("log/tile/entries/000.p/4")
+    store.remove(archived.catalogue(COLD)["object_key"])
+    found = dict(wrong(from_bucket(archived, policy)))
+    assert found["log/tile/entries/000.p/4"] == "is missing"
+    assert found[archived.catalogue(COLD)["object_key"]] == "is missing"
+
+
+def test_a_table_months_and_a_sample_are_read_and_the_others_are_looked_at(archived: Ledger, policy: Policy) -> None:
+    only = from_bucket(archived, policy, Scope(first=NEXT, last=NEXT))
+    assert [one.month for one in only.months] == [str(NEXT)]
+    assert from_bucket(archived, policy, Scope(table="other")).months == []
+    assert from_bucket(archived, policy, Scope(first=Month(2030, 1))).months == []
+    sampled = from_bucket(archived, policy, Scope(sample=1))
+    assert (len(sampled.months), sampled.counts["months looked at"]) == (1, 1)
+    ObjectStore(archived.settings).remove(archived.catalogue(COLD)["object_key"])
+    looked = from_bucket(archived, policy, Scope(sample=0))
+    assert wrong(looked) == [(archived.catalogue(COLD)["object_key"], "is missing")]
+
+
+def test_what_the_home_remembers_is_refused_by_name_when_it_was_damaged(archived: Ledger, policy: Policy) -> None:
+    from_bucket(archived, policy)
+    (file,) = (archived.settings.home / "verified").iterdir()
+    content = json.loads(file.read_bytes())
+    file.write_text(json.dumps(content | {"root": "zz"}))
+    with pytest.raises(DataError, match=str(file)):
+        from_bucket(archived, policy)
+
+
+def test_another_installations_policy_does_not_accept_the_log(archived: Ledger, policy: Policy, tmp_path: Path) -> None:
+    shutil.rmtree(archived.settings.home / "verified", ignore_errors=True)
+    text = policy_text(archived.settings).replace("log treasury/", "log other/")
+    with pytest.raises(DataError):
+        Policy.parse(text.encode())  # the name is part of the key's id
+    report = from_bucket(
+        archived, Policy.parse(b"quorum none\n" + policy_text(archived.settings).encode()[:0] + _other())
+    )
+    assert "log/checkpoint" in dict(wrong(report))
+
+
+def _other() -> bytes:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from ledger.transparency.verifier_keys import SignatureType, VerifierKey
+
+    public = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    return f"log {VerifierKey('treasury/other', SignatureType.ED25519, public).text}\n".encode()
+
+
+def test_a_missing_marker_is_named(archived: Ledger, policy: Policy) -> None:
+    ObjectStore(archived.settings).remove(MARKER)
+    assert [place for place, _ in wrong(from_bucket(archived, policy))] == [MARKER]
