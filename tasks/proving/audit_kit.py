@@ -57,6 +57,7 @@ def write_kit(
     if known is None:
         raise NotFoundError("no log was published yet: run `treasury log publish` after the first archived month")
     report, months = _months(store, known)
+    scope.require_any(months)
     wanted = [one for one in months if scope.includes(one)]
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as kit:
         for key in store.keys(known.folder):

@@ -5,11 +5,11 @@ Needs no database: PostgreSQL is one more witness where it is there. Changes not
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from config import Settings
-from ledger.errors import DataError
+from ledger.errors import DataError, NotFoundError
 from ledger.months import Month
 from ledger.transparency.policies import Policy
 from sql.connection import Connection
@@ -50,6 +50,13 @@ class Scope:
         is_in_span = (self.first is None or self.first <= month) and (self.last is None or month <= self.last)
         return is_in_span and self.table in (None, one.table)
 
+    def require_any(self, months: Iterable[ExpectedMonth]) -> None:
+        """Raise NotFoundError where a table or a span is named, and no month that must exist is in it."""
+        is_narrow = self.table is not None or self.first is not None or self.last is not None
+        if is_narrow and not any(map(self.includes, months)):
+            named = " ".join(str(part) for part in (self.table, self.first, self.last) if part is not None)
+            raise NotFoundError(f"{named}: the log has no archived month of this table or in this span")
+
 
 def verify_archive(
     settings: Settings,
@@ -62,7 +69,7 @@ def verify_archive(
 
     ``connection`` is None for an archive that is verified alone, by the keys of ``policy`` or of this home. What was
     verified is remembered in the home where nothing is wrong. Raises ConfigError where nobody names a key of the log,
-    and the store's errors.
+    NotFoundError for a scope without a month, and the store's errors.
     """
     store = ObjectStore(settings)
     known = know_log(settings, store, connection, policy)
@@ -78,6 +85,8 @@ def verify_archive(
     _check_months(settings, store, listed, log, scope, report, chance or random.SystemRandom())
     _check_strays(listed, known, log, report)
     _check_catalogue(known, log, report)
+    if not report.findings:
+        scope.require_any(log.months)
     if log.remembered is not None and not report.findings:
         remember(settings.home, log.remembered)
     return report

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from config import Settings
-from ledger.errors import ConfigError, DataError
+from ledger.errors import ConfigError, DataError, NotFoundError
 from ledger.months import Month
 from ledger.transparency.policies import Policy
 from sql.connection import connect
@@ -171,8 +171,9 @@ def test_without_the_log_the_signed_indexes_say_which_months_must_exist(archived
 def test_a_table_months_and_a_sample_are_read_and_the_others_are_looked_at(archived: Ledger, policy: Policy) -> None:
     only = from_bucket(archived, policy, Scope(first=NEXT, last=NEXT))
     assert [one.month for one in only.months] == [str(NEXT)]
-    assert from_bucket(archived, policy, Scope(table="other")).months == []
-    assert from_bucket(archived, policy, Scope(first=Month(2030, 1))).months == []
+    for nothing in (Scope(table="other"), Scope(first=Month(2030, 1))):
+        with pytest.raises(NotFoundError, match="the log has no archived month of this table or in this span"):
+            from_bucket(archived, policy, nothing)
     sampled = from_bucket(archived, policy, Scope(sample=1))
     assert (len(sampled.months), sampled.counts["months looked at"]) == (1, 1)
     ObjectStore(archived.settings).remove(archived.catalogue(COLD)["object_key"])
