@@ -53,7 +53,7 @@ def test_tiers_for_people_name_every_month_and_the_trouble(ledger: Ledger, treas
     assert answer.returncode == 0, answer.stderr
     assert str(COLD) in answer.stdout
     assert "warm" in answer.stdout
-    assert "cannot be archived" in answer.stdout
+    assert "holds U+001E or U+001F" in answer.stdout
 
 
 def test_tiers_of_an_unknown_table_name_it(treasury_here: Treasury) -> None:

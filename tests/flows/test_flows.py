@@ -93,11 +93,11 @@ def test_a_month_that_fails_stops_no_other_and_fails_the_run_at_its_end(ledger: 
     ledger.fill(good)
     state, flow_run = run(archive_months, NOON)
     assert state.is_failed()
-    with pytest.raises(DataError, match=f"transactions {bad}.*cannot be archived"):
+    with pytest.raises(DataError, match=f"transactions {bad}.*which the archive cannot keep"):
         state.result()
     assert (ledger.tier(bad), ledger.tier(good)) == ("warm", "cold")
-    assert "cannot be archived" in ledger.catalogue(bad)["last_error"]
-    assert "cannot be archived" in artifacts(flow_run)["archive-summary"]
+    assert "which the archive cannot keep" in ledger.catalogue(bad)["last_error"]
+    assert "which the archive cannot keep" in artifacts(flow_run)["archive-summary"]
 
 
 def test_a_month_with_unfinished_rows_becomes_warm_and_is_held_back_there(ledger: Ledger) -> None:

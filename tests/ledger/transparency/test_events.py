@@ -92,7 +92,7 @@ def test_what_is_no_entry_is_refused_by_name(entry: bytes, told: str) -> None:
 
 @given(st.floats(allow_nan=True, allow_infinity=True) | st.integers(2**53, 2**70))
 def test_numbers_that_json_cannot_keep_are_refused_before_they_are_written(value: float) -> None:
-    body = archived("2024-03").model_copy(update={"month_record": {"deep": [{"value": value}]}})
+    body = archived("2024-03").model_copy(update={"layout": {"deep": [{"value": value}]}})
     with pytest.raises(DataError, match="event archived: "):
         event(body).to_bytes()
 
@@ -106,7 +106,7 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.text(), JSON, max_size=4))
 def test_what_is_written_of_a_month_is_read_again(record: dict[str, Any]) -> None:
-    body = archived("2024-03").model_copy(update={"month_record": record})
+    body = archived("2024-03").model_copy(update={"layout": record})
     assert Event.from_bytes(event(body).to_bytes()).body == body
 
 
