@@ -65,6 +65,11 @@ def add_month(
         check_stored(added, 1, "archive_uploads")
 
 
+def forget_columns(connection: Connection, table: str) -> None:
+    """Take away the numbers of a table's columns, in a database without archived months."""
+    connection.execute(_QUERIES["forget_columns"], {"table": table})
+
+
 def add_column(
     connection: Connection, table: str, field_id: int, name: str, former_names: list[str], *, is_dropped: bool
 ) -> None:

@@ -128,6 +128,6 @@ SELECT severity, count(*) FROM alerts WHERE state = 'open' GROUP BY severity ORD
 -- Seconds since the oldest byte of the archive was read: as `parts` of verified.sql has it.
 SELECT coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(v.verified_at, m.verified_at, m.cold_at))), 0)::float8
 FROM archive_months m
-CROSS JOIN LATERAL unnest(ARRAY[m.object_key, m.manifest_key, m.tree ->> 'key']) AS o (object_key)
-LEFT JOIN archive_verified v USING (object_key)
-WHERE m.tier IN ('cold', 'deep') AND o.object_key IS NOT NULL
+CROSS JOIN LATERAL unnest(ARRAY[m.object_key, m.manifest_key, m.tree ->> 'key']) AS o (stored_key)
+LEFT JOIN archive_verified v ON v.object_key = o.stored_key
+WHERE m.tier IN ('cold', 'deep') AND o.stored_key IS NOT NULL

@@ -20,6 +20,11 @@ VALUES (%(table)s, %(month)s, %(part)s, 'cold', %(attempt)s, %(row_count)s, %(su
 INSERT INTO archive_uploads (object_key, table_name, month, part, attempt, state, installation_id, incarnation)
 VALUES (%(object_key)s, %(table)s, %(month)s, %(part)s, %(attempt)s, 'current', %(installation_id)s, %(incarnation)s)
 
+-- name: forget_columns
+-- The numbers that `treasury setup` gave to the columns of a table, which no archived month has: those of the archive
+-- take their place, and a column that the archive does not know gets a new number.
+DELETE FROM archive_columns WHERE table_name = %(table)s
+
 -- name: add_column
 -- Its place in PostgreSQL is that of no relation, so the number goes by the column's name.
 INSERT INTO archive_columns (table_name, field_id, name, former_names, database_oid, relation_oid, attribute, dropped_at)

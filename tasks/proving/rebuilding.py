@@ -19,7 +19,7 @@ from ledger.transparency.replay import replay, replay_entries
 from sql.connection import Connection, connect
 from sql.installation import add_event, become, confirm, installation_lock, read_identity
 from sql.log import insert_published, log_lock, record_event, take_log
-from sql.rebuild import add_column, add_month, require_empty
+from sql.rebuild import add_column, add_month, forget_columns, require_empty
 from storage.manifest import Manifest
 from storage.marker import location_of, read_marker
 from storage.store import ObjectStore
@@ -135,6 +135,7 @@ def _add_columns(connection: Connection, table: str, manifests: Sequence[Manifes
             if column.name not in names[column.field_id][-1:]:
                 names[column.field_id].append(column.name)
     living = {column.field_id for column in manifests[-1].columns}
+    forget_columns(connection, table)
     for field_id, known in sorted(names.items()):
         add_column(connection, table, field_id, known[-1], known[:-1], is_dropped=field_id not in living)
     return len(names)

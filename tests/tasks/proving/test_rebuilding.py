@@ -9,6 +9,7 @@ from ledger.errors import ConflictError, OwnershipError, VerificationError
 from ledger.transparency.policies import Policy
 from sql.connection import connect
 from storage.store import ObjectStore
+from tasks.admin.setup import prepare_database
 from tasks.archiving.to_cold import archive_month
 from tasks.proving.rebuilding import rebuild_catalogue
 from tasks.proving.verification import Scope, verify_archive
@@ -51,6 +52,7 @@ def test_an_empty_database_gets_the_catalogue_back_and_goes_on(
             update={"archive_url": archived.settings.archive_url, "home": archived.settings.home}
         )
         rebuilt = Ledger(settings, archived.store)
+        prepare_database(settings)  # `treasury setup`: it gives numbers to columns
         done = rebuild_catalogue(settings, policy)
         assert (done.parts, done.entries, done.owner.incarnation) == (2, 4, 2)
         assert rebuilt.sql(DESCRIBED) == archived.sql(DESCRIBED)
