@@ -26,7 +26,10 @@ DESCRIBED = """
            manifest_key, manifest_sha256, keys_tell_month, columns, tree, layout
     FROM archive_months WHERE tier = 'cold' ORDER BY 1, 2, 3
 """
-FIELDS = "SELECT table_name, field_id, name, former_names, dropped_at IS NOT NULL FROM archive_columns ORDER BY 1, 2"
+FIELDS = """
+    SELECT field_id, name, former_names, dropped_at IS NOT NULL
+    FROM archive_columns WHERE table_name = 'transactions' ORDER BY 1
+"""
 UPLOADS = "SELECT object_key, part, attempt FROM archive_uploads WHERE state = 'current' ORDER BY 1"
 
 
