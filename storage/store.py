@@ -56,22 +56,22 @@ class ObjectStore:
 
         Raises ConflictError naming ``key`` when an object of that key holds other bytes; it is left as it is.
         """
-        with _translated(f"write {key}"):
+        with translated(f"write {key}"):
             made = self._make_file(source, key)
         if not made:
             self._require_same(describe_file(source), key)
 
     def put_bytes(self, content: bytes, key: str) -> None:
         """Store ``content`` as the object ``key``, which must not be there yet; as `put`."""
-        with _translated(f"write {key}"):
+        with translated(f"write {key}"):
             made = self._make_bytes(content, key)
         if not made:
             self._require_same(StoredFile.of(content), key)
 
     def replace_bytes(self, content: bytes, key: str) -> None:
         """Store ``content`` as the object ``key``, in place of what is there: a marker, a checkpoint or an index."""
-        with _translated(f"write {key}"):
-            if self._is_folder:
+        with translated(f"write {key}"):
+            if self.is_folder:
                 folder.replace(content, Path(self._path(key)))
             else:
                 self._files.pipe_file(self._path(key), content, **self._limit(len(content)))
@@ -79,7 +79,7 @@ class ObjectStore:
     def fetch(self, key: str, target: Path) -> StoredFile:
         """Read the object ``key`` afresh into a local file; returns what arrived. DataError when it is absent."""
         digest, size_bytes = hashlib.sha256(), 0
-        with _translated(f"read {key}"), target.open("wb") as file, self._open(key) as remote:
+        with translated(f"read {key}"), target.open("wb") as file, self._open(key) as remote:
             while chunk := remote.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 size_bytes += file.write(chunk)
@@ -87,7 +87,7 @@ class ObjectStore:
 
     def read_bytes(self, key: str) -> bytes:
         """The whole object ``key``, read afresh; for manifests, not for data. Raises DataError when it is absent."""
-        with _translated(f"read {key}"):
+        with translated(f"read {key}"):
             content = self._files.cat_file(self._path(key))
         return bytes(content)
 
@@ -103,14 +103,14 @@ class ObjectStore:
 
         For the question what else lies there, never to find out what to read.
         """
-        with _translated(f"list {below}"):
+        with translated(f"list {below}"):
             self._files.invalidate_cache()
             found = self._files.find(self._path(below))
         return sorted(path.removeprefix(f"{self._root}/") for path in found if not folder.is_partial(path))
 
     def sizes(self, below: str) -> dict[str, int]:
         """The keys of all objects in the folder ``below``, as `keys` lists them, each with its size in bytes."""
-        with _translated(f"list {below}"):
+        with translated(f"list {below}"):
             self._files.invalidate_cache()
             found = self._files.find(self._path(below), detail=True)
         prefix = f"{self._root}/"
@@ -119,20 +119,38 @@ class ObjectStore:
 
     def exists(self, key: str) -> bool:
         """Whether there is an object ``key`` now."""
-        with _translated(f"look for {key}"):
+        with translated(f"look for {key}"):
             self._files.invalidate_cache()
             return bool(self._files.exists(self._path(key)))
 
     def remove(self, key: str) -> None:
         """Delete the object ``key``; it is no error when there is none. Safe to run again."""
-        with _translated(f"remove {key}"):
-            if self._is_folder:
+        with translated(f"remove {key}"):
+            if self.is_folder:
                 folder.sweep(Path(self._path(key)))
             try:
                 self._files.rm_file(self._path(key))
             except FileNotFoundError as error:
                 if _bucket_is_missing(error):
                     raise
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the objects are files of this machine."""
+        return self.url.startswith("file://")
+
+    def path(self, key: str) -> str:
+        """The object's path for the file system below: bucket and key, or a file."""
+        return self._path(key)
+
+    def place(self, key: str) -> tuple[str, str]:
+        """The bucket and the key in it of an object in S3."""
+        bucket, _, rest = self._path(key).partition("/")
+        return bucket, rest
+
+    def call(self, operation: str, **parameters: Any) -> Any:
+        """An operation of S3 that has no method here, as botocore names it."""
+        return self._files.call_s3(operation, **parameters)
 
     def _open(self, key: str) -> BinaryIO:
         opened: BinaryIO = self._files.open(self._path(key), "rb", block_size=_PART_BYTES, cache_type="readahead")
@@ -142,27 +160,23 @@ class ObjectStore:
         """How long an upload may take. Without it a server that takes the connection and says nothing is waited for
         without end: the client asks it first whether it may send (Expect: 100-continue), under no timeout.
         """
-        if self._is_folder:
+        if self.is_folder:
             return {}
         return {"timeout": self._timeout_s * (_TRIES + size_bytes // _PART_BYTES)}
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"
 
-    @property
-    def _is_folder(self) -> bool:
-        return self.url.startswith("file://")
-
     def _make_file(self, source: Path, key: str) -> bool:
         """Make the object from a file; False when there is one already."""
-        if self._is_folder:
+        if self.is_folder:
             return folder.create(source, Path(self._path(key)))
         upload = partial(self._files.put_file, str(source), self._path(key), chunksize=_PART_BYTES)
         return self._create(upload, key, source.stat().st_size)
 
     def _make_bytes(self, content: bytes, key: str) -> bool:
         """Make the object from bytes; False when there is one already."""
-        if self._is_folder:
+        if self.is_folder:
             return folder.create(content, Path(self._path(key)))
         return self._create(partial(self._files.pipe_file, self._path(key), content), key, len(content))
 
@@ -198,7 +212,7 @@ class ObjectStore:
     def _require_same(self, wanted: StoredFile, key: str) -> None:
         """Raise ConflictError unless the object that is there holds the very bytes, as after a lost answer."""
         digest, size_bytes = hashlib.sha256(), 0
-        with _translated(f"read {key}"), self._open(key) as remote:
+        with translated(f"read {key}"), self._open(key) as remote:
             while chunk := remote.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 size_bytes += len(chunk)
@@ -262,7 +276,7 @@ def _is_code(error: OSError, codes: frozenset[str]) -> bool:
 
 
 @contextmanager
-def _translated(action: str) -> Iterator[None]:
+def translated(action: str) -> Iterator[None]:
     """The project's errors for those of s3fs, botocore and the file system."""
     try:
         yield

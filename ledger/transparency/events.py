@@ -5,11 +5,19 @@ because JSON's numbers are not exact. Hashes are lower-case hexadecimal.
 """
 
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from ledger.errors import DataError
 from ledger.transparency.tiles import MOST_ENTRY_BYTES
@@ -37,7 +45,17 @@ class _Model(BaseModel):
 
 
 class _Body(_Model):
-    """What happened. ``event`` names the kind."""
+    """What happened. ``event`` names the kind. ``later`` are fields that came after the first entries were written: they
+    are left out where they have their default, so that an entry has the bytes that it had.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        defaults = {name: type(self).model_fields[name].get_default() for name in self.later}
+        return {name: value for name, value in content.items() if name not in defaults or value != defaults[name]}
 
 
 class LoggedObject(_Model):
@@ -70,12 +88,25 @@ class LogOpened(_Body):
     origin: str
 
 
+class KeptRows(_Model):
+    """A part whose rows holds have kept: of which part they were, by which holds, and the object with a proof of each
+    row against that part's root.
+    """
+
+    of_part: Number
+    holds: tuple[str, ...]
+    proofs: LoggedObject
+
+
 class Archived(_Body):
     """A part of a month went cold. ``sums`` are decimal texts, by currency and money column.
 
     ``objects`` are the file with the rows and the roots of the tree's chunks. ``layout`` says how the rows are laid out
     (`ledger.month_tree.Layout`). So an entry and a row prove each other. ``adopted``: cold before the log began.
+    ``kept``: the rest of the month is deleted at the same time, and these rows stay because of holds.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"kept"})
 
     event: Literal["archived"] = "archived"
     table: TableName
@@ -88,6 +119,7 @@ class Archived(_Body):
     sums: dict[str, dict[str, str]]
     layout: dict[str, Any]
     adopted: bool = False
+    kept: KeptRows | None = None
 
 
 class _MonthEvent(_Body):
@@ -113,25 +145,62 @@ class Restored(_MonthEvent):
     event: Literal["restored"] = "restored"
 
 
-class Held(_MonthEvent):
-    """A hold keeps a month from being deleted. ``hold`` names it."""
+class _HoldEvent(_Body):
+    """An event of a hold, which ``hold`` names. ``record`` is the object that says who decided, why, and on whose rows:
+    the log itself names nobody.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset({"last_month", "subject", "record"})
+
+    hold: str
+    table: TableName | None = None
+    month: MonthName | None = None
+    last_month: MonthName | None = None
+    part: Number | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
+    subject: Literal["wallet", "user", "client"] | None = None
+    record: LoggedObject | None = None
+
+
+class Held(_HoldEvent):
+    """A hold keeps months, from ``month`` to ``last_month``, or rows in them, from being deleted.
+
+    ``table`` is None for every table. ``subject`` says whose rows are kept, None for all rows.
+    """
 
     event: Literal["held"] = "held"
-    hold: str
 
 
-class Released(_MonthEvent):
-    """A hold was taken off."""
+class Released(_HoldEvent):
+    """A hold was taken off, by two people."""
 
     event: Literal["released"] = "released"
-    hold: str
+
+
+class DeletionBegun(_MonthEvent):
+    """From here on the objects of ``parts`` need not exist: a request with the hash ``plan_sha256`` was approved, its
+    grace period is over, and no hold keeps them. ``record`` is the order, which names the people and the objects.
+    """
+
+    event: Literal["deletion_begun"] = "deletion_begun"
+    parts: tuple[Number, ...] = Field(min_length=1)
+    certificate: str
+    plan_sha256: Sha256
+    record: LoggedObject
 
 
 class Deleted(_MonthEvent):
-    """A month was deleted at the end of its retention; its objects need not exist any more."""
+    """A part of a month was deleted at the end of its retention: no version of its objects exists any more.
+
+    ``certificate`` is the number of the certificate, ``record`` the object with it.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset({"certificate", "record"})
 
     event: Literal["deleted"] = "deleted"
     manifest_sha256: Sha256
+    certificate: str | None = None
+    record: LoggedObject | None = None
 
 
 class AuditHead(_Model):
@@ -192,6 +261,7 @@ Body = Annotated[
     | Restored
     | Held
     | Released
+    | DeletionBegun
     | Deleted
     | PeriodClosed
     | PeriodReopened

@@ -11,15 +11,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ledger.errors import DataError
 from ledger.transparency.events import (
     Archived,
+    Body,
     Count,
     Deleted,
+    DeletionBegun,
     Event,
+    Held,
     KeyRotated,
     LoggedManifest,
     LoggedObject,
     LogOpened,
     MonthName,
     Number,
+    Released,
     Sha256,
     TableName,
 )
@@ -36,16 +40,30 @@ class Existing:
     archived: Archived
 
 
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A part of a month that need not exist any more: how it was archived, and the entries that say that its deletion
+    began and, where it has ended, that it was deleted.
+    """
+
+    archived: Existing | None
+    begun: tuple[int, DeletionBegun] | None
+    deleted: tuple[int, Deleted] | None = None
+
+
 @dataclass(slots=True)
 class LogState:
     """What the first ``size`` entries of a log come to.
 
-    ``key_changes``: from which entry on which keys sign it. ``tables``: those that a month was ever archived of.
+    ``gone``: parts whose deletion has begun or ended. ``holds``: those that are open, by their names, each with its
+    entry. ``key_changes``: from which entry on which keys sign it. ``tables``: those that a month was ever archived of.
     """
 
     size: int = 0
     origin: str | None = None
     months: dict[MonthKey, Existing] = field(default_factory=dict)
+    gone: dict[MonthKey, Gone] = field(default_factory=dict)
+    holds: dict[str, tuple[int, Held]] = field(default_factory=dict)
     key_changes: list[tuple[int, KeyRotated]] = field(default_factory=list)
     tables: set[str] = field(default_factory=set)
 
@@ -67,24 +85,38 @@ def replay(events: Iterable[Event]) -> LogState:
     """
     state = LogState()
     for index, event in enumerate(events):
-        body = event.body
-        if isinstance(body, LogOpened):
-            state.origin = body.origin
-        elif isinstance(body, Archived):
-            state.months[body.table, body.month, body.part] = Existing(index, body)
-            state.tables.add(body.table)
-        elif isinstance(body, Deleted):
-            _delete(state, body)
-        elif isinstance(body, KeyRotated):
-            state.key_changes.append((index, body))
+        _apply(state, index, event.body)
         state.size = index + 1
     return state
 
 
-def _delete(state: LogState, body: Deleted) -> None:
-    for key in list(state.months):
+def _apply(state: LogState, index: int, body: Body) -> None:
+    match body:
+        case LogOpened():
+            state.origin = body.origin
+        case Archived():
+            state.months[body.table, body.month, body.part] = Existing(index, body)
+            state.gone.pop((body.table, body.month, body.part), None)
+            state.tables.add(body.table)
+        case DeletionBegun():
+            for part in body.parts:
+                key = (body.table, body.month, part)
+                state.gone[key] = Gone(state.months.pop(key, None), (index, body))
+        case Deleted():
+            _delete(state, index, body)
+        case Held():
+            state.holds[body.hold] = (index, body)
+        case Released():
+            state.holds.pop(body.hold, None)
+        case KeyRotated():
+            state.key_changes.append((index, body))
+
+
+def _delete(state: LogState, index: int, body: Deleted) -> None:
+    for key in [*state.months, *(key for key, gone in state.gone.items() if gone.deleted is None)]:
         if key[:2] == (body.table, body.month) and body.part in (None, key[2]):
-            del state.months[key]
+            former = state.gone.get(key) or Gone(state.months.pop(key, None), None)
+            state.gone[key] = Gone(former.archived, former.begun, (index, body))
 
 
 def replay_entries(entries: Iterable[bytes], *, are_own: bool = False) -> LogState:

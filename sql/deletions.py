@@ -1,0 +1,416 @@
+"""The deletion of months in PostgreSQL: what is past its policy, requests and decisions, and how far each one is."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from ledger.errors import ConflictError, NotFoundError
+from ledger.installation import Owner
+from ledger.months import Month
+from ledger.retention import DoomedMonth
+from sql.connection import Connection, fetch_one
+from sql.queries import load
+from sql.storing import check_stored
+
+_QUERIES = load("deletions")
+
+
+@contextmanager
+def deletion_lock(connection: Connection) -> Iterator[None]:
+    """Delete alone, until the end of the block or of the connection. Raises ConflictError while another run does."""
+    if not fetch_one(connection, _QUERIES["lock"])[0]:
+        raise ConflictError("another run deletes months; one does so at a time")
+    try:
+        yield
+    finally:
+        with suppress(psycopg.Error):  # of a session that is gone, and its lock with it
+            connection.execute(_QUERIES["unlock"])
+
+
+@dataclass(frozen=True, slots=True)
+class OldPart:
+    """A part of a month that no certificate is about, as the catalogue has it."""
+
+    table_name: str
+    month: date
+    part: int
+    tier: str
+    step: str
+    row_count: int | None
+    digest: bytes | None
+    manifest_sha256: bytes | None
+    kept: Mapping[str, Any] | None
+
+
+def old_parts(connection: Connection, table: str, last: Month) -> list[OldPart]:
+    """The parts of a table's months up to ``last`` that are not deleted, the oldest first."""
+    with connection.cursor(row_factory=class_row(OldPart)) as cursor:
+        return cursor.execute(_QUERIES["old_parts"], {"table": table, "last_month": last.first_day}).fetchall()
+
+
+def undecided_objects(connection: Connection, table: str, last: Month) -> dict[Month, str]:
+    """An object of each month up to ``last`` that another database may have taken for its own."""
+    rows = connection.execute(_QUERIES["undecided_objects"], {"table": table, "last_month": last.first_day})
+    return {Month.of(month): key for month, key in rows}
+
+
+class RequestState(StrEnum):
+    """Where a request is. ``grace``: approved, and not due yet."""
+
+    WAITING = "waiting"
+    GRACE = "grace"
+    DUE = "due"
+    DONE = "done"
+    REFUSED = "refused"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one person decided about a request: ``approved``, ``refused`` or ``revoked``."""
+
+    action: str
+    actor: str
+    account: str
+    reason: str
+    decided_at: datetime
+
+    def to_record(self) -> dict[str, str]:
+        """The decision as JSON values."""
+        at = self.decided_at.isoformat()
+        return {"actor": self.actor, "account": self.account, "reason": self.reason, "at": at}
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionRequest:
+    """A plan that somebody asked to be carried out, with all that was decided about it.
+
+    ``done`` are table, month, state and certificate of the deletions under it. Times are UTC.
+    """
+
+    request_id: int
+    as_of: date
+    months: tuple[DoomedMonth, ...]
+    plan_sha256: bytes
+    approvals: int
+    grace_days: int
+    actor: str
+    account: str
+    reason: str
+    requested_at: datetime
+    decisions: tuple[Decision, ...] = ()
+    done: tuple[tuple[str, str, str, str], ...] = ()
+
+    @property
+    def approved_by(self) -> tuple[Decision, ...]:
+        """The approvals, in their order."""
+        return tuple(one for one in self.decisions if one.action == "approved")
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When the grace period ends; None before the last approval."""
+        if len(self.approved_by) < self.approvals:
+            return None
+        return self.approved_by[self.approvals - 1].decided_at + timedelta(days=self.grace_days)
+
+    def state(self, now: datetime) -> RequestState:
+        """Where the request is at an aware instant."""
+        last = self.decisions[-1].action if self.decisions else ""
+        finished = {(table, month) for table, month, state, _ in self.done if state == "done"}
+        if all((month.table, str(month.month)) in finished for month in self.months):
+            return RequestState.DONE
+        if last in ("refused", "revoked"):
+            return RequestState(last)
+        if self.due_at is None:
+            return RequestState.WAITING
+        return RequestState.DUE if now >= self.due_at else RequestState.GRACE
+
+
+def lock_requests(connection: Connection) -> None:
+    """Until the end of the caller's transaction nobody else requests or decides."""
+    connection.execute(_QUERIES["lock_requests"])
+
+
+def add_request(connection: Connection, request: DeletionRequest) -> DeletionRequest:
+    """Record a request under the next number and at PostgreSQL's time; returns it. Under `lock_requests`."""
+    number, now = fetch_one(connection, _QUERIES["next_request"])
+    values = {
+        "request_id": number,
+        "as_of": request.as_of,
+        "plan": Jsonb([month.to_record() for month in request.months]),
+        "plan_sha256": request.plan_sha256,
+        "approvals": request.approvals,
+        "grace_days": request.grace_days,
+        "actor": request.actor,
+        "account": request.account,
+        "reason": request.reason,
+        "requested_at": now,
+    }
+    check_stored(connection.execute(_QUERIES["add_request"], values), 1, "deletion_requests")
+    return get_request(connection, number)
+
+
+def get_request(connection: Connection, number: int) -> DeletionRequest:
+    """The request with a number. Raises NotFoundError."""
+    found = list_requests(connection, number)
+    if not found:
+        raise NotFoundError(f"deletion request {number} does not exist: `treasury delete list` shows those that do")
+    return found[0]
+
+
+def list_requests(connection: Connection, number: int | None = None, limit: int = 1000) -> list[DeletionRequest]:
+    """The requests, the newest first, or the one with a number."""
+    rows = connection.execute(_QUERIES["requests"], {"request_id": number, "limit": limit}).fetchall()
+    return [_request(row) for row in rows]
+
+
+def _request(row: Any) -> DeletionRequest:
+    number, as_of, plan, sha256, *rest, decisions, done = row
+    return DeletionRequest(
+        number,
+        as_of,
+        tuple(map(DoomedMonth.from_record, plan)),
+        bytes(sha256),
+        *rest,
+        tuple(Decision(*texts, datetime.fromisoformat(at)) for *texts, at in decisions),
+        tuple(tuple(one) for one in done),
+    )
+
+
+def add_decision(connection: Connection, number: int, action: str, actor: str, account: str, reason: str) -> None:
+    """Record a decision about a request, at PostgreSQL's time. Under `lock_requests`."""
+    (now,) = fetch_one(connection, _QUERIES["now"])
+    people = {"actor": actor, "account": account, "reason": reason}
+    values = {"request_id": number, "action": action, "decided_at": now} | people
+    check_stored(connection.execute(_QUERIES["add_decision"], values), 1, "deletion_decisions")
+
+
+@dataclass(frozen=True, slots=True)
+class MonthPart:
+    """A part of a month that is about to be deleted, as the catalogue has it."""
+
+    part: int
+    tier: str
+    step: str
+    attempt: int
+    row_count: int
+    sums: dict[str, dict[str, str]]
+    digest: bytes
+    object_key: str
+    object_bytes: int
+    object_sha256: bytes
+    manifest_key: str
+    manifest_sha256: bytes
+    tree: dict[str, Any]
+    kept: dict[str, Any] | None
+
+
+def month_parts(connection: Connection, table: str, month: Month) -> list[MonthPart]:
+    """The parts of a month that are not deleted, locked until the end of the transaction."""
+    with connection.cursor(row_factory=class_row(MonthPart)) as cursor:
+        return cursor.execute(_QUERIES["month_parts"], {"table": table, "month": month.first_day}).fetchall()
+
+
+def newest_part(connection: Connection, table: str, month: Month) -> tuple[int, int]:
+    """The highest number of a part of a month, deleted ones too, and of an attempt."""
+    part, attempt = fetch_one(connection, _QUERIES["newest_part"], {"table": table, "month": month.first_day})
+    return part, attempt
+
+
+def leftovers(connection: Connection, table: str, month: Month) -> list[tuple[str, int, str]]:
+    """The objects that interrupted attempts at a month left behind: key, part and state."""
+    rows = connection.execute(_QUERIES["leftovers"], {"table": table, "month": month.first_day})
+    return [(key, part, state) for key, part, state in rows]
+
+
+def uploads_of_month(connection: Connection, table: str, month: Month) -> set[str]:
+    """The keys of all objects of a month whose upload was begun and that are not removed."""
+    rows = connection.execute(_QUERIES["uploads_of_month"], {"table": table, "month": month.first_day})
+    return {key for (key,) in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class DoomedObject:
+    """An object that a deletion removes. Size and SHA-256 are None for a leftover, of which only the key is known.
+
+    ``versions`` are what the store had of it, with size, storage class and lock of each version.
+    """
+
+    object_key: str
+    part: int
+    kind: str
+    size_bytes: int | None
+    sha256: bytes | None
+    versions: list[dict[str, Any]]
+    removed_at: datetime | None = None
+    proved_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A deletion of a month. ``order_content`` says what was ordered; the event is the log's ``deletion_begun``."""
+
+    number: int
+    certificate: str
+    request_id: int | None
+    table_name: str
+    month: date
+    state: str
+    order_content: bytes
+    order_key: str
+    begun_at: datetime
+    event_incarnation: int
+    event_number: int
+    certificate_content: bytes | None
+    certificate_key: str | None
+    page_key: str | None
+    finished_at: datetime | None
+    last_error: str | None
+
+    def __str__(self) -> str:
+        return f"{self.table_name} {Month.of(self.month)}"
+
+
+def next_number(connection: Connection) -> int:
+    """The number of the next deletion. Under `deletion_lock`."""
+    return int(fetch_one(connection, _QUERIES["next_number"])[0])
+
+
+def add_deletion(connection: Connection, values: Mapping[str, Any], objects: Sequence[DoomedObject]) -> None:
+    """Record that a deletion has begun, and the objects that it removes. ``values`` are the columns of `deletions`."""
+    check_stored(connection.execute(_QUERIES["add_deletion"], values), 1, "deletions")
+    for one in objects:
+        named = {"number": values["number"], "object_key": one.object_key, "part": one.part, "kind": one.kind}
+        content = {"size_bytes": one.size_bytes, "sha256": one.sha256}
+        check_stored(connection.execute(_QUERIES["add_object"], named | content), 1, "deletion_objects")
+
+
+def begin_parts(
+    connection: Connection, table: str, month: Month, parts: Sequence[int], certificate: str, begun_at: datetime
+) -> None:
+    """Take parts of a month out of the archive's views. Raises NotStoredError unless all of them are archived."""
+    values = {"table": table, "month": month.first_day, "parts": list(parts)}
+    changed = connection.execute(_QUERIES["begin_parts"], values | {"certificate": certificate, "begun_at": begun_at})
+    check_stored(changed, len(parts), "archive_months")
+
+
+def add_kept_part(connection: Connection, values: Mapping[str, Any], keys: Sequence[str]) -> None:
+    """Enter the part whose rows holds keep, and adopt its objects."""
+    check_stored(connection.execute(_QUERIES["add_kept_part"], values), 1, "archive_months")
+    check_stored(connection.execute(_QUERIES["adopt_kept"], {**values, "keys": list(keys)}), len(keys), "archive_uploads")
+
+
+def intend_kept(
+    connection: Connection, owner: Owner, table: str, month: Month, former: int, attempt: int, key: str
+) -> None:
+    """Record an object with held rows before its upload."""
+    named = {"object_key": key, "table": table, "month": month.first_day, "former": former, "attempt": attempt}
+    writer = {"installation_id": owner.installation_id, "incarnation": owner.incarnation}
+    check_stored(connection.execute(_QUERIES["intend_kept"], named | writer), 1, "archive_uploads")
+
+
+def unfinished(connection: Connection) -> list[Deletion]:
+    """The deletions that have begun and not ended, the oldest first."""
+    return [get_deletion(connection, number) for (number,) in connection.execute(_QUERIES["unfinished"]).fetchall()]
+
+
+def list_deletions(connection: Connection, limit: int = 10_000) -> list[Deletion]:
+    """The deletions, the newest first."""
+    rows = connection.execute(_QUERIES["deletions"], {"limit": limit}).fetchall()
+    return [get_deletion(connection, number) for (number,) in rows]
+
+
+def get_deletion(connection: Connection, number: int) -> Deletion:
+    """The deletion with a number. Raises NotFoundError."""
+    with connection.cursor(row_factory=class_row(Deletion)) as cursor:
+        found = cursor.execute(_QUERIES["deletion"], {"number": number}).fetchone()
+    if found is None:
+        raise NotFoundError(f"deletion {number} does not exist")
+    return found
+
+
+def find_certificate(connection: Connection, certificate: str) -> Deletion:
+    """The deletion with a certificate's number. Raises NotFoundError."""
+    row = connection.execute(_QUERIES["find_certificate"], {"certificate": certificate}).fetchone()
+    if row is None:
+        raise NotFoundError(f"certificate {certificate} does not exist: `treasury certificate list` shows those that do")
+    return get_deletion(connection, row[0])
+
+
+def doomed_objects(connection: Connection, number: int) -> list[DoomedObject]:
+    """The objects of a deletion, by their keys."""
+    with connection.cursor(row_factory=class_row(DoomedObject)) as cursor:
+        return cursor.execute(_QUERIES["objects"], {"number": number}).fetchall()
+
+
+def note_versions(connection: Connection, number: int, key: str, versions: Sequence[Mapping[str, Any]]) -> None:
+    """Record what the store has of an object, before any of it is removed."""
+    values = {"number": number, "object_key": key, "versions": Jsonb(list(versions))}
+    check_stored(connection.execute(_QUERIES["note_versions"], values), 1, "deletion_objects")
+
+
+def mark_removed(connection: Connection, number: int, key: str) -> None:
+    """Record that an object was found to be absent, by its key and in the list of versions."""
+    with connection.transaction():
+        values = {"number": number, "object_key": key}
+        check_stored(connection.execute(_QUERIES["mark_removed"], values), 1, "deletion_objects")
+        connection.execute(_QUERIES["mark_upload_removed"], values)
+
+
+def mark_upload_removed(connection: Connection, key: str) -> None:
+    """Record that an object which no month uses was removed."""
+    connection.execute(_QUERIES["mark_upload_removed"], {"object_key": key})
+
+
+def event_index(connection: Connection, owner: Owner, incarnation: int, number: int) -> int | None:
+    """The place in the log of an event of the installation; None before it is planned."""
+    named = {"installation_id": owner.installation_id, "incarnation": incarnation, "number": number}
+    row = connection.execute(_QUERIES["event_index"], named).fetchone()
+    return None if row is None else row[0]
+
+
+def certify(connection: Connection, number: int, content: bytes, certificate_key: str, page_key: str) -> None:
+    """Keep the certificate's bytes, so that every later try puts the same ones into the archive."""
+    values = {"number": number, "content": content, "certificate_key": certificate_key, "page_key": page_key}
+    check_stored(connection.execute(_QUERIES["certify"], values), 1, "deletions")
+
+
+def finish(connection: Connection, number: int, table: str, month: date, parts: Sequence[int]) -> None:
+    """Record the end of a deletion."""
+    check_stored(connection.execute(_QUERIES["finish"], {"number": number}), 1, "deletions")
+    values = {"table": table, "month": month, "parts": list(parts)}
+    check_stored(connection.execute(_QUERIES["finish_parts"], values), len(parts), "archive_months")
+
+
+def note_error(connection: Connection, number: int, error: str) -> None:
+    """Keep the reason why a deletion did not end, for lists and the health check."""
+    connection.execute(_QUERIES["note_error"], {"number": number, "error": error})
+
+
+def manifests(connection: Connection, table: str, month: date, parts: Sequence[int]) -> dict[int, str]:
+    """The SHA-256 of the manifests of parts, in hex."""
+    values = {"table": table, "month": month, "parts": list(parts)}
+    return {part: bytes(sha256).hex() for part, sha256 in connection.execute(_QUERIES["manifests"], values)}
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedMonth:
+    """A month of which parts are deleted, the numbers of their certificates, and whether one is still under way."""
+
+    table: str
+    month: Month
+    certificates: tuple[str, ...]
+    is_under_way: bool
+
+
+def deleted_months(connection: Connection, table: str | None = None) -> list[DeletedMonth]:
+    """Every month of which parts are deleted, of one table or of all."""
+    rows = connection.execute(_QUERIES["deleted_months"], {"table": table}).fetchall()
+    return [DeletedMonth(name, Month.of(month), tuple(numbers), under) for name, month, numbers, under in rows]

@@ -1,0 +1,170 @@
+"""Legal holds in PostgreSQL: who placed them, who released them, and which are open."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from ledger.holds import Hold, HoldScope, Subject
+from ledger.months import Month
+from ledger.transparency.events import LoggedObject
+from sql.connection import Connection, fetch_one
+from sql.queries import load
+from sql.storing import check_stored
+
+_QUERIES = load("holds")
+RELEASED = "released"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldDecision:
+    """What somebody decided about the release of a hold: ``proposed``, ``rejected`` or ``released``."""
+
+    action: str
+    actor: str
+    account: str
+    reason: str
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRecord:
+    """A hold, and the newest decision about its release; None where nobody has decided."""
+
+    hold: Hold
+    decision: HoldDecision | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it keeps rows."""
+        return self.decision is None or self.decision.action != RELEASED
+
+    @property
+    def state(self) -> str:
+        """``open``, ``release proposed`` or ``released``."""
+        if self.decision is None or self.decision.action == "rejected":
+            return "open"
+        return "released" if self.decision.action == RELEASED else "release proposed"
+
+
+def lock_holds(connection: Connection) -> None:
+    """Until the end of the caller's transaction no hold is placed or released, and no deletion begins."""
+    connection.execute(_QUERIES["lock"])
+
+
+def next_hold(connection: Connection) -> tuple[int, datetime]:
+    """The number of the next hold, and the time (UTC). To be called under `lock_holds`."""
+    number, now = fetch_one(connection, _QUERIES["next_number"])
+    return number, now
+
+
+def read_now(connection: Connection) -> datetime:
+    """PostgreSQL's time in whole milliseconds, UTC."""
+    now: datetime = fetch_one(connection, _QUERIES["now"])[0]
+    return now
+
+
+def add_hold(connection: Connection, hold: Hold, stored: LoggedObject) -> None:
+    """Record a hold and its object."""
+    scope = hold.scope
+    values = {
+        "hold_id": hold.number,
+        "matter": hold.matter,
+        "table": scope.table,
+        "first_month": scope.first.first_day,
+        "last_month": scope.last.first_day,
+        "subject": None if scope.subject is None else str(scope.subject),
+        "value": scope.value,
+        "reason": hold.reason,
+        "actor": hold.actor,
+        "account": hold.account,
+        "placed_at": hold.placed_at,
+        "review_on": hold.review_on,
+    }
+    check_stored(connection.execute(_QUERIES["add_hold"], values | _object(stored)), 1, "holds")
+
+
+def add_decision(
+    connection: Connection, number: int, decision: HoldDecision, stored: LoggedObject | None = None
+) -> None:
+    """Record a decision about the release of a hold, and the object of a release."""
+    values = {
+        "hold_id": number,
+        "action": decision.action,
+        "actor": decision.actor,
+        "account": decision.account,
+        "reason": decision.reason,
+        "decided_at": decision.decided_at,
+    }
+    added = connection.execute(_QUERIES["add_decision"], values | _object(stored))
+    check_stored(added, 1, "hold_decisions")
+
+
+def list_holds(connection: Connection, number: int | None = None) -> list[HoldRecord]:
+    """Every hold, the oldest first, or the one with a number."""
+    return [_record(row) for row in connection.execute(_QUERIES["holds"], {"hold_id": number}).fetchall()]
+
+
+def open_holds(connection: Connection) -> list[Hold]:
+    """The holds that keep rows, the oldest first."""
+    return [record.hold for record in list_holds(connection) if record.is_open]
+
+
+def hold_decisions(connection: Connection, number: int) -> list[HoldDecision]:
+    """All decisions about a hold, the oldest first."""
+    return [HoldDecision(*row) for row in connection.execute(_QUERIES["decisions"], {"hold_id": number})]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMonths:
+    """The months of a table that any tier has: the first and the last, and whether both ends of a scope are there."""
+
+    table: str
+    first: Month
+    last: Month
+    has_first: bool
+    has_last: bool
+
+
+def known_months(connection: Connection, scope: HoldScope) -> list[KnownMonths]:
+    """What is known of the months of the tables of a scope."""
+    rows = connection.execute(_QUERIES["known_months"], _span(scope)).fetchall()
+    return [KnownMonths(table, Month.of(first), Month.of(last), *ends) for table, first, last, *ends in rows]
+
+
+def deleted_in(connection: Connection, scope: HoldScope) -> list[tuple[str, Month, str]]:
+    """The tables and months of a scope that are deleted, with the numbers of their certificates."""
+    rows = connection.execute(_QUERIES["deleted_months"], _span(scope)).fetchall()
+    return [(table, Month.of(month), certificate) for table, month, certificate in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """How many holds are open and how many of them are past their review date, the oldest such date and its hold."""
+
+    open: int
+    overdue: int
+    oldest: date | None
+    number: int | None
+
+
+def review_holds(connection: Connection, today: date) -> Review:
+    """What there is to review on a UTC day."""
+    return Review(*fetch_one(connection, _QUERIES["review"], {"today": today}))
+
+
+def _span(scope: HoldScope) -> dict[str, Any]:
+    return {"table": scope.table, "first_month": scope.first.first_day, "last_month": scope.last.first_day}
+
+
+def _object(stored: LoggedObject | None) -> dict[str, Any]:
+    if stored is None:
+        return dict.fromkeys(("object_key", "object_bytes", "object_sha256"))
+    sha256 = bytes.fromhex(stored.sha256)
+    return {"object_key": stored.key, "object_bytes": stored.size_bytes, "object_sha256": sha256}
+
+
+def _record(row: Any) -> HoldRecord:
+    number, matter, table, first, last, subject, value, reason, actor, account, placed_at, review_on, *decided = row
+    scope = HoldScope(Month.of(first), Month.of(last), table, None if subject is None else Subject(subject), value)
+    hold = Hold(number, matter, scope, reason, actor, account, placed_at, review_on)
+    return HoldRecord(hold, None if decided[0] is None else HoldDecision(*decided))

@@ -1,0 +1,187 @@
+"""Every version of an object: listed, removed, and proved to be absent. What only a deletion for good needs.
+
+A store without versions has one version of each object. In a bucket with versions a plain delete only adds a marker, so
+each version is deleted by its id.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # it has no types
+
+from config import Settings
+from ledger.errors import ConfigError, RefusalError
+from storage.store import ObjectStore, translated
+
+_UNSUPPORTED = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405", "XNotImplemented"})
+_ON = "ON"
+
+
+class KeptVersionError(RefusalError):
+    """The store keeps a version of an object: by a lock that has not ended, or against a delete that it accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """One version of an object as the store has it. ``version`` is empty where the store has no versions.
+
+    A ``marker`` says that the object was deleted, and has no content. ``locked_until`` and ``legal_hold`` are those of
+    S3 Object Lock. Times are UTC.
+    """
+
+    version: str
+    size_bytes: int
+    storage_class: str
+    modified_at: datetime | None = None
+    is_marker: bool = False
+    lock_mode: str = ""
+    locked_until: datetime | None = None
+    legal_hold: bool = False
+
+    def why_kept(self, now: datetime) -> str:
+        """Why the store will not let it go at an aware instant; empty where nothing is in the way."""
+        if self.legal_hold:
+            return "a legal hold of the store is on it: take that off first"
+        if self.locked_until is not None and self.locked_until > now:
+            return f"it is locked ({self.lock_mode or 'retention'}) until {self.locked_until:%Y-%m-%d %H:%M:%S} UTC"
+        return ""
+
+    def to_record(self) -> dict[str, Any]:
+        """The version as JSON values."""
+        return {
+            "version": self.version,
+            "size_bytes": self.size_bytes,
+            "storage_class": self.storage_class,
+            "modified_at": _text(self.modified_at),
+            "is_marker": self.is_marker,
+            "lock_mode": self.lock_mode,
+            "locked_until": _text(self.locked_until),
+            "legal_hold": self.legal_hold,
+        }
+
+
+class VersionedStore:
+    """The versions of objects under the archive's URL. Every call asks the store afresh."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._store = ObjectStore(settings)
+
+    def versions(self, key: str) -> list[ObjectVersion]:
+        """Every version of the object ``key`` and every marker of it, with its locks; empty where nothing is there."""
+        if self._store.is_folder:
+            return self._file(key)
+        with translated(f"list the versions of {key}"):
+            listed = self._listed_or_none(key) or []
+            found = [_version(one, None if _is_marker(one) else self._head(key, _id(one))) for one in listed]
+            if not found and (head := self._head(key, "")) is not None:
+                found = [_version({}, head)]  # of a store without versions
+            return found
+
+    def remove(self, key: str) -> None:
+        """Delete every version of the object ``key`` and prove that it is absent. Safe to run again.
+
+        Raises KeptVersionError naming object, version and lock where the store keeps one, and the store's errors.
+        """
+        for one in self.versions(key):
+            if reason := one.why_kept(datetime.now(UTC)):
+                raise KeptVersionError(_kept(key, one, reason))
+            self._delete(key, one)
+        left = self.versions(key)
+        if left:
+            raise KeptVersionError(_kept(key, left[0], left[0].why_kept(datetime.now(UTC)) or "it accepted the delete"))
+        if self._store.exists(key):
+            raise KeptVersionError(f"{key}: the store still has it after every version was deleted")
+
+    def _delete(self, key: str, one: ObjectVersion) -> None:
+        if not one.version:
+            self._store.remove(key)
+            return
+        bucket, rest = self._store.place(key)
+        try:
+            with translated(f"delete version {one.version} of {key}"):
+                self._store.call("delete_object", Bucket=bucket, Key=rest, VersionId=one.version)
+        except ConfigError as error:  # not allowed: where a lock is the reason, it says so
+            reason = one.why_kept(datetime.now(UTC)) or str(error)
+            raise KeptVersionError(_kept(key, one, reason)) from error
+
+    def _file(self, key: str) -> list[ObjectVersion]:
+        path = Path(self._store.path(key))
+        if not path.exists():
+            return []
+        stat = path.stat()
+        return [ObjectVersion("", stat.st_size, "", datetime.fromtimestamp(stat.st_mtime, UTC))]
+
+    def _listed_or_none(self, key: str) -> list[dict[str, Any]] | None:
+        """`_listed`, None where the store has no such list."""
+        try:
+            return self._listed(key)
+        except OSError as error:
+            if _code(error.__cause__) in _UNSUPPORTED:
+                return None
+            raise
+
+    def _listed(self, key: str) -> list[dict[str, Any]]:
+        """The entries of the list of versions that are of this very key."""
+        bucket, rest = self._store.place(key)
+        found: list[dict[str, Any]] = []
+        place: dict[str, str] = {}
+        while True:
+            page = self._store.call("list_object_versions", Bucket=bucket, Prefix=rest, **place)
+            found += [{**one, "marker": False} for one in page.get("Versions", ()) if one["Key"] == rest]
+            found += [{**one, "marker": True} for one in page.get("DeleteMarkers", ()) if one["Key"] == rest]
+            if not page.get("IsTruncated"):
+                return found
+            place = {"KeyMarker": page["NextKeyMarker"]}
+            if page.get("NextVersionIdMarker"):
+                place["VersionIdMarker"] = page["NextVersionIdMarker"]
+
+    def _head(self, key: str, version: str) -> Mapping[str, Any] | None:
+        bucket, rest = self._store.place(key)
+        named = {"VersionId": version} if version else {}
+        try:
+            found: Mapping[str, Any] = self._store.call("head_object", Bucket=bucket, Key=rest, **named)
+        except FileNotFoundError:
+            return None
+        return found
+
+
+def _version(listed: Mapping[str, Any], head: Mapping[str, Any] | None) -> ObjectVersion:
+    shown = head or {}
+    return ObjectVersion(
+        version=_id(listed),
+        size_bytes=int(shown.get("ContentLength", listed.get("Size", 0)) or 0),
+        storage_class=str(shown.get("StorageClass") or listed.get("StorageClass") or "STANDARD"),
+        modified_at=_utc(shown.get("LastModified") or listed.get("LastModified")),
+        is_marker=_is_marker(listed),
+        lock_mode=str(shown.get("ObjectLockMode") or ""),
+        locked_until=_utc(shown.get("ObjectLockRetainUntilDate")),
+        legal_hold=shown.get("ObjectLockLegalHoldStatus") == _ON,
+    )
+
+
+def _id(listed: Mapping[str, Any]) -> str:
+    return str(listed.get("VersionId") or "")
+
+
+def _is_marker(listed: Mapping[str, Any]) -> bool:
+    return bool(listed.get("marker"))
+
+
+def _utc(value: Any) -> datetime | None:
+    return value.astimezone(UTC) if isinstance(value, datetime) else None
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _code(error: BaseException | None) -> str:
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
+def _kept(key: str, one: ObjectVersion, reason: str) -> str:
+    version = one.version or "(the store has no versions)"
+    return f"{key}: the store keeps version {version}: {reason}. Nothing was certified; run it again after that"
