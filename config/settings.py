@@ -37,6 +37,7 @@ from config.limits import ForwardedHeader, Networks, RateLimits, WatchSettings
 from config.log import LogKeySettings
 from config.misspelt import tell_misspelt
 from config.reconciliation import ReconciliationSettings
+from config.retention import RetentionSettings
 from config.suppliers import Suppliers
 from config.watch_transactions import WatchTransactions
 from ledger.errors import ConfigError
@@ -214,6 +215,9 @@ class Settings(BaseSettings):
     verify_within_days: int = Field(
         90, ge=2, le=3650, description="Days within which every byte of the archive is read again, by a part each night"
     )
+    retention: RetentionSettings = Field(
+        default_factory=RetentionSettings, description="How long the law keeps rows, and how their deletion is approved"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home", mode="before")
@@ -334,6 +338,17 @@ class Settings(BaseSettings):
     @classmethod
     def _tables_are_valid(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         _describe_tables(value)
+        return value
+
+    @field_validator("retention")
+    @classmethod
+    def _keeps_the_law(cls, value: RetentionSettings, info: ValidationInfo) -> RetentionSettings:
+        for name, table in _describe_tables(info.data.get("tables") or {}).items():
+            if table.policy.retention_months < value.legal_minimum_months:
+                raise ValueError(
+                    f"table {name}: its policy has retention_months {table.policy.retention_months}, less than "
+                    f"legal_minimum_months {value.legal_minimum_months} ({value.legal_source})"
+                )
         return value
 
     @cached_property

@@ -1,4 +1,4 @@
-"""When a month may be deleted, and the plan that people approve: pure data with a hash, so that a change of it shows."""
+"""When a month may be deleted, and the plan that people approve: pure data with a hash, so that a change shows."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ def due_on(policy: TierPolicy, month: Month) -> date:
 
 @dataclass(frozen=True, slots=True)
 class DoomedPart:
-    """A part of a month that is to be deleted: its rows, the root of its tree and the SHA-256 of its manifest in hex."""
+    """A part of a month that is to be deleted: its rows, its root and the SHA-256 of its manifest, both in hex."""
 
     part: int
     rows: int

@@ -172,16 +172,26 @@ def list_requests(connection: Connection, number: int | None = None, limit: int 
 
 
 def _request(row: Any) -> DeletionRequest:
-    number, as_of, plan, sha256, *rest, decisions, done = row
+    number, as_of, plan, sha256, approvals, grace_days, actor, account, reason, requested_at, decisions, done = row
     return DeletionRequest(
-        number,
-        as_of,
-        tuple(map(DoomedMonth.from_record, plan)),
-        bytes(sha256),
-        *rest,
-        tuple(Decision(*texts, datetime.fromisoformat(at)) for *texts, at in decisions),
-        tuple(tuple(one) for one in done),
+        request_id=number,
+        as_of=as_of,
+        months=tuple(map(DoomedMonth.from_record, plan)),
+        plan_sha256=bytes(sha256),
+        approvals=approvals,
+        grace_days=grace_days,
+        actor=actor,
+        account=account,
+        reason=reason,
+        requested_at=requested_at,
+        decisions=tuple(map(_decision, decisions)),
+        done=tuple((table, month, state, certificate) for table, month, state, certificate in done),
     )
+
+
+def _decision(record: Sequence[str]) -> Decision:
+    action, actor, account, reason, at = record
+    return Decision(action, actor, account, reason, datetime.fromisoformat(at))
 
 
 def add_decision(connection: Connection, number: int, action: str, actor: str, account: str, reason: str) -> None:
@@ -304,7 +314,9 @@ def begin_parts(
 def add_kept_part(connection: Connection, values: Mapping[str, Any], keys: Sequence[str]) -> None:
     """Enter the part whose rows holds keep, and adopt its objects."""
     check_stored(connection.execute(_QUERIES["add_kept_part"], values), 1, "archive_months")
-    check_stored(connection.execute(_QUERIES["adopt_kept"], {**values, "keys": list(keys)}), len(keys), "archive_uploads")
+    check_stored(
+        connection.execute(_QUERIES["adopt_kept"], {**values, "keys": list(keys)}), len(keys), "archive_uploads"
+    )
 
 
 def intend_kept(
@@ -340,7 +352,9 @@ def find_certificate(connection: Connection, certificate: str) -> Deletion:
     """The deletion with a certificate's number. Raises NotFoundError."""
     row = connection.execute(_QUERIES["find_certificate"], {"certificate": certificate}).fetchone()
     if row is None:
-        raise NotFoundError(f"certificate {certificate} does not exist: `treasury certificate list` shows those that do")
+        raise NotFoundError(
+            f"certificate {certificate} does not exist: `treasury certificate list` shows those that do"
+        )
     return get_deletion(connection, row[0])
 
 

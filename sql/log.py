@@ -20,6 +20,7 @@ from ledger.transparency.events import (
     Archived,
     Body,
     Event,
+    KeptRows,
     KeyRotated,
     LoggedManifest,
     LoggedObject,
@@ -136,13 +137,15 @@ def _archived(row: Any) -> Archived:
             f"{row.table_name} {row.month}: archived by a version that made no tree, so no event describes it"
         )
     tree = LoggedObject(**{name: row.tree[name] for name in ("key", "size_bytes", "sha256")})
+    kept = None if row.kept is None else KeptRows.model_validate(row.kept)
     file = LoggedObject(key=row.object_key, size_bytes=row.object_bytes, sha256=bytes(row.object_sha256).hex())
     return Archived(
         table=row.table_name,
         month=row.month,
         part=row.part,
         manifest=LoggedManifest(key=row.manifest_key, sha256=bytes(row.manifest_sha256).hex()),
-        objects=(file, tree),
+        objects=(file, tree) if kept is None else (file, tree, kept.proofs),
+        kept=kept,
         tree=LoggedTree(method=DIGEST_METHOD, size=row.tree["leaves"], root=bytes(row.digest).hex()),
         layout=row.layout,
         rows=row.row_count,

@@ -3,12 +3,18 @@
 <table>/month=YYYY-MM/       rows, Parquet
 _treasury/manifests/<table>/YYYY-MM/
 _treasury/trees/<table>/YYYY-MM/
+_treasury/holds/             who placed and released legal holds
+_treasury/deletions/         orders of deletions
+_treasury/certificates/      what was deleted
 _treasury/installation.json  the marker (`storage.marker`)
 """
 
 OWN_FOLDER = "_treasury"
 MANIFESTS = f"{OWN_FOLDER}/manifests"
 TREES = f"{OWN_FOLDER}/trees"
+HOLDS = f"{OWN_FOLDER}/holds"
+ORDERS = f"{OWN_FOLDER}/deletions"
+CERTIFICATES = f"{OWN_FOLDER}/certificates"
 MANIFEST_SUFFIX = "manifest.json"
 
 

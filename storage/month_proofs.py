@@ -1,6 +1,6 @@
 """Proofs about one archived month, made from its file, the roots of its chunks, and its manifest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import duckdb
@@ -44,6 +44,16 @@ class MonthProver:
         index = self._texts.leaf_of_row(rows[0])
         (text,) = self._leaves(range(index, index + 1))
         return RowProof(index=index, text=text, path=self._path(index))
+
+    def rows_where(self, condition: str) -> Iterator[RowProof]:
+        """The proofs of all rows that a condition in the engine's SQL is true for, in the order of the file."""
+        chunk, texts = range(0), list[str]()
+        for number in self._texts.rows_matching(condition):
+            index = self._texts.leaf_of_row(number)
+            if index not in chunk:
+                chunk = self._tree.chunk_of(index)
+                texts = self._leaves(chunk)
+            yield RowProof(index=index, text=texts[index - chunk.start], path=self._path(index))
 
     def has_group(self, group: str) -> bool:
         """Whether the month has rows of a group, given as a field of a row's text."""

@@ -68,6 +68,11 @@ class MonthTexts:
         query = f"SELECT {_NUMBER} FROM {self._source} WHERE {identifier(column)} = ? ORDER BY 1"
         return [int(number) for (number,) in self._fetch(query, [value])]
 
+    def rows_matching(self, condition: str) -> list[int]:
+        """The numbers of the rows that a condition in the engine's SQL is true for, rising."""
+        query = f"SELECT {_NUMBER} FROM {self._source} WHERE {condition} ORDER BY 1"
+        return [int(number) for (number,) in self._fetch(query, [])]
+
     def rows_of_group(self, field: str) -> range:
         """The rows of a group, given as the field of a row's text; empty where the month has none."""
         name = identifier(self._group.name)

@@ -45,8 +45,10 @@ class _Model(BaseModel):
 
 
 class _Body(_Model):
-    """What happened. ``event`` names the kind. ``later`` are fields that came after the first entries were written: they
-    are left out where they have their default, so that an entry has the bytes that it had.
+    """What happened. ``event`` names the kind.
+
+    ``later`` are fields that came after the first entries were written: they are left out where they have their
+    default, so that an entry keeps its bytes.
     """
 
     later: ClassVar[frozenset[str]] = frozenset()

@@ -49,6 +49,9 @@ class CatalogueMonth:
     tidied_at: datetime | None
     keys_tell_month: bool
     columns: list[dict[str, Any]] | None
+    certificate: str | None
+    deleted_at: datetime | None
+    kept: dict[str, Any] | None
 
     @property
     def archived_columns(self) -> tuple[Column, ...]:

@@ -5,7 +5,6 @@ next: it claims the month anew and goes through all steps again under a fresh ke
 month is warm and whole; from its commit on it is cold and proved. Nothing in between is visible to a reader.
 """
 
-import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -45,15 +44,14 @@ from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile, describe_file
 from tasks.archiving.export import export_partition
 from tasks.archiving.late_rows import refuse_archived, refuse_archived_file
+from tasks.archiving.object_keys import object_key
 from tasks.archiving.orphans import remove_orphans
 from tasks.archiving.ownership import check_ownership
 from tasks.archiving.verify import check_bytes, compare, read_held_rows
 
 _QUERIES = load("tiers")
 _CATALOG = load("catalog")
-_KEY_DIGITS = 32
 _OBJECTS = 3  # of a month: the Parquet file, the roots of its tree's chunks, and the manifest
-_NONCE_BYTES = 4
 
 
 class Step(StrEnum):
@@ -110,10 +108,8 @@ class _Claim:
         return self.row | owner
 
     def key(self, content: StoredFile, folder: str, suffix: str) -> str:
-        """A key that nobody else can intend: by content, installation and attempt, and by chance for exact copies."""
-        digits = content.sha256.hex()[:_KEY_DIGITS]
-        name = f"{digits}-{self.owner.short}-{self.attempt}-{secrets.token_hex(_NONCE_BYTES)}.{suffix}"
-        return f"{folder}/{name}"
+        """A key for an object of this attempt."""
+        return object_key(content, folder, self.owner, self.attempt, suffix)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -136,7 +132,7 @@ def archive_month(
     PostgreSQL holds (the month stays warm), OwnershipError when the archive is not this database's to write to,
     TransientError when a server is away. ``on_step`` is told each step after it is done.
     """
-    with connect(settings.database_dsn, "archive") as connection, _month_lock(connection, table, month):
+    with connect(settings.database_dsn, "archive") as connection, month_lock(connection, table, month):
         claim = _claim(connection, settings, table, month)
         on_step(Step.CLAIMED)
         _seal(connection, settings, claim)
@@ -193,7 +189,7 @@ def _record_upload(connection: Connection, claim: _Claim, key: str, content: Sto
 
 
 @contextmanager
-def _month_lock(connection: Connection, table: TieredTable, month: Month) -> Iterator[None]:
+def month_lock(connection: Connection, table: TieredTable, month: Month) -> Iterator[None]:
     """Hold the month for this session: the lock ends with the connection, so a killed run never leaves it taken.
 
     It is given back before that: PostgreSQL ends a session a moment after its client has left, and an attempt that
@@ -201,7 +197,7 @@ def _month_lock(connection: Connection, table: TieredTable, month: Month) -> Ite
     """
     parameters = {"table": table.name, "month": str(month)}
     if not fetch_one(connection, _QUERIES["try_month_lock"], parameters)[0]:
-        raise ConflictError(f"{table.name} {month} is being archived by another run")
+        raise ConflictError(f"{table.name} {month} is being archived or deleted by another run")
     try:
         yield
     finally:

@@ -38,7 +38,7 @@ _CONFIGURED: dict[str, Any] = {
     "status_column": None,
     "cold_sort": ["text", "at"],
     "bloom_columns": ["id"],
-    "policy": {"hot_months": 1, "warm_months": 2, "cold_months": 24, "retention_months": 36},
+    "policy": {"hot_months": 1, "warm_months": 2, "cold_months": 24, "retention_months": 84},
 }
 
 

@@ -47,7 +47,7 @@ _CONFIGURED: dict[str, Any] = {
     "cold_sort": ["member", "occurred_at"],
     "bloom_columns": ["event_id"],
     "warm_indexes": ["member"],
-    "policy": {"hot_months": 1, "warm_months": 2, "cold_months": 24, "retention_months": 36},
+    "policy": {"hot_months": 1, "warm_months": 2, "cold_months": 24, "retention_months": 84},
 }
 OLD, RECENT = Month(2026, 5), Month(2026, 9)
 
@@ -144,7 +144,7 @@ _LOOSE: dict[str, Any] = {
     "terminal_statuses": ["done"],
     "cold_sort": ["occurred_at"],
     "bloom_columns": ["id"],
-    "policy": {"hot_months": 1, "warm_months": 2, "cold_months": 24, "retention_months": 36},
+    "policy": {"hot_months": 1, "warm_months": 2, "cold_months": 24, "retention_months": 84},
 }
 
 

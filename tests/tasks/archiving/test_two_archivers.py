@@ -12,7 +12,7 @@ from sql.connection import connect
 from tasks.archiving.move_month import move_month
 from tasks.archiving.outcome import Action, Result
 from tasks.archiving.plan import plan_table
-from tasks.archiving.to_cold import Step, _month_lock, archive_month
+from tasks.archiving.to_cold import Step, archive_month, month_lock
 from tasks.archiving.to_warm import warm_month
 from tests.tasks.archiving.ledger import COLD, TODAY, WARM, Ledger
 
@@ -60,9 +60,9 @@ def test_a_month_is_free_before_the_session_that_held_it_has_ended(ledger: Ledge
     dsn = ledger.settings.database_dsn
     with connect(dsn, "first") as first, connect(dsn, "second") as second:
         refused = pytest.raises(ConflictError, match="by another run")
-        with _month_lock(first, ledger.table, COLD), refused, _month_lock(second, ledger.table, COLD):
+        with month_lock(first, ledger.table, COLD), refused, month_lock(second, ledger.table, COLD):
             pass
-        with _month_lock(second, ledger.table, COLD):
+        with month_lock(second, ledger.table, COLD):
             assert not first.closed
 
 

@@ -1,0 +1,249 @@
+"""Orders and certificates of deletion: canonical JSON, made from what PostgreSQL recorded.
+
+So a rerun makes the same bytes. The SHA-256 of each is in an event of the public log.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import rfc8785
+
+from config import Settings
+from config.version import product_version
+from ledger.errors import DataError, VerificationError
+from ledger.installation import Owner
+from ledger.months import Month
+from ledger.retention import DoomedMonth, certificate_number
+from ledger.transparency.events import Event
+from sql.connection import Connection
+from sql.deletions import Deletion, DeletionRequest, DoomedObject, MonthPart, doomed_objects, event_index
+from sql.log import find_archived, read_log
+from storage.marker import location_of
+from storage.store import StoredFile
+from tasks.retention.held_rows import KeptPart
+
+ORDER_FORMAT = "treasury-deletion-order-v1"
+CERTIFICATE_FORMAT = "treasury-certificate-v1"
+_METHOD = "every version deleted by its id; then absent by key and in the list of versions"
+_FILE_METHOD = "file unlinked; then absent by name"
+# What a certificate does not speak of, so that nobody reads more into it than it says.
+NOT_COVERED = (
+    "reconciliation records and supplier statements, which have their own retention",
+    "fingerprints of imported rows (import_identities), which keep a row from being loaded twice",
+    "copies that other programs made of the objects",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be deleted, by whose word: the content of an object that is stored before anything happens."""
+
+    content: Mapping[str, Any]
+
+    @property
+    def number(self) -> int:
+        """The number of the deletion."""
+        return int(self.content["number"])
+
+    @property
+    def certificate(self) -> str:
+        """The number that the certificate will have."""
+        return str(self.content["certificate"])
+
+    @property
+    def objects(self) -> list[DoomedObject]:
+        """The objects that are removed."""
+        return [
+            DoomedObject(
+                one["key"],
+                one["part"],
+                one["kind"],
+                one["size_bytes"],
+                None if one["sha256"] is None else bytes.fromhex(one["sha256"]),
+                [],
+            )
+            for one in self.content["objects"]
+        ]
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        return rfc8785.dumps(dict(self.content))
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """What is deleted of a month: the parts, with all their objects, and the rows of them that stay."""
+
+    month: DoomedMonth
+    parts: Sequence[MonthPart]
+    kept: Sequence[KeptPart]
+    objects: Sequence[DoomedObject]
+
+
+def order_of(
+    settings: Settings, owner: Owner, number: int, request: DeletionRequest, what: Doomed, now: datetime
+) -> Order:
+    """The order of one month of a request, at PostgreSQL's time."""
+    doomed = what.month
+    rules = settings.retention
+    return Order(
+        {
+            "format": ORDER_FORMAT,
+            "number": number,
+            "certificate": certificate_number(owner, number),
+            "installation": str(owner.installation_id),
+            "incarnation": owner.incarnation,
+            "controller": rules.controller,
+            "archive": location_of(settings.archive_location),
+            "table": doomed.table,
+            "month": str(doomed.month),
+            "parts": [_part(part) for part in what.parts],
+            "kept": [_kept(one) for one in what.kept],
+            "rule": {
+                "as_of": request.as_of.isoformat(),
+                "due_on": doomed.due_on.isoformat(),
+                "retention_months": doomed.retention_months,
+                "legal_minimum_months": rules.legal_minimum_months,
+                "legal_source": rules.legal_source,
+                "legal_basis": rules.legal_basis,
+            },
+            "request": _request(request),
+            "holds": {"looked_at": now.isoformat(), "on_whole_month": [], "on_rows": list(doomed.keeps)},
+            "objects": [_object(one) for one in what.objects],
+            "ordered_at": now.isoformat(),
+            "backup_days": rules.backup_days,
+            "program": product_version(),
+        }
+    )
+
+
+def _part(part: MonthPart) -> dict[str, Any]:
+    return {
+        "part": part.part,
+        "rows": part.row_count,
+        "sums": part.sums,
+        "root": bytes(part.digest).hex(),
+        "leaves": part.tree["leaves"],
+        "manifest_sha256": bytes(part.manifest_sha256).hex(),
+    }
+
+
+def _kept(one: KeptPart) -> dict[str, Any]:
+    return {
+        "part": one.part,
+        "of_part": one.of_part,
+        "rows": one.rows,
+        "root": one.root,
+        "holds": list(one.holds),
+    }
+
+
+def _request(request: DeletionRequest) -> dict[str, Any]:
+    return {
+        "number": request.request_id,
+        "plan_sha256": request.plan_sha256.hex(),
+        "requested": {
+            "actor": request.actor,
+            "account": request.account,
+            "reason": request.reason,
+            "at": request.requested_at.isoformat(),
+        },
+        "approved": [decision.to_record() for decision in request.approved_by],
+        "approvals": request.approvals,
+        "grace_days": request.grace_days,
+        "due_at": None if request.due_at is None else request.due_at.isoformat(),
+    }
+
+
+def _object(one: DoomedObject) -> dict[str, Any]:
+    return {
+        "key": one.object_key,
+        "part": one.part,
+        "kind": one.kind,
+        "size_bytes": one.size_bytes,
+        "sha256": None if one.sha256 is None else bytes(one.sha256).hex(),
+    }
+
+
+def read_order(content: bytes, place: str) -> Order:
+    """Read an order. Raises DataError naming ``place`` for bytes that are none."""
+    try:
+        order = Order(json.loads(bytes(content)))
+        is_one = order.content.get("format") == ORDER_FORMAT and order.to_bytes() == bytes(content)
+    except (ValueError, AttributeError, TypeError):
+        is_one = False
+    if not is_one:
+        raise DataError(f"{place}: is not an order of the format {ORDER_FORMAT}")
+    return order
+
+
+def certificate_of(connection: Connection, settings: Settings, owner: Owner, deletion: Deletion, order: Order) -> bytes:
+    """The certificate of a deletion whose objects are all proved to be absent.
+
+    Raises VerificationError where one of them is not: no certificate says more than was found.
+    """
+    objects = doomed_objects(connection, deletion.number)
+    if open_objects := [one.object_key for one in objects if one.proved_at is None]:
+        raise VerificationError(f"{deletion.certificate}: {open_objects[0]} is not proved to be absent")
+    removed_at = max(one.proved_at for one in objects if one.proved_at is not None)
+    written = dict(order.content)
+    backup_days = written.pop("backup_days")
+    content = written | {
+        "format": CERTIFICATE_FORMAT,
+        "order_sha256": StoredFile.of(bytes(deletion.order_content)).sha256.hex(),
+        "parts": [_logged_part(connection, owner, order, part) for part in order.content["parts"]],
+        "log": _log(connection, owner, deletion),
+        "objects": [_removed(settings, one) for one in objects],
+        "begun_at": deletion.begun_at.isoformat(),
+        "removed_at": removed_at.isoformat(),
+        "dropped_from": [
+            "the catalogue of months (tier deleted, objects removed)",
+            "the views over all tiers, and the API",
+            "the indexes of the public log",
+        ],
+        "remains": "root, number of rows, sums per currency, times and this certificate",
+        "not_covered": list(NOT_COVERED),
+        "backups_until": (removed_at + timedelta(days=backup_days)).date().isoformat(),
+        "program": product_version(),
+    }
+    return rfc8785.dumps(content)
+
+
+def _logged_part(connection: Connection, owner: Owner, order: Order, part: Mapping[str, Any]) -> dict[str, Any]:
+    """A part with the entry of the log that says how it was archived, and when."""
+    named = (str(order.content["table"]), str(order.content["month"]), int(part["part"]))
+    found = find_archived(connection, owner.installation_id, *named)
+    if found is None:
+        return dict(part) | {"log_entry": None, "archived_at": None}
+    index, entry = found
+    return dict(part) | {"log_entry": index, "archived_at": Event.from_bytes(entry).happened_at.isoformat()}
+
+
+def _log(connection: Connection, owner: Owner, deletion: Deletion) -> dict[str, Any]:
+    """Where the log stood: the entry that says that the deletion began. No hold was open at that entry but those that
+    the certificate names.
+    """
+    row = read_log(connection, owner.installation_id)
+    index = event_index(connection, owner, deletion.event_incarnation, deletion.event_number)
+    if row is None or row.root is None or index is None or index >= row.published_size:
+        raise DataError(f"{deletion.certificate}: the log does not have the event deletion_begun yet")
+    return {"origin": row.origin, "size": row.published_size, "root": bytes(row.root).hex(), "begun_entry": index}
+
+
+def _removed(settings: Settings, one: DoomedObject) -> dict[str, Any]:
+    is_file = settings.archive_location.startswith("file://")
+    return _object(one) | {
+        "versions": one.versions,
+        "method": _FILE_METHOD if is_file else _METHOD,
+        "result": "absent",
+        "removed_at": None if one.removed_at is None else one.removed_at.isoformat(),
+        "proved_at": None if one.proved_at is None else one.proved_at.isoformat(),
+    }
+
+
+def month_of(certificate: Mapping[str, Any]) -> Month:
+    """The month that a certificate is about."""
+    return Month.parse(certificate["month"])

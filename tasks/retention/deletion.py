@@ -1,0 +1,435 @@
+"""The deletion of months: what people approved, month by month, in steps that a later run completes after any kill.
+
+One transaction takes a month's rows out of the views, after the last look at request, plan and holds. From its
+commit on the deletion cannot be taken back, and every later run goes on with it: it publishes the log, deletes every
+version of every object, proves that each is gone, and only then writes the certificate.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from config import Settings
+from ledger.errors import ConflictError, DataError, RefusalError, TransientError, TreasuryError
+from ledger.holds import Hold, holds_on
+from ledger.installation import Owner
+from ledger.months import Month
+from ledger.retention import DoomedMonth, certificate_number
+from ledger.transparency.events import Deleted, DeletionBegun, LoggedObject
+from sql.connection import Connection, connect
+from sql.deletions import (
+    Deletion,
+    DeletionRequest,
+    DoomedObject,
+    MonthPart,
+    RequestState,
+    add_deletion,
+    add_kept_part,
+    begin_parts,
+    certify,
+    deletion_lock,
+    doomed_objects,
+    finish,
+    get_deletion,
+    get_request,
+    leftovers,
+    list_requests,
+    lock_requests,
+    manifests,
+    mark_removed,
+    mark_upload_removed,
+    month_parts,
+    newest_part,
+    next_number,
+    note_error,
+    note_versions,
+    unfinished,
+    uploads_of_month,
+)
+from sql.holds import lock_holds, open_holds, read_now
+from sql.log import archived_part, record_event
+from sql.maintenance import run_ddl
+from storage.layout import CERTIFICATES, ORDERS, data_folder, manifest_folder, tree_folder
+from storage.store import ObjectStore, StoredFile
+from storage.versions import KeptVersionError, VersionedStore
+from tasks.archiving.ownership import check_ownership
+from tasks.archiving.to_cold import month_lock
+from tasks.retention.approvals import require_month_unchanged
+from tasks.retention.certificates import Doomed, Order, certificate_of, order_of, read_order
+from tasks.retention.held_rows import KeptPart, keep_rows
+from tasks.retention.pages import certificate_page
+from tasks.transparency.publish import publish_log
+
+OnStep = Callable[[str], object]
+_SHOWN = 3
+
+
+class Result(StrEnum):
+    """How the deletion of a month ended."""
+
+    DELETED = "deleted"
+    KEPT = "kept"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one month: the number of its certificate, or the reason why it has none."""
+
+    table: str
+    month: Month
+    result: Result
+    certificate: str = ""
+    rows: int = 0
+    reason: str = ""
+    transient: bool = False
+
+
+def delete_months(settings: Settings, request_id: int | None = None, on_step: OnStep = lambda _: None) -> list[Outcome]:
+    """Complete the deletions that have begun, then carry out the requests that are due; or only that one of them.
+
+    A month that fails stops no other: its reason is in its outcome. Safe to run again after any interruption. Raises
+    ConflictError while another run deletes, NotFoundError for an unknown request, RefusalError for one that is not due,
+    OwnershipError where the archive is not this database's. ``on_step`` hears each step after it is done.
+    """
+    with connect(settings.database_dsn, "deletion") as connection, deletion_lock(connection):
+        requests = _due(connection, request_id)
+        begun = unfinished(connection)
+        if not requests and not begun:
+            return []
+        owner = check_ownership(connection, settings)
+        work = _Work(connection, settings, owner, on_step)
+        outcomes = [work.outcome(_finished, deletion) for deletion in begun]
+        return outcomes + [work.outcome(_deleted, request, month) for request in requests for month in _left(request)]
+
+
+def _due(connection: Connection, request_id: int | None) -> list[DeletionRequest]:
+    """The requests to carry out, the oldest first."""
+    now = read_now(connection)
+    if request_id is None:
+        found = [request for request in list_requests(connection) if request.state(now) is RequestState.DUE]
+        return found[::-1]
+    request = get_request(connection, request_id)
+    require_due(request, now)
+    return [request]
+
+
+def require_due(request: DeletionRequest, now: datetime) -> None:
+    """Raise RefusalError, saying what is missing, unless a request may be carried out at an aware instant."""
+    state = request.state(now)
+    if state is RequestState.DUE:
+        return
+    why = {
+        RequestState.WAITING: f"has {len(request.approved_by)} of {request.approvals} approvals",
+        RequestState.GRACE: f"is in its grace period until {request.due_at:%Y-%m-%d %H:%M} UTC",
+    }
+    raise RefusalError(f"request {request.request_id} {why.get(state, f'is {state}')}: nothing is deleted under it")
+
+
+def _left(request: DeletionRequest) -> list[DoomedMonth]:
+    begun = {(table, month) for table, month, *_ in request.done}
+    return [month for month in request.months if (month.table, str(month.month)) not in begun]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A run in hand."""
+
+    connection: Connection
+    settings: Settings
+    owner: Owner
+    on_step: OnStep
+
+    def outcome(self, work: Callable[..., Outcome], *arguments: Deletion | DeletionRequest | DoomedMonth) -> Outcome:
+        """What ``work`` came to, an error of this project included."""
+        subject = arguments[-1]
+        assert isinstance(subject, Deletion | DoomedMonth)  # noqa: S101  # what both kinds of work are about
+        if isinstance(subject, Deletion):
+            table, month = subject.table_name, Month.of(subject.month)
+        else:
+            table, month = subject.table, subject.month
+        try:
+            return work(self, *arguments)
+        except KeptVersionError as error:
+            found = Outcome(table, month, Result.FAILED, reason=str(error))
+        except (RefusalError, ConflictError) as error:
+            found = Outcome(table, month, Result.KEPT, reason=str(error))
+        except TreasuryError as error:
+            is_transient = isinstance(error, TransientError)
+            found = Outcome(table, month, Result.FAILED, reason=str(error), transient=is_transient)
+        if isinstance(subject, Deletion) and not self.connection.closed:
+            note_error(self.connection, subject.number, found.reason)
+        return found
+
+
+def _finished(work: _Work, deletion: Deletion) -> Outcome:
+    with month_lock(work.connection, work.settings.table(deletion.table_name), Month.of(deletion.month)):
+        return _finish(work, deletion)
+
+
+def _deleted(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> Outcome:
+    table = work.settings.table(doomed.table)
+    with month_lock(work.connection, table, doomed.month):
+        require_month_unchanged(work.connection, work.settings, request, doomed)
+        _sweep(work, doomed)
+        parts = _parts(work, doomed)
+        _require_deletable(work, doomed, parts)
+        holds = _holds_on(work.connection, doomed)
+        kept = _keep(work, doomed, parts, holds)
+        whole = {one.of_part for one in kept if one.rows == _rows(parts, one.of_part)}
+        parts = [part for part in parts if part.part not in whole]
+        kept = [one for one in kept if one.of_part not in whole]
+        if not parts:
+            raise RefusalError(f"{doomed}: every row is kept by {', '.join(doomed.keeps)}: there is nothing to delete")
+        number = _begin(work, request, doomed, parts, kept, holds)
+        work.on_step("begun")
+        deletion = get_deletion(work.connection, number)
+        try:
+            return _finish(work, deletion)
+        except TreasuryError as error:
+            if not work.connection.closed:
+                note_error(work.connection, number, str(error))
+            raise
+
+
+def _rows(parts: Sequence[MonthPart], number: int) -> int:
+    return next(part.row_count for part in parts if part.part == number)
+
+
+def _parts(work: _Work, doomed: DoomedMonth) -> list[MonthPart]:
+    """The parts that the plan names."""
+    named = {part.part for part in doomed.parts}
+    with work.connection.transaction():
+        return [part for part in month_parts(work.connection, doomed.table, doomed.month) if part.part in named]
+
+
+def _holds_on(connection: Connection, doomed: DoomedMonth) -> list[Hold]:
+    """The open holds that keep some of the rows."""
+    some = holds_on(open_holds(connection), doomed.table, doomed.month)[1]
+    return [hold for hold in some if hold.name in doomed.keeps]
+
+
+def _sweep(work: _Work, doomed: DoomedMonth) -> None:
+    """Remove the held rows of an earlier try that did not come to its transaction."""
+    store = VersionedStore(work.settings)
+    for key, _, state in leftovers(work.connection, doomed.table, doomed.month):
+        if state == "keeping":
+            store.remove(key)
+            mark_upload_removed(work.connection, key)
+
+
+def _objects(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> list[DoomedObject]:
+    """Every object with rows of the month, or hashes of them: those that the parts name, and what attempts left."""
+    found = [one for part in parts for one in _of_part(part)]
+    left = [
+        DoomedObject(key, part, "leftover", None, None, [])
+        for key, part, state in leftovers(work.connection, doomed.table, doomed.month)
+        if state != "keeping"
+    ]
+    return [*found, *left]
+
+
+def _of_part(part: MonthPart) -> list[DoomedObject]:
+    tree = part.tree
+    manifest = bytes(part.manifest_sha256)
+    found = [
+        DoomedObject(part.object_key, part.part, "rows", part.object_bytes, bytes(part.object_sha256), []),
+        DoomedObject(tree["key"], part.part, "tree", tree["size_bytes"], bytes.fromhex(tree["sha256"]), []),
+        DoomedObject(part.manifest_key, part.part, "manifest", None, manifest, []),
+    ]
+    if part.kept is not None:
+        proofs = part.kept["proofs"]
+        sha256 = bytes.fromhex(proofs["sha256"])
+        found.append(DoomedObject(proofs["key"], part.part, "proofs", proofs["size_bytes"], sha256, []))
+    return found
+
+
+def _require_deletable(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> None:
+    """Before anything happens: nobody else's objects are in the month's folders, and the store keeps no version."""
+    _refuse_strangers(work, doomed.table, doomed.month)
+    store, now = VersionedStore(work.settings), datetime.now(UTC)
+    for one in _objects(work, doomed, parts):
+        for version in store.versions(one.object_key):
+            if reason := version.why_kept(now):
+                raise KeptVersionError(
+                    f"{doomed}: the store keeps version {version.version or '(none)'} of {one.object_key}: {reason}. "
+                    "Nothing was deleted; run it again after that"
+                )
+
+
+def _refuse_strangers(work: _Work, table: str, month: Month) -> None:
+    """Raise RefusalError for an object in the month's folders that this database did not write: it may have rows."""
+    store, name = ObjectStore(work.settings), str(month)
+    folders = (data_folder(table, name), tree_folder(table, name), manifest_folder(table, name))
+    own = uploads_of_month(work.connection, table, month)
+    strange = [key for folder in folders for key in store.keys(folder) if key not in own]
+    if strange:
+        raise RefusalError(
+            f"{table} {month}: {len(strange)} objects that this database did not write are in its folders, such as "
+            f"{', '.join(strange[:_SHOWN])}: they may have rows of the month. Remove them, and run it again"
+        )
+
+
+def _keep(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart], holds: Sequence[Hold]) -> list[KeptPart]:
+    """The held rows of each part, stored as parts to come."""
+    if not holds:
+        return []
+    newest, attempt = newest_part(work.connection, doomed.table, doomed.month)
+    kept: list[KeptPart] = []
+    for part in parts:
+        number = newest + len(kept) + 1
+        one = keep_rows(work.connection, work.settings, work.owner, part, holds, number, attempt + 1)
+        kept += [] if one is None else [one]
+    work.on_step("kept")
+    return kept
+
+
+def _begin(
+    work: _Work,
+    request: DeletionRequest,
+    doomed: DoomedMonth,
+    parts: Sequence[MonthPart],
+    kept: Sequence[KeptPart],
+    holds: Sequence[Hold],
+) -> int:
+    """Store the order, then take the rows out of the views in one transaction; returns the deletion's number."""
+    connection, settings = work.connection, work.settings
+    number = next_number(connection)
+    objects = _objects(work, doomed, parts)
+    what = Doomed(doomed, parts, kept, objects)
+    order = order_of(settings, work.owner, number, request, what, read_now(connection))
+    content = order.to_bytes()
+    key = f"{ORDERS}/{order.certificate}-{StoredFile.of(content).sha256.hex()[:16]}.json"
+    ObjectStore(settings).put_bytes(content, key)
+    work.on_step("ordered")
+    described = LoggedObject(key=key, size_bytes=len(content), sha256=StoredFile.of(content).sha256.hex())
+    run_ddl(connection, settings, lambda: _take_out(work, request, doomed, kept, holds, order, described))
+    return number
+
+
+def _take_out(
+    work: _Work,
+    request: DeletionRequest,
+    doomed: DoomedMonth,
+    kept: Sequence[KeptPart],
+    holds: Sequence[Hold],
+    order: Order,
+    stored: LoggedObject,
+) -> None:
+    """The transaction that cannot be taken back. What people decide is looked at once more, under their locks."""
+    connection = work.connection
+    lock_holds(connection)
+    lock_requests(connection)
+    now = read_now(connection)
+    current = get_request(connection, request.request_id)
+    require_due(current, now)
+    require_month_unchanged(connection, work.settings, current, doomed)
+    if _holds_on(connection, doomed) != list(holds):
+        raise RefusalError(f"{doomed}: the holds on its rows changed a moment ago: run it again")
+    numbers = [part["part"] for part in order.content["parts"]]
+    begin_parts(connection, doomed.table, doomed.month, numbers, order.certificate, now)
+    for one in kept:
+        add_kept_part(connection, one.values | {"begun_at": now}, one.keys)
+    body = DeletionBegun(
+        table=doomed.table,
+        month=str(doomed.month),
+        parts=tuple(numbers),
+        certificate=order.certificate,
+        plan_sha256=request.plan_sha256.hex(),
+        record=stored,
+    )
+    event = record_event(connection, work.owner, body)
+    values = {
+        "number": order.number,
+        "certificate": order.certificate,
+        "request_id": request.request_id,
+        "table": doomed.table,
+        "month": doomed.month.first_day,
+        "order_content": order.to_bytes(),
+        "order_key": stored.key,
+        "begun_at": now,
+        "event_incarnation": event.incarnation,
+        "event_number": event.number,
+    }
+    add_deletion(connection, values, order.objects)
+    for one in kept:
+        archived = archived_part(connection, doomed.table, doomed.month.first_day, one.part)
+        record_event(connection, work.owner, archived)
+
+
+def _finish(work: _Work, deletion: Deletion) -> Outcome:
+    """Everything after the transaction; each step is skipped where it was done."""
+    connection, order = work.connection, read_order(deletion.order_content, deletion.order_key)
+    if deletion.state == "begun":
+        publish_log(work.settings)  # from here on no verification misses the objects
+        work.on_step("published")
+        _remove(work, deletion)
+        _refuse_strangers(work, deletion.table_name, Month.of(deletion.month))
+        work.on_step("proved")
+        content = certificate_of(connection, work.settings, work.owner, deletion, order)
+        key = f"{CERTIFICATES}/{deletion.certificate}"
+        certify(connection, deletion.number, content, f"{key}.json", f"{key}.html")
+        work.on_step("certified")
+        deletion = get_deletion(connection, deletion.number)
+    _certify(work, deletion, order)
+    rows = sum(part["rows"] for part in order.content["parts"]) - sum(one["rows"] for one in order.content["kept"])
+    named = (deletion.table_name, Month.of(deletion.month))
+    return Outcome(*named, Result.DELETED, deletion.certificate, rows, _published(work.settings))
+
+
+def _remove(work: _Work, deletion: Deletion) -> None:
+    """Delete every version of every object, and prove that each is absent."""
+    store = VersionedStore(work.settings)
+    for one in doomed_objects(work.connection, deletion.number):
+        if one.proved_at is not None:
+            store.remove(one.object_key)  # somebody may have put it back
+            continue
+        found = [version.to_record() for version in store.versions(one.object_key)]
+        known = [version for version in one.versions if version not in found]
+        note_versions(work.connection, deletion.number, one.object_key, [*known, *found])
+        work.on_step(f"noted {one.object_key}")
+        store.remove(one.object_key)
+        work.on_step(f"removed {one.object_key}")
+        mark_removed(work.connection, deletion.number, one.object_key)
+
+
+def _certify(work: _Work, deletion: Deletion, order: Order) -> None:
+    """Put the certificate and its page into the archive; then the end, in one transaction with its events."""
+    if deletion.certificate_content is None or deletion.certificate_key is None or deletion.page_key is None:
+        raise DataError(f"deletions: {deletion.certificate} is {deletion.state} and has no certificate")
+    content, store = bytes(deletion.certificate_content), ObjectStore(work.settings)
+    store.put_bytes(content, deletion.certificate_key)
+    store.put_bytes(certificate_page(content), deletion.page_key)
+    work.on_step("stored")
+    stored = StoredFile.of(content)
+    record = LoggedObject(key=deletion.certificate_key, size_bytes=stored.size_bytes, sha256=stored.sha256.hex())
+    numbers = [part["part"] for part in order.content["parts"]]
+    connection, table = work.connection, deletion.table_name
+    with connection.transaction():
+        finish(connection, deletion.number, table, deletion.month, numbers)
+        for part, sha256 in manifests(connection, table, deletion.month, numbers).items():
+            body = Deleted(
+                table=table,
+                month=f"{deletion.month:%Y-%m}",
+                part=part,
+                manifest_sha256=sha256,
+                certificate=deletion.certificate,
+                record=record,
+            )
+            record_event(connection, work.owner, body)
+    work.on_step("done")
+
+
+def _published(settings: Settings) -> str:
+    """Put the events into the public log; returns why they are not there yet, if so."""
+    try:
+        publish_log(settings)
+    except TreasuryError as error:
+        return f"deleted; its event waits for the public log: {error}"
+    return ""
+
+
+def expected_certificate(owner: Owner, connection: Connection) -> str:
+    """The number that the next certificate will have."""
+    return certificate_number(owner, next_number(connection))

@@ -1,0 +1,278 @@
+"""Legal holds: placed by one person, released by two others. Each is an object in the archive and an event of the log.
+
+The log is public and never forgets, so it names neither people nor wallets: it has the SHA-256 of the object, which is
+salted. The object comes back with the catalogue when PostgreSQL is lost.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import rfc8785
+
+from config import Settings
+from ledger.errors import ConfigError, NotFoundError, RefusalError
+from ledger.holds import RELEASE_FORMAT, Hold, HoldScope, Subject, hold_name
+from ledger.installation import Owner
+from ledger.tables import TieredTable
+from ledger.transparency.events import Held, LoggedObject, Released
+from sql.catalog import columns_of
+from sql.connection import Connection, connect
+from sql.holds import (
+    RELEASED,
+    HoldDecision,
+    HoldRecord,
+    add_decision,
+    add_hold,
+    deleted_in,
+    hold_decisions,
+    known_months,
+    list_holds,
+    lock_holds,
+    next_hold,
+    read_now,
+)
+from sql.installation import read_installation
+from sql.log import record_event
+from sql.relations import Parents
+from storage.engine import identifier, literal
+from storage.layout import HOLDS
+from storage.store import ObjectStore, StoredFile
+from tasks.archiving.ownership import check_ownership, find_owner
+from tasks.querying.query import run_query
+from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
+
+_MATTER_CHARACTERS = 128
+_NONCE_BYTES = 4
+_SALT_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class HoldHistory:
+    """A hold with all decisions about its release, the oldest first."""
+
+    record: HoldRecord
+    decisions: Sequence[HoldDecision]
+
+
+def place_hold(
+    settings: Settings,
+    scope: HoldScope,
+    matter: str,
+    reason: str,
+    actor: str,
+    review_on: date,
+    *,
+    account: str | None = None,
+) -> HoldRecord:
+    """Place a hold. ``account`` is what ``actor`` works under, by default the same.
+
+    Raises FieldError for a text that is none or a review date that is not to come, ConfigError for an unknown table,
+    NotFoundError for months or rows that are in no tier, RefusalError for months that are deleted, and the store's
+    errors. Not safe to run again: each call places a hold.
+    """
+    who = Person(actor, account or actor)
+    who.check()
+    check_text("matter", matter, _MATTER_CHARACTERS)
+    check_text("reason", reason, REASON_CHARACTERS)
+    if scope.table is not None:
+        settings.table(scope.table)
+    with connect(settings.database_dsn, "holds") as connection:
+        if review_on <= read_now(connection).date():
+            raise ConfigError(f"review date: {review_on} must be a day to come")
+        _require_months(connection, scope)
+        _require_rows(connection, settings, scope)
+        owner = _owner(connection, settings)
+        with connection.transaction():
+            lock_holds(connection)
+            _refuse_deleted(connection, scope)
+            number, now = next_hold(connection)
+            hold = Hold(number, matter, scope, reason, who.name, who.account, now, review_on)
+            stored = _put(settings, owner, hold.name, hold.to_record())
+            add_hold(connection, hold, stored)
+            record_event(connection, owner, _held(hold, stored), now)
+    return HoldRecord(hold, None)
+
+
+def release_hold(settings: Settings, number: int, actor: str, reason: str, *, account: str | None = None) -> HoldRecord:
+    """Propose to release a hold, or release it when somebody else has proposed it.
+
+    Raises NotFoundError for an unknown hold, RefusalError for one that is released, for the person who placed it, and
+    for the person who proposed its release.
+    """
+    who = _person(actor, account, reason)
+    with connect(settings.database_dsn, "holds") as connection:
+        owner = _owner(connection, settings)
+        with connection.transaction():
+            lock_holds(connection)
+            record = _open(connection, number)
+            hold, proposal = record.hold, record.decision
+            if who.is_same_as(hold.actor, hold.account):
+                raise RefusalError(
+                    f"{hold.name} was placed by {hold.actor} under {hold.account}: two other people must release it"
+                )
+            now = read_now(connection)
+            if proposal is None or proposal.action != "proposed":
+                add_decision(connection, number, HoldDecision("proposed", who.name, who.account, reason, now))
+            else:
+                _refuse_same(hold, who, proposal)
+                decision = HoldDecision(RELEASED, who.name, who.account, reason, now)
+                stored = _put(settings, owner, f"{hold.name}-released", _release_record(hold, proposal, decision))
+                add_decision(connection, number, decision, stored)
+                record_event(connection, owner, _released(hold, stored), now)
+        return find_hold(connection, number)
+
+
+def reject_release(
+    settings: Settings, number: int, actor: str, reason: str, *, account: str | None = None
+) -> HoldRecord:
+    """Take back the proposal to release a hold; anybody may. Raises RefusalError where nothing is proposed."""
+    who = _person(actor, account, reason)
+    with connect(settings.database_dsn, "holds") as connection:
+        with connection.transaction():
+            lock_holds(connection)
+            record = _open(connection, number)
+            if record.decision is None or record.decision.action != "proposed":
+                raise RefusalError(f"{record.hold.name}: no release is proposed that could be rejected")
+            decision = HoldDecision("rejected", who.name, who.account, reason, read_now(connection))
+            add_decision(connection, number, decision)
+        return find_hold(connection, number)
+
+
+def holds(settings: Settings) -> list[HoldRecord]:
+    """Every hold, the oldest first."""
+    with connect(settings.database_dsn, "holds") as connection:
+        return list_holds(connection)
+
+
+def show_hold(settings: Settings, number: int) -> HoldHistory:
+    """A hold and what was decided about it. Raises NotFoundError for an unknown one."""
+    with connect(settings.database_dsn, "holds") as connection:
+        return HoldHistory(find_hold(connection, number), hold_decisions(connection, number))
+
+
+def find_hold(connection: Connection, number: int) -> HoldRecord:
+    """The hold with a number. Raises NotFoundError."""
+    found = list_holds(connection, number)
+    if not found:
+        raise NotFoundError(f"{hold_name(number)} does not exist: `treasury hold list` shows those that do")
+    return found[0]
+
+
+def _person(actor: str, account: str | None, reason: str) -> Person:
+    who = Person(actor, account or actor)
+    who.check()
+    check_text("reason", reason, REASON_CHARACTERS)
+    return who
+
+
+def _open(connection: Connection, number: int) -> HoldRecord:
+    record = find_hold(connection, number)
+    if not record.is_open and record.decision is not None:
+        at = record.decision.decided_at
+        raise RefusalError(f"{record.hold.name} was released on {at:%Y-%m-%d} by {record.decision.actor}")
+    return record
+
+
+def _refuse_same(hold: Hold, who: Person, proposal: HoldDecision) -> None:
+    if who.is_same_as(proposal.actor, proposal.account):
+        raise RefusalError(
+            f"{hold.name}: {proposal.actor} has proposed its release under {proposal.account}; somebody else must "
+            "confirm it"
+        )
+
+
+def _require_months(connection: Connection, scope: HoldScope) -> None:
+    """Raise NotFoundError unless both ends of the scope are months that a table of it has."""
+    known = known_months(connection, scope)
+    spans = ", ".join(f"{one.table} has {one.first} to {one.last}" for one in known) or "no table has any month"
+    ends = ((scope.first, any(one.has_first for one in known)), (scope.last, any(one.has_last for one in known)))
+    for month, is_there in ends:
+        if not is_there:
+            raise NotFoundError(f"month {month} of {scope.table or 'every table'} is in no tier: {spans}")
+    _refuse_deleted(connection, scope)
+
+
+def _refuse_deleted(connection: Connection, scope: HoldScope) -> None:
+    for table, month, certificate in deleted_in(connection, scope):
+        raise RefusalError(f"{table} {month} was deleted with certificate {certificate}: nothing is left to hold")
+
+
+def _require_rows(connection: Connection, settings: Settings, scope: HoldScope) -> None:
+    """Raise NotFoundError where no tier has a row of the scope's subject in its months."""
+    subject, value = scope.subject, scope.value
+    if subject is None or value is None:
+        return
+    tables = [table for name, table in settings.registry.items() if scope.table in (None, name)]
+    having = [table for table in tables if has_column(connection, table, subject)]
+    if not having:
+        raise ConfigError(f"{subject}: {scope.table or 'no table'} has no column {subject.column}")
+    if not any(_has_rows(settings, table, scope, subject, value) for table in having):
+        where = ", ".join(table.name for table in having)
+        raise NotFoundError(f"{subject} {value} has no row in {where} from {scope.first} to {scope.last}, in any tier")
+
+
+def has_column(connection: Connection, table: TieredTable, subject: Subject) -> bool:
+    """Whether rows of a table name such a subject."""
+    columns = columns_of(connection, Parents.of(connection, table).hot)
+    return any(column.name == subject.column for column in columns)
+
+
+def _has_rows(settings: Settings, table: TieredTable, scope: HoldScope, subject: Subject, value: str) -> bool:
+    time_column = identifier(table.time_column)
+    query = (
+        f"SELECT 1 FROM {identifier(table.name)} WHERE {identifier(subject.column)} = {literal(value)} "  # noqa: S608
+        f"AND {time_column} >= TIMESTAMPTZ {literal(scope.first.lower.isoformat())} "
+        f"AND {time_column} < TIMESTAMPTZ {literal(scope.last.upper.isoformat())} LIMIT 1"
+    )
+    with run_query(settings, query) as answer:
+        return bool(answer.batches.read_all().num_rows)
+
+
+def _owner(connection: Connection, settings: Settings) -> Owner:
+    if read_installation(connection) is None:
+        return check_ownership(connection, settings)
+    return find_owner(connection, settings)
+
+
+def _put(settings: Settings, owner: Owner, name: str, record: dict[str, Any]) -> LoggedObject:
+    """Store a record with a salt, so that nobody finds its content by trying values against its hash."""
+    content = rfc8785.dumps(record | {"salt": secrets.token_hex(_SALT_BYTES)})
+    key = f"{HOLDS}/{name}-{owner.short}-{secrets.token_hex(_NONCE_BYTES)}.json"
+    ObjectStore(settings).put_bytes(content, key)
+    return LoggedObject(key=key, size_bytes=len(content), sha256=StoredFile.of(content).sha256.hex())
+
+
+def _release_record(hold: Hold, proposal: HoldDecision, decision: HoldDecision) -> dict[str, Any]:
+    people = {"proposed": proposal, "confirmed": decision}
+    described = {
+        name: {
+            "actor": one.actor,
+            "account": one.account,
+            "reason": one.reason,
+            "at": one.decided_at.isoformat(),
+        }
+        for name, one in people.items()
+    }
+    return {"format": RELEASE_FORMAT, "hold": hold.name, **described}
+
+
+def _held(hold: Hold, stored: LoggedObject) -> Held:
+    return Held(**_logged(hold), record=stored)
+
+
+def _released(hold: Hold, stored: LoggedObject) -> Released:
+    return Released(**_logged(hold), record=stored)
+
+
+def _logged(hold: Hold) -> dict[str, Any]:
+    scope = hold.scope
+    return {
+        "hold": hold.name,
+        "table": scope.table,
+        "month": str(scope.first),
+        "last_month": str(scope.last),
+        "subject": None if scope.subject is None else str(scope.subject),
+    }
