@@ -40,6 +40,48 @@ COMMANDS: Mapping[str, Command | Group] = {
     "late-rows": Command("cli.archive:late_rows", "Open an archived month for rows that came late."),
     "sql": Command("cli.archive:sql", "Run one read-only query over all tiers."),
     "run": Command("cli.archive:run", "Run a flow now, in this process."),
+    "hold": Group(
+        "Keep rows from being deleted, and release them.",
+        {
+            "place": Command(
+                "cli.hold:place", "Keep months, or a wallet's, user's or client's rows in them, from being deleted."
+            ),
+            "list": Command("cli.hold:list_", "List the legal holds that are open."),
+            "show": Command("cli.hold:show", "Show a legal hold and the decisions about its release."),
+            "release": Command("cli.hold:release", "Propose to release a legal hold, or confirm its release."),
+        },
+    ),
+    "delete": Group(
+        "Request, approve and carry out the deletion of months past their policy.",
+        {
+            "plan": Command(
+                "cli.deletion:plan", "Show which months are past their policy, and which of them stay and why."
+            ),
+            "request": Command("cli.deletion:request", "Request the deletion of every month that is past its policy."),
+            "approve": Command("cli.deletion:approve", "Approve the deletion that a request asks for."),
+            "refuse": Command("cli.deletion:refuse", "Refuse the deletion that a request asks for."),
+            "revoke": Command(
+                "cli.deletion:revoke", "Take back a request, also an approved one, before its months are deleted."
+            ),
+            "run": Command("cli.deletion:run", "Delete the months of approved requests whose grace period is over."),
+            "list": Command("cli.deletion:list_", "List the requests to delete months, newest first."),
+            "show": Command("cli.deletion:show", "Show a request: its months, and who decided what."),
+        },
+    ),
+    "certificate": Group(
+        "Show and verify certificates of deletion.",
+        {
+            "list": Command("cli.deletion:list_certificates", "List the certificates of deletion, newest first."),
+            "show": Command(
+                "cli.deletion:show_certificate", "Print a certificate of deletion as JSON, or write its page."
+            ),
+            "verify": Command(
+                "cli.deletion:verify",
+                "Verify a certificate: its objects in the archive, its event in the log, and that nothing is there "
+                "again.",
+            ),
+        },
+    ),
     "installation": Group(
         "Show which database the archive belongs to, and settle what to do with a copy.",
         {

@@ -15,7 +15,7 @@ from ledger.errors import ConflictError, DataError, RefusalError, TransientError
 from ledger.holds import Hold, holds_on
 from ledger.installation import Owner
 from ledger.months import Month
-from ledger.retention import DoomedMonth, certificate_number
+from ledger.retention import DoomedMonth
 from ledger.transparency.events import Deleted, DeletionBegun, LoggedObject
 from sql.connection import Connection, connect
 from sql.deletions import (
@@ -120,11 +120,12 @@ def require_due(request: DeletionRequest, now: datetime) -> None:
     state = request.state(now)
     if state is RequestState.DUE:
         return
-    why = {
-        RequestState.WAITING: f"has {len(request.approved_by)} of {request.approvals} approvals",
-        RequestState.GRACE: f"is in its grace period until {request.due_at:%Y-%m-%d %H:%M} UTC",
-    }
-    raise RefusalError(f"request {request.request_id} {why.get(state, f'is {state}')}: nothing is deleted under it")
+    why = f"is {state}"
+    if state is RequestState.WAITING:
+        why = f"has {len(request.approved_by)} of {request.approvals} approvals"
+    elif request.due_at is not None and state is RequestState.GRACE:
+        why = f"is in its grace period until {request.due_at:%Y-%m-%d %H:%M} UTC"
+    raise RefusalError(f"request {request.request_id} {why}: nothing is deleted under it")
 
 
 def _left(request: DeletionRequest) -> list[DoomedMonth]:
@@ -421,6 +422,16 @@ def _certify(work: _Work, deletion: Deletion, order: Order) -> None:
     work.on_step("done")
 
 
+def failures(outcomes: Sequence[Outcome]) -> list[TreasuryError]:
+    """An error for each month that is not deleted; a month that stays for a reason that people decide is a conflict."""
+    kinds = {Result.KEPT: RefusalError, Result.FAILED: DataError}
+    return [
+        (TransientError if one.transient else kinds[one.result])(f"{one.table} {one.month}: {one.reason}")
+        for one in outcomes
+        if one.result is not Result.DELETED
+    ]
+
+
 def _published(settings: Settings) -> str:
     """Put the events into the public log; returns why they are not there yet, if so."""
     try:
@@ -428,8 +439,3 @@ def _published(settings: Settings) -> str:
     except TreasuryError as error:
         return f"deleted; its event waits for the public log: {error}"
     return ""
-
-
-def expected_certificate(owner: Owner, connection: Connection) -> str:
-    """The number that the next certificate will have."""
-    return certificate_number(owner, next_number(connection))

@@ -193,7 +193,7 @@ def _prove(work: _Work, source: Path, read: ReadFile, spool: Path) -> tuple[byte
     missing, extra = only_on_one_side([leaves], read.leaves)
     if missing or extra or read.content.rows != counted:
         raise VerificationError(
-            f"{manifest.table} {manifest.month}: {counted} rows are held, {len(lines) - 1} are proved, and the new file "
+            f"{manifest.table} {manifest.month}: {counted} rows are held, {len(lines) - 1} are proved, and the file "
             f"has {read.content.rows}: {missing} of the proved ones are missing there, {extra} are others"
         )
     return b"\n".join(lines) + b"\n", names

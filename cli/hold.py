@@ -1,0 +1,105 @@
+"""`treasury hold`: place and release legal holds, and list them."""
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from cli import terminal
+from cli.days import DAY
+from cli.session import session
+from ledger.errors import ConfigError
+from ledger.holds import HoldScope, Subject, hold_number
+from ledger.months import Month
+from sql.holds import HoldRecord
+from tasks.reconciliation.audit.people import account_of_process
+from tasks.retention import holds as legal
+
+Number = Annotated[str, typer.Argument(help="The hold: HOLD-7, or 7")]
+Reason = Annotated[str, typer.Option(help="Reason to record")]
+Actor = Annotated[
+    str | None,
+    typer.Option(help="Person who decides  [default: the account that runs the command, which is always recorded]"),
+]
+
+
+def place(
+    first: Annotated[str, typer.Argument(help="First month, YYYY-MM")],
+    last: Annotated[str | None, typer.Argument(help="Last month, included  [default: the first]")] = None,
+    *,
+    matter: Annotated[str, typer.Option(help="Number of the matter, such as that of the court")],
+    reason: Reason,
+    review: Annotated[datetime, typer.Option(**DAY, help="Day on which somebody must look at the hold again")],
+    table: Annotated[str | None, typer.Option(help="Only this table  [default: every table]")] = None,
+    wallet: Annotated[str | None, typer.Option(help="Only the rows of this wallet")] = None,
+    user: Annotated[str | None, typer.Option(help="Only the rows of this user")] = None,
+    client: Annotated[str | None, typer.Option(help="Only the rows of this client")] = None,
+    actor: Actor = None,
+) -> None:
+    """Keep months, or a wallet's, user's or client's rows in them, from being deleted."""
+    given = {Subject.WALLET: wallet, Subject.USER: user, Subject.CLIENT: client}
+    named = [(subject, value) for subject, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise ConfigError("--wallet, --user, --client: a hold is of one of them: place a hold for each")
+    subject, value = named[0] if named else (None, None)
+    scope = HoldScope(Month.parse(first), Month.parse(last or first), table, subject, value)
+    account = account_of_process()
+    with session("s3") as settings:
+        placed = legal.place_hold(settings, scope, matter, reason, actor or account, review.date(), account=account)
+    typer.echo(f"{placed.hold.name} keeps {placed.hold.scope}; look at it again on {placed.hold.review_on}")
+
+
+def list_(
+    every: Annotated[bool, typer.Option("--all", help="List the released ones too")] = False,
+) -> None:
+    """List the legal holds that are open."""
+    with session() as settings:
+        records = legal.holds(settings)
+    columns = ("hold", "matter", "keeps", "state", "placed by", "placed (UTC)", "review", "reason")
+    terminal.table("Legal holds", columns, [_cells(record) for record in records if every or record.is_open])
+
+
+def show(number: Number) -> None:
+    """Show a legal hold and the decisions about its release."""
+    with session() as settings:
+        found = legal.show_hold(settings, hold_number(number))
+    hold = found.record.hold
+    facts = (
+        ("hold", hold.name),
+        ("matter", hold.matter),
+        ("keeps", str(hold.scope)),
+        ("state", found.record.state),
+        ("reason", hold.reason),
+        ("placed by", f"{hold.actor}, account {hold.account}"),
+        ("placed (UTC)", f"{hold.placed_at:%Y-%m-%d %H:%M:%S}"),
+        ("review", str(hold.review_on)),
+    )
+    terminal.table(hold.name, ("field", "value"), facts)
+    decisions = [
+        (f"{one.decided_at:%Y-%m-%d %H:%M}", one.action, one.actor, one.account, one.reason) for one in found.decisions
+    ]
+    terminal.table("Decisions about its release", ("time (UTC)", "action", "person", "account", "reason"), decisions)
+
+
+def release(
+    number: Number,
+    reason: Reason,
+    actor: Actor = None,
+    reject: Annotated[bool, typer.Option(help="Withdraw the proposal instead")] = False,
+) -> None:
+    """Propose to release a legal hold, or confirm its release.
+
+    The first call proposes. The same call by a second person releases the hold. Whoever placed it is neither of them.
+    """
+    account = account_of_process()
+    with session("s3") as settings:
+        decide = legal.reject_release if reject else legal.release_hold
+        done = decide(settings, hold_number(number), actor or account, reason, account=account)
+    waits = " (a second person must confirm)" if done.state == "release proposed" else ""
+    typer.echo(f"{done.hold.name} is {done.state}{waits}: {done.hold.scope}")
+
+
+def _cells(record: HoldRecord) -> tuple[str, ...]:
+    hold = record.hold
+    people = (hold.actor, f"{hold.placed_at:%Y-%m-%d %H:%M}", str(hold.review_on), hold.reason)
+    return (hold.name, hold.matter, str(hold.scope), record.state, *people)

@@ -1,0 +1,42 @@
+"""What the tests of retention share: a ledger with months of ten years ago, in a bucket and in a folder."""
+
+from pathlib import Path
+
+import pytest
+
+from config import Settings
+from config.retention import RetentionSettings
+from tests.tasks.archiving.copies import copied  # noqa: F401  # a fixture
+from tests.tasks.archiving.ledger import Ledger
+from tests.tasks.retention.aged import OLD, OLDER, age
+
+
+@pytest.fixture
+def store(server_settings: Settings, settings: Settings) -> Path:
+    """The folder that the S3 server keeps this test's part of the bucket in."""
+    return server_settings.home / "s3" / settings.archive_location.removeprefix("s3://")
+
+
+@pytest.fixture
+def ledger(settings: Settings, store: Path) -> Ledger:
+    """An empty ledger whose deletions have no grace period."""
+    rules = RetentionSettings(grace_days=0, controller="Acme Payments (Pty) Ltd")
+    return Ledger(settings.model_copy(update={"retention": rules}), store)
+
+
+@pytest.fixture(params=["s3", "folder"])
+def aged(request: pytest.FixtureRequest, ledger: Ledger, tmp_path: Path) -> Ledger:
+    """Two archived months that are past their policy, published: in a bucket and in a folder."""
+    if request.param == "folder":
+        folder = tmp_path / "archive"
+        folder.mkdir()
+        ledger = Ledger(ledger.settings.model_copy(update={"archive_url": f"file://{folder}"}), folder)
+    age(ledger, OLDER, OLD)
+    return ledger
+
+
+@pytest.fixture
+def old(ledger: Ledger) -> Ledger:
+    """The same in a bucket alone."""
+    age(ledger, OLDER, OLD)
+    return ledger

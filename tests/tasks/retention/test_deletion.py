@@ -1,0 +1,195 @@
+"""A month past its policy is deleted after two approvals, wholly, and its certificate says so."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from config.retention import RetentionSettings
+from ledger.errors import ConfigError, NotFoundError, RefusalError
+from sql.connection import connect
+from sql.deletions import RequestState, get_request
+from tasks.archiving.calendar import utc_today
+from tasks.archiving.to_cold import archive_month
+from tasks.retention.approvals import approve, refuse, request_deletion, revoke
+from tasks.retention.deletion import Result, delete_months
+from tasks.retention.deletion_plan import plan_deletion
+from tests.tasks.archiving.ledger import ROWS, Ledger
+from tests.tasks.retention.aged import (
+    OLD,
+    OLDER,
+    YOUNG,
+    age,
+    approved,
+    certificate,
+    delete,
+    hold,
+    objects_of,
+    release,
+    request,
+    wrong,
+)
+
+
+def test_an_approved_month_is_deleted_with_a_certificate_and_nothing_of_it_is_left(aged: Ledger) -> None:
+    before = aged.catalogue(OLD)
+    asked = approved(aged)
+    outcomes = delete(aged)
+    assert [(one.month, one.result, one.rows) for one in outcomes] == [
+        (OLDER, Result.DELETED, ROWS),
+        (OLD, Result.DELETED, ROWS),
+    ]
+    assert aged.whole() == {}
+    assert objects_of(aged, OLD) == objects_of(aged, OLDER) == set()
+    said = certificate(aged, outcomes[1].certificate)
+    assert (said["table"], said["month"], said["controller"]) == ("transactions", str(OLD), "Acme Payments (Pty) Ltd")
+    (part,) = said["parts"]
+    assert (part["rows"], part["sums"], part["root"]) == (ROWS, before["sums"], bytes(before["digest"]).hex())
+    assert part["log_entry"] is not None
+    assert {one["key"] for one in said["objects"]} == {
+        before["object_key"],
+        before["manifest_key"],
+        before["tree"]["key"],
+    }
+    assert {one["result"] for one in said["objects"]} == {"absent"}
+    assert all(len(one["versions"]) == 1 and one["proved_at"] for one in said["objects"])
+    assert said["request"]["plan_sha256"] == asked.plan_sha256.hex()
+    assert [one["actor"] for one in said["request"]["approved"]] == ["ben", "carol"]
+    assert said["rule"]["due_on"] == "2024-03-01"
+    assert said["rule"]["legal_minimum_months"] == 84
+    assert said["holds"]["on_whole_month"] == said["holds"]["on_rows"] == []
+    assert wrong(aged) == []
+
+
+def test_the_page_of_a_certificate_asks_nobody_and_names_what_it_is_about(old: Ledger) -> None:
+    approved(old)
+    number = delete(old)[0].certificate
+    page = (old.store / f"_treasury/certificates/{number}.html").read_text()
+    assert number in page
+    assert "approved by" in page
+    assert "@media print" in page
+    assert "<script" not in page
+    assert "http" not in page.replace(old.settings.archive_location, "")
+
+
+def test_nothing_is_deleted_without_every_approval(old: Ledger) -> None:
+    asked = request(old)
+    assert delete(old) == []
+    with pytest.raises(RefusalError, match="has 0 of 2 approvals: nothing is deleted under it"):
+        delete_months(old.settings, asked.request_id)
+    approve(old.settings, asked.request_id, "ben", "looked at")
+    assert delete(old) == []
+    with pytest.raises(RefusalError, match=f"request {asked.request_id}: ben has approved it under ben"):
+        approve(old.settings, asked.request_id, "Ben ", "once more", account="other")
+    with pytest.raises(RefusalError, match="has 1 of 2 approvals"):
+        delete_months(old.settings, asked.request_id)
+    assert len(old.content()) == 2
+
+
+def test_one_approval_is_enough_where_the_settings_say_so(old: Ledger) -> None:
+    rules = RetentionSettings(grace_days=0, approvals=1)
+    settings = old.settings.model_copy(update={"retention": rules})
+    asked = request_deletion(settings, [old.table], "anna", "past the policy")
+    approve(settings, asked.request_id, "ben", "looked at")
+    assert [one.result for one in delete_months(settings)] == [Result.DELETED, Result.DELETED]
+
+
+def test_an_approved_request_waits_for_its_grace_period_and_can_be_revoked(old: Ledger) -> None:
+    rules = RetentionSettings(grace_days=14)
+    ledger = Ledger(old.settings.model_copy(update={"retention": rules}), old.store)
+    asked = approved(ledger)
+    now = datetime.now(UTC)
+    assert asked.state(now) is RequestState.GRACE
+    assert asked.state(now + timedelta(days=15)) is RequestState.DUE
+    assert delete(ledger) == []
+    with pytest.raises(RefusalError, match="is in its grace period until"):
+        delete_months(ledger.settings, asked.request_id)
+    revoke(ledger.settings, asked.request_id, "dora", "the auditors want to look once more")
+    with pytest.raises(RefusalError, match="is revoked: nothing is deleted under it"):
+        delete_months(ledger.settings, asked.request_id)
+    with pytest.raises(RefusalError, match="is revoked: it cannot be approved"):
+        approve(ledger.settings, asked.request_id, "eve", "late")
+    assert request(ledger).request_id == asked.request_id + 1
+
+
+def test_a_refused_request_is_not_carried_out(old: Ledger) -> None:
+    asked = request(old)
+    refuse(old.settings, asked.request_id, "ben", "not before the audit")
+    assert delete(old) == []
+    with pytest.raises(RefusalError, match="is refused"):
+        approve(old.settings, asked.request_id, "carol", "all the same")
+
+
+def test_a_plan_that_changed_since_the_request_is_not_approved(old: Ledger) -> None:
+    asked = request(old)
+    hold(old, OLD)
+    with pytest.raises(RefusalError, match=rf"the plan changed since it was made: transactions {OLD}: held by HOLD-1"):
+        approve(old.settings, asked.request_id, "ben", "looked at")
+
+
+def test_a_month_that_changed_after_its_approval_is_left_and_the_others_are_deleted(old: Ledger) -> None:
+    approved(old)
+    hold(old, OLDER)
+    outcomes = delete(old)
+    assert [(one.month, one.result) for one in outcomes] == [(OLDER, Result.KEPT), (OLD, Result.DELETED)]
+    assert "held by HOLD-1 (matter matter 2026/17)" in outcomes[0].reason
+    assert list(old.content()) == [str(OLDER)]
+    assert wrong(old) == []
+
+
+def test_a_hold_keeps_its_month_until_two_people_have_released_it(old: Ledger) -> None:
+    placed = hold(old, OLD)
+    plan = plan_deletion(old.settings, [old.table])
+    assert [month.month for month in plan.months] == [OLDER]
+    assert [(one.month, one.reason) for one in plan.kept] == [(OLD, "held by HOLD-1 (matter matter 2026/17)")]
+    release(old, placed.hold.number)
+    assert [month.month for month in plan_deletion(old.settings, [old.table]).months] == [OLDER, OLD]
+
+
+def test_a_month_within_its_policy_is_not_planned(old: Ledger) -> None:
+    age(old, YOUNG)
+    assert [month.month for month in plan_deletion(old.settings, [old.table]).months] == [OLDER, OLD]
+    past = plan_deletion(old.settings, [old.table], OLDER.plus(121).first_day)
+    assert [month.month for month in past.months] == [OLDER]
+    assert plan_deletion(old.settings, [old.table], OLDER.plus(120).first_day).months == ()
+    with pytest.raises(ConfigError, match="has not come yet: nothing is deleted before its time"):
+        plan_deletion(old.settings, [old.table], utc_today() + timedelta(days=1))
+
+
+def test_a_month_that_is_still_in_postgresql_is_kept(ledger: Ledger) -> None:
+    ledger.warm(OLD)
+    plan = plan_deletion(ledger.settings, [ledger.table])
+    assert [one.reason for one in plan.kept] == ["part 1 is warm: it must be archived first"]
+    with pytest.raises(RefusalError, match="there is nothing to request"):
+        request(ledger)
+    archive_month(ledger.settings, ledger.table, OLD)
+    assert len(plan_deletion(ledger.settings, [ledger.table]).months) == 1
+
+
+def test_a_request_that_does_not_exist_is_refused_by_name(old: Ledger) -> None:
+    with pytest.raises(NotFoundError, match="deletion request 7 does not exist"):
+        approve(old.settings, 7, "ben", "looked at")
+    with pytest.raises(NotFoundError, match="deletion request 7 does not exist"):
+        delete_months(old.settings, 7)
+
+
+def test_a_second_request_for_the_same_months_is_refused(old: Ledger) -> None:
+    asked = request(old)
+    with pytest.raises(RefusalError, match=f"request {asked.request_id} asks for it already"):
+        request(old)
+
+
+def test_a_request_is_done_when_its_months_are_deleted(old: Ledger) -> None:
+    asked = approved(old)
+    delete(old)
+    with connect(old.settings.database_dsn, "tests") as connection:
+        assert get_request(connection, asked.request_id).state(datetime.now(UTC)) is RequestState.DONE
+    assert delete(old) == []
+
+
+def test_an_object_that_somebody_put_beside_the_month_stops_the_deletion(old: Ledger) -> None:
+    approved(old)
+    (old.store / f"transactions/month={OLD}/theirs.parquet").write_bytes(b"rows")
+    outcomes = delete(old)
+    assert [one.result for one in outcomes] == [Result.DELETED, Result.KEPT]
+    assert f"transactions/month={OLD}/theirs.parquet" in outcomes[1].reason
+    assert list(old.content()) == [str(OLD)]

@@ -1,0 +1,178 @@
+"""A hold keeps months or rows, is released by two other people, and is an event of the public log."""
+
+import hashlib
+import json
+
+import pytest
+
+from ledger.errors import ConfigError, FieldError, NotFoundError, RefusalError
+from ledger.holds import HoldScope, Subject, hold_number
+from ledger.months import Month
+from ledger.transparency.events import Event
+from ledger.transparency.replay import replay_entries
+from sql.connection import connect
+from sql.installation import read_installation
+from sql.log import read_entries
+from storage.store import ObjectStore
+from tasks.archiving.calendar import utc_today
+from tasks.retention.holds import holds, place_hold, reject_release, release_hold, show_hold
+from tasks.transparency.publish import publish_log
+from tests.tasks.archiving.ledger import HOT, Ledger
+from tests.tasks.retention.aged import OLD, OLDER, REVIEW, approved, delete, hold, release, wrong
+
+WALLET = "wallet-3"
+
+
+def events(ledger: Ledger) -> list[Event]:
+    publish_log(ledger.settings)
+    with connect(ledger.settings.database_dsn, "tests") as connection:
+        installation = read_installation(connection)
+        assert installation is not None
+        return [Event.from_bytes(entry) for entry in read_entries(connection, installation.installation_id)]
+
+
+def place(ledger: Ledger, scope: HoldScope, **changes: object) -> None:
+    given = {"matter": "m-1", "reason": "court order", "actor": "anna", "review_on": REVIEW} | changes
+    place_hold(ledger.settings, scope, **given)  # type: ignore[arg-type]  # each test changes one of them
+
+
+def test_a_hold_is_recorded_with_its_object_and_an_event_that_names_nobody(old: Ledger) -> None:
+    placed = hold(old, OLD, WALLET)
+    (event,) = [one for one in events(old) if one.body.event == "held"]
+    body = event.body
+    assert body.event == "held"
+    assert (body.hold, body.table, body.month, body.last_month, body.subject) == (
+        "HOLD-1",
+        "transactions",
+        str(OLD),
+        str(OLD),
+        "wallet",
+    )
+    assert body.record is not None
+    content = ObjectStore(old.settings).read_bytes(body.record.key)
+    assert hashlib.sha256(content).hexdigest() == body.record.sha256
+    record = json.loads(content)
+    assert (record["matter"], record["actor"], record["scope"]["value"]) == ("matter 2026/17", "anna", WALLET)
+    assert len(record["salt"]) == 32
+    entry = event.to_bytes().decode()
+    assert all(text not in entry for text in (WALLET, "anna", "court", "2026/17"))
+    assert [one.hold for one in holds(old.settings)] == [placed.hold]
+    assert wrong(old) == []
+
+
+def test_a_hold_is_released_by_two_people_who_have_not_placed_it(old: Ledger) -> None:
+    number = hold(old, OLD).hold.number
+    with pytest.raises(RefusalError, match="HOLD-1 was placed by anna under anna: two other people must release it"):
+        release_hold(old.settings, number, "Anna", "closed", account="somewhere")
+    assert release_hold(old.settings, number, "ben", "closed").state == "release proposed"
+    with pytest.raises(RefusalError, match="ben has proposed its release under ben; somebody else must confirm it"):
+        release_hold(old.settings, number, "benjamin", "closed", account="ben")
+    with pytest.raises(RefusalError, match="was placed by anna"):
+        release_hold(old.settings, number, "anna", "closed")
+    assert holds(old.settings)[0].is_open
+    assert release_hold(old.settings, number, "carol", "checked").state == "released"
+    with pytest.raises(RefusalError, match=r"HOLD-1 was released on \d{4}-\d\d-\d\d by carol"):
+        release_hold(old.settings, number, "dora", "again")
+    assert [one.action for one in show_hold(old.settings, number).decisions] == ["proposed", "released"]
+    said = events(old)
+    assert [one.body.event for one in said][-2:] == ["held", "released"]
+    assert replay_entries([one.to_bytes() for one in said]).holds == {}
+    assert wrong(old) == []
+
+
+def test_a_rejected_release_must_be_proposed_again(old: Ledger) -> None:
+    number = hold(old, OLD).hold.number
+    with pytest.raises(RefusalError, match="no release is proposed"):
+        reject_release(old.settings, number, "carol", "not yet")
+    release_hold(old.settings, number, "ben", "closed")
+    assert reject_release(old.settings, number, "carol", "not yet").state == "open"
+    assert release_hold(old.settings, number, "carol", "now").state == "release proposed"
+
+
+@pytest.mark.parametrize(
+    ("scope", "error", "text"),
+    [
+        (HoldScope(Month(1999, 1), Month(1999, 1)), NotFoundError, "month 1999-01 of every table is in no tier"),
+        (HoldScope(OLD, Month(2030, 1), "transactions"), NotFoundError, "month 2030-01 of transactions is in no tier"),
+        (HoldScope(OLD, OLD, "vas_transactions"), NotFoundError, f"month {OLD} of vas_transactions is in no tier"),
+        (HoldScope(OLD, OLD, "other"), ConfigError, "unknown table 'other'"),
+        (
+            HoldScope(OLD, OLD, None, Subject.WALLET, "wallet-99"),
+            NotFoundError,
+            "wallet wallet-99 has no row in .* in any tier",
+        ),
+        (HoldScope(OLD, OLD, "transactions", Subject.USER, "o'user"), NotFoundError, "user o'user has no row"),
+    ],
+)
+def test_what_a_hold_cannot_be_placed_on_is_named(old: Ledger, scope: HoldScope, error: type, text: str) -> None:
+    with pytest.raises(error, match=text):
+        place(old, scope)
+    assert holds(old.settings) == []
+
+
+def test_a_wallet_is_looked_for_in_every_tier(old: Ledger) -> None:
+    old.fill(HOT, wallet_id="young-wallet")
+    with pytest.raises(NotFoundError, match="young-wallet has no row"):
+        place(old, HoldScope(OLDER, OLD, None, Subject.WALLET, "young-wallet"))
+    place(old, HoldScope(OLDER, HOT, None, Subject.WALLET, "young-wallet"))
+    place(old, HoldScope(OLDER, OLD, None, Subject.CLIENT, "acme"))
+    assert [str(one.hold.scope) for one in holds(old.settings)] == [
+        f"every table {OLDER} to {HOT}, rows of wallet young-wallet",
+        f"every table {OLDER} to {OLD}, rows of client acme",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "text"),
+    [
+        ({"matter": ""}, FieldError, "matter: must be 1 to 128 printable characters"),
+        ({"reason": "x\ny"}, FieldError, "reason: must be 1 to 1000 printable characters"),
+        ({"actor": "treasury"}, FieldError, "actor: must be a person"),
+        ({"review_on": utc_today()}, ConfigError, "review date: .* must be a day to come"),
+    ],
+)
+def test_a_hold_says_which_matter_why_who_and_when_to_look_again(
+    old: Ledger, changes: dict[str, object], error: type, text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        place(old, HoldScope(OLD, OLD), **changes)
+
+
+def test_months_in_the_wrong_order_and_numbers_that_are_none_are_refused() -> None:
+    with pytest.raises(ConfigError, match="the last month 2014-01 is before the first, 2014-02"):
+        HoldScope(OLD, OLDER)
+    with pytest.raises(FieldError, match="wallet: must have 1 to 64 printable characters"):
+        HoldScope(OLD, OLD, None, Subject.WALLET, "")
+    for text in ("", "HOLD-", "-1", "HOLD-x", "٣", "12345678901"):
+        with pytest.raises(ConfigError, match="must be a number, or HOLD- and a number"):
+            hold_number(text)
+    assert hold_number("HOLD-7") == hold_number("7") == 7
+
+
+def test_a_hold_that_does_not_exist_is_named(old: Ledger) -> None:
+    with pytest.raises(NotFoundError, match="HOLD-9 does not exist"):
+        release_hold(old.settings, 9, "ben", "closed")
+    with pytest.raises(NotFoundError, match="HOLD-9 does not exist"):
+        show_hold(old.settings, 9)
+
+
+def test_a_deleted_month_takes_no_hold(old: Ledger) -> None:
+    approved(old)
+    number = delete(old)[1].certificate
+    with pytest.raises(RefusalError, match=f"transactions {OLD} was deleted with certificate {number}"):
+        place(old, HoldScope(OLD, OLD))
+
+
+def test_a_hold_over_many_months_and_all_tables_stops_each_of_them(old: Ledger) -> None:
+    approved(old)
+    place(old, HoldScope(OLDER, OLD))
+    assert [one.result for one in delete(old)] == ["kept", "kept"]
+    release(old, 1)
+    assert [one.result for one in delete(old)] == ["deleted", "deleted"]
+
+
+def test_holds_are_never_changed_or_removed_in_postgresql(old: Ledger) -> None:
+    hold(old, OLD)
+    for statement in ("UPDATE holds SET reason = 'x'", "DELETE FROM holds", "TRUNCATE hold_decisions"):
+        with pytest.raises(Exception, match="are only added"):
+            old.sql(statement)
