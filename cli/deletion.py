@@ -1,4 +1,4 @@
-"""`treasury delete` and `treasury certificate`: what is past its policy, who approves its deletion, what was deleted."""
+"""`treasury delete` and `treasury certificate`: what is past its policy, who approves its deletion, what is gone."""
 
 import json
 from collections.abc import Sequence

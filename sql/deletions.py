@@ -313,10 +313,11 @@ def begin_parts(
 
 def add_kept_part(connection: Connection, values: Mapping[str, Any], keys: Sequence[str]) -> None:
     """Enter the part whose rows holds keep, and adopt its objects."""
-    check_stored(connection.execute(_QUERIES["add_kept_part"], values), 1, "archive_months")
-    check_stored(
-        connection.execute(_QUERIES["adopt_kept"], {**values, "keys": list(keys)}), len(keys), "archive_uploads"
-    )
+    stored = {**values, **{name: Jsonb(values[name]) for name in ("sums", "tree", "kept")}}
+    check_stored(connection.execute(_QUERIES["add_kept_part"], stored), 1, "archive_months")
+    named = {name: values[name] for name in ("table", "month", "part")}
+    adopted = connection.execute(_QUERIES["adopt_kept"], {**named, "keys": list(keys)})
+    check_stored(adopted, len(keys), "archive_uploads")
 
 
 def intend_kept(

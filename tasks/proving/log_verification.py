@@ -13,9 +13,9 @@ from cryptography.x509 import Certificate
 from ledger.errors import DataError, VerificationError
 from ledger.merkle import HASH_BYTES, leaf_hash
 from ledger.transparency.checkpoints import Checkpoint
-from ledger.transparency.events import Event, LoggedManifest, LoggedObject, LoggedTree, LogOpened
+from ledger.transparency.events import Archived, Event, LoggedManifest, LoggedObject, LoggedTree, LogOpened
 from ledger.transparency.notes import Note, open_note, require_keys, split_note
-from ledger.transparency.replay import Index, LogState, index_of, number_gaps, replay
+from ledger.transparency.replay import Gone, Index, LogState, MonthKey, index_of, number_gaps, replay
 from ledger.transparency.tiles import WIDTH, Tile, Tree, decode_bundle, tiles_of
 from ledger.transparency.verifier_keys import SignatureType, VerifierKey
 from storage.store import ObjectStore
@@ -52,9 +52,14 @@ class ExpectedMonth:
 class VerifiedLog:
     """What can be believed: the months that must exist, the keys of objects that earlier entries name, and the parts of
     the head that the home remembers. ``is_whole``: the entries lead to the signed root.
+
+    ``gone`` are the parts whose deletion has begun or ended, ``records`` the objects that say who held, released or
+    deleted what, each with the entry that names it.
     """
 
     months: list[ExpectedMonth] = field(default_factory=list)
+    gone: dict[MonthKey, Gone] = field(default_factory=dict)
+    records: list[tuple[int, LoggedObject]] = field(default_factory=list)
     former: set[str] = field(default_factory=set)
     tables: set[str] = field(default_factory=set)
     incarnation: int = 0
@@ -398,11 +403,25 @@ def _believed(events: Sequence[tuple[int, Event]], state: LogState) -> VerifiedL
     ]
     named = set(_named_keys(event for _, event in events))
     newest = max((event.incarnation for _, event in events), default=0)
-    return VerifiedLog(months, named, set(state.tables), newest, is_whole=True)
+    return VerifiedLog(months, dict(state.gone), _records(events), named, set(state.tables), newest, is_whole=True)
+
+
+def _records(events: Sequence[tuple[int, Event]]) -> list[tuple[int, LoggedObject]]:
+    """The objects beside the months that entries name, each once."""
+    found: dict[str, tuple[int, LoggedObject]] = {}
+    for index, event in events:
+        record = getattr(event.body, "record", None)
+        if record is not None:
+            found.setdefault(record.key, (index, record))
+    return list(found.values())
 
 
 def _named_keys(events: Iterator[Event]) -> Iterator[str]:
     for event in events:
-        body = event.body
-        if body.event == "archived":
-            yield from (body.manifest.key, *(one.key for one in body.objects))
+        if isinstance(event.body, Archived):
+            yield from keys_of(event.body)
+
+
+def keys_of(archived: Archived) -> tuple[str, ...]:
+    """The keys of all objects of a part of a month."""
+    return (archived.manifest.key, *(one.key for one in archived.objects))

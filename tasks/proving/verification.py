@@ -18,6 +18,7 @@ from storage.marker import KEY as MARKER
 from storage.marker import Marker
 from storage.store import ObjectStore
 from tasks.proving.findings import Report
+from tasks.proving.gone_months import check_gone, check_records, gone_keys, gone_months
 from tasks.proving.known_log import KnownLog, know_log
 from tasks.proving.log_verification import ExpectedMonth, LogVerification, VerifiedLog
 from tasks.proving.month_verification import MonthVerification
@@ -83,10 +84,12 @@ def verify_archive(
     report, log, listed = _verified_log(settings, store, known, remembered)
     _check_marker(store, known, log, report)
     _check_months(settings, store, listed, log, scope, report, chance or random.SystemRandom())
+    check_records(store, log.records, report)
+    check_gone(listed, log.gone, report)
     _check_strays(listed, known, log, report)
     _check_catalogue(known, log, report)
     if not report.findings:
-        scope.require_any(log.months)
+        scope.require_any([*log.months, *gone_months(log.gone)])
     if log.remembered is not None and not report.findings:
         remember(settings.home, log.remembered)
     return report
@@ -169,10 +172,11 @@ def _check_strays(listed: Mapping[str, int], known: KnownLog, log: VerifiedLog, 
     """Objects in the folders of data that no month names: known leftovers are counted, others are findings."""
     named = {key for one in log.months for key in (one.manifest.key, *(stored.key for stored in one.objects))}
     uploads = known.database.uploads if known.database is not None else {}
+    gone = gone_keys(log.gone)
     for key in listed:
         is_data = _DATA.fullmatch(key) or key.startswith((f"{MANIFESTS}/", f"{TREES}/"))
         is_of_table = key.partition("/")[0] in log.tables
-        if key in named or not (is_data or is_of_table):
+        if key in named or key in gone or not (is_data or is_of_table):
             continue
         if key in uploads or key in log.former:
             report.counts["leftovers"] += 1

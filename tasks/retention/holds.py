@@ -205,7 +205,8 @@ def _require_rows(connection: Connection, settings: Settings, scope: HoldScope) 
     subject, value = scope.subject, scope.value
     if subject is None or value is None:
         return
-    tables = [table for name, table in settings.registry.items() if scope.table in (None, name)]
+    there = {one.table for one in known_months(connection, scope)}
+    tables = [table for name, table in settings.registry.items() if name in there]
     having = [table for table in tables if has_column(connection, table, subject)]
     if not having:
         raise ConfigError(f"{subject}: {scope.table or 'no table'} has no column {subject.column}")

@@ -80,7 +80,10 @@ def certificate(ledger: Ledger, number: str) -> dict[str, Any]:
     return found
 
 
-def verified(ledger: Ledger, scope: Scope = Scope(deep=True)) -> Report:
+DEEP = Scope(deep=True)
+
+
+def verified(ledger: Ledger, scope: Scope = DEEP) -> Report:
     """What a verification of the whole archive comes to, with the database."""
     with connect(ledger.settings.database_dsn, "tests") as connection:
         return verify_archive(ledger.settings, scope, connection)

@@ -8,6 +8,7 @@ from config.retention import RetentionSettings
 from ledger.errors import ConfigError, NotFoundError, RefusalError
 from sql.connection import connect
 from sql.deletions import RequestState, get_request
+from storage.store import ObjectStore
 from tasks.archiving.calendar import utc_today
 from tasks.archiving.to_cold import archive_month
 from tasks.retention.approvals import approve, refuse, request_deletion, revoke
@@ -188,7 +189,7 @@ def test_a_request_is_done_when_its_months_are_deleted(old: Ledger) -> None:
 
 def test_an_object_that_somebody_put_beside_the_month_stops_the_deletion(old: Ledger) -> None:
     approved(old)
-    (old.store / f"transactions/month={OLD}/theirs.parquet").write_bytes(b"rows")
+    ObjectStore(old.settings).put_bytes(b"rows", f"transactions/month={OLD}/theirs.parquet")
     outcomes = delete(old)
     assert [one.result for one in outcomes] == [Result.DELETED, Result.KEPT]
     assert f"transactions/month={OLD}/theirs.parquet" in outcomes[1].reason

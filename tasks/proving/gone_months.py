@@ -1,0 +1,49 @@
+"""Months whose deletion has begun or ended, by the log: nothing of a deleted one is in the archive, and its certificate is."""
+
+from collections.abc import Iterable, Mapping
+
+from ledger.transparency.events import LoggedObject
+from ledger.transparency.replay import Gone, MonthKey
+from storage.store import ObjectStore, StoredFile
+from tasks.proving.findings import Report
+from tasks.proving.log_verification import ExpectedMonth, keys_of
+
+
+def gone_keys(gone: Mapping[MonthKey, Gone]) -> set[str]:
+    """The keys of all objects that the parts had."""
+    return {key for one in gone.values() if one.archived is not None for key in keys_of(one.archived.archived)}
+
+
+def gone_months(gone: Mapping[MonthKey, Gone]) -> list[ExpectedMonth]:
+    """The parts as they were archived: what a scope may name although nothing of it must exist."""
+    archived = [one.archived.archived for one in gone.values() if one.archived is not None]
+    return [ExpectedMonth(one.table, one.month, one.part, one.rows, one.manifest, one.objects) for one in archived]
+
+
+def check_gone(listed: Mapping[str, int], gone: Mapping[MonthKey, Gone], report: Report) -> None:
+    """Find the objects of deleted parts that are in the archive again; note what is deleted or being deleted."""
+    certificates: dict[tuple[str, str, str], None] = {}
+    for (table, month, _), one in sorted(gone.items()):
+        keys = () if one.archived is None else keys_of(one.archived.archived)
+        if one.deleted is None:
+            named = one.begun[1].certificate if one.begun else ""
+            report.notes.append(f"{table} {month} is being deleted under {named}: `treasury delete run` completes it")
+            continue
+        number = one.deleted[1].certificate or "an entry of the log"
+        certificates[table, month, number] = None
+        for key in keys:
+            if key in listed:
+                report.add(key, f"was deleted with certificate {number} and is there again: somebody put it back")
+    report.counts["deleted months"] += len({key[:2] for key in certificates})
+    report.notes += [f"{table} {month} was deleted with certificate {number}" for table, month, number in certificates]
+
+
+def check_records(store: ObjectStore, records: Iterable[tuple[int, LoggedObject]], report: Report) -> None:
+    """Read the objects that say who held, released and deleted what, and compare them with the log."""
+    for index, record in records:
+        content = store.find_bytes(record.key)
+        if content is None:
+            report.add(record.key, f"is missing: entry {index} of the log names it")
+        elif StoredFile.of(content).sha256.hex() != record.sha256:
+            report.add(record.key, f"its SHA-256 is not the one in entry {index} of the log")
+        report.counts["records of holds and deletions"] += content is not None

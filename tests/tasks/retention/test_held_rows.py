@@ -1,0 +1,134 @@
+"""The rows that a hold keeps stay when their month is deleted: as a proved part of the month, until the release."""
+
+import json
+
+import pytest
+
+from ledger.holds import HoldScope, Subject
+from ledger.month_proofs import check_month_proof, parse_month_proof
+from ledger.month_tree import Layout, TreeHead
+from ledger.retention import KeptMonth
+from storage.manifest import Manifest
+from storage.store import ObjectStore
+from tasks.proving.proofs import Prover
+from tasks.retention.deletion import Result
+from tasks.retention.deletion_plan import plan_deletion
+from tasks.retention.holds import place_hold
+from tests.tasks.archiving.ledger import ROWS, Ledger
+from tests.tasks.retention.aged import (
+    OLD,
+    OLDER,
+    REVIEW,
+    KilledError,
+    approved,
+    certificate,
+    delete,
+    hold,
+    objects_of,
+    release,
+    wrong,
+)
+
+WALLET = "wallet-3"
+OF_WALLET = f"SELECT * FROM transactions WHERE wallet_id = '{WALLET}' AND month = '{OLD}' ORDER BY id"
+
+
+def test_held_rows_stay_the_rest_goes_and_every_reader_sees_them_once(aged: Ledger) -> None:
+    before, manifest = aged.ask(OF_WALLET), _manifest(aged)
+    hold(aged, OLD, WALLET)
+    approved(aged)
+    outcomes = delete(aged)
+    assert [one.result for one in outcomes] == [Result.DELETED, Result.DELETED]
+    assert outcomes[1].rows == ROWS - len(before)
+    assert aged.ask(OF_WALLET) == before
+    assert [month for month, _ in aged.whole()] == [str(OLD)]
+    assert aged.content()[str(OLD)][0] == len(before) > 0
+    assert wrong(aged) == []
+    said = certificate(aged, outcomes[1].certificate)
+    assert (said["holds"]["on_rows"], said["kept"][0]["rows"], said["kept"][0]["part"]) == (["HOLD-1"], len(before), 2)
+    assert objects_of(aged, OLD) == set(_kept_keys(aged))
+    _check_proofs(aged, manifest, len(before))
+    with Prover(aged.settings) as prover:
+        assert prover.row(aged.table, before[0]["id"]).part == 2
+
+
+def test_held_rows_are_deleted_once_their_hold_is_released(old: Ledger) -> None:
+    placed = hold(old, OLD, WALLET)
+    approved(old)
+    first = delete(old)[1].certificate
+    assert plan_deletion(old.settings, [old.table]).kept == (
+        KeptMonth("transactions", OLD, "only rows that HOLD-1 keep are left"),
+    )
+    release(old, placed.hold.number)
+    (month,) = plan_deletion(old.settings, [old.table]).months
+    assert [part.part for part in month.parts] == [2]
+    approved(old)
+    (last,) = delete(old)
+    assert last.result is Result.DELETED
+    assert last.certificate != first
+    assert objects_of(old, OLD) == set()
+    assert old.whole() == {}
+    assert wrong(old) == []
+
+
+def test_a_hold_whose_rows_are_in_another_month_only_keeps_nothing_here(old: Ledger) -> None:
+    hold(old, OLDER, WALLET)
+    approved(old)
+    assert [one.result for one in delete(old)] == [Result.DELETED, Result.DELETED]
+    assert [month for month, _ in old.whole()] == [str(OLDER)]
+
+
+def test_a_hold_on_every_row_leaves_the_month_as_it_is(old: Ledger) -> None:
+    scope = HoldScope(OLD, OLD, None, Subject.CLIENT, "acme")
+    place_hold(old.settings, scope, "m-1", "court order", "anna", REVIEW)
+    before = old.whole()
+    approved(old)
+    outcomes = delete(old)
+    assert [one.result for one in outcomes] == [Result.DELETED, Result.KEPT]
+    assert "every row is kept by HOLD-1: there is nothing to delete" in outcomes[1].reason
+    assert old.whole() == {key: value for key, value in before.items() if key[0] == str(OLD)}
+
+
+@pytest.mark.parametrize("step", ["kept", "ordered"])
+def test_held_rows_of_a_try_that_was_killed_are_removed_by_the_next(old: Ledger, step: str) -> None:
+    def die(done: str) -> None:
+        if done == step:
+            raise KilledError
+
+    of_wallet = OF_WALLET.replace(str(OLD), str(OLDER))
+    before = old.ask(of_wallet)
+    hold(old, OLDER, WALLET)
+    approved(old)
+    with pytest.raises(KilledError):
+        delete(old, die)
+    assert len(objects_of(old, OLDER)) == 7  # the month's three, and four of the held rows
+    assert [one.result for one in delete(old)] == [Result.DELETED, Result.DELETED]
+    assert old.ask(of_wallet) == before
+    assert objects_of(old, OLDER) == set(_kept_keys(old))
+    assert wrong(old) == []
+
+
+def _manifest(ledger: Ledger) -> Manifest:
+    key = ledger.catalogue(OLD)["manifest_key"]
+    return Manifest.from_bytes(ObjectStore(ledger.settings).read_bytes(key), key)
+
+
+def _kept_keys(ledger: Ledger) -> list[str]:
+    rows = ledger.sql(
+        "SELECT object_key, manifest_key, tree ->> 'key', kept -> 'proofs' ->> 'key' FROM archive_months "
+        "WHERE tier = 'cold' AND kept IS NOT NULL"
+    )
+    return [key for row in rows for key in row]
+
+
+def _check_proofs(ledger: Ledger, manifest: Manifest, rows: int) -> None:
+    """Each held row leads to the root that the deleted part had."""
+    (key,) = [key for key in _kept_keys(ledger) if key.endswith(".proofs")]
+    head, *lines = ObjectStore(ledger.settings).read_bytes(key).decode().splitlines()
+    said = json.loads(head)
+    assert (said["root"], said["leaves"]) == (manifest.tree.root, manifest.tree.leaves)
+    layout: Layout = manifest.layout
+    tree = TreeHead(said["leaves"], bytes.fromhex(said["root"]))
+    proved = [check_month_proof(parse_month_proof(json.loads(line)), tree, layout).rows[0] for line in lines]
+    assert len(proved) == rows
+    assert {row["wallet_id"] for row in proved} == {WALLET}
