@@ -359,6 +359,22 @@ def find_certificate(connection: Connection, certificate: str) -> Deletion:
     return get_deletion(connection, row[0])
 
 
+def find_number(connection: Connection, certificate: str) -> int | None:
+    """The number of the deletion with a certificate's number; None where there is none."""
+    row = connection.execute(_QUERIES["find_certificate"], {"certificate": certificate}).fetchone()
+    return None if row is None else int(row[0])
+
+
+def restore_certificate(
+    connection: Connection, certificate: str, content: bytes, key: str, finished_at: datetime
+) -> None:
+    """Record the end of a deletion that another database finished; nothing where it is recorded."""
+    page = f"{key.removesuffix('.json')}.html"
+    values = {"certificate": certificate, "content": content, "certificate_key": key, "page_key": page}
+    connection.execute(_QUERIES["restore_certificate"], values | {"finished_at": finished_at})
+    connection.execute(_QUERIES["end_parts"], values)
+
+
 def doomed_objects(connection: Connection, number: int) -> list[DoomedObject]:
     """The objects of a deletion, by their keys."""
     with connection.cursor(row_factory=class_row(DoomedObject)) as cursor:

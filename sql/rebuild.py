@@ -1,7 +1,8 @@
 """The catalogue of archived months, written again into a database that has none."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
@@ -41,9 +42,50 @@ def add_month(
 
     ``described`` is what the manifest says: ``keys_tell_month``, and ``columns`` and ``tree`` as JSON values.
     """
-    file = archived.objects[0]
     key = {"table": archived.table, "month": month, "part": archived.part, "attempt": attempt}
-    values = key | {
+    values = _values(archived, month, attempt, cold_at) | {
+        "keys_tell_month": described["keys_tell_month"],
+        "columns": Jsonb(described["columns"]),
+        "tree": Jsonb(described["tree"]),
+        "kept": None if archived.kept is None else Jsonb(archived.kept.model_dump(mode="json")),
+    }
+    check_stored(connection.execute(_QUERIES["add_month"], values), 1, "archive_months")
+    named = {"installation_id": owner.installation_id, "incarnation": owner.incarnation}
+    for object_key in (archived.manifest.key, *(one.key for one in archived.objects)):
+        added = connection.execute(_QUERIES["add_upload"], key | named | {"object_key": object_key})
+        check_stored(added, 1, "archive_uploads")
+
+
+def add_gone(
+    connection: Connection, month: date, archived: Archived, attempt: int, cold_at: datetime, certificate: str
+) -> None:
+    """Enter a part whose deletion has begun: what the log knows of it, and no object."""
+    values = _values(archived, month, attempt, cold_at) | {"certificate": certificate}
+    check_stored(connection.execute(_QUERIES["add_gone"], values), 1, "archive_months")
+
+
+def mark_gone(
+    connection: Connection, table: str, month: date, parts: Sequence[int], certificate: str, begun_at: datetime
+) -> None:
+    """Take parts out of the views whose deletion another database has begun. Those that are gone already stay so."""
+    named = {"table": table, "month": month, "parts": list(parts)}
+    connection.execute(_QUERIES["mark_gone"], named | {"certificate": certificate, "begun_at": begun_at})
+
+
+def has_part(connection: Connection, archived: Archived, month: date) -> bool:
+    """Whether the catalogue has a part of a month (its first day)."""
+    named = {"table": archived.table, "month": month, "part": archived.part}
+    return bool(fetch_one(connection, _QUERIES["has_part"], named)[0])
+
+
+def _values(archived: Archived, month: date, attempt: int, cold_at: datetime) -> dict[str, Any]:
+    """What the log's entry of a part says, for the catalogue."""
+    file = archived.objects[0]
+    return {
+        "table": archived.table,
+        "month": month,
+        "part": archived.part,
+        "attempt": attempt,
         "row_count": archived.rows,
         "sums": Jsonb(archived.sums),
         "digest": bytes.fromhex(archived.tree.root),
@@ -53,16 +95,8 @@ def add_month(
         "manifest_key": archived.manifest.key,
         "manifest_sha256": bytes.fromhex(archived.manifest.sha256),
         "cold_at": cold_at,
-        "keys_tell_month": described["keys_tell_month"],
-        "columns": Jsonb(described["columns"]),
-        "tree": Jsonb(described["tree"]),
         "layout": Jsonb(archived.layout),
     }
-    check_stored(connection.execute(_QUERIES["add_month"], values), 1, "archive_months")
-    named = {"installation_id": owner.installation_id, "incarnation": owner.incarnation}
-    for object_key in (archived.manifest.key, *(one.key for one in archived.objects)):
-        added = connection.execute(_QUERIES["add_upload"], key | named | {"object_key": object_key})
-        check_stored(added, 1, "archive_uploads")
 
 
 def forget_columns(connection: Connection, table: str) -> None:

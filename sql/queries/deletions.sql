@@ -123,6 +123,16 @@ WHERE number = %(number)s
 -- name: find_certificate
 SELECT number FROM deletions WHERE certificate = %(certificate)s
 
+-- name: restore_certificate
+-- Of a deletion that another database finished.
+UPDATE deletions
+SET state = 'done', certificate_content = %(content)s, certificate_key = %(certificate_key)s, page_key = %(page_key)s,
+    finished_at = %(finished_at)s
+WHERE certificate = %(certificate)s AND state <> 'done'
+
+-- name: end_parts
+UPDATE archive_months SET step = 'idle' WHERE certificate = %(certificate)s AND step = 'deleting'
+
 -- name: deletions
 SELECT number FROM deletions ORDER BY number DESC LIMIT %(limit)s
 

@@ -11,10 +11,28 @@ LOCK TABLE archive_months, installation IN SHARE ROW EXCLUSIVE MODE
 
 -- name: add_month
 INSERT INTO archive_months (table_name, month, part, tier, attempt, row_count, sums, digest, object_key, object_bytes, object_sha256,
-                            manifest_key, manifest_sha256, verified_at, cold_at, tidied_at, keys_tell_month, columns, tree, layout)
+                            manifest_key, manifest_sha256, verified_at, cold_at, tidied_at, keys_tell_month, columns, tree, layout, kept)
 VALUES (%(table)s, %(month)s, %(part)s, 'cold', %(attempt)s, %(row_count)s, %(sums)s, %(digest)s, %(object_key)s, %(object_bytes)s,
         %(object_sha256)s, %(manifest_key)s, %(manifest_sha256)s, %(cold_at)s, %(cold_at)s, %(cold_at)s, %(keys_tell_month)s,
-        %(columns)s, %(tree)s, %(layout)s)
+        %(columns)s, %(tree)s, %(layout)s, %(kept)s)
+
+-- name: add_gone
+-- A part whose deletion has begun: what the log knows of it.
+INSERT INTO archive_months (table_name, month, part, tier, step, attempt, row_count, sums, digest, object_key, object_bytes,
+                            object_sha256, manifest_key, manifest_sha256, verified_at, cold_at, tidied_at, layout, certificate,
+                            deleted_at)
+VALUES (%(table)s, %(month)s, %(part)s, 'deleted', 'deleting', %(attempt)s, %(row_count)s, %(sums)s, %(digest)s, %(object_key)s,
+        %(object_bytes)s, %(object_sha256)s, %(manifest_key)s, %(manifest_sha256)s, %(cold_at)s, %(cold_at)s, %(cold_at)s,
+        %(layout)s, %(certificate)s, %(cold_at)s)
+
+-- name: mark_gone
+-- The parts of a month whose deletion another database has begun. One that is in PostgreSQL again stays.
+UPDATE archive_months
+SET tier = 'deleted', step = 'deleting', certificate = %(certificate)s, deleted_at = %(begun_at)s
+WHERE table_name = %(table)s AND month = %(month)s AND part = ANY(%(parts)s::smallint[]) AND tier IN ('cold', 'deep')
+
+-- name: has_part
+SELECT EXISTS (SELECT FROM archive_months WHERE (table_name, month, part) = (%(table)s, %(month)s, %(part)s))
 
 -- name: add_upload
 INSERT INTO archive_uploads (object_key, table_name, month, part, attempt, state, installation_id, incarnation)

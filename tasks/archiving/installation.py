@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 from config import Settings
 from ledger.errors import ConfigError, OwnershipError
 from ledger.installation import Installation, Owner
+from ledger.months import Month
+from ledger.transparency.events import Event
 from sql.connection import Connection, connect
 from sql.installation import (
     add_event,
@@ -21,6 +23,7 @@ from sql.installation import (
     read_identity,
 )
 from sql.log import log_lock
+from sql.rebuild import has_part
 from storage.marker import Marker, is_same_location, location_of
 from storage.store import ObjectStore
 from tasks.archiving.ownership import (
@@ -32,7 +35,9 @@ from tasks.archiving.ownership import (
     put_marker,
     why_not_free,
 )
-from tasks.transparency.recovery import find_ahead, has_leftovers, record_incarnation
+from tasks.proving.rebuilding import add_archived
+from tasks.retention.recovery import kept_parts, restore_life
+from tasks.transparency.recovery import Ahead, find_ahead, has_leftovers, record_incarnation
 
 Asked = Callable[[str, UUID], bool]
 
@@ -191,6 +196,17 @@ def _take(
         confirm(connection, owner, token, location_of(store.url), identity)
         add_event(connection, owner, event, **_former(standing, store))
         record_incarnation(connection, owner, _former_owner(standing), ahead)
+        if ahead is not None:
+            _take_over_life(connection, store, owner, ahead)
+
+
+def _take_over_life(connection: Connection, store: ObjectStore, owner: Owner, ahead: Ahead) -> None:
+    """Enter the holds and deletions of the entries that this database lacked, with the rows that holds have kept."""
+    events = [Event.from_bytes(entry) for entry in ahead.log.entries[ahead.common :]]
+    restore_life(connection, store, events)
+    for archived, at in kept_parts(events):
+        if not has_part(connection, archived, Month.parse(archived.month).first_day):
+            add_archived(connection, store, owner, archived, at)
 
 
 def _former_owner(standing: Standing) -> Owner | None:

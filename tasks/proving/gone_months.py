@@ -1,4 +1,4 @@
-"""Months whose deletion has begun or ended, by the log: nothing of a deleted one is in the archive, and its certificate is."""
+"""Months whose deletion has begun or ended, by the log: a deleted one is gone, and its certificate is there."""
 
 from collections.abc import Iterable, Mapping
 

@@ -7,25 +7,27 @@ installation, as a restored backup does.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID, uuid4
 
 from config import Settings
 from ledger.errors import DataError, NotFoundError, VerificationError
 from ledger.installation import Owner
 from ledger.months import Month
-from ledger.transparency.events import Event, Former, Incarnation
+from ledger.transparency.events import Archived, Event, Former, Incarnation
 from ledger.transparency.policies import Policy
 from ledger.transparency.replay import replay, replay_entries
 from sql.connection import Connection, connect
 from sql.installation import add_event, become, confirm, installation_lock, read_identity
 from sql.log import insert_published, log_lock, record_event, take_log
-from sql.rebuild import add_column, add_month, forget_columns, require_empty
+from sql.rebuild import add_column, add_gone, add_month, forget_columns, require_empty
 from storage.manifest import Manifest
 from storage.marker import location_of, read_marker
 from storage.store import ObjectStore
 from tasks.archiving.ownership import put_marker
 from tasks.proving.known_log import KnownLog, know_log
 from tasks.proving.verification import Scope, verify_archive
+from tasks.retention.recovery import restore_life
 from tasks.transparency.archived_log import ArchivedLog, VerifiedLog
 
 
@@ -83,6 +85,8 @@ def _write(
         keys = replay_entries(log.entries).keys
         take_log(connection, owner, folder, head.size, head.root, log.note, keys)
         parts, columns = _add_months(connection, store, owner, events)
+        _add_gone(connection, events)
+        restore_life(connection, store, events)
         add_event(connection, owner, "continued", state="rebuilt", location=location_of(store.url))
         was = Former(installation=former.installation_id, incarnation=former.incarnation)
         record_event(connection, owner, Incarnation(kind="continued", former=was))
@@ -107,16 +111,35 @@ def _add_months(connection: Connection, store: ObjectStore, owner: Owner, events
     months = replay(events).months
     for _, existing in sorted(months.items()):
         archived = existing.archived
-        manifest = Manifest.from_bytes(store.read_bytes(archived.manifest.key), archived.manifest.key)
-        described = {
-            "keys_tell_month": manifest.keys_tell_month,
-            "columns": [column.model_dump(mode="json") for column in manifest.columns],
-            "tree": manifest.tree.model_dump(mode="json"),
-        }
-        first_day, attempt = Month.parse(archived.month).first_day, _attempt_of(archived.objects[0].key)
-        add_month(connection, owner, first_day, archived, attempt, events[existing.index].happened_at, described)
+        manifest = add_archived(connection, store, owner, archived, events[existing.index].happened_at)
         columns[archived.table].append(manifest)
     return len(months), sum(_add_columns(connection, table, found) for table, found in columns.items())
+
+
+def add_archived(
+    connection: Connection, store: ObjectStore, owner: Owner, archived: Archived, happened_at: datetime
+) -> Manifest:
+    """Enter an archived part of a month with what its manifest says; returns the manifest."""
+    manifest = Manifest.from_bytes(store.read_bytes(archived.manifest.key), archived.manifest.key)
+    described = {
+        "keys_tell_month": manifest.keys_tell_month,
+        "columns": [column.model_dump(mode="json") for column in manifest.columns],
+        "tree": manifest.tree.model_dump(mode="json"),
+    }
+    first_day, attempt = Month.parse(archived.month).first_day, _attempt_of(archived.objects[0].key)
+    add_month(connection, owner, first_day, archived, attempt, happened_at, described)
+    return manifest
+
+
+def _add_gone(connection: Connection, events: Sequence[Event]) -> None:
+    """Enter the parts whose deletion has begun or ended."""
+    for _, gone in sorted(replay(events).gone.items()):
+        if gone.archived is None:
+            continue
+        archived, at = gone.archived.archived, events[gone.archived.index].happened_at
+        first_day, attempt = Month.parse(archived.month).first_day, _attempt_of(archived.objects[0].key)
+        named = gone.begun[1].certificate if gone.begun else ""
+        add_gone(connection, first_day, archived, attempt, at, named)
 
 
 def _attempt_of(key: str) -> int:

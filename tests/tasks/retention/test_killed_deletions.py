@@ -1,4 +1,4 @@
-"""The process is killed at any step of a deletion: nothing is deleted without its request, and the next run completes."""
+"""The process is killed at any step of a deletion: the next run completes it, and nothing is seen twice."""
 
 import os
 import signal
