@@ -279,6 +279,9 @@ def replay(entries: list[bytes], origin: str) -> tuple[dict[tuple[str, str, int]
         body = event["body"]
         if body["event"] == "archived":
             months[body["table"], body["month"], body["part"]] = body | {"entry": index}
+        elif body["event"] == "deletion_begun":
+            for part in body["parts"]:
+                months.pop((body["table"], body["month"], part), None)
         elif body["event"] == "deleted":
             for key in [key for key in months if key[:2] == (body["table"], body["month"])]:
                 if body["part"] in (None, key[2]):
@@ -287,6 +290,25 @@ def replay(entries: list[bytes], origin: str) -> tuple[dict[tuple[str, str, int]
             require(body["old"] == keys, f"entry {index}: the keys that it replaces did not sign the log before")
             keys = body["new"]
     return months, keys
+
+
+def certificates_of(entries: list[bytes]) -> dict[str, dict[str, Any]]:
+    """The objects with the certificates of deletion, by their numbers: what the log's events name."""
+    bodies = [json.loads(entry)["body"] for entry in entries]
+    deleted = [body for body in bodies if body["event"] == "deleted" and body.get("certificate")]
+    return {body["certificate"]: body["record"] for body in deleted}
+
+
+def check_certificate(kit: Path, data: Path | None, number: str, record: dict[str, Any]) -> str:
+    """A certificate of deletion is the one that the log names, and none of its objects is in the copy of the bucket."""
+    content = read(kit / record["key"])
+    require(sha256(content).hex() == record["sha256"], f"{record['key']}: another SHA-256")
+    said = json.loads(content)
+    require(said["certificate"] == number, f"{record['key']}: is of the certificate {said['certificate']}")
+    again = [one["key"] for one in said["objects"] if data is not None and (data / one["key"]).exists()]
+    require(not again, f"{again[:1]} was deleted and is in the copy of the bucket")
+    rows = sum(part["rows"] for part in said["parts"]) - sum(part["rows"] for part in said["kept"])
+    return f"{said['table']} {said['month']}: {rows} rows deleted with certificate {number}"
 
 
 def check_index(content: bytes, table: str, months: dict[Any, Any], keys: list[Key], size: int) -> None:
@@ -521,6 +543,10 @@ def check_month(kit: Path, data: Path | None, body: dict[str, Any], *, deep: boo
     content = read(kit / body["manifest"]["key"])
     require(sha256(content).hex() == body["manifest"]["sha256"], f"{body['manifest']['key']}: another SHA-256")
     manifest = json.loads(content)
+    kept = body.get("kept")
+    if kept:
+        proofs = read(kit / kept["proofs"]["key"])
+        require(sha256(proofs).hex() == kept["proofs"]["sha256"], f"{kept['proofs']['key']}: another SHA-256")
     tree = manifest["tree"]
     head = (tree["leaves"], tree["root"], manifest["rows"])
     require(head == (body["tree"]["size"], body["tree"]["root"], body["rows"]), "the manifest is not the log's")
@@ -556,6 +582,7 @@ class Kit:
 
     def __init__(self, folder: Path, policy: Policy) -> None:
         self.folder, self.policy, self.wrong = folder, policy, 0
+        self.certificates: dict[str, dict[str, Any]] = {}
 
     def report(self, what: str, error: Exception | None = None) -> None:
         self.wrong += error is not None
@@ -575,7 +602,15 @@ class Kit:
         for table in sorted({key[0] for key in months}):
             check_index(read(log / "index" / table), table, months, parsed, size)
         self.report(f"log {origin}: {size} entries, {tiles} tiles, {len(keys)} signatures")
+        self.certificates = certificates_of(entries)
         return months
+
+    def deletions(self, data: Path | None) -> None:
+        for number, record in sorted(self.certificates.items()):
+            try:
+                self.report(check_certificate(self.folder, data, number, record))
+            except (WrongError, OSError, ValueError, KeyError, TypeError) as error:
+                self.report(f"certificate {number}", error)
 
     def months(self, months: dict[Any, dict[str, Any]], wanted: set[str] | None, data: Path | None, deep: bool) -> None:
         for (table, month, part), body in sorted(months.items()):
@@ -612,6 +647,7 @@ def main() -> int:
         print("note  the keys are those of the kit: compare them with what a person of the log's side gave you")
     wanted = None if contents["months"] is None else set(contents["months"])
     kit.months(months, wanted, options.data, options.deep)
+    kit.deletions(options.data)
     for path in options.proof:
         kit.proof(path)
     return 1 if kit.wrong else 0

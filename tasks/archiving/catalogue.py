@@ -91,6 +91,15 @@ class Stray:
         return f"{self.partition.relation} ({self.tier}, {self.partition.bound})"
 
 
+def gone_text(states: Sequence[MonthState]) -> str:
+    """What became of a month of which parts are deleted, in words; empty for any other month."""
+    gone = [state.catalogue for state in states if state.tier is Tier.DELETED]
+    if not gone:
+        return ""
+    numbers = ", ".join(dict.fromkeys(str(one.certificate) for one in gone))
+    return f"was deleted with certificate {numbers}: `treasury certificate show` prints it"
+
+
 def register_months(connection: Connection, table: TieredTable) -> None:
     """Enter partitions that exist without a catalogue row, as what they are. Safe to run again."""
     parents = Parents.of(connection, table)

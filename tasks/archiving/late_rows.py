@@ -25,7 +25,7 @@ from sql.queries import load
 from sql.relations import Parents, Relation, find_relation
 from sql.storing import check_stored
 from storage.engine import archived, engine, identifier, literal
-from tasks.archiving.catalogue import count_rows, month_states
+from tasks.archiving.catalogue import count_rows, gone_text, month_states
 from tasks.querying.link import linked, linked_relation, translated
 
 _QUERIES = load("tiers")
@@ -52,6 +52,8 @@ def open_late_rows(settings: Settings, table: TieredTable, month: Month) -> Open
         states = [state for state in month_states(connection, table) if state.month == month]
         if not states:
             raise NotFoundError(f"{table.name} {month}: no tier has this month; an import makes its partition")
+        if gone := gone_text(states):
+            raise ConflictError(f"{table.name} {month} {gone}. It takes no rows any more")
         newest = states[-1]
         if newest.catalogue.part == 1 and not newest.is_archived:
             raise ConflictError(f"{table.name} {month} is {newest.tier}: there is nothing to open")

@@ -139,9 +139,20 @@ def _row(connection: Connection, table: TieredTable, state: MonthState, columns:
     else:
         rows, sums = _counted(connection, table, state.partition.relation)
         size = before = relation_bytes(connection, state.partition.relation)
-    moved_at = known.cold_at or known.warm_at
-    note = known.last_error or ("" if known.part == 1 else f"part {known.part}")
+    moved_at = known.deleted_at or known.cold_at or known.warm_at
+    if state.tier is Tier.DELETED:
+        size = 0
+    note = known.last_error or "; ".join(filter(None, ("" if known.part == 1 else f"part {known.part}", _end(known))))
     return TierRow(table.name, state.month, known.part, state.tier, rows, size, before, sums, digest, moved_at, note)
+
+
+def _end(known: CatalogueMonth) -> str:
+    """What became of a part whose deletion has begun, or why a part that holds have kept is there."""
+    if known.step == "deleting":
+        return f"is being deleted under {known.certificate}"
+    if known.certificate is not None:
+        return f"deleted with certificate {known.certificate}"
+    return "" if known.kept is None else f"kept by {', '.join(known.kept['holds'])}"
 
 
 def _ordered(table: TieredTable, known: CatalogueMonth, columns: Sequence[Column]) -> dict[str, dict[str, str]]:

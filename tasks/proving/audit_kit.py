@@ -16,8 +16,9 @@ from ledger.transparency.policies import Policy
 from sql.connection import Connection
 from storage.store import ObjectStore
 from tasks.proving.findings import Report
+from tasks.proving.gone_months import certificate_keys, gone_months
 from tasks.proving.known_log import KnownLog, know_log
-from tasks.proving.log_verification import ExpectedMonth, LogVerification
+from tasks.proving.log_verification import ExpectedMonth, LogVerification, VerifiedLog
 from tasks.proving.verification import Scope
 
 _EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -56,14 +57,18 @@ def write_kit(
     known = know_log(settings, store, connection, policy[0])
     if known is None:
         raise NotFoundError("no log was published yet: run `treasury log publish` after the first archived month")
-    report, months = _months(store, known)
-    scope.require_any(months)
+    report, log = _log(store, known)
+    months = log.months
+    scope.require_any([*months, *gone_months(log.gone)])
+    certificates = certificate_keys(log.gone)
     wanted = [one for one in months if scope.includes(one)]
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as kit:
         for key in store.keys(known.folder):
             kit.writestr(f"log/{key.removeprefix(f'{known.folder}/')}", store.read_bytes(key))
         for one in wanted:
             _add_month(kit, store, one)
+        for key in certificates:
+            _add(kit, store, key, "a certificate of deletion")
         made_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         text = _README.format(made_at=made_at, url=store.url, origin=known.origin, size=report.size)
         kit.writestr("README.md", text)
@@ -73,22 +78,25 @@ def write_kit(
     return report.size, len(wanted)
 
 
-def _months(store: ObjectStore, known: KnownLog) -> tuple[Report, list[ExpectedMonth]]:
+def _log(store: ObjectStore, known: KnownLog) -> tuple[Report, VerifiedLog]:
     report = Report()
     log = LogVerification(store, known, store.sizes(known.folder), report).run(None, [])
     if report.findings:
         raise VerificationError("; ".join(map(str, report.findings)))
-    return report, log.months
+    return report, log
 
 
 def _add_month(kit: zipfile.ZipFile, store: ObjectStore, one: ExpectedMonth) -> None:
-    """The objects of a month that have no rows: manifest and tree."""
-    keys = [one.manifest.key, *(stored.key for stored in one.objects if stored.key.endswith(".tree"))]
-    for key in keys:
-        content = store.find_bytes(key)
-        if content is None:
-            raise NotFoundError(f"{one.table} {one.month}: {key} is missing from the archive")
-        kit.writestr(key, content)
+    """The objects of a month beside the file with its rows: manifest, tree, and the proofs of rows that a hold kept."""
+    for key in (one.manifest.key, *(stored.key for stored in one.objects[1:])):
+        _add(kit, store, key, f"{one.table} {one.month}")
+
+
+def _add(kit: zipfile.ZipFile, store: ObjectStore, key: str, what: str) -> None:
+    content = store.find_bytes(key)
+    if content is None:
+        raise NotFoundError(f"{what}: {key} is missing from the archive")
+    kit.writestr(key, content)
 
 
 def _contents(wanted: Sequence[ExpectedMonth], *, is_all: bool) -> str:

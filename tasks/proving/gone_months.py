@@ -20,6 +20,13 @@ def gone_months(gone: Mapping[MonthKey, Gone]) -> list[ExpectedMonth]:
     return [ExpectedMonth(one.table, one.month, one.part, one.rows, one.manifest, one.objects) for one in archived]
 
 
+def certificate_keys(gone: Mapping[MonthKey, Gone]) -> list[str]:
+    """The keys of the certificates and of their pages, each once."""
+    records = {one.deleted[1].record for one in gone.values() if one.deleted is not None}
+    keys = sorted(record.key for record in records if record is not None)
+    return [key for one in keys for key in (one, f"{one.removesuffix('.json')}.html")]
+
+
 def check_gone(listed: Mapping[str, int], gone: Mapping[MonthKey, Gone], report: Report) -> None:
     """Find the objects of deleted parts that are in the archive again; note what is deleted or being deleted."""
     certificates: dict[tuple[str, str, str], None] = {}

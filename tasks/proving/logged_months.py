@@ -16,7 +16,7 @@ from sql.installation import read_installation
 from sql.log import find_archived, read_entries, read_log
 from storage.manifest import Manifest
 from storage.store import ObjectStore, StoredFile
-from tasks.archiving.catalogue import MonthState, month_states
+from tasks.archiving.catalogue import MonthState, gone_text, month_states
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def archived_parts(connection: Connection, table: TieredTable, month: Month) -> 
     if not archived:
         tier, policy = states[-1].tier, table.policy
         if tier not in (Tier.HOT, Tier.WARM):
-            raise NotFoundError(f"{table.name} {month} is {tier}: its rows are gone")
+            raise NotFoundError(f"{table.name} {month} {gone_text(states)}")
         when = month.plus(policy.warm_months + 1).lower
         raise DataError(
             f"{table.name} {month} is {tier}: provable once it is archived, by its policy from {when:%Y-%m-%d} on"

@@ -6,6 +6,7 @@ PostgreSQL has, and it has not, is refused by name.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from psycopg.sql import SQL, Composable
 
@@ -13,6 +14,7 @@ from config import Settings
 from ledger.columns import Column
 from ledger.errors import ConfigError, DataError
 from ledger.fields import Fields, matched, view_columns
+from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
@@ -21,12 +23,13 @@ from sql.fields import read_fields
 from sql.obstacles import hidden_relations
 from sql.partitions import Partition, readable_partitions, rows_through
 from sql.relations import Parents, Relation, lock_parents
-from storage.engine import archived, identifier, renamed, url_of
+from storage.engine import archived, identifier, renamed, sql_type, url_of
 from storage.pruning import Branch, Described, Need
 from tasks.archiving.catalogue import (
     MonthState,
     Stray,
     archived_beside,
+    gone_text,
     month_states,
     stray_partitions,
     time_span,
@@ -121,6 +124,9 @@ def find_places(connection: Connection, settings: Settings) -> Places:
                 branch = _archived(settings, one, state)
                 places.branches.append(branch)
                 places.objects[branch.source] = _objects(settings, one, [state])
+        for month, parts in groupby(one.states, lambda state: state.month):
+            if gone := gone_text(list(parts)):
+                places.branches.append(_gone(one, month, gone))
         _add_attached(connection, settings, one, places)
     return places
 
@@ -247,6 +253,18 @@ def _kept(settings: Settings, one: _Table, beside: Sequence[MonthState]) -> str:
     )
 
 
+def _gone(one: _Table, month: Month, text: str) -> Branch:
+    """A deleted month: a question that asks for it is answered without its rows, and says so."""
+    source = _nothing(one)
+    return Branch(one.table, month, Tier.DELETED, source, note=f"{one.table.name} {month} {text}")
+
+
+def _nothing(one: _Table) -> str:
+    """A FROM item with the columns of the view, and without rows."""
+    typed = (f"NULL::{sql_type(column)} AS {identifier(column.name)}" for column in one.view)
+    return f"(SELECT {', '.join(typed)} WHERE false)"
+
+
 def _absent(one: _Table, state: MonthState) -> Branch:
     """A month that is not where the catalogue says: a question that needs it is refused."""
     parent = one.table.hot_parent if state.tier is Tier.HOT else one.table.warm_parent
@@ -254,5 +272,4 @@ def _absent(one: _Table, state: MonthState) -> Branch:
         f"{one.table.name} {state.month} is {state.tier} by the catalogue, but {parent} has no partition of it: attach "
         f"it again (ALTER TABLE {parent} ATTACH PARTITION ...), see docs/operations.md"
     )
-    nothing = f"(SELECT {', '.join(f'NULL AS {identifier(column.name)}' for column in one.view)} WHERE false)"
-    return Branch(one.table, state.month, state.tier, nothing, refusal=refusal)
+    return Branch(one.table, state.month, state.tier, _nothing(one), refusal=refusal)

@@ -17,13 +17,14 @@ from psycopg.sql import SQL, Literal
 
 from config import Settings
 from ledger.errors import ConfigError, DataError, TransientError, TreasuryError
+from ledger.policy import Tier
 from sql.connection import Connection, connect
 from sql.errors import translate
 from sql.obstacles import hidden_relations
 from storage.engine import engine, literal, url_of
 from storage.exact import register_exact
 from storage.moment import fix_moment
-from storage.pruning import Plan, create_views, plan_of
+from storage.pruning import Branch, Plan, create_views, plan_of
 from storage.wide_sums import register_checks
 from tasks.querying.link import broken_text, hidden_rows, linked, milliseconds, scrubbed
 from tasks.querying.objects import check_objects
@@ -101,7 +102,12 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
                 with _one_transaction(duck), limit.watching(duck):
                     check_values(duck, connection, places.living, list(live.values()))
                     batches = _read(duck, settings, plan, limit, lambda: live and connection.execute("SELECT"))
-                    yield Answer(batches, len(needed), len(places.branches), notes_of(needed))
+                    yield Answer(batches, _living(needed), _living(places.branches), notes_of(needed))
+
+
+def _living(branches: Iterable[Branch]) -> int:
+    """How many places have rows: not the months that are deleted."""
+    return sum(branch.tier != Tier.DELETED for branch in branches)
 
 
 def _prepare(duck: duckdb.DuckDBPyConnection, settings: Settings, moment: datetime) -> None:

@@ -1,0 +1,136 @@
+"""A deleted month is nowhere missing: whoever looks for it is given the number of its certificate."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ledger.errors import ConflictError, NotFoundError
+from ledger.policy import Tier
+from ledger.transparency.policies import Policy
+from sql.connection import connect
+from storage.store import ObjectStore
+from tasks.archiving.late_rows import open_late_rows
+from tasks.archiving.tiers import tier_rows
+from tasks.proving.audit_kit import write_kit
+from tasks.proving.drill import drill
+from tasks.proving.proofs import Prover
+from tasks.proving.reverification import reverify
+from tasks.proving.verification import Scope, verify_archive
+from tasks.querying.query import run_query
+from tasks.retention.certificate_checks import find, verify_certificate
+from tasks.transparency.report import policy_text
+from tests.tasks.archiving.ledger import ROWS, Ledger
+from tests.tasks.retention.aged import OLD, OLDER, YOUNG, age, approved, delete, hold, verified, wrong
+
+
+@pytest.fixture
+def gone(old: Ledger) -> Ledger:
+    """`OLD` is deleted, `OLDER` keeps the rows of a wallet, `YOUNG` is archived."""
+    age(old, YOUNG)
+    hold(old, OLDER, "wallet-3")
+    approved(old)
+    delete(old)
+    return old
+
+
+def number_of(ledger: Ledger) -> str:
+    return str(ledger.catalogue(OLD)["certificate"])
+
+
+def test_an_auditors_query_says_which_months_it_lacks(gone: Ledger) -> None:
+    with run_query(gone.settings, "SELECT count(*) AS n, max(amount) AS most FROM transactions") as answer:
+        (row,) = answer.batches.read_all().to_pylist()
+    assert row["n"] == ROWS + gone.content()[str(OLDER)][0]
+    assert (answer.months_read, answer.months_known) == (2, 2)
+    assert [note.partition(":")[0] for note in answer.notes] == [
+        f"transactions {OLDER} was deleted with certificate {gone.catalogue(OLDER)['certificate']}",
+        f"transactions {OLD} was deleted with certificate {number_of(gone)}",
+    ]
+    with run_query(gone.settings, f"SELECT * FROM transactions WHERE month = '{YOUNG}'") as answer:
+        assert answer.batches.read_all().num_rows == ROWS
+    assert answer.notes == ()
+
+
+def test_the_table_of_tiers_shows_what_remains_of_a_deleted_month(gone: Ledger) -> None:
+    found = [(str(row.month), row.tier, row.rows, row.note) for row in tier_rows(gone.settings, [gone.table])]
+    older = gone.catalogue(OLDER)["certificate"]
+    assert found[0][:3] == (str(OLDER), Tier.DELETED, ROWS)
+    assert found[0][3] == f"deleted with certificate {older}"
+    assert found[1][1] is Tier.COLD
+    assert found[1][3] == "part 2; kept by HOLD-1"
+    assert (found[2][1], found[2][3]) == (Tier.DELETED, f"deleted with certificate {number_of(gone)}")
+    (deleted,) = [row for row in tier_rows(gone.settings, [gone.table]) if row.month == OLD]
+    assert deleted.bytes == 0
+    assert deleted.digest is not None
+
+
+def test_proofs_and_late_rows_name_the_certificate(gone: Ledger) -> None:
+    with Prover(gone.settings) as prover, pytest.raises(NotFoundError, match=number_of(gone)):
+        prover.statement(gone.table, "wallet-3", OLD)
+    for month in (OLD, OLDER):
+        with pytest.raises(ConflictError, match=r"was deleted with certificate DEL-.*It takes no rows any more"):
+            open_late_rows(gone.settings, gone.table, month)
+
+
+def test_the_verifications_know_a_deleted_month_and_its_certificate(gone: Ledger) -> None:
+    report = verified(gone)
+    assert report.findings == []
+    assert f"transactions {OLD} was deleted with certificate {number_of(gone)}" in report.notes
+    assert report.counts["deleted months"] == 2
+    policy = Policy.parse(policy_text(gone.settings).encode())
+    alone = verify_archive(gone.settings, Scope(first=OLD, last=OLD, deep=True), None, policy)
+    assert alone.findings == []
+    assert reverify(gone.settings).parts > 0
+    assert drill(gone.settings) is not None
+
+
+def test_an_object_of_a_deleted_month_that_comes_back_is_found_and_unverifies_the_certificate(gone: Ledger) -> None:
+    key, number = gone.catalogue(OLD)["object_key"], number_of(gone)
+    assert len(verify_certificate(gone.settings, number)) == 3
+    ObjectStore(gone.settings).put_bytes(b"rows", key)
+    assert wrong(gone) == [(key, f"was deleted with certificate {number} and is there again: somebody put it back")]
+    with pytest.raises(Exception, match="is in the archive again"):
+        verify_certificate(gone.settings, number)
+
+
+@pytest.mark.parametrize("folder", ["certificates", "deletions", "holds"])
+def test_a_record_that_was_changed_or_removed_is_found(gone: Ledger, folder: str) -> None:
+    store = ObjectStore(gone.settings)
+    key = next(key for key in store.keys(f"_treasury/{folder}") if key.endswith(".json"))
+    content = store.read_bytes(key)
+    store.replace_bytes(content + b" ", key)
+    assert [place for place, text in wrong(gone) if "its SHA-256 is not the one in entry" in text] == [key]
+    store.remove(key)
+    assert [place for place, text in wrong(gone) if "is missing: entry" in text] == [key]
+
+
+def test_a_certificate_is_found_by_its_number_alone(gone: Ledger) -> None:
+    content, page = find(gone.settings, number_of(gone))
+    assert json.loads(content)["month"] == str(OLD)
+    assert page.startswith(b"<!DOCTYPE html>")
+    with pytest.raises(NotFoundError, match="certificate DEL-00000000-9 does not exist"):
+        find(gone.settings, "DEL-00000000-9")
+
+
+def test_the_audit_kit_has_the_certificates_and_its_verifier_checks_them(gone: Ledger, tmp_path: Path) -> None:
+    text = policy_text(gone.settings).encode()
+    with connect(gone.settings.database_dsn, "tests") as connection, (tmp_path / "kit.zip").open("wb") as file:
+        write_kit(gone.settings, file, Scope(), connection, (Policy.parse(text), text))
+    with zipfile.ZipFile(tmp_path / "kit.zip") as kit:
+        kit.extractall(tmp_path / "kit")
+    done = run_kit(tmp_path / "kit")
+    assert done.returncode == 0, done.stdout
+    assert f"ok    transactions {OLD}: {ROWS} rows deleted with certificate {number_of(gone)}" in done.stdout
+    (tmp_path / f"kit/_treasury/certificates/{number_of(gone)}.json").write_text("{}")
+    changed = run_kit(tmp_path / "kit")
+    assert changed.returncode == 1
+    assert f"WRONG certificate {number_of(gone)}" in changed.stdout
+
+
+def run_kit(folder: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(folder / "verify_kit.py")]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
