@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cli.answers import write_answer
 from cli.days import DAY
+from cli.deletion import show_outcomes as show_deletions
 from cli.session import auditing, preparing, session
 from cli.terminal import console
 from config import Settings
@@ -29,11 +30,12 @@ _KIBIBYTE = 1024
 
 
 class Job(StrEnum):
-    """The jobs that `treasury run` accepts. The first three are flows; the others are names from before the flows."""
+    """The jobs that `treasury run` accepts. The first four are flows; the others are names from before the flows."""
 
     ROLL_PARTITIONS = "roll_partitions"
     ARCHIVE_MONTHS = "archive_months"
     RUN_ARCHIVING_OPERATIONS = "run_archiving_operations"
+    DELETE_OLD_TRANSACTIONS = "delete_old_transactions"
     ARCHIVE_TRANSACTIONS_TO_WARM = "archive_transactions_to_warm"
     ARCHIVE_TRANSACTIONS_TO_COLD = "archive_transactions_to_cold"
     ARCHIVE_VAS_TRANSACTIONS = "archive_vas_transactions"
@@ -204,6 +206,8 @@ def run_job(settings: Settings, job: Job, options: dict[str, Any]) -> None:
 
     if job is Job.ROLL_PARTITIONS:
         flow_runs.roll(parameters)
+    elif job is Job.DELETE_OLD_TRANSACTIONS:
+        show_deletions(flow_runs.delete(parameters))
     else:
         show_outcomes(flow_runs.archive(parameters, nightly=job is Job.RUN_ARCHIVING_OPERATIONS))
 

@@ -16,10 +16,12 @@ from prefect.deployments import run_deployment
 from prefect.logging.handlers import APILogWorker
 
 from flows.archive_months import archive_months
+from flows.delete_old_transactions import DeletionParameters, delete_old_transactions
 from flows.parameters import ArchivingParameters, TableParameters
 from flows.roll_partitions import roll_partitions
 from flows.run_archiving_operations import run_archiving_operations
 from ledger.errors import DataError
+from tasks.retention.deletion import Outcome
 
 _POLL_S = 1.0
 _PROGRESS_KEY = "archive-progress"
@@ -34,6 +36,13 @@ def archive(parameters: dict[str, Any], *, nightly: bool) -> list[Any]:
     """Run `archive_months`, or the nightly flow, in this process. Returns its outcomes; raises what the flow raises."""
     flow = run_archiving_operations if nightly else archive_months
     outcomes: list[Any] = _logged(lambda: flow(ArchivingParameters.model_validate(parameters)))
+    return outcomes
+
+
+def delete(parameters: dict[str, Any]) -> list[Outcome]:
+    """Run `delete_old_transactions` in this process, without waiting for approvals; as `archive`."""
+    chosen = DeletionParameters.model_validate({"wait_hours": 0} | parameters)
+    outcomes: list[Outcome] = _logged(lambda: delete_old_transactions(chosen))
     return outcomes
 
 

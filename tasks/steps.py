@@ -17,7 +17,9 @@ from prefect.tasks import Task, exponential_backoff
 
 from config import Settings
 from ledger.errors import TransientError
+from ledger.retention import DeletionPlan
 from ledger.tables import TieredTable
+from sql.deletions import DeletionRequest
 from tasks.admin.housekeeping import purge_health_results, purge_idempotency_keys, record_job
 from tasks.alerting.notices import Sent, send_notices
 from tasks.archiving.move_month import finish_leftovers, move_month
@@ -30,6 +32,10 @@ from tasks.proving.drill import Drill, drill
 from tasks.proving.reverification import Night, reverify
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import RunResult, reconcile_day
+from tasks.retention.approvals import request_by_schedule
+from tasks.retention.deletion import Outcome as DeletionOutcome
+from tasks.retention.deletion import delete_months
+from tasks.retention.deletion_plan import plan_deletion
 from tasks.statements.absences import declare_by_settings
 from tasks.statements.intake import Intake, take_in
 from tasks.statements.lateness import report_late
@@ -135,6 +141,26 @@ def report_late_step(settings: Settings) -> list[tuple[str, date]]:
 def reconcile_day_step(settings: Settings, request: RunRequest) -> RunResult:
     """`tasks.reconciliation.runs.run.reconcile_day`."""
     return reconcile_day(settings, request)
+
+
+@task(name="plan deletion", **OPTIONS)
+def plan_deletion_step(settings: Settings, tables: Sequence[TieredTable], as_of: date | None) -> DeletionPlan:
+    """`tasks.retention.deletion_plan.plan_deletion`."""
+    return plan_deletion(settings, tables, as_of)
+
+
+@task(name="request deletion", **OPTIONS)
+def request_deletion_step(
+    settings: Settings, tables: Sequence[TieredTable], as_of: date | None
+) -> DeletionRequest | None:
+    """`tasks.retention.approvals.request_by_schedule`."""
+    return request_by_schedule(settings, tables, as_of)
+
+
+@task(name="delete months", **OPTIONS)
+def delete_months_step(settings: Settings) -> list[DeletionOutcome]:
+    """`tasks.retention.deletion.delete_months`."""
+    return delete_months(settings)
 
 
 @task(name="publish log", **OPTIONS)

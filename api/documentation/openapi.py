@@ -33,6 +33,7 @@ _REASONS = {
     401: "The API key, or the signature of a webhook, is missing or invalid",
     403: "The key lacks a scope",
     404: "The resource does not exist, or the key may not see it",
+    410: "The month of the resource was deleted at the end of its retention",
     405: "The address does not support this method; see Allow",
     408: "The request did not arrive in time",
     409: "The request conflicts with the current state",

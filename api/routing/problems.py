@@ -49,6 +49,7 @@ CONFLICT = ProblemKind(
 IN_FLIGHT = ProblemKind(
     409, "in-flight", "Request in progress", "A request with this Idempotency-Key is still in progress."
 )
+GONE = ProblemKind(410, "gone", "Deleted", "The resource was deleted at the end of its retention.")
 TOO_LARGE = ProblemKind(413, "too-large", "Body too large", "The body has more bytes than the API accepts.")
 URL_TOO_LONG = ProblemKind(414, "url-too-long", "URL too long", "The URL has more bytes than the API accepts.")
 NOT_JSON = ProblemKind(415, "not-json", "Body must be JSON", "Send Content-Type: application/json.")

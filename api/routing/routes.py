@@ -180,7 +180,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             description="The row may be in any tier: its id contains the time, and so the month.",
             handler=partial(handlers.read_one, table=table),
             answers={200: resource.row},
-            problems=frozenset({404}),
+            problems=frozenset({404, 410}),
             conditional=True,
         ),
         write(

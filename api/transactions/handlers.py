@@ -14,7 +14,7 @@ from api.caching.invalidation import after_change, forget_row, tag_of_page
 from api.routing import conditional, parsing, problems
 from api.routing.messages import message
 from api.routing.operations import Call
-from api.routing.problems import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, HttpError
+from api.routing.problems import BAD_REQUEST, CONFLICT, GONE, NOT_FOUND, UNAVAILABLE, HttpError
 from api.transactions import vending
 from api.transactions.feed import NO_TIME, place_of
 from api.transactions.messages import StatusChange
@@ -121,6 +121,8 @@ async def read_one(call: Call, table: TieredTable) -> Response:
 async def _find(call: Call, table: TieredTable, row_id: UUID) -> Fresh:
     located = await call.services.reader.find(table, row_id, call.key.sees_client)
     if located is None:
+        if deleted := await call.services.reader.deleted_month(table, row_id):
+            raise HttpError(GONE, f"The month of this id was deleted: {deleted}.")
         raise HttpError(NOT_FOUND)
     ttl_s, final = call.services.lifetimes.of_row(call.operation.name, table, located)
     return Fresh(render(located.row), ttl_s, final)

@@ -92,6 +92,19 @@ class Reader:
         found = await self._find_in_month(table, row_id) or await self._find_anywhere(table, row_id)
         return found if found is not None and client_id in (None, found.row["client_id"]) else None
 
+    async def deleted_month(self, table: TieredTable, row_id: UUID) -> str:
+        """The month that ``row_id`` tells and the numbers of its certificates, where rows of it were deleted; else
+        empty.
+        """
+        month = _month_of(row_id)
+        if month is None:
+            return ""
+        parameters = {"table": table.name, "month": month.first_day}
+        (numbers,) = await self._database.run(
+            lambda connection: _single(connection, statements.CERTIFICATES, parameters), "certificates"
+        )
+        return f"{month}, certificate {', '.join(numbers)}" if numbers else ""
+
     async def _find_in_month(self, table: TieredTable, row_id: UUID) -> LocatedRow | None:
         month = _month_of(row_id)
         if month is None:
@@ -163,7 +176,7 @@ class Reader:
         return await anyio.to_thread.run_sync(read, limiter=self._cold_limiter)
 
 
-async def _single(connection: AsyncConnection, statement: bytes, parameters: dict[str, Any]) -> tuple[Any, ...]:
+async def _single(connection: AsyncConnection, statement: bytes | str, parameters: dict[str, Any]) -> tuple[Any, ...]:
     (row,) = await (await connection.execute(statement, parameters)).fetchall()  # one line, whatever it finds
     return row
 

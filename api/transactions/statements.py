@@ -20,6 +20,7 @@ _BOUNDS = {
     "before": "{time} <= %(before_time)s AND ({time}, {id}) < (%(before_time)s, %(before_id)s)",
 }
 
+CERTIFICATES = _QUERIES["certificates"]
 COLD_MONTHS = _QUERIES["cold_months"]
 FEED_HORIZON = _QUERIES["feed_horizon"]
 NEWEST_ARCHIVED = _QUERIES["newest_archived"]

@@ -124,6 +124,18 @@ LEFT JOIN log_events e ON e.installation_id = i.installation_id AND e.replaced_a
 -- name: open_alerts
 SELECT severity, count(*) FROM alerts WHERE state = 'open' GROUP BY severity ORDER BY severity
 
+-- name: retention
+-- Legal holds that are open, and those past their review date; deletions without a certificate; requests that wait.
+SELECT (SELECT count(*) FROM holds h
+        WHERE NOT EXISTS (SELECT FROM hold_decisions d WHERE d.hold_id = h.hold_id AND d.action = 'released')),
+       (SELECT count(*) FROM holds h
+        WHERE h.review_on < (now() AT TIME ZONE 'UTC')::date
+          AND NOT EXISTS (SELECT FROM hold_decisions d WHERE d.hold_id = h.hold_id AND d.action = 'released')),
+       (SELECT count(*) FROM deletions WHERE state <> 'done'),
+       (SELECT count(*) FROM deletion_requests r
+        WHERE r.approvals > (SELECT count(*) FROM deletion_decisions d WHERE d.request_id = r.request_id AND d.action = 'approved')
+          AND NOT EXISTS (SELECT FROM deletion_decisions d WHERE d.request_id = r.request_id AND d.action <> 'approved'))
+
 -- name: oldest_unverified
 -- Seconds since the oldest byte of the archive was read: as `parts` of verified.sql has it.
 SELECT coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(v.verified_at, m.verified_at, m.cold_at))), 0)::float8

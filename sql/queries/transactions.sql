@@ -63,6 +63,12 @@ LEFT JOIN LATERAL (
 ) AS m ON true
 LIMIT 1
 
+-- name: certificates
+-- The certificates of the deleted parts of a month; NULL without one.
+SELECT array_agg(DISTINCT certificate ORDER BY certificate)
+FROM archive_months
+WHERE table_name = %(table)s AND month = %(month)s AND tier = 'deleted'
+
 -- name: find_anywhere
 -- One row by its id in every partition: by the index of each.
 SELECT * FROM (

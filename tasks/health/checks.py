@@ -13,6 +13,7 @@ from tasks.health import (
     notices,
     postgres,
     reconciliation,
+    retention,
     schedules,
     servers,
     verification,
@@ -243,6 +244,24 @@ CHECKS: tuple[Check, ...] = (
         verification.verification,
         "Run `treasury verify --deep`; see in Prefect why the flow verify-archive failed or did not start.",
         _pair("unverified_*_days", "days"),
+        asks_postgres=True,
+    ),
+    Check(
+        "holds",
+        "Every open legal hold is looked at by its review date; since the oldest one was not",
+        retention.holds,
+        "Ask the owner of the matter; release the hold (`treasury hold release`, two people), or place one with a "
+        "later review date and release this one.",
+        _pair("holds_*_days", "days"),
+        asks_postgres=True,
+    ),
+    Check(
+        "deletions",
+        "Approved deletions are carried out to their certificates; since the oldest one should have been",
+        retention.deletions,
+        "Run `treasury delete run`: it says what is in the way. Revoke a request whose plan changed (`treasury delete "
+        "revoke`).",
+        _pair("deletions_*_hours", "hours"),
         asks_postgres=True,
     ),
     Check(

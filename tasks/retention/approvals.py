@@ -108,6 +108,14 @@ def open_requests(connection: Connection) -> list[DeletionRequest]:
     return [request for request in list_requests(connection) if request.state(now) in OPEN]
 
 
+def waiting_request(settings: Settings) -> DeletionRequest | None:
+    """The oldest request that waits for approvals; None where none does."""
+    with connect(settings.database_dsn, "deletion approval") as connection:
+        now = read_now(connection)
+        waiting = [one for one in list_requests(connection) if one.state(now) is RequestState.WAITING]
+    return waiting[-1] if waiting else None
+
+
 def approve(settings: Settings, number: int, actor: str, reason: str, *, account: str | None = None) -> DeletionRequest:
     """Approve a request. Raises NotFoundError for an unknown one, RefusalError naming what is in the way: one that does
     not wait, the same person a second time, and a plan that changed since the request.

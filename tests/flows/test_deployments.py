@@ -28,6 +28,7 @@ NAMES = (
     "test-suppliers",
     "settle-vends",
     "publish-log",
+    "delete-old-transactions",
     "verify-archive",
     "drill-archive",
     "watch-transactions",

@@ -1,0 +1,49 @@
+"""The checks of the end of a month's life: holds whose review is overdue, and deletions that do not end."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sql.deletions import DeletionRequest, RequestState, list_requests, unfinished
+from sql.holds import review_holds
+from tasks.health.context import Context
+from tasks.health.result import Measure
+
+_HOUR_S = 3600
+
+
+def holds(context: Context) -> Measure:
+    """Value: days since the oldest review date that passed without a release, 0 without one."""
+    with context.connect() as connection:
+        review = review_holds(connection, context.now.date())
+    line = f"{review.open} legal holds are open"
+    if review.oldest is None:
+        return Measure(line, 0)
+    days = (context.now.date() - review.oldest).days
+    return Measure(f"{line}; {review.overdue} are past their review date, HOLD-{review.number} since {days} days", days)
+
+
+def deletions(context: Context) -> Measure:
+    """Value: hours since the oldest deletion began that has no certificate, or since the oldest request became due that
+    is not carried out; 0 without one.
+    """
+    with context.connect() as connection:
+        begun, requests = unfinished(connection), list_requests(connection)
+    waiting = [one for one in requests if one.state(context.now) is RequestState.WAITING]
+    due = [one for one in requests if one.state(context.now) is RequestState.DUE]
+    since = [one.begun_at for one in begun] + [one.due_at for one in due if one.due_at is not None]
+    said = [
+        f"{len(begun)} deletions are under way, the first {begun[0].certificate}" if begun else "",
+        f"last error: {begun[0].last_error}" if begun and begun[0].last_error else "",
+        _named(due, "approved and due"),
+        _named(waiting, "waiting for approval"),
+    ]
+    line = "; ".join(filter(None, said)) or "no deletion is waiting"
+    return Measure(line, _hours(min(since, default=None), context.now))
+
+
+def _named(requests: Sequence[DeletionRequest], state: str) -> str:
+    return f"{len(requests)} requests are {state}, the first is {requests[-1].request_id}" if requests else ""
+
+
+def _hours(since: datetime | None, now: datetime) -> float:
+    return 0 if since is None else max(0.0, (now - since).total_seconds() / _HOUR_S)
