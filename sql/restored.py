@@ -1,0 +1,206 @@
+"""Copies of archived months in PostgreSQL: their schema, their tables and what is recorded of each."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import psycopg
+from psycopg import errors
+from psycopg.rows import class_row
+from psycopg.sql import SQL, Composable, Identifier, Literal
+
+from ledger.columns import Column, ColumnKind
+from ledger.errors import ConfigError, ConflictError
+from ledger.months import Month
+from ledger.tables import TieredTable
+from sql.connection import Connection, fetch_one
+from sql.queries import load
+from sql.relations import Relation, find_in_schema
+from sql.storing import check_stored
+
+_QUERIES = load("restored")
+_CATALOG = load("catalog")
+_MADE_BY = "Made by Treasury: copies of archived months, each dropped when its time is over"
+_TYPES = {
+    ColumnKind.UUID: "uuid",
+    ColumnKind.TEXT: "text",
+    ColumnKind.BOOLEAN: "boolean",
+    ColumnKind.INTEGER: "bigint",
+    ColumnKind.TIMESTAMP: "timestamptz",
+    ColumnKind.DATE: "date",
+    ColumnKind.JSON: "jsonb",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy of a part of a month. ``month`` is its first day; instants are UTC.
+
+    A copy that is ``loading`` belongs to a run that has not ended, or was killed.
+    """
+
+    restore_id: int
+    table_name: str
+    month: date
+    part: int
+    state: str
+    relation_oid: int
+    schema_name: str
+    relation_name: str
+    row_count: int
+    actor: str
+    account: str
+    reason: str
+    begun_at: datetime
+    ready_at: datetime | None
+    expires_at: datetime | None
+    has_expired: bool
+    is_there: bool
+
+    @property
+    def relation(self) -> Relation:
+        """The copy's table."""
+        return Relation(self.relation_oid, self.schema_name, self.relation_name)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its rows were compared with the archive."""
+        return self.state == "ready"
+
+
+@contextmanager
+def restore_lock(connection: Connection, table: str, month: Month) -> Iterator[None]:
+    """Keep other runs away from the copies of a month. Raises ConflictError while one works on them."""
+    named = {"table": table, "month": str(month)}
+    if not fetch_one(connection, _QUERIES["try_lock"], named)[0]:
+        raise ConflictError(f"{table} {month} is being restored by another run")
+    try:
+        yield
+    finally:
+        with suppress(psycopg.Error):  # of a session that is gone, and its lock with it
+            connection.execute(_QUERIES["unlock"], named)
+
+
+def ensure_schema(connection: Connection, schema: str) -> None:
+    """Make the schema of the copies. Raises ConfigError for one of that name that this project did not make."""
+    row = connection.execute(_QUERIES["schema_comment"], {"schema": schema}).fetchone()
+    if row is None:
+        connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(schema)))
+        connection.execute(SQL("COMMENT ON SCHEMA {} IS {}").format(Identifier(schema), Literal(_MADE_BY)))
+    elif row[0] != _MADE_BY:
+        raise ConfigError(
+            f"the schema {schema} is not Treasury's: name another one in TREASURY_RESTORED_SCHEMA for restored months"
+        )
+
+
+def make_copy_table(connection: Connection, schema: str, name: str, columns: Sequence[Column]) -> Relation:
+    """Make an empty table with these columns. It belongs to the transaction of the caller."""
+    described = SQL(", ").join(
+        SQL("{} {}{}").format(Identifier(column.name), _type(column), SQL("" if column.nullable else " NOT NULL"))
+        for column in columns
+    )
+    connection.execute(SQL("CREATE TABLE {} ({})").format(Identifier(schema, name), described))
+    made = find_in_schema(connection, schema, name)
+    assert made is not None  # noqa: S101  # it was made just now
+    return made
+
+
+def _type(column: Column) -> Composable:
+    if column.kind is ColumnKind.DECIMAL:
+        return SQL("numeric({}, {})").format(Literal(column.precision), Literal(column.scale))
+    return SQL(_TYPES[column.kind])
+
+
+def make_copy_indexes(connection: Connection, hot: Relation | None, copy: Relation) -> list[str]:
+    """Give a copy the primary key and the indexes of the hot parent; returns the names of those that it cannot have.
+
+    An index of a column that came after the month cannot be made; it is left out.
+    """
+    if hot is None:
+        return []
+    missing = []
+    key = connection.execute(_CATALOG["primary_key"], {"relation": hot.oid}).fetchone()
+    wanted = [] if key is None else [("the primary key", SQL("ALTER TABLE {} ADD {}").format(copy.identifier, SQL(key[0])))]
+    for name, definition in connection.execute(_CATALOG["indexes"], {"relation": hot.oid}).fetchall():
+        wanted.append((name, SQL("CREATE INDEX ON {} {}").format(copy.identifier, SQL(definition))))
+    for name, statement in wanted:
+        try:
+            with connection.transaction():
+                connection.execute(statement)
+        except errors.UndefinedColumn:
+            missing.append(name)
+    return missing
+
+
+def name_copy(connection: Connection, copy: Relation, name: str, comment: str) -> Relation:
+    """Give a copy the name that people look for. Raises ConfigError where something else has the name."""
+    try:
+        with connection.transaction():
+            connection.execute(SQL("ALTER TABLE {} RENAME TO {}").format(copy.identifier, Identifier(name)))
+    except errors.DuplicateTable:
+        raise ConfigError(f"{copy.schema}.{name} is there already and is not Treasury's: drop or rename it") from None
+    named = Relation(copy.oid, copy.schema, name)
+    connection.execute(SQL("COMMENT ON TABLE {} IS {}").format(named.identifier, Literal(comment)))
+    return named
+
+
+def drop_copy(connection: Connection, copy: Copy) -> None:
+    """Drop the table of a copy and record it, in the caller's transaction. Safe where somebody else has dropped it.
+
+    Raises ConflictError when something depends on the table, or when its name means another table now.
+    """
+    if copy.is_there:
+        found = find_in_schema(connection, copy.schema_name, copy.relation_name)
+        if found is None or found.oid != copy.relation_oid:
+            raise ConflictError(f"{copy.relation}: the restored table was renamed or moved: drop it yourself")
+        try:
+            with connection.transaction():
+                connection.execute(SQL("DROP TABLE {}").format(copy.relation.identifier))
+        except errors.DependentObjectsStillExist as error:
+            raise ConflictError(
+                f"{copy.relation}: the restored table cannot be dropped: {error.diag.message_detail}"
+            ) from None
+    check_stored(connection.execute(_QUERIES["dropped"], {"restore_id": copy.restore_id}), 1, "restored_months")
+
+
+def add_copy(
+    connection: Connection, table: TieredTable, month: Month, part: int, copy: Relation, rows: int, who: "Request"
+) -> int:
+    """Record a copy that is being loaded; returns its number."""
+    values = {"table": table.name, "month": month.first_day, "part": part, "rows": rows}
+    values |= {"oid": copy.oid, "schema": copy.schema, "name": copy.name}
+    values |= {"actor": who.actor, "account": who.account, "reason": who.reason}
+    return int(fetch_one(connection, _QUERIES["add"], values)[0])
+
+
+def mark_ready(connection: Connection, restore_id: int, name: str, ttl: timedelta) -> datetime:
+    """Record that a copy may be read under ``name``; returns when it is dropped."""
+    values = {"restore_id": restore_id, "name": name, "ttl": ttl}
+    expires_at: datetime = fetch_one(connection, _QUERIES["ready"], values)[0]
+    return expires_at
+
+
+def extend(connection: Connection, restore_id: int, ttl: timedelta) -> datetime:
+    """Keep a copy for at least ``ttl`` from now on; returns when it is dropped."""
+    expires_at: datetime = fetch_one(connection, _QUERIES["extend"], {"restore_id": restore_id, "ttl": ttl})[0]
+    return expires_at
+
+
+def copies(
+    connection: Connection, table: str | None = None, month: Month | None = None, part: int | None = None
+) -> list[Copy]:
+    """The copies that are not dropped: all of them, or those of a month."""
+    where = {"table": table, "month": None if month is None else month.first_day, "part": part}
+    with connection.cursor(row_factory=class_row(Copy)) as cursor:
+        return cursor.execute(_QUERIES["copies"], where).fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Who wants a copy, under which account, why, and for how long."""
+
+    actor: str
+    account: str
+    reason: str
+    ttl: timedelta

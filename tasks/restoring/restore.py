@@ -1,0 +1,307 @@
+"""Restoring: an archived month as a table of a schema of its own, its rows compared with the archive, for some days.
+
+The archive stays as it is, and the month stays in its tier: a copy is no row of the ledger, and no view reads it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from psycopg.sql import SQL, Identifier
+
+from config import Settings
+from ledger.columns import Column
+from ledger.errors import DataError, NotFoundError, TreasuryError, VerificationError
+from ledger.fields import Fields
+from ledger.months import Month
+from ledger.policy import Tier
+from ledger.tables import TieredTable
+from ledger.transparency.events import Archived, LoggedObject, Restored
+from sql.connection import Connection, connect
+from sql.fields import read_fields
+from sql.log import archived_part, record_event
+from sql.maintenance import run_ddl
+from sql.relations import Parents, Relation
+from sql.restored import (
+    Copy,
+    Request,
+    add_copy,
+    copies,
+    drop_copy,
+    ensure_schema,
+    extend,
+    make_copy_indexes,
+    make_copy_table,
+    mark_ready,
+    name_copy,
+    restore_lock,
+)
+from sql.roles import grant_copy
+from storage.engine import engine
+from storage.manifest import Manifest
+from storage.month_tree import ReadFile, read_file
+from storage.row_copies import csv_chunks
+from storage.spool import spool_folder
+from storage.store import ObjectStore, StoredFile
+from tasks.archiving.catalogue import MonthState, month_states
+from tasks.archiving.ownership import check_ownership
+from tasks.archiving.verify import compare, read_held_rows
+from tasks.proving.month_verification import table_of
+from tasks.transparency.publish import publish_log
+
+OnStep = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredPart:
+    """A copy that may be read: its table, its rows, when it is dropped (UTC).
+
+    ``was_there`` before: it is kept for longer. ``without`` are the indexes that it cannot have.
+    """
+
+    table: str
+    month: Month
+    part: int
+    relation: str
+    rows: int
+    expires_at: datetime
+    was_there: bool
+    without: tuple[str, ...] = ()
+
+
+def restore_month(
+    settings: Settings, table: TieredTable, month: Month, who: Request, on_step: OnStep = lambda _: None
+) -> list[RestoredPart]:
+    """Copy every archived part of a month into the schema of restored months; returns the copies.
+
+    Safe to run again after any interruption: what a run that was killed left is dropped first, and a copy that is there
+    is kept for longer. Raises NotFoundError for an unknown month, DataError for one that is not archived,
+    VerificationError where the archive is not what the log says, ConfigError for a schema or a name that somebody else
+    has, ConflictError while another run restores the month.
+    """
+    with connect(settings.database_dsn, "restore") as connection, restore_lock(connection, table.name, month):
+        states = _archived(connection, table, month)
+        return [_restore(_Work(connection, settings, table, state, who, on_step)) for state in states]
+
+
+def _archived(connection: Connection, table: TieredTable, month: Month) -> list[MonthState]:
+    states = [state for state in month_states(connection, table) if state.month == month]
+    if not states:
+        raise NotFoundError(f"{table.name} has no month {month}")
+    archived = [state for state in states if state.is_archived]
+    if not archived:
+        tier = states[-1].tier
+        why = "its rows are gone" if tier is Tier.DELETED else "its rows are in PostgreSQL already"
+        raise DataError(f"{table.name} {month} is {tier}: {why}")
+    return archived
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A part of a month in hand."""
+
+    connection: Connection
+    settings: Settings
+    table: TieredTable
+    state: MonthState
+    who: Request
+    on_step: OnStep
+
+    @property
+    def name(self) -> str:
+        """The name of the copy: that of the partition that it was, and the number of a later part."""
+        part = self.state.catalogue.part
+        return self.table.partition(self.state.month) + ("" if part == 1 else f"_part_{part}")
+
+    def __str__(self) -> str:
+        return f"{self.table.name} {self.state.month}, part {self.state.catalogue.part}"
+
+
+def _restore(work: _Work) -> RestoredPart:
+    part = work.state.catalogue.part
+    for copy in copies(work.connection, work.table.name, work.state.month, part):
+        if copy.is_ready and copy.is_there:
+            until = extend(work.connection, copy.restore_id, work.who.ttl)
+            return _described(work, copy.relation, copy.row_count, until, was_there=True)
+        run_ddl(work.connection, work.settings, lambda copy=copy: drop_copy(work.connection, copy))  # type: ignore[misc]  # mypy cannot infer a lambda's default
+        work.on_step("swept")
+    archived = archived_part(work.connection, work.table.name, work.state.month.first_day, part)
+    with spool_folder(work.settings.spool, "restore") as spool:
+        manifest, file = _fetch(work, archived, spool)
+        work.on_step("fetched")
+        columns = _named(work, manifest.layout.columns)
+        relation, restore_id, without = _load(work, manifest, columns, file)
+        work.on_step("loaded")
+        try:
+            _verify(work, manifest, columns, relation, file, spool)
+        except VerificationError:
+            (copy,) = [one for one in copies(work.connection) if one.restore_id == restore_id]
+            run_ddl(work.connection, work.settings, lambda: drop_copy(work.connection, copy))
+            raise
+        work.on_step("verified")
+    return _show(work, manifest, relation, restore_id, without)
+
+
+def _fetch(work: _Work, archived: Archived, spool: Path) -> tuple[Manifest, Path]:
+    """The manifest and the file of a part, both compared with what the catalogue, and so the log, says."""
+    store = ObjectStore(work.settings)
+    content = store.read_bytes(archived.manifest.key)
+    _require(StoredFile.of(content).sha256.hex() == archived.manifest.sha256, archived.manifest.key)
+    manifest = Manifest.from_bytes(content, archived.manifest.key)
+    (described,) = manifest.files
+    said = next(one for one in archived.objects if one.key == described.key)
+    file = spool / "archived.parquet"
+    _require(_is(said, store.fetch(said.key, file)), said.key)
+    return manifest, file
+
+
+def _is(said: LoggedObject, found: StoredFile) -> bool:
+    return (said.size_bytes, said.sha256) == (found.size_bytes, found.sha256.hex())
+
+
+def _require(holds: bool, key: str) -> None:
+    if not holds:
+        raise VerificationError(f"{key} is not the object that was archived: run `treasury verify`")
+
+
+def _named(work: _Work, archived: Sequence[Column]) -> list[Column]:
+    """The archived columns under the names that they have now; a dropped one has its last name, if that is free."""
+    hot = Parents.of(work.connection, work.table).hot
+    fields = read_fields(work.connection, work.table, hot)
+    return present_names(fields, archived)
+
+
+def present_names(fields: Fields, archived: Sequence[Column]) -> list[Column]:
+    """``archived`` columns with the names of today; one whose name another column has is ``<name>_field_<number>``."""
+    living = {field.field_id: field.name for field in fields.living}
+    taken = {living[column.field_id] for column in archived if column.field_id in living}
+    named = []
+    for column in archived:
+        name = living.get(column.field_id or 0)
+        if name is None:
+            name = column.name if column.name not in taken else f"{column.name}_field_{column.field_id}"
+        named.append(replace(column, name=name))
+    return named
+
+
+def _load(
+    work: _Work, manifest: Manifest, columns: Sequence[Column], file: Path
+) -> tuple[Relation, int, tuple[str, ...]]:
+    """The table with all rows and its indexes, in one transaction; not readable for others yet."""
+    connection, settings = work.connection, work.settings
+    run_ddl(connection, settings, lambda: ensure_schema(connection, settings.restored_schema))
+    hot = Parents.of(connection, work.table).hot
+    with connection.transaction(), engine(settings) as duck:
+        loading = f"{work.name}_loading_{connection.info.backend_pid}"
+        relation = make_copy_table(connection, settings.restored_schema, loading, columns)
+        part = work.state.catalogue.part
+        restore_id = add_copy(connection, work.table, work.state.month, part, relation, manifest.rows, work.who)
+        names = SQL(", ").join(Identifier(column.name) for column in columns)
+        copy_in = SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(relation.identifier, names)
+        with connection.cursor() as cursor:
+            with cursor.copy(copy_in) as copy:
+                for chunk in csv_chunks(duck, file, manifest.layout.columns):
+                    copy.write(chunk)
+            if cursor.rowcount != manifest.rows:
+                raise VerificationError(f"{work}: {manifest.rows} rows were sent, PostgreSQL stored {cursor.rowcount}")
+        without = make_copy_indexes(connection, hot, relation)
+    connection.execute(SQL("ANALYZE {}").format(relation.identifier))
+    return relation, restore_id, tuple(without)
+
+
+def _verify(
+    work: _Work, manifest: Manifest, columns: Sequence[Column], relation: Relation, file: Path, spool: Path
+) -> None:
+    """Compare the copy with the archive as a month is compared before it leaves: each row, the sums, the root."""
+    table, month = table_of(manifest), work.state.month
+    read: ReadFile = read_file(work.settings, table, manifest.layout.columns, month, file, spool)
+    if read.tree.head != manifest.head:
+        raise VerificationError(f"{work}: the rows of the archive do not lead to the root that was archived")
+    named = {old.name: new.name for old, new in zip(manifest.layout.columns, columns, strict=True)}
+    held = read_held_rows(work.settings, _renamed(table, named), columns, relation, month, spool)
+    compare(table, relation, held, read)
+
+
+def _renamed(table: TieredTable, names: dict[str, str]) -> TieredTable:
+    """The table as it was when the month was archived, under the names that the columns of the copy have."""
+
+    def one(name: str | None) -> str | None:
+        return None if name is None else names.get(name, name)
+
+    return replace(
+        table,
+        time_column=names.get(table.time_column, table.time_column),
+        key_column=names.get(table.key_column, table.key_column),
+        money_columns=tuple(names.get(name, name) for name in table.money_columns),
+        currency_column=one(table.currency_column),
+        type_column=one(table.type_column),
+        status_column=one(table.status_column),
+        cold_sort=tuple(names.get(name, name) for name in table.cold_sort),
+    )
+
+
+def _show(
+    work: _Work, manifest: Manifest, relation: Relation, restore_id: int, without: tuple[str, ...]
+) -> RestoredPart:
+    """One transaction gives the copy its name and its readers, and records the event of the log."""
+    owner = check_ownership(work.connection, work.settings)
+
+    def show() -> tuple[Relation, datetime]:
+        comment = f"Treasury: copy of the archived {work}, root {manifest.tree.root}"
+        named = name_copy(work.connection, relation, work.name, comment)
+        until = mark_ready(work.connection, restore_id, named.name, work.who.ttl)
+        grant_copy(work.connection, named)
+        details = {"relation": f"{named.schema}.{named.name}", "rows": manifest.rows, "until": f"{until:%Y-%m-%d}"}
+        body = Restored(
+            table=work.table.name, month=str(work.state.month), part=work.state.catalogue.part, details=details
+        )
+        record_event(work.connection, owner, body)
+        return named, until
+
+    named, until = run_ddl(work.connection, work.settings, show)
+    work.on_step("shown")
+    return _described(work, named, manifest.rows, until, was_there=False, without=without)
+
+
+def _described(
+    work: _Work, relation: Relation, rows: int, until: datetime, *, was_there: bool, without: tuple[str, ...] = ()
+) -> RestoredPart:
+    named = (work.table.name, work.state.month, work.state.catalogue.part, f"{relation.schema}.{relation.name}")
+    return RestoredPart(*named, rows, until, was_there, without)
+
+
+def list_copies(settings: Settings) -> list[Copy]:
+    """The copies that are there, also those that a killed run left half-made."""
+    with connect(settings.database_dsn, "restore") as connection:
+        return copies(connection)
+
+
+def drop_copies(settings: Settings, *, only_expired: bool, table: str | None = None, month: Month | None = None) -> list[Copy]:
+    """Drop copies whose time is over and what killed runs left, or every copy of a month; returns those dropped.
+
+    A copy that cannot be dropped stops no other: the first error is raised at the end. Safe to run again.
+    """
+    dropped, problems = [], []
+    with connect(settings.database_dsn, "restore") as connection:
+        for copy in copies(connection, table, month):
+            if only_expired and copy.is_ready and not copy.has_expired and copy.is_there:
+                continue
+            try:
+                with restore_lock(connection, copy.table_name, Month.of(copy.month)):
+                    run_ddl(connection, settings, lambda copy=copy: drop_copy(connection, copy))  # type: ignore[misc]  # mypy cannot infer a lambda's default
+                dropped.append(copy)
+            except TreasuryError as error:
+                problems.append(error)
+    if problems:
+        raise problems[0]
+    return dropped
+
+
+def publish(settings: Settings) -> str:
+    """Put the events of restored months into the public log; returns why they are not there yet, if so."""
+    try:
+        publish_log(settings)
+    except TreasuryError as error:
+        return f"restored; the event waits for the public log: {error}"
+    return ""
