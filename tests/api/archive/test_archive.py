@@ -1,4 +1,4 @@
-"""The archive over HTTP: its months, proofs that hold elsewhere, only the rows of the key, and the log for any client."""
+"""The archive over HTTP: its months, proofs that hold elsewhere, the rows of the key only, and the log for everyone."""
 
 import base64
 from collections.abc import Iterator
