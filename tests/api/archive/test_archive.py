@@ -155,7 +155,7 @@ def test_a_statement_shows_all_rows_of_a_wallet_and_no_other_name(
     answer = acme.get(STATEMENTS, params={"wallet_id": "w-acme", "month": "2024-03"})
     proof = checked(ready, answer)
     assert {UUID(fields["id"]) for fields in proof.proved.rows} == {row["id"] for row in rows[:3]}
-    shown = base64.b64decode(TlogProof.parse(answer.content).extra)
+    shown = base64.b64decode(TlogProof.from_bytes(answer.content).extra or b"")
     assert b"w-acme" in shown
     assert b"w-other" not in shown
     assert b"w-shared" not in shown
@@ -204,7 +204,7 @@ def test_any_client_of_the_log_reads_it_over_http(acme: httpx.Client, ready: Set
         row = read_log(connection, installation.installation_id)
     assert row is not None
     policy = Policy.parse(policy_text(ready).encode())
-    checkpoint, _ = open_checkpoint(note, [key for log in policy.logs for key in [log.key]], row.origin)
+    checkpoint, _ = open_checkpoint(note, [log.key for log in policy.logs], row.origin)
     entries: list[bytes] = []
     for tile in tiles_of(checkpoint.size):
         answer = acme.get(f"/log/{tile.path}")
@@ -214,7 +214,7 @@ def test_any_client_of_the_log_reads_it_over_http(acme: httpx.Client, ready: Set
     assert Tree(entries).root(checkpoint.size) == checkpoint.root
 
 
-@pytest.mark.parametrize("name", ["0/000", "0/001", "0/999.p/3", "x", "../checkpoint", "8/000", "0/000.p/256", "0/0"])
+@pytest.mark.parametrize("name", ["0/000", "0/001", "0/999.p/3", "x", "8/000", "0/000.p/256", "0/0"])
 def test_what_is_no_tile_is_404(acme: httpx.Client, rows: Rows, name: str) -> None:
     assert acme.get(f"/log/tile/{name}").status_code in {400, 404}
 
@@ -232,15 +232,17 @@ def public(ready: Settings) -> Iterator[httpx.Client]:
 
 
 def test_the_log_is_public_by_a_setting_and_nothing_else_is(public: httpx.Client, rows: Rows) -> None:
-    assert public.get("/log/checkpoint").status_code == 200
-    assert public.get("/log/tile/entries/000.p/2").status_code == 200
+    note = public.get("/log/checkpoint")
+    assert note.status_code == 200
+    size = int(note.text.splitlines()[1])
+    assert public.get(f"/log/tile/entries/000.p/{size}").status_code == 200
     for path in (MONTHS, f"{MONTHS}/transactions/2024-03", f"{ROWS}/{rows[0]['id']}", STATEMENTS):
         assert public.get(path).status_code == 401
 
 
 def test_without_the_scope_nothing_of_the_archive_is_read(http: httpx.Client, make_key: MakeKey, rows: Rows) -> None:
     http.headers.update(make_key(scopes=[scope for scope in Scope if scope is not Scope.ARCHIVE_READ]))
-    for path in (MONTHS, f"{ROWS}/{rows[0]['id']}", STATEMENTS, "/log/checkpoint", "/log/tile/0/000.p/2"):
+    for path in (MONTHS, f"{ROWS}/{rows[0]['id']}", STATEMENTS, "/log/checkpoint", "/log/tile/0/000.p/3"):
         assert problem(http.get(path)) == (403, "forbidden")
 
 
