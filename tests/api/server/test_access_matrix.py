@@ -50,7 +50,7 @@ def ask(client: httpx.Client, operation: Operation, headers: dict[str, str], row
     path = next((path for path in PATHS if operation.path.startswith(path)), "")
     bodies = {"batch": {"items": [BODIES.get(path)]}, "status": {"status": "completed"}}
     body = bodies.get(operation.path.rpartition("/")[2], BODIES.get(path))
-    query = {"wallet_id": BODIES[path]["wallet_id"]} if "wallet_id" in operation.query else {}
+    query = {"wallet_id": BODIES[path]["wallet_id"]} if path and "wallet_id" in operation.query else {}
     return client.request(
         operation.method,
         address(operation, row_id),
