@@ -141,6 +141,9 @@ class Settings(BaseSettings):
         le=60,
         description="How far a clock may be off PostgreSQL's before nothing is stored",
     )
+    restored_schema: str = Field(
+        "restored", pattern=r"^[a-z_][a-z0-9_]{0,39}$", description="Schema that archived months are restored into"
+    )
     sql_timeout_s: float = Field(
         600.0, gt=0, le=86_400, description="How long an answer of `treasury sql` may take; --timeout sets another"
     )
@@ -196,6 +199,7 @@ class Settings(BaseSettings):
     )
     reconciliation: ReconciliationSettings = Field(default_factory=ReconciliationSettings)
     metrics_open_to: Networks = Field((), description="Networks that read /metrics without a key, separated by commas")
+    log_open_to: Networks = Field((), description="Networks that read /log without a key, separated by commas")
     cache: CacheSettings = Field(default_factory=CacheSettings)
     log_keys: LogKeySettings = Field(
         default_factory=LogKeySettings, description="The keys of the public log; unset: made once in <home>/keys"

@@ -87,6 +87,7 @@ CATALOGUE: Mapping[str, Access] = {
     "recon_resolutions": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "recon_runs": Access(api=("SELECT",), auditor=("SELECT",)),
     "recon_withdrawals": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
+    "restored_months": Access(api=("SELECT",), auditor=("SELECT",)),
     "statement_absences": Access(api=("SELECT",), auditor=("SELECT",)),
     "statement_files": Access(api=("SELECT",), auditor=("SELECT",)),
     "vend_failures": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
@@ -150,6 +151,16 @@ def grant_partition(connection: Connection, partition: Relation) -> None:
     roles = _existing_roles(connection, ROLES)
     for privilege in _expand({partition: PARTITION}):
         if privilege.role in roles:
+            connection.execute(privilege.statement("GRANT", "TO"))
+
+
+def grant_copy(connection: Connection, copy: Relation) -> None:
+    """Give a copy of an archived month, and the schema that it is in, to those who read all rows."""
+    roles = _existing_roles(connection, ROLES)
+    for privilege in _expand({copy: PARTITION}):
+        if privilege.role in roles:
+            schema, role = Identifier(copy.schema), Identifier(privilege.role)
+            connection.execute(SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, role))
             connection.execute(privilege.statement("GRANT", "TO"))
 
 

@@ -229,15 +229,15 @@ def _renamed(table: TieredTable, names: dict[str, str]) -> TieredTable:
     def one(name: str | None) -> str | None:
         return None if name is None else names.get(name, name)
 
-    return replace(
-        table,
-        time_column=names.get(table.time_column, table.time_column),
-        key_column=names.get(table.key_column, table.key_column),
-        money_columns=tuple(names.get(name, name) for name in table.money_columns),
-        currency_column=one(table.currency_column),
-        type_column=one(table.type_column),
-        status_column=one(table.status_column),
-        cold_sort=tuple(names.get(name, name) for name in table.cold_sort),
+    return table.model_copy(
+        update={
+            "time_column": names.get(table.time_column, table.time_column),
+            "key_column": names.get(table.key_column, table.key_column),
+            "money_columns": tuple(names.get(name, name) for name in table.money_columns),
+            "currency_column": one(table.currency_column),
+            "type_column": one(table.type_column),
+            "status_column": one(table.status_column),
+        }
     )
 
 
