@@ -51,6 +51,18 @@ COMMANDS: Mapping[str, Command | Group] = {
             "release": Command("cli.hold:release", "Propose to release a legal hold, or confirm its release."),
         },
     ),
+    "restore": Group(
+        "Copy archived months into PostgreSQL for some days.",
+        {
+            "months": Command(
+                "cli.restore:months",
+                "Copy archived months into the schema of restored months, each compared with the archive.",
+            ),
+            "list": Command("cli.restore:list_", "List the copies of archived months."),
+            "drop": Command("cli.restore:drop", "Drop the copies of a month."),
+        },
+    ),
+    "unseal": Command("cli.restore:unseal", "Let a sealed month take writes again."),
     "delete": Group(
         "Request, approve and carry out the deletion of months past their policy.",
         {

@@ -15,12 +15,17 @@ from flows.schedule import HOOKS
 from ledger.errors import TreasuryError
 from tasks.archiving.outcome import Outcome
 from tasks.health.months import NIGHT
-from tasks.steps import purge_health_results_step, purge_idempotency_keys_step, record_job_step
+from tasks.steps import (
+    drop_expired_copies_step,
+    purge_health_results_step,
+    purge_idempotency_keys_step,
+    record_job_step,
+)
 
 
 @flow(name="run-archiving-operations", **HOOKS)
 def run_archiving_operations(parameters: ArchivingParameters = ArchivingParameters()) -> list[Outcome]:
-    """Roll the partitions, delete keys and health results past their time, then archive.
+    """Roll the partitions, delete keys, health results and copies of months past their time, then archive.
 
     What fails before the archiving does not stop it; the run fails after it. Safe to run again at any time.
     """
@@ -29,6 +34,7 @@ def run_archiving_operations(parameters: ArchivingParameters = ArchivingParamete
     if not parameters.plan_only:
         problems += _problems_of(lambda: purge_idempotency_keys_step(load_settings()))
         problems += _problems_of(lambda: purge_health_results_step(load_settings()))
+        problems += _problems_of(lambda: drop_expired_copies_step(load_settings()))
     with _recorded(parameters.plan_only):
         outcomes = archive_months(parameters)
         raise_together(problems)

@@ -119,11 +119,13 @@ def make_copy_indexes(connection: Connection, hot: Relation | None, copy: Relati
     """
     if hot is None:
         return []
-    missing = []
+    wanted = []
     key = connection.execute(_CATALOG["primary_key"], {"relation": hot.oid}).fetchone()
-    wanted = [] if key is None else [("the primary key", SQL("ALTER TABLE {} ADD {}").format(copy.identifier, SQL(key[0])))]
+    if key is not None:
+        wanted.append(("the primary key", SQL("ALTER TABLE {} ADD {}").format(copy.identifier, SQL(key[0]))))
     for name, definition in connection.execute(_CATALOG["indexes"], {"relation": hot.oid}).fetchall():
         wanted.append((name, SQL("CREATE INDEX ON {} {}").format(copy.identifier, SQL(definition))))
+    missing = []
     for name, statement in wanted:
         try:
             with connection.transaction():

@@ -17,9 +17,11 @@ from prefect.tasks import Task, exponential_backoff
 
 from config import Settings
 from ledger.errors import TransientError
+from ledger.months import Month
 from ledger.retention import DeletionPlan
 from ledger.tables import TieredTable
 from sql.deletions import DeletionRequest
+from sql.restored import Request
 from tasks.admin.housekeeping import purge_health_results, purge_idempotency_keys, record_job
 from tasks.alerting.notices import Sent, send_notices
 from tasks.archiving.move_month import finish_leftovers, move_month
@@ -32,6 +34,7 @@ from tasks.proving.drill import Drill, drill
 from tasks.proving.reverification import Night, reverify
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import RunResult, reconcile_day
+from tasks.restoring.restore import RestoredPart, drop_copies, restore_month
 from tasks.retention.approvals import request_by_schedule
 from tasks.retention.deletion import Outcome as DeletionOutcome
 from tasks.retention.deletion import delete_months
@@ -161,6 +164,18 @@ def request_deletion_step(
 def delete_months_step(settings: Settings) -> list[DeletionOutcome]:
     """`tasks.retention.deletion.delete_months`."""
     return delete_months(settings)
+
+
+@task(name="restore month", task_run_name="restore {table.name} {month}", **OPTIONS)
+def restore_month_step(settings: Settings, table: TieredTable, month: Month, who: Request) -> list[RestoredPart]:
+    """`tasks.restoring.restore.restore_month`."""
+    return restore_month(settings, table, month, who)
+
+
+@task(name="drop expired copies", **OPTIONS)
+def drop_expired_copies_step(settings: Settings) -> int:
+    """`tasks.restoring.restore.drop_copies`, of those whose time is over; returns how many."""
+    return len(drop_copies(settings, only_expired=True))
 
 
 @task(name="publish log", **OPTIONS)

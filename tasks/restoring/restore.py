@@ -277,7 +277,9 @@ def list_copies(settings: Settings) -> list[Copy]:
         return copies(connection)
 
 
-def drop_copies(settings: Settings, *, only_expired: bool, table: str | None = None, month: Month | None = None) -> list[Copy]:
+def drop_copies(
+    settings: Settings, *, only_expired: bool, table: str | None = None, month: Month | None = None
+) -> list[Copy]:
     """Drop copies whose time is over and what killed runs left, or every copy of a month; returns those dropped.
 
     A copy that cannot be dropped stops no other: the first error is raised at the end. Safe to run again.

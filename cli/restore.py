@@ -1,0 +1,112 @@
+"""`treasury restore` and `unseal`: archived months as tables for some days, and months that take writes again."""
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from cli import terminal
+from cli.session import session
+from ledger.errors import ConfigError, TreasuryError, combined
+from ledger.months import Month, months_between
+from sql.restored import Request
+from tasks.reconciliation.audit.people import account_of_process
+from tasks.restoring import restore as restoring
+from tasks.restoring.restore import RestoredPart
+from tasks.restoring.unseal import unseal_month
+
+MOST_DAYS = 366
+Table = Annotated[str, typer.Option(help="The table")]
+Reason = Annotated[str, typer.Option(help="Reason to record")]
+Actor = Annotated[
+    str | None, typer.Option(help="Person who asks  [default: the account that runs the command, always recorded]")
+]
+
+
+def months(
+    first: Annotated[str, typer.Argument(help="First month, YYYY-MM")],
+    last: Annotated[str | None, typer.Argument(help="Last month, included  [default: the first]")] = None,
+    *,
+    reason: Reason,
+    days: Annotated[int, typer.Option(min=1, max=MOST_DAYS, help="Days after which the copies are dropped")] = 30,
+    table: Table = "transactions",
+    actor: Actor = None,
+) -> None:
+    """Copy archived months into the schema of restored months, each compared with the archive.
+
+    A copy that is there already is kept for longer. The nightly run drops copies whose days are over.
+    """
+    span = Month.parse(first), Month.parse(last or first)
+    if span[1] < span[0]:
+        raise ConfigError(f"{span[1]} is before {span[0]}")
+    account, problems = account_of_process(), []
+    who = Request(actor or account, account, reason, timedelta(days=days))
+    with session("s3") as settings:
+        chosen = settings.table(table)
+        for month in months_between(*span):
+            try:
+                for part in restoring.restore_month(settings, chosen, month, who):
+                    typer.echo(_said(part))
+            except TreasuryError as error:
+                problems.append(error)
+                typer.echo(f"{error}", err=True)
+        if said := restoring.publish(settings):
+            typer.echo(said, err=True)
+    if problems:
+        raise combined(problems)
+
+
+def list_() -> None:
+    """List the copies of archived months."""
+    with session() as settings:
+        copies = restoring.list_copies(settings)
+    columns = ("copy", "rows", "state", "restored (UTC)", "dropped on", "by", "reason")
+    rows = [
+        (
+            str(one.relation),
+            f"{one.row_count:,}",
+            one.state if one.is_there else "dropped by others",
+            f"{one.ready_at:%Y-%m-%d %H:%M}" if one.ready_at else "",
+            f"{one.expires_at:%Y-%m-%d}" if one.expires_at else "",
+            one.actor,
+            one.reason,
+        )
+        for one in copies
+    ]
+    terminal.table("Restored months", columns, rows)
+
+
+def drop(
+    month: Annotated[str | None, typer.Argument(help="The month, YYYY-MM")] = None,
+    table: Table = "transactions",
+    expired: Annotated[bool, typer.Option(help="Drop every copy whose days are over instead")] = False,
+) -> None:
+    """Drop the copies of a month. The archive keeps it."""
+    if expired == (month is not None):
+        raise ConfigError("give a month or --expired, and not both")
+    with session() as settings:
+        wanted = {} if month is None else {"table": settings.table(table).name, "month": Month.parse(month)}
+        dropped = restoring.drop_copies(settings, only_expired=expired, **wanted)  # type: ignore[arg-type]  # of two kinds
+    for one in dropped:
+        typer.echo(f"dropped {one.relation}")
+    if not dropped:
+        typer.echo("there was no copy to drop")
+
+
+def unseal(
+    month: Annotated[str, typer.Argument(help="A warm month whose archiving did not end, YYYY-MM")],
+    *,
+    reason: Reason,
+    table: Table = "transactions",
+    actor: Actor = None,
+) -> None:
+    """Let a sealed month take writes again. Its archiving begins again when it is next due."""
+    with session() as settings:
+        unseal_month(settings, settings.table(table), Month.parse(month), actor or account_of_process(), reason)
+    typer.echo(f"{table} {month} takes writes again")
+
+
+def _said(part: RestoredPart) -> str:
+    state = "is kept longer" if part.was_there else "restored and compared with the archive"
+    without = f"; without {', '.join(part.without)}" if part.without else ""
+    return f"{part.relation}: {part.rows:,} rows, {state}; dropped on {part.expires_at:%Y-%m-%d}{without}"
