@@ -24,8 +24,10 @@ Actor = Annotated[
 
 
 def months(
-    first: Annotated[str, typer.Argument(help="First month, YYYY-MM")],
-    last: Annotated[str | None, typer.Argument(help="Last month, included  [default: the first]")] = None,
+    first_month: Annotated[str, typer.Argument(metavar="FIRST", help="First month, YYYY-MM")],
+    last_month: Annotated[
+        str | None, typer.Argument(metavar="[LAST]", help="Last month, included  [default: the first]")
+    ] = None,
     *,
     reason: Reason,
     days: Annotated[int, typer.Option(min=1, max=MOST_DAYS, help="Days after which the copies are dropped")] = 30,
@@ -36,7 +38,7 @@ def months(
 
     A copy that is there already is kept for longer. The nightly run drops copies whose days are over.
     """
-    span = Month.parse(first), Month.parse(last or first)
+    span = Month.parse(first_month), Month.parse(last_month or first_month)
     if span[1] < span[0]:
         raise ConfigError(f"{span[1]} is before {span[0]}")
     account, problems = account_of_process(), []

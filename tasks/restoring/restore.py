@@ -51,6 +51,7 @@ from tasks.proving.month_verification import table_of
 from tasks.transparency.publish import publish_log
 
 OnStep = Callable[[str], object]
+_INDEX_MEMORY = "256MB"  # an index of 1,000,000 rows is then sorted in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +194,13 @@ def _load(
     run_ddl(connection, settings, lambda: ensure_schema(connection, settings.restored_schema))
     hot = Parents.of(connection, work.table).hot
     with connection.transaction(), engine(settings) as duck:
+        connection.execute(f"SET LOCAL maintenance_work_mem = '{_INDEX_MEMORY}'")
         loading = f"{work.name}_loading_{connection.info.backend_pid}"
         relation = make_copy_table(connection, settings.restored_schema, loading, columns)
         part = work.state.catalogue.part
         restore_id = add_copy(connection, work.table, work.state.month, part, relation, manifest.rows, work.who)
         names = SQL(", ").join(Identifier(column.name) for column in columns)
-        copy_in = SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(relation.identifier, names)
+        copy_in = SQL("COPY {} ({}) FROM STDIN (FORMAT csv, FREEZE)").format(relation.identifier, names)
         with connection.cursor() as cursor:
             with cursor.copy(copy_in) as copy:
                 for chunk in csv_chunks(duck, file, manifest.layout.columns):

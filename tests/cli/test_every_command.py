@@ -42,6 +42,7 @@ VALUES = {
     "first": "2026-02-03",
     "last": "2026-02-03",
     "months": "1",
+    "first_month": "2025-01",
     "table": "transactions",
     "month": "2025-01",
     "rows_per_month": "1",
