@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -57,11 +58,11 @@ class People(threading.Thread):
     """Answers the forms of the run that is paused next, as people do in the Prefect UI."""
 
     def __init__(self, *forms: dict[str, str]) -> None:
-        super().__init__(daemon=True)
+        super().__init__(target=copy_context().run, args=(self._answer,), daemon=True)
         self._forms = forms
         self.shown: list[str] = []
 
-    def run(self) -> None:
+    def _answer(self) -> None:
         """One form after the other, each for a pause of its own."""
         answered = ""
         with get_client(sync_client=True) as client:
