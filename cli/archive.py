@@ -14,7 +14,6 @@ from rich.text import Text
 
 from cli.answers import write_answer
 from cli.days import DAY
-from cli.deletion import show_outcomes as show_deletions
 from cli.session import auditing, preparing, session
 from cli.terminal import console
 from config import Settings
@@ -207,6 +206,8 @@ def run_job(settings: Settings, job: Job, options: dict[str, Any]) -> None:
     if job is Job.ROLL_PARTITIONS:
         flow_runs.roll(parameters)
     elif job is Job.DELETE_OLD_TRANSACTIONS:
+        from cli.deletion import show_outcomes as show_deletions  # noqa: PLC0415  # no other command needs it
+
         show_deletions(flow_runs.delete(parameters))
     else:
         show_outcomes(flow_runs.archive(parameters, nightly=job is Job.RUN_ARCHIVING_OPERATIONS))

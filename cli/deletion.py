@@ -17,7 +17,7 @@ from ledger.months import Month
 from ledger.retention import DeletionPlan, DoomedMonth
 from ledger.tables import TieredTable
 from sql.connection import connect
-from sql.deletions import Deletion, DeletionRequest, get_request, list_deletions, list_requests
+from sql.deletions import Deletion, DeletionRequest, RequestState, get_request, list_deletions, list_requests
 from tasks.reconciliation.audit.people import account_of_process
 from tasks.retention import approvals
 from tasks.retention.certificate_checks import find, verify_certificate
@@ -33,6 +33,13 @@ Actor = Annotated[
     str | None,
     typer.Option(help="Person who decides  [default: the account that runs the command, which is always recorded]"),
 ]
+
+
+_WORDS = {
+    RequestState.WAITING: "waiting",
+    RequestState.GRACE: "approved, in its grace period",
+    RequestState.DUE: "approved, to be carried out by `treasury delete run`",
+}
 
 
 def plan(as_of: AsOf = None, table: Tables = None) -> None:
@@ -184,7 +191,7 @@ def _say(request: DeletionRequest) -> None:
     state = request.state(datetime.now(UTC))
     more = f", {len(request.approved_by)} of {request.approvals} approvals"
     due = f"; due at {request.due_at:%Y-%m-%d %H:%M} UTC" if request.due_at and state in ("grace", "due") else ""
-    typer.echo(f"request {request.request_id} is {state}{more}{due}")
+    typer.echo(f"request {request.request_id}: {_WORDS.get(state, state)}{more}{due}")
 
 
 def _request_cells(one: DeletionRequest) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def release(
         decide = legal.reject_release if reject else legal.release_hold
         done = decide(settings, hold_number(number), actor or account, reason, account=account)
     waits = " (a second person must confirm)" if done.state == "release proposed" else ""
-    typer.echo(f"{done.hold.name} is {done.state}{waits}: {done.hold.scope}")
+    typer.echo(f"{done.hold.name}: {done.state}{waits}; {done.hold.scope}")
 
 
 def _cells(record: HoldRecord) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Literal
 from uuid import UUID
 
@@ -27,7 +28,7 @@ from ledger.errors import ConfigError, TreasuryError
 from ledger.retention import DeletionPlan
 from sql.deletions import DeletionRequest
 from tasks.admin.setup import check_clock
-from tasks.retention.approvals import approve, refuse, waiting_request
+from tasks.retention.approvals import approve, due_requests, refuse, waiting_request
 from tasks.retention.deletion import Outcome, failures
 from tasks.steps import delete_months_step, plan_deletion_step, request_deletion_step
 
@@ -67,19 +68,22 @@ def delete_old_transactions(parameters: DeletionParameters = DeletionParameters(
     get_run_logger().info(_publish_plan(plan))
     if parameters.plan_only:
         return []
+    tried = set(due_requests(settings))
     outcomes = delete_months_step(settings)
     request_deletion_step(settings, tables, parameters.as_of)
     hours = settings.retention.approval_wait_hours if parameters.wait_hours is None else parameters.wait_hours
-    if settings.retention.prefect_approvals and _wait(settings, hours * _HOUR_S):
-        outcomes += delete_months_step(settings)
+    if settings.retention.prefect_approvals:
+        _wait(settings, hours * _HOUR_S)
+    for number in due_requests(settings):  # without a grace period, what was approved meanwhile
+        outcomes += [] if number in tried else delete_months_step(settings, number)
     get_run_logger().info(_publish_outcomes(outcomes))
     raise_together(failures(outcomes))
     return outcomes
 
 
-def _wait(settings: Settings, wait_s: float) -> bool:
-    """Pause until nothing waits for approval or the time is over; whether anything was decided."""
-    ends_at, said, is_decided = time.monotonic() + wait_s, "", False
+def _wait(settings: Settings, wait_s: float) -> None:
+    """Pause until nothing waits for approval, or the time is over."""
+    ends_at, said = time.monotonic() + wait_s, ""
     while (left_s := ends_at - time.monotonic()) > 0 and (request := waiting_request(settings)) is not None:
         with _ended_in_time(settings, request, left_s):
             form = pause_flow_run(
@@ -87,14 +91,10 @@ def _wait(settings: Settings, wait_s: float) -> bool:
                 timeout=int(left_s) + _MARGIN_S,
                 poll_interval=_POLL_S,
             )
-        if form.decision == _LATER:
-            if waiting_request(settings) == request:
-                break
-            is_decided, said = True, ""
-            continue
-        said = _decide(settings, request, form)
-        is_decided = is_decided or not said
-    return is_decided
+        if form.decision != _LATER:
+            said = _decide(settings, request, form)
+        elif waiting_request(settings) == request:
+            return
 
 
 def _decide(settings: Settings, request: DeletionRequest, form: Approval) -> str:
@@ -125,7 +125,8 @@ def _ended_in_time(settings: Settings, request: DeletionRequest, wait_s: float) 
             with get_client(sync_client=True) as client:
                 client.resume_flow_run(UUID(run_id), run_input={"approver": "", "decision": _LATER, "reason": ""})
 
-    watcher = threading.Thread(target=watch, name="approval", daemon=True)
+    # Prefect finds its server by the context, which a thread does not have by itself.
+    watcher = threading.Thread(target=copy_context().run, args=(watch,), name="approval", daemon=True)
     watcher.start()
     try:
         yield

@@ -17,6 +17,7 @@ class Scope(StrEnum):
     RECONCILIATION_RESOLVE = "reconciliation:resolve"
     MONITORING_READ = "monitoring:read"
     OPERATIONS = "operations"
+    ARCHIVE_HOLDS = "archive:holds"
 
 
 # What each scope allows, for people.
@@ -31,6 +32,7 @@ ALLOWS: Mapping[Scope, str] = {
     Scope.RECONCILIATION_RESOLVE: "decide on breaks, close periods",
     Scope.MONITORING_READ: "read /metrics and all monitoring pages",
     Scope.OPERATIONS: "acknowledge alerts, clear the cache",
+    Scope.ARCHIVE_HOLDS: "place, list and release legal holds",
 }
 
 # The scopes of an application's key by default.

@@ -161,9 +161,9 @@ def request_deletion_step(
 
 
 @task(name="delete months", **OPTIONS)
-def delete_months_step(settings: Settings) -> list[DeletionOutcome]:
+def delete_months_step(settings: Settings, request_id: int | None = None) -> list[DeletionOutcome]:
     """`tasks.retention.deletion.delete_months`."""
-    return delete_months(settings)
+    return delete_months(settings, request_id)
 
 
 @task(name="restore month", task_run_name="restore {table.name} {month}", **OPTIONS)

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from api.abuse.rate_limits import Policy
 from api.archive.routes import operations as archive_operations
+from api.holds import operations as hold_operations
 from api.monitoring.routes import operations as monitoring_operations
 from api.reconciliation import operations as reconciliation_operations
 from api.routing.endpoint import Address, Endpoint
@@ -106,6 +107,7 @@ def operations(settings: Settings) -> tuple[Operation, ...]:
         _VAS_FAILURE,
         *of_reconciliation,
         *archive_operations(settings),
+        *hold_operations(),
         *monitoring_operations(settings),
         *_webhooks(settings),
         *_HEALTH,

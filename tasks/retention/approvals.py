@@ -108,6 +108,14 @@ def open_requests(connection: Connection) -> list[DeletionRequest]:
     return [request for request in list_requests(connection) if request.state(now) in OPEN]
 
 
+def due_requests(settings: Settings) -> list[int]:
+    """The numbers of the requests that may be carried out now, the oldest first."""
+    with connect(settings.database_dsn, "deletion approval") as connection:
+        now = read_now(connection)
+        due = [one.request_id for one in list_requests(connection) if one.state(now) is RequestState.DUE]
+    return due[::-1]
+
+
 def waiting_request(settings: Settings) -> DeletionRequest | None:
     """The oldest request that waits for approvals; None where none does."""
     with connect(settings.database_dsn, "deletion approval") as connection:

@@ -15,6 +15,7 @@ from config.cache import CacheSettings
 from config.health import AlertRepeatMinutes, AlertUrls, HealthSettings
 from config.limits import RateLimits, WatchSettings
 from config.log import KeySource, LogKeySettings
+from config.retention import RetentionSettings
 from config.settings import Ports, Settings
 from config.suppliers import FlashSettings, MobileMartSettings, PeachSettings, SimulatorSettings, Suppliers
 from ledger.policy import TierPolicy
@@ -42,6 +43,7 @@ NESTED: dict[str, type[BaseModel]] = {
     "ALERT_REPEAT_MINUTES": AlertRepeatMinutes,
     "RATE_LIMITS": RateLimits,
     "WATCH": WatchSettings,
+    "RETENTION": RetentionSettings,
     "LOG_KEYS": LogKeySettings,
     "LOG_KEYS__ED25519": KeySource,
     "LOG_KEYS__MLDSA44": KeySource,

@@ -131,8 +131,22 @@ def test_every_operation_answers_what_its_schema_says(
     use_vending(client, simulated)
     use_reconciliation(client, colleague)
     use_monitoring(client, town)
+    use_holds(client, colleague)
 
     assert answers.good == answers.described
+
+
+def use_holds(client: httpx.Client, colleague: httpx.Client) -> None:
+    """Every operation on legal holds, and its refusals."""
+    month = f"{datetime.now(UTC):%Y-%m}"
+    body = {"matter": "m-1", "reason": "order", "first_month": month, "review_on": "2099-12-31"}
+    hold = client.post("/api/v1/holds", json=body).json()["hold"]
+    client.post("/api/v1/holds", json=body | {"first_month": "1999-01"})
+    client.get("/api/v1/holds")
+    client.get("/api/v1/holds/HOLD-999")
+    client.post(f"/api/v1/holds/{hold}/release", json={"reason": "closed"})
+    colleague.post(f"/api/v1/holds/{hold}/release", json={"reason": "closed"})
+    colleague.get(f"/api/v1/holds/{hold}")
 
 
 def use_table(client: httpx.Client, path: str) -> None:

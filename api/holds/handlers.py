@@ -1,0 +1,93 @@
+"""The handlers of the operations on legal holds. Their work is in `tasks.retention.holds`, in a thread."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import msgspec
+from pydantic import SecretStr
+from starlette.responses import Response
+
+from api.holds import answers
+from api.routing.messages import message
+from api.routing.operations import Call
+from api.routing.problems import INVALID, NOT_FOUND, HttpError
+from ledger.errors import ConfigError, NotFoundError
+from ledger.holds import HoldScope, hold_number
+from ledger.months import Month
+from sql.connection import limited
+from tasks.retention import holds as legal
+
+T = TypeVar("T")
+
+_AT_ONCE = anyio.CapacityLimiter(2)
+_NEVER_KEPT = {"Cache-Control": "no-store"}
+
+
+async def list_holds(call: Call) -> Response:
+    """Answer with every hold."""
+    records = await _work(call, legal.holds)
+    return _json(answers.HoldList(items=[answers.hold(record) for record in records]))
+
+
+async def get_hold(call: Call) -> Response:
+    """Answer with one hold and the decisions about its release."""
+    number = _number(call)
+    found = await _known(_work(call, legal.show_hold, number))
+    return _json(answers.hold(found.record, found.decisions))
+
+
+async def place_hold(call: Call) -> Response:
+    """Place a hold in the name of the key's client."""
+    body = message(await call.body(), answers.NewHold)
+    try:
+        months = Month.parse(body.first_month), Month.parse(body.last_month or body.first_month)
+        scope = HoldScope(*months, body.table, body.subject, body.value)
+        given = (scope, body.matter, body.reason, call.key.client_id, body.review_on)
+        placed = await _work(call, legal.place_hold, *given, account=_account(call))
+    except ConfigError as error:  # months, a table or rows that are not there, a review date that is over
+        raise HttpError(INVALID, str(error)) from error
+    return _json(answers.hold(placed), 201)
+
+
+async def release_hold(call: Call) -> Response:
+    """Propose, confirm or reject the release of a hold in the name of the key's client."""
+    body = message(await call.body(), answers.HoldRelease)
+    number = _number(call)
+    is_rejected = body.decision is answers.HoldReleaseDecision.REJECT
+    decide = legal.reject_release if is_rejected else legal.release_hold
+    done = await _known(_work(call, decide, number, call.key.client_id, body.reason, account=_account(call)))
+    return _json(answers.hold(done))
+
+
+def _number(call: Call) -> int:
+    try:
+        return hold_number(call.request.path_params["id"])
+    except ConfigError:
+        raise HttpError(NOT_FOUND) from None
+
+
+def _account(call: Call) -> str:
+    """The account of the caller, which it cannot choose: its key."""
+    return f"key {call.key.key_id}"
+
+
+async def _known(work: Any) -> Any:
+    try:
+        return await work
+    except NotFoundError:
+        raise HttpError(NOT_FOUND) from None
+
+
+async def _work(call: Call, work: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """The result of ``work``, which asks PostgreSQL and the archive, in a thread."""
+    settings = call.services.settings
+    dsn = limited(settings.database_dsn, settings.api_statement_timeout_ms)
+    bound = partial(work, settings.model_copy(update={"database_url": SecretStr(dsn)}), *arguments, **named)
+    return await anyio.to_thread.run_sync(bound, limiter=_AT_ONCE)
+
+
+def _json(body: msgspec.Struct, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, headers=_NEVER_KEPT, media_type="application/json")
