@@ -48,7 +48,7 @@ def restore_months(parameters: RestoreParameters) -> list[RestoredPart]:
     account = f"prefect: {parameters.actor}"
     who = Request(parameters.actor, account, parameters.reason, timedelta(days=parameters.ttl_days))
     futures = [restore_month_step.submit(settings, table, month, who) for month in months_between(first, last)]
-    results = [result_or_error(future) for future in futures]
+    results: list[list[RestoredPart] | Exception] = [*map(result_or_error, futures)]
     parts = [part for found in results if not isinstance(found, Exception) for part in found]
     if said := publish(settings):
         logger.warning(said)

@@ -51,6 +51,10 @@ class NotFoundError(ConfigError):
     exit_code = 66  # EX_NOINPUT
 
 
+class GoneError(NotFoundError):
+    """What is asked for was deleted at the end of its retention. The text names the certificate; clients may see it."""
+
+
 class ConflictError(TreasuryError):
     """It is already done, or someone else is doing it."""
 

@@ -9,7 +9,7 @@ from api.archive import months
 from api.routing import parsing
 from api.routing.operations import Call
 from api.routing.problems import NOT_FOUND, HttpError
-from ledger.errors import ConfigError, FieldError, NotFoundError
+from ledger.errors import ConfigError, FieldError, GoneError, NotFoundError
 from ledger.months import Month
 from ledger.scopes import Scope
 from ledger.tables import TieredTable
@@ -55,6 +55,8 @@ async def prove_row(call: Call) -> Response:
     row_id = parsing.row_id("id", call.request.path_params["id"])
     try:
         file = await call.services.proofs.prove(lambda prover: prover.row(table, row_id))
+    except GoneError:
+        raise
     except NotFoundError:
         raise HttpError(NOT_FOUND) from None
     if not _is_seen(call, file):
@@ -69,6 +71,8 @@ async def prove_statement(call: Call) -> Response:
     part = parsing.integer("part", call.query["part"], 1, MOST_PARTS) if "part" in call.query else None
     try:
         files = await call.services.proofs.prove(lambda prover: prover.statement(table, wallet, month))
+    except GoneError:
+        raise
     except NotFoundError:
         raise HttpError(NOT_FOUND) from None
     if not any(_is_own(call, row) for file in files for row in file.rows):

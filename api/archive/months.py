@@ -62,13 +62,15 @@ class ArchivedMonths(Struct, kw_only=True):
 
 class MonthOfTable(Struct, kw_only=True):
     """A month of a table. ``provable_from`` is the day, UTC, from which on the policy archives it, null once it is
-    archived. ``parts`` are its archived parts; a month with rows that came late has several.
+    archived. ``parts`` are its archived parts; a month with rows that came late has several. ``certificate`` is the
+    number of the certificate of its deletion.
     """
 
     table: str
     month: _MonthName
     tier: Tier
     provable_from: date | None
+    certificate: str | None
     parts: list[ArchivedPart]
 
 
@@ -105,6 +107,7 @@ async def month_of(database: Database, table: TieredTable, month: Month) -> Mont
         month=str(month),
         tier=tier,
         provable_from=table.policy.archived_from(month) if waits else None,
+        certificate=known[0][1],
         parts=[_part(row) for row in rows],
     )
 

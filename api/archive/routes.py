@@ -60,7 +60,7 @@ def _months(names: dict[str, Any]) -> tuple[Operation, ...]:
 def _proofs(of_table: Parameter) -> tuple[Operation, ...]:
     part = {"type": "integer", "minimum": 1, "maximum": handlers.MOST_PARTS}
     wallet = {"type": "string", "minLength": 1}
-    prove = partial(_read, answers={200: str}, media_type="text/plain", problems=frozenset({404, 409}))
+    prove = partial(_read, answers={200: str}, media_type="text/plain", problems=frozenset({404, 409, 410}))
     return (
         prove(
             name="proveRow",

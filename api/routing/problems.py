@@ -10,6 +10,7 @@ from starlette.responses import Response
 from ledger.errors import (
     ConflictError,
     FieldError,
+    GoneError,
     NotStoredError,
     NotYetError,
     RefusalError,
@@ -110,6 +111,7 @@ _BY_ERROR: tuple[tuple[type[Exception], ProblemKind], ...] = (
     (TransientError, UNAVAILABLE),
     (NotStoredError, NOT_STORED),
     (NotYetError, NOT_YET),
+    (GoneError, GONE),
     (VerificationError, DAMAGED),
 )
 
@@ -134,7 +136,7 @@ def document(error: Exception) -> dict[str, Any]:
     """The problem document of ``error``: only texts that were written for clients, never PostgreSQL's own."""
     kind = kind_of(error)
     body: dict[str, Any] = {"type": kind.type, "title": kind.title, "status": kind.status, "detail": kind.detail}
-    if isinstance(error, HttpError | RefusalError | NotYetError):
+    if isinstance(error, HttpError | RefusalError | NotYetError | GoneError):
         body["detail"] = str(error)
     elif isinstance(error, FieldError):
         field = _printable(error.field)

@@ -50,8 +50,8 @@ WHERE m.tier IN ('cold', 'deep') AND (%(table)s::text IS NULL OR m.table_name = 
 ORDER BY m.month DESC, m.table_name, m.part
 
 -- name: month_tier
--- The tier of a month's newest part, of any tier.
-SELECT tier
+-- The tier of a month's newest part, of any tier; the certificate of its deletion.
+SELECT tier, certificate
 FROM archive_months
 WHERE table_name = %(table)s AND month = %(month)s
 ORDER BY part DESC

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ledger.errors import NotFoundError, NotYetError, VerificationError
+from ledger.errors import GoneError, NotFoundError, NotYetError, VerificationError
 from ledger.merkle_proofs import SubtreeRoot, inclusion_path
 from ledger.month_proofs import MonthProof
 from ledger.months import Month
@@ -81,8 +81,8 @@ def _checked_tiles(archive: ArchivedLog, row: LogRow) -> SubtreeRoot:
 def archived_parts(connection: Connection, table: TieredTable, month: Month) -> list[MonthState]:
     """The archived parts of a month, in order.
 
-    Raises NotFoundError for a month that no tier has, NotYetError for one that is still in PostgreSQL, which says when
-    it will be provable.
+    Raises NotFoundError for a month that no tier has, GoneError for a deleted one, NotYetError for one that is still in
+    PostgreSQL, which says when it will be provable.
     """
     states = [state for state in month_states(connection, table) if state.month == month]
     if not states:
@@ -91,7 +91,7 @@ def archived_parts(connection: Connection, table: TieredTable, month: Month) -> 
     if not archived:
         tier = states[-1].tier
         if tier not in (Tier.HOT, Tier.WARM):
-            raise NotFoundError(f"{table.name} {month} {gone_text(states)}")
+            raise GoneError(f"{table.name} {month} {gone_text(states)}")
         due = table.policy.archived_from(month)
         raise NotYetError(f"{table.name} {month} is {tier}: provable once it is archived, by its policy from {due} on")
     return archived

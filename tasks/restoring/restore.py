@@ -12,10 +12,9 @@ from psycopg.sql import SQL, Identifier
 
 from config import Settings
 from ledger.columns import Column
-from ledger.errors import DataError, NotFoundError, TreasuryError, VerificationError
+from ledger.errors import DataError, GoneError, NotFoundError, TreasuryError, VerificationError
 from ledger.fields import Fields
 from ledger.months import Month
-from ledger.policy import Tier
 from ledger.tables import TieredTable
 from ledger.transparency.events import Archived, LoggedObject, Restored
 from sql.connection import Connection, connect
@@ -44,7 +43,7 @@ from storage.month_tree import ReadFile, read_file
 from storage.row_copies import csv_chunks
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile
-from tasks.archiving.catalogue import MonthState, month_states
+from tasks.archiving.catalogue import MonthState, gone_text, month_states
 from tasks.archiving.ownership import check_ownership
 from tasks.archiving.verify import compare, read_held_rows
 from tasks.proving.month_verification import table_of
@@ -92,9 +91,9 @@ def _archived(connection: Connection, table: TieredTable, month: Month) -> list[
         raise NotFoundError(f"{table.name} has no month {month}")
     archived = [state for state in states if state.is_archived]
     if not archived:
-        tier = states[-1].tier
-        why = "its rows are gone" if tier is Tier.DELETED else "its rows are in PostgreSQL already"
-        raise DataError(f"{table.name} {month} is {tier}: {why}")
+        if gone := gone_text(states):
+            raise GoneError(f"{table.name} {month} {gone}")
+        raise DataError(f"{table.name} {month} is {states[-1].tier}: its rows are in PostgreSQL already")
     return archived
 
 
