@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from config import Settings
+from config.retention import RetentionSettings
 from ledger.identifiers import new_id
 from ledger.months import Month
 from ledger.proof_files import CheckedProof, check_proof
@@ -22,6 +23,8 @@ from sql.connection import connect
 from sql.installation import read_installation
 from sql.log import read_log
 from tasks.archiving.late_rows import open_late_rows
+from tasks.retention.approvals import approve, request_deletion
+from tasks.retention.deletion import delete_months
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tests.api.conftest import MakeKey, serving
@@ -254,3 +257,25 @@ def test_a_damaged_archive_is_named_and_nothing_is_answered_from_it(
     tree.write_bytes(bytes(32) + tree.read_bytes()[32:])
     assert problem(acme.get(f"{ROWS}/{rows[0]['id']}")) == (500, "damaged")
     assert acme.get(MONTHS).status_code == 200
+
+
+def test_a_proof_of_a_deleted_month_is_answered_with_the_certificate(
+    acme: httpx.Client, ledger: Ledger, ready: Settings
+) -> None:
+    month, table = Month(2014, 1), ready.table("transactions")
+    (row,) = ledger.add(table, [month.lower])
+    ledger.cold(table, month)
+    publish_log(ready)
+    at_once = ready.model_copy(update={"retention": RetentionSettings(grace_days=0)})
+    request = request_deletion(at_once, [table], "anna", "past the policy")
+    for person in ("ben", "carol"):
+        approve(at_once, request.request_id, person, "looked at it")
+    (outcome,) = delete_months(at_once)
+
+    for path in (f"{ROWS}/{row['id']}", f"{STATEMENTS}?wallet_id=wallet-1&month=2014-01"):
+        answer = acme.get(path)
+        assert problem(answer) == (410, "gone")
+        assert outcome.certificate in answer.json()["detail"]
+    found = acme.get(f"{MONTHS}/transactions/2014-01").json()
+    assert (found["tier"], found["certificate"], found["parts"]) == ("deleted", outcome.certificate, [])
+    assert acme.get(MONTHS).json()["items"] == []
