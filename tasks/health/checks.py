@@ -234,7 +234,7 @@ CHECKS: tuple[Check, ...] = (
         "last_verification",
         "Since an archived month was last proved equal",
         months.last_verification,
-        "Run `treasury run archive_months` for what is due; prove an archived month with examples/verify_month.py.",
+        "Run `treasury run archive_months` for what is due; `treasury verify` proves the archived months again.",
         _pair("verification_*_days", "days"),
         asks_postgres=True,
     ),
