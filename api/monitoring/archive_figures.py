@@ -1,32 +1,67 @@
-"""The figures of the archive for Prometheus. PostgreSQL has them, so they are the same in every process."""
+"""Figures of the archive and of its public log for Prometheus. PostgreSQL has them, so every process gives the same."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from api.connections.database import Database
 from api.monitoring.database_report import read
-from ledger.errors import TransientError
+from ledger.errors import TreasuryError
 
-OLDEST = "treasury_archive_oldest_unverified_seconds"
-RETENTION = (
-    ("treasury_holds_open", "Legal holds that are open"),
-    ("treasury_holds_overdue", "Open legal holds that are past their review date"),
-    ("treasury_deletions_unfinished", "Deletions that have begun and have no certificate"),
-    ("treasury_deletion_requests_waiting", "Requests to delete months that wait for approvals"),
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures that one query of `monitoring.sql` gives as one record: names with their descriptions, in its order.
+
+    Without a record all of them are 0.
+    """
+
+    query: str
+    named: tuple[tuple[str, str], ...]
+
+
+LOG = (
+    Figures(
+        "public_log",
+        (
+            ("treasury_log_unpublished_events", "Events of the public log that are not published"),
+            ("treasury_log_unpublished_age_seconds", "Age of the oldest event that is not published"),
+            ("treasury_log_events", "Events of the public log that are published"),
+        ),
+    ),
 )
-_TEXT = """\
-# HELP {name} {help}
-# TYPE {name} gauge
-{name} {value}
-"""
-_AGE = "Age of the oldest byte of the archive since it was last read and found whole; 0 without an archived month"
+ARCHIVE = (
+    Figures(
+        "oldest_unverified",
+        (
+            (
+                "treasury_archive_oldest_unverified_seconds",
+                "Age of the oldest byte of the archive since it was last read and found whole; 0 without archived months",
+            ),
+        ),
+    ),
+    Figures(
+        "retention",
+        (
+            ("treasury_holds_open", "Legal holds that are open"),
+            ("treasury_holds_overdue", "Open legal holds that are past their review date"),
+            ("treasury_deletions_unfinished", "Deletions that have begun and have no certificate"),
+            ("treasury_deletion_requests_waiting", "Requests to delete months that wait for approvals"),
+        ),
+    ),
+)
 
 
-async def exposition(database: Database) -> bytes:
+async def exposition(database: Database, groups: tuple[Figures, ...]) -> bytes:
     """The figures in Prometheus's text format; nothing while PostgreSQL does not answer."""
+    registry = CollectorRegistry()
+    gauge = partial(Gauge, registry=registry)
     try:
-        [(age,)] = await read(database, "oldest_unverified")
-        [counts] = await read(database, "retention")
-    except TransientError:
+        for group in groups:
+            record = next(iter(await read(database, group.query)), (0,) * len(group.named))
+            for (name, description), value in zip(group.named, record, strict=True):
+                gauge(name, description).set(float(value))
+    except TreasuryError:
         return b""
-    texts = [_TEXT.format(name=OLDEST, help=_AGE, value=float(age))]
-    named = zip(RETENTION, counts, strict=True)
-    texts += [_TEXT.format(name=name, help=said, value=float(count)) for (name, said), count in named]
-    return "".join(texts).encode()
+    return generate_latest(registry)

@@ -12,7 +12,6 @@ from api.monitoring import (
     archive_figures,
     cache_report,
     database_report,
-    log_metrics,
     partition_report,
     performance,
     summary,
@@ -29,7 +28,7 @@ from api.monitoring.summary import StoredFigures, Summary
 from api.transactions.writer import Writer
 from config import Settings
 from ledger.alerts import AlertRule
-from ledger.errors import TransientError, TreasuryError
+from ledger.errors import TransientError
 from ledger.months import Month
 from tasks.health.checks import POSTGRES
 
@@ -62,8 +61,9 @@ class Monitor:
         self._database_report = SharedAnswer(self._read_database, DATABASE_KEPT_S)
         self._ready = SharedAnswer(self._read_ready, READY_KEPT_S)
         self._exposition = SharedAnswer(self._sampler.exposition, 0)
-        self._public_log = SharedAnswer(partial(log_metrics.exposition, database), DATABASE_KEPT_S)
-        self._archive = SharedAnswer(partial(archive_figures.exposition, database), ARCHIVE_KEPT_S)
+        figures = partial(archive_figures.exposition, database)
+        self._public_log = SharedAnswer(partial(figures, archive_figures.LOG), DATABASE_KEPT_S)
+        self._archive = SharedAnswer(partial(figures, archive_figures.ARCHIVE), ARCHIVE_KEPT_S)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -127,11 +127,7 @@ class Monitor:
 
     async def exposition(self) -> bytes:
         """Everything that is counted, for Prometheus; of archive and log what PostgreSQL said some seconds ago."""
-        try:
-            log = await self._public_log.get()
-        except TreasuryError:  # PostgreSQL does not answer: the rest is told all the same
-            log = b""
-        return await self._exposition.get() + log + await self._archive.get()
+        return await self._exposition.get() + await self._public_log.get() + await self._archive.get()
 
     async def _read_ready(self) -> bool:
         await self._database.run(lambda connection: connection.execute(_READY), "ready", READY_TIMEOUT_S)
