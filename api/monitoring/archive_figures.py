@@ -37,7 +37,7 @@ ARCHIVE = (
         (
             (
                 "treasury_archive_oldest_unverified_seconds",
-                "Age of the oldest byte of the archive since it was last read and found whole; 0 without archived months",
+                "Age of the oldest byte of the archive since it was last read and found whole; 0 without one",
             ),
         ),
     ),
