@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from config import Settings
-from ledger.errors import TreasuryError
+from ledger.errors import ConflictError, TreasuryError
 from ledger.months import Month
 from storage import store
 from tasks.archiving.move_month import finish_leftovers
@@ -41,12 +42,13 @@ class Work:
     in_parts: bool = False
 
     def do(self, settings: Settings, on_step: Callable[[str], object]) -> None:
-        """Do it. Safe to run again."""
+        """Do it. Safe to run again: a month that is cold is passed over."""
         if self.in_parts:
             store._PART_BYTES = SMALL_PART_BYTES
         table = settings.table("transactions")
         for month in self.months:
-            archive_month(settings, table, month, lambda step: on_step(f"{month} {step}"))
+            with suppress(ConflictError):
+                archive_month(settings, table, month, on_step)
             publish_log(settings, on_step)
         finish_leftovers(settings, table)
 
@@ -83,7 +85,7 @@ def _lead(settings: Settings, works: tuple[Work, ...], at: Place | None, told: C
     os.setpgid(0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     told.send(os.getpid())
-    others = [pid for work in works[1:] if (pid := os.fork()) or _follow(settings, work)]
+    others = [_fork(settings, work) for work in works[1:]]
     watch = Watch(at, lambda: os.kill(os.getpid(), signal.SIGKILL))
     error = _done(settings, works[0], watch)
     for pid in others:
@@ -91,9 +93,13 @@ def _lead(settings: Settings, works: tuple[Work, ...], at: Place | None, told: C
     told.send((watch.places, error))
 
 
-def _follow(settings: Settings, work: Work) -> None:
-    _done(settings, work, Watch())
-    os._exit(0)
+def _fork(settings: Settings, work: Work) -> int:
+    """Begin another process of the group; returns its number."""
+    process = os.fork()
+    if process == 0:
+        _done(settings, work, Watch())
+        os._exit(0)
+    return process
 
 
 def _done(settings: Settings, work: Work, watch: Watch) -> str:

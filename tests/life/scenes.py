@@ -62,6 +62,11 @@ class Scene:
         self.ledger = Ledger(settings, Path())
         self.store = ObjectStore(settings)
 
+    @property
+    def name(self) -> str:
+        """The name of the database."""
+        return self.settings.database_dsn.rpartition("/")[2]
+
     def wait_for_the_dead(self) -> None:
         """Until PostgreSQL has ended the sessions of a killed run: it notices a moment after its client is gone."""
         mine = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

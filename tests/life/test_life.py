@@ -1,0 +1,53 @@
+"""The ledger lives through thousands of random actions and never differs from its model."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, Phase
+from hypothesis.stateful import run_state_machine_as_test
+
+from config import Settings
+from tests.databases import Databases
+from tests.examples import THOROUGH
+from tests.life.machine import Life
+from tests.life.world import World
+
+LIVES = 8  # each with examples of its own, for several workers
+STEPS = 50
+EXAMPLES = 50 if os.environ.get(THOROUGH) else 2
+ALL = LIVES * EXAMPLES * STEPS  # 20,000 where all are asked for
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("number", range(LIVES))
+def test_a_ledger_lives_through_anything_in_any_order(
+    number: int,
+    databases: Databases,
+    server_settings: Settings,
+    prepared: str,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    class OneLife(Life):
+        @staticmethod
+        def make_world() -> World:
+            folder = tmp_path / uuid4().hex[:8]
+            folder.mkdir()
+            return World(server_settings, databases, prepared, folder)
+
+    settings = hypothesis.settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=STEPS,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
+    run_state_machine_as_test(hypothesis.seed(number)(OneLife), settings=settings)
+    record_property("steps", OneLife.steps)
+    assert OneLife.steps >= EXAMPLES * STEPS * 0.9
