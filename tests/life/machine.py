@@ -14,24 +14,26 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from config import Settings
 from ledger.errors import ConflictError, DataError, NotFoundError, OwnershipError
 from ledger.months import Month
 from ledger.proof_files import check_proof
 from ledger.transparency.policies import Policy
+from sql.connection import connect
 from tasks.archiving.late_rows import open_late_rows
+from tasks.archiving.ownership import check_ownership
 from tasks.archiving.to_cold import HeldBackError, archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.proving.proofs import Prover
 from tasks.proving.verification import Scope, verify_archive
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
-from tests.life.model import COLD, FINISHED, HOT, Model, PartKey, Refusal
+from tests.life.model import COLD, FINISHED, Model, PartKey, Refusal
 from tests.life.world import World, row_of, verifying
 
 FIRST = Month(2025, 1)
 MOST_NIGHTS = 9
 CHEAP_BEFORE_COSTLY = 3
-NOT_EVEN_A_ROW = UUID("01900000-0000-7000-8000-000000000000")
 CHANCE = st.integers(0, 10_000)
 
 
@@ -133,19 +135,23 @@ class Life(RuleBasedStateMachine):
         self._cheap()
 
     @rule(place=CHANCE)
-    @precondition(costly(lambda self: True))
+    @precondition(costly(lambda self: self.model.archivable()))
     def archive(self, place: int) -> None:
-        """A month moves from warm to cold, or is refused by name."""
-        month = _pick(sorted(self.model.months), place)
-        refusal = self.model.refuses_archive(month)
-        if refusal is None:
+        """A month moves from warm to cold."""
+        month = _pick(self.model.archivable(), place)
+        archive_month(self.world.settings, self.world.ledger.table, month)
+        self.model.archive(month)
+        self._costly()
+
+    @rule(place=CHANCE)
+    @precondition(lambda self: len(self.model.archivable()) < len(self.model.months))
+    def archive_too_early(self, place: int) -> None:
+        """A month that is not warm, or has unfinished rows, is refused by name."""
+        month = _pick(sorted(set(self.model.months) - set(self.model.archivable())), place)
+        is_warm = self.model.refuses_archive(month) is Refusal.UNFINISHED
+        with pytest.raises(HeldBackError if is_warm else ConflictError, match="unfinished rows|not warm"):
             archive_month(self.world.settings, self.world.ledger.table, month)
-            self.model.archive(month)
-            self._costly()
-            return
-        error = ConflictError if refusal is Refusal.NOT_WARM else HeldBackError
-        with pytest.raises(error, match="not warm" if refusal is Refusal.NOT_WARM else "unfinished rows"):
-            archive_month(self.world.settings, self.world.ledger.table, month)
+        self._cheap()
 
     @rule()
     @precondition(costly(lambda self: self.nights))
@@ -223,18 +229,37 @@ class Life(RuleBasedStateMachine):
         assert self.world.state() == "owner"
         if not said.startswith("nothing to do"):
             with pytest.raises(OwnershipError):
-                publish_or_archive(former.settings)
+                check_writing(former.settings)
         else:
             assert in_place, is_behind
         former.drop()
         self._newly()
+
+    @rule()
+    @precondition(costly(lambda self: self._is_backup_too_old()))
+    def restore_what_knows_of_no_archive(self) -> None:
+        """A backup from before the first month went cold is refused: nothing shows that the archive is its own."""
+        kept = self.world.settings
+        former = self.world.restore(in_place=False)
+        before = _bytes_of(self.world)
+        with pytest.raises(OwnershipError, match="belongs to installation"):
+            self.world.continue_()
+        with pytest.raises(OwnershipError, match="belongs to installation"):
+            check_writing(self.world.settings)
+        assert _bytes_of(self.world) == before
+        self.world.return_to(former)
+        assert self.world.settings == kept
+        self._costly()
+
+    def _is_backup_too_old(self) -> bool:
+        return self.backup is not None and not self.backup.is_installed and self.model.is_installed
 
     def _refused_where_it_must_be(self) -> None:
         """A copy, and a database behind its archive, writes nothing there."""
         if self.world.state() not in ("owner", "free"):
             before = _bytes_of(self.world)
             with pytest.raises(OwnershipError):
-                publish_or_archive(self.world.settings)
+                check_writing(self.world.settings)
             assert _bytes_of(self.world) == before
 
     @rule(stays=st.booleans())
@@ -244,7 +269,7 @@ class Life(RuleBasedStateMachine):
         before = _bytes_of(self.world)
         twin = self.world.twin()
         with pytest.raises(OwnershipError):
-            publish_or_archive(twin.settings)
+            check_writing(twin.settings)
         assert "becomes an installation of its own" in twin.separate()
         assert self.world.state() == "owner"
         assert _bytes_of(self.world) == before
@@ -262,17 +287,17 @@ class Life(RuleBasedStateMachine):
 
     # Readers
 
-    @rule(place=CHANCE)
+    @rule(wallet=st.integers(0, 8), narrow=st.booleans())
     @precondition(costly(lambda self: True))
-    def query(self, place: int) -> None:
-        """The auditor's query over all tiers gives every row, once."""
-        found = self.world.ledger.ask("SELECT month, tier, id, wallet_id, status, amount, currency FROM transactions")
+    def query(self, wallet: int, narrow: bool) -> None:
+        """The auditor's query over all tiers gives every row, or every row of a wallet, once."""
+        where = f" WHERE wallet_id = 'wallet-{wallet}'" if narrow else ""
+        names = "month, tier, id, wallet_id, status, amount, currency"
+        found = self.world.ledger.ask(f"SELECT {names} FROM transactions{where}")
         seen = {UUID(str(one["id"])): (Month.parse(one["month"]), one["tier"], row_of(one)) for one in found}
         assert len(seen) == len(found)
-        assert seen == self.model.rows()
-        wallet = f"wallet-{place % 9}"
-        (sums,) = self.world.ledger.ask(f"SELECT count(*) AS n FROM transactions WHERE wallet_id = '{wallet}'")
-        assert sums["n"] == sum(row.wallet == wallet for _, _, row in self.model.rows().values())
+        rows = self.model.rows().items()
+        assert seen == {key: one for key, one in rows if not narrow or one[2].wallet == f"wallet-{wallet}"}
         self._costly()
 
     @rule(place=CHANCE)
@@ -343,11 +368,8 @@ class Life(RuleBasedStateMachine):
         self.cheap = 0
 
 
-def publish_or_archive(settings: Any) -> None:
-    """Whatever writes to the archive: an archiver that has nothing to move asks for nothing, so the publisher is next."""
-    from sql.connection import connect
-    from tasks.archiving.ownership import check_ownership
-
+def check_writing(settings: Settings) -> None:
+    """What everything that writes to the archive does first."""
     with connect(settings.database_dsn, "tests") as connection:
         check_ownership(connection, settings)
 

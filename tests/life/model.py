@@ -90,6 +90,10 @@ class Model:
         """The months that take new rows."""
         return [month for month, parts in self.months.items() if parts[-1].tier == HOT]
 
+    def archivable(self) -> list[Month]:
+        """The months that may go from warm to cold."""
+        return [month for month in sorted(self.months) if self.refuses_archive(month) is None]
+
     def newest(self, month: Month) -> Part:
         """The part of a month that may be in PostgreSQL."""
         return self.months[month][-1]

@@ -18,8 +18,9 @@ from tests.life.world import World
 
 LIVES = 8  # each with examples of its own, for several workers
 STEPS = 50
-EXAMPLES = 50 if os.environ.get(THOROUGH) else 2
-ALL = LIVES * EXAMPLES * STEPS  # 20,000 where all are asked for
+IS_THOROUGH = THOROUGH in os.environ
+EXAMPLES = 53 if IS_THOROUGH else 3  # the first one is the simplest: it does nothing
+LEAST = 2_500 if IS_THOROUGH else 100  # steps: 20,000 in all lives together
 
 
 @pytest.mark.timeout(7200)
@@ -50,4 +51,4 @@ def test_a_ledger_lives_through_anything_in_any_order(
     )
     run_state_machine_as_test(hypothesis.seed(number)(OneLife), settings=settings)
     record_property("steps", OneLife.steps)
-    assert OneLife.steps >= EXAMPLES * STEPS * 0.9
+    assert OneLife.steps >= LEAST

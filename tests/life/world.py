@@ -160,6 +160,12 @@ class World:
         self._become(self._copy(self._backup), in_place=in_place)
         return former
 
+    def return_to(self, former: "Former") -> None:
+        """Take the former database back, and drop the one that was put in its place."""
+        self._leave()
+        self._databases.give_back(self.name)
+        self.settings = former.settings
+
     def twin(self) -> "World":
         """A copy of the database on a copy of the archive elsewhere, with a home of its own."""
         twin = World.__new__(World)
