@@ -17,17 +17,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import s3fs.core
+
 from config import Settings
 from ledger.errors import ConflictError, TreasuryError
 from ledger.months import Month
-from storage import store
 from tasks.archiving.move_month import finish_leftovers
 from tasks.archiving.to_cold import archive_month
 from tasks.transparency.publish import publish_log
 from tests.life.places import Channel, Moment, Place, Watch
 
 HALF_BYTES = 40  # less than any object of an archive has
-SMALL_PART_BYTES = 4096  # of a multipart upload: a small month has several
+SMALL_PART_BYTES = 2048  # of a multipart upload: a small month has several
 KILLED = (-signal.SIGKILL, -signal.SIGXFSZ)
 _CHANGES = frozenset({"os.link", "os.rename", "os.remove", "os.mkdir"})
 _FORKS = multiprocessing.get_context("forkserver")
@@ -44,7 +45,7 @@ class Work:
     def do(self, settings: Settings, on_step: Callable[[str], object]) -> None:
         """Do it. Safe to run again: a month that is cold is passed over."""
         if self.in_parts:
-            store._PART_BYTES = SMALL_PART_BYTES
+            s3fs.core.calculate_chunksize = lambda *_, **__: SMALL_PART_BYTES
         table = settings.table("transactions")
         for month in self.months:
             with suppress(ConflictError):
