@@ -159,8 +159,8 @@ def check_found(found: TupleRow, schema: str = OWN_SCHEMA) -> None:
         if value is not None and _plain(value) not in map(_plain, values):
             raise ConfigError(
                 f"PostgreSQL: {name} is {value!r} in this session, must be {values[0]!r}: rows would be hidden, read "
-                "otherwise or lost. Look at ALTER ROLE and ALTER DATABASE ... SET, at the server's configuration, at PGTZ and "
-                "PGDATESTYLE, and at a pooler that drops startup options"
+                "otherwise or lost. Look at ALTER ROLE and ALTER DATABASE ... SET, at the server's configuration, at "
+                "PGTZ and PGDATESTYLE, and at a pooler that drops startup options"
             )
 
 

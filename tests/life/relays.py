@@ -23,6 +23,8 @@ _READY = b"Z"
 _ENDS_A_REQUEST = (b"Q", b"S")  # a simple query, and the Sync behind an extended one
 _STANDS_ALONE = (b"X", b"d", b"c", b"f", b"H")  # the end of the session, the parts of a COPY, a Flush
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_END_OF_HEAD = b"\r\n\r\n"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -101,12 +103,16 @@ class Relay:
             address = (str(self._target.hostname), self._target.port or 0)
             server = stack.enter_context(socket.create_connection(address))
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._converse(Ends(client, server, self._ended), watch):
-                self._after(client, self._ended)
+            self._converse(Ends(client, server, self._ended), watch)
+            self._after(client, self._ended)
 
-    def _converse(self, ends: "Ends", watch: Watch) -> bool:
-        """Pass on what both say until one of them leaves; True where the strike fell."""
+    def _converse(self, ends: "Ends", watch: Watch) -> None:
+        """Pass on what both say until the strike falls. Raises LeftError when one of them leaves."""
         raise NotImplementedError
+
+
+class LeftError(OSError):
+    """One of the ends has left, so the conversation is over."""
 
 
 class Ends:
@@ -116,21 +122,21 @@ class Ends:
         self.client, self.server, self._ended = client, server, ended
         self.asked, self.answered = b"", b""
 
-    def receive(self) -> bool:
-        """Wait for more from either end; False when one of them has left, or the relay ends."""
-        while not self._ended.is_set():
+    def receive(self) -> None:
+        """Wait for more from either end. Raises LeftError when one of them has left, or the relay ends."""
+        readable: list[socket.socket] = []
+        while not readable:
+            if self._ended.is_set():
+                raise LeftError
             readable = select.select([self.client, self.server], [], [], 0.05)[0]
-            for end in readable:
-                data = end.recv(_PIECE)
-                if not data:
-                    return False
-                if end is self.client:
-                    self.asked += data
-                else:
-                    self.answered += data
-            if readable:
-                return True
-        return False
+        for end in readable:
+            data = end.recv(_PIECE)
+            if not data:
+                raise LeftError
+            if end is self.client:
+                self.asked += data
+            else:
+                self.answered += data
 
     def ask(self, size: int) -> None:
         """Pass on ``size`` bytes of what the client has said."""
@@ -148,69 +154,59 @@ class PostgresRelay(Relay):
     of the connection (`application_name`), from the first one after the login on.
     """
 
-    def _converse(self, ends: Ends, watch: Watch) -> bool:
+    def _converse(self, ends: Ends, watch: Watch) -> None:
         who = self._startup(ends)
-        if who is None or not self._login(ends):
-            return False
+        self._login(ends)
         prepared: dict[bytes, str] = {}
         while True:
-            size = _request_size(ends.asked)
-            if size == 0:
-                if not ends.receive():
-                    return False
+            while not (size := _request_size(ends.asked)):
+                ends.receive()
                 ends.answer()
-                continue
             if not _is_request(ends.asked[:size]):
                 ends.ask(size)
-                continue
-            what = _sql_of(ends.asked[:size], prepared)
-            number = watch.number(Channel.POSTGRES, who)
-            if watch.passes(Place(Channel.POSTGRES, who, number, Moment.BEFORE, what)):
-                return True
-            ends.ask(size)
-            after = Place(Channel.POSTGRES, who, number, Moment.AFTER, what)
-            if watch.is_due(after) and not self._is_done(ends):
-                return False
-            if watch.passes(after):
-                return True
+            elif self._is_struck(ends, size, who, _sql_of(ends.asked[:size], prepared), watch):
+                return
+
+    def _is_struck(self, ends: Ends, size: int, who: str, what: str, watch: Watch) -> bool:
+        """Pass a request on, unless the strike falls before it."""
+        number = watch.number(Channel.POSTGRES, who)
+        before, after = (Place(Channel.POSTGRES, who, number, one, what) for one in (Moment.BEFORE, Moment.AFTER))
+        if watch.passes(before):
+            return True
+        ends.ask(size)
+        if watch.is_due(after):
+            self._await_ready(ends)
+        return watch.passes(after)
 
     @staticmethod
-    def _startup(ends: Ends) -> str | None:
+    def _startup(ends: Ends) -> str:
         """Pass the startup message on, without encryption; returns the name that the connection has."""
         while True:
             while len(ends.asked) < 8 or len(ends.asked) < struct.unpack("!I", ends.asked[:4])[0]:
-                if not ends.receive():
-                    return None
+                ends.receive()
             size, code = struct.unpack("!II", ends.asked[:8])
             if code not in (_SSL, _GSS):
                 words = ends.asked[8:size].split(b"\0")
                 ends.ask(size)
-                named = dict(zip(words[::2], words[1::2], strict=False))
-                return named.get(b"application_name", b"").decode()
+                return dict(zip(words[::2], words[1::2], strict=False)).get(b"application_name", b"").decode()
             ends.asked = ends.asked[size:]
             ends.client.sendall(b"N")
 
     @staticmethod
-    def _login(ends: Ends) -> bool:
+    def _login(ends: Ends) -> None:
         """Pass on everything up to the first ReadyForQuery."""
         seen = b""
-        while True:
+        while not any(kind == _READY for kind, _ in _messages(seen)):
+            ends.receive()
             ends.ask(len(ends.asked))
             seen += ends.answered
             ends.answer()
-            types = list(_messages(seen))
-            if types and types[-1][0] == _READY:
-                return True
-            if not ends.receive():
-                return False
 
     @staticmethod
-    def _is_done(ends: Ends) -> bool:
+    def _await_ready(ends: Ends) -> None:
         """Wait, without passing anything on, until the server is ready for the next request."""
         while not any(kind == _READY for kind, _ in _messages(ends.answered)):
-            if not ends.receive():
-                return False
-        return True
+            ends.receive()
 
 
 def _messages(stream: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -260,51 +256,44 @@ def _plain(text: bytes) -> str:
 class StoreRelay(Relay):
     """Before an S3 server. Every HTTP request is counted; the half of one is its head and half of its body."""
 
-    def _converse(self, ends: Ends, watch: Watch) -> bool:
+    def _converse(self, ends: Ends, watch: Watch) -> None:
         while True:
-            head, separator, rest = ends.asked.partition(b"\r\n\r\n")
-            if not separator:
-                if not ends.receive():
-                    return False
+            while _END_OF_HEAD not in ends.asked:
+                ends.receive()
                 ends.answer()
-                continue
-            length = _LENGTH.search(head)
-            body = int(length[1]) if length else 0
-            number = watch.number(Channel.STORE, "")
-            what = unquote(head.split(b" HTTP/")[0].decode())
-            before, half, after = (Place(Channel.STORE, "", number, moment, what) for moment in Moment)
-            if watch.passes(before):
-                return True
-            ends.ask(len(head) + 4)
-            if body and not self._pass_on(ends, body // 2):
-                return False
-            if body and watch.passes(half):
-                return True
-            if body and not self._pass_on(ends, body - body // 2):
-                return False
-            if watch.is_due(after) and not self._is_done(ends):
-                return False
-            if watch.passes(after):
-                return True
+            if self._is_struck(ends, ends.asked.partition(_END_OF_HEAD)[0], watch):
+                return
+
+    def _is_struck(self, ends: Ends, head: bytes, watch: Watch) -> bool:
+        """Pass a request on, unless the strike falls before it or in its middle."""
+        length = _LENGTH.search(head)
+        body = int(length[1]) if length else 0
+        number, what = watch.number(Channel.STORE, ""), unquote(head.split(b" HTTP/")[0].decode())
+        before, half, after = (Place(Channel.STORE, "", number, moment, what) for moment in Moment)
+        if watch.passes(before):
+            return True
+        ends.ask(len(head + _END_OF_HEAD))
+        self._pass_on(ends, body // 2)
+        if body and watch.passes(half):
+            return True
+        self._pass_on(ends, body - body // 2)
+        if watch.is_due(after):
+            self._await_answer(ends)
+        return watch.passes(after)
 
     @staticmethod
-    def _pass_on(ends: Ends, size: int) -> bool:
+    def _pass_on(ends: Ends, size: int) -> None:
         """Pass on so many bytes of a body; the server may ask for it first (100 Continue)."""
         while size:
             if not ends.asked:
-                if not ends.receive():
-                    return False
+                ends.receive()
                 ends.answer()
-                continue
             part = min(size, len(ends.asked))
             ends.ask(part)
             size -= part
-        return True
 
     @staticmethod
-    def _is_done(ends: Ends) -> bool:
+    def _await_answer(ends: Ends) -> None:
         """Wait, without passing anything on, until the server has answered."""
-        while not ends.answered.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n"):
-            if not ends.receive():
-                return False
-        return True
+        while not ends.answered.removeprefix(_CONTINUE):
+            ends.receive()

@@ -1,7 +1,7 @@
-"""A run of the archiver in a process of its own, forked from one that has imported everything, so that it can be killed.
+"""A run of the archiver in a process of its own, so that it can be killed. It is forked from one that has imported all.
 
-The process is a real one and its end is SIGKILL, or SIGXFSZ in the middle of a write: nothing of Python's own way out is
-gone through. A group has several of them, which end together.
+Its end is SIGKILL, or SIGXFSZ in the middle of a write: Python gets no chance to clean up. A group has several of them,
+which end together.
 """
 
 import multiprocessing
@@ -42,7 +42,7 @@ class Work:
     months: tuple[Month, ...]
     in_parts: bool = False
 
-    def do(self, settings: Settings, on_step: Callable[[str], object]) -> None:
+    def do(self, settings: Settings, on_step: Callable[[str], None]) -> None:
         """Do it. Safe to run again: a month that is cold is passed over."""
         if self.in_parts:
             s3fs.core.calculate_chunksize = lambda *_, **__: SMALL_PART_BYTES
@@ -72,10 +72,8 @@ class Run:
     def end(self) -> tuple[int | None, list[Place], str]:
         """Wait for the end; returns how the first process ended, the places that it passed itself, and its error."""
         places, error = [], ""
-        try:
+        with suppress(EOFError):  # it was killed before it could say so
             places, error = self._heard.recv()
-        except EOFError:
-            pass  # it was killed before it could say so
         self._process.join()
         self._heard.close()
         return self._process.exitcode, places, error
@@ -144,5 +142,7 @@ def _listen(settings: Settings, watch: Watch) -> None:
 def _is_change(event: str, arguments: tuple[Any, ...]) -> bool:
     if event == "open":
         path, mode, _ = arguments
-        return isinstance(path, str | bytes | os.PathLike) and isinstance(mode, str) and not set(mode).isdisjoint("wxa+")
+        return (
+            isinstance(path, str | bytes | os.PathLike) and isinstance(mode, str) and not set(mode).isdisjoint("wxa+")
+        )
     return event in _CHANGES

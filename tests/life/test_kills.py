@@ -173,9 +173,7 @@ def test_a_run_that_loses_its_connection_is_completed(next_month: Stage, tmp_pat
 @pytest.mark.heavy("a run killed anywhere is completed, of one whose store goes away")
 @pytest.mark.parametrize("after", [hang, refuse])
 @pytest.mark.parametrize("number", range(AWAY))
-def test_a_run_whose_store_goes_away_is_completed(
-    next_month: Stage, tmp_path: Path, number: int, after: After
-) -> None:
+def test_a_run_whose_store_goes_away_is_completed(next_month: Stage, tmp_path: Path, number: int, after: After) -> None:
     place = chosen([place for place in next_month.places if place.channel is Channel.STORE], AWAY)[number]
     with staged(next_month.beginning, tmp_path) as scene:
         run = Struck(scene, place, after, lasting=True, store_timeout_s=PATIENCE_S)

@@ -58,7 +58,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(server_settings: Settings) -> Iterator[Server]:
-    """A server whose home PostgreSQL's account can reach. What it may lose, it does: its log is not flushed by itself."""
+    """A server that loses what it may: nothing flushes its log but a COMMIT that waits for it."""
     home = Path(tempfile.mkdtemp(prefix="treasury-stopped-"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         ports = Ports(postgres=free.getsockname()[1], redis=0, s3=0, prefect=0, api=0, suppliers=0)

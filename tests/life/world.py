@@ -21,7 +21,7 @@ from sql.connection import connect
 from tasks.archiving.installation import continue_installation, report_installation, separate_installation
 from tasks.archiving.rollover import roll_table
 from tests.databases import Databases, looking_into_both_schemas
-from tests.life.model import HOT_MONTHS, WARM_MONTHS, Model, PartKey, Row
+from tests.life.model import HOT_MONTHS, WARM_MONTHS, PartKey, Row
 from tests.tasks.archiving.ledger import Ledger, make_row
 
 _POLICY = {"hot_months": HOT_MONTHS, "warm_months": WARM_MONTHS}
@@ -29,9 +29,10 @@ _COLUMNS = ("id", "wallet_id", "status", "amount", "currency", "created_at")
 _OWN_OID = "(SELECT oid FROM pg_database WHERE datname = current_database())::bigint"
 _LIVING = """
     SELECT tier, id, wallet_id, status, amount, currency, created_at FROM (
-        SELECT 'hot' AS tier, * FROM ONLY_HOT UNION ALL SELECT 'warm' AS tier, * FROM ONLY_WARM
+        SELECT 'hot' AS tier, * FROM transactions_partitioned
+        UNION ALL SELECT 'warm' AS tier, * FROM transactions_archive_warm
     ) AS living
-""".replace("ONLY_HOT", "transactions_partitioned").replace("ONLY_WARM", "transactions_archive_warm")
+"""
 
 Seen = list[tuple[UUID, Month, str, Row]]
 
@@ -70,7 +71,7 @@ class World:
         """Run a statement as the application does, on a connection that lasts."""
         if self._connection is None:
             self._connection = psycopg.connect(self.settings.database_dsn, autocommit=True)
-        cursor = self._connection.execute(query, parameters)  # type: ignore[arg-type]  # its own text
+        cursor = self._connection.execute(query, parameters)
         return cursor.fetchall() if cursor.description else []
 
     def rows(self) -> Seen:
@@ -114,8 +115,8 @@ class World:
         there = {str(one.relative_to(self.archive)) for folder in folders for one in folder.rglob("*") if one.is_file()}
         known = {key for (key,) in self.sql("SELECT object_key FROM treasury.archive_uploads")}
         entries = self.sql(
-            "SELECT convert_from(entry, 'UTF8') FROM treasury.log_events JOIN treasury.installation USING (installation_id)"
-            " WHERE entry_index IS NOT NULL AND replaced_at IS NULL"
+            "SELECT convert_from(entry, 'UTF8') FROM treasury.log_events JOIN treasury.installation"
+            " USING (installation_id) WHERE entry_index IS NOT NULL AND replaced_at IS NULL"
         )
         text = "\n".join(entry for (entry,) in entries)
         return {key for key in there - known if key not in text}
@@ -242,6 +243,3 @@ def verifying(settings: Settings) -> Iterator[Any]:
 def row_of(made: dict[str, Any]) -> Row:
     """The model's row of one that was made."""
     return _row(made)
-
-
-__all__ = ["Former", "Model", "World", "row_of", "verifying"]
