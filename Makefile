@@ -33,6 +33,8 @@ LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --extra dev -
 MARKS ?= not slow and not heavy
 # Schemathesis' tests are all heavy or slow. Its plugin alone costs every worker seconds.
 WITHOUT = $(if $(findstring not heavy,$(MARKS)),-p no:schemathesis)
+# Further options of pytest.
+OPTIONS ?=
 
 .PHONY: help demo test test-all bench up down lint format lock upgrade clean setup
 
@@ -43,7 +45,7 @@ demo: $(READY) ## Set up, fill three years of months, archive them through Prefe
 	@$(BIN)/treasury demo
 
 test: $(READY) ## Set up and run the tests, the slow and the heavy ones left out; TESTS="tests/sql ..." names folders
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(WITHOUT) -m "$(MARKS)" $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(WITHOUT) -m "$(MARKS)" $(OPTIONS) $(TESTS)
 
 test-all: $(READY) ## Every test, the slow ones too, with all their examples and the floor of the coverage
 	@TREASURY_TEST_THOROUGH=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=json

@@ -195,6 +195,7 @@ class Settings(BaseSettings):
     )
     reconciliation: ReconciliationSettings = Field(default_factory=ReconciliationSettings)
     metrics_open_to: Networks = Field((), description="Networks that read /metrics without a key, separated by commas")
+    log_open_to: Networks = Field((), description="Networks that read /log without a key, separated by commas")
     cache: CacheSettings = Field(default_factory=CacheSettings)
     log_keys: LogKeySettings = Field(
         default_factory=LogKeySettings, description="The keys of the public log; unset: made once in <home>/keys"

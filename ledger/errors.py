@@ -85,6 +85,10 @@ class ClockError(ConfigError, TransientError):
     exit_code = ConfigError.exit_code
 
 
+class NotYetError(DataError):
+    """What is asked for will be there later; the text says when. It names no row, so every client may see it."""
+
+
 class FieldError(DataError):
     """One value of a row breaks a rule. ``field`` is the column's public name, ``rule`` what it must be."""
 

@@ -3,8 +3,8 @@
 Three kinds, each JSON inside a proof file (`docs/proofs.md`):
 
 * a **row**: the text of a row, the number of its leaf, its inclusion path;
-* a **statement**: all rows of one group (a wallet) in the month, and that there are no others: the group's header, its
-  rows, the header behind them, and the range path of these leaves;
+* a **statement**: all rows of one group (a wallet) in the month, and that there are no others: the header of the group,
+  which gives the number of its rows, these rows, and the range path of these leaves;
 * an **absence**: that a group has no rows, by the headers before and behind its place, or that a group has no row of a
   key, by the two leaves around its place.
 
@@ -40,7 +40,7 @@ class RowProof(_Part):
 
 
 class StatementProof(_Part):
-    """All rows of a group: ``leaves`` from its header on, the header of the next group last unless the month ends."""
+    """All rows of a group: ``leaves`` are its header and its rows."""
 
     kind: Literal["statement"] = "statement"
     index: int = Field(ge=0)
@@ -133,7 +133,7 @@ def _check_row(proof: RowProof, head: TreeHead, layout: Layout) -> Proved:
 def _check_statement(proof: StatementProof, head: TreeHead, layout: Layout) -> Proved:
     _require_range(proof.leaves, proof.index, proof.path, head)
     header = Header.parse(proof.leaves[0])
-    rows = proof.leaves[1 : 1 + header.rows]
+    rows = proof.leaves[1:]
     if len(rows) != header.rows or not rows:
         raise VerificationError(f"the header says {header.rows} rows, and the proof has {len(rows)}")
     fields = tuple(_row_fields(layout, row) for row in rows)
@@ -142,11 +142,6 @@ def _check_statement(proof: StatementProof, head: TreeHead, layout: Layout) -> P
     totals = totals_text(layout, fields)
     if totals_hash(leaf_hash(rows[0].encode()), totals) != header.totals:
         raise VerificationError("the totals of the rows are not those of the header")
-    rest, is_end = proof.leaves[1 + header.rows :], proof.index + 1 + header.rows == head.leaves
-    if is_end != (not rest) or len(rest) > 1:
-        raise VerificationError("the proof does not end with the header of the next group")
-    if rest:
-        _require_after(layout, Header.parse(rest[0]).group, header.group)
     return Proved(f"these {header.rows} rows are all rows of {_named(header.group)} in the month", fields, totals)
 
 

@@ -55,6 +55,10 @@ class TierPolicy(BaseModel):
             return Tier.DEEP
         return Tier.DELETED
 
+    def archived_from(self, month: Month) -> date:
+        """The first day, UTC, on which ``month`` is due to go cold."""
+        return month.plus(self.warm_months + 1).first_day
+
 
 def age_months(month: Month, as_of: date) -> int:
     """Whole calendar months between the end of ``month`` and the month of ``as_of``; negative until it has ended."""

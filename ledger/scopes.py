@@ -12,6 +12,7 @@ class Scope(StrEnum):
     VAS_READ = "vas:read"
     VAS_WRITE = "vas:write"
     READ_ALL = "read:all"
+    ARCHIVE_READ = "archive:read"
     RECONCILIATION_READ = "reconciliation:read"
     RECONCILIATION_RESOLVE = "reconciliation:resolve"
     MONITORING_READ = "monitoring:read"
@@ -25,6 +26,7 @@ ALLOWS: Mapping[Scope, str] = {
     Scope.VAS_READ: "read the client's VAS transactions",
     Scope.VAS_WRITE: "store and buy VAS transactions, change their status",
     Scope.READ_ALL: "with a read scope: read the rows of all clients",
+    Scope.ARCHIVE_READ: "read archived months, the public log, and proofs of the client's rows",
     Scope.RECONCILIATION_READ: "read runs, breaks and periods",
     Scope.RECONCILIATION_RESOLVE: "decide on breaks, close periods",
     Scope.MONITORING_READ: "read /metrics and all monitoring pages",

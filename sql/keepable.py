@@ -1,4 +1,4 @@
-"""Values that no file of the archive can hold, looked for before a month is sealed: it would stay sealed."""
+"""Values that no file of the archive can hold, looked for when a month cannot be archived: it must not stay sealed."""
 
 from collections.abc import Iterator, Sequence
 

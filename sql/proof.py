@@ -26,7 +26,7 @@ def _field(column: Column) -> Composable:
     name = Identifier(column.name)
     value: Composable = name
     if column.kind is ColumnKind.TIMESTAMP:
-        value = SQL("(extract(epoch FROM {}) * 1000000)::bigint").format(name)
+        value = microseconds(name)
     elif column.kind is ColumnKind.DATE:
         value = SQL("({} - DATE '1970-01-01')").format(name)
     elif column.kind is ColumnKind.BOOLEAN:
@@ -34,6 +34,18 @@ def _field(column: Column) -> Composable:
     if not column.nullable:
         return value
     return SQL("coalesce({}::text, {})").format(value, Literal(NULL_MARK))
+
+
+def microseconds(instant: Composable) -> Composable:
+    """Microseconds since 1970 of a timestamptz, a bigint, exact for all of them.
+
+    In double precision the result is off by less than half a microsecond below 2**51, so it is rounded to the right
+    one for the years 1900 to 2039. `extract` computes with numeric, which costs several times as much.
+    """
+    return SQL(
+        "CASE WHEN {0} >= '1900-01-01 00:00+00' AND {0} < '2040-01-01 00:00+00' "
+        "THEN (date_part('epoch', {0}) * 1000000)::bigint ELSE (extract(epoch FROM {0}) * 1000000)::bigint END"
+    ).format(instant)
 
 
 def totals_query(table: TieredTable, relation: Relation) -> Composed:

@@ -60,3 +60,11 @@ def seal(connection: Connection, partition: Relation) -> None:
             connection.execute(
                 SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(partition.identifier, Identifier(name))
             )
+
+
+def unseal(connection: Connection, partition: Relation) -> None:
+    """Take the seal off a partition. To be called within `sql.maintenance.run_ddl`. Safe to run again."""
+    with connection.transaction():
+        keep_vacuum_out(connection, partition.identifier)
+        for name, _, _ in _SEALS:
+            connection.execute(SQL("DROP TRIGGER IF EXISTS {} ON {}").format(Identifier(name), partition.identifier))

@@ -55,7 +55,7 @@ class MonthProver:
         if not rows:
             raise NotFoundError(f"{self._named} has no row of {group!r}")
         first = self._texts.leaf_of_row(rows.start) - 1
-        wanted = range(first, min(first + 1 + len(rows) + 1, self._size))
+        wanted = range(first, first + 1 + len(rows))
         leaves = self._leaves(wanted)
         return StatementProof(index=first, leaves=tuple(leaves), path=self._range(wanted))
 

@@ -21,6 +21,7 @@ _UUID = {
     "pattern": "^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
 }
 _PATH_PARAMETER = re.compile(r"\{(\w+)\}")
+_WHOLE_PATH = re.compile(r":path\}")  # Starlette's mark for a parameter that may contain slashes
 _LATER = frozenset({429, 503})
 # The protocol and `api.server.admission` can refuse before any operation.
 _BEFORE = frozenset({400, 405, 408, 414, 417, 421, 431})
@@ -89,7 +90,9 @@ def make_document(
         components[Supplier.__name__] = {**components[Supplier.__name__], "enum": list(suppliers)}
     paths: dict[str, Any] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schema_of)
+        paths.setdefault(_WHOLE_PATH.sub("}", operation.path), {})[operation.method.lower()] = _operation(
+            operation, schema_of
+        )
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": _INTRODUCTION},

@@ -7,7 +7,16 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from ledger.errors import ConflictError, FieldError, NotStoredError, RefusalError, TransientError, TreasuryError
+from ledger.errors import (
+    ConflictError,
+    FieldError,
+    NotStoredError,
+    NotYetError,
+    RefusalError,
+    TransientError,
+    TreasuryError,
+    VerificationError,
+)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -49,6 +58,7 @@ CONFLICT = ProblemKind(
 IN_FLIGHT = ProblemKind(
     409, "in-flight", "Request in progress", "A request with this Idempotency-Key is still in progress."
 )
+NOT_YET = ProblemKind(409, "not-yet", "Not available yet", "The resource will be available later.")
 TOO_LARGE = ProblemKind(413, "too-large", "Body too large", "The body has more bytes than the API accepts.")
 URL_TOO_LONG = ProblemKind(414, "url-too-long", "URL too long", "The URL has more bytes than the API accepts.")
 NOT_JSON = ProblemKind(415, "not-json", "Body must be JSON", "Send Content-Type: application/json.")
@@ -82,6 +92,13 @@ NOT_STORED = ProblemKind(
     "The database dropped or changed the data, so nothing of the request was stored. The server logged the error under "
     "this request id, for the operator of this API.",
 )
+DAMAGED = ProblemKind(
+    500,
+    "damaged",
+    "Stored data is damaged",
+    "An object of the archive is not what the log says, so nothing was answered from it. The server logged the error "
+    "under this request id, for the operator of this API.",
+)
 UNAVAILABLE = ProblemKind(
     503, "unavailable", "Temporarily unavailable", "Send the same request again later. See Retry-After."
 )
@@ -91,6 +108,8 @@ _BY_ERROR: tuple[tuple[type[Exception], ProblemKind], ...] = (
     (ConflictError, CONFLICT),
     (TransientError, UNAVAILABLE),
     (NotStoredError, NOT_STORED),
+    (NotYetError, NOT_YET),
+    (VerificationError, DAMAGED),
 )
 
 
@@ -114,7 +133,7 @@ def document(error: Exception) -> dict[str, Any]:
     """The problem document of ``error``: only texts that were written for clients, never PostgreSQL's own."""
     kind = kind_of(error)
     body: dict[str, Any] = {"type": kind.type, "title": kind.title, "status": kind.status, "detail": kind.detail}
-    if isinstance(error, HttpError | RefusalError):
+    if isinstance(error, HttpError | RefusalError | NotYetError):
         body["detail"] = str(error)
     elif isinstance(error, FieldError):
         field = _printable(error.field)

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.abuse.rate_limits import Policy
+from api.archive.routes import operations as archive_operations
 from api.monitoring.routes import operations as monitoring_operations
 from api.reconciliation import operations as reconciliation_operations
 from api.routing.endpoint import Address, Endpoint
@@ -104,6 +105,7 @@ def operations(settings: Settings) -> tuple[Operation, ...]:
         *of_tables,
         _VAS_FAILURE,
         *of_reconciliation,
+        *archive_operations(settings),
         *monitoring_operations(settings),
         *_webhooks(settings),
         *_HEALTH,

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Self
 
 from api.abuse.defence import Defence
+from api.archive.proof_desk import ProofDesk
 from api.caching import ResponseCache, invalidation
 from api.caching.lifetimes import Lifetimes
 from api.connections.clock import Clock
@@ -57,6 +58,7 @@ class Services:
     defence: Defence
     key_throttle: KeyThrottle
     cold: ColdReader
+    proofs: ProofDesk
     reader: Reader
     feed: Feed
     writer: Writer
@@ -92,6 +94,7 @@ class Services:
             defence=defence,
             key_throttle=KeyThrottle(authenticator, defence.limiter, defence.watch),
             cold=cold,
+            proofs=ProofDesk(settings),
             reader=reader,
             feed=Feed(database, delay_s),
             writer=writer,
@@ -134,6 +137,7 @@ class Services:
             await _step("the cache", self._close_cache(), CONNECTIONS_S)
             await _step("the connections", self.database.close(), CONNECTIONS_S)
             self.cold.close()
+            self.proofs.close()
 
     async def _close_cache(self) -> None:
         """Send the pending invalidations, then close the connections to Redis."""

@@ -34,6 +34,11 @@ UPDATE archive_months
 SET step = 'sealed', sealed_at = coalesce(sealed_at, now())
 WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attempt = %(attempt)s
 
+-- name: mark_unsealed
+UPDATE archive_months
+SET step = 'idle', sealed_at = NULL
+WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attempt = %(attempt)s AND tier = 'warm'
+
 -- name: mark_uploaded
 UPDATE archive_months
 SET step = 'uploaded', object_key = %(object_key)s, object_bytes = %(object_bytes)s, object_sha256 = %(object_sha256)s

@@ -11,6 +11,58 @@ WHERE m.tier IN ('cold', 'deep') AND o.stored_key IS NOT NULL
 GROUP BY m.table_name, m.month, m.part, m.verified_at, m.cold_at, m.object_bytes
 ORDER BY verified_at, m.table_name, m.month, m.part
 
+-- name: archived
+-- Archived parts of months for people, newest first, with the place of their event in the log: of one month, or of the
+-- newest months before a limit. A month is never divided.
+WITH logged AS (
+    SELECT body ->> 'table' AS table_name, body ->> 'month' AS month, (body ->> 'part')::integer AS part,
+           max(entry_index) AS log_entry
+    FROM log_events e
+    JOIN log_state s USING (installation_id)
+    CROSS JOIN LATERAL (SELECT convert_from(e.entry, 'UTF8')::jsonb -> 'body' AS body) AS one
+    WHERE e.installation_id = (SELECT installation_id FROM installation) AND e.event = 'archived' AND e.replaced_at IS NULL
+      AND e.entry_index < s.published_size
+    GROUP BY 1, 2, 3
+), wanted AS (
+    SELECT DISTINCT month
+    FROM archive_months
+    WHERE tier IN ('cold', 'deep')
+      AND (%(table)s::text IS NULL OR table_name = %(table)s)
+      AND (%(month)s::date IS NULL OR month = %(month)s)
+      AND (%(first)s::date IS NULL OR month >= %(first)s)
+      AND (%(last)s::date IS NULL OR month <= %(last)s)
+      AND (%(before)s::date IS NULL OR month < %(before)s)
+    ORDER BY month DESC
+    LIMIT %(limit)s
+)
+SELECT m.table_name, to_char(m.month, 'YYYY-MM'), m.part, m.tier, m.row_count, m.sums, m.cold_at,
+       (SELECT min(coalesce(v.verified_at, m.verified_at))
+        FROM unnest(ARRAY[m.object_key, m.manifest_key, m.tree ->> 'key']) AS o (stored_key)
+        LEFT JOIN archive_verified v ON v.object_key = o.stored_key),
+       l.log_entry, encode(m.digest, 'hex'), (m.tree ->> 'leaves')::bigint,
+       m.manifest_key, encode(m.manifest_sha256, 'hex'),
+       m.object_key, m.object_bytes, encode(m.object_sha256, 'hex'),
+       m.tree ->> 'key', (m.tree ->> 'size_bytes')::bigint, m.tree ->> 'sha256'
+FROM archive_months m
+JOIN wanted USING (month)
+LEFT JOIN logged l ON (l.table_name, l.month, l.part) = (m.table_name, to_char(m.month, 'YYYY-MM'), m.part)
+WHERE m.tier IN ('cold', 'deep') AND (%(table)s::text IS NULL OR m.table_name = %(table)s)
+ORDER BY m.month DESC, m.table_name, m.part
+
+-- name: month_tier
+-- The tier of a month's newest part, of any tier.
+SELECT tier
+FROM archive_months
+WHERE table_name = %(table)s AND month = %(month)s
+ORDER BY part DESC
+LIMIT 1
+
+-- name: log_folder
+-- Where the log of this installation lies in the archive.
+SELECT folder
+FROM log_state
+WHERE installation_id = (SELECT installation_id FROM installation) AND checkpoint IS NOT NULL
+
 -- name: mark
 INSERT INTO archive_verified (object_key, table_name, month, part, verified_at, deep)
 VALUES (%(object_key)s, %(table)s, %(month)s, %(part)s, clock_timestamp(), %(deep)s)

@@ -20,7 +20,15 @@ from psycopg.types.json import Jsonb
 
 from config import Settings
 from ledger.columns import Column
-from ledger.errors import ConfigError, ConflictError, DataError, OwnershipError, TreasuryError, VerificationError
+from ledger.errors import (
+    ConfigError,
+    ConflictError,
+    DataError,
+    OwnershipError,
+    TransientError,
+    TreasuryError,
+    VerificationError,
+)
 from ledger.installation import Owner
 from ledger.months import Month
 from ledger.proof import MonthContent, sums_per_currency
@@ -35,7 +43,7 @@ from sql.obstacles import obstacles
 from sql.partitions import monthly_partitions
 from sql.queries import load
 from sql.relations import Parents, Relation, check_partition
-from sql.seal import count_unfinished, is_sealed, row_versions, seal
+from sql.seal import count_unfinished, is_sealed, row_versions, seal, unseal
 from sql.storing import check_stored
 from storage.engine import engine
 from storage.layout import MANIFEST_SUFFIX, data_folder, manifest_folder, tree_folder
@@ -141,7 +149,13 @@ def archive_month(
         on_step(Step.CLAIMED)
         _seal(connection, settings, claim)
         on_step(Step.SEALED)
-        archived = _move(connection, settings, claim, on_step)
+        try:
+            archived = _move(connection, settings, claim, on_step)
+        except TransientError:
+            raise
+        except TreasuryError as error:
+            _refuse_values(connection, settings, claim, error)
+            raise
         remove_orphans(connection, settings, table)
         on_step(Step.CLEANED)
         return archived
@@ -222,7 +236,6 @@ def _claim(connection: Connection, settings: Settings, table: TieredTable, month
         raise ConfigError(f"{table.name} {month}: {obstacle}")
     _refuse_unfinished(connection, table, month, partition)
     columns = _columns(connection, settings, table, partition)
-    _refuse_values(connection, table, month, columns, partition)
     refuse_archived(connection, settings, table, month, partition)
     owner = check_ownership(connection, settings)
     with connection.transaction():
@@ -243,15 +256,6 @@ def _columns(connection: Connection, settings: Settings, table: TieredTable, par
     return columns
 
 
-def _refuse_values(
-    connection: Connection, table: TieredTable, month: Month, columns: tuple[Column, ...], partition: Relation
-) -> None:
-    """Before the seal: a value that no file of the archive can hold would keep the month sealed."""
-    found = unkeepable_value(connection, table, columns, partition)
-    if found is not None:
-        raise DataError(f"{table.name} {month}: {partition}.{found}, which the archive cannot keep: correct it")
-
-
 def _refuse_unfinished(connection: Connection, table: TieredTable, month: Month, partition: Relation) -> None:
     unfinished = count_unfinished(connection, table, partition)
     if unfinished:
@@ -268,6 +272,28 @@ def _seal(connection: Connection, settings: Settings, claim: _Claim) -> None:
         _add_event(connection, claim, "sealed")
 
     run_ddl(connection, settings, work)
+
+
+def _refuse_values(connection: Connection, settings: Settings, claim: _Claim, error: TreasuryError) -> None:
+    """Where ``error`` came of a value that no file of the archive can hold: name it, and take the seal off, because
+    somebody must correct it. Raises DataError then.
+
+    Every such value fails the export, one of the two hashes or their comparison, so the rows need no scan for them as
+    long as all goes well.
+    """
+    found = unkeepable_value(connection, claim.table, claim.columns, claim.partition)
+    if found is None:
+        return
+
+    def work() -> None:
+        check_partition(connection, claim.partition, claim.warm_parent)
+        unseal(connection, claim.partition)
+        _mark(connection, claim, "mark_unsealed")
+        _add_event(connection, claim, "unsealed", {"reason": str(error)})
+
+    run_ddl(connection, settings, work)
+    where = f"{claim.table.name} {claim.month}: {claim.partition}"
+    raise DataError(f"{where}.{found}, which the archive cannot keep: correct it") from error
 
 
 def _describe_file(key: str, content: StoredFile, read: ReadFile) -> ManifestFile:

@@ -2,21 +2,22 @@
 
 from dataclasses import dataclass
 
-from ledger.errors import DataError, NotFoundError, VerificationError
-from ledger.merkle_proofs import inclusion_path
+from ledger.errors import NotFoundError, NotYetError, VerificationError
+from ledger.merkle_proofs import SubtreeRoot, inclusion_path
 from ledger.month_proofs import MonthProof
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.proof_files import write_proof
 from ledger.tables import TieredTable
 from ledger.transparency.events import Archived, Event
-from ledger.transparency.tiles import Tree
+from ledger.transparency.tiles import root_of_size, roots_from
 from sql.connection import Connection
 from sql.installation import read_installation
-from sql.log import find_archived, read_entries, read_log
+from sql.log import LogRow, find_archived, read_log
 from storage.manifest import Manifest
 from storage.store import ObjectStore, StoredFile
 from tasks.archiving.catalogue import MonthState, month_states
+from tasks.transparency.archived_log import ArchivedLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,52 +36,62 @@ class LoggedMonth:
 
 
 class PublishedLog:
-    """The published log, read from PostgreSQL once for any number of proofs."""
+    """The published log as it is now: its checkpoint and places from PostgreSQL, paths from a few tiles of the archive.
 
-    def __init__(self, connection: Connection) -> None:
+    So a proof costs the same however long the log is.
+    """
+
+    def __init__(self, connection: Connection, store: ObjectStore) -> None:
         installation = read_installation(connection)
         row = None if installation is None else read_log(connection, installation.installation_id)
         if row is None or row.checkpoint is None:
             raise NotFoundError("no log was published yet: run `treasury log publish` after the first archived month")
         self._connection = connection
+        self._store = store
         self._installation = row.installation_id
         self._checkpoint = bytes(row.checkpoint)
         self._size = row.published_size
-        self._tree = Tree(read_entries(connection, row.installation_id)[: row.published_size])
+        self._root_of = _checked_tiles(ArchivedLog(store, row.folder), row)
 
-    def month(self, store: ObjectStore, table: TieredTable, month: Month, part: int) -> LoggedMonth:
-        """A part of an archived month. Raises DataError where its event is not published yet."""
+    def month(self, table: TieredTable, month: Month, part: int) -> LoggedMonth:
+        """A part of an archived month. Raises NotYetError where its event is not published yet."""
         found = find_archived(self._connection, self._installation, table.name, str(month), part)
         if found is None or found[0] is None or found[0] >= self._size:
-            raise DataError(f"{table.name} {month}: its event waits for the log: run `treasury log publish`")
+            raise NotYetError(f"{table.name} {month}: its event is not published yet: `treasury log publish`")
         index, entry = found
         archived = Event.from_bytes(entry).body
         assert isinstance(archived, Archived)  # noqa: S101  # `find_archived` looks for these
-        content = store.read_bytes(archived.manifest.key)
+        content = self._store.read_bytes(archived.manifest.key)
         if StoredFile.of(content).sha256.hex() != archived.manifest.sha256:
             raise VerificationError(f"{archived.manifest.key}: its SHA-256 is not the one in the log")
-        path = inclusion_path(index, self._size, self._tree.root_of)
+        path = inclusion_path(index, self._size, self._root_of)
         return LoggedMonth(
             Manifest.from_bytes(content, archived.manifest.key), entry, index, tuple(path), self._checkpoint
         )
 
 
+def _checked_tiles(archive: ArchivedLog, row: LogRow) -> SubtreeRoot:
+    """The log's subtrees, from its tiles. Raises VerificationError where these do not lead to the published root."""
+    root_of = roots_from(archive.read_tile, row.published_size)
+    if root_of_size(row.published_size, root_of) != row.root:
+        raise VerificationError(f"{archive.key('tile')}: the tiles do not lead to the root that was published")
+    return root_of
+
+
 def archived_parts(connection: Connection, table: TieredTable, month: Month) -> list[MonthState]:
     """The archived parts of a month, in order.
 
-    Raises NotFoundError for a month that no tier has, DataError for one that is still in PostgreSQL, which says when it
-    will be provable.
+    Raises NotFoundError for a month that no tier has, NotYetError for one that is still in PostgreSQL, which says when
+    it will be provable.
     """
     states = [state for state in month_states(connection, table) if state.month == month]
     if not states:
         raise NotFoundError(f"{table.name} has no month {month}")
     archived = [state for state in states if state.is_archived]
     if not archived:
-        tier, policy = states[-1].tier, table.policy
+        tier = states[-1].tier
         if tier not in (Tier.HOT, Tier.WARM):
             raise NotFoundError(f"{table.name} {month} is {tier}: its rows are gone")
-        when = month.plus(policy.warm_months + 1).lower
-        raise DataError(
-            f"{table.name} {month} is {tier}: provable once it is archived, by its policy from {when:%Y-%m-%d} on"
-        )
+        due = table.policy.archived_from(month)
+        raise NotYetError(f"{table.name} {month} is {tier}: provable once it is archived, by its policy from {due} on")
     return archived

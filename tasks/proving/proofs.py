@@ -3,7 +3,7 @@
 Reads PostgreSQL's catalogue and log, and a few row groups of the archive. Changes nothing; safe to run again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,10 +12,13 @@ from typing import Self
 from uuid import UUID
 
 import duckdb
+import psycopg
 
 from config import Settings
-from ledger.errors import ConfigError, DataError, FieldError, NotFoundError
+from ledger.errors import ConfigError, DataError, FieldError, NotFoundError, NotYetError
 from ledger.identifiers import time_of, unix_us
+from ledger.month_proofs import MonthProof, RowAbsenceProof, RowProof, StatementProof
+from ledger.month_tree import HEADER_MARK
 from ledger.months import Month
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
@@ -28,45 +31,61 @@ from tasks.proving.logged_months import LoggedMonth, PublishedLog, archived_part
 
 @dataclass(frozen=True, slots=True)
 class ProofFile:
-    """A proof file, and what it is about: a part of a month."""
+    """A proof file, and what it is about: a part of a month.
+
+    ``rows`` are the fields of the rows that it shows, by column, as text. ``names_others``: it also shows the names of
+    other groups than the one that was asked for.
+    """
 
     table: str
     month: str
     part: int
     content: bytes
+    rows: tuple[Mapping[str, str], ...] = ()
+    names_others: bool = False
 
 
 class Prover:
-    """Makes proof files. Not thread-safe: one for a piece of work, or a pool of them.
+    """Makes proof files, each against the log as it is then. Not thread-safe: one for a piece of work, or a pool.
 
-    Every method may raise NotFoundError for what is not there, DataError for a month that is not provable yet,
+    Every method may raise NotFoundError for what is not there, NotYetError for a month that is not provable yet,
     VerificationError where the archive does not hold what the log says, and TransientError.
     """
 
     def __init__(self, settings: Settings) -> None:
+        """Connects. To be closed, or used as a context manager."""
         self._settings = settings
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        settings = self._settings
         with ExitStack() as stack:
             self._connection: Connection = stack.enter_context(connect(settings.database_dsn, "proving"))
-            self._log = PublishedLog(self._connection)
             self._engine: duckdb.DuckDBPyConnection = stack.enter_context(engine(settings))
             self._store = ObjectStore(settings)
             self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def is_connected(self) -> bool:
+        """Whether PostgreSQL answers on its connection, which may have been idle for long."""
+        try:
+            self._connection.execute("")
+        except psycopg.Error:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Give back what it has open."""
         self._stack.close()
 
     def row(self, table: TieredTable, key: UUID) -> ProofFile:
         """The proof of a row, wherever in the archive it is."""
-        months = self._months_of(table, key)
-        for state in months:
-            logged = self._logged(table, state)
+        log = self._log()
+        for state in self._months_of(table, key):
+            logged = _logged(log, table, state)
             try:
-                return self._file(logged, logged.prove(self._prover(logged).row(key)))
+                return _file(logged, self._prover(logged).row(key))
             except NotFoundError:
                 continue
         raise NotFoundError(f"{table.name} has no archived row with {table.key_column} {key}")
@@ -92,11 +111,12 @@ class Prover:
 
     def absence_of_row(self, table: TieredTable, group: str, key: UUID) -> list[ProofFile]:
         """The proofs that no row of a group has a key: the key, a UUIDv7, tells month and time of such a row."""
+        log = self._log()
         created_at = _time_of(table, key)
         month, values = Month.of(created_at), {table.time_column: str(unix_us(created_at)), table.key_column: str(key)}
         files = []
         for state in archived_parts(self._connection, table, month):
-            logged = self._logged(table, state)
+            logged = _logged(log, table, state)
             layout = logged.manifest.layout
             known = values | ({layout.group_column: group} if layout.group_column else {})
             if missing := [name for name in layout.sorted_by if name not in known]:
@@ -105,24 +125,23 @@ class Prover:
                 )
             prover = self._prover(logged)
             if layout.group_column is not None and not prover.has_group(group):
-                proof = logged.prove(prover.absence_of_group(group))
+                files.append(_file(logged, prover.absence_of_group(group)))
             else:
-                proof = logged.prove(prover.absence_of_row([known[name] for name in layout.sorted_by]))
-            files.append(self._file(logged, proof))
+                files.append(_file(logged, prover.absence_of_row([known[name] for name in layout.sorted_by])))
         return files
 
     def _of_parts(self, table: TieredTable, group: str, month: Month) -> Iterator[tuple[bool, ProofFile]]:
+        log = self._log()
         for state in archived_parts(self._connection, table, month):
-            logged = self._logged(table, state)
+            logged = _logged(log, table, state)
             prover = self._prover(logged)
             is_there = prover.has_group(group)
-            proof = prover.statement(group) if is_there else prover.absence_of_group(group)
-            yield is_there, self._file(logged, logged.prove(proof))
+            yield is_there, _file(logged, prover.statement(group) if is_there else prover.absence_of_group(group))
 
     def _months_of(self, table: TieredTable, key: UUID) -> list[MonthState]:
         """The archived parts of months that may have a row with the key, the month that the key tells first.
 
-        Raises DataError where that month is still in PostgreSQL and no other archived month may have the row.
+        Raises NotYetError where that month is still in PostgreSQL and no other archived month may have the row.
         """
         others = [
             state
@@ -135,21 +154,40 @@ class Prover:
             return others
         try:
             return [*archived_parts(self._connection, table, told), *(one for one in others if one.month != told)]
-        except (DataError, NotFoundError):
+        except (NotYetError, NotFoundError):
             if not others:
                 raise
             return others
 
-    def _logged(self, table: TieredTable, state: MonthState) -> LoggedMonth:
-        return self._log.month(self._store, table, state.month, state.catalogue.part)
+    def _log(self) -> PublishedLog:
+        return PublishedLog(self._connection, self._store)
 
     def _prover(self, logged: LoggedMonth) -> MonthProver:
         return MonthProver(self._settings, self._store, self._engine, logged.manifest)
 
-    @staticmethod
-    def _file(logged: LoggedMonth, content: bytes) -> ProofFile:
-        manifest = logged.manifest
-        return ProofFile(manifest.table, manifest.month, manifest.part, content)
+
+def _logged(log: PublishedLog, table: TieredTable, state: MonthState) -> LoggedMonth:
+    return log.month(table, state.month, state.catalogue.part)
+
+
+def _file(logged: LoggedMonth, proof: MonthProof) -> ProofFile:
+    manifest = logged.manifest
+    rows = tuple(manifest.layout.fields(text) for text in _row_texts(proof))
+    names_others = not isinstance(proof, RowProof | StatementProof)
+    return ProofFile(manifest.table, manifest.month, manifest.part, logged.prove(proof), rows, names_others)
+
+
+def _row_texts(proof: MonthProof) -> Sequence[str]:
+    """The texts of the rows that a proof shows."""
+    match proof:
+        case RowProof():
+            return (proof.text,)
+        case StatementProof():
+            return proof.leaves[1:]
+        case RowAbsenceProof():
+            return [text for text in proof.leaves if not text.startswith(HEADER_MARK)]
+        case _:
+            return ()
 
 
 def _time_of(table: TieredTable, key: UUID) -> datetime:

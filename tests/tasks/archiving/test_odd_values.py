@@ -101,7 +101,7 @@ class Notes:
         ("amount", "NaN", "amount holds NaN"),
     ],
 )
-def test_a_value_that_cannot_be_archived_is_named_before_the_seal(
+def test_a_value_that_cannot_be_archived_is_named_and_the_month_takes_writes_again(
     settings: Settings, column: str, value: str, what: str
 ) -> None:
     notes = Notes(settings)

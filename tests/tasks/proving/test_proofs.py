@@ -129,12 +129,12 @@ def test_a_month_that_is_still_hot_says_when_it_can_be_proved(archived: Ledger) 
 
 def test_a_month_whose_event_waits_and_a_log_that_is_not_there_are_named(ledger: Ledger) -> None:
     ledger.warm(COLD, NEXT)
-    with pytest.raises(NotFoundError, match="no log was published yet"), Prover(ledger.settings):
-        pass
+    with Prover(ledger.settings) as prover, pytest.raises(NotFoundError, match="no log was published yet"):
+        prover.statement(ledger.table, "wallet-3", COLD)
     archive_month(ledger.settings, ledger.table, COLD)
     publish_log(ledger.settings)
     archive_month(ledger.settings, ledger.table, NEXT)
-    with Prover(ledger.settings) as prover, pytest.raises(DataError, match="its event waits for the log"):
+    with Prover(ledger.settings) as prover, pytest.raises(DataError, match="its event is not published yet"):
         prover.statement(ledger.table, "wallet-3", NEXT)
 
 

@@ -1,0 +1,145 @@
+"""The answers about archived months: which there are, what is in them, and where the log says so."""
+
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+from psycopg.rows import TupleRow
+
+from api.connections.database import AsyncConnection, Database
+from api.routing.problems import NOT_FOUND, HttpError
+from ledger.months import Month
+from ledger.policy import Tier
+from ledger.tables import TieredTable
+from sql.queries import load
+
+MOST_MONTHS = 120
+_QUERIES = load("verified")
+_MonthName = Annotated[str, Meta(examples=["2024-11"])]
+_Hash = Annotated[str, Meta(description="SHA-256, in hex", pattern="^[0-9a-f]{64}$")]
+
+
+class ArchivedObject(Struct, kw_only=True):
+    """An object of the archive. ``key`` is its place below the archive's URL; a manifest's size is null."""
+
+    key: str
+    size_bytes: int | None
+    sha256: _Hash
+
+
+class ArchivedPart(Struct, kw_only=True):
+    """An archived month of a table, or a later part of it. ``rows`` and ``sums`` are of all clients, as in the log.
+
+    ``verified_at`` is when its objects were last read again. ``log_entry`` is the number of its event in the public
+    log, null before it is published. ``root`` is that of the Merkle tree of the rows, which has ``leaves`` leaves.
+    """
+
+    table: str
+    month: _MonthName
+    part: int
+    tier: Tier
+    rows: int
+    sums: Annotated[dict[str, dict[str, str]], Meta(description="Decimal texts, by currency and money column")]
+    archived_at: datetime | None
+    verified_at: datetime | None
+    log_entry: int | None
+    root: _Hash
+    leaves: int
+    manifest: ArchivedObject
+    file: ArchivedObject
+    tree: ArchivedObject
+
+
+class ArchivedMonths(Struct, kw_only=True):
+    """Archived months, newest first; all parts of a month of every table are on one page.
+
+    ``next_before`` gets the next page; it is null on the last page.
+    """
+
+    items: list[ArchivedPart]
+    next_before: str | None
+
+
+class MonthOfTable(Struct, kw_only=True):
+    """A month of a table. ``provable_from`` is the day, UTC, from which on the policy archives it, null once it is
+    archived. ``parts`` are its archived parts; a month with rows that came late has several.
+    """
+
+    table: str
+    month: _MonthName
+    tier: Tier
+    provable_from: date | None
+    parts: list[ArchivedPart]
+
+
+async def list_months(
+    database: Database,
+    *,
+    table: str | None,
+    first: Month | None,
+    last: Month | None,
+    before: Month | None,
+    limit: int,
+) -> ArchivedMonths:
+    """The newest ``limit`` archived months from ``first`` to ``last`` that lie before ``before``."""
+    where = {"table": table, "month": None, "first": first, "last": last, "before": before}
+    days = {name: value.first_day if isinstance(value, Month) else value for name, value in where.items()}
+    rows = await _read(database, "archived", days | {"limit": limit + 1})
+    months = sorted({row[1] for row in rows}, reverse=True)
+    shown = months[:limit]
+    more = shown[-1] if len(months) > limit else None
+    return ArchivedMonths(items=[_part(row) for row in rows if row[1] in shown], next_before=more)
+
+
+async def month_of(database: Database, table: TieredTable, month: Month) -> MonthOfTable:
+    """A month of a table, whatever its tier. Raises a 404 problem for one that no tier has."""
+    where: dict[str, Any] = {"table": table.name, "month": month.first_day}
+    known = await _read(database, "month_tier", where)
+    if not known:
+        raise HttpError(NOT_FOUND, f"{table.name} has no month {month}.")
+    tier = Tier(known[0][0])
+    rows = await _read(database, "archived", where | {"first": None, "last": None, "before": None, "limit": 1})
+    waits = tier in (Tier.HOT, Tier.WARM) and not rows
+    return MonthOfTable(
+        table=table.name,
+        month=str(month),
+        tier=tier,
+        provable_from=table.policy.archived_from(month) if waits else None,
+        parts=[_part(row) for row in rows],
+    )
+
+
+async def log_folder(database: Database) -> str:
+    """The folder of the public log in the archive. Raises a 404 problem before its first publication."""
+    rows = await _read(database, "log_folder", {})
+    if not rows:
+        raise HttpError(NOT_FOUND, "No log has been published yet.")
+    return str(rows[0][0])
+
+
+async def _read(database: Database, name: str, parameters: dict[str, Any]) -> list[TupleRow]:
+    async def fetch(connection: AsyncConnection) -> list[TupleRow]:
+        return await (await connection.execute(_QUERIES[name], parameters)).fetchall()
+
+    return await database.run(fetch, f"archive_{name}")
+
+
+def _part(row: TupleRow) -> ArchivedPart:
+    table, month, part, tier, rows, sums, archived_at, verified_at, log_entry, root, leaves, *objects = row
+    manifest_key, manifest_sha256, file_key, file_bytes, file_sha256, tree_key, tree_bytes, tree_sha256 = objects
+    return ArchivedPart(
+        table=table,
+        month=month,
+        part=part,
+        tier=Tier(tier),
+        rows=rows,
+        sums=sums,
+        archived_at=archived_at,
+        verified_at=verified_at,
+        log_entry=log_entry,
+        root=root,
+        leaves=leaves,
+        manifest=ArchivedObject(key=manifest_key, size_bytes=None, sha256=manifest_sha256),
+        file=ArchivedObject(key=file_key, size_bytes=file_bytes, sha256=file_sha256),
+        tree=ArchivedObject(key=tree_key, size_bytes=tree_bytes, sha256=tree_sha256),
+    )
