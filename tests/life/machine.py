@@ -4,6 +4,8 @@ A rule that costs a move, a query by an engine or a copy of the database is `cos
 that thousands of steps are done in minutes.
 """
 
+import sys
+from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from typing import Any, ClassVar
@@ -47,6 +49,7 @@ class Life(RuleBasedStateMachine):
 
     make_world: ClassVar[Callable[[], World]]
     steps: ClassVar[int] = 0
+    done: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
@@ -222,7 +225,8 @@ class Life(RuleBasedStateMachine):
         else:
             assert in_place, is_behind
         former.drop()
-        self._newly()
+        self.proved, self.policy = {}, None
+        self._costly()
 
     @rule()
     @precondition(costly(lambda self: self._is_backup_too_old()))
@@ -268,9 +272,6 @@ class Life(RuleBasedStateMachine):
             self.world.close()
             self.world, self.backup = twin, None
             self.model.separate()
-        self._newly()
-
-    def _newly(self) -> None:
         self.proved, self.policy = {}, None
         self._costly()
 
@@ -352,9 +353,16 @@ class Life(RuleBasedStateMachine):
 
     def _cheap(self) -> None:
         self.cheap += 1
+        self._count()
 
     def _costly(self) -> None:
         self.cheap = 0
+        self._count()
+
+    def _count(self) -> None:
+        """Count the rule that was carried out, so that none is left out unnoticed."""
+        rule_of_the_caller = sys._getframe(2).f_code.co_name
+        type(self).done[rule_of_the_caller] += 1
 
 
 def check_writing(settings: Settings) -> None:

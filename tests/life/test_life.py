@@ -1,9 +1,11 @@
 """The ledger lives through thousands of random actions and never differs from its model."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import ClassVar
 from uuid import uuid4
 
 import hypothesis
@@ -36,6 +38,8 @@ def test_a_ledger_lives_through_anything_in_any_order(
     record_property: Callable[[str, object], None],
 ) -> None:
     class OneLife(Life):
+        done: ClassVar[Counter[str]] = Counter()
+
         @staticmethod
         def make_world() -> World:
             folder = tmp_path / uuid4().hex[:8]
@@ -55,3 +59,6 @@ def test_a_ledger_lives_through_anything_in_any_order(
         if OneLife.steps >= STEPS:
             break
     record_property("steps", OneLife.steps)
+    record_property("rules", dict(OneLife.done.most_common()))
+    if IS_THOROUGH:
+        assert set(OneLife.done) == {one.function.__name__ for one in OneLife.setup_state().rules}
