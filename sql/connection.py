@@ -45,7 +45,7 @@ PINNED: Mapping[str, str] = MappingProxyType(
         "transform_null_equals": "off",
         "quote_all_identifiers": "off",
         "default_transaction_isolation": "read committed",
-        # What is written to the archive, and the signed log above all, tells of COMMITs: a server that fails must not
+        # The archive, and its signed log above all, holds what was committed here: a server that fails must not
         # forget one that it has answered.
         "synchronous_commit": "on",
     }

@@ -36,7 +36,7 @@ class Stage:
     """The beginning of a scene, and the places of the run that is killed in it."""
 
     def __init__(self, beginning: Beginning, folder: Path, *works: Work) -> None:
-        self.beginning, self.works, self._folder = beginning, works, folder
+        self.beginning, self.works = beginning, works
         with staged(beginning, folder / "unharmed") as scene:
             run = Struck(scene)
             assert run.run(*works) == 0, run.error
