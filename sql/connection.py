@@ -45,6 +45,9 @@ PINNED: Mapping[str, str] = MappingProxyType(
         "transform_null_equals": "off",
         "quote_all_identifiers": "off",
         "default_transaction_isolation": "read committed",
+        # The archive, and its signed log above all, holds what was committed here: a server that fails must not
+        # forget one that it has answered.
+        "synchronous_commit": "on",
     }
 )
 # What the address of the database may set otherwise, a role or a database may not: a move takes as long as it takes.
@@ -155,9 +158,9 @@ def check_found(found: TupleRow, schema: str = OWN_SCHEMA) -> None:
     for (name, values), value in zip(allowed.items(), found, strict=True):
         if value is not None and _plain(value) not in map(_plain, values):
             raise ConfigError(
-                f"PostgreSQL: {name} is {value!r} in this session, must be {values[0]!r}: rows would be hidden or read "
-                "otherwise. Look at ALTER ROLE and ALTER DATABASE ... SET, at the server's configuration, at PGTZ and "
-                "PGDATESTYLE, and at a pooler that drops startup options"
+                f"PostgreSQL: {name} is {value!r} in this session, must be {values[0]!r}: rows would be hidden, read "
+                "otherwise or lost. Look at ALTER ROLE and ALTER DATABASE ... SET, at the server's configuration, at "
+                "PGTZ and PGDATESTYLE, and at a pooler that drops startup options"
             )
 
 

@@ -7,7 +7,7 @@ the public log and its indexes are replaced.
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -124,10 +124,14 @@ class ObjectStore:
             return bool(self._files.exists(self._path(key)))
 
     def remove(self, key: str) -> None:
-        """Delete the object ``key``; it is no error when there is none. Safe to run again."""
+        """Delete the object ``key`` and what killed uploads have left of it; it is no error when there is none. Safe to
+        run again.
+        """
         with translated(f"remove {key}"):
             if self.is_folder:
                 folder.sweep(Path(self._path(key)))
+            else:
+                self._abort_uploads(key)
             try:
                 self._files.rm_file(self._path(key))
             except FileNotFoundError as error:
@@ -209,6 +213,24 @@ class ObjectStore:
             return False
         return True
 
+    def _abort_uploads(self, key: str) -> None:
+        """Abort the uploads in parts of ``key`` that did not end: a store keeps, and bills, parts that no list of
+        objects shows. Before the object is deleted, so that no upload is completed behind that.
+        """
+        bucket, _, path = self._path(key).partition("/")
+        for upload in self._unfinished_uploads(bucket, path):
+            with suppress(FileNotFoundError):  # it ended meanwhile
+                self._files.call_s3("abort_multipart_upload", Bucket=bucket, Key=path, UploadId=upload)
+
+    def _unfinished_uploads(self, bucket: str, path: str) -> list[str]:
+        try:
+            found = self._files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=path)
+        except OSError as error:
+            if _is_code(error, _NO_UPLOADS):
+                return []
+            raise
+        return [str(one["UploadId"]) for one in found.get("Uploads", []) if one["Key"] == path]
+
     def _require_same(self, wanted: StoredFile, key: str) -> None:
         """Raise ConflictError unless the object that is there holds the very bytes, as after a lost answer."""
         digest, size_bytes = hashlib.sha256(), 0
@@ -262,6 +284,8 @@ _DENIED = frozenset({"403", "401", "AccessDenied", "InvalidAccessKeyId", "Signat
 
 
 _TAKEN = frozenset({"PreconditionFailed", "412"})
+# No upload in parts was ever begun (the embedded server), or the server has none.
+_NO_UPLOADS = frozenset({"NoSuchUpload", "NotImplemented", "501", "MethodNotAllowed", "405"})
 _UNKNOWN_CONDITION = frozenset({"NotImplemented", "501"})
 
 

@@ -1,7 +1,8 @@
 """Which tests `make test` leaves out although they are not slow: the heavy ones, whose promise a quicker test watches.
 
 ``@pytest.mark.heavy("why")`` is one such test. ``@pytest.mark.sampled(2)`` is a test with many cases of one kind:
-`make test` runs two of them, spread evenly over the list. `.ci/run` and `make test-all` run every heavy test and case.
+`make test` runs two of them, spread evenly over the list. `.ci/run` and `make test-all` run every heavy test and case;
+with ``rest="slow"`` `make test-all` alone runs the others.
 """
 
 from collections import defaultdict
@@ -20,7 +21,16 @@ def mark_unsampled(items: Sequence[pytest.Item]) -> None:
         kept = _kept(several[0], len(several))
         for number, item in enumerate(several):
             if number not in kept:
-                item.add_marker(pytest.mark.heavy("another case of this test is in the sample"))
+                item.add_marker(_rest(item))
+
+
+def _rest(item: pytest.Item) -> pytest.MarkDecorator:
+    """What marks a case that is not in the sample."""
+    marker = item.get_closest_marker("sampled")
+    assert marker is not None
+    if marker.kwargs.get("rest") == "slow":
+        return pytest.mark.slow
+    return pytest.mark.heavy("another case of this test is in the sample")
 
 
 def _kept(item: pytest.Item, cases: int) -> set[int]:

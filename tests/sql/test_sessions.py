@@ -35,6 +35,7 @@ OTHER = {
     "transform_null_equals": "on",
     "quote_all_identifiers": "on",
     "default_transaction_isolation": "serializable",
+    "synchronous_commit": "off",
     "statement_timeout": "1ms",
     "lock_timeout": "1ms",
     "idle_in_transaction_session_timeout": "1ms",

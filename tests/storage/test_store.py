@@ -50,6 +50,23 @@ def test_an_object_of_several_parts_is_fetched_whole(store: ObjectStore, tmp_pat
     assert store.fetch(KEY, target) == describe_file(source)
 
 
+def test_with_an_object_go_the_uploads_of_it_that_never_ended(settings: Settings) -> None:
+    """A process that is killed in an upload of several parts leaves parts that no list of objects shows."""
+    store = ObjectStore(settings)
+    bucket, _, prefix = settings.archive_location.removeprefix("s3://").partition("/")
+    other = f"{KEY}.other"
+    for key in (KEY, KEY, other):
+        begun = store._files.call_s3("create_multipart_upload", Bucket=bucket, Key=f"{prefix}/{key}")
+        part = {"Bucket": bucket, "Key": f"{prefix}/{key}", "UploadId": begun["UploadId"], "PartNumber": 1}
+        store._files.call_s3("upload_part", **part, Body=CONTENT)
+    for _ in range(2):
+        store.remove(KEY)
+        left = store._files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix)["Uploads"]
+        assert [one["Key"] for one in left] == [f"{prefix}/{other}"]
+    store.remove(other)
+    assert "Uploads" not in store._files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix)
+
+
 def test_bytes_from_memory_are_stored_alike(store: ObjectStore, tmp_path: Path) -> None:
     store.put_bytes(CONTENT, KEY)
     assert store.fetch(KEY, tmp_path / "target") == StoredFile.of(CONTENT)

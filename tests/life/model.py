@@ -1,0 +1,183 @@
+"""What must be true of a ledger, whatever was done to it: a dict of rows in parts of months, and nothing clever.
+
+Each method is what one action does where all is well, or says why the action is refused. To add an action: its effect
+here, the deed in `world.py`, the rule in `machine.py`.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
+
+from ledger.months import Month
+
+HOT, WARM, COLD = "hot", "warm", "cold"
+FINISHED = ("completed", "failed", "cancelled", "reversed")
+HOT_MONTHS, WARM_MONTHS = 1, 2  # the ages at which months leave those tiers
+PartKey = tuple[Month, int]
+"""A month, and the number of a part of it, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the checks compare of a row."""
+
+    wallet: str
+    status: str
+    amount: Decimal
+    currency: str
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the row never changes again."""
+        return self.status in FINISHED
+
+
+@dataclass(slots=True)
+class Part:
+    """A part of a month: where it is, and its rows by id."""
+
+    tier: str
+    rows: dict[UUID, Row] = field(default_factory=dict)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all its rows are."""
+        return all(row.is_finished for row in self.rows.values())
+
+
+class Refusal(StrEnum):
+    """Why a month does not go cold."""
+
+    NOT_WARM = "not warm"
+    UNFINISHED = "unfinished rows"
+
+
+@dataclass(slots=True)
+class Model:
+    """A ledger: the parts of each month, what the log says, and what it does not say yet."""
+
+    months: dict[Month, list[Part]] = field(default_factory=dict)
+    waiting: set[PartKey] = field(default_factory=set)  # archived, their events recorded and not published
+    logged: set[PartKey] = field(default_factory=set)  # archived as the published log has it
+    is_installed: bool = False  # whether it ever wrote to its archive
+
+    def copy(self) -> "Model":
+        """The same, apart: what a backup has."""
+        return copy.deepcopy(self)
+
+    # What is there
+
+    def parts(self) -> Iterator[tuple[PartKey, Part]]:
+        """Every part of every month."""
+        for month, parts in sorted(self.months.items()):
+            for number, part in enumerate(parts, 1):
+                yield (month, number), part
+
+    def rows(self) -> dict[UUID, tuple[Month, str, Row]]:
+        """Every row: its month, its tier, itself."""
+        found = [(key, (month, part.tier, row)) for (month, _), part in self.parts() for key, row in part.rows.items()]
+        assert len(dict(found)) == len(found)
+        return dict(found)
+
+    def living(self) -> list[UUID]:
+        """The ids of the rows in PostgreSQL."""
+        return [key for _, part in self.parts() if part.tier != COLD for key in part.rows]
+
+    def writable(self) -> list[Month]:
+        """The months that take new rows."""
+        return [month for month, parts in self.months.items() if parts[-1].tier == HOT]
+
+    def archivable(self) -> list[Month]:
+        """The months that may go from warm to cold."""
+        return [month for month in sorted(self.months) if self.refuses_archive(month) is None]
+
+    def newest(self, month: Month) -> Part:
+        """The part of a month that may be in PostgreSQL."""
+        return self.months[month][-1]
+
+    def cold(self) -> set[PartKey]:
+        """The archived parts."""
+        return {key for key, part in self.parts() if part.tier == COLD}
+
+    def provable(self) -> set[PartKey]:
+        """The archived parts whose newest event is published."""
+        return self.cold() - self.waiting
+
+    def lost(self) -> set[PartKey]:
+        """What the log has as archived, and PostgreSQL does not: a database was set back."""
+        return self.logged - self.cold()
+
+    # What is done
+
+    def make_partitions(self, months: Iterable[Month]) -> None:
+        """Rollover: months that are not there are made."""
+        for month in months:
+            self.months.setdefault(month, [Part(HOT)])
+
+    def write(self, month: Month, rows: dict[UUID, Row]) -> None:
+        """New rows of a month."""
+        self.newest(month).rows.update(rows)
+
+    def find(self, key: UUID) -> tuple[Part, Row]:
+        """A row in PostgreSQL and its part."""
+        return next((part, part.rows[key]) for _, part in self.parts() if part.tier != COLD and key in part.rows)
+
+    def set_status(self, key: UUID, status: str) -> None:
+        """Another status of a row."""
+        part, row = self.find(key)
+        part.rows[key] = Row(row.wallet, status, row.amount, row.currency)
+
+    def warm(self, month: Month) -> bool:
+        """Hot to warm; False where the month is not hot."""
+        part = self.newest(month)
+        if part.tier != HOT:
+            return False
+        part.tier = WARM
+        return True
+
+    def refuses_archive(self, month: Month) -> Refusal | None:
+        """Why a month does not go from warm to cold."""
+        part = self.newest(month)
+        if part.tier != WARM:
+            return Refusal.NOT_WARM
+        return None if part.is_finished else Refusal.UNFINISHED
+
+    def archive(self, month: Month) -> None:
+        """Warm to cold: the rows are in the archive, and their event waits."""
+        self.newest(month).tier = COLD
+        self.waiting.add((month, len(self.months[month])))
+        self.is_installed = True
+
+    def night(self, current: Month) -> None:
+        """Every month that is due in the month ``current``; each is published when it went cold."""
+        for month in sorted(self.months):
+            age = current.index - month.index - 1
+            if age >= HOT_MONTHS:
+                self.warm(month)
+            if age >= WARM_MONTHS and self.refuses_archive(month) is None:
+                self.archive(month)
+                self.publish()
+
+    def open_late_rows(self, month: Month) -> bool:
+        """A further part of a month; False where the month has not left PostgreSQL."""
+        if self.newest(month).tier != COLD:
+            return False
+        self.months[month].append(Part(HOT))
+        return True
+
+    def publish(self) -> None:
+        """The log says all that happened."""
+        self.logged |= self.waiting
+        self.waiting.clear()
+
+    def restore(self, backup: "Model") -> None:
+        """A backup in the place of the database: rows and months as they were; the log forgets nothing."""
+        kept = backup.copy()
+        self.months, self.waiting, self.is_installed = kept.months, kept.waiting, kept.is_installed
+
+    def separate(self) -> None:
+        """An installation of its own: its log begins with the months that are cold."""
+        self.logged, self.waiting, self.is_installed = set(), self.cold(), True
