@@ -22,6 +22,7 @@ NAMES = (
     "watch",
     "public_log",
     "proofs",
+    "deletion",
 )
 ONLY_NAMED = ("soak",)  # a quarter of an hour: not in `all`
 
