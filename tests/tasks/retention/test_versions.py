@@ -47,7 +47,7 @@ def test_every_version_is_deleted_and_listed_on_the_certificate(locking: Ledger)
     assert [one.is_marker for one in versions.versions(key)].count(True) == 1
     approved(locking)
     outcomes = delete(locking)
-    assert [one.result for one in outcomes] == [Result.DELETED, Result.DELETED]
+    assert [one.result for one in outcomes] == [Result.DELETED, Result.DELETED], outcomes
     (said,) = [one for one in certificate(locking, outcomes[1].certificate)["objects"] if one["key"] == key]
     assert len(said["versions"]) == 4
     assert all(one["version"] for one in said["versions"])
