@@ -23,6 +23,7 @@ NAMES = (
     "public_log",
     "proofs",
     "restoring",
+    "deletion",
 )
 ONLY_NAMED = ("soak",)  # a quarter of an hour: not in `all`
 

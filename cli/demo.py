@@ -12,7 +12,7 @@ import httpx
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from cli import demo_suppliers, terminal
+from cli import demo_retention, demo_suppliers, terminal
 from cli.answers import write_answer
 from cli.archive import enter_prefect, human_bytes, show_tiers
 from config import Settings, load_settings
@@ -98,6 +98,8 @@ def demo(
             _ask(ready)
         with watch.step("Prove an archived row to an outsider"):
             _prove(ready)
+        with watch.step("Delete a month of ten years ago with a certificate, and keep the one that is held"):
+            demo_retention.end_of_life(ready, seed)
     _show_summary(rows, watch, time.monotonic() - started)
     terminal.console.print(
         f"Everything is kept. To look at it: TREASURY_HOME={settings.home} make up", markup=False, soft_wrap=True

@@ -429,19 +429,3 @@ def manifests(connection: Connection, table: str, month: date, parts: Sequence[i
     """The SHA-256 of the manifests of parts, in hex."""
     values = {"table": table, "month": month, "parts": list(parts)}
     return {part: bytes(sha256).hex() for part, sha256 in connection.execute(_QUERIES["manifests"], values)}
-
-
-@dataclass(frozen=True, slots=True)
-class DeletedMonth:
-    """A month of which parts are deleted, the numbers of their certificates, and whether one is still under way."""
-
-    table: str
-    month: Month
-    certificates: tuple[str, ...]
-    is_under_way: bool
-
-
-def deleted_months(connection: Connection, table: str | None = None) -> list[DeletedMonth]:
-    """Every month of which parts are deleted, of one table or of all."""
-    rows = connection.execute(_QUERIES["deleted_months"], {"table": table}).fetchall()
-    return [DeletedMonth(name, Month.of(month), tuple(numbers), under) for name, month, numbers, under in rows]

@@ -6,7 +6,7 @@ the public log and its indexes are replaced.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -103,18 +103,19 @@ class ObjectStore:
 
         For the question what else lies there, never to find out what to read.
         """
-        with translated(f"list {below}"):
-            self._files.invalidate_cache()
-            found = self._files.find(self._path(below))
-        return sorted(path.removeprefix(f"{self._root}/") for path in found if not folder.is_partial(path))
+        return sorted(self.sizes(below))
 
     def sizes(self, below: str) -> dict[str, int]:
         """The keys of all objects in the folder ``below``, as `keys` lists them, each with its size in bytes."""
         with translated(f"list {below}"):
             self._files.invalidate_cache()
             found = self._files.find(self._path(below), detail=True)
-        prefix = f"{self._root}/"
-        listed = {path.removeprefix(prefix): int(one["size"] or 0) for path, one in found.items()}
+        prefix, own = f"{self._root}/", self._path(below)
+        listed = {
+            path.removeprefix(prefix): int(one["size"] or 0)
+            for path, one in found.items()
+            if not _is_marker_of_folder(path, one, own)
+        }
         return {key: listed[key] for key in sorted(listed) if not folder.is_partial(key)}
 
     def exists(self, key: str) -> bool:
@@ -243,6 +244,14 @@ class ObjectStore:
                 f"object store: {key} is there already with other bytes and was left as it is; another database or "
                 "program wrote it: run `treasury installation show`"
             )
+
+
+def _is_marker_of_folder(path: str, listed: Mapping[str, Any], below: str) -> bool:
+    """Whether a listed thing is no object: some stores list the folders themselves, under their names or with a slash
+    behind.
+    """
+    name = str(listed.get("Key") or path)
+    return listed.get("type") == "directory" or name.endswith("/") or path.rstrip("/") == below.rstrip("/")
 
 
 def file_system(settings: Settings, scheme: str) -> Any:

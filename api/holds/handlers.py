@@ -42,14 +42,22 @@ async def get_hold(call: Call) -> Response:
 async def place_hold(call: Call) -> Response:
     """Place a hold in the name of the key's client."""
     body = message(await call.body(), answers.NewHold)
+    given = (_scope(call, body), body.matter, body.reason, call.key.client_id, body.review_on)
     try:
-        months = Month.parse(body.first_month), Month.parse(body.last_month or body.first_month)
-        scope = HoldScope(*months, body.table, body.subject, body.value)
-        given = (scope, body.matter, body.reason, call.key.client_id, body.review_on)
         placed = await _work(call, legal.place_hold, *given, account=_account(call))
-    except ConfigError as error:  # months, a table or rows that are not there, a review date that is over
+    except NotFoundError as error:  # months or rows that are in no tier
         raise HttpError(INVALID, str(error)) from error
     return _json(answers.hold(placed), 201)
+
+
+def _scope(call: Call, body: answers.NewHold) -> HoldScope:
+    """What the hold keeps. Raises a 422 problem for months and tables that are none."""
+    try:
+        months = Month.parse(body.first_month), Month.parse(body.last_month or body.first_month)
+        table = None if body.table is None else call.services.settings.table(body.table).name
+        return HoldScope(*months, table, body.subject, body.value)
+    except ConfigError as error:
+        raise HttpError(INVALID, str(error)) from error
 
 
 async def release_hold(call: Call) -> Response:

@@ -180,13 +180,3 @@ UPDATE deletions SET last_error = %(error)s WHERE number = %(number)s AND state 
 SELECT part, manifest_sha256 FROM archive_months
 WHERE table_name = %(table)s AND month = %(month)s AND part = ANY(%(parts)s::smallint[])
 ORDER BY part
-
--- name: deleted_months
--- What is deleted, month by month, with the certificates of its parts.
-SELECT table_name, month, array_agg(DISTINCT certificate ORDER BY certificate), bool_or(step = 'deleting')
-FROM archive_months WHERE tier = 'deleted' AND (%(table)s::text IS NULL OR table_name = %(table)s)
-GROUP BY table_name, month ORDER BY table_name, month
-
--- name: progress
--- For health: unfinished deletions with the oldest, and the newest error.
-SELECT count(*), min(begun_at), max(last_error), min(certificate) FROM deletions WHERE state <> 'done'

@@ -11,9 +11,10 @@ from datetime import date
 from typing import Any
 
 import rfc8785
+from psycopg import errors
 
 from config import Settings
-from ledger.errors import ConfigError, NotFoundError, RefusalError
+from ledger.errors import FieldError, NotFoundError, RefusalError
 from ledger.holds import RELEASE_FORMAT, Hold, HoldScope, Subject, hold_name
 from ledger.installation import Owner
 from ledger.tables import TieredTable
@@ -69,9 +70,9 @@ def place_hold(
 ) -> HoldRecord:
     """Place a hold. ``account`` is what ``actor`` works under, by default the same.
 
-    Raises FieldError for a text that is none or a review date that is not to come, ConfigError for an unknown table,
-    NotFoundError for months or rows that are in no tier, RefusalError for months that are deleted, and the store's
-    errors. Not safe to run again: each call places a hold.
+    Raises FieldError for a text that is none, a review date that is not to come or a subject that no table has,
+    ConfigError for an unknown table, NotFoundError for months or rows that are in no tier, RefusalError for months that
+    are deleted, and the store's errors. Not safe to run again: each call places a hold.
     """
     who = Person(actor, account or actor)
     who.check()
@@ -81,7 +82,7 @@ def place_hold(
         settings.table(scope.table)
     with connect(settings.database_dsn, "holds") as connection:
         if review_on <= read_now(connection).date():
-            raise ConfigError(f"review date: {review_on} must be a day to come")
+            raise FieldError("review_on", f"must be a day to come, and {review_on} is not")
         _require_months(connection, scope)
         _require_rows(connection, settings, scope)
         owner = _owner(connection, settings)
@@ -209,7 +210,7 @@ def _require_rows(connection: Connection, settings: Settings, scope: HoldScope) 
     tables = [table for name, table in settings.registry.items() if name in there]
     having = [table for table in tables if has_column(connection, table, subject)]
     if not having:
-        raise ConfigError(f"{subject}: {scope.table or 'no table'} has no column {subject.column}")
+        raise FieldError(subject, f"{scope.table or 'no table'} has no column {subject.column}")
     if not any(_has_rows(settings, table, scope, subject, value) for table in having):
         where = ", ".join(table.name for table in having)
         raise NotFoundError(f"{subject} {value} has no row in {where} from {scope.first} to {scope.last}, in any tier")
@@ -233,9 +234,12 @@ def _has_rows(settings: Settings, table: TieredTable, scope: HoldScope, subject:
 
 
 def _owner(connection: Connection, settings: Settings) -> Owner:
-    if read_installation(connection) is None:
+    if read_installation(connection) is not None:
+        return find_owner(connection, settings)
+    try:
         return check_ownership(connection, settings)
-    return find_owner(connection, settings)
+    except errors.InsufficientPrivilege as error:  # the API's login may not make the installation
+        raise RefusalError("nothing was archived yet: place the first hold with `treasury hold place`") from error
 
 
 def _put(settings: Settings, owner: Owner, name: str, record: dict[str, Any]) -> LoggedObject:

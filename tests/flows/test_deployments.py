@@ -67,6 +67,7 @@ def test_rollover_runs_every_day_and_the_night_s_work_every_night(deployed: dict
         "settle-vends": ["*/5 * * * *"],
         "publish-log": ["*/5 * * * *"],
         "restore-months": [],
+        "delete-old-transactions": ["0 5 * * *"],
         "verify-archive": ["30 3 * * *"],
         "drill-archive": ["0 5 3 * *"],
         "watch-transactions": ["* * * * *"],

@@ -94,7 +94,7 @@ def test_a_hold_is_placed_by_one_client_and_released_by_two_others(http: httpx.C
         ({"subject": "wallet", "value": "wallet-99"}, "wallet wallet-99 has no row in transactions"),
         ({"subject": "wallet"}, "wallet: must have 1 to 64 printable characters"),
         ({"subject": "person", "value": "x"}, "subject: must be one of"),
-        ({"review_on": "2020-01-01"}, "review date: 2020-01-01 must be a day to come"),
+        ({"review_on": "2020-01-01"}, "review_on: must be a day to come, and 2020-01-01 is not"),
         ({"matter": "4111111111111111"}, "matter: "),
     ],
 )

@@ -60,6 +60,27 @@ def test_the_age_of_the_oldest_unverified_byte_is_a_metric(
     assert sample.value / 86_400 == pytest.approx(days, abs=0.5)
 
 
+def test_holds_and_deletions_are_counted(api: httpx.Client, watcher: Headers, ready: Settings) -> None:
+    with psycopg.connect(ready.database_dsn, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO treasury.holds SELECT n, 'm', NULL, '2024-01-01', '2024-01-01', NULL, NULL, 'r', 'a', 'a',"
+            " now(), CASE n WHEN 1 THEN '2024-02-01'::date ELSE '2099-01-01' END, 'k' || n, 1, sha256('')"
+            " FROM generate_series(1, 2) AS n"
+        )
+        connection.execute(
+            "INSERT INTO treasury.deletion_requests"
+            " VALUES (1, '2024-01-01', '[]', sha256(''), 2, 14, 'a', 'a', 'r', now())"
+        )
+    found = exposed(api, watcher)
+    counts = {name: found[name].value for name in found if name.startswith(("treasury_holds", "treasury_deletion"))}
+    assert counts == {
+        "treasury_holds_open": 2,
+        "treasury_holds_overdue": 1,
+        "treasury_deletions_unfinished": 0,
+        "treasury_deletion_requests_waiting": 1,
+    }
+
+
 def test_the_examples_ask_for_metrics_and_labels_that_exist(api: httpx.Client, watcher: Headers) -> None:
     touch_everything()
     api.post("/api/v1/transactions", json=BODY, headers=keyed())

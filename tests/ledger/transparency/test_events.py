@@ -14,10 +14,12 @@ from ledger.transparency.events import (
     AuditHead,
     Body,
     Deleted,
+    DeletionBegun,
     Event,
     Held,
     Incarnation,
     KeyRotated,
+    LoggedObject,
     LogOpened,
     PeriodClosed,
     PeriodReopened,
@@ -34,6 +36,13 @@ AT = datetime(2026, 11, 29, 12, 0, 0, 123000, tzinfo=UTC)
 MONTH = {"table": "transactions", "month": "2024-03"}
 DAYS = {"supplier": "flash", "first_day": date(2026, 2, 1), "last_day": date(2026, 2, 28)}
 HEAD = AuditHead(event_no=7, hash=SHA)
+BEGUN = DeletionBegun(
+    **MONTH,
+    parts=(1,),
+    certificate="DEL-1",
+    plan_sha256=SHA,
+    record=LoggedObject(key="_treasury/deletions/DEL-1.json", size_bytes=1, sha256=SHA),
+)
 BODIES: list[Body] = [
     LogOpened(origin=origin_of(NUMBER)),
     archived("2024-03"),
@@ -41,6 +50,7 @@ BODIES: list[Body] = [
     Restored(**MONTH, details={"until": "2026-12-24"}),
     Held(**MONTH, hold="court order 7"),
     Released(**MONTH, hold="court order 7"),
+    BEGUN,
     Deleted(**MONTH, part=1, manifest_sha256=SHA),
     PeriodClosed(**DAYS, audit_head=HEAD),
     PeriodReopened(**DAYS, audit_head=HEAD),
@@ -158,3 +168,31 @@ def test_an_index_is_one_line_and_strict() -> None:
             Index.from_text(wrong)
     with pytest.raises(DataError, match="log_opened is missing"):
         index_of(replay([event(archived("2024-03"))]), "transactions", bytes(32))
+
+
+def test_a_field_that_came_later_is_left_out_where_it_has_its_default() -> None:
+    """So that entries which were written before keep their bytes."""
+    held = event(Held(**MONTH, hold="HOLD-1")).to_bytes()
+    assert not {"last_month", "subject", "record"} & set(json.loads(held)["body"])
+    assert Event.from_bytes(held).to_bytes() == held
+    deleted = json.loads(event(Deleted(**MONTH, part=1, manifest_sha256=SHA)).to_bytes())["body"]
+    assert set(deleted) == {"event", "table", "month", "part", "details", "manifest_sha256"}
+    wide = event(Held(hold="HOLD-1", month="2024-01", last_month="2024-03", subject="wallet"))
+    assert Event.from_bytes(wide.to_bytes()) == wide
+
+
+def test_a_part_whose_deletion_has_begun_need_not_exist_and_a_deleted_one_is_gone() -> None:
+    key = ("transactions", "2024-03", 1)
+    before = [event(archived("2024-03")), event(BEGUN)]
+    one = replay(before)
+    assert (one.months, set(one.gone)) == ({}, {key})
+    assert one.gone[key].deleted is None
+    done = Deleted(**MONTH, part=1, manifest_sha256=SHA, certificate="DEL-1")
+    found = replay([*before, event(done)]).gone[key]
+    assert found.deleted is not None
+    assert found.archived is not None
+
+
+def test_an_open_hold_is_what_was_held_and_not_released() -> None:
+    holds: list[Body] = [Held(**MONTH, hold="HOLD-1"), Held(**MONTH, hold="HOLD-2"), Released(**MONTH, hold="HOLD-1")]
+    assert set(replay(event(body) for body in holds).holds) == {"HOLD-2"}
