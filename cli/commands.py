@@ -123,7 +123,7 @@ COMMANDS: Mapping[str, Command | Group] = {
             ),
         },
     ),
-    "check-proof": Command("cli.proofs:check_proof", "Check a proof file."),
+    "check-proof": Command("cli.proof_checks:check_proof", "Check a proof file."),
     "witness": Group(
         "Be a witness of public logs, on a machine of its own.",
         {

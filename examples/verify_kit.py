@@ -20,6 +20,7 @@ import struct
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta
 from decimal import Decimal, getcontext
 from itertools import pairwise
 from pathlib import Path
@@ -334,8 +335,31 @@ def fields_of(layout: dict[str, Any], text: str) -> dict[str, str]:
     return {column[1]: field for column, field in zip(layout["columns"], fields, strict=True)}
 
 
+def kind_of(layout: dict[str, Any], name: str) -> str:
+    return str(next(column[2] for column in layout["columns"] if column[1] == name))
+
+
+def shown(layout: dict[str, Any], fields: dict[str, str]) -> str:
+    """Fields as JSON: NULL as null, times in UTC and dates as text, where a calendar of Python has them."""
+
+    def value(name: str, field: str) -> str | None:
+        if field == NULL:
+            return None
+        try:
+            if kind_of(layout, name) == "timestamp":
+                moment = datetime(1970, 1, 1) + timedelta(microseconds=int(field))  # noqa: DTZ001  # UTC, as the text says
+                return moment.isoformat(timespec="microseconds") + "Z"
+            if kind_of(layout, name) == "date":
+                return (date(1970, 1, 1) + timedelta(days=int(field))).isoformat()
+        except (ValueError, OverflowError):
+            pass
+        return field
+
+    return json.dumps({name: value(name, field) for name, field in fields.items()}, ensure_ascii=False)
+
+
 def sort_value(layout: dict[str, Any], name: str, field: str) -> tuple[bool, Any]:
-    kind = next(column[2] for column in layout["columns"] if column[1] == name)
+    kind = kind_of(layout, name)
     if field == NULL:
         return True, None
     return False, {"integer": int, "timestamp": int, "date": int, "decimal": Decimal}.get(kind, str)(field)
@@ -418,7 +442,7 @@ class MonthProof:
     def _row(self) -> str:
         text = self._one(self.proof)
         require(not text.startswith(HEADER), "a leaf that must be a row is a group header")
-        return f"the row {fields_of(self.layout, text)} is in the month"
+        return f"the row {shown(self.layout, fields_of(self.layout, text))} is in the month"
 
     def _after(self, group: str, other: str) -> None:
         column = self.layout["group_column"]
@@ -433,7 +457,9 @@ class MonthProof:
         of_group = all(fields_of(self.layout, row)[self.layout["group_column"]] == group for row in rows)
         require(of_group, "a row of the proof is not of the group")
         require(header_text(self.layout, group, rows) == leaves[0], "the rows do not come to the totals of the header")
-        return f"these {count} rows are all rows of {group!r} in the month"
+        all_rows = "this row is the only row" if count == 1 else f"these {count} rows are all rows"
+        lines = "".join(f"\n      {shown(self.layout, fields_of(self.layout, row))}" for row in rows)
+        return f"{all_rows} of {group!r} in the month{lines}"
 
     def _no_group(self) -> str:
         group, index = self.proof["group"], 0
@@ -460,7 +486,7 @@ class MonthProof:
         outside = (first and wanted < places[0]) or (last and wanted > places[-1])
         between = len(places) == 2 and places[0] < wanted < places[1]
         require(between or (len(places) == 1 and outside), "the place is not between the leaves of the proof")
-        return f"there is no row at {place} in the month"
+        return f"there is no row with {shown(self.layout, dict(zip(names, place, strict=True)))} in the month"
 
 
 def canonical(value: Any) -> bytes:

@@ -20,18 +20,19 @@ time on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Literal
 
 from ledger.columns import Column, ColumnKind
 from ledger.errors import DataError
-from ledger.identifiers import unix_us
+from ledger.identifiers import from_unix_us, unix_us
 
 ROW_FORMAT: Literal["row-v1"] = "row-v1"
 FIELD_SEPARATOR = "\x1f"
 NULL_MARK = "\x1e"
 
-_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+_EPOCH = date(1970, 1, 1)
+_EPOCH_ORDINAL = _EPOCH.toordinal()
 
 
 def _text(value: str) -> str:
@@ -74,3 +75,20 @@ def canonical_row(columns: Sequence[Column], values: Sequence[Any]) -> bytes:
     """
     fields = (_field(column, value) for column, value in zip(columns, values, strict=True))
     return FIELD_SEPARATOR.join(fields).encode()
+
+
+def readable(column: Column, field: str) -> str | None:
+    """A field of a row's text as the API shows it: None for NULL, a time in UTC and a date as RFC 3339 has them.
+
+    A time or date that no calendar of Python has stays a number.
+    """
+    if field == NULL_MARK:
+        return None
+    try:
+        if column.kind is ColumnKind.TIMESTAMP:
+            return from_unix_us(int(field)).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+        if column.kind is ColumnKind.DATE:
+            return (_EPOCH + timedelta(days=int(field))).isoformat()
+    except (ValueError, OverflowError):
+        pass
+    return field

@@ -18,7 +18,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from ledger.canonical import NULL_MARK
+from ledger.canonical import NULL_MARK, readable
+from ledger.columns import Column
 from ledger.errors import VerificationError
 from ledger.merkle import leaf_hash
 from ledger.merkle_proofs import root_from_path, root_from_range
@@ -142,7 +143,7 @@ def _check_statement(proof: StatementProof, head: TreeHead, layout: Layout) -> P
     totals = totals_text(layout, fields)
     if totals_hash(leaf_hash(rows[0].encode()), totals) != header.totals:
         raise VerificationError("the totals of the rows are not those of the header")
-    return Proved(f"these {header.rows} rows are all rows of {_named(header.group)} in the month", fields, totals)
+    return Proved(f"{_all_rows(header.rows)} of {_named(header.group)} in the month", fields, totals)
 
 
 def _check_group_absence(proof: GroupAbsenceProof, head: TreeHead, layout: Layout) -> Proved:
@@ -178,7 +179,8 @@ def _check_row_absence(proof: RowAbsenceProof, head: TreeHead, layout: Layout) -
         is_outside = places[0] < wanted < places[1]
     if not is_outside:
         raise VerificationError("the place of the row is not between the leaves of the proof")
-    named = ", ".join(f"{name} {_shown(field)}" for name, field in zip(layout.sorted_by, proof.place, strict=True))
+    fields = zip(layout.sorted_by, proof.place, strict=True)
+    named = ", ".join(f"{name} {_shown(layout.column(name), field)}" for name, field in fields)
     return Proved(f"there is no row with {named} in the month")
 
 
@@ -234,5 +236,10 @@ def _named(group: str) -> str:
     return "the group NULL" if group == NULL_MARK else repr(group)
 
 
-def _shown(field: str) -> str:
-    return "NULL" if field == NULL_MARK else field
+def _all_rows(count: int) -> str:
+    return "this row is the only row" if count == 1 else f"these {count} rows are all rows"
+
+
+def _shown(column: Column, field: str) -> str:
+    text = readable(column, field)
+    return "NULL" if text is None else text

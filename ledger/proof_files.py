@@ -26,13 +26,17 @@ _NAMES = {"format", "entry", "proof"}
 
 @dataclass(frozen=True, slots=True)
 class CheckedProof:
-    """What a proof file shows under a policy: of which month, by which entry, in a log of which size."""
+    """What a proof file shows under a policy: of which month, by which entry, in a log of which size.
+
+    ``layout`` describes the rows of the month, those of ``proved`` too.
+    """
 
     event: Event
     archived: Archived
     index: int
     checkpoint: Checkpoint
     proved: Proved
+    layout: Layout
 
 
 def write_proof(entry: bytes, proof: MonthProof, index: int, path: tuple[bytes, ...], checkpoint: bytes) -> bytes:
@@ -58,8 +62,9 @@ def check_proof(content: bytes, policy: Policy) -> CheckedProof:
     if not isinstance(archived, Archived) or archived.tree.method != DIGEST_METHOD:
         raise VerificationError("the log's entry is not of an archived month whose tree is known here")
     head = TreeHead(archived.tree.size, bytes.fromhex(archived.tree.root))
-    proved = check_month_proof(parse_month_proof(extra["proof"]), head, Layout.from_record(archived.layout))
-    return CheckedProof(event, archived, file.index, checkpoint, proved)
+    layout = Layout.from_record(archived.layout)
+    proved = check_month_proof(parse_month_proof(extra["proof"]), head, layout)
+    return CheckedProof(event, archived, file.index, checkpoint, proved, layout)
 
 
 def _extra(content: bytes | None) -> dict[str, Any]:

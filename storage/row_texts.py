@@ -169,32 +169,46 @@ class MonthTexts:
         return first.first_leaf + row - self._first_rows[group] + int(np.searchsorted(self.starts(group), row, "right"))
 
     def leaves(self, wanted: range) -> list[str]:
-        """The texts of leaves, headers and rows."""
-        found: dict[int, str] = {}
-        for group in self._row_groups_of(wanted):
-            starts = self.starts(group)
-            first_row, base = self._first_rows[group], self._file.row_groups[group].first_leaf
-            headers = base + starts - first_row + np.arange(len(starts))
-            for leaf, start in zip(headers.tolist(), starts.tolist(), strict=True):
-                if leaf in wanted:
-                    found[leaf] = self.header(start)
-            rows = np.arange(first_row, self._first_rows[group + 1])
-            leaves = base + rows - first_row + np.searchsorted(starts, rows, "right")
-            inside = rows[(leaves >= wanted.start) & (leaves < wanted.stop)]
-            if len(inside):
-                texts = self.texts(range(int(inside[0]), int(inside[-1]) + 1))
-                found |= dict(zip(leaves[inside - first_row].tolist(), texts, strict=True))
+        """The texts of leaves, headers and rows, from one reading of the rows that these leaves are made of."""
+        headers, rows = self._places(wanted)
+        groups = {leaf: range(start, self._end_of_group(start)) for leaf, start in headers.items()}
+        needed = [*groups.values(), *(range(row, row + 1) for row in rows.values())]
+        first, stop = min(one.start for one in needed), max(one.stop for one in needed)
+        texts = self.texts(range(first, stop))
+        found = {leaf: texts[row - first] for leaf, row in rows.items()}
+        found |= {leaf: self._header(texts[one.start - first : one.stop - first]) for leaf, one in groups.items()}
         if len(found) != len(wanted):
             raise VerificationError(f"{self._file.key}: {len(found)} leaves where {len(wanted)} must be")
         return [found[leaf] for leaf in wanted]
 
-    def header(self, first_row: int) -> str:
-        """The text of the header before the row that a group begins with."""
-        (text,) = self.texts(range(first_row, first_row + 1))
-        field = self._layout.fields(text)[self._group.name]
-        rows = self.texts(self.rows_of_group(field))
-        totals = totals_text(self._layout, map(self._layout.fields, rows))
-        return header_text(field, len(rows), totals_hash(leaf_hash(rows[0].encode()), totals))
+    def _places(self, wanted: range) -> tuple[dict[int, int], dict[int, int]]:
+        """The wanted leaves: headers, each with the first row of its group, and rows, each with its number."""
+        headers: dict[int, int] = {}
+        rows: dict[int, int] = {}
+        for group in self._row_groups_of(wanted):
+            starts = self.starts(group)
+            first_row, base = self._first_rows[group], self._file.row_groups[group].first_leaf
+            of_headers = base + starts - first_row + np.arange(len(starts))
+            of_group = np.arange(first_row, self._first_rows[group + 1])
+            of_rows = base + of_group - first_row + np.searchsorted(starts, of_group, "right")
+            headers |= _inside(wanted, of_headers, starts)
+            rows |= _inside(wanted, of_rows, of_group)
+        return headers, rows
+
+    def _end_of_group(self, start: int) -> int:
+        """The row behind the last row of the group that begins with the row ``start``."""
+        for group in range(self._row_group(start), len(self._file.row_groups)):
+            starts = self.starts(group)
+            place = int(np.searchsorted(starts, start, "right"))
+            if place < len(starts):
+                return int(starts[place])
+        return self._first_rows[-1]
+
+    def _header(self, rows: Sequence[str]) -> str:
+        """The text of the header before these rows, which are all rows of a group."""
+        fields = [self._layout.fields(row) for row in rows]
+        totals = totals_text(self._layout, fields)
+        return header_text(fields[0][self._group.name], len(rows), totals_hash(leaf_hash(rows[0].encode()), totals))
 
     def _row_group(self, row: int) -> int:
         return int(np.searchsorted(self._first_rows, row, "right")) - 1
@@ -232,3 +246,9 @@ class MonthTexts:
             raise TransientError(f"the archive cannot be read now: {error}") from error
         except duckdb.Error as error:
             raise DataError(f"{self._file.key} cannot be decoded: {error}") from error
+
+
+def _inside(wanted: range, leaves: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> dict[int, int]:
+    """The leaves that are wanted, each with its row."""
+    is_wanted = (leaves >= wanted.start) & (leaves < wanted.stop)
+    return dict(zip(leaves[is_wanted].tolist(), rows[is_wanted].tolist(), strict=True))

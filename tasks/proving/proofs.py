@@ -110,7 +110,7 @@ class Prover:
         return [file for _, file in made]
 
     def absence_of_row(self, table: TieredTable, group: str, key: UUID) -> list[ProofFile]:
-        """The proofs that no row of a group has a key: the key, a UUIDv7, tells month and time of such a row."""
+        """The proofs that no row of a group has a key: the key, a UUIDv7, contains month and time of such a row."""
         log = self._log()
         created_at = _time_of(table, key)
         month, values = Month.of(created_at), {table.time_column: str(unix_us(created_at)), table.key_column: str(key)}
@@ -138,26 +138,25 @@ class Prover:
             is_there = prover.has_group(group)
             yield is_there, _file(logged, prover.statement(group) if is_there else prover.absence_of_group(group))
 
-    def _months_of(self, table: TieredTable, key: UUID) -> list[MonthState]:
-        """The archived parts of months that may have a row with the key, the month that the key tells first.
+    def _months_of(self, table: TieredTable, key: UUID) -> Iterator[MonthState]:
+        """The archived parts of months that may have a row with the key, those of the key's own month first.
 
-        Raises NotYetError where that month is still in PostgreSQL and no other archived month may have the row.
+        Raises NotYetError, at its end, where the key's own month is still in PostgreSQL, and NotFoundError where there
+        is no such month.
         """
-        others = [
-            state
-            for state in month_states(self._connection, table)
-            if state.is_archived and not state.catalogue.keys_tell_month
-        ]
-        try:
-            told = Month.of(_time_of(table, key))
-        except FieldError:
-            return others
-        try:
-            return [*archived_parts(self._connection, table, told), *(one for one in others if one.month != told)]
-        except (NotYetError, NotFoundError):
-            if not others:
-                raise
-            return others
+        moment = time_of(key) if table.key_is_uuid7 else None
+        month = None if moment is None else Month.of(moment)
+        not_archived: NotYetError | NotFoundError | None = None
+        if month is not None:
+            try:
+                yield from archived_parts(self._connection, table, month)
+            except (NotYetError, NotFoundError) as error:
+                not_archived = error
+        for state in month_states(self._connection, table):
+            if state.is_archived and not state.catalogue.keys_tell_month and state.month != month:
+                yield state
+        if not_archived is not None:
+            raise not_archived
 
     def _log(self) -> PublishedLog:
         return PublishedLog(self._connection, self._store)
@@ -191,8 +190,8 @@ def _row_texts(proof: MonthProof) -> Sequence[str]:
 
 
 def _time_of(table: TieredTable, key: UUID) -> datetime:
-    """The time that a key tells. Raises FieldError where it tells none."""
-    told = time_of(key) if table.key_is_uuid7 else None
-    if told is None:
-        raise FieldError(table.key_column, f"{key} tells no time, so it tells no month")
-    return told
+    """The time in a key. Raises FieldError for a key that contains none."""
+    moment = time_of(key) if table.key_is_uuid7 else None
+    if moment is None:
+        raise FieldError(table.key_column, f"{key} contains no time, so it has no month")
+    return moment

@@ -75,6 +75,12 @@ def test_completion_of_an_option_loads_the_one_command() -> None:
     assert {"cli.archive"} == {name for name in _loaded(answer) if name.startswith("cli.")}
 
 
+def test_checking_a_proof_loads_no_driver_and_no_settings() -> None:
+    answer = _treasury("check-proof", "missing", "--policy", "missing")
+    assert "error: missing: No such file" in answer.stderr
+    assert _loaded(answer) == {"cli.proof_checks"}
+
+
 @pytest.mark.parametrize(("path", "command"), list(_each()))
 def test_the_summary_in_a_list_is_the_first_sentence_of_the_commands_own_help(
     path: tuple[str, ...], command: Command

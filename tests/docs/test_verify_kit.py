@@ -89,8 +89,13 @@ def test_a_kit_verifies_log_months_rows_and_proofs_and_needs_none_of_the_project
     shown = [word for path in files.values() for word in ("--proof", str(path))]
     answer = run(kit, "--data", str(ledger.store), "--deep", *shown)
     assert (answer.returncode, answer.stderr) == (0, ""), answer.stdout
-    lines = answer.stdout.splitlines()
+    lines = [line for line in answer.stdout.splitlines() if not line.startswith(" ")]
     assert len(lines) == 2 + 2 + len(files)
+    row = make_row(ledger.table, COLD, 7)
+    assert f'the row {{"id": "{row["id"]}", ' in answer.stdout
+    assert f'"created_at": "{row["created_at"]:%Y-%m-%dT%H:%M:%S.%f}Z"' in answer.stdout
+    rows = [json.loads(line) for line in answer.stdout.splitlines() if line.startswith(" ")]
+    assert {one["wallet_id"] for one in rows} == {row["wallet_id"], "wallet-8"}
     assert f"ok    transactions {COLD}, part 1: {ROWS} rows, manifest, tree and every row" in lines
     assert any("are all rows of 'wallet-" in line for line in lines)
     assert any("there is no row of 'wallet-55' in the month" in line for line in lines)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.canonical import FIELD_SEPARATOR, NULL_MARK, canonical_row
+from ledger.canonical import FIELD_SEPARATOR, NULL_MARK, canonical_row, readable
 from ledger.columns import Column, ColumnKind
 from ledger.errors import DataError
 
@@ -138,3 +138,18 @@ def test_a_row_with_more_or_fewer_values_than_columns_is_refused() -> None:
 def test_what_is_no_number_has_no_canonical_form(value: str) -> None:
     with pytest.raises(DataError, match=r"amount: .* has no canonical form"):
         canonical_row((COLUMNS[5],), (Decimal(value),))
+
+
+@pytest.mark.parametrize(("kind", "field", "text"), [
+    (ColumnKind.TIMESTAMP, "1709982292443000", "2024-03-09T11:04:52.443000Z"),
+    (ColumnKind.TIMESTAMP, "-1", "1969-12-31T23:59:59.999999Z"),
+    (ColumnKind.TIMESTAMP, "-62135596800000000", "0001-01-01T00:00:00.000000Z"),
+    (ColumnKind.TIMESTAMP, "253402300800000000", "253402300800000000"),
+    (ColumnKind.DATE, "-1", "1969-12-31"),
+    (ColumnKind.DATE, "99999999999999999999", "99999999999999999999"),
+    (ColumnKind.TIMESTAMP, NULL_MARK, None),
+    (ColumnKind.TEXT, "0", "0"),
+    (ColumnKind.INTEGER, "1709982292443000", "1709982292443000"),
+])  # fmt: skip
+def test_a_reader_sees_times_and_dates_as_the_api_shows_them(kind: ColumnKind, field: str, text: str | None) -> None:
+    assert readable(Column("any", kind), field) == text

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -31,6 +32,7 @@ from storage.manifest import Manifest, ManifestFile, ManifestRowGroup, ManifestT
 from storage.month_proofs import MonthProver
 from storage.month_tree import ReadFile, read_file
 from storage.parquet import write_parquet
+from storage.row_texts import MonthTexts
 from storage.store import ObjectStore, StoredFile, describe_file
 from tests.storage.archived_rows import COLUMNS, TABLE, Row, batch_of, make_month
 
@@ -126,6 +128,23 @@ def test_every_row_is_proved(archive: Archive) -> None:
             assert fields["id"] == str(row["id"])
             assert fields["amount"] == str(row["amount"])
             assert len(proof.path) <= 10
+
+
+def test_a_proof_reads_the_file_three_times_however_many_groups_are_around_its_row(
+    in_folder: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = Archive(in_folder, rows_of([f"wallet-{number:04d}" for number in range(600)]), 600, tmp_path)
+    queries: list[str] = []
+    fetch = MonthTexts._fetch
+
+    def counted(texts: MonthTexts, query: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+        queries.append(query)
+        return fetch(texts, query, parameters)
+
+    monkeypatch.setattr(MonthTexts, "_fetch", counted)
+    with archive.prover() as prover:
+        archive.check(prover.row(archive.rows[300]["id"]))
+    assert len(queries) == 3
 
 
 @pytest.mark.parametrize("wallet", ["wallet-00", "wallet-17", "wallet-30x", "wallet-58", NULL_MARK])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from ledger.errors import ConfigError, DataError, NotFoundError, VerificationError
+from ledger.errors import ConfigError, DataError, NotFoundError, NotYetError, VerificationError
 from ledger.identifiers import new_id
 from ledger.months import Month
 from ledger.proof_files import CheckedProof, check_proof
@@ -44,6 +45,12 @@ def archived(ledger: Ledger) -> Ledger:
 def policy(ledger: Ledger) -> Policy:
     """What an auditor was given once: the log's keys."""
     return Policy.parse(policy_text(ledger.settings).encode())
+
+
+def as_api(moment: object) -> str:
+    """A time as the API shows it."""
+    assert isinstance(moment, datetime)
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def checked(ledger: Ledger, files: Sequence[ProofFile]) -> list[CheckedProof]:
@@ -110,7 +117,7 @@ def test_a_month_with_late_rows_has_a_proof_for_each_part(archived: Ledger) -> N
         row = checked(archived, [prover.row(table, UUID(str(late["id"])))])[0]
     assert [file.part for file in files] == [1, 2]
     assert first.proved.sentence == "there is no row of 'wallet-late' in the month"
-    assert second.proved.sentence == "these 1 rows are all rows of 'wallet-late' in the month"
+    assert second.proved.sentence == "this row is the only row of 'wallet-late' in the month"
     assert row.archived.part == 2
 
 
@@ -125,6 +132,21 @@ def test_a_month_that_is_still_hot_says_when_it_can_be_proved(archived: Ledger) 
             prover.statement(archived.table, "wallet-3", Month(2001, 1))
         with pytest.raises(NotFoundError, match="no archived row with id"):
             prover.row(archived.table, new_id(moment(COLD), lambda bits: 5))
+
+
+def test_a_hot_row_says_when_it_can_be_proved_also_where_archived_months_have_ids_of_other_kinds(
+    archived: Ledger,
+) -> None:
+    with connect(archived.settings.database_dsn, "tests") as connection:
+        connection.execute("UPDATE archive_months SET keys_tell_month = false WHERE month = %s", [NEXT.first_day])
+    row = make_row(archived.table, HOT, 1)
+    with Prover(archived.settings) as prover:
+        with pytest.raises(NotYetError, match=f"transactions {HOT} is hot: provable once .* from 2027-11-01 on"):
+            prover.row(archived.table, UUID(str(row["id"])))
+        with pytest.raises(NotFoundError, match="transactions has no month 2001-01"):
+            prover.row(archived.table, new_id(moment(Month(2001, 1)), lambda bits: 5))
+        with pytest.raises(NotFoundError, match="no archived row with id"):
+            prover.row(archived.table, UUID(int=7))
 
 
 def test_a_month_whose_event_waits_and_a_log_that_is_not_there_are_named(ledger: Ledger) -> None:
@@ -227,7 +249,10 @@ def test_the_commands_make_and_check_files(archived: Ledger, tmp_path: Path, mon
     assert "proved: the row is in the month (transactions 2024-03, part 1)" in shown.stdout
     answer = json.loads(run(app, ["check-proof", "s.proof", "--policy", "policy", "--json"]).stdout)
     assert answer["month"] == str(COLD)
-    assert all(one["wallet_id"] == "wallet-3" for one in answer["rows"])
+    wanted = [one for one in rows_of(archived, COLD) if one["wallet_id"] == "wallet-3"]
+    assert {(one["id"], one["created_at"], one["counterparty_wallet_id"]) for one in answer["rows"]} == {
+        (str(one["id"]), as_api(one["created_at"]), one.get("counterparty_wallet_id")) for one in wanted
+    }
     Path("cut").write_bytes(Path(name).read_bytes()[:-40])
     refused = run(app, ["check-proof", "cut", "--policy", "policy"])
     assert refused.exit_code != 0
