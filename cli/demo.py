@@ -23,9 +23,11 @@ from ledger.errors import ConfigError, DataError
 from ledger.proof_files import check_proof
 from ledger.transparency.policies import Policy
 from servers import stack
+from sql.connection import connect
 from tasks.admin.session_key import kept_valid
 from tasks.admin.setup import open_for
 from tasks.archiving.calendar import utc_today
+from tasks.archiving.catalogue import month_states
 from tasks.archiving.tiers import TierRow, tier_rows
 from tasks.proving.proofs import Prover
 from tasks.querying.query import run_query
@@ -99,7 +101,7 @@ def demo(
         with watch.step("An auditor's query over all tiers"):
             _ask(ready)
         with watch.step("Prove an archived row to an outsider"):
-            _prove(ready, next(str(row.month) for row in rows if row.digest and row.table == "transactions"))
+            _prove(ready)
     _show_summary(rows, watch, time.monotonic() - started)
     terminal.console.print(
         f"Everything is kept. To look at it: TREASURY_HOME={settings.home} make up", markup=False, soft_wrap=True
@@ -216,13 +218,16 @@ def _ask(settings: Settings) -> None:
         write_answer(answer, "table", None)
 
 
-def _prove(settings: Settings, month: str) -> None:
+def _prove(settings: Settings) -> None:
     """Make the proof file of a row of an archived month, and check it with the file and the policy alone."""
+    table = settings.table("transactions")
+    with connect(settings.database_dsn, "demo") as connection:
+        month = next(state.month for state in month_states(connection, table) if state.is_archived)
     query = f"SELECT id FROM transactions_archive_cold WHERE month = '{month}' ORDER BY created_at, id LIMIT 1"  # noqa: S608  # a Month
     with run_query(settings, query) as answer:
         (row,) = answer.batches.read_all().to_pylist()
     with Prover(settings) as prover:
-        file = prover.row(settings.table("transactions"), row["id"])
+        file = prover.row(table, row["id"])
     policy = policy_text(settings)
     checked = check_proof(file.content, Policy.parse(policy.encode()))
     folder = settings.home / "proof"
