@@ -1,11 +1,13 @@
 """`treasury demo`: three years of months, from the first request to the archive, on real servers."""
 
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -21,9 +23,11 @@ from ledger.errors import ConfigError, DataError
 from ledger.proof_files import check_proof
 from ledger.transparency.policies import Policy
 from servers import stack
+from sql.connection import connect
 from tasks.admin.session_key import kept_valid
 from tasks.admin.setup import open_for
 from tasks.archiving.calendar import utc_today
+from tasks.archiving.catalogue import month_states
 from tasks.archiving.tiers import TierRow, tier_rows
 from tasks.proving.proofs import Prover
 from tasks.querying.query import run_query
@@ -217,11 +221,15 @@ def _ask(settings: Settings) -> None:
 
 
 def _prove(settings: Settings) -> None:
-    """Make the proof file of an archived row, and check it as somebody does who has the file and the policy alone."""
-    with run_query(settings, "SELECT id FROM transactions_archive_cold ORDER BY created_at, id LIMIT 1") as answer:
+    """Make the proof file of a row of an archived month, and check it with the file and the policy alone."""
+    table = settings.table("transactions")
+    with connect(settings.database_dsn, "demo") as connection:
+        month = next(state.month for state in month_states(connection, table) if state.is_archived)
+    query = f"SELECT id FROM transactions_archive_cold WHERE month = '{month}' ORDER BY created_at, id LIMIT 1"  # noqa: S608  # a Month
+    with run_query(settings, query) as answer:
         (row,) = answer.batches.read_all().to_pylist()
     with Prover(settings) as prover:
-        file = prover.row(settings.table("transactions"), row["id"])
+        file = prover.row(table, row["id"])
     policy = policy_text(settings)
     checked = check_proof(file.content, Policy.parse(policy.encode()))
     folder = settings.home / "proof"
@@ -234,10 +242,16 @@ def _prove(settings: Settings) -> None:
         f"({checked.archived.table} {checked.archived.month}), by entry {checked.index} of a signed log of {log.size}"
     )
     terminal.console.print(
-        f"again: treasury check-proof {folder / 'row.tlog-proof'} --policy {folder / 'policy'}",
+        f"again: {_program()} check-proof {folder / 'row.tlog-proof'} --policy {folder / 'policy'}",
         markup=False,
         soft_wrap=True,
     )
+
+
+def _program() -> str:
+    """The program as the user called it: `.venv/bin/treasury` under make."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "treasury" else "treasury"
 
 
 def _show_summary(rows: list[TierRow], watch: _Watch, total_s: float) -> None:

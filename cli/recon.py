@@ -324,7 +324,9 @@ def verify_reconciliation(
     lines = [f"reconciliation: {head.event_no} events, complete; head {head.hash.hex()}"]
     if not chain_only:
         lines.append(f"archive: {verify_objects(settings, connection)} statements and reports as recorded")
-        lines.append(f"closed days: the internal rows of {verify_closed_days(settings, connection)} are unchanged")
+        lines.append(
+            f"closed days: {verify_closed_days(settings, connection)} verified, their internal rows are unchanged"
+        )
     return lines
 
 

@@ -57,7 +57,9 @@ def verify(
                 report.add("reconciliation", str(error))
     _show(report, lines, as_json=as_json)
     if report.findings:
-        raise VerificationError(f"{len(report.findings)} things are wrong in the archive; each is named above")
+        count = len(report.findings)
+        counted = "1 thing is" if count == 1 else f"{count} things are"
+        raise VerificationError(f"{counted} wrong in the archive; each line that begins with WRONG names one")
 
 
 @contextmanager
@@ -88,11 +90,18 @@ def _span(months: str | None) -> tuple[Month | None, Month | None]:
     return first, last
 
 
+def _read_policy(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"--policy: {path}: {error.strerror}") from None
+
+
 def read_policy(path: Path) -> Policy:
     """The policy in a file. Raises ConfigError naming the file."""
     try:
-        return Policy.parse(path.read_bytes())
-    except (OSError, VerificationError) as error:
+        return Policy.parse(_read_policy(path))
+    except VerificationError as error:
         raise ConfigError(f"--policy: {path}: {error}") from None
 
 
@@ -132,7 +141,7 @@ def audit_kit(
     with _opened(bucket_alone=False) as (settings, connection):
         if policy is None and connection is None:
             raise ConfigError("--policy: must name the log's keys, because there is no database that knows them")
-        content = policy_text(settings).encode() if policy is None else policy.read_bytes()
+        content = policy_text(settings).encode() if policy is None else _read_policy(policy)
         trusted = Policy.parse(content) if policy is None else read_policy(policy)
         with whole_file(output) as target:
             size, parts = write_kit(settings, target, Scope(None, first, last), connection, (trusted, content))

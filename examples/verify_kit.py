@@ -8,7 +8,8 @@
 
 Needs Python 3.11 and `cryptography` 48 or newer. Nothing of the project that made the kit is imported on purpose: the
 formats are described in docs/transparency-log.md, docs/archive-format.md and docs/proofs.md, and by C2SP (c2sp.org).
-Exits with 0 and one line for each thing that was verified, or with 1 and one line for each that is wrong.
+Exits with 0 and one line for each thing that was verified, with 1 and one line for each that is wrong, or with 2 for
+options that do not fit together.
 """
 # ruff: noqa: INP001, T201  # a script that stands alone, and prints
 
@@ -22,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal, getcontext
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -650,6 +652,13 @@ class Kit:
             self.report(path.name, error)
 
 
+def policy_in(path: Path) -> Policy:
+    try:
+        return Policy(read(path).decode())
+    except UnicodeDecodeError:
+        raise WrongError(f"{path}: is no policy") from None
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Verify an audit kit.")
     parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).resolve().parent)
@@ -658,8 +667,15 @@ def main() -> int:
     parser.add_argument("--deep", action="store_true", help="decode every row (needs --data and pyarrow)")
     parser.add_argument("--proof", type=Path, action="append", default=[], help="a proof file")
     options = parser.parse_args()
+    if options.data is not None and not options.data.is_dir():
+        parser.error(f"--data: {options.data} is no folder")
+    if options.deep and options.data is None:
+        parser.error("--deep decodes the rows in a copy of the bucket: name it with --data")
+    if options.deep and find_spec("pyarrow") is None:
+        parser.error("--deep needs pyarrow: pip install pyarrow")
+    keys = options.policy or options.folder / "policy"
     try:
-        kit = Kit(options.folder, Policy(read(options.policy or options.folder / "policy").decode()))
+        kit = Kit(options.folder, policy_in(keys))
         contents = json.loads(read(options.folder / "kit.json"))
         months = kit.log()
     except (WrongError, ValueError, KeyError, TypeError, IndexError) as error:

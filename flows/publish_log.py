@@ -1,4 +1,4 @@
-"""Every five minutes: the events of the public log that wait are published. What an archived month tells is already."""
+"""Publish the waiting events of the public log every five minutes. Those of archived months are published at once."""
 
 from prefect import flow, get_run_logger
 

@@ -1,7 +1,7 @@
 """The public log in PostgreSQL: the outbox that events are recorded in, and how far the log was published.
 
-An event is recorded in the transaction of what it tells: when it cannot be, nothing happens. What is recorded is put
-into the archive by `tasks.transparency.publish`.
+An event is recorded in the transaction that makes the change: when it cannot be, nothing happens. What is recorded
+is put into the archive by `tasks.transparency.publish`.
 """
 
 from collections.abc import Iterator, Sequence

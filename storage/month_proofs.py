@@ -29,6 +29,9 @@ class MonthProver:
         roots = store.read_bytes(manifest.tree.key)
         if StoredFile.of(roots).sha256.hex() != manifest.tree.sha256:
             raise VerificationError(f"{manifest.tree.key}: its SHA-256 is not the one in the manifest")
+        for file in manifest.files:
+            if not store.exists(file.key):
+                raise VerificationError(f"{file.key}: is missing from the archive")
         self._named = f"{manifest.table} {manifest.month}"
         self._key = manifest.key_column
         self._layout = manifest.layout

@@ -79,7 +79,7 @@ class LogState:
 
 
 def replay(events: Iterable[Event]) -> LogState:
-    """What a log comes to, from all its events in order.
+    """The state that all events of a log give, in their order.
 
     A part of a month that is archived again, as after a restored backup, is what the later event says.
     """

@@ -81,8 +81,9 @@ class Prover:
 
     def row(self, table: TieredTable, key: UUID) -> ProofFile:
         """The proof of a row, wherever in the archive it is."""
-        log = self._log()
+        log: PublishedLog | None = None  # read when it is needed: a hot row is answered without one
         for state in self._months_of(table, key):
+            log = log or self._log()
             logged = _logged(log, table, state)
             try:
                 return _file(logged, self._prover(logged).row(key))
@@ -111,11 +112,12 @@ class Prover:
 
     def absence_of_row(self, table: TieredTable, group: str, key: UUID) -> list[ProofFile]:
         """The proofs that no row of a group has a key: the key, a UUIDv7, contains month and time of such a row."""
-        log = self._log()
         created_at = _time_of(table, key)
         month, values = Month.of(created_at), {table.time_column: str(unix_us(created_at)), table.key_column: str(key)}
         files = []
-        for state in archived_parts(self._connection, table, month):
+        parts = archived_parts(self._connection, table, month)
+        log = self._log()
+        for state in parts:
             logged = _logged(log, table, state)
             layout = logged.manifest.layout
             known = values | ({layout.group_column: group} if layout.group_column else {})
@@ -131,8 +133,9 @@ class Prover:
         return files
 
     def _of_parts(self, table: TieredTable, group: str, month: Month) -> Iterator[tuple[bool, ProofFile]]:
+        parts = archived_parts(self._connection, table, month)
         log = self._log()
-        for state in archived_parts(self._connection, table, month):
+        for state in parts:
             logged = _logged(log, table, state)
             prover = self._prover(logged)
             is_there = prover.has_group(group)

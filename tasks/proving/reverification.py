@@ -1,7 +1,7 @@
 """Every night a part of the archive is read again, row by row, so that no byte is unverified for longer than a setting.
 
-The whole log and the presence and size of every object are verified each night. What was found whole is recorded, and
-told in the public log; what is wrong raises an alert.
+The whole log and the presence and size of every object are verified each night. What was found whole is recorded, in
+the public log too; what is wrong raises an alert.
 """
 
 from collections.abc import Sequence

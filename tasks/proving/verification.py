@@ -193,7 +193,9 @@ def _check_catalogue(known: KnownLog, log: VerifiedLog, report: Report) -> None:
     if known.database is None or not log.is_whole:
         return
     if known.database.waiting:
-        report.notes.append(f"{known.database.waiting} events wait for their publication: `treasury log publish`")
+        waiting = known.database.waiting
+        counted = "1 event waits for its" if waiting == 1 else f"{waiting} events wait for their"
+        report.notes.append(f"{counted} publication: `treasury log publish`")
         return
     logged = {(one.table, one.month, one.part): one.manifest.sha256 for one in log.months}
     catalogued = {(one.table, one.month, one.part): one.manifest.sha256 for one in known.database.months}

@@ -103,6 +103,17 @@ def test_a_kit_verifies_log_months_rows_and_proofs_and_needs_none_of_the_project
     assert not any(name in line for line in imports for name in (" ledger", " storage", " tasks", " sql", " config"))
 
 
+@pytest.mark.parametrize(("options", "reason"), [
+    (["--deep"], "--deep decodes the rows in a copy of the bucket: name it with --data"),
+    (["--data", "nowhere"], "--data: nowhere is no folder"),
+])  # fmt: skip
+def test_options_that_verify_less_than_they_say_are_refused(tmp_path: Path, options: list[str], reason: str) -> None:
+    shutil.copy(Path(__file__).resolve().parents[2] / "examples" / "verify_kit.py", tmp_path)
+    answer = run(tmp_path, *options)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert f"error: {reason}\n" in answer.stderr
+
+
 def test_a_kit_of_some_months_says_so_and_is_whole(ledger: Ledger, tmp_path: Path) -> None:
     answer = run(made_kit(ledger, tmp_path / "part", Scope(first=NEXT, last=NEXT)))
     assert answer.returncode == 0, answer.stdout

@@ -205,6 +205,12 @@ def test_objects_that_are_not_the_manifests_make_no_proof(archive: Archive) -> N
         pass
 
 
+def test_a_file_that_is_missing_is_named(archive: Archive) -> None:
+    archive.store.remove(FILE_KEY)
+    with pytest.raises(VerificationError, match=f"^{FILE_KEY}: is missing from the archive$"), archive.prover():
+        pass
+
+
 def test_a_file_with_one_other_row_makes_no_proof_of_its_chunk(archive: Archive, tmp_path: Path) -> None:
     changed = [{**row, "reference": "forged"} if number == 3 else row for number, row in enumerate(archive.rows)]
     file = tmp_path / "forged.parquet"

@@ -151,9 +151,18 @@ def test_a_hot_row_says_when_it_can_be_proved_also_where_archived_months_have_id
 
 def test_a_month_whose_event_waits_and_a_log_that_is_not_there_are_named(ledger: Ledger) -> None:
     ledger.warm(COLD, NEXT)
+    row = UUID(str(rows_of(ledger, COLD)[3]["id"]))
+    with Prover(ledger.settings) as prover:
+        for proof in (
+            lambda: prover.row(ledger.table, row),
+            lambda: prover.statement(ledger.table, "wallet-3", COLD),
+            lambda: prover.absence_of_row(ledger.table, "wallet-3", row),
+        ):
+            with pytest.raises(NotYetError, match=f"{COLD} is warm: provable once it is archived"):
+                proof()
+    archive_month(ledger.settings, ledger.table, COLD)
     with Prover(ledger.settings) as prover, pytest.raises(NotFoundError, match="no log was published yet"):
         prover.statement(ledger.table, "wallet-3", COLD)
-    archive_month(ledger.settings, ledger.table, COLD)
     publish_log(ledger.settings)
     archive_month(ledger.settings, ledger.table, NEXT)
     with Prover(ledger.settings) as prover, pytest.raises(DataError, match="its event is not published yet"):
