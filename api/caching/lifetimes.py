@@ -5,10 +5,12 @@ itself: also for changes that no process reports, such as rows that are written 
 """
 
 from collections.abc import Collection
+from datetime import UTC, datetime
 
 from api.transactions.reading import LocatedRow
 from config.cache import CacheSettings
 from ledger.errors import ConfigError
+from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 
@@ -28,10 +30,14 @@ class Lifetimes:
                 raise ConfigError(f"TREASURY_CACHE__ROUTES: {name!r} is not an operation that reads transactions")
 
     def of_row(self, operation: str, table: TieredTable, located: LocatedRow) -> tuple[float, bool]:
-        """How long a row is kept, and whether it can never change: it is archived, or its status is terminal.
+        """How long a row is kept, and whether it can never change: it is archived, or its status is terminal. A row
+        that is past its table's retention may be deleted, so it is kept no longer than what changes.
 
         That a terminal row does not change is not an assumption: the database refuses it to every writer.
         """
+        month = Month.of(located.row[table.time_column])
+        if table.policy.tier_of(month, datetime.now(UTC).date()) is Tier.DELETED:
+            return self._at_most(operation, self._settings.stale_s), False  # its month may be deleted at any time
         if located.tier in _ARCHIVED:
             return self._at_most(operation, self._settings.archived_row_ttl_s), True
         if located.row[table.status_column or "status"] in table.terminal_statuses:

@@ -1,5 +1,6 @@
 """Legal holds over HTTP: three clients, and the deleted month that no hold kept."""
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -130,8 +131,10 @@ def test_a_row_of_a_deleted_month_is_gone_and_its_certificate_is_named(
         http.post(f"{PATH}/1/release", json={"reason": "closed"}, headers=people[client]).raise_for_status()
     revoke(aged.settings, number, "dora", "the hold was released")
     assert delete(aged)[1].result is Result.DELETED
-    gone = http.get(f"/api/v1/transactions/{known}", headers=make_key("other"))
-    assert gone.status_code == 410
+    for viewer in (key, make_key("other")):
+        while (gone := http.get(f"/api/v1/transactions/{known}", headers=viewer)).status_code == 200:
+            time.sleep(0.5)  # cached for the bound on staleness, not for a day as other archived rows
+        assert gone.status_code == 410
     assert f"The month of this id was deleted: {OLD}, certificate DEL-" in gone.json()["detail"]
     said = http.post(PATH, json=body(), headers=people["legal"])
     assert said.status_code == 409
