@@ -129,15 +129,26 @@ class ObjectStore:
         run again.
         """
         with translated(f"remove {key}"):
-            if self.is_folder:
-                folder.sweep(Path(self._path(key)))
-            else:
-                self._abort_uploads(key)
+            self.sweep(key)
             try:
                 self._files.rm_file(self._path(key))
             except FileNotFoundError as error:
                 if _bucket_is_missing(error):
                     raise
+
+    def sweep(self, key: str) -> None:
+        """Remove what killed uploads have left of ``key``: a store keeps, and bills, parts that no list of objects shows.
+
+        Before the object is deleted, so that no upload is completed behind that. Safe to run again.
+        """
+        if self.is_folder:
+            folder.sweep(Path(self._path(key)))
+            return
+        bucket, path = self.place(key)
+        with translated(f"abort the uploads of {key}"):
+            for upload in self._unfinished_uploads(bucket, path):
+                with suppress(FileNotFoundError):  # it ended meanwhile
+                    self._files.call_s3("abort_multipart_upload", Bucket=bucket, Key=path, UploadId=upload)
 
     @property
     def is_folder(self) -> bool:
@@ -213,15 +224,6 @@ class ObjectStore:
                 raise
             return False
         return True
-
-    def _abort_uploads(self, key: str) -> None:
-        """Abort the uploads in parts of ``key`` that did not end: a store keeps, and bills, parts that no list of
-        objects shows. Before the object is deleted, so that no upload is completed behind that.
-        """
-        bucket, _, path = self._path(key).partition("/")
-        for upload in self._unfinished_uploads(bucket, path):
-            with suppress(FileNotFoundError):  # it ended meanwhile
-                self._files.call_s3("abort_multipart_upload", Bucket=bucket, Key=path, UploadId=upload)
 
     def _unfinished_uploads(self, bucket: str, path: str) -> list[str]:
         try:

@@ -187,7 +187,8 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 def _responses(operation: Operation, schema_of: dict[type, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, kind in operation.answers.items():
-        responses[str(status)] = _response(status, operation.media_type, schema_of[kind]) | _headers(operation, status)
+        schema = {} if kind is bytes else schema_of[kind]  # the schema of bytes is that of Base64 in JSON
+        responses[str(status)] = _response(status, operation.media_type, schema) | _headers(operation, status)
     if operation.conditional:
         responses["304"] = {"description": "The answer has not changed since this ETag", "headers": _RATE_LIMIT | _ETAG}
     for status in sorted(operation.problems | (_WITHOUT_A_KEY if operation.scope is None else _WITH_A_KEY)):

@@ -16,13 +16,15 @@ import pytest
 from config import Settings
 from ledger.alerts import Alert, Severity
 from ledger.business_days import day_of
+from ledger.months import Month
 from ledger.scopes import Scope
 from sql.connection import connect
 from suppliers.peach.webhooks import sign
 from tasks.admin.keys import create_key
 from tasks.alerting.store import raise_alert
+from tasks.transparency.publish import publish_log
 from tests.api.conftest import serving, unlimited
-from tests.api.ledger_rows import BODIES, PATHS, keyed
+from tests.api.ledger_rows import BODIES, PATHS, Ledger, keyed
 from tests.suppliers.conftest import MOBILE, SALES, Simulated, simulators
 from tests.tasks.reconciliation.books import DAY, Books
 
@@ -41,7 +43,7 @@ class Answers:
         self._schemas = strict(document["components"]["schemas"])
         self.good: set[str] = set()
         self._addresses = {
-            (re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))), method.upper()): operation
+            (re.compile(_pattern(path)), method.upper()): operation
             for path, methods in document["paths"].items()
             for method, operation in methods.items()
         }
@@ -75,6 +77,12 @@ class Answers:
         ]
         found: Document = min(fitting, key=lambda one: one[0])[1]  # an address without a parameter comes first
         return found
+
+
+def _pattern(path: str) -> str:
+    """An address as a regular expression. A tile's name contains slashes."""
+    part = ".+" if path.endswith("{tile}") else "[^/]+"
+    return re.sub(r"\\\{\w+\\\}", part, re.escape(path))
 
 
 def strict(schema: Any) -> Any:
@@ -132,8 +140,38 @@ def test_every_operation_answers_what_its_schema_says(
     use_reconciliation(client, colleague)
     use_monitoring(client, town)
     use_holds(client, colleague)
+    use_archive(client, town)
 
     assert answers.good == answers.described
+
+
+def use_archive(client: httpx.Client, town: Settings) -> None:
+    """Every operation on the archive and its log, and each of their refusals."""
+    ledger, month = Ledger(town), Month(2024, 3)
+    table = ledger.table(PATHS[0])
+    (row,) = ledger.add(table, [month.lower])
+    (later,) = ledger.add(table, [month.upper])
+    ledger.cold(table, month)
+    ledger.warm(table, month.plus(1))
+    publish_log(town)
+    months, proofs = "/api/v1/archive/months", "/api/v1/archive/proofs"
+    for path in (
+        months,
+        f"{months}?table=x",
+        f"{months}/{table.name}/{month}",
+        f"{months}/{table.name}/{month.plus(1)}",
+        f"{months}/{table.name}/2011-01",
+        f"{proofs}/rows/{row['id']}",
+        f"{proofs}/rows/{later['id']}",
+        f"{proofs}/rows/01a20733-cc6b-74a3-a860-71497a499eb9",
+        f"{proofs}/statements?wallet_id=wallet-1&month={month}",
+        f"{proofs}/statements?wallet_id=nobody&month={month}",
+        "/log/checkpoint",
+        "/log/tile/0/999",
+    ):
+        client.get(path)
+    size = int(client.get("/log/checkpoint").text.splitlines()[1])
+    client.get(f"/log/tile/0/000.p/{size}")
 
 
 def use_holds(client: httpx.Client, colleague: httpx.Client) -> None:
