@@ -83,7 +83,8 @@ class VersionedStore:
     def remove(self, key: str) -> None:
         """Delete every version of the object ``key``, what killed uploads left of it, and prove that it is absent.
 
-        Safe to run again. Raises KeptVersionError naming object, version and lock where the store keeps one, and the store's errors.
+        Safe to run again. Raises KeptVersionError naming object, version and lock where the store keeps one, and the
+        store's errors.
         """
         self._store.sweep(key)
         for one in self.versions(key):
