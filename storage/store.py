@@ -137,7 +137,7 @@ class ObjectStore:
                     raise
 
     def sweep(self, key: str) -> None:
-        """Remove what killed uploads have left of ``key``: a store keeps, and bills, parts that no list of objects shows.
+        """Remove what killed uploads have left of ``key``: a store keeps, and bills, parts that no list shows.
 
         Before the object is deleted, so that no upload is completed behind that. Safe to run again.
         """
