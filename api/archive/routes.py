@@ -11,7 +11,7 @@ from config import Settings
 from ledger.scopes import Scope
 
 PREFIX = "/api/v1/archive"
-_MONTH = {"type": "string", "pattern": "^[0-9]{4}-(0[1-9]|1[0-2])$"}
+_MONTH = {"type": "string", "pattern": "^(19[7-9][0-9]|2[01][0-9]{2})-(0[1-9]|1[0-2])$"}  # `ledger.months`
 _PROOF = "The answer is a file in the format `c2sp.org/tlog-proof@v1`. `treasury check-proof` checks it anywhere."
 _read = partial(Operation, method="GET", scope=Scope.ARCHIVE_READ, tag="archive")
 

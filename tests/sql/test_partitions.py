@@ -113,7 +113,8 @@ def test_of_many_callers_at_once_one_makes_it(prepared: Settings, connection: Co
 @pytest.mark.parametrize("tier", ["warm", "deleted"])
 def test_a_month_that_has_left_hot_is_not_made_anew(prepared: Settings, connection: Connection, tier: str) -> None:
     connection.execute(
-        "INSERT INTO archive_months (table_name, month, tier) VALUES ('transactions', %s, %s)", (APRIL.first_day, tier)
+        "INSERT INTO archive_months (table_name, month, tier, certificate) VALUES ('transactions', %s, %s, 'DEL-1')",
+        (APRIL.first_day, tier),
     )
     assert not ensure_partition(connection, prepared, TRANSACTIONS, APRIL)
     assert APRIL not in hot_months(connection, TRANSACTIONS)

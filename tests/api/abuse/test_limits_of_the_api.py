@@ -46,7 +46,7 @@ def test_every_operation_has_the_policy_of_its_resource(ready: Settings) -> None
             assert policy is Policy.TRANSACTIONS
         elif path.startswith("/health"):
             assert policy is None
-        elif path.startswith(("/api/v1/monitoring", "/api/v1/reconciliation", "/metrics")):
+        elif path.startswith(("/api/v1/monitoring", "/api/v1/reconciliation", "/api/v1/holds", "/metrics")):
             assert policy is Policy.OPERATIONS
         elif path.startswith(("/api/v1/archive", "/log")):
             assert policy is Policy.GENERAL

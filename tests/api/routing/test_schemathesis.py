@@ -52,6 +52,13 @@ _BEYOND_THE_SCHEMA = re.compile(
     | last_day:\ must\ be\ the\ first\ day\ or\ later.*
     | wallet_id:\ is\ required\ unless\ user_id\ is\ given
     | pattern:\ is\ required\ unless\ all\ is\ true
+    | subject:\ must\ be\ wallet,\ user\ or\ client\ where\ a\ value\ is\ given
+    | review_on:\ must\ be\ a\ day\ to\ come,.*
+    | month\ .*\ is\ (?:not\ of\ the\ form\ YYYY-MM|outside\ .*|in\ no\ tier:.*)  # a hold on what is not there
+    | months:\ the\ last\ month\ .*
+    | unknown\ table\ .*
+    | (?:wallet|user|client)\ .*\ has\ no\ row\ in\ .*,\ in\ any\ tier
+    | (?:wallet|user|client):\ .*\ has\ no\ column\ .*
     | \w+:\ must\ (?:have|be)\ 1\ to\ \d+\ printable\ characters  # what is printable, Unicode says
     | \w+:\ must\ (?:have\ no\ space\ at\ either\ end|be\ in\ Unicode's\ form\ NFC,.*)
     | from:\ must\ be\ absent\ with\ cursor

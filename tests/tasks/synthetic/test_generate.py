@@ -142,7 +142,7 @@ def test_a_warm_month_is_filled_and_one_that_left_postgresql_is_skipped(
         assert make(settings, months=1, rows_per_month=10)[0].rows > 0
         for table in BUILT_IN:
             move_to_warm(connection, settings, table, Month(2026, 11))
-    database.execute("UPDATE archive_months SET tier = 'deleted' WHERE month = '2026-10-01'")
+    database.execute("UPDATE archive_months SET tier = 'deleted', certificate = 'DEL-1' WHERE month = '2026-10-01'")
     made = {(one.table, str(one.month)): one for one in make(settings, months=2, rows_per_month=10)}
     assert made["vas_transactions", "2026-10"].skipped == "is deleted"
     assert made["vas_transactions", "2026-11"].skipped == "has rows already"
