@@ -6,11 +6,10 @@ from typing import Final, TypeVar
 
 import anyio
 import anyio.to_thread
-from pydantic import SecretStr
 
+from api.connections.database import limited_settings
 from config import Settings
 from ledger.errors import TransientError, TreasuryError
-from sql.connection import limited
 from storage.store import ObjectStore
 from tasks.proving.proofs import Prover
 from tasks.transparency.archived_log import ArchivedLog
@@ -25,8 +24,7 @@ class ProofDesk:
     """Makes proofs and reads objects. Each method is safe to repeat; more requests than may wait get TransientError."""
 
     def __init__(self, settings: Settings) -> None:
-        dsn = limited(settings.database_dsn, settings.api_statement_timeout_ms)
-        self._settings: Final = settings.model_copy(update={"database_url": SecretStr(dsn)})
+        self._settings: Final = limited_settings(settings)
         self._limiter = anyio.CapacityLimiter(_AT_ONCE)
         self._lock = Lock()
         self._idle: list[Prover] = []

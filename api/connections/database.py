@@ -12,11 +12,12 @@ from typing import Final, TypeVar
 import psycopg
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from pydantic import SecretStr
 
 from api.monitoring import metrics
 from config import Settings
 from ledger.errors import TransientError
-from sql.connection import check_session_of, connection_parameters
+from sql.connection import check_session_of, connection_parameters, limited
 from sql.errors import translate
 
 T = TypeVar("T")
@@ -33,6 +34,12 @@ _ATTEMPTS = 2
 MARGIN_S = 1.0
 _CLOSE_S = 1.0
 _LOST = ("08", "57P")  # connection exceptions; shutdown, crash and start-up of the server
+
+
+def limited_settings(settings: Settings) -> Settings:
+    """``settings`` whose connections end a statement at the API's time limit: for work of `tasks` in a thread."""
+    dsn = limited(settings.database_dsn, settings.api_statement_timeout_ms)
+    return settings.model_copy(update={"database_url": SecretStr(dsn)})
 
 
 class OutOfTimeError(TransientError):

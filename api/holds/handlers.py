@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 import msgspec
-from pydantic import SecretStr
 from starlette.responses import Response
 
+from api.connections.database import limited_settings
 from api.holds import answers
 from api.routing.messages import message
 from api.routing.operations import Call
@@ -17,7 +17,6 @@ from api.routing.problems import INVALID, NOT_FOUND, HttpError
 from ledger.errors import ConfigError, NotFoundError
 from ledger.holds import HoldScope, hold_number
 from ledger.months import Month
-from sql.connection import limited
 from tasks.retention import holds as legal
 
 T = TypeVar("T")
@@ -91,9 +90,7 @@ async def _known(work: Any) -> Any:
 
 async def _work(call: Call, work: Callable[..., T], *arguments: Any, **named: Any) -> T:
     """The result of ``work``, which asks PostgreSQL and the archive, in a thread."""
-    settings = call.services.settings
-    dsn = limited(settings.database_dsn, settings.api_statement_timeout_ms)
-    bound = partial(work, settings.model_copy(update={"database_url": SecretStr(dsn)}), *arguments, **named)
+    bound = partial(work, limited_settings(call.services.settings), *arguments, **named)
     return await anyio.to_thread.run_sync(bound, limiter=_AT_ONCE)
 
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 import msgspec
-from pydantic import SecretStr
 from starlette.responses import Response
 
+from api.connections.database import limited_settings
 from api.reconciliation import answers
 from api.routing import parsing
 from api.routing.messages import message
@@ -21,7 +21,6 @@ from api.routing.problems import NOT_FOUND, HttpError
 from ledger.business_days import DAY_RULE, MOST_DAYS, day_of, parse_day
 from ledger.errors import FieldError
 from ledger.statements import BreakClass
-from sql.connection import limited
 from tasks.reconciliation.casework import breaks
 from tasks.reconciliation.casework.breaks import BreakFilter
 from tasks.reconciliation.closing import periods
@@ -138,9 +137,8 @@ def _account(call: Call) -> str:
 
 async def _query(work: Callable[..., T], call: Call, *arguments: Any, **named: Any) -> T:
     """The result of ``work``, which queries PostgreSQL, in a thread."""
-    settings = call.services.settings
-    dsn = limited(settings.database_dsn, settings.api_statement_timeout_ms)  # a run may hold the chain for longer
-    bound = partial(work, settings.model_copy(update={"database_url": SecretStr(dsn)}), *arguments, **named)
+    # A run may hold the chain for longer than a client waits.
+    bound = partial(work, limited_settings(call.services.settings), *arguments, **named)
     return await anyio.to_thread.run_sync(bound, limiter=_AT_ONCE)
 
 
