@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import rfc8785
 
 from ledger.errors import DataError, VerificationError
@@ -41,7 +42,7 @@ class CheckedProof:
 
 def write_proof(entry: bytes, proof: MonthProof, index: int, path: tuple[bytes, ...], checkpoint: bytes) -> bytes:
     """The file. ``entry`` is the log's entry at ``index``, ``path`` its inclusion path to the signed checkpoint."""
-    content = {"format": FORMAT, "entry": json.loads(entry), "proof": proof.model_dump(mode="json")}
+    content = {"format": FORMAT, "entry": json.loads(entry), "proof": msgspec.to_builtins(proof)}
     return TlogProof(index, path, checkpoint, rfc8785.dumps(content)).to_bytes()
 
 
