@@ -102,7 +102,9 @@ class Archive:
 
     def check(self, proof: MonthProof) -> Proved:
         """Check a proof as somebody else reads it: from JSON."""
-        return check_month_proof(parse_month_proof(msgspec.json.decode(msgspec.json.encode(proof))), self.head, self.layout)
+        return check_month_proof(
+            parse_month_proof(msgspec.json.decode(msgspec.json.encode(proof))), self.head, self.layout
+        )
 
 
 @pytest.fixture
