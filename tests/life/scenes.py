@@ -4,7 +4,7 @@ import shutil
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,7 +195,7 @@ def _interrupt(settings: Settings, month: Month) -> None:
 
 
 @contextmanager
-def staged(beginning: Beginning, folder: Path) -> Iterator[Scene]:
+def staged(beginning: Beginning, folder: Path, make: Callable[[Beginning, Settings], Scene] = Scene) -> Iterator[Scene]:
     """A scene at its beginning, for one case; its database is dropped at the end."""
     server, name = beginning.server, f"test_scene_{uuid.uuid4().hex}"
     settings = on_database(beginning.settings, name).model_copy(update={"home": folder / "home"})
@@ -208,7 +208,7 @@ def staged(beginning: Beginning, folder: Path) -> Iterator[Scene]:
         connection.execute(f"UPDATE treasury.installation SET database_oid = {_OF_THE_DATABASE}")
     _restore(settings, beginning.objects)
     try:
-        yield Scene(beginning, settings)
+        yield make(beginning, settings)
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
