@@ -82,8 +82,8 @@ def _rows(url: str, key: str) -> list[str]:
 
 def _run_load(plan: Plan) -> dict[str, Any]:
     argv = [sys.executable, "-m", "bench.load.mixed"]
-    told = json.dumps(asdict(plan))
-    done = subprocess.run(argv, input=told, capture_output=True, text=True, cwd=PROJECT, check=True)  # noqa: S603
+    request = json.dumps(asdict(plan))
+    done = subprocess.run(argv, input=request, capture_output=True, text=True, cwd=PROJECT, check=True)  # noqa: S603
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

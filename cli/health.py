@@ -51,7 +51,7 @@ def _show(results: list[Result]) -> None:
 
 
 def _report(recorded: Recorded) -> None:
-    notices = f"{recorded.sent.told} notices sent, {recorded.sent.failed} failed"
+    notices = f"{recorded.sent.delivered} notices sent, {recorded.sent.failed} failed"
     terminal.note(f"{recorded.opened} alerts opened, {recorded.resolved} resolved, {notices}")
     for error in (recorded.not_stored and f"not stored: {recorded.not_stored}", *recorded.sent.errors):
         if error:

@@ -35,7 +35,7 @@ from config.cache import CacheSettings
 from config.health import AlertRepeatMinutes, AlertUrls, HealthSettings
 from config.limits import ForwardedHeader, Networks, RateLimits, WatchSettings
 from config.log import LogKeySettings
-from config.misspelt import tell_misspelt
+from config.misspelt import warn_of_misspelt
 from config.reconciliation import ReconciliationSettings
 from config.retention import RetentionSettings
 from config.suppliers import Suppliers
@@ -449,7 +449,7 @@ def load_settings(**changes: Any) -> Settings:
     named = os.environ.get(CONFIG_VARIABLE)
     if named and not Path(named).is_file():
         raise ConfigError(f"{CONFIG_VARIABLE}: {named} is not a file")
-    tell_misspelt([_variable(field) for field in Settings.model_fields])
+    warn_of_misspelt([_variable(field) for field in Settings.model_fields])
     try:
         return Settings(**changes)
     except ValidationError as error:

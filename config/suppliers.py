@@ -315,7 +315,7 @@ class Suppliers(BaseModel):
         300.0, gt=0, le=86_400, description="Age at which the sweep asks what became of a purchase that is still open"
     )
     failures_kept_days: int = Field(
-        90, ge=1, le=3660, description="How long the client of a failed purchase is told why it failed"
+        90, ge=1, le=3660, description="How long the client of a failed purchase can read why it failed"
     )
 
     @model_validator(mode="before")

@@ -63,7 +63,7 @@ def field_ids(file: Path) -> dict[str, int]:
 
 
 def month_of(key: bytes) -> str:
-    """The month that a UUID of version 7 tells: its first 48 bits are milliseconds since 1970 UTC."""
+    """The month that a UUID of version 7 contains: its first 48 bits are milliseconds since 1970 UTC."""
     milliseconds = min(int.from_bytes(key[:6], "big"), 253402300799999)  # the last of the year 9999
     return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds):%Y-%m}"
 

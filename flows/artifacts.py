@@ -112,8 +112,8 @@ def publish_health(results: Sequence[HealthResult], recorded: Recorded, at: date
     shown = ", ".join(f"{counts[state]} {state}" for state in reversed(State) if counts[state])
     create_table_artifact(key="health", table=rows, description=f"{shown} at {at:%Y-%m-%d %H:%M:%S} UTC")
     alerts = f"{recorded.opened} alerts opened, {recorded.resolved} resolved"
-    told = f"{recorded.sent.told} told, {recorded.sent.failed} not taken"
-    lines = [f"{worst(results)}: {shown}; {alerts}, {told}"]
+    notices = f"{recorded.sent.delivered} notices sent, {recorded.sent.failed} failed"
+    lines = [f"{worst(results)}: {shown}; {alerts}, {notices}"]
     lines += [f"{one.state} {one.name}: {one.line}" for one in results if one.state is not State.HEALTHY]
     return "\n".join(lines)
 

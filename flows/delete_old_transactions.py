@@ -100,7 +100,7 @@ def _wait(settings: Settings, wait_s: float) -> None:
 def _decide(settings: Settings, request: DeletionRequest, form: Approval) -> str:
     """Record the decision; returns why it does not count, for the next form."""
     decide = approve if form.decision == "approve" else refuse
-    # Everybody in the UI has one login, so the name alone tells people apart (docs/deletion.md).
+    # Everybody in the UI has one login, so only the name distinguishes people (docs/deletion.md).
     account = f"prefect: {form.approver.strip()}"
     try:
         decide(settings, request.request_id, form.approver, form.reason, account=account)

@@ -41,7 +41,7 @@ _ISSUERS = (
     (re.compile(r"506[01]"), frozenset({16, 18, 19})),  # Verve
     (re.compile(r"220[0-4]|5019"), frozenset({16})),  # Mir, Dankort
 )
-_ISSUER_DIGITS = 4  # as many as tell an issuer
+_ISSUER_DIGITS = 4  # as many as identify an issuer
 FEWEST_DIGITS, _MOST_DIGITS = 13, 19
 _ANY_LENGTH = frozenset(range(FEWEST_DIGITS, _MOST_DIGITS + 1))
 # Spaces, also those that do not break, and hyphens, dashes and the minus sign, as word processors make them.

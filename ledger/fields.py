@@ -98,7 +98,7 @@ def view_columns(fields: Fields, columns: Sequence[Column], archived: Iterable[S
 
 
 def _free(name: str, longer: str, taken: Collection[str]) -> str:
-    """``name`` or ``longer``, whichever is free. SQL over all tiers does not tell capitals from small letters."""
+    """``name`` or ``longer``, whichever is free. SQL over all tiers ignores case."""
     if name.lower() not in taken:
         return name
     while longer.lower() in taken:

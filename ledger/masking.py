@@ -95,7 +95,7 @@ class _Walk:
 def mask_text(text: str) -> str:
     """A text of bounded length without what `mask_forms` knows.
 
-    It is masked before it is cut: the beginning of a card number cannot be told from another number.
+    It is masked before it is cut: the beginning of a card number looks like any other number.
     """
     return cut(mask_forms(cut(text, TEXT_LIMIT + LONGEST_CHARACTERS)), TEXT_LIMIT)
 

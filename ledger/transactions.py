@@ -321,7 +321,7 @@ def new_columns(
 ) -> dict[str, Column] | None:
     """The rows that `new_transaction` makes of each of ``values``, as columns in its order, checked column by column.
 
-    None when it would raise FieldError for any of them: it must be asked for each, to tell which one and why.
+    None when it would raise FieldError for any of them: it must be asked for each, to name which one and why.
     """
     required, optional = _FIELDS[table.name]
     if not (required.keys() | optional.keys()).issuperset(chain.from_iterable(values)):

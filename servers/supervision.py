@@ -98,7 +98,9 @@ class Supervisor:
                 self._ended(watched, f"{watched.name} has ended by itself")
             elif watched.ends and time.monotonic() - watched.ends[-1][0] > self._patience.window_s:
                 watched.ends.clear()
-                self._tell(watched, f"{watched.name} has run for {self._patience.window_s:.0f} s again", is_over=True)
+                self._announce(
+                    watched, f"{watched.name} has run for {self._patience.window_s:.0f} s again", is_over=True
+                )
         elif watched.state is ProcessState.RESTARTING:
             self._restart(watched)
 
@@ -116,7 +118,7 @@ class Supervisor:
             self._ended(watched, f"{watched.name} could not be started again: {error}")
         else:
             watched.state = ProcessState.RUNNING
-            self._tell(watched, f"{watched.name} runs again")
+            self._announce(watched, f"{watched.name} runs again")
 
     def _ended(self, watched: "_Watched", what: str) -> None:
         now = time.monotonic()
@@ -127,14 +129,16 @@ class Supervisor:
         if len(watched.ends) >= self._patience.ends:
             watched.state = ProcessState.DOWN
             times = f"{len(watched.ends)} times in {self._patience.window_s:.0f} s"
-            self._tell(watched, f"{what}, {times}; it is left down: see {log}, then run `treasury down` and `up` again")
+            self._report(
+                watched, f"{what}, {times}; it is left down: see {log}, then run `treasury down` and `up` again"
+            )
             return
         watched.state = ProcessState.RESTARTING
         pause_s = self._patience.pause_s(len(watched.ends))
         watched.due_s = now + pause_s
-        self._tell(watched, f"{what}; it is started again in {pause_s:.0f} s; see {log}")
+        self._announce(watched, f"{what}; it is started again in {pause_s:.0f} s; see {log}")
 
-    def _tell(self, watched: "_Watched", text: str, *, is_over: bool = False) -> None:
+    def _announce(self, watched: "_Watched", text: str, *, is_over: bool = False) -> None:
         watched.text = text
         _LOG.log(logging.ERROR if watched.state is ProcessState.DOWN else logging.WARNING, "%s", text)
         self._write()

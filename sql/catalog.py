@@ -42,7 +42,7 @@ def columns_of(connection: Connection, relation: Relation | None) -> tuple[Colum
 
 
 def _check_names(relation: Relation, names: Sequence[str]) -> None:
-    """PostgreSQL tells "Ref" from "ref". The engine over all tiers does not: it would read one of them twice."""
+    """PostgreSQL distinguishes "Ref" and "ref". The engine over all tiers does not: it would read one of them twice."""
     first: dict[str, str] = {}
     for name in names:
         if name.lower() in RESERVED_COLUMNS:

@@ -299,7 +299,7 @@ def create_partition(connection: Connection, table: TieredTable, hot: Relation, 
 
 
 def _bounds_check(table: TieredTable, month: Month) -> sql.Composed:
-    """The CHECK that lets ATTACH skip its scan, and that makes "the id tells the month" a rule of the database."""
+    """The CHECK that lets ATTACH skip its scan, and that makes "the id contains the month" a rule of the database."""
     time_column, key = Identifier(table.time_column), Identifier(table.key_column)
     check = SQL("{0} IS NOT NULL AND {0} >= {1} AND {0} < {2}").format(
         time_column, _bound(month), _bound(month.plus(1))

@@ -283,7 +283,7 @@ def _options(settings: Settings, scheme: str) -> dict[str, object]:
             "read_timeout": settings.store_timeout_s,
             "retries": {"total_max_attempts": _TRIES, "mode": "standard"},
             # Servers other than AWS refuse the trailing checksums that botocore sends by default. The content is
-            # proved by our own SHA-256 of a fresh read, which is more than they would tell.
+            # proved by our own SHA-256 of a fresh read, which proves more than they would.
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
         },

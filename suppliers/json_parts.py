@@ -85,11 +85,11 @@ def _part(text: bytes, place: int, end: int, part_bytes: int, name: str) -> tupl
 
 
 def _byte_of(error: Exception, length: int) -> int:
-    """Where in a text of ``length`` the JSON ends to be any: at its end where that is not told, for it is cut off."""
+    """Where in a text of ``length`` the JSON ends to be any: at its end, as cut off, without a place in the error."""
     if isinstance(error, UnicodeDecodeError):
         return error.start
-    told = _BYTE.search(str(error))
-    return int(told[1]) if told else length
+    place = _BYTE.search(str(error))
+    return int(place[1]) if place else length
 
 
 def _wrong_at(text: bytes, place: int, name: str) -> StatementError:

@@ -13,9 +13,9 @@ _DETAILS = {
     Verdict.SUCCESS: "sold",
     Verdict.PENDING: "the supplier has not decided yet",
     Verdict.CANCELLED: "cancelled, and may still become successful",
-    Verdict.UNCERTAIN: "the supplier's answer does not tell the outcome",
-    Verdict.DUPLICATE: "the reference is taken; the answer does not tell the outcome",
-    Verdict.RESUBMIT: "the supplier has not told the outcome yet",
+    Verdict.UNCERTAIN: "the supplier's answer does not contain the outcome",
+    Verdict.DUPLICATE: "the reference is taken; the answer does not contain the outcome",
+    Verdict.RESUBMIT: "the supplier does not know the outcome yet",
     Verdict.ABSENT: "the supplier knows of no such purchase",
     Verdict.DECLINED: "the supplier declined",
     Verdict.INVALID: "the supplier finds a value invalid",
@@ -68,6 +68,6 @@ def not_sent(request: PurchaseRequest, error: TreasuryError) -> Outcome:
     return Outcome(State.FAILED, verdict, request.reference, detail=f"not sent: {error}")
 
 
-def tells_nothing(answer: Answer) -> bool:
+def is_inconclusive(answer: Answer) -> bool:
     """Whether no conclusion can be drawn from an answer to a purchase: a failure of the server, or a page."""
     return answer.status >= 500 or not answer.is_json

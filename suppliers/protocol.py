@@ -55,7 +55,7 @@ class PurchaseRequest:
 class Outcome:
     """How a purchase stands. It holds no PIN, no token and nobody's number; ``detail`` is safe to show to anyone.
 
-    ``commission`` is None when the supplier does not tell it. ``code`` is the supplier's own answer code.
+    ``commission`` is None when the supplier does not report it. ``code`` is the supplier's own answer code.
     """
 
     state: State

@@ -32,7 +32,7 @@ from suppliers.tokens import Token, TokenCache
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED, _TOO_MANY = 200, 401, 403, 404, 405, 429
 _FIRST_REDIRECT, _FIRST_CLIENT_ERROR, _FIRST_FAILURE = 300, 400, 500
-_LONGEST_PAUSE_S: Final = 5.0  # who is asked to stay away for longer is told so at once
+_LONGEST_PAUSE_S: Final = 5.0  # a supplier that asks for a longer pause is reported as busy at once
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
 

@@ -70,7 +70,7 @@ def state_of(verdict: Verdict) -> State:
 
 
 def failure_of(verdict: Verdict) -> Failure:
-    """What the client is told of a purchase that failed after this answer."""
+    """The reason that the client of a purchase gets when it failed after this answer."""
     return _FAILURES.get(verdict, Failure.NOT_SOLD)
 
 

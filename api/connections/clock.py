@@ -1,7 +1,7 @@
 """The time that new rows get: this machine's, as long as it is PostgreSQL's.
 
 The clock is compared with PostgreSQL's when the API starts and every few seconds from then on. In between the machine's
-steady clock tells whether somebody has set it. While it is wrong, or was never compared, no row is made.
+steady clock shows whether somebody has set it. While it is wrong, or was never compared, no row is made.
 """
 
 import asyncio

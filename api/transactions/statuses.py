@@ -57,7 +57,7 @@ class StatusChanger:
             if row is not None:
                 return row
             present = await self._why_not(table, row_id, client_id, wanted)
-            if present[table.time_column] != parameters["time"]:  # an id that does not tell the row's time
+            if present[table.time_column] != parameters["time"]:  # an id that does not contain the row's time
                 parameters["time"] = present[table.time_column]
                 continue
             if present["status"] == wanted.value:

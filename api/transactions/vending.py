@@ -187,8 +187,8 @@ class VendDesk:
     async def _contradicted(self, supplier: str, webhook: Webhook, outcome: str) -> None:
         """Raise an alert, once a payment, when the supplier contradicts a row that has ended."""
         _LOG.error("what %s says of a purchase contradicts its row: %s", supplier, outcome)
-        told_at = webhook.timestamp.isoformat()
-        alert = contradiction(supplier, webhook.reference, webhook.code, told_at, outcome)
+        happened_at = webhook.timestamp.isoformat()
+        alert = contradiction(supplier, webhook.reference, webhook.code, happened_at, outcome)
         parameters = raise_parameters(alert, event_id=webhook.payment_id or webhook.reference)
 
         async def raise_alert(connection: AsyncConnection) -> None:

@@ -354,7 +354,7 @@ def _outcome(write: Write, claimed: bool, held: tuple[bytes, int, bytes] | None)
     if fingerprint != write.fingerprint:
         return HttpError(KEY_REUSED)
     # The very answer of this request, with the ids made for it: an earlier try of this flush did commit. Without a row
-    # there is no id to tell it by, and a key that is held counts as held by an earlier request.
+    # there is no id to recognise it by, and a key that is held counts as held by an earlier request.
     replayed = not write.rows or response != write.response
     return Stored(status_code, response, replayed, () if replayed else write.rows)
 

@@ -1,7 +1,7 @@
 """Voucherly's client: vouchers by reference, a key in a header, amounts in cents.
 
-Its status rule: `GET /vouchers/{reference}` tells what became of a purchase. It does not promise that a reference that
-is posted twice is sold once, so nothing is posted twice.
+Its status rule: `GET /vouchers/{reference}` answers with the outcome of a purchase. It does not promise that a
+reference that is posted twice is sold once, so nothing is posted twice.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ledger.errors import ConfigError, FieldError
 from ledger.transactions import VasType
 from suppliers.errors import BadCredentialsError, DeclinedError, UnknownOutcomeError
 from suppliers.money import from_cents, to_cents
-from suppliers.outcomes import outcome, tells_nothing, unanswered
+from suppliers.outcomes import is_inconclusive, outcome, unanswered
 from suppliers.protocol import Outcome, Product, PurchaseRequest
 from suppliers.references import plain_reference
 from suppliers.transport import Answer, Call, Transport, may_be_asked_again
@@ -25,7 +25,7 @@ from .codes import CODES
 from .settings import VoucherlySettings
 
 
-class Told(msgspec.Struct):
+class VoucherAnswer(msgspec.Struct):
     """Its answer, as far as it is read: the voucher's PIN is not."""
 
     code: str
@@ -106,18 +106,18 @@ def _check_key(answer: Answer) -> None:
 
 def _outcome(request: PurchaseRequest, answer: Answer) -> Outcome:
     _check_key(answer)
-    if tells_nothing(answer):
+    if is_inconclusive(answer):
         return unanswered(request, f"voucherly answered with {answer.status}")
     try:
-        told = msgspec.json.decode(answer.body, type=Told)
+        decoded = msgspec.json.decode(answer.body, type=VoucherAnswer)
     except msgspec.MsgspecError:
         return unanswered(request, "voucherly's answer cannot be read")
     return outcome(
         request,
-        CODES.get(told.code, Verdict.UNCERTAIN),
-        code=told.code,
-        transaction_id=told.number,
-        amount=None if told.cents is None else from_cents(told.cents),
+        CODES.get(decoded.code, Verdict.UNCERTAIN),
+        code=decoded.code,
+        transaction_id=decoded.number,
+        amount=None if decoded.cents is None else from_cents(decoded.cents),
     )
 
 

@@ -23,7 +23,7 @@ from suppliers.flash import codes
 from suppliers.flash.messages import CATALOGUE, PURCHASE, TOKEN, ProductLine
 from suppliers.money import from_cents, to_cents
 from suppliers.numbers import international
-from suppliers.outcomes import outcome, tells_nothing, unanswered
+from suppliers.outcomes import is_inconclusive, outcome, unanswered
 from suppliers.protocol import Outcome, Product, PurchaseRequest
 from suppliers.references import plain_reference
 from suppliers.tokens import Token, TokenCache
@@ -60,7 +60,7 @@ _GROUPS: Final[Mapping[str, VasType]] = MappingProxyType(
 )
 _INACTIVE = frozenset({"inactive", "disabled", "false", "0"})
 _MOST_DIGITS = 9
-# This try was not understood, so it did nothing. What an earlier one did, it does not tell.
+# This try was not understood, so it did nothing. It does not show what an earlier one did.
 _REFUSALS = frozenset({400, 404, 422})
 
 
@@ -107,7 +107,7 @@ class Flash:
         return [_product(line) for line in catalogue.products]
 
     async def purchase(self, request: PurchaseRequest) -> Outcome:
-        """Buy, posting the same reference again while no answer tells the outcome."""
+        """Buy, posting the same reference again while no answer has the outcome."""
         return await self._post(self._path(request), self._body(request), request, in_doubt=False)
 
     async def resolve(self, request: PurchaseRequest) -> Outcome:
@@ -225,13 +225,13 @@ def _token(body: bytes) -> Token:
 
 
 def _outcome(request: PurchaseRequest, answer: Answer, *, in_doubt: bool) -> Outcome:
-    if tells_nothing(answer):
+    if is_inconclusive(answer):
         return unanswered(request, f"flash answered with {answer.status} {answer.media_type}")
     try:
-        told = PURCHASE.decode(answer.body)
+        decoded = PURCHASE.decode(answer.body)
     except msgspec.MsgspecError:
         return unanswered(request, "flash's answer cannot be read")
-    code = _number(told.response_code)
+    code = _number(decoded.response_code)
     verdict = codes.verdict_of(code)
     if not answer.is_ok and verdict is Verdict.SUCCESS:
         verdict = Verdict.UNCERTAIN
@@ -239,14 +239,14 @@ def _outcome(request: PurchaseRequest, answer: Answer, *, in_doubt: bool) -> Out
         verdict = Verdict.INVALID
     if verdict is Verdict.BUSY and not in_doubt:
         raise SupplierBusyError(f"flash is busy ({code})")
-    if verdict is Verdict.SUCCESS and told.reference not in (None, request.reference):
+    if verdict is Verdict.SUCCESS and decoded.reference not in (None, request.reference):
         return unanswered(request, "flash answered for another reference")
     return outcome(
         request,
         verdict,
         code=str(code),
-        transaction_id=None if told.transaction_id is None else str(told.transaction_id),
-        amount=None if told.amount is None else from_cents(told.amount),
+        transaction_id=None if decoded.transaction_id is None else str(decoded.transaction_id),
+        amount=None if decoded.amount is None else from_cents(decoded.amount),
         in_doubt=in_doubt,
     )
 

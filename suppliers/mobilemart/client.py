@@ -1,7 +1,7 @@
 """MobileMart's client.
 
 A purchase is posted once. What became of one without an answer is asked by reprint; the kinds that have no reprint
-(airtime, bill payments) stay unknown until the day's statement tells. A request id is never posted a second time:
+(airtime, bill payments) stay unknown until the day's statement. A request id is never posted a second time:
 nobody promises that the second post would be recognised.
 """
 
@@ -23,7 +23,7 @@ from suppliers.mobilemart import codes
 from suppliers.mobilemart.messages import PREVEND, PROBLEM, PRODUCTS, SALE, TOKEN, ProductLine
 from suppliers.money import from_rand
 from suppliers.numbers import local
-from suppliers.outcomes import outcome, tells_nothing, unanswered
+from suppliers.outcomes import is_inconclusive, outcome, unanswered
 from suppliers.protocol import Outcome, Product, PurchaseRequest
 from suppliers.references import plain_reference
 from suppliers.tokens import Token, TokenCache
@@ -116,7 +116,7 @@ class MobileMart:
     async def resolve(self, request: PurchaseRequest) -> Outcome:
         """Ask for the reprint. Where there is none, the statement decides.
 
-        A refusal is one of the question, never of the sale: only the codes of ``reprint_absent`` tell of the sale.
+        A refusal is one of the question, never of the sale: only the codes of ``reprint_absent`` concern the sale.
         """
         kind = _kind(request)
         if request.vas_type not in self._settings.reprinted:
@@ -246,7 +246,7 @@ def _problem_code(answer: Answer) -> int | None:
 
 
 def _outcome(request: PurchaseRequest, answer: Answer) -> Outcome:
-    if tells_nothing(answer):
+    if is_inconclusive(answer):
         return unanswered(request, f"mobilemart answered with {answer.status} {answer.media_type}")
     if not answer.is_ok:
         code = _problem_code(answer)
@@ -264,7 +264,7 @@ def _outcome(request: PurchaseRequest, answer: Answer) -> Outcome:
 
 
 def _reprinted(request: PurchaseRequest, answer: Answer, absent: Collection[int]) -> Outcome:
-    """What a reprint tells: a sale, or that there is none. Any other answer leaves the sale as unknown as before."""
+    """What a reprint shows: a sale, or that there is none. Any other answer leaves the sale as unknown as before."""
     if answer.is_ok:
         return _outcome(request, answer)
     code = _problem_code(answer)

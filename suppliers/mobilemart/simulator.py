@@ -243,8 +243,8 @@ def _sold(sale: Sale) -> Response:
     status = "Binned" if sale.state == "reversed" else "Successful"
     amount = f"{abs(from_cents(sale.amount_cents)):.2f}"
     pin = f"{int(sale.transaction_id[:8], 16):016d}"
-    told = {"transactionId": sale.transaction_id, "requestId": sale.reference, "status": status, "pin": pin}
-    text = json.dumps(told)[:-1] + f', "amount": {amount}}}'  # a JSON number with its two places
+    answer = {"transactionId": sale.transaction_id, "requestId": sale.reference, "status": status, "pin": pin}
+    text = json.dumps(answer)[:-1] + f', "amount": {amount}}}'  # a JSON number with its two places
     return Response(text.encode(), media_type="application/json")
 
 

@@ -1,6 +1,6 @@
 """Peach's client: PayShap payments from server to server, checkouts for a shopper's browser, refunds, statements.
 
-A payment is posted once. What became of it is looked up by our own reference; a webhook (`webhooks`) may tell sooner.
+A payment is posted once. Its outcome is looked up by our own reference; a webhook (`webhooks`) may report it sooner.
 """
 
 import secrets
@@ -22,7 +22,7 @@ from ledger.transactions import VasType
 from suppliers.errors import BadCredentialsError, DeclinedError, SupplierFailingError, UnknownOutcomeError
 from suppliers.money import CURRENCY, from_rand, to_text
 from suppliers.numbers import international
-from suppliers.outcomes import outcome, tells_nothing, unanswered
+from suppliers.outcomes import is_inconclusive, outcome, unanswered
 from suppliers.peach import LARGEST, codes
 from suppliers.peach.messages import ANSWER, CHECKOUT, TOKEN, Payment
 from suppliers.peach.messages import Answer as PeachAnswer
@@ -212,7 +212,7 @@ def _token(body: bytes) -> Token:
 
 def _outcome(request: PurchaseRequest, answer: Answer) -> Outcome:
     """The outcome that a posted payment was answered with."""
-    if tells_nothing(answer):
+    if is_inconclusive(answer):
         return unanswered(request, f"peach answered with {answer.status} {answer.media_type}")
     try:
         return _of_payment(request, ANSWER.decode(answer.body))
@@ -221,19 +221,19 @@ def _outcome(request: PurchaseRequest, answer: Answer) -> Outcome:
 
 
 def _found(request: PurchaseRequest, answer: Answer) -> Outcome:
-    """The outcome that a look-up tells: of the payments under our reference the one that went furthest.
+    """The outcome that a look-up finds: of the payments under our reference the one that went furthest.
 
     A refusal is one of the question, never of the payment. Raises SupplierFailingError for it, and for anything else
-    that tells neither of a payment nor that there is none.
+    that shows neither a payment nor that there is none.
     """
     try:
-        told = ANSWER.decode(answer.body)
-        payments = _told_of(told, answer)
+        decoded = ANSWER.decode(answer.body)
+        payments = _listed_payments(decoded, answer)
         debits = [one for one in payments if one.payment_type in (None, DEBIT)]
         if any(one.merchant_transaction_id not in (None, request.reference) for one in debits):
-            raise SupplierFailingError("peach: the look-up tells of another reference")
+            raise SupplierFailingError("peach: the look-up has a payment of another reference")
         if any(one.id is None for one in debits):
-            raise SupplierFailingError("peach: the look-up tells of a payment without an id")
+            raise SupplierFailingError("peach: the look-up has a payment without an id")
         if not debits:
             return outcome(request, Verdict.ABSENT)
         outcomes = [_of_payment(request, one) for one in sorted(debits, key=lambda one: one.timestamp or "")]
@@ -242,15 +242,15 @@ def _found(request: PurchaseRequest, answer: Answer) -> Outcome:
     return max(enumerate(outcomes), key=lambda one: (_RANK.get(one[1].state, 1), one[0]))[1]
 
 
-def _told_of(told: PeachAnswer, answer: Answer) -> Sequence[Payment]:
+def _listed_payments(decoded: PeachAnswer, answer: Answer) -> Sequence[Payment]:
     """The payments that a look-up lists; none only where Peach says that there is none."""
-    code = told.result.code if told.result else ""
+    code = decoded.result.code if decoded.result else ""
     verdict = codes.verdict_of(code)
-    if told.payments is not None and answer.is_ok and (not code or verdict is Verdict.SUCCESS):
-        return told.payments
-    if told.payments is None and told.id is not None and (answer.is_ok or verdict is not Verdict.SUCCESS):
-        return [told]
-    if not told.payments and verdict is Verdict.ABSENT:
+    if decoded.payments is not None and answer.is_ok and (not code or verdict is Verdict.SUCCESS):
+        return decoded.payments
+    if decoded.payments is None and decoded.id is not None and (answer.is_ok or verdict is not Verdict.SUCCESS):
+        return [decoded]
+    if not decoded.payments and verdict is Verdict.ABSENT:
         return []
     if verdict is Verdict.CREDENTIALS:
         raise BadCredentialsError(f"peach does not accept this account ({code})")

@@ -121,7 +121,7 @@ class _Peach:
         sales = self.book.by_reference(NAME, request.query_params.get("merchantTransactionId", ""))
         if not sales:
             return _answer({"result": _result(_NO_PAYMENT)}, 404)
-        return _answer({"result": _result(_SUCCESS), "payments": [_told(self._step(sale)) for sale in sales]})
+        return _answer({"result": _result(_SUCCESS), "payments": [_payment_fields(self._step(sale)) for sale in sales]})
 
     async def one(self, request: Request) -> Response:
         sale = self.book.by_transaction(NAME, request.path_params["id"])
@@ -289,10 +289,10 @@ def _state(code: str) -> str:
 
 
 def _result(code: str) -> dict[str, str]:
-    return {"code": code, "description": "told by the simulator"}
+    return {"code": code, "description": "from the simulator"}
 
 
-def _told(sale: Sale) -> dict[str, Any]:
+def _payment_fields(sale: Sale) -> dict[str, Any]:
     return {
         "id": sale.transaction_id,
         "merchantTransactionId": sale.reference,
@@ -306,7 +306,7 @@ def _told(sale: Sale) -> dict[str, Any]:
 
 
 def _payment(sale: Sale, status: int = 200) -> Response:
-    return _answer(_told(sale), status)
+    return _answer(_payment_fields(sale), status)
 
 
 def _answer(body: Mapping[str, Any], status: int = 200) -> Response:
@@ -314,7 +314,7 @@ def _answer(body: Mapping[str, Any], status: int = 200) -> Response:
 
 
 def _line(sale: Sale) -> Mapping[str, Any] | None:
-    """Only what is settled is told; a refund is an amount below zero."""
+    """The line of a settled payment, None for another; a refund is an amount below zero."""
     if sale.state not in ("completed", "reversed"):
         return None
     amount = from_cents(sale.amount_cents)
@@ -327,8 +327,8 @@ def _line(sale: Sale) -> Mapping[str, Any] | None:
 
 
 def _webhook(sale: Sale, step: int) -> str:
-    """The body of the webhook that told this step; a later step has a later time."""
-    told_at = dt.datetime.fromisoformat(sale.happened_at).astimezone(UTC) + timedelta(minutes=step)
+    """The body of the webhook for this step; a later step has a later time."""
+    sent_at = dt.datetime.fromisoformat(sale.happened_at).astimezone(UTC) + timedelta(minutes=step)
     fields = {
         "id": sale.transaction_id,
         "checkoutId": sale.transaction_id[::-1],
@@ -337,7 +337,7 @@ def _webhook(sale: Sale, step: int) -> str:
         "currency": CURRENCY,
         "paymentType": DEBIT,
         "result.code": _story(sale)[step],
-        "result.description": "told by the simulator",
-        "timestamp": told_at.isoformat(timespec="milliseconds"),
+        "result.description": "from the simulator",
+        "timestamp": sent_at.isoformat(timespec="milliseconds"),
     }
     return urlencode(fields | {SIGNATURE: sign(fields, PEACH_WEBHOOK_SECRET)})

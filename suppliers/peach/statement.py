@@ -153,14 +153,14 @@ def _table(block: Block, records: Sequence[Any], day: date, settings: PeachSetti
     return canonical(columns, rows=len(records), supplier=NAME, day=day, currency=CURRENCY)
 
 
-def _kind(block: Block, told: pa.Array | None, amount: pa.Array, settings: PeachSettings) -> pa.Array:
+def _kind(block: Block, stated: pa.Array | None, amount: pa.Array, settings: PeachSettings) -> pa.Array:
     """What each entry is: as it says where the settings name the field, by the sign of its amount otherwise."""
     by_sign = pc.if_else(pc.less(amount, 0), "refund", "purchase")
-    if told is None:
+    if stated is None:
         return by_sign
     known = settings.statement_kinds
-    found = pc.index_in(told, pa.array(list(known), pa.string()))
-    unknown = pc.and_(pc.is_null(found), pc.is_valid(told))
+    found = pc.index_in(stated, pa.array(list(known), pa.string()))
+    unknown = pc.and_(pc.is_null(found), pc.is_valid(stated))
     block.refuse(unknown, settings.statement_fields["kind"], f"must be one of {', '.join(known)}")
     return pc.coalesce(pa.array(list(known.values()), pa.string()).take(found), by_sign)
 

@@ -1,4 +1,4 @@
-"""The processes of `treasury up`: their states, what happens to them, and the file that tells other processes of it.
+"""The processes of `treasury up`: their states, what happens to them, and the file that other processes read it from.
 
 `servers.supervision` looks after the processes and writes the file.
 """

@@ -36,7 +36,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is told of one alert. ``taken_by`` are the targets that have it already, of an attempt that half failed."""
+    """What a notice says about one alert. ``taken_by`` are the targets that have it already, of an attempt that half
+    failed.
+    """
 
     kind: Kind
     severity: Severity
@@ -82,7 +84,7 @@ class _Target:
 
 
 def targeted(settings: Settings) -> list[Severity]:
-    """The severities that somebody is to be told of."""
+    """The severities that have a target for notices."""
     return [severity for severity in Severity if _targets(settings, severity)]
 
 
@@ -130,7 +132,7 @@ def invalid_targets(settings: Settings) -> list[str]:
 
 
 def malformed_targets(settings: Settings) -> list[str]:
-    """`invalid_targets` as far as that can be told from a URL's form alone: quick."""
+    """`invalid_targets` as far as the form of a URL shows it: quick."""
     every = [target for severity in Severity for target in _targets(settings, severity)]
     return [f"TREASURY_ALERT_URLS {target.place}: {_no_target(target)}" for target in every if not _has_form(target)]
 
@@ -226,8 +228,8 @@ def _title(notices: Sequence[Notice]) -> str:
     first = notices[0]
     if len(notices) > 1:
         return f"treasury: {len(notices)} notices, {first.severity}"
-    told = "resolved" if first.kind is Kind.RESOLVED else first.severity
-    return cut(f"treasury: {told}: {mask_text(first.title)}", _TITLE_LIMIT)
+    heading = "resolved" if first.kind is Kind.RESOLVED else first.severity
+    return cut(f"treasury: {heading}: {mask_text(first.title)}", _TITLE_LIMIT)
 
 
 def _error(target: _Target, outcome: bool | Exception) -> str:

@@ -54,17 +54,17 @@ RULES: Mapping[RequestRule, Description] = {
     ),
     RequestRule.INVALID: Description(
         "Many requests of one sender break a rule",
-        "Most likely a defect in the client's application: the answers name the field and the rule. Tell the client.",
+        "Most likely a defect in the client's application: the answers name the field and the rule. Inform the client.",
         "invalid",
     ),
     RequestRule.LIMITED: Description(
-        "One sender goes on after it was told to slow down",
+        "One sender goes on after it was asked to slow down",
         "Ask the client to honour Retry-After, or give its key a higher limit.",
         "limited",
     ),
     RequestRule.UNKNOWN_IDS: Description(
         "One sender asks for many ids that do not exist",
-        "It may be trying out ids. If it is a client that mixes up systems, tell it; else revoke the key.",
+        "It may be trying out ids. If a client mixes up systems, inform it; else revoke the key.",
         "unknown_ids",
     ),
     RequestRule.SLOWED: Description(

@@ -82,14 +82,14 @@ def continue_installation(settings: Settings, asked: Asked) -> str:
             return f"nothing to do: {standing.why}"
         _require_own_objects(connection, settings, store, standing)
         owner = _next_incarnation(standing)
-        told = (
+        change = (
             f"this database ({standing.identity}) continues installation {owner.installation_id} at "
             f"{location_of(store.url)} as incarnation {owner.incarnation}; every other copy of it is refused from now "
             "on"
         )
-        _require_consent(asked, told, owner.installation_id)
+        _require_consent(asked, change, owner.installation_id)
         _take(connection, settings, store, owner, "continued", standing)
-        return f"done: {told}"
+        return f"done: {change}"
 
 
 def separate_installation(settings: Settings, asked: Asked) -> str:
@@ -111,13 +111,13 @@ def separate_installation(settings: Settings, asked: Asked) -> str:
         _require_other_place(connection, settings, store, standing)
         owner = Owner(uuid4(), 1)
         former = standing.installation.installation_id if standing.installation else None
-        told = (
+        change = (
             f"this database ({standing.identity}) leaves installation {former or '(none)'} and becomes "
             f"an installation of its own at {location_of(store.url)}; installation {former or 'none'} is not touched"
         )
-        _require_consent(asked, told, former or owner.installation_id)
+        _require_consent(asked, change, former or owner.installation_id)
         _take(connection, settings, store, owner, "separated", standing)
-        return f"done: {told}; its id is {owner.installation_id}"
+        return f"done: {change}; its id is {owner.installation_id}"
 
 
 def _is_log_ahead(connection: Connection, settings: Settings, standing: Standing) -> bool:
@@ -129,8 +129,8 @@ def _is_log_ahead(connection: Connection, settings: Settings, standing: Standing
     return find_ahead(connection, settings, number) is not None or has_leftovers(connection, settings, number)
 
 
-def _require_consent(asked: Asked, told: str, repeated: UUID) -> None:
-    if not asked(told, repeated):
+def _require_consent(asked: Asked, change: str, repeated: UUID) -> None:
+    if not asked(change, repeated):
         raise ConfigError("not confirmed: nothing was changed; repeat the installation's id, or give --yes")
 
 

@@ -167,8 +167,8 @@ def _copy(own: Installation, identity: Identity) -> str:
 
 def _other_incarnation(own: Installation, marker: Marker) -> tuple[State, str]:
     if marker.incarnation < own.incarnation:
-        told = f"`treasury installation continue` did not end: {KEY} still has incarnation {marker.incarnation}"
-        return State.UNFINISHED, f"{told}, this database is {own.incarnation}. Run it again"
+        unfinished = f"`treasury installation continue` did not end: {KEY} still has incarnation {marker.incarnation}"
+        return State.UNFINISHED, f"{unfinished}, this database is {own.incarnation}. Run it again"
     return State.REPLACED, (
         f"another database continues installation {own.installation_id} as incarnation {marker.incarnation} (last "
         f"written {_at(marker)}); this one is incarnation {own.incarnation}. {_EITHER}"

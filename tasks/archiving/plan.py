@@ -43,7 +43,8 @@ class PlannedMove:
     held_at: Action | None = None
     held_back: str = ""
     refused: bool = False  # held back by what no later night takes away: the run says that it failed
-    run: str = field(default_factory=lambda: uuid4().hex, compare=False)  # tells the tries of one run from another run
+    # Distinguishes the tries of one run from those of another.
+    run: str = field(default_factory=lambda: uuid4().hex, compare=False)
 
 
 def plan_table(

@@ -26,7 +26,7 @@ POSTGRES = "postgres"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A named check. ``limits`` is None where no number tells; ``asks_postgres`` where it cannot be made without it."""
+    """A named check. ``limits`` is None where no number decides; ``asks_postgres`` where it cannot be made without it."""
 
     name: str
     description: str

@@ -40,7 +40,7 @@ def _others(row: LogRow | None) -> str:
 
 
 def _state(context: Context, row: LogRow | None, minutes: float) -> State | None:
-    """None where the number tells."""
+    """None where the number decides."""
     limits = context.settings.health
     judged = Limits(limits.log_warning_minutes, limits.log_critical_minutes, "minutes").judge(minutes)
     return State.WARNING if row and row.shortfall and judged is State.HEALTHY else None

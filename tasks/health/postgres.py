@@ -83,7 +83,7 @@ def database_growth(context: Context) -> Measure:
     if free_bytes is None:
         return Measure(f"{size}; its disk is not this machine's")
     if earlier is None or earlier[1] < _SHORTEST_TREND_S:
-        return Measure(f"{size}; too few results yet to tell how it grows")
+        return Measure(f"{size}; too few results yet to show how it grows")
     grown = (size_bytes - int(earlier[0])) / earlier[1] * _DAY_S
     if grown <= 0:
         return Measure(f"{size}; it does not grow")
@@ -92,7 +92,7 @@ def database_growth(context: Context) -> Measure:
 
 
 def database_size(context: Context) -> Measure:
-    """How large the database is; kept, so that the growth can be told."""
+    """How large the database is; kept, so that the growth can be shown."""
     with context.connect() as connection:
         size_bytes = int(fetch_one(connection, _QUERIES["database_bytes"])[0])
     return Measure(f"{size_bytes / _GIBIBYTE:.2f} GiB", size_bytes, State.HEALTHY)

@@ -1,4 +1,4 @@
-"""Keeping a run of the checks: results stored, alerts raised and resolved, people told; also without PostgreSQL."""
+"""Keeping a run of the checks: results stored, alerts raised and resolved, notices sent; also without PostgreSQL."""
 
 import time
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from tasks.health.result import Result, State
 _QUERIES = load_queries("health")
 RUN_S = 12.0  # a run that is recorded, from the begin of its checks to the end of its notices; 15 s with its start
 _STORE_DEADLINE_S = 5.0
-_LEAST_S = 1.0  # whatever was used up before, people are told
+_LEAST_S = 1.0  # whatever was used up before, notices are sent
 SUBJECT = "system"
 RULE_PREFIX = "health_"
 _SEVERITIES = {State.WARNING: Severity.WARNING, State.CRITICAL: Severity.CRITICAL}
@@ -29,7 +29,7 @@ _SEVERITIES = {State.WARNING: Severity.WARNING, State.CRITICAL: Severity.CRITICA
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of a run: how many alerts were opened and resolved, what was told, and why it could not be stored
+    """What became of a run: how many alerts were opened and resolved, what was sent, and why it could not be stored
     (empty when it was).
     """
 
@@ -42,24 +42,24 @@ class Recorded:
 def record(settings: Settings, results: Sequence[Result], at: datetime, left_s: float = RUN_S) -> Recorded:
     """Store ``results`` of the run at ``at``, raise and resolve alerts, send the notices that are due.
 
-    While PostgreSQL does not answer, people are told all the same, from a file in the home; the alerts are stored
+    While PostgreSQL does not answer, notices are sent all the same, from a file in the home; the alerts are stored
     by the first run after it is back. Safe to run again for the same run. Raises nothing of this project's own errors:
     why something was not done is in the answer.
 
     ``left_s`` is what the checks left of `RUN_S`. Storing may use half of it, at most 5 s; a target that has not taken
-    its notices at its end is told again by the next run.
+    its notices at its end gets them again from the next run.
     """
     ends_s = time.monotonic() + left_s
     stored = _tried(settings, results, at, min(_STORE_DEADLINE_S, max(_LEAST_S, left_s / 2)))
     if targeted(settings):
         load()
     left_s = max(_LEAST_S, ends_s - time.monotonic())
-    telling = settings.model_copy(update={"notice_timeout_s": min(settings.notice_timeout_s, left_s)})
+    sending = settings.model_copy(update={"notice_timeout_s": min(settings.notice_timeout_s, left_s)})
     if isinstance(stored, Exception):
-        return Recorded(0, 0, outage.tell(telling, alerts_of(results), at), str(stored))
+        return Recorded(0, 0, outage.notify(sending, alerts_of(results), at), str(stored))
     opened, resolved = stored
     try:
-        sent = send_notices(telling, at)
+        sent = send_notices(sending, at)
     except TreasuryError as error:
         sent = Sent(failed=1, errors=(str(error),))
     return Recorded(opened, resolved, sent)

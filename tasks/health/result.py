@@ -45,7 +45,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What one check saw. ``state`` is for what no number tells; else the value is judged by the check's limits."""
+    """What one check saw. ``state`` is for what no number decides; else the value is judged by the check's limits."""
 
     line: str
     value: Number | None = None
@@ -57,7 +57,7 @@ class Result:
     """The outcome of one check in one run.
 
     ``threshold`` is the limit that was passed, or the next one. ``to_do`` is empty while healthy. ``caused_by`` names
-    another check of the same run whose trouble is the whole reason of this one: it is told there.
+    another check of the same run whose trouble is the whole reason of this one: it is reported there.
     """
 
     name: str

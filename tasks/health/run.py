@@ -24,7 +24,7 @@ def run_checks(settings: Settings, checks: Sequence[Check] = CHECKS, now: dateti
     """
     context = Context(settings, now or datetime.now(UTC))
     deadline_s = settings.health.check_timeout_s
-    # The home tells runs of different systems in one process apart.
+    # The home distinguishes runs of different systems in one process.
     work = {f"health {check.name} {settings.home}": _bound(check, context) for check in checks}
     outcomes = list(run_each(work, deadline_s).values())
     results = [

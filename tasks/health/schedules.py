@@ -75,12 +75,12 @@ def _outcomes(context: Context, wanted: Sequence[Schedule]) -> dict[str, _Outcom
 
 
 def _trouble(context: Context, schedule: Schedule, outcome: _Outcome, seen: "_Evidence") -> _Trouble | None:
-    state, told = _lateness(context, schedule, outcome), _last_success(context, outcome)
+    state, success = _lateness(context, schedule, outcome), _last_success(context, outcome)
     fault = seen.fault(schedule)
     if state is State.HEALTHY:
         return _Trouble(schedule, State.WARNING, fault) if fault else None
     evidence = fault or seen.runs(schedule) or (f"its last run: {outcome.error}" if outcome.error else seen.silence)
-    return _Trouble(schedule, state, f"{told}; {evidence}" if evidence else told)
+    return _Trouble(schedule, state, f"{success}; {evidence}" if evidence else success)
 
 
 def _lateness(context: Context, schedule: Schedule, outcome: _Outcome) -> State:
@@ -138,7 +138,7 @@ class _Evidence:
                 found = ask_prefect(client, "/flow_runs/filter", self._due(deployment["id"]))
         except TreasuryError:
             return ""
-        return _told(found)
+        return _described(found)
 
     def _due(self, deployment_id: str) -> dict[str, Any]:
         runs = {
@@ -149,11 +149,11 @@ class _Evidence:
         return {"flow_runs": runs, "sort": "EXPECTED_START_TIME_DESC", "limit": _RUNS}
 
 
-def _told(runs: Sequence[Mapping[str, Any]]) -> str:
+def _described(runs: Sequence[Mapping[str, Any]]) -> str:
     states = [(run["state"]["name"], run["state"].get("message") or "") for run in runs if run.get("state")]
     if not states:
         return "no run was made"
     name, message = states[0]
     alike = len(list(takewhile(lambda one: one[0] == name, states)))
-    told = f"{alike} times {name}" if alike > 1 else name
-    return mask_text(f"{told}: {message}" if message else told)
+    ending = f"{alike} times {name}" if alike > 1 else name
+    return mask_text(f"{ending}: {message}" if message else ending)

@@ -100,8 +100,8 @@ def prefect_runs(context: Context) -> Measure:
         ahead = int(ask_prefect(client, "/flow_runs/count", {"flow_runs": {"state": {"type": {"any_": _NOT_ENDED}}}}))
         scheduled = [one for one in ask_prefect(client, "/deployments/filter", {}) if _has_schedule(one)]
     if scheduled and not ahead:
-        told = f"{len(scheduled)} deployments have a schedule and none has a run ahead: nothing will start"
-        return Measure(told, late, State.WARNING)
+        unplanned = f"{len(scheduled)} deployments have a schedule and none has a run ahead: nothing will start"
+        return Measure(unplanned, late, State.WARNING)
     return Measure(f"{late} flow runs are late" if late else "Prefect answers and no flow run is late", late)
 
 

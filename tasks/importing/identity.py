@@ -7,7 +7,7 @@ identity of the mapped values and of how often they were seen in the file. Wheth
 mapping can say (`identity`).
 
 An identity is 128 bits of a hash, written as a UUID. The fingerprint of a row is a digest of all its values and, to
-tell which of them differ, 16 bits of a checksum of each.
+show which of them differ, 16 bits of a checksum of each.
 """
 
 import struct

@@ -55,7 +55,7 @@ class FieldMapping(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     column: str | None = Field(None, description="Source: one column")
-    columns: tuple[str, ...] | None = Field(None, description="Source: several columns, told apart by `cases`")
+    columns: tuple[str, ...] | None = Field(None, description="Source: several columns, distinguished by `cases`")
     constant: str | None = Field(None, description="Source: the same text for every row")
     template: str | None = Field(None, description="Source: text with {column} in it; never for money")
     first_of: tuple[str, ...] | None = Field(

@@ -48,7 +48,7 @@ class RejectsFile:
 
     def write(self, rejects: Iterable[Reject]) -> None:
         """Add ``rejects``, masked."""
-        with self._told():
+        with self._os_errors_named():
             for reject in rejects:
                 self.counts[reject.outcome] += 1
                 texts = (_shown(text) for text in (reject.reason, reject.field, reject.text))
@@ -56,11 +56,11 @@ class RejectsFile:
 
     def finish(self) -> None:
         """Write all that waits, so that what is counted is in the file."""
-        with self._told():
+        with self._os_errors_named():
             self._file.flush()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _os_errors_named(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -90,7 +90,7 @@ def open_rejects(path: Path) -> Iterator[RejectsFile]:
     try:
         yield RejectsFile(path, file)
     finally:
-        with suppress(OSError):  # told by `finish`; what could not be written then cannot be now
+        with suppress(OSError):  # reported by `finish`; what could not be written then cannot be now
             file.close()
 
 

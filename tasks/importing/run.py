@@ -129,14 +129,14 @@ def _report(
     lines: LineCounts,
     warnings: tuple[str, ...],
 ) -> ImportReport:
-    told = rejects.counts
+    outcomes = rejects.counts
     return ImportReport(
         table=table.name,
         read=counts.read,
         loaded=counts.loaded,
-        known=told[Outcome.KNOWN],
-        different=told[Outcome.DIFFERENT],
-        rejected=told[Outcome.REJECTED],
+        known=outcomes[Outcome.KNOWN],
+        different=outcomes[Outcome.DIFFERENT],
+        rejected=outcomes[Outcome.REJECTED],
         rejects=rejects.path,
         dry_run=request.dry_run,
         lines=lines,
@@ -148,14 +148,14 @@ def _report(
 def _warnings(mapping: Mapping, builder: RowBuilder) -> tuple[str, ...]:
     """Amounts below and above zero that became alike: -10 and +10 are then 20 of one type, or of one kind of fee."""
     fields = (*mapping.fields.values(), *mapping.metadata.values())
-    told = {field.sign_of for field in fields}
+    sources = {field.sign_of for field in fields}
     by_column = {field.column_of for field in fields}
     type_ = mapping.fields["type"]
     is_free = type_.constant is None and type_.column_of is None and type_.sign_of is None  # the file says the type
     return tuple(
         warning
         for name, signs in builder.dropped_signs.items()
-        if name not in told and not (name == _AMOUNT and is_free)
+        if name not in sources and not (name == _AMOUNT and is_free)
         if (warning := _mixed_signs(name, signs, name in by_column))
     )
 
@@ -170,7 +170,7 @@ def _mixed_signs(name: str, signs: TallyOfSigns, by_column: bool) -> str:
             where = "" if column is None else f" of column {column}"
             advice = f'; map type from {{ sign_of = "{name}" }}' if name == _AMOUNT else ""
             alike = f"makes {count['-']} amounts below zero and {count['+']} others{where} alike"
-            return f'{name}: sign = "absolute" {alike}, and nothing of the row tells them apart{advice}'
+            return f'{name}: sign = "absolute" {alike}, and nothing in the row distinguishes them{advice}'
     return ""
 
 

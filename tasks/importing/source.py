@@ -85,7 +85,7 @@ class SourceFile:
         self._gzip = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
 
     def survey(self, seen: Seen, encoding: str = "utf-8") -> Digests:
-        """The SHA-256 of the file and of its content. ``seen`` is told the bytes that were read.
+        """The SHA-256 of the file and of its content. ``seen`` is called with the number of bytes that were read.
 
         A compressed file is decompressed too, so that a truncated one is refused before its first row is loaded.
         Raises DataError for a damaged file, for one that is no text in lines, and for one in UTF-8 where ``encoding``

@@ -163,11 +163,11 @@ def _known(
         return None
     state, day, error, superseded, key = row
     if state == IntakeResult.TAKEN:
-        told = (
+        replaced = (
             f"another statement of its day has replaced it; `recon run --statement {key}` compares with it, and"
             " --replace with --url of it alone lets it count again"
         )
-        return Intake(name, IntakeResult.KNOWN, day, error=told if superseded else "")
+        return Intake(name, IntakeResult.KNOWN, day, error=replaced if superseded else "")
     return None if retry else Intake(name, IntakeResult.QUARANTINED, day, error=error)
 
 
@@ -287,7 +287,7 @@ def store_table(settings: Settings, connection: Connection, parsed: ParsedStatem
 def _quarantine(
     connection: Connection, supplier: str, file: StatementFile, error: StatementError, actor: str
 ) -> Intake:
-    """Write down why, and tell somebody. Nothing of the file is kept but its name, size and SHA-256."""
+    """Record the reason and raise an alert. Nothing of the file is kept but its name, size and SHA-256."""
     reason = cut(str(error), _ERROR_LIMIT)
     alert = _refused(supplier, file.name, reason, _TO_DO, line=error.line, field=error.field, rule=error.rule)
     with connection.transaction():
@@ -301,9 +301,9 @@ def _quarantine(
 
 
 def _refused(supplier: str, name: str, reason: str, to_do: str, **evidence: Any) -> Alert:
-    told = f"{supplier}'s statement was refused: {reason}"
+    title = f"{supplier}'s statement was refused: {reason}"
     more = {"supplier": supplier, "file": name} | evidence
-    return Alert(QUARANTINED, f"{supplier}/{name}", Severity.CRITICAL, told, to_do, more)
+    return Alert(QUARANTINED, f"{supplier}/{name}", Severity.CRITICAL, title, to_do, more)
 
 
 def file_row(supplier: str, name: str, digest: bytes, size_bytes: int, actor: str) -> dict[str, Any]:

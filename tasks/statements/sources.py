@@ -61,7 +61,7 @@ def find_files(
 ) -> Iterator[StatementFile | NoFile]:
     """The files that are there for a supplier, one in memory at a time: those of ``day`` by their name, or all of them.
 
-    From ``url`` (a file or a folder), else the supplier's ``statement_url``, else its API, which must be told the day.
+    From ``url`` (a file or a folder), else the supplier's ``statement_url``, else its API, which needs the day.
     Of a file that is larger than ``statement_limit_mb`` the content is left out. What is no file is not opened.
     Raises ConfigError when there is no such place, TransientError when it does not answer.
     """
@@ -172,7 +172,7 @@ def day_in_name(settings: Settings, supplier: str, name: str) -> date | None:
     """The day that a file's name says it is of; None where names say when it was made, or where it says none."""
     known = definitions(settings.suppliers)
     found = known[supplier].statement().file_name.fullmatch(name) if supplier in known else None
-    return None if found is None else _told_day(found.groupdict().get("day"))
+    return None if found is None else _written_day(found.groupdict().get("day"))
 
 
 def shown_place(settings: Settings, supplier: str, url: str | None) -> str:
@@ -188,11 +188,11 @@ def _without_user(url: str) -> str:
 def _may_be_of(name: str, pattern: Any, day: date) -> bool:
     """By the date in its name: the day itself, or for a name that says when the file was made, some days after."""
     found = pattern.fullmatch(name).groupdict()
-    told = _told_day(found.get("day") or found["made"][:8])
-    return told is not None and (told == day or ("made" in found and day < told <= day + _MADE_WITHIN))
+    written = _written_day(found.get("day") or found["made"][:8])
+    return written is not None and (written == day or ("made" in found and day < written <= day + _MADE_WITHIN))
 
 
-def _told_day(text: str | None) -> date | None:
+def _written_day(text: str | None) -> date | None:
     try:
         return None if text is None else date.fromisoformat(text)
     except ValueError:

@@ -152,7 +152,7 @@ class Vending:
             raise ConfigError(f"the supplier {row.supplier} is not enabled") from None
 
     async def _bought(self, supplier: Supplier, request: PurchaseRequest) -> Outcome:
-        """Buy, and when no answer tells the outcome, ask once for it."""
+        """Buy, and when no answer has the outcome, ask once for it."""
         try:
             async with asyncio.timeout(self._settings.vend_timeout_s):
                 outcome = await supplier.purchase(request)
@@ -166,7 +166,7 @@ class Vending:
         return await self._resolved(supplier, request) if outcome.state is State.UNKNOWN else outcome
 
     async def _resolved(self, supplier: Supplier, request: PurchaseRequest) -> Outcome:
-        """What the supplier's status rule tells; unknown when it cannot be asked."""
+        """What the supplier's status rule finds; unknown when it cannot be asked."""
         try:
             async with asyncio.timeout(self._settings.vend_timeout_s):
                 return await supplier.resolve(request)
@@ -223,7 +223,7 @@ class Vending:
         raise AssertionError("a last try returns or raises")
 
     def _commission(self, row: VendRow, outcome: Outcome) -> Decimal:
-        """What the supplier told, else the contract's share of the amount."""
+        """What the supplier reported, else the contract's share of the amount."""
         if outcome.commission is not None:
             return outcome.commission
         settings = self._settings.connections[row.supplier]
@@ -231,13 +231,14 @@ class Vending:
 
 
 async def settle_vends(settings: Settings) -> SettleReport:
-    """One sweep with clients and connections of its own, for the flow and the command. It also forgets what is too old
-    to be told of failed purchases."""
+    """One sweep with clients and connections of its own, for the flow and the command. It also deletes the reasons of
+    failed purchases that are too old.
+    """
     async with open_suppliers(settings.suppliers) as suppliers, vend_database(settings) as database:
         vending = Vending(settings, database, suppliers)
         report = await vending.settle()
         try:
             await vending.forget_failures()
         except TreasuryError as error:  # the next sweep will
-            LOGGER.warning("what is too old to be told of failed purchases was not forgotten: %s", error)
+            LOGGER.warning("the reasons of failed purchases that are too old were not deleted: %s", error)
     return report

@@ -114,8 +114,8 @@ class VendRow:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How a row ends. ``expected`` is the status that it must have until then; ``failure`` is told when it failed.
-    ``reference`` is None for a row that is no vend and has none.
+    """How a row ends. ``expected`` is the status that it must have until then; ``failure`` is the reason when it
+    failed. ``reference`` is None for a row that is no vend and has none.
     """
 
     status: Status
@@ -159,7 +159,7 @@ def find_by_reference_in(connection: Connection, table: TieredTable, reference: 
         if len(reference) == _PLAIN_LENGTH:
             return find_in(connection, table, UUID(reference))
         parameters = _by_short_reference(reference)
-    except (ValueError, DataError):  # what tells no id, or an id that tells no time
+    except (ValueError, DataError):  # not an id, or an id without a time
         return None
     found = psycopg.ClientCursor(connection).execute(_statement("find_by_reference", table), parameters).fetchone()
     return None if found is None else _row(found[: len(_COLUMNS)])
@@ -282,7 +282,7 @@ def _statement(query: str, table: TieredTable) -> bytes:
 
 
 def _of(row_id: UUID) -> dict[str, Any]:
-    """The key of a row: its id tells the time. Raises FieldError for an id that does not."""
+    """The key of a row: its id contains the time. Raises FieldError for an id that does not."""
     return {"id": row_id, "time": created_at_of(row_id)}
 
 

@@ -12,7 +12,7 @@ from tasks.watch.rules import WatchRule
 Finding = tuple[str, str, datetime, dict[str, Any]]  # subject, window_key, at, evidence
 
 
-def tell(
+def raise_findings(
     connection: Connection, rule: WatchRule, table: str, upper: datetime, found: Iterable[Any], limit: int
 ) -> tuple[int, int]:
     """Raise alerts for the new findings of ``rule`` in a slice that ends at ``upper``; returns how many of both.

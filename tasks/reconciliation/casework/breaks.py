@@ -167,7 +167,7 @@ def _runs(connection: Connection, **wanted: Any) -> list[RunRecord]:
 def list_breaks(
     settings: Settings, wanted: BreakFilter = BreakFilter(), *, after: int | None = None, limit: int = 100
 ) -> list[BreakRecord]:
-    """Breaks in the order of their numbers, those that wait unless told otherwise; the page goes on after ``after``."""
+    """Breaks in the order of their numbers, those that wait by default; the page goes on after ``after``."""
     parameters = {
         "supplier": wanted.supplier,
         "states": None if wanted.states is None else [str(state) for state in wanted.states],

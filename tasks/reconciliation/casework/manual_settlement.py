@@ -1,4 +1,4 @@
-"""Rows under way that people end: where neither the supplier nor a statement tells the outcome, or lines contradict
+"""Rows under way that people end: where neither the supplier nor a statement has the outcome, or lines contradict
 each other, somebody finds out and says so. Without it the row would keep its month out of the archive for ever.
 
 A row that is no vend is ended so only once its day is closed: then whoever posted it cannot any more.
@@ -77,8 +77,8 @@ def carry_out(connection: Connection, settings: Settings, ending: Ending) -> Non
     table = settings.table(TABLE)
     if not finish_in(connection, table, ending.row_id, ending.end, datetime.now(UTC)):
         row = find_in(connection, table, ending.row_id)
-        told = row.status if row else "gone"
-        raise RefusalError(f"break {ending.break_id}: its row {ending.row_id} is {told} by now")
+        status = row.status if row else "gone"
+        raise RefusalError(f"break {ending.break_id}: its row {ending.row_id} is {status} by now")
 
 
 def _row_of(
@@ -108,13 +108,13 @@ def _check_may_end(connection: Connection, settings: Settings, break_id: int, ro
 
 
 def _finish(contract: Contract, row: VendRow, status: Status, line: dict[str, Any] | None) -> Finish:
-    """The row's end, with what its own line tells when that says the same."""
-    told = line if _tells(line, row, status) else None
-    commission = None if told is None or told["commission"] is None else Decimal(told["commission"])
+    """The row's end, with what its own line says when that agrees."""
+    agreeing = line if _agrees(line, row, status) else None
+    commission = None if agreeing is None or agreeing["commission"] is None else Decimal(agreeing["commission"])
     return Finish(
         status,
         row.supplier_reference,
-        None if told is None else told["supplier_transaction_id"],
+        None if agreeing is None else agreeing["supplier_transaction_id"],
         commission_of(contract, row.amount, row.supplier_product_id, row.vas_type, commission)
         if status is Status.COMPLETED
         else NOTHING,
@@ -122,5 +122,5 @@ def _finish(contract: Contract, row: VendRow, status: Status, line: dict[str, An
     )
 
 
-def _tells(line: dict[str, Any] | None, row: VendRow, status: Status) -> bool:
+def _agrees(line: dict[str, Any] | None, row: VendRow, status: Status) -> bool:
     return line is not None and line["reference"] == row.supplier_reference and line["status"] == OWN_STATUS[status]

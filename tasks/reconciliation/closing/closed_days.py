@@ -96,7 +96,7 @@ class State:
 @dataclass(frozen=True, slots=True)
 class Change:
     """A closed day that is not what it was. ``parts`` are by currency; none where every change is an end that the
-    record of a break tells of. ``object_key`` is where its rows are now kept.
+    record of a break explains. ``object_key`` is where its rows are now kept.
     """
 
     state: State
@@ -107,10 +107,10 @@ class Change:
 
     def text(self, supplier: str) -> str:
         """The change for people."""
-        told = "; ".join(f"{one.currency}: {one.text()}" for one in self.parts)
+        parts = "; ".join(f"{one.currency}: {one.text()}" for one in self.parts)
         period = f"{self.state.first_day} to {self.state.last_day}"
         return (
-            f"{supplier} {self.state.day} is in the closed period {period}, and our side of it has changed ({told}): "
+            f"{supplier} {self.state.day} is in the closed period {period}, and our side of it has changed ({parts}): "
             f"{self.state.own.text()} then, {self.own.text()} now"
         )
 
@@ -129,7 +129,7 @@ class Looked:
 
 def compare_with_runs(settings: Settings, connection: Connection, supplier: str, first: date, last: date) -> Compared:
     """Our rows of every day as they are, when they are those that the newest run of the day read, but for ends that the
-    record of a break tells of. Nothing is locked: see `is_current`.
+    record of a break explains. Nothing is locked: see `is_current`.
 
     Raises RefusalError naming the days whose rows are others, and what became of those.
     """
@@ -138,8 +138,8 @@ def compare_with_runs(settings: Settings, connection: Connection, supplier: str,
     runs = connection.execute(_QUERIES["counting_runs"], asked).fetchall()
     old = [run_id for _, run_id, own, *_ in runs if own is None]
     if old:
-        told = f"run {old[0]} was made before the rows that a run reads were kept; run its day again"
-        raise RefusalError(f"{supplier} {first} to {last}: {told}")
+        reason = f"run {old[0]} was made before the rows that a run reads were kept; run its day again"
+        raise RefusalError(f"{supplier} {first} to {last}: {reason}")
     found: list[Kept | str] = []
     with spool_folder(settings.spool, "closing") as folder:
         for start in range(0, len(runs), _DAYS_AT_ONCE):
@@ -174,8 +174,8 @@ def _compared(
     if not parts:
         owner = find_owner(connection, settings)
         return Kept(day, run_id, now, *_stored(settings, reader, owner, (supplier, day), now, folder))
-    told = ", ".join(f"{part.text()} in {part.currency}" for part in parts)
-    return f"our rows of {day} are not those that run {run_id} read: {told}; {was.text()} then, {now.text()} now"
+    changes = ", ".join(f"{part.text()} in {part.currency}" for part in parts)
+    return f"our rows of {day} are not those that run {run_id} read: {changes}; {was.text()} then, {now.text()} now"
 
 
 def writers_have_ended(settings: Settings, connection: Connection, supplier: str) -> bool:
@@ -278,9 +278,9 @@ def verify_closed_days(settings: Settings, connection: Connection) -> int:
             ]
     if problems:
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        told = "; ".join(problems[:_SHOWN])
+        shown = "; ".join(problems[:_SHOWN])
         raise VerificationError(
-            f"our rows of closed days have changed: {told}{more}; the supplier's next run has the rows"
+            f"our rows of closed days have changed: {shown}{more}; the supplier's next run has the rows"
         )
     return looked
 
@@ -328,9 +328,9 @@ def _changes_of_span(
             own = now[state.day]
             if own.digest == state.own.digest:
                 continue
-            told = (state.object_key, state.object_sha256)
+            stored_rows = (state.object_key, state.object_sha256)
             try:
-                parts = _changes(settings, connection, reader, (supplier, state.day), told, folder)
+                parts = _changes(settings, connection, reader, (supplier, state.day), stored_rows, folder)
             except DataError:  # the rows as they were are gone from the archive, or are others
                 parts = list(_without_rows(state.own, own))
             stored = _stored(settings, reader, owner, (supplier, state.day), own, folder)
@@ -342,13 +342,13 @@ def _changes(
     connection: Connection,
     reader: OwnDays,
     of: tuple[str, date],
-    told: tuple[str, bytes],
+    stored_rows: tuple[str, bytes],
     folder: Path,
 ) -> list[DayChange]:
-    """What differs from the rows in the archive's object ``told``, but for ends that a break's record tells of. Raises
-    DataError when the object is gone or was changed.
+    """What differs from the rows in the archive's object ``stored_rows``, but for ends that a break's record explains.
+    Raises DataError when the object is gone or was changed.
     """
-    (supplier, day), (key, sha256) = of, told
+    (supplier, day), (key, sha256) = of, stored_rows
     target = folder / f"was-{day}.parquet"
     if ObjectStore(settings).fetch(key, target).sha256 != sha256:
         raise VerificationError(f"{key} was changed")
@@ -365,13 +365,13 @@ def _explained(connection: Connection, supplier: str, ended: Sequence[tuple[str,
         "ids": [row_id for row_id, _ in ended],
         "references": [reference for _, reference in ended if reference],
     }
-    told = connection.execute(_QUERIES["explained_ends"], asked).fetchall()
-    ids, references = {row[0] for row in told}, {row[1] for row in told if row[0] is None}
+    explained = connection.execute(_QUERIES["explained_ends"], asked).fetchall()
+    ids, references = {row[0] for row in explained}, {row[1] for row in explained if row[0] is None}
     return [row_id for row_id, reference in ended if row_id in ids or reference in references]
 
 
 def _without_rows(was: OwnDay, now: OwnDay) -> Iterator[DayChange]:
-    """What the sums alone tell, where the rows as they were are not to be had: of every currency, for a change of no
+    """What the sums alone show, where the rows as they were are not to be had: of every currency, for a change of no
     money may be in any.
     """
     for currency in sorted(was.sums.keys() | now.sums.keys()):

@@ -105,7 +105,7 @@ def close_period(
     """Propose to close the days from ``first`` to ``last``, or close them when somebody else has proposed it.
 
     Every day must be over at the aware instant ``now`` (default: this one) and by PostgreSQL's clock, and reconciled;
-    our rows of each must be those that its newest run read, but for ends that the record of a break tells of. Breaks
+    our rows of each must be those that its newest run read, but for ends that the record of a break explains. Breaks
     that still wait stop it, unless ``carry`` moves them into the next open day, by a record each. ``account`` is what
     ``actor`` works under, by default the same. Raises RefusalError naming what is in the way: also the same person, and
     a proposal that says otherwise about carrying; TransientError when the days do not stop changing. Closing cannot be
@@ -255,8 +255,8 @@ def _check_second(name: str, who: Person, proposal: tuple[Any, ...], *, carry: b
     if who.is_same_as(actor, account):
         raise RefusalError(f"{name}: {actor} has proposed it under {account}; somebody else must close it")
     if carry != carried:
-        told = "with" if carried else "without"
-        raise RefusalError(f"{name}: closing {told} carrying breaks on is proposed; confirm that, or reject it first")
+        how = "with" if carried else "without"
+        raise RefusalError(f"{name}: closing {how} carrying breaks on is proposed; confirm that, or reject it first")
 
 
 def _propose(connection: Connection, proposal: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ def create_tables(engine: Engine) -> None:
 
 
 def unfold_reversals(engine: Engine) -> None:
-    """Count once what the statement tells twice. Before anything is matched."""
+    """Count once what the statement lists twice. Before anything is matched."""
     for key in _LINE_KEYS:
         engine.execute(GROUPS["find_unfolded"].format(key=key))
     engine.execute(GROUPS["unfold_reversed"])

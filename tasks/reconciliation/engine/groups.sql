@@ -24,7 +24,7 @@ CREATE TABLE payout_cover (line_no BIGINT, entries BIGINT, total DECIMAL(38,4))
 CREATE TABLE unfolded (line_no BIGINT, main_no BIGINT)
 
 -- name: find_unfolded
--- A statement that calls a line reversed, and takes it back by a line of its own as well, tells one event twice. It is
+-- A statement that calls a line reversed, and takes it back by a line of its own as well, lists one event twice. It is
 -- counted once: the line stands as sold, the other one takes it back.
 INSERT INTO unfolded
 WITH backs AS (
@@ -41,7 +41,7 @@ WITH backs AS (
 SELECT line_no, main_no FROM backs JOIN mains USING (key, currency, amount, nth)
 
 -- name: unfold_reversed
-UPDATE line SET status = 'completed', value = signed, told_reversed = true
+UPDATE line SET status = 'completed', value = signed, marked_reversed = true
 WHERE line_no IN (SELECT main_no FROM unfolded)
 
 -- name: attach_reversals
@@ -53,7 +53,7 @@ WITH backs AS (
     FROM open_line WHERE side = 'refund' AND status = 'completed' AND NOT carried AND {key} IS NOT NULL
 ), mains AS (
     SELECT line_no AS main_no, {key} AS key, currency, amount,
-           row_number() OVER (PARTITION BY {key}, currency, amount ORDER BY told_reversed DESC, at_ms, line_no) AS nth
+           row_number() OVER (PARTITION BY {key}, currency, amount ORDER BY marked_reversed DESC, at_ms, line_no) AS nth
     FROM line
     WHERE side = 'purchase' AND status = 'completed' AND NOT carried AND {key} IN (SELECT key FROM backs)
       AND line_no NOT IN (SELECT main_no FROM attached)
@@ -114,7 +114,7 @@ WITH backs AS (
 SELECT line_no, own_id, 'late_reversal', 1 FROM backs JOIN mains USING (key, currency, amount, nth)
 
 -- name: note_late_reversals
--- Where our row was not, the reversal is something that we do not have; people are told what it takes back.
+-- Where our row was not, the reversal is something that we do not have; the break shows what it takes back.
 INSERT INTO line_note
 SELECT b.line_no, 'takes back our row ' || min(o.own_id::VARCHAR) || ' of ' || min(o.day)::VARCHAR
 FROM open_line AS b JOIN own AS o ON o.{own_key} = b.{line_key} AND o.currency = b.currency AND o.amount = b.amount

@@ -159,8 +159,9 @@ _BLOCKS = (
 
 
 def _match_by_score(engine: Engine, rules: ReconciliationSettings) -> None:
-    """First those that no identifier tells apart. What then is left, though its identifiers differ, is only suggested:
-    a mistyped reference, if all else is alike. Of more than ``suggestion_limit`` that are left nobody looks at each.
+    """First those that no identifier distinguishes. What then is left, though its identifiers differ, is only
+    suggested: a mistyped reference, if all else is alike. Of more than ``suggestion_limit`` that are left nobody looks
+    at each.
     """
     if _score(engine, rules, contradicting=False) <= rules.suggestion_limit:
         _score(engine, rules, contradicting=True)

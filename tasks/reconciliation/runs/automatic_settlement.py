@@ -1,6 +1,6 @@
-"""What the statement ends: rows of ours that are still under way, and whose outcome only the supplier's books tell.
+"""Automatic settlement: unfinished internal rows whose outcome only the supplier statement has.
 
-A vend without an answer stays processing until the supplier's status rule tells its outcome, and some have no such
+A vend without an answer stays processing until the supplier's status rule finds its outcome, and some have no such
 rule. Here a run's matches end it: by the line under its own reference, or because no statement of the days in which it
 can have been sold has one. The row is ended by the very statement that the sweep uses, and the record with its break
 and the event of the chain are written in the same transaction: so of a sweep, a webhook and two runs at once exactly
@@ -45,7 +45,7 @@ _SHOWN = 5
 class Ground(StrEnum):
     """Why a row ends: the decision in its record."""
 
-    TOLD = "settled_by_statement"
+    LISTED = "settled_by_statement"
     ABSENT = "not_on_any_statement"
     ELSEWHERE = "line_elsewhere"  # it does not end: its line went to another row
 
@@ -100,7 +100,7 @@ def decided_by_lines(engine: duckdb.DuckDBPyConnection, contract: Contract) -> l
     """The vends under way that a line of the statement decides. The engine must have matched and classified."""
     query = SETTLEMENT["decided"].format(found_rows=MATCHING["found_rows"])
     rows = engine.execute(query).fetchall()
-    return [_told(contract, row) for row in rows if is_reference_of(row[1], row[0])]
+    return [_listed(contract, row) for row in rows if is_reference_of(row[1], row[0])]
 
 
 def decided_by_absence(
@@ -222,7 +222,7 @@ def _named(one: Decided, error: TreasuryError) -> TreasuryError:
     return type(error)(f"{one.row_id}: {error}")
 
 
-def _told(contract: Contract, row: Sequence[Any]) -> Decided:
+def _listed(contract: Contract, row: Sequence[Any]) -> Decided:
     row_id, reference, vas_type, product, amount, line_no, status, transaction_id, commission, fingerprint = row
     end = Status(status)
     booked = commission_of(contract, amount, product, vas_type, commission) if end is Status.COMPLETED else NOTHING
@@ -230,18 +230,18 @@ def _told(contract: Contract, row: Sequence[Any]) -> Decided:
     return Decided(
         row_id,
         Finish(end, reference, transaction_id, booked),
-        Ground.TOLD,
+        Ground.LISTED,
         f"{line} says {status}: our row was ended as {end}",
         fingerprint=fingerprint,
     )
 
 
 def commission_of(
-    contract: Contract, amount: Decimal, product: str | None, vas_type: str, told: Decimal | None
+    contract: Contract, amount: Decimal, product: str | None, vas_type: str, stated: Decimal | None
 ) -> Decimal:
-    """What the statement tells, to the cent, as long as it is a part of the amount; else the contract's share."""
-    if told is not None and 0 <= told <= amount:
-        return told.quantize(_CENT, ROUND_HALF_UP)
+    """What the statement says, to the cent, as long as it is a part of the amount; else the contract's share."""
+    if stated is not None and 0 <= stated <= amount:
+        return stated.quantize(_CENT, ROUND_HALF_UP)
     return share(amount, contract.commission_rate(product, vas_type))
 
 

@@ -105,18 +105,18 @@ def markdown(summary: Summary) -> str:
     lines += [f"- {matched(figures)}"]
     lines += [f"- {figures['breaks']} breaks, {figures['auto_resolved']} of them resolved by rules"]
     if figures["open_rows_decided"]:
-        told = ", ".join(f"{count} {status}" for status, count in figures["open_rows_decided"].items())
-        lines += [f"- our open rows that the statement decides: {told}"]
+        decided = ", ".join(f"{count} {status}" for status, count in figures["open_rows_decided"].items())
+        lines += [f"- our open rows that the statement decides: {decided}"]
     lines += [f"- digest `{summary.digest[:16]}`", "", "| currency | statement | ours | difference | variance |"]
     lines += ["|---|---:|---:|---:|---:|"]
     for currency, tie in figures["currencies"].items():
         cells = (currency, tie["statement"]["value"], tie["own"]["value"], tie["difference"], tie["variance"])
         lines.append(f"| {' | '.join(cells)} |")
     if figures["float"]:
-        told = figures["float"]
+        used = figures["float"]
         lines += [
             "",
-            f"Float: {told['consumed']} consumed, {told['consumed_less_statement']} more than the statement says",
+            f"Float: {used['consumed']} consumed, {used['consumed_less_statement']} more than the statement says",
         ]
     if figures["classes"]:
         lines += ["", "| class | breaks | by rules | escalated | variance |", "|---|---:|---:|---:|---:|"]

@@ -74,7 +74,7 @@ def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None 
     What has changed in closed days of the supplier is found as well, and becomes a break (`closed_days`).
 
     Once it is stored, rows of ours that are still under way are ended where it decides them (`settling`). The aware
-    instant ``now`` (default: this one) tells whether the day is over; a run before that says so.
+    instant ``now`` (default: this one) decides whether the day is over; a run before that says so.
 
     Raises DataError for a statement that is not as it must be, ConflictError when the day is in a closed period or the
     supplier is being reconciled by somebody else, OwnershipError when the archive is not this database's,

@@ -302,7 +302,9 @@ def test_a_run_before_its_day_is_over_says_so_and_proves_no_absence(books: Books
 
 
 def _decided(row: dict[str, Any], status: Status = Status.COMPLETED) -> Decided:
-    return Decided(row["id"], Finish(status, row["supplier_reference"], "M-1"), Ground.TOLD, "line 1", fingerprint="00")
+    return Decided(
+        row["id"], Finish(status, row["supplier_reference"], "M-1"), Ground.LISTED, "line 1", fingerprint="00"
+    )
 
 
 def test_of_a_sweep_and_two_runs_at_once_exactly_one_ends_a_row(books: Books) -> None:
