@@ -1,7 +1,7 @@
 """A day of 1,000,000 sales, from the supplier's file to the written report, with 0.5 % of it planted wrong.
 
 Intake, parsing, checks, matching, classes and reports, on Flash's own CSV: every planted difference must be found under
-its class, and nothing besides. Then the scored pass alone, on rows and lines that share no identifier, which no
+its class, and nothing else. Then the scored pass alone, on rows and lines that share no identifier, which no
 supplier's file can have: doubling both sides must not triple the time.
 """
 
@@ -169,7 +169,7 @@ def _sales(chance: np.random.Generator, rows: int, day: date, prefix: str, *, on
 
 
 def _table(columns: dict[str, Any], rows: int, day: date) -> pa.Table:
-    """A canonical table: what is one value stands in every line, what is not given is NULL."""
+    """A canonical table: a single value is in every line, a missing one is NULL."""
     given = {"supplier": _SUPPLIER, "settlement_date": day, "currency": "ZAR"} | columns
     arrays = []
     for field in STATEMENT_SCHEMA:

@@ -155,7 +155,7 @@ class Settings(BaseSettings):
     api_batch_limit: int = Field(1000, ge=1, le=10_000, description="Most rows in one batch")
     api_body_limit_bytes: int = Field(2 << 20, ge=1024, description="Largest request body of the API, as read")
     api_single_body_limit_bytes: int = Field(
-        65_536, ge=1024, description="Largest body of a request that is no batch; the limit above holds for it, too"
+        65_536, ge=1024, description="Largest body of a request that is not a batch; the limit above holds for it, too"
     )
     api_bodies_limit_bytes: int = Field(
         128 << 20, ge=1024, description="Bytes of bodies that one API process holds at once; beyond them it answers 503"

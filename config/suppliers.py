@@ -1,4 +1,4 @@
-"""The settings of the suppliers: where each one is, who we are to it, how patient and how quick its client is.
+"""The settings of the suppliers: where each one is, the credentials, and the limits of its client.
 
 What is not set is served by the simulators. A real supplier is configuration only: its ``environment`` and credentials.
 """

@@ -76,7 +76,7 @@ _NOT_CARDS = re.compile(
     rf"|{_NOT_BEHIND}[0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}}{_NOT_BEFORE}",
     re.ASCII,
 )
-# What may stand before a number without a space: words for it, and the mark of a magnetic stripe's first track. Not any
+# What may precede a number without a space: words for it, and the mark of a magnetic stripe's first track. Not any
 # letters: ids begin with some, and of those one in forty would be refused by chance.
 _LABEL = re.compile(
     r"(?:%b|(?<![0-9A-Za-z])(?:(?:pan|card)(?:no|nr|num|number)?|cc|visa|mastercard|maestro|amex|diners|discover|jcb"
@@ -104,7 +104,7 @@ def is_card_number(digits: str) -> bool:
 
 
 def find(text: str, search: Search) -> Iterator[Span]:
-    """Where card numbers stand in ``text``, from the first digit to behind the last; spans may overlap.
+    """Where card numbers are in ``text``, from the first digit to behind the last; spans may overlap.
 
     A few steps for each character, whatever the text is: clients choose it.
     """

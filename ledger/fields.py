@@ -78,7 +78,7 @@ def _is_at(field: Field, name: str, place: Place) -> bool:
 
 def view_columns(fields: Fields, columns: Sequence[Column], archived: Iterable[Sequence[Column]]) -> tuple[Column, ...]:
     """The columns of a table's view over all tiers: those that it has now, then what old questions and archived months
-    know besides. ``archived`` are the columns of the archived months, oldest month first.
+    know in addition. ``archived`` are the columns of the archived months, oldest month first.
 
     A renamed column also answers to each former name that no other column has. A dropped column that archived months
     still have keeps its last name, or is ``<name>_field_<number>`` where another column has that name now.

@@ -28,7 +28,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """The row of the catalogue: who this database is, and what it last wrote into the archive's marker.
+    """The row of the catalogue: the identity of this database, and what it last wrote into the archive's marker.
 
     ``tokens`` are the values that the marker may have if nobody else wrote it: the last one confirmed, and those that
     were about to be written. ``location`` is the archive's URL at the last confirmation, None before the first.
@@ -44,7 +44,7 @@ class Installation:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The installation that a piece of work writes for; it stands in keys, manifests and upload records."""
+    """The installation that a piece of work writes for; its id is in keys, manifests and upload records."""
 
     installation_id: UUID
     incarnation: int

@@ -52,7 +52,7 @@ def _moment(found: re.Match[str], local: tzinfo | None, rule: str) -> datetime:
         moment = datetime(
             int(year), int(month), int(day), int(hour), int(minute), int(second), microsecond, tzinfo=zone
         )
-        moment.astimezone(UTC)  # the year 1 east of Greenwich is no instant
+        moment.astimezone(UTC)  # the year 1 east of Greenwich is not an instant
     except (ValueError, OverflowError):
         raise ValueError(rule) from None
     return moment if offset is None else moment.astimezone(UTC)

@@ -1,6 +1,6 @@
 """Keeping secrets and personal data out of what is stored beside the ledger: alerts, their evidence, their notices.
 
-A value is recognised by the name that it stands under, or by its form. Wallets, users and ids of transactions stay:
+A value is recognised by the name that it has, or by its form. Wallets, users and ids of transactions stay:
 without them nobody could look into an alert.
 """
 

@@ -51,7 +51,7 @@ def parse_not_negative(field: str, text: str) -> Decimal:
 
 
 def check_places(field: str, value: Decimal, currency: str) -> Decimal:
-    """``value`` (two places) when ``currency`` has the decimal places that it needs: 120.50 JPY is no amount.
+    """``value`` (two places) when ``currency`` has the decimal places that it needs: 120.50 JPY is not an amount.
 
     Raises FieldError.
     """

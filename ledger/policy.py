@@ -27,7 +27,7 @@ class TierPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    hot_months: int = Field(3, ge=1, strict=True, description="Full months kept hot besides the current one")
+    hot_months: int = Field(3, ge=1, strict=True, description="Full months kept hot in addition to the current one")
     warm_months: int = Field(12, ge=1, strict=True, description="Age at which a month leaves warm for cold")
     cold_months: int = Field(84, ge=1, strict=True, description="Age at which a month leaves cold for deep")
     retention_months: int = Field(120, ge=1, strict=True, description="Age from which a month may be deleted")

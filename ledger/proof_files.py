@@ -75,7 +75,7 @@ def _extra(content: bytes | None) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise VerificationError("the extra data of the proof file is not JSON") from None
     if not isinstance(extra, dict) or extra.get("format") != FORMAT or set(extra) != _NAMES:
-        raise VerificationError(f"the extra data of the proof file is no {FORMAT}")
+        raise VerificationError(f"the extra data of the proof file is not a {FORMAT}")
     if _canonical(extra) != content:
         raise VerificationError("the extra data of the proof file is not in canonical form")
     return extra

@@ -84,7 +84,7 @@ class KeptMonth:
 
 @dataclass(frozen=True, slots=True)
 class DeletionPlan:
-    """What the policies and the holds come to on the UTC day ``as_of``: what is to be deleted, and what stays."""
+    """The result of the policies and the holds on the UTC day ``as_of``: what is to be deleted, and what stays."""
 
     as_of: date
     months: tuple[DoomedMonth, ...]

@@ -1,4 +1,4 @@
-"""The words of statements and of breaks: what a line is, where it stands, and what may be wrong with it. Each once.
+"""The words of statements and of breaks: what a line is, its status, and what may be wrong with it. Each once.
 
 Settings, suppliers, simulators, reconciliation and the API use these.
 """
@@ -16,7 +16,7 @@ class LineKind(StrEnum):
 
 
 class ComparedStatus(StrEnum):
-    """Where a transaction stands as far as the two sides can be compared. Statements are written in these words."""
+    """The status of a transaction, as far as the two sides can be compared. Statements are written in these words."""
 
     PENDING = "pending"
     COMPLETED = "completed"

@@ -150,7 +150,9 @@ def _find_or_start(home: Path, run: Path, server: Server, given_up: Callable[[],
         running = running_endpoint(home, server.name)
         if running is not None and _answers_in_time(run, server, running.url, given_up):
             return running
-        if is_held(run / f"{server.name}.alive"):  # it hangs, or who started it was killed before it was ready
+        if is_held(
+            run / f"{server.name}.alive"
+        ):  # it hangs, or the process that started it was killed before it was ready
             _stop_keeper(run, server.name)
         return _start(home, run, _where_it_was(run, server), given_up)
 

@@ -76,7 +76,7 @@ def reap() -> None:
 
 @atexit.register
 def _leave_to_others() -> None:
-    """A keeper outlives who started it while others use its server: no neglect, so Python has not to warn of it."""
+    """A keeper outlives the process that started it while others use its server: Python must not warn of it."""
     reap()
     for process in _keepers:
         process.returncode = 0  # `Popen` has no other way to let a process go

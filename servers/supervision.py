@@ -129,7 +129,7 @@ class Supervisor:
         if len(watched.ends) >= self._patience.ends:
             watched.state = ProcessState.DOWN
             times = f"{len(watched.ends)} times in {self._patience.window_s:.0f} s"
-            self._report(
+            self._announce(
                 watched, f"{what}, {times}; it is left down: see {log}, then run `treasury down` and `up` again"
             )
             return

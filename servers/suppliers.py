@@ -31,7 +31,7 @@ class Simulators:
         port = ports.choose(self.port)
         where = ("--host", ports.HOST, "--port", str(port))
         how = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--no-server-header")
-        quiet = ("--log-level", "critical")  # connections that break on purpose are no news
+        quiet = ("--log-level", "critical")  # connections that break on purpose need no message
         return process.Launch(
             name=NAME,
             argv=(sys.executable, "-m", "uvicorn", APPLICATION, "--factory", *where, *how, *quiet),

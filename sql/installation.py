@@ -1,4 +1,4 @@
-"""The installation's row in PostgreSQL: who this database is, the lock around its changes, and each change."""
+"""The installation's row in PostgreSQL: the identity of this database, the lock around its changes, and each change."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -282,7 +282,7 @@ def create_partition(connection: Connection, table: TieredTable, hot: Relation, 
     name = table.partition(month)
     there = find_in_schema(connection, hot.schema, name)
     if there is not None:
-        raise DataError(f"{table.name} {month}: a relation called {there} is in the way; it is no partition of ours")
+        raise DataError(f"{table.name} {month}: a relation called {there} is in the way; it is not a partition of ours")
     partition = hot.sibling(name)
     connection.execute(
         SQL("CREATE TABLE {} (LIKE {} {} INCLUDING STORAGE)").format(partition, hot.identifier, _LIKE_ITS_PARENT)

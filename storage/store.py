@@ -125,7 +125,7 @@ class ObjectStore:
             return bool(self._files.exists(self._path(key)))
 
     def remove(self, key: str) -> None:
-        """Delete the object ``key`` and what killed uploads have left of it; it is no error when there is none. Safe to
+        """Delete the object ``key`` and what killed uploads have left of it. No object is no error. Safe to
         run again.
         """
         with translated(f"remove {key}"):
@@ -249,8 +249,8 @@ class ObjectStore:
 
 
 def _is_marker_of_folder(path: str, listed: Mapping[str, Any], below: str) -> bool:
-    """Whether a listed thing is no object: some stores list the folders themselves, under their names or with a slash
-    behind.
+    """Whether a listed thing is not an object: some stores list the folders themselves, under their names or with a
+    slash behind.
     """
     name = str(listed.get("Key") or path)
     return listed.get("type") == "directory" or name.endswith("/") or path.rstrip("/") == below.rstrip("/")

@@ -1,6 +1,6 @@
 """What a supplier's folder says of itself: one `SupplierDefinition`, called ``DEFINITION``, in its ``__init__``.
 
-Nothing else in the project names a supplier. What is slow to import, or of use to few, stands behind a function: the
+Nothing else in the project names a supplier. What is slow to import, or of use to few, is behind a function: the
 API opens clients and never loads a simulator.
 """
 

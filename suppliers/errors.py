@@ -28,7 +28,7 @@ class DeclinedError(DataError):
 
 
 class BadCredentialsError(ConfigError):
-    """The supplier does not accept who we say we are."""
+    """The supplier does not accept our credentials."""
 
 
 class WrongAddressError(ConfigError):

@@ -27,7 +27,7 @@ def parts(content: bytes, name: str, list_name: str, part_bytes: int | None = No
 
     ``part_bytes`` is 4 MiB where it is not given.
 
-    Raises StatementError, naming the file ``name``, for what is no such list or is cut off.
+    Raises StatementError, naming the file ``name``, for what is not such a list or is cut off.
     """
     text, place, end = _inside(content, name, list_name)
     first = True

@@ -53,7 +53,7 @@ class PurchaseRequest:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a purchase stands. It holds no PIN, no token and nobody's number; ``detail`` is safe to show to anyone.
+    """The state of a purchase. It holds no PIN, no token and nobody's number; ``detail`` is safe to show to anyone.
 
     ``commission`` is None when the supplier does not report it. ``code`` is the supplier's own answer code.
     """

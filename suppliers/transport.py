@@ -48,7 +48,7 @@ class Call:
     parameters: Mapping[str, str] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float | None = None
-    rate: AsyncLimiter | None = field(default=None, repr=False)  # of this address, besides the supplier's own
+    rate: AsyncLimiter | None = field(default=None, repr=False)  # of this address, beside the supplier's own
 
     @property
     def place(self) -> str:

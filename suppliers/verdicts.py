@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """How a purchase stands at the supplier."""
+    """The state of a purchase at the supplier."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -65,7 +65,7 @@ _CONCLUSIVE = frozenset({Verdict.SUCCESS, Verdict.DECLINED, Verdict.INVALID})
 
 
 def state_of(verdict: Verdict) -> State:
-    """How a purchase stands after this answer, when it was the only try."""
+    """The state of a purchase after this answer, when it was the only try."""
     return _STATES.get(verdict, State.FAILED)
 
 
@@ -75,7 +75,7 @@ def failure_of(verdict: Verdict) -> Failure:
 
 
 def state_after_doubt(verdict: Verdict) -> State:
-    """How a purchase stands after this answer, when the outcome of an earlier try was not known.
+    """The state of a purchase after this answer, when the outcome of an earlier try was not known.
 
     "Busy", "later", "out of funds" turn this try away; the earlier one may have been sold all the same.
     """

@@ -67,7 +67,7 @@ class Addresses:
         return self._trusted.hold(address)
 
     def _through_proxies(self, peer: str, header: bytes) -> str:
-        """Walk from the connection towards the client until a hop is not trusted, or is no address at all."""
+        """Walk from the connection towards the client until a hop is not trusted, or is not an address."""
         hop = _parse(peer)
         if hop is None:
             return UNKNOWN

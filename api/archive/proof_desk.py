@@ -1,4 +1,4 @@
-"""The reads of the archive that are no rows: proofs and objects of the log, in threads, a few at a time."""
+"""The reads of the archive that do not return rows: proofs and objects of the log, in threads, a few at a time."""
 
 from collections.abc import Callable
 from threading import Lock

@@ -53,7 +53,7 @@ _FIELD_FRAMING_BYTES = len(": \r\n")
 # What may hold more requests than that is parsed in pieces so small that one adds no more of them than about as many.
 _PIECE_BYTES = 512
 _END_OF_HEADER = b"\n\r\n"
-_BLANKS = b" \t"  # around a field's value: they are no part of it (RFC 9110, 5.5)
+_BLANKS = b" \t"  # around a field's value: they are not part of it (RFC 9110, 5.5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Moving a transaction's status forward, safely against others who do the same and against a month that moves."""
+"""Moving a transaction's status forward, safely while other requests do the same and while the month moves."""
 
 from datetime import datetime
 from typing import Any
@@ -85,7 +85,7 @@ class StatusChanger:
         return f"{supplier} {day} is in {named}: the row does not change any more. Post a new row."
 
     async def _why_not(self, table: TieredTable, row_id: UUID, client_id: str, wanted: Status) -> Row:
-        """The row, when nothing was to be done or when it has just come to where it may be moved from."""
+        """The row, when nothing was to be done or when it has just reached a status that it may be moved from."""
         located = await self._reader.find(table, row_id, client_id)
         if located is None:
             raise HttpError(NOT_FOUND)

@@ -71,7 +71,7 @@ class Client(asyncio.Protocol):
             self._load.answered(self, self._kind, int(head[9:12]), time.monotonic() - self._due_s)
 
     def connection_lost(self, _: Exception | None) -> None:
-        """A connection that the server ends while it is idle is no error; one with a request under way is."""
+        """A connection that the server ends while it is idle is not an error; one with a request under way is."""
         self._load.lost(self)
 
 

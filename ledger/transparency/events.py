@@ -304,7 +304,7 @@ class Event(_Model):
         """Read an entry. Raises DataError naming what is wrong, also for one that is not canonical."""
         event = cls.read_own(entry)
         if event.to_bytes() != entry:
-            raise DataError(f"the entry is no {FORMAT}: it is not in canonical form")
+            raise DataError(f"the entry is not a {FORMAT}: it is not in canonical form")
         return event
 
     @classmethod
@@ -315,7 +315,7 @@ class Event(_Model):
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "JSON"
-            raise DataError(f"the entry is no {FORMAT}: {place}: {first['msg']}") from None
+            raise DataError(f"the entry is not a {FORMAT}: {place}: {first['msg']}") from None
 
 
 def _holds_float(value: Any) -> bool:

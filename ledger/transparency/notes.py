@@ -72,7 +72,7 @@ class Note:
 
 
 def split_note(content: bytes) -> tuple[str, list[Signature]]:
-    """The text and the signatures of a note, none of them verified. Raises VerificationError for what is no note."""
+    """The text and the signatures of a note, none of them verified. Raises VerificationError for what is not a note."""
     if len(content) > _MOST_BYTES:
         raise VerificationError(f"the note has more than {_MOST_BYTES} bytes")
     try:

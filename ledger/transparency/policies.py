@@ -106,7 +106,7 @@ class Policy:
 
 
 class _Reader:
-    """The lines of a policy file, in order: a group and the quorum name only what stands above them."""
+    """The lines of a policy file, in order: a group and the quorum name only what is above them."""
 
     def __init__(self) -> None:
         self._logs: list[Log] = []
@@ -174,7 +174,7 @@ class _Reader:
 
     def _require_known(self, name: str) -> None:
         if name not in self._witnesses and name not in self._groups:
-            raise VerificationError(f"{name} is no witness or group of a line above")
+            raise VerificationError(f"{name} is not a witness or group of a line above")
 
 
 def _threshold(wanted: str, members: int) -> int:

@@ -46,7 +46,7 @@ WHERE state = 'open' AND rule = ANY (%(rules)s) AND last_seen < %(since)s
 RETURNING alert_id
 
 -- name: acknowledge
--- Somebody is at it: no more repeats of the notice. The first acknowledgement counts.
+-- A person works on it: no more repeats of the notice. The first acknowledgement counts.
 UPDATE alerts
 SET acknowledged_at = now(), acknowledged_by = %(who)s
 WHERE alert_id = %(alert_id)s AND state = 'open' AND acknowledged_at IS NULL
@@ -72,7 +72,7 @@ GROUP BY rule
 ORDER BY rule
 
 -- name: claim_notices
--- Takes the notices that are due, for as long as sending them may take: others pass them by. Whoever dies with them
+-- Takes the notices that are due, for as long as sending them may take: others pass them by. A sender that dies with them
 -- in hand leaves them due again. A notice of something that was over a day ago is not sent any more.
 UPDATE alerts SET next_notice_at = %(until)s
 FROM (

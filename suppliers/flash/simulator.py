@@ -245,7 +245,7 @@ def _product(code: int) -> dict[str, Any]:
 
 
 def _line(sale: Sale) -> Mapping[str, Any] | None:
-    """A reversal is no line of its own: it changes the status of the purchase's."""
+    """A reversal is not a line of its own: it changes the status of the purchase's."""
     if sale.kind != "purchase":
         return None
     gross = from_cents(sale.amount_cents)

@@ -202,7 +202,7 @@ def _routes(mobilemart: _MobileMart, kind: Kind) -> list[Route]:
 
 
 def _object(raw: bytes) -> dict[str, Any]:
-    """The body, its numbers exact; empty when it is no object."""
+    """The body, its numbers exact; empty when it is not an object."""
     try:
         body = json.loads(raw, parse_float=Decimal)
     except ValueError:
@@ -256,7 +256,7 @@ def _product(code: str) -> dict[str, Any]:
 
 
 def _line(sale: Sale) -> Mapping[str, Any] | None:
-    """A prevend is no sale. A reversal is a line of its own, and the purchase's is binned."""
+    """A prevend is not a sale. A reversal is a line of its own, and the purchase's is binned."""
     if sale.kind == _PREVEND:
         return None
     status = "Binned" if sale.state == "reversed" else "Successful"

@@ -2,7 +2,7 @@
 
 A list of objects, or an object that holds it. Only amount, settlementStatus and settlementReference are published;
 the other names, and the words of the status, are settings of `PeachSettings`. Unknown fields are ignored, not kept. A
-name that stands twice in one object is refused. An amount may be a number or a text: ``10.5``, ``10.50`` and
+name that appears twice in one object is refused. An amount may be a number or a text: ``10.5``, ``10.50`` and
 ``"10.50"`` are the same. None goes through a float.
 """
 
@@ -117,13 +117,13 @@ def _refuse_repeated_names(part: bytes, records: int, start: int, name: str, set
         try:
             json.loads(bytes(raw), object_pairs_hook=_once_each)
         except _RepeatedNameError:
-            raise StatementError(name, "has a name that stands twice", line=number) from None
+            raise StatementError(name, "has a name that appears twice", line=number) from None
         except ValueError:
             raise StatementError(name, "is not JSON", line=number) from None
 
 
 class _RepeatedNameError(Exception):
-    """A name stands twice in one object."""
+    """A name appears twice in one object."""
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -199,7 +199,7 @@ def _instants(block: Block, text: pa.Array, field: str) -> pa.Array:
     try:
         return text.cast(kind)
     except pa.ArrowInvalid:
-        block.refuse(pa.array([not _is_instant(one, kind) for one in text]), field, "is no day of the calendar")
+        block.refuse(pa.array([not _is_instant(one, kind) for one in text]), field, "is not a day of the calendar")
         raise
 
 

@@ -72,7 +72,7 @@ def plant(
     """The statement of ``day`` with as many differences of each class as are ``wanted``, each on a sale of its own.
 
     ``sales`` are what the supplier sold that day and ``earlier`` what it sold before and reports only now, for
-    ``late_posting``, both as canonical tables. Only completed purchases are touched, whose reference stands once.
+    ``late_posting``, both as canonical tables. Only completed purchases are touched, whose reference appears once.
     Raises DataError for a difference that the statement cannot show, and for fewer sales than are wanted.
     """
     check_wanted(supplier, form, wanted)
@@ -110,7 +110,7 @@ def _chosen(supplier: str, table: pa.Table, chance: np.random.Generator, count: 
 
 
 def _plain_sales(table: pa.Table) -> Any:
-    """The places of completed purchases whose reference stands once."""
+    """The places of completed purchases whose reference appears once."""
     reference = table["reference"].combine_chunks()
     counts = pc.value_counts(reference)
     once = counts.field("values").filter(pc.equal(counts.field("counts"), 1))

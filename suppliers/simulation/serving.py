@@ -1,4 +1,4 @@
-"""What every simulator's app has besides its supplier's own routes."""
+"""What every simulator's app has in addition to its supplier's own routes."""
 
 import datetime as dt
 from collections.abc import Sequence

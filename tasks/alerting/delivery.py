@@ -201,7 +201,7 @@ def _no_target(target: _Target) -> str:
         return "must be a URL of a service that apprise knows, such as mailtos://user:password@host"
     if not rest.strip("/"):
         return f"{scheme}:// must be followed by a host"
-    return f"{scheme}:// is no service that apprise knows, or its host, address or token has a wrong form"
+    return f"{scheme}:// is not a service that apprise knows, or its host, address or token has a wrong form"
 
 
 def _has_form(target: _Target) -> bool:

@@ -113,7 +113,7 @@ def resolve_alert(connection: Connection, rule: str, subject: str, *, at: dateti
 
 
 def acknowledge(connection: Connection, alert_id: int, who: str) -> bool:
-    """Note that ``who`` is at an open alert: its notice is not repeated any more. False when it is not open, unknown
+    """Note that ``who`` works on an open alert: its notice is not repeated any more. False when it is not open, unknown
     or was acknowledged before. Safe to run again; the first one counts.
     """
     if not who.strip():

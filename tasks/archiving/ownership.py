@@ -53,7 +53,7 @@ MAY_WRITE = frozenset({State.OWNER, State.FREE})
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Both sides as they were found, and what they come to. ``why`` says it in a sentence, with what to do."""
+    """Both sides as they were found, and the state that follows. ``why`` is a sentence about it, with what to do."""
 
     state: State
     why: str

@@ -1,4 +1,4 @@
-"""Rollover: the partitions ahead are made, and what is not as it should be is reported, never mended in silence."""
+"""Rollover: the partitions ahead are made, and what is wrong is reported, never repaired in silence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

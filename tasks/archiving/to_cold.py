@@ -1,7 +1,7 @@
 """Warm to cold: claim, seal, export, upload, verify, write the manifest, flip the tier and drop the partition.
 
 How far a month has come is in PostgreSQL (``archive_months.step``), so a run that was killed anywhere is healed by the
-next: it claims the month anew and goes through all steps again under a fresh key. Until the last transaction the
+next: it claims the month again and goes through all steps again under a fresh key. Until the last transaction the
 month is warm and whole; from its commit on it is cold and proved. Nothing in between is visible to a reader.
 """
 

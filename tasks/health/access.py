@@ -1,4 +1,4 @@
-"""The check of what stands between a login and the rows: row-level security, and triggers and rules of others."""
+"""The check of what hides or changes rows for a login: row-level security, and triggers and rules of others."""
 
 from collections.abc import Iterator
 

@@ -26,7 +26,7 @@ POSTGRES = "postgres"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A named check. ``limits`` is None where no number decides; ``asks_postgres`` where it cannot be made without it."""
+    """A named check. ``limits`` is None where no number decides; ``asks_postgres``: it needs PostgreSQL."""
 
     name: str
     description: str
@@ -37,7 +37,7 @@ class Check:
 
 
 def _pair(field: str, unit: str, falling: bool = False) -> Callable[[Settings], Limits]:
-    """Limits from the settings: ``field`` is their name with a gap where `warning` and `critical` stand."""
+    """Limits from the settings: ``field`` is their name with a gap for `warning` and `critical`."""
     names = [field.replace("*", level) for level in ("warning", "critical")]
     assert all(name in HealthSettings.model_fields for name in names), field  # noqa: S101  # at import: a slip of this file
 
@@ -65,7 +65,7 @@ CHECKS: tuple[Check, ...] = (
         POSTGRES,
         "PostgreSQL answers and takes writes",
         postgres.postgres,
-        "Start PostgreSQL, or mend TREASURY_DATABASE_URL; `treasury status` shows whether the embedded one runs.",
+        "Start PostgreSQL, or correct TREASURY_DATABASE_URL; `treasury status` shows whether the embedded one runs.",
         _pair("postgres_*_ms", "ms"),
     ),
     Check(
@@ -120,7 +120,7 @@ CHECKS: tuple[Check, ...] = (
         "redis",
         "Redis takes, gives back and deletes a key",
         servers.redis,
-        "Start Redis, or mend TREASURY_REDIS_URL. The API works on without it, but slower.",
+        "Start Redis, or correct TREASURY_REDIS_URL. The API works on without it, but slower.",
         _pair("redis_*_ms", "ms"),
     ),
     Check(
@@ -193,7 +193,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "row_access",
-        "Nothing stands between this project's logins and the rows",
+        "Nothing hides rows from this project's logins or changes them",
         access.row_access,
         "Take the policy or trigger away, or give the login BYPASSRLS; docs/operations.md says what must be allowed.",
         asks_postgres=True,

@@ -77,7 +77,7 @@ def partition_gaps(context: Context) -> Measure:
 
 
 def months_overdue(context: Context) -> Measure:
-    """How long the longest overdue month should have moved; another check reports those that unfinished rows hold back."""
+    """How long the longest overdue month should have moved; another check has those that are held back."""
     with context.connect() as connection:
         stuck = connection.execute(_QUERIES["failed_after_the_seal"]).fetchall()
         due = _due_months(context, connection)

@@ -12,7 +12,7 @@ _QUERIES = load("alerts")
 
 
 def notices(context: Context) -> Measure:
-    """Alerts whose notice some target has not taken; a URL that is no target is critical."""
+    """Alerts whose notice some target has not taken; a URL that is not a target is critical."""
     if not targeted(context.settings):
         return Measure("no target of notices is set", 0, State.HEALTHY)
     wrong = malformed_targets(context.settings)

@@ -19,7 +19,7 @@ from tasks.importing.spreadsheets import refuse_remains
 from tasks.importing.values import Fields, Getter, Positions, changed, compile_value
 
 Value = Callable[[Fields], Any]
-_LEAST_COLUMNS = 3  # a text with one comma in a line is no record of a file of two columns
+_LEAST_COLUMNS = 3  # a text with one comma in a line is not a record of a file of two columns
 _FREE_TEXTS = frozenset({"description"})
 _OWN_FIELDS = frozenset({"created_at", "updated_at"})
 

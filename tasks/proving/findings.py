@@ -34,7 +34,7 @@ class CheckedMonth:
 
 @dataclass(slots=True)
 class Report:
-    """What one verification came to. ``notes`` are remarks that are nothing wrong."""
+    """The result of one verification. ``notes`` are remarks that are nothing wrong."""
 
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

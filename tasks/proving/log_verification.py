@@ -111,7 +111,7 @@ class LogVerification:
         for name in self._names:
             is_known = name == CHECKPOINT or name.startswith((_TILE, _INDEX)) or _STAMP.fullmatch(name)
             if not is_known:
-                self._add(name, "is no object of a log: somebody put it there")
+                self._add(name, "is not an object of a log: somebody put it there")
 
     def _checkpoint(self) -> tuple[Checkpoint, Note] | None:
         content = self._read(CHECKPOINT)
@@ -204,7 +204,7 @@ class LogVerification:
     def _check_tile(self, name: str, checkpoint: Checkpoint, tree: Tree) -> None:
         tile = Tile.parse(name)
         if tile is None:
-            self._add(name, "is no tile and no bundle of a log: somebody put it there")
+            self._add(name, "is neither a tile nor a bundle of a log: somebody put it there")
             return
         content = self._read(name)
         if content is None:
@@ -229,7 +229,7 @@ class LogVerification:
             self._add(name, "its entries are not those that the checkpoint signs")
 
     def _replay(self, checkpoint: Checkpoint, entries: Sequence[bytes]) -> tuple[LogState, VerifiedLog]:
-        """The events and what they come to; each one that cannot be read, and each gap, is a finding."""
+        """The events and the state that they lead to; each one that cannot be read, and each gap, is a finding."""
         events: list[tuple[int, Event]] = []
         for index, entry in enumerate(entries):
             try:

@@ -127,7 +127,7 @@ class MonthVerification:
     def _read_rows(
         self, expected: ExpectedMonth, manifest: Manifest, files: Mapping[str, Path | None], spool: Path
     ) -> None:
-        """Decode the file with the second reader, and compare all that the rows come to with the manifest."""
+        """Decode the file with the second reader, and compare everything computed from the rows with the manifest."""
         (file,) = manifest.files
         path = files.get(file.key)
         if path is None:
@@ -141,7 +141,7 @@ class MonthVerification:
         found = _described(table, manifest, file, read)
         for name in type(manifest).model_fields:
             if getattr(found, name) != getattr(manifest, name):
-                self._report.add(file.key, f"its rows come to another `{name}` than the manifest says")
+                self._report.add(file.key, f"its rows have another `{name}` than the manifest says")
         sums = sums_per_currency(table, read.content.totals)
         if expected.sums is not None and sums != expected.sums:
             self._report.add(file.key, "the sums of its rows are not those of the log")
@@ -168,7 +168,7 @@ def table_of(manifest: Manifest) -> TieredTable:
 
 
 def _described(table: TieredTable, manifest: Manifest, file: ManifestFile, read: ReadFile) -> Manifest:
-    """The manifest that the rows of a file come to."""
+    """The manifest computed from the rows of a file."""
     roots = StoredFile.of(read.tree.chunk_roots)
     tree = ManifestTree(
         key=manifest.tree.key,

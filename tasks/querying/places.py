@@ -1,4 +1,4 @@
-"""Where the rows of every table are: the months of the catalogue, and what is attached to the parents besides.
+"""Where the rows of every table are: the months of the catalogue, and what else is attached to the parents.
 
 Every row that a parent has is read, whether the catalogue knows its partition or not. What the catalogue says that
 PostgreSQL has, and it has not, is refused by name.

@@ -143,7 +143,7 @@ class _Work:
     on_step: OnStep
 
     def outcome(self, work: Callable[..., Outcome], *arguments: Deletion | DeletionRequest | DoomedMonth) -> Outcome:
-        """What ``work`` came to, an error of this project included."""
+        """The result of ``work``, an error of this project included."""
         subject = arguments[-1]
         assert isinstance(subject, Deletion | DoomedMonth)  # noqa: S101  # what both kinds of work are about
         if isinstance(subject, Deletion):
@@ -212,7 +212,7 @@ def _holds_on(connection: Connection, doomed: DoomedMonth) -> list[Hold]:
 
 
 def _sweep(work: _Work, doomed: DoomedMonth) -> None:
-    """Remove the held rows of an earlier try that did not come to its transaction."""
+    """Remove the held rows of an earlier try that did not reach its transaction."""
     store = VersionedStore(work.settings)
     for key, _, state in leftovers(work.connection, doomed.table, doomed.month):
         if state == "keeping":

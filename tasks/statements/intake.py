@@ -44,7 +44,7 @@ _TO_DO = (
     "Ask the supplier for a right one. Should the file be right and a setting wrong: change the setting, then "
     "`treasury statements take-in --retry`."
 )
-_NO_FILE = "is no file: a folder, a pipe, a device, or a link that leads to none"
+_NO_FILE = "is not a file: a folder, a pipe, a device, or a link that leads to none"
 _QUERIES = load("statements")
 _AUDIT = load("reconciliation_audit")
 
@@ -126,7 +126,7 @@ def take_in(
 def _report_no_file(settings: Settings, supplier: str, found: NoFile) -> Intake:
     """The alert of a refused statement. The catalogue gets no row: there is no content."""
     reason = f"{found.name}: {_NO_FILE}"
-    alert = _refused(supplier, found.name, reason, "Look at what stands in its place; ask the supplier for the file.")
+    alert = _refused(supplier, found.name, reason, "Look at what is in its place; ask the supplier for the file.")
     with connect(settings.database_dsn, "statements") as connection:
         raise_alert(connection, alert, event_id=f"{found.name} {_NO_FILE}")
     return Intake(found.name, IntakeResult.QUARANTINED, error=reason)

@@ -62,7 +62,7 @@ def find_files(
     """The files that are there for a supplier, one in memory at a time: those of ``day`` by their name, or all of them.
 
     From ``url`` (a file or a folder), else the supplier's ``statement_url``, else its API, which needs the day.
-    Of a file that is larger than ``statement_limit_mb`` the content is left out. What is no file is not opened.
+    Of a file that is larger than ``statement_limit_mb`` the content is left out. What is not a file is not opened.
     Raises ConfigError when there is no such place, TransientError when it does not answer.
     """
     connection = settings.suppliers.everyone[supplier]
@@ -242,7 +242,7 @@ def _sftp_options(connection: Connection, url: str) -> dict[str, Any]:
 
 
 class _KnownHosts(paramiko.MissingHostKeyPolicy):
-    """Only a host whose key stands in the file is spoken to."""
+    """Only a host whose key is in the file is accepted."""
 
     def __init__(self, path: Path) -> None:
         try:

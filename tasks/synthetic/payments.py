@@ -75,7 +75,7 @@ _PRODUCTS_EACH = 4
 
 @dataclass(frozen=True)
 class World:
-    """What the months of one seed share: who the wallets are and how busy each is."""
+    """What the months of one seed share: the wallets and how busy each is."""
 
     seed: int
     wallets: int

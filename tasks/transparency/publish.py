@@ -57,7 +57,7 @@ _EITHER = (
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a publication came to: the log's size, how many events it published, how many objects it wrote.
+    """The result of a publication: the log's size, how many events it published, how many objects it wrote.
 
     ``shortfall`` is what had to be done without, empty when nothing.
     """

@@ -1,4 +1,4 @@
-"""The witnesses that the log asks to cosign its checkpoint, and what they came to. None of them can stop the log."""
+"""The witnesses that the log asks to cosign its checkpoint, and the result. None of them can stop the log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class WitnessedForkError(VerificationError):
 
 @dataclass(frozen=True, slots=True)
 class Witnessed:
-    """What the witnesses came to: the note with their cosignatures, a line for people, and what is missing.
+    """The result of the witnesses: the note with their cosignatures, a line for people, and what is missing.
 
     ``forks`` are the witnesses' words where one of them remembers another history.
     """

@@ -87,7 +87,7 @@ class Vending:
     async def vend(self, row_id: UUID) -> Vended:
         """Buy what a pending row stands for, and end the row by the outcome.
 
-        Raises ConflictError when the row is not pending (it was vended, or somebody is at it), DataError when there is
+        Raises ConflictError when the row is not pending (it was vended, or is being vended), DataError when there is
         none, ConfigError when its supplier is not enabled: then nothing was sent. TransientError when PostgreSQL went
         away; then the sweep settles the row. When the caller is cancelled, the row is left to the sweep too.
         """
@@ -132,7 +132,7 @@ class Vending:
 
         ``sold``: the supplier has said of itself that it was. Returns the row's id and owner, None when no row under
         way has the reference. Safe to repeat, and at the same time as `settle`. Raises ConflictError when the row has
-        ended as not sold, and the supplier says otherwise; DataError for a text that is no reference; and as `vend`.
+        ended as not sold, and the supplier says otherwise; DataError for a text that is not a reference; and as `vend`.
         """
         found = await self._rows.find_by_reference(reference)
         if found is None or found[0].supplier != supplier:

@@ -76,7 +76,7 @@ class Database(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class VendRow:
-    """What a purchase is made from, and where its row stands. Times are UTC."""
+    """What a purchase is made from, and the state of its row. Times are UTC."""
 
     id: UUID
     supplier: str
@@ -115,7 +115,7 @@ class VendRow:
 @dataclass(frozen=True, slots=True)
 class Finish:
     """How a row ends. ``expected`` is the status that it must have until then; ``failure`` is the reason when it
-    failed. ``reference`` is None for a row that is no vend and has none.
+    failed. ``reference`` is None for a row that is not a vend and has none.
     """
 
     status: Status
@@ -140,7 +140,7 @@ class Finish:
 
 
 def finish_in(connection: Connection, table: TieredTable, row_id: UUID, end: Finish, now: datetime) -> bool:
-    """`VendRows.finish` within the caller's transaction: the same statement, so of all who end a row one does."""
+    """`VendRows.finish` within the caller's transaction: the same statement, so of all that end a row one does."""
     cursor = psycopg.ClientCursor(connection)
     return cursor.execute(_statement("finish", table), end.parameters(row_id, now)).fetchone() is not None
 
@@ -152,8 +152,8 @@ def find_in(connection: Connection, table: TieredTable, row_id: UUID) -> VendRow
 
 
 def find_by_reference_in(connection: Connection, table: TieredTable, reference: str) -> VendRow | None:
-    """The vend that a supplier knows by ``reference``, within the caller's transaction. None for what is no reference
-    of ours, and where there is no such row in hot or warm.
+    """The vend that a supplier knows by ``reference``, within the caller's transaction. None for what is not a
+    reference of ours, and where there is no such row in hot or warm.
     """
     try:
         if len(reference) == _PLAIN_LENGTH:
@@ -166,7 +166,7 @@ def find_by_reference_in(connection: Connection, table: TieredTable, reference: 
 
 
 def status_in(connection: Connection, table: TieredTable, row_id: UUID) -> Status | None:
-    """Where a row stands now; None when there is none in hot or warm."""
+    """The state of a row now; None when there is none in hot or warm."""
     found = find_in(connection, table, row_id)
     return None if found is None else found.status
 
@@ -185,7 +185,7 @@ class VendRows:
     async def find_by_reference(self, reference: str) -> tuple[VendRow, dict[str, Any]] | None:
         """The row with this `short_reference`, and whose it is; None when there is none in hot or warm.
 
-        Raises DataError for a text that is no such reference.
+        Raises DataError for a text that is not such a reference.
         """
         rows = await self._rows("find_by_reference", _by_short_reference(reference))
         if not rows:
@@ -198,7 +198,7 @@ class VendRows:
         return await self._one("claim", {**_of(row_id), "reference": reference, "now": now})
 
     async def finish(self, row_id: UUID, end: Finish, now: datetime) -> bool:
-        """End a row; False when it does not stand where it must. Safe to repeat."""
+        """End a row; False when its status is not the expected one. Safe to repeat."""
         return bool(await self._rows("finish", end.parameters(row_id, now)))
 
     async def forget_failures(self, before: datetime) -> None:
@@ -287,7 +287,7 @@ def _of(row_id: UUID) -> dict[str, Any]:
 
 
 def _by_short_reference(reference: str) -> dict[str, Any]:
-    """The parameters of `find_by_reference`. Raises DataError for a text that is no `short_reference`."""
+    """The parameters of `find_by_reference`. Raises DataError for a text that is not a `short_reference`."""
     first, last = id_range(reference)
     return {"time": created_at_of(first), "first": first, "last": last, "reference": reference}
 

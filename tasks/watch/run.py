@@ -33,7 +33,7 @@ _RESOLVE_QUIET = load("alerts")["resolve_quiet"]
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
-    """What a run did with one table. ``behind_s`` is what it left to the next one, besides the overlap."""
+    """What a run did with one table. ``behind_s`` is what it left to the next one, without the overlap."""
 
     table: str
     slices: int

@@ -105,7 +105,7 @@ def test_a_kit_verifies_log_months_rows_and_proofs_and_needs_none_of_the_project
 
 @pytest.mark.parametrize(("options", "reason"), [
     (["--deep"], "--deep decodes the rows in a copy of the bucket: name it with --data"),
-    (["--data", "nowhere"], "--data: nowhere is no folder"),
+    (["--data", "nowhere"], "--data: nowhere is not a folder"),
 ])  # fmt: skip
 def test_options_that_verify_less_than_they_say_are_refused(tmp_path: Path, options: list[str], reason: str) -> None:
     shutil.copy(Path(__file__).resolve().parents[2] / "examples" / "verify_kit.py", tmp_path)

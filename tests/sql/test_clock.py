@@ -1,4 +1,4 @@
-"""This machine's clock against PostgreSQL's: a slow answer is no wrong clock, and a wrong one is refused by name."""
+"""This machine's clock against PostgreSQL's: a slow answer is not a wrong clock, and a wrong one is refused by name."""
 
 import time
 from decimal import Decimal

@@ -26,7 +26,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "a number of another country": {"mobile_number": "+447700900123"},
     "no meter": {"meter_number": None},
     "no account": {"account_number": None},
-    "a product that is no number": {"product_code": "x1"},
+    "a product that is not a number": {"product_code": "x1"},
     "a product of ten digits": {"product_code": "1234567890"},
 }
 

@@ -122,8 +122,8 @@ class BreakFilter:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedBreak:
-    """What a call of `resolve` came to: the break's state now. ``proposed``: a second person must confirm. ``together``
-    are the other breaks of a suggested match, which came to the same. ``ended_row`` is our row that this ended; a break
+    """The result of `resolve`: the break's state now. ``proposed``: a second person must confirm. ``together``
+    are the other breaks of a suggested match, with the same result. ``ended_row`` is our row that this ended; a break
     that is open then has more to decide about than that. ``withdrawal``: of a call about taking a decision back;
     ``keeps_ended_row``: that decision ended our row, which stays as it is.
     """
@@ -316,7 +316,8 @@ def _ending(
 
 
 def _ended(connection: Connection, settings: Settings, ending: endings.Ending, resolution_id: int) -> ResolvedBreak:
-    """End the row of a break that was just resolved; what a row's end is no answer to opens the break again."""
+    """End the row of a break that was just resolved; an issue that the row's end does not settle opens the break again.
+    """
     endings.carry_out(connection, settings, ending)
     state = BreakState.RESOLVED
     if ending.remaining:
@@ -345,7 +346,7 @@ def _match(connection: Connection, break_id: int, decision: Decision, proposal: 
 
 
 def _check_together(break_id: int, asked: _Locked, members: Sequence[_Locked]) -> None:
-    """All breaks of a match must stand where the asked one does: each is decided with the others."""
+    """All breaks of a match must have the state of the asked one: each is decided with the others."""
     for member in members:
         if member.state is not asked.state:
             raise RefusalError(f"break {break_id}: belongs with break {member.break_id}, which is {member.state}")

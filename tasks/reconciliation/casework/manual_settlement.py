@@ -1,7 +1,7 @@
 """Rows under way that people end: where neither the supplier nor a statement has the outcome, or lines contradict
 each other, somebody finds out and says so. Without it the row would keep its month out of the archive for ever.
 
-A row that is no vend is ended so only once its day is closed: then whoever posted it cannot any more.
+A row that is not a vend is ended so only once its day is closed: then whoever posted it cannot any more.
 
 The row is ended by the very statement that the sweep and `settling` use, in the transaction of the decision's record.
 """
@@ -37,7 +37,7 @@ _OF_THE_ROW = frozenset({BreakClass.STATUS, BreakClass.MISSING_THERE})  # what a
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a row is to end. ``amount`` is what is decided about; ``remaining`` issues its end is no answer to."""
+    """How a row is to end. ``amount`` is decided about; ``remaining`` are the issues that its end leaves open."""
 
     break_id: int
     row_id: UUID
@@ -53,11 +53,11 @@ def planned(
     sides: tuple[list[str], dict[str, Any] | None, dict[str, Any] | None],
     decision: Decision,
 ) -> Ending:
-    """What the decision comes to for the row of ours in a break, whose issues, line and own row are ``sides``; or that
+    """The effect of the decision on the internal row of a break, whose issues, line and own row are ``sides``; or that
     its line names, where it has none.
 
-    Raises RefusalError when there is nothing to end: no row of ours, one that is no vend or has ended, naming how, one
-    that may still be on its way to the supplier, or one that was never sent and so cannot have been sold.
+    Raises RefusalError when there is nothing to end: no row of ours, one that is not a vend or has ended, naming how,
+    one that may still be on its way to the supplier, or one that was never sent and so cannot have been sold.
     """
     issues, line, own = sides
     row = _row_of(connection, settings, line, own)
@@ -99,7 +99,7 @@ def _check_may_end(connection: Connection, settings: Settings, break_id: int, ro
     is_vend = is_reference_of(row.supplier_reference, row.id)
     closed = {"supplier": row.supplier, "day": day_of(row.created_at)}
     if not is_vend and connection.execute(_QUERIES["closed_period"], closed).fetchone() is None:
-        raise RefusalError(f"{name} is no vend of ours: whoever posted it moves its status")
+        raise RefusalError(f"{name} is not a vend of ours: whoever posted it moves its status")
     after_s = settings.suppliers.settle_after_s
     if datetime.now(UTC) - row.updated_at < timedelta(seconds=after_s):
         raise RefusalError(f"{name} may be on its way to {row.supplier}: it moved less than {after_s:g} s ago")

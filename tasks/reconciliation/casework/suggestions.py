@@ -60,7 +60,7 @@ def suggested(connection: Connection, break_id: int) -> Match:
         raise RefusalError(f"break {break_id}: our row {taken} has a match by now; run its day again")
     is_payout = found[0][2] == PAYOUT
     if is_payout and len({day_of(row[1]) for row in found}) > 1:
-        raise RefusalError(f"break {break_id}: more than one day comes to this payout; neither can be confirmed")
+        raise RefusalError(f"break {break_id}: more than one day adds up to this payout; neither can be confirmed")
     rows = tuple(Row(own_id, created_at, own_break) for own_id, created_at, _, own_break, _ in found)
     return Match(line_break, PAYOUT if is_payout else "confirmed", rows)
 

@@ -23,7 +23,7 @@ _BY_A_RULE = "is resolved by a rule, not by a person: change the rule in the set
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """What a call came to. Once it is confirmed, the break is open again, with ``together``, those decided with it.
+    """The result of a call. Once it is confirmed, the break is open again, with ``together``, those decided with it.
 
     ``resolution_id`` is the record that opened the break, else that of the decision in question. ``has_ended_row``: the
     decision ended our row, which stays as it is.

@@ -179,8 +179,8 @@ def _compared(
 
 
 def writers_have_ended(settings: Settings, connection: Connection, supplier: str) -> bool:
-    """Whether everybody has ended who began to write into former days before now. To be asked before the rows are read:
-    who begins later knows of the proposal to close them, and notes what it writes.
+    """Whether every transaction that began to write into former days before now has ended. To be asked before the rows
+    are read: a later transaction sees the proposal to close them, and notes what it writes.
     """
     try:
         with connection.transaction():

@@ -59,7 +59,7 @@ class OwnDay:
     sums: dict[str, dict[str, Any]]
 
     def as_json(self) -> dict[str, Any]:
-        """As it stands in the figures of a run."""
+        """As it is in the figures of a run."""
         return {"rows": self.rows, "digest": self.digest, "sums": self.sums}
 
     def text(self) -> str:

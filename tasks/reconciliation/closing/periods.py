@@ -48,7 +48,7 @@ class PeriodState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What a call came to. ``waiting`` breaks stay open: carried on when the days were closed, to be when proposed.
+    """The result of a call. ``waiting`` breaks stay open: carried on when the days were closed, to be when proposed.
     ``under_way``: rows of ours in these days that have not ended.
     """
 
@@ -59,7 +59,8 @@ class Closing:
 
 @dataclass(frozen=True, slots=True)
 class PeriodRecord:
-    """A closed period or a proposed one. ``actor``, ``reason`` and ``at`` are of who closed it, or else proposed it.
+    """A closed period or a proposed one. ``actor``, ``reason`` and ``at`` are of the person who closed it, or else
+    proposed it.
 
     ``own_rows``, ``own_sums`` and ``own_digest`` are our rows of its days as it was closed: None for one that is
     proposed, or was closed before they were kept. ``days_changed``: days of it that runs have found changed since.
@@ -210,7 +211,9 @@ def _record_in_log(connection: Connection, period: dict[str, Any], head: chain.H
 def reject_closing(
     settings: Settings, supplier: str, first: date, last: date, actor: str, reason: str, *, account: str | None = None
 ) -> Closing:
-    """Take back the proposal to close these days; who made it may, too. Raises RefusalError when there is none."""
+    """Take back the proposal to close these days; the person who made it may, too. Raises RefusalError when there is
+    none.
+    """
     period = _period(settings.suppliers, supplier, first, last, Person(actor, account or actor), reason)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
         connection.execute(_AUDIT["lock_chain"])

@@ -29,7 +29,7 @@ def match_confirmed(engine: duckdb.DuckDBPyConnection) -> None:
 
 
 def leave_out_settled(engine: duckdb.DuckDBPyConnection) -> None:
-    """Leave out of ``compared`` what is no difference any more, once it was decided. A difference of money stays."""
+    """Leave out of ``compared`` what a decision has settled. A difference of money stays."""
     if _there(engine, "confirmed"):
         engine.execute(CONFIRMED["settle_confirmed"])
         engine.execute(CONFIRMED["settle_expected"])

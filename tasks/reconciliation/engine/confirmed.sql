@@ -37,7 +37,7 @@ FROM wanted AS w JOIN theirs AS t
 JOIN own AS o ON o.own_id = w.own_id AND NOT o.taken
 
 -- name: settle_confirmed
--- That it is the same transaction is decided: when and under which product it stands is no question any more. Money is.
+-- That it is the same transaction is decided: its time and its product no longer matter. Money does.
 UPDATE compared
 SET issues = list_filter(issues, lambda issue: issue::VARCHAR NOT IN ('late_posting', 'time', 'product'))
 WHERE method = 'confirmed'

@@ -3,7 +3,7 @@
 
 -- name: create_attached
 -- Lines that belong to another line of the statement, and with it to whatever that is matched with. 'reversal' takes it
--- back, 'attempt' would have and came to nothing, 'split' is a part of one row of ours.
+-- back, 'attempt' would have and failed, 'split' is a part of one row of ours.
 CREATE TABLE attached (line_no BIGINT, main_no BIGINT, kind VARCHAR, value DECIMAL(18,2), amount DECIMAL(18,2),
                        commission DECIMAL(18,4))
 
@@ -25,7 +25,7 @@ CREATE TABLE unfolded (line_no BIGINT, main_no BIGINT)
 
 -- name: find_unfolded
 -- A statement that calls a line reversed, and takes it back by a line of its own as well, lists one event twice. It is
--- counted once: the line stands as sold, the other one takes it back.
+-- counted once: the line counts as sold, the other one takes it back.
 INSERT INTO unfolded
 WITH backs AS (
     SELECT line_no, {key} AS key, currency, amount,

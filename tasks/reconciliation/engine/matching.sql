@@ -385,7 +385,7 @@ WHERE method IN ('scored', 'payout', 'split', 'reversal', 'confirmed') OR state 
 ORDER BY line_no, own_id
 
 -- name: totals
--- What each side comes to and what explains the difference, per currency. See tasks/reconciliation/engine/tieout.py.
+-- The total of each side and what explains the difference, per currency. See tasks/reconciliation/engine/tieout.py.
 SELECT currency, item, count(*) AS rows, sum(value)::DECIMAL(38,2) AS value
 FROM (
     SELECT currency, 'statement' AS item, value FROM line WHERE NOT carried

@@ -39,7 +39,7 @@ class FloatMovement(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number of rows and what they come to."""
+    """A number of rows and their totals."""
 
     rows: int
     value: Decimal

@@ -65,7 +65,7 @@ class Decided:
 @dataclass(slots=True)
 class Settled:
     """What became of them: how many were ended with each status, ``absent`` of them because no statement has them;
-    how many had ended so already, and how many otherwise, or stand where this may not end them."""
+    how many had ended so already, and how many otherwise, or have a status that this may not end."""
 
     ended: Counter[Status] = field(default_factory=Counter)
     absent: int = 0
@@ -199,7 +199,7 @@ def _count(settled: Settled, one: Decided, ended: bool | None) -> None:
 
 
 def _end(connection: Connection, table: TieredTable, supplier: str, one: Decided, now: datetime) -> bool | None:
-    """Whether this ended the row; None when it stands otherwise: then nothing is written, and its break stays."""
+    """Whether this ended the row; None when its status is another one: then nothing is written, and its break stays."""
     with connection.transaction():
         connection.execute(_AUDIT["lock_chain"])  # first, as everybody who writes into the chain
         ended = finish_in(connection, table, one.row_id, one.end, now)

@@ -1,4 +1,4 @@
-"""What a run comes to: both sides matched, classified and judged, the figures of it all, and a digest over them.
+"""The outcome of a run: both sides matched, classified and judged, the figures of it all, and a digest over them.
 
 Nothing is written here, so a run and its replay compute the same.
 """
@@ -60,7 +60,7 @@ def contract_of(settings: Settings, supplier: str) -> Contract:
 
 
 def rules_of(settings: Settings, supplier: str) -> dict[str, Any]:
-    """Everything that the outcome depends on besides the two sides."""
+    """Everything that the outcome depends on in addition to the two sides."""
     contract = {name: f"{rate:f}" for name, rate in _rates(settings, supplier).items()}
     return settings.reconciliation.model_dump(mode="json", exclude={"memory_mb"}) | {"commission": contract}
 

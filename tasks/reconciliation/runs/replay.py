@@ -30,7 +30,7 @@ _MOST = 50
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a replay came to. ``differences`` is empty when it is the same; at most 50 are shown, one a line."""
+    """The result of a replay. ``differences`` is empty when it is the same; at most 50 are shown, one a line."""
 
     run_id: int
     recorded: str

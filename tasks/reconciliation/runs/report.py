@@ -44,7 +44,7 @@ _CREATED = datetime(2000, 1, 1)  # noqa: DTZ001  # a fixed property of the workb
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What stands at the head of every report. ``figures`` is `RunFigures.as_json`."""
+    """The head of every report. ``figures`` is `RunFigures.as_json`."""
 
     supplier: str
     day: str

@@ -37,7 +37,7 @@ _QUERIES = load("reconciliation_runs")
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run came to. ``run_id`` is None for a dry run; ``waiting`` counts what waits at the supplier; ``settled``
+    """The result of a run. ``run_id`` is None for a dry run; ``waiting`` counts what waits at the supplier; ``settled``
     is what became of rows that were still under way; ``warnings`` are what it must not be read without.
     """
 

@@ -67,7 +67,7 @@ def test_a_mistyped_target_is_refused_before_anything_starts(
     monkeypatch.setenv("TREASURY_ALERT_URLS", json.dumps({"warning": ["slak://a-secret-token"]}))
     result = command.invoke(app, command_name)
     assert isinstance(result.exception, ConfigError)
-    assert "TREASURY_ALERT_URLS warning[0]: slak:// is no service" in str(result.exception)
+    assert "TREASURY_ALERT_URLS warning[0]: slak:// is not a service" in str(result.exception)
     assert "a-secret-token" not in result.output + str(result.exception)
 
 

@@ -257,12 +257,12 @@ def test_a_service_that_takes_little_gets_a_long_message_in_parts() -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("slak://token", "slak:// is no service that apprise knows"),
+        ("slak://token", "slak:// is not a service that apprise knows"),
         ("mailto//user@example.org", "must be a URL of a service that apprise knows"),
         ("operations@example.org", "must be a URL of a service that apprise knows"),
         ("json://", "json:// must be followed by a host"),
         ("mailto://", "mailto:// must be followed by a host"),
-        ("slack://T1", "slack:// is no service that apprise knows, or its host, address or token has a wrong form"),
+        ("slack://T1", "slack:// is not a service that apprise knows, or its host, address or token has a wrong form"),
     ],
 )
 def test_a_mistyped_target_is_named_without_its_text(settings: Settings, url: str, said: str) -> None:

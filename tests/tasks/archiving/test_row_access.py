@@ -28,7 +28,7 @@ FORCE = f"ALTER TABLE {PARTITION} FORCE ROW LEVEL SECURITY"
 
 
 class OrdinaryLedger(Ledger):
-    """A ledger whose owner is no superuser; `sql` is still the superuser's."""
+    """A ledger whose owner is not a superuser; `sql` is still the superuser's."""
 
     def __init__(self, settings: Settings, store: Path, superuser: str) -> None:
         super().__init__(settings, store)

@@ -288,7 +288,7 @@ def test_a_row_that_is_no_purchase_is_ended_by_people_once_its_day_is_closed(boo
     books.sql(f"UPDATE {PARENT} SET updated_at = updated_at - interval '1 day'")
     books.run()
     number = books.the_break()["break_id"]
-    with pytest.raises(ConflictError, match="is no vend of ours: whoever posted it moves its status"):
+    with pytest.raises(ConflictError, match="is not a vend of ours: whoever posted it moves its status"):
         resolve(books.settings, number, "thandi", Decision.SETTLE_COMPLETED, "shop says so")
     closed_by_two(books, DAY, DAY, carry=True)
     assert resolve(books.settings, number, "thandi", Decision.SETTLE_COMPLETED, "shop says so").ended_row == row["id"]

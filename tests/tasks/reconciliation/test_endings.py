@@ -207,7 +207,7 @@ def test_a_row_is_not_ended_against_what_it_is(books: Books) -> None:
     books.run()
     for row, decision, why in (
         (never_sent, COMPLETED, "is pending: it was never sent, so it can only have failed"),
-        (foreign, FAILED, "is no vend of ours"),
+        (foreign, FAILED, "is not a vend of ours"),
         (fresh, FAILED, "may be on its way to peach"),
     ):
         with pytest.raises(ConflictError, match=f"its row {row['id']} {why}"):

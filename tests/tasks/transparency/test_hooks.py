@@ -60,7 +60,7 @@ def test_a_log_that_cannot_be_published_never_fails_a_month(ledger: Ledger) -> N
     (outcome,) = ledger.night()
     assert outcome.result is Result.MOVED
     assert "archived; its event waits for the public log" in outcome.reason
-    assert "log-ed25519-1.pem: is no private key in PEM" in outcome.reason
+    assert "log-ed25519-1.pem: is not a private key in PEM" in outcome.reason
     assert ledger.tier(COLD) == "cold"
     (keys / "log-ed25519-1.pem").unlink()
     publish_log(ledger.settings)

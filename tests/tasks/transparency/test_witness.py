@@ -288,7 +288,7 @@ def test_a_witness_that_remembers_another_history_raises_an_alert(
 @pytest.mark.parametrize(
     ("policy", "told"),
     [
-        (b"quorum w9\n", "policy, line 1: w9 is no witness or group"),
+        (b"quorum w9\n", "policy, line 1: w9 is not a witness or group"),
         (b"", "the quorum line is missing"),
         (f"log {KEYS[0].text}\nquorum none\n".encode(), "names other logs, but no key of this one, treasury/"),
     ],
