@@ -13,7 +13,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from bench.load.mixed import Plan
+from bench.load.mixed import LoadPlan
 from bench.posting import serving
 from bench.scratch import scratch
 from config import Settings
@@ -44,7 +44,7 @@ def run(connections: int = CONNECTIONS, per_s: int = PER_S, duration_s: float = 
             roll_table(settings, table, utc_today())
         key = create_key(settings, "bench", CLIENT_SCOPES)
         watcher = create_key(settings, "bench", [Scope.MONITORING_READ])
-        plan = Plan(
+        plan = LoadPlan(
             url=url,
             key=key,
             connections=connections,
@@ -80,7 +80,7 @@ def _rows(url: str, key: str) -> list[str]:
     return ids
 
 
-def _run_load(plan: Plan) -> dict[str, Any]:
+def _run_load(plan: LoadPlan) -> dict[str, Any]:
     argv = [sys.executable, "-m", "bench.load.mixed"]
     request = json.dumps(asdict(plan))
     done = subprocess.run(argv, input=request, capture_output=True, text=True, cwd=PROJECT, check=True)  # noqa: S603

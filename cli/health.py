@@ -10,7 +10,7 @@ import typer
 from cli import terminal
 from config import load_settings
 from servers.stack import reachable, require_home
-from tasks.health import Result, run_checks, worst
+from tasks.health import CheckResult, run_checks, worst
 from tasks.health.record import RUN_S, Recorded
 from tasks.health.record import record as record_results
 
@@ -42,7 +42,7 @@ def health(
     raise typer.Exit(worst(results).rank)
 
 
-def _show(results: list[Result]) -> None:
+def _show(results: list[CheckResult]) -> None:
     rows = [
         (result.name, str(result.state), result.line, result.to_do if not result.caused_by else "")
         for result in results

@@ -29,7 +29,7 @@ from tasks.reconciliation.closing.internal_days import OwnDay
 from tasks.reconciliation.closing.periods import PeriodRecord
 from tasks.reconciliation.engine.tieout import FloatMovement
 from tasks.reconciliation.runs.replay import replay_run
-from tasks.reconciliation.runs.report import Summary, markdown
+from tasks.reconciliation.runs.report import RunSummary, markdown
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
@@ -166,7 +166,7 @@ def show_run(run_id: Annotated[int, typer.Argument(help="Number of the run")]) -
     if record is None:
         raise NotFoundError(f"run {run_id} does not exist")
     print_report(
-        markdown(Summary(record.supplier, str(record.day), record.digest.hex(), record.verdict, record.figures))
+        markdown(RunSummary(record.supplier, str(record.day), record.digest.hex(), record.verdict, record.figures))
     )
     for warning in record.warnings:
         typer.echo(f"\nWarning: {warning}")

@@ -29,7 +29,7 @@ from ledger.retention import DeletionPlan
 from sql.deletions import DeletionRequest
 from tasks.admin.setup import check_clock
 from tasks.retention.approvals import approve, due_requests, refuse, waiting_request
-from tasks.retention.deletion import Outcome, failures
+from tasks.retention.deletion import DeletionOutcome, failures
 from tasks.steps import delete_months_step, plan_deletion_step, request_deletion_step
 
 _HOUR_S = 3600
@@ -55,7 +55,7 @@ class Approval(RunInput):
 
 
 @flow(name="delete-old-transactions", **HOOKS)
-def delete_old_transactions(parameters: DeletionParameters = DeletionParameters()) -> list[Outcome]:
+def delete_old_transactions(parameters: DeletionParameters = DeletionParameters()) -> list[DeletionOutcome]:
     """Complete what has begun, delete what is approved and past its grace period, and ask for what is newly due.
 
     Where a request waits for approvals, the run waits with it, paused: *Resume* in the Prefect UI shows the form.
@@ -182,7 +182,7 @@ def _publish_plan(plan: DeletionPlan) -> str:
     return f"{len(plan.months)} months are past their policy on {plan.as_of}, {len(plan.kept)} are kept"
 
 
-def _publish_outcomes(outcomes: Sequence[Outcome]) -> str:
+def _publish_outcomes(outcomes: Sequence[DeletionOutcome]) -> str:
     lines = [
         f"- {one.table} {one.month}: {one.result} {one.certificate} {one.reason}".rstrip() for one in outcomes
     ] or ["- nothing was due"]

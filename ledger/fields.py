@@ -12,14 +12,14 @@ from ledger.installation import Identity
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ColumnPlace:
     """Where a column is in PostgreSQL: an attribute of a relation of a database."""
 
     identity: Identity
     relation_oid: int
     attribute: int
 
-    def is_beside(self, other: "Place") -> bool:
+    def is_beside(self, other: "ColumnPlace") -> bool:
         """Whether both are attributes of one relation, so that their numbers can be compared."""
         return self.relation_oid == other.relation_oid and self.identity.is_same(other.identity)
 
@@ -31,10 +31,10 @@ class Field:
     field_id: int
     name: str
     former_names: tuple[str, ...]
-    place: Place
+    place: ColumnPlace
     is_dropped: bool = False
 
-    def named(self, name: str, place: Place) -> "Field":
+    def named(self, name: str, place: ColumnPlace) -> "Field":
         """The field under the name and at the place that it has now."""
         former = self.former_names if name == self.name else (*self.former_names, self.name)
         kept = self.place if self.place.is_beside(place) else place
@@ -47,10 +47,10 @@ class Fields:
 
     living: tuple[Field, ...] = ()
     dropped: tuple[Field, ...] = ()
-    new: tuple[tuple[str, Place], ...] = ()
+    new: tuple[tuple[str, ColumnPlace], ...] = ()
 
     @classmethod
-    def of(cls, known: Sequence[Field], attributes: Sequence[tuple[str, Place]]) -> "Fields":
+    def of(cls, known: Sequence[Field], attributes: Sequence[tuple[str, ColumnPlace]]) -> "Fields":
         """What is ``known`` of a table, held against the ``attributes`` that its hot parent has now."""
         open_fields = [field for field in known if not field.is_dropped]
         living, new = [], []
@@ -70,7 +70,7 @@ class Fields:
         return tuple(replace(column, field_id=numbers.get(column.name)) for column in columns)
 
 
-def _is_at(field: Field, name: str, place: Place) -> bool:
+def _is_at(field: Field, name: str, place: ColumnPlace) -> bool:
     if field.place.is_beside(place):
         return field.place.attribute == place.attribute
     return field.name == name

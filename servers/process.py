@@ -48,7 +48,7 @@ class Launch:
     ready_timeout_s: float = READY_S
 
 
-class Log:
+class ServerLog:
     """The log file of one server. Made once a start: what it ``tail``s is what this start has written."""
 
     def __init__(self, home: Path, name: str) -> None:
@@ -82,7 +82,7 @@ def _leave_to_others() -> None:
         process.returncode = 0  # `Popen` has no other way to let a process go
 
 
-def launch(order: Launch, log: Log, *, users: Path, alive: Path) -> subprocess.Popen[bytes]:
+def launch(order: Launch, log: ServerLog, *, users: Path, alive: Path) -> subprocess.Popen[bytes]:
     """Start ``order`` under a keeper that stops it when no process holds a lock on ``users`` (see `keeper`).
 
     The caller holds such a lock already. Returns the keeper's process without waiting for the server to answer.
@@ -118,7 +118,7 @@ def launch(order: Launch, log: Log, *, users: Path, alive: Path) -> subprocess.P
 
 def wait_ready(
     order: Launch,
-    log: Log,
+    log: ServerLog,
     child: subprocess.Popen[bytes],
     answers: Callable[[], bool],
     given_up: Callable[[], bool] = lambda: False,

@@ -19,7 +19,7 @@ from types import MappingProxyType, TracebackType
 from config.generated_keys import write_private
 from ledger.errors import TransientError, TreasuryError
 from servers import lease
-from servers.lease import Endpoint, Server
+from servers.lease import Server, ServerEndpoint
 from tasks.admin.processes import STATE_FILE, Incident, ProcessState
 
 JOIN_S = 30.0
@@ -56,7 +56,7 @@ class Supervisor:
     def __init__(
         self,
         home: Path,
-        servers: Iterable[tuple[Server, Endpoint]],
+        servers: Iterable[tuple[Server, ServerEndpoint]],
         report: Callable[[Incident], None],
         *,
         essential: Collection[str] = (),
@@ -172,7 +172,7 @@ class _Watched:
     """A process and what happened to it: ``ends`` by the monotonic and the UTC clock."""
 
     server: Server
-    endpoint: Endpoint
+    endpoint: ServerEndpoint
     state: ProcessState = ProcessState.RUNNING
     text: str = ""
     due_s: float = 0.0

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from config.suppliers import Connection
 from suppliers.offers import Offers
-from suppliers.protocol import Supplier, Webhook
+from suppliers.protocol import SupplierClient, Webhook
 from suppliers.trials import Trial
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ class Simulator:
     stand_in: Callable[[Any, str], Mapping[str, Any]]
 
 
-def client_of(package: str) -> Callable[[Any], Supplier]:
+def client_of(package: str) -> Callable[[Any], SupplierClient]:
     """The ``CLIENT`` of ``package``'s module ``client``, called with its settings; imported when asked for."""
 
-    def load(settings: Any) -> Supplier:
-        client: Supplier = import_module(f"{package}.client").CLIENT(settings)
+    def load(settings: Any) -> SupplierClient:
+        client: SupplierClient = import_module(f"{package}.client").CLIENT(settings)
         return client
 
     return load
@@ -127,7 +127,7 @@ class SupplierDefinition:
     name: str
     title: str
     settings: type[Connection]
-    client: Callable[[Any], Supplier]
+    client: Callable[[Any], SupplierClient]
     statement: Callable[[], StatementFormat]
     simulator: Callable[[], Simulator]
     trials: Callable[[], Sequence[Trial]]

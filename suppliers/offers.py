@@ -15,7 +15,7 @@ from suppliers.protocol import PurchaseRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class OrderNeed:
     """A text that an order must have. ``attribute`` is its name in `PurchaseRequest`, ``field`` that of the API.
 
     ``rule`` says in words what ``pattern`` matches; None: any text will do.
@@ -39,14 +39,14 @@ class Need:
 class Offer:
     """A kind of service that a supplier sells. ``maximum`` is the largest amount in rand, None where any is sold."""
 
-    needs: tuple[Need, ...] = ()
+    needs: tuple[OrderNeed, ...] = ()
     maximum: Decimal | None = None
 
 
 Offers = Mapping[VasType, Offer]
-MOBILE_NUMBER = Need("mobile_number", "mobile_number", MOBILE_RULE, MOBILE)
-METER_NUMBER = Need("meter_number", "metadata.meter_number")
-ACCOUNT_NUMBER = Need("account_number", "metadata.account_number")
+MOBILE_NUMBER = OrderNeed("mobile_number", "mobile_number", MOBILE_RULE, MOBILE)
+METER_NUMBER = OrderNeed("meter_number", "metadata.meter_number")
+ACCOUNT_NUMBER = OrderNeed("account_number", "metadata.account_number")
 
 
 def check_order(supplier: str, offers: Offers, request: PurchaseRequest) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ledger.transactions import VasType
-from suppliers.verdicts import State, Verdict
+from suppliers.verdicts import PurchaseState, Verdict
 
 MOBILE = "0830000001"
 METER = "04000000011"
@@ -24,9 +24,9 @@ class Trial:
     vas_type: VasType
     product_code: str
     amount: Decimal
-    expected: State = State.COMPLETED
+    expected: PurchaseState = PurchaseState.COMPLETED
     verdict: Verdict | None = None
-    settles: State | None = None
+    settles: PurchaseState | None = None
     mobile_number: str | None = MOBILE
     meter_number: str | None = METER
     account_number: str | None = ACCOUNT

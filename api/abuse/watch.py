@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from api.abuse import injection
 from api.abuse.alert_writer import AlertWriter
-from api.abuse.attackers import ATTACK, Attackers, Held, Stage
+from api.abuse.attackers import ATTACK, Attackers, HeldAddress, Stage
 from api.abuse.injection import Sign
 from api.abuse.tallies import SharedTallies, Tally
 from api.logs.error_description import describe
@@ -136,7 +136,7 @@ class Watch:
             tally.reported = True
             self._raise(rule, subject, {**evidence, "count": tally.total, "window_s": window_s})
 
-    def _report_held(self, held: Held | None) -> None:
+    def _report_held(self, held: HeldAddress | None) -> None:
         if held is not None:
             rule = RequestRule.REFUSED if held.stage is Stage.REFUSED else RequestRule.SLOWED
             self._raise(

@@ -14,7 +14,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from api.abuse.rate_limits import LimitVerdict, Policy
+from api.abuse.rate_limits import LimitVerdict, RatePolicy
 from api.abuse.watch import Sender
 from api.caching import CacheKey, Entry
 from api.logs.access_log import AccessLog, RequestRecord, request_id
@@ -41,7 +41,7 @@ class Rows:
     table: str
     route: str
     scope: Scope
-    policy: Policy
+    policy: RatePolicy
 
 
 class FastPath:

@@ -23,7 +23,7 @@ from ledger.tables import TieredTable
 from ledger.transactions import Status
 from sql.queries import load
 from suppliers.offers import check_order
-from suppliers.protocol import SignatureError, Supplier, Webhook
+from suppliers.protocol import SignatureError, SupplierClient, Webhook
 from suppliers.registry import definition_of, enabled_names, open_suppliers
 from suppliers.verdicts import Verdict
 from tasks.alerting.store import raise_parameters
@@ -58,7 +58,7 @@ class VendDesk:
         self._settings = settings
         self._database = database
         self._cache = cache
-        self._clients: dict[str, Supplier] = {}
+        self._clients: dict[str, SupplierClient] = {}
         self._vending = Vending(settings, database, self._clients)
         self._under_way: set[asyncio.Task[None]] = set()
 

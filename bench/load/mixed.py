@@ -26,7 +26,7 @@ _PATH = "/api/v1/transactions"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class LoadPlan:
     """What to send. ``ids`` are read with a Zipf-like preference for the first ones: weight 1 / rank ** ``zipf``."""
 
     url: str
@@ -86,7 +86,7 @@ def _content_length(head: bytes) -> int:
 class OpenLoop:
     """Opens the connections, keeps the pace, counts the answers."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
         self._random = random.Random(plan.seed)  # noqa: S311  # a load, not a secret
         self._weights = list(accumulate(1 / rank**plan.zipf for rank in range(1, len(plan.ids) + 1)))
@@ -201,7 +201,7 @@ def _percentiles(values_s: list[float]) -> dict[str, float]:
 
 def main() -> None:
     """Read the plan, run it, print the result."""
-    plan = Plan(**json.load(sys.stdin))
+    plan = LoadPlan(**json.load(sys.stdin))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     json.dump(uvloop.run(OpenLoop(plan).run()), sys.stdout)

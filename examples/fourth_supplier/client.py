@@ -18,7 +18,7 @@ from suppliers.money import from_cents, to_cents
 from suppliers.outcomes import is_inconclusive, outcome, unanswered
 from suppliers.protocol import Outcome, Product, PurchaseRequest
 from suppliers.references import plain_reference
-from suppliers.transport import Answer, Call, Transport, may_be_asked_again
+from suppliers.transport import SupplierAnswer, SupplierCall, Transport, may_be_asked_again
 from suppliers.verdicts import Verdict
 
 from .codes import CODES
@@ -34,7 +34,7 @@ class VoucherAnswer(msgspec.Struct):
 
 
 class Voucherly:
-    """The `Supplier` that Voucherly is."""
+    """The client of Voucherly, a `SupplierClient`."""
 
     name = "voucherly"
 
@@ -95,16 +95,16 @@ class Voucherly:
         """Close every connection."""
         await self._http.aclose()
 
-    def _call(self, method: str, path: str, body: object = None) -> Call:
-        return Call(method, f"{self._settings.base_url}/{path}", json=body, headers=self._headers)
+    def _call(self, method: str, path: str, body: object = None) -> SupplierCall:
+        return SupplierCall(method, f"{self._settings.base_url}/{path}", json=body, headers=self._headers)
 
 
-def _check_key(answer: Answer) -> None:
+def _check_key(answer: SupplierAnswer) -> None:
     if answer.status == 401:
         raise BadCredentialsError("voucherly does not accept our key")
 
 
-def _outcome(request: PurchaseRequest, answer: Answer) -> Outcome:
+def _outcome(request: PurchaseRequest, answer: SupplierAnswer) -> Outcome:
     _check_key(answer)
     if is_inconclusive(answer):
         return unanswered(request, f"voucherly answered with {answer.status}")

@@ -27,8 +27,8 @@ from suppliers.outcomes import is_inconclusive, outcome, unanswered
 from suppliers.protocol import Outcome, Product, PurchaseRequest
 from suppliers.references import plain_reference
 from suppliers.tokens import Token, TokenCache
-from suppliers.transport import Answer, Call, Transport, bearer, may_be_asked_again
-from suppliers.verdicts import State, Verdict
+from suppliers.transport import SupplierAnswer, SupplierCall, Transport, bearer, may_be_asked_again
+from suppliers.verdicts import PurchaseState, Verdict
 
 HOSTS: Final = MappingProxyType(
     {
@@ -65,7 +65,7 @@ _REFUSALS = frozenset({400, 404, 422})
 
 
 class Flash:
-    """The `Supplier` that Flash is."""
+    """The client of Flash, a `SupplierClient`."""
 
     name: str = Name.FLASH.value
 
@@ -96,7 +96,7 @@ class Flash:
     async def products(self) -> Sequence[Product]:
         """The account's catalogue. Raises TransientError, ConfigError."""
         answer = await self._http.ask_authorized(
-            Call("GET", f"{self._host}{PREFIX}/accounts/{self._account}/products"), self._tokens, bearer
+            SupplierCall("GET", f"{self._host}{PREFIX}/accounts/{self._account}/products"), self._tokens, bearer
         )
         try:
             catalogue = CATALOGUE.decode(answer.body)
@@ -136,7 +136,7 @@ class Flash:
         await self._http.aclose()
 
     async def _fetch_token(self) -> Token:
-        call = Call(
+        call = SupplierCall(
             "POST",
             f"{self._host}/token",
             form={"grant_type": "client_credentials"},
@@ -148,7 +148,7 @@ class Flash:
     async def _post(self, path: str, body: Mapping[str, Any], request: PurchaseRequest, *, in_doubt: bool) -> Outcome:
         """Post until the outcome is known or the tries are used up. From the first doubt on, only a conclusive answer
         counts; see `verdicts.state_after_doubt`."""
-        call = Call("POST", f"{self._host}{PREFIX}/{path}", json=body)
+        call = SupplierCall("POST", f"{self._host}{PREFIX}/{path}", json=body)
         doubts = [unanswered(request)] if in_doubt else []
         try:
             async for attempt in self._http.retries(_worth_another_try):
@@ -159,7 +159,7 @@ class Flash:
                 raise  # every try was turned away unseen
         return doubts[-1]
 
-    async def _try(self, call: Call, request: PurchaseRequest, doubts: list[Outcome]) -> Outcome:
+    async def _try(self, call: SupplierCall, request: PurchaseRequest, doubts: list[Outcome]) -> Outcome:
         """One try. What leaves the outcome open is added to ``doubts`` and raised, so that it is tried again."""
         try:
             answer = await self._http.send_authorized(call, self._tokens, bearer)
@@ -167,7 +167,7 @@ class Flash:
             doubts.append(unanswered(request, str(error)))
             raise
         found = _outcome(request, answer, in_doubt=bool(doubts))
-        if found.state is State.UNKNOWN and found.verdict is not Verdict.DUPLICATE:
+        if found.state is PurchaseState.UNKNOWN and found.verdict is not Verdict.DUPLICATE:
             doubts.append(found)
             raise UnknownOutcomeError(found.detail)
         return found
@@ -224,7 +224,7 @@ def _token(body: bytes) -> Token:
         raise SupplierFailingError("flash: the answer holds no token") from None
 
 
-def _outcome(request: PurchaseRequest, answer: Answer, *, in_doubt: bool) -> Outcome:
+def _outcome(request: PurchaseRequest, answer: SupplierAnswer, *, in_doubt: bool) -> Outcome:
     if is_inconclusive(answer):
         return unanswered(request, f"flash answered with {answer.status} {answer.media_type}")
     try:

@@ -25,7 +25,7 @@ from config.suppliers import MobileMartSettings, SimulatorSettings
 from ledger.errors import DataError
 from ledger.transactions import Supplier, VasType
 from suppliers.mobilemart import DEFINITION
-from suppliers.mobilemart.client import KINDS, Kind
+from suppliers.mobilemart.client import KINDS, PurchaseKind
 from suppliers.money import from_cents, from_rand, to_cents
 from suppliers.simulation.bearer import Tokens
 from suppliers.simulation.book import Book, Sale
@@ -192,7 +192,7 @@ def stand_in(_: MobileMartSettings, url: str) -> Mapping[str, Any]:
     }
 
 
-def _routes(mobilemart: _MobileMart, kind: Kind) -> list[Route]:
+def _routes(mobilemart: _MobileMart, kind: PurchaseKind) -> list[Route]:
     """The addresses of one kind: airtime and bill payments have no reprint, only some can be reversed."""
     place = f"/{kind.version}/{{kind}}"
     routes = [Route(f"{place}/{{action}}", mobilemart.sell, methods=["POST"])]

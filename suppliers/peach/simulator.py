@@ -47,7 +47,7 @@ from suppliers.simulation.credentials import (
 from suppliers.simulation.planting import Planted
 from suppliers.simulation.serving import serve
 from suppliers.simulation.statements import Statements
-from suppliers.verdicts import State, state_of
+from suppliers.verdicts import PurchaseState, state_of
 
 NAME: Final = Supplier.PEACH.value
 _SUCCESS, _PENDING, _CANCELLED, _UNCERTAIN = "000.100.110", "000.200.000", "100.396.101", "100.396.104"
@@ -285,7 +285,7 @@ def _code(sale: Sale) -> str:
 
 def _state(code: str) -> str:
     state = state_of(verdict_of(code))
-    return "pending" if state in (State.PENDING, State.UNKNOWN) else state.value
+    return "pending" if state in (PurchaseState.PENDING, PurchaseState.UNKNOWN) else state.value
 
 
 def _result(code: str) -> dict[str, str]:

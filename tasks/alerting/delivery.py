@@ -26,7 +26,7 @@ _BETWEEN = "\n\n"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}", re.IGNORECASE)
 
 
-class Kind(StrEnum):
+class NoticeKind(StrEnum):
     """Why a notice is sent."""
 
     OPENED = "opened"
@@ -40,7 +40,7 @@ class Notice:
     failed.
     """
 
-    kind: Kind
+    kind: NoticeKind
     severity: Severity
     rule: str
     subject: str
@@ -57,7 +57,7 @@ class Notice:
         seen = f"seen {self.count} times" if self.count > 1 else "seen once"
         times = f"{seen}, first {self.first_seen:%Y-%m-%d %H:%M}, last {self.last_seen:%Y-%m-%d %H:%M} UTC"
         lines = [f"[{self.kind}] {self.rule} ({self.subject}): {mask_text(self.title)}", times]
-        if self.kind is not Kind.RESOLVED:
+        if self.kind is not NoticeKind.RESOLVED:
             lines.append(f"What to do: {self.what_to_do}")
         return "\n".join(lines)
 
@@ -158,7 +158,7 @@ def send_test(settings: Settings, now: datetime) -> list[tuple[str, str]]:
 
 def _test_of(target: _Target, now: datetime) -> Callable[[], bool]:
     text = ("test", "treasury", "this is a test notice", "nothing: the notice has arrived")
-    return _sending(target, [Notice(Kind.OPENED, target.severity, *text, now, now, 1)])
+    return _sending(target, [Notice(NoticeKind.OPENED, target.severity, *text, now, now, 1)])
 
 
 def load() -> None:
@@ -183,7 +183,7 @@ def _sending(target: _Target, notices: Sequence[Notice]) -> Callable[[], bool]:
         return lambda: _refuse(target)
     for service in apprise:
         service.overflow_mode = OverflowMode.SPLIT  # a service that takes less than our limit gets several messages
-    over = all(notice.kind is Kind.RESOLVED for notice in notices)
+    over = all(notice.kind is NoticeKind.RESOLVED for notice in notices)
     kind = {Severity.WARNING: NotifyType.WARNING, Severity.CRITICAL: NotifyType.FAILURE}[target.severity]
     body = _BETWEEN.join(notice.text for notice in notices)
     title = _title(notices)
@@ -228,7 +228,7 @@ def _title(notices: Sequence[Notice]) -> str:
     first = notices[0]
     if len(notices) > 1:
         return f"treasury: {len(notices)} notices, {first.severity}"
-    heading = "resolved" if first.kind is Kind.RESOLVED else first.severity
+    heading = "resolved" if first.kind is NoticeKind.RESOLVED else first.severity
     return cut(f"treasury: {heading}: {mask_text(first.title)}", _TITLE_LIMIT)
 
 

@@ -16,7 +16,7 @@ from ledger.alerts import Severity
 from ledger.identifiers import truncate_ms
 from sql.connection import Connection, connect
 from sql.queries import load
-from tasks.alerting.delivery import Delivery, Kind, Notice, deliver, targeted
+from tasks.alerting.delivery import Delivery, Notice, NoticeKind, deliver, targeted
 
 _QUERIES = load("alerts")
 _AT_ONCE = 40
@@ -83,7 +83,7 @@ def note_as_notified(connection: Connection, alert_id: int, at: datetime, next_a
 
 
 def _notice(due: _Due) -> Notice:
-    kind = Kind.RESOLVED if due.resolved_at else Kind.REPEATED if due.notified_before else Kind.OPENED
+    kind = NoticeKind.RESOLVED if due.resolved_at else NoticeKind.REPEATED if due.notified_before else NoticeKind.OPENED
     texts = (due.rule, due.subject, due.title, due.what_to_do)
     taken_by = frozenset(due.notice_taken_by)
     return Notice(kind, Severity(due.severity), *texts, due.first_seen, due.last_seen, due.count, taken_by)

@@ -28,8 +28,8 @@ from storage.marker import Marker, is_same_location, location_of
 from storage.store import ObjectStore
 from tasks.archiving.ownership import (
     MAY_WRITE,
+    OwnershipState,
     Standing,
-    State,
     is_any_there,
     look,
     put_marker,
@@ -43,7 +43,7 @@ Asked = Callable[[str, UUID], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class InstallationReport:
     """What `treasury installation show` prints. ``kept`` counts objects that were left in the bucket on purpose."""
 
     standing: Standing
@@ -52,12 +52,12 @@ class Report:
     events: list[tuple[datetime, UUID, int, str, dict[str, Any]]]
 
 
-def report_installation(settings: Settings) -> Report:
+def report_installation(settings: Settings) -> InstallationReport:
     """What this database is to its archive, and what happened to it. Reads only."""
     with connect(settings.database_dsn, "installation") as connection:
         store = ObjectStore(settings)
         standing = look(connection, settings, store)
-        return Report(standing, location_of(store.url), count_kept(connection), list_events(connection))
+        return InstallationReport(standing, location_of(store.url), count_kept(connection), list_events(connection))
 
 
 def continue_installation(settings: Settings, asked: Asked) -> str:
@@ -76,7 +76,7 @@ def continue_installation(settings: Settings, asked: Asked) -> str:
     ):
         store = ObjectStore(settings)
         standing = look(connection, settings, store)
-        if standing.state in (State.FOREIGN, State.WRONG_BUCKET):
+        if standing.state in (OwnershipState.FOREIGN, OwnershipState.WRONG_BUCKET):
             raise OwnershipError(standing.why)
         if not _is_log_ahead(connection, settings, standing) and standing.state in MAY_WRITE:
             return f"nothing to do: {standing.why}"
@@ -106,7 +106,7 @@ def separate_installation(settings: Settings, asked: Asked) -> str:
     ):
         store = ObjectStore(settings)
         standing = look(connection, settings, store)
-        if standing.state is State.OWNER:
+        if standing.state is OwnershipState.OWNER:
             return f"nothing to do: {standing.why}"
         _require_other_place(connection, settings, store, standing)
         owner = Owner(uuid4(), 1)
@@ -150,7 +150,7 @@ def _require_own_objects(connection: Connection, settings: Settings, store: Obje
 
 def _require_other_place(connection: Connection, settings: Settings, store: ObjectStore, standing: Standing) -> None:
     """Raise OwnershipError unless the archive lies elsewhere than the one that this database was copied from."""
-    if standing.state is State.UNREADABLE:
+    if standing.state is OwnershipState.UNREADABLE:
         raise OwnershipError(standing.why)
     known = known_objects(connection)
     former = [standing.marker.location] if standing.marker else []

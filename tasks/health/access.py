@@ -11,7 +11,7 @@ from sql.relations import Parents, Relation
 from sql.roles import API, AUDITOR, own_relations
 from sql.storing import alterers
 from tasks.health.context import Context
-from tasks.health.result import Measure, State
+from tasks.health.result import HealthState, Measure
 
 
 def row_access(context: Context) -> Measure:
@@ -21,12 +21,12 @@ def row_access(context: Context) -> Measure:
         hidden = [str(one) for one in policed_relations(connection, relations, _logins(context, connection))]
         altering = [line for parent in _parents(context, connection) for line in alterers(connection, parent)]
     if hidden:
-        return Measure(f"row-level security hides rows: {_listed(hidden)}", len(hidden), State.CRITICAL)
+        return Measure(f"row-level security hides rows: {_listed(hidden)}", len(hidden), HealthState.CRITICAL)
     if altering:
         return Measure(
-            f"may drop or change rows while they are stored: {_listed(altering)}", len(altering), State.WARNING
+            f"may drop or change rows while they are stored: {_listed(altering)}", len(altering), HealthState.WARNING
         )
-    return Measure(f"{len(relations)} tables are read whole by every login", 0, State.HEALTHY)
+    return Measure(f"{len(relations)} tables are read whole by every login", 0, HealthState.HEALTHY)
 
 
 def _parents(context: Context, connection: Connection) -> Iterator[Relation]:

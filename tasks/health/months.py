@@ -16,7 +16,7 @@ from sql.queries import load
 from sql.relations import Parents
 from tasks.archiving.rollover import report_table
 from tasks.health.context import Context
-from tasks.health.result import Measure, State
+from tasks.health.result import HealthState, Measure
 
 _QUERIES = load("health")
 _COUNTED_ROWS = 1000
@@ -85,7 +85,7 @@ def months_overdue(context: Context) -> Measure:
     if stuck:
         name, month, error = stuck[0]
         line = f"{len(stuck)} months take no writes: their move failed after the seal, {name} {Month.of(month)}: "
-        return Measure(line + cut(error, 200), None, State.CRITICAL)
+        return Measure(line + cut(error, 200), None, HealthState.CRITICAL)
     if not free:
         return Measure("no month is overdue", 0)
     oldest = min(free, key=lambda one: one.since)
@@ -190,7 +190,7 @@ def last_verification(context: Context) -> Measure:
     with context.connect() as connection:
         verified, archived, failed = fetch_one(connection, _QUERIES["newest_proof"])
     if failed is not None:
-        return Measure(f"{failed}: the archive does not hold what PostgreSQL holds", None, State.CRITICAL)
+        return Measure(f"{failed}: the archive does not hold what PostgreSQL holds", None, HealthState.CRITICAL)
     if not archived or verified is None:
         return Measure("nothing is archived yet", 0)
     days = _hours(context, verified) / 24

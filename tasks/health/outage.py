@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from config import Settings
 from ledger.alerts import Alert, Severity
 from sql.connection import Connection
-from tasks.alerting.delivery import Delivery, Kind, Notice, deliver
+from tasks.alerting.delivery import Delivery, Notice, NoticeKind, deliver
 from tasks.alerting.notices import Sent, note_as_notified, repeat_after
 from tasks.alerting.store import raise_alert, resolve_alert
 
@@ -39,7 +39,7 @@ class Unstored(BaseModel):
     count: int = 1
     resolved_at: datetime | None = None
     notified_at: datetime | None = None
-    told: Kind | None = None  # of the last notice; the name is in stored files
+    told: NoticeKind | None = None  # of the last notice; the name is in stored files
     taken_by: frozenset[str] = frozenset()
 
     @property
@@ -104,7 +104,7 @@ def _store(connection: Connection, settings: Settings, one: Unstored) -> None:
         )
     if one.resolved_at is not None:
         resolve_alert(connection, one.rule, one.subject, at=one.resolved_at)
-    if one.told is Kind.RESOLVED and one.notified_at is not None:
+    if one.told is NoticeKind.RESOLVED and one.notified_at is not None:
         note_as_notified(connection, raised.alert_id, one.notified_at, None)
 
 
@@ -135,12 +135,12 @@ def _over(known: Unstored, now: datetime) -> Unstored:
 
 def _due(settings: Settings, one: Unstored, now: datetime) -> bool:
     if one.resolved_at is not None:
-        return one.told is not Kind.RESOLVED
+        return one.told is not NoticeKind.RESOLVED
     return one.notified_at is None or one.notified_at + repeat_after(settings, one.severity) <= now
 
 
 def _notice(one: Unstored) -> Notice:
-    kind = Kind.RESOLVED if one.resolved_at else Kind.REPEATED if one.notified_at else Kind.OPENED
+    kind = NoticeKind.RESOLVED if one.resolved_at else NoticeKind.REPEATED if one.notified_at else NoticeKind.OPENED
     texts = (one.rule, one.subject, one.title, one.what_to_do)
     return Notice(kind, one.severity, *texts, one.first_seen, one.last_seen, one.count, one.taken_by)
 
@@ -148,7 +148,7 @@ def _notice(one: Unstored) -> Notice:
 def _notified(one: Unstored, delivery: Delivery, now: datetime) -> Unstored:
     if delivery.error:
         return one.model_copy(update={"taken_by": delivery.taken_by})
-    kind = Kind.RESOLVED if one.resolved_at else Kind.OPENED
+    kind = NoticeKind.RESOLVED if one.resolved_at else NoticeKind.OPENED
     return one.model_copy(update={"notified_at": now, "told": kind, "taken_by": frozenset()})
 
 

@@ -11,7 +11,7 @@ from sql.clock import described, difference_s
 from sql.connection import Connection, fetch_one
 from sql.queries import load
 from tasks.health.context import Context
-from tasks.health.result import Measure, State
+from tasks.health.result import HealthState, Measure
 
 _QUERIES = load("health")
 _LOCAL = ("", "localhost", "127.0.0.1", "::1")
@@ -28,7 +28,9 @@ def postgres(context: Context) -> Measure:
         version, in_recovery, _ = fetch_one(connection, _QUERIES["server"])
         took_ms = round((time.monotonic() - started) * 1000)
     if in_recovery:
-        return Measure(f"PostgreSQL {version} is a standby in recovery: it takes no writes", took_ms, State.CRITICAL)
+        return Measure(
+            f"PostgreSQL {version} is a standby in recovery: it takes no writes", took_ms, HealthState.CRITICAL
+        )
     return Measure(f"PostgreSQL {version} answered in {took_ms} ms", took_ms)
 
 
@@ -95,7 +97,7 @@ def database_size(context: Context) -> Measure:
     """How large the database is; kept, so that the growth can be shown."""
     with context.connect() as connection:
         size_bytes = int(fetch_one(connection, _QUERIES["database_bytes"])[0])
-    return Measure(f"{size_bytes / _GIBIBYTE:.2f} GiB", size_bytes, State.HEALTHY)
+    return Measure(f"{size_bytes / _GIBIBYTE:.2f} GiB", size_bytes, HealthState.HEALTHY)
 
 
 def _free_bytes(context: Context) -> int | None:

@@ -15,7 +15,7 @@ from ledger.masking import cut, mask_text
 from sql.queries import load
 from tasks.admin.schedules import ALL, SKIPPED, Schedule, expected
 from tasks.health.context import Context
-from tasks.health.result import Measure, State
+from tasks.health.result import HealthState, Measure
 from tasks.health.servers import ask_prefect, prefect_client
 from tasks.prefect.deployments import POOL
 
@@ -40,7 +40,7 @@ class _Trouble:
     """A schedule that does not run as it should, and why."""
 
     schedule: Schedule
-    state: State
+    state: HealthState
     why: str
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ def schedules(context: Context) -> Measure:
     found = [_trouble(context, one, outcomes[one.job], seen) for one in wanted]
     troubles = sorted((one for one in found if one), key=lambda one: -one.state.rank)
     if not troubles:
-        return Measure(f"each of {len(wanted)} schedules ended well in time", 0, State.HEALTHY)
+        return Measure(f"each of {len(wanted)} schedules ended well in time", 0, HealthState.HEALTHY)
     names = ", ".join(one.schedule.deployment for one in troubles)
     why = "; ".join(map(str, troubles))
     return Measure(
@@ -77,19 +77,19 @@ def _outcomes(context: Context, wanted: Sequence[Schedule]) -> dict[str, _Outcom
 def _trouble(context: Context, schedule: Schedule, outcome: _Outcome, seen: "_Evidence") -> _Trouble | None:
     state, success = _lateness(context, schedule, outcome), _last_success(context, outcome)
     fault = seen.fault(schedule)
-    if state is State.HEALTHY:
-        return _Trouble(schedule, State.WARNING, fault) if fault else None
+    if state is HealthState.HEALTHY:
+        return _Trouble(schedule, HealthState.WARNING, fault) if fault else None
     evidence = fault or seen.runs(schedule) or (f"its last run: {outcome.error}" if outcome.error else seen.silence)
     return _Trouble(schedule, state, f"{success}; {evidence}" if evidence else success)
 
 
-def _lateness(context: Context, schedule: Schedule, outcome: _Outcome) -> State:
+def _lateness(context: Context, schedule: Schedule, outcome: _Outcome) -> HealthState:
     due, interval = schedule.due_after(outcome.since)
     limits, over = context.settings.health, context.now - due
     if over >= max(timedelta(minutes=limits.schedule_critical_minutes), interval):
-        return State.CRITICAL
+        return HealthState.CRITICAL
     late = over >= max(timedelta(minutes=limits.schedule_warning_minutes), interval / _GRACE_PART)
-    return State.WARNING if late else State.HEALTHY
+    return HealthState.WARNING if late else HealthState.HEALTHY
 
 
 def _last_success(context: Context, outcome: _Outcome) -> str:

@@ -17,7 +17,7 @@ from sql.relations import Parents
 from sql.storing import check_stored
 from tasks.importing.identity import differing
 from tasks.importing.mapping import Mapping
-from tasks.importing.rejects import Outcome, Reject
+from tasks.importing.rejects import RecordOutcome, Reject
 from tasks.importing.rows import Row
 
 _QUERIES = load("imports")
@@ -107,10 +107,10 @@ class KnownRows:
     def _same(self, row: Row, known: _Known) -> Reject:
         names = differing(known.fingerprint, row.fingerprint, self._names)
         if not names:
-            return Reject(row.line, ALREADY_LOADED, self._table.key_column, row.text, Outcome.KNOWN)
+            return Reject(row.line, ALREADY_LOADED, self._table.key_column, row.text, RecordOutcome.KNOWN)
         listed = ", ".join(names)
         reason = f"already loaded as row {known.row_id}, with another {listed}"
-        return Reject(row.line, reason, listed, row.text, Outcome.DIFFERENT)
+        return Reject(row.line, reason, listed, row.text, RecordOutcome.DIFFERENT)
 
     def _same_in_another_file(self, row: Row, known: _Known) -> Reject:
         if self._same_values:

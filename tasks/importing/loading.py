@@ -34,7 +34,7 @@ from sql.storing import alterers, check_stored
 from tasks.importing.closed_days import ClosedDays, DaysClosedError
 from tasks.importing.identity import differing
 from tasks.importing.known_rows import ALREADY_LOADED, KnownRows
-from tasks.importing.rejects import Outcome, Reject
+from tasks.importing.rejects import RecordOutcome, Reject
 from tasks.importing.rows import Row
 
 _QUERIES = load("imports")
@@ -144,7 +144,7 @@ class Loader:
         """
         unique, repeats = _without_repeats(rows)
         rejects = self._load(unique, _ATTEMPTS)
-        refused = {reject.line for reject in rejects if reject.outcome is Outcome.REJECTED}
+        refused = {reject.line for reject in rejects if reject.outcome is RecordOutcome.REJECTED}
         return sorted([*rejects, *(self._repeat(row, first, refused) for row, first in repeats)])
 
     def _repeat(self, row: Row, first: Row, refused: set[int]) -> Reject:
@@ -153,8 +153,8 @@ class Loader:
         reason = f"same key as line {first.line}"
         if names:
             listed = ", ".join(names)
-            return Reject(row.line, f"{reason}, with another {listed}", listed, row.text, Outcome.DIFFERENT)
-        outcome = Outcome.REJECTED if first.line in refused else Outcome.KNOWN
+            return Reject(row.line, f"{reason}, with another {listed}", listed, row.text, RecordOutcome.DIFFERENT)
+        outcome = RecordOutcome.REJECTED if first.line in refused else RecordOutcome.KNOWN
         return Reject(row.line, reason, self._table.key_column, row.text, outcome)
 
     def _load(self, rows: Sequence[Row], attempts: int) -> list[Reject]:
@@ -233,7 +233,9 @@ class Loader:
         halves = (rows[:middle], rows[middle:])
         return [reject for half in halves for reject in self._load_group(parent, half, attempts, looked_up=True)]
 
-    def _insert(self, parent: Relation, rows: Sequence[Row], looked_up: bool) -> dict[int, tuple[str, str, Outcome]]:
+    def _insert(
+        self, parent: Relation, rows: Sequence[Row], looked_up: bool
+    ) -> dict[int, tuple[str, str, RecordOutcome]]:
         """Load ``rows`` into ``parent`` in one transaction; returns the lines that were not, with reason and field.
 
         Raises UniqueViolation when a row was loaded before, or by another import just now.
@@ -251,8 +253,8 @@ class Loader:
                 return {}
         missing, repeated = self._insert_new(parent, rows, altering)
         lost = f"PostgreSQL did not store the row: {', '.join(altering) or 'a trigger'} drops it"
-        known = dict.fromkeys(repeated, (ALREADY_LOADED, self._table.key_column, Outcome.KNOWN))
-        return dict.fromkeys(missing, (lost, "", Outcome.REJECTED)) | known
+        known = dict.fromkeys(repeated, (ALREADY_LOADED, self._table.key_column, RecordOutcome.KNOWN))
+        return dict.fromkeys(missing, (lost, "", RecordOutcome.REJECTED)) | known
 
     def _copy(self, parent: Relation, rows: Sequence[Row]) -> None:
         statement = _copy_statement(parent.identifier, self._columns)

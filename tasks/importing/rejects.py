@@ -18,7 +18,7 @@ _SHOWN_CHARACTERS = 4096
 _SHOWN_DIGITS = 4  # of a card number
 
 
-class Outcome(StrEnum):
+class RecordOutcome(StrEnum):
     """What became of a record that was not loaded."""
 
     REJECTED = "rejected"
@@ -33,7 +33,7 @@ class Reject(NamedTuple):
     reason: str
     field: str
     text: str
-    outcome: Outcome = Outcome.REJECTED
+    outcome: RecordOutcome = RecordOutcome.REJECTED
 
 
 class RejectsFile:
@@ -44,7 +44,7 @@ class RejectsFile:
         self._file = file
         self._writer = csv.writer(file)
         self._writer.writerow(HEADER)
-        self.counts = Counter[Outcome]()
+        self.counts = Counter[RecordOutcome]()
 
     def write(self, rejects: Iterable[Reject]) -> None:
         """Add ``rejects``, masked."""

@@ -25,7 +25,7 @@ from tasks.importing.mapping import Mapping, check_table, read_mapping
 from tasks.importing.occurrences import count_occurrences
 from tasks.importing.preview import Preview
 from tasks.importing.records import Record, read_records
-from tasks.importing.rejects import Outcome, Reject, RejectsFile, choose_path, open_rejects
+from tasks.importing.rejects import RecordOutcome, Reject, RejectsFile, choose_path, open_rejects
 from tasks.importing.rows import Row, RowBuilder
 from tasks.importing.source import open_source
 
@@ -134,9 +134,9 @@ def _report(
         table=table.name,
         read=counts.read,
         loaded=counts.loaded,
-        known=outcomes[Outcome.KNOWN],
-        different=outcomes[Outcome.DIFFERENT],
-        rejected=outcomes[Outcome.REJECTED],
+        known=outcomes[RecordOutcome.KNOWN],
+        different=outcomes[RecordOutcome.DIFFERENT],
+        rejected=outcomes[RecordOutcome.REJECTED],
         rejects=rejects.path,
         dry_run=request.dry_run,
         lines=lines,

@@ -19,7 +19,7 @@ from ledger.transparency.replay import Gone, Index, LogState, MonthKey, index_of
 from ledger.transparency.tiles import WIDTH, Tile, Tree, decode_bundle, tiles_of
 from ledger.transparency.verifier_keys import SignatureType, VerifierKey
 from storage.store import ObjectStore
-from tasks.proving.findings import Report
+from tasks.proving.findings import VerificationReport
 from tasks.proving.known_log import KnownLog
 from tasks.proving.remembered_log import RememberedLog
 from tasks.transparency.archived_log import CHECKPOINT
@@ -70,7 +70,9 @@ class VerifiedLog:
 class LogVerification:
     """One pass over the objects of a log. ``listed`` are the keys of the archive with their sizes."""
 
-    def __init__(self, store: ObjectStore, known: KnownLog, listed: Mapping[str, int], report: Report) -> None:
+    def __init__(
+        self, store: ObjectStore, known: KnownLog, listed: Mapping[str, int], report: VerificationReport
+    ) -> None:
         self._store, self._known, self._report = store, known, report
         self._prefix = f"{known.folder}/"
         self._names = [key.removeprefix(self._prefix) for key in listed if key.startswith(self._prefix)]

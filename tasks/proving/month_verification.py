@@ -15,14 +15,16 @@ from storage.manifest import Manifest, ManifestFile, ManifestRowGroup, ManifestT
 from storage.month_tree import ReadFile, read_file
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile
-from tasks.proving.findings import CheckedMonth, Report
+from tasks.proving.findings import CheckedMonth, VerificationReport
 from tasks.proving.log_verification import ExpectedMonth
 
 
 class MonthVerification:
     """Verifies parts of months, one after the other. ``listed`` are the keys of the archive with their sizes."""
 
-    def __init__(self, settings: Settings, store: ObjectStore, listed: Mapping[str, int], report: Report) -> None:
+    def __init__(
+        self, settings: Settings, store: ObjectStore, listed: Mapping[str, int], report: VerificationReport
+    ) -> None:
         self._settings, self._store, self._listed, self._report = settings, store, listed, report
 
     def look(self, expected: ExpectedMonth) -> None:

@@ -20,7 +20,7 @@ from ledger.installation import Owner
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.events import origin_of
 from ledger.transparency.notes import Signer, sign_note, split_note
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from ledger.transparency.replay import LogState, index_of, replay_entries
 from ledger.transparency.tiles import Tile, Tree, new_tiles
 from ledger.transparency.verifier_keys import SignatureType, VerifierKey
@@ -140,7 +140,7 @@ def _publish(connection: Connection, settings: Settings, on_step: OnStep) -> Pub
     return _complete(work, load_signers(settings, row.origin), policy)
 
 
-def _is_as_recorded(settings: Settings, policy: Policy | None, row: LogRow, archive: ArchivedLog) -> bool:
+def _is_as_recorded(settings: Settings, policy: LogPolicy | None, row: LogRow, archive: ArchivedLog) -> bool:
     """Whether nothing is left to do: one request."""
     is_whole = row.indexed_size == row.published_size == row.planned_size and not row.shortfall
     is_stamped = settings.tsa_url is None or row.timestamped_size == row.published_size
@@ -148,7 +148,7 @@ def _is_as_recorded(settings: Settings, policy: Policy | None, row: LogRow, arch
     return is_whole and is_stamped and is_witnessed and archive.find_checkpoint() == row.checkpoint
 
 
-def _complete(work: _Work, signers: list[Signer], policy: Policy | None) -> Published:
+def _complete(work: _Work, signers: list[Signer], policy: LogPolicy | None) -> Published:
     base = _compare(work, [signer.key for signer in signers])
     keys = None
     if not work.row.keys:

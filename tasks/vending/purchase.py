@@ -21,17 +21,17 @@ from ledger.errors import ConfigError, ConflictError, DataError, TransientError,
 from ledger.transactions import Status
 from suppliers.money import share
 from suppliers.outcomes import not_sent, unanswered
-from suppliers.protocol import Outcome, PurchaseRequest, Supplier
+from suppliers.protocol import Outcome, PurchaseRequest, SupplierClient
 from suppliers.registry import open_suppliers
-from suppliers.verdicts import State, Verdict, failure_of
-from tasks.vending.rows import Database, Finish, VendRow, VendRows, vend_database
+from suppliers.verdicts import PurchaseState, Verdict, failure_of
+from tasks.vending.rows import Finish, VendDatabase, VendRow, VendRows, vend_database
 
 LOGGER = logging.getLogger("treasury.vending")
 _AT_ONCE = 8
 _MOST_REPORTED = 1000
 _FINISH_TRIES = 3
 _FINISH_TIMEOUT_S = 10.0
-_STATUSES = {State.COMPLETED: Status.COMPLETED, State.FAILED: Status.FAILED}
+_STATUSES = {PurchaseState.COMPLETED: Status.COMPLETED, PurchaseState.FAILED: Status.FAILED}
 
 _NOT_SOLD = frozenset({Status.FAILED, Status.CANCELLED})
 
@@ -77,7 +77,11 @@ class Vending:
     """Vends of one process. ``suppliers`` are open clients by name; ``database`` is the API's pool or another."""
 
     def __init__(
-        self, settings: Settings, database: Database, suppliers: Mapping[str, Supplier], clock: Clock = _utc_now
+        self,
+        settings: Settings,
+        database: VendDatabase,
+        suppliers: Mapping[str, SupplierClient],
+        clock: Clock = _utc_now,
     ) -> None:
         self._settings = settings.suppliers
         self._rows = VendRows(settings, database)
@@ -145,13 +149,13 @@ class Vending:
         await self._settle(row, SettleReport())
         return {"id": row.id, **owner}
 
-    def _supplier(self, row: VendRow) -> Supplier:
+    def _supplier(self, row: VendRow) -> SupplierClient:
         try:
             return self._suppliers[row.supplier]
         except KeyError:
             raise ConfigError(f"the supplier {row.supplier} is not enabled") from None
 
-    async def _bought(self, supplier: Supplier, request: PurchaseRequest) -> Outcome:
+    async def _bought(self, supplier: SupplierClient, request: PurchaseRequest) -> Outcome:
         """Buy, and when no answer has the outcome, ask once for it."""
         try:
             async with asyncio.timeout(self._settings.vend_timeout_s):
@@ -163,9 +167,9 @@ class Vending:
             return not_sent(request, error)
         if outcome.verdict is Verdict.OUT_OF_FUNDS:
             LOGGER.error("our account with %s has not enough funds", supplier.name)
-        return await self._resolved(supplier, request) if outcome.state is State.UNKNOWN else outcome
+        return await self._resolved(supplier, request) if outcome.state is PurchaseState.UNKNOWN else outcome
 
-    async def _resolved(self, supplier: Supplier, request: PurchaseRequest) -> Outcome:
+    async def _resolved(self, supplier: SupplierClient, request: PurchaseRequest) -> Outcome:
         """What the supplier's status rule finds; unknown when it cannot be asked."""
         try:
             async with asyncio.timeout(self._settings.vend_timeout_s):

@@ -67,7 +67,7 @@ def is_reference_of(reference: str | None, row_id: UUID) -> bool:
     return reference in (plain_reference(row_id), short_reference(row_id))
 
 
-class Database(Protocol):
+class VendDatabase(Protocol):
     """Connections to PostgreSQL, as the API's own pool gives them. Commits must be synchronous."""
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
@@ -174,7 +174,7 @@ def status_in(connection: Connection, table: TieredTable, row_id: UUID) -> Statu
 class VendRows:
     """The rows of one table of vends."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: VendDatabase) -> None:
         self._table = settings.table(TABLE)
         self._database = database
 
@@ -235,7 +235,7 @@ class VendRows:
 
 
 @asynccontextmanager
-async def vend_database(settings: Settings) -> AsyncIterator[Database]:
+async def vend_database(settings: Settings) -> AsyncIterator[VendDatabase]:
     """A small pool for commands and flows. What it has committed is on disk."""
     parameters = connection_parameters(settings.database_dsn, "vending")
     parameters["options"] += f" -c synchronous_commit=on -c statement_timeout={_STATEMENT_TIMEOUT_MS}"

@@ -20,7 +20,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SuggestedRow:
     """A row of ours in a match; ``break_id`` is that of its own break, where it has one."""
 
     own_id: UUID
@@ -34,7 +34,7 @@ class Match:
 
     line_break: int
     method: str
-    rows: tuple[Row, ...]
+    rows: tuple[SuggestedRow, ...]
 
     @property
     def breaks(self) -> list[int]:
@@ -61,7 +61,7 @@ def suggested(connection: Connection, break_id: int) -> Match:
     is_payout = found[0][2] == PAYOUT
     if is_payout and len({day_of(row[1]) for row in found}) > 1:
         raise RefusalError(f"break {break_id}: more than one day adds up to this payout; neither can be confirmed")
-    rows = tuple(Row(own_id, created_at, own_break) for own_id, created_at, _, own_break, _ in found)
+    rows = tuple(SuggestedRow(own_id, created_at, own_break) for own_id, created_at, _, own_break, _ in found)
     return Match(line_break, PAYOUT if is_payout else "confirmed", rows)
 
 
@@ -70,7 +70,7 @@ def proposed(connection: Connection, break_id: int) -> Match | None:
     found = connection.execute(_QUERIES["proposed_rows"], {"break_id": break_id}).fetchall()
     if not found:
         return None
-    rows = tuple(Row(own_id, created_at, own_break) for _, own_id, created_at, own_break, _ in found)
+    rows = tuple(SuggestedRow(own_id, created_at, own_break) for _, own_id, created_at, own_break, _ in found)
     return Match(found[0][0], found[0][4], rows)
 
 

@@ -72,7 +72,7 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ClosedDay:
     """What a closed day was when it was last looked at. ``written``: it has been written to since."""
 
     state_id: int
@@ -99,7 +99,7 @@ class Change:
     record of a break explains. ``object_key`` is where its rows are now kept.
     """
 
-    state: State
+    state: ClosedDay
     own: OwnDay
     parts: tuple[DayChange, ...]
     object_key: str
@@ -287,18 +287,18 @@ def verify_closed_days(settings: Settings, connection: Connection) -> int:
 
 def _states(
     settings: Settings, connection: Connection, supplier: str, most: int | None, *, archived_too: bool
-) -> tuple[tuple[int, ...], list[State]]:
+) -> tuple[tuple[int, ...], list[ClosedDay]]:
     """The notes of writes to closed days, and the days to look at. A note that comes later is for the next look."""
     everything = {"supplier": supplier, "first": date.min, "last": date.max}
     noted = connection.execute(_QUERIES["noted_changes"], everything).fetchall()
-    with connection.cursor(row_factory=class_row(State)) as cursor:
+    with connection.cursor(row_factory=class_row(ClosedDay)) as cursor:
         states = cursor.execute(_QUERIES["newest_states"], {"supplier": supplier, "most": most}).fetchall()
     months = month_states(connection, settings.table(TABLE))
     wanted = [one for one in states if _is_wanted(one, months, archived_too=archived_too)]
     return tuple(row[0] for row in noted), wanted
 
 
-def _is_wanted(state: State, months: Sequence[MonthState], *, archived_too: bool) -> bool:
+def _is_wanted(state: ClosedDay, months: Sequence[MonthState], *, archived_too: bool) -> bool:
     """Whether a day can be compared, and is worth it: a Johannesburg day may lie in two months of UTC."""
     lower, upper = day_start(state.day), day_start(state.day + timedelta(days=1))
     tiers = [one.tier for one in months if one.month.lower < upper and one.month.upper > lower]
@@ -307,9 +307,9 @@ def _is_wanted(state: State, months: Sequence[MonthState], *, archived_too: bool
     return archived_too or state.written or not tiers or any(tier not in _ARCHIVED for tier in tiers)
 
 
-def _spans(states: Sequence[State]) -> Iterator[list[State]]:
+def _spans(states: Sequence[ClosedDay]) -> Iterator[list[ClosedDay]]:
     """Days without a gap, together, as many as are read at once."""
-    span: list[State] = []
+    span: list[ClosedDay] = []
     for state in states:
         if span and (state.day != span[-1].day + timedelta(days=1) or len(span) == _DAYS_AT_ONCE):
             yield span
@@ -320,7 +320,7 @@ def _spans(states: Sequence[State]) -> Iterator[list[State]]:
 
 
 def _changes_of_span(
-    settings: Settings, connection: Connection, owner: Owner, supplier: str, span: Sequence[State], folder: Path
+    settings: Settings, connection: Connection, owner: Owner, supplier: str, span: Sequence[ClosedDay], folder: Path
 ) -> Iterator[Change]:
     with own_days(settings, supplier, span[0].day, span[-1].day) as reader:
         now = reader.read([one.day for one in span])

@@ -26,7 +26,7 @@ from tasks.reconciliation.engine.queries import MATCHING
 from tasks.reconciliation.runs import automatic_settlement as settling
 from tasks.reconciliation.runs.before import Before
 from tasks.reconciliation.runs.internal_rows import Window, own_side
-from tasks.reconciliation.runs.report import Summary
+from tasks.reconciliation.runs.report import RunSummary
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.statements import fetch_statement, open_statement
 
@@ -37,7 +37,7 @@ _SHARE = Decimal("0.000001")
 @contextmanager
 def computed(
     settings: Settings, request: RunRequest, before: Before, folder: Path
-) -> Iterator[tuple[duckdb.DuckDBPyConnection, Summary]]:
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, RunSummary]]:
     """Both sides matched, classified and summed up, in an engine of their own; nothing is written. ``folder`` takes
     what is fetched, and `OWN_ROWS`: a line of each row of ours of the day. Raises like `reconcile_day`.
     """
@@ -95,7 +95,7 @@ def _take_neighbours(duck: duckdb.DuckDBPyConnection, settings: Settings, reques
         )
 
 
-def _summarise(duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest) -> Summary:
+def _summarise(duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest) -> RunSummary:
     """The figures, checked, and the digest over both sides, the rules and the outcome."""
     rules_ = settings.reconciliation
     commissions = {
@@ -143,7 +143,7 @@ def _summarise(duck: duckdb.DuckDBPyConnection, settings: Settings, request: Run
         "verdict": str(verdict),
     }
     digest = hashlib.sha256(chain.canonical_json(outcome).encode()).hexdigest()
-    return Summary(request.supplier, request.day.isoformat(), digest, str(verdict), figures)
+    return RunSummary(request.supplier, request.day.isoformat(), digest, str(verdict), figures)
 
 
 def _largest_variance(ties: Sequence[tieout.TieOut], movement: dict[str, str] | None) -> Decimal:

@@ -43,7 +43,7 @@ _CREATED = datetime(2000, 1, 1)  # noqa: DTZ001  # a fixed property of the workb
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class RunSummary:
     """The head of every report. ``figures`` is `RunFigures.as_json`."""
 
     supplier: str
@@ -64,7 +64,7 @@ def warnings_of(day: date, lines: int, at: datetime) -> Iterator[str]:
 
 
 def write_reports(
-    engine: duckdb.DuckDBPyConnection, summary: Summary, folder: Path, returned: Returned | None
+    engine: duckdb.DuckDBPyConnection, summary: RunSummary, folder: Path, returned: Returned | None
 ) -> list[Path]:
     """Write every report into ``folder``; returns the files. The engine must have matched and classified.
 
@@ -98,7 +98,7 @@ def write_return_file(engine: duckdb.DuckDBPyConnection, target: Path, returned:
             writer.write_batch(returned(batch))
 
 
-def markdown(summary: Summary) -> str:
+def markdown(summary: RunSummary) -> str:
     """The run for people, as Prefect's UI shows it."""
     figures = summary.figures
     lines = [f"## {summary.supplier} {summary.day}: {summary.verdict}", ""]
@@ -160,7 +160,7 @@ def _plain(value: Any) -> Any:
     return f"{value:f}" if isinstance(value, Decimal) else value
 
 
-def _write_json(engine: duckdb.DuckDBPyConnection, summary: Summary, target: Path) -> None:
+def _write_json(engine: duckdb.DuckDBPyConnection, summary: RunSummary, target: Path) -> None:
     head = {"supplier": summary.supplier, "day": summary.day, "digest": summary.digest, "verdict": summary.verdict}
     with target.open("w", encoding="utf-8") as file:
         file.write(json.dumps(head | {"figures": summary.figures}, ensure_ascii=False, indent=1).removesuffix("\n}"))
@@ -181,7 +181,7 @@ def _write_csv(engine: duckdb.DuckDBPyConnection, target: Path) -> None:
                 writer.writerow(safe_text(value) if isinstance(value, str) else _plain(value) for value in row)
 
 
-def _write_xlsx(engine: duckdb.DuckDBPyConnection, summary: Summary, target: Path) -> None:
+def _write_xlsx(engine: duckdb.DuckDBPyConnection, summary: RunSummary, target: Path) -> None:
     """Two sheets. A text is a text cell whatever it begins with; money is a number where that is exact."""
     with (
         tempfile.TemporaryDirectory(dir=target.parent) as scratch,
@@ -189,7 +189,7 @@ def _write_xlsx(engine: duckdb.DuckDBPyConnection, summary: Summary, target: Pat
     ):
         book.set_properties({"title": f"Reconciliation {summary.supplier} {summary.day}", "created": _CREATED})
         money = book.add_format({"num_format": "0.00##"})
-        _fill(book.add_worksheet("Summary"), money, _summary_rows(summary))
+        _fill(book.add_worksheet("RunSummary"), money, _summary_rows(summary))
         _fill(book.add_worksheet("Breaks"), money, _sheet_rows(engine))
 
 
@@ -208,7 +208,7 @@ def _fill(sheet: Any, money: Any, rows: Iterator[list[Any]]) -> None:
                 sheet.write_string(number, place, str(value))
 
 
-def _summary_rows(summary: Summary) -> Iterator[list[Any]]:
+def _summary_rows(summary: RunSummary) -> Iterator[list[Any]]:
     figures = summary.figures
     yield ["Supplier", summary.supplier]
     yield ["Day (Africa/Johannesburg)", summary.day]

@@ -27,7 +27,7 @@ from tasks.reconciliation.runs import record
 from tasks.reconciliation.runs.before import Before, read_before
 from tasks.reconciliation.runs.internal_rows import TABLE
 from tasks.reconciliation.runs.outcome import computed, contract_of
-from tasks.reconciliation.runs.report import Summary, markdown, returned_to, warnings_of, write_reports
+from tasks.reconciliation.runs.report import RunSummary, markdown, returned_to, warnings_of, write_reports
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.statements import fetch_statement
 from tasks.reconciliation.vocabulary import Verdict
@@ -41,7 +41,7 @@ class RunResult:
     is what became of rows that were still under way; ``warnings`` are what it must not be read without.
     """
 
-    summary: Summary
+    summary: RunSummary
     run_id: int | None
     waiting: int
     oldest: date | None

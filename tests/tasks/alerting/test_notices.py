@@ -13,7 +13,7 @@ import pytest
 from config import Settings, load_settings
 from ledger.errors import ConfigError
 from sql.connection import Connection
-from tasks.alerting.delivery import Kind, Notice, deliver, invalid_targets, require_targets, send_test
+from tasks.alerting.delivery import Notice, NoticeKind, deliver, invalid_targets, require_targets, send_test
 from tasks.alerting.notices import Sent, send_notices
 from tasks.alerting.store import Alert, Severity, acknowledge, list_alerts, raise_alert, resolve_alert
 from tests.tasks.alerting.receiver import Receiver, receiving, telling
@@ -247,7 +247,7 @@ def test_of_several_messages_those_that_are_not_taken_stay_due(
 def test_a_service_that_takes_little_gets_a_long_message_in_parts() -> None:
     with receiving() as receiver:
         long_text = "x" * 900
-        notice = Notice(Kind.OPENED, Severity.CRITICAL, "rule", "it", "title", long_text, NOON, NOON, 1)
+        notice = Notice(NoticeKind.OPENED, Severity.CRITICAL, "rule", "it", "title", long_text, NOON, NOON, 1)
         settings = telling(load_settings(home=Path("/tmp/none")), (f"{receiver.url}?overflow=split",))  # noqa: S108
         [delivery] = deliver(settings, [notice])
         assert delivery.error == ""

@@ -16,7 +16,7 @@ from cli.main import app
 from config import Settings
 from config.health import HealthSettings
 from sql.connection import Connection, connect
-from tasks.health import CHECKS, Result, run_checks
+from tasks.health import CHECKS, CheckResult, run_checks
 from tasks.health.record import RUN_S, record
 from tests.tasks.alerting.receiver import telling
 from tests.tasks.archiving.ledger import PROJECT
@@ -52,7 +52,7 @@ def test_the_exit_code_is_the_worst_state_and_each_check_is_in_the_json(system: 
 
 
 def test_a_warning_alone_ends_with_one(ledger: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def only_connections(settings: Settings, now: datetime) -> list[Result]:
+    def only_connections(settings: Settings, now: datetime) -> list[CheckResult]:
         return run_checks(settings, [check for check in CHECKS if check.name == "connections"], now)
 
     for name, value in ledger.environment().items():

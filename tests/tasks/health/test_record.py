@@ -14,15 +14,15 @@ from sql.connection import Connection
 from tasks.admin.housekeeping import purge_health_results
 from tasks.alerting.rules import rules
 from tasks.alerting.store import list_alerts
-from tasks.health import CHECKS, Result, State, run_checks
+from tasks.health import CHECKS, CheckResult, HealthState, run_checks
 from tasks.health.outage import notify
 from tasks.health.record import alerts_of, record
 from tests.tasks.alerting.receiver import Receiver, receiving, telling
 from tests.tasks.health.conftest import at_port
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-WELL = Result("redis", State.HEALTHY, Decimal(3), Decimal(250), "ms", "Redis answered", "", 3)
-ILL = replace(WELL, state=State.CRITICAL, value=None, line="Redis: ConnectionError", to_do="Start Redis.")
+WELL = CheckResult("redis", HealthState.HEALTHY, Decimal(3), Decimal(250), "ms", "Redis answered", "", 3)
+ILL = replace(WELL, state=HealthState.CRITICAL, value=None, line="Redis: ConnectionError", to_do="Start Redis.")
 DOWN = replace(ILL, name="postgres", line="PostgreSQL: connection refused", to_do="Start PostgreSQL.")
 BLOCKED = replace(DOWN, name="locks", caused_by="postgres")
 
