@@ -316,7 +316,7 @@ def _ending(
 
 
 def _ended(connection: Connection, settings: Settings, ending: endings.Ending, resolution_id: int) -> ResolvedBreak:
-    """End the row of a break that was just resolved; an issue that the row's end does not settle opens the break again."""
+    """End the row of a break that was just resolved; an issue that this leaves open opens the break again."""
     endings.carry_out(connection, settings, ending)
     state = BreakState.RESOLVED
     if ending.remaining:
