@@ -93,7 +93,7 @@ def _wait_for_end(server: subprocess.Popen[bytes]) -> None:
 
 
 def _reap_orphans(server_pid: int) -> None:
-    """Reap grandchildren that came to this process as their subreaper; never the server itself."""
+    """Reap the grandchildren that this process, as their subreaper, adopted; never the server itself."""
     for pid in _children():
         if pid != server_pid:
             try:

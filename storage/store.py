@@ -125,8 +125,8 @@ class ObjectStore:
             return bool(self._files.exists(self._path(key)))
 
     def remove(self, key: str) -> None:
-        """Delete the object ``key`` and what killed uploads have left of it. No object is no error. Safe to
-        run again.
+        """Delete the object ``key`` and what killed uploads have left of it; nothing where there is none. Safe
+        to run again.
         """
         with translated(f"remove {key}"):
             self.sweep(key)
