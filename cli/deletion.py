@@ -152,13 +152,13 @@ def _tables(settings: Settings, names: list[str] | None) -> list[TieredTable]:
     return [settings.table(name) for name in names or settings.registry]
 
 
-def show_plan(found: DeletionPlan) -> None:
+def show_plan(plan: DeletionPlan) -> None:
     """Print a plan for people."""
-    _show_months(f"Past their policy on {found.as_of}", found.months)
-    kept = [(one.table, str(one.month), one.reason) for one in found.kept]
+    _show_months(f"Past their policy on {plan.as_of}", plan.months)
+    kept = [(one.table, str(one.month), one.reason) for one in plan.kept]
     if kept:
         terminal.table("Kept", ("table", "month", "why"), kept)
-    typer.echo(f"SHA-256 of what is to be deleted: {found.sha256.hex()}")
+    typer.echo(f"SHA-256 of what is to be deleted: {plan.sha256.hex()}")
 
 
 def _show_months(title: str, months: Sequence[DoomedMonth]) -> None:

@@ -117,13 +117,13 @@ def fingerprint(values: Values) -> bytes:
     return digest + struct.pack(f">{len(checksums)}H", *checksums)
 
 
-def differing(stored: bytes, given: bytes, names: Sequence[str]) -> list[str]:
+def differing(stored: bytes, read: bytes, names: Sequence[str]) -> list[str]:
     """The names of the values that differ between two fingerprints of rows with the columns ``names``."""
-    if stored[:_DIGEST_BYTES] == given[:_DIGEST_BYTES]:
+    if stored[:_DIGEST_BYTES] == read[:_DIGEST_BYTES]:
         return []
-    if len(stored) != len(given):  # stored when the table had other columns
+    if len(stored) != len(read):  # stored when the table had other columns
         return ["a value"]
-    pairs = zip(_checksums(stored), _checksums(given), names, strict=True)
+    pairs = zip(_checksums(stored), _checksums(read), names, strict=True)
     return [name for before, now, name in pairs if before != now] or ["a value"]
 
 

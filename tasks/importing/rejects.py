@@ -68,13 +68,13 @@ class RejectsFile:
             raise TransientError(reason) from None
 
 
-def choose_path(file: Path, given: Path | None) -> Path:
-    """Where the rejects of ``file`` go: to ``given``, a file or a folder, or else beside the file, or where that cannot
-    be written, in the current folder.
+def choose_path(file: Path, chosen: Path | None) -> Path:
+    """Where the rejects of ``file`` go: to ``chosen``, a file or a folder, or else beside the file, or in the current
+    folder where that one cannot be written.
     """
     name = f"{file.name}.rejects.csv"
-    if given is not None:
-        return given / name if given.is_dir() else given
+    if chosen is not None:
+        return chosen / name if chosen.is_dir() else chosen
     beside = file.with_name(name)
     writable = os.access(beside if beside.exists() else beside.parent, os.W_OK)
     return beside if writable else Path(name)

@@ -45,11 +45,11 @@ class VerificationScope:
     sample: int | None = None
     parts: frozenset[PartKey] | None = None
 
-    def includes(self, one: ExpectedMonth) -> bool:
+    def includes(self, expected: ExpectedMonth) -> bool:
         """Whether a part of a month is in the scope."""
-        month = Month.parse(one.month)
+        month = Month.parse(expected.month)
         is_in_span = (self.first is None or self.first <= month) and (self.last is None or month <= self.last)
-        return is_in_span and self.table in (None, one.table)
+        return is_in_span and self.table in (None, expected.table)
 
     def require_any(self, months: Iterable[ExpectedMonth]) -> None:
         """Raise NotFoundError where a table or a span is named, and no month that must exist is in it."""

@@ -27,13 +27,13 @@ def subject_of(supplier: str, day: date) -> str:
     return f"{supplier}/{day}"
 
 
-def changed_alert(supplier: str, day: date, found: str, evidence: Mapping[str, Any]) -> Alert:
+def changed_alert(supplier: str, day: date, title: str, evidence: Mapping[str, Any]) -> Alert:
     """The alert about one closed day (Africa/Johannesburg)."""
     return Alert(
         CHANGED,
         subject_of(supplier, day),
         Severity.CRITICAL,
-        found,
+        title,
         "Look at the break: `treasury recon breaks --class closed_period_changed` lists it, `treasury recon show` has "
         "its rows. A purchase that ended late is the truth: account it in the open day. For anything else find who "
         "writes to the table past the API and the import.",

@@ -13,14 +13,14 @@ Finding = tuple[str, str, datetime, dict[str, Any]]  # subject, window_key, at, 
 
 
 def raise_findings(
-    connection: Connection, rule: WatchRule, table: str, upper: datetime, found: Iterable[Any], limit: int
+    connection: Connection, rule: WatchRule, table: str, upper: datetime, rows: Iterable[Any], limit: int
 ) -> tuple[int, int]:
     """Raise alerts for the new findings of ``rule`` in a slice that ends at ``upper``; returns how many of both.
 
     The first ``limit`` get an alert each, the rest shares one: each of them is in `watch_findings` all the same.
     Commits with the caller's transaction.
     """
-    findings: list[Finding] = sorted(found, key=lambda one: (one[2], one[0], one[1]))
+    findings: list[Finding] = sorted(rows, key=lambda one: (one[2], one[0], one[1]))
     for subject, window_key, at, evidence in findings[:limit]:
         alert = _alert(rule, subject, {"table": table, "window": window_key, **evidence})
         raise_alert(connection, alert, at=at, event_id=f"{table} {window_key}")

@@ -168,14 +168,14 @@ def tie_outs(
     return found
 
 
-def float_figures(movement: FloatMovement | None, found: Iterable[TieOut]) -> dict[str, str] | None:
+def float_figures(movement: FloatMovement | None, tie_outs: Iterable[TieOut]) -> dict[str, str] | None:
     """The third way: what left the float beside what the statement and our rows say should have; None without one."""
     if movement is None:
         return None
-    one = next((tie for tie in found if tie.currency == movement.currency), None)
-    statement, own = (one.statement.value, one.own.value) if one else (_ZERO, _ZERO)
-    if one and movement.basis == "net":
-        statement, own = one.commission.net, one.commission.own_net
+    tie_out = next((tie for tie in tie_outs if tie.currency == movement.currency), None)
+    statement, own = (tie_out.statement.value, tie_out.own.value) if tie_out else (_ZERO, _ZERO)
+    if tie_out and movement.basis == "net":
+        statement, own = tie_out.commission.net, tie_out.commission.own_net
     return {
         "currency": movement.currency,
         "basis": movement.basis,
