@@ -82,7 +82,7 @@ class Clock:
             self._was_wrong = True
         else:
             if self._was_wrong:
-                _LOG.warning("the clock of this machine is PostgreSQL's again")
+                _LOG.warning("the clock of this machine agrees with PostgreSQL's again")
             self._was_wrong = False
 
     async def _ask(self, connection: AsyncConnection) -> _Comparison:

@@ -1,4 +1,4 @@
-"""What requests to the API can be found out for: the rules of `api.abuse.watch`, and what their alerts say."""
+"""The rules over requests to the API, which `api.abuse.watch` evaluates, and what their alerts say."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ledger.alerts import AlertRule, Severity
 
 
 class RequestRule(StrEnum):
-    """What a request, or many of one sender, can be found out for."""
+    """The rules over one request, or over many of one sender."""
 
     INJECTION = "request-injection"
     DIFFERENT_KEYS = "request-different-keys"
@@ -34,7 +34,7 @@ class Description:
 
 RULES: Mapping[RequestRule, Description] = {
     RequestRule.INJECTION: Description(
-        "A request carries what attacks are made of",
+        "A request contains text that is typical of attacks",
         "Look at the sender in the access log. Nothing was executed: such text is refused or is plain data here.",
     ),
     RequestRule.DIFFERENT_KEYS: Description(

@@ -117,5 +117,5 @@ def clock(context: Context) -> Measure:
     with context.connect() as connection:
         ahead_s = difference_s(connection)
     if not ahead_s:
-        return Measure("the clock of this machine is PostgreSQL's", 0)
+        return Measure("the clock of this machine agrees with PostgreSQL's", 0)
     return Measure(f"the clock of this machine is {described(ahead_s)} PostgreSQL's", abs(ahead_s))

@@ -11,7 +11,7 @@ def vend_rules(_: Settings) -> list[AlertRule]:
     return [
         AlertRule(
             CONTRADICTED,
-            "A supplier says otherwise than the row of a purchase that has ended",
+            "A supplier contradicts the row of a purchase that has ended",
             Severity.CRITICAL,
             "the first time",
         )
