@@ -59,7 +59,7 @@ def _measure(settings: Settings) -> dict[str, float]:
 
 
 def _counted(work: Callable[[], object]) -> tuple[float, int]:
-    """How long ``work`` takes in ms, and how many requests it makes to S3."""
+    """Return how long ``work`` takes in ms, and how many requests it makes to S3."""
     real, made = S3FileSystem._call_s3, [0]  # noqa: SLF001  # the one place that every request passes
 
     async def counting(self: Any, *arguments: Any, **options: Any) -> Any:

@@ -138,7 +138,7 @@ def _prepare(settings: Settings, rows: int, folder: Path) -> Planted:
 
 
 def _sales(chance: np.random.Generator, rows: int, day: date, prefix: str, *, only_completed: bool = False) -> pa.Table:
-    """What Flash sold on a day, as its right statement has it: half of it in a few round amounts."""
+    """Return what Flash sold on a day, as its right statement has it: half of it in a few round amounts."""
     at_ms = unix_ms(day_start(day)) + np.sort(chance.integers(_EDGE_MS, _DAY_MS - _EDGE_MS, rows))
     product = chance.integers(0, 24, rows)
     round_cents = chance.choice([500, 1000, 1500, 2900, 5000, 10_000], rows)

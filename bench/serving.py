@@ -89,7 +89,7 @@ def _run_load(plan: LoadPlan) -> dict[str, Any]:
 
 
 def _monitoring(url: str, key: str) -> dict[str, Any]:
-    """What the API says of itself: cache hits and the times of its queries."""
+    """Return what the API says of itself: cache hits and the times of its queries."""
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30) as client:
         cache = client.get("/api/v1/monitoring/cache")
         performance = client.get("/api/v1/monitoring/performance")

@@ -319,7 +319,7 @@ def verify(
 def verify_reconciliation(
     settings: Settings, connection: Connection, expected: bytes | None = None, *, chain_only: bool = False
 ) -> list[str]:
-    """What `treasury recon verify` prints. Raises VerificationError naming what is wrong."""
+    """Return what `treasury recon verify` prints. Raises VerificationError naming what is wrong."""
     head = verify_chain(connection, expected)
     lines = [f"reconciliation: {head.event_no} events, complete; head {head.hash.hex()}"]
     if not chain_only:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds an exclusive flock on ``path``."""
+    """Return whether a process holds an exclusive flock on ``path``."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -35,7 +35,7 @@ def parse_rate(text: str) -> tuple[int, int]:
 
 
 def is_rate(text: str) -> bool:
-    """Whether `parse_rate` accepts ``text``."""
+    """Return whether `parse_rate` accepts ``text``."""
     try:
         parse_rate(text)
     except ValueError:

@@ -86,7 +86,9 @@ class Month:
         return sha256(b"\x00" + text.encode())
 
     def place(self, row: Row) -> tuple[tuple[bool, Any], ...]:
-        """What the file is sorted by, NULL last; Python compares texts as their UTF-8 bytes, and UUIDs by number."""
+        """Return what the file is sorted by, NULL last; Python compares texts as their UTF-8 bytes, and UUIDs by
+        number.
+        """
         return tuple((row[name] is None, row[name]) for name in self.manifest["sorted_by"])
 
     def kind(self, row: Row) -> tuple[str, ...]:
@@ -127,7 +129,7 @@ class Month:
 
 
 def verify(path: Path) -> str:
-    """What was proved, as one line. Raises ValueError naming the first thing that is not what the manifest says."""
+    """Return what was proved, as one line. Raises ValueError naming the first thing that contradicts the manifest."""
 
     def require(what: str, found: object, said: object) -> None:
         if found != said:

@@ -72,5 +72,5 @@ class AlertRule:
 
 
 def fingerprint(rule: str, subject: str) -> bytes:
-    """What stands for an alert's identity: SHA-256 of its rule and its subject."""
+    """Return the SHA-256 of an alert's rule and subject, which identifies it."""
     return hashlib.sha256(f"{rule}\x1f{subject}".encode("utf-8", "replace")).digest()

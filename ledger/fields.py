@@ -20,7 +20,7 @@ class ColumnPlace:
     attribute: int
 
     def is_beside(self, other: "ColumnPlace") -> bool:
-        """Whether both are attributes of one relation, so that their numbers can be compared."""
+        """Return whether both are attributes of one relation, so that their numbers can be compared."""
         return self.relation_oid == other.relation_oid and self.identity.is_same(other.identity)
 
 
@@ -51,7 +51,7 @@ class Fields:
 
     @classmethod
     def of(cls, known: Sequence[Field], attributes: Sequence[tuple[str, ColumnPlace]]) -> "Fields":
-        """What is ``known`` of a table, held against the ``attributes`` that its hot parent has now."""
+        """Return what is ``known`` of a table, held against the ``attributes`` that its hot parent has now."""
         open_fields = [field for field in known if not field.is_dropped]
         living, new = [], []
         for name, place in attributes:

@@ -18,7 +18,7 @@ class Identity:
     database_oid: int
 
     def is_same(self, other: "Identity") -> bool:
-        """Whether both may be one database. An identifier that one of them lacks decides nothing."""
+        """Return whether both may be one database. An identifier that one of them lacks decides nothing."""
         known = {identity.system_identifier for identity in (self, other)} - {None}
         return self.database_oid == other.database_oid and len(known) < 2
 

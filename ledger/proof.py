@@ -77,7 +77,9 @@ def sums_per_currency(table: TieredTable, every: Iterable[Totals]) -> dict[str, 
 
 
 def differences(here: MonthContent, there: MonthContent, names: Mapping[str, str]) -> list[str]:
-    """What two accounts disagree on, each as one line of text; empty when they are equal. ``names`` are here, there."""
+    """Return what two accounts disagree on, each as one line of text; empty when they are equal. ``names`` are here,
+    there.
+    """
     differing = []
     if here.rows != there.rows:
         differing.append(f"rows: {names['here']} {here.rows}, {names['there']} {there.rows}")

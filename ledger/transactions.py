@@ -76,7 +76,7 @@ _SUPPLIER_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}\Z")
 
 
 def is_supplier_name(name: str) -> bool:
-    """Whether a supplier may be called ``name``: the rule that PostgreSQL holds, too."""
+    """Return whether a supplier may be called ``name``: the rule that PostgreSQL holds, too."""
     return _SUPPLIER_NAME.match(name) is not None
 
 
@@ -103,7 +103,7 @@ NEXT_STATUSES: Mapping[Status, frozenset[Status]] = {
 
 
 def may_follow(current: Status, wanted: Status) -> bool:
-    """Whether a transaction may go from ``current`` to ``wanted``."""
+    """Return whether a transaction may go from ``current`` to ``wanted``."""
     return wanted in NEXT_STATUSES[current]
 
 

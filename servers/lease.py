@@ -54,7 +54,7 @@ class Server(Protocol):
         """Make its folders and choose its port. Called under the start lock, with nothing of the server running."""
 
     def answers(self, url: str) -> bool:
-        """Whether the server at ``url`` is ready for work. Quick, never raises."""
+        """Return whether the server at ``url`` is ready for work. Quick, never raises."""
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def lease(home: Path, server: Server, given_up: Callable[[], bool] = lambda: Fal
 
 
 def running_endpoint(home: Path, name: str) -> ServerEndpoint | None:
-    """Where the server called ``name`` was last ready, if anything of it runs now. Read-only."""
+    """Return where the server called ``name`` was last ready, if anything of it runs now. Read-only."""
     run = home / "run"
     if not is_held(run / f"{name}.alive"):
         return None
@@ -158,7 +158,7 @@ def _find_or_start(home: Path, run: Path, server: Server, given_up: Callable[[],
 
 
 def _answers_in_time(run: Path, server: Server, url: str, given_up: Callable[[], bool]) -> bool:
-    """Whether a server that runs answers before `HANGS_S`: others use it, so it is not replaced for being slow."""
+    """Return whether a server that runs answers before `HANGS_S`: others use it, so a slow one is not replaced."""
     deadline = time.monotonic() + HANGS_S
     while not server.answers(url):
         if time.monotonic() > deadline or given_up() or not is_held(run / f"{server.name}.alive"):

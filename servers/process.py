@@ -173,12 +173,15 @@ def run_once(
 
 
 def plain_environment() -> dict[str, str]:
-    """What a server that is not ours gets to see of the environment: the path and nothing that changes behaviour."""
+    """Return what a server that is not ours gets to see of the environment: the path and nothing that changes
+    behaviour.
+    """
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC", "HOME": os.environ.get("HOME", "/")}
 
 
 def own_environment(settings_env: Mapping[str, str], *, prefect_is_elsewhere: bool = False) -> dict[str, str]:
-    """What a child that runs this project's code gets: ``settings_env``, and of the shell only what `_is_needed` names.
+    """Return what a child that runs this project's code gets: ``settings_env``, and of the shell only what `_is_needed`
+    names.
 
     No file of settings is read by the child: it would bring back what ``settings_env`` leaves out.
     ``prefect_is_elsewhere`` passes on how the shell reaches a Prefect server that is not embedded.

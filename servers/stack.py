@@ -64,7 +64,7 @@ class Up:
         return [endpoint for _, endpoint in self.leased]
 
     def supervisor(self, report: Callable[[Incident], None], patience: Patience = PATIENCE) -> Supervisor:
-        """What restarts the leased servers that end. ``report`` is called with each incident."""
+        """Return the supervisor that restarts the leased servers that end. ``report`` is called with each incident."""
         return Supervisor(self.settings.home, self.leased, report, essential=ESSENTIAL, needs=NEEDS, patience=patience)
 
 
@@ -230,7 +230,7 @@ def _with_logins(settings: Settings, leased: Sequence[ServerEndpoint]) -> Settin
 
 
 def _give_roles(settings: Settings) -> list[str]:
-    """What each role may do in the database, once the tables are there: the API must not start before.
+    """Give each role its privileges in the database, once the tables are there: the API must not start before.
 
     Returns what could not be done, a line each.
     """

@@ -145,7 +145,7 @@ class Supervisor:
         self._report(Incident(watched.name, watched.state, len(watched.ends), text, is_over))
 
     def _can_start(self, watched: "_Watched") -> bool:
-        """Whether the servers that it needs run, as far as they are supervised here."""
+        """Return whether the servers that it needs run, as far as they are supervised here."""
         needed = (self._watched.get(name) for name in self._needs.get(watched.name, ()))
         return all(one is None or one.state is ProcessState.RUNNING for one in needed)
 

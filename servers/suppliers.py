@@ -42,5 +42,5 @@ class Simulators:
         )
 
     def answers(self, url: str) -> bool:
-        """Whether it answers its health check."""
+        """Return whether it answers its health check."""
         return ports.http_status(urlsplit(url).port or 0, "/health") == OK

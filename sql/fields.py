@@ -52,7 +52,9 @@ def assign_fields(connection: Connection, settings: Settings, table: TieredTable
 
 
 def _as_stored(connection: Connection, table: TieredTable) -> Fields:
-    """What `read_fields` gives when nothing has changed: its order is that of the attributes, not of the numbers."""
+    """Return what `read_fields` gives when nothing has changed: its order is that of the attributes, not of the
+    numbers.
+    """
     known = known_fields(connection.execute(_QUERIES["fields"], {"table": table.name}).fetchall())
     living = sorted((field for field in known if not field.is_dropped), key=lambda field: field.place.attribute)
     return Fields(tuple(living), tuple(field for field in known if field.is_dropped))

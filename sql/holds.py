@@ -126,7 +126,7 @@ class KnownMonths:
 
 
 def known_months(connection: Connection, scope: HoldScope) -> list[KnownMonths]:
-    """What is known of the months of the tables of a scope."""
+    """Return what is known of the months of the tables of a scope."""
     rows = connection.execute(_QUERIES["known_months"], _span(scope)).fetchall()
     return [KnownMonths(table, Month.of(first), Month.of(last), *ends) for table, first, last, *ends in rows]
 
@@ -148,7 +148,7 @@ class Review:
 
 
 def review_holds(connection: Connection, today: date) -> Review:
-    """What there is to review on a UTC day."""
+    """Return what there is to review on a UTC day."""
     return Review(*fetch_one(connection, _QUERIES["review"], {"today": today}))
 
 

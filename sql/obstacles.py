@@ -55,7 +55,7 @@ def dependents(connection: Connection, relations: Collection[Relation]) -> dict[
 
 
 def missing_checks(connection: Connection, partition: Relation, warm: Relation) -> str | None:
-    """Why ``partition`` cannot be attached to the warm parent, or None."""
+    """Return why ``partition`` cannot be attached to the warm parent, or None."""
     found = connection.execute(_QUERIES["missing_checks"], {"partition": partition.oid, "parent": warm.oid}).fetchall()
     if not found:
         return None

@@ -61,8 +61,8 @@ class Partition:
         return month if (self.lower, self.upper) == (month.lower, month.upper) else None
 
     def has_keys_of_month(self, table: TieredTable) -> bool:
-        """Whether a CHECK proves that every key is one of the month: the one that this project makes, or its part of
-        the key alone. A table with other ids, or a partition that others made, may have none.
+        """Return whether a CHECK proves that every key is one of the month: the one that this project makes, or its
+        part of the key alone. A table with other ids, or a partition that others made, may have none.
         """
         if self.month is None:
             return False
@@ -204,7 +204,7 @@ def _warm_indexes(connection: Connection, table: TieredTable, hot: Relation) -> 
 
 
 def _lacks_period_guard(connection: Connection, table: TieredTable, parent: Relation) -> bool:
-    """Whether the parent should have it and does not. Before its migration has run there is no function for it."""
+    """Return whether the parent should have it and does not. Before its migration the function is missing."""
     if table.name != VAS_TRANSACTIONS.name:
         return False
     has_function = bool(fetch_one(connection, _QUERIES["has_function"], {"function": _PERIOD_GUARD})[0])

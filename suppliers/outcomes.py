@@ -69,5 +69,5 @@ def not_sent(request: PurchaseRequest, error: TreasuryError) -> Outcome:
 
 
 def is_inconclusive(answer: SupplierAnswer) -> bool:
-    """Whether no conclusion can be drawn from an answer to a purchase: a failure of the server, or a page."""
+    """Return whether no conclusion can be drawn from an answer to a purchase: a failure of the server, or a page."""
     return answer.status >= 500 or not answer.is_json

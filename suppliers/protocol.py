@@ -98,7 +98,7 @@ class SupplierClient(Protocol):
         """The reference that it knows this row's purchase by."""
 
     def believes(self, outcome: Outcome, age: timedelta) -> bool:
-        """Whether a purchase of this age that is absent or cancelled can be taken for failed."""
+        """Return whether a purchase of this age that is absent or cancelled can be taken for failed."""
 
     async def authenticate(self) -> None:
         """Get a fresh token. Raises BadCredentialsError, TransientError."""
@@ -110,7 +110,7 @@ class SupplierClient(Protocol):
         """Buy. Raises TransientError, ConfigError and DataError, and then nothing can have been sold."""
 
     async def resolve(self, request: PurchaseRequest) -> Outcome:
-        """What became of a purchase whose outcome is not known. Safe to repeat; never sells twice.
+        """Find out the outcome of a purchase. Safe to repeat; never sells twice.
 
         Raises TransientError and ConfigError: then it is as unknown as before.
         """

@@ -237,7 +237,7 @@ class Transport:
 
 
 def may_be_asked_again(error: Exception) -> bool | float:
-    """Whether a question is worth another try, and after how many seconds when the supplier has said so."""
+    """Return whether a question is worth another try, and after how many seconds when the supplier has said so."""
     if isinstance(error, SupplierBusyError) and error.retry_after_s is not None:
         return error.retry_after_s if error.retry_after_s <= _LONGEST_PAUSE_S else False
     return isinstance(error, SupplierBusyError | SupplierAwayError | SupplierFailingError)

@@ -51,7 +51,7 @@ _BACKOFF_S = 2
 
 
 def is_transient(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed step may be tried again: only what the error tree calls transient."""
+    """Return whether a failed step may be tried again: only what the error tree calls transient."""
     return isinstance(state.result(raise_on_failure=False), TransientError)
 
 

@@ -68,7 +68,7 @@ class Attackers:
         self._unsent: dict[tuple[Stage, str], float] = {}
 
     def held(self, address: str) -> HeldAddress | None:
-        """How ``address`` is to be treated now; None: like any other."""
+        """Return how ``address`` is to be treated now; None: like any other."""
         refused, slowed = self._ends[Stage.REFUSED], self._ends[Stage.SLOWED]
         if not refused and not slowed:
             return None

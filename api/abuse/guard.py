@@ -45,7 +45,7 @@ class Guard:
             defence.watch.answered(record.status, record.key_id, scope["path"], sender)
 
     async def _refusal(self, scope: Scope, sender: Sender) -> HttpError | None:
-        """Why the request goes no further, if it does not. An address that is slowed waits here."""
+        """Return why the request goes no further, if it does not. An address that is slowed waits here."""
         defence = self._defence
         held = defence.attackers.held(sender.address)
         if held is not None and held.stage is Stage.REFUSED:

@@ -99,7 +99,7 @@ class FastPath:
         return written
 
     def _is_plain(self, fields: Fields, headers: dict[bytes, bytes]) -> bool:
-        """Whether each header was sent once, none is of a kind that needs judging, and the host is served here."""
+        """Return whether each header was sent once, none is of a kind to be judged, and the host is served here."""
         if len(headers) != len(fields) or not _NOT_HERE.isdisjoint(headers):
             return False
         return self._hosts.serve(headers.get(b"host", b""))

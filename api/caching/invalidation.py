@@ -12,7 +12,7 @@ from ledger.tables import TieredTable
 
 
 def after_commit(cache: ResponseCache) -> AfterCommit:
-    """What the writer calls with the rows of a flush: they are new, so only pages can lack them."""
+    """Return the function for the rows of a flush: they are new, so only pages can lack them."""
 
     async def forget_pages(table: TieredTable, rows: Sequence[Mapping[str, Any]]) -> None:
         await cache.invalidate({tag for row in rows for tag in _tags_of_pages(cache.names, table, row)})

@@ -39,7 +39,7 @@ class Hosts:
         self._any = ANY_HOST.encode() in names
 
     def serve(self, host: bytes) -> bool:
-        """Whether ``host``, as a Host header has it, is one of them."""
+        """Return whether ``host``, as a Host header has it, is one of them."""
         return self._any or _without_port(host).lower() in self._names
 
 

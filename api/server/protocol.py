@@ -309,7 +309,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._phase = _Phase.BODY
 
     def _answer_at_once(self) -> bool:
-        """Whether the fast path has answered: one request at most of what comes in one piece, as others wait, too."""
+        """Return whether the fast path has answered: one request at most of what comes in one piece, as others wait,
+        too.
+        """
         if self._fast_path is None or not self._may_be_fast or not self._is_at_rest() or self.flow.write_paused:
             return False
         parser = self.parser

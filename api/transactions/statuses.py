@@ -70,7 +70,7 @@ class StatusChanger:
         raise HttpError(CONFLICT, "Other requests are changing the same row. Read it again before you change it.")
 
     async def _closed(self, table: TieredTable, row_id: UUID, client_id: str) -> str:
-        """Which closed period the row's day is in."""
+        """Return which closed period the row's day is in."""
         located = await self._reader.find(table, row_id, client_id)
         if located is None:
             raise HttpError(NOT_FOUND)

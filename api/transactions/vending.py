@@ -42,12 +42,12 @@ _LOG = logging.getLogger(f"{LOGGER}.vending")
 
 
 def sells(table: TieredTable) -> bool:
-    """Whether rows of the table may be purchases."""
+    """Return whether rows of the table may be purchases."""
     return table.name == TABLE
 
 
 def is_vend(row: Row) -> bool:
-    """Whether the row was stored to be bought for: then its reference follows from its id."""
+    """Return whether the row was stored to be bought for: then its reference follows from its id."""
     return is_reference_of(row["supplier_reference"], row["id"])
 
 
@@ -78,7 +78,7 @@ class VendDesk:
                 self._clients.clear()
 
     def check(self, order: Mapping[str, Any]) -> bool:
-        """Whether the new row ``order`` is to be vended. Call it before anything is stored.
+        """Return whether the new row ``order`` is to be vended. Call it before anything is stored.
 
         Raises FieldError when it may not be vended, TransientError when too many purchases are under way.
         """
@@ -118,8 +118,8 @@ class VendDesk:
         self._start(self._vend(table, row))
 
     async def failure(self, row_id: UUID, client_id: str | None) -> Row | None:
-        """Why the purchase failed, and when; None when nothing is known, or ``client_id`` may not see it (None sees
-        all).
+        """Return why the purchase failed, and when; None when nothing is known, or ``client_id`` may not see it (None
+        sees all).
         """
         asked = {"row_id": row_id, "client_id": client_id}
 

@@ -174,7 +174,7 @@ class TableWriter:
             await self._flush(self._take())
 
     def _take(self) -> list[_Waiting]:
-        """What the next flush stores: all that waits, up to a bound; a request is never divided."""
+        """Return what the next flush stores: all that waits, up to a bound; a request is never divided."""
         taken = [self._queue.popleft()]
         rows = taken[0].write.weight
         while self._queue and rows + self._queue[0].write.weight <= _FLUSH_ROWS:

@@ -50,7 +50,7 @@ class Voucherly:
         return plain_reference(row_id)
 
     def believes(self, outcome: Outcome, age: timedelta) -> bool:
-        """Whether "there is none" is old enough to be final."""
+        """Return whether "there is none" is old enough to be final."""
         return outcome.verdict is Verdict.ABSENT and age >= timedelta(seconds=self._settings.absent_after_s)
 
     async def authenticate(self) -> None:

@@ -59,7 +59,7 @@ def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
 
 
 def stand_in(settings: VoucherlySettings, url: str) -> Mapping[str, Any]:
-    """What makes the client of ``settings`` ask the simulator at ``url``."""
+    """Return the settings that make the client ask the simulator at ``url``."""
     contract = settings.commission or {VasType.VOUCHER_TOPUP: COMMISSION}
     return {"base_url": url, "key": SecretStr(KEY), "commission": contract}
 

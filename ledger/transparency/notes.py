@@ -54,7 +54,7 @@ class Signature:
         return cls(name, content[:KEY_ID_BYTES], content[KEY_ID_BYTES:])
 
     def is_of(self, key: VerifierKey) -> bool:
-        """Whether name and key id are those of ``key``."""
+        """Return whether name and key id are those of ``key``."""
         return (self.name, self.key_id) == (key.name, key.key_id)
 
 

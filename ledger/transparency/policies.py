@@ -125,7 +125,7 @@ class _Reader:
             raise VerificationError(f"more than {_MOST} of a kind")
 
     def policy(self) -> LogPolicy:
-        """What was read."""
+        """Return the policy that was read."""
         if self._quorum is None:
             raise VerificationError("policy: the quorum line is missing")
         return LogPolicy(tuple(self._logs), self._witnesses, self._groups, self._quorum)

@@ -87,7 +87,7 @@ class VerifierKey:
         return key
 
     def message(self, text: str, time_s: int = 0) -> bytes:
-        """What is signed for the note ``text``; ``time_s``, seconds since 1970, is part of cosignatures.
+        """Return what is signed for the note ``text``; ``time_s``, seconds since 1970, is part of cosignatures.
 
         Raises VerificationError where a cosignature is wanted for a text that is not a checkpoint.
         """

@@ -157,7 +157,7 @@ def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
 
 
 def stand_in(settings: FlashSettings, url: str) -> Mapping[str, Any]:
-    """What makes the client of ``settings`` ask the simulator at ``url``."""
+    """Return the settings that make the client ask the simulator at ``url``."""
     return {
         "base_url": url,
         "consumer_key": SecretStr(FLASH_KEY),
@@ -176,7 +176,7 @@ def _object(raw: bytes) -> dict[str, Any] | None:
 
 
 def _broken_rule(body: Mapping[str, Any]) -> str:
-    """Why a body is refused before anything else; empty when it is not."""
+    """Return why a body is refused before anything else; empty when it is not."""
     reference, amount = body.get("reference"), body.get("amount")
     if not isinstance(reference, str) or not _REFERENCE.match(reference):
         return "reference"
@@ -209,7 +209,7 @@ def _purchase_answer(code: int, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _goods(path: str, number: int) -> dict[str, Any]:
-    """What was bought, with a PIN or a token that opens nothing: no client may keep it."""
+    """Return what was bought, with a PIN or a token that opens nothing: no client may keep it."""
     pin = f"{number * 7919 % 10**16:016d}"
     if path.startswith("prepaid"):
         return {"tokens": [{"token": pin}]}

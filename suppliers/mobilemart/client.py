@@ -87,7 +87,7 @@ class MobileMart:
         return plain_reference(row_id)
 
     def believes(self, outcome: Outcome, age: timedelta) -> bool:
-        """Whether "no such sale" is old enough to be final: sooner, the purchase may still be on its way."""
+        """Return whether "no such sale" is old enough to be final: sooner, the purchase may still be on its way."""
         return outcome.verdict is Verdict.ABSENT and age >= timedelta(seconds=self._settings.absent_after_s)
 
     async def authenticate(self) -> None:
@@ -264,7 +264,9 @@ def _outcome(request: PurchaseRequest, answer: SupplierAnswer) -> Outcome:
 
 
 def _reprinted(request: PurchaseRequest, answer: SupplierAnswer, absent: Collection[int]) -> Outcome:
-    """What a reprint shows: a sale, or that there is none. Any other answer leaves the sale as unknown as before."""
+    """Return what a reprint shows: a sale, or that there is none. Any other answer leaves the sale as unknown as
+    before.
+    """
     if answer.is_ok:
         return _outcome(request, answer)
     code = _problem_code(answer)

@@ -183,7 +183,7 @@ def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
 
 
 def stand_in(_: MobileMartSettings, url: str) -> Mapping[str, Any]:
-    """What makes the client ask the simulator at ``url``."""
+    """Return the settings that make the client ask the simulator at ``url``."""
     return {
         "base_url": url,
         "client_id": SecretStr(MOBILEMART_ID),

@@ -58,7 +58,7 @@ def parse(content: bytes, name: str, settings: MobileMartSettings) -> ParsedStat
 
 
 def _made(name: str, settings: MobileMartSettings) -> datetime:
-    """When the file says that it was made: CCYYMMDDHHMMSS, minutes and not the month again."""
+    """Return when the file says that it was made: CCYYMMDDHHMMSS, minutes and not the month again."""
     found = FILE_NAME.fullmatch(name)
     if found is None:
         raise StatementError(name, "must be called FULCRUM.MERCHANT.<NAME>.RECON.<CCYYMMDDHHMMSS>.txt")

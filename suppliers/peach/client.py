@@ -74,7 +74,7 @@ class Peach:
         return short_reference(row_id)
 
     def believes(self, outcome: Outcome, age: timedelta) -> bool:
-        """Whether "no such payment" or "cancelled" is old enough to be final: both may still become successful."""
+        """Return whether "no such payment" or "cancelled" is old enough to be final: both may still succeed."""
         patience = {
             Verdict.ABSENT: self._settings.absent_after_s,
             Verdict.CANCELLED: self._settings.cancelled_after_s,

@@ -147,7 +147,7 @@ class _Peach:
         return _payment(self._step(sales[-1])) if sales else _answer({"result": _result("000.200.100")})
 
     async def pay_checkout(self, request: Request) -> Response:
-        """What a shopper does in the browser: pays."""
+        """Pay, as a shopper does in the browser."""
         body = self.checkouts[request.path_params["id"]]
         cents = to_cents(from_rand(str(body["amount"])))
         return _payment(self._write(str(body["merchantTransactionId"]), "purchase", cents, ""))
@@ -243,7 +243,7 @@ def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
 
 
 def stand_in(_: PeachSettings, url: str) -> Mapping[str, Any]:
-    """What makes the client ask the simulator at ``url``, all four APIs of it."""
+    """Return the settings that make the client ask the simulator at ``url``, all four APIs of it."""
     return {f"{api}_url": url for api in ("auth", "checkout", "payments", "reconciliation")} | {
         "client_id": SecretStr(PEACH_ID),
         "client_secret": SecretStr(PEACH_SECRET),

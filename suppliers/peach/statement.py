@@ -36,7 +36,7 @@ _SHORTEST_SETTLEMENT = 15
 
 
 def file_name(day: date) -> str:
-    """What the answer of a day is called here."""
+    """Return what the answer of a day is called here."""
     return f"transactions-recon-{day:%Y-%m-%d}.json"
 
 
@@ -154,7 +154,7 @@ def _table(block: Block, records: Sequence[Any], day: date, settings: PeachSetti
 
 
 def _kind(block: Block, stated: pa.Array | None, amount: pa.Array, settings: PeachSettings) -> pa.Array:
-    """What each entry is: as it says where the settings name the field, by the sign of its amount otherwise."""
+    """Return what each entry is: as it says where the settings name the field, by the sign of its amount otherwise."""
     by_sign = pc.if_else(pc.less(amount, 0), "refund", "purchase")
     if stated is None:
         return by_sign
@@ -212,7 +212,7 @@ def _is_instant(text: pa.Scalar, kind: pa.DataType) -> bool:
 
 
 def _settlement(block: Block, text: pa.Array, status: pa.Array, field: str) -> pa.Array:
-    """What settled it: needed where it is settled, and long enough."""
+    """Return what settled it: needed where it is settled, and long enough."""
     needed = pc.is_in(status, pa.array(_SETTLED))
     filled = pc.coalesce(text, pa.scalar(""))
     return block.identifiers(filled, rf"^[A-Za-z0-9-]{{{_SHORTEST_SETTLEMENT},64}}$", field, needed=needed)

@@ -53,7 +53,7 @@ class Faults:
             self._next = list(faults)
 
     def draw(self, headers: Headers) -> Fault:
-        """What goes wrong with this request."""
+        """Choose the fault of this request."""
         wanted = headers.get(HEADER)
         if wanted is not None:
             return Fault(wanted) if wanted in set(Fault) else Fault.NONE
@@ -124,5 +124,5 @@ async def _cut(send: Send) -> None:
 
 
 def page(status: int) -> Response:
-    """What a gateway or a wrong address answers with: a page for people."""
+    """Return a page for people, as a gateway or a wrong address answers."""
     return HTMLResponse(f"<!DOCTYPE html><html><body><h1>{status}</h1></body></html>", status)

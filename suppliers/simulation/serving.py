@@ -29,7 +29,7 @@ async def _wrong_page(_: Request, error: Exception) -> Response:
 
 
 async def _cannot_be_planted(_: Request, error: Exception) -> Response:
-    """What is wanted of a statement and cannot be is said, not passed over."""
+    """Answer that a statement cannot have the differences that were asked for."""
     return JSONResponse({"message": str(error)}, _CONFLICT)
 
 

@@ -114,7 +114,7 @@ def deliver(settings: Settings, notices: Sequence[Notice]) -> list[Delivery]:
 
 
 def invalid_targets(settings: Settings) -> list[str]:
-    """What is wrong with the URLs that notices go to, a line each: one that apprise cannot read. Sends nothing.
+    """Return what is wrong with the URLs that notices go to, a line each: one that apprise cannot read. Sends nothing.
 
     Loads apprise where a URL is set, which takes seconds on a busy machine. No line holds a URL.
     """
@@ -195,7 +195,7 @@ def _refuse(target: _Target) -> bool:
 
 
 def _no_target(target: _Target) -> str:
-    """Why a URL is none, without what may be a secret in it."""
+    """Return why a URL is none, without what may be a secret in it."""
     scheme, separator, rest = target.url.get_secret_value().partition("://")
     if not separator or _SCHEME.fullmatch(scheme) is None:
         return "must be a URL of a service that apprise knows, such as mailtos://user:password@host"

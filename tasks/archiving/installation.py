@@ -53,7 +53,7 @@ class InstallationReport:
 
 
 def report_installation(settings: Settings) -> InstallationReport:
-    """What this database is to its archive, and what happened to it. Reads only."""
+    """Return what this database is to its archive, and what happened to it. Reads only."""
     with connect(settings.database_dsn, "installation") as connection:
         store = ObjectStore(settings)
         standing = look(connection, settings, store)
@@ -121,7 +121,7 @@ def separate_installation(settings: Settings, asked: Asked) -> str:
 
 
 def _is_log_ahead(connection: Connection, settings: Settings, standing: Standing) -> bool:
-    """Whether the archive has parts of the log that PostgreSQL lacks. Raises ForkError where it contradicts it."""
+    """Return whether the archive has parts of the log that PostgreSQL lacks. Raises ForkError on a contradiction."""
     own = standing.installation
     if own is None:
         return False

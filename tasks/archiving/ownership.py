@@ -125,7 +125,7 @@ def put_marker(connection: Connection, settings: Settings, store: ObjectStore, o
 
 
 def look(connection: Connection, settings: Settings, store: ObjectStore) -> Standing:
-    """What this database is to the archive now. Reads only; raises the store's errors."""
+    """Return what this database is to the archive now. Reads only; raises the store's errors."""
     identity, installation = read_identity(connection), read_installation(connection)
     try:
         marker = read_marker(store)
@@ -219,7 +219,7 @@ _EITHER = (
 
 
 def why_not_free(connection: Connection, settings: Settings, store: ObjectStore) -> str:
-    """Why an archive without a marker is not this database's to take; empty when it is.
+    """Return why an archive without a marker is not this database's to take; empty when it is.
 
     It is when an object that the catalogue names is really there, or the catalogue names none and no unknown one is.
     """
@@ -241,7 +241,7 @@ def why_not_free(connection: Connection, settings: Settings, store: ObjectStore)
 
 
 def is_any_there(store: ObjectStore, known: list[tuple[str, bytes]]) -> bool:
-    """Whether at least one of the objects is in the store with the bytes that the catalogue says."""
+    """Return whether at least one of the objects is in the store with the bytes that the catalogue says."""
     contents = ((store.find_bytes(key), sha256) for key, sha256 in known)
     return any(content is not None and StoredFile.of(content).sha256 == sha256 for content, sha256 in contents)
 

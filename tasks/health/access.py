@@ -15,7 +15,7 @@ from tasks.health.result import HealthState, Measure
 
 
 def row_access(context: Context) -> Measure:
-    """Whether every login sees every row, and every row is stored as it is sent."""
+    """Return whether every login sees every row, and every row is stored as it is sent."""
     with context.connect() as connection:
         relations = [*own_relations(connection), *_relations(context, connection)]
         hidden = [str(one) for one in policed_relations(connection, relations, _logins(context, connection))]

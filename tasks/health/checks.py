@@ -49,7 +49,7 @@ def _pair(field: str, unit: str, falling: bool = False) -> Callable[[Settings], 
 
 
 def _partitions(settings: Settings) -> Limits:
-    """Where few partitions are made ahead, a month less than those is enough: a new month takes one until the night."""
+    """Where few partitions are made ahead, a month less is enough: a new month takes one until the night."""
     limits = settings.health
     enough = min(limits.partitions_warning_months, settings.partitions_ahead - 2)
     return Limits(enough, min(limits.partitions_critical_months, enough), "months", falling=True)

@@ -77,7 +77,7 @@ def partition_gaps(context: Context) -> Measure:
 
 
 def months_overdue(context: Context) -> Measure:
-    """How long the longest overdue month should have moved; another check has those that are held back."""
+    """Return how long the longest overdue month should have moved; another check has those that are held back."""
     with context.connect() as connection:
         stuck = connection.execute(_QUERIES["failed_after_the_seal"]).fetchall()
         due = _due_months(context, connection)
@@ -96,7 +96,7 @@ def months_overdue(context: Context) -> Measure:
 
 
 def months_held_back(context: Context) -> Measure:
-    """How long unfinished rows have held back a month that is due for the archive."""
+    """Return how long unfinished rows have held back a month that is due for the archive."""
     with context.connect() as connection:
         held = {one: rows for one in _due_months(context, connection) if (rows := _unfinished(connection, one))}
     if not held:
@@ -173,7 +173,7 @@ def _oldest_unfinished(
 
 
 def last_archive(context: Context) -> Measure:
-    """How long ago the night's work last ended well."""
+    """Return how long ago the night's work last ended well."""
     with context.connect() as connection:
         succeeded, failed, error, first = fetch_one(connection, _QUERIES["job_outcome"], {"job": NIGHT})
     since = succeeded or first
@@ -186,7 +186,7 @@ def last_archive(context: Context) -> Measure:
 
 
 def last_verification(context: Context) -> Measure:
-    """How long ago an archived month was last read back and found equal."""
+    """Return how long ago an archived month was last read back and found equal."""
     with context.connect() as connection:
         verified, archived, failed = fetch_one(connection, _QUERIES["newest_proof"])
     if failed is not None:

@@ -170,7 +170,7 @@ def _file(settings: Settings) -> Iterator[Path]:
 
 
 def _read(path: Path) -> dict[str, Unstored]:
-    """What is remembered. A file that cannot be read is set aside: it must not stop any notice."""
+    """Return what is remembered. A file that cannot be read is set aside: it must not stop any notice."""
     if not path.exists():
         return {}
     try:

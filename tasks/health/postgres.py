@@ -35,7 +35,7 @@ def postgres(context: Context) -> Measure:
 
 
 def connections(context: Context) -> Measure:
-    """How many of the connections that may be made are in use."""
+    """Return how many of the connections that may be made are in use."""
     with context.connect() as connection:
         used, allowed = fetch_one(connection, _QUERIES["connections"])
     share = 100 * used / allowed
@@ -70,7 +70,7 @@ def locks(context: Context) -> Measure:
 
 
 def _blind_spot(connection: Connection) -> str:
-    """What the answer does not cover: without pg_read_all_stats a role sees only its own sessions."""
+    """Return what the answer does not cover: without pg_read_all_stats a role sees only its own sessions."""
     sees_all = fetch_one(connection, _QUERIES["sees_all_sessions"])[0]
     return "" if sees_all else " (of this role's own sessions; grant pg_read_all_stats to see all)"
 
@@ -94,7 +94,7 @@ def database_growth(context: Context) -> Measure:
 
 
 def database_size(context: Context) -> Measure:
-    """How large the database is; kept, so that the growth can be shown."""
+    """Return how large the database is; kept, so that the growth can be shown."""
     with context.connect() as connection:
         size_bytes = int(fetch_one(connection, _QUERIES["database_bytes"])[0])
     return Measure(f"{size_bytes / _GIBIBYTE:.2f} GiB", size_bytes, HealthState.HEALTHY)

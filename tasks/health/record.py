@@ -68,7 +68,7 @@ def record(settings: Settings, results: Sequence[CheckResult], at: datetime, lef
 def _tried(
     settings: Settings, results: Sequence[CheckResult], at: datetime, deadline_s: float
 ) -> tuple[int, int] | Exception:
-    """What storing gave, or why it was not possible; not even tried when the run has just found PostgreSQL away."""
+    """Store the results, or return why that failed. Not tried when the run has just found PostgreSQL away."""
     away = [one for one in results if one.name == POSTGRES and one.state is HealthState.CRITICAL and one.value is None]
     if away:
         return TransientError(away[0].line)

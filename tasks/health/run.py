@@ -57,7 +57,9 @@ def _result(check: Check, limits: Limits | None, outcome: Measure | Exception, t
 
 
 def _safe(error: Exception) -> str:
-    """What may be shown of an error: the project's own text, masked, or the kind alone of one that nobody foresaw."""
+    """Return what may be shown of an error: the project's own text, masked, or the kind alone of one that nobody
+    foresaw.
+    """
     if isinstance(error, TreasuryError):
         return mask_text(str(error).replace("\n", " "))
     return f"the check failed: {type(error).__name__}"

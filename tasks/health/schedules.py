@@ -48,7 +48,7 @@ class _Trouble:
 
 
 def schedules(context: Context) -> Measure:
-    """How many schedules have no success in time, or are not set up to have one."""
+    """Return how many schedules have no success in time, or are not set up to have one."""
     wanted = expected(context.settings)
     outcomes = _outcomes(context, wanted)
     seen = _Evidence.gather(context)
@@ -117,7 +117,7 @@ class _Evidence:
         return cls(context, {one["name"]: one for one in found})
 
     def fault(self, schedule: Schedule) -> str:
-        """Why no run will be made; empty where one will, or where Prefect does not answer."""
+        """Return why no run will be made; empty where one will, or where Prefect does not answer."""
         if self.silence:
             return ""
         deployment = self.known.get(schedule.deployment)
@@ -129,7 +129,7 @@ class _Evidence:
         return "" if active else "its schedule is off"
 
     def runs(self, schedule: Schedule) -> str:
-        """How its newest runs ended, or what they wait for; how many in a row."""
+        """Return how its newest runs ended, or what they wait for; how many in a row."""
         deployment = self.known.get(schedule.deployment)
         if deployment is None:
             return ""

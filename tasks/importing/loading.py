@@ -148,7 +148,7 @@ class Loader:
         return sorted([*rejects, *(self._repeat(row, first, refused) for row, first in repeats)])
 
     def _repeat(self, row: Row, first: Row, refused: set[int]) -> Reject:
-        """What is said of a row whose key is that of an earlier one: it is known, unless that one was refused."""
+        """Return what is said of a row whose key is that of an earlier one: known, unless that one was refused."""
         names = differing(first.fingerprint, row.fingerprint, self._columns[1:])
         reason = f"same key as line {first.line}"
         if names:
@@ -318,14 +318,14 @@ def _block(lines: Sequence[str]) -> str:
 
 
 def _has_moved(error: psycopg.Error) -> bool:
-    """Whether ``error`` comes from a month that was moved, sealed or dropped since the tiers were read."""
+    """Return whether ``error`` comes from a month that was moved, sealed or dropped since the tiers were read."""
     if error.sqlstate == MONTH_IS_SEALED or isinstance(error, errors.DeadlockDetected | errors.SerializationFailure):
         return True
     return _is_without_partition(error)
 
 
 def _is_without_partition(error: psycopg.Error) -> bool:
-    """Whether PostgreSQL found no partition for a row: a check violation, and the only one without a constraint."""
+    """Return whether PostgreSQL found no partition for a row: the only check violation without a constraint."""
     return isinstance(error, errors.CheckViolation) and error.diag.constraint_name is None
 
 

@@ -69,8 +69,8 @@ class RejectsFile:
 
 
 def choose_path(file: Path, chosen: Path | None) -> Path:
-    """Where the rejects of ``file`` go: to ``chosen``, a file or a folder, or else beside the file, or in the current
-    folder where that one cannot be written.
+    """Return where the rejects of ``file`` go: to ``chosen``, a file or a folder, or else beside the file, or in the
+    current folder where that one cannot be written.
     """
     name = f"{file.name}.rejects.csv"
     if chosen is not None:

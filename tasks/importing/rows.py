@@ -173,7 +173,7 @@ def _compile_metadata(mapping: Mapping, positions: Positions, money: Texts[str, 
 
 
 def _taken(field: FieldMapping, money: Texts[str, Money]) -> Getter | None:
-    """What a field takes from a money field, if it does."""
+    """Return what a field takes from a money field, if it does."""
     if field.sign_of is not None:
         return money[field.sign_of].sign
     return None if field.column_of is None else money[field.column_of].column

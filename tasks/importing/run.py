@@ -161,7 +161,7 @@ def _warnings(mapping: Mapping, builder: RowBuilder) -> tuple[str, ...]:
 
 
 def _mixed_signs(name: str, signs: TallyOfSigns, by_column: bool) -> str:
-    """What to say of amounts of both signs that are alike now; nothing where each column has one sign."""
+    """Return what to say of amounts of both signs that are alike now; nothing where each column has one sign."""
     counts: dict[str | None, Counter[str]] = {}
     for (column, sign), number in signs.items():
         counts.setdefault(column if by_column else None, Counter())[sign] += number
@@ -175,7 +175,7 @@ def _mixed_signs(name: str, signs: TallyOfSigns, by_column: bool) -> str:
 
 
 def _is_same(path: Path, other: Path) -> bool:
-    """Whether both are one file, under whatever names: through links, hard ones too."""
+    """Return whether both are one file, under whatever names: through links, hard ones too."""
     return path.exists() and path.samefile(other)
 
 

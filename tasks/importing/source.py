@@ -136,7 +136,7 @@ class SourceFile:
         return io.BufferedReader(gzip.GzipFile(fileobj=self._file), _STREAM_BYTES) if self._gzip else self._file
 
     def position(self) -> int:
-        """How many of ``size`` bytes have been read."""
+        """Return how many of ``size`` bytes have been read."""
         return self._file.tell()
 
     def check_unchanged(self) -> None:

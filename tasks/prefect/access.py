@@ -54,7 +54,9 @@ class PrefectAccess:
         return cls(settings.prefect_api_url, settings.prefect_api_auth_string or (SecretStr(shell) if shell else None))
 
     def headers(self) -> dict[str, str]:
-        """What a request carries to be let in: the login, else the key for Prefect Cloud that Prefect itself reads."""
+        """Return what a request carries to be let in: the login, else the key for Prefect Cloud that Prefect itself
+        reads.
+        """
         if self.login is None:
             key = os.environ.get("PREFECT_API_KEY")
             return {"Authorization": f"Bearer {key}"} if key else {}

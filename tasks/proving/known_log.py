@@ -68,7 +68,7 @@ class KnownLog:
 def know_log(
     settings: Settings, store: ObjectStore, connection: Connection | None, policy: LogPolicy | None
 ) -> KnownLog | None:
-    """What is known of the archive's log by ``policy``, PostgreSQL and the key files, in this order.
+    """Return what is known of the archive's log by ``policy``, PostgreSQL and the key files, in this order.
 
     None where nothing was archived yet by PostgreSQL's word. Raises ConfigError where nobody names a key.
     """
@@ -118,7 +118,7 @@ def _of_policy(store: ObjectStore, policy: LogPolicy, database: KnownLog | None)
 
 
 def _find(store: ObjectStore, origins: list[str]) -> tuple[str, str]:
-    """Which of the logs is in the archive, and where; the first one at `log` where none is."""
+    """Return which of the logs is in the archive, and where; the first one at `log` where none is."""
     own = [f"{FOLDER}-{origin.removeprefix(_PREFIX)[:8]}" for origin in origins]
     for folder in (FOLDER, *own):
         origin = _origin_at(store, folder)

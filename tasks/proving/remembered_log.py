@@ -31,7 +31,8 @@ class RememberedLog:
 
 
 def recall(home: Path, origin: str) -> RememberedLog | None:
-    """What was remembered of the log ``origin``; None before its first verification. Raises DataError naming the file.
+    """Return what was remembered of the log ``origin``; None before its first verification. Raises DataError naming the
+    file.
 
     Makes nothing.
     """

@@ -46,7 +46,7 @@ class VerificationScope:
     parts: frozenset[PartKey] | None = None
 
     def includes(self, expected: ExpectedMonth) -> bool:
-        """Whether a part of a month is in the scope."""
+        """Return whether a part of a month is in the scope."""
         month = Month.parse(expected.month)
         is_in_span = (self.first is None or self.first <= month) and (self.last is None or month <= self.last)
         return is_in_span and self.table in (None, expected.table)
@@ -96,7 +96,7 @@ def verify_archive(
 
 
 def _is_unpublished(known: KnownLog, remembered: RememberedLog | None, store: ObjectStore) -> bool:
-    """Whether PostgreSQL itself says that the log was never published, and nobody knows better."""
+    """Return whether PostgreSQL itself says that the log was never published, and nobody knows better."""
     database = known.database
     is_new = database is not None and database.published_size == 0 and remembered is None and known.policy is None
     return is_new and store.find_bytes(f"{known.folder}/{CHECKPOINT}") is None

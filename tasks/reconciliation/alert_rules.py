@@ -23,7 +23,7 @@ def closed_rules(_: Settings) -> list[AlertRule]:
 
 
 def subject_of(supplier: str, day: date) -> str:
-    """What the alert is about."""
+    """Return what the alert is about."""
     return f"{supplier}/{day}"
 
 

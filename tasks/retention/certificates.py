@@ -223,8 +223,8 @@ def _logged_part(connection: Connection, owner: Owner, order: Order, part: Mappi
 
 
 def _log(connection: Connection, owner: Owner, deletion: Deletion) -> dict[str, Any]:
-    """Where the log stood: the entry that says that the deletion began. No hold was open at that entry but those that
-    the certificate names.
+    """Return where the log stood: the entry that says that the deletion began. No hold was open at that entry but those
+    that the certificate names.
     """
     row = read_log(connection, owner.installation_id)
     index = event_index(connection, owner, deletion.event_incarnation, deletion.event_number)

@@ -156,7 +156,7 @@ def _parsed(settings: Settings, supplier: str, file: StatementFile) -> ParsedSta
 def _known(
     connection: Connection, supplier: str, name: str, digest: bytes, day: date | None = None, *, retry: bool
 ) -> Intake | None:
-    """What is known of a content; of one without lines only once its ``day`` was read."""
+    """Return what is known of a content; of one without lines only once its ``day`` was read."""
     file = {"supplier": supplier, "sha256": digest, "day": day, "name": _stored_name(name)}
     row = connection.execute(_QUERIES["known_file"], file).fetchone()
     if row is None:
@@ -244,7 +244,9 @@ def require_open_day(connection: Connection, supplier: str, day: date, name: str
 
 
 def _is_current(settings: Settings, connection: Connection, parsed: ParsedStatement) -> bool:
-    """Whether the statement that the day has says the same: sent again with other line ends, or in another order."""
+    """Return whether the statement that the day has says the same: sent again with other line ends, or in another
+    order.
+    """
     of_day = {"supplier": parsed.supplier, "day": parsed.day}
     found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
     if found is None or found[1] != parsed.table.num_rows:
@@ -324,7 +326,7 @@ def _stored_name(name: str) -> str:
 def list_statements(
     settings: Settings, supplier: str | None = None, day: date | None = None, limit: int = 100
 ) -> list[StatementRecord]:
-    """What came in and what was refused, the newest first, at most ``limit`` up to 1,000."""
+    """Return what came in and what was refused, the newest first, at most ``limit`` up to 1,000."""
     parameters = {"supplier": supplier, "day": day, "limit": min(limit, PAGE_LIMIT)}
     with connect(settings.database_dsn, "statements") as connection:
         return [StatementRecord(*row) for row in connection.execute(_QUERIES["list_files"], parameters)]

@@ -138,7 +138,7 @@ def _is_wanted(name: str, pattern: Any, day: date | None) -> bool:
 
 
 def _is_file(files: Any, path: str, listed_type: str) -> bool:
-    """Whether it can be read to an end. A link is what it leads to."""
+    """Return whether it can be read to an end. A link is what it leads to."""
     if listed_type in ("file", "directory"):
         return listed_type == "file"
     try:
@@ -176,7 +176,7 @@ def day_in_name(settings: Settings, supplier: str, name: str) -> date | None:
 
 
 def shown_place(settings: Settings, supplier: str, url: str | None) -> str:
-    """Where `find_files` looks, as it may be shown: without a user."""
+    """Return where `find_files` looks, as it may be shown: without a user."""
     place = url or settings.suppliers.everyone[supplier].statement_url
     return f"{supplier}'s API" if place is None else _without_user(place)
 

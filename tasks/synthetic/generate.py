@@ -145,8 +145,8 @@ def _target(connection: Connection, plan: MonthPlan) -> tuple[Relation | None, s
 
 
 def _closed_period(connection: Connection, plan: MonthPlan) -> str | None:
-    """Why the month takes no rows of a supplier; None when no day of it is in a closed period, which stays so until the
-    end of the transaction.
+    """Return why the month takes no rows of a supplier; None when no day of it is in a closed period, which stays so
+    until the end of the transaction.
     """
     if plan.table.name != VAS_TRANSACTIONS.name:
         return None

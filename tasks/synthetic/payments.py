@@ -126,7 +126,7 @@ def month_tables(world: World, plan: MonthPlan) -> Iterator[pa.Table]:
 
 
 def planned_rows(plan: MonthPlan) -> int:
-    """How many rows the month will have: its share of ``plan.rows`` where the month is cut."""
+    """Return how many rows the month will have: its share of ``plan.rows`` where the month is cut."""
     weights, hours = _hour_weights(plan)
     return round(plan.rows * float(weights[:hours].sum() / weights.sum()))
 

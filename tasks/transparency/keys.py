@@ -123,7 +123,7 @@ def make_keys(settings: Settings, kinds: Iterable[SignatureType] = TYPES) -> Non
 
 
 def next_signers(settings: Settings, origin: str, current: Iterable[str]) -> list[Signer]:
-    """What the log is to be signed with after a rotation: of each algorithm the newest, made where it is in use.
+    """Return what the log is to be signed with after a rotation: of each algorithm the newest, made where it is in use.
 
     Raises ConfigError where the settings name the keys that are in use, so that nothing would change.
     """

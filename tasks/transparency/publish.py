@@ -141,7 +141,7 @@ def _publish(connection: Connection, settings: Settings, on_step: OnStep) -> Pub
 
 
 def _is_as_recorded(settings: Settings, policy: LogPolicy | None, row: LogRow, archive: ArchivedLog) -> bool:
-    """Whether nothing is left to do: one request."""
+    """Return whether nothing is left to do: one request."""
     is_whole = row.indexed_size == row.published_size == row.planned_size and not row.shortfall
     is_stamped = settings.tsa_url is None or row.timestamped_size == row.published_size
     is_witnessed = policy is None or not policy.witnesses or bool(row.witnessed)
@@ -181,7 +181,7 @@ def _complete(work: _Work, signers: list[Signer], policy: LogPolicy | None) -> P
 
 
 def _is_leftover(work: _Work, base: int, tile: Tile) -> bool:
-    """Whether another object in the place of ``tile`` is what a former database left behind, so that it may go.
+    """Return whether another object in the place of ``tile`` is what a former database left behind, so that it may go.
 
     No signed checkpoint covers it, and a person decided that this database takes the place of the one that wrote it:
     that one was killed between its tiles and its checkpoint.
@@ -311,7 +311,7 @@ def _stamp(work: _Work, tree: Tree) -> tuple[str, str]:
 
 
 def _find_folder(store: ObjectStore, owner: Owner) -> str:
-    """Where this installation's log lies, or will: beside another's log that was copied to this prefix."""
+    """Return where this installation's log lies, or will: beside another's log that was copied to this prefix."""
     own = f"{FOLDER}-{owner.short}"
     for folder in (FOLDER, own):
         if _origin_at(ArchivedLog(store, folder)) == origin_of(owner.installation_id):

@@ -27,7 +27,7 @@ class LogReport:
 
 
 def report_log(settings: Settings) -> LogReport:
-    """How far the log is published. Reads PostgreSQL only; raises NotFoundError where nothing was archived yet."""
+    """Return how far the log is published. Reads PostgreSQL only; raises NotFoundError before the first month."""
     with connect(settings.database_dsn, "log") as connection:
         number = _require(connection).installation_id
         waiting, oldest = count_waiting(connection, number)

@@ -170,7 +170,7 @@ class Vending:
         return await self._resolved(supplier, request) if outcome.state is PurchaseState.UNKNOWN else outcome
 
     async def _resolved(self, supplier: SupplierClient, request: PurchaseRequest) -> Outcome:
-        """What the supplier's status rule finds; unknown when it cannot be asked."""
+        """Return what the supplier's status rule finds; unknown when it cannot be asked."""
         try:
             async with asyncio.timeout(self._settings.vend_timeout_s):
                 return await supplier.resolve(request)
@@ -227,7 +227,7 @@ class Vending:
         raise AssertionError("a last try returns or raises")
 
     def _commission(self, row: VendRow, outcome: Outcome) -> Decimal:
-        """What the supplier reported, else the contract's share of the amount."""
+        """Return what the supplier reported, else the contract's share of the amount."""
         if outcome.commission is not None:
             return outcome.commission
         settings = self._settings.connections[row.supplier]

@@ -63,7 +63,7 @@ def order_of(row: Mapping[str, Any], reference: str) -> PurchaseRequest:
 
 
 def is_reference_of(reference: str | None, row_id: UUID) -> bool:
-    """Whether a row's supplier_reference is the one that follows from its id: then the row is a vend."""
+    """Return whether a row's supplier_reference is the one that follows from its id: then the row is a vend."""
     return reference in (plain_reference(row_id), short_reference(row_id))
 
 

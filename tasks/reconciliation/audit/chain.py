@@ -190,7 +190,7 @@ def _differences(kind: str, recorded: _Digests, there: _Digests) -> Iterator[str
 
 
 def _which(recorded: Sequence[str], there: Sequence[str]) -> str:
-    """Which parts of a run were changed; nothing for a record of one part."""
+    """Return which parts of a run were changed; nothing for a record of one part."""
     if len(there) == 1 or len(recorded) != len(there):
         return ""
     changed = [name for name, one, other in zip(_PARTS, recorded, there, strict=True) if one != other]

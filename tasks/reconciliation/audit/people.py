@@ -29,7 +29,7 @@ class Person:
             raise FieldError("actor", f"must be a person: {SYSTEM} is what runs sign with")
 
     def is_same_as(self, name: str, account: str | None) -> bool:
-        """Whether the other may be the same person: any name of one is any name of the other's."""
+        """Return whether the other may be the same person: any name of one is any name of the other's."""
         return bool(_words(self.name, self.account) & _words(name, account))
 
 

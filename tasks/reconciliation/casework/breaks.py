@@ -242,7 +242,7 @@ def resolve(
 
 
 def _is_about_withdrawal(connection: Connection, break_id: int, decision: Decision) -> bool:
-    """Whether the call withdraws a decision, or rejects the proposal to do so."""
+    """Return whether the call withdraws a decision, or rejects the proposal to do so."""
     if decision is Decision.WITHDRAW:
         return True
     if decision is not Decision.REJECT:
@@ -301,8 +301,8 @@ def _lock(connection: Connection, break_id: int) -> _Locked:
 def _ending(
     connection: Connection, settings: Settings, break_id: int, who: Person, decision: Decision
 ) -> endings.Ending | None:
-    """How the decision ends the break's row; None for one that ends none. A break that was decided without an end for
-    its row is opened again, or nobody could end that any more.
+    """Return how the decision ends the break's row; None for one that ends none. A break that was decided without an
+    end for its row is opened again, or nobody could end that any more.
     """
     if decision not in endings.STATUSES:
         return None
@@ -359,7 +359,7 @@ def _action(
     difference: Decimal,
     proposal: tuple[Any, ...] | None,
 ) -> Action:
-    """What a decision is: a proposal, its confirmation, its rejection, or all there is to it."""
+    """Return what a decision is: a proposal, its confirmation, its rejection, or all there is to it."""
     if proposal is None:
         if decision is Decision.REJECT:
             raise RefusalError(f"break {break_id}: nothing is proposed that could be rejected")

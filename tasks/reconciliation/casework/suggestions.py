@@ -43,7 +43,7 @@ class Match:
 
 
 def suggested(connection: Connection, break_id: int) -> Match:
-    """What the newest run suggests for the line or the row of a break.
+    """Return what the newest run suggests for the line or the row of a break.
 
     Raises RefusalError when it suggests nothing, or more than one thing, or what has a match by now.
     """

@@ -36,7 +36,7 @@ class Withdrawal:
 
 
 def is_proposed(connection: Connection, break_id: int) -> bool:
-    """Whether somebody wants to take back the decision that resolved this break."""
+    """Return whether somebody wants to take back the decision that resolved this break."""
     found = connection.execute(_BREAKS["decision_in_force"], {"break_id": break_id}).fetchone()
     if found is None:
         return False

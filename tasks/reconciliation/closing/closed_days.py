@@ -179,8 +179,8 @@ def _compared(
 
 
 def writers_have_ended(settings: Settings, connection: Connection, supplier: str) -> bool:
-    """Whether every transaction that began to write into former days before now has ended. To be asked before the rows
-    are read: a later transaction sees the proposal to close them, and notes what it writes.
+    """Return whether every transaction that began to write into former days before now has ended. To be asked before
+    the rows are read: a later transaction sees the proposal to close them, and notes what it writes.
     """
     try:
         with connection.transaction():
@@ -198,8 +198,8 @@ def _keep_writers_out(settings: Settings, connection: Connection, supplier: str)
 def is_current(
     settings: Settings, connection: Connection, supplier: str, first: date, last: date, compared: Compared
 ) -> bool:
-    """Whether nobody has changed the days since they were compared; in the open transaction, which keeps writers out
-    from here on. The caller holds the chain, so no run is written down meanwhile.
+    """Return whether nobody has changed the days since they were compared; in the open transaction, which keeps writers
+    out from here on. The caller holds the chain, so no run is written down meanwhile.
 
     Raises psycopg.errors.LockNotAvailable when writers do not end in time: then roll back and try again.
     """
@@ -217,8 +217,8 @@ def insert_first_states(connection: Connection, supplier: str, period_id: int, c
 
 
 def find_changes(settings: Settings, connection: Connection, owner: Owner, supplier: str, folder: Path) -> Looked:
-    """What has changed in the supplier's newest closed days, and in older ones that were written to since. Their rows
-    as they are go into the archive; `write_down` does the rest. To be called by the one run that reconciles the
+    """Return what has changed in the supplier's newest closed days, and in older ones that were written to since. Their
+    rows as they are go into the archive; `write_down` does the rest. To be called by the one run that reconciles the
     supplier, which proved ``owner`` by `tasks.archiving.ownership`.
 
     A day whose month is archived cannot change and is left to `verify_closed_days`.
@@ -299,7 +299,7 @@ def _states(
 
 
 def _is_wanted(state: ClosedDay, months: Sequence[MonthState], *, archived_too: bool) -> bool:
-    """Whether a day can be compared, and is worth it: a Johannesburg day may lie in two months of UTC."""
+    """Return whether a day can be compared, and is worth it: a Johannesburg day may lie in two months of UTC."""
     lower, upper = day_start(state.day), day_start(state.day + timedelta(days=1))
     tiers = [one.tier for one in months if one.month.lower < upper and one.month.upper > lower]
     if Tier.DELETED in tiers:
@@ -345,8 +345,8 @@ def _changes(
     stored_rows: tuple[str, bytes],
     folder: Path,
 ) -> list[DayChange]:
-    """What differs from the rows in the archive's object ``stored_rows``, but for ends that a break's record explains.
-    Raises DataError when the object is gone or was changed.
+    """Return what differs from the rows in the archive's object ``stored_rows``, but for ends that a break's record
+    explains. Raises DataError when the object is gone or was changed.
     """
     (supplier, day), (key, sha256) = of, stored_rows
     target = folder / f"was-{day}.parquet"
@@ -371,8 +371,8 @@ def _explained(connection: Connection, supplier: str, ended: Sequence[tuple[str,
 
 
 def _without_rows(was: OwnDay, now: OwnDay) -> Iterator[DayChange]:
-    """What the sums alone show, where the rows as they were are not to be had: of every currency, for a change of no
-    money may be in any.
+    """Yield what the sums alone show, where the rows as they were are not to be had: of every currency, for a change of
+    no money may be in any.
     """
     for currency in sorted(was.sums.keys() | now.sums.keys()):
         before, after = (side.sums.get(currency, {}) for side in (was, now))

@@ -132,7 +132,7 @@ def _answer(payout: _Payout, rows: list[_Row]) -> _Answer:
 
 
 def _readings(rows: list[_Row]) -> Iterator[list[int]]:
-    """What was paid out of each row: all of it, or what commission leaves."""
+    """Yield what was paid out of each row: all of it, or what commission leaves."""
     yield [row.cents for row in rows]
     yield [row.net_cents for row in rows]
 

@@ -191,7 +191,9 @@ def float_figures(movement: FloatMovement | None, tie_outs: Iterable[TieOut]) ->
 
 
 def verdict_of(matched: Decimal, variance: Decimal, rules: ReconciliationSettings) -> Verdict:
-    """What a day is called: ``matched`` is the share of both sides that found its match, ``variance`` the largest."""
+    """Return what a day is called: ``matched`` is the share of both sides that found its match, ``variance`` the
+    largest.
+    """
     size = abs(variance)
     if matched < rules.critical_matched or size > 2 * rules.pass_variance:
         return Verdict.CRITICAL

@@ -184,7 +184,7 @@ def settle(
 
 
 def counts(decided: Sequence[Decided]) -> dict[str, int]:
-    """How many rows end with each status, for the figures of a run."""
+    """Return how many rows end with each status, for the figures of a run."""
     return dict(sorted(Counter(str(one.end.status) for one in decided).items()))
 
 
@@ -199,7 +199,9 @@ def _count(settled: Settled, one: Decided, ended: bool | None) -> None:
 
 
 def _end(connection: Connection, table: TieredTable, supplier: str, one: Decided, now: datetime) -> bool | None:
-    """Whether this ended the row; None when its status is another one: then nothing is written, and its break stays."""
+    """Return whether this ended the row; None when its status is another one: then nothing is written, and its break
+    stays.
+    """
     with connection.transaction():
         connection.execute(_AUDIT["lock_chain"])  # first, as everybody who writes into the chain
         ended = finish_in(connection, table, one.row_id, one.end, now)
@@ -239,7 +241,7 @@ def _listed(contract: Contract, row: Sequence[Any]) -> Decided:
 def commission_of(
     contract: Contract, amount: Decimal, product: str | None, vas_type: str, stated: Decimal | None
 ) -> Decimal:
-    """What the statement says, to the cent, as long as it is a part of the amount; else the contract's share."""
+    """Return what the statement says, to the cent, as long as it is a part of the amount; else the contract's share."""
     if stated is not None and 0 <= stated <= amount:
         return stated.quantize(_CENT, ROUND_HALF_UP)
     return share(amount, contract.commission_rate(product, vas_type))
@@ -257,7 +259,7 @@ def _unlikely(connection: Connection, breaks: Sequence[int]) -> set[int]:
 
 
 def _all_reconciled(connection: Connection, supplier: str, first: date, last: date, *, counts_lines: bool) -> bool:
-    """Whether every day has a run that proves what is absent."""
+    """Return whether every day has a run that proves what is absent."""
     wanted = {"without_lines": counts_lines, "declared": False, "zone": ZONE}
     days = {"supplier": supplier, "first": first, "last": last} | wanted
     return connection.execute(_PERIODS["days_without_run"], days).fetchone() is None

@@ -50,7 +50,7 @@ class Before:
 
 
 def read_before(connection: Connection, rules: ReconciliationSettings, supplier: str, day: date) -> Before:
-    """What there is before a run of a supplier's ``day`` (Africa/Johannesburg)."""
+    """Return what there is before a run of a supplier's ``day`` (Africa/Johannesburg)."""
     margin = timedelta(days=rules.margin_days)
     window = {
         "supplier": supplier,

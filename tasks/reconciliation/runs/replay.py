@@ -75,7 +75,7 @@ def replay_run(settings: Settings, run_id: int) -> Replay:
 
 
 def _inputs(settings: Settings, record: RunRecord) -> dict[str, Any]:
-    """What lay before the run, as it was stored."""
+    """Return what lay before the run, as it was stored."""
     inputs_object = record.figures["inputs"]
     content = ObjectStore(settings).read_bytes(inputs_object["key"])
     if hashlib.sha256(content).hexdigest() != inputs_object["sha256"]:

@@ -54,8 +54,8 @@ class RunSummary:
 
 
 def warnings_of(day: date, lines: int, at: datetime) -> Iterator[str]:
-    """What a run over ``day`` (Africa/Johannesburg), made at the aware instant ``at``, must not be read without. In no
-    report file: those hold what was found, and not when.
+    """Yield the warnings about a run over ``day`` (Africa/Johannesburg), made at the aware instant ``at``.
+    In no report file: those hold what was found, and not when.
     """
     if at < bounds(day)[1]:
         yield "the day is not over: what comes later is missing here, and these breaks are not final. Run it again."
@@ -82,7 +82,7 @@ def write_reports(
 
 
 def returned_to(settings: Suppliers, supplier: str) -> Returned | None:
-    """What makes the columns of the file that the supplier asks back; None when it asks for none."""
+    """Return what makes the columns of the file that the supplier asks back; None when it asks for none."""
     return definition_of(settings, supplier).statement().returned
 
 
@@ -128,7 +128,7 @@ def markdown(summary: RunSummary) -> str:
 
 
 def matched(figures: dict[str, Any]) -> str:
-    """How much of both sides is matched. Rows that no line is expected for, such as failed ones, do not count."""
+    """Return how much of both sides is matched. Rows without an expected line, such as failed ones, do not count."""
     rows = figures["own_rows"] - figures["nothing_expected"]
     sides = f"{figures['matched_lines']} of {figures['lines']} lines, {figures['matched_own_rows']} of {rows} own rows"
     more = f", and {figures['nothing_expected']} own rows that expect no line" if figures["nothing_expected"] else ""
