@@ -63,7 +63,7 @@ _LIMITS = RateLimits(transactions="3000000/minute", ddos="6000000/minute")
 
 @dataclass(frozen=True, slots=True)
 class CachedRows:
-    """What is asked for."""
+    """The rows that are asked for."""
 
     row_ids: list[str]
     wallets: list[str]

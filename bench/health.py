@@ -1,4 +1,4 @@
-"""How long `treasury health --record` takes: with every server up, with every server down, and with silent servers.
+"""The duration of `treasury health --record`: with every server up, with every server down, and with silent servers.
 
 A target takes the notices of the alerts; in the last two cases it is a silent one.
 """

@@ -1,4 +1,4 @@
-"""What the limits and the watch cost one request, in microseconds of CPU, with leases from a real Redis.
+"""The cost of the limits and the watch for one request, in microseconds of CPU, with leases from a real Redis.
 
 No server and no database: the guard, the limit of the key and the headers, as a request meets them. Each figure is CPU
 time of this process divided by the requests; the Redis server's own time is not in it.

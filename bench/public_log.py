@@ -1,4 +1,4 @@
-"""What the public log costs: publishing one event, on S3 and in a folder, and looking when there is nothing to do."""
+"""The cost of the public log: publishing one event, on S3 and in a folder, and looking when there is nothing to do."""
 
 import statistics
 import time

@@ -59,7 +59,7 @@ _STATUSES = {"completed": "Success", "failed": "Failed", "reversed": "Reversed"}
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What one run took, in a process of its own. ``peak_mb`` is of that process and its children alone."""
+    """The cost of one run, in a process of its own. ``peak_mb`` is of that process and its children alone."""
 
     intake_s: float
     reconcile_s: float

@@ -1,4 +1,4 @@
-"""What a command says of an error that its code did not foresee: one line, an exit code, and where the details are.
+"""The report of an error that a command's code did not foresee: one line, an exit code, and where the details are.
 
 Libraries raise errors of their own when a server is away, slow or speaks another protocol. Most are translated where
 they arise; this is the last place before a user would see a traceback.

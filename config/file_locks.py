@@ -1,4 +1,4 @@
-"""Whether another process holds a file's lock. The kernel frees such a lock however its holder ends."""
+"""Locks of files that another process holds. The kernel frees such a lock however its holder ends."""
 
 import fcntl
 import os

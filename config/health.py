@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 
 class HealthSettings(BaseModel):
-    """What is a warning and what is critical, a pair of fields a check. Times and sizes carry their unit."""
+    """The limits of the health checks, a pair of fields for each: warning and critical. Times and sizes carry their
+    unit.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -83,7 +85,7 @@ _SMALL_IS_BAD = frozenset({"partitions", "disk", "growth", "workers"})
 
 
 class AlertUrls(BaseModel):
-    """Where notices go, by severity: URLs of apprise (https://github.com/caronc/apprise), secrets inside."""
+    """The targets of notices, by severity: URLs of apprise (https://github.com/caronc/apprise), secrets inside."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -92,7 +94,7 @@ class AlertUrls(BaseModel):
 
 
 class AlertRepeatMinutes(BaseModel):
-    """How often the notice of an open alert without an acknowledgement is repeated."""
+    """The interval at which the notice of an open alert without an acknowledgement is repeated."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -68,7 +68,7 @@ ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
 
 
 class RateLimits(BaseModel):
-    """What each policy lets one API key, or one address, do in a window of the clock."""
+    """The limits of each policy for one API key, or one address, in a window of the clock."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -83,7 +83,7 @@ class RateLimits(BaseModel):
 
 
 class WatchSettings(BaseModel):
-    """What is suspicious in requests, and how an address that attacks is treated."""
+    """The rules over requests, and the treatment of an address that attacks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -83,7 +83,7 @@ NoStatementDay = Annotated[str, AfterValidator(_weekday_or_day)]
 
 
 class Connection(BaseModel):
-    """What the settings of every supplier have."""
+    """The settings that every supplier has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -281,7 +281,7 @@ class PeachSettings(Connection):
 
 
 class SimulatorSettings(BaseModel):
-    """How the simulators behave."""
+    """The behaviour of the simulators."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""What a run shows of itself in the Prefect UI, and in its log: tables and summaries made from outcomes."""
+"""The artifacts of a run in the Prefect UI, and its log lines: tables and summaries made from outcomes."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -39,7 +39,7 @@ _LATER = "later"
 
 
 class DeletionParameters(TableParameters):
-    """Which day the policy is applied at, to which tables, and how long the run waits for people."""
+    """The day that the policy is applied at, the tables, and how long the run waits for people."""
 
     wait_hours: float | None = Field(
         None, ge=0, le=168, description="Hours to wait for approvals; empty: TREASURY_RETENTION__APPROVAL_WAIT_HOURS"
@@ -47,7 +47,7 @@ class DeletionParameters(TableParameters):
 
 
 class Approval(RunInput):
-    """What a person decides about a request, as a form in the Prefect UI."""
+    """A person's decision about a request, as a form in the Prefect UI."""
 
     approver: str = Field("", description="Your name: it is recorded, and printed on the certificates")
     decision: Literal["approve", "refuse", "later"] = Field("approve", description="`later` decides nothing")

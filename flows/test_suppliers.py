@@ -12,7 +12,7 @@ from tasks.vending.supplier_tests import TrialCheck, TrialResult
 
 
 class SupplierTestParameters(BaseModel):
-    """Which suppliers are tested."""
+    """The suppliers to test."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -16,7 +16,7 @@ from itertools import accumulate, chain
 
 
 class Search(Enum):
-    """Which numbers are taken for a card's.
+    """The numbers that are taken for a card's.
 
     Except with ``STRICT``, a UUID and an electricity token (twenty digits as 4-4-4-4-4) hold no card number.
     """

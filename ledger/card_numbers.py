@@ -44,7 +44,7 @@ _RULE = "must not hold a payment card number"
 
 
 class Refusal(StrEnum):
-    """What is refused: ``REFUSE`` as `FORMS` says, ``STRICT`` any form in any text, ``ACCEPT`` nothing."""
+    """The texts that are refused: ``REFUSE`` as `FORMS` says, ``STRICT`` any form in any text, ``ACCEPT`` nothing."""
 
     REFUSE = "refuse"
     STRICT = "strict"

@@ -13,7 +13,7 @@ from ledger.installation import Identity
 
 @dataclass(frozen=True, slots=True)
 class ColumnPlace:
-    """Where a column is in PostgreSQL: an attribute of a relation of a database."""
+    """The place of a column in PostgreSQL: an attribute of a relation of a database."""
 
     identity: Identity
     relation_oid: int

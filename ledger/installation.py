@@ -7,7 +7,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What distinguishes one database from its copies, as PostgreSQL knows it.
+    """The identity of a database, which its copies do not have, as PostgreSQL knows it.
 
     ``system_identifier`` is that of the server's data directory, None where the role may not read it. A physical
     standby has the same two values as its primary. A restored dump, a copy by template and an upgraded server have

@@ -1,4 +1,4 @@
-"""Which tier a month belongs in on a given day. Ages are whole calendar months since the month ended."""
+"""The tier that a month belongs in on a given day. Ages are whole calendar months since the month ended."""
 
 from datetime import date
 from enum import StrEnum
@@ -9,7 +9,7 @@ from ledger.months import Month
 
 
 class Tier(StrEnum):
-    """Where a month lives, from the dearest place to none."""
+    """The place of a month, from the most expensive one to none."""
 
     HOT = "hot"
     WARM = "warm"

@@ -1,4 +1,4 @@
-"""What is known of a month's rows on one side: count and sums. Two sides that agree, row by row too, prove the copy."""
+"""The account of a month's rows on one side: count and sums. Two sides that agree, row by row too, prove the copy."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

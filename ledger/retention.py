@@ -1,4 +1,6 @@
-"""When a month may be deleted, and the plan that people approve: pure data with a hash, so that a change shows."""
+"""The day from which a month may be deleted, and the plan that people approve: pure data with a hash, so that a change
+shows.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class LineKind(StrEnum):
-    """What a line of a statement is."""
+    """The kind of a statement line."""
 
     PURCHASE = "purchase"
     REVERSAL = "reversal"
@@ -25,7 +25,7 @@ class ComparedStatus(StrEnum):
 
 
 class BreakClass(StrEnum):
-    """What is wrong, the gravest first: a break with several issues is called by the first of them."""
+    """The class of a break, the gravest first: a break with several issues is called by the first of them."""
 
     MISSING_HERE = "missing_here"
     MISSING_THERE = "missing_there"

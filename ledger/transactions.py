@@ -1,4 +1,4 @@
-"""What a transaction is: its fields and their rules, its statuses and how they may follow each other.
+"""The definition of a transaction: its fields and their rules, its statuses and how they may follow each other.
 
 The API and the importer both build rows through `new_transaction`, so a rule is written once. Rows that reach
 PostgreSQL have passed here; the CHECKs there repeat the rules that must hold whoever writes.
@@ -109,7 +109,7 @@ def may_follow(current: Status, wanted: Status) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FieldRule:
-    """What a field must be. ``check`` takes name and value, gives the value in its exact type, or raises FieldError.
+    """The rule of a field. ``check`` takes name and value, gives the value in its exact type, or raises FieldError.
 
     ``check_column`` does the same for many values at once, where that is cheaper: `ledger.column_checks`.
     """

@@ -37,14 +37,14 @@ POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class ServerEndpoint:
-    """Where one server answers."""
+    """The address of one server."""
 
     name: str
     url: str = field(repr=False)
 
 
 class Server(Protocol):
-    """What a server module offers: how to launch it, and whether it answers."""
+    """The interface of a server module: how to launch it, and whether it answers."""
 
     @property
     def name(self) -> str:

@@ -28,7 +28,7 @@ _LOG = logging.getLogger("treasury.servers")
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often a process may end before it is left down: ``ends`` times within ``window_s``.
+    """The number of ends after which a process is left down: ``ends`` times within ``window_s``.
 
     The pause before a restart begins at ``first_pause_s`` and doubles up to ``longest_pause_s``.
     """

@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalogue says about a table: its columns, read into `ledger.columns`."""
+"""A table in PostgreSQL's catalogue: its columns, read into `ledger.columns`."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How a connection to PostgreSQL is made: UTC, named, with time limits, and with nothing between it and the rows.
+"""Connections to PostgreSQL: UTC, named, with time limits, and with nothing between it and the rows.
 
 What a session must be is written here once, for psycopg, for the API's pools, for Alembic and for the engine's link.
 """

@@ -1,4 +1,4 @@
-"""What a SQLSTATE means to this project, in one table."""
+"""The meaning of each SQLSTATE for this project, in one table."""
 
 import re
 

@@ -17,7 +17,7 @@ RELEASED = "released"
 
 @dataclass(frozen=True, slots=True)
 class HoldDecision:
-    """What somebody decided about the release of a hold: ``proposed``, ``rejected`` or ``released``."""
+    """A person's decision about the release of a hold: ``proposed``, ``rejected`` or ``released``."""
 
     action: str
     actor: str
@@ -139,7 +139,7 @@ def deleted_in(connection: Connection, scope: HoldScope) -> list[tuple[str, Mont
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """How many holds are open and how many of them are past their review date, the oldest such date and its hold."""
+    """The number of open holds, the number past their review date, the oldest such date and its hold."""
 
     open: int
     overdue: int

@@ -1,4 +1,4 @@
-"""How DDL is run so that writers do not wait: short lock timeouts, back-off, one maintenance lock per database."""
+"""DDL that does not keep writers waiting: short lock timeouts, back-off, one maintenance lock per database."""
 
 import random
 import time

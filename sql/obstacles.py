@@ -1,4 +1,4 @@
-"""What keeps a login from reading a relation whole, or the archive from moving it: found before anything is done."""
+"""The obstacles to reading a relation whole, or to moving it to the archive: found before anything is done."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple

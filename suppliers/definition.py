@@ -1,4 +1,4 @@
-"""What a supplier's folder says of itself: one `SupplierDefinition`, called ``DEFINITION``, in its ``__init__``.
+"""The declaration of a supplier's folder: one `SupplierDefinition`, called ``DEFINITION``, in its ``__init__``.
 
 Nothing else in the project names a supplier. What is slow to import, or of use to few, is behind a function: the
 API opens clients and never loads a simulator.
@@ -52,7 +52,7 @@ class StatementFormat:
 
 @dataclass(frozen=True, slots=True)
 class Webhooks:
-    """What a supplier that sends webhooks declares.
+    """The declaration of a supplier that sends webhooks.
 
     ``secret`` is the setting that they are signed with; None: none is configured, and none is taken. ``read`` gives the
     webhook of a body and the secret. It raises SignatureError before anything else is looked at, DataError naming the

@@ -1,4 +1,5 @@
-"""What a supplier sells, and what an order of each kind must have. An order that breaks a rule is never sold.
+"""The offer of a supplier, and the fields that an order of each kind must have. An order that breaks a rule is never
+sold.
 
 A supplier's folder declares its offers. By them the API refuses an order before it is stored; `docs/api.md` lists them.
 """

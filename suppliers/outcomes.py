@@ -1,4 +1,4 @@
-"""How outcomes are made from verdicts, and what their public text says. The supplier's own words are never passed on:
+"""Outcomes from verdicts, and their public texts. The supplier's own words are never passed on:
 they may hold a number or a PIN."""
 
 from decimal import Decimal

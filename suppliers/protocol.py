@@ -1,4 +1,4 @@
-"""What every supplier can be asked, and the values that go both ways. Read this first.
+"""The questions that every supplier answers, and the values that go both ways. Read this first.
 
 The rule that all of them keep: `SupplierClient.purchase` raises only when nothing can have been sold. Every other
 result is an `Outcome`, also when the supplier gave no answer. An unknown outcome is settled by

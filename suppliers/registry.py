@@ -1,4 +1,4 @@
-"""Which suppliers there are, and opening the clients of those that are enabled.
+"""The registry of suppliers, and opening the clients of those that are enabled.
 
 The project's own are listed here, once. Folders from elsewhere are a setting: `Suppliers.modules`.
 """

@@ -58,7 +58,7 @@ class SupplierCall:
 
 @dataclass(frozen=True, slots=True)
 class SupplierAnswer:
-    """What came back, read to its end."""
+    """The answer of a supplier, read to its end."""
 
     status: int
     body: bytes = field(repr=False)

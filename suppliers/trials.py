@@ -1,4 +1,5 @@
-"""What the supplier tests buy, and what must come of it. Each supplier's folder has its own list, as data.
+"""The purchases of the supplier tests, and the outcomes that they must have. Each supplier's folder has its own list,
+as data.
 
 Numbers and meters are made up. ``simulator_only``: an error that only the simulator gives on demand.
 """

@@ -1,4 +1,4 @@
-"""What a supplier's answer means: the one vocabulary that every supplier's codes are mapped into.
+"""The meaning of a supplier's answer: the one vocabulary that every supplier's codes are mapped into.
 
 Each supplier has its codes in a table of its own (`suppliers/*/codes.py`), as data; here is what follows from each
 meaning. What is not in a table is uncertain: nobody may conclude from it that nothing was sold.

@@ -27,7 +27,7 @@ _TIMEOUT_S = 5.0
 
 
 class Stage(StrEnum):
-    """What is done to an address. ``LIFTED``: by an operator's word, nothing for a while."""
+    """The treatment of an address. ``LIFTED``: by an operator's word, nothing for a while."""
 
     SLOWED = "slowed"
     REFUSED = "refused"

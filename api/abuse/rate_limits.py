@@ -34,7 +34,7 @@ _SKEW_S = 5  # by how much clocks may differ without a counter expiring while it
 
 
 class RatePolicy(StrEnum):
-    """What a limit is for. The names are those of the settings and of the header `RateLimit-Policy`."""
+    """The purpose of a limit. The names are those of the settings and of the header `RateLimit-Policy`."""
 
     GENERAL = "general"
     AUTH = "auth"
@@ -65,7 +65,7 @@ class Limit:
 
 
 class Bucket:
-    """What this process knows of one counter in the present window. See the module's own words."""
+    """The state of one counter in the present window, as this process knows it. See the docstring of the module."""
 
     __slots__ = ("exhausted", "leasing", "left", "limit", "owed", "taken", "tokens", "waiting", "window")
 
@@ -106,7 +106,9 @@ class Bucket:
 
 @dataclass(slots=True)  # not frozen: that doubles what making one costs
 class LimitVerdict:
-    """Whether a request may go on, and what its answer says of the limit. Seconds are until the window ends."""
+    """The decision whether a request may go on, and the limit as its answer shows it. Seconds are until the window
+    ends.
+    """
 
     limit: Limit
     admitted: bool

@@ -1,4 +1,4 @@
-"""Which cached answers a changed row makes out of date."""
+"""The cached answers that a changed row makes out of date."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""How long an answer is kept: by what it shows, and at most as long as its operation's setting allows.
+"""The lifetime of a cached answer: by what it shows, and at most as long as its operation's setting allows.
 
 What may still change is kept no longer than the bound on staleness, whatever else is known of it. So the bound holds by
 itself: also for changes that no process reports, such as rows that are written past the API.

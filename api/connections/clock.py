@@ -24,7 +24,7 @@ _LOG = logging.getLogger("treasury.api")
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """What a comparison found: by how much the clock was ahead, and both clocks of the machine at that moment."""
+    """The result of a comparison: by how much the clock was ahead, and both clocks of the machine at that moment."""
 
     ahead_s: float
     wall_s: float

@@ -29,7 +29,7 @@ _KEPT_OF_THE_DEAD = ("counter", "histogram", "gauge_min")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What had been counted at one moment. ``at_s`` is the monotonic clock's.
+    """The counts at one moment. ``at_s`` is the monotonic clock's.
 
     Numbers are found by the metric's sample name and then by its labels' values, in the order of the labels' names.
     A distribution holds the count at or below each bound, and the total.

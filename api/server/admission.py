@@ -1,4 +1,4 @@
-"""What every request must be before a route sees it: for a host that is served here, and said in one way only.
+"""The conditions of every request before a route sees it: for a host that is served here, and said in one way only.
 
 A header that two readers could read differently is refused: a proxy in front might believe the first of two, and this
 process the second (RFC 9112, 11.2).

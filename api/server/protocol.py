@@ -58,7 +58,7 @@ _BLANKS = b" \t"  # around a field's value: they are not part of it (RFC 9110, 5
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """What one process takes. ``body_bytes`` counts the bytes on the wire, framing included."""
+    """The limits of one process. ``body_bytes`` counts the bytes on the wire, framing included."""
 
     connections: int
     header_bytes: int
@@ -427,7 +427,7 @@ class LimitedProtocol(HttpToolsProtocol):
     # Refusing
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn would write as plain text."""
+        """Answer what uvicorn would answer as plain text."""
         self._refuse(HttpError(BAD_REQUEST, msg))
 
     def _refuse(self, problem: HttpError) -> None:

@@ -33,7 +33,7 @@ _EQUAL = ("wallet_id", "user_id", "status", "type", "client_id")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which rows a page is made of. None does not filter; times are UTC, ``[created_from, created_before)``.
+    """The filter of a page. None does not filter; times are UTC, ``[created_from, created_before)``.
 
     ``before`` is the time and the id of the last row of the page before.
     """

@@ -27,7 +27,9 @@ _PATH = "/api/v1/transactions"
 
 @dataclass(frozen=True, kw_only=True)
 class LoadPlan:
-    """What to send. ``ids`` are read with a Zipf-like preference for the first ones: weight 1 / rank ** ``zipf``."""
+    """The requests to send. ``ids`` are read with a Zipf-like preference for the first ones: weight 1 / rank **
+    ``zipf``.
+    """
 
     url: str
     key: str

@@ -1,4 +1,4 @@
-"""What the supplier tests buy from Voucherly."""
+"""The purchases of the supplier tests at Voucherly."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""What the supplier tests buy from Flash: one purchase to reverse, one of each kind, and every class of error."""
+"""The purchases of the supplier tests at Flash: one purchase to reverse, one of each kind, and every class of error."""
 
 from decimal import Decimal
 

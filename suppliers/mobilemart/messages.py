@@ -6,7 +6,7 @@ import msgspec
 
 
 class TokenAnswer(msgspec.Struct):
-    """What `POST /connect/token` gives."""
+    """The answer of `POST /connect/token`."""
 
     access_token: str
     expires_in: int | float
@@ -24,13 +24,13 @@ class ProductLine(msgspec.Struct, rename="camel"):
 
 
 class Prevend(msgspec.Struct, rename="camel"):
-    """What a prevend gives: the number that the purchase then names."""
+    """The answer to a prevend: the number that the purchase then names."""
 
     prevend_transaction_id: int | str | None = None
 
 
 class SaleAnswer(msgspec.Struct, rename="camel"):
-    """What a purchase, a reprint or a reversal gives; the amount in rand."""
+    """The answer to a purchase, a reprint or a reversal; the amount is in rand."""
 
     transaction_id: int | str | None = None
     fulcrum_transaction_id: int | str | None = None

@@ -1,4 +1,6 @@
-"""What the supplier tests buy from MobileMart: one purchase to reverse, one of each kind, and every class of error."""
+"""The purchases of the supplier tests at MobileMart: one purchase to reverse, one of each kind, and every class of
+error.
+"""
 
 from decimal import Decimal
 

@@ -6,7 +6,7 @@ import msgspec
 
 
 class TokenAnswer(msgspec.Struct):
-    """What `POST /api/oauth/token` gives."""
+    """The answer of `POST /api/oauth/token`."""
 
     access_token: str
     expires_in: int | float | str
@@ -36,7 +36,7 @@ class PeachAnswer(Payment, rename="camel"):
 
 
 class Checkout(msgspec.Struct, rename="camel"):
-    """What `POST /v2/checkout` gives."""
+    """The answer of `POST /v2/checkout`."""
 
     checkout_id: str
 

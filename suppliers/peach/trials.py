@@ -1,4 +1,4 @@
-"""What the supplier tests pay through Peach: one payment to refund, and every turn that a payment can take."""
+"""The payments of the supplier tests through Peach: one payment to refund, and every turn that a payment can take."""
 
 from decimal import Decimal
 

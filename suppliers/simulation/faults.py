@@ -20,7 +20,7 @@ CONTROL = "/_"  # addresses that no supplier has: the book, the statement, the w
 
 
 class Fault(StrEnum):
-    """What goes wrong. Those that end in ``after`` strike once the request was carried out."""
+    """The kinds of faults. Those that end in ``after`` strike once the request was carried out."""
 
     NONE = "none"
     BUSY = "busy"
@@ -113,7 +113,7 @@ class Faulty:
 
 
 async def _nowhere(_: Message) -> None:
-    """Where an answer goes that nobody is to get."""
+    """Drop an answer that nobody is to get."""
 
 
 async def _cut(send: Send) -> None:

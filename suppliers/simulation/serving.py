@@ -1,4 +1,4 @@
-"""What every simulator's app has in addition to its supplier's own routes."""
+"""The parts of every simulator's app in addition to its supplier's own routes."""
 
 import datetime as dt
 from collections.abc import Sequence

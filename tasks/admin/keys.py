@@ -55,7 +55,7 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class KeyEvent:
-    """What was done to a key, by whom (account and machine), and when (UTC)."""
+    """An event of a key: what was done, by whom (account and machine), and when (UTC)."""
 
     key_id: str
     event: str

@@ -39,7 +39,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class ProcessReport:
-    """What the state file says of one process. ``ends`` are the aware instants of its ends within the window."""
+    """One process as the state file has it. ``ends`` are the aware instants of its ends within the window."""
 
     state: ProcessState
     ends: tuple[datetime, ...]

@@ -1,4 +1,4 @@
-"""What is expected to run by itself, and when it last ended well: noted by the flows, judged by the health checks.
+"""The schedules that must run by themselves, and their last success: noted by the flows, judged by the health checks.
 
 `prefect.yaml` says which deployments have a schedule. Prefect may have lost one, paused it or turned its runs away; so
 their outcomes are kept in PostgreSQL (`job_outcomes`), where they are seen without Prefect, too.

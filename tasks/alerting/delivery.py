@@ -27,7 +27,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}", re.IGNORECASE)
 
 
 class NoticeKind(StrEnum):
-    """Why a notice is sent."""
+    """The reason why a notice is sent."""
 
     OPENED = "opened"
     REPEATED = "still open"
@@ -36,8 +36,8 @@ class NoticeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a notice says about one alert. ``taken_by`` are the targets that have it already, of an attempt that half
-    failed.
+    """The content of a notice about one alert. ``taken_by`` are the targets that have it already, of an attempt that
+    half failed.
     """
 
     kind: NoticeKind
@@ -64,7 +64,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How it went with one notice: the targets that have it by now, and what went wrong; empty when nothing did."""
+    """The delivery of one notice: the targets that have it by now, and what went wrong; empty when nothing did."""
 
     taken_by: frozenset[str]
     error: str = ""
@@ -72,7 +72,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where notices of a severity go. ``place`` names it without its secrets."""
+    """The target of notices of a severity. ``place`` names it without its secrets."""
 
     severity: Severity
     place: str

@@ -26,7 +26,7 @@ _CLAIM = timedelta(minutes=5)  # far longer than one delivery may take
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a run sent: notices that every target took, and those that some target did not take, with why."""
+    """The notices of a run: those that every target took, and those that some target did not take, with why."""
 
     delivered: int = 0
     failed: int = 0

@@ -24,7 +24,7 @@ class RequestRule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What an alert of a rule says. ``setting`` names its threshold in the settings of the watch, if it has one."""
+    """The texts of a rule's alert. ``setting`` names its threshold in the settings of the watch, if it has one."""
 
     title: str
     what_to_do: str

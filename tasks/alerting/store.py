@@ -39,7 +39,7 @@ _QUERIES = load("alerts")
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """What became of an occurrence: its alert, how often that was seen by now, and whether this one opened it."""
+    """The effect of an occurrence: its alert, how often that was seen by now, and whether this one opened it."""
 
     alert_id: int
     count: int

@@ -1,4 +1,4 @@
-"""What people do about the installation: look at it, let this database continue it, or make it one of its own."""
+"""Commands about the installation: look at it, let this database continue it, or make it one of its own."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ Asked = Callable[[str, UUID], bool]
 
 @dataclass(frozen=True, slots=True)
 class InstallationReport:
-    """What `treasury installation show` prints. ``kept`` counts objects that were left in the bucket on purpose."""
+    """The report of `treasury installation show`. ``kept`` counts objects that were left in the bucket on purpose."""
 
     standing: Standing
     location: str

@@ -34,7 +34,7 @@ _SHOWN = 3
 
 
 class OwnershipState(StrEnum):
-    """What this database is to the archive. Only an owner writes; ``free`` becomes one with its first write."""
+    """The relation of this database to the archive. Only an owner writes; ``free`` becomes one with its first write."""
 
     OWNER = "owner"
     FREE = "free"

@@ -29,8 +29,8 @@ _SEVERITIES = {HealthState.WARNING: Severity.WARNING, HealthState.CRITICAL: Seve
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of a run: how many alerts were opened and resolved, what was sent, and why it could not be stored
-    (empty when it was).
+    """The result of a recorded run: how many alerts were opened and resolved, what was sent, and why it could not be
+    stored (empty when it was).
     """
 
     opened: int

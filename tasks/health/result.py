@@ -1,4 +1,4 @@
-"""What a health check finds: a state, the value that it was judged by, a line that says what is, and what to do."""
+"""The result of a health check: a state, the value that it was judged by, a line that says what is, and what to do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Number = int | float | Decimal
 
 
 class HealthState(StrEnum):
-    """How a component is, from good to bad."""
+    """The state of a component, from good to bad."""
 
     HEALTHY = "healthy"
     WARNING = "warning"
@@ -45,7 +45,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What one check saw. ``state`` is for what no number decides; else the value is judged by the check's limits."""
+    """The measurement of one check. ``state`` is for what no number decides; else the value is judged by the check's
+    limits.
+    """
 
     line: str
     value: Number | None = None

@@ -28,7 +28,7 @@ _SILENT = ["Scheduled", SKIPPED]  # these say nothing: due just now, or done by 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What PostgreSQL knows of a schedule. ``since``: its last success, or since when there could have been one."""
+    """A schedule as PostgreSQL knows it. ``since``: its last success, or since when there could have been one."""
 
     since: datetime
     succeeded: bool
@@ -100,7 +100,7 @@ def _last_success(context: Context, outcome: _Outcome) -> str:
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What Prefect says of the deployments, by name; ``silence`` is why it says nothing."""
+    """The deployments as Prefect knows them, by name; ``silence`` is why it says nothing."""
 
     context: Context
     known: Mapping[str, Mapping[str, Any]]

@@ -1,4 +1,4 @@
-"""What of a file is what: lines to skip, the header, the records, and the lines behind them. Every line is counted."""
+"""The parts of a file: lines to skip, the header, the records, and the lines behind them. Every line is counted."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,5 @@
-"""Which row a record is, so that no row is loaded twice. Pure; `tasks.importing.known_rows` looks it up in PostgreSQL.
+"""The identity of a record, so that no row is loaded twice. Pure; `tasks.importing.known_rows` looks it up in
+PostgreSQL.
 
 With a key, the texts of its columns are the identity, below the source's name and the table: whatever the mapping makes
 of the other columns, a record with that key is that row. Without a key two things can be known. A line of the same file
@@ -37,7 +38,7 @@ class Occurrences(Protocol):
 
 
 class Named(NamedTuple):
-    """What the id of a row is derived from, and its identities: the first is looked for first."""
+    """The source of a row's id, and its identities: the first is looked for first."""
 
     source: bytes
     identities: tuple[str, ...]

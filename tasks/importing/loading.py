@@ -44,14 +44,14 @@ _SEALED_STEPS = frozenset({"sealed", "uploaded", "verified"})
 
 
 class Target(NamedTuple):
-    """Where rows of a month go: a parent table, or nowhere for a reason."""
+    """The target of a month's rows: a parent table, or nowhere for a reason."""
 
     parent: Relation | None
     refusal: str = ""
 
 
 class MonthTargets:
-    """Where the months of a table take rows now. Read again after `forget`."""
+    """The targets of a table's months now. Read again after `forget`."""
 
     def __init__(self, connection: Connection, settings: Settings, table: TieredTable, dry_run: bool = False) -> None:
         self._connection = connection

@@ -50,7 +50,7 @@ class Case(BaseModel):
 
 
 class FieldMapping(BaseModel):
-    """Where one field's value comes from, and how it is read. Exactly one source must be given."""
+    """The source of one field's value, and how it is read. Exactly one source must be given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -158,7 +158,7 @@ class FieldMapping(BaseModel):
 
 
 class FileFormat(BaseModel):
-    """How the file is written. Gzip is recognised by its first bytes; LF, CRLF and CR line ends are all read."""
+    """The format of the file. Gzip is recognised by its first bytes; LF, CRLF and CR line ends are all read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

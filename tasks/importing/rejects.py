@@ -19,7 +19,7 @@ _SHOWN_DIGITS = 4  # of a card number
 
 
 class RecordOutcome(StrEnum):
-    """What became of a record that was not loaded."""
+    """The outcome of a record that was not loaded."""
 
     REJECTED = "rejected"
     KNOWN = "known"  # it was loaded before, with the same values

@@ -36,7 +36,9 @@ Progress = Callable[[str, int, int], None]
 
 
 class ImportRequest(NamedTuple):
-    """What to import. ``table`` overrides the mapping's; ``rejects`` is a file, a folder, or else beside the file."""
+    """The request for an import. ``table`` overrides the mapping's; ``rejects`` is a file, a folder, or else beside the
+    file.
+    """
 
     file: Path
     mapping: Path
@@ -47,7 +49,7 @@ class ImportRequest(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What became of the records: ``read == loaded + known + different + rejected``, always. In a dry run, what would.
+    """The outcome of the records: ``read == loaded + known + different + rejected``, always. In a dry run, what would.
 
     ``known`` were loaded before with the same values, ``different`` with other values. ``lines`` are all of the file.
     ``preview`` is that of a dry run. ``warnings`` say what looks wrong in what was loaded.

@@ -37,7 +37,7 @@ _QUIET = {
 
 @dataclass(frozen=True, slots=True)
 class PrefectAccess:
-    """Where a Prefect server answers (``http://host:port/api``), and the ``user:password`` that it asks for, if any."""
+    """The address of Prefect (``http://host:port/api``), and the ``user:password`` that it requires, if any."""
 
     api_url: str
     login: SecretStr | None = field(default=None, repr=False)

@@ -32,7 +32,7 @@ Reader = Callable[[Path, Archived], list[list[Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """What was read: table, month and part; the rows, and the names of the readers that agreed."""
+    """The part that was read: table, month and part; the rows, and the names of the readers that agreed."""
 
     named: tuple[str, str, int]
     rows: int

@@ -1,4 +1,4 @@
-"""What a verification found to be wrong, all of it, and what it counted."""
+"""The findings of a verification, all of them, and its counts."""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What somebody knows of a log apart from the archive: its keys, and what PostgreSQL has of it.
+"""A log as it is known apart from the archive: its keys, and what PostgreSQL has of it.
 
 The keys come from a policy file that a person has given, else from PostgreSQL and the key files of this home. Keys that
 only the archive names are never believed: whoever writes to the bucket could name them.

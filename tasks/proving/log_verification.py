@@ -50,8 +50,8 @@ class ExpectedMonth:
 
 @dataclass(slots=True)
 class VerifiedLog:
-    """What can be believed: the months that must exist, the keys of objects that earlier entries name, and the parts of
-    the head that the home remembers. ``is_whole``: the entries lead to the signed root.
+    """The verified content of a log: the months that must exist, the keys of objects that earlier entries name, and the
+    parts of the head that the home remembers. ``is_whole``: the entries lead to the signed root.
 
     ``gone`` are the parts whose deletion has begun or ended, ``records`` the objects that say who held, released or
     deleted what, each with the entry that names it.

@@ -34,7 +34,7 @@ _DATA = re.compile(r"[^/]+/month=\d{4}-\d{2}/.+")
 
 @dataclass(frozen=True, slots=True)
 class VerificationScope:
-    """Which months are verified and how. ``sample``: the objects of so many months are read, the others looked at.
+    """The months that are verified, and how. ``sample``: the objects of so many months are read, the others looked at.
     ``parts``: those of these parts are read, the others looked at.
     """
 

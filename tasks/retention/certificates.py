@@ -39,7 +39,7 @@ NOT_COVERED = (
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be deleted, by whose word: the content of an object that is stored before anything happens."""
+    """The order of a deletion, and by whose word: the content of an object that is stored before anything happens."""
 
     content: Mapping[str, Any]
 
@@ -75,7 +75,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """What is deleted of a month: the parts, with all their objects, and the rows of them that stay."""
+    """The deleted content of a month: the parts, with all their objects, and the rows of them that stay."""
 
     month: DoomedMonth
     parts: Sequence[MonthPart]

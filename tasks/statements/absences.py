@@ -27,7 +27,7 @@ _QUERIES = load("statements")
 
 
 class AbsenceState(StrEnum):
-    """What became of a declaration."""
+    """The state of a declaration."""
 
     PROPOSED = "proposed"
     REJECTED = "rejected"
@@ -36,7 +36,7 @@ class AbsenceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Declaration:
-    """Who says that a supplier's day has no statement, and why."""
+    """A person's declaration that a supplier's day has no statement, and why."""
 
     supplier: str
     day: date

@@ -1,4 +1,4 @@
-"""Whether two statements of a day say the same: their lines are compared, whatever their order and line numbers."""
+"""Comparison of two statements of a day: their lines are compared, whatever their order and line numbers."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq

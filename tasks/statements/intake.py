@@ -50,7 +50,7 @@ _AUDIT = load("reconciliation_audit")
 
 
 class IntakeResult(StrEnum):
-    """What became of a file."""
+    """The outcome of a file."""
 
     TAKEN = "taken"
     KNOWN = "known"

@@ -1,4 +1,4 @@
-"""Where statements come from: a folder on this machine, in an object store or behind SFTP, or a supplier's API."""
+"""The sources of statements: a folder on this machine, in an object store or behind SFTP, or a supplier's API."""
 
 import asyncio
 import errno
@@ -51,7 +51,9 @@ class StatementFile:
 
 @dataclass(frozen=True, slots=True)
 class NoFile:
-    """What has a statement's name and is none: a folder, a pipe, a device, or a link that leads to no file."""
+    """A place with a statement's name that is not a file with one: a folder, a pipe, a device, or a link that leads to
+    no file.
+    """
 
     name: str
 
@@ -106,8 +108,8 @@ def _from_folder(
 
 @dataclass(frozen=True, slots=True)
 class OtherNames:
-    """What a folder has beside the wanted statements: ``example`` is a name that a statement may have, ``names`` are
-    those of the entries whose names are not like it or are of other days, sorted.
+    """The names in a folder beside the wanted statements: ``example`` is a name that a statement may have, ``names``
+    are those of the entries whose names are not like it or are of other days, sorted.
     """
 
     example: str

@@ -33,7 +33,7 @@ _WORKERS = 2  # months made at the same time: one is being made while PostgreSQL
 
 
 class GenerateParameters(BaseModel):
-    """How much to make. The same parameters make the same rows, byte for byte."""
+    """The amount to generate. The same parameters make the same rows, byte for byte."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +54,7 @@ class GenerateParameters(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class GeneratedMonth:
-    """What became of a month: its rows, or why none were made."""
+    """The result for a month: its rows, or why none were made."""
 
     table: str
     month: Month

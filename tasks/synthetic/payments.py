@@ -75,7 +75,7 @@ _PRODUCTS_EACH = 4
 
 @dataclass(frozen=True)
 class World:
-    """What the months of one seed share: the wallets and how busy each is."""
+    """The shared world of one seed's months: the wallets and how busy each is."""
 
     seed: int
     wallets: int

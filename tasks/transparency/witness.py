@@ -61,7 +61,7 @@ class _RefusalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What add-checkpoint is given, parsed. ``note`` is verified, ``content`` is as it came."""
+    """The parsed request of add-checkpoint. ``note`` is verified, ``content`` is as it came."""
 
     old_size: int
     proof: tuple[bytes, ...]

@@ -44,7 +44,7 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Vended:
-    """What became of one row. ``processing`` means that the sweep will find out; nobody may vend it again."""
+    """The result of one vend. ``processing`` means that the sweep will find out; nobody may vend it again."""
 
     row_id: UUID
     status: Status

@@ -76,7 +76,7 @@ class VendDatabase(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class VendRow:
-    """What a purchase is made from, and the state of its row. Times are UTC."""
+    """The source of a purchase, and the state of its row. Times are UTC."""
 
     id: UUID
     supplier: str
@@ -114,7 +114,7 @@ class VendRow:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How a row ends. ``expected`` is the status that it must have until then; ``failure`` is the reason when it
+    """The end of a row. ``expected`` is the status that it must have until then; ``failure`` is the reason when it
     failed. ``reference`` is None for a row that is not a vend and has none.
     """
 

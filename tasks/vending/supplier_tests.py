@@ -27,7 +27,7 @@ _DONE = frozenset({PurchaseState.COMPLETED, PurchaseState.PENDING})  # a sandbox
 
 
 class TrialResult(StrEnum):
-    """How a check ended."""
+    """The result of a check."""
 
     PASSED = "passed"
     FAILED = "failed"

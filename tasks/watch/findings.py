@@ -1,4 +1,4 @@
-"""What becomes of new findings: an alert each, and one for all that are too many."""
+"""The alerts of new findings: an alert each, and one for all that are too many."""
 
 from collections.abc import Iterable
 from datetime import datetime

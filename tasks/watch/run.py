@@ -33,7 +33,7 @@ _RESOLVE_QUIET = load("alerts")["resolve_quiet"]
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
-    """What a run did with one table. ``behind_s`` is what it left to the next one, without the overlap."""
+    """The result of a run for one table. ``behind_s`` is what it left to the next one, without the overlap."""
 
     table: str
     slices: int
@@ -46,8 +46,8 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True)
 class WatchReport:
-    """What a run did. ``busy``: another run was under way, and this one did nothing. ``resolved``: alerts that have
-    ended.
+    """The result of a run. ``busy``: another run was under way, and this one did nothing. ``resolved``: alerts that
+    have ended.
     """
 
     tables: tuple[TableReport, ...] = ()

@@ -133,7 +133,7 @@ def test_the_api_takes_and_documents_it(running: Running, settings: Settings) ->
             return (await client.get("/openapi.json")).json()
 
     schemas = asyncio.run(document())["components"]["schemas"]
-    assert schemas["SupplierClient"]["enum"] == ["flash", "mobilemart", "peach", NAME]
+    assert schemas["Supplier"]["enum"] == ["flash", "mobilemart", "peach", NAME]
 
 
 def test_it_passes_the_supplier_tests(running: Running, settings: Settings) -> None:

@@ -340,8 +340,8 @@ PEACH_BAD = {
         PEACH.replace('"currency"', '"\\u0061mount":"1.00","currency"'),
         "line 1: has a name",
     ),
-    "an identifier twice": (f"[{PEACH_RECORD},{PEACH_RECORD}]", "line 2: id: stands more"),
-    "a settlement reference twice": (f"[{PEACH_RECORD},{SECOND}]", "line 2: settlementReference: stands more"),
+    "an identifier twice": (f"[{PEACH_RECORD},{PEACH_RECORD}]", "line 2: id: appears more"),
+    "a settlement reference twice": (f"[{PEACH_RECORD},{SECOND}]", "line 2: settlementReference: appears more"),
 }
 
 

@@ -1,4 +1,6 @@
-"""Who decides: the name that somebody gives, and the account that they give it under. Four eyes are two people's."""
+"""The people who decide: the name that a person gives, and the account that it is given under. Four eyes are two
+people's.
+"""
 
 import os
 import pwd

@@ -110,7 +110,7 @@ class ResolutionRecord:
 
 @dataclass(frozen=True, slots=True)
 class BreakFilter:
-    """Which breaks are wanted; None does not filter. Days are of Africa/Johannesburg, both included."""
+    """The filter of breaks; None does not filter. Days are of Africa/Johannesburg, both included."""
 
     supplier: str | None = None
     states: tuple[BreakState, ...] | None = _WAITING

@@ -73,7 +73,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class ClosedDay:
-    """What a closed day was when it was last looked at. ``written``: it has been written to since."""
+    """A closed day as it was when it was last compared. ``written``: it has been written to since."""
 
     state_id: int
     day: date
@@ -117,7 +117,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look at closed days found, and the notes of writes that it answers."""
+    """The result of a comparison of closed days, and the notes of writes that it answers."""
 
     changes: tuple[Change, ...] = ()
     noted: tuple[int, ...] = ()

@@ -1,4 +1,5 @@
-"""What belongs together though it is not one line and one row: reversals, parts of one amount, payouts. No I/O.
+"""Groups that belong together though they are not one line and one row: reversals, parts of one amount, payouts. No
+I/O.
 
 Steps of `tasks.reconciliation.engine.matching.match`, in the order that it calls them.
 """

@@ -21,7 +21,7 @@ _ZERO = Decimal("0.00")
 
 
 class FloatMovement(BaseModel):
-    """What the supplier says of our prepaid float on the day; deposits are what we paid in."""
+    """The supplier's account of our prepaid float on the day; deposits are what we paid in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

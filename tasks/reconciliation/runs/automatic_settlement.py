@@ -43,7 +43,7 @@ _SHOWN = 5
 
 
 class Ground(StrEnum):
-    """Why a row ends: the decision in its record."""
+    """The reason why a row ends: the decision in its record."""
 
     LISTED = "settled_by_statement"
     ABSENT = "not_on_any_statement"
@@ -64,8 +64,9 @@ class Decided:
 
 @dataclass(slots=True)
 class Settled:
-    """What became of them: how many were ended with each status, ``absent`` of them because no statement has them;
-    how many had ended so already, and how many otherwise, or have a status that this may not end."""
+    """The result of a settlement: how many were ended with each status, ``absent`` of them because no statement has
+    them; how many had ended so already, and how many otherwise, or have a status that this may not end.
+    """
 
     ended: Counter[Status] = field(default_factory=Counter)
     absent: int = 0

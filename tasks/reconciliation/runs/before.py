@@ -1,4 +1,6 @@
-"""What earlier runs and people's decisions have left for a run: part of its inputs, so it is kept for a replay."""
+"""The inputs that earlier runs and people's decisions have left for a run: part of its inputs, so it is kept for a
+replay.
+"""
 
 import json
 from collections.abc import Sequence

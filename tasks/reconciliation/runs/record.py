@@ -80,7 +80,7 @@ def store_inputs(
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """When a run began (aware), where its reports are, and what it found in closed days."""
+    """An attempt: when the run began (aware), where its reports are, and what it found in closed days."""
 
     started: datetime
     prefix: str
