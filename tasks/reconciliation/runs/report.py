@@ -189,7 +189,7 @@ def _write_xlsx(engine: duckdb.DuckDBPyConnection, summary: RunSummary, target: 
     ):
         book.set_properties({"title": f"Reconciliation {summary.supplier} {summary.day}", "created": _CREATED})
         money = book.add_format({"num_format": "0.00##"})
-        _fill(book.add_worksheet("RunSummary"), money, _summary_rows(summary))
+        _fill(book.add_worksheet("Summary"), money, _summary_rows(summary))
         _fill(book.add_worksheet("Breaks"), money, _sheet_rows(engine))
 
 
