@@ -19,8 +19,7 @@ from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from tasks.reconciliation.audit import chain
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, SYSTEM, Person, check_text
-from tasks.reconciliation.casework import manual_settlement as endings
-from tasks.reconciliation.casework import suggestions, withdrawals
+from tasks.reconciliation.casework import manual_settlement, suggestions, withdrawals
 from tasks.reconciliation.casework.suggestions import Match
 from tasks.reconciliation.closing import closed_days
 from tasks.reconciliation.closing.periods import check_open
@@ -300,24 +299,26 @@ def _lock(connection: Connection, break_id: int) -> _Locked:
 
 def _ending(
     connection: Connection, settings: Settings, break_id: int, who: Person, decision: Decision
-) -> endings.Ending | None:
+) -> manual_settlement.Ending | None:
     """Return how the decision ends the break's row; None for one that ends none. A break that was decided without an
     end for its row is opened again, or nobody could end that any more.
     """
-    if decision not in endings.STATUSES:
+    if decision not in manual_settlement.STATUSES:
         return None
     found = _find(connection, break_id)
     sides = (found.issues, found.line, found.own)
-    ending = endings.planned(connection, settings, break_id, sides, decision)
+    ending = manual_settlement.planned(connection, settings, break_id, sides, decision)
     if found.state is BreakState.RESOLVED:
         names = {"actor": who.name, "account": who.account}
         _reopen(connection, break_id, names, "row_under_way", "its row of ours is still under way")
     return ending
 
 
-def _ended(connection: Connection, settings: Settings, ending: endings.Ending, resolution_id: int) -> ResolvedBreak:
+def _ended(
+    connection: Connection, settings: Settings, ending: manual_settlement.Ending, resolution_id: int
+) -> ResolvedBreak:
     """End the row of a break that was just resolved; an issue that this leaves open opens the break again."""
-    endings.carry_out(connection, settings, ending)
+    manual_settlement.carry_out(connection, settings, ending)
     state = BreakState.RESOLVED
     if ending.remaining:
         reason = f"its row has ended as {ending.end.status}; {', '.join(ending.remaining)} still differs"

@@ -3,7 +3,8 @@ each other, somebody finds out and says so. Without it the row would keep its mo
 
 A row that is not a vend is ended so only once its day is closed: then whoever posted it cannot any more.
 
-The row is ended by the very statement that the sweep and `settling` use, in the transaction of the decision's record.
+The row is ended by the very statement that the sweep and `automatic_settlement` use, in the transaction of the
+decision's record.
 """
 
 from collections.abc import Mapping

@@ -43,7 +43,7 @@ _ARCHIVED = (Tier.COLD, Tier.DEEP)
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptDay:
     """A day's rows of ours and where a line of each is in the archive. ``run_id``: the run that they are those of."""
 
     day: date
@@ -57,7 +57,7 @@ class Kept:
 class Compared:
     """Days that are as their runs read them. ``noted`` are the writes that were known before they were read."""
 
-    days: tuple[Kept, ...]
+    days: tuple[KeptDay, ...]
     noted: frozenset[int]
 
     @property
@@ -140,7 +140,7 @@ def compare_with_runs(settings: Settings, connection: Connection, supplier: str,
     if old:
         reason = f"run {old[0]} was made before the rows that a run reads were kept; run its day again"
         raise RefusalError(f"{supplier} {first} to {last}: {reason}")
-    found: list[Kept | str] = []
+    found: list[KeptDay | str] = []
     with spool_folder(settings.spool, "closing") as folder:
         for start in range(0, len(runs), _DAYS_AT_ONCE):
             together = runs[start : start + _DAYS_AT_ONCE]
@@ -153,7 +153,7 @@ def compare_with_runs(settings: Settings, connection: Connection, supplier: str,
     if problems:
         more = f"; and {len(problems) - _SHOWN} more days" if len(problems) > _SHOWN else ""
         raise RefusalError(f"{supplier} {first} to {last}: {'; '.join(problems[:_SHOWN])}{more}: run the day again")
-    return Compared(tuple(one for one in found if isinstance(one, Kept)), noted)
+    return Compared(tuple(one for one in found if isinstance(one, KeptDay)), noted)
 
 
 def _compared(
@@ -164,16 +164,16 @@ def _compared(
     run: tuple[Any, ...],
     now: OwnDay,
     folder: Path,
-) -> Kept | str:
+) -> KeptDay | str:
     """A day as it is, or in what it is not what its run read."""
     day, run_id, own, key, sha256 = run
     was = OwnDay(**own)
     if now.digest == was.digest:
-        return Kept(day, run_id, now, key, sha256)
+        return KeptDay(day, run_id, now, key, sha256)
     parts = _changes(settings, connection, reader, (supplier, day), (key, sha256), folder)
     if not parts:
         owner = find_owner(connection, settings)
-        return Kept(day, run_id, now, *_stored(settings, reader, owner, (supplier, day), now, folder))
+        return KeptDay(day, run_id, now, *_stored(settings, reader, owner, (supplier, day), now, folder))
     changes = ", ".join(f"{part.text()} in {part.currency}" for part in parts)
     return f"our rows of {day} are not those that run {run_id} read: {changes}; {was.text()} then, {now.text()} now"
 
@@ -239,7 +239,7 @@ def write_down(connection: Connection, settings: Settings, supplier: str, run_id
     """
     made = []
     for change in looked.changes:
-        kept = Kept(change.state.day, run_id, change.own, change.object_key, change.object_sha256)
+        kept = KeptDay(change.state.day, run_id, change.own, change.object_key, change.object_sha256)
         made.append(_insert_state(connection, supplier, change.state.period_id, kept, change.state.state_id))
         for part in change.parts:
             _insert_break(connection, settings, supplier, run_id, change, part)
@@ -395,7 +395,7 @@ def _stored(
     return key, sha256
 
 
-def _insert_state(connection: Connection, supplier: str, period_id: int, kept: Kept, previous: int | None) -> int:
+def _insert_state(connection: Connection, supplier: str, period_id: int, kept: KeptDay, previous: int | None) -> int:
     record = {
         "supplier": supplier,
         "day": kept.day,

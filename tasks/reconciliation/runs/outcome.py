@@ -23,7 +23,7 @@ from tasks.reconciliation.engine import auto_resolution as rules
 from tasks.reconciliation.engine import confirmed, tieout
 from tasks.reconciliation.engine.matching import match
 from tasks.reconciliation.engine.queries import MATCHING
-from tasks.reconciliation.runs import automatic_settlement as settling
+from tasks.reconciliation.runs import automatic_settlement
 from tasks.reconciliation.runs.before import Before
 from tasks.reconciliation.runs.internal_rows import Window, own_side
 from tasks.reconciliation.runs.report import RunSummary
@@ -126,7 +126,9 @@ def _summarise(duck: duckdb.DuckDBPyConnection, settings: Settings, request: Run
         "breaks": breaks,
         "auto_resolved": sum(one["auto_resolved"] for one in classes.values()),
         "classes": classes,
-        "open_rows_decided": settling.counts(settling.decided_by_lines(duck, contract_of(settings, request.supplier))),
+        "open_rows_decided": automatic_settlement.counts(
+            automatic_settlement.decided_by_lines(duck, contract_of(settings, request.supplier))
+        ),
         "currencies": {tie.currency: tie.as_json() for tie in ties},
         "float": movement,
         "statement_digest": _text_digest(duck, MATCHING["line_text"].format(carried="false")),

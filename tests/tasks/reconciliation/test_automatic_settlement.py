@@ -19,7 +19,7 @@ from tasks.archiving.to_warm import warm_month
 from tasks.reconciliation.audit.chain import verify_chain
 from tasks.reconciliation.casework.breaks import list_runs
 from tasks.reconciliation.closing.periods import close_period
-from tasks.reconciliation.runs import automatic_settlement as settling
+from tasks.reconciliation.runs import automatic_settlement
 from tasks.reconciliation.runs import run
 from tasks.reconciliation.runs.automatic_settlement import Decided, Ground, last_day
 from tasks.vending.rows import Finish, VendRows, vend_database
@@ -313,7 +313,7 @@ def test_of_a_sweep_and_two_runs_at_once_exactly_one_ends_a_row(books: Books) ->
 
     def run() -> int:
         with connect(books.settings.database_dsn, "tests") as connection:
-            return settling.settle(connection, table, "mobilemart", [_decided(row) for row in rows]).count
+            return automatic_settlement.settle(connection, table, "mobilemart", [_decided(row) for row in rows]).count
 
     async def sweep() -> int:
         async with vend_database(books.settings) as database:
@@ -332,14 +332,14 @@ def test_a_row_that_ended_otherwise_meanwhile_keeps_its_break(books: Books, monk
     agreeing, contradicting = vend(books), vend(books)
     line(books, agreeing)
     line(books, contradicting)
-    real = settling.settle
+    real = automatic_settlement.settle
 
     def late(*arguments: Any) -> Any:
         for row, status in ((agreeing, "completed"), (contradicting, "failed")):
             books.sql("UPDATE vas_transactions_partitioned SET status = %s WHERE id = %s", status, row["id"])
         return real(*arguments)
 
-    monkeypatch.setattr(settling, "settle", late)
+    monkeypatch.setattr(automatic_settlement, "settle", late)
     result = books.run()
     assert (result.settled.count, result.settled.agreed, result.settled.contradicted) == (0, 1, 1)
     assert len(books.breaks("open")) == 1
@@ -357,7 +357,7 @@ def test_a_run_that_dies_before_it_ends_a_row_is_finished_by_the_next(
         raise TransientError("killed")
 
     with monkeypatch.context() as broken:
-        broken.setattr(settling, "settle", die)
+        broken.setattr(automatic_settlement, "settle", die)
         with pytest.raises(TransientError, match="killed"):
             books.run(statement)
     assert (look(books, row)["status"], books.breaks("open")) == ("processing", [("status",)])

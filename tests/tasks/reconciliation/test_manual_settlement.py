@@ -10,7 +10,7 @@ from ledger.errors import ConflictError
 from sql.connection import connect
 from suppliers.references import short_reference
 from tasks.reconciliation.audit.chain import verify_chain
-from tasks.reconciliation.casework import manual_settlement as endings
+from tasks.reconciliation.casework import manual_settlement
 from tasks.reconciliation.casework.breaks import ResolvedBreak, history, resolve
 from tasks.reconciliation.vocabulary import BreakState, Decision
 from tests.tasks.reconciliation.books import DAY, Books, closed_by_two
@@ -160,13 +160,13 @@ def test_of_a_webhook_at_the_same_moment_and_a_person_one_ends_the_row(
 ) -> None:
     row = vend(books)
     books.run()
-    real = endings.carry_out
+    real = manual_settlement.carry_out
 
     def late(*arguments: Any) -> None:
         books.sql("UPDATE vas_transactions_partitioned SET status = 'completed' WHERE id = %s", row["id"])
         real(*arguments)
 
-    monkeypatch.setattr(endings, "carry_out", late)
+    monkeypatch.setattr(manual_settlement, "carry_out", late)
     with pytest.raises(ConflictError, match=f"its row {row['id']} is completed by now"):
         settle(books, row, FAILED)
     assert (look(books, row)["status"], books.breaks("open"), books.records()) == (
