@@ -19,8 +19,7 @@ from tasks.archiving.to_warm import warm_month
 from tasks.reconciliation.audit.chain import verify_chain
 from tasks.reconciliation.casework.breaks import list_runs
 from tasks.reconciliation.closing.periods import close_period
-from tasks.reconciliation.runs import automatic_settlement
-from tasks.reconciliation.runs import run
+from tasks.reconciliation.runs import automatic_settlement, run
 from tasks.reconciliation.runs.automatic_settlement import Decided, Ground, last_day
 from tasks.vending.rows import Finish, VendRows, vend_database
 from tests.tasks.reconciliation.books import DAY, NOON, Books
