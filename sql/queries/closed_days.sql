@@ -1,4 +1,4 @@
--- Our side of closed days: what it was, what is looked at again, and which locks keep writers out meanwhile.
+-- The internal rows of closed days: what they were, what is looked at again, and which locks keep writers out meanwhile.
 
 -- name: keep_writers_out
 -- Until the transaction ends nobody who changes rows of a supplier's former days may commit, and all who did have ended.

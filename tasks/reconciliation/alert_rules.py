@@ -11,11 +11,11 @@ CHANGED = "closed-period-changed"
 
 
 def closed_rules(_: Settings) -> list[AlertRule]:
-    """Our side of a day that two people have closed is not what it was."""
+    """The internal rows of a day that two people have closed are not what they were."""
     return [
         AlertRule(
             CHANGED,
-            "Our rows of a day in a closed period have changed",
+            "The internal rows of a day in a closed period have changed",
             Severity.CRITICAL,
             "the first run that finds it",
         )

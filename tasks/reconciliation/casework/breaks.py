@@ -122,9 +122,9 @@ class BreakFilter:
 @dataclass(frozen=True, slots=True)
 class ResolvedBreak:
     """The result of `resolve`: the break's state now. ``proposed``: a second person must confirm. ``together``
-    are the other breaks of a suggested match, with the same result. ``ended_row`` is our row that this ended; a break
-    that is open then has more to decide about than that. ``withdrawal``: of a call about taking a decision back;
-    ``keeps_ended_row``: that decision ended our row, which stays as it is.
+    are the other breaks of a suggested match, with the same result. ``ended_row`` is the internal row that this ended;
+    a break that is open then has more to decide about than that. ``withdrawal``: of a call about taking a decision
+    back; ``keeps_ended_row``: that decision ended the internal row, which stays as it is.
     """
 
     break_id: int
@@ -202,7 +202,7 @@ def resolve(
 ) -> ResolvedBreak:
     """Record what ``actor`` decides about a waiting break, and why; ``account`` is what they work under, by default the
     same. ``same_transaction`` decides all breaks of the match that is suggested, at once or not at all. A ``settle_…``
-    ends the break's row of ours with it, also where the break was decided before and its row was left under way.
+    ends the break's internal row with it, also where the break was decided before and its row was left under way.
 
     Above ``four_eyes_above`` the first call proposes; the same decision by somebody else confirms it, and ``reject``
     takes the proposal back. ``withdraw`` takes back a decision that resolved the break, always by two people, with all
@@ -310,7 +310,7 @@ def _ending(
     ending = manual_settlement.planned(connection, settings, break_id, sides, decision)
     if found.state is BreakState.RESOLVED:
         names = {"actor": who.name, "account": who.account}
-        _reopen(connection, break_id, names, "row_under_way", "its row of ours is still under way")
+        _reopen(connection, break_id, names, "row_under_way", "its internal row is still under way")
     return ending
 
 

@@ -57,13 +57,13 @@ def planned(
     """The effect of the decision on the internal row of a break, whose issues, line and own row are ``sides``; or that
     its line names, where it has none.
 
-    Raises RefusalError when there is nothing to end: no row of ours, one that is not a vend or has ended, naming how,
+    Raises RefusalError when there is nothing to end: no internal row, one that is not a vend or has ended, naming how,
     one that may still be on its way to the supplier, or one that was never sent and so cannot have been sold.
     """
     issues, line, own = sides
     row = _row_of(connection, settings, line, own)
     if row is None:
-        raise RefusalError(f"break {break_id}: holds no row of ours, hot or warm, that could be ended")
+        raise RefusalError(f"break {break_id}: holds no internal row, hot or warm, that could be ended")
     status = STATUSES[decision]
     _check_may_end(connection, settings, break_id, row, status)
     end = _finish(settings.suppliers.everyone[row.supplier], row, status, line)
@@ -85,7 +85,9 @@ def carry_out(connection: Connection, settings: Settings, ending: Ending) -> Non
 def _row_of(
     connection: Connection, settings: Settings, line: dict[str, Any] | None, own: dict[str, Any] | None
 ) -> VendRow | None:
-    """Our row of a break; of one with a line alone the vend that it names, which another line may have been given."""
+    """The internal row of a break; of one with a line alone the vend that it names, which another line may have been
+    given.
+    """
     table = settings.table(TABLE)
     if own is not None:
         return find_in(connection, table, UUID(own["id"])) if "id" in own else None

@@ -1,4 +1,5 @@
-"""Suggested matches as people decide about them: which of our rows a run would give to a line, and all their breaks.
+"""Suggested matches as people decide about them: which of the internal rows a run would give to a line, and all their
+breaks.
 
 A run only suggests where it would have to guess. Confirmed, the match is known to every later run.
 """
@@ -21,7 +22,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class SuggestedRow:
-    """A row of ours in a match; ``break_id`` is that of its own break, where it has one."""
+    """An internal row in a match; ``break_id`` is that of its own break, where it has one."""
 
     own_id: UUID
     own_created_at: datetime
@@ -30,7 +31,7 @@ class SuggestedRow:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The line of the break ``line_break`` and the rows of ours that belong to it. ``method``: confirmed or payout."""
+    """The line of the break ``line_break`` and the internal rows that belong to it. ``method``: confirmed or payout."""
 
     line_break: int
     method: str
@@ -57,7 +58,7 @@ def suggested(connection: Connection, break_id: int) -> Match:
         raise RefusalError(f"break {break_id}: no match is suggested for it that could be confirmed")
     taken = next((row[0] for row in found if row[4]), None)
     if taken is not None:
-        raise RefusalError(f"break {break_id}: our row {taken} has a match by now; run its day again")
+        raise RefusalError(f"break {break_id}: the internal row {taken} has a match by now; run its day again")
     is_payout = found[0][2] == PAYOUT
     if is_payout and len({day_of(row[1]) for row in found}) > 1:
         raise RefusalError(f"break {break_id}: more than one day adds up to this payout; neither can be confirmed")

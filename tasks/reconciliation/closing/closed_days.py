@@ -1,8 +1,8 @@
-"""Closed days: what our side of them was, whether it still is, and what becomes of a change.
+"""Closed days: their internal rows as they were, whether they still are, and what becomes of a change.
 
-At closing our rows are read again and compared with those that the run had read; afterwards each run of the supplier,
-and `treasury verify`, compares them with what they were at closing. A change that nothing explains is a break of the
-next open day and an alert, once: the state that was found is what the next comparison is made with.
+At closing the internal rows are read again and compared with those that the run had read. Afterwards each run of the
+supplier, and `treasury recon verify`, compares them with what they were at closing. A change that nothing explains is a
+break of the next open day and an alert, once: the next comparison is made with the state that was found.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ _ARCHIVED = (Tier.COLD, Tier.DEEP)
 
 @dataclass(frozen=True, slots=True)
 class KeptDay:
-    """A day's rows of ours and where a line of each is in the archive. ``run_id``: the run that they are those of."""
+    """A day's internal rows and where a line of each is in the archive. ``run_id``: the run that they are those of."""
 
     day: date
     run_id: int
@@ -110,8 +110,8 @@ class Change:
         parts = "; ".join(f"{one.currency}: {one.text()}" for one in self.parts)
         period = f"{self.state.first_day} to {self.state.last_day}"
         return (
-            f"{supplier} {self.state.day} is in the closed period {period}, and our side of it has changed ({parts}): "
-            f"{self.state.own.text()} then, {self.own.text()} now"
+            f"{supplier} {self.state.day} is in the closed period {period}, and its internal rows have changed "
+            f"({parts}): {self.state.own.text()} then, {self.own.text()} now"
         )
 
 
@@ -128,8 +128,8 @@ class Looked:
 
 
 def compare_with_runs(settings: Settings, connection: Connection, supplier: str, first: date, last: date) -> Compared:
-    """Our rows of every day as they are, when they are those that the newest run of the day read, but for ends that the
-    record of a break explains. Nothing is locked: see `is_current`.
+    """The internal rows of every day as they are, when they are those that the newest run of the day read, but for ends
+    that the record of a break explains. Nothing is locked: see `is_current`.
 
     Raises RefusalError naming the days whose rows are others, and what became of those.
     """
@@ -175,7 +175,8 @@ def _compared(
         owner = find_owner(connection, settings)
         return KeptDay(day, run_id, now, *_stored(settings, reader, owner, (supplier, day), now, folder))
     changes = ", ".join(f"{part.text()} in {part.currency}" for part in parts)
-    return f"our rows of {day} are not those that run {run_id} read: {changes}; {was.text()} then, {now.text()} now"
+    then_and_now = f"{was.text()} then, {now.text()} now"
+    return f"the internal rows of {day} are not those that run {run_id} read: {changes}; {then_and_now}"
 
 
 def writers_have_ended(settings: Settings, connection: Connection, supplier: str) -> bool:
@@ -258,8 +259,8 @@ def end_alert(connection: Connection, supplier: str, day: date) -> None:
 
 
 def verify_closed_days(settings: Settings, connection: Connection) -> int:
-    """Read our rows of every closed day afresh, the archived ones too, and compare; returns how many days. Reading
-    only.
+    """Read the internal rows of every closed day afresh, the archived ones too, and compare; returns how many days.
+    Reading only.
 
     Raises VerificationError that names the first days that have changed and are in no break yet. Days of deleted months
     are left out.
@@ -280,7 +281,7 @@ def verify_closed_days(settings: Settings, connection: Connection) -> int:
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         shown = "; ".join(problems[:_SHOWN])
         raise VerificationError(
-            f"our rows of closed days have changed: {shown}{more}; the supplier's next run has the rows"
+            f"the internal rows of closed days have changed: {shown}{more}; the supplier's next run has the rows"
         )
     return looked
 
@@ -439,7 +440,7 @@ def _insert_break(
 
 
 def _facts(change: Change, part: DayChange) -> dict[str, Any]:
-    """Our side of the break: what was, what is, and some of the rows. There is no single row, so no ``id``."""
+    """The internal side of the break: what was, what is, and some of the rows. There is no single row, so no ``id``."""
     was, now = (side.sums.get(part.currency, {}) for side in (change.state.own, change.own))
     return {
         "period": f"{change.state.first_day} to {change.state.last_day}",

@@ -2,7 +2,7 @@
 -- over the tables of matching.sql.
 
 -- name: create_confirmed
--- Lines of the day with the rows of ours that belong to them, one row a pair, from the breaks that held them.
+-- Lines of the day with the internal rows that belong to them, one row a pair, from the breaks that held them.
 CREATE TABLE confirmed AS
 SELECT (decided ->> 'break_id')::BIGINT AS break_id, (decided ->> 'own_id')::UUID AS own_id, decided ->> 'method' AS method,
        decided ->> 'supplier_transaction_id' AS supplier_id, decided ->> 'reference' AS reference, decided ->> 'kind' AS kind,

@@ -46,7 +46,7 @@ def unfold_reversals(engine: Engine) -> None:
 
 
 def match_splits(engine: Engine, passes: tuple[Pass, ...]) -> None:
-    """Two lines or a few for one row of ours, and the other way round, where reference and sum say so."""
+    """Two lines or a few for one internal row, and the other way round, where reference and sum say so."""
     for name in passes:
         if name in _SPLIT_KEYS:
             line_key, own_key = _SPLIT_KEYS[name]
@@ -67,7 +67,7 @@ def attach_reversals(engine: Engine) -> None:
 
 
 def cover_payouts(engine: Engine) -> None:
-    """Payouts over entries of their own statement, then those whose reference rows of ours carry."""
+    """Payouts over entries of their own statement, then those whose reference internal rows carry."""
     for name in ("cover_payouts", "uncount_payouts", "match_payouts"):
         engine.execute(GROUPS[name])
 

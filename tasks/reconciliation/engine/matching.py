@@ -88,7 +88,7 @@ def _prepare(engine: Engine, rules: ReconciliationSettings, rates: Mapping[str, 
     engine.execute("CREATE TABLE own_status AS SELECT raw, word::compared_status AS compared FROM own_status_words")
     unknown = engine.execute(MATCHING["unknown_statuses"]).fetchall()
     if unknown:
-        raise DataError(f"our rows have statuses that are not known: {[row[0] for row in unknown]}")
+        raise DataError(f"the internal rows have statuses that are not known: {[row[0] for row in unknown]}")
     engine.register("rate_words", rate_table(rates))
     engine.execute("CREATE TABLE rate AS SELECT * FROM rate_words")
     for name, value in _variables(rules, day).items():

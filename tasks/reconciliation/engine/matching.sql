@@ -33,7 +33,7 @@ SELECT * REPLACE (abs(amount)::DECIMAL(18,2) AS amount,
 FROM sided
 
 -- name: create_own
--- Our rows of the day, of the margin either side, and of earlier days whose breaks are still open.
+-- The internal rows of the day, of the margin either side, and of earlier days whose breaks are still open.
 CREATE TABLE own AS
 SELECT DISTINCT ON (r.id) r.id AS own_id, epoch_ms(r.created_at) AS at_ms,
        DATE '1970-01-01' + ((epoch_ms(r.created_at) + getvariable('day_offset_ms')) // 86400000)::INTEGER AS day,
@@ -77,7 +77,7 @@ SELECT * FROM own
 WHERE NOT taken AND own_id NOT IN (SELECT own_id FROM pair) AND own_id NOT IN (SELECT own_id FROM attached_own)
 
 -- name: create_covered_own
--- Every row of ours that belongs to a line, and why.
+-- Every internal row that belongs to a line, and why.
 CREATE VIEW covered_own AS
 SELECT line_no, own_id, method, score FROM pair
 UNION ALL
@@ -126,7 +126,7 @@ WHERE side <> 'payout' AND NOT carried
                   AND u.side = l.side AND u.amount = l.amount))
 
 -- name: find_duplicate_own
--- An open row of ours whose transaction was matched already. A reference that many rows share identifies none.
+-- An unfinished internal row whose transaction was matched already. A reference that many rows share identifies none.
 INSERT INTO duplicate_own
 WITH used AS (
     SELECT supplier_id, reference, currency, side, amount FROM own
@@ -279,7 +279,7 @@ SELECT line_no, own_id, method, score, currency, carried, in_period, line_value,
 FROM drift
 
 -- name: create_payout_compared
--- Each payout with the rows of ours that it covers, as one.
+-- Each payout with the internal rows that it covers, as one.
 CREATE TABLE payout_compared AS
 SELECT p.line_no, any_value(l.currency) AS currency, any_value(l.carried) AS carried, any_value(l.value) AS line_value,
        sum(o.value)::DECIMAL(18,2) AS own_value, count(*) AS rows
@@ -297,7 +297,7 @@ FROM open_line AS l LEFT JOIN (SELECT main_no, sum(value) AS value FROM attached
 WHERE NOT carried AND line_no NOT IN (SELECT line_no FROM payout_cover)
 
 -- name: create_lost_own
--- Our rows of the day that nothing was found for. A failed row that the supplier does not know either is as it must be.
+-- The internal rows of the day that nothing was found for. A failed row that the supplier does not know either is as it must be.
 CREATE TABLE lost_own AS
 SELECT own_id, CASE WHEN own_id IN (SELECT own_id FROM duplicate_own) THEN 'duplicate'
                     WHEN status = 'failed' THEN 'nothing_expected' ELSE 'missing_there' END AS class
@@ -460,7 +460,7 @@ SELECT (SELECT count(*) FROM line WHERE NOT carried) AS lines,
        (SELECT count(*) FROM found) AS breaks
 
 -- name: own_text
--- Our side as text, a line a row, for its digest.
+-- The internal side as text, a line a row, for its digest.
 SELECT concat_ws(chr(31), own_id, at_ms, coalesce(supplier_id, chr(30)), coalesce(reference, chr(30)),
                  coalesce(supplier_reference, chr(30)), coalesce(product_code, chr(30)), vas_type, currency, amount,
                  commission, raw_status, side, taken) || chr(10) AS text

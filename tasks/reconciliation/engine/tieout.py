@@ -54,8 +54,8 @@ class Commission:
     """Commission of one currency: as the statement has it, by contract, and as booked by us. VAT is in it: once in the
     sum, and once in each transaction's, rounded to the cent there (``..._vat_by_row``).
 
-    ``net`` is what the statement's lines took from a float that keeps commission, ``own_net`` our rows less what we
-    booked; ``fee`` is what the lines say was charged.
+    ``net`` is what the statement's lines took from a float that keeps commission, ``own_net`` the internal rows less
+    what we booked; ``fee`` is what the lines say was charged.
     """
 
     statement: Decimal = _ZERO
@@ -169,7 +169,9 @@ def tie_outs(
 
 
 def float_figures(movement: FloatMovement | None, tie_outs: Iterable[TieOut]) -> dict[str, str] | None:
-    """The third way: what left the float beside what the statement and our rows say should have; None without one."""
+    """The third way: what left the float beside what the statement and the internal rows say should have; None without
+    one.
+    """
     if movement is None:
         return None
     tie_out = next((tie for tie in tie_outs if tie.currency == movement.currency), None)

@@ -84,7 +84,7 @@ class Settled:
         if not (self.count or self.agreed or self.contradicted):
             return ""
         statuses = ", ".join(f"{count} {status}" for status, count in sorted(self.ended.items())) or "none"
-        found = f"Open rows of ours that this ended: {statuses}"
+        found = f"Unfinished internal rows that this ended: {statuses}"
         found += f" ({self.absent} because no statement has them)" if self.absent else ""
         found += f"; {self.agreed} had ended so meanwhile" if self.agreed else ""
         return found + (f"; {self.contradicted} ended otherwise, see their breaks" if self.contradicted else "") + "."
@@ -234,7 +234,7 @@ def _listed(contract: Contract, row: Sequence[Any]) -> Decided:
         row_id,
         Finish(end, reference, transaction_id, booked),
         Ground.LISTED,
-        f"{line} says {status}: our row was ended as {end}",
+        f"{line} says {status}: the internal row was ended as {end}",
         fingerprint=fingerprint,
     )
 
@@ -249,7 +249,7 @@ def commission_of(
 
 
 def _absent(row_id: UUID, reference: str, break_id: int, first: date, last: date) -> Decided:
-    reason = f"no statement from {first} to {last} has it: our row was ended as {Status.FAILED}"
+    reason = f"no statement from {first} to {last} has it: the internal row was ended as {Status.FAILED}"
     return Decided(row_id, Finish(Status.FAILED, reference), Ground.ABSENT, reason, break_id=break_id)
 
 

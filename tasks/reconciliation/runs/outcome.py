@@ -39,7 +39,7 @@ def computed(
     settings: Settings, request: RunRequest, before: Before, folder: Path
 ) -> Iterator[tuple[duckdb.DuckDBPyConnection, RunSummary]]:
     """Both sides matched, classified and summed up, in an engine of their own; nothing is written. ``folder`` takes
-    what is fetched, and `OWN_ROWS`: a line of each row of ours of the day. Raises like `reconcile_day`.
+    what is fetched, and `OWN_ROWS`: a line of each internal row of the day. Raises like `reconcile_day`.
     """
     with engine(settings.model_copy(update={"archive_memory_mb": settings.reconciliation.memory_mb})) as duck:
         own_day = _compute(duck, settings, request, before, folder)
@@ -68,7 +68,9 @@ def rules_of(settings: Settings, supplier: str) -> dict[str, Any]:
 def _compute(
     duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest, before: Before, folder: Path
 ) -> OwnDay:
-    """Both sides into the engine, then matched, classified, and judged by the rules; returns our rows of the day."""
+    """Both sides into the engine, then matched, classified, and judged by the rules; returns the internal rows of the
+    day.
+    """
     open_statement(duck, fetch_statement(settings, request.statement, folder), request.supplier, request.day)
     duck.execute(MATCHING["create_carried_line"], {"lines": list(before.lines)})
     duck.execute(MATCHING["create_taken_own"])

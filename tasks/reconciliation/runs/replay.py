@@ -1,4 +1,6 @@
-"""A run computed again: from its own statement, superseded or not, its own rules, what lay before it, and our rows."""
+"""A run computed again: from its own statement, superseded or not, its own rules, what lay before it, and the internal
+rows.
+"""
 
 import hashlib
 import json

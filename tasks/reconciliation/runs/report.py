@@ -106,7 +106,7 @@ def markdown(summary: RunSummary) -> str:
     lines += [f"- {figures['breaks']} breaks, {figures['auto_resolved']} of them resolved by rules"]
     if figures["open_rows_decided"]:
         decided = ", ".join(f"{count} {status}" for status, count in figures["open_rows_decided"].items())
-        lines += [f"- our open rows that the statement decides: {decided}"]
+        lines += [f"- the unfinished internal rows that the statement decides: {decided}"]
     lines += [f"- digest `{summary.digest[:16]}`", "", "| currency | statement | ours | difference | variance |"]
     lines += ["|---|---:|---:|---:|---:|"]
     for currency, tie in figures["currencies"].items():

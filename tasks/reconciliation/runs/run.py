@@ -72,7 +72,7 @@ def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None 
 
     What has changed in closed days of the supplier is found as well, and becomes a break (`closed_days`).
 
-    Once it is stored, rows of ours that are still under way are ended where it decides them (`automatic_settlement`).
+    Once it is stored, internal rows that are still under way are ended where it decides them (`automatic_settlement`).
     The aware instant ``now`` (default: this one) decides whether the day is over; a run before that says so.
 
     Raises DataError for a statement that is not as it must be, ConflictError when the day is in a closed period or the

@@ -74,15 +74,18 @@ def test_rows_under_way_end_as_the_statement_says_and_their_breaks_with_them(boo
     assert [one["supplier_transaction_id"] for one in found] == [f"M-{row['id'].hex[-6:]}" for row in rows]
     assert all(one["processed_at"] for one in found)
     assert result.settled.ended == dict.fromkeys(map(Status, statuses), 1)
-    assert "- our open rows that the statement decides: 1 completed, 1 failed, 1 reversed" in result.markdown()
-    assert "Open rows of ours that this ended: 1 completed, 1 failed, 1 reversed." in result.markdown()
+    assert (
+        "- the unfinished internal rows that the statement decides: 1 completed, 1 failed, 1 reversed"
+        in result.markdown()
+    )
+    assert "Unfinished internal rows that this ended: 1 completed, 1 failed, 1 reversed." in result.markdown()
     assert (books.breaks("resolved"), result.waiting) == ([("status",)] * 3, 0)
     first, *_ = books.sql("SELECT action, actor, decision, reason, run_id FROM recon_resolutions ORDER BY break_id")
     assert first == {
         "action": "auto_resolved",
         "actor": "treasury",
         "decision": "settled_by_statement",
-        "reason": "line 1 of the statement says completed: our row was ended as completed",
+        "reason": "line 1 of the statement says completed: the internal row was ended as completed",
         "run_id": None,
     }
     assert proved(books) == 4
@@ -210,7 +213,7 @@ def test_a_purchase_that_no_statement_has_was_not_sold(books: Books) -> None:
     (record,) = books.sql("SELECT action, decision, reason FROM recon_resolutions")
     assert record == {
         "action": "auto_resolved", "decision": "not_on_any_statement",
-        "reason": f"no statement from {DAY} to {NEXT} has it: our row was ended as failed",
+        "reason": f"no statement from {DAY} to {NEXT} has it: the internal row was ended as failed",
     }  # fmt: skip
     again = books.run(books.statement(), DAY)
     assert (again.summary.figures["breaks"], again.waiting) == (0, 0)

@@ -93,7 +93,7 @@ def test_rows_that_came_in_behind_the_run_refuse_the_closing_by_name(books: Book
     books.own(amount=Decimal("40.00"))
     books.own(amount=Decimal("2.00"))
     told = refused(books)
-    assert f"our rows of {DAY} are not those that run 1 read: 2 came in in ZAR" in told
+    assert f"the internal rows of {DAY} are not those that run 1 read: 2 came in in ZAR" in told
     assert "1 rows (100.00 ZAR) then, 3 rows (142.00 ZAR) now" in told
     books.run(books.statement())
     assert closed_by_two(books, DAY, DAY, carry=True).state is PeriodState.CLOSED

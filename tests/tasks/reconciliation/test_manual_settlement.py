@@ -213,7 +213,7 @@ def test_a_row_is_not_ended_against_what_it_is(books: Books) -> None:
         with pytest.raises(ConflictError, match=f"its row {row['id']} {why}"):
             settle(books, row, decision)
     (line,) = books.sql("SELECT break_id FROM recon_breaks WHERE own IS NULL")
-    with pytest.raises(ConflictError, match="holds no row of ours, hot or warm, that could be ended"):
+    with pytest.raises(ConflictError, match="holds no internal row, hot or warm, that could be ended"):
         resolve(books.settings, line["break_id"], "thandi", FAILED, "why")
     assert settle(books, never_sent, FAILED).state is BreakState.RESOLVED
 
