@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 from ledger.errors import FieldError
 from ledger.tables import TieredTable
 from tasks.importing.mapping import FileFormat, Mapping
-from tasks.importing.records import Record
+from tasks.importing.records import FileRecord
 from tasks.importing.spreadsheets import refuse_remains
 from tasks.importing.values import Getter, Positions, changed, read_column
 
@@ -47,7 +47,7 @@ class Named(NamedTuple):
 class Namer(Protocol):
     """Names the row of a record."""
 
-    def name(self, record: Record, values: Values) -> Named:
+    def name(self, record: FileRecord, values: Values) -> Named:
         """The name of the row of ``record``, which has ``values``. Raises FieldError where it cannot be known."""
 
 
@@ -59,7 +59,7 @@ class KeyNamer:
         self._key = mapping.key
         self._getters = [_key_part(column, positions, mapping.file) for column in mapping.key]
 
-    def name(self, record: Record, values: Values) -> Named:  # a key is the same whatever the values are
+    def name(self, record: FileRecord, values: Values) -> Named:  # a key is the same whatever the values are
         """By the key alone. Raises FieldError for a column of the key that is empty."""
         parts = [getter(record.fields) for getter in self._getters]
         if None in parts:
@@ -80,7 +80,7 @@ class ValuesNamer:
         self._content = content
         self._count = occurrences.next_number
 
-    def name(self, record: Record, values: Values) -> Named:
+    def name(self, record: FileRecord, values: Values) -> Named:
         """By both."""
         text = "\t".join(values)
         source = self._prefix + f"{text}\0{self._count(text)}".encode()
@@ -94,7 +94,7 @@ class LineNamer:
     def __init__(self, mapping: Mapping, table: TieredTable, content: bytes) -> None:
         self._prefix = _prefix(mapping, table) + content
 
-    def name(self, record: Record, values: Values) -> Named:  # a line is the same whatever the values are
+    def name(self, record: FileRecord, values: Values) -> Named:  # a line is the same whatever the values are
         """By the line."""
         source = self._prefix + str(record.line).encode()
         return Named(source, (_identity(b"line", source),))

@@ -14,7 +14,7 @@ from tasks.importing.amounts import Money, compile_money
 from tasks.importing.identity import Namer, fingerprint
 from tasks.importing.instants import compile_instant
 from tasks.importing.mapping import INSTANT_FIELDS, FieldMapping, FileFormat, Mapping
-from tasks.importing.records import Record
+from tasks.importing.records import FileRecord
 from tasks.importing.spreadsheets import refuse_remains
 from tasks.importing.values import Fields, Getter, Positions, changed, compile_value
 
@@ -72,7 +72,7 @@ class RowBuilder:
         self.dropped_signs: dict[str, Counter[tuple[str | None, str]]] = {name: Counter() for name in self._dropping}
         self.columns = (table.key_column, *field_names(table), table.time_column, "updated_at")
 
-    def build(self, record: Record) -> Row:
+    def build(self, record: FileRecord) -> Row:
         """The row of ``record``. Raises FieldError for the first thing that is wrong with it."""
         fields = self._check_structure(record)
         created_at = self._created_at(fields)
@@ -93,7 +93,7 @@ class RowBuilder:
             if text.strip("-0."):  # zero has no sign
                 self.dropped_signs[name][money.column(fields), "-" if text.startswith("-") else "+"] += 1
 
-    def _check_structure(self, record: Record) -> Fields:
+    def _check_structure(self, record: FileRecord) -> Fields:
         """The fields of a record of the file's shape. Columns that are not mapped are looked at like the others."""
         if record.problem is not None:
             raise FieldError("", record.problem)
@@ -104,7 +104,7 @@ class RowBuilder:
             self._check_line_breaks(record)
         return fields
 
-    def _check_line_breaks(self, record: Record) -> None:
+    def _check_line_breaks(self, record: FileRecord) -> None:
         """A quote too many swallows the records behind it: those are lines with as many delimiters as a record has."""
         for position, name in self._one_line:
             if "\n" in record.fields[position] or "\r" in record.fields[position]:

@@ -24,7 +24,7 @@ from tasks.importing.loading import Loader
 from tasks.importing.mapping import Mapping, check_table, read_mapping
 from tasks.importing.occurrences import count_occurrences
 from tasks.importing.preview import Preview
-from tasks.importing.records import Record, read_records
+from tasks.importing.records import FileRecord, read_records
 from tasks.importing.rejects import RecordOutcome, Reject, RejectsFile, choose_path, open_rejects
 from tasks.importing.rows import Row, RowBuilder
 from tasks.importing.source import open_source
@@ -220,7 +220,7 @@ def _chunks(builder: RowBuilder, contents: Contents) -> Iterator[Chunk]:
         yield chunk
 
 
-def _add(chunk: Chunk, builder: RowBuilder, record: Record, lines: LineCounts) -> None:
+def _add(chunk: Chunk, builder: RowBuilder, record: FileRecord, lines: LineCounts) -> None:
     """Add the row or the reject of ``record``. Behind the end of the records, what makes a row is rejected by name."""
     try:
         row = builder.build(record)
