@@ -20,14 +20,14 @@ from config import Settings
 from ledger.errors import ConflictError, DataError, NotFoundError, OwnershipError
 from ledger.months import Month
 from ledger.proof_files import check_proof
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from sql.connection import connect
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.ownership import check_ownership
 from tasks.archiving.to_cold import HeldBackError, archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.proving.proofs import Prover
-from tasks.proving.verification import Scope, verify_archive
+from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tests.life.model import COLD, FINISHED, Model, PartKey, Refusal
@@ -58,7 +58,7 @@ class Life(RuleBasedStateMachine):
         self.current = FIRST.plus(2)
         self.nights, self.cheap = 0, 0
         self.proved: dict[PartKey, bytes] = {}
-        self.policy: Policy | None = None
+        self.policy: LogPolicy | None = None
 
     def teardown(self) -> None:
         """Drop the world."""
@@ -200,7 +200,7 @@ class Life(RuleBasedStateMachine):
     def verify(self, deep: bool) -> None:
         """The archive is verified: what is wrong is what a set-back left, each by name, and nothing else."""
         with verifying(self.world.settings) as connection:
-            report = verify_archive(self.world.settings, Scope(deep=deep), connection)
+            report = verify_archive(self.world.settings, VerificationScope(deep=deep), connection)
         lost = {f"transactions {month}, part {part}" for month, part in self.model.lost()}
         expected = self.world.strays() | (set() if self.model.waiting else lost)
         assert {one.place for one in report.findings} == expected, report.findings
@@ -359,7 +359,7 @@ class Life(RuleBasedStateMachine):
 
     def _checked(self, content: bytes) -> Any:
         if self.policy is None:
-            self.policy = Policy.parse(policy_text(self.world.settings).encode())
+            self.policy = LogPolicy.parse(policy_text(self.world.settings).encode())
         return check_proof(content, self.policy)
 
     def _cheap(self) -> None:

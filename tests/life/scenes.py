@@ -25,9 +25,9 @@ from sql.installation import read_installation
 from sql.log import count_waiting, read_log
 from storage.marker import KEY as MARKER
 from storage.store import ObjectStore
-from tasks.archiving.outcome import Result
+from tasks.archiving.outcome import MoveResult
 from tasks.archiving.to_cold import Step, archive_month
-from tasks.proving.verification import Scope, verify_archive
+from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.archived_log import ArchivedLog
 from tasks.transparency.publish import publish_log
 from tests.databases import looking_into_both_schemas
@@ -86,7 +86,7 @@ class Scene:
     def complete(self) -> None:
         """What the next night does, and the publication of the log behind it."""
         outcomes = self.ledger.night()
-        assert {outcome.result for outcome in outcomes} <= {Result.MOVED}, outcomes
+        assert {outcome.result for outcome in outcomes} <= {MoveResult.MOVED}, outcomes
         publish_log(self.settings)
 
     def check_completed(self) -> None:
@@ -135,7 +135,7 @@ class Scene:
 
     def _check_deeply(self) -> None:
         with connect(self.settings.database_dsn, "tests") as connection:
-            report = verify_archive(self.settings, Scope(deep=True), connection)
+            report = verify_archive(self.settings, VerificationScope(deep=True), connection)
         assert report.findings == []
         assert report.counts["months"] == len(self.beginning.due)
 
