@@ -20,7 +20,7 @@ from tasks.archiving.to_cold import Step, archive_month
 from tasks.restoring.restore import drop_copies, restore_month
 from tasks.restoring.unseal import unseal_month
 from tasks.retention.approvals import approve, request_deletion
-from tasks.retention.deletion import Result, delete_months
+from tasks.retention.deletion import DeletionResult, delete_months
 from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.holds import place_hold, release_hold
 from tests.life.machine import CHANCE, Life, costly, pick
@@ -75,7 +75,7 @@ class WholeLife(Life):
         for month in doomed:
             is_deleted = self.model.delete(month)
             outcome = outcomes[month]
-            assert outcome.result is (Result.DELETED if is_deleted else Result.KEPT), outcome
+            assert outcome.result is (DeletionResult.DELETED if is_deleted else DeletionResult.KEPT), outcome
             assert bool(outcome.certificate) == is_deleted
         self.backup = None
         self._costly()
