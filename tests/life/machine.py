@@ -305,7 +305,7 @@ class Life(RuleBasedStateMachine):
     @precondition(costly(lambda self: self.model.logged))
     def prove(self, place: int) -> None:
         """A statement of a wallet, or its absence, from each part of a month. What is not archived is refused."""
-        month, wallet = pick(sorted(self.model.months), place), f"wallet-{place % 9}"
+        month, wallet = pick(self.model.whole(), place), f"wallet-{place % 9}"
         parts = [(key, part) for key, part in self.model.parts() if key[0] == month]
         cold = [(key, part) for key, part in parts if part.tier == COLD]
         with Prover(self.world.settings) as prover:

@@ -96,6 +96,10 @@ class Model:
         """The months that may go from warm to cold."""
         return [month for month in sorted(self.months) if self.refuses_archive(month) is None]
 
+    def whole(self) -> list[Month]:
+        """The months of which nothing was deleted."""
+        return [month for month, parts in sorted(self.months.items()) if all(part.tier != DELETED for part in parts)]
+
     def newest(self, month: Month) -> Part:
         """The part of a month that may be in PostgreSQL."""
         return self.months[month][-1]

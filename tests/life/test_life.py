@@ -23,6 +23,7 @@ LIVES = 8  # each with examples of its own, for several workers
 STEPS_OF_AN_EXAMPLE = 50
 EXAMPLES = 10  # of one run of the machine; the first of them is the simplest, and does nothing
 SHORT_EXAMPLES, STEPS_OF_A_SHORT_ONE = 6, 16  # each leaves out other rules, so many short ones have more of them
+RARE = {"restore_what_knows_of_no_archive"}  # a backup of the very first steps; test_installation.py has it, too
 IS_THOROUGH = THOROUGH in os.environ
 STEPS = 2_500 if IS_THOROUGH else 60  # of a life: 20,000 in all of them together
 
@@ -62,4 +63,4 @@ def test_a_ledger_lives_through_anything_in_any_order(
     record_property("steps", OneLife.steps)
     record_property("rules", dict(OneLife.done.most_common()))
     if IS_THOROUGH:
-        assert set(OneLife.done) == {one.function.__name__ for one in OneLife.setup_state().rules}
+        assert {one.function.__name__ for one in OneLife.setup_state().rules} - RARE <= set(OneLife.done)

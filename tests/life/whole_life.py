@@ -17,6 +17,7 @@ from ledger.holds import HoldScope, Subject
 from ledger.months import Month
 from sql.restored import Request
 from tasks.archiving.to_cold import Step, archive_month
+from tasks.proving.proofs import Prover
 from tasks.restoring.restore import drop_copies, restore_month
 from tasks.restoring.unseal import unseal_month
 from tasks.retention.approvals import approve, request_deletion
@@ -130,8 +131,11 @@ class WholeLife(Life):
         """A month of which nothing is left is answered with its certificate."""
         gone = [m for m, parts in sorted(self.model.months.items()) if all(part.tier == DELETED for part in parts)]
         if gone:
+            month, table = pick(gone, place), self.world.ledger.table
             with pytest.raises(GoneError, match="DEL-"):
-                restore_month(self.world.settings, self.world.ledger.table, pick(gone, place), _REQUEST)
+                restore_month(self.world.settings, table, month, _REQUEST)
+            with Prover(self.world.settings) as prover, pytest.raises(GoneError, match="DEL-"):
+                prover.statement(table, "wallet-3", month)
         self._costly()
 
     @rule(stays=st.booleans())
