@@ -246,6 +246,12 @@ def uploads_of_month(connection: Connection, table: str, month: Month) -> set[st
     return {key for (key,) in rows}
 
 
+def removed_uploads(connection: Connection, table: str, month: Month) -> set[str]:
+    """The keys of all objects of a month that were removed, as far as the store let them go."""
+    rows = connection.execute(_QUERIES["removed_uploads"], {"table": table, "month": month.first_day})
+    return {key for (key,) in rows}
+
+
 @dataclass(frozen=True, slots=True)
 class DoomedObject:
     """An object that a deletion removes. Size and SHA-256 are None for a leftover, of which only the key is known.

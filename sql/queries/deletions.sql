@@ -77,6 +77,9 @@ ORDER BY object_key
 -- name: uploads_of_month
 SELECT object_key FROM archive_uploads WHERE table_name = %(table)s AND month = %(month)s AND state <> 'removed'
 
+-- name: removed_uploads
+SELECT object_key FROM archive_uploads WHERE table_name = %(table)s AND month = %(month)s AND state = 'removed'
+
 -- name: add_deletion
 INSERT INTO deletions (number, certificate, request_id, table_name, month, order_content, order_key, begun_at,
                        event_incarnation, event_number)

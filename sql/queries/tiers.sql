@@ -81,6 +81,11 @@ SELECT EXISTS (
 INSERT INTO archive_uploads (object_key, table_name, month, part, attempt, installation_id, incarnation)
 VALUES (%(object_key)s, %(table)s, %(month)s, %(part)s, %(attempt)s, %(installation_id)s, %(incarnation)s)
 
+-- name: attempt_uploads
+SELECT object_key FROM archive_uploads
+WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attempt = %(attempt)s
+ORDER BY object_key
+
 -- name: decide_uploads
 -- Recorded before the flip's token is in the archive: a copy that knows the token knows that the flip may have happened.
 UPDATE archive_uploads
