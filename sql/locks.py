@@ -35,13 +35,18 @@ class KeptObject:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What was asked of the store for a version: a retention, with its end in UTC, and a legal hold since when."""
+    """What was asked of the store for a version: a retention, with its end in UTC, and a legal hold since when.
+
+    ``kept_until`` and ``hold_taken_at`` are what the store took of it.
+    """
 
     object_key: str
     version: str
     mode: str | None
     locked_until: datetime | None
+    kept_until: datetime | None
     hold_placed_at: datetime | None
+    hold_taken_at: datetime | None
 
 
 def archived_objects(
@@ -69,6 +74,18 @@ def intend_retention(connection: Connection, one: KeptObject, version: str, mode
 def intend_hold(connection: Connection, one: KeptObject, version: str) -> None:
     """Record the legal hold that the store is about to be asked for."""
     check_stored(connection.execute(_QUERIES["intend_hold"], one.row | {"version": version}), 1, "archive_locks")
+
+
+def took_retention(connection: Connection, key: str, version: str, until: datetime) -> None:
+    """Record that the store took a retention."""
+    values = {"object_key": key, "version": version, "until": until}
+    check_stored(connection.execute(_QUERIES["took_retention"], values), 1, "archive_locks")
+
+
+def took_hold(connection: Connection, key: str, version: str) -> None:
+    """Record that the store took a legal hold."""
+    values = {"object_key": key, "version": version}
+    check_stored(connection.execute(_QUERIES["took_hold"], values), 1, "archive_locks")
 
 
 def clear_hold(connection: Connection, key: str, version: str) -> None:

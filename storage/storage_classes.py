@@ -16,9 +16,8 @@ from ledger.errors import ConfigError, ConflictError, DataError, VerificationErr
 from storage.store import ObjectStore, error_code, translated
 
 STANDARD = "STANDARD"
-COPY_PART_BYTES = (
-    1 << 30
-)  # S3 copies at most 5 GB in one request, and a request must end in the time limit of the store
+# S3 copies at most 5 GB in one request, and each must end in TREASURY_STORE_TIMEOUT_S.
+COPY_PART_BYTES = 1 << 30
 _BLOCK_BYTES = 4 << 20
 _MD5 = re.compile(r"[0-9a-f]{32}(-\d+)?\Z")
 _EXPIRY = re.compile(r'expiry-date="([^"]+)"')
@@ -44,11 +43,17 @@ class CopySums:
         parts = list(_part_sums(path, part_bytes))
         if len(parts) <= 1:
             md5, sha256 = parts[0] if parts else (hashlib.md5(b""), hashlib.sha256(b""))  # noqa: S324  # what S3 makes ETags of
-            return cls(size_bytes, part_bytes, md5.hexdigest(), _base64(sha256.digest()))
+            return cls(size_bytes, part_bytes, md5.hexdigest(), checksum_of(sha256.digest()))
         md5s = hashlib.md5(b"".join(md5.digest() for md5, _ in parts))  # noqa: S324
         sha256s = hashlib.sha256(b"".join(sha256.digest() for _, sha256 in parts))
         number = len(parts)
-        return cls(size_bytes, part_bytes, f"{md5s.hexdigest()}-{number}", f"{_base64(sha256s.digest())}-{number}")
+        return cls(size_bytes, part_bytes, f"{md5s.hexdigest()}-{number}", f"{checksum_of(sha256s.digest())}-{number}")
+
+    @classmethod
+    def of_content(cls, content: bytes) -> "CopySums":
+        """The sums of bytes in memory, in one part."""
+        md5 = hashlib.md5(content).hexdigest()  # noqa: S324
+        return cls(len(content), COPY_PART_BYTES, md5, checksum_of(hashlib.sha256(content).digest()))
 
 
 def _part_sums(path: Path, part_bytes: int) -> Iterator[tuple[Any, Any]]:
@@ -64,7 +69,8 @@ def _part_sums(path: Path, part_bytes: int) -> Iterator[tuple[Any, Any]]:
             yield md5, sha256
 
 
-def _base64(digest: bytes) -> str:
+def checksum_of(digest: bytes) -> str:
+    """A digest as S3 writes it: in base64."""
     return base64.b64encode(digest).decode()
 
 

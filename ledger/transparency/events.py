@@ -147,6 +147,16 @@ class Restored(_MonthEvent):
     event: Literal["restored"] = "restored"
 
 
+class Deepened(_MonthEvent):
+    """The object with the rows of a part went into another storage class; None where it stays as it is. The bytes are
+    the same ones.
+    """
+
+    event: Literal["deepened"] = "deepened"
+    storage_class: str | None
+    manifest_sha256: Sha256
+
+
 class _HoldEvent(_Body):
     """An event of a hold, which ``hold`` names. ``record`` is the object that says who decided, why, and on whose rows:
     the log itself names nobody.
@@ -261,6 +271,7 @@ Body = Annotated[
     | Archived
     | Reverified
     | Restored
+    | Deepened
     | Held
     | Released
     | DeletionBegun

@@ -12,7 +12,7 @@ ORDER BY m.table_name, m.month, m.part, o.object_key
 
 -- name: locks
 -- What was asked for, by object and version.
-SELECT object_key, version, mode, locked_until, hold_placed_at FROM archive_locks WHERE object_key = ANY(%(keys)s)
+SELECT object_key, version, mode, locked_until, kept_until, hold_placed_at, hold_taken_at FROM archive_locks WHERE object_key = ANY(%(keys)s)
 
 -- name: intend_retention
 -- Before the store is asked. A retention is never shortened, a mode never weakened.
@@ -22,13 +22,19 @@ ON CONFLICT (object_key, version) DO UPDATE
 SET mode = CASE WHEN archive_locks.mode = 'COMPLIANCE' THEN 'COMPLIANCE' ELSE excluded.mode END,
     locked_until = greatest(archive_locks.locked_until, excluded.locked_until)
 
+-- name: took_retention
+UPDATE archive_locks SET kept_until = %(until)s WHERE object_key = %(object_key)s AND version = %(version)s
+
+-- name: took_hold
+UPDATE archive_locks SET hold_taken_at = clock_timestamp() WHERE object_key = %(object_key)s AND version = %(version)s
+
 -- name: intend_hold
 INSERT INTO archive_locks (object_key, version, table_name, month, part, hold_placed_at)
 VALUES (%(object_key)s, %(version)s, %(table)s, %(month)s, %(part)s, clock_timestamp())
 ON CONFLICT (object_key, version) DO UPDATE SET hold_placed_at = coalesce(archive_locks.hold_placed_at, clock_timestamp())
 
 -- name: clear_hold
-UPDATE archive_locks SET hold_placed_at = NULL WHERE object_key = %(object_key)s AND version = %(version)s
+UPDATE archive_locks SET hold_placed_at = NULL, hold_taken_at = NULL WHERE object_key = %(object_key)s AND version = %(version)s
 
 -- name: forget
 -- Of an object that was deleted: its locks have ended with it.

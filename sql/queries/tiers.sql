@@ -10,7 +10,8 @@ ON CONFLICT DO NOTHING
 -- name: months
 -- Every month of a table that is known, oldest first, and its parts in their order.
 SELECT month, part, tier, step, attempt, row_count, sums, digest, postgres_bytes, object_key, object_bytes, manifest_key,
-       last_error, warm_at, sealed_at, verified_at, cold_at, tidied_at, keys_tell_month, columns, certificate, deleted_at, kept
+       last_error, warm_at, sealed_at, verified_at, cold_at, tidied_at, keys_tell_month, columns, certificate, deleted_at, kept, deep_at,
+       storage_class
 FROM archive_months
 WHERE table_name = %(table)s
 ORDER BY month, part

@@ -14,6 +14,7 @@ from tasks.archiving.orphans import remove_orphans
 from tasks.archiving.outcome import Action, Outcome, Result
 from tasks.archiving.plan import PlannedMove
 from tasks.archiving.to_cold import HeldBackError, archive_month, record_failure
+from tasks.archiving.to_deep import WaitsForTransitionError, deepen, record_deep_failure
 from tasks.archiving.to_warm import tidy_month, warm_month
 from tasks.transparency.publish import publish_log
 
@@ -44,7 +45,7 @@ def _attempt(settings: Settings, move: PlannedMove, action: Action) -> Outcome:
     started = time.monotonic()
     try:
         outcome = _STEPS[action](settings, move)
-    except HeldBackError as error:
+    except (HeldBackError, WaitsForTransitionError) as error:
         outcome = _outcome(move, action, Result.HELD_BACK, reason=str(error))
     except OwnershipError as error:  # before ConflictError, which it is: nobody else does this month's work
         outcome = _outcome(move, action, Result.FAILED, reason=f"{type(error).__name__}: {error}")
@@ -59,8 +60,12 @@ def _attempt(settings: Settings, move: PlannedMove, action: Action) -> Outcome:
 
 
 def _record(settings: Settings, move: PlannedMove, reason: str) -> None:
+    table = settings.table(move.table)
     try:
-        record_failure(settings, settings.table(move.table), move.month, reason)
+        if Action.TO_DEEP in move.actions:
+            record_deep_failure(settings, table, move.month, move.part, reason)
+        else:
+            record_failure(settings, table, move.month, reason)
     except TreasuryError:
         return  # PostgreSQL itself is away; the outcome still carries the reason
 
@@ -88,6 +93,17 @@ def _cold(settings: Settings, move: PlannedMove) -> Outcome:
     )
 
 
+def _deep(settings: Settings, move: PlannedMove) -> Outcome:
+    done = deepen(settings, settings.table(move.table), move.month, move.part)
+    if done is None:
+        return _outcome(move, Action.TO_DEEP, Result.ALREADY, reason="by another run")
+    where = f"into {done.storage_class}" if done.storage_class else "no storage class is set"
+    reason = _publish(settings) or where
+    return Outcome(
+        move.table, move.month, Action.TO_DEEP, Result.MOVED, done.rows, archive_bytes=done.size_bytes, reason=reason
+    )
+
+
 def _publish(settings: Settings) -> str:
     """Put the month's event into the public log; returns why it is not there yet, if so. The month is cold anyway: the
     event is in PostgreSQL, and the flow `publish-log` tries again.
@@ -99,7 +115,11 @@ def _publish(settings: Settings) -> str:
     return ""
 
 
-_STEPS: dict[Action, Callable[[Settings, PlannedMove], Outcome]] = {Action.TO_WARM: _warm, Action.TO_COLD: _cold}
+_STEPS: dict[Action, Callable[[Settings, PlannedMove], Outcome]] = {
+    Action.TO_WARM: _warm,
+    Action.TO_COLD: _cold,
+    Action.TO_DEEP: _deep,
+}
 
 
 def _outcome(move: PlannedMove, action: Action, result: Result, reason: str = "") -> Outcome:

@@ -26,6 +26,8 @@ from sql.locks import (
     placed_holds,
     promised_until,
     promises,
+    took_hold,
+    took_retention,
 )
 from storage.object_locks import LockMode, ObjectLocks
 from storage.versions import ObjectVersion, VersionedStore
@@ -246,11 +248,13 @@ class _Work:
             mode = LockMode.stronger(version.lock_mode, self.mode)
             intend_retention(self.connection, one, version.version, mode, until)
             self.locks.retain(one.object_key, version.version, mode, until)
+            took_retention(self.connection, one.object_key, version.version, until)
             done.append("locked")
         is_wanted, is_ours = self.is_held(one), promise is not None and promise.hold_placed_at is not None
         if is_wanted and not version.legal_hold:
             intend_hold(self.connection, one, version.version)
             self.locks.hold(one.object_key, version.version, on=True)
+            took_hold(self.connection, one.object_key, version.version)
             done.append("held")
         elif is_ours and not is_wanted:
             if version.legal_hold:
@@ -275,14 +279,15 @@ class _Work:
     def differences(self, one: KeptObject, version: ObjectVersion, promise: Promise | None) -> Iterator[str]:
         """What the store does not keep as it was asked to, of a version."""
         named = f"{one.object_key}, version {version.version}"
-        promised = None if promise is None else promise.locked_until
+        promised = None if promise is None else promise.kept_until
         if promised is not None and promised > self.now:
             if version.locked_until is None:
                 yield f"{named}: its retention until {promised:%Y-%m-%d} was taken off"
             elif version.locked_until < promised:
                 yield f"{named}: its retention until {promised:%Y-%m-%d} ends on {version.locked_until:%Y-%m-%d} now"
         is_ours = promise is not None and promise.hold_placed_at is not None
-        if is_ours and not version.legal_hold and self.is_held(one):
+        was_taken = promise is not None and promise.hold_taken_at is not None
+        if was_taken and not version.legal_hold and self.is_held(one):
             yield f"{named}: the store's legal hold was taken off, and {one} is held"
         elif version.legal_hold and not is_ours and not self.is_held(one):
             yield f"{named}: the store has a legal hold that no hold of Treasury asks for"

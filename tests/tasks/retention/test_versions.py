@@ -55,6 +55,7 @@ def test_a_locked_version_keeps_its_month_and_is_named_with_the_end_of_its_lock(
     assert wrong(locking) == []
 
 
+@pytest.mark.heavy("the kept version of the test before it is found by the same look")
 def test_a_lock_that_comes_after_the_last_look_leaves_the_month_without_a_certificate(locking: Ledger) -> None:
     store, key = ObjectStore(locking.settings), locking.catalogue(OLD)["tree"]["key"]
     until = datetime.now(UTC) + timedelta(days=30)
