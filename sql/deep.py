@@ -1,7 +1,7 @@
 """The deep tier in PostgreSQL: which archived parts are there, and the copies that were begun."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
@@ -115,3 +115,17 @@ def classed_parts(connection: Connection) -> list[ClassedPart]:
     """The archived parts whose objects are in a storage class of their own."""
     with connection.cursor(row_factory=class_row(ClassedPart)) as cursor:
         return cursor.execute(_QUERIES["classed_parts"]).fetchall()
+
+
+def mark_went_deep(
+    connection: Connection, table: str, month: date, part: int, storage_class: str | None, at: datetime
+) -> None:
+    """Record what the log says of a part that another database has moved; nothing where the part is not archived."""
+    values = {"table": table, "month": month, "part": part, "storage_class": storage_class, "at": at}
+    connection.execute(_QUERIES["mark_went_deep"], values)
+
+
+def note_etag(connection: Connection, part: ClassedPart, etag: str) -> None:
+    """Record the ETag of an object whose bytes are known."""
+    values = {"object_key": part.object_key, "etag": etag}
+    check_stored(connection.execute(_QUERIES["note_etag"], values), 1, "archive_months")

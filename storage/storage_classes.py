@@ -13,7 +13,7 @@ from typing import Any
 
 from config import Settings
 from ledger.errors import ConfigError, ConflictError, DataError, VerificationError
-from storage.store import ObjectStore, error_code, translated
+from storage.store import ObjectStore, error_code, translated, version_of
 
 STANDARD = "STANDARD"
 # S3 copies at most 5 GB in one request, and each must end in TREASURY_STORE_TIMEOUT_S.
@@ -146,15 +146,24 @@ class StorageClasses:
         with translated(f"copy {key} into {storage_class}"):
             try:
                 if size_bytes <= part_bytes:
-                    self._store.call(
-                        "copy_object", **whole, **taken, MetadataDirective="COPY", ChecksumAlgorithm="SHA256"
-                    )
+                    self._copy_whole({**whole, **taken, "ChecksumAlgorithm": "SHA256"})
                 else:
                     self._copy_parts(whole, taken, size_bytes, part_bytes)
             except OSError as error:
                 if error_code(error) in ("PreconditionFailed", "412"):
                     raise ConflictError(f"{key}: was replaced while it was copied; run it again") from error
                 raise
+
+    def _copy_whole(self, request: dict[str, Any]) -> None:
+        """A copy in one request. Some stores take one onto itself only with metadata that are written anew: there are
+        none but the type of the content.
+        """
+        try:
+            self._store.call("copy_object", **request, MetadataDirective="COPY")
+        except OSError as error:
+            if error_code(error) != "InvalidRequest":
+                raise
+            self._store.call("copy_object", **request, MetadataDirective="REPLACE")
 
     def _copy_parts(self, whole: dict[str, str], taken: dict[str, Any], size_bytes: int, part_bytes: int) -> None:
         place = {name: whole[name] for name in ("Bucket", "Key")}
@@ -202,9 +211,3 @@ def _state(head: Any) -> ClassState:
         restoring='ongoing-request="true"' in restore,
         readable_until=parsedate_to_datetime(expiry[1]).astimezone(UTC) if expiry else None,
     )
-
-
-def version_of(answer: Any) -> str:
-    """The id of the version that an answer of the store is about; empty for one without versions."""
-    found = str(answer.get("VersionId") or "")
-    return "" if found == "null" else found

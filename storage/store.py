@@ -6,7 +6,7 @@ the public log and its indexes are replaced.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -153,7 +153,14 @@ class ObjectStore:
 
     def sweep_path(self, bucket: str, path: str) -> None:
         """Abort the uploads in parts that killed processes have left of a key in a bucket."""
-        for upload in self._unfinished_uploads(bucket, path):
+        self._abort(bucket, [one for one in self._unfinished_uploads(bucket, path) if one[0] == path])
+
+    def sweep_below(self, bucket: str, prefix: str) -> None:
+        """Abort all uploads in parts of keys that begin with ``prefix``."""
+        self._abort(bucket, self._unfinished_uploads(bucket, prefix))
+
+    def _abort(self, bucket: str, uploads: Sequence[tuple[str, str]]) -> None:
+        for path, upload in uploads:
             with suppress(FileNotFoundError):  # it ended meanwhile
                 self._files.call_s3("abort_multipart_upload", Bucket=bucket, Key=path, UploadId=upload)
 
@@ -247,14 +254,15 @@ class ObjectStore:
             return False
         return True
 
-    def _unfinished_uploads(self, bucket: str, path: str) -> list[str]:
+    def _unfinished_uploads(self, bucket: str, prefix: str) -> list[tuple[str, str]]:
+        """The keys and ids of uploads in parts that have not ended, of keys that begin with ``prefix``."""
         try:
-            found = self._files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=path)
+            found = self._files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix)
         except OSError as error:
             if _is_code(error, _NO_UPLOADS):
                 return []
             raise
-        return [str(one["UploadId"]) for one in found.get("Uploads", []) if one["Key"] == path]
+        return [(str(one["Key"]), str(one["UploadId"])) for one in found.get("Uploads", [])]
 
     def _require_same(self, wanted: StoredFile, key: str) -> None:
         """Raise ConflictError unless the object that is there holds the very bytes, as after a lost answer."""
@@ -336,6 +344,12 @@ def error_code(error: BaseException) -> str:
     """The code with which the store itself answered, by an error that came of it; empty where it did not."""
     cause = error if isinstance(error, ClientError) else error.__cause__
     return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else ""
+
+
+def version_of(answer: Any) -> str:
+    """The id of the version that an answer of the store is about; empty for one without versions."""
+    found = str(answer.get("VersionId") or "")
+    return "" if found == "null" else found
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from typing import Any
 
 from config import Settings
 from ledger.errors import ConfigError, RefusalError
-from storage.store import ObjectStore, error_code, translated
+from storage.store import ObjectStore, error_code, translated, version_of
 
 _UNSUPPORTED = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405", "XNotImplemented"})
 _ON = "ON"
+_NULL = "null"  # the id of a version that was written without versioning
 
 
 class KeptVersionError(RefusalError):
@@ -93,6 +94,16 @@ class VersionedStore:
         hidden = {str(one["Key"]).removeprefix(root) for one in listed or () if not _is_marker(one)}
         return {key for key in hidden if not key.endswith("/")} | set(self._store.keys(below))
 
+    def everything(self, below: str) -> set[str]:
+        """The keys of a folder that have any version, also one that only says that the object was deleted."""
+        if self._store.is_folder:
+            return set(self._store.keys(below))
+        bucket, prefix = self._store.place(f"{below}/")
+        root = prefix.removesuffix(f"{below}/")
+        with translated(f"list the versions below {below}"):
+            listed = self._listed_or_none(bucket, prefix)
+        return {str(one["Key"]).removeprefix(root) for one in listed or ()} | set(self._store.keys(below))
+
     def remove(self, key: str) -> None:
         """Delete every version of the object ``key``, what killed uploads left of it, and prove that it is absent.
 
@@ -161,6 +172,8 @@ class VersionedStore:
 
     def _head(self, key: str, version: str) -> Mapping[str, Any] | None:
         bucket, rest = self._store.place(key)
+        if version == _NULL and (newest := self._head(key, "")) is not None and not version_of(newest):
+            return newest  # what was written without versions; not every store takes its id here
         named = {"VersionId": version} if version else {}
         try:
             found: Mapping[str, Any] = self._store.call("head_object", Bucket=bucket, Key=rest, **named)

@@ -34,3 +34,11 @@ SELECT table_name, to_char(month, 'YYYY-MM') AS month, part, object_key, object_
 FROM archive_months
 WHERE tier = 'deep' AND storage_class IS NOT NULL
 ORDER BY table_name, month, part
+
+-- name: mark_went_deep
+UPDATE archive_months
+SET tier = 'deep', deep_at = coalesce(deep_at, %(at)s), storage_class = %(storage_class)s, deep_etag = NULL
+WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND tier IN ('cold', 'deep')
+
+-- name: note_etag
+UPDATE archive_months SET deep_etag = %(etag)s WHERE object_key = %(object_key)s AND tier = 'deep'

@@ -142,4 +142,4 @@ SELECT coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(v.verified_a
 FROM archive_months m
 CROSS JOIN LATERAL unnest(ARRAY[m.object_key, m.manifest_key, m.tree ->> 'key']) AS o (stored_key)
 LEFT JOIN archive_verified v ON v.object_key = o.stored_key
-WHERE m.tier IN ('cold', 'deep') AND o.stored_key IS NOT NULL
+WHERE m.tier IN ('cold', 'deep') AND m.storage_class IS NULL AND o.stored_key IS NOT NULL

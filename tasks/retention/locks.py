@@ -243,6 +243,15 @@ class _Work:
     def keep(self, one: KeptObject, version: ObjectVersion, promise: Promise | None) -> list[str]:
         """Ask the store for what a version lacks; returns what was asked for."""
         done = []
+        if (
+            promise is None
+            and version.locked_until is not None
+            and version.locked_until > self.now
+            and version.lock_mode
+        ):
+            # Of a former database, or by a rule of the bucket: a promise like any other.
+            intend_retention(self.connection, one, version.version, version.lock_mode, version.locked_until)
+            took_retention(self.connection, one.object_key, version.version, version.locked_until)
         until = self.wanted_until(one, promise)
         if until > self.now and (version.locked_until is None or version.locked_until < until):
             mode = LockMode.stronger(version.lock_mode, self.mode)
@@ -262,6 +271,13 @@ class _Work:
                 done.append("released")
             clear_hold(self.connection, one.object_key, version.version)
         return done
+
+    def adopt(self, one: KeptObject, version: ObjectVersion) -> None:
+        """Take a retention that is there for a promise: of a former database, or by a rule of the bucket."""
+        until = version.locked_until
+        if until is not None and until > self.now and version.lock_mode:
+            intend_retention(self.connection, one, version.version, version.lock_mode, until)
+            took_retention(self.connection, one.object_key, version.version, until)
 
     def wanted_until(self, one: KeptObject, promise: Promise | None) -> datetime:
         """Until when a version must be kept: by the policy, or by a former one that promised longer."""
