@@ -15,6 +15,7 @@ from ledger.transparency.events import Deepened, Event
 from sql.connection import connect
 from sql.installation import read_installation
 from sql.log import read_entries
+from sql.restored import Request
 from storage import storage_classes
 from storage.object_locks import ObjectLocks
 from storage.storage_classes import CopySums, StorageClasses
@@ -31,7 +32,7 @@ from tasks.proving.proofs import Prover
 from tasks.proving.reverification import DAMAGED, reverify
 from tasks.proving.verification import Scope, verify_archive
 from tasks.restoring.requests import Readability, RetrievalTier, request_restore
-from tasks.restoring.restore import Request, restore_month
+from tasks.restoring.restore import restore_month
 from tasks.transparency.publish import publish_log
 from tests.stores import Store
 from tests.tasks.archiving.ledger import COLD, HOT, TODAY, Ledger
@@ -113,7 +114,7 @@ def test_what_cannot_be_read_is_named_with_the_command_and_nothing_is_short(glac
     command = "treasury restore-request transactions 2018-04..2018-05"
     with pytest.raises(DeepTierError, match=f"transactions 2018-04..2018-05: in a storage class.*`{command}`"):
         glacier.ask("SELECT count(*) FROM transactions")
-    with pytest.raises(DeepTierError, match="transactions 2018-05: .*`treasury restore-request transactions 2018-05`"):
+    with pytest.raises(DeepTierError, match=r"transactions 2018-05: .*`treasury restore-request transactions 2018-05`"):
         glacier.ask("SELECT sum(amount) FROM transactions WHERE month = '2018-05'")
     assert glacier.ask("SELECT count(*) AS n FROM transactions WHERE month > '2020-01'") == [{"n": 40}]
     with pytest.raises(DeepTierError, match="restore-request transactions 2018-05"):
@@ -163,7 +164,7 @@ def test_a_request_for_months_that_are_not_archived_is_refused(
 @heavy
 def test_a_request_in_vain_names_what_the_store_lacks(glacier: Ledger) -> None:
     deepened(glacier)
-    with pytest.raises(ConfigError, match="expedited: .* is in DEEP_ARCHIVE, which has standard and bulk only"):
+    with pytest.raises(ConfigError, match=r"expedited: .* is in DEEP_ARCHIVE, which has standard and bulk only"):
         request_restore(glacier.settings, glacier.table, DEEP, DEEP, 3, RetrievalTier.EXPEDITED)
     (one,) = request_restore(glacier.settings, glacier.table, COLD, COLD, 3, RetrievalTier.BULK)
     assert (one.state, one.readable_until) == (Readability.READABLE, None)
@@ -224,7 +225,7 @@ def test_a_move_that_is_killed_at_any_step_is_completed_by_the_next_night(
 
     with pytest.raises(KilledError):
         deepen(made.settings, made.table, DEEP, on_step=die)
-    if step in (DeepStep.READ,):
+    if step is DeepStep.READ:
         assert made.content() == before
     else:  # in the deep class, whatever the catalogue says: named, and not short
         with pytest.raises(DeepTierError, match="restore-request transactions 2018-05"):
@@ -319,7 +320,7 @@ def test_a_store_that_does_not_prove_copies_is_refused_before_a_month_is_touched
     ledger.warm(DEEP)
     archive_month(ledger.settings, ledger.table, DEEP)
     before = ledger.content()
-    with pytest.raises(ConfigError, match="TREASURY_DEEP_STORAGE_CLASS=DEEP_ARCHIVE: .*name a class of the store"):
+    with pytest.raises(ConfigError, match=r"TREASURY_DEEP_STORAGE_CLASS=DEEP_ARCHIVE: .*name a class of the store"):
         deepen(ledger.settings, ledger.table, DEEP)
     assert (state(ledger, DEEP), ledger.content()) == (("cold", None), before)
 
