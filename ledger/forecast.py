@@ -1,6 +1,6 @@
 """What policies come to in the years ahead: pure arithmetic over months, sizes and dates."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -10,7 +10,8 @@ from ledger.policy import Tier, TierPolicy
 from ledger.retention import due_on
 
 _GIGABYTE = Decimal(10**9)
-_ORDER = tuple(Tier)
+_PLACES = {tier: place for place, tier in enumerate(Tier)}
+_IN_POSTGRES = (Tier.HOT, Tier.WARM)
 STORED = (Tier.HOT, Tier.WARM, Tier.COLD, Tier.DEEP)
 
 
@@ -80,68 +81,73 @@ def forecast(
     A month goes no tier back. Deletions need approvals: the dates are the earliest ones.
     """
     last = first.plus(months - 1)
-    there = {one.month for one in known}
-    newest = max((one.month for one in known), default=first.plus(-1))
-    come = [month for month in months_between(newest.plus(1), last) if month not in there]
     sizes = (growth.rows, growth.postgres_bytes, growth.object_bytes)
-    everything = [*known, *(KnownMonth(month, Tier.HOT, *sizes) for month in come)]
-    tiers: dict[Month, Tier] = {one.month: one.tier for one in known if one.tier is not Tier.DELETED}
-    found = []
-    for month in months_between(first, last):
-        day = month.plus(1).first_day - timedelta(days=1)
-        living = [one for one in everything if one.tier is not Tier.DELETED and one.month <= month]
-        after = {one.month: _tier_on(policy, one, tiers.get(one.month, Tier.HOT), day, grace_days) for one in living}
-        found.append(_month(policy, month, day, living, tiers, after, prices))
-        tiers = after
-    return found
+    newest = max((one.month for one in known), default=first.plus(-1))
+    come = [KnownMonth(month, Tier.HOT, *sizes) for month in months_between(newest.plus(1), last)]
+    lives = [_Life.of(policy, one, grace_days) for one in (*known, *come) if one.tier is not Tier.DELETED]
+    return [_month(month, lives, prices) for month in months_between(first, last)]
 
 
-def _tier_on(policy: TierPolicy, one: KnownMonth, before: Tier, day: date, grace_days: int) -> Tier:
-    if before is Tier.DELETED or _is_deleted(policy, one, day, grace_days):
-        return Tier.DELETED
-    due = policy.tier_of(one.month, day)
-    due = Tier.DEEP if due is Tier.DELETED else due
-    return max(before, due, key=_ORDER.index)
+@dataclass(slots=True)
+class _Life:
+    """A month on its way: in how many months from year 0 on it is past each age. ``tier`` is where it is by now."""
+
+    one: KnownMonth
+    index: int
+    ages: tuple[int, int, int, int]
+    deleted_from: int | None
+    tier: Tier
+
+    @classmethod
+    def of(cls, policy: TierPolicy, one: KnownMonth, grace_days: int) -> "_Life":
+        due = due_on(policy, one.month) + timedelta(days=grace_days)
+        day = due if one.locked_until is None else max(due, one.locked_until)
+        ages = (policy.hot_months, policy.warm_months, policy.cold_months, policy.retention_months)
+        return cls(one, one.month.index, ages, None if one.held else Month.of(day).index, one.tier)
+
+    def tier_in(self, index: int) -> Tier:
+        """The tier at the end of a month, given by its index."""
+        if self.deleted_from is not None and index >= self.deleted_from:
+            return Tier.DELETED
+        age, (hot, warm, cold, _) = index - self.index - 1, self.ages
+        due = Tier.HOT if age < hot else Tier.WARM if age < warm else Tier.COLD if age < cold else Tier.DEEP
+        return due if _PLACES[due] > _PLACES[self.tier] else self.tier
+
+    def is_past_retention(self, index: int) -> bool:
+        return index - self.index - 1 >= self.ages[3]
 
 
-def _is_deleted(policy: TierPolicy, one: KnownMonth, day: date, grace_days: int) -> bool:
-    due = due_on(policy, one.month) + timedelta(days=grace_days)
-    locked = one.locked_until
-    return not one.held and day >= due and (locked is None or day >= locked)
-
-
-def _month(
-    policy: TierPolicy,
-    month: Month,
-    day: date,
-    living: Iterable[KnownMonth],
-    before: Mapping[Month, Tier],
-    after: Mapping[Month, Tier],
-    prices: Mapping[Tier, Decimal],
-) -> ForecastMonth:
+def _month(month: Month, lives: Sequence[_Life], prices: Mapping[Tier, Decimal]) -> ForecastMonth:
+    index = month.index
     moves: dict[Tier, list[Month]] = {}
-    held, locked, tiers = [], [], dict.fromkeys(STORED, Held())
-    for one in living:
-        tier = after[one.month]
-        if tier is not before.get(one.month, Tier.HOT):
-            moves.setdefault(tier, []).append(one.month)
+    held, locked = list[Month](), list[Month]()
+    amounts = {tier: [0, 0, 0, 0] for tier in STORED}
+    for life in lives:
+        if life.tier is Tier.DELETED or life.index > index:
+            continue
+        tier = life.tier_in(index)
+        if tier is not life.tier:
+            moves.setdefault(tier, []).append(life.one.month)
+            life.tier = tier
         if tier is Tier.DELETED:
             continue
-        tiers[tier] = _with(tiers[tier], one, tier)
-        if policy.tier_of(one.month, day) is Tier.DELETED:
-            if one.held:
-                held.append(one.month)
-            elif one.locked_until is not None and one.locked_until > day:
-                locked.append(one.month)
+        _count(amounts[tier], life.one, tier)
+        if life.is_past_retention(index):
+            if life.one.held:
+                held.append(life.one.month)
+            elif life.one.locked_until is not None and Month.of(life.one.locked_until) > month:
+                locked.append(life.one.month)
+    tiers = {tier: Held(*amount) for tier, amount in amounts.items()}
     costs = {tier: _cost(amount, prices.get(tier)) for tier, amount in tiers.items()}
     return ForecastMonth(month, moves, held, locked, tiers, costs)
 
 
-def _with(amount: Held, one: KnownMonth, tier: Tier) -> Held:
-    size = one.postgres_bytes if tier in (Tier.HOT, Tier.WARM) else one.object_bytes
-    return Held(
-        amount.months + 1, amount.rows + (one.rows or 0), amount.bytes + (size or 0), amount.unknown + (size is None)
-    )
+def _count(amount: list[int], one: KnownMonth, tier: Tier) -> None:
+    size = one.postgres_bytes if tier in _IN_POSTGRES else one.object_bytes
+    amount[0] += 1
+    amount[1] += one.rows or 0
+    amount[2] += size or 0
+    amount[3] += size is None
 
 
 def _cost(amount: Held, price: Decimal | None) -> Decimal | None:

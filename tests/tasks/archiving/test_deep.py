@@ -180,7 +180,9 @@ def test_deep_months_are_looked_at_each_night_and_read_once_they_are_restored(gl
     assert reverify(glacier.settings).parts == 1
     request_restore(glacier.settings, glacier.table, DEEP, DEEP, 3, RetrievalTier.BULK)
     glacier.sql("UPDATE archive_months SET verified_at = '2020-01-01'")
-    assert reverify(glacier.settings).parts == 2
+    assert reverify(glacier.settings).parts == 1
+    key = glacier.catalogue(DEEP)["object_key"]
+    assert glacier.sql("SELECT deep FROM archive_verified WHERE object_key = %s", key) == [(True,)]
     assert drill(glacier.settings) is not None
 
 
@@ -296,22 +298,22 @@ def _transition(ledger: Ledger, month: Month) -> None:
 
 
 @heavy
+@pytest.mark.parametrize("place", ["folder", "bucket"])
 def test_in_a_folder_and_without_a_class_a_month_is_recorded_deep_and_stays_readable(
-    ledger: Ledger, tmp_path: Path
+    ledger: Ledger, tmp_path: Path, place: str
 ) -> None:
     (tmp_path / "archive").mkdir()
-    for changes in ({"archive_url": f"file://{tmp_path / 'archive'}", "deep_storage_class": CLASS}, {}):
-        own = Ledger(ledger.settings.model_copy(update=changes), tmp_path)
-        month = DEEP if changes else DEEPER
-        own.warm(month)
-        archive_month(own.settings, own.table, month)
-        assert deepen(own.settings, own.table, month) is not None
-        assert state(own, month) == ("deep", None)
-        assert deepen(own.settings, own.table, month) is None
-        if changes:
-            assert own.content().keys() == {str(month)}
-            own.sql("DELETE FROM archive_months")
-            own.sql("DELETE FROM installation")
+    in_folder = {"archive_url": f"file://{tmp_path / 'archive'}", "deep_storage_class": CLASS}
+    own = Ledger(ledger.settings.model_copy(update=in_folder if place == "folder" else {}), tmp_path)
+    own.warm(DEEP)
+    archive_month(own.settings, own.table, DEEP)
+    assert [one.result for one in deepened(own)] == [Result.MOVED]
+    assert state(own, DEEP) == ("deep", None)
+    assert deepen(own.settings, own.table, DEEP) is None
+    assert own.content().keys() == {str(DEEP)}
+    publish_log(own.settings)
+    own.sql("UPDATE archive_months SET verified_at = '2020-01-01'")
+    assert reverify(own.settings).parts == 1
 
 
 @heavy
