@@ -19,6 +19,7 @@ import hashlib
 import json
 import struct
 import sys
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
@@ -503,6 +504,17 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
+def unpacked(stream: bytes) -> bytes:
+    """What one whole zlib stream holds."""
+    reader = zlib.decompressobj()
+    try:
+        content = reader.decompress(stream, 1 << 30)
+    except zlib.error:
+        raise WrongError("the extra data of the proof is not a zlib stream") from None
+    require(reader.eof and not reader.unused_data, "the extra data of the proof is cut, or has an end too many")
+    return content
+
+
 def check_proof(content: bytes, policy: Policy) -> str:
     """What a proof file shows: its entry is in the log, and its rows are in the month of the entry."""
     head, separator, checkpoint = content.partition(b"\n\n")
@@ -510,7 +522,7 @@ def check_proof(content: bytes, policy: Policy) -> str:
     is_proof = separator and lines[0] == "c2sp.org/tlog-proof@v1" and len(lines) > 2
     require(is_proof and lines[1].startswith("extra ") and lines[2].startswith("index "), "the file is no proof file")
     _, size, root, _ = policy.open(checkpoint)
-    extra = json.loads(unbase64(lines[1].removeprefix("extra ")))
+    extra = json.loads(unpacked(unbase64(lines[1].removeprefix("extra "))))
     require(extra["format"] == "treasury-proof-v1", "the proof is of a format that is not known here")
     entry, index = canonical(extra["entry"]), int(lines[2].removeprefix("index "))
     path = [unbase64(line) for line in lines[3:]]

@@ -14,14 +14,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ledger.canonical import FIELD_SEPARATOR, NULL_MARK, ROW_FORMAT
 from ledger.columns import Column, ColumnKind
 from ledger.errors import VerificationError
 from ledger.merkle import EMPTY_ROOT, HASH_BYTES, fold, leaf_hash
 from ledger.money import add_exactly
-from ledger.tables import TieredTable
+
+if TYPE_CHECKING:  # the models of the settings: a check of a proof needs none of them
+    from ledger.tables import TieredTable
 
 DIGEST_METHOD: Literal["sha256-rfc6962-file-order-v1"] = "sha256-rfc6962-file-order-v1"
 GROUP_FORMAT: Literal["group-v1"] = "group-v1"
@@ -58,7 +60,7 @@ class Layout:
         return self.currency_column, self.type_column, self.status_column
 
     @classmethod
-    def of(cls, table: TieredTable, columns: Sequence[Column]) -> "Layout":
+    def of(cls, table: "TieredTable", columns: Sequence[Column]) -> "Layout":
         """The layout of a table's rows with these columns."""
         return cls(
             columns=tuple(columns),

@@ -107,6 +107,11 @@ def _record(connection: Connection, settings: Settings, months: Sequence[Checked
         with connection.transaction():
             first_day = Month.parse(one.month).first_day
             mark_verified(connection, one.keys, one.table, first_day, one.part, deep=one.deep)
-            named = {"table": one.table, "month": one.month, "part": one.part}
-            body = Reverified(**named, deep=one.deep, manifest_sha256=one.manifest_sha256)
+            body = Reverified(
+                table=one.table,
+                month=one.month,
+                part=one.part,
+                deep=one.deep,
+                manifest_sha256=one.manifest_sha256,
+            )
             record_event(connection, owner, body)

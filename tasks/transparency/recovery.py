@@ -7,6 +7,7 @@ or signs with itself, and where they begin with what PostgreSQL knows to be publ
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID
 
 from config import Settings
@@ -116,7 +117,7 @@ def record_incarnation(connection: Connection, owner: Owner, former: Owner | Non
         undecided = _withdraw(connection, former, ahead)
     if ahead is not None:
         _take_over(connection, owner, ahead)
-    kind = "continued" if former is None or is_same else "separated"
+    kind: Literal["continued", "separated"] = "continued" if former is None or is_same else "separated"
     was = Former(installation=former.installation_id, incarnation=former.incarnation) if former else None
     record_event(connection, owner, Incarnation(kind=kind, former=was))
     for event in undecided:

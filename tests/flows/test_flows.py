@@ -71,6 +71,7 @@ def test_a_run_shows_its_plan_its_moves_a_summary_and_its_progress(ledger: Ledge
     assert "warm to cold: 1 moved" in shown["archive-summary"]
 
 
+@pytest.mark.heavy("test_plan.py tests the rule")
 def test_a_plan_changes_nothing_and_is_what_then_moves(ledger: Ledger) -> None:
     ledger.fill(COLD)
     ledger.fill(WARM)
@@ -87,6 +88,7 @@ def test_a_plan_changes_nothing_and_is_what_then_moves(ledger: Ledger) -> None:
     assert {(o.month, Result.PLANNED) for o in state.result()} == planned
 
 
+@pytest.mark.heavy("test_plan.py tests the rule")
 def test_a_month_that_fails_stops_no_other_and_fails_the_run_at_its_end(ledger: Ledger) -> None:
     bad, good = Month(2024, 1), COLD
     ledger.fill(bad, description="a unit separator \x1f in a text")
@@ -100,6 +102,7 @@ def test_a_month_that_fails_stops_no_other_and_fails_the_run_at_its_end(ledger: 
     assert "which the archive cannot keep" in artifacts(flow_run)["archive-summary"]
 
 
+@pytest.mark.heavy("test_plan.py tests the rule")
 def test_a_month_with_unfinished_rows_becomes_warm_and_is_held_back_there(ledger: Ledger) -> None:
     ledger.fill(COLD, status="pending")
     state, _ = run(archive_months, NOON)

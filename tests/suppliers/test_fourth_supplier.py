@@ -142,6 +142,7 @@ def test_it_passes_the_supplier_tests(running: Running, settings: Settings) -> N
     assert len(checks) == 2 + 2 * len(definition_of(running.suppliers, NAME).trials()) + 1
 
 
+@pytest.mark.heavy("tests/tasks/statements/test_planting.py plants breaks")
 def test_it_is_sold_through_and_its_day_is_closed_with_every_planted_break(
     running: Running, settings: Settings, tmp_path: Path
 ) -> None:

@@ -118,6 +118,7 @@ def test_two_processes_count_together(behind_a_proxy: Settings, make_key: MakeKe
     assert answered == [200] * 6 + [429] * 2
 
 
+@pytest.mark.heavy("one process is tested beside it")
 def test_two_worker_processes_admit_exactly_the_limit_between_them(behind_a_proxy: Settings, make_key: MakeKey) -> None:
     settings = with_rates(behind_a_proxy, transactions="150/day")
     key = make_key()

@@ -13,7 +13,7 @@ from config import Settings
 from config.retention import RetentionSettings
 from ledger.identifiers import new_id
 from ledger.months import Month
-from ledger.proof_files import CheckedProof, check_proof
+from ledger.proof_files import CheckedProof, check_proof, unpack
 from ledger.scopes import Scope
 from ledger.transparency.notes import open_checkpoint
 from ledger.transparency.policies import Policy
@@ -157,7 +157,7 @@ def test_a_statement_shows_all_rows_of_a_wallet_and_no_other_name(
     answer = acme.get(STATEMENTS, params={"wallet_id": "w-acme", "month": "2024-03"})
     proof = checked(ready, answer)
     assert {UUID(fields["id"]) for fields in proof.proved.rows} == {row["id"] for row in rows[:3]}
-    shown = TlogProof.from_bytes(answer.content).extra or b""
+    shown = unpack(TlogProof.from_bytes(answer.content).extra or b"")
     assert b"w-acme" in shown
     assert b"w-other" not in shown
     assert b"w-shared" not in shown

@@ -146,6 +146,7 @@ def imported(settings: Settings, folder: Path, content: str) -> str:
     return report.rejects.read_text()
 
 
+@pytest.mark.heavy("other doors are tested beside it")
 def test_the_error_about_a_header_shows_none(typed: Any, tmp_path: Path) -> None:  # noqa: F811  # the fixture
     (tmp_path / "mapping.toml").write_text(MAPPING)
     for name, spelling in SPELLINGS.items():

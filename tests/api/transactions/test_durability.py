@@ -239,6 +239,7 @@ def _wait_ready(url: str, timeout_s: float) -> None:
     raise TimeoutError("the API did not become ready")
 
 
+@pytest.mark.heavy("one process is tested for the same in test_posting.py")
 def test_two_processes_share_one_idempotency(ready: Settings, make_key: Any, database: psycopg.Connection[Any]) -> None:
     with workers(ready, 2) as (_, url):
         headers = make_key()

@@ -31,7 +31,7 @@ def alter(ledger: Ledger, statement: str) -> None:
             connection.execute(f"ALTER TABLE {PARTITION} ENABLE ALWAYS TRIGGER {trigger}")
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("step", "name"),
     [

@@ -192,6 +192,7 @@ def test_an_orphan_that_another_manifest_names_is_kept(ledger: Ledger) -> None:
     assert not store.exists(manifest_key)
 
 
+@pytest.mark.heavy("orphans of whole months are tested beside it")
 def test_nothing_is_removed_from_a_month_with_a_manifest_that_cannot_be_read(ledger: Ledger) -> None:
     ledger.warm(COLD)
     assert ledger.run(KILLED_AT_A_STEP, str(COLD), Step.UPLOADED).returncode == SIGKILLED
@@ -203,6 +204,7 @@ def test_nothing_is_removed_from_a_month_with_a_manifest_that_cannot_be_read(led
     assert "strange.manifest.json cannot be read" in reason[0]
 
 
+@pytest.mark.heavy("objects of another installation are tested beside it")
 def test_uploads_of_another_installation_or_incarnation_are_never_removed(ledger: Ledger) -> None:
     ledger.warm(COLD)
     assert ledger.run(KILLED_AT_A_STEP, str(COLD), Step.UPLOADED).returncode == SIGKILLED

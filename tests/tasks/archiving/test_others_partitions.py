@@ -113,7 +113,7 @@ ODD = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("what", ODD)
 def test_an_odd_partition_is_named_and_everything_else_goes_on(ledger: Ledger, what: str) -> None:
     ledger.fill(COLD)
@@ -176,7 +176,7 @@ DEPENDENTS = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("what", DEPENDENTS)
 def test_what_depends_on_a_partition_is_named_in_the_plan_and_nothing_is_sealed(ledger: Ledger, what: str) -> None:
     statement, told = (text.format(ledger.table.partition(COLD)) for text in DEPENDENTS[what])
@@ -288,6 +288,7 @@ def _vacuumed(ledger: Ledger, partition: str) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.heavy("test_plan.py waits for other locks")
 def test_an_autovacuum_of_a_partition_gives_way_to_its_move(ledger: Ledger, eager_vacuum: None) -> None:
     ledger.fill(WARM, 2000)
     partition = ledger.table.partition(WARM)

@@ -188,6 +188,7 @@ def test_a_partition_that_was_detached_behind_our_back_is_told_and_stops_no_othe
         archive_month(ledger.settings, ledger.table, COLD)
 
 
+@pytest.mark.heavy("a month that fails stops no other in the test beside it")
 def test_a_month_whose_seal_cannot_be_had_fails_alone_and_its_writer_does_not(ledger: Ledger) -> None:
     ledger.warm(COLD, COLD.plus(1))
     impatient = Ledger(ledger.settings.model_copy(update={"lock_timeout_ms": 20, "lock_attempts": 3}), ledger.store)

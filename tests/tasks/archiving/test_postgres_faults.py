@@ -33,7 +33,7 @@ SCANS = f"{EVERY_SESSION} AND application_name = 'treasury archive scan' AND sta
 BEFORE_THE_END = [step for step in Step if step is not Step.CLEANED]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("step", BEFORE_THE_END)
 def test_sessions_that_are_ended_at_any_step_are_a_transient_failure(ledger: Ledger, step: Step) -> None:
     ledger.warm(COLD)

@@ -87,7 +87,7 @@ def _flip_bit(file: Path, position: int) -> None:
     file.write_bytes(content)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("damage", [flip_data_byte, flip_footer_byte, cut_short, empty, put_another_month_in_its_place])
 def test_an_object_that_is_not_what_was_written_moves_nothing(ledger: Ledger, damage: Damage) -> None:
     ledger.warm(COLD, NEIGHBOUR)
@@ -228,6 +228,7 @@ def test_a_full_s3_server_moves_nothing(ledger: Ledger, tiny_store: Path) -> Non
         in_it.check_archive()
 
 
+@pytest.mark.heavy("a full server is tested beside it")
 def test_a_full_folder_moves_nothing(ledger: Ledger, tmp_path: Path) -> None:
     ledger.warm(COLD)
     before = ledger.content()

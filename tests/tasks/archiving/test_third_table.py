@@ -103,6 +103,7 @@ def test_it_rolls_moves_and_answers_like_the_built_in_ones(registered: Settings,
     assert (cold.rows, list(cold.sums)) == (60, [""])
 
 
+@pytest.mark.heavy("test_odd_values.py keeps values of every type")
 def test_its_values_come_back_from_the_archive_exactly(registered: Settings, table: TieredTable) -> None:
     _insert(registered, table, OLD, 12)
     roll_table(registered, table, TODAY)
@@ -194,6 +195,7 @@ def points(settings: Settings) -> Points:
     return Points(settings)
 
 
+@pytest.mark.heavy("test_odd_values.py keeps long sums")
 def test_sums_keep_every_digit_in_every_tier(points: Points) -> None:
     largest = "9" * 28 + "." + "9" * 10
     for _ in range(200):

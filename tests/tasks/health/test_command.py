@@ -35,6 +35,7 @@ def treasury(settings: Settings, *arguments: str) -> "subprocess.CompletedProces
     )
 
 
+@pytest.mark.heavy("test_record.py tests the states")
 def test_the_exit_code_is_the_worst_state_and_each_check_is_in_the_json(system: Settings, closed_port: int) -> None:
     changes = {
         "health": HealthSettings(disk_warning_percent=1, disk_critical_percent=1, schedules_off=NO_SCHEDULES),
@@ -100,6 +101,7 @@ def test_a_recorded_run_ends_in_time_when_no_server_and_no_target_of_notices_eve
     assert took_s < 15
 
 
+@pytest.mark.heavy("everything down is tested beside it")
 def test_servers_that_take_the_connection_and_say_nothing_do_not_hang_it(ledger: Settings, silent_port: int) -> None:
     """That it takes less than 15 s is measured by `python -m bench health`; here it need only end."""
     silent = at_port(ledger, silent_port).model_copy(update={"health": HealthSettings(check_timeout_s=4)})

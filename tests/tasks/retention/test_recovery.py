@@ -91,6 +91,7 @@ def test_a_catalogue_rebuilt_from_the_bucket_has_the_holds_and_completes_the_del
         check(rebuilt)
 
 
+@pytest.mark.heavy("tests/tasks/transparency/test_copies.py sets databases back")
 def test_a_database_that_was_set_back_takes_over_holds_and_deletions(old: Ledger, copied: Copier) -> None:
     age(old, YOUNG)
     backup = copied(old)
