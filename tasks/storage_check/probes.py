@@ -130,37 +130,67 @@ def versioning(tried: Tried) -> Finding:
 
 def retention(tried: Tried) -> Iterator[Finding]:
     """A version under a retention is not deleted, and the retention is not shortened or bypassed."""
-    kept, short = "a locked version cannot be deleted", "a retention cannot be shortened"
-    bypassed = "this login cannot bypass a retention"
     if not tried.has_locks:
-        follows = "nothing in the store keeps objects: anybody with the credentials can delete them"
-        for promise in (kept, short, bypassed):
-            is_relied_on = tried.relies_on_locks and promise != bypassed
-            yield Finding(promise, Verdict.ABSENT, "the bucket has no Object Lock", follows, relied_on=is_relied_on)
+        yield from _unlocked(tried)
         return
     canaries, until = tried.canaries, tried.canaries.soon(_LOCK_S)
     key = canaries.put("retention")
     version = canaries.versions.versions(key)[0].version
     tried.locks.retain(key, version, tried.mode, until)
-    named = canaries.place(key) | {"VersionId": version}
-    sooner = {"Mode": str(tried.mode), "RetainUntilDate": canaries.soon(_LOCK_S / 2)}
-    code = canaries.refused("put_object_retention", **named, Retention=sooner)
-    is_kept = bool(code) and _is_locked(tried, key, version, until)
+    locked = _Locked(key, version, until, canaries.place(key) | {"VersionId": version})
+    yield _shortening(tried, locked)
+    yield _deleting_locked(tried, locked)
+    yield _bypassing(tried, locked)
+
+
+_KEPT = "a locked version cannot be deleted"
+_SHORT = "a retention cannot be shortened"
+_BYPASSED = "this login cannot bypass a retention"
+
+
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    """A canary under a retention. ``named`` are the parameters of S3 that name its version."""
+
+    key: str
+    version: str
+    until: datetime
+    named: dict[str, str]
+
+
+def _unlocked(tried: Tried) -> Iterator[Finding]:
+    follows = "nothing in the store keeps objects: anybody with the credentials can delete them"
+    for promise in (_KEPT, _SHORT, _BYPASSED):
+        is_relied_on = tried.relies_on_locks and promise != _BYPASSED
+        yield Finding(promise, Verdict.ABSENT, "the bucket has no Object Lock", follows, relied_on=is_relied_on)
+
+
+def _sooner(tried: Tried) -> dict[str, Any]:
+    return {"Mode": str(tried.mode), "RetainUntilDate": tried.canaries.soon(_LOCK_S / 2)}
+
+
+def _shortening(tried: Tried, locked: _Locked) -> Finding:
+    code = tried.canaries.refused("put_object_retention", **locked.named, Retention=_sooner(tried))
+    is_kept = bool(code) and _is_locked(tried, locked.key, locked.version, locked.until)
     follows = "a policy that is made shorter does not reach locked objects" if is_kept else "a lock promises nothing"
-    yield Finding(short, _verdict(is_kept), _said(code, "shortened"), follows, relied_on=tried.relies_on_locks)
-    code = canaries.refused("delete_object", **named)
-    is_there = any(one.version == version for one in canaries.versions.versions(key))
+    return Finding(_SHORT, _verdict(is_kept), _said(code, "shortened"), follows, relied_on=tried.relies_on_locks)
+
+
+def _deleting_locked(tried: Tried, locked: _Locked) -> Finding:
+    code = tried.canaries.refused("delete_object", **locked.named)
+    is_there = any(one.version == locked.version for one in tried.canaries.versions.versions(locked.key))
     follows = "archived objects stay until their date" if is_there else "nothing keeps archived objects"
-    yield Finding(kept, _verdict(is_there), _said(code, "deleted"), follows, relied_on=tried.relies_on_locks)
-    code = canaries.refused("put_object_retention", **named, Retention=sooner, BypassGovernanceRetention=True)
-    is_strict = bool(code) and _is_locked(tried, key, version, until)
-    follows = (
-        "nobody with this login shortens a lock"
-        if is_strict
-        else "take s3:BypassGovernanceRetention from this login, or set TREASURY_WRITE_ONCE=compliance"
-    )
-    is_relied_on = tried.settings.write_once == "compliance"
-    yield Finding(bypassed, _verdict(is_strict), f"{tried.mode}: {_said(code, 'bypassed')}", follows, is_relied_on)
+    return Finding(_KEPT, _verdict(is_there), _said(code, "deleted"), follows, relied_on=tried.relies_on_locks)
+
+
+def _bypassing(tried: Tried, locked: _Locked) -> Finding:
+    bypass = {"Retention": _sooner(tried), "BypassGovernanceRetention": True}
+    code = tried.canaries.refused("put_object_retention", **locked.named, **bypass)
+    is_strict = bool(code) and _is_locked(tried, locked.key, locked.version, locked.until)
+    advice = "take s3:BypassGovernanceRetention from this login, or set TREASURY_WRITE_ONCE=compliance"
+    follows = "nobody with this login shortens a lock" if is_strict else advice
+    found, is_relied_on = f"{tried.mode}: {_said(code, 'bypassed')}", tried.settings.write_once == "compliance"
+    return Finding(_BYPASSED, _verdict(is_strict), found, follows, relied_on=is_relied_on)
 
 
 def _is_locked(tried: Tried, key: str, version: str, until: datetime) -> bool:
