@@ -33,6 +33,7 @@ from tasks.proving.reverification import DAMAGED, reverify
 from tasks.proving.verification import Scope, verify_archive
 from tasks.restoring.requests import Readability, RetrievalTier, request_restore
 from tasks.restoring.restore import restore_month
+from tasks.retention.recovery import restore_life
 from tasks.transparency.publish import publish_log
 from tests.stores import Store
 from tests.tasks.archiving.ledger import COLD, HOT, TODAY, Ledger
@@ -342,3 +343,25 @@ def test_settings_name_a_storage_class_and_ages_in_order(settings: Settings) -> 
     with pytest.raises(ConfigError, match="hot_months < warm_months < cold_months < retention_months"):
         load_settings(tables={"transactions": {"policy": {"cold_months": 130}}})
     assert settings.deep_storage_class is None
+
+
+@heavy
+def test_a_database_that_was_set_back_learns_from_the_log_what_is_deep(glacier: Ledger) -> None:
+    deepened(glacier)
+    glacier.sql("UPDATE archive_months SET tier = 'cold', deep_at = NULL, storage_class = NULL, deep_etag = NULL")
+    with connect(glacier.settings.database_dsn, "tests") as connection:
+        installation = read_installation(connection)
+        assert installation is not None
+        entries = read_entries(connection, installation.installation_id)
+        restore_life(connection, ObjectStore(glacier.settings), map(Event.from_bytes, entries))
+    assert {month: state(glacier, month) for month in (DEEPER, DEEP, COLD)} == {
+        DEEPER: ("deep", CLASS),
+        DEEP: ("deep", CLASS),
+        COLD: ("cold", None),
+    }
+    publish_log(glacier.settings)
+    assert reverify(glacier.settings).parts == 1
+    assert (
+        glacier.catalogue(DEEP)["deep_etag"]
+        == StorageClasses(glacier.settings).state(glacier.catalogue(DEEP)["object_key"]).etag
+    )
