@@ -82,8 +82,11 @@ def forecast(
     """
     last = first.plus(months - 1)
     sizes = (growth.rows, growth.postgres_bytes, growth.object_bytes)
-    newest = max((one.month for one in known), default=first.plus(-1))
-    come = [KnownMonth(month, Tier.HOT, *sizes) for month in months_between(newest.plus(1), last)]
+    newest = max((one.month for one in known), default=first)
+    there = {one.month for one in known}
+    come = [
+        KnownMonth(month, Tier.HOT, *sizes) for month in months_between(max(newest, first), last) if month not in there
+    ]
     lives = [_Life.of(policy, one, grace_days) for one in (*known, *come) if one.tier is not Tier.DELETED]
     return [_month(month, lives, prices) for month in months_between(first, last)]
 
