@@ -299,6 +299,21 @@ def _transition(ledger: Ledger, month: Month) -> None:
 
 
 @heavy
+def test_what_a_rule_moved_without_a_lock_is_compared_before_it_is_recorded(glacier: Ledger) -> None:
+    store, key = ObjectStore(glacier.settings), glacier.catalogue(DEEP)["object_key"]
+    content, (bucket, path) = store.read_bytes(key), store.place(key)
+    for body, result in ((b"x" * len(content), Result.FAILED), (content, Result.MOVED)):
+        store.call("put_object", Bucket=bucket, Key=path, Body=body, StorageClass=CLASS)
+        (outcome,) = [one for one in deepened(glacier) if one.month == DEEP]
+        assert outcome.result is Result.FAILED
+        assert "neither a SHA-256 of the store nor a lock proves it" in outcome.reason
+        request_restore(glacier.settings, glacier.table, DEEP, DEEP, 1, RetrievalTier.BULK)
+        (outcome,) = [one for one in deepened(glacier) if one.month == DEEP]
+        assert outcome.result is result, outcome
+    assert state(glacier, DEEP) == ("deep", CLASS)
+
+
+@heavy
 @pytest.mark.parametrize("place", ["folder", "bucket"])
 def test_in_a_folder_and_without_a_class_a_month_is_recorded_deep_and_stays_readable(
     ledger: Ledger, tmp_path: Path, place: str
