@@ -53,6 +53,8 @@ def seaweed(settings: Settings, folder: Path) -> Iterator[Store]:
     ports = [_free_pair() for _ in range(4)]
     named = zip(("s3.port", "master.port", "volume.port", "filer.port"), ports, strict=True)
     options = [*(f"-{name}={port}" for name, port in named), "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    # A bucket takes several volumes with its first object, and the default is eight for all buckets.
+    options += ["-volume.max=200", "-master.volumeSizeLimitMB=64"]
     weed = str(Path(sys.executable).parent / "weed")
     command = [weed, "server", "-ip=127.0.0.1", f"-dir={folder}", "-filer", "-s3", f"-s3.config={folder}/s3.json"]
     with _running([*command, *options], folder / "log", f"http://127.0.0.1:{ports[0]}") as url:
