@@ -62,6 +62,9 @@ COMMANDS: Mapping[str, Command | Group] = {
             "drop": Command("cli.restore:drop", "Drop the copies of a month."),
         },
     ),
+    "restore-request": Command(
+        "cli.restore_request:restore_request", "Ask the object store to make deep months readable for some days."
+    ),
     "unseal": Command("cli.restore:unseal", "Let a sealed month take writes again."),
     "delete": Group(
         "Request, approve and carry out the deletion of months past their policy.",
@@ -93,6 +96,20 @@ COMMANDS: Mapping[str, Command | Group] = {
                 "again.",
             ),
         },
+    ),
+    "policy": Group(
+        "Show what the policies come to, and check them against what was promised.",
+        {
+            "simulate": Command(
+                "cli.policy:simulate_",
+                "Show what will move, be held and be deleted in the years ahead, and what it takes.",
+            ),
+            "check": Command("cli.policy:check", "Check the policies against what was promised for archived months."),
+        },
+    ),
+    "storage-check": Command(
+        "cli.storage:storage_check",
+        "Try what the object store does: keep, replace, delete, lock, list, check, restore.",
     ),
     "installation": Group(
         "Show which database the archive belongs to, and settle what to do with a copy.",

@@ -116,6 +116,15 @@ class Settings(BaseSettings):
     )
     s3_secret_access_key: SecretStr | None = Field(None, validation_alias="AWS_SECRET_ACCESS_KEY")
     s3_region: str = Field("us-east-1", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
+    write_once: Literal["off", "offered", "governance", "compliance"] = Field(
+        "offered",
+        description="S3 Object Lock: off; GOVERNANCE where the bucket has it; or required in that mode",
+    )
+    deep_storage_class: str | None = Field(
+        None,
+        pattern=r"^[A-Z][A-Z0-9_]{0,62}$",
+        description="Storage class of deep months, such as DEEP_ARCHIVE; unset: objects stay as they are",
+    )
     prefect_api_url: str | None = Field(None, description="http://host:port/api; unset: the embedded Prefect server")
     prefect_api_auth_string: SecretStr | None = Field(
         None, description="user:password of that Prefect server; unset: the embedded server's own, or none"

@@ -11,7 +11,12 @@ from ledger.tables import TieredTable
 from tasks.archiving.outcome import MoveAction
 from tasks.archiving.plan import ALL_MOVES
 
-_MOVES = {"all": ALL_MOVES, "to_warm": frozenset({MoveAction.TO_WARM}), "to_cold": frozenset({MoveAction.TO_COLD})}
+_MOVES = {
+    "all": ALL_MOVES,
+    "to_warm": frozenset({MoveAction.TO_WARM}),
+    "to_cold": frozenset({MoveAction.TO_COLD}),
+    "to_deep": frozenset({MoveAction.TO_DEEP}),
+}
 
 
 def only_days(schema: dict[str, Any]) -> None:
@@ -64,7 +69,9 @@ class TableParameters(BaseModel):
 class ArchivingParameters(TableParameters):
     """Which day the policy is applied at, to which tables, which moves may be made, and whether anything may change."""
 
-    moves: Literal["all", "to_warm", "to_cold"] = Field("all", description="Hot to warm, warm to cold, or both")
+    moves: Literal["all", "to_warm", "to_cold", "to_deep"] = Field(
+        "all", description="Hot to warm, warm to cold, cold to deep, or all of them"
+    )
 
     @property
     def allowed(self) -> frozenset[MoveAction]:

@@ -1,21 +1,37 @@
-"""Every night: the public log, the presence of all objects, and every row of what was read longest ago."""
+"""Every night: the public log, the presence of all objects, every row of what was read longest ago, and the locks."""
 
 from prefect import flow, get_run_logger
 
 from config import load_settings
+from flows.futures import raise_together
 from flows.schedule import HOOKS
+from ledger.errors import TreasuryError
 from tasks.proving.reverification import Night
-from tasks.steps import publish_log_step, verify_archive_step
+from tasks.steps import check_locks_step, publish_log_step, verify_archive_step
 
 
 @flow(name="verify-archive", **HOOKS)
 def verify_archive() -> Night:
-    """Verify a part of the archive and publish that it was. Safe to run again at any time.
+    """Verify a part of the archive and publish that it was; compare the store's locks with what it was asked to keep.
 
-    The run fails where something is wrong: its message names all of it, and an alert is open.
+    Safe to run again at any time. The run fails where something is wrong: its message names all of it, and an alert is
+    open.
     """
-    settings = load_settings()
-    night = verify_archive_step(settings)
+    settings, logger = load_settings(), get_run_logger()
+    problems: list[Exception] = []
+    try:
+        night = verify_archive_step(settings)
+    except TreasuryError as error:
+        problems.append(error)
+    else:
+        logger.info("%d parts of months read again: %d rows, %d bytes", night.parts, night.rows, night.size_bytes)
+    try:
+        found = check_locks_step(settings)
+    except TreasuryError as error:
+        problems.append(error)
+    else:
+        done = (found.objects, found.locked, found.held, found.released)
+        logger.info("%d objects compared with their locks: %d locked, %d held, %d released", *done)
     publish_log_step(settings)
-    get_run_logger().info("%d parts of months read again: %d rows, %d bytes", night.parts, night.rows, night.size_bytes)
+    raise_together(problems)
     return night

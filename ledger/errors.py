@@ -93,6 +93,12 @@ class NotYetError(DataError):
     """What is asked for will be there later; the text says when. It names no row, so every client may see it."""
 
 
+class DeepTierError(NotYetError):
+    """Rows are in a storage class that must be restored before it is read. The text names the months and the command;
+    nothing was answered without them.
+    """
+
+
 class FieldError(DataError):
     """One value of a row breaks a rule. ``field`` is the column's public name, ``rule`` what it must be."""
 

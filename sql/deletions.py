@@ -246,6 +246,12 @@ def uploads_of_month(connection: Connection, table: str, month: Month) -> set[st
     return {key for (key,) in rows}
 
 
+def removed_uploads(connection: Connection, table: str, month: Month) -> set[str]:
+    """The keys of all objects of a month that were removed, as far as the store let them go."""
+    rows = connection.execute(_QUERIES["removed_uploads"], {"table": table, "month": month.first_day})
+    return {key for (key,) in rows}
+
+
 @dataclass(frozen=True, slots=True)
 class DoomedObject:
     """An object that a deletion removes. Size and SHA-256 are None for a leftover, of which only the key is known.
@@ -429,3 +435,26 @@ def manifests(connection: Connection, table: str, month: date, parts: Sequence[i
     """The SHA-256 of the manifests of parts, in hex."""
     values = {"table": table, "month": month, "parts": list(parts)}
     return {part: bytes(sha256).hex() for part, sha256 in connection.execute(_QUERIES["manifests"], values)}
+
+
+@dataclass(frozen=True, slots=True)
+class MonthEnd:
+    """How the life of a month goes on: the open holds, and the request to delete it that stands.
+
+    ``state`` is ``waiting`` for approvals, ``grace`` or ``approved``, None without a request. ``due_at``: the end of
+    its grace period, UTC.
+    """
+
+    held_by: tuple[str, ...] = ()
+    request_id: int | None = None
+    state: str | None = None
+    due_at: datetime | None = None
+
+
+def month_ends(connection: Connection, table: str | None = None) -> dict[tuple[str, Month], MonthEnd]:
+    """How the life of each month that is not deleted goes on, by table and month."""
+    rows = connection.execute(_QUERIES["month_ends"], {"table": table, "month": None})
+    return {
+        (name, Month.of(month)): MonthEnd(tuple(held_by), request_id, state, due_at)
+        for name, month, held_by, request_id, state, due_at in rows
+    }

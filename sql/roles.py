@@ -87,6 +87,8 @@ CATALOGUE: Mapping[str, Access] = {
     "recon_resolutions": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
     "recon_runs": Access(api=("SELECT",), auditor=("SELECT",)),
     "recon_withdrawals": Access(api=("SELECT", "INSERT"), auditor=("SELECT",)),
+    "archive_locks": Access(api=("SELECT", "INSERT", "UPDATE"), auditor=("SELECT",)),
+    "archive_copies": Access(api=("SELECT",), auditor=("SELECT",)),
     "restored_months": Access(api=("SELECT",), auditor=("SELECT",)),
     "statement_absences": Access(api=("SELECT",), auditor=("SELECT",)),
     "statement_files": Access(api=("SELECT",), auditor=("SELECT",)),

@@ -1,12 +1,13 @@
 """A lock of a whole session, for work that writes to the archive meanwhile: no transaction should wait for that."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import psycopg
 from psycopg import errors
 
-from ledger.errors import TransientError
-from sql.connection import Connection
+from ledger.errors import ConflictError, TransientError
+from sql.connection import Connection, fetch_one
 
 _TIMEOUT_S = 300  # longer than a store that does not answer holds up one piece of work
 
@@ -28,4 +29,16 @@ def session_lock(connection: Connection, lock: str, unlock: str, what: str) -> I
         yield
     finally:
         if not connection.closed:
+            connection.execute(unlock)
+
+
+@contextmanager
+def try_session_lock(connection: Connection, lock: str, unlock: str, otherwise: str) -> Iterator[None]:
+    """Hold an advisory lock that the query ``lock`` tries to take. Raises ConflictError at once where it is taken."""
+    if not fetch_one(connection, lock)[0]:
+        raise ConflictError(otherwise)
+    try:
+        yield
+    finally:
+        with suppress(psycopg.Error):  # of a session that is gone, and its lock with it
             connection.execute(unlock)

@@ -24,10 +24,13 @@ class PartAge:
     size_bytes: int
 
 
-def part_ages(connection: Connection) -> list[PartAge]:
-    """Every archived part of a month, the one that was read longest ago first."""
+def part_ages(connection: Connection, *, classed: bool = False) -> list[PartAge]:
+    """Every archived part of a month that can be read at once, the one that was read longest ago first.
+
+    ``classed``: those in a storage class of their own instead. They are looked at each night, and read once restored.
+    """
     with connection.cursor(row_factory=class_row(PartAge)) as cursor:
-        return cursor.execute(_QUERIES["parts"]).fetchall()
+        return cursor.execute(_QUERIES["parts"], {"classed": classed}).fetchall()
 
 
 def mark_verified(

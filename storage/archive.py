@@ -13,6 +13,7 @@ from config import Settings
 from ledger.errors import DataError, TransientError
 from ledger.tables import TieredTable
 from storage.engine import engine, identifier, literal, renamed, url_of
+from storage.readable import naming_unreadable
 
 Names = Sequence[tuple[str, str]]
 
@@ -70,7 +71,7 @@ class ColdReader:
         order = f"{identifier(table.time_column)} DESC, {identifier(table.key_column)} DESC"
         query = f"SELECT * FROM ({self._source(objects)}) WHERE {conditions} ORDER BY {order} LIMIT {int(limit)}"
         try:
-            with self._engine.cursor() as cursor:
+            with naming_unreadable(self._settings, objects), self._engine.cursor() as cursor:
                 found = cursor.execute(query, parameters).to_arrow_table().to_pylist()
         except (duckdb.IOException, duckdb.HTTPException) as error:
             raise TransientError(f"the archive cannot be read now: {error}") from error

@@ -20,6 +20,7 @@ from ledger.merkle import leaf_hash
 from ledger.month_tree import Layout, header_text, sort_value, totals_hash, totals_text
 from storage.engine import identifier, literal, url_of
 from storage.manifest import Manifest
+from storage.readable import naming_unreadable
 
 _NUMBER = "file_row_number"
 _GROUP_TYPES = {ColumnKind.TEXT: "VARCHAR", ColumnKind.UUID: "UUID", ColumnKind.INTEGER: "BIGINT"}
@@ -55,6 +56,7 @@ class MonthTexts:
         if len(manifest.files) != 1:
             raise DataError(f"{manifest.table} {manifest.month}: a manifest of {len(manifest.files)} files")
         (self._file,) = manifest.files
+        self._settings = settings
         self._table = manifest.table
         self._layout: Layout = manifest.layout
         self._leaf_count = manifest.head.leaves
@@ -240,7 +242,7 @@ class MonthTexts:
 
     def _fetch(self, query: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
         try:
-            with self._engine.cursor() as cursor:
+            with naming_unreadable(self._settings, [self._file.key]), self._engine.cursor() as cursor:
                 return cursor.execute(query, parameters).fetchall()
         except (duckdb.IOException, duckdb.HTTPException) as error:
             raise TransientError(f"the archive cannot be read now: {error}") from error

@@ -6,7 +6,7 @@ the public log and its indexes are replaced.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +19,9 @@ from aiohttp import ClientError as AiohttpError
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # it has no types
 
 from config import Settings
-from ledger.errors import ConfigError, ConflictError, DataError, TransientError
+from ledger.errors import ConfigError, ConflictError, DataError, DeepTierError, TransientError
 from storage import folder
+from storage.unreadable import unreadable_text
 
 _CHUNK_BYTES = 4 << 20
 _PART_BYTES = 16 << 20  # of a multipart upload: 10,000 parts allow 160 GB in one object
@@ -79,7 +80,7 @@ class ObjectStore:
     def fetch(self, key: str, target: Path) -> StoredFile:
         """Read the object ``key`` afresh into a local file; returns what arrived. DataError when it is absent."""
         digest, size_bytes = hashlib.sha256(), 0
-        with translated(f"read {key}"), target.open("wb") as file, self._open(key) as remote:
+        with translated(f"read {key}", key), target.open("wb") as file, self._open(key) as remote:
             while chunk := remote.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 size_bytes += file.write(chunk)
@@ -87,7 +88,7 @@ class ObjectStore:
 
     def read_bytes(self, key: str) -> bytes:
         """The whole object ``key``, read afresh; for manifests, not for data. Raises DataError when it is absent."""
-        with translated(f"read {key}"):
+        with translated(f"read {key}", key):
             content = self._files.cat_file(self._path(key))
         return bytes(content)
 
@@ -95,6 +96,8 @@ class ObjectStore:
         """The whole object ``key``, read afresh, or None when it is absent. A missing bucket is a ConfigError."""
         try:
             return self.read_bytes(key)
+        except DeepTierError:
+            raise
         except DataError:
             return None
 
@@ -146,9 +149,20 @@ class ObjectStore:
             return
         bucket, path = self.place(key)
         with translated(f"abort the uploads of {key}"):
-            for upload in self._unfinished_uploads(bucket, path):
-                with suppress(FileNotFoundError):  # it ended meanwhile
-                    self._files.call_s3("abort_multipart_upload", Bucket=bucket, Key=path, UploadId=upload)
+            self.sweep_path(bucket, path)
+
+    def sweep_path(self, bucket: str, path: str) -> None:
+        """Abort the uploads in parts that killed processes have left of a key in a bucket."""
+        self._abort(bucket, [one for one in self._unfinished_uploads(bucket, path) if one[0] == path])
+
+    def sweep_below(self, bucket: str, prefix: str) -> None:
+        """Abort all uploads in parts of keys that begin with ``prefix``."""
+        self._abort(bucket, self._unfinished_uploads(bucket, prefix))
+
+    def _abort(self, bucket: str, uploads: Sequence[tuple[str, str]]) -> None:
+        for path, upload in uploads:
+            with suppress(FileNotFoundError):  # it ended meanwhile
+                self._files.call_s3("abort_multipart_upload", Bucket=bucket, Key=path, UploadId=upload)
 
     @property
     def is_folder(self) -> bool:
@@ -167,6 +181,21 @@ class ObjectStore:
     def call(self, operation: str, **parameters: Any) -> Any:
         """An operation of S3 that has no method here, as botocore names it."""
         return self._files.call_s3(operation, **parameters)
+
+    def is_readable(self, key: str) -> bool:
+        """Whether the object ``key`` can be read now, by reading a byte of it; False where it must be restored first.
+
+        Raises the store's errors for anything else that is in the way. Reads only.
+        """
+        if self.is_folder:
+            return True
+        bucket, path = self.place(key)
+        try:
+            with translated(f"read {key}", key):
+                self.call("get_object", Bucket=bucket, Key=path, Range="bytes=0-0")
+        except DeepTierError:
+            return False
+        return True
 
     def _open(self, key: str) -> BinaryIO:
         opened: BinaryIO = self._files.open(self._path(key), "rb", block_size=_PART_BYTES, cache_type="readahead")
@@ -225,19 +254,20 @@ class ObjectStore:
             return False
         return True
 
-    def _unfinished_uploads(self, bucket: str, path: str) -> list[str]:
+    def _unfinished_uploads(self, bucket: str, prefix: str) -> list[tuple[str, str]]:
+        """The keys and ids of uploads in parts that have not ended, of keys that begin with ``prefix``."""
         try:
-            found = self._files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=path)
+            found = self._files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix)
         except OSError as error:
             if _is_code(error, _NO_UPLOADS):
                 return []
             raise
-        return [str(one["UploadId"]) for one in found.get("Uploads", []) if one["Key"] == path]
+        return [(str(one["Key"]), str(one["UploadId"])) for one in found.get("Uploads", [])]
 
     def _require_same(self, wanted: StoredFile, key: str) -> None:
         """Raise ConflictError unless the object that is there holds the very bytes, as after a lost answer."""
         digest, size_bytes = hashlib.sha256(), 0
-        with translated(f"read {key}"), self._open(key) as remote:
+        with translated(f"read {key}", key), self._open(key) as remote:
             while chunk := remote.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 size_bytes += len(chunk)
@@ -297,6 +327,7 @@ _DENIED = frozenset({"403", "401", "AccessDenied", "InvalidAccessKeyId", "Signat
 _TAKEN = frozenset({"PreconditionFailed", "412"})
 # No upload in parts was ever begun (the embedded server), or the server has none.
 _NO_UPLOADS = frozenset({"NoSuchUpload", "NotImplemented", "501", "MethodNotAllowed", "405"})
+_MUST_BE_RESTORED = frozenset({"InvalidObjectState"})
 _UNKNOWN_CONDITION = frozenset({"NotImplemented", "501"})
 
 
@@ -306,13 +337,24 @@ def _bucket_is_missing(error: FileNotFoundError) -> bool:
 
 def _is_code(error: OSError, codes: frozenset[str]) -> bool:
     """Whether the store itself answered with one of ``codes``."""
-    cause = error.__cause__
-    return isinstance(cause, ClientError) and str(cause.response.get("Error", {}).get("Code")) in codes
+    return error_code(error) in codes
+
+
+def error_code(error: BaseException) -> str:
+    """The code with which the store itself answered, by an error that came of it; empty where it did not."""
+    cause = error if isinstance(error, ClientError) else error.__cause__
+    return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else ""
+
+
+def version_of(answer: Any) -> str:
+    """The id of the version that an answer of the store is about; empty for one without versions."""
+    found = str(answer.get("VersionId") or "")
+    return "" if found == "null" else found
 
 
 @contextmanager
-def translated(action: str) -> Iterator[None]:
-    """The project's errors for those of s3fs, botocore and the file system."""
+def translated(action: str, key: str = "") -> Iterator[None]:
+    """The project's errors for those of s3fs, botocore and the file system. ``key`` is the object that is read."""
     try:
         yield
     except FileNotFoundError as error:
@@ -322,6 +364,8 @@ def translated(action: str) -> Iterator[None]:
             ) from error
         raise DataError(f"object store: cannot {action}: it is not there: {error}") from error
     except PermissionError as error:
+        if key and _is_code(error, _MUST_BE_RESTORED):
+            raise DeepTierError(unreadable_text([key])) from error
         raise ConfigError(f"object store: not allowed to {action}: {error}") from error
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))

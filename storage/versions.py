@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # it has no types
-
 from config import Settings
 from ledger.errors import ConfigError, RefusalError
-from storage.store import ObjectStore, translated
+from storage.store import ObjectStore, error_code, translated, version_of
 
 _UNSUPPORTED = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405", "XNotImplemented"})
 _ON = "ON"
+_NULL = "null"  # the id of a version that was written without versioning
 
 
 class KeptVersionError(RefusalError):
@@ -41,9 +40,12 @@ class ObjectVersion:
     locked_until: datetime | None = None
     legal_hold: bool = False
 
-    def why_kept(self, now: datetime) -> str:
-        """Why the store will not let it go at an aware instant; empty where nothing is in the way."""
-        if self.legal_hold:
+    def why_kept(self, now: datetime, *, hold_is_ours: bool = False) -> str:
+        """Why the store will not let it go at an aware instant; empty where nothing is in the way.
+
+        ``hold_is_ours``: the legal hold is this project's, which takes it off before it deletes the version.
+        """
+        if self.legal_hold and not hold_is_ours:
             return "a legal hold of the store is on it: take that off first"
         if self.locked_until is not None and self.locked_until > now:
             return f"it is locked ({self.lock_mode or 'retention'}) until {self.locked_until:%Y-%m-%d %H:%M:%S} UTC"
@@ -74,11 +76,33 @@ class VersionedStore:
         if self._store.is_folder:
             return self._file(key)
         with translated(f"list the versions of {key}"):
-            listed = self._listed_or_none(key) or []
+            bucket, rest = self._store.place(key)
+            listed = [one for one in self._listed_or_none(bucket, rest) or () if one["Key"] == rest]
             found = [_version(one, None if _is_marker(one) else self._head(key, _id(one))) for one in listed]
             if not found and (head := self._head(key, "")) is not None:
                 found = [_version({}, head)]  # of a store without versions
             return found
+
+    def keys(self, below: str) -> set[str]:
+        """The keys of all objects in a folder that have any content, also one that only an older version has."""
+        if self._store.is_folder:
+            return set(self._store.keys(below))
+        bucket, prefix = self._store.place(f"{below}/")
+        root = prefix.removesuffix(f"{below}/")
+        with translated(f"list the versions below {below}"):
+            listed = self._listed_or_none(bucket, prefix)
+        hidden = {str(one["Key"]).removeprefix(root) for one in listed or () if not _is_marker(one)}
+        return {key for key in hidden if not key.endswith("/")} | set(self._store.keys(below))
+
+    def everything(self, below: str) -> set[str]:
+        """The keys of a folder that have any version, also one that only says that the object was deleted."""
+        if self._store.is_folder:
+            return set(self._store.keys(below))
+        bucket, prefix = self._store.place(f"{below}/")
+        root = prefix.removesuffix(f"{below}/")
+        with translated(f"list the versions below {below}"):
+            listed = self._listed_or_none(bucket, prefix)
+        return {str(one["Key"]).removeprefix(root) for one in listed or ()} | set(self._store.keys(below))
 
     def remove(self, key: str) -> None:
         """Delete every version of the object ``key``, what killed uploads left of it, and prove that it is absent.
@@ -88,14 +112,21 @@ class VersionedStore:
         """
         self._store.sweep(key)
         for one in self.versions(key):
-            if reason := one.why_kept(datetime.now(UTC)):
-                raise KeptVersionError(_kept(key, one, reason))
-            self._delete(key, one)
+            self.remove_version(key, one)
         left = self.versions(key)
         if left:
             raise KeptVersionError(_kept(key, left[0], left[0].why_kept(datetime.now(UTC)) or "it accepted the delete"))
         if self._store.exists(key):
             raise KeptVersionError(f"{key}: the store still has it after every version was deleted")
+
+    def remove_version(self, key: str, one: ObjectVersion) -> None:
+        """Delete one version of an object for good. Safe to run again.
+
+        Raises KeptVersionError naming object, version and lock where the store keeps it.
+        """
+        if reason := one.why_kept(datetime.now(UTC)):
+            raise KeptVersionError(_kept(key, one, reason))
+        self._delete(key, one)
 
     def _delete(self, key: str, one: ObjectVersion) -> None:
         if not one.version:
@@ -116,24 +147,23 @@ class VersionedStore:
         stat = path.stat()
         return [ObjectVersion("", stat.st_size, "", datetime.fromtimestamp(stat.st_mtime, UTC))]
 
-    def _listed_or_none(self, key: str) -> list[dict[str, Any]] | None:
+    def _listed_or_none(self, bucket: str, prefix: str) -> list[dict[str, Any]] | None:
         """`_listed`, None where the store has no such list."""
         try:
-            return self._listed(key)
+            return self._listed(bucket, prefix)
         except OSError as error:
-            if _code(error.__cause__) in _UNSUPPORTED:
+            if error_code(error) in _UNSUPPORTED:
                 return None
             raise
 
-    def _listed(self, key: str) -> list[dict[str, Any]]:
-        """The entries of the list of versions that are of this very key."""
-        bucket, rest = self._store.place(key)
+    def _listed(self, bucket: str, prefix: str) -> list[dict[str, Any]]:
+        """The entries of the list of versions whose keys begin with ``prefix``."""
         found: list[dict[str, Any]] = []
         place: dict[str, str] = {}
         while True:
-            page = self._store.call("list_object_versions", Bucket=bucket, Prefix=rest, **place)
-            found += [{**one, "marker": False} for one in page.get("Versions", ()) if one["Key"] == rest]
-            found += [{**one, "marker": True} for one in page.get("DeleteMarkers", ()) if one["Key"] == rest]
+            page = self._store.call("list_object_versions", Bucket=bucket, Prefix=prefix, **place)
+            found += [{**one, "marker": False} for one in page.get("Versions", ())]
+            found += [{**one, "marker": True} for one in page.get("DeleteMarkers", ())]
             if not page.get("IsTruncated"):
                 return found
             place = {"KeyMarker": page["NextKeyMarker"]}
@@ -142,6 +172,8 @@ class VersionedStore:
 
     def _head(self, key: str, version: str) -> Mapping[str, Any] | None:
         bucket, rest = self._store.place(key)
+        if version == _NULL and (newest := self._head(key, "")) is not None and not version_of(newest):
+            return newest  # what was written without versions; not every store takes its id here
         named = {"VersionId": version} if version else {}
         try:
             found: Mapping[str, Any] = self._store.call("head_object", Bucket=bucket, Key=rest, **named)
@@ -178,10 +210,6 @@ def _utc(value: Any) -> datetime | None:
 
 def _text(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
-
-
-def _code(error: BaseException | None) -> str:
-    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
 
 
 def _kept(key: str, one: ObjectVersion, reason: str) -> str:

@@ -38,6 +38,7 @@ from tasks.restoring.restore import RestoredPart, drop_copies, restore_month
 from tasks.retention.approvals import request_by_schedule
 from tasks.retention.deletion import DeletionOutcome, delete_months
 from tasks.retention.deletion_plan import plan_deletion
+from tasks.retention.locks import Compared, check_locks
 from tasks.statements.absences import declare_by_settings
 from tasks.statements.intake import Intake, take_in
 from tasks.statements.lateness import report_late
@@ -187,6 +188,12 @@ def publish_log_step(settings: Settings) -> Published | None:
 def verify_archive_step(settings: Settings) -> Night:
     """`tasks.proving.reverification.reverify`."""
     return reverify(settings)
+
+
+@task(name="check locks", **OPTIONS)
+def check_locks_step(settings: Settings) -> Compared:
+    """`tasks.retention.locks.check_locks`."""
+    return check_locks(settings)
 
 
 @task(name="drill archive", **OPTIONS)

@@ -34,7 +34,7 @@ from sql.connection import connect
 from sql.ledger_tables import make_hot_parent
 from sql.partitions import prepare_table
 from sql.roles import API, AUDITOR, ensure_login, prepare_roles
-from tests import coverage_report, figures, sampling
+from tests import coverage_report, figures, sampling, stores
 from tests.databases import Databases, drop_like, make_template
 
 HOME = "TREASURY_TEST_HOME"
@@ -200,6 +200,20 @@ def heard(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
         caplog.set_level(logging.INFO, logger=name)
     return caplog
+
+
+@pytest.fixture(scope="session")
+def seaweed_store(server_settings: Settings, worker_id: str) -> Iterator[stores.Store]:
+    """SeaweedFS: a store with versions and Object Lock, one a worker, started for the first test that asks for it."""
+    with stores.seaweed(server_settings, _home() / f"seaweed-{worker_id}") as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def moto_store(server_settings: Settings, worker_id: str) -> Iterator[stores.Store]:
+    """moto: a store whose deep objects must be restored before they are read; as `seaweed_store`."""
+    with stores.moto(server_settings, _home() / f"moto-{worker_id}") as store:
+        yield store
 
 
 @pytest.fixture(scope="session")

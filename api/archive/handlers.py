@@ -32,6 +32,7 @@ async def list_months(call: Call) -> Response:
     query = call.query
     page = await months.list_months(
         call.services.database,
+        call.services.settings.registry,
         table=_table(call, query["table"]).name if "table" in query else None,
         first=_month("from", query),
         last=_month("to", query),

@@ -1,6 +1,9 @@
 """The answers about archived months: which there are, what is in them, and where the log says so."""
 
-from datetime import date, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -10,13 +13,24 @@ from api.connections.database import AsyncConnection, Database
 from api.routing.problems import NOT_FOUND, HttpError
 from ledger.months import Month
 from ledger.policy import Tier
+from ledger.retention import due_on
 from ledger.tables import TieredTable
 from sql.queries import load
 
 MOST_MONTHS = 120
 _QUERIES = load("verified")
+_DELETIONS = load("deletions")
 _MonthName = Annotated[str, Meta(examples=["2024-11"])]
 _Hash = Annotated[str, Meta(description="SHA-256, in hex", pattern="^[0-9a-f]{64}$")]
+
+
+class DeletionState(StrEnum):
+    """How far the deletion of a month is. ``waiting``: for approvals; ``grace``: approved, and revocable."""
+
+    DUE = "due"
+    WAITING = "waiting"
+    GRACE = "grace"
+    APPROVED = "approved"
 
 
 class ArchivedObject(Struct, kw_only=True):
@@ -32,6 +46,9 @@ class ArchivedPart(Struct, kw_only=True):
 
     ``verified_at`` is when its objects were last read again. ``log_entry`` is the number of its event in the public
     log, null before it is published. ``root`` is that of the Merkle tree of the rows, which has ``leaves`` leaves.
+
+    ``storage_class`` is that of a deep month, null for the default one. ``held_by`` are the open legal holds on it.
+    ``deletion_due_on`` is the day that the policy lets it be deleted; ``deletion`` says how far that is, null before.
     """
 
     table: str
@@ -48,6 +65,10 @@ class ArchivedPart(Struct, kw_only=True):
     manifest: ArchivedObject
     file: ArchivedObject
     tree: ArchivedObject
+    storage_class: str | None
+    held_by: list[str]
+    deletion_due_on: date
+    deletion: DeletionState | None
 
 
 class ArchivedMonths(Struct, kw_only=True):
@@ -76,6 +97,7 @@ class MonthOfTable(Struct, kw_only=True):
 
 async def list_months(
     database: Database,
+    registry: Mapping[str, TieredTable],
     *,
     table: str | None,
     first: Month | None,
@@ -90,7 +112,8 @@ async def list_months(
     months = sorted({row[1] for row in rows}, reverse=True)
     shown = months[:limit]
     more = shown[-1] if len(months) > limit else None
-    return ArchivedMonths(items=[_part(row) for row in rows if row[1] in shown], next_before=more)
+    ends = await _ends(database, table, None)
+    return ArchivedMonths(items=[_part(row, registry, ends) for row in rows if row[1] in shown], next_before=more)
 
 
 async def month_of(database: Database, table: TieredTable, month: Month) -> MonthOfTable:
@@ -101,6 +124,7 @@ async def month_of(database: Database, table: TieredTable, month: Month) -> Mont
         raise HttpError(NOT_FOUND, f"{table.name} has no month {month}.")
     tier = Tier(known[0][0])
     rows = await _read(database, "archived", where | {"first": None, "last": None, "before": None, "limit": 1})
+    ends = await _ends(database, table.name, month.first_day)
     waits = tier in (Tier.HOT, Tier.WARM) and not rows
     return MonthOfTable(
         table=table.name,
@@ -108,7 +132,7 @@ async def month_of(database: Database, table: TieredTable, month: Month) -> Mont
         tier=tier,
         provable_from=table.policy.archived_from(month) if waits else None,
         certificate=known[0][1],
-        parts=[_part(row) for row in rows],
+        parts=[_part(row, {table.name: table}, ends) for row in rows],
     )
 
 
@@ -127,9 +151,29 @@ async def _read(database: Database, name: str, parameters: dict[str, Any]) -> li
     return await database.run(fetch, f"archive_{name}")
 
 
-def _part(row: TupleRow) -> ArchivedPart:
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The open holds of a month, and the state of the request to delete it."""
+
+    held_by: list[str]
+    state: str | None
+
+
+async def _ends(database: Database, table: str | None, month: date | None) -> dict[tuple[str, str], _End]:
+    async def fetch(connection: AsyncConnection) -> list[TupleRow]:
+        found = await connection.execute(_DELETIONS["month_ends"], {"table": table, "month": month})
+        return await found.fetchall()
+
+    rows = await database.run(fetch, "archive_month_ends")
+    return {(name, f"{first_day:%Y-%m}"): _End(list(held_by), state) for name, first_day, held_by, _, state, _ in rows}
+
+
+def _part(row: TupleRow, registry: Mapping[str, TieredTable], ends: Mapping[tuple[str, str], _End]) -> ArchivedPart:
     table, month, part, tier, rows, sums, archived_at, verified_at, log_entry, root, leaves, *objects = row
-    manifest_key, manifest_sha256, file_key, file_bytes, file_sha256, tree_key, tree_bytes, tree_sha256 = objects
+    manifest_key, manifest_sha256, file_key, file_bytes, file_sha256, tree_key, tree_bytes, tree_sha256, deep = objects
+    end = ends.get((table, month), _End([], None))
+    due = due_on(registry[table].policy, Month.parse(month)) if table in registry else date.max
+    state = end.state or ("due" if due <= datetime.now(UTC).date() else None)
     return ArchivedPart(
         table=table,
         month=month,
@@ -145,4 +189,8 @@ def _part(row: TupleRow) -> ArchivedPart:
         manifest=ArchivedObject(key=manifest_key, size_bytes=None, sha256=manifest_sha256),
         file=ArchivedObject(key=file_key, size_bytes=file_bytes, sha256=file_sha256),
         tree=ArchivedObject(key=tree_key, size_bytes=tree_bytes, sha256=tree_sha256),
+        storage_class=deep,
+        held_by=end.held_by,
+        deletion_due_on=due,
+        deletion=None if state is None else DeletionState(state),
     )

@@ -50,6 +50,16 @@ ARCHIVE = (
             ("treasury_deletion_requests_waiting", "Requests to delete months that wait for approvals"),
         ),
     ),
+    Figures(
+        "month_ends",
+        (
+            ("treasury_months_deep", "Parts of months that are in the deep tier"),
+            ("treasury_months_deep_bytes", "Bytes with rows in the deep tier"),
+            ("treasury_months_held", "Archived months that an open legal hold keeps, or rows of which it keeps"),
+            ("treasury_months_in_grace", "Months whose deletion is approved, and can be revoked still"),
+            ("treasury_months_deleted", "Months that were deleted with a certificate"),
+        ),
+    ),
 )
 
 

@@ -163,6 +163,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             handler=partial(handlers.read_page, table=table),
             answers={200: resource.page},
             parameters=_page_parameters(settings),
+            problems=frozenset({409}),
             conditional=True,
         ),
         read(
@@ -184,7 +185,7 @@ def _of_resource(resource: Resource, settings: Settings) -> tuple[Operation, ...
             description="The row may be in any tier: its id contains the time, and so the month.",
             handler=partial(handlers.read_one, table=table),
             answers={200: resource.row},
-            problems=frozenset({404, 410}),
+            problems=frozenset({404, 409, 410}),
             conditional=True,
         ),
         write(

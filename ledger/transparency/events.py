@@ -127,6 +127,15 @@ class Restored(_MonthEvent, frozen=True, kw_only=True, tag="restored"):
     """A month was brought back into a schema for a limited time. It stays in the archive."""
 
 
+class Deepened(_MonthEvent, frozen=True, kw_only=True, tag="deepened"):
+    """The object with the rows of a part went into another storage class; None where it stays as it is. The bytes are
+    the same ones.
+    """
+
+    storage_class: str | None
+    manifest_sha256: Sha256
+
+
 class _HoldEvent(_Body, frozen=True, kw_only=True):
     """An event of a hold, which ``hold`` names. ``record`` is the object that says who decided, why, and on whose rows:
     the log itself names nobody.
@@ -229,6 +238,7 @@ Body = (
     | Archived
     | Reverified
     | Restored
+    | Deepened
     | Held
     | Released
     | DeletionBegun

@@ -12,6 +12,7 @@ from ledger.transparency.events import (
     Archived,
     Body,
     Count,
+    Deepened,
     Deleted,
     DeletionBegun,
     Event,
@@ -55,6 +56,7 @@ class Gone:
 class LogState:
     """The state of a log after its first ``size`` entries.
 
+    ``deep``: those of the months that are in the deep tier, each with its storage class and the entry that says so.
     ``gone``: parts whose deletion has begun or ended. ``holds``: those that are open, by their names, each with its
     entry. ``key_changes``: from which entry on which keys sign it. ``tables``: those that a month was ever archived of.
     """
@@ -62,6 +64,7 @@ class LogState:
     size: int = 0
     origin: str | None = None
     months: dict[MonthKey, Existing] = field(default_factory=dict)
+    deep: dict[MonthKey, tuple[int, Deepened]] = field(default_factory=dict)
     gone: dict[MonthKey, Gone] = field(default_factory=dict)
     holds: dict[str, tuple[int, Held]] = field(default_factory=dict)
     key_changes: list[tuple[int, KeyRotated]] = field(default_factory=list)
@@ -97,10 +100,14 @@ def _apply(state: LogState, index: int, body: Body) -> None:
         case Archived():
             state.months[body.table, body.month, body.part] = Existing(index, body)
             state.gone.pop((body.table, body.month, body.part), None)
+            state.deep.pop((body.table, body.month, body.part), None)
             state.tables.add(body.table)
+        case Deepened() if body.part is not None:
+            state.deep[body.table, body.month, body.part] = (index, body)
         case DeletionBegun():
             for part in body.parts:
                 key = (body.table, body.month, part)
+                state.deep.pop(key, None)
                 state.gone[key] = Gone(state.months.pop(key, None), (index, body))
         case Deleted():
             _delete(state, index, body)

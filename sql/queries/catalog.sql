@@ -88,3 +88,7 @@ WHERE c.conrelid = %(relation)s AND c.contype = 'c' AND c.convalidated AND e.tex
 SELECT attname::text FROM pg_attribute
 WHERE attrelid = %(relation)s AND attnum > 0 AND NOT attisdropped AND attgenerated <> ''
 ORDER BY 1
+
+-- name: estimated_rows
+-- Rows of a relation as the last VACUUM or ANALYZE counted them; -1 before the first.
+SELECT reltuples::bigint FROM pg_class WHERE oid = %(relation)s

@@ -136,10 +136,27 @@ SELECT (SELECT count(*) FROM holds h
         WHERE r.approvals > (SELECT count(*) FROM deletion_decisions d WHERE d.request_id = r.request_id AND d.action = 'approved')
           AND NOT EXISTS (SELECT FROM deletion_decisions d WHERE d.request_id = r.request_id AND d.action <> 'approved'))
 
+-- name: month_ends
+-- Parts of months in the deep tier, and their bytes; archived months under a hold; those in the grace period of their
+-- deletion; those that were deleted.
+SELECT (SELECT count(*) FROM archive_months WHERE tier = 'deep'),
+       (SELECT coalesce(sum(object_bytes), 0) FROM archive_months WHERE tier = 'deep'),
+       (SELECT count(*) FROM (SELECT DISTINCT table_name, month FROM archive_months WHERE tier IN ('cold', 'deep')) AS m
+        WHERE EXISTS (SELECT FROM holds h
+                      WHERE coalesce(h.table_name, m.table_name) = m.table_name
+                        AND m.month BETWEEN h.first_month AND h.last_month
+                        AND NOT EXISTS (SELECT FROM hold_decisions d WHERE d.hold_id = h.hold_id AND d.action = 'released'))),
+       (SELECT coalesce(sum(jsonb_array_length(r.plan)), 0) FROM deletion_requests r
+        WHERE NOT EXISTS (SELECT FROM deletion_decisions d WHERE d.request_id = r.request_id AND d.action <> 'approved')
+          AND now() < (SELECT d.decided_at + r.grace_days * interval '1 day' FROM deletion_decisions d
+                       WHERE d.request_id = r.request_id AND d.action = 'approved'
+                       ORDER BY d.decision_id OFFSET r.approvals - 1 LIMIT 1)),
+       (SELECT count(DISTINCT (table_name, month)) FROM archive_months WHERE tier = 'deleted' AND step = 'idle')
+
 -- name: oldest_unverified
 -- Seconds since the oldest byte of the archive was read: as `parts` of verified.sql has it.
 SELECT coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(v.verified_at, m.verified_at, m.cold_at))), 0)::float8
 FROM archive_months m
 CROSS JOIN LATERAL unnest(ARRAY[m.object_key, m.manifest_key, m.tree ->> 'key']) AS o (stored_key)
 LEFT JOIN archive_verified v ON v.object_key = o.stored_key
-WHERE m.tier IN ('cold', 'deep') AND o.stored_key IS NOT NULL
+WHERE m.tier IN ('cold', 'deep') AND m.storage_class IS NULL AND o.stored_key IS NOT NULL

@@ -10,7 +10,8 @@ ON CONFLICT DO NOTHING
 -- name: months
 -- Every month of a table that is known, oldest first, and its parts in their order.
 SELECT month, part, tier, step, attempt, row_count, sums, digest, postgres_bytes, object_key, object_bytes, manifest_key,
-       last_error, warm_at, sealed_at, verified_at, cold_at, tidied_at, keys_tell_month, columns, certificate, deleted_at, kept
+       last_error, warm_at, sealed_at, verified_at, cold_at, tidied_at, keys_tell_month, columns, certificate, deleted_at, kept, deep_at,
+       storage_class
 FROM archive_months
 WHERE table_name = %(table)s
 ORDER BY month, part
@@ -80,6 +81,11 @@ SELECT EXISTS (
 -- name: intend_upload
 INSERT INTO archive_uploads (object_key, table_name, month, part, attempt, installation_id, incarnation)
 VALUES (%(object_key)s, %(table)s, %(month)s, %(part)s, %(attempt)s, %(installation_id)s, %(incarnation)s)
+
+-- name: attempt_uploads
+SELECT object_key FROM archive_uploads
+WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attempt = %(attempt)s
+ORDER BY object_key
 
 -- name: decide_uploads
 -- Recorded before the flip's token is in the archive: a copy that knows the token knows that the flip may have happened.

@@ -1,13 +1,14 @@
 -- When the objects of the archive were last read again. See sql/verified.py.
 
 -- name: parts
--- Every archived part of a month, the one that was read longest ago first. The part is as old as its oldest object.
+-- Archived parts of months, the one that was read longest ago first: those in the default storage class, or the others. A
+-- part is as old as its oldest object.
 SELECT m.table_name, to_char(m.month, 'YYYY-MM') AS month, m.part,
        min(coalesce(v.verified_at, m.verified_at, m.cold_at)) AS verified_at, coalesce(m.object_bytes, 0) AS size_bytes
 FROM archive_months m
 CROSS JOIN LATERAL unnest(ARRAY[m.object_key, m.manifest_key, m.tree ->> 'key']) AS o (stored_key)
 LEFT JOIN archive_verified v ON v.object_key = o.stored_key
-WHERE m.tier IN ('cold', 'deep') AND o.stored_key IS NOT NULL
+WHERE m.tier IN ('cold', 'deep') AND (m.storage_class IS NOT NULL) = %(classed)s AND o.stored_key IS NOT NULL
 GROUP BY m.table_name, m.month, m.part, m.verified_at, m.cold_at, m.object_bytes
 ORDER BY verified_at, m.table_name, m.month, m.part
 
@@ -42,7 +43,7 @@ SELECT m.table_name, to_char(m.month, 'YYYY-MM'), m.part, m.tier, m.row_count, m
        l.log_entry, encode(m.digest, 'hex'), (m.tree ->> 'leaves')::bigint,
        m.manifest_key, encode(m.manifest_sha256, 'hex'),
        m.object_key, m.object_bytes, encode(m.object_sha256, 'hex'),
-       m.tree ->> 'key', (m.tree ->> 'size_bytes')::bigint, m.tree ->> 'sha256'
+       m.tree ->> 'key', (m.tree ->> 'size_bytes')::bigint, m.tree ->> 'sha256', m.storage_class
 FROM archive_months m
 JOIN wanted USING (month)
 LEFT JOIN logged l ON (l.table_name, l.month, l.part) = (m.table_name, to_char(m.month, 'YYYY-MM'), m.part)

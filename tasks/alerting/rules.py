@@ -13,6 +13,7 @@ from tasks.health.checks import CHECKS
 from tasks.health.record import RULE_PREFIX
 from tasks.proving.reverification import verification_rules
 from tasks.reconciliation.alert_rules import closed_rules
+from tasks.retention.locks import lock_rules
 from tasks.statements.alert_rules import statement_rules
 from tasks.transparency.alert_rules import log_rules
 from tasks.vending.alert_rules import vend_rules
@@ -39,6 +40,7 @@ def health_rules(settings: Settings) -> list[AlertRule]:
 FAMILIES: tuple[Callable[[Settings], Sequence[AlertRule]], ...] = (
     closed_rules,
     health_rules,
+    lock_rules,
     log_rules,
     process_rules,
     request_rules,

@@ -52,6 +52,8 @@ class CatalogueMonth:
     certificate: str | None
     deleted_at: datetime | None
     kept: dict[str, Any] | None
+    deep_at: datetime | None
+    storage_class: str | None
 
     @property
     def archived_columns(self) -> tuple[Column, ...]:

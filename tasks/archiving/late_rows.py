@@ -25,6 +25,7 @@ from sql.queries import load
 from sql.relations import Parents, Relation, find_relation
 from sql.storing import check_stored
 from storage.engine import archived, engine, identifier, literal
+from storage.readable import naming_unreadable
 from tasks.archiving.catalogue import count_rows, gone_text, month_states
 from tasks.querying.link import linked, linked_relation, translated
 
@@ -103,9 +104,14 @@ def refuse_archived(
     connection: Connection, settings: Settings, table: TieredTable, month: Month, partition: Relation
 ) -> None:
     """Raise DataError when a row of ``partition`` is in an archived part of ``month`` already. Reads only."""
-    kept = _archived_keys(connection, settings, table, month)
+    keys, kept = _archived(connection, settings, table, month)
     if kept:
-        with engine(settings) as duck, linked(duck, settings, links=1), translated(settings):
+        with (
+            naming_unreadable(settings, keys),
+            engine(settings) as duck,
+            linked(duck, settings, links=1),
+            translated(settings),
+        ):
             found = _in_both(table, linked_relation(0, partition), kept)
             _refuse(duck.execute(found).fetchall()[0], table, month, str(partition))
 
@@ -114,25 +120,28 @@ def refuse_archived_file(
     connection: Connection, settings: Settings, table: TieredTable, month: Month, file: Path
 ) -> None:
     """As `refuse_archived`, for the rows that were exported after the seal: nothing comes after them."""
-    kept = _archived_keys(connection, settings, table, month)
+    keys, kept = _archived(connection, settings, table, month)
     if kept:
-        with engine(settings) as duck:
+        with naming_unreadable(settings, keys), engine(settings) as duck:
             found = _in_both(table, f"read_parquet({literal(str(file))})", kept)
             _refuse(duck.execute(found).fetchall()[0], table, month, table.partition(month))
 
 
-def _archived_keys(connection: Connection, settings: Settings, table: TieredTable, month: Month) -> Sequence[str]:
-    """FROM items of the archived parts of a month, with the key and the time under their present names."""
+def _archived(
+    connection: Connection, settings: Settings, table: TieredTable, month: Month
+) -> tuple[Sequence[str], Sequence[str]]:
+    """The objects of the archived parts of a month, and FROM items of them, with the key and the time under their
+    present names.
+    """
     states = [state for state in month_states(connection, table) if state.month == month and state.is_archived]
     if not states:
-        return ()
+        return (), ()
     hot = find_relation(connection, table.hot_parent)
     columns = read_fields(connection, table, hot).numbered(columns_of(connection, hot))
     wanted = [column for column in columns if column.name in (table.key_column, table.time_column)]
-    return [
-        archived(settings, state.catalogue.object_key or "", matched(wanted, state.catalogue.archived_columns))
-        for state in states
-    ]
+    keys = [state.catalogue.object_key or "" for state in states]
+    names = [matched(wanted, state.catalogue.archived_columns) for state in states]
+    return keys, [archived(settings, key, some) for key, some in zip(keys, names, strict=True)]
 
 
 def _in_both(table: TieredTable, source: str, kept: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from tasks.archiving.orphans import remove_orphans
 from tasks.archiving.outcome import MoveAction, MoveOutcome, MoveResult
 from tasks.archiving.plan import PlannedMove
 from tasks.archiving.to_cold import HeldBackError, archive_month, record_failure
+from tasks.archiving.to_deep import WaitsForTransitionError, deepen, record_deep_failure
 from tasks.archiving.to_warm import tidy_month, warm_month
 from tasks.transparency.publish import publish_log
 
@@ -44,7 +45,7 @@ def _attempt(settings: Settings, move: PlannedMove, action: MoveAction) -> MoveO
     started = time.monotonic()
     try:
         outcome = _STEPS[action](settings, move)
-    except HeldBackError as error:
+    except (HeldBackError, WaitsForTransitionError) as error:
         outcome = _outcome(move, action, MoveResult.HELD_BACK, reason=str(error))
     except OwnershipError as error:  # before ConflictError, which it is: nobody else does this month's work
         outcome = _outcome(move, action, MoveResult.FAILED, reason=f"{type(error).__name__}: {error}")
@@ -59,8 +60,12 @@ def _attempt(settings: Settings, move: PlannedMove, action: MoveAction) -> MoveO
 
 
 def _record(settings: Settings, move: PlannedMove, reason: str) -> None:
+    table = settings.table(move.table)
     try:
-        record_failure(settings, settings.table(move.table), move.month, reason)
+        if MoveAction.TO_DEEP in move.actions:
+            record_deep_failure(settings, table, move.month, move.part, reason)
+        else:
+            record_failure(settings, table, move.month, reason)
     except TreasuryError:
         return  # PostgreSQL itself is away; the outcome still carries the reason
 
@@ -88,6 +93,23 @@ def _cold(settings: Settings, move: PlannedMove) -> MoveOutcome:
     )
 
 
+def _deep(settings: Settings, move: PlannedMove) -> MoveOutcome:
+    done = deepen(settings, settings.table(move.table), move.month, move.part)
+    if done is None:
+        return _outcome(move, MoveAction.TO_DEEP, MoveResult.ALREADY, reason="by another run")
+    where = f"into {done.storage_class}" if done.storage_class else "no storage class is set"
+    reason = _publish(settings) or where
+    return MoveOutcome(
+        move.table,
+        move.month,
+        MoveAction.TO_DEEP,
+        MoveResult.MOVED,
+        done.rows,
+        archive_bytes=done.size_bytes,
+        reason=reason,
+    )
+
+
 def _publish(settings: Settings) -> str:
     """Put the month's event into the public log; returns why it is not there yet, if so. The month is cold anyway: the
     event is in PostgreSQL, and the flow `publish-log` tries again.
@@ -102,6 +124,7 @@ def _publish(settings: Settings) -> str:
 _STEPS: dict[MoveAction, Callable[[Settings, PlannedMove], MoveOutcome]] = {
     MoveAction.TO_WARM: _warm,
     MoveAction.TO_COLD: _cold,
+    MoveAction.TO_DEEP: _deep,
 }
 
 

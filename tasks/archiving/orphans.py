@@ -15,6 +15,7 @@ from sql.queries import load
 from storage.layout import manifest_folder
 from storage.manifest import Manifest
 from storage.store import ObjectStore
+from storage.versions import KeptVersionError, VersionedStore
 from tasks.archiving.ownership import check_ownership
 
 _QUERIES = load("tiers")
@@ -26,8 +27,8 @@ def remove_orphans(connection: Connection, settings: Settings, table: TieredTabl
 
     Only keys that this incarnation of this installation recorded before their upload are touched. What another manifest
     of the month names is kept, and so is what an attempt left that may have been flipped by a copy of this
-    database; a kept object gets an event of its month. Safe to run again. Raises OwnershipError when the archive is not
-    this database's.
+    database; a kept object gets an event of its month. One that its attempt has locked stays until its lock ends. Safe
+    to run again. Raises OwnershipError when the archive is not this database's.
     """
     if not _orphans(connection, table):
         return 0
@@ -39,11 +40,19 @@ def remove_orphans(connection: Connection, settings: Settings, table: TieredTabl
         for key in states:
             if key in reasons:
                 _keep(connection, table, month, key, reasons[key])
-            else:
-                store.remove(key)
+            elif _removed(settings, key):
                 connection.execute(_QUERIES["mark_upload"], {"object_key": key, "state": "removed"})
                 removed += 1
     return removed
+
+
+def _removed(settings: Settings, key: str) -> bool:
+    """Delete every version of an orphan. False for one that its attempt has locked: a later run does it."""
+    try:
+        VersionedStore(settings).remove(key)
+    except KeptVersionError:
+        return False
+    return True
 
 
 def _orphans(connection: Connection, table: TieredTable) -> list[tuple[str, date, str]]:

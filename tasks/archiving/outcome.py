@@ -11,6 +11,7 @@ class MoveAction(StrEnum):
 
     TO_WARM = "hot to warm"
     TO_COLD = "warm to cold"
+    TO_DEEP = "cold to deep"
 
 
 class MoveResult(StrEnum):

@@ -46,6 +46,7 @@ class PlannedMove:
     held_at: MoveAction | None = None
     held_back: str = ""
     refused: bool = False  # held back by what no later night takes away: the run says that it failed
+    part: int = 1  # of the month: late rows make further ones
     # Distinguishes the tries of one run from those of another.
     run: str = field(default_factory=lambda: uuid4().hex, compare=False)
 
@@ -63,8 +64,29 @@ def plan_table(
         register_months(connection, table)
         states = month_states(connection, table)
         check_as_of(table, [state.month for state in states], as_of, today)
-        moves = (_plan_month(connection, table, state, as_of, today, allowed) for state in states)
-        return [move for move in moves if move is not None]
+        moves = [_plan_month(connection, table, state, as_of, today, allowed) for state in states]
+        moves += [_plan_deep(settings, table, state, as_of, allowed) for state in states]
+        return sorted((move for move in moves if move is not None), key=lambda move: (move.month, move.part))
+
+
+def _plan_deep(
+    settings: Settings, table: TieredTable, state: MonthState, as_of: date, allowed: frozenset[MoveAction]
+) -> PlannedMove | None:
+    """The way of an archived part into the deep tier; also of a deep one whose object has no storage class yet. A month
+    that is past its retention stays where it is: it is about to be deleted.
+    """
+    known = state.catalogue
+    if MoveAction.TO_DEEP not in allowed or not state.is_archived or known.step != "idle":
+        return None
+    if table.policy.tier_of(state.month, as_of) is not Tier.DEEP:
+        return None
+    wants_class = settings.deep_storage_class is not None and settings.archive_location.startswith("s3://")
+    if state.tier is Tier.DEEP and (known.storage_class is not None or not wants_class):
+        return None
+    rows, size = known.row_count or 0, known.object_bytes or 0
+    return PlannedMove(
+        table.name, state.month, state.tier, Tier.DEEP, (MoveAction.TO_DEEP,), rows, size, part=known.part
+    )
 
 
 def _plan_month(

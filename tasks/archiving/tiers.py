@@ -1,8 +1,8 @@
 """The table of months and tiers: what is where, how much of it, what it sums to, and since when."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from typing import Any
 
 from psycopg.sql import SQL, Composed, Identifier
@@ -13,10 +13,13 @@ from ledger.fields import matched
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.proof import sums_per_currency, totals_of
+from ledger.retention import due_on
 from ledger.tables import TieredTable
 from sql.catalog import columns_of
 from sql.connection import Connection, connect
+from sql.deletions import MonthEnd, month_ends
 from sql.fields import read_fields
+from sql.holds import read_now
 from sql.obstacles import hidden_relations
 from sql.relations import Parents, Relation
 from tasks.archiving.catalogue import (
@@ -37,7 +40,9 @@ class TierRow:
     took before it left. ``month`` is None for a partition that is not one month.
 
     ``rows`` is None for a month that cannot be counted: a policy hides rows of it from this login, or it is not where
-    the catalogue says; ``note`` says so.
+    the catalogue says; ``note`` says so. ``storage_class`` is that of a deep month, None for the default one.
+    ``held_by`` are its open holds; ``due_on`` is the day that its policy lets it be deleted. ``deletion`` is ``due``,
+    ``waiting`` for approvals, in ``grace``, ``approved``, ``deleting`` or ``deleted``, None before it is due.
     """
 
     table: str
@@ -51,6 +56,11 @@ class TierRow:
     digest: str | None
     moved_at: datetime | None
     note: str
+    storage_class: str | None = None
+    held_by: tuple[str, ...] = ()
+    due_on: date | None = None
+    deletion: str | None = None
+    certificate: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The row in JSON's types; money stays decimal text, instants are ISO 8601 in UTC."""
@@ -66,6 +76,11 @@ class TierRow:
             "digest": self.digest,
             "moved_at": self.moved_at.isoformat() if self.moved_at else None,
             "note": self.note,
+            "storage_class": self.storage_class,
+            "held_by": list(self.held_by),
+            "due_on": self.due_on.isoformat() if self.due_on else None,
+            "deletion": self.deletion,
+            "certificate": self.certificate,
         }
 
 
@@ -89,13 +104,48 @@ def _rows(connection: Connection, table: TieredTable, states: list[MonthState]) 
     hidden = hidden_relations(connection, [*attached, *(stray.partition.relation for stray in strays)])
     hot = Parents.of(connection, table).hot
     columns = read_fields(connection, table, hot).numbered(columns_of(connection, hot))
+    ends, today = month_ends(connection, table.name), read_now(connection).date()
     for state in states:
         reason = hidden.get(state.partition.relation) if state.partition else None
         if state.is_missing:
             reason = f"{state.tier} by the catalogue, but no partition of the month is attached there"
-        yield _row(connection, table, state, columns) if reason is None else _unknown(connection, table, state, reason)
+        row = _row(connection, table, state, columns) if reason is None else _unknown(connection, table, state, reason)
+        yield _with_end(row, state, table, ends.get((table.name, state.month), MonthEnd()), today)
     for stray in strays:
         yield _stray(connection, table, stray, hidden.get(stray.partition.relation))
+
+
+def _with_end(row: TierRow, state: MonthState, table: TieredTable, end: MonthEnd, today: date) -> TierRow:
+    """The row with how the life of its month goes on."""
+    known, due = state.catalogue, due_on(table.policy, state.month)
+    is_gone = state.tier is Tier.DELETED
+    deletion = end.state or ("due" if due <= today and state.is_archived else None)
+    if is_gone:
+        deletion = "deleting" if known.step == "deleting" else "deleted"
+    said = [row.note, known.storage_class or "", "" if is_gone else _said(end, deletion, due)]
+    return replace(
+        row,
+        note="; ".join(filter(None, said)),
+        storage_class=known.storage_class,
+        held_by=() if is_gone else end.held_by,
+        due_on=due,
+        deletion=deletion,
+        certificate=known.certificate,
+    )
+
+
+def _said(end: MonthEnd, deletion: str | None, due: date) -> str:
+    """Holds and the deletion that is ahead, in words."""
+    held = f"held by {', '.join(end.held_by)}" if end.held_by else ""
+    ahead = {
+        "due": f"due for deletion since {due}",
+        "waiting": f"request {end.request_id} to delete it waits for approvals",
+        "grace": f"in its grace period until {end.due_at:%Y-%m-%d %H:%M} UTC, request {end.request_id}"
+        if end.due_at
+        else "",
+        "approved": f"its deletion is approved and due, request {end.request_id}",
+    }
+    return "; ".join(filter(None, [held, ahead.get(deletion or "", "")]))
 
 
 def _unknown(connection: Connection, table: TieredTable, state: MonthState, reason: str) -> TierRow:
@@ -139,7 +189,7 @@ def _row(connection: Connection, table: TieredTable, state: MonthState, columns:
     else:
         rows, sums = _counted(connection, table, state.partition.relation)
         size = before = relation_bytes(connection, state.partition.relation)
-    moved_at = known.deleted_at or known.cold_at or known.warm_at
+    moved_at = known.deleted_at or known.deep_at or known.cold_at or known.warm_at
     if state.tier is Tier.DELETED:
         size = 0
     note = known.last_error or "; ".join(filter(None, ("" if known.part == 1 else f"part {known.part}", _end(known))))

@@ -56,6 +56,7 @@ from tasks.archiving.object_keys import object_key
 from tasks.archiving.orphans import remove_orphans
 from tasks.archiving.ownership import check_ownership
 from tasks.archiving.verify import check_bytes, compare, read_held_rows
+from tasks.retention.locks import lock_new_objects
 
 _QUERIES = load("tiers")
 _CATALOG = load("catalog")
@@ -71,6 +72,7 @@ class Step(StrEnum):
     UPLOADED = "uploaded"
     VERIFIED = "verified"
     DESCRIBED = "described"
+    LOCKED = "locked"
     FLIPPED = "flipped"
     CLEANED = "cleaned"
 
@@ -173,6 +175,8 @@ def _move(connection: Connection, settings: Settings, claim: _Claim, on_step: On
         described = _describe_file(file, content, read)
         postgres_bytes = _describe(connection, store, claim, read.content, tree, described)
         on_step(Step.DESCRIBED)
+        _lock(connection, settings, claim)
+        on_step(Step.LOCKED)
         _decide(connection, settings, claim)
         _flip_or_reopen(connection, settings, claim, versions)
         on_step(Step.FLIPPED)
@@ -355,6 +359,15 @@ def _store(
     store.put_bytes(content, key)
     check_bytes(described, StoredFile.of(store.read_bytes(key)), key)
     return key, described
+
+
+def _lock(connection: Connection, settings: Settings, claim: _Claim) -> None:
+    """Write once: no month goes cold before each of its objects is locked, where the settings and the bucket lock them.
+
+    Not at the upload: what an attempt that was killed has left could not be removed for years.
+    """
+    keys = [key for (key,) in connection.execute(_QUERIES["attempt_uploads"], claim.row).fetchall()]
+    lock_new_objects(connection, settings, claim.table.name, claim.month, claim.part, keys)
 
 
 def _decide(connection: Connection, settings: Settings, claim: _Claim) -> None:

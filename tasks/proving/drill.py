@@ -4,7 +4,7 @@ DuckDB, pyarrow and DataFusion have Parquet decoders of their own. Each counts t
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -40,7 +40,8 @@ class Drill:
 
 
 def drill(settings: Settings, chance: random.Random | None = None) -> Drill | None:
-    """Read a random part of a month with each reader; None where nothing is archived. Changes nothing.
+    """Read a random part of a month with each reader; None where nothing is archived or readable. Changes
+    nothing.
 
     Raises VerificationError, with an alert, naming each reader that finds something else than PostgreSQL's catalogue
     has.
@@ -49,7 +50,9 @@ def drill(settings: Settings, chance: random.Random | None = None) -> Drill | No
         parts = list(cold_parts(connection))
         if not parts:
             return None
-        month = (chance or random.SystemRandom()).choice(parts)
+        month = _readable(settings, parts, chance or random.SystemRandom())
+        if month is None:
+            return None
         report = VerificationReport()
         with spool_folder(settings.spool, "drill") as spool:
             file = spool / "drill.parquet"
@@ -59,6 +62,12 @@ def drill(settings: Settings, chance: random.Random | None = None) -> Drill | No
         if report.findings:
             report_damage(connection, report)
     return Drill((month.table, month.month, month.part), month.rows, tuple(READERS))
+
+
+def _readable(settings: Settings, parts: Sequence[Archived], chance: random.Random) -> Archived | None:
+    """A part by chance whose object need not be restored first; None where all must."""
+    store = ObjectStore(settings)
+    return next((one for one in chance.sample(parts, len(parts)) if store.is_readable(one.objects[0].key)), None)
 
 
 def _compare(

@@ -1,6 +1,7 @@
 """Every night a part of the archive is read again, row by row, so that no byte is unverified for longer than a setting.
 
-The whole log and the presence and size of every object are verified each night. What was found whole is recorded, in
+The whole log and the presence and size of every object are verified each night. What is in a storage class of its own
+is looked at in the store, and read when somebody has restored it. What was found whole is recorded, in
 the public log too; what is wrong raises an alert.
 """
 
@@ -19,6 +20,7 @@ from sql.verified import PartAge, mark_verified, part_ages
 from tasks.alerting.store import raise_alert, resolve_alert
 from tasks.archiving.ownership import check_ownership
 from tasks.proving.findings import CheckedMonth, VerificationReport
+from tasks.proving.storage_classes import look_at_classes
 from tasks.proving.verification import VerificationScope, verify_archive
 
 DAMAGED = "archive-damaged"
@@ -65,9 +67,13 @@ def reverify(settings: Settings, now: datetime | None = None) -> Night:
     store's errors; OwnershipError where the archive is not this database's.
     """
     with connect(settings.database_dsn, "verify") as connection:
-        chosen = choose_parts(part_ages(connection), now or datetime.now(UTC), settings.verify_within_days)
-        parts = frozenset((one.table_name, one.month, one.part) for one in chosen)
+        looked = look_at_classes(connection, settings)
+        ages = sorted([*part_ages(connection), *looked.readable], key=lambda one: one.verified_at)
+        chosen = choose_parts(ages, now or datetime.now(UTC), settings.verify_within_days)
+        parts = frozenset((one.table_name, one.month, one.part) for one in chosen) | looked.changed
         report = verify_archive(settings, VerificationScope(parts=parts, deep=True), connection)
+        for place, text in looked.findings:
+            report.add(place, text)
         _record(connection, settings, report.months)
         report_damage(connection, report)
     return Night(len(report.months), report.counts["rows"], report.counts["bytes"])

@@ -15,11 +15,12 @@ from storage.engine import literal
 
 @dataclass(frozen=True, slots=True)
 class ArchivedObject:
-    """What the catalogue of months says of an object. ``name`` is its table and month."""
+    """What the catalogue of months says of an object. ``name`` is its table and month, ``key`` its place."""
 
     name: str
     rows: int
     size_bytes: int
+    key: str = ""
 
 
 def check_objects(duck: duckdb.DuckDBPyConnection, objects: Mapping[str, ArchivedObject]) -> None:

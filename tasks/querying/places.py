@@ -58,6 +58,10 @@ class Places:
         read = (self.objects.get(need.branch.source, {}) for need in needs)
         return {address: one for objects in read for address, one in objects.items()}
 
+    def keys_of(self, needs: Iterable[Need]) -> list[str]:
+        """The keys of those objects."""
+        return [one.key for one in self.objects_of(needs).values()]
+
 
 @dataclass(frozen=True, slots=True)
 class Attached:
@@ -229,7 +233,10 @@ def _archived(settings: Settings, one: _Table, state: MonthState) -> Branch:
 def _objects(settings: Settings, one: _Table, states: Sequence[MonthState]) -> dict[str, ArchivedObject]:
     return {
         url_of(settings, state.catalogue.object_key or ""): ArchivedObject(
-            f"{one.table.name} {state.month}", state.catalogue.row_count or 0, state.catalogue.object_bytes or 0
+            f"{one.table.name} {state.month}",
+            state.catalogue.row_count or 0,
+            state.catalogue.object_bytes or 0,
+            state.catalogue.object_key or "",
         )
         for state in states
     }

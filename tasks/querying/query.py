@@ -25,6 +25,7 @@ from storage.engine import engine, literal, url_of
 from storage.exact import register_exact
 from storage.moment import fix_moment
 from storage.pruning import Branch, Plan, create_views, plan_of
+from storage.readable import naming_unreadable
 from storage.wide_sums import register_checks
 from tasks.querying.link import broken_text, hidden_rows, linked, milliseconds, scrubbed
 from tasks.querying.objects import check_objects
@@ -91,7 +92,8 @@ def run_query(settings: Settings, query: str, timeout_s: float | None = None) ->
             live = _live(plan, places)
             _check_sight(connection, live.values())
             check_readable(need.branch for need in plan.needs)
-            check_objects(duck, places.objects_of(plan.needs))
+            with naming_unreadable(settings, places.keys_of(plan.needs)):
+                check_objects(duck, places.objects_of(plan.needs))
             if not live:
                 held.close()  # archived objects never change: the mover need not wait for this query
             with linked(duck, settings, links=int(bool(live)), timeout_s=limit.seconds):

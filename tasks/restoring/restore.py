@@ -81,11 +81,12 @@ def restore_month(
     has, ConflictError while another run restores the month.
     """
     with connect(settings.database_dsn, "restore") as connection, restore_lock(connection, table.name, month):
-        states = _archived(connection, table, month)
+        states = archived_states(connection, table, month)
         return [_restore(_Work(connection, settings, table, state, who, on_step)) for state in states]
 
 
-def _archived(connection: Connection, table: TieredTable, month: Month) -> list[MonthState]:
+def archived_states(connection: Connection, table: TieredTable, month: Month) -> list[MonthState]:
+    """The archived parts of a month. Raises NotFoundError, GoneError and DataError for a month that has none."""
     states = [state for state in month_states(connection, table) if state.month == month]
     if not states:
         raise NotFoundError(f"{table.name} has no month {month}")

@@ -44,10 +44,12 @@ from sql.deletions import (
     next_number,
     note_error,
     note_versions,
+    removed_uploads,
     unfinished,
     uploads_of_month,
 )
 from sql.holds import lock_holds, open_holds, read_now
+from sql.locks import forget_locks, placed_holds
 from sql.log import archived_part, record_event
 from sql.maintenance import run_ddl
 from storage.layout import CERTIFICATES, ORDERS, data_folder, manifest_folder, tree_folder
@@ -58,6 +60,7 @@ from tasks.archiving.to_cold import month_lock
 from tasks.retention.approvals import require_month_unchanged
 from tasks.retention.certificates import Doomed, Order, certificate_of, order_of, read_order
 from tasks.retention.held_rows import KeptPart, keep_rows
+from tasks.retention.locks import compare_locks, release_store_holds
 from tasks.retention.pages import certificate_page
 from tasks.transparency.publish import publish_log
 
@@ -232,7 +235,22 @@ def _objects(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> li
         for key, part, state in leftovers(work.connection, doomed.table, doomed.month)
         if state != "keeping"
     ]
-    return [*found, *left]
+    named = {one.object_key for one in (*found, *left)}
+    hidden = _removed_before(work, doomed) - named
+    return [*found, *left, *(DoomedObject(key, parts[0].part, "leftover", None, None, []) for key in sorted(hidden))]
+
+
+def _removed_before(work: _Work, doomed: DoomedMonth) -> set[str]:
+    """Objects of attempts that were removed, of which the store still has a version, as behind a delete marker."""
+    removed = removed_uploads(work.connection, doomed.table, doomed.month)
+    return removed & _contents(work, doomed.table, doomed.month)
+
+
+def _contents(work: _Work, table: str, month: Month) -> set[str]:
+    """The keys in the month's folders that have any content, in whatever version."""
+    store, name = VersionedStore(work.settings), str(month)
+    folders = (data_folder(table, name), tree_folder(table, name), manifest_folder(table, name))
+    return {key for folder in folders for key in store.keys(folder)}
 
 
 def _of_part(part: MonthPart) -> list[DoomedObject]:
@@ -255,8 +273,9 @@ def _require_deletable(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPa
     _refuse_strangers(work, doomed.table, doomed.month)
     store, now = VersionedStore(work.settings), datetime.now(UTC)
     for one in _objects(work, doomed, parts):
+        ours = placed_holds(work.connection, one.object_key) if doomed.keeps else set()
         for version in store.versions(one.object_key):
-            if reason := version.why_kept(now):
+            if reason := version.why_kept(now, hold_is_ours=version.version in ours):
                 raise KeptVersionError(
                     f"{doomed}: the store keeps version {version.version or '(none)'} of {one.object_key}: {reason}. "
                     "Nothing was deleted; run it again after that"
@@ -265,10 +284,8 @@ def _require_deletable(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPa
 
 def _refuse_strangers(work: _Work, table: str, month: Month) -> None:
     """Raise RefusalError for an object in the month's folders that this database did not write: it may have rows."""
-    store, name = ObjectStore(work.settings), str(month)
-    folders = (data_folder(table, name), tree_folder(table, name), manifest_folder(table, name))
-    own = uploads_of_month(work.connection, table, month)
-    strange = [key for folder in folders for key in store.keys(folder) if key not in own]
+    own = uploads_of_month(work.connection, table, month) | removed_uploads(work.connection, table, month)
+    strange = sorted(_contents(work, table, month) - own)
     if strange:
         raise RefusalError(
             f"{table} {month}: {len(strange)} objects that this database did not write are in its folders, such as "
@@ -369,6 +386,10 @@ def _finish(work: _Work, deletion: Deletion) -> DeletionOutcome:
     if deletion.state == "begun":
         publish_log(work.settings)  # from here on no verification misses the objects
         work.on_step("published")
+        if order.content["kept"]:
+            month = Month.of(deletion.month)
+            compare_locks(work.settings, deletion.table_name, month, month)  # the rows that stay get the store's hold
+            work.on_step("held")
         _remove(work, deletion)
         _refuse_strangers(work, deletion.table_name, Month.of(deletion.month))
         work.on_step("proved")
@@ -394,9 +415,11 @@ def _remove(work: _Work, deletion: Deletion) -> None:
         known = [version for version in one.versions if version not in found]
         note_versions(work.connection, deletion.number, one.object_key, [*known, *found])
         work.on_step(f"noted {one.object_key}")
+        release_store_holds(work.connection, work.settings, one.object_key)
         store.remove(one.object_key)
         work.on_step(f"removed {one.object_key}")
         mark_removed(work.connection, deletion.number, one.object_key)
+        forget_locks(work.connection, one.object_key)
 
 
 def _certify(work: _Work, deletion: Deletion, order: Order) -> None:

@@ -19,7 +19,6 @@ from ledger.holds import RELEASE_FORMAT, Hold, HoldScope, Subject, hold_name
 from ledger.installation import Owner
 from ledger.tables import TieredTable
 from ledger.transparency.events import Held, LoggedObject, Released
-from sql.catalog import columns_of
 from sql.connection import Connection, connect
 from sql.holds import (
     RELEASED,
@@ -37,13 +36,14 @@ from sql.holds import (
 )
 from sql.installation import read_installation
 from sql.log import record_event
-from sql.relations import Parents
 from storage.engine import identifier, literal
 from storage.layout import HOLDS
 from storage.store import ObjectStore, StoredFile
 from tasks.archiving.ownership import check_ownership, find_owner
 from tasks.querying.query import run_query
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
+from tasks.retention.locks import follow_hold
+from tasks.retention.subjects import has_column
 
 _MATTER_CHARACTERS = 128
 _NONCE_BYTES = 4
@@ -94,6 +94,7 @@ def place_hold(
             stored = _put(settings, owner, hold.name, hold.to_record())
             add_hold(connection, hold, stored)
             record_event(connection, owner, _held(hold, stored), now)
+    follow_hold(settings, hold)
     return HoldRecord(hold, None)
 
 
@@ -123,7 +124,10 @@ def release_hold(settings: Settings, number: int, actor: str, reason: str, *, ac
                 stored = _put(settings, owner, f"{hold.name}-released", _release_record(hold, proposal, decision))
                 add_decision(connection, number, decision, stored)
                 record_event(connection, owner, _released(hold, stored), now)
-        return find_hold(connection, number)
+        found = find_hold(connection, number)
+    if not found.is_open:
+        follow_hold(settings, found.hold)
+    return found
 
 
 def reject_release(
@@ -214,12 +218,6 @@ def _require_rows(connection: Connection, settings: Settings, scope: HoldScope) 
     if not any(_has_rows(settings, table, scope, subject, value) for table in having):
         where = ", ".join(table.name for table in having)
         raise NotFoundError(f"{subject} {value} has no row in {where} from {scope.first} to {scope.last}, in any tier")
-
-
-def has_column(connection: Connection, table: TieredTable, subject: Subject) -> bool:
-    """Whether rows of a table name such a subject."""
-    columns = columns_of(connection, Parents.of(connection, table).hot)
-    return any(column.name == subject.column for column in columns)
 
 
 def _has_rows(settings: Settings, table: TieredTable, scope: HoldScope, subject: Subject, value: str) -> bool:

@@ -110,7 +110,9 @@ def _object(one: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _version(version: Mapping[str, Any]) -> str:
-    lock = f", locked until {_time(version['locked_until'])}" if version["locked_until"] else ""
+    mode = f" ({version['lock_mode']})" if version["lock_mode"] else ""
+    lock = f", locked{mode} until {_time(version['locked_until'])}" if version["locked_until"] else ""
+    lock += ", under a legal hold until its deletion" if version["legal_hold"] else ""
     kind = "delete marker" if version["is_marker"] else f"{version['size_bytes']} bytes"
     name = version["version"] or "without an id"
     stored = f", {version['storage_class']}" if version["storage_class"] else ""

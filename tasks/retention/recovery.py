@@ -12,8 +12,9 @@ from typing import Any
 from ledger.errors import DataError, RefusalError, VerificationError
 from ledger.holds import Hold, hold_name, hold_number
 from ledger.months import Month
-from ledger.transparency.events import Archived, Deleted, DeletionBegun, Event, Held, LoggedObject, Released
+from ledger.transparency.events import Archived, Deepened, Deleted, DeletionBegun, Event, Held, LoggedObject, Released
 from sql.connection import Connection
+from sql.deep import mark_went_deep
 from sql.deletions import add_deletion, find_number, restore_certificate
 from sql.holds import RELEASED, HoldDecision, add_decision, add_hold, list_holds
 from sql.rebuild import mark_gone
@@ -22,7 +23,7 @@ from tasks.retention.certificates import read_order
 
 
 def restore_life(connection: Connection, store: ObjectStore, events: Iterable[Event]) -> None:
-    """Enter what ``events`` of the log say about holds and deletions, in the caller's transaction.
+    """Enter what ``events`` of the log say about holds, the deep tier and deletions, in the caller's transaction.
 
     What PostgreSQL has already is left. Raises VerificationError for an object that is not the one of the log,
     RefusalError where PostgreSQL has another hold of the same number, and the store's errors.
@@ -33,6 +34,9 @@ def restore_life(connection: Connection, store: ObjectStore, events: Iterable[Ev
                 _restore_hold(connection, store, body.record)
             case Released() as body if body.record is not None:
                 _restore_release(connection, store, hold_number(body.hold), body.record)
+            case Deepened() as body if body.part is not None:
+                month = Month.parse(body.month).first_day
+                mark_went_deep(connection, body.table, month, body.part, body.storage_class, event.happened_at)
             case DeletionBegun() as body:
                 _restore_begun(connection, store, event, body)
             case Deleted() as body if body.record is not None and body.certificate is not None:

@@ -48,6 +48,7 @@ VALUES = {
     "rows_per_month": "1",
     "row_id": "01937b8e-0000-7000-8000-000000000000",
     "wallet": "wallet-1",
+    "span": "2025-01",
     "matter": "CASE 2026/17",
     "review": "2099-12-31",
     "number": "1",

@@ -32,7 +32,6 @@ OTHER_VARIABLES = {
     "TREASURY_TEST_PG_BIN",
     "TREASURY_TEST_THOROUGH",
     "TREASURY_TEST_BROWSER",
-    "TREASURY_TEST_WEED",
 }
 
 # Settings that are models of their own.

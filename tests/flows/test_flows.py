@@ -149,7 +149,7 @@ def test_a_rollover_reports_and_fails_for_what_somebody_must_look_into(ledger: L
 def test_the_form_offers_the_registered_tables_and_the_moves() -> None:
     properties = ArchivingParameters.model_json_schema()["properties"]
     assert properties["tables"]["items"]["enum"] == ["transactions", "vas_transactions"]
-    assert properties["moves"]["enum"] == ["all", "to_warm", "to_cold"]
+    assert properties["moves"]["enum"] == ["all", "to_warm", "to_cold", "to_deep"]
     assert properties["as_of"]["anyOf"][0]["format"] == "date"
     assert all(field["description"] for field in properties.values())
 

@@ -24,6 +24,7 @@ from ledger.errors import ConflictError, TreasuryError
 from ledger.months import Month
 from tasks.archiving.move_month import finish_leftovers
 from tasks.archiving.to_cold import archive_month
+from tasks.archiving.to_deep import deepen
 from tasks.transparency.publish import publish_log
 from tests.life.places import Channel, Moment, Place, Watch
 
@@ -44,10 +45,11 @@ class Doable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a run has to do: months of `transactions` that go cold, and the publication behind them."""
+    """What a run has to do: months of `transactions` that go cold, or deep, and the publication behind them."""
 
     months: tuple[Month, ...]
     in_parts: bool = False
+    deep: bool = False
 
     def do(self, settings: Settings, on_step: Callable[[str], None]) -> None:
         """Do it. Safe to run again: a month that is cold is passed over."""
@@ -56,7 +58,10 @@ class Work:
         table = settings.table("transactions")
         for month in self.months:
             with suppress(ConflictError):
-                archive_month(settings, table, month, on_step)
+                if self.deep:
+                    deepen(settings, table, month, on_step=on_step)
+                else:
+                    archive_month(settings, table, month, on_step)
             publish_log(settings, on_step)
         finish_leftovers(settings, table)
 

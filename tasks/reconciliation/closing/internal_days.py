@@ -26,8 +26,9 @@ from sql.queries import load
 from sql.relations import lock_parents
 from storage.engine import engine
 from storage.parquet import even_row_groups
+from storage.readable import naming_unreadable
 from tasks.querying.link import linked, translated
-from tasks.reconciliation.runs.internal_rows import TABLE, Window, read_months, sources_of_parents
+from tasks.reconciliation.runs.internal_rows import TABLE, Window, objects_in, read_months, sources_of_parents
 
 OWN_ROWS = "own.parquet"
 _QUERIES = load("internal_days", __package__)
@@ -162,8 +163,13 @@ def own_days(settings: Settings, supplier: str, first: date, last: date) -> Iter
         with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
             connection.execute("SET TRANSACTION READ ONLY")
             parents = lock_parents(connection, table)
-            sources = sources_of_parents(settings, parents, read_months(connection, table), window)
-            with linked(duck, settings, links=1), translated(settings):
+            months = read_months(connection, table)
+            sources = sources_of_parents(settings, parents, months, window)
+            with (
+                naming_unreadable(settings, objects_in(settings, months, sources)),
+                linked(duck, settings, links=1),
+                translated(settings),
+            ):
                 duck.execute(f"CREATE TABLE own_rows AS {' UNION ALL '.join(sources)}")
         yield OwnDays(duck)
 

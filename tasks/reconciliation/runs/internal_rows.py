@@ -19,7 +19,8 @@ from sql.catalog import columns_of
 from sql.connection import Connection, connect
 from sql.fields import read_fields
 from sql.relations import Parents, Relation, find_relation, lock_parents
-from storage.engine import archived, identifier, literal
+from storage.engine import archived, identifier, literal, url_of
+from storage.readable import naming_unreadable
 from tasks.archiving.catalogue import MonthState, month_states
 from tasks.querying.link import linked, postgres_query, translated
 
@@ -72,7 +73,11 @@ def own_side(engine: duckdb.DuckDBPyConnection, settings: Settings, window: Wind
         months = read_months(connection, table)
         sources = sources_of_parents(settings, parents, months, window)
         sources += _carried(settings, parents, months, window)
-        with linked(engine, settings, links=1), translated(settings):
+        with (
+            naming_unreadable(settings, objects_in(settings, months, sources)),
+            linked(engine, settings, links=1),
+            translated(settings),
+        ):
             engine.execute(f"CREATE TABLE own_rows AS {' UNION ALL '.join(sources)}")
     try:
         yield
@@ -93,6 +98,12 @@ def read_months(connection: Connection, table: TieredTable) -> Months:
     hot = find_relation(connection, table.hot_parent)
     fields = read_fields(connection, table, hot)
     return Months(month_states(connection, table), fields.numbered(columns_of(connection, hot)))
+
+
+def objects_in(settings: Settings, months: Months, sources: Sequence[str]) -> list[str]:
+    """The archived objects that sources read."""
+    keys = [state.catalogue.object_key or "" for state in months.states if state.is_archived]
+    return [key for key in keys if any(literal(url_of(settings, key)) in source for source in sources)]
 
 
 def sources_of_parents(settings: Settings, parents: Parents, months: Months, window: Window) -> list[str]:

@@ -1,42 +1,29 @@
 """A bucket with versions: every version of a deleted month goes, and a locked one keeps the month."""
 
-from collections.abc import Iterator
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from config import Settings
 from storage.store import ObjectStore
 from storage.versions import KeptVersionError, VersionedStore
 from tasks.retention.deletion import DeletionResult
+from tests.stores import Store
 from tests.tasks.archiving.ledger import Ledger
 from tests.tasks.retention.aged import OLD, OLDER, age, approved, certificate, delete, wrong
-from tests.tasks.retention.versioned_bucket import KEY, SECRET, WEED, seaweed
-
-needs_weed = pytest.mark.skipif(WEED is None, reason="no program `weed`: TREASURY_TEST_WEED names one")
 
 
 @pytest.fixture
-def locking(ledger: Ledger, tmp_path: Path) -> Iterator[Ledger]:
+def locking(ledger: Ledger, seaweed_store: Store, tmp_path: Path) -> Ledger:
     """Two months past their policy in a bucket with versions and Object Lock."""
-    with seaweed(tmp_path / "weed") as url:
-        changes: dict[str, Any] = {
-            "archive_url": "s3://archive/prefix",
-            "s3_endpoint_url": url,
-            "s3_access_key_id": KEY,
-            "s3_secret_access_key": SecretStr(SECRET),
-        }
-        settings = ledger.settings.model_copy(update=changes)
-        ObjectStore(settings).call("create_bucket", Bucket="archive", ObjectLockEnabledForBucket=True)
-        made = Ledger(settings, tmp_path)
-        age(made, OLDER, OLD)
-        yield made
+    settings = seaweed_store.settings(ledger.settings, seaweed_store.locking, uuid.uuid4().hex)
+    made = Ledger(settings, tmp_path)
+    age(made, OLDER, OLD)
+    return made
 
 
-@needs_weed
 def test_every_version_is_deleted_and_listed_on_the_certificate(locking: Ledger) -> None:
     store, key = ObjectStore(locking.settings), locking.catalogue(OLD)["object_key"]
     content = store.read_bytes(key)
@@ -55,7 +42,6 @@ def test_every_version_is_deleted_and_listed_on_the_certificate(locking: Ledger)
     assert wrong(locking) == []
 
 
-@needs_weed
 def test_a_locked_version_keeps_its_month_and_is_named_with_the_end_of_its_lock(locking: Ledger) -> None:
     store, key = ObjectStore(locking.settings), locking.catalogue(OLD)["object_key"]
     until = datetime.now(UTC) + timedelta(days=30)
@@ -69,7 +55,7 @@ def test_a_locked_version_keeps_its_month_and_is_named_with_the_end_of_its_lock(
     assert wrong(locking) == []
 
 
-@needs_weed
+@pytest.mark.heavy("the kept version of the test before it is found by the same look")
 def test_a_lock_that_comes_after_the_last_look_leaves_the_month_without_a_certificate(locking: Ledger) -> None:
     store, key = ObjectStore(locking.settings), locking.catalogue(OLD)["tree"]["key"]
     until = datetime.now(UTC) + timedelta(days=30)

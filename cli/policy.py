@@ -1,0 +1,105 @@
+"""`treasury policy`: what the policies come to in the years ahead, and whether they break what was promised."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+
+from cli import terminal
+from cli.session import session
+from ledger.errors import ConfigError
+from ledger.forecast import STORED, ForecastMonth
+from ledger.policy import Tier
+from tasks.retention.policy import Simulation, check_policies, simulate
+
+_PRICE = re.compile(r"(hot|warm|cold|deep)=(\d{1,9}(?:\.\d{1,6})?)")
+_MOST_YEARS = 50
+_GIGABYTE = 10**9
+
+
+def simulate_(
+    years: Annotated[int, typer.Option(min=1, max=_MOST_YEARS, help="Years ahead")] = 10,
+    rows_per_month: Annotated[
+        int | None, typer.Option(min=0, help="Rows of each month to come  [default: the mean of the newest months]")
+    ] = None,
+    table: Annotated[list[str] | None, typer.Option(help="Only this table; repeat for several")] = None,
+    price_per_gb: Annotated[
+        list[str] | None,
+        typer.Option(help="Price of a gigabyte a month, such as cold=0.023; repeat for several  [default: unknown]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write every month, for programs")] = False,
+) -> None:
+    """Show what will move, be held and be deleted in the years ahead, and what it takes.
+
+    Bytes come from the present catalogue. A price that is not given, and a size that nobody knows, are unknown.
+    """
+    prices = dict(map(_price, price_per_gb or ()))
+    with session() as settings:
+        tables = [settings.table(name) for name in table or settings.registry]
+        found = simulate(settings, tables, years, rows_per_month, prices)
+    if as_json:
+        typer.echo(json.dumps([one.as_json() for one in found], indent=1))
+        return
+    for one in found:
+        _show(one)
+
+
+def _price(text: str) -> tuple[Tier, Decimal]:
+    match = _PRICE.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"--price-per-gb: {text!r} must be a tier and a price, such as cold=0.023")
+    return Tier(match[1]), Decimal(match[2])
+
+
+def _show(one: Simulation) -> None:
+    columns = ("year", "to warm", "to cold", "to deep", "deleted", "held", "locked", *STORED, "cost of the year")
+    title = f"{one.table}: {one.growth.rows:,} rows a month ({one.growth_from}); gigabytes at the end of each year"
+    terminal.table(title, map(str, columns), map(_row, _years(one.months)))
+    if any(month.held or month.locked for month in one.months):
+        last = one.months[-1]
+        kept = ", ".join(map(str, [*last.held, *last.locked])) or "none at the end"
+        terminal.note(f"{one.table}: past their retention and kept: {kept}")
+
+
+def _years(months: Sequence[ForecastMonth]) -> Iterable[Sequence[ForecastMonth]]:
+    years: dict[int, list[ForecastMonth]] = {}
+    for month in months:
+        years.setdefault(month.month.year, []).append(month)
+    return years.values()
+
+
+def _row(year: Sequence[ForecastMonth]) -> list[str]:
+    moved = [sum(len(month.moves.get(tier, ())) for month in year) for tier in (*STORED[1:], Tier.DELETED)]
+    last = year[-1]
+    sizes = [_gigabytes(last.tiers[tier].bytes, last.tiers[tier].unknown) for tier in STORED]
+    costs = [cost for month in year for cost in month.costs.values()]
+    known = [cost for cost in costs if cost is not None]
+    empty = [month.costs[tier] is None and not month.tiers[tier].months for month in year for tier in STORED]
+    is_whole = len(known) + sum(empty) == len(costs)
+    total = f"{sum(known):,.2f}" if is_whole else f"{sum(known):,.2f} + unknown" if known else "unknown"
+    return [str(last.month.year), *map(str, moved), str(len(last.held)), str(len(last.locked)), *sizes, total]
+
+
+def _gigabytes(size: int, unknown: int) -> str:
+    if unknown:
+        return "unknown" if not size else f"{size / _GIGABYTE:,.3f} + unknown"
+    return f"{size / _GIGABYTE:,.3f}"
+
+
+def check() -> None:
+    """Check the policies against what was promised for archived months.
+
+    Fails where a policy keeps rows for less than the locks of the store do.
+    """
+    with session() as settings:
+        wrong = check_policies(settings)
+        policies = [(name, table.policy) for name, table in settings.registry.items()]
+    for name, policy in policies:
+        ages = f"hot {policy.hot_months}, warm {policy.warm_months}, cold {policy.cold_months}"
+        typer.echo(f"{name}: {ages}, deleted from {policy.retention_months} months on")
+    if wrong:
+        raise ConfigError("; ".join(wrong))
+    typer.echo("no policy keeps rows for less than the locks of the store promise")

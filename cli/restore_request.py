@@ -1,0 +1,53 @@
+"""`treasury restore-request`: ask the store to make deep months readable, and see how far it is."""
+
+import json
+import re
+from typing import Annotated
+
+import typer
+
+from cli import terminal
+from cli.session import session
+from ledger.errors import ConfigError
+from ledger.months import Month
+from tasks.restoring.requests import RequestedPart, RetrievalTier, is_done, request_restore
+
+_SPAN = re.compile(r"(\d{4}-\d{2})(?:\.\.(\d{4}-\d{2}))?")
+_MOST_DAYS = 365
+
+
+def restore_request(
+    table: Annotated[str, typer.Argument(help="The table")],
+    span: Annotated[str, typer.Argument(metavar="MONTHS", help="YYYY-MM, or YYYY-MM..YYYY-MM")],
+    days: Annotated[int, typer.Option(min=1, max=_MOST_DAYS, help="Days that the objects stay readable")] = 7,
+    tier: Annotated[RetrievalTier, typer.Option(help="How fast, and how dear")] = RetrievalTier.BULK,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON array, for programs")] = False,
+) -> None:
+    """Ask the object store to make deep months readable for some days.
+
+    A second call shows how far it is, and asks for nothing twice.
+    """
+    first, last = _months(span)
+    with session("s3") as settings:
+        parts = request_restore(settings, settings.table(table), first, last, days, tier)
+    if as_json:
+        typer.echo(json.dumps([one.as_json() for one in parts], indent=1))
+        return
+    for one in parts:
+        typer.echo(_said(one))
+    if not is_done(parts):
+        terminal.note(f"come back later: `treasury restore-request {table} {span}` shows how far the store is")
+
+
+def _months(span: str) -> tuple[Month, Month]:
+    match = _SPAN.fullmatch(span)
+    if match is None:
+        raise ConfigError(f"MONTHS: {span!r} must be YYYY-MM or YYYY-MM..YYYY-MM")
+    return Month.parse(match[1]), Month.parse(match[2] or match[1])
+
+
+def _said(one: RequestedPart) -> str:
+    part = "" if one.part == 1 else f", part {one.part}"
+    until = f" until {one.readable_until:%Y-%m-%d %H:%M} UTC" if one.readable_until else ""
+    within = f"; Amazon S3 takes up to {one.within}" if one.within else ""
+    return f"{one.table} {one.month}{part}: {one.state}{until}{within} ({one.storage_class}, {one.size_bytes:,} bytes)"

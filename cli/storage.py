@@ -1,0 +1,44 @@
+"""`treasury storage-check`: what the object store really does."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from cli import terminal
+from cli.session import session
+from ledger.errors import VerificationError
+from tasks.storage_check.check import check_storage
+from tasks.storage_check.findings import StorageReport
+
+
+def storage_check(
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object, for programs")] = False,
+) -> None:
+    """Try what the object store does: keep, replace, delete, lock, list, check, restore.
+
+    It works on canaries of its own below `_treasury/canary/`, and removes them. Fails where a promise that the settings
+    rely on does not hold.
+    """
+    with session("s3") as settings:
+        report = check_storage(settings)
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
+    else:
+        _show(report)
+    if report.wrong:
+        named = "; ".join(f"{one.promise}: {one.verdict} ({one.found})" for one in report.wrong)
+        raise VerificationError(f"{len(report.wrong)} promises that the settings rely on do not hold: {named}")
+
+
+def _show(report: StorageReport) -> None:
+    rows = [
+        (one.promise, str(one.verdict) + (" !" if one.is_wrong else ""), one.found, one.follows)
+        for one in report.findings
+    ]
+    terminal.table(f"What {report.location} does", ("promise", "verdict", "found", "what follows"), rows)
+    if report.removed:
+        terminal.note(f"{report.removed} canaries of earlier runs were removed")
+    for one in report.left:
+        until = f"until {one.until:%Y-%m-%d %H:%M:%S} UTC" if one.until else "without an end"
+        terminal.note(f"{one.key}, version {one.version}: locked {until}; a later run removes it")

@@ -1,0 +1,65 @@
+"""The nightly look at objects in storage classes of their own: by HEAD alone, without a byte read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from config import Settings
+from ledger.errors import DataError
+from sql.connection import Connection
+from sql.deep import ClassedPart, classed_parts, note_etag
+from sql.verified import PartAge, part_ages
+from storage.storage_classes import ClassState, StorageClasses
+from storage.store import ObjectStore
+
+PartKey = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """What the look found: what is wrong, the parts that can be read now, and those that must be, because the ETag of
+    their object is another one.
+    """
+
+    findings: Sequence[tuple[str, str]]
+    readable: Sequence[PartAge]
+    changed: frozenset[PartKey]
+
+
+def look_at_classes(connection: Connection, settings: Settings) -> LookedAt:
+    """Look at every object that is in a storage class of its own. Raises the store's errors; safe to run again."""
+    parts = classed_parts(connection)
+    ages = {(one.table_name, one.month, one.part): one for one in part_ages(connection, classed=True)}
+    findings: list[tuple[str, str]] = []
+    readable, changed = list[PartAge](), set[PartKey]()
+    store, classes = ObjectStore(settings), StorageClasses(settings)
+    for one in parts:
+        named = (one.table_name, one.month, one.part)
+        try:
+            state = classes.state(one.object_key)
+        except DataError:
+            continue  # the look at the list of objects finds what is missing
+        is_readable = store.is_readable(one.object_key)
+        if is_readable and named in ages:
+            readable.append(ages[named])
+        is_same = _is_same(connection, one, state)
+        if not is_same and is_readable:
+            changed.add(named)
+            note_etag(connection, one, state.etag)  # tonight its bytes are read, which say more
+        elif not is_same:
+            findings.append((one.object_key, _replaced(one, state)))
+    return LookedAt(findings, readable, frozenset(changed))
+
+
+def _replaced(part: ClassedPart, state: ClassState) -> str:
+    return (
+        f"its ETag is {state.etag}, and was {part.deep_etag} in {part.storage_class}: somebody has replaced or copied "
+        "it. Restore it, and verify it"
+    )
+
+
+def _is_same(connection: Connection, part: ClassedPart, state: ClassState) -> bool:
+    """Whether the store has the object that went there. A rebuilt catalogue does not know its ETag yet."""
+    if part.deep_etag is None and state.etag:
+        note_etag(connection, part, state.etag)
+        return True
+    return part.deep_etag in (None, state.etag)

@@ -1,0 +1,309 @@
+"""Write once: a month's objects are locked until its deletion date, and held in the store as long as a hold keeps it.
+
+The store is asked after PostgreSQL has recorded what for, so a run that was killed is completed by the next. What the
+store does not keep as it was asked is a difference: it is asked again, and people are told.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+
+from config import Settings
+from ledger.alerts import Alert, AlertRule, Severity
+from ledger.errors import ConfigError, TreasuryError, VerificationError
+from ledger.holds import Hold, holds_on
+from ledger.months import Month
+from ledger.retention import due_on
+from sql.connection import Connection, connect
+from sql.holds import open_holds, read_now
+from sql.locks import (
+    KeptObject,
+    Promise,
+    archived_objects,
+    clear_hold,
+    intend_hold,
+    intend_retention,
+    placed_holds,
+    promised_until,
+    promises,
+    took_hold,
+    took_retention,
+)
+from storage.object_locks import LockMode, ObjectLocks
+from storage.versions import ObjectVersion, VersionedStore
+from tasks.alerting.store import raise_alert, resolve_alert
+from tasks.retention.subjects import has_column
+
+DIFFERING = "locks-differ"
+UNHELD = "store-holds-wait"
+_SUBJECT = "archive"
+_SHOWN = 20
+
+
+def lock_rules(_: Settings) -> list[AlertRule]:
+    """The store does not keep what it was asked to."""
+    return [
+        AlertRule(
+            DIFFERING,
+            "The object store does not keep objects as it was asked to",
+            Severity.CRITICAL,
+            "the nightly comparison finds a version without its retention or its legal hold, or with an unknown one",
+        ),
+        AlertRule(
+            UNHELD,
+            "A legal hold is not on the store's objects yet",
+            Severity.WARNING,
+            "the store did not take the hold or its release; the nightly comparison tries again",
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a comparison came to: objects looked at, versions that were locked, held and released, and differences."""
+
+    objects: int = 0
+    locked: int = 0
+    held: int = 0
+    released: int = 0
+    differences: tuple[str, ...] = ()
+
+
+def write_once_mode(settings: Settings, locks: ObjectLocks) -> LockMode | None:
+    """The mode that objects are locked in; None where they are not.
+
+    Raises ConfigError where the settings require a lock and the bucket has none.
+    """
+    if settings.write_once == "off":
+        return None
+    if locks.are_offered():
+        return LockMode.COMPLIANCE if settings.write_once == "compliance" else LockMode.GOVERNANCE
+    if settings.write_once == "offered":
+        return None
+    raise ConfigError(
+        f"TREASURY_WRITE_ONCE is {settings.write_once}, and {settings.archive_location} has no Object Lock: make a "
+        "bucket with Object Lock, or set TREASURY_WRITE_ONCE=offered"
+    )
+
+
+def lock_new_objects(
+    connection: Connection, settings: Settings, table: str, month: Month, part: int, keys: Sequence[str]
+) -> int:
+    """Lock the objects of a month that is about to go cold, each of one version; returns how many versions.
+
+    Raises VerificationError where an object has other versions than the one that was read back, ConfigError where the
+    settings require a lock that the bucket does not have, and the store's errors. Safe to run again.
+    """
+    locks = ObjectLocks(settings)
+    mode = write_once_mode(settings, locks)
+    if mode is None:
+        return 0
+    work = _Work(connection, settings, locks, mode, open_holds(connection), read_now(connection))
+    objects = [KeptObject(table, month.first_day, part, key) for key in keys]
+    for one in objects:
+        found = work.store.versions(one.object_key)
+        if len(found) != 1:
+            raise VerificationError(
+                f"{one.object_key}: has {len(found)} versions, and one was written: somebody replaced it"
+            )
+        work.keep(one, found[0], None)
+    return len(objects)
+
+
+def compare_locks(
+    settings: Settings, table: str | None = None, first: Month | None = None, last: Month | None = None
+) -> Compared:
+    """Compare the locks of the store with what they must be, of all archived months or of some, and ask for what lacks.
+
+    Safe to run again and beside other work. Raises ConfigError where the settings require a lock that the bucket does
+    not have, and the store's errors.
+    """
+    locks = ObjectLocks(settings)
+    mode = write_once_mode(settings, locks)
+    if mode is None:
+        return Compared()
+    with connect(settings.database_dsn, "locks") as connection:
+        work = _Work(connection, settings, locks, mode, open_holds(connection), read_now(connection))
+        return work.compare(archived_objects(connection, table, first, last))
+
+
+def check_locks(settings: Settings) -> Compared:
+    """`compare_locks` of everything, with an alert that names each difference.
+
+    Raises VerificationError naming the differences, after everything that lacks was asked for again.
+    """
+    found = compare_locks(settings)
+    with connect(settings.database_dsn, "locks") as connection:
+        lines = [*found.differences, *shortened(connection, settings)]
+        resolve_alert(connection, UNHELD, _SUBJECT)
+        if not lines:
+            resolve_alert(connection, DIFFERING, _SUBJECT)
+            return found
+        alert = Alert(
+            DIFFERING,
+            _SUBJECT,
+            Severity.CRITICAL,
+            f"{len(lines)} differences between the locks of the store and what it was asked for; the first: {lines[0]}",
+            "Find out who changes locks or replaces objects in the bucket. What was missing was asked for again: run "
+            "`treasury policy check`, and `treasury storage-check` to see what the store really keeps.",
+            {"differences": lines[:_SHOWN]},
+        )
+        raise_alert(connection, alert)
+    raise VerificationError("; ".join(lines))
+
+
+def follow_hold(settings: Settings, hold: Hold) -> None:
+    """Bring the store's legal holds up to a hold that was placed or released.
+
+    The hold itself stands in PostgreSQL already, and keeps the rows. Where the store does not take it, an alert says so
+    and the nightly comparison tries again.
+    """
+    scope = hold.scope
+    try:
+        compare_locks(settings, scope.table, scope.first, scope.last)
+    except TreasuryError as error:
+        with connect(settings.database_dsn, "locks") as connection:
+            alert = Alert(
+                UNHELD,
+                _SUBJECT,
+                Severity.WARNING,
+                f"{hold.name}: {error}",
+                "Nothing is deleted meanwhile. The nightly comparison tries again; `treasury hold show` has the hold.",
+                {},
+            )
+            raise_alert(connection, alert)
+
+
+def release_store_holds(connection: Connection, settings: Settings, key: str) -> None:
+    """Take this project's legal holds off an object that is deleted. One that somebody else placed stays."""
+    locks = ObjectLocks(settings)
+    for version in placed_holds(connection, key):
+        if any(one.version == version for one in VersionedStore(settings).versions(key)):
+            locks.hold(key, version, on=False)
+        clear_hold(connection, key, version)
+
+
+def shortened(connection: Connection, settings: Settings) -> list[str]:
+    """The months that a lock keeps longer than their table's policy says now: a promise that is not shortened."""
+    lines = []
+    for table in settings.registry.values():
+        longer = {
+            month: until
+            for month, until in promised_until(connection, table.name).items()
+            if until > _end(settings, table.name, month)
+        }
+        if longer:
+            month, until = min(longer.items())
+            lines.append(
+                f"{table.name}: retention_months {table.policy.retention_months} is less than what the locks of "
+                f"{len(longer)} months promise: {month} is locked until {until:%Y-%m-%d}. Nothing of them is deleted "
+                "before: set retention_months back"
+            )
+    return lines
+
+
+def _end(settings: Settings, table: str, month: Month) -> datetime:
+    """When a month may be deleted: the first instant of its due date, UTC."""
+    return datetime.combine(due_on(settings.table(table).policy, month), time(), UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A comparison in hand."""
+
+    connection: Connection
+    settings: Settings
+    locks: ObjectLocks
+    mode: LockMode
+    holds: Sequence[Hold]
+    now: datetime
+
+    @property
+    def store(self) -> VersionedStore:
+        return VersionedStore(self.settings)
+
+    def compare(self, objects: Sequence[KeptObject]) -> Compared:
+        counts = {"locked": 0, "held": 0, "released": 0}
+        differences: list[str] = []
+        known = promises(self.connection, [one.object_key for one in objects])
+        store = self.store
+        for one in objects:
+            if one.table_name not in self.settings.registry:
+                continue
+            found = [version for version in store.versions(one.object_key) if not version.is_marker]
+            if len(found) > 1:
+                differences.append(f"{one.object_key}: has {len(found)} versions, and one was written")
+            for version in found:
+                promise = known.get((one.object_key, version.version))
+                differences += self.differences(one, version, promise)
+                for what in self.keep(one, version, promise):
+                    counts[what] += 1
+        return Compared(len(objects), **counts, differences=tuple(differences))
+
+    def keep(self, one: KeptObject, version: ObjectVersion, promise: Promise | None) -> list[str]:
+        """Ask the store for what a version lacks; returns what was asked for."""
+        done = []
+        if (
+            promise is None
+            and version.locked_until is not None
+            and version.locked_until > self.now
+            and version.lock_mode
+        ):
+            # Of a former database, or by a rule of the bucket: a promise like any other.
+            intend_retention(self.connection, one, version.version, version.lock_mode, version.locked_until)
+            took_retention(self.connection, one.object_key, version.version, version.locked_until)
+        until = self.wanted_until(one, promise)
+        if until > self.now and (version.locked_until is None or version.locked_until < until):
+            mode = LockMode.stronger(version.lock_mode, self.mode)
+            intend_retention(self.connection, one, version.version, mode, until)
+            self.locks.retain(one.object_key, version.version, mode, until)
+            took_retention(self.connection, one.object_key, version.version, until)
+            done.append("locked")
+        is_wanted, is_ours = self.is_held(one), promise is not None and promise.hold_placed_at is not None
+        if is_wanted and not version.legal_hold:
+            intend_hold(self.connection, one, version.version)
+            self.locks.hold(one.object_key, version.version, on=True)
+            took_hold(self.connection, one.object_key, version.version)
+            done.append("held")
+        elif is_ours and not is_wanted:
+            if version.legal_hold:
+                self.locks.hold(one.object_key, version.version, on=False)
+                done.append("released")
+            clear_hold(self.connection, one.object_key, version.version)
+        return done
+
+    def adopt(self, one: KeptObject, version: ObjectVersion) -> None:
+        """Take a retention that is there for a promise: of a former database, or by a rule of the bucket."""
+        until = version.locked_until
+        if until is not None and until > self.now and version.lock_mode:
+            intend_retention(self.connection, one, version.version, version.lock_mode, until)
+            took_retention(self.connection, one.object_key, version.version, until)
+
+    def wanted_until(self, one: KeptObject, promise: Promise | None) -> datetime:
+        """Until when a version must be kept: by the policy, or by a former one that promised longer."""
+        wanted = _end(self.settings, one.table_name, Month.of(one.month))
+        promised = None if promise is None else promise.locked_until
+        return wanted if promised is None else max(wanted, promised)
+
+    def is_held(self, one: KeptObject) -> bool:
+        """Whether an open hold keeps rows of the object's month."""
+        table = self.settings.table(one.table_name)
+        whole, some = holds_on(self.holds, one.table_name, Month.of(one.month))
+        subjects = {hold.scope.subject for hold in some if hold.scope.subject is not None}
+        return bool(whole) or any(has_column(self.connection, table, subject) for subject in subjects)
+
+    def differences(self, one: KeptObject, version: ObjectVersion, promise: Promise | None) -> Iterator[str]:
+        """What the store does not keep as it was asked to, of a version."""
+        named = f"{one.object_key}, version {version.version}"
+        promised = None if promise is None else promise.kept_until
+        if promised is not None and promised > self.now:
+            if version.locked_until is None:
+                yield f"{named}: its retention until {promised:%Y-%m-%d} was taken off"
+            elif version.locked_until < promised:
+                yield f"{named}: its retention until {promised:%Y-%m-%d} ends on {version.locked_until:%Y-%m-%d} now"
+        is_ours = promise is not None and promise.hold_placed_at is not None
+        was_taken = promise is not None and promise.hold_taken_at is not None
+        if was_taken and not version.legal_hold and self.is_held(one):
+            yield f"{named}: the store's legal hold was taken off, and {one} is held"
+        elif version.legal_hold and not is_ours and not self.is_held(one):
+            yield f"{named}: the store has a legal hold that no hold of Treasury asks for"

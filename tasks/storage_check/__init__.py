@@ -1,0 +1,1 @@
+"""What the object store really does, found by trying: `treasury storage-check`."""
