@@ -2,7 +2,7 @@
 
 <table>/month=YYYY-MM/       rows, Parquet
 _treasury/manifests/<table>/YYYY-MM/
-_treasury/trees/<table>/YYYY-MM/
+_treasury/trees/<table>/YYYY-MM/   trees, proofs of held rows, lookups
 _treasury/holds/             who placed and released legal holds
 _treasury/deletions/         orders of deletions
 _treasury/certificates/      what was deleted
@@ -16,6 +16,7 @@ HOLDS = f"{OWN_FOLDER}/holds"
 ORDERS = f"{OWN_FOLDER}/deletions"
 CERTIFICATES = f"{OWN_FOLDER}/certificates"
 MANIFEST_SUFFIX = "manifest.json"
+LOOKUP_SUFFIX = "lookup"
 
 
 def data_folder(table: str, month: str) -> str:
