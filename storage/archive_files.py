@@ -39,6 +39,7 @@ class ArchiveFiles(AbstractFileSystem):  # type: ignore[misc]  # it has no types
         self.reader = reader
         self._failures: deque[TreasuryError] = deque(maxlen=_FAILURES)
         self._files: dict[str, ArchivedFile] = {}
+        self._paths: dict[str, ArchivedFile] = {}  # as the engine writes them: it asks for each of them many times
 
     def add(self, files: Iterable[ArchivedFile]) -> None:
         """Make files known by their SHA-256. Safe to run again."""
@@ -57,11 +58,13 @@ class ArchiveFiles(AbstractFileSystem):  # type: ignore[misc]  # it has no types
         return next((one for one in self._failures if str(one) in text), None)
 
     def _file(self, path: str) -> ArchivedFile:
-        name = path.removeprefix(f"{PROTOCOL}://").strip("/").partition("/")[0]
-        try:
-            return self._files[name]
-        except KeyError:
-            raise FileNotFoundError(path) from None
+        found = self._paths.get(path)
+        if found is None:
+            found = self._files.get(path.removeprefix(f"{PROTOCOL}://").strip("/").partition("/")[0])
+            if found is None:
+                raise FileNotFoundError(path)
+            self._paths[path] = found
+        return found
 
     def open(self, path: str, mode: str = "rb", **_: Any) -> "_OpenFile":
         """A file to read from."""
