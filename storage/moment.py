@@ -17,7 +17,7 @@ def needs_moment(query: str) -> bool:
 
 
 def fix_moment(connection: duckdb.DuckDBPyConnection, moment: datetime, *, temporary: bool = False) -> None:
-    """Make every function of the engine that tells the time give ``moment`` (aware). Safe to run again.
+    """Make every clock function of the engine return ``moment`` (aware). Safe to run again.
 
     ``temporary``: in the session of ``connection`` alone.
     """

@@ -99,7 +99,7 @@ def _error(settings: Settings, limit: TimeLimit, files: ArchiveFiles, text: str,
         return DataError(f"SQL: {broken}")
     if is_away or _GONE.search(text):
         return TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, text)}")
-    return DataError(f"SQL: {_told(settings, text)}")
+    return DataError(f"SQL: {_duckdb_message(settings, text)}")
 
 
 def error_of(failure: TreasuryError) -> TreasuryError:
@@ -112,7 +112,7 @@ def _too_late(limit: TimeLimit) -> str:
     return f"SQL: no whole answer within {limit.seconds:g} s; --timeout and TREASURY_SQL_TIMEOUT_S allow more"
 
 
-def _told(settings: Settings, text: str) -> str:
+def _duckdb_message(settings: Settings, text: str) -> str:
     """DuckDB's words, without the line of SQL, which is not the one that was asked, and without its guess at a name,
     which may be any of its own tables'.
     """

@@ -11,7 +11,7 @@ from ledger.errors import DataError
 
 # The plan is made where nothing but the views exists: a query that names anything else fails there.
 PLAN_CONFIG = {"memory_limit": "256MB", "threads": "1", "enable_external_access": "false"}
-# The only functions that may stand in FROM. query() and its like would be answered one way where the query is planned
+# The only functions that FROM may contain. query() and its like would be answered one way where the query is planned
 # and another way where it runs; postgres_execute(), read_text() and the rest reach beyond the views.
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "generate_subscripts", "repeat_row"})
 
@@ -27,7 +27,7 @@ def check_reading(query: str) -> None:
     tree = _syntax_tree(query)
     refused = sorted({name for name in _table_functions(tree) if name not in _TABLE_FUNCTIONS})
     if refused:
-        raise DataError(f"SQL: {', '.join(refused)}() may not stand in FROM: only the views and plain series are read")
+        raise DataError(f"SQL: {', '.join(refused)}() must not be in FROM: only the views and plain series are read")
     if qualified := sorted(set(_qualified_functions(tree))):
         raise DataError(f"SQL: {', '.join(qualified)}: call functions without a catalogue")
 
