@@ -3,7 +3,7 @@
 What is read from here is what anybody may have written here, so the reader checks each piece against its hash
 (`storage.object_reader`). That makes the rest simple: processes fill the cache at the same time without a lock, and one
 that is killed while it writes leaves a piece that is found to be wrong. A folder that cannot be used, as on a full
-disk, is no error: the object store has all of it.
+disk, causes no error: the object store has all of it.
 """
 
 import os
@@ -20,7 +20,7 @@ _BLOCK_BYTES = 512  # of st_blocks
 class ObjectCache:
     """The cache of a folder. Thread-safe; any number of processes may use it.
 
-    ``limit_bytes`` bounds what the files take on the disk: each process may be a sixteenth of it beyond. 0 is no cache.
+    ``limit_bytes`` bounds what the files take on the disk: each process may be a sixteenth of it beyond. With 0 nothing is kept.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:

@@ -68,7 +68,7 @@ class Outline:
     def plan(self, query: str, moment: datetime, branches: Iterable[Branch]) -> Outlined:
         """Which of ``branches`` a query needs when it is ``moment`` (aware).
 
-        Raises duckdb.Error when it is no valid query over the views.
+        Raises duckdb.Error for what is not a valid query over the views.
         """
         with self._lock:
             if needs_moment(query):

@@ -198,8 +198,8 @@ def create_views(
 
 
 def _union(columns: Sequence[Column], arms: Sequence[tuple[Branch, str]]) -> str:
-    """The rows of all arms. What is one scan with the columns as they are is no union, which would read a column more
-    to count rows.
+    """The rows of all arms. One scan with the columns as they are needs no union, which would read a column more to
+    count rows.
     """
     selects = _selects(arms)
     file = arms[0][0].file if len(selects) == 1 else None

@@ -30,7 +30,7 @@ class Map:
         self._lock = Lock()
 
     def plan(self, query: str, moment: datetime) -> Plan:
-        """What a query needs when it is ``moment`` (aware). Raises duckdb.Error when it is no valid query."""
+        """What a query needs when it is ``moment`` (aware). Raises duckdb.Error for an invalid one."""
         outlined = self._outline.plan(query, moment, self.places.branches)
         if outlined.is_whole:
             return outlined.plan
