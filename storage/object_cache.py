@@ -20,7 +20,8 @@ _BLOCK_BYTES = 512  # of st_blocks
 class ObjectCache:
     """The cache of a folder. Thread-safe; any number of processes may use it.
 
-    ``limit_bytes`` bounds what the files take on the disk: each process may be a sixteenth of it beyond. With 0 nothing is kept.
+    ``limit_bytes`` bounds what the files take on the disk: each process may be a sixteenth of it beyond. With 0 nothing
+    is kept.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
