@@ -13,7 +13,7 @@ from ledger.errors import ConfigError, DataError, TransientError
 _CONNECT_TIMEOUT_S = 5.0
 _TRIES = 2
 _DENIED = ("ACCESS_DENIED", "AccessDenied", "INVALID_ACCESS_KEY_ID", "SignatureDoesNotMatch", "NO_SUCH_BUCKET")
-_OUTSIDE = ("InvalidRange", "INVALID_RANGE", "416", "out of bounds", "exceeds")
+_OUTSIDE = ("InvalidRange", "INVALID_RANGE", "HTTP status 416", "out of bounds")
 
 Range = tuple[int, int]
 
