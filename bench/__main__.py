@@ -13,6 +13,7 @@ NAMES = (
     "import_rows",
     "posting",
     "date_range",
+    "questions",
     "serving",
     "health",
     "limits_cost",

@@ -12,7 +12,6 @@ from servers.home import require_unused
 from servers.stack import Service, reachable, require_home, running
 from sql.connection import connect
 from sql.own_schema import require_catalogue, require_set_up
-from tasks.admin.setup import prepare_database
 
 
 @contextmanager
@@ -64,6 +63,8 @@ def session(*further: Service) -> Iterator[Settings]:
 @contextmanager
 def preparing(*further: Service, may_make_home: bool = False) -> Iterator[Settings]:
     """`session` for a command that sets up the database itself. What was refused is noted on standard error."""
+    from tasks.admin.setup import prepare_database  # noqa: PLC0415  # Alembic takes as long to import as all the rest
+
     with servers("postgres", *further, may_make_home=may_make_home) as settings:
         for problem in prepare_database(settings):
             terminal.note(f"not prepared: {problem}")

@@ -144,6 +144,15 @@ class Settings(BaseSettings):
     archive_workers: int = Field(2, ge=1, le=64, description="Months that one flow run archives at the same time")
     archive_memory_mb: int = Field(384, ge=128, description="Memory of the set-based engine for one month")
     archive_threads: int = Field(2, ge=1, le=256, description="Threads of the set-based engine for one month")
+    archive_filter_bits: int = Field(
+        12, ge=0, le=64, description="Bits of an archived month's filters for each value of a column; 0: no filters"
+    )
+    object_cache: Path | None = Field(
+        None, description="Folder in which this machine keeps bytes of archived objects; unset: <home>/cache"
+    )
+    object_cache_mb: int = Field(
+        1024, ge=0, le=1 << 20, description="How much of the disk that cache may take; 0: nothing is kept"
+    )
     clock_tolerance_s: float = Field(
         5.0,
         ge=0.5,
@@ -428,6 +437,11 @@ class Settings(BaseSettings):
     def spool(self) -> Path:
         """Folder for files on their way: exports before upload, sort runs. Anything in it may be deleted when idle."""
         return self.home / "spool"
+
+    @property
+    def object_cache_folder(self) -> Path:
+        """Folder of the cache of archived objects. Anything in it may be deleted at any time."""
+        return self.object_cache or self.home / "cache"
 
     def environment(self) -> dict[str, str]:
         """The variables that make a child process load these very settings, wherever it runs. Holds passwords."""

@@ -33,6 +33,10 @@ class TieredTable(BaseModel):
     )
     cold_sort: tuple[str, ...] = Field(("wallet_id", "created_at"), description="Order of the rows in Parquet")
     bloom_columns: tuple[str, ...] = Field(("id", "reference"), description="Columns with a Parquet bloom filter")
+    lookup_columns: tuple[str, ...] = Field(
+        ("user_id",),
+        description="Further columns that archived rows are looked for by: each month has a filter",
+    )
     warm_indexes: frozenset[str] = Field(
         frozenset({"wallet_created", "user_created"}), description="Suffixes of the indexes that warm keeps"
     )
@@ -70,6 +74,11 @@ class TieredTable(BaseModel):
         """The column whose equal values lie together in an archived file; None where it is the key or the time."""
         first = self.cold_order[0]
         return None if first in (self.key_column, self.time_column) else first
+
+    @property
+    def looked_up_by(self) -> frozenset[str]:
+        """The columns that rows are looked for by: the key, those of the order, and those with a filter."""
+        return frozenset((self.key_column, *self.cold_sort, *self.bloom_columns, *self.lookup_columns))
 
     @property
     def kind_columns(self) -> tuple[str | None, str | None, str | None]:

@@ -16,6 +16,7 @@ from ledger.installation import Owner
 from ledger.months import Month
 from ledger.retention import DoomedMonth
 from sql.connection import Connection, fetch_one
+from sql.lookups import forget_lookups
 from sql.queries import load
 from sql.storing import check_stored
 
@@ -219,6 +220,7 @@ class MonthPart:
     manifest_key: str
     manifest_sha256: bytes
     tree: dict[str, Any]
+    lookup: dict[str, Any] | None
     kept: dict[str, Any] | None
 
 
@@ -311,15 +313,18 @@ def add_deletion(connection: Connection, values: Mapping[str, Any], objects: Seq
 def begin_parts(
     connection: Connection, table: str, month: Month, parts: Sequence[int], certificate: str, begun_at: datetime
 ) -> None:
-    """Take parts of a month out of the archive's views. Raises NotStoredError unless all of them are archived."""
+    """Take parts of a month out of the archive's views, and their filters away. Raises NotStoredError unless all of
+    them are archived.
+    """
     values = {"table": table, "month": month.first_day, "parts": list(parts)}
     changed = connection.execute(_QUERIES["begin_parts"], values | {"certificate": certificate, "begun_at": begun_at})
     check_stored(changed, len(parts), "archive_months")
+    forget_lookups(connection, table, month.first_day, parts)
 
 
 def add_kept_part(connection: Connection, values: Mapping[str, Any], keys: Sequence[str]) -> None:
     """Enter the part whose rows holds keep, and adopt its objects."""
-    stored = {**values, **{name: Jsonb(values[name]) for name in ("sums", "tree", "kept")}}
+    stored = {**values, **{name: Jsonb(values[name]) for name in ("sums", "tree", "lookup", "kept")}}
     check_stored(connection.execute(_QUERIES["add_kept_part"], stored), 1, "archive_months")
     named = {name: values[name] for name in ("table", "month", "part")}
     adopted = connection.execute(_QUERIES["adopt_kept"], {**named, "keys": list(keys)})

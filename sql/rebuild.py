@@ -11,6 +11,7 @@ from ledger.errors import ConflictError
 from ledger.installation import Owner
 from ledger.transparency.events import Archived
 from sql.connection import Connection, fetch_one
+from sql.lookups import forget_lookups
 from sql.queries import load
 from sql.storing import check_stored
 
@@ -41,13 +42,14 @@ def add_month(
 ) -> None:
     """Enter an archived part of a month (its first day) with its objects.
 
-    ``described`` is what the manifest says: ``keys_tell_month``, and ``columns`` and ``tree`` as JSON values.
+    ``described`` is what the manifest says: ``keys_tell_month``; ``columns``, ``tree`` and ``lookup`` as JSON values.
     """
     key = {"table": archived.table, "month": month, "part": archived.part, "attempt": attempt}
     values = _values(archived, month, attempt, cold_at) | {
         "keys_tell_month": described["keys_tell_month"],
         "columns": Jsonb(described["columns"]),
         "tree": Jsonb(described["tree"]),
+        "lookup": None if described["lookup"] is None else Jsonb(described["lookup"]),
         "kept": None if archived.kept is None else Jsonb(msgspec.to_builtins(archived.kept)),
     }
     check_stored(connection.execute(_QUERIES["add_month"], values), 1, "archive_months")
@@ -71,6 +73,7 @@ def mark_gone(
     """Take parts out of the views whose deletion another database has begun. Those that are gone already stay so."""
     named = {"table": table, "month": month, "parts": list(parts)}
     connection.execute(_QUERIES["mark_gone"], named | {"certificate": certificate, "begun_at": begun_at})
+    forget_lookups(connection, table, month, parts)
 
 
 def has_part(connection: Connection, archived: Archived, month: date) -> bool:

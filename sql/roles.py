@@ -57,6 +57,8 @@ CATALOGUE: Mapping[str, Access] = {
     "api_keys": Access(api=("SELECT",)),
     "archive_columns": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_events": Access(auditor=("SELECT",)),
+    "archive_filters": Access(api=("SELECT",), auditor=("SELECT",)),
+    "archive_lookups": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_months": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_verified": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_uploads": Access(api=("SELECT",), auditor=("SELECT",)),

@@ -1,6 +1,6 @@
 """Reading archived months row by row, for the API, whose pages may go on in cold. Files are named by key."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +10,14 @@ from uuid import UUID
 import duckdb
 
 from config import Settings
-from ledger.errors import DataError, TransientError
+from ledger.errors import DataError, TransientError, TreasuryError
 from ledger.tables import TieredTable
+from storage.archive_files import ArchiveFiles, path_of
+from storage.conditions import Asked, Condition
 from storage.engine import engine, identifier, literal, renamed, url_of
+from storage.object_reader import ArchivedFile, ObjectReader
 from storage.readable import naming_unreadable
+from storage.row_groups import RowGroups
 
 Names = Sequence[tuple[str, str]]
 
@@ -43,13 +47,34 @@ class ColdReader:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stack = ExitStack()
+        self._reader = ObjectReader(settings)
+        self._stack.callback(self._reader.close)
+        self._files = ArchiveFiles(self._reader)
+        self._row_groups = RowGroups()
+        self._checked: dict[str, ArchivedFile] = {}
         self._engine = self._stack.enter_context(engine(settings))
+        self._engine.register_filesystem(self._files)
         # Objects are immutable.
         self._engine.execute("SET parquet_metadata_cache = true; SET enable_external_file_cache = true")
 
     def close(self) -> None:
         """Give the engine's memory back. Safe to call twice."""
         self._stack.close()
+
+    @property
+    def location(self) -> str:
+        """The archive's URL."""
+        return self._settings.archive_location
+
+    def unknown(self, keys: Iterable[str]) -> list[str]:
+        """Those of ``keys`` whose lookup is not known yet."""
+        return [key for key in keys if key not in self._checked]
+
+    def add(self, files: Iterable[ArchivedFile]) -> None:
+        """Take lookups: what they are of is read by checked pieces from now on. Safe to run again."""
+        found = list(files)
+        self._files.add(found)
+        self._checked.update({file.key: file for file in found})
 
     def rows(
         self,
@@ -72,23 +97,53 @@ class ColdReader:
         query = f"SELECT * FROM ({self._source(objects)}) WHERE {conditions} ORDER BY {order} LIMIT {int(limit)}"
         try:
             with naming_unreadable(self._settings, objects), self._engine.cursor() as cursor:
+                self._read_ahead(table, objects, columns, where)
                 found = cursor.execute(query, parameters).to_arrow_table().to_pylist()
-        except (duckdb.IOException, duckdb.HTTPException) as error:
-            raise TransientError(f"the archive cannot be read now: {error}") from error
         except duckdb.Error as error:
-            raise DataError(f"the archive of {table.name} cannot answer: {error}") from error
+            raise self._translated(table, error) from error
         return [{name: row.get(name) for name in columns} for row in found]
+
+    def _translated(self, table: TieredTable, error: duckdb.Error) -> TreasuryError:
+        if (failure := self._files.failure_in(str(error))) is not None:
+            return failure
+        if isinstance(error, duckdb.IOException | duckdb.HTTPException):
+            return TransientError(f"the archive cannot be read now: {error}")
+        return DataError(f"the archive of {table.name} cannot answer: {error}")
+
+    def _read_ahead(
+        self, table: TieredTable, objects: Mapping[str, Names | None], columns: Sequence[str], where: ColdFilter
+    ) -> None:
+        """Fetch what will be read first of the checked files, from all of them at once."""
+        asked = Asked(None, (_equalities(table, where),)) if _equalities(table, where) else Asked()
+        searched = (table.key_column, *table.bloom_columns)
+        wanted = []
+        for key, names in objects.items():
+            if (file := self._checked.get(key)) is not None:
+                there = dict.fromkeys(columns) if names is None else {new: old for old, new in names}
+                named = {new: old or new for new, old in there.items()}
+                wanted.append((file, self._row_groups.ranges(file, named, asked, searched)))
+        self._reader.read_ahead(wanted)
+
+    def _address(self, key: str) -> str:
+        file = self._checked.get(key)
+        return url_of(self._settings, key) if file is None else path_of(file.sha256, "cold", "any")
 
     def _source(self, objects: Mapping[str, Names | None]) -> str:
         """All objects as one relation: those whose columns have the same names are read together."""
         alike: dict[tuple[tuple[str, str], ...] | None, list[str]] = {}
         for key, names in objects.items():
-            alike.setdefault(None if names is None else tuple(names), []).append(url_of(self._settings, key))
+            alike.setdefault(None if names is None else tuple(names), []).append(self._address(key))
         parts = []
         for names, urls in alike.items():
             files = f"read_parquet([{', '.join(map(literal, urls))}], union_by_name = true, hive_partitioning = false)"
             parts.append(f"SELECT * FROM {renamed(files, names)}")
         return " UNION ALL BY NAME ".join(parts)
+
+
+def _equalities(table: TieredTable, where: ColdFilter) -> tuple[Condition, ...]:
+    """What is asked of columns that lie together in a file, or that have filters there."""
+    values: dict[str, UUID | str | None] = {table.key_column: where.id, "wallet_id": where.wallet_id}
+    return tuple(Condition(name, "=", (value,)) for name, value in values.items() if value is not None)
 
 
 def _conditions(table: TieredTable, where: ColdFilter) -> tuple[str, list[Any]]:

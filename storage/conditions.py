@@ -34,6 +34,10 @@ _COMPARISONS = {
 # Each of these changes a plan in a way that hides conditions or cannot be serialized.
 _UNWANTED = "late_materialization,statistics_propagation,compressed_materialization,top_n"
 _TOP_BIT = 1 << 63
+_HIDING = ("LOGICAL_FILTER", "LOGICAL_CROSS_PRODUCT", "LOGICAL_MATERIALIZED_CTE")
+# What a view says of the place of a row. The values are of ASCII, which Python orders as the engine does.
+TIER = Column("tier", ColumnKind.TEXT, nullable=False)
+MONTH = Column("month", ColumnKind.TEXT, nullable=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,34 @@ def plan_nodes(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[s
     return None if plan.get("error") else nodes
 
 
+def is_plain(nodes: Sequence[Mapping[str, Any]], known: Mapping[str, tuple[TieredTable, Sequence[Column]]]) -> bool:
+    """Whether the conditions of `asked_of` are all by which a plan can leave out a month: no join, no condition beside
+    those of the scans, and each of those that is about the place of a row is understood.
+    """
+    if any("JOIN" in str(node.get("type")) or node.get("type") in _HIDING for node in nodes):
+        return False
+    scans = (node for node in nodes if node.get("type") == "LOGICAL_GET")
+    return all(_is_understood(scan, *known[name]) for scan in scans if (name := _scanned(scan)) in known)
+
+
+def _is_understood(scan: Mapping[str, Any], table: TieredTable, columns: Sequence[Column]) -> bool:
+    names = [str(name) for name in scan.get("names", ())]
+    placing = {one.name: one for one in columns if one in (TIER, MONTH) or one.name in _placing(table)}
+    for entry in (scan.get("table_filters") or {}).get("filters", ()):
+        name = names[entry["key"]] if entry.get("key", len(names)) < len(names) else ""
+        if name in placing and not _necessary(placing[name], entry.get("value") or {}):
+            return False
+    return True
+
+
+def _placing(table: TieredTable) -> tuple[str, str]:
+    return table.time_column, table.key_column
+
+
+def _scanned(scan: Mapping[str, Any]) -> str:
+    return str((scan.get("function_data") or {}).get("table"))
+
+
 def has_wide_sum(nodes: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a plan adds up numbers so wide that a sum of 10**10 of them may have more than 38 digits."""
     adding = (node for node in nodes if node.get("expression_class") in ("BOUND_AGGREGATE", "BOUND_WINDOW"))
@@ -94,13 +126,13 @@ def asked_of(
     """What a plan asks each of ``tables`` for, by their names in it. A name that is missing: everything."""
     found: dict[str, list[Asked]] = {}
     for scan in (node for node in nodes if node.get("type") == "LOGICAL_GET"):
-        name = str((scan.get("function_data") or {}).get("table"))
+        name = _scanned(scan)
         if name in tables:
             found.setdefault(name, []).append(_asked(scan, *tables[name]))
-    return {name: _joined(places) for name, places in found.items()}
+    return {name: joined(places) for name, places in found.items()}
 
 
-def _joined(places: Sequence[Asked]) -> Asked:
+def joined(places: Sequence[Asked]) -> Asked:
     """What all places of a query that read one month ask it for."""
     columns = [place.columns for place in places]
     together = None if None in columns else frozenset[str]().union(*(one for one in columns if one is not None))
@@ -129,10 +161,11 @@ def _columns(scan: Mapping[str, Any], names: Sequence[str]) -> frozenset[str] | 
 
 def _is_askable(table: TieredTable, column: Column) -> bool:
     """Whether an index or a sensible share of the rows can be expected behind a condition on the column."""
+    if column in (TIER, MONTH):
+        return True
     if column.kind is ColumnKind.TIMESTAMP:
         return column.name == table.time_column
-    asked_by = {table.key_column, *table.cold_sort, *table.bloom_columns}
-    return column.kind in (ColumnKind.UUID, ColumnKind.TEXT) and column.name in asked_by
+    return column.kind in (ColumnKind.UUID, ColumnKind.TEXT) and column.name in table.looked_up_by
 
 
 def _necessary(column: Column, node: Mapping[str, Any]) -> list[Condition]:
@@ -164,7 +197,7 @@ def _one_of(column: Column, choices: Sequence[Sequence[Condition]]) -> list[Cond
 def _compared(column: Column, comparison: str | None, constant: Mapping[str, Any]) -> list[Condition]:
     if comparison is None or constant.get("is_null") is not False:
         return []
-    if comparison != "=" and column.kind is not ColumnKind.TIMESTAMP:
+    if comparison != "=" and column.kind is not ColumnKind.TIMESTAMP and column not in (TIER, MONTH):
         return []
     value = _value(column.kind, (constant.get("type") or {}).get("id"), constant.get("value"))
     return [] if value is None else [Condition(column.name, comparison, (value,))]

@@ -70,20 +70,21 @@ def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 
 
 @contextmanager
-def engine(settings: Settings, share: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
+def engine(settings: Settings, share: int = 1, *, with_store: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
     """A private in-memory DuckDB in UTC, bounded in memory, that spills to the spool folder and fetches no extensions.
 
     It can read the archive: the object store's address and credentials are set as a secret. ``share`` is the number
-    of engines that divide the memory between them.
+    of engines that divide the memory between them. Without ``with_store`` it knows no object store.
     """
     with spool_folder(settings.spool, "duckdb") as spills, _connected(settings, spills, share) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET arrow_lossless_conversion = true")
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")  # of every session of the engine
+        connection.execute("SET GLOBAL arrow_lossless_conversion = true")
         connection.execute("SET enable_progress_bar = false")
         # Read again means read again: the cache of file contents has been seen to give stale bytes for a path that was
         # written again. Code that reads only immutable objects may turn it on.
         connection.execute("SET enable_external_file_cache = false")
-        _set_store(connection, settings)
+        if with_store:
+            _set_store(connection, settings)
         yield connection
 
 

@@ -2,7 +2,7 @@
 
 <table>/month=YYYY-MM/       rows, Parquet
 _treasury/manifests/<table>/YYYY-MM/
-_treasury/trees/<table>/YYYY-MM/
+_treasury/trees/<table>/YYYY-MM/   trees, proofs of held rows, lookups
 _treasury/holds/             who placed and released legal holds
 _treasury/deletions/         orders of deletions
 _treasury/certificates/      what was deleted
@@ -20,6 +20,7 @@ ORDERS = f"{OWN_FOLDER}/deletions"
 CERTIFICATES = f"{OWN_FOLDER}/certificates"
 CANARIES = f"{OWN_FOLDER}/canary"
 MANIFEST_SUFFIX = "manifest.json"
+LOOKUP_SUFFIX = "lookup"
 _DATA_KEY = re.compile(r"([^/]+)/month=(\d{4}-(?:0[1-9]|1[0-2]))/")
 
 

@@ -92,6 +92,7 @@ class Manifest(_Part):
     group_format: Literal["group-v1"] = GROUP_FORMAT
     digest_method: Literal["sha256-rfc6962-file-order-v1"] = DIGEST_METHOD
     tree: ManifestTree
+    lookup: ManifestObject | None = None  # none in manifests from before lookups
     key_column: str
     keys_tell_month: bool
     time_column: str
@@ -109,7 +110,8 @@ class Manifest(_Part):
 
     def to_bytes(self) -> bytes:
         """The canonical JSON."""
-        return rfc8785.dumps(self.model_dump(mode="json"))
+        absent = {"lookup"} if self.lookup is None else None
+        return rfc8785.dumps(self.model_dump(mode="json", exclude=absent))
 
     @property
     def layout(self) -> Layout:
@@ -132,7 +134,12 @@ class Manifest(_Part):
     @property
     def keys(self) -> list[str]:
         """The keys of all objects that it names."""
-        return [*(file.key for file in self.files), self.tree.key]
+        return [one.key for one in self.objects]
+
+    @property
+    def objects(self) -> "list[ManifestObject]":
+        """All objects that it names."""
+        return [*self.files, self.tree, *([] if self.lookup is None else [self.lookup])]
 
     @classmethod
     def from_bytes(cls, content: bytes, key: str) -> "Manifest":
@@ -155,6 +162,8 @@ def describe_month(
     content: MonthContent,
     tree: ManifestTree,
     files: tuple[ManifestFile, ...],
+    *,
+    lookup: ManifestObject | None = None,
 ) -> Manifest:
     """The manifest of a month (``YYYY-MM``) that has been verified: what it holds, its objects, and how to read them.
 
@@ -167,6 +176,7 @@ def describe_month(
         month=month,
         part=part,
         tree=tree,
+        lookup=lookup,
         key_column=table.key_column,
         keys_tell_month=content.keys_tell_month,
         time_column=table.time_column,

@@ -11,7 +11,10 @@ import pyarrow.parquet as pq
 from ledger.columns import Column, ColumnKind
 from ledger.tables import TieredTable
 
-ROW_GROUP_ROWS = 131_072
+ROW_GROUP_ROWS = 131_072  # at most
+_FEWEST_ROWS = 4_096
+_ROW_GROUPS = 16  # of a month that is neither small nor large: a wallet's rows are in one or two of them
+_STEP_ROWS = 2_048
 COMPRESSION = "zstd"
 _COMPRESSION_LEVEL = 3
 _BLOOM_FALSE_POSITIVES = 0.01
@@ -45,32 +48,39 @@ def _arrow_type(column: Column) -> pa.DataType:
     return _TYPES[column.kind]
 
 
+def row_group_rows(rows: int) -> int:
+    """The rows of a row group in a file of ``rows``: small enough that a wallet is found by reading little."""
+    share = -(-rows // _ROW_GROUPS)
+    return min(max(-(-share // _STEP_ROWS) * _STEP_ROWS, _FEWEST_ROWS), ROW_GROUP_ROWS)
+
+
 def write_parquet(
     batches: Iterable[pa.RecordBatch],
     columns: Sequence[Column],
     table: TieredTable,
     target: Path,
     metadata: Mapping[str, str] = MappingProxyType({}),
+    group_rows: int = ROW_GROUP_ROWS,
 ) -> int:
     """Write the batches, in the order they come, to one Parquet file; returns the number of rows.
 
     ``metadata`` are names and values for the file's own key-value metadata.
 
-    Each batch becomes a row group, so the caller cuts the stream to `ROW_GROUP_ROWS` and only one is in memory.
+    Each batch becomes a row group, so the caller cuts the stream to ``group_rows`` and only one is in memory.
     Statistics are on; text is dictionary-encoded (the writer falls back where values hardly repeat), instants and
     integers are delta-encoded, bloom filters are made for ``table.bloom_columns``.
     """
     schema = arrow_schema(columns)
     rows = 0
-    with pq.ParquetWriter(target, schema, **_writer_options(columns, table)) as writer:
+    with pq.ParquetWriter(target, schema, **_writer_options(columns, table, group_rows)) as writer:
         writer.add_key_value_metadata(dict(metadata))
         for batch in batches:
-            writer.write_table(pa.Table.from_batches([batch.cast(schema)]), row_group_size=ROW_GROUP_ROWS)
+            writer.write_table(pa.Table.from_batches([batch.cast(schema)]), row_group_size=group_rows)
             rows += batch.num_rows
     return rows
 
 
-def _writer_options(columns: Sequence[Column], table: TieredTable) -> dict[str, object]:
+def _writer_options(columns: Sequence[Column], table: TieredTable, group_rows: int) -> dict[str, object]:
     delta = {ColumnKind.TIMESTAMP, ColumnKind.INTEGER, ColumnKind.DATE}
     text = {ColumnKind.TEXT, ColumnKind.JSON}
     blooms = [column.name for column in columns if column.name in table.bloom_columns]
@@ -85,8 +95,7 @@ def _writer_options(columns: Sequence[Column], table: TieredTable) -> dict[str, 
         "store_decimal_as_integer": True,  # to 18 digits; only those prune by statistics in DuckDB
         "write_statistics": True,
         "write_page_index": True,
-        "bloom_filter_options": {name: {"ndv": ROW_GROUP_ROWS, "fpp": _BLOOM_FALSE_POSITIVES} for name in blooms}
-        or None,
+        "bloom_filter_options": {name: {"ndv": group_rows, "fpp": _BLOOM_FALSE_POSITIVES} for name in blooms} or None,
     }
 
 

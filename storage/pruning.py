@@ -20,7 +20,7 @@ from ledger.identifiers import id_bounds
 from ledger.months import Month
 from ledger.tables import TieredTable
 from storage.conditions import EVERYTHING, Asked, Condition, asked_of, has_wide_sum, plan_nodes
-from storage.engine import identifier, literal, sql_type
+from storage.engine import identifier, literal, renamed, sql_type
 from storage.exact import register_exact
 from storage.moment import fix_moment
 from storage.wide_sums import checked, register_checks
@@ -41,12 +41,24 @@ Described = tuple[TieredTable, tuple[Column, ...]]
 
 
 @dataclass(frozen=True, slots=True)
+class ColdFile:
+    """An archived file that is read checked (`storage.archive_files`): the engine's path, which names tier and month,
+    the names of its columns there and in the view, and the columns. Files alike but for the path are scanned together.
+    """
+
+    path: str
+    names: tuple[tuple[str, str], ...]
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Branch:
     """A place of rows of a table in one tier: one arm of the union that the auditor's view is.
 
     ``source`` is a FROM item. ``month`` is None for a partition that holds other rows than those of one month.
     ``keys_tell_month`` says that a CHECK, or the proof of the archived month, keeps every key within the month. A place
-    that cannot be read has a ``refusal``, which says why; one that the catalogue does not know has a ``note``.
+    that cannot be read has a ``refusal``, which says why; one that the catalogue does not know has a ``note``. An
+    archived file that is read checked is the ``file``: its rows are those that were proved, and need no bounds.
     """
 
     table: TieredTable
@@ -56,6 +68,12 @@ class Branch:
     keys_tell_month: bool = False
     refusal: str = ""
     note: str = ""
+    file: ColdFile | None = None
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether the place is in the archive, or was there before it was deleted."""
+        return self.tier not in ("hot", "warm")
 
     def select(self, source: str) -> str:
         """The rows out of ``source``, with their tier and month, under the bounds that they are known to keep."""
@@ -120,7 +138,7 @@ class Planner:
         columns = {table.name: described for table, described in tables}
         self._columns = {name: (branch.table, columns[branch.table.name]) for name, branch in self._named.items()}
         for name, (_, described) in self._columns.items():
-            _create_stand_in(connection, name, described)
+            create_stand_in(connection, name, described)
         register_checks(connection)
         register_exact(connection)
         create_views(connection, tables, [(branch, name) for name, branch in self._named.items()])
@@ -132,7 +150,7 @@ class Planner:
             self._moment = moment
         self._connection.execute("RESET disabled_optimizers")
         physical = self._connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
-        found = set(_tables(json.loads(physical)))
+        found = set(scanned_tables(json.loads(physical)))
         nodes = plan_nodes(self._connection, query)
         asked = asked_of(nodes, self._columns) if nodes else {}
         needs = [Need(branch, asked.get(name, EVERYTHING)) for name, branch in self._named.items() if name in found]
@@ -158,29 +176,66 @@ def _may_hold(need: Need) -> bool:
 
 
 def create_views(
-    connection: duckdb.DuckDBPyConnection, tables: Sequence[Described], arms: Sequence[tuple[Branch, str]]
+    connection: duckdb.DuckDBPyConnection,
+    tables: Sequence[Described],
+    arms: Sequence[tuple[Branch, str]],
+    *,
+    query: str | None = None,
 ) -> None:
     """For each table the view over all its tiers, and the one over its archived months alone.
 
     ``arms`` are branches with the FROM item to read them from. They are united by name: a month that was archived
-    before a column came has NULL there. A table without arms gets empty views.
+    before a column came has NULL there. A table without arms gets empty views. With a ``query`` the views are
+    temporary, in the session of ``connection`` alone, and only those that the text of the query has are made.
     """
     for table, columns in tables:
         mine = [(branch, source) for branch, source in arms if branch.table.name == table.name]
-        cold = [(branch, source) for branch, source in mine if branch.tier not in ("hot", "warm")]
-        _create_view(connection, table.name, columns, [branch.select(source) for branch, source in mine])
-        _create_view(connection, table.cold_view, columns, [branch.select(source) for branch, source in cold])
+        cold = [(branch, source) for branch, source in mine if branch.is_archived]
+        for name, its in ((table.name, mine), (table.cold_view, cold)):
+            if query is None or name in query.lower():  # an unquoted name may be in capitals
+                kind = "VIEW" if query is None else "TEMP VIEW"
+                connection.execute(f"CREATE {kind} {identifier(name)} AS {_union(columns, its)}")
 
 
-def _create_view(
-    connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[Column], selects: Sequence[str]
-) -> None:
+def _union(columns: Sequence[Column], arms: Sequence[tuple[Branch, str]]) -> str:
+    """The rows of all arms. One scan with the columns as they are needs no union, which would read a column more to
+    count rows.
+    """
+    selects = _selects(arms)
+    file = arms[0][0].file if len(selects) == 1 else None
+    if file is not None and arms[0][1] == arms[0][0].source and _has_same_columns(columns, file):
+        return selects[0]
     typed = ", ".join(f"NULL::{sql_type(column)} AS {identifier(column.name)}" for column in columns)
     empty = f"SELECT {typed}, NULL::VARCHAR AS tier, NULL::VARCHAR AS month WHERE false"
-    connection.execute(f"CREATE VIEW {identifier(name)} AS {' UNION ALL BY NAME '.join([empty, *selects])}")
+    return " UNION ALL BY NAME ".join([empty, *selects])
 
 
-def _create_stand_in(connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[Column]) -> None:
+def _has_same_columns(columns: Sequence[Column], file: ColdFile) -> bool:
+    there = {column.name: column for column in file.columns}
+    names = [(new, sql_type(there[old])) for old, new in file.names]
+    return names == [(column.name, sql_type(column)) for column in columns]
+
+
+def _selects(arms: Sequence[tuple[Branch, str]]) -> list[str]:
+    """A query for each arm, but one for all checked files with the same columns."""
+    alike: dict[tuple[object, ...], list[ColdFile]] = {}
+    others = []
+    for branch, source in arms:
+        if branch.file is not None and source == branch.source:
+            alike.setdefault((branch.file.names, branch.file.columns), []).append(branch.file)
+        else:
+            others.append(branch.select(source))
+    return [*map(_scan, alike.values()), *others]
+
+
+def _scan(files: Sequence[ColdFile]) -> str:
+    paths = ", ".join(literal(file.path) for file in files)
+    options = "hive_partitioning = true, hive_types = {'tier': VARCHAR, 'month': VARCHAR}"
+    names = (*files[0].names, ("tier", "tier"), ("month", "month"))
+    return f"SELECT * FROM {renamed(f'read_parquet([{paths}], {options})', names)}"
+
+
+def create_stand_in(connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[Column]) -> None:
     typed = ", ".join(f"{identifier(column.name)} {sql_type(column)}" for column in columns)
     lows, highs = zip(*(_extremes(column) for column in columns), strict=True)
     nulls = ", ".join("NULL" for _ in columns)
@@ -196,13 +251,13 @@ def _extremes(column: Column) -> tuple[str, str]:
     return _EXTREMES[column.kind]
 
 
-def _tables(node: object) -> Iterator[str]:
+def scanned_tables(node: object) -> Iterator[str]:
     """Every table that a plan scans, wherever it is in the tree."""
     if isinstance(node, list):
         for item in node:
-            yield from _tables(item)
+            yield from scanned_tables(item)
     elif isinstance(node, dict):
         table = node.get("extra_info", {}).get("Table") if isinstance(node.get("extra_info"), dict) else None
         if isinstance(table, str):
             yield table.rsplit(".", 1)[-1].strip('"')
-        yield from _tables(node.get("children", []))
+        yield from scanned_tables(node.get("children", []))

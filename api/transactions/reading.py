@@ -16,18 +16,23 @@ import anyio.to_thread
 from api.connections.database import AsyncConnection, Database
 from api.routing.problems import UNAVAILABLE, HttpError
 from api.transactions import statements
+from ledger.columns import ColumnKind
 from ledger.errors import TransientError
 from ledger.identifiers import time_of
 from ledger.months import LAST_YEAR, Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
+from sql.lookups import FILTER_BLOCKS, LOOKUPS, FoundLookup, blocks_asked, found_lookups
 from storage.archive import ColdFilter, ColdReader, Names
+from storage.filters import hash_of, may_have
+from storage.object_reader import ArchivedFile
 
 Row = dict[str, Any]
 
 _COLD_READS_AT_ONCE = 4  # one engine answers all of them; more only wait for each other
 _COLD_READS_WAITING = 64  # more of them would be answered after their clients have gone
 _COLD_MONTHS_AT_ONCE = 12  # a page of a busy wallet opens few files, one of a quiet wallet makes few rounds
+_FILTERED = {"id": ColumnKind.UUID, "wallet_id": ColumnKind.TEXT, "user_id": ColumnKind.TEXT}
 _EQUAL = ("wallet_id", "user_id", "status", "type", "client_id")
 
 
@@ -130,7 +135,8 @@ class Reader:
         rows, months = await self._database.run(
             lambda connection: _read_postgres(connection, table, wanted, enough), "page"
         )
-        for some in _chunks(months, _COLD_MONTHS_AT_ONCE):
+        possible = await self._possible(table, months, _cold_filter(wanted))
+        for some in _chunks(possible, _COLD_MONTHS_AT_ONCE):
             # A month that was held back is in warm while later ones are cold, so tiers may interleave: an archived
             # month is left out only when all of it is older than a page that is already full.
             oldest = rows[-1][table.time_column] if len(rows) == enough else None
@@ -141,6 +147,7 @@ class Reader:
         return RowPage(rows[:limit], len(rows) > limit)
 
     async def _find_cold(self, table: TieredTable, row_id: UUID, months: Sequence[ColdMonth]) -> LocatedRow | None:
+        months = await self._possible(table, months, ColdFilter(id=row_id))
         for some in _chunks(months, _COLD_MONTHS_AT_ONCE):
             if rows := await self._read_cold(table, some, ColdFilter(id=row_id), 1):
                 return LocatedRow(rows[0], Tier.COLD)
@@ -149,11 +156,27 @@ class Reader:
     async def _page_cold(
         self, table: TieredTable, wanted: Wanted, months: Sequence[ColdMonth], limit: int
     ) -> list[Row]:
-        where = ColdFilter(
-            **{name: getattr(wanted, name) for name in (*_EQUAL, "created_from", "created_before")},
-            before=wanted.before,
-        )
-        return await self._read_cold(table, months, where, limit)
+        return await self._read_cold(table, months, _cold_filter(wanted), limit)
+
+    async def _possible(
+        self, table: TieredTable, months: Sequence[ColdMonth], where: ColdFilter
+    ) -> Sequence[ColdMonth]:
+        """``months`` without those whose filters deny a value that is asked for."""
+        values = {name: value for name in _FILTERED if (value := getattr(where, name)) is not None}
+        if not months or not values:
+            return months
+        numbers = await self._database.run(lambda connection: _numbers(connection, table), "fields")
+        asked = [
+            (cold.object_key, numbers[name], hash_of(value))
+            for cold in months
+            for name, value in values.items()
+            if name in numbers and _has_column(cold, numbers[name], _FILTERED[name])
+        ]
+        if not asked:
+            return months
+        blocks = await self._database.run(lambda connection: _blocks(connection, asked), "filters")
+        denied = {asked[place][0] for place, block in blocks if not may_have(bytes(block), asked[place][2])}
+        return [cold for cold in months if cold.object_key not in denied]
 
     async def _read_cold(
         self, table: TieredTable, months: Sequence[ColdMonth], where: ColdFilter, limit: int
@@ -161,6 +184,11 @@ class Reader:
         columns = statements.columns_of(table)
         numbers = await self._database.run(lambda connection: _numbers(connection, table), "fields") if months else {}
         objects = {cold.object_key: _names(cold, columns, numbers) for cold in months}
+        if unknown := self._cold.unknown(objects):
+            found = await self._database.run(lambda connection: _lookups(connection, unknown), "lookups")
+            self._cold.add(
+                ArchivedFile(one.name, one.object_key, one.sha256.hex(), one.pieces, one.footer) for one in found
+            )
         return await self._read_objects(table, objects, where, limit)
 
     async def _read_objects(
@@ -213,6 +241,26 @@ async def _search_postgres(
         return LocatedRow(dict(zip(statements.columns_of(table), row[1:], strict=True)), row[0]), []
     refuse_missing(await missing.fetchall())
     return None, _cold_months(await months.fetchall())
+
+
+def _cold_filter(wanted: Wanted) -> ColdFilter:
+    equal = {name: getattr(wanted, name) for name in (*_EQUAL, "created_from", "created_before")}
+    return ColdFilter(**equal, before=wanted.before)
+
+
+def _has_column(cold: ColdMonth, field_id: int, kind: ColumnKind) -> bool:
+    """Whether a month has a column, of a kind: only then its filter says something about the column."""
+    return any((one["field_id"], one["kind"]) == (field_id, kind) for one in cold.columns or ())
+
+
+async def _blocks(connection: AsyncConnection, asked: Sequence[tuple[str, int, int]]) -> list[tuple[int, bytes]]:
+    found = await connection.execute(FILTER_BLOCKS, blocks_asked(asked), binary=True)
+    return [(place, block) for place, block in await found.fetchall()]
+
+
+async def _lookups(connection: AsyncConnection, keys: Sequence[str]) -> list[FoundLookup]:
+    found = await connection.execute(LOOKUPS, {"keys": list(keys)}, binary=True)
+    return found_lookups(await found.fetchall())
 
 
 def refuse_missing(missing: Sequence[tuple[Any, ...]]) -> None:

@@ -59,7 +59,7 @@ SELECT coalesce(max(number), 0) + 1 FROM deletions
 -- name: month_parts
 -- The parts of a month that are not deleted, locked until the end of the transaction.
 SELECT part, tier, step, attempt, row_count, sums, digest, object_key, object_bytes, object_sha256, manifest_key,
-       manifest_sha256, tree, kept
+       manifest_sha256, tree, lookup, kept
 FROM archive_months
 WHERE table_name = %(table)s AND month = %(month)s AND tier <> 'deleted'
 ORDER BY part
@@ -98,10 +98,10 @@ WHERE table_name = %(table)s AND month = %(month)s AND part = ANY(%(parts)s::sma
 -- name: add_kept_part
 INSERT INTO archive_months (table_name, month, part, tier, attempt, row_count, sums, digest, postgres_bytes, object_key,
                             object_bytes, object_sha256, manifest_key, manifest_sha256, verified_at, cold_at, tidied_at,
-                            keys_tell_month, columns, tree, layout, kept)
+                            keys_tell_month, columns, tree, layout, lookup, kept)
 SELECT table_name, month, %(part)s, 'cold', %(attempt)s, %(row_count)s, %(sums)s, %(digest)s, 0, %(object_key)s,
        %(object_bytes)s, %(object_sha256)s, %(manifest_key)s, %(manifest_sha256)s, %(begun_at)s, %(begun_at)s, %(begun_at)s,
-       keys_tell_month, columns, %(tree)s, layout, %(kept)s
+       keys_tell_month, columns, %(tree)s, layout, %(lookup)s, %(kept)s
 FROM archive_months
 WHERE table_name = %(table)s AND month = %(month)s AND part = %(former)s
 

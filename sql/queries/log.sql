@@ -25,7 +25,7 @@ VALUES (%(installation_id)s, %(incarnation)s, %(number)s, %(event)s, %(entry)s, 
 -- name: cold_parts
 -- What the catalogue knows of archived parts of months: all of them, or one.
 SELECT table_name, to_char(month, 'YYYY-MM') AS month, part, manifest_key, manifest_sha256, object_key, object_bytes, object_sha256,
-       row_count, sums, digest, tree, layout, kept
+       row_count, sums, digest, tree, layout, lookup, kept
 FROM archive_months
 WHERE tier NOT IN ('hot', 'warm', 'deleted')
   AND (%(table)s::text IS NULL OR (table_name, month, part) = (%(table)s, %(month)s::date, %(part)s))

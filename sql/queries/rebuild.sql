@@ -11,10 +11,11 @@ LOCK TABLE archive_months, installation IN SHARE ROW EXCLUSIVE MODE
 
 -- name: add_month
 INSERT INTO archive_months (table_name, month, part, tier, attempt, row_count, sums, digest, object_key, object_bytes, object_sha256,
-                            manifest_key, manifest_sha256, verified_at, cold_at, tidied_at, keys_tell_month, columns, tree, layout, kept)
+                            manifest_key, manifest_sha256, verified_at, cold_at, tidied_at, keys_tell_month, columns, tree, layout, lookup,
+                            kept)
 VALUES (%(table)s, %(month)s, %(part)s, 'cold', %(attempt)s, %(row_count)s, %(sums)s, %(digest)s, %(object_key)s, %(object_bytes)s,
         %(object_sha256)s, %(manifest_key)s, %(manifest_sha256)s, %(cold_at)s, %(cold_at)s, %(cold_at)s, %(keys_tell_month)s,
-        %(columns)s, %(tree)s, %(layout)s, %(kept)s)
+        %(columns)s, %(tree)s, %(layout)s, %(lookup)s, %(kept)s)
 
 -- name: add_gone
 -- A part whose deletion has begun: what the log knows of it.

@@ -9,9 +9,9 @@ ON CONFLICT DO NOTHING
 
 -- name: months
 -- Every month of a table that is known, oldest first, and its parts in their order.
-SELECT month, part, tier, step, attempt, row_count, sums, digest, postgres_bytes, object_key, object_bytes, manifest_key,
-       last_error, warm_at, sealed_at, verified_at, cold_at, tidied_at, keys_tell_month, columns, certificate, deleted_at, kept, deep_at,
-       storage_class
+SELECT month, part, tier, step, attempt, row_count, sums, digest, postgres_bytes, object_key, object_bytes, object_sha256,
+       lookup IS NOT NULL AS has_lookup, manifest_key, last_error, warm_at, sealed_at, verified_at, cold_at, tidied_at, keys_tell_month,
+       columns, certificate, deleted_at, kept, deep_at, storage_class
 FROM archive_months
 WHERE table_name = %(table)s
 ORDER BY month, part
@@ -49,7 +49,8 @@ WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attem
 UPDATE archive_months
 SET step = 'verified', verified_at = now(), row_count = %(row_count)s, sums = %(sums)s, digest = %(digest)s,
     manifest_key = %(manifest_key)s, manifest_sha256 = %(manifest_sha256)s, postgres_bytes = %(postgres_bytes)s,
-    keys_tell_month = %(keys_tell_month)s, columns = %(columns)s, tree = %(tree)s, layout = %(layout)s
+    keys_tell_month = %(keys_tell_month)s, columns = %(columns)s, tree = %(tree)s, layout = %(layout)s,
+    lookup = %(lookup)s
 WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attempt = %(attempt)s
 
 -- name: mark_cold
@@ -153,3 +154,24 @@ SELECT pg_try_advisory_lock(hashtextextended(%(table)s || ' ' || %(month)s, 7305
 
 -- name: unlock_month
 SELECT pg_advisory_unlock(hashtextextended(%(table)s || ' ' || %(month)s, 7305824))
+
+-- name: map_version
+-- A text that differs from that of another moment when anything differs which the places of rows follow from: the
+-- catalogue of months, the numbers of columns, the parents and their columns, their partitions with bounds and CHECKs, and
+-- what this login may read. A row of a table has another xmin or another place after each change.
+SELECT md5(concat_ws('/',
+    (SELECT string_agg(m.xmin::text || m.ctid::text, ',' ORDER BY m.ctid) FROM archive_months m),
+    (SELECT string_agg(a.xmin::text || a.ctid::text, ',' ORDER BY a.ctid) FROM archive_columns a),
+    (SELECT string_agg(c.oid::text || ':' || c.xmin::text, ',' ORDER BY c.oid)
+     FROM pg_class c WHERE c.oid = ANY(%(parents)s::oid[])),
+    (SELECT string_agg(a.attrelid::text || ':' || a.attnum || ':' || a.xmin::text, ',' ORDER BY a.attrelid, a.attnum)
+     FROM pg_attribute a WHERE a.attrelid = ANY(%(parents)s::oid[]) AND a.attnum > 0),
+    (SELECT string_agg(k.oid::text || ':' || k.xmin::text, ',' ORDER BY k.oid)
+     FROM pg_constraint k
+     WHERE k.conrelid = ANY(%(parents)s::oid[])
+        OR k.conrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = ANY(%(parents)s::oid[]))),
+    (SELECT string_agg(concat_ws(':', c.oid, c.xmin, i.inhparent, i.inhdetachpending,
+                                 has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(c.relnamespace, 'USAGE')),
+                       ',' ORDER BY c.oid)
+     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = ANY(%(parents)s::oid[])),
+    current_user))

@@ -40,6 +40,8 @@ class CatalogueMonth:
     postgres_bytes: int | None
     object_key: str | None
     object_bytes: int | None
+    object_sha256: bytes | None
+    has_lookup: bool
     manifest_key: str | None
     last_error: str | None
     warm_at: datetime | None

@@ -10,7 +10,7 @@ from ledger.columns import Column
 from ledger.tables import TieredTable
 from sql.relations import Relation
 from storage.engine import identifier, sql_type
-from storage.parquet import ROW_GROUP_ROWS, write_parquet
+from storage.parquet import row_group_rows, write_parquet
 from tasks.querying.link import linked, linked_relation, translated
 
 
@@ -22,10 +22,11 @@ def export_partition(
     partition: Relation,
     target: Path,
     metadata: Mapping[str, str],
+    rows: int,
 ) -> int:
     """Write the rows of ``partition`` to ``target``, sorted by ``table.cold_sort`` and the key; returns their number.
 
-    ``metadata`` goes into the file's own metadata.
+    ``metadata`` goes into the file's own metadata; ``rows``, the number that is expected, decides on its row groups.
 
     The sort spills to the spool when the month is larger than the engine's memory. Raises TransientError when
     PostgreSQL goes away. Safe to run again: the file is written again.
@@ -35,7 +36,8 @@ def export_partition(
     )
     order = ", ".join(f"{identifier(name)} ASC NULLS LAST" for name in table.cold_order)
     with linked(engine, settings, links=1), translated(settings):
+        group_rows = row_group_rows(rows)
         batches = engine.execute(
             f"SELECT {names} FROM {linked_relation(0, partition)} ORDER BY {order}"
-        ).to_arrow_reader(ROW_GROUP_ROWS)
-        return write_parquet(batches, columns, table, target, metadata)
+        ).to_arrow_reader(group_rows)
+        return write_parquet(batches, columns, table, target, metadata, group_rows)

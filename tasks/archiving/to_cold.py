@@ -37,6 +37,7 @@ from sql.connection import Connection, connect, fetch_one
 from sql.fields import assign_fields
 from sql.keepable import unkeepable_value
 from sql.log import archived_part, record_event
+from sql.lookups import add_lookup
 from sql.maintenance import keep_vacuum_out, run_ddl
 from sql.obstacles import obstacles
 from sql.partitions import monthly_partitions
@@ -45,8 +46,9 @@ from sql.relations import Parents, Relation, check_partition
 from sql.seal import count_unfinished, is_sealed, row_versions, seal, unseal
 from sql.storing import check_stored
 from storage.engine import engine
-from storage.layout import MANIFEST_SUFFIX, data_folder, manifest_folder, tree_folder
-from storage.manifest import ManifestFile, ManifestRowGroup, ManifestTree, describe_month
+from storage.layout import LOOKUP_SUFFIX, MANIFEST_SUFFIX, data_folder, manifest_folder, tree_folder
+from storage.lookups import Lookup, filtered_columns, make_lookup
+from storage.manifest import ManifestFile, ManifestObject, ManifestRowGroup, ManifestTree, describe_month
 from storage.month_tree import FileTree, ReadFile, read_file
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile, describe_file
@@ -60,7 +62,7 @@ from tasks.retention.locks import lock_new_objects
 
 _QUERIES = load("tiers")
 _CATALOG = load("catalog")
-_OBJECTS = 3  # of a month: the Parquet file, the roots of its tree's chunks, and the manifest
+_OBJECTS = 4  # of a month: the Parquet file, the roots of its tree's chunks, the lookup, and the manifest
 
 
 class Step(StrEnum):
@@ -165,7 +167,7 @@ def _move(connection: Connection, settings: Settings, claim: _Claim, on_step: On
     with spool_folder(settings.spool, partition.name) as spool, ThreadPoolExecutor(1) as side:
         store = ObjectStore(settings)
         held = side.submit(read_held_rows, settings, table, columns, partition, month, spool)
-        file, content = _write(connection, settings, store, claim, spool, on_step)
+        file, content = _write(connection, settings, store, claim, spool, on_step, versions[0])
         on_step(Step.UPLOADED)
         check_bytes(content, store.fetch(file, spool / "read.parquet"), file)
         _record_upload(connection, claim, file, content)
@@ -173,7 +175,9 @@ def _move(connection: Connection, settings: Settings, claim: _Claim, on_step: On
         tree = compare(table, partition, held.result(), read)
         on_step(Step.VERIFIED)
         described = _describe_file(file, content, read)
-        postgres_bytes = _describe(connection, store, claim, read.content, tree, described)
+        columns_with_filter = filtered_columns(table, columns)
+        lookup = make_lookup(spool / "read.parquet", columns_with_filter, settings.archive_filter_bits)
+        postgres_bytes = _describe(connection, store, claim, read.content, tree, described, lookup)
         on_step(Step.DESCRIBED)
         _lock(connection, settings, claim)
         on_step(Step.LOCKED)
@@ -184,12 +188,18 @@ def _move(connection: Connection, settings: Settings, claim: _Claim, on_step: On
 
 
 def _write(
-    connection: Connection, settings: Settings, store: ObjectStore, claim: _Claim, spool: Path, on_step: OnStep
+    connection: Connection,
+    settings: Settings,
+    store: ObjectStore,
+    claim: _Claim,
+    spool: Path,
+    on_step: OnStep,
+    rows: int,
 ) -> tuple[str, StoredFile]:
-    """Export the partition and upload the file; returns its key, and its size and SHA-256."""
+    """Export the partition of ``rows`` and upload the file; returns its key, and its size and SHA-256."""
     written = spool / "written.parquet"
     with engine(settings) as duck:
-        export_partition(duck, settings, claim.table, claim.columns, claim.partition, written, claim.metadata)
+        export_partition(duck, settings, claim.table, claim.columns, claim.partition, written, claim.metadata, rows)
     refuse_archived_file(connection, settings, claim.table, claim.month, written)
     on_step(Step.EXPORTED)
     content = describe_file(written)
@@ -314,8 +324,9 @@ def _describe(
     content: MonthContent,
     tree: FileTree,
     file: ManifestFile,
+    lookup: Lookup,
 ) -> int:
-    """Write the tree and the manifest, read both back, and record the proof; returns the bytes of the month in
+    """Write tree, lookup and manifest, read them back, and record the proof; returns the bytes of the month in
     PostgreSQL.
     """
     installation, month = claim.owner.installation_id, str(claim.month)
@@ -327,7 +338,12 @@ def _describe(
         leaves=tree.head.leaves,
         root=tree.head.root.hex(),
     )
-    manifest = describe_month(installation, claim.table, month, claim.part, claim.columns, content, described, (file,))
+    lookup_key, stored = _store(
+        connection, store, claim, lookup.to_bytes(), tree_folder(claim.table.name, month), LOOKUP_SUFFIX
+    )
+    looked_up = ManifestObject(key=lookup_key, size_bytes=stored.size_bytes, sha256=stored.sha256.hex())
+    named = (installation, claim.table, month, claim.part)
+    manifest = describe_month(*named, claim.columns, content, described, (file,), lookup=looked_up)
     folder = manifest_folder(claim.table.name, month)
     manifest_key, stored = _store(connection, store, claim, manifest.to_bytes(), folder, MANIFEST_SUFFIX)
     postgres_bytes = int(fetch_one(connection, _CATALOG["relation_bytes"], {"relation": claim.partition.oid})[0])
@@ -342,9 +358,12 @@ def _describe(
         "columns": Jsonb([column.model_dump(mode="json") for column in manifest.columns]),
         "tree": Jsonb(manifest.tree.model_dump(mode="json")),
         "layout": Jsonb(manifest.layout.to_record()),
+        "lookup": Jsonb(looked_up.model_dump(mode="json")),
     }
     with connection.transaction():
         _mark(connection, claim, "mark_verified", proved)
+        copied = (file.key, lookup.pieces, lookup.footer, lookup.filters)
+        add_lookup(connection, claim.table.name, claim.month.first_day, claim.part, *copied)
         _add_event(connection, claim, "verified", {"digest": tree.head.root.hex(), "manifest_key": manifest_key})
     return postgres_bytes
 

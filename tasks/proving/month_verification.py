@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import pyarrow as pa
+
 from config import Settings
 from ledger.columns import Column
 from ledger.errors import DataError, DeepTierError, VerificationError
@@ -11,6 +13,7 @@ from ledger.months import Month
 from ledger.proof import sums_per_currency
 from ledger.tables import TieredTable
 from ledger.transparency.events import LoggedObject
+from storage.lookups import Lookup, remake_lookup
 from storage.manifest import Manifest, ManifestFile, ManifestRowGroup, ManifestTree, describe_month
 from storage.month_tree import ReadFile, read_file
 from storage.spool import spool_folder
@@ -52,6 +55,7 @@ class MonthVerification:
             if manifest is not None:
                 self._check_manifest(expected, manifest)
                 self._check_tree(manifest, files)
+                self._check_lookup(manifest, files)
                 if deep:
                     self._read_rows(expected, manifest, files, spool)
         self._report.counts["months"] += 1
@@ -111,7 +115,7 @@ class MonthVerification:
 
     def _check_manifest(self, expected: ExpectedMonth, manifest: Manifest) -> None:
         """The manifest says what the log's entry says."""
-        objects = {one.key: (one.size_bytes, one.sha256) for one in (*manifest.files, manifest.tree)}
+        objects = {one.key: (one.size_bytes, one.sha256) for one in manifest.objects}
         said = {
             "table": (manifest.table, expected.table),
             "month": (manifest.month, expected.month),
@@ -135,6 +139,23 @@ class MonthVerification:
             ChunkedTree(manifest.head, path.read_bytes())
         except VerificationError as error:
             self._report.add(manifest.tree.key, str(error))
+
+    def _check_lookup(self, manifest: Manifest, files: Mapping[str, Path | None]) -> None:
+        """The lookup is the one that follows from the file with the rows."""
+        if manifest.lookup is None:
+            return
+        (file,) = manifest.files
+        path, rows = files.get(manifest.lookup.key), files.get(file.key)
+        if path is None or rows is None:
+            return
+        try:
+            said = Lookup.from_bytes(path.read_bytes(), manifest.lookup.key)
+            is_right = remake_lookup(rows, manifest.layout.columns, said) == said
+        except (DataError, OSError, pa.ArrowException) as error:
+            self._report.add(manifest.lookup.key, f"cannot be compared with the rows: {error}")
+            return
+        if not is_right:
+            self._report.add(manifest.lookup.key, "its pieces or filters are not those of the file with the rows")
 
     def _read_rows(
         self, expected: ExpectedMonth, manifest: Manifest, files: Mapping[str, Path | None], spool: Path
@@ -194,4 +215,4 @@ def _described(table: TieredTable, manifest: Manifest, file: ManifestFile, read:
     described = file.model_copy(update={"rows": read.content.rows, "row_groups": groups})
     columns = tuple(Column(**column.model_dump()) for column in manifest.columns)
     named = (manifest.installation, table, manifest.month, manifest.part)
-    return describe_month(*named, columns, read.content, tree, (described,))
+    return describe_month(*named, columns, read.content, tree, (described,), lookup=manifest.lookup)

@@ -20,10 +20,12 @@ from ledger.transparency.replay import replay, replay_entries
 from sql.connection import Connection, connect
 from sql.installation import add_event, become, confirm, installation_lock, read_identity
 from sql.log import insert_published, log_lock, record_event, take_log
+from sql.lookups import add_lookup
 from sql.rebuild import add_column, add_gone, add_month, forget_columns, require_empty
-from storage.manifest import Manifest
+from storage.lookups import Lookup
+from storage.manifest import Manifest, ManifestObject
 from storage.marker import location_of, read_marker
-from storage.store import ObjectStore
+from storage.store import ObjectStore, StoredFile
 from tasks.archiving.ownership import put_marker
 from tasks.proving.known_log import KnownLog, know_log
 from tasks.proving.verification import VerificationScope, verify_archive
@@ -121,14 +123,28 @@ def add_archived(
 ) -> Manifest:
     """Enter an archived part of a month with what its manifest says; returns the manifest."""
     manifest = Manifest.from_bytes(store.read_bytes(archived.manifest.key), archived.manifest.key)
+    lookup = manifest.lookup
     described = {
         "keys_tell_month": manifest.keys_tell_month,
         "columns": [column.model_dump(mode="json") for column in manifest.columns],
         "tree": manifest.tree.model_dump(mode="json"),
+        "lookup": None if lookup is None else lookup.model_dump(mode="json"),
     }
     first_day, attempt = Month.parse(archived.month).first_day, _attempt_of(archived.objects[0].key)
     add_month(connection, owner, first_day, archived, attempt, happened_at, described)
+    if lookup is not None:
+        found = read_lookup(store, lookup)
+        copied = (manifest.files[0].key, found.pieces, found.footer, found.filters)
+        add_lookup(connection, archived.table, first_day, archived.part, *copied)
     return manifest
+
+
+def read_lookup(store: ObjectStore, described: ManifestObject) -> Lookup:
+    """The lookup that a manifest names. Raises VerificationError where the object is another one."""
+    content = store.read_bytes(described.key)
+    if StoredFile.of(content) != StoredFile(described.size_bytes, bytes.fromhex(described.sha256)):
+        raise VerificationError(f"{described.key}: its SHA-256 is not the one in the manifest")
+    return Lookup.from_bytes(content, described.key)
 
 
 def _add_gone(connection: Connection, events: Sequence[Event]) -> None:

@@ -4,29 +4,54 @@ Somebody may have put another file under its key, such as that of another month:
 bounds, and the answer would be short. What the catalogue says of an object is compared with the object's footer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import duckdb
 
 from ledger.errors import DataError
+from sql.connection import Connection
+from sql.lookups import read_lookups
+from storage.archive_files import ArchiveFiles
 from storage.engine import literal
+from storage.object_reader import ArchivedFile
 
 
 @dataclass(frozen=True, slots=True)
 class ArchivedObject:
-    """What the catalogue of months says of an object. ``name`` is its table and month, ``key`` its place."""
+    """What the catalogue of months says of an object. ``name`` is its table and month. One with a lookup is read by
+    pieces, and each is checked.
+    """
 
     name: str
     rows: int
     size_bytes: int
-    key: str = ""
+    key: str
+    sha256: str
+    has_lookup: bool
+
+
+def load_files(connection: Connection, files: ArchiveFiles, objects: Iterable[ArchivedObject]) -> None:
+    """Make the objects that have a lookup known to ``files``, from PostgreSQL's copies.
+
+    Raises DataError where PostgreSQL has none: somebody has removed it.
+    """
+    missing = {one.key: one for one in objects if one.has_lookup and files.find_file(one.sha256) is None}
+    if not missing:
+        return
+    found = read_lookups(connection, list(missing))
+    known = {one.object_key for one in found}
+    if absent := [one for key, one in missing.items() if key not in known]:
+        raise DataError(f"SQL: {absent[0].name}: archive_lookups has no row of {absent[0].key}: somebody removed it")
+    files.add(ArchivedFile(one.name, one.object_key, one.sha256.hex(), one.pieces, one.footer) for one in found)
 
 
 def check_objects(duck: duckdb.DuckDBPyConnection, objects: Mapping[str, ArchivedObject]) -> None:
     """Raise DataError for the first of ``objects``, by address, that has another size or number of rows than the one
-    that was proved. Reads their footers, which the engine keeps for the question itself.
+    that was proved. Reads their footers, which the engine keeps for the question itself. Those with a lookup are
+    checked where they are read.
     """
+    objects = {address: one for address, one in objects.items() if not one.has_lookup}
     if not objects:
         return
     duck.execute("SET parquet_metadata_cache = true")

@@ -23,8 +23,9 @@ from sql.fields import read_fields
 from sql.obstacles import hidden_relations
 from sql.partitions import Partition, readable_partitions, rows_through
 from sql.relations import Parents, Relation, lock_parents
-from storage.engine import archived, identifier, renamed, sql_type, url_of
-from storage.pruning import Branch, Described, Need
+from storage.archive_files import path_of
+from storage.engine import archived, identifier, literal, renamed, sql_type, url_of
+from storage.pruning import Branch, ColdFile, Described, Need
 from tasks.archiving.catalogue import (
     MonthState,
     Stray,
@@ -43,7 +44,7 @@ class Places:
     """The tables with the columns of their views, and their places. ``attached`` has those in PostgreSQL, by the
     sources of their branches; ``objects`` the archived objects that a branch reads, by its source and their addresses.
     ``living`` are the columns that each table has now, ``refused`` the tables that cannot be read, with the reason: a
-    question over the others goes on.
+    question over the others goes on. ``is_lasting``: all of it follows from the catalogues, and from no rows.
     """
 
     tables: list[Described] = field(default_factory=list)
@@ -52,6 +53,7 @@ class Places:
     objects: dict[str, dict[str, ArchivedObject]] = field(default_factory=dict)
     living: dict[str, tuple[Column, ...]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    is_lasting: bool = True
 
     def objects_of(self, needs: Iterable[Need]) -> dict[str, ArchivedObject]:
         """The archived objects that a question reads which needs these places."""
@@ -178,6 +180,7 @@ def _add_attached(connection: Connection, settings: Settings, one: _Table, place
     catalogue does not know and that has row-level security, which holds for direct reading alone.
     """
     strays = stray_partitions(connection, one.table, one.states)
+    places.is_lasting = places.is_lasting and not strays
     known = [state.partition for state in one.states if state.partition is not None]
     readable = readable_partitions(connection, [*known, *(stray.partition for stray in strays)])
     hidden = hidden_relations(connection, [stray.partition.relation for stray in strays])
@@ -226,17 +229,36 @@ def _note(one: _Table, stray: Stray) -> str:
 
 
 def _archived(settings: Settings, one: _Table, state: MonthState) -> Branch:
-    source = archived(settings, state.catalogue.object_key or "", _names(one, state))
-    return Branch(one.table, state.month, state.tier, source, state.catalogue.keys_tell_month)
+    source, known = _source(settings, one, state), state.catalogue
+    names = _names(one, state)
+    file = ColdFile(_path(state), tuple(names), known.archived_columns) if known.has_lookup and names else None
+    return Branch(one.table, state.month, state.tier, source, known.keys_tell_month, file=file)
+
+
+def _path(state: MonthState) -> str:
+    return path_of(bytes(state.catalogue.object_sha256 or b"").hex(), state.tier, str(state.month))
+
+
+def _source(settings: Settings, one: _Table, state: MonthState) -> str:
+    """A FROM item of an archived part: checked bytes alone, where it has a lookup."""
+    if state.catalogue.has_lookup:
+        return renamed(f"read_parquet({literal(_path(state))}, hive_partitioning = false)", _names(one, state))
+    return archived(settings, state.catalogue.object_key or "", _names(one, state))
+
+
+def _address(settings: Settings, state: MonthState) -> str:
+    return _path(state) if state.catalogue.has_lookup else url_of(settings, state.catalogue.object_key or "")
 
 
 def _objects(settings: Settings, one: _Table, states: Sequence[MonthState]) -> dict[str, ArchivedObject]:
     return {
-        url_of(settings, state.catalogue.object_key or ""): ArchivedObject(
+        _address(settings, state): ArchivedObject(
             f"{one.table.name} {state.month}",
             state.catalogue.row_count or 0,
             state.catalogue.object_bytes or 0,
             state.catalogue.object_key or "",
+            bytes(state.catalogue.object_sha256 or b"").hex(),
+            state.catalogue.has_lookup,
         )
         for state in states
     }
@@ -254,10 +276,7 @@ def _beside(one: _Table, state: MonthState) -> list[MonthState]:
 
 def _kept(settings: Settings, one: _Table, beside: Sequence[MonthState]) -> str:
     key, time_column = identifier(one.table.key_column), identifier(one.table.time_column)
-    return " UNION ALL ".join(
-        f"SELECT {key}, {time_column} FROM {archived(settings, state.catalogue.object_key or '', _names(one, state))}"
-        for state in beside
-    )
+    return " UNION ALL ".join(f"SELECT {key}, {time_column} FROM {_source(settings, one, state)}" for state in beside)
 
 
 def _gone(one: _Table, month: Month, text: str) -> Branch:

@@ -51,8 +51,10 @@ from sql.deletions import (
 from sql.holds import lock_holds, open_holds, read_now
 from sql.locks import forget_locks, placed_holds
 from sql.log import archived_part, record_event
+from sql.lookups import add_lookup
 from sql.maintenance import run_ddl
 from storage.layout import CERTIFICATES, ORDERS, data_folder, manifest_folder, tree_folder
+from storage.object_cache import ObjectCache
 from storage.store import ObjectStore, StoredFile
 from storage.versions import KeptVersionError, VersionedStore
 from tasks.archiving.ownership import check_ownership
@@ -261,6 +263,10 @@ def _of_part(part: MonthPart) -> list[DoomedObject]:
         DoomedObject(tree["key"], part.part, "tree", tree["size_bytes"], bytes.fromhex(tree["sha256"]), []),
         DoomedObject(part.manifest_key, part.part, "manifest", None, manifest, []),
     ]
+    if part.lookup is not None:
+        lookup = part.lookup
+        sha256 = bytes.fromhex(lookup["sha256"])
+        found.append(DoomedObject(lookup["key"], part.part, "lookup", lookup["size_bytes"], sha256, []))
     if part.kept is not None:
         proofs = part.kept["proofs"]
         sha256 = bytes.fromhex(proofs["sha256"])
@@ -353,6 +359,8 @@ def _take_out(
     begin_parts(connection, doomed.table, doomed.month, numbers, order.certificate, now)
     for one in kept:
         add_kept_part(connection, one.values | {"begun_at": now}, one.keys)
+        copied = (one.values["object_key"], one.lookup.pieces, one.lookup.footer, one.lookup.filters)
+        add_lookup(connection, doomed.table, doomed.month.first_day, one.part, *copied)
     body = DeletionBegun(
         table=doomed.table,
         month=str(doomed.month),
@@ -405,8 +413,9 @@ def _finish(work: _Work, deletion: Deletion) -> DeletionOutcome:
 
 
 def _remove(work: _Work, deletion: Deletion) -> None:
-    """Delete every version of every object, and prove that each is absent."""
+    """Delete every version of every object, and prove that each is absent; this machine's cache forgets it, too."""
     store = VersionedStore(work.settings)
+    cache = ObjectCache(work.settings.object_cache_folder, 0)
     for one in doomed_objects(work.connection, deletion.number):
         if one.proved_at is not None:
             store.remove(one.object_key)  # somebody may have put it back
@@ -417,6 +426,8 @@ def _remove(work: _Work, deletion: Deletion) -> None:
         work.on_step(f"noted {one.object_key}")
         release_store_holds(work.connection, work.settings, one.object_key)
         store.remove(one.object_key)
+        if one.sha256 is not None:
+            cache.forget(bytes(one.sha256).hex())
         work.on_step(f"removed {one.object_key}")
         mark_removed(work.connection, deletion.number, one.object_key)
         forget_locks(work.connection, one.object_key)

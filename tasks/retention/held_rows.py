@@ -28,9 +28,10 @@ from ledger.transparency.events import KeptRows, LoggedObject
 from sql.connection import Connection
 from sql.deletions import MonthPart, intend_kept
 from storage.engine import engine, identifier, literal, sql_type
-from storage.layout import MANIFEST_SUFFIX, data_folder, manifest_folder, tree_folder
+from storage.layout import LOOKUP_SUFFIX, MANIFEST_SUFFIX, data_folder, manifest_folder, tree_folder
 from storage.leaf_files import only_on_one_side
-from storage.manifest import Manifest, ManifestFile, ManifestRowGroup, ManifestTree, describe_month
+from storage.lookups import Lookup, filtered_columns, make_lookup
+from storage.manifest import Manifest, ManifestFile, ManifestObject, ManifestRowGroup, ManifestTree, describe_month
 from storage.month_proofs import MonthProver
 from storage.month_tree import ReadFile, read_file
 from storage.parquet import ROW_GROUP_ROWS, write_parquet
@@ -53,6 +54,7 @@ class KeptPart:
     root: str
     holds: tuple[str, ...]
     values: dict[str, Any]
+    lookup: Lookup
     keys: tuple[str, ...]
 
 
@@ -141,7 +143,9 @@ def keep_rows(
         check_bytes(content, store.fetch(key, fresh), key)
         read = read_file(settings, table_of(manifest), work.columns, work.month, fresh, spool / "read")
         proofs, names = _prove(work, source, read, spool)
-        return _describe(work, key, content, read, proofs, names)
+        table = settings.registry.get(manifest.table, table_of(manifest))
+        lookup = make_lookup(fresh, filtered_columns(table, work.columns), settings.archive_filter_bits)
+        return _describe(work, key, content, read, proofs, names, lookup)
 
 
 def read_manifest(store: ObjectStore, former: MonthPart) -> Manifest:
@@ -233,13 +237,21 @@ def _count(work: _Work, source: Path) -> tuple[int, tuple[str, ...]]:
 
 
 def _describe(
-    work: _Work, key: str, content: StoredFile, read: ReadFile, proofs: bytes, holds: tuple[str, ...]
+    work: _Work,
+    key: str,
+    content: StoredFile,
+    read: ReadFile,
+    proofs: bytes,
+    holds: tuple[str, ...],
+    lookup: Lookup,
 ) -> KeptPart:
-    """Store tree, proofs and manifest, and describe the part for the catalogue."""
+    """Store tree, proofs, lookup and manifest, and describe the part for the catalogue."""
     manifest, month, table = work.manifest, str(work.month), table_of(work.manifest)
     folder = tree_folder(manifest.table, month)
     tree_key, roots = work.put(read.tree.chunk_roots, folder, "tree")
     proofs_key, proved = work.put(proofs, folder, "proofs")
+    lookup_key, stored = work.put(lookup.to_bytes(), folder, LOOKUP_SUFFIX)
+    looked_up = ManifestObject(key=lookup_key, size_bytes=stored.size_bytes, sha256=stored.sha256.hex())
     tree = ManifestTree(
         key=tree_key,
         size_bytes=roots.size_bytes,
@@ -251,7 +263,7 @@ def _describe(
     sizes = {"size_bytes": content.size_bytes, "sha256": content.sha256.hex()}
     file = ManifestFile(key=key, rows=read.content.rows, row_groups=groups, **sizes)
     named = (work.owner.installation_id, table, month, work.part)
-    described = describe_month(*named, work.columns, read.content, tree, (file,))
+    described = describe_month(*named, work.columns, read.content, tree, (file,), lookup=looked_up)
     manifest_key, stored = work.put(described.to_bytes(), manifest_folder(manifest.table, month), MANIFEST_SUFFIX)
     logged = LoggedObject(key=proofs_key, size_bytes=proved.size_bytes, sha256=proved.sha256.hex())
     kept = KeptRows(of_part=work.former.part, holds=holds, proofs=logged)
@@ -270,7 +282,8 @@ def _describe(
         "manifest_key": manifest_key,
         "manifest_sha256": stored.sha256,
         "tree": tree.model_dump(mode="json"),
+        "lookup": looked_up.model_dump(mode="json"),
         "kept": msgspec.to_builtins(kept),
     }
-    keys = (key, tree_key, proofs_key, manifest_key)
-    return KeptPart(work.part, work.former.part, read.content.rows, tree.root, holds, values, keys)
+    keys = (key, tree_key, proofs_key, lookup_key, manifest_key)
+    return KeptPart(work.part, work.former.part, read.content.rows, tree.root, holds, values, lookup, keys)

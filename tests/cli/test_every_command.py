@@ -86,7 +86,8 @@ def typed_words(path: tuple[str, ...], folder: Path) -> list[str]:
     while not isinstance(entry, LazyCommand):
         entry = entry.commands[given.pop(0)]
     words = list(path)
-    for parameter in [one for one in entry.load().params if one.required][len(given) :]:
+    wanted = [one for one in entry.load().params if one.required or one.name == "query"]  # of `sql`, which has a shell
+    for parameter in wanted[len(given) :]:
         if _kind(parameter) is bool:
             words.append(parameter.opts[0])
         elif parameter.param_type_name == "argument":

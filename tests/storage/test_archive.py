@@ -1,11 +1,13 @@
 """Pages of archived rows: filtered, newest first, going on exactly where the last one ended."""
 
+import hashlib
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -18,6 +20,8 @@ from config import Settings, load_settings
 from ledger.errors import DataError, TransientError
 from ledger.months import Month
 from storage.archive import ColdFilter, ColdReader
+from storage.lookups import make_lookup
+from storage.object_reader import ArchivedFile
 from storage.store import ObjectStore
 from tests.examples import examples
 from tests.storage.archived_rows import COLUMNS, TABLE, Row, make_month, make_row, write_rows
@@ -182,6 +186,34 @@ def test_a_filter_on_a_column_that_none_of_the_months_has_is_told(in_folder: Set
     try:
         with pytest.raises(DataError, match="user_id"):
             reader.rows(TABLE, dict.fromkeys(KEYS[:1]), NAMES, ColdFilter(user_id="user-1"), 10)
+    finally:
+        reader.close()
+
+
+def _checked(root: Path, key: str) -> ArchivedFile:
+    """A file as the catalogue knows it."""
+    lookup, content = make_lookup(root / key, [], 0), (root / key).read_bytes()
+    return ArchivedFile("transactions 2026", key, hashlib.sha256(content).hexdigest(), lookup.pieces, lookup.footer)
+
+
+@hypothesis_settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(filters, st.integers(1, 50))
+def test_files_with_a_lookup_give_the_same_rows(reader: ColdReader, where: ColdFilter, limit: int) -> None:
+    root = Path(urlsplit(reader.location).path)
+    reader.add(_checked(root, key) for key in reader.unknown(KEYS[1:]))  # the first has no lookup
+    assert reader.unknown(KEYS) == list(KEYS[:1])
+    assert reader.rows(TABLE, dict.fromkeys(KEYS), NAMES, where, limit) == _expected(where, limit)
+
+
+def test_another_file_in_the_place_of_one_with_a_lookup_is_refused_by_name(in_folder: Settings, tmp_path: Path) -> None:
+    root, key = tmp_path / "archive", KEYS[1]
+    _write(root)
+    reader = ColdReader(in_folder)
+    try:
+        reader.add([_checked(root, key)])
+        (root / key).write_bytes((root / KEYS[0]).read_bytes())
+        with pytest.raises(DataError, match=key):
+            reader.rows(TABLE, dict.fromkeys([key]), NAMES, ColdFilter(), 10)
     finally:
         reader.close()
 

@@ -169,7 +169,7 @@ class Bench:
         # that another file has taken its place.
         self.file = self.file.with_name(f"{uuid4()}.parquet")
         partition = relation(self.connection, "kinds_2026_02")
-        return export_partition(self.duck, self.settings, TABLE, self.columns, partition, self.file, {})
+        return export_partition(self.duck, self.settings, TABLE, self.columns, partition, self.file, {}, 0)
 
     def texts(self, values: Sequence[dict[str, Any]]) -> dict[UUID, str]:
         """The canonical text of every row, by the definition."""

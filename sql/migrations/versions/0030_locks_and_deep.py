@@ -3,7 +3,7 @@
 from sql.migrate import run_file
 
 revision = "0030"
-down_revision = "0028"
+down_revision = "0029"
 
 
 def upgrade() -> None:

@@ -124,7 +124,7 @@ class Ledger:
         """The bucket holds exactly what the catalogue names, and no upload is left undecided."""
         named = self.sql("SELECT object_key, manifest_key FROM archive_months WHERE tier = 'cold'")
         manifests = [Manifest.from_bytes((self.store / key).read_bytes(), key) for _, key in named]
-        assert self.objects() == {key for pair in named for key in pair} | {one.tree.key for one in manifests}
+        assert self.objects() == {key for _, key in named} | {key for one in manifests for key in one.keys}
         assert [one.files[0].key for one in manifests] == [key for key, _ in named]
         states = dict(self.sql("SELECT state, array_agg(object_key) FROM archive_uploads GROUP BY 1"))
         assert set(states.get("current", [])) == self.objects()

@@ -62,7 +62,7 @@ def test_a_run_killed_again_and_again_leaves_no_object_behind(ledger: Ledger) ->
     before = ledger.content()
     for step in (Step.UPLOADED, Step.DESCRIBED, Step.VERIFIED):
         assert ledger.run(KILLED_AT_A_STEP, str(COLD), step).returncode == SIGKILLED
-    assert len(ledger.objects()) == 5  # three files, and one tree and one manifest
+    assert len(ledger.objects()) == 6  # three files, and one tree, one lookup and one manifest
     archive_month(ledger.settings, ledger.table, COLD)
     assert ledger.catalogue(COLD)["attempt"] == 4
     assert ledger.content() == before

@@ -273,7 +273,7 @@ def test_a_valid_file_with_other_rows_is_found_by_its_content(ledger: Ledger, tm
     with connect(settings.database_dsn, "tests") as connection, engine(settings) as duck:
         partition = relation(connection, table.partition(COLD))
         columns = columns_of(connection, partition)
-        export_partition(duck, settings, table, columns, partition, file, {})
+        export_partition(duck, settings, table, columns, partition, file, {}, 0)
     held = read_held_rows(settings, table, columns, partition, COLD, tmp_path)
     compare(table, partition, held, read_file(settings, table, columns, COLD, file, tmp_path))
     pq.write_table(ALTERATIONS[name](pq.read_table(file)), file)

@@ -71,7 +71,7 @@ def test_a_whole_archive_is_verified_row_by_row_from_the_bucket_alone(archived: 
     report = from_bucket(archived, policy, VerificationScope(deep=True))
     assert wrong(report) == []
     assert (report.size, report.counts["months"], report.counts["rows"]) == (4, 2, 2 * ROWS)
-    assert report.counts["objects"] == 6
+    assert report.counts["objects"] == 8
     assert [(one.month, one.deep) for one in report.months] == [(str(COLD), True), (str(NEXT), True)]
     assert wrong(with_database(archived)) == []
 

@@ -17,14 +17,17 @@ from ledger.months import Month, months_between
 from ledger.policy import Tier
 from sql.connection import Connection, connect
 from sql.partitions import ensure_partition, prepare_table
+from storage.archive_files import ArchiveFiles
 from storage.engine import engine
 from storage.exact import register_exact
 from storage.moment import fix_moment
+from storage.object_reader import ObjectReader
 from storage.pruning import Branch, Described, Need, Planner, create_views
 from storage.wide_sums import register_checks
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.querying.link import linked
+from tasks.querying.objects import load_files
 from tasks.querying.partition_rows import Live, rows_source
 from tasks.querying.places import find_places
 from tests.tasks.querying import questions
@@ -107,8 +110,13 @@ class Placements:
         self._duck = duck
         self._schemas: dict[str, str] = {}
         self._moment = datetime.now(UTC)
+        self._reader = ObjectReader(settings)
+        files = ArchiveFiles(self._reader)
+        duck.register_filesystem(files)
         with connection.transaction():
             self._places = find_places(connection, settings)
+            for objects in self._places.objects.values():
+                load_files(connection, files, objects.values())
         self._arms = {place: self._planned(place) for place in PLACES}
         found = connection.execute("SELECT id::text FROM q_ref ORDER BY id LIMIT 12").fetchall()
         self.ids = [row[0] for row in found] + ["00000000-0000-7000-8000-000000000000"]

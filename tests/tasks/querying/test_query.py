@@ -245,7 +245,7 @@ def test_a_name_that_is_not_there_is_told_with_those_that_are(three_tiers: Ledge
 
 
 def test_a_store_that_is_away_matters_only_to_who_asks_for_cold_months(three_tiers: Ledger) -> None:
-    changes = {"s3_endpoint_url": "http://127.0.0.1:9", "store_timeout_s": 0.5}
+    changes = {"s3_endpoint_url": "http://127.0.0.1:9", "store_timeout_s": 0.5, "object_cache_mb": 0}
     away = Ledger(three_tiers.settings.model_copy(update=changes), three_tiers.store)
     assert len(away.ask("SELECT id FROM transactions WHERE tier <> 'cold'")) == 2 * ROWS
     with pytest.raises(TransientError, match="cannot be read now"):

@@ -1,0 +1,90 @@
+"""Bytes of archived objects, kept on this machine: a folder with one sparse file per object, named by its SHA-256.
+
+What is read from here is what anybody may have written here, so the reader checks each piece against its hash
+(`storage.object_reader`). That makes the rest simple: processes fill the cache at the same time without a lock, and one
+that is killed while it writes leaves a piece that is found to be wrong. A folder that cannot be used, as on a full
+disk, causes no error: the object store has all of it.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+
+_SHARE = 16  # of the limit: how much a process writes before it looks at the folder again
+_BLOCK_BYTES = 512  # of st_blocks
+
+
+class ObjectCache:
+    """The cache of a folder. Thread-safe; any number of processes may use it.
+
+    ``limit_bytes`` bounds what the files take on the disk: each process may be a sixteenth of it beyond. With 0 nothing
+    is kept.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self._folder = folder
+        self._limit_bytes = limit_bytes
+        self._room_bytes = 0
+        self._lock = Lock()
+
+    def read(self, name: str, start: int, size: int) -> bytes:
+        """The bytes of an object from ``start`` on as they are here; fewer, or zeros, where they are not."""
+        if not self._limit_bytes:
+            return b""
+        with suppress(OSError), self._opened(name, os.O_RDONLY) as file:
+            os.utime(file)  # the file that was used last is removed last
+            return os.pread(file, size, start)
+        return b""
+
+    def write(self, name: str, start: int, content: bytes) -> None:
+        """Keep bytes of an object, if there is room. Safe to run again."""
+        if len(content) > self._limit_bytes // _SHARE:
+            return
+        with suppress(OSError):
+            self._make_room(len(content))
+            with self._opened(name, os.O_WRONLY | os.O_CREAT) as file:
+                os.pwrite(file, content, start)
+
+    def forget(self, name: str) -> None:
+        """Remove what is here of an object. Safe to run again. Raises OSError where it cannot be removed."""
+        (self._folder / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _opened(self, name: str, flags: int) -> Iterator[int]:
+        file = os.open(self._folder / name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            yield file
+        finally:
+            os.close(file)
+
+    def _make_room(self, size: int) -> None:
+        """Count ``size`` bytes; remove the files that were used longest ago where there are too many."""
+        with self._lock:
+            if self._room_bytes < size:
+                self._prepare()
+                self._room_bytes = self._limit_bytes // _SHARE
+            self._room_bytes -= size
+
+    def _prepare(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if stat.S_IMODE(self._folder.stat().st_mode) != stat.S_IRWXU:
+            self._folder.chmod(stat.S_IRWXU)  # rows are personal data
+        wanted = self._limit_bytes - 2 * (self._limit_bytes // _SHARE)
+        files = sorted(self._files())
+        total = sum(size for _, size, _ in files)
+        for _, size, path in files:
+            if total <= wanted:
+                return
+            path.unlink(missing_ok=True)
+            total -= size
+
+    def _files(self) -> Iterator[tuple[int, int, Path]]:
+        """When each file was used last, the bytes that it takes on the disk, and where it is."""
+        for path in self._folder.iterdir():
+            with suppress(FileNotFoundError):  # another process has removed it
+                found = path.lstat()
+                if stat.S_ISREG(found.st_mode):
+                    yield found.st_mtime_ns, found.st_blocks * _BLOCK_BYTES, path

@@ -1,0 +1,124 @@
+"""How long an answer may take, and the project's errors for those of the engine and of PostgreSQL behind it."""
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import duckdb
+import psycopg
+import pyarrow as pa
+
+from config import Settings
+from ledger.errors import ConfigError, DataError, TransientError, TreasuryError
+from sql.errors import translate
+from storage.archive_files import ArchiveFiles
+from tasks.querying.link import broken_text, hidden_rows, scrubbed
+
+_INTERRUPT_S = 0.05
+_AWAY = ("IO Error", "HTTP Error", "Connection Error")
+# The extension has no class of its own for a session that PostgreSQL has ended.
+_GONE = re.compile(
+    "server closed the connection|terminating connection|connection .*(lost|reset|refused|timed out)", re.IGNORECASE
+)
+_TIMED_OUT = "canceling statement due to statement timeout"
+_UNSUPPORTED = re.compile(r"Unsupported Arrow type (\w+)")
+
+
+class TimeLimit:
+    """Interrupts an engine when its time is over: a question that holds hot or warm months keeps the mover waiting."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.is_over = False
+
+    @contextmanager
+    def watching(self, duck: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Watch over the block."""
+
+        done = threading.Event()
+
+        def interrupt() -> None:
+            if done.wait(self.seconds):
+                return
+            self.is_over = True
+            while not done.wait(_INTERRUPT_S):  # between two statements an interrupt is lost
+                duck.interrupt()
+
+        watch = threading.Thread(target=interrupt, name="time limit", daemon=True)
+        watch.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watch.join()
+
+
+@contextmanager
+def translated(
+    settings: Settings, limit: TimeLimit, files: ArchiveFiles, refused: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """The project's errors for the engine's inside the block. ``refused`` are tables that cannot be read, and why."""
+    try:
+        yield
+    except duckdb.Error as error:
+        away = isinstance(error, duckdb.IOException | duckdb.HTTPException | duckdb.ConnectionException)
+        for name, reason in (refused or {}).items():
+            if isinstance(error, duckdb.CatalogException) and re.search(rf"with name {name}\b", str(error)):
+                raise ConfigError(f"SQL: table {name} cannot be read: {reason}") from None
+        raise _error(settings, limit, files, str(error), is_away=away) from None
+
+
+@contextmanager
+def translated_stream(settings: Settings, limit: TimeLimit, files: ArchiveFiles) -> Iterator[None]:
+    """`translated` for rows on their way: Arrow passes on the engine's text alone, without its class."""
+    try:
+        with translated(settings, limit, files):
+            yield
+    except psycopg.Error as error:
+        raise _lost_lock(limit, error) from None
+    except (pa.ArrowException, OSError) as error:
+        raise _error(settings, limit, files, str(error), is_away=str(error).startswith(_AWAY)) from None
+
+
+def _lost_lock(limit: TimeLimit, error: psycopg.Error) -> TreasuryError:
+    """The error of an answer behind whose back months could move."""
+    if limit.is_over:
+        return DataError(_too_late(limit))
+    return TransientError(f"SQL: months could have moved while the answer was read; ask again ({translate(error)})")
+
+
+def _error(settings: Settings, limit: TimeLimit, files: ArchiveFiles, text: str, *, is_away: bool) -> TreasuryError:
+    if limit.is_over or _TIMED_OUT in text:
+        return DataError(_too_late(limit))
+    if (failure := files.failure_in(text)) is not None:
+        return error_of(failure)
+    if (hidden := hidden_rows(text)) is not None:
+        return ConfigError(f"SQL: {hidden}")
+    if (broken := broken_text(text)) is not None:
+        return DataError(f"SQL: {broken}")
+    if is_away or _GONE.search(text):
+        return TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, text)}")
+    return DataError(f"SQL: {_duckdb_message(settings, text)}")
+
+
+def error_of(failure: TreasuryError) -> TreasuryError:
+    """The error of a question for one that reading an archived file met."""
+    where = "a tier cannot be read now: " if isinstance(failure, TransientError) else ""
+    return type(failure)(f"SQL: {where}{failure}")
+
+
+def _too_late(limit: TimeLimit) -> str:
+    return f"SQL: no whole answer within {limit.seconds:g} s; --timeout and TREASURY_SQL_TIMEOUT_S allow more"
+
+
+def _duckdb_message(settings: Settings, text: str) -> str:
+    """DuckDB's words, without the line of SQL, which is not the one that was asked, and without its guess at a name,
+    which may be any of its own tables'.
+    """
+    reason = scrubbed(settings, text).partition("\n\nLINE ")[0].partition("\n\nAt:")[0]
+    if reason.startswith("Catalog Error"):
+        reason = f"{reason.partition(chr(10))[0]} The views are {', '.join(settings.registry)}."
+    if (found := _UNSUPPORTED.search(reason)) is not None:
+        reason = f"a column has the type {found[1]}, which no answer can hold: use CAST(... AS VARCHAR)"
+    return reason

@@ -1,0 +1,86 @@
+"""The tier map of a process that asks many questions: made again only when PostgreSQL's catalogues have changed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from threading import Lock
+
+import duckdb
+
+from config import Settings
+from ledger.errors import ConfigError
+from sql.connection import Connection, fetch_one
+from sql.queries import load
+from sql.relations import lock_parents
+from storage.outline import Outline
+from storage.pruning import Need, Plan, Planner
+from tasks.querying.places import Places, find_places
+
+_QUERIES = load("tiers")
+
+
+class Map:
+    """The places of all rows at one state of the catalogues, and what plans over them. Thread-safe."""
+
+    def __init__(self, places: Places, config: Mapping[str, str]) -> None:
+        self.places = places
+        self._config = config
+        self._outline = Outline(places.tables, config)
+        self._planner: Planner | None = None
+        self._lock = Lock()
+
+    def plan(self, query: str, moment: datetime) -> Plan:
+        """What a query needs when it is ``moment`` (aware). Raises duckdb.Error for an invalid one."""
+        outlined = self._outline.plan(query, moment, self.places.branches)
+        if outlined.is_whole:
+            return outlined.plan
+        return replace(outlined.plan, needs=self._looked_at(query, moment, outlined.plan.needs))
+
+    def _looked_at(self, query: str, moment: datetime, needs: Sequence[Need]) -> list[Need]:
+        """Those of ``needs`` that a plan over a stand-in of each month keeps."""
+        with self._lock:
+            if self._planner is None:
+                connection = duckdb.connect(config=dict(self._config))
+                connection.execute("SET TimeZone = 'UTC'")
+                self._planner = Planner(connection, self.places.tables, self.places.branches)
+            found = self._planner.plan(query, moment).needs
+        possible = {id(need.branch) for need in needs}
+        return [need for need in found if id(need.branch) in possible]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    version: str
+    map: Map
+
+
+class TierMap:
+    """Gives the map as it is now. Thread-safe; keeps the last one."""
+
+    def __init__(self, settings: Settings, config: Mapping[str, str]) -> None:
+        self._settings, self._config = settings, config
+        self._known: _Known | None = None
+
+    def read(self, connection: Connection) -> Map:
+        """The map, in the transaction of ``connection``: the parents of every table are locked first, so that it stays
+        true until its end.
+        """
+        version = self._version(connection)
+        known = self._known
+        if known is not None and version is not None and known.version == version:
+            return known.map
+        made = Map(find_places(connection, self._settings), self._config)
+        is_kept = version is not None and made.places.is_lasting and not made.places.refused
+        self._known = _Known(version, made) if is_kept and version is not None else None
+        return made
+
+    def _version(self, connection: Connection) -> str | None:
+        """What the map follows from, as a short text; None where some table cannot be read."""
+        parents = []
+        for table in self._settings.registry.values():
+            try:
+                found = lock_parents(connection, table).found
+            except ConfigError:
+                return None
+            parents += [parent.oid for parent in found]
+        return str(fetch_one(connection, _QUERIES["map_version"], {"parents": parents})[0])

@@ -1,0 +1,282 @@
+"""Many questions in one process: each is answered as if it were the first, whatever happens between them."""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from threading import Event
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from config import Settings
+from ledger.errors import DataError, TreasuryError
+from tasks.archiving.to_cold import archive_month
+from tasks.archiving.to_warm import warm_month
+from tasks.querying.query import Querier
+from tests.conftest import own_database
+from tests.databases import Databases
+from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger, make_row
+
+TOTAL = "SELECT count(*) AS n, sum(amount) AS total FROM transactions"
+
+
+def ask(querier: Querier, query: str) -> list[dict[str, Any]]:
+    with querier.answer(query) as answer:
+        rows: list[dict[str, Any]] = answer.batches.read_all().to_pylist()
+    return rows
+
+
+def months_read(querier: Querier, query: str) -> int:
+    with querier.answer(query) as answer:
+        answer.batches.read_all()
+        return answer.months_read
+
+
+def _archive(ledger: Ledger) -> Ledger:
+    """Three archived months: wallets are named by their month."""
+    for number in range(3):
+        month = COLD.plus(number)
+        ledger.fill(month, wallet_id=f"wallet-{month}", user_id=f"user-{number}")
+        assert warm_month(ledger.settings, ledger.table, month)
+        archive_month(ledger.settings, ledger.table, month)
+    return ledger
+
+
+@pytest.fixture
+def cold(ledger: Ledger) -> Ledger:
+    return _archive(ledger)
+
+
+@pytest.fixture(scope="module")
+def kept(
+    databases: Databases, server_settings: Settings, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ledger]:
+    """The same for those tests that only look."""
+    with own_database(databases, server_settings, template, tmp_path_factory.mktemp("kept")) as settings:
+        yield _archive(Ledger(settings, server_settings.home / "s3"))
+
+
+@pytest.mark.parametrize(
+    ("condition", "months"),
+    [
+        (f"wallet_id = 'wallet-{COLD}'", 1),
+        (f"wallet_id IN ('wallet-{COLD}', 'wallet-{COLD.plus(2)}')", 2),
+        (f"wallet_id = 'wallet-{COLD}' AND user_id = 'user-1'", 0),
+        (f"wallet_id = 'wallet-{COLD}' OR user_id = 'user-1'", 3),
+        ("user_id = 'user-1'", 1),
+        ("user_id = 'nobody'", 0),
+        ("reference = 'never'", 0),
+        ("wallet_id LIKE 'wallet-%'", 3),
+        (f"upper(wallet_id) = 'WALLET-{COLD}'", 3),
+        ("wallet_id IS NULL", 3),
+        ("reference IS NULL", 3),
+        ("wallet_id <> 'x'", 3),
+        (f"month >= '{COLD.plus(1)}'", 2),
+        (f"month = '{COLD}' OR month > '{COLD.plus(1)}'", 2),
+        ("tier = 'hot'", 0),
+        (f"created_at >= '{COLD.plus(1)}-01' AND created_at < '{COLD.plus(2)}-01'", 1),
+        ("true", 3),
+        ("false", 0),
+    ],
+)
+def test_months_that_cannot_have_a_row_are_not_read(kept: Ledger, condition: str, months: int) -> None:
+    query = f"SELECT wallet_id, user_id, reference, month FROM transactions_archive_cold WHERE {condition}"
+    everything = f"SELECT count(*) AS n FROM (SELECT * FROM transactions_archive_cold OFFSET 0) WHERE {condition}"
+    with Querier(kept.settings) as querier:
+        assert months_read(querier, query) == months
+        assert ask(querier, everything) == [{"n": len(ask(querier, query))}]
+
+
+def test_a_row_is_found_by_its_id_and_another_id_opens_no_file(kept: Ledger) -> None:
+    with Querier(kept.settings) as querier:
+        row_id = ask(querier, f"SELECT id FROM transactions WHERE month = '{COLD}' LIMIT 1")[0]["id"]
+        (row,) = ask(querier, f"SELECT month FROM transactions WHERE id = '{row_id}'")
+        assert row == {"month": str(COLD)}
+        other = UUID(int=row_id.int ^ 1)
+        assert months_read(querier, f"SELECT * FROM transactions WHERE id = '{other}'") == 0
+
+
+def test_late_rows_of_a_wallet_are_found_by_the_filter_of_their_part(cold: Ledger) -> None:
+    cold.sql(
+        f"CREATE TABLE late PARTITION OF transactions_partitioned"
+        f" FOR VALUES FROM ('{COLD}-01 00:00+00') TO ('{COLD.plus(1)}-01 00:00+00')"
+    )
+    with psycopg.connect(cold.settings.database_dsn) as connection:
+        cold.insert(connection, cold.table, [make_row(cold.table, COLD, 99) | {"wallet_id": "late"}])
+    with Querier(cold.settings) as querier:
+        assert ask(querier, "SELECT count(*) AS n FROM transactions WHERE wallet_id = 'late'") == [{"n": 1}]
+
+
+def test_a_month_without_filters_is_read(cold: Ledger) -> None:
+    cold.sql("DELETE FROM archive_filters")
+    with Querier(cold.settings) as querier:
+        assert months_read(querier, "SELECT * FROM transactions WHERE wallet_id = 'nobody'") == 3
+
+
+def test_a_month_that_was_archived_without_a_lookup_is_read_as_before(cold: Ledger) -> None:
+    with Querier(cold.settings) as querier:
+        before = ask(querier, TOTAL)
+        cold.sql("UPDATE archive_months SET lookup = NULL WHERE month = %s", COLD.first_day)
+        cold.sql("DELETE FROM archive_lookups WHERE month = %s", COLD.first_day)
+        assert ask(querier, TOTAL) == before
+        assert months_read(querier, f"SELECT * FROM transactions WHERE wallet_id = 'wallet-{COLD}'") == 1
+
+
+def test_a_lookup_that_somebody_removed_from_postgresql_is_an_error_by_name(cold: Ledger) -> None:
+    cold.sql("DELETE FROM archive_lookups WHERE month = %s", COLD.first_day)
+    with Querier(cold.settings) as querier, pytest.raises(DataError, match=f"transactions {COLD}: archive_lookups"):
+        ask(querier, TOTAL)
+
+
+def test_what_changes_between_two_questions_is_in_the_second_answer(ledger: Ledger) -> None:
+    with Querier(ledger.settings) as querier:
+        ledger.fill(COLD)
+        assert ask(querier, "SELECT DISTINCT tier FROM transactions") == [{"tier": "hot"}]
+        warm_month(ledger.settings, ledger.table, COLD)
+        assert ask(querier, "SELECT DISTINCT tier FROM transactions") == [{"tier": "warm"}]
+        archive_month(ledger.settings, ledger.table, COLD)
+        assert ask(querier, "SELECT DISTINCT tier FROM transactions") == [{"tier": "cold"}]
+        ledger.sql("ALTER TABLE transactions_partitioned ADD COLUMN colour text")
+        ledger.sql("ALTER TABLE transactions_archive_warm ADD COLUMN colour text")
+        assert ask(querier, "SELECT DISTINCT colour FROM transactions") == [{"colour": None}]
+        ledger.sql("ALTER TABLE transactions_partitioned RENAME COLUMN description TO words")
+        ledger.sql("ALTER TABLE transactions_archive_warm RENAME COLUMN description TO words")
+        assert ask(querier, "SELECT count(words) > 0 AS some FROM transactions") == [{"some": True}]
+
+
+def test_a_question_leaves_nothing_to_the_next(kept: Ledger) -> None:
+    settings = "SELECT current_setting('threads') AS t, current_setting('TimeZone') AS z, now() AS at"
+    with Querier(kept.settings) as querier:
+        (first,) = ask(querier, settings)
+        for query in (
+            "SELECT setseed(0.5)",
+            "SELECT 1/0 FROM transactions",
+            "SELECT nothing",
+            "SELECT sum(amount) FROM (SELECT 1)",
+        ):
+            try:
+                ask(querier, query)
+            except TreasuryError:
+                continue
+        (second,) = ask(querier, settings)
+        assert (first["t"], first["z"]) == (second["t"], second["z"])
+        assert second["at"] > first["at"]
+        for name in ("stand_in_0_all", "temp.transactions", "memory.main.transactions"):
+            with pytest.raises(TreasuryError):
+                ask(querier, f"SELECT * FROM {name}")
+        path = "archive:///" + "0" * 64 + "/tier=cold/month=2024-01/rows.parquet"
+        with pytest.raises(TreasuryError):
+            ask(querier, f"SELECT * FROM '{path}'")
+
+
+def test_two_questions_at_the_same_time_see_their_own_months(kept: Ledger) -> None:
+    months = [COLD.plus(number) for number in range(3)]
+    with Querier(kept.settings) as querier, ThreadPoolExecutor(6) as threads:
+        queries = [
+            f"SELECT month, count(*) AS n FROM transactions WHERE month = '{month}' GROUP BY 1" for month in months
+        ]
+        found = list(threads.map(lambda number: ask(querier, queries[number % 3]), range(30)))
+    assert found == [[{"month": str(months[number % 3]), "n": ROWS}] for number in range(30)]
+
+
+def test_an_answer_that_is_left_half_read_is_no_hindrance(kept: Ledger) -> None:
+    with Querier(kept.settings) as querier:
+        with querier.answer("SELECT * FROM transactions") as answer:
+            answer.batches.read_next_batch()
+        assert ask(querier, "SELECT count(*) AS n FROM transactions") == [{"n": 3 * ROWS}]
+
+
+def test_a_connection_that_was_ended_is_replaced(kept: Ledger) -> None:
+    with Querier(kept.settings) as querier:
+        before = ask(querier, TOTAL)
+        kept.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'treasury auditor sql'"
+        )
+        assert ask(querier, TOTAL) == before
+
+
+QUESTIONS = 1000
+_PAUSE_S = 0.1  # a move needs a moment in which nobody reads hot or warm months
+
+
+@pytest.mark.parametrize(
+    "questions", [20, pytest.param(QUESTIONS, marks=pytest.mark.heavy("fewer questions see every move, too"))]
+)
+def test_a_month_that_moves_is_counted_once_by_every_question(ledger: Ledger, questions: int) -> None:
+    ledger.fill(HOT)
+    months = [COLD, COLD.plus(1)]
+    for month in months:
+        ledger.fill(month)
+    ended = Event()
+
+    def move() -> None:
+        for month in months:
+            warm_month(ledger.settings, ledger.table, month)
+            archive_month(ledger.settings, ledger.table, month)
+        ended.set()
+
+    with Querier(ledger.settings) as querier, ThreadPoolExecutor(1) as mover:
+        whole = ask(querier, TOTAL)
+        moved = mover.submit(move)
+        asked = 0
+        while asked < questions or not ended.is_set():
+            assert ask(querier, TOTAL) == whole
+            asked += 1
+            time.sleep(_PAUSE_S)
+            if moved.done():
+                moved.result()
+        assert ask(querier, "SELECT count(DISTINCT month) AS n FROM transactions_archive_cold") == [{"n": 2}]
+
+
+def _damage(folder: Path, chance: random.Random) -> None:
+    """Write nonsense somewhere into the cache."""
+    for path in folder.iterdir():
+        with path.open("r+b") as file:
+            for _ in range(3):
+                file.seek(chance.randrange(max(1, path.stat().st_size)))
+                file.write(os.urandom(chance.randrange(1, 5_000)))
+
+
+def test_answers_are_right_while_somebody_writes_into_the_cache(kept: Ledger) -> None:
+    chance = random.Random(14)  # noqa: S311  # a seed, not a secret
+    with Querier(kept.settings) as querier:
+        query = (
+            "SELECT month, count(*) AS n, sum(amount) AS total, max(reference) FROM transactions GROUP BY 1 ORDER BY 1"
+        )
+        whole = ask(querier, query)
+        assert sum(row["n"] for row in whole) == 3 * ROWS
+        assert all(isinstance(row["total"], Decimal) for row in whole)
+        for _ in range(12):
+            querier.forget()
+            _damage(kept.settings.object_cache_folder, chance)
+            assert ask(querier, query) == whole
+
+
+def test_an_object_with_other_bytes_is_refused_by_name_once_it_is_read(cold: Ledger) -> None:
+    key = cold.catalogue(COLD)["object_key"]
+    content = (cold.store / key).read_bytes()
+    (cold.store / key).write_bytes(bytes(byte ^ 1 for byte in content))
+    with Querier(cold.settings) as querier:
+        with pytest.raises(DataError, match=rf"SQL: transactions {COLD}: bytes \d+ to \d+ of {key}"):
+            ask(querier, TOTAL)
+        assert ask(querier, f"SELECT count(amount) AS n FROM transactions WHERE month > '{COLD}'") == [{"n": 2 * ROWS}]
+        (cold.store / key).write_bytes(content)
+        assert ask(querier, "SELECT count(amount) AS n FROM transactions") == [{"n": 3 * ROWS}]
+
+
+def test_hot_warm_and_cold_rows_are_asked_together(ledger: Ledger) -> None:
+    for month in (COLD, WARM, HOT):
+        ledger.fill(month)
+    ledger.night(TODAY)
+    with Querier(ledger.settings) as querier:
+        for _ in range(2):
+            found = ask(querier, "SELECT tier, count(*) AS n FROM transactions GROUP BY 1 ORDER BY 1")
+            assert found == [{"tier": tier, "n": ROWS} for tier in ("cold", "hot", "warm")]
+        joined = "SELECT count(*) AS n FROM transactions a JOIN transactions_archive_cold b ON a.id = b.id"
+        assert ask(querier, joined) == [{"n": ROWS}]
