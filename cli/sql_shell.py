@@ -46,6 +46,7 @@ def run_shell(settings: Settings, timeout_s: float | None) -> None:
 
 def _history(settings: Settings) -> FileHistory:
     """The questions of earlier shells, in a file that its owner alone may read: they name wallets."""
+    settings.home.mkdir(parents=True, exist_ok=True)  # with servers of one's own there may be none yet
     path = settings.home / _HISTORY
     path.touch(mode=0o600)
     path.chmod(0o600)
