@@ -207,6 +207,8 @@ LEFT JOIN LATERAL (
     FROM deletion_requests q
     WHERE q.plan @> jsonb_build_array(jsonb_build_object('table', m.table_name, 'month', to_char(m.month, 'YYYY-MM')))
       AND NOT EXISTS (SELECT FROM deletion_decisions d WHERE d.request_id = q.request_id AND d.action <> 'approved')
+      AND NOT EXISTS (SELECT FROM deletions x
+                      WHERE (x.request_id, x.table_name, x.month) = (q.request_id, m.table_name, m.month))
     ORDER BY q.request_id DESC LIMIT 1
 ) AS r ON true
 ORDER BY m.table_name, m.month
