@@ -15,7 +15,7 @@ from ledger.errors import ConfigError, NotFoundError
 from ledger.month_tree import Layout
 from ledger.proof_files import MOST_BYTES, CheckedProof
 from ledger.proof_files import check_proof as check_file
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 
 
 def check_proof(
@@ -27,7 +27,7 @@ def check_proof(
 
     Exit code 65 means that the proof does not hold.
     """
-    checked = check_file(_read(file), Policy.parse(_read(policy)))
+    checked = check_file(_read(file), LogPolicy.parse(_read(policy)))
     if as_json:
         typer.echo(json.dumps(_as_json(checked), indent=1))
         return

@@ -8,14 +8,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from config import Settings, load_settings
 from ledger.business_days import DAY_PATTERN
 from ledger.tables import TieredTable
-from tasks.archiving.outcome import Action
+from tasks.archiving.outcome import MoveAction
 from tasks.archiving.plan import ALL_MOVES
 
 _MOVES = {
     "all": ALL_MOVES,
-    "to_warm": frozenset({Action.TO_WARM}),
-    "to_cold": frozenset({Action.TO_COLD}),
-    "to_deep": frozenset({Action.TO_DEEP}),
+    "to_warm": frozenset({MoveAction.TO_WARM}),
+    "to_cold": frozenset({MoveAction.TO_COLD}),
+    "to_deep": frozenset({MoveAction.TO_DEEP}),
 }
 
 
@@ -74,6 +74,6 @@ class ArchivingParameters(TableParameters):
     )
 
     @property
-    def allowed(self) -> frozenset[Action]:
+    def allowed(self) -> frozenset[MoveAction]:
         """The moves as the plan wants them."""
         return _MOVES[self.moves]

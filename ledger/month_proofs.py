@@ -221,7 +221,7 @@ def _require_after(layout: Layout, group: str, other: str) -> None:
 
 
 def _place(layout: Layout, text: str) -> tuple[Any, ...]:
-    """Where a leaf stands: a header before everything of its group."""
+    """The place of a leaf: a header before everything of its group."""
     if text.startswith(HEADER_MARK):
         return (sort_value(layout.column(_group_column(layout)), Header.parse(text).group),)
     return layout.place(layout.fields(text))

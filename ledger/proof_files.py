@@ -19,7 +19,7 @@ from ledger.month_proofs import MonthProof, Proved, check_month_proof, parse_mon
 from ledger.month_tree import DIGEST_METHOD, Layout, TreeHead
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.events import Archived, Event
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from ledger.transparency.proof_files import TlogProof
 
 FORMAT = "treasury-proof-v1"
@@ -48,7 +48,7 @@ def write_proof(entry: bytes, proof: MonthProof, index: int, path: tuple[bytes, 
     return TlogProof(index, path, checkpoint, pack(rfc8785.dumps(content))).to_bytes()
 
 
-def check_proof(content: bytes, policy: Policy) -> CheckedProof:
+def check_proof(content: bytes, policy: LogPolicy) -> CheckedProof:
     """What a proof file shows to somebody who trusts the logs of ``policy``. Needs no database and no archive.
 
     Raises VerificationError for anything that does not hold, naming it.
@@ -98,7 +98,7 @@ def _extra(packed: bytes | None) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise VerificationError("the extra data of the proof file is not JSON") from None
     if not isinstance(extra, dict) or extra.get("format") != FORMAT or set(extra) != _NAMES:
-        raise VerificationError(f"the extra data of the proof file is no {FORMAT}")
+        raise VerificationError(f"the extra data of the proof file is not a {FORMAT}")
     if _canonical(extra) != content:
         raise VerificationError("the extra data of the proof file is not in canonical form")
     return extra

@@ -293,7 +293,7 @@ class Event(Record, frozen=True, kw_only=True):
         """Read an entry. Raises DataError naming what is wrong, also for one that is not canonical."""
         event = cls.read_own(entry)
         if event.to_bytes() != entry:
-            raise DataError(f"the entry is no {FORMAT}: it is not in canonical form")
+            raise DataError(f"the entry is not a {FORMAT}: it is not in canonical form")
         return event
 
     @classmethod
@@ -302,7 +302,7 @@ class Event(Record, frozen=True, kw_only=True):
         try:
             return _DECODER.decode(entry)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise DataError(f"the entry is no {FORMAT}: {error}") from None
+            raise DataError(f"the entry is not a {FORMAT}: {error}") from None
 
 
 _DECODER = msgspec.json.Decoder(Event)

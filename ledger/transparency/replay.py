@@ -54,7 +54,7 @@ class Gone:
 
 @dataclass(slots=True)
 class LogState:
-    """What the first ``size`` entries of a log come to.
+    """The state of a log after its first ``size`` entries.
 
     ``deep``: those of the months that are in the deep tier, each with its storage class and the entry that says so.
     ``gone``: parts whose deletion has begun or ended. ``holds``: those that are open, by their names, each with its
@@ -127,7 +127,7 @@ def _delete(state: LogState, index: int, body: Deleted) -> None:
 
 
 def replay_entries(entries: Iterable[bytes], *, are_own: bool = False) -> LogState:
-    """`replay` of entries. Raises DataError naming the first that is no event.
+    """`replay` of entries. Raises DataError naming the first that is not an event.
 
     That they are canonical is not looked at again where they ``are_own``: PostgreSQL keeps the bytes that were made.
     """
@@ -190,11 +190,11 @@ class Index(Record, frozen=True, kw_only=True):
 
     @classmethod
     def from_text(cls, text: str) -> "Index":
-        """Read the text of a note. Raises DataError for one that is no index, or not in canonical form."""
+        """Read the text of a note. Raises DataError for one that is not an index, or not in canonical form."""
         try:
             index = msgspec.json.decode(text, type=cls)
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            raise DataError(f"the text of the note is no {INDEX_FORMAT}") from None
+            raise DataError(f"the text of the note is not a {INDEX_FORMAT}") from None
         if index.to_text() != text:
             raise DataError("the index is not in canonical form")
         return index

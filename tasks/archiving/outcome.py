@@ -6,7 +6,7 @@ from enum import StrEnum
 from ledger.months import Month
 
 
-class Action(StrEnum):
+class MoveAction(StrEnum):
     """The move that a month is due for."""
 
     TO_WARM = "hot to warm"
@@ -14,7 +14,7 @@ class Action(StrEnum):
     TO_DEEP = "cold to deep"
 
 
-class Result(StrEnum):
+class MoveResult(StrEnum):
     """How it ended."""
 
     MOVED = "moved"
@@ -26,13 +26,13 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class MoveOutcome:
     """One month's move: rows and bytes (in PostgreSQL before, in the archive after), seconds, and the reason if any."""
 
     table: str
     month: Month
-    action: Action
-    result: Result
+    action: MoveAction
+    result: MoveResult
     rows: int = 0
     postgres_bytes: int = 0
     archive_bytes: int = 0

@@ -16,13 +16,16 @@ from sql.relations import Parents, Relation
 from sql.seal import count_unfinished
 from tasks.archiving.calendar import check_as_of
 from tasks.archiving.catalogue import MonthState, count_rows, month_states, register_months, relation_bytes
-from tasks.archiving.outcome import Action
+from tasks.archiving.outcome import MoveAction
 
-ALL_MOVES = frozenset(Action)
+ALL_MOVES = frozenset(MoveAction)
 _STEPS = {
-    (Tier.HOT, Tier.WARM): (Action.TO_WARM,),
-    (Tier.WARM, Tier.COLD): (Action.TO_COLD,),
-    (Tier.HOT, Tier.COLD): (Action.TO_WARM, Action.TO_COLD),  # a hot month that is due for cold goes through warm
+    (Tier.HOT, Tier.WARM): (MoveAction.TO_WARM,),
+    (Tier.WARM, Tier.COLD): (MoveAction.TO_COLD,),
+    (Tier.HOT, Tier.COLD): (
+        MoveAction.TO_WARM,
+        MoveAction.TO_COLD,
+    ),  # a hot month that is due for cold goes through warm
 }
 
 
@@ -37,18 +40,19 @@ class PlannedMove:
     month: Month
     tier: Tier
     due: Tier
-    actions: tuple[Action, ...]
+    actions: tuple[MoveAction, ...]
     rows: int
     postgres_bytes: int
-    held_at: Action | None = None
+    held_at: MoveAction | None = None
     held_back: str = ""
     refused: bool = False  # held back by what no later night takes away: the run says that it failed
     part: int = 1  # of the month: late rows make further ones
-    run: str = field(default_factory=lambda: uuid4().hex, compare=False)  # tells the tries of one run from another run
+    # Distinguishes the tries of one run from those of another.
+    run: str = field(default_factory=lambda: uuid4().hex, compare=False)
 
 
 def plan_table(
-    settings: Settings, table: TieredTable, as_of: date, today: date, allowed: frozenset[Action] = ALL_MOVES
+    settings: Settings, table: TieredTable, as_of: date, today: date, allowed: frozenset[MoveAction] = ALL_MOVES
 ) -> list[PlannedMove]:
     """The months of one table that its policy moves on the UTC day ``as_of``, oldest first, by ``allowed`` moves only.
 
@@ -66,13 +70,13 @@ def plan_table(
 
 
 def _plan_deep(
-    settings: Settings, table: TieredTable, state: MonthState, as_of: date, allowed: frozenset[Action]
+    settings: Settings, table: TieredTable, state: MonthState, as_of: date, allowed: frozenset[MoveAction]
 ) -> PlannedMove | None:
     """The way of an archived part into the deep tier; also of a deep one whose object has no storage class yet. A month
     that is past its retention stays where it is: it is about to be deleted.
     """
     known = state.catalogue
-    if Action.TO_DEEP not in allowed or not state.is_archived or known.step != "idle":
+    if MoveAction.TO_DEEP not in allowed or not state.is_archived or known.step != "idle":
         return None
     if table.policy.tier_of(state.month, as_of) is not Tier.DEEP:
         return None
@@ -80,7 +84,9 @@ def _plan_deep(
     if state.tier is Tier.DEEP and (known.storage_class is not None or not wants_class):
         return None
     rows, size = known.row_count or 0, known.object_bytes or 0
-    return PlannedMove(table.name, state.month, state.tier, Tier.DEEP, (Action.TO_DEEP,), rows, size, part=known.part)
+    return PlannedMove(
+        table.name, state.month, state.tier, Tier.DEEP, (MoveAction.TO_DEEP,), rows, size, part=known.part
+    )
 
 
 def _plan_month(
@@ -89,7 +95,7 @@ def _plan_month(
     state: MonthState,
     as_of: date,
     today: date,
-    allowed: frozenset[Action],
+    allowed: frozenset[MoveAction],
 ) -> PlannedMove | None:
     due = table.policy.tier_of(state.month, as_of)
     if due in (Tier.DEEP, Tier.DELETED):
@@ -124,10 +130,10 @@ def _hold(
     connection: Connection,
     table: TieredTable,
     state: MonthState,
-    actions: tuple[Action, ...],
+    actions: tuple[MoveAction, ...],
     partition: Relation,
     today: date,
-) -> tuple[Action | None, str]:
+) -> tuple[MoveAction | None, str]:
     """The first move that may not be made yet, and why."""
     if state.month >= Month.of(today):
         return actions[0], "the month has not ended yet"
@@ -135,8 +141,8 @@ def _hold(
         return actions[
             0
         ], "a DETACH CONCURRENTLY of the partition is pending: run ALTER TABLE ... DETACH PARTITION ... FINALIZE"
-    if Action.TO_COLD in actions:
+    if MoveAction.TO_COLD in actions:
         unfinished = count_unfinished(connection, table, partition)
         if unfinished:
-            return Action.TO_COLD, f"{unfinished} unfinished rows"
+            return MoveAction.TO_COLD, f"{unfinished} unfinished rows"
     return None, ""

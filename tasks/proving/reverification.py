@@ -19,9 +19,9 @@ from sql.log import record_event
 from sql.verified import PartAge, mark_verified, part_ages
 from tasks.alerting.store import raise_alert, resolve_alert
 from tasks.archiving.ownership import check_ownership
-from tasks.proving.findings import CheckedMonth, Report
+from tasks.proving.findings import CheckedMonth, VerificationReport
 from tasks.proving.storage_classes import look_at_classes
-from tasks.proving.verification import Scope, verify_archive
+from tasks.proving.verification import VerificationScope, verify_archive
 
 DAMAGED = "archive-damaged"
 _SUBJECT = "archive"
@@ -71,7 +71,7 @@ def reverify(settings: Settings, now: datetime | None = None) -> Night:
         ages = sorted([*part_ages(connection), *looked.readable], key=lambda one: one.verified_at)
         chosen = choose_parts(ages, now or datetime.now(UTC), settings.verify_within_days)
         parts = frozenset((one.table_name, one.month, one.part) for one in chosen) | looked.changed
-        report = verify_archive(settings, Scope(parts=parts, deep=True), connection)
+        report = verify_archive(settings, VerificationScope(parts=parts, deep=True), connection)
         for place, text in looked.findings:
             report.add(place, text)
         _record(connection, settings, report.months)
@@ -79,7 +79,7 @@ def reverify(settings: Settings, now: datetime | None = None) -> Night:
     return Night(len(report.months), report.counts["rows"], report.counts["bytes"])
 
 
-def report_damage(connection: Connection, report: Report) -> None:
+def report_damage(connection: Connection, report: VerificationReport) -> None:
     """Raise the alert and VerificationError where something is wrong; else close the alert."""
     if not report.findings:
         resolve_alert(connection, DAMAGED, _SUBJECT)

@@ -29,7 +29,7 @@ from sql.log import (
     take_log,
 )
 from storage.store import ObjectStore
-from tasks.transparency.archived_log import FOLDER, ArchivedLog, VerifiedLog
+from tasks.transparency.archived_log import FOLDER, ArchivedLog, LogContent
 from tasks.transparency.keys import load_signers
 
 
@@ -38,7 +38,7 @@ class Ahead:
     """A log in the archive that goes on beyond PostgreSQL's, from the entry ``common`` on."""
 
     folder: str
-    log: VerifiedLog
+    log: LogContent
     common: int
 
 
@@ -92,7 +92,7 @@ def _known_keys(settings: Settings, origin: str, entries: Iterable[bytes]) -> se
     return known
 
 
-def _ahead(folder: str, log: VerifiedLog, entries: list[bytes], row: LogRow | None) -> Ahead | None:
+def _ahead(folder: str, log: LogContent, entries: list[bytes], row: LogRow | None) -> Ahead | None:
     both = zip(entries, log.entries, strict=False)
     common = next((place for place, (ours, theirs) in enumerate(both) if ours != theirs), None)
     if common is None:

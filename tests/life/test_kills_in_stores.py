@@ -23,7 +23,7 @@ from storage.store import ObjectStore
 from storage.versions import KeptVersionError, VersionedStore
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_deep import deepen
-from tasks.proving.verification import Scope, verify_archive
+from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.restoring.requests import RetrievalTier, request_restore
 from tasks.retention.locks import check_locks
 from tasks.transparency.publish import publish_log
@@ -136,7 +136,7 @@ def _check_deep(scene: Scene) -> None:
         entries = read_entries(connection, installation.installation_id)
         assert sum(isinstance(Event.from_bytes(entry).body, Deepened) for entry in entries) == 1
         request_restore(settings, scene.ledger.table, DEEP, DEEP, 1, RetrievalTier.BULK)
-        assert verify_archive(settings, Scope(deep=True), connection).findings == []
+        assert verify_archive(settings, VerificationScope(deep=True), connection).findings == []
     scene.check_rows()
 
 

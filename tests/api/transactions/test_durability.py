@@ -90,7 +90,7 @@ def test_the_same_key_twice_in_one_flush_makes_one_row(ready: Settings, database
 
 
 def test_a_flush_that_is_repeated_finds_its_own_commit(ready: Settings, database: psycopg.Connection[Any]) -> None:
-    """As after a connection that broke during COMMIT: the rows are there, and the answer is no replay."""
+    """As after a connection that broke during COMMIT: the rows are there, and the answer is not a replay."""
     write = make_write()
     results = [asyncio.run(submit_all(ready, [write]))[0] for _ in range(2)]
 

@@ -145,7 +145,7 @@ def test_the_keys_of_a_size_are_those_of_the_rotations_below_it() -> None:
 
 
 def test_an_entry_that_is_none_is_named_by_its_place() -> None:
-    with pytest.raises(DataError, match="log, entry 1: the entry is no treasury-event-v1"):
+    with pytest.raises(DataError, match="log, entry 1: the entry is not a treasury-event-v1"):
         replay_entries([event(BODIES[0]).to_bytes(), b"{}"])
 
 

@@ -22,7 +22,7 @@ from storage.storage_classes import CopySums, StorageClasses
 from storage.store import ObjectStore
 from storage.versions import VersionedStore
 from tasks.archiving.move_month import move_month
-from tasks.archiving.outcome import Action, Outcome, Result
+from tasks.archiving.outcome import MoveAction, MoveOutcome, MoveResult
 from tasks.archiving.plan import plan_table
 from tasks.archiving.tiers import tier_rows
 from tasks.archiving.to_cold import archive_month
@@ -30,7 +30,7 @@ from tasks.archiving.to_deep import DeepStep, deepen
 from tasks.proving.drill import drill
 from tasks.proving.proofs import Prover
 from tasks.proving.reverification import DAMAGED, reverify
-from tasks.proving.verification import Scope, verify_archive
+from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.restoring.requests import Readability, RetrievalTier, request_restore
 from tasks.restoring.restore import restore_month
 from tasks.retention.recovery import restore_life
@@ -65,9 +65,9 @@ def glacier(ledger: Ledger, moto_store: Store, tmp_path: Path) -> Ledger:
     return in_bucket(ledger, moto_store, moto_store.plain, tmp_path)
 
 
-def deepened(ledger: Ledger, as_of: date = TODAY) -> list[Outcome]:
+def deepened(ledger: Ledger, as_of: date = TODAY) -> list[MoveOutcome]:
     """What the nightly flow moves into the deep tier."""
-    moves = plan_table(ledger.settings, ledger.table, as_of, TODAY, frozenset({Action.TO_DEEP}))
+    moves = plan_table(ledger.settings, ledger.table, as_of, TODAY, frozenset({MoveAction.TO_DEEP}))
     return [outcome for move in moves for outcome in move_month(ledger.settings, move)]
 
 
@@ -95,8 +95,8 @@ def events(ledger: Ledger) -> list[Deepened]:
 def test_a_month_goes_deep_at_its_age_and_its_metadata_stay_readable(glacier: Ledger) -> None:
     outcomes = deepened(glacier)
     assert [(one.month, one.action, one.result) for one in outcomes] == [
-        (DEEPER, Action.TO_DEEP, Result.MOVED),
-        (DEEP, Action.TO_DEEP, Result.MOVED),
+        (DEEPER, MoveAction.TO_DEEP, MoveResult.MOVED),
+        (DEEP, MoveAction.TO_DEEP, MoveResult.MOVED),
     ]
     assert (state(glacier, DEEP), stored_class(glacier, DEEP)) == (("deep", CLASS), CLASS)
     assert (state(glacier, COLD), stored_class(glacier, COLD)) == (("cold", None), "STANDARD")
@@ -175,7 +175,7 @@ def test_deep_months_are_looked_at_each_night_and_read_once_they_are_restored(gl
     deepened(glacier)
     publish_log(glacier.settings)
     with connect(glacier.settings.database_dsn, "tests") as connection:
-        report = verify_archive(glacier.settings, Scope(deep=True), connection)
+        report = verify_archive(glacier.settings, VerificationScope(deep=True), connection)
     assert (report.findings, report.counts["months"], report.counts["months looked at"]) == ([], 1, 2)
     assert len([note for note in report.notes if "looked at, not read: transactions 2018-0" in note]) == 2
     assert reverify(glacier.settings).parts == 1
@@ -205,7 +205,7 @@ def test_an_object_that_is_not_the_archived_one_does_not_go_deep(glacier: Ledger
     store, key = ObjectStore(glacier.settings), glacier.catalogue(DEEP)["object_key"]
     store.replace_bytes(b"x" * glacier.catalogue(DEEP)["object_bytes"], key)
     outcomes = deepened(glacier)
-    assert [(one.month, one.result) for one in outcomes] == [(DEEPER, Result.MOVED), (DEEP, Result.FAILED)]
+    assert [(one.month, one.result) for one in outcomes] == [(DEEPER, MoveResult.MOVED), (DEEP, MoveResult.FAILED)]
     assert "VerificationError" in outcomes[1].reason
     assert (state(glacier, DEEP), stored_class(glacier, DEEP)) == (("cold", None), "STANDARD")
     assert [row.note for row in tier_rows(glacier.settings, [glacier.table]) if row.month == DEEP] == [
@@ -242,7 +242,7 @@ def test_a_move_that_is_killed_at_any_step_is_completed_by_the_next_night(
     request_restore(made.settings, made.table, DEEPER, DEEP, 3, RetrievalTier.BULK)
     assert made.content() == before
     with connect(made.settings.database_dsn, "tests") as connection:
-        assert verify_archive(made.settings, Scope(deep=True), connection).findings == []
+        assert verify_archive(made.settings, VerificationScope(deep=True), connection).findings == []
 
 
 @heavy
@@ -272,7 +272,7 @@ def test_a_locked_object_is_not_copied_and_goes_deep_once_the_store_shows_it(
 ) -> None:
     made = in_bucket(ledger, seaweed_store, seaweed_store.locking, tmp_path)
     (outcome, _) = deepened(made)
-    assert outcome.result is Result.HELD_BACK
+    assert outcome.result is MoveResult.HELD_BACK
     assert "is locked (GOVERNANCE) until" in outcome.reason
     rule = json.loads(outcome.reason[outcome.reason.index("{") : outcome.reason.rindex("}") + 1])
     ((one,),) = (rule["Rules"],)
@@ -281,7 +281,7 @@ def test_a_locked_object_is_not_copied_and_goes_deep_once_the_store_shows_it(
     assert len(VersionedStore(made.settings).versions(made.catalogue(DEEP)["object_key"])) == 1
     _transition(made, DEEP)
     outcomes = deepened(made)
-    assert [(one.month, one.result) for one in outcomes] == [(DEEPER, Result.HELD_BACK), (DEEP, Result.MOVED)]
+    assert [(one.month, one.result) for one in outcomes] == [(DEEPER, MoveResult.HELD_BACK), (DEEP, MoveResult.MOVED)]
     assert state(made, DEEP) == ("deep", CLASS)
 
 
@@ -302,10 +302,10 @@ def _transition(ledger: Ledger, month: Month) -> None:
 def test_what_a_rule_moved_without_a_lock_is_compared_before_it_is_recorded(glacier: Ledger) -> None:
     store, key = ObjectStore(glacier.settings), glacier.catalogue(DEEP)["object_key"]
     content, (bucket, path) = store.read_bytes(key), store.place(key)
-    for body, result in ((b"x" * len(content), Result.FAILED), (content, Result.MOVED)):
+    for body, result in ((b"x" * len(content), MoveResult.FAILED), (content, MoveResult.MOVED)):
         store.call("put_object", Bucket=bucket, Key=path, Body=body, StorageClass=CLASS)
         (outcome,) = [one for one in deepened(glacier) if one.month == DEEP]
-        assert outcome.result is Result.FAILED
+        assert outcome.result is MoveResult.FAILED
         assert "neither a SHA-256 of the store nor a lock proves it" in outcome.reason
         request_restore(glacier.settings, glacier.table, DEEP, DEEP, 1, RetrievalTier.BULK)
         (outcome,) = [one for one in deepened(glacier) if one.month == DEEP]
@@ -323,7 +323,7 @@ def test_in_a_folder_and_without_a_class_a_month_is_recorded_deep_and_stays_read
     own = Ledger(ledger.settings.model_copy(update=in_folder if place == "folder" else {}), tmp_path)
     own.warm(DEEP)
     archive_month(own.settings, own.table, DEEP)
-    assert [one.result for one in deepened(own)] == [Result.MOVED]
+    assert [one.result for one in deepened(own)] == [MoveResult.MOVED]
     assert state(own, DEEP) == ("deep", None)
     assert deepen(own.settings, own.table, DEEP) is None
     assert own.content().keys() == {str(DEEP)}

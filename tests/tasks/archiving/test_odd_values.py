@@ -205,7 +205,7 @@ def _encoded(server: Settings, settings: Settings, encoding: str) -> Iterator[Se
 def test_a_database_in_another_encoding_is_asked_for_any_text(
     settings: Settings, server_settings: Settings, encoding: str, known: str, unknown: str
 ) -> None:
-    """A text that the database cannot have is in no row: it is no error."""
+    """A text that the database cannot have is in no row: it is not an error."""
     with _encoded(server_settings, settings, encoding) as encoded:
         notes = Notes(encoded)
         notes.prepare()

@@ -15,7 +15,7 @@ from ledger.tables import TieredTable
 from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
 from tasks.archiving.move_month import move_month
-from tasks.archiving.outcome import Result
+from tasks.archiving.outcome import MoveResult
 from tasks.archiving.plan import plan_table
 from tasks.archiving.rollover import roll_table
 from tasks.archiving.tiers import tier_rows
@@ -92,7 +92,7 @@ def test_it_rolls_moves_and_answers_like_the_built_in_ones(registered: Settings,
         (Month(2026, 9), "warm"),
     ]
     outcomes = [outcome for move in moves for outcome in move_month(registered, move)]
-    assert {outcome.result for outcome in outcomes} == {Result.MOVED}
+    assert {outcome.result for outcome in outcomes} == {MoveResult.MOVED}
     with run_query(
         registered, "SELECT tier, count(*) AS n, sum(points) AS points FROM loyalty_events GROUP BY 1 ORDER BY 1"
     ) as answer:

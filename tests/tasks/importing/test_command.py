@@ -25,7 +25,7 @@ Files = tuple[str, str, str]  # the arguments after `import`: a file and its map
 
 @pytest.fixture
 def treasury(settings: Settings, tmp_path: Path) -> Command:
-    """Run the command on this test's database, in an empty folder, with standard output that is no terminal."""
+    """Run the command on this test's database, in an empty folder, with standard output that is not a terminal."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TREASURY_HOME": str(settings.home)}
     environment["TREASURY_DATABASE_URL"] = settings.database_dsn
 

@@ -14,7 +14,7 @@ from ledger.errors import ConfigError, DataError, NotFoundError, NotYetError, Ve
 from ledger.identifiers import new_id
 from ledger.months import Month
 from ledger.proof_files import CheckedProof, check_proof, pack, unpack
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from ledger.transparency.proof_files import TlogProof
 from sql.connection import connect
 from storage.manifest import Manifest
@@ -42,9 +42,9 @@ def archived(ledger: Ledger) -> Ledger:
     return ledger
 
 
-def policy(ledger: Ledger) -> Policy:
+def policy(ledger: Ledger) -> LogPolicy:
     """What an auditor was given once: the log's keys."""
-    return Policy.parse(policy_text(ledger.settings).encode())
+    return LogPolicy.parse(policy_text(ledger.settings).encode())
 
 
 def as_api(moment: object) -> str:
@@ -190,7 +190,7 @@ def test_a_proof_of_old_keys_holds_after_a_rotation_and_one_of_another_log_does_
         (after,) = prover.statement(archived.table, "wallet-3", COLD)
     assert check_proof(before.content, old).proved == check_proof(after.content, policy(archived)).proved
     with pytest.raises(VerificationError, match="the policy has no key of the log treasury/"):
-        check_proof(after.content, Policy(()))
+        check_proof(after.content, LogPolicy(()))
 
 
 def test_a_proof_file_with_any_part_exchanged_is_refused(archived: Ledger) -> None:

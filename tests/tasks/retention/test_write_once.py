@@ -16,7 +16,7 @@ from storage.versions import ObjectVersion, VersionedStore
 from tasks.archiving.orphans import remove_orphans
 from tasks.archiving.to_cold import Step, archive_month
 from tasks.retention.approvals import request_deletion
-from tasks.retention.deletion import Result
+from tasks.retention.deletion import DeletionResult
 from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.holds import place_hold, release_hold
 from tasks.retention.locks import DIFFERING, UNHELD, check_locks, compare_locks
@@ -229,7 +229,7 @@ def test_rows_that_stay_are_held_in_the_store_when_the_rest_of_their_month_is_de
     before = {one.version for one in versions(locking, OLDER).values()}
     approved(locking)
     (outcome,) = delete(locking)
-    assert outcome.result is Result.DELETED, outcome
+    assert outcome.result is DeletionResult.DELETED, outcome
     said = certificate(locking, outcome.certificate)
     assert {version["version"] for one in said["objects"] for version in one["versions"]} == before
     assert {version["legal_hold"] for one in said["objects"] for version in one["versions"]} == {True}
@@ -240,7 +240,7 @@ def test_rows_that_stay_are_held_in_the_store_when_the_rest_of_their_month_is_de
     assert wrong(locking) == []
     release(locking, placed.hold.number)
     approved(locking)
-    assert [one.result for one in delete(locking)] == [Result.DELETED]
+    assert [one.result for one in delete(locking)] == [DeletionResult.DELETED]
     assert VersionedStore(locking.settings).keys("transactions/month=2014-01") == set()
 
 
@@ -253,13 +253,13 @@ def test_the_certificate_has_mode_and_end_of_each_versions_lock(locking: Ledger)
         assert store.exists(key)
     approved(locking)
     (outcome,) = delete(locking)
-    assert outcome.result is Result.FAILED
+    assert outcome.result is DeletionResult.FAILED
     assert f"is locked (GOVERNANCE) until {soon:%Y-%m-%d %H:%M:%S}" in outcome.reason
     assert locking.content().keys() == {str(OLD)}
     while datetime.now(UTC) < soon + timedelta(seconds=1):
         pass
     (outcome,) = delete(locking)
-    assert outcome.result is Result.DELETED
+    assert outcome.result is DeletionResult.DELETED
     shown = [version for one in certificate(locking, outcome.certificate)["objects"] for version in one["versions"]]
     assert {version["lock_mode"] for version in shown} == {"GOVERNANCE"}
     assert {version["locked_until"][:19] for version in shown} == {f"{soon:%Y-%m-%dT%H:%M:%S}"}
@@ -305,7 +305,7 @@ def test_a_version_behind_a_delete_marker_is_deleted_with_its_month(locking: Led
     archive_month(locking.settings, locking.table, OLD)
     approved(locking)
     (outcome,) = delete(locking)
-    assert outcome.result is Result.DELETED, outcome
+    assert outcome.result is DeletionResult.DELETED, outcome
     said = certificate(locking, outcome.certificate)["objects"]
     assert [one["kind"] for one in said if one["key"] == former] == ["leftover"]
     assert VersionedStore(locking.settings).versions(former) == []
@@ -320,9 +320,9 @@ def test_a_hidden_version_that_this_database_did_not_write_stops_the_deletion(lo
     assert not store.exists(key)
     approved(locking)
     (outcome,) = delete(locking)
-    assert (outcome.result, key in outcome.reason) == (Result.KEPT, True)
+    assert (outcome.result, key in outcome.reason) == (DeletionResult.KEPT, True)
     VersionedStore(locking.settings).remove(key)
-    assert [one.result for one in delete(locking)] == [Result.DELETED]
+    assert [one.result for one in delete(locking)] == [DeletionResult.DELETED]
 
 
 @heavy
