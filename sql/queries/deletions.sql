@@ -186,7 +186,7 @@ ORDER BY part
 
 -- name: month_ends
 -- How the life of each month that is there goes on: the open holds on all of it or on rows of it, and the newest request to
--- delete it that stands, with its state and the end of its grace period.
+-- delete it that is open, with its state and the end of its grace period.
 SELECT m.table_name, m.month,
        ARRAY(SELECT 'HOLD-' || h.hold_id FROM holds h
              WHERE coalesce(h.table_name, m.table_name) = m.table_name AND m.month BETWEEN h.first_month AND h.last_month

@@ -1,4 +1,4 @@
-"""Policies asked: what they come to in the years ahead, and whether they break what locks have promised."""
+"""Policies asked: forecasts for the years ahead, and whether they break what locks have promised."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def simulate(
     rows_per_month: int | None = None,
     prices: Mapping[Tier, Decimal] | None = None,
 ) -> list[Simulation]:
-    """What the policies of some tables come to, from today's catalogue. Reads only; safe at any time.
+    """Forecast the policies of some tables, from today's catalogue. Reads only; safe at any time.
 
     Without ``rows_per_month`` a month to come has as many rows as the newest months have on average. Raises
     NotFoundError for a table without a month where that is not given.
