@@ -74,7 +74,7 @@ def check_policies(settings: Settings) -> list[str]:
 
 
 def _known(connection: Connection, table: TieredTable, holds: Sequence[Hold], now: Month) -> list[KnownMonth]:
-    """The months that have rows, one for all parts of each. Partitions ahead are no months yet."""
+    """The months that have rows, one for all parts of each. Partitions ahead are left out."""
     locked = promised_until(connection, table.name)
     by_month: dict[Month, list[MonthState]] = {}
     for state in month_states(connection, table):
