@@ -98,7 +98,7 @@ COMMANDS: Mapping[str, Command | Group] = {
         },
     ),
     "policy": Group(
-        "Show what the policies come to, and check them against what was promised.",
+        "Forecast what the policies do, and check them against what was promised.",
         {
             "simulate": Command(
                 "cli.policy:simulate_",

@@ -1,4 +1,4 @@
-"""`treasury policy`: what the policies come to in the years ahead, and whether they break what was promised."""
+"""`treasury policy`: what the policies do in the years ahead, and whether they break what was promised."""
 
 import json
 import re

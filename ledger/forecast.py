@@ -1,4 +1,4 @@
-"""What policies come to in the years ahead: pure arithmetic over months, sizes and dates."""
+"""Forecasts of policies for the years ahead: pure arithmetic over months, sizes and dates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Growth:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class TierAmount:
     """What a tier has at the end of a month. ``bytes`` counts what is known; ``unknown`` are months of unknown size."""
 
     months: int = 0
@@ -63,7 +63,7 @@ class ForecastMonth:
     moves: Mapping[Tier, Sequence[Month]]
     held: Sequence[Month]
     locked: Sequence[Month]
-    tiers: Mapping[Tier, Held]
+    tiers: Mapping[Tier, TierAmount]
     costs: Mapping[Tier, Decimal | None]
 
 
@@ -140,7 +140,7 @@ def _month(month: Month, lives: Sequence[_Life], prices: Mapping[Tier, Decimal])
                 held.append(life.one.month)
             elif life.one.locked_until is not None and Month.of(life.one.locked_until) > month:
                 locked.append(life.one.month)
-    tiers = {tier: Held(*amount) for tier, amount in amounts.items()}
+    tiers = {tier: TierAmount(*amount) for tier, amount in amounts.items()}
     costs = {tier: _cost(amount, prices.get(tier)) for tier, amount in tiers.items()}
     return ForecastMonth(month, moves, held, locked, tiers, costs)
 
@@ -153,7 +153,7 @@ def _count(amount: list[int], one: KnownMonth, tier: Tier) -> None:
     amount[3] += size is None
 
 
-def _cost(amount: Held, price: Decimal | None) -> Decimal | None:
+def _cost(amount: TierAmount, price: Decimal | None) -> Decimal | None:
     if price is None or amount.unknown:
         return None
     return (Decimal(amount.bytes) / _GIGABYTE * price).quantize(Decimal("0.01"))

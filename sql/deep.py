@@ -17,7 +17,7 @@ _TIERS = load("tiers")
 
 
 @dataclass(frozen=True, slots=True)
-class ArchivedPart:
+class DeepCandidate:
     """A part of a month (its first day) with its object of rows, as the catalogue has it."""
 
     table_name: str
@@ -68,9 +68,9 @@ class ClassedPart:
     deep_etag: str | None
 
 
-def find_part(connection: Connection, table: str, month: Month, part: int) -> ArchivedPart:
+def find_part(connection: Connection, table: str, month: Month, part: int) -> DeepCandidate:
     """A part of a month. Raises NotFoundError."""
-    with connection.cursor(row_factory=class_row(ArchivedPart)) as cursor:
+    with connection.cursor(row_factory=class_row(DeepCandidate)) as cursor:
         named = {"table": table, "month": month.first_day, "part": part}
         found = cursor.execute(_QUERIES["part"], named).fetchone()
     if found is None:
@@ -84,7 +84,7 @@ def find_copy(connection: Connection, key: str) -> BegunCopy | None:
         return cursor.execute(_QUERIES["copy"], {"object_key": key}).fetchone()
 
 
-def begin_copy(connection: Connection, part: ArchivedPart, copy: BegunCopy) -> None:
+def begin_copy(connection: Connection, part: DeepCandidate, copy: BegunCopy) -> None:
     """Record a copy before its first request."""
     values = part.row | {"object_key": part.object_key} | {name: getattr(copy, name) for name in BegunCopy.__slots__}
     check_stored(connection.execute(_QUERIES["begin_copy"], values), 1, "archive_copies")
@@ -95,7 +95,7 @@ def drop_copy(connection: Connection, key: str) -> None:
     connection.execute(_QUERIES["drop_copy"], {"object_key": key})
 
 
-def mark_deep(connection: Connection, part: ArchivedPart, storage_class: str | None, etag: str) -> None:
+def mark_deep(connection: Connection, part: DeepCandidate, storage_class: str | None, etag: str) -> None:
     """Record that a part is deep, and forget its copy. In the caller's transaction."""
     values = part.row | {"storage_class": storage_class, "etag": etag or None}
     check_stored(connection.execute(_QUERIES["mark_deep"], values), 1, "archive_months")

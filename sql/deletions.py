@@ -444,7 +444,7 @@ def manifests(connection: Connection, table: str, month: date, parts: Sequence[i
 
 @dataclass(frozen=True, slots=True)
 class MonthEnd:
-    """How the life of a month goes on: the open holds, and the request to delete it that stands.
+    """How the life of a month goes on: the open holds, and the open request to delete it.
 
     ``state`` is ``waiting`` for approvals, ``grace`` or ``approved``, None without a request. ``due_at``: the end of
     its grace period, UTC.

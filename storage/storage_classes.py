@@ -160,7 +160,7 @@ class StorageClasses:
                 raise
 
     def _copy_whole(self, request: dict[str, Any]) -> None:
-        """A copy in one request. Some stores take one onto itself only with metadata that are written anew: there are
+        """A copy in one request. Some stores take one onto itself only with metadata that are written again: there are
         none but the type of the content.
         """
         try:

@@ -38,7 +38,7 @@ from tasks.restoring.restore import RestoredPart, drop_copies, restore_month
 from tasks.retention.approvals import request_by_schedule
 from tasks.retention.deletion import DeletionOutcome, delete_months
 from tasks.retention.deletion_plan import plan_deletion
-from tasks.retention.locks import Compared, check_locks
+from tasks.retention.locks import LockComparison, check_locks
 from tasks.statements.absences import declare_by_settings
 from tasks.statements.intake import Intake, take_in
 from tasks.statements.lateness import report_late
@@ -191,7 +191,7 @@ def verify_archive_step(settings: Settings) -> Night:
 
 
 @task(name="check locks", **OPTIONS)
-def check_locks_step(settings: Settings) -> Compared:
+def check_locks_step(settings: Settings) -> LockComparison:
     """`tasks.retention.locks.check_locks`."""
     return check_locks(settings)
 

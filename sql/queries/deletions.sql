@@ -186,7 +186,7 @@ ORDER BY part
 
 -- name: month_ends
 -- How the life of each month that is there goes on: the open holds on all of it or on rows of it, and the newest request to
--- delete it that stands, with its state and the end of its grace period.
+-- delete it that is open, with its state and the end of its grace period.
 SELECT m.table_name, m.month,
        ARRAY(SELECT 'HOLD-' || h.hold_id FROM holds h
              WHERE coalesce(h.table_name, m.table_name) = m.table_name AND m.month BETWEEN h.first_month AND h.last_month
@@ -207,6 +207,8 @@ LEFT JOIN LATERAL (
     FROM deletion_requests q
     WHERE q.plan @> jsonb_build_array(jsonb_build_object('table', m.table_name, 'month', to_char(m.month, 'YYYY-MM')))
       AND NOT EXISTS (SELECT FROM deletion_decisions d WHERE d.request_id = q.request_id AND d.action <> 'approved')
+      AND NOT EXISTS (SELECT FROM deletions x
+                      WHERE (x.request_id, x.table_name, x.month) = (q.request_id, m.table_name, m.month))
     ORDER BY q.request_id DESC LIMIT 1
 ) AS r ON true
 ORDER BY m.table_name, m.month

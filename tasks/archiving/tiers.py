@@ -122,7 +122,8 @@ def _with_end(row: TierRow, state: MonthState, table: TieredTable, end: MonthEnd
     deletion = end.state or ("due" if due <= today and state.is_archived else None)
     if is_gone:
         deletion = "deleting" if known.step == "deleting" else "deleted"
-    said = [row.note, known.storage_class or "", "" if is_gone else _said(end, deletion, due)]
+    says_more = not is_gone and known.kept is None  # of a kept part the note says so already
+    said = [row.note, known.storage_class or "", _said(end, deletion, due) if says_more else ""]
     return replace(
         row,
         note="; ".join(filter(None, said)),

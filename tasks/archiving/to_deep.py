@@ -18,7 +18,7 @@ from ledger.months import Month
 from ledger.tables import TieredTable
 from ledger.transparency.events import Deepened
 from sql.connection import Connection, connect
-from sql.deep import ArchivedPart, BegunCopy, begin_copy, drop_copy, find_copy, find_part, mark_deep, note_failure
+from sql.deep import BegunCopy, DeepCandidate, begin_copy, drop_copy, find_copy, find_part, mark_deep, note_failure
 from sql.holds import read_now
 from sql.log import record_event
 from storage.layout import CANARIES, data_folder
@@ -104,7 +104,7 @@ class _Work:
     settings: Settings
     table: TieredTable
     month: Month
-    part: ArchivedPart
+    part: DeepCandidate
     owner: Owner
     on_step: OnStep
     part_bytes: int

@@ -1,7 +1,7 @@
 """Write once: a month's objects are locked until its deletion date, and held in the store as long as a hold keeps it.
 
 The store is asked after PostgreSQL has recorded what for, so a run that was killed is completed by the next. What the
-store does not keep as it was asked is a difference: it is asked again, and people are told.
+store does not keep as it was asked is a difference: it is asked again, and people are notified.
 """
 
 from collections.abc import Iterator, Sequence
@@ -59,8 +59,8 @@ def lock_rules(_: Settings) -> list[AlertRule]:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """What a comparison came to: objects looked at, versions that were locked, held and released, and differences."""
+class LockComparison:
+    """The result of a comparison: objects looked at, versions that were locked, held and released, and differences."""
 
     objects: int = 0
     locked: int = 0
@@ -112,7 +112,7 @@ def lock_new_objects(
 
 def compare_locks(
     settings: Settings, table: str | None = None, first: Month | None = None, last: Month | None = None
-) -> Compared:
+) -> LockComparison:
     """Compare the locks of the store with what they must be, of all archived months or of some, and ask for what lacks.
 
     Safe to run again and beside other work. Raises ConfigError where the settings require a lock that the bucket does
@@ -121,13 +121,13 @@ def compare_locks(
     locks = ObjectLocks(settings)
     mode = write_once_mode(settings, locks)
     if mode is None:
-        return Compared()
+        return LockComparison()
     with connect(settings.database_dsn, "locks") as connection:
         work = _Work(connection, settings, locks, mode, open_holds(connection), read_now(connection))
         return work.compare(archived_objects(connection, table, first, last))
 
 
-def check_locks(settings: Settings) -> Compared:
+def check_locks(settings: Settings) -> LockComparison:
     """`compare_locks` of everything, with an alert that names each difference.
 
     Raises VerificationError naming the differences, after everything that lacks was asked for again.
@@ -155,7 +155,7 @@ def check_locks(settings: Settings) -> Compared:
 def follow_hold(settings: Settings, hold: Hold) -> None:
     """Bring the store's legal holds up to a hold that was placed or released.
 
-    The hold itself stands in PostgreSQL already, and keeps the rows. Where the store does not take it, an alert says so
+    The hold itself is in PostgreSQL already, and keeps the rows. Where the store does not take it, an alert says so
     and the nightly comparison tries again.
     """
     scope = hold.scope
@@ -222,7 +222,7 @@ class _Work:
     def store(self) -> VersionedStore:
         return VersionedStore(self.settings)
 
-    def compare(self, objects: Sequence[KeptObject]) -> Compared:
+    def compare(self, objects: Sequence[KeptObject]) -> LockComparison:
         counts = {"locked": 0, "held": 0, "released": 0}
         differences: list[str] = []
         known = promises(self.connection, [one.object_key for one in objects])
@@ -238,7 +238,7 @@ class _Work:
                 differences += self.differences(one, version, promise)
                 for what in self.keep(one, version, promise):
                     counts[what] += 1
-        return Compared(len(objects), **counts, differences=tuple(differences))
+        return LockComparison(len(objects), **counts, differences=tuple(differences))
 
     def keep(self, one: KeptObject, version: ObjectVersion, promise: Promise | None) -> list[str]:
         """Ask the store for what a version lacks; returns what was asked for."""

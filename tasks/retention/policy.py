@@ -1,4 +1,4 @@
-"""Policies asked: what they come to in the years ahead, and whether they break what locks have promised."""
+"""Policies asked: forecasts for the years ahead, and whether they break what locks have promised."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def simulate(
     rows_per_month: int | None = None,
     prices: Mapping[Tier, Decimal] | None = None,
 ) -> list[Simulation]:
-    """What the policies of some tables come to, from today's catalogue. Reads only; safe at any time.
+    """Forecast the policies of some tables, from today's catalogue. Reads only; safe at any time.
 
     Without ``rows_per_month`` a month to come has as many rows as the newest months have on average. Raises
     NotFoundError for a table without a month where that is not given.
@@ -74,7 +74,7 @@ def check_policies(settings: Settings) -> list[str]:
 
 
 def _known(connection: Connection, table: TieredTable, holds: Sequence[Hold], now: Month) -> list[KnownMonth]:
-    """The months that have rows, one for all parts of each. Partitions ahead are no months yet."""
+    """The months that have rows, one for all parts of each. Partitions ahead are left out."""
     locked = promised_until(connection, table.name)
     by_month: dict[Month, list[MonthState]] = {}
     for state in month_states(connection, table):

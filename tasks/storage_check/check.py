@@ -69,7 +69,7 @@ def _tried(promise: str, probe: Probe, tried: Tried) -> Sequence[Finding]:
         for one in made:
             found.append(one)  # noqa: PERF402  # those before an error count
     except (TreasuryError, OSError) as error:
-        follows = "the try came to no end: see why, and run the check again"
+        follows = "the try did not end: see why, and run the check again"
         found.append(Finding(promise, Verdict.BROKEN, f"{type(error).__name__}: {error}", follows, relied_on=True))
     return found
 

@@ -17,7 +17,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A promise and what trying it came to. ``relied_on``: the settings need it, and all but `holds` is an error."""
+    """A promise and the result of trying it. ``relied_on``: the settings need it, and all but `holds` is an error."""
 
     promise: str
     verdict: Verdict
