@@ -93,6 +93,10 @@ class NotYetError(DataError):
     """What is asked for will be there later; the text says when. It names no row, so every client may see it."""
 
 
+class MissingRowsError(DataError):
+    """Rows are not where the catalogue of months says that they are: an answer without them would look whole."""
+
+
 class FieldError(DataError):
     """One value of a row breaks a rule. ``field`` is the column's public name, ``rule`` what it must be."""
 

@@ -18,6 +18,7 @@ from ledger.retention import DoomedMonth
 from sql.connection import Connection, fetch_one
 from sql.queries import load
 from sql.storing import check_stored
+from sql.totals import forget_deleted
 
 _QUERIES = load("deletions")
 
@@ -309,6 +310,7 @@ def begin_parts(
     values = {"table": table, "month": month.first_day, "parts": list(parts)}
     changed = connection.execute(_QUERIES["begin_parts"], values | {"certificate": certificate, "begun_at": begun_at})
     check_stored(changed, len(parts), "archive_months")
+    forget_deleted(connection, table, month, parts)
 
 
 def add_kept_part(connection: Connection, values: Mapping[str, Any], keys: Sequence[str]) -> None:

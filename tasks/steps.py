@@ -42,6 +42,8 @@ from tasks.retention.deletion_plan import plan_deletion
 from tasks.statements.absences import declare_by_settings
 from tasks.statements.intake import Intake, take_in
 from tasks.statements.lateness import report_late
+from tasks.totals.keeping import Outcome as TotalsOutcome
+from tasks.totals.keeping import keep_daily_totals
 from tasks.transparency.publish import Published, publish_log
 from tasks.vending.purchase import SettleReport, settle_vends
 from tasks.vending.supplier_tests import Check, check_suppliers
@@ -188,6 +190,12 @@ def publish_log_step(settings: Settings) -> Published | None:
 def verify_archive_step(settings: Settings) -> Night:
     """`tasks.proving.reverification.reverify`."""
     return reverify(settings)
+
+
+@task(name="keep daily totals", **OPTIONS)
+def keep_daily_totals_step(settings: Settings) -> list[TotalsOutcome]:
+    """`tasks.totals.keeping.keep_daily_totals`."""
+    return keep_daily_totals(settings)
 
 
 @task(name="drill archive", **OPTIONS)
