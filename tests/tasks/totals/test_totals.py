@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -111,10 +112,10 @@ def test_a_row_between_22_and_24_utc_is_of_the_next_day_in_johannesburg(ledger: 
         row = make_row(ledger.table, HOT, number)
         insert(ledger, HOT, number, created_at=moment, id=row["id"], currency="ZAR")
     for _ in range(2):
-        found = {zone: daily(ledger.settings, ledger.table, zone).items() for zone in Zone}
-        by_zone = {zone: {key[0]: n for key, (n, _) in rows} for zone, rows in found.items()}
-        assert sum(by_zone[Zone.UTC].values()) == 2
-        assert set(by_zone[Zone.UTC]) == {date(2026, 10, 5)}
+        days = frozenset({Group.DAY})
+        found = {zone: told(answer(ledger.settings, ledger.table, zone, days)) for zone in Zone}
+        by_zone = {zone: {key[0]: rows for key, (rows, _) in totals.items()} for zone, totals in found.items()}
+        assert by_zone[Zone.UTC] == {date(2026, 10, 5): 2}
         assert by_zone[Zone.JOHANNESBURG] == {date(2026, 10, 5): 1, date(2026, 10, 6): 1}
         keep(ledger)
 
@@ -273,8 +274,8 @@ def test_late_rows_are_read_until_they_are_archived(ledger: Ledger) -> None:
     keep(ledger)
     assert kept(ledger) == (1, 1)
     check(ledger.settings, ledger.table)
-    ledger.sql("SET session_replication_role = replica; DELETE FROM transactions_2024_03 WHERE id = %s",
-               make_row(ledger.table, COLD, 5)["id"])  # fmt: skip
+    twice = make_row(ledger.table, COLD, 5)["id"]
+    ledger.sql(f"SET session_replication_role = replica; DELETE FROM transactions_2024_03 WHERE id = '{twice}'")
     ledger.night()
     keep(ledger)
     assert kept(ledger) == (2, 0)
@@ -399,7 +400,9 @@ def test_a_third_table_without_currency_type_and_status_has_totals(settings: Set
 
 
 def _write(ledger: Ledger, number: int) -> None:
-    insert(ledger, (NEXT, HOT)[number % 2], 2000 + number, status=("pending", "completed")[number % 3 == 0])
+    status = ("pending", "completed")[number % 3 == 0]
+    with suppress(psycopg.errors.CheckViolation):  # a month that is warm takes no rows through the hot parent
+        insert(ledger, (NEXT, HOT)[number % 2], 2000 + number, status=status)
 
 
 def _end(ledger: Ledger, number: int) -> None:
