@@ -62,8 +62,8 @@ _LIMITS = RateLimits(transactions="3000000/minute", ddos="6000000/minute")
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """What is asked for."""
+class CachedRows:
+    """The rows that are asked for."""
 
     row_ids: list[str]
     wallets: list[str]
@@ -100,7 +100,7 @@ def run() -> dict[str, Any]:
     return result
 
 
-def _prepare(settings: Settings) -> Rows:
+def _prepare(settings: Settings) -> CachedRows:
     now = Month.of(datetime.now(UTC))
     cold = now.plus(-20)
     fill_month(settings, now.plus(-1), ROWS)
@@ -118,7 +118,7 @@ def _prepare(settings: Settings) -> Rows:
             old = cursor.execute(read.format("<"), (now.plus(-1).lower,)).fetchall()
     warm_month(settings, table, cold)
     archive_month(settings, table, cold)
-    return Rows([row["id"] for row in hot], [row["wallet_id"] for row in hot], old[0]["id"])
+    return CachedRows([row["id"] for row in hot], [row["wallet_id"] for row in hot], old[0]["id"])
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def _serving(settings: Settings, name: str, enabled: bool) -> Iterator[str]:
         yield endpoint.url
 
 
-def _busiest(url: str, headers: dict[str, str], rows: Rows) -> str:
+def _busiest(url: str, headers: dict[str, str], rows: CachedRows) -> str:
     """A wallet whose page is full."""
     counts: dict[str, int] = {}
     for wallet in rows.wallets:
@@ -185,7 +185,7 @@ async def _ask_for(url: str, headers: dict[str, str]) -> float:
     return done / SECONDS
 
 
-def _zipf(settings: Settings, url: str, headers: dict[str, str], rows: Rows) -> dict[str, Any]:
+def _zipf(settings: Settings, url: str, headers: dict[str, str], rows: CachedRows) -> dict[str, Any]:
     """Reads and writes in which the n-th most wanted row is asked for n^-s as often, counted after a warm-up.
 
     The warm-up is reads of rows in the same distribution. There is no target for it: that of hits is `bench.serving`'s.
@@ -210,7 +210,7 @@ def _zipf(settings: Settings, url: str, headers: dict[str, str], rows: Rows) -> 
     }
 
 
-def _drawn_requests(rows: Rows) -> list[tuple[str, str]]:
+def _drawn_requests(rows: CachedRows) -> list[tuple[str, str]]:
     """Method, and a path to read or a wallet to write to."""
     draw = random.Random(1)  # noqa: S311  # no secret: the same requests each time
     weights = list(accumulate((n + 1) ** -ZIPF_S for n in range(len(rows.row_ids))))

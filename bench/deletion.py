@@ -1,4 +1,4 @@
-"""What the end of a month's life costs: the plan of ten years of two tables, and the deletion of one month."""
+"""The cost of the end of a month's life: the plan of ten years of two tables, and the deletion of one month."""
 
 import time
 from typing import Any

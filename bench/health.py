@@ -1,6 +1,6 @@
-"""How long `treasury health --record` takes: with every server up, with every server down, and with silent servers.
+"""The duration of `treasury health --record`: with every server up, with every server down, and with silent servers.
 
-Of the alerts a target is told that takes its notices, in the last two cases one that is silent.
+A target takes the notices of the alerts; in the last two cases it is a silent one.
 """
 
 import os

@@ -45,7 +45,7 @@ class _Writer:
     failed: int = 0
 
     def run(self) -> None:
-        """Write until told to stop; what is late is written at once, so a stall shows in the longest latency only."""
+        """Write until asked to stop; what is late is written at once, so a stall shows in the longest latency only."""
         with psycopg.connect(self.settings.database_dsn, autocommit=True) as connection:
             due = time.perf_counter()
             while not self.stop.is_set():

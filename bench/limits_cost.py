@@ -1,4 +1,4 @@
-"""What the limits and the watch cost one request, in microseconds of CPU, with leases from a real Redis.
+"""The cost of the limits and the watch for one request, in microseconds of CPU, with leases from a real Redis.
 
 No server and no database: the guard, the limit of the key and the headers, as a request meets them. Each figure is CPU
 time of this process divided by the requests; the Redis server's own time is not in it.
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from api.abuse.defence import Defence
 from api.abuse.guard import Guard
-from api.abuse.rate_limits import Policy
+from api.abuse.rate_limits import RatePolicy
 from api.connections.database import Database
 from api.connections.shared_redis import SharedRedis
 from api.logs.access_log import RequestLog
@@ -86,7 +86,7 @@ async def _measure(settings: Settings) -> dict[str, float]:
 async def _of_check(defence: Defence) -> float:
     started_s = time.process_time()
     for _ in range(REQUESTS):
-        await defence.limiter.spend(Policy.TRANSACTIONS, "0123456789ab")
+        await defence.limiter.spend(RatePolicy.TRANSACTIONS, "0123456789ab")
     return (time.process_time() - started_s) / REQUESTS * 1e6
 
 
@@ -105,7 +105,7 @@ async def _answer(_scope: Any, _receive: Any, send: Any) -> None:
 
 def _answering_limited(defence: Defence) -> Any:
     async def answer(_scope: Any, _receive: Any, send: Any) -> None:
-        verdict = await defence.limiter.spend(Policy.TRANSACTIONS, "0123456789ab")
+        verdict = await defence.limiter.spend(RatePolicy.TRANSACTIONS, "0123456789ab")
         headers = [] if verdict is None else verdict.headers()
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b""})

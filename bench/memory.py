@@ -1,4 +1,4 @@
-"""How much memory a process and its children take together at most, and beside them the servers of a home."""
+"""The peak memory of a process and its children together, and beside them of the servers of a home."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What counting costs: one request, one named query, one event of the cache, and one scrape; as `treasury up` counts.
+"""The cost of counting: one request, one named query, one event of the cache, and one scrape; as `treasury up` counts.
 
 In CPU time, so that others on the machine do not count.
 """

@@ -1,4 +1,4 @@
-"""What the public log costs: publishing one event, on S3 and in a folder, and looking when there is nothing to do."""
+"""The cost of the public log: publishing one event, on S3 and in a folder, and looking when there is nothing to do."""
 
 import statistics
 import time
@@ -59,7 +59,7 @@ def _measure(settings: Settings) -> dict[str, float]:
 
 
 def _counted(work: Callable[[], object]) -> tuple[float, int]:
-    """How long ``work`` takes in ms, and how many requests it makes to S3."""
+    """Return how long ``work`` takes in ms, and how many requests it makes to S3."""
     real, made = S3FileSystem._call_s3, [0]  # noqa: SLF001  # the one place that every request passes
 
     async def counting(self: Any, *arguments: Any, **options: Any) -> Any:

@@ -1,7 +1,7 @@
 """A day of 1,000,000 sales, from the supplier's file to the written report, with 0.5 % of it planted wrong.
 
 Intake, parsing, checks, matching, classes and reports, on Flash's own CSV: every planted difference must be found under
-its class, and nothing besides. Then the scored pass alone, on rows and lines that share no identifier, which no
+its class, and nothing else. Then the scored pass alone, on rows and lines that share no identifier, which no
 supplier's file can have: doubling both sides must not triple the time.
 """
 
@@ -59,7 +59,7 @@ _STATUSES = {"completed": "Success", "failed": "Failed", "reversed": "Reversed"}
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What one run took, in a process of its own. ``peak_mb`` is of that process and its children alone."""
+    """The cost of one run, in a process of its own. ``peak_mb`` is of that process and its children alone."""
 
     intake_s: float
     reconcile_s: float
@@ -138,7 +138,7 @@ def _prepare(settings: Settings, rows: int, folder: Path) -> Planted:
 
 
 def _sales(chance: np.random.Generator, rows: int, day: date, prefix: str, *, only_completed: bool = False) -> pa.Table:
-    """What Flash sold on a day, as its right statement has it: half of it in a few round amounts."""
+    """Return what Flash sold on a day, as its right statement has it: half of it in a few round amounts."""
     at_ms = unix_ms(day_start(day)) + np.sort(chance.integers(_EDGE_MS, _DAY_MS - _EDGE_MS, rows))
     product = chance.integers(0, 24, rows)
     round_cents = chance.choice([500, 1000, 1500, 2900, 5000, 10_000], rows)
@@ -169,7 +169,7 @@ def _sales(chance: np.random.Generator, rows: int, day: date, prefix: str, *, on
 
 
 def _table(columns: dict[str, Any], rows: int, day: date) -> pa.Table:
-    """A canonical table: what is one value stands in every line, what is not given is NULL."""
+    """A canonical table: a single value is in every line, a missing one is NULL."""
     given = {"supplier": _SUPPLIER, "settlement_date": day, "currency": "ZAR"} | columns
     arrays = []
     for field in STATEMENT_SCHEMA:

@@ -1,4 +1,4 @@
-"""Where benchmarks work: a home with servers of its own, or a database of its own on a server that is given."""
+"""The place of a benchmark: a home with servers of its own, or a database of its own on a server that is given."""
 
 import tempfile
 import uuid

@@ -13,7 +13,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from bench.load.mixed import Plan
+from bench.load.mixed import LoadPlan
 from bench.posting import serving
 from bench.scratch import scratch
 from config import Settings
@@ -44,7 +44,7 @@ def run(connections: int = CONNECTIONS, per_s: int = PER_S, duration_s: float = 
             roll_table(settings, table, utc_today())
         key = create_key(settings, "bench", CLIENT_SCOPES)
         watcher = create_key(settings, "bench", [Scope.MONITORING_READ])
-        plan = Plan(
+        plan = LoadPlan(
             url=url,
             key=key,
             connections=connections,
@@ -80,16 +80,16 @@ def _rows(url: str, key: str) -> list[str]:
     return ids
 
 
-def _run_load(plan: Plan) -> dict[str, Any]:
+def _run_load(plan: LoadPlan) -> dict[str, Any]:
     argv = [sys.executable, "-m", "bench.load.mixed"]
-    told = json.dumps(asdict(plan))
-    done = subprocess.run(argv, input=told, capture_output=True, text=True, cwd=PROJECT, check=True)  # noqa: S603
+    request = json.dumps(asdict(plan))
+    done = subprocess.run(argv, input=request, capture_output=True, text=True, cwd=PROJECT, check=True)  # noqa: S603
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
 def _monitoring(url: str, key: str) -> dict[str, Any]:
-    """What the API says of itself: cache hits and the times of its queries."""
+    """Return what the API says of itself: cache hits and the times of its queries."""
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30) as client:
         cache = client.get("/api/v1/monitoring/cache")
         performance = client.get("/api/v1/monitoring/performance")

@@ -1,4 +1,6 @@
-"""How fast the watch evaluates new rows, on top of a million: must keep up with 1,000 rows/s in a fifth of a core."""
+"""The speed at which the watch evaluates new rows, on top of a million: must keep up with 1,000 rows/s in a fifth of a
+core.
+"""
 
 import os
 import threading
@@ -81,7 +83,7 @@ def run() -> dict[str, Any]:
 
 
 class _Minute(NamedTuple):
-    """What the run after one minute of rows took and did."""
+    """The cost and the result of the run after one minute of rows."""
 
     wall_s: float
     cpu_s: float

@@ -1,4 +1,4 @@
-"""What the values of an answer are in text and in JSON: one way for each type that the engine has.
+"""The values of an answer in text and in JSON: one way for each type that the engine has.
 
 Decimals stay `Decimal`. Everything else becomes what JSON has: text, numbers, lists, objects.
 """

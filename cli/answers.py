@@ -117,7 +117,7 @@ def _json(value: Any) -> str:
 
 
 class _Lines:
-    """Lines that end with LF, as every tool on a pipe wants them. The csv module's own ends are CR and LF: told to end
+    """Lines that end with LF, as every tool on a pipe wants them. The csv module's own ends are CR and LF: set to end
     lines with LF, it leaves a CR within a value without quotes before Python 3.13.
     """
 

@@ -132,7 +132,7 @@ def _largest_sum(sums: dict[str, dict[str, str]]) -> str:
 
 
 def _size(amount: Decimal) -> tuple[bool, Decimal]:
-    """What sums are compared by. NaN, which PostgreSQL's numeric has, is the one that must be seen."""
+    """Return what sums are compared by. NaN, which PostgreSQL's numeric has, is the one that must be seen."""
     return (True, Decimal(0)) if amount.is_nan() else (False, amount)
 
 

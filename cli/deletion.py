@@ -21,7 +21,7 @@ from sql.deletions import Deletion, DeletionRequest, RequestState, get_request, 
 from tasks.reconciliation.audit.people import account_of_process
 from tasks.retention import approvals
 from tasks.retention.certificate_checks import find, verify_certificate
-from tasks.retention.deletion import Outcome, Result, delete_months, failures
+from tasks.retention.deletion import DeletionOutcome, DeletionResult, delete_months, failures
 from tasks.retention.deletion_plan import plan_deletion
 
 AsOf = Annotated[datetime | None, typer.Option(**DAY, help="UTC day to apply the policy at  [default: today]")]
@@ -152,13 +152,13 @@ def _tables(settings: Settings, names: list[str] | None) -> list[TieredTable]:
     return [settings.table(name) for name in names or settings.registry]
 
 
-def show_plan(found: DeletionPlan) -> None:
+def show_plan(plan: DeletionPlan) -> None:
     """Print a plan for people."""
-    _show_months(f"Past their policy on {found.as_of}", found.months)
-    kept = [(one.table, str(one.month), one.reason) for one in found.kept]
+    _show_months(f"Past their policy on {plan.as_of}", plan.months)
+    kept = [(one.table, str(one.month), one.reason) for one in plan.kept]
     if kept:
         terminal.table("Kept", ("table", "month", "why"), kept)
-    typer.echo(f"SHA-256 of what is to be deleted: {found.sha256.hex()}")
+    typer.echo(f"SHA-256 of what is to be deleted: {plan.sha256.hex()}")
 
 
 def _show_months(title: str, months: Sequence[DoomedMonth]) -> None:
@@ -175,7 +175,7 @@ def show_request(request: DeletionRequest) -> None:
     _show_months(f"Request {request.request_id}, as of {request.as_of}", request.months)
 
 
-def show_outcomes(outcomes: Sequence[Outcome]) -> None:
+def show_outcomes(outcomes: Sequence[DeletionOutcome]) -> None:
     """Print what was deleted for people."""
     columns = ("table", "month", "result", "rows", "certificate", "reason")
     rows = [
@@ -183,7 +183,7 @@ def show_outcomes(outcomes: Sequence[Outcome]) -> None:
         for one in outcomes
     ]
     terminal.table("Deletions", columns, rows)
-    deleted = sum(one.result is Result.DELETED for one in outcomes)
+    deleted = sum(one.result is DeletionResult.DELETED for one in outcomes)
     typer.echo(f"{deleted} months deleted" if outcomes else "nothing is due")
 
 

@@ -21,7 +21,7 @@ from config import Settings, load_settings
 from config.settings import LOGINS, Ports
 from ledger.errors import ConfigError, DataError
 from ledger.proof_files import check_proof
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from servers import stack
 from sql.connection import connect
 from tasks.admin.session_key import kept_valid
@@ -231,7 +231,7 @@ def _prove(settings: Settings) -> None:
     with Prover(settings) as prover:
         file = prover.row(table, row["id"])
     policy = policy_text(settings)
-    checked = check_proof(file.content, Policy.parse(policy.encode()))
+    checked = check_proof(file.content, LogPolicy.parse(policy.encode()))
     folder = settings.home / "proof"
     folder.mkdir(exist_ok=True)
     (folder / "policy").write_text(policy)

@@ -14,7 +14,7 @@ from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.retention.approvals import approve, request_deletion
 from tasks.retention.certificate_checks import verify_certificate
-from tasks.retention.deletion import Outcome, delete_months
+from tasks.retention.deletion import DeletionOutcome, delete_months
 from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.holds import holds, place_hold
 from tasks.synthetic.generate import GenerateParameters, generate
@@ -61,7 +61,7 @@ def _make(settings: Settings, last: Month, seed: int) -> None:
     publish_log(settings)
 
 
-def _delete(settings: Settings) -> list[Outcome]:
+def _delete(settings: Settings) -> list[DeletionOutcome]:
     """Request, approve by two people, and delete: without the grace period, which nobody waits for in a demo."""
     rules = settings.retention.model_copy(update={"grace_days": 0})
     quick = settings.model_copy(update={"retention": rules})

@@ -21,7 +21,7 @@ from flows.parameters import ArchivingParameters, TableParameters
 from flows.roll_partitions import roll_partitions
 from flows.run_archiving_operations import run_archiving_operations
 from ledger.errors import DataError
-from tasks.retention.deletion import Outcome
+from tasks.retention.deletion import DeletionOutcome
 
 _POLL_S = 1.0
 _PROGRESS_KEY = "archive-progress"
@@ -39,10 +39,10 @@ def archive(parameters: dict[str, Any], *, nightly: bool) -> list[Any]:
     return outcomes
 
 
-def delete(parameters: dict[str, Any]) -> list[Outcome]:
+def delete(parameters: dict[str, Any]) -> list[DeletionOutcome]:
     """Run `delete_old_transactions` in this process, without waiting for approvals; as `archive`."""
     chosen = DeletionParameters.model_validate({"wait_hours": 0} | parameters)
-    outcomes: list[Outcome] = _logged(lambda: delete_old_transactions(chosen))
+    outcomes: list[DeletionOutcome] = _logged(lambda: delete_old_transactions(chosen))
     return outcomes
 
 

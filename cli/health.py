@@ -10,7 +10,7 @@ import typer
 from cli import terminal
 from config import load_settings
 from servers.stack import reachable, require_home
-from tasks.health import Result, run_checks, worst
+from tasks.health import CheckResult, run_checks, worst
 from tasks.health.record import RUN_S, Recorded
 from tasks.health.record import record as record_results
 
@@ -42,7 +42,7 @@ def health(
     raise typer.Exit(worst(results).rank)
 
 
-def _show(results: list[Result]) -> None:
+def _show(results: list[CheckResult]) -> None:
     rows = [
         (result.name, str(result.state), result.line, result.to_do if not result.caused_by else "")
         for result in results
@@ -51,7 +51,7 @@ def _show(results: list[Result]) -> None:
 
 
 def _report(recorded: Recorded) -> None:
-    notices = f"{recorded.sent.told} notices sent, {recorded.sent.failed} failed"
+    notices = f"{recorded.sent.delivered} notices sent, {recorded.sent.failed} failed"
     terminal.note(f"{recorded.opened} alerts opened, {recorded.resolved} resolved, {notices}")
     for error in (recorded.not_stored and f"not stored: {recorded.not_stored}", *recorded.sent.errors):
         if error:

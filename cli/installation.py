@@ -8,7 +8,12 @@ import typer
 
 from cli import terminal
 from cli.session import session
-from tasks.archiving.installation import Report, continue_installation, report_installation, separate_installation
+from tasks.archiving.installation import (
+    InstallationReport,
+    continue_installation,
+    report_installation,
+    separate_installation,
+)
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the installation's id")]
 
@@ -29,7 +34,7 @@ def show() -> None:
         terminal.table("Events (UTC)", ("when", "event", "installation", "incarnation", "archive"), rows)
 
 
-def _rows(report: Report) -> list[tuple[str, str]]:
+def _rows(report: InstallationReport) -> list[tuple[str, str]]:
     own, marker = report.standing.installation, report.standing.marker
     nothing = "none yet: the first write to the archive makes it"
     return [

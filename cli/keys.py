@@ -118,7 +118,7 @@ def revoke(key_id: KeyId) -> None:
 
 
 def _key_id(given: str) -> str:
-    """The key id in what was typed. A secret is in the shell's history then, which the user is told."""
+    """The key id in what was typed. A secret is then in the shell's history; a note says so."""
     if is_whole_key(given):
         terminal.note("a whole key was typed, so its secret is in the history of this shell: the key id is enough")
     return key_id_of(given)

@@ -31,10 +31,10 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise _told(path, error) from error
+        raise _refusal(path, error) from error
 
 
-def _told(path: Path, error: OSError) -> TreasuryError:
+def _refusal(path: Path, error: OSError) -> TreasuryError:
     kind = TransientError if error.errno in DISK_IS_FULL else ConfigError
     return kind(f"--output: {path}: {error.strerror or error}; nothing was written under this name")
 

@@ -13,11 +13,9 @@ import typer
 from ledger.canonical import readable
 from ledger.errors import ConfigError, NotFoundError
 from ledger.month_tree import Layout
-from ledger.proof_files import CheckedProof
+from ledger.proof_files import MOST_BYTES, CheckedProof
 from ledger.proof_files import check_proof as check_file
-from ledger.transparency.policies import Policy
-
-_MOST_BYTES = 1 << 30
+from ledger.transparency.policies import LogPolicy
 
 
 def check_proof(
@@ -29,7 +27,7 @@ def check_proof(
 
     Exit code 65 means that the proof does not hold.
     """
-    checked = check_file(_read(file), Policy.parse(_read(policy)))
+    checked = check_file(_read(file), LogPolicy.parse(_read(policy)))
     if as_json:
         typer.echo(json.dumps(_as_json(checked), indent=1))
         return
@@ -61,8 +59,8 @@ def _values(layout: Layout, row: Mapping[str, str]) -> dict[str, str | None]:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ConfigError(f"{path}: more than {_MOST_BYTES >> 20} MiB")
+        if path.stat().st_size > MOST_BYTES:
+            raise ConfigError(f"{path}: more than {MOST_BYTES >> 20} MiB")
         return path.read_bytes()
     except OSError as error:
         raise NotFoundError(f"{path}: {error.strerror}") from None

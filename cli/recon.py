@@ -29,7 +29,7 @@ from tasks.reconciliation.closing.internal_days import OwnDay
 from tasks.reconciliation.closing.periods import PeriodRecord
 from tasks.reconciliation.engine.tieout import FloatMovement
 from tasks.reconciliation.runs.replay import replay_run
-from tasks.reconciliation.runs.report import Summary, markdown
+from tasks.reconciliation.runs.report import RunSummary, markdown
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
@@ -166,7 +166,7 @@ def show_run(run_id: Annotated[int, typer.Argument(help="Number of the run")]) -
     if record is None:
         raise NotFoundError(f"run {run_id} does not exist")
     print_report(
-        markdown(Summary(record.supplier, str(record.day), record.digest.hex(), record.verdict, record.figures))
+        markdown(RunSummary(record.supplier, str(record.day), record.digest.hex(), record.verdict, record.figures))
     )
     for warning in record.warnings:
         typer.echo(f"\nWarning: {warning}")
@@ -319,7 +319,7 @@ def verify(
 def verify_reconciliation(
     settings: Settings, connection: Connection, expected: bytes | None = None, *, chain_only: bool = False
 ) -> list[str]:
-    """What `treasury recon verify` prints. Raises VerificationError naming what is wrong."""
+    """Return what `treasury recon verify` prints. Raises VerificationError naming what is wrong."""
     head = verify_chain(connection, expected)
     lines = [f"reconciliation: {head.event_no} events, complete; head {head.hash.hex()}"]
     if not chain_only:

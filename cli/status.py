@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from cli import terminal
 from config import load_settings
 from servers import home, stack
-from servers.lease import Endpoint
+from servers.lease import ServerEndpoint
 
 TITLES = {
     "postgres": "PostgreSQL",
@@ -37,7 +37,7 @@ def status() -> None:
     terminal.table(f"Servers of {settings.home}", ("server", "address"), rows)
 
 
-def address_of(endpoint: Endpoint) -> str:
+def address_of(endpoint: ServerEndpoint) -> str:
     """The address without its password."""
     parts = urlsplit(endpoint.url)
     if parts.password:

@@ -10,7 +10,7 @@ from cli.names import KNOWN
 from cli.session import servers, session
 from ledger.errors import DataError
 from tasks.vending.purchase import settle_vends
-from tasks.vending.supplier_tests import Check, Result, check_suppliers
+from tasks.vending.supplier_tests import TrialCheck, TrialResult, check_suppliers
 
 Names = Annotated[list[str] | None, typer.Argument(help=f"{KNOWN}  [default: all enabled suppliers]")]
 
@@ -24,7 +24,7 @@ def test(names: Names = None) -> None:  # noqa: PT028  # a command, no test of p
     with servers("suppliers", may_make_home=True) as settings:
         checks = asyncio.run(check_suppliers(settings, names or ()))
     show_checks(checks)
-    failed = sum(1 for check in checks if check.result is Result.FAILED)
+    failed = sum(1 for check in checks if check.result is TrialResult.FAILED)
     if failed:
         raise DataError(f"{failed} of {len(checks)} checks failed")
 
@@ -39,7 +39,7 @@ def settle() -> None:
         terminal.table("Still open", ("row", "supplier", "reason"), rows)
 
 
-def show_checks(checks: list[Check]) -> None:
+def show_checks(checks: list[TrialCheck]) -> None:
     """Print each check with its duration."""
     rows = [(check.supplier, check.name, check.result.value, str(check.latency_ms), check.detail) for check in checks]
     terminal.table("Supplier tests", ("supplier", "check", "result", "ms", "detail"), rows)

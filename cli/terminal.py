@@ -1,38 +1,61 @@
-"""Output of all commands: results go to standard output, everything else to standard error."""
+"""Output of all commands: results go to standard output, everything else to standard error.
+
+`rich` is imported when something is drawn with it: to import it takes longer than to check a proof.
+"""
 
 import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from functools import cache
+from typing import TYPE_CHECKING
 
 from ledger.errors import TransientError, TreasuryError
 
 _FILE_WIDTH = 1000  # a file has no edge: a row stays on its line, so that it can be searched
 DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 
-console = Console(highlight=False, soft_wrap=False)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    console: Console
+    errors: Console
+
+
+def __getattr__(name: str) -> "Console":
+    """``console``, for results, and ``errors``."""
+    if name not in ("console", "errors"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _console(to_errors=name == "errors")
+
+
+@cache
+def _console(*, to_errors: bool) -> "Console":
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(stderr=to_errors, highlight=False, soft_wrap=to_errors)
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     """Print a table for people; in a file or a pipe, as wide as its content. Cells are plain text, never markup."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
     drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
         drawn.add_row(*(escape(cell) for cell in row))
+    console = _console(to_errors=False)
     target = console if console.is_terminal else Console(file=console.file, highlight=False, width=_FILE_WIDTH)
     target.print(drawn)
 
 
 def note(text: str) -> None:
     """Report progress or a remark on standard error."""
-    errors.print(escape(text), style="dim")
+    _console(to_errors=True).print(text, style="dim", markup=False)
 
 
 @contextmanager
@@ -47,7 +70,7 @@ def reported() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except TreasuryError as error:
-        errors.print(f"[bold red]error:[/] {escape(str(error))}")
+        _print_error(str(error))
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         _give_up_output()
@@ -60,14 +83,20 @@ def _unforeseen(error: Exception) -> int:
     """Report an error that is none of the project's; its exit code."""
     if isinstance(error, OSError) and error.errno in DISK_IS_FULL:
         _give_up_output()
-        errors.print(f"[bold red]error:[/] cannot write: {error.strerror}")
+        _print_error(f"cannot write: {error.strerror}")
         return TransientError.exit_code
     from cli import unforeseen  # noqa: PLC0415  # rarely needed
 
     known = unforeseen.translated(error)
     text = unforeseen.described(error, unforeseen.keep) if known is None else str(known)
-    errors.print(f"[bold red]error:[/] {escape(text)}")
+    _print_error(text)
     return unforeseen.EXIT_CODE if known is None else known.exit_code
+
+
+def _print_error(text: str) -> None:
+    from rich.markup import escape  # noqa: PLC0415
+
+    _console(to_errors=True).print(f"[bold red]error:[/] {escape(text)}")
 
 
 def _give_up_output() -> None:

@@ -1,4 +1,4 @@
-"""What a command says of an error that its code did not foresee: one line, an exit code, and where the details are.
+"""The report of an error that a command's code did not foresee: one line, an exit code, and where the details are.
 
 Libraries raise errors of their own when a server is away, slow or speaks another protocol. Most are translated where
 they arise; this is the last place before a user would see a traceback.
@@ -52,9 +52,9 @@ def described(error: Exception, write: Callable[[str], Path | None]) -> str:
     """The line for a fault of this project; ``write`` keeps the traceback and gives its file."""
     kept = write("".join(traceback.format_exception(error)))
     first = mask_text(str(error).strip().partition("\n")[0])
-    told = cut(f"{type(error).__name__}: {first}" if first else type(error).__name__, _LINE_LIMIT)
+    summary = cut(f"{type(error).__name__}: {first}" if first else type(error).__name__, _LINE_LIMIT)
     where = f"; the details are in {kept}" if kept is not None else ""
-    return f"an error that should not occur: {told}{where}; please report it"
+    return f"an error that should not occur: {summary}{where}; please report it"
 
 
 def keep(text: str) -> Path | None:

@@ -54,7 +54,7 @@ def up() -> None:
 
 
 def _reported(alert: Callable[[Incident], None]) -> Callable[[Incident], None]:
-    """What reports an incident: a line on standard error, and an alert."""
+    """Return the function that reports an incident: a line on standard error, and an alert."""
 
     def report(incident: Incident) -> None:
         terminal.note(incident.text)

@@ -16,11 +16,11 @@ from cli.session import servers, session
 from config import Settings, load_settings
 from ledger.errors import ConfigError, DataError, VerificationError
 from ledger.months import Month
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from sql.connection import Connection, connect
 from tasks.proving.audit_kit import write_kit
-from tasks.proving.findings import Report
-from tasks.proving.verification import Scope, verify_archive
+from tasks.proving.findings import VerificationReport
+from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.report import policy_text
 
 _SPAN = re.compile(r"(\d{4}-\d{2})(?:\.\.(\d{4}-\d{2}))?")
@@ -45,7 +45,7 @@ def verify(
     65 means that something is wrong: all of it is named.
     """
     first, last = _span(months)
-    scope = Scope(table, first, last, deep=deep, sample=sample)
+    scope = VerificationScope(table, first, last, deep=deep, sample=sample)
     trusted = None if policy is None else read_policy(policy)
     lines: list[str] = []
     with _opened(bucket_alone=bucket_alone) as (settings, connection):
@@ -97,15 +97,15 @@ def _read_policy(path: Path) -> bytes:
         raise ConfigError(f"--policy: {path}: {error.strerror}") from None
 
 
-def read_policy(path: Path) -> Policy:
+def read_policy(path: Path) -> LogPolicy:
     """The policy in a file. Raises ConfigError naming the file."""
     try:
-        return Policy.parse(_read_policy(path))
+        return LogPolicy.parse(_read_policy(path))
     except VerificationError as error:
         raise ConfigError(f"--policy: {path}: {error}") from None
 
 
-def _show(report: Report, lines: list[str], *, as_json: bool) -> None:
+def _show(report: VerificationReport, lines: list[str], *, as_json: bool) -> None:
     if as_json:
         content = {
             "origin": report.origin,
@@ -142,7 +142,9 @@ def audit_kit(
         if policy is None and connection is None:
             raise ConfigError("--policy: must name the log's keys, because there is no database that knows them")
         content = policy_text(settings).encode() if policy is None else _read_policy(policy)
-        trusted = Policy.parse(content) if policy is None else read_policy(policy)
+        trusted = LogPolicy.parse(content) if policy is None else read_policy(policy)
         with whole_file(output) as target:
-            size, parts = write_kit(settings, target, Scope(None, first, last), connection, (trusted, content))
+            size, parts = write_kit(
+                settings, target, VerificationScope(None, first, last), connection, (trusted, content)
+            )
     typer.echo(f"{output}: {size} entries of the log, {parts} parts of months")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
-from tasks.transparency.witness import Witness
+from tasks.transparency.witness import WitnessService
 from tasks.transparency.witness_server import known_logs, witness_app, witness_signers
 
 Name = Annotated[str, typer.Option(help="Name of the witness, such as witness.example.com/w1")]
@@ -33,7 +33,7 @@ def serve(
 
     signers = witness_signers(folder, name)
     logs = known_logs(policy)
-    witness = Witness(folder / "witness.sqlite", signers, logs)
+    witness = WitnessService(folder / "witness.sqlite", signers, logs)
     for origin in logs:
         terminal.note(f"witness {name} of the log {origin} at http://{bind}:{port}")
     uvicorn.run(

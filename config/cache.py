@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class CacheSettings(BaseModel):
-    """How long answers of the API are kept, where, and how far they may lag behind a COMMIT of another process."""
+    """The settings of the cache: how long answers of the API are kept, where, and how far they may lag behind a COMMIT
+    of another process.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

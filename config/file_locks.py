@@ -1,4 +1,4 @@
-"""Whether another process holds a file's lock. The kernel frees such a lock however its holder ends."""
+"""Locks of files that another process holds. The kernel frees such a lock however its holder ends."""
 
 import fcntl
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds an exclusive flock on ``path``."""
+    """Return whether a process holds an exclusive flock on ``path``."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 
 class HealthSettings(BaseModel):
-    """What is a warning and what is critical, a pair of fields a check. Times and sizes carry their unit."""
+    """The limits of the health checks, a pair of fields for each: warning and critical. Times and sizes carry their
+    unit.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -15,7 +17,7 @@ class HealthSettings(BaseModel):
 
     postgres_warning_ms: int = Field(1000, ge=1, description="Connecting to PostgreSQL and a first answer")
     postgres_critical_ms: int = Field(4000, ge=1)
-    connections_warning_percent: int = Field(75, ge=1, le=100, description="Connections in use of those allowed")
+    connections_warning_percent: int = Field(75, ge=1, le=100, description="Share of the allowed connections in use")
     connections_critical_percent: int = Field(90, ge=1, le=100)
     transaction_warning_minutes: int = Field(10, ge=1, description="Age of the oldest open transaction")
     transaction_critical_minutes: int = Field(60, ge=1)
@@ -44,9 +46,9 @@ class HealthSettings(BaseModel):
     held_back_critical_days: int = Field(21, ge=1)
     pending_warning_hours: int = Field(24, ge=1, description="Age of the oldest row in an unfinished status")
     pending_critical_hours: int = Field(168, ge=1)
-    archive_warning_hours: int = Field(26, ge=1, description="Since the night's work last succeeded")
+    archive_warning_hours: int = Field(26, ge=1, description="Since the nightly run last succeeded")
     archive_critical_hours: int = Field(50, ge=1)
-    verification_warning_days: int = Field(40, ge=1, description="Since an archived month was last proved")
+    verification_warning_days: int = Field(40, ge=1, description="Since an archived month was last verified")
     verification_critical_days: int = Field(100, ge=1)
     unverified_warning_days: int = Field(91, ge=1, description="Since the oldest byte of the archive was last read")
     unverified_critical_days: int = Field(100, ge=1)
@@ -85,7 +87,7 @@ _SMALL_IS_BAD = frozenset({"partitions", "disk", "growth", "workers"})
 
 
 class AlertUrls(BaseModel):
-    """Where notices go, by severity: URLs of apprise (https://github.com/caronc/apprise), secrets inside."""
+    """The targets of notices, by severity: URLs of apprise (https://github.com/caronc/apprise), secrets inside."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -94,7 +96,7 @@ class AlertUrls(BaseModel):
 
 
 class AlertRepeatMinutes(BaseModel):
-    """How often the notice of an open alert without an acknowledgement is repeated."""
+    """The interval at which the notice of an open alert without an acknowledgement is repeated."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -35,7 +35,7 @@ def parse_rate(text: str) -> tuple[int, int]:
 
 
 def is_rate(text: str) -> bool:
-    """Whether `parse_rate` accepts ``text``."""
+    """Return whether `parse_rate` accepts ``text``."""
     try:
         parse_rate(text)
     except ValueError:
@@ -68,7 +68,7 @@ ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
 
 
 class RateLimits(BaseModel):
-    """What each policy lets one API key, or one address, do in a window of the clock."""
+    """The limits of each policy for one API key, or one address, in a window of the clock."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -83,7 +83,7 @@ class RateLimits(BaseModel):
 
 
 class WatchSettings(BaseModel):
-    """What is suspicious in requests, and how an address that attacks is treated."""
+    """The rules over requests, and the treatment of an address that attacks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -94,7 +94,7 @@ class WatchSettings(BaseModel):
     limited: Rate = Field("600/minute", description="Answers 429 of one key, else of one address")
     unknown_ids: Rate = Field("60/minute", description="Different ids answered 404 to one key, else to one address")
     different_keys: Rate = Field("10/minute", description="Different keys refused at one address: it guesses")
-    blocking: bool = Field(True, description="False: an address that attacks is told of and nothing more")
+    blocking: bool = Field(True, description="False: an attack raises an alert and blocks no address")
     attack_window_s: int = Field(600, ge=10, le=86_400, description="How long an attack is held against an address")
     slow_after: int = Field(5, ge=1, le=100_000, description="Attacks in that time from which it is slowed")
     slow_ms: int = Field(1000, ge=1, le=30_000, description="How long each of its requests is held up")

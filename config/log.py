@@ -1,4 +1,4 @@
-"""Where the keys of the public log are: files in a folder, values in the environment, or commands that sign."""
+"""The sources of the public log's keys: files in a folder, values in the environment, or commands that sign."""
 
 from pathlib import Path
 from typing import Self

@@ -14,14 +14,14 @@ _NESTED = "__"
 _LOG = logging.getLogger("treasury.settings")
 
 
-def tell_misspelt(known: Collection[str]) -> None:
+def warn_of_misspelt(known: Collection[str]) -> None:
     """Warn, once in a process, of each variable of the environment that begins as a setting and is not ``known``.
 
     No error: others may set such names without meaning this project. Kubernetes gives every container the address of a
     service called "treasury" as TREASURY_SERVICE_HOST.
     """
     for name in misspelt(os.environ, known):
-        _tell(name, nearest(name, known))
+        _warn(name, nearest(name, known))
 
 
 def misspelt(names: Iterable[str], known: Collection[str]) -> list[str]:
@@ -36,5 +36,5 @@ def nearest(name: str, known: Collection[str]) -> str | None:
 
 
 @cache
-def _tell(name: str, meant: str | None) -> None:
+def _warn(name: str, meant: str | None) -> None:
     _LOG.warning("%s is not a setting and is ignored%s", name, f"; did you mean {meant}?" if meant else "")

@@ -1,4 +1,4 @@
-"""What reconciliation tolerates, how it scores, and what it resolves by itself."""
+"""The settings of reconciliation: tolerances, scores, and the breaks that it resolves by itself."""
 
 from decimal import Decimal
 from typing import Literal, Self

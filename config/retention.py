@@ -1,4 +1,4 @@
-"""How long rows must be kept by law, who approves their deletion, and what certificates say."""
+"""The settings of retention: the legal minimum, approvals of deletion, and the texts of certificates."""
 
 from pydantic import BaseModel, ConfigDict, Field
 

@@ -35,7 +35,7 @@ from config.cache import CacheSettings
 from config.health import AlertRepeatMinutes, AlertUrls, HealthSettings
 from config.limits import ForwardedHeader, Networks, RateLimits, WatchSettings
 from config.log import LogKeySettings
-from config.misspelt import tell_misspelt
+from config.misspelt import warn_of_misspelt
 from config.reconciliation import ReconciliationSettings
 from config.retention import RetentionSettings
 from config.suppliers import Suppliers
@@ -155,7 +155,7 @@ class Settings(BaseSettings):
     api_batch_limit: int = Field(1000, ge=1, le=10_000, description="Most rows in one batch")
     api_body_limit_bytes: int = Field(2 << 20, ge=1024, description="Largest request body of the API, as read")
     api_single_body_limit_bytes: int = Field(
-        65_536, ge=1024, description="Largest body of a request that is no batch; the limit above holds for it, too"
+        65_536, ge=1024, description="Largest body of a request that is not a batch; the limit above holds for it, too"
     )
     api_bodies_limit_bytes: int = Field(
         128 << 20, ge=1024, description="Bytes of bodies that one API process holds at once; beyond them it answers 503"
@@ -449,7 +449,7 @@ def load_settings(**changes: Any) -> Settings:
     named = os.environ.get(CONFIG_VARIABLE)
     if named and not Path(named).is_file():
         raise ConfigError(f"{CONFIG_VARIABLE}: {named} is not a file")
-    tell_misspelt([_variable(field) for field in Settings.model_fields])
+    warn_of_misspelt([_variable(field) for field in Settings.model_fields])
     try:
         return Settings(**changes)
     except ValidationError as error:

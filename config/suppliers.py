@@ -1,4 +1,4 @@
-"""The settings of the suppliers: where each one is, who we are to it, how patient and how quick its client is.
+"""The settings of the suppliers: where each one is, the credentials, and the limits of its client.
 
 What is not set is served by the simulators. A real supplier is configuration only: its ``environment`` and credentials.
 """
@@ -83,7 +83,7 @@ NoStatementDay = Annotated[str, AfterValidator(_weekday_or_day)]
 
 
 class Connection(BaseModel):
-    """What the settings of every supplier have."""
+    """The settings that every supplier has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -281,7 +281,7 @@ class PeachSettings(Connection):
 
 
 class SimulatorSettings(BaseModel):
-    """How the simulators behave."""
+    """The behaviour of the simulators."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -315,7 +315,7 @@ class Suppliers(BaseModel):
         300.0, gt=0, le=86_400, description="Age at which the sweep asks what became of a purchase that is still open"
     )
     failures_kept_days: int = Field(
-        90, ge=1, le=3660, description="How long the client of a failed purchase is told why it failed"
+        90, ge=1, le=3660, description="How long the client of a failed purchase can read why it failed"
     )
 
     @model_validator(mode="before")

@@ -1,4 +1,4 @@
-"""What the watch over transactions looks for. Amounts are per currency; a currency that is not named is not watched."""
+"""The rules of the watch over transactions. Amounts are per currency; a currency that is not named is not watched."""
 
 from decimal import Decimal
 from typing import Annotated, Literal, Self
@@ -28,7 +28,7 @@ def _known_zone(name: str) -> str:
 
 
 class RuleSettings(BaseModel):
-    """What every rule has: whether it is looked for, and how bad its alert is."""
+    """The settings of every rule: whether it is evaluated, and the severity of its alert."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -19,6 +19,7 @@ import hashlib
 import json
 import struct
 import sys
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
@@ -213,7 +214,7 @@ class Policy:
         """Origin, size and root of a checkpoint that the policy accepts, and the keys that signed it."""
         text, signed = open_note(content, [*self.logs, *self.witnesses.values()])
         lines = text.split("\n")
-        require(len(lines) >= 4 and lines[1].isdecimal(), "the note is no checkpoint")
+        require(len(lines) >= 4 and lines[1].isdecimal(), "the note is not a checkpoint")
         wanted = [key for key in self.logs if key[0] == lines[0]]
         require(wanted, f"the policy has no key of the log {lines[0]}")
         require(any(key in signed for key in wanted), "the checkpoint is not signed by a key that the policy has")
@@ -458,7 +459,7 @@ class MonthProof:
         require(len(rows) == count > 0, f"the header says {count} rows, and the proof has {len(rows)}")
         of_group = all(fields_of(self.layout, row)[self.layout["group_column"]] == group for row in rows)
         require(of_group, "a row of the proof is not of the group")
-        require(header_text(self.layout, group, rows) == leaves[0], "the rows do not come to the totals of the header")
+        require(header_text(self.layout, group, rows) == leaves[0], "the rows do not have the totals of the header")
         all_rows = "this row is the only row" if count == 1 else f"these {count} rows are all rows"
         lines = "".join(f"\n      {shown(self.layout, fields_of(self.layout, row))}" for row in rows)
         return f"{all_rows} of {group!r} in the month{lines}"
@@ -503,14 +504,26 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
+def unpacked(stream: bytes) -> bytes:
+    """What one whole zlib stream holds."""
+    reader = zlib.decompressobj()
+    try:
+        content = reader.decompress(stream, 1 << 30)
+    except zlib.error:
+        raise WrongError("the extra data of the proof is not a zlib stream") from None
+    require(reader.eof and not reader.unused_data, "the extra data of the proof is cut, or has an end too many")
+    return content
+
+
 def check_proof(content: bytes, policy: Policy) -> str:
     """What a proof file shows: its entry is in the log, and its rows are in the month of the entry."""
     head, separator, checkpoint = content.partition(b"\n\n")
     lines = head.decode().split("\n")
     is_proof = separator and lines[0] == "c2sp.org/tlog-proof@v1" and len(lines) > 2
-    require(is_proof and lines[1].startswith("extra ") and lines[2].startswith("index "), "the file is no proof file")
+    is_proof = is_proof and lines[1].startswith("extra ") and lines[2].startswith("index ")
+    require(is_proof, "the file is not a proof file")
     _, size, root, _ = policy.open(checkpoint)
-    extra = json.loads(unbase64(lines[1].removeprefix("extra ")))
+    extra = json.loads(unpacked(unbase64(lines[1].removeprefix("extra "))))
     require(extra["format"] == "treasury-proof-v1", "the proof is of a format that is not known here")
     entry, index = canonical(extra["entry"]), int(lines[2].removeprefix("index "))
     path = [unbase64(line) for line in lines[3:]]
@@ -656,7 +669,7 @@ def policy_in(path: Path) -> Policy:
     try:
         return Policy(read(path).decode())
     except UnicodeDecodeError:
-        raise WrongError(f"{path}: is no policy") from None
+        raise WrongError(f"{path}: is not a policy") from None
 
 
 def main() -> int:
@@ -668,7 +681,7 @@ def main() -> int:
     parser.add_argument("--proof", type=Path, action="append", default=[], help="a proof file")
     options = parser.parse_args()
     if options.data is not None and not options.data.is_dir():
-        parser.error(f"--data: {options.data} is no folder")
+        parser.error(f"--data: {options.data} is not a folder")
     if options.deep and options.data is None:
         parser.error("--deep decodes the rows in a copy of the bucket: name it with --data")
     if options.deep and find_spec("pyarrow") is None:

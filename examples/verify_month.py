@@ -63,7 +63,7 @@ def field_ids(file: Path) -> dict[str, int]:
 
 
 def month_of(key: bytes) -> str:
-    """The month that a UUID of version 7 tells: its first 48 bits are milliseconds since 1970 UTC."""
+    """The month that a UUID of version 7 contains: its first 48 bits are milliseconds since 1970 UTC."""
     milliseconds = min(int.from_bytes(key[:6], "big"), 253402300799999)  # the last of the year 9999
     return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds):%Y-%m}"
 
@@ -86,7 +86,9 @@ class Month:
         return sha256(b"\x00" + text.encode())
 
     def place(self, row: Row) -> tuple[tuple[bool, Any], ...]:
-        """What the file is sorted by, NULL last; Python compares texts as their UTF-8 bytes, and UUIDs by number."""
+        """Return what the file is sorted by, NULL last; Python compares texts as their UTF-8 bytes, and UUIDs by
+        number.
+        """
         return tuple((row[name] is None, row[name]) for name in self.manifest["sorted_by"])
 
     def kind(self, row: Row) -> tuple[str, ...]:
@@ -127,7 +129,7 @@ class Month:
 
 
 def verify(path: Path) -> str:
-    """What was proved, as one line. Raises ValueError naming the first thing that is not what the manifest says."""
+    """Return what was proved, as one line. Raises ValueError naming the first thing that contradicts the manifest."""
 
     def require(what: str, found: object, said: object) -> None:
         if found != said:

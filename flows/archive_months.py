@@ -16,7 +16,7 @@ from flows.parameters import ArchivingParameters
 from ledger.errors import DataError, TransientError, TreasuryError
 from tasks.admin.setup import check_clock
 from tasks.archiving.calendar import AsOfError, utc_today
-from tasks.archiving.outcome import Outcome, Result
+from tasks.archiving.outcome import MoveOutcome, MoveResult
 from tasks.archiving.plan import PlannedMove
 from tasks.steps import finish_leftovers_step, move_month_step, plan_table_step
 
@@ -24,7 +24,7 @@ _WORKERS: Any = ThreadPoolTaskRunner(max_workers=load_settings().archive_workers
 
 
 @flow(name="archive-months", task_runner=_WORKERS)
-def archive_months(parameters: ArchivingParameters = ArchivingParameters()) -> list[Outcome]:
+def archive_months(parameters: ArchivingParameters = ArchivingParameters()) -> list[MoveOutcome]:
     """Move every month that is due; with ``plan_only`` only show what would move and what is held back.
 
     All tables are planned before anything moves, so a wrong ``as_of`` or name changes nothing. A table or a month that
@@ -47,37 +47,37 @@ def archive_months(parameters: ArchivingParameters = ArchivingParameters()) -> l
     outcomes = _move_all(settings, moves, as_of)
     leftovers = [finish_leftovers_step.submit(settings, table) for table in tables]
     logger.info(publish_outcomes(outcomes, as_of))
-    problems += [_error(outcome) for outcome in outcomes if outcome.result is Result.FAILED]
+    problems += [_error(outcome) for outcome in outcomes if outcome.result is MoveResult.FAILED]
     problems += [found for found in map(result_or_error, leftovers) if isinstance(found, Exception)]
     raise_together(problems)
     return outcomes
 
 
-def _error(outcome: Outcome) -> TreasuryError:
+def _error(outcome: MoveOutcome) -> TreasuryError:
     kind = TransientError if outcome.transient else DataError
     return kind(f"{outcome.table} {outcome.month}: {outcome.reason}")
 
 
-def _planned(move: PlannedMove) -> Outcome:
-    result = Result.HELD_BACK if move.held_at else Result.PLANNED
+def _planned(move: PlannedMove) -> MoveOutcome:
+    result = MoveResult.HELD_BACK if move.held_at else MoveResult.PLANNED
     action = move.held_at or move.actions[-1]
-    return Outcome(move.table, move.month, action, result, move.rows, move.postgres_bytes, reason=move.held_back)
+    return MoveOutcome(move.table, move.month, action, result, move.rows, move.postgres_bytes, reason=move.held_back)
 
 
-def _move_all(settings: Settings, moves: list[PlannedMove], as_of: date) -> list[Outcome]:
+def _move_all(settings: Settings, moves: list[PlannedMove], as_of: date) -> list[MoveOutcome]:
     """Run every month as a task and keep the progress artifact up to date; oldest months first."""
     artifact = create_progress_artifact(progress=0.0, key="archive-progress", description=f"Months moved as of {as_of}")
     progress = cast("UUID", artifact)  # in a flow that is not async
     futures = {move_month_step.submit(settings, move): move for move in moves}
-    outcomes: list[Outcome] = []
+    outcomes: list[MoveOutcome] = []
     for done, future in enumerate(as_completed(list(futures)), start=1):
         outcomes += _outcomes(future, futures[future])
         update_progress_artifact(artifact_id=progress, progress=100.0 * done / len(futures))
     return sorted(outcomes, key=lambda outcome: (outcome.table, outcome.month, outcome.action))
 
 
-def _outcomes(future: PrefectFuture[list[Outcome]], move: PlannedMove) -> list[Outcome]:
+def _outcomes(future: PrefectFuture[list[MoveOutcome]], move: PlannedMove) -> list[MoveOutcome]:
     found = result_or_error(future)
     if isinstance(found, Exception):
-        return [Outcome(move.table, move.month, move.actions[0], Result.FAILED, move.rows, reason=repr(found))]
+        return [MoveOutcome(move.table, move.month, move.actions[0], MoveResult.FAILED, move.rows, reason=repr(found))]
     return found

@@ -1,4 +1,4 @@
-"""What a run shows of itself in the Prefect UI, and in its log: tables and summaries made from outcomes."""
+"""The artifacts of a run in the Prefect UI, and its log lines: tables and summaries made from outcomes."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -7,11 +7,10 @@ from decimal import Decimal
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from tasks.archiving.outcome import Outcome, Result
+from tasks.archiving.outcome import MoveOutcome, MoveResult
 from tasks.archiving.plan import PlannedMove
 from tasks.archiving.rollover import RolloverReport
-from tasks.health import Result as HealthResult
-from tasks.health import State, worst
+from tasks.health import CheckResult, HealthState, worst
 from tasks.health.record import Recorded
 
 _MEBIBYTE = 1 << 20
@@ -39,7 +38,7 @@ def publish_plan(moves: Sequence[PlannedMove], as_of: date) -> str:
     return "\n".join(lines) or "nothing is due"
 
 
-def publish_outcomes(outcomes: Sequence[Outcome], as_of: date) -> str:
+def publish_outcomes(outcomes: Sequence[MoveOutcome], as_of: date) -> str:
     """Publish what moved as a table and a summary; returns the summary."""
     rows = [
         {
@@ -61,7 +60,7 @@ def publish_outcomes(outcomes: Sequence[Outcome], as_of: date) -> str:
     return summary
 
 
-def _summary(outcomes: Sequence[Outcome], as_of: date) -> str:
+def _summary(outcomes: Sequence[MoveOutcome], as_of: date) -> str:
     counts = Counter((outcome.action, outcome.result) for outcome in outcomes)
     before = sum(outcome.postgres_bytes for outcome in outcomes if outcome.archive_bytes)
     after = sum(outcome.archive_bytes for outcome in outcomes)
@@ -74,7 +73,7 @@ def _summary(outcomes: Sequence[Outcome], as_of: date) -> str:
             f"- archived {before / _MEBIBYTE:.1f} MiB of PostgreSQL as {after / _MEBIBYTE:.1f} MiB of Parquet "
             f"({100 * after / before:.1f} %)"
         )
-    troubles = [outcome for outcome in outcomes if outcome.result is not Result.MOVED or outcome.reason]
+    troubles = [outcome for outcome in outcomes if outcome.result is not MoveResult.MOVED or outcome.reason]
     if troubles:
         lines += ["", "| table | month | move | result | reason |", "|---|---|---|---|---|"]
         lines += [f"| {o.table} | {o.month} | {o.action} | {o.result} | {_cell(o.reason)} |" for o in troubles]
@@ -94,7 +93,7 @@ def publish_rollover(reports: Sequence[RolloverReport], as_of: date, plan_only: 
     return summary
 
 
-def publish_health(results: Sequence[HealthResult], recorded: Recorded, at: datetime) -> str:
+def publish_health(results: Sequence[CheckResult], recorded: Recorded, at: datetime) -> str:
     """Publish a run of the health checks as a table; returns the same as text, the worst state and counts first."""
     rows = [
         {
@@ -109,12 +108,12 @@ def publish_health(results: Sequence[HealthResult], recorded: Recorded, at: date
         for result in results
     ]
     counts = Counter(result.state for result in results)
-    shown = ", ".join(f"{counts[state]} {state}" for state in reversed(State) if counts[state])
+    shown = ", ".join(f"{counts[state]} {state}" for state in reversed(HealthState) if counts[state])
     create_table_artifact(key="health", table=rows, description=f"{shown} at {at:%Y-%m-%d %H:%M:%S} UTC")
     alerts = f"{recorded.opened} alerts opened, {recorded.resolved} resolved"
-    told = f"{recorded.sent.told} told, {recorded.sent.failed} not taken"
-    lines = [f"{worst(results)}: {shown}; {alerts}, {told}"]
-    lines += [f"{one.state} {one.name}: {one.line}" for one in results if one.state is not State.HEALTHY]
+    notices = f"{recorded.sent.delivered} notices sent, {recorded.sent.failed} failed"
+    lines = [f"{worst(results)}: {shown}; {alerts}, {notices}"]
+    lines += [f"{one.state} {one.name}: {one.line}" for one in results if one.state is not HealthState.HEALTHY]
     return "\n".join(lines)
 
 

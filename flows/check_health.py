@@ -1,4 +1,4 @@
-"""Every five minutes: is everything well? Results are stored, shown, raised as alerts, and people are told."""
+"""Runs the health checks every five minutes: stores and shows the results, raises alerts and sends notices."""
 
 import time
 from datetime import UTC, datetime
@@ -22,8 +22,8 @@ _TIMEOUT_S = 120
 def check_health() -> State[Any]:
     """Run the health checks and keep what they found.
 
-    A system that is not well does not fail the run: its alerts tell. The run fails when the results could not be
-    stored; people were told all the same. Safe to run again at any time.
+    A system that is not well does not fail the run: it raises alerts. The run fails when the results could not be
+    stored; the notices are sent all the same. Safe to run again at any time.
     """
     settings = load_settings()
     at, begun_s = datetime.now(UTC), time.monotonic()

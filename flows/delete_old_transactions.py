@@ -29,7 +29,7 @@ from ledger.retention import DeletionPlan
 from sql.deletions import DeletionRequest
 from tasks.admin.setup import check_clock
 from tasks.retention.approvals import approve, due_requests, refuse, waiting_request
-from tasks.retention.deletion import Outcome, failures
+from tasks.retention.deletion import DeletionOutcome, failures
 from tasks.steps import delete_months_step, plan_deletion_step, request_deletion_step
 
 _HOUR_S = 3600
@@ -39,7 +39,7 @@ _LATER = "later"
 
 
 class DeletionParameters(TableParameters):
-    """Which day the policy is applied at, to which tables, and how long the run waits for people."""
+    """The day that the policy is applied at, the tables, and how long the run waits for people."""
 
     wait_hours: float | None = Field(
         None, ge=0, le=168, description="Hours to wait for approvals; empty: TREASURY_RETENTION__APPROVAL_WAIT_HOURS"
@@ -47,7 +47,7 @@ class DeletionParameters(TableParameters):
 
 
 class Approval(RunInput):
-    """What a person decides about a request, as a form in the Prefect UI."""
+    """A person's decision about a request, as a form in the Prefect UI."""
 
     approver: str = Field("", description="Your name: it is recorded, and printed on the certificates")
     decision: Literal["approve", "refuse", "later"] = Field("approve", description="`later` decides nothing")
@@ -55,7 +55,7 @@ class Approval(RunInput):
 
 
 @flow(name="delete-old-transactions", **HOOKS)
-def delete_old_transactions(parameters: DeletionParameters = DeletionParameters()) -> list[Outcome]:
+def delete_old_transactions(parameters: DeletionParameters = DeletionParameters()) -> list[DeletionOutcome]:
     """Complete what has begun, delete what is approved and past its grace period, and ask for what is newly due.
 
     Where a request waits for approvals, the run waits with it, paused: *Resume* in the Prefect UI shows the form.
@@ -100,7 +100,7 @@ def _wait(settings: Settings, wait_s: float) -> None:
 def _decide(settings: Settings, request: DeletionRequest, form: Approval) -> str:
     """Record the decision; returns why it does not count, for the next form."""
     decide = approve if form.decision == "approve" else refuse
-    # Everybody in the UI has one login, so the name alone tells people apart (docs/deletion.md).
+    # Everybody in the UI has one login, so only the name distinguishes people (docs/deletion.md).
     account = f"prefect: {form.approver.strip()}"
     try:
         decide(settings, request.request_id, form.approver, form.reason, account=account)
@@ -182,7 +182,7 @@ def _publish_plan(plan: DeletionPlan) -> str:
     return f"{len(plan.months)} months are past their policy on {plan.as_of}, {len(plan.kept)} are kept"
 
 
-def _publish_outcomes(outcomes: Sequence[Outcome]) -> str:
+def _publish_outcomes(outcomes: Sequence[DeletionOutcome]) -> str:
     lines = [
         f"- {one.table} {one.month}: {one.result} {one.certificate} {one.reason}".rstrip() for one in outcomes
     ] or ["- nothing was due"]

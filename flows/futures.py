@@ -1,4 +1,4 @@
-"""What became of a task: its result or the error it ended with, so that one failing task stops no other."""
+"""The outcome of a task: its result or the error it ended with, so that one failing task stops no other."""
 
 from collections.abc import Sequence
 from typing import TypeVar, cast

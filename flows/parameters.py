@@ -8,10 +8,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from config import Settings, load_settings
 from ledger.business_days import DAY_PATTERN
 from ledger.tables import TieredTable
-from tasks.archiving.outcome import Action
+from tasks.archiving.outcome import MoveAction
 from tasks.archiving.plan import ALL_MOVES
 
-_MOVES = {"all": ALL_MOVES, "to_warm": frozenset({Action.TO_WARM}), "to_cold": frozenset({Action.TO_COLD})}
+_MOVES = {"all": ALL_MOVES, "to_warm": frozenset({MoveAction.TO_WARM}), "to_cold": frozenset({MoveAction.TO_COLD})}
 
 
 def only_days(schema: dict[str, Any]) -> None:
@@ -67,6 +67,6 @@ class ArchivingParameters(TableParameters):
     moves: Literal["all", "to_warm", "to_cold"] = Field("all", description="Hot to warm, warm to cold, or both")
 
     @property
-    def allowed(self) -> frozenset[Action]:
+    def allowed(self) -> frozenset[MoveAction]:
         """The moves as the plan wants them."""
         return _MOVES[self.moves]

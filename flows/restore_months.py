@@ -20,7 +20,7 @@ MOST_DAYS = 366
 
 
 class RestoreParameters(BaseModel):
-    """Which months are restored, for whom, why, and for how long."""
+    """The months to restore, for whom, why, and for how long."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -13,7 +13,7 @@ from flows.parameters import ArchivingParameters, TableParameters
 from flows.roll_partitions import roll_partitions
 from flows.schedule import HOOKS
 from ledger.errors import TreasuryError
-from tasks.archiving.outcome import Outcome
+from tasks.archiving.outcome import MoveOutcome
 from tasks.health.months import NIGHT
 from tasks.steps import (
     drop_expired_copies_step,
@@ -24,7 +24,7 @@ from tasks.steps import (
 
 
 @flow(name="run-archiving-operations", **HOOKS)
-def run_archiving_operations(parameters: ArchivingParameters = ArchivingParameters()) -> list[Outcome]:
+def run_archiving_operations(parameters: ArchivingParameters = ArchivingParameters()) -> list[MoveOutcome]:
     """Roll the partitions, delete keys, health results and copies of months past their time, then archive.
 
     What fails before the archiving does not stop it; the run fails after it. Safe to run again at any time.

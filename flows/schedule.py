@@ -1,4 +1,4 @@
-"""What every flow with a schedule does beside its work: it takes over the runs that wait, and notes how it ended.
+"""The duties of every flow with a schedule beside its work: it takes over the runs that wait, and notes how it ended.
 
 Each deployment runs once at a time and further runs wait. The work is always "all that there is until now": a run that
 begins does that of every scheduled run that was due before, so those are skipped. After an outage, or behind a long

@@ -40,7 +40,7 @@ class IntakeParameters(BaseModel):
 def _of_day(
     settings: Settings, parameters: IntakeParameters, wanted: list[str], day: date
 ) -> list[tuple[str, list[Intake] | Exception]]:
-    """What each supplier's intake of a day came to, all of them at once."""
+    """The result of each supplier's intake of a day, all of them at once."""
     futures = [(one, take_in_step.submit(settings, one, day, parameters.url, parameters.replace)) for one in wanted]
     outcomes: list[tuple[str, list[Intake] | Exception]] = []
     for supplier, future in futures:

@@ -8,11 +8,11 @@ from config import load_settings
 from flows.parameters import SupplierName, only_suppliers
 from ledger.errors import DataError
 from tasks.steps import check_suppliers_step
-from tasks.vending.supplier_tests import Check, Result
+from tasks.vending.supplier_tests import TrialCheck, TrialResult
 
 
 class SupplierTestParameters(BaseModel):
-    """Which suppliers are tested."""
+    """The suppliers to test."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -22,7 +22,7 @@ class SupplierTestParameters(BaseModel):
 
 
 @flow(name="test-suppliers")
-def test_suppliers(parameters: SupplierTestParameters = SupplierTestParameters()) -> list[Check]:  # noqa: PT028  # a flow
+def test_suppliers(parameters: SupplierTestParameters = SupplierTestParameters()) -> list[TrialCheck]:  # noqa: PT028  # a flow
     """Ask each supplier everything that its client can ask, buying for small amounts; never in production.
 
     Safe to run again. Raises DataError naming the checks that failed.
@@ -39,7 +39,9 @@ def test_suppliers(parameters: SupplierTestParameters = SupplierTestParameters()
         for check in checks
     ]
     create_table_artifact(key="supplier-tests", table=rows, description="What each supplier was asked")
-    failed = [f"{check.supplier} {check.name}: {check.detail}" for check in checks if check.result is Result.FAILED]
+    failed = [
+        f"{check.supplier} {check.name}: {check.detail}" for check in checks if check.result is TrialResult.FAILED
+    ]
     get_run_logger().info("%d checks, %d failed", len(checks), len(failed))
     if failed:
         raise DataError("; ".join(failed))

@@ -12,7 +12,7 @@ _TIMEOUT_S = 300
 
 @flow(name="watch-transactions", timeout_seconds=_TIMEOUT_S, **HOOKS)
 def watch_transactions() -> WatchReport:
-    """Evaluate what is new and tell people of what was found. Safe to run again at any time."""
+    """Evaluate what is new and raise alerts for the findings. Safe to run again at any time."""
     settings = load_settings()
     report = watch_transactions_step(settings)
     logger = get_run_logger()

@@ -1,1 +1,1 @@
-"""What a transaction, a month, a tier and a policy are: pure and typed. No I/O and no framework belongs here."""
+"""The definitions of a transaction, a month, a tier and a policy: pure and typed. No I/O, no framework."""

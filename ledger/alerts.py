@@ -1,4 +1,4 @@
-"""What an alert is: a rule that was met by a subject, how bad it is, and what somebody should do about it."""
+"""The definition of an alert: a rule that a subject has met, its severity, and what a person should do about it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from ledger.masking import cut, masked
 
 
 class Severity(StrEnum):
-    """How bad it is. Health results have a third state below these two: healthy."""
+    """The severity of an alert. Health results have a third state below these two: healthy."""
 
     WARNING = "warning"
     CRITICAL = "critical"
@@ -72,5 +72,5 @@ class AlertRule:
 
 
 def fingerprint(rule: str, subject: str) -> bytes:
-    """What stands for an alert's identity: SHA-256 of its rule and its subject."""
+    """Return the SHA-256 of an alert's rule and subject, which identifies it."""
     return hashlib.sha256(f"{rule}\x1f{subject}".encode("utf-8", "replace")).digest()

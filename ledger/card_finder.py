@@ -16,7 +16,7 @@ from itertools import accumulate, chain
 
 
 class Search(Enum):
-    """Which numbers are taken for a card's.
+    """The numbers that are taken for a card's.
 
     Except with ``STRICT``, a UUID and an electricity token (twenty digits as 4-4-4-4-4) hold no card number.
     """
@@ -41,7 +41,7 @@ _ISSUERS = (
     (re.compile(r"506[01]"), frozenset({16, 18, 19})),  # Verve
     (re.compile(r"220[0-4]|5019"), frozenset({16})),  # Mir, Dankort
 )
-_ISSUER_DIGITS = 4  # as many as tell an issuer
+_ISSUER_DIGITS = 4  # as many as identify an issuer
 FEWEST_DIGITS, _MOST_DIGITS = 13, 19
 _ANY_LENGTH = frozenset(range(FEWEST_DIGITS, _MOST_DIGITS + 1))
 # Spaces, also those that do not break, and hyphens, dashes and the minus sign, as word processors make them.
@@ -76,7 +76,7 @@ _NOT_CARDS = re.compile(
     rf"|{_NOT_BEHIND}[0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}}{_NOT_BEFORE}",
     re.ASCII,
 )
-# What may stand before a number without a space: words for it, and the mark of a magnetic stripe's first track. Not any
+# What may precede a number without a space: words for it, and the mark of a magnetic stripe's first track. Not any
 # letters: ids begin with some, and of those one in forty would be refused by chance.
 _LABEL = re.compile(
     r"(?:%b|(?<![0-9A-Za-z])(?:(?:pan|card)(?:no|nr|num|number)?|cc|visa|mastercard|maestro|amex|diners|discover|jcb"
@@ -93,18 +93,18 @@ _Lengths = frozenset[int]
 
 
 def passes_luhn(digits: str) -> bool:
-    """Whether the last of ``digits`` is their check digit (ISO/IEC 7812-1, annex B)."""
+    """Return whether the last of ``digits`` is their check digit (ISO/IEC 7812-1, annex B)."""
     backwards = digits.encode()[::-1]
     return (sum(backwards[::2].translate(_PLAIN)) + sum(backwards[1::2].translate(_TWICE))) % 10 == 0
 
 
 def is_card_number(digits: str) -> bool:
-    """Whether ``digits`` can be a card's: an issuer in front, a length that it uses, a right check digit."""
+    """Return whether ``digits`` can be a card's: an issuer in front, a length that it uses, a right check digit."""
     return len(digits) in _lengths(digits[:_ISSUER_DIGITS]) and passes_luhn(digits)
 
 
 def find(text: str, search: Search) -> Iterator[Span]:
-    """Where card numbers stand in ``text``, from the first digit to behind the last; spans may overlap.
+    """Return where card numbers are in ``text``, from the first digit to behind the last; spans may overlap.
 
     A few steps for each character, whatever the text is: clients choose it.
     """
@@ -125,14 +125,14 @@ def find(text: str, search: Search) -> Iterator[Span]:
 
 
 def holds_long_number(text: str) -> bool:
-    """Whether ``text`` may have as many digits together as a card number; without, `find` finds nothing."""
+    """Return whether ``text`` may have as many digits together as a card number; without, `find` finds nothing."""
     if len(text) < FEWEST_DIGITS:
         return False
     return _LONG_NUMBER.search(text) is not None or ("\\" in text and _ESCAPED.search(text) is not None)
 
 
 def holds_card_number(text: str, search: Search) -> bool:
-    """Whether `find` finds anything."""
+    """Return whether `find` finds anything."""
     return next(find(text, search), None) is not None
 
 
@@ -198,7 +198,7 @@ def _is_one(digits: str, any_issuer: bool) -> bool:
 
 
 def _windows(groups: Sequence[str], any_issuer: bool) -> Iterator[Span]:
-    """Which neighbouring ``groups`` of digits are a card number together, as places among all their digits."""
+    """Yield which neighbouring ``groups`` of digits are a card number together, as places among all their digits."""
     digits = "".join(groups)
     if len(digits) < FEWEST_DIGITS:
         return
@@ -227,7 +227,7 @@ def _lengths(front: str) -> _Lengths:
 
 
 def _luhn_sums(digits: str) -> tuple[list[int], list[int]]:
-    """What the digits before each place add up to, as for a check digit at an even place and at an odd one."""
+    """Return the sums of the digits before each place, as for a check digit at an even place and at an odd one."""
     plain, twice = digits.encode().translate(_PLAIN), digits.encode().translate(_TWICE)
     last_even, last_odd = bytearray(twice), bytearray(twice)
     last_even[::2], last_odd[1::2] = plain[::2], plain[1::2]

@@ -44,7 +44,7 @@ _RULE = "must not hold a payment card number"
 
 
 class Refusal(StrEnum):
-    """What is refused: ``REFUSE`` as `FORMS` says, ``STRICT`` any form in any text, ``ACCEPT`` nothing."""
+    """The texts that are refused: ``REFUSE`` as `FORMS` says, ``STRICT`` any form in any text, ``ACCEPT`` nothing."""
 
     REFUSE = "refuse"
     STRICT = "strict"
@@ -82,7 +82,7 @@ def may_hold_one(text: bytes) -> bool:
 
 
 def _holds_one(value: Any, search: Search) -> bool:
-    """Whether a text, or a text or number at any depth of a JSON value, holds a card number."""
+    """Return whether a text, or a text or number at any depth of a JSON value, holds a card number."""
     if isinstance(value, dict):
         return any(_holds_one(item, search) for pair in value.items() for item in pair)
     if isinstance(value, list):

@@ -1,7 +1,7 @@
 """The rules of fields over whole columns at once, where that costs a third of asking the rule for each value.
 
 Each takes the values of one field, none of them None, and gives them back as the rule would. Where the rule would
-refuse any of them it raises `NotWell`, which tells neither which nor why: the rule itself does, asked value by value.
+refuse any of them it raises `NotWell`, without which and why: the rule itself says it, asked value by value.
 """
 
 import re

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class ColumnKind(StrEnum):
-    """What a column holds, independent of any engine."""
+    """The kind of values in a column, independent of any engine."""
 
     UUID = "uuid"
     TEXT = "text"

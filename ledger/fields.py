@@ -12,15 +12,15 @@ from ledger.installation import Identity
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a column is in PostgreSQL: an attribute of a relation of a database."""
+class ColumnPlace:
+    """The place of a column in PostgreSQL: an attribute of a relation of a database."""
 
     identity: Identity
     relation_oid: int
     attribute: int
 
-    def is_beside(self, other: "Place") -> bool:
-        """Whether both are attributes of one relation, so that their numbers can be compared."""
+    def is_beside(self, other: "ColumnPlace") -> bool:
+        """Return whether both are attributes of one relation, so that their numbers can be compared."""
         return self.relation_oid == other.relation_oid and self.identity.is_same(other.identity)
 
 
@@ -31,10 +31,10 @@ class Field:
     field_id: int
     name: str
     former_names: tuple[str, ...]
-    place: Place
+    place: ColumnPlace
     is_dropped: bool = False
 
-    def named(self, name: str, place: Place) -> "Field":
+    def named(self, name: str, place: ColumnPlace) -> "Field":
         """The field under the name and at the place that it has now."""
         former = self.former_names if name == self.name else (*self.former_names, self.name)
         kept = self.place if self.place.is_beside(place) else place
@@ -47,11 +47,11 @@ class Fields:
 
     living: tuple[Field, ...] = ()
     dropped: tuple[Field, ...] = ()
-    new: tuple[tuple[str, Place], ...] = ()
+    new: tuple[tuple[str, ColumnPlace], ...] = ()
 
     @classmethod
-    def of(cls, known: Sequence[Field], attributes: Sequence[tuple[str, Place]]) -> "Fields":
-        """What is ``known`` of a table, held against the ``attributes`` that its hot parent has now."""
+    def of(cls, known: Sequence[Field], attributes: Sequence[tuple[str, ColumnPlace]]) -> "Fields":
+        """Return what is ``known`` of a table, held against the ``attributes`` that its hot parent has now."""
         open_fields = [field for field in known if not field.is_dropped]
         living, new = [], []
         for name, place in attributes:
@@ -70,7 +70,7 @@ class Fields:
         return tuple(replace(column, field_id=numbers.get(column.name)) for column in columns)
 
 
-def _is_at(field: Field, name: str, place: Place) -> bool:
+def _is_at(field: Field, name: str, place: ColumnPlace) -> bool:
     if field.place.is_beside(place):
         return field.place.attribute == place.attribute
     return field.name == name
@@ -78,7 +78,7 @@ def _is_at(field: Field, name: str, place: Place) -> bool:
 
 def view_columns(fields: Fields, columns: Sequence[Column], archived: Iterable[Sequence[Column]]) -> tuple[Column, ...]:
     """The columns of a table's view over all tiers: those that it has now, then what old questions and archived months
-    know besides. ``archived`` are the columns of the archived months, oldest month first.
+    know in addition. ``archived`` are the columns of the archived months, oldest month first.
 
     A renamed column also answers to each former name that no other column has. A dropped column that archived months
     still have keeps its last name, or is ``<name>_field_<number>`` where another column has that name now.
@@ -98,7 +98,7 @@ def view_columns(fields: Fields, columns: Sequence[Column], archived: Iterable[S
 
 
 def _free(name: str, longer: str, taken: Collection[str]) -> str:
-    """``name`` or ``longer``, whichever is free. SQL over all tiers does not tell capitals from small letters."""
+    """``name`` or ``longer``, whichever is free. SQL over all tiers ignores case."""
     if name.lower() not in taken:
         return name
     while longer.lower() in taken:

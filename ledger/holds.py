@@ -61,7 +61,7 @@ class HoldScope:
         return self.subject is not None
 
     def includes(self, table: str, month: Month) -> bool:
-        """Whether rows of a table's month are in the scope."""
+        """Return whether rows of a table's month are in the scope."""
         return self.table in (None, table) and self.first <= month <= self.last
 
     def __str__(self) -> str:

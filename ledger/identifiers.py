@@ -1,4 +1,4 @@
-"""UUIDv7 identifiers whose timestamp *is* ``created_at``: the id tells the month, the month tells the tier.
+"""UUIDv7 identifiers whose timestamp *is* ``created_at``: the id contains the month, the month gives the tier.
 
 Layout by RFC 9562, 5.7: 48 bits Unix milliseconds, 4 bits version, 12 bits, 2 bits variant, 62 bits.
 """

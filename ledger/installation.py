@@ -7,7 +7,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells one database from its copies, as PostgreSQL knows it.
+    """The identity of a database, which its copies do not have, as PostgreSQL knows it.
 
     ``system_identifier`` is that of the server's data directory, None where the role may not read it. A physical
     standby has the same two values as its primary. A restored dump, a copy by template and an upgraded server have
@@ -18,7 +18,7 @@ class Identity:
     database_oid: int
 
     def is_same(self, other: "Identity") -> bool:
-        """Whether both may be one database. An identifier that one of them lacks decides nothing."""
+        """Return whether both may be one database. An identifier that one of them lacks decides nothing."""
         known = {identity.system_identifier for identity in (self, other)} - {None}
         return self.database_oid == other.database_oid and len(known) < 2
 
@@ -28,7 +28,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """The row of the catalogue: who this database is, and what it last wrote into the archive's marker.
+    """The row of the catalogue: the identity of this database, and what it last wrote into the archive's marker.
 
     ``tokens`` are the values that the marker may have if nobody else wrote it: the last one confirmed, and those that
     were about to be written. ``location`` is the archive's URL at the last confirmation, None before the first.
@@ -44,7 +44,7 @@ class Installation:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The installation that a piece of work writes for; it stands in keys, manifests and upload records."""
+    """The installation that a piece of work writes for; its id is in keys, manifests and upload records."""
 
     installation_id: UUID
     incarnation: int

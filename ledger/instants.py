@@ -52,7 +52,7 @@ def _moment(found: re.Match[str], local: tzinfo | None, rule: str) -> datetime:
         moment = datetime(
             int(year), int(month), int(day), int(hour), int(minute), int(second), microsecond, tzinfo=zone
         )
-        moment.astimezone(UTC)  # the year 1 east of Greenwich is no instant
+        moment.astimezone(UTC)  # the year 1 east of Greenwich is not an instant
     except (ValueError, OverflowError):
         raise ValueError(rule) from None
     return moment if offset is None else moment.astimezone(UTC)
@@ -66,10 +66,10 @@ def _zone(offset: str) -> tzinfo:
 
 
 def exists(moment: datetime) -> bool:
-    """Whether a local time (aware, in a zone of `zoneinfo`) exists: clocks leave an hour out in spring."""
+    """Return whether a local time (aware, in a zone of `zoneinfo`) exists: clocks leave an hour out in spring."""
     return moment.astimezone(UTC).astimezone(moment.tzinfo).replace(tzinfo=None) == moment.replace(tzinfo=None)
 
 
 def occurs_twice(moment: datetime) -> bool:
-    """Whether a local time that exists occurs twice: so in the hour that clocks repeat in autumn."""
+    """Return whether a local time that exists occurs twice: so in the hour that clocks repeat in autumn."""
     return moment.replace(fold=0).utcoffset() != moment.replace(fold=1).utcoffset()

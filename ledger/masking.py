@@ -1,6 +1,6 @@
 """Keeping secrets and personal data out of what is stored beside the ledger: alerts, their evidence, their notices.
 
-A value is recognised by the name that it stands under, or by its form. Wallets, users and ids of transactions stay:
+A value is recognised by the name that it has, or by its form. Wallets, users and ids of transactions stay:
 without them nobody could look into an alert.
 """
 
@@ -95,7 +95,7 @@ class _Walk:
 def mask_text(text: str) -> str:
     """A text of bounded length without what `mask_forms` knows.
 
-    It is masked before it is cut: the beginning of a card number cannot be told from another number.
+    It is masked before it is cut: the beginning of a card number looks like any other number.
     """
     return cut(mask_forms(cut(text, TEXT_LIMIT + LONGEST_CHARACTERS)), TEXT_LIMIT)
 

@@ -66,7 +66,7 @@ def range_path(start: int, stop: int, size: int, root_of: SubtreeRoot) -> list[b
     With those leaves they give the root. Raises ValueError for a range that is empty or outside the tree.
     """
     if not 0 <= start < stop <= size:
-        raise ValueError(f"leaves {start} to {stop} are no range of a tree of {size} leaves")
+        raise ValueError(f"leaves {start} to {stop} are not a range of a tree of {size} leaves")
 
     def outside(first: int, last: int) -> Iterator[bytes]:
         if last <= start or first >= stop:

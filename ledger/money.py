@@ -9,7 +9,7 @@ from ledger.errors import FieldError
 AMOUNT = re.compile(r"-?\d{1,16}(?:\.\d{1,2})?\Z", re.ASCII)
 AMOUNT_RULE = "must be a decimal string with at most 16 digits before the point and 2 after it"
 CENT = Decimal("0.01")
-# Python rounds to 28 digits unless told otherwise. PostgreSQL's numeric has at most 131,072 digits before the point and
+# Python rounds to 28 digits unless set otherwise. PostgreSQL's numeric has at most 131,072 digits before the point and
 # 16,383 after it; a result that does not fit raises an error and is never rounded.
 _EXACT = Context(prec=200_000, traps=[Inexact])
 
@@ -51,7 +51,7 @@ def parse_not_negative(field: str, text: str) -> Decimal:
 
 
 def check_places(field: str, value: Decimal, currency: str) -> Decimal:
-    """``value`` (two places) when ``currency`` has the decimal places that it needs: 120.50 JPY is no amount.
+    """``value`` (two places) when ``currency`` has the decimal places that it needs: 120.50 JPY is not an amount.
 
     Raises FieldError.
     """

@@ -14,9 +14,10 @@ month leaves PostgreSQL, and so does every verification of all rows; a proof of 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+import msgspec
+from msgspec import Meta
 
 from ledger.canonical import NULL_MARK, readable
 from ledger.columns import Column
@@ -26,63 +27,62 @@ from ledger.merkle_proofs import root_from_path, root_from_range
 from ledger.month_tree import HEADER_MARK, Header, Layout, TreeHead, sort_value, totals_hash, totals_text
 from ledger.transparency import base64
 
+Index = Annotated[int, Meta(ge=0)]
+Path = Annotated[tuple[str, ...], Meta(max_length=64)]
+RangePath = Annotated[tuple[str, ...], Meta(max_length=128)]
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+    """A part of a proof file. Its values are checked where JSON is read, not when one is made."""
 
 
-class RowProof(_Part):
+class RowProof(_Part, frozen=True, kw_only=True, tag="row"):
     """A row: the number of its leaf, its text, its inclusion path (base64, from the leaf up)."""
 
-    kind: Literal["row"] = "row"
-    index: int = Field(ge=0)
+    index: Index
     text: str
-    path: tuple[str, ...] = Field(max_length=64)
+    path: Path
 
 
-class StatementProof(_Part):
+class StatementProof(_Part, frozen=True, kw_only=True, tag="statement"):
     """All rows of a group: ``leaves`` are its header and its rows."""
 
-    kind: Literal["statement"] = "statement"
-    index: int = Field(ge=0)
-    leaves: tuple[str, ...] = Field(min_length=2)
-    path: tuple[str, ...] = Field(max_length=128)
+    index: Index
+    leaves: Annotated[tuple[str, ...], Meta(min_length=2)]
+    path: RangePath
 
 
-class Place(_Part):
+class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One leaf and its inclusion path."""
 
-    index: int = Field(ge=0)
+    index: Index
     text: str
-    path: tuple[str, ...] = Field(max_length=64)
+    path: Path
 
 
-class GroupAbsenceProof(_Part):
+class GroupAbsenceProof(_Part, frozen=True, kw_only=True, tag="absence-of-group"):
     """No rows of a group: the header ``before`` its place, None at the beginning, and the one ``behind``, None at the
     end of the month.
     """
 
-    kind: Literal["absence-of-group"] = "absence-of-group"
     group: str
     before: Place | None
     behind: Place | None
 
 
-class RowAbsenceProof(_Part):
+class RowAbsenceProof(_Part, frozen=True, kw_only=True, tag="absence-of-row"):
     """No row of a key: two neighbouring leaves around its place; one leaf at either end of the month.
 
     ``place`` are the fields of the columns that the file is sorted by.
     """
 
-    kind: Literal["absence-of-row"] = "absence-of-row"
     place: tuple[str, ...]
-    index: int = Field(ge=0)
-    leaves: tuple[str, ...] = Field(min_length=1, max_length=2)
-    path: tuple[str, ...] = Field(max_length=128)
+    index: Index
+    leaves: Annotated[tuple[str, ...], Meta(min_length=1, max_length=2)]
+    path: RangePath
 
 
 MonthProof = RowProof | StatementProof | GroupAbsenceProof | RowAbsenceProof
-_ADAPTER: TypeAdapter[MonthProof] = TypeAdapter(MonthProof)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +97,10 @@ class Proved:
 def parse_month_proof(content: Any) -> MonthProof:
     """Read a proof from JSON values. Raises VerificationError for anything else; nothing is verified yet."""
     try:
-        return _ADAPTER.validate_python(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the proof"
-        raise VerificationError(f"the proof cannot be read: {place}: {first['msg']}") from None
+        proof: MonthProof = msgspec.convert(content, MonthProof)
+    except msgspec.ValidationError as error:
+        raise VerificationError(f"the proof cannot be read: {error}") from None
+    return proof
 
 
 def check_month_proof(proof: MonthProof, head: TreeHead, layout: Layout) -> Proved:
@@ -222,7 +221,7 @@ def _require_after(layout: Layout, group: str, other: str) -> None:
 
 
 def _place(layout: Layout, text: str) -> tuple[Any, ...]:
-    """Where a leaf stands: a header before everything of its group."""
+    """The place of a leaf: a header before everything of its group."""
     if text.startswith(HEADER_MARK):
         return (sort_value(layout.column(_group_column(layout)), Header.parse(text).group),)
     return layout.place(layout.fields(text))

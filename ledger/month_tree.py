@@ -1,7 +1,7 @@
 """The tree of an archived month: which leaves it has, in which order, and what a group header says.
 
-The tree is flat and follows RFC 6962. Its leaves stand in the order of the rows in the file. Where many rows may share
-the first column of that order (the group column: a wallet), one header stands before the rows of each group. It names
+The tree is flat and follows RFC 6962. Its leaves are in the order of the rows in the file. Where many rows may share
+the first column of that order (the group column: a wallet), one header precedes the rows of each group. It names
 the group, its number of rows and a hash of its totals, so that a header and its rows prove that the group has these
 rows in the month and no others.
 
@@ -14,14 +14,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ledger.canonical import FIELD_SEPARATOR, NULL_MARK, ROW_FORMAT
 from ledger.columns import Column, ColumnKind
 from ledger.errors import VerificationError
 from ledger.merkle import EMPTY_ROOT, HASH_BYTES, fold, leaf_hash
 from ledger.money import add_exactly
-from ledger.tables import TieredTable
+
+if TYPE_CHECKING:  # the models of the settings: a check of a proof needs none of them
+    from ledger.tables import TieredTable
 
 DIGEST_METHOD: Literal["sha256-rfc6962-file-order-v1"] = "sha256-rfc6962-file-order-v1"
 GROUP_FORMAT: Literal["group-v1"] = "group-v1"
@@ -58,7 +60,7 @@ class Layout:
         return self.currency_column, self.type_column, self.status_column
 
     @classmethod
-    def of(cls, table: TieredTable, columns: Sequence[Column]) -> "Layout":
+    def of(cls, table: "TieredTable", columns: Sequence[Column]) -> "Layout":
         """The layout of a table's rows with these columns."""
         return cls(
             columns=tuple(columns),
@@ -121,7 +123,7 @@ class Layout:
         return {column.name: field for column, field in zip(self.columns, fields, strict=True)}
 
     def place(self, fields: Mapping[str, str]) -> tuple[Any, ...]:
-        """Where a row stands in the file: values that compare as the file is sorted."""
+        """The place of a row in the file: values that compare as the file is sorted."""
         return tuple(sort_value(self.column(name), fields[name]) for name in self.sorted_by)
 
 
@@ -136,16 +138,16 @@ def _described(field_id: int, name: str, kind: str, precision: int | None = None
 def sort_value(column: Column, field: str) -> tuple[bool, Any]:
     """What the field of a row's text compares by: NULL after everything, text by its UTF-8 bytes, numbers by value.
 
-    Raises VerificationError for a field that is no value of the column's kind.
+    Raises VerificationError for a field that is not a value of the column's kind.
     """
     if field == NULL_MARK:
         return True, None
     try:
         return False, _COMPARED[column.kind](field)
     except ArithmeticError as error:
-        raise VerificationError(f"{column.name}: {field!r} is no {column.kind}") from error
+        raise VerificationError(f"{column.name}: {field!r} is not of the kind {column.kind}") from error
     except ValueError as error:
-        raise VerificationError(f"{column.name}: {field!r} is no {column.kind}") from error
+        raise VerificationError(f"{column.name}: {field!r} is not of the kind {column.kind}") from error
 
 
 _COMPARED: Mapping[ColumnKind, Callable[[str], Any]] = {
@@ -232,7 +234,7 @@ class Header:
 
 def leaf_texts(layout: Layout, rows: Iterable[str]) -> list[str]:
     """The texts of all leaves of a month, from the texts of its rows in any order: the definition, and what tests
-    compare the archive's own computation with. Raises VerificationError for a text that is no row.
+    compare the archive's own computation with. Raises VerificationError for a text that is not a row.
     """
     described = sorted(((layout.fields(row), row) for row in rows), key=lambda one: layout.place(one[0]))
     if layout.group_column is None:

@@ -32,5 +32,5 @@ def check_asked_name(field: str, text: str) -> str:
 
 
 def is_trimmed(text: str) -> bool:
-    """Whether ``text``, which is printable, begins and ends with something other than a space."""
+    """Return whether ``text``, which is printable, begins and ends with something other than a space."""
     return text[0] != " " and text[-1] != " "

@@ -1,4 +1,4 @@
-"""Which tier a month belongs in on a given day. Ages are whole calendar months since the month ended."""
+"""The tier that a month belongs in on a given day. Ages are whole calendar months since the month ended."""
 
 from datetime import date
 from enum import StrEnum
@@ -9,7 +9,7 @@ from ledger.months import Month
 
 
 class Tier(StrEnum):
-    """Where a month lives, from the dearest place to none."""
+    """The place of a month, from the most expensive one to none."""
 
     HOT = "hot"
     WARM = "warm"
@@ -27,7 +27,7 @@ class TierPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    hot_months: int = Field(3, ge=1, strict=True, description="Full months kept hot besides the current one")
+    hot_months: int = Field(3, ge=1, strict=True, description="Full months kept hot in addition to the current one")
     warm_months: int = Field(12, ge=1, strict=True, description="Age at which a month leaves warm for cold")
     cold_months: int = Field(84, ge=1, strict=True, description="Age at which a month leaves cold for deep")
     retention_months: int = Field(120, ge=1, strict=True, description="Age from which a month may be deleted")

@@ -1,4 +1,4 @@
-"""What is known of a month's rows on one side: count and sums. Two sides that agree, row by row too, prove the copy."""
+"""The account of a month's rows on one side: count and sums. Two sides that agree, row by row too, prove the copy."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -77,7 +77,9 @@ def sums_per_currency(table: TieredTable, every: Iterable[Totals]) -> dict[str, 
 
 
 def differences(here: MonthContent, there: MonthContent, names: Mapping[str, str]) -> list[str]:
-    """What two accounts disagree on, each as one line of text; empty when they are equal. ``names`` are here, there."""
+    """Return what two accounts disagree on, each as one line of text; empty when they are equal. ``names`` are here,
+    there.
+    """
     differing = []
     if here.rows != there.rows:
         differing.append(f"rows: {names['here']} {here.rows}, {names['there']} {there.rows}")

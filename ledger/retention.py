@@ -1,4 +1,6 @@
-"""When a month may be deleted, and the plan that people approve: pure data with a hash, so that a change shows."""
+"""The day from which a month may be deleted, and the plan that people approve: pure data with a hash, so that a change
+shows.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -84,7 +86,7 @@ class KeptMonth:
 
 @dataclass(frozen=True, slots=True)
 class DeletionPlan:
-    """What the policies and the holds come to on the UTC day ``as_of``: what is to be deleted, and what stays."""
+    """The result of the policies and the holds on the UTC day ``as_of``: what is to be deleted, and what stays."""
 
     as_of: date
     months: tuple[DoomedMonth, ...]

@@ -1,11 +1,13 @@
-"""What an API key may do. One place: the API demands from it, keys are made from it, `treasury key create` lists it."""
+"""The permissions of an API key. One place: the API demands from it, keys are made from it, `treasury key create` lists
+it.
+"""
 
 from collections.abc import Mapping
 from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """What a key may do. ``READ_ALL`` widens reading to the rows of every client; it grants nothing by itself."""
+    """A permission of a key. ``READ_ALL`` widens reading to the rows of every client; it grants nothing by itself."""
 
     TRANSACTIONS_READ = "transactions:read"
     TRANSACTIONS_WRITE = "transactions:write"

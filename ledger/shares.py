@@ -1,4 +1,4 @@
-"""How a share is told to people: in per cent, and as all of it only when it is."""
+"""A share as people read it: in per cent, and as all of it only when it is."""
 
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 

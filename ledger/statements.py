@@ -1,4 +1,4 @@
-"""The words of statements and of breaks: what a line is, where it stands, and what may be wrong with it. Each once.
+"""The words of statements and of breaks: what a line is, its status, and what may be wrong with it. Each once.
 
 Settings, suppliers, simulators, reconciliation and the API use these.
 """
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class LineKind(StrEnum):
-    """What a line of a statement is."""
+    """The kind of a statement line."""
 
     PURCHASE = "purchase"
     REVERSAL = "reversal"
@@ -16,7 +16,7 @@ class LineKind(StrEnum):
 
 
 class ComparedStatus(StrEnum):
-    """Where a transaction stands as far as the two sides can be compared. Statements are written in these words."""
+    """The status of a transaction, as far as the two sides can be compared. Statements are written in these words."""
 
     PENDING = "pending"
     COMPLETED = "completed"
@@ -25,7 +25,7 @@ class ComparedStatus(StrEnum):
 
 
 class BreakClass(StrEnum):
-    """What is wrong, the gravest first: a break with several issues is called by the first of them."""
+    """The class of a break, the gravest first: a break with several issues is called by the first of them."""
 
     MISSING_HERE = "missing_here"
     MISSING_THERE = "missing_there"

@@ -23,7 +23,7 @@ class TieredTable(BaseModel):
     name: str = Field(description="The table's public name: the view over all tiers and the archive's key prefix")
     time_column: str = Field("created_at", description="timestamptz column that the partitions are made by")
     key_column: str = Field("id", description="uuid column; unique together with the time column")
-    key_is_uuid7: bool = Field(True, description="The key is a UUIDv7 of the time column, so it tells the month")
+    key_is_uuid7: bool = Field(True, description="The key is a UUIDv7 of the time column, so it contains the month")
     money_columns: tuple[str, ...] = Field(("amount", "fee"), description="numeric columns that are summed")
     currency_column: str | None = Field("currency", description="Sums are taken per value of this column")
     type_column: str | None = Field(None, description="Totals of a group of archived rows are taken per value of it")

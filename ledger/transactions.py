@@ -1,4 +1,4 @@
-"""What a transaction is: its fields and their rules, its statuses and how they may follow each other.
+"""The definition of a transaction: its fields and their rules, its statuses and how they may follow each other.
 
 The API and the importer both build rows through `new_transaction`, so a rule is written once. Rows that reach
 PostgreSQL have passed here; the CHECKs there repeat the rules that must hold whoever writes.
@@ -76,7 +76,7 @@ _SUPPLIER_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}\Z")
 
 
 def is_supplier_name(name: str) -> bool:
-    """Whether a supplier may be called ``name``: the rule that PostgreSQL holds, too."""
+    """Return whether a supplier may be called ``name``: the rule that PostgreSQL holds, too."""
     return _SUPPLIER_NAME.match(name) is not None
 
 
@@ -103,13 +103,13 @@ NEXT_STATUSES: Mapping[Status, frozenset[Status]] = {
 
 
 def may_follow(current: Status, wanted: Status) -> bool:
-    """Whether a transaction may go from ``current`` to ``wanted``."""
+    """Return whether a transaction may go from ``current`` to ``wanted``."""
     return wanted in NEXT_STATUSES[current]
 
 
 @dataclass(frozen=True, slots=True)
 class FieldRule:
-    """What a field must be. ``check`` takes name and value, gives the value in its exact type, or raises FieldError.
+    """The rule of a field. ``check`` takes name and value, gives the value in its exact type, or raises FieldError.
 
     ``check_column`` does the same for many values at once, where that is cheaper: `ledger.column_checks`.
     """
@@ -321,7 +321,7 @@ def new_columns(
 ) -> dict[str, Column] | None:
     """The rows that `new_transaction` makes of each of ``values``, as columns in its order, checked column by column.
 
-    None when it would raise FieldError for any of them: it must be asked for each, to tell which one and why.
+    None when it would raise FieldError for any of them: it must be asked for each, to name which one and why.
     """
     required, optional = _FIELDS[table.name]
     if not (required.keys() | optional.keys()).issuperset(chain.from_iterable(values)):

@@ -49,7 +49,9 @@ class Api:
         return shell | {METRICS_VARIABLE: str(self._fresh_metrics_folder())}
 
     def _fresh_metrics_folder(self) -> Path:
-        """Where the workers keep their numbers together: emptied, so that a start counts from 0. One server a home."""
+        """Return where the workers keep their numbers together: emptied, so that a start counts from 0. One server a
+        home.
+        """
         folder = self.home / "run" / METRICS_FOLDER
         rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
@@ -60,6 +62,6 @@ class Api:
         return ports.HOST if self.bind in _EVERYWHERE else self.bind
 
     def answers(self, url: str) -> bool:
-        """Whether it answers HTTP without failing (a request without a key is refused, which is an answer)."""
+        """Return whether it answers HTTP without failing (a request without a key is refused, which is an answer)."""
         status = ports.http_status(urlsplit(url).port or 0, "/openapi.json", self._host)
         return status is not None and status < FIRST_FAILURE

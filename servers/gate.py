@@ -59,7 +59,7 @@ class Gate:
         return None
 
     def _is_own_origin(self, origin: str, host: str) -> bool:
-        """Whether a page of this server sent the request: also one of its other names, at its own port."""
+        """Return whether a page of this server sent the request: also one of its other names, at its own port."""
         if not origin.startswith(("http://", "https://")) or not self._is_ours(origin):
             return False
         return urlsplit(origin).netloc.lower() == host.lower() or urlsplit(origin).port == self._port

@@ -28,7 +28,7 @@ def require(home: Path, database: bool) -> None:
 
 
 def _has_cluster(home: Path) -> bool:
-    """Whether a PostgreSQL was set up to its end. An empty folder may be where a volume should be mounted."""
+    """Return whether a PostgreSQL was set up to its end. An empty folder may be where a volume should be mounted."""
     return any(home.glob("postgres/*[0-9]/PG_VERSION"))
 
 

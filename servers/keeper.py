@@ -77,7 +77,7 @@ def _spawn(orders: dict[str, Any], alive: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _tell_when_unused(users: str) -> None:
+def _stop_when_unused(users: str) -> None:
     """Wait for the exclusive lock on ``users``, keep it until the process ends, and wake the main thread."""
     descriptor = os.open(users, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -93,7 +93,7 @@ def _wait_for_end(server: subprocess.Popen[bytes]) -> None:
 
 
 def _reap_orphans(server_pid: int) -> None:
-    """Reap grandchildren that came to this process as their subreaper; never the server itself."""
+    """Reap the grandchildren that this process, as their subreaper, adopted; never the server itself."""
     for pid in _children():
         if pid != server_pid:
             try:
@@ -139,7 +139,7 @@ def main() -> int:
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     alive = _take_alive(orders["alive"])
     server = _spawn(orders, alive)
-    threading.Thread(target=_tell_when_unused, args=(orders["users"],), daemon=True).start()
+    threading.Thread(target=_stop_when_unused, args=(orders["users"],), daemon=True).start()
     _wait_for_end(server)
     if server.poll() is None:
         _stop(server, int(orders["stop_signal"]), float(orders["stop_timeout_s"]))

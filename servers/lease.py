@@ -25,7 +25,7 @@ from config.home import folder
 from ledger.errors import TransientError
 from servers import keeper, process
 
-__all__ = ["Endpoint", "Server", "is_held", "lease", "restart", "running_endpoint", "stop", "wait"]
+__all__ = ["Server", "ServerEndpoint", "is_held", "lease", "restart", "running_endpoint", "stop", "wait"]
 
 START_S = 660.0  # more than any server may take to be ready
 STOP_S = 180.0
@@ -36,15 +36,15 @@ POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where one server answers."""
+class ServerEndpoint:
+    """The address of one server."""
 
     name: str
     url: str = field(repr=False)
 
 
 class Server(Protocol):
-    """What a server module offers: how to launch it, and whether it answers."""
+    """The interface of a server module: how to launch it, and whether it answers."""
 
     @property
     def name(self) -> str:
@@ -54,11 +54,11 @@ class Server(Protocol):
         """Make its folders and choose its port. Called under the start lock, with nothing of the server running."""
 
     def answers(self, url: str) -> bool:
-        """Whether the server at ``url`` is ready for work. Quick, never raises."""
+        """Return whether the server at ``url`` is ready for work. Quick, never raises."""
 
 
 @contextmanager
-def lease(home: Path, server: Server, given_up: Callable[[], bool] = lambda: False) -> Iterator[Endpoint]:
+def lease(home: Path, server: Server, given_up: Callable[[], bool] = lambda: False) -> Iterator[ServerEndpoint]:
     """Lend ``server`` for the length of the block, starting it when it does not run. Any number of processes may.
 
     ``given_up`` is asked while it starts; True ends the start. Raises TransientError when the server does not come up.
@@ -73,18 +73,18 @@ def lease(home: Path, server: Server, given_up: Callable[[], bool] = lambda: Fal
         _leave(run, server.name, users)
 
 
-def running_endpoint(home: Path, name: str) -> Endpoint | None:
-    """Where the server called ``name`` was last ready, if anything of it runs now. Read-only."""
+def running_endpoint(home: Path, name: str) -> ServerEndpoint | None:
+    """Return where the server called ``name`` was last ready, if anything of it runs now. Read-only."""
     run = home / "run"
     if not is_held(run / f"{name}.alive"):
         return None
     try:
-        return Endpoint(**json.loads((run / f"{name}.json").read_text()))
+        return ServerEndpoint(**json.loads((run / f"{name}.json").read_text()))
     except FileNotFoundError:
         return None
 
 
-def restart(home: Path, server: Server, former: Endpoint, given_up: Callable[[], bool] = lambda: False) -> None:
+def restart(home: Path, server: Server, former: ServerEndpoint, given_up: Callable[[], bool] = lambda: False) -> None:
     """Start ``server`` again at the address ``former``, after it has ended. The caller still holds its lease.
 
     Finds it running there when another command was first. Raises TransientError when it does not come up, or when
@@ -145,18 +145,20 @@ def _starting(run: Path, name: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _find_or_start(home: Path, run: Path, server: Server, given_up: Callable[[], bool]) -> Endpoint:
+def _find_or_start(home: Path, run: Path, server: Server, given_up: Callable[[], bool]) -> ServerEndpoint:
     with _starting(run, server.name):
         running = running_endpoint(home, server.name)
         if running is not None and _answers_in_time(run, server, running.url, given_up):
             return running
-        if is_held(run / f"{server.name}.alive"):  # it hangs, or who started it was killed before it was ready
+        if is_held(
+            run / f"{server.name}.alive"
+        ):  # it hangs, or the process that started it was killed before it was ready
             _stop_keeper(run, server.name)
         return _start(home, run, _where_it_was(run, server), given_up)
 
 
 def _answers_in_time(run: Path, server: Server, url: str, given_up: Callable[[], bool]) -> bool:
-    """Whether a server that runs answers before `HANGS_S`: others use it, so it is not replaced for being slow."""
+    """Return whether a server that runs answers before `HANGS_S`: others use it, so a slow one is not replaced."""
     deadline = time.monotonic() + HANGS_S
     while not server.answers(url):
         if time.monotonic() > deadline or given_up() or not is_held(run / f"{server.name}.alive"):
@@ -180,16 +182,18 @@ def _at(server: Server, url: str) -> Server:
     return replace(known, port=urlsplit(url).port or 0) if hasattr(server, "port") else server
 
 
-def _start(home: Path, run: Path, server: Server, given_up: Callable[[], bool], only: str | None = None) -> Endpoint:
+def _start(
+    home: Path, run: Path, server: Server, given_up: Callable[[], bool], only: str | None = None
+) -> ServerEndpoint:
     record = run / f"{server.name}.json"
     record.unlink(missing_ok=True)
     order = server.prepare()
     if only is not None and order.url != only:
         raise TransientError(f"{server.name}: its port {urlsplit(only).port} is taken by another program")
-    log = process.Log(home, server.name)
+    log = process.ServerLog(home, server.name)
     child = process.launch(order, log, users=run / f"{server.name}.users", alive=run / f"{server.name}.alive")
     process.wait_ready(order, log, child, lambda: server.answers(order.url), given_up)
-    endpoint = Endpoint(server.name, order.url)
+    endpoint = ServerEndpoint(server.name, order.url)
     generated_keys.write_private(record, json.dumps(asdict(endpoint)))
     return endpoint
 

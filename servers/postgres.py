@@ -100,7 +100,7 @@ class Postgres:
         return parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}").geturl()
 
     def answers(self, url: str) -> bool:
-        """Whether a login and a query succeed. Asked only after the server is ready: each refusal is logged."""
+        """Return whether a login and a query succeed. Asked only after the server is ready: each refusal is logged."""
         if not self._says_ready(url):
             return False
         import psycopg  # noqa: PLC0415  # slow; only callers that wait for it pay
@@ -113,7 +113,7 @@ class Postgres:
         return True
 
     def _says_ready(self, url: str) -> bool:
-        """Whether a cluster of the home has written, as `pg_ctl` reads it, that it is ready at this port."""
+        """Return whether a cluster of the home has written, as `pg_ctl` reads it, that it is ready at this port."""
         port = str(urlsplit(url).port)
         return any((port, "ready") == _port_and_state(file) for file in self.home.glob("postgres/*/postmaster.pid"))
 
@@ -163,7 +163,9 @@ class Cluster:
         return {"wal_compression": "lz4" if b"liblz4.so" in binary else "off"}
 
     def logins(self) -> dict[str, str]:
-        """How the passwords of a ``fast`` cluster are hashed; nothing where the version hashes them in one way only."""
+        """Return how the passwords of a ``fast`` cluster are hashed; nothing where the version hashes them in one way
+        only.
+        """
         return _FAST_LOGINS if self.fast and self.major() >= FIRST_WITH_SCRAM_ITERATIONS else {}
 
     def _initdb(self, data: Path) -> None:

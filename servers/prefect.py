@@ -85,7 +85,7 @@ class PrefectServer:
         }
 
     def answers(self, url: str) -> bool:
-        """Whether its health check passes."""
+        """Return whether its health check passes."""
         return ports.http_status(urlsplit(url).port or 0, "/api/health") == OK
 
 
@@ -139,7 +139,7 @@ class Worker:
             _LOG.warning("%s", problem)
 
     def answers(self, _url: str) -> bool:
-        """Whether the server counts this worker of the pool as online (its last heartbeat is recent)."""
+        """Return whether the server counts this worker of the pool as online (its last heartbeat is recent)."""
         try:
             workers = self.access.once(f"/work_pools/{POOL}/workers/filter", {}, timeout_s=ports.PROBE_S)
         except (OSError, ValueError):

@@ -48,7 +48,7 @@ class Launch:
     ready_timeout_s: float = READY_S
 
 
-class Log:
+class ServerLog:
     """The log file of one server. Made once a start: what it ``tail``s is what this start has written."""
 
     def __init__(self, home: Path, name: str) -> None:
@@ -76,13 +76,13 @@ def reap() -> None:
 
 @atexit.register
 def _leave_to_others() -> None:
-    """A keeper outlives who started it while others use its server: no neglect, so Python has not to warn of it."""
+    """A keeper outlives the process that started it while others use its server: Python must not warn of it."""
     reap()
     for process in _keepers:
         process.returncode = 0  # `Popen` has no other way to let a process go
 
 
-def launch(order: Launch, log: Log, *, users: Path, alive: Path) -> subprocess.Popen[bytes]:
+def launch(order: Launch, log: ServerLog, *, users: Path, alive: Path) -> subprocess.Popen[bytes]:
     """Start ``order`` under a keeper that stops it when no process holds a lock on ``users`` (see `keeper`).
 
     The caller holds such a lock already. Returns the keeper's process without waiting for the server to answer.
@@ -118,7 +118,7 @@ def launch(order: Launch, log: Log, *, users: Path, alive: Path) -> subprocess.P
 
 def wait_ready(
     order: Launch,
-    log: Log,
+    log: ServerLog,
     child: subprocess.Popen[bytes],
     answers: Callable[[], bool],
     given_up: Callable[[], bool] = lambda: False,
@@ -173,12 +173,15 @@ def run_once(
 
 
 def plain_environment() -> dict[str, str]:
-    """What a server that is not ours gets to see of the environment: the path and nothing that changes behaviour."""
+    """Return what a server that is not ours gets to see of the environment: the path and nothing that changes
+    behaviour.
+    """
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC", "HOME": os.environ.get("HOME", "/")}
 
 
 def own_environment(settings_env: Mapping[str, str], *, prefect_is_elsewhere: bool = False) -> dict[str, str]:
-    """What a child that runs this project's code gets: ``settings_env``, and of the shell only what `_is_needed` names.
+    """Return what a child that runs this project's code gets: ``settings_env``, and of the shell only what `_is_needed`
+    names.
 
     No file of settings is read by the child: it would bring back what ``settings_env`` leaves out.
     ``prefect_is_elsewhere`` passes on how the shell reaches a Prefect server that is not embedded.

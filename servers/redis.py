@@ -58,7 +58,7 @@ class Redis:
         )
 
     def answers(self, url: str) -> bool:
-        """Whether it takes the password and answers a PING."""
+        """Return whether it takes the password and answers a PING."""
         parts = urlsplit(url)
         try:
             with socket.create_connection((str(parts.hostname), int(parts.port or 0)), ports.PROBE_S) as connection:

@@ -72,5 +72,5 @@ class S3:
         )
 
     def answers(self, url: str) -> bool:
-        """Whether it refuses a request without a signature: then it is an S3 server with keys."""
+        """Return whether it refuses a request without a signature: then it is an S3 server with keys."""
         return ports.http_status(urlsplit(url).port or 0, "/") in _REFUSALS

@@ -24,7 +24,7 @@ from ledger.errors import ConflictError
 from servers import api, lease, prefect, s3
 from servers.api import Api
 from servers.home import require
-from servers.lease import Endpoint, Server
+from servers.lease import Server, ServerEndpoint
 from servers.postgres import Postgres
 from servers.prefect import PrefectServer, Worker
 from servers.redis import Redis
@@ -55,16 +55,16 @@ class Up:
     """
 
     settings: Settings
-    leased: Sequence[tuple[Server, Endpoint]] = field(default_factory=tuple)
+    leased: Sequence[tuple[Server, ServerEndpoint]] = field(default_factory=tuple)
     problems: Sequence[str] = ()
 
     @property
-    def endpoints(self) -> list[Endpoint]:
+    def endpoints(self) -> list[ServerEndpoint]:
         """The addresses of what was leased."""
         return [endpoint for _, endpoint in self.leased]
 
     def supervisor(self, report: Callable[[Incident], None], patience: Patience = PATIENCE) -> Supervisor:
-        """What restarts the leased servers that end. ``report`` is called with each incident."""
+        """Return the supervisor that restarts the leased servers that end. ``report`` is called with each incident."""
         return Supervisor(self.settings.home, self.leased, report, essential=ESSENTIAL, needs=NEEDS, patience=patience)
 
 
@@ -85,7 +85,7 @@ def running(
 @contextmanager
 def _leased(
     settings: Settings, services: Sequence[Service], fast: bool = False, bin_dir: Path | None = None
-) -> Iterator[tuple[Settings, list[tuple[Server, Endpoint]]]]:
+) -> Iterator[tuple[Settings, list[tuple[Server, ServerEndpoint]]]]:
     """`running`, with the servers that were leased and where they answer."""
     with ExitStack() as stack:
         wanted = [_server(settings, name, fast, bin_dir) for name in services if not _is_set(settings, name)]
@@ -144,7 +144,7 @@ def down(settings: Settings) -> list[str]:
     return running_names
 
 
-def endpoints(home: Path, names: Sequence[str] = NAMES) -> list[Endpoint]:
+def endpoints(home: Path, names: Sequence[str] = NAMES) -> list[ServerEndpoint]:
     """The servers among ``names`` that run in this home now, and where. Read-only."""
     candidates = (lease.running_endpoint(home, name) for name in names)
     return [endpoint for endpoint in candidates if endpoint is not None]
@@ -165,7 +165,7 @@ def reachable(settings: Settings) -> Settings:
     return _filled_in(settings, endpoints(settings.home, [name for name in SERVICES if not _is_set(settings, name)]))
 
 
-def wanted_port(settings: Settings, endpoint: Endpoint) -> int | None:
+def wanted_port(settings: Settings, endpoint: ServerEndpoint) -> int | None:
     """The port that the settings ask for when ``endpoint`` got another because that one was taken; else None."""
     wanted = int(getattr(settings.ports, endpoint.name, 0))
     return wanted if wanted and wanted != urlsplit(endpoint.url).port else None
@@ -197,7 +197,7 @@ def _server(settings: Settings, service: Service, fast: bool, bin_dir: Path | No
             return Simulators(home, settings.ports.suppliers, settings.for_simulators().environment())
 
 
-def _filled_in(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
+def _filled_in(settings: Settings, leased: Sequence[ServerEndpoint]) -> Settings:
     urls = {endpoint.name: endpoint.url for endpoint in leased}
     changes: dict[str, object] = {}
     if "postgres" in urls:
@@ -215,7 +215,7 @@ def _filled_in(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
     return settings.model_copy(update=changes)
 
 
-def _with_logins(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
+def _with_logins(settings: Settings, leased: Sequence[ServerEndpoint]) -> Settings:
     """The API's and the auditor's own logins to an embedded PostgreSQL, each with a password of its own."""
     url = next((endpoint.url for endpoint in leased if endpoint.name == "postgres"), None)
     if url is None:
@@ -230,7 +230,7 @@ def _with_logins(settings: Settings, leased: Sequence[Endpoint]) -> Settings:
 
 
 def _give_roles(settings: Settings) -> list[str]:
-    """What each role may do in the database, once the tables are there: the API must not start before.
+    """Give each role its privileges in the database, once the tables are there: the API must not start before.
 
     Returns what could not be done, a line each.
     """
@@ -244,7 +244,7 @@ def _give_roles(settings: Settings) -> list[str]:
     return problems
 
 
-def _together(stack: ExitStack, home: Path, servers: Sequence[Server]) -> list[Endpoint]:
+def _together(stack: ExitStack, home: Path, servers: Sequence[Server]) -> list[ServerEndpoint]:
     """Lease all ``servers`` at the same time. An interrupt ends the starts that are under way."""
     if not servers:
         return []

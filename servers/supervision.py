@@ -19,7 +19,7 @@ from types import MappingProxyType, TracebackType
 from config.generated_keys import write_private
 from ledger.errors import TransientError, TreasuryError
 from servers import lease
-from servers.lease import Endpoint, Server
+from servers.lease import Server, ServerEndpoint
 from tasks.admin.processes import STATE_FILE, Incident, ProcessState
 
 JOIN_S = 30.0
@@ -28,7 +28,7 @@ _LOG = logging.getLogger("treasury.servers")
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often a process may end before it is left down: ``ends`` times within ``window_s``.
+    """The number of ends after which a process is left down: ``ends`` times within ``window_s``.
 
     The pause before a restart begins at ``first_pause_s`` and doubles up to ``longest_pause_s``.
     """
@@ -56,7 +56,7 @@ class Supervisor:
     def __init__(
         self,
         home: Path,
-        servers: Iterable[tuple[Server, Endpoint]],
+        servers: Iterable[tuple[Server, ServerEndpoint]],
         report: Callable[[Incident], None],
         *,
         essential: Collection[str] = (),
@@ -98,7 +98,9 @@ class Supervisor:
                 self._ended(watched, f"{watched.name} has ended by itself")
             elif watched.ends and time.monotonic() - watched.ends[-1][0] > self._patience.window_s:
                 watched.ends.clear()
-                self._tell(watched, f"{watched.name} has run for {self._patience.window_s:.0f} s again", is_over=True)
+                self._announce(
+                    watched, f"{watched.name} has run for {self._patience.window_s:.0f} s again", is_over=True
+                )
         elif watched.state is ProcessState.RESTARTING:
             self._restart(watched)
 
@@ -116,7 +118,7 @@ class Supervisor:
             self._ended(watched, f"{watched.name} could not be started again: {error}")
         else:
             watched.state = ProcessState.RUNNING
-            self._tell(watched, f"{watched.name} runs again")
+            self._announce(watched, f"{watched.name} runs again")
 
     def _ended(self, watched: "_Watched", what: str) -> None:
         now = time.monotonic()
@@ -127,21 +129,23 @@ class Supervisor:
         if len(watched.ends) >= self._patience.ends:
             watched.state = ProcessState.DOWN
             times = f"{len(watched.ends)} times in {self._patience.window_s:.0f} s"
-            self._tell(watched, f"{what}, {times}; it is left down: see {log}, then run `treasury down` and `up` again")
+            self._announce(
+                watched, f"{what}, {times}; it is left down: see {log}, then run `treasury down` and `up` again"
+            )
             return
         watched.state = ProcessState.RESTARTING
         pause_s = self._patience.pause_s(len(watched.ends))
         watched.due_s = now + pause_s
-        self._tell(watched, f"{what}; it is started again in {pause_s:.0f} s; see {log}")
+        self._announce(watched, f"{what}; it is started again in {pause_s:.0f} s; see {log}")
 
-    def _tell(self, watched: "_Watched", text: str, *, is_over: bool = False) -> None:
+    def _announce(self, watched: "_Watched", text: str, *, is_over: bool = False) -> None:
         watched.text = text
         _LOG.log(logging.ERROR if watched.state is ProcessState.DOWN else logging.WARNING, "%s", text)
         self._write()
         self._report(Incident(watched.name, watched.state, len(watched.ends), text, is_over))
 
     def _can_start(self, watched: "_Watched") -> bool:
-        """Whether the servers that it needs run, as far as they are supervised here."""
+        """Return whether the servers that it needs run, as far as they are supervised here."""
         needed = (self._watched.get(name) for name in self._needs.get(watched.name, ()))
         return all(one is None or one.state is ProcessState.RUNNING for one in needed)
 
@@ -168,7 +172,7 @@ class _Watched:
     """A process and what happened to it: ``ends`` by the monotonic and the UTC clock."""
 
     server: Server
-    endpoint: Endpoint
+    endpoint: ServerEndpoint
     state: ProcessState = ProcessState.RUNNING
     text: str = ""
     due_s: float = 0.0

@@ -31,7 +31,7 @@ class Simulators:
         port = ports.choose(self.port)
         where = ("--host", ports.HOST, "--port", str(port))
         how = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--no-server-header")
-        quiet = ("--log-level", "critical")  # connections that break on purpose are no news
+        quiet = ("--log-level", "critical")  # connections that break on purpose need no message
         return process.Launch(
             name=NAME,
             argv=(sys.executable, "-m", "uvicorn", APPLICATION, "--factory", *where, *how, *quiet),
@@ -42,5 +42,5 @@ class Simulators:
         )
 
     def answers(self, url: str) -> bool:
-        """Whether it answers its health check."""
+        """Return whether it answers its health check."""
         return ports.http_status(urlsplit(url).port or 0, "/health") == OK

@@ -26,7 +26,7 @@ def bytea_array(values: Sequence[bytes]) -> str:
 
 
 def _is_constant(values: Sequence[Any]) -> bool:
-    """Whether there is one value only, as in many columns of a batch: it is written once."""
+    """Return whether there is one value only, as in many columns of a batch: it is written once."""
     return len(values) > 1 and values[0] is values[-1] and all(map(partial(is_, values[0]), values))
 
 

@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalogue says about a table: its columns, read into `ledger.columns`."""
+"""A table in PostgreSQL's catalogue: its columns, read into `ledger.columns`."""
 
 import re
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def columns_of(connection: Connection, relation: Relation | None) -> tuple[Colum
 
 
 def _check_names(relation: Relation, names: Sequence[str]) -> None:
-    """PostgreSQL tells "Ref" from "ref". The engine over all tiers does not: it would read one of them twice."""
+    """PostgreSQL distinguishes "Ref" and "ref". The engine over all tiers does not: it would read one of them twice."""
     first: dict[str, str] = {}
     for name in names:
         if name.lower() in RESERVED_COLUMNS:

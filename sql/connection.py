@@ -1,4 +1,4 @@
-"""How a connection to PostgreSQL is made: UTC, named, with time limits, and with nothing between it and the rows.
+"""Connections to PostgreSQL: UTC, named, with time limits, and with nothing between it and the rows.
 
 What a session must be is written here once, for psycopg, for the API's pools, for Alembic and for the engine's link.
 """
@@ -152,13 +152,13 @@ async def check_session_of(connection: psycopg.AsyncConnection[TupleRow]) -> Non
     check_found(found or (), schema_of(connection))
 
 
-def check_found(found: TupleRow, schema: str = OWN_SCHEMA) -> None:
+def check_found(values: TupleRow, schema: str = OWN_SCHEMA) -> None:
     """Raise ConfigError for the first setting whose value is another than the one that is needed."""
     allowed = {name: (value,) for name, value in _pinned(schema).items()} | dict(_SERVERS)
-    for (name, values), value in zip(allowed.items(), found, strict=True):
-        if value is not None and _plain(value) not in map(_plain, values):
+    for (name, wanted), value in zip(allowed.items(), values, strict=True):
+        if value is not None and _plain(value) not in map(_plain, wanted):
             raise ConfigError(
-                f"PostgreSQL: {name} is {value!r} in this session, must be {values[0]!r}: rows would be hidden, read "
+                f"PostgreSQL: {name} is {value!r} in this session, must be {wanted[0]!r}: rows would be hidden, read "
                 "otherwise or lost. Look at ALTER ROLE and ALTER DATABASE ... SET, at the server's configuration, at "
                 "PGTZ and PGDATESTYLE, and at a pooler that drops startup options"
             )

@@ -74,7 +74,7 @@ class RequestState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class DeletionDecision:
     """What one person decided about a request: ``approved``, ``refused`` or ``revoked``."""
 
     action: str
@@ -106,11 +106,11 @@ class DeletionRequest:
     account: str
     reason: str
     requested_at: datetime
-    decisions: tuple[Decision, ...] = ()
+    decisions: tuple[DeletionDecision, ...] = ()
     done: tuple[tuple[str, str, str, str], ...] = ()
 
     @property
-    def approved_by(self) -> tuple[Decision, ...]:
+    def approved_by(self) -> tuple[DeletionDecision, ...]:
         """The approvals, in their order."""
         return tuple(one for one in self.decisions if one.action == "approved")
 
@@ -190,9 +190,9 @@ def _request(row: Any) -> DeletionRequest:
     )
 
 
-def _decision(record: Sequence[str]) -> Decision:
+def _decision(record: Sequence[str]) -> DeletionDecision:
     action, actor, account, reason, at = record
-    return Decision(action, actor, account, reason, datetime.fromisoformat(at))
+    return DeletionDecision(action, actor, account, reason, datetime.fromisoformat(at))
 
 
 def add_decision(connection: Connection, number: int, action: str, actor: str, account: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""What a SQLSTATE means to this project, in one table."""
+"""The meaning of each SQLSTATE for this project, in one table."""
 
 import re
 
@@ -59,7 +59,7 @@ _IN_QUOTES = re.compile(r"[\"«„“'](.+?)[\"»“”']")
 
 
 def hidden_by_policy(table: str) -> str:
-    """What to do about a table whose policy would hide rows from the session's role."""
+    """Return what to do about a table whose policy would hide rows from the session's role."""
     return (
         f"row-level security of table {table} would hide rows from this login, so nothing of it is read. Give the "
         "login BYPASSRLS (ALTER ROLE ... BYPASSRLS), or take the policy away "

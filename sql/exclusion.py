@@ -8,7 +8,9 @@ from sql.relations import Relation
 
 
 def keys_tell_month(connection: Connection, table: TieredTable, partition: Relation, month: Month) -> bool:
-    """Whether every key in ``partition`` is one of ``month``, by a validated CHECK or else by looking at every row."""
+    """Return whether every key in ``partition`` is one of ``month``, by a validated CHECK or else by looking at every
+    row.
+    """
     with connection.transaction():
         _use_checks(connection)
         return not fetch_one(connection, strangers_query(table, partition, month))[0]

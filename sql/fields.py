@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from config import Settings
-from ledger.fields import Field, Fields, Place
+from ledger.fields import ColumnPlace, Field, Fields
 from ledger.installation import Identity
 from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
@@ -24,13 +24,15 @@ def read_fields(connection: Connection, table: TieredTable, hot: Relation | None
     identity = read_identity(connection)
     known = connection.execute(_QUERIES["fields"], {"table": table.name}).fetchall()
     attributes = connection.execute(_QUERIES["attributes"], {"relation": hot.oid}).fetchall()
-    return Fields.of(known_fields(known), [(name, Place(identity, hot.oid, number)) for name, number in attributes])
+    return Fields.of(
+        known_fields(known), [(name, ColumnPlace(identity, hot.oid, number)) for name, number in attributes]
+    )
 
 
 def known_fields(records: Iterable[Any]) -> list[Field]:
     """The fields in records of the query `fields`."""
     return [
-        Field(field_id, name, tuple(former), Place(Identity(system, database), relation, attribute), is_dropped)
+        Field(field_id, name, tuple(former), ColumnPlace(Identity(system, database), relation, attribute), is_dropped)
         for field_id, name, former, system, database, relation, attribute, is_dropped in records
     ]
 
@@ -50,7 +52,9 @@ def assign_fields(connection: Connection, settings: Settings, table: TieredTable
 
 
 def _as_stored(connection: Connection, table: TieredTable) -> Fields:
-    """What `read_fields` gives when nothing has changed: its order is that of the attributes, not of the numbers."""
+    """Return what `read_fields` gives when nothing has changed: its order is that of the attributes, not of the
+    numbers.
+    """
     known = known_fields(connection.execute(_QUERIES["fields"], {"table": table.name}).fetchall())
     living = sorted((field for field in known if not field.is_dropped), key=lambda field: field.place.attribute)
     return Fields(tuple(living), tuple(field for field in known if field.is_dropped))

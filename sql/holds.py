@@ -17,7 +17,7 @@ RELEASED = "released"
 
 @dataclass(frozen=True, slots=True)
 class HoldDecision:
-    """What somebody decided about the release of a hold: ``proposed``, ``rejected`` or ``released``."""
+    """A person's decision about the release of a hold: ``proposed``, ``rejected`` or ``released``."""
 
     action: str
     actor: str
@@ -126,7 +126,7 @@ class KnownMonths:
 
 
 def known_months(connection: Connection, scope: HoldScope) -> list[KnownMonths]:
-    """What is known of the months of the tables of a scope."""
+    """Return what is known of the months of the tables of a scope."""
     rows = connection.execute(_QUERIES["known_months"], _span(scope)).fetchall()
     return [KnownMonths(table, Month.of(first), Month.of(last), *ends) for table, first, last, *ends in rows]
 
@@ -139,7 +139,7 @@ def deleted_in(connection: Connection, scope: HoldScope) -> list[tuple[str, Mont
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """How many holds are open and how many of them are past their review date, the oldest such date and its hold."""
+    """The number of open holds, the number past their review date, the oldest such date and its hold."""
 
     open: int
     overdue: int
@@ -148,7 +148,7 @@ class Review:
 
 
 def review_holds(connection: Connection, today: date) -> Review:
-    """What there is to review on a UTC day."""
+    """Return what there is to review on a UTC day."""
     return Review(*fetch_one(connection, _QUERIES["review"], {"today": today}))
 
 

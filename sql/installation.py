@@ -1,4 +1,4 @@
-"""The installation's row in PostgreSQL: who this database is, the lock around its changes, and each change."""
+"""The installation's row in PostgreSQL: the identity of this database, the lock around its changes, and each change."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ def installation_lock(connection: Connection) -> Iterator[None]:
 
 
 def read_identity(connection: Connection) -> Identity:
-    """What PostgreSQL says of the connected database."""
+    """Return what PostgreSQL says of the connected database."""
     may_read = fetch_one(connection, _QUERIES["may_read_control"])[0]
     system = fetch_one(connection, _QUERIES["system_identifier"])[0] if may_read else None
     return Identity(system, int(fetch_one(connection, _QUERIES["database_oid"])[0]))
@@ -86,7 +86,7 @@ def own_uploads(connection: Connection, keys: list[str]) -> set[str]:
 
 
 def count_kept(connection: Connection) -> int:
-    """How many objects were left in the bucket because another database may need them."""
+    """Return how many objects were left in the bucket because another database may need them."""
     return int(fetch_one(connection, _QUERIES["kept_uploads"])[0])
 
 

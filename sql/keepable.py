@@ -18,7 +18,8 @@ _SEPARATORS = "U+001E or U+001F"
 def unkeepable_value(
     connection: Connection, table: TieredTable, columns: Sequence[Column], relation: Relation
 ) -> str | None:
-    """What the first row found has that cannot be archived, and the row; None where every value can be. Reads only.
+    """Return what the first row found has that cannot be archived, and the row; None where every value can be. Reads
+    only.
 
     Where a CHECK rules out every such value PostgreSQL reads no row. Texts are searched by their bytes, because a
     collation for which different texts are equal refuses to be searched.
@@ -54,8 +55,8 @@ def _tests(column: Column) -> Iterator[tuple[Composable, str]]:
 
 
 def _broken_text(connection: Connection, columns: Sequence[Column], relation: Relation) -> str | None:
-    """What PostgreSQL says of a text that is not UTF-8. Only a database without an encoding can have one: there every
-    text is sent once, and thrown away.
+    """Return what PostgreSQL says of a text that is not UTF-8. Only a database without an encoding can have one: there
+    every text is sent once, and thrown away.
     """
     names = [Identifier(column.name) for column in columns if column.kind in (ColumnKind.TEXT, ColumnKind.JSON)]
     if not names or connection.info.parameter_status("server_encoding") != "SQL_ASCII":

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from psycopg.rows import namedtuple_row
 
 from ledger.errors import DataError
@@ -67,7 +68,7 @@ def record_event(connection: Connection, owner: Owner, body: Body, happened_at: 
     """Record an event of ``owner`` in the caller's transaction, as its last statement; returns it.
 
     Others that record wait for the end of the transaction. The first event of an installation opens its log: before it
-    stand the log's opening and the months that are archived already. ``happened_at`` is aware; default: now, by
+    are the log's opening and the months that are archived already. ``happened_at`` is aware; default: now, by
     PostgreSQL's clock. Raises DataError for an event that is too long.
     """
     with connection.transaction():
@@ -93,10 +94,10 @@ def _append(connection: Connection, owner: Owner, body: Body, happened_at: datet
 
 
 def _opening(connection: Connection, owner: Owner, first: Body) -> list[Body]:
-    """What stands before the first event of a log: its opening, and the months that are archived already."""
+    """What precedes the first event of a log: its opening, and the months that are archived already."""
     this = (first.table, first.month, first.part) if isinstance(first, Archived) else None
     others = [one for one in cold_parts(connection) if (one.table, one.month, one.part) != this]
-    adopted = [one.model_copy(update={"adopted": True}) for one in others]
+    adopted = [msgspec.structs.replace(one, adopted=True) for one in others]
     return [LogOpened(origin=origin_of(owner.installation_id)), *adopted]
 
 
@@ -137,7 +138,7 @@ def _archived(row: Any) -> Archived:
             f"{row.table_name} {row.month}: archived by a version that made no tree, so no event describes it"
         )
     tree = LoggedObject(**{name: row.tree[name] for name in ("key", "size_bytes", "sha256")})
-    kept = None if row.kept is None else KeptRows.model_validate(row.kept)
+    kept = None if row.kept is None else msgspec.convert(row.kept, KeptRows)
     file = LoggedObject(key=row.object_key, size_bytes=row.object_bytes, sha256=bytes(row.object_sha256).hex())
     return Archived(
         table=row.table_name,
@@ -218,7 +219,7 @@ def mark_timestamped(connection: Connection, owner: Owner, size: int) -> None:
 
 
 def note_publication(connection: Connection, owner: Owner, witnessed: str, timestamped: str, shortfall: str) -> None:
-    """Record what witnesses and time-stamping came to, for the health check."""
+    """Record the results of witnesses and time-stamping, for the health check."""
     values = {"witnessed": witnessed, "timestamped": timestamped, "shortfall": shortfall}
     connection.execute(_QUERIES["set_notes"], values | {"installation_id": owner.installation_id})
 

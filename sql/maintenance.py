@@ -1,4 +1,4 @@
-"""How DDL is run so that writers do not wait: short lock timeouts, back-off, one maintenance lock per database."""
+"""DDL that does not keep writers waiting: short lock timeouts, back-off, one maintenance lock per database."""
 
 import random
 import time
@@ -54,7 +54,7 @@ def keep_vacuum_out(connection: Connection, relation: sql.Composable) -> None:
 
     The lock that is waited for stops no reader and no writer. PostgreSQL itself cancels an autovacuum that somebody has
     waited for as long as ``deadlock_timeout``, but for one that prevents wraparound; the short lock timeout of DDL
-    would never let it come to that.
+    would always end first.
     """
     timeout_ms = connection.execute("SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'").fetchone()
     before = connection.execute("SHOW lock_timeout").fetchone()

@@ -1,4 +1,4 @@
-"""What keeps a login from reading a relation whole, or the archive from moving it: found before anything is done."""
+"""The obstacles to reading a relation whole, or to moving it to the archive: found before anything is done."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
@@ -55,7 +55,7 @@ def dependents(connection: Connection, relations: Collection[Relation]) -> dict[
 
 
 def missing_checks(connection: Connection, partition: Relation, warm: Relation) -> str | None:
-    """Why ``partition`` cannot be attached to the warm parent, or None."""
+    """Return why ``partition`` cannot be attached to the warm parent, or None."""
     found = connection.execute(_QUERIES["missing_checks"], {"partition": partition.oid, "parent": warm.oid}).fetchall()
     if not found:
         return None

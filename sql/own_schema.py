@@ -122,7 +122,7 @@ def _move(connection: Connection, schema: str, revision: str) -> None:
 
 
 def made_until(revision: str) -> Iterator[tuple[str, str]]:
-    """What the numbered files up to ``revision`` make: TABLE or FUNCTION, and the name."""
+    """Yield what the numbered files up to ``revision`` make: TABLE or FUNCTION, and the name."""
     for file in sorted(VERSIONS.glob("*.sql")):
         if file.name.partition("_")[0] <= revision:
             for made in _MADE.finditer(file.read_text(encoding="utf-8")):

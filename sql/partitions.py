@@ -61,8 +61,8 @@ class Partition:
         return month if (self.lower, self.upper) == (month.lower, month.upper) else None
 
     def has_keys_of_month(self, table: TieredTable) -> bool:
-        """Whether a CHECK proves that every key is one of the month: the one that this project makes, or its part of
-        the key alone. A table with other ids, or a partition that others made, may have none.
+        """Return whether a CHECK proves that every key is one of the month: the one that this project makes, or its
+        part of the key alone. A table with other ids, or a partition that others made, may have none.
         """
         if self.month is None:
             return False
@@ -204,7 +204,7 @@ def _warm_indexes(connection: Connection, table: TieredTable, hot: Relation) -> 
 
 
 def _lacks_period_guard(connection: Connection, table: TieredTable, parent: Relation) -> bool:
-    """Whether the parent should have it and does not. Before its migration has run there is no function for it."""
+    """Return whether the parent should have it and does not. Before its migration the function is missing."""
     if table.name != VAS_TRANSACTIONS.name:
         return False
     has_function = bool(fetch_one(connection, _QUERIES["has_function"], {"function": _PERIOD_GUARD})[0])
@@ -282,7 +282,7 @@ def create_partition(connection: Connection, table: TieredTable, hot: Relation, 
     name = table.partition(month)
     there = find_in_schema(connection, hot.schema, name)
     if there is not None:
-        raise DataError(f"{table.name} {month}: a relation called {there} is in the way; it is no partition of ours")
+        raise DataError(f"{table.name} {month}: a relation called {there} is in the way; it is not a partition of ours")
     partition = hot.sibling(name)
     connection.execute(
         SQL("CREATE TABLE {} (LIKE {} {} INCLUDING STORAGE)").format(partition, hot.identifier, _LIKE_ITS_PARENT)
@@ -299,7 +299,7 @@ def create_partition(connection: Connection, table: TieredTable, hot: Relation, 
 
 
 def _bounds_check(table: TieredTable, month: Month) -> sql.Composed:
-    """The CHECK that lets ATTACH skip its scan, and that makes "the id tells the month" a rule of the database."""
+    """The CHECK that lets ATTACH skip its scan, and that makes "the id contains the month" a rule of the database."""
     time_column, key = Identifier(table.time_column), Identifier(table.key_column)
     check = SQL("{0} IS NOT NULL AND {0} >= {1} AND {0} < {2}").format(
         time_column, _bound(month), _bound(month.plus(1))

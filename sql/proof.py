@@ -59,8 +59,8 @@ def totals_query(table: TieredTable, relation: Relation) -> Composed:
 
 
 def strangers_query(table: TieredTable, relation: Relation, month: Month) -> Composed:
-    """Whether ``relation`` has a row whose key is not one of ``month``. Where a CHECK says that it has none, PostgreSQL
-    reads no row for it under `constraint_exclusion`.
+    """Return whether ``relation`` has a row whose key is not one of ``month``. Where a CHECK says that it has none,
+    PostgreSQL reads no row for it under `constraint_exclusion`.
     """
     first, last = (Literal(str(bound)) for bound in id_bounds(month))
     return SQL("SELECT EXISTS (SELECT FROM {relation} WHERE {key} < {first}::uuid OR {key} >= {last}::uuid)").format(

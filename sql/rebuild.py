@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from ledger.errors import ConflictError
@@ -47,7 +48,7 @@ def add_month(
         "keys_tell_month": described["keys_tell_month"],
         "columns": Jsonb(described["columns"]),
         "tree": Jsonb(described["tree"]),
-        "kept": None if archived.kept is None else Jsonb(archived.kept.model_dump(mode="json")),
+        "kept": None if archived.kept is None else Jsonb(msgspec.to_builtins(archived.kept)),
     }
     check_stored(connection.execute(_QUERIES["add_month"], values), 1, "archive_months")
     named = {"installation_id": owner.installation_id, "incarnation": owner.incarnation}

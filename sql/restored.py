@@ -200,7 +200,7 @@ def copies(
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Who wants a copy, under which account, why, and for how long."""
+    """The request for a copy: the person and account, the reason, and the days that it stays."""
 
     actor: str
     account: str

@@ -1,9 +1,9 @@
 """Who may do what in PostgreSQL: the one declaration of every privilege, and how a database is brought to it.
 
-Two roles besides the owner, whom commands and flows connect as because only an owner attaches and drops partitions.
-Roles belong to the whole cluster and privileges to a database: the roles are made once, without a password, and are
-given theirs in every database that is prepared. Who logs in is either the role itself, once it was allowed to, or a
-member of it.
+Two roles in addition to the owner, as which commands and flows connect because only an owner attaches and drops
+partitions. Roles belong to the whole cluster and privileges to a database: the roles are made once, without a password,
+and are given theirs in every database that is prepared. A login is either the role itself, once it was allowed to
+log in, or a member of it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -226,7 +226,7 @@ def _shut_and_open(connection: Connection) -> list[str]:
         try:
             connection.execute(SQL(statement))
         except (errors.InsufficientPrivilege, errors.UniqueViolation, errors.InternalError_):
-            continue  # told below, unless another database of the cluster was prepared at the same moment
+            continue  # reported below, unless another database of the cluster was prepared at the same moment
     return _by_hand(needed())
 
 
@@ -280,7 +280,7 @@ def _partitions(connection: Connection, parents: Parents) -> list[Relation]:
 def _open_schemas(connection: Connection, table: TieredTable) -> None:
     """Let the roles into the schemas that a table's parents and partitions lie in, where this role may do so.
 
-    Where it may not, whoever reads there is told so by PostgreSQL itself.
+    Where it may not, PostgreSQL itself refuses each reader and says so.
     """
     parents = _real_parents(connection, table)
     schemas = sorted({relation.schema for relation in (*parents.found, *_partitions(connection, parents))})
@@ -333,6 +333,6 @@ def _held(connection: Connection, relations: Collection[Relation]) -> set[_Privi
 
 
 def _possible(connection: Connection, wanted: set[_Privilege]) -> set[_Privilege]:
-    """Without the roles that are not there (told elsewhere)."""
+    """Without the roles that are not there (reported elsewhere)."""
     roles = _existing_roles(connection, ROLES)
     return {one for one in wanted if one.role in roles}

@@ -28,7 +28,7 @@ def count_unfinished(connection: Connection, table: TieredTable, partition: Rela
 
 
 def is_sealed(connection: Connection, partition: Relation) -> bool:
-    """Whether the seal of a partition is there, whole and enabled."""
+    """Return whether the seal of a partition is there, whole and enabled."""
     return bool(fetch_one(connection, _QUERIES["seal_is_whole"], {"relation": partition.oid})[0])
 
 

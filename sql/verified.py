@@ -1,4 +1,4 @@
-"""When the objects of the archive were last read again and were what the log says."""
+"""The time at which each object of the archive was last read again and agreed with the log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

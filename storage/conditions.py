@@ -6,7 +6,7 @@ PostgreSQL but the conditions below, and those only leave out rows early: DuckDB
 * the time column: comparisons with an instant of the years 1 to 9999
 * columns of UUIDs and of text that the table is asked by: equality, and lists of equals
 
-What is not understood in a plan is no condition: then more rows come back, and the answer is the same.
+What is not understood in a plan is not a condition: then more rows come back, and the answer is the same.
 """
 
 import json

@@ -65,7 +65,7 @@ def _verified(file: str) -> str:
 
 
 def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Load an extension from its pip package. Only who needs it does: the first time it takes long."""
+    """Load an extension from its pip package. Called only where it is needed: the first time it takes long."""
     connection.execute(f"LOAD {literal(_verified(_extension_file(name)))}")
 
 
@@ -81,7 +81,7 @@ def engine(settings: Settings, share: int = 1) -> Iterator[duckdb.DuckDBPyConnec
         connection.execute("SET arrow_lossless_conversion = true")
         connection.execute("SET enable_progress_bar = false")
         # Read again means read again: the cache of file contents has been seen to give stale bytes for a path that was
-        # written anew. Who reads only immutable objects may turn it on.
+        # written again. Code that reads only immutable objects may turn it on.
         connection.execute("SET enable_external_file_cache = false")
         _set_store(connection, settings)
         yield connection

@@ -66,7 +66,7 @@ def sweep(target: Path) -> None:
 
 
 def is_partial(path: str) -> bool:
-    """Whether a path is that of a partial file, which is no object."""
+    """Whether a path is that of a partial file, which is not an object."""
     name = path.rpartition("/")[2]
     return name.startswith(".") and name.endswith(_PARTIAL)
 

@@ -32,7 +32,7 @@ def hashes_of(column: pa.Array) -> Hashes:
 def chunk_roots(context: SessionContext, leaves: Hashes) -> Hashes:
     """The roots of complete chunks of `CHUNK_LEAVES` leaves; their number must divide that of the leaves."""
     if len(leaves) % CHUNK_LEAVES:
-        raise ValueError(f"{len(leaves)} leaves are no whole number of chunks")
+        raise ValueError(f"{len(leaves)} leaves are not a whole number of chunks")
     level = leaves
     for _ in range(_LEVELS):
         level = _parents(context, level)

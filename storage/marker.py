@@ -51,7 +51,7 @@ class Marker(BaseModel):
 
 
 def read_marker(store: ObjectStore) -> Marker | None:
-    """The marker as it is now, None where there is none. Raises DataError for an object that is no marker."""
+    """The marker as it is now, None where there is none. Raises DataError for an object that is not a marker."""
     content = store.find_bytes(KEY)
     return None if content is None else Marker.from_bytes(content)
 

@@ -9,7 +9,7 @@ import duckdb
 
 
 def fix_moment(connection: duckdb.DuckDBPyConnection, moment: datetime) -> None:
-    """Make every function of the engine that tells the time give ``moment`` (aware). Safe to run again."""
+    """Make every clock function of the engine return ``moment`` (aware). Safe to run again."""
     utc = moment.astimezone(UTC)
     instant, day = f"TIMESTAMPTZ '{utc.isoformat()}'", f"DATE '{utc.date().isoformat()}'"
     local, time = f"TIMESTAMP '{utc.replace(tzinfo=None).isoformat()}'", utc.time().isoformat()

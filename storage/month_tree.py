@@ -203,13 +203,13 @@ class _OrderedRows:
 
 
 def _place(order: Sequence[pa.Array], row: int) -> tuple[Any, ...]:
-    """Where a row stands: values that compare as the file is sorted."""
+    """The place of a row: values that compare as the file is sorted."""
     values = (column[row].as_py() for column in order)
     return tuple((value is None, value) for value in values)
 
 
 def _is_sorted(order: Sequence[pa.Array]) -> bool:
-    """Whether rows, given by the columns that they are sorted by, stand in their order. NULL comes last."""
+    """Whether rows, given by the columns that they are sorted by, are in their order. NULL comes last."""
     undecided = np.ones(max(0, len(order[0]) - 1), bool)
     for column in order:
         if not undecided.any():

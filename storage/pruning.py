@@ -101,7 +101,7 @@ def plan_of(
 ) -> Plan:
     """The branches that ``query`` can get rows from when it is now ``moment`` (aware).
 
-    Raises duckdb.Error when it is no valid query over the views.
+    Raises duckdb.Error when it is not a valid query over the views.
     """
     with duckdb.connect(config=dict(config)) as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -197,7 +197,7 @@ def _extremes(column: Column) -> tuple[str, str]:
 
 
 def _tables(node: object) -> Iterator[str]:
-    """Every table that a plan scans, wherever it stands in the tree."""
+    """Every table that a plan scans, wherever it is in the tree."""
     if isinstance(node, list):
         for item in node:
             yield from _tables(item)

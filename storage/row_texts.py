@@ -229,7 +229,7 @@ class MonthTexts:
             f"AS begins FROM {self._source} WHERE {_NUMBER} BETWEEN {first} AND {last - 1}) WHERE begins ORDER BY 1"
         )
         found = np.array([number for (number,) in self._fetch(query, [])], np.int64)
-        if first not in found:  # NULL after nothing is no change for the engine
+        if first not in found:  # NULL after nothing counts as no change for the engine
             found = np.concatenate([np.array([first], np.int64), found])
         last_leaf = self._file.row_groups[group + 1].first_leaf if group + 1 < len(self._file.row_groups) else None
         headers = (self._leaf_count if last_leaf is None else last_leaf) - self._file.row_groups[group].first_leaf

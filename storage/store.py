@@ -125,8 +125,8 @@ class ObjectStore:
             return bool(self._files.exists(self._path(key)))
 
     def remove(self, key: str) -> None:
-        """Delete the object ``key`` and what killed uploads have left of it; it is no error when there is none. Safe to
-        run again.
+        """Delete the object ``key`` and what killed uploads have left of it; nothing where there is none. Safe
+        to run again.
         """
         with translated(f"remove {key}"):
             self.sweep(key)
@@ -249,8 +249,8 @@ class ObjectStore:
 
 
 def _is_marker_of_folder(path: str, listed: Mapping[str, Any], below: str) -> bool:
-    """Whether a listed thing is no object: some stores list the folders themselves, under their names or with a slash
-    behind.
+    """Whether a listed thing is not an object: some stores list the folders themselves, under their names or with a
+    slash behind.
     """
     name = str(listed.get("Key") or path)
     return listed.get("type") == "directory" or name.endswith("/") or path.rstrip("/") == below.rstrip("/")
@@ -283,7 +283,7 @@ def _options(settings: Settings, scheme: str) -> dict[str, object]:
             "read_timeout": settings.store_timeout_s,
             "retries": {"total_max_attempts": _TRIES, "mode": "standard"},
             # Servers other than AWS refuse the trailing checksums that botocore sends by default. The content is
-            # proved by our own SHA-256 of a fresh read, which is more than they would tell.
+            # proved by our own SHA-256 of a fresh read, which proves more than they would.
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
         },

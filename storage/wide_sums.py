@@ -1,8 +1,8 @@
 """Sums of numbers so wide that the engine may wrap around: checked beside a sum of floating point numbers.
 
 Row by row, DuckDB raises an error where a sum leaves 128 bits. Partial sums, of threads or of months, it adds without a
-look, and the answer has another sign. A second sum, of DOUBLEs, tells the two cases apart: it is off by rounding alone,
-the other by at least 2**127.
+look, and the answer has another sign. A second sum, of DOUBLEs, distinguishes the two cases: it is off by rounding
+alone, the other by at least 2**127.
 """
 
 import json

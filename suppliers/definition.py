@@ -1,6 +1,6 @@
-"""What a supplier's folder says of itself: one `SupplierDefinition`, called ``DEFINITION``, in its ``__init__``.
+"""The declaration of a supplier's folder: one `SupplierDefinition`, called ``DEFINITION``, in its ``__init__``.
 
-Nothing else in the project names a supplier. What is slow to import, or of use to few, stands behind a function: the
+Nothing else in the project names a supplier. What is slow to import, or of use to few, is behind a function: the
 API opens clients and never loads a simulator.
 """
 
@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from config.suppliers import Connection
 from suppliers.offers import Offers
-from suppliers.protocol import Supplier, Webhook
+from suppliers.protocol import SupplierClient, Webhook
 from suppliers.trials import Trial
 
 if TYPE_CHECKING:
@@ -33,17 +33,17 @@ class StatementFormat:
 
     ``file_name`` matches the whole name of a file and has a group ``day``, or ``made`` for when it was made.
     ``parse`` reads content, name and the supplier's own settings, and raises StatementError. ``write`` is its reverse:
-    a canonical table as the supplier would write it. ``tells`` are the canonical columns that it has beyond those that
-    every statement has. ``failed`` is its word for what was not sold, or was taken back. ``answer_name`` is what a
-    day's answer of its API is called; None: statements come as files only. ``counts_lines``: the file says how many
-    lines it has, so that one without any is known to be whole. ``returned`` makes the columns of the file that the
+    a canonical table as the supplier would write it. ``further_columns`` are the canonical columns that it has beyond
+    those that every statement has. ``failed`` is its word for what was not sold, or was taken back. ``answer_name`` is
+    what a day's answer of its API is called; None: statements come as files only. ``counts_lines``: the file says how
+    many lines it has, so that one without any is known to be whole. ``returned`` makes the columns of the file that the
     supplier asks back from our transactions of a day (the query ``return_rows``); None: it asks for none.
     """
 
     file_name: re.Pattern[str]
     parse: "Callable[[bytes, str, Any], ParsedStatement]"
     write: "Callable[[pa.Table, date], tuple[str, bytes]]"
-    tells: frozenset[str]
+    further_columns: frozenset[str]
     failed: str
     answer_name: Callable[[date], str] | None = None
     counts_lines: bool = False
@@ -52,7 +52,7 @@ class StatementFormat:
 
 @dataclass(frozen=True, slots=True)
 class Webhooks:
-    """What a supplier that sends webhooks declares.
+    """The declaration of a supplier that sends webhooks.
 
     ``secret`` is the setting that they are signed with; None: none is configured, and none is taken. ``read`` gives the
     webhook of a body and the secret. It raises SignatureError before anything else is looked at, DataError naming the
@@ -74,11 +74,11 @@ class Simulator:
     stand_in: Callable[[Any, str], Mapping[str, Any]]
 
 
-def client_of(package: str) -> Callable[[Any], Supplier]:
+def client_of(package: str) -> Callable[[Any], SupplierClient]:
     """The ``CLIENT`` of ``package``'s module ``client``, called with its settings; imported when asked for."""
 
-    def load(settings: Any) -> Supplier:
-        client: Supplier = import_module(f"{package}.client").CLIENT(settings)
+    def load(settings: Any) -> SupplierClient:
+        client: SupplierClient = import_module(f"{package}.client").CLIENT(settings)
         return client
 
     return load
@@ -127,7 +127,7 @@ class SupplierDefinition:
     name: str
     title: str
     settings: type[Connection]
-    client: Callable[[Any], Supplier]
+    client: Callable[[Any], SupplierClient]
     statement: Callable[[], StatementFormat]
     simulator: Callable[[], Simulator]
     trials: Callable[[], Sequence[Trial]]

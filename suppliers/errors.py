@@ -1,4 +1,4 @@
-"""What can go wrong on the way to a supplier, as branches of the project's one tree of errors."""
+"""The errors on the way to a supplier, as branches of the project's one tree of errors."""
 
 from ledger.errors import ConfigError, DataError, TransientError, TreasuryError
 
@@ -28,8 +28,8 @@ class DeclinedError(DataError):
 
 
 class BadCredentialsError(ConfigError):
-    """The supplier does not accept who we say we are."""
+    """The supplier does not accept our credentials."""
 
 
 class WrongAddressError(ConfigError):
-    """What answers at the configured address is not the supplier's API."""
+    """The server at the configured address is not the supplier's API."""

@@ -27,7 +27,7 @@ def parts(content: bytes, name: str, list_name: str, part_bytes: int | None = No
 
     ``part_bytes`` is 4 MiB where it is not given.
 
-    Raises StatementError, naming the file ``name``, for what is no such list or is cut off.
+    Raises StatementError, naming the file ``name``, for what is not such a list or is cut off.
     """
     text, place, end = _inside(content, name, list_name)
     first = True
@@ -85,11 +85,13 @@ def _part(text: bytes, place: int, end: int, part_bytes: int, name: str) -> tupl
 
 
 def _byte_of(error: Exception, length: int) -> int:
-    """Where in a text of ``length`` the JSON ends to be any: at its end where that is not told, for it is cut off."""
+    """Return where in a text of ``length`` the JSON ends to be any: at its end, as cut off, without a place in the
+    error.
+    """
     if isinstance(error, UnicodeDecodeError):
         return error.start
-    told = _BYTE.search(str(error))
-    return int(told[1]) if told else length
+    place = _BYTE.search(str(error))
+    return int(place[1]) if place else length
 
 
 def _wrong_at(text: bytes, place: int, name: str) -> StatementError:
@@ -97,7 +99,7 @@ def _wrong_at(text: bytes, place: int, name: str) -> StatementError:
 
 
 def _cuts(text: bytes, place: int, end: int, part_bytes: int) -> Iterator[tuple[int, int]]:
-    """Where a part may end and the next begin: quick guesses first, then the sure one."""
+    """Yield where a part may end and the next begin: quick guesses first, then the sure one."""
     limit = place + part_bytes
     if limit < end:
         at = limit
@@ -128,5 +130,5 @@ def _sure_cut(text: bytes, place: int, end: int, limit: int) -> tuple[int, int] 
 
 
 def _whole(part: bytes) -> bool:
-    """Whether there is a record in it."""
+    """Return whether there is a record in it."""
     return bool(part[1:-1].strip(_SPACES))

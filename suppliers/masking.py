@@ -46,5 +46,5 @@ def install() -> None:
     """Mask the loggers of httpx and httpcore in this process, and silence the retries'. Safe to call again."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_MASKING)  # the same filter is added once
-    # Each try's error in full is no line for a log; that there are retries is counted.
+    # Each try's error in full is not a line for a log; that there are retries is counted.
     set_on_retry_hooks([PrometheusOnRetryHook])

@@ -1,4 +1,5 @@
-"""What a supplier sells, and what an order of each kind must have. An order that breaks a rule is never sold.
+"""The offer of a supplier, and the fields that an order of each kind must have. An order that breaks a rule is never
+sold.
 
 A supplier's folder declares its offers. By them the API refuses an order before it is stored; `docs/api.md` lists them.
 """
@@ -15,7 +16,7 @@ from suppliers.protocol import PurchaseRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class OrderNeed:
     """A text that an order must have. ``attribute`` is its name in `PurchaseRequest`, ``field`` that of the API.
 
     ``rule`` says in words what ``pattern`` matches; None: any text will do.
@@ -39,14 +40,14 @@ class Need:
 class Offer:
     """A kind of service that a supplier sells. ``maximum`` is the largest amount in rand, None where any is sold."""
 
-    needs: tuple[Need, ...] = ()
+    needs: tuple[OrderNeed, ...] = ()
     maximum: Decimal | None = None
 
 
 Offers = Mapping[VasType, Offer]
-MOBILE_NUMBER = Need("mobile_number", "mobile_number", MOBILE_RULE, MOBILE)
-METER_NUMBER = Need("meter_number", "metadata.meter_number")
-ACCOUNT_NUMBER = Need("account_number", "metadata.account_number")
+MOBILE_NUMBER = OrderNeed("mobile_number", "mobile_number", MOBILE_RULE, MOBILE)
+METER_NUMBER = OrderNeed("meter_number", "metadata.meter_number")
+ACCOUNT_NUMBER = OrderNeed("account_number", "metadata.account_number")
 
 
 def check_order(supplier: str, offers: Offers, request: PurchaseRequest) -> None:

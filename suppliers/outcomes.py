@@ -1,4 +1,4 @@
-"""How outcomes are made from verdicts, and what their public text says. The supplier's own words are never passed on:
+"""Outcomes from verdicts, and their public texts. The supplier's own words are never passed on:
 they may hold a number or a PIN."""
 
 from decimal import Decimal
@@ -6,16 +6,16 @@ from decimal import Decimal
 from ledger.errors import ConfigError, FieldError, TransientError, TreasuryError
 from suppliers.errors import BadCredentialsError
 from suppliers.protocol import Outcome, PurchaseRequest
-from suppliers.transport import Answer
-from suppliers.verdicts import State, Verdict, state_after_doubt, state_of
+from suppliers.transport import SupplierAnswer
+from suppliers.verdicts import PurchaseState, Verdict, state_after_doubt, state_of
 
 _DETAILS = {
     Verdict.SUCCESS: "sold",
     Verdict.PENDING: "the supplier has not decided yet",
     Verdict.CANCELLED: "cancelled, and may still become successful",
-    Verdict.UNCERTAIN: "the supplier's answer does not tell the outcome",
-    Verdict.DUPLICATE: "the reference is taken; the answer does not tell the outcome",
-    Verdict.RESUBMIT: "the supplier has not told the outcome yet",
+    Verdict.UNCERTAIN: "the supplier's answer does not contain the outcome",
+    Verdict.DUPLICATE: "the reference is taken; the answer does not contain the outcome",
+    Verdict.RESUBMIT: "the supplier does not know the outcome yet",
     Verdict.ABSENT: "the supplier knows of no such purchase",
     Verdict.DECLINED: "the supplier declined",
     Verdict.INVALID: "the supplier finds a value invalid",
@@ -38,7 +38,7 @@ def outcome(
     """The outcome of ``request`` by the supplier's verdict; ``in_doubt`` when an earlier try may have been sold."""
     state = state_after_doubt(verdict) if in_doubt else state_of(verdict)
     if verdict is Verdict.SUCCESS and not transaction_id:
-        state, verdict = State.UNKNOWN, Verdict.UNCERTAIN  # a sale that cannot be named cannot be reconciled
+        state, verdict = PurchaseState.UNKNOWN, Verdict.UNCERTAIN  # a sale that cannot be named cannot be reconciled
     return Outcome(
         state=state,
         verdict=verdict,
@@ -52,7 +52,7 @@ def outcome(
 
 def unanswered(request: PurchaseRequest, detail: str = "no answer came") -> Outcome:
     """Sent, and nobody knows what became of it."""
-    return Outcome(State.UNKNOWN, Verdict.UNCERTAIN, request.reference, detail=detail)
+    return Outcome(PurchaseState.UNKNOWN, Verdict.UNCERTAIN, request.reference, detail=detail)
 
 
 def not_sent(request: PurchaseRequest, error: TreasuryError) -> Outcome:
@@ -65,9 +65,9 @@ def not_sent(request: PurchaseRequest, error: TreasuryError) -> Outcome:
         verdict = Verdict.RETRY_LATER
     else:
         verdict = Verdict.BUSY if isinstance(error, TransientError) else Verdict.DECLINED
-    return Outcome(State.FAILED, verdict, request.reference, detail=f"not sent: {error}")
+    return Outcome(PurchaseState.FAILED, verdict, request.reference, detail=f"not sent: {error}")
 
 
-def tells_nothing(answer: Answer) -> bool:
-    """Whether no conclusion can be drawn from an answer to a purchase: a failure of the server, or a page."""
+def is_inconclusive(answer: SupplierAnswer) -> bool:
+    """Return whether no conclusion can be drawn from an answer to a purchase: a failure of the server, or a page."""
     return answer.status >= 500 or not answer.is_json

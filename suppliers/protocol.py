@@ -1,8 +1,8 @@
-"""What every supplier can be asked, and the values that go both ways. Read this first.
+"""The questions that every supplier answers, and the values that go both ways. Read this first.
 
-The rule that all of them keep: `Supplier.purchase` raises only when nothing can have been sold; what the supplier said,
-or failed to say, comes back as an `Outcome`. An unknown outcome is settled by `Supplier.resolve` alone, which follows
-the supplier's own status rule and never sells a second time.
+The rule that all of them keep: `SupplierClient.purchase` raises only when nothing can have been sold. Every other
+result is an `Outcome`, also when the supplier gave no answer. An unknown outcome is settled by
+`SupplierClient.resolve` alone, which follows the supplier's own status rule and never sells a second time.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from uuid import UUID
 
 from ledger.errors import DataError
 from ledger.transactions import VasType
-from suppliers.verdicts import State, Verdict
+from suppliers.verdicts import PurchaseState, Verdict
 
 WEBHOOK_LIMIT_BYTES = 64 << 10
 
@@ -36,7 +36,8 @@ class Product:
 class PurchaseRequest:
     """One purchase, made from one row and from nothing else, so that asking again asks for the very same thing.
 
-    ``reference`` follows from ``row_id`` (`Supplier.reference_of`). ``requested_at`` is when it was first sent, UTC.
+    ``reference`` follows from ``row_id`` (`SupplierClient.reference_of`). ``requested_at`` is when it was first sent,
+    UTC.
     """
 
     row_id: UUID
@@ -53,12 +54,12 @@ class PurchaseRequest:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a purchase stands. It holds no PIN, no token and nobody's number; ``detail`` is safe to show to anyone.
+    """The state of a purchase. It holds no PIN, no token and nobody's number; ``detail`` is safe to show to anyone.
 
-    ``commission`` is None when the supplier does not tell it. ``code`` is the supplier's own answer code.
+    ``commission`` is None when the supplier does not report it. ``code`` is the supplier's own answer code.
     """
 
-    state: State
+    state: PurchaseState
     verdict: Verdict
     supplier_reference: str
     supplier_transaction_id: str | None = None
@@ -86,7 +87,7 @@ class Webhook:
     checkout_id: str | None
 
 
-class Supplier(Protocol):
+class SupplierClient(Protocol):
     """A supplier's client. Open in an event loop, closed with `aclose`; safe for any number of calls at once."""
 
     @property
@@ -97,7 +98,7 @@ class Supplier(Protocol):
         """The reference that it knows this row's purchase by."""
 
     def believes(self, outcome: Outcome, age: timedelta) -> bool:
-        """Whether a purchase of this age that is absent or cancelled can be taken for failed."""
+        """Return whether a purchase of this age that is absent or cancelled can be taken for failed."""
 
     async def authenticate(self) -> None:
         """Get a fresh token. Raises BadCredentialsError, TransientError."""
@@ -109,7 +110,7 @@ class Supplier(Protocol):
         """Buy. Raises TransientError, ConfigError and DataError, and then nothing can have been sold."""
 
     async def resolve(self, request: PurchaseRequest) -> Outcome:
-        """What became of a purchase whose outcome is not known. Safe to repeat; never sells twice.
+        """Find out the outcome of a purchase. Safe to repeat; never sells twice.
 
         Raises TransientError and ConfigError: then it is as unknown as before.
         """

@@ -34,7 +34,7 @@ def short_reference(row_id: UUID) -> str:
 def id_range(reference: str) -> tuple[UUID, UUID]:
     """The first and the last id that a row with this `short_reference` can have: one millisecond of them.
 
-    Raises DataError for a text that is no such reference.
+    Raises DataError for a text that is not such a reference.
     """
     if len(reference) != _LENGTH or any(digit not in _DIGITS for digit in reference):
         raise DataError("reference: must be 16 letters and digits")

@@ -1,4 +1,4 @@
-"""Which suppliers there are, and opening the clients of those that are enabled.
+"""The registry of suppliers, and opening the clients of those that are enabled.
 
 The project's own are listed here, once. Folders from elsewhere are a setting: `Suppliers.modules`.
 """
@@ -10,7 +10,7 @@ from importlib import import_module
 from config.suppliers import Suppliers
 from ledger.errors import ConfigError
 from suppliers.definition import SupplierDefinition
-from suppliers.protocol import Supplier
+from suppliers.protocol import SupplierClient
 
 PACKAGES = ("suppliers.flash", "suppliers.mobilemart", "suppliers.peach")
 
@@ -33,7 +33,7 @@ def enabled_names(settings: Suppliers) -> list[str]:
 
 
 @asynccontextmanager
-async def open_suppliers(settings: Suppliers, *names: str) -> AsyncIterator[dict[str, Supplier]]:
+async def open_suppliers(settings: Suppliers, *names: str) -> AsyncIterator[dict[str, SupplierClient]]:
     """The clients of the named suppliers, or of every enabled one, for the length of the block.
 
     Raises ConfigError for a name that is not enabled, and when a supplier has no address or no credentials.
@@ -43,7 +43,7 @@ async def open_suppliers(settings: Suppliers, *names: str) -> AsyncIterator[dict
         if name not in enabled:
             raise ConfigError(f"unknown or disabled supplier {name!r}; enabled: {', '.join(enabled) or 'none'}")
     async with AsyncExitStack() as stack:
-        opened: dict[str, Supplier] = {}
+        opened: dict[str, SupplierClient] = {}
         for name in names or enabled:
             opened[name] = definition_of(settings, name).client(enabled[name])
             stack.push_async_callback(opened[name].aclose)

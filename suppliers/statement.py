@@ -48,7 +48,7 @@ STATEMENT_SCHEMA = pa.schema(
 class StatementError(DataError):
     """A statement is refused whole. Names the file, and the line and the field where there are such.
 
-    It never repeats what stands there: that may be a card number or somebody's telephone number.
+    It never repeats the value: that may be a card number or somebody's telephone number.
     """
 
     def __init__(self, name: str, rule: str, *, line: int | None = None, field: str | None = None) -> None:
@@ -99,7 +99,7 @@ def finish(
     """The statement of the parsed blocks, after the rules that look at all lines together. ``identifier`` is what the
     file calls the supplier's transaction id.
 
-    Raises StatementError for an identifier of the supplier that stands twice under the same kind.
+    Raises StatementError for an identifier of the supplier that appears twice under the same kind.
     """
     table = pa.concat_tables(columns) if columns else STATEMENT_SCHEMA.empty_table()
     refuse_repeated(table, name, "supplier_transaction_id", identifier)
@@ -107,15 +107,15 @@ def finish(
 
 
 def refuse_repeated(table: pa.Table, name: str, column: str, field: str) -> None:
-    """Refuse a value that stands twice in ``column`` under one kind; a reversal may repeat its purchase's. ``field`` is
-    what the file calls it.
+    """Refuse a value that appears twice in ``column`` under one kind; a reversal may repeat its purchase's. ``field``
+    is what the file calls it.
 
     Values are only counted, which needs little memory, unless there is something to name.
     """
     for kind in pc.unique(table["kind"]):
         known = table[column].filter(pc.equal(table["kind"], kind)).drop_null()
         if pc.count_distinct(known).as_py() < len(known):
-            raise StatementError(name, "stands more than once", line=_first_repeated(table, column), field=field)
+            raise StatementError(name, "appears more than once", line=_first_repeated(table, column), field=field)
 
 
 def _first_repeated(table: pa.Table, column: str) -> int:

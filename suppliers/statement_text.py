@@ -58,7 +58,7 @@ def parse_day(text: str, name: str, field: str, line: int | None = None) -> date
     try:
         return date(int(text[:4]), int(text[4:6]), int(text[6:]))
     except ValueError:
-        raise StatementError(name, "is no day of the calendar", line=line, field=field) from None
+        raise StatementError(name, "is not a day of the calendar", line=line, field=field) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class Block:
 
     def moments(self, clock: pa.Array, day: date, field: str) -> pa.Array:
         """The instants in UTC of times of day ``HHMM`` or ``HHMMSS`` in Johannesburg."""
-        self.require(clock, r"^([01][0-9]|2[0-3])[0-5][0-9]([0-5][0-9])?$", field, "is no time of day")
+        self.require(clock, r"^([01][0-9]|2[0-3])[0-5][0-9]([0-5][0-9])?$", field, "is not a time of day")
         hours, minutes = (pc.utf8_slice_codeunits(clock, at, at + 2).cast(pa.int64()) for at in (0, 2))
         seconds = pc.utf8_slice_codeunits(pc.utf8_rpad(clock, 6, "0"), 4, 6).cast(pa.int64())
         in_day = pc.add(

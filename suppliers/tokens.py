@@ -1,4 +1,4 @@
-"""A bearer token, fetched once for all who need it and renewed before it ends."""
+"""A bearer token, fetched once for all callers and renewed before it ends."""
 
 import asyncio
 import time

@@ -32,13 +32,13 @@ from suppliers.tokens import Token, TokenCache
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED, _TOO_MANY = 200, 401, 403, 404, 405, 429
 _FIRST_REDIRECT, _FIRST_CLIENT_ERROR, _FIRST_FAILURE = 300, 400, 500
-_LONGEST_PAUSE_S: Final = 5.0  # who is asked to stay away for longer is told so at once
+_LONGEST_PAUSE_S: Final = 5.0  # a supplier that asks for a longer pause is reported as busy at once
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class SupplierCall:
     """One request. What may hold secrets or people's numbers does not show in its text."""
 
     method: str
@@ -48,7 +48,7 @@ class Call:
     parameters: Mapping[str, str] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float | None = None
-    rate: AsyncLimiter | None = field(default=None, repr=False)  # of this address, besides the supplier's own
+    rate: AsyncLimiter | None = field(default=None, repr=False)  # of this address, beside the supplier's own
 
     @property
     def place(self) -> str:
@@ -57,8 +57,8 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back, read to its end."""
+class SupplierAnswer:
+    """The answer of a supplier, read to its end."""
 
     status: int
     body: bytes = field(repr=False)
@@ -83,7 +83,7 @@ Authorize = Callable[[str], Mapping[str, str]]
 class _FailingError(Exception):
     """A 5xx answer on its way past the circuit breaker, which counts exceptions."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: SupplierAnswer) -> None:
         super().__init__()
         self.answer = answer
 
@@ -113,7 +113,7 @@ class Transport:
         """Close every connection."""
         await self._client.aclose()
 
-    async def send(self, call: Call) -> Answer:
+    async def send(self, call: SupplierCall) -> SupplierAnswer:
         """One try. The answer is neither 429 nor a wrong page.
 
         Raises SupplierAwayError and SupplierBusyError when nothing was done, UnknownOutcomeError when nobody can say,
@@ -133,18 +133,18 @@ class Transport:
             )
         return answer
 
-    async def ask(self, call: Call) -> Answer:
+    async def ask(self, call: SupplierCall) -> SupplierAnswer:
         """Put a question, which is safe to repeat, up to the number of tries that is set.
 
         Raises SupplierAwayError, SupplierBusyError, SupplierFailingError, WrongAddressError.
         """
         return await self._repeated(lambda: self._question(self.send(call), call))
 
-    async def ask_authorized(self, call: Call, tokens: TokenCache, authorize: Authorize) -> Answer:
+    async def ask_authorized(self, call: SupplierCall, tokens: TokenCache, authorize: Authorize) -> SupplierAnswer:
         """`ask` with a token. Raises BadCredentialsError too."""
         return await self._repeated(lambda: self._question(self.send_authorized(call, tokens, authorize), call))
 
-    async def send_authorized(self, call: Call, tokens: TokenCache, authorize: Authorize) -> Answer:
+    async def send_authorized(self, call: SupplierCall, tokens: TokenCache, authorize: Authorize) -> SupplierAnswer:
         """`send` with a token; one that is refused is replaced once. Raises BadCredentialsError too.
 
         A token that cannot be had means that nothing was sent.
@@ -158,7 +158,7 @@ class Transport:
             raise BadCredentialsError(f"{self._name} does not accept the token of this account ({answer.status})")
         return answer
 
-    async def fetch_token(self, call: Call, decode: Callable[[bytes], Token]) -> Token:
+    async def fetch_token(self, call: SupplierCall, decode: Callable[[bytes], Token]) -> Token:
         """Ask for a token. Raises BadCredentialsError when it is refused, else as `ask`."""
         answer = await self.ask(call)
         if not answer.is_ok:
@@ -177,13 +177,13 @@ class Transport:
             wait_jitter=settings.retry_wait_s,
         )
 
-    async def _repeated(self, question: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _repeated(self, question: Callable[[], Awaitable[SupplierAnswer]]) -> SupplierAnswer:
         async for attempt in self.retries(may_be_asked_again):
             with attempt:
                 return await question()
         raise AssertionError("stamina gives a last try that raises")
 
-    async def _question(self, sending: Awaitable[Answer], call: Call) -> Answer:
+    async def _question(self, sending: Awaitable[SupplierAnswer], call: SupplierCall) -> SupplierAnswer:
         """A question's failure of any kind is transient: it can be asked again."""
         try:
             answer = await sending
@@ -193,7 +193,7 @@ class Transport:
             raise SupplierFailingError(f"{self._name} answers {call.place} with {answer.status} {answer.media_type}")
         return answer
 
-    async def _guarded(self, call: Call) -> Answer:
+    async def _guarded(self, call: SupplierCall) -> SupplierAnswer:
         breaker = await self._breakers.get_breaker(self._name)
         try:
             async with breaker:
@@ -205,7 +205,7 @@ class Transport:
                 f"{self._name} failed {self._settings.breaker_failures} times in a row: a pause"
             ) from None
 
-    async def _exchange(self, call: Call) -> Answer:
+    async def _exchange(self, call: SupplierCall) -> SupplierAnswer:
         try:
             async with self._client.stream(
                 call.method,
@@ -216,7 +216,7 @@ class Transport:
                 headers=_headers(call),
                 timeout=call.timeout_s or self._settings.call_timeout_s,
             ) as response:
-                return Answer(
+                return SupplierAnswer(
                     response.status_code, await self._body(response), _media_type(response), dict(response.headers)
                 )
         except _NOT_SENT as error:
@@ -237,19 +237,19 @@ class Transport:
 
 
 def may_be_asked_again(error: Exception) -> bool | float:
-    """Whether a question is worth another try, and after how many seconds when the supplier has said so."""
+    """Return whether a question is worth another try, and after how many seconds when the supplier has said so."""
     if isinstance(error, SupplierBusyError) and error.retry_after_s is not None:
         return error.retry_after_s if error.retry_after_s <= _LONGEST_PAUSE_S else False
     return isinstance(error, SupplierBusyError | SupplierAwayError | SupplierFailingError)
 
 
-def _not_failing(answer: Answer) -> Answer:
+def _not_failing(answer: SupplierAnswer) -> SupplierAnswer:
     if answer.status >= _FIRST_FAILURE:
         raise _FailingError(answer)
     return answer
 
 
-def _with_headers(call: Call, headers: Mapping[str, str]) -> Call:
+def _with_headers(call: SupplierCall, headers: Mapping[str, str]) -> SupplierCall:
     return replace(call, headers={**call.headers, **headers})
 
 
@@ -258,7 +258,7 @@ def bearer(token: str) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _headers(call: Call) -> dict[str, str]:
+def _headers(call: SupplierCall) -> dict[str, str]:
     content = {} if call.json is None else {"Content-Type": "application/json"}
     return {"Accept": "application/json", **content, **call.headers}
 
@@ -267,6 +267,6 @@ def _media_type(response: httpx.Response) -> str:
     return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
-def _retry_after_s(answer: Answer) -> float | None:
+def _retry_after_s(answer: SupplierAnswer) -> float | None:
     value = answer.headers.get("retry-after", "")
     return float(value) if value.isascii() and value.isdigit() and len(value) < 7 else None

@@ -1,4 +1,5 @@
-"""What the supplier tests buy, and what must come of it. Each supplier's folder has its own list, as data.
+"""The purchases of the supplier tests, and the outcomes that they must have. Each supplier's folder has its own list,
+as data.
 
 Numbers and meters are made up. ``simulator_only``: an error that only the simulator gives on demand.
 """
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ledger.transactions import VasType
-from suppliers.verdicts import State, Verdict
+from suppliers.verdicts import PurchaseState, Verdict
 
 MOBILE = "0830000001"
 METER = "04000000011"
@@ -24,9 +25,9 @@ class Trial:
     vas_type: VasType
     product_code: str
     amount: Decimal
-    expected: State = State.COMPLETED
+    expected: PurchaseState = PurchaseState.COMPLETED
     verdict: Verdict | None = None
-    settles: State | None = None
+    settles: PurchaseState | None = None
     mobile_number: str | None = MOBILE
     meter_number: str | None = METER
     account_number: str | None = ACCOUNT

@@ -1,4 +1,4 @@
-"""What a supplier's answer means: the one vocabulary that every supplier's codes are mapped into.
+"""The meaning of a supplier's answer: the one vocabulary that every supplier's codes are mapped into.
 
 Each supplier has its codes in a table of its own (`suppliers/*/codes.py`), as data; here is what follows from each
 meaning. What is not in a table is uncertain: nobody may conclude from it that nothing was sold.
@@ -7,8 +7,8 @@ meaning. What is not in a table is uncertain: nobody may conclude from it that n
 from enum import StrEnum
 
 
-class State(StrEnum):
-    """How a purchase stands at the supplier."""
+class PurchaseState(StrEnum):
+    """The state of a purchase at the supplier."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -44,13 +44,13 @@ class Failure(StrEnum):
 
 
 _STATES = {
-    Verdict.SUCCESS: State.COMPLETED,
-    Verdict.PENDING: State.PENDING,
-    Verdict.CANCELLED: State.PENDING,
-    Verdict.UNCERTAIN: State.UNKNOWN,
-    Verdict.DUPLICATE: State.UNKNOWN,
-    Verdict.RESUBMIT: State.UNKNOWN,
-    Verdict.ABSENT: State.UNKNOWN,
+    Verdict.SUCCESS: PurchaseState.COMPLETED,
+    Verdict.PENDING: PurchaseState.PENDING,
+    Verdict.CANCELLED: PurchaseState.PENDING,
+    Verdict.UNCERTAIN: PurchaseState.UNKNOWN,
+    Verdict.DUPLICATE: PurchaseState.UNKNOWN,
+    Verdict.RESUBMIT: PurchaseState.UNKNOWN,
+    Verdict.ABSENT: PurchaseState.UNKNOWN,
 }
 _FAILURES = {
     Verdict.DECLINED: Failure.DECLINED,
@@ -64,20 +64,20 @@ _FAILURES = {
 _CONCLUSIVE = frozenset({Verdict.SUCCESS, Verdict.DECLINED, Verdict.INVALID})
 
 
-def state_of(verdict: Verdict) -> State:
-    """How a purchase stands after this answer, when it was the only try."""
-    return _STATES.get(verdict, State.FAILED)
+def state_of(verdict: Verdict) -> PurchaseState:
+    """The state of a purchase after this answer, when it was the only try."""
+    return _STATES.get(verdict, PurchaseState.FAILED)
 
 
 def failure_of(verdict: Verdict) -> Failure:
-    """What the client is told of a purchase that failed after this answer."""
+    """The reason that the client of a purchase gets when it failed after this answer."""
     return _FAILURES.get(verdict, Failure.NOT_SOLD)
 
 
-def state_after_doubt(verdict: Verdict) -> State:
-    """How a purchase stands after this answer, when the outcome of an earlier try was not known.
+def state_after_doubt(verdict: Verdict) -> PurchaseState:
+    """The state of a purchase after this answer, when the outcome of an earlier try was not known.
 
     "Busy", "later", "out of funds" turn this try away; the earlier one may have been sold all the same.
     """
     state = state_of(verdict)
-    return State.UNKNOWN if state is State.FAILED and verdict not in _CONCLUSIVE else state
+    return PurchaseState.UNKNOWN if state is PurchaseState.FAILED and verdict not in _CONCLUSIVE else state

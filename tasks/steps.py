@@ -25,10 +25,10 @@ from sql.restored import Request
 from tasks.admin.housekeeping import purge_health_results, purge_idempotency_keys, record_job
 from tasks.alerting.notices import Sent, send_notices
 from tasks.archiving.move_month import finish_leftovers, move_month
-from tasks.archiving.outcome import Action, Outcome
+from tasks.archiving.outcome import MoveAction, MoveOutcome
 from tasks.archiving.plan import PlannedMove, plan_table
 from tasks.archiving.rollover import RolloverReport, roll_table
-from tasks.health import Result, run_checks
+from tasks.health import CheckResult, run_checks
 from tasks.health.record import Recorded, record
 from tasks.proving.drill import Drill, drill
 from tasks.proving.reverification import Night, reverify
@@ -36,8 +36,7 @@ from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import RunResult, reconcile_day
 from tasks.restoring.restore import RestoredPart, drop_copies, restore_month
 from tasks.retention.approvals import request_by_schedule
-from tasks.retention.deletion import Outcome as DeletionOutcome
-from tasks.retention.deletion import delete_months
+from tasks.retention.deletion import DeletionOutcome, delete_months
 from tasks.retention.deletion_plan import plan_deletion
 from tasks.statements.absences import declare_by_settings
 from tasks.statements.intake import Intake, take_in
@@ -46,7 +45,7 @@ from tasks.totals.keeping import Outcome as TotalsOutcome
 from tasks.totals.keeping import keep_daily_totals
 from tasks.transparency.publish import Published, publish_log
 from tasks.vending.purchase import SettleReport, settle_vends
-from tasks.vending.supplier_tests import Check, check_suppliers
+from tasks.vending.supplier_tests import TrialCheck, check_suppliers
 from tasks.watch import WatchReport, watch_transactions
 
 _RETRIES = 2
@@ -54,7 +53,7 @@ _BACKOFF_S = 2
 
 
 def is_transient(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed step may be tried again: only what the error tree calls transient."""
+    """Return whether a failed step may be tried again: only what the error tree calls transient."""
     return isinstance(state.result(raise_on_failure=False), TransientError)
 
 
@@ -76,14 +75,14 @@ def roll_table_step(settings: Settings, table: TieredTable, as_of: date, plan_on
 
 @task(name="plan table", task_run_name="plan {table.name}", **OPTIONS)
 def plan_table_step(
-    settings: Settings, table: TieredTable, as_of: date, today: date, allowed: frozenset[Action]
+    settings: Settings, table: TieredTable, as_of: date, today: date, allowed: frozenset[MoveAction]
 ) -> list[PlannedMove]:
     """`tasks.archiving.plan.plan_table`."""
     return plan_table(settings, table, as_of, today, allowed)
 
 
 @task(name="move month", task_run_name="{move.table} {move.month}", **OPTIONS)
-def move_month_step(settings: Settings, move: PlannedMove) -> list[Outcome]:
+def move_month_step(settings: Settings, move: PlannedMove) -> list[MoveOutcome]:
     """`tasks.archiving.move_month`; a transient failure is raised while tries remain, then returned as an outcome."""
     outcomes = move_month(settings, move)
     if outcomes[-1].transient and task_run.run_count <= _RETRIES:
@@ -116,7 +115,7 @@ def record_job_step(settings: Settings, job: str, error: str | None = None) -> N
 
 
 @task(name="test suppliers", **OPTIONS)
-def check_suppliers_step(settings: Settings, names: Sequence[str]) -> list[Check]:
+def check_suppliers_step(settings: Settings, names: Sequence[str]) -> list[TrialCheck]:
     """`tasks.vending.supplier_tests.check_suppliers`."""
     return asyncio.run(check_suppliers(settings, names))
 
@@ -218,12 +217,12 @@ def send_notices_step(settings: Settings) -> Sent:
 
 # A run of the checks has a time limit of its own and is repeated every five minutes: no step of it is retried.
 @task(name="run health checks", cache_policy=NO_CACHE, persist_result=False)
-def run_checks_step(settings: Settings, at: datetime) -> list[Result]:
+def run_checks_step(settings: Settings, at: datetime) -> list[CheckResult]:
     """`tasks.health.run_checks`."""
     return run_checks(settings, now=at)
 
 
 @task(name="record health", cache_policy=NO_CACHE, persist_result=False)
-def record_health_step(settings: Settings, results: list[Result], at: datetime, within_s: float) -> Recorded:
+def record_health_step(settings: Settings, results: list[CheckResult], at: datetime, within_s: float) -> Recorded:
     """`tasks.health.record.record`."""
     return record(settings, results, at, within_s)

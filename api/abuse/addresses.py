@@ -1,4 +1,4 @@
-"""Which address a request comes from: the connection's own, or what a trusted proxy says of it.
+"""The address that a request comes from: the connection's own, or what a trusted proxy says of it.
 
 The rightmost hop that is not a trusted proxy is the client: an untrusted sender wrote every hop further left. An
 IPv6 client is known by its /64, the smallest network that one customer is given (RFC 6177): single addresses in it
@@ -35,7 +35,9 @@ class Networks:
         return bool(self._networks)
 
     def _hold(self, address: str) -> bool:
-        """Whether ``address`` lies in one of the networks, or as a /64 holds one; False for a text that is neither."""
+        """Return whether ``address`` lies in one of the networks, or as a /64 holds one; False for a text that is
+        neither.
+        """
         try:
             asked = ip_network(address)
         except ValueError:
@@ -63,11 +65,11 @@ class Addresses:
         return self._resolve(peer[0], b",".join(values))
 
     def is_trusted(self, address: str) -> bool:
-        """Whether ``address`` is a trusted proxy itself."""
+        """Return whether ``address`` is a trusted proxy itself."""
         return self._trusted.hold(address)
 
     def _through_proxies(self, peer: str, header: bytes) -> str:
-        """Walk from the connection towards the client until a hop is not trusted, or is no address at all."""
+        """Walk from the connection towards the client until a hop is not trusted, or is not an address."""
         hop = _parse(peer)
         if hop is None:
             return UNKNOWN
@@ -90,7 +92,7 @@ class Addresses:
 
 @lru_cache(_REMEMBERED)
 def subject(address: str) -> str:
-    """What is counted and refused for ``address``: an IPv4 address itself, an IPv6 address as its /64."""
+    """Return what is counted and refused for ``address``: an IPv4 address itself, an IPv6 address as its /64."""
     parsed = _parse(address)
     if parsed is None:
         return UNKNOWN

@@ -27,7 +27,7 @@ _TIMEOUT_S = 5.0
 
 
 class Stage(StrEnum):
-    """What is done to an address. ``LIFTED``: by an operator's word, nothing for a while."""
+    """The treatment of an address. ``LIFTED``: by an operator's word, nothing for a while."""
 
     SLOWED = "slowed"
     REFUSED = "refused"
@@ -39,7 +39,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldAddress:
     """An address in a stage. ``ends_s`` is in seconds since 1970."""
 
     address: str
@@ -67,24 +67,24 @@ class Attackers:
         self._ends: dict[Stage, dict[str, float]] = {stage: {} for stage in Stage}
         self._unsent: dict[tuple[Stage, str], float] = {}
 
-    def held(self, address: str) -> Held | None:
-        """How ``address`` is to be treated now; None: like any other."""
+    def held(self, address: str) -> HeldAddress | None:
+        """Return how ``address`` is to be treated now; None: like any other."""
         refused, slowed = self._ends[Stage.REFUSED], self._ends[Stage.SLOWED]
         if not refused and not slowed:
             return None
         for stage, ends in ((Stage.REFUSED, refused), (Stage.SLOWED, slowed)):
             ends_s = ends.get(address)
             if ends_s is not None and ends_s > self._now() and not self._is_lifted(address):
-                return Held(address, stage, ends_s)
+                return HeldAddress(address, stage, ends_s)
         return None
 
-    def attacked(self, address: str) -> Held | None:
+    def attacked(self, address: str) -> HeldAddress | None:
         """Count an attack from ``address``. Returns its new stage when that one begins with this attack."""
         if not self._configured.blocking or not self._may_be_held(address):
             return None
         return self.judge(address, self._tallies.add(ATTACK, address, self._configured.attack_window_s).total)
 
-    def judge(self, address: str, attacks: int) -> Held | None:
+    def judge(self, address: str, attacks: int) -> HeldAddress | None:
         """Hold ``address`` as so many attacks deserve. Returns its new stage when that one begins now."""
         if not self._may_be_held(address):
             return None
@@ -109,7 +109,7 @@ class Attackers:
         for address in self._ends[Stage.LIFTED]:
             self._tallies.forget_subject(ATTACK, address, self._configured.attack_window_s)
 
-    def _hold(self, address: str, stage: Stage, duration_s: int) -> Held | None:
+    def _hold(self, address: str, stage: Stage, duration_s: int) -> HeldAddress | None:
         before, now = self._ends[stage].get(address, 0.0), self._now()
         if before > now:
             return None
@@ -119,7 +119,7 @@ class Attackers:
             del self._ends[stage][next(iter(self._ends[stage]))]
         if len(self._unsent) > _MOST_ADDRESSES:
             del self._unsent[next(iter(self._unsent))]
-        return Held(address, stage, ends_s)
+        return HeldAddress(address, stage, ends_s)
 
     def _remember(self, known: Mapping[Stage, Mapping[str, float]]) -> None:
         """Keep what was known and is not in Redis: it was not sent yet, or Redis came back empty.
@@ -176,7 +176,7 @@ def _read(pairs: Any) -> dict[str, float]:
     return {address.decode(): float(ends_s) for address, ends_s in pairs}
 
 
-def list_held(url: str, prefix: str) -> list[Held]:
+def list_held(url: str, prefix: str) -> list[HeldAddress]:
     """Every address that is slowed, refused or lifted now, as the processes share it. Raises TransientError."""
     read: dict[str, Any] = {"start": 0, "num": _MOST_ADDRESSES, "withscores": True}
     try:
@@ -185,7 +185,7 @@ def list_held(url: str, prefix: str) -> list[Held]:
     except RedisError as error:
         raise _away(error) from error
     stages = zip(Stage, map(_read, answers), strict=True)
-    return [Held(address, stage, ends_s) for stage, ends in stages for address, ends_s in ends.items()]
+    return [HeldAddress(address, stage, ends_s) for stage, ends in stages for address, ends_s in ends.items()]
 
 
 def lift(url: str, prefix: str, address: str, duration_s: int) -> list[Stage]:

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.abuse.attackers import Stage
 from api.abuse.defence import Defence
-from api.abuse.rate_limits import Policy
+from api.abuse.rate_limits import RatePolicy
 from api.abuse.visitor import register
 from api.abuse.watch import Sender
 from api.logs.access_log import of_request
@@ -45,14 +45,14 @@ class Guard:
             defence.watch.answered(record.status, record.key_id, scope["path"], sender)
 
     async def _refusal(self, scope: Scope, sender: Sender) -> HttpError | None:
-        """Why the request goes no further, if it does not. An address that is slowed waits here."""
+        """Return why the request goes no further, if it does not. An address that is slowed waits here."""
         defence = self._defence
         held = defence.attackers.held(sender.address)
         if held is not None and held.stage is Stage.REFUSED:
             return _held_off(math.ceil(held.ends_s - time.time()))
         if held is not None and not await self._slow_down():
             return _held_off(_RETRY_AFTER_S)
-        verdict = await defence.limiter.spend(Policy.DDOS, sender.address)
+        verdict = await defence.limiter.spend(RatePolicy.DDOS, sender.address)
         if verdict is not None and not verdict.admitted:
             return verdict.refusal()
         if defence.watch.enabled:

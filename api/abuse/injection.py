@@ -111,6 +111,6 @@ def _in_header(name: bytes, value: bytes) -> Sign | None:
 
 
 def _mask(text: str) -> str:
-    """What may be kept: no digits, which may be of a card, a phone or a wallet, and nothing unprintable."""
+    """Return what may be kept: no digits, which may be of a card, a phone or a wallet, and nothing unprintable."""
     printable = text[:_LONGEST_EXCERPT].encode("unicode_escape", errors="replace").decode("ascii")
     return _DIGIT.sub("#", printable)[:_LONGEST_EXCERPT]

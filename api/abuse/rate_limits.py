@@ -33,8 +33,8 @@ _MOST_BUCKETS = 20_000
 _SKEW_S = 5  # by how much clocks may differ without a counter expiring while it is in use
 
 
-class Policy(StrEnum):
-    """What a limit is for. The names are those of the settings and of the header `RateLimit-Policy`."""
+class RatePolicy(StrEnum):
+    """The purpose of a limit. The names are those of the settings and of the header `RateLimit-Policy`."""
 
     GENERAL = "general"
     AUTH = "auth"
@@ -49,7 +49,7 @@ class Limit:
 
     __slots__ = ("amount", "chunk", "policy", "policy_header", "prefix", "window_s")
 
-    def __init__(self, policy: Policy, text: str) -> None:
+    def __init__(self, policy: RatePolicy, text: str) -> None:
         self.policy = policy
         self.amount, self.window_s = parse_rate(text)
         self.chunk = max(1, self.amount // _CHUNKS)
@@ -65,7 +65,7 @@ class Limit:
 
 
 class Bucket:
-    """What this process knows of one counter in the present window. See the module's own words."""
+    """The state of one counter in the present window, as this process knows it. See the docstring of the module."""
 
     __slots__ = ("exhausted", "leasing", "left", "limit", "owed", "taken", "tokens", "waiting", "window")
 
@@ -106,7 +106,9 @@ class Bucket:
 
 @dataclass(slots=True)  # not frozen: that doubles what making one costs
 class LimitVerdict:
-    """Whether a request may go on, and what its answer says of the limit. Seconds are until the window ends."""
+    """The decision whether a request may go on, and the limit as its answer shows it. Seconds are until the window
+    ends.
+    """
 
     limit: Limit
     admitted: bool
@@ -175,10 +177,12 @@ class RateLimiter:
         self._enabled = configured.enabled
         self._counters = Counters(redis)
         self._now = now
-        self._limits = {policy: limit_of(policy, getattr(configured, policy)) for policy in Policy}
-        self._buckets: OrderedDict[tuple[Policy, str], Bucket] = OrderedDict()
+        self._limits = {policy: limit_of(policy, getattr(configured, policy)) for policy in RatePolicy}
+        self._buckets: OrderedDict[tuple[RatePolicy, str], Bucket] = OrderedDict()
 
-    async def spend(self, policy: Policy, who: str, overrides: Mapping[str, str] | None = None) -> LimitVerdict | None:
+    async def spend(
+        self, policy: RatePolicy, who: str, overrides: Mapping[str, str] | None = None
+    ) -> LimitVerdict | None:
         """Count one request of ``who``, a key id or an address; None while limits are switched off.
 
         ``overrides`` are the key's own limits by policy. An override that is not a limit is ignored.
@@ -193,7 +197,7 @@ class RateLimiter:
         return self._verdict(bucket, now, admitted=True)
 
     def spend_leased(
-        self, address: str, policy: Policy, who: str, overrides: Mapping[str, str]
+        self, address: str, policy: RatePolicy, who: str, overrides: Mapping[str, str]
     ) -> list[LimitVerdict] | None:
         """Count a request by its address and its key, if there is a leased token for both. None: nothing is counted.
 
@@ -202,7 +206,7 @@ class RateLimiter:
         if not self._enabled:
             return []
         now = self._now()
-        of_address = self._bucket(self._limits[Policy.DDOS], address, now)
+        of_address = self._bucket(self._limits[RatePolicy.DDOS], address, now)
         of_key = self._bucket(self._limit(policy, overrides), who, now)
         if of_address.tokens <= 0 or of_key.tokens <= 0:
             return None
@@ -210,7 +214,7 @@ class RateLimiter:
         of_key.tokens -= 1
         return [self._verdict(of_key, now, admitted=True)]
 
-    def look(self, policy: Policy, who: str) -> LimitVerdict | None:
+    def look(self, policy: RatePolicy, who: str) -> LimitVerdict | None:
         """A verdict that admits nothing and costs nothing; None unless this process knows that nothing is left."""
         bucket = self._buckets.get((policy, who))
         now = self._now()
@@ -218,7 +222,7 @@ class RateLimiter:
             return None
         return self._verdict(bucket, now, admitted=False) if bucket.tokens <= 0 and bucket.left <= 0 else None
 
-    def _limit(self, policy: Policy, overrides: Mapping[str, str] | None) -> Limit:
+    def _limit(self, policy: RatePolicy, overrides: Mapping[str, str] | None) -> Limit:
         limit = self._limits[policy]
         return _override(policy, overrides) or limit if overrides else limit
 
@@ -269,12 +273,12 @@ class RateLimiter:
 
 
 @lru_cache(4096)
-def limit_of(policy: Policy, text: str) -> Limit:
+def limit_of(policy: RatePolicy, text: str) -> Limit:
     """The one `Limit` of a text. Raises ValueError for one that is none."""
     return Limit(policy, text)
 
 
-def _override(policy: Policy, overrides: Mapping[str, str]) -> Limit | None:
+def _override(policy: RatePolicy, overrides: Mapping[str, str]) -> Limit | None:
     text = overrides.get(policy)
     if not isinstance(text, str):
         return None

@@ -23,7 +23,7 @@ Name = tuple[str, str, int]
 class Tally:
     """One count in its present window. ``values`` are hashes of what is counted once each."""
 
-    __slots__ = ("count", "counted", "elsewhere", "sent", "told", "values", "window")
+    __slots__ = ("count", "counted", "elsewhere", "reported", "sent", "values", "window")
 
     def __init__(self, window: int) -> None:
         self.window = window
@@ -31,7 +31,7 @@ class Tally:
         self.counted = False  # whether the latest occurrence was new
         self.sent = 0  # of these, what Redis knows
         self.elsewhere = 0  # by all other processes, as last read
-        self.told = False  # for callers that report once a window
+        self.reported = False  # for callers that report once a window
         self.values: set[int] = set()
 
     @property

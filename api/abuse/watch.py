@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from api.abuse import injection
 from api.abuse.alert_writer import AlertWriter
-from api.abuse.attackers import ATTACK, Attackers, Held, Stage
+from api.abuse.attackers import ATTACK, Attackers, HeldAddress, Stage
 from api.abuse.injection import Sign
 from api.abuse.tallies import SharedTallies, Tally
 from api.logs.error_description import describe
@@ -68,7 +68,7 @@ class Watch:
         if sign is not None:
             self._signed(sign, sender)
             if sign.attack:
-                self._tell_held(self._attackers.attacked(sender.address))
+                self._report_held(self._attackers.attacked(sender.address))
 
     def refused_field(self, name: str, sender: Sender) -> None:
         """Examine the name of a field or parameter that was refused. It may raise an alert, and blocks no address."""
@@ -82,7 +82,7 @@ class Watch:
             return
         tally = self._count(RequestRule.DIFFERENT_KEYS, sender.address, sender.request_id, key_id)
         if tally.counted and tally.total >= self._thresholds[RequestRule.DIFFERENT_KEYS][0]:
-            self._tell_held(self._attackers.attacked(sender.address))
+            self._report_held(self._attackers.attacked(sender.address))
 
     def answered(self, status: int, key_id: str, path: str, sender: Sender) -> None:
         """Count an answer by its status: by the key, else by the address."""
@@ -115,7 +115,7 @@ class Watch:
         """Exchange the counts. What passes a threshold only together with the other processes is found here."""
         for (rule, subject, _), tally in await self._tallies.exchange():
             if rule == ATTACK:
-                self._tell_held(self._attackers.judge(subject, tally.total))
+                self._report_held(self._attackers.judge(subject, tally.total))
             else:
                 self._report(RequestRule(rule), subject, tally, {})
 
@@ -132,11 +132,11 @@ class Watch:
     def _report(self, rule: RequestRule, subject: str, tally: Tally, evidence: Mapping[str, Any]) -> None:
         """One alert of a rule and subject in a window is enough."""
         threshold, window_s = self._thresholds[rule]
-        if tally.total >= threshold and not tally.told:
-            tally.told = True
+        if tally.total >= threshold and not tally.reported:
+            tally.reported = True
             self._raise(rule, subject, {**evidence, "count": tally.total, "window_s": window_s})
 
-    def _tell_held(self, held: Held | None) -> None:
+    def _report_held(self, held: HeldAddress | None) -> None:
         if held is not None:
             rule = RequestRule.REFUSED if held.stage is Stage.REFUSED else RequestRule.SLOWED
             self._raise(

@@ -118,14 +118,14 @@ def _chosen(files: list[ProofFile], part: int | None) -> ProofFile:
 
 
 def _is_seen(call: Call, file: ProofFile) -> bool:
-    """Whether the key may see all that the file shows."""
+    """Return whether the key may see all that the file shows."""
     if call.key.sees_client is None:
         return True
     return not file.names_others and all(_is_own(call, row) for row in file.rows)
 
 
 def _is_own(call: Call, row: Mapping[str, str]) -> bool:
-    """Whether the key may see a row. A row without a client belongs to none."""
+    """Return whether the key may see a row. A row without a client belongs to none."""
     return call.key.sees_client in (None, row.get(_CLIENT))
 
 

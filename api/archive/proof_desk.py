@@ -1,4 +1,4 @@
-"""The reads of the archive that are no rows: proofs and objects of the log, in threads, a few at a time."""
+"""The reads of the archive that do not return rows: proofs and objects of the log, in threads, a few at a time."""
 
 from collections.abc import Callable
 from threading import Lock
@@ -31,7 +31,7 @@ class ProofDesk:
         self._store: ObjectStore | None = None
 
     async def prove(self, work: Callable[[Prover], T]) -> T:
-        """What ``work`` makes with a prover of its own. Raises its errors."""
+        """Return what ``work`` makes with a prover of its own. Raises its errors."""
         return await self._in_thread(lambda: self._with_prover(work))
 
     async def find_log_object(self, folder: str, name: str) -> bytes | None:

@@ -213,7 +213,7 @@ class ResponseCache:
             return None
 
     def _is_usable(self, local: LocalEntry, now_s: float) -> bool:
-        """Whether the entry may be returned now."""
+        """Return whether the entry may be returned now."""
         if now_s >= local.expires_at_s:
             return False
         link = self._link
@@ -255,7 +255,7 @@ class ResponseCache:
             pause_s = min(2 * pause_s, _LONGEST_LOOKUP_S)
 
     def _may_ask(self, shared: SharedLayer, read: InFlightRead) -> bool:
-        """Whether Redis answers, and may have an entry that is not out of date."""
+        """Return whether Redis answers, and may have an entry that is not out of date."""
         if shared.away or read.outdated:
             return False
         return self._publisher is None or not self._publisher.is_pending(read.tag)

@@ -14,7 +14,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from api.abuse.rate_limits import LimitVerdict, Policy
+from api.abuse.rate_limits import LimitVerdict, RatePolicy
 from api.abuse.watch import Sender
 from api.caching import CacheKey, Entry
 from api.logs.access_log import AccessLog, RequestRecord, request_id
@@ -41,7 +41,7 @@ class Rows:
     table: str
     route: str
     scope: Scope
-    policy: Policy
+    policy: RatePolicy
 
 
 class FastPath:
@@ -99,7 +99,7 @@ class FastPath:
         return written
 
     def _is_plain(self, fields: Fields, headers: dict[bytes, bytes]) -> bool:
-        """Whether each header was sent once, none is of a kind that needs judging, and the host is served here."""
+        """Return whether each header was sent once, none is of a kind to be judged, and the host is served here."""
         if len(headers) != len(fields) or not _NOT_HERE.isdisjoint(headers):
             return False
         return self._hosts.serve(headers.get(b"host", b""))

@@ -1,4 +1,4 @@
-"""Which cached answers a changed row makes out of date."""
+"""The cached answers that a changed row makes out of date."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from ledger.tables import TieredTable
 
 
 def after_commit(cache: ResponseCache) -> AfterCommit:
-    """What the writer calls with the rows of a flush: they are new, so only pages can lack them."""
+    """Return the function for the rows of a flush: they are new, so only pages can lack them."""
 
     async def forget_pages(table: TieredTable, rows: Sequence[Mapping[str, Any]]) -> None:
         await cache.invalidate({tag for row in rows for tag in _tags_of_pages(cache.names, table, row)})

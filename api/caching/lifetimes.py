@@ -1,4 +1,4 @@
-"""How long an answer is kept: by what it shows, and at most as long as its operation's setting allows.
+"""The lifetime of a cached answer: by what it shows, and at most as long as its operation's setting allows.
 
 What may still change is kept no longer than the bound on staleness, whatever else is known of it. So the bound holds by
 itself: also for changes that no process reports, such as rows that are written past the API.
@@ -30,8 +30,8 @@ class Lifetimes:
                 raise ConfigError(f"TREASURY_CACHE__ROUTES: {name!r} is not an operation that reads transactions")
 
     def of_row(self, operation: str, table: TieredTable, located: LocatedRow) -> tuple[float, bool]:
-        """How long a row is kept, and whether it can never change: it is archived, or its status is terminal. A row
-        that is past its table's retention may be deleted, so it is kept no longer than what changes.
+        """Return how long a row is kept, and whether it can never change: it is archived, or its status is terminal. A
+        row that is past its table's retention may be deleted, so it is kept no longer than what changes.
 
         That a terminal row does not change is not an assumption: the database refuses it to every writer.
         """
@@ -45,7 +45,7 @@ class Lifetimes:
         return self._at_most(operation, self._settings.stale_s), False
 
     def of_page(self, operation: str) -> float:
-        """How long a page is kept: rows join it and change in it."""
+        """Return how long a page is kept: rows join it and change in it."""
         return self._at_most(operation, self._settings.stale_s)
 
     def _at_most(self, operation: str, ttl_s: float) -> float:

@@ -75,7 +75,7 @@ class Link:
         self.sending = False
 
     def trusted(self, now_s: float) -> bool:
-        """Whether every invalidation up to ``lease_s`` ago is known here."""
+        """Return whether every invalidation up to ``lease_s`` ago is known here."""
         return now_s < self._trusted_until_s
 
     def open(self) -> None:

@@ -73,7 +73,7 @@ class Publisher:
         self._task: asyncio.Task[None] | None = None
 
     def is_pending(self, tag: bytes) -> bool:
-        """Whether Redis may not know yet that ``tag`` is out of date."""
+        """Return whether Redis may not know yet that ``tag`` is out of date."""
         return tag in self._pending or tag in self._sending
 
     async def publish(self, tags: Iterable[bytes], wait_s: float) -> None:

@@ -174,7 +174,7 @@ class SharedLayer:
         await self._redis.call(lambda client: client.unlink(*keys), repeatable=True, although_away=True)
 
     async def evicted(self) -> int:
-        """How many keys this Redis has evicted since it started: ours, and those of other applications."""
+        """Return how many keys this Redis has evicted since it started: ours, and those of other applications."""
         return int((await self._redis.call(lambda client: client.info("stats"), repeatable=True))["evicted_keys"])
 
     async def report(self, process: str, counts: dict[str, dict[str, int]], lives_ms: int) -> None:

@@ -1,7 +1,7 @@
 """The time that new rows get: this machine's, as long as it is PostgreSQL's.
 
 The clock is compared with PostgreSQL's when the API starts and every few seconds from then on. In between the machine's
-steady clock tells whether somebody has set it. While it is wrong, or was never compared, no row is made.
+steady clock shows whether somebody has set it. While it is wrong, or was never compared, no row is made.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _LOG = logging.getLogger("treasury.api")
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """What a comparison found: by how much the clock was ahead, and both clocks of the machine at that moment."""
+    """The result of a comparison: by how much the clock was ahead, and both clocks of the machine at that moment."""
 
     ahead_s: float
     wall_s: float
@@ -82,7 +82,7 @@ class Clock:
             self._was_wrong = True
         else:
             if self._was_wrong:
-                _LOG.warning("the clock of this machine is PostgreSQL's again")
+                _LOG.warning("the clock of this machine agrees with PostgreSQL's again")
             self._was_wrong = False
 
     async def _ask(self, connection: AsyncConnection) -> _Comparison:

@@ -22,7 +22,7 @@ class HoldReleaseDecision(StrEnum):
 
 
 class HoldDecisionRecord(Struct, kw_only=True):
-    """What somebody decided about the release of a hold."""
+    """A person's decision about the release of a hold."""
 
     action: str
     actor: str
@@ -57,7 +57,7 @@ class HoldList(Struct, kw_only=True):
 
 
 class NewHold(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What a hold keeps, for which matter and why, and when to look at it again. Without ``last_month`` one month."""
+    """The scope of a new hold, its matter, reason and day of review. One month without ``last_month``."""
 
     matter: Annotated[str, Meta(min_length=1, max_length=128)]
     reason: Reason

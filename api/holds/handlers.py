@@ -50,7 +50,7 @@ async def place_hold(call: Call) -> Response:
 
 
 def _scope(call: Call, body: answers.NewHold) -> HoldScope:
-    """What the hold keeps. Raises a 422 problem for months and tables that are none."""
+    """Return what the hold keeps. Raises a 422 problem for months and tables that are none."""
     try:
         months = Month.parse(body.first_month), Month.parse(body.last_month or body.first_month)
         table = None if body.table is None else call.services.settings.table(body.table).name

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from api.abuse.rate_limits import Policy
+from api.abuse.rate_limits import RatePolicy
 from api.holds import answers, handlers
 from api.routing.operations import Operation, Parameter
 from ledger.scopes import Scope
@@ -15,7 +15,7 @@ _ID = Parameter(
     place="path",
     required=True,
 )
-_guarded = partial(Operation, scope=Scope.ARCHIVE_HOLDS, policy=Policy.OPERATIONS, tag="holds")
+_guarded = partial(Operation, scope=Scope.ARCHIVE_HOLDS, policy=RatePolicy.OPERATIONS, tag="holds")
 
 
 def operations() -> tuple[Operation, ...]:

@@ -1,13 +1,13 @@
 """Authentication under the policy `auth`: a sender that fails too often is refused before the key is looked up.
 
 Failures are counted twice. By address and key id: an application with an expired key that goes on trying stops itself
-and nobody else. By address, once for each key id: who tries many keys stops every key at that address that this
-process has not seen succeed.
+and nobody else. By address, once for each key id: a sender that tries many keys stops every key at that address that
+this process has not seen succeed.
 """
 
 from collections import OrderedDict
 
-from api.abuse.rate_limits import Policy, RateLimiter
+from api.abuse.rate_limits import RateLimiter, RatePolicy
 from api.abuse.watch import Sender, Watch
 from api.keys.auth import ApiKey, Authenticator, split
 from api.routing.problems import UNAUTHORIZED, HttpError
@@ -31,7 +31,7 @@ class KeyThrottle:
         key_id, address = _key_id(header), sender.address
         pair = f"{address} {key_id}"
         if key_id not in self._accepted:
-            verdict = self._limiter.look(Policy.AUTH, pair) or self._limiter.look(Policy.AUTH, address)
+            verdict = self._limiter.look(RatePolicy.AUTH, pair) or self._limiter.look(RatePolicy.AUTH, address)
             if verdict is not None:
                 self._watch.refused_key(key_id, sender)
                 raise verdict.refusal()
@@ -58,12 +58,12 @@ class KeyThrottle:
 
     async def _count(self, pair: str, address: str) -> None:
         """Raises a 429 problem in place of the 401 when the pair or the address has failed too often."""
-        verdict = await self._limiter.spend(Policy.AUTH, pair)
+        verdict = await self._limiter.spend(RatePolicy.AUTH, pair)
         if verdict is None:
             return
         verdict.require()
         if verdict.remaining >= verdict.limit.amount - 1:  # the first failure of this key at this address
-            (await self._limiter.spend(Policy.AUTH, address) or verdict).require()
+            (await self._limiter.spend(RatePolicy.AUTH, address) or verdict).require()
 
     def _remember(self, key_id: str) -> None:
         self._accepted[key_id] = None

@@ -28,7 +28,7 @@ _NEW_NAME = RandomNames()
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What the log line of a request says; the endpoint adds what it finds out. ``route`` is a template, never a path
+    """The content of a request's log line; the endpoint adds what it finds out. ``route`` is a template, never a path
     with an id or a wallet in it.
     """
 
@@ -47,7 +47,7 @@ def of_request(scope: Scope) -> RequestRecord:
 
 
 class AccessLog:
-    """What has become of requests: counted, and logged. One for each application: it writes with its event loop."""
+    """The outcome of requests, counted and logged. One for each application: it writes with its event loop."""
 
     def __init__(self) -> None:
         self._lines = EachTurn(_write)

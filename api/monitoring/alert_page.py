@@ -105,7 +105,7 @@ async def _read(database: Database, query: str, parameters: Mapping[str, Any]) -
 
 
 def _item(row: TupleRow) -> AlertItem:
-    # notice_error, the last one, is for the log of who sends: it may name an address.
+    # notice_error, the last one, is for the log of the sending process: it may name an address.
     alert_id, rule, subject, severity, title, what_to_do, evidence, first_seen, last_seen, count, state, *times, _ = row
     resolved_at, acknowledged_at, acknowledged_by, notified_at = times
     return AlertItem(

@@ -33,7 +33,7 @@ async def health(call: Call) -> Response:
 
 
 async def performance(call: Call) -> Response:
-    """How the API performs."""
+    """Report how the API performs."""
     return _json(await call.services.monitor.performance())
 
 

@@ -41,7 +41,7 @@ class HealthReport(Struct, kw_only=True):
     components: list[Component]
 
 
-class Finding(Protocol):
+class HealthFinding(Protocol):
     """The outcome of one check, as `tasks.health.Result` has it."""
 
     @property
@@ -60,7 +60,7 @@ class Finding(Protocol):
     def to_do(self) -> str: ...
 
 
-Checks = Callable[[], Sequence[Finding]]
+Checks = Callable[[], Sequence[HealthFinding]]
 
 
 async def health_report(checks: Checks) -> HealthReport:
@@ -82,7 +82,7 @@ def troubles(report: HealthReport) -> list[Component]:
     return sorted(ill, key=lambda component: _WORST_FIRST.index(component.state))
 
 
-def _component(finding: Finding) -> Component:
+def _component(finding: HealthFinding) -> Component:
     return Component(
         name=finding.name,
         state=ComponentState(str(finding.state)),

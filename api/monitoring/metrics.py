@@ -1,4 +1,4 @@
-"""What the API counts and times, for Prometheus and for the monitoring endpoints, over all worker processes.
+"""The metrics of the API, for Prometheus and for the monitoring endpoints, over all worker processes.
 
 With PROMETHEUS_MULTIPROC_DIR set (`servers.api` does) each process keeps its numbers in files of that folder, and any
 of them answers for all. Without it a process answers for itself. The variable is read when this module is imported.

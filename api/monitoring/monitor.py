@@ -82,7 +82,7 @@ class Monitor:
         await self._ready.get()
 
     async def performance(self) -> Performance:
-        """How the API performs, over all its processes."""
+        """Report how the API performs, over all its processes."""
         latest, earlier = await self._sampler.now()
         return performance.performance(latest, earlier, datetime.now(UTC))
 
@@ -139,7 +139,7 @@ class Monitor:
 
 
 def _answers(health: HealthReport) -> bool:
-    """Whether PostgreSQL answered a moment ago: a caller does not wait for it again when it is known to be away."""
+    """Return whether PostgreSQL answered a moment ago: no caller waits again for one that is known to be away."""
     return all(
         component.state != ComponentState.CRITICAL for component in health.components if component.name == POSTGRES
     )

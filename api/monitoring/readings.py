@@ -1,8 +1,8 @@
 """The numbers of every worker process together, read from `api.monitoring.metrics` at one moment.
 
 With a shared folder the processes' files are added up. A worker holds a lock on ``<pid>.alive`` there for as long as it
-lives, however it ends: the gauges of who holds it no more are removed, and its counts are folded into one file, so that
-a worker that dies again and again neither skews the gauges nor fills the folder.
+lives, however it ends: the gauges of a worker that no longer holds it are removed, and its counts are folded into one
+file, so that a worker that dies again and again neither skews the gauges nor fills the folder.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ _KEPT_OF_THE_DEAD = ("counter", "histogram", "gauge_min")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What had been counted at one moment. ``at_s`` is the monotonic clock's.
+    """The counts at one moment. ``at_s`` is the monotonic clock's.
 
     Numbers are found by the metric's sample name and then by its labels' values, in the order of the labels' names.
     A distribution holds the count at or below each bound, and the total.

@@ -3,7 +3,7 @@
 from functools import partial
 
 from api.abuse.addresses import Networks
-from api.abuse.rate_limits import Policy
+from api.abuse.rate_limits import RatePolicy
 from api.monitoring import handlers
 from api.monitoring.alert_page import Acknowledged, AlertPage
 from api.monitoring.cache_report import CacheClear, CacheCleared, CacheReport
@@ -19,8 +19,8 @@ from ledger.scopes import Scope
 PREFIX = "/api/v1/monitoring"
 _ID = {"type": "integer", "minimum": 1, "maximum": handlers.MOST_ID}
 _ALERT_ID = Parameter("id", "The number of the alert", _ID, place="path", required=True)
-_read = partial(Operation, method="GET", scope=Scope.MONITORING_READ, policy=Policy.OPERATIONS, tag="monitoring")
-_operate = partial(Operation, method="POST", scope=Scope.OPERATIONS, policy=Policy.OPERATIONS, tag="monitoring")
+_read = partial(Operation, method="GET", scope=Scope.MONITORING_READ, policy=RatePolicy.OPERATIONS, tag="monitoring")
+_operate = partial(Operation, method="POST", scope=Scope.OPERATIONS, policy=RatePolicy.OPERATIONS, tag="monitoring")
 
 
 def operations(settings: Settings) -> tuple[Operation, ...]:

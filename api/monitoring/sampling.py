@@ -1,4 +1,4 @@
-"""What runs beside the requests: once a second the gauges of this process, some times a minute a reading of all."""
+"""Sampling beside the requests: once a second the gauges of this process, some times a minute a reading of all."""
 
 import asyncio
 import logging

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from api.abuse.rate_limits import Policy
+from api.abuse.rate_limits import RatePolicy
 from api.reconciliation import answers, handlers
 from api.routing.operations import Operation, Parameter
 from ledger.scopes import Scope
@@ -23,10 +23,10 @@ _LIMIT = Parameter(
 
 
 _read = partial(
-    Operation, method="GET", scope=Scope.RECONCILIATION_READ, policy=Policy.OPERATIONS, tag="reconciliation"
+    Operation, method="GET", scope=Scope.RECONCILIATION_READ, policy=RatePolicy.OPERATIONS, tag="reconciliation"
 )
 _decide = partial(
-    Operation, method="POST", scope=Scope.RECONCILIATION_RESOLVE, policy=Policy.OPERATIONS, tag="reconciliation"
+    Operation, method="POST", scope=Scope.RECONCILIATION_RESOLVE, policy=RatePolicy.OPERATIONS, tag="reconciliation"
 )
 
 

@@ -10,7 +10,9 @@ _KEY = "treasury.body_bytes"
 
 
 class Bodies:
-    """What is held, of at most ``most_bytes``. A body counts from its first byte until its request is handled."""
+    """The bodies that are held, of at most ``most_bytes`` together. A body counts from its first byte until its request
+    is handled.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes

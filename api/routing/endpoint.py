@@ -108,7 +108,7 @@ class StaticPage:
 
 
 async def no_such_address(scope: Scope, receive: Receive, send: Send) -> None:
-    """Where the router sends what fits none of its paths."""
+    """Answer a request that fits none of the router's paths."""
     if scope["type"] == "websocket":
         await WebSocketClose()(scope, receive, send)
     else:

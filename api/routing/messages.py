@@ -48,7 +48,7 @@ def _rule(shape: inspect.Type, name: str) -> str:
 
 
 def rule_of(kind: inspect.Type) -> str:
-    """What a value of ``kind`` must be, in words. Raises TypeError for a kind that no message has."""
+    """Return what a value of ``kind`` must be, in words. Raises TypeError for a kind that no message has."""
     if isinstance(kind, inspect.Metadata):
         return rule_of(kind.type)
     if isinstance(kind, inspect.UnionType):

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.abuse.addresses import Networks
-from api.abuse.rate_limits import Policy
+from api.abuse.rate_limits import RatePolicy
 from api.keys.auth import ApiKey
 from api.routing import parsing
 from api.server.services import Services
@@ -47,7 +47,7 @@ class Operation:
     answers: Mapping[int, type]
     tag: str
     scope: Scope | None = None
-    policy: Policy | None = Policy.GENERAL
+    policy: RatePolicy | None = RatePolicy.GENERAL
     request: type | None = None
     parameters: tuple[Parameter, ...] = ()
     problems: frozenset[int] = frozenset()

@@ -138,7 +138,7 @@ def query(request: Request, known: Collection[str]) -> Mapping[str, str]:
 
 
 def _parameters(query_string: bytes) -> Iterator[tuple[str, str]]:
-    """Names and values, decoded strictly: what is no UTF-8 must not be read as another value."""
+    """Names and values, decoded strictly: what is not UTF-8 must not be read as another value."""
     for part in query_string.split(b"&"):
         if part:
             name, _, value = part.partition(b"=")

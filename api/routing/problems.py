@@ -1,4 +1,4 @@
-"""Which error becomes which answer, in one table: problem+json (RFC 9457) that shows nothing of the inside."""
+"""The answer for each error, in one table: problem+json (RFC 9457) that shows nothing of the inside."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.abuse.rate_limits import Policy
+from api.abuse.rate_limits import RatePolicy
 from api.archive.routes import operations as archive_operations
 from api.holds import operations as hold_operations
 from api.monitoring.routes import operations as monitoring_operations
@@ -35,7 +35,7 @@ class Resource:
     phrase: str
     read: Scope
     write: Scope
-    policy: Policy
+    policy: RatePolicy
     create: Callable[..., Awaitable[Response]]
     new: type
     example: Mapping[str, Any]
@@ -71,7 +71,7 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
             phrase="transaction",
             read=Scope.TRANSACTIONS_READ,
             write=Scope.TRANSACTIONS_WRITE,
-            policy=Policy.TRANSACTIONS,
+            policy=RatePolicy.TRANSACTIONS,
             create=handlers.create,
             new=messages.NewTransaction,
             example=messages.EXAMPLE,
@@ -87,7 +87,7 @@ def resources(settings: Settings) -> tuple[Resource, ...]:
             phrase="VAS transaction",
             read=Scope.VAS_READ,
             write=Scope.VAS_WRITE,
-            policy=Policy.VAS,
+            policy=RatePolicy.VAS,
             create=handlers.create_vas,
             new=messages.VasOrder,
             example=messages.VAS_EXAMPLE,
@@ -241,7 +241,7 @@ _VAS_FAILURE = Operation(
     "configured number of days; then the answer is 404.",
     handler=handlers.read_vas_failure,
     scope=Scope.VAS_READ,
-    policy=Policy.VAS,
+    policy=RatePolicy.VAS,
     tag="vas-transactions",
     answers={200: messages.VendFailure},
     problems=frozenset({404}),

@@ -1,4 +1,4 @@
-"""What every request must be before a route sees it: for a host that is served here, and said in one way only.
+"""The conditions of every request before a route sees it: for a host that is served here, and said in one way only.
 
 A header that two readers could read differently is refused: a proxy in front might believe the first of two, and this
 process the second (RFC 9112, 11.2).
@@ -39,7 +39,7 @@ class Hosts:
         self._any = ANY_HOST.encode() in names
 
     def serve(self, host: bytes) -> bool:
-        """Whether ``host``, as a Host header has it, is one of them."""
+        """Return whether ``host``, as a Host header has it, is one of them."""
         return self._any or _without_port(host).lower() in self._names
 
 

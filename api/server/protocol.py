@@ -53,12 +53,12 @@ _FIELD_FRAMING_BYTES = len(": \r\n")
 # What may hold more requests than that is parsed in pieces so small that one adds no more of them than about as many.
 _PIECE_BYTES = 512
 _END_OF_HEADER = b"\n\r\n"
-_BLANKS = b" \t"  # around a field's value: they are no part of it (RFC 9110, 5.5)
+_BLANKS = b" \t"  # around a field's value: they are not part of it (RFC 9110, 5.5)
 
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """What one process takes. ``body_bytes`` counts the bytes on the wire, framing included."""
+    """The limits of one process. ``body_bytes`` counts the bytes on the wire, framing included."""
 
     connections: int
     header_bytes: int
@@ -309,7 +309,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._phase = _Phase.BODY
 
     def _answer_at_once(self) -> bool:
-        """Whether the fast path has answered: one request at most of what comes in one piece, as others wait, too."""
+        """Return whether the fast path has answered: one request at most of what comes in one piece, as others wait,
+        too.
+        """
         if self._fast_path is None or not self._may_be_fast or not self._is_at_rest() or self.flow.write_paused:
             return False
         parser = self.parser
@@ -425,7 +427,7 @@ class LimitedProtocol(HttpToolsProtocol):
     # Refusing
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn would write as plain text."""
+        """Answer what uvicorn would answer as plain text."""
         self._refuse(HttpError(BAD_REQUEST, msg))
 
     def _refuse(self, problem: HttpError) -> None:

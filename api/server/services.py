@@ -1,4 +1,4 @@
-"""What the handlers work with: made once for an application, opened and closed with it."""
+"""The services of the handlers: made once for an application, opened and closed with it."""
 
 import asyncio
 import logging

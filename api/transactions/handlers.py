@@ -270,7 +270,7 @@ def _path_id(call: Call) -> UUID:
 
 
 def _question(call: Call, table: TieredTable) -> bytes:
-    """What a cursor is bound to: everything that decides which rows are asked for, but not how many."""
+    """Return what a cursor is bound to: everything that decides which rows are asked for, but not how many."""
     asked = sorted((name, value) for name, value in call.query.items() if name not in ("cursor", "limit"))
     return msgspec.json.encode([table.name, call.key.sees_client, asked])
 

@@ -1,4 +1,4 @@
-"""What goes over the wire, as types: the OpenAPI document is made from these, and the tests decode answers with them.
+"""The messages on the wire, as types: the OpenAPI document is made from these, and the tests decode answers with them.
 
 They describe; the rules themselves are `ledger.transactions`, and a test holds the two together.
 """

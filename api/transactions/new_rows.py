@@ -1,4 +1,4 @@
-"""What a client posts, made into complete rows: its client is the API key's, its ids and times are the server's."""
+"""Complete rows from a client's posts: its client is the API key's, its ids and times are the server's."""
 
 from collections.abc import Sequence
 from typing import Any

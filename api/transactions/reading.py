@@ -33,7 +33,7 @@ _EQUAL = ("wallet_id", "user_id", "status", "type", "client_id")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which rows a page is made of. None does not filter; times are UTC, ``[created_from, created_before)``.
+    """The filter of a page. None does not filter; times are UTC, ``[created_from, created_before)``.
 
     ``before`` is the time and the id of the last row of the page before.
     """
@@ -84,16 +84,16 @@ class Reader:
     async def find(self, table: TieredTable, row_id: UUID, client_id: str | None) -> LocatedRow | None:
         """The row with ``row_id`` if ``client_id`` may see it (None sees all).
 
-        The id tells the month, so one partition or one month's files are searched first. Where that finds nothing, the
-        row may still be in a partition or an archived month whose keys nothing proves to be of the month: then every
-        partition is asked by its index, and those archived months. Raises a 503 problem when a month that the row may
-        be in is not where the catalogue says.
+        The id contains the month, so one partition or one month's files are searched first. Where that finds nothing,
+        the row may still be in a partition or an archived month whose keys nothing proves to be of the month: then
+        every partition is asked by its index, and those archived months. Raises a 503 problem when a month that the row
+        may be in is not where the catalogue says.
         """
         found = await self._find_in_month(table, row_id) or await self._find_anywhere(table, row_id)
         return found if found is not None and client_id in (None, found.row["client_id"]) else None
 
     async def deleted_month(self, table: TieredTable, row_id: UUID) -> str:
-        """The month that ``row_id`` tells and the numbers of its certificates, where rows of it were deleted; else
+        """The month in ``row_id`` and the numbers of its certificates, where rows of it were deleted; else
         empty.
         """
         month = _month_of(row_id)
@@ -240,7 +240,7 @@ def _names(cold: ColdMonth, columns: Sequence[str], numbers: dict[str, int]) -> 
 
 
 def _month_of(row_id: UUID) -> Month | None:
-    """The month that an id tells; None for one that tells none."""
+    """The month that an id contains; None for an id without one."""
     moment = time_of(row_id)
     return None if moment is None or moment.year > LAST_YEAR else Month.of(moment)
 

@@ -1,4 +1,4 @@
-"""Moving a transaction's status forward, safely against others who do the same and against a month that moves."""
+"""Moving a transaction's status forward, safely while other requests do the same and while the month moves."""
 
 from datetime import datetime
 from typing import Any
@@ -57,7 +57,7 @@ class StatusChanger:
             if row is not None:
                 return row
             present = await self._why_not(table, row_id, client_id, wanted)
-            if present[table.time_column] != parameters["time"]:  # an id that does not tell the row's time
+            if present[table.time_column] != parameters["time"]:  # an id that does not contain the row's time
                 parameters["time"] = present[table.time_column]
                 continue
             if present["status"] == wanted.value:
@@ -70,7 +70,7 @@ class StatusChanger:
         raise HttpError(CONFLICT, "Other requests are changing the same row. Read it again before you change it.")
 
     async def _closed(self, table: TieredTable, row_id: UUID, client_id: str) -> str:
-        """Which closed period the row's day is in."""
+        """Return which closed period the row's day is in."""
         located = await self._reader.find(table, row_id, client_id)
         if located is None:
             raise HttpError(NOT_FOUND)
@@ -85,7 +85,7 @@ class StatusChanger:
         return f"{supplier} {day} is in {named}: the row does not change any more. Post a new row."
 
     async def _why_not(self, table: TieredTable, row_id: UUID, client_id: str, wanted: Status) -> Row:
-        """The row, when nothing was to be done or when it has just come to where it may be moved from."""
+        """The row, when nothing was to be done or when it has just reached a status that it may be moved from."""
         located = await self._reader.find(table, row_id, client_id)
         if located is None:
             raise HttpError(NOT_FOUND)

@@ -23,7 +23,7 @@ from ledger.tables import TieredTable
 from ledger.transactions import Status
 from sql.queries import load
 from suppliers.offers import check_order
-from suppliers.protocol import SignatureError, Supplier, Webhook
+from suppliers.protocol import SignatureError, SupplierClient, Webhook
 from suppliers.registry import definition_of, enabled_names, open_suppliers
 from suppliers.verdicts import Verdict
 from tasks.alerting.store import raise_parameters
@@ -42,12 +42,12 @@ _LOG = logging.getLogger(f"{LOGGER}.vending")
 
 
 def sells(table: TieredTable) -> bool:
-    """Whether rows of the table may be purchases."""
+    """Return whether rows of the table may be purchases."""
     return table.name == TABLE
 
 
 def is_vend(row: Row) -> bool:
-    """Whether the row was stored to be bought for: then its reference follows from its id."""
+    """Return whether the row was stored to be bought for: then its reference follows from its id."""
     return is_reference_of(row["supplier_reference"], row["id"])
 
 
@@ -58,7 +58,7 @@ class VendDesk:
         self._settings = settings
         self._database = database
         self._cache = cache
-        self._clients: dict[str, Supplier] = {}
+        self._clients: dict[str, SupplierClient] = {}
         self._vending = Vending(settings, database, self._clients)
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -78,7 +78,7 @@ class VendDesk:
                 self._clients.clear()
 
     def check(self, order: Mapping[str, Any]) -> bool:
-        """Whether the new row ``order`` is to be vended. Call it before anything is stored.
+        """Return whether the new row ``order`` is to be vended. Call it before anything is stored.
 
         Raises FieldError when it may not be vended, TransientError when too many purchases are under way.
         """
@@ -118,8 +118,8 @@ class VendDesk:
         self._start(self._vend(table, row))
 
     async def failure(self, row_id: UUID, client_id: str | None) -> Row | None:
-        """Why the purchase failed, and when; None when nothing is known, or ``client_id`` may not see it (None sees
-        all).
+        """Return why the purchase failed, and when; None when nothing is known, or ``client_id`` may not see it (None
+        sees all).
         """
         asked = {"row_id": row_id, "client_id": client_id}
 
@@ -187,8 +187,8 @@ class VendDesk:
     async def _contradicted(self, supplier: str, webhook: Webhook, outcome: str) -> None:
         """Raise an alert, once a payment, when the supplier contradicts a row that has ended."""
         _LOG.error("what %s says of a purchase contradicts its row: %s", supplier, outcome)
-        told_at = webhook.timestamp.isoformat()
-        alert = contradiction(supplier, webhook.reference, webhook.code, told_at, outcome)
+        happened_at = webhook.timestamp.isoformat()
+        alert = contradiction(supplier, webhook.reference, webhook.code, happened_at, outcome)
         parameters = raise_parameters(alert, event_id=webhook.payment_id or webhook.reference)
 
         async def raise_alert(connection: AsyncConnection) -> None:

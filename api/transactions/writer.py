@@ -174,7 +174,7 @@ class TableWriter:
             await self._flush(self._take())
 
     def _take(self) -> list[_Waiting]:
-        """What the next flush stores: all that waits, up to a bound; a request is never divided."""
+        """Return what the next flush stores: all that waits, up to a bound; a request is never divided."""
         taken = [self._queue.popleft()]
         rows = taken[0].write.weight
         while self._queue and rows + self._queue[0].write.weight <= _FLUSH_ROWS:
@@ -354,7 +354,7 @@ def _outcome(write: Write, claimed: bool, held: tuple[bytes, int, bytes] | None)
     if fingerprint != write.fingerprint:
         return HttpError(KEY_REUSED)
     # The very answer of this request, with the ids made for it: an earlier try of this flush did commit. Without a row
-    # there is no id to tell it by, and a key that is held counts as held by an earlier request.
+    # there is no id to recognise it by, and a key that is held counts as held by an earlier request.
     replayed = not write.rows or response != write.response
     return Stored(status_code, response, replayed, () if replayed else write.rows)
 

@@ -17,7 +17,7 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one closed loop of wrk saw. ``broken`` are connections refused, cut or timed out."""
+    """The result of one closed loop of wrk. ``broken`` are connections refused, cut or timed out."""
 
     requests: int
     duration_us: int

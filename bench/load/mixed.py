@@ -1,6 +1,6 @@
 """An open loop over many connections: a fixed number of requests a second, whatever the answers take.
 
-Runs as a process of its own (`python -m bench.load.mixed`), told what to do in one JSON object on standard input, and
+Runs as a process of its own (`python -m bench.load.mixed`), with its task in one JSON object on standard input, and
 prints one JSON object. Latency counts from when a request was due, not from when it could be sent: a server that
 stalls is charged for everything that it kept waiting.
 """
@@ -26,8 +26,10 @@ _PATH = "/api/v1/transactions"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What to send. ``ids`` are read with a Zipf-like preference for the first ones: weight 1 / rank ** ``zipf``."""
+class LoadPlan:
+    """The requests to send. ``ids`` are read with a Zipf-like preference for the first ones: weight 1 / rank **
+    ``zipf``.
+    """
 
     url: str
     key: str
@@ -71,7 +73,7 @@ class Client(asyncio.Protocol):
             self._load.answered(self, self._kind, int(head[9:12]), time.monotonic() - self._due_s)
 
     def connection_lost(self, _: Exception | None) -> None:
-        """A connection that the server ends while it is idle is no error; one with a request under way is."""
+        """A connection that the server ends while it is idle is not an error; one with a request under way is."""
         self._load.lost(self)
 
 
@@ -86,7 +88,7 @@ def _content_length(head: bytes) -> int:
 class OpenLoop:
     """Opens the connections, keeps the pace, counts the answers."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
         self._random = random.Random(plan.seed)  # noqa: S311  # a load, not a secret
         self._weights = list(accumulate(1 / rank**plan.zipf for rank in range(1, len(plan.ids) + 1)))
@@ -201,7 +203,7 @@ def _percentiles(values_s: list[float]) -> dict[str, float]:
 
 def main() -> None:
     """Read the plan, run it, print the result."""
-    plan = Plan(**json.load(sys.stdin))
+    plan = LoadPlan(**json.load(sys.stdin))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     json.dump(uvloop.run(OpenLoop(plan).run()), sys.stdout)

@@ -1,7 +1,7 @@
 """Voucherly's client: vouchers by reference, a key in a header, amounts in cents.
 
-Its status rule: `GET /vouchers/{reference}` tells what became of a purchase. It does not promise that a reference that
-is posted twice is sold once, so nothing is posted twice.
+Its status rule: `GET /vouchers/{reference}` answers with the outcome of a purchase. It does not promise that a
+reference that is posted twice is sold once, so nothing is posted twice.
 """
 
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ from ledger.errors import ConfigError, FieldError
 from ledger.transactions import VasType
 from suppliers.errors import BadCredentialsError, DeclinedError, UnknownOutcomeError
 from suppliers.money import from_cents, to_cents
-from suppliers.outcomes import outcome, tells_nothing, unanswered
+from suppliers.outcomes import is_inconclusive, outcome, unanswered
 from suppliers.protocol import Outcome, Product, PurchaseRequest
 from suppliers.references import plain_reference
-from suppliers.transport import Answer, Call, Transport, may_be_asked_again
+from suppliers.transport import SupplierAnswer, SupplierCall, Transport, may_be_asked_again
 from suppliers.verdicts import Verdict
 
 from .codes import CODES
 from .settings import VoucherlySettings
 
 
-class Told(msgspec.Struct):
+class VoucherAnswer(msgspec.Struct):
     """Its answer, as far as it is read: the voucher's PIN is not."""
 
     code: str
@@ -34,7 +34,7 @@ class Told(msgspec.Struct):
 
 
 class Voucherly:
-    """The `Supplier` that Voucherly is."""
+    """The client of Voucherly, a `SupplierClient`."""
 
     name = "voucherly"
 
@@ -50,7 +50,7 @@ class Voucherly:
         return plain_reference(row_id)
 
     def believes(self, outcome: Outcome, age: timedelta) -> bool:
-        """Whether "there is none" is old enough to be final."""
+        """Return whether "there is none" is old enough to be final."""
         return outcome.verdict is Verdict.ABSENT and age >= timedelta(seconds=self._settings.absent_after_s)
 
     async def authenticate(self) -> None:
@@ -95,29 +95,29 @@ class Voucherly:
         """Close every connection."""
         await self._http.aclose()
 
-    def _call(self, method: str, path: str, body: object = None) -> Call:
-        return Call(method, f"{self._settings.base_url}/{path}", json=body, headers=self._headers)
+    def _call(self, method: str, path: str, body: object = None) -> SupplierCall:
+        return SupplierCall(method, f"{self._settings.base_url}/{path}", json=body, headers=self._headers)
 
 
-def _check_key(answer: Answer) -> None:
+def _check_key(answer: SupplierAnswer) -> None:
     if answer.status == 401:
         raise BadCredentialsError("voucherly does not accept our key")
 
 
-def _outcome(request: PurchaseRequest, answer: Answer) -> Outcome:
+def _outcome(request: PurchaseRequest, answer: SupplierAnswer) -> Outcome:
     _check_key(answer)
-    if tells_nothing(answer):
+    if is_inconclusive(answer):
         return unanswered(request, f"voucherly answered with {answer.status}")
     try:
-        told = msgspec.json.decode(answer.body, type=Told)
+        decoded = msgspec.json.decode(answer.body, type=VoucherAnswer)
     except msgspec.MsgspecError:
         return unanswered(request, "voucherly's answer cannot be read")
     return outcome(
         request,
-        CODES.get(told.code, Verdict.UNCERTAIN),
-        code=told.code,
-        transaction_id=told.number,
-        amount=None if told.cents is None else from_cents(told.cents),
+        CODES.get(decoded.code, Verdict.UNCERTAIN),
+        code=decoded.code,
+        transaction_id=decoded.number,
+        amount=None if decoded.cents is None else from_cents(decoded.cents),
     )
 
 

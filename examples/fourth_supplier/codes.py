@@ -1,4 +1,4 @@
-"""What Voucherly's words mean. One that is not here tells nothing: the outcome stays unknown."""
+"""The meaning of Voucherly's words. For any other word the outcome stays unknown."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

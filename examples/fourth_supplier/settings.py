@@ -1,4 +1,4 @@
-"""Where Voucherly is, and who we are to it."""
+"""The address of Voucherly and the credentials for it."""
 
 from typing import Self
 

@@ -39,7 +39,7 @@ def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
         if body["product"] != "books":
             return JSONResponse({"code": "refused" if body["product"] == "never" else "unknown-product"})
         number = f"V{book.next_number():08d}"
-        return _told(
+        return _sale_answer(
             book.add(
                 Sale(NAME, number, body["reference"], "purchase", "completed", "voucher_topup", "books", body["cents"])
             )
@@ -47,7 +47,7 @@ def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
 
     async def find(request: Request) -> Response:
         sales = book.by_reference(NAME, request.path_params["reference"])
-        return _told(sales[0]) if sales else JSONResponse({"code": "none"}, 404)
+        return _sale_answer(sales[0]) if sales else JSONResponse({"code": "none"}, 404)
 
     routes = [
         Route("/products", products),
@@ -59,7 +59,7 @@ def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
 
 
 def stand_in(settings: VoucherlySettings, url: str) -> Mapping[str, Any]:
-    """What makes the client of ``settings`` ask the simulator at ``url``."""
+    """Return the settings that make the client ask the simulator at ``url``."""
     contract = settings.commission or {VasType.VOUCHER_TOPUP: COMMISSION}
     return {"base_url": url, "key": SecretStr(KEY), "commission": contract}
 
@@ -68,7 +68,7 @@ def _known(request: Request) -> bool:
     return request.headers.get("x-key") == KEY
 
 
-def _told(sale: Sale) -> Response:
+def _sale_answer(sale: Sale) -> Response:
     return JSONResponse({"code": "sold", "number": sale.transaction_id, "cents": sale.amount_cents, "pin": "0000"})
 
 

@@ -28,10 +28,10 @@ class Checkpoint:
 
     @classmethod
     def parse(cls, text: str) -> "Checkpoint":
-        """Read a note's text. Raises VerificationError for one that is no checkpoint."""
+        """Read a note's text. Raises VerificationError for one that is not a checkpoint."""
         lines = text.split("\n")
         if len(lines) <= _LINES or lines.pop() != "" or not all(lines):
-            raise VerificationError("the text is no checkpoint: it needs at least three lines and no empty one")
+            raise VerificationError("the text is not a checkpoint: it needs at least three lines and no empty one")
         origin, size, root, *extensions = lines
         return cls(origin, parse_size(size, "the size of the checkpoint"), _root(root), tuple(extensions))
 

@@ -8,16 +8,9 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
+import msgspec
 import rfc8785
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-)
+from msgspec import Meta
 
 from ledger.errors import DataError
 from ledger.transparency.tiles import MOST_ENTRY_BYTES
@@ -25,42 +18,34 @@ from ledger.transparency.tiles import MOST_ENTRY_BYTES
 FORMAT = "treasury-event-v1"
 LARGEST_NUMBER = 2**53 - 1  # of JSON, exactly
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-TableName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
-MonthName = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
-Count = Annotated[int, Field(ge=0, le=LARGEST_NUMBER)]
-Number = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
+Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+TableName = Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9_]{0,62}\Z")]
+MonthName = Annotated[str, Meta(pattern=r"\A[0-9]{4}-(0[1-9]|1[0-2])\Z")]
+Count = Annotated[int, Meta(ge=0, le=LARGEST_NUMBER)]
+Number = Annotated[int, Meta(ge=1, le=LARGEST_NUMBER)]
 VerifierKeys = tuple[str, ...]
 
 
-def _instant(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Named values of the log. They are checked where JSON is read, and by `Event.to_bytes`; not when one is made."""
 
 
-Instant = Annotated[datetime, PlainSerializer(_instant, return_type=str)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class _Body(_Model):
+class _Body(Record, frozen=True, tag_field="event"):
     """What happened. ``event`` names the kind.
 
-    ``later`` are fields that came after the first entries were written: they are left out where they have their
-    default, so that an entry keeps its bytes.
+    ``later`` are fields that came after the first entries were written: they are left out where they are None, so that
+    an entry keeps its bytes.
     """
 
     later: ClassVar[frozenset[str]] = frozenset()
 
-    @model_serializer(mode="wrap")
-    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = handler(self)
-        defaults = {name: type(self).model_fields[name].get_default() for name in self.later}
-        return {name: value for name, value in content.items() if name not in defaults or value != defaults[name]}
+    @property
+    def event(self) -> str:
+        """The kind, as the entry has it."""
+        return str(self.__struct_config__.tag)
 
 
-class LoggedObject(_Model):
+class LoggedObject(Record, frozen=True):
     """An object of the archive: its key under the archive's URL, its size, the SHA-256 of its bytes."""
 
     key: str
@@ -68,14 +53,14 @@ class LoggedObject(_Model):
     sha256: Sha256
 
 
-class LoggedManifest(_Model):
+class LoggedManifest(Record, frozen=True):
     """A manifest: its key under the archive's URL, the SHA-256 of its bytes."""
 
     key: str
     sha256: Sha256
 
 
-class LoggedTree(_Model):
+class LoggedTree(Record, frozen=True):
     """The head of a month's tree: how its leaves are made and ordered, how many they are, the root."""
 
     method: str
@@ -83,14 +68,13 @@ class LoggedTree(_Model):
     root: Sha256
 
 
-class LogOpened(_Body):
+class LogOpened(_Body, frozen=True, kw_only=True, tag="log_opened"):
     """The log begins. ``origin`` is the first line of its checkpoints."""
 
-    event: Literal["log_opened"] = "log_opened"
     origin: str
 
 
-class KeptRows(_Model):
+class KeptRows(Record, frozen=True):
     """A part whose rows holds have kept: of which part they were, by which holds, and the object with a proof of each
     row against that part's root.
     """
@@ -100,7 +84,7 @@ class KeptRows(_Model):
     proofs: LoggedObject
 
 
-class Archived(_Body):
+class Archived(_Body, frozen=True, kw_only=True, tag="archived"):
     """A part of a month went cold. ``sums`` are decimal texts, by currency and money column.
 
     ``objects`` are the file with the rows and the roots of the tree's chunks. ``layout`` says how the rows are laid out
@@ -110,12 +94,11 @@ class Archived(_Body):
 
     later: ClassVar[frozenset[str]] = frozenset({"kept"})
 
-    event: Literal["archived"] = "archived"
     table: TableName
     month: MonthName
     part: Number
     manifest: LoggedManifest
-    objects: tuple[LoggedObject, ...] = Field(min_length=1)
+    objects: Annotated[tuple[LoggedObject, ...], Meta(min_length=1)]
     tree: LoggedTree
     rows: Count
     sums: dict[str, dict[str, str]]
@@ -124,30 +107,27 @@ class Archived(_Body):
     kept: KeptRows | None = None
 
 
-class _MonthEvent(_Body):
+class _MonthEvent(_Body, frozen=True, kw_only=True):
     """An event of an archived month; ``part`` is None where all its parts are meant."""
 
     table: TableName
     month: MonthName
     part: Number | None = None
-    details: dict[str, Any] = Field(default_factory=dict)
+    details: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class Reverified(_MonthEvent):
+class Reverified(_MonthEvent, frozen=True, kw_only=True, tag="reverified"):
     """The objects of a month were read again and are what the log says. ``deep``: every row, too."""
 
-    event: Literal["reverified"] = "reverified"
     deep: bool
     manifest_sha256: Sha256
 
 
-class Restored(_MonthEvent):
+class Restored(_MonthEvent, frozen=True, kw_only=True, tag="restored"):
     """A month was brought back into a schema for a limited time. It stays in the archive."""
 
-    event: Literal["restored"] = "restored"
 
-
-class _HoldEvent(_Body):
+class _HoldEvent(_Body, frozen=True, kw_only=True):
     """An event of a hold, which ``hold`` names. ``record`` is the object that says who decided, why, and on whose rows:
     the log itself names nobody.
     """
@@ -159,39 +139,34 @@ class _HoldEvent(_Body):
     month: MonthName | None = None
     last_month: MonthName | None = None
     part: Number | None = None
-    details: dict[str, Any] = Field(default_factory=dict)
+    details: dict[str, Any] = msgspec.field(default_factory=dict)
     subject: Literal["wallet", "user", "client"] | None = None
     record: LoggedObject | None = None
 
 
-class Held(_HoldEvent):
+class Held(_HoldEvent, frozen=True, kw_only=True, tag="held"):
     """A hold keeps months, from ``month`` to ``last_month``, or rows in them, from being deleted.
 
     ``table`` is None for every table. ``subject`` says whose rows are kept, None for all rows.
     """
 
-    event: Literal["held"] = "held"
 
-
-class Released(_HoldEvent):
+class Released(_HoldEvent, frozen=True, kw_only=True, tag="released"):
     """A hold was taken off, by two people."""
 
-    event: Literal["released"] = "released"
 
-
-class DeletionBegun(_MonthEvent):
+class DeletionBegun(_MonthEvent, frozen=True, kw_only=True, tag="deletion_begun"):
     """From here on the objects of ``parts`` need not exist: a request with the hash ``plan_sha256`` was approved, its
     grace period is over, and no hold keeps them. ``record`` is the order, which names the people and the objects.
     """
 
-    event: Literal["deletion_begun"] = "deletion_begun"
-    parts: tuple[Number, ...] = Field(min_length=1)
+    parts: Annotated[tuple[Number, ...], Meta(min_length=1)]
     certificate: str
     plan_sha256: Sha256
     record: LoggedObject
 
 
-class Deleted(_MonthEvent):
+class Deleted(_MonthEvent, frozen=True, kw_only=True, tag="deleted"):
     """A part of a month was deleted at the end of its retention: no version of its objects exists any more.
 
     ``certificate`` is the number of the certificate, ``record`` the object with it.
@@ -199,20 +174,19 @@ class Deleted(_MonthEvent):
 
     later: ClassVar[frozenset[str]] = frozenset({"certificate", "record"})
 
-    event: Literal["deleted"] = "deleted"
     manifest_sha256: Sha256
     certificate: str | None = None
     record: LoggedObject | None = None
 
 
-class AuditHead(_Model):
+class AuditHead(Record, frozen=True):
     """The newest event of the audit chain of reconciliation."""
 
     event_no: Count
     hash: Sha256
 
 
-class _PeriodEvent(_Body):
+class _PeriodEvent(_Body, frozen=True, kw_only=True):
     """An event of a period of reconciliation days (Africa/Johannesburg), with the head of the audit chain after it."""
 
     supplier: str
@@ -221,42 +195,36 @@ class _PeriodEvent(_Body):
     audit_head: AuditHead
 
 
-class PeriodClosed(_PeriodEvent):
+class PeriodClosed(_PeriodEvent, frozen=True, kw_only=True, tag="period_closed"):
     """Two people closed a period."""
 
-    event: Literal["period_closed"] = "period_closed"
 
-
-class PeriodReopened(_PeriodEvent):
+class PeriodReopened(_PeriodEvent, frozen=True, kw_only=True, tag="period_reopened"):
     """A closed period was opened again."""
 
-    event: Literal["period_reopened"] = "period_reopened"
 
-
-class KeyRotated(_Body):
+class KeyRotated(_Body, frozen=True, kw_only=True, tag="key_rotated"):
     """From this entry on the log is signed by ``new``; ``old``, empty at first, stay valid for what they signed."""
 
-    event: Literal["key_rotated"] = "key_rotated"
     old: VerifierKeys
-    new: VerifierKeys = Field(min_length=1)
+    new: Annotated[VerifierKeys, Meta(min_length=1)]
 
 
-class Former(_Model):
+class Former(Record, frozen=True):
     """The installation that a database was before."""
 
     installation: UUID
     incarnation: Number
 
 
-class Incarnation(_Body):
+class Incarnation(_Body, frozen=True, kw_only=True, tag="incarnation"):
     """A database took the place of another one (``continued``), or left with an archive of its own (``separated``)."""
 
-    event: Literal["incarnation"] = "incarnation"
     kind: Literal["continued", "separated"]
     former: Former | None
 
 
-Body = Annotated[
+Body = (
     LogOpened
     | Archived
     | Reverified
@@ -268,12 +236,11 @@ Body = Annotated[
     | PeriodClosed
     | PeriodReopened
     | KeyRotated
-    | Incarnation,
-    Field(discriminator="event"),
-]
+    | Incarnation
+)
 
 
-class Event(_Model):
+class Event(Record, frozen=True, kw_only=True):
     """An entry: what happened, when (UTC), and which database says so.
 
     ``number`` counts the events of an installation's incarnation from 1 without gaps: one that was taken away before it
@@ -284,38 +251,51 @@ class Event(_Model):
     installation: UUID
     incarnation: Number
     number: Number
-    happened_at: Instant
+    happened_at: Annotated[datetime, Meta(tz=True)]
     body: Body
 
     def to_bytes(self) -> bytes:
-        """The entry: canonical JSON. Raises DataError for one that is too long or holds what JSON cannot."""
-        if _holds_float(self.model_dump()):  # as it is: in JSON an infinity would be null
+        """The entry: canonical JSON. Raises DataError for one that is too long, holds what JSON cannot, or has a value
+        that no entry may have.
+        """
+        values = self._values()
+        if _holds_float(values):  # an infinity, and rounding
             raise DataError(f"event {self.body.event}: a floating-point number, which is not exact: write it as text")
         try:
-            content = rfc8785.dumps(self.model_dump(mode="json"))
+            content = rfc8785.dumps(values)
         except rfc8785.CanonicalizationError as error:
             raise DataError(f"event {self.body.event}: {error}") from None
         if len(content) > MOST_ENTRY_BYTES:
             raise DataError(f"event {self.body.event}: {len(content)} bytes, an entry has at most {MOST_ENTRY_BYTES}")
+        self.read_own(content)
         return content
+
+    def _values(self) -> dict[str, Any]:
+        """What JSON has of the event: the time to the millisecond, and no later field without a value."""
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        later = self.body.later
+        body = {name: value for name, value in values["body"].items() if value is not None or name not in later}
+        moment = self.happened_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return values | {"body": body, "happened_at": moment}
 
     @classmethod
     def from_bytes(cls, entry: bytes) -> "Event":
         """Read an entry. Raises DataError naming what is wrong, also for one that is not canonical."""
         event = cls.read_own(entry)
         if event.to_bytes() != entry:
-            raise DataError(f"the entry is no {FORMAT}: it is not in canonical form")
+            raise DataError(f"the entry is not a {FORMAT}: it is not in canonical form")
         return event
 
     @classmethod
     def read_own(cls, entry: bytes) -> "Event":
         """Read an entry that `to_bytes` has made. Raises DataError naming what is wrong."""
         try:
-            return cls.model_validate_json(entry)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "JSON"
-            raise DataError(f"the entry is no {FORMAT}: {place}: {first['msg']}") from None
+            return _DECODER.decode(entry)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise DataError(f"the entry is not a {FORMAT}: {error}") from None
+
+
+_DECODER = msgspec.json.Decoder(Event)
 
 
 def _holds_float(value: Any) -> bool:

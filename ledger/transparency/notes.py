@@ -54,7 +54,7 @@ class Signature:
         return cls(name, content[:KEY_ID_BYTES], content[KEY_ID_BYTES:])
 
     def is_of(self, key: VerifierKey) -> bool:
-        """Whether name and key id are those of ``key``."""
+        """Return whether name and key id are those of ``key``."""
         return (self.name, self.key_id) == (key.name, key.key_id)
 
 
@@ -72,7 +72,7 @@ class Note:
 
 
 def split_note(content: bytes) -> tuple[str, list[Signature]]:
-    """The text and the signatures of a note, none of them verified. Raises VerificationError for what is no note."""
+    """The text and the signatures of a note, none of them verified. Raises VerificationError for what is not a note."""
     if len(content) > _MOST_BYTES:
         raise VerificationError(f"the note has more than {_MOST_BYTES} bytes")
     try:

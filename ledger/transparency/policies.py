@@ -17,7 +17,7 @@ _MOST = 1000  # of each kind: the specification asks for at least 32
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class TrustedLog:
     """A log whose checkpoints count: its key, and where it is read."""
 
     key: VerifierKey
@@ -34,7 +34,7 @@ class Witness:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class WitnessGroup:
     """Members, by name, of which at least ``threshold`` must have witnessed a checkpoint."""
 
     threshold: int
@@ -42,16 +42,16 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class LogPolicy:
     """A policy. ``quorum`` is a witness, a group or ``none``."""
 
-    logs: tuple[Log, ...]
+    logs: tuple[TrustedLog, ...]
     witnesses: Mapping[str, Witness] = field(default_factory=dict)
-    groups: Mapping[str, Group] = field(default_factory=dict)
+    groups: Mapping[str, WitnessGroup] = field(default_factory=dict)
     quorum: str = NONE
 
     @classmethod
-    def parse(cls, content: bytes) -> "Policy":
+    def parse(cls, content: bytes) -> "LogPolicy":
         """Read a policy file. Raises VerificationError naming the line that is wrong."""
         if any((byte < 0x20 and byte not in b"\t\n") or byte == 0x7F for byte in content):
             raise VerificationError("policy: a control character other than tab and newline")
@@ -106,12 +106,12 @@ class Policy:
 
 
 class _Reader:
-    """The lines of a policy file, in order: a group and the quorum name only what stands above them."""
+    """The lines of a policy file, in order: a group and the quorum name only what is above them."""
 
     def __init__(self) -> None:
-        self._logs: list[Log] = []
+        self._logs: list[TrustedLog] = []
         self._witnesses: dict[str, Witness] = {}
-        self._groups: dict[str, Group] = {}
+        self._groups: dict[str, WitnessGroup] = {}
         self._members: set[str] = set()
         self._quorum: str | None = None
 
@@ -124,16 +124,16 @@ class _Reader:
         if max(len(self._logs), len(self._witnesses), len(self._groups)) > _MOST:
             raise VerificationError(f"more than {_MOST} of a kind")
 
-    def policy(self) -> Policy:
-        """What was read."""
+    def policy(self) -> LogPolicy:
+        """Return the policy that was read."""
         if self._quorum is None:
             raise VerificationError("policy: the quorum line is missing")
-        return Policy(tuple(self._logs), self._witnesses, self._groups, self._quorum)
+        return LogPolicy(tuple(self._logs), self._witnesses, self._groups, self._quorum)
 
     def _log(self, words: list[str]) -> None:
         if len(words) not in (1, 2):
             raise VerificationError("a log is `log <vkey> [<url>]`")
-        log = Log(VerifierKey.parse(words[0]), words[1] if len(words) > 1 else None)
+        log = TrustedLog(VerifierKey.parse(words[0]), words[1] if len(words) > 1 else None)
         if any(log.key.public_key == other.key.public_key for other in self._logs):
             raise VerificationError(f"the log {log.key.name} has the public key of another log line")
         self._logs.append(log)
@@ -159,7 +159,7 @@ class _Reader:
             if member in self._members:
                 raise VerificationError(f"{member} is a member twice")
             self._members.add(member)
-        self._groups[name] = Group(_threshold(wanted, len(members)), tuple(members))
+        self._groups[name] = WitnessGroup(_threshold(wanted, len(members)), tuple(members))
 
     def _take_quorum(self, words: list[str]) -> None:
         if len(words) != 1 or self._quorum is not None:
@@ -174,7 +174,7 @@ class _Reader:
 
     def _require_known(self, name: str) -> None:
         if name not in self._witnesses and name not in self._groups:
-            raise VerificationError(f"{name} is no witness or group of a line above")
+            raise VerificationError(f"{name} is not a witness or group of a line above")
 
 
 def _threshold(wanted: str, members: int) -> int:

@@ -8,7 +8,7 @@ from ledger.merkle import HASH_BYTES
 from ledger.merkle_proofs import root_from_path
 from ledger.transparency import base64
 from ledger.transparency.checkpoints import Checkpoint, parse_size
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 
 _HEADER = "c2sp.org/tlog-proof@v1"
 _EXTRA = "extra "
@@ -49,7 +49,7 @@ class TlogProof:
         index = parse_size(lines.pop(0).removeprefix(_INDEX), "the index of the proof")
         return cls(index, _path(lines), checkpoint, extra)
 
-    def check(self, leaf: bytes, policy: Policy) -> Checkpoint:
+    def check(self, leaf: bytes, policy: LogPolicy) -> Checkpoint:
         """The checkpoint, when ``leaf`` (32 bytes, RFC 6962) is the entry at `index` of a log of the policy.
 
         Raises VerificationError otherwise.

@@ -1,12 +1,11 @@
 """The log replayed: which months must exist, as which objects, and which keys sign it; and the index that says so."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
 import rfc8785
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ledger.errors import DataError
 from ledger.transparency.events import (
@@ -23,6 +22,7 @@ from ledger.transparency.events import (
     LogOpened,
     MonthName,
     Number,
+    Record,
     Released,
     Sha256,
     TableName,
@@ -53,7 +53,7 @@ class Gone:
 
 @dataclass(slots=True)
 class LogState:
-    """What the first ``size`` entries of a log come to.
+    """The state of a log after its first ``size`` entries.
 
     ``gone``: parts whose deletion has begun or ended. ``holds``: those that are open, by their names, each with its
     entry. ``key_changes``: from which entry on which keys sign it. ``tables``: those that a month was ever archived of.
@@ -120,7 +120,7 @@ def _delete(state: LogState, index: int, body: Deleted) -> None:
 
 
 def replay_entries(entries: Iterable[bytes], *, are_own: bool = False) -> LogState:
-    """`replay` of entries. Raises DataError naming the first that is no event.
+    """`replay` of entries. Raises DataError naming the first that is not an event.
 
     That they are canonical is not looked at again where they ``are_own``: PostgreSQL keeps the bytes that were made.
     """
@@ -156,11 +156,7 @@ def check_numbers(events: Sequence[Event]) -> None:
         raise DataError(f"log, {gap}")
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class IndexedMonth(_Model):
+class IndexedMonth(Record, frozen=True):
     """A part of a month that must exist. ``entry`` is the index of its event in the log."""
 
     month: MonthName
@@ -171,7 +167,7 @@ class IndexedMonth(_Model):
     objects: tuple[LoggedObject, ...]
 
 
-class Index(_Model):
+class Index(Record, frozen=True, kw_only=True):
     """The months of one table that must exist by the first ``size`` entries of the log, whose root is ``root``."""
 
     format: Literal["treasury-index-v1"] = "treasury-index-v1"
@@ -183,15 +179,15 @@ class Index(_Model):
 
     def to_text(self) -> str:
         """The text of the signed note: one line of canonical JSON (RFC 8785)."""
-        return rfc8785.dumps(self.model_dump(mode="json")).decode() + "\n"
+        return rfc8785.dumps(msgspec.to_builtins(self)).decode() + "\n"
 
     @classmethod
     def from_text(cls, text: str) -> "Index":
-        """Read the text of a note. Raises DataError for one that is no index, or not in canonical form."""
+        """Read the text of a note. Raises DataError for one that is not an index, or not in canonical form."""
         try:
-            index = cls.model_validate(json.loads(text))
-        except (ValidationError, ValueError):
-            raise DataError(f"the text of the note is no {INDEX_FORMAT}") from None
+            index = msgspec.json.decode(text, type=cls)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            raise DataError(f"the text of the note is not a {INDEX_FORMAT}") from None
         if index.to_text() != text:
             raise DataError("the index is not in canonical form")
         return index

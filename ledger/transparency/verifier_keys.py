@@ -58,7 +58,7 @@ class VerifierKey:
     def __post_init__(self) -> None:
         check_name(self.name)
         if len(self.public_key) != self.type.public_key_bytes:
-            raise VerificationError(f"key {self.name}: {len(self.public_key)} bytes are no {self.type.algorithm} key")
+            raise VerificationError(f"key {self.name}: not a {self.type.algorithm} key of {len(self.public_key)} bytes")
 
     @property
     def key_id(self) -> bytes:
@@ -87,9 +87,9 @@ class VerifierKey:
         return key
 
     def message(self, text: str, time_s: int = 0) -> bytes:
-        """What is signed for the note ``text``; ``time_s``, seconds since 1970, is part of cosignatures.
+        """Return what is signed for the note ``text``; ``time_s``, seconds since 1970, is part of cosignatures.
 
-        Raises VerificationError where a cosignature is wanted for a text that is no checkpoint.
+        Raises VerificationError where a cosignature is wanted for a text that is not a checkpoint.
         """
         if self.type is SignatureType.ED25519:
             return text.encode()
@@ -144,7 +144,7 @@ def check_name(name: str) -> None:
     """Raise VerificationError for a key's name that is empty or has a space, a plus or a control character."""
     is_text = name.isascii() or name == name.encode("utf-8", "replace").decode()
     if not name or not is_text or any(one.isspace() or one == "+" or one < " " for one in name):
-        raise VerificationError(f"{name!r} is no name of a key: it must not be empty or have spaces or plus signs")
+        raise VerificationError(f"{name!r} is not a name of a key: it must not be empty or have spaces or plus signs")
 
 
 def _short(text: str, what: str) -> bytes:

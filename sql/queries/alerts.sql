@@ -3,7 +3,7 @@
 -- name: raise
 -- Opens the alert, or counts one more occurrence of the open one. An event that was counted before is not counted
 -- again, also when the alert was resolved meanwhile: then there is no row. A higher severity ends the
--- acknowledgement and is told at once. `opened` says whether this made the alert.
+-- acknowledgement and its notice is due at once. `opened` says whether this made the alert.
 INSERT INTO alerts (rule, subject, fingerprint, severity, title, what_to_do, evidence, event_ids,
                     first_seen, last_seen, next_notice_at)
 SELECT %(rule)s, %(subject)s, %(fingerprint)s, %(severity)s, %(title)s, %(what_to_do)s, %(evidence)s::jsonb,
@@ -46,7 +46,7 @@ WHERE state = 'open' AND rule = ANY (%(rules)s) AND last_seen < %(since)s
 RETURNING alert_id
 
 -- name: acknowledge
--- Somebody is at it: no more repeats of the notice. The first acknowledgement counts.
+-- A person works on it: no more repeats of the notice. The first acknowledgement counts.
 UPDATE alerts
 SET acknowledged_at = now(), acknowledged_by = %(who)s
 WHERE alert_id = %(alert_id)s AND state = 'open' AND acknowledged_at IS NULL
@@ -72,7 +72,7 @@ GROUP BY rule
 ORDER BY rule
 
 -- name: claim_notices
--- Takes the notices that are due, for as long as sending them may take: others pass them by. Whoever dies with them
+-- Takes the notices that are due, for as long as sending them may take: others pass them by. A sender that dies with them
 -- in hand leaves them due again. A notice of something that was over a day ago is not sent any more.
 UPDATE alerts SET next_notice_at = %(until)s
 FROM (
@@ -84,7 +84,7 @@ FROM (
     FOR UPDATE SKIP LOCKED) AS due
 WHERE alerts.alert_id = due.alert_id
 RETURNING alerts.alert_id, rule, subject, severity, title, what_to_do, first_seen, last_seen, count, resolved_at,
-          notified_at IS NOT NULL AS told_before, notice_taken_by
+          notified_at IS NOT NULL AS notified_before, notice_taken_by
 
 -- name: settle_notice
 -- Every target took it; the next is due when the schedule says, unless something changed while it was being sent.
@@ -94,7 +94,7 @@ SET notified_at = %(at)s, notice_taken_by = '{}', notice_failures = 0, notice_er
 WHERE alert_id = %(alert_id)s
 
 -- name: fail_notice
--- Some target did not take it; those that did are not told again when it is tried again.
+-- Some target did not take it; those that did get it no second time when it is tried again.
 UPDATE alerts
 SET notice_failures = notice_failures + 1, notice_error = %(error)s,
     notice_taken_by = CASE WHEN next_notice_at = %(until)s THEN %(taken)s::text[] ELSE notice_taken_by END,
@@ -108,7 +108,7 @@ WHERE notice_failures > 0 AND (state = 'open' AND acknowledged_at IS NULL OR res
 ORDER BY alert_id DESC
 LIMIT 1
 
--- name: told_elsewhere
+-- name: notified_elsewhere
 -- The notice of an alert that could not be stored when it was sent: the schedule goes on from then.
 UPDATE alerts SET notified_at = %(at)s, next_notice_at = %(next)s, notice_taken_by = '{}'
 WHERE alert_id = %(alert_id)s

@@ -39,7 +39,7 @@ SELECT EXISTS (
 SELECT to_regprocedure(quote_ident(%(function)s) || '()') IS NOT NULL
 
 -- name: partitions
--- The partitions of a parent with their bounds as instants (NULL where a bound is no instant: DEFAULT, MINVALUE, and
+-- The partitions of a parent with their bounds as instants (NULL where a bound is not an instant: DEFAULT, MINVALUE, and
 -- infinity and years outside 1 to 9999, which Python has no instant for), and the conditions of their validated CHECKs.
 SELECT c.oid, n.nspname::text, c.relname::text,
        (regexp_match(b.bound, $$FROM \('(\d{4}-[^']+\d)'\)$$))[1]::timestamptz,

@@ -1,4 +1,4 @@
--- Our side of closed days: what it was, what is looked at again, and who keeps whom out meanwhile.
+-- The internal rows of closed days: what they were, what is looked at again, and which locks keep writers out meanwhile.
 
 -- name: keep_writers_out
 -- Until the transaction ends nobody who changes rows of a supplier's former days may commit, and all who did have ended.
@@ -52,7 +52,7 @@ WHERE supplier = %(supplier)s::text AND day BETWEEN %(first)s::date AND %(last)s
 ORDER BY day, run_id DESC
 
 -- name: explained_ends
--- Of rows of ours those whose end a record of a break tells of: by the row itself, or by the reference of a line alone.
+-- Of internal rows those whose end a record of a break explains: by the row itself, or by the reference of a line alone.
 SELECT b.own ->> 'id', b.line ->> 'reference'
 FROM recon_breaks b JOIN recon_resolutions x USING (break_id)
 WHERE b.supplier = %(supplier)s::text AND x.action IN ('auto_resolved', 'noted', 'resolved')

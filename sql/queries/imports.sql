@@ -45,7 +45,7 @@ INSERT INTO import_sources (table_name, source_name, rule) VALUES (%(table)s, %(
 SELECT rule FROM import_sources WHERE (table_name, source_name) = (%(table)s, %(source)s)
 
 -- name: find_staged
--- For a dry run, and to tell what is there from what was not stored: the lines whose rows are there already. The columns are named to be checked.
+-- For a dry run, and to distinguish what is there from what was not stored: the lines whose rows are there already. The columns are named to be checked.
 SELECT line FROM (SELECT line, {columns} FROM pg_temp.import_staging) AS staged
 WHERE EXISTS (SELECT FROM {parent} AS there WHERE (there.{key}, there.{time}) = (staged.{key}, staged.{time}))
 

@@ -69,7 +69,7 @@ FROM (
     UNION
     (SELECT figures -> 'inputs' ->> 'key', decode(figures -> 'inputs' ->> 'sha256', 'hex') FROM recon_runs
      WHERE figures -> 'inputs' ->> 'key' IS NOT NULL ORDER BY run_id DESC LIMIT 3)
-) AS told
+) AS known
 ORDER BY object_key
 
 -- name: own_uploads

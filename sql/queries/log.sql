@@ -119,5 +119,5 @@ ORDER BY entry_index DESC NULLS FIRST
 LIMIT 1
 
 -- name: uploads
--- Every object whose upload was begun, so that what a run left behind is told from what a stranger put there.
+-- Every object whose upload was begun, to distinguish what a run left behind from what a stranger put there.
 SELECT object_key, state FROM archive_uploads

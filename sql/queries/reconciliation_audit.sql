@@ -105,13 +105,13 @@ FROM (
     SELECT run_id, object_key, encode(object_sha256, 'hex') FROM recon_closed_days
     UNION ALL
     SELECT 0, object_key, encode(object_sha256, 'hex') FROM statement_files WHERE object_key IS NOT NULL
-) AS told
+) AS recorded
 ORDER BY object_key, run_id DESC
 
 -- name: contradicting_states
 -- Breaks whose state or period is not what the last records about them say. Records that are older than the column do not
--- say to which day they moved a break: of those nothing can be told.
-SELECT b.break_id, b.state, b.period_day, b.state <> told.state AS wrong_state
+-- say to which day they moved a break: nothing is known of those.
+SELECT b.break_id, b.state, b.period_day, b.state <> recorded.state AS wrong_state
 FROM recon_breaks b
 LEFT JOIN LATERAL (
     SELECT action FROM recon_resolutions x
@@ -125,7 +125,7 @@ CROSS JOIN LATERAL (
     SELECT CASE last.action
         WHEN 'auto_resolved' THEN 'resolved' WHEN 'resolved' THEN 'resolved' WHEN 'closed' THEN 'closed'
         WHEN 'proposed' THEN 'proposed' ELSE 'open' END AS state
-) AS told
-WHERE b.state <> told.state OR b.period_day <> CASE WHEN period.moved THEN period.period_day ELSE b.day END
+) AS recorded
+WHERE b.state <> recorded.state OR b.period_day <> CASE WHEN period.moved THEN period.period_day ELSE b.day END
 ORDER BY b.break_id
 LIMIT 100

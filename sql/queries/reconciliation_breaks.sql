@@ -102,7 +102,7 @@ VALUES (%(break_id)s::bigint, %(action)s, %(actor)s::text, %(account)s::text, %(
 RETURNING resolution_id
 
 -- name: suggested_lines
--- Waiting breaks of lines that the newest runs suggest for the row of ours of a break.
+-- Waiting breaks of lines that the newest runs suggest for the internal row of a break.
 SELECT DISTINCT m.break_id
 FROM recon_breaks o JOIN recon_matches m ON m.own_id = (o.own ->> 'id')::uuid AND m.state = 'suggested'
 JOIN recon_runs r ON r.run_id = m.run_id JOIN recon_breaks l ON l.break_id = m.break_id
@@ -111,7 +111,7 @@ WHERE o.break_id = %(break_id)s::bigint AND o.line IS NULL AND l.state IN ('open
 ORDER BY m.break_id
 
 -- name: suggested_rows
--- The rows of ours that the newest run suggests for the line of a break, each with its own break where it has one, and
+-- The internal rows that the newest run suggests for the line of a break, each with its own break where it has one, and
 -- whether it has a match by now.
 WITH newest AS (
     SELECT max(m.run_id) AS run_id FROM recon_matches m JOIN recon_runs r USING (run_id)

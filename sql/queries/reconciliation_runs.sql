@@ -14,7 +14,7 @@ WHERE supplier = %(supplier)s::text AND day BETWEEN %(first)s::date AND %(last)s
 ORDER BY day, run_id DESC
 
 -- name: taken_rows
--- Rows of ours that are not free for this day: the newest run of another day has matched them across its edge, or a
+-- Internal rows that are not free for this day: the newest run of another day has matched them across its edge, or a
 -- person has confirmed them for a line of another day. Not those that were matched with a line carried on from this very
 -- day: that line is here again, and takes its row itself. Nor those that a run of this day matched with a carried line.
 SELECT m.own_id
@@ -102,7 +102,7 @@ CREATE TEMPORARY TABLE pg_temp.recon_matched (
 COPY pg_temp.recon_matched FROM STDIN (FORMAT csv)
 
 -- name: keep_settled
--- A break whose row of ours people have ended is the same break, though the row has another status than when it was found.
+-- A break whose internal row people have ended is the same break, though the row has another status than when it was found.
 UPDATE pg_temp.recon_found f SET fingerprint = encode(b.fingerprint, 'hex')
 FROM recon_breaks b
 WHERE b.supplier = %(supplier)s::text AND b.day = %(day)s::date AND b.state = 'resolved' AND b.class = f.class
@@ -182,7 +182,7 @@ SELECT break_id, %(run_id)s::bigint, 'reopened', %(actor)s::text, 'counterpart_g
 FROM again ORDER BY break_id
 
 -- name: reopen_confirmed
--- Our side of a match that a person confirmed, when the line is no longer in the statement of its day.
+-- The internal side of a match that a person confirmed, when the line is no longer in the statement of its day.
 WITH lost AS (
     SELECT c.own_break_id FROM recon_breaks l JOIN recon_confirmations c USING (break_id)
     JOIN recon_resolutions x USING (resolution_id)

@@ -1,4 +1,4 @@
--- What the roles may do in this database now, and what stands open to everybody. See sql/roles.py.
+-- What the roles may do in this database now, and what is open to everybody. See sql/roles.py.
 
 -- name: existing
 SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%(roles)s)

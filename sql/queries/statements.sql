@@ -69,7 +69,7 @@ ORDER BY days.day
 -- name: days_to_reconcile
 -- Taken days up to `last` that no run was made of with the statement that counts now, or none after the day was over, the
 -- oldest first. Of the days from
--- `recent` on also those where a row of ours is under way that its line has decided: the run that had to end it did not.
+-- `recent` on also those where an internal row is under way that its line has decided: the run that had to end it did not.
 -- No day of a closed period.
 WITH taken AS (
     SELECT DISTINCT ON (day) day, object_key FROM statement_files

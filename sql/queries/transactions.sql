@@ -172,7 +172,7 @@ LEFT JOIN (SELECT * FROM passed WHERE {conditions} ORDER BY {id} LIMIT %(limit)s
 ORDER BY found.{id}
 
 -- name: change_status
--- Moves a row on if it stands where it may be moved from; of two callers at once only one finds it there. A status that a
+-- Moves a row on if its status may be moved from; of two callers at once only one finds it there. A status that a
 -- trigger changed raises an error, as in `store`.
 WITH hot AS (
     UPDATE {hot} SET {status} = %(status)s, updated_at = greatest(updated_at, %(now)s)

@@ -10,7 +10,7 @@ UNION ALL
 SELECT {columns} FROM {warm} WHERE {id} = %(id)s AND {time} = %(time)s
 
 -- name: find_by_reference
--- The row that a supplier knows by a reference which tells its millisecond; `first` and `last` are the ids of that.
+-- The row that a supplier knows by a reference that contains its millisecond; `first` and `last` are the ids of that.
 SELECT {columns}, client_id, user_id, wallet_id FROM {hot}
 WHERE {time} = %(time)s AND {id} BETWEEN %(first)s AND %(last)s AND supplier_reference = %(reference)s
 UNION ALL
@@ -31,8 +31,8 @@ WITH hot AS (
 SELECT * FROM hot UNION ALL SELECT * FROM warm
 
 -- name: finish
--- The end of a vend. `expected` is where the row must stand: processing, or pending when it was never sent. `failure` tells
--- its client why nothing was sold; null when it was.
+-- The end of a vend. `expected` is the status that the row must have: processing, or pending when it was never sent.
+-- `failure` is the reason for its client why nothing was sold; null when it was.
 WITH hot AS (
     UPDATE {hot} SET status = %(status)s, supplier_transaction_id = coalesce(%(transaction_id)s, supplier_transaction_id),
         commission = %(commission)s, processed_at = %(now)s, updated_at = greatest(updated_at, %(now)s)
@@ -47,7 +47,7 @@ WITH hot AS (
     RETURNING {id}, client_id
 ), ended AS (
     SELECT * FROM hot UNION ALL SELECT * FROM warm
-), told AS (
+), failed AS (
     INSERT INTO vend_failures (row_id, client_id, reason, failed_at)
     SELECT {id}, client_id, %(failure)s, %(now)s FROM ended WHERE %(failure)s::text IS NOT NULL
     ON CONFLICT DO NOTHING

@@ -22,8 +22,8 @@ SELECT date_trunc('milliseconds', clock_timestamp())
 INSERT INTO watch_progress (table_name, settled_until) VALUES (%(table)s, %(since)s) ON CONFLICT DO NOTHING
 
 -- name: progress
--- A seen_xid that this server has not come to yet is another server's, as after a restore; one that is further back than
--- `age` can tell is of no use. Without it everything from settled_until on counts as not seen.
+-- A seen_xid that this server has not reached yet is another server's, as after a restore; one that is further back than
+-- `age` can compute is of no use. Without it everything from settled_until on counts as not seen.
 SELECT settled_until, baseline_until, CASE WHEN usable THEN seen_until ELSE settled_until END,
        CASE WHEN usable THEN seen_xid::text END
 FROM watch_progress, LATERAL (

@@ -6,9 +6,9 @@ from typing import Final
 from config.suppliers import FlashSettings
 from ledger.transactions import VasType
 from suppliers.definition import SupplierDefinition, client_of, simulator_of, statement_of, trials_of
-from suppliers.offers import METER_NUMBER, MOBILE_NUMBER, Need, Offer
+from suppliers.offers import METER_NUMBER, MOBILE_NUMBER, Offer, OrderNeed
 
-_PRODUCT = Need("product_code", "supplier_product_id", "a number of at most 9 digits", re.compile(r"[0-9]{1,9}"))
+_PRODUCT = OrderNeed("product_code", "supplier_product_id", "a number of at most 9 digits", re.compile(r"[0-9]{1,9}"))
 
 DEFINITION: Final = SupplierDefinition(
     name="flash",

@@ -23,12 +23,12 @@ from suppliers.flash import codes
 from suppliers.flash.messages import CATALOGUE, PURCHASE, TOKEN, ProductLine
 from suppliers.money import from_cents, to_cents
 from suppliers.numbers import international
-from suppliers.outcomes import outcome, tells_nothing, unanswered
+from suppliers.outcomes import is_inconclusive, outcome, unanswered
 from suppliers.protocol import Outcome, Product, PurchaseRequest
 from suppliers.references import plain_reference
 from suppliers.tokens import Token, TokenCache
-from suppliers.transport import Answer, Call, Transport, bearer, may_be_asked_again
-from suppliers.verdicts import State, Verdict
+from suppliers.transport import SupplierAnswer, SupplierCall, Transport, bearer, may_be_asked_again
+from suppliers.verdicts import PurchaseState, Verdict
 
 HOSTS: Final = MappingProxyType(
     {
@@ -60,12 +60,12 @@ _GROUPS: Final[Mapping[str, VasType]] = MappingProxyType(
 )
 _INACTIVE = frozenset({"inactive", "disabled", "false", "0"})
 _MOST_DIGITS = 9
-# This try was not understood, so it did nothing. What an earlier one did, it does not tell.
+# This try was not understood, so it did nothing. It does not show what an earlier one did.
 _REFUSALS = frozenset({400, 404, 422})
 
 
 class Flash:
-    """The `Supplier` that Flash is."""
+    """The client of Flash, a `SupplierClient`."""
 
     name: str = Name.FLASH.value
 
@@ -96,7 +96,7 @@ class Flash:
     async def products(self) -> Sequence[Product]:
         """The account's catalogue. Raises TransientError, ConfigError."""
         answer = await self._http.ask_authorized(
-            Call("GET", f"{self._host}{PREFIX}/accounts/{self._account}/products"), self._tokens, bearer
+            SupplierCall("GET", f"{self._host}{PREFIX}/accounts/{self._account}/products"), self._tokens, bearer
         )
         try:
             catalogue = CATALOGUE.decode(answer.body)
@@ -107,7 +107,7 @@ class Flash:
         return [_product(line) for line in catalogue.products]
 
     async def purchase(self, request: PurchaseRequest) -> Outcome:
-        """Buy, posting the same reference again while no answer tells the outcome."""
+        """Buy, posting the same reference again while no answer has the outcome."""
         return await self._post(self._path(request), self._body(request), request, in_doubt=False)
 
     async def resolve(self, request: PurchaseRequest) -> Outcome:
@@ -136,7 +136,7 @@ class Flash:
         await self._http.aclose()
 
     async def _fetch_token(self) -> Token:
-        call = Call(
+        call = SupplierCall(
             "POST",
             f"{self._host}/token",
             form={"grant_type": "client_credentials"},
@@ -148,7 +148,7 @@ class Flash:
     async def _post(self, path: str, body: Mapping[str, Any], request: PurchaseRequest, *, in_doubt: bool) -> Outcome:
         """Post until the outcome is known or the tries are used up. From the first doubt on, only a conclusive answer
         counts; see `verdicts.state_after_doubt`."""
-        call = Call("POST", f"{self._host}{PREFIX}/{path}", json=body)
+        call = SupplierCall("POST", f"{self._host}{PREFIX}/{path}", json=body)
         doubts = [unanswered(request)] if in_doubt else []
         try:
             async for attempt in self._http.retries(_worth_another_try):
@@ -159,7 +159,7 @@ class Flash:
                 raise  # every try was turned away unseen
         return doubts[-1]
 
-    async def _try(self, call: Call, request: PurchaseRequest, doubts: list[Outcome]) -> Outcome:
+    async def _try(self, call: SupplierCall, request: PurchaseRequest, doubts: list[Outcome]) -> Outcome:
         """One try. What leaves the outcome open is added to ``doubts`` and raised, so that it is tried again."""
         try:
             answer = await self._http.send_authorized(call, self._tokens, bearer)
@@ -167,7 +167,7 @@ class Flash:
             doubts.append(unanswered(request, str(error)))
             raise
         found = _outcome(request, answer, in_doubt=bool(doubts))
-        if found.state is State.UNKNOWN and found.verdict is not Verdict.DUPLICATE:
+        if found.state is PurchaseState.UNKNOWN and found.verdict is not Verdict.DUPLICATE:
             doubts.append(found)
             raise UnknownOutcomeError(found.detail)
         return found
@@ -224,14 +224,14 @@ def _token(body: bytes) -> Token:
         raise SupplierFailingError("flash: the answer holds no token") from None
 
 
-def _outcome(request: PurchaseRequest, answer: Answer, *, in_doubt: bool) -> Outcome:
-    if tells_nothing(answer):
+def _outcome(request: PurchaseRequest, answer: SupplierAnswer, *, in_doubt: bool) -> Outcome:
+    if is_inconclusive(answer):
         return unanswered(request, f"flash answered with {answer.status} {answer.media_type}")
     try:
-        told = PURCHASE.decode(answer.body)
+        decoded = PURCHASE.decode(answer.body)
     except msgspec.MsgspecError:
         return unanswered(request, "flash's answer cannot be read")
-    code = _number(told.response_code)
+    code = _number(decoded.response_code)
     verdict = codes.verdict_of(code)
     if not answer.is_ok and verdict is Verdict.SUCCESS:
         verdict = Verdict.UNCERTAIN
@@ -239,14 +239,14 @@ def _outcome(request: PurchaseRequest, answer: Answer, *, in_doubt: bool) -> Out
         verdict = Verdict.INVALID
     if verdict is Verdict.BUSY and not in_doubt:
         raise SupplierBusyError(f"flash is busy ({code})")
-    if verdict is Verdict.SUCCESS and told.reference not in (None, request.reference):
+    if verdict is Verdict.SUCCESS and decoded.reference not in (None, request.reference):
         return unanswered(request, "flash answered for another reference")
     return outcome(
         request,
         verdict,
         code=str(code),
-        transaction_id=None if told.transaction_id is None else str(told.transaction_id),
-        amount=None if told.amount is None else from_cents(told.amount),
+        transaction_id=None if decoded.transaction_id is None else str(decoded.transaction_id),
+        amount=None if decoded.amount is None else from_cents(decoded.amount),
         in_doubt=in_doubt,
     )
 

@@ -35,5 +35,5 @@ CODES = _table(
 
 
 def verdict_of(code: int) -> Verdict:
-    """What ``code`` means."""
+    """Return the verdict that ``code`` means."""
     return CODES.get(code, Verdict.UNCERTAIN)

@@ -5,7 +5,7 @@ import msgspec
 
 
 class TokenAnswer(msgspec.Struct):
-    """What `POST /token` gives."""
+    """The answer of `POST /token`."""
 
     access_token: str
     expires_in: int | float | str
@@ -26,14 +26,14 @@ class ProductLine(msgspec.Struct, rename="camel"):
 
 
 class Catalogue(msgspec.Struct, rename="camel"):
-    """What `GET /accounts/{account}/products` gives."""
+    """The answer of `GET /accounts/{account}/products`."""
 
     response_code: int | str
     products: list[ProductLine] = []
 
 
 class Purchase(msgspec.Struct, rename="camel"):
-    """What every purchase and reversal gives; the amount in cents."""
+    """The answer to a purchase or reversal; the amount is in cents."""
 
     response_code: int | str
     reference: str | None = None

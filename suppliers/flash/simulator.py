@@ -2,7 +2,7 @@
 
 By product and number a test chooses what happens: of product 999 the amount in cents is the response code that the
 purchase gets (R24.01: 2401); a mobile or meter number that ends in 0000 is refused. A resubmit code hides a sale that
-was made: posting the reference again tells it.
+was made: posting the reference again returns it.
 """
 
 import base64
@@ -107,7 +107,7 @@ class _Flash:
 
     def _write(self, path: str, body: dict[str, Any], fingerprint: str, code: int) -> Sale:
         number = _FIRST_ID + self.book.next_number()
-        answer = {**_told(code, body), "transactionId": number, **_goods(path, number)}
+        answer = {**_purchase_answer(code, body), "transactionId": number, **_goods(path, number)}
         vas_type = VasType.DATA if body["productCode"] == 201 else _PATHS[path]
         return self.book.add(
             Sale(
@@ -135,7 +135,7 @@ class _Flash:
             return _answer(code=_ALREADY_REVERSED, body=body)
         self.book.change(original, state="reversed")
         number = _FIRST_ID + self.book.next_number()
-        answer = {**_told(codes.SUCCESS, body), "transactionId": number, "amount": original.amount_cents}
+        answer = {**_purchase_answer(codes.SUCCESS, body), "transactionId": number, "amount": original.amount_cents}
         reversal = Sale(
             NAME, str(number), body["reference"], "reversal", "completed", original.vas_type, original.product,
             original.amount_cents, "", fingerprint, json.dumps(answer).encode(),
@@ -157,7 +157,7 @@ def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
 
 
 def stand_in(settings: FlashSettings, url: str) -> Mapping[str, Any]:
-    """What makes the client of ``settings`` ask the simulator at ``url``."""
+    """Return the settings that make the client ask the simulator at ``url``."""
     return {
         "base_url": url,
         "consumer_key": SecretStr(FLASH_KEY),
@@ -176,7 +176,7 @@ def _object(raw: bytes) -> dict[str, Any] | None:
 
 
 def _broken_rule(body: Mapping[str, Any]) -> str:
-    """Why a body is refused before anything else; empty when it is not."""
+    """Return why a body is refused before anything else; empty when it is not."""
     reference, amount = body.get("reference"), body.get("amount")
     if not isinstance(reference, str) or not _REFERENCE.match(reference):
         return "reference"
@@ -202,14 +202,14 @@ def _code(path: str, body: Mapping[str, Any]) -> int:
     return codes.SUCCESS
 
 
-def _told(code: int, body: Mapping[str, Any]) -> dict[str, Any]:
+def _purchase_answer(code: int, body: Mapping[str, Any]) -> dict[str, Any]:
     message = "Success" if code == codes.SUCCESS else "Refused"
-    told = {"responseCode": code, "responseMessage": message, "accountNumber": FLASH_ACCOUNT}
-    return told | {"reference": body.get("reference"), "amount": body.get("amount")}
+    answer = {"responseCode": code, "responseMessage": message, "accountNumber": FLASH_ACCOUNT}
+    return answer | {"reference": body.get("reference"), "amount": body.get("amount")}
 
 
 def _goods(path: str, number: int) -> dict[str, Any]:
-    """What was bought, with a PIN or a token that opens nothing: no client may keep it."""
+    """Return what was bought, with a PIN or a token that opens nothing: no client may keep it."""
     pin = f"{number * 7919 % 10**16:016d}"
     if path.startswith("prepaid"):
         return {"tokens": [{"token": pin}]}
@@ -219,8 +219,8 @@ def _goods(path: str, number: int) -> dict[str, Any]:
 def _answer(
     *, code: int, body: Mapping[str, Any] | None = None, message: str | None = None, status: int = 200
 ) -> Response:
-    told = _told(code, body or {})
-    return JSONResponse(told if message is None else told | {"responseMessage": message}, status)
+    answer = _purchase_answer(code, body or {})
+    return JSONResponse(answer if message is None else answer | {"responseMessage": message}, status)
 
 
 def _replay(sale: Sale) -> Response:
@@ -234,12 +234,18 @@ def _unauthorized() -> Response:
 def _product(code: int) -> dict[str, Any]:
     name, group, lowest, highest = CATALOGUE[code]
     limits = {"minimumAmount": lowest, "maximumAmount": highest, "fixedAmount": lowest if lowest == highest else None}
-    told = {"productCode": code, "productName": name, "status": "Active", "vendor": "Simulator", "productGroup": group}
-    return told | limits | {"allowReversal": group in ("1Voucher", "Cash Out")}
+    product = {
+        "productCode": code,
+        "productName": name,
+        "status": "Active",
+        "vendor": "Simulator",
+        "productGroup": group,
+    }
+    return product | limits | {"allowReversal": group in ("1Voucher", "Cash Out")}
 
 
 def _line(sale: Sale) -> Mapping[str, Any] | None:
-    """A reversal is no line of its own: it changes the status of the purchase's."""
+    """A reversal is not a line of its own: it changes the status of the purchase's."""
     if sale.kind != "purchase":
         return None
     gross = from_cents(sale.amount_cents)

@@ -31,7 +31,7 @@ _DATE, _TIME = 10, 11  # where the date ends and the time begins
 
 
 def file_name(day: date) -> str:
-    """What the file of a day is called."""
+    """Return what the file of a day is called."""
     return f"recon_{day:%Y%m%d}.csv"
 
 

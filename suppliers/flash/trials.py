@@ -1,10 +1,10 @@
-"""What the supplier tests buy from Flash: one purchase to reverse, one of each kind, and every class of error."""
+"""The purchases of the supplier tests at Flash: one purchase to reverse, one of each kind, and every class of error."""
 
 from decimal import Decimal
 
 from ledger.transactions import VasType
 from suppliers.trials import REFUSED_METER, REFUSED_MOBILE, Trial
-from suppliers.verdicts import State, Verdict, state_of
+from suppliers.verdicts import PurchaseState, Verdict, state_of
 
 _MAGIC = "999"  # at the simulator, a product whose amount in cents is the response code
 _EXAMPLES = {
@@ -27,14 +27,14 @@ TRIALS = (
     Trial("electricity", VasType.ELECTRICITY, "301", Decimal("10.00"), simulator_only=False),
     Trial("cash out", VasType.CASH_OUT, "401", Decimal("50.00"), reversible=True, simulator_only=False),
     *(_coded(verdict, code) for verdict, code in _EXAMPLES.items()),
-    Trial("resubmit (2210)", VasType.VOUCHER_TOPUP, _MAGIC, Decimal("22.10"), State.COMPLETED, Verdict.SUCCESS),
-    Trial("busy (2220)", VasType.VOUCHER_TOPUP, _MAGIC, Decimal("22.20"), State.FAILED, Verdict.BUSY),
+    Trial("resubmit (2210)", VasType.VOUCHER_TOPUP, _MAGIC, Decimal("22.10"), PurchaseState.COMPLETED, Verdict.SUCCESS),
+    Trial("busy (2220)", VasType.VOUCHER_TOPUP, _MAGIC, Decimal("22.20"), PurchaseState.FAILED, Verdict.BUSY),
     Trial(
         "refused mobile number",
         VasType.AIRTIME,
         "101",
         Decimal("5.00"),
-        State.FAILED,
+        PurchaseState.FAILED,
         Verdict.INVALID,
         None,
         REFUSED_MOBILE,
@@ -44,7 +44,7 @@ TRIALS = (
         VasType.ELECTRICITY,
         "301",
         Decimal("10.00"),
-        State.FAILED,
+        PurchaseState.FAILED,
         Verdict.INVALID,
         None,
         None,

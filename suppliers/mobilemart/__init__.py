@@ -1,4 +1,4 @@
-"""MobileMart, Fulcrum switch: amounts are decimal rand, and a reprint tells what became of a sale."""
+"""MobileMart, Fulcrum switch: amounts are decimal rand, and a reprint shows the outcome of a sale."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
 """MobileMart's client.
 
 A purchase is posted once. What became of one without an answer is asked by reprint; the kinds that have no reprint
-(airtime, bill payments) stay unknown until the day's statement tells. A request id is never posted a second time:
+(airtime, bill payments) stay unknown until the day's statement. A request id is never posted a second time:
 nobody promises that the second post would be recognised.
 """
 
@@ -23,18 +23,18 @@ from suppliers.mobilemart import codes
 from suppliers.mobilemart.messages import PREVEND, PROBLEM, PRODUCTS, SALE, TOKEN, ProductLine
 from suppliers.money import from_rand
 from suppliers.numbers import local
-from suppliers.outcomes import outcome, tells_nothing, unanswered
+from suppliers.outcomes import is_inconclusive, outcome, unanswered
 from suppliers.protocol import Outcome, Product, PurchaseRequest
 from suppliers.references import plain_reference
 from suppliers.tokens import Token, TokenCache
-from suppliers.transport import Answer, Call, Transport, bearer, may_be_asked_again
+from suppliers.transport import SupplierAnswer, SupplierCall, Transport, bearer, may_be_asked_again
 from suppliers.verdicts import Verdict
 
 HOSTS: Final = MappingProxyType({"sandbox": "https://uat.fulcrumswitch.com", "production": "https://fulcrumswitch.com"})
 _NOT_MODIFIED = 304
 
 
-class Kind(NamedTuple):
+class PurchaseKind(NamedTuple):
     """The addresses of one kind of product."""
 
     version: str
@@ -44,13 +44,13 @@ class Kind(NamedTuple):
     reversible: bool = False
 
 
-KINDS: Final[Mapping[VasType, Kind]] = MappingProxyType(
+KINDS: Final[Mapping[VasType, PurchaseKind]] = MappingProxyType(
     {
-        VasType.AIRTIME: Kind("v1", "airtime", "pinless"),
-        VasType.DATA: Kind("v1", "data", "pinless", reversible=True),
-        VasType.VOUCHER_TOPUP: Kind("v1", "voucher", "purchase", reversible=True),
-        VasType.ELECTRICITY: Kind("v1", "utility", "purchase", prevend=True),
-        VasType.BILL_PAYMENT: Kind("v2", "bill-payment", "pay", prevend=True),
+        VasType.AIRTIME: PurchaseKind("v1", "airtime", "pinless"),
+        VasType.DATA: PurchaseKind("v1", "data", "pinless", reversible=True),
+        VasType.VOUCHER_TOPUP: PurchaseKind("v1", "voucher", "purchase", reversible=True),
+        VasType.ELECTRICITY: PurchaseKind("v1", "utility", "purchase", prevend=True),
+        VasType.BILL_PAYMENT: PurchaseKind("v2", "bill-payment", "pay", prevend=True),
     }
 )
 
@@ -62,7 +62,7 @@ class _Cached:
 
 
 class MobileMart:
-    """The `Supplier` that MobileMart is."""
+    """The client of MobileMart, a `SupplierClient`."""
 
     name: str = Name.MOBILEMART.value
 
@@ -87,7 +87,7 @@ class MobileMart:
         return plain_reference(row_id)
 
     def believes(self, outcome: Outcome, age: timedelta) -> bool:
-        """Whether "no such sale" is old enough to be final: sooner, the purchase may still be on its way."""
+        """Return whether "no such sale" is old enough to be final: sooner, the purchase may still be on its way."""
         return outcome.verdict is Verdict.ABSENT and age >= timedelta(seconds=self._settings.absent_after_s)
 
     async def authenticate(self) -> None:
@@ -107,7 +107,7 @@ class MobileMart:
         body = self._body(request)
         if kind.prevend:
             body["prevendTransactionId"] = await self._prevend(request, kind)
-        call = Call("POST", self._url(kind, kind.purchase), json=body)
+        call = SupplierCall("POST", self._url(kind, kind.purchase), json=body)
         async for attempt in self._http.retries(may_be_asked_again):
             with attempt:
                 return await self._sell(call, request)
@@ -116,12 +116,12 @@ class MobileMart:
     async def resolve(self, request: PurchaseRequest) -> Outcome:
         """Ask for the reprint. Where there is none, the statement decides.
 
-        A refusal is one of the question, never of the sale: only the codes of ``reprint_absent`` tell of the sale.
+        A refusal is one of the question, never of the sale: only the codes of ``reprint_absent`` concern the sale.
         """
         kind = _kind(request)
         if request.vas_type not in self._settings.reprinted:
             return unanswered(request, f"mobilemart has no reprint for {request.vas_type}: the statement decides")
-        call = Call("GET", self._url(kind, "reprint"), parameters=self._named(request))
+        call = SupplierCall("GET", self._url(kind, "reprint"), parameters=self._named(request))
         answer = await self._http.ask_authorized(call, self._tokens, bearer)
         return _reprinted(request, answer, self._settings.reprint_absent)
 
@@ -130,7 +130,7 @@ class MobileMart:
         kind = _kind(request)
         if not kind.reversible:
             raise DeclinedError(f"mobilemart: {request.vas_type} cannot be reversed")
-        call = Call("DELETE", self._url(kind, "reverse"), parameters=self._named(request))
+        call = SupplierCall("DELETE", self._url(kind, "reverse"), parameters=self._named(request))
         return await self._sell(call, request)
 
     async def fetch_statement(self, day: date) -> bytes | None:
@@ -142,14 +142,14 @@ class MobileMart:
         await self._http.aclose()
 
     async def _fetch_token(self) -> Token:
-        call = Call(
+        call = SupplierCall(
             "POST", f"{self._host}/connect/token", form=self._credentials, timeout_s=self._settings.token_timeout_s
         )
         return await self._http.fetch_token(call, _token)
 
-    async def _products(self, vas_type: VasType, kind: Kind) -> Sequence[Product]:
+    async def _products(self, vas_type: VasType, kind: PurchaseKind) -> Sequence[Product]:
         known = self._catalogue.get(vas_type)
-        call = Call(
+        call = SupplierCall(
             "GET",
             f"{self._host}/v1/{kind.name}/products",
             headers={} if known is None else {"If-None-Match": known.etag},
@@ -166,11 +166,11 @@ class MobileMart:
             self._catalogue[vas_type] = _Cached(etag, products)
         return products
 
-    async def _prevend(self, request: PurchaseRequest, kind: Kind) -> int | str:
+    async def _prevend(self, request: PurchaseRequest, kind: PurchaseKind) -> int | str:
         """The number of the prevend; a question, so it may be put again. Raises DeclinedError when it is refused."""
         parameters = {"requestId": request.reference, "merchantProductId": request.product_code}
         parameters |= {"amount": f"{request.amount:.2f}", **_consumer(request)}
-        call = Call("GET", self._url(kind, "prevend"), parameters=parameters)
+        call = SupplierCall("GET", self._url(kind, "prevend"), parameters=parameters)
         answer = await self._http.ask_authorized(call, self._tokens, bearer)
         if not answer.is_ok:
             code = _problem_code(answer)
@@ -186,14 +186,14 @@ class MobileMart:
             raise SupplierFailingError("mobilemart: the prevend has no number")
         return number
 
-    async def _sell(self, call: Call, request: PurchaseRequest) -> Outcome:
+    async def _sell(self, call: SupplierCall, request: PurchaseRequest) -> Outcome:
         try:
             answer = await self._http.send_authorized(call, self._tokens, bearer)
         except UnknownOutcomeError as error:
             return unanswered(request, str(error))
         return _outcome(request, answer)
 
-    def _url(self, kind: Kind, action: str) -> str:
+    def _url(self, kind: PurchaseKind, action: str) -> str:
         return f"{self._host}/{kind.version}/{kind.name}/{action}"
 
     def _named(self, request: PurchaseRequest) -> dict[str, str]:
@@ -212,7 +212,7 @@ class MobileMart:
         return body
 
 
-def _kind(request: PurchaseRequest) -> Kind:
+def _kind(request: PurchaseRequest) -> PurchaseKind:
     kind = KINDS.get(request.vas_type)
     if kind is None:
         raise FieldError("vas_type", f"mobilemart sells {', '.join(KINDS)}")
@@ -238,15 +238,15 @@ def _token(body: bytes) -> Token:
     return Token(answer.access_token, float(answer.expires_in))
 
 
-def _problem_code(answer: Answer) -> int | None:
+def _problem_code(answer: SupplierAnswer) -> int | None:
     try:
         return PROBLEM.decode(answer.body).code
     except msgspec.MsgspecError:
         return None
 
 
-def _outcome(request: PurchaseRequest, answer: Answer) -> Outcome:
-    if tells_nothing(answer):
+def _outcome(request: PurchaseRequest, answer: SupplierAnswer) -> Outcome:
+    if is_inconclusive(answer):
         return unanswered(request, f"mobilemart answered with {answer.status} {answer.media_type}")
     if not answer.is_ok:
         code = _problem_code(answer)
@@ -263,8 +263,10 @@ def _outcome(request: PurchaseRequest, answer: Answer) -> Outcome:
     return outcome(request, verdict, transaction_id=sale.identifier, amount=amount)
 
 
-def _reprinted(request: PurchaseRequest, answer: Answer, absent: Collection[int]) -> Outcome:
-    """What a reprint tells: a sale, or that there is none. Any other answer leaves the sale as unknown as before."""
+def _reprinted(request: PurchaseRequest, answer: SupplierAnswer, absent: Collection[int]) -> Outcome:
+    """Return what a reprint shows: a sale, or that there is none. Any other answer leaves the sale as unknown as
+    before.
+    """
     if answer.is_ok:
         return _outcome(request, answer)
     code = _problem_code(answer)
@@ -273,7 +275,7 @@ def _reprinted(request: PurchaseRequest, answer: Answer, absent: Collection[int]
     return unanswered(request, f"mobilemart answered the reprint with {answer.status} ({code or 'no code'})")
 
 
-def _product(line: ProductLine, vas_type: VasType, kind: Kind) -> Product:
+def _product(line: ProductLine, vas_type: VasType, kind: PurchaseKind) -> Product:
     lowest = line.minimum_amount if line.fixed_amount is None else line.fixed_amount
     highest = line.maximum_amount if line.fixed_amount is None else line.fixed_amount
     return Product(

@@ -6,7 +6,7 @@ import msgspec
 
 
 class TokenAnswer(msgspec.Struct):
-    """What `POST /connect/token` gives."""
+    """The answer of `POST /connect/token`."""
 
     access_token: str
     expires_in: int | float
@@ -24,13 +24,13 @@ class ProductLine(msgspec.Struct, rename="camel"):
 
 
 class Prevend(msgspec.Struct, rename="camel"):
-    """What a prevend gives: the number that the purchase then names."""
+    """The answer to a prevend: the number that the purchase then names."""
 
     prevend_transaction_id: int | str | None = None
 
 
-class Sale(msgspec.Struct, rename="camel"):
-    """What a purchase, a reprint or a reversal gives; the amount in rand."""
+class SaleAnswer(msgspec.Struct, rename="camel"):
+    """The answer to a purchase, a reprint or a reversal; the amount is in rand."""
 
     transaction_id: int | str | None = None
     fulcrum_transaction_id: int | str | None = None
@@ -45,7 +45,7 @@ class Sale(msgspec.Struct, rename="camel"):
         return None if found is None else str(found)
 
 
-class Problem(msgspec.Struct, rename="camel"):
+class ProblemDetails(msgspec.Struct, rename="camel"):
     """problem+json. Its texts are not read: they may repeat what was sent."""
 
     fulcrum_error_code: int | str | None = None
@@ -60,5 +60,5 @@ class Problem(msgspec.Struct, rename="camel"):
 TOKEN = msgspec.json.Decoder(TokenAnswer)
 PRODUCTS = msgspec.json.Decoder(list[ProductLine])
 PREVEND = msgspec.json.Decoder(Prevend)
-SALE = msgspec.json.Decoder(Sale)
-PROBLEM = msgspec.json.Decoder(Problem)
+SALE = msgspec.json.Decoder(SaleAnswer)
+PROBLEM = msgspec.json.Decoder(ProblemDetails)

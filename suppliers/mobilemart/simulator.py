@@ -25,7 +25,7 @@ from config.suppliers import MobileMartSettings, SimulatorSettings
 from ledger.errors import DataError
 from ledger.transactions import Supplier, VasType
 from suppliers.mobilemart import DEFINITION
-from suppliers.mobilemart.client import KINDS, Kind
+from suppliers.mobilemart.client import KINDS, PurchaseKind
 from suppliers.money import from_cents, from_rand, to_cents
 from suppliers.simulation.bearer import Tokens
 from suppliers.simulation.book import Book, Sale
@@ -183,7 +183,7 @@ def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
 
 
 def stand_in(_: MobileMartSettings, url: str) -> Mapping[str, Any]:
-    """What makes the client ask the simulator at ``url``."""
+    """Return the settings that make the client ask the simulator at ``url``."""
     return {
         "base_url": url,
         "client_id": SecretStr(MOBILEMART_ID),
@@ -192,7 +192,7 @@ def stand_in(_: MobileMartSettings, url: str) -> Mapping[str, Any]:
     }
 
 
-def _routes(mobilemart: _MobileMart, kind: Kind) -> list[Route]:
+def _routes(mobilemart: _MobileMart, kind: PurchaseKind) -> list[Route]:
     """The addresses of one kind: airtime and bill payments have no reprint, only some can be reversed."""
     place = f"/{kind.version}/{{kind}}"
     routes = [Route(f"{place}/{{action}}", mobilemart.sell, methods=["POST"])]
@@ -202,7 +202,7 @@ def _routes(mobilemart: _MobileMart, kind: Kind) -> list[Route]:
 
 
 def _object(raw: bytes) -> dict[str, Any]:
-    """The body, its numbers exact; empty when it is no object."""
+    """The body, its numbers exact; empty when it is not an object."""
     try:
         body = json.loads(raw, parse_float=Decimal)
     except ValueError:
@@ -243,8 +243,8 @@ def _sold(sale: Sale) -> Response:
     status = "Binned" if sale.state == "reversed" else "Successful"
     amount = f"{abs(from_cents(sale.amount_cents)):.2f}"
     pin = f"{int(sale.transaction_id[:8], 16):016d}"
-    told = {"transactionId": sale.transaction_id, "requestId": sale.reference, "status": status, "pin": pin}
-    text = json.dumps(told)[:-1] + f', "amount": {amount}}}'  # a JSON number with its two places
+    answer = {"transactionId": sale.transaction_id, "requestId": sale.reference, "status": status, "pin": pin}
+    text = json.dumps(answer)[:-1] + f', "amount": {amount}}}'  # a JSON number with its two places
     return Response(text.encode(), media_type="application/json")
 
 
@@ -256,7 +256,7 @@ def _product(code: str) -> dict[str, Any]:
 
 
 def _line(sale: Sale) -> Mapping[str, Any] | None:
-    """A prevend is no sale. A reversal is a line of its own, and the purchase's is binned."""
+    """A prevend is not a sale. A reversal is a line of its own, and the purchase's is binned."""
     if sale.kind == _PREVEND:
         return None
     status = "Binned" if sale.state == "reversed" else "Successful"

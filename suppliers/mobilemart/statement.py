@@ -58,7 +58,7 @@ def parse(content: bytes, name: str, settings: MobileMartSettings) -> ParsedStat
 
 
 def _made(name: str, settings: MobileMartSettings) -> datetime:
-    """When the file says that it was made: CCYYMMDDHHMMSS, minutes and not the month again."""
+    """Return when the file says that it was made: CCYYMMDDHHMMSS, minutes and not the month again."""
     found = FILE_NAME.fullmatch(name)
     if found is None:
         raise StatementError(name, "must be called FULCRUM.MERCHANT.<NAME>.RECON.<CCYYMMDDHHMMSS>.txt")
@@ -67,7 +67,7 @@ def _made(name: str, settings: MobileMartSettings) -> datetime:
     try:
         return datetime.strptime(found["made"], "%Y%m%d%H%M%S")  # noqa: DTZ007  # only its day is looked at
     except ValueError:
-        raise StatementError(name, "is no date and time", field="name") from None
+        raise StatementError(name, "is not a date and time", field="name") from None
 
 
 def _day(header: bytes, name: str) -> date:
@@ -132,5 +132,5 @@ def _product_codes(names: pa.Array, codes: Mapping[str, str]) -> pa.Array:
 
 
 def _account(cells: dict[str, pa.Array]) -> pa.Array:
-    """Whom it was sold to: the meter, else the account, else the telephone number, masked."""
+    """The customer's account: the meter, else the account, else the telephone number, masked."""
     return pc.coalesce(*(masked_account(cells[name]) for name in ("meterNumber", "accountNumber", "msisdn")))

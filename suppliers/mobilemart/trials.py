@@ -1,10 +1,12 @@
-"""What the supplier tests buy from MobileMart: one purchase to reverse, one of each kind, and every class of error."""
+"""The purchases of the supplier tests at MobileMart: one purchase to reverse, one of each kind, and every class of
+error.
+"""
 
 from decimal import Decimal
 
 from ledger.transactions import VasType
 from suppliers.trials import REFUSED_METER, REFUSED_MOBILE, Trial
-from suppliers.verdicts import State, Verdict, state_of
+from suppliers.verdicts import PurchaseState, Verdict, state_of
 
 _MAGIC = "9999"  # at the simulator, a product whose amount in cents is the fulcrumErrorCode
 _EXAMPLES = {
@@ -18,7 +20,7 @@ _EXAMPLES = {
 
 def _coded(code: int, verdict: Verdict) -> Trial:
     amount = Decimal(code) / 100
-    settles = State.UNKNOWN if verdict is Verdict.UNCERTAIN else None
+    settles = PurchaseState.UNKNOWN if verdict is Verdict.UNCERTAIN else None
     return Trial(f"{verdict} ({code})", VasType.VOUCHER_TOPUP, _MAGIC, amount, state_of(verdict), verdict, settles)
 
 
@@ -34,7 +36,7 @@ TRIALS = (
         VasType.AIRTIME,
         "1001",
         Decimal("5.00"),
-        State.FAILED,
+        PurchaseState.FAILED,
         Verdict.INVALID,
         None,
         REFUSED_MOBILE,
@@ -44,7 +46,7 @@ TRIALS = (
         VasType.ELECTRICITY,
         "4001",
         Decimal("10.00"),
-        State.FAILED,
+        PurchaseState.FAILED,
         Verdict.DECLINED,
         None,
         None,

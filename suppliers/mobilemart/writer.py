@@ -34,7 +34,7 @@ def write(table: pa.Table, day: date, merchant: str = "DEMO") -> tuple[str, byte
 
 
 def _accounts(table: pa.Table) -> dict[str, pa.Array]:
-    """Whom it was sold to, in the field of its kind."""
+    """The customer's account, in the field of its kind."""
     account, vas_type = text(table, "account"), column(table, "vas_type")
     in_own = {field: pc.if_else(pc.equal(vas_type, kind), account, pa.scalar("")) for kind, field in _ACCOUNTS.items()}
     elsewhere = pc.if_else(pc.is_in(vas_type, pa.array(list(_ACCOUNTS))), pa.scalar(""), account)

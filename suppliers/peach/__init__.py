@@ -1,4 +1,6 @@
-"""Peach Payments: amounts are decimal text, a payment is looked up by our own reference, and webhooks tell the rest."""
+"""Peach Payments: amounts are decimal text, a payment is looked up by our own reference, and webhooks report its
+changes.
+"""
 
 from decimal import Decimal
 from typing import Final

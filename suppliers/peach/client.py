@@ -1,6 +1,6 @@
 """Peach's client: PayShap payments from server to server, checkouts for a shopper's browser, refunds, statements.
 
-A payment is posted once. What became of it is looked up by our own reference; a webhook (`webhooks`) may tell sooner.
+A payment is posted once. Its outcome is looked up by our own reference; a webhook (`webhooks`) may report it sooner.
 """
 
 import secrets
@@ -22,15 +22,14 @@ from ledger.transactions import VasType
 from suppliers.errors import BadCredentialsError, DeclinedError, SupplierFailingError, UnknownOutcomeError
 from suppliers.money import CURRENCY, from_rand, to_text
 from suppliers.numbers import international
-from suppliers.outcomes import outcome, tells_nothing, unanswered
+from suppliers.outcomes import is_inconclusive, outcome, unanswered
 from suppliers.peach import LARGEST, codes
-from suppliers.peach.messages import ANSWER, CHECKOUT, TOKEN, Payment
-from suppliers.peach.messages import Answer as PeachAnswer
+from suppliers.peach.messages import ANSWER, CHECKOUT, TOKEN, Payment, PeachAnswer
 from suppliers.protocol import Outcome, Product, PurchaseRequest
 from suppliers.references import short_reference
 from suppliers.tokens import Token, TokenCache
-from suppliers.transport import Answer, Call, Transport, bearer, may_be_asked_again
-from suppliers.verdicts import State, Verdict
+from suppliers.transport import SupplierAnswer, SupplierCall, Transport, bearer, may_be_asked_again
+from suppliers.verdicts import PurchaseState, Verdict
 
 HOSTS: Final = MappingProxyType(
     {
@@ -45,12 +44,15 @@ HOSTS: Final = MappingProxyType(
 )
 BRAND: Final = "PAYSHAP"
 DEBIT, REFUND = "DB", "RF"
-_RANK = {State.COMPLETED: 2, State.FAILED: 0}  # of several payments: one that is not decided yet outweighs a refusal
+_RANK = {
+    PurchaseState.COMPLETED: 2,
+    PurchaseState.FAILED: 0,
+}  # of several payments: one that is not decided yet outweighs a refusal
 _STATEMENT_PAUSE_S = 1.1  # Peach allows one request a second; a tenth more for requests that overtake on the way
 
 
 class Peach:
-    """The `Supplier` that Peach Payments is."""
+    """The client of Peach Payments, a `SupplierClient`."""
 
     name: str = Name.PEACH.value
 
@@ -72,7 +74,7 @@ class Peach:
         return short_reference(row_id)
 
     def believes(self, outcome: Outcome, age: timedelta) -> bool:
-        """Whether "no such payment" or "cancelled" is old enough to be final: both may still become successful."""
+        """Return whether "no such payment" or "cancelled" is old enough to be final: both may still succeed."""
         patience = {
             Verdict.ABSENT: self._settings.absent_after_s,
             Verdict.CANCELLED: self._settings.cancelled_after_s,
@@ -108,7 +110,7 @@ class Peach:
         """Look the payment up by our reference."""
         parameters = {f"authentication.{name}": value for name, value in self._authentication.items()}
         parameters["merchantTransactionId"] = request.reference
-        answer = await self._http.ask(Call("GET", f"{self._payments}/payments", parameters=parameters))
+        answer = await self._http.ask(SupplierCall("GET", f"{self._payments}/payments", parameters=parameters))
         return _found(request, answer)
 
     async def reverse(self, request: PurchaseRequest, sold: Outcome, reference: str) -> Outcome:
@@ -124,7 +126,7 @@ class Peach:
         Raises TransientError, ConfigError; DataError when Peach refuses the day.
         """
         start, end = bounds(day)
-        call = Call(
+        call = SupplierCall(
             "GET",
             f"{self._host('reconciliation')}/api/merchants/{self._merchant_id}/transactions-recon",
             parameters={"startDate": start.isoformat(), "endDate": end.isoformat()},
@@ -150,7 +152,7 @@ class Peach:
             "shopperResultUrl": self._settings.result_url,
         }
         headers = {"Referer": self._settings.referer}
-        call = Call("POST", f"{self._host('checkout')}/v2/checkout", json=body, headers=headers)
+        call = SupplierCall("POST", f"{self._host('checkout')}/v2/checkout", json=body, headers=headers)
         answer = await self._http.ask_authorized(call, self._tokens, bearer)
         try:
             return CHECKOUT.decode(answer.body).checkout_id
@@ -178,7 +180,7 @@ class Peach:
         }
 
     async def _pay(self, path: str, body: dict[str, Any], request: PurchaseRequest) -> Outcome:
-        call = Call("POST", f"{self._payments}/{path}", json=body)
+        call = SupplierCall("POST", f"{self._payments}/{path}", json=body)
         async for attempt in self._http.retries(may_be_asked_again):
             with attempt:
                 try:
@@ -189,7 +191,7 @@ class Peach:
         raise AssertionError("a last try returns or raises")
 
     async def _fetch_token(self) -> Token:
-        call = Call(
+        call = SupplierCall(
             "POST",
             f"{self._host('auth')}/api/oauth/token",
             json={
@@ -210,9 +212,9 @@ def _token(body: bytes) -> Token:
         raise SupplierFailingError("peach: the answer holds no token") from None
 
 
-def _outcome(request: PurchaseRequest, answer: Answer) -> Outcome:
+def _outcome(request: PurchaseRequest, answer: SupplierAnswer) -> Outcome:
     """The outcome that a posted payment was answered with."""
-    if tells_nothing(answer):
+    if is_inconclusive(answer):
         return unanswered(request, f"peach answered with {answer.status} {answer.media_type}")
     try:
         return _of_payment(request, ANSWER.decode(answer.body))
@@ -220,20 +222,20 @@ def _outcome(request: PurchaseRequest, answer: Answer) -> Outcome:
         return unanswered(request, "peach's answer cannot be read")
 
 
-def _found(request: PurchaseRequest, answer: Answer) -> Outcome:
-    """The outcome that a look-up tells: of the payments under our reference the one that went furthest.
+def _found(request: PurchaseRequest, answer: SupplierAnswer) -> Outcome:
+    """The outcome that a look-up finds: of the payments under our reference the one that went furthest.
 
     A refusal is one of the question, never of the payment. Raises SupplierFailingError for it, and for anything else
-    that tells neither of a payment nor that there is none.
+    that shows neither a payment nor that there is none.
     """
     try:
-        told = ANSWER.decode(answer.body)
-        payments = _told_of(told, answer)
+        decoded = ANSWER.decode(answer.body)
+        payments = _listed_payments(decoded, answer)
         debits = [one for one in payments if one.payment_type in (None, DEBIT)]
         if any(one.merchant_transaction_id not in (None, request.reference) for one in debits):
-            raise SupplierFailingError("peach: the look-up tells of another reference")
+            raise SupplierFailingError("peach: the look-up has a payment of another reference")
         if any(one.id is None for one in debits):
-            raise SupplierFailingError("peach: the look-up tells of a payment without an id")
+            raise SupplierFailingError("peach: the look-up has a payment without an id")
         if not debits:
             return outcome(request, Verdict.ABSENT)
         outcomes = [_of_payment(request, one) for one in sorted(debits, key=lambda one: one.timestamp or "")]
@@ -242,15 +244,15 @@ def _found(request: PurchaseRequest, answer: Answer) -> Outcome:
     return max(enumerate(outcomes), key=lambda one: (_RANK.get(one[1].state, 1), one[0]))[1]
 
 
-def _told_of(told: PeachAnswer, answer: Answer) -> Sequence[Payment]:
+def _listed_payments(decoded: PeachAnswer, answer: SupplierAnswer) -> Sequence[Payment]:
     """The payments that a look-up lists; none only where Peach says that there is none."""
-    code = told.result.code if told.result else ""
+    code = decoded.result.code if decoded.result else ""
     verdict = codes.verdict_of(code)
-    if told.payments is not None and answer.is_ok and (not code or verdict is Verdict.SUCCESS):
-        return told.payments
-    if told.payments is None and told.id is not None and (answer.is_ok or verdict is not Verdict.SUCCESS):
-        return [told]
-    if not told.payments and verdict is Verdict.ABSENT:
+    if decoded.payments is not None and answer.is_ok and (not code or verdict is Verdict.SUCCESS):
+        return decoded.payments
+    if decoded.payments is None and decoded.id is not None and (answer.is_ok or verdict is not Verdict.SUCCESS):
+        return [decoded]
+    if not decoded.payments and verdict is Verdict.ABSENT:
         return []
     if verdict is Verdict.CREDENTIALS:
         raise BadCredentialsError(f"peach does not accept this account ({code})")

@@ -22,6 +22,6 @@ CODES: Mapping[str, Verdict] = MappingProxyType(
 
 
 def verdict_of(code: str) -> Verdict:
-    """What ``code`` means; uncertain when no entry fits."""
+    """Return the verdict that ``code`` means; uncertain when no entry fits."""
     fitting = [start for start in CODES if code.startswith(start)]
     return CODES[max(fitting, key=len)] if fitting else Verdict.UNCERTAIN

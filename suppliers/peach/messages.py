@@ -6,13 +6,13 @@ import msgspec
 
 
 class TokenAnswer(msgspec.Struct):
-    """What `POST /api/oauth/token` gives."""
+    """The answer of `POST /api/oauth/token`."""
 
     access_token: str
     expires_in: int | float | str
 
 
-class Result(msgspec.Struct):
+class ResultCode(msgspec.Struct):
     """The code of an answer. Its description is not read: it may repeat what was sent."""
 
     code: str
@@ -21,7 +21,7 @@ class Result(msgspec.Struct):
 class Payment(msgspec.Struct, rename="camel"):
     """One payment or refund. The amount may be a text or a number; it is decoded exactly, never through a float."""
 
-    result: Result | None = None
+    result: ResultCode | None = None
     id: str | None = None
     merchant_transaction_id: str | None = None
     payment_type: str | None = None
@@ -29,18 +29,18 @@ class Payment(msgspec.Struct, rename="camel"):
     timestamp: str | None = None
 
 
-class Answer(Payment, rename="camel"):
+class PeachAnswer(Payment, rename="camel"):
     """A payment, or the list that a look-up by our reference gives."""
 
     payments: list[Payment] | None = None
 
 
 class Checkout(msgspec.Struct, rename="camel"):
-    """What `POST /v2/checkout` gives."""
+    """The answer of `POST /v2/checkout`."""
 
     checkout_id: str
 
 
 TOKEN = msgspec.json.Decoder(TokenAnswer)
-ANSWER = msgspec.json.Decoder(Answer)
+ANSWER = msgspec.json.Decoder(PeachAnswer)
 CHECKOUT = msgspec.json.Decoder(Checkout)

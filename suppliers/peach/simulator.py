@@ -47,7 +47,7 @@ from suppliers.simulation.credentials import (
 from suppliers.simulation.planting import Planted
 from suppliers.simulation.serving import serve
 from suppliers.simulation.statements import Statements
-from suppliers.verdicts import State, state_of
+from suppliers.verdicts import PurchaseState, state_of
 
 NAME: Final = Supplier.PEACH.value
 _SUCCESS, _PENDING, _CANCELLED, _UNCERTAIN = "000.100.110", "000.200.000", "100.396.101", "100.396.104"
@@ -121,7 +121,7 @@ class _Peach:
         sales = self.book.by_reference(NAME, request.query_params.get("merchantTransactionId", ""))
         if not sales:
             return _answer({"result": _result(_NO_PAYMENT)}, 404)
-        return _answer({"result": _result(_SUCCESS), "payments": [_told(self._step(sale)) for sale in sales]})
+        return _answer({"result": _result(_SUCCESS), "payments": [_payment_fields(self._step(sale)) for sale in sales]})
 
     async def one(self, request: Request) -> Response:
         sale = self.book.by_transaction(NAME, request.path_params["id"])
@@ -147,7 +147,7 @@ class _Peach:
         return _payment(self._step(sales[-1])) if sales else _answer({"result": _result("000.200.100")})
 
     async def pay_checkout(self, request: Request) -> Response:
-        """What a shopper does in the browser: pays."""
+        """Pay, as a shopper does in the browser."""
         body = self.checkouts[request.path_params["id"]]
         cents = to_cents(from_rand(str(body["amount"])))
         return _payment(self._write(str(body["merchantTransactionId"]), "purchase", cents, ""))
@@ -243,7 +243,7 @@ def create_app(settings: SimulatorSettings, book: Book) -> Starlette:
 
 
 def stand_in(_: PeachSettings, url: str) -> Mapping[str, Any]:
-    """What makes the client ask the simulator at ``url``, all four APIs of it."""
+    """Return the settings that make the client ask the simulator at ``url``, all four APIs of it."""
     return {f"{api}_url": url for api in ("auth", "checkout", "payments", "reconciliation")} | {
         "client_id": SecretStr(PEACH_ID),
         "client_secret": SecretStr(PEACH_SECRET),
@@ -285,14 +285,14 @@ def _code(sale: Sale) -> str:
 
 def _state(code: str) -> str:
     state = state_of(verdict_of(code))
-    return "pending" if state in (State.PENDING, State.UNKNOWN) else state.value
+    return "pending" if state in (PurchaseState.PENDING, PurchaseState.UNKNOWN) else state.value
 
 
 def _result(code: str) -> dict[str, str]:
-    return {"code": code, "description": "told by the simulator"}
+    return {"code": code, "description": "from the simulator"}
 
 
-def _told(sale: Sale) -> dict[str, Any]:
+def _payment_fields(sale: Sale) -> dict[str, Any]:
     return {
         "id": sale.transaction_id,
         "merchantTransactionId": sale.reference,
@@ -306,7 +306,7 @@ def _told(sale: Sale) -> dict[str, Any]:
 
 
 def _payment(sale: Sale, status: int = 200) -> Response:
-    return _answer(_told(sale), status)
+    return _answer(_payment_fields(sale), status)
 
 
 def _answer(body: Mapping[str, Any], status: int = 200) -> Response:
@@ -314,7 +314,7 @@ def _answer(body: Mapping[str, Any], status: int = 200) -> Response:
 
 
 def _line(sale: Sale) -> Mapping[str, Any] | None:
-    """Only what is settled is told; a refund is an amount below zero."""
+    """The line of a settled payment, None for another; a refund is an amount below zero."""
     if sale.state not in ("completed", "reversed"):
         return None
     amount = from_cents(sale.amount_cents)
@@ -327,8 +327,8 @@ def _line(sale: Sale) -> Mapping[str, Any] | None:
 
 
 def _webhook(sale: Sale, step: int) -> str:
-    """The body of the webhook that told this step; a later step has a later time."""
-    told_at = dt.datetime.fromisoformat(sale.happened_at).astimezone(UTC) + timedelta(minutes=step)
+    """The body of the webhook for this step; a later step has a later time."""
+    sent_at = dt.datetime.fromisoformat(sale.happened_at).astimezone(UTC) + timedelta(minutes=step)
     fields = {
         "id": sale.transaction_id,
         "checkoutId": sale.transaction_id[::-1],
@@ -337,7 +337,7 @@ def _webhook(sale: Sale, step: int) -> str:
         "currency": CURRENCY,
         "paymentType": DEBIT,
         "result.code": _story(sale)[step],
-        "result.description": "told by the simulator",
-        "timestamp": told_at.isoformat(timespec="milliseconds"),
+        "result.description": "from the simulator",
+        "timestamp": sent_at.isoformat(timespec="milliseconds"),
     }
     return urlencode(fields | {SIGNATURE: sign(fields, PEACH_WEBHOOK_SECRET)})

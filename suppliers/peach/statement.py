@@ -2,7 +2,7 @@
 
 A list of objects, or an object that holds it. Only amount, settlementStatus and settlementReference are published;
 the other names, and the words of the status, are settings of `PeachSettings`. Unknown fields are ignored, not kept. A
-name that stands twice in one object is refused. An amount may be a number or a text: ``10.5``, ``10.50`` and
+name that appears twice in one object is refused. An amount may be a number or a text: ``10.5``, ``10.50`` and
 ``"10.50"`` are the same. None goes through a float.
 """
 
@@ -36,7 +36,7 @@ _SHORTEST_SETTLEMENT = 15
 
 
 def file_name(day: date) -> str:
-    """What the answer of a day is called here."""
+    """Return what the answer of a day is called here."""
     return f"transactions-recon-{day:%Y-%m-%d}.json"
 
 
@@ -117,13 +117,13 @@ def _refuse_repeated_names(part: bytes, records: int, start: int, name: str, set
         try:
             json.loads(bytes(raw), object_pairs_hook=_once_each)
         except _RepeatedNameError:
-            raise StatementError(name, "has a name that stands twice", line=number) from None
+            raise StatementError(name, "has a name that appears twice", line=number) from None
         except ValueError:
             raise StatementError(name, "is not JSON", line=number) from None
 
 
 class _RepeatedNameError(Exception):
-    """A name stands twice in one object."""
+    """A name appears twice in one object."""
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -153,14 +153,14 @@ def _table(block: Block, records: Sequence[Any], day: date, settings: PeachSetti
     return canonical(columns, rows=len(records), supplier=NAME, day=day, currency=CURRENCY)
 
 
-def _kind(block: Block, told: pa.Array | None, amount: pa.Array, settings: PeachSettings) -> pa.Array:
-    """What each entry is: as it says where the settings name the field, by the sign of its amount otherwise."""
+def _kind(block: Block, stated: pa.Array | None, amount: pa.Array, settings: PeachSettings) -> pa.Array:
+    """Return what each entry is: as it says where the settings name the field, by the sign of its amount otherwise."""
     by_sign = pc.if_else(pc.less(amount, 0), "refund", "purchase")
-    if told is None:
+    if stated is None:
         return by_sign
     known = settings.statement_kinds
-    found = pc.index_in(told, pa.array(list(known), pa.string()))
-    unknown = pc.and_(pc.is_null(found), pc.is_valid(told))
+    found = pc.index_in(stated, pa.array(list(known), pa.string()))
+    unknown = pc.and_(pc.is_null(found), pc.is_valid(stated))
     block.refuse(unknown, settings.statement_fields["kind"], f"must be one of {', '.join(known)}")
     return pc.coalesce(pa.array(list(known.values()), pa.string()).take(found), by_sign)
 
@@ -199,7 +199,7 @@ def _instants(block: Block, text: pa.Array, field: str) -> pa.Array:
     try:
         return text.cast(kind)
     except pa.ArrowInvalid:
-        block.refuse(pa.array([not _is_instant(one, kind) for one in text]), field, "is no day of the calendar")
+        block.refuse(pa.array([not _is_instant(one, kind) for one in text]), field, "is not a day of the calendar")
         raise
 
 
@@ -212,7 +212,7 @@ def _is_instant(text: pa.Scalar, kind: pa.DataType) -> bool:
 
 
 def _settlement(block: Block, text: pa.Array, status: pa.Array, field: str) -> pa.Array:
-    """What settled it: needed where it is settled, and long enough."""
+    """Return what settled it: needed where it is settled, and long enough."""
     needed = pc.is_in(status, pa.array(_SETTLED))
     filled = pc.coalesce(text, pa.scalar(""))
     return block.identifiers(filled, rf"^[A-Za-z0-9-]{{{_SHORTEST_SETTLEMENT},64}}$", field, needed=needed)

@@ -65,7 +65,7 @@ def _fields(body: bytes) -> dict[str, str]:
         raise DataError("webhook: must be form encoded, in UTF-8") from None
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise DataError("webhook: a field stands twice")
+        raise DataError("webhook: a field appears twice")
     return fields
 
 

@@ -35,5 +35,5 @@ def create_embedded_app() -> Starlette:
 
 
 def book_path(home: Path) -> Path:
-    """Where the embedded simulators keep their book."""
+    """Return where the embedded simulators keep their book."""
     return home / "suppliers" / "book.sqlite"

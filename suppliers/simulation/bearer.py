@@ -25,7 +25,7 @@ class Tokens:
         return token
 
     def accepts(self, request: Request) -> bool:
-        """Whether the request carries a token that is still good."""
+        """Return whether the request carries a token that is still good."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         return scheme == "Bearer" and self._ends.get(token, 0.0) > time.monotonic()
 

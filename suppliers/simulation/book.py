@@ -86,7 +86,7 @@ class Book:
         return sale
 
     def change(self, sale: Sale, *, state: str | None = None, step: int | None = None) -> None:
-        """Change how a sale stands."""
+        """Change the state of a sale."""
         changed = {"state": state or sale.state, "step": sale.step if step is None else step}
         self._execute(
             "UPDATE sales SET state = :state, step = :step WHERE supplier = :supplier AND transaction_id = :id",

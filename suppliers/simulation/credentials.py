@@ -1,4 +1,4 @@
-"""Who the clients of the simulators are: names that open nothing else, made up here and no secret."""
+"""The credentials of the simulators' clients: names that open nothing else, made up here and no secret."""
 
 from decimal import Decimal
 
@@ -10,7 +10,7 @@ MOBILEMART_ID, MOBILEMART_SECRET = "mobilemart-simulator", "not-a-secret-of-mobi
 PEACH_ID, PEACH_SECRET, PEACH_MERCHANT = "peach-simulator", "not-a-secret-of-peach", "merchant-simulator"
 PEACH_USER, PEACH_PASSWORD, PEACH_ENTITY = "peach-user", "not-a-password-of-peach", "entity-simulator"
 MOBILEMART_NO_SALE = 1020  # the simulator's own choice: the real code is not published
-FLASH_COMMISSION = Decimal("0.03")  # what its statements say; the contract of who uses it
+FLASH_COMMISSION = Decimal("0.03")  # what its statements say; the contract of the client
 PEACH_WEBHOOK_SECRET = "not-a-webhook-secret-of-peach"  # noqa: S105  # see above
 
 

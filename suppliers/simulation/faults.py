@@ -1,6 +1,6 @@
 """Things that go wrong on purpose, by a seeded share of all requests or by a header on one of them.
 
-Each may strike before the request is worked on or after: a client must not be able to tell the two apart, and must be
+Each may strike before the request is worked on or after: a client must not be able to distinguish the two, and must be
 right both times.
 """
 
@@ -20,7 +20,7 @@ CONTROL = "/_"  # addresses that no supplier has: the book, the statement, the w
 
 
 class Fault(StrEnum):
-    """What goes wrong. Those that end in ``after`` strike once the request was carried out."""
+    """The kinds of faults. Those that end in ``after`` strike once the request was carried out."""
 
     NONE = "none"
     BUSY = "busy"
@@ -53,7 +53,7 @@ class Faults:
             self._next = list(faults)
 
     def draw(self, headers: Headers) -> Fault:
-        """What goes wrong with this request."""
+        """Choose the fault of this request."""
         wanted = headers.get(HEADER)
         if wanted is not None:
             return Fault(wanted) if wanted in set(Fault) else Fault.NONE
@@ -113,7 +113,7 @@ class Faulty:
 
 
 async def _nowhere(_: Message) -> None:
-    """Where an answer goes that nobody is to get."""
+    """Drop an answer that nobody is to get."""
 
 
 async def _cut(send: Send) -> None:
@@ -124,5 +124,5 @@ async def _cut(send: Send) -> None:
 
 
 def page(status: int) -> Response:
-    """What a gateway or a wrong address answers with: a page for people."""
+    """Return a page for people, as a gateway or a wrong address answers."""
     return HTMLResponse(f"<!DOCTYPE html><html><body><h1>{status}</h1></body></html>", status)

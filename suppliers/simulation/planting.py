@@ -27,7 +27,7 @@ TIME_OFF_MS: Final = 420_000  # Flash writes whole minutes: more than 300 s are 
 LATE_BY_MS: Final = 1_800_000  # after midnight
 _OTHER_PRODUCT = "9"  # appended to the code
 _STRANGER, _COPY = "X", "D"  # put before an identifier: nobody has it then
-# Of these columns of a canonical statement one must be told, or the difference cannot be seen.
+# A statement must have one of these columns, or the difference cannot be seen.
 _SHOWN_BY: Final[Mapping[BreakClass, frozenset[str]]] = MappingProxyType(
     {
         BreakClass.PRODUCT: frozenset({"product_code", "vas_type"}),
@@ -48,7 +48,7 @@ class Planted:
 
 def differences_of(form: StatementFormat) -> tuple[BreakClass, ...]:
     """The differences that statements of this form can show."""
-    return tuple(one for one in BreakClass if one not in _SHOWN_BY or _SHOWN_BY[one] & form.tells)
+    return tuple(one for one in BreakClass if one not in _SHOWN_BY or _SHOWN_BY[one] & form.further_columns)
 
 
 def check_wanted(supplier: str, form: StatementFormat, wanted: Mapping[BreakClass, int]) -> None:
@@ -71,8 +71,8 @@ def plant(
 ) -> Planted:
     """The statement of ``day`` with as many differences of each class as are ``wanted``, each on a sale of its own.
 
-    ``sales`` are what the supplier sold that day and ``earlier`` what it sold before and tells only now, for
-    ``late_posting``, both as canonical tables. Only completed purchases are touched, whose reference stands once.
+    ``sales`` are what the supplier sold that day and ``earlier`` what it sold before and reports only now, for
+    ``late_posting``, both as canonical tables. Only completed purchases are touched, whose reference appears once.
     Raises DataError for a difference that the statement cannot show, and for fewer sales than are wanted.
     """
     check_wanted(supplier, form, wanted)
@@ -110,7 +110,7 @@ def _chosen(supplier: str, table: pa.Table, chance: np.random.Generator, count: 
 
 
 def _plain_sales(table: pa.Table) -> Any:
-    """The places of completed purchases whose reference stands once."""
+    """The places of completed purchases whose reference appears once."""
     reference = table["reference"].combine_chunks()
     counts = pc.value_counts(reference)
     once = counts.field("values").filter(pc.equal(counts.field("counts"), 1))
@@ -164,7 +164,7 @@ def _refused(table: pa.Table, mask: pa.Array, form: StatementFormat, _: date) ->
 
 
 def _other_product(table: pa.Table, mask: pa.Array, form: StatementFormat, _: date) -> pa.Table:
-    if "product_code" in form.tells:
+    if "product_code" in form.further_columns:
         code = table["product_code"]
         return _with(table, product_code=_where(mask, pc.binary_join_element_wise(code, _OTHER_PRODUCT, ""), code))
     kind = table["vas_type"]

@@ -1,4 +1,4 @@
-"""What every simulator's app has besides its supplier's own routes."""
+"""The parts of every simulator's app in addition to its supplier's own routes."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ async def _wrong_page(_: Request, error: Exception) -> Response:
 
 
 async def _cannot_be_planted(_: Request, error: Exception) -> Response:
-    """What is wanted of a statement and cannot be is said, not passed over."""
+    """Answer that a statement cannot have the differences that were asked for."""
     return JSONResponse({"message": str(error)}, _CONFLICT)
 
 

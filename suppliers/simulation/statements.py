@@ -21,7 +21,7 @@ Line = Callable[[Sale], Mapping[str, Any] | None]
 class Statements:
     """The statements of one supplier.
 
-    ``line`` gives what a sale's line has beyond what the book itself tells (its ``raw_status`` above all), or None for
+    ``line`` gives what a sale's line has beyond what the book itself has (its ``raw_status`` above all), or None for
     a sale that the statement leaves out. Raises DataError at once for planted differences that cannot be shown.
     """
 
@@ -60,8 +60,8 @@ class Statements:
 
     def lines(self, sales: Iterable[Sale], day: dt.date) -> pa.Table:
         """The sales as a canonical table of ``day``."""
-        found = [(sale, told) for sale in sales if (told := self._line(sale)) is not None]
-        rows = [{**_line(sale, number, day), **told} for number, (sale, told) in enumerate(found, 1)]
+        found = [(sale, fields) for sale in sales if (fields := self._line(sale)) is not None]
+        rows = [{**_line(sale, number, day), **fields} for number, (sale, fields) in enumerate(found, 1)]
         return pa.Table.from_pylist(rows, schema=STATEMENT_SCHEMA)
 
 

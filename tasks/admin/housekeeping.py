@@ -1,4 +1,4 @@
-"""What is kept for a time only, deleted when nobody needs it any more; and when the night's jobs last ended well."""
+"""Deletion of what is kept for a time only; and the last success of the nightly jobs."""
 
 from datetime import timedelta
 

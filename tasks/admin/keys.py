@@ -55,7 +55,7 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class KeyEvent:
-    """What was done to a key, by whom (account and machine), and when (UTC)."""
+    """An event of a key: what was done, by whom (account and machine), and when (UTC)."""
 
     key_id: str
     event: str
@@ -138,7 +138,7 @@ def key_id_of(text: str) -> str:
 
 
 def is_whole_key(text: str) -> bool:
-    """Whether ``text`` holds more than a key id, and so perhaps a secret."""
+    """Return whether ``text`` holds more than a key id, and so perhaps a secret."""
     return "_" in text
 
 
@@ -171,7 +171,7 @@ def list_keys(settings: Settings) -> list[KeyRecord]:
 
 
 def key_events(settings: Settings, key_id: str | None = None) -> list[KeyEvent]:
-    """What happened to a key, or to every key, oldest first."""
+    """Return what happened to a key, or to every key, oldest first."""
     with connect(settings.database_dsn, "keys") as connection:
         rows = connection.execute(_QUERIES["events"], {"key_id": key_id}).fetchall()
     return [KeyEvent(*row) for row in rows]
@@ -206,7 +206,7 @@ def _record(connection: Connection, key_id: str, event: str, detail: Mapping[str
 
 
 def _actor() -> str:
-    """Who does it, as the operating system knows: not what an environment variable claims."""
+    """Return who does it, as the operating system knows: not what an environment variable claims."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's user without an entry

@@ -1,4 +1,4 @@
-"""The processes of `treasury up`: their states, what happens to them, and the file that tells other processes of it.
+"""The processes of `treasury up`: their states, what happens to them, and the file that other processes read it from.
 
 `servers.supervision` looks after the processes and writes the file.
 """
@@ -39,7 +39,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class ProcessReport:
-    """What the state file says of one process. ``ends`` are the aware instants of its ends within the window."""
+    """One process as the state file has it. ``ends`` are the aware instants of its ends within the window."""
 
     state: ProcessState
     ends: tuple[datetime, ...]

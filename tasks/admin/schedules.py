@@ -1,4 +1,4 @@
-"""What is expected to run by itself, and when it last ended well: noted by the flows, judged by the health checks.
+"""The schedules that must run by themselves, and their last success: noted by the flows, judged by the health checks.
 
 `prefect.yaml` says which deployments have a schedule. Prefect may have lost one, paused it or turned its runs away; so
 their outcomes are kept in PostgreSQL (`job_outcomes`), where they are seen without Prefect, too.
@@ -41,7 +41,7 @@ class Schedule:
         return cut(f"schedule {self.deployment}", _NAME_LIMIT)
 
     def due_after(self, instant: datetime) -> tuple[datetime, timedelta]:
-        """When its first run after ``instant`` (aware) is due, and how long after it the next one is."""
+        """Return when its first run after ``instant`` (aware) is due, and how long after it the next one is."""
         times = CronSim(self.cron, instant.astimezone(ZoneInfo(self.timezone)))
         first = next(times)
         return first, next(times) - first
@@ -78,7 +78,7 @@ def note_outcome(settings: Settings, deployment: str, error: str | None = None) 
 
 
 def counts(settings: Settings, deployment: str, parameters: Mapping[str, Any]) -> bool:
-    """Whether a run with ``parameters`` does what a scheduled one does: one that was asked for another day, or for a
-    plan only, says nothing of the schedule.
+    """Return whether a run with ``parameters`` does what a scheduled one does: one that was asked for another day, or
+    for a plan only, says nothing of the schedule.
     """
     return any(one.deployment == deployment and dict(one.parameters) == dict(parameters) for one in expected(settings))

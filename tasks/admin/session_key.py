@@ -13,7 +13,7 @@ from tasks.admin.keys import create_key, extend_key, key_id_of, revoke_key
 
 LIFE = timedelta(hours=1)  # after the last extension: of a process that was killed no key stays for longer
 EXTENDED_EVERY = timedelta(minutes=10)
-FILE = "session-key-id"  # in the keys of the home; an id is no secret
+FILE = "session-key-id"  # in the keys of the home; an id is not a secret
 _LOG = logging.getLogger("treasury.keys")
 
 

@@ -1,4 +1,4 @@
-"""Making a database ready: the migrations, what every registered table needs besides its hot parent, the roles."""
+"""Making a database ready: the migrations, what every registered table needs beside its hot parent, the roles."""
 
 from typing import NamedTuple
 

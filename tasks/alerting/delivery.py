@@ -26,8 +26,8 @@ _BETWEEN = "\n\n"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}", re.IGNORECASE)
 
 
-class Kind(StrEnum):
-    """Why a notice is sent."""
+class NoticeKind(StrEnum):
+    """The reason why a notice is sent."""
 
     OPENED = "opened"
     REPEATED = "still open"
@@ -36,9 +36,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is told of one alert. ``taken_by`` are the targets that have it already, of an attempt that half failed."""
+    """The content of a notice about one alert. ``taken_by`` are the targets that have it already, of an attempt that
+    half failed.
+    """
 
-    kind: Kind
+    kind: NoticeKind
     severity: Severity
     rule: str
     subject: str
@@ -55,14 +57,14 @@ class Notice:
         seen = f"seen {self.count} times" if self.count > 1 else "seen once"
         times = f"{seen}, first {self.first_seen:%Y-%m-%d %H:%M}, last {self.last_seen:%Y-%m-%d %H:%M} UTC"
         lines = [f"[{self.kind}] {self.rule} ({self.subject}): {mask_text(self.title)}", times]
-        if self.kind is not Kind.RESOLVED:
+        if self.kind is not NoticeKind.RESOLVED:
             lines.append(f"What to do: {self.what_to_do}")
         return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How it went with one notice: the targets that have it by now, and what went wrong; empty when nothing did."""
+    """The delivery of one notice: the targets that have it by now, and what went wrong; empty when nothing did."""
 
     taken_by: frozenset[str]
     error: str = ""
@@ -70,7 +72,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where notices of a severity go. ``place`` names it without its secrets."""
+    """The target of notices of a severity. ``place`` names it without its secrets."""
 
     severity: Severity
     place: str
@@ -82,7 +84,7 @@ class _Target:
 
 
 def targeted(settings: Settings) -> list[Severity]:
-    """The severities that somebody is to be told of."""
+    """The severities that have a target for notices."""
     return [severity for severity in Severity if _targets(settings, severity)]
 
 
@@ -112,7 +114,7 @@ def deliver(settings: Settings, notices: Sequence[Notice]) -> list[Delivery]:
 
 
 def invalid_targets(settings: Settings) -> list[str]:
-    """What is wrong with the URLs that notices go to, a line each: one that apprise cannot read. Sends nothing.
+    """Return what is wrong with the URLs that notices go to, a line each: one that apprise cannot read. Sends nothing.
 
     Loads apprise where a URL is set, which takes seconds on a busy machine. No line holds a URL.
     """
@@ -130,7 +132,7 @@ def invalid_targets(settings: Settings) -> list[str]:
 
 
 def malformed_targets(settings: Settings) -> list[str]:
-    """`invalid_targets` as far as that can be told from a URL's form alone: quick."""
+    """`invalid_targets` as far as the form of a URL shows it: quick."""
     every = [target for severity in Severity for target in _targets(settings, severity)]
     return [f"TREASURY_ALERT_URLS {target.place}: {_no_target(target)}" for target in every if not _has_form(target)]
 
@@ -156,7 +158,7 @@ def send_test(settings: Settings, now: datetime) -> list[tuple[str, str]]:
 
 def _test_of(target: _Target, now: datetime) -> Callable[[], bool]:
     text = ("test", "treasury", "this is a test notice", "nothing: the notice has arrived")
-    return _sending(target, [Notice(Kind.OPENED, target.severity, *text, now, now, 1)])
+    return _sending(target, [Notice(NoticeKind.OPENED, target.severity, *text, now, now, 1)])
 
 
 def load() -> None:
@@ -181,7 +183,7 @@ def _sending(target: _Target, notices: Sequence[Notice]) -> Callable[[], bool]:
         return lambda: _refuse(target)
     for service in apprise:
         service.overflow_mode = OverflowMode.SPLIT  # a service that takes less than our limit gets several messages
-    over = all(notice.kind is Kind.RESOLVED for notice in notices)
+    over = all(notice.kind is NoticeKind.RESOLVED for notice in notices)
     kind = {Severity.WARNING: NotifyType.WARNING, Severity.CRITICAL: NotifyType.FAILURE}[target.severity]
     body = _BETWEEN.join(notice.text for notice in notices)
     title = _title(notices)
@@ -193,13 +195,13 @@ def _refuse(target: _Target) -> bool:
 
 
 def _no_target(target: _Target) -> str:
-    """Why a URL is none, without what may be a secret in it."""
+    """Return why a URL is none, without what may be a secret in it."""
     scheme, separator, rest = target.url.get_secret_value().partition("://")
     if not separator or _SCHEME.fullmatch(scheme) is None:
         return "must be a URL of a service that apprise knows, such as mailtos://user:password@host"
     if not rest.strip("/"):
         return f"{scheme}:// must be followed by a host"
-    return f"{scheme}:// is no service that apprise knows, or its host, address or token has a wrong form"
+    return f"{scheme}:// is not a service that apprise knows, or its host, address or token has a wrong form"
 
 
 def _has_form(target: _Target) -> bool:
@@ -226,8 +228,8 @@ def _title(notices: Sequence[Notice]) -> str:
     first = notices[0]
     if len(notices) > 1:
         return f"treasury: {len(notices)} notices, {first.severity}"
-    told = "resolved" if first.kind is Kind.RESOLVED else first.severity
-    return cut(f"treasury: {told}: {mask_text(first.title)}", _TITLE_LIMIT)
+    heading = "resolved" if first.kind is NoticeKind.RESOLVED else first.severity
+    return cut(f"treasury: {heading}: {mask_text(first.title)}", _TITLE_LIMIT)
 
 
 def _error(target: _Target, outcome: bool | Exception) -> str:

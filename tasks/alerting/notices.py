@@ -1,4 +1,4 @@
-"""Telling people of alerts: on opening, again by schedule while nobody acknowledged, and when it is over.
+"""Notices about alerts: on opening, again by schedule while nobody has acknowledged, and when it is over.
 
 What is due is in the alert's row, so any number of senders may run: each notice is taken by one of them. A notice that
 a target did not take is due again a minute later, for the next run.
@@ -16,7 +16,7 @@ from ledger.alerts import Severity
 from ledger.identifiers import truncate_ms
 from sql.connection import Connection, connect
 from sql.queries import load
-from tasks.alerting.delivery import Delivery, Kind, Notice, deliver, targeted
+from tasks.alerting.delivery import Delivery, Notice, NoticeKind, deliver, targeted
 
 _QUERIES = load("alerts")
 _AT_ONCE = 40
@@ -26,9 +26,9 @@ _CLAIM = timedelta(minutes=5)  # far longer than one delivery may take
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a run told: notices that every target took, and those that some target did not take, with why."""
+    """The notices of a run: those that every target took, and those that some target did not take, with why."""
 
-    told: int = 0
+    delivered: int = 0
     failed: int = 0
     errors: tuple[str, ...] = ()
 
@@ -47,7 +47,7 @@ class _Due:
     last_seen: datetime
     count: int
     resolved_at: datetime | None
-    told_before: bool
+    notified_before: bool
     notice_taken_by: list[str]
 
 
@@ -77,13 +77,13 @@ def repeat_after(settings: Settings, severity: Severity) -> timedelta:
     return timedelta(minutes=getattr(settings.alert_repeat_minutes, severity))
 
 
-def note_as_told(connection: Connection, alert_id: int, at: datetime, next_at: datetime | None) -> None:
+def note_as_notified(connection: Connection, alert_id: int, at: datetime, next_at: datetime | None) -> None:
     """Say that the notice of an alert was sent at ``at`` by other means, and when the next is due; None: never."""
-    connection.execute(_QUERIES["told_elsewhere"], {"alert_id": alert_id, "at": at, "next": next_at})
+    connection.execute(_QUERIES["notified_elsewhere"], {"alert_id": alert_id, "at": at, "next": next_at})
 
 
 def _notice(due: _Due) -> Notice:
-    kind = Kind.RESOLVED if due.resolved_at else Kind.REPEATED if due.told_before else Kind.OPENED
+    kind = NoticeKind.RESOLVED if due.resolved_at else NoticeKind.REPEATED if due.notified_before else NoticeKind.OPENED
     texts = (due.rule, due.subject, due.title, due.what_to_do)
     taken_by = frozenset(due.notice_taken_by)
     return Notice(kind, Severity(due.severity), *texts, due.first_seen, due.last_seen, due.count, taken_by)

@@ -1,4 +1,4 @@
-"""What requests to the API can be found out for: the rules of `api.abuse.watch`, and what their alerts say."""
+"""The rules over requests to the API, which `api.abuse.watch` evaluates, and what their alerts say."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ledger.alerts import AlertRule, Severity
 
 
 class RequestRule(StrEnum):
-    """What a request, or many of one sender, can be found out for."""
+    """The rules over one request, or over many of one sender."""
 
     INJECTION = "request-injection"
     DIFFERENT_KEYS = "request-different-keys"
@@ -24,7 +24,7 @@ class RequestRule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What an alert of a rule says. ``setting`` names its threshold in the settings of the watch, if it has one."""
+    """The texts of a rule's alert. ``setting`` names its threshold in the settings of the watch, if it has one."""
 
     title: str
     what_to_do: str
@@ -34,7 +34,7 @@ class Description:
 
 RULES: Mapping[RequestRule, Description] = {
     RequestRule.INJECTION: Description(
-        "A request carries what attacks are made of",
+        "A request contains text that is typical of attacks",
         "Look at the sender in the access log. Nothing was executed: such text is refused or is plain data here.",
     ),
     RequestRule.DIFFERENT_KEYS: Description(
@@ -54,17 +54,17 @@ RULES: Mapping[RequestRule, Description] = {
     ),
     RequestRule.INVALID: Description(
         "Many requests of one sender break a rule",
-        "Most likely a defect in the client's application: the answers name the field and the rule. Tell the client.",
+        "Most likely a defect in the client's application: the answers name the field and the rule. Inform the client.",
         "invalid",
     ),
     RequestRule.LIMITED: Description(
-        "One sender goes on after it was told to slow down",
+        "One sender goes on after it was asked to slow down",
         "Ask the client to honour Retry-After, or give its key a higher limit.",
         "limited",
     ),
     RequestRule.UNKNOWN_IDS: Description(
         "One sender asks for many ids that do not exist",
-        "It may be trying out ids. If it is a client that mixes up systems, tell it; else revoke the key.",
+        "It may be trying out ids. If a client mixes up systems, inform it; else revoke the key.",
         "unknown_ids",
     ),
     RequestRule.SLOWED: Description(

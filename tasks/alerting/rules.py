@@ -1,4 +1,4 @@
-"""Every rule that can raise an alert, with the threshold that the settings give it: what people are told exists.
+"""Every rule that can raise an alert, with the threshold that the settings give it: the list that people see.
 
 A family of rules joins by adding the function that lists it to `FAMILIES`.
 """

@@ -39,7 +39,7 @@ _QUERIES = load("alerts")
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """What became of an occurrence: its alert, how often that was seen by now, and whether this one opened it."""
+    """The effect of an occurrence: its alert, how often that was seen by now, and whether this one opened it."""
 
     alert_id: int
     count: int
@@ -113,7 +113,7 @@ def resolve_alert(connection: Connection, rule: str, subject: str, *, at: dateti
 
 
 def acknowledge(connection: Connection, alert_id: int, who: str) -> bool:
-    """Note that ``who`` is at an open alert: its notice is not repeated any more. False when it is not open, unknown
+    """Note that ``who`` works on an open alert: its notice is not repeated any more. False when it is not open, unknown
     or was acknowledged before. Safe to run again; the first one counts.
     """
     if not who.strip():

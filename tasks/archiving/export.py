@@ -28,7 +28,7 @@ def export_partition(
     ``metadata`` goes into the file's own metadata.
 
     The sort spills to the spool when the month is larger than the engine's memory. Raises TransientError when
-    PostgreSQL goes away. Safe to run again: the file is written anew.
+    PostgreSQL goes away. Safe to run again: the file is written again.
     """
     names = ", ".join(
         f"{identifier(column.name)}::{sql_type(column)} AS {identifier(column.name)}" for column in columns

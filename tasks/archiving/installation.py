@@ -1,4 +1,4 @@
-"""What people do about the installation: look at it, let this database continue it, or make it one of its own."""
+"""Commands about the installation: look at it, let this database continue it, or make it one of its own."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ from storage.marker import Marker, is_same_location, location_of
 from storage.store import ObjectStore
 from tasks.archiving.ownership import (
     MAY_WRITE,
+    OwnershipState,
     Standing,
-    State,
     is_any_there,
     look,
     put_marker,
@@ -43,8 +43,8 @@ Asked = Callable[[str, UUID], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What `treasury installation show` prints. ``kept`` counts objects that were left in the bucket on purpose."""
+class InstallationReport:
+    """The report of `treasury installation show`. ``kept`` counts objects that were left in the bucket on purpose."""
 
     standing: Standing
     location: str
@@ -52,12 +52,12 @@ class Report:
     events: list[tuple[datetime, UUID, int, str, dict[str, Any]]]
 
 
-def report_installation(settings: Settings) -> Report:
-    """What this database is to its archive, and what happened to it. Reads only."""
+def report_installation(settings: Settings) -> InstallationReport:
+    """Return what this database is to its archive, and what happened to it. Reads only."""
     with connect(settings.database_dsn, "installation") as connection:
         store = ObjectStore(settings)
         standing = look(connection, settings, store)
-        return Report(standing, location_of(store.url), count_kept(connection), list_events(connection))
+        return InstallationReport(standing, location_of(store.url), count_kept(connection), list_events(connection))
 
 
 def continue_installation(settings: Settings, asked: Asked) -> str:
@@ -76,20 +76,20 @@ def continue_installation(settings: Settings, asked: Asked) -> str:
     ):
         store = ObjectStore(settings)
         standing = look(connection, settings, store)
-        if standing.state in (State.FOREIGN, State.WRONG_BUCKET):
+        if standing.state in (OwnershipState.FOREIGN, OwnershipState.WRONG_BUCKET):
             raise OwnershipError(standing.why)
         if not _is_log_ahead(connection, settings, standing) and standing.state in MAY_WRITE:
             return f"nothing to do: {standing.why}"
         _require_own_objects(connection, settings, store, standing)
         owner = _next_incarnation(standing)
-        told = (
+        change = (
             f"this database ({standing.identity}) continues installation {owner.installation_id} at "
             f"{location_of(store.url)} as incarnation {owner.incarnation}; every other copy of it is refused from now "
             "on"
         )
-        _require_consent(asked, told, owner.installation_id)
+        _require_consent(asked, change, owner.installation_id)
         _take(connection, settings, store, owner, "continued", standing)
-        return f"done: {told}"
+        return f"done: {change}"
 
 
 def separate_installation(settings: Settings, asked: Asked) -> str:
@@ -106,22 +106,22 @@ def separate_installation(settings: Settings, asked: Asked) -> str:
     ):
         store = ObjectStore(settings)
         standing = look(connection, settings, store)
-        if standing.state is State.OWNER:
+        if standing.state is OwnershipState.OWNER:
             return f"nothing to do: {standing.why}"
         _require_other_place(connection, settings, store, standing)
         owner = Owner(uuid4(), 1)
         former = standing.installation.installation_id if standing.installation else None
-        told = (
+        change = (
             f"this database ({standing.identity}) leaves installation {former or '(none)'} and becomes "
             f"an installation of its own at {location_of(store.url)}; installation {former or 'none'} is not touched"
         )
-        _require_consent(asked, told, former or owner.installation_id)
+        _require_consent(asked, change, former or owner.installation_id)
         _take(connection, settings, store, owner, "separated", standing)
-        return f"done: {told}; its id is {owner.installation_id}"
+        return f"done: {change}; its id is {owner.installation_id}"
 
 
 def _is_log_ahead(connection: Connection, settings: Settings, standing: Standing) -> bool:
-    """Whether the archive has parts of the log that PostgreSQL lacks. Raises ForkError where it contradicts it."""
+    """Return whether the archive has parts of the log that PostgreSQL lacks. Raises ForkError on a contradiction."""
     own = standing.installation
     if own is None:
         return False
@@ -129,8 +129,8 @@ def _is_log_ahead(connection: Connection, settings: Settings, standing: Standing
     return find_ahead(connection, settings, number) is not None or has_leftovers(connection, settings, number)
 
 
-def _require_consent(asked: Asked, told: str, repeated: UUID) -> None:
-    if not asked(told, repeated):
+def _require_consent(asked: Asked, change: str, repeated: UUID) -> None:
+    if not asked(change, repeated):
         raise ConfigError("not confirmed: nothing was changed; repeat the installation's id, or give --yes")
 
 
@@ -150,7 +150,7 @@ def _require_own_objects(connection: Connection, settings: Settings, store: Obje
 
 def _require_other_place(connection: Connection, settings: Settings, store: ObjectStore, standing: Standing) -> None:
     """Raise OwnershipError unless the archive lies elsewhere than the one that this database was copied from."""
-    if standing.state is State.UNREADABLE:
+    if standing.state is OwnershipState.UNREADABLE:
         raise OwnershipError(standing.why)
     known = known_objects(connection)
     former = [standing.marker.location] if standing.marker else []

@@ -11,14 +11,14 @@ from ledger.tables import TieredTable
 from sql.connection import connect
 from tasks.archiving.catalogue import month_states
 from tasks.archiving.orphans import remove_orphans
-from tasks.archiving.outcome import Action, Outcome, Result
+from tasks.archiving.outcome import MoveAction, MoveOutcome, MoveResult
 from tasks.archiving.plan import PlannedMove
 from tasks.archiving.to_cold import HeldBackError, archive_month, record_failure
 from tasks.archiving.to_warm import tidy_month, warm_month
 from tasks.transparency.publish import publish_log
 
 
-def move_month(settings: Settings, move: PlannedMove) -> list[Outcome]:
+def move_month(settings: Settings, move: PlannedMove) -> list[MoveOutcome]:
     """Carry out a planned move; one outcome per action, and none after the first that did not succeed.
 
     Raises nothing of this project's own errors: they become outcomes, and the reason is kept in the catalogue. Safe
@@ -28,31 +28,31 @@ def move_month(settings: Settings, move: PlannedMove) -> list[Outcome]:
     for action in move.actions:
         outcome = (_held if action is move.held_at else _attempt)(settings, move, action)
         outcomes.append(outcome)
-        if outcome.result not in (Result.MOVED, Result.ALREADY):
+        if outcome.result not in (MoveResult.MOVED, MoveResult.ALREADY):
             break
     return outcomes
 
 
-def _held(settings: Settings, move: PlannedMove, action: Action) -> Outcome:
+def _held(settings: Settings, move: PlannedMove, action: MoveAction) -> MoveOutcome:
     if not move.refused:
-        return _outcome(move, action, Result.HELD_BACK, reason=move.held_back)
+        return _outcome(move, action, MoveResult.HELD_BACK, reason=move.held_back)
     _record(settings, move, move.held_back)
-    return _outcome(move, action, Result.FAILED, reason=move.held_back)
+    return _outcome(move, action, MoveResult.FAILED, reason=move.held_back)
 
 
-def _attempt(settings: Settings, move: PlannedMove, action: Action) -> Outcome:
+def _attempt(settings: Settings, move: PlannedMove, action: MoveAction) -> MoveOutcome:
     started = time.monotonic()
     try:
         outcome = _STEPS[action](settings, move)
     except HeldBackError as error:
-        outcome = _outcome(move, action, Result.HELD_BACK, reason=str(error))
+        outcome = _outcome(move, action, MoveResult.HELD_BACK, reason=str(error))
     except OwnershipError as error:  # before ConflictError, which it is: nobody else does this month's work
-        outcome = _outcome(move, action, Result.FAILED, reason=f"{type(error).__name__}: {error}")
+        outcome = _outcome(move, action, MoveResult.FAILED, reason=f"{type(error).__name__}: {error}")
         _record(settings, move, outcome.reason)
     except ConflictError as error:
-        outcome = _outcome(move, action, Result.BUSY, reason=str(error))
+        outcome = _outcome(move, action, MoveResult.BUSY, reason=str(error))
     except TreasuryError as error:
-        outcome = _outcome(move, action, Result.FAILED, reason=f"{type(error).__name__}: {error}")
+        outcome = _outcome(move, action, MoveResult.FAILED, reason=f"{type(error).__name__}: {error}")
         outcome = replace(outcome, transient=isinstance(error, TransientError))
         _record(settings, move, outcome.reason)
     return replace(outcome, duration_s=time.monotonic() - started)
@@ -65,22 +65,22 @@ def _record(settings: Settings, move: PlannedMove, reason: str) -> None:
         return  # PostgreSQL itself is away; the outcome still carries the reason
 
 
-def _warm(settings: Settings, move: PlannedMove) -> Outcome:
+def _warm(settings: Settings, move: PlannedMove) -> MoveOutcome:
     table = settings.table(move.table)
     # A month that goes on to cold at once is not tidied for warm.
-    stays = Action.TO_COLD not in move.actions or move.held_at is Action.TO_COLD
+    stays = MoveAction.TO_COLD not in move.actions or move.held_at is MoveAction.TO_COLD
     if warm_month(settings, table, move.month, tidy=stays, run=move.run):
-        return _outcome(move, Action.TO_WARM, Result.MOVED)
-    return _outcome(move, Action.TO_WARM, Result.ALREADY, reason="by another run")
+        return _outcome(move, MoveAction.TO_WARM, MoveResult.MOVED)
+    return _outcome(move, MoveAction.TO_WARM, MoveResult.ALREADY, reason="by another run")
 
 
-def _cold(settings: Settings, move: PlannedMove) -> Outcome:
+def _cold(settings: Settings, move: PlannedMove) -> MoveOutcome:
     done = archive_month(settings, settings.table(move.table), move.month)
-    return Outcome(
+    return MoveOutcome(
         move.table,
         move.month,
-        Action.TO_COLD,
-        Result.MOVED,
+        MoveAction.TO_COLD,
+        MoveResult.MOVED,
         done.rows,
         done.postgres_bytes,
         done.archive_bytes,
@@ -99,11 +99,14 @@ def _publish(settings: Settings) -> str:
     return ""
 
 
-_STEPS: dict[Action, Callable[[Settings, PlannedMove], Outcome]] = {Action.TO_WARM: _warm, Action.TO_COLD: _cold}
+_STEPS: dict[MoveAction, Callable[[Settings, PlannedMove], MoveOutcome]] = {
+    MoveAction.TO_WARM: _warm,
+    MoveAction.TO_COLD: _cold,
+}
 
 
-def _outcome(move: PlannedMove, action: Action, result: Result, reason: str = "") -> Outcome:
-    return Outcome(move.table, move.month, action, result, move.rows, move.postgres_bytes, reason=reason)
+def _outcome(move: PlannedMove, action: MoveAction, result: MoveResult, reason: str = "") -> MoveOutcome:
+    return MoveOutcome(move.table, move.month, action, result, move.rows, move.postgres_bytes, reason=reason)
 
 
 def finish_leftovers(settings: Settings, table: TieredTable) -> int:

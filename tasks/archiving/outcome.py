@@ -6,14 +6,14 @@ from enum import StrEnum
 from ledger.months import Month
 
 
-class Action(StrEnum):
+class MoveAction(StrEnum):
     """The move that a month is due for."""
 
     TO_WARM = "hot to warm"
     TO_COLD = "warm to cold"
 
 
-class Result(StrEnum):
+class MoveResult(StrEnum):
     """How it ended."""
 
     MOVED = "moved"
@@ -25,13 +25,13 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class MoveOutcome:
     """One month's move: rows and bytes (in PostgreSQL before, in the archive after), seconds, and the reason if any."""
 
     table: str
     month: Month
-    action: Action
-    result: Result
+    action: MoveAction
+    result: MoveResult
     rows: int = 0
     postgres_bytes: int = 0
     archive_bytes: int = 0

@@ -33,8 +33,8 @@ from storage.store import ObjectStore, StoredFile
 _SHOWN = 3
 
 
-class State(StrEnum):
-    """What this database is to the archive. Only an owner writes; ``free`` becomes one with its first write."""
+class OwnershipState(StrEnum):
+    """The relation of this database to the archive. Only an owner writes; ``free`` becomes one with its first write."""
 
     OWNER = "owner"
     FREE = "free"
@@ -48,14 +48,14 @@ class State(StrEnum):
     WRONG_BUCKET = "wrong bucket"
 
 
-MAY_WRITE = frozenset({State.OWNER, State.FREE})
+MAY_WRITE = frozenset({OwnershipState.OWNER, OwnershipState.FREE})
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Both sides as they were found, and what they come to. ``why`` says it in a sentence, with what to do."""
+    """Both sides as they were found, and the state that follows. ``why`` is a sentence about it, with what to do."""
 
-    state: State
+    state: OwnershipState
     why: str
     identity: Identity
     installation: Installation | None
@@ -125,37 +125,40 @@ def put_marker(connection: Connection, settings: Settings, store: ObjectStore, o
 
 
 def look(connection: Connection, settings: Settings, store: ObjectStore) -> Standing:
-    """What this database is to the archive now. Reads only; raises the store's errors."""
+    """Return what this database is to the archive now. Reads only; raises the store's errors."""
     identity, installation = read_identity(connection), read_installation(connection)
     try:
         marker = read_marker(store)
     except DataError as error:
-        return Standing(State.UNREADABLE, _unreadable(error), identity, installation, None)
+        return Standing(OwnershipState.UNREADABLE, _unreadable(error), identity, installation, None)
     state, why = _judge(identity, installation, marker, store.url)
-    if state is State.FREE and (problem := why_not_free(connection, settings, store)):
-        state, why = State.WRONG_BUCKET, problem
+    if state is OwnershipState.FREE and (problem := why_not_free(connection, settings, store)):
+        state, why = OwnershipState.WRONG_BUCKET, problem
     return Standing(state, why, identity, installation, marker)
 
 
-def _judge(identity: Identity, own: Installation | None, marker: Marker | None, url: str) -> tuple[State, str]:
+def _judge(identity: Identity, own: Installation | None, marker: Marker | None, url: str) -> tuple[OwnershipState, str]:
     if own is not None and not own.identity.is_same(identity):
-        return State.COPY, _copy(own, identity)
+        return OwnershipState.COPY, _copy(own, identity)
     if marker is None:
-        return State.FREE, f"the archive at {location_of(url)} has no {KEY} yet: the first write makes it"
+        return OwnershipState.FREE, f"the archive at {location_of(url)} has no {KEY} yet: the first write makes it"
     if own is None or marker.installation != own.installation_id:
-        return State.FOREIGN, _foreign(own, marker, url)
+        return OwnershipState.FOREIGN, _foreign(own, marker, url)
     return _judge_own(own, marker, url)
 
 
-def _judge_own(own: Installation, marker: Marker, url: str) -> tuple[State, str]:
+def _judge_own(own: Installation, marker: Marker, url: str) -> tuple[OwnershipState, str]:
     """The same of a marker that names this installation."""
     if marker.incarnation != own.incarnation:
         return _other_incarnation(own, marker)
     if marker.token not in own.tokens:
-        return State.OVERTAKEN, _overtaken(own, marker)
+        return OwnershipState.OVERTAKEN, _overtaken(own, marker)
     if not is_same_location(marker.location, url):
-        return State.ELSEWHERE, _elsewhere(marker, url)
-    return State.OWNER, f"installation {own.installation_id}, incarnation {own.incarnation}, owns {location_of(url)}"
+        return OwnershipState.ELSEWHERE, _elsewhere(marker, url)
+    return (
+        OwnershipState.OWNER,
+        f"installation {own.installation_id}, incarnation {own.incarnation}, owns {location_of(url)}",
+    )
 
 
 def _copy(own: Installation, identity: Identity) -> str:
@@ -165,11 +168,11 @@ def _copy(own: Installation, identity: Identity) -> str:
     )
 
 
-def _other_incarnation(own: Installation, marker: Marker) -> tuple[State, str]:
+def _other_incarnation(own: Installation, marker: Marker) -> tuple[OwnershipState, str]:
     if marker.incarnation < own.incarnation:
-        told = f"`treasury installation continue` did not end: {KEY} still has incarnation {marker.incarnation}"
-        return State.UNFINISHED, f"{told}, this database is {own.incarnation}. Run it again"
-    return State.REPLACED, (
+        unfinished = f"`treasury installation continue` did not end: {KEY} still has incarnation {marker.incarnation}"
+        return OwnershipState.UNFINISHED, f"{unfinished}, this database is {own.incarnation}. Run it again"
+    return OwnershipState.REPLACED, (
         f"another database continues installation {own.installation_id} as incarnation {marker.incarnation} (last "
         f"written {_at(marker)}); this one is incarnation {own.incarnation}. {_EITHER}"
     )
@@ -216,7 +219,7 @@ _EITHER = (
 
 
 def why_not_free(connection: Connection, settings: Settings, store: ObjectStore) -> str:
-    """Why an archive without a marker is not this database's to take; empty when it is.
+    """Return why an archive without a marker is not this database's to take; empty when it is.
 
     It is when an object that the catalogue names is really there, or the catalogue names none and no unknown one is.
     """
@@ -238,7 +241,7 @@ def why_not_free(connection: Connection, settings: Settings, store: ObjectStore)
 
 
 def is_any_there(store: ObjectStore, known: list[tuple[str, bytes]]) -> bool:
-    """Whether at least one of the objects is in the store with the bytes that the catalogue says."""
+    """Return whether at least one of the objects is in the store with the bytes that the catalogue says."""
     contents = ((store.find_bytes(key), sha256) for key, sha256 in known)
     return any(content is not None and StoredFile.of(content).sha256 == sha256 for content, sha256 in contents)
 

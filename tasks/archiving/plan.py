@@ -16,13 +16,16 @@ from sql.relations import Parents, Relation
 from sql.seal import count_unfinished
 from tasks.archiving.calendar import check_as_of
 from tasks.archiving.catalogue import MonthState, count_rows, month_states, register_months, relation_bytes
-from tasks.archiving.outcome import Action
+from tasks.archiving.outcome import MoveAction
 
-ALL_MOVES = frozenset(Action)
+ALL_MOVES = frozenset(MoveAction)
 _STEPS = {
-    (Tier.HOT, Tier.WARM): (Action.TO_WARM,),
-    (Tier.WARM, Tier.COLD): (Action.TO_COLD,),
-    (Tier.HOT, Tier.COLD): (Action.TO_WARM, Action.TO_COLD),  # a hot month that is due for cold goes through warm
+    (Tier.HOT, Tier.WARM): (MoveAction.TO_WARM,),
+    (Tier.WARM, Tier.COLD): (MoveAction.TO_COLD,),
+    (Tier.HOT, Tier.COLD): (
+        MoveAction.TO_WARM,
+        MoveAction.TO_COLD,
+    ),  # a hot month that is due for cold goes through warm
 }
 
 
@@ -37,17 +40,18 @@ class PlannedMove:
     month: Month
     tier: Tier
     due: Tier
-    actions: tuple[Action, ...]
+    actions: tuple[MoveAction, ...]
     rows: int
     postgres_bytes: int
-    held_at: Action | None = None
+    held_at: MoveAction | None = None
     held_back: str = ""
     refused: bool = False  # held back by what no later night takes away: the run says that it failed
-    run: str = field(default_factory=lambda: uuid4().hex, compare=False)  # tells the tries of one run from another run
+    # Distinguishes the tries of one run from those of another.
+    run: str = field(default_factory=lambda: uuid4().hex, compare=False)
 
 
 def plan_table(
-    settings: Settings, table: TieredTable, as_of: date, today: date, allowed: frozenset[Action] = ALL_MOVES
+    settings: Settings, table: TieredTable, as_of: date, today: date, allowed: frozenset[MoveAction] = ALL_MOVES
 ) -> list[PlannedMove]:
     """The months of one table that its policy moves on the UTC day ``as_of``, oldest first, by ``allowed`` moves only.
 
@@ -69,7 +73,7 @@ def _plan_month(
     state: MonthState,
     as_of: date,
     today: date,
-    allowed: frozenset[Action],
+    allowed: frozenset[MoveAction],
 ) -> PlannedMove | None:
     due = table.policy.tier_of(state.month, as_of)
     if due in (Tier.DEEP, Tier.DELETED):
@@ -104,10 +108,10 @@ def _hold(
     connection: Connection,
     table: TieredTable,
     state: MonthState,
-    actions: tuple[Action, ...],
+    actions: tuple[MoveAction, ...],
     partition: Relation,
     today: date,
-) -> tuple[Action | None, str]:
+) -> tuple[MoveAction | None, str]:
     """The first move that may not be made yet, and why."""
     if state.month >= Month.of(today):
         return actions[0], "the month has not ended yet"
@@ -115,8 +119,8 @@ def _hold(
         return actions[
             0
         ], "a DETACH CONCURRENTLY of the partition is pending: run ALTER TABLE ... DETACH PARTITION ... FINALIZE"
-    if Action.TO_COLD in actions:
+    if MoveAction.TO_COLD in actions:
         unfinished = count_unfinished(connection, table, partition)
         if unfinished:
-            return Action.TO_COLD, f"{unfinished} unfinished rows"
+            return MoveAction.TO_COLD, f"{unfinished} unfinished rows"
     return None, ""

@@ -1,4 +1,4 @@
-"""Rollover: the partitions ahead are made, and what is not as it should be is reported, never mended in silence."""
+"""Rollover: the partitions ahead are made, and what is wrong is reported, never repaired in silence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,7 +118,7 @@ def report_table(
     created: tuple[Month, ...] = (),
     wanted: tuple[Month, ...] = (),
 ) -> RolloverReport:
-    """What is found of a table's partitions in the month ``current``. Looking changes nothing."""
+    """Return what is found of a table's partitions in the month ``current``. Looking changes nothing."""
     states = month_states(connection, table)
     known = {state.month for state in states}
     parents = Parents.of(connection, table)
@@ -146,7 +146,7 @@ def report_table(
 
 
 def _unfit(connection: Connection, parents: Parents) -> str:
-    """Why a column cannot be archived or be in the views; nothing where all can."""
+    """Return why a column cannot be archived or be in the views; nothing where all can."""
     try:
         for parent in parents.found:
             columns_of(connection, parent)
@@ -164,6 +164,6 @@ def _is_irregular(partition: Partition) -> bool:
 
 
 def _is_of_archived(stray: Stray, states: Sequence[MonthState]) -> bool:
-    """Whether the month of a partition has left PostgreSQL with all its parts."""
+    """Return whether the month of a partition has left PostgreSQL with all its parts."""
     tiers = {state.tier for state in states if state.month == stray.partition.month}
     return bool(tiers) and not tiers & set(IN_POSTGRES)

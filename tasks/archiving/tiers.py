@@ -147,7 +147,7 @@ def _row(connection: Connection, table: TieredTable, state: MonthState, columns:
 
 
 def _end(known: CatalogueMonth) -> str:
-    """What became of a part whose deletion has begun, or why a part that holds have kept is there."""
+    """Return what became of a part whose deletion has begun, or why a part that holds have kept is there."""
     if known.step == "deleting":
         return f"is being deleted under {known.certificate}"
     if known.certificate is not None:

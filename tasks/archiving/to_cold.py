@@ -1,7 +1,7 @@
 """Warm to cold: claim, seal, export, upload, verify, write the manifest, flip the tier and drop the partition.
 
 How far a month has come is in PostgreSQL (``archive_months.step``), so a run that was killed anywhere is healed by the
-next: it claims the month anew and goes through all steps again under a fresh key. Until the last transaction the
+next: it claims the month again and goes through all steps again under a fresh key. Until the last transaction the
 month is warm and whole; from its commit on it is cold and proved. Nothing in between is visible to a reader.
 """
 
@@ -138,7 +138,7 @@ def archive_month(
     Safe to run again after any interruption, and from several processes: one of them gets the month, the others get
     ConflictError. Raises HeldBackError for unfinished rows, VerificationError when the archive does not hold what
     PostgreSQL holds (the month stays warm), OwnershipError when the archive is not this database's to write to,
-    TransientError when a server is away. ``on_step`` is told each step after it is done.
+    TransientError when a server is away. ``on_step`` is called with each step after it is done.
     """
     with connect(settings.database_dsn, "archive") as connection, month_lock(connection, table, month):
         claim = _claim(connection, settings, table, month)

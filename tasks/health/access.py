@@ -1,4 +1,4 @@
-"""The check of what stands between a login and the rows: row-level security, and triggers and rules of others."""
+"""The check of what hides or changes rows for a login: row-level security, and triggers and rules of others."""
 
 from collections.abc import Iterator
 
@@ -11,22 +11,22 @@ from sql.relations import Parents, Relation
 from sql.roles import API, AUDITOR, own_relations
 from sql.storing import alterers
 from tasks.health.context import Context
-from tasks.health.result import Measure, State
+from tasks.health.result import HealthState, Measure
 
 
 def row_access(context: Context) -> Measure:
-    """Whether every login sees every row, and every row is stored as it is sent."""
+    """Return whether every login sees every row, and every row is stored as it is sent."""
     with context.connect() as connection:
         relations = [*own_relations(connection), *_relations(context, connection)]
         hidden = [str(one) for one in policed_relations(connection, relations, _logins(context, connection))]
         altering = [line for parent in _parents(context, connection) for line in alterers(connection, parent)]
     if hidden:
-        return Measure(f"row-level security hides rows: {_listed(hidden)}", len(hidden), State.CRITICAL)
+        return Measure(f"row-level security hides rows: {_listed(hidden)}", len(hidden), HealthState.CRITICAL)
     if altering:
         return Measure(
-            f"may drop or change rows while they are stored: {_listed(altering)}", len(altering), State.WARNING
+            f"may drop or change rows while they are stored: {_listed(altering)}", len(altering), HealthState.WARNING
         )
-    return Measure(f"{len(relations)} tables are read whole by every login", 0, State.HEALTHY)
+    return Measure(f"{len(relations)} tables are read whole by every login", 0, HealthState.HEALTHY)
 
 
 def _parents(context: Context, connection: Connection) -> Iterator[Relation]:

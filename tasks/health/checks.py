@@ -27,7 +27,7 @@ POSTGRES = "postgres"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A named check. ``limits`` is None where no number tells; ``asks_postgres`` where it cannot be made without it."""
+    """A named check. ``limits`` is None where no number decides; ``asks_postgres``: it needs PostgreSQL."""
 
     name: str
     description: str
@@ -38,7 +38,7 @@ class Check:
 
 
 def _pair(field: str, unit: str, falling: bool = False) -> Callable[[Settings], Limits]:
-    """Limits from the settings: ``field`` is their name with a gap where `warning` and `critical` stand."""
+    """Limits from the settings: ``field`` is their name with a gap for `warning` and `critical`."""
     names = [field.replace("*", level) for level in ("warning", "critical")]
     assert all(name in HealthSettings.model_fields for name in names), field  # noqa: S101  # at import: a slip of this file
 
@@ -50,7 +50,7 @@ def _pair(field: str, unit: str, falling: bool = False) -> Callable[[Settings], 
 
 
 def _partitions(settings: Settings) -> Limits:
-    """Where few partitions are made ahead, a month less than those is enough: a new month takes one until the night."""
+    """Where few partitions are made ahead, a month less is enough: a new month takes one until the night."""
     limits = settings.health
     enough = min(limits.partitions_warning_months, settings.partitions_ahead - 2)
     return Limits(enough, min(limits.partitions_critical_months, enough), "months", falling=True)
@@ -64,14 +64,14 @@ def _clock(settings: Settings) -> Limits:
 CHECKS: tuple[Check, ...] = (
     Check(
         POSTGRES,
-        "PostgreSQL answers and takes writes",
+        "PostgreSQL answers and accepts writes",
         postgres.postgres,
-        "Start PostgreSQL, or mend TREASURY_DATABASE_URL; `treasury status` shows whether the embedded one runs.",
+        "Start PostgreSQL, or correct TREASURY_DATABASE_URL; `treasury status` shows whether the embedded one runs.",
         _pair("postgres_*_ms", "ms"),
     ),
     Check(
         "clock",
-        "The clock of this machine is PostgreSQL's",
+        "The clock of this machine agrees with PostgreSQL's",
         postgres.clock,
         "Correct the clock that is wrong (NTP, `timedatectl`): beyond TREASURY_CLOCK_TOLERANCE_S nothing is stored.",
         _clock,
@@ -79,7 +79,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "connections",
-        "Connections in use of those allowed",
+        "Share of the allowed connections in use",
         postgres.connections,
         "Find who holds them in pg_stat_activity; lower TREASURY_API_POOL_SIZE or the number of processes, or raise "
         "max_connections.",
@@ -119,14 +119,14 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "redis",
-        "Redis takes, gives back and deletes a key",
+        "Redis stores, returns and deletes a key",
         servers.redis,
-        "Start Redis, or mend TREASURY_REDIS_URL. The API works on without it, but slower.",
+        "Start Redis, or correct TREASURY_REDIS_URL. The API works on without it, but slower.",
         _pair("redis_*_ms", "ms"),
     ),
     Check(
         "object_store",
-        "The object store takes, gives back and deletes an object",
+        "The object store stores, returns and deletes an object",
         servers.object_store,
         "Look at the store, its bucket and the credentials. No month can be archived, and no archived one read.",
         _pair("store_*_ms", "ms"),
@@ -141,7 +141,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "log",
-        "Every event is in the public log; age of the oldest that is not",
+        "Age of the oldest event that is not in the public log",
         log.log,
         "Run `treasury log publish`: it says what is in the way. Look at the flow publish-log in Prefect.",
         _pair("log_*_minutes", "minutes"),
@@ -170,7 +170,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "schedules",
-        "Every flow with a schedule ended well in time",
+        "Every scheduled flow succeeded in time",
         schedules.schedules,
         "See the named deployments and their last runs in the Prefect UI; `treasury up` makes missing ones, frees "
         "slots that a crash left, and starts a worker.",
@@ -178,7 +178,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "partitions_ahead",
-        "Months ahead that rows can be stored for",
+        "Months ahead for which rows can be stored",
         months.partitions_ahead,
         "Run `treasury run roll_partitions`, and see why it did not run at night.",
         _partitions,
@@ -194,14 +194,14 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "row_access",
-        "Nothing stands between this project's logins and the rows",
+        "Nothing hides rows from this project's logins or changes them",
         access.row_access,
         "Take the policy or trigger away, or give the login BYPASSRLS; docs/operations.md says what must be allowed.",
         asks_postgres=True,
     ),
     Check(
         "months_overdue",
-        "How long a month has been due and was not moved",
+        "How long a month has been due without being moved",
         months.months_overdue,
         "Run `treasury run run_archiving_operations` and read its summary: it names what failed.",
         _pair("overdue_*_hours", "hours"),
@@ -225,7 +225,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "last_archive",
-        "Since the night's work last ended well",
+        "Time since the nightly run last succeeded",
         months.last_archive,
         "Run `treasury run run_archiving_operations`; see in Prefect why the nightly run failed or did not start.",
         _pair("archive_*_hours", "hours"),
@@ -233,7 +233,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "last_verification",
-        "Since an archived month was last proved equal",
+        "Time since an archived month was last verified",
         months.last_verification,
         "Run `treasury run archive_months` for what is due; `treasury verify` proves the archived months again.",
         _pair("verification_*_days", "days"),
@@ -241,7 +241,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "verification",
-        "Every byte of the archive is read again in time; since the oldest one was",
+        "Time since the longest unread part of the archive was read",
         verification.verification,
         "Run `treasury verify --deep`; see in Prefect why the flow verify-archive failed or did not start.",
         _pair("unverified_*_days", "days"),
@@ -257,7 +257,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "holds",
-        "Every open legal hold is looked at by its review date; since the oldest one was not",
+        "Time since the review date of an open legal hold passed",
         retention.holds,
         "Ask the owner of the matter; release the hold (`treasury hold release`, two people), or place one with a "
         "later review date and release this one.",
@@ -266,7 +266,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "deletions",
-        "Approved deletions are carried out to their certificates; since the oldest one should have been",
+        "Time since an approved deletion should have had its certificate",
         retention.deletions,
         "Run `treasury delete run`: it says what is in the way. Revoke a request whose plan changed (`treasury delete "
         "revoke`).",
@@ -275,7 +275,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "reconciliation",
-        "Every day of every supplier is reconciled; since the oldest one that is not began",
+        "Age of the oldest supplier's day that is not reconciled",
         reconciliation.reconciliation,
         "See whether the statements of the named days came (`treasury statements list`) and why they were not "
         "reconciled; `treasury recon run` reconciles one, `treasury statements none` records that a day has "
@@ -285,7 +285,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "notices",
-        "Every target of notices is one, and takes them",
+        "Every target of notices is valid and takes its notices",
         notices.notices,
         "Correct TREASURY_ALERT_URLS, then send a test notice: `treasury alert test`.",
         lambda _: Limits(1, 1, "alerts"),

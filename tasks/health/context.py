@@ -1,4 +1,4 @@
-"""What every check is given: the settings, the instant of the run, and few, short connections to PostgreSQL."""
+"""The context of every check: the settings, the instant of the run, and few, short connections to PostgreSQL."""
 
 import threading
 from collections.abc import Iterator

@@ -5,7 +5,7 @@ from datetime import datetime
 from sql.installation import read_installation
 from sql.log import LogRow, count_waiting, read_log
 from tasks.health.context import Context
-from tasks.health.result import Limits, Measure, State
+from tasks.health.result import HealthState, Limits, Measure
 
 
 def log(context: Context) -> Measure:
@@ -39,8 +39,8 @@ def _others(row: LogRow | None) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _state(context: Context, row: LogRow | None, minutes: float) -> State | None:
-    """None where the number tells."""
+def _state(context: Context, row: LogRow | None, minutes: float) -> HealthState | None:
+    """None where the number decides."""
     limits = context.settings.health
     judged = Limits(limits.log_warning_minutes, limits.log_critical_minutes, "minutes").judge(minutes)
-    return State.WARNING if row and row.shortfall and judged is State.HEALTHY else None
+    return HealthState.WARNING if row and row.shortfall and judged is HealthState.HEALTHY else None

@@ -16,7 +16,7 @@ from sql.queries import load
 from sql.relations import Parents
 from tasks.archiving.rollover import report_table
 from tasks.health.context import Context
-from tasks.health.result import Measure, State
+from tasks.health.result import HealthState, Measure
 
 _QUERIES = load("health")
 _COUNTED_ROWS = 1000
@@ -77,7 +77,7 @@ def partition_gaps(context: Context) -> Measure:
 
 
 def months_overdue(context: Context) -> Measure:
-    """How long the longest overdue month should have moved; those that unfinished rows hold back are told elsewhere."""
+    """Return how long the longest overdue month should have moved; another check has those that are held back."""
     with context.connect() as connection:
         stuck = connection.execute(_QUERIES["failed_after_the_seal"]).fetchall()
         due = _due_months(context, connection)
@@ -85,7 +85,7 @@ def months_overdue(context: Context) -> Measure:
     if stuck:
         name, month, error = stuck[0]
         line = f"{len(stuck)} months take no writes: their move failed after the seal, {name} {Month.of(month)}: "
-        return Measure(line + cut(error, 200), None, State.CRITICAL)
+        return Measure(line + cut(error, 200), None, HealthState.CRITICAL)
     if not free:
         return Measure("no month is overdue", 0)
     oldest = min(free, key=lambda one: one.since)
@@ -96,7 +96,7 @@ def months_overdue(context: Context) -> Measure:
 
 
 def months_held_back(context: Context) -> Measure:
-    """How long unfinished rows have held back a month that is due for the archive."""
+    """Return how long unfinished rows have held back a month that is due for the archive."""
     with context.connect() as connection:
         held = {one: rows for one in _due_months(context, connection) if (rows := _unfinished(connection, one))}
     if not held:
@@ -173,7 +173,7 @@ def _oldest_unfinished(
 
 
 def last_archive(context: Context) -> Measure:
-    """How long ago the night's work last ended well."""
+    """Return how long ago the night's work last ended well."""
     with context.connect() as connection:
         succeeded, failed, error, first = fetch_one(connection, _QUERIES["job_outcome"], {"job": NIGHT})
     since = succeeded or first
@@ -186,11 +186,11 @@ def last_archive(context: Context) -> Measure:
 
 
 def last_verification(context: Context) -> Measure:
-    """How long ago an archived month was last read back and found equal."""
+    """Return how long ago an archived month was last read back and found equal."""
     with context.connect() as connection:
         verified, archived, failed = fetch_one(connection, _QUERIES["newest_proof"])
     if failed is not None:
-        return Measure(f"{failed}: the archive does not hold what PostgreSQL holds", None, State.CRITICAL)
+        return Measure(f"{failed}: the archive does not hold what PostgreSQL holds", None, HealthState.CRITICAL)
     if not archived or verified is None:
         return Measure("nothing is archived yet", 0)
     days = _hours(context, verified) / 24

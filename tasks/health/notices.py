@@ -6,21 +6,23 @@ Whether a service is known is checked where notices are sent: loading all servic
 from sql.queries import load
 from tasks.alerting.delivery import malformed_targets, targeted
 from tasks.health.context import Context
-from tasks.health.result import Measure, State
+from tasks.health.result import HealthState, Measure
 
 _QUERIES = load("alerts")
 
 
 def notices(context: Context) -> Measure:
-    """Alerts whose notice some target has not taken; a URL that is no target is critical."""
+    """Alerts whose notice some target has not taken; a URL that is not a target is critical."""
     if not targeted(context.settings):
-        return Measure("no target of notices is set", 0, State.HEALTHY)
+        return Measure("no target of notices is set", 0, HealthState.HEALTHY)
     wrong = malformed_targets(context.settings)
     if wrong:
-        return Measure("; ".join(wrong), len(wrong), State.CRITICAL)
+        return Measure("; ".join(wrong), len(wrong), HealthState.CRITICAL)
     with context.connect() as connection:
         rows = connection.execute(_QUERIES["failing_notices"]).fetchall()
     if rows:
         count, error = rows[0]
-        return Measure(f"the notices of {count} alerts were not taken by every target: {error}", count, State.WARNING)
-    return Measure("every notice was taken", 0, State.HEALTHY)
+        return Measure(
+            f"the notices of {count} alerts were not taken by every target: {error}", count, HealthState.WARNING
+        )
+    return Measure("every notice was taken", 0, HealthState.HEALTHY)

@@ -1,4 +1,4 @@
-"""Alerts while PostgreSQL cannot store them: kept in a small file of the home, told from there, stored when it is back.
+"""Alerts while PostgreSQL cannot store them: kept in a small file of the home, sent from there, stored when it is back.
 
 The file is `<home>/health/outage.json`, written whole and renamed into place; one process at a time works with it.
 """
@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from config import Settings
 from ledger.alerts import Alert, Severity
 from sql.connection import Connection
-from tasks.alerting.delivery import Delivery, Kind, Notice, deliver
-from tasks.alerting.notices import Sent, note_as_told, repeat_after
+from tasks.alerting.delivery import Delivery, Notice, NoticeKind, deliver
+from tasks.alerting.notices import Sent, note_as_notified, repeat_after
 from tasks.alerting.store import raise_alert, resolve_alert
 
 _MOST = 100
@@ -39,7 +39,7 @@ class Unstored(BaseModel):
     count: int = 1
     resolved_at: datetime | None = None
     notified_at: datetime | None = None
-    told: Kind | None = None
+    told: NoticeKind | None = None  # of the last notice; the name is in stored files
     taken_by: frozenset[str] = frozenset()
 
     @property
@@ -49,24 +49,25 @@ class Unstored(BaseModel):
         return Alert(self.rule, self.subject, self.severity, self.title, self.what_to_do, evidence)
 
 
-def tell(settings: Settings, alerts: Sequence[Alert], now: datetime) -> Sent:
-    """Remember ``alerts`` as what is wrong at ``now``, and tell of what opened, is to be repeated, or is over.
+def notify(settings: Settings, alerts: Sequence[Alert], now: datetime) -> Sent:
+    """Remember ``alerts`` as what is wrong at ``now``, and send notices of what opened, is to be repeated, or is over.
 
-    Each is told once, then by the schedule of every alert; what a target did not take is tried again by the next call.
+    Each gets one notice, then others by the schedule of every alert; what a target did not take is tried again by the
+    next call.
     """
     with _file(settings) as path:
         known = _merged(_read(path), alerts, now)
         due = [one for one in known.values() if _due(settings, one, now)]
         deliveries = deliver(settings, [_notice(one) for one in due])
         for one, delivery in zip(due, deliveries, strict=True):
-            known[_key(one.rule, one.subject)] = _told(one, delivery, now)
+            known[_key(one.rule, one.subject)] = _notified(one, delivery, now)
         _write(path, known)
     errors = [delivery.error for delivery in deliveries if delivery.error]
     return Sent(len(deliveries) - len(errors), len(errors), tuple(dict.fromkeys(errors)))
 
 
 def catch_up(connection: Connection, settings: Settings) -> int:
-    """Store what was remembered, with the times it was seen at and told; returns how many alerts.
+    """Store what was remembered, with the times it was seen at and sent; returns how many alerts.
 
     They are forgotten after the commit; stored a second time, the same alerts change nothing.
     """
@@ -98,13 +99,13 @@ def _store(connection: Connection, settings: Settings, one: Unstored) -> None:
     if one.last_seen > one.first_seen:
         raise_alert(connection, one.alert, at=one.last_seen, event_id=f"{event} last")
     if one.notified_at is not None:
-        note_as_told(
+        note_as_notified(
             connection, raised.alert_id, one.notified_at, one.notified_at + repeat_after(settings, one.severity)
         )
     if one.resolved_at is not None:
         resolve_alert(connection, one.rule, one.subject, at=one.resolved_at)
-    if one.told is Kind.RESOLVED and one.notified_at is not None:
-        note_as_told(connection, raised.alert_id, one.notified_at, None)
+    if one.told is NoticeKind.RESOLVED and one.notified_at is not None:
+        note_as_notified(connection, raised.alert_id, one.notified_at, None)
 
 
 def _merged(known: dict[str, Unstored], alerts: Sequence[Alert], now: datetime) -> dict[str, Unstored]:
@@ -134,21 +135,21 @@ def _over(known: Unstored, now: datetime) -> Unstored:
 
 def _due(settings: Settings, one: Unstored, now: datetime) -> bool:
     if one.resolved_at is not None:
-        return one.told is not Kind.RESOLVED
+        return one.told is not NoticeKind.RESOLVED
     return one.notified_at is None or one.notified_at + repeat_after(settings, one.severity) <= now
 
 
 def _notice(one: Unstored) -> Notice:
-    kind = Kind.RESOLVED if one.resolved_at else Kind.REPEATED if one.notified_at else Kind.OPENED
+    kind = NoticeKind.RESOLVED if one.resolved_at else NoticeKind.REPEATED if one.notified_at else NoticeKind.OPENED
     texts = (one.rule, one.subject, one.title, one.what_to_do)
     return Notice(kind, one.severity, *texts, one.first_seen, one.last_seen, one.count, one.taken_by)
 
 
-def _told(one: Unstored, delivery: Delivery, now: datetime) -> Unstored:
+def _notified(one: Unstored, delivery: Delivery, now: datetime) -> Unstored:
     if delivery.error:
         return one.model_copy(update={"taken_by": delivery.taken_by})
-    told = Kind.RESOLVED if one.resolved_at else Kind.OPENED
-    return one.model_copy(update={"notified_at": now, "told": told, "taken_by": frozenset()})
+    kind = NoticeKind.RESOLVED if one.resolved_at else NoticeKind.OPENED
+    return one.model_copy(update={"notified_at": now, "told": kind, "taken_by": frozenset()})
 
 
 def _key(rule: str, subject: str) -> str:
@@ -169,7 +170,7 @@ def _file(settings: Settings) -> Iterator[Path]:
 
 
 def _read(path: Path) -> dict[str, Unstored]:
-    """What is remembered. A file that cannot be read is set aside: it must not keep anybody from being told."""
+    """Return what is remembered. A file that cannot be read is set aside: it must not stop any notice."""
     if not path.exists():
         return {}
     try:

@@ -11,7 +11,7 @@ from sql.clock import described, difference_s
 from sql.connection import Connection, fetch_one
 from sql.queries import load
 from tasks.health.context import Context
-from tasks.health.result import Measure, State
+from tasks.health.result import HealthState, Measure
 
 _QUERIES = load("health")
 _LOCAL = ("", "localhost", "127.0.0.1", "::1")
@@ -28,12 +28,14 @@ def postgres(context: Context) -> Measure:
         version, in_recovery, _ = fetch_one(connection, _QUERIES["server"])
         took_ms = round((time.monotonic() - started) * 1000)
     if in_recovery:
-        return Measure(f"PostgreSQL {version} is a standby in recovery: it takes no writes", took_ms, State.CRITICAL)
+        return Measure(
+            f"PostgreSQL {version} is a standby in recovery: it takes no writes", took_ms, HealthState.CRITICAL
+        )
     return Measure(f"PostgreSQL {version} answered in {took_ms} ms", took_ms)
 
 
 def connections(context: Context) -> Measure:
-    """How many of the connections that may be made are in use."""
+    """Return how many of the connections that may be made are in use."""
     with context.connect() as connection:
         used, allowed = fetch_one(connection, _QUERIES["connections"])
     share = 100 * used / allowed
@@ -68,7 +70,7 @@ def locks(context: Context) -> Measure:
 
 
 def _blind_spot(connection: Connection) -> str:
-    """What the answer does not cover: without pg_read_all_stats a role sees only its own sessions."""
+    """Return what the answer does not cover: without pg_read_all_stats a role sees only its own sessions."""
     sees_all = fetch_one(connection, _QUERIES["sees_all_sessions"])[0]
     return "" if sees_all else " (of this role's own sessions; grant pg_read_all_stats to see all)"
 
@@ -83,7 +85,7 @@ def database_growth(context: Context) -> Measure:
     if free_bytes is None:
         return Measure(f"{size}; its disk is not this machine's")
     if earlier is None or earlier[1] < _SHORTEST_TREND_S:
-        return Measure(f"{size}; too few results yet to tell how it grows")
+        return Measure(f"{size}; too few results yet to show how it grows")
     grown = (size_bytes - int(earlier[0])) / earlier[1] * _DAY_S
     if grown <= 0:
         return Measure(f"{size}; it does not grow")
@@ -92,10 +94,10 @@ def database_growth(context: Context) -> Measure:
 
 
 def database_size(context: Context) -> Measure:
-    """How large the database is; kept, so that the growth can be told."""
+    """Return how large the database is; kept, so that the growth can be shown."""
     with context.connect() as connection:
         size_bytes = int(fetch_one(connection, _QUERIES["database_bytes"])[0])
-    return Measure(f"{size_bytes / _GIBIBYTE:.2f} GiB", size_bytes, State.HEALTHY)
+    return Measure(f"{size_bytes / _GIBIBYTE:.2f} GiB", size_bytes, HealthState.HEALTHY)
 
 
 def _free_bytes(context: Context) -> int | None:
@@ -115,5 +117,5 @@ def clock(context: Context) -> Measure:
     with context.connect() as connection:
         ahead_s = difference_s(connection)
     if not ahead_s:
-        return Measure("the clock of this machine is PostgreSQL's", 0)
+        return Measure("the clock of this machine agrees with PostgreSQL's", 0)
     return Measure(f"the clock of this machine is {described(ahead_s)} PostgreSQL's", abs(ahead_s))

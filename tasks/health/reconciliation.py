@@ -16,7 +16,7 @@ _DAY = timedelta(days=1)
 
 
 def reconciliation(context: Context) -> Measure:
-    """How long ago the oldest day began that is not reconciled, and which days those are, of each supplier.
+    """Return how long ago the oldest day began that is not reconciled, and which days those are, of each supplier.
 
     The days of a supplier begin with its first statement or run; a day in a closed period counts as reconciled.
     """

@@ -1,4 +1,4 @@
-"""What a health check finds: a state, the value that it was judged by, a line that says what is, and what to do."""
+"""The result of a health check: a state, the value that it was judged by, a line that says what is, and what to do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from typing import Any
 Number = int | float | Decimal
 
 
-class State(StrEnum):
-    """How a component is, from good to bad."""
+class HealthState(StrEnum):
+    """The state of a component, from good to bad."""
 
     HEALTHY = "healthy"
     WARNING = "warning"
@@ -19,7 +19,7 @@ class State(StrEnum):
     @property
     def rank(self) -> int:
         """0, 1, 2: also the exit code of `treasury health`."""
-        return list(State).index(self)
+        return list(HealthState).index(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class Limits:
     unit: str
     falling: bool = False
 
-    def judge(self, value: Number) -> State:
+    def judge(self, value: Number) -> HealthState:
         """The state that a value stands for."""
-        for state, limit in ((State.CRITICAL, self.critical), (State.WARNING, self.warning)):
+        for state, limit in ((HealthState.CRITICAL, self.critical), (HealthState.WARNING, self.warning)):
             if (value <= limit) if self.falling else (value >= limit):
                 return state
-        return State.HEALTHY
+        return HealthState.HEALTHY
 
     def __str__(self) -> str:
         sign = "<=" if self.falling else ">="
@@ -45,23 +45,25 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What one check saw. ``state`` is for what no number tells; else the value is judged by the check's limits."""
+    """The measurement of one check. ``state`` is for what no number decides; else the value is judged by the check's
+    limits.
+    """
 
     line: str
     value: Number | None = None
-    state: State | None = None
+    state: HealthState | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CheckResult:
     """The outcome of one check in one run.
 
     ``threshold`` is the limit that was passed, or the next one. ``to_do`` is empty while healthy. ``caused_by`` names
-    another check of the same run whose trouble is the whole reason of this one: it is told there.
+    another check of the same run whose trouble is the whole reason of this one: it is reported there.
     """
 
     name: str
-    state: State
+    state: HealthState
     value: Decimal | None
     threshold: Decimal | None
     unit: str
@@ -85,9 +87,9 @@ class Result:
         }
 
 
-def worst(results: Iterable[Result]) -> State:
+def worst(results: Iterable[CheckResult]) -> HealthState:
     """The worst state of a run; healthy when there are no results."""
-    return max((result.state for result in results), key=lambda state: state.rank, default=State.HEALTHY)
+    return max((result.state for result in results), key=lambda state: state.rank, default=HealthState.HEALTHY)
 
 
 def exact(value: Number) -> Decimal:

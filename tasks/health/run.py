@@ -10,12 +10,12 @@ from ledger.masking import cut, mask_text
 from tasks.deadline import run_each
 from tasks.health.checks import CHECKS, POSTGRES, Check
 from tasks.health.context import Context
-from tasks.health.result import Limits, Measure, Result, State, exact
+from tasks.health.result import CheckResult, HealthState, Limits, Measure, exact
 
 _LINE_LIMIT = 400
 
 
-def run_checks(settings: Settings, checks: Sequence[Check] = CHECKS, now: datetime | None = None) -> list[Result]:
+def run_checks(settings: Settings, checks: Sequence[Check] = CHECKS, now: datetime | None = None) -> list[CheckResult]:
     """The results of ``checks``, in their order, as of ``now`` (aware; default: this instant).
 
     Nothing is stored and nothing is raised: a check that fails, or has not ended after ``health.check_timeout_s``, is
@@ -24,7 +24,7 @@ def run_checks(settings: Settings, checks: Sequence[Check] = CHECKS, now: dateti
     """
     context = Context(settings, now or datetime.now(UTC))
     deadline_s = settings.health.check_timeout_s
-    # The home tells runs of different systems in one process apart.
+    # The home distinguishes runs of different systems in one process.
     work = {f"health {check.name} {settings.home}": _bound(check, context) for check in checks}
     outcomes = list(run_each(work, deadline_s).values())
     results = [
@@ -38,34 +38,36 @@ def _bound(check: Check, context: Context) -> Callable[[], Measure]:
     return lambda: check.measure(context)
 
 
-def _result(check: Check, limits: Limits | None, outcome: Measure | Exception, took_s: float) -> Result:
-    measure = outcome if isinstance(outcome, Measure) else Measure(_safe(outcome), None, State.CRITICAL)
+def _result(check: Check, limits: Limits | None, outcome: Measure | Exception, took_s: float) -> CheckResult:
+    measure = outcome if isinstance(outcome, Measure) else Measure(_safe(outcome), None, HealthState.CRITICAL)
     state = measure.state
     if state is None:
-        state = State.HEALTHY if limits is None or measure.value is None else limits.judge(measure.value)
-    threshold = None if limits is None else limits.critical if state is State.CRITICAL else limits.warning
-    return Result(
+        state = HealthState.HEALTHY if limits is None or measure.value is None else limits.judge(measure.value)
+    threshold = None if limits is None else limits.critical if state is HealthState.CRITICAL else limits.warning
+    return CheckResult(
         check.name,
         state,
         None if measure.value is None else exact(measure.value),
         None if threshold is None else exact(threshold),
         "" if limits is None else limits.unit,
         cut(measure.line, _LINE_LIMIT),
-        "" if state is State.HEALTHY else check.to_do,
+        "" if state is HealthState.HEALTHY else check.to_do,
         round(took_s * 1000),
     )
 
 
 def _safe(error: Exception) -> str:
-    """What may be shown of an error: the project's own text, masked, or the kind alone of one that nobody foresaw."""
+    """Return what may be shown of an error: the project's own text, masked, or the kind alone of one that nobody
+    foresaw.
+    """
     if isinstance(error, TreasuryError):
         return mask_text(str(error).replace("\n", " "))
     return f"the check failed: {type(error).__name__}"
 
 
 def _with_causes(
-    checks: Sequence[Check], results: list[Result], outcomes: Sequence[Measure | Exception]
-) -> list[Result]:
+    checks: Sequence[Check], results: list[CheckResult], outcomes: Sequence[Measure | Exception]
+) -> list[CheckResult]:
     """The results, with PostgreSQL named as the cause where a check could not be made because it does not answer."""
     failed = {check.name for check, outcome in zip(checks, outcomes, strict=True) if isinstance(outcome, Exception)}
     if POSTGRES not in failed:

@@ -15,7 +15,7 @@ from ledger.masking import cut, mask_text
 from sql.queries import load
 from tasks.admin.schedules import ALL, SKIPPED, Schedule, expected
 from tasks.health.context import Context
-from tasks.health.result import Measure, State
+from tasks.health.result import HealthState, Measure
 from tasks.health.servers import ask_prefect, prefect_client
 from tasks.prefect.deployments import POOL
 
@@ -28,7 +28,7 @@ _SILENT = ["Scheduled", SKIPPED]  # these say nothing: due just now, or done by 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What PostgreSQL knows of a schedule. ``since``: its last success, or since when there could have been one."""
+    """A schedule as PostgreSQL knows it. ``since``: its last success, or since when there could have been one."""
 
     since: datetime
     succeeded: bool
@@ -40,7 +40,7 @@ class _Trouble:
     """A schedule that does not run as it should, and why."""
 
     schedule: Schedule
-    state: State
+    state: HealthState
     why: str
 
     def __str__(self) -> str:
@@ -48,14 +48,14 @@ class _Trouble:
 
 
 def schedules(context: Context) -> Measure:
-    """How many schedules have no success in time, or are not set up to have one."""
+    """Return how many schedules have no success in time, or are not set up to have one."""
     wanted = expected(context.settings)
     outcomes = _outcomes(context, wanted)
     seen = _Evidence.gather(context)
     found = [_trouble(context, one, outcomes[one.job], seen) for one in wanted]
     troubles = sorted((one for one in found if one), key=lambda one: -one.state.rank)
     if not troubles:
-        return Measure(f"each of {len(wanted)} schedules ended well in time", 0, State.HEALTHY)
+        return Measure(f"each of {len(wanted)} schedules ended well in time", 0, HealthState.HEALTHY)
     names = ", ".join(one.schedule.deployment for one in troubles)
     why = "; ".join(map(str, troubles))
     return Measure(
@@ -75,21 +75,21 @@ def _outcomes(context: Context, wanted: Sequence[Schedule]) -> dict[str, _Outcom
 
 
 def _trouble(context: Context, schedule: Schedule, outcome: _Outcome, seen: "_Evidence") -> _Trouble | None:
-    state, told = _lateness(context, schedule, outcome), _last_success(context, outcome)
+    state, success = _lateness(context, schedule, outcome), _last_success(context, outcome)
     fault = seen.fault(schedule)
-    if state is State.HEALTHY:
-        return _Trouble(schedule, State.WARNING, fault) if fault else None
+    if state is HealthState.HEALTHY:
+        return _Trouble(schedule, HealthState.WARNING, fault) if fault else None
     evidence = fault or seen.runs(schedule) or (f"its last run: {outcome.error}" if outcome.error else seen.silence)
-    return _Trouble(schedule, state, f"{told}; {evidence}" if evidence else told)
+    return _Trouble(schedule, state, f"{success}; {evidence}" if evidence else success)
 
 
-def _lateness(context: Context, schedule: Schedule, outcome: _Outcome) -> State:
+def _lateness(context: Context, schedule: Schedule, outcome: _Outcome) -> HealthState:
     due, interval = schedule.due_after(outcome.since)
     limits, over = context.settings.health, context.now - due
     if over >= max(timedelta(minutes=limits.schedule_critical_minutes), interval):
-        return State.CRITICAL
+        return HealthState.CRITICAL
     late = over >= max(timedelta(minutes=limits.schedule_warning_minutes), interval / _GRACE_PART)
-    return State.WARNING if late else State.HEALTHY
+    return HealthState.WARNING if late else HealthState.HEALTHY
 
 
 def _last_success(context: Context, outcome: _Outcome) -> str:
@@ -100,7 +100,7 @@ def _last_success(context: Context, outcome: _Outcome) -> str:
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What Prefect says of the deployments, by name; ``silence`` is why it says nothing."""
+    """The deployments as Prefect knows them, by name; ``silence`` is why it says nothing."""
 
     context: Context
     known: Mapping[str, Mapping[str, Any]]
@@ -117,7 +117,7 @@ class _Evidence:
         return cls(context, {one["name"]: one for one in found})
 
     def fault(self, schedule: Schedule) -> str:
-        """Why no run will be made; empty where one will, or where Prefect does not answer."""
+        """Return why no run will be made; empty where one will, or where Prefect does not answer."""
         if self.silence:
             return ""
         deployment = self.known.get(schedule.deployment)
@@ -129,7 +129,7 @@ class _Evidence:
         return "" if active else "its schedule is off"
 
     def runs(self, schedule: Schedule) -> str:
-        """How its newest runs ended, or what they wait for; how many in a row."""
+        """Return how its newest runs ended, or what they wait for; how many in a row."""
         deployment = self.known.get(schedule.deployment)
         if deployment is None:
             return ""
@@ -138,7 +138,7 @@ class _Evidence:
                 found = ask_prefect(client, "/flow_runs/filter", self._due(deployment["id"]))
         except TreasuryError:
             return ""
-        return _told(found)
+        return _described(found)
 
     def _due(self, deployment_id: str) -> dict[str, Any]:
         runs = {
@@ -149,11 +149,11 @@ class _Evidence:
         return {"flow_runs": runs, "sort": "EXPECTED_START_TIME_DESC", "limit": _RUNS}
 
 
-def _told(runs: Sequence[Mapping[str, Any]]) -> str:
+def _described(runs: Sequence[Mapping[str, Any]]) -> str:
     states = [(run["state"]["name"], run["state"].get("message") or "") for run in runs if run.get("state")]
     if not states:
         return "no run was made"
     name, message = states[0]
     alike = len(list(takewhile(lambda one: one[0] == name, states)))
-    told = f"{alike} times {name}" if alike > 1 else name
-    return mask_text(f"{told}: {message}" if message else told)
+    ending = f"{alike} times {name}" if alike > 1 else name
+    return mask_text(f"{ending}: {message}" if message else ending)

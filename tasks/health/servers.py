@@ -13,7 +13,7 @@ from config import Settings
 from ledger.errors import ConfigError, DataError, TransientError
 from tasks.admin.processes import ProcessState, reports
 from tasks.health.context import Context
-from tasks.health.result import Measure, State
+from tasks.health.result import HealthState, Measure
 from tasks.prefect.access import PrefectAccess
 
 _REDIS_TIMEOUT_S = 2.0
@@ -51,7 +51,7 @@ def redis(context: Context) -> Measure:
         raise TransientError(f"Redis: {type(error).__name__}") from error
     took_ms = round((time.monotonic() - started) * 1000)
     if answer != content:
-        return Measure("Redis did not give back what was written to it", took_ms, State.CRITICAL)
+        return Measure("Redis did not give back what was written to it", took_ms, HealthState.CRITICAL)
     return Measure(f"Redis wrote, read and deleted a key in {took_ms} ms", took_ms)
 
 
@@ -100,8 +100,8 @@ def prefect_runs(context: Context) -> Measure:
         ahead = int(ask_prefect(client, "/flow_runs/count", {"flow_runs": {"state": {"type": {"any_": _NOT_ENDED}}}}))
         scheduled = [one for one in ask_prefect(client, "/deployments/filter", {}) if _has_schedule(one)]
     if scheduled and not ahead:
-        told = f"{len(scheduled)} deployments have a schedule and none has a run ahead: nothing will start"
-        return Measure(told, late, State.WARNING)
+        unplanned = f"{len(scheduled)} deployments have a schedule and none has a run ahead: nothing will start"
+        return Measure(unplanned, late, HealthState.WARNING)
     return Measure(f"{late} flow runs are late" if late else "Prefect answers and no flow run is late", late)
 
 
@@ -118,7 +118,7 @@ def prefect_workers(context: Context) -> Measure:
         workers = ask_prefect(client, f"/work_pools/{POOL}/workers/filter", {})
     online = [worker for worker in workers if worker.get("status") == "ONLINE"]
     if pool.get("is_paused"):
-        return Measure(f"the work pool {POOL} is paused: nothing starts", len(online), State.CRITICAL)
+        return Measure(f"the work pool {POOL} is paused: nothing starts", len(online), HealthState.CRITICAL)
     return Measure(f"{len(online)} workers of the pool {POOL} are online", len(online))
 
 
@@ -145,15 +145,15 @@ def processes(context: Context) -> Measure:
     """The processes of the `treasury up` of this home run, and none has ended within the last minutes."""
     found = reports(context.settings.home)
     if found is None:
-        return Measure("no `treasury up` runs in this home", 0, State.HEALTHY)
+        return Measure("no `treasury up` runs in this home", 0, HealthState.HEALTHY)
     away = [report.text or name for name, report in found.items() if report.state is not ProcessState.RUNNING]
     if away:
         down = any(report.state is ProcessState.DOWN for report in found.values())
-        return Measure("; ".join(away), len(away), State.CRITICAL if down else State.WARNING)
+        return Measure("; ".join(away), len(away), HealthState.CRITICAL if down else HealthState.WARNING)
     again = [f"{name} {len(report.ends)} times" for name, report in found.items() if report.ends]
     if again:
-        return Measure(f"ended by themselves and were started again: {', '.join(again)}", 0, State.WARNING)
-    return Measure(f"{len(found)} processes of `treasury up` run", 0, State.HEALTHY)
+        return Measure(f"ended by themselves and were started again: {', '.join(again)}", 0, HealthState.WARNING)
+    return Measure(f"{len(found)} processes of `treasury up` run", 0, HealthState.HEALTHY)
 
 
 def disk(context: Context) -> Measure:

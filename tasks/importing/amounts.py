@@ -153,7 +153,9 @@ def _sign(name: str, found: re.Match[str], mapping: FieldMapping) -> str:
 
 
 def _is_readable_in_two_ways(number: str, decimal: str) -> bool:
-    """Whether the one mark could part thousands: ``1.230`` is more than one here, and more than a thousand there."""
+    """Return whether the one mark could part thousands: ``1.230`` is more than one here, and more than a thousand
+    there.
+    """
     whole, mark, places = number.partition(decimal)
     return bool(mark) and len(places) == _GROUP and len(whole) <= _GROUP and not whole.startswith("0")
 

@@ -60,7 +60,8 @@ class ClosedDays:
         return kept, rejects
 
     def enter(self, rows: Sequence[Row]) -> None:
-        """Keep closings out until the open transaction ends, and tell them of rows in days that are proposed for it.
+        """Keep closings out until the open transaction ends, and note for them the rows in days that are proposed for
+        it.
 
         Raises DaysClosedError when one was quicker.
         """

@@ -1,4 +1,4 @@
-"""What of a file is what: lines to skip, the header, the records, and the lines behind them. Every line is counted."""
+"""The parts of a file: lines to skip, the header, the records, and the lines behind them. Every line is counted."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ledger.errors import ConfigError, DataError
 from tasks.importing.mapping import Mapping
-from tasks.importing.records import Record
+from tasks.importing.records import FileRecord
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class LineCounts:
     record_lines: int = 0
     footer: int = 0
 
-    def count(self, record: Record) -> None:
+    def count(self, record: FileRecord) -> None:
         """Count ``record`` among the records."""
         self.records += 1
         self.record_lines += record.lines
@@ -35,11 +35,11 @@ class Contents:
     """The header of a file and, once, its records. ``lines`` grows while they are read."""
 
     header: tuple[str, ...]
-    records: Iterator[Record]
+    records: Iterator[FileRecord]
     lines: LineCounts = field(default_factory=LineCounts)
 
 
-def read_contents(path: Path, mapping: Mapping, records: Iterator[Record]) -> Contents:
+def read_contents(path: Path, mapping: Mapping, records: Iterator[FileRecord]) -> Contents:
     """The contents of the file at ``path``, whose records, header and all, are ``records``.
 
     Raises DataError for a file without a header or without a record behind it, ConfigError for one that lacks a column
@@ -61,12 +61,12 @@ def read_contents(path: Path, mapping: Mapping, records: Iterator[Record]) -> Co
     return Contents(header, _again(first, counted), lines)
 
 
-def _again(first: Record, rest: Iterator[Record]) -> Iterator[Record]:
+def _again(first: FileRecord, rest: Iterator[FileRecord]) -> Iterator[FileRecord]:
     yield first
     yield from rest
 
 
-def _skipped(path: Path, mapping: Mapping, records: Iterator[Record]) -> int:
+def _skipped(path: Path, mapping: Mapping, records: Iterator[FileRecord]) -> int:
     record = next(records, None)
     if record is None:
         raise DataError(f"{path} has fewer lines than file.skip_lines of mapping {mapping.name} says")
@@ -77,7 +77,7 @@ def _skipped(path: Path, mapping: Mapping, records: Iterator[Record]) -> int:
     return 1
 
 
-def _read_header(path: Path, records: Iterator[Record]) -> tuple[tuple[str, ...], int]:
+def _read_header(path: Path, records: Iterator[FileRecord]) -> tuple[tuple[str, ...], int]:
     first = next(records, None)
     if first is None:
         raise DataError(f"{path} is empty: it has no header line")
@@ -94,7 +94,7 @@ def _check_columns(path: Path, mapping: Mapping, header: Sequence[str]) -> None:
             raise ConfigError(f"mapping {mapping.name}: {key}: {path} has {found} {column!r} in: {columns}")
 
 
-def _until(records: Iterator[Record], end: str | None, width: int, lines: LineCounts) -> Iterator[Record]:
+def _until(records: Iterator[FileRecord], end: str | None, width: int, lines: LineCounts) -> Iterator[FileRecord]:
     """The records, and behind the line that ends them those lines that could be records, marked as such."""
     behind = 0
     for record in records:

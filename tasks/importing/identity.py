@@ -1,4 +1,5 @@
-"""Which row a record is, so that no row is loaded twice. Pure; `tasks.importing.known_rows` looks it up in PostgreSQL.
+"""The identity of a record, so that no row is loaded twice. Pure; `tasks.importing.known_rows` looks it up in
+PostgreSQL.
 
 With a key, the texts of its columns are the identity, below the source's name and the table: whatever the mapping makes
 of the other columns, a record with that key is that row. Without a key two things can be known. A line of the same file
@@ -7,7 +8,7 @@ identity of the mapped values and of how often they were seen in the file. Wheth
 mapping can say (`identity`).
 
 An identity is 128 bits of a hash, written as a UUID. The fingerprint of a row is a digest of all its values and, to
-tell which of them differ, 16 bits of a checksum of each.
+show which of them differ, 16 bits of a checksum of each.
 """
 
 import struct
@@ -19,7 +20,7 @@ from typing import NamedTuple, Protocol
 from ledger.errors import FieldError
 from ledger.tables import TieredTable
 from tasks.importing.mapping import FileFormat, Mapping
-from tasks.importing.records import Record
+from tasks.importing.records import FileRecord
 from tasks.importing.spreadsheets import refuse_remains
 from tasks.importing.values import Getter, Positions, changed, read_column
 
@@ -37,7 +38,7 @@ class Occurrences(Protocol):
 
 
 class Named(NamedTuple):
-    """What the id of a row is derived from, and its identities: the first is looked for first."""
+    """The source of a row's id, and its identities: the first is looked for first."""
 
     source: bytes
     identities: tuple[str, ...]
@@ -46,7 +47,7 @@ class Named(NamedTuple):
 class Namer(Protocol):
     """Names the row of a record."""
 
-    def name(self, record: Record, values: Values) -> Named:
+    def name(self, record: FileRecord, values: Values) -> Named:
         """The name of the row of ``record``, which has ``values``. Raises FieldError where it cannot be known."""
 
 
@@ -58,7 +59,7 @@ class KeyNamer:
         self._key = mapping.key
         self._getters = [_key_part(column, positions, mapping.file) for column in mapping.key]
 
-    def name(self, record: Record, values: Values) -> Named:  # a key is the same whatever the values are
+    def name(self, record: FileRecord, values: Values) -> Named:  # a key is the same whatever the values are
         """By the key alone. Raises FieldError for a column of the key that is empty."""
         parts = [getter(record.fields) for getter in self._getters]
         if None in parts:
@@ -79,7 +80,7 @@ class ValuesNamer:
         self._content = content
         self._count = occurrences.next_number
 
-    def name(self, record: Record, values: Values) -> Named:
+    def name(self, record: FileRecord, values: Values) -> Named:
         """By both."""
         text = "\t".join(values)
         source = self._prefix + f"{text}\0{self._count(text)}".encode()
@@ -93,7 +94,7 @@ class LineNamer:
     def __init__(self, mapping: Mapping, table: TieredTable, content: bytes) -> None:
         self._prefix = _prefix(mapping, table) + content
 
-    def name(self, record: Record, values: Values) -> Named:  # a line is the same whatever the values are
+    def name(self, record: FileRecord, values: Values) -> Named:  # a line is the same whatever the values are
         """By the line."""
         source = self._prefix + str(record.line).encode()
         return Named(source, (_identity(b"line", source),))
@@ -117,13 +118,13 @@ def fingerprint(values: Values) -> bytes:
     return digest + struct.pack(f">{len(checksums)}H", *checksums)
 
 
-def differing(stored: bytes, given: bytes, names: Sequence[str]) -> list[str]:
+def differing(stored: bytes, read: bytes, names: Sequence[str]) -> list[str]:
     """The names of the values that differ between two fingerprints of rows with the columns ``names``."""
-    if stored[:_DIGEST_BYTES] == given[:_DIGEST_BYTES]:
+    if stored[:_DIGEST_BYTES] == read[:_DIGEST_BYTES]:
         return []
-    if len(stored) != len(given):  # stored when the table had other columns
+    if len(stored) != len(read):  # stored when the table had other columns
         return ["a value"]
-    pairs = zip(_checksums(stored), _checksums(given), names, strict=True)
+    pairs = zip(_checksums(stored), _checksums(read), names, strict=True)
     return [name for before, now, name in pairs if before != now] or ["a value"]
 
 

@@ -17,7 +17,7 @@ from sql.relations import Parents
 from sql.storing import check_stored
 from tasks.importing.identity import differing
 from tasks.importing.mapping import Mapping
-from tasks.importing.rejects import Outcome, Reject
+from tasks.importing.rejects import RecordOutcome, Reject
 from tasks.importing.rows import Row
 
 _QUERIES = load("imports")
@@ -75,16 +75,16 @@ class KnownRows:
         if not found:
             return list(rows), []
         new: list[Row] = []
-        told: list[Reject] = []
+        rejects: list[Reject] = []
         for row in rows:
             known = [found.get(identity) for identity in row.identities]
             if not any(known):
                 new.append(row)
             elif known[0] is not None:
-                told.append(self._same(row, known[0]))
+                rejects.append(self._same(row, known[0]))
             else:
-                told.append(self._same_in_another_file(row, next(one for one in known if one)))
-        return new, self._without_gone(told, found, rows)
+                rejects.append(self._same_in_another_file(row, next(one for one in known if one)))
+        return new, self._without_gone(rejects, found, rows)
 
     def record(self, cursor: Cursor[TupleRow], rows: Sequence[Row]) -> None:
         """Record ``rows`` in the open transaction of ``cursor``, which stores them. In order: two imports of the same
@@ -107,29 +107,29 @@ class KnownRows:
     def _same(self, row: Row, known: _Known) -> Reject:
         names = differing(known.fingerprint, row.fingerprint, self._names)
         if not names:
-            return Reject(row.line, ALREADY_LOADED, self._table.key_column, row.text, Outcome.KNOWN)
+            return Reject(row.line, ALREADY_LOADED, self._table.key_column, row.text, RecordOutcome.KNOWN)
         listed = ", ".join(names)
         reason = f"already loaded as row {known.row_id}, with another {listed}"
-        return Reject(row.line, reason, listed, row.text, Outcome.DIFFERENT)
+        return Reject(row.line, reason, listed, row.text, RecordOutcome.DIFFERENT)
 
     def _same_in_another_file(self, row: Row, known: _Known) -> Reject:
         if self._same_values:
             return self._same(row, known)
         return Reject(row.line, _NOT_SAID.format(row_id=known.row_id), "", row.text)
 
-    def _without_gone(self, told: list[Reject], found: dict[str, _Known], rows: Sequence[Row]) -> list[Reject]:
+    def _without_gone(self, rejects: list[Reject], found: dict[str, _Known], rows: Sequence[Row]) -> list[Reject]:
         """Rows that were loaded once and are in no tier now are not known: that would be short and silent."""
         gone = self._gone({known.row_id for known in found.values()})
         if gone:  # a move may have been under way
             gone = self._gone(gone)
         if not gone:
-            return told
+            return rejects
         row_ids = {row.line: self._row_id(row, found) for row in rows}
         return [
             Reject(one.line, _GONE.format(row_id=row_ids[one.line]), self._table.key_column, one.text)
             if row_ids[one.line] in gone
             else one
-            for one in told
+            for one in rejects
         ]
 
     @staticmethod

@@ -34,7 +34,7 @@ from sql.storing import alterers, check_stored
 from tasks.importing.closed_days import ClosedDays, DaysClosedError
 from tasks.importing.identity import differing
 from tasks.importing.known_rows import ALREADY_LOADED, KnownRows
-from tasks.importing.rejects import Outcome, Reject
+from tasks.importing.rejects import RecordOutcome, Reject
 from tasks.importing.rows import Row
 
 _QUERIES = load("imports")
@@ -44,14 +44,14 @@ _SEALED_STEPS = frozenset({"sealed", "uploaded", "verified"})
 
 
 class Target(NamedTuple):
-    """Where rows of a month go: a parent table, or nowhere for a reason."""
+    """The target of a month's rows: a parent table, or nowhere for a reason."""
 
     parent: Relation | None
     refusal: str = ""
 
 
 class MonthTargets:
-    """Where the months of a table take rows now. Read again after `forget`."""
+    """The targets of a table's months now. Read again after `forget`."""
 
     def __init__(self, connection: Connection, settings: Settings, table: TieredTable, dry_run: bool = False) -> None:
         self._connection = connection
@@ -144,17 +144,17 @@ class Loader:
         """
         unique, repeats = _without_repeats(rows)
         rejects = self._load(unique, _ATTEMPTS)
-        refused = {reject.line for reject in rejects if reject.outcome is Outcome.REJECTED}
+        refused = {reject.line for reject in rejects if reject.outcome is RecordOutcome.REJECTED}
         return sorted([*rejects, *(self._repeat(row, first, refused) for row, first in repeats)])
 
     def _repeat(self, row: Row, first: Row, refused: set[int]) -> Reject:
-        """What is said of a row whose key is that of an earlier one: it is known, unless that one was refused."""
+        """Return what is said of a row whose key is that of an earlier one: known, unless that one was refused."""
         names = differing(first.fingerprint, row.fingerprint, self._columns[1:])
         reason = f"same key as line {first.line}"
         if names:
             listed = ", ".join(names)
-            return Reject(row.line, f"{reason}, with another {listed}", listed, row.text, Outcome.DIFFERENT)
-        outcome = Outcome.REJECTED if first.line in refused else Outcome.KNOWN
+            return Reject(row.line, f"{reason}, with another {listed}", listed, row.text, RecordOutcome.DIFFERENT)
+        outcome = RecordOutcome.REJECTED if first.line in refused else RecordOutcome.KNOWN
         return Reject(row.line, reason, self._table.key_column, row.text, outcome)
 
     def _load(self, rows: Sequence[Row], attempts: int) -> list[Reject]:
@@ -233,7 +233,9 @@ class Loader:
         halves = (rows[:middle], rows[middle:])
         return [reject for half in halves for reject in self._load_group(parent, half, attempts, looked_up=True)]
 
-    def _insert(self, parent: Relation, rows: Sequence[Row], looked_up: bool) -> dict[int, tuple[str, str, Outcome]]:
+    def _insert(
+        self, parent: Relation, rows: Sequence[Row], looked_up: bool
+    ) -> dict[int, tuple[str, str, RecordOutcome]]:
         """Load ``rows`` into ``parent`` in one transaction; returns the lines that were not, with reason and field.
 
         Raises UniqueViolation when a row was loaded before, or by another import just now.
@@ -251,8 +253,8 @@ class Loader:
                 return {}
         missing, repeated = self._insert_new(parent, rows, altering)
         lost = f"PostgreSQL did not store the row: {', '.join(altering) or 'a trigger'} drops it"
-        known = dict.fromkeys(repeated, (ALREADY_LOADED, self._table.key_column, Outcome.KNOWN))
-        return dict.fromkeys(missing, (lost, "", Outcome.REJECTED)) | known
+        known = dict.fromkeys(repeated, (ALREADY_LOADED, self._table.key_column, RecordOutcome.KNOWN))
+        return dict.fromkeys(missing, (lost, "", RecordOutcome.REJECTED)) | known
 
     def _copy(self, parent: Relation, rows: Sequence[Row]) -> None:
         statement = _copy_statement(parent.identifier, self._columns)
@@ -316,14 +318,14 @@ def _block(lines: Sequence[str]) -> str:
 
 
 def _has_moved(error: psycopg.Error) -> bool:
-    """Whether ``error`` comes from a month that was moved, sealed or dropped since the tiers were read."""
+    """Return whether ``error`` comes from a month that was moved, sealed or dropped since the tiers were read."""
     if error.sqlstate == MONTH_IS_SEALED or isinstance(error, errors.DeadlockDetected | errors.SerializationFailure):
         return True
     return _is_without_partition(error)
 
 
 def _is_without_partition(error: psycopg.Error) -> bool:
-    """Whether PostgreSQL found no partition for a row: a check violation, and the only one without a constraint."""
+    """Return whether PostgreSQL found no partition for a row: the only check violation without a constraint."""
     return isinstance(error, errors.CheckViolation) and error.diag.constraint_name is None
 
 

@@ -50,12 +50,12 @@ class Case(BaseModel):
 
 
 class FieldMapping(BaseModel):
-    """Where one field's value comes from, and how it is read. Exactly one source must be given."""
+    """The source of one field's value, and how it is read. Exactly one source must be given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     column: str | None = Field(None, description="Source: one column")
-    columns: tuple[str, ...] | None = Field(None, description="Source: several columns, told apart by `cases`")
+    columns: tuple[str, ...] | None = Field(None, description="Source: several columns, distinguished by `cases`")
     constant: str | None = Field(None, description="Source: the same text for every row")
     template: str | None = Field(None, description="Source: text with {column} in it; never for money")
     first_of: tuple[str, ...] | None = Field(
@@ -158,7 +158,7 @@ class FieldMapping(BaseModel):
 
 
 class FileFormat(BaseModel):
-    """How the file is written. Gzip is recognised by its first bytes; LF, CRLF and CR line ends are all read."""
+    """The format of the file. Gzip is recognised by its first bytes; LF, CRLF and CR line ends are all read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

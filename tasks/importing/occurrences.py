@@ -1,4 +1,4 @@
-"""How often each line of a file was seen, kept on disk: the memory must not grow with the file."""
+"""The number of times that each line of a file was seen, kept on disk: the memory must not grow with the file."""
 
 import hashlib
 import sqlite3

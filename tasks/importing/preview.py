@@ -1,4 +1,4 @@
-"""What a dry run shows: the first rows as they would be stored, and counts and sums by month and currency."""
+"""The preview of a dry run: the first rows as they would be stored, and counts and sums by month and currency."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

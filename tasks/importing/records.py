@@ -28,7 +28,7 @@ class Line(NamedTuple):
     problem: str | None
 
 
-class Record(NamedTuple):
+class FileRecord(NamedTuple):
     """A record: the line it starts on (the first is 1), its text without the line end, its fields or its problem.
 
     ``lines`` is the number of physical lines that it takes, ``behind`` the line that ended the records before it, or 0.
@@ -42,19 +42,19 @@ class Record(NamedTuple):
     behind: int = 0
 
 
-def read_records(stream: BinaryIO, format_: FileFormat) -> Iterator[Record]:
+def read_records(stream: BinaryIO, format_: FileFormat) -> Iterator[FileRecord]:
     """Every record of ``stream``, the header among them. A UTF-8 byte order mark is left out."""
     lines = _Lines(_physical_lines(stream, format_.encoding))
     quote, delimiter = format_.quote, format_.delimiter
     quoted = _QuotedRecords(format_) if quote else None
     for line in lines:
         if line.problem is not None:
-            yield Record(line.number, line.text, [], line.problem)
+            yield FileRecord(line.number, line.text, [], line.problem)
         elif quoted is not None and quote in line.text:
             yield quoted.read(line, lines)
         else:
             text = _without_end(line.text)
-            yield Record(line.number, text, text.split(delimiter), None if text.strip(" ") else "is empty")
+            yield FileRecord(line.number, text, text.split(delimiter), None if text.strip(" ") else "is empty")
 
 
 class _Lines(Iterator[Line]):
@@ -134,17 +134,17 @@ class _QuotedRecords:
         self._closes = re.compile(rf"({inside}){quote}{blanks}(?={delimiter}|\Z)")
         self._starts_quoted = re.compile(rf"{blanks}{quote}")
 
-    def read(self, first: Line, lines: _Lines) -> Record:
+    def read(self, first: Line, lines: _Lines) -> FileRecord:
         """The record that starts at ``first``, a line with a quote in it, and that may go on over the next lines."""
         bare = _without_end(first.text)
         if len(bare) < csv.field_size_limit() and self._whole.match(bare):
-            return Record(first.number, bare, self._split(bare), None)
+            return FileRecord(first.number, bare, self._split(bare), None)
         return self._read_carefully(first, lines)
 
     def _split(self, text: str) -> list[str]:
         return next(csv.reader((text,), delimiter=self._delimiter, quotechar=self._quote))
 
-    def _read_carefully(self, first: Line, lines: _Lines) -> Record:
+    def _read_carefully(self, first: Line, lines: _Lines) -> FileRecord:
         """As `read`, for a record of several lines, with blanks around quotes, or with a problem."""
         taken: list[Line] = []
         fields: list[str] = []
@@ -162,9 +162,9 @@ class _QuotedRecords:
             problem = self._go_on(line, opened, fields)
         if problem is not None:
             lines.put_back(taken)  # each is a record of its own
-            return Record(first.number, _without_end(first.text), [], problem)
+            return FileRecord(first.number, _without_end(first.text), [], problem)
         whole = first.text + "".join(line.text for line in taken) if taken else first.text
-        return Record(first.number, _without_end(whole), fields, None, 1 + len(taken))
+        return FileRecord(first.number, _without_end(whole), fields, None, 1 + len(taken))
 
     def _go_on(self, line: Line, opened: list[str], fields: list[str]) -> str | None:
         """Add ``line`` to the value that is ``opened``, and the fields behind it; returns what is wrong."""

@@ -18,8 +18,8 @@ _SHOWN_CHARACTERS = 4096
 _SHOWN_DIGITS = 4  # of a card number
 
 
-class Outcome(StrEnum):
-    """What became of a record that was not loaded."""
+class RecordOutcome(StrEnum):
+    """The outcome of a record that was not loaded."""
 
     REJECTED = "rejected"
     KNOWN = "known"  # it was loaded before, with the same values
@@ -33,7 +33,7 @@ class Reject(NamedTuple):
     reason: str
     field: str
     text: str
-    outcome: Outcome = Outcome.REJECTED
+    outcome: RecordOutcome = RecordOutcome.REJECTED
 
 
 class RejectsFile:
@@ -44,11 +44,11 @@ class RejectsFile:
         self._file = file
         self._writer = csv.writer(file)
         self._writer.writerow(HEADER)
-        self.counts = Counter[Outcome]()
+        self.counts = Counter[RecordOutcome]()
 
     def write(self, rejects: Iterable[Reject]) -> None:
         """Add ``rejects``, masked."""
-        with self._told():
+        with self._os_errors_named():
             for reject in rejects:
                 self.counts[reject.outcome] += 1
                 texts = (_shown(text) for text in (reject.reason, reject.field, reject.text))
@@ -56,11 +56,11 @@ class RejectsFile:
 
     def finish(self) -> None:
         """Write all that waits, so that what is counted is in the file."""
-        with self._told():
+        with self._os_errors_named():
             self._file.flush()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _os_errors_named(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -68,13 +68,13 @@ class RejectsFile:
             raise TransientError(reason) from None
 
 
-def choose_path(file: Path, given: Path | None) -> Path:
-    """Where the rejects of ``file`` go: to ``given``, a file or a folder, or else beside the file, or where that cannot
-    be written, in the current folder.
+def choose_path(file: Path, chosen: Path | None) -> Path:
+    """Return where the rejects of ``file`` go: to ``chosen``, a file or a folder, or else beside the file, or in the
+    current folder where that one cannot be written.
     """
     name = f"{file.name}.rejects.csv"
-    if given is not None:
-        return given / name if given.is_dir() else given
+    if chosen is not None:
+        return chosen / name if chosen.is_dir() else chosen
     beside = file.with_name(name)
     writable = os.access(beside if beside.exists() else beside.parent, os.W_OK)
     return beside if writable else Path(name)
@@ -90,7 +90,7 @@ def open_rejects(path: Path) -> Iterator[RejectsFile]:
     try:
         yield RejectsFile(path, file)
     finally:
-        with suppress(OSError):  # told by `finish`; what could not be written then cannot be now
+        with suppress(OSError):  # reported by `finish`; what could not be written then cannot be now
             file.close()
 
 

@@ -14,12 +14,12 @@ from tasks.importing.amounts import Money, compile_money
 from tasks.importing.identity import Namer, fingerprint
 from tasks.importing.instants import compile_instant
 from tasks.importing.mapping import INSTANT_FIELDS, FieldMapping, FileFormat, Mapping
-from tasks.importing.records import Record
+from tasks.importing.records import FileRecord
 from tasks.importing.spreadsheets import refuse_remains
 from tasks.importing.values import Fields, Getter, Positions, changed, compile_value
 
 Value = Callable[[Fields], Any]
-_LEAST_COLUMNS = 3  # a text with one comma in a line is no record of a file of two columns
+_LEAST_COLUMNS = 3  # a text with one comma in a line is not a record of a file of two columns
 _FREE_TEXTS = frozenset({"description"})
 _OWN_FIELDS = frozenset({"created_at", "updated_at"})
 
@@ -72,7 +72,7 @@ class RowBuilder:
         self.dropped_signs: dict[str, Counter[tuple[str | None, str]]] = {name: Counter() for name in self._dropping}
         self.columns = (table.key_column, *field_names(table), table.time_column, "updated_at")
 
-    def build(self, record: Record) -> Row:
+    def build(self, record: FileRecord) -> Row:
         """The row of ``record``. Raises FieldError for the first thing that is wrong with it."""
         fields = self._check_structure(record)
         created_at = self._created_at(fields)
@@ -93,7 +93,7 @@ class RowBuilder:
             if text.strip("-0."):  # zero has no sign
                 self.dropped_signs[name][money.column(fields), "-" if text.startswith("-") else "+"] += 1
 
-    def _check_structure(self, record: Record) -> Fields:
+    def _check_structure(self, record: FileRecord) -> Fields:
         """The fields of a record of the file's shape. Columns that are not mapped are looked at like the others."""
         if record.problem is not None:
             raise FieldError("", record.problem)
@@ -104,7 +104,7 @@ class RowBuilder:
             self._check_line_breaks(record)
         return fields
 
-    def _check_line_breaks(self, record: Record) -> None:
+    def _check_line_breaks(self, record: FileRecord) -> None:
         """A quote too many swallows the records behind it: those are lines with as many delimiters as a record has."""
         for position, name in self._one_line:
             if "\n" in record.fields[position] or "\r" in record.fields[position]:
@@ -173,7 +173,7 @@ def _compile_metadata(mapping: Mapping, positions: Positions, money: Texts[str, 
 
 
 def _taken(field: FieldMapping, money: Texts[str, Money]) -> Getter | None:
-    """What a field takes from a money field, if it does."""
+    """Return what a field takes from a money field, if it does."""
     if field.sign_of is not None:
         return money[field.sign_of].sign
     return None if field.column_of is None else money[field.column_of].column

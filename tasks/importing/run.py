@@ -24,8 +24,8 @@ from tasks.importing.loading import Loader
 from tasks.importing.mapping import Mapping, check_table, read_mapping
 from tasks.importing.occurrences import count_occurrences
 from tasks.importing.preview import Preview
-from tasks.importing.records import Record, read_records
-from tasks.importing.rejects import Outcome, Reject, RejectsFile, choose_path, open_rejects
+from tasks.importing.records import FileRecord, read_records
+from tasks.importing.rejects import RecordOutcome, Reject, RejectsFile, choose_path, open_rejects
 from tasks.importing.rows import Row, RowBuilder
 from tasks.importing.source import open_source
 
@@ -36,7 +36,9 @@ Progress = Callable[[str, int, int], None]
 
 
 class ImportRequest(NamedTuple):
-    """What to import. ``table`` overrides the mapping's; ``rejects`` is a file, a folder, or else beside the file."""
+    """The request for an import. ``table`` overrides the mapping's; ``rejects`` is a file, a folder, or else beside the
+    file.
+    """
 
     file: Path
     mapping: Path
@@ -47,7 +49,7 @@ class ImportRequest(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What became of the records: ``read == loaded + known + different + rejected``, always. In a dry run, what would.
+    """The outcome of the records: ``read == loaded + known + different + rejected``, always. In a dry run, what would.
 
     ``known`` were loaded before with the same values, ``different`` with other values. ``lines`` are all of the file.
     ``preview`` is that of a dry run. ``warnings`` say what looks wrong in what was loaded.
@@ -129,14 +131,14 @@ def _report(
     lines: LineCounts,
     warnings: tuple[str, ...],
 ) -> ImportReport:
-    told = rejects.counts
+    outcomes = rejects.counts
     return ImportReport(
         table=table.name,
         read=counts.read,
         loaded=counts.loaded,
-        known=told[Outcome.KNOWN],
-        different=told[Outcome.DIFFERENT],
-        rejected=told[Outcome.REJECTED],
+        known=outcomes[RecordOutcome.KNOWN],
+        different=outcomes[RecordOutcome.DIFFERENT],
+        rejected=outcomes[RecordOutcome.REJECTED],
         rejects=rejects.path,
         dry_run=request.dry_run,
         lines=lines,
@@ -148,20 +150,20 @@ def _report(
 def _warnings(mapping: Mapping, builder: RowBuilder) -> tuple[str, ...]:
     """Amounts below and above zero that became alike: -10 and +10 are then 20 of one type, or of one kind of fee."""
     fields = (*mapping.fields.values(), *mapping.metadata.values())
-    told = {field.sign_of for field in fields}
+    sources = {field.sign_of for field in fields}
     by_column = {field.column_of for field in fields}
     type_ = mapping.fields["type"]
     is_free = type_.constant is None and type_.column_of is None and type_.sign_of is None  # the file says the type
     return tuple(
         warning
         for name, signs in builder.dropped_signs.items()
-        if name not in told and not (name == _AMOUNT and is_free)
+        if name not in sources and not (name == _AMOUNT and is_free)
         if (warning := _mixed_signs(name, signs, name in by_column))
     )
 
 
 def _mixed_signs(name: str, signs: TallyOfSigns, by_column: bool) -> str:
-    """What to say of amounts of both signs that are alike now; nothing where each column has one sign."""
+    """Return what to say of amounts of both signs that are alike now; nothing where each column has one sign."""
     counts: dict[str | None, Counter[str]] = {}
     for (column, sign), number in signs.items():
         counts.setdefault(column if by_column else None, Counter())[sign] += number
@@ -170,12 +172,12 @@ def _mixed_signs(name: str, signs: TallyOfSigns, by_column: bool) -> str:
             where = "" if column is None else f" of column {column}"
             advice = f'; map type from {{ sign_of = "{name}" }}' if name == _AMOUNT else ""
             alike = f"makes {count['-']} amounts below zero and {count['+']} others{where} alike"
-            return f'{name}: sign = "absolute" {alike}, and nothing of the row tells them apart{advice}'
+            return f'{name}: sign = "absolute" {alike}, and nothing in the row distinguishes them{advice}'
     return ""
 
 
 def _is_same(path: Path, other: Path) -> bool:
-    """Whether both are one file, under whatever names: through links, hard ones too."""
+    """Return whether both are one file, under whatever names: through links, hard ones too."""
     return path.exists() and path.samefile(other)
 
 
@@ -218,7 +220,7 @@ def _chunks(builder: RowBuilder, contents: Contents) -> Iterator[Chunk]:
         yield chunk
 
 
-def _add(chunk: Chunk, builder: RowBuilder, record: Record, lines: LineCounts) -> None:
+def _add(chunk: Chunk, builder: RowBuilder, record: FileRecord, lines: LineCounts) -> None:
     """Add the row or the reject of ``record``. Behind the end of the records, what makes a row is rejected by name."""
     try:
         row = builder.build(record)

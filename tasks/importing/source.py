@@ -85,11 +85,11 @@ class SourceFile:
         self._gzip = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
 
     def survey(self, seen: Seen, encoding: str = "utf-8") -> Digests:
-        """The SHA-256 of the file and of its content. ``seen`` is told the bytes that were read.
+        """The SHA-256 of the file and of its content. ``seen`` is called with the number of bytes that were read.
 
         A compressed file is decompressed too, so that a truncated one is refused before its first row is loaded.
-        Raises DataError for a damaged file, for one that is no text in lines, and for one in UTF-8 where ``encoding``
-        says that a byte is a character.
+        Raises DataError for a damaged file, for one that is not a text in lines, and for one in UTF-8 where
+        ``encoding`` says that a byte is a character.
         """
         self._file.seek(0)
         if not self._gzip:  # whose header may be mostly zeros
@@ -136,7 +136,7 @@ class SourceFile:
         return io.BufferedReader(gzip.GzipFile(fileobj=self._file), _STREAM_BYTES) if self._gzip else self._file
 
     def position(self) -> int:
-        """How many of ``size`` bytes have been read."""
+        """Return how many of ``size`` bytes have been read."""
         return self._file.tell()
 
     def check_unchanged(self) -> None:
@@ -152,7 +152,7 @@ def _state(file: BinaryIO) -> tuple[int, int]:
 
 @contextmanager
 def open_source(path: Path) -> Iterator[SourceFile]:
-    """Open ``path`` for `survey` and `stream`. Raises ConfigError when it is no file that can be read twice."""
+    """Open ``path`` for `survey` and `stream`. Raises ConfigError when it is not a file that can be read twice."""
     try:
         file = path.open("rb", buffering=_BLOCK_BYTES)
     except OSError as error:

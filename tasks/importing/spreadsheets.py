@@ -1,4 +1,4 @@
-"""What a spreadsheet makes of a text that it takes for a number, or of a formula that failed: no name and no key."""
+"""The text that a spreadsheet makes of one that it takes for a number, or of a formula that failed: never a key."""
 
 import re
 

@@ -130,7 +130,7 @@ def _weight(sample: _Sample) -> tuple[int, int]:
 
 
 def _formats(values: Sequence[str]) -> list[str]:
-    """The formats that most of ``values`` have: more than one means that the sample does not tell which."""
+    """The formats that most of ``values`` have: more than one means that the sample does not decide."""
     read = {format_: sum(_reads(format_, value) for value in values) for format_ in _FORMATS}
     most = max(read.values())
     return [format_ for format_, count in read.items() if count == most > _MOST * len(values)]
@@ -153,19 +153,21 @@ def _with_decimals(sample: _Sample, numbers: Sequence[str]) -> set[str]:
 
 
 def _key(sample: _Sample, taken: set[str]) -> str | None:
-    """The column that looks like a key: never empty, never twice, and no time or amount. A telling name wins."""
+    """The column that looks like a key: never empty, never twice, and no time or amount. A name with a word for keys
+    wins.
+    """
     unique = [
         name
         for name in sample.header
         if name not in taken and len(set(sample.column(name))) == len(sample.column(name)) == len(sample.rows)
     ]
-    told = [
+    named = [
         name
         for word in _KEY_WORDS
         for name in unique
         if word in re.split(r"[^a-z_]+", name.lower()) or word == name.lower()
     ]
-    return next(iter([*told, *(unique if len(sample.rows) > 1 else [])]), None)
+    return next(iter([*named, *(unique if len(sample.rows) > 1 else [])]), None)
 
 
 def _key_lines(key: str | None) -> list[str]:
@@ -225,7 +227,7 @@ def _time_lines(times: dict[str, list[str]]) -> list[str]:
     if not times:
         return ['created_at = { column = "CHANGE", format = "CHANGE" }   # no column of times was found']
     column, formats = next(iter(times.items()))
-    remark = f"   # or {' or '.join(formats[1:])}: the sample does not tell" if len(formats) > 1 else ""
+    remark = f"   # or {' or '.join(formats[1:])}: the sample does not decide" if len(formats) > 1 else ""
     return [f'created_at = {{ column = {_quoted(column)}, format = "{formats[0]}", timezone = "UTC" }}{remark}']
 
 

@@ -37,7 +37,7 @@ _QUIET = {
 
 @dataclass(frozen=True, slots=True)
 class PrefectAccess:
-    """Where a Prefect server answers (``http://host:port/api``), and the ``user:password`` that it asks for, if any."""
+    """The address of Prefect (``http://host:port/api``), and the ``user:password`` that it requires, if any."""
 
     api_url: str
     login: SecretStr | None = field(default=None, repr=False)
@@ -54,7 +54,9 @@ class PrefectAccess:
         return cls(settings.prefect_api_url, settings.prefect_api_auth_string or (SecretStr(shell) if shell else None))
 
     def headers(self) -> dict[str, str]:
-        """What a request carries to be let in: the login, else the key for Prefect Cloud that Prefect itself reads."""
+        """Return what a request carries to be let in: the login, else the key for Prefect Cloud that Prefect itself
+        reads.
+        """
         if self.login is None:
             key = os.environ.get("PREFECT_API_KEY")
             return {"Authorization": f"Bearer {key}"} if key else {}

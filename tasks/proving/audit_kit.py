@@ -12,14 +12,14 @@ from typing import IO
 
 from config import Settings
 from ledger.errors import ConfigError, NotFoundError, VerificationError
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from sql.connection import Connection
 from storage.store import ObjectStore
-from tasks.proving.findings import Report
+from tasks.proving.findings import VerificationReport
 from tasks.proving.gone_months import certificate_keys, gone_months
 from tasks.proving.known_log import KnownLog, know_log
 from tasks.proving.log_verification import ExpectedMonth, LogVerification, VerifiedLog
-from tasks.proving.verification import Scope
+from tasks.proving.verification import VerificationScope
 
 _EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 VERIFIER = "verify_kit.py"
@@ -44,7 +44,11 @@ It prints one line for each thing, and ends with 1 if something is wrong.
 
 
 def write_kit(
-    settings: Settings, target: IO[bytes], scope: Scope, connection: Connection | None, policy: tuple[Policy, bytes]
+    settings: Settings,
+    target: IO[bytes],
+    scope: VerificationScope,
+    connection: Connection | None,
+    policy: tuple[LogPolicy, bytes],
 ) -> tuple[int, int]:
     """Write the kit; returns how many entries and parts of months are in it. ``policy`` is the file for the kit.
 
@@ -78,8 +82,8 @@ def write_kit(
     return report.size, len(wanted)
 
 
-def _log(store: ObjectStore, known: KnownLog) -> tuple[Report, VerifiedLog]:
-    report = Report()
+def _log(store: ObjectStore, known: KnownLog) -> tuple[VerificationReport, VerifiedLog]:
+    report = VerificationReport()
     log = LogVerification(store, known, store.sizes(known.folder), report).run(None, [])
     if report.findings:
         raise VerificationError("; ".join(map(str, report.findings)))

@@ -23,7 +23,7 @@ from sql.log import cold_parts
 from storage.engine import identifier, literal
 from storage.spool import spool_folder
 from storage.store import ObjectStore
-from tasks.proving.findings import Report
+from tasks.proving.findings import VerificationReport
 from tasks.proving.reverification import report_damage
 
 Sums = Mapping[str, Mapping[str, str]]
@@ -32,7 +32,7 @@ Reader = Callable[[Path, Archived], list[list[Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """What was read: table, month and part; the rows, and the names of the readers that agreed."""
+    """The part that was read: table, month and part; the rows, and the names of the readers that agreed."""
 
     named: tuple[str, str, int]
     rows: int
@@ -50,7 +50,7 @@ def drill(settings: Settings, chance: random.Random | None = None) -> Drill | No
         if not parts:
             return None
         month = (chance or random.SystemRandom()).choice(parts)
-        report = Report()
+        report = VerificationReport()
         with spool_folder(settings.spool, "drill") as spool:
             file = spool / "drill.parquet"
             ObjectStore(settings).fetch(month.objects[0].key, file)
@@ -62,7 +62,11 @@ def drill(settings: Settings, chance: random.Random | None = None) -> Drill | No
 
 
 def _compare(
-    report: Report, name: str, read: Callable[[Path, Archived], list[list[Any]]], file: Path, month: Archived
+    report: VerificationReport,
+    name: str,
+    read: Callable[[Path, Archived], list[list[Any]]],
+    file: Path,
+    month: Archived,
 ) -> None:
     place = month.objects[0].key
     try:

@@ -1,11 +1,11 @@
-"""What a verification found to be wrong, all of it, and what it counted."""
+"""The findings of a verification, all of them, and its counts."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Finding:
+class ArchiveFinding:
     """One thing that is wrong: the object or the event that it is about, and a sentence."""
 
     place: str
@@ -33,10 +33,10 @@ class CheckedMonth:
 
 
 @dataclass(slots=True)
-class Report:
-    """What one verification came to. ``notes`` are remarks that are nothing wrong."""
+class VerificationReport:
+    """The result of one verification. ``notes`` are remarks that are nothing wrong."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[ArchiveFinding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     months: list[CheckedMonth] = field(default_factory=list)
@@ -45,6 +45,6 @@ class Report:
 
     def add(self, place: str, text: str) -> None:
         """Take a finding; the same one counts once."""
-        finding = Finding(place, text)
+        finding = ArchiveFinding(place, text)
         if finding not in self.findings:
             self.findings.append(finding)

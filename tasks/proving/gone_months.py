@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from ledger.transparency.events import LoggedObject
 from ledger.transparency.replay import Gone, MonthKey
 from storage.store import ObjectStore, StoredFile
-from tasks.proving.findings import Report
+from tasks.proving.findings import VerificationReport
 from tasks.proving.log_verification import ExpectedMonth, keys_of
 
 
@@ -27,7 +27,7 @@ def certificate_keys(gone: Mapping[MonthKey, Gone]) -> list[str]:
     return [key for one in keys for key in (one, f"{one.removesuffix('.json')}.html")]
 
 
-def check_gone(listed: Mapping[str, int], gone: Mapping[MonthKey, Gone], report: Report) -> None:
+def check_gone(listed: Mapping[str, int], gone: Mapping[MonthKey, Gone], report: VerificationReport) -> None:
     """Find the objects of deleted parts that are in the archive again; note what is deleted or being deleted."""
     certificates: dict[tuple[str, str, str], None] = {}
     for (table, month, _), one in sorted(gone.items()):
@@ -45,7 +45,7 @@ def check_gone(listed: Mapping[str, int], gone: Mapping[MonthKey, Gone], report:
     report.notes += [f"{table} {month} was deleted with certificate {number}" for table, month, number in certificates]
 
 
-def check_records(store: ObjectStore, records: Iterable[tuple[int, LoggedObject]], report: Report) -> None:
+def check_records(store: ObjectStore, records: Iterable[tuple[int, LoggedObject]], report: VerificationReport) -> None:
     """Read the objects that say who held, released and deleted what, and compare them with the log."""
     for index, record in records:
         content = store.find_bytes(record.key)

@@ -1,4 +1,4 @@
-"""What somebody knows of a log apart from the archive: its keys, and what PostgreSQL has of it.
+"""A log as it is known apart from the archive: its keys, and what PostgreSQL has of it.
 
 The keys come from a policy file that a person has given, else from PostgreSQL and the key files of this home. Keys that
 only the archive names are never believed: whoever writes to the bucket could name them.
@@ -13,19 +13,19 @@ from ledger.errors import ConfigError, VerificationError
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.events import Archived, origin_of
 from ledger.transparency.notes import Note, open_checkpoint, split_note
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from ledger.transparency.replay import replay_entries
 from ledger.transparency.verifier_keys import VerifierKey
 from sql.connection import Connection
 from sql.installation import read_installation
 from sql.log import cold_parts, count_waiting, known_uploads, read_entries, read_log
 from storage.store import ObjectStore
-from tasks.archiving.ownership import State, look
+from tasks.archiving.ownership import OwnershipState, look
 from tasks.transparency.archived_log import CHECKPOINT, FOLDER
 from tasks.transparency.keys import load_signers
 
 _PREFIX = "treasury/"
-_QUIET = frozenset({State.OWNER, State.FREE})
+_QUIET = frozenset({OwnershipState.OWNER, OwnershipState.FREE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class KnownLog:
     origin: str
     folder: str
     keys: tuple[VerifierKey, ...]
-    policy: Policy | None = None
+    policy: LogPolicy | None = None
     database: DatabaseLog | None = None
 
     def open(self, content: bytes) -> tuple[Checkpoint, Note]:
@@ -66,9 +66,9 @@ class KnownLog:
 
 
 def know_log(
-    settings: Settings, store: ObjectStore, connection: Connection | None, policy: Policy | None
+    settings: Settings, store: ObjectStore, connection: Connection | None, policy: LogPolicy | None
 ) -> KnownLog | None:
-    """What is known of the archive's log by ``policy``, PostgreSQL and the key files, in this order.
+    """Return what is known of the archive's log by ``policy``, PostgreSQL and the key files, in this order.
 
     None where nothing was archived yet by PostgreSQL's word. Raises ConfigError where nobody names a key.
     """
@@ -106,7 +106,7 @@ def _of_database(connection: Connection, settings: Settings, store: ObjectStore)
     return KnownLog(origin, folder, tuple(sorted(keys, key=lambda key: key.text)), database=known)
 
 
-def _of_policy(store: ObjectStore, policy: Policy, database: KnownLog | None) -> KnownLog:
+def _of_policy(store: ObjectStore, policy: LogPolicy, database: KnownLog | None) -> KnownLog:
     origins = list(dict.fromkeys(log.key.name for log in policy.logs))
     if not origins:
         raise ConfigError("the policy names no log: add what `treasury log keys` prints")
@@ -118,7 +118,7 @@ def _of_policy(store: ObjectStore, policy: Policy, database: KnownLog | None) ->
 
 
 def _find(store: ObjectStore, origins: list[str]) -> tuple[str, str]:
-    """Which of the logs is in the archive, and where; the first one at `log` where none is."""
+    """Return which of the logs is in the archive, and where; the first one at `log` where none is."""
     own = [f"{FOLDER}-{origin.removeprefix(_PREFIX)[:8]}" for origin in origins]
     for folder in (FOLDER, *own):
         origin = _origin_at(store, folder)

@@ -19,7 +19,7 @@ from ledger.transparency.replay import Gone, Index, LogState, MonthKey, index_of
 from ledger.transparency.tiles import WIDTH, Tile, Tree, decode_bundle, tiles_of
 from ledger.transparency.verifier_keys import SignatureType, VerifierKey
 from storage.store import ObjectStore
-from tasks.proving.findings import Report
+from tasks.proving.findings import VerificationReport
 from tasks.proving.known_log import KnownLog
 from tasks.proving.remembered_log import RememberedLog
 from tasks.transparency.archived_log import CHECKPOINT
@@ -50,8 +50,8 @@ class ExpectedMonth:
 
 @dataclass(slots=True)
 class VerifiedLog:
-    """What can be believed: the months that must exist, the keys of objects that earlier entries name, and the parts of
-    the head that the home remembers. ``is_whole``: the entries lead to the signed root.
+    """The verified content of a log: the months that must exist, the keys of objects that earlier entries name, and the
+    parts of the head that the home remembers. ``is_whole``: the entries lead to the signed root.
 
     ``gone`` are the parts whose deletion has begun or ended, ``records`` the objects that say who held, released or
     deleted what, each with the entry that names it.
@@ -70,7 +70,9 @@ class VerifiedLog:
 class LogVerification:
     """One pass over the objects of a log. ``listed`` are the keys of the archive with their sizes."""
 
-    def __init__(self, store: ObjectStore, known: KnownLog, listed: Mapping[str, int], report: Report) -> None:
+    def __init__(
+        self, store: ObjectStore, known: KnownLog, listed: Mapping[str, int], report: VerificationReport
+    ) -> None:
         self._store, self._known, self._report = store, known, report
         self._prefix = f"{known.folder}/"
         self._names = [key.removeprefix(self._prefix) for key in listed if key.startswith(self._prefix)]
@@ -111,7 +113,7 @@ class LogVerification:
         for name in self._names:
             is_known = name == CHECKPOINT or name.startswith((_TILE, _INDEX)) or _STAMP.fullmatch(name)
             if not is_known:
-                self._add(name, "is no object of a log: somebody put it there")
+                self._add(name, "is not an object of a log: somebody put it there")
 
     def _checkpoint(self) -> tuple[Checkpoint, Note] | None:
         content = self._read(CHECKPOINT)
@@ -204,7 +206,7 @@ class LogVerification:
     def _check_tile(self, name: str, checkpoint: Checkpoint, tree: Tree) -> None:
         tile = Tile.parse(name)
         if tile is None:
-            self._add(name, "is no tile and no bundle of a log: somebody put it there")
+            self._add(name, "is neither a tile nor a bundle of a log: somebody put it there")
             return
         content = self._read(name)
         if content is None:
@@ -229,7 +231,7 @@ class LogVerification:
             self._add(name, "its entries are not those that the checkpoint signs")
 
     def _replay(self, checkpoint: Checkpoint, entries: Sequence[bytes]) -> tuple[LogState, VerifiedLog]:
-        """The events and what they come to; each one that cannot be read, and each gap, is a finding."""
+        """The events and the state that they lead to; each one that cannot be read, and each gap, is a finding."""
         events: list[tuple[int, Event]] = []
         for index, entry in enumerate(entries):
             try:

@@ -15,14 +15,16 @@ from storage.manifest import Manifest, ManifestFile, ManifestRowGroup, ManifestT
 from storage.month_tree import ReadFile, read_file
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile
-from tasks.proving.findings import CheckedMonth, Report
+from tasks.proving.findings import CheckedMonth, VerificationReport
 from tasks.proving.log_verification import ExpectedMonth
 
 
 class MonthVerification:
     """Verifies parts of months, one after the other. ``listed`` are the keys of the archive with their sizes."""
 
-    def __init__(self, settings: Settings, store: ObjectStore, listed: Mapping[str, int], report: Report) -> None:
+    def __init__(
+        self, settings: Settings, store: ObjectStore, listed: Mapping[str, int], report: VerificationReport
+    ) -> None:
         self._settings, self._store, self._listed, self._report = settings, store, listed, report
 
     def look(self, expected: ExpectedMonth) -> None:
@@ -127,7 +129,7 @@ class MonthVerification:
     def _read_rows(
         self, expected: ExpectedMonth, manifest: Manifest, files: Mapping[str, Path | None], spool: Path
     ) -> None:
-        """Decode the file with the second reader, and compare all that the rows come to with the manifest."""
+        """Decode the file with the second reader, and compare everything computed from the rows with the manifest."""
         (file,) = manifest.files
         path = files.get(file.key)
         if path is None:
@@ -141,7 +143,7 @@ class MonthVerification:
         found = _described(table, manifest, file, read)
         for name in type(manifest).model_fields:
             if getattr(found, name) != getattr(manifest, name):
-                self._report.add(file.key, f"its rows come to another `{name}` than the manifest says")
+                self._report.add(file.key, f"its rows have another `{name}` than the manifest says")
         sums = sums_per_currency(table, read.content.totals)
         if expected.sums is not None and sums != expected.sums:
             self._report.add(file.key, "the sums of its rows are not those of the log")
@@ -168,7 +170,7 @@ def table_of(manifest: Manifest) -> TieredTable:
 
 
 def _described(table: TieredTable, manifest: Manifest, file: ManifestFile, read: ReadFile) -> Manifest:
-    """The manifest that the rows of a file come to."""
+    """The manifest computed from the rows of a file."""
     roots = StoredFile.of(read.tree.chunk_roots)
     tree = ManifestTree(
         key=manifest.tree.key,

@@ -68,7 +68,7 @@ class Prover:
         self.close()
 
     def is_connected(self) -> bool:
-        """Whether PostgreSQL answers on its connection, which may have been idle for long."""
+        """Return whether PostgreSQL answers on its connection, which may have been idle for long."""
         try:
             self._connection.execute("")
         except psycopg.Error:

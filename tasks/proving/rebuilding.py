@@ -15,7 +15,7 @@ from ledger.errors import DataError, NotFoundError, VerificationError
 from ledger.installation import Owner
 from ledger.months import Month
 from ledger.transparency.events import Archived, Event, Former, Incarnation
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from ledger.transparency.replay import replay, replay_entries
 from sql.connection import Connection, connect
 from sql.installation import add_event, become, confirm, installation_lock, read_identity
@@ -26,9 +26,9 @@ from storage.marker import location_of, read_marker
 from storage.store import ObjectStore
 from tasks.archiving.ownership import put_marker
 from tasks.proving.known_log import KnownLog, know_log
-from tasks.proving.verification import Scope, verify_archive
+from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.retention.recovery import restore_life
-from tasks.transparency.archived_log import ArchivedLog, VerifiedLog
+from tasks.transparency.archived_log import ArchivedLog, LogContent
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Rebuilt:
     entries: int
 
 
-def rebuild_catalogue(settings: Settings, policy: Policy | None) -> Rebuilt:
+def rebuild_catalogue(settings: Settings, policy: LogPolicy | None) -> Rebuilt:
     """Fill an empty database with what the archive says, after all of the archive was verified.
 
     All rows are written in one transaction. A process that is killed between it and the new marker leaves a database
@@ -59,8 +59,8 @@ def rebuild_catalogue(settings: Settings, policy: Policy | None) -> Rebuilt:
             return _write(connection, settings, store, known, log)
 
 
-def _verified(settings: Settings, store: ObjectStore, known: KnownLog | None, policy: Policy | None) -> VerifiedLog:
-    report = verify_archive(settings, Scope(), None, policy)
+def _verified(settings: Settings, store: ObjectStore, known: KnownLog | None, policy: LogPolicy | None) -> LogContent:
+    report = verify_archive(settings, VerificationScope(), None, policy)
     if report.findings:
         raise VerificationError(f"nothing was rebuilt: {'; '.join(map(str, report.findings))}")
     log = None if known is None else ArchivedLog(store, known.folder).verify(known.keys, known.origin)
@@ -70,7 +70,7 @@ def _verified(settings: Settings, store: ObjectStore, known: KnownLog | None, po
 
 
 def _write(
-    connection: Connection, settings: Settings, store: ObjectStore, known: KnownLog | None, log: VerifiedLog
+    connection: Connection, settings: Settings, store: ObjectStore, known: KnownLog | None, log: LogContent
 ) -> Rebuilt:
     folder = known.folder if known is not None else ""
     events = [Event.from_bytes(entry) for entry in log.entries]

@@ -1,4 +1,4 @@
-"""What this home remembers of a log from the last verification that found nothing wrong: a file in the home.
+"""The log as this home remembers it from the last verification that found nothing wrong: a file in the home.
 
 So a log that was set back, forked, or whose objects were removed is found by whoever verified it before, also where the
 archive is consistent in itself. An object of a log never changes and is never removed, but for the checkpoint and the
@@ -31,7 +31,8 @@ class RememberedLog:
 
 
 def recall(home: Path, origin: str) -> RememberedLog | None:
-    """What was remembered of the log ``origin``; None before its first verification. Raises DataError naming the file.
+    """Return what was remembered of the log ``origin``; None before its first verification. Raises DataError naming the
+    file.
 
     Makes nothing.
     """

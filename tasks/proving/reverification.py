@@ -18,8 +18,8 @@ from sql.log import record_event
 from sql.verified import PartAge, mark_verified, part_ages
 from tasks.alerting.store import raise_alert, resolve_alert
 from tasks.archiving.ownership import check_ownership
-from tasks.proving.findings import CheckedMonth, Report
-from tasks.proving.verification import Scope, verify_archive
+from tasks.proving.findings import CheckedMonth, VerificationReport
+from tasks.proving.verification import VerificationScope, verify_archive
 
 DAMAGED = "archive-damaged"
 _SUBJECT = "archive"
@@ -67,13 +67,13 @@ def reverify(settings: Settings, now: datetime | None = None) -> Night:
     with connect(settings.database_dsn, "verify") as connection:
         chosen = choose_parts(part_ages(connection), now or datetime.now(UTC), settings.verify_within_days)
         parts = frozenset((one.table_name, one.month, one.part) for one in chosen)
-        report = verify_archive(settings, Scope(parts=parts, deep=True), connection)
+        report = verify_archive(settings, VerificationScope(parts=parts, deep=True), connection)
         _record(connection, settings, report.months)
         report_damage(connection, report)
     return Night(len(report.months), report.counts["rows"], report.counts["bytes"])
 
 
-def report_damage(connection: Connection, report: Report) -> None:
+def report_damage(connection: Connection, report: VerificationReport) -> None:
     """Raise the alert and VerificationError where something is wrong; else close the alert."""
     if not report.findings:
         resolve_alert(connection, DAMAGED, _SUBJECT)
@@ -101,6 +101,11 @@ def _record(connection: Connection, settings: Settings, months: Sequence[Checked
         with connection.transaction():
             first_day = Month.parse(one.month).first_day
             mark_verified(connection, one.keys, one.table, first_day, one.part, deep=one.deep)
-            named = {"table": one.table, "month": one.month, "part": one.part}
-            body = Reverified(**named, deep=one.deep, manifest_sha256=one.manifest_sha256)
+            body = Reverified(
+                table=one.table,
+                month=one.month,
+                part=one.part,
+                deep=one.deep,
+                manifest_sha256=one.manifest_sha256,
+            )
             record_event(connection, owner, body)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from config import Settings
 from ledger.errors import DataError, NotFoundError
 from ledger.months import Month
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from sql.connection import Connection
 from storage.layout import MANIFESTS, TREES
 from storage.marker import KEY as MARKER
 from storage.marker import Marker
 from storage.store import ObjectStore
-from tasks.proving.findings import Report
+from tasks.proving.findings import VerificationReport
 from tasks.proving.gone_months import check_gone, check_records, gone_keys, gone_months
 from tasks.proving.known_log import KnownLog, know_log
 from tasks.proving.log_verification import ExpectedMonth, LogVerification, VerifiedLog
@@ -33,8 +33,8 @@ _DATA = re.compile(r"[^/]+/month=\d{4}-\d{2}/.+")
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """Which months are verified and how. ``sample``: the objects of so many months are read, the others looked at.
+class VerificationScope:
+    """The months that are verified, and how. ``sample``: the objects of so many months are read, the others looked at.
     ``parts``: those of these parts are read, the others looked at.
     """
 
@@ -45,11 +45,11 @@ class Scope:
     sample: int | None = None
     parts: frozenset[PartKey] | None = None
 
-    def includes(self, one: ExpectedMonth) -> bool:
-        """Whether a part of a month is in the scope."""
-        month = Month.parse(one.month)
+    def includes(self, expected: ExpectedMonth) -> bool:
+        """Return whether a part of a month is in the scope."""
+        month = Month.parse(expected.month)
         is_in_span = (self.first is None or self.first <= month) and (self.last is None or month <= self.last)
-        return is_in_span and self.table in (None, one.table)
+        return is_in_span and self.table in (None, expected.table)
 
     def require_any(self, months: Iterable[ExpectedMonth]) -> None:
         """Raise NotFoundError where a table or a span is named, and no month that must exist is in it."""
@@ -61,11 +61,11 @@ class Scope:
 
 def verify_archive(
     settings: Settings,
-    scope: Scope,
+    scope: VerificationScope,
     connection: Connection | None = None,
-    policy: Policy | None = None,
+    policy: LogPolicy | None = None,
     chance: random.Random | None = None,
-) -> Report:
+) -> VerificationReport:
     """Verify the archive; everything that is wrong is in the report.
 
     ``connection`` is None for an archive that is verified alone, by the keys of ``policy`` or of this home. What was
@@ -96,15 +96,15 @@ def verify_archive(
 
 
 def _is_unpublished(known: KnownLog, remembered: RememberedLog | None, store: ObjectStore) -> bool:
-    """Whether PostgreSQL itself says that the log was never published, and nobody knows better."""
+    """Return whether PostgreSQL itself says that the log was never published, and nobody knows better."""
     database = known.database
     is_new = database is not None and database.published_size == 0 and remembered is None and known.policy is None
     return is_new and store.find_bytes(f"{known.folder}/{CHECKPOINT}") is None
 
 
-def _of_nothing(store: ObjectStore) -> Report:
+def _of_nothing(store: ObjectStore) -> VerificationReport:
     """The report of an archive whose database has archived nothing."""
-    report = Report()
+    report = VerificationReport()
     for key in store.sizes(""):
         if _DATA.fullmatch(key) or key.startswith((MANIFESTS, TREES)):
             report.add(key, "PostgreSQL has archived nothing, and no log names it")
@@ -113,12 +113,12 @@ def _of_nothing(store: ObjectStore) -> Report:
 
 def _verified_log(
     settings: Settings, store: ObjectStore, known: KnownLog, remembered: RememberedLog | None
-) -> tuple[Report, VerifiedLog, Mapping[str, int]]:
+) -> tuple[VerificationReport, VerifiedLog, Mapping[str, int]]:
     """The log; once more where it was published meanwhile."""
     certificates = [] if settings.tsa_certificates is None else read_certificates(settings.tsa_certificates)
     for attempt in range(_ATTEMPTS):
         checkpoint = store.find_bytes(f"{known.folder}/{CHECKPOINT}")
-        listed, report = store.sizes(""), Report()
+        listed, report = store.sizes(""), VerificationReport()
         log = LogVerification(store, known, listed, report).run(remembered, certificates)
         is_still = store.find_bytes(f"{known.folder}/{CHECKPOINT}") == checkpoint
         if not report.findings or is_still or attempt == _ATTEMPTS - 1:
@@ -126,7 +126,7 @@ def _verified_log(
     return report, log, listed
 
 
-def _check_marker(store: ObjectStore, known: KnownLog, log: VerifiedLog, report: Report) -> None:
+def _check_marker(store: ObjectStore, known: KnownLog, log: VerifiedLog, report: VerificationReport) -> None:
     """The marker names the installation of the log; PostgreSQL knows its token."""
     content = store.find_bytes(MARKER)
     if content is None:
@@ -150,8 +150,8 @@ def _check_months(
     store: ObjectStore,
     listed: Mapping[str, int],
     log: VerifiedLog,
-    scope: Scope,
-    report: Report,
+    scope: VerificationScope,
+    report: VerificationReport,
     chance: random.Random,
 ) -> None:
     wanted = [one for one in log.months if scope.includes(one)]
@@ -168,7 +168,7 @@ def _check_months(
             months.look(expected)
 
 
-def _check_strays(listed: Mapping[str, int], known: KnownLog, log: VerifiedLog, report: Report) -> None:
+def _check_strays(listed: Mapping[str, int], known: KnownLog, log: VerifiedLog, report: VerificationReport) -> None:
     """Objects in the folders of data that no month names: known leftovers are counted, others are findings."""
     named = {key for one in log.months for key in (one.manifest.key, *(stored.key for stored in one.objects))}
     uploads = known.database.uploads if known.database is not None else {}
@@ -188,7 +188,7 @@ def _check_strays(listed: Mapping[str, int], known: KnownLog, log: VerifiedLog, 
             )
 
 
-def _check_catalogue(known: KnownLog, log: VerifiedLog, report: Report) -> None:
+def _check_catalogue(known: KnownLog, log: VerifiedLog, report: VerificationReport) -> None:
     """The months of the log and those of PostgreSQL's catalogue are the same, but for events that wait."""
     if known.database is None or not log.is_whole:
         return

@@ -66,7 +66,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, settings: Settings, links: in
 
 
 def milliseconds(seconds: float) -> int:
-    """A time limit as PostgreSQL takes it: whole milliseconds, at least 1, because 0 is no limit."""
+    """A time limit as PostgreSQL takes it: whole milliseconds, at least 1, because 0 is not a limit."""
     return max(1, int(seconds * 1000))
 
 

@@ -94,10 +94,10 @@ def _wanted(connection: Connection, place: Live) -> Composable | None:
     for conditions in place.need.asked.alternatives:
         known = [replace(one, column=there[one.column]) for one in conditions if one.column in there]
         sent = [one for one in known if _can_be_sent(connection, one)]
-        telling = [one for one in sent if not _holds_all_month(branch.table, branch.month, one)]
-        if not telling:
+        restricting = [one for one in sent if not _holds_all_month(branch.table, branch.month, one)]
+        if not restricting:
             return None
-        alternatives.append(SQL("({})").format(SQL(" AND ").join(_comparisons(telling))))
+        alternatives.append(SQL("({})").format(SQL(" AND ").join(_comparisons(restricting))))
     return SQL(" OR ").join(alternatives) if alternatives else None
 
 

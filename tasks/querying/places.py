@@ -1,4 +1,4 @@
-"""Where the rows of every table are: the months of the catalogue, and what is attached to the parents besides.
+"""Where the rows of every table are: the months of the catalogue, and what else is attached to the parents.
 
 Every row that a parent has is read, whether the catalogue knows its partition or not. What the catalogue says that
 PostgreSQL has, and it has not, is refused by name.
@@ -211,8 +211,8 @@ def _add(
     partition = origin.partition
     relation = partition.relation if origin.is_direct else None
     names = tuple(matched(one.view, one.living))
-    told = partition.has_keys_of_month(one.table)
-    places.branches.append(Branch(one.table, partition.month, origin.tier, origin.source, told, note=note))
+    has_proven_keys = partition.has_keys_of_month(one.table)
+    places.branches.append(Branch(one.table, partition.month, origin.tier, origin.source, has_proven_keys, note=note))
     kept = _kept(settings, one, beside)
     places.objects[origin.source] = _objects(settings, one, beside)
     places.attached[origin.source] = Attached(

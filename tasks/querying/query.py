@@ -44,7 +44,7 @@ _UNSUPPORTED = re.compile(r"Unsupported Arrow type (\w+)")
 _PLAN_CONFIG = {"memory_limit": "256MB", "threads": "1", "enable_external_access": "false"}
 
 
-# The only functions that may stand in FROM. query() and its like would be answered one way where the query is planned
+# The only functions that FROM may contain. query() and its like would be answered one way where the query is planned
 # and another way where it runs; postgres_execute(), read_text() and the rest reach beyond the views.
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "generate_subscripts", "repeat_row"})
 
@@ -164,7 +164,7 @@ def _check_reading(query: str) -> None:
     tree = _syntax_tree(query)
     refused = sorted({name for name in _table_functions(tree) if name not in _TABLE_FUNCTIONS})
     if refused:
-        raise DataError(f"SQL: {', '.join(refused)}() may not stand in FROM: only the views and plain series are read")
+        raise DataError(f"SQL: {', '.join(refused)}() must not be in FROM: only the views and plain series are read")
     if qualified := sorted(set(_qualified_functions(tree))):
         raise DataError(f"SQL: {', '.join(qualified)}: call functions without a catalogue")
 
@@ -220,7 +220,7 @@ def _check_sight(connection: Connection, live: Iterable[Live]) -> None:
 
 
 def _shut_in(duck: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """From here on the query reaches the archive and PostgreSQL's link, and no file or address besides."""
+    """From here on the query reaches the archive and PostgreSQL's link, and no other file or address."""
     root = url_of(settings, "")
     duck.execute(f"SET allowed_directories = [{literal(root)}, current_setting('temp_directory')]")
     duck.execute("SET enable_external_access = false")
@@ -296,14 +296,14 @@ def _error(settings: Settings, limit: _TimeLimit, text: str, *, is_away: bool) -
         return DataError(f"SQL: {broken}")
     if is_away or _GONE.search(text):
         return TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, text)}")
-    return DataError(f"SQL: {_told(settings, text)}")
+    return DataError(f"SQL: {_duckdb_message(settings, text)}")
 
 
 def _too_late(limit: _TimeLimit) -> str:
     return f"SQL: no whole answer within {limit.seconds:g} s; --timeout and TREASURY_SQL_TIMEOUT_S allow more"
 
 
-def _told(settings: Settings, text: str) -> str:
+def _duckdb_message(settings: Settings, text: str) -> str:
     """DuckDB's words, without the line of SQL, which is not the one that was asked, and without its guess at a name,
     which may be any of its own tables'.
     """

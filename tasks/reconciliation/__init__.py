@@ -1,4 +1,4 @@
-"""Reconciliation: a supplier's day of statement lines against our own rows, wherever those are now.
+"""Reconciliation: a supplier's day of statement lines against the internal rows, wherever those are now.
 
 `matching` and `classes` decide what belongs together and how it differs, `rules` what needs no person, `tieout` proves
 that nothing was left out, `run` orders it and writes it down, `breaks` is for the people who work what is left, and

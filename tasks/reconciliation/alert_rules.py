@@ -11,11 +11,11 @@ CHANGED = "closed-period-changed"
 
 
 def closed_rules(_: Settings) -> list[AlertRule]:
-    """Our side of a day that two people have closed is not what it was."""
+    """The internal rows of a day that two people have closed are not what they were."""
     return [
         AlertRule(
             CHANGED,
-            "Our rows of a day in a closed period have changed",
+            "The internal rows of a day in a closed period have changed",
             Severity.CRITICAL,
             "the first run that finds it",
         )
@@ -23,17 +23,17 @@ def closed_rules(_: Settings) -> list[AlertRule]:
 
 
 def subject_of(supplier: str, day: date) -> str:
-    """What the alert is about."""
+    """Return what the alert is about."""
     return f"{supplier}/{day}"
 
 
-def changed_alert(supplier: str, day: date, found: str, evidence: Mapping[str, Any]) -> Alert:
+def changed_alert(supplier: str, day: date, title: str, evidence: Mapping[str, Any]) -> Alert:
     """The alert about one closed day (Africa/Johannesburg)."""
     return Alert(
         CHANGED,
         subject_of(supplier, day),
         Severity.CRITICAL,
-        found,
+        title,
         "Look at the break: `treasury recon breaks --class closed_period_changed` lists it, `treasury recon show` has "
         "its rows. A purchase that ended late is the truth: account it in the open day. For anything else find who "
         "writes to the table past the API and the import.",

@@ -40,7 +40,7 @@ class Action(StrEnum):
     CLOSED = "closed"
     REOPENED = "reopened"
     CARRIED = "carried"
-    NOTED = "noted"  # something about its row of ours; the break's state is as it was
+    NOTED = "noted"  # something about its internal row; the break's state is as it was
     WITHDRAWAL_PROPOSED = "withdrawal_proposed"
     WITHDRAWAL_REJECTED = "withdrawal_rejected"
 

@@ -1,6 +1,6 @@
 """Restoring: an archived month as a table of a schema of its own, its rows compared with the archive, for some days.
 
-The archive stays as it is, and the month stays in its tier: a copy is no row of the ledger, and no view reads it.
+The archive stays as it is, and the month stays in its tier: a copy is not part of the ledger, and no view reads it.
 """
 
 from collections.abc import Callable, Sequence

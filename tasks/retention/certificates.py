@@ -39,7 +39,7 @@ NOT_COVERED = (
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be deleted, by whose word: the content of an object that is stored before anything happens."""
+    """The order of a deletion, and by whose word: the content of an object that is stored before anything happens."""
 
     content: Mapping[str, Any]
 
@@ -75,7 +75,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """What is deleted of a month: the parts, with all their objects, and the rows of them that stay."""
+    """The deleted content of a month: the parts, with all their objects, and the rows of them that stay."""
 
     month: DoomedMonth
     parts: Sequence[MonthPart]
@@ -223,8 +223,8 @@ def _logged_part(connection: Connection, owner: Owner, order: Order, part: Mappi
 
 
 def _log(connection: Connection, owner: Owner, deletion: Deletion) -> dict[str, Any]:
-    """Where the log stood: the entry that says that the deletion began. No hold was open at that entry but those that
-    the certificate names.
+    """Return where the log stood: the entry that says that the deletion began. No hold was open at that entry but those
+    that the certificate names.
     """
     row = read_log(connection, owner.installation_id)
     index = event_index(connection, owner, deletion.event_incarnation, deletion.event_number)

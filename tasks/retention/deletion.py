@@ -65,7 +65,7 @@ OnStep = Callable[[str], object]
 _SHOWN = 3
 
 
-class Result(StrEnum):
+class DeletionResult(StrEnum):
     """How the deletion of a month ended."""
 
     DELETED = "deleted"
@@ -74,19 +74,21 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DeletionOutcome:
     """What became of one month: the number of its certificate, or the reason why it has none."""
 
     table: str
     month: Month
-    result: Result
+    result: DeletionResult
     certificate: str = ""
     rows: int = 0
     reason: str = ""
     transient: bool = False
 
 
-def delete_months(settings: Settings, request_id: int | None = None, on_step: OnStep = lambda _: None) -> list[Outcome]:
+def delete_months(
+    settings: Settings, request_id: int | None = None, on_step: OnStep = lambda _: None
+) -> list[DeletionOutcome]:
     """Complete the deletions that have begun, then carry out the requests that are due; or only that one of them.
 
     A month that fails stops no other: its reason is in its outcome. Safe to run again after any interruption. Raises
@@ -142,8 +144,10 @@ class _Work:
     owner: Owner
     on_step: OnStep
 
-    def outcome(self, work: Callable[..., Outcome], *arguments: Deletion | DeletionRequest | DoomedMonth) -> Outcome:
-        """What ``work`` came to, an error of this project included."""
+    def outcome(
+        self, work: Callable[..., DeletionOutcome], *arguments: Deletion | DeletionRequest | DoomedMonth
+    ) -> DeletionOutcome:
+        """The result of ``work``, an error of this project included."""
         subject = arguments[-1]
         assert isinstance(subject, Deletion | DoomedMonth)  # noqa: S101  # what both kinds of work are about
         if isinstance(subject, Deletion):
@@ -153,23 +157,23 @@ class _Work:
         try:
             return work(self, *arguments)
         except KeptVersionError as error:
-            found = Outcome(table, month, Result.FAILED, reason=str(error))
+            found = DeletionOutcome(table, month, DeletionResult.FAILED, reason=str(error))
         except (RefusalError, ConflictError) as error:
-            found = Outcome(table, month, Result.KEPT, reason=str(error))
+            found = DeletionOutcome(table, month, DeletionResult.KEPT, reason=str(error))
         except TreasuryError as error:
             is_transient = isinstance(error, TransientError)
-            found = Outcome(table, month, Result.FAILED, reason=str(error), transient=is_transient)
+            found = DeletionOutcome(table, month, DeletionResult.FAILED, reason=str(error), transient=is_transient)
         if isinstance(subject, Deletion) and not self.connection.closed:
             note_error(self.connection, subject.number, found.reason)
         return found
 
 
-def _finished(work: _Work, deletion: Deletion) -> Outcome:
+def _finished(work: _Work, deletion: Deletion) -> DeletionOutcome:
     with month_lock(work.connection, work.settings.table(deletion.table_name), Month.of(deletion.month)):
         return _finish(work, deletion)
 
 
-def _deleted(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> Outcome:
+def _deleted(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> DeletionOutcome:
     table = work.settings.table(doomed.table)
     with month_lock(work.connection, table, doomed.month):
         require_month_unchanged(work.connection, work.settings, request, doomed)
@@ -212,7 +216,7 @@ def _holds_on(connection: Connection, doomed: DoomedMonth) -> list[Hold]:
 
 
 def _sweep(work: _Work, doomed: DoomedMonth) -> None:
-    """Remove the held rows of an earlier try that did not come to its transaction."""
+    """Remove the held rows of an earlier try that did not reach its transaction."""
     store = VersionedStore(work.settings)
     for key, _, state in leftovers(work.connection, doomed.table, doomed.month):
         if state == "keeping":
@@ -359,7 +363,7 @@ def _take_out(
         record_event(connection, work.owner, archived)
 
 
-def _finish(work: _Work, deletion: Deletion) -> Outcome:
+def _finish(work: _Work, deletion: Deletion) -> DeletionOutcome:
     """Everything after the transaction; each step is skipped where it was done."""
     connection, order = work.connection, read_order(deletion.order_content, deletion.order_key)
     if deletion.state == "begun":
@@ -376,7 +380,7 @@ def _finish(work: _Work, deletion: Deletion) -> Outcome:
     _certify(work, deletion, order)
     rows = sum(part["rows"] for part in order.content["parts"]) - sum(one["rows"] for one in order.content["kept"])
     named = (deletion.table_name, Month.of(deletion.month))
-    return Outcome(*named, Result.DELETED, deletion.certificate, rows, _published(work.settings))
+    return DeletionOutcome(*named, DeletionResult.DELETED, deletion.certificate, rows, _published(work.settings))
 
 
 def _remove(work: _Work, deletion: Deletion) -> None:
@@ -422,13 +426,13 @@ def _certify(work: _Work, deletion: Deletion, order: Order) -> None:
     work.on_step("done")
 
 
-def failures(outcomes: Sequence[Outcome]) -> list[TreasuryError]:
+def failures(outcomes: Sequence[DeletionOutcome]) -> list[TreasuryError]:
     """An error for each month that is not deleted; a month that stays for a reason that people decide is a conflict."""
-    kinds = {Result.KEPT: RefusalError, Result.FAILED: DataError}
+    kinds = {DeletionResult.KEPT: RefusalError, DeletionResult.FAILED: DataError}
     return [
         (TransientError if one.transient else kinds[one.result])(f"{one.table} {one.month}: {one.reason}")
         for one in outcomes
-        if one.result is not Result.DELETED
+        if one.result is not DeletionResult.DELETED
     ]
 
 

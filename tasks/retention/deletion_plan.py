@@ -20,7 +20,7 @@ _IN_POSTGRES = (Tier.HOT, Tier.WARM)
 
 
 def plan_deletion(settings: Settings, tables: Sequence[TieredTable], as_of: date | None = None) -> DeletionPlan:
-    """What the policies and the open holds come to on the UTC day ``as_of``; default: today.
+    """The result of the policies and the open holds on the UTC day ``as_of``; default: today.
 
     Raises ConfigError for a day that has not come: nothing is deleted before its time.
     """

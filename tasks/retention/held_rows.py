@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -189,7 +190,7 @@ def _prove(work: _Work, source: Path, read: ReadFile, spool: Path) -> tuple[byte
         for proof in _proofs(work, MonthProver(work.settings, work.store, duck, manifest)):
             check_month_proof(proof, manifest.head, manifest.layout)
             file.write(leaf_hash(proof.text.encode()))
-            lines.append(rfc8785.dumps(proof.model_dump(mode="json")))
+            lines.append(rfc8785.dumps(msgspec.to_builtins(proof)))
     missing, extra = only_on_one_side([leaves], read.leaves)
     if missing or extra or read.content.rows != counted:
         raise VerificationError(
@@ -269,7 +270,7 @@ def _describe(
         "manifest_key": manifest_key,
         "manifest_sha256": stored.sha256,
         "tree": tree.model_dump(mode="json"),
-        "kept": kept.model_dump(mode="json"),
+        "kept": msgspec.to_builtins(kept),
     }
     keys = (key, tree_key, proofs_key, manifest_key)
     return KeptPart(work.part, work.former.part, read.content.rows, tree.root, holds, values, keys)

@@ -1,8 +1,8 @@
 """Days for which a supplier sends no statement: declared by two people, or by the supplier's settings.
 
-A declared day gets a statement without lines, so that everything behind the intake works as for any other day: our rows
-of the day become breaks, the day counts as reconciled once it was run, and its period can be closed. A statement that
-comes after all takes its place.
+A declared day gets a statement without lines, so that everything behind the intake works as for any other day: the
+internal rows of the day become breaks, the day counts as reconciled once it was run, and its period can be closed. A
+statement that comes after all takes its place.
 """
 
 import json
@@ -27,7 +27,7 @@ _QUERIES = load("statements")
 
 
 class AbsenceState(StrEnum):
-    """What became of a declaration."""
+    """The state of a declaration."""
 
     PROPOSED = "proposed"
     REJECTED = "rejected"
@@ -36,7 +36,7 @@ class AbsenceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Declaration:
-    """Who says that a supplier's day has no statement, and why."""
+    """A person's declaration that a supplier's day has no statement, and why."""
 
     supplier: str
     day: date

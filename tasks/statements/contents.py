@@ -1,4 +1,4 @@
-"""Whether two statements of a day say the same: their lines are compared, whatever their order and line numbers."""
+"""Comparison of two statements of a day: their lines are compared, whatever their order and line numbers."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +12,8 @@ _COUNT = "times"
 
 
 def says_the_same(settings: Settings, object_key: str, table: pa.Table) -> bool:
-    """Whether the statement in the archive under ``object_key`` has exactly the lines of ``table``, each as often.
+    """Return whether the statement in the archive under ``object_key`` has exactly the lines of ``table``, each as
+    often.
 
     Raises DataError when the object is gone, TransientError when the archive does not answer.
     """
@@ -23,7 +24,7 @@ def says_the_same(settings: Settings, object_key: str, table: pa.Table) -> bool:
 
 
 def has_same_lines(one: pa.Table, other: pa.Table) -> bool:
-    """Whether both tables of the canonical schema have the same lines, each as often."""
+    """Return whether both tables of the canonical schema have the same lines, each as often."""
     if one.num_rows != other.num_rows or not one.schema.equals(other.schema):
         return False
     return bool(_counted(one).equals(_counted(other)))

@@ -44,13 +44,13 @@ _TO_DO = (
     "Ask the supplier for a right one. Should the file be right and a setting wrong: change the setting, then "
     "`treasury statements take-in --retry`."
 )
-_NO_FILE = "is no file: a folder, a pipe, a device, or a link that leads to none"
+_NO_FILE = "is not a file: a folder, a pipe, a device, or a link that leads to none"
 _QUERIES = load("statements")
 _AUDIT = load("reconciliation_audit")
 
 
 class IntakeResult(StrEnum):
-    """What became of a file."""
+    """The outcome of a file."""
 
     TAKEN = "taken"
     KNOWN = "known"
@@ -126,7 +126,7 @@ def take_in(
 def _report_no_file(settings: Settings, supplier: str, found: NoFile) -> Intake:
     """The alert of a refused statement. The catalogue gets no row: there is no content."""
     reason = f"{found.name}: {_NO_FILE}"
-    alert = _refused(supplier, found.name, reason, "Look at what stands in its place; ask the supplier for the file.")
+    alert = _refused(supplier, found.name, reason, "Look at what is in its place; ask the supplier for the file.")
     with connect(settings.database_dsn, "statements") as connection:
         raise_alert(connection, alert, event_id=f"{found.name} {_NO_FILE}")
     return Intake(found.name, IntakeResult.QUARANTINED, error=reason)
@@ -156,18 +156,18 @@ def _parsed(settings: Settings, supplier: str, file: StatementFile) -> ParsedSta
 def _known(
     connection: Connection, supplier: str, name: str, digest: bytes, day: date | None = None, *, retry: bool
 ) -> Intake | None:
-    """What is known of a content; of one without lines only once its ``day`` was read."""
+    """Return what is known of a content; of one without lines only once its ``day`` was read."""
     file = {"supplier": supplier, "sha256": digest, "day": day, "name": _stored_name(name)}
     row = connection.execute(_QUERIES["known_file"], file).fetchone()
     if row is None:
         return None
     state, day, error, superseded, key = row
     if state == IntakeResult.TAKEN:
-        told = (
+        replaced = (
             f"another statement of its day has replaced it; `recon run --statement {key}` compares with it, and"
             " --replace with --url of it alone lets it count again"
         )
-        return Intake(name, IntakeResult.KNOWN, day, error=told if superseded else "")
+        return Intake(name, IntakeResult.KNOWN, day, error=replaced if superseded else "")
     return None if retry else Intake(name, IntakeResult.QUARANTINED, day, error=error)
 
 
@@ -244,7 +244,9 @@ def require_open_day(connection: Connection, supplier: str, day: date, name: str
 
 
 def _is_current(settings: Settings, connection: Connection, parsed: ParsedStatement) -> bool:
-    """Whether the statement that the day has says the same: sent again with other line ends, or in another order."""
+    """Return whether the statement that the day has says the same: sent again with other line ends, or in another
+    order.
+    """
     of_day = {"supplier": parsed.supplier, "day": parsed.day}
     found = connection.execute(_QUERIES["current_file"], of_day).fetchone()
     if found is None or found[1] != parsed.table.num_rows:
@@ -287,7 +289,7 @@ def store_table(settings: Settings, connection: Connection, parsed: ParsedStatem
 def _quarantine(
     connection: Connection, supplier: str, file: StatementFile, error: StatementError, actor: str
 ) -> Intake:
-    """Write down why, and tell somebody. Nothing of the file is kept but its name, size and SHA-256."""
+    """Record the reason and raise an alert. Nothing of the file is kept but its name, size and SHA-256."""
     reason = cut(str(error), _ERROR_LIMIT)
     alert = _refused(supplier, file.name, reason, _TO_DO, line=error.line, field=error.field, rule=error.rule)
     with connection.transaction():
@@ -301,9 +303,9 @@ def _quarantine(
 
 
 def _refused(supplier: str, name: str, reason: str, to_do: str, **evidence: Any) -> Alert:
-    told = f"{supplier}'s statement was refused: {reason}"
+    title = f"{supplier}'s statement was refused: {reason}"
     more = {"supplier": supplier, "file": name} | evidence
-    return Alert(QUARANTINED, f"{supplier}/{name}", Severity.CRITICAL, told, to_do, more)
+    return Alert(QUARANTINED, f"{supplier}/{name}", Severity.CRITICAL, title, to_do, more)
 
 
 def file_row(supplier: str, name: str, digest: bytes, size_bytes: int, actor: str) -> dict[str, Any]:
@@ -324,7 +326,7 @@ def _stored_name(name: str) -> str:
 def list_statements(
     settings: Settings, supplier: str | None = None, day: date | None = None, limit: int = 100
 ) -> list[StatementRecord]:
-    """What came in and what was refused, the newest first, at most ``limit`` up to 1,000."""
+    """Return what came in and what was refused, the newest first, at most ``limit`` up to 1,000."""
     parameters = {"supplier": supplier, "day": day, "limit": min(limit, PAGE_LIMIT)}
     with connect(settings.database_dsn, "statements") as connection:
         return [StatementRecord(*row) for row in connection.execute(_QUERIES["list_files"], parameters)]

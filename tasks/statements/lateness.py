@@ -32,8 +32,10 @@ def require_statement(settings: Settings, supplier: str, day: date | None, url: 
     Raises TransientError while it may still come, NotFoundError when it is late, or when no day was asked for. Both
     name where was looked. ``now`` is aware.
     """
-    place, there = shown_place(settings, supplier, url), other_names(settings, supplier, day, url)
-    nothing = f"there is no statement at {place}" + (f"; {named(there)}" if there is not None and there.names else "")
+    place, others = shown_place(settings, supplier, url), other_names(settings, supplier, day, url)
+    nothing = f"there is no statement at {place}" + (
+        f"; {named(others)}" if others is not None and others.names else ""
+    )
     if day is None:
         raise NotFoundError(f"{supplier}: {nothing}")
     with connect(settings.database_dsn, "statements") as connection:
@@ -46,11 +48,11 @@ def require_statement(settings: Settings, supplier: str, day: date | None, url: 
     raise NotFoundError(f"{missing}; it counts as late since {since}")
 
 
-def named(there: OtherNames) -> str:
+def named(others: OtherNames) -> str:
     """The name that a statement must have, and some of the names that are there instead."""
-    shown = ", ".join(repr(cut(mask_card_numbers(name), _SHOWN_CHARACTERS)) for name in there.names[:_SHOWN_NAMES])
-    more = f" and {len(there.names) - _SHOWN_NAMES} more" if len(there.names) > _SHOWN_NAMES else ""
-    return f"its name must be like {there.example}, and there are {shown}{more}"
+    shown = ", ".join(repr(cut(mask_card_numbers(name), _SHOWN_CHARACTERS)) for name in others.names[:_SHOWN_NAMES])
+    more = f" and {len(others.names) - _SHOWN_NAMES} more" if len(others.names) > _SHOWN_NAMES else ""
+    return f"its name must be like {others.example}, and there are {shown}{more}"
 
 
 def late_statements(settings: Settings, now: datetime) -> list[tuple[str, date]]:

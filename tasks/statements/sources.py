@@ -1,4 +1,4 @@
-"""Where statements come from: a folder on this machine, in an object store or behind SFTP, or a supplier's API."""
+"""The sources of statements: a folder on this machine, in an object store or behind SFTP, or a supplier's API."""
 
 import asyncio
 import errno
@@ -51,7 +51,9 @@ class StatementFile:
 
 @dataclass(frozen=True, slots=True)
 class NoFile:
-    """What has a statement's name and is none: a folder, a pipe, a device, or a link that leads to no file."""
+    """A place with a statement's name that is not a file with one: a folder, a pipe, a device, or a link that leads to
+    no file.
+    """
 
     name: str
 
@@ -61,8 +63,8 @@ def find_files(
 ) -> Iterator[StatementFile | NoFile]:
     """The files that are there for a supplier, one in memory at a time: those of ``day`` by their name, or all of them.
 
-    From ``url`` (a file or a folder), else the supplier's ``statement_url``, else its API, which must be told the day.
-    Of a file that is larger than ``statement_limit_mb`` the content is left out. What is no file is not opened.
+    From ``url`` (a file or a folder), else the supplier's ``statement_url``, else its API, which needs the day.
+    Of a file that is larger than ``statement_limit_mb`` the content is left out. What is not a file is not opened.
     Raises ConfigError when there is no such place, TransientError when it does not answer.
     """
     connection = settings.suppliers.everyone[supplier]
@@ -106,8 +108,8 @@ def _from_folder(
 
 @dataclass(frozen=True, slots=True)
 class OtherNames:
-    """What a folder has beside the wanted statements: ``example`` is a name that a statement may have, ``names`` are
-    those of the entries whose names are not like it or are of other days, sorted.
+    """The names in a folder beside the wanted statements: ``example`` is a name that a statement may have, ``names``
+    are those of the entries whose names are not like it or are of other days, sorted.
     """
 
     example: str
@@ -138,7 +140,7 @@ def _is_wanted(name: str, pattern: Any, day: date | None) -> bool:
 
 
 def _is_file(files: Any, path: str, listed_type: str) -> bool:
-    """Whether it can be read to an end. A link is what it leads to."""
+    """Return whether it can be read to an end. A link is what it leads to."""
     if listed_type in ("file", "directory"):
         return listed_type == "file"
     try:
@@ -172,11 +174,11 @@ def day_in_name(settings: Settings, supplier: str, name: str) -> date | None:
     """The day that a file's name says it is of; None where names say when it was made, or where it says none."""
     known = definitions(settings.suppliers)
     found = known[supplier].statement().file_name.fullmatch(name) if supplier in known else None
-    return None if found is None else _told_day(found.groupdict().get("day"))
+    return None if found is None else _written_day(found.groupdict().get("day"))
 
 
 def shown_place(settings: Settings, supplier: str, url: str | None) -> str:
-    """Where `find_files` looks, as it may be shown: without a user."""
+    """Return where `find_files` looks, as it may be shown: without a user."""
     place = url or settings.suppliers.everyone[supplier].statement_url
     return f"{supplier}'s API" if place is None else _without_user(place)
 
@@ -188,11 +190,11 @@ def _without_user(url: str) -> str:
 def _may_be_of(name: str, pattern: Any, day: date) -> bool:
     """By the date in its name: the day itself, or for a name that says when the file was made, some days after."""
     found = pattern.fullmatch(name).groupdict()
-    told = _told_day(found.get("day") or found["made"][:8])
-    return told is not None and (told == day or ("made" in found and day < told <= day + _MADE_WITHIN))
+    written = _written_day(found.get("day") or found["made"][:8])
+    return written is not None and (written == day or ("made" in found and day < written <= day + _MADE_WITHIN))
 
 
-def _told_day(text: str | None) -> date | None:
+def _written_day(text: str | None) -> date | None:
     try:
         return None if text is None else date.fromisoformat(text)
     except ValueError:
@@ -242,7 +244,7 @@ def _sftp_options(connection: Connection, url: str) -> dict[str, Any]:
 
 
 class _KnownHosts(paramiko.MissingHostKeyPolicy):
-    """Only a host whose key stands in the file is spoken to."""
+    """Only a host whose key is in the file is accepted."""
 
     def __init__(self, path: Path) -> None:
         try:

@@ -33,7 +33,7 @@ _WORKERS = 2  # months made at the same time: one is being made while PostgreSQL
 
 
 class GenerateParameters(BaseModel):
-    """How much to make. The same parameters make the same rows, byte for byte."""
+    """The amount to generate. The same parameters make the same rows, byte for byte."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +54,7 @@ class GenerateParameters(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class GeneratedMonth:
-    """What became of a month: its rows, or why none were made."""
+    """The result for a month: its rows, or why none were made."""
 
     table: str
     month: Month
@@ -145,8 +145,8 @@ def _target(connection: Connection, plan: MonthPlan) -> tuple[Relation | None, s
 
 
 def _closed_period(connection: Connection, plan: MonthPlan) -> str | None:
-    """Why the month takes no rows of a supplier; None when no day of it is in a closed period, which stays so until the
-    end of the transaction.
+    """Return why the month takes no rows of a supplier; None when no day of it is in a closed period, which stays so
+    until the end of the transaction.
     """
     if plan.table.name != VAS_TRANSACTIONS.name:
         return None

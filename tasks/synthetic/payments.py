@@ -75,7 +75,7 @@ _PRODUCTS_EACH = 4
 
 @dataclass(frozen=True)
 class World:
-    """What the months of one seed share: who the wallets are and how busy each is."""
+    """The shared world of one seed's months: the wallets and how busy each is."""
 
     seed: int
     wallets: int
@@ -126,7 +126,7 @@ def month_tables(world: World, plan: MonthPlan) -> Iterator[pa.Table]:
 
 
 def planned_rows(plan: MonthPlan) -> int:
-    """How many rows the month will have: its share of ``plan.rows`` where the month is cut."""
+    """Return how many rows the month will have: its share of ``plan.rows`` where the month is cut."""
     weights, hours = _hour_weights(plan)
     return round(plan.rows * float(weights[:hours].sum() / weights.sum()))
 

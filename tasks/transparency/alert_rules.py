@@ -25,36 +25,36 @@ def log_rules(_: Settings) -> list[AlertRule]:
     ]
 
 
-def forked_alert(origin: str, found: str) -> Alert:
+def forked_alert(origin: str, title: str) -> Alert:
     """The alert about a log that goes on in two ways."""
     return Alert(
         FORKED,
         origin,
         Severity.CRITICAL,
-        found,
+        title,
         "Nothing was signed. If this database was restored or set back, run `treasury installation continue`: it takes "
         "the missing entries out of the archive. If it is a copy, run `treasury installation separate`.",
     )
 
 
-def witnessed_alert(origin: str, found: str) -> Alert:
+def witnessed_alert(origin: str, title: str) -> Alert:
     """The alert about a witness that remembers another history than this log's."""
     return Alert(
         FORKED,
         origin,
         Severity.CRITICAL,
-        found,
+        title,
         "Compare the checkpoint that the witness serves with the archive's: if the log's key signed both, another "
         "database signs with it. Run `treasury installation show` on each; stop the one that is a copy.",
     )
 
 
-def set_back_alert(origin: str, found: str, published: int) -> Alert:
+def set_back_alert(origin: str, content: str, published: int) -> Alert:
     """The alert about a checkpoint that somebody took away or set back. The publication put it there again."""
     return Alert(
         SET_BACK,
         origin,
         Severity.CRITICAL,
-        f"the archive had {found} where the checkpoint of {published} entries was published; it was written again",
+        f"the archive had {content} where the checkpoint of {published} entries was published; it was written again",
         "Find out who else writes to the archive: look at its access log and at the versions of the object.",
     )

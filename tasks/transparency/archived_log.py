@@ -15,7 +15,7 @@ CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
-class VerifiedLog:
+class LogContent:
     """A log whose entries were read and lead to the root of its checkpoint. ``note`` is the checkpoint's bytes."""
 
     checkpoint: Checkpoint
@@ -76,7 +76,7 @@ class ArchivedLog:
                     raise VerificationError(f"{self.key(tile.path)}: {error}") from None
         return entries
 
-    def verify(self, keys: Iterable[VerifierKey], origin: str) -> VerifiedLog | None:
+    def verify(self, keys: Iterable[VerifierKey], origin: str) -> LogContent | None:
         """The whole log, its entries leading to the root that a key of ``keys`` signed; None where there is none."""
         opened = self.open_checkpoint(keys, origin)
         if opened is None:
@@ -88,4 +88,4 @@ class ArchivedLog:
             raise VerificationError(
                 f"{self.key('tile/entries')}: the {checkpoint.size} entries do not lead to the root of the checkpoint"
             )
-        return VerifiedLog(checkpoint, content, tree, entries)
+        return LogContent(checkpoint, content, tree, entries)

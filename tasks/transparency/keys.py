@@ -123,7 +123,7 @@ def make_keys(settings: Settings, kinds: Iterable[SignatureType] = TYPES) -> Non
 
 
 def next_signers(settings: Settings, origin: str, current: Iterable[str]) -> list[Signer]:
-    """What the log is to be signed with after a rotation: of each algorithm the newest, made where it is in use.
+    """Return what the log is to be signed with after a rotation: of each algorithm the newest, made where it is in use.
 
     Raises ConfigError where the settings name the keys that are in use, so that nothing would change.
     """
@@ -146,7 +146,7 @@ def read_private(text: str, kind: SignatureType, what: str) -> PrivateKey:
     try:
         key = load_pem_private_key(text.encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ConfigError(f"{what}: is no private key in PEM (PKCS #8, without a password)") from None
+        raise ConfigError(f"{what}: is not a private key in PEM (PKCS #8, without a password)") from None
     if not isinstance(key, _KINDS[kind]):
         raise ConfigError(f"{what}: is not an {kind.algorithm} key")
     return key
@@ -183,7 +183,7 @@ def _public(text: str, origin: str, kind: SignatureType, what: str) -> VerifierK
     try:
         key = load_pem_public_key(text.encode())
     except (ValueError, UnsupportedAlgorithm):
-        raise ConfigError(f"{what}: is no public key in PEM") from None
+        raise ConfigError(f"{what}: is not a public key in PEM") from None
     wanted = MLDSA44PublicKey if kind is SignatureType.COSIGNATURE_MLDSA44 else Ed25519PublicKey
     if not isinstance(key, wanted):
         raise ConfigError(f"{what}: is not an {kind.algorithm} key")
@@ -204,7 +204,7 @@ def _folder(settings: Settings) -> Path:
     if configured is None:
         return keys_folder(settings.home)
     if not configured.is_dir():
-        raise ConfigError(f"TREASURY_LOG_KEYS__FOLDER: {configured} is no folder")
+        raise ConfigError(f"TREASURY_LOG_KEYS__FOLDER: {configured} is not a folder")
     return configured
 
 

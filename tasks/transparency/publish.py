@@ -20,7 +20,7 @@ from ledger.installation import Owner
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.events import origin_of
 from ledger.transparency.notes import Signer, sign_note, split_note
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from ledger.transparency.replay import LogState, index_of, replay_entries
 from ledger.transparency.tiles import Tile, Tree, new_tiles
 from ledger.transparency.verifier_keys import SignatureType, VerifierKey
@@ -57,7 +57,7 @@ _EITHER = (
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a publication came to: the log's size, how many events it published, how many objects it wrote.
+    """The result of a publication: the log's size, how many events it published, how many objects it wrote.
 
     ``shortfall`` is what had to be done without, empty when nothing.
     """
@@ -140,15 +140,15 @@ def _publish(connection: Connection, settings: Settings, on_step: OnStep) -> Pub
     return _complete(work, load_signers(settings, row.origin), policy)
 
 
-def _is_as_recorded(settings: Settings, policy: Policy | None, row: LogRow, archive: ArchivedLog) -> bool:
-    """Whether nothing is left to do: one request."""
+def _is_as_recorded(settings: Settings, policy: LogPolicy | None, row: LogRow, archive: ArchivedLog) -> bool:
+    """Return whether nothing is left to do: one request."""
     is_whole = row.indexed_size == row.published_size == row.planned_size and not row.shortfall
     is_stamped = settings.tsa_url is None or row.timestamped_size == row.published_size
     is_witnessed = policy is None or not policy.witnesses or bool(row.witnessed)
     return is_whole and is_stamped and is_witnessed and archive.find_checkpoint() == row.checkpoint
 
 
-def _complete(work: _Work, signers: list[Signer], policy: Policy | None) -> Published:
+def _complete(work: _Work, signers: list[Signer], policy: LogPolicy | None) -> Published:
     base = _compare(work, [signer.key for signer in signers])
     keys = None
     if not work.row.keys:
@@ -181,7 +181,7 @@ def _complete(work: _Work, signers: list[Signer], policy: Policy | None) -> Publ
 
 
 def _is_leftover(work: _Work, base: int, tile: Tile) -> bool:
-    """Whether another object in the place of ``tile`` is what a former database left behind, so that it may go.
+    """Return whether another object in the place of ``tile`` is what a former database left behind, so that it may go.
 
     No signed checkpoint covers it, and a person decided that this database takes the place of the one that wrote it:
     that one was killed between its tiles and its checkpoint.
@@ -311,7 +311,7 @@ def _stamp(work: _Work, tree: Tree) -> tuple[str, str]:
 
 
 def _find_folder(store: ObjectStore, owner: Owner) -> str:
-    """Where this installation's log lies, or will: beside another's log that was copied to this prefix."""
+    """Return where this installation's log lies, or will: beside another's log that was copied to this prefix."""
     own = f"{FOLDER}-{owner.short}"
     for folder in (FOLDER, own):
         if _origin_at(ArchivedLog(store, folder)) == origin_of(owner.installation_id):

@@ -7,6 +7,7 @@ or signs with itself, and where they begin with what PostgreSQL knows to be publ
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID
 
 from config import Settings
@@ -28,7 +29,7 @@ from sql.log import (
     take_log,
 )
 from storage.store import ObjectStore
-from tasks.transparency.archived_log import FOLDER, ArchivedLog, VerifiedLog
+from tasks.transparency.archived_log import FOLDER, ArchivedLog, LogContent
 from tasks.transparency.keys import load_signers
 
 
@@ -37,7 +38,7 @@ class Ahead:
     """A log in the archive that goes on beyond PostgreSQL's, from the entry ``common`` on."""
 
     folder: str
-    log: VerifiedLog
+    log: LogContent
     common: int
 
 
@@ -91,7 +92,7 @@ def _known_keys(settings: Settings, origin: str, entries: Iterable[bytes]) -> se
     return known
 
 
-def _ahead(folder: str, log: VerifiedLog, entries: list[bytes], row: LogRow | None) -> Ahead | None:
+def _ahead(folder: str, log: LogContent, entries: list[bytes], row: LogRow | None) -> Ahead | None:
     both = zip(entries, log.entries, strict=False)
     common = next((place for place, (ours, theirs) in enumerate(both) if ours != theirs), None)
     if common is None:
@@ -116,7 +117,7 @@ def record_incarnation(connection: Connection, owner: Owner, former: Owner | Non
         undecided = _withdraw(connection, former, ahead)
     if ahead is not None:
         _take_over(connection, owner, ahead)
-    kind = "continued" if former is None or is_same else "separated"
+    kind: Literal["continued", "separated"] = "continued" if former is None or is_same else "separated"
     was = Former(installation=former.installation_id, incarnation=former.incarnation) if former else None
     record_event(connection, owner, Incarnation(kind=kind, former=was))
     for event in undecided:

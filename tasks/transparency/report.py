@@ -1,4 +1,4 @@
-"""What people are shown of the log: how far it is published, its newest events, its keys and the policy for them."""
+"""The report about the log for people: how far it is published, its newest events, its keys and the policy for them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class LogReport:
-    """What `treasury log show` prints. ``waiting`` events are not published yet, the oldest since ``oldest``."""
+    """The report of `treasury log show`. ``waiting`` events are not published yet, the oldest since ``oldest``."""
 
     row: LogRow | None
     waiting: int
@@ -27,7 +27,7 @@ class LogReport:
 
 
 def report_log(settings: Settings) -> LogReport:
-    """How far the log is published. Reads PostgreSQL only; raises NotFoundError where nothing was archived yet."""
+    """Return how far the log is published. Reads PostgreSQL only; raises NotFoundError before the first month."""
     with connect(settings.database_dsn, "log") as connection:
         number = _require(connection).installation_id
         waiting, oldest = count_waiting(connection, number)

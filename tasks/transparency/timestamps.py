@@ -84,7 +84,7 @@ def _decode(content: bytes) -> TimeStampResponse:
     try:
         return decode_timestamp_response(content)
     except ValueError as error:
-        raise VerificationError(f"the answer of the time-stamping authority is no timestamp: {error}") from None
+        raise VerificationError(f"the answer of the time-stamping authority is not a timestamp: {error}") from None
 
 
 def _post(settings: Settings, question: bytes) -> bytes:

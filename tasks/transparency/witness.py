@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS refused (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WitnessAnswer:
     """An answer over HTTP."""
 
     status: int
@@ -56,12 +56,12 @@ class _RefusalError(Exception):
 
     def __init__(self, status: int, text: str, content_type: str = _TEXT) -> None:
         super().__init__(text)
-        self.answer = Answer(status, f"{text}\n".encode(), content_type)
+        self.answer = WitnessAnswer(status, f"{text}\n".encode(), content_type)
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What add-checkpoint is given, parsed. ``note`` is verified, ``content`` is as it came."""
+    """The parsed request of add-checkpoint. ``note`` is verified, ``content`` is as it came."""
 
     old_size: int
     proof: tuple[bytes, ...]
@@ -70,7 +70,7 @@ class _Request:
     content: bytes
 
 
-class Witness:
+class WitnessService:
     """A witness with its database, its keys and the logs that it knows: their keys by origin. Thread-safe."""
 
     def __init__(
@@ -88,7 +88,7 @@ class Witness:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
 
-    def add_checkpoint(self, body: bytes) -> Answer:
+    def add_checkpoint(self, body: bytes) -> WitnessAnswer:
         """Cosign a checkpoint that continues the newest one; the answers are those of the specification."""
         try:
             request = self._parse(body)
@@ -96,14 +96,18 @@ class Witness:
                 cosignatures = self._judge(connection, request)
         except _RefusalError as error:
             return error.answer
-        return Answer(200, cosignatures)
+        return WitnessAnswer(200, cosignatures)
 
-    def find_checkpoint(self, origin_hash: str) -> Answer:
+    def find_checkpoint(self, origin_hash: str) -> WitnessAnswer:
         """The newest cosigned checkpoint of the log whose origin has this SHA-256, in hex."""
         with self._open() as connection:
             query = "SELECT note FROM checkpoint WHERE origin_hash = ?"
             row = connection.execute(query, (origin_hash,)).fetchone()
-        return Answer(404, b"no checkpoint of this log was cosigned\n") if row is None else Answer(200, row[0])
+        return (
+            WitnessAnswer(404, b"no checkpoint of this log was cosigned\n")
+            if row is None
+            else WitnessAnswer(200, row[0])
+        )
 
     def _parse(self, body: bytes) -> _Request:
         """Read a request and verify its signature: 400, 404 and 403."""

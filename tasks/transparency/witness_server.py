@@ -9,10 +9,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ledger.errors import ConfigError, VerificationError
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from ledger.transparency.verifier_keys import SignatureType, VerifierKey, check_name
 from tasks.transparency.keys import KeySigner, make_file, read_private_file, verifier_of
-from tasks.transparency.witness import MOST_BYTES, Answer, Witness
+from tasks.transparency.witness import MOST_BYTES, WitnessAnswer, WitnessService
 
 TYPES = (SignatureType.COSIGNATURE_ED25519, SignatureType.COSIGNATURE_MLDSA44)
 
@@ -40,7 +40,7 @@ def witness_signers(folder: Path, name: str) -> list[KeySigner]:
 def known_logs(policy: Path) -> dict[str, list[VerifierKey]]:
     """The keys of the logs that a policy file names, by origin. Raises ConfigError naming the file."""
     try:
-        logs = Policy.parse(policy.read_bytes()).logs
+        logs = LogPolicy.parse(policy.read_bytes()).logs
     except (OSError, VerificationError) as error:
         raise ConfigError(f"{policy}: {error}") from None
     found: dict[str, list[VerifierKey]] = {}
@@ -51,7 +51,7 @@ def known_logs(policy: Path) -> dict[str, list[VerifierKey]]:
     return found
 
 
-def witness_app(witness: Witness) -> Starlette:
+def witness_app(witness: WitnessService) -> Starlette:
     """The witness as an ASGI application."""
 
     async def add(request: Request) -> Response:
@@ -84,5 +84,5 @@ async def _read(request: Request) -> bytes | None:
     return body
 
 
-def _response(answer: Answer) -> Response:
+def _response(answer: WitnessAnswer) -> Response:
     return Response(answer.body, answer.status, {"content-type": answer.content_type})

@@ -1,4 +1,4 @@
-"""The witnesses that the log asks to cosign its checkpoint, and what they came to. None of them can stop the log."""
+"""The witnesses that the log asks to cosign its checkpoint, and the result. None of them can stop the log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ledger.merkle_proofs import consistency_path
 from ledger.transparency import base64
 from ledger.transparency.checkpoints import parse_size
 from ledger.transparency.notes import Signature, join_note, open_note, split_note
-from ledger.transparency.policies import Policy, Witness
+from ledger.transparency.policies import LogPolicy, Witness
 from ledger.transparency.tiles import Tree
 from tasks.deadline import run_each
 
@@ -28,7 +28,7 @@ class WitnessedForkError(VerificationError):
 
 @dataclass(frozen=True, slots=True)
 class Witnessed:
-    """What the witnesses came to: the note with their cosignatures, a line for people, and what is missing.
+    """The result of the witnesses: the note with their cosignatures, a line for people, and what is missing.
 
     ``forks`` are the witnesses' words where one of them remembers another history.
     """
@@ -39,12 +39,12 @@ class Witnessed:
     forks: tuple[str, ...] = ()
 
 
-def read_policy(settings: Settings, origin: str) -> Policy | None:
+def read_policy(settings: Settings, origin: str) -> LogPolicy | None:
     """The policy of the settings; None without one. Raises ConfigError naming the file and what is wrong in it."""
     if settings.log_policy is None:
         return None
     try:
-        policy = Policy.parse(settings.log_policy.read_bytes())
+        policy = LogPolicy.parse(settings.log_policy.read_bytes())
     except (OSError, VerificationError) as error:
         raise ConfigError(f"TREASURY_LOG_POLICY: {settings.log_policy}: {error}") from None
     if policy.logs and not any(log.key.name == origin for log in policy.logs):
@@ -55,7 +55,7 @@ def read_policy(settings: Settings, origin: str) -> Policy | None:
     return policy
 
 
-def gather(settings: Settings, policy: Policy | None, note: bytes, tree: Tree, last_size: int) -> Witnessed:
+def gather(settings: Settings, policy: LogPolicy | None, note: bytes, tree: Tree, last_size: int) -> Witnessed:
     """Ask every witness of the policy that has not cosigned ``note`` yet, all at the same time.
 
     ``last_size`` is the size that they were last asked about. Raises nothing of this project's own errors.
@@ -78,7 +78,7 @@ def gather(settings: Settings, policy: Policy | None, note: bytes, tree: Tree, l
     return _judge(policy, join_note(text, signatures), problems, tuple(forks))
 
 
-def _judge(policy: Policy, note: bytes, problems: Sequence[str], forks: tuple[str, ...]) -> Witnessed:
+def _judge(policy: LogPolicy, note: bytes, problems: Sequence[str], forks: tuple[str, ...]) -> Witnessed:
     signed = [one.name for one in policy.witnesses.values() if _has_signed(one, split_note(note)[1])]
     line = f"{len(signed)} of {len(policy.witnesses)} witnesses cosigned"
     shortfall = ""

@@ -11,21 +11,21 @@ def vend_rules(_: Settings) -> list[AlertRule]:
     return [
         AlertRule(
             CONTRADICTED,
-            "A supplier says otherwise than the row of a purchase that has ended",
+            "A supplier contradicts the row of a purchase that has ended",
             Severity.CRITICAL,
             "the first time",
         )
     ]
 
 
-def contradiction(supplier: str, reference: str, code: str, told_at: str, found: str) -> Alert:
-    """The alert. ``found`` says how the row stands, ``told_at`` is the supplier's time."""
+def contradiction(supplier: str, reference: str, code: str, happened_at: str, outcome: str) -> Alert:
+    """The alert. ``outcome`` is the state of the row, ``happened_at`` the supplier's time."""
     return Alert(
         CONTRADICTED,
         f"{supplier}/{reference}",
         Severity.CRITICAL,
-        f"what {supplier} says of a purchase contradicts its row: {found}",
+        f"what {supplier} says of a purchase contradicts its row: {outcome}",
         "A row that has ended never changes. Ask the supplier; if the money moved, deliver or pay back by a new row. "
         "The day's reconciliation shows the same as a break of class status.",
-        {"supplier": supplier, "reference": reference, "code": code, "told_at": told_at},
+        {"supplier": supplier, "reference": reference, "code": code, "told_at": happened_at},
     )

@@ -21,17 +21,17 @@ from ledger.errors import ConfigError, ConflictError, DataError, TransientError,
 from ledger.transactions import Status
 from suppliers.money import share
 from suppliers.outcomes import not_sent, unanswered
-from suppliers.protocol import Outcome, PurchaseRequest, Supplier
+from suppliers.protocol import Outcome, PurchaseRequest, SupplierClient
 from suppliers.registry import open_suppliers
-from suppliers.verdicts import State, Verdict, failure_of
-from tasks.vending.rows import Database, Finish, VendRow, VendRows, vend_database
+from suppliers.verdicts import PurchaseState, Verdict, failure_of
+from tasks.vending.rows import Finish, VendDatabase, VendRow, VendRows, vend_database
 
 LOGGER = logging.getLogger("treasury.vending")
 _AT_ONCE = 8
 _MOST_REPORTED = 1000
 _FINISH_TRIES = 3
 _FINISH_TIMEOUT_S = 10.0
-_STATUSES = {State.COMPLETED: Status.COMPLETED, State.FAILED: Status.FAILED}
+_STATUSES = {PurchaseState.COMPLETED: Status.COMPLETED, PurchaseState.FAILED: Status.FAILED}
 
 _NOT_SOLD = frozenset({Status.FAILED, Status.CANCELLED})
 
@@ -44,7 +44,7 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Vended:
-    """What became of one row. ``processing`` means that the sweep will find out; nobody may vend it again."""
+    """The result of one vend. ``processing`` means that the sweep will find out; nobody may vend it again."""
 
     row_id: UUID
     status: Status
@@ -77,7 +77,11 @@ class Vending:
     """Vends of one process. ``suppliers`` are open clients by name; ``database`` is the API's pool or another."""
 
     def __init__(
-        self, settings: Settings, database: Database, suppliers: Mapping[str, Supplier], clock: Clock = _utc_now
+        self,
+        settings: Settings,
+        database: VendDatabase,
+        suppliers: Mapping[str, SupplierClient],
+        clock: Clock = _utc_now,
     ) -> None:
         self._settings = settings.suppliers
         self._rows = VendRows(settings, database)
@@ -87,7 +91,7 @@ class Vending:
     async def vend(self, row_id: UUID) -> Vended:
         """Buy what a pending row stands for, and end the row by the outcome.
 
-        Raises ConflictError when the row is not pending (it was vended, or somebody is at it), DataError when there is
+        Raises ConflictError when the row is not pending (it was vended, or is being vended), DataError when there is
         none, ConfigError when its supplier is not enabled: then nothing was sent. TransientError when PostgreSQL went
         away; then the sweep settles the row. When the caller is cancelled, the row is left to the sweep too.
         """
@@ -132,7 +136,7 @@ class Vending:
 
         ``sold``: the supplier has said of itself that it was. Returns the row's id and owner, None when no row under
         way has the reference. Safe to repeat, and at the same time as `settle`. Raises ConflictError when the row has
-        ended as not sold, and the supplier says otherwise; DataError for a text that is no reference; and as `vend`.
+        ended as not sold, and the supplier says otherwise; DataError for a text that is not a reference; and as `vend`.
         """
         found = await self._rows.find_by_reference(reference)
         if found is None or found[0].supplier != supplier:
@@ -145,14 +149,14 @@ class Vending:
         await self._settle(row, SettleReport())
         return {"id": row.id, **owner}
 
-    def _supplier(self, row: VendRow) -> Supplier:
+    def _supplier(self, row: VendRow) -> SupplierClient:
         try:
             return self._suppliers[row.supplier]
         except KeyError:
             raise ConfigError(f"the supplier {row.supplier} is not enabled") from None
 
-    async def _bought(self, supplier: Supplier, request: PurchaseRequest) -> Outcome:
-        """Buy, and when no answer tells the outcome, ask once for it."""
+    async def _bought(self, supplier: SupplierClient, request: PurchaseRequest) -> Outcome:
+        """Buy, and when no answer has the outcome, ask once for it."""
         try:
             async with asyncio.timeout(self._settings.vend_timeout_s):
                 outcome = await supplier.purchase(request)
@@ -163,10 +167,10 @@ class Vending:
             return not_sent(request, error)
         if outcome.verdict is Verdict.OUT_OF_FUNDS:
             LOGGER.error("our account with %s has not enough funds", supplier.name)
-        return await self._resolved(supplier, request) if outcome.state is State.UNKNOWN else outcome
+        return await self._resolved(supplier, request) if outcome.state is PurchaseState.UNKNOWN else outcome
 
-    async def _resolved(self, supplier: Supplier, request: PurchaseRequest) -> Outcome:
-        """What the supplier's status rule tells; unknown when it cannot be asked."""
+    async def _resolved(self, supplier: SupplierClient, request: PurchaseRequest) -> Outcome:
+        """Return what the supplier's status rule finds; unknown when it cannot be asked."""
         try:
             async with asyncio.timeout(self._settings.vend_timeout_s):
                 return await supplier.resolve(request)
@@ -223,7 +227,7 @@ class Vending:
         raise AssertionError("a last try returns or raises")
 
     def _commission(self, row: VendRow, outcome: Outcome) -> Decimal:
-        """What the supplier told, else the contract's share of the amount."""
+        """Return what the supplier reported, else the contract's share of the amount."""
         if outcome.commission is not None:
             return outcome.commission
         settings = self._settings.connections[row.supplier]
@@ -231,13 +235,14 @@ class Vending:
 
 
 async def settle_vends(settings: Settings) -> SettleReport:
-    """One sweep with clients and connections of its own, for the flow and the command. It also forgets what is too old
-    to be told of failed purchases."""
+    """One sweep with clients and connections of its own, for the flow and the command. It also deletes the reasons of
+    failed purchases that are too old.
+    """
     async with open_suppliers(settings.suppliers) as suppliers, vend_database(settings) as database:
         vending = Vending(settings, database, suppliers)
         report = await vending.settle()
         try:
             await vending.forget_failures()
         except TreasuryError as error:  # the next sweep will
-            LOGGER.warning("what is too old to be told of failed purchases was not forgotten: %s", error)
+            LOGGER.warning("the reasons of failed purchases that are too old were not deleted: %s", error)
     return report

@@ -63,11 +63,11 @@ def order_of(row: Mapping[str, Any], reference: str) -> PurchaseRequest:
 
 
 def is_reference_of(reference: str | None, row_id: UUID) -> bool:
-    """Whether a row's supplier_reference is the one that follows from its id: then the row is a vend."""
+    """Return whether a row's supplier_reference is the one that follows from its id: then the row is a vend."""
     return reference in (plain_reference(row_id), short_reference(row_id))
 
 
-class Database(Protocol):
+class VendDatabase(Protocol):
     """Connections to PostgreSQL, as the API's own pool gives them. Commits must be synchronous."""
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
@@ -76,7 +76,7 @@ class Database(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class VendRow:
-    """What a purchase is made from, and where its row stands. Times are UTC."""
+    """The source of a purchase, and the state of its row. Times are UTC."""
 
     id: UUID
     supplier: str
@@ -114,8 +114,8 @@ class VendRow:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How a row ends. ``expected`` is the status that it must have until then; ``failure`` is told when it failed.
-    ``reference`` is None for a row that is no vend and has none.
+    """The end of a row. ``expected`` is the status that it must have until then; ``failure`` is the reason when it
+    failed. ``reference`` is None for a row that is not a vend and has none.
     """
 
     status: Status
@@ -140,7 +140,7 @@ class Finish:
 
 
 def finish_in(connection: Connection, table: TieredTable, row_id: UUID, end: Finish, now: datetime) -> bool:
-    """`VendRows.finish` within the caller's transaction: the same statement, so of all who end a row one does."""
+    """`VendRows.finish` within the caller's transaction: the same statement, so of all that end a row one does."""
     cursor = psycopg.ClientCursor(connection)
     return cursor.execute(_statement("finish", table), end.parameters(row_id, now)).fetchone() is not None
 
@@ -152,21 +152,21 @@ def find_in(connection: Connection, table: TieredTable, row_id: UUID) -> VendRow
 
 
 def find_by_reference_in(connection: Connection, table: TieredTable, reference: str) -> VendRow | None:
-    """The vend that a supplier knows by ``reference``, within the caller's transaction. None for what is no reference
-    of ours, and where there is no such row in hot or warm.
+    """The vend that a supplier knows by ``reference``, within the caller's transaction. None for what is not a
+    reference of ours, and where there is no such row in hot or warm.
     """
     try:
         if len(reference) == _PLAIN_LENGTH:
             return find_in(connection, table, UUID(reference))
         parameters = _by_short_reference(reference)
-    except (ValueError, DataError):  # what tells no id, or an id that tells no time
+    except (ValueError, DataError):  # not an id, or an id without a time
         return None
     found = psycopg.ClientCursor(connection).execute(_statement("find_by_reference", table), parameters).fetchone()
     return None if found is None else _row(found[: len(_COLUMNS)])
 
 
 def status_in(connection: Connection, table: TieredTable, row_id: UUID) -> Status | None:
-    """Where a row stands now; None when there is none in hot or warm."""
+    """The state of a row now; None when there is none in hot or warm."""
     found = find_in(connection, table, row_id)
     return None if found is None else found.status
 
@@ -174,7 +174,7 @@ def status_in(connection: Connection, table: TieredTable, row_id: UUID) -> Statu
 class VendRows:
     """The rows of one table of vends."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: VendDatabase) -> None:
         self._table = settings.table(TABLE)
         self._database = database
 
@@ -185,7 +185,7 @@ class VendRows:
     async def find_by_reference(self, reference: str) -> tuple[VendRow, dict[str, Any]] | None:
         """The row with this `short_reference`, and whose it is; None when there is none in hot or warm.
 
-        Raises DataError for a text that is no such reference.
+        Raises DataError for a text that is not such a reference.
         """
         rows = await self._rows("find_by_reference", _by_short_reference(reference))
         if not rows:
@@ -198,7 +198,7 @@ class VendRows:
         return await self._one("claim", {**_of(row_id), "reference": reference, "now": now})
 
     async def finish(self, row_id: UUID, end: Finish, now: datetime) -> bool:
-        """End a row; False when it does not stand where it must. Safe to repeat."""
+        """End a row; False when its status is not the expected one. Safe to repeat."""
         return bool(await self._rows("finish", end.parameters(row_id, now)))
 
     async def forget_failures(self, before: datetime) -> None:
@@ -235,7 +235,7 @@ class VendRows:
 
 
 @asynccontextmanager
-async def vend_database(settings: Settings) -> AsyncIterator[Database]:
+async def vend_database(settings: Settings) -> AsyncIterator[VendDatabase]:
     """A small pool for commands and flows. What it has committed is on disk."""
     parameters = connection_parameters(settings.database_dsn, "vending")
     parameters["options"] += f" -c synchronous_commit=on -c statement_timeout={_STATEMENT_TIMEOUT_MS}"
@@ -282,12 +282,12 @@ def _statement(query: str, table: TieredTable) -> bytes:
 
 
 def _of(row_id: UUID) -> dict[str, Any]:
-    """The key of a row: its id tells the time. Raises FieldError for an id that does not."""
+    """The key of a row: its id contains the time. Raises FieldError for an id that does not."""
     return {"id": row_id, "time": created_at_of(row_id)}
 
 
 def _by_short_reference(reference: str) -> dict[str, Any]:
-    """The parameters of `find_by_reference`. Raises DataError for a text that is no `short_reference`."""
+    """The parameters of `find_by_reference`. Raises DataError for a text that is not a `short_reference`."""
     first, last = id_range(reference)
     return {"time": created_at_of(first), "first": first, "last": last, "reference": reference}
 

@@ -18,16 +18,16 @@ from ledger.business_days import day_of
 from ledger.errors import ConfigError, DataError, TreasuryError
 from ledger.identifiers import new_id, truncate_ms
 from suppliers.outcomes import not_sent
-from suppliers.protocol import Outcome, Product, PurchaseRequest, Supplier
+from suppliers.protocol import Outcome, Product, PurchaseRequest, SupplierClient
 from suppliers.registry import definition_of, enabled_names, open_suppliers
 from suppliers.trials import Trial
-from suppliers.verdicts import State
+from suppliers.verdicts import PurchaseState
 
-_DONE = frozenset({State.COMPLETED, State.PENDING})  # a sandbox may take its time
+_DONE = frozenset({PurchaseState.COMPLETED, PurchaseState.PENDING})  # a sandbox may take its time
 
 
-class Result(StrEnum):
-    """How a check ended."""
+class TrialResult(StrEnum):
+    """The result of a check."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -35,12 +35,12 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class TrialCheck:
     """One check of one supplier. ``detail`` holds nobody's number."""
 
     supplier: str
     name: str
-    result: Result
+    result: TrialResult
     latency_ms: int
     detail: str
 
@@ -53,27 +53,27 @@ class CheckFailedError(DataError):
 class _Bench:
     """The checks of one supplier, as they are made."""
 
-    supplier: Supplier
+    supplier: SupplierClient
     simulated: bool
-    checks: list[Check]
+    checks: list[TrialCheck]
 
     async def check(self, name: str, work: Callable[[], Awaitable[str]]) -> bool:
         """Make one check; whatever of the project's errors it ends with is its result."""
         started = time.perf_counter()
         try:
-            result, detail = Result.PASSED, await work()
+            result, detail = TrialResult.PASSED, await work()
         except TreasuryError as error:
-            result, detail = Result.FAILED, f"{type(error).__name__}: {error}"
+            result, detail = TrialResult.FAILED, f"{type(error).__name__}: {error}"
         latency_ms = round((time.perf_counter() - started) * 1000)
-        self.checks.append(Check(self.supplier.name, name, result, latency_ms, detail))
-        return result is Result.PASSED
+        self.checks.append(TrialCheck(self.supplier.name, name, result, latency_ms, detail))
+        return result is TrialResult.PASSED
 
     def leave_out(self, name: str, why: str) -> None:
         """Say that a check was not made."""
-        self.checks.append(Check(self.supplier.name, name, Result.LEFT_OUT, 0, why))
+        self.checks.append(TrialCheck(self.supplier.name, name, TrialResult.LEFT_OUT, 0, why))
 
 
-async def check_suppliers(settings: Settings, names: Sequence[str] = ()) -> list[Check]:
+async def check_suppliers(settings: Settings, names: Sequence[str] = ()) -> list[TrialCheck]:
     """Every check of the named suppliers, or of all that are enabled. Buys for small amounts; may be repeated.
 
     Raises ConfigError for an unknown name and for a supplier that is configured for production.
@@ -82,7 +82,7 @@ async def check_suppliers(settings: Settings, names: Sequence[str] = ()) -> list
         found = settings.suppliers.connections.get(name)
         if found is not None and found.environment == "production":
             raise ConfigError(f"TREASURY_SUPPLIERS: {name} is production; the tests buy and must not run there")
-    checks: list[Check] = []
+    checks: list[TrialCheck] = []
     async with open_suppliers(settings.suppliers, *names) as suppliers:
         for name, supplier in suppliers.items():
             simulated = settings.suppliers.connections[name].environment == "simulator"
@@ -91,7 +91,9 @@ async def check_suppliers(settings: Settings, names: Sequence[str] = ()) -> list
     return checks
 
 
-async def check_supplier(supplier: Supplier, trials: Sequence[Trial], checks: list[Check], *, simulated: bool) -> None:
+async def check_supplier(
+    supplier: SupplierClient, trials: Sequence[Trial], checks: list[TrialCheck], *, simulated: bool
+) -> None:
     """The checks of one supplier, added to ``checks``. Without a token or a catalogue nothing is bought."""
     bench = _Bench(supplier, simulated, checks)
     products: list[Product] = []
@@ -125,7 +127,7 @@ async def _try(bench: _Bench, trial: Trial) -> None:
     async def repeat() -> str:
         again = await bench.supplier.resolve(request)
         wanted = trial.settles or trial.expected
-        if bench.simulated and again.state not in (wanted, State.UNKNOWN):
+        if bench.simulated and again.state not in (wanted, PurchaseState.UNKNOWN):
             raise CheckFailedError(f"asked again it is {again.state}, not {wanted}")
         first, second = outcomes[0].supplier_transaction_id, again.supplier_transaction_id
         return _require(None in (first, second) or first == second, f"{again.state}: {again.detail}")
@@ -137,11 +139,11 @@ async def _try(bench: _Bench, trial: Trial) -> None:
     if not await bench.check(f"purchase: {trial.name}", purchase):
         return
     await bench.check(f"repeated: {trial.name}", repeat)
-    if trial.reversible and outcomes[0].state is State.COMPLETED:
+    if trial.reversible and outcomes[0].state is PurchaseState.COMPLETED:
         await bench.check(f"reversal: {trial.name}", reverse)
 
 
-async def _bought(supplier: Supplier, request: PurchaseRequest) -> Outcome:
+async def _bought(supplier: SupplierClient, request: PurchaseRequest) -> Outcome:
     try:
         return await supplier.purchase(request)
     except TreasuryError as error:
@@ -161,7 +163,7 @@ def _require(condition: bool, detail: str) -> str:
     return detail
 
 
-async def _fetch_statement(supplier: Supplier) -> str:
+async def _fetch_statement(supplier: SupplierClient) -> str:
     yesterday: date = day_of(datetime.now(UTC)) - timedelta(days=1)
     body = await supplier.fetch_statement(yesterday)
     return "comes as a file" if body is None else f"{len(body)} bytes for {yesterday}"
@@ -178,7 +180,7 @@ def _fitted(trial: Trial, products: Sequence[Product]) -> Trial:
     return replace(trial, product_code=product.code, amount=max(lowest, min(highest, trial.amount)))
 
 
-def _request(supplier: Supplier, trial: Trial) -> PurchaseRequest:
+def _request(supplier: SupplierClient, trial: Trial) -> PurchaseRequest:
     row_id = _new_id()
     return PurchaseRequest(
         row_id=row_id,

@@ -1,4 +1,4 @@
-"""What is usual: the sums of each ended day by type and currency, taken once when the day is over."""
+"""The baseline of usual amounts: the sums of each ended day by type and currency, taken once when the day is over."""
 
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""What becomes of new findings: an alert each, and one for all that are too many."""
+"""The alerts of new findings: an alert each, and one for all that are too many."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -12,15 +12,15 @@ from tasks.watch.rules import WatchRule
 Finding = tuple[str, str, datetime, dict[str, Any]]  # subject, window_key, at, evidence
 
 
-def tell(
-    connection: Connection, rule: WatchRule, table: str, upper: datetime, found: Iterable[Any], limit: int
+def raise_findings(
+    connection: Connection, rule: WatchRule, table: str, upper: datetime, rows: Iterable[Any], limit: int
 ) -> tuple[int, int]:
     """Raise alerts for the new findings of ``rule`` in a slice that ends at ``upper``; returns how many of both.
 
     The first ``limit`` get an alert each, the rest shares one: each of them is in `watch_findings` all the same.
     Commits with the caller's transaction.
     """
-    findings: list[Finding] = sorted(found, key=lambda one: (one[2], one[0], one[1]))
+    findings: list[Finding] = sorted(rows, key=lambda one: (one[2], one[0], one[1]))
     for subject, window_key, at, evidence in findings[:limit]:
         alert = _alert(rule, subject, {"table": table, "window": window_key, **evidence})
         raise_alert(connection, alert, at=at, event_id=f"{table} {window_key}")

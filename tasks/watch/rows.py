@@ -1,4 +1,4 @@
-"""How a query of the watch is put together for a table: which rows count, and where they are read."""
+"""The composition of a query of the watch for a table: which rows count, and where they are read."""
 
 from typing import Any
 

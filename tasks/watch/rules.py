@@ -57,7 +57,7 @@ def _by_amount(watch: WatchTransactions) -> Sequence[WatchRule]:
             single.severity,
             "A single transaction is very large",
             _AT_THE_CUSTOMER,
-            f"from {_told(single.amounts)}",
+            f"from {_amounts_text(single.amounts)}",
             {"amounts": _as_json(single.amounts), "types": list(single.types)},
         ),
         WatchRule(
@@ -67,7 +67,7 @@ def _by_amount(watch: WatchTransactions) -> Sequence[WatchRule]:
             daily.severity,
             "A user's transactions of one day sum up to a large amount",
             _AT_THE_CUSTOMER,
-            f"from {_told(daily.amounts)} a day",
+            f"from {_amounts_text(daily.amounts)} a day",
             {"amounts": _as_json(daily.amounts), "types": list(daily.types)},
         ),
     )
@@ -76,7 +76,7 @@ def _by_amount(watch: WatchTransactions) -> Sequence[WatchRule]:
 def _by_cash(watch: WatchTransactions) -> Sequence[WatchRule]:
     cash = watch.cash_threshold
     band = {"lowest": _as_json(cash.lowest), "highest": _as_json(cash.highest), "types": list(cash.types)}
-    told = f"{_told(cash.lowest)} to {_told(cash.highest)}"
+    band_text = f"{_amounts_text(cash.lowest)} to {_amounts_text(cash.highest)}"
     return (
         WatchRule(
             "transaction-cash-threshold",
@@ -85,7 +85,7 @@ def _by_cash(watch: WatchTransactions) -> Sequence[WatchRule]:
             cash.severity,
             "Cash just below the amount that must be reported",
             _AT_THE_CUSTOMER,
-            told,
+            band_text,
             band,
         ),
         WatchRule(
@@ -95,7 +95,7 @@ def _by_cash(watch: WatchTransactions) -> Sequence[WatchRule]:
             cash.structuring_severity,
             "Cash in several amounts, each just below what must be reported",
             "Structuring must itself be reported. Hand the evidence to the compliance officer.",
-            f"{cash.structuring_count} in 24 hours, each {told}",
+            f"{cash.structuring_count} in 24 hours, each {band_text}",
             {**band, "count": cash.structuring_count},
         ),
     )
@@ -121,7 +121,7 @@ def _by_time(watch: WatchTransactions) -> Sequence[WatchRule]:
             moved.severity,
             "Money came into a wallet and left it soon after",
             "The wallet may be a mule's. Find out where the money came from and where it went.",
-            f"{moved.percent} % within {moved.minutes} minutes, from {_told(moved.amounts)}",
+            f"{moved.percent} % within {moved.minutes} minutes, from {_amounts_text(moved.amounts)}",
             {
                 "amounts": _as_json(moved.amounts),
                 "minutes": moved.minutes,
@@ -152,7 +152,7 @@ def _unusual(watch: WatchTransactions) -> WatchRule:
         unusual.severity,
         "An amount is far above what its type usually has",
         _AT_THE_CUSTOMER,
-        f"above {unusual.factor} x the mean, from {_told(unusual.amounts)}",
+        f"above {unusual.factor} x the mean, from {_amounts_text(unusual.amounts)}",
         {
             "amounts": _as_json(unusual.amounts),
             "factor": unusual.factor,
@@ -166,5 +166,5 @@ def _as_json(amounts: Amounts) -> str:
     return json.dumps({currency: str(amount) for currency, amount in amounts.items()})
 
 
-def _told(amounts: Amounts) -> str:
+def _amounts_text(amounts: Amounts) -> str:
     return ", ".join(f"{currency} {amount}" for currency, amount in amounts.items()) or "no currency"

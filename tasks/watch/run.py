@@ -2,9 +2,9 @@
 
 A row is visible from its COMMIT on, and its ``created_at`` was set before that. So a stretch of time is settled only
 once every transaction that could have stored rows in it has ended. Until then the next run looks at it again, and
-evaluates the rows whose transactions had not ended before the last one began. Findings have a key, and are stored, told
-and followed by the progress in one transaction: a run that is killed leaves nothing half done, and nothing is counted
-twice.
+evaluates the rows whose transactions had not ended before the last one began. A finding has a key. Findings, their
+alerts and the progress are stored in one transaction: a run that is killed leaves nothing half done, and nothing is
+counted twice.
 """
 
 import time
@@ -21,7 +21,7 @@ from ledger.tables import BUILT_IN, TieredTable
 from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from tasks.watch.baselines import sum_days
-from tasks.watch.findings import tell
+from tasks.watch.findings import raise_findings
 from tasks.watch.rows import keeping, parameters_of, taking
 from tasks.watch.rules import watch_rules
 
@@ -33,7 +33,7 @@ _RESOLVE_QUIET = load("alerts")["resolve_quiet"]
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
-    """What a run did with one table. ``behind_s`` is what it left to the next one, besides the overlap."""
+    """The result of a run for one table. ``behind_s`` is what it left to the next one, without the overlap."""
 
     table: str
     slices: int
@@ -46,7 +46,9 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True)
 class WatchReport:
-    """What a run did. ``busy``: another one was at it, and this one did nothing. ``resolved``: alerts gone quiet."""
+    """The result of a run. ``busy``: another run was under way, and this one did nothing. ``resolved``: alerts that
+    have ended.
+    """
 
     tables: tuple[TableReport, ...] = ()
     busy: bool = False
@@ -144,7 +146,7 @@ class _Run:
                 for rule in self._rules:
                     values = {**bounds, **rule.parameters, "rule": rule.name}
                     cursor = self._connection.execute(keeping(self._table, rule.query), values)
-                    findings, alerts = tell(
+                    findings, alerts = raise_findings(
                         self._connection, rule, self._table.name, upper, cursor, self._watch.alerts_each
                     )
                     self._findings += findings

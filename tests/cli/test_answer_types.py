@@ -117,7 +117,7 @@ _MORE = {
     ),
     "the end of a day": ("TIME '24:00:00'", "24:00:00", "24:00:00", 86_400_000_000),
     "fields without names": ("row(1::HUGEINT, 'x')", '[1, "x"]', [1, "x"], {"1": Decimal(1), "2": "x"}),
-    "keys that are no text": ("MAP {1: 'a'}", '[[1, "a"]]', [[1, "a"]], [(1, "a")]),
+    "keys that are not text": ("MAP {1: 'a'}", '[[1, "a"]]', [[1, "a"]], [(1, "a")]),
     "lists in lists": ("[[1::HUGEINT], NULL, []]", "[[1], null, []]", [[1], None, []], [[Decimal(1)], None, []]),
     "JSON": ("'{\"a\": 1}'::JSON", '{"a": 1}', '{"a": 1}', '{"a": 1}'),
 }
@@ -138,7 +138,7 @@ def _written(duck: duckdb.DuckDBPyConnection, sql: str, output_format: str, file
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise AssertionError(f"{name} is no JSON")
+    raise AssertionError(f"{name} is not JSON")
 
 
 def test_every_type_of_the_engine_is_looked_at(duck: duckdb.DuckDBPyConnection) -> None:

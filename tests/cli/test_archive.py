@@ -46,6 +46,7 @@ def test_tiers_as_json_say_what_is_where_and_what_it_sums_to(tiers: Ledger, trea
     assert (rows[str(WARM)]["digest"], rows[str(HOT)]["moved_at"]) == (None, None)
 
 
+@pytest.mark.heavy("the same months are tested as JSON")
 def test_tiers_for_people_name_every_month_and_the_trouble(ledger: Ledger, treasury: Treasury) -> None:
     ledger.fill(COLD, description="a unit separator \x1f in a text")
     ledger.night()
@@ -71,6 +72,7 @@ def test_sql_answers_over_every_tier_to_a_pipe(tiers: Ledger, treasury: Treasury
     assert answer.stderr == "read 3 of 3 months\n"
 
 
+@pytest.mark.heavy("test_streamed_answers.py tests the formats")
 def test_sql_writes_a_file_that_programs_can_read(tiers: Ledger, treasury_here: Treasury, tmp_path: Path) -> None:
     file = tmp_path / "answer.parquet"
     answer = treasury_here("sql", "SELECT id, amount FROM transactions", "-f", "parquet", "-o", str(file))
@@ -78,6 +80,7 @@ def test_sql_writes_a_file_that_programs_can_read(tiers: Ledger, treasury_here: 
     assert pq.read_table(file).num_rows == 3 * ROWS
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "question", ["DELETE FROM transactions", "SELECT 1; SELECT 2", "SELECT colour FROM transactions", "SELECT (", ""]
 )
@@ -102,6 +105,7 @@ def test_run_with_plan_only_shows_what_would_move_and_moves_nothing(
     assert ledger.tier(COLD) == "hot"
 
 
+@pytest.mark.heavy("test_main.py tests the exit codes")
 def test_run_with_a_wrong_table_ends_with_the_code_of_a_wrong_setting(treasury: Treasury, prefect_url: str) -> None:
     answer = treasury("run", "archive_months", "--table", "ghosts", TREASURY_PREFECT_API_URL=prefect_url)
     assert answer.returncode == ConfigError.exit_code
@@ -128,6 +132,7 @@ def test_the_jobs_former_names_do_what_they_did(ledger: Ledger, treasury: Treasu
     assert {rows for rows, _ in (*ledger.content().values(), *in_vas.content().values())} == {ROWS}
 
 
+@pytest.mark.heavy("the roles are tested in tests/sql/test_roles.py")
 def test_an_auditor_needs_no_login_but_the_auditor_s(ledger: Ledger, settings: Settings, tmp_path: Path) -> None:
     ledger.fill(HOT)
     given = settings.environment() | {"TREASURY_HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]}
@@ -148,6 +153,7 @@ def test_an_auditor_needs_no_login_but_the_auditor_s(ledger: Ledger, settings: S
     assert "TREASURY_AUDITOR_DATABASE_URL is not set" in as_owner.stderr
 
 
+@pytest.mark.heavy("test_late_rows.py tests the rule")
 def test_late_rows_open_an_archived_month_and_sql_names_what_no_run_has_seen(
     tiers: Ledger, treasury_here: Treasury
 ) -> None:

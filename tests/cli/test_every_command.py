@@ -138,6 +138,7 @@ def check(path: tuple[str, ...], ended: Any) -> None:
         assert re.search(r"PostgreSQL|Redis|object store|Prefect|TREASURY_", errors[0]), errors
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])])
 @pytest.mark.parametrize("path", EVERY)
 def test_every_server_is_broken(
@@ -150,6 +151,7 @@ def test_every_server_is_broken(
     check(path, ended)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])])
 @pytest.mark.parametrize("path", EVERY)
 def test_every_server_but_postgresql_is_broken(

@@ -50,7 +50,7 @@ def _loaded(answer: "subprocess.CompletedProcess[str]") -> set[str]:
     return modules & (drivers | commands)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("group", LISTS)
 def test_a_list_of_commands_loads_no_command_and_no_driver(group: tuple[str, ...]) -> None:
     answer = _treasury(*group, "--help")
@@ -58,6 +58,7 @@ def test_a_list_of_commands_loads_no_command_and_no_driver(group: tuple[str, ...
     assert _loaded(answer) == set()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("words", "incomplete", "offered"), [
     ("treasury sta", "1", {"status", "statements"}),
     ("treasury recon show", "2", {"show", "show-run"}),
@@ -69,6 +70,7 @@ def test_completion_of_a_command_loads_none(words: str, incomplete: str, offered
     assert _loaded(answer) == set()
 
 
+@pytest.mark.heavy("a list of commands is tested beside it")
 def test_completion_of_an_option_loads_the_one_command() -> None:
     answer = _treasury(_TREASURY_COMPLETE="complete_bash", COMP_WORDS="treasury tiers --js", COMP_CWORD="2")
     assert answer.stdout.split() == ["--json"]

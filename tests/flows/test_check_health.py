@@ -14,8 +14,7 @@ from flows.run_archiving_operations import run_archiving_operations
 from ledger.errors import DataError, TransientError
 from sql.connection import connect
 from tasks.alerting.store import list_alerts
-from tasks.health import CHECKS, run_checks
-from tasks.health import State as Health
+from tasks.health import CHECKS, HealthState, run_checks
 from tests.flows.test_flows import artifacts
 from tests.tasks.alerting.receiver import receiving
 from tests.tasks.archiving.ledger import COLD, TODAY, Ledger
@@ -71,13 +70,13 @@ def test_a_night_that_ended_well_is_known_to_the_checks(ledger: Ledger) -> None:
 def last_archive(ledger: Ledger) -> str:
     checks = [check for check in CHECKS if check.name == "last_archive"]
     [result] = run_checks(ledger.settings, checks, datetime.now(UTC))
-    assert result.state is Health.HEALTHY
+    assert result.state is HealthState.HEALTHY
     return result.line
 
 
 @pytest.mark.slow
 def test_a_night_that_failed_is_known_too(ledger: Ledger) -> None:
     ledger.fill(COLD, description="a unit separator \x1f in a text")
-    with pytest.raises(DataError, match="cannot be archived"):
+    with pytest.raises(DataError, match="the archive cannot keep"):
         run_archiving_operations(ArchivingParameters(as_of=TODAY))
     assert "its last run failed: " in last_archive(ledger)

@@ -103,6 +103,7 @@ def test_a_run_that_does_not_wait_asks_and_deletes_nothing(old: Ledger) -> None:
     assert wrong(old) == []
 
 
+@pytest.mark.heavy("tests/tasks/retention/test_deletion.py tests the decisions")
 def test_two_people_approve_in_the_ui_and_the_same_name_counts_once(old: Ledger) -> None:
     people = People(form("Anna"), form("anna"), form("Ben"))
     people.start()
@@ -118,6 +119,7 @@ def test_two_people_approve_in_the_ui_and_the_same_name_counts_once(old: Ledger)
     assert wrong(old) == []
 
 
+@pytest.mark.heavy("tests/tasks/retention/test_deletion.py tests the decisions")
 def test_a_refusal_in_the_ui_ends_the_waiting_and_the_run_well(old: Ledger) -> None:
     people = People(form("Anna", "refuse", "not before the audit"))
     people.start()
@@ -128,6 +130,7 @@ def test_a_refusal_in_the_ui_ends_the_waiting_and_the_run_well(old: Ledger) -> N
     assert len(old.content()) == 2
 
 
+@pytest.mark.heavy("tests/tasks/retention/test_deletion.py tests the decisions")
 def test_a_run_ends_well_when_nobody_comes_and_when_the_command_line_decides(old: Ledger) -> None:
     state, _ = run(DeletionParameters(tables=["transactions"], wait_hours=0.003))
     assert state.is_completed()

@@ -14,7 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from config import Settings
 from config.suppliers import Suppliers
 from servers import prefect
-from tasks.health import CHECKS, State, run_checks
+from tasks.health import CHECKS, HealthState, run_checks
 from tasks.prefect.access import PrefectAccess
 from tests.tasks.archiving.ledger import PROJECT, TODAY
 
@@ -94,13 +94,13 @@ def test_schedules_become_runs_and_the_health_says_when_they_do_not(
                 break
             assert time.monotonic() < deadline_s, missing
             time.sleep(0.5)
-        assert [one.state for one in run_checks(watched, check)] == [State.HEALTHY]
+        assert [one.state for one in run_checks(watched, check)] == [HealthState.HEALTHY]
         while runs:
             for run in runs:
                 client.delete_flow_run(run.id)
             runs = client.read_flow_runs(limit=200)
         [found] = run_checks(watched, check)
-        assert found.state is State.WARNING
+        assert found.state is HealthState.WARNING
         assert "none has a run ahead" in found.line
 
 

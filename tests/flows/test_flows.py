@@ -19,7 +19,7 @@ from flows.roll_partitions import roll_partitions
 from flows.run_archiving_operations import run_archiving_operations
 from ledger.errors import ConfigError, DataError
 from ledger.months import Month
-from tasks.archiving.outcome import Action, Outcome, Result
+from tasks.archiving.outcome import MoveAction, MoveOutcome, MoveResult
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger
 
 T = TypeVar("T")
@@ -49,11 +49,11 @@ def test_a_night_rolls_the_partitions_and_moves_what_is_due(ledger: Ledger) -> N
         ledger.fill(month, table=ledger.settings.table("vas_transactions"))
     before = ledger.content()
     state, _ = run(run_archiving_operations, NOON)
-    outcomes: list[Outcome] = state.result()
+    outcomes: list[MoveOutcome] = state.result()
     assert {(o.table, o.month, o.action, o.result) for o in outcomes} == {
-        (table, month, action, Result.MOVED)
+        (table, month, action, MoveResult.MOVED)
         for table in ("transactions", "vas_transactions")
-        for month, action in ((COLD, Action.TO_WARM), (COLD, Action.TO_COLD), (WARM, Action.TO_WARM))
+        for month, action in ((COLD, MoveAction.TO_WARM), (COLD, MoveAction.TO_COLD), (WARM, MoveAction.TO_WARM))
     }
     assert ledger.content() == before
     assert [ledger.tier(month) for month in (COLD, WARM, HOT)] == ["cold", "warm", "hot"]
@@ -71,6 +71,7 @@ def test_a_run_shows_its_plan_its_moves_a_summary_and_its_progress(ledger: Ledge
     assert "warm to cold: 1 moved" in shown["archive-summary"]
 
 
+@pytest.mark.heavy("test_plan.py tests the rule")
 def test_a_plan_changes_nothing_and_is_what_then_moves(ledger: Ledger) -> None:
     ledger.fill(COLD)
     ledger.fill(WARM)
@@ -78,15 +79,16 @@ def test_a_plan_changes_nothing_and_is_what_then_moves(ledger: Ledger) -> None:
     tables = ledger.sql("SELECT oid, relname FROM pg_class WHERE relkind IN ('r', 'p', 'i') ORDER BY 1")
     state, flow_run = run(archive_months, ArchivingParameters(as_of=TODAY, plan_only=True))
     planned = {(o.month, o.result) for o in state.result()}
-    assert planned == {(COLD, Result.PLANNED), (WARM, Result.PLANNED)}
+    assert planned == {(COLD, MoveResult.PLANNED), (WARM, MoveResult.PLANNED)}
     assert set(artifacts(flow_run)) == {"archive-plan"}
     assert ledger.sql("SELECT * FROM archive_months ORDER BY 1, 2") == picture
     assert ledger.sql("SELECT oid, relname FROM pg_class WHERE relkind IN ('r', 'p', 'i') ORDER BY 1") == tables
     assert ledger.objects() == set()
     state, _ = run(archive_months, NOON)
-    assert {(o.month, Result.PLANNED) for o in state.result()} == planned
+    assert {(o.month, MoveResult.PLANNED) for o in state.result()} == planned
 
 
+@pytest.mark.heavy("test_plan.py tests the rule")
 def test_a_month_that_fails_stops_no_other_and_fails_the_run_at_its_end(ledger: Ledger) -> None:
     bad, good = Month(2024, 1), COLD
     ledger.fill(bad, description="a unit separator \x1f in a text")
@@ -100,17 +102,18 @@ def test_a_month_that_fails_stops_no_other_and_fails_the_run_at_its_end(ledger: 
     assert "which the archive cannot keep" in artifacts(flow_run)["archive-summary"]
 
 
+@pytest.mark.heavy("test_plan.py tests the rule")
 def test_a_month_with_unfinished_rows_becomes_warm_and_is_held_back_there(ledger: Ledger) -> None:
     ledger.fill(COLD, status="pending")
     state, _ = run(archive_months, NOON)
     assert [(o.action, o.result, o.reason) for o in state.result()] == [
-        (Action.TO_WARM, Result.MOVED, ""),
-        (Action.TO_COLD, Result.HELD_BACK, f"{ROWS} unfinished rows"),
+        (MoveAction.TO_WARM, MoveResult.MOVED, ""),
+        (MoveAction.TO_COLD, MoveResult.HELD_BACK, f"{ROWS} unfinished rows"),
     ]
     assert ledger.tier(COLD) == "warm"
     ledger.sql("UPDATE transactions_archive_warm SET status = 'completed'")
     state, _ = run(archive_months, NOON)
-    assert [(o.action, o.result) for o in state.result()] == [(Action.TO_COLD, Result.MOVED)]
+    assert [(o.action, o.result) for o in state.result()] == [(MoveAction.TO_COLD, MoveResult.MOVED)]
 
 
 @pytest.mark.sampled(1)

@@ -22,6 +22,7 @@ def test_a_run_publishes_what_waits(ledger: Ledger) -> None:
     assert of(ledger).kinds()[-1] == "waits"
 
 
+@pytest.mark.heavy("tests/tasks/transparency tests the reasons")
 def test_a_run_that_cannot_publish_fails_with_the_reason(ledger: Ledger) -> None:
     ledger.warm(COLD)
     ledger.night()

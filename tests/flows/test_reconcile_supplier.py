@@ -37,6 +37,7 @@ def test_a_day_is_reconciled_shown_and_written_down(ledger: Ledger, tmp_path: Pa
     assert '"verdict": "passed"' in shown["reconciliation-flash"]
 
 
+@pytest.mark.heavy("a day that is reconciled is tested beside it")
 def test_a_critical_day_fails_the_run_and_is_written_down(ledger: Ledger, tmp_path: Path) -> None:
     books = Books(ledger.settings, tmp_path)
     books.own()
@@ -56,6 +57,7 @@ def test_a_day_without_its_statement_fails_and_names_every_day(ledger: Ledger) -
         state.result()
 
 
+@pytest.mark.heavy("tests/tasks/reconciliation/test_runs.py tests the rule")
 def test_a_server_that_is_away_for_one_day_stops_no_other_and_what_was_done_is_shown(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

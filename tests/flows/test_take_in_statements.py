@@ -30,6 +30,7 @@ def test_a_day_is_taken_in_and_shown_and_a_bad_file_fails_the_run(ledger: Ledger
     assert [one.state for one in list_statements(ledger.settings)] == ["quarantined", "taken"]
 
 
+@pytest.mark.heavy("tests/tasks/statements tests the rule")
 def test_a_late_file_is_taken_and_its_day_reconciled_without_being_asked_for(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

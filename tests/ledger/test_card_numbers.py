@@ -98,6 +98,7 @@ def test_groups_are_a_card_number_when_some_neighbours_are(text: str) -> None:
     assert holds("description", text, Refusal.STRICT) == plain_search(text)
 
 
+@pytest.mark.heavy("the finder is tested on short texts beside it")
 def test_a_large_text_of_digits_takes_a_few_steps_for_each() -> None:
     """Trying every run of two million groups would not end within the time that a test has."""
     assert not holds("description", "4 " * 1_000_000)

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.columns import Column, ColumnKind
-from ledger.fields import Field, Fields, Place, matched, view_columns
+from ledger.fields import ColumnPlace, Field, Fields, matched, view_columns
 from ledger.installation import Identity
 
 HERE, ELSEWHERE = Identity("7", 1), Identity("7", 2)
 
 
-def _place(attribute: int, identity: Identity = HERE) -> Place:
-    return Place(identity, 100, attribute)
+def _place(attribute: int, identity: Identity = HERE) -> ColumnPlace:
+    return ColumnPlace(identity, 100, attribute)
 
 
 def _known(*names: str) -> list[Field]:

@@ -111,7 +111,7 @@ def test_a_header_is_read_as_it_was_written() -> None:
     ("kind", "field"), [(ColumnKind.INTEGER, "1.5"), (ColumnKind.DATE, ""), (ColumnKind.DECIMAL, "x")]
 )
 def test_a_field_of_another_kind_is_named(kind: ColumnKind, field: str) -> None:
-    with pytest.raises(VerificationError, match=f"born: '{field}' is no {kind}"):
+    with pytest.raises(VerificationError, match=f"born: '{field}' is not of the kind {kind}"):
         sort_value(_column(kind), field)
 
 

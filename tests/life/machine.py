@@ -20,20 +20,20 @@ from config import Settings
 from ledger.errors import ConflictError, DataError, NotFoundError, OwnershipError
 from ledger.months import Month
 from ledger.proof_files import check_proof
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from sql.connection import connect
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.ownership import check_ownership
 from tasks.archiving.to_cold import HeldBackError, archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.proving.proofs import Prover
-from tasks.proving.verification import Scope, verify_archive
+from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tests.life.model import COLD, FINISHED, Model, PartKey, Refusal
 from tests.life.world import World, row_of, verifying
 
-FIRST = Month(2025, 1)
+FIRST = Month(2012, 1)  # so long ago that every month may be deleted
 MOST_NIGHTS = 9
 CHEAP_BEFORE_COSTLY = 2
 CHANCE = st.integers(0, 10_000)
@@ -58,7 +58,7 @@ class Life(RuleBasedStateMachine):
         self.current = FIRST.plus(2)
         self.nights, self.cheap = 0, 0
         self.proved: dict[PartKey, bytes] = {}
-        self.policy: Policy | None = None
+        self.policy: LogPolicy | None = None
 
     def teardown(self) -> None:
         """Drop the world."""
@@ -81,7 +81,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.model.writable())
     def write(self, place: int, count: int, status: str) -> None:
         """Rows are written to a month that takes them."""
-        self._write(_pick(sorted(self.model.writable()), place), count, status)
+        self._write(pick(sorted(self.model.writable()), place), count, status)
         self._cheap()
 
     def _write(self, month: Month, count: int, status: str) -> None:
@@ -93,7 +93,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: len(self.model.writable()) < len(self.model.months))
     def write_where_none_are_taken(self, place: int) -> None:
         """A month that has left the hot tier refuses rows; nothing is stored elsewhere."""
-        month = _pick(sorted(set(self.model.months) - set(self.model.writable())), place)
+        month = pick(sorted(set(self.model.months) - set(self.model.writable())), place)
         with pytest.raises(psycopg.errors.CheckViolation):
             self.world.insert(self.world.new_rows(month, 1, "completed"))
         self._cheap()
@@ -102,7 +102,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.model.living())
     def change_status(self, place: int, status: str) -> None:
         """A status goes on; that of a finished row never does."""
-        key = _pick(self.model.living(), place)
+        key = pick(self.model.living(), place)
         part, row = self.model.find(key)
         if row.is_finished and status != row.status:
             with pytest.raises(psycopg.Error, match=r"terminal|never change") as refused:
@@ -139,7 +139,7 @@ class Life(RuleBasedStateMachine):
     @rule(place=CHANCE)
     def warm(self, place: int) -> None:
         """A month moves from hot to warm, or is not hot."""
-        month = _pick(sorted(self.model.months), place)
+        month = pick(sorted(self.model.months), place)
         assert warm_month(self.world.settings, self.world.ledger.table, month) == self.model.warm(month)
         self._cheap()
 
@@ -147,7 +147,7 @@ class Life(RuleBasedStateMachine):
     @precondition(costly(lambda self: self.model.archivable()))
     def archive(self, place: int) -> None:
         """A month moves from warm to cold."""
-        month = _pick(self.model.archivable(), place)
+        month = pick(self.model.archivable(), place)
         archive_month(self.world.settings, self.world.ledger.table, month)
         self.model.archive(month)
         self._costly()
@@ -158,7 +158,7 @@ class Life(RuleBasedStateMachine):
         """A month that is not warm, or has unfinished rows, is refused by name."""
         refused = {month: self.model.refuses_archive(month) for month in sorted(self.model.months)}
         unfinished = [month for month, why in refused.items() if why is Refusal.UNFINISHED]
-        month = _pick(unfinished or [month for month, why in refused.items() if why], place)
+        month = pick(unfinished or [month for month, why in refused.items() if why], place)
         is_warm = bool(unfinished)
         with pytest.raises(HeldBackError if is_warm else ConflictError, match=r"unfinished rows|not warm"):
             archive_month(self.world.settings, self.world.ledger.table, month)
@@ -176,7 +176,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.model.cold())
     def open_late_rows(self, place: int) -> None:
         """An archived month takes rows again, as a further part."""
-        month = _pick(sorted({month for month, _ in self.model.cold()}), place)
+        month = pick(sorted({month for month, _ in self.model.cold()}), place)
         self.model.open_late_rows(month)  # unless a part is open
         opened = open_late_rows(self.world.settings, self.world.ledger.table, month)
         newest = self.model.newest(month)
@@ -200,7 +200,7 @@ class Life(RuleBasedStateMachine):
     def verify(self, deep: bool) -> None:
         """The archive is verified: what is wrong is what a set-back left, each by name, and nothing else."""
         with verifying(self.world.settings) as connection:
-            report = verify_archive(self.world.settings, Scope(deep=deep), connection)
+            report = verify_archive(self.world.settings, VerificationScope(deep=deep), connection)
         lost = {f"transactions {month}, part {part}" for month, part in self.model.lost()}
         expected = self.world.strays() | (set() if self.model.waiting else lost)
         assert {one.place for one in report.findings} == expected, report.findings
@@ -267,6 +267,10 @@ class Life(RuleBasedStateMachine):
     @precondition(costly(lambda self: self.model.is_installed))
     def separate(self, stays: bool) -> None:
         """A copy with an archive of its own becomes an installation of its own; the original is not touched."""
+        self._separate(stays)
+        self._costly()
+
+    def _separate(self, stays: bool) -> None:
         before = _bytes_of(self.world)
         twin = self.world.twin()
         with pytest.raises(OwnershipError):
@@ -281,7 +285,6 @@ class Life(RuleBasedStateMachine):
             self.world, self.backup = twin, None
             self.model.separate()
         self.proved, self.policy = {}, None
-        self._costly()
 
     # Readers
 
@@ -302,7 +305,7 @@ class Life(RuleBasedStateMachine):
     @precondition(costly(lambda self: self.model.logged))
     def prove(self, place: int) -> None:
         """A statement of a wallet, or its absence, from each part of a month. What is not archived is refused."""
-        month, wallet = _pick(sorted(self.model.months), place), f"wallet-{place % 9}"
+        month, wallet = pick(sorted(self.model.months), place), f"wallet-{place % 9}"
         parts = [(key, part) for key, part in self.model.parts() if key[0] == month]
         cold = [(key, part) for key, part in parts if part.tier == COLD]
         with Prover(self.world.settings) as prover:
@@ -356,7 +359,7 @@ class Life(RuleBasedStateMachine):
 
     def _checked(self, content: bytes) -> Any:
         if self.policy is None:
-            self.policy = Policy.parse(policy_text(self.world.settings).encode())
+            self.policy = LogPolicy.parse(policy_text(self.world.settings).encode())
         return check_proof(content, self.policy)
 
     def _cheap(self) -> None:
@@ -383,7 +386,7 @@ def _bytes_of(world: World) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in world.archive.rglob("*") if path.is_file()}
 
 
-def _pick(items: list[Any], place: int) -> Any:
+def pick(items: list[Any], place: int) -> Any:
     return items[place % len(items)]
 
 

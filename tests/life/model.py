@@ -13,7 +13,7 @@ from uuid import UUID
 
 from ledger.months import Month
 
-HOT, WARM, COLD = "hot", "warm", "cold"
+HOT, WARM, COLD, DELETED = "hot", "warm", "cold", "deleted"
 FINISHED = ("completed", "failed", "cancelled", "reversed")
 HOT_MONTHS, WARM_MONTHS = 1, 2  # the ages at which months leave those tiers
 PartKey = tuple[Month, int]
@@ -37,10 +37,11 @@ class Row:
 
 @dataclass(slots=True)
 class Part:
-    """A part of a month: where it is, and its rows by id."""
+    """A part of a month: where it is, its rows by id, and the holds that kept them where the rest was deleted."""
 
     tier: str
     rows: dict[UUID, Row] = field(default_factory=dict)
+    kept_by: frozenset[int] = frozenset()
 
     @property
     def is_finished(self) -> bool:
@@ -63,6 +64,7 @@ class Model:
     waiting: set[PartKey] = field(default_factory=set)  # archived, their events recorded and not published
     logged: set[PartKey] = field(default_factory=set)  # archived as the published log has it
     is_installed: bool = False  # whether it ever wrote to its archive
+    holds: dict[int, tuple[Month, str | None]] = field(default_factory=dict)  # the open ones; None: on a whole month
 
     def copy(self) -> "Model":
         """The same, apart: what a backup has."""
@@ -84,7 +86,7 @@ class Model:
 
     def living(self) -> list[UUID]:
         """The ids of the rows in PostgreSQL."""
-        return [key for _, part in self.parts() if part.tier != COLD for key in part.rows]
+        return [key for _, part in self.parts() if part.tier in (HOT, WARM) for key in part.rows]
 
     def writable(self) -> list[Month]:
         """The months that take new rows."""
@@ -123,7 +125,7 @@ class Model:
 
     def find(self, key: UUID) -> tuple[Part, Row]:
         """A row in PostgreSQL and its part."""
-        return next((part, part.rows[key]) for _, part in self.parts() if part.tier != COLD and key in part.rows)
+        return next((part, part.rows[key]) for _, part in self.parts() if part.tier in (HOT, WARM) and key in part.rows)
 
     def set_status(self, key: UUID, status: str) -> None:
         """Another status of a row."""
@@ -167,6 +169,40 @@ class Model:
             return False
         self.months[month].append(Part(HOT))
         return True
+
+    def keeping(self, month: Month) -> dict[int, str | None]:
+        """The open holds on a month: the wallet whose rows each keeps, None for the whole month."""
+        return {number: wallet for number, (held, wallet) in self.holds.items() if held == month}
+
+    def doomed(self) -> dict[Month, list[int]]:
+        """What a deletion is about, where every month is old enough: the numbers of the parts of each month."""
+        found = {month: self._doomed(month) for month in sorted(self.months)}
+        return {month: parts for month, parts in found.items() if parts}
+
+    def _doomed(self, month: Month) -> list[int]:
+        parts, keeping = self.months[month], self.keeping(month)
+        if None in keeping.values() or any(part.tier in (HOT, WARM) for part in parts):
+            return []
+        cold = [(number, part) for number, part in enumerate(parts, 1) if part.tier == COLD]
+        return [number for number, part in cold if not (part.kept_by and part.kept_by <= set(keeping))]
+
+    def delete(self, month: Month) -> bool:
+        """The doomed parts of a month go; rows that holds keep stay as further parts. False: every row is kept."""
+        keeping, parts = self.keeping(month), self.months[month]
+        gone = {number: self._held(parts[number - 1], keeping) for number in self._doomed(month)}
+        gone = {number: held for number, held in gone.items() if not held or held != parts[number - 1].rows}
+        for number, held in gone.items():
+            parts[number - 1] = Part(DELETED)
+            self.logged.discard((month, number))
+            if held:
+                wallets = {row.wallet for row in held.values()}
+                parts.append(Part(COLD, held, frozenset(one for one, wallet in keeping.items() if wallet in wallets)))
+                self.logged.add((month, len(parts)))
+        return bool(gone)
+
+    @staticmethod
+    def _held(part: Part, keeping: dict[int, str | None]) -> dict[UUID, Row]:
+        return {key: row for key, row in part.rows.items() if row.wallet in keeping.values()}
 
     def publish(self) -> None:
         """The log says all that happened."""

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import s3fs.core
@@ -32,7 +32,14 @@ SMALL_PART_BYTES = 2048  # of a multipart upload: a small month has several
 KILLED = (-signal.SIGKILL, -signal.SIGXFSZ)
 _CHANGES = frozenset({"os.link", "os.rename", "os.remove", "os.mkdir"})
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.life.runs"])
+_FORKS.set_forkserver_preload(["tests.life.runs", "tests.life.ends"])
+
+
+class Doable(Protocol):
+    """What a run has to do; it is pickled for the run's process."""
+
+    def do(self, settings: Settings, on_step: Callable[[str], None]) -> None:
+        """Do it once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ class Work:
 class Run:
     """A run under way. ``group``: each of ``works`` in a process of its own, all of them in one process group."""
 
-    def __init__(self, settings: Settings, works: Sequence[Work], at: Place | None = None) -> None:
+    def __init__(self, settings: Settings, works: Sequence[Doable], at: Place | None = None) -> None:
         self._heard, told = _FORKS.Pipe(duplex=False)
         own = at if at is not None and at.channel in (Channel.STEP, Channel.FOLDER) else None
         self._process = _FORKS.Process(target=_lead, args=(settings, tuple(works), own, told))
@@ -79,7 +86,7 @@ class Run:
         return self._process.exitcode, places, error
 
 
-def _lead(settings: Settings, works: tuple[Work, ...], at: Place | None, told: Connection) -> None:
+def _lead(settings: Settings, works: tuple[Doable, ...], at: Place | None, told: Connection) -> None:
     """The first process of a run; it forks the others."""
     os.setpgid(0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -92,7 +99,7 @@ def _lead(settings: Settings, works: tuple[Work, ...], at: Place | None, told: C
     told.send((watch.places, error))
 
 
-def _fork(settings: Settings, work: Work) -> int:
+def _fork(settings: Settings, work: Doable) -> int:
     """Begin another process of the group; returns its number."""
     process = os.fork()
     if process == 0:
@@ -101,7 +108,7 @@ def _fork(settings: Settings, work: Work) -> int:
     return process
 
 
-def _done(settings: Settings, work: Work, watch: Watch) -> str:
+def _done(settings: Settings, work: Doable, watch: Watch) -> str:
     """Do the work; returns the error that it ended with, if any."""
     _listen(settings, watch)
     try:

@@ -4,7 +4,7 @@ import shutil
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +25,9 @@ from sql.installation import read_installation
 from sql.log import count_waiting, read_log
 from storage.marker import KEY as MARKER
 from storage.store import ObjectStore
-from tasks.archiving.outcome import Result
+from tasks.archiving.outcome import MoveResult
 from tasks.archiving.to_cold import Step, archive_month
-from tasks.proving.verification import Scope, verify_archive
+from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.archived_log import ArchivedLog
 from tasks.transparency.publish import publish_log
 from tests.databases import looking_into_both_schemas
@@ -86,7 +86,7 @@ class Scene:
     def complete(self) -> None:
         """What the next night does, and the publication of the log behind it."""
         outcomes = self.ledger.night()
-        assert {outcome.result for outcome in outcomes} <= {Result.MOVED}, outcomes
+        assert {outcome.result for outcome in outcomes} <= {MoveResult.MOVED}, outcomes
         publish_log(self.settings)
 
     def check_completed(self) -> None:
@@ -135,7 +135,7 @@ class Scene:
 
     def _check_deeply(self) -> None:
         with connect(self.settings.database_dsn, "tests") as connection:
-            report = verify_archive(self.settings, Scope(deep=True), connection)
+            report = verify_archive(self.settings, VerificationScope(deep=True), connection)
         assert report.findings == []
         assert report.counts["months"] == len(self.beginning.due)
 
@@ -195,7 +195,7 @@ def _interrupt(settings: Settings, month: Month) -> None:
 
 
 @contextmanager
-def staged(beginning: Beginning, folder: Path) -> Iterator[Scene]:
+def staged(beginning: Beginning, folder: Path, make: Callable[[Beginning, Settings], Scene] = Scene) -> Iterator[Scene]:
     """A scene at its beginning, for one case; its database is dropped at the end."""
     server, name = beginning.server, f"test_scene_{uuid.uuid4().hex}"
     settings = on_database(beginning.settings, name).model_copy(update={"home": folder / "home"})
@@ -208,7 +208,7 @@ def staged(beginning: Beginning, folder: Path) -> Iterator[Scene]:
         connection.execute(f"UPDATE treasury.installation SET database_oid = {_OF_THE_DATABASE}")
     _restore(settings, beginning.objects)
     try:
-        yield Scene(beginning, settings)
+        yield make(beginning, settings)
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from tests.life.places import Channel, Moment, Place, Watch
 from tests.life.relays import After, PostgresRelay, StoreRelay, cut
-from tests.life.runs import Run, Work
+from tests.life.runs import Doable, Run
 from tests.life.scenes import Scene
 
 NOWHERE = "http://127.0.0.1:9"
@@ -41,7 +41,7 @@ class Struck:
         self.places: list[Place] = []
         self.error = ""
 
-    def run(self, *works: Work, strike: Callable[[Run], object] = Run.kill) -> int | None:
+    def run(self, *works: Doable, strike: Callable[[Run], object] = Run.kill) -> int | None:
         """Do ``works`` in processes of their own; returns how the first of them ended."""
         started: list[Run] = []
         watch = Watch(self._at, lambda: strike(started[0]))

@@ -99,7 +99,7 @@ def together(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Stage:
     return Stage(beginning, folder, NEXT_MONTH, Work((THIRD,)))
 
 
-@pytest.mark.sampled(3, rest="slow")
+@pytest.mark.sampled(1, rest="slow")
 @pytest.mark.parametrize("number", range(EVERY))
 def test_a_run_killed_anywhere_is_completed_by_the_next(next_month: Stage, tmp_path: Path, number: int) -> None:
     kill_and_complete(next_month, chosen(next_month.places, EVERY)[number], tmp_path)

@@ -146,6 +146,11 @@ class World:
         found = self.sql(f"UPDATE {parent} SET status = %s WHERE id = %s RETURNING id", status, key)
         return len(found)
 
+    def insert_again(self, key: UUID) -> None:
+        """Write a row of a warm month once more, into the same month."""
+        warm = "transactions_archive_warm"
+        self.sql(f"INSERT INTO {warm} SELECT * FROM {warm} WHERE id = %s", key)
+
     def back_up(self) -> None:
         """Keep a copy of the database, in place of the one that was kept."""
         if self._backup is not None:

@@ -110,6 +110,7 @@ def test_two_commands_at_the_same_time_share_one_server_and_the_last_one_out_sto
         assert not alive(home)
 
 
+@pytest.mark.heavy("two commands at a time are tested beside it")
 def test_a_user_killed_with_9_leaves_no_server(home: Path) -> None:
     with borrower(home) as only:
         url = url_of(only)
@@ -118,6 +119,7 @@ def test_a_user_killed_with_9_leaves_no_server(home: Path) -> None:
     assert not Redis(home).answers(url)
 
 
+@pytest.mark.heavy("two commands at a time are tested beside it")
 def test_a_server_outlives_the_command_that_started_it_while_another_uses_it(home: Path) -> None:
     with borrower(home) as first:
         url = url_of(first)
@@ -131,6 +133,7 @@ def test_a_server_outlives_the_command_that_started_it_while_another_uses_it(hom
     assert not alive(home)
 
 
+@pytest.mark.heavy("two commands at a time are tested beside it")
 def test_who_started_a_server_and_leaves_it_to_others_is_not_warned_of_it(home: Path) -> None:
     with borrower(home, "-W", "error", stderr=subprocess.PIPE) as first:
         url = url_of(first)

@@ -59,6 +59,7 @@ def client(settings: Settings, secret: str) -> s3fs.S3FileSystem:
     )
 
 
+@pytest.mark.heavy("its logins are tested beside it")
 def test_postgresql_is_safe_by_default(home: Path, bin_dir: Path | None) -> None:
     expected = {
         "fsync": "on",
@@ -96,6 +97,7 @@ def test_postgresql_keeps_its_data_and_password_from_one_start_to_the_next(home:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
+@pytest.mark.heavy("a whole one is tested beside it")
 def test_a_cluster_whose_making_was_broken_off_is_made_again(home: Path, bin_dir: Path | None) -> None:
     version = 15 if bin_dir and "15" in str(bin_dir) else 18
     draft = home / "postgres" / f"{version}.draft"
@@ -114,6 +116,7 @@ def test_nothing_is_made_in_the_place_of_a_cluster_that_is_gone(home: Path, bin_
     assert list(data.iterdir()) == []
 
 
+@pytest.mark.heavy("a cluster is kept in the test beside it")
 def test_a_home_that_was_used_gets_no_new_cluster(home: Path, bin_dir: Path | None) -> None:
     server = Postgres(home, bin_dir=bin_dir, fast=True)
     with lease(home, server) as endpoint:
@@ -281,6 +284,7 @@ def test_an_embedded_postgresql_has_three_logins_with_passwords_of_their_own(own
     assert [words for words in ("authentication failed", "is starting up") if words in log] == []
 
 
+@pytest.mark.heavy("a plain home is tested beside it")
 def test_a_home_with_marks_that_mean_something_elsewhere_works(home: Path, bin_dir: Path | None) -> None:
     strange = load_settings(home=home / "a %d {b} ä'c", ports=ANY_PORT)
     with stack.running(strange, "postgres", "redis", "s3", fast=True, bin_dir=bin_dir) as settings:

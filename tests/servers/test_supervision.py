@@ -49,7 +49,7 @@ def supervised(home: Path, *servers: lease.Server, **options: object) -> Iterato
 @contextmanager
 def contextlib_leases(
     home: Path, servers: tuple[lease.Server, ...]
-) -> Iterator[list[tuple[lease.Server, lease.Endpoint]]]:
+) -> Iterator[list[tuple[lease.Server, lease.ServerEndpoint]]]:
     if not servers:
         yield []
         return

@@ -1,4 +1,4 @@
-"""This machine's clock against PostgreSQL's: a slow answer is no wrong clock, and a wrong one is refused by name."""
+"""This machine's clock against PostgreSQL's: a slow answer is not a wrong clock, and a wrong one is refused by name."""
 
 import time
 from decimal import Decimal
@@ -13,7 +13,7 @@ from sql import clock
 from sql.clock import difference_s, least_difference_s, require_clock
 from sql.connection import connect
 from tasks.admin.setup import prepare_database
-from tasks.health import CHECKS, State, run_checks
+from tasks.health import CHECKS, HealthState, run_checks
 
 OFF = {"an hour ahead": 3600.0, "an hour behind": -3600.0, "two days ahead": 172_800.0, "two days behind": -172_800.0}
 
@@ -57,10 +57,10 @@ def test_nothing_is_prepared_or_started_under_a_wrong_clock(
 def test_health_says_how_far_the_clock_is_off(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     check = [one for one in CHECKS if one.name == "clock"]
     [result] = run_checks(settings, check)
-    assert (result.state, result.value) == (State.HEALTHY, Decimal(0))
+    assert (result.state, result.value) == (HealthState.HEALTHY, Decimal(0))
     monkeypatch.setattr(clock, "wall_clock_s", lambda: time.time() + 172_800)
     [result] = run_checks(settings, check)
-    assert result.state is State.CRITICAL
+    assert result.state is HealthState.CRITICAL
     assert "s ahead of PostgreSQL's" in result.line
     assert result.value is not None
     assert abs(float(result.value) - 172_800) < 600

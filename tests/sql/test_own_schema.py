@@ -77,6 +77,7 @@ def test_a_companys_tables_of_the_same_names_are_left_alone(empty: Settings, com
         assert {relation.schema for relation in own_relations(connection)} == {"treasury"}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("until", ["0018", "0014"])
 def test_what_a_former_version_made_in_public_moves_without_being_rewritten(
     empty: Settings, company: psycopg.Connection, until: str
@@ -191,6 +192,7 @@ def test_options_of_the_address_stay_beside_the_schema(empty: Settings) -> None:
         assert connection.execute("SHOW search_path").fetchone() == ("acme,public,pg_temp",)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "theirs", ["CREATE TABLE treasury.bonds (x int)", "CREATE FUNCTION treasury.f() RETURNS int LANGUAGE sql RETURN 1"]
 )
@@ -245,7 +247,7 @@ TAKEN = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("what", TAKEN)
 def test_a_taken_name_is_refused_by_name_and_the_other_table_goes_on(
     empty: Settings, company: psycopg.Connection, what: str
@@ -262,6 +264,7 @@ def test_a_taken_name_is_refused_by_name_and_the_other_table_goes_on(
     assert [row for row in after if row[0] in {name for name, *_ in theirs}] == theirs
 
 
+@pytest.mark.heavy("a taken name is tested beside it")
 def test_a_table_of_the_view_s_name_beside_a_third_table_concerns_that_table_alone(
     empty: Settings, company: psycopg.Connection
 ) -> None:

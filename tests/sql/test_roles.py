@@ -196,6 +196,7 @@ def test_a_third_table_is_the_auditor_s_to_read_and_not_the_api_s(settings: Sett
         connection.execute("SELECT * FROM events_partitioned")
 
 
+@pytest.mark.heavy("one database is tested beside it")
 def test_many_databases_of_one_cluster_are_prepared_at_the_same_time(settings: Settings, template: str) -> None:
     names = [f"many_{uuid4().hex}" for _ in range(4)]
 

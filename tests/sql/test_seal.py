@@ -43,6 +43,7 @@ def _seal(connection: Connection, settings: Settings) -> None:
     run_ddl(connection, settings, lambda: seal(connection, relation(connection, PARTITION)))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("write", WRITES)
 def test_every_write_is_refused_even_to_a_superuser_who_replays_as_a_replica(
     warm: Settings, connection: Connection, another: Connector, write: str

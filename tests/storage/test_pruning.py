@@ -282,6 +282,7 @@ shapes = st.sampled_from(
 )
 
 
+@pytest.mark.heavy("test_same_answer.py asks random questions of pruned months")
 @hypothesis_settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(shapes, conditions, conditions)
 @example("SELECT * FROM transactions WHERE {0}", f"id IN ({_ids((1, 0), (2, 1))})", "true")

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from config.suppliers import SimulatorSettings, Suppliers
 from ledger.identifiers import new_id, truncate_ms
 from ledger.transactions import VasType
-from suppliers.protocol import PurchaseRequest, Supplier
+from suppliers.protocol import PurchaseRequest, SupplierClient
 from suppliers.registry import open_suppliers
 from suppliers.simulation.app import create_app
 from suppliers.simulation.book import Book, Sale
@@ -66,7 +66,9 @@ class Simulated:
         """What goes wrong with the next requests."""
         httpx.post(f"{self.url}/{name}/_faults", json=[fault.value for fault in faults]).raise_for_status()
 
-    def ask(self, supplier: str, work: Callable[[Supplier], Awaitable[T]], settings: Suppliers | None = None) -> T:
+    def ask(
+        self, supplier: str, work: Callable[[SupplierClient], Awaitable[T]], settings: Suppliers | None = None
+    ) -> T:
         """Run ``work`` with an open client."""
 
         async def run() -> T:
@@ -111,7 +113,7 @@ SALES: dict[str, tuple[VasType, str, str]] = {
 NAMES = tuple(SALES)
 
 
-def request(supplier: Supplier, sale: tuple[VasType, str, str] | None = None, **changes: Any) -> PurchaseRequest:
+def request(supplier: SupplierClient, sale: tuple[VasType, str, str] | None = None, **changes: Any) -> PurchaseRequest:
     """A purchase that the supplier would carry out."""
     vas_type, product, amount = sale or SALES[supplier.name]
     now = truncate_ms(datetime.now(UTC))

@@ -29,12 +29,12 @@ from suppliers.errors import (
 from suppliers.flash.client import Flash
 from suppliers.mobilemart.client import MobileMart
 from suppliers.peach.client import Peach
-from suppliers.protocol import Outcome, Product, Supplier
+from suppliers.protocol import Outcome, Product, SupplierClient
 from suppliers.simulation.credentials import MOBILEMART_NO_SALE
 from suppliers.simulation.faults import DRAWN, Fault
 from suppliers.tokens import Token
-from suppliers.transport import Answer, Call
-from suppliers.verdicts import State, Verdict
+from suppliers.transport import SupplierAnswer, SupplierCall
+from suppliers.verdicts import PurchaseState, Verdict
 from tests.suppliers.conftest import NAMES, Simulated, request, serving, simulators
 
 every_supplier = pytest.mark.parametrize("name", NAMES)
@@ -44,13 +44,13 @@ AFTER = [Fault.BROKEN_AFTER, Fault.CUT_AFTER, Fault.PAGE_AFTER]
 
 @every_supplier
 def test_a_purchase_is_one_sale_at_the_supplier(simulated: Simulated, name: str) -> None:
-    async def buy(supplier: Supplier) -> tuple[Outcome, str]:
+    async def buy(supplier: SupplierClient) -> tuple[Outcome, str]:
         wanted = request(supplier)
         return await supplier.purchase(wanted), wanted.reference
 
     outcome, reference = simulated.ask(name, buy)
     (sale,) = simulated.purchases(name)
-    assert outcome.state is State.COMPLETED
+    assert outcome.state is PurchaseState.COMPLETED
     assert (outcome.supplier_transaction_id, outcome.supplier_reference) == (sale.transaction_id, reference)
     assert outcome.amount == Decimal(sale.amount_cents) / 100
     assert sale.reference == reference
@@ -58,7 +58,7 @@ def test_a_purchase_is_one_sale_at_the_supplier(simulated: Simulated, name: str)
 
 @every_supplier
 def test_asking_again_what_became_of_a_sale_finds_that_sale(simulated: Simulated, name: str) -> None:
-    async def buy(supplier: Supplier) -> tuple[Outcome, list[Outcome]]:
+    async def buy(supplier: SupplierClient) -> tuple[Outcome, list[Outcome]]:
         wanted = request(supplier)
         return await supplier.purchase(wanted), [await supplier.resolve(wanted) for _ in range(3)]
 
@@ -70,22 +70,22 @@ def test_asking_again_what_became_of_a_sale_finds_that_sale(simulated: Simulated
 @every_supplier
 @pytest.mark.parametrize("fault", AFTER)
 def test_a_sale_without_an_answer_is_found_and_never_made_twice(simulated: Simulated, name: str, fault: Fault) -> None:
-    async def buy(supplier: Supplier) -> Outcome:
+    async def buy(supplier: SupplierClient) -> Outcome:
         wanted = request(supplier)
         await supplier.authenticate()
         simulated.plan(name, fault)
         first = await supplier.purchase(wanted)
-        return first if first.state is State.COMPLETED else await supplier.resolve(wanted)
+        return first if first.state is PurchaseState.COMPLETED else await supplier.resolve(wanted)
 
     outcome = simulated.ask(name, buy)
     (sale,) = simulated.purchases(name)
-    assert (outcome.state, outcome.supplier_transaction_id) == (State.COMPLETED, sale.transaction_id)
+    assert (outcome.state, outcome.supplier_transaction_id) == (PurchaseState.COMPLETED, sale.transaction_id)
 
 
 @every_supplier
 @pytest.mark.parametrize("fault", BEFORE)
 def test_what_was_lost_on_the_way_is_never_reported_as_sold(simulated: Simulated, name: str, fault: Fault) -> None:
-    async def buy(supplier: Supplier) -> tuple[Outcome, Any]:
+    async def buy(supplier: SupplierClient) -> tuple[Outcome, Any]:
         wanted = request(supplier)
         await supplier.authenticate()
         simulated.plan(name, fault)
@@ -94,10 +94,10 @@ def test_what_was_lost_on_the_way_is_never_reported_as_sold(simulated: Simulated
 
     outcome, supplier = simulated.ask(name, buy)
     if name == "flash":  # the same reference was posted again, and that one sold
-        assert outcome.state is State.COMPLETED
+        assert outcome.state is PurchaseState.COMPLETED
         assert len(simulated.purchases(name)) == 1
     else:
-        assert (outcome.state, outcome.verdict) == (State.UNKNOWN, Verdict.ABSENT)
+        assert (outcome.state, outcome.verdict) == (PurchaseState.UNKNOWN, Verdict.ABSENT)
         assert not supplier.believes(outcome, timedelta(0))
         assert supplier.believes(outcome, timedelta(seconds=1))
         assert simulated.purchases(name) == []
@@ -107,21 +107,21 @@ def test_what_was_lost_on_the_way_is_never_reported_as_sold(simulated: Simulated
 def test_a_supplier_that_hangs_after_selling_is_given_up_after_the_time_limit(simulated: Simulated, name: str) -> None:
     settings = simulated.with_(name, call_timeout_s=0.3)
 
-    async def buy(supplier: Supplier) -> tuple[Outcome, Outcome]:
+    async def buy(supplier: SupplierClient) -> tuple[Outcome, Outcome]:
         wanted = request(supplier)
         await supplier.authenticate()
         simulated.plan(name, *[Fault.HANG_AFTER] * 3)
         return await supplier.purchase(wanted), await supplier.resolve(wanted)
 
     first, second = simulated.ask(name, buy, settings)
-    assert first.state is State.UNKNOWN
-    assert second.state is State.COMPLETED
+    assert first.state is PurchaseState.UNKNOWN
+    assert second.state is PurchaseState.COMPLETED
     assert len(simulated.purchases(name)) == 1
 
 
 @every_supplier
 def test_a_busy_supplier_is_asked_again_or_nothing_is_sold(simulated: Simulated, name: str) -> None:
-    async def buy(supplier: Supplier) -> Outcome:
+    async def buy(supplier: SupplierClient) -> Outcome:
         await supplier.authenticate()
         simulated.plan(name, Fault.BUSY)
         return await supplier.purchase(request(supplier))
@@ -131,20 +131,20 @@ def test_a_busy_supplier_is_asked_again_or_nothing_is_sold(simulated: Simulated,
             simulated.ask(name, buy)
         assert simulated.purchases(name) == []
     else:
-        assert simulated.ask(name, buy).state is State.COMPLETED
+        assert simulated.ask(name, buy).state is PurchaseState.COMPLETED
         assert len(simulated.purchases(name)) == 1
 
 
 @every_supplier
 def test_a_token_that_has_ended_is_replaced_once_and_unseen(simulated: Simulated, name: str) -> None:
-    async def buy(supplier: Supplier) -> Outcome:
+    async def buy(supplier: SupplierClient) -> Outcome:
         await supplier.authenticate()
         httpx.post(f"{simulated.url}/{name}/_tokens/revoke").raise_for_status()
         await supplier.products()
         httpx.post(f"{simulated.url}/{name}/_tokens/revoke").raise_for_status()
         return await supplier.purchase(request(supplier))
 
-    assert simulated.ask(name, buy).state is State.COMPLETED
+    assert simulated.ask(name, buy).state is PurchaseState.COMPLETED
     assert len(simulated.purchases(name)) == 1
 
 
@@ -179,11 +179,11 @@ def test_a_supplier_that_is_not_there_is_away_and_nothing_was_sent(simulated: Si
 def test_after_enough_failures_nothing_is_sent_for_a_while(simulated: Simulated, name: str) -> None:
     settings = simulated.with_(name, breaker_failures=3, attempts=1, breaker_pause_s=0.3)
 
-    async def buy(supplier: Supplier) -> Outcome:
+    async def buy(supplier: SupplierClient) -> Outcome:
         await supplier.authenticate()
         simulated.plan(name, *[Fault.BROKEN] * 9)
         for _ in range(3):
-            assert (await supplier.purchase(request(supplier))).state is State.UNKNOWN
+            assert (await supplier.purchase(request(supplier))).state is PurchaseState.UNKNOWN
         with pytest.raises(SupplierAwayError, match="a pause"):
             await supplier.purchase(request(supplier))
         simulated.plan(name)
@@ -195,7 +195,7 @@ def test_after_enough_failures_nothing_is_sent_for_a_while(simulated: Simulated,
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)
 
-    assert simulated.ask(name, buy, settings).state is State.COMPLETED
+    assert simulated.ask(name, buy, settings).state is PurchaseState.COMPLETED
 
 
 @every_supplier
@@ -215,7 +215,7 @@ def test_a_missing_number_is_refused_before_anything_is_sent(simulated: Simulate
 def test_many_callers_share_one_token(simulated: Simulated) -> None:
     asked: list[int] = []
 
-    async def buy(supplier: Supplier) -> list[Outcome]:
+    async def buy(supplier: SupplierClient) -> list[Outcome]:
         assert isinstance(supplier, Flash)
         fetch = supplier._tokens._fetch
 
@@ -234,14 +234,14 @@ def test_many_callers_share_one_token(simulated: Simulated) -> None:
 def test_a_token_is_renewed_before_it_ends() -> None:
     with simulators(SimulatorSettings(token_life_s=2), token_early_s=60) as running:
 
-        async def buy(supplier: Supplier) -> set[str]:
+        async def buy(supplier: SupplierClient) -> set[str]:
             assert isinstance(supplier, Flash)
             tokens = {await supplier._tokens.get()}
             deadline = time.monotonic() + 20
             while len(tokens) < 2 and time.monotonic() < deadline:
                 await asyncio.sleep(0.05)
                 tokens.add(await supplier._tokens.get())
-                assert (await supplier.purchase(request(supplier))).state is State.COMPLETED
+                assert (await supplier.purchase(request(supplier))).state is PurchaseState.COMPLETED
             return tokens
 
         assert len(running.ask("flash", buy)) == 2
@@ -250,7 +250,7 @@ def test_a_token_is_renewed_before_it_ends() -> None:
 def test_calls_are_spread_over_the_rate_that_is_set(simulated: Simulated) -> None:
     settings = simulated.with_("flash", calls_per_s=10)
 
-    async def buy(supplier: Supplier) -> float:
+    async def buy(supplier: SupplierClient) -> float:
         started = time.monotonic()
         await asyncio.gather(*(supplier.purchase(request(supplier)) for _ in range(14)))
         return time.monotonic() - started
@@ -259,27 +259,30 @@ def test_calls_are_spread_over_the_rate_that_is_set(simulated: Simulated) -> Non
 
 
 def test_flash_answers_another_body_under_the_same_reference_with_a_doubt(simulated: Simulated) -> None:
-    async def buy(supplier: Supplier) -> Outcome:
+    async def buy(supplier: SupplierClient) -> Outcome:
         wanted = request(supplier)
         await supplier.purchase(wanted)
         return await supplier.purchase(request(supplier, reference=wanted.reference, amount=Decimal("51.00")))
 
     outcome = simulated.ask("flash", buy)
-    assert (outcome.state, outcome.verdict) == (State.UNKNOWN, Verdict.DUPLICATE)
+    assert (outcome.state, outcome.verdict) == (PurchaseState.UNKNOWN, Verdict.DUPLICATE)
     assert len(simulated.purchases("flash")) == 1
 
 
 def test_flash_is_not_asked_again_about_a_purchase_that_it_may_have_forgotten(simulated: Simulated) -> None:
     old = datetime.now(UTC) - timedelta(hours=25)
     outcome = simulated.ask("flash", lambda supplier: supplier.resolve(request(supplier, requested_at=old)))
-    assert (outcome.state, outcome.detail) == (State.UNKNOWN, "too old to be posted again: the statement decides")
+    assert (outcome.state, outcome.detail) == (
+        PurchaseState.UNKNOWN,
+        "too old to be posted again: the statement decides",
+    )
     assert simulated.book.all("flash") == []
 
 
 def test_flash_in_doubt_takes_no_refusal_of_the_moment_for_an_end(simulated: Simulated) -> None:
     magic = (VasType.VOUCHER_TOPUP, "999", "20.03")  # out of funds
     outcome = simulated.ask("flash", lambda supplier: supplier.resolve(request(supplier, magic)))
-    assert outcome.state is State.UNKNOWN
+    assert outcome.state is PurchaseState.UNKNOWN
 
 
 def test_mobilemart_sends_a_catalogue_that_has_not_changed_only_once(
@@ -287,11 +290,11 @@ def test_mobilemart_sends_a_catalogue_that_has_not_changed_only_once(
 ) -> None:
     statuses: list[int] = []
 
-    async def read(supplier: Supplier) -> tuple[Sequence[Product], Sequence[Product]]:
+    async def read(supplier: SupplierClient) -> tuple[Sequence[Product], Sequence[Product]]:
         assert isinstance(supplier, MobileMart)
         exchange = supplier._http._exchange
 
-        async def watched(call: Call) -> Answer:
+        async def watched(call: SupplierCall) -> SupplierAnswer:
             answer = await exchange(call)
             statuses.append(answer.status)
             return answer
@@ -305,16 +308,16 @@ def test_mobilemart_sends_a_catalogue_that_has_not_changed_only_once(
 
 
 def test_mobilemart_airtime_without_an_answer_waits_for_the_statement(simulated: Simulated) -> None:
-    async def buy(supplier: Supplier) -> Outcome:
+    async def buy(supplier: SupplierClient) -> Outcome:
         wanted = request(supplier, (VasType.AIRTIME, "1001", "10.00"))
         await supplier.authenticate()
         simulated.plan("mobilemart", Fault.CUT_AFTER)
-        assert (await supplier.purchase(wanted)).state is State.UNKNOWN
+        assert (await supplier.purchase(wanted)).state is PurchaseState.UNKNOWN
         outcome = await supplier.resolve(wanted)
         assert not supplier.believes(outcome, timedelta(days=365))
         return outcome
 
-    assert simulated.ask("mobilemart", buy).state is State.UNKNOWN
+    assert simulated.ask("mobilemart", buy).state is PurchaseState.UNKNOWN
     assert len(simulated.purchases("mobilemart")) == 1
 
 
@@ -323,24 +326,24 @@ def test_mobilemart_sells_electricity_by_a_prevend_and_for_its_amount(simulated:
     outcome = simulated.ask(
         "mobilemart", lambda supplier: supplier.purchase(request(supplier, power, meter_number="04000000011"))
     )
-    assert (outcome.state, outcome.amount) == (State.COMPLETED, Decimal("123.45"))
+    assert (outcome.state, outcome.amount) == (PurchaseState.COMPLETED, Decimal("123.45"))
 
 
 @pytest.mark.parametrize(
     ("amount", "first", "later", "believed"),
     [
-        ("9900.01", State.PENDING, State.COMPLETED, False),
-        ("9900.02", State.PENDING, State.COMPLETED, False),
-        ("9900.03", State.UNKNOWN, State.COMPLETED, False),
-        ("9900.05", State.UNKNOWN, State.COMPLETED, False),
-        ("9900.07", State.PENDING, State.PENDING, False),
-        ("9900.08", State.PENDING, State.PENDING, True),
+        ("9900.01", PurchaseState.PENDING, PurchaseState.COMPLETED, False),
+        ("9900.02", PurchaseState.PENDING, PurchaseState.COMPLETED, False),
+        ("9900.03", PurchaseState.UNKNOWN, PurchaseState.COMPLETED, False),
+        ("9900.05", PurchaseState.UNKNOWN, PurchaseState.COMPLETED, False),
+        ("9900.07", PurchaseState.PENDING, PurchaseState.PENDING, False),
+        ("9900.08", PurchaseState.PENDING, PurchaseState.PENDING, True),
     ],
 )
 def test_a_payment_s_story_is_followed_to_its_end(
-    simulated: Simulated, amount: str, first: State, later: State, believed: bool
+    simulated: Simulated, amount: str, first: PurchaseState, later: PurchaseState, believed: bool
 ) -> None:
-    async def pay(supplier: Supplier) -> tuple[Outcome, Outcome, bool]:
+    async def pay(supplier: SupplierClient) -> tuple[Outcome, Outcome, bool]:
         wanted = request(supplier, amount=Decimal(amount))
         sold = await supplier.purchase(wanted)
         asked = [await supplier.resolve(wanted) for _ in range(3)][-1]
@@ -354,7 +357,7 @@ def test_a_payment_s_story_is_followed_to_its_end(
 def test_what_can_be_reversed_is_and_only_once(simulated: Simulated) -> None:
     vouchers = {"flash": (VasType.VOUCHER_TOPUP, "311", "20.00"), "peach": (VasType.VOUCHER_TOPUP, "PAYSHAP", "20.00")}
 
-    async def undo(supplier: Supplier) -> tuple[Outcome, Outcome]:
+    async def undo(supplier: SupplierClient) -> tuple[Outcome, Outcome]:
         wanted = request(supplier, vouchers[supplier.name])
         sold = await supplier.purchase(wanted)
         first, second = (request(supplier).reference for _ in range(2))
@@ -362,9 +365,9 @@ def test_what_can_be_reversed_is_and_only_once(simulated: Simulated) -> None:
 
     for name in vouchers:
         first, second = simulated.ask(name, undo)
-        assert (first.state, second.state) == (State.COMPLETED, State.FAILED)
+        assert (first.state, second.state) == (PurchaseState.COMPLETED, PurchaseState.FAILED)
 
-    async def undo_another(supplier: Supplier) -> Outcome:
+    async def undo_another(supplier: SupplierClient) -> Outcome:
         sold = await supplier.purchase(request(supplier))
         return await supplier.reverse(request(supplier), sold, "x")
 
@@ -375,7 +378,7 @@ def test_what_can_be_reversed_is_and_only_once(simulated: Simulated) -> None:
 def test_peach_gives_a_south_african_day_and_is_asked_once_a_second() -> None:
     day = (datetime.now(UTC) + timedelta(hours=2)).date()
 
-    async def fetch(supplier: Supplier) -> list[bytes | None]:
+    async def fetch(supplier: SupplierClient) -> list[bytes | None]:
         sold = await supplier.purchase(request(supplier))
         bodies = [await supplier.fetch_statement(one) for one in (day, day - timedelta(days=1))]
         assert bodies[0] is not None
@@ -387,7 +390,7 @@ def test_peach_gives_a_south_african_day_and_is_asked_once_a_second() -> None:
 
 
 def test_peach_opens_a_checkout_and_finds_its_payment_later(simulated: Simulated) -> None:
-    async def open_one(supplier: Supplier) -> tuple[Outcome, Outcome]:
+    async def open_one(supplier: SupplierClient) -> tuple[Outcome, Outcome]:
         assert isinstance(supplier, Peach)
         wanted = request(supplier)
         checkout_id = await supplier.open_checkout(wanted)
@@ -396,7 +399,7 @@ def test_peach_opens_a_checkout_and_finds_its_payment_later(simulated: Simulated
         return before, await supplier.resolve(wanted)
 
     before, after = simulated.ask("peach", open_one)
-    assert (before.verdict, after.state) == (Verdict.ABSENT, State.COMPLETED)
+    assert (before.verdict, after.state) == (Verdict.ABSENT, PurchaseState.COMPLETED)
 
 
 async def _elsewhere(request: Request) -> Response:
@@ -429,7 +432,7 @@ def test_an_answer_that_proves_nothing_leaves_the_outcome_unknown(simulated: Sim
     with serving(Starlette(routes=routes)) as url:
         settings = simulated.with_("flash", base_url=url, answer_limit_bytes=1024, attempts=2)
         outcome = simulated.ask("flash", lambda supplier: supplier.purchase(request(supplier)), settings)
-        assert outcome.state is State.UNKNOWN
+        assert outcome.state is PurchaseState.UNKNOWN
         if answer in (_elsewhere, _endless, _garbage):
             with pytest.raises(SupplierFailingError):
                 simulated.ask("flash", lambda supplier: supplier.products(), settings)
@@ -471,7 +474,7 @@ def test_mobilemart_refusing_the_question_does_not_fail_the_sale(
     simulated: Simulated, status: int, body: dict[str, Any]
 ) -> None:
     outcome = _asked(simulated, "mobilemart", status, body)
-    assert (outcome.state, outcome.verdict) == (State.UNKNOWN, Verdict.UNCERTAIN)
+    assert (outcome.state, outcome.verdict) == (PurchaseState.UNKNOWN, Verdict.UNCERTAIN)
 
 
 def test_mobilemart_without_a_known_code_never_says_that_there_is_no_sale(simulated: Simulated) -> None:
@@ -483,7 +486,7 @@ def test_mobilemart_without_a_known_code_never_says_that_there_is_no_sale(simula
 @pytest.mark.parametrize("name", ["flash", "mobilemart"])
 def test_a_token_that_is_refused_says_nothing_about_the_sale(simulated: Simulated, name: str) -> None:
     if name == "flash":
-        assert _asked(simulated, name, 401, {}).state is State.UNKNOWN
+        assert _asked(simulated, name, 401, {}).state is PurchaseState.UNKNOWN
     else:
         with pytest.raises(BadCredentialsError):
             _asked(simulated, name, 401, {})
@@ -549,11 +552,11 @@ def test_peach_is_believed_about_a_payment(
 @pytest.mark.parametrize("status", [400, 404, 422])
 def test_flash_not_understanding_a_repeated_post_does_not_fail_the_first(simulated: Simulated, status: int) -> None:
     foreign = {"responseCode": 4711}
-    assert _asked(simulated, "flash", status, foreign).state is State.UNKNOWN
+    assert _asked(simulated, "flash", status, foreign).state is PurchaseState.UNKNOWN
     with serving(_answering(status, foreign)) as url:
         settings = simulated.with_("flash", base_url=url, attempts=1)
         first = simulated.ask("flash", lambda supplier: supplier.purchase(request(supplier)), settings)
-    assert (first.state, first.verdict) == (State.FAILED, Verdict.INVALID)  # nothing was sent before it
+    assert (first.state, first.verdict) == (PurchaseState.FAILED, Verdict.INVALID)  # nothing was sent before it
 
 
 def test_every_fault_that_can_be_drawn_is_tried_here() -> None:

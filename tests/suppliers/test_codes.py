@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from suppliers.flash import codes as flash
 from suppliers.mobilemart import codes as mobilemart
 from suppliers.peach import codes as peach
-from suppliers.verdicts import State, Verdict, state_after_doubt, state_of
+from suppliers.verdicts import PurchaseState, Verdict, state_after_doubt, state_of
 
 FLASH = {
     Verdict.SUCCESS: [0],
@@ -66,11 +66,11 @@ def test_mobilemart_codes_mean_what_is_published(code: int | None, status: int, 
 @given(st.integers(), st.text(max_size=20), st.integers(100, 599))
 def test_a_code_that_nobody_knows_never_ends_a_purchase(code: int, text: str, status: int) -> None:
     if code not in flash.CODES:
-        assert state_of(flash.verdict_of(code)) is State.UNKNOWN
+        assert state_of(flash.verdict_of(code)) is PurchaseState.UNKNOWN
     if not text.startswith(tuple(peach.CODES)):
-        assert state_of(peach.verdict_of(text)) is State.UNKNOWN
+        assert state_of(peach.verdict_of(text)) is PurchaseState.UNKNOWN
     if not 1000 <= code < 1104:
-        assert state_of(mobilemart.verdict_of(code, status)) is State.UNKNOWN
+        assert state_of(mobilemart.verdict_of(code, status)) is PurchaseState.UNKNOWN
 
 
 @pytest.mark.parametrize("verdict", Verdict)
@@ -79,4 +79,4 @@ def test_in_doubt_only_a_conclusive_answer_counts(verdict: Verdict) -> None:
     if verdict in (Verdict.SUCCESS, Verdict.DECLINED, Verdict.INVALID):
         assert in_doubt is alone
     else:
-        assert in_doubt in (State.UNKNOWN, State.PENDING)
+        assert in_doubt in (PurchaseState.UNKNOWN, PurchaseState.PENDING)

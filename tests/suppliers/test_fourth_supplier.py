@@ -29,13 +29,13 @@ from ledger.transactions import VasType, new_transaction
 from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
 from suppliers.errors import BadCredentialsError
-from suppliers.protocol import Outcome, Supplier
+from suppliers.protocol import Outcome, SupplierClient
 from suppliers.registry import definition_of, definitions, open_suppliers
 from suppliers.simulation.app import create_app
 from suppliers.simulation.book import Book, Sale
 from suppliers.simulation.credentials import with_simulators
 from suppliers.simulation.planting import differences_of
-from suppliers.verdicts import State
+from suppliers.verdicts import PurchaseState
 from tasks.prefect.deployments import further_deployments
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
@@ -44,7 +44,7 @@ from tasks.statements.intake import IntakeResult as Taken
 from tasks.statements.intake import take_in
 from tasks.vending.purchase import Vending
 from tasks.vending.rows import vend_database
-from tasks.vending.supplier_tests import Result, check_suppliers
+from tasks.vending.supplier_tests import TrialResult, check_suppliers
 from tests.sql.ledger_rows import VAS_ROW
 from tests.suppliers.conftest import QUICK, request, serving
 from tests.tasks.reconciliation.books import Books
@@ -138,10 +138,11 @@ def test_the_api_takes_and_documents_it(running: Running, settings: Settings) ->
 
 def test_it_passes_the_supplier_tests(running: Running, settings: Settings) -> None:
     checks = asyncio.run(check_suppliers(settings.model_copy(update={"suppliers": running.suppliers}), [NAME]))
-    assert [check for check in checks if check.result is not Result.PASSED] == []
+    assert [check for check in checks if check.result is not TrialResult.PASSED] == []
     assert len(checks) == 2 + 2 * len(definition_of(running.suppliers, NAME).trials()) + 1
 
 
+@pytest.mark.heavy("tests/tasks/statements/test_planting.py plants breaks")
 def test_it_is_sold_through_and_its_day_is_closed_with_every_planted_break(
     running: Running, settings: Settings, tmp_path: Path
 ) -> None:
@@ -219,10 +220,12 @@ def test_it_never_sells_twice_and_finds_every_sale(installed: Path) -> None:
                 except Exception as error:  # noqa: BLE001  # then nothing was sold, which the book shows below
                     outcomes.append(error)
                     continue
-                outcomes.append(outcome if outcome.state is State.COMPLETED else await _resolved(opened[NAME], wanted))
+                outcomes.append(
+                    outcome if outcome.state is PurchaseState.COMPLETED else await _resolved(opened[NAME], wanted)
+                )
         return outcomes
 
-    async def _resolved(supplier: Supplier, wanted: Any) -> Outcome:
+    async def _resolved(supplier: SupplierClient, wanted: Any) -> Outcome:
         while True:
             try:
                 return await supplier.resolve(wanted)
@@ -234,7 +237,9 @@ def test_it_never_sells_twice_and_finds_every_sale(installed: Path) -> None:
         outcomes = asyncio.run(run(running.suppliers))
         references = [sale.reference for sale in running.book.all(NAME)]
     assert len(references) == len(set(references))
-    sold = {one.supplier_reference for one in outcomes if isinstance(one, Outcome) and one.state is State.COMPLETED}
+    sold = {
+        one.supplier_reference for one in outcomes if isinstance(one, Outcome) and one.state is PurchaseState.COMPLETED
+    }
     assert sold == set(references)
     assert len(sold) > 20
 

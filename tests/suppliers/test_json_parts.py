@@ -1,4 +1,4 @@
-"""A long list in parts is the same list wherever it is cut, and what is no list is refused as if it were read whole."""
+"""A long list in parts is the same list wherever it is cut, and anything else is refused as if it were read whole."""
 
 import json
 from typing import Any

@@ -11,7 +11,7 @@ from ledger.transactions import VasType
 from suppliers.definition import SupplierDefinition
 from suppliers.flash.client import PURCHASES
 from suppliers.mobilemart.client import KINDS
-from suppliers.offers import Need, check_order
+from suppliers.offers import OrderNeed, check_order
 from suppliers.protocol import PurchaseRequest
 from suppliers.registry import definitions
 from tests.suppliers.conftest import SALES, Simulated, request
@@ -26,7 +26,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "a number of another country": {"mobile_number": "+447700900123"},
     "no meter": {"meter_number": None},
     "no account": {"account_number": None},
-    "a product that is no number": {"product_code": "x1"},
+    "a product that is not a number": {"product_code": "x1"},
     "a product of ten digits": {"product_code": "1234567890"},
 }
 
@@ -82,6 +82,6 @@ def line_of(name: str, vas_type: VasType) -> str:
     return f"| `{name}` | `{vas_type}` | {needs}{limit} |"
 
 
-def described(need: Need) -> str:
+def described(need: OrderNeed) -> str:
     """A need in words."""
     return f"`{need.field}`" if need.rule is None else f"`{need.field}`: {need.rule}"

@@ -219,16 +219,16 @@ FLASH_BAD = {
     "a lone CR": (FLASH.replace("Demo", "De\rmo"), "line 2: lines must all end"),
     "a byte order mark inside": (FLASH.replace("311", "\ufeff311"), "line 2: Product Code: has not the form"),
     "another day": (FLASH.replace("02/03 ", "02/04 "), "line 2: Date: is of another day"),
-    "a day that there is not": (FLASH.replace("02/03 ", "02/30 "), "line 2: Date: is no day of the calendar"),
+    "a day that there is not": (FLASH.replace("02/03 ", "02/30 "), "line 2: Date: is not a day of the calendar"),
     "a date of another form": (FLASH.replace("2026/02/03 ", "03/02/2026 "), "line 2: Date: must be a date"),
-    "an hour that there is not": (FLASH.replace("09:15", "24:15"), "line 2: Date: is no time of day"),
-    "a minute that there is not": (FLASH.replace("09:15", "09:60"), "line 2: Date: is no time of day"),
+    "an hour that there is not": (FLASH.replace("09:15", "24:15"), "line 2: Date: is not a time of day"),
+    "a minute that there is not": (FLASH.replace("09:15", "09:60"), "line 2: Date: is not a time of day"),
     "a status nobody knows": (FLASH.replace("Success", "success"), "line 2: Status: must be one of"),
     "a type nobody knows": (FLASH.replace("Purchase", "Sale"), "line 2: Transaction Type: must be one of"),
     "no reference": (FLASH.replace("ORD-1001", ""), "line 2: Reference: must not be empty"),
     "a reference with a blank": (FLASH.replace("ORD-1001", "ORD 1001"), "line 2: Reference: has not the form"),
     "no identifier": (FLASH.replace("700000123", ""), "line 2: Transaction ID: must not be empty"),
-    "an identifier twice": (TWO_SALES, "line 3: Transaction ID: stands more than once"),
+    "an identifier twice": (TWO_SALES, "line 3: Transaction ID: appears more than once"),
     "a part of a cent": (FLASH.replace("150.0000", "150.0010"), "line 2: Gross Amount: must have no part of a cent"),
     "net that does not add up": (FLASH.replace("145.5000", "145.5001"), "line 2: Net Amount: must be gross"),
     "a purchase below nothing": (
@@ -267,12 +267,12 @@ FULCRUM_BAD = {
     "no header": (MOBILEMART.replace("H|1|20260203\n", "").replace("T|3", "T|2"), "line 1: must be H"),
     "a header day that there is not": (
         MOBILEMART.replace("H|1|20260203", "H|1|20260230"),
-        "line 1: header date: is no day",
+        "line 1: header date: is not a day",
     ),
     "a line of another day": (MOBILEMART.replace("|20260203|", "|20260202|"), "line 2: date: is of another day"),
-    "a line's day that there is not": (MOBILEMART.replace("|20260203|", "|20260231|"), "line 2: date: is no day"),
-    "an hour that there is not": (MOBILEMART.replace("091501", "250000"), "line 2: time: is no time of day"),
-    "a second that there is not": (MOBILEMART.replace("091501", "091560"), "line 2: time: is no time of day"),
+    "a line's day that there is not": (MOBILEMART.replace("|20260203|", "|20260231|"), "line 2: date: is not a day"),
+    "an hour that there is not": (MOBILEMART.replace("091501", "250000"), "line 2: time: is not a time of day"),
+    "a second that there is not": (MOBILEMART.replace("091501", "091560"), "line 2: time: is not a time of day"),
     "a time without seconds": (MOBILEMART.replace("091501", "0915"), "line 2: time: must be HHMMSS"),
     "a decimal amount": (MOBILEMART.replace("|1500|", "|15.00|"), "line 2: amount: must be whole cents"),
     "a negative purchase": (MOBILEMART.replace("|1500|", "|-1500|"), "line 2: amount: must be 0 or more"),
@@ -284,7 +284,7 @@ FULCRUM_BAD = {
     "a blank line": (MOBILEMART.replace("T|3", "\nT|4"), "line 3: is blank"),
     "an identifier twice": (
         MOBILEMART.replace("T|3", f"{MOBILEMART_LINE}\nT|4"),
-        "line 3: fulcrumTxnId: stands more than once",
+        "line 3: fulcrumTxnId: appears more than once",
     ),
 }
 
@@ -329,16 +329,19 @@ PEACH_BAD = {
         PEACH.replace("02-03T09", "02-03T00").replace("+02:00", "+03:00"),
         "line 1: timestamp: is of another day",
     ),
-    "a day that there is not": (PEACH.replace("2026-02-03T", "2026-02-30T"), "line 1: timestamp: is no day"),
+    "a day that there is not": (PEACH.replace("2026-02-03T", "2026-02-30T"), "line 1: timestamp: is not a day"),
     "a time without an offset": (PEACH.replace("+02:00", ""), "line 1: timestamp: must be a date and time"),
     "an offset without its colon": (PEACH.replace("+02:00", "+0200"), "line 1: timestamp: must be a date and time"),
-    "a name twice": (PEACH.replace('"currency"', '"amount":"1.00","currency"'), "line 1: has a name that stands twice"),
+    "a name twice": (
+        PEACH.replace('"currency"', '"amount":"1.00","currency"'),
+        "line 1: has a name that appears twice",
+    ),
     "a name twice, once escaped": (
         PEACH.replace('"currency"', '"\\u0061mount":"1.00","currency"'),
         "line 1: has a name",
     ),
-    "an identifier twice": (f"[{PEACH_RECORD},{PEACH_RECORD}]", "line 2: id: stands more"),
-    "a settlement reference twice": (f"[{PEACH_RECORD},{SECOND}]", "line 2: settlementReference: stands more"),
+    "an identifier twice": (f"[{PEACH_RECORD},{PEACH_RECORD}]", "line 2: id: appears more"),
+    "a settlement reference twice": (f"[{PEACH_RECORD},{SECOND}]", "line 2: settlementReference: appears more"),
 }
 
 
@@ -373,7 +376,7 @@ PEACH_PAYOUT = PEACH_RECORD.replace("0123456789abcdef0123456789abcdef", "2" * 32
 
 
 def test_peach_s_entries_may_share_the_payout_that_they_were_paid_in() -> None:
-    with pytest.raises(StatementError, match="settlementReference: stands more than once"):
+    with pytest.raises(StatementError, match="settlementReference: appears more than once"):
         parse("peach", f"[{PEACH_RECORD},{PEACH_SHARED}]")
     table = parse("peach", f"[{PEACH_RECORD},{PEACH_SHARED}]", statement_settlements="shared").table
     assert table["payout_reference"].to_pylist() == ["PEACH0402202600"] * 2

@@ -27,6 +27,7 @@ POWER = {"flash": (VasType.ELECTRICITY, "301", "20.00"), "mobilemart": (VasType.
 VOUCHER = {"flash": (VasType.VOUCHER_TOPUP, "311", "20.00"), "mobilemart": (VasType.VOUCHER_TOPUP, "3001", "20.00")}
 
 
+@pytest.mark.heavy("test_masking.py tests what logs mask")
 def test_a_full_run_with_faults_logs_no_secret_no_token_no_pin_and_no_number(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -13,7 +13,7 @@ from ledger.errors import DataError
 from suppliers.peach.webhooks import SIGNATURE, read, sign
 from suppliers.protocol import SignatureError
 from suppliers.simulation.credentials import PEACH_WEBHOOK_SECRET
-from suppliers.verdicts import State, Verdict
+from suppliers.verdicts import PurchaseState, Verdict
 from tests.suppliers.conftest import Simulated, request
 
 SECRET = "a secret for one test"
@@ -108,7 +108,7 @@ def test_the_simulators_webhooks_come_shuffled_and_repeated_and_the_newest_says_
         return wanted, [await supplier.resolve(wanted) for _ in range(2)][-1]
 
     wanted, end = simulated.ask("peach", pay)
-    assert end.state is State.COMPLETED
+    assert end.state is PurchaseState.COMPLETED
     for seed in range(5):
         bodies = httpx.get(f"{simulated.url}/peach/_webhooks", params={"seed": seed}).json()
         webhooks = [read(one.encode(), PEACH_WEBHOOK_SECRET) for one in bodies]

@@ -175,23 +175,23 @@ def _problems_of_records(connection: Connection, recorded: Mapping[str, _Digests
         there = {row[0]: tuple(row[1:]) for row in connection.execute(_QUERIES[query], {name: None})}
         yield from _differences(kind, recorded[kind], there)
     for break_id, state, period_day, wrong_state in connection.execute(_QUERIES["contradicting_states"]):
-        told = state if wrong_state else f"accounted in {period_day}"
-        yield f"break {break_id} is {told}, and its records say otherwise"
+        present = state if wrong_state else f"accounted in {period_day}"
+        yield f"break {break_id} is {present}, and its records say otherwise"
 
 
-def _differences(kind: str, told: _Digests, there: _Digests) -> Iterator[str]:
-    for number in sorted(told.keys() | there.keys()):
+def _differences(kind: str, recorded: _Digests, there: _Digests) -> Iterator[str]:
+    for number in sorted(recorded.keys() | there.keys()):
         if number not in there:
             yield f"{kind} {number} was removed"
-        elif number not in told:
+        elif number not in recorded:
             yield f"{kind} {number} is not in the chain"
-        elif told[number] != there[number]:
-            yield f"{kind} {number} was changed{_which(told[number], there[number])}"
+        elif recorded[number] != there[number]:
+            yield f"{kind} {number} was changed{_which(recorded[number], there[number])}"
 
 
-def _which(told: Sequence[str], there: Sequence[str]) -> str:
-    """Which parts of a run were changed; nothing for a record of one part."""
-    if len(there) == 1 or len(told) != len(there):
+def _which(recorded: Sequence[str], there: Sequence[str]) -> str:
+    """Return which parts of a run were changed; nothing for a record of one part."""
+    if len(there) == 1 or len(recorded) != len(there):
         return ""
-    changed = [name for name, one, other in zip(_PARTS, told, there, strict=True) if one != other]
+    changed = [name for name, one, other in zip(_PARTS, recorded, there, strict=True) if one != other]
     return f" ({', '.join(changed)})"

@@ -16,11 +16,11 @@ def verify_objects(settings: Settings, connection: Connection) -> int:
 
     Raises VerificationError that names the first that are changed or gone, TransientError when the archive is away.
     """
-    told = connection.execute(_QUERIES["run_objects"]).fetchall()
+    recorded = connection.execute(_QUERIES["run_objects"]).fetchall()
     store = ObjectStore(settings)
     problems = []
     with spool_folder(settings.spool, "verify") as folder:
-        for key, sha256 in told:
+        for key, sha256 in recorded:
             try:
                 if store.fetch(key, folder / "object").sha256.hex() != sha256:
                     problems.append(f"{key} was changed")
@@ -29,4 +29,4 @@ def verify_objects(settings: Settings, connection: Connection) -> int:
     if problems:
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise VerificationError(f"archive: {'; '.join(problems[:_SHOWN])}{more}")
-    return len(told)
+    return len(recorded)

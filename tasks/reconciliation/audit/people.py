@@ -1,4 +1,6 @@
-"""Who decides: the name that somebody gives, and the account that they give it under. Four eyes are two people's."""
+"""The people who decide: the name that a person gives, and the account that it is given under. Four eyes are two
+people's.
+"""
 
 import os
 import pwd
@@ -29,7 +31,7 @@ class Person:
             raise FieldError("actor", f"must be a person: {SYSTEM} is what runs sign with")
 
     def is_same_as(self, name: str, account: str | None) -> bool:
-        """Whether the other may be the same person: any name of one is any name of the other's."""
+        """Return whether the other may be the same person: any name of one is any name of the other's."""
         return bool(_words(self.name, self.account) & _words(name, account))
 
 

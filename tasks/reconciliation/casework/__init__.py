@@ -1,1 +1,1 @@
-"""What people do about breaks: lists, decisions, suggested matches, and manual settlement."""
+"""Work on breaks: lists, decisions, suggested matches, and manual settlement."""

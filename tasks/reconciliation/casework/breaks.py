@@ -19,8 +19,7 @@ from sql.connection import Connection, connect, fetch_one
 from sql.queries import load
 from tasks.reconciliation.audit import chain
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, SYSTEM, Person, check_text
-from tasks.reconciliation.casework import manual_settlement as endings
-from tasks.reconciliation.casework import suggestions, withdrawals
+from tasks.reconciliation.casework import manual_settlement, suggestions, withdrawals
 from tasks.reconciliation.casework.suggestions import Match
 from tasks.reconciliation.closing import closed_days
 from tasks.reconciliation.closing.periods import check_open
@@ -110,7 +109,7 @@ class ResolutionRecord:
 
 @dataclass(frozen=True, slots=True)
 class BreakFilter:
-    """Which breaks are wanted; None does not filter. Days are of Africa/Johannesburg, both included."""
+    """The filter of breaks; None does not filter. Days are of Africa/Johannesburg, both included."""
 
     supplier: str | None = None
     states: tuple[BreakState, ...] | None = _WAITING
@@ -122,10 +121,10 @@ class BreakFilter:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedBreak:
-    """What a call of `resolve` came to: the break's state now. ``proposed``: a second person must confirm. ``together``
-    are the other breaks of a suggested match, which came to the same. ``ended_row`` is our row that this ended; a break
-    that is open then has more to decide about than that. ``withdrawal``: of a call about taking a decision back;
-    ``keeps_ended_row``: that decision ended our row, which stays as it is.
+    """The result of `resolve`: the break's state now. ``proposed``: a second person must confirm. ``together``
+    are the other breaks of a suggested match, with the same result. ``ended_row`` is the internal row that this ended;
+    a break that is open then has more to decide about than that. ``withdrawal``: of a call about taking a decision
+    back; ``keeps_ended_row``: that decision ended the internal row, which stays as it is.
     """
 
     break_id: int
@@ -167,7 +166,7 @@ def _runs(connection: Connection, **wanted: Any) -> list[RunRecord]:
 def list_breaks(
     settings: Settings, wanted: BreakFilter = BreakFilter(), *, after: int | None = None, limit: int = 100
 ) -> list[BreakRecord]:
-    """Breaks in the order of their numbers, those that wait unless told otherwise; the page goes on after ``after``."""
+    """Breaks in the order of their numbers, those that wait by default; the page goes on after ``after``."""
     parameters = {
         "supplier": wanted.supplier,
         "states": None if wanted.states is None else [str(state) for state in wanted.states],
@@ -203,7 +202,7 @@ def resolve(
 ) -> ResolvedBreak:
     """Record what ``actor`` decides about a waiting break, and why; ``account`` is what they work under, by default the
     same. ``same_transaction`` decides all breaks of the match that is suggested, at once or not at all. A ``settle_…``
-    ends the break's row of ours with it, also where the break was decided before and its row was left under way.
+    ends the break's internal row with it, also where the break was decided before and its row was left under way.
 
     Above ``four_eyes_above`` the first call proposes; the same decision by somebody else confirms it, and ``reject``
     takes the proposal back. ``withdraw`` takes back a decision that resolved the break, always by two people, with all
@@ -242,7 +241,7 @@ def resolve(
 
 
 def _is_about_withdrawal(connection: Connection, break_id: int, decision: Decision) -> bool:
-    """Whether the call withdraws a decision, or rejects the proposal to do so."""
+    """Return whether the call withdraws a decision, or rejects the proposal to do so."""
     if decision is Decision.WITHDRAW:
         return True
     if decision is not Decision.REJECT:
@@ -300,24 +299,26 @@ def _lock(connection: Connection, break_id: int) -> _Locked:
 
 def _ending(
     connection: Connection, settings: Settings, break_id: int, who: Person, decision: Decision
-) -> endings.Ending | None:
-    """How the decision ends the break's row; None for one that ends none. A break that was decided without an end for
-    its row is opened again, or nobody could end that any more.
+) -> manual_settlement.Ending | None:
+    """Return how the decision ends the break's row; None for one that ends none. A break that was decided without an
+    end for its row is opened again, or nobody could end that any more.
     """
-    if decision not in endings.STATUSES:
+    if decision not in manual_settlement.STATUSES:
         return None
     found = _find(connection, break_id)
     sides = (found.issues, found.line, found.own)
-    ending = endings.planned(connection, settings, break_id, sides, decision)
+    ending = manual_settlement.planned(connection, settings, break_id, sides, decision)
     if found.state is BreakState.RESOLVED:
         names = {"actor": who.name, "account": who.account}
-        _reopen(connection, break_id, names, "row_under_way", "its row of ours is still under way")
+        _reopen(connection, break_id, names, "row_under_way", "its internal row is still under way")
     return ending
 
 
-def _ended(connection: Connection, settings: Settings, ending: endings.Ending, resolution_id: int) -> ResolvedBreak:
-    """End the row of a break that was just resolved; what a row's end is no answer to opens the break again."""
-    endings.carry_out(connection, settings, ending)
+def _ended(
+    connection: Connection, settings: Settings, ending: manual_settlement.Ending, resolution_id: int
+) -> ResolvedBreak:
+    """End the row of a break that was just resolved; an issue that this leaves open opens the break again."""
+    manual_settlement.carry_out(connection, settings, ending)
     state = BreakState.RESOLVED
     if ending.remaining:
         reason = f"its row has ended as {ending.end.status}; {', '.join(ending.remaining)} still differs"
@@ -345,7 +346,7 @@ def _match(connection: Connection, break_id: int, decision: Decision, proposal: 
 
 
 def _check_together(break_id: int, asked: _Locked, members: Sequence[_Locked]) -> None:
-    """All breaks of a match must stand where the asked one does: each is decided with the others."""
+    """All breaks of a match must have the state of the asked one: each is decided with the others."""
     for member in members:
         if member.state is not asked.state:
             raise RefusalError(f"break {break_id}: belongs with break {member.break_id}, which is {member.state}")
@@ -359,7 +360,7 @@ def _action(
     difference: Decimal,
     proposal: tuple[Any, ...] | None,
 ) -> Action:
-    """What a decision is: a proposal, its confirmation, its rejection, or all there is to it."""
+    """Return what a decision is: a proposal, its confirmation, its rejection, or all there is to it."""
     if proposal is None:
         if decision is Decision.REJECT:
             raise RefusalError(f"break {break_id}: nothing is proposed that could be rejected")

@@ -1,9 +1,10 @@
-"""Rows under way that people end: where neither the supplier nor a statement tells the outcome, or lines contradict
+"""Rows under way that people end: where neither the supplier nor a statement has the outcome, or lines contradict
 each other, somebody finds out and says so. Without it the row would keep its month out of the archive for ever.
 
-A row that is no vend is ended so only once its day is closed: then whoever posted it cannot any more.
+A row that is not a vend is ended so only once its day is closed: then whoever posted it cannot any more.
 
-The row is ended by the very statement that the sweep and `settling` use, in the transaction of the decision's record.
+The row is ended by the very statement that the sweep and `automatic_settlement` use, in the transaction of the
+decision's record.
 """
 
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ _OF_THE_ROW = frozenset({BreakClass.STATUS, BreakClass.MISSING_THERE})  # what a
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a row is to end. ``amount`` is what is decided about; ``remaining`` issues its end is no answer to."""
+    """How a row is to end. ``amount`` is decided about; ``remaining`` are the issues that its end leaves open."""
 
     break_id: int
     row_id: UUID
@@ -53,16 +54,16 @@ def planned(
     sides: tuple[list[str], dict[str, Any] | None, dict[str, Any] | None],
     decision: Decision,
 ) -> Ending:
-    """What the decision comes to for the row of ours in a break, whose issues, line and own row are ``sides``; or that
+    """The effect of the decision on the internal row of a break, whose issues, line and own row are ``sides``; or that
     its line names, where it has none.
 
-    Raises RefusalError when there is nothing to end: no row of ours, one that is no vend or has ended, naming how, one
-    that may still be on its way to the supplier, or one that was never sent and so cannot have been sold.
+    Raises RefusalError when there is nothing to end: no internal row, one that is not a vend or has ended, naming how,
+    one that may still be on its way to the supplier, or one that was never sent and so cannot have been sold.
     """
     issues, line, own = sides
     row = _row_of(connection, settings, line, own)
     if row is None:
-        raise RefusalError(f"break {break_id}: holds no row of ours, hot or warm, that could be ended")
+        raise RefusalError(f"break {break_id}: holds no internal row, hot or warm, that could be ended")
     status = STATUSES[decision]
     _check_may_end(connection, settings, break_id, row, status)
     end = _finish(settings.suppliers.everyone[row.supplier], row, status, line)
@@ -77,14 +78,16 @@ def carry_out(connection: Connection, settings: Settings, ending: Ending) -> Non
     table = settings.table(TABLE)
     if not finish_in(connection, table, ending.row_id, ending.end, datetime.now(UTC)):
         row = find_in(connection, table, ending.row_id)
-        told = row.status if row else "gone"
-        raise RefusalError(f"break {ending.break_id}: its row {ending.row_id} is {told} by now")
+        status = row.status if row else "gone"
+        raise RefusalError(f"break {ending.break_id}: its row {ending.row_id} is {status} by now")
 
 
 def _row_of(
     connection: Connection, settings: Settings, line: dict[str, Any] | None, own: dict[str, Any] | None
 ) -> VendRow | None:
-    """Our row of a break; of one with a line alone the vend that it names, which another line may have been given."""
+    """The internal row of a break; of one with a line alone the vend that it names, which another line may have been
+    given.
+    """
     table = settings.table(TABLE)
     if own is not None:
         return find_in(connection, table, UUID(own["id"])) if "id" in own else None
@@ -99,7 +102,7 @@ def _check_may_end(connection: Connection, settings: Settings, break_id: int, ro
     is_vend = is_reference_of(row.supplier_reference, row.id)
     closed = {"supplier": row.supplier, "day": day_of(row.created_at)}
     if not is_vend and connection.execute(_QUERIES["closed_period"], closed).fetchone() is None:
-        raise RefusalError(f"{name} is no vend of ours: whoever posted it moves its status")
+        raise RefusalError(f"{name} is not a vend of ours: whoever posted it moves its status")
     after_s = settings.suppliers.settle_after_s
     if datetime.now(UTC) - row.updated_at < timedelta(seconds=after_s):
         raise RefusalError(f"{name} may be on its way to {row.supplier}: it moved less than {after_s:g} s ago")
@@ -108,13 +111,13 @@ def _check_may_end(connection: Connection, settings: Settings, break_id: int, ro
 
 
 def _finish(contract: Contract, row: VendRow, status: Status, line: dict[str, Any] | None) -> Finish:
-    """The row's end, with what its own line tells when that says the same."""
-    told = line if _tells(line, row, status) else None
-    commission = None if told is None or told["commission"] is None else Decimal(told["commission"])
+    """The row's end, with what its own line says when that agrees."""
+    agreeing = line if _agrees(line, row, status) else None
+    commission = None if agreeing is None or agreeing["commission"] is None else Decimal(agreeing["commission"])
     return Finish(
         status,
         row.supplier_reference,
-        None if told is None else told["supplier_transaction_id"],
+        None if agreeing is None else agreeing["supplier_transaction_id"],
         commission_of(contract, row.amount, row.supplier_product_id, row.vas_type, commission)
         if status is Status.COMPLETED
         else NOTHING,
@@ -122,5 +125,5 @@ def _finish(contract: Contract, row: VendRow, status: Status, line: dict[str, An
     )
 
 
-def _tells(line: dict[str, Any] | None, row: VendRow, status: Status) -> bool:
+def _agrees(line: dict[str, Any] | None, row: VendRow, status: Status) -> bool:
     return line is not None and line["reference"] == row.supplier_reference and line["status"] == OWN_STATUS[status]

@@ -1,4 +1,5 @@
-"""Suggested matches as people decide about them: which of our rows a run would give to a line, and all their breaks.
+"""Suggested matches as people decide about them: which of the internal rows a run would give to a line, and all their
+breaks.
 
 A run only suggests where it would have to guess. Confirmed, the match is known to every later run.
 """
@@ -20,8 +21,8 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A row of ours in a match; ``break_id`` is that of its own break, where it has one."""
+class SuggestedRow:
+    """An internal row in a match; ``break_id`` is that of its own break, where it has one."""
 
     own_id: UUID
     own_created_at: datetime
@@ -30,11 +31,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The line of the break ``line_break`` and the rows of ours that belong to it. ``method``: confirmed or payout."""
+    """The line of the break ``line_break`` and the internal rows that belong to it. ``method``: confirmed or payout."""
 
     line_break: int
     method: str
-    rows: tuple[Row, ...]
+    rows: tuple[SuggestedRow, ...]
 
     @property
     def breaks(self) -> list[int]:
@@ -43,7 +44,7 @@ class Match:
 
 
 def suggested(connection: Connection, break_id: int) -> Match:
-    """What the newest run suggests for the line or the row of a break.
+    """Return what the newest run suggests for the line or the row of a break.
 
     Raises RefusalError when it suggests nothing, or more than one thing, or what has a match by now.
     """
@@ -57,11 +58,11 @@ def suggested(connection: Connection, break_id: int) -> Match:
         raise RefusalError(f"break {break_id}: no match is suggested for it that could be confirmed")
     taken = next((row[0] for row in found if row[4]), None)
     if taken is not None:
-        raise RefusalError(f"break {break_id}: our row {taken} has a match by now; run its day again")
+        raise RefusalError(f"break {break_id}: the internal row {taken} has a match by now; run its day again")
     is_payout = found[0][2] == PAYOUT
     if is_payout and len({day_of(row[1]) for row in found}) > 1:
-        raise RefusalError(f"break {break_id}: more than one day comes to this payout; neither can be confirmed")
-    rows = tuple(Row(own_id, created_at, own_break) for own_id, created_at, _, own_break, _ in found)
+        raise RefusalError(f"break {break_id}: more than one day adds up to this payout; neither can be confirmed")
+    rows = tuple(SuggestedRow(own_id, created_at, own_break) for own_id, created_at, _, own_break, _ in found)
     return Match(line_break, PAYOUT if is_payout else "confirmed", rows)
 
 
@@ -70,7 +71,7 @@ def proposed(connection: Connection, break_id: int) -> Match | None:
     found = connection.execute(_QUERIES["proposed_rows"], {"break_id": break_id}).fetchall()
     if not found:
         return None
-    rows = tuple(Row(own_id, created_at, own_break) for _, own_id, created_at, own_break, _ in found)
+    rows = tuple(SuggestedRow(own_id, created_at, own_break) for _, own_id, created_at, own_break, _ in found)
     return Match(found[0][0], found[0][4], rows)
 
 

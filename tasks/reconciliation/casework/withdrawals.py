@@ -1,7 +1,7 @@
 """Taking back a decision about a break: one person proposes it, another confirms, and the break waits again.
 
 Nothing is edited. The decision stays where it is, the withdrawal is a record of its own, and both are events of the
-audit chain. A row of ours that the decision ended stays as it is, because a terminal row never changes: the reopened
+audit chain. An internal row that the decision ended stays as it is, because a terminal row never changes: the reopened
 break is then decided again, and the correction is a new row.
 """
 
@@ -23,10 +23,10 @@ _BY_A_RULE = "is resolved by a rule, not by a person: change the rule in the set
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """What a call came to. Once it is confirmed, the break is open again, with ``together``, those decided with it.
+    """The result of a call. Once it is confirmed, the break is open again, with ``together``, those decided with it.
 
     ``resolution_id`` is the record that opened the break, else that of the decision in question. ``has_ended_row``: the
-    decision ended our row, which stays as it is.
+    decision ended the internal row, which stays as it is.
     """
 
     resolution_id: int
@@ -36,7 +36,7 @@ class Withdrawal:
 
 
 def is_proposed(connection: Connection, break_id: int) -> bool:
-    """Whether somebody wants to take back the decision that resolved this break."""
+    """Return whether somebody wants to take back the decision that resolved this break."""
     found = connection.execute(_BREAKS["decision_in_force"], {"break_id": break_id}).fetchone()
     if found is None:
         return False

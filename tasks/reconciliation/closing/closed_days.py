@@ -1,8 +1,8 @@
-"""Closed days: what our side of them was, whether it still is, and what becomes of a change.
+"""Closed days: their internal rows as they were, whether they still are, and what becomes of a change.
 
-At closing our rows are read again and compared with those that the run had read; afterwards each run of the supplier,
-and `treasury verify`, compares them with what they were at closing. A change that nothing explains is a break of the
-next open day and an alert, once: the state that was found is what the next comparison is made with.
+At closing the internal rows are read again and compared with those that the run had read. Afterwards each run of the
+supplier, and `treasury recon verify`, compares them with what they were at closing. A change that nothing explains is a
+break of the next open day and an alert, once: the next comparison is made with the state that was found.
 """
 
 import hashlib
@@ -43,8 +43,8 @@ _ARCHIVED = (Tier.COLD, Tier.DEEP)
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A day's rows of ours and where a line of each is in the archive. ``run_id``: the run that they are those of."""
+class KeptDay:
+    """A day's internal rows and where a line of each is in the archive. ``run_id``: the run that they are those of."""
 
     day: date
     run_id: int
@@ -57,7 +57,7 @@ class Kept:
 class Compared:
     """Days that are as their runs read them. ``noted`` are the writes that were known before they were read."""
 
-    days: tuple[Kept, ...]
+    days: tuple[KeptDay, ...]
     noted: frozenset[int]
 
     @property
@@ -72,8 +72,8 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """What a closed day was when it was last looked at. ``written``: it has been written to since."""
+class ClosedDay:
+    """A closed day as it was when it was last compared. ``written``: it has been written to since."""
 
     state_id: int
     day: date
@@ -96,10 +96,10 @@ class State:
 @dataclass(frozen=True, slots=True)
 class Change:
     """A closed day that is not what it was. ``parts`` are by currency; none where every change is an end that the
-    record of a break tells of. ``object_key`` is where its rows are now kept.
+    record of a break explains. ``object_key`` is where its rows are now kept.
     """
 
-    state: State
+    state: ClosedDay
     own: OwnDay
     parts: tuple[DayChange, ...]
     object_key: str
@@ -107,17 +107,17 @@ class Change:
 
     def text(self, supplier: str) -> str:
         """The change for people."""
-        told = "; ".join(f"{one.currency}: {one.text()}" for one in self.parts)
+        parts = "; ".join(f"{one.currency}: {one.text()}" for one in self.parts)
         period = f"{self.state.first_day} to {self.state.last_day}"
         return (
-            f"{supplier} {self.state.day} is in the closed period {period}, and our side of it has changed ({told}): "
-            f"{self.state.own.text()} then, {self.own.text()} now"
+            f"{supplier} {self.state.day} is in the closed period {period}, and its internal rows have changed "
+            f"({parts}): {self.state.own.text()} then, {self.own.text()} now"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look at closed days found, and the notes of writes that it answers."""
+    """The result of a comparison of closed days, and the notes of writes that it answers."""
 
     changes: tuple[Change, ...] = ()
     noted: tuple[int, ...] = ()
@@ -128,8 +128,8 @@ class Looked:
 
 
 def compare_with_runs(settings: Settings, connection: Connection, supplier: str, first: date, last: date) -> Compared:
-    """Our rows of every day as they are, when they are those that the newest run of the day read, but for ends that the
-    record of a break tells of. Nothing is locked: see `is_current`.
+    """The internal rows of every day as they are, when they are those that the newest run of the day read, but for ends
+    that the record of a break explains. Nothing is locked: see `is_current`.
 
     Raises RefusalError naming the days whose rows are others, and what became of those.
     """
@@ -138,9 +138,9 @@ def compare_with_runs(settings: Settings, connection: Connection, supplier: str,
     runs = connection.execute(_QUERIES["counting_runs"], asked).fetchall()
     old = [run_id for _, run_id, own, *_ in runs if own is None]
     if old:
-        told = f"run {old[0]} was made before the rows that a run reads were kept; run its day again"
-        raise RefusalError(f"{supplier} {first} to {last}: {told}")
-    found: list[Kept | str] = []
+        reason = f"run {old[0]} was made before the rows that a run reads were kept; run its day again"
+        raise RefusalError(f"{supplier} {first} to {last}: {reason}")
+    found: list[KeptDay | str] = []
     with spool_folder(settings.spool, "closing") as folder:
         for start in range(0, len(runs), _DAYS_AT_ONCE):
             together = runs[start : start + _DAYS_AT_ONCE]
@@ -153,7 +153,7 @@ def compare_with_runs(settings: Settings, connection: Connection, supplier: str,
     if problems:
         more = f"; and {len(problems) - _SHOWN} more days" if len(problems) > _SHOWN else ""
         raise RefusalError(f"{supplier} {first} to {last}: {'; '.join(problems[:_SHOWN])}{more}: run the day again")
-    return Compared(tuple(one for one in found if isinstance(one, Kept)), noted)
+    return Compared(tuple(one for one in found if isinstance(one, KeptDay)), noted)
 
 
 def _compared(
@@ -164,23 +164,24 @@ def _compared(
     run: tuple[Any, ...],
     now: OwnDay,
     folder: Path,
-) -> Kept | str:
+) -> KeptDay | str:
     """A day as it is, or in what it is not what its run read."""
     day, run_id, own, key, sha256 = run
     was = OwnDay(**own)
     if now.digest == was.digest:
-        return Kept(day, run_id, now, key, sha256)
+        return KeptDay(day, run_id, now, key, sha256)
     parts = _changes(settings, connection, reader, (supplier, day), (key, sha256), folder)
     if not parts:
         owner = find_owner(connection, settings)
-        return Kept(day, run_id, now, *_stored(settings, reader, owner, (supplier, day), now, folder))
-    told = ", ".join(f"{part.text()} in {part.currency}" for part in parts)
-    return f"our rows of {day} are not those that run {run_id} read: {told}; {was.text()} then, {now.text()} now"
+        return KeptDay(day, run_id, now, *_stored(settings, reader, owner, (supplier, day), now, folder))
+    changes = ", ".join(f"{part.text()} in {part.currency}" for part in parts)
+    then_and_now = f"{was.text()} then, {now.text()} now"
+    return f"the internal rows of {day} are not those that run {run_id} read: {changes}; {then_and_now}"
 
 
 def writers_have_ended(settings: Settings, connection: Connection, supplier: str) -> bool:
-    """Whether everybody has ended who began to write into former days before now. To be asked before the rows are read:
-    who begins later knows of the proposal to close them, and notes what it writes.
+    """Return whether every transaction that began to write into former days before now has ended. To be asked before
+    the rows are read: a later transaction sees the proposal to close them, and notes what it writes.
     """
     try:
         with connection.transaction():
@@ -198,8 +199,8 @@ def _keep_writers_out(settings: Settings, connection: Connection, supplier: str)
 def is_current(
     settings: Settings, connection: Connection, supplier: str, first: date, last: date, compared: Compared
 ) -> bool:
-    """Whether nobody has changed the days since they were compared; in the open transaction, which keeps writers out
-    from here on. The caller holds the chain, so no run is written down meanwhile.
+    """Return whether nobody has changed the days since they were compared; in the open transaction, which keeps writers
+    out from here on. The caller holds the chain, so no run is written down meanwhile.
 
     Raises psycopg.errors.LockNotAvailable when writers do not end in time: then roll back and try again.
     """
@@ -217,8 +218,8 @@ def insert_first_states(connection: Connection, supplier: str, period_id: int, c
 
 
 def find_changes(settings: Settings, connection: Connection, owner: Owner, supplier: str, folder: Path) -> Looked:
-    """What has changed in the supplier's newest closed days, and in older ones that were written to since. Their rows
-    as they are go into the archive; `write_down` does the rest. To be called by the one run that reconciles the
+    """Return what has changed in the supplier's newest closed days, and in older ones that were written to since. Their
+    rows as they are go into the archive; `write_down` does the rest. To be called by the one run that reconciles the
     supplier, which proved ``owner`` by `tasks.archiving.ownership`.
 
     A day whose month is archived cannot change and is left to `verify_closed_days`.
@@ -239,7 +240,7 @@ def write_down(connection: Connection, settings: Settings, supplier: str, run_id
     """
     made = []
     for change in looked.changes:
-        kept = Kept(change.state.day, run_id, change.own, change.object_key, change.object_sha256)
+        kept = KeptDay(change.state.day, run_id, change.own, change.object_key, change.object_sha256)
         made.append(_insert_state(connection, supplier, change.state.period_id, kept, change.state.state_id))
         for part in change.parts:
             _insert_break(connection, settings, supplier, run_id, change, part)
@@ -258,8 +259,8 @@ def end_alert(connection: Connection, supplier: str, day: date) -> None:
 
 
 def verify_closed_days(settings: Settings, connection: Connection) -> int:
-    """Read our rows of every closed day afresh, the archived ones too, and compare; returns how many days. Reading
-    only.
+    """Read the internal rows of every closed day afresh, the archived ones too, and compare; returns how many days.
+    Reading only.
 
     Raises VerificationError that names the first days that have changed and are in no break yet. Days of deleted months
     are left out.
@@ -278,28 +279,28 @@ def verify_closed_days(settings: Settings, connection: Connection) -> int:
             ]
     if problems:
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        told = "; ".join(problems[:_SHOWN])
+        shown = "; ".join(problems[:_SHOWN])
         raise VerificationError(
-            f"our rows of closed days have changed: {told}{more}; the supplier's next run has the rows"
+            f"the internal rows of closed days have changed: {shown}{more}; the supplier's next run has the rows"
         )
     return looked
 
 
 def _states(
     settings: Settings, connection: Connection, supplier: str, most: int | None, *, archived_too: bool
-) -> tuple[tuple[int, ...], list[State]]:
+) -> tuple[tuple[int, ...], list[ClosedDay]]:
     """The notes of writes to closed days, and the days to look at. A note that comes later is for the next look."""
     everything = {"supplier": supplier, "first": date.min, "last": date.max}
     noted = connection.execute(_QUERIES["noted_changes"], everything).fetchall()
-    with connection.cursor(row_factory=class_row(State)) as cursor:
+    with connection.cursor(row_factory=class_row(ClosedDay)) as cursor:
         states = cursor.execute(_QUERIES["newest_states"], {"supplier": supplier, "most": most}).fetchall()
     months = month_states(connection, settings.table(TABLE))
     wanted = [one for one in states if _is_wanted(one, months, archived_too=archived_too)]
     return tuple(row[0] for row in noted), wanted
 
 
-def _is_wanted(state: State, months: Sequence[MonthState], *, archived_too: bool) -> bool:
-    """Whether a day can be compared, and is worth it: a Johannesburg day may lie in two months of UTC."""
+def _is_wanted(state: ClosedDay, months: Sequence[MonthState], *, archived_too: bool) -> bool:
+    """Return whether a day can be compared, and is worth it: a Johannesburg day may lie in two months of UTC."""
     lower, upper = day_start(state.day), day_start(state.day + timedelta(days=1))
     tiers = [one.tier for one in months if one.month.lower < upper and one.month.upper > lower]
     if Tier.DELETED in tiers:
@@ -307,9 +308,9 @@ def _is_wanted(state: State, months: Sequence[MonthState], *, archived_too: bool
     return archived_too or state.written or not tiers or any(tier not in _ARCHIVED for tier in tiers)
 
 
-def _spans(states: Sequence[State]) -> Iterator[list[State]]:
+def _spans(states: Sequence[ClosedDay]) -> Iterator[list[ClosedDay]]:
     """Days without a gap, together, as many as are read at once."""
-    span: list[State] = []
+    span: list[ClosedDay] = []
     for state in states:
         if span and (state.day != span[-1].day + timedelta(days=1) or len(span) == _DAYS_AT_ONCE):
             yield span
@@ -320,7 +321,7 @@ def _spans(states: Sequence[State]) -> Iterator[list[State]]:
 
 
 def _changes_of_span(
-    settings: Settings, connection: Connection, owner: Owner, supplier: str, span: Sequence[State], folder: Path
+    settings: Settings, connection: Connection, owner: Owner, supplier: str, span: Sequence[ClosedDay], folder: Path
 ) -> Iterator[Change]:
     with own_days(settings, supplier, span[0].day, span[-1].day) as reader:
         now = reader.read([one.day for one in span])
@@ -328,9 +329,9 @@ def _changes_of_span(
             own = now[state.day]
             if own.digest == state.own.digest:
                 continue
-            told = (state.object_key, state.object_sha256)
+            stored_rows = (state.object_key, state.object_sha256)
             try:
-                parts = _changes(settings, connection, reader, (supplier, state.day), told, folder)
+                parts = _changes(settings, connection, reader, (supplier, state.day), stored_rows, folder)
             except DataError:  # the rows as they were are gone from the archive, or are others
                 parts = list(_without_rows(state.own, own))
             stored = _stored(settings, reader, owner, (supplier, state.day), own, folder)
@@ -342,13 +343,13 @@ def _changes(
     connection: Connection,
     reader: OwnDays,
     of: tuple[str, date],
-    told: tuple[str, bytes],
+    stored_rows: tuple[str, bytes],
     folder: Path,
 ) -> list[DayChange]:
-    """What differs from the rows in the archive's object ``told``, but for ends that a break's record tells of. Raises
-    DataError when the object is gone or was changed.
+    """Return what differs from the rows in the archive's object ``stored_rows``, but for ends that a break's record
+    explains. Raises DataError when the object is gone or was changed.
     """
-    (supplier, day), (key, sha256) = of, told
+    (supplier, day), (key, sha256) = of, stored_rows
     target = folder / f"was-{day}.parquet"
     if ObjectStore(settings).fetch(key, target).sha256 != sha256:
         raise VerificationError(f"{key} was changed")
@@ -365,14 +366,14 @@ def _explained(connection: Connection, supplier: str, ended: Sequence[tuple[str,
         "ids": [row_id for row_id, _ in ended],
         "references": [reference for _, reference in ended if reference],
     }
-    told = connection.execute(_QUERIES["explained_ends"], asked).fetchall()
-    ids, references = {row[0] for row in told}, {row[1] for row in told if row[0] is None}
+    explained = connection.execute(_QUERIES["explained_ends"], asked).fetchall()
+    ids, references = {row[0] for row in explained}, {row[1] for row in explained if row[0] is None}
     return [row_id for row_id, reference in ended if row_id in ids or reference in references]
 
 
 def _without_rows(was: OwnDay, now: OwnDay) -> Iterator[DayChange]:
-    """What the sums alone tell, where the rows as they were are not to be had: of every currency, for a change of no
-    money may be in any.
+    """Yield what the sums alone show, where the rows as they were are not to be had: of every currency, for a change of
+    no money may be in any.
     """
     for currency in sorted(was.sums.keys() | now.sums.keys()):
         before, after = (side.sums.get(currency, {}) for side in (was, now))
@@ -395,7 +396,7 @@ def _stored(
     return key, sha256
 
 
-def _insert_state(connection: Connection, supplier: str, period_id: int, kept: Kept, previous: int | None) -> int:
+def _insert_state(connection: Connection, supplier: str, period_id: int, kept: KeptDay, previous: int | None) -> int:
     record = {
         "supplier": supplier,
         "day": kept.day,
@@ -439,7 +440,7 @@ def _insert_break(
 
 
 def _facts(change: Change, part: DayChange) -> dict[str, Any]:
-    """Our side of the break: what was, what is, and some of the rows. There is no single row, so no ``id``."""
+    """The internal side of the break: what was, what is, and some of the rows. There is no single row, so no ``id``."""
     was, now = (side.sums.get(part.currency, {}) for side in (change.state.own, change.own))
     return {
         "period": f"{change.state.first_day} to {change.state.last_day}",

@@ -1,7 +1,7 @@
 """Our rows of days as they are: a digest, a count and sums of each day, and what differs from the rows as they were.
 
 A run keeps a line of each row that it read (`OWN_ROWS`, in the archive). Read again, from whichever tier the rows are
-in, the same rows give the same digest; where it is another one, the lines tell which rows came in, changed, ended or
+in, the same rows give the same digest; where it is another one, the lines show which rows came in, changed, ended or
 went.
 """
 
@@ -59,7 +59,7 @@ class OwnDay:
     sums: dict[str, dict[str, Any]]
 
     def as_json(self) -> dict[str, Any]:
-        """As it stands in the figures of a run."""
+        """As it is in the figures of a run."""
         return {"rows": self.rows, "digest": self.digest, "sums": self.sums}
 
     def text(self) -> str:
@@ -85,8 +85,8 @@ class DayChange:
 
     def text(self) -> str:
         """The counts that are not 0, for people."""
-        told = {"came in": self.came, "changed": self.changed, "ended": self.ended, "are gone": self.gone}
-        counts = ", ".join(f"{count} {what}" for what, count in told.items() if count)
+        changes = {"came in": self.came, "changed": self.changed, "ended": self.ended, "are gone": self.gone}
+        counts = ", ".join(f"{count} {what}" for what, count in changes.items() if count)
         return counts or "rows are not as they were, and no record of those is left"
 
 
@@ -119,7 +119,7 @@ class OwnDays:
 
     def compare(self, day: date, was: Path) -> list[tuple[str, str]]:
         """Find what differs from the rows that the file ``was`` has; returns id and supplier reference of the rows that
-        only ended. `changes` tells the rest.
+        only ended. `changes` gives the rest.
         """
         self._duck.execute(_QUERIES["create_day_change"], {"file": str(was), "day": day})
         return self._duck.execute(_QUERIES["ended_rows"]).fetchall()

@@ -1,7 +1,7 @@
 """Closing of periods, by two people: one proposes, another one closes. In closed days nothing is run or resolved.
 
-Our rows are read again first, and must be those that the runs of the days read. That may take long and keeps nobody
-out; in the end a lock keeps writers out for as long as it takes to see that nobody changed the days meanwhile.
+The internal rows are read again first, and must be those that the runs of the days read. That may take long and keeps
+nobody out; in the end a lock keeps writers out for as long as it takes to see that nobody changed the days meanwhile.
 """
 
 import time
@@ -48,8 +48,8 @@ class PeriodState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What a call came to. ``waiting`` breaks stay open: carried on when the days were closed, to be when proposed.
-    ``under_way``: rows of ours in these days that have not ended.
+    """The result of a call. ``waiting`` breaks stay open: carried on when the days were closed, to be when proposed.
+    ``under_way``: internal rows in these days that have not ended.
     """
 
     state: PeriodState
@@ -59,10 +59,11 @@ class Closing:
 
 @dataclass(frozen=True, slots=True)
 class PeriodRecord:
-    """A closed period or a proposed one. ``actor``, ``reason`` and ``at`` are of who closed it, or else proposed it.
+    """A closed period or a proposed one. ``actor``, ``reason`` and ``at`` are of the person who closed it, or else
+    proposed it.
 
-    ``own_rows``, ``own_sums`` and ``own_digest`` are our rows of its days as it was closed: None for one that is
-    proposed, or was closed before they were kept. ``days_changed``: days of it that runs have found changed since.
+    ``own_rows``, ``own_sums`` and ``own_digest`` are the internal rows of its days as it was closed: None for one that
+    is proposed, or was closed before they were kept. ``days_changed``: days of it that runs have found changed since.
     """
 
     supplier: str
@@ -105,11 +106,11 @@ def close_period(
     """Propose to close the days from ``first`` to ``last``, or close them when somebody else has proposed it.
 
     Every day must be over at the aware instant ``now`` (default: this one) and by PostgreSQL's clock, and reconciled;
-    our rows of each must be those that its newest run read, but for ends that the record of a break tells of. Breaks
-    that still wait stop it, unless ``carry`` moves them into the next open day, by a record each. ``account`` is what
-    ``actor`` works under, by default the same. Raises RefusalError naming what is in the way: also the same person, and
-    a proposal that says otherwise about carrying; TransientError when the days do not stop changing. Closing cannot be
-    undone: corrections belong to the next period.
+    the internal rows of each must be those that its newest run read, but for ends that the record of a break explains.
+    Breaks that still wait stop it, unless ``carry`` moves them into the next open day, by a record each. ``account`` is
+    what ``actor`` works under, by default the same. Raises RefusalError naming what is in the way: also the same
+    person, and a proposal that says otherwise about carrying; TransientError when the days do not stop changing.
+    Closing cannot be undone: corrections belong to the next period.
     """
     who = Person(actor, account or actor)
     period = _period(settings.suppliers, supplier, first, last, who, reason)
@@ -210,7 +211,9 @@ def _record_in_log(connection: Connection, period: dict[str, Any], head: chain.H
 def reject_closing(
     settings: Settings, supplier: str, first: date, last: date, actor: str, reason: str, *, account: str | None = None
 ) -> Closing:
-    """Take back the proposal to close these days; who made it may, too. Raises RefusalError when there is none."""
+    """Take back the proposal to close these days; the person who made it may, too. Raises RefusalError when there is
+    none.
+    """
     period = _period(settings.suppliers, supplier, first, last, Person(actor, account or actor), reason)
     with connect(settings.database_dsn, "reconciliation") as connection, connection.transaction():
         connection.execute(_AUDIT["lock_chain"])
@@ -255,8 +258,8 @@ def _check_second(name: str, who: Person, proposal: tuple[Any, ...], *, carry: b
     if who.is_same_as(actor, account):
         raise RefusalError(f"{name}: {actor} has proposed it under {account}; somebody else must close it")
     if carry != carried:
-        told = "with" if carried else "without"
-        raise RefusalError(f"{name}: closing {told} carrying breaks on is proposed; confirm that, or reject it first")
+        how = "with" if carried else "without"
+        raise RefusalError(f"{name}: closing {how} carrying breaks on is proposed; confirm that, or reject it first")
 
 
 def _propose(connection: Connection, proposal: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Who goes with whom among scored candidates: the best assignment, one to one, and what is too close to call.
+"""Assignment among scored candidates: the best pairs, one to one, and what is too close to call.
 
 Pure: arrays in, arrays out. A tangle of candidates (a connected component) is solved as a whole while it is small; one
 that stays large after its weak edges are cut is left for people, so the work grows with the number of candidates.
@@ -97,7 +97,7 @@ def _components(candidates: Candidates) -> Integers:
 def _by_size(
     candidates: Candidates, components: Integers, limit: int
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Which candidates are in components of at most ``limit`` lines and rows, and which are not."""
+    """Return which candidates are in components of at most ``limit`` lines and rows, and which are not."""
     if not components.size:
         nothing = np.zeros(0, bool)
         return nothing, nothing
@@ -129,7 +129,7 @@ def _mutual(candidates: Candidates, margin: float) -> npt.NDArray[np.bool_]:
 
 
 def _untied(whole: Candidates, kept: Candidates, margin: float) -> npt.NDArray[np.bool_]:
-    """Which of the ``kept`` have, in the ``whole``, no other candidate at either end within the margin."""
+    """Return which of the ``kept`` have, in the ``whole``, no other candidate at either end within the margin."""
     result = np.ones(kept.lines.size, bool)
     for side, mine in ((whole.lines, kept.lines), (whole.rows, kept.rows)):
         order = np.lexsort((-whole.scores, side))

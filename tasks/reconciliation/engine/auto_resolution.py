@@ -1,4 +1,4 @@
-"""What is resolved without a person: a single small issue, by one of these rules, and never what is escalated.
+"""Resolution without a person: a single small issue, by one of these rules, and never what is escalated.
 
 A rule is a condition over the engine's table ``found``; its figures come from the settings. Every one fires in a test.
 """

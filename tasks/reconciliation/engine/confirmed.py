@@ -15,7 +15,7 @@ def hold(
     engine: duckdb.DuckDBPyConnection, confirmed: Sequence[str], expected: Sequence[int], expected_rows: Sequence[UUID]
 ) -> None:
     """Give the engine the pairs that are ``confirmed`` (a break's line as JSON with ``break_id``, ``own_id`` and
-    ``method``), and the carried breaks and rows of ours whose other side is to be corrected.
+    ``method``), and the carried breaks and internal rows whose other side is to be corrected.
     """
     engine.execute(CONFIRMED["create_confirmed"], {"confirmed": list(confirmed)})
     engine.execute(CONFIRMED["create_expected_line"], {"breaks": list(expected)})
@@ -29,7 +29,7 @@ def match_confirmed(engine: duckdb.DuckDBPyConnection) -> None:
 
 
 def leave_out_settled(engine: duckdb.DuckDBPyConnection) -> None:
-    """Leave out of ``compared`` what is no difference any more, once it was decided. A difference of money stays."""
+    """Leave out of ``compared`` what a decision has settled. A difference of money stays."""
     if _there(engine, "confirmed"):
         engine.execute(CONFIRMED["settle_confirmed"])
         engine.execute(CONFIRMED["settle_expected"])

@@ -2,13 +2,13 @@
 -- over the tables of matching.sql.
 
 -- name: create_confirmed
--- Lines of the day with the rows of ours that belong to them, one row a pair, from the breaks that held them.
+-- Lines of the day with the internal rows that belong to them, one row a pair, from the breaks that held them.
 CREATE TABLE confirmed AS
-SELECT (told ->> 'break_id')::BIGINT AS break_id, (told ->> 'own_id')::UUID AS own_id, told ->> 'method' AS method,
-       told ->> 'supplier_transaction_id' AS supplier_id, told ->> 'reference' AS reference, told ->> 'kind' AS kind,
-       (told ->> 'at_ms')::BIGINT AS at_ms, told ->> 'currency' AS currency,
-       abs((told ->> 'amount')::DECIMAL(18,2))::DECIMAL(18,2) AS amount, told ->> 'payout_reference' AS payout_reference
-FROM (SELECT unnest($confirmed::VARCHAR[])::JSON AS told)
+SELECT (decided ->> 'break_id')::BIGINT AS break_id, (decided ->> 'own_id')::UUID AS own_id, decided ->> 'method' AS method,
+       decided ->> 'supplier_transaction_id' AS supplier_id, decided ->> 'reference' AS reference, decided ->> 'kind' AS kind,
+       (decided ->> 'at_ms')::BIGINT AS at_ms, decided ->> 'currency' AS currency,
+       abs((decided ->> 'amount')::DECIMAL(18,2))::DECIMAL(18,2) AS amount, decided ->> 'payout_reference' AS payout_reference
+FROM (SELECT unnest($confirmed::VARCHAR[])::JSON AS decided)
 
 -- name: create_expected_line
 CREATE TABLE expected_line AS SELECT -unnest($breaks::BIGINT[]) AS line_no
@@ -37,7 +37,7 @@ FROM wanted AS w JOIN theirs AS t
 JOIN own AS o ON o.own_id = w.own_id AND NOT o.taken
 
 -- name: settle_confirmed
--- That it is the same transaction is decided: when and under which product it stands is no question any more. Money is.
+-- That it is the same transaction is decided: its time and its product no longer matter. Money does.
 UPDATE compared
 SET issues = list_filter(issues, lambda issue: issue::VARCHAR NOT IN ('late_posting', 'time', 'product'))
 WHERE method = 'confirmed'

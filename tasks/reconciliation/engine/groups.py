@@ -1,4 +1,5 @@
-"""What belongs together though it is not one line and one row: reversals, parts of one amount, payouts. No I/O.
+"""Groups that belong together though they are not one line and one row: reversals, parts of one amount, payouts. No
+I/O.
 
 Steps of `tasks.reconciliation.engine.matching.match`, in the order that it calls them.
 """
@@ -38,14 +39,14 @@ def create_tables(engine: Engine) -> None:
 
 
 def unfold_reversals(engine: Engine) -> None:
-    """Count once what the statement tells twice. Before anything is matched."""
+    """Count once what the statement lists twice. Before anything is matched."""
     for key in _LINE_KEYS:
         engine.execute(GROUPS["find_unfolded"].format(key=key))
     engine.execute(GROUPS["unfold_reversed"])
 
 
 def match_splits(engine: Engine, passes: tuple[Pass, ...]) -> None:
-    """Two lines or a few for one row of ours, and the other way round, where reference and sum say so."""
+    """Two lines or a few for one internal row, and the other way round, where reference and sum say so."""
     for name in passes:
         if name in _SPLIT_KEYS:
             line_key, own_key = _SPLIT_KEYS[name]
@@ -66,7 +67,7 @@ def attach_reversals(engine: Engine) -> None:
 
 
 def cover_payouts(engine: Engine) -> None:
-    """Payouts over entries of their own statement, then those whose reference rows of ours carry."""
+    """Payouts over entries of their own statement, then those whose reference internal rows carry."""
     for name in ("cover_payouts", "uncount_payouts", "match_payouts"):
         engine.execute(GROUPS[name])
 
@@ -132,7 +133,7 @@ def _answer(payout: _Payout, rows: list[_Row]) -> _Answer:
 
 
 def _readings(rows: list[_Row]) -> Iterator[list[int]]:
-    """What was paid out of each row: all of it, or what commission leaves."""
+    """Yield what was paid out of each row: all of it, or what commission leaves."""
     yield [row.cents for row in rows]
     yield [row.net_cents for row in rows]
 

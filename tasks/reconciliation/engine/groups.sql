@@ -3,12 +3,12 @@
 
 -- name: create_attached
 -- Lines that belong to another line of the statement, and with it to whatever that is matched with. 'reversal' takes it
--- back, 'attempt' would have and came to nothing, 'split' is a part of one row of ours.
+-- back, 'attempt' would have and failed, 'split' is a part of one internal row.
 CREATE TABLE attached (line_no BIGINT, main_no BIGINT, kind VARCHAR, value DECIMAL(18,2), amount DECIMAL(18,2),
                        commission DECIMAL(18,4))
 
 -- name: create_attached_own
--- The same for rows of ours: `line_no` is the line that the main row is matched with.
+-- The same for internal rows: `line_no` is the line that the main row is matched with.
 CREATE TABLE attached_own (own_id UUID, main_id UUID, line_no BIGINT, kind VARCHAR, value DECIMAL(18,2),
                            amount DECIMAL(18,2), commission DECIMAL(18,4))
 
@@ -24,8 +24,8 @@ CREATE TABLE payout_cover (line_no BIGINT, entries BIGINT, total DECIMAL(38,4))
 CREATE TABLE unfolded (line_no BIGINT, main_no BIGINT)
 
 -- name: find_unfolded
--- A statement that calls a line reversed, and takes it back by a line of its own as well, tells one event twice. It is
--- counted once: the line stands as sold, the other one takes it back.
+-- A statement that calls a line reversed, and takes it back by a line of its own as well, lists one event twice. It is
+-- counted once: the line counts as sold, the other one takes it back.
 INSERT INTO unfolded
 WITH backs AS (
     SELECT line_no, {key} AS key, currency, amount,
@@ -41,7 +41,7 @@ WITH backs AS (
 SELECT line_no, main_no FROM backs JOIN mains USING (key, currency, amount, nth)
 
 -- name: unfold_reversed
-UPDATE line SET status = 'completed', value = signed, told_reversed = true
+UPDATE line SET status = 'completed', value = signed, marked_reversed = true
 WHERE line_no IN (SELECT main_no FROM unfolded)
 
 -- name: attach_reversals
@@ -53,7 +53,7 @@ WITH backs AS (
     FROM open_line WHERE side = 'refund' AND status = 'completed' AND NOT carried AND {key} IS NOT NULL
 ), mains AS (
     SELECT line_no AS main_no, {key} AS key, currency, amount,
-           row_number() OVER (PARTITION BY {key}, currency, amount ORDER BY told_reversed DESC, at_ms, line_no) AS nth
+           row_number() OVER (PARTITION BY {key}, currency, amount ORDER BY marked_reversed DESC, at_ms, line_no) AS nth
     FROM line
     WHERE side = 'purchase' AND status = 'completed' AND NOT carried AND {key} IN (SELECT key FROM backs)
       AND line_no NOT IN (SELECT main_no FROM attached)
@@ -98,7 +98,7 @@ QUALIFY row_number() OVER (PARTITION BY own_id ORDER BY of_main) = 1
     AND row_number() OVER (PARTITION BY main_id ORDER BY of_main) = 1
 
 -- name: match_late_reversals
--- A reversal of a purchase that another day's statement held: where our row was reversed, it is that row's.
+-- A reversal of a purchase that another day's statement held: where the internal row was reversed, it is that row's.
 INSERT INTO pair
 WITH backs AS (
     SELECT line_no, {line_key} AS key, currency, amount,
@@ -114,7 +114,7 @@ WITH backs AS (
 SELECT line_no, own_id, 'late_reversal', 1 FROM backs JOIN mains USING (key, currency, amount, nth)
 
 -- name: note_late_reversals
--- Where our row was not, the reversal is something that we do not have; people are told what it takes back.
+-- Where the internal row was not, the reversal is something that we do not have; the break shows what it takes back.
 INSERT INTO line_note
 SELECT b.line_no, 'takes back our row ' || min(o.own_id::VARCHAR) || ' of ' || min(o.day)::VARCHAR
 FROM open_line AS b JOIN own AS o ON o.{own_key} = b.{line_key} AND o.currency = b.currency AND o.amount = b.amount
@@ -123,7 +123,7 @@ WHERE b.side = 'refund' AND b.status = 'completed' AND NOT b.carried AND o.taken
 GROUP BY b.line_no
 
 -- name: match_split_lines
--- Several lines that are, to the cent, the only row of ours under their reference. The earliest is matched, the others are
+-- Several lines that are, to the cent, the only internal row under their reference. The earliest is matched, the others are
 -- attached to it below. None of them may be some other row's by the supplier's id.
 INSERT INTO pair
 WITH part AS (
@@ -155,7 +155,7 @@ WHERE p.method = 'split' AND NOT l.carried AND m.line_no NOT IN (SELECT main_no 
   AND p.own_id NOT IN (SELECT main_id FROM attached_own)
 
 -- name: match_split_rows
--- The other way round: several rows of ours that are the only line under their reference.
+-- The other way round: several internal rows that are the only line under their reference.
 INSERT INTO pair
 WITH part AS (
     SELECT own_id, {own_key} AS key, currency, side, status, amount, at_ms, supplier_id
@@ -199,7 +199,7 @@ GROUP BY p.line_no, p.signed
 UPDATE line SET value = 0 WHERE line_no IN (SELECT line_no FROM payout_cover)
 
 -- name: match_payouts
--- One payout line covers many rows of ours that carry its reference.
+-- One payout line covers many internal rows that carry its reference.
 INSERT INTO pair
 WITH payout AS (
     SELECT any_value(line_no) AS line_no, payout_reference, currency
@@ -239,7 +239,7 @@ ORDER BY line_no
 LIMIT getvariable('payout_lines')
 
 -- name: rows_left
--- Our rows that a payout may cover, at most one more than are looked at, so that it is seen that there are too many.
+-- The internal rows that a payout may cover, at most one more than are looked at, so that it is seen that there are too many.
 SELECT own_id::VARCHAR AS own_id, currency, (value * 100)::BIGINT AS cents,
        ((value - commission) * 100)::BIGINT AS net_cents
 FROM open_own

@@ -88,7 +88,7 @@ def _prepare(engine: Engine, rules: ReconciliationSettings, rates: Mapping[str, 
     engine.execute("CREATE TABLE own_status AS SELECT raw, word::compared_status AS compared FROM own_status_words")
     unknown = engine.execute(MATCHING["unknown_statuses"]).fetchall()
     if unknown:
-        raise DataError(f"our rows have statuses that are not known: {[row[0] for row in unknown]}")
+        raise DataError(f"the internal rows have statuses that are not known: {[row[0] for row in unknown]}")
     engine.register("rate_words", rate_table(rates))
     engine.execute("CREATE TABLE rate AS SELECT * FROM rate_words")
     for name, value in _variables(rules, day).items():
@@ -159,8 +159,9 @@ _BLOCKS = (
 
 
 def _match_by_score(engine: Engine, rules: ReconciliationSettings) -> None:
-    """First those that no identifier tells apart. What then is left, though its identifiers differ, is only suggested:
-    a mistyped reference, if all else is alike. Of more than ``suggestion_limit`` that are left nobody looks at each.
+    """First those that no identifier distinguishes. What then is left, though its identifiers differ, is only
+    suggested: a mistyped reference, if all else is alike. Of more than ``suggestion_limit`` that are left nobody looks
+    at each.
     """
     if _score(engine, rules, contradicting=False) <= rules.suggestion_limit:
         _score(engine, rules, contradicting=True)

@@ -1,13 +1,13 @@
 -- Matching and classifying a supplier's day. Run by DuckDB, not by PostgreSQL: set-based, over two tables in memory.
 -- Figures come as variables (getvariable), so that the text is fixed. Times are milliseconds since 1970 UTC, days are
 -- Africa/Johannesburg days. `side` keeps purchases, refunds and payouts apart; `amount` has no sign, `signed`, `commission`,
--- `fee` and `net` are less than nothing for a refund, whichever way it is told; `value` is the money that really moved: what
+-- `fee` and `net` are less than nothing for a refund, whichever way it is written; `value` is the money that really moved: what
 -- is signed of a completed transaction, 0 for everything else.
 
 -- name: create_line
 -- The statement's lines, then lines of earlier days that are still open (carried, with negative numbers).
 CREATE TABLE line AS
-WITH told AS (
+WITH listed AS (
     SELECT line_no::BIGINT AS line_no, nullif(supplier_transaction_id, '') AS supplier_id,
            nullif(reference, '') AS reference, kind, status::compared_status AS status,
            epoch_ms(occurred_at) AS at_ms, settlement_date AS day,
@@ -20,7 +20,7 @@ WITH told AS (
 ), sided AS (
     SELECT *, CASE WHEN kind = 'payout' THEN 'payout' WHEN kind IN ('reversal', 'refund') OR amount < 0 THEN 'refund'
                    ELSE 'purchase' END AS side
-    FROM told
+    FROM listed
 )
 SELECT * REPLACE (abs(amount)::DECIMAL(18,2) AS amount,
                   (CASE WHEN side = 'refund' THEN -abs(commission) ELSE commission END)::DECIMAL(18,4) AS commission,
@@ -29,11 +29,11 @@ SELECT * REPLACE (abs(amount)::DECIMAL(18,2) AS amount,
        (CASE WHEN side = 'refund' THEN -abs(amount) ELSE amount END)::DECIMAL(18,2) AS signed,
        (CASE WHEN status <> 'completed' THEN 0 WHEN side = 'refund' THEN -abs(amount) ELSE amount END
        )::DECIMAL(18,2) AS value,
-       false AS told_reversed
+       false AS marked_reversed
 FROM sided
 
 -- name: create_own
--- Our rows of the day, of the margin either side, and of earlier days whose breaks are still open.
+-- The internal rows of the day, of the margin either side, and of earlier days whose breaks are still open.
 CREATE TABLE own AS
 SELECT DISTINCT ON (r.id) r.id AS own_id, epoch_ms(r.created_at) AS at_ms,
        DATE '1970-01-01' + ((epoch_ms(r.created_at) + getvariable('day_offset_ms')) // 86400000)::INTEGER AS day,
@@ -77,7 +77,7 @@ SELECT * FROM own
 WHERE NOT taken AND own_id NOT IN (SELECT own_id FROM pair) AND own_id NOT IN (SELECT own_id FROM attached_own)
 
 -- name: create_covered_own
--- Every row of ours that belongs to a line, and why.
+-- Every internal row that belongs to a line, and why.
 CREATE VIEW covered_own AS
 SELECT line_no, own_id, method, score FROM pair
 UNION ALL
@@ -126,7 +126,7 @@ WHERE side <> 'payout' AND NOT carried
                   AND u.side = l.side AND u.amount = l.amount))
 
 -- name: find_duplicate_own
--- An open row of ours whose transaction was matched already. A reference that many rows share tells nothing.
+-- An unfinished internal row whose transaction was matched already. A reference that many rows share identifies none.
 INSERT INTO duplicate_own
 WITH used AS (
     SELECT supplier_id, reference, currency, side, amount FROM own
@@ -279,7 +279,7 @@ SELECT line_no, own_id, method, score, currency, carried, in_period, line_value,
 FROM drift
 
 -- name: create_payout_compared
--- Each payout with the rows of ours that it covers, as one.
+-- Each payout with the internal rows that it covers, as one.
 CREATE TABLE payout_compared AS
 SELECT p.line_no, any_value(l.currency) AS currency, any_value(l.carried) AS carried, any_value(l.value) AS line_value,
        sum(o.value)::DECIMAL(18,2) AS own_value, count(*) AS rows
@@ -297,7 +297,7 @@ FROM open_line AS l LEFT JOIN (SELECT main_no, sum(value) AS value FROM attached
 WHERE NOT carried AND line_no NOT IN (SELECT line_no FROM payout_cover)
 
 -- name: create_lost_own
--- Our rows of the day that nothing was found for. A failed row that the supplier does not know either is as it must be.
+-- The internal rows of the day that nothing was found for. A failed row that the supplier does not know either is as it must be.
 CREATE TABLE lost_own AS
 SELECT own_id, CASE WHEN own_id IN (SELECT own_id FROM duplicate_own) THEN 'duplicate'
                     WHEN status = 'failed' THEN 'nothing_expected' ELSE 'missing_there' END AS class
@@ -385,7 +385,7 @@ WHERE method IN ('scored', 'payout', 'split', 'reversal', 'confirmed') OR state 
 ORDER BY line_no, own_id
 
 -- name: totals
--- What each side comes to and what explains the difference, per currency. See tasks/reconciliation/engine/tieout.py.
+-- The total of each side and what explains the difference, per currency. See tasks/reconciliation/engine/tieout.py.
 SELECT currency, item, count(*) AS rows, sum(value)::DECIMAL(38,2) AS value
 FROM (
     SELECT currency, 'statement' AS item, value FROM line WHERE NOT carried
@@ -460,7 +460,7 @@ SELECT (SELECT count(*) FROM line WHERE NOT carried) AS lines,
        (SELECT count(*) FROM found) AS breaks
 
 -- name: own_text
--- Our side as text, a line a row, for its digest.
+-- The internal side as text, a line a row, for its digest.
 SELECT concat_ws(chr(31), own_id, at_ms, coalesce(supplier_id, chr(30)), coalesce(reference, chr(30)),
                  coalesce(supplier_reference, chr(30)), coalesce(product_code, chr(30)), vas_type, currency, amount,
                  commission, raw_status, side, taken) || chr(10) AS text
@@ -483,13 +483,13 @@ CREATE TABLE taken_own (own_id UUID)
 -- name: create_carried_line
 -- Lines of earlier days, from the breaks that hold them; in the types that a statement has.
 CREATE TABLE carried_line AS
-SELECT (-(told ->> 'break_id')::BIGINT) AS line_no, told ->> 'supplier_transaction_id' AS supplier_id,
-       told ->> 'reference' AS reference, told ->> 'kind' AS kind, (told ->> 'status')::VARCHAR AS status,
-       (told ->> 'at_ms')::BIGINT AS at_ms, (told ->> 'day')::DATE AS day, told ->> 'vas_type' AS vas_type,
-       told ->> 'product_code' AS product_code, told ->> 'product_name' AS product_name, told ->> 'currency' AS currency,
-       (told ->> 'amount')::DECIMAL(18,2) AS amount, (told ->> 'commission')::DECIMAL(18,4) AS commission,
-       (told ->> 'net')::DECIMAL(18,4) AS net, told ->> 'payout_reference' AS payout_reference, true AS carried
-FROM (SELECT unnest($lines::VARCHAR[])::JSON AS told)
+SELECT (-(kept ->> 'break_id')::BIGINT) AS line_no, kept ->> 'supplier_transaction_id' AS supplier_id,
+       kept ->> 'reference' AS reference, kept ->> 'kind' AS kind, (kept ->> 'status')::VARCHAR AS status,
+       (kept ->> 'at_ms')::BIGINT AS at_ms, (kept ->> 'day')::DATE AS day, kept ->> 'vas_type' AS vas_type,
+       kept ->> 'product_code' AS product_code, kept ->> 'product_name' AS product_name, kept ->> 'currency' AS currency,
+       (kept ->> 'amount')::DECIMAL(18,2) AS amount, (kept ->> 'commission')::DECIMAL(18,4) AS commission,
+       (kept ->> 'net')::DECIMAL(18,4) AS net, kept ->> 'payout_reference' AS payout_reference, true AS carried
+FROM (SELECT unnest($lines::VARCHAR[])::JSON AS kept)
 
 -- name: arrived
 -- Which carried lines and which rows of other days have been matched.

@@ -1,21 +1,21 @@
 -- Unfinished internal rows that the supplier statement decides. DuckDB runs these over the tables of matching.sql.
 
 -- name: decided
--- Matched with a line under the very reference that the supplier knows the row by, and the line tells how it ended. Not
--- where another line of the same reference tells otherwise: that is for people.
+-- Matched with a line under the very reference that the supplier knows the row by, and the line says how it ended. Not
+-- where another line of the same reference says otherwise: that is for people.
 WITH under_way AS (
     SELECT own_id, supplier_reference, supplier_id, vas_type, product_code, amount FROM own WHERE raw_status = 'processing'
-), told AS (
+), listed AS (
     SELECT line_no, reference, status, supplier_id, commission FROM line
     WHERE side = 'purchase' AND reference IN (SELECT supplier_reference FROM under_way)
 ), contradicted AS (
-    SELECT reference FROM told GROUP BY reference HAVING count(DISTINCT status) > 1
+    SELECT reference FROM listed GROUP BY reference HAVING count(DISTINCT status) > 1
 )
 SELECT o.own_id, o.supplier_reference, o.vas_type, o.product_code, o.amount, t.line_no, c.line_status::VARCHAR AS status,
        t.supplier_id, t.commission, f.fingerprint
 FROM under_way AS o
 JOIN compared AS c ON c.own_id = o.own_id
-JOIN told AS t ON t.line_no = c.line_no AND t.reference = o.supplier_reference
+JOIN listed AS t ON t.line_no = c.line_no AND t.reference = o.supplier_reference
 JOIN found AS n ON n.own_id = o.own_id AND n.line_no = c.line_no
 JOIN ({found_rows}) AS f ON f.found_no = n.found_no
 WHERE c.line_status <> 'pending' AND coalesce(t.supplier_id = o.supplier_id, true)

@@ -1,4 +1,4 @@
-"""Which of a few amounts add up to one: exact, bounded, and an answer only where there is no other. Pure.
+"""The subset of a few amounts that adds up to one: exact, bounded, and an answer only where there is no other. Pure.
 
 Both halves' sums are laid out and looked up in each other, so the work is that of 2^(n/2) sums, whatever the amounts.
 """

@@ -21,7 +21,7 @@ _ZERO = Decimal("0.00")
 
 
 class FloatMovement(BaseModel):
-    """What the supplier says of our prepaid float on the day; deposits are what we paid in."""
+    """The supplier's account of our prepaid float on the day; deposits are what we paid in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,7 +39,7 @@ class FloatMovement(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number of rows and what they come to."""
+    """A number of rows and their totals."""
 
     rows: int
     value: Decimal
@@ -54,8 +54,8 @@ class Commission:
     """Commission of one currency: as the statement has it, by contract, and as booked by us. VAT is in it: once in the
     sum, and once in each transaction's, rounded to the cent there (``..._vat_by_row``).
 
-    ``net`` is what the statement's lines took from a float that keeps commission, ``own_net`` our rows less what we
-    booked; ``fee`` is what the lines say was charged.
+    ``net`` is what the statement's lines took from a float that keeps commission, ``own_net`` the internal rows less
+    what we booked; ``fee`` is what the lines say was charged.
     """
 
     statement: Decimal = _ZERO
@@ -168,14 +168,16 @@ def tie_outs(
     return found
 
 
-def float_figures(movement: FloatMovement | None, found: Iterable[TieOut]) -> dict[str, str] | None:
-    """The third way: what left the float beside what the statement and our rows say should have; None without one."""
+def float_figures(movement: FloatMovement | None, tie_outs: Iterable[TieOut]) -> dict[str, str] | None:
+    """The third way: what left the float beside what the statement and the internal rows say should have; None without
+    one.
+    """
     if movement is None:
         return None
-    one = next((tie for tie in found if tie.currency == movement.currency), None)
-    statement, own = (one.statement.value, one.own.value) if one else (_ZERO, _ZERO)
-    if one and movement.basis == "net":
-        statement, own = one.commission.net, one.commission.own_net
+    tie_out = next((tie for tie in tie_outs if tie.currency == movement.currency), None)
+    statement, own = (tie_out.statement.value, tie_out.own.value) if tie_out else (_ZERO, _ZERO)
+    if tie_out and movement.basis == "net":
+        statement, own = tie_out.commission.net, tie_out.commission.own_net
     return {
         "currency": movement.currency,
         "basis": movement.basis,
@@ -191,7 +193,9 @@ def float_figures(movement: FloatMovement | None, found: Iterable[TieOut]) -> di
 
 
 def verdict_of(matched: Decimal, variance: Decimal, rules: ReconciliationSettings) -> Verdict:
-    """What a day is called: ``matched`` is the share of both sides that found its match, ``variance`` the largest."""
+    """Return what a day is called: ``matched`` is the share of both sides that found its match, ``variance`` the
+    largest.
+    """
     size = abs(variance)
     if matched < rules.critical_matched or size > 2 * rules.pass_variance:
         return Verdict.CRITICAL

@@ -1,6 +1,6 @@
-"""What the statement ends: rows of ours that are still under way, and whose outcome only the supplier's books tell.
+"""Automatic settlement: unfinished internal rows whose outcome only the supplier statement has.
 
-A vend without an answer stays processing until the supplier's status rule tells its outcome, and some have no such
+A vend without an answer stays processing until the supplier's status rule finds its outcome, and some have no such
 rule. Here a run's matches end it: by the line under its own reference, or because no statement of the days in which it
 can have been sold has one. The row is ended by the very statement that the sweep uses, and the record with its break
 and the event of the chain are written in the same transaction: so of a sweep, a webhook and two runs at once exactly
@@ -43,9 +43,9 @@ _SHOWN = 5
 
 
 class Ground(StrEnum):
-    """Why a row ends: the decision in its record."""
+    """The reason why a row ends: the decision in its record."""
 
-    TOLD = "settled_by_statement"
+    LISTED = "settled_by_statement"
     ABSENT = "not_on_any_statement"
     ELSEWHERE = "line_elsewhere"  # it does not end: its line went to another row
 
@@ -64,8 +64,9 @@ class Decided:
 
 @dataclass(slots=True)
 class Settled:
-    """What became of them: how many were ended with each status, ``absent`` of them because no statement has them;
-    how many had ended so already, and how many otherwise, or stand where this may not end them."""
+    """The result of a settlement: how many were ended with each status, ``absent`` of them because no statement has
+    them; how many had ended so already, and how many otherwise, or have a status that this may not end.
+    """
 
     ended: Counter[Status] = field(default_factory=Counter)
     absent: int = 0
@@ -83,7 +84,7 @@ class Settled:
         if not (self.count or self.agreed or self.contradicted):
             return ""
         statuses = ", ".join(f"{count} {status}" for status, count in sorted(self.ended.items())) or "none"
-        found = f"Open rows of ours that this ended: {statuses}"
+        found = f"Unfinished internal rows that this ended: {statuses}"
         found += f" ({self.absent} because no statement has them)" if self.absent else ""
         found += f"; {self.agreed} had ended so meanwhile" if self.agreed else ""
         return found + (f"; {self.contradicted} ended otherwise, see their breaks" if self.contradicted else "") + "."
@@ -100,7 +101,7 @@ def decided_by_lines(engine: duckdb.DuckDBPyConnection, contract: Contract) -> l
     """The vends under way that a line of the statement decides. The engine must have matched and classified."""
     query = SETTLEMENT["decided"].format(found_rows=MATCHING["found_rows"])
     rows = engine.execute(query).fetchall()
-    return [_told(contract, row) for row in rows if is_reference_of(row[1], row[0])]
+    return [_listed(contract, row) for row in rows if is_reference_of(row[1], row[0])]
 
 
 def decided_by_absence(
@@ -184,7 +185,7 @@ def settle(
 
 
 def counts(decided: Sequence[Decided]) -> dict[str, int]:
-    """How many rows end with each status, for the figures of a run."""
+    """Return how many rows end with each status, for the figures of a run."""
     return dict(sorted(Counter(str(one.end.status) for one in decided).items()))
 
 
@@ -199,7 +200,9 @@ def _count(settled: Settled, one: Decided, ended: bool | None) -> None:
 
 
 def _end(connection: Connection, table: TieredTable, supplier: str, one: Decided, now: datetime) -> bool | None:
-    """Whether this ended the row; None when it stands otherwise: then nothing is written, and its break stays."""
+    """Return whether this ended the row; None when its status is another one: then nothing is written, and its break
+    stays.
+    """
     with connection.transaction():
         connection.execute(_AUDIT["lock_chain"])  # first, as everybody who writes into the chain
         ended = finish_in(connection, table, one.row_id, one.end, now)
@@ -222,7 +225,7 @@ def _named(one: Decided, error: TreasuryError) -> TreasuryError:
     return type(error)(f"{one.row_id}: {error}")
 
 
-def _told(contract: Contract, row: Sequence[Any]) -> Decided:
+def _listed(contract: Contract, row: Sequence[Any]) -> Decided:
     row_id, reference, vas_type, product, amount, line_no, status, transaction_id, commission, fingerprint = row
     end = Status(status)
     booked = commission_of(contract, amount, product, vas_type, commission) if end is Status.COMPLETED else NOTHING
@@ -230,23 +233,23 @@ def _told(contract: Contract, row: Sequence[Any]) -> Decided:
     return Decided(
         row_id,
         Finish(end, reference, transaction_id, booked),
-        Ground.TOLD,
-        f"{line} says {status}: our row was ended as {end}",
+        Ground.LISTED,
+        f"{line} says {status}: the internal row was ended as {end}",
         fingerprint=fingerprint,
     )
 
 
 def commission_of(
-    contract: Contract, amount: Decimal, product: str | None, vas_type: str, told: Decimal | None
+    contract: Contract, amount: Decimal, product: str | None, vas_type: str, stated: Decimal | None
 ) -> Decimal:
-    """What the statement tells, to the cent, as long as it is a part of the amount; else the contract's share."""
-    if told is not None and 0 <= told <= amount:
-        return told.quantize(_CENT, ROUND_HALF_UP)
+    """Return what the statement says, to the cent, as long as it is a part of the amount; else the contract's share."""
+    if stated is not None and 0 <= stated <= amount:
+        return stated.quantize(_CENT, ROUND_HALF_UP)
     return share(amount, contract.commission_rate(product, vas_type))
 
 
 def _absent(row_id: UUID, reference: str, break_id: int, first: date, last: date) -> Decided:
-    reason = f"no statement from {first} to {last} has it: our row was ended as {Status.FAILED}"
+    reason = f"no statement from {first} to {last} has it: the internal row was ended as {Status.FAILED}"
     return Decided(row_id, Finish(Status.FAILED, reference), Ground.ABSENT, reason, break_id=break_id)
 
 
@@ -257,7 +260,7 @@ def _unlikely(connection: Connection, breaks: Sequence[int]) -> set[int]:
 
 
 def _all_reconciled(connection: Connection, supplier: str, first: date, last: date, *, counts_lines: bool) -> bool:
-    """Whether every day has a run that proves what is absent."""
+    """Return whether every day has a run that proves what is absent."""
     wanted = {"without_lines": counts_lines, "declared": False, "zone": ZONE}
     days = {"supplier": supplier, "first": first, "last": last} | wanted
     return connection.execute(_PERIODS["days_without_run"], days).fetchone() is None

@@ -1,4 +1,6 @@
-"""What earlier runs and people's decisions have left for a run: part of its inputs, so it is kept for a replay."""
+"""The inputs that earlier runs and people's decisions have left for a run: part of its inputs, so it is kept for a
+replay.
+"""
 
 import json
 from collections.abc import Sequence
@@ -23,18 +25,18 @@ class Before:
     taken: Sequence[UUID]
     neighbours: Sequence[str]  # keys of the matches of the newest runs of the days around
     lines: Sequence[str]  # carried lines as JSON, with their break's number
-    rows: dict[UUID, int]  # carried rows of ours, with their break's number
+    rows: dict[UUID, int]  # carried internal rows, with their break's number
     confirmed: Sequence[str]  # matches of the day's lines that are decided already, as JSON
     expected: Sequence[int]  # carried breaks whose side was held for right: the other side is to be corrected
 
     @property
     def wanted_rows(self) -> list[UUID]:
-        """Rows of ours that are wanted whatever their day."""
+        """Internal rows that are wanted whatever their day."""
         return [*self.rows, *(UUID(json.loads(one)["own_id"]) for one in self.confirmed)]
 
     @property
     def expected_rows(self) -> list[UUID]:
-        """Carried rows of ours that were held for right."""
+        """Carried internal rows that were held for right."""
         return [own_id for own_id, number in self.rows.items() if number in set(self.expected)]
 
     def as_json(self) -> dict[str, Any]:
@@ -50,7 +52,7 @@ class Before:
 
 
 def read_before(connection: Connection, rules: ReconciliationSettings, supplier: str, day: date) -> Before:
-    """What there is before a run of a supplier's ``day`` (Africa/Johannesburg)."""
+    """Return what there is before a run of a supplier's ``day`` (Africa/Johannesburg)."""
     margin = timedelta(days=rules.margin_days)
     window = {
         "supplier": supplier,

@@ -130,7 +130,7 @@ def _carried(settings: Settings, parents: Parents, months: Months, window: Windo
 
 
 def _may_hold(state: MonthState, row_id: UUID) -> bool:
-    """Whether a row may be in a month: where its keys are proved to be of the month, the id tells it."""
+    """Whether a row may be in a month: where its keys are proved to be of the month, the id contains it."""
     moment = time_of(row_id)
     is_of_month = moment is not None and state.month.lower <= moment < state.month.upper
     return is_of_month or (state.is_archived and not state.catalogue.keys_tell_month)

@@ -1,4 +1,4 @@
-"""What a run comes to: both sides matched, classified and judged, the figures of it all, and a digest over them.
+"""The outcome of a run: both sides matched, classified and judged, the figures of it all, and a digest over them.
 
 Nothing is written here, so a run and its replay compute the same.
 """
@@ -23,10 +23,10 @@ from tasks.reconciliation.engine import auto_resolution as rules
 from tasks.reconciliation.engine import confirmed, tieout
 from tasks.reconciliation.engine.matching import match
 from tasks.reconciliation.engine.queries import MATCHING
-from tasks.reconciliation.runs import automatic_settlement as settling
+from tasks.reconciliation.runs import automatic_settlement
 from tasks.reconciliation.runs.before import Before
 from tasks.reconciliation.runs.internal_rows import Window, own_side
-from tasks.reconciliation.runs.report import Summary
+from tasks.reconciliation.runs.report import RunSummary
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.statements import fetch_statement, open_statement
 
@@ -37,9 +37,9 @@ _SHARE = Decimal("0.000001")
 @contextmanager
 def computed(
     settings: Settings, request: RunRequest, before: Before, folder: Path
-) -> Iterator[tuple[duckdb.DuckDBPyConnection, Summary]]:
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, RunSummary]]:
     """Both sides matched, classified and summed up, in an engine of their own; nothing is written. ``folder`` takes
-    what is fetched, and `OWN_ROWS`: a line of each row of ours of the day. Raises like `reconcile_day`.
+    what is fetched, and `OWN_ROWS`: a line of each internal row of the day. Raises like `reconcile_day`.
     """
     with engine(settings.model_copy(update={"archive_memory_mb": settings.reconciliation.memory_mb})) as duck:
         own_day = _compute(duck, settings, request, before, folder)
@@ -60,7 +60,7 @@ def contract_of(settings: Settings, supplier: str) -> Contract:
 
 
 def rules_of(settings: Settings, supplier: str) -> dict[str, Any]:
-    """Everything that the outcome depends on besides the two sides."""
+    """Everything that the outcome depends on in addition to the two sides."""
     contract = {name: f"{rate:f}" for name, rate in _rates(settings, supplier).items()}
     return settings.reconciliation.model_dump(mode="json", exclude={"memory_mb"}) | {"commission": contract}
 
@@ -68,7 +68,9 @@ def rules_of(settings: Settings, supplier: str) -> dict[str, Any]:
 def _compute(
     duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest, before: Before, folder: Path
 ) -> OwnDay:
-    """Both sides into the engine, then matched, classified, and judged by the rules; returns our rows of the day."""
+    """Both sides into the engine, then matched, classified, and judged by the rules; returns the internal rows of the
+    day.
+    """
     open_statement(duck, fetch_statement(settings, request.statement, folder), request.supplier, request.day)
     duck.execute(MATCHING["create_carried_line"], {"lines": list(before.lines)})
     duck.execute(MATCHING["create_taken_own"])
@@ -95,7 +97,7 @@ def _take_neighbours(duck: duckdb.DuckDBPyConnection, settings: Settings, reques
         )
 
 
-def _summarise(duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest) -> Summary:
+def _summarise(duck: duckdb.DuckDBPyConnection, settings: Settings, request: RunRequest) -> RunSummary:
     """The figures, checked, and the digest over both sides, the rules and the outcome."""
     rules_ = settings.reconciliation
     commissions = {
@@ -126,7 +128,9 @@ def _summarise(duck: duckdb.DuckDBPyConnection, settings: Settings, request: Run
         "breaks": breaks,
         "auto_resolved": sum(one["auto_resolved"] for one in classes.values()),
         "classes": classes,
-        "open_rows_decided": settling.counts(settling.decided_by_lines(duck, contract_of(settings, request.supplier))),
+        "open_rows_decided": automatic_settlement.counts(
+            automatic_settlement.decided_by_lines(duck, contract_of(settings, request.supplier))
+        ),
         "currencies": {tie.currency: tie.as_json() for tie in ties},
         "float": movement,
         "statement_digest": _text_digest(duck, MATCHING["line_text"].format(carried="false")),
@@ -143,7 +147,7 @@ def _summarise(duck: duckdb.DuckDBPyConnection, settings: Settings, request: Run
         "verdict": str(verdict),
     }
     digest = hashlib.sha256(chain.canonical_json(outcome).encode()).hexdigest()
-    return Summary(request.supplier, request.day.isoformat(), digest, str(verdict), figures)
+    return RunSummary(request.supplier, request.day.isoformat(), digest, str(verdict), figures)
 
 
 def _largest_variance(ties: Sequence[tieout.TieOut], movement: dict[str, str] | None) -> Decimal:

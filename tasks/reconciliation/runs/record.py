@@ -26,7 +26,7 @@ from tasks.reconciliation.engine.matching import notable_rows
 from tasks.reconciliation.engine.queries import MATCHING
 from tasks.reconciliation.runs.before import Before
 from tasks.reconciliation.runs.outcome import rules_of
-from tasks.reconciliation.runs.report import Summary
+from tasks.reconciliation.runs.report import RunSummary
 from tasks.reconciliation.runs.request import RunRequest
 
 _AUDIT = load("reconciliation_audit")
@@ -42,7 +42,7 @@ _WRITTEN = (
 
 
 def store_reports(
-    settings: Settings, owner: Owner, request: RunRequest, summary: Summary, files: Sequence[Path]
+    settings: Settings, owner: Owner, request: RunRequest, summary: RunSummary, files: Sequence[Path]
 ) -> str:
     """Put the reports into the archive and note their SHA-256 in the figures; returns the prefix, which is named by the
     digest, the reports' contents and the installation. ``owner`` was proved by `tasks.archiving.ownership`.
@@ -57,7 +57,7 @@ def store_reports(
 
 
 def store_inputs(
-    settings: Settings, owner: Owner, request: RunRequest, summary: Summary, before: Before, statement: Path
+    settings: Settings, owner: Owner, request: RunRequest, summary: RunSummary, before: Before, statement: Path
 ) -> None:
     """Note in the figures which statement the run had and what lay before it, so that it can be replayed. A statement
     that is not in the archive is put there. Keys are the content's SHA-256 and the installation: equal runs may have
@@ -80,7 +80,7 @@ def store_inputs(
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """When a run began (aware), where its reports are, and what it found in closed days."""
+    """An attempt: when the run began (aware), where its reports are, and what it found in closed days."""
 
     started: datetime
     prefix: str
@@ -92,7 +92,7 @@ def write_down(
     settings: Settings,
     duck: duckdb.DuckDBPyConnection,
     request: RunRequest,
-    summary: Summary,
+    summary: RunSummary,
     before: Before,
     attempt: Attempt,
 ) -> int:
@@ -129,7 +129,7 @@ def write_down(
     return int(run_id)
 
 
-def _record(settings: Settings, request: RunRequest, summary: Summary, attempt: Attempt) -> dict[str, Any]:
+def _record(settings: Settings, request: RunRequest, summary: RunSummary, attempt: Attempt) -> dict[str, Any]:
     figures = summary.figures
     return {
         "supplier": request.supplier,

@@ -1,4 +1,6 @@
-"""A run computed again: from its own statement, superseded or not, its own rules, what lay before it, and our rows."""
+"""A run computed again: from its own statement, superseded or not, its own rules, what lay before it, and the internal
+rows.
+"""
 
 import hashlib
 import json
@@ -30,7 +32,7 @@ _MOST = 50
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a replay came to. ``differences`` is empty when it is the same; at most 50 are told, one a line."""
+    """The result of a replay. ``differences`` is empty when it is the same; at most 50 are shown, one a line."""
 
     run_id: int
     recorded: str
@@ -69,27 +71,27 @@ def replay_run(settings: Settings, run_id: int) -> Replay:
             write_reports(duck, summary, folder, returned_to(settings.suppliers, request.supplier))
         differences: tuple[str, ...] = ()
         if summary.digest != record.digest.hex():
-            told = [*_of_figures(record, summary.figures, summary.verdict), *_of_breaks(settings, record, folder)]
-            differences = tuple(told[:_MOST]) or ("what differs is in none of the figures and in no break",)
+            changed = [*_of_figures(record, summary.figures, summary.verdict), *_of_breaks(settings, record, folder)]
+            differences = tuple(changed[:_MOST]) or ("what differs is in none of the figures and in no break",)
     return Replay(run_id, record.digest.hex(), summary.digest, differences)
 
 
 def _inputs(settings: Settings, record: RunRecord) -> dict[str, Any]:
-    """What lay before the run, as it was stored."""
-    told = record.figures["inputs"]
-    content = ObjectStore(settings).read_bytes(told["key"])
-    if hashlib.sha256(content).hexdigest() != told["sha256"]:
-        raise VerificationError(f"run {record.run_id}: {told['key']} was changed")
+    """Return what lay before the run, as it was stored."""
+    inputs_object = record.figures["inputs"]
+    content = ObjectStore(settings).read_bytes(inputs_object["key"])
+    if hashlib.sha256(content).hexdigest() != inputs_object["sha256"]:
+        raise VerificationError(f"run {record.run_id}: {inputs_object['key']} was changed")
     inputs: dict[str, Any] = json.loads(content)
     return inputs
 
 
 def _statement(settings: Settings, record: RunRecord, folder: Path) -> Path:
     """The very statement that the run had."""
-    told = record.figures["statement"]
-    path = fetch_statement(settings, told["key"], folder)
-    if describe_file(path).sha256.hex() != told["sha256"]:
-        raise VerificationError(f"run {record.run_id}: {told['key']} was changed")
+    stored = record.figures["statement"]
+    path = fetch_statement(settings, stored["key"], folder)
+    if describe_file(path).sha256.hex() != stored["sha256"]:
+        raise VerificationError(f"run {record.run_id}: {stored['key']} was changed")
     return path
 
 

@@ -43,8 +43,8 @@ _CREATED = datetime(2000, 1, 1)  # noqa: DTZ001  # a fixed property of the workb
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """What stands at the head of every report. ``figures`` is `RunFigures.as_json`."""
+class RunSummary:
+    """The head of every report. ``figures`` is `RunFigures.as_json`."""
 
     supplier: str
     day: str
@@ -54,8 +54,8 @@ class Summary:
 
 
 def warnings_of(day: date, lines: int, at: datetime) -> Iterator[str]:
-    """What a run over ``day`` (Africa/Johannesburg), made at the aware instant ``at``, must not be read without. In no
-    report file: those hold what was found, and not when.
+    """Yield the warnings about a run over ``day`` (Africa/Johannesburg), made at the aware instant ``at``.
+    In no report file: those hold what was found, and not when.
     """
     if at < bounds(day)[1]:
         yield "the day is not over: what comes later is missing here, and these breaks are not final. Run it again."
@@ -64,7 +64,7 @@ def warnings_of(day: date, lines: int, at: datetime) -> Iterator[str]:
 
 
 def write_reports(
-    engine: duckdb.DuckDBPyConnection, summary: Summary, folder: Path, returned: Returned | None
+    engine: duckdb.DuckDBPyConnection, summary: RunSummary, folder: Path, returned: Returned | None
 ) -> list[Path]:
     """Write every report into ``folder``; returns the files. The engine must have matched and classified.
 
@@ -82,7 +82,7 @@ def write_reports(
 
 
 def returned_to(settings: Suppliers, supplier: str) -> Returned | None:
-    """What makes the columns of the file that the supplier asks back; None when it asks for none."""
+    """Return what makes the columns of the file that the supplier asks back; None when it asks for none."""
     return definition_of(settings, supplier).statement().returned
 
 
@@ -98,25 +98,25 @@ def write_return_file(engine: duckdb.DuckDBPyConnection, target: Path, returned:
             writer.write_batch(returned(batch))
 
 
-def markdown(summary: Summary) -> str:
+def markdown(summary: RunSummary) -> str:
     """The run for people, as Prefect's UI shows it."""
     figures = summary.figures
     lines = [f"## {summary.supplier} {summary.day}: {summary.verdict}", ""]
     lines += [f"- {matched(figures)}"]
     lines += [f"- {figures['breaks']} breaks, {figures['auto_resolved']} of them resolved by rules"]
     if figures["open_rows_decided"]:
-        told = ", ".join(f"{count} {status}" for status, count in figures["open_rows_decided"].items())
-        lines += [f"- our open rows that the statement decides: {told}"]
+        decided = ", ".join(f"{count} {status}" for status, count in figures["open_rows_decided"].items())
+        lines += [f"- the unfinished internal rows that the statement decides: {decided}"]
     lines += [f"- digest `{summary.digest[:16]}`", "", "| currency | statement | ours | difference | variance |"]
     lines += ["|---|---:|---:|---:|---:|"]
     for currency, tie in figures["currencies"].items():
         cells = (currency, tie["statement"]["value"], tie["own"]["value"], tie["difference"], tie["variance"])
         lines.append(f"| {' | '.join(cells)} |")
     if figures["float"]:
-        told = figures["float"]
+        used = figures["float"]
         lines += [
             "",
-            f"Float: {told['consumed']} consumed, {told['consumed_less_statement']} more than the statement says",
+            f"Float: {used['consumed']} consumed, {used['consumed_less_statement']} more than the statement says",
         ]
     if figures["classes"]:
         lines += ["", "| class | breaks | by rules | escalated | variance |", "|---|---:|---:|---:|---:|"]
@@ -128,7 +128,7 @@ def markdown(summary: Summary) -> str:
 
 
 def matched(figures: dict[str, Any]) -> str:
-    """How much of both sides is matched. Rows that no line is expected for, such as failed ones, do not count."""
+    """Return how much of both sides is matched. Rows without an expected line, such as failed ones, do not count."""
     rows = figures["own_rows"] - figures["nothing_expected"]
     sides = f"{figures['matched_lines']} of {figures['lines']} lines, {figures['matched_own_rows']} of {rows} own rows"
     more = f", and {figures['nothing_expected']} own rows that expect no line" if figures["nothing_expected"] else ""
@@ -160,7 +160,7 @@ def _plain(value: Any) -> Any:
     return f"{value:f}" if isinstance(value, Decimal) else value
 
 
-def _write_json(engine: duckdb.DuckDBPyConnection, summary: Summary, target: Path) -> None:
+def _write_json(engine: duckdb.DuckDBPyConnection, summary: RunSummary, target: Path) -> None:
     head = {"supplier": summary.supplier, "day": summary.day, "digest": summary.digest, "verdict": summary.verdict}
     with target.open("w", encoding="utf-8") as file:
         file.write(json.dumps(head | {"figures": summary.figures}, ensure_ascii=False, indent=1).removesuffix("\n}"))
@@ -181,7 +181,7 @@ def _write_csv(engine: duckdb.DuckDBPyConnection, target: Path) -> None:
                 writer.writerow(safe_text(value) if isinstance(value, str) else _plain(value) for value in row)
 
 
-def _write_xlsx(engine: duckdb.DuckDBPyConnection, summary: Summary, target: Path) -> None:
+def _write_xlsx(engine: duckdb.DuckDBPyConnection, summary: RunSummary, target: Path) -> None:
     """Two sheets. A text is a text cell whatever it begins with; money is a number where that is exact."""
     with (
         tempfile.TemporaryDirectory(dir=target.parent) as scratch,
@@ -208,7 +208,7 @@ def _fill(sheet: Any, money: Any, rows: Iterator[list[Any]]) -> None:
                 sheet.write_string(number, place, str(value))
 
 
-def _summary_rows(summary: Summary) -> Iterator[list[Any]]:
+def _summary_rows(summary: RunSummary) -> Iterator[list[Any]]:
     figures = summary.figures
     yield ["Supplier", summary.supplier]
     yield ["Day (Africa/Johannesburg)", summary.day]

@@ -1,4 +1,4 @@
-"""What is asked of a run."""
+"""The request for a run."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -10,8 +10,8 @@ from tasks.reconciliation.engine.tieout import FloatMovement
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to reconcile: a supplier's Africa/Johannesburg day against the canonical statement at ``statement``, a local
-    path or a key of the archive. ``output`` is a folder that gets the reports too; a dry run writes nothing else.
+    """The request to reconcile a supplier's Africa/Johannesburg day against the canonical statement at ``statement``, a
+    local path or a key of the archive. ``output`` is a folder that gets the reports too; a dry run writes nothing else.
     """
 
     supplier: str

@@ -22,12 +22,11 @@ from tasks.archiving.ownership import check_ownership
 from tasks.reconciliation.closing import closed_days
 from tasks.reconciliation.closing.internal_days import OWN_ROWS
 from tasks.reconciliation.closing.periods import check_open
-from tasks.reconciliation.runs import automatic_settlement as settling
-from tasks.reconciliation.runs import record
+from tasks.reconciliation.runs import automatic_settlement, record
 from tasks.reconciliation.runs.before import Before, read_before
 from tasks.reconciliation.runs.internal_rows import TABLE
 from tasks.reconciliation.runs.outcome import computed, contract_of
-from tasks.reconciliation.runs.report import Summary, markdown, returned_to, warnings_of, write_reports
+from tasks.reconciliation.runs.report import RunSummary, markdown, returned_to, warnings_of, write_reports
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.statements import fetch_statement
 from tasks.reconciliation.vocabulary import Verdict
@@ -37,15 +36,15 @@ _QUERIES = load("reconciliation_runs")
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run came to. ``run_id`` is None for a dry run; ``waiting`` counts what waits at the supplier; ``settled``
+    """The result of a run. ``run_id`` is None for a dry run; ``waiting`` counts what waits at the supplier; ``settled``
     is what became of rows that were still under way; ``warnings`` are what it must not be read without.
     """
 
-    summary: Summary
+    summary: RunSummary
     run_id: int | None
     waiting: int
     oldest: date | None
-    settled: settling.Settled = field(default_factory=settling.Settled)
+    settled: automatic_settlement.Settled = field(default_factory=automatic_settlement.Settled)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -73,8 +72,8 @@ def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None 
 
     What has changed in closed days of the supplier is found as well, and becomes a break (`closed_days`).
 
-    Once it is stored, rows of ours that are still under way are ended where it decides them (`settling`). The aware
-    instant ``now`` (default: this one) tells whether the day is over; a run before that says so.
+    Once it is stored, internal rows that are still under way are ended where it decides them (`automatic_settlement`).
+    The aware instant ``now`` (default: this one) decides whether the day is over; a run before that says so.
 
     Raises DataError for a statement that is not as it must be, ConflictError when the day is in a closed period or the
     supplier is being reconciled by somebody else, OwnershipError when the archive is not this database's,
@@ -89,7 +88,7 @@ def reconcile_day(settings: Settings, request: RunRequest, now: datetime | None 
             target = request.output or folder / "reports"
             target.mkdir(parents=True, exist_ok=True)
             files = write_reports(duck, summary, target, returned_to(settings.suppliers, request.supplier))
-            run_id, settled, looked = None, settling.Settled(), closed_days.Looked()
+            run_id, settled, looked = None, automatic_settlement.Settled(), closed_days.Looked()
             if not request.dry_run:
                 owner = check_ownership(connection, settings)
                 prefix = record.store_reports(settings, owner, request, summary, [*files, folder / OWN_ROWS])
@@ -110,16 +109,16 @@ def _settle(
     duck: duckdb.DuckDBPyConnection,
     request: RunRequest,
     before: Before,
-) -> settling.Settled:
+) -> automatic_settlement.Settled:
     """End the rows under way that the run decides, now that it is stored."""
     contract = contract_of(settings, request.supplier)
-    decided = settling.decided_by_lines(duck, contract)
-    settling.note_lines_elsewhere(duck, connection, request.supplier, before.rows)
+    decided = automatic_settlement.decided_by_lines(duck, contract)
+    automatic_settlement.note_lines_elsewhere(duck, connection, request.supplier, before.rows)
     counts_lines = definition_of(settings.suppliers, request.supplier).statement().counts_lines
-    decided += settling.decided_by_absence(
+    decided += automatic_settlement.decided_by_absence(
         duck, connection, contract, request.supplier, request.day, before.rows, counts_lines=counts_lines
     )
-    return settling.settle(connection, settings.table(TABLE), request.supplier, decided)
+    return automatic_settlement.settle(connection, settings.table(TABLE), request.supplier, decided)
 
 
 @contextmanager

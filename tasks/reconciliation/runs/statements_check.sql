@@ -19,7 +19,7 @@ FROM (
     SELECT line_no, 'status', 'must be one of ' || array_to_string(getvariable('statuses'), ', ') FROM statement
     WHERE NOT list_contains(getvariable('statuses'), status)
     UNION ALL
-    SELECT line_no, 'line_no', 'stands more than once' FROM statement WHERE line_no IS NOT NULL
+    SELECT line_no, 'line_no', 'appears more than once' FROM statement WHERE line_no IS NOT NULL
     GROUP BY line_no HAVING count(*) > 1
     UNION ALL
     SELECT line_no, 'line_no', 'must be more than 0' FROM statement WHERE line_no <= 0

@@ -9,13 +9,13 @@ from pydantic import SecretStr
 
 from config import Settings
 from servers import ports
-from servers.lease import Endpoint, lease
+from servers.lease import ServerEndpoint, lease
 from servers.redis import Redis
 from tests.api.conftest import make_key, ready, template, this_month
 
 __all__ = ["StartRedis", "make_key", "ready", "template", "this_month"]
 
-StartRedis = Callable[[], AbstractContextManager[Endpoint]]
+StartRedis = Callable[[], AbstractContextManager[ServerEndpoint]]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from api.abuse.rate_limits import Policy
+from api.abuse.rate_limits import RatePolicy
 from api.routing.routes import operations
 from config import Settings
 from config.limits import RateLimits
@@ -41,17 +41,17 @@ def test_every_operation_has_the_policy_of_its_resource(ready: Settings) -> None
     by_path = {operation.path: operation.policy for operation in operations(ready)}
     for path, policy in by_path.items():
         if path.startswith(VAS):
-            assert policy is Policy.VAS
+            assert policy is RatePolicy.VAS
         elif path.startswith(PATH):
-            assert policy is Policy.TRANSACTIONS
+            assert policy is RatePolicy.TRANSACTIONS
         elif path.startswith("/health"):
             assert policy is None
         elif path.startswith(("/api/v1/monitoring", "/api/v1/reconciliation", "/api/v1/holds", "/metrics")):
-            assert policy is Policy.OPERATIONS
+            assert policy is RatePolicy.OPERATIONS
         elif path.startswith(("/api/v1/archive", "/api/v1/totals", "/log")):
-            assert policy is Policy.GENERAL
+            assert policy is RatePolicy.GENERAL
         else:
-            assert (path, policy) == (WEBHOOK, Policy.GENERAL)
+            assert (path, policy) == (WEBHOOK, RatePolicy.GENERAL)
 
 
 def test_operations_have_a_limit_of_their_own(ready: Settings, make_key: MakeKey) -> None:
@@ -67,7 +67,7 @@ def test_operations_have_a_limit_of_their_own(ready: Settings, make_key: MakeKey
 
 
 def test_a_key_can_be_given_limits_of_every_policy_that_counts_keys() -> None:
-    assert set(LIMITED) == set(Policy) - {Policy.AUTH, Policy.DDOS}
+    assert set(LIMITED) == set(RatePolicy) - {RatePolicy.AUTH, RatePolicy.DDOS}
 
 
 def test_each_answer_says_what_is_left_and_the_last_one_when_to_come_back(
@@ -118,6 +118,7 @@ def test_two_processes_count_together(behind_a_proxy: Settings, make_key: MakeKe
     assert answered == [200] * 6 + [429] * 2
 
 
+@pytest.mark.heavy("one process is tested beside it")
 def test_two_worker_processes_admit_exactly_the_limit_between_them(behind_a_proxy: Settings, make_key: MakeKey) -> None:
     settings = with_rates(behind_a_proxy, transactions="150/day")
     key = make_key()

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from api.abuse.rate_limits import Bucket, Counters, Limit, LimitVerdict, Policy, RateLimiter, limit_of
+from api.abuse.rate_limits import Bucket, Counters, Limit, LimitVerdict, RateLimiter, RatePolicy, limit_of
 from api.routing.problems import TOO_MANY, HttpError
 from config.limits import RateLimits, is_rate, parse_rate
 from tests.api.abuse.conftest import StartRedis
@@ -29,11 +29,13 @@ def limiter(redis: Any, clock: Clock, **rates: str) -> RateLimiter:
 def outstanding(limiters: list[RateLimiter], who: str) -> int:
     """Tokens that are leased and not spent."""
     return sum(
-        max(0, one._buckets[Policy.GENERAL, who].tokens) for one in limiters if (Policy.GENERAL, who) in one._buckets
+        max(0, one._buckets[RatePolicy.GENERAL, who].tokens)
+        for one in limiters
+        if (RatePolicy.GENERAL, who) in one._buckets
     )
 
 
-async def ask(one: RateLimiter, who: str, policy: Policy = Policy.GENERAL, **options: Any) -> LimitVerdict:
+async def ask(one: RateLimiter, who: str, policy: RatePolicy = RatePolicy.GENERAL, **options: Any) -> LimitVerdict:
     verdict = await one.spend(policy, who, **options)
     assert verdict is not None
     return verdict
@@ -75,7 +77,7 @@ _STEPS = st.lists(
 def test_a_process_never_takes_more_than_the_limit_whatever_redis_forgets(
     amount: int, steps: list[tuple[int, int, str]]
 ) -> None:
-    limit = Limit(Policy.GENERAL, f"{amount}/minute")
+    limit = Limit(RatePolicy.GENERAL, f"{amount}/minute")
     buckets, count, outage = [Bucket(limit, 0) for _ in range(3)], 0, False
     for process, most, redis in steps:
         bucket = buckets[process]
@@ -94,7 +96,7 @@ def test_a_process_never_takes_more_than_the_limit_whatever_redis_forgets(
 
 
 def test_what_was_admitted_without_redis_is_counted_once_it_is_back() -> None:
-    limit = Limit(Policy.GENERAL, "100/minute")
+    limit = Limit(RatePolicy.GENERAL, "100/minute")
     first, second = Bucket(limit, 0), Bucket(limit, 0)
     for _ in range(60):
         first.grant(1, None)
@@ -125,7 +127,7 @@ def test_the_next_window_is_a_fresh_one_and_unspent_leases_do_not_reach_into_it(
             clock.seconds += 1
             second = await ask(one, "key")
             assert (second.remaining, second.reset_s) == (999, 60)
-            assert one._buckets[Policy.GENERAL, "key"].taken == 10
+            assert one._buckets[RatePolicy.GENERAL, "key"].taken == 10
 
     asyncio.run(run())
 
@@ -136,7 +138,7 @@ def test_one_lease_serves_a_hundredth_of_the_limit(redis_url: str) -> None:
         async with shared(redis_url) as redis:
             one = limiter(redis, clock, transactions="300000/minute")
             for _ in range(3001):
-                await ask(one, "key", Policy.TRANSACTIONS)
+                await ask(one, "key", RatePolicy.TRANSACTIONS)
             (name,) = await redis.run(lambda client: client.keys("*transactions*")) or []
             assert await redis.run(lambda client: client.get(name)) == b"6000"
 
@@ -148,11 +150,11 @@ def test_a_key_may_have_limits_of_its_own_and_a_senseless_one_is_ignored(redis_u
         clock = Clock()
         async with shared(redis_url) as redis:
             one = limiter(redis, clock, vas="3/minute")
-            wide = [await ask(one, "wide", Policy.VAS, overrides={"vas": "5/minute"}) for _ in range(6)]
+            wide = [await ask(one, "wide", RatePolicy.VAS, overrides={"vas": "5/minute"}) for _ in range(6)]
             assert [verdict.admitted for verdict in wide] == [True] * 5 + [False]
             for wrong in ({"vas": "many"}, {"vas": "0/minute"}, {"vas": None}, {"transactions": "9/minute"}, {}):
                 who = f"narrow {wrong}"
-                narrow = [await ask(one, who, Policy.VAS, overrides=wrong) for _ in range(4)]
+                narrow = [await ask(one, who, RatePolicy.VAS, overrides=wrong) for _ in range(4)]
                 assert [verdict.admitted for verdict in narrow] == [True] * 3 + [False]
 
     asyncio.run(run())
@@ -162,7 +164,7 @@ def test_limits_can_be_switched_off() -> None:
     async def run() -> None:
         async with shared(None) as redis:
             one = RateLimiter(RateLimits(enabled=False, general="1/minute"), redis, Clock())
-            assert [await one.spend(Policy.GENERAL, "key") for _ in range(3)] == [None] * 3
+            assert [await one.spend(RatePolicy.GENERAL, "key") for _ in range(3)] == [None] * 3
 
     asyncio.run(run())
 
@@ -172,9 +174,9 @@ def test_a_refusal_says_when_to_come_back_and_by_which_limit(redis_url: str) -> 
         clock = Clock(1_800_000_000.0 + 15)
         async with shared(redis_url) as redis:
             one = limiter(redis, clock, operations="1/minute")
-            (await ask(one, "key", Policy.OPERATIONS)).require()
+            (await ask(one, "key", RatePolicy.OPERATIONS)).require()
             with pytest.raises(HttpError) as caught:
-                (await ask(one, "key", Policy.OPERATIONS)).require()
+                (await ask(one, "key", RatePolicy.OPERATIONS)).require()
             return caught.value
 
     error = asyncio.run(run())
@@ -193,10 +195,10 @@ def test_the_number_of_addresses_that_are_remembered_is_bounded(monkeypatch: pyt
         async with shared(None) as redis:
             one = limiter(redis, Clock(), ddos="2/minute")
             for number in range(1000):
-                await ask(one, f"address-{number}", Policy.DDOS)
+                await ask(one, f"address-{number}", RatePolicy.DDOS)
             assert len(one._buckets) == 100
-            assert (await ask(one, "address-999", Policy.DDOS)).admitted
-            assert not (await ask(one, "address-999", Policy.DDOS)).admitted
+            assert (await ask(one, "address-999", RatePolicy.DDOS)).admitted
+            assert not (await ask(one, "address-999", RatePolicy.DDOS)).admitted
 
     asyncio.run(run())
 
@@ -318,7 +320,7 @@ def test_a_redis_that_has_forgotten_the_script_counts_all_the_same(redis_url: st
 def test_a_text_that_is_no_rate_is_none_for_settings_keys_and_the_limiter(text: str) -> None:
     assert not is_rate(text)
     with pytest.raises(ValueError, match="must be like 600/minute"):
-        limit_of(Policy.GENERAL, text)
+        limit_of(RatePolicy.GENERAL, text)
     with pytest.raises(ValidationError):
         RateLimits(general=text)
 
@@ -328,5 +330,5 @@ def test_a_text_that_is_no_rate_is_none_for_settings_keys_and_the_limiter(text: 
 ])  # fmt: skip
 def test_a_rate_is_an_amount_in_a_window(text: str, rate: tuple[int, int]) -> None:
     assert parse_rate(text) == rate
-    assert (limit_of(Policy.GENERAL, text).amount, limit_of(Policy.GENERAL, text).window_s) == rate
+    assert (limit_of(RatePolicy.GENERAL, text).amount, limit_of(RatePolicy.GENERAL, text).window_s) == rate
     assert RateLimits(general=text).general == text

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from api.abuse.addresses import Addresses
 from api.abuse.alert_writer import _MOST_QUEUED, AlertWriter
 from api.abuse.attackers import Attackers, Stage, lift, list_held
-from api.abuse.rate_limits import Policy, RateLimiter
+from api.abuse.rate_limits import RateLimiter, RatePolicy
 from api.abuse.tallies import SharedTallies
 from api.connections.database import Database
 from api.connections.shared_redis import RedisAccess, SharedRedis
@@ -275,7 +275,7 @@ def test_two_apis_on_one_redis_share_nothing_when_their_prefixes_differ(start_re
             tallies = SharedTallies(redis)
             attackers = Attackers(WatchSettings(refuse_after=2), Addresses((), "forwarded"), redis, tallies)
             attackers.attacked(ATTACKER)
-            await RateLimiter(RateLimits(), redis).spend(Policy.DDOS, ATTACKER)
+            await RateLimiter(RateLimits(), redis).spend(RatePolicy.DDOS, ATTACKER)
             for (_, subject, _), tally in await tallies.exchange():
                 attackers.judge(subject, tally.total)
             await attackers.exchange()

@@ -13,10 +13,10 @@ from config import Settings
 from config.retention import RetentionSettings
 from ledger.identifiers import new_id
 from ledger.months import Month
-from ledger.proof_files import CheckedProof, check_proof
+from ledger.proof_files import CheckedProof, check_proof, unpack
 from ledger.scopes import Scope
 from ledger.transparency.notes import open_checkpoint
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from ledger.transparency.proof_files import TlogProof
 from ledger.transparency.tiles import Tree, decode_bundle, tiles_of
 from sql.connection import connect
@@ -63,7 +63,7 @@ def acme(http: httpx.Client, make_key: MakeKey) -> httpx.Client:
 def checked(settings: Settings, answer: httpx.Response) -> CheckedProof:
     """What the file in an answer proves, to somebody who has the policy only."""
     assert answer.status_code == 200, answer.text
-    return check_proof(answer.content, Policy.parse(policy_text(settings).encode()))
+    return check_proof(answer.content, LogPolicy.parse(policy_text(settings).encode()))
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
@@ -157,7 +157,7 @@ def test_a_statement_shows_all_rows_of_a_wallet_and_no_other_name(
     answer = acme.get(STATEMENTS, params={"wallet_id": "w-acme", "month": "2024-03"})
     proof = checked(ready, answer)
     assert {UUID(fields["id"]) for fields in proof.proved.rows} == {row["id"] for row in rows[:3]}
-    shown = TlogProof.from_bytes(answer.content).extra or b""
+    shown = unpack(TlogProof.from_bytes(answer.content).extra or b"")
     assert b"w-acme" in shown
     assert b"w-other" not in shown
     assert b"w-shared" not in shown
@@ -205,7 +205,7 @@ def test_any_client_of_the_log_reads_it_over_http(acme: httpx.Client, ready: Set
         assert installation is not None
         row = read_log(connection, installation.installation_id)
     assert row is not None
-    policy = Policy.parse(policy_text(ready).encode())
+    policy = LogPolicy.parse(policy_text(ready).encode())
     checkpoint, _ = open_checkpoint(note, [log.key for log in policy.logs], row.origin)
     entries: list[bytes] = []
     for tile in tiles_of(checkpoint.size):

@@ -14,7 +14,7 @@ from ledger.months import Month
 from ledger.scopes import Scope
 from tasks.archiving.calendar import utc_today
 from tasks.retention.approvals import approve, request_deletion, revoke
-from tasks.retention.deletion import Outcome, Result, delete_months
+from tasks.retention.deletion import DeletionOutcome, DeletionResult, delete_months
 from tasks.transparency.publish import publish_log
 from tests.api.conftest import MakeKey, serving
 from tests.api.ledger_rows import Ledger
@@ -130,7 +130,7 @@ def test_a_row_of_a_deleted_month_is_gone_and_its_certificate_is_named(
     for client in ("audit", "finance"):
         http.post(f"{PATH}/1/release", json={"reason": "closed"}, headers=people[client]).raise_for_status()
     revoke(aged.settings, number, "dora", "the hold was released")
-    assert delete(aged)[1].result is Result.DELETED
+    assert delete(aged)[1].result is DeletionResult.DELETED
     for viewer in (key, make_key("other")):
         while (gone := http.get(f"/api/v1/transactions/{known}", headers=viewer)).status_code == 200:
             time.sleep(0.5)  # cached for the bound on staleness, not for a day as other archived rows
@@ -141,7 +141,7 @@ def test_a_row_of_a_deleted_month_is_gone_and_its_certificate_is_named(
     assert f"transactions {OLD} was deleted with certificate DEL-" in said.json()["detail"]
 
 
-def delete(ledger: Ledger) -> tuple[int, Outcome]:
+def delete(ledger: Ledger) -> tuple[int, DeletionOutcome]:
     """Request, approve and carry out the deletion of the one month; the request, and what became of it."""
     settings = ledger.settings
     request = request_deletion(settings, [settings.table("transactions")], "anna", "due")

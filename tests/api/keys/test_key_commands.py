@@ -9,7 +9,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from api.abuse.rate_limits import Policy, limit_of
+from api.abuse.rate_limits import RatePolicy, limit_of
 from api.keys import auth
 from cli.main import app
 from config import Settings
@@ -157,7 +157,7 @@ def test_a_key_that_expired_or_was_revoked_cannot_be_rotated(ready: Settings) ->
 
 def test_every_limit_that_a_key_may_have_is_one_that_the_limiter_reads() -> None:
     for unit in ("second", "minute", "hour", "day"):
-        assert limit_of(Policy.VAS, f"600/{unit}").amount == 600
+        assert limit_of(RatePolicy.VAS, f"600/{unit}").amount == 600
 
 
 @pytest.mark.parametrize("form", ["{key}", " {key} ", "Bearer {key}", "'{key}'", "trk_{id}", "{id}"])

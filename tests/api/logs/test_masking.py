@@ -105,6 +105,7 @@ def test_every_logger_of_the_process_is_masked_and_writes_json() -> None:
         assert secret not in done.stdout
 
 
+@pytest.mark.heavy("what the logs mask is tested beside it")
 def test_the_server_writes_no_access_log_of_its_own(ready: Any) -> None:
     """Its lines have the query in them. uvicorn writes them as soon as the logger finds any handler."""
     script = (
@@ -117,6 +118,7 @@ def test_the_server_writes_no_access_log_of_its_own(ready: Any) -> None:
     assert done.stdout.split() == ["False", "True"]
 
 
+@pytest.mark.heavy("what the logs mask is tested beside it")
 def test_the_processes_of_the_api_start_with_these_logs(ready: Any) -> None:
     """A setting that is wrong is named and its value is not shown; the exit code tells what kind of error it is."""
     environment = {**os.environ, "TREASURY_DATABASE_URL": "mysql://u:hunter2@db/x"}

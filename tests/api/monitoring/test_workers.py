@@ -46,6 +46,7 @@ def workers(home: Path) -> set[int]:
     return {int(path.stem) for path in files if lease.is_held(path)}
 
 
+@pytest.mark.heavy("test_exposition.py tests the counters of one")
 def test_two_workers_count_together_and_a_dead_one_loses_nothing(
     url: str, ready: Settings, watcher: Headers, make_key: Any
 ) -> None:

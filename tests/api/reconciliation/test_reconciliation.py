@@ -88,7 +88,7 @@ def test_breaks_are_filtered_and_paged(http: httpx.Client, people: Desk) -> None
     assert len(http.get(f"{PREFIX}/breaks?class=missing_here&supplier=flash", headers=who).json()["items"]) == 2
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("query", "field"),
     [
@@ -193,7 +193,7 @@ def test_who_may_only_look_resolves_nothing(http: httpx.Client, people: Desk) ->
     assert http.post(f"{PREFIX}/breaks/999/resolve", json=body, headers=people["thandi"]).status_code == 404
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -259,7 +259,7 @@ def test_days_are_closed_by_two_keys(books: Books, http: httpx.Client, people: D
     assert {row["period_day"] for row in books.sql("SELECT period_day FROM recon_breaks")} == {DAY + timedelta(days=1)}
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("change", "field"),
     [

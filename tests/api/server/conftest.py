@@ -69,7 +69,7 @@ class Connection:
         self._buffer = b""
 
     def send(self, data: bytes) -> None:
-        """Send ``data`` as it is; a connection that is closed already is no error here."""
+        """Send ``data`` as it is; a connection that is closed already is not an error here."""
         try:
             self._socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError):

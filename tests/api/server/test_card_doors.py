@@ -20,7 +20,7 @@ from config import Settings
 from ledger.alerts import Alert, Severity
 from ledger.errors import FieldError
 from sql.connection import connect
-from tasks.alerting.delivery import Kind, Notice
+from tasks.alerting.delivery import Notice, NoticeKind
 from tasks.alerting.store import list_alerts, raise_alert
 from tasks.importing.run import ImportRequest, import_file
 from tasks.reconciliation.casework.breaks import resolve
@@ -146,6 +146,7 @@ def imported(settings: Settings, folder: Path, content: str) -> str:
     return report.rejects.read_text()
 
 
+@pytest.mark.heavy("other doors are tested beside it")
 def test_the_error_about_a_header_shows_none(typed: Any, tmp_path: Path) -> None:  # noqa: F811  # the fixture
     (tmp_path / "mapping.toml").write_text(MAPPING)
     for name, spelling in SPELLINGS.items():
@@ -189,7 +190,7 @@ def test_no_alert_and_no_notice_has_one(settings: Settings) -> None:
             kept = list_alerts(connection)[0]
             assert kept.title.endswith(" came"), name
             texts = (kept.rule, kept.subject, kept.title, kept.what_to_do)
-            notice = Notice(Kind.OPENED, kept.severity, *texts, now, now, 1)
+            notice = Notice(NoticeKind.OPENED, kept.severity, *texts, now, now, 1)
             for one in (notice, replace(notice, title=text)):
                 assert not leaks(one.text), name
         rows = connection.execute("SELECT (to_jsonb(a) - 'fingerprint')::text FROM alerts a").fetchall()

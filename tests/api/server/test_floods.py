@@ -57,6 +57,7 @@ def trickling(url: str, count: int) -> Iterator[list[Connection]]:
             thread.join()
 
 
+@pytest.mark.heavy("test_protocol.py tests one slow header")
 def test_five_hundred_slow_headers_hold_nobody_up_and_are_all_ended(
     ready: Settings, make_key: MakeKey, figure: Figure
 ) -> None:
@@ -176,6 +177,7 @@ def test_a_thousand_posts_of_one_key_at_once_make_one_row(
     assert database.execute("SELECT count(*) FROM transactions_partitioned").fetchone() == (1,)
 
 
+@pytest.mark.heavy("test_limits_of_the_api.py tests the bounds")
 def test_a_burst_of_connections_is_taken_whole(ready: Settings, figure: Figure) -> None:
     """A thousand are asked for before the first is used: those not yet accepted wait in the listening queue."""
     with workers(ready, 1) as (_, url):

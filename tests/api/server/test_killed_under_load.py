@@ -70,6 +70,7 @@ def test_a_few_kills_lose_nothing_and_double_nothing(place: Site, figure: Figure
     assert load.interrupted > 0, "nothing was ever interrupted: the blows did not hit"
 
 
+@pytest.mark.heavy("test_silent_postgres.py loses connections at each step")
 def test_a_restart_of_postgresql_under_load_loses_nothing(place: Site, figure: Figure) -> None:
     started = _started_at(place)
     strike(place, [Site.restart_postgres], figure)
@@ -122,6 +123,7 @@ def _post(client: httpx.Client, reference: str) -> int:
     return client.post("/api/v1/transactions", json={**BODY, "reference": reference}, headers=headers).status_code
 
 
+@pytest.mark.heavy("tests/servers tests what ends processes")
 def test_no_process_outlives_the_supervisor(place: Site) -> None:
     place.kill_the_supervisor()
     deadline_s = time.monotonic() + 30

@@ -215,7 +215,7 @@ def test_a_flood_of_chunk_framing_is_refused(shared: Settings, shared_key: str) 
 
 
 def spaced(field: str, blanks: str) -> str:
-    """The field with blanks around its value, which are no part of it."""
+    """The field with blanks around its value, which are not part of it."""
     name, _, value = field.partition(": ")
     return f"{name}:{blanks}{value}{blanks}"
 

@@ -90,7 +90,7 @@ def test_the_same_key_twice_in_one_flush_makes_one_row(ready: Settings, database
 
 
 def test_a_flush_that_is_repeated_finds_its_own_commit(ready: Settings, database: psycopg.Connection[Any]) -> None:
-    """As after a connection that broke during COMMIT: the rows are there, and the answer is no replay."""
+    """As after a connection that broke during COMMIT: the rows are there, and the answer is not a replay."""
     write = make_write()
     results = [asyncio.run(submit_all(ready, [write]))[0] for _ in range(2)]
 
@@ -239,6 +239,7 @@ def _wait_ready(url: str, timeout_s: float) -> None:
     raise TimeoutError("the API did not become ready")
 
 
+@pytest.mark.heavy("one process is tested for the same in test_posting.py")
 def test_two_processes_share_one_idempotency(ready: Settings, make_key: Any, database: psycopg.Connection[Any]) -> None:
     with workers(ready, 2) as (_, url):
         headers = make_key()

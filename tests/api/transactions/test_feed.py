@@ -194,6 +194,7 @@ def keep_inserting(dsn: str, transactions: int, first_pause: int) -> list[str]:
     return ids
 
 
+@pytest.mark.heavy("the horizon is tested beside it")
 def test_a_poller_sees_every_row_exactly_once_while_slow_writers_of_two_processes_store(
     prompt: Settings, make_key: MakeKey, database: Looking
 ) -> None:

@@ -144,6 +144,7 @@ def test_bodies_beyond_what_a_process_holds_are_503_until_there_is_room(
     assert stored.status_code == 201
 
 
+@pytest.mark.heavy("test_posting.py tests one process that ends")
 def test_sigterm_stores_and_answers_what_is_under_way(
     ready: Settings, make_key: MakeKey, held: Held, database: psycopg.Connection[Any]
 ) -> None:

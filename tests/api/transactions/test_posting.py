@@ -253,7 +253,7 @@ def test_a_body_is_counted_while_it_is_read(api: httpx.Client, ledger: Ledger) -
         (f"{PATH}/01a20733-cc6b-74a3-a860-71497a499eb9/status", settings.api_single_body_limit_bytes),
     ):
         just_fits = api.post(path, content=b" " * limit, headers=headers)
-        assert just_fits.status_code == 400, "it is no JSON, which is looked at after its size"
+        assert just_fits.status_code == 400, "it is not JSON, which is looked at after its size"
         assert api.post(path, content=b" " * (limit + 1), headers=headers).status_code == 413
         streamed = api.post(path, content=(b" " * 65_536 for _ in range(limit // 65_536 + 1)), headers=headers)
         assert streamed.status_code == 413

@@ -148,6 +148,7 @@ def test_a_made_up_cursor_is_never_believed(secret: bytes, cursor: str) -> None:
         Cursors(secret).read(b"question", cursor)
 
 
+@pytest.mark.heavy("test_a_month_that_moves_is_always_seen_once reads pages of all tiers")
 def test_pages_are_complete_and_without_doubles_over_all_tiers(
     api: httpx.Client, ledger: Ledger, this_month: Month
 ) -> None:

@@ -117,7 +117,7 @@ def test_what_a_purchase_decides_must_not_be_given(shop: httpx.Client, field: st
 
 UNSOLD: dict[str, tuple[str, dict[str, Any]]] = {
     "another kind": ("vas_type", {"vas_type": "bill_payment"}),
-    "a product that is no number": ("supplier_product_id", {"supplier_product_id": "airtime"}),
+    "a product that is not a number": ("supplier_product_id", {"supplier_product_id": "airtime"}),
     "a product of ten digits": ("supplier_product_id", {"supplier_product_id": "1234567890"}),
     "no number": ("mobile_number", {"mobile_number": None}),
     "a number of another country": ("mobile_number", {"mobile_number": "+447700900123"}),
@@ -236,7 +236,7 @@ def test_a_success_that_comes_after_a_row_was_ended_as_failed_makes_one_alert(
     location = shop.post(PATH, json=order("peach", amount="9900.04"), headers=keyed()).headers["location"]
     row = ended(shop, location)
     assert row["status"] == "failed"
-    for code in ("800.100.152", "000.000.000", "000.000.000"):  # what agrees with the row is no alert
+    for code in ("800.100.152", "000.000.000", "000.000.000"):  # what agrees with the row is not an alert
         assert shop.post(WEBHOOK, **signed(simulated, **webhook_of(row["supplier_reference"], code))).is_success
     ends = time.monotonic() + 30
     found: list[Any] = []

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ledger.errors import VerificationError
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.notes import sign_note
-from ledger.transparency.policies import Policy, format_policy
+from ledger.transparency.policies import LogPolicy, format_policy
 from ledger.transparency.verifier_keys import SignatureType
 from tasks.transparency.keys import KeySigner, verifier_of
 from tests.ledger.transparency.test_notes import CHECKPOINT, KEYS, SIGNED, SIGNERS, TIME_S
@@ -42,7 +42,7 @@ EXAMPLE = "\n".join(
 
 @given(st.sets(st.sampled_from(NAMES)))
 def test_the_example_counts_two_of_the_one_kind_and_any_of_the_other(signed: set[str]) -> None:
-    policy = Policy.parse(EXAMPLE.encode())
+    policy = LogPolicy.parse(EXAMPLE.encode())
     note = sign_note(CHECKPOINT.text, [*SIGNERS, *(WITNESSES[name] for name in sorted(signed))], TIME_S)
     kinds = [name[0] for name in signed]
     if kinds.count("X") >= 2 and "Y" in kinds:
@@ -53,13 +53,13 @@ def test_the_example_counts_two_of_the_one_kind_and_any_of_the_other(signed: set
 
 
 def test_a_policy_without_witnesses_accepts_the_log_alone() -> None:
-    policy = Policy.parse(format_policy(list(KEYS), "https://logs.example"))
+    policy = LogPolicy.parse(format_policy(list(KEYS), "https://logs.example"))
     assert policy.check(SIGNED)[0] == CHECKPOINT
     assert {log.url for log in policy.logs} == {"https://logs.example"}
 
 
 def test_a_log_that_the_policy_does_not_name_is_refused() -> None:
-    policy = Policy.parse(format_policy(list(KEYS)))
+    policy = LogPolicy.parse(format_policy(list(KEYS)))
     other = [KeySigner(verifier_of(SIGNERS[0].private, "other", SignatureType.ED25519), SIGNERS[0].private)]
     note = sign_note(Checkpoint("other", 7, bytes(32)).text, other, TIME_S)
     with pytest.raises(VerificationError, match="the policy has no key of the log other"):
@@ -72,7 +72,7 @@ def test_a_log_that_the_policy_does_not_name_is_refused() -> None:
 def test_spaces_tabs_comments_and_bytes_that_are_no_text_are_taken() -> None:
     name = b"w\xc3\xa9\xff"
     key = WITNESSES["X1"].key.text.encode()
-    policy = Policy.parse(b" \t# t\xe9st\n\nwitness\t" + name + b"  " + key + b" \nquorum " + name)
+    policy = LogPolicy.parse(b" \t# t\xe9st\n\nwitness\t" + name + b"  " + key + b" \nquorum " + name)
     (witness,) = policy.witnesses.values()
     assert witness.name.encode("utf-8", "surrogateescape") == name
 
@@ -86,13 +86,13 @@ LOG, WITNESS = f"log {KEYS[0].text}", f"witness X1 {WITNESSES['X1'].key.text}"
         ("", "the quorum line is missing"),
         ("quorum none\nquorum none", "line 2: there is one quorum line"),
         ("quorum", "there is one quorum line"),
-        ("quorum X1", "line 1: X1 is no witness or group of a line above"),
-        ("group g all g\nquorum g", "g is no witness or group"),
+        ("quorum X1", "line 1: X1 is not a witness or group of a line above"),
+        ("group g all g\nquorum g", "g is not a witness or group"),
         (f"{WITNESS}\n{WITNESS}\nquorum none", "the name X1 is taken"),
         (f"{WITNESS}\n{WITNESS.replace('X1 ', 'X2 ')}\nquorum none", "has the public key of another witness"),
         (f"{LOG}\n{LOG}\nquorum none", "has the public key of another log line"),
         (f"{WITNESS}\ngroup none all X1\nquorum none", "the name none is taken"),
-        (f"{WITNESS}\ngroup g all none\nquorum none", "none is no witness or group"),
+        (f"{WITNESS}\ngroup g all none\nquorum none", "none is not a witness or group"),
         (f"{WITNESS}\ngroup g 2 X1\nquorum g", "the threshold 2 is not all, any or a number from 1 to 1"),
         (f"{WITNESS}\ngroup g 0 X1\nquorum g", "the threshold 0"),
         (f"{WITNESS}\ngroup g 01 X1\nquorum g", "the threshold 01"),
@@ -109,18 +109,18 @@ LOG, WITNESS = f"log {KEYS[0].text}", f"witness X1 {WITNESSES['X1'].key.text}"
 )
 def test_a_wrong_line_is_named(text: str, told: str) -> None:
     with pytest.raises(VerificationError, match=told):
-        Policy.parse(text.encode())
+        LogPolicy.parse(text.encode())
 
 
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_policy_are_refused_by_name(content: bytes) -> None:
     with pytest.raises(VerificationError, match="policy"):
-        Policy.parse(content + b"\nquorum")
+        LogPolicy.parse(content + b"\nquorum")
 
 
 def test_thirty_two_of_each_kind_are_taken() -> None:
     lines = [f"witness w{n} {cosigner(f'w{n}', n).key.text}" for n in range(1, 33)]
     groups = [f"group g{n} any w{n}" for n in range(1, 33)]
     names = " ".join(f"g{n}" for n in range(1, 33))
-    policy = Policy.parse("\n".join([*lines, *groups, f"group all-of all {names}", "quorum all-of"]).encode())
+    policy = LogPolicy.parse("\n".join([*lines, *groups, f"group all-of all {names}", "quorum all-of"]).encode())
     assert len(policy.witnesses) == 32

@@ -9,7 +9,7 @@ from ledger.merkle import leaf_hash
 from ledger.merkle_proofs import inclusion_path
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.notes import sign_note
-from ledger.transparency.policies import Policy, format_policy
+from ledger.transparency.policies import LogPolicy, format_policy
 from ledger.transparency.proof_files import TlogProof
 from ledger.transparency.tiles import Tree
 from tests.ledger.transparency.test_notes import KEYS, ORIGIN, SIGNERS, TIME_S
@@ -17,7 +17,7 @@ from tests.ledger.transparency.test_notes import KEYS, ORIGIN, SIGNERS, TIME_S
 ENTRIES = [f"entry {number}".encode() for number in range(300)]
 TREE = Tree(ENTRIES)
 NOTE = sign_note(Checkpoint(ORIGIN, 300, TREE.root(300)).text, SIGNERS, TIME_S)
-POLICY = Policy.parse(format_policy(list(KEYS)))
+POLICY = LogPolicy.parse(format_policy(list(KEYS)))
 
 
 def proof(index: int, extra: bytes | None = None) -> TlogProof:
@@ -75,6 +75,6 @@ def test_what_is_no_proof_is_refused(content: bytes) -> None:
 
 
 def test_a_proof_for_another_log_is_refused() -> None:
-    other = Policy.parse(b"quorum none\n")
+    other = LogPolicy.parse(b"quorum none\n")
     with pytest.raises(VerificationError, match="the policy has no key of the log"):
         proof(0).check(leaf_hash(ENTRIES[0]), other)

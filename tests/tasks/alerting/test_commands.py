@@ -14,7 +14,7 @@ from ledger.errors import ConfigError, TransientError
 from sql.connection import Connection
 from tasks.alerting.notices import send_notices
 from tasks.alerting.store import Alert, Severity, list_alerts, raise_alert, resolve_alert
-from tasks.health import CHECKS, State, run_checks
+from tasks.health import CHECKS, HealthState, run_checks
 from tests.tasks.alerting.receiver import receiving, telling
 
 
@@ -67,20 +67,20 @@ def test_a_mistyped_target_is_refused_before_anything_starts(
     monkeypatch.setenv("TREASURY_ALERT_URLS", json.dumps({"warning": ["slak://a-secret-token"]}))
     result = command.invoke(app, command_name)
     assert isinstance(result.exception, ConfigError)
-    assert "TREASURY_ALERT_URLS warning[0]: slak:// is no service" in str(result.exception)
+    assert "TREASURY_ALERT_URLS warning[0]: slak:// is not a service" in str(result.exception)
     assert "a-secret-token" not in result.output + str(result.exception)
 
 
 def test_health_reports_targets_that_are_none_or_take_nothing(settings: Settings, connection: Connection) -> None:
     check = [one for one in CHECKS if one.name == "notices"]
-    assert run_checks(settings, check)[0].state is State.HEALTHY
+    assert run_checks(settings, check)[0].state is HealthState.HEALTHY
     [result] = run_checks(telling(settings, ("nonsense",)), check)
-    assert (result.state, "critical[0]" in result.line) == (State.CRITICAL, True)
+    assert (result.state, "critical[0]" in result.line) == (HealthState.CRITICAL, True)
     with receiving() as broken:
         broken.status = 500
         told = telling(settings, (broken.url,))
         raise_alert(connection, Alert("health_redis", "system", Severity.CRITICAL, "away", "Start it", {}))
         send_notices(told)
         [result] = run_checks(told, check)
-        assert (result.state, result.value) == (State.WARNING, Decimal(1))
+        assert (result.state, result.value) == (HealthState.WARNING, Decimal(1))
         assert "critical[0]: was not taken" in result.line

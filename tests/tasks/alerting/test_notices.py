@@ -13,7 +13,7 @@ import pytest
 from config import Settings, load_settings
 from ledger.errors import ConfigError
 from sql.connection import Connection
-from tasks.alerting.delivery import Kind, Notice, deliver, invalid_targets, require_targets, send_test
+from tasks.alerting.delivery import Notice, NoticeKind, deliver, invalid_targets, require_targets, send_test
 from tasks.alerting.notices import Sent, send_notices
 from tasks.alerting.store import Alert, Severity, acknowledge, list_alerts, raise_alert, resolve_alert
 from tests.tasks.alerting.receiver import Receiver, receiving, telling
@@ -52,11 +52,11 @@ def test_people_are_told_when_it_opens_and_when_it_is_over(
     told: Settings, receiver: Receiver, connection: Connection
 ) -> None:
     raise_alert(connection, DOWN, at=NOON)
-    assert send_notices(told, NOON) == Sent(told=1)
+    assert send_notices(told, NOON) == Sent(delivered=1)
     assert receiver.titles == ["treasury: critical: Redis: ConnectionError"]
     assert "What to do: Start Redis" in receiver.notices[0]["message"]
     resolve_alert(connection, DOWN.rule, DOWN.subject, at=later(5))
-    assert send_notices(told, later(5)) == Sent(told=1)
+    assert send_notices(told, later(5)) == Sent(delivered=1)
     assert send_notices(told, later(10)) == Sent()
     assert receiver.titles[1:] == ["treasury: resolved: Redis: ConnectionError"]
     assert (receiver.notices[0]["type"], receiver.notices[1]["type"]) == ("failure", "success")
@@ -68,9 +68,9 @@ def test_a_notice_is_due_at_the_very_instant_of_its_alert_whatever_its_microseco
     for microseconds in (499, 500, 999):
         at = NOON + timedelta(microseconds=microseconds)
         raise_alert(connection, replace(DOWN, subject=str(microseconds)), at=at)
-        assert send_notices(told, at) == Sent(told=1)
+        assert send_notices(told, at) == Sent(delivered=1)
         resolve_alert(connection, DOWN.rule, str(microseconds), at=at)
-        assert send_notices(told, at) == Sent(told=1)
+        assert send_notices(told, at) == Sent(delivered=1)
 
 
 def test_an_open_alert_is_told_again_by_the_schedule_of_its_severity(
@@ -78,7 +78,7 @@ def test_an_open_alert_is_told_again_by_the_schedule_of_its_severity(
 ) -> None:
     raise_alert(connection, DOWN, at=NOON)
     raise_alert(connection, LATE, at=NOON)
-    sent = [send_notices(told, later(minute)).told for minute in range(0, 1441, 30)]
+    sent = [send_notices(told, later(minute)).delivered for minute in range(0, 1441, 30)]
     assert sent[0] == 2
     assert sum(sent) == 2 + 24 + 1  # every hour, and after a day
     assert len(receiver.notices) == sum(sent)  # both a day later, too: each severity is a message of its own
@@ -93,7 +93,7 @@ def test_an_acknowledged_alert_is_not_told_again_but_its_end_is(
     acknowledge(connection, raised.alert_id, "thandi")
     assert send_notices(told, later(600)) == Sent()
     resolve_alert(connection, DOWN.rule, DOWN.subject, at=later(601))
-    assert send_notices(told, later(601)).told == 1
+    assert send_notices(told, later(601)).delivered == 1
     assert receiver.titles[-1].startswith("treasury: resolved")
 
 
@@ -103,7 +103,7 @@ def test_a_warning_that_becomes_critical_is_told_at_once(
     raise_alert(connection, LATE, at=NOON)
     send_notices(told, NOON)
     raise_alert(connection, replace(LATE, severity=Severity.CRITICAL), at=later(5))
-    assert send_notices(told, later(5)).told == 1
+    assert send_notices(told, later(5)).delivered == 1
     assert receiver.titles[-1].startswith("treasury: critical")
 
 
@@ -113,12 +113,12 @@ def test_a_notice_that_is_not_taken_is_recorded_and_tried_again(
     raise_alert(connection, DOWN, at=NOON)
     receiver.status = 503
     sent = send_notices(told, NOON)
-    assert (sent.told, sent.failed) == (0, 1)
+    assert (sent.delivered, sent.failed) == (0, 1)
     [record] = list_alerts(connection)
     assert record.notified_at is None
     assert record.notice_error == "critical[0]: was not taken"
     receiver.status = 200
-    assert send_notices(told, later(5)) == Sent(told=1)
+    assert send_notices(told, later(5)) == Sent(delivered=1)
     [record] = list_alerts(connection)
     assert (record.notified_at, record.notice_error) == (later(5), None)
 
@@ -132,7 +132,7 @@ def test_targets_that_took_it_are_not_told_twice_because_another_did_not(
         raise_alert(connection, DOWN, at=NOON)
         assert send_notices(both, NOON).failed == 1
         broken.status = 200
-        assert send_notices(both, later(5)).told == 1
+        assert send_notices(both, later(5)).delivered == 1
         assert (len(receiver.notices), len(broken.notices)) == (1, 1)
 
 
@@ -157,7 +157,7 @@ def test_two_senders_at_once_tell_once(told: Settings, receiver: Receiver, conne
         raise_alert(connection, replace(DOWN, subject=str(number)), at=NOON)
     with ThreadPoolExecutor(4) as pool:
         sent = list(pool.map(lambda _: send_notices(told, NOON), range(4)))
-    assert sum(one.told for one in sent) == 20
+    assert sum(one.delivered for one in sent) == 20
     assert "".join(notice["message"] for notice in receiver.notices).count("[opened]") == 20
 
 
@@ -187,11 +187,11 @@ def test_many_alerts_are_few_messages_and_no_message_is_too_long(
 ) -> None:
     for number in range(60):
         raise_alert(connection, replace(DOWN, subject=str(number), title="x" * 250), at=NOON)
-    assert send_notices(told, NOON).told == 40
+    assert send_notices(told, NOON).delivered == 40
     assert sorted(receiver.titles) == ["treasury: 16 notices, critical"] * 2 + ["treasury: 8 notices, critical"]
     assert max(len(notice["message"]) for notice in receiver.notices) < 7000
     assert sum(notice["message"].count("[opened]") for notice in receiver.notices) == 40
-    assert send_notices(told, NOON).told == 20
+    assert send_notices(told, NOON).delivered == 20
     assert sum(notice["message"].count("[opened]") for notice in receiver.notices) == 60
 
 
@@ -220,7 +220,7 @@ def test_forty_notices_are_all_named_however_many_messages_that_takes(
     for number in range(40):
         alert = replace(DOWN, subject=f"server-{number:02}", what_to_do=long_text)
         raise_alert(connection, alert, at=NOON)
-    assert send_notices(told, NOON) == Sent(told=40)
+    assert send_notices(told, NOON) == Sent(delivered=40)
     assert len(receiver.notices) > 1
     named = "\n".join(notice["message"] for notice in receiver.notices)
     assert [number for number in range(40) if f"(server-{number:02})" not in named] == []
@@ -235,11 +235,11 @@ def test_of_several_messages_those_that_are_not_taken_stay_due(
         raise_alert(connection, replace(DOWN, subject=f"server-{number:02}", what_to_do=long_text), at=NOON)
     receiver.refuse_after(1)
     sent = send_notices(told, NOON)
-    assert sent.told + sent.failed == 20
-    assert sent.told == receiver.notices[0]["message"].count("[opened]") > 0
+    assert sent.delivered + sent.failed == 20
+    assert sent.delivered == receiver.notices[0]["message"].count("[opened]") > 0
     receiver.refuse_after(None)
     again = send_notices(told, later(1))
-    assert (again.told, again.failed) == (sent.failed, 0)
+    assert (again.delivered, again.failed) == (sent.failed, 0)
     named = "\n".join(notice["message"] for notice in receiver.notices)
     assert [number for number in range(20) if named.count(f"(server-{number:02})") != 1] == []
 
@@ -247,7 +247,7 @@ def test_of_several_messages_those_that_are_not_taken_stay_due(
 def test_a_service_that_takes_little_gets_a_long_message_in_parts() -> None:
     with receiving() as receiver:
         long_text = "x" * 900
-        notice = Notice(Kind.OPENED, Severity.CRITICAL, "rule", "it", "title", long_text, NOON, NOON, 1)
+        notice = Notice(NoticeKind.OPENED, Severity.CRITICAL, "rule", "it", "title", long_text, NOON, NOON, 1)
         settings = telling(load_settings(home=Path("/tmp/none")), (f"{receiver.url}?overflow=split",))  # noqa: S108
         [delivery] = deliver(settings, [notice])
         assert delivery.error == ""
@@ -257,12 +257,12 @@ def test_a_service_that_takes_little_gets_a_long_message_in_parts() -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("slak://token", "slak:// is no service that apprise knows"),
+        ("slak://token", "slak:// is not a service that apprise knows"),
         ("mailto//user@example.org", "must be a URL of a service that apprise knows"),
         ("operations@example.org", "must be a URL of a service that apprise knows"),
         ("json://", "json:// must be followed by a host"),
         ("mailto://", "mailto:// must be followed by a host"),
-        ("slack://T1", "slack:// is no service that apprise knows, or its host, address or token has a wrong form"),
+        ("slack://T1", "slack:// is not a service that apprise knows, or its host, address or token has a wrong form"),
     ],
 )
 def test_a_mistyped_target_is_named_without_its_text(settings: Settings, url: str, said: str) -> None:

@@ -22,7 +22,7 @@ from sql.partitions import ensure_partition, prepare_table
 from storage.manifest import Manifest
 from storage.marker import KEY as MARKER
 from tasks.archiving.move_month import finish_leftovers, move_month
-from tasks.archiving.outcome import Outcome
+from tasks.archiving.outcome import MoveOutcome
 from tasks.archiving.plan import plan_table
 from tasks.archiving.to_warm import warm_month
 from tasks.querying.query import run_query
@@ -71,7 +71,7 @@ class Ledger:
             self.fill(month, rows)
             assert warm_month(self.settings, self.table, month)
 
-    def night(self, as_of: date = TODAY, today: date = TODAY) -> list[Outcome]:
+    def night(self, as_of: date = TODAY, today: date = TODAY) -> list[MoveOutcome]:
         """What the nightly flow does for the table, without Prefect."""
         moves = plan_table(self.settings, self.table, as_of, today)
         outcomes = [outcome for move in moves for outcome in move_month(self.settings, move)]

@@ -13,7 +13,7 @@ from ledger.merkle import leaf_hash, merkle_root
 from ledger.month_tree import leaf_texts
 from ledger.months import Month
 from storage.manifest import Manifest
-from tasks.archiving.outcome import Action, Result
+from tasks.archiving.outcome import MoveAction, MoveResult
 from tasks.importing.run import ImportRequest, import_file
 from tests.tasks.archiving.ledger import PROJECT, Ledger
 from tests.tasks.importing.test_bank import FILE, ROWS, months_of_the_file
@@ -31,8 +31,8 @@ def archived(ledger: Ledger, tmp_path: Path) -> Ledger:
     assert (report.read, report.loaded) == (ROWS, ROWS)
     outcomes = ledger.night(as_of=AS_OF)
     assert {(o.action, o.result) for o in outcomes} == {
-        (Action.TO_WARM, Result.MOVED),
-        (Action.TO_COLD, Result.MOVED),
+        (MoveAction.TO_WARM, MoveResult.MOVED),
+        (MoveAction.TO_COLD, MoveResult.MOVED),
     }
     return ledger
 

@@ -17,10 +17,10 @@ from storage.store import ObjectStore, StoredFile
 from tasks.archiving import to_cold as archive
 from tasks.archiving.installation import continue_installation, report_installation, separate_installation
 from tasks.archiving.orphans import remove_orphans
-from tasks.archiving.outcome import Result
+from tasks.archiving.outcome import MoveResult
 from tasks.archiving.ownership import check_ownership
 from tasks.archiving.to_cold import Step, archive_month
-from tasks.health import CHECKS, State, run_checks
+from tasks.health import CHECKS, HealthState, run_checks
 from tests.tasks.archiving.copies import Copier
 from tests.tasks.archiving.ledger import COLD, Ledger
 from tests.tasks.archiving.test_killed import KILLED_AT_A_STEP, SIGKILLED
@@ -103,11 +103,11 @@ def test_a_copy_taken_after_an_interrupted_attempt_is_refused_and_removes_nothin
     before = ledger.content()
     assert ledger.run(KILLED_AT_A_STEP, str(COLD), step).returncode == SIGKILLED
     twin = copied(ledger)
-    assert [one.result for one in ledger.night()] == [Result.MOVED]
+    assert [one.result for one in ledger.night()] == [MoveResult.MOVED]
     objects = bucket(ledger)
 
     (outcome,) = twin.night()
-    assert outcome.result is Result.FAILED  # not busy: a run in which the copy was refused must not end well
+    assert outcome.result is MoveResult.FAILED  # not busy: a run in which the copy was refused must not end well
     assert "is a copy of the one that owns installation" in outcome.reason
     assert "treasury installation separate" in outcome.reason
     assert twin.catalogue(COLD)["last_error"] == outcome.reason
@@ -192,6 +192,7 @@ def test_an_orphan_that_another_manifest_names_is_kept(ledger: Ledger) -> None:
     assert not store.exists(manifest_key)
 
 
+@pytest.mark.heavy("orphans of whole months are tested beside it")
 def test_nothing_is_removed_from_a_month_with_a_manifest_that_cannot_be_read(ledger: Ledger) -> None:
     ledger.warm(COLD)
     assert ledger.run(KILLED_AT_A_STEP, str(COLD), Step.UPLOADED).returncode == SIGKILLED
@@ -203,6 +204,7 @@ def test_nothing_is_removed_from_a_month_with_a_manifest_that_cannot_be_read(led
     assert "strange.manifest.json cannot be read" in reason[0]
 
 
+@pytest.mark.heavy("objects of another installation are tested beside it")
 def test_uploads_of_another_installation_or_incarnation_are_never_removed(ledger: Ledger) -> None:
     ledger.warm(COLD)
     assert ledger.run(KILLED_AT_A_STEP, str(COLD), Step.UPLOADED).returncode == SIGKILLED
@@ -400,7 +402,7 @@ def test_another_bucket_is_not_taken_for_the_archive(ledger: Ledger) -> None:
         with pytest.raises(OwnershipError, match=r"neither .* nor any of the objects that the catalogue names"):
             attempt()
     assert wrong.objects() == set()
-    assert health(wrong).state is State.CRITICAL
+    assert health(wrong).state is HealthState.CRITICAL
 
 
 def test_an_archive_without_a_marker_whose_objects_nobody_here_wrote_is_not_taken(
@@ -423,7 +425,7 @@ def test_a_marker_that_cannot_be_read_stops_writing_and_nothing_else(ledger: Led
     with pytest.raises(OwnershipError, match=f"{KEY} cannot be read as a marker"):
         check(ledger)
     assert ledger.content() == before
-    assert (health(ledger).state, standing(ledger)) == (State.CRITICAL, "unreadable")
+    assert (health(ledger).state, standing(ledger)) == (HealthState.CRITICAL, "unreadable")
     continue_installation(ledger.settings, yes)
     check(ledger)
 
@@ -454,16 +456,16 @@ def test_a_marker_of_another_installation_is_named_with_both_ids(ledger: Ledger)
     ):
         with pytest.raises(OwnershipError, match=said):
             attempt()
-    assert health(ledger).state is State.CRITICAL
+    assert health(ledger).state is HealthState.CRITICAL
     assert ledger.content() == before
 
 
 def test_health_is_well_for_the_owner_and_names_a_copy(ledger: Ledger, copied: Copier) -> None:
-    assert health(ledger).state is State.HEALTHY
+    assert health(ledger).state is HealthState.HEALTHY
     archived(ledger)
-    assert health(ledger).state is State.HEALTHY
+    assert health(ledger).state is HealthState.HEALTHY
     found = health(copied(ledger))
-    assert found.state is State.CRITICAL
+    assert found.state is HealthState.CRITICAL
     assert "is a copy of the one that owns installation" in found.line
     assert "treasury installation continue" in found.to_do
 

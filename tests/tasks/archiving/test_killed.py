@@ -4,7 +4,7 @@ import pytest
 
 from ledger.errors import ConflictError
 from tasks.archiving.move_month import finish_leftovers
-from tasks.archiving.outcome import Result
+from tasks.archiving.outcome import MoveResult
 from tasks.archiving.to_cold import Step, archive_month
 from tasks.archiving.to_warm import warm_month
 from tests.tasks.archiving.ledger import COLD, WARM, Ledger
@@ -35,7 +35,7 @@ to_warm.warm_month(settings, settings.table("transactions"), Month.parse(sys.arg
 SIGKILLED = -9
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("step", Step)
 def test_a_run_killed_after_any_step_is_healed_by_the_next(ledger: Ledger, step: Step) -> None:
     ledger.warm(COLD)
@@ -48,7 +48,7 @@ def test_a_run_killed_after_any_step_is_healed_by_the_next(ledger: Ledger, step:
     assert ledger.tier(COLD) == ("cold" if already_cold else "warm")
 
     outcomes = ledger.night()
-    assert [outcome.result for outcome in outcomes] == ([] if already_cold else [Result.MOVED])
+    assert [outcome.result for outcome in outcomes] == ([] if already_cold else [MoveResult.MOVED])
     assert ledger.content() == before
     assert {tier for _, tier in ledger.whole()} == {"cold"}
     ledger.check_no_partition(COLD)
@@ -69,6 +69,7 @@ def test_a_run_killed_again_and_again_leaves_no_object_behind(ledger: Ledger) ->
     ledger.check_archive()
 
 
+@pytest.mark.heavy("test_a_run_killed_after_any_step_is_healed_by_the_next has a case of it")
 def test_a_killed_run_does_not_keep_its_month(ledger: Ledger) -> None:
     """The month's lock ends with the connection, and that with the process."""
     ledger.warm(COLD)

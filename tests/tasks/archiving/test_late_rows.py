@@ -10,7 +10,7 @@ import pytest
 from ledger.errors import ConflictError, DataError, NotFoundError
 from ledger.months import Month
 from tasks.archiving.late_rows import open_late_rows
-from tasks.archiving.outcome import Result
+from tasks.archiving.outcome import MoveResult
 from tasks.archiving.tiers import tier_rows
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, Ledger, make_row
 
@@ -44,7 +44,7 @@ def test_late_rows_become_a_second_part_with_a_proof_of_its_own(archived: Ledger
     assert (opened.part, opened.tier, opened.rows) == (2, "hot", 0)
     _store(archived, _late(archived, 7))
     assert _count(archived) == ROWS + 7
-    assert {outcome.result for outcome in archived.night()} == {Result.MOVED}
+    assert {outcome.result for outcome in archived.night()} == {MoveResult.MOVED}
 
     assert archived.sql(PARTS, COLD.first_day) == [(1, "cold", ROWS, 1, True), (2, "cold", 7, 2, True)]
     assert _count(archived) == ROWS + 7
@@ -96,7 +96,7 @@ def test_a_row_that_is_archived_already_is_refused_before_the_seal(archived: Led
     _store(archived, [*_late(archived, 2), make_row(archived.table, COLD, 5)])
     assert _count(archived) == ROWS + 2
     (moved, failed) = archived.night()
-    assert (moved.result, failed.result) == (Result.MOVED, Result.FAILED)
+    assert (moved.result, failed.result) == (MoveResult.MOVED, MoveResult.FAILED)
     assert f"transactions {COLD}: 1 rows of transactions_2024_03 are archived already" in failed.reason
     assert archived.sql("SELECT step FROM archive_months WHERE part = 2") == [("idle",)]
 

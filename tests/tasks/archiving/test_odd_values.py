@@ -88,6 +88,7 @@ class Notes:
         return bool(row and row[0])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("column", "value", "what"),
     [
@@ -164,6 +165,7 @@ def test_a_not_null_that_is_not_valid_says_nothing_of_the_rows(settings: Setting
     assert {row["day"] is None for row in before} == {True, False}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("at", ["infinity", "-infinity", "20000-01-01 00:00+00", "0044-03-15 00:00+00 BC"])
 def test_a_time_that_no_calendar_has_stops_no_question(settings: Settings, at: str) -> None:
     """In a partition that others made: of DEFAULT, or up to MAXVALUE."""
@@ -198,11 +200,12 @@ def _encoded(server: Settings, settings: Settings, encoding: str) -> Iterator[Se
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("encoding", "known", "unknown"), [("LATIN1", "zo\u00eb", "日本"), ("EUC_JP", "日本", "😀")])
 def test_a_database_in_another_encoding_is_asked_for_any_text(
     settings: Settings, server_settings: Settings, encoding: str, known: str, unknown: str
 ) -> None:
-    """A text that the database cannot have is in no row: it is no error."""
+    """A text that the database cannot have is in no row: it is not an error."""
     with _encoded(server_settings, settings, encoding) as encoded:
         notes = Notes(encoded)
         notes.prepare()

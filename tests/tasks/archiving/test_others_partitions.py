@@ -16,7 +16,7 @@ from sql.partitions import prepare_table
 from sql.relations import Parents
 from tasks.admin.setup import prepare_database
 from tasks.archiving.catalogue import register_months
-from tasks.archiving.outcome import Result
+from tasks.archiving.outcome import MoveResult
 from tasks.archiving.plan import plan_table
 from tasks.archiving.rollover import roll_table
 from tasks.archiving.tiers import tier_rows
@@ -113,7 +113,7 @@ ODD = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("what", ODD)
 def test_an_odd_partition_is_named_and_everything_else_goes_on(ledger: Ledger, what: str) -> None:
     ledger.fill(COLD)
@@ -122,7 +122,7 @@ def test_an_odd_partition_is_named_and_everything_else_goes_on(ledger: Ledger, w
     assert prepare_database(ledger.settings) == []
     report = roll_table(ledger.settings, ledger.table, TODAY)
     assert [line for line in report.problems if line.startswith("irregular: odd FOR VALUES FROM")]
-    assert [outcome.result for outcome in ledger.night()] == [Result.MOVED, Result.MOVED]
+    assert [outcome.result for outcome in ledger.night()] == [MoveResult.MOVED, MoveResult.MOVED]
     assert ledger.content()[str(HOT)][0] == ROWS
     assert {row.month for row in tier_rows(ledger.settings, [ledger.table])} >= {COLD, HOT}
 
@@ -176,7 +176,7 @@ DEPENDENTS = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("what", DEPENDENTS)
 def test_what_depends_on_a_partition_is_named_in_the_plan_and_nothing_is_sealed(ledger: Ledger, what: str) -> None:
     statement, told = (text.format(ledger.table.partition(COLD)) for text in DEPENDENTS[what])
@@ -189,11 +189,11 @@ def test_what_depends_on_a_partition_is_named_in_the_plan_and_nothing_is_sealed(
     if "to the parent" not in what:
         assert set(held) == {COLD}
     first, *_ = ledger.night()
-    assert (first.month, first.result) == (COLD, Result.FAILED)
+    assert (first.month, first.result) == (COLD, MoveResult.FAILED)
     assert ledger.catalogue(COLD)["step"] == "idle"
     assert told in ledger.catalogue(COLD)["last_error"]
     ledger.sql("DROP TABLE IF EXISTS theirs CASCADE" if "CREATE TABLE" in statement else _dropping(statement))
-    assert {outcome.result for outcome in ledger.night()} == {Result.MOVED}
+    assert {outcome.result for outcome in ledger.night()} == {MoveResult.MOVED}
     assert (ledger.tier(COLD), ledger.tier(COLD.plus(1))) == ("cold", "cold")
 
 
@@ -216,14 +216,14 @@ def test_what_hangs_on_a_partition_and_goes_with_it_stops_nothing(ledger: Ledger
         f"ALTER TABLE {partition} ADD FOREIGN KEY (reference) REFERENCES customers NOT VALID",
     ):
         ledger.sql(statement)
-    assert {outcome.result for outcome in ledger.night()} == {Result.MOVED}
+    assert {outcome.result for outcome in ledger.night()} == {MoveResult.MOVED}
     assert ledger.tier(COLD) == "cold"
 
 
 def test_a_unique_constraint_of_a_warm_month_stays_and_the_month_is_tidied(ledger: Ledger) -> None:
     ledger.fill(WARM)
     ledger.sql(f"ALTER TABLE {ledger.table.partition(WARM)} ADD CONSTRAINT once UNIQUE (id)")
-    assert {outcome.result for outcome in ledger.night()} == {Result.MOVED}
+    assert {outcome.result for outcome in ledger.night()} == {MoveResult.MOVED}
     assert ledger.catalogue(WARM)["tidied_at"] is not None
     assert ledger.sql("SELECT conname FROM pg_constraint WHERE conname = 'once'") == [("once",)]
 
@@ -241,7 +241,7 @@ def test_generated_columns_stop_neither_new_partitions_nor_moves(ledger: Ledger)
         "ALTER TABLE transactions_partitioned ADD COLUMN total numeric(18,2) GENERATED ALWAYS AS (amount + fee) STORED"
     )
     ledger.fill(COLD)
-    assert {outcome.result for outcome in ledger.night()} == {Result.MOVED}
+    assert {outcome.result for outcome in ledger.night()} == {MoveResult.MOVED}
     (row,) = ledger.ask("SELECT count(*) AS n, sum(total) = sum(amount + fee) AS same FROM transactions")
     assert row == {"n": ROWS, "same": True}
 
@@ -288,6 +288,7 @@ def _vacuumed(ledger: Ledger, partition: str) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.heavy("test_plan.py waits for other locks")
 def test_an_autovacuum_of_a_partition_gives_way_to_its_move(ledger: Ledger, eager_vacuum: None) -> None:
     ledger.fill(WARM, 2000)
     partition = ledger.table.partition(WARM)

@@ -77,7 +77,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", OTHERS)
 def test_rows_of_partitions_that_others_made_are_read_and_named(tiers: Ledger, name: str) -> None:
     parent, bound, month = OTHERS[name]

@@ -12,7 +12,7 @@ from ledger.months import Month
 from ledger.policy import Tier
 from tasks.archiving.calendar import AsOfError
 from tasks.archiving.move_month import move_month
-from tasks.archiving.outcome import Action, Result
+from tasks.archiving.outcome import MoveAction, MoveResult
 from tasks.archiving.plan import plan_table
 from tasks.archiving.to_cold import HeldBackError, Step, archive_month
 from tasks.querying.query import run_query
@@ -48,16 +48,16 @@ def test_looking_changes_nothing_and_is_what_then_moves(ledger: Ledger) -> None:
     assert ledger.objects() == set()
     assert [(move.month, move.due, move.rows, move.held_at) for move in moves] == [
         (COLD, Tier.COLD, ROWS, None),
-        (COLD.plus(1), Tier.COLD, ROWS, Action.TO_COLD),
+        (COLD.plus(1), Tier.COLD, ROWS, MoveAction.TO_COLD),
         (WARM, Tier.WARM, ROWS, None),
     ]
     outcomes = [outcome for move in moves for outcome in move_month(ledger.settings, move)]
     assert [(outcome.month, outcome.action, outcome.result) for outcome in outcomes] == [
-        (COLD, Action.TO_WARM, Result.MOVED),
-        (COLD, Action.TO_COLD, Result.MOVED),
-        (COLD.plus(1), Action.TO_WARM, Result.MOVED),
-        (COLD.plus(1), Action.TO_COLD, Result.HELD_BACK),
-        (WARM, Action.TO_WARM, Result.MOVED),
+        (COLD, MoveAction.TO_WARM, MoveResult.MOVED),
+        (COLD, MoveAction.TO_COLD, MoveResult.MOVED),
+        (COLD.plus(1), MoveAction.TO_WARM, MoveResult.MOVED),
+        (COLD.plus(1), MoveAction.TO_COLD, MoveResult.HELD_BACK),
+        (WARM, MoveAction.TO_WARM, MoveResult.MOVED),
     ]
     moved = plan_table(ledger.settings, ledger.table, TODAY, TODAY)
     assert [(move.month, move.held_back) for move in moved] == [(COLD.plus(1), f"{ROWS} unfinished rows")]
@@ -128,7 +128,7 @@ def test_a_month_that_has_not_ended_stays_whatever_as_of_says(ledger: Ledger) ->
     later = this_month.plus(12).first_day
     (move,) = plan_table(ledger.settings, ledger.table, later, TODAY)[:1]
     assert (move.month, move.held_back) == (this_month, "the month has not ended yet")
-    assert {outcome.result for outcome in ledger.night(as_of=later)} == {Result.HELD_BACK}
+    assert {outcome.result for outcome in ledger.night(as_of=later)} == {MoveResult.HELD_BACK}
     assert ledger.tier(this_month) == "hot"
 
 
@@ -143,7 +143,7 @@ def test_a_day_in_the_future_beyond_the_partitions_is_refused(ledger: Ledger, as
 
 def test_a_day_in_the_past_may_lie_beyond_an_imported_history(ledger: Ledger) -> None:
     ledger.fill(Month(1993, 1))
-    assert {outcome.result for outcome in ledger.night(as_of=date(1995, 6, 15))} == {Result.MOVED}
+    assert {outcome.result for outcome in ledger.night(as_of=date(1995, 6, 15))} == {MoveResult.MOVED}
     assert ledger.tier(Month(1993, 1)) == "cold"
 
 
@@ -169,8 +169,8 @@ def test_a_month_that_fails_stops_no_other_and_goes_when_it_is_mended(ledger: Le
     ledger.fill(good)
     before = ledger.content()
     by_month = {(outcome.month, outcome.action): outcome for outcome in ledger.night()}
-    assert by_month[bad, Action.TO_COLD].result is Result.FAILED
-    assert by_month[good, Action.TO_COLD].result is Result.MOVED
+    assert by_month[bad, MoveAction.TO_COLD].result is MoveResult.FAILED
+    assert by_month[good, MoveAction.TO_COLD].result is MoveResult.MOVED
     assert "U+001F" in ledger.catalogue(bad)["last_error"]
     assert ledger.content() == before
 
@@ -180,14 +180,15 @@ def test_a_partition_that_was_detached_behind_our_back_is_told_and_stops_no_othe
     ledger.sql(f"ALTER TABLE transactions_archive_warm DETACH PARTITION {ledger.table.partition(COLD)}")
     first, second = ledger.night()
     assert (first.result, first.reason) == (
-        Result.HELD_BACK,
+        MoveResult.HELD_BACK,
         "the catalogue says warm, but PostgreSQL has no such partition there",
     )
-    assert (second.month, second.result) == (COLD.plus(1), Result.MOVED)
+    assert (second.month, second.result) == (COLD.plus(1), MoveResult.MOVED)
     with pytest.raises(DataError, match="has no such partition"):
         archive_month(ledger.settings, ledger.table, COLD)
 
 
+@pytest.mark.heavy("a month that fails stops no other in the test beside it")
 def test_a_month_whose_seal_cannot_be_had_fails_alone_and_its_writer_does_not(ledger: Ledger) -> None:
     ledger.warm(COLD, COLD.plus(1))
     impatient = Ledger(ledger.settings.model_copy(update={"lock_timeout_ms": 20, "lock_attempts": 3}), ledger.store)
@@ -195,7 +196,7 @@ def test_a_month_whose_seal_cannot_be_had_fails_alone_and_its_writer_does_not(le
         writer.execute(f"LOCK TABLE {ledger.table.partition(COLD)} IN ROW EXCLUSIVE MODE")
         failed, moved = impatient.night()
         writer.commit()
-    assert (failed.month, failed.result, failed.transient) == (COLD, Result.FAILED, True)
-    assert (moved.month, moved.result) == (COLD.plus(1), Result.MOVED)
-    assert [outcome.result for outcome in ledger.night()] == [Result.MOVED]
+    assert (failed.month, failed.result, failed.transient) == (COLD, MoveResult.FAILED, True)
+    assert (moved.month, moved.result) == (COLD.plus(1), MoveResult.MOVED)
+    assert [outcome.result for outcome in ledger.night()] == [MoveResult.MOVED]
     ledger.check_archive()

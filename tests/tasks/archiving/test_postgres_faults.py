@@ -19,7 +19,7 @@ from ledger.errors import TransientError
 from servers.stack import running
 from tasks.admin.setup import prepare_database
 from tasks.archiving.move_month import move_month
-from tasks.archiving.outcome import Result
+from tasks.archiving.outcome import MoveResult
 from tasks.archiving.plan import plan_table
 from tasks.archiving.to_cold import Step, archive_month
 from tasks.querying.query import run_query
@@ -33,7 +33,7 @@ SCANS = f"{EVERY_SESSION} AND application_name = 'treasury archive scan' AND sta
 BEFORE_THE_END = [step for step in Step if step is not Step.CLEANED]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("step", BEFORE_THE_END)
 def test_sessions_that_are_ended_at_any_step_are_a_transient_failure(ledger: Ledger, step: Step) -> None:
     ledger.warm(COLD)
@@ -77,7 +77,7 @@ def test_a_scan_that_is_ended_half_way_is_a_transient_failure(ledger: Ledger) ->
         hunter.join()
     assert ended
     assert ledger.content() == before
-    assert [outcome.result for outcome in ledger.night()] == [Result.MOVED]
+    assert [outcome.result for outcome in ledger.night()] == [MoveResult.MOVED]
     assert ledger.content() == before
     ledger.check_archive()
 
@@ -89,7 +89,7 @@ def test_a_database_that_is_away_gives_a_failed_outcome_and_not_an_exception(led
     nowhere = f"postgresql://{parts['user']}:{parts['password']}@127.0.0.1:9/{parts['dbname']}"
     away = ledger.settings.model_copy(update={"database_url": SecretStr(nowhere)})
     (outcome,) = move_month(away, move)
-    assert (outcome.result, outcome.transient) == (Result.FAILED, True)
+    assert (outcome.result, outcome.transient) == (MoveResult.FAILED, True)
     assert outcome.reason.startswith("TransientError: PostgreSQL")
     assert str(parts["password"]) not in outcome.reason
 
@@ -130,7 +130,7 @@ def test_a_server_that_is_stopped_and_started_again_loses_nothing(
     with running(base, "postgres") as again:
         ledger = Ledger(again, own_home / "archive")
         assert ledger.content() == before
-        assert {outcome.result for outcome in ledger.night()} == {Result.MOVED}
+        assert {outcome.result for outcome in ledger.night()} == {MoveResult.MOVED}
         assert (ledger.tier(COLD), ledger.tier(WARM)) == ("cold", "warm")
         assert ledger.content() == before
         ledger.check_archive()

@@ -71,6 +71,7 @@ def month_totals(ledger: Ledger) -> dict[Month, Total]:
     return {Month.parse(name): value for name, value in ledger.content().items()}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("isolation", [IsolationLevel.READ_COMMITTED, IsolationLevel.REPEATABLE_READ])
 def test_the_view_shows_every_row_once_while_months_become_warm(ledger: Ledger, isolation: IsolationLevel) -> None:
     for month in MONTHS:
@@ -109,6 +110,7 @@ def test_the_view_loses_a_month_only_as_a_whole_when_it_leaves_postgresql(ledger
     assert len(set(asking.answers)) > 1
 
 
+@pytest.mark.heavy("single steps are tested beside it")
 def test_the_auditor_sees_the_whole_at_every_moment(ledger: Ledger) -> None:
     for month in MONTHS:
         ledger.fill(month)

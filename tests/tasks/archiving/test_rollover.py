@@ -42,6 +42,7 @@ def test_four_at_once_make_every_month_once(ledger: Ledger) -> None:
     assert sorted(month for report in reports for month in report.created) == list(AHEAD)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("zone", ["Africa/Johannesburg", "America/St_Johns", "Pacific/Kiritimati"])
 def test_bounds_are_utc_whatever_the_session_s_zone(ledger: Ledger, zone: str) -> None:
     database = psycopg.conninfo.conninfo_to_dict(ledger.settings.database_dsn)["dbname"]

@@ -14,7 +14,7 @@ from bench.databases import on_database
 from config import Settings
 from ledger.errors import ConfigError, ConflictError, DataError, TreasuryError
 from tasks.admin.setup import prepare_database
-from tasks.archiving.outcome import Action, Result
+from tasks.archiving.outcome import MoveAction, MoveResult
 from tasks.archiving.plan import plan_table
 from tasks.archiving.tiers import tier_rows
 from tasks.archiving.to_cold import Step, archive_month
@@ -28,7 +28,7 @@ FORCE = f"ALTER TABLE {PARTITION} FORCE ROW LEVEL SECURITY"
 
 
 class OrdinaryLedger(Ledger):
-    """A ledger whose owner is no superuser; `sql` is still the superuser's."""
+    """A ledger whose owner is not a superuser; `sql` is still the superuser's."""
 
     def __init__(self, settings: Settings, store: Path, superuser: str) -> None:
         super().__init__(settings, store)
@@ -71,13 +71,13 @@ def test_a_month_that_a_policy_hides_from_its_owner_is_refused_by_name_and_the_o
     for statement in (ENABLE, FORCE, POLICY):
         ordinary.sql(statement)
     (hidden, free) = plan_table(ordinary.settings, ordinary.table, TODAY, TODAY)
-    assert (hidden.month, hidden.held_at, free.held_at) == (COLD, Action.TO_COLD, None)
+    assert (hidden.month, hidden.held_at, free.held_at) == (COLD, MoveAction.TO_COLD, None)
     assert PARTITION in hidden.held_back
     assert "own" in hidden.held_back
     results = {outcome.month: outcome for outcome in ordinary.night()}
-    assert results[COLD].result is Result.FAILED
+    assert results[COLD].result is MoveResult.FAILED
     assert f"row-level security of table {PARTITION}" in results[COLD].reason
-    assert results[COLD.plus(1)].result is Result.MOVED
+    assert results[COLD.plus(1)].result is MoveResult.MOVED
     assert count(ordinary) == 83
     known = ordinary.catalogue(COLD)
     assert (known["tier"], known["step"], known["attempt"]) == ("warm", "idle", 0)
@@ -89,7 +89,7 @@ def test_a_month_that_a_policy_hides_from_its_owner_is_refused_by_name_and_the_o
     assert (rows[COLD].rows, rows[COLD.plus(1)].rows) == (None, 83)
     assert f"row-level security of table {PARTITION}" in rows[COLD].note
     ordinary.sql(f"ALTER TABLE {PARTITION} NO FORCE ROW LEVEL SECURITY")
-    assert [outcome.result for outcome in ordinary.night()] == [Result.MOVED]
+    assert [outcome.result for outcome in ordinary.night()] == [MoveResult.MOVED]
     assert ordinary.content()[str(COLD)][0] == 83
 
 
@@ -140,7 +140,7 @@ def test_a_partition_of_another_schema_is_archived_and_its_namesake_is_left_alon
     assert ledger.content() == before
     (row,) = tier_rows(ledger.settings, [ledger.table])
     assert row.rows == ROWS
-    assert [outcome.result for outcome in ledger.night()] == [Result.MOVED]
+    assert [outcome.result for outcome in ledger.night()] == [MoveResult.MOVED]
     assert ledger.content() == before
     assert count(ledger) == 3
     assert ledger.sql(f"""SELECT to_regclass('"{where}".{PARTITION}')""") == [(None,)]
@@ -154,7 +154,7 @@ def test_a_hot_partition_of_another_schema_becomes_warm_and_loses_only_its_own_i
     ledger.sql(f"ALTER TABLE {name} SET SCHEMA elsewhere")
     ledger.sql(f"CREATE TABLE {name} (LIKE transactions_partitioned)")
     ledger.sql(f"CREATE INDEX {name}_status_created_at_idx ON {name} (status)")
-    assert [outcome.result for outcome in ledger.night()] == [Result.MOVED]
+    assert [outcome.result for outcome in ledger.night()] == [MoveResult.MOVED]
     assert ledger.content()[str(WARM)][0] == ROWS
     indexes = "SELECT schemaname, count(*) FROM pg_indexes WHERE tablename = %s GROUP BY 1"
     assert dict(ledger.sql(indexes, name)) == {"public": 1, "elsewhere": 1 + len(ledger.table.warm_indexes)}
@@ -173,7 +173,7 @@ def test_a_partition_that_is_swapped_for_another_table_before_the_drop_is_kept(l
         archive_month(ledger.settings, ledger.table, COLD, swap)
     assert (ledger.content(), ledger.tier(COLD)) == (before, "warm")
     assert count(ledger) == 0
-    assert [outcome.result for outcome in ledger.night()] == [Result.MOVED]
+    assert [outcome.result for outcome in ledger.night()] == [MoveResult.MOVED]
     assert ledger.content() == before
 
 
@@ -191,7 +191,7 @@ def test_a_month_that_is_divided_itself_is_refused_in_the_plan_and_still_read(le
     ledger.sql(f"INSERT INTO {PARTITION} SELECT * FROM whole")
     (move,) = plan_table(ledger.settings, ledger.table, TODAY, TODAY)
     assert "is divided into partitions itself" in move.held_back
-    assert [outcome.result for outcome in ledger.night()] == [Result.FAILED]
+    assert [outcome.result for outcome in ledger.night()] == [MoveResult.FAILED]
     assert ledger.catalogue(COLD)["step"] == "idle"
     assert ledger.content() == before
 
@@ -217,7 +217,7 @@ def test_the_catalogues_own_statements_do_not_pass_when_nothing_was_written(ledg
         ledger.sql(f"DROP TRIGGER lost ON {table}")
         assert (ledger.content(), ledger.tier(COLD)) == (before, "warm")
     assert refused == ["TransientError", "NotStoredError", "NotStoredError"]
-    assert [outcome.result for outcome in ledger.night()] == [Result.MOVED]
+    assert [outcome.result for outcome in ledger.night()] == [MoveResult.MOVED]
     assert ledger.content() == before
 
 

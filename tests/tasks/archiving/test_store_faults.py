@@ -24,7 +24,7 @@ from sql.connection import connect
 from storage.engine import engine
 from storage.month_tree import read_file
 from tasks.archiving.export import export_partition
-from tasks.archiving.outcome import Result
+from tasks.archiving.outcome import MoveResult
 from tasks.archiving.plan import plan_table
 from tasks.archiving.to_cold import Step, archive_month
 from tasks.archiving.verify import compare, read_held_rows
@@ -87,7 +87,7 @@ def _flip_bit(file: Path, position: int) -> None:
     file.write_bytes(content)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("damage", [flip_data_byte, flip_footer_byte, cut_short, empty, put_another_month_in_its_place])
 def test_an_object_that_is_not_what_was_written_moves_nothing(ledger: Ledger, damage: Damage) -> None:
     ledger.warm(COLD, NEIGHBOUR)
@@ -103,7 +103,7 @@ def test_an_object_that_is_not_what_was_written_moves_nothing(ledger: Ledger, da
     assert ledger.tier(COLD) == "warm"
     assert ledger.content() == before
 
-    assert [outcome.result for outcome in ledger.night()] == [Result.MOVED]
+    assert [outcome.result for outcome in ledger.night()] == [MoveResult.MOVED]
     assert ledger.tier(COLD) == "cold"
     assert ledger.content() == before
     ledger.check_archive()
@@ -151,12 +151,12 @@ def test_a_store_that_does_not_answer_is_a_transient_failure_with_its_reason_kep
     started = time.monotonic()
     (outcome,) = unreachable.night()
     assert time.monotonic() - started < 20
-    assert (outcome.result, outcome.transient) == (Result.FAILED, True)
+    assert (outcome.result, outcome.transient) == (MoveResult.FAILED, True)
     assert "object store: cannot read _treasury/installation.json" in outcome.reason
     assert ledger.tier(COLD) == "warm"
     assert ledger.catalogue(COLD)["last_error"] == outcome.reason
     assert ledger.content() == before
-    assert [outcome.result for outcome in ledger.night()] == [Result.MOVED]
+    assert [outcome.result for outcome in ledger.night()] == [MoveResult.MOVED]
     assert ledger.catalogue(COLD)["last_error"] is None
     assert ledger.content() == before
     ledger.check_archive()
@@ -228,6 +228,7 @@ def test_a_full_s3_server_moves_nothing(ledger: Ledger, tiny_store: Path) -> Non
         in_it.check_archive()
 
 
+@pytest.mark.heavy("a full server is tested beside it")
 def test_a_full_folder_moves_nothing(ledger: Ledger, tmp_path: Path) -> None:
     ledger.warm(COLD)
     before = ledger.content()

@@ -15,7 +15,7 @@ from ledger.tables import TieredTable
 from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
 from tasks.archiving.move_month import move_month
-from tasks.archiving.outcome import Result
+from tasks.archiving.outcome import MoveResult
 from tasks.archiving.plan import plan_table
 from tasks.archiving.rollover import roll_table
 from tasks.archiving.tiers import tier_rows
@@ -92,7 +92,7 @@ def test_it_rolls_moves_and_answers_like_the_built_in_ones(registered: Settings,
         (Month(2026, 9), "warm"),
     ]
     outcomes = [outcome for move in moves for outcome in move_month(registered, move)]
-    assert {outcome.result for outcome in outcomes} == {Result.MOVED}
+    assert {outcome.result for outcome in outcomes} == {MoveResult.MOVED}
     with run_query(
         registered, "SELECT tier, count(*) AS n, sum(points) AS points FROM loyalty_events GROUP BY 1 ORDER BY 1"
     ) as answer:
@@ -103,6 +103,7 @@ def test_it_rolls_moves_and_answers_like_the_built_in_ones(registered: Settings,
     assert (cold.rows, list(cold.sums)) == (60, [""])
 
 
+@pytest.mark.heavy("test_odd_values.py keeps values of every type")
 def test_its_values_come_back_from_the_archive_exactly(registered: Settings, table: TieredTable) -> None:
     _insert(registered, table, OLD, 12)
     roll_table(registered, table, TODAY)
@@ -194,6 +195,7 @@ def points(settings: Settings) -> Points:
     return Points(settings)
 
 
+@pytest.mark.heavy("test_odd_values.py keeps long sums")
 def test_sums_keep_every_digit_in_every_tier(points: Points) -> None:
     largest = "9" * 28 + "." + "9" * 10
     for _ in range(200):

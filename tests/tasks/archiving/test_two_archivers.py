@@ -10,13 +10,13 @@ from ledger.errors import ConflictError
 from ledger.months import months_between
 from sql.connection import connect
 from tasks.archiving.move_month import move_month
-from tasks.archiving.outcome import Action, Result
+from tasks.archiving.outcome import MoveAction, MoveResult
 from tasks.archiving.plan import plan_table
 from tasks.archiving.to_cold import Step, archive_month, month_lock
 from tasks.archiving.to_warm import warm_month
 from tests.tasks.archiving.ledger import COLD, TODAY, WARM, Ledger
 
-MOVED_TO_COLD = (Action.TO_COLD, Result.MOVED)
+MOVED_TO_COLD = (MoveAction.TO_COLD, MoveResult.MOVED)
 A_NIGHT = """
 import json, sys
 from datetime import date
@@ -49,7 +49,7 @@ def test_a_month_in_hand_is_refused_to_everybody_else_at_every_step(ledger: Ledg
             archive_month(ledger.settings, ledger.table, COLD)
 
     archive_month(ledger.settings, ledger.table, COLD, try_too)
-    assert refused == [(step, Result.BUSY) for step in Step]
+    assert refused == [(step, MoveResult.BUSY) for step in Step]
     assert ledger.catalogue(COLD)["attempt"] == 1
     assert ledger.catalogue(COLD)["last_error"] is None
     assert ledger.content() == before
@@ -76,7 +76,7 @@ def test_two_threads_on_one_month_move_it_once(ledger: Ledger) -> None:
             for outcomes in pool.map(move_month, [ledger.settings] * 2, [move] * 2)
             for outcome in outcomes
         ]
-    assert sorted(results) == [Result.BUSY, Result.MOVED]
+    assert sorted(results) == [MoveResult.BUSY, MoveResult.MOVED]
     assert ledger.content() == before
     ledger.check_archive()
 
@@ -94,9 +94,11 @@ def test_two_whole_nights_at_once_move_every_month_once(ledger: Ledger) -> None:
         assert night.stdout.readline() == "planned\n"
     outcomes = _go(nights)
     assert sorted(month for month, action, result, _ in outcomes if (action, result) == MOVED_TO_COLD) == cold_names
-    warmed = [month for month, action, result, _ in outcomes if (action, result) == (Action.TO_WARM, Result.MOVED)]
+    warmed = [
+        month for month, action, result, _ in outcomes if (action, result) == (MoveAction.TO_WARM, MoveResult.MOVED)
+    ]
     assert sorted(warmed) == sorted([*cold_names, str(WARM)])
-    assert {result for _, _, result, _ in outcomes} <= {Result.MOVED, Result.ALREADY, Result.BUSY}
+    assert {result for _, _, result, _ in outcomes} <= {MoveResult.MOVED, MoveResult.ALREADY, MoveResult.BUSY}
     assert ledger.content() == before
     assert {tier for _, tier in ledger.whole()} == {"cold", "warm"}
     ledger.check_archive()
@@ -115,11 +117,11 @@ def test_of_two_runs_that_plan_the_same_month_the_second_says_that_it_was_moved_
     (second,) = plan_table(ledger.settings, ledger.table, TODAY, TODAY)
     assert first == second
 
-    assert [outcome.result for outcome in move_month(ledger.settings, first)] == [Result.MOVED]
+    assert [outcome.result for outcome in move_month(ledger.settings, first)] == [MoveResult.MOVED]
     (late,) = move_month(ledger.settings, second)
-    assert (late.result, late.reason) == (Result.ALREADY, "by another run")
+    assert (late.result, late.reason) == (MoveResult.ALREADY, "by another run")
     (again,) = move_month(ledger.settings, first)  # as Prefect tries a step again
-    assert (again.result, again.reason) == (Result.MOVED, "")
+    assert (again.result, again.reason) == (MoveResult.MOVED, "")
 
 
 def test_a_month_that_another_run_made_warm_still_goes_on_to_cold(ledger: Ledger) -> None:
@@ -127,5 +129,5 @@ def test_a_month_that_another_run_made_warm_still_goes_on_to_cold(ledger: Ledger
     (move,) = plan_table(ledger.settings, ledger.table, TODAY, TODAY)
     assert warm_month(ledger.settings, ledger.table, COLD)
     outcomes = move_month(ledger.settings, move)
-    assert [outcome.result for outcome in outcomes] == [Result.ALREADY, Result.MOVED]
+    assert [outcome.result for outcome in outcomes] == [MoveResult.ALREADY, MoveResult.MOVED]
     assert ledger.tier(COLD) == "cold"

@@ -30,7 +30,7 @@ from tasks.admin.housekeeping import record_job
 from tasks.admin.setup import prepare_database
 from tasks.archiving.rollover import roll_table
 from tasks.archiving.to_cold import archive_month
-from tasks.health import CHECKS, Result, State, run_checks
+from tasks.health import CHECKS, CheckResult, HealthState, run_checks
 from tasks.health.checks import Check
 from tasks.prefect.access import PrefectAccess
 from tasks.prefect.deployments import POOL
@@ -40,7 +40,7 @@ from tests.tasks.health.conftest import NO_SCHEDULES, at_port
 BY_NAME = {check.name: check for check in CHECKS}
 
 
-def run(settings: Settings, *names: str, now: datetime | None = None) -> dict[str, Result]:
+def run(settings: Settings, *names: str, now: datetime | None = None) -> dict[str, CheckResult]:
     """The results of the checks of these names (all, without any)."""
     checks = [BY_NAME[name] for name in names] or CHECKS
     return {result.name: result for result in run_checks(settings, checks, now)}
@@ -51,8 +51,8 @@ def limited(settings: Settings, **limits: Any) -> Settings:
     return settings.model_copy(update={"health": HealthSettings(**limits)})
 
 
-def unhealthy(results: dict[str, Result]) -> dict[str, str]:
-    return {name: result.line for name, result in results.items() if result.state is not State.HEALTHY}
+def unhealthy(results: dict[str, CheckResult]) -> dict[str, str]:
+    return {name: result.line for name, result in results.items() if result.state is not HealthState.HEALTHY}
 
 
 @pytest.mark.heavy("each check has a test of its own")
@@ -82,7 +82,7 @@ def test_connections_in_use_are_counted(ledger: Settings) -> None:
     asked = limited(ledger, connections_warning_percent=1, connections_critical_percent=100)
     with connect(ledger.database_dsn, "tests"):  # 2 of 197 are 1 %, whatever else is open
         [result] = run(asked, "connections").values()
-    assert result.state is State.WARNING
+    assert result.state is HealthState.WARNING
     assert result.unit == "%"
     assert "connections in use" in result.line
 
@@ -91,7 +91,7 @@ def test_a_transaction_that_stays_open_is_named(ledger: Settings, connection: Co
     with connection.transaction():
         connection.execute("SELECT 1")
         in_an_hour = limited(ledger, transaction_warning_minutes=1)
-        assert run(in_an_hour, "long_transactions")["long_transactions"].state is State.HEALTHY
+        assert run(in_an_hour, "long_transactions")["long_transactions"].state is HealthState.HEALTHY
         pid = connection.info.backend_pid
         assert (
             f"pid {pid}, treasury tests, idle in transaction"
@@ -116,7 +116,7 @@ def test_who_waits_for_a_lock_and_who_is_in_front_are_named(ledger: Settings, co
     assert run(ledger, "locks")["locks"].line == "nobody waits for a lock"
 
 
-def await_line(look: Callable[[], Result], wanted: Callable[[Result], bool]) -> str:
+def await_line(look: Callable[[], CheckResult], wanted: Callable[[CheckResult], bool]) -> str:
     """The line of the first result that is as wanted."""
     for _ in range(200):
         result = look()
@@ -135,7 +135,7 @@ def test_a_role_that_sees_only_its_own_sessions_is_told_so(ledger: Settings, con
         url = f"postgresql://watcher:watcher@{parts['host']}:{parts['port']}/{parts['dbname']}"
         results = run(ledger.model_copy(update={"database_url": SecretStr(url)}), "connections", "long_transactions")
         assert "grant pg_read_all_stats" in results["long_transactions"].line
-        assert results["connections"].state is State.HEALTHY
+        assert results["connections"].state is HealthState.HEALTHY
     finally:
         connection.execute("DROP ROLE watcher")
 
@@ -152,7 +152,7 @@ def test_how_fast_the_database_fills_its_disk_is_told_from_earlier_results(
     )
     connection.execute(earlier, (size - free // 5,))
     result = run(ledger, "database_growth")["database_growth"]
-    assert (result.state, round(result.value or 0)) == (State.CRITICAL, 5)
+    assert (result.state, round(result.value or 0)) == (HealthState.CRITICAL, 5)
     connection.execute("UPDATE health_results SET value = %s", (size + (1 << 30),))
     assert run(ledger, "database_growth")["database_growth"].line.endswith("it does not grow")
 
@@ -170,8 +170,8 @@ def test_a_redis_that_takes_no_writes_is_critical(system: Settings, redis_url: s
         finally:
             client.config_set("maxmemory", before)
             client.config_set("maxmemory-policy", "allkeys-lru")
-        assert result.state is State.CRITICAL
-        assert run(system, "redis")["redis"].state is State.HEALTHY
+        assert result.state is HealthState.CRITICAL
+        assert run(system, "redis")["redis"].state is HealthState.HEALTHY
         assert client.keys("*health*") == []
 
 
@@ -183,7 +183,7 @@ def objects(settings: Settings) -> list[str]:
 
 
 def test_the_canary_leaves_nothing_behind(system: Settings) -> None:
-    assert run(system, "object_store")["object_store"].state is State.HEALTHY
+    assert run(system, "object_store")["object_store"].state is HealthState.HEALTHY
     assert objects(system) == []
     assert list((system.home / "health" / "canaries").iterdir()) == []
 
@@ -201,13 +201,13 @@ def test_a_canary_that_a_killed_run_left_is_removed_by_a_later_one(system: Setti
 
 def test_a_bucket_that_is_not_there_is_critical(system: Settings) -> None:
     result = run(system.model_copy(update={"archive_url": "s3://nowhere"}), "object_store")["object_store"]
-    assert result.state is State.CRITICAL
+    assert result.state is HealthState.CRITICAL
     assert "TREASURY_ARCHIVE_URL" in result.line
 
 
 def test_an_archive_in_a_folder_is_checked_too(system: Settings, tmp_path: object) -> None:
     folder = system.model_copy(update={"archive_url": f"file://{tmp_path}/archive"})
-    assert run(folder, "object_store")["object_store"].state is State.HEALTHY
+    assert run(folder, "object_store")["object_store"].state is HealthState.HEALTHY
 
 
 def test_what_is_not_set_and_does_not_run_is_named(ledger: Settings) -> None:
@@ -226,7 +226,7 @@ def test_what_is_not_set_and_does_not_run_is_named(ledger: Settings) -> None:
 
 def test_a_full_disk_is_told(ledger: Settings) -> None:
     tight = limited(ledger, disk_warning_percent=99, disk_critical_percent=98)
-    assert run(tight, "disk")["disk"].state is not State.HEALTHY
+    assert run(tight, "disk")["disk"].state is not HealthState.HEALTHY
 
 
 # --- months
@@ -234,7 +234,7 @@ def test_a_full_disk_is_told(ledger: Settings) -> None:
 
 def test_a_current_month_without_a_partition_is_critical(bare: Settings) -> None:
     result = run(bare, "partitions_ahead")["partitions_ahead"]
-    assert result.state is State.CRITICAL
+    assert result.state is HealthState.CRITICAL
     assert "no row can be stored" in result.line
 
 
@@ -244,7 +244,7 @@ def test_too_few_partitions_ahead_are_a_warning_and_then_critical(ledger: Settin
     for months in (0, 5, 6, 11):
         then = Month.of(now).plus(months).lower + timedelta(days=1)
         states[months] = run(ledger, "partitions_ahead", now=then)["partitions_ahead"].state
-    assert states == {0: State.HEALTHY, 5: State.HEALTHY, 6: State.WARNING, 11: State.CRITICAL}
+    assert states == {0: HealthState.HEALTHY, 5: HealthState.HEALTHY, 6: HealthState.WARNING, 11: HealthState.CRITICAL}
 
 
 def test_where_one_month_ahead_is_asked_for_a_new_month_alone_is_no_trouble(bare: Settings) -> None:
@@ -254,15 +254,15 @@ def test_where_one_month_ahead_is_asked_for_a_new_month_alone_is_no_trouble(bare
     for table in little.registry.values():
         roll_table(little, table, now.date())
     next_month = Month.of(now).upper + timedelta(minutes=5)
-    assert run(little, "partitions_ahead", now=next_month)["partitions_ahead"].state is State.HEALTHY
+    assert run(little, "partitions_ahead", now=next_month)["partitions_ahead"].state is HealthState.HEALTHY
 
 
 def test_a_month_that_is_not_where_the_catalogue_says_is_critical(ledger: Settings, connection: Connection) -> None:
-    assert run(ledger, "partition_gaps")["partition_gaps"].state is State.HEALTHY
+    assert run(ledger, "partition_gaps")["partition_gaps"].state is HealthState.HEALTHY
     name = f"transactions_{Month.of(datetime.now(UTC)).plus(2)}".replace("-", "_")
     connection.execute(f"ALTER TABLE transactions_partitioned DETACH PARTITION {name}")
     result = run(ledger, "partition_gaps")["partition_gaps"]
-    assert result.state is State.CRITICAL
+    assert result.state is HealthState.CRITICAL
     assert "not where the catalogue says" in result.line
 
 
@@ -270,7 +270,7 @@ def test_months_that_were_never_there_are_named_only(ledger: Settings, connectio
     """As after an import: between its month and the present one no month is known, the young ones neither."""
     old_month(ledger, connection, 4, "completed")
     result = run(ledger, "partition_gaps")["partition_gaps"]
-    assert result.state is State.HEALTHY
+    assert result.state is HealthState.HEALTHY
     assert "3 past months were never there" in result.line
 
 
@@ -299,16 +299,16 @@ def old_month(settings: Settings, connection: Connection, months: int, status: s
 def test_a_month_that_should_have_moved_is_overdue(ledger: Settings, connection: Connection) -> None:
     month = old_month(ledger, connection, 15, "completed")
     results = run(ledger, "months_overdue", "months_held_back")
-    assert results["months_overdue"].state is State.CRITICAL
+    assert results["months_overdue"].state is HealthState.CRITICAL
     assert f"transactions {month}" in results["months_overdue"].line
-    assert results["months_held_back"].state is State.HEALTHY
+    assert results["months_held_back"].state is HealthState.HEALTHY
 
 
 def test_a_month_with_unfinished_rows_is_held_back_and_not_overdue(ledger: Settings, connection: Connection) -> None:
     month = old_month(ledger, connection, 15, "pending")
     results = run(ledger, "months_overdue", "months_held_back")
-    assert results["months_overdue"].state is State.HEALTHY
-    assert results["months_held_back"].state is State.CRITICAL
+    assert results["months_overdue"].state is HealthState.HEALTHY
+    assert results["months_held_back"].state is HealthState.CRITICAL
     assert results["months_held_back"].line.startswith(f"1 months are held back, transactions {month} for")
     assert results["months_held_back"].line.endswith("by 1 unfinished rows")
 
@@ -320,10 +320,10 @@ def test_a_month_is_not_overdue_in_the_night_that_it_becomes_due(ledger: Setting
         h: run(ledger, "months_overdue", now=due_at + timedelta(hours=h))["months_overdue"] for h in (-1, 2, 27, 97)
     }
     assert [result.state for result in hours.values()] == [
-        State.HEALTHY,
-        State.HEALTHY,
-        State.WARNING,
-        State.CRITICAL,
+        HealthState.HEALTHY,
+        HealthState.HEALTHY,
+        HealthState.WARNING,
+        HealthState.CRITICAL,
     ]
 
 
@@ -334,11 +334,11 @@ def test_unfinished_rows_age(ledger: Settings, connection: Connection) -> None:
     insert(connection, this_month, "processing", timedelta(hours=2))
     result = run(ledger, "pending_rows_ageing")["pending_rows_ageing"]
     assert (result.state, result.line) == (
-        State.HEALTHY,
+        HealthState.HEALTHY,
         "the oldest unfinished row, of transactions, is 2.0 hours old",
     )
     old = run(limited(ledger, pending_warning_hours=1, pending_critical_hours=2), "pending_rows_ageing")
-    assert old["pending_rows_ageing"].state is State.CRITICAL
+    assert old["pending_rows_ageing"].state is HealthState.CRITICAL
     assert old["pending_rows_ageing"].line.endswith("1 are older than 1 hours")
 
 
@@ -346,10 +346,10 @@ def test_nights_that_did_not_end_well_are_told(ledger: Settings, connection: Con
     assert run(ledger, "last_archive")["last_archive"].line.startswith("the night's work never ran")
     record_job(ledger, "run_archiving_operations")
     tomorrow, later = (datetime.now(UTC) + timedelta(hours=hours) for hours in (25, 30))
-    assert run(ledger, "last_archive", now=tomorrow)["last_archive"].state is State.HEALTHY
+    assert run(ledger, "last_archive", now=tomorrow)["last_archive"].state is HealthState.HEALTHY
     record_job(ledger, "run_archiving_operations", "DataError: month 2025-08 is odd")
     result = run(ledger, "last_archive", now=later)["last_archive"]
-    assert result.state is State.WARNING
+    assert result.state is HealthState.WARNING
     assert "last ended well 30 hours ago; its last run failed: DataError: month 2025-08 is odd" in result.line
 
 
@@ -359,7 +359,7 @@ def test_a_proof_that_failed_is_critical(ledger: Settings, connection: Connectio
         "UPDATE archive_months SET last_error = 'VerificationError: digest' WHERE month = %s", (month.first_day,)
     )
     result = run(ledger, "last_verification")["last_verification"]
-    assert (result.state, result.value) == (State.CRITICAL, None)
+    assert (result.state, result.value) == (HealthState.CRITICAL, None)
     assert str(month) in result.line
 
 
@@ -370,7 +370,7 @@ def test_the_time_since_an_archived_month_was_proved_is_told(ledger: Settings, c
         run(ledger, "last_verification", now=datetime.now(UTC) + timedelta(days=days))["last_verification"].state
         for days in (1, 41, 101)
     ]
-    assert states == [State.HEALTHY, State.WARNING, State.CRITICAL]
+    assert states == [HealthState.HEALTHY, HealthState.WARNING, HealthState.CRITICAL]
 
 
 def add_run(connection: Connection, supplier: str, day: date, *, early: bool = False) -> None:
@@ -385,7 +385,7 @@ def add_run(connection: Connection, supplier: str, day: date, *, early: bool = F
 
 
 def test_a_supplier_that_is_not_reconciled_any_more_is_named(ledger: Settings, connection: Connection) -> None:
-    assert run(ledger, "reconciliation")["reconciliation"].state is State.HEALTHY
+    assert run(ledger, "reconciliation")["reconciliation"].state is HealthState.HEALTHY
     for number in range(1, 21):
         add_run(connection, "flash", date(2026, 11, number))
     for number in range(1, 22):
@@ -394,7 +394,7 @@ def test_a_supplier_that_is_not_reconciled_any_more_is_named(ledger: Settings, c
     for day in (21, 23, 25):
         result = run(ledger, "reconciliation", now=datetime(2026, 11, day, 6, tzinfo=UTC))["reconciliation"]
         states[day] = result.state
-    assert states == {21: State.HEALTHY, 23: State.WARNING, 25: State.CRITICAL}
+    assert states == {21: HealthState.HEALTHY, 23: HealthState.WARNING, 25: HealthState.CRITICAL}
     assert result.line == (
         "flash: 4 days are not reconciled: 2026-11-21 to 2026-11-24;"
         " peach: 3 days are not reconciled: 2026-11-22 to 2026-11-24"
@@ -408,7 +408,7 @@ def test_days_without_a_run_are_named_though_a_later_day_was_reconciled(
         add_run(connection, "flash", date(2026, 11, number))
     add_run(connection, "flash", date(2026, 11, 10), early=True)
     result = run(ledger, "reconciliation", now=datetime(2026, 11, 12, 6, tzinfo=UTC))["reconciliation"]
-    assert result.state is State.CRITICAL
+    assert result.state is HealthState.CRITICAL
     assert result.line == "flash: 7 days are not reconciled: 2026-11-02 to 2026-11-07, 2026-11-10"
 
 
@@ -427,7 +427,10 @@ def test_a_day_of_a_closed_period_is_reconciled_and_so_is_one_of_a_supplier_that
     )
     without = ledger.model_copy(update={"suppliers": suppliers})
     result = run(without, "reconciliation", now=datetime(2026, 11, 6, 6, tzinfo=UTC))["reconciliation"]
-    assert (result.state, result.line) == (State.HEALTHY, "1 suppliers are reconciled up to 2026-11-05, every day")
+    assert (result.state, result.line) == (
+        HealthState.HEALTHY,
+        "1 suppliers are reconciled up to 2026-11-05, every day",
+    )
 
 
 def test_many_days_are_counted_and_only_days_within_the_horizon(ledger: Settings, connection: Connection) -> None:
@@ -454,7 +457,7 @@ def test_the_api_s_role_may_make_every_check(ledger: Settings, connection: Conne
             if "permission" in result.line or result.line.startswith("PostgreSQL 4")
         ]
         assert lines == []
-        assert run(limited_role, "months_held_back")["months_held_back"].state is State.CRITICAL
+        assert run(limited_role, "months_held_back")["months_held_back"].state is HealthState.CRITICAL
     finally:
         connection.execute(f"DROP ROLE {name}")
 
@@ -468,7 +471,11 @@ def test_an_error_that_nobody_foresaw_is_a_critical_result_without_its_text(ledg
 
     check = Check("odd", "An odd one", broken, "Read the log.")  # type: ignore[arg-type]  # the point of the test
     [result] = run_checks(ledger, [check])
-    assert (result.state, result.line, result.to_do) == (State.CRITICAL, "the check failed: KeyError", "Read the log.")
+    assert (result.state, result.line, result.to_do) == (
+        HealthState.CRITICAL,
+        "the check failed: KeyError",
+        "Read the log.",
+    )
 
 
 def test_an_error_s_text_is_shown_without_its_secrets(ledger: Settings, closed_port: int) -> None:
@@ -484,11 +491,11 @@ def test_an_error_s_text_is_shown_without_its_secrets(ledger: Settings, closed_p
 def test_a_policy_that_hides_rows_is_critical_and_names_table_and_login(
     ledger: Settings, connection: Connection
 ) -> None:
-    assert run(ledger, "row_access")["row_access"].state is State.HEALTHY
+    assert run(ledger, "row_access")["row_access"].state is HealthState.HEALTHY
     partition = f"transactions_{datetime.now(UTC):%Y_%m}"
     connection.execute(f"ALTER TABLE {partition} ENABLE ROW LEVEL SECURITY")
     result = run(ledger, "row_access")["row_access"]
-    assert result.state is State.CRITICAL
+    assert result.state is HealthState.CRITICAL
     assert f"{partition} for " in result.line
     assert "auditor" in result.line
 
@@ -499,5 +506,5 @@ def test_a_trigger_that_may_drop_rows_is_a_warning_and_is_named_once(ledger: Set
         "CREATE TRIGGER meddle BEFORE INSERT ON transactions_partitioned FOR EACH ROW EXECUTE FUNCTION meddle()"
     )
     result = run(ledger, "row_access")["row_access"]
-    assert (result.state, result.value) == (State.WARNING, Decimal(1))
+    assert (result.state, result.value) == (HealthState.WARNING, Decimal(1))
     assert "trigger meddle on transactions_partitioned" in result.line

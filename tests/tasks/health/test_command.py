@@ -16,7 +16,7 @@ from cli.main import app
 from config import Settings
 from config.health import HealthSettings
 from sql.connection import Connection, connect
-from tasks.health import CHECKS, Result, run_checks
+from tasks.health import CHECKS, CheckResult, run_checks
 from tasks.health.record import RUN_S, record
 from tests.tasks.alerting.receiver import telling
 from tests.tasks.archiving.ledger import PROJECT
@@ -35,6 +35,7 @@ def treasury(settings: Settings, *arguments: str) -> "subprocess.CompletedProces
     )
 
 
+@pytest.mark.heavy("test_record.py tests the states")
 def test_the_exit_code_is_the_worst_state_and_each_check_is_in_the_json(system: Settings, closed_port: int) -> None:
     changes = {
         "health": HealthSettings(disk_warning_percent=1, disk_critical_percent=1, schedules_off=NO_SCHEDULES),
@@ -52,7 +53,7 @@ def test_the_exit_code_is_the_worst_state_and_each_check_is_in_the_json(system: 
 
 
 def test_a_warning_alone_ends_with_one(ledger: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def only_connections(settings: Settings, now: datetime) -> list[Result]:
+    def only_connections(settings: Settings, now: datetime) -> list[CheckResult]:
         return run_checks(settings, [check for check in CHECKS if check.name == "connections"], now)
 
     for name, value in ledger.environment().items():
@@ -96,10 +97,11 @@ def test_a_recorded_run_ends_in_time_when_no_server_and_no_target_of_notices_eve
     recorded = record(silent, run_checks(silent), datetime.now(UTC), RUN_S - (time.monotonic() - begun_s))
     took_s = time.monotonic() - begun_s
     record_property("health --record, all silent", f"{took_s:.1f} s, at most 15 s")
-    assert (recorded.sent.told, recorded.sent.failed > 0) == (0, True)
+    assert (recorded.sent.delivered, recorded.sent.failed > 0) == (0, True)
     assert took_s < 15
 
 
+@pytest.mark.heavy("everything down is tested beside it")
 def test_servers_that_take_the_connection_and_say_nothing_do_not_hang_it(ledger: Settings, silent_port: int) -> None:
     """That it takes less than 15 s is measured by `python -m bench health`; here it need only end."""
     silent = at_port(ledger, silent_port).model_copy(update={"health": HealthSettings(check_timeout_s=4)})

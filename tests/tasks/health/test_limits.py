@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from config import Settings
 from config.health import HealthSettings
 from tasks.health.checks import CHECKS
-from tasks.health.result import Limits, State, exact
+from tasks.health.result import HealthState, Limits, exact
 
 NUMBERS = st.integers(-1000, 1000)
 
@@ -19,8 +19,8 @@ def test_the_worse_the_value_the_worse_the_state(one: int, other: int, between: 
     limits = Limits(warning, critical, "", falling)
     better, worse = sorted((between, between + 7), reverse=falling)
     assert limits.judge(better).rank <= limits.judge(worse).rank
-    assert limits.judge(critical) is State.CRITICAL
-    assert limits.judge(warning).rank >= State.WARNING.rank
+    assert limits.judge(critical) is HealthState.CRITICAL
+    assert limits.judge(warning).rank >= HealthState.WARNING.rank
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 from config import Settings
 from servers.stack import _claimed
 from tasks.admin.processes import STATE_FILE
-from tasks.health import CHECKS, Result, State, run_checks
+from tasks.health import CHECKS, CheckResult, HealthState, run_checks
 
 
-def run(settings: Settings) -> Result:
+def run(settings: Settings) -> CheckResult:
     return run_checks(settings, [one for one in CHECKS if one.name == "processes"])[0]
 
 
@@ -24,24 +24,24 @@ def write(home: Path, **processes: tuple[str, int, str]) -> None:
 
 
 def test_without_up_there_is_nothing_to_run(settings: Settings) -> None:
-    assert (run(settings).state, run(settings).line) == (State.HEALTHY, "no `treasury up` runs in this home")
+    assert (run(settings).state, run(settings).line) == (HealthState.HEALTHY, "no `treasury up` runs in this home")
 
 
 @pytest.mark.parametrize(
     ("worker", "state", "line"),
     [
-        (("running", 0, ""), State.HEALTHY, "2 processes of `treasury up` run"),
+        (("running", 0, ""), HealthState.HEALTHY, "2 processes of `treasury up` run"),
         (
             ("running", 2, "worker runs again"),
-            State.WARNING,
+            HealthState.WARNING,
             "ended by themselves and were started again: worker 2 times",
         ),
-        (("restarting", 1, "worker has ended by itself"), State.WARNING, "worker has ended by itself"),
-        (("left down", 6, "worker is left down"), State.CRITICAL, "worker is left down"),
+        (("restarting", 1, "worker has ended by itself"), HealthState.WARNING, "worker has ended by itself"),
+        (("left down", 6, "worker is left down"), HealthState.CRITICAL, "worker is left down"),
     ],
 )
 def test_what_became_of_each_process_is_told(
-    settings: Settings, worker: tuple[str, int, str], state: State, line: str
+    settings: Settings, worker: tuple[str, int, str], state: HealthState, line: str
 ) -> None:
     settings.home.mkdir(parents=True)
     with _claimed(settings.home):
@@ -55,4 +55,4 @@ def test_a_state_that_cannot_be_read_is_critical(settings: Settings) -> None:
     with _claimed(settings.home):
         (settings.home / "run" / STATE_FILE).write_text("{")
         result = run(settings)
-        assert (result.state, "cannot be read" in result.line) == (State.CRITICAL, True)
+        assert (result.state, "cannot be read" in result.line) == (HealthState.CRITICAL, True)

@@ -14,15 +14,15 @@ from sql.connection import Connection
 from tasks.admin.housekeeping import purge_health_results
 from tasks.alerting.rules import rules
 from tasks.alerting.store import list_alerts
-from tasks.health import CHECKS, Result, State, run_checks
-from tasks.health.outage import tell
+from tasks.health import CHECKS, CheckResult, HealthState, run_checks
+from tasks.health.outage import notify
 from tasks.health.record import alerts_of, record
 from tests.tasks.alerting.receiver import Receiver, receiving, telling
 from tests.tasks.health.conftest import at_port
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-WELL = Result("redis", State.HEALTHY, Decimal(3), Decimal(250), "ms", "Redis answered", "", 3)
-ILL = replace(WELL, state=State.CRITICAL, value=None, line="Redis: ConnectionError", to_do="Start Redis.")
+WELL = CheckResult("redis", HealthState.HEALTHY, Decimal(3), Decimal(250), "ms", "Redis answered", "", 3)
+ILL = replace(WELL, state=HealthState.CRITICAL, value=None, line="Redis: ConnectionError", to_do="Start Redis.")
 DOWN = replace(ILL, name="postgres", line="PostgreSQL: connection refused", to_do="Start PostgreSQL.")
 BLOCKED = replace(DOWN, name="locks", caused_by="postgres")
 
@@ -54,10 +54,10 @@ def test_a_run_is_stored_and_its_trouble_raised_told_and_resolved(
     told: Settings, receiver: Receiver, connection: Connection
 ) -> None:
     first = record(told, [ILL], NOW)
-    assert (first.opened, first.resolved, first.sent.told, first.not_stored) == (1, 0, 1, "")
+    assert (first.opened, first.resolved, first.sent.delivered, first.not_stored) == (1, 0, 1, "")
     record(told, [ILL], later(5))
     last = record(told, [WELL], later(10))
-    assert (last.opened, last.resolved, last.sent.told) == (0, 1, 1)
+    assert (last.opened, last.resolved, last.sent.delivered) == (0, 1, 1)
     assert receiver.titles == [
         "treasury: critical: Redis: ConnectionError",
         "treasury: resolved: Redis: ConnectionError",
@@ -84,7 +84,7 @@ def test_while_postgresql_is_away_people_are_told_once_and_again_by_the_schedule
 ) -> None:
     runs = [record(away, [DOWN, BLOCKED], later(minute)) for minute in range(0, 66, 5)]
     assert {run.not_stored for run in runs} == {DOWN.line}
-    assert [run.sent.told for run in runs] == [1] + [0] * 11 + [1, 0]
+    assert [run.sent.delivered for run in runs] == [1] + [0] * 11 + [1, 0]
     assert receiver.titles == ["treasury: critical: PostgreSQL: connection refused"] * 2
     assert receiver.notices[0]["message"].startswith("[opened]")
     assert receiver.notices[1]["message"].startswith("[still open]")
@@ -111,8 +111,8 @@ def test_a_notice_that_was_not_taken_while_postgresql_is_away_is_tried_again(
     receiver.status = 500
     assert record(away, [DOWN], NOW).sent.failed == 1
     receiver.status = 200
-    assert record(away, [DOWN], later(5)).sent.told == 1
-    assert record(away, [DOWN], later(10)).sent.told == 0
+    assert record(away, [DOWN], later(5)).sent.delivered == 1
+    assert record(away, [DOWN], later(10)).sent.delivered == 0
 
 
 def test_when_postgresql_is_back_the_outage_is_stored_and_its_end_told(
@@ -127,7 +127,7 @@ def test_when_postgresql_is_back_the_outage_is_stored_and_its_end_told(
     assert (redis.state, redis.first_seen, redis.last_seen, redis.count) == ("open", NOW, later(10), 3)
     # Redis was told when PostgreSQL was away: it is not told a second time before its schedule says so.
     assert receiver.titles == ["treasury: 2 notices, critical", "treasury: resolved: PostgreSQL: connection refused"]
-    assert record(told, [replace(WELL, name="postgres"), ILL], later(60)).sent.told == 1
+    assert record(told, [replace(WELL, name="postgres"), ILL], later(60)).sent.delivered == 1
     assert not (told.home / "health" / "outage.json").exists()
 
 
@@ -137,7 +137,7 @@ def test_a_memory_of_an_outage_that_cannot_be_read_keeps_nobody_from_being_told(
     file = away.home / "health" / "outage.json"
     file.parent.mkdir(parents=True)
     file.write_text("[{")
-    assert tell(away, alerts_of([DOWN]), NOW).told == 1
+    assert notify(away, alerts_of([DOWN]), NOW).delivered == 1
     assert file.with_suffix(".unreadable").read_text() == "[{"
 
 
@@ -148,7 +148,7 @@ def test_a_postgresql_that_never_answers_does_not_keep_anybody_from_being_told(
     silent = told.model_copy(update=changes)
     results = run_checks(silent, [check for check in CHECKS if check.asks_postgres or check.name == "postgres"])
     assert {result.name: result.caused_by for result in results if not result.caused_by} == {"postgres": ""}
-    assert record(silent, results, NOW).sent.told == 1
+    assert record(silent, results, NOW).sent.delivered == 1
     assert receiver.titles == ["treasury: critical: PostgreSQL: connection timeout expired"]
 
 
@@ -159,7 +159,7 @@ def test_a_postgresql_that_stops_answering_while_it_is_stored_does_not_either(
     silent = told.model_copy(update={"database_url": at_port(told, silent_port).database_url})
     recorded = record(silent, [ILL], NOW)
     assert recorded.not_stored == "no answer within 1 s"
-    assert recorded.sent.told == 1
+    assert recorded.sent.delivered == 1
 
 
 def test_a_target_that_never_answers_has_only_what_is_left_of_the_run(settings: Settings, silent_port: int) -> None:

@@ -14,7 +14,7 @@ from servers.lease import lease
 from servers.prefect import PrefectServer
 from sql.connection import Connection
 from tasks.admin.schedules import counts, expected, note_expected, note_outcome
-from tasks.health import CHECKS, Result, State, run_checks
+from tasks.health import CHECKS, CheckResult, HealthState, run_checks
 from tasks.prefect.access import PrefectAccess
 from tasks.prefect.deployments import POOL, PROJECT, deployments
 
@@ -23,7 +23,7 @@ DAILY, MINUTELY = "roll-partitions", "watch-transactions"
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 
-def judge(settings: Settings, now: datetime = NOON) -> Result:
+def judge(settings: Settings, now: datetime = NOON) -> CheckResult:
     [found] = run_checks(settings, CHECK, now=now)
     return found
 
@@ -57,37 +57,37 @@ def test_each_schedule_of_the_file_is_expected_but_those_that_are_off(settings: 
 @pytest.mark.parametrize(
     ("name", "age", "state"),
     [
-        (MINUTELY, timedelta(minutes=14), State.HEALTHY),
-        (MINUTELY, timedelta(minutes=17), State.WARNING),
-        (MINUTELY, timedelta(minutes=62), State.CRITICAL),
-        ("settle-vends", timedelta(minutes=14), State.HEALTHY),
-        ("settle-vends", timedelta(minutes=66), State.CRITICAL),
-        (DAILY, timedelta(hours=11), State.HEALTHY),  # since 01:00, after the run of 00:15
-        (DAILY, timedelta(hours=12), State.WARNING),  # since midnight: due at 00:15, two hours of grace are over
-        (DAILY, timedelta(hours=35, minutes=30), State.WARNING),
-        (DAILY, timedelta(hours=36), State.CRITICAL),
-        ("reconcile-peach", timedelta(hours=7), State.HEALTHY),  # at 06:40 in Johannesburg
-        ("reconcile-peach", timedelta(hours=8), State.WARNING),
+        (MINUTELY, timedelta(minutes=14), HealthState.HEALTHY),
+        (MINUTELY, timedelta(minutes=17), HealthState.WARNING),
+        (MINUTELY, timedelta(minutes=62), HealthState.CRITICAL),
+        ("settle-vends", timedelta(minutes=14), HealthState.HEALTHY),
+        ("settle-vends", timedelta(minutes=66), HealthState.CRITICAL),
+        (DAILY, timedelta(hours=11), HealthState.HEALTHY),  # since 01:00, after the run of 00:15
+        (DAILY, timedelta(hours=12), HealthState.WARNING),  # since midnight: due at 00:15, two hours of grace are over
+        (DAILY, timedelta(hours=35, minutes=30), HealthState.WARNING),
+        (DAILY, timedelta(hours=36), HealthState.CRITICAL),
+        ("reconcile-peach", timedelta(hours=7), HealthState.HEALTHY),  # at 06:40 in Johannesburg
+        ("reconcile-peach", timedelta(hours=8), HealthState.WARNING),
     ],
 )
 def test_a_success_that_is_older_than_the_interval_and_its_grace_is_told(
-    settings: Settings, connection: Connection, name: str, age: timedelta, state: State
+    settings: Settings, connection: Connection, name: str, age: timedelta, state: HealthState
 ) -> None:
     chosen = only(settings, name)
     succeeded(connection, chosen, NOON - age)
     found = judge(chosen)
     assert found.state is state
-    assert (name in found.line) is (state is not State.HEALTHY)
+    assert (name in found.line) is (state is not HealthState.HEALTHY)
 
 
 def test_what_never_ended_well_is_judged_since_it_is_known(settings: Settings, connection: Connection) -> None:
     chosen = only(settings, MINUTELY)
     connection.execute("UPDATE job_outcomes SET known_since = now()")  # the template may be as old as the test run
-    assert judge(chosen, datetime.now(UTC)).state is State.HEALTHY
-    assert judge(chosen, datetime.now(UTC) + timedelta(hours=3)).state is State.CRITICAL
+    assert judge(chosen, datetime.now(UTC)).state is HealthState.HEALTHY
+    assert judge(chosen, datetime.now(UTC) + timedelta(hours=3)).state is HealthState.CRITICAL
     connection.execute("UPDATE job_outcomes SET known_since = now() - interval '1 day'")
     note_expected(chosen)  # one that is deployed now is not late since yesterday
-    assert judge(chosen, datetime.now(UTC)).state is State.HEALTHY
+    assert judge(chosen, datetime.now(UTC)).state is HealthState.HEALTHY
 
 
 def test_a_failure_is_no_success_and_is_quoted_until_there_is_one(settings: Settings, connection: Connection) -> None:
@@ -95,13 +95,13 @@ def test_a_failure_is_no_success_and_is_quoted_until_there_is_one(settings: Sett
     succeeded(connection, chosen, datetime.now(UTC) - timedelta(hours=2))
     note_outcome(chosen, MINUTELY, "Failed: password=hunter2 is wrong")
     found = judge(chosen, datetime.now(UTC))
-    assert (found.state, found.value) == (State.CRITICAL, Decimal(1))
+    assert (found.state, found.value) == (HealthState.CRITICAL, Decimal(1))
     assert f"1 of 1 do not run as scheduled: {MINUTELY}." in found.line
     assert "last success 2 h ago" in found.line
     assert "Failed" in found.line
     assert "hunter2" not in found.line
     note_outcome(chosen, MINUTELY)
-    assert judge(chosen, datetime.now(UTC)).state is State.HEALTHY
+    assert judge(chosen, datetime.now(UTC)).state is HealthState.HEALTHY
 
 
 def test_a_run_for_another_purpose_does_not_count(settings: Settings) -> None:
@@ -152,7 +152,7 @@ class Deployed:
         for state in states:
             self.access.ask(f"/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
 
-    def judge(self, later: timedelta = timedelta()) -> Result:
+    def judge(self, later: timedelta = timedelta()) -> CheckResult:
         return judge(self.settings, datetime.now(UTC) + later)
 
     def forget(self) -> None:
@@ -169,7 +169,7 @@ def deployed(settings: Settings, connection: Connection, server: PrefectAccess) 
 
 @pytest.mark.slow
 def test_all_is_well_while_the_last_success_is_new(deployed: Deployed) -> None:
-    assert deployed.judge().state is State.HEALTHY
+    assert deployed.judge().state is HealthState.HEALTHY
 
 
 @pytest.mark.slow
@@ -190,7 +190,7 @@ def test_what_became_of_the_runs_is_the_evidence(deployed: Deployed, states: lis
     for _ in range(3):
         deployed.run(*states)
     found = deployed.judge(timedelta(hours=2))
-    assert found.state is State.CRITICAL
+    assert found.state is HealthState.CRITICAL
     assert MINUTELY in found.line
     assert "3 times" in found.line
     assert told in found.line
@@ -211,6 +211,6 @@ def test_a_schedule_that_can_make_no_run_is_told_at_once(deployed: Deployed, how
         deployed.forget()
     told = {"paused": "is paused", "deleted": "no such deployment"}.get(how, "its schedule is off")
     found = deployed.judge()
-    assert (found.state, told in found.line, MINUTELY in found.line) == (State.WARNING, True, True)
+    assert (found.state, told in found.line, MINUTELY in found.line) == (HealthState.WARNING, True, True)
     late = deployed.judge(timedelta(hours=2))
-    assert (late.state, told in late.line) == (State.CRITICAL, True)
+    assert (late.state, told in late.line) == (HealthState.CRITICAL, True)

@@ -81,6 +81,7 @@ def test_a_row_of_a_closed_day_that_is_there_already_is_told_so(books: Books, ru
     assert ("closed_period_changed",) not in books.breaks()
 
 
+@pytest.mark.heavy("a month that is being loaded is tested beside it")
 def test_an_import_while_a_day_is_being_closed_comes_before_it_or_is_rejected(
     books: Books, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ def test_an_import_while_a_day_is_being_closed_comes_before_it_or_is_rejected(
     assert (outcome.counts, [line for line, *_ in outcome.rejects]) == ((2, 1, 1), [3])
 
 
+@pytest.mark.heavy("closed days are tested beside it")
 def test_rows_that_are_imported_into_a_proposed_day_are_known_to_whoever_closes_it(books: Books, run: Run) -> None:
     close_period(books.settings, "flash", DAY, DAY, "thandi", "month end")
     assert run(content(BEFORE, FIRST, LAST, OTHER), MAPPING).counts == (4, 4, 0)
@@ -111,6 +113,7 @@ def test_a_month_that_is_being_loaded_keeps_closings_out_until_its_commit(books:
         assert run(content(FIRST), MAPPING).counts == (1, 1, 0)
 
 
+@pytest.mark.heavy("imported rows are tested beside it")
 def test_no_rows_are_generated_into_a_month_with_a_closed_day(books: Books) -> None:
     closed_by_two(books, DAY, DAY)
     wanted = {"months": 2, "rows_per_month": 0, "vas_rows_per_month": 50, "until": "2026-03-01"}

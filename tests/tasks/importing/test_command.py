@@ -25,7 +25,7 @@ Files = tuple[str, str, str]  # the arguments after `import`: a file and its map
 
 @pytest.fixture
 def treasury(settings: Settings, tmp_path: Path) -> Command:
-    """Run the command on this test's database, in an empty folder, with standard output that is no terminal."""
+    """Run the command on this test's database, in an empty folder, with standard output that is not a terminal."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TREASURY_HOME": str(settings.home)}
     environment["TREASURY_DATABASE_URL"] = settings.database_dsn
 
@@ -93,6 +93,7 @@ def test_an_import_of_different_rows_or_of_none_ends_with_an_error(
     assert "none of 2 records could be loaded" in nothing.stderr
 
 
+@pytest.mark.heavy("a pipe is read as a file is")
 def test_a_pipe_is_imported(treasury: Command, files: Files, tmp_path: Path) -> None:
     done = treasury("import", "-", *files[1:], given=LINES)
     assert (done.returncode, done.stdout) == (0, ACCOUNT.format(1, 0, 1))
@@ -152,6 +153,7 @@ def test_generate_shows_its_months_and_skips_them_the_next_time(treasury: Comman
     assert second.stdout.count("has rows already") == 2
 
 
+@pytest.mark.heavy("tests/tasks/synthetic tests the rule")
 def test_generate_refuses_the_future(treasury: Command) -> None:
     done = treasury("generate", "--months", "1", "--rows-per-month", "1", "--until", "2150-01-01")
     assert done.returncode == ConfigError.exit_code

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tasks.importing import records
 from tasks.importing.mapping import FileFormat
-from tasks.importing.records import LINE_LIMIT_BYTES, Record, read_records
+from tasks.importing.records import LINE_LIMIT_BYTES, FileRecord, read_records
 
 COMMA = FileFormat()
 INSIDE = 'has a quote inside a value that has none around it; in a file without quoting say quote = ""'
@@ -17,7 +17,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 table = st.lists(st.lists(texts, min_size=2, max_size=4), max_size=8)
 
 
-def read(content: bytes, format_: FileFormat = COMMA) -> list[Record]:
+def read(content: bytes, format_: FileFormat = COMMA) -> list[FileRecord]:
     return list(read_records(io.BytesIO(content), format_))
 
 

@@ -373,5 +373,6 @@ def test_a_fee_that_was_paid_back_is_warned_about(run: Run) -> None:
     lines = b"1,w,1.00,2026-02-01T10:15:00Z,payment,-0.10\n2,w,1.00,2026-02-01T10:15:00Z,refund,0.10\n"
     (warning,) = run(HEADER.replace(b"\n", b",kind,fee\n") + lines, mapping).report.warnings
     assert warning == (
-        'fee: sign = "absolute" makes 1 amounts below zero and 1 others alike, and nothing of the row tells them apart'
+        'fee: sign = "absolute" makes 1 amounts below zero and 1 others alike, '
+        "and nothing in the row distinguishes them"
     )

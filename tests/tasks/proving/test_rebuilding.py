@@ -6,13 +6,13 @@ import pytest
 
 from config import Settings
 from ledger.errors import ConflictError, OwnershipError, VerificationError
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from sql.connection import connect
 from storage.store import ObjectStore
 from tasks.admin.setup import prepare_database
 from tasks.archiving.to_cold import archive_month
 from tasks.proving.rebuilding import rebuild_catalogue
-from tasks.proving.verification import Scope, verify_archive
+from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tests.conftest import own_database
@@ -49,7 +49,7 @@ def archived(ledger: Ledger) -> Ledger:
 def test_an_empty_database_gets_the_catalogue_back_and_goes_on(
     archived: Ledger, databases: Databases, server_settings: Settings, template: str, tmp_path: Path
 ) -> None:
-    policy = Policy.parse(policy_text(archived.settings).encode())
+    policy = LogPolicy.parse(policy_text(archived.settings).encode())
     with own_database(databases, server_settings, template, tmp_path / "new") as empty:
         settings = empty.model_copy(
             update={"archive_url": archived.settings.archive_url, "home": archived.settings.home}
@@ -66,7 +66,7 @@ def test_an_empty_database_gets_the_catalogue_back_and_goes_on(
             rebuild_catalogue(settings, policy)
         publish_log(settings)
         with connect(settings.database_dsn, "tests") as connection:
-            assert verify_archive(settings, Scope(deep=True), connection).findings == []
+            assert verify_archive(settings, VerificationScope(deep=True), connection).findings == []
         rebuilt.warm(LAST)
         archive_month(settings, rebuilt.table, LAST)
         publish_log(settings)
@@ -79,7 +79,7 @@ def test_an_empty_database_gets_the_catalogue_back_and_goes_on(
 def test_a_damaged_archive_is_not_rebuilt_from_and_all_that_is_wrong_is_named(
     archived: Ledger, databases: Databases, server_settings: Settings, template: str, tmp_path: Path
 ) -> None:
-    policy = Policy.parse(policy_text(archived.settings).encode())
+    policy = LogPolicy.parse(policy_text(archived.settings).encode())
     key = archived.catalogue(COLD)["object_key"]
     ObjectStore(archived.settings).remove(key)
     with own_database(databases, server_settings, template, tmp_path / "new") as empty:

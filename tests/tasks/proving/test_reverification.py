@@ -11,7 +11,7 @@ from sql.connection import connect
 from sql.verified import PartAge, part_ages
 from storage.store import ObjectStore
 from tasks.archiving.to_cold import archive_month
-from tasks.health import State, run_checks
+from tasks.health import HealthState, run_checks
 from tasks.health.checks import CHECKS
 from tasks.proving.drill import READERS, drill
 from tasks.proving.reverification import DAMAGED, choose_parts, reverify
@@ -100,13 +100,13 @@ def test_what_is_wrong_fails_the_night_with_an_alert_that_ends_with_it(archived:
 
 def test_the_health_check_says_how_long_ago_the_oldest_byte_was_read(archived: Ledger) -> None:
     check = [one for one in CHECKS if one.name == "verification"]
-    assert [one.state for one in run_checks(archived.settings, check)] == [State.HEALTHY]
+    assert [one.state for one in run_checks(archived.settings, check)] == [HealthState.HEALTHY]
     archived.sql("UPDATE archive_months SET verified_at = now() - interval '95 days' WHERE month = %s", COLD.first_day)
     (found,) = run_checks(archived.settings, check)
-    assert found.state is State.WARNING
+    assert found.state is HealthState.WARNING
     assert f"transactions {COLD}, part 1, 95 days ago" in found.line
     reverify(archived.settings)
-    assert [one.state for one in run_checks(archived.settings, check)] == [State.HEALTHY]
+    assert [one.state for one in run_checks(archived.settings, check)] == [HealthState.HEALTHY]
 
 
 def test_three_readers_and_the_catalogue_agree_on_a_random_month(archived: Ledger, settings: Settings) -> None:

@@ -8,14 +8,14 @@ import pytest
 
 from config import Settings
 from ledger.transparency.events import Held
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from sql.connection import connect
 from sql.log import record_event
 from storage.marker import KEY as MARKER
 from tasks.archiving.ownership import check_ownership
 from tasks.archiving.to_cold import archive_month
-from tasks.proving.findings import Report
-from tasks.proving.verification import Scope, verify_archive
+from tasks.proving.findings import VerificationReport
+from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tasks.transparency.rotation import rotate_keys
@@ -65,16 +65,16 @@ def bucket(ledger: Ledger) -> Bucket:
     return Bucket(ledger.store, tuple(past[:-1]))
 
 
-def verify(ledger: Ledger, policy: Policy, *, deep: bool = False, with_database: bool = False) -> Report:
+def verify(ledger: Ledger, policy: LogPolicy, *, deep: bool = False, with_database: bool = False) -> VerificationReport:
     if with_database:
         with connect(ledger.settings.database_dsn, "tests") as connection:
-            return verify_archive(ledger.settings, Scope(deep=deep), connection, policy)
-    return verify_archive(ledger.settings, Scope(deep=deep), None, policy)
+            return verify_archive(ledger.settings, VerificationScope(deep=deep), connection, policy)
+    return verify_archive(ledger.settings, VerificationScope(deep=deep), None, policy)
 
 
 @pytest.mark.timeout(7200)
 def test_every_change_of_the_bucket_is_found(ledger: Ledger, bucket: Bucket) -> None:
-    policy = Policy.parse(policy_text(ledger.settings).encode())
+    policy = LogPolicy.parse(policy_text(ledger.settings).encode())
     assert verify(ledger, policy, deep=True).findings == []
     whole = bucket.objects()
     missed, kinds, made = [], set(), 0
@@ -96,8 +96,8 @@ def test_every_change_of_the_bucket_is_found(ledger: Ledger, bucket: Bucket) -> 
 
 
 def _changed(
-    ledger: Ledger, bucket: Bucket, policy: Policy, change: Change, chance: random.Random
-) -> tuple[str | None, Report | None]:
+    ledger: Ledger, bucket: Bucket, policy: LogPolicy, change: Change, chance: random.Random
+) -> tuple[str | None, VerificationReport | None]:
     """What was changed, and what the verification found; None where it refused to go on, by name."""
     done = change(bucket, chance)
     if done is None:
@@ -107,7 +107,7 @@ def _changed(
 
 def test_a_changed_marker_is_found_where_the_database_is_there(ledger: Ledger, bucket: Bucket) -> None:
     """When and for which S3 server the marker was written is nowhere else, and decides nothing: it is not looked at."""
-    policy = Policy.parse(policy_text(ledger.settings).encode())
+    policy = LogPolicy.parse(policy_text(ledger.settings).encode())
     content = bucket.objects()[MARKER]
     assert verify(ledger, policy, with_database=True).findings == []
     free = content.index(b'"written_at"')

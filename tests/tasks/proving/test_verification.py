@@ -9,20 +9,20 @@ import pytest
 from config import Settings
 from ledger.errors import ConfigError, DataError, NotFoundError
 from ledger.months import Month
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from sql.connection import connect
 from storage.marker import KEY as MARKER
 from storage.store import ObjectStore
 from tasks.archiving.to_cold import archive_month
-from tasks.proving.findings import Report
-from tasks.proving.verification import Scope, verify_archive
+from tasks.proving.findings import VerificationReport
+from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tasks.transparency.rotation import rotate_keys
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
 
 NEXT = COLD.plus(1)
-EVERYTHING = Scope()
+EVERYTHING = VerificationScope()
 ADD_UPLOAD = """
     INSERT INTO archive_uploads (object_key, table_name, month, part, attempt, state) VALUES (%s, %s, %s, 1, 9, %s)
 """
@@ -44,19 +44,19 @@ def archived(request: pytest.FixtureRequest, settings: Settings, store: Path, tm
 
 
 @pytest.fixture
-def policy(archived: Ledger) -> Policy:
-    return Policy.parse(policy_text(archived.settings).encode())
+def policy(archived: Ledger) -> LogPolicy:
+    return LogPolicy.parse(policy_text(archived.settings).encode())
 
 
-def wrong(report: Report) -> list[tuple[str, str]]:
+def wrong(report: VerificationReport) -> list[tuple[str, str]]:
     return [(one.place, one.text) for one in report.findings]
 
 
-def from_bucket(ledger: Ledger, policy: Policy | None, scope: Scope = EVERYTHING) -> Report:
+def from_bucket(ledger: Ledger, policy: LogPolicy | None, scope: VerificationScope = EVERYTHING) -> VerificationReport:
     return verify_archive(ledger.settings, scope, None, policy)
 
 
-def with_database(ledger: Ledger, scope: Scope = EVERYTHING) -> Report:
+def with_database(ledger: Ledger, scope: VerificationScope = EVERYTHING) -> VerificationReport:
     with connect(ledger.settings.database_dsn, "tests") as connection:
         return verify_archive(ledger.settings, scope, connection)
 
@@ -67,8 +67,8 @@ def replace(ledger: Ledger, key: str, content: bytes) -> None:
     store.put_bytes(content, key)
 
 
-def test_a_whole_archive_is_verified_row_by_row_from_the_bucket_alone(archived: Ledger, policy: Policy) -> None:
-    report = from_bucket(archived, policy, Scope(deep=True))
+def test_a_whole_archive_is_verified_row_by_row_from_the_bucket_alone(archived: Ledger, policy: LogPolicy) -> None:
+    report = from_bucket(archived, policy, VerificationScope(deep=True))
     assert wrong(report) == []
     assert (report.size, report.counts["months"], report.counts["rows"]) == (4, 2, 2 * ROWS)
     assert report.counts["objects"] == 6
@@ -80,10 +80,10 @@ def test_the_keys_of_this_home_do_where_no_policy_is_given(archived: Ledger, tmp
     assert wrong(from_bucket(archived, None)) == []
     elsewhere = archived.settings.model_copy(update={"home": tmp_path / "auditor"})
     with pytest.raises(ConfigError, match="name a policy with --policy"):
-        verify_archive(elsewhere, Scope(), None, None)
+        verify_archive(elsewhere, VerificationScope(), None, None)
 
 
-def test_everything_that_is_wrong_is_named_and_not_only_the_first(archived: Ledger, policy: Policy) -> None:
+def test_everything_that_is_wrong_is_named_and_not_only_the_first(archived: Ledger, policy: LogPolicy) -> None:
     first, other = archived.catalogue(COLD), archived.catalogue(NEXT)
     store = ObjectStore(archived.settings)
     store.remove(first["object_key"])
@@ -107,7 +107,7 @@ def test_everything_that_is_wrong_is_named_and_not_only_the_first(archived: Ledg
     assert "is named by no entry of the log" in found[f"transactions/month={COLD}/theirs.parquet"]
 
 
-def test_a_leftover_that_the_catalogue_knows_is_counted_and_is_not_wrong(archived: Ledger, policy: Policy) -> None:
+def test_a_leftover_that_the_catalogue_knows_is_counted_and_is_not_wrong(archived: Ledger, policy: LogPolicy) -> None:
     key = f"transactions/month={COLD}/left.parquet"
     ObjectStore(archived.settings).put_bytes(b"half", key)
     archived.sql(
@@ -120,12 +120,12 @@ def test_a_leftover_that_the_catalogue_knows_is_counted_and_is_not_wrong(archive
 
 
 def test_a_log_that_was_set_back_is_found_by_the_home_and_by_the_database(
-    archived: Ledger, policy: Policy, tmp_path: Path
+    archived: Ledger, policy: LogPolicy, tmp_path: Path
 ) -> None:
     store = ObjectStore(archived.settings)
     before = {key: store.read_bytes(key) for key in store.keys("log")}
     rotate_keys(archived.settings)
-    now = Policy.parse(policy_text(archived.settings).encode())
+    now = LogPolicy.parse(policy_text(archived.settings).encode())
     assert wrong(from_bucket(archived, now)) == []
     for key in store.keys("log"):
         store.remove(key)
@@ -134,9 +134,9 @@ def test_a_log_that_was_set_back_is_found_by_the_home_and_by_the_database(
     said = [text for place, text in wrong(from_bucket(archived, policy)) if place == "log/checkpoint"]
     assert said == ["has 4 entries: the log of 5 entries that this home has verified was set back"]
     elsewhere = archived.settings.model_copy(update={"home": tmp_path / "elsewhere"})
-    assert wrong(verify_archive(elsewhere, Scope(), None, policy)) == []  # nobody there has seen more
+    assert wrong(verify_archive(elsewhere, VerificationScope(), None, policy)) == []  # nobody there has seen more
     with connect(archived.settings.database_dsn, "tests") as connection:
-        report = verify_archive(elsewhere, Scope(), connection)
+        report = verify_archive(elsewhere, VerificationScope(), connection)
     assert "PostgreSQL has published 5" in dict(wrong(report))["log/checkpoint"]
 
 
@@ -159,7 +159,7 @@ def test_an_unfinished_publication_has_a_sentence_of_its_own(archived: Ledger) -
     assert wrong(with_database(archived)) == []
 
 
-def test_without_the_log_the_signed_indexes_say_which_months_must_exist(archived: Ledger, policy: Policy) -> None:
+def test_without_the_log_the_signed_indexes_say_which_months_must_exist(archived: Ledger, policy: LogPolicy) -> None:
     store = ObjectStore(archived.settings)
     store.remove("log/tile/entries/000.p/4")
     store.remove(archived.catalogue(COLD)["object_key"])
@@ -168,20 +168,20 @@ def test_without_the_log_the_signed_indexes_say_which_months_must_exist(archived
     assert found[archived.catalogue(COLD)["object_key"]] == "is missing"
 
 
-def test_a_table_months_and_a_sample_are_read_and_the_others_are_looked_at(archived: Ledger, policy: Policy) -> None:
-    only = from_bucket(archived, policy, Scope(first=NEXT, last=NEXT))
+def test_a_table_months_and_a_sample_are_read_and_the_others_are_looked_at(archived: Ledger, policy: LogPolicy) -> None:
+    only = from_bucket(archived, policy, VerificationScope(first=NEXT, last=NEXT))
     assert [one.month for one in only.months] == [str(NEXT)]
-    for nothing in (Scope(table="other"), Scope(first=Month(2030, 1))):
+    for nothing in (VerificationScope(table="other"), VerificationScope(first=Month(2030, 1))):
         with pytest.raises(NotFoundError, match="the log has no archived month of this table or in this span"):
             from_bucket(archived, policy, nothing)
-    sampled = from_bucket(archived, policy, Scope(sample=1))
+    sampled = from_bucket(archived, policy, VerificationScope(sample=1))
     assert (len(sampled.months), sampled.counts["months looked at"]) == (1, 1)
     ObjectStore(archived.settings).remove(archived.catalogue(COLD)["object_key"])
-    looked = from_bucket(archived, policy, Scope(sample=0))
+    looked = from_bucket(archived, policy, VerificationScope(sample=0))
     assert wrong(looked) == [(archived.catalogue(COLD)["object_key"], "is missing")]
 
 
-def test_what_the_home_remembers_is_refused_by_name_when_it_was_damaged(archived: Ledger, policy: Policy) -> None:
+def test_what_the_home_remembers_is_refused_by_name_when_it_was_damaged(archived: Ledger, policy: LogPolicy) -> None:
     from_bucket(archived, policy)
     (file,) = (archived.settings.home / "verified").iterdir()
     content = json.loads(file.read_bytes())
@@ -190,13 +190,15 @@ def test_what_the_home_remembers_is_refused_by_name_when_it_was_damaged(archived
         from_bucket(archived, policy)
 
 
-def test_another_installations_policy_does_not_accept_the_log(archived: Ledger, policy: Policy, tmp_path: Path) -> None:
+def test_another_installations_policy_does_not_accept_the_log(
+    archived: Ledger, policy: LogPolicy, tmp_path: Path
+) -> None:
     shutil.rmtree(archived.settings.home / "verified", ignore_errors=True)
     text = policy_text(archived.settings).replace("log treasury/", "log other/")
     with pytest.raises(DataError):
-        Policy.parse(text.encode())  # the name is part of the key's id
+        LogPolicy.parse(text.encode())  # the name is part of the key's id
     report = from_bucket(
-        archived, Policy.parse(b"quorum none\n" + policy_text(archived.settings).encode()[:0] + _other())
+        archived, LogPolicy.parse(b"quorum none\n" + policy_text(archived.settings).encode()[:0] + _other())
     )
     assert "log/checkpoint" in dict(wrong(report))
 
@@ -210,6 +212,6 @@ def _other() -> bytes:
     return f"log {VerifierKey('treasury/other', SignatureType.ED25519, public).text}\n".encode()
 
 
-def test_a_missing_marker_is_named(archived: Ledger, policy: Policy) -> None:
+def test_a_missing_marker_is_named(archived: Ledger, policy: LogPolicy) -> None:
     ObjectStore(archived.settings).remove(MARKER)
     assert [place for place, _ in wrong(from_bucket(archived, policy))] == [MARKER]

@@ -120,7 +120,7 @@ def test_the_engine_s_own_catalogue_tells_no_secret(three_tiers: Ledger, catalog
 def test_a_function_that_could_reach_beyond_the_views_is_refused_wherever_it_stands(
     three_tiers: Ledger, source: str
 ) -> None:
-    with pytest.raises(DataError, match="may not stand in FROM"):
+    with pytest.raises(DataError, match="must not be in FROM"):
         three_tiers.ask(f"WITH asked AS (SELECT * FROM {source}) SELECT * FROM asked")
 
 

@@ -93,7 +93,7 @@ def test_rows_that_came_in_behind_the_run_refuse_the_closing_by_name(books: Book
     books.own(amount=Decimal("40.00"))
     books.own(amount=Decimal("2.00"))
     told = refused(books)
-    assert f"our rows of {DAY} are not those that run 1 read: 2 came in in ZAR" in told
+    assert f"the internal rows of {DAY} are not those that run 1 read: 2 came in in ZAR" in told
     assert "1 rows (100.00 ZAR) then, 3 rows (142.00 ZAR) now" in told
     books.run(books.statement())
     assert closed_by_two(books, DAY, DAY, carry=True).state is PeriodState.CLOSED
@@ -288,7 +288,7 @@ def test_a_row_that_is_no_purchase_is_ended_by_people_once_its_day_is_closed(boo
     books.sql(f"UPDATE {PARENT} SET updated_at = updated_at - interval '1 day'")
     books.run()
     number = books.the_break()["break_id"]
-    with pytest.raises(ConflictError, match="is no vend of ours: whoever posted it moves its status"):
+    with pytest.raises(ConflictError, match="is not a vend of ours: whoever posted it moves its status"):
         resolve(books.settings, number, "thandi", Decision.SETTLE_COMPLETED, "shop says so")
     closed_by_two(books, DAY, DAY, carry=True)
     assert resolve(books.settings, number, "thandi", Decision.SETTLE_COMPLETED, "shop says so").ended_row == row["id"]

@@ -65,6 +65,12 @@ def test_every_report_has_the_same_breaks_and_the_same_money(folder: Path) -> No
     assert Decimal(summary["variance"]) == total
 
 
+def test_the_workbook_has_a_sheet_of_the_figures_and_one_of_the_breaks(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "report.xlsx") as book:
+        root = ET.fromstring(book.read("xl/workbook.xml"))  # noqa: S314  # our own file
+    assert [sheet.get("name") for sheet in root.iter(f"{_SHEET}sheet")] == ["Summary", "Breaks"]
+
+
 def test_a_text_that_looks_like_a_formula_stays_a_text(folder: Path) -> None:
     with (folder / "breaks.csv").open(newline="") as file:
         (row,) = [row for row in csv.DictReader(file) if row["class"] == "missing_here"]

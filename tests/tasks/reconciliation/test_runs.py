@@ -322,7 +322,7 @@ def test_a_day_is_one_of_johannesburg_whatever_the_servers_think(books: Books) -
         ({"supplier": "peach"}, "line 1: supplier: must be flash"),
         ({"status": "Success"}, "line 1: status: must be one of pending, completed, failed, reversed"),
         ({"kind": "sale"}, "line 1: kind: must be one of"),
-        ({"line_no": 2}, "line 2: line_no: stands more than once"),
+        ({"line_no": 2}, "line 2: line_no: appears more than once"),
     ],
 )
 def test_a_statement_that_is_not_canonical_is_refused_by_line_and_field(

@@ -10,7 +10,7 @@ from ledger.errors import FieldError, RefusalError
 from tasks.reconciliation.casework.breaks import history, resolve
 from tasks.reconciliation.vocabulary import BreakState, Decision, WithdrawalState
 from tests.tasks.reconciliation.books import DAY, Books, closed_by_two
-from tests.tasks.reconciliation.test_endings import look, the_break, vend
+from tests.tasks.reconciliation.test_manual_settlement import look, the_break, vend
 from tests.tasks.reconciliation.test_suggestions import by_class, near_tie, payout, whole
 
 WITHDRAW, REJECT, RIGHT = Decision.WITHDRAW, Decision.REJECT, Decision.THEIRS_IS_RIGHT

@@ -12,10 +12,10 @@ from sql.holds import HoldRecord, read_now
 from storage.store import ObjectStore
 from tasks.archiving.calendar import utc_today
 from tasks.archiving.to_cold import archive_month
-from tasks.proving.findings import Report
-from tasks.proving.verification import Scope, verify_archive
+from tasks.proving.findings import VerificationReport
+from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.retention.approvals import approve, request_deletion
-from tasks.retention.deletion import OnStep, Outcome, delete_months
+from tasks.retention.deletion import DeletionOutcome, OnStep, delete_months
 from tasks.retention.holds import place_hold, release_hold
 from tasks.transparency.publish import publish_log
 from tests.tasks.archiving.ledger import Ledger
@@ -63,7 +63,7 @@ def approved(ledger: Ledger) -> DeletionRequest:
     return approve(ledger.settings, asked.request_id, "carol", "looked at, too")
 
 
-def delete(ledger: Ledger, on_step: OnStep = lambda _: None) -> list[Outcome]:
+def delete(ledger: Ledger, on_step: OnStep = lambda _: None) -> list[DeletionOutcome]:
     """Delete what is approved."""
     return delete_months(ledger.settings, on_step=on_step)
 
@@ -80,10 +80,10 @@ def certificate(ledger: Ledger, number: str) -> dict[str, Any]:
     return found
 
 
-DEEP = Scope(deep=True)
+DEEP = VerificationScope(deep=True)
 
 
-def verified(ledger: Ledger, scope: Scope = DEEP) -> Report:
+def verified(ledger: Ledger, scope: VerificationScope = DEEP) -> VerificationReport:
     """What a verification of the whole archive comes to, with the database."""
     with connect(ledger.settings.database_dsn, "tests") as connection:
         return verify_archive(ledger.settings, scope, connection)

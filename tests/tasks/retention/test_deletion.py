@@ -12,7 +12,7 @@ from storage.store import ObjectStore
 from tasks.archiving.calendar import utc_today
 from tasks.archiving.to_cold import archive_month
 from tasks.retention.approvals import approve, refuse, request_deletion, revoke
-from tasks.retention.deletion import Result, delete_months
+from tasks.retention.deletion import DeletionResult, delete_months
 from tasks.retention.deletion_plan import plan_deletion
 from tests.tasks.archiving.ledger import ROWS, Ledger
 from tests.tasks.retention.aged import (
@@ -36,8 +36,8 @@ def test_an_approved_month_is_deleted_with_a_certificate_and_nothing_of_it_is_le
     asked = approved(aged)
     outcomes = delete(aged)
     assert [(one.month, one.result, one.rows) for one in outcomes] == [
-        (OLDER, Result.DELETED, ROWS),
-        (OLD, Result.DELETED, ROWS),
+        (OLDER, DeletionResult.DELETED, ROWS),
+        (OLD, DeletionResult.DELETED, ROWS),
     ]
     assert aged.whole() == {}
     assert objects_of(aged, OLD) == objects_of(aged, OLDER) == set()
@@ -91,7 +91,7 @@ def test_one_approval_is_enough_where_the_settings_say_so(old: Ledger) -> None:
     settings = old.settings.model_copy(update={"retention": rules})
     asked = request_deletion(settings, [old.table], "anna", "past the policy")
     approve(settings, asked.request_id, "ben", "looked at")
-    assert [one.result for one in delete_months(settings)] == [Result.DELETED, Result.DELETED]
+    assert [one.result for one in delete_months(settings)] == [DeletionResult.DELETED, DeletionResult.DELETED]
 
 
 def test_an_approved_request_waits_for_its_grace_period_and_can_be_revoked(old: Ledger) -> None:
@@ -131,7 +131,10 @@ def test_a_month_that_changed_after_its_approval_is_left_and_the_others_are_dele
     approved(old)
     hold(old, OLDER)
     outcomes = delete(old)
-    assert [(one.month, one.result) for one in outcomes] == [(OLDER, Result.KEPT), (OLD, Result.DELETED)]
+    assert [(one.month, one.result) for one in outcomes] == [
+        (OLDER, DeletionResult.KEPT),
+        (OLD, DeletionResult.DELETED),
+    ]
     assert "held by HOLD-1 (matter matter 2026/17)" in outcomes[0].reason
     assert list(old.content()) == [str(OLDER)]
     assert wrong(old) == []
@@ -191,6 +194,6 @@ def test_an_object_that_somebody_put_beside_the_month_stops_the_deletion(old: Le
     approved(old)
     ObjectStore(old.settings).put_bytes(b"rows", f"transactions/month={OLD}/theirs.parquet")
     outcomes = delete(old)
-    assert [one.result for one in outcomes] == [Result.DELETED, Result.KEPT]
+    assert [one.result for one in outcomes] == [DeletionResult.DELETED, DeletionResult.KEPT]
     assert f"transactions/month={OLD}/theirs.parquet" in outcomes[1].reason
     assert list(old.content()) == [str(OLD)]

@@ -10,7 +10,7 @@ import pytest
 
 from ledger.errors import ConflictError, NotFoundError
 from ledger.policy import Tier
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from sql.connection import connect
 from storage.store import ObjectStore
 from tasks.archiving.late_rows import open_late_rows
@@ -19,7 +19,7 @@ from tasks.proving.audit_kit import write_kit
 from tasks.proving.drill import drill
 from tasks.proving.proofs import Prover
 from tasks.proving.reverification import reverify
-from tasks.proving.verification import Scope, verify_archive
+from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.querying.query import run_query
 from tasks.retention.certificate_checks import find, verify_certificate
 from tasks.transparency.report import policy_text
@@ -81,8 +81,8 @@ def test_the_verifications_know_a_deleted_month_and_its_certificate(gone: Ledger
     assert report.findings == []
     assert f"transactions {OLD} was deleted with certificate {number_of(gone)}" in report.notes
     assert report.counts["deleted months"] == 2
-    policy = Policy.parse(policy_text(gone.settings).encode())
-    alone = verify_archive(gone.settings, Scope(first=OLD, last=OLD, deep=True), None, policy)
+    policy = LogPolicy.parse(policy_text(gone.settings).encode())
+    alone = verify_archive(gone.settings, VerificationScope(first=OLD, last=OLD, deep=True), None, policy)
     assert alone.findings == []
     assert reverify(gone.settings).parts > 0
     assert drill(gone.settings) is not None
@@ -119,7 +119,7 @@ def test_a_certificate_is_found_by_its_number_alone(gone: Ledger) -> None:
 def test_the_audit_kit_has_the_certificates_and_its_verifier_checks_them(gone: Ledger, tmp_path: Path) -> None:
     text = policy_text(gone.settings).encode()
     with connect(gone.settings.database_dsn, "tests") as connection, (tmp_path / "kit.zip").open("wb") as file:
-        write_kit(gone.settings, file, Scope(), connection, (Policy.parse(text), text))
+        write_kit(gone.settings, file, VerificationScope(), connection, (LogPolicy.parse(text), text))
     with zipfile.ZipFile(tmp_path / "kit.zip") as kit:
         kit.extractall(tmp_path / "kit")
     done = run_kit(tmp_path / "kit")

@@ -6,13 +6,13 @@ import pytest
 
 from ledger.errors import TransientError
 from storage.versions import VersionedStore
-from tasks.health import CHECKS, Result, State, run_checks
+from tasks.health import CHECKS, CheckResult, HealthState, run_checks
 from tasks.retention.approvals import approve
 from tests.tasks.archiving.ledger import Ledger
 from tests.tasks.retention.aged import OLD, REVIEW, delete, hold, release, request
 
 
-def measured(ledger: Ledger, name: str, after: timedelta = timedelta(0)) -> Result:
+def measured(ledger: Ledger, name: str, after: timedelta = timedelta(0)) -> CheckResult:
     (check,) = [check for check in CHECKS if check.name == name]
     (result,) = run_checks(ledger.settings, [check], datetime.now(UTC) + after)
     return result
@@ -22,11 +22,11 @@ def test_a_hold_that_nobody_looked_at_by_its_review_date_is_named(old: Ledger) -
     number = hold(old, OLD).hold.number
     until = timedelta(days=(REVIEW - datetime.now(UTC).date()).days)
     states = [measured(old, "holds", until + timedelta(days=days)).state for days in (0, 1, 30)]
-    assert states == [State.HEALTHY, State.WARNING, State.CRITICAL]
+    assert states == [HealthState.HEALTHY, HealthState.WARNING, HealthState.CRITICAL]
     line = measured(old, "holds", until + timedelta(days=3)).line
     assert line == "1 legal holds are open; 1 are past their review date, HOLD-1 since 3 days"
     release(old, number)
-    assert measured(old, "holds", until + timedelta(days=30)).state is State.HEALTHY
+    assert measured(old, "holds", until + timedelta(days=30)).state is HealthState.HEALTHY
 
 
 def test_a_deletion_that_does_not_end_and_a_request_that_waits_are_named(
@@ -35,10 +35,10 @@ def test_a_deletion_that_does_not_end_and_a_request_that_waits_are_named(
     assert measured(old, "deletions").line == "no deletion is waiting"
     request(old)
     assert measured(old, "deletions").line == "1 requests are waiting for approval, the first is 1"
-    assert measured(old, "deletions", timedelta(days=30)).state is State.HEALTHY
+    assert measured(old, "deletions", timedelta(days=30)).state is HealthState.HEALTHY
     for name in ("ben", "carol"):
         approve(old.settings, 1, name, "looked at")
-    assert measured(old, "deletions", timedelta(hours=31)).state is State.WARNING
+    assert measured(old, "deletions", timedelta(hours=31)).state is HealthState.WARNING
 
     def away(_store: object, _key: str) -> None:
         raise TransientError("the store is away")
@@ -47,7 +47,7 @@ def test_a_deletion_that_does_not_end_and_a_request_that_waits_are_named(
         patch.setattr(VersionedStore, "remove", away)
         delete(old)
     result = measured(old, "deletions", timedelta(hours=97))
-    assert result.state is State.CRITICAL
+    assert result.state is HealthState.CRITICAL
     assert "2 deletions are under way, the first DEL-" in result.line
     assert "last error: the store is away" in result.line
     delete(old)

@@ -11,7 +11,7 @@ from ledger.retention import KeptMonth
 from storage.manifest import Manifest
 from storage.store import ObjectStore
 from tasks.proving.proofs import Prover
-from tasks.retention.deletion import Result
+from tasks.retention.deletion import DeletionResult
 from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.holds import place_hold
 from tests.tasks.archiving.ledger import ROWS, Ledger
@@ -38,7 +38,7 @@ def test_held_rows_stay_the_rest_goes_and_every_reader_sees_them_once(aged: Ledg
     hold(aged, OLD, WALLET)
     approved(aged)
     outcomes = delete(aged)
-    assert [one.result for one in outcomes] == [Result.DELETED, Result.DELETED]
+    assert [one.result for one in outcomes] == [DeletionResult.DELETED, DeletionResult.DELETED]
     assert outcomes[1].rows == ROWS - len(before)
     assert aged.ask(OF_WALLET) == before
     assert [month for month, _ in aged.whole()] == [str(OLD)]
@@ -64,7 +64,7 @@ def test_held_rows_are_deleted_once_their_hold_is_released(old: Ledger) -> None:
     assert [part.part for part in month.parts] == [2]
     approved(old)
     (last,) = delete(old)
-    assert last.result is Result.DELETED
+    assert last.result is DeletionResult.DELETED
     assert last.certificate != first
     assert objects_of(old, OLD) == set()
     assert old.whole() == {}
@@ -74,7 +74,7 @@ def test_held_rows_are_deleted_once_their_hold_is_released(old: Ledger) -> None:
 def test_a_hold_whose_rows_are_in_another_month_only_keeps_nothing_here(old: Ledger) -> None:
     hold(old, OLDER, WALLET)
     approved(old)
-    assert [one.result for one in delete(old)] == [Result.DELETED, Result.DELETED]
+    assert [one.result for one in delete(old)] == [DeletionResult.DELETED, DeletionResult.DELETED]
     assert [month for month, _ in old.whole()] == [str(OLDER)]
 
 
@@ -84,7 +84,7 @@ def test_a_hold_on_every_row_leaves_the_month_as_it_is(old: Ledger) -> None:
     before = old.whole()
     approved(old)
     outcomes = delete(old)
-    assert [one.result for one in outcomes] == [Result.DELETED, Result.KEPT]
+    assert [one.result for one in outcomes] == [DeletionResult.DELETED, DeletionResult.KEPT]
     assert "every row is kept by HOLD-1: there is nothing to delete" in outcomes[1].reason
     assert old.whole() == {key: value for key, value in before.items() if key[0] == str(OLD)}
 
@@ -102,7 +102,7 @@ def test_held_rows_of_a_try_that_was_killed_are_removed_by_the_next(old: Ledger,
     with pytest.raises(KilledError):
         delete(old, die)
     assert len(objects_of(old, OLDER)) == 7  # the month's three, and four of the held rows
-    assert [one.result for one in delete(old)] == [Result.DELETED, Result.DELETED]
+    assert [one.result for one in delete(old)] == [DeletionResult.DELETED, DeletionResult.DELETED]
     assert old.ask(of_wallet) == before
     assert objects_of(old, OLDER) == set(_kept_keys(old))
     assert wrong(old) == []

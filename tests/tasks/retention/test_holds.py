@@ -8,7 +8,7 @@ import pytest
 from ledger.errors import ConfigError, FieldError, NotFoundError, RefusalError
 from ledger.holds import HoldScope, Subject, hold_number
 from ledger.months import Month
-from ledger.transparency.events import Event
+from ledger.transparency.events import Event, Held
 from ledger.transparency.replay import replay_entries
 from sql.connection import connect
 from sql.installation import read_installation
@@ -38,9 +38,9 @@ def place(ledger: Ledger, scope: HoldScope, **changes: object) -> None:
 
 def test_a_hold_is_recorded_with_its_object_and_an_event_that_names_nobody(old: Ledger) -> None:
     placed = hold(old, OLD, WALLET)
-    (event,) = [one for one in events(old) if one.body.event == "held"]
+    (event,) = [one for one in events(old) if isinstance(one.body, Held)]
     body = event.body
-    assert body.event == "held"
+    assert isinstance(body, Held)
     assert (body.hold, body.table, body.month, body.last_month, body.subject) == (
         "HOLD-1",
         "transactions",

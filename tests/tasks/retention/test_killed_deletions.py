@@ -9,7 +9,7 @@ from ledger.errors import TransientError
 from sql.connection import connect
 from tasks.archiving.orphans import remove_orphans
 from tasks.retention.approvals import revoke
-from tasks.retention.deletion import Result
+from tasks.retention.deletion import DeletionResult
 from tests.tasks.archiving.ledger import Ledger
 from tests.tasks.retention.aged import (
     OLD,
@@ -83,7 +83,7 @@ def test_a_process_that_is_killed_by_the_kernel_leaves_what_the_next_run_complet
     killed = old.run(KILLED, "removed", TREASURY_RETENTION='{"grace_days": 0}')
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert states(old) == {("deleted", "deleting"), ("cold", "idle")}
-    assert [one.result for one in delete(old)] == [Result.DELETED, Result.DELETED]
+    assert [one.result for one in delete(old)] == [DeletionResult.DELETED, DeletionResult.DELETED]
     assert wrong(old) == []
     assert os.getpid()
 
@@ -100,7 +100,7 @@ def test_a_deletion_that_has_begun_is_completed_although_its_request_is_revoked(
     revoke(old.settings, asked.request_id, "dora", "stop")
     notes = verified(old).notes
     assert any("publication" in note or "is being deleted under" in note for note in notes)
-    assert [(one.month, one.result) for one in delete(old)] == [(OLDER, Result.DELETED)]
+    assert [(one.month, one.result) for one in delete(old)] == [(OLDER, DeletionResult.DELETED)]
     assert old.content().keys() == {str(OLD)}
     assert wrong(old) == []
 
@@ -112,12 +112,12 @@ def test_nothing_is_certified_while_the_store_does_not_answer(old: Ledger, monke
     real = VersionedStore.remove
     monkeypatch.setattr(VersionedStore, "remove", _away)
     first, second = delete(old)
-    assert (first.result, first.transient) == (Result.FAILED, True)
+    assert (first.result, first.transient) == (DeletionResult.FAILED, True)
     assert old.sql("SELECT count(*) FROM deletions WHERE certificate_content IS NOT NULL") == [(0,)]
     assert old.sql("SELECT DISTINCT last_error FROM deletions") == [("the store is away",)]
     monkeypatch.setattr(VersionedStore, "remove", real)
-    assert [one.result for one in delete(old)] == [Result.DELETED, Result.DELETED]
-    assert second.result is Result.FAILED
+    assert [one.result for one in delete(old)] == [DeletionResult.DELETED, DeletionResult.DELETED]
+    assert second.result is DeletionResult.FAILED
     assert wrong(old) == []
 
 

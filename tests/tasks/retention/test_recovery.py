@@ -6,12 +6,12 @@ import pytest
 
 from config import Settings
 from ledger.errors import RefusalError
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from tasks.admin.setup import prepare_database
 from tasks.archiving.installation import continue_installation
 from tasks.proving.rebuilding import rebuild_catalogue
 from tasks.retention.certificate_checks import verify_certificate
-from tasks.retention.deletion import Result
+from tasks.retention.deletion import DeletionResult
 from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.holds import holds
 from tasks.transparency.publish import publish_log
@@ -62,7 +62,7 @@ def check(ledger: Ledger) -> None:
         ("HOLD-2", "open"),
         ("HOLD-3", "open"),
     ]
-    assert [(one.month, one.result) for one in delete(ledger)] == [(OLD, Result.DELETED)]
+    assert [(one.month, one.result) for one in delete(ledger)] == [(OLD, DeletionResult.DELETED)]
     assert objects_of(ledger, OLD) == set()
     assert ledger.content().keys() == {str(OLDER), str(NEXT)}
     assert [one.reason for one in plan_deletion(ledger.settings, [ledger.table]).kept] == [
@@ -81,7 +81,7 @@ def test_a_catalogue_rebuilt_from_the_bucket_has_the_holds_and_completes_the_del
 ) -> None:
     prepare(old)
     rows = old.ask(OF_WALLET)
-    policy = Policy.parse(policy_text(old.settings).encode())
+    policy = LogPolicy.parse(policy_text(old.settings).encode())
     with own_database(databases, server_settings, template, tmp_path / "new") as empty:
         same = {name: getattr(old.settings, name) for name in ("archive_url", "home", "retention")}
         rebuilt = Ledger(empty.model_copy(update=same), old.store)
@@ -91,6 +91,7 @@ def test_a_catalogue_rebuilt_from_the_bucket_has_the_holds_and_completes_the_del
         check(rebuilt)
 
 
+@pytest.mark.heavy("tests/tasks/transparency/test_copies.py sets databases back")
 def test_a_database_that_was_set_back_takes_over_holds_and_deletions(old: Ledger, copied: Copier) -> None:
     age(old, YOUNG)
     backup = copied(old)
@@ -100,7 +101,7 @@ def test_a_database_that_was_set_back_takes_over_holds_and_deletions(old: Ledger
     assert [row for row in backup.ask(OF_WALLET) if row["month"] == str(OLDER)] == rows
     assert backup.content().keys() == {str(OLDER), str(YOUNG)}  # NEXT was archived after the backup
     assert [one.state for one in holds(backup.settings)] == ["released", "open", "open"]
-    assert [(one.month, one.result) for one in delete(backup)] == [(OLD, Result.DELETED)]
+    assert [(one.month, one.result) for one in delete(backup)] == [(OLD, DeletionResult.DELETED)]
     assert objects_of(backup, OLD) == set()
 
 

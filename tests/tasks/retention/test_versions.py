@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from config import Settings
 from storage.store import ObjectStore
 from storage.versions import KeptVersionError, VersionedStore
-from tasks.retention.deletion import Result
+from tasks.retention.deletion import DeletionResult
 from tests.tasks.archiving.ledger import Ledger
 from tests.tasks.retention.aged import OLD, OLDER, age, approved, certificate, delete, wrong
 from tests.tasks.retention.versioned_bucket import KEY, SECRET, WEED, seaweed
@@ -47,7 +47,7 @@ def test_every_version_is_deleted_and_listed_on_the_certificate(locking: Ledger)
     assert [one.is_marker for one in versions.versions(key)].count(True) == 1
     approved(locking)
     outcomes = delete(locking)
-    assert [one.result for one in outcomes] == [Result.DELETED, Result.DELETED], outcomes
+    assert [one.result for one in outcomes] == [DeletionResult.DELETED, DeletionResult.DELETED], outcomes
     (said,) = [one for one in certificate(locking, outcomes[1].certificate)["objects"] if one["key"] == key]
     assert len(said["versions"]) == 4
     assert all(one["version"] for one in said["versions"])
@@ -62,7 +62,7 @@ def test_a_locked_version_keeps_its_month_and_is_named_with_the_end_of_its_lock(
     lock(store, key, until)
     approved(locking)
     outcomes = delete(locking)
-    assert [one.result for one in outcomes] == [Result.DELETED, Result.FAILED]
+    assert [one.result for one in outcomes] == [DeletionResult.DELETED, DeletionResult.FAILED]
     (version,) = VersionedStore(locking.settings).versions(key)
     assert f"version {version.version} of {key}: it is locked (COMPLIANCE) until {until:%Y-%m-%d}" in outcomes[1].reason
     assert locking.content().keys() == {str(OLD)}
@@ -80,7 +80,7 @@ def test_a_lock_that_comes_after_the_last_look_leaves_the_month_without_a_certif
 
     approved(locking)
     outcomes = delete(locking, lock_late)
-    assert [one.result for one in outcomes] == [Result.DELETED, Result.FAILED]
+    assert [one.result for one in outcomes] == [DeletionResult.DELETED, DeletionResult.FAILED]
     assert f"{key}: the store keeps version" in outcomes[1].reason
     assert locking.sql("SELECT state, count(certificate_content) FROM deletions GROUP BY 1 ORDER BY 1") == [
         ("begun", 0),
@@ -89,7 +89,7 @@ def test_a_lock_that_comes_after_the_last_look_leaves_the_month_without_a_certif
     assert locking.content() == {}
     with pytest.raises(KeptVersionError, match="locked"):
         VersionedStore(locking.settings).remove(key)
-    assert [one.result for one in delete(locking)] == [Result.FAILED]
+    assert [one.result for one in delete(locking)] == [DeletionResult.FAILED]
 
 
 def lock(store: ObjectStore, key: str, until: datetime) -> None:

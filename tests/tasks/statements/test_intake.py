@@ -272,7 +272,7 @@ def test_what_is_no_file_is_reported_once_and_stops_no_other(desk: Desk) -> None
     assert desk.rows("SELECT subject, count FROM alerts ORDER BY subject") == [(f"flash/{name}", 1) for name in odd]
     assert [one.name for one in list_statements(desk.settings)] == [FLASH_NAME]
     (pipe,) = take_in(desk.settings, "flash", url=str(desk.folder / odd[2]), actor="test")
-    assert pipe.why == f"{odd[2]}: is no file: a folder, a pipe, a device, or a link that leads to none"
+    assert pipe.why == f"{odd[2]}: is not a file: a folder, a pipe, a device, or a link that leads to none"
 
 
 def test_only_the_files_of_a_day_are_looked_at(desk: Desk) -> None:
@@ -343,7 +343,7 @@ def test_a_file_that_is_too_large_is_quarantined_and_stops_no_other(desk: Desk) 
     assert refused.sha256 == hashlib.sha256(large.encode()).digest()
     assert desk.rows(f"SELECT size_bytes FROM statement_files WHERE file_id = {refused.file_id}") == [(len(large),)]
     desk.settings = desk.with_("flash", statement_limit_mb=3)
-    assert desk.take(retry=True)[0] == (FLASH_NAME, "quarantined")  # it is read now, and is no statement
+    assert desk.take(retry=True)[0] == (FLASH_NAME, "quarantined")  # it is read now, and is not a statement
     assert "larger" not in str(list_statements(desk.settings)[0].error)
 
 

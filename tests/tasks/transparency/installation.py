@@ -17,7 +17,7 @@ from sql.log import LogRow, read_entries, read_log, record_event
 from storage.marker import KEY as MARKER
 from storage.store import ObjectStore
 from tasks.archiving.ownership import check_ownership
-from tasks.transparency.archived_log import ArchivedLog, VerifiedLog
+from tasks.transparency.archived_log import ArchivedLog, LogContent
 
 
 class Installation:
@@ -67,7 +67,7 @@ class Installation:
         keys = [key for key in self.store.keys("") if key != MARKER]
         return {key: self.store.read_bytes(key) for key in keys}
 
-    def log(self, folder: str = "log") -> VerifiedLog:
+    def log(self, folder: str = "log") -> LogContent:
         """The log in the archive: verified from its bundles, both signatures there, its numbers without a gap."""
         keys = [VerifierKey.parse(text) for text in self.row.keys]
         archive = ArchivedLog(self.store, folder)

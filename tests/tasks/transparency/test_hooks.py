@@ -15,15 +15,15 @@ from sql.log import record_event
 from storage.manifest import Manifest
 from storage.store import ObjectStore, StoredFile
 from tasks.archiving import to_cold
-from tasks.archiving.outcome import Result
-from tasks.health import CHECKS, State, run_checks
-from tasks.health.result import Result as Health
+from tasks.archiving.outcome import MoveResult
+from tasks.health import CHECKS, HealthState, run_checks
+from tasks.health.result import CheckResult
 from tasks.transparency.publish import publish_log
 from tests.tasks.archiving.ledger import COLD, Ledger
 from tests.tasks.transparency.test_copies import of
 
 
-def check(settings: Settings, later: timedelta = timedelta()) -> Health:
+def check(settings: Settings, later: timedelta = timedelta()) -> CheckResult:
     """The health check of the log."""
     (result,) = run_checks(settings, [one for one in CHECKS if one.name == "log"], datetime.now(UTC) + later)
     return result
@@ -32,7 +32,7 @@ def check(settings: Settings, later: timedelta = timedelta()) -> Health:
 def test_a_month_that_goes_cold_is_in_the_log_at_once(ledger: Ledger) -> None:
     ledger.fill(COLD)
     outcomes = ledger.night()
-    assert [one.result for one in outcomes] == [Result.MOVED, Result.MOVED]
+    assert [one.result for one in outcomes] == [MoveResult.MOVED, MoveResult.MOVED]
     assert [one.reason for one in outcomes] == ["", ""]
     log = of(ledger)
     assert log.kinds() == ["log_opened", "archived", "key_rotated"]
@@ -58,9 +58,9 @@ def test_a_log_that_cannot_be_published_never_fails_a_month(ledger: Ledger) -> N
     (keys / "log-ed25519-1.pem").write_text("no key")
     (keys / "log-ed25519-1.pem").chmod(0o600)
     (outcome,) = ledger.night()
-    assert outcome.result is Result.MOVED
+    assert outcome.result is MoveResult.MOVED
     assert "archived; its event waits for the public log" in outcome.reason
-    assert "log-ed25519-1.pem: is no private key in PEM" in outcome.reason
+    assert "log-ed25519-1.pem: is not a private key in PEM" in outcome.reason
     assert ledger.tier(COLD) == "cold"
     (keys / "log-ed25519-1.pem").unlink()
     publish_log(ledger.settings)
@@ -76,10 +76,10 @@ def test_a_month_whose_flip_is_rolled_back_is_not_in_the_log(ledger: Ledger, mon
 
     with monkeypatch.context() as patched:
         patched.setattr(to_cold, "record_event", fail)
-        assert [one.result for one in ledger.night()] == [Result.FAILED]
+        assert [one.result for one in ledger.night()] == [MoveResult.FAILED]
     assert ledger.tier(COLD) == "warm"
     assert ledger.sql("SELECT count(*) FROM log_events") == [(0,)]
-    assert [one.result for one in ledger.night()] == [Result.MOVED]
+    assert [one.result for one in ledger.night()] == [MoveResult.MOVED]
     assert of(ledger).kinds().count("archived") == 1
 
 
@@ -103,14 +103,14 @@ def test_an_event_that_is_not_published_for_too_long_is_an_alert(ledger: Ledger)
     assert check(ledger.settings).line == "nothing was archived yet, so there is no log"
     ledger.warm(COLD)
     ledger.night()
-    assert check(ledger.settings).state is State.HEALTHY
+    assert check(ledger.settings).state is HealthState.HEALTHY
     of(ledger).record("waits")
     result = check(ledger.settings, timedelta(minutes=9))
-    assert (result.state, "1 wait since" in result.line) == (State.HEALTHY, True)
-    assert check(ledger.settings, timedelta(minutes=11)).state is State.WARNING
-    assert check(ledger.settings, timedelta(minutes=61)).state is State.CRITICAL
+    assert (result.state, "1 wait since" in result.line) == (HealthState.HEALTHY, True)
+    assert check(ledger.settings, timedelta(minutes=11)).state is HealthState.WARNING
+    assert check(ledger.settings, timedelta(minutes=61)).state is HealthState.CRITICAL
     publish_log(ledger.settings)
-    assert check(ledger.settings, timedelta(minutes=61)).state is State.HEALTHY
+    assert check(ledger.settings, timedelta(minutes=61)).state is HealthState.HEALTHY
 
 
 def test_a_publication_that_failed_is_a_warning_with_its_reason(ledger: Ledger) -> None:
@@ -121,11 +121,11 @@ def test_a_publication_that_failed_is_a_warning_with_its_reason(ledger: Ledger) 
     with pytest.raises(ConfigError):
         publish_log(ledger.settings)
     result = check(ledger.settings)
-    assert result.state is State.WARNING
+    assert result.state is HealthState.WARNING
     assert "others than its owner may use this key" in result.line
 
 
 def test_the_api_s_login_may_ask_how_the_log_is(ledger: Ledger) -> None:
     ledger.warm(COLD)
     ledger.night()
-    assert check(ledger.settings.for_api()).state is State.HEALTHY
+    assert check(ledger.settings.for_api()).state is HealthState.HEALTHY

@@ -13,7 +13,7 @@ from ledger.transparency.tiles import Tile, roots_from
 from ledger.transparency.verifier_keys import SignatureType, VerifierKey
 from storage.store import ObjectStore
 from tasks.transparency.archived_log import ArchivedLog
-from tasks.transparency.witness import Witness
+from tasks.transparency.witness import WitnessService
 from tasks.transparency.witness_server import witness_signers
 
 # github.com/transparency-dev/tessera, testdata/log: a log of 15 entries, its key from append_lifecycle_test.go
@@ -101,7 +101,9 @@ def sigsum(old: int, hashes: tuple[str, ...], size: int, origin: str = SIGSUM, s
 
 def test_the_requests_of_litewitness_s_test_get_its_answers(tmp_path: Path) -> None:
     key = VerifierKey(SIGSUM, SignatureType.ED25519, bytes.fromhex(SIGSUM_KEY))
-    witness = Witness(tmp_path / "witness.sqlite", witness_signers(tmp_path, "example.com/witness"), {SIGSUM: [key]})
+    witness = WitnessService(
+        tmp_path / "witness.sqlite", witness_signers(tmp_path, "example.com/witness"), {SIGSUM: [key]}
+    )
 
     def answered(body: bytes) -> tuple[int, bytes]:
         answer = witness.add_checkpoint(body)

@@ -13,7 +13,7 @@ from config import Settings
 from config.log import KeySource, LogKeySettings
 from ledger.errors import ConfigError, NotFoundError, TransientError, VerificationError
 from ledger.transparency.notes import open_checkpoint
-from ledger.transparency.policies import Policy
+from ledger.transparency.policies import LogPolicy
 from ledger.transparency.replay import replay_entries
 from ledger.transparency.verifier_keys import VerifierKey
 from tasks.transparency.archived_log import ArchivedLog
@@ -180,7 +180,7 @@ def test_the_policy_accepts_the_log_and_names_the_former_keys(published: Install
     assert all(f"# log {key}  (signed checkpoints of 1 to 3 entries)" in text for key in old)
     content = ArchivedLog(published.store).find_checkpoint()
     assert content is not None
-    checkpoint, note = Policy.parse(text.encode()).check(content)
+    checkpoint, note = LogPolicy.parse(text.encode()).check(content)
     assert checkpoint.size == 4
     assert len(note.keys) == 2
 

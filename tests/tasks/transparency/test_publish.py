@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from ledger.errors import ConfigError, DataError, ForkError, VerificationError
 from ledger.month_tree import DIGEST_METHOD
@@ -128,7 +129,7 @@ def test_two_publishers_at_once_publish_every_event_once(installation: Installat
 
 
 def test_an_entry_that_is_too_long_is_refused_by_name(installation: Installation) -> None:
-    body = archived("2024-03").model_copy(update={"layout": {"text": "x" * 65_536}})
+    body = replace(archived("2024-03"), layout={"text": "x" * 65_536})
     with pytest.raises(DataError, match=r"event archived: .* bytes, an entry has at most 65535"):
         installation.record(body=body)
 

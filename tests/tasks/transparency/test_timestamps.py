@@ -9,7 +9,7 @@ from cryptography.x509 import load_pem_x509_certificates
 
 from config import Settings, load_settings
 from ledger.errors import ConfigError, VerificationError
-from tasks.health import State
+from tasks.health import HealthState
 from tasks.transparency.publish import publish_log
 from tasks.transparency.timestamps import verify_timestamp
 from tests.tasks.transparency.installation import Installation
@@ -51,7 +51,7 @@ def test_the_checkpoint_is_stamped_and_the_stamp_is_verified_offline(
     with pytest.raises(VerificationError, match="the timestamp is not valid"):
         verify_timestamp(content, log.checkpoint.text, load_pem_x509_certificates(Authority().pem))
     result = check(stamped.settings)
-    assert (result.state, "stamped at" in result.line) == (State.HEALTHY, True)
+    assert (result.state, "stamped at" in result.line) == (HealthState.HEALTHY, True)
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_an_authority_that_lies_is_an_error_and_nothing_is_stored(
     assert told in done.shortfall
     assert "log/timestamps/3.tsr" not in stamped.objects()
     assert stamped.log().checkpoint.size == 3  # the log goes on without
-    assert check(stamped.settings).state is State.WARNING
+    assert check(stamped.settings).state is HealthState.WARNING
     honest = Authority()
     for name in lie:
         setattr(authority, name, getattr(honest, name))
     publish_log(stamped.settings)
     assert "log/timestamps/3.tsr" in stamped.objects()
-    assert check(stamped.settings).state is State.HEALTHY
+    assert check(stamped.settings).state is HealthState.HEALTHY
 
 
 def test_an_authority_of_another_name_is_not_believed(stamped: Installation, tmp_path: Path) -> None:

@@ -23,13 +23,13 @@ from ledger.merkle_proofs import consistency_path
 from ledger.transparency import base64
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.notes import join_note, open_note, sign_note, split_note
-from ledger.transparency.policies import Policy, format_policy
+from ledger.transparency.policies import LogPolicy, format_policy
 from ledger.transparency.tiles import Tree
 from ledger.transparency.verifier_keys import VerifierKey
-from tasks.health import State
+from tasks.health import HealthState
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
-from tasks.transparency.witness import Witness, origin_hash
+from tasks.transparency.witness import WitnessService, origin_hash
 from tasks.transparency.witness_server import known_logs, witness_app, witness_signers
 from tests.ledger.transparency.test_notes import KEYS, ORIGIN, SIGNERS, TIME_S
 from tests.tasks.archiving.ledger import PROJECT
@@ -69,7 +69,7 @@ def served(folder: Path, policy: bytes) -> Iterator[Served]:
     """A witness over HTTP, on a port of its own."""
     signers = witness_signers(folder, NAME)
     (folder / "policy").write_bytes(policy)
-    app = witness_app(Witness(folder / "witness.sqlite", signers, known_logs(folder / "policy")))
+    app = witness_app(WitnessService(folder / "witness.sqlite", signers, known_logs(folder / "policy")))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
@@ -243,11 +243,11 @@ def test_the_log_asks_the_witnesses_of_its_policy(published: Installation, own_w
         log = published.log()
         assert log.checkpoint.size == size
         keys = [VerifierKey.parse(text) for text in published.row.keys]
-        policy = Policy.parse(format_policy(keys)[: -len(b"quorum none\n")] + _policy(own_witness))
+        policy = LogPolicy.parse(format_policy(keys)[: -len(b"quorum none\n")] + _policy(own_witness))
         _, note = policy.check(log.note)
         assert own_witness.keys[1] in note.keys
         assert published.row.witnessed == "1 of 1 witnesses cosigned"
-        assert check(settings).state is State.HEALTHY
+        assert check(settings).state is HealthState.HEALTHY
         published.record(f"more-{size}")
 
 
@@ -261,13 +261,13 @@ def test_a_missed_quorum_stops_nothing_is_reported_and_made_up_for(
     assert "the quorum w1 of witnesses is missed; witness w1: does not answer: ConnectError" in done.shortfall
     assert published.log().checkpoint.size == 4
     result = check(settings)
-    assert (result.state, "0 of 1 witnesses cosigned" in result.line) == (State.WARNING, True)
+    assert (result.state, "0 of 1 witnesses cosigned" in result.line) == (HealthState.WARNING, True)
 
     settings = _set(published, tmp_path, _policy(own_witness))
     publish_log(settings)
     note = published.log().note
     assert open_note(note, own_witness.keys).keys == {own_witness.keys[1]}
-    assert check(settings).state is State.HEALTHY
+    assert check(settings).state is HealthState.HEALTHY
 
 
 def test_a_witness_that_remembers_another_history_raises_an_alert(
@@ -288,7 +288,7 @@ def test_a_witness_that_remembers_another_history_raises_an_alert(
 @pytest.mark.parametrize(
     ("policy", "told"),
     [
-        (b"quorum w9\n", "policy, line 1: w9 is no witness or group"),
+        (b"quorum w9\n", "policy, line 1: w9 is not a witness or group"),
         (b"", "the quorum line is missing"),
         (f"log {KEYS[0].text}\nquorum none\n".encode(), "names other logs, but no key of this one, treasury/"),
     ],
@@ -319,7 +319,7 @@ def test_the_command_serves_a_witness_and_prints_its_keys(tmp_path: Path) -> Non
         process.communicate(timeout=60)
     assert answer.status_code == 200
     printed = subprocess.run([*command, "keys", *named], cwd=PROJECT, capture_output=True, text=True, check=True)
-    policy = Policy.parse(f"{printed.stdout}quorum mldsa44\n".encode())
+    policy = LogPolicy.parse(f"{printed.stdout}quorum mldsa44\n".encode())
     text, _ = split_note(signed(5))
     policy.check_quorum(open_note(f"{text}\n{answer.text}".encode(), policy.witness_keys))
 

@@ -23,19 +23,19 @@ from suppliers.simulation.app import book_path
 from suppliers.simulation.book import Book
 from suppliers.simulation.faults import Fault
 from suppliers.verdicts import Verdict
-from tasks.vending.supplier_tests import Check, Result, check_suppliers
+from tasks.vending.supplier_tests import TrialCheck, TrialResult, check_suppliers
 from tests.suppliers.conftest import NAMES, Simulated, request
 
 PROJECT = Path(__file__).parents[3]
 
 
-def checks_of(settings: Settings, simulated: Simulated, *names: str) -> list[Check]:
+def checks_of(settings: Settings, simulated: Simulated, *names: str) -> list[TrialCheck]:
     return asyncio.run(check_suppliers(settings.model_copy(update={"suppliers": simulated.settings}), names))
 
 
 def test_every_supplier_passes_and_every_check_has_its_latency(server_settings: Settings, simulated: Simulated) -> None:
     checks = checks_of(server_settings, simulated)
-    assert [check for check in checks if check.result is not Result.PASSED] == []
+    assert [check for check in checks if check.result is not TrialResult.PASSED] == []
     assert {check.supplier for check in checks} == set(NAMES)
     assert all(check.latency_ms >= 0 for check in checks)
     assert sum("reversal" in check.name for check in checks) == 5
@@ -60,7 +60,7 @@ def test_each_class_of_error_has_its_trial(trials: Any, verdicts: set[Verdict]) 
 def test_a_supplier_that_does_not_behave_is_told(server_settings: Settings, simulated: Simulated) -> None:
     simulated.plan("peach", *[Fault.BROKEN] * 20)
     (check,) = checks_of(server_settings, simulated, "peach")
-    assert (check.name, check.result) == ("authentication", Result.FAILED)
+    assert (check.name, check.result) == ("authentication", TrialResult.FAILED)
     assert check.detail.startswith("SupplierFailingError")
 
 
@@ -73,9 +73,9 @@ def test_production_is_never_tested(server_settings: Settings, simulated: Simula
 def test_at_a_sandbox_the_errors_on_demand_are_left_out(server_settings: Settings, simulated: Simulated) -> None:
     settings = simulated.with_("flash", environment="sandbox")
     checks = asyncio.run(check_suppliers(server_settings.model_copy(update={"suppliers": settings}), ["flash"]))
-    left_out = [check for check in checks if check.result is Result.LEFT_OUT]
+    left_out = [check for check in checks if check.result is TrialResult.LEFT_OUT]
     assert len(left_out) == sum(trial.simulator_only for trial in FLASH)
-    assert {check.result for check in checks} == {Result.PASSED, Result.LEFT_OUT}
+    assert {check.result for check in checks} == {TrialResult.PASSED, TrialResult.LEFT_OUT}
 
 
 @pytest.mark.heavy("every supplier passes in one process")

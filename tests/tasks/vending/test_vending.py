@@ -25,7 +25,7 @@ from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
 from suppliers.registry import open_suppliers
 from suppliers.simulation.faults import Fault
-from suppliers.verdicts import State, Verdict, failure_of
+from suppliers.verdicts import PurchaseState, Verdict, failure_of
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
@@ -392,5 +392,5 @@ def test_the_simulators_book_can_be_asked_over_http(till: Till, simulated: Simul
     (row_id,) = till.rows("flash")
     till.run(lambda vending: vending.vend(row_id))
     (line,) = httpx.get(f"{simulated.url}/flash/_book").json()
-    assert (line["state"], line["reference"]) == (State.COMPLETED, str(row_id))
+    assert (line["state"], line["reference"]) == (PurchaseState.COMPLETED, str(row_id))
     assert "consumer" not in line

@@ -150,6 +150,7 @@ def test_rows_that_are_evaluated_twice_count_once(ledger: Ledger) -> None:
     assert alert.count == 1
 
 
+@pytest.mark.heavy("test_rules.py evaluates rows")
 def test_a_row_is_evaluated_once(ledger: Ledger) -> None:
     ledger.add(NOON, amount="50000.00")
     assert ledger.watch(NOON + timedelta(seconds=10)).tables[0].rows == 1

@@ -10,7 +10,7 @@ from ledger.errors import ConflictError
 from sql.connection import connect
 from suppliers.references import short_reference
 from tasks.reconciliation.audit.chain import verify_chain
-from tasks.reconciliation.casework import manual_settlement as endings
+from tasks.reconciliation.casework import manual_settlement
 from tasks.reconciliation.casework.breaks import ResolvedBreak, history, resolve
 from tasks.reconciliation.vocabulary import BreakState, Decision
 from tests.tasks.reconciliation.books import DAY, Books, closed_by_two
@@ -160,13 +160,13 @@ def test_of_a_webhook_at_the_same_moment_and_a_person_one_ends_the_row(
 ) -> None:
     row = vend(books)
     books.run()
-    real = endings.carry_out
+    real = manual_settlement.carry_out
 
     def late(*arguments: Any) -> None:
         books.sql("UPDATE vas_transactions_partitioned SET status = 'completed' WHERE id = %s", row["id"])
         real(*arguments)
 
-    monkeypatch.setattr(endings, "carry_out", late)
+    monkeypatch.setattr(manual_settlement, "carry_out", late)
     with pytest.raises(ConflictError, match=f"its row {row['id']} is completed by now"):
         settle(books, row, FAILED)
     assert (look(books, row)["status"], books.breaks("open"), books.records()) == (
@@ -207,13 +207,13 @@ def test_a_row_is_not_ended_against_what_it_is(books: Books) -> None:
     books.run()
     for row, decision, why in (
         (never_sent, COMPLETED, "is pending: it was never sent, so it can only have failed"),
-        (foreign, FAILED, "is no vend of ours"),
+        (foreign, FAILED, "is not a vend of ours"),
         (fresh, FAILED, "may be on its way to peach"),
     ):
         with pytest.raises(ConflictError, match=f"its row {row['id']} {why}"):
             settle(books, row, decision)
     (line,) = books.sql("SELECT break_id FROM recon_breaks WHERE own IS NULL")
-    with pytest.raises(ConflictError, match="holds no row of ours, hot or warm, that could be ended"):
+    with pytest.raises(ConflictError, match="holds no internal row, hot or warm, that could be ended"):
         resolve(books.settings, line["break_id"], "thandi", FAILED, "why")
     assert settle(books, never_sent, FAILED).state is BreakState.RESOLVED
 

@@ -19,8 +19,7 @@ from tasks.archiving.to_warm import warm_month
 from tasks.reconciliation.audit.chain import verify_chain
 from tasks.reconciliation.casework.breaks import list_runs
 from tasks.reconciliation.closing.periods import close_period
-from tasks.reconciliation.runs import automatic_settlement as settling
-from tasks.reconciliation.runs import run
+from tasks.reconciliation.runs import automatic_settlement, run
 from tasks.reconciliation.runs.automatic_settlement import Decided, Ground, last_day
 from tasks.vending.rows import Finish, VendRows, vend_database
 from tests.tasks.reconciliation.books import DAY, NOON, Books
@@ -75,15 +74,18 @@ def test_rows_under_way_end_as_the_statement_says_and_their_breaks_with_them(boo
     assert [one["supplier_transaction_id"] for one in found] == [f"M-{row['id'].hex[-6:]}" for row in rows]
     assert all(one["processed_at"] for one in found)
     assert result.settled.ended == dict.fromkeys(map(Status, statuses), 1)
-    assert "- our open rows that the statement decides: 1 completed, 1 failed, 1 reversed" in result.markdown()
-    assert "Open rows of ours that this ended: 1 completed, 1 failed, 1 reversed." in result.markdown()
+    assert (
+        "- the unfinished internal rows that the statement decides: 1 completed, 1 failed, 1 reversed"
+        in result.markdown()
+    )
+    assert "Unfinished internal rows that this ended: 1 completed, 1 failed, 1 reversed." in result.markdown()
     assert (books.breaks("resolved"), result.waiting) == ([("status",)] * 3, 0)
     first, *_ = books.sql("SELECT action, actor, decision, reason, run_id FROM recon_resolutions ORDER BY break_id")
     assert first == {
         "action": "auto_resolved",
         "actor": "treasury",
         "decision": "settled_by_statement",
-        "reason": "line 1 of the statement says completed: our row was ended as completed",
+        "reason": "line 1 of the statement says completed: the internal row was ended as completed",
         "run_id": None,
     }
     assert proved(books) == 4
@@ -211,7 +213,7 @@ def test_a_purchase_that_no_statement_has_was_not_sold(books: Books) -> None:
     (record,) = books.sql("SELECT action, decision, reason FROM recon_resolutions")
     assert record == {
         "action": "auto_resolved", "decision": "not_on_any_statement",
-        "reason": f"no statement from {DAY} to {NEXT} has it: our row was ended as failed",
+        "reason": f"no statement from {DAY} to {NEXT} has it: the internal row was ended as failed",
     }  # fmt: skip
     again = books.run(books.statement(), DAY)
     assert (again.summary.figures["breaks"], again.waiting) == (0, 0)
@@ -302,7 +304,9 @@ def test_a_run_before_its_day_is_over_says_so_and_proves_no_absence(books: Books
 
 
 def _decided(row: dict[str, Any], status: Status = Status.COMPLETED) -> Decided:
-    return Decided(row["id"], Finish(status, row["supplier_reference"], "M-1"), Ground.TOLD, "line 1", fingerprint="00")
+    return Decided(
+        row["id"], Finish(status, row["supplier_reference"], "M-1"), Ground.LISTED, "line 1", fingerprint="00"
+    )
 
 
 def test_of_a_sweep_and_two_runs_at_once_exactly_one_ends_a_row(books: Books) -> None:
@@ -311,7 +315,7 @@ def test_of_a_sweep_and_two_runs_at_once_exactly_one_ends_a_row(books: Books) ->
 
     def run() -> int:
         with connect(books.settings.database_dsn, "tests") as connection:
-            return settling.settle(connection, table, "mobilemart", [_decided(row) for row in rows]).count
+            return automatic_settlement.settle(connection, table, "mobilemart", [_decided(row) for row in rows]).count
 
     async def sweep() -> int:
         async with vend_database(books.settings) as database:
@@ -330,14 +334,14 @@ def test_a_row_that_ended_otherwise_meanwhile_keeps_its_break(books: Books, monk
     agreeing, contradicting = vend(books), vend(books)
     line(books, agreeing)
     line(books, contradicting)
-    real = settling.settle
+    real = automatic_settlement.settle
 
     def late(*arguments: Any) -> Any:
         for row, status in ((agreeing, "completed"), (contradicting, "failed")):
             books.sql("UPDATE vas_transactions_partitioned SET status = %s WHERE id = %s", status, row["id"])
         return real(*arguments)
 
-    monkeypatch.setattr(settling, "settle", late)
+    monkeypatch.setattr(automatic_settlement, "settle", late)
     result = books.run()
     assert (result.settled.count, result.settled.agreed, result.settled.contradicted) == (0, 1, 1)
     assert len(books.breaks("open")) == 1
@@ -355,7 +359,7 @@ def test_a_run_that_dies_before_it_ends_a_row_is_finished_by_the_next(
         raise TransientError("killed")
 
     with monkeypatch.context() as broken:
-        broken.setattr(settling, "settle", die)
+        broken.setattr(automatic_settlement, "settle", die)
         with pytest.raises(TransientError, match="killed"):
             books.run(statement)
     assert (look(books, row)["status"], books.breaks("open")) == ("processing", [("status",)])

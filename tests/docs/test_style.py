@@ -1,0 +1,176 @@
+"""The rules of CONTRIBUTING.md about words, names and pages hold for every file; its map leads to files that exist."""
+
+import ast
+import io
+import re
+import tokenize
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+ROOMS = ("api", "bench", "cli", "config", "flows", "ledger", "servers", "sql", "storage", "suppliers", "tasks")
+PAGES = {
+    path.relative_to(PROJECT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (*PROJECT.glob("*.md"), *sorted((PROJECT / "docs").rglob("*.md")))
+}
+SOURCES = [path for room in (*ROOMS, "examples") for path in sorted((PROJECT / room).rglob("*.py"))]
+QUERIES = [path for room in ROOMS for path in sorted((PROJECT / room).rglob("*.sql")) if "versions" not in path.parts]
+
+# Syntax of another language, and words about people. "stand-in" and "stands for" are English.
+FOREIGN = re.compile(
+    r"\b(tells?|told|telling|(is|are|was) at it|anew|mend(s|ed|ing)?|so bad|besides|"
+    r"(comes?|came) to (?!an end|the same)|stands?(?!-in| for\b| alone\b)|(for|of) who|whosever)\b|"
+    r"(?<!there )\b(is|are) no (?!longer|such)(?=[a-z])",
+    re.IGNORECASE,
+)
+# Stored names and a value of PostgreSQL, files whose names are linked, and a message of DuckDB.
+STORED = re.compile(r"keys_tell_month|told_at|0002-the-id-tells-the-month|\btold: |\.told\b|\"told\"")
+
+# One name for several classes is right where each is the answer of another supplier, the answer of the API about the
+# very thing, or in a program of its own.
+SHARED_NAMES = {
+    "ArchivedObject": "api.archive answers with what tasks.querying knows of the object",
+    "Hold": "api.holds answers with what ledger.holds has",
+    "Month": "examples/verify_month.py shares no code with the project",
+    "ProductLine": "each supplier's list of products has its own lines",
+    "TokenAnswer": "each supplier answers with a token in its own form",
+    "Verdict": "a supplier's answer has one, and so has a reconciled day; nothing needs both",
+}
+
+
+def _prose(path: Path) -> Iterator[tuple[int, str]]:
+    """Comments, docstrings and other texts of a source file, with the number of their line."""
+    content = path.read_text(encoding="utf-8")
+    if path.suffix == ".sql":
+        for number, line in enumerate(content.splitlines(), 1):
+            yield number, line.partition("--")[2]
+        return
+    for token in tokenize.generate_tokens(io.StringIO(content).readline):
+        if token.type in {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.COMMENT)}:
+            yield from enumerate(token.string.splitlines(), token.start[0])
+
+
+def _foreign(text: str) -> str | None:
+    found = FOREIGN.search(STORED.sub("", text))
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize("room", [*ROOMS, "examples"])
+def test_sources_are_written_in_plain_words(room: str) -> None:
+    files = [path for path in (*SOURCES, *QUERIES) if path.is_relative_to(PROJECT / room)]
+    assert files
+    found = [
+        f"{path.relative_to(PROJECT)}:{number}: {word}"
+        for path in files
+        for number, text in _prose(path)
+        if (word := _foreign(text)) is not None
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_are_written_in_plain_words(page: str) -> None:
+    lines = re.sub(r"`[^`\n]*`|\"[^\"\n]*\"", "", PAGES[page]).splitlines()
+    assert [f"{number}: {word}" for number, line in enumerate(lines, 1) if (word := _foreign(line)) is not None] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["Peach tells how it ended", "a copy is no row", "the status that it stands in", "nothing besides"]
+)
+def test_a_foreign_text_would_be_noticed(text: str) -> None:
+    assert _foreign(text) is not None
+
+
+@pytest.mark.parametrize("text", ["there is no row", "it stands for NULL", "it is no longer there", "a stand-in"])
+def test_english_is_not_taken_for_foreign(text: str) -> None:
+    assert _foreign(text) is None
+
+
+def _classes() -> dict[str, set[str]]:
+    """The public classes of the project, and the files that define each."""
+    classes = defaultdict(set)
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                classes[node.name].add(path.relative_to(PROJECT).as_posix())
+    return classes
+
+
+def test_a_public_class_has_a_name_of_its_own() -> None:
+    shared = {name: sorted(files) for name, files in _classes().items() if len(files) > 1}
+    assert {name: files for name, files in shared.items() if name not in SHARED_NAMES} == {}
+    assert set(SHARED_NAMES) == set(shared)
+
+
+_MARK = re.compile(r"^\s*(?:- |\* |\d+\. )?(?:\*\*[^*]*\*\*:? *)?")
+_ITEM = re.compile(r"\s*(- |\* |\d+\. |!|<)")
+_STOP = re.compile(r"[.:;!?][\")*`_]*$")
+_END = re.compile(r"(?<![ .][A-Z])(?<!e\.g)(?<!i\.e)[.!?][\")*]*\s+(?=[A-Z`\[*\"(+])")
+
+
+def _lines_of_prose(page: str) -> Iterator[tuple[int, str]]:
+    is_code = False
+    for number, line in enumerate(PAGES[page].splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            is_code = not is_code
+        elif not is_code and not line.startswith(("#", "|", "    ")) and line.strip():
+            masked = re.sub(r"`[^`]*`|\]\([^)]*\)", lambda code: f"`{'x' * len(code[0])}`", line)
+            yield number, _MARK.sub("", masked)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_documentation_has_one_sentence_per_line(page: str) -> None:
+    raw, lines = PAGES[page].splitlines(), dict(_lines_of_prose(page))
+    broken = {n for n in lines if n + 1 in lines and not _STOP.search(raw[n - 1].rstrip()) and not _ITEM.match(raw[n])}
+    several = {n for n, line in lines.items() if _END.search(line)}
+    assert [f"{page}:{n}: {raw[n - 1]}" for n in sorted(broken | several)] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_table_has_a_header_of_words(page: str) -> None:
+    lines = PAGES[page].splitlines()
+    rules = [number for number, line in enumerate(lines) if re.fullmatch(r"\|[ :|-]*-[ :|-]*\|", line.strip())]
+    for number in rules:
+        cells = [cell.strip() for cell in lines[number - 1].strip().strip("|").split("|")]
+        assert all(cells), f"{page}:{number}: {lines[number - 1]}"
+    starts = [
+        number
+        for number, line in enumerate(lines)
+        if line.startswith("| ") and (number == 0 or not lines[number - 1].lstrip().startswith("|"))
+    ]
+    code = {
+        n
+        for block in re.finditer(r"^```.*?^```", PAGES[page], re.MULTILINE | re.DOTALL)
+        for n in _span(PAGES[page], block)
+    }
+    assert [n + 1 for n in starts if n + 1 not in rules and n not in code] == []
+
+
+def _span(text: str, block: re.Match[str]) -> range:
+    return range(text.count("\n", 0, block.start()), text.count("\n", 0, block.end()) + 1)
+
+
+MAP = [line for line in PAGES["CONTRIBUTING.md"].splitlines() if line.startswith("| ") and "`" in line]
+
+
+@pytest.mark.parametrize("row", MAP, ids=lambda row: row.split("|")[1].strip())
+def test_every_file_on_the_map_exists(row: str) -> None:
+    folders: list[str] = []  # a name without a folder is beside a file that the row names before it, or in any room
+    for name in re.findall(r"`(\w[\w./*-]*(?:/|\.py|\.sql|\.md|\.yaml|\.toml))`", row):
+        if "/" in name:
+            assert list(PROJECT.glob(name.rstrip("/"))), f"{name} is not there"
+            folders.append(name.rpartition("/")[0])
+        else:
+            places = [*(folders or ROOMS), "."]
+            pattern = name if folders or (PROJECT / name).exists() else f"**/{name}"
+            assert any(list((PROJECT / place).glob(pattern)) for place in places), f"{name} is not there"
+
+
+def test_the_map_has_the_common_tasks() -> None:
+    assert len(MAP) > 40
+    assert {"a health check", "a supplier", "a setting", "an API operation"} <= {
+        row.split("|")[1].strip() for row in MAP
+    }
