@@ -20,7 +20,7 @@ from bench.scratch import scratch
 from config import Settings
 from ledger.months import Month
 from ledger.tables import TRANSACTIONS
-from ledger.totals import Group, Question, Zone
+from ledger.totals import Question, TotalsGroup, Zone
 from sql.connection import Connection, connect
 from tasks.synthetic.generate import GenerateParameters, generate
 from tasks.totals.answer import answer_totals
@@ -146,7 +146,7 @@ def _measure(connection: Connection, table: str) -> dict[str, Any]:
 
 def _measure_totals(connection: Connection, settings: Settings, client: str | None) -> dict[str, Any]:
     """Sums per day of a year: from the daily totals, a connection of its own included, and over the one table."""
-    question = Question(*_YEAR, Zone.UTC, frozenset({Group.DAY}), client)
+    question = Question(*_YEAR, Zone.UTC, frozenset({TotalsGroup.DAY}), client)
     rows = _PER_DAY.format(
         Identifier(_ONE_TABLE), str(question.lower), str(question.upper), Literal(client is None), client or ""
     )

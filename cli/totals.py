@@ -13,9 +13,9 @@ from cli.days import DAY
 from cli.session import auditing, session
 from ledger.errors import ConfigError, TreasuryError, combined
 from ledger.tables import TieredTable
-from ledger.totals import Group, Question, Total, Zone
+from ledger.totals import Question, Total, TotalsGroup, Zone
 from tasks.totals.answer import answer_totals
-from tasks.totals.keeping import Result, keep_daily_totals
+from tasks.totals.keeping import TotalsResult, keep_daily_totals
 
 _MOST = 1_000_000
 _DAYS = 31
@@ -29,8 +29,8 @@ def totals(
     table: Annotated[str, typer.Option(help="The table")] = "transactions",
     zone: Annotated[Zone, typer.Option(help="Whose days")] = Zone.UTC,
     group_by: Annotated[
-        list[Group] | None,
-        typer.Option(help="What tells totals apart beside the currency; repeat for several  [default: day]"),
+        list[TotalsGroup] | None,
+        typer.Option(help="Group by this and the currency; repeat for several  [default: day]"),
     ] = None,
     client: Annotated[str | None, typer.Option(help="Only rows of this client")] = None,
     *,
@@ -49,7 +49,7 @@ def totals(
         return
     if as_json and as_csv:
         raise ConfigError("give --json or --csv, and not both")
-    question = _question(first, last, zone, frozenset(group_by or [Group.DAY]), client)
+    question = _question(first, last, zone, frozenset(group_by or [TotalsGroup.DAY]), client)
     with auditing("s3") as settings:
         chosen = settings.table(table)
         answer = answer_totals(settings.for_auditor(), chosen, question, _MOST, settings.sql_timeout_s)
@@ -71,7 +71,7 @@ def totals(
 
 
 def _question(
-    first: datetime | None, last: datetime | None, zone: Zone, groups: frozenset[Group], client: str | None
+    first: datetime | None, last: datetime | None, zone: Zone, groups: frozenset[TotalsGroup], client: str | None
 ) -> Question:
     until = datetime.now(zone.timezone).date() if last is None else last.date()
     since: date = until - timedelta(days=_DAYS) if first is None else first.date()
@@ -96,7 +96,7 @@ def _keep() -> None:
     problems: list[TreasuryError] = []
     with session("s3") as settings:
         for one in keep_daily_totals(settings):
-            if one.result is not Result.HELD:
+            if one.result is not TotalsResult.HELD:
                 typer.echo(
                     f"{one.place}: {one.result}" + (f", {one.rows} rows" if one.error is None else f": {one.error}")
                 )

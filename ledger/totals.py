@@ -1,4 +1,4 @@
-"""Daily totals: what is told apart, in whose days, and how totals are added up.
+"""Daily totals: what they are grouped by, in whose days, and how they are added up.
 
 A piece is the time that one UTC day and one Johannesburg day share: 00:00 to 22:00 and 22:00 to 24:00 UTC. Every row is
 in one piece, and the pieces of a day in either zone are whole, so one set of totals serves both.
@@ -35,8 +35,8 @@ class Zone(StrEnum):
         return datetime(day.year, day.month, day.day, tzinfo=self.timezone)
 
 
-class Group(StrEnum):
-    """What totals can be told apart by, beside the currency. The order is that of answers."""
+class TotalsGroup(StrEnum):
+    """What totals can be grouped by, in addition to the currency. The order is that of answers."""
 
     DAY = "day"
     CLIENT = "client_id"
@@ -45,20 +45,20 @@ class Group(StrEnum):
     SUPPLIER = "supplier"
 
 
-COLUMNS = (Group.CLIENT, Group.TYPE, Group.STATUS, Group.SUPPLIER)
-# The columns that each set of kept totals tells apart, by its number in `daily_totals.detail`; all tell the currency.
-DETAILS: Sequence[frozenset[Group]] = (frozenset(), frozenset({Group.CLIENT}), frozenset(COLUMNS))
+COLUMNS = (TotalsGroup.CLIENT, TotalsGroup.TYPE, TotalsGroup.STATUS, TotalsGroup.SUPPLIER)
+# The columns that each set of kept totals is grouped by, by its number in `daily_totals.detail`, beside the currency.
+DETAILS: Sequence[frozenset[TotalsGroup]] = (frozenset(), frozenset({TotalsGroup.CLIENT}), frozenset(COLUMNS))
 
 
-def column_of(table: TieredTable, group: Group, living: Iterable[str]) -> str | None:
+def column_of(table: TieredTable, group: TotalsGroup, living: Iterable[str]) -> str | None:
     """The column of ``table`` that ``group`` is in, of those that the table has now; None for none."""
-    wanted = {Group.TYPE: table.type_column, Group.STATUS: table.status_column}.get(group, group.value)
+    wanted = {TotalsGroup.TYPE: table.type_column, TotalsGroup.STATUS: table.status_column}.get(group, group.value)
     return wanted if wanted in set(living) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which totals: the days from ``first`` to ``last``, both included, in ``zone``; ``groups`` tell them apart.
+    """Which totals: the days from ``first`` to ``last``, both included, in ``zone``; grouped by ``groups``.
 
     ``client_id`` names the only client whose rows count; None counts all rows.
     """
@@ -66,7 +66,7 @@ class Question:
     first: date
     last: date
     zone: Zone = Zone.UTC
-    groups: frozenset[Group] = frozenset({Group.DAY})
+    groups: frozenset[TotalsGroup] = frozenset({TotalsGroup.DAY})
     client_id: str | None = None
 
     def __post_init__(self) -> None:
@@ -88,18 +88,18 @@ class Question:
         return self.zone.start(self.last + timedelta(days=1))
 
     @property
-    def columns(self) -> tuple[Group, ...]:
-        """The columns that tell totals apart, in their order."""
+    def columns(self) -> tuple[TotalsGroup, ...]:
+        """The columns that totals are grouped by, in their order."""
         return tuple(group for group in COLUMNS if group in self.groups)
 
     @property
     def detail(self) -> int:
         """The smallest set of kept totals that can answer."""
-        needed = self.groups.intersection(COLUMNS) | ({Group.CLIENT} if self.client_id is not None else set())
+        needed = self.groups.intersection(COLUMNS) | ({TotalsGroup.CLIENT} if self.client_id is not None else set())
         return next(number for number, told in enumerate(DETAILS) if needed <= told)
 
 
-# Day, currency and the columns of `COLUMNS`, None where they are not told apart or NULL.
+# Day, currency and the columns of `COLUMNS`, None where totals are not grouped by them, and for NULL.
 Key = tuple[date | None, str | None, str | None, str | None, str | None, str | None]
 
 
@@ -107,7 +107,7 @@ Key = tuple[date | None, str | None, str | None, str | None, str | None, str | N
 class Total:
     """The rows of one group: their number, and the sum of each money column in the table's order.
 
-    A column that is not told apart is None, and so is the value of rows that have none.
+    A column that totals are not grouped by is None, and so is NULL.
     """
 
     day: date | None
@@ -135,13 +135,15 @@ class Sums:
     def add(self, key: Key, rows: int, sums: Iterable[Decimal | None]) -> None:
         """Add the rows of a group. A sum of nothing but NULLs is zero.
 
-        Raises DataError where a sum is no number.
+        Raises DataError for a sum that is NaN or infinite.
         """
         counted, totals = self._found.get(key, (0, self._zeros))
         added = [add_exactly(one, Decimal(0) if more is None else more) for one, more in zip(totals, sums, strict=True)]
         for name, value in zip(self._table.money_columns, added, strict=True):
             if not value.is_finite():
-                raise DataError(f"{self._table.name}.{name}: a sum is {value}: find the rows whose {name} is no number")
+                raise DataError(
+                    f"{self._table.name}.{name}: a sum is {value}: find the rows whose {name} is NaN or infinite"
+                )
         self._found[key] = (counted + rows, added)
 
     def totals(self) -> list[Total]:

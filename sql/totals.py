@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from ledger.errors import ConflictError, TransientError
 from ledger.months import Month
 from ledger.tables import TieredTable
-from ledger.totals import COLUMNS, DETAILS, Group, Question, Zone, column_of
+from ledger.totals import COLUMNS, DETAILS, Question, TotalsGroup, Zone, column_of
 from sql.connection import Connection, fetch_one, schema_of
 from sql.queries import load
 from sql.relations import Relation
@@ -95,22 +95,22 @@ def kept_sums(
 ) -> tuple[KeptPlaces, list[TupleRow]]:
     """The places whose kept totals hold, and their totals: day, currency, the columns of `COLUMNS`, rows and sums.
 
-    What is not told apart is None. One statement asks both, so no run that keeps totals comes between.
+    A column that totals are not grouped by is None. One statement asks both, so no run that keeps totals comes between.
     """
     day = SQL(_DAYS[question.zone])
-    told = [day if Group.DAY in question.groups else SQL("NULL::date"), SQL("currency")]
+    told = [day if TotalsGroup.DAY in question.groups else SQL("NULL::date"), SQL("currency")]
     told += [SQL(group.value) if group in question.groups else SQL("NULL::text") for group in COLUMNS]
     sums = [SQL("sum(sums[{}])").format(Literal(number + 1)) for number in range(len(table.money_columns))]
     query = SQL(
         "WITH valid AS MATERIALIZED ({valid}) SELECT place_id, relation_oid, object_key, NULL::date, {nothing},"
-        " row_count, {zeros} FROM valid UNION ALL (SELECT NULL, NULL, NULL, {told}, sum(row_count)::bigint, {sums}"
+        " row_count, {zeros} FROM valid UNION ALL (SELECT NULL, NULL, NULL, {named}, sum(row_count)::bigint, {sums}"
         " FROM daily_totals WHERE place_id IN (SELECT place_id FROM valid) AND detail = %(detail)s"
         " AND {day} BETWEEN %(first)s AND %(last)s {client} GROUP BY 4, 5, 6, 7, 8, 9)"
     ).format(
         valid=SQL(_QUERIES["valid"]),
         nothing=SQL(", ").join([SQL("NULL::text")] * (len(COLUMNS) + 1)),
         zeros=SQL(", ").join([SQL("0::numeric")] * len(table.money_columns)),
-        told=SQL(", ").join(told),
+        named=SQL(", ").join(told),
         sums=SQL(", ").join(sums),
         day=day,
         client=SQL("" if question.client_id is None else "AND client_id = %(client)s"),
@@ -127,11 +127,11 @@ def partition_sums(
     time_column = Identifier(table.time_column)
     day = SQL(UTC_DAY if question.zone is Zone.UTC else SA_DAY).format(time_column)
     columns = {group: _column(table, group, living) for group in COLUMNS}
-    told = [day if Group.DAY in question.groups else SQL("NULL::date"), _currency(table)]
+    told = [day if TotalsGroup.DAY in question.groups else SQL("NULL::date"), _currency(table)]
     told += [columns[group] if group in question.groups else SQL("NULL::text") for group in COLUMNS]
     where = [SQL("{} >= %(lower)s AND {} < %(upper)s").format(time_column, time_column)]
     if question.client_id is not None:
-        where.append(SQL("{} = %(client)s").format(columns[Group.CLIENT]))
+        where.append(SQL("{} = %(client)s").format(columns[TotalsGroup.CLIENT]))
     query = SQL("SELECT {}, count(*), {} FROM {} WHERE {} GROUP BY 1, 2, 3, 4, 5, 6").format(
         SQL(", ").join(told), SQL(", ").join(_sums(table)), item, SQL(" AND ").join(where)
     )
@@ -139,7 +139,7 @@ def partition_sums(
     return connection.execute(query, values).fetchall()
 
 
-def _column(table: TieredTable, group: Group, living: Sequence[str]) -> Composable:
+def _column(table: TieredTable, group: TotalsGroup, living: Sequence[str]) -> Composable:
     name = column_of(table, group, living)
     return SQL("{}::text").format(Identifier(name)) if name else SQL("NULL::text")
 
@@ -226,7 +226,7 @@ def _insert(table: TieredTable, place: int, relation: Relation, living: Sequence
     )
 
 
-def _set(told: frozenset[Group]) -> Composable:
+def _set(told: frozenset[TotalsGroup]) -> Composable:
     names = ["utc_day", "sa_day", "currency", *(group.value for group in COLUMNS if group in told)]
     return SQL("({})").format(SQL(", ").join(map(Identifier, names)))
 

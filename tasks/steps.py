@@ -41,8 +41,7 @@ from tasks.retention.deletion_plan import plan_deletion
 from tasks.statements.absences import declare_by_settings
 from tasks.statements.intake import Intake, take_in
 from tasks.statements.lateness import report_late
-from tasks.totals.keeping import Outcome as TotalsOutcome
-from tasks.totals.keeping import keep_daily_totals
+from tasks.totals.keeping import TotalsOutcome, keep_daily_totals
 from tasks.transparency.publish import Published, publish_log
 from tasks.vending.purchase import SettleReport, settle_vends
 from tasks.vending.supplier_tests import TrialCheck, check_suppliers

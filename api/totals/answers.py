@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from ledger.totals import Zone
 
 
-class Total(Struct, kw_only=True):
+class DailyTotal(Struct, kw_only=True):
     """The rows of one group. A column that `group_by` does not name is null, as is the value of rows without one.
 
     ``sums`` are the sums of `amount`, `fee` and, for VAS transactions, `commission`.
@@ -24,7 +24,7 @@ class Total(Struct, kw_only=True):
     sums: Annotated[dict[str, str], Meta(description="Decimal texts, by money column")]
 
 
-class Totals(Struct, kw_only=True):
+class DailyTotals(Struct, kw_only=True):
     """Totals of the rows that the key may read, by day, then by currency and the other columns.
 
     ``deleted_months`` are those in the range of which rows were deleted at the end of their retention: deleted rows are
@@ -33,5 +33,5 @@ class Totals(Struct, kw_only=True):
 
     table: str
     zone: Zone
-    items: list[Total]
+    items: list[DailyTotal]
     deleted_months: list[Annotated[str, Meta(examples=["2024-11"])]]

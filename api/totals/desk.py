@@ -11,7 +11,7 @@ from config import Settings
 from ledger.errors import TransientError
 from ledger.tables import TieredTable
 from ledger.totals import Question
-from tasks.totals.answer import Answer, answer_totals
+from tasks.totals.answer import TotalsAnswer, answer_totals
 
 _AT_ONCE = 2  # a month of rows is read by a core of PostgreSQL, and rows of pages come first
 _WAITING = 32  # more of them would be answered after their clients have gone
@@ -24,7 +24,7 @@ class TotalsDesk:
         self._settings: Final = limited_settings(settings)
         self._limiter = anyio.CapacityLimiter(_AT_ONCE)
 
-    async def answer(self, table: TieredTable, question: Question, most: int) -> Answer:
+    async def answer(self, table: TieredTable, question: Question, most: int) -> TotalsAnswer:
         """See `tasks.totals.answer.answer_totals`."""
         if self._limiter.statistics().tasks_waiting >= _WAITING:
             raise TransientError("too many questions for totals wait")

@@ -9,16 +9,16 @@ from starlette.responses import Response
 from api.routing import parsing
 from api.routing.operations import Call
 from api.routing.problems import UNAVAILABLE, HttpError
-from api.totals.answers import Total, Totals
+from api.totals.answers import DailyTotal, DailyTotals
 from ledger.business_days import DAY_RULE, parse_day
 from ledger.errors import FieldError, MissingRowsError
 from ledger.scopes import Scope
 from ledger.tables import BUILT_IN, VAS_TRANSACTIONS
-from ledger.totals import Group, Question, Zone
-from tasks.totals.answer import Answer
+from ledger.totals import Question, TotalsGroup, Zone
+from tasks.totals.answer import TotalsAnswer
 
 TABLES = tuple(table.name for table in BUILT_IN)
-DEFAULT_TABLE, DEFAULT_GROUPS = TABLES[0], Group.DAY.value
+DEFAULT_TABLE, DEFAULT_GROUPS = TABLES[0], TotalsGroup.DAY.value
 MOST_TOTALS = 10_000
 _NEVER_KEPT = {"Cache-Control": "no-store"}
 
@@ -37,7 +37,7 @@ async def get_totals(call: Call) -> Response:
     except MissingRowsError:
         raise HttpError(UNAVAILABLE, "Rows of this range cannot be read at the moment.") from None
     items = [
-        Total(
+        DailyTotal(
             day=one.day,
             currency=one.currency,
             client_id=one.client_id,
@@ -49,10 +49,10 @@ async def get_totals(call: Call) -> Response:
         )
         for one in answer.totals
     ]
-    return _json(Totals(table=name, zone=zone, items=items, deleted_months=_deleted(answer)))
+    return _json(DailyTotals(table=name, zone=zone, items=items, deleted_months=_deleted(answer)))
 
 
-def _deleted(answer: Answer) -> list[str]:
+def _deleted(answer: TotalsAnswer) -> list[str]:
     return sorted({str(month) for month in answer.deleted})
 
 
@@ -65,9 +65,9 @@ def _day(name: str, query: Mapping[str, str]) -> date:
         raise FieldError(name, DAY_RULE) from None
 
 
-def _groups(query: Mapping[str, str]) -> frozenset[Group]:
+def _groups(query: Mapping[str, str]) -> frozenset[TotalsGroup]:
     names = query.get("group_by", DEFAULT_GROUPS).split(",")
-    return frozenset(Group(parsing.choice("group_by", name, tuple(Group))) for name in names)
+    return frozenset(TotalsGroup(parsing.choice("group_by", name, tuple(TotalsGroup))) for name in names)
 
 
 def _json(body: msgspec.Struct) -> Response:

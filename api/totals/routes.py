@@ -2,13 +2,13 @@
 
 from api.routing.operations import Operation, Parameter
 from api.totals import handlers
-from api.totals.answers import Totals
+from api.totals.answers import DailyTotals
 from ledger.business_days import DAY_PATTERN
 from ledger.scopes import Scope
-from ledger.totals import Group, Zone
+from ledger.totals import TotalsGroup, Zone
 
 _DAY = {"type": "string", "format": "date", "pattern": DAY_PATTERN.removesuffix(r"(?!\n)"), "examples": ["2026-11-23"]}
-_GROUP = "|".join(Group)
+_GROUP = "|".join(TotalsGroup)
 
 
 def operations() -> tuple[Operation, ...]:
@@ -26,7 +26,7 @@ def operations() -> tuple[Operation, ...]:
             handler=handlers.get_totals,
             scope=Scope.TRANSACTIONS_READ,
             tag="totals",
-            answers={200: Totals},
+            answers={200: DailyTotals},
             parameters=(
                 Parameter("from", "The first day", _DAY, required=True),
                 Parameter("to", "The last day, included", _DAY, required=True),
@@ -40,7 +40,9 @@ def operations() -> tuple[Operation, ...]:
                     "Whose days: of UTC, or of South Africa",
                     {"type": "string", "enum": list(Zone), "default": "UTC"},
                 ),
-                Parameter("group_by", "What tells totals apart beside the currency, separated by commas", groups),
+                Parameter(
+                    "group_by", "What totals are grouped by, in addition to the currency; separated by commas", groups
+                ),
             ),
         ),
     )

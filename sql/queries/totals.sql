@@ -28,14 +28,14 @@ DELETE FROM daily_totals_places WHERE table_name = %(table)s AND relation_oid = 
 DELETE FROM daily_totals_places WHERE table_name = %(table)s AND object_key = %(object)s
 
 -- name: forget_deleted
--- The totals of parts of a month whose deletion begins: they tell of groups that may be a single row.
+-- The totals of parts of a month whose deletion begins: a group of them may be a single row.
 DELETE FROM daily_totals_places AS p
 USING archive_months AS m
 WHERE (m.table_name, m.object_key) = (p.table_name, p.object_key)
   AND m.table_name = %(table)s AND m.month = %(month)s AND m.part = ANY(%(parts)s::smallint[])
 
 -- name: forget_others
--- Totals and marks of places that are no places of the table any more.
+-- Totals of what was a place of the table, and is not any more.
 DELETE FROM daily_totals_places
 WHERE table_name = %(table)s AND (relation_oid <> ALL(%(relations)s::oid[]) OR object_key <> ALL(%(objects)s::text[]))
 

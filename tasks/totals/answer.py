@@ -9,7 +9,7 @@ from config import Settings
 from ledger.errors import ConfigError, FieldError, RefusalError
 from ledger.months import Month
 from ledger.tables import TieredTable
-from ledger.totals import COLUMNS, Group, Question, Sums, Total, column_of
+from ledger.totals import COLUMNS, Question, Sums, Total, TotalsGroup, column_of
 from sql.connection import Connection, connect, fetch_one
 from sql.holds import read_now
 from sql.obstacles import hidden_relations
@@ -17,13 +17,13 @@ from sql.relations import Parents
 from sql.totals import kept_sums, partition_sums
 from tasks.querying.link import milliseconds
 from tasks.totals.archived import archive_sums
-from tasks.totals.places import Place, TablePlaces, places_of, refuse_unreadable
+from tasks.totals.places import PlaceOfRows, TablePlaces, places_of, refuse_unreadable
 
 _KEY = 2 + len(COLUMNS)  # day, currency and columns
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TotalsAnswer:
     """Totals, and from how many places: those whose kept totals hold, and those whose rows were read now.
 
     ``deleted`` are months in the range of which rows were deleted: those are not counted. ``notes`` say so for people,
@@ -37,7 +37,9 @@ class Answer:
     notes: tuple[str, ...] = ()
 
 
-def answer_totals(settings: Settings, table: TieredTable, question: Question, most: int, timeout_s: float) -> Answer:
+def answer_totals(
+    settings: Settings, table: TieredTable, question: Question, most: int, timeout_s: float
+) -> TotalsAnswer:
     """The totals that ``question`` asks for, equal to the rows of ``table`` in whatever tier they are. Reads only.
 
     Raises FieldError for a column that the table has not, and for more than ``most`` groups; RefusalError for rows of a
@@ -58,7 +60,7 @@ def _require_columns(table: TablePlaces, question: Question) -> None:
     for group in question.columns:
         if column_of(table.table, group, table.names) is None:
             raise FieldError("group_by", f"{table.table.name} has no column for {group}")
-    if question.client_id is not None and column_of(table.table, Group.CLIENT, table.names) is None:
+    if question.client_id is not None and column_of(table.table, TotalsGroup.CLIENT, table.names) is None:
         raise RefusalError(f"rows of {table.table.name} belong to no client: only who sees all rows may ask for totals")
 
 
@@ -66,11 +68,11 @@ def _answer(
     connection: Connection,
     settings: Settings,
     table: TablePlaces,
-    asked: list[Place],
+    asked: list[PlaceOfRows],
     question: Question,
     most: int,
     timeout_s: float,
-) -> Answer:
+) -> TotalsAnswer:
     now = read_now(connection)
     relations = [oid for place in asked if (oid := place.relation_ended(now)) is not None]
     objects = [place.archived for place in asked if place.archived is not None]
@@ -92,7 +94,7 @@ def _answer(
     gone = [
         one for one in table.gone if one.month and one.month.lower < question.upper and one.month.upper > question.lower
     ]
-    return Answer(
+    return TotalsAnswer(
         _added(table, rows, most),
         kept=len(asked) - len(rest),
         read=len(rest),
@@ -101,7 +103,7 @@ def _answer(
     )
 
 
-def _require_sight(connection: Connection, table: TablePlaces, asked: list[Place]) -> None:
+def _require_sight(connection: Connection, table: TablePlaces, asked: list[PlaceOfRows]) -> None:
     """Raise ConfigError where a policy hides rows from this login: kept totals are of all rows, whoever asks."""
     relations = [place.attached.relation for place in asked if place.attached and place.attached.relation]
     for reason in hidden_relations(connection, [*Parents.of(connection, table.table).found, *relations]).values():

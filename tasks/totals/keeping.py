@@ -31,12 +31,12 @@ from sql.totals import (
 )
 from tasks.archiving.catalogue import CatalogueMonth, month_states
 from tasks.totals.archived import Record, object_totals
-from tasks.totals.places import Place, TablePlaces, month_of, places_of, refuse_unreadable
+from tasks.totals.places import PlaceOfRows, TablePlaces, month_of, places_of, refuse_unreadable
 
 OnStep = Callable[[str], object]
 
 
-class Result(StrEnum):
+class TotalsResult(StrEnum):
     """How it ended for a place."""
 
     KEPT = "kept"
@@ -45,20 +45,20 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TotalsOutcome:
     """What became of the totals of a place. ``month`` is None for a table that could not be read at all."""
 
     table: str
     month: Month | None
     place: str
-    result: Result
+    result: TotalsResult
     rows: int = 0
     error: TreasuryError | None = None
 
 
 def keep_daily_totals(
     settings: Settings, tables: Iterable[TieredTable] | None = None, on_step: OnStep = lambda _: None
-) -> list[Outcome]:
+) -> list[TotalsOutcome]:
     """Keep the totals of every month that has ended and whose totals are not kept, or do not hold any more.
 
     A place that fails stops no other: its error is in its outcome. Safe to run again after any interruption. Raises
@@ -69,18 +69,18 @@ def keep_daily_totals(
         return [outcome for table in wanted for outcome in _of_table(connection, settings, table, on_step)]
 
 
-def _of_table(connection: Connection, settings: Settings, table: TieredTable, on_step: OnStep) -> list[Outcome]:
+def _of_table(connection: Connection, settings: Settings, table: TieredTable, on_step: OnStep) -> list[TotalsOutcome]:
     try:
         described, due, held = _look(connection, settings, table)
     except TreasuryError as error:
-        return [Outcome(table.name, None, table.name, Result.FAILED, error=error)]
+        return [TotalsOutcome(table.name, None, table.name, TotalsResult.FAILED, error=error)]
     on_step("looked")
     return held + [_outcome(connection, settings, described, place, on_step) for place in due]
 
 
 def _look(
     connection: Connection, settings: Settings, table: TieredTable
-) -> tuple[TablePlaces, list[Place], list[Outcome]]:
+) -> tuple[TablePlaces, list[PlaceOfRows], list[TotalsOutcome]]:
     """The places whose totals must be computed, and those whose totals hold. What is kept of others is removed."""
     with connection.transaction():
         described = places_of(connection, settings, table)
@@ -93,11 +93,15 @@ def _look(
         refuse_unreadable(described.places)
     known = [(place, oid in kept.relations) for oid, place in ended.items()]
     known += [(place, key in kept.objects) for key, place in objects.items()]
-    held = [Outcome(table.name, month_of(place), place.name, Result.HELD) for place, holds in known if holds]
+    held = [
+        TotalsOutcome(table.name, month_of(place), place.name, TotalsResult.HELD) for place, holds in known if holds
+    ]
     return described, [place for place, holds in known if not holds], held
 
 
-def _outcome(connection: Connection, settings: Settings, table: TablePlaces, place: Place, on_step: OnStep) -> Outcome:
+def _outcome(
+    connection: Connection, settings: Settings, table: TablePlaces, place: PlaceOfRows, on_step: OnStep
+) -> TotalsOutcome:
     named = (table.table.name, month_of(place), place.name)
     try:
         if place.archived is None:
@@ -105,12 +109,12 @@ def _outcome(connection: Connection, settings: Settings, table: TablePlaces, pla
         else:
             rows = _keep_object(connection, settings, table, place, on_step)
     except TreasuryError as error:
-        return Outcome(*named, Result.FAILED, error=error)
-    return Outcome(*named, Result.KEPT, rows)
+        return TotalsOutcome(*named, TotalsResult.FAILED, error=error)
+    return TotalsOutcome(*named, TotalsResult.KEPT, rows)
 
 
 def _keep_partition(
-    connection: Connection, settings: Settings, table: TablePlaces, place: Place, on_step: OnStep
+    connection: Connection, settings: Settings, table: TablePlaces, place: PlaceOfRows, on_step: OnStep
 ) -> int:
     """Mark writes from now on, then keep what all rows before come to: a later write is marked, or is not seen yet."""
     relation = _relation(place)
@@ -130,14 +134,16 @@ def _mark(connection: Connection, relation: Relation) -> None:
     mark_writes(connection, relation)
 
 
-def _relation(place: Place) -> Relation:
+def _relation(place: PlaceOfRows) -> Relation:
     relation = place.attached.relation if place.attached else None
     if relation is None:
         raise ConfigError(f"{place.name}: this login may not read the partition itself; its owner keeps totals")
     return relation
 
 
-def _keep_object(connection: Connection, settings: Settings, table: TablePlaces, place: Place, on_step: OnStep) -> int:
+def _keep_object(
+    connection: Connection, settings: Settings, table: TablePlaces, place: PlaceOfRows, on_step: OnStep
+) -> int:
     archived = place.archived
     assert archived is not None  # noqa: S101  # the caller's branch
     totals = object_totals(settings, table, place)
@@ -150,7 +156,7 @@ def _keep_object(connection: Connection, settings: Settings, table: TablePlaces,
     return rows
 
 
-def _require_proved(connection: Connection, table: TablePlaces, place: Place, totals: list[Record]) -> int:
+def _require_proved(connection: Connection, table: TablePlaces, place: PlaceOfRows, totals: list[Record]) -> int:
     """The rows of ``totals``. Raises DataError unless rows and sums are those that were proved when the month left."""
     assert place.archived is not None  # noqa: S101  # the caller's branch
     key = place.archived.key

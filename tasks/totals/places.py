@@ -23,7 +23,7 @@ _FORMAT = 1  # of what is kept: another number makes all that was kept before go
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PlaceOfRows:
     """A place of rows. ``attached`` is its side in PostgreSQL, None for an archived object; ``objects`` are the
     archived objects that reading it reads, by their addresses; ``archived`` is the object whose totals may be kept.
     """
@@ -64,7 +64,7 @@ class TablePlaces:
     table: TieredTable
     living: tuple[Column, ...]
     view: tuple[Column, ...]
-    places: tuple[Place, ...]
+    places: tuple[PlaceOfRows, ...]
     gone: tuple[Branch, ...]
 
     @cached_property
@@ -94,24 +94,24 @@ def places_of(connection: Connection, settings: Settings, table: TieredTable) ->
     return TablePlaces(table, found.living[table.name], view, places, deleted)
 
 
-def _place(found: Places, branch: Branch, keys: Mapping[str, str]) -> Place:
+def _place(found: Places, branch: Branch, keys: Mapping[str, str]) -> PlaceOfRows:
     attached, objects = found.attached.get(branch.source), found.objects.get(branch.source, {})
     archived = None
     if attached is None and len(objects) == 1:
         ((address, known),) = objects.items()
         content = f"{_FORMAT} {branch.select(branch.source)} {known}".replace(address, "")
         archived = KeptObject(keys[address], hashlib.sha256(content.encode()).hexdigest())
-    return Place(branch, attached, objects, archived)
+    return PlaceOfRows(branch, attached, objects, archived)
 
 
-def month_of(place: Place) -> Month:
+def month_of(place: PlaceOfRows) -> Month:
     """The month of a place that has one."""
     month = place.branch.month
     assert month is not None  # noqa: S101  # totals are kept of such places alone
     return month
 
 
-def refuse_unreadable(places: Sequence[Place]) -> None:
+def refuse_unreadable(places: Sequence[PlaceOfRows]) -> None:
     """Raise MissingRowsError for the first place that is not where the catalogue says."""
     for place in places:
         if place.branch.refusal:

@@ -6,13 +6,13 @@ from decimal import Decimal
 
 from config import Settings
 from ledger.tables import TieredTable
-from ledger.totals import Group, Question, Zone
+from ledger.totals import Question, TotalsGroup, Zone
 from tasks.querying.query import run_query
-from tasks.totals.answer import Answer, answer_totals
+from tasks.totals.answer import TotalsAnswer, answer_totals
 
 Rows = dict[tuple[object, ...], tuple[int, tuple[Decimal, ...]]]
 ALWAYS = (date(2014, 1, 1), date(2035, 1, 1))
-EVERYTHING = frozenset(Group)
+EVERYTHING = frozenset(TotalsGroup)
 PLENTY = 1_000_000
 
 
@@ -20,15 +20,15 @@ def answer(
     settings: Settings,
     table: TieredTable,
     zone: Zone = Zone.UTC,
-    groups: frozenset[Group] = frozenset(),
+    groups: frozenset[TotalsGroup] = frozenset(),
     client: str | None = None,
     days: tuple[date, date] = ALWAYS,
-) -> Answer:
+) -> TotalsAnswer:
     """The project's own answer."""
     return answer_totals(settings, table, Question(*days, zone, groups, client), PLENTY, timeout_s=60)
 
 
-def told(found: Answer) -> Rows:
+def told(found: TotalsAnswer) -> Rows:
     """An answer as a mapping."""
     return {
         (one.day, one.currency, one.client_id, one.type, one.status, one.supplier): (one.rows, one.sums)
@@ -64,8 +64,8 @@ def daily(settings: Settings, table: TieredTable, zone: Zone, client: str | None
     return told(answer(settings, table, zone, EVERYTHING - _without(table), client))
 
 
-def _without(table: TieredTable) -> frozenset[Group]:
-    return frozenset() if table.name == "vas_transactions" else frozenset({Group.SUPPLIER})
+def _without(table: TieredTable) -> frozenset[TotalsGroup]:
+    return frozenset() if table.name == "vas_transactions" else frozenset({TotalsGroup.SUPPLIER})
 
 
 def check(settings: Settings, table: TieredTable) -> None:

@@ -18,7 +18,7 @@ from config import Settings
 from config.retention import RetentionSettings
 from ledger.errors import ConflictError, FieldError, MissingRowsError, RefusalError, TreasuryError
 from ledger.months import Month
-from ledger.totals import Group, Question, Zone
+from ledger.totals import Question, TotalsGroup, Zone
 from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
 from sql.totals import totals_lock
@@ -26,7 +26,7 @@ from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.move_month import move_month
 from tasks.archiving.plan import plan_table
 from tasks.totals.answer import answer_totals
-from tasks.totals.keeping import Result, keep_daily_totals
+from tasks.totals.keeping import TotalsResult, keep_daily_totals
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger, make_row
 from tests.tasks.archiving.test_third_table import _CONFIGURED, _DDL
 from tests.tasks.retention.aged import OLD, OLDER, age, approved, delete, hold
@@ -38,7 +38,7 @@ STEPS = ("looked", "marked", "computed", "stored", "kept")
 Act = Callable[[Ledger, int], object]
 
 
-def keep(ledger: Ledger) -> list[Result]:
+def keep(ledger: Ledger) -> list[TotalsResult]:
     """Keep the totals of the table; raise what went wrong."""
     outcomes = keep_daily_totals(ledger.settings, [ledger.table])
     for outcome in outcomes:
@@ -79,10 +79,10 @@ def tiers(ledger: Ledger) -> Ledger:
 def test_totals_are_those_of_the_rows_before_and_after_they_are_kept(tiers: Ledger) -> None:
     check(tiers.settings, tiers.table)
     assert kept(tiers) == (0, 3)
-    assert keep(tiers) == [Result.KEPT] * 3
+    assert keep(tiers) == [TotalsResult.KEPT] * 3
     check(tiers.settings, tiers.table)
     assert kept(tiers) == (3, 0)
-    assert keep(tiers) == [Result.HELD] * 3
+    assert keep(tiers) == [TotalsResult.HELD] * 3
     (whole,) = [one for one in answer(tiers.settings, tiers.table).totals if one.currency == "ZAR"]
     (counted_now,) = tiers.ask("SELECT count(*) AS n, sum(amount) AS total FROM transactions WHERE currency = 'ZAR'")
     assert (whole.rows, whole.sums[0]) == (counted_now["n"], counted_now["total"])
@@ -94,13 +94,13 @@ def test_each_group_and_each_range_is_that_of_the_rows(tiers: Ledger) -> None:
             keep(tiers)
         for zone in Zone:
             rows = counted(tiers.settings, tiers.table, zone)
-            for group, place in ((Group.CLIENT, 2), (Group.TYPE, 3), (Group.STATUS, 4)):
+            for group, place in ((TotalsGroup.CLIENT, 2), (TotalsGroup.TYPE, 3), (TotalsGroup.STATUS, 4)):
                 found = told(answer(tiers.settings, tiers.table, zone, frozenset({group})))
                 assert {key[place] for key in found} == {key[place] for key in rows}
                 assert sum(n for n, _ in found.values()) == sum(n for n, _ in rows.values())
             day = max(key[0] for key in rows)  # type: ignore[type-var]  # all of them are days
             assert isinstance(day, date)
-            groups = frozenset({Group.DAY, Group.STATUS})
+            groups = frozenset({TotalsGroup.DAY, TotalsGroup.STATUS})
             found = told(answer(tiers.settings, tiers.table, zone, groups, days=(day, day)))
             assert sum(n for n, _ in found.values()) == sum(n for key, (n, _) in rows.items() if key[0] == day)
 
@@ -112,7 +112,7 @@ def test_a_row_between_22_and_24_utc_is_of_the_next_day_in_johannesburg(ledger: 
         row = make_row(ledger.table, HOT, number)
         insert(ledger, HOT, number, created_at=moment, id=row["id"], currency="ZAR")
     for _ in range(2):
-        days = frozenset({Group.DAY})
+        days = frozenset({TotalsGroup.DAY})
         found = {zone: told(answer(ledger.settings, ledger.table, zone, days)) for zone in Zone}
         by_zone = {zone: {key[0]: rows for key, (rows, _) in totals.items()} for zone, totals in found.items()}
         assert by_zone[Zone.UTC] == {date(2026, 10, 5): 2}
@@ -206,7 +206,7 @@ def test_a_row_that_is_committed_after_the_totals_were_kept_is_not_lost(tiers: L
     names, gaps = ", ".join(row), ", ".join(["%s"] * len(row))
     with psycopg.connect(tiers.settings.database_dsn) as writer:
         writer.execute(f"INSERT INTO transactions_partitioned ({names}) VALUES ({gaps})", [*row.values()])
-        assert Result.KEPT in keep(tiers)
+        assert TotalsResult.KEPT in keep(tiers)
         check(tiers.settings, tiers.table)
         assert kept(tiers) == (3, 0)
         writer.commit()
@@ -324,7 +324,7 @@ def test_another_object_in_the_place_of_an_archived_one_is_not_kept(ledger: Ledg
     key = ledger.catalogue(COLD)["object_key"]
     (ledger.store / key).write_bytes((ledger.store / key).read_bytes()[:-1])
     (outcome,) = keep_daily_totals(ledger.settings, [ledger.table])
-    assert (outcome.result, outcome.month) == (Result.FAILED, COLD)
+    assert (outcome.result, outcome.month) == (TotalsResult.FAILED, COLD)
 
 
 def test_what_cannot_be_answered_is_refused_by_name(tiers: Ledger) -> None:
@@ -334,7 +334,7 @@ def test_what_cannot_be_answered_is_refused_by_name(tiers: Ledger) -> None:
     with pytest.raises(FieldError, match="from: must be in the years"):
         Question(date(1, 1, 1), day)
     with pytest.raises(FieldError, match="group_by: transactions has no column for supplier"):
-        answer(tiers.settings, tiers.table, groups=frozenset({Group.SUPPLIER}))
+        answer(tiers.settings, tiers.table, groups=frozenset({TotalsGroup.SUPPLIER}))
     question = Question(date(2026, 10, 1), date(2026, 10, 31))
     with pytest.raises(FieldError, match=r"group_by: makes \d+ totals, and 3 fit"):
         answer_totals(tiers.settings, tiers.table, question, 3, timeout_s=60)
@@ -385,7 +385,7 @@ def test_a_third_table_without_currency_type_and_status_has_totals(settings: Set
         ledger.table = table
         (row,) = ledger.ask("SELECT count(*) AS n, sum(points) AS total FROM loyalty_events")
         assert (found.rows, found.sums, found.currency) == (row["n"], (row["total"],), None)
-        assert sum(n for n, _ in told(answer(own, table, groups=frozenset({Group.DAY}))).values()) == row["n"]
+        assert sum(n for n, _ in told(answer(own, table, groups=frozenset({TotalsGroup.DAY}))).values()) == row["n"]
 
     for _ in range(2):
         check_points()
@@ -396,7 +396,7 @@ def test_a_third_table_without_currency_type_and_status_has_totals(settings: Set
     with pytest.raises(RefusalError, match="rows of loyalty_events belong to no client"):
         answer(own, table, client="acme")
     with pytest.raises(FieldError, match="no column for status"):
-        answer(own, table, groups=frozenset({Group.STATUS}))
+        answer(own, table, groups=frozenset({TotalsGroup.STATUS}))
 
 
 def _write(ledger: Ledger, number: int) -> None:
