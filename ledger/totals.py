@@ -148,5 +148,10 @@ class Sums:
 
     def totals(self) -> list[Total]:
         """The totals, by day, currency and columns; None comes first."""
-        order = sorted(self._found, key=lambda key: [(value is not None, str(value or "")) for value in key])
-        return [Total(*key, *(self._found[key][0], tuple(self._found[key][1]))) for key in order]
+        found = sorted((*map(_order, key), key) for key in self._found)
+        return [Total(*key, self._found[key][0], tuple(self._found[key][1])) for *_, key in found]
+
+
+def _order(value: date | str | None) -> str:
+    """What values are sorted by: None first, then days and texts."""
+    return "" if value is None else f"={value}"

@@ -30,7 +30,7 @@ CREATE TABLE daily_totals (
     row_count  bigint NOT NULL CHECK (row_count > 0),
     sums       numeric[] NOT NULL
 );
-CREATE INDEX daily_totals_piece ON daily_totals (place_id, detail, utc_day);
+CREATE INDEX daily_totals_piece ON daily_totals (place_id, detail, client_id, utc_day);
 
 -- Transactions that wrote to a partition whose totals are kept. While one is seen, the totals of the partition are not used.
 CREATE TABLE daily_totals_changes (
