@@ -148,8 +148,8 @@ class Sums:
 
     def totals(self) -> list[Total]:
         """The totals, by day, currency and columns; None comes first."""
-        found = sorted((*map(_order, key), key) for key in self._found)
-        return [Total(*key, self._found[key][0], tuple(self._found[key][1])) for *_, key in found]
+        order = sorted(self._found, key=lambda key: [*map(_order, key)])
+        return [Total(*key, self._found[key][0], tuple(self._found[key][1])) for key in order]
 
 
 def _order(value: date | str | None) -> str:
