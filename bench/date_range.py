@@ -1,29 +1,36 @@
 """Date ranges on the partitioned table against the same rows in one table, in one run.
 
-The table is asked with no index but its key, with the partitions' own indexes, which the target is held against, and
-with one made for the question.
+The table is asked with no index but its key, with the partitions' own indexes, which targets are held against, and with
+one made for the question. Sums per day are also asked of the daily totals, as `treasury totals` and the API ask
+them, against the same sums over the one table with the partitions' indexes.
 """
 
 import statistics
 import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any, LiteralString
 
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Composed, Identifier, Literal
 from rich.console import Console
 from rich.table import Table
 
 from bench.scratch import scratch
+from config import Settings
 from ledger.months import Month
 from ledger.tables import TRANSACTIONS
+from ledger.totals import Question, TotalsGroup, Zone
 from sql.connection import Connection, connect
 from tasks.synthetic.generate import GenerateParameters, generate
+from tasks.totals.answer import answer_totals
+from tasks.totals.keeping import keep_daily_totals
 
 MONTHS = 24
 ROWS_PER_MONTH = 100_000
 REPEATS = 7
-TARGET = 5.0
+PARTITIONS_TARGET = 5.0  # of partitioning alone: never met, see docs/benchmarks.md
+TARGET = 20.0  # of daily totals
 _UNTIL = date(2026, 1, 1)
 _ONE_TABLE = "bench_unpartitioned"
 _INDEXES: tuple[LiteralString, ...] = (
@@ -39,6 +46,15 @@ _QUESTION = SQL(
 )
 
 
+# What people ask: so much on each day of a year, of one client and of all.
+_YEAR = (date(2025, 1, 1), date(2025, 12, 31))
+_CLIENT = "web"
+_PER_DAY = SQL(
+    "SELECT (created_at AT TIME ZONE 'UTC')::date, currency, count(*), sum(amount), sum(fee) FROM {} WHERE"
+    " created_at >= {} AND created_at < {} AND ({} OR client_id = {}) GROUP BY 1, 2"
+)
+
+
 def run(months: int = MONTHS, rows_per_month: int = ROWS_PER_MONTH) -> dict[str, Any]:
     """Measure on the embedded PostgreSQL and on every one of the distribution; print tables; return the figures."""
     servers = [None, *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
@@ -47,7 +63,8 @@ def run(months: int = MONTHS, rows_per_month: int = ROWS_PER_MONTH) -> dict[str,
         "name": "date_range",
         "rows": months * rows_per_month,
         "servers": results,
-        "passed": all(result["ratio"] >= TARGET for result in results),
+        "partitions_passed": all(result["ratio"] >= PARTITIONS_TARGET for result in results),
+        "passed": all(one["ratio"] >= TARGET for result in results for one in result["totals"].values()),
     }
 
 
@@ -61,6 +78,11 @@ def _on_server(bin_dir: Path | None, months: int, rows_per_month: int) -> dict[s
             bare = _measure(connection, _ONE_TABLE)
             _index(connection, *_INDEXES)
             unpartitioned = _measure(connection, _ONE_TABLE)
+            keep_daily_totals(settings, [TRANSACTIONS])
+            totals = {
+                name: _measure_totals(connection, settings, client)
+                for name, client in (("all", None), ("client", _CLIENT))
+            }
             # The fairest rival: an index made for the question, which the seed's four are not.
             _index(connection, "created_at")
             indexed = _measure(connection, _ONE_TABLE)
@@ -75,6 +97,7 @@ def _on_server(bin_dir: Path | None, months: int, rows_per_month: int) -> dict[s
         "ratio": round(unpartitioned["ms"] / partitioned["ms"], 1),
         "unpartitioned_with_time_index_ms": indexed["ms"],
         "ratio_with_time_index": round(indexed["ms"] / partitioned["ms"], 1),
+        "totals": totals,
         "plans": {
             "partitioned": partitioned["plan"],
             "bare": bare["plan"],
@@ -121,6 +144,41 @@ def _measure(connection: Connection, table: str) -> dict[str, Any]:
     }
 
 
+def _measure_totals(connection: Connection, settings: Settings, client: str | None) -> dict[str, Any]:
+    """Sums per day of a year: from the daily totals, a connection of its own included, and over the one table."""
+    question = Question(*_YEAR, Zone.UTC, frozenset({TotalsGroup.DAY}), client)
+    rows = _PER_DAY.format(
+        Identifier(_ONE_TABLE), str(question.lower), str(question.upper), Literal(client is None), client or ""
+    )
+
+    def kept() -> list[tuple[Any, ...]]:
+        answer = answer_totals(settings, TRANSACTIONS, question, 1_000_000, timeout_s=600)
+        return [(one.day, one.currency, one.rows, *one.sums) for one in answer.totals]
+
+    def read() -> list[tuple[Any, ...]]:
+        return sorted(connection.execute(rows).fetchall())
+
+    if kept() != read():
+        raise AssertionError("the daily totals are not those of the rows")
+    kept_ms, read_ms = _median_ms(kept), _median_ms(read)
+    return {
+        "totals_ms": kept_ms,
+        "unpartitioned_ms": read_ms,
+        "ratio": round(read_ms / kept_ms, 1),
+        "groups": len(kept()),
+        "plan": [line.strip() for (line,) in connection.execute(SQL("EXPLAIN (COSTS OFF) ") + rows).fetchall()],
+    }
+
+
+def _median_ms(work: Callable[[], object]) -> float:
+    times_ms = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        work()
+        times_ms.append((time.perf_counter() - started) * 1000)
+    return round(statistics.median(times_ms), 2)
+
+
 def _show(result: dict[str, Any], rows: int) -> None:
     title = f"PostgreSQL {result['postgresql']}: {result['rows_asked']:,} rows of one month out of {rows:,}"
     table = Table("", "ms", "times", "scan", title=title, title_justify="left")
@@ -133,3 +191,8 @@ def _show(result: dict[str, Any], rows: int) -> None:
         scans = [line.removeprefix("->").strip() for line in result["plans"][plan] if "Scan" in line]
         table.add_row(name, str(result[ms]), str(result[times]) if times else "1", "; ".join(scans))
     Console(width=140).print(table)
+    for name, one in result["totals"].items():
+        print(
+            f"per day of a year, {name}: {one['totals_ms']} ms from daily totals, {one['unpartitioned_ms']} ms over "
+            f"the same rows unpartitioned, {one['ratio']} times (target {TARGET})"
+        )

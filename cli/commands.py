@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "generate": Command("cli.load:generate", "Generate months of realistic transactions."),
     "tiers": Command("cli.archive:tiers", "Show each month's tier, rows, bytes, sums and digest."),
     "late-rows": Command("cli.archive:late_rows", "Open an archived month for rows that came late."),
+    "totals": Command("cli.totals:totals", "Sum rows per day, client, type, status, currency and supplier."),
     "sql": Command("cli.archive:sql", "Run one read-only query over all tiers."),
     "run": Command("cli.archive:run", "Run a flow now, in this process."),
     "hold": Group(

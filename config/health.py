@@ -52,6 +52,8 @@ class HealthSettings(BaseModel):
     verification_critical_days: int = Field(100, ge=1)
     unverified_warning_days: int = Field(91, ge=1, description="Since the oldest byte of the archive was last read")
     unverified_critical_days: int = Field(100, ge=1)
+    totals_warning_days: int = Field(2, ge=1, description="Since totals that are not kept should have been")
+    totals_critical_days: int = Field(7, ge=1)
     log_warning_minutes: int = Field(10, ge=1, description="Age of the oldest event that the public log lacks")
     log_critical_minutes: int = Field(60, ge=1)
     reconciliation_warning_hours: int = Field(

@@ -99,6 +99,10 @@ class DeepTierError(NotYetError):
     """
 
 
+class MissingRowsError(DataError):
+    """Rows are not where the catalogue of months says that they are: an answer without them would look whole."""
+
+
 class FieldError(DataError):
     """One value of a row breaks a rule. ``field`` is the column's public name, ``rule`` what it must be."""
 

@@ -19,6 +19,7 @@ from sql.connection import Connection, fetch_one
 from sql.lookups import forget_lookups
 from sql.queries import load
 from sql.storing import check_stored
+from sql.totals import forget_deleted
 
 _QUERIES = load("deletions")
 
@@ -320,6 +321,7 @@ def begin_parts(
     changed = connection.execute(_QUERIES["begin_parts"], values | {"certificate": certificate, "begun_at": begun_at})
     check_stored(changed, len(parts), "archive_months")
     forget_lookups(connection, table, month.first_day, parts)
+    forget_deleted(connection, table, month, parts)
 
 
 def add_kept_part(connection: Connection, values: Mapping[str, Any], keys: Sequence[str]) -> None:

@@ -42,6 +42,7 @@ from tasks.retention.locks import LockComparison, check_locks
 from tasks.statements.absences import declare_by_settings
 from tasks.statements.intake import Intake, take_in
 from tasks.statements.lateness import report_late
+from tasks.totals.keeping import TotalsOutcome, keep_daily_totals
 from tasks.transparency.publish import Published, publish_log
 from tasks.vending.purchase import SettleReport, settle_vends
 from tasks.vending.supplier_tests import TrialCheck, check_suppliers
@@ -194,6 +195,12 @@ def verify_archive_step(settings: Settings) -> Night:
 def check_locks_step(settings: Settings) -> LockComparison:
     """`tasks.retention.locks.check_locks`."""
     return check_locks(settings)
+
+
+@task(name="keep daily totals", **OPTIONS)
+def keep_daily_totals_step(settings: Settings) -> list[TotalsOutcome]:
+    """`tasks.totals.keeping.keep_daily_totals`."""
+    return keep_daily_totals(settings)
 
 
 @task(name="drill archive", **OPTIONS)

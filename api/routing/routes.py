@@ -16,6 +16,7 @@ from api.reconciliation import operations as reconciliation_operations
 from api.routing.endpoint import Address, Endpoint
 from api.routing.operations import Operation, Parameter
 from api.server.services import Services
+from api.totals.routes import operations as totals_operations
 from api.transactions import handlers, messages
 from config import Settings
 from ledger.scopes import Scope
@@ -107,6 +108,7 @@ def operations(settings: Settings) -> tuple[Operation, ...]:
         _VAS_FAILURE,
         *of_reconciliation,
         *archive_operations(settings),
+        *totals_operations(),
         *hold_operations(),
         *monitoring_operations(settings),
         *_webhooks(settings),

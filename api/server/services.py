@@ -25,6 +25,7 @@ from api.logs.randomness import RandomBits
 from api.monitoring import metrics
 from api.monitoring.monitor import Monitor
 from api.routing.bodies import Bodies
+from api.totals.desk import TotalsDesk
 from api.transactions.cursor import Cursors
 from api.transactions.feed import Feed
 from api.transactions.reading import Reader
@@ -59,6 +60,7 @@ class Services:
     key_throttle: KeyThrottle
     cold: ColdReader
     proofs: ProofDesk
+    totals: TotalsDesk
     reader: Reader
     feed: Feed
     writer: Writer
@@ -95,6 +97,7 @@ class Services:
             key_throttle=KeyThrottle(authenticator, defence.limiter, defence.watch),
             cold=cold,
             proofs=ProofDesk(settings),
+            totals=TotalsDesk(settings),
             reader=reader,
             feed=Feed(database, delay_s),
             writer=writer,

@@ -45,6 +45,12 @@ SELECT format('GRANT CONNECT ON DATABASE %%I TO %%I', current_database(), r.roln
 FROM pg_roles r
 WHERE r.rolname = ANY(%(roles)s) AND NOT has_database_privilege(r.oid, current_database(), 'CONNECT')
 UNION ALL
+SELECT format('GRANT EXECUTE ON FUNCTION %%s TO %%I', p.oid::regprocedure, r.rolname)
+FROM pg_proc p, pg_roles r
+WHERE r.rolname = ANY(%(roles)s) AND p.pronamespace = current_schema()::regnamespace
+  AND p.proname = 'treasury_totals_fingerprint'  -- it reads PostgreSQL's catalogue only, with the rights of its caller
+  AND NOT EXISTS (SELECT FROM aclexplode(p.proacl) AS acl WHERE acl.grantee = r.oid AND acl.privilege_type = 'EXECUTE')
+UNION ALL
 SELECT format('GRANT USAGE ON SCHEMA %%I TO %%I', s.name, r.rolname)
 FROM pg_roles r CROSS JOIN unnest(current_schemas(false)) AS s(name)
 WHERE r.rolname = ANY(%(roles)s) AND NOT has_schema_privilege(r.oid, s.name, 'USAGE')

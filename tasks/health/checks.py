@@ -16,6 +16,7 @@ from tasks.health import (
     retention,
     schedules,
     servers,
+    totals,
     verification,
 )
 from tasks.health.context import Context
@@ -244,6 +245,14 @@ CHECKS: tuple[Check, ...] = (
         verification.verification,
         "Run `treasury verify --deep`; see in Prefect why the flow verify-archive failed or did not start.",
         _pair("unverified_*_days", "days"),
+        asks_postgres=True,
+    ),
+    Check(
+        "daily_totals",
+        "Daily totals of archived months are kept; since the oldest month without them went cold",
+        totals.daily_totals,
+        "Run `treasury totals --keep`: it says what failed. Answers are right meanwhile, and slow: the rows are read.",
+        _pair("totals_*_days", "days"),
         asks_postgres=True,
     ),
     Check(

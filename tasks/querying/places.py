@@ -70,6 +70,7 @@ class Attached:
     """A place in PostgreSQL. ``item`` is the FROM item that PostgreSQL itself reads, ``relation`` the partition that is
     read directly, None for one that is read through its parent. ``names`` are those of the columns there and in the
     view; ``kept`` is a query of the keys and times of rows that are archived already, empty where there are none.
+    ``oid`` is the partition's, however it is read.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Attached:
     item: Composable
     names: tuple[tuple[str, str], ...]
     kept: str
+    oid: int
 
     def rows_of(self, table: TieredTable, source: str) -> str:
         """The rows out of ``source``, a FROM item of the place, as the view has them: each row is read once."""
@@ -111,10 +113,13 @@ class _Origin:
     is_direct: bool
 
 
-def find_places(connection: Connection, settings: Settings) -> Places:
-    """The places of all tables that exist, whose parents are locked: the tier map stays true until the end."""
+def find_places(connection: Connection, settings: Settings, tables: Iterable[TieredTable] | None = None) -> Places:
+    """The places of ``tables``, by default of all tables that exist. Their parents are locked: the tier map stays true
+    until the end.
+    """
     places = Places()
-    locked = [(table, _locked(connection, table, places)) for table in settings.registry.values()]
+    wanted = settings.registry.values() if tables is None else tables
+    locked = [(table, _locked(connection, table, places)) for table in wanted]
     for table, parents in locked:
         if table.name in places.refused:
             continue
@@ -217,7 +222,9 @@ def _add(
     places.branches.append(Branch(one.table, partition.month, origin.tier, origin.source, has_proven_keys, note=note))
     kept = _kept(settings, one, beside)
     places.objects[origin.source] = _objects(settings, one, beside)
-    places.attached[origin.source] = Attached(str(partition.relation), relation, origin.item, names, kept)
+    places.attached[origin.source] = Attached(
+        str(partition.relation), relation, origin.item, names, kept, partition.relation.oid
+    )
 
 
 def _note(one: _Table, stray: Stray) -> str:

@@ -32,6 +32,7 @@ NAMES = (
     "delete-old-transactions",
     "verify-archive",
     "drill-archive",
+    "keep-daily-totals",
     "watch-transactions",
 )
 CONFLICT = 409
@@ -70,6 +71,7 @@ def test_rollover_runs_every_day_and_the_night_s_work_every_night(deployed: dict
         "delete-old-transactions": ["0 5 * * *"],
         "verify-archive": ["30 3 * * *"],
         "drill-archive": ["0 5 3 * *"],
+        "keep-daily-totals": ["45 2 * * *"],
         "watch-transactions": ["* * * * *"],
     }
     assert {one.timezone for found in deployed.values() for one in schedules(found)} == {"UTC"}

@@ -48,7 +48,7 @@ def test_every_operation_has_the_policy_of_its_resource(ready: Settings) -> None
             assert policy is None
         elif path.startswith(("/api/v1/monitoring", "/api/v1/reconciliation", "/api/v1/holds", "/metrics")):
             assert policy is RatePolicy.OPERATIONS
-        elif path.startswith(("/api/v1/archive", "/log")):
+        elif path.startswith(("/api/v1/archive", "/api/v1/totals", "/log")):
             assert policy is RatePolicy.GENERAL
         else:
             assert (path, policy) == (WEBHOOK, RatePolicy.GENERAL)

@@ -141,6 +141,7 @@ def test_every_operation_answers_what_its_schema_says(
     use_monitoring(client, town)
     use_holds(client, colleague)
     use_archive(client, town)
+    use_totals(client)
 
     assert answers.good == answers.described
 
@@ -172,6 +173,12 @@ def use_archive(client: httpx.Client, town: Settings) -> None:
         client.get(path)
     size = int(client.get("/log/checkpoint").text.splitlines()[1])
     client.get(f"/log/tile/0/000.p/{size}")
+
+
+def use_totals(client: httpx.Client) -> None:
+    """The operation on daily totals, and its refusals."""
+    client.get("/api/v1/totals?from=2024-03-01&to=2024-03-31&group_by=day,client_id,type,status")
+    client.get("/api/v1/totals")
 
 
 def use_holds(client: httpx.Client, colleague: httpx.Client) -> None:

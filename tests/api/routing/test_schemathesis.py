@@ -49,6 +49,8 @@ _BEYOND_THE_SCHEMA = re.compile(
     Another\ request\ has\ used\ this\ Idempotency-Key\.
     | cursor:\ must\ be\ the\ next_cursor\ of\ the\ page\ before.*
     | to:\ must\ be\ later\ than\ from
+    | (?:from|to):\ must\ (?:not\ be\ before|be\ in\ the\ years)\ .*
+    | group_by:\ transactions\ has\ no\ column\ for\ supplier
     | last_day:\ must\ be\ the\ first\ day\ or\ later.*
     | wallet_id:\ is\ required\ unless\ user_id\ is\ given
     | pattern:\ is\ required\ unless\ all\ is\ true

@@ -1,0 +1,105 @@
+"""`treasury totals`: sums of rows per day and more, from what is kept where that holds, from the rows elsewhere."""
+
+import csv
+import json
+import sys
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from cli import terminal
+from cli.days import DAY
+from cli.session import auditing, session
+from ledger.errors import ConfigError, TreasuryError, combined
+from ledger.tables import TieredTable
+from ledger.totals import Question, Total, TotalsGroup, Zone
+from tasks.totals.answer import answer_totals
+from tasks.totals.keeping import TotalsResult, keep_daily_totals
+
+_MOST = 1_000_000
+_DAYS = 31
+
+
+def totals(
+    first: Annotated[
+        datetime | None, typer.Option("--from", help="First day  [default: 31 days before --to]", **DAY)
+    ] = None,
+    last: Annotated[datetime | None, typer.Option("--to", help="Last day, included  [default: today]", **DAY)] = None,
+    table: Annotated[str, typer.Option(help="The table")] = "transactions",
+    zone: Annotated[Zone, typer.Option(help="Whose days")] = Zone.UTC,
+    group_by: Annotated[
+        list[TotalsGroup] | None,
+        typer.Option(help="Group by this and the currency; repeat for several  [default: day]"),
+    ] = None,
+    client: Annotated[str | None, typer.Option(help="Only rows of this client")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON array, for programs")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV, for spreadsheets")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the totals of months that have ended, and show nothing")
+    ] = False,
+) -> None:
+    """Sum rows per day, client, type, status, currency and supplier.
+
+    The sums are those of all tiers, equal to the rows to the cent. Deleted rows are not counted.
+    """
+    if keep:
+        _keep()
+        return
+    if as_json and as_csv:
+        raise ConfigError("give --json or --csv, and not both")
+    question = _question(first, last, zone, frozenset(group_by or [TotalsGroup.DAY]), client)
+    with auditing("s3") as settings:
+        chosen = settings.table(table)
+        answer = answer_totals(settings.for_auditor(), chosen, question, _MOST, settings.sql_timeout_s)
+    for note in answer.notes:
+        terminal.note(note)
+    columns = [name for name in ("day", "client_id", "type", "status", "supplier") if name in question.groups]
+    rows = [_record(chosen, one, [*columns, "currency"]) for one in answer.totals]
+    heads = [*columns, "currency", "rows", *chosen.money_columns]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, heads, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        shown = ([_cell(row[name]) for name in heads] for row in rows)
+        terminal.table(f"{chosen.name}, {question.first} to {question.last}, {zone}", heads, shown)
+        terminal.note(f"from kept totals of {answer.kept} months, and from the rows of {answer.read}")
+
+
+def _question(
+    first: datetime | None, last: datetime | None, zone: Zone, groups: frozenset[TotalsGroup], client: str | None
+) -> Question:
+    until = datetime.now(zone.timezone).date() if last is None else last.date()
+    since: date = until - timedelta(days=_DAYS) if first is None else first.date()
+    return Question(since, until, zone, groups, client)
+
+
+def _record(table: TieredTable, total: Total, columns: list[str]) -> dict[str, Any]:
+    """A total as one record; money stays decimal text."""
+    told = {name: getattr(total, name) for name in columns}
+    return {name: str(value) if isinstance(value, date) else value for name, value in told.items()} | {
+        "rows": total.rows,
+        **total.amounts(table),
+    }
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _keep() -> None:
+    """Do what the flow `keep-daily-totals` does. Raises the errors of the months that failed."""
+    problems: list[TreasuryError] = []
+    with session("s3") as settings:
+        for one in keep_daily_totals(settings):
+            if one.result is not TotalsResult.HELD:
+                typer.echo(
+                    f"{one.place}: {one.result}" + (f", {one.rows} rows" if one.error is None else f": {one.error}")
+                )
+            problems += [] if one.error is None else [one.error]
+    if problems:
+        raise combined(problems)

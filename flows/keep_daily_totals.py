@@ -1,0 +1,39 @@
+"""Every night: the daily totals of months that have ended, kept where they are not, or do not hold any more."""
+
+from collections import Counter
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+
+from config import load_settings
+from flows.futures import raise_together
+from flows.schedule import HOOKS
+from tasks.steps import keep_daily_totals_step
+from tasks.totals.keeping import TotalsOutcome, TotalsResult
+
+
+@flow(name="keep-daily-totals", **HOOKS)
+def keep_daily_totals() -> list[TotalsOutcome]:
+    """Keep the totals of each month that has ended, of every table. Safe to run again at any time.
+
+    A month that fails stops no other; the run fails at its end if one did. Until it is kept, its rows are read.
+    """
+    logger = get_run_logger()
+    outcomes = keep_daily_totals_step(load_settings())
+    changed = [one for one in outcomes if one.result is not TotalsResult.HELD]
+    rows = [
+        {
+            "table": one.table,
+            "month": str(one.month or ""),
+            "place": one.place,
+            "result": one.result,
+            "rows": one.rows,
+            "reason": str(one.error or ""),
+        }
+        for one in changed
+    ]
+    create_table_artifact(key="daily-totals", table=rows, description="Daily totals that were computed")
+    counts = Counter(one.result for one in outcomes)
+    logger.info("daily totals: %s", ", ".join(f"{counts[result]} {result}" for result in TotalsResult))
+    raise_together([one.error for one in outcomes if one.error is not None])
+    return outcomes

@@ -1,0 +1,157 @@
+"""Daily totals: what they are grouped by, in whose days, and how they are added up.
+
+A piece is the time that one UTC day and one Johannesburg day share: 00:00 to 22:00 and 22:00 to 24:00 UTC. Every row is
+in one piece, and the pieces of a day in either zone are whole, so one set of totals serves both.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from enum import StrEnum
+
+from ledger.business_days import JOHANNESBURG
+from ledger.errors import DataError, FieldError
+from ledger.money import add_exactly, plain
+from ledger.months import FIRST_YEAR, LAST_YEAR
+from ledger.tables import TieredTable
+
+CLIENT, SUPPLIER = "client_id", "supplier"  # as the columns are called in every table that has them
+
+
+class Zone(StrEnum):
+    """Whose days the totals are of. South Africa has had UTC+2 all year since 1944."""
+
+    UTC = "UTC"
+    JOHANNESBURG = "Africa/Johannesburg"
+
+    @property
+    def timezone(self) -> timezone:
+        """The zone for datetimes."""
+        return UTC if self is Zone.UTC else JOHANNESBURG
+
+    def start(self, day: date) -> datetime:
+        """The instant at which ``day`` begins, aware."""
+        return datetime(day.year, day.month, day.day, tzinfo=self.timezone)
+
+
+class TotalsGroup(StrEnum):
+    """What totals can be grouped by, in addition to the currency. The order is that of answers."""
+
+    DAY = "day"
+    CLIENT = "client_id"
+    TYPE = "type"
+    STATUS = "status"
+    SUPPLIER = "supplier"
+
+
+COLUMNS = (TotalsGroup.CLIENT, TotalsGroup.TYPE, TotalsGroup.STATUS, TotalsGroup.SUPPLIER)
+# The columns that each set of kept totals is grouped by, by its number in `daily_totals.detail`, beside the currency.
+DETAILS: Sequence[frozenset[TotalsGroup]] = (frozenset(), frozenset({TotalsGroup.CLIENT}), frozenset(COLUMNS))
+
+
+def column_of(table: TieredTable, group: TotalsGroup, living: Iterable[str]) -> str | None:
+    """The column of ``table`` that ``group`` is in, of those that the table has now; None for none."""
+    wanted = {TotalsGroup.TYPE: table.type_column, TotalsGroup.STATUS: table.status_column}.get(group, group.value)
+    return wanted if wanted in set(living) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which totals: the days from ``first`` to ``last``, both included, in ``zone``; grouped by ``groups``.
+
+    ``client_id`` names the only client whose rows count; None counts all rows.
+    """
+
+    first: date
+    last: date
+    zone: Zone = Zone.UTC
+    groups: frozenset[TotalsGroup] = frozenset({TotalsGroup.DAY})
+    client_id: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise FieldError for days in the wrong order, and for years that no month has."""
+        if self.last < self.first:
+            raise FieldError("to", f"must not be before `from`, {self.first}")
+        for name, day in (("from", self.first), ("to", self.last)):
+            if not FIRST_YEAR <= day.year < LAST_YEAR:
+                raise FieldError(name, f"must be in the years {FIRST_YEAR} to {LAST_YEAR - 1}")
+
+    @property
+    def lower(self) -> datetime:
+        """The first instant of the range."""
+        return self.zone.start(self.first)
+
+    @property
+    def upper(self) -> datetime:
+        """The first instant after the range."""
+        return self.zone.start(self.last + timedelta(days=1))
+
+    @property
+    def columns(self) -> tuple[TotalsGroup, ...]:
+        """The columns that totals are grouped by, in their order."""
+        return tuple(group for group in COLUMNS if group in self.groups)
+
+    @property
+    def detail(self) -> int:
+        """The smallest set of kept totals that can answer."""
+        needed = self.groups.intersection(COLUMNS) | ({TotalsGroup.CLIENT} if self.client_id is not None else set())
+        return next(number for number, told in enumerate(DETAILS) if needed <= told)
+
+
+# Day, currency and the columns of `COLUMNS`, None where totals are not grouped by them, and for NULL.
+Key = tuple[date | None, str | None, str | None, str | None, str | None, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The rows of one group: their number, and the sum of each money column in the table's order.
+
+    A column that totals are not grouped by is None, and so is NULL.
+    """
+
+    day: date | None
+    currency: str | None
+    client_id: str | None
+    type: str | None
+    status: str | None
+    supplier: str | None
+    rows: int
+    sums: tuple[Decimal, ...]
+
+    def amounts(self, table: TieredTable) -> dict[str, str]:
+        """The sums as decimal texts, by money column."""
+        return {name: plain(value) for name, value in zip(table.money_columns, self.sums, strict=True)}
+
+
+class Sums:
+    """Adds up totals of several places."""
+
+    def __init__(self, table: TieredTable, scales: Sequence[int]) -> None:
+        self._table = table
+        self._zeros = [Decimal(0).scaleb(-scale) for scale in scales]
+        self._found: dict[Key, tuple[int, list[Decimal]]] = {}
+
+    def add(self, key: Key, rows: int, sums: Iterable[Decimal | None]) -> None:
+        """Add the rows of a group. A sum of nothing but NULLs is zero.
+
+        Raises DataError for a sum that is NaN or infinite.
+        """
+        counted, totals = self._found.get(key, (0, self._zeros))
+        added = [add_exactly(one, Decimal(0) if more is None else more) for one, more in zip(totals, sums, strict=True)]
+        for name, value in zip(self._table.money_columns, added, strict=True):
+            if not value.is_finite():
+                raise DataError(
+                    f"{self._table.name}.{name}: a sum is {value}: find the rows whose {name} is NaN or infinite"
+                )
+        self._found[key] = (counted + rows, added)
+
+    def totals(self) -> list[Total]:
+        """The totals, by day, currency and columns; None comes first."""
+        order = sorted(self._found, key=lambda key: [*map(_order, key)])
+        return [Total(*key, self._found[key][0], tuple(self._found[key][1])) for key in order]
+
+
+def _order(value: date | str | None) -> str:
+    """What values are sorted by: None first, then days and texts."""
+    return "" if value is None else f"={value}"

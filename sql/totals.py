@@ -1,0 +1,289 @@
+"""PostgreSQL's side of daily totals: the mark of writes, what is kept, and the sums of a partition."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.rows import TupleRow, class_row
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from ledger.errors import ConflictError, TransientError
+from ledger.months import Month
+from ledger.tables import TieredTable
+from ledger.totals import COLUMNS, DETAILS, Question, TotalsGroup, Zone, column_of
+from sql.connection import Connection, fetch_one, schema_of
+from sql.queries import load
+from sql.relations import Relation
+from sql.storing import check_stored
+
+_QUERIES = load("totals")
+_MARK = "treasury_mark_totals"
+_DAYS: Mapping[Zone, LiteralString] = {Zone.UTC: "utc_day", Zone.JOHANNESBURG: "sa_day"}
+# The days of an instant. The offset of Johannesburg is written out: no time zone database takes part.
+UTC_DAY = "({} AT TIME ZONE 'UTC')::date"
+SA_DAY = "({} AT TIME ZONE 'UTC' + INTERVAL '2 hours')::date"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptObject:
+    """An archived object whose totals may be kept: its key, and what its totals were computed from."""
+
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPlaces:
+    """The places whose kept totals hold: the OIDs of partitions and the keys of objects."""
+
+    relations: frozenset[int]
+    objects: frozenset[str]
+
+
+@contextmanager
+def totals_lock(connection: Connection) -> Iterator[None]:
+    """Keep totals alone, until the end of the block or the connection. Raises ConflictError while another run does."""
+    if not fetch_one(connection, _QUERIES["lock"])[0]:
+        raise ConflictError("another run keeps daily totals; one does so at a time")
+    try:
+        yield
+    finally:
+        with suppress(psycopg.Error):  # of a session that is gone, and its lock with it
+            connection.execute(_QUERIES["unlock"])
+
+
+def archived_keys(connection: Connection, table: TieredTable) -> list[str]:
+    """The keys of the objects that the archived months of ``table`` are in."""
+    return [key for (key,) in connection.execute(_QUERIES["archived_keys"], {"table": table.name})]
+
+
+def read_kept(
+    connection: Connection, table: TieredTable, relations: Iterable[int], objects: Sequence[KeptObject]
+) -> KeptPlaces:
+    """Those of the partitions and objects whose kept totals hold now."""
+    rows = connection.execute(_QUERIES["valid"], _asked(table, relations, objects)).fetchall()
+    return _places(rows)
+
+
+def _places(rows: Iterable[TupleRow]) -> KeptPlaces:
+    found = [(relation, key) for _, relation, key, *_ in rows]
+    return KeptPlaces(
+        frozenset(relation for relation, _ in found if relation is not None),
+        frozenset(key for _, key in found if key is not None),
+    )
+
+
+def _asked(table: TieredTable, relations: Iterable[int], objects: Sequence[KeptObject]) -> dict[str, Any]:
+    return {
+        "table": table.name,
+        "money_columns": list(table.money_columns),
+        "relations": list(relations),
+        "objects": [one.key for one in objects],
+        "fingerprints": [one.fingerprint for one in objects],
+    }
+
+
+def kept_sums(
+    connection: Connection,
+    table: TieredTable,
+    question: Question,
+    relations: Iterable[int],
+    objects: Sequence[KeptObject],
+) -> tuple[KeptPlaces, list[TupleRow]]:
+    """The places whose kept totals hold, and their totals: day, currency, the columns of `COLUMNS`, rows and sums.
+
+    A column that totals are not grouped by is None. One statement asks both, so no run that keeps totals comes between.
+    """
+    day = SQL(_DAYS[question.zone])
+    told = [day if TotalsGroup.DAY in question.groups else SQL("NULL::date"), SQL("currency")]
+    told += [SQL(group.value) if group in question.groups else SQL("NULL::text") for group in COLUMNS]
+    sums = [SQL("sum(sums[{}])").format(Literal(number + 1)) for number in range(len(table.money_columns))]
+    query = SQL(
+        "WITH valid AS MATERIALIZED ({valid}) SELECT place_id, relation_oid, object_key, NULL::date, {nothing},"
+        " row_count, {zeros} FROM valid UNION ALL (SELECT NULL, NULL, NULL, {named}, sum(row_count)::bigint, {sums}"
+        " FROM daily_totals WHERE place_id IN (SELECT place_id FROM valid) AND detail = %(detail)s"
+        " AND {day} BETWEEN %(first)s AND %(last)s {client} GROUP BY 4, 5, 6, 7, 8, 9)"
+    ).format(
+        valid=SQL(_QUERIES["valid"]),
+        nothing=SQL(", ").join([SQL("NULL::text")] * (len(COLUMNS) + 1)),
+        zeros=SQL(", ").join([SQL("0::numeric")] * len(table.money_columns)),
+        named=SQL(", ").join(told),
+        sums=SQL(", ").join(sums),
+        day=day,
+        client=SQL("" if question.client_id is None else "AND client_id = %(client)s"),
+    )
+    values = {"first": question.first, "last": question.last, "client": question.client_id, "detail": question.detail}
+    rows = connection.execute(query, values | _asked(table, relations, objects)).fetchall()
+    return _places(row for row in rows if row[0] is not None), [row[3:] for row in rows if row[0] is None]
+
+
+def partition_sums(
+    connection: Connection, table: TieredTable, question: Question, item: Composable, living: Sequence[str]
+) -> list[TupleRow]:
+    """The totals of a FROM item, as those of `kept_sums`, from its rows now."""
+    time_column = Identifier(table.time_column)
+    day = SQL(UTC_DAY if question.zone is Zone.UTC else SA_DAY).format(time_column)
+    columns = {group: _column(table, group, living) for group in COLUMNS}
+    told = [day if TotalsGroup.DAY in question.groups else SQL("NULL::date"), _currency(table)]
+    told += [columns[group] if group in question.groups else SQL("NULL::text") for group in COLUMNS]
+    where = [SQL("{} >= %(lower)s AND {} < %(upper)s").format(time_column, time_column)]
+    if question.client_id is not None:
+        where.append(SQL("{} = %(client)s").format(columns[TotalsGroup.CLIENT]))
+    query = SQL("SELECT {}, count(*), {} FROM {} WHERE {} GROUP BY 1, 2, 3, 4, 5, 6").format(
+        SQL(", ").join(told), SQL(", ").join(_sums(table)), item, SQL(" AND ").join(where)
+    )
+    values = {"lower": question.lower, "upper": question.upper, "client": question.client_id}
+    return connection.execute(query, values).fetchall()
+
+
+def _column(table: TieredTable, group: TotalsGroup, living: Sequence[str]) -> Composable:
+    name = column_of(table, group, living)
+    return SQL("{}::text").format(Identifier(name)) if name else SQL("NULL::text")
+
+
+def _currency(table: TieredTable) -> Composable:
+    return SQL("{}::text").format(Identifier(table.currency_column)) if table.currency_column else SQL("NULL::text")
+
+
+def _sums(table: TieredTable) -> list[Composable]:
+    return [SQL("coalesce(sum({}), 0)").format(Identifier(column)) for column in table.money_columns]
+
+
+def fingerprint(connection: Connection, relation: Relation) -> str | None:
+    """What must be as it is now for kept totals of ``relation`` to hold; None where its writes are not marked."""
+    found: str | None = fetch_one(connection, _QUERIES["fingerprint"], {"relation": relation.oid})[0]
+    return found
+
+
+def mark_writes(connection: Connection, relation: Relation) -> None:
+    """Make every write to ``relation`` leave a mark. To be called within `sql.maintenance.run_ddl`. Safe to run again.
+
+    Making the trigger waits for every writer to end: what is read after the commit has all rows that were not marked.
+    """
+    connection.execute(
+        SQL(
+            "CREATE OR REPLACE TRIGGER {0} AFTER INSERT OR UPDATE OR DELETE ON {1} FOR EACH ROW EXECUTE FUNCTION {2}()"
+        ).format(Identifier(_MARK), relation.identifier, Identifier(schema_of(connection), _MARK))
+    )
+    connection.execute(SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(relation.identifier, Identifier(_MARK)))
+
+
+def keep_partition(
+    connection: Connection, table: TieredTable, month: Month, relation: Relation, living: Sequence[str]
+) -> int:
+    """Keep the totals of ``relation`` as its rows are in this transaction, which must read one snapshot; its rows.
+
+    Marks that this snapshot sees are of writes that it sees, so they go; those of later writes stay. Raises
+    TransientError when writes to the relation are not marked any more.
+    """
+    found = fingerprint(connection, relation)
+    if found is None:
+        raise TransientError(f"{relation}: the trigger {_MARK} was taken away meanwhile; run it again")
+    connection.execute(_QUERIES["forget_changes"], {"relation": relation.oid})
+    connection.execute(_QUERIES["forget_relation"], {"table": table.name, "relation": relation.oid})
+    place = _add_place(connection, table, month, found, 0, relation=relation.oid)
+    connection.execute(_insert(table, place, relation, living))
+    counted = connection.execute(_QUERIES["count_rows"], {"place": place})
+    check_stored(counted, 1, "daily_totals_places")
+    (rows,) = fetch_row(counted)
+    return int(rows)
+
+
+def fetch_row(cursor: psycopg.Cursor[TupleRow]) -> TupleRow:
+    """The one row of an answer that always has one."""
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101  # the statement returns a row
+    return row
+
+
+def _insert(table: TieredTable, place: int, relation: Relation, living: Sequence[str]) -> Composed:
+    """The statement that stores the totals of a partition, each set of them, from one scan."""
+    time_column = Identifier(table.time_column)
+    pieces = [SQL(UTC_DAY).format(time_column), SQL(SA_DAY).format(time_column)]
+    names = ["utc_day", "sa_day", *(group.value for group in COLUMNS), "currency"]
+    columns = [*pieces, *(_column(table, group, living) for group in COLUMNS), _currency(table)]
+    read = [SQL("{} AS {}").format(column, Identifier(name)) for column, name in zip(columns, names, strict=True)]
+    read += [
+        SQL("{} AS {}").format(Identifier(column), Identifier(f"money {number}"))
+        for number, column in enumerate(table.money_columns)
+    ]
+    money = [SQL("coalesce(sum({}), 0)").format(Identifier(f"money {n}")) for n in range(len(table.money_columns))]
+    return SQL(
+        "INSERT INTO daily_totals (place_id, detail, utc_day, sa_day, client_id, type, status, supplier, currency,"
+        " row_count, sums) SELECT {place}, {detail}, {names}, count(*), ARRAY[{money}]::numeric[]"
+        " FROM (SELECT {read} FROM {relation}) AS rows GROUP BY GROUPING SETS ({sets})"
+    ).format(
+        place=Literal(place),
+        detail=SQL("CASE grouping(client_id, type) WHEN 3 THEN 0 WHEN 1 THEN 1 ELSE 2 END"),
+        names=SQL(", ").join(map(Identifier, names)),
+        money=SQL(", ").join(money),
+        read=SQL(", ").join(read),
+        relation=relation.identifier,
+        sets=SQL(", ").join(map(_set, DETAILS)),
+    )
+
+
+def _set(told: frozenset[TotalsGroup]) -> Composable:
+    names = ["utc_day", "sa_day", "currency", *(group.value for group in COLUMNS if group in told)]
+    return SQL("({})").format(SQL(", ").join(map(Identifier, names)))
+
+
+def keep_object(
+    connection: Connection, table: TieredTable, month: Month, archived: KeptObject, totals: Iterable[Sequence[Any]]
+) -> bool:
+    """Keep the totals of an archived object, records of detail, days, columns, rows and sums; False where it is
+    none any more. To be called within a transaction. A deletion of the month comes before or after it.
+    """
+    named = {"table": table.name, "object": archived.key}
+    if connection.execute(_QUERIES["hold_archived"], named).fetchone() is None:
+        return False
+    connection.execute(_QUERIES["forget_object"], named)
+    records = list(totals)
+    rows = sum(record[-2] for record in records if record[0] == 0)
+    place = _add_place(connection, table, month, archived.fingerprint, rows, object=archived.key)
+    with connection.cursor() as cursor:
+        with cursor.copy(_QUERIES["copy_rows"]) as copy:
+            for record in records:
+                copy.write_row((place, *record))
+        check_stored(cursor, len(records), "daily_totals")
+    return True
+
+
+def _add_place(
+    connection: Connection, table: TieredTable, month: Month, found: str, rows: int, **place: int | str
+) -> int:
+    values: dict[str, Any] = {"relation": None, "object": None, "fingerprint": found, "row_count": rows, **place}
+    values |= {"table": table.name, "month": month.first_day, "money_columns": list(table.money_columns)}
+    return int(fetch_one(connection, _QUERIES["add_place"], values)[0])
+
+
+def forget_others(connection: Connection, table: TieredTable, relations: Sequence[int], objects: Sequence[str]) -> int:
+    """Remove what is kept of places that are not among these; the number of places. Safe to run again."""
+    places = {"table": table.name, "relations": list(relations), "objects": list(objects)}
+    gone = connection.execute(_QUERIES["forget_others"], places).rowcount
+    connection.execute(_QUERIES["forget_gone_changes"])
+    return gone
+
+
+def forget_deleted(connection: Connection, table: str, month: Month, parts: Sequence[int]) -> None:
+    """Remove what is kept of parts of a month, in the transaction that begins their deletion."""
+    values = {"table": table, "month": month.first_day, "parts": list(parts)}
+    connection.execute(_QUERIES["forget_deleted"], values)
+
+
+@dataclass(frozen=True, slots=True)
+class UnkeptMonth:
+    """A month (``YYYY-MM``) without totals that hold, and since when it could have them, UTC."""
+
+    table_name: str
+    month: str
+    since: datetime
+
+
+def unkept(connection: Connection, tables: Iterable[TieredTable]) -> list[UnkeptMonth]:
+    """The months that have ended and have no totals that hold, the longest without them first."""
+    with connection.cursor(row_factory=class_row(UnkeptMonth)) as cursor:
+        return cursor.execute(_QUERIES["unkept"], {"tables": [table.name for table in tables]}).fetchall()

@@ -1,0 +1,19 @@
+"""The check of daily totals: how long months have been without totals that hold."""
+
+from sql.totals import unkept
+from tasks.health.context import Context
+from tasks.health.result import Measure
+
+_DAY_S = 86_400
+
+
+def daily_totals(context: Context) -> Measure:
+    """Value: days since the oldest month without totals that hold could first have had them, 0 where all have."""
+    with context.connect() as connection:
+        found = unkept(connection, context.settings.registry.values())
+    if not found:
+        return Measure("the totals of every month that has ended are kept", 0)
+    oldest = found[0]
+    days = max(0.0, (context.now - oldest.since).total_seconds() / _DAY_S)
+    named = f"{oldest.table_name} {oldest.month}"
+    return Measure(f"{len(found)} months without totals that hold, {named} for {days:.0f} days", days)

@@ -1,0 +1,118 @@
+"""Where the rows of one table are, as totals read them: each place once, and of which places totals may be kept."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from config import Settings
+from ledger.columns import Column
+from ledger.errors import ConfigError, MissingRowsError
+from ledger.months import Month
+from ledger.policy import Tier
+from ledger.tables import TieredTable
+from sql.connection import Connection
+from sql.totals import KeptObject, archived_keys
+from storage.engine import url_of
+from storage.pruning import Branch
+from tasks.querying.objects import ArchivedObject
+from tasks.querying.places import Attached, Places, find_places
+
+_FORMAT = 1  # of what is kept: another number makes all that was kept before go
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOfRows:
+    """A place of rows. ``attached`` is its side in PostgreSQL, None for an archived object; ``objects`` are the
+    archived objects that reading it reads, by their addresses; ``archived`` is the object whose totals may be kept.
+    """
+
+    branch: Branch
+    attached: Attached | None
+    objects: dict[str, ArchivedObject]
+    archived: KeptObject | None
+
+    @property
+    def name(self) -> str:
+        """The place for a message."""
+        where = self.attached.name if self.attached else "the archive"
+        return f"{self.branch.table.name} {self.branch.month or ''} in {where}"
+
+    def overlaps(self, lower: datetime, upper: datetime) -> bool:
+        """Whether the place may have rows between two aware instants."""
+        month = self.branch.month
+        return month is None or (month.lower < upper and month.upper > lower)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether PostgreSQL alone has the rows: none of them is archived already."""
+        return self.attached is not None and not self.attached.kept
+
+    def relation_ended(self, now: datetime) -> int | None:
+        """The OID of a partition whose totals may be kept at ``now``: it has a month's rows, and the month is over."""
+        month = self.branch.month
+        if self.attached is None or not self.is_plain:
+            return None
+        return self.attached.oid if month is not None and month.upper <= now else None
+
+
+@dataclass(frozen=True)
+class TablePlaces:
+    """A table, its columns now and in the views over all tiers, and its places."""
+
+    table: TieredTable
+    living: tuple[Column, ...]
+    view: tuple[Column, ...]
+    places: tuple[PlaceOfRows, ...]
+    gone: tuple[Branch, ...]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns that the table has now."""
+        return tuple(column.name for column in self.living)
+
+    @property
+    def scales(self) -> list[int]:
+        """The decimal places of each money column."""
+        scales = {column.name: column.scale or 0 for column in self.living}
+        return [scales.get(name, 0) for name in self.table.money_columns]
+
+
+def places_of(connection: Connection, settings: Settings, table: TieredTable) -> TablePlaces:
+    """The places of ``table``, whose parents are locked until the transaction ends. Raises ConfigError for a table that
+    cannot be read.
+    """
+    found = find_places(connection, settings, [table])
+    if table.name in found.refused:
+        raise ConfigError(f"table {table.name}: {found.refused[table.name]}")
+    ((_, view),) = found.tables
+    deleted = tuple(branch for branch in found.branches if branch.tier == Tier.DELETED)
+    others = [branch for branch in found.branches if branch.tier != Tier.DELETED]
+    keys = {url_of(settings, key): key for key in archived_keys(connection, table)}
+    places = tuple(_place(found, branch, keys) for branch in others)
+    return TablePlaces(table, found.living[table.name], view, places, deleted)
+
+
+def _place(found: Places, branch: Branch, keys: Mapping[str, str]) -> PlaceOfRows:
+    attached, objects = found.attached.get(branch.source), found.objects.get(branch.source, {})
+    archived = None
+    if attached is None and len(objects) == 1:
+        ((address, known),) = objects.items()
+        content = f"{_FORMAT} {branch.select(branch.source)} {known}".replace(address, "")
+        archived = KeptObject(keys[address], hashlib.sha256(content.encode()).hexdigest())
+    return PlaceOfRows(branch, attached, objects, archived)
+
+
+def month_of(place: PlaceOfRows) -> Month:
+    """The month of a place that has one."""
+    month = place.branch.month
+    assert month is not None  # noqa: S101  # totals are kept of such places alone
+    return month
+
+
+def refuse_unreadable(places: Sequence[PlaceOfRows]) -> None:
+    """Raise MissingRowsError for the first place that is not where the catalogue says."""
+    for place in places:
+        if place.branch.refusal:
+            raise MissingRowsError(place.branch.refusal)

@@ -1,0 +1,448 @@
+"""Daily totals are equal to the rows to the cent, wherever the rows are and whoever has changed them."""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from config import Settings
+from config.retention import RetentionSettings
+from ledger.errors import ConflictError, FieldError, MissingRowsError, RefusalError, TreasuryError
+from ledger.months import Month
+from ledger.totals import Question, TotalsGroup, Zone
+from sql.connection import connect
+from sql.partitions import ensure_partition, prepare_table
+from sql.totals import totals_lock
+from tasks.archiving.late_rows import open_late_rows
+from tasks.archiving.move_month import move_month
+from tasks.archiving.plan import plan_table
+from tasks.totals.answer import answer_totals
+from tasks.totals.keeping import TotalsResult, keep_daily_totals
+from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger, make_row
+from tests.tasks.archiving.test_third_table import _CONFIGURED, _DDL
+from tests.tasks.retention.aged import OLD, OLDER, age, approved, delete, hold
+from tests.tasks.totals.rows import answer, check, counted, daily, told
+
+PARTITION = "transactions_2026_10"
+NEXT = HOT.plus(-1)
+STEPS = ("looked", "marked", "computed", "stored", "kept")
+Act = Callable[[Ledger, int], object]
+
+
+def keep(ledger: Ledger) -> list[TotalsResult]:
+    """Keep the totals of the table; raise what went wrong."""
+    outcomes = keep_daily_totals(ledger.settings, [ledger.table])
+    for outcome in outcomes:
+        if outcome.error is not None:
+            raise outcome.error
+    return [outcome.result for outcome in outcomes]
+
+
+def kept(ledger: Ledger) -> tuple[int, int]:
+    """The places that an answer takes from what is kept, and those whose rows it reads."""
+    found = answer(ledger.settings, ledger.table)
+    return found.kept, found.read
+
+
+def insert(
+    ledger: Ledger, month: Month, number: int, into: str | None = None, before: str = "", **changes: Any
+) -> None:
+    """One more row, by whoever: into the hot parent, or into a relation itself, after a statement."""
+    row = make_row(ledger.table, month, number) | changes
+    names, gaps = ", ".join(row), ", ".join(["%s"] * len(row))
+    with psycopg.connect(ledger.settings.database_dsn) as connection:
+        if before:
+            connection.execute(before)
+        connection.execute(f"INSERT INTO {into or ledger.table.hot_parent} ({names}) VALUES ({gaps})", [*row.values()])
+
+
+@pytest.fixture
+def tiers(ledger: Ledger) -> Ledger:
+    """A month in each tier; of the hot one some rows are unfinished."""
+    for month in (COLD, WARM, HOT):
+        ledger.fill(month)
+    for number in range(500, 505):
+        insert(ledger, HOT, number, status="pending")
+    ledger.night()
+    return ledger
+
+
+def test_totals_are_those_of_the_rows_before_and_after_they_are_kept(tiers: Ledger) -> None:
+    check(tiers.settings, tiers.table)
+    assert kept(tiers) == (0, 3)
+    assert keep(tiers) == [TotalsResult.KEPT] * 3
+    check(tiers.settings, tiers.table)
+    assert kept(tiers) == (3, 0)
+    assert keep(tiers) == [TotalsResult.HELD] * 3
+    (whole,) = [one for one in answer(tiers.settings, tiers.table).totals if one.currency == "ZAR"]
+    (counted_now,) = tiers.ask("SELECT count(*) AS n, sum(amount) AS total FROM transactions WHERE currency = 'ZAR'")
+    assert (whole.rows, whole.sums[0]) == (counted_now["n"], counted_now["total"])
+
+
+def test_each_group_and_each_range_is_that_of_the_rows(tiers: Ledger) -> None:
+    for is_kept in (False, True):
+        if is_kept:
+            keep(tiers)
+        for zone in Zone:
+            rows = counted(tiers.settings, tiers.table, zone)
+            for group, place in ((TotalsGroup.CLIENT, 2), (TotalsGroup.TYPE, 3), (TotalsGroup.STATUS, 4)):
+                found = told(answer(tiers.settings, tiers.table, zone, frozenset({group})))
+                assert {key[place] for key in found} == {key[place] for key in rows}
+                assert sum(n for n, _ in found.values()) == sum(n for n, _ in rows.values())
+            day = max(key[0] for key in rows)  # type: ignore[type-var]  # all of them are days
+            assert isinstance(day, date)
+            groups = frozenset({TotalsGroup.DAY, TotalsGroup.STATUS})
+            found = told(answer(tiers.settings, tiers.table, zone, groups, days=(day, day)))
+            assert sum(n for n, _ in found.values()) == sum(n for key, (n, _) in rows.items() if key[0] == day)
+
+
+def test_a_row_between_22_and_24_utc_is_of_the_next_day_in_johannesburg(ledger: Ledger) -> None:
+    ledger.fill(HOT, rows=0)
+    late = datetime.fromisoformat("2026-10-05T22:00:00+00:00")
+    for number, moment in enumerate((late - timedelta(milliseconds=1), late)):
+        row = make_row(ledger.table, HOT, number)
+        insert(ledger, HOT, number, created_at=moment, id=row["id"], currency="ZAR")
+    for _ in range(2):
+        days = frozenset({TotalsGroup.DAY})
+        found = {zone: told(answer(ledger.settings, ledger.table, zone, days)) for zone in Zone}
+        by_zone = {zone: {key[0]: rows for key, (rows, _) in totals.items()} for zone, totals in found.items()}
+        assert by_zone[Zone.UTC] == {date(2026, 10, 5): 2}
+        assert by_zone[Zone.JOHANNESBURG] == {date(2026, 10, 5): 1, date(2026, 10, 6): 1}
+        keep(ledger)
+
+
+def _others_trigger(ledger: Ledger) -> None:
+    insert(ledger, HOT, 900, before=f"ALTER TABLE {PARTITION} DISABLE TRIGGER treasury_mark_totals")
+    ledger.sql(f"ALTER TABLE {PARTITION} ENABLE ALWAYS TRIGGER treasury_mark_totals")
+
+
+def _in_one_transaction(ledger: Ledger) -> None:
+    switch = f"ALTER TABLE {PARTITION} {{}} TRIGGER treasury_mark_totals"
+    row = make_row(ledger.table, HOT, 901)
+    with psycopg.connect(ledger.settings.database_dsn) as connection:
+        connection.execute(switch.format("DISABLE"))
+        names, gaps = ", ".join(row), ", ".join(["%s"] * len(row))
+        connection.execute(f"INSERT INTO {PARTITION} ({names}) VALUES ({gaps})", [*row.values()])
+        connection.execute(switch.format("ENABLE ALWAYS"))
+
+
+def _without_the_trigger(ledger: Ledger) -> None:
+    ledger.sql(f"DROP TRIGGER treasury_mark_totals ON {PARTITION}")
+    insert(ledger, HOT, 902, into=PARTITION)
+
+
+def _another_function(ledger: Ledger) -> None:
+    ledger.sql(
+        "CREATE OR REPLACE FUNCTION treasury.treasury_mark_totals() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN RETURN NULL; END'"
+    )
+    insert(ledger, HOT, 903)
+
+
+def _another_partition(ledger: Ledger) -> None:
+    bounds = f"FOR VALUES FROM ('{HOT}-01 00:00+00') TO ('{HOT.plus(1)}-01 00:00+00')"
+    ledger.sql(f"ALTER TABLE transactions_partitioned DETACH PARTITION {PARTITION}")
+    ledger.sql(f"ALTER TABLE {PARTITION} RENAME TO aside")
+    ledger.sql(f"CREATE TABLE {PARTITION} (LIKE aside INCLUDING ALL)")
+    ledger.sql(f"INSERT INTO {PARTITION} SELECT * FROM aside WHERE amount > 5000")
+    ledger.sql(f"ALTER TABLE transactions_partitioned ATTACH PARTITION {PARTITION} {bounds}")
+
+
+def _guards_off(statement: str) -> Callable[[Ledger], None]:
+    """A statement of a superuser who has turned off this project's guards of history, as for a correction."""
+
+    def act(ledger: Ledger) -> None:
+        ledger.sql(f"SET session_replication_role = replica; {statement}")
+
+    return act
+
+
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda ledger: insert(ledger, HOT, 910),
+        lambda ledger: insert(ledger, HOT, 911, into=PARTITION),
+        lambda ledger: insert(ledger, HOT, 912, before="SET session_replication_role = replica"),
+        lambda ledger: ledger.sql("UPDATE transactions_partitioned SET status = 'completed' WHERE status = 'pending'"),
+        lambda ledger: insert(ledger, WARM, 913, into="transactions_2026_02"),
+        _guards_off(f"UPDATE {PARTITION} SET amount = amount + 0.01"),
+        _guards_off("DELETE FROM transactions_partitioned WHERE amount > 100"),
+        _guards_off(f"TRUNCATE {PARTITION}"),
+        _others_trigger,
+        _in_one_transaction,
+        _without_the_trigger,
+        _another_function,
+        _another_partition,
+    ],
+    ids=[
+        *("insert", "insert_into_the_partition", "as_a_replica", "status", "warm", "correction", "delete", "truncate"),
+        *("trigger_off_and_on", "in_one_transaction", "no_trigger", "another_function", "another_partition"),
+    ],
+)
+def test_what_anybody_writes_is_in_the_next_answer(tiers: Ledger, act: Callable[[Ledger], None]) -> None:
+    keep(tiers)
+    before = counted(tiers.settings, tiers.table)
+    act(tiers)
+    assert counted(tiers.settings, tiers.table) != before
+    check(tiers.settings, tiers.table)
+    keep(tiers)
+    check(tiers.settings, tiers.table)
+
+
+def test_a_row_that_is_committed_after_the_totals_were_kept_is_not_lost(tiers: Ledger) -> None:
+    keep(tiers)
+    insert(tiers, HOT, 920)  # marks the month: its totals are kept once more while the next row is open
+    row = make_row(tiers.table, HOT, 921)
+    names, gaps = ", ".join(row), ", ".join(["%s"] * len(row))
+    with psycopg.connect(tiers.settings.database_dsn) as writer:
+        writer.execute(f"INSERT INTO transactions_partitioned ({names}) VALUES ({gaps})", [*row.values()])
+        assert TotalsResult.KEPT in keep(tiers)
+        check(tiers.settings, tiers.table)
+        assert kept(tiers) == (3, 0)
+        writer.commit()
+    check(tiers.settings, tiers.table)
+    assert kept(tiers) == (2, 1)
+
+
+def test_writers_who_commit_while_totals_are_kept_lose_nothing(tiers: Ledger) -> None:
+    keep(tiers)
+    is_over = threading.Event()
+
+    def write() -> None:
+        number = 1000
+        while not is_over.is_set():
+            insert(tiers, HOT, number := number + 1)
+
+    with_rows = threading.Thread(target=write)
+    with_rows.start()
+    try:
+        for _ in range(5):
+            keep_daily_totals(tiers.settings, [tiers.table])
+    finally:
+        is_over.set()
+        with_rows.join()
+    check(tiers.settings, tiers.table)
+    keep(tiers)
+    check(tiers.settings, tiers.table)
+    assert kept(tiers) == (3, 0)
+
+
+def test_the_month_that_has_not_ended_is_read(tiers: Ledger) -> None:
+    now = Month.of(datetime.now().astimezone())
+    tiers.fill(now)
+    keep(tiers)
+    assert kept(tiers) == (3, 1)
+    assert not tiers.sql(
+        "SELECT tgname FROM pg_trigger WHERE tgname = 'treasury_mark_totals' AND tgrelid = %s::regclass",
+        tiers.table.partition(now),
+    )
+    check(tiers.settings, tiers.table)
+
+
+def test_a_month_is_kept_in_each_tier_that_it_comes_to(ledger: Ledger) -> None:
+    ledger.warm(COLD)
+    keep(ledger)
+    assert kept(ledger) == (1, 0)
+    ledger.night()
+    check(ledger.settings, ledger.table)
+    assert kept(ledger) == (0, 1)
+    keep(ledger)
+    check(ledger.settings, ledger.table)
+    assert kept(ledger) == (1, 0)
+    assert ledger.sql("SELECT count(*) FROM daily_totals_places") == [(1,)]
+
+
+def test_late_rows_are_read_until_they_are_archived(ledger: Ledger) -> None:
+    ledger.fill(COLD)
+    ledger.night()
+    keep(ledger)
+    open_late_rows(ledger.settings, ledger.table, COLD)
+    for number in range(1000, 1004):
+        insert(ledger, COLD, number)
+    insert(ledger, COLD, 5)  # it is archived already, and counts once
+    check(ledger.settings, ledger.table)
+    keep(ledger)
+    assert kept(ledger) == (1, 1)
+    check(ledger.settings, ledger.table)
+    twice = make_row(ledger.table, COLD, 5)["id"]
+    ledger.sql(f"SET session_replication_role = replica; DELETE FROM transactions_2024_03 WHERE id = '{twice}'")
+    ledger.night()
+    keep(ledger)
+    assert kept(ledger) == (2, 0)
+    check(ledger.settings, ledger.table)
+
+
+def test_of_a_deleted_month_no_totals_are_kept_but_of_its_held_rows(ledger: Ledger) -> None:
+    rules = RetentionSettings(grace_days=0, controller="Acme Payments (Pty) Ltd")
+    ledger = Ledger(ledger.settings.model_copy(update={"retention": rules}), ledger.store)
+    age(ledger, OLDER, OLD)
+    hold(ledger, OLD, "wallet-3")
+    keep(ledger)
+    assert kept(ledger) == (2, 0)
+    approved(ledger)
+    seen: list[int] = []
+    delete(ledger, lambda _: seen.append(ledger.sql("SELECT count(*) FROM daily_totals_places")[0][0]))
+    assert seen[-1] == 0
+    found = answer(ledger.settings, ledger.table)
+    assert set(found.deleted) == {OLDER, OLD}
+    assert sum(one.rows for one in found.totals) == ledger.ask("SELECT count(*) AS n FROM transactions")[0]["n"] > 0
+    keep(ledger)
+    check(ledger.settings, ledger.table)
+
+
+def test_a_client_gets_the_totals_of_its_rows_alone(ledger: Ledger) -> None:
+    ledger.fill(HOT)
+    insert(ledger, HOT, 930, client_id="globex")
+    for _ in range(2):
+        for client in ("acme", "globex", "nobody"):
+            found = daily(ledger.settings, ledger.table, Zone.UTC, client)
+            assert found == counted(ledger.settings, ledger.table, client=client)
+        keep(ledger)
+
+
+def test_a_month_that_is_not_where_the_catalogue_says_is_refused(tiers: Ledger) -> None:
+    keep(tiers)
+    tiers.sql(f"ALTER TABLE transactions_partitioned DETACH PARTITION {PARTITION}")
+    with pytest.raises(MissingRowsError, match="2026-10"):
+        answer(tiers.settings, tiers.table)
+    assert answer(tiers.settings, tiers.table, days=(date(2024, 3, 1), date(2024, 3, 31))).kept == 1
+
+
+def test_another_object_in_the_place_of_an_archived_one_is_not_kept(ledger: Ledger) -> None:
+    ledger.fill(COLD)
+    ledger.night()
+    key = ledger.catalogue(COLD)["object_key"]
+    (ledger.store / key).write_bytes((ledger.store / key).read_bytes()[:-1])
+    (outcome,) = keep_daily_totals(ledger.settings, [ledger.table])
+    assert (outcome.result, outcome.month) == (TotalsResult.FAILED, COLD)
+
+
+def test_what_cannot_be_answered_is_refused_by_name(tiers: Ledger) -> None:
+    day = date(2026, 10, 1)
+    with pytest.raises(FieldError, match="to: must not be before `from`"):
+        Question(day, day - timedelta(days=1))
+    with pytest.raises(FieldError, match="from: must be in the years"):
+        Question(date(1, 1, 1), day)
+    with pytest.raises(FieldError, match="group_by: transactions has no column for supplier"):
+        answer(tiers.settings, tiers.table, groups=frozenset({TotalsGroup.SUPPLIER}))
+    question = Question(date(2026, 10, 1), date(2026, 10, 31))
+    with pytest.raises(FieldError, match=r"group_by: makes \d+ totals, and 3 fit"):
+        answer_totals(tiers.settings, tiers.table, question, 3, timeout_s=60)
+    with (
+        connect(tiers.settings.database_dsn, "tests") as connection,
+        totals_lock(connection),
+        pytest.raises(ConflictError, match="another run keeps daily totals"),
+    ):
+        keep(tiers)
+
+
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("step", STEPS)
+def test_a_run_that_is_killed_leaves_totals_that_hold_or_none(tiers: Ledger, step: str) -> None:
+    program = (
+        "import os, sys; from config import load_settings; from tasks.totals.keeping import keep_daily_totals\n"
+        "settings = load_settings()\n"
+        "keep_daily_totals(settings, [settings.table('transactions')],"
+        " lambda step: os._exit(9) if step == sys.argv[1] else None)"
+    )
+    ended = tiers.run(program, step)
+    assert ended.returncode == 9, ended.stderr
+    check(tiers.settings, tiers.table)
+    insert(tiers, HOT, 940)
+    check(tiers.settings, tiers.table)
+    keep(tiers)
+    check(tiers.settings, tiers.table)
+    assert kept(tiers) == (3, 0)
+
+
+def test_a_third_table_without_currency_type_and_status_has_totals(settings: Settings) -> None:
+    with psycopg.connect(settings.database_dsn) as connection:
+        connection.execute(_DDL)
+    own = Settings.model_validate(settings.model_dump() | {"tables": {"loyalty_events": _CONFIGURED}})
+    table, months = own.table("loyalty_events"), (Month(2026, 5), Month(2026, 9))
+    with connect(own.database_dsn, "tests") as connection:
+        prepare_table(connection, own, table)
+        for month in months:
+            ensure_partition(connection, own, table, month)
+            for number in range(20):
+                values = (uuid4(), month.lower + timedelta(hours=7 * number), f"m-{number % 3}", Decimal(number) / 7)
+                names = "event_id, occurred_at, member, points"
+                connection.execute(f"INSERT INTO {table.hot_parent} ({names}) VALUES (%s, %s, %s, %s)", values)
+
+    def check_points() -> None:
+        (found,) = answer(own, table).totals
+        ledger = Ledger(own, own.home)
+        ledger.table = table
+        (row,) = ledger.ask("SELECT count(*) AS n, sum(points) AS total FROM loyalty_events")
+        assert (found.rows, found.sums, found.currency) == (row["n"], (row["total"],), None)
+        assert sum(n for n, _ in told(answer(own, table, groups=frozenset({TotalsGroup.DAY}))).values()) == row["n"]
+
+    for _ in range(2):
+        check_points()
+        assert [one.error for one in keep_daily_totals(own, [table])] == [None, None]
+        check_points()
+        for move in plan_table(own, table, TODAY, TODAY):
+            move_month(own, move)
+    with pytest.raises(RefusalError, match="rows of loyalty_events belong to no client"):
+        answer(own, table, client="acme")
+    with pytest.raises(FieldError, match="no column for status"):
+        answer(own, table, groups=frozenset({TotalsGroup.STATUS}))
+
+
+def _write(ledger: Ledger, number: int) -> None:
+    status = ("pending", "completed")[number % 3 == 0]
+    with suppress(psycopg.errors.CheckViolation):  # a month that is warm takes no rows through the hot parent
+        insert(ledger, (NEXT, HOT)[number % 2], 2000 + number, status=status)
+
+
+def _end(ledger: Ledger, number: int) -> None:
+    status = ("completed", "failed")[number % 2]
+    unfinished = "status = 'pending' AND amount > %s"
+    ledger.sql(f"UPDATE transactions_partitioned SET status = '{status}' WHERE {unfinished}", number)
+
+
+def _late(ledger: Ledger, number: int) -> None:
+    try:
+        open_late_rows(ledger.settings, ledger.table, COLD)
+    except TreasuryError:
+        return  # it is not archived yet
+    insert(ledger, COLD, 3000 + number)
+
+
+def _night(ledger: Ledger, number: int) -> None:
+    ledger.night(as_of=TODAY + timedelta(days=100 * (number % 2)), today=TODAY + timedelta(days=100))
+
+
+_ACTS: dict[str, Act] = {
+    "write": _write,
+    "end": _end,
+    "late": _late,
+    "night": _night,
+    "keep": lambda ledger, _: bool(keep_daily_totals(ledger.settings, [ledger.table])),
+}
+
+
+@pytest.mark.heavy("each of these is done alone, too")
+def test_in_whatever_order_it_happens_totals_are_those_of_the_rows(tiers: Ledger) -> None:
+    tiers.fill(NEXT)
+    numbers = iter(range(10_000))
+
+    @examples(max_examples=6, suppress_health_check=list(HealthCheck), database=None)
+    @given(st.lists(st.sampled_from(sorted(_ACTS)), min_size=3, max_size=8))
+    def happens(acts: list[str]) -> None:
+        for act in acts:
+            _ACTS[act](tiers, next(numbers))
+        check(tiers.settings, tiers.table)
+
+    happens()
+    assert tiers.ask("SELECT count(*) AS n FROM transactions")[0]["n"] >= 4 * ROWS
