@@ -49,7 +49,7 @@ class _Head(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
+class FileLookup:
     """The lookup of a file of ``size_bytes``. ``filters`` are by the numbers of columns."""
 
     size_bytes: int
@@ -72,7 +72,7 @@ class Lookup:
         return b"".join((rfc8785.dumps(head), b"\n", self.pieces, self.footer, *(content for _, content in sections)))
 
     @classmethod
-    def from_bytes(cls, content: bytes, key: str) -> "Lookup":
+    def from_bytes(cls, content: bytes, key: str) -> "FileLookup":
         """Read the object. Raises DataError naming ``key`` for anything else."""
         line, _, rest = content.partition(b"\n")
         try:
@@ -100,7 +100,7 @@ def filtered_columns(table: TieredTable, columns: Sequence[Column]) -> list[Colu
     return [column for column in columns if column.name in table.looked_up_by and column.kind in kinds]
 
 
-def make_lookup(file: Path, columns: Sequence[Column], bits_per_value: int) -> Lookup:
+def make_lookup(file: Path, columns: Sequence[Column], bits_per_value: int) -> FileLookup:
     """The lookup of a Parquet file, with filters of ``columns``; none where ``bits_per_value`` is 0. Reads all of the
     file; memory grows with the distinct values of a column.
     """
@@ -116,10 +116,10 @@ def make_lookup(file: Path, columns: Sequence[Column], bits_per_value: int) -> L
     with file.open("rb") as content:
         pieces = b"".join(_piece(content.read(end - start), end) for start, end in zip((0, *ends), ends, strict=False))
         content.seek(footer_start)
-        return Lookup(size, pieces, content.read(), bits_per_value, filters)
+        return FileLookup(size, pieces, content.read(), bits_per_value, filters)
 
 
-def remake_lookup(file: Path, columns: Sequence[Column], like: Lookup) -> Lookup:
+def remake_lookup(file: Path, columns: Sequence[Column], like: FileLookup) -> FileLookup:
     """The lookup of a file with the filters that another has: what the other must be equal to."""
     return make_lookup(file, [one for one in columns if one.field_id in like.filters], like.bits_per_value)
 

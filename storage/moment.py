@@ -12,7 +12,7 @@ _TELLING = re.compile(r"now|current|today|timestamp|local|age", re.IGNORECASE)
 
 
 def needs_moment(query: str) -> bool:
-    """Whether a query may call one of the functions that tell the time."""
+    """Whether a query may call one of the functions that return the time."""
     return _TELLING.search(query) is not None
 
 

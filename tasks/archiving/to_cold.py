@@ -47,7 +47,7 @@ from sql.seal import count_unfinished, is_sealed, row_versions, seal, unseal
 from sql.storing import check_stored
 from storage.engine import engine
 from storage.layout import LOOKUP_SUFFIX, MANIFEST_SUFFIX, data_folder, manifest_folder, tree_folder
-from storage.lookups import Lookup, filtered_columns, make_lookup
+from storage.lookups import FileLookup, filtered_columns, make_lookup
 from storage.manifest import ManifestFile, ManifestObject, ManifestRowGroup, ManifestTree, describe_month
 from storage.month_tree import FileTree, ReadFile, read_file
 from storage.spool import spool_folder
@@ -324,7 +324,7 @@ def _describe(
     content: MonthContent,
     tree: FileTree,
     file: ManifestFile,
-    lookup: Lookup,
+    lookup: FileLookup,
 ) -> int:
     """Write tree, lookup and manifest, read them back, and record the proof; returns the bytes of the month in
     PostgreSQL.

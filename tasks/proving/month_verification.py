@@ -13,7 +13,7 @@ from ledger.months import Month
 from ledger.proof import sums_per_currency
 from ledger.tables import TieredTable
 from ledger.transparency.events import LoggedObject
-from storage.lookups import Lookup, remake_lookup
+from storage.lookups import FileLookup, remake_lookup
 from storage.manifest import Manifest, ManifestFile, ManifestRowGroup, ManifestTree, describe_month
 from storage.month_tree import ReadFile, read_file
 from storage.spool import spool_folder
@@ -149,7 +149,7 @@ class MonthVerification:
         if path is None or rows is None:
             return
         try:
-            said = Lookup.from_bytes(path.read_bytes(), manifest.lookup.key)
+            said = FileLookup.from_bytes(path.read_bytes(), manifest.lookup.key)
             is_right = remake_lookup(rows, manifest.layout.columns, said) == said
         except (DataError, OSError, pa.ArrowException) as error:
             self._report.add(manifest.lookup.key, f"cannot be compared with the rows: {error}")

@@ -22,7 +22,7 @@ from sql.installation import add_event, become, confirm, installation_lock, read
 from sql.log import insert_published, log_lock, record_event, take_log
 from sql.lookups import add_lookup
 from sql.rebuild import add_column, add_gone, add_month, forget_columns, require_empty
-from storage.lookups import Lookup
+from storage.lookups import FileLookup
 from storage.manifest import Manifest, ManifestObject
 from storage.marker import location_of, read_marker
 from storage.store import ObjectStore, StoredFile
@@ -139,12 +139,12 @@ def add_archived(
     return manifest
 
 
-def read_lookup(store: ObjectStore, described: ManifestObject) -> Lookup:
+def read_lookup(store: ObjectStore, described: ManifestObject) -> FileLookup:
     """The lookup that a manifest names. Raises VerificationError where the object is another one."""
     content = store.read_bytes(described.key)
     if StoredFile.of(content) != StoredFile(described.size_bytes, bytes.fromhex(described.sha256)):
         raise VerificationError(f"{described.key}: its SHA-256 is not the one in the manifest")
-    return Lookup.from_bytes(content, described.key)
+    return FileLookup.from_bytes(content, described.key)
 
 
 def _add_gone(connection: Connection, events: Sequence[Event]) -> None:

@@ -175,17 +175,18 @@ class Querier:
         places, needed = asked.places, asked.branches
         if not asked.live and all(one.has_lookup for one in places.objects_of(asked.plan.needs).values()):
             with self._archive.session(asked.query, asked.moment) as duck:
-                create_views(duck, places.tables, [(one, one.source) for one in needed], query=asked.query)
+                with naming_unreadable(self._settings, asked.keys):
+                    create_views(duck, places.tables, [(one, one.source) for one in needed], query=asked.query)
                 with _one_transaction(duck):
                     yield duck
             return
         links = int(bool(asked.live))
         with engine(self._settings) as duck, linked(duck, self._settings, links, timeout_s=asked.limit.seconds):
             duck.register_filesystem(self.files)
+            sources = {source: rows_source(connection, place) for source, place in asked.live.items()}
             with naming_unreadable(self._settings, asked.keys):
                 check_objects(duck, places.objects_of(asked.plan.needs))
-            sources = {source: rows_source(connection, place) for source, place in asked.live.items()}
-            create_views(duck, places.tables, [(one, sources.get(one.source, one.source)) for one in needed])
+                create_views(duck, places.tables, [(one, sources.get(one.source, one.source)) for one in needed])
             prepare(duck, asked.moment)
             shut_in(duck, self._settings)
             with _one_transaction(duck):

@@ -30,7 +30,7 @@ from sql.deletions import MonthPart, intend_kept
 from storage.engine import engine, identifier, literal, sql_type
 from storage.layout import LOOKUP_SUFFIX, MANIFEST_SUFFIX, data_folder, manifest_folder, tree_folder
 from storage.leaf_files import only_on_one_side
-from storage.lookups import Lookup, filtered_columns, make_lookup
+from storage.lookups import FileLookup, filtered_columns, make_lookup
 from storage.manifest import Manifest, ManifestFile, ManifestObject, ManifestRowGroup, ManifestTree, describe_month
 from storage.month_proofs import MonthProver
 from storage.month_tree import ReadFile, read_file
@@ -54,7 +54,7 @@ class KeptPart:
     root: str
     holds: tuple[str, ...]
     values: dict[str, Any]
-    lookup: Lookup
+    lookup: FileLookup
     keys: tuple[str, ...]
 
 
@@ -243,7 +243,7 @@ def _describe(
     read: ReadFile,
     proofs: bytes,
     holds: tuple[str, ...],
-    lookup: Lookup,
+    lookup: FileLookup,
 ) -> KeptPart:
     """Store tree, proofs, lookup and manifest, and describe the part for the catalogue."""
     manifest, month, table = work.manifest, str(work.month), table_of(work.manifest)

@@ -11,7 +11,15 @@ from ledger.errors import DataError
 from ledger.months import Month
 from ledger.tables import TRANSACTIONS
 from storage.filters import BLOCK_BYTES, block_number, hash_of, may_have
-from storage.lookups import END_BYTES, PIECE_BYTES, Lookup, column_ranges, filtered_columns, make_lookup, remake_lookup
+from storage.lookups import (
+    END_BYTES,
+    PIECE_BYTES,
+    FileLookup,
+    column_ranges,
+    filtered_columns,
+    make_lookup,
+    remake_lookup,
+)
 from storage.parquet import ROW_GROUP_ROWS, row_group_rows, write_parquet
 from tests.storage.archived_rows import COLUMNS, TABLE, batch_of, make_month, write_rows
 
@@ -26,7 +34,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def _pieces(lookup: Lookup) -> list[tuple[int, int, bytes]]:
+def _pieces(lookup: FileLookup) -> list[tuple[int, int, bytes]]:
     found, start = [], 0
     for at in range(0, len(lookup.pieces), PIECE_BYTES):
         end = int.from_bytes(lookup.pieces[at : at + END_BYTES], "big")
@@ -67,7 +75,7 @@ def test_the_filters_are_of_the_columns_that_rows_are_looked_for_by(file: Path) 
 
 def test_the_object_is_read_back_and_follows_from_the_file(file: Path, tmp_path: Path) -> None:
     lookup = make_lookup(file, filtered_columns(TRANSACTIONS, COLUMNS), 12)
-    assert Lookup.from_bytes(lookup.to_bytes(), KEY) == lookup
+    assert FileLookup.from_bytes(lookup.to_bytes(), KEY) == lookup
     assert remake_lookup(file, COLUMNS, lookup) == lookup
     other = write_rows(ROWS[:-1], tmp_path / "other.parquet")
     assert remake_lookup(other, COLUMNS, lookup) != lookup
@@ -77,13 +85,13 @@ def test_the_object_is_read_back_and_follows_from_the_file(file: Path, tmp_path:
 def test_any_other_object_is_refused_by_its_key(file: Path, change: "object") -> None:
     assert callable(change)
     with pytest.raises(DataError, match=KEY):
-        Lookup.from_bytes(change(make_lookup(file, [], 12).to_bytes()), KEY)
+        FileLookup.from_bytes(change(make_lookup(file, [], 12).to_bytes()), KEY)
 
 
 def test_a_file_without_rows_has_a_lookup(tmp_path: Path) -> None:
     write_parquet([], COLUMNS, TABLE, tmp_path / "empty.parquet")
     lookup = make_lookup(tmp_path / "empty.parquet", filtered_columns(TRANSACTIONS, COLUMNS), 12)
-    assert Lookup.from_bytes(lookup.to_bytes(), KEY) == lookup
+    assert FileLookup.from_bytes(lookup.to_bytes(), KEY) == lookup
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class KilledError(BaseException):
 def in_bucket(ledger: Ledger, store: Store, bucket: str, folder: Path, **changes: object) -> Ledger:
     """The ledger with its archive in a bucket of another store, and two archived months that are due for deep."""
     settings = store.settings(ledger.settings, bucket, uuid.uuid4().hex)
-    made = Ledger(settings.model_copy(update={"deep_storage_class": CLASS} | changes), folder)
+    made = Ledger(settings.model_copy(update={"deep_storage_class": CLASS, "object_cache_mb": 0} | changes), folder)
     made.warm(DEEPER, DEEP, COLD)
     for month in (DEEPER, DEEP, COLD):
         archive_month(made.settings, made.table, month)

@@ -63,9 +63,9 @@ def locking(ledger: Ledger, seaweed_store: Store, tmp_path: Path) -> Ledger:
 def versions(ledger: Ledger, month: Month) -> dict[str, ObjectVersion]:
     """The one version of each object of a month."""
     row = ledger.catalogue(month)
-    keys = [row["object_key"], row["manifest_key"], row["tree"]["key"]]
+    keys = [row["object_key"], row["manifest_key"], row["tree"]["key"], row["lookup"]["key"]]
     found = {key: VersionedStore(ledger.settings).versions(key) for key in keys}
-    assert [len(one) for one in found.values()] == [1, 1, 1]
+    assert [len(one) for one in found.values()] == [1] * len(keys)
     return {key: one[0] for key, one in found.items()}
 
 
@@ -234,9 +234,9 @@ def test_rows_that_stay_are_held_in_the_store_when_the_rest_of_their_month_is_de
     assert {version["version"] for one in said["objects"] for version in one["versions"]} == before
     assert {version["legal_hold"] for one in said["objects"] for version in one["versions"]} == {True}
     keys = [key for (key,) in locking.sql("SELECT object_key FROM archive_uploads WHERE state = 'current'")]
-    assert len(keys) == 4
+    assert len(keys) == 5
     held = [one for key in keys for one in VersionedStore(locking.settings).versions(key)]
-    assert [one.legal_hold for one in held] == [True] * 4
+    assert [one.legal_hold for one in held] == [True] * 5
     assert wrong(locking) == []
     release(locking, placed.hold.number)
     approved(locking)
