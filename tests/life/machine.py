@@ -310,7 +310,7 @@ class Life(RuleBasedStateMachine):
         cold = [(key, part) for key, part in parts if part.tier == COLD]
         with Prover(self.world.settings) as prover:
             if not cold or any(key in self.model.waiting for key, _ in cold):
-                with pytest.raises(DataError, match=r"provable|waits"):
+                with pytest.raises(DataError, match=r"provable|not published"):
                     prover.statement(self.world.ledger.table, wallet, month)
             elif any(row.wallet == wallet for _, part in cold for row in part.rows.values()):
                 files = prover.statement(self.world.ledger.table, wallet, month)
