@@ -15,7 +15,7 @@ _QUERIES = load("locks")
 
 
 @dataclass(frozen=True, slots=True)
-class KeptObject:
+class LockedObject:
     """An object of an archived part of a month (its first day)."""
 
     table_name: str
@@ -51,10 +51,10 @@ class Promise:
 
 def archived_objects(
     connection: Connection, table: str | None = None, first: Month | None = None, last: Month | None = None
-) -> list[KeptObject]:
+) -> list[LockedObject]:
     """Every object of the archived months, or of those of a table from ``first`` to ``last``."""
     days = {"first": first.first_day if first else None, "last": last.first_day if last else None}
-    with connection.cursor(row_factory=class_row(KeptObject)) as cursor:
+    with connection.cursor(row_factory=class_row(LockedObject)) as cursor:
         return cursor.execute(_QUERIES["archived_objects"], {"table": table} | days).fetchall()
 
 
@@ -65,13 +65,13 @@ def promises(connection: Connection, keys: Sequence[str]) -> dict[tuple[str, str
     return {(one.object_key, one.version): one for one in found}
 
 
-def intend_retention(connection: Connection, one: KeptObject, version: str, mode: str, until: datetime) -> None:
+def intend_retention(connection: Connection, one: LockedObject, version: str, mode: str, until: datetime) -> None:
     """Record the retention that the store is about to be asked for. An earlier one is never shortened."""
     values = one.row | {"version": version, "mode": mode, "until": until}
     check_stored(connection.execute(_QUERIES["intend_retention"], values), 1, "archive_locks")
 
 
-def intend_hold(connection: Connection, one: KeptObject, version: str) -> None:
+def intend_hold(connection: Connection, one: LockedObject, version: str) -> None:
     """Record the legal hold that the store is about to be asked for."""
     check_stored(connection.execute(_QUERIES["intend_hold"], one.row | {"version": version}), 1, "archive_locks")
 

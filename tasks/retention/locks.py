@@ -17,7 +17,7 @@ from ledger.retention import due_on
 from sql.connection import Connection, connect
 from sql.holds import open_holds, read_now
 from sql.locks import (
-    KeptObject,
+    LockedObject,
     Promise,
     archived_objects,
     clear_hold,
@@ -99,7 +99,7 @@ def lock_new_objects(
     if mode is None:
         return 0
     work = _Work(connection, settings, locks, mode, open_holds(connection), read_now(connection))
-    objects = [KeptObject(table, month.first_day, part, key) for key in keys]
+    objects = [LockedObject(table, month.first_day, part, key) for key in keys]
     for one in objects:
         found = work.store.versions(one.object_key)
         if len(found) != 1:
@@ -222,7 +222,7 @@ class _Work:
     def store(self) -> VersionedStore:
         return VersionedStore(self.settings)
 
-    def compare(self, objects: Sequence[KeptObject]) -> LockComparison:
+    def compare(self, objects: Sequence[LockedObject]) -> LockComparison:
         counts = {"locked": 0, "held": 0, "released": 0}
         differences: list[str] = []
         known = promises(self.connection, [one.object_key for one in objects])
@@ -240,7 +240,7 @@ class _Work:
                     counts[what] += 1
         return LockComparison(len(objects), **counts, differences=tuple(differences))
 
-    def keep(self, one: KeptObject, version: ObjectVersion, promise: Promise | None) -> list[str]:
+    def keep(self, one: LockedObject, version: ObjectVersion, promise: Promise | None) -> list[str]:
         """Ask the store for what a version lacks; returns what was asked for."""
         done = []
         if (
@@ -272,27 +272,27 @@ class _Work:
             clear_hold(self.connection, one.object_key, version.version)
         return done
 
-    def adopt(self, one: KeptObject, version: ObjectVersion) -> None:
+    def adopt(self, one: LockedObject, version: ObjectVersion) -> None:
         """Take a retention that is there for a promise: of a former database, or by a rule of the bucket."""
         until = version.locked_until
         if until is not None and until > self.now and version.lock_mode:
             intend_retention(self.connection, one, version.version, version.lock_mode, until)
             took_retention(self.connection, one.object_key, version.version, until)
 
-    def wanted_until(self, one: KeptObject, promise: Promise | None) -> datetime:
+    def wanted_until(self, one: LockedObject, promise: Promise | None) -> datetime:
         """Until when a version must be kept: by the policy, or by a former one that promised longer."""
         wanted = _end(self.settings, one.table_name, Month.of(one.month))
         promised = None if promise is None else promise.locked_until
         return wanted if promised is None else max(wanted, promised)
 
-    def is_held(self, one: KeptObject) -> bool:
+    def is_held(self, one: LockedObject) -> bool:
         """Whether an open hold keeps rows of the object's month."""
         table = self.settings.table(one.table_name)
         whole, some = holds_on(self.holds, one.table_name, Month.of(one.month))
         subjects = {hold.scope.subject for hold in some if hold.scope.subject is not None}
         return bool(whole) or any(has_column(self.connection, table, subject) for subject in subjects)
 
-    def differences(self, one: KeptObject, version: ObjectVersion, promise: Promise | None) -> Iterator[str]:
+    def differences(self, one: LockedObject, version: ObjectVersion, promise: Promise | None) -> Iterator[str]:
         """What the store does not keep as it was asked to, of a version."""
         named = f"{one.object_key}, version {version.version}"
         promised = None if promise is None else promise.kept_until
