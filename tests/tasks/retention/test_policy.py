@@ -10,7 +10,7 @@ from ledger.errors import NotFoundError
 from ledger.months import Month
 from ledger.policy import Tier
 from sql.connection import connect
-from sql.locks import KeptObject, intend_retention
+from sql.locks import LockedObject, intend_retention
 from tasks.archiving.tiers import tier_rows
 from tasks.retention.approvals import approve, request_deletion
 from tasks.retention.policy import check_policies, simulate
@@ -47,7 +47,7 @@ def test_a_policy_that_is_shorter_than_a_lock_is_named(ledger: Ledger) -> None:
     assert check_policies(ledger.settings) == []
     key = ledger.catalogue(YOUNG)["object_key"]
     with connect(ledger.settings.database_dsn, "tests") as connection:
-        one = KeptObject("transactions", YOUNG.first_day, 1, key)
+        one = LockedObject("transactions", YOUNG.first_day, 1, key)
         intend_retention(connection, one, "v1", "GOVERNANCE", Month(2040, 1).lower)
     (text,) = check_policies(ledger.settings)
     assert text.startswith(
