@@ -55,11 +55,6 @@ def totals_lock(connection: Connection) -> Iterator[None]:
             connection.execute(_QUERIES["unlock"])
 
 
-def archived_keys(connection: Connection, table: TieredTable) -> list[str]:
-    """The keys of the objects that the archived months of ``table`` are in."""
-    return [key for (key,) in connection.execute(_QUERIES["archived_keys"], {"table": table.name})]
-
-
 def read_kept(
     connection: Connection, table: TieredTable, relations: Iterable[int], objects: Sequence[KeptObject]
 ) -> KeptPlaces:

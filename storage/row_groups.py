@@ -82,5 +82,5 @@ def _read_chunk(metadata: pq.FileMetaData, group: int, name: str) -> _Chunk | No
         return None
     chunk = metadata.row_group(group).column(number)
     found = chunk.statistics
-    has_texts = found is not None and found.has_min_max and isinstance(found.min, str)
+    has_texts = found is not None and found.has_min_max and found.logical_type.type == "STRING"
     return _Chunk(column_range(chunk), (found.min.encode(), found.max.encode()) if has_texts else None)

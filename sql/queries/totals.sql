@@ -62,9 +62,6 @@ RETURNING p.row_count
 -- name: copy_rows
 COPY daily_totals (place_id, detail, utc_day, sa_day, client_id, type, status, currency, supplier, row_count, sums) FROM STDIN
 
--- name: archived_keys
-SELECT object_key FROM archive_months WHERE table_name = %(table)s AND tier IN ('cold', 'deep') AND object_key IS NOT NULL
-
 -- name: unkept
 -- Months that have ended and have no totals that hold, with the time since when they could have them. Of a partition that
 -- somebody has written to, that is when its totals were kept last.

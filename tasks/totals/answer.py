@@ -89,7 +89,7 @@ def _answer(
             rows += partition_sums(connection, table.table, question, place.attached.item, table.names)
     mixed = [place for place in rest if not place.is_plain]
     if mixed:
-        rows += archive_sums(settings, table, mixed, question, timeout_s)
+        rows += archive_sums(connection, settings, table, mixed, question, timeout_s)
         fetch_one(connection, "SELECT 1")  # the locks were kept until here: no month moved meanwhile
     gone = [
         one for one in table.gone if one.month and one.month.lower < question.upper and one.month.upper > question.lower

@@ -1,7 +1,7 @@
 """Totals of rows in the archive, or in PostgreSQL beside rows that are archived already: DuckDB computes them."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import duckdb
@@ -9,17 +9,22 @@ import duckdb
 from config import Settings
 from ledger.errors import TransientError
 from ledger.totals import COLUMNS, DETAILS, Question, TotalsGroup, Zone, column_of
+from sql.connection import Connection
 from sql.totals import SA_DAY, UTC_DAY
+from storage.archive_files import ArchiveFiles
 from storage.engine import engine, identifier, literal, sql_type
+from storage.object_reader import ObjectReader
+from storage.readable import naming_unreadable
 from storage.wide_sums import checked, register_checks
 from tasks.querying.link import linked, translated
-from tasks.querying.objects import check_objects
+from tasks.querying.objects import check_objects, load_files
 from tasks.totals.places import PlaceOfRows, TablePlaces
 
 Record = tuple[Any, ...]
 
 
 def archive_sums(
+    connection: Connection,
     settings: Settings,
     table: TablePlaces,
     places: Sequence[PlaceOfRows],
@@ -40,10 +45,10 @@ def archive_sums(
     if question.client_id is not None:
         where += f" AND {_column(table, TotalsGroup.CLIENT)} = {literal(question.client_id)}"
     query = f"SELECT {', '.join([*named, 'count(*)', *_sums(table)])} FROM {{}} WHERE {where} GROUP BY 1, 2, 3, 4, 5, 6"
-    return _asked(settings, table, places, query, timeout_s)
+    return _asked(connection, settings, table, places, query, timeout_s)
 
 
-def object_totals(settings: Settings, table: TablePlaces, place: PlaceOfRows) -> list[Record]:
+def object_totals(connection: Connection, settings: Settings, table: TablePlaces, place: PlaceOfRows) -> list[Record]:
     """All totals of an archived object, as they are kept: detail, days, client, type, status, currency, supplier, rows
     and a list of sums. Raises DataError for an object that is not the one that was proved.
     """
@@ -61,21 +66,46 @@ def object_totals(settings: Settings, table: TablePlaces, place: PlaceOfRows) ->
         shown = [name if is_named else f"NULL::VARCHAR AS {name}" for name, is_named in zip(names, kept, strict=True)]
         inner = f"(SELECT {', '.join(read)} FROM {{}}) AS pieces"
         query = f"SELECT {', '.join([*shown, 'count(*)', *money])} FROM {inner} GROUP BY 1, 2, 3, 4, 5, 6, 7"
-        records += [(detail, *row[:8], list(row[8:])) for row in _asked(settings, table, [place], query, None)]
+        records += [
+            (detail, *row[:8], list(row[8:])) for row in _asked(connection, settings, table, [place], query, None)
+        ]
     return records
 
 
 def _asked(
-    settings: Settings, table: TablePlaces, places: Sequence[PlaceOfRows], query: str, timeout_s: float | None
+    connection: Connection,
+    settings: Settings,
+    table: TablePlaces,
+    places: Sequence[PlaceOfRows],
+    query: str,
+    timeout_s: float | None,
 ) -> list[Record]:
-    """The answer to ``query``, which has a gap where the rows of ``places`` are read from."""
+    """The answer to ``query``, which has a gap where the rows of ``places`` are read from. ``connection`` is where the
+    archived objects are looked up.
+    """
     links = int(any(place.attached for place in places))
     objects = {address: one for place in places for address, one in place.objects.items()}
     errors = translated(settings) if links else _archive_errors()
-    with engine(settings) as duck, linked(duck, settings, links, timeout_s), errors:
-        register_checks(duck)
-        check_objects(duck, objects)
-        return duck.execute(checked(duck, query.format(_rows(table, places)))).fetchall()
+    with closing(ObjectReader(settings)) as reader, naming_unreadable(settings, [one.key for one in objects.values()]):
+        files = ArchiveFiles(reader)
+        load_files(connection, files, objects.values())
+        with engine(settings) as duck, linked(duck, settings, links, timeout_s), errors, _checked_bytes(files):
+            duck.register_filesystem(files)
+            register_checks(duck)
+            check_objects(duck, objects)
+            return duck.execute(checked(duck, query.format(_rows(table, places)))).fetchall()
+
+
+@contextmanager
+def _checked_bytes(files: ArchiveFiles) -> Iterator[None]:
+    """The errors that reading archived files met inside the block: the engine has their text alone."""
+    try:
+        yield
+    except duckdb.Error as error:
+        failure = files.failure_in(str(error))
+        if failure is None:
+            raise
+        raise failure from error
 
 
 @contextmanager

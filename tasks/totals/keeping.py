@@ -146,7 +146,7 @@ def _keep_object(
 ) -> int:
     archived = place.archived
     assert archived is not None  # noqa: S101  # the caller's branch
-    totals = object_totals(settings, table, place)
+    totals = object_totals(connection, settings, table, place)
     on_step("computed")
     rows = _require_proved(connection, table, place, totals)
     with connection.transaction():

@@ -1,7 +1,7 @@
 """Where the rows of one table are, as totals read them: each place once, and of which places totals may be kept."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -13,8 +13,7 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection
-from sql.totals import KeptObject, archived_keys
-from storage.engine import url_of
+from sql.totals import KeptObject
 from storage.pruning import Branch
 from tasks.querying.objects import ArchivedObject
 from tasks.querying.places import Attached, Places, find_places
@@ -89,18 +88,17 @@ def places_of(connection: Connection, settings: Settings, table: TieredTable) ->
     ((_, view),) = found.tables
     deleted = tuple(branch for branch in found.branches if branch.tier == Tier.DELETED)
     others = [branch for branch in found.branches if branch.tier != Tier.DELETED]
-    keys = {url_of(settings, key): key for key in archived_keys(connection, table)}
-    places = tuple(_place(found, branch, keys) for branch in others)
+    places = tuple(_place(found, branch) for branch in others)
     return TablePlaces(table, found.living[table.name], view, places, deleted)
 
 
-def _place(found: Places, branch: Branch, keys: Mapping[str, str]) -> PlaceOfRows:
+def _place(found: Places, branch: Branch) -> PlaceOfRows:
     attached, objects = found.attached.get(branch.source), found.objects.get(branch.source, {})
     archived = None
     if attached is None and len(objects) == 1:
         ((address, known),) = objects.items()
         content = f"{_FORMAT} {branch.select(branch.source)} {known}".replace(address, "")
-        archived = KeptObject(keys[address], hashlib.sha256(content.encode()).hexdigest())
+        archived = KeptObject(known.key, hashlib.sha256(content.encode()).hexdigest())
     return PlaceOfRows(branch, attached, objects, archived)
 
 

@@ -272,7 +272,7 @@ def test_a_month_that_left_postgresql_takes_no_rows(
     database.execute("DROP TABLE transactions_2024_05")
     database.execute(
         """UPDATE archive_months SET tier = %s, digest = sha256(''), object_key = 'k', manifest_key = 'm',
-           verified_at = now(), certificate = 'DEL-1' WHERE month = %s""",
+           verified_at = now(), deep_at = now(), certificate = 'DEL-1' WHERE month = %s""",
         (tier, month.first_day),
     )
     outcome = run(HEADER + lines(1, 3) + lines(4, 4, "2024-06-01") + lines(5, 6))

@@ -50,6 +50,7 @@ def test_an_approved_month_is_deleted_with_a_certificate_and_nothing_of_it_is_le
         before["object_key"],
         before["manifest_key"],
         before["tree"]["key"],
+        before["lookup"]["key"],
     }
     assert {one["result"] for one in said["objects"]} == {"absent"}
     assert all(len(one["versions"]) == 1 and one["proved_at"] for one in said["objects"])
