@@ -128,7 +128,7 @@ class Ledger:
         assert [one.files[0].key for one in manifests] == [key for key, _ in named]
         states = dict(self.sql("SELECT state, array_agg(object_key) FROM archive_uploads GROUP BY 1"))
         assert set(states.get("current", [])) == self.objects()
-        assert set(states) <= {"current", "removed"}
+        assert set(states) <= {"current", "removed"}, states
 
     def check_no_partition(self, month: Month) -> None:
         """PostgreSQL has nothing left of the month."""

@@ -148,11 +148,11 @@ def test_a_clone_taken_in_the_instant_of_the_flip_removes_nothing_of_the_months(
     archive_month(clone.settings, clone.table, COLD)
     assert left.items() <= bucket(clone).items()
     states = dict(clone.sql("SELECT state, count(*) FROM archive_uploads GROUP BY 1"))
-    assert states == {"kept": 3, "current": 3}
+    assert states == {"kept": 4, "current": 4}
     reasons = clone.sql("SELECT detail ->> 'reason' FROM archive_events WHERE event = 'kept'")
-    assert reasons == [("its attempt was about to become the month when it was interrupted",)] * 3
-    assert "3 objects were kept" in health(clone).line
-    assert report_installation(clone.settings).kept == 3
+    assert reasons == [("its attempt was about to become the month when it was interrupted",)] * 4
+    assert "4 objects were kept" in health(clone).line
+    assert report_installation(clone.settings).kept == 4
 
 
 def test_objects_of_a_flip_that_got_no_lock_are_removed_like_any_leftover(ledger: Ledger) -> None:
