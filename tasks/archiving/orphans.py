@@ -40,18 +40,18 @@ def remove_orphans(connection: Connection, settings: Settings, table: TieredTabl
         for key in states:
             if key in reasons:
                 _keep(connection, table, month, key, reasons[key])
-            elif _removed(store, VersionedStore(settings), key):
+            elif _removed(VersionedStore(settings), key):
                 connection.execute(_QUERIES["mark_upload"], {"object_key": key, "state": "removed"})
                 removed += 1
     return removed
 
 
-def _removed(store: ObjectStore, versioned: VersionedStore, key: str) -> bool:
+def _removed(versioned: VersionedStore, key: str) -> bool:
     """Delete every version of an orphan. False for one that its attempt has locked: a later run does it."""
     try:
         versioned.remove(key)
-    except KeptVersionError:  # or a server over a folder lists for minutes what somebody has deleted there
-        return not any(one.version for one in versioned.versions(key)) and not store.exists(key)
+    except KeptVersionError:  # without versions: a server shows for minutes what somebody deleted in its folder
+        return not any(one.version for one in versioned.versions(key))
     return True
 
 

@@ -168,7 +168,7 @@ def test_an_archiving_killed_anywhere_ends_with_locked_objects(locking: Stage, t
         scene.check_rows()
         scene.complete()
         found = check_locks(scene.settings)
-        assert (found.objects, found.locked, found.differences) == (3, 0, ())
+        assert (found.objects, found.locked, found.differences) == (4, 0, ())
         row = scene.ledger.catalogue(COLD)
         for key in (row["object_key"], row["manifest_key"], row["tree"]["key"]):
             (one,) = VersionedStore(scene.settings).versions(key)

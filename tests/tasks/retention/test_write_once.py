@@ -102,7 +102,7 @@ def test_nothing_is_locked_where_the_settings_say_so_or_the_date_is_over(locking
     age(locking, OLD)
     assert locks_of(locking, OLD) == {("", None, False)}
     found = check_locks(locking.settings)
-    assert (found.objects, found.locked, found.differences) == (6, 3, ())
+    assert (found.objects, found.locked, found.differences) == (8, 4, ())
     assert locks_of(locking, YOUNG) == {("GOVERNANCE", end(locking, YOUNG), False)}
     assert check_locks(locking.settings).locked == 0
 
@@ -150,7 +150,7 @@ def test_what_somebody_changed_in_the_store_is_reported_and_asked_for_again(lock
     age(locking, YOUNG)
     hold(locking, YOUNG)
     locks, store = ObjectLocks(locking.settings), ObjectStore(locking.settings)
-    (first, one), (second, two), (third, three) = sorted(versions(locking, YOUNG).items())
+    (first, one), (second, two), (third, three), _ = sorted(versions(locking, YOUNG).items())
     locks.hold(first, one.version, on=False)
     bucket, path = store.place(second)
     sooner = {"Mode": "GOVERNANCE", "RetainUntilDate": datetime.now(UTC) + timedelta(days=1)}
@@ -191,7 +191,7 @@ def test_a_hold_stands_although_the_store_does_not_take_it(locking: Ledger, monk
     assert locking.sql("SELECT state, title FROM alerts WHERE rule = %s", UNHELD) == [
         ("open", f"{placed.hold.name}: the bucket refuses it")
     ]
-    assert check_locks(locking.settings).held == 3
+    assert check_locks(locking.settings).held == 4
     assert {held for _, _, held in locks_of(locking, YOUNG)} == {True}
     assert locking.sql("SELECT state FROM alerts WHERE rule = %s", UNHELD) == [("resolved",)]
 
@@ -219,7 +219,7 @@ def test_a_mode_is_never_weakened(locking: Ledger) -> None:
     strict = Ledger(locking.settings.model_copy(update={"write_once": "compliance"}), locking.store)
     age(strict, YOUNG)
     longer = with_retention(locking, 132)
-    assert compare_locks(longer.settings).locked == 3
+    assert compare_locks(longer.settings).locked == 4
     assert locks_of(longer, YOUNG) == {("COMPLIANCE", end(longer, YOUNG), False)}
 
 
