@@ -1,21 +1,18 @@
-"""`treasury tiers`, `sql` and `run`: list months and their tiers, query them, and run the flows that move them."""
+"""`treasury tiers`, `late-rows` and `run`: list months and their tiers, and run the flows that move them."""
 
 import json
 import os
-import sys
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from cli.answers import write_answer
 from cli.days import DAY
-from cli.session import auditing, preparing, session
+from cli.session import preparing, session
 from cli.terminal import console
 from config import Settings
 from ledger.errors import ConfigError
@@ -24,7 +21,6 @@ from ledger.tables import TieredTable
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.tiers import TierRow, tier_rows
 from tasks.prefect.access import PrefectAccess, client_environment
-from tasks.querying.query import run_query
 
 _KIBIBYTE = 1024
 
@@ -47,15 +43,6 @@ _FORMER: dict[Job, dict[str, Any]] = {
     Job.ARCHIVE_TRANSACTIONS_TO_COLD: {"tables": ["transactions"], "moves": "to_cold"},
     Job.ARCHIVE_VAS_TRANSACTIONS: {"tables": ["vas_transactions"]},
 }
-
-
-class Format(StrEnum):
-    """The output format of a query's answer."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-    PARQUET = "parquet"
 
 
 def tiers(
@@ -144,42 +131,6 @@ def human_bytes(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= _KIBIBYTE
     return f"{size:.1f} TiB"
-
-
-def sql(
-    query: Annotated[
-        str | None,
-        typer.Argument(help="One SELECT over transactions, vas_transactions, ...; without it: a shell on the terminal"),
-    ] = None,
-    output_format: Annotated[Format, typer.Option("--format", "-f", help="Output format")] = Format.TABLE,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File  [default: standard output]")] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(min=0.001, max=86_400, help="Time limit in s  [default: TREASURY_SQL_TIMEOUT_S]"),
-    ] = None,
-) -> None:
-    """Run one read-only query over all tiers.
-
-    Each table is a view with the table's own columns, `tier` and `month`. Standard error shows how many months were
-    read. Without a query, on a terminal, it is a shell with history and completion.
-    """
-    if query is None:
-        _shell(timeout)
-        return
-    with auditing("s3") as settings, run_query(settings, query, timeout) as answer:
-        write_answer(answer, output_format.value, output)
-        typer.echo(f"read {answer.months_read} of {answer.months_known} months", err=True)
-        for note in answer.notes:
-            typer.echo(note, err=True)
-
-
-def _shell(timeout: float | None) -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise ConfigError("QUERY: give one SELECT; the shell needs a terminal")
-    from cli.sql_shell import run_shell  # noqa: PLC0415  # no other command needs it
-
-    with auditing("s3") as settings:
-        run_shell(settings, timeout)
 
 
 def late_rows(

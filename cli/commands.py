@@ -39,7 +39,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "tiers": Command("cli.archive:tiers", "Show each month's tier, rows, bytes, sums and digest."),
     "late-rows": Command("cli.archive:late_rows", "Open an archived month for rows that came late."),
     "totals": Command("cli.totals:totals", "Sum rows per day, client, type, status, currency and supplier."),
-    "sql": Command("cli.archive:sql", "Run one read-only query over all tiers."),
+    "sql": Command("cli.sql:sql", "Run one read-only query over all tiers."),
     "run": Command("cli.archive:run", "Run a flow now, in this process."),
     "hold": Group(
         "Keep rows from being deleted, and release them.",

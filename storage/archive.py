@@ -53,7 +53,7 @@ class ColdReader:
         self._row_groups = RowGroups()
         self._checked: dict[str, ArchivedFile] = {}
         self._engine = self._stack.enter_context(engine(settings))
-        self._engine.register_filesystem(self._files)
+        self._files.register(self._engine)
         # Objects are immutable.
         self._engine.execute("SET parquet_metadata_cache = true; SET enable_external_file_cache = true")
 

@@ -45,7 +45,7 @@ class ArchiveEngine:
         with self._lock:
             if self._engine is None:
                 connection = self._stack.enter_context(engine(self._settings, with_store=False))
-                connection.register_filesystem(self._files)
+                self._files.register(connection)
                 connection.execute("SET parquet_metadata_cache = true")  # what has a path here never changes
                 register_checks(connection)
                 register_exact(connection)

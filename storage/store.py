@@ -14,10 +14,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-import fsspec
-from aiohttp import ClientError as AiohttpError
-from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # it has no types
-
 from config import Settings
 from ledger.errors import ConfigError, ConflictError, DataError, DeepTierError, TransientError
 from storage import folder
@@ -288,6 +284,8 @@ def _is_marker_of_folder(path: str, listed: Mapping[str, Any], below: str) -> bo
 
 def file_system(settings: Settings, scheme: str) -> Any:
     """The files of ``file`` or ``s3``, with the settings' address, credentials and time limits."""
+    import fsspec  # noqa: PLC0415  # a question that only PostgreSQL answers needs no store
+
     files = fsspec.filesystem(scheme, **_options(settings, scheme))
     files.retries = _TRIES  # of s3fs, around those of botocore: together they multiply
     return files
@@ -342,6 +340,8 @@ def _is_code(error: OSError, codes: frozenset[str]) -> bool:
 
 def error_code(error: BaseException) -> str:
     """The code with which the store itself answered, by an error that came of it; empty where it did not."""
+    from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # noqa: PLC0415  # see `_client_errors`
+
     cause = error if isinstance(error, ClientError) else error.__cause__
     return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else ""
 
@@ -367,9 +367,17 @@ def translated(action: str, key: str = "") -> Iterator[None]:
         if key and _is_code(error, _MUST_BE_RESTORED):
             raise DeepTierError(unreadable_text([key])) from error
         raise ConfigError(f"object store: not allowed to {action}: {error}") from error
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
+    except _client_errors() as error:
+        code = "" if isinstance(error, OSError) else error_code(error)
         kind = ConfigError if code in _DENIED else TransientError
-        raise kind(f"object store: cannot {action}: {code or error}") from error
-    except (OSError, BotoCoreError, AiohttpError) as error:
-        raise TransientError(f"object store: cannot {action}: {str(error) or type(error).__name__}") from error
+        raise kind(f"object store: cannot {action}: {code or str(error) or type(error).__name__}") from error
+
+
+def _client_errors() -> tuple[type[Exception], ...]:
+    """The errors of the store's clients. Their packages take longer to import than most commands run, and are imported
+    when an error must be judged: a client that raised one has imported them.
+    """
+    from aiohttp import ClientError as AiohttpError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    return (ClientError, OSError, BotoCoreError, AiohttpError)

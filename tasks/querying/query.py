@@ -182,7 +182,7 @@ class Querier:
             return
         links = int(bool(asked.live))
         with engine(self._settings) as duck, linked(duck, self._settings, links, timeout_s=asked.limit.seconds):
-            duck.register_filesystem(self.files)
+            self.files.register(duck)
             sources = {source: rows_source(connection, place) for source, place in asked.live.items()}
             with naming_unreadable(self._settings, asked.keys):
                 check_objects(duck, places.objects_of(asked.plan.needs))

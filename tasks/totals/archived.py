@@ -90,7 +90,7 @@ def _asked(
         files = ArchiveFiles(reader)
         load_files(connection, files, objects.values())
         with engine(settings) as duck, linked(duck, settings, links, timeout_s), errors, _checked_bytes(files):
-            duck.register_filesystem(files)
+            files.register(duck)
             register_checks(duck)
             check_objects(duck, objects)
             return duck.execute(checked(duck, query.format(_rows(table, places)))).fetchall()

@@ -140,6 +140,7 @@ def test_breaks_are_filtered_shown_proposed_rejected_and_confirmed_by_another_ac
     assert all(word in records for word in ("proposed", "rejected", "resolved", account_of_process(), "finance2"))
 
 
+@pytest.mark.heavy("the functions are tested in tests/tasks/reconciliation")
 def test_rows_under_way_are_ended_by_a_command(books: Books, typed: Typed) -> None:
     rows = [books.own(status="processing", amount=Decimal(amount)) for amount in (30, 2000)]
     books.sql("UPDATE vas_transactions_partitioned SET supplier_reference = id::text")
@@ -179,6 +180,7 @@ def test_a_run_is_shown_and_replayed_and_its_chain_proved(books: Books, typed: T
         CliRunner().invoke(app, [*verify, "00" * 32], catch_exceptions=False)
 
 
+@pytest.mark.heavy("the functions are tested in tests/tasks/reconciliation")
 def test_days_are_proposed_rejected_and_closed_with_what_waits_carried_on(books: Books, typed: Typed) -> None:
     books.line(amount=Decimal("40.00"))
     books.run()

@@ -117,6 +117,7 @@ def test_a_device_that_is_full_is_one_line(treasury: Treasury, ledger: Ledger, o
     _one_line(done.stderr, "No space left on device")
 
 
+@pytest.mark.heavy("a full device is tested beside it")
 def test_a_file_that_grows_beyond_what_is_allowed_is_one_line_and_is_not_left(ledger: Ledger, tmp_path: Path) -> None:
     query = "SELECT i, md5(i::VARCHAR) FROM range(100000) AS numbers(i)"
     command = ["bash", "-c", 'ulimit -f 64; exec "$@"', "-", sys.executable, "-m", "cli.main", "sql", query]

@@ -147,7 +147,7 @@ def _other_keys(kit: Path) -> None:
     (kit / "policy").write_text("\n".join([*(f"log {key}" for key in old), "quorum none", ""]))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "damage",
     [

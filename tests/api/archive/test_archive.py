@@ -81,6 +81,7 @@ def test_archived_months_are_listed_with_what_the_log_says_of_them(acme: httpx.C
     assert (detail["parts"], detail["provable_from"]) == ([month], None)
 
 
+@pytest.mark.heavy("a list of months is tested beside it")
 def test_pages_of_months_leave_none_out(acme: httpx.Client, ledger: Ledger) -> None:
     table = ledger.settings.table("transactions")
     months = [Month(2023, number) for number in range(1, 6)]
@@ -216,6 +217,7 @@ def test_any_client_of_the_log_reads_it_over_http(acme: httpx.Client, ready: Set
     assert Tree(entries).root(checkpoint.size) == checkpoint.root
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["0/000", "0/001", "0/999.p/3", "x", "8/000", "0/000.p/256", "0/0"])
 def test_what_is_no_tile_is_404(acme: httpx.Client, rows: Rows, name: str) -> None:
     assert acme.get(f"/log/tile/{name}").status_code in {400, 404}

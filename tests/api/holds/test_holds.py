@@ -84,6 +84,7 @@ def test_a_hold_is_placed_by_one_client_and_released_by_two_others(http: httpx.C
     assert [each["hold"] for each in http.get(PATH, headers=people["audit"]).json()["items"]] == ["HOLD-1"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -77,6 +77,7 @@ def test_a_restart_of_postgresql_under_load_loses_nothing(place: Site, figure: F
     assert _started_at(place) > started
 
 
+@pytest.mark.heavy("a frozen PostgreSQL is tested beside it")
 def test_redis_may_be_killed_and_come_back_under_load(place: Site, figure: Figure) -> None:
     """Writes and reads go on, none is answered 5xx, and what is read afterwards is the present status."""
     load = place.load()

@@ -130,6 +130,7 @@ def _days(count: int) -> Any:
     return timedelta(days=count)
 
 
+@pytest.mark.heavy("what cannot be read is tested beside it")
 def test_a_restored_month_is_read_like_any_other(glacier: Ledger) -> None:
     before = glacier.content()
     deepened(glacier)
@@ -171,6 +172,7 @@ def test_a_request_in_vain_names_what_the_store_lacks(glacier: Ledger) -> None:
     assert (one.state, one.readable_until) == (Readability.READABLE, None)
 
 
+@pytest.mark.heavy("what cannot be read is tested beside it")
 def test_deep_months_are_looked_at_each_night_and_read_once_they_are_restored(glacier: Ledger) -> None:
     deepened(glacier)
     publish_log(glacier.settings)
@@ -213,7 +215,7 @@ def test_an_object_that_is_not_the_archived_one_does_not_go_deep(glacier: Ledger
     ]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("bucket", ["plain", "versioned"])
 @pytest.mark.parametrize("step", list(DeepStep))
 def test_a_move_that_is_killed_at_any_step_is_completed_by_the_next_night(
@@ -267,6 +269,7 @@ def test_a_copy_in_parts_has_the_sums_that_were_read(glacier: Ledger, monkeypatc
     assert storage_classes.COPY_PART_BYTES == 1 << 30
 
 
+@pytest.mark.heavy("a month that goes deep is tested beside it")
 def test_a_locked_object_is_not_copied_and_goes_deep_once_the_store_shows_it(
     ledger: Ledger, seaweed_store: Store, tmp_path: Path
 ) -> None:

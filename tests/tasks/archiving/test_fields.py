@@ -56,6 +56,7 @@ def test_every_parquet_column_has_the_number_that_manifest_and_postgresql_have(t
     assert sorted(in_file.values()) == list(range(1, 16))
 
 
+@pytest.mark.heavy("months under each name answer together beside it")
 def test_a_renamed_column_answers_to_both_names_in_every_tier(tiers: Ledger) -> None:
     _alter(tiers, "RENAME COLUMN description TO narrative")
     everywhere = {tier: {"as it was"} for tier in ("hot", "warm", "cold")}
@@ -98,6 +99,7 @@ def test_a_name_that_changes_its_capitals_only_is_one_column(tiers: Ledger) -> N
     assert _values(tiers, "description") == {tier: {"as it was"} for tier in ("hot", "warm", "cold")}
 
 
+@pytest.mark.heavy("months under each name answer together beside it")
 def test_two_columns_that_exchange_their_names_keep_their_values(tiers: Ledger) -> None:
     _alter(tiers, "RENAME COLUMN description TO kept")
     _alter(tiers, "RENAME COLUMN reference TO description")

@@ -155,6 +155,7 @@ def test_a_clone_taken_in_the_instant_of_the_flip_removes_nothing_of_the_months(
     assert report_installation(clone.settings).kept == 4
 
 
+@pytest.mark.heavy("leftovers are tested in test_killed.py")
 def test_objects_of_a_flip_that_got_no_lock_are_removed_like_any_leftover(ledger: Ledger) -> None:
     ledger.warm(COLD)
     hurried = Ledger(ledger.settings.model_copy(update={"lock_attempts": 1, "lock_timeout_ms": 10}), ledger.store)
@@ -341,6 +342,7 @@ def test_a_database_copied_before_it_ever_archived_is_an_installation_of_its_own
     ledger.check_archive()
 
 
+@pytest.mark.heavy("another bucket is tested beside it")
 def test_an_archive_that_moved_asks_once_and_goes_on(ledger: Ledger) -> None:
     before = archived(ledger)
     moved = elsewhere(ledger, "moved")
@@ -381,6 +383,7 @@ def health(ledger: Ledger) -> Any:
     return result
 
 
+@pytest.mark.heavy("a marker that cannot be read is tested beside it")
 def test_a_marker_that_is_gone_is_made_again_where_the_objects_are(ledger: Ledger) -> None:
     archived(ledger)
     store = ObjectStore(ledger.settings)
@@ -417,7 +420,7 @@ def test_an_archive_without_a_marker_whose_objects_nobody_here_wrote_is_not_take
     check(ledger)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b'{"format":"treasury-installation-v2"}', b"\xff"])
 def test_a_marker_that_cannot_be_read_stops_writing_and_nothing_else(ledger: Ledger, content: bytes) -> None:
     before = archived(ledger)
@@ -483,6 +486,7 @@ def test_a_check_killed_at_any_step_is_healed_by_the_next(ledger: Ledger) -> Non
     assert standing(ledger) == "owner"
 
 
+@pytest.mark.heavy("a command that was killed is tested beside it")
 def test_the_first_check_of_all_killed_at_any_step_is_healed_by_the_next(ledger: Ledger) -> None:
     for step in ("intended", "written"):
         assert ledger.run(KILLED_IN_A_CHECK, step).returncode == SIGKILLED
@@ -490,6 +494,7 @@ def test_the_first_check_of_all_killed_at_any_step_is_healed_by_the_next(ledger:
     assert standing(ledger) == "owner"
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("command", ["continue", "separate"])
 def test_a_command_killed_before_it_wrote_the_marker_is_completed_by_the_next(
     ledger: Ledger, copied: Copier, command: str, monkeypatch: pytest.MonkeyPatch
@@ -522,6 +527,7 @@ def test_many_workers_of_one_database_take_turns(ledger: Ledger) -> None:
     assert ledger.sql("SELECT count(*) FROM installation_events") == [(1,)]
 
 
+@pytest.mark.heavy("a clone that is refused is tested beside it")
 def test_a_takeover_while_a_month_is_archived_stops_it_before_the_drop(
     ledger: Ledger, copied: Copier, monkeypatch: pytest.MonkeyPatch
 ) -> None:

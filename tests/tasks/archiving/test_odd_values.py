@@ -88,7 +88,7 @@ class Notes:
         return bool(row and row[0])
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("column", "value", "what"),
     [

@@ -228,6 +228,7 @@ SEALS_IN_NAME = {
 }
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", SEALS_IN_NAME)
 def test_a_seal_in_name_only_is_none(ledger: Ledger, name: str) -> None:
     ledger.warm(COLD)

@@ -210,6 +210,7 @@ def tiny_store(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["/bin/umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.heavy("a store that goes away is tested beside it")
 def test_a_full_s3_server_moves_nothing(ledger: Ledger, tiny_store: Path) -> None:
     ledger.warm(COLD, rows=300)
     before = ledger.content()

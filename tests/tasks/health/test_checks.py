@@ -160,6 +160,7 @@ def test_how_fast_the_database_fills_its_disk_is_told_from_earlier_results(
 # --- the other servers
 
 
+@pytest.mark.heavy("a Redis that is away is tested beside it")
 def test_a_redis_that_takes_no_writes_is_critical(system: Settings, redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         before = client.config_get("maxmemory")["maxmemory"]

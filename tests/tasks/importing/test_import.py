@@ -78,6 +78,7 @@ def test_the_same_file_again_loads_nothing(run: Run, database: psycopg.Connectio
     assert stored(database) == 12_000
 
 
+@pytest.mark.heavy("the same file again is tested beside it")
 def test_a_longer_file_loads_only_what_is_new(run: Run, database: psycopg.Connection) -> None:
     run(HEADER + lines(1, 6_000))
     outcome = run(HEADER + lines(1, 9_000))

@@ -149,6 +149,7 @@ def test_a_hot_row_says_when_it_can_be_proved_also_where_archived_months_have_id
             prover.row(archived.table, UUID(int=7))
 
 
+@pytest.mark.heavy("a hot month is named beside it")
 def test_a_month_whose_event_waits_and_a_log_that_is_not_there_are_named(ledger: Ledger) -> None:
     ledger.warm(COLD, NEXT)
     row = UUID(str(rows_of(ledger, COLD)[3]["id"]))
@@ -169,6 +170,7 @@ def test_a_month_whose_event_waits_and_a_log_that_is_not_there_are_named(ledger:
         prover.statement(ledger.table, "wallet-3", NEXT)
 
 
+@pytest.mark.heavy("forged proofs are tested in tests/ledger")
 def test_a_manifest_that_is_not_the_logs_makes_no_proof(archived: Ledger) -> None:
     key = archived.catalogue(COLD)["manifest_key"]
     path = archived.store / key
@@ -241,6 +243,7 @@ def test_no_flipped_bit_and_no_cut_of_a_proof_file_is_taken(archived: Ledger) ->
             check_proof(content[:place], mine)
 
 
+@pytest.mark.heavy("the demo makes and checks a proof; the functions are tested beside it")
 def test_the_commands_make_and_check_files(archived: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in archived.settings.environment().items():
         monkeypatch.setenv(name, value)

@@ -105,6 +105,7 @@ def _changed(
     return done, verify(ledger, policy)
 
 
+@pytest.mark.heavy("changes of the bucket are tested beside it")
 def test_a_changed_marker_is_found_where_the_database_is_there(ledger: Ledger, bucket: Bucket) -> None:
     """When and for which S3 server the marker was written is nowhere else, and decides nothing: it is not looked at."""
     policy = LogPolicy.parse(policy_text(ledger.settings).encode())

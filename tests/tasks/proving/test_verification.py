@@ -67,6 +67,7 @@ def replace(ledger: Ledger, key: str, content: bytes) -> None:
     store.put_bytes(content, key)
 
 
+@pytest.mark.sampled(1)
 def test_a_whole_archive_is_verified_row_by_row_from_the_bucket_alone(archived: Ledger, policy: LogPolicy) -> None:
     report = from_bucket(archived, policy, VerificationScope(deep=True))
     assert wrong(report) == []
@@ -76,6 +77,7 @@ def test_a_whole_archive_is_verified_row_by_row_from_the_bucket_alone(archived: 
     assert wrong(with_database(archived)) == []
 
 
+@pytest.mark.sampled(1)
 def test_the_keys_of_this_home_do_where_no_policy_is_given(archived: Ledger, tmp_path: Path) -> None:
     assert wrong(from_bucket(archived, None)) == []
     elsewhere = archived.settings.model_copy(update={"home": tmp_path / "auditor"})
@@ -83,6 +85,7 @@ def test_the_keys_of_this_home_do_where_no_policy_is_given(archived: Ledger, tmp
         verify_archive(elsewhere, VerificationScope(), None, None)
 
 
+@pytest.mark.sampled(1)
 def test_everything_that_is_wrong_is_named_and_not_only_the_first(archived: Ledger, policy: LogPolicy) -> None:
     first, other = archived.catalogue(COLD), archived.catalogue(NEXT)
     store = ObjectStore(archived.settings)
@@ -107,6 +110,7 @@ def test_everything_that_is_wrong_is_named_and_not_only_the_first(archived: Ledg
     assert "is named by no entry of the log" in found[f"transactions/month={COLD}/theirs.parquet"]
 
 
+@pytest.mark.sampled(1)
 def test_a_leftover_that_the_catalogue_knows_is_counted_and_is_not_wrong(archived: Ledger, policy: LogPolicy) -> None:
     key = f"transactions/month={COLD}/left.parquet"
     ObjectStore(archived.settings).put_bytes(b"half", key)
@@ -119,6 +123,7 @@ def test_a_leftover_that_the_catalogue_knows_is_counted_and_is_not_wrong(archive
     assert [place for place, _ in wrong(from_bucket(archived, policy))] == [key]
 
 
+@pytest.mark.sampled(1)
 def test_a_log_that_was_set_back_is_found_by_the_home_and_by_the_database(
     archived: Ledger, policy: LogPolicy, tmp_path: Path
 ) -> None:
@@ -140,6 +145,7 @@ def test_a_log_that_was_set_back_is_found_by_the_home_and_by_the_database(
     assert "PostgreSQL has published 5" in dict(wrong(report))["log/checkpoint"]
 
 
+@pytest.mark.sampled(1)
 def test_an_unfinished_publication_has_a_sentence_of_its_own(archived: Ledger) -> None:
     class Killed(Exception):  # noqa: N818  # stands for the end of a process
         pass
@@ -159,6 +165,7 @@ def test_an_unfinished_publication_has_a_sentence_of_its_own(archived: Ledger) -
     assert wrong(with_database(archived)) == []
 
 
+@pytest.mark.sampled(1)
 def test_without_the_log_the_signed_indexes_say_which_months_must_exist(archived: Ledger, policy: LogPolicy) -> None:
     store = ObjectStore(archived.settings)
     store.remove("log/tile/entries/000.p/4")
@@ -168,6 +175,7 @@ def test_without_the_log_the_signed_indexes_say_which_months_must_exist(archived
     assert found[archived.catalogue(COLD)["object_key"]] == "is missing"
 
 
+@pytest.mark.sampled(1)
 def test_a_table_months_and_a_sample_are_read_and_the_others_are_looked_at(archived: Ledger, policy: LogPolicy) -> None:
     only = from_bucket(archived, policy, VerificationScope(first=NEXT, last=NEXT))
     assert [one.month for one in only.months] == [str(NEXT)]
@@ -181,6 +189,7 @@ def test_a_table_months_and_a_sample_are_read_and_the_others_are_looked_at(archi
     assert wrong(looked) == [(archived.catalogue(COLD)["object_key"], "is missing")]
 
 
+@pytest.mark.sampled(1)
 def test_what_the_home_remembers_is_refused_by_name_when_it_was_damaged(archived: Ledger, policy: LogPolicy) -> None:
     from_bucket(archived, policy)
     (file,) = (archived.settings.home / "verified").iterdir()
@@ -190,6 +199,7 @@ def test_what_the_home_remembers_is_refused_by_name_when_it_was_damaged(archived
         from_bucket(archived, policy)
 
 
+@pytest.mark.sampled(1)
 def test_another_installations_policy_does_not_accept_the_log(
     archived: Ledger, policy: LogPolicy, tmp_path: Path
 ) -> None:
@@ -212,6 +222,7 @@ def _other() -> bytes:
     return f"log {VerifierKey('treasury/other', SignatureType.ED25519, public).text}\n".encode()
 
 
+@pytest.mark.sampled(1)
 def test_a_missing_marker_is_named(archived: Ledger, policy: LogPolicy) -> None:
     ObjectStore(archived.settings).remove(MARKER)
     assert [place for place, _ in wrong(from_bucket(archived, policy))] == [MARKER]

@@ -112,7 +112,7 @@ class Placements:
         self._moment = datetime.now(UTC)
         self._reader = ObjectReader(settings)
         files = ArchiveFiles(self._reader)
-        duck.register_filesystem(files)
+        files.register(duck)
         with connection.transaction():
             self._places = find_places(connection, settings)
             for objects in self._places.objects.values():

@@ -29,6 +29,7 @@ def _put(ledger: Ledger, content: bytes) -> None:
     (ledger.store / ledger.catalogue(COLD)["object_key"]).write_bytes(content)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "question",
     [

@@ -102,6 +102,7 @@ def test_a_row_is_found_by_its_id_and_another_id_opens_no_file(kept: Ledger) -> 
         assert months_read(querier, f"SELECT * FROM transactions WHERE id = '{other}'") == 0
 
 
+@pytest.mark.heavy("months that filters deny are tested beside it")
 def test_late_rows_of_a_wallet_are_found_by_the_filter_of_their_part(cold: Ledger) -> None:
     cold.sql(
         f"CREATE TABLE late PARTITION OF transactions_partitioned"
@@ -113,12 +114,14 @@ def test_late_rows_of_a_wallet_are_found_by_the_filter_of_their_part(cold: Ledge
         assert ask(querier, "SELECT count(*) AS n FROM transactions WHERE wallet_id = 'late'") == [{"n": 1}]
 
 
+@pytest.mark.heavy("months that filters deny are tested beside it")
 def test_a_month_without_filters_is_read(cold: Ledger) -> None:
     cold.sql("DELETE FROM archive_filters")
     with Querier(cold.settings) as querier:
         assert months_read(querier, "SELECT * FROM transactions WHERE wallet_id = 'nobody'") == 3
 
 
+@pytest.mark.heavy("test_objects.py reads such a month")
 def test_a_month_that_was_archived_without_a_lookup_is_read_as_before(cold: Ledger) -> None:
     with Querier(cold.settings) as querier:
         before = ask(querier, TOTAL)
@@ -175,6 +178,7 @@ def test_a_question_leaves_nothing_to_the_next(kept: Ledger) -> None:
             ask(querier, f"SELECT * FROM '{path}'")
 
 
+@pytest.mark.heavy("a month that moves is asked for by many questions beside it")
 def test_two_questions_at_the_same_time_see_their_own_months(kept: Ledger) -> None:
     months = [COLD.plus(number) for number in range(3)]
     with Querier(kept.settings) as querier, ThreadPoolExecutor(6) as threads:

@@ -83,6 +83,7 @@ def untouched(three_tiers: Ledger) -> tuple[list[Any], dict[str, str]]:
     return _stored(three_tiers)
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("name", REFUSED)
 def test_anything_but_one_select_over_the_views_is_refused(
     three_tiers: Ledger, untouched: tuple[list[Any], dict[str, str]], name: str
@@ -93,6 +94,7 @@ def test_anything_but_one_select_over_the_views_is_refused(
     assert list(Path("/tmp").glob("treasury-test-*.csv")) == []  # noqa: S108  # where a breach would leave it
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("catalogue", ["duckdb_databases", "duckdb_views", "pragma_database_list", "duckdb_tables"])
 def test_the_engine_s_own_catalogue_tells_no_secret(three_tiers: Ledger, catalogue: str) -> None:
     """Beside a question that has both the database and the store attached."""
@@ -124,6 +126,7 @@ def test_a_function_that_could_reach_beyond_the_views_is_refused_wherever_it_sta
         three_tiers.ask(f"WITH asked AS (SELECT * FROM {source}) SELECT * FROM asked")
 
 
+@pytest.mark.heavy("the answers of each format are tested in tests/cli")
 def test_two_columns_of_one_name_are_two_columns(three_tiers: Ledger, tmp_path: Path) -> None:
     query = "SELECT 1 AS a, 2 AS a"
     with run_query(three_tiers.settings, query) as answer:
@@ -194,6 +197,7 @@ def test_a_value_that_the_engine_reads_as_another_one_is_an_error_where_it_is_as
     assert ledger.ask("SELECT count(id) AS n FROM transactions") == [{"n": ROWS}]
 
 
+@pytest.mark.heavy("values of every tier are compared beside it")
 def test_infinite_and_far_times_are_what_postgresql_has(ledger: Ledger) -> None:
     ledger.fill(HOT, 1, updated_at="infinity")
     ledger.fill(WARM, 1, updated_at="4713-01-01 00:00:00+00 BC")
@@ -218,6 +222,7 @@ def test_a_column_that_came_later_is_null_in_older_archived_months(ledger: Ledge
     ]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "question",
     [
@@ -279,7 +284,7 @@ def test_a_question_that_waits_for_a_lock_is_given_up_in_time_too(three_tiers: L
             pass
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("output_format", ["table", "csv", "json"])
 @pytest.mark.parametrize("time", ["'infinity'::TIMESTAMPTZ", "'290000-01-01'::TIMESTAMP", "'-infinity'::DATE"])
 def test_an_infinite_time_is_a_named_error_where_it_cannot_be_written(
@@ -292,6 +297,7 @@ def test_an_infinite_time_is_a_named_error_where_it_cannot_be_written(
     )
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("output_format", ["table", "csv", "json", "parquet"])
 def test_an_output_that_is_a_folder_is_a_named_error(three_tiers: Ledger, tmp_path: Path, output_format: str) -> None:
     with pytest.raises(ConfigError, match=r"^--output: .*Is a directory"):
@@ -368,6 +374,7 @@ def test_a_table_shows_every_digit(three_tiers: Ledger, tmp_path: Path) -> None:
     assert "-0.50" in text
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("output_format", "read"),
     [

@@ -83,7 +83,7 @@ _EXAMPLES = [
 ]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("sql", _EXAMPLES)
 def test_order_and_comparison_do_not_depend_on_the_tier(placed: Placements, sql: str) -> None:
     """As PostgreSQL answers it over texts in the order of their bytes."""
@@ -146,7 +146,7 @@ def test_what_the_engines_may_judge_differently_is_not_left_to_postgresql(placed
     )
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("factor", [2, 3, 9, 100])
 def test_a_sum_beyond_38_digits_is_an_error_and_never_wraps_around(placed: Placements, factor: int) -> None:
     (exact,) = placed.plain("SELECT sum(rate) FROM {q} WHERE rate > 1")[0]

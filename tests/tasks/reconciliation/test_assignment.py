@@ -55,6 +55,7 @@ def test_the_assignment_is_one_to_one_and_has_the_best_total(edges: Edges) -> No
     assert math.isclose(sum(edges[pair] for pair in taken), best_total(edges), abs_tol=1e-9)
 
 
+@pytest.mark.heavy("the best assignment is tested beside it")
 @given(edges_of_four)
 def test_a_firm_pair_is_in_every_assignment_that_is_nearly_as_good(edges: Edges) -> None:
     found = solve(edges)

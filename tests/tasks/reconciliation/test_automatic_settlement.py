@@ -119,6 +119,7 @@ def test_the_day_run_again_finds_nothing_more_to_do(books: Books) -> None:
     assert books.records() == [("auto_resolved", "settled_by_statement")]
 
 
+@pytest.mark.heavy("a dry run is tested with the runs")
 def test_a_dry_run_ends_nothing_and_says_what_would_end(books: Books) -> None:
     row = vend(books)
     line(books, row)
@@ -202,6 +203,7 @@ def test_a_row_in_a_warm_month_ends_too(books: Books) -> None:
     assert look(books, row)["status"] == "completed"
 
 
+@pytest.mark.heavy("rows that a statement ends are tested beside it")
 def test_a_purchase_that_no_statement_has_was_not_sold(books: Books) -> None:
     row = vend(books)
     first = books.run()
@@ -220,6 +222,7 @@ def test_a_purchase_that_no_statement_has_was_not_sold(books: Books) -> None:
     assert proved(books) == 4
 
 
+@pytest.mark.heavy("what a statement does not decide is tested beside it")
 def test_a_day_without_its_statement_proves_no_absence(books: Books) -> None:
     row = vend(books)
     books.run()

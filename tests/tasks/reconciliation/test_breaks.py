@@ -56,6 +56,7 @@ def test_a_decision_is_a_record_with_who_when_and_why(books: Books, small: int) 
     )
 
 
+@pytest.mark.heavy("a resolved break is tested beside it")
 def test_a_break_that_is_resolved_takes_no_second_decision(books: Books, small: int) -> None:
     resolve(books.settings, small, "thandi", RIGHT, "so it is")
     with pytest.raises(ConflictError, match=f"break {small} is resolved already"):
@@ -77,6 +78,7 @@ def test_above_the_limit_a_second_person_confirms(books: Books, large: int) -> N
     ]
 
 
+@pytest.mark.heavy("a second person is tested beside it")
 def test_a_proposal_that_is_rejected_may_be_made_anew(books: Books, large: int) -> None:
     with pytest.raises(ConflictError, match="nothing is proposed"):
         resolve(books.settings, large, "sipho", Decision.REJECT, "no")
@@ -115,6 +117,7 @@ def test_a_resolved_break_stays_resolved_when_its_day_is_run_again(books: Books)
     assert books.breaks() == books.breaks("resolved") == [("missing_here",)]
 
 
+@pytest.mark.heavy("the record of a decision is tested beside it")
 def test_what_a_rule_resolves_is_an_added_record_too(books: Books) -> None:
     books.line(books.own(), amount=Decimal("100.05"))
     result = books.run()
@@ -135,6 +138,7 @@ def test_a_closed_period_takes_no_run_and_no_decision(books: Books) -> None:
         close_period(books.settings, "flash", DAY, DAY, "thandi", "again")
 
 
+@pytest.mark.heavy("closing by a second person is tested beside it")
 def test_a_closed_period_is_an_event_of_the_public_log_with_the_head_of_the_chain(books: Books) -> None:
     books.both()
     books.run()
@@ -158,6 +162,7 @@ def test_a_period_with_waiting_breaks_is_closed_only_by_carrying_them_on(books: 
     assert resolve(books.settings, small, "thandi", RIGHT, "in the new period").state is BreakState.RESOLVED
 
 
+@pytest.mark.heavy("carrying on is tested beside it")
 def test_many_breaks_are_carried_on_by_no_more_statements_than_one(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +218,7 @@ def test_a_period_of_a_supplier_from_elsewhere_is_closed_like_any_other(books: B
         close_period(settings, "ghost", DAY, DAY, "thandi", "month end")
 
 
+@pytest.mark.heavy("the lists of breaks are tested beside it")
 def test_the_largest_amount_that_there_is_is_a_break_like_any_other(books: Books) -> None:
     largest = Decimal("9999999999999999.99")
     books.own(amount=largest)  # without a line
@@ -288,6 +294,7 @@ def test_the_facts_of_a_break_and_every_record_are_fixed(books: Books, small: in
         assert raised.value.sqlstate == "TR001", statement
 
 
+@pytest.mark.heavy("the second person is tested beside it")
 def test_an_account_is_one_person_whatever_they_call_themselves(books: Books, large: int) -> None:
     resolve(books.settings, large, "thandi", RIGHT, "checked", account="finance1")
     for name, account in (("sipho", "finance1"), ("Thandi", "finance2"), ("finance1", "finance2")):

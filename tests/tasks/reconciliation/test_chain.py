@@ -61,7 +61,7 @@ def test_every_deed_is_an_event(worked: Books) -> None:
     assert verify(worked, head.hash) == head
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("statement", "named"),
     [

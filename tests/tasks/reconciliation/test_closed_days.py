@@ -87,6 +87,7 @@ def refused(books: Books) -> str:
     return str(raised.value)
 
 
+@pytest.mark.heavy("a writer that has not ended is tested beside it")
 def test_rows_that_came_in_behind_the_run_refuse_the_closing_by_name(books: Books) -> None:
     books.both()
     books.run()
@@ -99,6 +100,7 @@ def test_rows_that_came_in_behind_the_run_refuse_the_closing_by_name(books: Book
     assert closed_by_two(books, DAY, DAY, carry=True).state is PeriodState.CLOSED
 
 
+@pytest.mark.heavy("a write before the closing is tested beside it")
 def test_rows_that_changed_ended_or_went_behind_the_run_refuse_it_too(books: Books) -> None:
     changed, ended, gone = (books.both(status="processing") for _ in range(3))
     books.run()
@@ -149,6 +151,7 @@ def test_an_end_that_no_record_tells_of_refuses_it(books: Books) -> None:
     assert "1 ended in ZAR" in refused(books)
 
 
+@pytest.mark.heavy("a proposal that is refused is tested beside it")
 def test_a_day_whose_run_kept_no_rows_is_to_be_run_again(books: Books) -> None:
     statement = books.statement()
     books.run(statement)
@@ -250,6 +253,7 @@ def test_a_row_that_a_stranger_puts_in_changes_or_takes_away_is_a_break_once_eac
     proved(closed)
 
 
+@pytest.mark.heavy("a row of a stranger is tested beside it")
 def test_verify_names_what_no_run_has_found_yet(closed: Books) -> None:
     proved(closed)
     closed.own(amount=Decimal("7.00"))
@@ -282,6 +286,7 @@ def test_an_end_that_people_decide_about_a_carried_break_is_accounted_with_that(
     proved(books)
 
 
+@pytest.mark.heavy("rows of a closed day are tested beside it")
 def test_a_row_that_is_no_purchase_is_ended_by_people_once_its_day_is_closed(books: Books) -> None:
     """Whoever posted it cannot any more, and its month would be held back from the archive for ever."""
     row = books.own(status="pending")
@@ -304,6 +309,7 @@ def test_the_next_open_day_is_the_first_that_no_period_holds(books: Books) -> No
     assert books.the_break()["period_day"] == LATER
 
 
+@pytest.mark.heavy("a day of Johannesburg is tested with the runs")
 def test_the_edges_of_a_day_are_johannesburg_s_also_over_a_month_s_end(books: Books) -> None:
     first = date(2026, 3, 1)
     start, finish = day_start(first), day_start(first + timedelta(days=1))

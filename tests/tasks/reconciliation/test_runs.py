@@ -52,6 +52,7 @@ def test_the_same_day_run_again_is_a_new_run_with_the_same_digest_and_no_break_t
     assert books.records() == []
 
 
+@pytest.mark.heavy("the digest of a run is tested beside it")
 def test_another_row_of_ours_gives_another_digest(books: Books) -> None:
     books.both()
     statement = books.statement()
@@ -373,6 +374,7 @@ def test_one_supplier_is_reconciled_by_one_run_at_a_time(books: Books) -> None:
     assert books.run(statement).run_id is not None
 
 
+@pytest.mark.heavy("a dry run is tested beside it")
 def test_when_the_chain_cannot_be_written_nothing_is(books: Books) -> None:
     """The defect of others: an insert into the chain that always failed, and nobody was told."""
     books.own()
@@ -449,6 +451,7 @@ def test_a_day_that_no_statement_was_taken_in_for_says_so(books: Books) -> None:
         statement_of(books.settings, "flash", DAY)
 
 
+@pytest.mark.heavy("a line of the next day is tested beside it")
 def test_what_is_found_before_the_day_is_over_is_not_told_as_final(books: Books) -> None:
     tomorrow = day_of(datetime.now(UTC)) + timedelta(days=1)
     books.line(occurred_at=datetime.now(UTC))

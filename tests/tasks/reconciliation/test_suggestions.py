@@ -51,6 +51,7 @@ def whole(books: Books) -> None:
         verify_chain(connection)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("side", ["line", "own"])
 def test_a_confirmed_pair_ends_both_breaks_and_no_later_run_brings_it_up(books: Books, side: str) -> None:
     near_tie(books)

@@ -66,6 +66,7 @@ def test_a_withdrawal_can_be_rejected_and_proposed_again(books: Books, decided: 
     whole(books)
 
 
+@pytest.mark.heavy("a withdrawal by two people is tested beside it")
 def test_a_withdrawal_is_of_one_decision_and_says_nothing_of_a_later_one(books: Books, decided: int) -> None:
     resolve(books.settings, decided, "thandi", WITHDRAW, "wrong break")
     resolve(books.settings, decided, "sipho", WITHDRAW, "seen")
@@ -75,6 +76,7 @@ def test_a_withdrawal_is_of_one_decision_and_says_nothing_of_a_later_one(books: 
     whole(books)
 
 
+@pytest.mark.heavy("a withdrawal by two people is tested beside it")
 def test_what_no_person_decided_cannot_be_withdrawn(books: Books) -> None:
     books.line(books.own(), amount=Decimal("100.05"))
     books.run()

@@ -87,6 +87,7 @@ def test_a_second_restore_keeps_the_copy_for_longer(archived: Ledger) -> None:
     assert len(list_copies(archived.settings)) == 1
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("step", STEPS)
 def test_a_restore_that_was_killed_is_completed_by_the_next(archived: Ledger, step: str) -> None:
     with pytest.raises(KilledError):

@@ -31,6 +31,7 @@ from tests.tasks.retention.aged import (
 )
 
 
+@pytest.mark.sampled(1)
 def test_an_approved_month_is_deleted_with_a_certificate_and_nothing_of_it_is_left(aged: Ledger) -> None:
     before = aged.catalogue(OLD)
     asked = approved(aged)
@@ -62,6 +63,7 @@ def test_an_approved_month_is_deleted_with_a_certificate_and_nothing_of_it_is_le
     assert wrong(aged) == []
 
 
+@pytest.mark.heavy("a certificate is made beside it")
 def test_the_page_of_a_certificate_asks_nobody_and_names_what_it_is_about(old: Ledger) -> None:
     approved(old)
     number = delete(old)[0].certificate
@@ -87,6 +89,7 @@ def test_nothing_is_deleted_without_every_approval(old: Ledger) -> None:
     assert len(old.content()) == 2
 
 
+@pytest.mark.heavy("two approvals are tested beside it")
 def test_one_approval_is_enough_where_the_settings_say_so(old: Ledger) -> None:
     rules = RetentionSettings(grace_days=0, approvals=1)
     settings = old.settings.model_copy(update={"retention": rules})
@@ -113,6 +116,7 @@ def test_an_approved_request_waits_for_its_grace_period_and_can_be_revoked(old: 
     assert request(ledger).request_id == asked.request_id + 1
 
 
+@pytest.mark.heavy("a revoked request is tested beside it")
 def test_a_refused_request_is_not_carried_out(old: Ledger) -> None:
     asked = request(old)
     refuse(old.settings, asked.request_id, "ben", "not before the audit")
@@ -150,6 +154,7 @@ def test_a_hold_keeps_its_month_until_two_people_have_released_it(old: Ledger) -
     assert [month.month for month in plan_deletion(old.settings, [old.table]).months] == [OLDER, OLD]
 
 
+@pytest.mark.heavy("the plan of ten years is tested in test_policy.py")
 def test_a_month_within_its_policy_is_not_planned(old: Ledger) -> None:
     age(old, YOUNG)
     assert [month.month for month in plan_deletion(old.settings, [old.table]).months] == [OLDER, OLD]
@@ -160,6 +165,7 @@ def test_a_month_within_its_policy_is_not_planned(old: Ledger) -> None:
         plan_deletion(old.settings, [old.table], utc_today() + timedelta(days=1))
 
 
+@pytest.mark.heavy("the plan of ten years is tested in test_policy.py")
 def test_a_month_that_is_still_in_postgresql_is_kept(ledger: Ledger) -> None:
     ledger.warm(OLD)
     plan = plan_deletion(ledger.settings, [ledger.table])
@@ -170,6 +176,7 @@ def test_a_month_that_is_still_in_postgresql_is_kept(ledger: Ledger) -> None:
     assert len(plan_deletion(ledger.settings, [ledger.table]).months) == 1
 
 
+@pytest.mark.heavy("a plan that changed is refused beside it")
 def test_a_request_that_does_not_exist_is_refused_by_name(old: Ledger) -> None:
     with pytest.raises(NotFoundError, match="deletion request 7 does not exist"):
         approve(old.settings, 7, "ben", "looked at")
@@ -177,12 +184,14 @@ def test_a_request_that_does_not_exist_is_refused_by_name(old: Ledger) -> None:
         delete_months(old.settings, 7)
 
 
+@pytest.mark.heavy("a plan that changed is refused beside it")
 def test_a_second_request_for_the_same_months_is_refused(old: Ledger) -> None:
     asked = request(old)
     with pytest.raises(RefusalError, match=f"request {asked.request_id} asks for it already"):
         request(old)
 
 
+@pytest.mark.heavy("an approved month is deleted beside it")
 def test_a_request_is_done_when_its_months_are_deleted(old: Ledger) -> None:
     asked = approved(old)
     delete(old)
@@ -191,6 +200,7 @@ def test_a_request_is_done_when_its_months_are_deleted(old: Ledger) -> None:
     assert delete(old) == []
 
 
+@pytest.mark.heavy("a month that changed is tested beside it")
 def test_an_object_that_somebody_put_beside_the_month_stops_the_deletion(old: Ledger) -> None:
     approved(old)
     ObjectStore(old.settings).put_bytes(b"rows", f"transactions/month={OLD}/theirs.parquet")

@@ -55,6 +55,7 @@ def test_an_auditors_query_says_which_months_it_lacks(gone: Ledger) -> None:
     assert answer.notes == ()
 
 
+@pytest.mark.heavy("test_policy.py shows the tiers")
 def test_the_table_of_tiers_shows_what_remains_of_a_deleted_month(gone: Ledger) -> None:
     found = [(str(row.month), row.tier, row.rows, row.note) for row in tier_rows(gone.settings, [gone.table])]
     older = gone.catalogue(OLDER)["certificate"]
@@ -68,6 +69,7 @@ def test_the_table_of_tiers_shows_what_remains_of_a_deleted_month(gone: Ledger) 
     assert deleted.digest is not None
 
 
+@pytest.mark.heavy("a query that names it is tested beside it")
 def test_proofs_and_late_rows_name_the_certificate(gone: Ledger) -> None:
     with Prover(gone.settings) as prover, pytest.raises(NotFoundError, match=number_of(gone)):
         prover.statement(gone.table, "wallet-3", OLD)
@@ -97,6 +99,7 @@ def test_an_object_of_a_deleted_month_that_comes_back_is_found_and_unverifies_th
         verify_certificate(gone.settings, number)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("folder", ["certificates", "deletions", "holds"])
 def test_a_record_that_was_changed_or_removed_is_found(gone: Ledger, folder: str) -> None:
     store = ObjectStore(gone.settings)
@@ -108,6 +111,7 @@ def test_a_record_that_was_changed_or_removed_is_found(gone: Ledger, folder: str
     assert [place for place, text in wrong(gone) if "is missing: entry" in text] == [key]
 
 
+@pytest.mark.heavy("the commands are tested over a deletion")
 def test_a_certificate_is_found_by_its_number_alone(gone: Ledger) -> None:
     content, page = find(gone.settings, number_of(gone))
     assert json.loads(content)["month"] == str(OLD)
@@ -116,6 +120,7 @@ def test_a_certificate_is_found_by_its_number_alone(gone: Ledger) -> None:
         find(gone.settings, "DEL-00000000-9")
 
 
+@pytest.mark.heavy("what the verification knows of them is tested beside it")
 def test_the_audit_kit_has_the_certificates_and_its_verifier_checks_them(gone: Ledger, tmp_path: Path) -> None:
     text = policy_text(gone.settings).encode()
     with connect(gone.settings.database_dsn, "tests") as connection, (tmp_path / "kit.zip").open("wb") as file:

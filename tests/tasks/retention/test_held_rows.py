@@ -33,6 +33,7 @@ WALLET = "wallet-3"
 OF_WALLET = f"SELECT * FROM transactions WHERE wallet_id = '{WALLET}' AND month = '{OLD}' ORDER BY id"
 
 
+@pytest.mark.sampled(1)
 def test_held_rows_stay_the_rest_goes_and_every_reader_sees_them_once(aged: Ledger) -> None:
     before, manifest = aged.ask(OF_WALLET), _manifest(aged)
     hold(aged, OLD, WALLET)
@@ -52,6 +53,7 @@ def test_held_rows_stay_the_rest_goes_and_every_reader_sees_them_once(aged: Ledg
         assert prover.row(aged.table, before[0]["id"]).part == 2
 
 
+@pytest.mark.heavy("held rows that stay are tested beside it")
 def test_held_rows_are_deleted_once_their_hold_is_released(old: Ledger) -> None:
     placed = hold(old, OLD, WALLET)
     approved(old)
@@ -71,6 +73,7 @@ def test_held_rows_are_deleted_once_their_hold_is_released(old: Ledger) -> None:
     assert wrong(old) == []
 
 
+@pytest.mark.heavy("held rows that stay are tested beside it")
 def test_a_hold_whose_rows_are_in_another_month_only_keeps_nothing_here(old: Ledger) -> None:
     hold(old, OLDER, WALLET)
     approved(old)
@@ -78,6 +81,7 @@ def test_a_hold_whose_rows_are_in_another_month_only_keeps_nothing_here(old: Led
     assert [month for month, _ in old.whole()] == [str(OLDER)]
 
 
+@pytest.mark.heavy("held rows that stay are tested beside it")
 def test_a_hold_on_every_row_leaves_the_month_as_it_is(old: Ledger) -> None:
     scope = HoldScope(OLD, OLD, None, Subject.CLIENT, "acme")
     place_hold(old.settings, scope, "m-1", "court order", "anna", REVIEW)
@@ -89,6 +93,7 @@ def test_a_hold_on_every_row_leaves_the_month_as_it_is(old: Ledger) -> None:
     assert old.whole() == {key: value for key, value in before.items() if key[0] == str(OLD)}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("step", ["kept", "ordered"])
 def test_held_rows_of_a_try_that_was_killed_are_removed_by_the_next(old: Ledger, step: str) -> None:
     def die(done: str) -> None:

@@ -80,6 +80,7 @@ def test_a_hold_is_released_by_two_people_who_have_not_placed_it(old: Ledger) ->
     assert wrong(old) == []
 
 
+@pytest.mark.heavy("a release by two people is tested beside it")
 def test_a_rejected_release_must_be_proposed_again(old: Ledger) -> None:
     number = hold(old, OLD).hold.number
     with pytest.raises(RefusalError, match="no release is proposed"):
@@ -89,6 +90,7 @@ def test_a_rejected_release_must_be_proposed_again(old: Ledger) -> None:
     assert release_hold(old.settings, number, "carol", "now").state == "release proposed"
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("scope", "error", "text"),
     [
@@ -122,6 +124,7 @@ def test_a_wallet_is_looked_for_in_every_tier(old: Ledger) -> None:
     ]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("changes", "error", "text"),
     [
@@ -149,6 +152,7 @@ def test_months_in_the_wrong_order_and_numbers_that_are_none_are_refused() -> No
     assert hold_number("HOLD-7") == hold_number("7") == 7
 
 
+@pytest.mark.heavy("the test over HTTP names it too")
 def test_a_hold_that_does_not_exist_is_named(old: Ledger) -> None:
     with pytest.raises(NotFoundError, match="HOLD-9 does not exist"):
         release_hold(old.settings, 9, "ben", "closed")
@@ -156,6 +160,7 @@ def test_a_hold_that_does_not_exist_is_named(old: Ledger) -> None:
         show_hold(old.settings, 9)
 
 
+@pytest.mark.heavy("what a hold cannot be placed on is sampled beside it")
 def test_a_deleted_month_takes_no_hold(old: Ledger) -> None:
     approved(old)
     number = delete(old)[1].certificate
@@ -163,6 +168,7 @@ def test_a_deleted_month_takes_no_hold(old: Ledger) -> None:
         place(old, HoldScope(OLD, OLD))
 
 
+@pytest.mark.heavy("a hold on one month is tested beside it")
 def test_a_hold_over_many_months_and_all_tables_stops_each_of_them(old: Ledger) -> None:
     approved(old)
     place(old, HoldScope(OLDER, OLD))

@@ -44,7 +44,7 @@ def states(ledger: Ledger) -> set[tuple[str, str]]:
     return set(ledger.sql("SELECT tier, step FROM archive_months"))
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("which", [1, 2, 3])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_deletion_that_is_killed_at_any_step_is_completed_by_the_next_run(old: Ledger, step: str, which: int) -> None:
@@ -78,6 +78,7 @@ def test_a_deletion_that_is_killed_at_any_step_is_completed_by_the_next_run(old:
     assert [certificate(old, number)["month"] for number in numbers] == [str(OLDER), str(OLD)]
 
 
+@pytest.mark.heavy("a kill at a step is tested beside it")
 def test_a_process_that_is_killed_by_the_kernel_leaves_what_the_next_run_completes(old: Ledger) -> None:
     approved(old)
     killed = old.run(KILLED, "removed", TREASURY_RETENTION='{"grace_days": 0}')
@@ -88,6 +89,7 @@ def test_a_process_that_is_killed_by_the_kernel_leaves_what_the_next_run_complet
     assert os.getpid()
 
 
+@pytest.mark.heavy("a kill at a step is tested beside it")
 def test_a_deletion_that_has_begun_is_completed_although_its_request_is_revoked(old: Ledger) -> None:
     asked = approved(old)
 
@@ -105,6 +107,7 @@ def test_a_deletion_that_has_begun_is_completed_although_its_request_is_revoked(
     assert wrong(old) == []
 
 
+@pytest.mark.heavy("a kill at a step is tested beside it")
 def test_nothing_is_certified_while_the_store_does_not_answer(old: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     from storage.versions import VersionedStore
 

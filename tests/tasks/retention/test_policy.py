@@ -99,6 +99,7 @@ def test_tiers_show_what_is_held_due_in_grace_and_deleted(ledger: Ledger) -> Non
     assert (state, note.startswith("in its grace period until ")) == ("grace", True)
 
 
+@pytest.mark.heavy("tiers of every state are tested beside it")
 def test_a_deleted_month_is_shown_with_its_certificate(old: Ledger) -> None:
     approved(old)
     delete(old)

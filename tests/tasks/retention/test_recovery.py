@@ -105,6 +105,7 @@ def test_a_database_that_was_set_back_takes_over_holds_and_deletions(old: Ledger
     assert objects_of(backup, OLD) == set()
 
 
+@pytest.mark.heavy("a rebuilt catalogue is tested beside it")
 def test_a_hold_that_only_the_set_back_database_has_is_refused_by_name(old: Ledger, copied: Copier) -> None:
     backup = copied(old)
     hold(old, OLD)

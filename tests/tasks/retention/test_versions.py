@@ -42,6 +42,7 @@ def test_every_version_is_deleted_and_listed_on_the_certificate(locking: Ledger)
     assert wrong(locking) == []
 
 
+@pytest.mark.heavy("versions are tested beside it")
 def test_a_locked_version_keeps_its_month_and_is_named_with_the_end_of_its_lock(locking: Ledger) -> None:
     store, key = ObjectStore(locking.settings), locking.catalogue(OLD)["object_key"]
     until = datetime.now(UTC) + timedelta(days=30)
@@ -84,6 +85,7 @@ def lock(store: ObjectStore, key: str, until: datetime) -> None:
     store.call("put_object_retention", Bucket=bucket, Key=name, Retention=retention)
 
 
+@pytest.mark.heavy("test_deletion.py deletes in such a store")
 def test_a_store_without_versions_has_one_of_each_object(old: Ledger, settings: Settings) -> None:
     key, store = old.catalogue(OLD)["object_key"], VersionedStore(settings)
     (one,) = store.versions(key)

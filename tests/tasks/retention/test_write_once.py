@@ -223,6 +223,7 @@ def test_a_mode_is_never_weakened(locking: Ledger) -> None:
     assert locks_of(longer, YOUNG) == {("COMPLIANCE", end(longer, YOUNG), False)}
 
 
+@pytest.mark.heavy("a hold in the store is tested beside it")
 def test_rows_that_stay_are_held_in_the_store_when_the_rest_of_their_month_is_deleted(locking: Ledger) -> None:
     age(locking, OLDER)
     placed = hold(locking, OLDER, "wallet-3")

@@ -91,6 +91,7 @@ def test_what_cannot_be_declared_is_refused_by_name(books: Books) -> None:
     assert ask(books, lambda c: c.execute("SELECT count(*) FROM statement_absences").fetchone()) == (0,)
 
 
+@pytest.mark.heavy("a declared day is closed beside it")
 def test_rows_of_ours_on_such_a_day_are_breaks(books: Books) -> None:
     row = books.own(created_at=bounds(DAY)[0] + timedelta(hours=10))
     for actor in ("thandi", "sipho"):

@@ -362,6 +362,7 @@ def test_the_statement_of_a_closed_period_is_not_replaced(desk: Desk) -> None:
     assert error == f"{FLASH_NAME}: {DAY} has a statement, and its period 2026-02-01 to 2026-02-28 is closed"
 
 
+@pytest.mark.heavy("a day that was taken in is tested beside it")
 def test_days_are_due_whose_statement_no_run_has_seen(books: Books, tmp_path: Path) -> None:
     desk = Desk(books.settings, tmp_path / "statements")
     desk.folder.mkdir()
@@ -607,6 +608,7 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("supplier", ["flash", "mobilemart", "peach"])
 @pytest.mark.parametrize("rule", list(PACKED))
 def test_a_packed_file_is_refused_by_what_it_is(settings: Settings, supplier: str, rule: str) -> None:

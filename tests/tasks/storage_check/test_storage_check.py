@@ -92,6 +92,7 @@ def test_a_required_lock_that_the_bucket_lacks_is_wrong(settings: Settings, seaw
     assert canaries(own) == set()
 
 
+@pytest.mark.heavy("a bucket with locks is tested beside it")
 def test_versions_without_locks_are_told_apart(settings: Settings, seaweed_store: Store) -> None:
     own = at(seaweed_store, settings, seaweed_store.versioned)
     report = check_storage(own)
@@ -100,6 +101,7 @@ def test_versions_without_locks_are_told_apart(settings: Settings, seaweed_store
     assert canaries(own) == set()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("server", "back"), [("moto", "restored"), ("seaweed", "objects in DEEP_ARCHIVE are readable at once")]
 )
@@ -138,7 +140,7 @@ def test_a_folder_is_tried_for_what_it_can_do(settings: Settings, tmp_path: Path
     assert {one.promise for one in required.wrong} == {KEPT, HELD}
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("number", range(12))
 def test_a_check_that_is_killed_at_any_try_is_cleaned_up_by_the_next(
     settings: Settings, seaweed_store: Store, number: int
@@ -159,6 +161,7 @@ def test_a_check_that_is_killed_at_any_try_is_cleaned_up_by_the_next(
     assert canaries(own) == set()
 
 
+@pytest.mark.heavy("a check that was killed is tested beside it")
 def test_two_checks_do_not_remove_each_others_canaries(settings: Settings) -> None:
     def again(_: str) -> None:
         with pytest.raises(ConflictError, match="another storage check is running"):

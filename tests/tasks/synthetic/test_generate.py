@@ -73,6 +73,7 @@ def test_the_same_seed_makes_the_same_rows_and_another_makes_others() -> None:
     assert not month(TRANSACTIONS).equals(month(TRANSACTIONS, seed=8))
 
 
+@pytest.mark.heavy("rules of every row are tested beside it")
 def test_a_month_s_rows_do_not_depend_on_which_other_months_are_made(
     settings: Settings, database: psycopg.Connection
 ) -> None:
@@ -134,6 +135,7 @@ def test_made_again_everything_is_left_alone(settings: Settings, database: psyco
     assert content(database) == before
 
 
+@pytest.mark.heavy("months that are made again are tested beside it")
 def test_a_warm_month_is_filled_and_one_that_left_postgresql_is_skipped(
     settings: Settings, database: psycopg.Connection
 ) -> None:

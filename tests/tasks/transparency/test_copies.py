@@ -62,6 +62,7 @@ def test_a_dump_restored_beside_the_original_publishes_nothing(published: Ledger
     assert of(published).kinds()[3:] == ["of the original"]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("ahead", [1, 3])
 def test_postgresql_set_back_behind_the_log_takes_the_entries_over(
     published: Ledger, copied: Copier, ahead: int
@@ -87,6 +88,7 @@ def test_postgresql_set_back_behind_the_log_takes_the_entries_over(
     assert of(restored).kinds() == kinds
 
 
+@pytest.mark.heavy("a database set back behind the log is tested beside it")
 def test_a_database_set_back_to_before_its_log_takes_all_of_it_over(ledger: Ledger, copied: Copier) -> None:
     ledger.warm(COLD)
     with Installation.begun(ledger.settings):
@@ -104,6 +106,7 @@ def test_a_database_set_back_to_before_its_log_takes_all_of_it_over(ledger: Ledg
     assert keys[0][0].encode() in index
 
 
+@pytest.mark.heavy("a database set back behind the log is tested beside it")
 def test_a_set_back_by_less_than_a_piece_of_work_is_seen_by_the_log_alone(published: Ledger, copied: Copier) -> None:
     """The token is the newest one, so the archive is this database's; only the log knows more."""
     of(published).record("one")
@@ -134,6 +137,7 @@ def test_a_set_back_by_less_than_a_piece_of_work_is_seen_by_the_log_alone(publis
     assert of(back).kinds()[3:] == ["one", "incarnation", "one"]  # each database has said it
 
 
+@pytest.mark.heavy("a database set back behind the log is tested beside it")
 def test_a_planned_event_that_another_database_overtook_is_recorded_again(published: Ledger, copied: Copier) -> None:
     """The restored database had given its event a place, and was killed; the place became another one's."""
     restored = copied(published, "dump")
@@ -148,6 +152,7 @@ def test_a_planned_event_that_another_database_overtook_is_recorded_again(publis
     assert of(restored).kinds()[3:] == ["published there", "incarnation", "planned here"]
 
 
+@pytest.mark.heavy("a database set back behind the log is tested beside it")
 @pytest.mark.parametrize("is_clone", [False, True])
 def test_tiles_that_a_killed_publisher_left_are_replaced_by_who_takes_over(
     published: Ledger, copied: Copier, is_clone: bool
@@ -180,6 +185,7 @@ def test_tiles_that_a_killed_publisher_left_are_replaced_by_who_takes_over(
     assert of(back).kinds()[3:] == ["of the other", "incarnation"]
 
 
+@pytest.mark.heavy("two histories are tested beside it")
 def test_a_publisher_that_was_overtaken_before_it_signs_signs_nothing(published: Ledger, copied: Copier) -> None:
     twin = copied(published, "dump")
     of(published).record("too late")
@@ -217,6 +223,7 @@ def test_two_histories_of_published_entries_are_refused_by_continue(published: L
         continue_installation(restored.settings, yes)
 
 
+@pytest.mark.heavy("a dump beside its original is tested beside it")
 def test_a_separated_copy_opens_a_log_of_its_own_at_its_own_prefix(published: Ledger, copied: Copier) -> None:
     twin = copied(published, "dump")
     of(twin).record("of the copy")
@@ -248,6 +255,7 @@ def test_a_separated_copy_opens_a_log_of_its_own_at_its_own_prefix(published: Le
     assert of(published).kinds()[3:] == ["goes on"]
 
 
+@pytest.mark.heavy("a database set back behind the log is tested beside it")
 def test_continuing_without_a_log_records_the_incarnation_only(ledger: Ledger, copied: Copier) -> None:
     with Installation.begun(ledger.settings):
         restored = copied(ledger, "dump")
@@ -261,6 +269,7 @@ def _recorded(ledger: Ledger) -> list[Any]:
     return [kind_of(bytes(entry)) for (entry,) in rows]
 
 
+@pytest.mark.heavy("a database set back behind the log is tested beside it")
 def test_events_that_are_recorded_again_keep_their_time(published: Ledger, copied: Copier) -> None:
     restored = copied(published, "dump")
     at = datetime(2026, 1, 2, tzinfo=UTC)

@@ -83,6 +83,7 @@ def test_a_month_whose_flip_is_rolled_back_is_not_in_the_log(ledger: Ledger, mon
     assert of(ledger).kinds().count("archived") == 1
 
 
+@pytest.mark.heavy("a month that goes cold is tested beside it")
 def test_months_that_were_cold_before_the_log_are_adopted_when_it_opens(ledger: Ledger) -> None:
     ledger.warm(COLD, COLD.plus(1))
     ledger.night()

@@ -131,6 +131,7 @@ def test_a_rotation_is_an_event_and_both_pairs_sign_it(published: Installation) 
     assert len(list((published.settings.home / "keys").glob("log-*"))) == 4
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("step", ["made new keys", "rotated", "planned", "putting checkpoint", "put checkpoint"])
 def test_a_rotation_that_was_killed_is_completed(published: Installation, step: str) -> None:
     def die(at: str) -> None:

@@ -141,6 +141,7 @@ def _alerts(installation: Installation) -> list[str]:
     return [rule for (rule,) in installation.sql("SELECT rule FROM alerts ORDER BY 1")]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("stranger", ["removed", "older"])
 def test_a_checkpoint_that_was_set_back_is_written_again_and_reported(
     installation: Installation, stranger: str
@@ -175,6 +176,7 @@ def test_a_log_that_lost_all_its_objects_is_written_again(installation: Installa
     assert all(after[key] == before[key] for key in before if key != "log/checkpoint")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("size", [3, 4])
 def test_another_history_in_the_archive_is_a_fork_and_nothing_is_signed(installation: Installation, size: int) -> None:
     """A signed checkpoint that PostgreSQL has no entries for: as long as PostgreSQL's, or longer."""
@@ -236,6 +238,7 @@ def test_entries_that_were_changed_in_postgresql_are_not_signed_again(installati
     assert installation.row.published_size == 3
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "statement",
     [

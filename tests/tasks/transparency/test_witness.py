@@ -99,6 +99,7 @@ def test_a_checkpoint_that_continues_the_last_one_is_cosigned_with_both_keys(wit
         assert all(key.time_s(signature.signature) > TIME_S for key, signature in note.signed_by)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     ("body", "status"),
     [
