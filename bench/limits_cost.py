@@ -20,7 +20,7 @@ from api.connections.shared_redis import SharedRedis
 from api.logs.access_log import RequestLog
 from bench.scratch import ANY_PORTS
 from config import Settings, load_settings
-from servers.stack import running
+from servers.lending import running
 
 REQUESTS = 100_000
 TARGET_US = 15.0

@@ -14,7 +14,7 @@ from bench.databases import on_database
 from config import Settings, load_settings
 from config.settings import Ports
 from ledger.months import Month
-from servers.stack import Service, running
+from servers.lending import Service, running
 from tasks.admin.setup import prepare_database
 from tasks.synthetic.generate import GenerateParameters, generate
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.table import Table
 from rich.text import Text
 
-from cli.answer_columns import stored_column, stored_type
+from cli.answer_columns import stored_type
 from cli.answer_values import Values, plain_values
 from cli.output_file import whole_file
 from cli.terminal import console
@@ -152,11 +151,9 @@ def _write_json(batches: pa.RecordBatchReader, file: IO[bytes]) -> None:
 
 
 def _write_parquet(batches: pa.RecordBatchReader, file: IO[bytes]) -> None:
-    schema = pa.schema([pa.field(field.name, stored_type(field.type), field.nullable) for field in batches.schema])
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for batch in batches:
-            columns = map(stored_column, batch.columns, schema.names)
-            writer.write_batch(pa.RecordBatch.from_arrays(list(columns), schema=schema))
+    from cli.parquet_answers import write_parquet  # noqa: PLC0415  # Arrow's compute functions: no other format needs them
+
+    write_parquet(batches, file)
 
 
 _WRITERS = {"table": _write_table, "csv": _write_csv, "json": _write_json, "parquet": _write_parquet}

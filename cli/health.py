@@ -9,7 +9,7 @@ import typer
 
 from cli import terminal
 from config import load_settings
-from servers.stack import reachable, require_home
+from servers.lending import reachable, require_home
 from tasks.health import CheckResult, run_checks, worst
 from tasks.health.record import RUN_S, Recorded
 from tasks.health.record import record as record_results

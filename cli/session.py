@@ -9,7 +9,7 @@ from cli import terminal
 from config import Settings, load_settings
 from ledger.errors import ConfigError
 from servers.home import require_unused
-from servers.stack import Service, reachable, require_home, running
+from servers.lending import Service, reachable, require_home, running
 from sql.connection import connect
 from sql.own_schema import require_catalogue, require_set_up
 

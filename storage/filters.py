@@ -11,7 +11,6 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
 BLOCK_BYTES = 32
@@ -39,6 +38,8 @@ def hashes_of_column(batches: Iterable[pa.Array]) -> _HashArray:
 
 
 def _hashes(batch: pa.Array) -> Iterator[int]:
+    import pyarrow.compute as pc  # noqa: PLC0415  # 50 ms: readers of filters make none
+
     plain = batch.storage if isinstance(batch, pa.ExtensionArray) else batch.cast(pa.binary())
     digest = xxhash.xxh64_intdigest
     return (digest(value) for value in pc.unique(plain.drop_null()).to_pylist())

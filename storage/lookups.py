@@ -2,13 +2,8 @@
 
 All of it follows from the file, so it can be computed again at any time. It lies beside the month's tree as one object,
 ``.lookup``: a line of canonical JSON that describes what follows it, then pieces, footer and filters.
-
-Every byte of the file belongs to one piece: a column of a row group is one, the footer is the last, and what lies
-between them (Parquet's own bloom filters and page indexes) is cut into pieces of at most 16 KiB. A piece is 40 bytes:
-where it ends in the file (big-endian) and the SHA-256 of its bytes.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +18,9 @@ from ledger.columns import Column, ColumnKind
 from ledger.errors import DataError
 from ledger.tables import TieredTable
 from storage.filters import hashes_of_column, make_filter
+from storage.pieces import PIECE_BYTES, make_piece, piece_ends
 
 FORMAT = "treasury-lookup-v1"
-END_BYTES = 8
-PIECE_BYTES = END_BYTES + hashlib.sha256().digest_size
-_BETWEEN_BYTES = 16 << 10
 _TRAILER_BYTES = 8  # the length of the footer's metadata, and Parquet's mark
 _READ_ROWS = 131_072
 
@@ -107,14 +100,16 @@ def make_lookup(file: Path, columns: Sequence[Column], bits_per_value: int) -> F
     with pq.ParquetFile(file) as parquet:
         size = file.stat().st_size
         footer_start = size - _TRAILER_BYTES - parquet.metadata.serialized_size
-        ends = _ends(parquet.metadata, footer_start, size)
+        ends = piece_ends(parquet.metadata, footer_start, size)
         filters = {
             column.field_id: make_filter(hashes_of_column(_values(parquet, column.name)), bits_per_value)
             for column in columns
             if bits_per_value and column.field_id is not None
         }
     with file.open("rb") as content:
-        pieces = b"".join(_piece(content.read(end - start), end) for start, end in zip((0, *ends), ends, strict=False))
+        pieces = b"".join(
+            make_piece(content.read(end - start), end) for start, end in zip((0, *ends), ends, strict=False)
+        )
         content.seek(footer_start)
         return FileLookup(size, pieces, content.read(), bits_per_value, filters)
 
@@ -126,33 +121,3 @@ def remake_lookup(file: Path, columns: Sequence[Column], like: FileLookup) -> Fi
 
 def _values(parquet: pq.ParquetFile, name: str) -> Iterator[pa.Array]:
     return (batch.column(0) for batch in parquet.iter_batches(_READ_ROWS, columns=[name]))
-
-
-def _piece(content: bytes, end: int) -> bytes:
-    return end.to_bytes(END_BYTES, "big") + hashlib.sha256(content).digest()
-
-
-def _ends(metadata: pq.FileMetaData, footer_start: int, size: int) -> list[int]:
-    """Where the pieces of a file end, in order."""
-    ends, at = list[int](), 0
-    for start, end in (*sorted(column_ranges(metadata)), (footer_start, footer_start)):
-        ends += [*range(at + _BETWEEN_BYTES, start, _BETWEEN_BYTES), *([start] if start > at else [])]
-        ends += [end] if end > start else []
-        at = end
-    return [*ends, size]
-
-
-def column_ranges(metadata: pq.FileMetaData) -> Iterator[tuple[int, int]]:
-    """Where each column of each row group lies in the file, row group by row group."""
-    for group in range(metadata.num_row_groups):
-        row_group = metadata.row_group(group)
-        for column in range(row_group.num_columns):
-            yield column_range(row_group.column(column))
-
-
-def column_range(chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
-    """Where a column of a row group lies in the file."""
-    start = chunk.data_page_offset
-    if chunk.dictionary_page_offset is not None:
-        start = min(start, chunk.dictionary_page_offset)
-    return start, start + chunk.total_compressed_size

@@ -13,15 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING
 
 from config import Settings
 from ledger.errors import DataError
-from storage.lookups import END_BYTES, PIECE_BYTES
 from storage.object_cache import ObjectCache
 from storage.object_ranges import ObjectRanges, Range
+from storage.pieces import END_BYTES, PIECE_BYTES
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import FileMetaData
 
 MEMORY_BYTES = 32 << 20  # of checked pieces, in each process
 AHEAD_BYTES = 24 << 20  # read for one question before the engine asks: less than the memory, or it would be for nothing
@@ -51,8 +52,11 @@ class ArchivedFile:
         return self.ends[-1]
 
     @cached_property
-    def metadata(self) -> pq.FileMetaData:
+    def metadata(self) -> "FileMetaData":
         """What the footer says."""
+        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow.parquet as pq  # noqa: PLC0415  # 20 ms, which a question over PostgreSQL alone need not wait for
+
         return pq.read_metadata(pa.BufferReader(self.footer))
 
     def start(self, number: int) -> int:

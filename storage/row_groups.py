@@ -5,13 +5,15 @@ A guess in favour of speed: the engine reads what it needs, whether it was fores
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING
 
 from storage.conditions import Asked, Condition
-from storage.lookups import column_range
 from storage.object_ranges import Range
 from storage.object_reader import ArchivedFile
+from storage.pieces import column_range
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ColumnChunkMetaData, FileMetaData, RowGroupMetaData
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,11 @@ class RowGroups:
         return (end if last is None else max(column_range(chunk)[1] for chunk in _columns(last)), end)
 
 
-def _columns(row_group: pq.RowGroupMetaData) -> Iterator[pq.ColumnChunkMetaData]:
+def _columns(row_group: "RowGroupMetaData") -> "Iterator[ColumnChunkMetaData]":
     return (row_group.column(number) for number in range(row_group.num_columns))
 
 
-def _read_chunk(metadata: pq.FileMetaData, group: int, name: str) -> _Chunk | None:
+def _read_chunk(metadata: "FileMetaData", group: int, name: str) -> _Chunk | None:
     number = next((n for n in range(metadata.num_columns) if metadata.schema.column(n).name == name), None)
     if number is None:
         return None

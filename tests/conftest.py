@@ -28,7 +28,7 @@ from config import Settings, load_settings
 from config.settings import Ports
 from ledger.tables import BUILT_IN
 from servers import prefect
-from servers.stack import running
+from servers.lending import running
 from sql import migrate
 from sql.connection import connect
 from sql.ledger_tables import make_hot_parent

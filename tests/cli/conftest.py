@@ -11,7 +11,7 @@ from rich.console import Console
 from cli import terminal
 from cli.main import main
 from config import Settings
-from servers.stack import running
+from servers.lending import running
 from tests.cli.in_process import run_here
 from tests.tasks.archiving.conftest import ledger, store  # noqa: F401  # fixtures
 from tests.tasks.archiving.copies import copied  # noqa: F401  # a fixture

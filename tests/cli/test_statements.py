@@ -9,7 +9,7 @@ from config import Settings
 from config.settings import Ports
 from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError, ConflictError, DataError, NotFoundError, TransientError
-from servers.stack import running
+from servers.lending import running
 from tasks.statements.absences import declare_absence
 from tests.cli.conftest import Typed
 from tests.tasks.reconciliation.books import Books

@@ -16,7 +16,7 @@ import pytest
 from bench.databases import on_database
 from config import Settings
 from config.settings import LOGINS, Ports
-from servers.stack import running
+from servers.lending import running
 from tasks.admin.setup import prepare_database
 from tests.life.places import Channel, Place
 from tests.life.runs import KILLED, Run, Work

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from config import Settings, generated_keys, load_settings
 from config.settings import LOGINS, Ports
 from ledger.errors import ConfigError
-from servers import ports, process, stack
+from servers import lending, ports, process, stack
 from servers.api import Api
 from servers.lease import lease
 from servers.postgres import Postgres, embedded_bin_dir
@@ -41,7 +41,7 @@ def own(home: Path) -> Settings:
 @pytest.fixture
 def store(own: Settings) -> Iterator[tuple[Settings, s3fs.S3FileSystem]]:
     """A running S3 server and a client of it."""
-    with stack.running(own, "s3") as settings:
+    with lending.running(own, "s3") as settings:
         assert settings.s3_secret_access_key is not None
         yield settings, client(settings, settings.s3_secret_access_key.get_secret_value())
 
@@ -171,7 +171,7 @@ def test_a_port_that_is_taken_gives_way_to_a_free_one() -> None:
 
 def test_a_url_that_is_set_is_used_as_it_is_and_nothing_is_started(own: Settings) -> None:
     given = own.model_copy(update={"archive_url": "file:///somewhere"})
-    with stack.running(given, "s3") as settings:
+    with lending.running(given, "s3") as settings:
         assert settings == given
     assert stack.endpoints(own.home) == []
 
@@ -272,7 +272,7 @@ def test_a_child_reads_no_file_of_settings(own: Settings, monkeypatch: pytest.Mo
 
 def test_an_embedded_postgresql_has_three_logins_with_passwords_of_their_own(own: Settings, bin_dir: Path) -> None:
     for _ in range(2):  # the second time they are there already
-        with stack.running(own, "postgres", fast=True, bin_dir=bin_dir) as settings:
+        with lending.running(own, "postgres", fast=True, bin_dir=bin_dir) as settings:
             users = {}
             for url in (settings.database_url, settings.api_database_url, settings.auditor_database_url):
                 assert url is not None
@@ -287,5 +287,5 @@ def test_an_embedded_postgresql_has_three_logins_with_passwords_of_their_own(own
 @pytest.mark.heavy("a plain home is tested beside it")
 def test_a_home_with_marks_that_mean_something_elsewhere_works(home: Path, bin_dir: Path | None) -> None:
     strange = load_settings(home=home / "a %d {b} ä'c", ports=ANY_PORT)
-    with stack.running(strange, "postgres", "redis", "s3", fast=True, bin_dir=bin_dir) as settings:
+    with lending.running(strange, "postgres", "redis", "s3", fast=True, bin_dir=bin_dir) as settings:
         assert prepare_database(settings) == []

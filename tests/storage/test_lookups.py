@@ -11,16 +11,9 @@ from ledger.errors import DataError
 from ledger.months import Month
 from ledger.tables import TRANSACTIONS
 from storage.filters import BLOCK_BYTES, block_number, hash_of, may_have
-from storage.lookups import (
-    END_BYTES,
-    PIECE_BYTES,
-    FileLookup,
-    column_ranges,
-    filtered_columns,
-    make_lookup,
-    remake_lookup,
-)
+from storage.lookups import FileLookup, filtered_columns, make_lookup, remake_lookup
 from storage.parquet import ROW_GROUP_ROWS, row_group_rows, write_parquet
+from storage.pieces import END_BYTES, PIECE_BYTES, column_ranges
 from tests.storage.archived_rows import COLUMNS, TABLE, batch_of, make_month, write_rows
 
 ROWS = make_month(random.Random(14), Month(2026, 2), 900)  # noqa: S311  # a seed, not a secret

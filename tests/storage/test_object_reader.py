@@ -15,9 +15,10 @@ import pytest
 from config import Settings
 from ledger.errors import DataError, TransientError
 from ledger.months import Month
-from storage.lookups import column_ranges, make_lookup
+from storage.lookups import make_lookup
 from storage.object_reader import ArchivedFile, ObjectReader
 from storage.parquet import write_parquet
+from storage.pieces import column_ranges
 from storage.store import ObjectStore
 from tests.storage.archived_rows import COLUMNS, TABLE, batch_of, make_month
 

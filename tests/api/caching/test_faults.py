@@ -18,7 +18,7 @@ from api.connections.shared_redis import SharedRedis
 from config import Settings
 from config.cache import CacheSettings
 from config.settings import Ports
-from servers.stack import running
+from servers.lending import running
 from tests.api.caching.processes import PAGE, PREFIX, Ledger, ask, process, run, tag, until, write
 from tests.api.caching.proxy import Proxy
 from tests.examples import examples

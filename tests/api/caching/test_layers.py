@@ -20,7 +20,7 @@ from config import Settings, load_settings
 from config.cache import CacheSettings
 from config.settings import Ports
 from ledger.errors import ConfigError
-from servers.stack import running
+from servers.lending import running
 from tests.api.caching.processes import PAGE, PREFIX, ROW, Ledger, ask, process, run, tag, until
 
 _TEXTS = st.lists(st.text(max_size=5), max_size=4)

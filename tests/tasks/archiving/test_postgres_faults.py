@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from config import Settings
 from config.settings import LOGINS
 from ledger.errors import TransientError
-from servers.stack import running
+from servers.lending import running
 from tasks.admin.setup import prepare_database
 from tasks.archiving.move_month import move_month
 from tasks.archiving.outcome import MoveResult

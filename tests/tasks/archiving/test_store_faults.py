@@ -17,8 +17,8 @@ import pytest
 
 from config import Settings
 from ledger.errors import ConfigError, DataError, TransientError, VerificationError
+from servers.lending import running
 from servers.s3 import BUCKET
-from servers.stack import running
 from sql.catalog import columns_of
 from sql.connection import connect
 from storage.engine import engine

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from config import Settings
 from config.suppliers import Suppliers
 from servers import prefect
-from servers.stack import running
+from servers.lending import running
 from sql.connection import Connection, connect
 from tasks.admin.setup import prepare_database
 from tasks.archiving.rollover import roll_table

@@ -15,7 +15,7 @@ import pytest
 from config import Settings
 from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError
-from servers.stack import running
+from servers.lending import running
 from suppliers.flash.trials import TRIALS as FLASH
 from suppliers.mobilemart.trials import TRIALS as MOBILEMART
 from suppliers.peach.trials import TRIALS as PEACH

@@ -1,0 +1,48 @@
+"""The pieces that an archived file is cut into, each with its own hash: what is read of the file can be checked.
+
+Every byte of the file belongs to one piece: a column of a row group is one, the footer is the last, and what lies
+between them (Parquet's own bloom filters and page indexes) is cut into pieces of at most 16 KiB. A piece is 40 bytes:
+where it ends in the file (big-endian) and the SHA-256 of its bytes.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ColumnChunkMetaData, FileMetaData
+
+END_BYTES = 8
+PIECE_BYTES = END_BYTES + hashlib.sha256().digest_size
+_BETWEEN_BYTES = 16 << 10
+
+
+def make_piece(content: bytes, end: int) -> bytes:
+    """The piece of ``content``, which ends at ``end``."""
+    return end.to_bytes(END_BYTES, "big") + hashlib.sha256(content).digest()
+
+
+def piece_ends(metadata: "FileMetaData", footer_start: int, size: int) -> list[int]:
+    """Where the pieces of a file end, in order."""
+    ends, at = list[int](), 0
+    for start, end in (*sorted(column_ranges(metadata)), (footer_start, footer_start)):
+        ends += [*range(at + _BETWEEN_BYTES, start, _BETWEEN_BYTES), *([start] if start > at else [])]
+        ends += [end] if end > start else []
+        at = end
+    return [*ends, size]
+
+
+def column_ranges(metadata: "FileMetaData") -> Iterator[tuple[int, int]]:
+    """Where each column of each row group lies in the file, row group by row group."""
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        for column in range(row_group.num_columns):
+            yield column_range(row_group.column(column))
+
+
+def column_range(chunk: "ColumnChunkMetaData") -> tuple[int, int]:
+    """Where a column of a row group lies in the file."""
+    start = chunk.data_page_offset
+    if chunk.dictionary_page_offset is not None:
+        start = min(start, chunk.dictionary_page_offset)
+    return start, start + chunk.total_compressed_size
