@@ -127,11 +127,11 @@ def _copy(settings: Settings, folder: Path) -> int:
 def _measure(settings: Settings, folder: Path, text: str, subjects: dict[str, str]) -> dict[str, Any]:
     question = text.format(transactions="transactions", **subjects)
     with Querier(settings) as querier:
-        months = _ask(querier, "SELECT count(*) FROM transactions WHERE month = '1990-01'")  # the process is warm
         cold, reads = [], []
         for _ in range(_ROUNDS):
             shutil.rmtree(settings.object_cache_folder, ignore_errors=True)
             querier.forget()
+            _ask(querier, "SELECT count(*) FROM transactions WHERE month = '1990-01'")  # the process is warm
             before = querier.fetched_bytes
             cold.append(_timed(lambda: _ask(querier, question)))
             reads.append(querier.fetched_bytes - before)

@@ -6,6 +6,7 @@ Layout by RFC 9562, 5.7: 48 bits Unix milliseconds, 4 bits version, 12 bits, 2 b
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID
 
 from ledger.errors import FieldError
@@ -100,6 +101,7 @@ def time_of(row_id: UUID) -> datetime | None:
         return None
 
 
+@lru_cache(maxsize=4096)  # a question asks for those of every month
 def id_bounds(month: Month) -> tuple[UUID, UUID]:
     """``[first, last)``: an id belongs to the month exactly when ``first <= id < last`` in byte order."""
     return (first_id(month.lower), first_id(month.upper))

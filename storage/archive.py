@@ -12,7 +12,7 @@ import duckdb
 from config import Settings
 from ledger.errors import DataError, TransientError, TreasuryError
 from ledger.tables import TieredTable
-from storage.archive_files import ArchiveFiles, path_of
+from storage.archive_files import ArchiveFiles, keep_contents, path_of
 from storage.conditions import Asked, Condition
 from storage.engine import engine, identifier, literal, renamed, url_of
 from storage.object_reader import ArchivedFile, ObjectReader
@@ -54,8 +54,7 @@ class ColdReader:
         self._checked: dict[str, ArchivedFile] = {}
         self._engine = self._stack.enter_context(engine(settings))
         self._files.register(self._engine)
-        # Objects are immutable.
-        self._engine.execute("SET parquet_metadata_cache = true; SET enable_external_file_cache = true")
+        keep_contents(self._engine)
 
     def close(self) -> None:
         """Give the engine's memory back. Safe to call twice."""

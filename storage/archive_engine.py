@@ -12,7 +12,7 @@ from threading import Lock
 import duckdb
 
 from config import Settings
-from storage.archive_files import PROTOCOL, ArchiveFiles
+from storage.archive_files import PROTOCOL, ArchiveFiles, keep_contents
 from storage.engine import engine, literal, url_of
 from storage.exact import register_exact
 from storage.moment import fix_moment, needs_moment
@@ -29,9 +29,10 @@ class ArchiveEngine:
         self._engine: duckdb.DuckDBPyConnection | None = None
 
     def close(self) -> None:
-        """Give its memory back. Safe to call twice."""
-        self._stack.close()
-        self._engine = None
+        """Give its memory back; the next question begins another engine. Safe to call twice."""
+        with self._lock:
+            self._stack.close()
+            self._engine = None
 
     @contextmanager
     def session(self, query: str, moment: datetime) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -46,7 +47,7 @@ class ArchiveEngine:
             if self._engine is None:
                 connection = self._stack.enter_context(engine(self._settings, with_store=False))
                 self._files.register(connection)
-                connection.execute("SET parquet_metadata_cache = true")  # what has a path here never changes
+                keep_contents(connection)
                 register_checks(connection)
                 register_exact(connection)
                 _lock_up(connection, [f"{PROTOCOL}://"])

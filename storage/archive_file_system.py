@@ -9,7 +9,7 @@ from fsspec.spec import AbstractFileSystem
 from storage.archive_files import PROTOCOL, ArchiveFiles
 from storage.object_reader import ArchivedFile
 
-_NEVER_CHANGED = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER_CHANGED = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class ArchiveFileSystem(AbstractFileSystem):  # type: ignore[misc]  # it has no types
@@ -31,6 +31,10 @@ class ArchiveFileSystem(AbstractFileSystem):  # type: ignore[misc]  # it has no 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Name, size and type."""
         return {"name": path, "size": self._files.file_at(path).size_bytes, "type": "file"}
+
+    def size(self, path: str) -> int:
+        """Its size in bytes: the engine asks for it several times a file."""
+        return self._files.file_at(path).size_bytes
 
     def glob(self, path: str, **_: Any) -> list[str]:
         """The path itself: nothing is searched here."""

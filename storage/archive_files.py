@@ -21,6 +21,14 @@ def path_of(sha256: str, tier: str, month: str) -> str:
     return f"{PROTOCOL}:///{sha256}/tier={tier}/month={month}/rows.parquet"
 
 
+def keep_contents(duck: duckdb.DuckDBPyConnection) -> None:
+    """Let an engine keep what it reads in its memory, and ask no more whether a file has changed. What has a path of an
+    archived file never does. Files of an object store, which may, are asked for.
+    """
+    duck.execute("SET parquet_metadata_cache = true; SET enable_external_file_cache = true")
+    duck.execute("SET validate_external_file_cache = 'VALIDATE_REMOTE'")
+
+
 class ArchiveFiles:
     """The archived files that were added. Thread-safe.
 

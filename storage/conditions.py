@@ -64,12 +64,15 @@ class Asked:
 EVERYTHING = Asked()
 
 
-def plan_nodes(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]] | None:
-    """Every node of the engine's optimized plan for ``query``; None for a plan that it cannot write down.
-
-    Leaves the connection with fewer optimizers than it had.
-    """
+def plain_plans(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the engine plan in a way that hides no condition."""
     connection.execute(f"SET disabled_optimizers = '{_UNWANTED}'")
+
+
+def plan_nodes(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]] | None:
+    """Every node of the optimized plan for ``query`` of an engine with `plain_plans`; None for a plan that it cannot
+    write down.
+    """
     row = connection.execute("SELECT json_serialize_plan(?::VARCHAR, optimize := true)", [query]).fetchone()
     nodes: list[dict[str, Any]] = []
 
@@ -88,7 +91,7 @@ def is_plain(nodes: Sequence[Mapping[str, Any]], known: Mapping[str, tuple[Tiere
     if any("JOIN" in str(node.get("type")) or node.get("type") in _HIDING for node in nodes):
         return False
     scans = (node for node in nodes if node.get("type") == "LOGICAL_GET")
-    return all(_is_understood(scan, *known[name]) for scan in scans if (name := _scanned(scan)) in known)
+    return all(_is_understood(scan, *known[name]) for scan in scans if (name := scanned(scan)) in known)
 
 
 def _is_understood(scan: Mapping[str, Any], table: TieredTable, columns: Sequence[Column]) -> bool:
@@ -105,7 +108,7 @@ def _placing(table: TieredTable) -> tuple[str, str]:
     return table.time_column, table.key_column
 
 
-def _scanned(scan: Mapping[str, Any]) -> str:
+def scanned(scan: Mapping[str, Any]) -> str:
     return str((scan.get("function_data") or {}).get("table"))
 
 
@@ -126,7 +129,7 @@ def asked_of(
     """What a plan asks each of ``tables`` for, by their names in it. A name that is missing: everything."""
     found: dict[str, list[Asked]] = {}
     for scan in (node for node in nodes if node.get("type") == "LOGICAL_GET"):
-        name = _scanned(scan)
+        name = scanned(scan)
         if name in tables:
             found.setdefault(name, []).append(_asked(scan, *tables[name]))
     return {name: joined(places) for name, places in found.items()}

@@ -18,10 +18,9 @@ from ledger.columns import Column, ColumnKind
 from ledger.errors import DataError
 from ledger.tables import TieredTable
 from storage.filters import hashes_of_column, make_filter
-from storage.pieces import PIECE_BYTES, make_piece, piece_ends
+from storage.pieces import PIECE_BYTES, last_piece, make_piece, piece_ends
 
 FORMAT = "treasury-lookup-v1"
-_TRAILER_BYTES = 8  # the length of the footer's metadata, and Parquet's mark
 _READ_ROWS = 131_072
 
 
@@ -43,7 +42,7 @@ class _Head(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class FileLookup:
-    """The lookup of a file of ``size_bytes``. ``filters`` are by the numbers of columns."""
+    """The lookup of a file of ``size_bytes``. ``footer`` is the last piece, ``filters`` are by the columns' numbers."""
 
     size_bytes: int
     pieces: bytes
@@ -99,8 +98,7 @@ def make_lookup(file: Path, columns: Sequence[Column], bits_per_value: int) -> F
     """
     with pq.ParquetFile(file) as parquet:
         size = file.stat().st_size
-        footer_start = size - _TRAILER_BYTES - parquet.metadata.serialized_size
-        ends = piece_ends(parquet.metadata, footer_start, size)
+        ends, last = piece_ends(parquet.metadata, size), last_piece(parquet.metadata, size)
         filters = {
             column.field_id: make_filter(hashes_of_column(_values(parquet, column.name)), bits_per_value)
             for column in columns
@@ -110,7 +108,7 @@ def make_lookup(file: Path, columns: Sequence[Column], bits_per_value: int) -> F
         pieces = b"".join(
             make_piece(content.read(end - start), end) for start, end in zip((0, *ends), ends, strict=False)
         )
-        content.seek(footer_start)
+        content.seek(last)
         return FileLookup(size, pieces, content.read(), bits_per_value, filters)
 
 

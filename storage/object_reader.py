@@ -59,6 +59,11 @@ class ArchivedFile:
 
         return pq.read_metadata(pa.BufferReader(self.footer))
 
+    @cached_property
+    def row_groups(self) -> int:
+        """How many row groups it has."""
+        return int(self.metadata.num_row_groups)
+
     def start(self, number: int) -> int:
         """Where a piece begins."""
         return self.ends[number - 1] if number else 0

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
+from typing import Any
 from uuid import UUID
 
 import duckdb
@@ -25,7 +26,9 @@ from storage.conditions import (
     has_wide_sum,
     is_plain,
     joined,
+    plain_plans,
     plan_nodes,
+    scanned,
 )
 from storage.engine import identifier
 from storage.exact import register_exact
@@ -51,6 +54,7 @@ class Outline:
         self._connection.execute("SET TimeZone = 'UTC'")
         register_checks(self._connection)
         register_exact(self._connection)
+        plain_plans(self._connection)
         self._columns: dict[str, Described] = {}
         self._is_cold: dict[str, bool] = {}
         for number, (table, columns) in enumerate(tables):
@@ -73,17 +77,22 @@ class Outline:
         with self._lock:
             if needs_moment(query):
                 fix_moment(self._connection, moment)
-            self._connection.execute("RESET disabled_optimizers")
             names = tuple(str(row[0]) for row in self._connection.execute(f"DESCRIBE {query}").fetchall())
-            physical = self._connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
-            found = set(scanned_tables(json.loads(physical))) & self._columns.keys()
             nodes = plan_nodes(self._connection, query)
+            found = self._scanned(nodes, query) & self._columns.keys()
             is_wide = nodes is None or has_wide_sum(nodes)
             written = checked(self._connection, query) if is_wide else query
         asked = asked_of(nodes, self._columns) if nodes is not None else {}
         needs = [need for branch in branches if (need := self._need(branch, found, asked)) is not None]
         is_whole = len(needs) <= 1 or (nodes is not None and is_plain(nodes, self._columns))
         return Outlined(Plan(needs, written, names), is_whole)
+
+    def _scanned(self, nodes: Sequence[Mapping[str, Any]] | None, query: str) -> set[str]:
+        """The tables that a plan reads; its ``nodes`` are None where the engine cannot write them down."""
+        if nodes is not None:
+            return {scanned(node) for node in nodes if node.get("type") == "LOGICAL_GET"}
+        physical = self._connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
+        return set(scanned_tables(json.loads(physical)))
 
     def _need(self, branch: Branch, found: Iterable[str], asked: Mapping[str, Asked]) -> Need | None:
         scans = [

@@ -1,8 +1,8 @@
 """The pieces that an archived file is cut into, each with its own hash: what is read of the file can be checked.
 
-Every byte of the file belongs to one piece: a column of a row group is one, the footer is the last, and what lies
-between them (Parquet's own bloom filters and page indexes) is cut into pieces of at most 16 KiB. A piece is 40 bytes:
-where it ends in the file (big-endian) and the SHA-256 of its bytes.
+Every byte of the file belongs to one piece: a column of a row group is one, the end of the file is the last, and what
+lies between them (Parquet's own bloom filters and page indexes) is cut into pieces of at most 16 KiB. A piece is 40
+bytes: where it ends in the file (big-endian) and the SHA-256 of its bytes.
 """
 
 import hashlib
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 END_BYTES = 8
 PIECE_BYTES = END_BYTES + hashlib.sha256().digest_size
 _BETWEEN_BYTES = 16 << 10
+# What DuckDB reads of a file first, to find the footer in it.
+_LAST_BYTES = 16 << 10
+_TRAILER_BYTES = 8  # the length of the footer's metadata, and Parquet's mark
 
 
 def make_piece(content: bytes, end: int) -> bytes:
@@ -22,14 +25,22 @@ def make_piece(content: bytes, end: int) -> bytes:
     return end.to_bytes(END_BYTES, "big") + hashlib.sha256(content).digest()
 
 
-def piece_ends(metadata: "FileMetaData", footer_start: int, size: int) -> list[int]:
-    """Where the pieces of a file end, in order."""
+def piece_ends(metadata: "FileMetaData", size: int) -> list[int]:
+    """Where the pieces of a file of ``size`` bytes end, in order."""
+    last = last_piece(metadata, size)
     ends, at = list[int](), 0
-    for start, end in (*sorted(column_ranges(metadata)), (footer_start, footer_start)):
+    for start, end in (*sorted(column_ranges(metadata)), (last, last)):
         ends += [*range(at + _BETWEEN_BYTES, start, _BETWEEN_BYTES), *([start] if start > at else [])]
         ends += [end] if end > start else []
         at = end
     return [*ends, size]
+
+
+def last_piece(metadata: "FileMetaData", size: int) -> int:
+    """Where the last piece begins: at the footer, or 16 KiB before the end, but behind the columns."""
+    footer = size - _TRAILER_BYTES - int(metadata.serialized_size)
+    behind = max((end for _, end in column_ranges(metadata)), default=0)
+    return min(footer, max(behind, size - _LAST_BYTES))
 
 
 def column_ranges(metadata: "FileMetaData") -> Iterator[tuple[int, int]]:

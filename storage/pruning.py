@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from uuid import UUID
 
 import duckdb
@@ -19,7 +20,7 @@ from ledger.columns import Column, ColumnKind
 from ledger.identifiers import id_bounds
 from ledger.months import Month
 from ledger.tables import TieredTable
-from storage.conditions import EVERYTHING, Asked, Condition, asked_of, has_wide_sum, plan_nodes
+from storage.conditions import EVERYTHING, Asked, Condition, asked_of, has_wide_sum, plain_plans, plan_nodes
 from storage.engine import identifier, literal, renamed, sql_type
 from storage.exact import register_exact
 from storage.moment import fix_moment
@@ -40,15 +41,32 @@ _EXTREMES: Mapping[ColumnKind, tuple[str, str]] = {
 Described = tuple[TieredTable, tuple[Column, ...]]
 
 
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The columns of archived files: their names there and in the view, and the columns themselves. Files share one."""
+
+    names: tuple[tuple[str, str], ...]
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def there(self) -> Mapping[str, str]:
+        """The names in the file, by those in the view."""
+        return {new: old for old, new in self.names}
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Column]:
+        """The columns by their names in the file."""
+        return {column.name: column for column in self.columns}
+
+
 @dataclass(frozen=True, slots=True)
 class ColdFile:
     """An archived file that is read checked (`storage.archive_files`): the engine's path, which names tier and month,
-    the names of its columns there and in the view, and the columns. Files alike but for the path are scanned together.
+    and its columns. Files of one layout are scanned together.
     """
 
     path: str
-    names: tuple[tuple[str, str], ...]
-    columns: tuple[Column, ...]
+    layout: Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +169,7 @@ class Planner:
         self._connection.execute("RESET disabled_optimizers")
         physical = self._connection.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()[0][1]
         found = set(scanned_tables(json.loads(physical)))
+        plain_plans(self._connection)
         nodes = plan_nodes(self._connection, query)
         asked = asked_of(nodes, self._columns) if nodes else {}
         needs = [Need(branch, asked.get(name, EVERYTHING)) for name, branch in self._named.items() if name in found]
@@ -211,18 +230,17 @@ def _union(columns: Sequence[Column], arms: Sequence[tuple[Branch, str]]) -> str
 
 
 def _has_same_columns(columns: Sequence[Column], file: ColdFile) -> bool:
-    there = {column.name: column for column in file.columns}
-    names = [(new, sql_type(there[old])) for old, new in file.names]
+    names = [(new, sql_type(file.layout.by_name[old])) for old, new in file.layout.names]
     return names == [(column.name, sql_type(column)) for column in columns]
 
 
 def _selects(arms: Sequence[tuple[Branch, str]]) -> list[str]:
     """A query for each arm, but one for all checked files with the same columns."""
-    alike: dict[tuple[object, ...], list[ColdFile]] = {}
+    alike: dict[Layout, list[ColdFile]] = {}
     others = []
     for branch, source in arms:
         if branch.file is not None and source == branch.source:
-            alike.setdefault((branch.file.names, branch.file.columns), []).append(branch.file)
+            alike.setdefault(branch.file.layout, []).append(branch.file)
         else:
             others.append(branch.select(source))
     return [*map(_scan, alike.values()), *others]
@@ -231,7 +249,7 @@ def _selects(arms: Sequence[tuple[Branch, str]]) -> list[str]:
 def _scan(files: Sequence[ColdFile]) -> str:
     paths = ", ".join(literal(file.path) for file in files)
     options = "hive_partitioning = true, hive_types = {'tier': VARCHAR, 'month': VARCHAR}"
-    names = (*files[0].names, ("tier", "tier"), ("month", "month"))
+    names = (*files[0].layout.names, ("tier", "tier"), ("month", "month"))
     # DuckDB looks for min(month) in the statistics of the files, which have no such column: an internal error, after
     # which the engine answers nothing. Of an expression it takes none.
     own = "tier || '' AS tier, month || '' AS month"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from storage.conditions import Asked, Condition
+from storage.conditions import Asked
 from storage.object_ranges import Range
 from storage.object_reader import ArchivedFile
 from storage.pieces import column_range
@@ -28,7 +28,7 @@ class RowGroups:
     """What the footers say of files, parsed once. Not more than a process has open files: kept with them."""
 
     def __init__(self) -> None:
-        self._chunks: dict[tuple[str, int, str], _Chunk | None] = {}
+        self._columns: dict[tuple[str, str], list[_Chunk]] = {}
 
     def ranges(
         self, file: ArchivedFile, names: Mapping[str, str], asked: Asked, searched: Sequence[str]
@@ -37,39 +37,50 @@ class RowGroups:
         the view; ``searched`` are columns with a bloom filter in the file: a question by one of them reads the filters
         first, and then decides.
         """
-        groups = range(file.metadata.num_row_groups)
-        wanted = [group for group in groups if self._is_wanted(file, group, names, asked)]
         equal = {one.column for conditions in asked.alternatives for one in conditions if one.comparison == "="}
-        if equal & set(searched):
+        if not equal.isdisjoint(searched):
             return [self._behind_the_columns(file)]
+        wanted = self._wanted(file, names, asked)
         columns = [old for new, old in names.items() if asked.columns is None or new in asked.columns]
-        chunks = (self._chunk(file, group, name) for group in wanted for name in columns)
-        return [chunk.place for chunk in chunks if chunk is not None]
+        found = [self._chunks(file, name) for name in columns]
+        return [chunks[group].place for group in wanted for chunks in found if chunks]
 
-    def _is_wanted(self, file: ArchivedFile, group: int, names: Mapping[str, str], asked: Asked) -> bool:
-        return not asked.alternatives or any(
-            all(self._is_possible(file, group, names, one) for one in conditions) for conditions in asked.alternatives
-        )
+    def _wanted(self, file: ArchivedFile, names: Mapping[str, str], asked: Asked) -> list[int]:
+        """The row groups whose statistics let them have a row that is asked for, by equality with texts."""
+        every = range(file.row_groups)
+        if not asked.alternatives:
+            return list(every)
+        possible: set[int] = set()
+        for conditions in asked.alternatives:
+            groups = set(every)
+            for one in conditions:
+                if one.comparison == "=" and one.column in names:
+                    groups &= self._possible(file, names[one.column], one.values)
+            possible |= groups
+        return sorted(possible)
 
-    def _is_possible(self, file: ArchivedFile, group: int, names: Mapping[str, str], condition: Condition) -> bool:
-        if condition.comparison != "=" or condition.column not in names:
-            return True
-        values = [value.encode() for value in condition.values if isinstance(value, str)]
-        chunk = self._chunk(file, group, names[condition.column])
-        if len(values) != len(condition.values) or chunk is None or chunk.texts is None:
-            return True
-        low, high = chunk.texts
-        return any(low <= value <= high for value in values)
+    def _possible(self, file: ArchivedFile, name: str, values: Sequence[object]) -> set[int]:
+        sought = [value.encode() for value in values if isinstance(value, str)]
+        chunks = self._chunks(file, name)
+        if len(sought) != len(values) or not chunks:
+            return set(range(file.row_groups))
+        texts = [chunk.texts for chunk in chunks]
+        return {
+            group
+            for group, bounds in enumerate(texts)
+            if bounds is None or any(bounds[0] <= value <= bounds[1] for value in sought)
+        }
 
-    def _chunk(self, file: ArchivedFile, group: int, name: str) -> _Chunk | None:
-        known = (file.sha256, group, name)
-        if known not in self._chunks:
-            self._chunks[known] = _read_chunk(file.metadata, group, name)
-        return self._chunks[known]
+    def _chunks(self, file: ArchivedFile, name: str) -> list[_Chunk]:
+        """The column of each row group; empty where the file has no such column."""
+        known = (file.sha256, name)
+        if known not in self._columns:
+            self._columns[known] = _read_chunks(file.metadata, name)
+        return self._columns[known]
 
     def _behind_the_columns(self, file: ArchivedFile) -> Range:
         """Where bloom filters and page indexes lie."""
-        last = file.metadata.row_group(file.metadata.num_row_groups - 1) if file.metadata.num_row_groups else None
+        last = file.metadata.row_group(file.row_groups - 1) if file.row_groups else None
         end = file.size_bytes - len(file.footer)
         return (end if last is None else max(column_range(chunk)[1] for chunk in _columns(last)), end)
 
@@ -78,11 +89,14 @@ def _columns(row_group: "RowGroupMetaData") -> "Iterator[ColumnChunkMetaData]":
     return (row_group.column(number) for number in range(row_group.num_columns))
 
 
-def _read_chunk(metadata: "FileMetaData", group: int, name: str) -> _Chunk | None:
+def _read_chunks(metadata: "FileMetaData", name: str) -> list[_Chunk]:
     number = next((n for n in range(metadata.num_columns) if metadata.schema.column(n).name == name), None)
     if number is None:
-        return None
-    chunk = metadata.row_group(group).column(number)
+        return []
+    return [_read_chunk(metadata.row_group(group).column(number)) for group in range(metadata.num_row_groups)]
+
+
+def _read_chunk(chunk: "ColumnChunkMetaData") -> _Chunk:
     found = chunk.statistics
     has_texts = found is not None and found.has_min_max and found.logical_type.type == "STRING"
     return _Chunk(column_range(chunk), (found.min.encode(), found.max.encode()) if has_texts else None)

@@ -1,8 +1,10 @@
 """What is known of every month of a table: its place in the catalogue beside what PostgreSQL really has."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from psycopg.rows import class_row
@@ -60,8 +62,13 @@ class CatalogueMonth:
     @property
     def archived_columns(self) -> tuple[Column, ...]:
         """The columns of an archived month as they are in its file, each with its number."""
-        kinds = ({**column, "kind": ColumnKind(column["kind"])} for column in self.columns or ())
-        return tuple(Column(**column) for column in kinds)
+        return _columns_of(json.dumps(self.columns or []))
+
+
+@lru_cache(maxsize=256)  # most months of a table have the same ones
+def _columns_of(text: str) -> tuple[Column, ...]:
+    kinds = ({**column, "kind": ColumnKind(column["kind"])} for column in json.loads(text))
+    return tuple(Column(**column) for column in kinds)
 
 
 @dataclass(frozen=True, slots=True)

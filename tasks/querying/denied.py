@@ -62,8 +62,7 @@ def _column(file: ColdFile, condition: Condition) -> int | None:
     """The number of the column in a file that a condition is about; None where no filter can deny it."""
     if condition.comparison != "=" or not 0 < len(condition.values) <= _MOST_VALUES:
         return None
-    there = {new: old for old, new in file.names}.get(condition.column)
-    column = next((one for one in file.columns if one.name == there), None)
+    column = file.layout.by_name.get(file.layout.there.get(condition.column, ""))
     kind = _KINDS.get(column.kind) if column is not None else None
     if column is None or kind is None or not all(isinstance(value, kind) for value in condition.values):
         return None

@@ -25,7 +25,7 @@ from sql.partitions import Partition, readable_partitions, rows_through
 from sql.relations import Parents, Relation, lock_parents
 from storage.archive_files import path_of
 from storage.engine import archived, identifier, literal, renamed, sql_type, url_of
-from storage.pruning import Branch, ColdFile, Described, Need
+from storage.pruning import Branch, ColdFile, Described, Layout, Need
 from tasks.archiving.catalogue import (
     MonthState,
     Stray,
@@ -100,6 +100,13 @@ class _Table:
     view: tuple[Column, ...]
     living: tuple[Column, ...]
     states: Sequence[MonthState]
+    layouts: dict[tuple[Column, ...], Layout] = field(default_factory=dict)
+
+    def layout(self, columns: tuple[Column, ...]) -> Layout:
+        """The one layout of all files with these columns."""
+        if columns not in self.layouts:
+            self.layouts[columns] = Layout(tuple(matched(self.view, columns)), columns)
+        return self.layouts[columns]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +244,8 @@ def _note(one: _Table, stray: Stray) -> str:
 
 def _archived(settings: Settings, one: _Table, state: MonthState) -> Branch:
     source, known = _source(settings, one, state), state.catalogue
-    names = _names(one, state)
-    file = ColdFile(_path(state), tuple(names), known.archived_columns) if known.has_lookup and names else None
+    layout = one.layout(known.archived_columns)
+    file = ColdFile(_path(state), layout) if known.has_lookup and layout.names else None
     return Branch(one.table, state.month, state.tier, source, known.keys_tell_month, file=file)
 
 
@@ -271,9 +278,9 @@ def _objects(settings: Settings, one: _Table, states: Sequence[MonthState]) -> d
     }
 
 
-def _names(one: _Table, state: MonthState) -> list[tuple[str, str]] | None:
+def _names(one: _Table, state: MonthState) -> Sequence[tuple[str, str]] | None:
     columns = state.catalogue.archived_columns
-    return matched(one.view, columns) if columns else None
+    return one.layout(columns).names if columns else None
 
 
 def _beside(one: _Table, state: MonthState) -> list[MonthState]:

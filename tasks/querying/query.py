@@ -100,7 +100,8 @@ class Querier:
         return self._reader.fetched_bytes
 
     def forget(self) -> None:
-        """Drop what memory has of archived files, as if nothing had been read."""
+        """Drop what memory has of archived files, as if nothing had been read. No question may be under way."""
+        self._archive.close()
         self._reader.forget()
 
     @contextmanager
@@ -161,9 +162,8 @@ class Querier:
             (archived,) = asked.places.objects[branch.source].values()
             file = self.files.find_file(archived.sha256)
             if file is not None:
-                names = {new: old for old, new in branch.file.names}
                 searched = (branch.table.key_column, *branch.table.bloom_columns)
-                wanted.append((file, self._row_groups.ranges(file, names, need.asked, searched)))
+                wanted.append((file, self._row_groups.ranges(file, branch.file.layout.there, need.asked, searched)))
         try:
             self._reader.read_ahead(wanted)
         except TreasuryError as error:
