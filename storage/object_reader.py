@@ -90,8 +90,9 @@ class ObjectReader:
         self.fetched_bytes = 0
 
     def close(self) -> None:
-        """End its threads. Safe to call twice."""
+        """End its threads and its connections. Safe to call twice."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._ranges.close()
 
     def forget(self) -> None:
         """Drop the pieces that are in memory."""
