@@ -10,8 +10,7 @@ from api.routing import parsing
 from api.routing.operations import Call
 from api.routing.problems import UNAVAILABLE, HttpError
 from api.totals.answers import DailyTotal, DailyTotals
-from ledger.business_days import DAY_RULE, parse_day
-from ledger.errors import FieldError, MissingRowsError
+from ledger.errors import MissingRowsError
 from ledger.scopes import Scope
 from ledger.tables import BUILT_IN, VAS_TRANSACTIONS
 from ledger.totals import Question, TotalsGroup, Zone
@@ -57,12 +56,7 @@ def _deleted(answer: TotalsAnswer) -> list[str]:
 
 
 def _day(name: str, query: Mapping[str, str]) -> date:
-    if not query.get(name):
-        raise FieldError(name, "is required")
-    try:
-        return parse_day(query[name])
-    except ValueError:
-        raise FieldError(name, DAY_RULE) from None
+    return parsing.day(name, parsing.required(name, query))
 
 
 def _groups(query: Mapping[str, str]) -> frozenset[TotalsGroup]:
