@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import StrEnum
+from itertools import chain
+from typing import Any
+
+from msgspec import Struct
 
 from ledger.business_days import JOHANNESBURG
 from ledger.errors import DataError, FieldError
@@ -99,16 +103,12 @@ class Question:
         return next(number for number, told in enumerate(DETAILS) if needed <= told)
 
 
-# Day, currency and the columns of `COLUMNS`, None where totals are not grouped by them, and for NULL.
-Key = tuple[date | None, str | None, str | None, str | None, str | None, str | None]
+Row = tuple[Any, ...]  # of a group: its key as in `Group`, the number of its rows and their sums
+_KEY = 2 + len(COLUMNS)  # day, currency and columns
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
-    """The rows of one group: their number, and the sum of each money column in the table's order.
-
-    A column that totals are not grouped by is None, and so is NULL.
-    """
+class Group(Struct, frozen=True):
+    """What all rows of a total have in common. A column that totals are not grouped by is None, and so is NULL."""
 
     day: date | None
     currency: str | None
@@ -116,6 +116,11 @@ class Total:
     type: str | None
     status: str | None
     supplier: str | None
+
+
+class Total(Group, frozen=True):
+    """The rows of one group: their number, and the sum of each money column in the table's order."""
+
     rows: int
     sums: tuple[Decimal, ...]
 
@@ -125,33 +130,42 @@ class Total:
 
 
 class Sums:
-    """Adds up totals of several places."""
+    """Adds up totals of several places. A sum has at least the decimal places of its column, given by ``scales``."""
 
     def __init__(self, table: TieredTable, scales: Sequence[int]) -> None:
         self._table = table
-        self._zeros = [Decimal(0).scaleb(-scale) for scale in scales]
-        self._found: dict[Key, tuple[int, list[Decimal]]] = {}
+        self._zeros = tuple(Decimal(0).scaleb(-scale) for scale in scales)
 
-    def add(self, key: Key, rows: int, sums: Iterable[Decimal | None]) -> None:
-        """Add the rows of a group. A sum of nothing but NULLs is zero.
+    def totals(self, whole: Sequence[Row], parts: Iterable[Row] = ()) -> list[Total]:
+        """The totals of ``whole``, which are in the order of their keys, no key twice, with ``parts`` added to them.
 
-        Raises DataError for a sum that is NaN or infinite.
+        They are by day, currency and columns; None comes first. Raises DataError for a sum that is NaN or infinite.
         """
-        counted, totals = self._found.get(key, (0, self._zeros))
-        added = [add_exactly(one, Decimal(0) if more is None else more) for one, more in zip(totals, sums, strict=True)]
-        for name, value in zip(self._table.money_columns, added, strict=True):
-            if not value.is_finite():
-                raise DataError(
-                    f"{self._table.name}.{name}: a sum is {value}: find the rows whose {name} is NaN or infinite"
-                )
-        self._found[key] = (counted + rows, added)
+        found = [(*row[: _KEY + 1], self._plus(self._zeros, row[_KEY + 1 :])) for row in whole]
+        more = list(parts)
+        totals = [Total(*row) for row in (self._joined(found, more) if more else found)]
+        self._check(totals)
+        return totals
 
-    def totals(self) -> list[Total]:
-        """The totals, by day, currency and columns; None comes first."""
-        order = sorted(self._found, key=lambda key: [*map(_order, key)])
-        return [Total(*key, self._found[key][0], tuple(self._found[key][1])) for key in order]
+    def _joined(self, whole: Iterable[Row], parts: Iterable[Row]) -> list[Row]:
+        found = {row[:_KEY]: (row[_KEY], row[_KEY + 1]) for row in whole}
+        for row in parts:
+            counted, sums = found.get(row[:_KEY], (0, self._zeros))
+            found[row[:_KEY]] = counted + row[_KEY], self._plus(sums, row[_KEY + 1 :])
+        return [(*key, *found[key]) for key in sorted(found, key=_order)]
+
+    @staticmethod
+    def _plus(sums: Iterable[Decimal], more: Iterable[Decimal]) -> tuple[Decimal, ...]:
+        return tuple(map(add_exactly, sums, more))
+
+    def _check(self, totals: Sequence[Total]) -> None:
+        if all(map(Decimal.is_finite, chain.from_iterable(one.sums for one in totals))):
+            return
+        found = (pair for one in totals for pair in zip(self._table.money_columns, one.sums, strict=True))
+        name, value = next((name, value) for name, value in found if not value.is_finite())
+        raise DataError(f"{self._table.name}.{name}: a sum is {value}: find the rows whose {name} is NaN or infinite")
 
 
-def _order(value: date | str | None) -> str:
-    """What values are sorted by: None first, then days and texts."""
-    return "" if value is None else f"={value}"
+def _order(key: Row) -> list[str]:
+    """What keys are sorted by: None first, then days and texts."""
+    return ["" if value is None else f"={value}" for value in key]

@@ -88,27 +88,26 @@ def kept_sums(
     relations: Iterable[int],
     objects: Sequence[KeptObject],
 ) -> tuple[KeptPlaces, list[TupleRow]]:
-    """The places whose kept totals hold, and their totals: day, currency, the columns of `COLUMNS`, rows and sums.
+    """The places whose kept totals hold, and their totals: day, currency, the columns of `COLUMNS`, rows and sums. They
+    are in the order of their keys, None first.
 
     A column that totals are not grouped by is None. One statement asks both, so no run that keeps totals comes between.
     """
     day = SQL(_DAYS[question.zone])
+    names = [SQL(name) for name in ("day", "currency", *(group.value for group in COLUMNS))]
+    order = [SQL("day NULLS FIRST"), *(SQL('{} COLLATE "C" NULLS FIRST').format(name) for name in names[1:])]
     told = [day if TotalsGroup.DAY in question.groups else SQL("NULL::date"), SQL("currency")]
     told += [SQL(group.value) if group in question.groups else SQL("NULL::text") for group in COLUMNS]
     sums = [SQL("sum(sums[{}])").format(Literal(number + 1)) for number in range(len(table.money_columns))]
-    query = SQL(
-        "WITH valid AS MATERIALIZED ({valid}) SELECT place_id, relation_oid, object_key, NULL::date, {nothing},"
-        " row_count, {zeros} FROM valid UNION ALL (SELECT NULL, NULL, NULL, {named}, sum(row_count)::bigint, {sums}"
-        " FROM daily_totals WHERE place_id IN (SELECT place_id FROM valid) AND detail = %(detail)s"
-        " AND {day} BETWEEN %(first)s AND %(last)s {client} GROUP BY 4, 5, 6, 7, 8, 9)"
-    ).format(
+    query = SQL(_QUERIES["kept_sums"]).format(
         valid=SQL(_QUERIES["valid"]),
-        nothing=SQL(", ").join([SQL("NULL::text")] * (len(COLUMNS) + 1)),
-        zeros=SQL(", ").join([SQL("0::numeric")] * len(table.money_columns)),
-        named=SQL(", ").join(told),
+        named=SQL(", ").join(SQL("{} AS {}").format(column, name) for column, name in zip(told, names, strict=True)),
         sums=SQL(", ").join(sums),
         day=day,
         client=SQL("" if question.client_id is None else "AND client_id = %(client)s"),
+        nothing=SQL(", ").join([SQL("NULL")] * (len(COLUMNS) + 1)),
+        zeros=SQL(", ").join([SQL("0")] * len(sums)),
+        order=SQL(", ").join(order),
     )
     values = {"first": question.first, "last": question.last, "client": question.client_id, "detail": question.detail}
     rows = connection.execute(query, values | _asked(table, relations, objects)).fetchall()
@@ -195,7 +194,9 @@ def fetch_row(cursor: psycopg.Cursor[TupleRow]) -> TupleRow:
 
 
 def _insert(table: TieredTable, place: int, relation: Relation, living: Sequence[str]) -> Composed:
-    """The statement that stores the totals of a partition, each set of them, from one scan."""
+    """The statement that stores the totals of a partition, each set of them, from one scan, in the order of questions:
+    those of a set, of a client and of some days are then next to each other.
+    """
     time_column = Identifier(table.time_column)
     pieces = [SQL(UTC_DAY).format(time_column), SQL(SA_DAY).format(time_column)]
     names = ["utc_day", "sa_day", *(group.value for group in COLUMNS), "currency"]
@@ -209,7 +210,7 @@ def _insert(table: TieredTable, place: int, relation: Relation, living: Sequence
     return SQL(
         "INSERT INTO daily_totals (place_id, detail, utc_day, sa_day, client_id, type, status, supplier, currency,"
         " row_count, sums) SELECT {place}, {detail}, {names}, count(*), ARRAY[{money}]::numeric[]"
-        " FROM (SELECT {read} FROM {relation}) AS rows GROUP BY GROUPING SETS ({sets})"
+        " FROM (SELECT {read} FROM {relation}) AS rows GROUP BY GROUPING SETS ({sets}) ORDER BY 2, client_id, utc_day"
     ).format(
         place=Literal(place),
         detail=SQL("CASE grouping(client_id, type) WHEN 3 THEN 0 WHEN 1 THEN 1 ELSE 2 END"),

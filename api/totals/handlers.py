@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import date
 
 import msgspec
+from msgspec.structs import astuple
 from starlette.responses import Response
 
 from api.routing import parsing
@@ -35,19 +36,7 @@ async def get_totals(call: Call) -> Response:
         answer = await call.services.totals.answer(table, question, MOST_TOTALS)
     except MissingRowsError:
         raise HttpError(UNAVAILABLE, "Rows of this range cannot be read at the moment.") from None
-    items = [
-        DailyTotal(
-            day=one.day,
-            currency=one.currency,
-            client_id=one.client_id,
-            type=one.type,
-            status=one.status,
-            supplier=one.supplier,
-            rows=one.rows,
-            sums=one.amounts(table),
-        )
-        for one in answer.totals
-    ]
+    items = [DailyTotal(*(*astuple(one)[:-1], one.amounts(table))) for one in answer.totals]
     return _json(DailyTotals(table=name, zone=zone, items=items, deleted_months=_deleted(answer)))
 
 

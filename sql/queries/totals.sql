@@ -18,6 +18,20 @@ WHERE p.table_name = %(table)s AND p.money_columns = %(money_columns)s::text[]
        AND NOT EXISTS (SELECT FROM daily_totals_changes c WHERE c.relation_oid = p.relation_oid)
        OR (p.object_key, p.fingerprint) IN (SELECT * FROM unnest(%(objects)s::text[], %(fingerprints)s::text[])))
 
+-- name: kept_sums
+-- The places whose totals may be used, each a row with NULLs, and the totals of all of them together, in the order of keys.
+WITH valid AS MATERIALIZED ({valid}),
+found AS (
+    SELECT NULL::bigint AS place_id, NULL::oid, NULL::text, {named}, sum(row_count)::bigint, {sums}
+    FROM daily_totals
+    WHERE place_id IN (SELECT place_id FROM valid) AND detail = %(detail)s
+      AND {day} BETWEEN %(first)s AND %(last)s {client}
+    GROUP BY 4, 5, 6, 7, 8, 9
+    UNION ALL
+    SELECT place_id, relation_oid, object_key, NULL, {nothing}, row_count, {zeros}
+    FROM valid)
+SELECT * FROM found ORDER BY place_id, {order}
+
 -- name: forget_changes
 DELETE FROM daily_totals_changes WHERE relation_oid = %(relation)s
 

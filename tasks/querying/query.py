@@ -4,20 +4,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from threading import Lock
 from types import TracebackType
 from typing import Self
 
 import duckdb
-import psycopg
 import pyarrow as pa
 from psycopg.sql import SQL, Literal
 
 from config import Settings
 from ledger.errors import ConfigError, TreasuryError
 from ledger.policy import Tier
-from sql.connection import Connection, check_session, connect
-from sql.errors import translate
+from sql.connection import Connection
+from sql.kept_connections import KeptConnections
 from sql.obstacles import hidden_relations
 from storage.archive_engine import ArchiveEngine, prepare, shut_in
 from storage.archive_files import ArchiveFiles
@@ -36,7 +34,6 @@ from tasks.querying.reading import PLAN_CONFIG, check_reading
 from tasks.querying.tier_map import Map, TierMap
 
 BATCH_ROWS = 10_000
-_IDLE_CONNECTIONS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,7 @@ class Querier:
         self._archive = ArchiveEngine(self._settings, self.files)
         self._map = TierMap(self._settings, PLAN_CONFIG)
         self._row_groups = RowGroups()
-        self._connections = _Connections(self._settings)
+        self._connections = KeptConnections(self._settings.database_dsn, "auditor sql")
 
     def __enter__(self) -> Self:
         return self
@@ -207,58 +204,6 @@ class _Asked:
     @property
     def keys(self) -> list[str]:
         return self.places.keys_of(self.plan.needs)
-
-
-class _Connections:
-    """Connections to PostgreSQL, of which a few are kept while nobody uses them."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._idle: list[tuple[Connection, ExitStack]] = []
-        self._lock = Lock()
-
-    @contextmanager
-    def taken(self) -> Iterator[Connection]:
-        """A connection for the block. Raises the errors of `connect`."""
-        connection, stack = self._idle_one() or self._new()
-        try:
-            yield connection
-        except psycopg.Error as error:
-            stack.close()
-            raise translate(error) from error
-        except BaseException:
-            stack.close()
-            raise
-        with self._lock:
-            is_kept = len(self._idle) < _IDLE_CONNECTIONS and not connection.closed
-            if is_kept:
-                self._idle.append((connection, stack))
-        if not is_kept:
-            stack.close()
-
-    def _idle_one(self) -> tuple[Connection, ExitStack] | None:
-        """One that was kept and still answers as it must."""
-        while self._idle:
-            with self._lock:
-                kept = self._idle.pop() if self._idle else None
-            if kept is None:
-                return None
-            try:
-                check_session(kept[0])
-            except (psycopg.Error, TreasuryError):
-                kept[1].close()
-            else:
-                return kept
-        return None
-
-    def _new(self) -> tuple[Connection, ExitStack]:
-        with ExitStack() as stack:
-            connection = stack.enter_context(connect(self._settings.database_dsn, "auditor sql"))
-            return connection, stack.pop_all()
-
-    def close(self) -> None:
-        while self._idle:
-            self._idle.pop()[1].close()
 
 
 def _living(branches: Iterable[Branch]) -> int:
