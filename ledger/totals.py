@@ -15,11 +15,13 @@ from typing import Any
 from msgspec import Struct
 
 from ledger.business_days import JOHANNESBURG
+from ledger.columns import Column, ColumnKind
 from ledger.errors import DataError, FieldError
 from ledger.money import add_exactly, plain
 from ledger.months import FIRST_YEAR, LAST_YEAR
 from ledger.tables import TieredTable
 
+DAY = Column("day", ColumnKind.DATE, nullable=False)
 CLIENT, SUPPLIER = "client_id", "supplier"  # as the columns are called in every table that has them
 
 
@@ -60,11 +62,21 @@ def column_of(table: TieredTable, group: TotalsGroup, living: Iterable[str]) -> 
     return wanted if wanted in set(living) else None
 
 
+def totals_columns(table: TieredTable, living: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns of the view of daily totals of a table that has ``living`` now."""
+    names = [column.name for column in living]
+    grouped = [Column(group.value, ColumnKind.TEXT) for group in COLUMNS if column_of(table, group, names)]
+    scales = {column.name: column.scale or 0 for column in living}
+    sums = [Column(name, ColumnKind.DECIMAL, precision=38, scale=scales.get(name, 0)) for name in table.money_columns]
+    return (DAY, *grouped, Column("currency", ColumnKind.TEXT), Column("rows", ColumnKind.INTEGER), *sums)
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """Which totals: the days from ``first`` to ``last``, both included, in ``zone``; grouped by ``groups``.
 
-    ``client_id`` names the only client whose rows count; None counts all rows.
+    ``client_id`` names the only client whose rows count; None counts all rows. ``may_be_any_year``: the days may
+    be outside the years that months have.
     """
 
     first: date
@@ -72,13 +84,14 @@ class Question:
     zone: Zone = Zone.UTC
     groups: frozenset[TotalsGroup] = frozenset({TotalsGroup.DAY})
     client_id: str | None = None
+    may_be_any_year: bool = False
 
     def __post_init__(self) -> None:
         """Raise FieldError for days in the wrong order, and for years that no month has."""
         if self.last < self.first:
             raise FieldError("to", f"must not be before `from`, {self.first}")
         for name, day in (("from", self.first), ("to", self.last)):
-            if not FIRST_YEAR <= day.year < LAST_YEAR:
+            if not (self.may_be_any_year or FIRST_YEAR <= day.year < LAST_YEAR):
                 raise FieldError(name, f"must be in the years {FIRST_YEAR} to {LAST_YEAR - 1}")
 
     @property
@@ -103,11 +116,11 @@ class Question:
         return next(number for number, told in enumerate(DETAILS) if needed <= told)
 
 
-Row = tuple[Any, ...]  # of a group: its key as in `Group`, the number of its rows and their sums
+Row = tuple[Any, ...]  # of a group: its key as in `SummedGroup`, the number of its rows and their sums
 _KEY = 2 + len(COLUMNS)  # day, currency and columns
 
 
-class Group(Struct, frozen=True):
+class SummedGroup(Struct, frozen=True):
     """What all rows of a total have in common. A column that totals are not grouped by is None, and so is NULL."""
 
     day: date | None
@@ -118,7 +131,7 @@ class Group(Struct, frozen=True):
     supplier: str | None
 
 
-class Total(Group, frozen=True):
+class Total(SummedGroup, frozen=True):
     """The rows of one group: their number, and the sum of each money column in the table's order."""
 
     rows: int

@@ -9,7 +9,7 @@ omission of what is proved to be empty. The same plan says what each month is as
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from ledger.columns import Column, ColumnKind
 from ledger.identifiers import id_bounds
 from ledger.months import Month
 from ledger.tables import TieredTable
+from ledger.totals import totals_columns
 from storage.conditions import EVERYTHING, Asked, Condition, asked_of, has_wide_sum, plan_nodes
 from storage.engine import identifier, literal, renamed, sql_type
 from storage.exact import register_exact
@@ -103,11 +104,14 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a query reads, the text to run in its place (`storage.wide_sums`), and the names of its columns."""
+    """What a query reads, the text to run in its place (`storage.wide_sums`), and the names of its columns. ``totals``
+    is what it asks views of daily totals for, by their names.
+    """
 
     needs: list[Need]
     query: str
     names: tuple[str, ...]
+    totals: Mapping[str, Asked] = field(default_factory=dict)
 
 
 def plan_of(
@@ -142,6 +146,9 @@ class Planner:
         register_checks(connection)
         register_exact(connection)
         create_views(connection, tables, [(branch, name) for name, branch in self._named.items()])
+        for table, described in tables:
+            for view in table.totals_views:
+                create_stand_in(connection, identifier(view), totals_columns(table, described))
 
     def plan(self, query: str, moment: datetime) -> Plan:
         """See `plan_of`."""

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from ledger.totals import Group, Zone
+from ledger.totals import SummedGroup, Zone
 
 
-class DailyTotal(Group, frozen=True):
+class DailyTotal(SummedGroup, frozen=True):
     """The rows of one group. A column that `group_by` does not name is null, as is the value of rows without one.
 
     ``sums`` are the sums of `amount`, `fee` and, for VAS transactions, `commission`.

@@ -1,6 +1,6 @@
 """The auditor's SQL: one read-only query over every tier, each row seen exactly once."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ from tasks.querying.partition_rows import Live, check_values, rows_source
 from tasks.querying.places import Places, check_readable, notes_of
 from tasks.querying.reading import PLAN_CONFIG, check_reading
 from tasks.querying.tier_map import Map, TierMap
+from tasks.totals.views import TotalsView, read_view
 
 BATCH_ROWS = 10_000
 
@@ -105,13 +106,14 @@ class Querier:
         """Run one SELECT over the views ``transactions``, ``vas_transactions`` and further tables, all tiers together.
 
         Each view has the table's columns and ``tier`` and ``month`` (``YYYY-MM``); ``<table>_archive_cold`` is the
-        archive alone. While rows of hot or warm months are read, no month can change its tier: the parents are locked
-        against that before the tier map is read, and the archiver waits or comes back later. PostgreSQL is read with
-        the auditor's login where ``settings`` have one: then the database itself refuses all else. Raises DataError for
-        anything that is not one SELECT, for errors in it, when the answer takes longer than ``timeout_s`` (default:
-        ``settings.sql_timeout_s``), reading it included, and when a needed month is not where the catalogue says or not
-        what was archived; ConfigError when a policy hides rows of a needed month from the login; TransientError when a
-        server is away or a lock is not to be had. Errors that come while rows are read are raised by
+        archive alone, ``<table>_daily_totals`` the totals of days. While rows of hot or warm months are read, no month
+        can change its tier: the parents are locked against that before the tier map is read, and the archiver waits or
+        comes back later. PostgreSQL is read with the auditor's login where ``settings`` have one: then the database
+        itself refuses all else. Raises DataError for anything that is not one SELECT, for errors in it, when the answer
+        takes longer than ``timeout_s`` (default: ``settings.sql_timeout_s``), reading it included, and when a needed
+        month is not where the catalogue says or not what was archived; ConfigError when a policy hides rows of a needed
+        month from the login; TransientError when a server is away or a lock is not to be had. Errors that come while
+        rows are read are raised by
         ``Answer.batches``, and an answer whose months could have moved ends in one.
         """
         limit = TimeLimit(self._settings.sql_timeout_s if timeout_s is None else timeout_s)
@@ -129,15 +131,17 @@ class Querier:
                 known = self._map.read(connection)
             with translated(self._settings, limit, self.files, known.places.refused):
                 asked = _Asked(query, moment, limit, self._plan(connection, known, query, moment), known.places)
+                totals = self._totals(connection, asked)
                 if not asked.live:
                     held.close()  # archived objects never change: the mover need not wait for this query
                 with naming_unreadable(self._settings, asked.keys):
                     self._read_ahead(asked)
-                with self._engine(connection, asked) as duck, limit.watching(duck):
+                with self._engine(connection, asked) as duck, limit.watching(duck), _shown(duck, totals):
                     check_values(duck, connection, asked.places.living, list(asked.live.values()))
                     batches = _read(duck, self._settings, asked, self.files, connection)
                     needed = asked.branches
-                    yield Answer(batches, _living(needed), _living(asked.places.branches), notes_of(needed))
+                    notes = (*notes_of(needed), *(note for one in totals.values() for note in one.notes))
+                    yield Answer(batches, _living(needed), _living(asked.places.branches), notes)
 
     def _plan(self, connection: Connection, known: Map, query: str, moment: datetime) -> Plan:
         """What the query needs, once it is sure that all of it can be read."""
@@ -147,6 +151,14 @@ class Querier:
         check_readable(need.branch for need in plan.needs)
         load_files(connection, self.files, known.places.objects_of(plan.needs).values())
         return plan
+
+    def _totals(self, connection: Connection, asked: "_Asked") -> dict[str, TotalsView]:
+        """The rows of the views of daily totals that the query reads, by their names."""
+        settings, seconds = self._settings, asked.limit.seconds
+        return {
+            view: read_view(connection, settings, asked.places, view, wanted, seconds)
+            for view, wanted in asked.plan.totals.items()
+        }
 
     def _read_ahead(self, asked: "_Asked") -> None:
         """Fetch what the engine will read first, from many files at once."""
@@ -209,6 +221,18 @@ class _Asked:
 def _living(branches: Iterable[Branch]) -> int:
     """How many places have rows: not the months that are deleted."""
     return sum(branch.tier != Tier.DELETED for branch in branches)
+
+
+@contextmanager
+def _shown(duck: duckdb.DuckDBPyConnection, totals: Mapping[str, TotalsView]) -> Iterator[None]:
+    """The views of daily totals in the session of a query, for the block."""
+    for view, one in totals.items():
+        duck.register(view, one.rows)
+    try:
+        yield
+    finally:
+        for view in totals:
+            duck.unregister(view)
 
 
 @contextmanager

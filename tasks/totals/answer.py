@@ -75,10 +75,17 @@ class TotalsReader:
             limit = SQL("SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = {}")
             connection.execute(limit.format(Literal(milliseconds(timeout_s))))
             described = self._places.read(connection, table)
-            _require_columns(described, question)
-            asked = [place for place in described.places if place.overlaps(question.lower, question.upper)]
-            refuse_unreadable(asked)
-            return _answer(connection, self._settings, described, asked, question, most, timeout_s)
+            return answer_within(connection, self._settings, described, question, most, timeout_s)
+
+
+def answer_within(
+    connection: Connection, settings: Settings, table: TablePlaces, question: Question, most: int, timeout_s: float
+) -> TotalsAnswer:
+    """The answer of a `TotalsReader`, in the transaction in which the places of ``table`` were found."""
+    _require_columns(table, question)
+    asked = [place for place in table.places if place.overlaps(question.lower, question.upper)]
+    refuse_unreadable(asked)
+    return _answer(connection, settings, table, asked, question, most, timeout_s)
 
 
 def _require_columns(table: TablePlaces, question: Question) -> None:

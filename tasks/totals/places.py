@@ -94,12 +94,17 @@ def places_of(connection: Connection, settings: Settings, table: TieredTable) ->
     """The places of ``table``, whose parents are locked until the transaction ends. Raises ConfigError for a table that
     cannot be read.
     """
-    found = find_places(connection, settings, [table])
+    return places_among(connection, find_places(connection, settings, [table]), table)
+
+
+def places_among(connection: Connection, found: Places, table: TieredTable) -> TablePlaces:
+    """The places of ``table`` among those that were found. Raises ConfigError for a table that cannot be read."""
     if table.name in found.refused:
         raise ConfigError(f"table {table.name}: {found.refused[table.name]}")
-    ((_, view),) = found.tables
-    deleted = tuple(branch for branch in found.branches if branch.tier == Tier.DELETED)
-    others = [branch for branch in found.branches if branch.tier != Tier.DELETED]
+    view = next(columns for one, columns in found.tables if one is table)
+    branches = [branch for branch in found.branches if branch.table is table]
+    deleted = tuple(branch for branch in branches if branch.tier == Tier.DELETED)
+    others = [branch for branch in branches if branch.tier != Tier.DELETED]
     places = tuple(_place(found, branch) for branch in others)
     parents = Parents.of(connection, table).found
     return TablePlaces(table, found.living[table.name], view, places, deleted, parents, found.is_lasting)
