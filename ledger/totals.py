@@ -4,7 +4,7 @@ A piece is the time that one UTC day and one Johannesburg day share: 00:00 to 22
 in one piece, and the pieces of a day in either zone are whole, so one set of totals serves both.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -110,6 +110,12 @@ class Question:
         return tuple(group for group in COLUMNS if group in self.groups)
 
     @property
+    def is_of_pieces(self) -> bool:
+        """Whether a group of the answer is of few kept totals: those of the pieces of a day in that set."""
+        named = self.groups | ({TotalsGroup.CLIENT} if self.client_id is not None else set())
+        return TotalsGroup.DAY in self.groups and DETAILS[self.detail] <= named
+
+    @property
     def detail(self) -> int:
         """The smallest set of kept totals that can answer."""
         needed = self.groups.intersection(COLUMNS) | ({TotalsGroup.CLIENT} if self.client_id is not None else set())
@@ -150,15 +156,29 @@ class Sums:
         self._zeros = tuple(Decimal(0).scaleb(-scale) for scale in scales)
 
     def totals(self, whole: Sequence[Row], parts: Iterable[Row] = ()) -> list[Total]:
-        """The totals of ``whole``, which are in the order of their keys, no key twice, with ``parts`` added to them.
+        """The totals of ``whole``, which are in the order of their keys, with ``parts`` added to them.
 
         They are by day, currency and columns; None comes first. Raises DataError for a sum that is NaN or infinite.
         """
-        found = [(*row[: _KEY + 1], self._plus(self._zeros, row[_KEY + 1 :])) for row in whole]
+        found = list(self._folded(whole))
         more = list(parts)
         totals = [Total(*row) for row in (self._joined(found, more) if more else found)]
         self._check(totals)
         return totals
+
+    def _folded(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The rows with their sums as one tuple; those of one key, which are next to each other, are added up."""
+        last: Row | None = None
+        counted, sums = 0, self._zeros
+        for row in rows:
+            key = row[:_KEY]
+            if key != last:
+                if last is not None:
+                    yield (*last, counted, sums)
+                last, counted, sums = key, 0, self._zeros
+            counted, sums = counted + row[_KEY], self._plus(sums, row[_KEY + 1 :])
+        if last is not None:
+            yield (*last, counted, sums)
 
     def _joined(self, whole: Iterable[Row], parts: Iterable[Row]) -> list[Row]:
         found = {row[:_KEY]: (row[_KEY], row[_KEY + 1]) for row in whole}

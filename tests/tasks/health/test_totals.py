@@ -41,7 +41,7 @@ def test_a_ledger_without_months_has_nothing_to_keep(bare: Settings, tmp_path: P
 def test_months_without_totals_are_counted_and_the_one_that_waits_longest_is_named(months: Ledger) -> None:
     states = {days: look(months, days) for days in (0.5, 3, 8)}
     assert [one.state for one in states.values()] == [HealthState.HEALTHY, HealthState.WARNING, HealthState.CRITICAL]
-    assert states[3].line == f"2 months without totals that hold, transactions {HOT} for 3 days"
+    assert states[3].line == f"3 months without totals that hold, transactions {HOT} for 3 days"
     assert "treasury totals --keep" in states[3].to_do
     assert {one.error for one in keep_daily_totals(months.settings)} == {None}
     assert (look(months, 8).state, look(months, 8).line) == (HealthState.HEALTHY, KEPT)

@@ -262,6 +262,17 @@ def test_a_month_is_kept_in_each_tier_that_it_comes_to(ledger: Ledger) -> None:
     assert ledger.sql("SELECT count(*) FROM daily_totals_places") == [(1,)]
 
 
+@pytest.mark.parametrize("months", [(HOT, NEXT), (COLD,)], ids=["no_objects", "no_partitions"])
+def test_what_holds_is_not_computed_again_where_all_months_are_on_one_side(
+    ledger: Ledger, months: tuple[Month, ...]
+) -> None:
+    for month in months:
+        ledger.fill(month)
+    ledger.night()
+    assert keep(ledger) == [TotalsResult.KEPT] * len(months)
+    assert keep(ledger) == [TotalsResult.HELD] * len(months)
+
+
 def test_late_rows_are_read_until_they_are_archived(ledger: Ledger) -> None:
     ledger.fill(COLD)
     ledger.night()
