@@ -1,7 +1,7 @@
 """PostgreSQL's side of daily totals: the mark of writes, what is kept, and the sums of a partition."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
@@ -10,13 +10,14 @@ import psycopg
 from psycopg.rows import TupleRow, class_row
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from ledger.errors import ConflictError, TransientError
+from ledger.errors import TransientError
 from ledger.months import Month
 from ledger.tables import TieredTable
 from ledger.totals import COLUMNS, DETAILS, Question, TotalsGroup, Zone, column_of
 from sql.connection import Connection, fetch_one, schema_of
 from sql.queries import load
 from sql.relations import Relation
+from sql.session_lock import try_session_lock
 from sql.storing import check_stored
 
 _QUERIES = load("totals")
@@ -46,13 +47,9 @@ class KeptPlaces:
 @contextmanager
 def totals_lock(connection: Connection) -> Iterator[None]:
     """Keep totals alone, until the end of the block or the connection. Raises ConflictError while another run does."""
-    if not fetch_one(connection, _QUERIES["lock"])[0]:
-        raise ConflictError("another run keeps daily totals; one does so at a time")
-    try:
+    otherwise = "another run keeps daily totals; one does so at a time"
+    with try_session_lock(connection, _QUERIES["lock"], _QUERIES["unlock"], otherwise):
         yield
-    finally:
-        with suppress(psycopg.Error):  # of a session that is gone, and its lock with it
-            connection.execute(_QUERIES["unlock"])
 
 
 def read_kept(
