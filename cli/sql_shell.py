@@ -15,6 +15,7 @@ from cli import terminal
 from cli.answers import write_answer
 from config import Settings
 from ledger.errors import TreasuryError
+from ledger.totals import totals_columns
 from storage.pruning import Described
 from tasks.querying.query import Querier
 
@@ -55,7 +56,7 @@ def _history(settings: Settings) -> FileHistory:
 
 def _completer(querier: Querier) -> WordCompleter:
     tables = querier.tables()
-    names = [name for table, columns in tables for name in (table.name, table.cold_view, *(c.name for c in columns))]
+    names = [name for table, columns in tables for name in (*table.views, *(c.name for c in columns))]
     return WordCompleter([*dict.fromkeys((*_WORDS, *names))], ignore_case=True)
 
 
@@ -127,16 +128,24 @@ class Shell:
     def _describe(self, name: str) -> None:
         tables = self._querier.tables()
         if not name:
-            views = [(view, len(columns)) for table, columns in tables for view in (table.name, table.cold_view)]
-            terminal.table("views", ("view", "columns"), ((view, str(count + 2)) for view, count in views))
+            views = [(view, len(_columns(one, view))) for one in tables for view in one[0].views]
+            terminal.table("views", ("view", "columns"), ((view, str(count)) for view, count in views))
             return
-        found = [columns for table, columns in tables if name in (table.name, table.cold_view)]
+        found = [_columns(one, name) for one in tables if name in one[0].views]
         if not found:
             terminal.note(f"{name} is not a view. {_names(tables)}")
             return
-        rows = [[one.name, one.kind, "" if one.nullable else "not null"] for one in found[0]]
-        terminal.table(name, ("column", "kind", ""), [*rows, ["tier", "text", ""], ["month", "text", "YYYY-MM"]])
+        terminal.table(name, ("column", "kind", ""), found[0])
+
+
+def _columns(described: Described, view: str) -> list[tuple[str, str, str]]:
+    """The columns of one of a table's views: name, kind and a remark."""
+    table, columns = described
+    is_totals = view in table.totals_views
+    shown = totals_columns(table, columns) if is_totals else columns
+    rows = [(one.name, str(one.kind), "" if one.nullable else "not null") for one in shown]
+    return rows if is_totals else [*rows, ("tier", "text", ""), ("month", "text", "YYYY-MM")]
 
 
 def _names(tables: Sequence[Described]) -> str:
-    return f"The views are {', '.join(view for table, _ in tables for view in (table.name, table.cold_view))}."
+    return f"The views are {', '.join(view for table, _ in tables for view in table.views)}."

@@ -495,7 +495,16 @@ def _describe_tables(tables: dict[str, dict[str, Any]]) -> dict[str, TieredTable
             first = error.errors()[0]
             where = ".".join((name, *map(str, first["loc"])))
             raise ValueError(f"{where}: {_message(first)}") from None
+    _refuse_view_names(described)
     return described
+
+
+def _refuse_view_names(tables: dict[str, TieredTable]) -> None:
+    """Raise ValueError for a table whose name `treasury sql` needs for a view of another one."""
+    for table in tables.values():
+        for view in table.views[1:]:
+            if view in tables:
+                raise ValueError(f"{view}.name: is a view of {table.name} in `treasury sql`: choose another name")
 
 
 def _with_option(url: str, option: str) -> str:

@@ -9,6 +9,7 @@ from ledger.errors import ConfigError
 
 FIRST_YEAR = 1970  # a UUIDv7 cannot carry an earlier instant (RFC 9562, 5.7: unsigned milliseconds since 1970)
 LAST_YEAR = 2199
+MONTH_RULE = "must be a month such as 2026-11"
 
 _TEXT = re.compile(r"(\d{4})-(\d{2})\Z")
 

@@ -65,6 +65,16 @@ class TieredTable(BaseModel):
         return f"{self.name}_archive_cold"
 
     @property
+    def totals_views(self) -> tuple[str, str]:
+        """The names of the daily totals in the auditor's SQL: of UTC days, and of Johannesburg days."""
+        return f"{self.name}_daily_totals", f"{self.name}_daily_totals_johannesburg"
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The names of all views of the table in the auditor's SQL."""
+        return self.name, self.cold_view, *self.totals_views
+
+    @property
     def cold_order(self) -> tuple[str, ...]:
         """The columns that archived rows are sorted by: the configured ones, then the key."""
         return tuple(dict.fromkeys((*self.cold_sort, self.key_column)))

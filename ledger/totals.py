@@ -4,18 +4,24 @@ A piece is the time that one UTC day and one Johannesburg day share: 00:00 to 22
 in one piece, and the pieces of a day in either zone are whole, so one set of totals serves both.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import StrEnum
+from itertools import chain
+from typing import Any
+
+from msgspec import Struct
 
 from ledger.business_days import JOHANNESBURG
+from ledger.columns import Column, ColumnKind
 from ledger.errors import DataError, FieldError
 from ledger.money import add_exactly, plain
 from ledger.months import FIRST_YEAR, LAST_YEAR
 from ledger.tables import TieredTable
 
+DAY = Column("day", ColumnKind.DATE, nullable=False)
 CLIENT, SUPPLIER = "client_id", "supplier"  # as the columns are called in every table that has them
 
 
@@ -56,11 +62,21 @@ def column_of(table: TieredTable, group: TotalsGroup, living: Iterable[str]) -> 
     return wanted if wanted in set(living) else None
 
 
+def totals_columns(table: TieredTable, living: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns of the view of daily totals of a table that has ``living`` now."""
+    names = [column.name for column in living]
+    grouped = [Column(group.value, ColumnKind.TEXT) for group in COLUMNS if column_of(table, group, names)]
+    scales = {column.name: column.scale or 0 for column in living}
+    sums = [Column(name, ColumnKind.DECIMAL, precision=38, scale=scales.get(name, 0)) for name in table.money_columns]
+    return (DAY, *grouped, Column("currency", ColumnKind.TEXT), Column("rows", ColumnKind.INTEGER), *sums)
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """Which totals: the days from ``first`` to ``last``, both included, in ``zone``; grouped by ``groups``.
 
-    ``client_id`` names the only client whose rows count; None counts all rows.
+    ``client_id`` names the only client whose rows count; None counts all rows. ``may_be_any_year``: the days may
+    be outside the years that months have.
     """
 
     first: date
@@ -68,13 +84,14 @@ class Question:
     zone: Zone = Zone.UTC
     groups: frozenset[TotalsGroup] = frozenset({TotalsGroup.DAY})
     client_id: str | None = None
+    may_be_any_year: bool = False
 
     def __post_init__(self) -> None:
         """Raise FieldError for days in the wrong order, and for years that no month has."""
         if self.last < self.first:
             raise FieldError("to", f"must not be before `from`, {self.first}")
         for name, day in (("from", self.first), ("to", self.last)):
-            if not FIRST_YEAR <= day.year < LAST_YEAR:
+            if not (self.may_be_any_year or FIRST_YEAR <= day.year < LAST_YEAR):
                 raise FieldError(name, f"must be in the years {FIRST_YEAR} to {LAST_YEAR - 1}")
 
     @property
@@ -93,22 +110,24 @@ class Question:
         return tuple(group for group in COLUMNS if group in self.groups)
 
     @property
+    def is_of_pieces(self) -> bool:
+        """Whether a group of the answer is of few kept totals: those of the pieces of a day in that set."""
+        named = self.groups | ({TotalsGroup.CLIENT} if self.client_id is not None else set())
+        return TotalsGroup.DAY in self.groups and DETAILS[self.detail] <= named
+
+    @property
     def detail(self) -> int:
         """The smallest set of kept totals that can answer."""
         needed = self.groups.intersection(COLUMNS) | ({TotalsGroup.CLIENT} if self.client_id is not None else set())
         return next(number for number, told in enumerate(DETAILS) if needed <= told)
 
 
-# Day, currency and the columns of `COLUMNS`, None where totals are not grouped by them, and for NULL.
-Key = tuple[date | None, str | None, str | None, str | None, str | None, str | None]
+Row = tuple[Any, ...]  # of a group: its key as in `SummedGroup`, the number of its rows and their sums
+_KEY = 2 + len(COLUMNS)  # day, currency and columns
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
-    """The rows of one group: their number, and the sum of each money column in the table's order.
-
-    A column that totals are not grouped by is None, and so is NULL.
-    """
+class SummedGroup(Struct, frozen=True):
+    """What all rows of a total have in common. A column that totals are not grouped by is None, and so is NULL."""
 
     day: date | None
     currency: str | None
@@ -116,6 +135,11 @@ class Total:
     type: str | None
     status: str | None
     supplier: str | None
+
+
+class Total(SummedGroup, frozen=True):
+    """The rows of one group: their number, and the sum of each money column in the table's order."""
+
     rows: int
     sums: tuple[Decimal, ...]
 
@@ -125,33 +149,56 @@ class Total:
 
 
 class Sums:
-    """Adds up totals of several places."""
+    """Adds up totals of several places. A sum has at least the decimal places of its column, given by ``scales``."""
 
     def __init__(self, table: TieredTable, scales: Sequence[int]) -> None:
         self._table = table
-        self._zeros = [Decimal(0).scaleb(-scale) for scale in scales]
-        self._found: dict[Key, tuple[int, list[Decimal]]] = {}
+        self._zeros = tuple(Decimal(0).scaleb(-scale) for scale in scales)
 
-    def add(self, key: Key, rows: int, sums: Iterable[Decimal | None]) -> None:
-        """Add the rows of a group. A sum of nothing but NULLs is zero.
+    def totals(self, whole: Sequence[Row], parts: Iterable[Row] = ()) -> list[Total]:
+        """The totals of ``whole``, which are in the order of their keys, with ``parts`` added to them.
 
-        Raises DataError for a sum that is NaN or infinite.
+        They are by day, currency and columns; None comes first. Raises DataError for a sum that is NaN or infinite.
         """
-        counted, totals = self._found.get(key, (0, self._zeros))
-        added = [add_exactly(one, Decimal(0) if more is None else more) for one, more in zip(totals, sums, strict=True)]
-        for name, value in zip(self._table.money_columns, added, strict=True):
-            if not value.is_finite():
-                raise DataError(
-                    f"{self._table.name}.{name}: a sum is {value}: find the rows whose {name} is NaN or infinite"
-                )
-        self._found[key] = (counted + rows, added)
+        found = list(self._folded(whole))
+        more = list(parts)
+        totals = [Total(*row) for row in (self._joined(found, more) if more else found)]
+        self._check(totals)
+        return totals
 
-    def totals(self) -> list[Total]:
-        """The totals, by day, currency and columns; None comes first."""
-        order = sorted(self._found, key=lambda key: [*map(_order, key)])
-        return [Total(*key, self._found[key][0], tuple(self._found[key][1])) for key in order]
+    def _folded(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The rows with their sums as one tuple; those of one key, which are next to each other, are added up."""
+        last: Row | None = None
+        counted, sums = 0, self._zeros
+        for row in rows:
+            key = row[:_KEY]
+            if key != last:
+                if last is not None:
+                    yield (*last, counted, sums)
+                last, counted, sums = key, 0, self._zeros
+            counted, sums = counted + row[_KEY], self._plus(sums, row[_KEY + 1 :])
+        if last is not None:
+            yield (*last, counted, sums)
+
+    def _joined(self, whole: Iterable[Row], parts: Iterable[Row]) -> list[Row]:
+        found = {row[:_KEY]: (row[_KEY], row[_KEY + 1]) for row in whole}
+        for row in parts:
+            counted, sums = found.get(row[:_KEY], (0, self._zeros))
+            found[row[:_KEY]] = counted + row[_KEY], self._plus(sums, row[_KEY + 1 :])
+        return [(*key, *found[key]) for key in sorted(found, key=_order)]
+
+    @staticmethod
+    def _plus(sums: Iterable[Decimal], more: Iterable[Decimal]) -> tuple[Decimal, ...]:
+        return tuple(map(add_exactly, sums, more))
+
+    def _check(self, totals: Sequence[Total]) -> None:
+        if all(map(Decimal.is_finite, chain.from_iterable(one.sums for one in totals))):
+            return
+        found = (pair for one in totals for pair in zip(self._table.money_columns, one.sums, strict=True))
+        name, value = next((name, value) for name, value in found if not value.is_finite())
+        raise DataError(f"{self._table.name}.{name}: a sum is {value}: find the rows whose {name} is NaN or infinite")
 
 
-def _order(value: date | str | None) -> str:
-    """What values are sorted by: None first, then days and texts."""
-    return "" if value is None else f"={value}"
+def _order(key: Row) -> list[str]:
+    """What keys are sorted by: None first, then days and texts."""
+    return ["" if value is None else f"={value}" for value in key]

@@ -1,7 +1,7 @@
 """PostgreSQL's side of daily totals: the mark of writes, what is kept, and the sums of a partition."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
@@ -10,13 +10,14 @@ import psycopg
 from psycopg.rows import TupleRow, class_row
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from ledger.errors import ConflictError, TransientError
+from ledger.errors import TransientError
 from ledger.months import Month
 from ledger.tables import TieredTable
 from ledger.totals import COLUMNS, DETAILS, Question, TotalsGroup, Zone, column_of
 from sql.connection import Connection, fetch_one, schema_of
 from sql.queries import load
 from sql.relations import Relation
+from sql.session_lock import try_session_lock
 from sql.storing import check_stored
 
 _QUERIES = load("totals")
@@ -46,13 +47,9 @@ class KeptPlaces:
 @contextmanager
 def totals_lock(connection: Connection) -> Iterator[None]:
     """Keep totals alone, until the end of the block or the connection. Raises ConflictError while another run does."""
-    if not fetch_one(connection, _QUERIES["lock"])[0]:
-        raise ConflictError("another run keeps daily totals; one does so at a time")
-    try:
+    otherwise = "another run keeps daily totals; one does so at a time"
+    with try_session_lock(connection, _QUERIES["lock"], _QUERIES["unlock"], otherwise):
         yield
-    finally:
-        with suppress(psycopg.Error):  # of a session that is gone, and its lock with it
-            connection.execute(_QUERIES["unlock"])
 
 
 def read_kept(
@@ -88,27 +85,29 @@ def kept_sums(
     relations: Iterable[int],
     objects: Sequence[KeptObject],
 ) -> tuple[KeptPlaces, list[TupleRow]]:
-    """The places whose kept totals hold, and their totals: day, currency, the columns of `COLUMNS`, rows and sums.
+    """The places whose kept totals hold, and their totals: day, currency, the columns of `COLUMNS`, rows and sums. They
+    are in the order of these keys, None first; a key has several where a day has several pieces.
 
     A column that totals are not grouped by is None. One statement asks both, so no run that keeps totals comes between.
     """
     day = SQL(_DAYS[question.zone])
+    names = [SQL(name) for name in ("day", "currency", *(group.value for group in COLUMNS))]
+    order = [SQL("day NULLS FIRST"), *(SQL('{} COLLATE "C" NULLS FIRST').format(name) for name in names[1:])]
     told = [day if TotalsGroup.DAY in question.groups else SQL("NULL::date"), SQL("currency")]
     told += [SQL(group.value) if group in question.groups else SQL("NULL::text") for group in COLUMNS]
-    sums = [SQL("sum(sums[{}])").format(Literal(number + 1)) for number in range(len(table.money_columns))]
-    query = SQL(
-        "WITH valid AS MATERIALIZED ({valid}) SELECT place_id, relation_oid, object_key, NULL::date, {nothing},"
-        " row_count, {zeros} FROM valid UNION ALL (SELECT NULL, NULL, NULL, {named}, sum(row_count)::bigint, {sums}"
-        " FROM daily_totals WHERE place_id IN (SELECT place_id FROM valid) AND detail = %(detail)s"
-        " AND {day} BETWEEN %(first)s AND %(last)s {client} GROUP BY 4, 5, 6, 7, 8, 9)"
-    ).format(
+    added = [SQL("row_count"), *(SQL("sums[{}]").format(Literal(n + 1)) for n in range(len(table.money_columns)))]
+    if not question.is_of_pieces:  # else PostgreSQL would add up hardly anything, and take as long as for all the rest
+        added = [SQL("sum(row_count)::bigint"), *(SQL("sum({})").format(one) for one in added[1:])]
+    query = SQL(_QUERIES["kept_sums"]).format(
         valid=SQL(_QUERIES["valid"]),
-        nothing=SQL(", ").join([SQL("NULL::text")] * (len(COLUMNS) + 1)),
-        zeros=SQL(", ").join([SQL("0::numeric")] * len(table.money_columns)),
-        named=SQL(", ").join(told),
-        sums=SQL(", ").join(sums),
+        named=SQL(", ").join(SQL("{} AS {}").format(column, name) for column, name in zip(told, names, strict=True)),
+        added=SQL(", ").join(added),
+        grouped=SQL("" if question.is_of_pieces else "GROUP BY 4, 5, 6, 7, 8, 9"),
         day=day,
         client=SQL("" if question.client_id is None else "AND client_id = %(client)s"),
+        nothing=SQL(", ").join([SQL("NULL")] * (len(COLUMNS) + 1)),
+        zeros=SQL(", ").join([SQL("0")] * len(table.money_columns)),
+        order=SQL(", ").join(order),
     )
     values = {"first": question.first, "last": question.last, "client": question.client_id, "detail": question.detail}
     rows = connection.execute(query, values | _asked(table, relations, objects)).fetchall()
@@ -195,7 +194,9 @@ def fetch_row(cursor: psycopg.Cursor[TupleRow]) -> TupleRow:
 
 
 def _insert(table: TieredTable, place: int, relation: Relation, living: Sequence[str]) -> Composed:
-    """The statement that stores the totals of a partition, each set of them, from one scan."""
+    """The statement that stores the totals of a partition, each set of them, from one scan, in the order of questions:
+    those of a set, of a client and of some days are then next to each other.
+    """
     time_column = Identifier(table.time_column)
     pieces = [SQL(UTC_DAY).format(time_column), SQL(SA_DAY).format(time_column)]
     names = ["utc_day", "sa_day", *(group.value for group in COLUMNS), "currency"]
@@ -209,7 +210,7 @@ def _insert(table: TieredTable, place: int, relation: Relation, living: Sequence
     return SQL(
         "INSERT INTO daily_totals (place_id, detail, utc_day, sa_day, client_id, type, status, supplier, currency,"
         " row_count, sums) SELECT {place}, {detail}, {names}, count(*), ARRAY[{money}]::numeric[]"
-        " FROM (SELECT {read} FROM {relation}) AS rows GROUP BY GROUPING SETS ({sets})"
+        " FROM (SELECT {read} FROM {relation}) AS rows GROUP BY GROUPING SETS ({sets}) ORDER BY 2, client_id, utc_day"
     ).format(
         place=Literal(place),
         detail=SQL("CASE grouping(client_id, type) WHEN 3 THEN 0 WHEN 1 THEN 1 ELSE 2 END"),

@@ -4,6 +4,7 @@ PostgreSQL and DuckDB do not agree on the order of texts, on patterns or on JSON
 PostgreSQL but the conditions below, and those only leave out rows early: DuckDB judges every row that comes back.
 
 * the time column: comparisons with an instant of the years 1 to 9999
+* the day of daily totals: comparisons with a day of those years
 * columns of UUIDs and of text that the table is asked by: equality, and lists of equals
 
 What is not understood in a plan is not a condition: then more rows come back, and the answer is the same.
@@ -12,7 +13,7 @@ What is not understood in a plan is not a condition: then more rows come back, a
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ import duckdb
 
 from ledger.columns import Column, ColumnKind
 from ledger.tables import TieredTable
+from ledger.totals import DAY
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_LIST = 1000
@@ -46,7 +48,7 @@ class Condition:
 
     column: str
     comparison: str
-    values: tuple[datetime | UUID | str, ...]
+    values: tuple[datetime | date | UUID | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ def _columns(scan: Mapping[str, Any], names: Sequence[str]) -> frozenset[str] | 
 
 def _is_askable(table: TieredTable, column: Column) -> bool:
     """Whether an index or a sensible share of the rows can be expected behind a condition on the column."""
-    if column in (TIER, MONTH):
+    if column in (TIER, MONTH) or column is DAY:
         return True
     if column.kind is ColumnKind.TIMESTAMP:
         return column.name == table.time_column
@@ -200,22 +202,30 @@ def _one_of(column: Column, choices: Sequence[Sequence[Condition]]) -> list[Cond
 def _compared(column: Column, comparison: str | None, constant: Mapping[str, Any]) -> list[Condition]:
     if comparison is None or constant.get("is_null") is not False:
         return []
-    if comparison != "=" and column.kind is not ColumnKind.TIMESTAMP and column not in (TIER, MONTH):
+    is_ordered = column.kind is ColumnKind.TIMESTAMP or column in (TIER, MONTH) or column is DAY
+    if comparison != "=" and not is_ordered:
         return []
     value = _value(column.kind, (constant.get("type") or {}).get("id"), constant.get("value"))
     return [] if value is None else [Condition(column.name, comparison, (value,))]
 
 
-def _value(kind: ColumnKind, type_name: Any, value: Any) -> datetime | UUID | str | None:
+def _value(kind: ColumnKind, type_name: Any, value: Any) -> datetime | date | UUID | str | None:
     """A constant of a plan as Python has it; None when it is of another type, or PostgreSQL could not take it."""
     if kind is ColumnKind.TEXT and type_name == "VARCHAR" and isinstance(value, str):
         return None if "\0" in value else value
-    if kind is ColumnKind.TIMESTAMP and type_name == "TIMESTAMP WITH TIME ZONE" and isinstance(value, int):
-        try:
-            return _EPOCH + timedelta(microseconds=value)
-        except OverflowError:  # infinite, or outside the years 1 to 9999
-            return None
+    if kind in (ColumnKind.TIMESTAMP, ColumnKind.DATE) and isinstance(value, int):
+        return _moment(type_name, value)
     if kind is ColumnKind.UUID and type_name == "UUID" and isinstance(value, dict):
         # The engine turns the highest bit over, so that its signed integers have the order of UUIDs.
         return UUID(int=((int(value["upper"]) + _TOP_BIT) << 64) | int(value["lower"]))
     return None
+
+
+def _moment(type_name: Any, value: int) -> datetime | date | None:
+    """An instant or a day of a plan; None for one that Python has not: infinite, or outside the years 1 to 9999."""
+    try:
+        if type_name == "TIMESTAMP WITH TIME ZONE":
+            return _EPOCH + timedelta(microseconds=value)
+        return _EPOCH.date() + timedelta(days=value) if type_name == "DATE" else None
+    except OverflowError:
+        return None

@@ -17,7 +17,9 @@ import duckdb
 
 from ledger.identifiers import id_bounds
 from ledger.months import Month
+from ledger.totals import totals_columns
 from storage.conditions import (
+    EVERYTHING,
     MONTH,
     TIER,
     Asked,
@@ -57,13 +59,22 @@ class Outline:
         plain_plans(self._connection)
         self._columns: dict[str, Described] = {}
         self._is_cold: dict[str, bool] = {}
+        self._totals: dict[str, str] = {}
         for number, (table, columns) in enumerate(tables):
+            whole = (*columns, TIER, MONTH)
             for is_cold, view in ((False, table.name), (True, table.cold_view)):
                 name = f"stand_in_{number}_{'cold' if is_cold else 'all'}"
-                whole = (*columns, TIER, MONTH)
-                create_stand_in(self._connection, name, whole)
-                self._connection.execute(f"CREATE VIEW {identifier(view)} AS SELECT * FROM {name}")
-                self._columns[name], self._is_cold[name] = (table, whole), is_cold
+                self._create(name, view, (table, whole))
+                self._is_cold[name] = is_cold
+            for place, view in enumerate(table.totals_views):
+                name = f"stand_in_{number}_totals_{place}"
+                self._create(name, view, (table, totals_columns(table, columns)))
+                self._totals[name] = view
+
+    def _create(self, name: str, view: str, described: Described) -> None:
+        create_stand_in(self._connection, name, described[1])
+        self._connection.execute(f"CREATE VIEW {identifier(view)} AS SELECT * FROM {name}")
+        self._columns[name] = described
 
     def close(self) -> None:
         """Give its memory back."""
@@ -83,9 +94,11 @@ class Outline:
             is_wide = nodes is None or has_wide_sum(nodes)
             written = checked(self._connection, query) if is_wide else query
         asked = asked_of(nodes, self._columns) if nodes is not None else {}
-        needs = [need for branch in branches if (need := self._need(branch, found, asked)) is not None]
+        rows = found & self._is_cold.keys()
+        needs = [need for branch in branches if (need := self._need(branch, rows, asked)) is not None]
+        totals = {self._totals[name]: asked.get(name, EVERYTHING) for name in sorted(found & self._totals.keys())}
         is_whole = len(needs) <= 1 or (nodes is not None and is_plain(nodes, self._columns))
-        return Outlined(Plan(needs, written, names), is_whole)
+        return Outlined(Plan(needs, written, names, totals), is_whole)
 
     def _scanned(self, nodes: Sequence[Mapping[str, Any]] | None, query: str) -> set[str]:
         """The tables that a plan reads; its ``nodes`` are None where the engine cannot write them down."""

@@ -34,7 +34,7 @@ _TYPES: dict[ColumnKind, pa.DataType] = {
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
     """The Arrow schema of a table's columns, by name, with their nullability and their number as Parquet's field id."""
     return pa.schema(
-        [pa.field(column.name, _arrow_type(column), column.nullable, _numbered(column)) for column in columns]
+        [pa.field(column.name, arrow_type(column), column.nullable, _numbered(column)) for column in columns]
     )
 
 
@@ -42,7 +42,8 @@ def _numbered(column: Column) -> dict[bytes, bytes] | None:
     return None if column.field_id is None else {b"PARQUET:field_id": str(column.field_id).encode()}
 
 
-def _arrow_type(column: Column) -> pa.DataType:
+def arrow_type(column: Column) -> pa.DataType:
+    """Arrow's type for a column; exact for every kind."""
     if column.kind is ColumnKind.DECIMAL:
         return pa.decimal128(column.precision, column.scale)
     return _TYPES[column.kind]

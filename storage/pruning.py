@@ -9,7 +9,7 @@ omission of what is proved to be empty. The same plan says what each month is as
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from uuid import UUID
@@ -20,6 +20,7 @@ from ledger.columns import Column, ColumnKind
 from ledger.identifiers import id_bounds
 from ledger.months import Month
 from ledger.tables import TieredTable
+from ledger.totals import totals_columns
 from storage.conditions import EVERYTHING, Asked, Condition, asked_of, has_wide_sum, plain_plans, plan_nodes
 from storage.engine import identifier, literal, renamed, sql_type
 from storage.exact import register_exact
@@ -42,7 +43,7 @@ Described = tuple[TieredTable, tuple[Column, ...]]
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class FileColumns:
     """The columns of archived files: their names there and in the view, and the columns themselves. Files share one."""
 
     names: tuple[tuple[str, str], ...]
@@ -66,7 +67,7 @@ class ColdFile:
     """
 
     path: str
-    layout: Layout
+    layout: FileColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +122,14 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a query reads, the text to run in its place (`storage.wide_sums`), and the names of its columns."""
+    """What a query reads, the text to run in its place (`storage.wide_sums`), and the names of its columns. ``totals``
+    is what it asks views of daily totals for, by their names.
+    """
 
     needs: list[Need]
     query: str
     names: tuple[str, ...]
+    totals: Mapping[str, Asked] = field(default_factory=dict)
 
 
 def plan_of(
@@ -160,6 +164,9 @@ class Planner:
         register_checks(connection)
         register_exact(connection)
         create_views(connection, tables, [(branch, name) for name, branch in self._named.items()])
+        for table, described in tables:
+            for view in table.totals_views:
+                create_stand_in(connection, identifier(view), totals_columns(table, described))
 
     def plan(self, query: str, moment: datetime) -> Plan:
         """See `plan_of`."""
@@ -236,7 +243,7 @@ def _has_same_columns(columns: Sequence[Column], file: ColdFile) -> bool:
 
 def _selects(arms: Sequence[tuple[Branch, str]]) -> list[str]:
     """A query for each arm, but one for all checked files with the same columns."""
-    alike: dict[Layout, list[ColdFile]] = {}
+    alike: dict[FileColumns, list[ColdFile]] = {}
     others = []
     for branch, source in arms:
         if branch.file is not None and source == branch.source:

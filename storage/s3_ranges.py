@@ -120,7 +120,7 @@ def _address(settings: Settings, bucket: str) -> str:
     """Where the objects of a bucket are: at the endpoint of the settings, or at Amazon's."""
     if settings.s3_endpoint_url is not None:
         return f"{settings.s3_endpoint_url.rstrip('/')}/{bucket}"
-    if "." in bucket:  # its name is no part of a certificate
+    if "." in bucket:  # no certificate of Amazon covers such a name
         return f"https://s3.{settings.s3_region}.amazonaws.com/{bucket}"
     return f"https://{bucket}.s3.{settings.s3_region}.amazonaws.com"
 

@@ -9,7 +9,7 @@ from api.archive import months
 from api.routing import parsing
 from api.routing.operations import Call
 from api.routing.problems import NOT_FOUND, HttpError
-from ledger.errors import ConfigError, FieldError, GoneError, NotFoundError
+from ledger.errors import FieldError, GoneError, NotFoundError
 from ledger.months import Month
 from ledger.scopes import Scope
 from ledger.tables import TieredTable
@@ -20,7 +20,6 @@ from tasks.transparency.archived_log import CHECKPOINT
 DEFAULT_LIMIT = 12
 DEFAULT_TABLE = "transactions"
 MOST_PARTS = 1000
-MONTH_RULE = "must be a month such as 2026-11"
 LONGEST_WALLET = 64
 _CLIENT = "client_id"
 _NEVER_KEPT = {"Cache-Control": "no-store"}
@@ -45,9 +44,8 @@ async def list_months(call: Call) -> Response:
 async def get_month(call: Call) -> Response:
     """Answer with a month of a table and its archived parts."""
     path = call.request.path_params
-    return _json(
-        await months.month_of(call.services.database, _table(call, path["table"]), _parsed("month", path["month"]))
-    )
+    table, month = _table(call, path["table"]), parsing.month("month", path["month"])
+    return _json(await months.month_of(call.services.database, table, month))
 
 
 async def prove_row(call: Call) -> Response:
@@ -68,7 +66,8 @@ async def prove_row(call: Call) -> Response:
 async def prove_statement(call: Call) -> Response:
     """Answer with the proof file of all rows of a wallet in a month, or in one part of it."""
     table = _table(call, call.query.get("table", DEFAULT_TABLE))
-    month, wallet = _parsed("month", _required("month", call.query)), _required("wallet_id", call.query)
+    month = parsing.month("month", parsing.required("month", call.query))
+    wallet = parsing.required("wallet_id", call.query)
     part = parsing.integer("part", call.query["part"], 1, MOST_PARTS) if "part" in call.query else None
     try:
         files = await call.services.proofs.prove(lambda prover: prover.statement(table, wallet, month))
@@ -135,21 +134,8 @@ def _table(call: Call, name: str) -> TieredTable:
     return registry[parsing.choice("table", name, tuple(registry))]
 
 
-def _required(name: str, query: Mapping[str, str]) -> str:
-    if not query.get(name):
-        raise FieldError(name, "is required")
-    return query[name]
-
-
 def _month(name: str, query: Mapping[str, str]) -> Month | None:
-    return _parsed(name, query[name]) if name in query else None
-
-
-def _parsed(name: str, text: str) -> Month:
-    try:
-        return Month.parse(text)
-    except ConfigError:
-        raise FieldError(name, MONTH_RULE) from None
+    return parsing.month(name, query[name]) if name in query else None
 
 
 def _proof(file: ProofFile, name: str) -> Response:

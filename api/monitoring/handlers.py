@@ -9,8 +9,7 @@ from api.monitoring.partition_report import MOST_MONTHS
 from api.routing import parsing
 from api.routing.messages import message
 from api.routing.operations import Call
-from ledger.errors import ConfigError, FieldError
-from ledger.months import Month
+from ledger.errors import FieldError
 
 DEFAULT_ALERTS, MOST_ALERTS = 50, 500
 DEFAULT_MONTHS = 24
@@ -66,7 +65,7 @@ async def partitions(call: Call) -> Response:
     """Months of every tier."""
     query, registry = call.query, call.services.settings.registry
     tables = [parsing.choice("table", query["table"], tuple(registry))] if "table" in query else []
-    before = _month("before", query["before"]) if "before" in query else None
+    before = parsing.month("before", query["before"]) if "before" in query else None
     limit = parsing.integer("limit", query.get("limit", str(DEFAULT_MONTHS)), 1, MOST_MONTHS)
     return _json(await call.services.monitor.partitions(tables, before, limit))
 
@@ -100,13 +99,6 @@ def _short(field: str, value: str, longest: int) -> str:
     if not (1 <= len(value) <= longest and value.isprintable()):
         raise FieldError(field, f"must have 1 to {longest} printable characters")
     return value
-
-
-def _month(field: str, text: str) -> Month:
-    try:
-        return Month.parse(text)
-    except ConfigError:
-        raise FieldError(field, "must be a month like 2026-11") from None
 
 
 def _json(answer: msgspec.Struct) -> Response:

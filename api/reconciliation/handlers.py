@@ -18,7 +18,7 @@ from api.routing import parsing
 from api.routing.messages import message
 from api.routing.operations import Call
 from api.routing.problems import NOT_FOUND, HttpError
-from ledger.business_days import DAY_RULE, MOST_DAYS, day_of, parse_day
+from ledger.business_days import MOST_DAYS, day_of
 from ledger.errors import FieldError
 from ledger.statements import BreakClass
 from tasks.reconciliation.casework import breaks
@@ -155,12 +155,7 @@ def _number(name: str, query: Mapping[str, str]) -> int | None:
 
 
 def _day(name: str, query: Mapping[str, str]) -> date | None:
-    if name not in query:
-        return None
-    try:
-        return parse_day(query[name])
-    except ValueError:
-        raise FieldError(name, DAY_RULE) from None
+    return parsing.day(name, query[name]) if name in query else None
 
 
 def _flag(name: str, query: Mapping[str, str]) -> bool | None:

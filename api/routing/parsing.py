@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from itertools import accumulate
@@ -15,9 +15,11 @@ from starlette.requests import Request
 
 from api.routing.bodies import Bodies
 from api.routing.problems import BAD_REQUEST, KEY_MISSING, NOT_JSON, TOO_LARGE, HttpError
-from ledger.errors import FieldError
+from ledger.business_days import DAY_RULE, parse_day
+from ledger.errors import ConfigError, FieldError
 from ledger.identifiers import truncate_ms
 from ledger.instants import INSTANT_RULE, parse_instant
+from ledger.months import MONTH_RULE, Month
 
 Member = TypeVar("Member", bound=StrEnum)
 _JSON_TYPE = re.compile(r"application/json\s*(;\s*charset=\"?utf-8\"?\s*)?\Z", re.IGNORECASE)
@@ -191,6 +193,29 @@ def choice(field: str, value: Any, choices: Collection[str]) -> str:
 def member(field: str, value: Any, kind: type[Member]) -> Member:
     """The member of the enumeration ``kind`` that ``value`` is. Raises FieldError that lists them."""
     return kind(choice(field, value, tuple(kind)))
+
+
+def required(field: str, query: Mapping[str, str]) -> str:
+    """The parameter ``field`` of a query. Raises FieldError where it is absent or empty."""
+    if not query.get(field):
+        raise FieldError(field, "is required")
+    return query[field]
+
+
+def day(field: str, text: str) -> date:
+    """A day of the calendar. Raises FieldError."""
+    try:
+        return parse_day(text)
+    except ValueError:
+        raise FieldError(field, DAY_RULE) from None
+
+
+def month(field: str, text: str) -> Month:
+    """A month. Raises FieldError."""
+    try:
+        return Month.parse(text)
+    except ConfigError:
+        raise FieldError(field, MONTH_RULE) from None
 
 
 def row_id(field: str, text: str) -> UUID:

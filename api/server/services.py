@@ -141,6 +141,7 @@ class Services:
             await _step("the connections", self.database.close(), CONNECTIONS_S)
             self.cold.close()
             self.proofs.close()
+            self.totals.close()
 
     async def _close_cache(self) -> None:
         """Send the pending invalidations, then close the connections to Redis."""

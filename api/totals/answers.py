@@ -1,25 +1,18 @@
 """The answers about daily totals."""
 
-from datetime import date
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from ledger.totals import Zone
+from ledger.totals import SummedGroup, Zone
 
 
-class DailyTotal(Struct, kw_only=True):
+class DailyTotal(SummedGroup, frozen=True):
     """The rows of one group. A column that `group_by` does not name is null, as is the value of rows without one.
 
     ``sums`` are the sums of `amount`, `fee` and, for VAS transactions, `commission`.
     """
 
-    day: date | None
-    currency: str | None
-    client_id: str | None
-    type: str | None
-    status: str | None
-    supplier: str | None
     rows: int
     sums: Annotated[dict[str, str], Meta(description="Decimal texts, by money column")]
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from datetime import date
 
 import msgspec
+from msgspec.structs import astuple
 from starlette.responses import Response
 
 from api.routing import parsing
 from api.routing.operations import Call
 from api.routing.problems import UNAVAILABLE, HttpError
 from api.totals.answers import DailyTotal, DailyTotals
-from ledger.business_days import DAY_RULE, parse_day
-from ledger.errors import FieldError, MissingRowsError
+from ledger.errors import MissingRowsError
 from ledger.scopes import Scope
 from ledger.tables import BUILT_IN, VAS_TRANSACTIONS
 from ledger.totals import Question, TotalsGroup, Zone
@@ -36,19 +36,7 @@ async def get_totals(call: Call) -> Response:
         answer = await call.services.totals.answer(table, question, MOST_TOTALS)
     except MissingRowsError:
         raise HttpError(UNAVAILABLE, "Rows of this range cannot be read at the moment.") from None
-    items = [
-        DailyTotal(
-            day=one.day,
-            currency=one.currency,
-            client_id=one.client_id,
-            type=one.type,
-            status=one.status,
-            supplier=one.supplier,
-            rows=one.rows,
-            sums=one.amounts(table),
-        )
-        for one in answer.totals
-    ]
+    items = [DailyTotal(*(*astuple(one)[:-1], one.amounts(table))) for one in answer.totals]
     return _json(DailyTotals(table=name, zone=zone, items=items, deleted_months=_deleted(answer)))
 
 
@@ -57,12 +45,7 @@ def _deleted(answer: TotalsAnswer) -> list[str]:
 
 
 def _day(name: str, query: Mapping[str, str]) -> date:
-    if not query.get(name):
-        raise FieldError(name, "is required")
-    try:
-        return parse_day(query[name])
-    except ValueError:
-        raise FieldError(name, DAY_RULE) from None
+    return parsing.day(name, parsing.required(name, query))
 
 
 def _groups(query: Mapping[str, str]) -> frozenset[TotalsGroup]:

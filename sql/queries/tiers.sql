@@ -169,7 +169,7 @@ SELECT md5(concat_ws('/',
     (SELECT string_agg(k.oid::text || ':' || k.xmin::text, ',' ORDER BY k.oid)
      FROM pg_constraint k
      WHERE k.conrelid = ANY(%(parents)s::oid[])
-        OR k.conrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = ANY(%(parents)s::oid[]))),
+        OR k.contype = 'c' AND k.conrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = ANY(%(parents)s::oid[]))),
     (SELECT string_agg(concat_ws(':', c.oid, c.xmin, i.inhparent, i.inhdetachpending,
                                  has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(c.relnamespace, 'USAGE')),
                        ',' ORDER BY c.oid)

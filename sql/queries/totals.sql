@@ -18,6 +18,20 @@ WHERE p.table_name = %(table)s AND p.money_columns = %(money_columns)s::text[]
        AND NOT EXISTS (SELECT FROM daily_totals_changes c WHERE c.relation_oid = p.relation_oid)
        OR (p.object_key, p.fingerprint) IN (SELECT * FROM unnest(%(objects)s::text[], %(fingerprints)s::text[])))
 
+-- name: kept_sums
+-- The places whose totals may be used, each a row with NULLs, and the totals of all of them, in the order of keys.
+WITH valid AS MATERIALIZED ({valid}),
+found AS (
+    SELECT NULL::bigint AS place_id, NULL::oid, NULL::text, {named}, {added}
+    FROM daily_totals
+    WHERE place_id IN (SELECT place_id FROM valid) AND detail = %(detail)s
+      AND {day} BETWEEN %(first)s AND %(last)s {client}
+    {grouped}
+    UNION ALL
+    SELECT place_id, relation_oid, object_key, NULL, {nothing}, row_count, {zeros}
+    FROM valid)
+SELECT * FROM found ORDER BY place_id, {order}
+
 -- name: forget_changes
 DELETE FROM daily_totals_changes WHERE relation_oid = %(relation)s
 
@@ -35,9 +49,11 @@ WHERE (m.table_name, m.object_key) = (p.table_name, p.object_key)
   AND m.table_name = %(table)s AND m.month = %(month)s AND m.part = ANY(%(parts)s::smallint[])
 
 -- name: forget_others
--- Totals of what was a place of the table, and is not any more.
+-- Totals of what was a place of the table, and is not any more. Of no places at all, NULL is another value too.
 DELETE FROM daily_totals_places
-WHERE table_name = %(table)s AND (relation_oid <> ALL(%(relations)s::oid[]) OR object_key <> ALL(%(objects)s::text[]))
+WHERE table_name = %(table)s
+  AND (relation_oid IS NOT NULL AND relation_oid <> ALL(%(relations)s::oid[])
+       OR object_key IS NOT NULL AND object_key <> ALL(%(objects)s::text[]))
 
 -- name: forget_gone_changes
 DELETE FROM daily_totals_changes c WHERE NOT EXISTS (SELECT FROM pg_class r WHERE r.oid = c.relation_oid)

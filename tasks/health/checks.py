@@ -249,7 +249,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "daily_totals",
-        "Daily totals of archived months are kept; since the oldest month without them went cold",
+        "Daily totals of months that have ended are kept; time since the oldest month without them could have had them",
         totals.daily_totals,
         "Run `treasury totals --keep`: it says what failed. Answers are right meanwhile, and slow: the rows are read.",
         _pair("totals_*_days", "days"),

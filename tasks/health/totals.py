@@ -15,5 +15,5 @@ def daily_totals(context: Context) -> Measure:
         return Measure("the totals of every month that has ended are kept", 0)
     oldest = found[0]
     days = max(0.0, (context.now - oldest.since).total_seconds() / _DAY_S)
-    named = f"{oldest.table_name} {oldest.month}"
-    return Measure(f"{len(found)} months without totals that hold, {named} for {days:.0f} days", days)
+    counted = f"{len(found)} month{'' if len(found) == 1 else 's'} without totals that hold"
+    return Measure(f"{counted}, {oldest.table_name} {oldest.month} for {days:.0f} days", days)

@@ -25,7 +25,7 @@ from sql.partitions import Partition, readable_partitions, rows_through
 from sql.relations import Parents, Relation, lock_parents
 from storage.archive_files import path_of
 from storage.engine import archived, identifier, literal, renamed, sql_type, url_of
-from storage.pruning import Branch, ColdFile, Described, Layout, Need
+from storage.pruning import Branch, ColdFile, Described, FileColumns, Need
 from tasks.archiving.catalogue import (
     MonthState,
     Stray,
@@ -100,12 +100,12 @@ class _Table:
     view: tuple[Column, ...]
     living: tuple[Column, ...]
     states: Sequence[MonthState]
-    layouts: dict[tuple[Column, ...], Layout] = field(default_factory=dict)
+    layouts: dict[tuple[Column, ...], FileColumns] = field(default_factory=dict)
 
-    def layout(self, columns: tuple[Column, ...]) -> Layout:
+    def layout(self, columns: tuple[Column, ...]) -> FileColumns:
         """The one layout of all files with these columns."""
         if columns not in self.layouts:
-            self.layouts[columns] = Layout(tuple(matched(self.view, columns)), columns)
+            self.layouts[columns] = FileColumns(tuple(matched(self.view, columns)), columns)
         return self.layouts[columns]
 
 

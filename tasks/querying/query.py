@@ -1,23 +1,21 @@
 """The auditor's SQL: one read-only query over every tier, each row seen exactly once."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from threading import Lock
 from types import TracebackType
 from typing import Self
 
 import duckdb
-import psycopg
 import pyarrow as pa
 from psycopg.sql import SQL, Literal
 
 from config import Settings
 from ledger.errors import ConfigError, TreasuryError
 from ledger.policy import Tier
-from sql.connection import Connection, check_session, connect
-from sql.errors import translate
+from sql.connection import Connection
+from sql.kept_connections import KeptConnections
 from sql.obstacles import hidden_relations
 from storage.archive_engine import ArchiveEngine, prepare, shut_in
 from storage.archive_files import ArchiveFiles
@@ -34,9 +32,9 @@ from tasks.querying.partition_rows import Live, check_values, rows_source
 from tasks.querying.places import Places, check_readable, notes_of
 from tasks.querying.reading import PLAN_CONFIG, check_reading
 from tasks.querying.tier_map import Map, TierMap
+from tasks.totals.views import TotalsView, read_view
 
 BATCH_ROWS = 10_000
-_IDLE_CONNECTIONS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ class Querier:
         self._archive = ArchiveEngine(self._settings, self.files)
         self._map = TierMap(self._settings, PLAN_CONFIG)
         self._row_groups = RowGroups()
-        self._connections = _Connections(self._settings)
+        self._connections = KeptConnections(self._settings.database_dsn, "auditor sql")
 
     def __enter__(self) -> Self:
         return self
@@ -109,13 +107,14 @@ class Querier:
         """Run one SELECT over the views ``transactions``, ``vas_transactions`` and further tables, all tiers together.
 
         Each view has the table's columns and ``tier`` and ``month`` (``YYYY-MM``); ``<table>_archive_cold`` is the
-        archive alone. While rows of hot or warm months are read, no month can change its tier: the parents are locked
-        against that before the tier map is read, and the archiver waits or comes back later. PostgreSQL is read with
-        the auditor's login where ``settings`` have one: then the database itself refuses all else. Raises DataError for
-        anything that is not one SELECT, for errors in it, when the answer takes longer than ``timeout_s`` (default:
-        ``settings.sql_timeout_s``), reading it included, and when a needed month is not where the catalogue says or not
-        what was archived; ConfigError when a policy hides rows of a needed month from the login; TransientError when a
-        server is away or a lock is not to be had. Errors that come while rows are read are raised by
+        archive alone, ``<table>_daily_totals`` the totals of days. While rows of hot or warm months are read, no month
+        can change its tier: the parents are locked against that before the tier map is read, and the archiver waits or
+        comes back later. PostgreSQL is read with the auditor's login where ``settings`` have one: then the database
+        itself refuses all else. Raises DataError for anything that is not one SELECT, for errors in it, when the answer
+        takes longer than ``timeout_s`` (default: ``settings.sql_timeout_s``), reading it included, and when a needed
+        month is not where the catalogue says or not what was archived; ConfigError when a policy hides rows of a needed
+        month from the login; TransientError when a server is away or a lock is not to be had. Errors that come while
+        rows are read are raised by
         ``Answer.batches``, and an answer whose months could have moved ends in one.
         """
         limit = TimeLimit(self._settings.sql_timeout_s if timeout_s is None else timeout_s)
@@ -133,15 +132,17 @@ class Querier:
                 known = self._map.read(connection)
             with translated(self._settings, limit, self.files, known.places.refused):
                 asked = _Asked(query, moment, limit, self._plan(connection, known, query, moment), known.places)
+                totals = self._totals(connection, asked)
                 if not asked.live:
                     held.close()  # archived objects never change: the mover need not wait for this query
                 with naming_unreadable(self._settings, asked.keys):
                     self._read_ahead(asked)
-                with self._engine(connection, asked) as duck, limit.watching(duck):
+                with self._engine(connection, asked) as duck, limit.watching(duck), _shown(duck, totals):
                     check_values(duck, connection, asked.places.living, list(asked.live.values()))
                     batches = _read(duck, self._settings, asked, self.files, connection)
                     needed = asked.branches
-                    yield Answer(batches, _living(needed), _living(asked.places.branches), notes_of(needed))
+                    notes = (*notes_of(needed), *(note for one in totals.values() for note in one.notes))
+                    yield Answer(batches, _living(needed), _living(asked.places.branches), notes)
 
     def _plan(self, connection: Connection, known: Map, query: str, moment: datetime) -> Plan:
         """What the query needs, once it is sure that all of it can be read."""
@@ -151,6 +152,14 @@ class Querier:
         check_readable(need.branch for need in plan.needs)
         load_files(connection, self.files, known.places.objects_of(plan.needs).values())
         return plan
+
+    def _totals(self, connection: Connection, asked: "_Asked") -> dict[str, TotalsView]:
+        """The rows of the views of daily totals that the query reads, by their names."""
+        settings, seconds = self._settings, asked.limit.seconds
+        return {
+            view: read_view(connection, settings, asked.places, view, wanted, seconds)
+            for view, wanted in asked.plan.totals.items()
+        }
 
     def _read_ahead(self, asked: "_Asked") -> None:
         """Fetch what the engine will read first, from many files at once."""
@@ -209,61 +218,21 @@ class _Asked:
         return self.places.keys_of(self.plan.needs)
 
 
-class _Connections:
-    """Connections to PostgreSQL, of which a few are kept while nobody uses them."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._idle: list[tuple[Connection, ExitStack]] = []
-        self._lock = Lock()
-
-    @contextmanager
-    def taken(self) -> Iterator[Connection]:
-        """A connection for the block. Raises the errors of `connect`."""
-        connection, stack = self._idle_one() or self._new()
-        try:
-            yield connection
-        except psycopg.Error as error:
-            stack.close()
-            raise translate(error) from error
-        except BaseException:
-            stack.close()
-            raise
-        with self._lock:
-            is_kept = len(self._idle) < _IDLE_CONNECTIONS and not connection.closed
-            if is_kept:
-                self._idle.append((connection, stack))
-        if not is_kept:
-            stack.close()
-
-    def _idle_one(self) -> tuple[Connection, ExitStack] | None:
-        """One that was kept and still answers as it must."""
-        while self._idle:
-            with self._lock:
-                kept = self._idle.pop() if self._idle else None
-            if kept is None:
-                return None
-            try:
-                check_session(kept[0])
-            except (psycopg.Error, TreasuryError):
-                kept[1].close()
-            else:
-                return kept
-        return None
-
-    def _new(self) -> tuple[Connection, ExitStack]:
-        with ExitStack() as stack:
-            connection = stack.enter_context(connect(self._settings.database_dsn, "auditor sql"))
-            return connection, stack.pop_all()
-
-    def close(self) -> None:
-        while self._idle:
-            self._idle.pop()[1].close()
-
-
 def _living(branches: Iterable[Branch]) -> int:
     """How many places have rows: not the months that are deleted."""
     return sum(branch.tier != Tier.DELETED for branch in branches)
+
+
+@contextmanager
+def _shown(duck: duckdb.DuckDBPyConnection, totals: Mapping[str, TotalsView]) -> Iterator[None]:
+    """The views of daily totals in the session of a query, for the block."""
+    for view, one in totals.items():
+        duck.register(view, one.rows)
+    try:
+        yield
+    finally:
+        for view in totals:
+            duck.unregister(view)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The tier map of a process that asks many questions: made again only when PostgreSQL's catalogues have changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Lock
@@ -9,6 +9,7 @@ import duckdb
 
 from config import Settings
 from ledger.errors import ConfigError
+from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
 from sql.queries import load
 from sql.relations import lock_parents
@@ -65,7 +66,7 @@ class TierMap:
         """The map, in the transaction of ``connection``: the parents of every table are locked first, so that it stays
         true until its end.
         """
-        version = self._version(connection)
+        version = map_version(connection, self._settings.registry.values())
         known = self._known
         if known is not None and version is not None and known.version == version:
             return known.map
@@ -74,13 +75,16 @@ class TierMap:
         self._known = _Known(version, made) if is_kept and version is not None else None
         return made
 
-    def _version(self, connection: Connection) -> str | None:
-        """What the map follows from, as a short text; None where some table cannot be read."""
-        parents = []
-        for table in self._settings.registry.values():
-            try:
-                found = lock_parents(connection, table).found
-            except ConfigError:
-                return None
-            parents += [parent.oid for parent in found]
-        return str(fetch_one(connection, _QUERIES["map_version"], {"parents": parents})[0])
+
+def map_version(connection: Connection, tables: Iterable[TieredTable]) -> str | None:
+    """What the places of ``tables`` follow from, as a short text, once their parents are locked against moves; None
+    where some table cannot be read.
+    """
+    parents = []
+    for table in tables:
+        try:
+            found = lock_parents(connection, table).found
+        except ConfigError:
+            return None
+        parents += [parent.oid for parent in found]
+    return str(fetch_one(connection, _QUERIES["map_version"], {"parents": parents})[0])

@@ -33,7 +33,7 @@ def require_statement(settings: Settings, supplier: str, day: date | None, url: 
     name where was looked. ``now`` is aware.
     """
     place, others = shown_place(settings, supplier, url), other_names(settings, supplier, day, url)
-    nothing = f"there is no statement at {place}" + (
+    nothing = f"no statement was found at {place}" + (
         f"; {named(others)}" if others is not None and others.names else ""
     )
     if day is None:

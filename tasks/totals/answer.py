@@ -1,25 +1,23 @@
 """Answers questions for totals: from what is kept where that holds, from the rows everywhere else."""
 
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
-from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Literal
 
 from config import Settings
 from ledger.errors import ConfigError, FieldError, RefusalError
 from ledger.months import Month
 from ledger.tables import TieredTable
-from ledger.totals import COLUMNS, Question, Sums, Total, TotalsGroup, column_of
-from sql.connection import Connection, connect, fetch_one
-from sql.holds import read_now
+from ledger.totals import Question, Row, Sums, Total, TotalsGroup, column_of
+from sql.connection import Connection, fetch_one
+from sql.kept_connections import KeptConnections
 from sql.obstacles import hidden_relations
-from sql.relations import Parents
 from sql.totals import kept_sums, partition_sums
 from tasks.querying.link import milliseconds
 from tasks.totals.archived import archive_sums
-from tasks.totals.places import PlaceOfRows, TablePlaces, places_of, refuse_unreadable
-
-_KEY = 2 + len(COLUMNS)  # day, currency and columns
+from tasks.totals.places import KnownPlaces, PlaceOfRows, TablePlaces, refuse_unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +38,54 @@ class TotalsAnswer:
 def answer_totals(
     settings: Settings, table: TieredTable, question: Question, most: int, timeout_s: float
 ) -> TotalsAnswer:
-    """The totals that ``question`` asks for, equal to the rows of ``table`` in whatever tier they are. Reads only.
+    """The answer of a `TotalsReader`, in a process that asks no other question."""
+    with TotalsReader(settings) as reader:
+        return reader.answer(table, question, most, timeout_s)
 
-    Raises FieldError for a column that the table has not, and for more than ``most`` groups; RefusalError for rows of a
-    client where rows have none; MissingRowsError when a month is not where the catalogue says; ConfigError where
-    row-level security would hide rows; TransientError when a server is away or ``timeout_s`` is over.
+
+class TotalsReader:
+    """Answers questions for totals. Thread-safe; keep one for the life of a process, and close it.
+
+    It keeps some connections to PostgreSQL, and where the rows of each table are.
     """
-    with connect(settings.database_dsn, "totals") as connection, connection.transaction():
-        connection.execute("SET TRANSACTION READ ONLY")
-        connection.execute(SQL("SET LOCAL statement_timeout = {}").format(Literal(milliseconds(timeout_s))))
-        described = places_of(connection, settings, table)
-        _require_columns(described, question)
-        asked = [place for place in described.places if place.overlaps(question.lower, question.upper)]
-        refuse_unreadable(asked)
-        return _answer(connection, settings, described, asked, question, most, timeout_s)
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connections = KeptConnections(settings.database_dsn, "totals")
+        self._places = KnownPlaces(settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what it has open. Safe to call twice."""
+        self._connections.close()
+
+    def answer(self, table: TieredTable, question: Question, most: int, timeout_s: float) -> TotalsAnswer:
+        """The totals that ``question`` asks for, equal to the rows of ``table`` in whatever tier they are. Reads only.
+
+        Raises FieldError for a column that the table has not, and for more than ``most`` groups; RefusalError for rows
+        of a client where rows have none; MissingRowsError when a month is not where the catalogue says; ConfigError
+        where row-level security would hide rows; TransientError when a server is away or ``timeout_s`` is over.
+        """
+        with self._connections.taken() as connection, connection.transaction():
+            limit = SQL("SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = {}")
+            connection.execute(limit.format(Literal(milliseconds(timeout_s))))
+            described = self._places.read(connection, table)
+            return answer_within(connection, self._settings, described, question, most, timeout_s)
+
+
+def answer_within(
+    connection: Connection, settings: Settings, table: TablePlaces, question: Question, most: int, timeout_s: float
+) -> TotalsAnswer:
+    """The answer of a `TotalsReader`, in the transaction in which the places of ``table`` were found."""
+    _require_columns(table, question)
+    asked = [place for place in table.places if place.overlaps(question.lower, question.upper)]
+    refuse_unreadable(asked)
+    return _answer(connection, settings, table, asked, question, most, timeout_s)
 
 
 def _require_columns(table: TablePlaces, question: Question) -> None:
@@ -73,29 +105,24 @@ def _answer(
     most: int,
     timeout_s: float,
 ) -> TotalsAnswer:
-    now = read_now(connection)
-    relations = [oid for place in asked if (oid := place.relation_ended(now)) is not None]
+    relations = [place.attached.oid for place in asked if place.attached is not None and place.is_plain]
     objects = [place.archived for place in asked if place.archived is not None]
     _require_sight(connection, table, asked)
-    kept, rows = kept_sums(connection, table.table, question, relations, objects)
-    rest = [
-        place
-        for place in asked
-        if place.relation_ended(now) not in kept.relations
-        and (place.archived is None or place.archived.key not in kept.objects)
-    ]
+    kept, whole = kept_sums(connection, table.table, question, relations, objects)
+    rest = [place for place in asked if not place.is_among(kept)]
+    parts: list[Row] = []
     for place in rest:
         if place.is_plain and place.attached is not None:
-            rows += partition_sums(connection, table.table, question, place.attached.item, table.names)
+            parts += partition_sums(connection, table.table, question, place.attached.item, table.names)
     mixed = [place for place in rest if not place.is_plain]
     if mixed:
-        rows += archive_sums(connection, settings, table, mixed, question, timeout_s)
+        parts += archive_sums(connection, settings, table, mixed, question, timeout_s)
         fetch_one(connection, "SELECT 1")  # the locks were kept until here: no month moved meanwhile
     gone = [
         one for one in table.gone if one.month and one.month.lower < question.upper and one.month.upper > question.lower
     ]
     return TotalsAnswer(
-        _added(table, rows, most),
+        _fitting(Sums(table.table, table.scales).totals(whole, parts), most),
         kept=len(asked) - len(rest),
         read=len(rest),
         deleted=tuple(one.month for one in gone if one.month),
@@ -106,15 +133,11 @@ def _answer(
 def _require_sight(connection: Connection, table: TablePlaces, asked: list[PlaceOfRows]) -> None:
     """Raise ConfigError where a policy hides rows from this login: kept totals are of all rows, whoever asks."""
     relations = [place.attached.relation for place in asked if place.attached and place.attached.relation]
-    for reason in hidden_relations(connection, [*Parents.of(connection, table.table).found, *relations]).values():
+    for reason in hidden_relations(connection, [*table.parents, *relations]).values():
         raise ConfigError(reason)
 
 
-def _added(table: TablePlaces, rows: list[TupleRow], most: int) -> list[Total]:
-    sums = Sums(table.table, table.scales)
-    for row in rows:
-        sums.add(row[:_KEY], row[_KEY], row[_KEY + 1 :])
-    totals = sums.totals()
+def _fitting(totals: list[Total], most: int) -> list[Total]:
     if len(totals) > most:
         raise FieldError("group_by", f"makes {len(totals)} totals, and {most} fit: ask for fewer days or columns")
     return totals

@@ -16,6 +16,7 @@ from storage.engine import engine, identifier, literal, sql_type
 from storage.object_reader import ObjectReader
 from storage.readable import naming_unreadable
 from storage.wide_sums import checked, register_checks
+from tasks.querying.failures import TimeLimit
 from tasks.querying.link import linked, translated
 from tasks.querying.objects import check_objects, load_files
 from tasks.totals.places import PlaceOfRows, TablePlaces
@@ -34,7 +35,7 @@ def archive_sums(
     """The totals of ``places``: day, currency, the columns of `COLUMNS`, rows and sums, None for a column that
     they are not grouped by.
 
-    Raises DataError for an object that is not the one that was proved.
+    Raises DataError for an object that is not the one that was proved, and TransientError when ``timeout_s`` is over.
     """
     time_column = identifier(table.table.time_column)
     day = (UTC_DAY if question.zone is Zone.UTC else SA_DAY).format(time_column)
@@ -92,8 +93,26 @@ def _asked(
         with engine(settings) as duck, linked(duck, settings, links, timeout_s), errors, _checked_bytes(files):
             files.register(duck)
             register_checks(duck)
-            check_objects(duck, objects)
-            return duck.execute(checked(duck, query.format(_rows(table, places)))).fetchall()
+            with _bounded(duck, timeout_s):
+                check_objects(duck, objects)
+                return duck.execute(checked(duck, query.format(_rows(table, places)))).fetchall()
+
+
+@contextmanager
+def _bounded(duck: duckdb.DuckDBPyConnection, timeout_s: float | None) -> Iterator[None]:
+    """End the block with TransientError when it takes longer than ``timeout_s``: months wait for it."""
+    if timeout_s is None:
+        yield
+        return
+    limit = TimeLimit(timeout_s)
+    try:
+        with limit.watching(duck):
+            yield
+    except duckdb.Error:
+        if not limit.is_over:
+            raise
+    if limit.is_over:
+        raise TransientError(f"reading archived months took longer than {timeout_s:g} s: ask for fewer days")
 
 
 @contextmanager

@@ -13,10 +13,12 @@ from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
 from sql.connection import Connection
-from sql.totals import KeptObject
+from sql.relations import Parents, Relation
+from sql.totals import KeptObject, KeptPlaces
 from storage.pruning import Branch
 from tasks.querying.objects import ArchivedObject
 from tasks.querying.places import Attached, Places, find_places
+from tasks.querying.tier_map import map_version
 
 _FORMAT = 1  # of what is kept: another number makes all that was kept before go
 
@@ -48,6 +50,12 @@ class PlaceOfRows:
         """Whether PostgreSQL alone has the rows: none of them is archived already."""
         return self.attached is not None and not self.attached.kept
 
+    def is_among(self, kept: KeptPlaces) -> bool:
+        """Whether the totals of the place hold."""
+        if self.archived is not None:
+            return self.archived.key in kept.objects
+        return self.attached is not None and self.attached.oid in kept.relations
+
     def relation_ended(self, now: datetime) -> int | None:
         """The OID of a partition whose totals may be kept at ``now``: it has a month's rows, and the month is over."""
         month = self.branch.month
@@ -58,13 +66,17 @@ class PlaceOfRows:
 
 @dataclass(frozen=True)
 class TablePlaces:
-    """A table, its columns now and in the views over all tiers, and its places."""
+    """A table, its parents, its columns now and in the views over all tiers, and its places. ``is_lasting``: all of it
+    follows from the catalogues, and from no rows.
+    """
 
     table: TieredTable
     living: tuple[Column, ...]
     view: tuple[Column, ...]
     places: tuple[PlaceOfRows, ...]
     gone: tuple[Branch, ...]
+    parents: tuple[Relation, ...]
+    is_lasting: bool
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -82,14 +94,41 @@ def places_of(connection: Connection, settings: Settings, table: TieredTable) ->
     """The places of ``table``, whose parents are locked until the transaction ends. Raises ConfigError for a table that
     cannot be read.
     """
-    found = find_places(connection, settings, [table])
+    return places_among(connection, find_places(connection, settings, [table]), table)
+
+
+def places_among(connection: Connection, found: Places, table: TieredTable) -> TablePlaces:
+    """The places of ``table`` among those that were found. Raises ConfigError for a table that cannot be read."""
     if table.name in found.refused:
         raise ConfigError(f"table {table.name}: {found.refused[table.name]}")
-    ((_, view),) = found.tables
-    deleted = tuple(branch for branch in found.branches if branch.tier == Tier.DELETED)
-    others = [branch for branch in found.branches if branch.tier != Tier.DELETED]
+    view = next(columns for one, columns in found.tables if one is table)
+    branches = [branch for branch in found.branches if branch.table is table]
+    deleted = tuple(branch for branch in branches if branch.tier == Tier.DELETED)
+    others = [branch for branch in branches if branch.tier != Tier.DELETED]
     places = tuple(_place(found, branch) for branch in others)
-    return TablePlaces(table, found.living[table.name], view, places, deleted)
+    parents = Parents.of(connection, table).found
+    return TablePlaces(table, found.living[table.name], view, places, deleted, parents, found.is_lasting)
+
+
+class KnownPlaces:
+    """The places of tables for a process that asks often: found again only when the catalogues have changed.
+    Thread-safe; keeps the last ones of each table.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._known: dict[str, tuple[str, TablePlaces]] = {}
+
+    def read(self, connection: Connection, table: TieredTable) -> TablePlaces:
+        """See `places_of`."""
+        version = map_version(connection, [table])
+        known = self._known.get(table.name)
+        if known is not None and known[0] == version:
+            return known[1]
+        found = places_of(connection, self._settings, table)
+        if version is not None and found.is_lasting:
+            self._known[table.name] = version, found
+        return found
 
 
 def _place(found: Places, branch: Branch) -> PlaceOfRows:

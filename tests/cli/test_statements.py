@@ -46,9 +46,9 @@ def test_a_day_without_a_file_says_where_it_was_looked_for_and_when_it_is_late(t
         (DAY, NotFoundError.exit_code, "it counts as late since 2026-02-05 00:00 in Johannesburg"),
     )
     for day, code, late in cases:
-        told = (code, "", f"error: flash {day}: there is no statement at {tmp_path}; {late}\n")
+        told = (code, "", f"error: flash {day}: no statement was found at {tmp_path}; {late}\n")
         assert typed("statements", "take-in", "flash", *folder, "--day", str(day)) == told
-    told = (NotFoundError.exit_code, "", f"error: flash: there is no statement at {tmp_path}\n")
+    told = (NotFoundError.exit_code, "", f"error: flash: no statement was found at {tmp_path}\n")
     assert typed("statements", "take-in", "flash", *folder) == told
     (tmp_path / FLASH_NAME).write_text(FLASH)
     typed("statements", "take-in", "flash", *folder)

@@ -263,6 +263,8 @@ def test_arguments_come_before_the_environment_and_that_before_the_file(
         ("lock_attemtps = 5\n", "TREASURY_LOCK_ATTEMTPS"),
         ("[ports]\nmysql = 5\n", "TREASURY_PORTS__MYSQL"),
         ("[tables.events]\ncolour = 'red'\n", "TREASURY_TABLES: events.colour"),
+        ("[tables.transactions_daily_totals]\n", "TREASURY_TABLES: transactions_daily_totals.name"),
+        ("[tables.events]\n[tables.events_archive_cold]\n", "TREASURY_TABLES: events_archive_cold.name"),
         ("lock_attempts = [", "treasury.toml"),
         (b"\xff", "treasury.toml"),
     ],

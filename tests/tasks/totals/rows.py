@@ -8,12 +8,13 @@ from config import Settings
 from ledger.tables import TieredTable
 from ledger.totals import Question, TotalsGroup, Zone
 from tasks.querying.query import run_query
-from tasks.totals.answer import TotalsAnswer, answer_totals
+from tasks.totals.answer import TotalsAnswer, TotalsReader, answer_totals
 
 Rows = dict[tuple[object, ...], tuple[int, tuple[Decimal, ...]]]
 ALWAYS = (date(2014, 1, 1), date(2035, 1, 1))
 EVERYTHING = frozenset(TotalsGroup)
 PLENTY = 1_000_000
+READERS: dict[str, TotalsReader] = {}  # of a test, by database: each lives as long as the test
 
 
 def answer(
@@ -24,8 +25,12 @@ def answer(
     client: str | None = None,
     days: tuple[date, date] = ALWAYS,
 ) -> TotalsAnswer:
-    """The project's own answer."""
-    return answer_totals(settings, table, Question(*days, zone, groups, client), PLENTY, timeout_s=60)
+    """The project's own answer: that of a new process, and of one that has answered before."""
+    question = Question(*days, zone, groups, client)
+    found = answer_totals(settings, table, question, PLENTY, timeout_s=60)
+    reader = READERS.setdefault(settings.database_dsn, TotalsReader(settings))
+    assert reader.answer(table, question, PLENTY, timeout_s=60) == found
+    return found
 
 
 def told(found: TotalsAnswer) -> Rows:

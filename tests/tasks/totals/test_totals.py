@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from config import Settings
 from config.retention import RetentionSettings
-from ledger.errors import ConflictError, FieldError, MissingRowsError, RefusalError, TreasuryError
+from ledger.errors import ConflictError, FieldError, MissingRowsError, RefusalError, TransientError, TreasuryError
 from ledger.months import Month
 from ledger.totals import Question, TotalsGroup, Zone
 from sql.connection import connect
@@ -26,7 +26,9 @@ from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.move_month import move_month
 from tasks.archiving.plan import plan_table
 from tasks.totals.answer import answer_totals
+from tasks.totals.archived import archive_sums
 from tasks.totals.keeping import TotalsResult, keep_daily_totals
+from tasks.totals.places import places_of
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger, make_row
 from tests.tasks.archiving.test_third_table import _CONFIGURED, _DDL
 from tests.tasks.retention.aged import OLD, OLDER, age, approved, delete, hold
@@ -262,6 +264,17 @@ def test_a_month_is_kept_in_each_tier_that_it_comes_to(ledger: Ledger) -> None:
     assert ledger.sql("SELECT count(*) FROM daily_totals_places") == [(1,)]
 
 
+@pytest.mark.parametrize("months", [(HOT, NEXT), (COLD,)], ids=["no_objects", "no_partitions"])
+def test_what_holds_is_not_computed_again_where_all_months_are_on_one_side(
+    ledger: Ledger, months: tuple[Month, ...]
+) -> None:
+    for month in months:
+        ledger.fill(month)
+    ledger.night()
+    assert keep(ledger) == [TotalsResult.KEPT] * len(months)
+    assert keep(ledger) == [TotalsResult.HELD] * len(months)
+
+
 def test_late_rows_are_read_until_they_are_archived(ledger: Ledger) -> None:
     ledger.fill(COLD)
     ledger.night()
@@ -325,6 +338,17 @@ def test_another_object_in_the_place_of_an_archived_one_is_not_kept(ledger: Ledg
     (ledger.store / key).write_bytes(bytes(one ^ 1 for one in (ledger.store / key).read_bytes()))
     (outcome,) = keep_daily_totals(ledger.settings, [ledger.table])
     assert (outcome.result, outcome.month) == (TotalsResult.FAILED, COLD)
+
+
+def test_reading_archived_months_ends_at_the_time_limit(ledger: Ledger) -> None:
+    ledger.fill(COLD)
+    ledger.night()
+    question = Question(date(2024, 3, 1), date(2024, 3, 31))
+    with connect(ledger.settings.database_dsn, "tests") as connection, connection.transaction():
+        places = places_of(connection, ledger.settings, ledger.table)
+        with pytest.raises(TransientError, match="ask for fewer days"):
+            archive_sums(connection, ledger.settings, places, places.places, question, timeout_s=0)
+        assert archive_sums(connection, ledger.settings, places, places.places, question, timeout_s=60)
 
 
 def test_what_cannot_be_answered_is_refused_by_name(tiers: Ledger) -> None:
