@@ -70,7 +70,7 @@ def test_an_empty_database_gets_the_catalogue_back_and_goes_on(
         rebuilt.warm(LAST)
         archive_month(settings, rebuilt.table, LAST)
         publish_log(settings)
-        assert [month for month, _ in rebuilt.whole()] == [str(COLD), str(NEXT), str(LAST)]
+        assert sorted(month for month, _ in rebuilt.whole()) == [str(COLD), str(NEXT), str(LAST)]
         archived.warm(LAST)
         with pytest.raises(OwnershipError):  # the lost database, should it come back, writes nothing
             archive_month(archived.settings, archived.table, LAST)
