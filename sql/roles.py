@@ -60,6 +60,7 @@ CATALOGUE: Mapping[str, Access] = {
     "archive_filters": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_lookups": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_months": Access(api=("SELECT",), auditor=("SELECT",)),
+    "archive_objects": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_verified": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_uploads": Access(api=("SELECT",), auditor=("SELECT",)),
     "daily_totals": Access(api=("SELECT",), auditor=("SELECT",)),

@@ -59,7 +59,7 @@ SELECT coalesce(max(number), 0) + 1 FROM deletions
 -- name: month_parts
 -- The parts of a month that are not deleted, locked until the end of the transaction.
 SELECT part, tier, step, attempt, row_count, sums, digest, object_key, object_bytes, object_sha256, manifest_key,
-       manifest_sha256, tree, lookup, kept
+       manifest_sha256, tree, kept
 FROM archive_months
 WHERE table_name = %(table)s AND month = %(month)s AND tier <> 'deleted'
 ORDER BY part

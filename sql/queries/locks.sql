@@ -2,13 +2,11 @@
 
 -- name: archived_objects
 -- Every object of the archived parts of months, of all of them or of a table's month.
-SELECT m.table_name, m.month, m.part, o.object_key
-FROM archive_months m
-CROSS JOIN LATERAL unnest(ARRAY[m.object_key, m.tree ->> 'key', m.lookup ->> 'key', m.manifest_key, m.kept #>> '{proofs,key}']) AS o (object_key)
-WHERE m.tier IN ('cold', 'deep') AND o.object_key IS NOT NULL
-  AND (%(table)s::text IS NULL OR m.table_name = %(table)s)
-  AND (%(first)s::date IS NULL OR m.month >= %(first)s) AND (%(last)s::date IS NULL OR m.month <= %(last)s)
-ORDER BY m.table_name, m.month, m.part, o.object_key
+SELECT table_name, month, part, object_key
+FROM archive_objects
+WHERE (%(table)s::text IS NULL OR table_name = %(table)s)
+  AND (%(first)s::date IS NULL OR month >= %(first)s) AND (%(last)s::date IS NULL OR month <= %(last)s)
+ORDER BY table_name, month, part, object_key
 
 -- name: locks
 -- What was asked for, by object and version.

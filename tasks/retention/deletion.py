@@ -17,6 +17,7 @@ from ledger.installation import Owner
 from ledger.months import Month
 from ledger.retention import DoomedMonth
 from ledger.transparency.events import Deleted, DeletionBegun, LoggedObject
+from sql.archive_objects import objects_of_month
 from sql.connection import Connection, connect
 from sql.deletions import (
     Deletion,
@@ -231,7 +232,13 @@ def _sweep(work: _Work, doomed: DoomedMonth) -> None:
 
 def _objects(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> list[DoomedObject]:
     """Every object with rows of the month, or hashes of them: those that the parts name, and what attempts left."""
-    found = [one for part in parts for one in _of_part(part)]
+    of_month = objects_of_month(work.connection, doomed.table, doomed.month)
+    deleted = {part.part for part in parts}
+    found = [
+        DoomedObject(one.object_key, one.part, one.kind, one.size_bytes, bytes(one.sha256), [])
+        for one in of_month
+        if one.part in deleted
+    ]
     left = [
         DoomedObject(key, part, "leftover", None, None, [])
         for key, part, state in leftovers(work.connection, doomed.table, doomed.month)
@@ -253,25 +260,6 @@ def _contents(work: _Work, table: str, month: Month) -> set[str]:
     store, name = VersionedStore(work.settings), str(month)
     folders = (data_folder(table, name), tree_folder(table, name), manifest_folder(table, name))
     return {key for folder in folders for key in store.keys(folder)}
-
-
-def _of_part(part: MonthPart) -> list[DoomedObject]:
-    tree = part.tree
-    manifest = bytes(part.manifest_sha256)
-    found = [
-        DoomedObject(part.object_key, part.part, "rows", part.object_bytes, bytes(part.object_sha256), []),
-        DoomedObject(tree["key"], part.part, "tree", tree["size_bytes"], bytes.fromhex(tree["sha256"]), []),
-        DoomedObject(part.manifest_key, part.part, "manifest", None, manifest, []),
-    ]
-    if part.lookup is not None:
-        lookup = part.lookup
-        sha256 = bytes.fromhex(lookup["sha256"])
-        found.append(DoomedObject(lookup["key"], part.part, "lookup", lookup["size_bytes"], sha256, []))
-    if part.kept is not None:
-        proofs = part.kept["proofs"]
-        sha256 = bytes.fromhex(proofs["sha256"])
-        found.append(DoomedObject(proofs["key"], part.part, "proofs", proofs["size_bytes"], sha256, []))
-    return found
 
 
 def _require_deletable(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> None:
