@@ -125,7 +125,7 @@ def archived_part(connection: Connection, table: str, month: date, part: int) ->
 def cold_parts(
     connection: Connection, table: str | None = None, month: date | None = None, part: int | None = None
 ) -> Iterator[Archived]:
-    """The events of the archived parts of months by the catalogue: of all of them, or of one."""
+    """The events of the archived parts of months by the catalogue: of all of them, of a month, or of one."""
     where = {"table": table, "month": month, "part": part}
     with connection.cursor(row_factory=namedtuple_row) as cursor:
         for row in cursor.execute(_QUERIES["cold_parts"], where).fetchall():

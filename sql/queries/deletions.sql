@@ -71,11 +71,13 @@ SELECT max(part), max(attempt) FROM archive_months WHERE table_name = %(table)s 
 -- name: leftovers
 -- Objects of a month that interrupted attempts left behind, and that are not removed.
 SELECT object_key, part, state FROM archive_uploads
-WHERE table_name = %(table)s AND month = %(month)s AND state NOT IN ('current', 'removed')
+WHERE table_name = %(table)s AND month = %(month)s AND state NOT IN ('current', 'removed', 'former')
 ORDER BY object_key
 
 -- name: uploads_of_month
 SELECT object_key FROM archive_uploads WHERE table_name = %(table)s AND month = %(month)s AND state <> 'removed'
+UNION
+SELECT object_key FROM former_objects WHERE table_name = %(table)s AND month = %(month)s
 
 -- name: removed_uploads
 SELECT object_key FROM archive_uploads WHERE table_name = %(table)s AND month = %(month)s AND state = 'removed'

@@ -32,7 +32,8 @@ SELECT m.table_name, to_char(m.month, 'YYYY-MM') AS month, m.part, m.manifest_ke
         WHERE (o.table_name, o.month, o.part) = (m.table_name, m.month, m.part) AND o.kind <> 'manifest') AS objects
 FROM archive_months m
 WHERE m.tier IN ('cold', 'deep')
-  AND (%(table)s::text IS NULL OR (m.table_name, m.month, m.part) = (%(table)s, %(month)s::date, %(part)s))
+  AND (%(table)s::text IS NULL OR (m.table_name, m.month) = (%(table)s, %(month)s::date))
+  AND (%(part)s::smallint IS NULL OR m.part = %(part)s)
 ORDER BY m.table_name, m.month, m.part
 
 -- name: state

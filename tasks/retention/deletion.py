@@ -54,6 +54,7 @@ from sql.locks import forget_locks, placed_holds
 from sql.log import archived_part, record_event
 from sql.lookups import add_lookup
 from sql.maintenance import run_ddl
+from sql.returns import begin_removal, has_former_objects
 from storage.layout import CERTIFICATES, ORDERS, data_folder, manifest_folder, tree_folder
 from storage.object_cache import ObjectCache
 from storage.store import ObjectStore, StoredFile
@@ -187,6 +188,7 @@ def _deleted(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> Dele
         parts = _parts(work, doomed)
         _require_deletable(work, doomed, parts)
         holds = _holds_on(work.connection, doomed)
+        _require_no_former(work, doomed, holds)
         kept = _keep(work, doomed, parts, holds)
         whole = {one.of_part for one in kept if one.rows == _rows(parts, one.of_part)}
         parts = [part for part in parts if part.part not in whole]
@@ -215,6 +217,16 @@ def _parts(work: _Work, doomed: DoomedMonth) -> list[MonthPart]:
         return [part for part in month_parts(work.connection, doomed.table, doomed.month) if part.part in named]
 
 
+def _require_no_former(work: _Work, doomed: DoomedMonth, holds: Sequence[Hold]) -> None:
+    """Former objects have held rows as they were before somebody worked on the month: they stay with the hold."""
+    if holds and has_former_objects(work.connection, doomed.table, doomed.month):
+        names = ", ".join(hold.name for hold in holds)
+        raise RefusalError(
+            f"{doomed}: {names} keeps rows of it, and the month was back in warm: its former objects have these rows "
+            "as they were, and cannot be divided. It is deleted once the hold is released"
+        )
+
+
 def _holds_on(connection: Connection, doomed: DoomedMonth) -> list[Hold]:
     """The open holds that keep some of the rows."""
     some = holds_on(open_holds(connection), doomed.table, doomed.month)[1]
@@ -237,7 +249,7 @@ def _objects(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> li
     found = [
         DoomedObject(one.object_key, one.part, one.kind, one.size_bytes, bytes(one.sha256), [])
         for one in of_month
-        if one.part in deleted
+        if one.is_former or one.part in deleted
     ]
     left = [
         DoomedObject(key, part, "leftover", None, None, [])
@@ -345,6 +357,7 @@ def _take_out(
         raise RefusalError(f"{doomed}: the holds on its rows changed a moment ago: run it again")
     numbers = [part["part"] for part in order.content["parts"]]
     begin_parts(connection, doomed.table, doomed.month, numbers, order.certificate, now)
+    begin_removal(connection, doomed.table, doomed.month, order.certificate)
     for one in kept:
         add_kept_part(connection, one.values | {"begun_at": now}, one.keys)
         copied = (one.values["object_key"], one.lookup.pieces, one.lookup.footer, one.lookup.filters)

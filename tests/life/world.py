@@ -151,6 +151,10 @@ class World:
         warm = "transactions_archive_warm"
         self.sql(f"INSERT INTO {warm} SELECT * FROM {warm} WHERE id = %s", key)
 
+    def end_work(self, month: Month) -> None:
+        """The days of a returned month are over."""
+        self.sql("UPDATE treasury.archive_months SET work_until = NULL WHERE month = %s", month.first_day)
+
     def back_up(self) -> None:
         """Keep a copy of the database, in place of the one that was kept."""
         if self._backup is not None:
