@@ -25,7 +25,7 @@ MOST_DAYS = 366
 COPY_DAYS = 30
 
 
-class Place(StrEnum):
+class Destination(StrEnum):
     """Where a restored month goes: into a schema of its own, or back into its table."""
 
     COPY = "copy"
@@ -47,9 +47,9 @@ def months(
     *,
     reason: Reason,
     to: Annotated[
-        Place,
+        Destination,
         typer.Option(help="copy: into the schema of restored months. warm: back into the table, to be worked on"),
-    ] = Place.COPY,
+    ] = Destination.COPY,
     days: Annotated[
         int | None,
         typer.Option(
@@ -72,7 +72,7 @@ def months(
     if span[1] < span[0]:
         raise ConfigError(f"{span[1]} is before {span[0]}")
     account, problems = account_of_process(), []
-    lasting = timedelta(days=days or (WORK_DAYS if to is Place.WARM else COPY_DAYS))
+    lasting = timedelta(days=days or (WORK_DAYS if to is Destination.WARM else COPY_DAYS))
     who = Request(actor or account, account, reason, lasting)
     with session("s3") as settings:
         chosen = settings.table(table)
@@ -89,9 +89,9 @@ def months(
         raise combined(problems)
 
 
-def _restored(settings: Settings, table: TieredTable, month: Month, who: Request, to: Place) -> list[str]:
+def _restored(settings: Settings, table: TieredTable, month: Month, who: Request, to: Destination) -> list[str]:
     """Bring a month back; returns a line for each part of the result."""
-    if to is Place.COPY:
+    if to is Destination.COPY:
         return [_said(part) for part in restoring.restore_month(settings, table, month, who)]
     made = return_month(settings, table, month, who)
     said = "is in warm already" if made.was_there else "back in warm, compared with the archive"

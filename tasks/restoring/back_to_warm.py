@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 
 from config import Settings
 from ledger.columns import Column, ColumnKind
-from ledger.errors import ConfigError, ConflictError, DataError, GoneError, NotFoundError, VerificationError
+from ledger.errors import ConfigError, ConflictError, DataError, VerificationError
 from ledger.installation import Owner
 from ledger.months import Month
 from ledger.policy import Tier
@@ -59,11 +59,12 @@ from storage.manifest import Manifest
 from storage.row_copies import csv_chunks
 from storage.spool import spool_folder
 from storage.store import ObjectStore, StoredFile
-from tasks.archiving.catalogue import ARCHIVED, MonthState, count_rows, gone_text, month_states
+from tasks.archiving.catalogue import ARCHIVED, MonthState, count_rows, month_states
 from tasks.archiving.ownership import check_ownership
 from tasks.archiving.to_cold import month_lock
 from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.restoring.archived_parts import FetchedPart, fetch_part, present_names, table_fields, verify_copy
+from tasks.restoring.restore import archived_states
 
 OnStep = Callable[[str], object]
 WORK_DAYS = 7
@@ -166,14 +167,8 @@ def _back_already(
 
 def _returnable(connection: Connection, table: TieredTable, month: Month) -> list[MonthState]:
     """The archived parts of a month that has no rows anywhere else."""
+    archived = archived_states(connection, table, month)
     states = [state for state in month_states(connection, table) if state.month == month]
-    if not states:
-        raise NotFoundError(f"{table.name} has no month {month}")
-    archived = [state for state in states if state.is_archived]
-    if not archived:
-        if gone := gone_text(states):
-            raise GoneError(f"{table.name} {month} {gone}")
-        raise DataError(f"{table.name} {month} is {states[-1].tier}: its rows are in PostgreSQL already")
     for state in states:
         part = state.catalogue.part
         if state.tier in (Tier.HOT, Tier.WARM):
@@ -201,8 +196,8 @@ def _require_free(work: _Work) -> None:
         for partition in list_partitions(work.connection, parent):
             if partition.month == work.month:
                 raise DataError(
-                    f"{work} is archived, and {parent} has a partition {partition.relation} of it that is no part of "
-                    "the catalogue: detach it, or open the month for late rows with it"
+                    f"{work} is archived, and {parent} has a partition {partition.relation} of it that the "
+                    "catalogue does not know: detach it, or open the month for late rows with it"
                 )
     if found := alterers(work.connection, work.warm):
         raise ConfigError(
@@ -343,7 +338,7 @@ def _drop(work: _Work, restored: Collection[int]) -> None:
 
 
 def _attach(work: _Work, loaded: Sequence[_Loaded], versions: tuple[int, Decimal]) -> ReturnedMonth:
-    """Store the record of who asked for it, then make the month warm in one transaction."""
+    """Store the record of the request, then make the month warm in one transaction."""
     connection, settings = work.connection, work.settings
     owner, store = check_ownership(connection, settings), ObjectStore(settings)
     today, now = read_today(connection)

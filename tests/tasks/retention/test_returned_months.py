@@ -15,8 +15,10 @@ from sql.connection import connect
 from sql.restored import Request
 from tasks.admin.setup import prepare_database
 from tasks.archiving.installation import continue_installation
+from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_deep import deepen
+from tasks.archiving.to_warm import warm_month
 from tasks.proving.rebuilding import rebuild_catalogue
 from tasks.restoring.back_to_warm import ReturnedMonth, return_month
 from tasks.retention.approvals import revoke
@@ -111,6 +113,31 @@ def test_rows_that_a_hold_has_kept_go_back_as_a_part_of_their_own(aged: Ledger) 
     ]
     assert aged.content()[str(OLD)] == kept
     assert wrong(aged) == []
+
+
+def test_behind_a_deleted_part_the_rows_that_go_back_are_a_part_of_a_new_number(ledger: Ledger) -> None:
+    ledger.fill(OLD, wallet_id="wallet-3")
+    assert warm_month(ledger.settings, ledger.table, OLD)
+    archive_month(ledger.settings, ledger.table, OLD)
+    open_late_rows(ledger.settings, ledger.table, OLD)
+    with connect(ledger.settings.database_dsn, "tests") as connection:
+        ledger.insert(connection, ledger.table, [make_row(ledger.table, OLD, ROWS) | {"wallet_id": "wallet-9"}])
+    assert warm_month(ledger.settings, ledger.table, OLD)
+    archive_month(ledger.settings, ledger.table, OLD)
+    publish_log(ledger.settings)
+    hold(ledger, OLD, "wallet-3")
+    approved(ledger)
+    assert [one.result for one in delete(ledger)] == [DeletionResult.DELETED]
+    before = ledger.content()
+    assert back(ledger).parts == (1,)
+    parts = "SELECT part, tier FROM archive_months WHERE month = %s ORDER BY 1"
+    assert ledger.sql(parts, OLD.first_day) == [(2, "deleted"), (3, "warm")]
+    assert ledger.content() == before
+    archive_month(ledger.settings, ledger.table, OLD)
+    publish_log(ledger.settings)
+    assert ledger.sql(parts, OLD.first_day) == [(2, "deleted"), (3, "cold")]
+    assert ledger.content() == before
+    assert wrong(ledger) == []
 
 
 def test_a_held_month_may_go_back(aged: Ledger) -> None:
