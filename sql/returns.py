@@ -39,7 +39,6 @@ class CataloguePart:
     tier: str
     step: str
     manifest_sha256: bytes | None
-    attempt: int
 
 
 def generated_columns(connection: Connection, relation: Relation) -> set[str]:
@@ -126,6 +125,11 @@ def lock_parts(connection: Connection, table: str, month: Month) -> list[Catalog
     """The parts of a month by the catalogue, locked until the end of the transaction."""
     rows = connection.execute(_QUERIES["lock_parts"], _of(table, month)).fetchall()
     return [CataloguePart(*row) for row in rows]
+
+
+def newest_attempt(connection: Connection, table: str, month: Month) -> int:
+    """The highest number of an attempt at a month, whatever it was for."""
+    return int(fetch_one(connection, _QUERIES["newest_attempt"], _of(table, month))[0])
 
 
 def read_today(connection: Connection) -> tuple[date, datetime]:

@@ -31,11 +31,17 @@ WHERE (c.oid, n.nspname, c.relname) = (%(oid)s, %(schema)s, %(name)s) AND c.relk
 
 -- name: lock_parts
 -- The parts of a month, locked until the end of the transaction.
-SELECT part, tier, step, manifest_sha256, attempt
+SELECT part, tier, step, manifest_sha256
 FROM archive_months
 WHERE table_name = %(table)s AND month = %(month)s
 ORDER BY part
 FOR UPDATE
+
+-- name: newest_attempt
+-- At a month, also those that a deletion made to keep held rows: no two attempts of a month may be taken for one.
+SELECT greatest(
+    (SELECT max(attempt) FROM archive_months WHERE table_name = %(table)s AND month = %(month)s),
+    (SELECT max(attempt) FROM archive_uploads WHERE table_name = %(table)s AND month = %(month)s))
 
 -- name: today
 SELECT (now() AT TIME ZONE 'UTC')::date, date_trunc('milliseconds', clock_timestamp())

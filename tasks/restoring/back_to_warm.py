@@ -47,6 +47,7 @@ from sql.returns import (
     mark_attached,
     merge,
     naming_misfits,
+    newest_attempt,
     read_today,
     set_defaults,
     set_returned,
@@ -431,7 +432,7 @@ def _enter(work: _Work, loaded: Sequence[_Loaded], made: MonthReturn) -> None:
     """The catalogue: one warm part, and the former objects of the month."""
     parts = [one.archived.part for one in loaded]
     known = lock_parts(work.connection, work.table.name, work.month)
-    attempt = max(part.attempt for part in known)
+    attempt = newest_attempt(work.connection, work.table.name, work.month)
     gone = max((part.part for part in known if part.part not in parts), default=0)
     number = parts[0] if parts[0] > gone else known[-1].part + 1  # what is in PostgreSQL is the newest part
     objects = sum(1 + len(one.archived.objects) for one in loaded)  # the manifest is beside the others
