@@ -23,5 +23,11 @@ def rebuild(
     trusted = None if policy is None else read_policy(policy)
     with session("s3") as settings:
         done = rebuild_catalogue(settings, trusted)
+    for month in done.returned:
+        typer.echo(
+            f"{month} had gone back to warm: its rows were in the lost PostgreSQL alone. Take them from a backup; its "
+            "former objects in the archive have them as they were",
+            err=True,
+        )
     typer.echo(f"{done.parts} parts of months, {done.columns} columns and {done.entries} entries of the log")
     typer.echo(f"this database is incarnation {done.owner.incarnation} of installation {done.owner.installation_id}")

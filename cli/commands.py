@@ -57,7 +57,7 @@ COMMANDS: Mapping[str, Command | Group] = {
         {
             "months": Command(
                 "cli.restore:months",
-                "Copy archived months into the schema of restored months, each compared with the archive.",
+                "Bring archived months back, as copies or into their table, each compared with the archive.",
             ),
             "list": Command("cli.restore:list_", "List the copies of archived months."),
             "drop": Command("cli.restore:drop", "Drop the copies of a month."),

@@ -1,21 +1,37 @@
-"""`treasury restore` and `unseal`: archived months as tables for some days, and months that take writes again."""
+"""`treasury restore` and `unseal`: archived months as tables for some days or back in warm, and months that take writes
+again.
+"""
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from cli import terminal
 from cli.session import session
+from config import Settings
 from ledger.errors import ConfigError, TreasuryError, combined
 from ledger.months import Month, months_between
+from ledger.tables import TieredTable
 from sql.restored import Request
 from tasks.reconciliation.audit.people import account_of_process
 from tasks.restoring import restore as restoring
+from tasks.restoring.back_to_warm import WORK_DAYS, return_month
 from tasks.restoring.restore import RestoredPart
 from tasks.restoring.unseal import unseal_month
 
 MOST_DAYS = 366
+COPY_DAYS = 30
+
+
+class Destination(StrEnum):
+    """Where a restored month goes: into a schema of its own, or back into its table."""
+
+    COPY = "copy"
+    WARM = "warm"
+
+
 Table = Annotated[str, typer.Option(help="The table")]
 Reason = Annotated[str, typer.Option(help="Reason to record")]
 Actor = Annotated[
@@ -30,25 +46,40 @@ def months(
     ] = None,
     *,
     reason: Reason,
-    days: Annotated[int, typer.Option(min=1, max=MOST_DAYS, help="Days after which the copies are dropped")] = 30,
+    to: Annotated[
+        Destination,
+        typer.Option(help="copy: into the schema of restored months. warm: back into the table, to be worked on"),
+    ] = Destination.COPY,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_DAYS,
+            help="Days after which the copies are dropped, or a month in warm is archived again  "
+            f"[default: {COPY_DAYS}; with --to warm {WORK_DAYS}]",
+        ),
+    ] = None,
     table: Table = "transactions",
     actor: Actor = None,
 ) -> None:
-    """Copy archived months into the schema of restored months, each compared with the archive.
+    """Bring archived months back, each compared with the archive: as copies, or into their table.
 
-    A copy that is there already is kept for longer. The nightly run drops copies whose days are over.
+    Copies are in the schema of restored months, and the nightly run drops them when their days are over. A month that
+    goes back to warm takes writes; when its days are over, the nightly run archives it again. A second call gives both
+    more days.
     """
     span = Month.parse(first_month), Month.parse(last_month or first_month)
     if span[1] < span[0]:
         raise ConfigError(f"{span[1]} is before {span[0]}")
     account, problems = account_of_process(), []
-    who = Request(actor or account, account, reason, timedelta(days=days))
+    lasting = timedelta(days=days or (WORK_DAYS if to is Destination.WARM else COPY_DAYS))
+    who = Request(actor or account, account, reason, lasting)
     with session("s3") as settings:
         chosen = settings.table(table)
         for month in months_between(*span):
             try:
-                for part in restoring.restore_month(settings, chosen, month, who):
-                    typer.echo(_said(part))
+                for line in _restored(settings, chosen, month, who, to):
+                    typer.echo(line)
             except TreasuryError as error:
                 problems.append(error)
                 typer.echo(f"{error}", err=True)
@@ -56,6 +87,15 @@ def months(
             typer.echo(said, err=True)
     if problems:
         raise combined(problems)
+
+
+def _restored(settings: Settings, table: TieredTable, month: Month, who: Request, to: Destination) -> list[str]:
+    """Bring a month back; returns a line for each part of the result."""
+    if to is Destination.COPY:
+        return [_said(part) for part in restoring.restore_month(settings, table, month, who)]
+    made = return_month(settings, table, month, who)
+    said = "is in warm already" if made.was_there else "back in warm, compared with the archive"
+    return [f"{made.relation}: {made.rows:,} rows, {said}; in work until {made.until}, then archived again"]
 
 
 def list_() -> None:

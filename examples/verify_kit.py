@@ -281,19 +281,27 @@ def replay(entries: list[bytes], origin: str) -> tuple[dict[tuple[str, str, int]
         gap = f"entry {index}: an event before it was taken out of the log"
         require(event["number"] == numbers[event["incarnation"]], gap)
         body = event["body"]
-        if body["event"] == "archived":
-            months[body["table"], body["month"], body["part"]] = body | {"entry": index}
-        elif body["event"] == "deletion_begun":
-            for part in body["parts"]:
-                months.pop((body["table"], body["month"], part), None)
-        elif body["event"] == "deleted":
-            for key in [key for key in months if key[:2] == (body["table"], body["month"])]:
-                if body["part"] in (None, key[2]):
-                    del months[key]
-        elif body["event"] == "key_rotated":
+        replay_month(months, index, body)
+        if body["event"] == "key_rotated":
             require(body["old"] == keys, f"entry {index}: the keys that it replaces did not sign the log before")
             keys = body["new"]
     return months, keys
+
+
+def replay_month(months: dict[tuple[str, str, int], dict[str, Any]], index: int, body: dict[str, Any]) -> None:
+    """The months after an event that archives one, sends one back to PostgreSQL, or deletes one."""
+    if body["event"] == "archived":
+        months[body["table"], body["month"], body["part"]] = body | {"entry": index}
+        return
+    gone: set[int] = set()
+    if body["event"] == "returned":  # until it is archived again, its parts are what it was
+        gone = {part["part"] for part in body["parts"]}
+    elif body["event"] == "deletion_begun":
+        gone = set(body["parts"])
+    elif body["event"] == "deleted":
+        gone = {key[2] for key in months if body["part"] in (None, key[2])}
+    for key in [key for key in months if key[2] in gone and key[:2] == (body.get("table"), body.get("month"))]:
+        del months[key]
 
 
 def certificates_of(entries: list[bytes]) -> dict[str, dict[str, Any]]:
@@ -515,8 +523,8 @@ def unpacked(stream: bytes) -> bytes:
     return content
 
 
-def check_proof(content: bytes, policy: Policy) -> str:
-    """What a proof file shows: its entry is in the log, and its rows are in the month of the entry."""
+def check_proof(content: bytes, policy: Policy) -> tuple[str, dict[str, Any]]:
+    """What a proof file shows: its entry is in the log, and its rows are in the month of the entry; and the entry."""
     head, separator, checkpoint = content.partition(b"\n\n")
     lines = head.decode().split("\n")
     is_proof = separator and lines[0] == "c2sp.org/tlog-proof@v1" and len(lines) > 2
@@ -531,7 +539,7 @@ def check_proof(content: bytes, policy: Policy) -> str:
     body = extra["entry"]["body"]
     require(body["event"] == "archived", "the entry of the proof is not of an archived month")
     said = MonthProof(extra["proof"], body).check()
-    return f"{body['table']} {body['month']}, part {body['part']}: {said}"
+    return f"{body['table']} {body['month']}, part {body['part']}: {said}", body | {"entry": index}
 
 
 # Months
@@ -614,6 +622,11 @@ def check_rows(path: Path, manifest: dict[str, Any], layout: dict[str, Any], chu
     require(found == chunks, f"{path}: the rows do not lead to the tree of the month")
 
 
+def then(body: dict[str, Any] | None) -> str:
+    """What the log says of a part of a month now."""
+    return "the part is not archived any more" if body is None else f"entry {body['entry']} archived it again"
+
+
 class Kit:
     """The checks of a kit, each reported; `wrong` is how many failed."""
 
@@ -658,9 +671,14 @@ class Kit:
             except (WrongError, OSError, ValueError, KeyError, TypeError) as error:
                 self.report(f"{table} {month}, part {part}", error)
 
-    def proof(self, path: Path) -> None:
+    def proof(self, path: Path, months: dict[Any, dict[str, Any]]) -> None:
         try:
-            self.report(f"{path.name}: {check_proof(read(path), self.policy)}")
+            said, body = check_proof(read(path), self.policy)
+            self.report(f"{path.name}: {said}")
+            now = months.get((body["table"], body["month"], body["part"]))
+            if now is None or now["entry"] != body["entry"]:
+                was = f"the month as entry {body['entry']} archived it"
+                print(f"note  {path.name}: is of {was}; by the log, {then(now)}")
         except (WrongError, ValueError, KeyError, TypeError, ArithmeticError, StopIteration) as error:
             self.report(path.name, error)
 
@@ -700,7 +718,7 @@ def main() -> int:
     kit.months(months, wanted, options.data, options.deep)
     kit.deletions(options.data)
     for path in options.proof:
-        kit.proof(path)
+        kit.proof(path, months)
     return 1 if kit.wrong else 0
 
 

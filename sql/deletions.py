@@ -221,7 +221,6 @@ class MonthPart:
     manifest_key: str
     manifest_sha256: bytes
     tree: dict[str, Any]
-    lookup: dict[str, Any] | None
     kept: dict[str, Any] | None
 
 

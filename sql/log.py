@@ -125,7 +125,7 @@ def archived_part(connection: Connection, table: str, month: date, part: int) ->
 def cold_parts(
     connection: Connection, table: str | None = None, month: date | None = None, part: int | None = None
 ) -> Iterator[Archived]:
-    """The events of the archived parts of months by the catalogue: of all of them, or of one."""
+    """The events of the archived parts of months by the catalogue: of all of them, of a month, or of one."""
     where = {"table": table, "month": month, "part": part}
     with connection.cursor(row_factory=namedtuple_row) as cursor:
         for row in cursor.execute(_QUERIES["cold_parts"], where).fetchall():
@@ -137,26 +137,18 @@ def _archived(row: Any) -> Archived:
         raise DataError(
             f"{row.table_name} {row.month}: archived by a version that made no tree, so no event describes it"
         )
-    tree = _logged(row.tree)
-    lookups = () if row.lookup is None else (_logged(row.lookup),)
-    kept = None if row.kept is None else msgspec.convert(row.kept, KeptRows)
-    file = LoggedObject(key=row.object_key, size_bytes=row.object_bytes, sha256=bytes(row.object_sha256).hex())
     return Archived(
         table=row.table_name,
         month=row.month,
         part=row.part,
         manifest=LoggedManifest(key=row.manifest_key, sha256=bytes(row.manifest_sha256).hex()),
-        objects=(file, tree, *lookups, *(() if kept is None else (kept.proofs,))),
-        kept=kept,
+        objects=msgspec.convert(row.objects, tuple[LoggedObject, ...]),
+        kept=None if row.kept is None else msgspec.convert(row.kept, KeptRows),
         tree=LoggedTree(method=DIGEST_METHOD, size=row.tree["leaves"], root=bytes(row.digest).hex()),
         layout=row.layout,
         rows=row.row_count,
         sums=row.sums,
     )
-
-
-def _logged(described: dict[str, Any]) -> LoggedObject:
-    return LoggedObject(**{name: described[name] for name in ("key", "size_bytes", "sha256")})
 
 
 def known_uploads(connection: Connection) -> dict[str, str]:

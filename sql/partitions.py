@@ -284,18 +284,40 @@ def create_partition(connection: Connection, table: TieredTable, hot: Relation, 
     if there is not None:
         raise DataError(f"{table.name} {month}: a relation called {there} is in the way; it is not a partition of ours")
     partition = hot.sibling(name)
-    connection.execute(
-        SQL("CREATE TABLE {} (LIKE {} {} INCLUDING STORAGE)").format(partition, hot.identifier, _LIKE_ITS_PARENT)
-    )
-    connection.execute(
-        SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK ({})").format(
-            partition, Identifier(f"{name}_bounds"), _bounds_check(table, month)
-        )
-    )
+    make_like(connection, table, hot, partition, month)
     connection.execute(_attach(hot, partition, month))
     made = find_in_schema(connection, hot.schema, name)
     assert made is not None  # noqa: S101  # it was made above, in this transaction
     grant_partition(connection, made)
+
+
+def make_like(connection: Connection, table: TieredTable, parent: Relation, made: Identifier, month: Month) -> None:
+    """Make a table ``made`` that can become the partition of ``month``: like its parent, with a CHECK of its bounds."""
+    connection.execute(
+        SQL("CREATE TABLE {} (LIKE {} {} INCLUDING STORAGE)").format(made, parent.identifier, _LIKE_ITS_PARENT)
+    )
+    connection.execute(
+        SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK ({})").format(
+            made, Identifier(f"{table.partition(month)}_bounds"), _bounds_check(table, month)
+        )
+    )
+
+
+def attach(connection: Connection, table: TieredTable, parent: Relation, made: Relation, month: Month) -> Relation:
+    """Make a table, in whatever schema, the partition of ``month``, under its usual name. To be called within
+    `sql.maintenance.run_ddl`, under locks of the parent and the table. Raises DataError when a relation of that name is
+    in the way.
+    """
+    name = table.partition(month)
+    if (there := find_in_schema(connection, parent.schema, name)) is not None:
+        raise DataError(f"{table.name} {month}: a relation called {there} is in the way; it is not a partition of ours")
+    connection.execute(SQL("ALTER TABLE {} SET SCHEMA {}").format(made.identifier, Identifier(parent.schema)))
+    moved = Relation(made.oid, parent.schema, made.name)
+    connection.execute(SQL("ALTER TABLE {} RENAME TO {}").format(moved.identifier, Identifier(name)))
+    partition = Relation(made.oid, parent.schema, name)
+    connection.execute(_attach(parent, partition.identifier, month))
+    grant_partition(connection, partition)
+    return partition
 
 
 def _bounds_check(table: TieredTable, month: Month) -> sql.Composed:

@@ -1,6 +1,7 @@
 """The catalogue of archived months, written again into a database that has none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from ledger.errors import ConflictError
 from ledger.installation import Owner
+from ledger.months import Month
 from ledger.transparency.events import Archived
 from sql.connection import Connection, fetch_one
 from sql.lookups import forget_lookups
@@ -74,6 +76,23 @@ def mark_gone(
     named = {"table": table, "month": month, "parts": list(parts)}
     connection.execute(_QUERIES["mark_gone"], named | {"certificate": certificate, "begun_at": begun_at})
     forget_lookups(connection, table, month, parts)
+
+
+@contextmanager
+def replace_parts(connection: Connection, table: str, month: Month) -> Iterator[None]:
+    """Take the archived parts of a month out of the catalogue, while the block enters those that replace them. The
+    objects of the former ones stay known. In the caller's transaction.
+    """
+    named = {"table": table, "month": month.first_day}
+    uploads = connection.execute(_QUERIES["take_uploads"], named).fetchall()
+    parts = [part for (part,) in connection.execute(_QUERIES["take_parts"], named).fetchall()]
+    forget_lookups(connection, table, month.first_day, parts)
+    yield
+    for object_key, attempt, installation_id, incarnation in uploads:
+        owner = {"installation_id": installation_id, "incarnation": incarnation}
+        connection.execute(
+            _QUERIES["add_former_upload"], named | owner | {"object_key": object_key, "attempt": attempt}
+        )
 
 
 def has_part(connection: Connection, archived: Archived, month: date) -> bool:

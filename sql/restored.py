@@ -35,7 +35,8 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy of a part of a month. ``month`` is its first day; instants are UTC.
+    """A copy of a part of a month. ``month`` is its first day; instants are UTC. One whose ``purpose`` is ``return`` is
+    on its way to warm, and never a copy for people.
 
     A copy that is ``loading`` belongs to a run that has not ended, or was killed.
     """
@@ -45,6 +46,7 @@ class Copy:
     month: date
     part: int
     state: str
+    purpose: str
     relation_oid: int
     schema_name: str
     relation_name: str
@@ -167,10 +169,17 @@ def drop_copy(connection: Connection, copy: Copy) -> None:
 
 
 def add_copy(
-    connection: Connection, table: TieredTable, month: Month, part: int, copy: Relation, rows: int, who: "Request"
+    connection: Connection,
+    table: TieredTable,
+    month: Month,
+    part: int,
+    copy: Relation,
+    rows: int,
+    who: "Request",
+    purpose: str = "copy",
 ) -> int:
     """Record a copy that is being loaded; returns its number."""
-    values = {"table": table.name, "month": month.first_day, "part": part, "rows": rows}
+    values = {"table": table.name, "month": month.first_day, "part": part, "rows": rows, "purpose": purpose}
     values |= {"oid": copy.oid, "schema": copy.schema, "name": copy.name}
     values |= {"actor": who.actor, "account": who.account, "reason": who.reason}
     return int(fetch_one(connection, _QUERIES["add"], values)[0])

@@ -5,6 +5,7 @@ _treasury/manifests/<table>/YYYY-MM/
 _treasury/trees/<table>/YYYY-MM/   trees, proofs of held rows, lookups
 _treasury/holds/             who placed and released legal holds
 _treasury/deletions/         orders of deletions
+_treasury/returns/           who sent months back to warm
 _treasury/certificates/      what was deleted
 _treasury/canary/            what `treasury storage-check` tries the store with
 _treasury/installation.json  the marker (`storage.marker`)
@@ -17,6 +18,7 @@ MANIFESTS = f"{OWN_FOLDER}/manifests"
 TREES = f"{OWN_FOLDER}/trees"
 HOLDS = f"{OWN_FOLDER}/holds"
 ORDERS = f"{OWN_FOLDER}/deletions"
+RETURNS = f"{OWN_FOLDER}/returns"
 CERTIFICATES = f"{OWN_FOLDER}/certificates"
 CANARIES = f"{OWN_FOLDER}/canary"
 MANIFEST_SUFFIX = "manifest.json"

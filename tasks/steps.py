@@ -34,6 +34,7 @@ from tasks.proving.drill import Drill, drill
 from tasks.proving.reverification import Night, reverify
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import RunResult, reconcile_day
+from tasks.restoring.back_to_warm import ReturnedMonth, return_month
 from tasks.restoring.restore import RestoredPart, drop_copies, restore_month
 from tasks.retention.approvals import request_by_schedule
 from tasks.retention.deletion import DeletionOutcome, delete_months
@@ -171,6 +172,12 @@ def delete_months_step(settings: Settings, request_id: int | None = None) -> lis
 def restore_month_step(settings: Settings, table: TieredTable, month: Month, who: Request) -> list[RestoredPart]:
     """`tasks.restoring.restore.restore_month`."""
     return restore_month(settings, table, month, who)
+
+
+@task(name="return month", task_run_name="return {table.name} {month}", **OPTIONS)
+def return_month_step(settings: Settings, table: TieredTable, month: Month, who: Request) -> ReturnedMonth:
+    """`tasks.restoring.back_to_warm.return_month`."""
+    return return_month(settings, table, month, who)
 
 
 @task(name="drop expired copies", **OPTIONS)

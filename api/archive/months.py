@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -130,10 +130,16 @@ async def month_of(database: Database, table: TieredTable, month: Month) -> Mont
         table=table.name,
         month=str(month),
         tier=tier,
-        provable_from=table.policy.archived_from(month) if waits else None,
+        provable_from=_provable_from(table, month, known[0][2]) if waits else None,
         certificate=known[0][1],
         parts=[_part(row, {table.name: table}, ends) for row in rows],
     )
+
+
+def _provable_from(table: TieredTable, month: Month, work_until: date | None) -> date:
+    """The first day on which a month in PostgreSQL is archived: by its policy, and after the work on it."""
+    by_policy = table.policy.archived_from(month)
+    return by_policy if work_until is None else max(by_policy, work_until + timedelta(days=1))
 
 
 async def log_folder(database: Database) -> str:

@@ -127,6 +127,30 @@ class Restored(_MonthEvent, frozen=True, kw_only=True, tag="restored"):
     """A month was brought back into a schema for a limited time. It stays in the archive."""
 
 
+class ReturnedPart(Record, frozen=True):
+    """A part of a month as it was archived before it went back: its manifest, and its rows."""
+
+    part: Number
+    manifest_sha256: Sha256
+    rows: Count
+
+
+class Returned(_Body, frozen=True, kw_only=True, tag="returned"):
+    """A month is in PostgreSQL again, to be worked on up to the UTC day ``until``. From here on ``parts`` are not what
+    the month is: it is archived again later, by an event of its own.
+
+    The objects of ``parts`` stay in the archive until the month is deleted. ``record`` is the object that says who
+    asked for it, and why: the log itself names nobody.
+    """
+
+    table: TableName
+    month: MonthName
+    parts: Annotated[tuple[ReturnedPart, ...], Meta(min_length=1)]
+    rows: Count
+    until: date
+    record: LoggedObject
+
+
 class Deepened(_MonthEvent, frozen=True, kw_only=True, tag="deepened"):
     """The object with the rows of a part went into another storage class; None where it stays as it is. The bytes are
     the same ones.
@@ -238,6 +262,7 @@ Body = (
     | Archived
     | Reverified
     | Restored
+    | Returned
     | Deepened
     | Held
     | Released

@@ -25,6 +25,7 @@ from ledger.transparency.events import (
     Number,
     Record,
     Released,
+    Returned,
     Sha256,
     TableName,
 )
@@ -44,12 +45,14 @@ class Existing:
 @dataclass(frozen=True, slots=True)
 class Gone:
     """A part of a month that need not exist any more: how it was archived, and the entries that say that its deletion
-    began and, where it has ended, that it was deleted.
+    began and, where it has ended, that it was deleted. ``former`` are the parts that went back to warm before, whose
+    objects go with it: at the first part of the month.
     """
 
     archived: Existing | None
     begun: tuple[int, DeletionBegun] | None
     deleted: tuple[int, Deleted] | None = None
+    former: tuple[Existing, ...] = ()
 
 
 @dataclass(slots=True)
@@ -57,6 +60,8 @@ class LogState:
     """The state of a log after its first ``size`` entries.
 
     ``deep``: those of the months that are in the deep tier, each with its storage class and the entry that says so.
+    ``former``: by table and month, the parts that went back to warm; their objects stay until the month is deleted.
+    ``returned``: the months that did and are not archived again, each with the entry that says so.
     ``gone``: parts whose deletion has begun or ended. ``holds``: those that are open, by their names, each with its
     entry. ``key_changes``: from which entry on which keys sign it. ``tables``: those that a month was ever archived of.
     """
@@ -65,6 +70,8 @@ class LogState:
     origin: str | None = None
     months: dict[MonthKey, Existing] = field(default_factory=dict)
     deep: dict[MonthKey, tuple[int, Deepened]] = field(default_factory=dict)
+    former: dict[tuple[str, str], tuple[Existing, ...]] = field(default_factory=dict)
+    returned: dict[tuple[str, str], tuple[int, Returned]] = field(default_factory=dict)
     gone: dict[MonthKey, Gone] = field(default_factory=dict)
     holds: dict[str, tuple[int, Held]] = field(default_factory=dict)
     key_changes: list[tuple[int, KeyRotated]] = field(default_factory=list)
@@ -101,14 +108,14 @@ def _apply(state: LogState, index: int, body: Body) -> None:
             state.months[body.table, body.month, body.part] = Existing(index, body)
             state.gone.pop((body.table, body.month, body.part), None)
             state.deep.pop((body.table, body.month, body.part), None)
+            state.returned.pop((body.table, body.month), None)
             state.tables.add(body.table)
+        case Returned():
+            _return(state, index, body)
         case Deepened() if body.part is not None:
             state.deep[body.table, body.month, body.part] = (index, body)
         case DeletionBegun():
-            for part in body.parts:
-                key = (body.table, body.month, part)
-                state.deep.pop(key, None)
-                state.gone[key] = Gone(state.months.pop(key, None), (index, body))
+            _begin_deletion(state, index, body)
         case Deleted():
             _delete(state, index, body)
         case Held():
@@ -119,11 +126,30 @@ def _apply(state: LogState, index: int, body: Body) -> None:
             state.key_changes.append((index, body))
 
 
+def _return(state: LogState, index: int, body: Returned) -> None:
+    of_month = (body.table, body.month)
+    keys = [(*of_month, one.part) for one in body.parts]
+    former = [state.months.pop(key) for key in keys if key in state.months]
+    for key in keys:
+        state.deep.pop(key, None)
+    state.former[of_month] = (*state.former.get(of_month, ()), *former)
+    state.returned[of_month] = (index, body)
+
+
+def _begin_deletion(state: LogState, index: int, body: DeletionBegun) -> None:
+    former = state.former.pop((body.table, body.month), ())
+    for part in body.parts:
+        key = (body.table, body.month, part)
+        state.deep.pop(key, None)
+        state.gone[key] = Gone(state.months.pop(key, None), (index, body), former=former)
+        former = ()
+
+
 def _delete(state: LogState, index: int, body: Deleted) -> None:
     for key in [*state.months, *(key for key, gone in state.gone.items() if gone.deleted is None)]:
         if key[:2] == (body.table, body.month) and body.part in (None, key[2]):
             former = state.gone.get(key) or Gone(state.months.pop(key, None), None)
-            state.gone[key] = Gone(former.archived, former.begun, (index, body))
+            state.gone[key] = Gone(former.archived, former.begun, (index, body), former.former)
 
 
 def replay_entries(entries: Iterable[bytes], *, are_own: bool = False) -> LogState:

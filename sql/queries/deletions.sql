@@ -59,7 +59,7 @@ SELECT coalesce(max(number), 0) + 1 FROM deletions
 -- name: month_parts
 -- The parts of a month that are not deleted, locked until the end of the transaction.
 SELECT part, tier, step, attempt, row_count, sums, digest, object_key, object_bytes, object_sha256, manifest_key,
-       manifest_sha256, tree, lookup, kept
+       manifest_sha256, tree, kept
 FROM archive_months
 WHERE table_name = %(table)s AND month = %(month)s AND tier <> 'deleted'
 ORDER BY part
@@ -71,11 +71,13 @@ SELECT max(part), max(attempt) FROM archive_months WHERE table_name = %(table)s 
 -- name: leftovers
 -- Objects of a month that interrupted attempts left behind, and that are not removed.
 SELECT object_key, part, state FROM archive_uploads
-WHERE table_name = %(table)s AND month = %(month)s AND state NOT IN ('current', 'removed')
+WHERE table_name = %(table)s AND month = %(month)s AND state NOT IN ('current', 'removed', 'former')
 ORDER BY object_key
 
 -- name: uploads_of_month
 SELECT object_key FROM archive_uploads WHERE table_name = %(table)s AND month = %(month)s AND state <> 'removed'
+UNION
+SELECT object_key FROM former_objects WHERE table_name = %(table)s AND month = %(month)s
 
 -- name: removed_uploads
 SELECT object_key FROM archive_uploads WHERE table_name = %(table)s AND month = %(month)s AND state = 'removed'

@@ -45,10 +45,10 @@ ORDER BY checked_at
 LIMIT 1
 
 -- name: months
--- Every month of a table that is in PostgreSQL: its tier, since when it is known, and its last failure.
+-- Every month of a table that is in PostgreSQL, and not in work: its tier, since when it is known, and its last failure.
 SELECT month, tier, created_at, last_error
 FROM archive_months
-WHERE table_name = %(table)s AND tier IN ('hot', 'warm')
+WHERE table_name = %(table)s AND tier IN ('hot', 'warm') AND (work_until IS NULL OR work_until < %(today)s)
 ORDER BY month
 
 -- name: failed_after_the_seal

@@ -1,14 +1,12 @@
 -- Write once: what the store was asked to keep, and what it should keep. See sql/locks.py.
 
 -- name: archived_objects
--- Every object of the archived parts of months, of all of them or of a table's month.
-SELECT m.table_name, m.month, m.part, o.object_key
-FROM archive_months m
-CROSS JOIN LATERAL unnest(ARRAY[m.object_key, m.tree ->> 'key', m.lookup ->> 'key', m.manifest_key, m.kept #>> '{proofs,key}']) AS o (object_key)
-WHERE m.tier IN ('cold', 'deep') AND o.object_key IS NOT NULL
-  AND (%(table)s::text IS NULL OR m.table_name = %(table)s)
-  AND (%(first)s::date IS NULL OR m.month >= %(first)s) AND (%(last)s::date IS NULL OR m.month <= %(last)s)
-ORDER BY m.table_name, m.month, m.part, o.object_key
+-- Every object of the archived parts of months, and their former ones: of all of them or of a table's month.
+SELECT table_name, month, part, object_key
+FROM stored_objects
+WHERE (%(table)s::text IS NULL OR table_name = %(table)s)
+  AND (%(first)s::date IS NULL OR month >= %(first)s) AND (%(last)s::date IS NULL OR month <= %(last)s)
+ORDER BY table_name, month, part, object_key
 
 -- name: locks
 -- What was asked for, by object and version.
@@ -41,10 +39,10 @@ UPDATE archive_locks SET hold_placed_at = NULL, hold_taken_at = NULL WHERE objec
 DELETE FROM archive_locks WHERE object_key = %(object_key)s
 
 -- name: promised
--- Until when the store keeps something of each month of a table that is archived, by what was asked of it.
+-- Until when the store keeps something of each month of a table that has objects, by what was asked of it.
 SELECT l.month, max(l.locked_until)
 FROM archive_locks l
-JOIN archive_months m ON (m.table_name, m.month, m.part) = (l.table_name, l.month, l.part) AND m.tier IN ('cold', 'deep')
+JOIN stored_objects o USING (object_key)
 WHERE l.table_name = %(table)s AND l.locked_until IS NOT NULL
 GROUP BY l.month
 ORDER BY l.month

@@ -24,12 +24,17 @@ VALUES (%(installation_id)s, %(incarnation)s, %(number)s, %(event)s, %(entry)s, 
 
 -- name: cold_parts
 -- What the catalogue knows of archived parts of months: all of them, or one.
-SELECT table_name, to_char(month, 'YYYY-MM') AS month, part, manifest_key, manifest_sha256, object_key, object_bytes, object_sha256,
-       row_count, sums, digest, tree, layout, lookup, kept
-FROM archive_months
-WHERE tier NOT IN ('hot', 'warm', 'deleted')
-  AND (%(table)s::text IS NULL OR (table_name, month, part) = (%(table)s, %(month)s::date, %(part)s))
-ORDER BY table_name, archive_months.month, part
+SELECT m.table_name, to_char(m.month, 'YYYY-MM') AS month, m.part, m.manifest_key, m.manifest_sha256, m.row_count, m.sums, m.digest,
+       m.tree, m.layout, m.kept,
+       (SELECT jsonb_agg(jsonb_build_object('key', o.object_key, 'size_bytes', o.size_bytes, 'sha256', encode(o.sha256, 'hex'))
+                         ORDER BY o.place)
+        FROM archive_objects o
+        WHERE (o.table_name, o.month, o.part) = (m.table_name, m.month, m.part) AND o.kind <> 'manifest') AS objects
+FROM archive_months m
+WHERE m.tier IN ('cold', 'deep')
+  AND (%(table)s::text IS NULL OR (m.table_name, m.month) = (%(table)s, %(month)s::date))
+  AND (%(part)s::smallint IS NULL OR m.part = %(part)s)
+ORDER BY m.table_name, m.month, m.part
 
 -- name: state
 SELECT installation_id, origin, folder, keys, planned_size, published_size, root, checkpoint, published_at, indexed_size,

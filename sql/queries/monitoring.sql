@@ -157,6 +157,6 @@ SELECT (SELECT count(*) FROM archive_months WHERE tier = 'deep'),
 -- Seconds since the oldest byte of the archive was read: as `parts` of verified.sql has it.
 SELECT coalesce(extract(epoch FROM clock_timestamp() - min(coalesce(v.verified_at, m.verified_at, m.cold_at))), 0)::float8
 FROM archive_months m
-CROSS JOIN LATERAL unnest(ARRAY[m.object_key, m.manifest_key, m.tree ->> 'key', m.lookup ->> 'key']) AS o (stored_key)
-LEFT JOIN archive_verified v ON v.object_key = o.stored_key
-WHERE m.tier IN ('cold', 'deep') AND m.storage_class IS NULL AND o.stored_key IS NOT NULL
+JOIN archive_objects o USING (table_name, month, part)
+LEFT JOIN archive_verified v ON v.object_key = o.object_key
+WHERE m.storage_class IS NULL

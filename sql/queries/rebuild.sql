@@ -39,6 +39,22 @@ SELECT EXISTS (SELECT FROM archive_months WHERE (table_name, month, part) = (%(t
 INSERT INTO archive_uploads (object_key, table_name, month, part, attempt, state, installation_id, incarnation)
 VALUES (%(object_key)s, %(table)s, %(month)s, %(part)s, %(attempt)s, 'current', %(installation_id)s, %(incarnation)s)
 
+-- name: take_uploads
+-- The objects of a month whose parts another database has replaced; they are entered again behind the new parts.
+DELETE FROM archive_uploads WHERE table_name = %(table)s AND month = %(month)s
+RETURNING object_key, attempt, installation_id, incarnation
+
+-- name: take_parts
+DELETE FROM archive_months WHERE table_name = %(table)s AND month = %(month)s AND tier IN ('cold', 'deep')
+RETURNING part
+
+-- name: add_former_upload
+INSERT INTO archive_uploads (object_key, table_name, month, part, attempt, state, installation_id, incarnation)
+SELECT %(object_key)s, table_name, month, min(part), %(attempt)s, 'former', %(installation_id)s, %(incarnation)s
+FROM archive_months WHERE table_name = %(table)s AND month = %(month)s
+GROUP BY table_name, month
+ON CONFLICT DO NOTHING
+
 -- name: forget_columns
 -- The numbers that `treasury setup` gave to the columns of a table, which no archived month has: those of the archive
 -- take their place, and a column that the archive does not know gets a new number.

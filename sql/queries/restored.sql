@@ -5,8 +5,10 @@
 SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %(schema)s
 
 -- name: add
-INSERT INTO restored_months (table_name, month, part, relation_oid, schema_name, relation_name, row_count, actor, account, reason)
-VALUES (%(table)s, %(month)s, %(part)s, %(oid)s, %(schema)s, %(name)s, %(rows)s, %(actor)s, %(account)s, %(reason)s)
+INSERT INTO restored_months (table_name, month, part, relation_oid, schema_name, relation_name, row_count, actor, account, reason,
+                             purpose)
+VALUES (%(table)s, %(month)s, %(part)s, %(oid)s, %(schema)s, %(name)s, %(rows)s, %(actor)s, %(account)s, %(reason)s,
+        %(purpose)s)
 RETURNING restore_id
 
 -- name: ready
@@ -26,7 +28,7 @@ UPDATE restored_months SET state = 'dropped', dropped_at = now() WHERE restore_i
 
 -- name: copies
 -- Copies that are not dropped, the oldest month first: those of one month, or all.
-SELECT restore_id, table_name, month, part, state, relation_oid::bigint, schema_name, relation_name, row_count, actor, account,
+SELECT restore_id, table_name, month, part, state, purpose, relation_oid::bigint, schema_name, relation_name, row_count, actor, account,
        reason, begun_at, ready_at, expires_at, coalesce(expires_at < now(), false) AS has_expired,
        EXISTS (SELECT FROM pg_class c WHERE c.oid = relation_oid) AS is_there
 FROM restored_months

@@ -11,7 +11,7 @@ ON CONFLICT DO NOTHING
 -- Every month of a table that is known, oldest first, and its parts in their order.
 SELECT month, part, tier, step, attempt, row_count, sums, digest, postgres_bytes, object_key, object_bytes, object_sha256,
        lookup IS NOT NULL AS has_lookup, manifest_key, last_error, warm_at, sealed_at, verified_at, cold_at, tidied_at, keys_tell_month,
-       columns, certificate, deleted_at, kept, deep_at, storage_class
+       columns, certificate, deleted_at, kept, deep_at, storage_class, work_until
 FROM archive_months
 WHERE table_name = %(table)s
 ORDER BY month, part
@@ -55,7 +55,7 @@ WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attem
 
 -- name: mark_cold
 UPDATE archive_months
-SET tier = 'cold', step = 'idle', cold_at = now()
+SET tier = 'cold', step = 'idle', cold_at = now(), work_until = NULL
 WHERE table_name = %(table)s AND month = %(month)s AND part = %(part)s AND attempt = %(attempt)s AND step = 'verified'
 
 -- name: mark_failed

@@ -6,9 +6,9 @@
 SELECT m.table_name, to_char(m.month, 'YYYY-MM') AS month, m.part,
        min(coalesce(v.verified_at, m.verified_at, m.cold_at)) AS verified_at, coalesce(m.object_bytes, 0) AS size_bytes
 FROM archive_months m
-CROSS JOIN LATERAL unnest(ARRAY[m.object_key, m.manifest_key, m.tree ->> 'key', m.lookup ->> 'key']) AS o (stored_key)
-LEFT JOIN archive_verified v ON v.object_key = o.stored_key
-WHERE m.tier IN ('cold', 'deep') AND (m.storage_class IS NOT NULL) = %(classed)s AND o.stored_key IS NOT NULL
+JOIN archive_objects o USING (table_name, month, part)
+LEFT JOIN archive_verified v ON v.object_key = o.object_key
+WHERE (m.storage_class IS NOT NULL) = %(classed)s
 GROUP BY m.table_name, m.month, m.part, m.verified_at, m.cold_at, m.object_bytes
 ORDER BY verified_at, m.table_name, m.month, m.part
 
@@ -38,9 +38,8 @@ WITH logged AS (
 )
 SELECT m.table_name, to_char(m.month, 'YYYY-MM'), m.part, m.tier, m.row_count, m.sums, m.cold_at,
        (SELECT min(coalesce(v.verified_at, m.verified_at))
-        FROM unnest(ARRAY[m.object_key, m.manifest_key, m.tree ->> 'key', m.lookup ->> 'key']) AS o (stored_key)
-        LEFT JOIN archive_verified v ON v.object_key = o.stored_key
-        WHERE o.stored_key IS NOT NULL),
+        FROM archive_objects o LEFT JOIN archive_verified v USING (object_key)
+        WHERE (o.table_name, o.month, o.part) = (m.table_name, m.month, m.part)),
        l.log_entry, encode(m.digest, 'hex'), (m.tree ->> 'leaves')::bigint,
        m.manifest_key, encode(m.manifest_sha256, 'hex'),
        m.object_key, m.object_bytes, encode(m.object_sha256, 'hex'),
@@ -52,8 +51,9 @@ WHERE m.tier IN ('cold', 'deep') AND (%(table)s::text IS NULL OR m.table_name = 
 ORDER BY m.month DESC, m.table_name, m.part
 
 -- name: month_tier
--- The tier of a month's newest part, of any tier; the certificate of its deletion.
-SELECT tier, certificate
+-- The tier of a month's newest part, of any tier; the certificate of its deletion; the last day of the work on a month that
+-- went back to warm.
+SELECT tier, certificate, work_until
 FROM archive_months
 WHERE table_name = %(table)s AND month = %(month)s
 ORDER BY part DESC

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -58,6 +58,7 @@ class CatalogueMonth:
     kept: dict[str, Any] | None
     deep_at: datetime | None
     storage_class: str | None
+    work_until: date | None  # of a month that went back to warm: up to and with this UTC day it is worked on
 
     @property
     def archived_columns(self) -> tuple[Column, ...]:

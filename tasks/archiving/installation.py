@@ -36,6 +36,7 @@ from tasks.archiving.ownership import (
     why_not_free,
 )
 from tasks.proving.rebuilding import add_archived
+from tasks.proving.returned_months import take_over_returns
 from tasks.retention.recovery import kept_parts, restore_life
 from tasks.transparency.recovery import Ahead, find_ahead, has_leftovers, record_incarnation
 
@@ -203,6 +204,8 @@ def _take(
 def _take_over_life(connection: Connection, store: ObjectStore, owner: Owner, ahead: Ahead) -> None:
     """Enter the holds and deletions of the entries that this database lacked, with the rows that holds have kept."""
     events = [Event.from_bytes(entry) for entry in ahead.log.entries[ahead.common :]]
+    everything = [Event.from_bytes(entry) for entry in ahead.log.entries]
+    take_over_returns(connection, store, owner, everything, ahead.common)
     restore_life(connection, store, events)
     for archived, at in kept_parts(events):
         if not has_part(connection, archived, Month.parse(archived.month).first_day):

@@ -141,6 +141,9 @@ def _hold(
         return actions[
             0
         ], "a DETACH CONCURRENTLY of the partition is pending: run ALTER TABLE ... DETACH PARTITION ... FINALIZE"
+    until = state.catalogue.work_until
+    if until is not None and today <= until:
+        return actions[0], f"it went back to warm, and is in work until {until}"
     if MoveAction.TO_COLD in actions:
         unfinished = count_unfinished(connection, table, partition)
         if unfinished:

@@ -198,7 +198,9 @@ def _row(connection: Connection, table: TieredTable, state: MonthState, columns:
 
 
 def _end(known: CatalogueMonth) -> str:
-    """Return what became of a part whose deletion has begun, or why a part that holds have kept is there."""
+    """Return what became of a part whose deletion has begun, or why a part is there that one would not expect."""
+    if known.work_until is not None:
+        return f"went back to warm, in work until {known.work_until}"
     if known.step == "deleting":
         return f"is being deleted under {known.certificate}"
     if known.certificate is not None:

@@ -18,6 +18,7 @@ from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
 from config import Settings
+from ledger.archive_objects import EVERY_PART
 from ledger.columns import Column
 from ledger.errors import (
     ConfigError,
@@ -62,7 +63,6 @@ from tasks.retention.locks import lock_new_objects
 
 _QUERIES = load("tiers")
 _CATALOG = load("catalog")
-_OBJECTS = 4  # of a month: the Parquet file, the roots of its tree's chunks, the lookup, and the manifest
 
 
 class Step(StrEnum):
@@ -430,7 +430,7 @@ def _flip(connection: Connection, settings: Settings, claim: _Claim, versions: t
         connection.execute(SQL("DROP TABLE {}").format(partition))
         _mark(connection, claim, "mark_cold")
         adopted = connection.execute(_QUERIES["adopt_uploads"], claim.row)
-        check_stored(adopted, _OBJECTS, "archive_uploads")
+        check_stored(adopted, len(EVERY_PART), "archive_uploads")
         _add_event(connection, claim, "archived", {"rows": versions[0]})
         event = archived_part(connection, claim.table.name, claim.month.first_day, claim.part)
         record_event(connection, claim.owner, event)

@@ -14,6 +14,7 @@ from sql.connection import Connection, fetch_one
 from sql.partitions import monthly_partitions
 from sql.queries import load
 from sql.relations import Parents
+from sql.returns import months_in_work
 from tasks.archiving.rollover import report_table
 from tasks.health.context import Context
 from tasks.health.result import HealthState, Measure
@@ -96,22 +97,28 @@ def months_overdue(context: Context) -> Measure:
 
 
 def months_held_back(context: Context) -> Measure:
-    """Return how long unfinished rows have held back a month that is due for the archive."""
+    """Return how long unfinished rows have held back a month that is due for the archive. Months that went back to warm
+    are named.
+    """
     with context.connect() as connection:
         held = {one: rows for one in _due_months(context, connection) if (rows := _unfinished(connection, one))}
+        returned = [f"{table} {month} is in work until {until}" for table, month, until in months_in_work(connection)]
+    in_work = f"; went back to warm: {_listed(returned)}" if returned else ""
     if not held:
-        return Measure("no month is held back", 0)
+        return Measure(f"no month is held back{in_work}", 0)
     oldest = min(held, key=lambda one: one.since)
     rows = held[oldest]
     number = f"{_COUNTED_ROWS} or more" if rows >= _COUNTED_ROWS else str(rows)
     days = _hours(context, oldest.since) / 24
-    return Measure(f"{len(held)} months are held back, {oldest} for {days:.0f} days by {number} unfinished rows", days)
+    return Measure(
+        f"{len(held)} months are held back, {oldest} for {days:.0f} days by {number} unfinished rows{in_work}", days
+    )
 
 
 def _due_months(context: Context, connection: Connection) -> list[_DueMonth]:
     found = []
     for table in context.tables:
-        rows = connection.execute(_QUERIES["months"], {"table": table.name}).fetchall()
+        rows = connection.execute(_QUERIES["months"], {"table": table.name, "today": context.today}).fetchall()
         months = (_due(context, table, Month.of(first), Tier(tier), *rest) for first, tier, *rest in rows)
         found += [one for one in months if one is not None][:_LOOKED_AT]
     return found

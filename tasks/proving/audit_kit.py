@@ -63,7 +63,7 @@ def write_kit(
         raise NotFoundError("no log was published yet: run `treasury log publish` after the first archived month")
     report, log = _log(store, known)
     months = log.months
-    scope.require_any([*months, *gone_months(log.gone)])
+    scope.require_any([*months, *log.returned, *gone_months(log.gone)])
     certificates = certificate_keys(log.gone)
     wanted = [one for one in months if scope.includes(one)]
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as kit:

@@ -11,7 +11,13 @@ from tasks.proving.log_verification import ExpectedMonth, keys_of
 
 def gone_keys(gone: Mapping[MonthKey, Gone]) -> set[str]:
     """The keys of all objects that the parts had."""
-    return {key for one in gone.values() if one.archived is not None for key in keys_of(one.archived.archived)}
+    return {key for one in gone.values() for key in _keys(one)}
+
+
+def _keys(one: Gone) -> tuple[str, ...]:
+    """The keys of a part, and of those that went back to warm before it."""
+    parts = (*(() if one.archived is None else (one.archived,)), *one.former)
+    return tuple(key for part in parts for key in keys_of(part.archived))
 
 
 def gone_months(gone: Mapping[MonthKey, Gone]) -> list[ExpectedMonth]:
@@ -31,7 +37,7 @@ def check_gone(listed: Mapping[str, int], gone: Mapping[MonthKey, Gone], report:
     """Find the objects of deleted parts that are in the archive again; note what is deleted or being deleted."""
     certificates: dict[tuple[str, str, str], None] = {}
     for (table, month, _), one in sorted(gone.items()):
-        keys = () if one.archived is None else keys_of(one.archived.archived)
+        keys = _keys(one)
         if one.deleted is None:
             named = one.begun[1].certificate if one.begun else ""
             report.notes.append(f"{table} {month} is being deleted under {named}: `treasury delete run` completes it")

@@ -13,7 +13,7 @@ from cryptography.x509 import Certificate
 from ledger.errors import DataError, VerificationError
 from ledger.merkle import HASH_BYTES, leaf_hash
 from ledger.transparency.checkpoints import Checkpoint
-from ledger.transparency.events import Archived, Event, LoggedManifest, LoggedObject, LoggedTree, LogOpened
+from ledger.transparency.events import Archived, Event, LoggedManifest, LoggedObject, LoggedTree, LogOpened, Returned
 from ledger.transparency.notes import Note, open_note, require_keys, split_note
 from ledger.transparency.replay import Gone, Index, LogState, MonthKey, index_of, number_gaps, replay
 from ledger.transparency.tiles import WIDTH, Tile, Tree, decode_bundle, tiles_of
@@ -54,13 +54,16 @@ class VerifiedLog:
     parts of the head that the home remembers. ``is_whole``: the entries lead to the signed root.
 
     ``gone`` are the parts whose deletion has begun or ended, ``records`` the objects that say who held, released or
-    deleted what, each with the entry that names it.
+    deleted what, each with the entry that names it. ``returned`` are parts that went back to warm, whose objects stay;
+    ``in_work`` the months that did and are not archived again, each with the entry that says so.
     """
 
     months: list[ExpectedMonth] = field(default_factory=list)
     gone: dict[MonthKey, Gone] = field(default_factory=dict)
     records: list[tuple[int, LoggedObject]] = field(default_factory=list)
     former: set[str] = field(default_factory=set)
+    returned: list[ExpectedMonth] = field(default_factory=list)
+    in_work: dict[tuple[str, str], tuple[int, Returned]] = field(default_factory=dict)
     tables: set[str] = field(default_factory=set)
     incarnation: int = 0
     is_whole: bool = False
@@ -397,15 +400,35 @@ class LogVerification:
 
 
 def _believed(events: Sequence[tuple[int, Event]], state: LogState) -> VerifiedLog:
-    months = [
-        ExpectedMonth(
-            table, month, part, one.rows, one.manifest, one.objects, tree=one.tree, sums=one.sums, layout=one.layout
-        )
-        for (table, month, part), one in sorted((key, existing.archived) for key, existing in state.months.items())
-    ]
+    months = [_expected(existing.archived) for _, existing in sorted(state.months.items(), key=lambda item: item[0])]
+    returned = [_expected(one.archived) for _, parts in sorted(state.former.items()) for one in parts]
     named = set(_named_keys(event for _, event in events))
     newest = max((event.incarnation for _, event in events), default=0)
-    return VerifiedLog(months, dict(state.gone), _records(events), named, set(state.tables), newest, is_whole=True)
+    return VerifiedLog(
+        months,
+        dict(state.gone),
+        _records(events),
+        named,
+        returned,
+        dict(state.returned),
+        set(state.tables),
+        newest,
+        is_whole=True,
+    )
+
+
+def _expected(one: Archived) -> ExpectedMonth:
+    return ExpectedMonth(
+        one.table,
+        one.month,
+        one.part,
+        one.rows,
+        one.manifest,
+        one.objects,
+        tree=one.tree,
+        sums=one.sums,
+        layout=one.layout,
+    )
 
 
 def _records(events: Sequence[tuple[int, Event]]) -> list[tuple[int, LoggedObject]]:

@@ -92,6 +92,11 @@ def archived_parts(connection: Connection, table: TieredTable, month: Month) -> 
         tier = states[-1].tier
         if tier not in (Tier.HOT, Tier.WARM):
             raise GoneError(f"{table.name} {month} {gone_text(states)}")
+        if (until := states[-1].catalogue.work_until) is not None:
+            raise NotYetError(
+                f"{table.name} {month} went back to warm, and is in work until {until}: provable again once it is "
+                "archived after that. Proof files that were made before still show what was archived then"
+            )
         due = table.policy.archived_from(month)
         raise NotYetError(f"{table.name} {month} is {tier}: provable once it is archived, by its policy from {due} on")
     return archived

@@ -38,6 +38,34 @@ class MonthVerification:
             self._report.add(expected.manifest.key, "the manifest is missing")
         self._report.counts["months looked at"] += 1
 
+    def check_former(self, expected: ExpectedMonth, *, read: bool) -> None:
+        """Whether the objects of a part that went back to warm are still there; with ``read`` whether they are the same
+        ones. They must stay until the month is deleted: they say what its rows were.
+        """
+        what = f"a former object of {expected.table} {expected.month}"
+        manifest = expected.manifest
+        sizes = {one.key: (one.size_bytes, one.sha256) for one in expected.objects} | {
+            manifest.key: (-1, manifest.sha256)
+        }
+        with spool_folder(self._settings.spool, "verify") as spool:
+            for key, (size_bytes, sha256) in sizes.items():
+                found = self._listed.get(key)
+                if found is None:
+                    self._report.add(key, f"is missing: {what}, which stays until the month is deleted")
+                elif size_bytes not in (-1, found):
+                    self._report.add(key, f"has {found} bytes, the log says {size_bytes}: {what}")
+                elif read and self._has_changed(key, sha256, spool):
+                    self._report.add(key, f"its SHA-256 is not the one in the log: {what}")
+                self._report.counts["former objects"] += found is not None
+
+    def _has_changed(self, key: str, sha256: str, spool: Path) -> bool:
+        """Whether an object has other bytes; one that must be restored first is not read, and a note names it."""
+        try:
+            return self._store.fetch(key, spool / "former").sha256.hex() != sha256
+        except DeepTierError as error:
+            self._report.notes.append(f"looked at, not read: {error}")
+            return False
+
     def verify(self, expected: ExpectedMonth, *, deep: bool) -> None:
         """Read every object of a part of a month; with ``deep`` decode and hash every row too.
 

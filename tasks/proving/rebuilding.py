@@ -29,18 +29,24 @@ from storage.store import ObjectStore, StoredFile
 from tasks.archiving.ownership import put_marker
 from tasks.proving.known_log import KnownLog, know_log
 from tasks.proving.verification import VerificationScope, verify_archive
+from tasks.restoring.recovery import restore_returns
 from tasks.retention.recovery import restore_life
 from tasks.transparency.archived_log import ArchivedLog, LogContent
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What was written: the installation and its incarnation, parts of months, columns and entries of the log."""
+    """What was written: the installation and its incarnation, parts of months, columns and entries of the log.
+
+    ``returned`` are the months that had gone back to warm: their rows were in the lost PostgreSQL, as those of any hot
+    month, and only their former objects are in the archive.
+    """
 
     owner: Owner
     parts: int
     columns: int
     entries: int
+    returned: tuple[str, ...] = ()
 
 
 def rebuild_catalogue(settings: Settings, policy: LogPolicy | None) -> Rebuilt:
@@ -88,6 +94,7 @@ def _write(
         take_log(connection, owner, folder, head.size, head.root, log.note, keys)
         parts, columns = _add_months(connection, store, owner, events)
         _add_gone(connection, events)
+        restore_returns(connection, store, events)
         restore_life(connection, store, events)
         add_event(connection, owner, "continued", state="rebuilt", location=location_of(store.url))
         was = Former(installation=former.installation_id, incarnation=former.incarnation)
@@ -95,7 +102,8 @@ def _write(
     put_marker(connection, settings, store, owner, token)
     with connection.transaction():
         confirm(connection, owner, token, location_of(store.url), identity)
-    return Rebuilt(owner, parts, columns, len(events))
+    returned = tuple(f"{table} {month}" for table, month in sorted(replay(events).returned))
+    return Rebuilt(owner, parts, columns, len(events), returned)
 
 
 def _owners(store: ObjectStore, events: Sequence[Event]) -> tuple[Owner, Owner]:

@@ -89,7 +89,7 @@ def verify_archive(
     _check_strays(listed, known, log, report)
     _check_catalogue(known, log, report)
     if not report.findings:
-        scope.require_any([*log.months, *gone_months(log.gone)])
+        scope.require_any([*log.months, *log.returned, *gone_months(log.gone)])
     if log.remembered is not None and not report.findings:
         remember(settings.home, log.remembered)
     return report
@@ -166,11 +166,20 @@ def _check_months(
             months.verify(expected, deep=scope.deep)
         else:
             months.look(expected)
+    for former in log.returned:
+        if scope.includes(former):
+            months.check_former(former, read=scope.sample is None and scope.parts is None)
+    for (table, month), (index, returned) in sorted(log.in_work.items()):
+        report.notes.append(
+            f"{table} {month} went back to warm by entry {index}, in work until {returned.until}: its rows are in "
+            "PostgreSQL, and its former objects stay"
+        )
 
 
 def _check_strays(listed: Mapping[str, int], known: KnownLog, log: VerifiedLog, report: VerificationReport) -> None:
     """Objects in the folders of data that no month names: known leftovers are counted, others are findings."""
-    named = {key for one in log.months for key in (one.manifest.key, *(stored.key for stored in one.objects))}
+    there = (*log.months, *log.returned)
+    named = {key for one in there for key in (one.manifest.key, *(stored.key for stored in one.objects))}
     uploads = known.database.uploads if known.database is not None else {}
     gone = gone_keys(log.gone)
     for key in listed:

@@ -4,7 +4,7 @@ The archive stays as it is, and the month stays in its tier: a copy is not part 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -13,13 +13,11 @@ from psycopg.sql import SQL, Identifier
 from config import Settings
 from ledger.columns import Column
 from ledger.errors import DataError, GoneError, NotFoundError, TreasuryError, VerificationError
-from ledger.fields import Fields
 from ledger.months import Month
 from ledger.tables import TieredTable
-from ledger.transparency.events import Archived, LoggedObject, Restored
+from ledger.transparency.events import Restored
 from sql.connection import Connection, connect
-from sql.fields import read_fields
-from sql.log import archived_part, record_event
+from sql.log import record_event
 from sql.maintenance import run_ddl
 from sql.relations import Parents, Relation
 from sql.restored import (
@@ -39,14 +37,11 @@ from sql.restored import (
 from sql.roles import grant_copy
 from storage.engine import engine
 from storage.manifest import Manifest
-from storage.month_tree import ReadFile, read_file
 from storage.row_copies import csv_chunks
 from storage.spool import spool_folder
-from storage.store import ObjectStore, StoredFile
 from tasks.archiving.catalogue import MonthState, gone_text, month_states
 from tasks.archiving.ownership import check_ownership
-from tasks.archiving.verify import compare, read_held_rows
-from tasks.proving.month_verification import table_of
+from tasks.restoring.archived_parts import fetch_part, present_names, table_fields, verify_copy
 from tasks.transparency.publish import publish_log
 
 OnStep = Callable[[str], object]
@@ -127,63 +122,21 @@ def _restore(work: _Work) -> RestoredPart:
             return _described(work, copy.relation, copy.row_count, until, was_there=True)
         run_ddl(work.connection, work.settings, lambda copy=copy: drop_copy(work.connection, copy))  # type: ignore[misc]  # mypy cannot infer a lambda's default
         work.on_step("swept")
-    archived = archived_part(work.connection, work.table.name, work.state.month.first_day, part)
     with spool_folder(work.settings.spool, "restore") as spool:
-        manifest, file = _fetch(work, archived, spool)
+        fetched = fetch_part(work.connection, work.settings, work.table, work.state, spool)
+        manifest, file = fetched.manifest, fetched.file
         work.on_step("fetched")
-        columns = _named(work, manifest.layout.columns)
+        columns = present_names(table_fields(work.connection, work.table), manifest.layout.columns)
         relation, restore_id, without = _load(work, manifest, columns, file)
         work.on_step("loaded")
         try:
-            _verify(work, manifest, columns, relation, file, spool)
+            verify_copy(work.settings, str(work), manifest, columns, relation, file, spool)
         except VerificationError:
             (copy,) = [one for one in copies(work.connection) if one.restore_id == restore_id]
             run_ddl(work.connection, work.settings, lambda: drop_copy(work.connection, copy))
             raise
         work.on_step("verified")
     return _show(work, manifest, relation, restore_id, without)
-
-
-def _fetch(work: _Work, archived: Archived, spool: Path) -> tuple[Manifest, Path]:
-    """The manifest and the file of a part, both compared with what the catalogue, and so the log, says."""
-    store = ObjectStore(work.settings)
-    content = store.read_bytes(archived.manifest.key)
-    _require(StoredFile.of(content).sha256.hex() == archived.manifest.sha256, archived.manifest.key)
-    manifest = Manifest.from_bytes(content, archived.manifest.key)
-    (described,) = manifest.files
-    said = next(one for one in archived.objects if one.key == described.key)
-    file = spool / "archived.parquet"
-    _require(_is(said, store.fetch(said.key, file)), said.key)
-    return manifest, file
-
-
-def _is(said: LoggedObject, found: StoredFile) -> bool:
-    return (said.size_bytes, said.sha256) == (found.size_bytes, found.sha256.hex())
-
-
-def _require(holds: bool, key: str) -> None:
-    if not holds:
-        raise VerificationError(f"{key} is not the object that was archived: run `treasury verify`")
-
-
-def _named(work: _Work, archived: Sequence[Column]) -> list[Column]:
-    """The archived columns under the names that they have now; a dropped one has its last name, if that is free."""
-    hot = Parents.of(work.connection, work.table).hot
-    fields = read_fields(work.connection, work.table, hot)
-    return present_names(fields, archived)
-
-
-def present_names(fields: Fields, archived: Sequence[Column]) -> list[Column]:
-    """``archived`` columns with the names of today; one whose name another column has is ``<name>_field_<number>``."""
-    living = {field.field_id: field.name for field in fields.living}
-    taken = {living[column.field_id] for column in archived if column.field_id in living}
-    named = []
-    for column in archived:
-        name = living.get(column.field_id or 0)
-        if name is None:
-            name = column.name if column.name not in taken else f"{column.name}_field_{column.field_id}"
-        named.append(replace(column, name=name))
-    return named
 
 
 def _load(
@@ -210,37 +163,6 @@ def _load(
         without = make_copy_indexes(connection, hot, relation)
     connection.execute(SQL("ANALYZE {}").format(relation.identifier))
     return relation, restore_id, tuple(without)
-
-
-def _verify(
-    work: _Work, manifest: Manifest, columns: Sequence[Column], relation: Relation, file: Path, spool: Path
-) -> None:
-    """Compare the copy with the archive as a month is compared before it leaves: each row, the sums, the root."""
-    table, month = table_of(manifest), work.state.month
-    read: ReadFile = read_file(work.settings, table, manifest.layout.columns, month, file, spool)
-    if read.tree.head != manifest.head:
-        raise VerificationError(f"{work}: the rows of the archive do not lead to the root that was archived")
-    named = {old.name: new.name for old, new in zip(manifest.layout.columns, columns, strict=True)}
-    held = read_held_rows(work.settings, _renamed(table, named), columns, relation, month, spool)
-    compare(table, relation, held, read)
-
-
-def _renamed(table: TieredTable, names: dict[str, str]) -> TieredTable:
-    """The table as it was when the month was archived, under the names that the columns of the copy have."""
-
-    def one(name: str | None) -> str | None:
-        return None if name is None else names.get(name, name)
-
-    return table.model_copy(
-        update={
-            "time_column": names.get(table.time_column, table.time_column),
-            "key_column": names.get(table.key_column, table.key_column),
-            "money_columns": tuple(names.get(name, name) for name in table.money_columns),
-            "currency_column": one(table.currency_column),
-            "type_column": one(table.type_column),
-            "status_column": one(table.status_column),
-        }
-    )
 
 
 def _show(

@@ -17,6 +17,7 @@ from ledger.installation import Owner
 from ledger.months import Month
 from ledger.retention import DoomedMonth
 from ledger.transparency.events import Deleted, DeletionBegun, LoggedObject
+from sql.archive_objects import objects_of_month
 from sql.connection import Connection, connect
 from sql.deletions import (
     Deletion,
@@ -53,6 +54,7 @@ from sql.locks import forget_locks, placed_holds
 from sql.log import archived_part, record_event
 from sql.lookups import add_lookup
 from sql.maintenance import run_ddl
+from sql.returns import begin_removal, has_former_objects
 from storage.layout import CERTIFICATES, ORDERS, data_folder, manifest_folder, tree_folder
 from storage.object_cache import ObjectCache
 from storage.store import ObjectStore, StoredFile
@@ -186,6 +188,7 @@ def _deleted(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> Dele
         parts = _parts(work, doomed)
         _require_deletable(work, doomed, parts)
         holds = _holds_on(work.connection, doomed)
+        _require_no_former(work, doomed, holds)
         kept = _keep(work, doomed, parts, holds)
         whole = {one.of_part for one in kept if one.rows == _rows(parts, one.of_part)}
         parts = [part for part in parts if part.part not in whole]
@@ -214,6 +217,16 @@ def _parts(work: _Work, doomed: DoomedMonth) -> list[MonthPart]:
         return [part for part in month_parts(work.connection, doomed.table, doomed.month) if part.part in named]
 
 
+def _require_no_former(work: _Work, doomed: DoomedMonth, holds: Sequence[Hold]) -> None:
+    """Former objects have held rows as they were before somebody worked on the month: they stay with the hold."""
+    if holds and has_former_objects(work.connection, doomed.table, doomed.month):
+        names = ", ".join(hold.name for hold in holds)
+        raise RefusalError(
+            f"{doomed}: {names} keeps rows of it, and the month was back in warm: its former objects have these rows "
+            "as they were, and cannot be divided. It is deleted once the hold is released"
+        )
+
+
 def _holds_on(connection: Connection, doomed: DoomedMonth) -> list[Hold]:
     """The open holds that keep some of the rows."""
     some = holds_on(open_holds(connection), doomed.table, doomed.month)[1]
@@ -231,7 +244,13 @@ def _sweep(work: _Work, doomed: DoomedMonth) -> None:
 
 def _objects(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> list[DoomedObject]:
     """Every object with rows of the month, or hashes of them: those that the parts name, and what attempts left."""
-    found = [one for part in parts for one in _of_part(part)]
+    of_month = objects_of_month(work.connection, doomed.table, doomed.month)
+    deleted = {part.part for part in parts}
+    found = [
+        DoomedObject(one.object_key, one.part, one.kind, one.size_bytes, bytes(one.sha256), [])
+        for one in of_month
+        if one.is_former or one.part in deleted
+    ]
     left = [
         DoomedObject(key, part, "leftover", None, None, [])
         for key, part, state in leftovers(work.connection, doomed.table, doomed.month)
@@ -253,25 +272,6 @@ def _contents(work: _Work, table: str, month: Month) -> set[str]:
     store, name = VersionedStore(work.settings), str(month)
     folders = (data_folder(table, name), tree_folder(table, name), manifest_folder(table, name))
     return {key for folder in folders for key in store.keys(folder)}
-
-
-def _of_part(part: MonthPart) -> list[DoomedObject]:
-    tree = part.tree
-    manifest = bytes(part.manifest_sha256)
-    found = [
-        DoomedObject(part.object_key, part.part, "rows", part.object_bytes, bytes(part.object_sha256), []),
-        DoomedObject(tree["key"], part.part, "tree", tree["size_bytes"], bytes.fromhex(tree["sha256"]), []),
-        DoomedObject(part.manifest_key, part.part, "manifest", None, manifest, []),
-    ]
-    if part.lookup is not None:
-        lookup = part.lookup
-        sha256 = bytes.fromhex(lookup["sha256"])
-        found.append(DoomedObject(lookup["key"], part.part, "lookup", lookup["size_bytes"], sha256, []))
-    if part.kept is not None:
-        proofs = part.kept["proofs"]
-        sha256 = bytes.fromhex(proofs["sha256"])
-        found.append(DoomedObject(proofs["key"], part.part, "proofs", proofs["size_bytes"], sha256, []))
-    return found
 
 
 def _require_deletable(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> None:
@@ -357,6 +357,7 @@ def _take_out(
         raise RefusalError(f"{doomed}: the holds on its rows changed a moment ago: run it again")
     numbers = [part["part"] for part in order.content["parts"]]
     begin_parts(connection, doomed.table, doomed.month, numbers, order.certificate, now)
+    begin_removal(connection, doomed.table, doomed.month, order.certificate)
     for one in kept:
         add_kept_part(connection, one.values | {"begun_at": now}, one.keys)
         copied = (one.values["object_key"], one.lookup.pieces, one.lookup.footer, one.lookup.filters)

@@ -13,11 +13,13 @@ from ledger.errors import DataError, RefusalError, VerificationError
 from ledger.holds import Hold, hold_name, hold_number
 from ledger.months import Month
 from ledger.transparency.events import Archived, Deepened, Deleted, DeletionBegun, Event, Held, LoggedObject, Released
+from ledger.transparency.replay import replay
 from sql.connection import Connection
 from sql.deep import mark_went_deep
 from sql.deletions import add_deletion, find_number, restore_certificate
 from sql.holds import RELEASED, HoldDecision, add_decision, add_hold, list_holds
 from sql.rebuild import mark_gone
+from sql.returns import begin_removal
 from storage.store import ObjectStore, StoredFile
 from tasks.retention.certificates import read_order
 
@@ -28,13 +30,15 @@ def restore_life(connection: Connection, store: ObjectStore, events: Iterable[Ev
     What PostgreSQL has already is left. Raises VerificationError for an object that is not the one of the log,
     RefusalError where PostgreSQL has another hold of the same number, and the store's errors.
     """
-    for event in events:
+    events = list(events)
+    deep = {index for index, _ in replay(events).deep.values()}  # not of a part that was archived again since
+    for index, event in enumerate(events):
         match event.body:
             case Held() as body if body.record is not None:
                 _restore_hold(connection, store, body.record)
             case Released() as body if body.record is not None:
                 _restore_release(connection, store, hold_number(body.hold), body.record)
-            case Deepened() as body if body.part is not None:
+            case Deepened() as body if body.part is not None and index in deep:
                 month = Month.parse(body.month).first_day
                 mark_went_deep(connection, body.table, month, body.part, body.storage_class, event.happened_at)
             case DeletionBegun() as body:
@@ -80,6 +84,7 @@ def _restore_begun(connection: Connection, store: ObjectStore, event: Event, bod
     order = read_order(content, body.record.key)
     month = Month.parse(body.month).first_day
     mark_gone(connection, body.table, month, body.parts, body.certificate, event.happened_at)
+    begin_removal(connection, body.table, Month.parse(body.month), body.certificate)
     values = {
         "number": order.number,
         "certificate": order.certificate,

@@ -8,6 +8,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,12 @@ from ledger.identifiers import new_id
 from ledger.transparency.policies import LogPolicy
 from ledger.transparency.proof_files import TlogProof
 from sql.connection import connect
+from sql.restored import Request
 from tasks.archiving.to_cold import archive_month
 from tasks.proving.audit_kit import write_kit
 from tasks.proving.proofs import Prover
 from tasks.proving.verification import VerificationScope
+from tasks.restoring.back_to_warm import return_month
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tasks.transparency.rotation import rotate_keys
@@ -102,6 +105,24 @@ def test_a_kit_verifies_log_months_rows_and_proofs_and_needs_none_of_the_project
     assert any("there is no row of 'wallet-55' in the month" in line for line in lines)
     imports = [line for line in (kit / "verify_kit.py").read_text().splitlines() if "import " in line]
     assert not any(name in line for line in imports for name in (" ledger", " storage", " tasks", " sql", " config"))
+
+
+def test_a_month_that_went_back_to_warm_is_not_missed_and_its_proofs_hold(ledger: Ledger, tmp_path: Path) -> None:
+    files = proofs(ledger, tmp_path)
+    return_month(ledger.settings, ledger.table, COLD, Request("anna", "os anna", "why", timedelta(days=1)))
+    publish_log(ledger.settings)
+    kit = made_kit(ledger, tmp_path / "later", VerificationScope())
+    answer = run(kit, "--proof", str(files["row"]))
+    assert (answer.returncode, answer.stderr) == (0, ""), answer.stdout
+    assert f"transactions {COLD}, part 1: {ROWS} rows, manifest" not in answer.stdout
+    assert f"{files['row'].name}: transactions {COLD}, part 1: the row" in answer.stdout
+    assert "by the log, the part is not archived any more" in answer.stdout
+    archive_month(ledger.settings, ledger.table, COLD)
+    publish_log(ledger.settings)
+    kit = made_kit(ledger, tmp_path / "last", VerificationScope())
+    answer = run(kit, "--proof", str(files["row"]))
+    assert (answer.returncode, answer.stderr) == (0, ""), answer.stdout
+    assert "archived it again" in answer.stdout
 
 
 @pytest.mark.parametrize(("options", "reason"), [

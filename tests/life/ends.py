@@ -11,10 +11,11 @@ from uuid import UUID
 
 from bench.databases import on_database
 from config import Settings
+from ledger.archive_objects import EVERY_PART
 from ledger.errors import DataError, RefusalError
 from ledger.holds import HoldScope, Subject
 from ledger.months import Month
-from ledger.transparency.events import Deleted, Event, Held, Released
+from ledger.transparency.events import Deleted, Event, Held, Released, Returned
 from ledger.transparency.replay import check_numbers
 from sql.connection import connect
 from sql.installation import read_installation
@@ -22,6 +23,7 @@ from sql.log import read_entries
 from sql.restored import Request
 from storage.store import ObjectStore
 from tasks.archiving.to_cold import Step, archive_month
+from tasks.restoring.back_to_warm import return_month
 from tasks.restoring.restore import drop_copies, restore_month
 from tasks.restoring.unseal import unseal_month
 from tasks.retention.approvals import approve, request_deletion
@@ -77,13 +79,8 @@ class Deletion:
             assert body.certificate is not None
             assert certificate(scene.ledger, body.certificate)["month"] == body.month
         assert objects_of(scene.ledger, OLDER) == set()
-        named = {key for keys in scene.ledger.sql(_OBJECTS_OF_PARTS) for key in keys if key}
+        named = {key for (key,) in scene.ledger.sql("SELECT object_key FROM archive_objects")}
         assert {key for key in objects_of(scene.ledger, OLD) if "/deletions/" not in key} <= named
-
-
-_OBJECTS_OF_PARTS = """
-    SELECT object_key, manifest_key, tree ->> 'key', kept -> 'proofs' ->> 'key' FROM archive_months WHERE tier = 'cold'
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +164,36 @@ class Copying:
 _RELATIONS = """
     SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('restored') AND relkind IN ('r', 'p')
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Returning:
+    """An archived month goes back to warm, and is archived again once its days are over."""
+
+    deletes = False
+
+    def do(self, settings: Settings, on_step: OnStep) -> None:
+        """Bring it back."""
+        return_month(settings, settings.table("transactions"), OLD, REQUEST, on_step)
+        publish_log(settings, on_step)
+
+    def complete(self, settings: Settings) -> None:
+        """Bring it back again: one that is back gets no more days."""
+        self.do(settings, lambda _: None)
+
+    def check(self, scene: "EndScene", events: Sequence[Any]) -> None:
+        """It went back once, its former objects are all there, and it is archived as any other."""
+        (body,) = [body for body in events if isinstance(body, Returned)]
+        assert scene.store.read_bytes(body.record.key)
+        assert scene.ledger.tier(OLD) == "warm"
+        assert scene.ledger.sql(_RELATIONS) == []
+        former = {key for (key,) in scene.ledger.sql("SELECT object_key FROM former_objects")}
+        assert len(former) == len(EVERY_PART)
+        assert all(map(scene.store.exists, former))
+        archive_month(scene.settings, scene.ledger.table, OLD)
+        publish_log(scene.settings)
+        scene.check_rows()
+        assert all(map(scene.store.exists, former))
 
 
 @dataclass(frozen=True, slots=True)

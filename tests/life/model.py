@@ -65,6 +65,7 @@ class Model:
     logged: set[PartKey] = field(default_factory=set)  # archived as the published log has it
     is_installed: bool = False  # whether it ever wrote to its archive
     holds: dict[int, tuple[Month, str | None]] = field(default_factory=dict)  # the open ones; None: on a whole month
+    former: set[Month] = field(default_factory=set)  # months that went back to warm: their former objects stay
 
     def copy(self) -> "Model":
         """The same, apart: what a backup has."""
@@ -193,6 +194,8 @@ class Model:
     def delete(self, month: Month) -> bool:
         """The doomed parts of a month go; rows that holds keep stay as further parts. False: every row is kept."""
         keeping, parts = self.keeping(month), self.months[month]
+        if keeping and month in self.former:
+            return False  # nobody divides former objects
         gone = {number: self._held(parts[number - 1], keeping) for number in self._doomed(month)}
         gone = {number: held for number, held in gone.items() if not held or held != parts[number - 1].rows}
         for number, held in gone.items():
@@ -202,11 +205,33 @@ class Model:
                 wallets = {row.wallet for row in held.values()}
                 parts.append(Part(COLD, held, frozenset(one for one, wallet in keeping.items() if wallet in wallets)))
                 self.logged.add((month, len(parts)))
+        if gone:
+            self.former.discard(month)
         return bool(gone)
 
     @staticmethod
     def _held(part: Part, keeping: dict[int, str | None]) -> dict[UUID, Row]:
         return {key: row for key, row in part.rows.items() if row.wallet in keeping.values()}
+
+    def give_back(self, month: Month) -> None:
+        """The archived parts of a month are one warm part, the newest of the month."""
+        parts = self.months[month]
+        numbers = [number for number, part in enumerate(parts, 1) if part.tier == COLD]
+        rows = {key: row for number in numbers for key, row in parts[number - 1].rows.items()}
+        gone = max((number for number, part in enumerate(parts, 1) if part.tier == DELETED), default=0)
+        self.logged -= {(month, number) for number in numbers}
+        self.former.add(month)
+        assert numbers[0] > gone, month  # `returnable` says so
+        parts[numbers[0] - 1 :] = [Part(WARM, rows)]
+
+    def returnable(self) -> list[Month]:
+        """The months of which nothing is in PostgreSQL and some part is archived, behind every deleted one."""
+        found = []
+        for month, parts in sorted(self.months.items()):
+            tiers = [part.tier for part in parts]
+            if COLD in tiers and not {HOT, WARM} & set(tiers) and DELETED not in tiers[tiers.index(COLD) :]:
+                found.append(month)
+        return found
 
     def publish(self) -> None:
         """The log says all that happened."""

@@ -1,5 +1,5 @@
-"""Holds, deletion, copies and the removal of seals are killed at every request: nothing is half-done, and the next run
-completes it. No row goes without an approval, and none stays behind a certificate.
+"""Holds, deletion, copies, returns and the removal of seals are killed at every request: nothing is half-done, and the
+next run completes it. No row goes without an approval, and none stays behind a certificate.
 """
 
 from collections.abc import Callable
@@ -9,14 +9,14 @@ import pytest
 
 from config import Settings
 from tests.databases import Databases
-from tests.life.ends import Copying, Deletion, End, EndScene, Holding, Releasing, Unsealing, begin_end
+from tests.life.ends import Copying, Deletion, End, EndScene, Holding, Releasing, Returning, Unsealing, begin_end
 from tests.life.places import Place
 from tests.life.runs import KILLED
 from tests.life.scenes import Beginning, staged
 from tests.life.strikes import Struck, telling
 from tests.life.test_kills import chosen
 
-KILLS = {Deletion(): 120, Holding(): 24, Releasing(): 24, Copying(): 40, Unsealing(): 12}
+KILLS = {Deletion(): 120, Holding(): 24, Releasing(): 24, Copying(): 40, Returning(): 60, Unsealing(): 12}
 CASES = [(end, number) for end, count in KILLS.items() for number in range(count)]
 Places = Callable[[End], list[Place]]
 

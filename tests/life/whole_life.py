@@ -1,4 +1,5 @@
-"""The life of a ledger to its end: holds, deletion, copies of archived months, and seals that are taken off.
+"""The life of a ledger to its end: holds, deletion, copies and returns of archived months, and seals that are taken
+off.
 
 A backup is given up where holds or deletions come: `tests.tasks.retention.test_recovery` sets databases back past them.
 """
@@ -18,12 +19,14 @@ from ledger.months import Month
 from sql.restored import Request
 from tasks.archiving.to_cold import Step, archive_month
 from tasks.proving.proofs import Prover
+from tasks.restoring.back_to_warm import return_month
 from tasks.restoring.restore import drop_copies, restore_month
 from tasks.restoring.unseal import unseal_month
 from tasks.retention.approvals import approve, request_deletion
 from tasks.retention.deletion import DeletionResult, delete_months
 from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.holds import place_hold, release_hold
+from tasks.transparency.publish import publish_log
 from tests.life.machine import CHANCE, Life, costly, pick
 from tests.life.model import COLD, DELETED
 from tests.tasks.retention.aged import REVIEW, KilledError
@@ -100,6 +103,21 @@ class WholeLife(Life):
         found = {UUID(str(key)) for one in copies for (key,) in self.world.sql(f"SELECT id FROM {one.relation}")}
         assert found == {key for part in parts for key in part.rows}
         drop_copies(self.world.settings, only_expired=False, month=month)
+        self._costly()
+
+    @rule(place=CHANCE)
+    @precondition(costly(lambda self: self.model.returnable()))
+    def give_back(self, place: int) -> None:
+        """An archived month goes back to warm; its rows, and those that came late, are one part of it."""
+        month = pick(self.model.returnable(), place)
+        made = return_month(self.world.settings, self.world.ledger.table, month, _REQUEST)
+        publish_log(self.world.settings)
+        self.model.publish()
+        self.model.give_back(month)
+        assert made.rows == len(self.model.newest(month).rows)
+        self.proved = {key: proof for key, proof in self.proved.items() if key[0] != month}
+        self.world.end_work(month)
+        self.backup = None
         self._costly()
 
     @rule(place=CHANCE)

@@ -103,10 +103,10 @@ class World:
 
     def prints(self) -> dict[PartKey, bytes]:
         """What the objects of each archived part are now: a hash of their bytes."""
-        query = "SELECT month, part, object_key, manifest_key, tree->>'key' FROM treasury.archive_months"
+        query = "SELECT month, part, array_agg(object_key ORDER BY place) FROM treasury.archive_objects GROUP BY 1, 2"
         return {
             (Month.of(month), part): sha256(b"".join((self.archive / key).read_bytes() for key in keys)).digest()
-            for month, part, *keys in self.sql(f"{query} WHERE tier = 'cold'")
+            for month, part, keys in self.sql(query)
         }
 
     def strays(self) -> set[str]:
@@ -150,6 +150,10 @@ class World:
         """Write a row of a warm month once more, into the same month."""
         warm = "transactions_archive_warm"
         self.sql(f"INSERT INTO {warm} SELECT * FROM {warm} WHERE id = %s", key)
+
+    def end_work(self, month: Month) -> None:
+        """The days of a returned month are over."""
+        self.sql("UPDATE treasury.archive_months SET work_until = NULL WHERE month = %s", month.first_day)
 
     def back_up(self) -> None:
         """Keep a copy of the database, in place of the one that was kept."""

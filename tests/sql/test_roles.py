@@ -25,7 +25,7 @@ from tests.sql.ledger_rows import FEBRUARY
 
 RELATIONS = """
     SELECT relname FROM pg_class
-    WHERE relnamespace = 'treasury'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+    WHERE relnamespace = 'treasury'::regnamespace AND relkind IN ('r', 'p', 'v') AND NOT relispartition
 """
 NEITHER_MAY = [
     "CREATE TABLE mine (a int)",

@@ -31,6 +31,7 @@ from tasks.proving.drill import drill
 from tasks.proving.proofs import Prover
 from tasks.proving.reverification import DAMAGED, reverify
 from tasks.proving.verification import VerificationScope, verify_archive
+from tasks.restoring.back_to_warm import return_month
 from tasks.restoring.requests import Readability, RetrievalTier, request_restore
 from tasks.restoring.restore import restore_month
 from tasks.retention.recovery import restore_life
@@ -120,6 +121,9 @@ def test_what_cannot_be_read_is_named_with_the_command_and_nothing_is_short(glac
     assert glacier.ask("SELECT count(*) AS n FROM transactions WHERE month > '2020-01'") == [{"n": 40}]
     with pytest.raises(DeepTierError, match="restore-request transactions 2018-05"):
         restore_month(glacier.settings, glacier.table, DEEP, Request("anna", "anna", "audit", _days(3)))
+    with pytest.raises(DeepTierError, match="restore-request transactions 2018-05"):
+        return_month(glacier.settings, glacier.table, DEEP, Request("anna", "anna", "audit", _days(3)))
+    assert state(glacier, DEEP) == ("deep", CLASS)
     with Prover(glacier.settings) as prover, pytest.raises(DeepTierError, match="restore-request transactions 2018-05"):
         prover.statement(glacier.table, "wallet-3", DEEP)
 

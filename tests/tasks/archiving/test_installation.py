@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from ledger.archive_objects import EVERY_PART
 from ledger.errors import ConfigError, ConflictError, OwnershipError, TransientError
 from sql.connection import connect
 from storage.manifest import Manifest
@@ -144,15 +145,15 @@ def test_a_clone_taken_in_the_instant_of_the_flip_removes_nothing_of_the_months(
     assert ledger.run(KILLED_AT_THE_FLIP, str(COLD)).returncode == SIGKILLED
     clone = copied(ledger, "clone")
     left = bucket(ledger)
-    assert len(left) == 4
+    assert len(left) == len(EVERY_PART)
     archive_month(clone.settings, clone.table, COLD)
     assert left.items() <= bucket(clone).items()
     states = dict(clone.sql("SELECT state, count(*) FROM archive_uploads GROUP BY 1"))
-    assert states == {"kept": 4, "current": 4}
+    assert states == {"kept": len(EVERY_PART), "current": len(EVERY_PART)}
     reasons = clone.sql("SELECT detail ->> 'reason' FROM archive_events WHERE event = 'kept'")
-    assert reasons == [("its attempt was about to become the month when it was interrupted",)] * 4
-    assert "4 objects were kept" in health(clone).line
-    assert report_installation(clone.settings).kept == 4
+    assert reasons == [("its attempt was about to become the month when it was interrupted",)] * len(EVERY_PART)
+    assert f"{len(EVERY_PART)} objects were kept" in health(clone).line
+    assert report_installation(clone.settings).kept == len(EVERY_PART)
 
 
 @pytest.mark.heavy("leftovers are tested in test_killed.py")
@@ -415,7 +416,7 @@ def test_an_archive_without_a_marker_whose_objects_nobody_here_wrote_is_not_take
     stranger = copied(ledger)
     archive_month(ledger.settings, ledger.table, COLD)
     ObjectStore(ledger.settings).remove(KEY)
-    with pytest.raises(OwnershipError, match="holds 4 objects that this database did not write"):
+    with pytest.raises(OwnershipError, match=f"holds {len(EVERY_PART)} objects that this database did not write"):
         archive_month(stranger.settings, stranger.table, COLD)
     check(ledger)
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from decimal import Decimal
 
 import psycopg
@@ -10,9 +11,11 @@ import pytest
 from psycopg import IsolationLevel
 
 from ledger.months import Month, months_between
+from sql.restored import Request
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.querying.query import run_query
+from tasks.restoring.back_to_warm import return_month
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, Ledger
 
 MONTHS = list(months_between(COLD, COLD.plus(3)))
@@ -152,3 +155,31 @@ def test_a_question_to_the_archive_alone_holds_nobody_up(ledger: Ledger) -> None
     with run_query(ledger.settings, "SELECT count(*) AS n FROM transactions WHERE tier = 'cold'") as answer:
         archive_month(ledger.settings, ledger.table, newer)
         assert answer.batches.read_all().to_pylist() == [{"n": ROWS}]
+
+
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("is_auditor", [True, False])
+def test_every_row_is_seen_once_while_months_go_back_to_warm(ledger: Ledger, is_auditor: bool) -> None:
+    """The auditor over all tiers has the whole at every moment; PostgreSQL's view gains each month as a whole."""
+    ledger.warm(*MONTHS)
+    totals = month_totals(ledger)
+    for month in MONTHS:
+        archive_month(ledger.settings, ledger.table, month)
+    back = [
+        (sum(totals[month][0] for month in MONTHS[:done]), sum(totals[month][1] for month in MONTHS[:done]) or None)
+        for done in range(len(MONTHS) + 1)
+    ]
+
+    def ask() -> Total:
+        (row,) = ledger.ask("SELECT count(*) AS n, sum(amount) AS total FROM transactions")
+        return row["n"], row["total"]
+
+    asked = ask if is_auditor else total_of(ledger, IsolationLevel.REPEATABLE_READ)
+    who = Request("anna", "os anna", "to be corrected", timedelta(days=1))
+    with Asking(asked).going_on(threads=1) as asking:
+        for month in MONTHS:
+            return_month(ledger.settings, ledger.table, month, who)
+    assert asking.errors == []
+    assert set(asking.answers) <= ({back[-1]} if is_auditor else set(back))
+    assert ask() == back[-1]
+    assert {tier for _, tier in ledger.whole()} == {"warm"}

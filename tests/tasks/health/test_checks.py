@@ -314,6 +314,22 @@ def test_a_month_with_unfinished_rows_is_held_back_and_not_overdue(ledger: Setti
     assert results["months_held_back"].line.endswith("by 1 unfinished rows")
 
 
+def test_a_month_that_went_back_to_warm_is_not_overdue_and_is_named_with_its_day(
+    ledger: Settings, connection: Connection
+) -> None:
+    month = old_month(ledger, connection, 15, "completed")
+    row = connection.execute(
+        "UPDATE archive_months SET tier = 'warm', warm_at = now(), work_until = (now() AT TIME ZONE 'UTC')::date + 7"
+        " WHERE month = %s RETURNING work_until",
+        (month.first_day,),
+    ).fetchone()
+    assert row is not None
+    results = run(ledger, "months_overdue", "months_held_back")
+    assert [result.state for result in results.values()] == [HealthState.HEALTHY] * 2
+    line = f"no month is held back; went back to warm: transactions {month} is in work until {row[0]}"
+    assert results["months_held_back"].line == line
+
+
 def test_a_month_is_not_overdue_in_the_night_that_it_becomes_due(ledger: Settings, connection: Connection) -> None:
     month = old_month(ledger, connection, 12, "completed")
     due_at = month.plus(13).lower

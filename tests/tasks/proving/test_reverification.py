@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from config import Settings
+from ledger.archive_objects import EVERY_PART
 from ledger.errors import VerificationError
 from ledger.transparency.events import Event, Reverified
 from sql.connection import connect
@@ -81,7 +82,7 @@ def test_a_night_reads_a_part_and_all_that_is_due(archived: Ledger) -> None:
     assert (told.month, told.deep, told.manifest_sha256) == (str(COLD), True, manifest[0][0])
     reverify(archived.settings)
     assert [one.month for one in events(archived)] == [str(COLD), str(NEXT)]
-    assert archived.sql("SELECT count(*) FROM archive_verified WHERE deep") == [(8,)]
+    assert archived.sql("SELECT count(*) FROM archive_verified WHERE deep") == [(2 * len(EVERY_PART),)]
 
 
 def test_what_is_wrong_fails_the_night_with_an_alert_that_ends_with_it(archived: Ledger) -> None:

@@ -120,10 +120,10 @@ def _manifest(ledger: Ledger) -> Manifest:
 
 def _kept_keys(ledger: Ledger) -> list[str]:
     rows = ledger.sql(
-        "SELECT object_key, manifest_key, tree ->> 'key', lookup ->> 'key', kept -> 'proofs' ->> 'key'"
-        " FROM archive_months WHERE tier = 'cold' AND kept IS NOT NULL"
+        "SELECT o.object_key FROM archive_objects o JOIN archive_months USING (table_name, month, part)"
+        " WHERE kept IS NOT NULL"
     )
-    return [key for row in rows for key in row]
+    return [key for (key,) in rows]
 
 
 def _check_proofs(ledger: Ledger, manifest: Manifest, rows: int) -> None:

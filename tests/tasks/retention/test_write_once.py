@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.archive_objects import EVERY_PART, KEPT_PART
 from ledger.errors import ConfigError, RefusalError, VerificationError
 from ledger.months import Month
 from ledger.retention import due_on
@@ -62,8 +63,8 @@ def locking(ledger: Ledger, seaweed_store: Store, tmp_path: Path) -> Ledger:
 
 def versions(ledger: Ledger, month: Month) -> dict[str, ObjectVersion]:
     """The one version of each object of a month."""
-    row = ledger.catalogue(month)
-    keys = [row["object_key"], row["manifest_key"], row["tree"]["key"], row["lookup"]["key"]]
+    of_month = "SELECT object_key FROM archive_objects WHERE table_name = %s AND month = %s"
+    keys = [key for (key,) in ledger.sql(of_month, ledger.table.name, month.first_day)]
     found = {key: VersionedStore(ledger.settings).versions(key) for key in keys}
     assert [len(one) for one in found.values()] == [1] * len(keys)
     return {key: one[0] for key, one in found.items()}
@@ -102,7 +103,7 @@ def test_nothing_is_locked_where_the_settings_say_so_or_the_date_is_over(locking
     age(locking, OLD)
     assert locks_of(locking, OLD) == {("", None, False)}
     found = check_locks(locking.settings)
-    assert (found.objects, found.locked, found.differences) == (8, 4, ())
+    assert (found.objects, found.locked, found.differences) == (2 * len(EVERY_PART), len(EVERY_PART), ())
     assert locks_of(locking, YOUNG) == {("GOVERNANCE", end(locking, YOUNG), False)}
     assert check_locks(locking.settings).locked == 0
 
@@ -191,7 +192,7 @@ def test_a_hold_stands_although_the_store_does_not_take_it(locking: Ledger, monk
     assert locking.sql("SELECT state, title FROM alerts WHERE rule = %s", UNHELD) == [
         ("open", f"{placed.hold.name}: the bucket refuses it")
     ]
-    assert check_locks(locking.settings).held == 4
+    assert check_locks(locking.settings).held == len(EVERY_PART)
     assert {held for _, _, held in locks_of(locking, YOUNG)} == {True}
     assert locking.sql("SELECT state FROM alerts WHERE rule = %s", UNHELD) == [("resolved",)]
 
@@ -219,7 +220,7 @@ def test_a_mode_is_never_weakened(locking: Ledger) -> None:
     strict = Ledger(locking.settings.model_copy(update={"write_once": "compliance"}), locking.store)
     age(strict, YOUNG)
     longer = with_retention(locking, 132)
-    assert compare_locks(longer.settings).locked == 4
+    assert compare_locks(longer.settings).locked == len(EVERY_PART)
     assert locks_of(longer, YOUNG) == {("COMPLIANCE", end(longer, YOUNG), False)}
 
 
@@ -235,9 +236,9 @@ def test_rows_that_stay_are_held_in_the_store_when_the_rest_of_their_month_is_de
     assert {version["version"] for one in said["objects"] for version in one["versions"]} == before
     assert {version["legal_hold"] for one in said["objects"] for version in one["versions"]} == {True}
     keys = [key for (key,) in locking.sql("SELECT object_key FROM archive_uploads WHERE state = 'current'")]
-    assert len(keys) == 5
+    assert len(keys) == len(KEPT_PART)
     held = [one for key in keys for one in VersionedStore(locking.settings).versions(key)]
-    assert [one.legal_hold for one in held] == [True] * 5
+    assert [one.legal_hold for one in held] == [True] * len(KEPT_PART)
     assert wrong(locking) == []
     release(locking, placed.hold.number)
     approved(locking)

@@ -21,10 +21,13 @@ from ledger.months import Month
 from ledger.totals import Question, TotalsGroup, Zone
 from sql.connection import connect
 from sql.partitions import ensure_partition, prepare_table
+from sql.restored import Request
 from sql.totals import totals_lock
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.move_month import move_month
 from tasks.archiving.plan import plan_table
+from tasks.archiving.to_cold import archive_month
+from tasks.restoring.back_to_warm import return_month
 from tasks.totals.answer import answer_totals
 from tasks.totals.archived import archive_sums
 from tasks.totals.keeping import TotalsResult, keep_daily_totals
@@ -292,6 +295,25 @@ def test_late_rows_are_read_until_they_are_archived(ledger: Ledger) -> None:
     ledger.night()
     keep(ledger)
     assert kept(ledger) == (2, 0)
+    check(ledger.settings, ledger.table)
+
+
+def test_totals_follow_a_month_that_goes_back_to_warm_and_is_worked_on(ledger: Ledger) -> None:
+    ledger.fill(COLD)
+    ledger.night()
+    keep(ledger)
+    return_month(ledger.settings, ledger.table, COLD, Request("anna", "os anna", "a correction", timedelta(days=7)))
+    assert kept(ledger) == (0, 1)
+    check(ledger.settings, ledger.table)
+    keep(ledger)
+    assert kept(ledger) == (1, 0)
+    insert(ledger, COLD, 2000, into=ledger.table.warm_parent)
+    assert kept(ledger) == (0, 1)
+    check(ledger.settings, ledger.table)
+    archive_month(ledger.settings, ledger.table, COLD)
+    check(ledger.settings, ledger.table)
+    keep(ledger)
+    assert kept(ledger) == (1, 0)
     check(ledger.settings, ledger.table)
 
 
