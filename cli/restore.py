@@ -62,7 +62,7 @@ def months(
     table: Table = "transactions",
     actor: Actor = None,
 ) -> None:
-    """Bring archived months back, each compared with the archive: as copies, or into their table.
+    """Bring archived months back, as copies or into their table, each compared with the archive.
 
     Copies are in the schema of restored months, and the nightly run drops them when their days are over. A month that
     goes back to warm takes writes; when its days are over, the nightly run archives it again. A second call gives both

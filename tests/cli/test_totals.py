@@ -25,6 +25,7 @@ def tiers(ledger: Ledger) -> Ledger:
     return ledger
 
 
+@pytest.mark.heavy("totals for programs are tested beside it")
 def test_totals_for_people_are_a_table_and_say_where_they_are_from(tiers: Ledger, treasury_here: Treasury) -> None:
     for kept, read in ((0, 3), (3, 0)):
         answer = treasury_here("totals", *RANGE, "--group-by", "status", COLUMNS="120")
@@ -52,6 +53,7 @@ def test_totals_for_programs_are_equal_to_the_rows(tiers: Ledger, treasury_here:
         treasury_here("totals", "--keep")
 
 
+@pytest.mark.heavy("totals for programs are tested beside it")
 def test_an_answer_without_rows_is_an_empty_list_and_a_head(tiers: Ledger, treasury_here: Treasury) -> None:
     days = ("--from", "2020-01-01", "--to", "2020-01-02")
     assert json.loads(treasury_here("totals", *days, "--json").stdout) == []
@@ -67,6 +69,7 @@ def test_what_is_kept_is_named_once(tiers: Ledger, treasury_here: Treasury) -> N
     assert all(line.endswith(f": kept, {ROWS} rows") for line in lines)
 
 
+@pytest.mark.heavy("a month that somebody took away is tested beside it")
 def test_a_month_that_cannot_be_kept_fails_the_command_by_name(tiers: Ledger, treasury_here: Treasury) -> None:
     key = tiers.catalogue(COLD)["object_key"]
     (tiers.store / key).write_bytes(bytes(one ^ 1 for one in (tiers.store / key).read_bytes()))
@@ -76,6 +79,7 @@ def test_a_month_that_cannot_be_kept_fails_the_command_by_name(tiers: Ledger, tr
     assert answer.stdout.count(f": kept, {ROWS} rows") == 2
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -329,6 +329,7 @@ def test_a_copy_that_has_archived_nothing_separates_on_an_empty_prefix(ledger: L
     assert standing(ledger) == "owner"
 
 
+@pytest.mark.heavy("a clone is tested beside it")
 def test_a_database_copied_before_it_ever_archived_is_an_installation_of_its_own(
     ledger: Ledger, copied: Copier
 ) -> None:
@@ -356,6 +357,7 @@ def test_an_archive_that_moved_asks_once_and_goes_on(ledger: Ledger) -> None:
     assert before.items() <= moved.content().items()
 
 
+@pytest.mark.heavy("another bucket is tested beside it")
 def test_without_consent_nothing_is_changed(ledger: Ledger, copied: Copier) -> None:
     archived(ledger)
     twin = copied(ledger)

@@ -121,6 +121,7 @@ def test_a_month_with_late_rows_has_a_proof_for_each_part(archived: Ledger) -> N
     assert row.archived.part == 2
 
 
+@pytest.mark.heavy("a hot row is tested beside it")
 def test_a_month_that_is_still_hot_says_when_it_can_be_proved(archived: Ledger) -> None:
     row = make_row(archived.table, HOT, 1)
     with Prover(archived.settings) as prover:
@@ -183,6 +184,7 @@ def test_a_manifest_that_is_not_the_logs_makes_no_proof(archived: Ledger) -> Non
         prover.statement(archived.table, "wallet-3", COLD)
 
 
+@pytest.mark.heavy("a file with any part exchanged is refused beside it")
 def test_a_proof_of_old_keys_holds_after_a_rotation_and_one_of_another_log_does_not(archived: Ledger) -> None:
     with Prover(archived.settings) as prover:
         (before,) = prover.statement(archived.table, "wallet-3", COLD)

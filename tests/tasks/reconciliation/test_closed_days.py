@@ -163,6 +163,7 @@ def test_a_day_whose_run_kept_no_rows_is_to_be_run_again(books: Books) -> None:
     assert closed_by_two(books, DAY, DAY).state is PeriodState.CLOSED
 
 
+@pytest.mark.heavy("the chain is tested in test_chain.py")
 def test_the_closing_s_record_shows_what_was_closed_and_the_chain_holds_it(closed: Books) -> None:
     (period,) = list_periods(closed.settings)
     assert (period.own_rows, period.days_changed) == (2, 0)
@@ -418,6 +419,7 @@ def test_a_writer_that_began_before_the_proposal_is_waited_for(books: Books) -> 
     assert books.sql("SELECT * FROM recon_day_changes") == []
 
 
+@pytest.mark.heavy("a writer that has not ended is tested beside it")
 def test_a_write_between_the_reading_and_the_closing_is_seen(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     row = books.both(status="processing")
     books.run()

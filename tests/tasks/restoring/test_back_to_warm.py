@@ -103,6 +103,7 @@ def test_the_month_is_warm_with_the_very_rows_and_takes_writes(archived: Ledger)
     assert loading(archived) == []
 
 
+@pytest.mark.heavy("the month takes writes beside it")
 def test_the_partition_is_one_of_its_parents_own(archived: Ledger) -> None:
     """Types, defaults, constraints, indexes and triggers are those of a partition that was always there."""
     archived.warm(Month(2024, 4))
@@ -176,6 +177,7 @@ def test_tiers_show_the_day_and_a_row_is_not_provable_until_then(archived: Ledge
         prover.row(archived.table, some)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("step", STEPS)
 def test_a_return_that_was_killed_is_completed_by_the_next(archived: Ledger, step: str) -> None:
     before = rows(archived)
@@ -199,6 +201,7 @@ def test_what_a_killed_return_left_is_dropped_by_the_night(archived: Ledger) -> 
     assert archived.tier(COLD) == "cold"
 
 
+@pytest.mark.heavy("the rows of a month go back beside it")
 def test_late_rows_go_back_with_their_month_as_one_part(archived: Ledger) -> None:
     open_late_rows(archived.settings, archived.table, COLD)
     late = [make_row(archived.table, COLD, number) for number in range(ROWS, ROWS + 5)]
@@ -220,6 +223,7 @@ def test_late_rows_go_back_with_their_month_as_one_part(archived: Ledger) -> Non
     assert wrong(archived, deep=True) == []
 
 
+@pytest.mark.heavy("the days of a month are tested beside it")
 def test_a_second_call_gives_more_days_and_never_fewer(archived: Ledger) -> None:
     first = back(archived)
     longer = back(archived, who=Request("ben", "os ben", "it takes longer", timedelta(days=20)))
@@ -243,6 +247,7 @@ def test_what_is_kept_between_two_questions_follows(archived: Ledger) -> None:
         assert ask() == [before]
 
 
+@pytest.mark.heavy("the rows of a month go back beside it")
 def test_a_deep_month_goes_back_too(archived: Ledger) -> None:
     deepen(archived.settings, archived.table, COLD)
     before = rows(archived)
@@ -252,6 +257,7 @@ def test_a_deep_month_goes_back_too(archived: Ledger) -> None:
     assert wrong(archived) == []
 
 
+@pytest.mark.heavy("what comes in the way is named beside it")
 def test_a_month_on_its_way_into_a_storage_class_is_refused(archived: Ledger) -> None:
     archived.sql(
         "INSERT INTO archive_copies SELECT object_key, table_name, month, part, 'DEEP_ARCHIVE', 1, 1, 'e', 'c', '', 'e'"
@@ -262,6 +268,7 @@ def test_a_month_on_its_way_into_a_storage_class_is_refused(archived: Ledger) ->
     unchanged(archived)
 
 
+@pytest.mark.heavy("test_restore.py has the copies")
 def test_a_copy_stays_as_it_is(archived: Ledger) -> None:
     (copy,) = restore_month(archived.settings, archived.table, COLD, WHO)
     back(archived)
@@ -279,6 +286,7 @@ def unchanged(ledger: Ledger) -> None:
     assert not [key for key in ledger.objects() if key.startswith("_treasury/returns/")]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -298,6 +306,7 @@ def test_rows_that_do_not_fit_any_more_are_refused_by_name(archived: Ledger, cha
     assert loading(archived) == []
 
 
+@pytest.mark.heavy("rows that do not fit are tested beside it")
 def test_a_column_that_came_later_is_null_whatever_its_default(archived: Ledger) -> None:
     archived.sql("DROP VIEW transactions")
     for parent in ("transactions_partitioned", "transactions_archive_warm"):
@@ -308,6 +317,7 @@ def test_a_column_that_came_later_is_null_whatever_its_default(archived: Ledger)
     assert archived.sql(defaults, PARTITION) == [("'a'::text",)]
 
 
+@pytest.mark.heavy("a trigger of others is tested beside it")
 def test_a_strangers_table_of_the_name_is_left_alone(archived: Ledger) -> None:
     archived.sql(f"CREATE TABLE {PARTITION} (a int)")
     with pytest.raises(DataError, match=f"a relation called {PARTITION} is in the way"):

@@ -98,6 +98,7 @@ def test_a_restore_that_was_killed_is_completed_by_the_next(archived: Ledger, st
     assert events(archived).count("restored") == 1
 
 
+@pytest.mark.heavy("a restore that was killed is tested beside it")
 def test_what_a_killed_restore_left_is_dropped_with_the_expired_ones(archived: Ledger) -> None:
     with pytest.raises(KilledError):
         restore(archived, on_step=killed_after("loaded"))
@@ -116,6 +117,7 @@ def test_a_copy_is_dropped_when_its_time_is_over_and_not_before(archived: Ledger
     assert tables(archived) == ["transactions_2024_03"]
 
 
+@pytest.mark.heavy("the copy is tested beside it")
 def test_a_copy_that_others_dropped_is_made_again(archived: Ledger) -> None:
     restore(archived)
     archived.sql(f"DROP TABLE {NAME}")

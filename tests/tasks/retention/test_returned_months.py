@@ -62,6 +62,7 @@ def corrected(ledger: Ledger) -> None:
     publish_log(ledger.settings)
 
 
+@pytest.mark.sampled(1)
 def test_a_deletion_removes_the_former_objects_too_and_names_them(aged: Ledger) -> None:
     corrected(aged)
     former = {key for (key,) in aged.sql("SELECT object_key FROM former_objects")}
@@ -80,6 +81,7 @@ def test_a_deletion_removes_the_former_objects_too_and_names_them(aged: Ledger) 
         back(aged)
 
 
+@pytest.mark.sampled(1)
 def test_former_objects_with_held_rows_stay_with_the_hold(aged: Ledger) -> None:
     corrected(aged)
     placed = hold(aged, OLD, "wallet-3")
@@ -96,6 +98,7 @@ def test_former_objects_with_held_rows_stay_with_the_hold(aged: Ledger) -> None:
     assert wrong(aged) == []
 
 
+@pytest.mark.heavy("the rows of a whole month go back in test_back_to_warm.py")
 def test_rows_that_a_hold_has_kept_go_back_as_a_part_of_their_own(aged: Ledger) -> None:
     hold(aged, OLD, "wallet-3")
     approved(aged)
@@ -115,6 +118,7 @@ def test_rows_that_a_hold_has_kept_go_back_as_a_part_of_their_own(aged: Ledger) 
     assert wrong(aged) == []
 
 
+@pytest.mark.heavy("the rows of a whole month go back in test_back_to_warm.py")
 def test_behind_a_deleted_part_the_rows_that_go_back_are_a_part_of_a_new_number(ledger: Ledger) -> None:
     ledger.fill(OLD, wallet_id="wallet-3")
     assert warm_month(ledger.settings, ledger.table, OLD)
@@ -140,12 +144,14 @@ def test_behind_a_deleted_part_the_rows_that_go_back_are_a_part_of_a_new_number(
     assert wrong(ledger) == []
 
 
+@pytest.mark.heavy("former objects with a hold are tested beside it")
 def test_a_held_month_may_go_back(aged: Ledger) -> None:
     hold(aged, OLD)
     assert back(aged).rows == ROWS
     assert wrong(aged) == []
 
 
+@pytest.mark.sampled(1)
 def test_a_rebuilt_catalogue_does_not_resurrect_the_month_and_names_it(
     aged: Ledger, databases: Databases, server_settings: Settings, template: str, tmp_path: Path
 ) -> None:
@@ -167,6 +173,7 @@ def test_a_rebuilt_catalogue_does_not_resurrect_the_month_and_names_it(
         assert wrong(rebuilt) == []
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("is_archived_again", [False, True])
 def test_a_database_that_was_set_back_to_before_the_return_goes_on(
     aged: Ledger, copied: Copier, is_archived_again: bool
@@ -190,6 +197,7 @@ def test_a_database_that_was_set_back_to_before_the_return_goes_on(
     assert any(key.startswith("_treasury/returns/") for key in archive)
 
 
+@pytest.mark.sampled(1)
 def test_verification_says_where_the_rows_are(aged: Ledger) -> None:
     made = back(aged)
     report = verified(aged)
@@ -200,6 +208,7 @@ def test_verification_says_where_the_rows_are(aged: Ledger) -> None:
     assert note.startswith(f"transactions {OLD} went back to warm by entry {index}, in work until {made.until}: ")
 
 
+@pytest.mark.sampled(1)
 def test_the_log_names_nobody(aged: Ledger) -> None:
     back(aged)
     (entry,) = aged.sql("SELECT entry FROM log_events WHERE event = 'returned'")[0]

@@ -93,6 +93,7 @@ def test_totals_are_those_of_the_rows_before_and_after_they_are_kept(tiers: Ledg
     assert (whole.rows, whole.sums[0]) == (counted_now["n"], counted_now["total"])
 
 
+@pytest.mark.heavy("totals are compared with the rows beside it")
 def test_each_group_and_each_range_is_that_of_the_rows(tiers: Ledger) -> None:
     for is_kept in (False, True):
         if is_kept:
@@ -171,7 +172,7 @@ def _guards_off(statement: str) -> Callable[[Ledger], None]:
     return act
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "act",
     [
@@ -219,6 +220,7 @@ def test_a_row_that_is_committed_after_the_totals_were_kept_is_not_lost(tiers: L
     assert kept(tiers) == (2, 1)
 
 
+@pytest.mark.heavy("rows that are committed after the totals were kept are tested beside it")
 def test_writers_who_commit_while_totals_are_kept_lose_nothing(tiers: Ledger) -> None:
     keep(tiers)
     is_over = threading.Event()
@@ -278,6 +280,7 @@ def test_what_holds_is_not_computed_again_where_all_months_are_on_one_side(
     assert keep(ledger) == [TotalsResult.HELD] * len(months)
 
 
+@pytest.mark.heavy("a month in each tier is tested beside it")
 def test_late_rows_are_read_until_they_are_archived(ledger: Ledger) -> None:
     ledger.fill(COLD)
     ledger.night()
@@ -298,6 +301,7 @@ def test_late_rows_are_read_until_they_are_archived(ledger: Ledger) -> None:
     check(ledger.settings, ledger.table)
 
 
+@pytest.mark.heavy("a month in each tier is tested beside it")
 def test_totals_follow_a_month_that_goes_back_to_warm_and_is_worked_on(ledger: Ledger) -> None:
     ledger.fill(COLD)
     ledger.night()
@@ -317,6 +321,7 @@ def test_totals_follow_a_month_that_goes_back_to_warm_and_is_worked_on(ledger: L
     check(ledger.settings, ledger.table)
 
 
+@pytest.mark.heavy("a month in each tier is tested beside it")
 def test_of_a_deleted_month_no_totals_are_kept_but_of_its_held_rows(ledger: Ledger) -> None:
     rules = RetentionSettings(grace_days=0, controller="Acme Payments (Pty) Ltd")
     ledger = Ledger(ledger.settings.model_copy(update={"retention": rules}), ledger.store)
@@ -411,6 +416,7 @@ def test_a_run_that_is_killed_leaves_totals_that_hold_or_none(tiers: Ledger, ste
     assert kept(tiers) == (3, 0)
 
 
+@pytest.mark.heavy("totals of the built-in tables are tested beside it")
 def test_a_third_table_without_currency_type_and_status_has_totals(settings: Settings) -> None:
     with psycopg.connect(settings.database_dsn) as connection:
         connection.execute(_DDL)
