@@ -1,6 +1,7 @@
 """Errors of the engine over archived objects: where the reason is a storage class, every such month is named."""
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import duckdb
@@ -9,6 +10,8 @@ from config import Settings
 from ledger.errors import DeepTierError, TreasuryError
 from storage.store import ObjectStore
 from storage.unreadable import unreadable_text
+
+_REQUESTS_AT_ONCE = 16
 
 
 @contextmanager
@@ -29,12 +32,15 @@ def naming_unreadable(settings: Settings, keys: Iterable[str]) -> Iterator[None]
 
 
 def unreadable_keys(settings: Settings, keys: Iterable[str]) -> list[str]:
-    """The objects that must be restored before they are read. A store that does not answer names none."""
-    store, found = ObjectStore(settings), []
-    for key in keys:
+    """The objects that must be restored before they are read, asked for side by side. A store that does not answer
+    names none.
+    """
+    asked = list(keys)
+    store = ObjectStore(settings)
+    with ThreadPoolExecutor(_REQUESTS_AT_ONCE, "readable") as threads:
         try:
-            if not store.is_readable(key):
-                found.append(key)
+            answers = list(threads.map(store.is_readable, asked))
         except TreasuryError:  # the error that the caller met says more
+            threads.shutdown(wait=False, cancel_futures=True)
             return []
-    return found
+    return [key for key, is_readable in zip(asked, answers, strict=True) if not is_readable]
