@@ -205,12 +205,16 @@ def test_a_connection_that_was_ended_is_replaced(kept: Ledger) -> None:
         assert ask(querier, TOTAL) == before
 
 
-QUESTIONS = 1000
 _PAUSE_S = 0.1  # a move needs a moment in which nobody reads hot or warm months
 
 
 @pytest.mark.parametrize(
-    "questions", [20, pytest.param(QUESTIONS, marks=pytest.mark.heavy("fewer questions see every move, too"))]
+    "questions",
+    [
+        20,
+        pytest.param(100, marks=pytest.mark.heavy("fewer questions see every move, too")),
+        pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+    ],
 )
 def test_a_month_that_moves_is_counted_once_by_every_question(ledger: Ledger, questions: int) -> None:
     ledger.fill(HOT)
