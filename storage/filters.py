@@ -13,8 +13,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from storage.xxh64 import xxh64
-
 BLOCK_BYTES = 32
 _BLOCK_BITS = 8 * BLOCK_BYTES
 _WORDS = 8  # of a block; each gets one bit of a value
@@ -38,7 +36,7 @@ def hashes_of_column(batches: Iterable[pa.Array]) -> _HashArray:
     """The hashes of the values of a column, of texts or UUIDs, each once and in order. NULL has none."""
     found, waiting = np.empty(0, np.uint64), [np.empty(0, np.uint64)]
     for batch in batches:
-        waiting += _hashes(batch)
+        waiting.append(np.fromiter(_hashes(batch), np.uint64))
         if sum(map(len, waiting)) > _MOST_WAITING:
             found, waiting = _each_once([found, *waiting]), []
     return _each_once([found, *waiting])
@@ -52,19 +50,9 @@ def _each_once(hashes: Sequence[_HashArray]) -> _HashArray:
     return together[is_new]
 
 
-def _hashes(batch: pa.Array) -> Iterator[_HashArray]:
-    """The hashes of a batch: those of all values of one length at once."""
-    import pyarrow.compute as pc  # noqa: PLC0415  # 50 ms: readers of filters make none
-
+def _hashes(batch: pa.Array) -> Iterator[int]:
     plain = batch.storage if isinstance(batch, pa.ExtensionArray) else batch
-    values = plain.drop_null().cast(pa.large_binary())
-    lengths = pc.binary_length(values)
-    for length in pc.unique(lengths).to_pylist():
-        alike = values.filter(pc.equal(lengths, length))
-        _, offsets, content = alike.buffers()
-        start = np.frombuffer(offsets, np.int64)[alike.offset]
-        rows = np.frombuffer(content or b"", np.uint8)[start : start + length * len(alike)]
-        yield xxh64(rows.reshape(len(alike), length))
+    return map(xxhash.xxh64_intdigest, plain.drop_null().cast(pa.binary()).to_pylist())
 
 
 def make_filter(hashes: _HashArray, bits_per_value: int) -> bytes:
