@@ -1,6 +1,6 @@
 """Ranges of bytes of S3 objects by libcurl, which signs each request itself.
 
-It takes a fifth of the processor time of Arrow's client, which also asks for an object's size first; s3fs takes many
+It takes a third of the processor time of Arrow's client, which also asks for an object's size first; s3fs takes several
 times as much.
 """
 
