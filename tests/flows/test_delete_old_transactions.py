@@ -19,10 +19,11 @@ from flows.delete_old_transactions import DeletionParameters, delete_old_transac
 from sql.connection import connect
 from sql.deletions import list_requests
 from tasks.retention.approvals import approve
+from tests.archives import Archives
 from tests.flows.test_flows import artifacts
 from tests.tasks.archiving.conftest import store  # noqa: F401  # a fixture of the ledger's
 from tests.tasks.archiving.ledger import Ledger
-from tests.tasks.retention.aged import OLD, OLDER, age, objects_of, wrong
+from tests.tasks.retention.aged import OLD, objects_of, two_old_months, wrong
 
 NO_WAIT = DeletionParameters(tables=["transactions"], wait_hours=0)
 WAITING = DeletionParameters(tables=["transactions"], wait_hours=1)
@@ -32,6 +33,7 @@ WAITING = DeletionParameters(tables=["transactions"], wait_hours=1)
 def old(
     settings: Settings,
     store: Path,  # noqa: F811
+    archives: Archives,
     prefect_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Ledger]:
@@ -41,7 +43,7 @@ def old(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TREASURY_RETENTION", '{"grace_days": 0}')
     made = Ledger(own, store)
-    age(made, OLDER, OLD)
+    archives.begin(own, two_old_months)
     with temporary_settings({PREFECT_API_URL: prefect_url}):
         yield made
 
