@@ -17,7 +17,7 @@ from bench.databases import on_database
 from config import Settings
 from storage.marker import KEY as MARKER
 from storage.marker import Marker, location_of
-from storage.store import file_system
+from storage.store import ObjectStore
 from tasks.archiving.to_cold import archive_month
 from tasks.transparency.publish import publish_log
 from tests.databases import copy_over, make_template
@@ -93,20 +93,17 @@ class Archives:
     @staticmethod
     def _copy_objects(source: Path, settings: Settings) -> None:
         """Put the objects into the archive of ``settings``; in a bucket through its server, which knows its folders."""
-        location = urlsplit(settings.archive_location)
-        root = f"{location.netloc}{location.path}"
-        objects = {str(file.relative_to(source)): file.read_bytes() for file in source.rglob("*") if file.is_file()}
-        if MARKER in objects:
-            objects[MARKER] = _own_marker(objects[MARKER], settings, location.scheme)
-        if location.scheme == "file":
-            for key in objects:
-                (Path(root) / key).parent.mkdir(parents=True, exist_ok=True)
-        file_system(settings, location.scheme).pipe({f"{root}/{key}": content for key, content in objects.items()})
+        store = ObjectStore(settings)
+        for file in sorted(source.rglob("*")):
+            if file.is_file():
+                key, content = str(file.relative_to(source)), file.read_bytes()
+                store.replace_bytes(_own_marker(content, settings) if key == MARKER else content, key)
 
 
-def _own_marker(content: bytes, settings: Settings, scheme: str) -> bytes:
-    own: dict[str, str | None] = {"location": location_of(settings.archive_location)}
-    if scheme == "file":
+def _own_marker(content: bytes, settings: Settings) -> bytes:
+    url = location_of(settings.archive_location)
+    own: dict[str, str | None] = {"location": url}
+    if url.startswith("file:"):
         own["endpoint"] = None
     return Marker.from_bytes(content).model_copy(update=own).to_bytes()
 

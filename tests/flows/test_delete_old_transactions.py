@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
+from prefect import tags
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -25,6 +26,7 @@ from tests.tasks.archiving.conftest import store  # noqa: F401  # a fixture of t
 from tests.tasks.archiving.ledger import Ledger
 from tests.tasks.retention.aged import OLD, objects_of, two_old_months, wrong
 
+OWN = f"tests-{uuid4()}"  # the tag of this process's runs: other workers have runs on the same server
 NO_WAIT = DeletionParameters(tables=["transactions"], wait_hours=0)
 WAITING = DeletionParameters(tables=["transactions"], wait_hours=1)
 
@@ -44,7 +46,7 @@ def old(
     monkeypatch.setenv("TREASURY_RETENTION", '{"grace_days": 0}')
     made = Ledger(own, store)
     archives.begin(own, two_old_months)
-    with temporary_settings({PREFECT_API_URL: prefect_url}):
+    with temporary_settings({PREFECT_API_URL: prefect_url}), tags(OWN):
         yield made
 
 
@@ -81,7 +83,7 @@ class People(threading.Thread):
 
     def _paused(self, client: Any) -> FlowRun | None:
         runs: list[FlowRun] = client.read_flow_runs()
-        mine = [one for one in runs if one.state is not None and one.state.is_paused()]
+        mine = [one for one in runs if OWN in one.tags and one.state is not None and one.state.is_paused()]
         return mine[0] if mine else None
 
 
