@@ -60,6 +60,16 @@ def test_a_hold_is_recorded_with_its_object_and_an_event_that_names_nobody(old: 
     assert wrong(old) == []
 
 
+def test_a_hold_that_is_placed_again_is_the_one_that_is_open(old: Ledger) -> None:
+    placed = hold(old, OLD, WALLET)
+    assert hold(old, OLD, WALLET) == placed
+    others = [hold(old, OLD, WALLET, actor="ben"), hold(old, OLD), hold(old, OLDER, WALLET)]
+    assert [one.hold.number for one in others] == [2, 3, 4]
+    release_hold(old.settings, 1, "ben", "the matter is closed")
+    assert hold(old, OLD, WALLET).hold.number == 5
+    assert len([one for one in events(old) if isinstance(one.body, Held)]) == 5
+
+
 def test_a_hold_is_released_by_two_people_who_have_not_placed_it(old: Ledger) -> None:
     number = hold(old, OLD).hold.number
     with pytest.raises(RefusalError, match="HOLD-1 was placed by anna under anna: two other people must release it"):
