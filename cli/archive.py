@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from cli.costs import show_costs
 from cli.days import DAY
 from cli.session import preparing, session
 from cli.terminal import console
@@ -47,11 +48,17 @@ _FORMER: dict[Job, dict[str, Any]] = {
 
 def tiers(
     table: Annotated[list[str] | None, typer.Option(help="Only this table; repeat for several")] = None,
+    cost: Annotated[
+        bool, typer.Option(help="Show what the tiers cost, and what they save, in place of the months")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON array, for programs")] = False,
 ) -> None:
     """Show each month's tier, rows, bytes, sums and digest. The last column is the day of its last move."""
     with session() as settings:
         tables = [settings.table(name) for name in table or settings.registry]
+        if cost:
+            show_costs(settings, tables, as_json=as_json)
+            return
         rows, refused = _each_table(settings, tables)
     if as_json:
         typer.echo(json.dumps([row.as_json() for row in rows], indent=1))

@@ -36,6 +36,7 @@ from config.health import AlertRepeatMinutes, AlertUrls, HealthSettings
 from config.limits import ForwardedHeader, Networks, RateLimits, WatchSettings
 from config.log import LogKeySettings
 from config.misspelt import warn_of_misspelt
+from config.prices import PriceSettings
 from config.reconciliation import ReconciliationSettings
 from config.retention import RetentionSettings
 from config.suppliers import Suppliers
@@ -236,6 +237,9 @@ class Settings(BaseSettings):
     )
     verify_within_days: int = Field(
         90, ge=2, le=3650, description="Days within which every byte of the archive is read again, by a part each night"
+    )
+    prices: PriceSettings = Field(
+        default_factory=PriceSettings, description="What a gigabyte in each tier and a request to the store cost"
     )
     retention: RetentionSettings = Field(
         default_factory=RetentionSettings, description="How long the law keeps rows, and how their deletion is approved"

@@ -12,8 +12,10 @@ from tasks.archiving.plan import PlannedMove
 from tasks.archiving.rollover import RolloverReport
 from tasks.health import CheckResult, HealthState, worst
 from tasks.health.record import Recorded
+from tasks.retention.costs import TableCost
 
 _MEBIBYTE = 1 << 20
+_GIGABYTE = 10**9
 
 
 def publish_plan(moves: Sequence[PlannedMove], as_of: date) -> str:
@@ -91,6 +93,21 @@ def publish_rollover(reports: Sequence[RolloverReport], as_of: date, plan_only: 
     summary = "\n".join(lines)
     create_markdown_artifact(key="rollover-summary", markdown=summary)
     return summary
+
+
+def publish_costs(costs: Sequence[TableCost], currency: str) -> None:
+    """Publish what the months of each table cost, and what the tiers save."""
+    rows = [
+        {
+            "table": known["table"],
+            **{f"{tier}, GB": round(amount["bytes"] / _GIGABYTE, 3) for tier, amount in known["tiers"].items()},
+            f"{currency} a month": known["total"],
+            "all hot": known["all_hot"],
+            "saved": "" if known["saved_percent"] is None else f"{known['saved_percent']} %",
+        }
+        for known in (one.as_json(currency) for one in costs)
+    ]
+    create_table_artifact(key="storage-costs", table=rows, description="What a month of the stored data costs")
 
 
 def publish_health(results: Sequence[CheckResult], recorded: Recorded, at: datetime) -> str:

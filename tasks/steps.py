@@ -37,6 +37,7 @@ from tasks.reconciliation.runs.run import RunResult, reconcile_day
 from tasks.restoring.back_to_warm import ReturnedMonth, return_month
 from tasks.restoring.restore import RestoredPart, drop_copies, restore_month
 from tasks.retention.approvals import request_by_schedule
+from tasks.retention.costs import TableCost, table_costs
 from tasks.retention.deletion import DeletionOutcome, delete_months
 from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.locks import LockComparison, check_locks
@@ -184,6 +185,12 @@ def return_month_step(settings: Settings, table: TieredTable, month: Month, who:
 def drop_expired_copies_step(settings: Settings) -> int:
     """`tasks.restoring.restore.drop_copies`, of those whose time is over; returns how many."""
     return len(drop_copies(settings, only_expired=True))
+
+
+@task(name="compute costs", **OPTIONS)
+def compute_costs_step(settings: Settings, tables: Sequence[TieredTable]) -> list[TableCost]:
+    """`tasks.retention.costs.table_costs`."""
+    return table_costs(settings, tables)
 
 
 @task(name="publish log", **OPTIONS)
