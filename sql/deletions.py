@@ -126,10 +126,14 @@ class DeletionRequest:
 
     @property
     def due_at(self) -> datetime | None:
-        """When the grace period ends; None before the last approval."""
-        if len(self.approved_by) < self.approvals:
+        """When the grace period ends; None before the last approval. It begins with the latest time up to that approval:
+        a clock may have been wrong for a while.
+        """
+        counted = self.approved_by[: self.approvals]
+        if len(counted) < self.approvals:
             return None
-        return self.approved_by[self.approvals - 1].decided_at + timedelta(days=self.grace_days)
+        begins = max(self.requested_at, *(one.decided_at for one in counted))
+        return begins + timedelta(days=self.grace_days)
 
     def state(self, now: datetime) -> RequestState:
         """Where the request is at an aware instant."""

@@ -173,6 +173,21 @@ def test_an_approved_request_waits_for_its_grace_period_and_can_be_revoked(old: 
     assert request(ledger).request_id == asked.request_id + 1
 
 
+def test_an_approval_that_is_dated_before_its_request_makes_the_grace_period_no_shorter(old: Ledger) -> None:
+    rules = RetentionSettings(grace_days=14)
+    ledger = Ledger(old.settings.model_copy(update={"retention": rules}), old.store)
+    asked = request(ledger)
+    for person in ("ben", "carol"):
+        ledger.sql(
+            "INSERT INTO deletion_decisions (request_id, action, actor, account, reason, decided_at)"
+            " VALUES (%s, 'approved', %s, %s, 'while the clock was wrong', now() - interval '1 year')",
+            *(asked.request_id, person, person),
+        )
+    assert delete(ledger) == []
+    with pytest.raises(RefusalError, match="is in its grace period until"):
+        delete_months(ledger.settings, asked.request_id)
+
+
 @pytest.mark.heavy("a revoked request is tested beside it")
 def test_a_refused_request_is_not_carried_out(old: Ledger) -> None:
     asked = request(old)
