@@ -126,7 +126,7 @@ class DeletionRequest:
 
     @property
     def due_at(self) -> datetime | None:
-        """When the grace period ends; None before the last approval. It begins with the latest time up to that approval:
+        """When the grace period ends; None before the last approval. It begins with the latest time up to that one:
         a clock may have been wrong for a while.
         """
         counted = self.approved_by[: self.approvals]
