@@ -406,7 +406,7 @@ def _finish(work: _Work, deletion: Deletion) -> DeletionOutcome:
             work.on_step("held")
         named = (deletion.table_name, Month.of(deletion.month))
         drop_copies_of(connection, work.settings, *named, [part["part"] for part in order.content["parts"]])
-        work.on_step("dropped copies")
+        work.on_step("dropped")
         _remove(work, deletion)
         _refuse_strangers(work, *named)
         work.on_step("proved")
