@@ -22,7 +22,7 @@ from ledger.identifiers import time_of
 from ledger.months import LAST_YEAR, Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
-from sql.lookups import FILTER_BLOCKS, LOOKUPS, FoundLookup, blocks_asked, found_lookups
+from sql.lookups import FILTER_BLOCKS, LOOKUPS, FoundLookup, blocks_asked, found_blocks, found_lookups
 from storage.archive import ColdFilter, ColdReader, Names
 from storage.filters import hash_of, may_have
 from storage.object_reader import ArchivedFile
@@ -175,7 +175,7 @@ class Reader:
         if not asked:
             return months
         blocks = await self._database.run(lambda connection: _blocks(connection, asked), "filters")
-        denied = {asked[place][0] for place, block in blocks if not may_have(bytes(block), asked[place][2])}
+        denied = {asked[place][0] for place, block in blocks.items() if not may_have(block, asked[place][2])}
         return [cold for cold in months if cold.object_key not in denied]
 
     async def _read_cold(
@@ -253,9 +253,9 @@ def _has_column(cold: ColdMonth, field_id: int, kind: ColumnKind) -> bool:
     return any((one["field_id"], one["kind"]) == (field_id, kind) for one in cold.columns or ())
 
 
-async def _blocks(connection: AsyncConnection, asked: Sequence[tuple[str, int, int]]) -> list[tuple[int, bytes]]:
+async def _blocks(connection: AsyncConnection, asked: Sequence[tuple[str, int, int]]) -> dict[int, bytes]:
     found = await connection.execute(FILTER_BLOCKS, blocks_asked(asked), binary=True)
-    return [(place, block) for place, block in await found.fetchall()]
+    return found_blocks(asked, await found.fetchall())
 
 
 async def _lookups(connection: AsyncConnection, keys: Sequence[str]) -> list[FoundLookup]:

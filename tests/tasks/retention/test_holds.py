@@ -15,6 +15,7 @@ from sql.installation import read_installation
 from sql.log import read_entries
 from storage.store import ObjectStore
 from tasks.archiving.calendar import utc_today
+from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.holds import holds, place_hold, reject_release, release_hold, show_hold
 from tasks.transparency.publish import publish_log
 from tests.tasks.archiving.ledger import HOT, Ledger
@@ -192,3 +193,21 @@ def test_holds_are_never_changed_or_removed_in_postgresql(old: Ledger) -> None:
     for statement in ("UPDATE holds SET reason = 'x'", "DELETE FROM holds", "TRUNCATE hold_decisions"):
         with pytest.raises(Exception, match="are only added"):
             old.sql(statement)
+
+
+@pytest.mark.parametrize("people", [("ben", "BEN"), ("anna", "ben"), ("ben", "anna"), (None, "ben")])
+def test_a_release_that_is_not_by_two_others_does_not_count_whatever_wrote_it(
+    old: Ledger, people: tuple[str | None, str]
+) -> None:
+    placed = hold(old, OLD)
+    for action, person in zip(("proposed", "released"), people, strict=True):
+        stored = ("key", 1, bytes(32)) if action == "released" else (None, None, None)
+        if person is not None:
+            old.sql(
+                "INSERT INTO hold_decisions (hold_id, action, actor, account, reason, decided_at,"
+                " object_key, object_bytes, object_sha256) VALUES (%s, %s, %s, %s, 'by hand', now(), %s, %s, %s)",
+                *(placed.hold.number, action, person, person, *stored),
+            )
+    (kept,) = plan_deletion(old.settings, [old.table]).kept
+    assert kept.month == OLD
+    assert "its release in hold_decisions is not by two others" in kept.reason

@@ -24,7 +24,19 @@ from tests.tasks.retention.aged import (
     wrong,
 )
 
-STEPS = ["kept", "ordered", "begun", "published", "noted", "removed", "proved", "certified", "stored", "done"]
+STEPS = [
+    "kept",
+    "ordered",
+    "begun",
+    "published",
+    "dropped",
+    "noted",
+    "removed",
+    "proved",
+    "certified",
+    "stored",
+    "done",
+]
 COMMITTED = STEPS.index("begun")
 KILLED = """
 import os, signal, sys
