@@ -66,6 +66,8 @@ CATALOGUE: Mapping[str, Access] = {
     "daily_totals": Access(api=("SELECT",), auditor=("SELECT",)),
     "daily_totals_changes": Access(api=("SELECT",), auditor=("SELECT",)),
     "daily_totals_places": Access(api=("SELECT",), auditor=("SELECT",)),
+    # A role that could change the other columns could lengthen a session or give it to another key.
+    "dashboard_sessions": Access(api=("SELECT", "INSERT", "UPDATE (last_used_at)", "UPDATE (revoked_at)")),
     "deletion_decisions": Access(api=("SELECT",), auditor=("SELECT",)),
     "deletion_objects": Access(auditor=("SELECT",)),
     "deletion_requests": Access(api=("SELECT",), auditor=("SELECT",)),

@@ -17,6 +17,7 @@ from api.caching.lifetimes import Lifetimes
 from api.connections.clock import Clock
 from api.connections.database import Database
 from api.connections.shared_redis import SharedRedis
+from api.dashboard.sessions import Sessions
 from api.keys.auth import Authenticator
 from api.keys.throttle import KeyThrottle
 from api.logs.error_description import describe
@@ -58,6 +59,7 @@ class Services:
     redis: SharedRedis
     defence: Defence
     key_throttle: KeyThrottle
+    sessions: Sessions
     cold: ColdReader
     proofs: ProofDesk
     totals: TotalsDesk
@@ -95,6 +97,7 @@ class Services:
             redis=redis,
             defence=defence,
             key_throttle=KeyThrottle(authenticator, defence.limiter, defence.watch),
+            sessions=Sessions(settings, database, authenticator, secret, time.monotonic),
             cold=cold,
             proofs=ProofDesk(settings),
             totals=TotalsDesk(settings),
