@@ -17,6 +17,7 @@ from api.caching.lifetimes import Lifetimes
 from api.connections.clock import Clock
 from api.connections.database import Database
 from api.connections.shared_redis import SharedRedis
+from api.dashboard.runs_desk import RunsDesk
 from api.dashboard.sessions import Sessions
 from api.keys.auth import Authenticator
 from api.keys.throttle import KeyThrottle
@@ -69,6 +70,7 @@ class Services:
     statuses: StatusChanger
     cursors: Cursors
     monitor: Monitor
+    runs: RunsDesk
     cache: ResponseCache
     vend_desk: VendDesk
     lifetimes: Lifetimes
@@ -114,6 +116,7 @@ class Services:
                 rules(settings),
                 cache if cache.enabled else None,
             ),
+            runs=RunsDesk(settings),
             cache=cache,
             vend_desk=VendDesk(settings, database, cache),
             lifetimes=Lifetimes(settings.cache),
