@@ -78,7 +78,7 @@ class Monitor:
         return await self._health.get()
 
     async def recent_health(self) -> HealthReport:
-        """Every health check as of a moment ago, and made again meanwhile: for a page that is refreshed all the time."""
+        """Every health check as of a moment ago, and made again meanwhile: for a page that is refreshed often."""
         return await self._health.recent(HEALTH_FRESH_S, HEALTH_STALE_S)
 
     async def ready(self) -> None:

@@ -17,6 +17,7 @@ from api.caching.lifetimes import Lifetimes
 from api.connections.clock import Clock
 from api.connections.database import Database
 from api.connections.shared_redis import SharedRedis
+from api.dashboard.life_desk import LifeDesk
 from api.dashboard.runs_desk import RunsDesk
 from api.dashboard.sessions import Sessions
 from api.keys.auth import Authenticator
@@ -71,6 +72,7 @@ class Services:
     cursors: Cursors
     monitor: Monitor
     runs: RunsDesk
+    life: LifeDesk
     cache: ResponseCache
     vend_desk: VendDesk
     lifetimes: Lifetimes
@@ -117,6 +119,7 @@ class Services:
                 cache if cache.enabled else None,
             ),
             runs=RunsDesk(settings),
+            life=LifeDesk(settings),
             cache=cache,
             vend_desk=VendDesk(settings, database, cache),
             lifetimes=Lifetimes(settings.cache),

@@ -166,9 +166,9 @@ def test_a_hostile_alert_is_text(person: Person, shared: Settings) -> None:
     assert len(document.html) < 100_000
 
 
-def _made_run(url: str, name: str, state: str) -> str:
+def _made_run(settings: Settings, name: str, state: str) -> str:
     """A run in a real Prefect server, as a flow would leave it; returns its id."""
-    access = PrefectAccess(url)
+    access = PrefectAccess.of(settings)
     flow = access.once("/flows/", {"name": "archive-months"})
     run = access.once("/flow_runs/", {"name": name, "flow_id": flow["id"], "state": {"type": "PENDING"}})
     for kind in ("RUNNING", state):
@@ -189,8 +189,8 @@ def at_prefect(shared: Settings, prefect_url: str) -> Iterator[Person]:
             yield someone
 
 
-def test_the_newest_runs_lead_into_the_prefect_ui(at_prefect: Person, prefect_url: str) -> None:
-    number = _made_run(prefect_url, HOSTILE[:200].replace("\u0000", ""), "FAILED")
+def test_the_newest_runs_lead_into_the_prefect_ui(at_prefect: Person, shared: Settings, prefect_url: str) -> None:
+    number = _made_run(with_prefect(shared, prefect_url), HOSTILE[:200].replace("\u0000", ""), "FAILED")
     document = at_prefect.read(HOME)
     check_html(document)
     assert f"{prefect_url.removesuffix('/api')}/runs/flow-run/{number}" in document.links
