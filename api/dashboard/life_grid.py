@@ -1,6 +1,6 @@
 """The grid of months: a table for each ledger table, a row for each year, a cell for each month. Pure.
 
-A tier is told by a letter, by the shape of its cell and in words; what else is the matter by a sign after the letter.
+A tier has a letter, a shape and a word; what else is the matter has a sign after the letter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from itertools import groupby
 from api.dashboard import formats
 from ledger.months import Month
 from ledger.policy import Tier
-from tasks.archiving.life import Condition, MonthLife, TableLife
+from tasks.archiving.life import MonthCondition, MonthLife, TableLife
 
 LETTERS: Mapping[Tier, str] = {
     Tier.HOT: "H",
@@ -42,14 +42,14 @@ MEANINGS: Mapping[Mark, str] = {
     Mark.HOLD: "kept by a legal hold",
     Mark.DOOMED: "due for deletion, or being deleted",
 }
-_OF_CONDITION: Mapping[Condition, Mark] = {
-    Condition.MISSING: Mark.BAD,
-    Condition.FAILED: Mark.BAD,
-    Condition.REFUSED: Mark.BAD,
-    Condition.SEALED: Mark.SEALED,
-    Condition.HELD_BACK: Mark.HELD_BACK,
-    Condition.DUE: Mark.DUE,
-    Condition.DELETING: Mark.DOOMED,
+_OF_CONDITION: Mapping[MonthCondition, Mark] = {
+    MonthCondition.MISSING: Mark.BAD,
+    MonthCondition.FAILED: Mark.BAD,
+    MonthCondition.REFUSED: Mark.BAD,
+    MonthCondition.SEALED: Mark.SEALED,
+    MonthCondition.HELD_BACK: Mark.HELD_BACK,
+    MonthCondition.DUE: Mark.DUE,
+    MonthCondition.DELETING: Mark.DOOMED,
 }
 
 
@@ -115,7 +115,7 @@ def said(month: MonthLife) -> str:
         about = "" if month.is_exact or month.rows is None else "about "
         parts.append(f"{about}{formats.number(month.rows)} rows")
         parts.append(formats.size(month.size_bytes))
-    if month.condition is not Condition.QUIET:
+    if month.condition is not MonthCondition.QUIET:
         parts.append(str(month.condition))
     if month.held_by:
         parts.append(f"held by {', '.join(month.held_by)}")

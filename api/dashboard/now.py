@@ -23,7 +23,7 @@ from ledger.scopes import Scope
 
 T = TypeVar("T")
 MOST_ALERTS = 20
-MOST_POINTS = 60  # of a chart: as many as can be told apart, and read as a table
+MOST_POINTS = 60  # of a chart: as many as a table can have and still be read
 _ACKNOWLEDGED = "acknowledged"
 # The state of a health check as the sign beside it, and as the beginning of the sentence.
 SIGNS: Mapping[ComponentState, str] = {

@@ -37,7 +37,7 @@ _HEALTH = load("health")
 _TABLE = "r"
 
 
-class Condition(StrEnum):
+class MonthCondition(StrEnum):
     """What is the matter with a month, apart from its tier. The first that fits."""
 
     MISSING = "missing"
@@ -66,7 +66,7 @@ class MonthLife:
     is_exact: bool
     size_bytes: int
     was_bytes: int
-    condition: Condition
+    condition: MonthCondition
     reason: str
     held_by: tuple[str, ...]
     deletion: str
@@ -175,7 +175,7 @@ class _VisitorsLook:
             return found
         (kind,) = fetch_one(self.connection, _QUERIES["shape"], {"relation": partition.oid})
         if kind != _TABLE:
-            return f"{partition} is no plain table: a month is archived from one plain table"
+            return f"{partition} has another shape: a month is archived from one plain table"
         if state.tier is Tier.HOT and self.parents.warm is not None:
             return missing_checks(self.connection, partition, self.parents.warm)
         return None
@@ -252,28 +252,31 @@ def _month(
     )
 
 
-def _condition(state: MonthState, move: PlannedMove | None) -> tuple[Condition, str]:
+def _condition(state: MonthState, move: PlannedMove | None) -> tuple[MonthCondition, str]:
     """What is the matter with a part of a month, and why."""
     known = state.catalogue
     if state.is_missing:
-        return Condition.MISSING, f"{state.tier} by the catalogue, but no partition of the month is attached there"
+        return MonthCondition.MISSING, f"{state.tier} by the catalogue, but no partition of the month is attached there"
     if known.step == "deleting" and state.tier is not Tier.DELETED:
-        return Condition.DELETING, f"it is being deleted under {known.certificate}"
+        return MonthCondition.DELETING, f"it is being deleted under {known.certificate}"
     if state.partition is not None and known.last_error:
-        return Condition.FAILED, known.last_error
+        return MonthCondition.FAILED, known.last_error
     if state.partition is not None and known.sealed_at is not None:
-        return Condition.SEALED, f"it takes no writes since {known.sealed_at:%Y-%m-%d %H:%M} UTC, step {known.step}"
-    return (Condition.QUIET, "") if move is None else _of_move(move)
+        return (
+            MonthCondition.SEALED,
+            f"it takes no writes since {known.sealed_at:%Y-%m-%d %H:%M} UTC, step {known.step}",
+        )
+    return (MonthCondition.QUIET, "") if move is None else _of_move(move)
 
 
-def _of_move(move: PlannedMove) -> tuple[Condition, str]:
+def _of_move(move: PlannedMove) -> tuple[MonthCondition, str]:
     if move.held_at is None:
-        return Condition.DUE, f"due to go {move.due}"
-    return (Condition.REFUSED if move.refused else Condition.HELD_BACK), move.held_back
+        return MonthCondition.DUE, f"due to go {move.due}"
+    return (MonthCondition.REFUSED if move.refused else MonthCondition.HELD_BACK), move.held_back
 
 
-def _worst(conditions: Iterable[tuple[Condition, str]]) -> tuple[Condition, str]:
-    order = list(Condition)
+def _worst(conditions: Iterable[tuple[MonthCondition, str]]) -> tuple[MonthCondition, str]:
+    order = list(MonthCondition)
     return min(conditions, key=lambda one: order.index(one[0]))
 
 

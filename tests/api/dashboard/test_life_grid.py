@@ -1,4 +1,4 @@
-"""The grid of months: a tier is told by letter, shape and words, and what is the matter by a sign."""
+"""The grid of months: a tier has a letter, a shape and words, and what is the matter by a sign."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from api.dashboard.rendering import assets
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.tables import TRANSACTIONS
-from tasks.archiving.life import Condition, MonthEvent, MonthLife, TableLife
+from tasks.archiving.life import MonthCondition, MonthEvent, MonthLife, TableLife
 from tests.api.dashboard.test_formats import plain
 
 
@@ -26,7 +26,7 @@ def a_month(month: Month, **changes: Any) -> MonthLife:
         "is_exact": True,
         "size_bytes": 2048,
         "was_bytes": 8192,
-        "condition": Condition.QUIET,
+        "condition": MonthCondition.QUIET,
         "reason": "",
         "held_by": (),
         "deletion": "",
@@ -59,9 +59,9 @@ def test_every_tier_has_a_letter_and_a_shape_of_its_own() -> None:
         ({}, "", "cold, 1 234 rows, 2.0 KiB"),
         ({"tier": Tier.HOT, "is_exact": False}, "", "hot, about 1 234 rows, 2.0 KiB"),
         ({"rows": None, "is_exact": False}, "", "cold, - rows, 2.0 KiB"),
-        ({"condition": Condition.FAILED}, "!", "cold, 1 234 rows, 2.0 KiB, failed"),
-        ({"condition": Condition.HELD_BACK, "tier": Tier.WARM}, "~", "warm, 1 234 rows, 2.0 KiB, held back"),
-        ({"condition": Condition.SEALED, "held_by": ("HOLD-1", "HOLD-2")}, "=§", "held by HOLD-1, HOLD-2"),
+        ({"condition": MonthCondition.FAILED}, "!", "cold, 1 234 rows, 2.0 KiB, failed"),
+        ({"condition": MonthCondition.HELD_BACK, "tier": Tier.WARM}, "~", "warm, 1 234 rows, 2.0 KiB, held back"),
+        ({"condition": MonthCondition.SEALED, "held_by": ("HOLD-1", "HOLD-2")}, "=§", "held by HOLD-1, HOLD-2"),
         ({"deletion": "grace"}, "-", "its deletion is approved and can be revoked"),
         ({"tier": Tier.DELETED, "deletion": "deleted"}, "", "deleted"),
     ],
@@ -73,9 +73,9 @@ def test_a_cell_says_what_is_the_matter(changes: dict[str, Any], marks: str, wor
 
 
 def test_every_condition_but_quiet_has_a_sign_and_every_sign_a_meaning() -> None:
-    for condition in Condition:
+    for condition in MonthCondition:
         marks = life_grid.marks_of(a_month(Month(2024, 3), condition=condition))
-        assert bool(marks) == (condition is not Condition.QUIET)
+        assert bool(marks) == (condition is not MonthCondition.QUIET)
     assert set(MEANINGS) == set(Mark)
 
 

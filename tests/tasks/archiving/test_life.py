@@ -12,7 +12,7 @@ from sql.connection import connect
 from tasks.admin.setup import prepare_database
 from tasks.archiving.calendar import utc_today
 from tasks.archiving.late_rows import open_late_rows
-from tasks.archiving.life import Condition, MonthLife, month_events, nightly_schedule, read_life
+from tasks.archiving.life import MonthCondition, MonthLife, month_events, nightly_schedule, read_life
 from tasks.archiving.plan import plan_table
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
 
@@ -72,14 +72,14 @@ def test_each_condition_is_named_with_its_reason(ledger: Ledger) -> None:
     open_late_rows(ledger.settings, ledger.table, late)
 
     found = shown(ledger)
-    assert found[failed].condition is Condition.FAILED
+    assert found[failed].condition is MonthCondition.FAILED
     assert found[failed].reason == "the disk is full"
-    assert found[sealed].condition is Condition.SEALED
-    assert found[missing].condition is Condition.MISSING
-    assert found[deleting].condition is Condition.DELETING
-    assert found[due].condition is Condition.DUE
+    assert found[sealed].condition is MonthCondition.SEALED
+    assert found[missing].condition is MonthCondition.MISSING
+    assert found[deleting].condition is MonthCondition.DELETING
+    assert found[due].condition is MonthCondition.DUE
     assert (found[due].reason, found[due].tier) == ("due to go cold", Tier.WARM)
-    assert (found[late].parts, found[late].condition) == (2, Condition.DUE)
+    assert (found[late].parts, found[late].condition) == (2, MonthCondition.DUE)
 
 
 def test_archived_rows_are_exact_and_those_in_postgresql_are_estimates(ledger: Ledger) -> None:
