@@ -45,8 +45,12 @@ TOO_WIDE = """[...document.querySelectorAll("body *")].filter((one) => {
 
 
 @pytest.fixture
-def seen(ledger: Ledger) -> Settings:
-    """A ledger with months in every tier that a test can make, some of them with trouble, and open alerts."""
+def seen(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A ledger with months in every tier that a test can make, some of them with trouble, and open alerts. Its history
+    has a minute a second.
+    """
+    monkeypatch.setattr("api.monitoring.sampling._READINGS_EVERY_S", 1.0)
+    monkeypatch.setattr("api.monitoring.history.MINUTE_S", 1.0)
     settings, present = ledger.settings, Month.of(datetime.now(UTC))
     for name in ("transactions", "vas_transactions"):
         table = settings.table(name)

@@ -1,5 +1,6 @@
 """The pages *Life of the data* on a running API: the grid, a month, its proofs, and nothing of other clients' rows."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -130,7 +131,7 @@ def test_a_month_shows_its_life_rows_sums_digest_and_files(people: Any) -> None:
     for shown in (part["root"], part["file"]["key"], part["file"]["sha256"], part["manifest"]["key"]):
         assert shown in document.text
     assert "archived: PostgreSQL has the rows no more" in document.text
-    assert "723.00\u202fZAR" in document.text
+    assert "723.00 ZAR" in document.text
     assert f"entry {part['log_entry']}" in document.text
     order = [document.text.index(words) for words in ("the month began", "the month ended", "moved from hot to warm")]
     assert order == sorted(order)
@@ -164,7 +165,8 @@ def test_rows_of_other_clients_are_as_if_they_were_not(people: Any, site: Site) 
         nothing = {"id": str(uuid4())} if name == "row" else {"wallet_id": "w-of-nobody"}
         refused, absent = (of_acme.open(f"{month}/{name}", params=one) for one in (query, nothing))
         assert (refused.status_code, absent.status_code) == (404, 404)
-        assert Document(refused.text).text.split("Request")[0] == Document(absent.text).text.split("Request")[0]
+        texts = {one.text.replace(one.headers["x-request-id"], "") for one in (refused, absent)}
+        assert len({re.sub(r"<time.*?</time>", "", text) for text in texts}) == 1
         assert of_all.open(f"{month}/{name}", params=query).status_code == 200
     shared = of_acme.open(f"{month}/statement", params={"wallet_id": "w-shared"})
     assert shared.status_code == 403
@@ -175,7 +177,7 @@ def test_a_month_with_late_rows_shows_its_parts(people: Any, site: Site) -> None
     ledger, table = site.ledger, site.ledger.settings.table("transactions")
     open_late_rows(ledger.settings, table, COLD)
     ledger.add(table, [COLD.lower + timedelta(days=9)], wallet_id="w-acme")
-    ledger.archive(table, COLD)
+    ledger.cold(table, COLD)
     document = people().read(f"{LIFE}/transactions/{COLD}")
     check_html(document)
     assert "Part 1" in document.text
