@@ -125,7 +125,7 @@ async def download_statement(call: PageCall) -> Response:
 
 
 def _named(call: PageCall) -> tuple[TieredTable, Month]:
-    """The table and month of the address. Raises a 404 problem for a table that is not there, FieldError for what is not a month."""
+    """The table and month of the address. Raises a 404 problem for an unknown table, FieldError for no month."""
     path, registry = call.request.path_params, call.services.settings.registry
     if path["table"] not in registry:
         raise HttpError(NOT_FOUND, "There is no ledger table of this name.")

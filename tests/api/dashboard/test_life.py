@@ -178,6 +178,7 @@ def test_a_month_with_late_rows_shows_its_parts(people: Any, site: Site) -> None
     open_late_rows(ledger.settings, table, COLD)
     ledger.add(table, [COLD.lower + timedelta(days=9)], wallet_id="w-acme")
     ledger.cold(table, COLD)
+    publish_log(ledger.settings)
     document = people().read(f"{LIFE}/transactions/{COLD}")
     check_html(document)
     assert "Part 1" in document.text
