@@ -47,20 +47,32 @@ class Chart:
 
 
 def line(
-    name: str, title: str, times: Sequence[datetime], series: Sequence[Series], form: Form, unit: str = ""
+    name: str,
+    title: str,
+    times: Sequence[datetime],
+    series: Sequence[Series],
+    form: Form,
+    unit: str = "",
+    *,
+    least: float = 1.0,
 ) -> Chart:
-    """Lines over time, at most `MOST_LINES`. ``name`` is the id of the chart in its page; ``form`` writes a value."""
+    """Lines over time, at most `MOST_LINES`. ``name`` is the id of the chart in its page; ``form`` writes a value.
+
+    ``least`` is the end of the axis where no value is above 0. Without any value there are no rows.
+    """
     assert len(series) <= MOST_LINES, title  # noqa: S101  # a slip of a page
-    most = _top(value for one in series for value in one.values if value is not None)
+    most = _top((value for one in series for value in one.values if value is not None), least)
     xs = _places(times)
     paths = [
         Markup('<path class="line line-{}" d="{}"/>').format(number, _path(xs, one.values, most))
         for number, one in enumerate(series, 1)
     ]
     labels = [f"{moment:%Y-%m-%d %H:%M}" for moment in times]
+    is_measured = any(value is not None for one in series for value in one.values)
     rows = tuple(
         (label, *(NOTHING if value is None else form(value) for value in values))
         for label, *values in zip(labels, *(one.values for one in series), strict=True)
+        if is_measured
     )
     legend = tuple(one.name for one in series) if len(series) > 1 else ()
     columns = ("time (UTC)", *(one.name for one in series))
@@ -159,11 +171,11 @@ def _places(times: Sequence[datetime]) -> list[float]:
     return [_BOX * (moment - times[0]).total_seconds() / span for moment in times]
 
 
-def _top(values: Iterable[float]) -> float:
-    """A round number at or above every value: 1, 2 or 5 times a power of ten."""
+def _top(values: Iterable[float], least: float = 1.0) -> float:
+    """A round number at or above every value: 1, 2 or 5 times a power of ten; ``least`` where none is above 0."""
     most = max(values, default=0.0)
     if most <= 0:
-        return 1.0
+        return least
     power = 10.0 ** len(str(int(most))[1:]) if most >= 1 else 10.0 ** -_leading_zeros(most)
     return float(next(step * power for step in (1, 2, 5, 10) if step * power >= most * (1 - 1e-9)))
 

@@ -12,6 +12,7 @@ from ledger.tables import TieredTable
 from tasks.archiving.life import MonthEvent
 
 _LONGEST = 200
+_ELSEWHERE = frozenset({"run", "object_key", "manifest_key", "digest"})  # what the page has beside the story
 # What an event of `archive_events` says to people; one that is not here is shown by its own name.
 WORDS: Mapping[str, str] = {
     "warmed": "moved from hot to warm",
@@ -65,7 +66,7 @@ def _detail(event: MonthEvent) -> str:
     """What else the event recorded, in one line: sizes for people, everything else as it is, masked and cut."""
     said = []
     for name, value in event.detail.items():
-        if name == "run" or value is None:
+        if name in _ELSEWHERE or value is None:
             continue
         shown = formats.size(value) if name.endswith("_bytes") and isinstance(value, int) else mask_text(str(value))
         said.append(f"{name.removesuffix('_bytes').replace('_', ' ')} {shown}")

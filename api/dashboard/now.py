@@ -126,7 +126,14 @@ def history_charts(minutes: Sequence[Minute]) -> list[Chart]:
             form=formats.number,
         ),
         line("latency", "Latency", series=latencies, form=formats.milliseconds, unit="worst minute of each point"),
-        line("errors", "Error rate", series=[Series("errors", errors)], form=formats.percent, unit="status 500 and up"),
+        line(
+            "errors",
+            "Error rate",
+            series=[Series("errors", errors)],
+            form=formats.percent,
+            unit="status 500 and up",
+            least=0.01,
+        ),
         line(
             "hits",
             "Cache hits",

@@ -92,7 +92,9 @@ def test_the_sums_of_the_tiers_are_those_of_their_months() -> None:
 
 def test_the_story_of_a_month_goes_from_its_beginning_to_its_deletion() -> None:
     month, today = Month(2026, 2), date(2026, 11, 30)
-    happened = MonthEvent("warmed", {"run": "x", "size_bytes": 2048}, datetime(2026, 6, 1, 2, tzinfo=UTC))
+    happened = MonthEvent(
+        "warmed", {"run": "x", "size_bytes": 2048, "object_key": "k"}, datetime(2026, 6, 1, 2, tzinfo=UTC)
+    )
     chapters = story(TRANSACTIONS, month, [happened], today)
     assert [one.said for one in chapters[:3]] == ["the month began", "the month ended", "moved from hot to warm"]
     assert plain(chapters[2].detail) == "size 2.0 KiB"
