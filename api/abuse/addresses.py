@@ -71,7 +71,8 @@ class Addresses:
         if scope.get("scheme") == "https":
             return True
         peer = scope.get("client")
-        if not peer or not self._trusted.hold(peer[0]):
+        hop = _parse(peer[0]) if peer else None
+        if hop is None or not self._trusted.hold(str(hop)):
             return False
         said = b",".join(value for name, value in scope["headers"] if name == self._scheme_header).decode("latin-1")
         if self._is_forwarded:

@@ -9,9 +9,11 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
 from api.dashboard.cookie import NAME, SECURE_NAME
 from api.keys import auth
+from cli.main import app
 from config import Settings
 from ledger.errors import NotFoundError
 from ledger.scopes import Scope
@@ -342,6 +344,21 @@ def test_the_command_lists_and_ends_sessions(person: Person, shared: Settings) -
     assert next(one for one in list_sessions(shared) if one.session_id == own.session_id).state == "revoked"
     with pytest.raises(NotFoundError, match="999999"):
         revoke_session(shared, 999_999)
+
+
+def test_what_people_type_to_see_and_end_sessions(
+    person: Person, shared: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in shared.environment().items():
+        monkeypatch.setenv(name, value)
+    own = next(one for one in list_sessions(shared) if one.key_id == person.key.split("_")[1])
+    listed = CliRunner().invoke(app, ["sessions", "list"]).output
+    assert own.key_id in listed
+    assert person.token not in listed
+    assert "ended session" in CliRunner().invoke(app, ["sessions", "revoke", str(own.session_id)]).output
+    assert own.key_id not in CliRunner().invoke(app, ["sessions", "list"]).output
+    assert "revoked" in CliRunner().invoke(app, ["sessions", "list", "--all"]).output
+    assert is_asked_to_sign_in(person.open(SESSIONS))
 
 
 def test_sessions_that_ended_long_ago_are_deleted_and_no_others(
