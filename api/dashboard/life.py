@@ -25,7 +25,7 @@ from tasks.archiving.plan import PlannedMove
 from tasks.transparency.archived_log import CHECKPOINT
 
 LIFE = f"{HOME}/life"
-MOST_MOVES = 60  # shown of each kind; the rest is counted
+MOST_MOVES = 24  # shown of each kind; the rest is counted
 _MONTH = f"{LIFE}/{{table}}/{{month}}"
 _WALLET, _PART, _ROW = "wallet_id", "part", "id"
 

@@ -4,32 +4,31 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Final
 
-import anyio
 import anyio.to_thread
 from markupsafe import Markup
+from psycopg.rows import TupleRow
 
-from api.connections.database import limited_settings
+from api.connections.database import AsyncConnection, Database, limited_settings
 from api.monitoring.shared_answer import SharedAnswer
 from config import Settings
-from ledger.errors import TransientError
 from ledger.months import Month
 from ledger.tables import TieredTable
+from sql.queries import load
 from tasks.admin.schedules import Schedule
-from tasks.archiving.life import Life, MonthEvent, month_events, nightly_schedule, read_life
+from tasks.archiving.life import Life, MonthEvent, nightly_schedule, read_life
 
 MOST_EVENTS = 200
 _FRESH_S, _STALE_S = 10.0, 120.0
-_AT_ONCE = 2
-_WAITING = 32
+_EVENTS = load("life")["events"]
 Grids = Mapping[str, Markup]
 
 
 class LifeDesk:
-    """Answers about months. Safe to repeat; more requests than may wait get TransientError."""
+    """Answers about months. Safe to repeat."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, database: Database) -> None:
         self._settings: Final = settings
-        self._limiter = anyio.CapacityLimiter(_AT_ONCE)
+        self._database: Final = database
         self._life = SharedAnswer(self._read, _FRESH_S)
         self._drawn: tuple[Life, Grids] | None = None
 
@@ -44,15 +43,16 @@ class LifeDesk:
         return self._drawn[1]
 
     async def events(self, table: TieredTable, month: Month) -> list[MonthEvent]:
-        """The newest events of a month, oldest first."""
-        if self._limiter.statistics().tasks_waiting >= _WAITING:
-            raise TransientError("too many questions about months wait")
-        return await anyio.to_thread.run_sync(
-            lambda: month_events(self._limited, table, month, MOST_EVENTS), limiter=self._limiter
-        )
+        """The newest events of a month, oldest first. Raises TransientError."""
+        which = {"table": table.name, "month": month.first_day, "limit": MOST_EVENTS}
+
+        async def work(connection: AsyncConnection) -> list[TupleRow]:
+            return await (await connection.execute(_EVENTS, which)).fetchall()
+
+        return [MonthEvent(*row) for row in reversed(await self._database.run(work, "month_events"))]
 
     async def _read(self) -> Life:
-        return await anyio.to_thread.run_sync(lambda: read_life(self._limited, self._night), limiter=self._limiter)
+        return await anyio.to_thread.run_sync(lambda: read_life(self._limited, self._night))
 
     @cached_property
     def _limited(self) -> Settings:

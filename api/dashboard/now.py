@@ -61,19 +61,18 @@ def pages() -> tuple[Page, ...]:
 async def show_now(call: PageCall) -> Mapping[str, Any]:
     """Everything that the page shows. What PostgreSQL or Prefect does not say is missing, and the page says so."""
     monitor = call.services.monitor
-    health, performance, cache, runs = await asyncio.gather(
-        monitor.recent_health(), monitor.performance(), monitor.cache_report(), call.services.runs.recent()
+    health, (figures, cache), runs = await asyncio.gather(
+        monitor.recent_health(), monitor.figures(), call.services.runs.recent()
     )
     answers = _postgres_answers(health)
     alerts = await _or_none(monitor.alerts({"state": "open"}, MOST_ALERTS)) if answers else None
-    database = await _or_none(monitor.database()) if answers else None
+    database = await _or_none(monitor.database_figures()) if answers else None
     return {
         "health": health,
         "signs": SIGNS,
         "sentence": sentence(health),
         "troubles": troubles(health),
-        "performance": performance,
-        "queued_rows": sum(flush.queued_rows for flush in performance.flushes),
+        "figures": figures,
         "charts": history_charts(monitor.minutes),
         "alerts": alerts,
         "may_acknowledge": Scope.OPERATIONS in call.key.scopes,

@@ -119,7 +119,7 @@ class Services:
                 cache if cache.enabled else None,
             ),
             runs=RunsDesk(settings),
-            life=LifeDesk(settings),
+            life=LifeDesk(settings, database),
             cache=cache,
             vend_desk=VendDesk(settings, database, cache),
             lifetimes=Lifetimes(settings.cache),

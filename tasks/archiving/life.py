@@ -144,14 +144,6 @@ def read_life(settings: Settings, night: Schedule | None) -> Life:
         return Life(now, Month.of(now), tuple(lives), tuple(moves), run_at, _standing(connection))
 
 
-def month_events(settings: Settings, table: TieredTable, month: Month, most: int) -> list[MonthEvent]:
-    """The newest ``most`` events of a month, oldest first."""
-    which = {"table": table.name, "month": month.first_day, "limit": most}
-    with connect(settings.database_dsn, "life") as connection:
-        rows = connection.execute(_QUERIES["events"], which).fetchall()
-    return [MonthEvent(*row) for row in reversed(rows)]
-
-
 @dataclass(frozen=True, slots=True)
 class _VisitorsLook:
     """What a login sees that owns nothing: sizes, estimates, and rows through the parents, if it may read those."""

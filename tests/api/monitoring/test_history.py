@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from api.monitoring import metrics
 from api.monitoring.history import History
+from api.monitoring.performance import key_figures, performance
 from api.monitoring.readings import Reading
 
 START = datetime(2026, 11, 30, tzinfo=UTC)
@@ -63,3 +64,16 @@ def test_only_the_last_minutes_are_kept() -> None:
     for minute in range(10):
         history.note(reading(minute * 60, requests=minute), START + timedelta(minutes=minute))
     assert [one.at for one in history.minutes] == [START + timedelta(minutes=minute) for minute in (7, 8, 9)]
+
+
+def test_the_key_figures_are_those_of_the_performance_answer() -> None:
+    earlier, latest = reading(0, requests=10), reading(300, requests=610, errors=6)
+    whole, key = performance(latest, earlier, datetime.now(UTC)), key_figures(latest, earlier)
+    assert (key.recent, key.recent_s, key.pool, key.query_time) == (
+        whole.recent,
+        whole.recent_s,
+        whole.pool,
+        whole.query_time,
+    )
+    assert (key.workers, key.in_flight, key.resident_bytes) == (whole.workers, whole.in_flight, whole.resident_bytes)
+    assert key.queued_rows == 7

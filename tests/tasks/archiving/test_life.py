@@ -3,16 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from psycopg.types.json import Jsonb
 
 from config import Settings
 from ledger.months import Month
 from ledger.policy import Tier
 from sql.connection import connect
 from tasks.admin.setup import prepare_database
-from tasks.archiving.calendar import utc_today
 from tasks.archiving.late_rows import open_late_rows
-from tasks.archiving.life import MonthCondition, MonthLife, month_events, nightly_schedule, read_life
+from tasks.archiving.life import MonthCondition, MonthLife, nightly_schedule, read_life
 from tasks.archiving.plan import plan_table
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
 
@@ -124,17 +122,6 @@ def test_how_far_the_proof_has_come(ledger: Ledger) -> None:
     assert (proof.oldest.table_name, proof.oldest.month) == ("transactions", str(COLD))
 
 
-def test_the_history_of_a_month_is_told_in_order_and_is_bounded(ledger: Ledger) -> None:
-    ledger.warm(COLD)
-    ledger.night()
-    settings = as_api(ledger)
-    events = [event.event for event in month_events(settings, ledger.table, COLD, 100)]
-    assert events[0] == "warmed"
-    assert events[-1] == "archived"
-    assert [event.event for event in month_events(settings, ledger.table, COLD, 2)] == events[-2:]
-    assert month_events(settings, ledger.table, COLD.plus(1), 100) == []
-
-
 def test_looking_changes_nothing(ledger: Ledger) -> None:
     ledger.fill(COLD)
     before = ledger.sql("SELECT to_jsonb(m) FROM archive_months m ORDER BY 1")
@@ -151,14 +138,3 @@ def test_the_nightly_run_is_the_one_of_the_schedule(settings: Settings, instant:
     due, _ = night.due_after(datetime.fromisoformat(instant))
     assert due in (datetime(2026, 11, 30, 1, 30, tzinfo=UTC), datetime(2026, 12, 1, 1, 30, tzinfo=UTC))
     assert due - datetime.fromisoformat(instant) <= timedelta(days=1)
-
-
-def test_an_event_with_anything_in_it_is_read(ledger: Ledger) -> None:
-    ledger.fill(COLD)
-    ledger.sql(
-        "INSERT INTO archive_events (table_name, month, event, detail) VALUES ('transactions', %s, 'odd', %s)",
-        COLD.first_day,
-        Jsonb({"deep": [1, {"x": None}], "size_bytes": "no number"}),
-    )
-    assert utc_today()
-    assert month_events(as_api(ledger), ledger.table, COLD, 10)[-1].event == "odd"
