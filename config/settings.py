@@ -32,6 +32,7 @@ from pydantic_settings import (
 )
 
 from config.cache import CacheSettings
+from config.dashboard import DashboardSettings
 from config.health import AlertRepeatMinutes, AlertUrls, HealthSettings
 from config.limits import ForwardedHeader, Networks, RateLimits, WatchSettings
 from config.log import LogKeySettings
@@ -244,6 +245,14 @@ class Settings(BaseSettings):
     retention: RetentionSettings = Field(
         default_factory=RetentionSettings, description="How long the law keeps rows, and how their deletion is approved"
     )
+    api_dashboard: bool = Field(True, description="The API serves /dashboard; false: 404")
+    dashboard: DashboardSettings = Field(
+        default_factory=DashboardSettings, description="How long sessions of the dashboard last"
+    )
+    prefect_ui_url: str | None = Field(
+        None,
+        description="http(s)://... of the Prefect UI for people; unset: TREASURY_PREFECT_API_URL without /api",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home", mode="before")
@@ -301,7 +310,7 @@ class Settings(BaseSettings):
             raise ValueError("must be s3://bucket, s3://bucket/prefix or file:///folder")
         return value.rstrip("/")
 
-    @field_validator("s3_endpoint_url", "prefect_api_url", "tsa_url")
+    @field_validator("s3_endpoint_url", "prefect_api_url", "prefect_ui_url", "tsa_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
         if value is not None and urlsplit(value).scheme not in {"http", "https"}:

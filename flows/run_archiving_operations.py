@@ -21,14 +21,16 @@ from tasks.steps import (
     drop_expired_copies_step,
     purge_health_results_step,
     purge_idempotency_keys_step,
+    purge_sessions_step,
     record_job_step,
 )
 
 
 @flow(name="run-archiving-operations", **HOOKS)
 def run_archiving_operations(parameters: ArchivingParameters = ArchivingParameters()) -> list[MoveOutcome]:
-    """Roll the partitions, delete keys, health results and copies of months past their time, then archive. The artifact
-    `storage-costs` says what is stored costs, and what the tiers save.
+    """Roll the partitions, delete keys, health results, sessions and copies of months past their time, then archive.
+
+    The artifact `storage-costs` says what the stored months cost, and what the tiers save.
 
     What fails before the archiving does not stop it; the run fails after it. Safe to run again at any time.
     """
@@ -37,6 +39,7 @@ def run_archiving_operations(parameters: ArchivingParameters = ArchivingParamete
     if not parameters.plan_only:
         problems += _problems_of(lambda: purge_idempotency_keys_step(load_settings()))
         problems += _problems_of(lambda: purge_health_results_step(load_settings()))
+        problems += _problems_of(lambda: purge_sessions_step(load_settings()))
         problems += _problems_of(lambda: drop_expired_copies_step(load_settings()))
     with _recorded(parameters.plan_only):
         outcomes = archive_months(parameters)

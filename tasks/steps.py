@@ -23,6 +23,7 @@ from ledger.tables import TieredTable
 from sql.deletions import DeletionRequest
 from sql.restored import Request
 from tasks.admin.housekeeping import purge_health_results, purge_idempotency_keys, record_job
+from tasks.admin.sessions import purge_sessions
 from tasks.alerting.notices import Sent, send_notices
 from tasks.archiving.move_month import finish_leftovers, move_month
 from tasks.archiving.outcome import MoveAction, MoveOutcome
@@ -108,6 +109,12 @@ def purge_idempotency_keys_step(settings: Settings) -> int:
 def purge_health_results_step(settings: Settings) -> int:
     """`tasks.admin.housekeeping.purge_health_results`."""
     return purge_health_results(settings)
+
+
+@task(name="purge sessions of the dashboard", **OPTIONS)
+def purge_sessions_step(settings: Settings) -> int:
+    """`tasks.admin.sessions.purge_sessions`."""
+    return purge_sessions(settings)
 
 
 @task(name="record job", task_run_name="record {job}", **OPTIONS)

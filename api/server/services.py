@@ -17,6 +17,9 @@ from api.caching.lifetimes import Lifetimes
 from api.connections.clock import Clock
 from api.connections.database import Database
 from api.connections.shared_redis import SharedRedis
+from api.dashboard.life_desk import LifeDesk
+from api.dashboard.runs_desk import RunsDesk
+from api.dashboard.sessions import Sessions
 from api.keys.auth import Authenticator
 from api.keys.throttle import KeyThrottle
 from api.logs.error_description import describe
@@ -58,6 +61,7 @@ class Services:
     redis: SharedRedis
     defence: Defence
     key_throttle: KeyThrottle
+    sessions: Sessions
     cold: ColdReader
     proofs: ProofDesk
     totals: TotalsDesk
@@ -67,6 +71,8 @@ class Services:
     statuses: StatusChanger
     cursors: Cursors
     monitor: Monitor
+    runs: RunsDesk
+    life: LifeDesk
     cache: ResponseCache
     vend_desk: VendDesk
     lifetimes: Lifetimes
@@ -95,6 +101,7 @@ class Services:
             redis=redis,
             defence=defence,
             key_throttle=KeyThrottle(authenticator, defence.limiter, defence.watch),
+            sessions=Sessions(settings, database, authenticator, secret, time.monotonic),
             cold=cold,
             proofs=ProofDesk(settings),
             totals=TotalsDesk(settings),
@@ -111,6 +118,8 @@ class Services:
                 rules(settings),
                 cache if cache.enabled else None,
             ),
+            runs=RunsDesk(settings),
+            life=LifeDesk(settings, database),
             cache=cache,
             vend_desk=VendDesk(settings, database, cache),
             lifetimes=Lifetimes(settings.cache),
