@@ -103,9 +103,7 @@ def instant(value: datetime | None) -> Markup | str:
         return NOTHING
     utc = value.astimezone(UTC)
     digits = f".{utc.microsecond:06d}".removesuffix("000") if utc.microsecond else ""
-    return Markup('<time datetime="{}">{}</time>').format(
-        utc.isoformat(), f"{utc:%Y-%m-%d %H:%M:%S}{digits}{THIN}UTC"
-    )
+    return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), f"{utc:%Y-%m-%d %H:%M:%S}{digits}{THIN}UTC")
 
 
 def day(value: date | None) -> Markup | str:
