@@ -18,6 +18,7 @@ from api.connections.clock import Clock
 from api.connections.database import Database
 from api.connections.shared_redis import SharedRedis
 from api.dashboard.download_desk import DownloadDesk
+from api.dashboard.runs_desk import RunsDesk
 from api.dashboard.sessions import Sessions
 from api.keys.auth import Authenticator
 from api.keys.throttle import KeyThrottle
@@ -71,6 +72,7 @@ class Services:
     statuses: StatusChanger
     cursors: Cursors
     monitor: Monitor
+    runs: RunsDesk
     cache: ResponseCache
     vend_desk: VendDesk
     lifetimes: Lifetimes
@@ -117,6 +119,7 @@ class Services:
                 rules(settings),
                 cache if cache.enabled else None,
             ),
+            runs=RunsDesk(settings),
             cache=cache,
             vend_desk=VendDesk(settings, database, cache),
             lifetimes=Lifetimes(settings.cache),
