@@ -11,7 +11,7 @@ from api.archive.handlers import part_of, row_proof, statement_proof
 from api.archive.months import MonthOfTable, month_of
 from api.connections.database import OutOfTimeError
 from api.dashboard.download_desk import MOST_ROWS, Download, Form
-from api.dashboard.found_rows import Found, known_months, search, tier_of
+from api.dashboard.found_rows import Found, known_months, search, tiers_of
 from api.dashboard.page import HTTP_STATUS, Page, PageCall
 from api.dashboard.search import LONGEST_VALUE, By, Search
 from api.dashboard.shown_rows import filled, shown, words
@@ -95,7 +95,7 @@ async def show_row(call: PageCall) -> Mapping[str, Any]:
         "table_name": TABLE_NAMES[table.name],
         "row": {**dict.fromkeys(row), **filled(row)},
         "month": str(month),
-        "tier": tier_of(known, table, month, archived=archived) or located.tier,
+        "tier": tiers_of(known).get((table.name, month, archived), located.tier),
         "archived": archived,
         "state": state,
         "parts": [] if state is None else [part.part for part in state.parts],

@@ -101,7 +101,8 @@ async def search(services: Services, wanted: Search, cursor: str | None, limit: 
         known_months(services.database, wanted.tables),
     )
     read = list(zip(wanted.tables, pages, strict=True))
-    rows = sorted((row for table, page in read for row in _rows(table, page, known)), key=_newest_first, reverse=True)
+    tiers = tiers_of(known)
+    rows = sorted((row for table, page in read for row in _rows(table, page, tiers)), key=_newest_first, reverse=True)
     shown = rows[:limit]
     more = len(rows) > limit or any(page.more for page in pages)
     last = services.cursors.write(wanted.question, *shown[-1].place) if more else None
@@ -120,20 +121,19 @@ async def known_months(database: Database, tables: Iterable[TieredTable]) -> lis
     return [KnownMonth(name, Month.of(month), Tier(tier), number) for name, month, _, tier, number in rows]
 
 
-def tier_of(known: Iterable[KnownMonth], table: TieredTable, month: Month, *, archived: bool) -> Tier | None:
-    """The tier of a row of a month, by whether it was read from the archive; None where the catalogue has no such."""
-    tiers = [one.tier for one in known if (one.table, one.month) == (table.name, month)]
-    return next((tier for tier in reversed(tiers) if _is_archived(tier) == archived and tier is not Tier.DELETED), None)
+def tiers_of(known: Iterable[KnownMonth]) -> Mapping[tuple[str, Month, bool], Tier]:
+    """The tier of the rows of a table's month, by whether they are in the archive."""
+    return {(one.table, one.month, _is_archived(one.tier)): one.tier for one in known if one.tier is not Tier.DELETED}
 
 
 def _is_archived(tier: Tier) -> bool:
     return tier in (Tier.COLD, Tier.DEEP)
 
 
-def _rows(table: TieredTable, page: RowPage, known: Sequence[KnownMonth]) -> Iterable[FoundRow]:
+def _rows(table: TieredTable, page: RowPage, tiers: Mapping[tuple[str, Month, bool], Tier]) -> Iterable[FoundRow]:
     for row in page.rows:
-        month, archived = Month.of(row[table.time_column]), row[table.key_column] in page.archived
-        yield FoundRow(table, row, tier_of(known, table, month, archived=archived))
+        place = table.name, Month.of(row[table.time_column]), row[table.key_column] in page.archived
+        yield FoundRow(table, row, tiers.get(place))
 
 
 def _newest_first(found: FoundRow) -> tuple[datetime, UUID]:
@@ -158,7 +158,8 @@ def _read(
             in_postgres = one.tier in _IN_POSTGRES and wanted.includes(one.month) and _is_open(one.month, before)
             if one.table == table.name and (in_postgres or (_is_archived(one.tier) and one.month in opened)):
                 found.setdefault((table.name, one.tier), set()).add(one.month)
-    return {place: sorted(months, reverse=True) for place, months in found.items()}
+    places = sorted(found, key=lambda place: (place[0], tuple(Tier).index(place[1])))
+    return {place: sorted(found[place], reverse=True) for place in places}
 
 
 def _is_open(month: Month, before: tuple[datetime, UUID] | None) -> bool:

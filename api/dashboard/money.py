@@ -17,6 +17,7 @@ from api.routing import parsing
 from api.routing.problems import INVALID, UNAVAILABLE, HttpError
 from ledger.errors import FieldError, MissingRowsError
 from ledger.money import add_exactly
+from ledger.months import FIRST_YEAR
 from ledger.scopes import Scope
 from ledger.tables import BUILT_IN, VAS_TRANSACTIONS, TieredTable
 from ledger.totals import Question, Total, TotalsGroup, Zone
@@ -74,12 +75,21 @@ async def show_totals(call: PageCall) -> Mapping[str, Any]:
 
 
 def _entered(call: PageCall) -> dict[str, str]:
-    """What is in the fields of the form; the last 30 days by default."""
+    """What is in the fields of the form; by default the 30 days up to the last one, which is today."""
     zone = call.query.get("zone", Zone.UTC.value)
     today = call.services.now().astimezone(Zone(zone).timezone if zone in set(Zone) else Zone.UTC.timezone).date()
     given = {name: call.query[name] for name in _FIELDS if call.query.get(name)}
-    last = today - timedelta(days=DAYS - 1)
-    return {"table": BUILT_IN[0].name, "from": last.isoformat(), "to": today.isoformat(), "zone": zone} | given
+    first = _last_day(given, today) - timedelta(days=DAYS - 1)
+    return {"table": BUILT_IN[0].name, "from": first.isoformat(), "to": today.isoformat(), "zone": zone} | given
+
+
+def _last_day(given: Mapping[str, str], today: date) -> date:
+    """The last day that is entered, or today where none is, or where no thirty days lie before it."""
+    try:
+        last = parsing.day("to", given.get("to", today.isoformat()))
+    except FieldError:
+        return today
+    return last if last.year >= FIRST_YEAR else today
 
 
 def _asked(call: PageCall, entered: Mapping[str, str]) -> tuple[TieredTable, Question]:

@@ -41,7 +41,7 @@ def mask_metadata(text: str) -> str:
 def words(name: str) -> str:
     """A column or a value in words: `supplier_product_id` as `Supplier product id`."""
     text = name.replace("_", " ")
-    return text[:1].upper() + text[1:]
+    return "VAS" + text[3:] if text.startswith("vas ") else text[:1].upper() + text[1:]
 
 
 def filled(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,11 @@ def page(tmp_path: Path) -> Iterator[Page]:
         yield tab
 
 
+def arrive(page: Page, heading: str) -> None:
+    """Wait until the page with a heading is there."""
+    page.wait_for(f"document.readyState === 'complete' && document.querySelector('h1')?.innerText === {heading!r}")
+
+
 def downloaded(folder: Path, pattern: str) -> Path:
     """The one file of a pattern, once the browser has all of it."""
     ends_s = time.monotonic() + _GIVE_UP_S
@@ -66,24 +71,25 @@ def test_an_auditor_finds_a_row_downloads_it_and_proves_it_on_a_second_machine(
     ledger.cold(table, COLD)
     publish_log(shared)
 
-    page.open(f"{shared_url}/dashboard/find")
+    page.open(f"{shared_url}/dashboard/sign-in?next=/dashboard/find")
     page.type("#key", create_key(shared, "acme", READ))
     page.click("main button[type=submit]")
-    assert page.text("h1") == "Find"
+    arrive(page, "Find")
 
     page.type("#value", "INV-2024-000123")
     page.click("main form button[type=submit]")
     assert page.text("#rows-heading") == "1 row"
     assert "Cold Transactions: 2024-03" in page.text("[aria-labelledby=months-heading]")
     page.click("a[href*='/find/download/csv']")
-    (line,) = csv.DictReader(downloaded(tmp_path / "downloads", "*.csv").open(encoding="utf-8"))
+    text = downloaded(tmp_path / "downloads", "*.csv").read_text(encoding="utf-8")
+    (line,) = csv.DictReader(text.splitlines())
     assert (line["id"], line["tier"], line["reference"]) == (str(row["id"]), "cold", "INV-2024-000123")
 
     page.click("tbody th a")
-    assert page.text("h1") == f"Transaction {row['id']}"
+    arrive(page, f"Transaction {row['id']}")
     assert "Cold, in the archive" in page.text("main")
     policy = policy_text(shared)
-    for number, (ending, sentence) in enumerate((("proof", "a row"), ("wallet-month", "w-4711"))):
+    for number, (ending, sentence) in enumerate((("proof", "the row is in the month"), ("wallet-month", "w-4711"))):
         page.click(f"a[href$='/{ending}']")
         pattern = "*-row-*.tlog-proof" if ending == "proof" else "*-statement.tlog-proof"
         said = check_elsewhere(downloaded(tmp_path / "downloads", pattern), policy, tmp_path / f"machine-{number}")

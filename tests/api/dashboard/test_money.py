@@ -54,9 +54,9 @@ def acme(make_person: MakePerson, tiers: Settings) -> Person:
     return make_person(READ)
 
 
-def show(person: Person, status: int = 200, **query: str) -> Document:
+def show(person: Person, expected: int = 200, /, **query: str) -> Document:
     answer = person.open(MONEY, params=query)
-    assert answer.status_code == status, answer.text
+    assert answer.status_code == expected, answer.text
     document = Document(answer.text)
     check_html(document)
     return document
@@ -75,6 +75,7 @@ def test_by_default_the_page_shows_thirty_days_up_to_today(acme: Person) -> None
     fields = {one["name"]: one.get("value") for one in document.all("input") if one.get("type") == "date"}
     first, last = (date.fromisoformat(str(fields[name])) for name in ("from", "to"))
     assert last - first == timedelta(days=29)
+    assert "2025-03-02 to 2025-03-31" in show(acme, to="2025-03-31").text
 
 
 def test_the_sums_are_those_of_the_rows_in_every_tier_and_of_each_currency(acme: Person, tiers: Settings) -> None:
@@ -181,7 +182,7 @@ def test_too_many_lines_are_refused_and_a_long_table_says_how_long_it_is(
     days = {"from": "2026-10-01", "to": "2026-10-31"}
     monkeypatch.setattr("api.dashboard.money.MOST_LINES", 1)
     document = show(acme, **days)
-    assert "The newest 1 of 2 lines" in document.text
+    assert "These are the newest 1 of 2 lines" in document.text
     assert len(table_of(document, "By day")) == 1
     monkeypatch.setattr("api.dashboard.money.MOST_TOTALS", 1)
     assert "choose fewer, or fewer days" in show(acme, 422, **days).text
