@@ -1,6 +1,7 @@
 """The handlers of the archive's operations."""
 
 from collections.abc import Mapping
+from uuid import UUID
 
 import msgspec
 from starlette.responses import Response
@@ -53,19 +54,19 @@ async def get_month(call: Call) -> Response:
 async def prove_row(call: Call) -> Response:
     """Answer with the proof file of a row."""
     table = _table(call, call.query.get("table", DEFAULT_TABLE))
-    return await row_proof(call.services, call.key, table, call.request.path_params["id"])
+    return await row_proof(call.services, call.key, table, parsing.row_id("id", call.request.path_params["id"]))
 
 
 async def prove_statement(call: Call) -> Response:
     """Answer with the proof file of all rows of a wallet in a month, or in one part of it."""
     table = _table(call, call.query.get("table", DEFAULT_TABLE))
     month = parsing.month("month", parsing.required("month", call.query))
-    return await statement_proof(call.services, call.key, table, month, call.query)
+    wallet = parsing.required("wallet_id", call.query)
+    return await statement_proof(call.services, call.key, table, wallet, month, part_of(call.query))
 
 
-async def row_proof(services: Services, key: ApiKey, table: TieredTable, given_id: str) -> Response:
-    """The proof file of a row, as a download. Raises a 404 problem also for a row that ``key`` may not see."""
-    row_id = parsing.row_id("id", given_id)
+async def row_proof(services: Services, key: ApiKey, table: TieredTable, row_id: UUID) -> Response:
+    """The proof file of a row that ``key`` may see. Raises a 404 problem for any other, and what `Prover.row` does."""
     try:
         file = await services.proofs.prove(lambda prover: prover.row(table, row_id))
     except GoneError:
@@ -78,13 +79,13 @@ async def row_proof(services: Services, key: ApiKey, table: TieredTable, given_i
 
 
 async def statement_proof(
-    services: Services, key: ApiKey, table: TieredTable, month: Month, given: Mapping[str, str]
+    services: Services, key: ApiKey, table: TieredTable, wallet: str, month: Month, part: int | None
 ) -> Response:
-    """The proof file of all rows of the ``wallet_id`` that is given, as a download; of one ``part`` where the month has
-    several. Raises a 404 problem also for rows that ``key`` may not see.
+    """The proof file of all rows of a wallet in a month, or in a ``part`` of it.
+
+    Raises a 404 problem where ``key`` may see none of them, a 403 problem where it may not see all that the file shows,
+    FieldError where the part must be named, and what `Prover.statement` does.
     """
-    wallet = parsing.required("wallet_id", given)
-    part = parsing.integer("part", given["part"], 1, MOST_PARTS) if "part" in given else None
     try:
         files = await services.proofs.prove(lambda prover: prover.statement(table, wallet, month))
     except GoneError:
@@ -97,6 +98,11 @@ async def statement_proof(
     if not _is_seen(key, file):  # rows of other clients, or in a proof of absence the names of other wallets
         key.require(Scope.READ_ALL)
     return _proof(file, "statement" if file.part == 1 else f"statement-part-{file.part}")
+
+
+def part_of(query: Mapping[str, str]) -> int | None:
+    """The part of a month that a query names; None for none. Raises FieldError."""
+    return parsing.integer("part", query["part"], 1, MOST_PARTS) if "part" in query else None
 
 
 async def checkpoint(call: Call) -> Response:

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.abuse.visitor import visitor_of
 from api.dashboard import cookie, error_pages
-from api.dashboard.page import DONE, Page, PageCall
+from api.dashboard.page import DONE, HTTP_STATUS, Page, PageCall
 from api.dashboard.rendering import html
 from api.keys.auth import NOBODY
 from api.logs.access_log import of_request
@@ -94,7 +94,7 @@ class PageEndpoint:
         answer = await self._page.handler(call)
         if isinstance(answer, Response):
             return answer
-        return html(self._page.template, self._frame(call) | dict(answer))
+        return html(self._page.template, self._frame(call) | dict(answer), int(answer.get(HTTP_STATUS, 200)))
 
     def _refuse(self, call: PageCall, error: Exception) -> Response:
         """The page of an error. Without a session it is the page to sign in, which leads back to what was asked for."""

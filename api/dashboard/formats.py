@@ -97,6 +97,15 @@ def moment(value: datetime | None) -> Markup | str:
     )
 
 
+def instant(value: datetime | None) -> Markup | str:
+    """An instant as a `<time>` with every digit that it has, down to microseconds, UTC."""
+    if value is None:
+        return NOTHING
+    utc = value.astimezone(UTC)
+    digits = f".{utc.microsecond:06d}".removesuffix("000") if utc.microsecond else ""
+    return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), f"{utc:%Y-%m-%d %H:%M:%S}{digits}{THIN}UTC")
+
+
 def day(value: date | None) -> Markup | str:
     """A day as a `<time>`."""
     return NOTHING if value is None else Markup('<time datetime="{0}">{0}</time>').format(value.isoformat())

@@ -114,14 +114,16 @@ async def download_checkpoint(call: PageCall) -> Response:
 async def download_row(call: PageCall) -> Response:
     """The proof file of a row, as the operation `proveRow` gives it."""
     table, _ = _named(call)
-    return await archive.row_proof(call.services, call.key, table, parsing.required(_ROW, call.query).strip())
+    row_id = parsing.row_id(_ROW, parsing.required(_ROW, call.query).strip())
+    return await archive.row_proof(call.services, call.key, table, row_id)
 
 
 async def download_statement(call: PageCall) -> Response:
     """The proof file of a wallet's month, as the operation `proveStatement` gives it."""
     table, month = _named(call)
     given = {name: value for name, value in call.query.items() if value}  # a field that was left empty
-    return await archive.statement_proof(call.services, call.key, table, month, given)
+    wallet = parsing.required(_WALLET, given)
+    return await archive.statement_proof(call.services, call.key, table, wallet, month, archive.part_of(given))
 
 
 def _named(call: PageCall) -> tuple[TieredTable, Month]:

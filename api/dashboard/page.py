@@ -19,6 +19,7 @@ from api.server.services import Services
 from ledger.scopes import Scope
 
 DONE = "done"  # the query parameter that says what a form has just done
+HTTP_STATUS = "http_status"  # among the values of a template: that of a page that refuses what was entered
 _SEE_OTHER = 303
 
 

@@ -3,7 +3,7 @@
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from api.dashboard import life, now, signing_in
+from api.dashboard import find, life, money, now, signing_in
 from api.dashboard.endpoint import NoSuchPage, PageEndpoint, refuse_method
 from api.dashboard.error_pages import HOME
 from api.dashboard.page import Page
@@ -14,7 +14,7 @@ from api.server.services import Services
 
 def pages() -> tuple[Page, ...]:
     """Every page. A further one is a further value here, and in the access matrix of its own."""
-    return (*now.pages(), *life.pages(), *signing_in.pages())
+    return (*now.pages(), *life.pages(), *find.pages(), *money.pages(), *signing_in.pages())
 
 
 def routes(services: Services) -> list[BaseRoute]:

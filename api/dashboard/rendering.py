@@ -33,6 +33,7 @@ _FILTERS = (
     formats.milliseconds,
     formats.duration,
     formats.moment,
+    formats.instant,
     formats.day,
     formats.age,
     formats.prose,

@@ -17,6 +17,7 @@ from api.caching.lifetimes import Lifetimes
 from api.connections.clock import Clock
 from api.connections.database import Database
 from api.connections.shared_redis import SharedRedis
+from api.dashboard.download_desk import DownloadDesk
 from api.dashboard.life_desk import LifeDesk
 from api.dashboard.runs_desk import RunsDesk
 from api.dashboard.sessions import Sessions
@@ -65,6 +66,7 @@ class Services:
     cold: ColdReader
     proofs: ProofDesk
     totals: TotalsDesk
+    downloads: DownloadDesk
     reader: Reader
     feed: Feed
     writer: Writer
@@ -105,6 +107,7 @@ class Services:
             cold=cold,
             proofs=ProofDesk(settings),
             totals=TotalsDesk(settings),
+            downloads=DownloadDesk(settings),
             reader=reader,
             feed=Feed(database, delay_s),
             writer=writer,
@@ -151,6 +154,7 @@ class Services:
             self.cold.close()
             self.proofs.close()
             self.totals.close()
+            self.downloads.close()
 
     async def _close_cache(self) -> None:
         """Send the pending invalidations, then close the connections to Redis."""
