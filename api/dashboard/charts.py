@@ -47,9 +47,18 @@ class Chart:
 
 
 def line(
-    name: str, title: str, times: Sequence[datetime], series: Sequence[Series], form: Form, unit: str = ""
+    name: str,
+    title: str,
+    times: Sequence[datetime],
+    series: Sequence[Series],
+    form: Form,
+    unit: str = "",
+    *,
+    by_day: bool = False,
 ) -> Chart:
-    """Lines over time, at most `MOST_LINES`. ``name`` is the id of the chart in its page; ``form`` writes a value."""
+    """Lines over time, at most `MOST_LINES`. ``name`` is the id of the chart in its page; ``form`` writes a value. Times
+    that stand for days are written ``by_day``.
+    """
     assert len(series) <= MOST_LINES, title  # noqa: S101  # a slip of a page
     most = _top(value for one in series for value in one.values if value is not None)
     xs = _places(times)
@@ -57,13 +66,13 @@ def line(
         Markup('<path class="line line-{}" d="{}"/>').format(number, _path(xs, one.values, most))
         for number, one in enumerate(series, 1)
     ]
-    labels = [f"{moment:%Y-%m-%d %H:%M}" for moment in times]
+    labels = [f"{moment:%Y-%m-%d}" if by_day else f"{moment:%Y-%m-%d %H:%M}" for moment in times]
     rows = tuple(
         (label, *(NOTHING if value is None else form(value) for value in values))
         for label, *values in zip(labels, *(one.values for one in series), strict=True)
     )
     legend = tuple(one.name for one in series) if len(series) > 1 else ()
-    columns = ("time (UTC)", *(one.name for one in series))
+    columns = ("day" if by_day else "time (UTC)", *(one.name for one in series))
     described = _described(title, labels, series, form)
     svg = _svg(title, described, paths)
     return _chart(name, title, unit, svg, legend=legend, top=form(most), labels=labels, columns=columns, rows=rows)

@@ -22,6 +22,7 @@ from api.server.services import Services
 FORM_TOKEN = "form_token"  # noqa: S105  # the name of a field
 REFRESH_HEADER = "x-dashboard-refresh"  # of the requests of an open page: they do not keep a session alive
 _MOST_FORM_BYTES = 16_384
+OK = 200
 
 
 class PageEndpoint:
@@ -66,8 +67,9 @@ class PageEndpoint:
         if verdict is not None:
             verdict.require()
             visitor.headers = verdict.headers()
-        if page.scope is not None:
-            call.key.require(page.scope)
+        scope = page.scope_for(call.key)
+        if scope is not None:
+            call.key.require(scope)
         if call.session is not None and REFRESH_HEADER not in call.request.headers:
             await services.sessions.note_use(call.session)
         return call
@@ -93,7 +95,7 @@ class PageEndpoint:
         answer = await self._page.handler(call)
         if isinstance(answer, Response):
             return answer
-        return html(self._page.template, self._frame(call) | dict(answer))
+        return html(self._page.template, self._frame(call) | dict(answer), int(answer.get("status", OK)))
 
     def _refuse(self, call: PageCall, error: Exception) -> Response:
         """The page of an error. Without a session it is the page to sign in, which leads back to what was asked for."""
