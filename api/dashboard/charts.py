@@ -56,8 +56,8 @@ def line(
     *,
     by_day: bool = False,
 ) -> Chart:
-    """Lines over time, at most `MOST_LINES`. ``name`` is the id of the chart in its page; ``form`` writes a value. Times
-    that stand for days are written ``by_day``.
+    """Lines over time, at most `MOST_LINES`. ``name`` is the id of the chart in its page; ``form`` writes a value.
+    Times that stand for days are written ``by_day``.
     """
     assert len(series) <= MOST_LINES, title  # noqa: S101  # a slip of a page
     most = _top(value for one in series for value in one.values if value is not None)

@@ -1,8 +1,8 @@
 """A page of the dashboard as a value, and one request for it. `api.dashboard.pages` lists all pages.
 
-A handler returns the values of its template, or a whole answer: a redirect, or a file to download. The value ``status``
-is the HTTP status, 200 by default: a form that was refused is shown again with what was entered. It raises the project's
-errors, and `api.dashboard.endpoint` makes a page of each.
+A handler returns the values of its template, or a whole answer: a redirect, or a file to download. The value
+``status`` is the HTTP status, 200 by default: a form that was refused is shown again with what was entered. A handler
+raises the project's errors, and `api.dashboard.endpoint` makes a page of each.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -59,8 +59,8 @@ Handler = Callable[[PageCall], Awaitable[Mapping[str, Any] | Response]]
 class Page:
     """One method at one address of the dashboard.
 
-    ``scope``: what the key needs, None for nothing but the session; ``needs_session`` is False for signing in alone. Each
-    of ``or_scopes`` is enough in its place, for a page whose parts need different scopes.
+    ``scope``: what the key needs, None for nothing but the session; ``needs_session`` is False for signing in alone.
+    Each of ``or_scopes`` is enough in its place, for a page whose parts need different scopes.
     ``label`` is its name in the navigation, where it is for keys with its scope; "" for nowhere. ``query`` and
     ``fields`` are the parameters and the fields of the form that it takes; any other is refused by name. ``notices``
     are the texts that it shows after a form, by the value of ``?done=``. One that ``refreshes`` is made again in an

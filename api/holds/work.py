@@ -1,4 +1,4 @@
-"""The work of people on legal holds, as the HTTP operations and the dashboard do it: `tasks.retention.holds`, in a thread."""
+"""The work of people on legal holds, as the HTTP operations and the dashboard do it: `tasks.retention`, in a thread."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
