@@ -25,7 +25,7 @@ from tasks.second_person import RECONCILIATION, Waiting, WaitingKind, list_waiti
 
 PATH = f"{HOME}/queue"
 HOLD = f"{PATH}/holds/{{id}}"
-MOST = 200  # of the page
+MOST = 50  # a form takes 1.6 KB, and a page is to stay below 100 KB
 _FIELDS = frozenset({"decision", "reason"})
 _RELEASED, _REJECTED, _PROPOSED = "released", "rejected", "proposed"
 _NOTICES = {
@@ -116,7 +116,7 @@ async def _shown(call: PageCall, form: Form, hold: str = "") -> Mapping[str, Any
         "form": form if hold and not is_there else Form(),
         "items": items,
         "for_you": sum(item.waiting.is_for(who) for item in items),
-        "more": len(found) - len(items),
+        "is_more": len(found) > len(items),
         "hidden": [words.KINDS_OF_SCOPE[scope] for scope in _SHOWN if scope not in scopes],
     }
 

@@ -50,8 +50,8 @@ def test_both_sides_are_next_to_each_other_and_what_differs_is_marked(desk: Desk
     number = desk.number_of("29.00")
     document = desk.sit_down("thandi").read(break_page(number))
     check_html(document)
-    assert "Other amount: 29.00\u202fZAR" in document.text
-    assert "amount 100.00\u202fZAR 129.00\u202fZAR differs" in document.text
+    assert "Other amount: 29.00 ZAR" in document.text
+    assert "amount 100.00 ZAR 129.00 ZAR differs" in document.text
     assert "status completed completed same" in document.text
     assert "Internal row Statement line" in document.text
     assert "2026-02-03 12:00" in document.text  # noon in Johannesburg
@@ -227,7 +227,7 @@ def test_values_that_no_run_has_written_are_text(desk: Desk) -> None:
     (record,) = breaks.list_breaks(desk.books.settings, limit=1)
     odd = {"amount": "many", "at_ms": 10**30, "status": ["x"], "commission": "NaN"}
     shown = sides(breaks.BreakRecord(**{**_fields(record), "own": odd, "line": {"amount": "1.00"}}))
-    assert [one.own for one in shown.fields][0] == "many"
+    assert next(one.own for one in shown.fields) == "many"
 
 
 def test_only_an_unfinished_row_can_be_ended(desk: Desk) -> None:
