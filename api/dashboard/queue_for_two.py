@@ -7,6 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from api.abuse.rate_limits import RatePolicy
+from api.dashboard import formats
 from api.dashboard import reconciliation_words as words
 from api.dashboard.error_pages import HOME
 from api.dashboard.forms import REFUSALS, Form, refused
@@ -148,7 +149,7 @@ class Item:
         return cls(
             waiting=one,
             kind=words.KINDS[one.kind],
-            subject=_subject(one),
+            subject=mask_text(_subject(one)),
             notes=tuple(_notes(one)),
             reason=words.sentence(one.reason),
             is_for_you=one.is_for(who),
@@ -195,7 +196,7 @@ def _notes(one: Waiting) -> list[str]:
     if one.kind is WaitingKind.DELETION:
         by = ", ".join(f"{person.name} ({person.account})" for person in facts["approved_by"])
         return [
-            f"{facts['rows']} rows",
+            f"{formats.number(facts['rows'])} rows",
             f"{len(facts['approved_by'])} of {facts['approvals']} approvals{f', by {by}' if by else ''}",
             f"deleted {facts['grace_days']} days after the last approval",
         ]
@@ -230,8 +231,3 @@ def _commands(one: Waiting) -> tuple[str, ...]:
         command = f"treasury statements none {one.supplier} {one.first_day} --reason …"
         return command, f"{command} --reject"
     return ()
-
-
-def shown_account(person: Person) -> str:
-    """A person as a page names them."""
-    return mask_text(person.name if person.name == person.account else f"{person.name} ({person.account})")

@@ -259,7 +259,7 @@ def sides(record: BreakRecord) -> Sides:
 def _side(record: BreakRecord, name: str, own: Any, line: Any) -> Side:
     is_other = own is not None and line is not None and _compared(name, own, True) != _compared(name, line, False)
     differs = is_other and bool(_SHOWS.get(name, frozenset()) & set(record.issues))
-    texts = [_text(name, value, record.currency) for value in (own, line)]
+    texts = (_text(name, own, record.currency), _text(name, line, record.currency))
     return Side(_LABELS.get(name, name), *texts, differs, is_other)
 
 

@@ -77,12 +77,14 @@ async def decide(call: PageCall) -> Mapping[str, Any] | Response:
     """Propose, confirm or reject a closing, as the operation `closeReconciliationPeriod` does."""
     try:
         given = {name: parsing.required(name, call.form) for name in ("supplier", "first_day", "last_day", "reason")}
-        days = (given["supplier"], *(parsing.day(name, given[name]) for name in ("first_day", "last_day")))
+        first, last = (parsing.day(name, given[name]) for name in ("first_day", "last_day"))
         decision = parsing.member("decision", call.form.get("decision", PeriodDecision.CLOSE), PeriodDecision)
         if call.form.get("carry", YES) != YES:
             raise FieldError("carry", "must be yes, or not given")
         carry = "carry" in call.form
-        closing = await decide_period(call.services, call.key, days, decision, given["reason"], carry=carry)
+        closing = await decide_period(
+            call.services, call.key, (given["supplier"], first, last), decision, given["reason"], carry=carry
+        )
     except REFUSALS as error:
         if Scope.RECONCILIATION_READ not in call.key.scopes:
             raise

@@ -1,6 +1,7 @@
 """The page of a break: both sides, the forms, and the rules of two people."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -215,7 +216,7 @@ def test_hostile_and_private_values_are_text_and_masked(settings: Settings, tmp_
 def test_a_break_of_a_changed_closed_day_shows_then_and_now(desk: Desk) -> None:
     (record,) = breaks.list_breaks(desk.books.settings, limit=1)
     own = {"rows_then": 3, "rows_now": 4, "value_then": "10.00", "value_now": "12.50", "digest_then": "ab"}
-    changed = sides(breaks.BreakRecord(**{**_fields(record), "own": own, "line": None}))
+    changed = sides(replace(record, own=own, line=None))
     assert (changed.left, changed.right) == ("When it was closed", "Now")
     assert [(one.own, one.line, one.differs) for one in changed.fields] == [
         ("3", "4", True),
@@ -226,21 +227,15 @@ def test_a_break_of_a_changed_closed_day_shows_then_and_now(desk: Desk) -> None:
 def test_values_that_no_run_has_written_are_text(desk: Desk) -> None:
     (record,) = breaks.list_breaks(desk.books.settings, limit=1)
     odd = {"amount": "many", "at_ms": 10**30, "status": ["x"], "commission": "NaN"}
-    shown = sides(breaks.BreakRecord(**{**_fields(record), "own": odd, "line": {"amount": "1.00"}}))
+    shown = sides(replace(record, own=odd, line={"amount": "1.00"}))
     assert next(one.own for one in shown.fields) == "many"
 
 
 def test_only_an_unfinished_row_can_be_ended(desk: Desk) -> None:
     (record,) = breaks.list_breaks(desk.books.settings, limit=1)
     for status, is_offered in (("completed", False), ("pending", True), ("processing", True)):
-        values = [
-            value for value, *_ in decisions_for(breaks.BreakRecord(**{**_fields(record), "own": {"status": status}}))
-        ]
+        values = [value for value, *_ in decisions_for(replace(record, own={"status": status}))]
         assert (Decision.SETTLE_FAILED in values) == is_offered
-
-
-def _fields(record: breaks.BreakRecord) -> dict[str, object]:
-    return {name: getattr(record, name) for name in record.__slots__}
 
 
 def test_every_word_of_reconciliation_is_written_for_people() -> None:
