@@ -56,7 +56,7 @@ CATALOGUE: Mapping[str, Access] = {
     "api_key_events": Access(auditor=("SELECT",)),
     "api_keys": Access(api=("SELECT",)),
     "archive_columns": Access(api=("SELECT",), auditor=("SELECT",)),
-    "archive_events": Access(auditor=("SELECT",)),
+    "archive_events": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_filters": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_lookups": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_months": Access(api=("SELECT",), auditor=("SELECT",)),

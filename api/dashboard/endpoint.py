@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -116,7 +117,7 @@ class PageEndpoint:
             scopes=call.key.scopes,
             form_token="" if call.session is None else services.sessions.form_token(call.session),
             notice="" if done is None else self._page.notices[done],
-            now=services.now(),
+            now=datetime.now(UTC),  # `services.now` fails while no clock can be compared: a page is still shown
         )
 
 

@@ -32,7 +32,7 @@ _TO_DO = {
     NO_METHOD.status: "Open the page again from the navigation.",
     TOO_MANY.status: "Wait, then load the page again.",
     UNAVAILABLE.status: "Load the page again in some seconds. `treasury health` says what does not answer.",
-    INTERNAL.status: "Tell the operator of this installation the request id: the log says more.",
+    INTERNAL.status: "Give the request id to the operator of this installation: the log says more.",
 }
 _WORDS = {
     NOT_FOUND: "There is no such page, or nothing here that this key may see.",

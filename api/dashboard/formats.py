@@ -6,7 +6,7 @@ Digits are in groups of three with a thin space that does not break. Times are U
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ledger.currencies import decimal_places
 
@@ -112,6 +112,15 @@ def age(value: datetime | None, now: datetime) -> Markup | str:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M:%S} UTC", text
     )
+
+
+def prose(text: str) -> Markup:
+    """A sentence of the project, in which a command between backticks is shown as code."""
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:  # a backtick without another one is a character like any other
+        return escape(text)
+    pieces = (Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts))
+    return Markup().join(pieces)
 
 
 def _rough(seconds: float) -> str:

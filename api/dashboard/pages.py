@@ -3,7 +3,15 @@
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from api.dashboard import queue_for_two, reconciliation, reconciliation_break, reconciliation_periods, signing_in
+from api.dashboard import (
+    life,
+    now,
+    queue_for_two,
+    reconciliation,
+    reconciliation_break,
+    reconciliation_periods,
+    signing_in,
+)
 from api.dashboard.endpoint import NoSuchPage, PageEndpoint, refuse_method
 from api.dashboard.error_pages import HOME
 from api.dashboard.page import Page
@@ -15,6 +23,8 @@ from api.server.services import Services
 def pages() -> tuple[Page, ...]:
     """Every page. A further one is a further value here, and in the access matrix of its own."""
     return (
+        *now.pages(),
+        *life.pages(),
         *reconciliation.pages(),
         *reconciliation_break.pages(),
         *reconciliation_periods.pages(),

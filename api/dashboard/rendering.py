@@ -35,6 +35,7 @@ _FILTERS = (
     formats.moment,
     formats.day,
     formats.age,
+    formats.prose,
 )
 
 

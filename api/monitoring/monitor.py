@@ -20,6 +20,7 @@ from api.monitoring.alert_page import Acknowledged, AlertPage
 from api.monitoring.cache_report import CacheControl, CacheReport
 from api.monitoring.database_report import DatabaseReport
 from api.monitoring.health_report import Checks, ComponentState, HealthReport, health_report
+from api.monitoring.history import Minute
 from api.monitoring.partition_report import PartitionReport
 from api.monitoring.performance import Performance
 from api.monitoring.sampling import Sampler
@@ -33,6 +34,7 @@ from ledger.months import Month
 from tasks.health.checks import POSTGRES
 
 HEALTH_KEPT_S = 5.0
+HEALTH_FRESH_S, HEALTH_STALE_S = 25.0, 90.0
 DATABASE_KEPT_S = 2.0
 READY_KEPT_S = 0.5
 ARCHIVE_KEPT_S = 60.0
@@ -75,6 +77,10 @@ class Monitor:
         """Every health check, at most some seconds old: however many ask, they do not add to the load."""
         return await self._health.get()
 
+    async def recent_health(self) -> HealthReport:
+        """Every health check as of a moment ago, and made again meanwhile: for a page that is refreshed often."""
+        return await self._health.recent(HEALTH_FRESH_S, HEALTH_STALE_S)
+
     async def ready(self) -> None:
         """PostgreSQL has just answered this process: one question at a time, however many ask. Raises the project's
         errors, within two seconds.
@@ -85,6 +91,11 @@ class Monitor:
         """Report how the API performs, over all its processes."""
         latest, earlier = await self._sampler.now()
         return performance.performance(latest, earlier, datetime.now(UTC))
+
+    @property
+    def minutes(self) -> Sequence[Minute]:
+        """The minutes of the last day, oldest first; since the process began."""
+        return self._sampler.minutes
 
     async def database(self) -> DatabaseReport:
         """PostgreSQL, at most some seconds old. Raises TransientError when it does not answer in time."""

@@ -17,6 +17,8 @@ from api.caching.lifetimes import Lifetimes
 from api.connections.clock import Clock
 from api.connections.database import Database
 from api.connections.shared_redis import SharedRedis
+from api.dashboard.life_desk import LifeDesk
+from api.dashboard.runs_desk import RunsDesk
 from api.dashboard.sessions import Sessions
 from api.keys.auth import Authenticator
 from api.keys.throttle import KeyThrottle
@@ -69,6 +71,8 @@ class Services:
     statuses: StatusChanger
     cursors: Cursors
     monitor: Monitor
+    runs: RunsDesk
+    life: LifeDesk
     cache: ResponseCache
     vend_desk: VendDesk
     lifetimes: Lifetimes
@@ -114,6 +118,8 @@ class Services:
                 rules(settings),
                 cache if cache.enabled else None,
             ),
+            runs=RunsDesk(settings),
+            life=LifeDesk(settings),
             cache=cache,
             vend_desk=VendDesk(settings, database, cache),
             lifetimes=Lifetimes(settings.cache),

@@ -12,6 +12,7 @@ from bench.__main__ import NAMES, ONLY_NAMED
 from cli.archive import Job
 from cli.main import app
 from config.cache import CacheSettings
+from config.dashboard import DashboardSettings
 from config.health import AlertRepeatMinutes, AlertUrls, HealthSettings
 from config.limits import RateLimits, WatchSettings
 from config.log import KeySource, LogKeySettings
@@ -32,12 +33,14 @@ OTHER_VARIABLES = {
     "TREASURY_TEST_PG_BIN",
     "TREASURY_TEST_THOROUGH",
     "TREASURY_TEST_BROWSER",
+    "TREASURY_TEST_PICTURES",
 }
 
 # Settings that are models of their own.
 NESTED: dict[str, type[BaseModel]] = {
     "PORTS": Ports,
     "CACHE": CacheSettings,
+    "DASHBOARD": DashboardSettings,
     "HEALTH": HealthSettings,
     "ALERT_URLS": AlertUrls,
     "ALERT_REPEAT_MINUTES": AlertRepeatMinutes,

@@ -117,6 +117,19 @@ def test_short_times_are_milliseconds(value_ms: float | None, written: str) -> N
     assert plain(formats.milliseconds(value_ms)) == written
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain <b>", "plain &lt;b&gt;"),
+        ("run `treasury <up>` now", "run <code>treasury &lt;up&gt;</code> now"),
+        ("one ` alone <", "one ` alone &lt;"),
+        ("", ""),
+    ],
+)
+def test_commands_in_a_sentence_are_code_and_everything_is_escaped(text: str, shown: str) -> None:
+    assert formats.prose(text) == shown
+
+
 def test_instants_are_utc_and_readable_by_machines() -> None:
     there = timezone(timedelta(hours=2))
     assert plain(formats.moment(datetime(2026, 11, 30, 7, 43, 9, tzinfo=there))) == (
