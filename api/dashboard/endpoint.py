@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.abuse.visitor import visitor_of
 from api.dashboard import cookie, error_pages
-from api.dashboard.page import DONE, Page, PageCall
+from api.dashboard.page import DONE, HTTP_STATUS, Page, PageCall
 from api.dashboard.rendering import html
 from api.keys.auth import NOBODY
 from api.logs.access_log import of_request
@@ -23,7 +23,6 @@ from api.server.services import Services
 FORM_TOKEN = "form_token"  # noqa: S105  # the name of a field
 REFRESH_HEADER = "x-dashboard-refresh"  # of the requests of an open page: they do not keep a session alive
 _MOST_FORM_BYTES = 16_384
-OK = 200
 
 
 class PageEndpoint:
@@ -96,7 +95,7 @@ class PageEndpoint:
         answer = await self._page.handler(call)
         if isinstance(answer, Response):
             return answer
-        return html(self._page.template, self._frame(call) | dict(answer), int(answer.get("status", OK)))
+        return html(self._page.template, self._frame(call) | dict(answer), int(answer.get(HTTP_STATUS, 200)))
 
     def _refuse(self, call: PageCall, error: Exception) -> Response:
         """The page of an error. Without a session it is the page to sign in, which leads back to what was asked for."""

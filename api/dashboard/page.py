@@ -1,8 +1,7 @@
 """A page of the dashboard as a value, and one request for it. `api.dashboard.pages` lists all pages.
 
-A handler returns the values of its template, or a whole answer: a redirect, or a file to download. The value
-``status`` is the HTTP status, 200 by default: a form that was refused is shown again with what was entered. A handler
-raises the project's errors, and `api.dashboard.endpoint` makes a page of each.
+A handler returns the values of its template, or a whole answer: a redirect, or a file to download. It raises the
+project's errors, and `api.dashboard.endpoint` makes a page of each.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,6 +19,7 @@ from api.server.services import Services
 from ledger.scopes import Scope
 
 DONE = "done"  # the query parameter that says what a form has just done
+HTTP_STATUS = "http_status"  # among the values of a template: that of a page that refuses what was entered
 _SEE_OTHER = 303
 
 

@@ -11,7 +11,7 @@ from api.dashboard import formats
 from api.dashboard import reconciliation_words as words
 from api.dashboard.error_pages import HOME
 from api.dashboard.forms import REFUSALS, Form, refused
-from api.dashboard.page import Page, PageCall
+from api.dashboard.page import HTTP_STATUS, Page, PageCall
 from api.holds import work as holds
 from api.holds.answers import HoldRelease, HoldReleaseDecision
 from api.reconciliation.work import in_thread, person_of
@@ -112,11 +112,10 @@ async def _shown(call: PageCall, form: Form, hold: str = "") -> Mapping[str, Any
     items = [Item.of(one, who, scopes, form if hold and one.number == hold else Form()) for one in found[:MOST]]
     is_there = any(item.waiting.number == hold for item in items)
     return {
-        "status": form.status,
-        "title": "Queue for two",
+        HTTP_STATUS: form.status,
         "form": form if hold and not is_there else Form(),
         "items": items,
-        "for_you": sum(item.waiting.is_for(who) for item in items),
+        "for_you": sum(item.is_for_you and not item.needs and not item.commands for item in items),
         "is_more": len(found) > len(items),
         "hidden": [words.KINDS_OF_SCOPE[scope] for scope in _SHOWN if scope not in scopes],
     }

@@ -15,7 +15,7 @@ from api.dashboard import reconciliation_words as words
 from api.dashboard.charts import Chart, Series
 from api.dashboard.error_pages import HOME
 from api.dashboard.forms import Form, refused
-from api.dashboard.page import Page, PageCall
+from api.dashboard.page import HTTP_STATUS, Page, PageCall
 from api.reconciliation import handlers
 from api.reconciliation.work import in_thread
 from api.routing import parsing
@@ -67,10 +67,7 @@ class Asked:
         """Raises FieldError for what is no value of the form."""
         supplier = parsing.choice("supplier", query["supplier"], suppliers) if "supplier" in query else None
         days = {name: parsing.day(name, query[name]) for name in ("from", "to") if name in query}
-        last = days.get("to") or min(today, _later(days.get("from"), USUAL_DAYS - 1) or today)
-        first = days.get("from") or last - (USUAL_DAYS - 1) * _ONE_DAY
-        if not 0 <= (last - first).days < MOST_DAYS:
-            raise FieldError("to", f"must be the first day or later, and make no more than {MOST_DAYS} days")
+        first, last = _span(days, today)
         listed = BreakFilter(
             supplier=supplier,
             states=_states(query.get("state", WAITING)),
@@ -83,8 +80,20 @@ class Asked:
         return cls(supplier, first, last, listed, after)
 
 
-def _later(day: date | None, days: int) -> date | None:
-    return None if day is None else day + days * _ONE_DAY
+def _span(days: Mapping[str, date], today: date) -> tuple[date, date]:
+    """The first and the last day of the grid. Raises FieldError."""
+    usual = (USUAL_DAYS - 1) * _ONE_DAY
+    try:
+        last = days.get("to") or (min(today, days["from"] + usual) if "from" in days else today)
+        first = days.get("from") or last - usual
+    except OverflowError:
+        raise FieldError(*_OUTSIDE) from None
+    if first > last or (last - first).days >= MOST_DAYS:
+        raise FieldError(*_OUTSIDE)
+    return first, last
+
+
+_OUTSIDE = ("to", f"must be the first day or later, and make no more than {MOST_DAYS} days")
 
 
 def _states(name: str) -> tuple[BreakState, ...] | None:
@@ -108,7 +117,7 @@ async def show(call: PageCall) -> Mapping[str, Any]:
     )
     awaited = frozenset(expected_suppliers(settings))
     return {
-        "status": form.status,
+        HTTP_STATUS: form.status,
         "form": form,
         "asked": asked,
         "suppliers": suppliers,

@@ -14,7 +14,7 @@ from api.abuse.rate_limits import RatePolicy
 from api.dashboard import formats
 from api.dashboard import reconciliation_words as words
 from api.dashboard.forms import REFUSALS, Form, refused
-from api.dashboard.page import Page, PageCall
+from api.dashboard.page import HTTP_STATUS, Page, PageCall
 from api.dashboard.reconciliation import PATH
 from api.reconciliation.handlers import MOST_ID
 from api.reconciliation.work import decide_break, in_thread, person_of
@@ -102,7 +102,7 @@ async def _shown(call: PageCall, break_id: int, form: Form) -> Mapping[str, Any]
         raise HttpError(NOT_FOUND)
     history = await in_thread(call.services, breaks.history, break_id)
     return {
-        "status": form.status,
+        HTTP_STATUS: form.status,
         "title": f"Break {break_id}",
         "form": replace(form, said=words.sentence(form.said)),
         "record": record,

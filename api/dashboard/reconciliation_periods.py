@@ -12,7 +12,7 @@ from starlette.responses import Response
 from api.abuse.rate_limits import RatePolicy
 from api.dashboard import reconciliation_words as words
 from api.dashboard.forms import REFUSALS, Form, refused
-from api.dashboard.page import Page, PageCall
+from api.dashboard.page import HTTP_STATUS, Page, PageCall
 from api.dashboard.queue_for_two import Item
 from api.dashboard.reconciliation import PATH
 from api.reconciliation.answers import PeriodDecision
@@ -99,7 +99,7 @@ async def _shown(call: PageCall, form: Form) -> Mapping[str, Any]:
     )
     who = person_of(call.key)
     return {
-        "status": form.status,
+        HTTP_STATUS: form.status,
         "form": replace(form, said=words.sentence(form.said)),
         "suppliers": call.services.settings.suppliers.names,
         "proposed": [Item.of(one, who, call.key.scopes) for one in waiting],

@@ -60,6 +60,9 @@ def test_a_period_is_proposed_by_one_client_and_closed_by_another(desk: Desk) ->
         in refused(desk.sit_down("thandi"), 409, **DAYS, reason="x", decision="close").text
     )
 
+    carrying = refused(sipho, 409, **DAYS, reason="seen", decision="close", carry="yes")
+    assert "closing without carrying breaks on is proposed; confirm that, or reject it first" in carrying.text
+
     document = propose(sipho, reason="seen")
     assert "The period is closed." in document.text
     assert "flash 2026-02-03 2026-02-03 1 100.00 ZAR thandi sipho" in document.text
@@ -88,7 +91,7 @@ def test_breaks_that_wait_stop_it_unless_they_are_carried(settings: Settings, tm
         assert "4 breaks wait in these days, and move to the next open day" in queue.text
         assert "1 339.01 ZAR" in queue.text
         different = refused(sipho, 409, **DAYS, reason="seen", decision="close")
-        assert "closing with carrying breaks on is proposed" in different.text
+        assert "4 breaks still wait" in different.text
         propose(sipho, carry="yes", reason="seen")
         (moved,) = desk.books.sql("SELECT DISTINCT period_day FROM recon_breaks")
         assert moved["period_day"] == DAY + timedelta(days=1)
