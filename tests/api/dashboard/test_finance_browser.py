@@ -102,4 +102,6 @@ def test_a_break_from_open_to_a_closed_period_by_two_people(desk: Desk, tmp_path
         assert desk.books.sql("SELECT actor FROM recon_periods") == [{"actor": "sipho"}]
         for person in people.values():
             assert person.page.problems == []
-            assert all(address.startswith(desk.url) for address in person.page.requested)
+            # The browser draws the fields of dates with pictures of its own.
+            asked = [address for address in person.page.requested if not address.startswith("data:image/")]
+            assert all(address.startswith(desk.url) for address in asked)
