@@ -55,10 +55,12 @@ def line(
     unit: str = "",
     *,
     least: float = 1.0,
+    by_day: bool = False,
 ) -> Chart:
     """Lines over time, at most `MOST_LINES`. ``name`` is the id of the chart in its page; ``form`` writes a value.
 
-    ``least`` is the end of the axis where no value is above 0. Without any value there are no rows.
+    ``least`` is the end of the axis where no value is above 0. Times that stand for days are written ``by_day``. Without
+    any value there are no rows.
     """
     assert len(series) <= MOST_LINES, title  # noqa: S101  # a slip of a page
     most = _top((value for one in series for value in one.values if value is not None), least)
@@ -67,7 +69,7 @@ def line(
         Markup('<path class="line line-{}" d="{}"/>').format(number, _path(xs, one.values, most))
         for number, one in enumerate(series, 1)
     ]
-    labels = [f"{moment:%Y-%m-%d %H:%M}" for moment in times]
+    labels = [f"{moment:%Y-%m-%d}" if by_day else f"{moment:%Y-%m-%d %H:%M}" for moment in times]
     is_measured = any(value is not None for one in series for value in one.values)
     rows = tuple(
         (label, *(NOTHING if value is None else form(value) for value in values))
@@ -75,7 +77,7 @@ def line(
         if is_measured
     )
     legend = tuple(one.name for one in series) if len(series) > 1 else ()
-    columns = ("time (UTC)", *(one.name for one in series))
+    columns = ("day" if by_day else "time (UTC)", *(one.name for one in series))
     described = _described(title, labels, series, form)
     svg = _svg(title, described, paths)
     return _chart(name, title, unit, svg, legend=legend, top=form(most), labels=labels, columns=columns, rows=rows)

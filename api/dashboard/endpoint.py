@@ -67,8 +67,9 @@ class PageEndpoint:
         if verdict is not None:
             verdict.require()
             visitor.headers = verdict.headers()
-        if page.scope is not None:
-            call.key.require(page.scope)
+        scope = page.scope_for(call.key)
+        if scope is not None:
+            call.key.require(scope)
         if call.session is not None and REFRESH_HEADER not in call.request.headers:
             await services.sessions.note_use(call.session)
         return call

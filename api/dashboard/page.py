@@ -60,6 +60,7 @@ class Page:
     """One method at one address of the dashboard.
 
     ``scope``: what the key needs, None for nothing but the session; ``needs_session`` is False for signing in alone.
+    Each of ``or_scopes`` is enough in its place, for a page whose parts need different scopes.
     ``label`` is its name in the navigation, where it is for keys with its scope; "" for nowhere. ``query`` and
     ``fields`` are the parameters and the fields of the form that it takes; any other is refused by name. ``notices``
     are the texts that it shows after a form, by the value of ``?done=``. One that ``refreshes`` is made again in an
@@ -72,6 +73,7 @@ class Page:
     template: str = ""
     method: str = "GET"
     scope: Scope | None = None
+    or_scopes: frozenset[Scope] = frozenset()
     label: str = ""
     policy: RatePolicy = RatePolicy.GENERAL
     query: frozenset[str] = frozenset()
@@ -82,4 +84,8 @@ class Page:
 
     def is_for(self, key: ApiKey) -> bool:
         """Return whether the page is for the key."""
-        return self.scope is None or self.scope in key.scopes
+        return self.scope is None or self.scope_for(key) in key.scopes
+
+    def scope_for(self, key: ApiKey) -> Scope | None:
+        """The scope that opens the page to the key; where it has none of them, the first one. None for none needed."""
+        return next((one for one in (self.scope, *sorted(self.or_scopes)) if one in key.scopes), self.scope)

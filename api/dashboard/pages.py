@@ -3,7 +3,17 @@
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from api.dashboard import find, life, money, now, signing_in
+from api.dashboard import (
+    find,
+    life,
+    money,
+    now,
+    queue_for_two,
+    reconciliation,
+    reconciliation_break,
+    reconciliation_periods,
+    signing_in,
+)
 from api.dashboard.endpoint import NoSuchPage, PageEndpoint, refuse_method
 from api.dashboard.error_pages import HOME
 from api.dashboard.page import Page
@@ -14,7 +24,17 @@ from api.server.services import Services
 
 def pages() -> tuple[Page, ...]:
     """Every page. A further one is a further value here, and in the access matrix of its own."""
-    return (*now.pages(), *life.pages(), *find.pages(), *money.pages(), *signing_in.pages())
+    return (
+        *now.pages(),
+        *life.pages(),
+        *find.pages(),
+        *reconciliation.pages(),
+        *reconciliation_break.pages(),
+        *reconciliation_periods.pages(),
+        *money.pages(),
+        *queue_for_two.pages(),
+        *signing_in.pages(),
+    )
 
 
 def routes(services: Services) -> list[BaseRoute]:

@@ -93,3 +93,11 @@ def test_every_point_is_in_the_box_and_nothing_is_a_style(values: list[float | N
         numbers = [float(one) for one in re.findall(r"-?\d+(?:\.\d+)?", path.get("d") or "")]
         assert all(0 <= one <= 100 for one in numbers)
     assert len(chart.rows) == (len(values) if any(value is not None for value in values) else 0)
+
+
+def test_a_chart_of_days_has_days_and_no_times() -> None:
+    days = [datetime(2026, 2, number, tzinfo=UTC) for number in (1, 2, 3)]
+    chart = charts.line("rates", "Matched", days, [charts.Series("flash", [1.0, None, 0.5])], str, by_day=True)
+    assert (chart.first, chart.last, chart.columns) == ("2026-02-01", "2026-02-03", ("day", "flash"))
+    assert chart.rows[1] == ("2026-02-02", NOTHING)
+    assert "00:00" not in chart.svg
