@@ -59,8 +59,8 @@ def line(
 ) -> Chart:
     """Lines over time, at most `MOST_LINES`. ``name`` is the id of the chart in its page; ``form`` writes a value.
 
-    ``least`` is the end of the axis where no value is above 0. Times that stand for days are written ``by_day``. Without
-    any value there are no rows.
+    ``least`` is the end of the axis where no value is above 0. Times that stand for days are written ``by_day``.
+    Without any value there are no rows.
     """
     assert len(series) <= MOST_LINES, title  # noqa: S101  # a slip of a page
     most = _top((value for one in series for value in one.values if value is not None), least)

@@ -16,6 +16,7 @@ from config.dashboard import DashboardSettings
 from config.health import AlertRepeatMinutes, AlertUrls, HealthSettings
 from config.limits import RateLimits, WatchSettings
 from config.log import KeySource, LogKeySettings
+from config.prices import PriceSettings
 from config.retention import RetentionSettings
 from config.settings import Ports, Settings
 from config.suppliers import FlashSettings, MobileMartSettings, PeachSettings, SimulatorSettings, Suppliers
@@ -46,6 +47,7 @@ NESTED: dict[str, type[BaseModel]] = {
     "ALERT_REPEAT_MINUTES": AlertRepeatMinutes,
     "RATE_LIMITS": RateLimits,
     "WATCH": WatchSettings,
+    "PRICES": PriceSettings,
     "RETENTION": RetentionSettings,
     "LOG_KEYS": LogKeySettings,
     "LOG_KEYS__ED25519": KeySource,
