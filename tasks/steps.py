@@ -22,8 +22,7 @@ from ledger.retention import DeletionPlan
 from ledger.tables import TieredTable
 from sql.deletions import DeletionRequest
 from sql.restored import Request
-from tasks.admin.housekeeping import purge_health_results, purge_idempotency_keys, record_job
-from tasks.admin.sessions import purge_sessions
+from tasks.admin.housekeeping import purge_health_results, purge_idempotency_keys, purge_sessions, record_job
 from tasks.alerting.notices import Sent, send_notices
 from tasks.archiving.move_month import finish_leftovers, move_month
 from tasks.archiving.outcome import MoveAction, MoveOutcome
@@ -113,7 +112,7 @@ def purge_health_results_step(settings: Settings) -> int:
 
 @task(name="purge sessions of the dashboard", **OPTIONS)
 def purge_sessions_step(settings: Settings) -> int:
-    """`tasks.admin.sessions.purge_sessions`."""
+    """`tasks.admin.housekeeping.purge_sessions`."""
     return purge_sessions(settings)
 
 

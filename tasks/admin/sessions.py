@@ -1,8 +1,8 @@
-"""Sessions of the dashboard, for commands and the nightly run: listing, ending and deleting them."""
+"""Sessions of the dashboard, for commands: listing and ending them. `housekeeping` deletes old ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from config import Settings
@@ -13,7 +13,6 @@ from sql.storing import check_stored
 
 LIST_LIMIT = 500
 _QUERIES = load("dashboard_sessions")
-_BATCH_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +68,3 @@ def revoke_session(settings: Settings, session_id: int) -> bool:
         if not connection.execute(_QUERIES["exists"], which).fetchone():
             raise NotFoundError(f"session {session_id} does not exist: `treasury sessions list` lists them")
         return False
-
-
-def purge_sessions(settings: Settings) -> int:
-    """Delete sessions that ended more than ``settings.dashboard.keep_days`` ago, in small batches; returns how many.
-    Safe to run again.
-    """
-    age = timedelta(days=settings.dashboard.keep_days)
-    deleted = 0
-    with connect(settings.database_dsn, "housekeeping") as connection:
-        while True:
-            batch = connection.execute(_QUERIES["purge"], {"age": age, "limit": _BATCH_ROWS}).rowcount
-            deleted += batch
-            if batch < _BATCH_ROWS:
-                return deleted

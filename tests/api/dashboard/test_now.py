@@ -103,7 +103,7 @@ def test_the_page_shows_the_state_and_the_figures(person: Person) -> None:
     check_html(document)
     assert "checks are not healthy" in document.text  # no Redis, no Prefect and no schedules here
     for words in (
-        "requests per second",
+        "requests per s",
         "error rate",
         "p99",
         "Pool of the API",

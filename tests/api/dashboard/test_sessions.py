@@ -18,8 +18,9 @@ from config import Settings
 from ledger.errors import NotFoundError
 from ledger.scopes import Scope
 from sql.roles import API
+from tasks.admin.housekeeping import purge_sessions
 from tasks.admin.keys import create_key, revoke_key
-from tasks.admin.sessions import list_sessions, purge_sessions, revoke_session
+from tasks.admin.sessions import list_sessions, revoke_session
 from tests.api.conftest import serving, unlimited
 from tests.api.dashboard.conftest import MakePerson
 from tests.api.dashboard.person import SAME_ORIGIN, Document, Person
