@@ -96,8 +96,8 @@ class Found:
 async def search(services: Services, wanted: Search, cursor: str | None, limit: int) -> Found:
     """At most ``limit`` rows. Raises FieldError for a cursor of another search, and what `Reader.page` raises."""
     before = None if cursor is None else services.cursors.read(wanted.question, cursor)
-    *pages, known = await asyncio.gather(
-        *(services.reader.page(table, wanted.wanted(before), limit) for table in wanted.tables),
+    pages, known = await asyncio.gather(
+        asyncio.gather(*(services.reader.page(table, wanted.wanted(before), limit) for table in wanted.tables)),
         known_months(services.database, wanted.tables),
     )
     read = list(zip(wanted.tables, pages, strict=True))

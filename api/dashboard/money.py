@@ -98,10 +98,10 @@ def _asked(call: PageCall, entered: Mapping[str, str]) -> tuple[TieredTable, Que
     if name == VAS_TRANSACTIONS.name:
         call.key.require(Scope.VAS_READ)
     zone = parsing.member("zone", entered["zone"], Zone)
+    first, last = parsing.day("from", entered["from"]), parsing.day("to", entered["to"])
     groups = {group for group in _GROUPS if _is_chosen(call, group)}
     if TotalsGroup.SUPPLIER in groups and name != VAS_TRANSACTIONS.name:
         raise FieldError("supplier", "has values in VAS transactions only: choose that table")
-    first, last = parsing.day("from", entered["from"]), parsing.day("to", entered["to"])
     question = Question(first, last, zone, frozenset({TotalsGroup.DAY, *groups}), call.key.sees_client)
     return call.services.settings.table(name), question
 

@@ -1,6 +1,6 @@
 """What the page Find is asked for. Pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -81,8 +81,14 @@ class Search:
 
     def wanted(self, before: tuple[datetime, UUID] | None) -> Wanted:
         """The filter of a page behind the row ``before``."""
-        value: str | UUID = UUID(self.value) if self.by is By.ID else self.value
-        return replace(
-            Wanted(client_id=self.client_id, created_from=self.lower, created_before=self.upper, before=before),
-            **{str(self.by): value},
+        asked = {self.by: self.value}
+        return Wanted(
+            id=UUID(self.value) if self.by is By.ID else None,
+            wallet_id=asked.get(By.WALLET),
+            user_id=asked.get(By.USER),
+            reference=asked.get(By.REFERENCE),
+            client_id=self.client_id,
+            created_from=self.lower,
+            created_before=self.upper,
+            before=before,
         )
