@@ -15,6 +15,7 @@ NOTHING = "\u2013"  # a dash
 MINUS = "\u2212"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _STEP = 1024
+_CENT = Decimal("0.01")
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
@@ -50,7 +51,12 @@ def money(amount: Decimal | str | None, currency: str) -> str:
     return f"{_grouped(f'{exact:.{places}f}')}{THIN}{currency}"
 
 
-def percent(share: float | None) -> str:
+def cost(amount: Decimal) -> str:
+    """A price to the cent, without its currency; never nothing for what costs something."""
+    return f"<{THIN}0.01" if 0 < amount < _CENT else _grouped(f"{amount:.2f}")
+
+
+def percent(share: float | Decimal | None) -> str:
     """A share from 0 to 1 as `0.4 %`: one decimal place below ten, none above; never 0 or 100 for what is not."""
     if share is None:
         return NOTHING

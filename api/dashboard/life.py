@@ -17,11 +17,17 @@ from api.dashboard.page import Page, PageCall
 from api.dashboard.rendering import environment
 from api.routing import parsing
 from api.routing.problems import NOT_FOUND, HttpError
+from config import Settings
+from ledger.archive_objects import EVERY_PART
+from ledger.forecast import KnownMonth
 from ledger.months import Month
 from ledger.scopes import Scope
+from ledger.storage_costs import CostOfMonth, cost_of_month
 from ledger.tables import TieredTable
-from tasks.archiving.life import Life, MonthLife
+from tasks.archiving.catalogue import IN_POSTGRES
+from tasks.archiving.life import Life, MonthLife, TableLife
 from tasks.archiving.plan import PlannedMove
+from tasks.retention.costs import prices_of
 from tasks.transparency.archived_log import CHECKPOINT
 
 LIFE = f"{HOME}/life"
@@ -70,7 +76,22 @@ async def show_life(call: PageCall) -> Mapping[str, Any]:
         "moving": _some([move for move in life.moves if move.held_at is None]),
         "held_back": _some([move for move in life.moves if move.held_at is not None]),
         "troubled": _some(_troubled(life)),
+        "costs": {table.name: _cost(call.services.settings, table) for table in life.tables},
+        "currency": call.services.settings.prices.currency,
     }
+
+
+def _cost(settings: Settings, table: TableLife) -> CostOfMonth:
+    """What a month of a table's months costs."""
+    known = [_known(month) for month in table.months]
+    objects = len(EVERY_PART) * sum(month.parts for month in table.months if month.tier not in IN_POSTGRES)
+    return cost_of_month(known, prices_of(settings), objects, settings.verify_within_days)
+
+
+def _known(month: MonthLife) -> KnownMonth:
+    """A month as its costs are computed of it: it has one size in its tier and one in PostgreSQL."""
+    in_postgres = month.size_bytes if month.tier in IN_POSTGRES else month.was_bytes
+    return KnownMonth(month.month, month.tier, month.rows, in_postgres, month.size_bytes)
 
 
 def draw(life: Life) -> Mapping[str, Markup]:

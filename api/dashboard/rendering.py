@@ -29,6 +29,7 @@ _FILTERS = (
     formats.size,
     formats.number,
     formats.money,
+    formats.cost,
     formats.percent,
     formats.milliseconds,
     formats.duration,

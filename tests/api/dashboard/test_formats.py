@@ -148,3 +148,10 @@ def test_an_age_says_how_long_ago_and_when(ago_s: float, written: str) -> None:
     shown = formats.age(now - timedelta(seconds=ago_s), now)
     assert shown.endswith(f">{written}</time>")
     assert "title=" in shown
+
+
+@pytest.mark.parametrize(("amount", "written"), [
+    ("0", "0.00"), ("0.0001", "< 0.01"), ("0.01", "0.01"), ("1234.567", "1 234.57"), ("-3.2", "-3.20"),
+])  # fmt: skip
+def test_a_price_is_never_nothing_for_what_costs_something(amount: str, written: str) -> None:
+    assert plain(formats.cost(Decimal(amount))) == written

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from psycopg.types.json import Jsonb
 
+from api.dashboard.formats import cost, percent
 from api.dashboard.life import LIFE
 from config import Settings
 from ledger.months import Month
@@ -19,6 +20,7 @@ from sql.connection import connect
 from tasks.admin.keys import create_key
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.plan import plan_table
+from tasks.retention.costs import table_costs
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tests.api.conftest import serving, unlimited
@@ -108,6 +110,15 @@ def test_what_is_held_back_on_the_page_is_what_the_plan_holds_back(people: Any, 
         for move in plan_table(settings, table, tomorrow, tomorrow):
             assert str(move.month) in document.text
             assert not move.held_back or move.held_back in document.text
+
+
+def test_costs_are_those_of_the_command(people: Any, site: Site) -> None:
+    document = people().read(LIFE)
+    costs = table_costs(site.ledger.settings, list(site.ledger.settings.registry.values()))
+    assert "USD for a month of what is stored" in document.text
+    for one in costs:
+        shown = f"{one.table} {cost(one.now.total)} {cost(one.now.all_hot)} {percent(one.now.saved_share)}"
+        assert shown in document.text
 
 
 def test_how_far_the_proof_has_come_is_said_and_the_checkpoint_is_a_download(people: Any) -> None:
