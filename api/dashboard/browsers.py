@@ -19,7 +19,6 @@ _SYSTEMS = (
     ("iPad", "iPadOS"),
     ("Windows", "Windows"),
     ("Mac OS X", "macOS"),
-    ("CrOS", "ChromeOS"),
     ("Linux", "Linux"),
 )
 
