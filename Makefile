@@ -29,14 +29,15 @@ UV ?= uv
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
 	--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
-# What `make test` leaves out: slow tests, and heavy ones, whose promise a quicker test watches (tests/sampling.py).
+# What `make test` leaves out: slow tests, and heavy ones, whose promise a quicker test watches (tests/sampling.py) or
+# whose file costs too much (tests/costs.py).
 MARKS ?= not slow and not heavy
 # Schemathesis' tests are all heavy or slow. Its plugin alone costs every worker seconds.
 WITHOUT = $(if $(findstring not heavy,$(MARKS)),-p no:schemathesis)
 # Further options of pytest.
 OPTIONS ?=
 
-.PHONY: help demo test test-all bench up down lint format lock upgrade clean setup
+.PHONY: help demo test test-all costs bench up down lint format lock upgrade clean setup
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -49,6 +50,10 @@ test: $(READY) ## Set up and run the tests, the slow and the heavy ones left out
 
 test-all: $(READY) ## Every test, the slow ones too, with all their examples and the floor of the coverage
 	@TREASURY_TEST_THOROUGH=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=json
+
+costs: export TREASURY_TEST_COSTS = tests/costs.json
+costs: $(READY) ## Measure what each test costs, on a machine that does nothing else; `make test` chooses by it
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 bench: $(READY) ## Every measurement: a table for people and a JSON line each
 	@$(BIN)/python -m bench all

@@ -34,7 +34,8 @@ from sql.connection import connect
 from sql.ledger_tables import make_hot_parent
 from sql.partitions import prepare_table
 from sql.roles import API, AUDITOR, ensure_login, prepare_roles
-from tests import coverage_report, figures, sampling, stores
+from tests import costs, coverage_report, figures, sampling, stores
+from tests.archives import Archives
 from tests.databases import Databases, drop_like, make_template
 
 HOME = "TREASURY_TEST_HOME"
@@ -58,6 +59,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         os.environ[HOME] = tempfile.mkdtemp(prefix="treasury-tests-", dir=_MEMORY if _has_room(_MEMORY) else None)
         os.environ["SSL_CERT_FILE"] = str(_one_certificate(_home()))
+        if costs.KEPT in os.environ:
+            config.pluginmanager.register(costs.CostKeeper())
     for name in list(os.environ):
         if name.startswith(("TREASURY_", "AWS_", "PREFECT_")) and not name.startswith(("TREASURY_TEST_", "AWS_CA_")):
             del os.environ[name]
@@ -79,8 +82,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Choose the samples before pytest leaves out what `-m` does not name."""
+    """Choose the samples, and what costs too much, before pytest leaves out what `-m` does not name."""
     sampling.mark_unsampled(items)
+    costs.mark_costly(items, costs.read())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -156,6 +160,12 @@ def databases(server_settings: Settings) -> Iterator[Databases]:
     databases = Databases(server_settings.database_dsn, copied_as_files=in_memory)
     yield databases
     databases.close()
+
+
+@pytest.fixture
+def archives(server_settings: Settings, template: str) -> Archives:
+    """Archives that are made once for a run and copied for each test."""
+    return Archives(server_settings, template, _home() / "made")
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from bench.databases import on_database
 from config import Settings
 
 _MAKING = 0x7472_6561_7E57  # the advisory lock: of all workers one makes a template
+# A process keeps connections for its next question, and no database can be renamed under one.
+_DISCONNECT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 
 
 def make_template(server: Settings, name: str, source: str | None, fill: Callable[[Settings], object]) -> str:
@@ -25,11 +27,12 @@ def make_template(server: Settings, name: str, source: str | None, fill: Callabl
     draft = f"{name}_draft"
     copied = SQL(" TEMPLATE {}").format(Identifier(source)) if source else SQL("")
     with psycopg.connect(server.database_dsn, autocommit=True) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", (_MAKING,))
+        connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, %s))", (name, _MAKING))
         if connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
             connection.execute(_dropping(draft))
             connection.execute(SQL("CREATE DATABASE {}{}").format(Identifier(draft), copied))
             fill(on_database(server, draft))
+            connection.execute(_DISCONNECT, (draft,))
             connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(draft), Identifier(name)))
     return name
 
@@ -84,6 +87,14 @@ class Databases:
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(self._server, autocommit=True)
         self._connection.execute(statement)
+
+
+def copy_over(server: Settings, template: str, name: str) -> None:
+    """Put a copy of ``template`` in the place of the database ``name``."""
+    with psycopg.connect(server.database_dsn, autocommit=True) as connection:
+        connection.execute(_dropping(name))
+        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
+        connection.execute(looking_into_both_schemas(name))
 
 
 def looking_into_both_schemas(name: str) -> Composed:

@@ -14,6 +14,7 @@ import pytest
 
 from config import Settings
 from ledger.errors import ConfigError, DataError
+from tests.archives import Archives, month_in_each_tier
 from tests.cli.conftest import Treasury
 from tests.tasks.archiving.ledger import COLD, HOT, PROJECT, ROWS, TODAY, WARM, Ledger, make_row
 
@@ -21,11 +22,9 @@ AS_OF = ("--as-of", TODAY.isoformat())
 
 
 @pytest.fixture
-def tiers(ledger: Ledger) -> Ledger:
+def tiers(ledger: Ledger, archives: Archives) -> Ledger:
     """A month in each tier."""
-    for month in (COLD, WARM, HOT):
-        ledger.fill(month)
-    ledger.night()
+    archives.begin(ledger.settings, month_in_each_tier)
     return ledger
 
 

@@ -174,7 +174,7 @@ def run(capsys: pytest.CaptureFixture[str], folder: Path, environment: dict[str,
         return run_here(capsys, folder, environment, *words)
     program = (
         "from tasks.prefect import access; access.PATIENCE_S = access.ATTEMPT_S = 1.0\n"
-        "from cli.main import main; main()"
+        "from cli.start import main; main()"
     )
     return subprocess.run(
         [sys.executable, "-c", program, *words],

@@ -12,6 +12,8 @@ from typer.main import get_command
 from cli.commands import COMMANDS
 from cli.lazy import Command, Group, LazyCommand
 from cli.main import app
+from cli.start import plain_check
+from ledger.errors import NotFoundError
 
 LISTS = [(), *((name,) for name, entry in COMMANDS.items() if isinstance(entry, Group))]
 
@@ -27,7 +29,7 @@ def _each() -> Iterator[tuple[tuple[str, ...], Command]]:
 def _treasury(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     program = (
         "import sys\n"
-        "from cli.main import main\n"
+        "from cli.start import main\n"
         "sys.argv[0] = 'treasury'\n"
         "try:\n    main()\n"
         "finally:\n    print(*sys.modules, file=sys.stderr)\n"
@@ -46,7 +48,6 @@ def _loaded(answer: "subprocess.CompletedProcess[str]") -> set[str]:
     modules = set(answer.stderr.splitlines()[-1].split())
     drivers = {"pyarrow", "duckdb", "psycopg", "prefect", "sqlalchemy", "alembic", "redis", "httpx", "scipy", "config"}
     commands = {command.function.partition(":")[0] for _, command in _each()}
-    assert "typer" in modules
     return modules & (drivers | commands)
 
 
@@ -56,6 +57,7 @@ def test_a_list_of_commands_loads_no_command_and_no_driver(group: tuple[str, ...
     answer = _treasury(*group, "--help")
     assert answer.returncode == 0
     assert _loaded(answer) == set()
+    assert "typer" in answer.stderr.split()
 
 
 @pytest.mark.sampled(1)
@@ -77,10 +79,36 @@ def test_completion_of_an_option_loads_the_one_command() -> None:
     assert {"cli.archive"} == {name for name in _loaded(answer) if name.startswith("cli.")}
 
 
-def test_checking_a_proof_loads_no_driver_and_no_settings() -> None:
+def test_checking_a_proof_loads_no_typer_no_driver_and_no_settings() -> None:
     answer = _treasury("check-proof", "missing", "--policy", "missing")
     assert "error: missing: No such file" in answer.stderr
-    assert _loaded(answer) == {"cli.proof_checks"}
+    assert answer.returncode == NotFoundError.exit_code
+    assert _loaded(answer) == set()
+    assert "cli.checked_proof" in answer.stderr.split()
+    assert not {"typer", "pydantic"} & set(answer.stderr.split())
+
+
+@pytest.mark.parametrize(("words", "plain"), [
+    ("a.proof --policy p", ("a.proof", "p", False)),
+    ("--json --policy p a.proof", ("a.proof", "p", True)),
+    ("a.proof", None),
+    ("--policy p", None),
+    ("a.proof --policy", None),
+    ("a.proof b.proof --policy p", None),
+    ("a.proof --policy p --policy q", None),
+    ("a.proof --policy=p", None),
+    ("a.proof --policy p --help", None),
+    ("-- a.proof --policy p", None),
+    ("a.proof --policy --json", None),
+])  # fmt: skip
+def test_only_the_plain_spelling_of_a_check_goes_past_typer(words: str, plain: tuple[str, str, bool] | None) -> None:
+    assert plain_check(words.split()) == plain
+
+
+def test_every_other_spelling_of_a_check_is_answered_by_typer() -> None:
+    assert "Missing option '--policy'" in _treasury("check-proof", "a.proof").stderr
+    assert "Check a proof file." in _treasury("check-proof", "a.proof", "--help").stdout
+    assert "error: a.proof: No such file" in _treasury("check-proof", "a.proof", "--policy=p").stderr
 
 
 @pytest.mark.parametrize(("path", "command"), list(_each()))

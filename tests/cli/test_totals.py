@@ -8,20 +8,19 @@ from decimal import Decimal
 import pytest
 
 from ledger.errors import ConfigError, DataError, MissingRowsError
+from tests.archives import Archives, month_in_each_tier
 from tests.cli.conftest import Treasury
-from tests.tasks.archiving.ledger import COLD, HOT, ROWS, WARM, Ledger
+from tests.tasks.archiving.ledger import COLD, HOT, ROWS, Ledger
 
 RANGE = ("--from", "2024-01-01", "--to", "2026-12-31")
 BAD = 2  # what the command line itself refuses
 
 
 @pytest.fixture
-def tiers(ledger: Ledger) -> Ledger:
+def tiers(ledger: Ledger, archives: Archives) -> Ledger:
     """A month in each tier."""
-    for month in (COLD, WARM, HOT):
-        ledger.fill(month)
+    archives.begin(ledger.settings, month_in_each_tier)
     ledger.fill(HOT, rows=0, table=ledger.settings.table("vas_transactions"))
-    ledger.night()
     return ledger
 
 

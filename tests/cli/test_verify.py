@@ -7,9 +7,9 @@ import pytest
 
 from config import Settings
 from storage.store import ObjectStore
-from tasks.archiving.to_cold import archive_month
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
+from tests.archives import Archives, one_cold_month
 from tests.cli.in_process import run_here
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
 
@@ -17,12 +17,10 @@ CODE = 65
 
 
 @pytest.fixture
-def archived(settings: Settings, tmp_path: Path) -> Ledger:
-    ledger = Ledger(settings, tmp_path)
-    ledger.warm(COLD)
-    archive_month(ledger.settings, ledger.table, COLD)
-    publish_log(ledger.settings)
-    return ledger
+def archived(settings: Settings, tmp_path: Path, archives: Archives) -> Ledger:
+    archives.begin(settings, one_cold_month)
+    publish_log(settings)
+    return Ledger(settings, tmp_path)
 
 
 def test_an_auditor_verifies_the_archive_without_a_database_and_what_is_wrong_ends_with_65(

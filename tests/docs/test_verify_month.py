@@ -21,6 +21,7 @@ from ledger.tables import TieredTable
 from sql.connection import connect
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
+from tests.archives import Archives, one_cold_month
 from tests.tasks.archiving.ledger import COLD, PROJECT, Ledger
 
 EVERY_KIND = """
@@ -55,9 +56,8 @@ def verify(ledger: Ledger) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.fixture
-def archived(ledger: Ledger) -> Ledger:
-    ledger.warm(COLD)
-    archive_month(ledger.settings, ledger.table, COLD)
+def archived(ledger: Ledger, archives: Archives) -> Ledger:
+    archives.begin(ledger.settings, one_cold_month)
     return ledger
 
 

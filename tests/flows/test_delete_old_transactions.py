@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
+from prefect import tags
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -19,11 +20,13 @@ from flows.delete_old_transactions import DeletionParameters, delete_old_transac
 from sql.connection import connect
 from sql.deletions import list_requests
 from tasks.retention.approvals import approve
+from tests.archives import Archives
 from tests.flows.test_flows import artifacts
 from tests.tasks.archiving.conftest import store  # noqa: F401  # a fixture of the ledger's
 from tests.tasks.archiving.ledger import Ledger
-from tests.tasks.retention.aged import OLD, OLDER, age, objects_of, wrong
+from tests.tasks.retention.aged import OLD, objects_of, two_old_months, wrong
 
+OWN = f"tests-{uuid4()}"  # the tag of this process's runs: other workers have runs on the same server
 NO_WAIT = DeletionParameters(tables=["transactions"], wait_hours=0)
 WAITING = DeletionParameters(tables=["transactions"], wait_hours=1)
 
@@ -32,6 +35,7 @@ WAITING = DeletionParameters(tables=["transactions"], wait_hours=1)
 def old(
     settings: Settings,
     store: Path,  # noqa: F811
+    archives: Archives,
     prefect_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Ledger]:
@@ -41,8 +45,8 @@ def old(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TREASURY_RETENTION", '{"grace_days": 0}')
     made = Ledger(own, store)
-    age(made, OLDER, OLD)
-    with temporary_settings({PREFECT_API_URL: prefect_url}):
+    archives.begin(own, two_old_months)
+    with temporary_settings({PREFECT_API_URL: prefect_url}), tags(OWN):
         yield made
 
 
@@ -79,7 +83,7 @@ class People(threading.Thread):
 
     def _paused(self, client: Any) -> FlowRun | None:
         runs: list[FlowRun] = client.read_flow_runs()
-        mine = [one for one in runs if one.state is not None and one.state.is_paused()]
+        mine = [one for one in runs if OWN in one.tags and one.state is not None and one.state.is_paused()]
         return mine[0] if mine else None
 
 

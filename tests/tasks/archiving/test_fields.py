@@ -6,9 +6,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from config import Settings
 from ledger.months import Month
 from tasks.archiving.tiers import tier_rows
 from tasks.archiving.to_cold import archive_month
+from tests.archives import Archives
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, WARM, Ledger
 
 PARENTS = ("transactions_partitioned", "transactions_archive_warm")
@@ -24,13 +26,18 @@ def _drop_view(ledger: Ledger) -> None:
 
 
 @pytest.fixture
-def tiers(ledger: Ledger) -> Ledger:
+def tiers(ledger: Ledger, archives: Archives) -> Ledger:
     """A month in each tier, the description of every row known."""
+    archives.begin(ledger.settings, _described_months)
+    return ledger
+
+
+def _described_months(settings: Settings) -> None:
+    ledger = Ledger(settings, settings.home)
     for month in (COLD, WARM, HOT):
         ledger.fill(month, description="as it was")
     ledger.night()
     _drop_view(ledger)
-    return ledger
 
 
 def _values(ledger: Ledger, column: str) -> dict[str, set[Any]]:

@@ -7,11 +7,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from config import Settings
 from ledger.errors import ConflictError, DataError, NotFoundError
 from ledger.months import Month
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.outcome import MoveResult
 from tasks.archiving.tiers import tier_rows
+from tests.archives import Archives
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, Ledger, make_row
 
 PARTS = "SELECT part, tier, row_count, attempt, keys_tell_month FROM archive_months WHERE month = %s ORDER BY part"
@@ -27,11 +29,16 @@ def _store(ledger: Ledger, rows: list[dict[str, Any]]) -> None:
 
 
 @pytest.fixture
-def archived(ledger: Ledger) -> Ledger:
+def archived(ledger: Ledger, archives: Archives) -> Ledger:
     """A ledger with a cold month."""
+    archives.begin(ledger.settings, _cold_month)
+    return ledger
+
+
+def _cold_month(settings: Settings) -> None:
+    ledger = Ledger(settings, settings.home)
     ledger.fill(COLD)
     ledger.night()
-    return ledger
 
 
 def _count(ledger: Ledger) -> int:

@@ -15,6 +15,7 @@ from tasks.archiving.tiers import tier_rows
 from tasks.health.context import Context
 from tasks.health.months import partition_gaps
 from tasks.querying.query import run_query
+from tests.archives import Archives, month_in_each_tier
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger, make_row, moment
 
 ALL = ROWS * 3
@@ -53,11 +54,9 @@ def _notes(ledger: Ledger, query: str = COUNT) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def tiers(ledger: Ledger) -> Ledger:
+def tiers(ledger: Ledger, archives: Archives) -> Ledger:
     """A month in each tier."""
-    for month in (COLD, WARM, HOT):
-        ledger.fill(month)
-    ledger.night()
+    archives.begin(ledger.settings, month_in_each_tier)
     return ledger
 
 

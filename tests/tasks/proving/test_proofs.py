@@ -25,6 +25,7 @@ from tasks.proving.proofs import ProofFile, Prover
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tasks.transparency.rotation import rotate_keys
+from tests.archives import Archives, two_cold_months
 from tests.tasks.archiving.ledger import COLD, HOT, Ledger, make_row, moment
 
 NEXT = COLD.plus(1)
@@ -32,13 +33,10 @@ MOST_BYTES = 8192
 
 
 @pytest.fixture
-def archived(ledger: Ledger) -> Ledger:
+def archived(ledger: Ledger, archives: Archives) -> Ledger:
     """Two cold months, published, and a hot one."""
-    ledger.warm(COLD, NEXT)
-    for month in (COLD, NEXT):
-        archive_month(ledger.settings, ledger.table, month)
+    archives.begin(ledger.settings, two_cold_months)
     ledger.fill(HOT, rows=3)
-    publish_log(ledger.settings)
     return ledger
 
 

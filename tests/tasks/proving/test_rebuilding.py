@@ -15,6 +15,7 @@ from tasks.proving.rebuilding import rebuild_catalogue
 from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
+from tests.archives import Archives
 from tests.conftest import own_database
 from tests.databases import Databases
 from tests.tasks.archiving.ledger import COLD, Ledger
@@ -34,8 +35,14 @@ UPLOADS = "SELECT object_key, part, attempt FROM archive_uploads WHERE state = '
 
 
 @pytest.fixture
-def archived(ledger: Ledger) -> Ledger:
+def archived(ledger: Ledger, archives: Archives) -> Ledger:
     """Two archived months, of which the second has a column more."""
+    archives.begin(ledger.settings, _months_with_a_new_column)
+    return ledger
+
+
+def _months_with_a_new_column(settings: Settings) -> None:
+    ledger = Ledger(settings, settings.home)
     ledger.warm(COLD)
     archive_month(ledger.settings, ledger.table, COLD)
     ledger.sql(f"ALTER TABLE {ledger.table.hot_parent} ADD COLUMN branch text")
@@ -43,7 +50,6 @@ def archived(ledger: Ledger) -> Ledger:
     ledger.warm(NEXT)
     archive_month(ledger.settings, ledger.table, NEXT)
     publish_log(ledger.settings)
-    return ledger
 
 
 def test_an_empty_database_gets_the_catalogue_back_and_goes_on(

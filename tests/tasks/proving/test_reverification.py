@@ -11,12 +11,11 @@ from ledger.transparency.events import Event, Reverified
 from sql.connection import connect
 from sql.verified import PartAge, part_ages
 from storage.store import ObjectStore
-from tasks.archiving.to_cold import archive_month
 from tasks.health import HealthState, run_checks
 from tasks.health.checks import CHECKS
 from tasks.proving.drill import READERS, drill
 from tasks.proving.reverification import DAMAGED, choose_parts, reverify
-from tasks.transparency.publish import publish_log
+from tests.archives import Archives, two_cold_months
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
 
 NEXT = COLD.plus(1)
@@ -24,11 +23,8 @@ NOW = datetime(2026, 11, 29, 3, 30, tzinfo=UTC)
 
 
 @pytest.fixture
-def archived(ledger: Ledger) -> Ledger:
-    ledger.warm(COLD, NEXT)
-    for month in (COLD, NEXT):
-        archive_month(ledger.settings, ledger.table, month)
-    publish_log(ledger.settings)
+def archived(ledger: Ledger, archives: Archives) -> Ledger:
+    archives.begin(ledger.settings, two_cold_months)
     return ledger
 
 

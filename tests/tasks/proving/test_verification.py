@@ -19,6 +19,7 @@ from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
 from tasks.transparency.rotation import rotate_keys
+from tests.archives import Archives, two_cold_months
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
 
 NEXT = COLD.plus(1)
@@ -29,17 +30,16 @@ ADD_UPLOAD = """
 
 
 @pytest.fixture(params=["s3", "folder"])
-def archived(request: pytest.FixtureRequest, settings: Settings, store: Path, tmp_path: Path) -> Ledger:
-    """Two cold months of two tables' worth, published."""
+def archived(
+    request: pytest.FixtureRequest, settings: Settings, store: Path, tmp_path: Path, archives: Archives
+) -> Ledger:
+    """Two cold months, published."""
     ledger = Ledger(settings, store)
     if request.param == "folder":
         folder = tmp_path / "archive"
         folder.mkdir()
         ledger = Ledger(settings.model_copy(update={"archive_url": f"file://{folder}"}), folder)
-    ledger.warm(COLD, NEXT)
-    for month in (COLD, NEXT):
-        archive_month(ledger.settings, ledger.table, month)
-    publish_log(ledger.settings)
+    archives.begin(ledger.settings, two_cold_months)
     return ledger
 
 

@@ -7,21 +7,27 @@ import pytest
 
 from config import Settings
 from ledger.errors import DataError
+from tests.archives import Archives
 from tests.tasks.archiving.ledger import COLD, HOT, TODAY, Ledger, make_row
 
 OTHER = COLD.plus(1)
 
 
 @pytest.fixture
-def archived(settings: Settings, tmp_path: Path) -> Ledger:
+def archived(settings: Settings, tmp_path: Path, archives: Archives) -> Ledger:
     """Two archived months and a hot one; the archive is a folder, because the S3 server of the tests keeps sizes."""
     folder = tmp_path / "archive"
     ledger = Ledger(settings.model_copy(update={"archive_url": f"file://{folder}"}), folder)
+    archives.begin(ledger.settings, _two_cold_months_and_a_hot_one)
+    return ledger
+
+
+def _two_cold_months_and_a_hot_one(settings: Settings) -> None:
+    ledger = Ledger(settings, settings.home)
     ledger.fill(COLD, rows=10)
     ledger.fill(OTHER, rows=20)
     ledger.fill(HOT)
     ledger.night(TODAY)
-    return ledger
 
 
 def _put(ledger: Ledger, content: bytes) -> None:

@@ -19,6 +19,7 @@ from ledger.errors import DataError, TreasuryError
 from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.querying.query import Querier
+from tests.archives import Archives
 from tests.conftest import own_database
 from tests.databases import Databases
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger, make_row
@@ -38,19 +39,20 @@ def months_read(querier: Querier, query: str) -> int:
         return answer.months_read
 
 
-def _archive(ledger: Ledger) -> Ledger:
-    """Three archived months: wallets are named by their month."""
+def _three_cold_months(settings: Settings) -> None:
+    """Archive three months: wallets are named by their month."""
+    ledger = Ledger(settings, settings.home)
     for number in range(3):
         month = COLD.plus(number)
         ledger.fill(month, wallet_id=f"wallet-{month}", user_id=f"user-{number}")
         assert warm_month(ledger.settings, ledger.table, month)
         archive_month(ledger.settings, ledger.table, month)
-    return ledger
 
 
 @pytest.fixture
-def cold(ledger: Ledger) -> Ledger:
-    return _archive(ledger)
+def cold(ledger: Ledger, archives: Archives) -> Ledger:
+    archives.begin(ledger.settings, _three_cold_months)
+    return ledger
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,8 @@ def kept(
 ) -> Iterator[Ledger]:
     """The same for those tests that only look."""
     with own_database(databases, server_settings, template, tmp_path_factory.mktemp("kept")) as settings:
-        yield _archive(Ledger(settings, server_settings.home / "s3"))
+        _three_cold_months(settings)
+        yield Ledger(settings, server_settings.home / "s3")
 
 
 @pytest.mark.parametrize(

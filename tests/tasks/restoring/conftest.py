@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from config import Settings
-from tasks.archiving.to_cold import archive_month
-from tests.tasks.archiving.ledger import COLD, Ledger
+from tests.archives import Archives, one_cold_month
+from tests.tasks.archiving.ledger import Ledger
 
 
 @pytest.fixture
@@ -22,8 +22,7 @@ def ledger(settings: Settings, store: Path) -> Ledger:
 
 
 @pytest.fixture
-def archived(ledger: Ledger) -> Ledger:
+def archived(ledger: Ledger, archives: Archives) -> Ledger:
     """A ledger with a cold month."""
-    ledger.warm(COLD)
-    archive_month(ledger.settings, ledger.table, COLD)
+    archives.begin(ledger.settings, one_cold_month)
     return ledger

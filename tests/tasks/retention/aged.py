@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+from config import Settings
 from ledger.holds import HoldScope, Subject
 from ledger.months import Month
 from sql.connection import connect
@@ -36,6 +37,11 @@ def age(ledger: Ledger, *months: Month) -> None:
     for month in months:
         archive_month(ledger.settings, ledger.table, month)
     publish_log(ledger.settings)
+
+
+def two_old_months(settings: Settings) -> None:
+    """Make two archived months of ten years ago, published."""
+    age(Ledger(settings, settings.home), OLDER, OLD)
 
 
 def hold(ledger: Ledger, month: Month, wallet: str | None = None, actor: str = "anna") -> HoldRecord:

@@ -6,9 +6,10 @@ import pytest
 
 from config import Settings
 from config.retention import RetentionSettings
+from tests.archives import Archives
 from tests.tasks.archiving.copies import copied  # noqa: F401  # a fixture
 from tests.tasks.archiving.ledger import Ledger
-from tests.tasks.retention.aged import OLD, OLDER, age
+from tests.tasks.retention.aged import two_old_months
 
 
 @pytest.fixture
@@ -25,18 +26,18 @@ def ledger(settings: Settings, store: Path) -> Ledger:
 
 
 @pytest.fixture(params=["s3", "folder"])
-def aged(request: pytest.FixtureRequest, ledger: Ledger, tmp_path: Path) -> Ledger:
+def aged(request: pytest.FixtureRequest, ledger: Ledger, tmp_path: Path, archives: Archives) -> Ledger:
     """Two archived months that are past their policy, published: in a bucket and in a folder."""
     if request.param == "folder":
         folder = tmp_path / "archive"
         folder.mkdir()
         ledger = Ledger(ledger.settings.model_copy(update={"archive_url": f"file://{folder}"}), folder)
-    age(ledger, OLDER, OLD)
+    archives.begin(ledger.settings, two_old_months)
     return ledger
 
 
 @pytest.fixture
-def old(ledger: Ledger) -> Ledger:
+def old(ledger: Ledger, archives: Archives) -> Ledger:
     """The same in a bucket alone."""
-    age(ledger, OLDER, OLD)
+    archives.begin(ledger.settings, two_old_months)
     return ledger

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from config import Settings
 from ledger.errors import ConflictError, NotFoundError
 from ledger.policy import Tier
 from ledger.transparency.policies import LogPolicy
@@ -23,18 +24,24 @@ from tasks.proving.verification import VerificationScope, verify_archive
 from tasks.querying.query import run_query
 from tasks.retention.certificate_checks import find, verify_certificate
 from tasks.transparency.report import policy_text
+from tests.archives import Archives
 from tests.tasks.archiving.ledger import ROWS, Ledger
 from tests.tasks.retention.aged import OLD, OLDER, YOUNG, age, approved, delete, hold, verified, wrong
 
 
 @pytest.fixture
-def gone(old: Ledger) -> Ledger:
+def gone(ledger: Ledger, archives: Archives) -> Ledger:
     """`OLD` is deleted, `OLDER` keeps the rows of a wallet, `YOUNG` is archived."""
-    age(old, YOUNG)
+    archives.begin(ledger.settings, _months_that_are_gone)
+    return ledger
+
+
+def _months_that_are_gone(settings: Settings) -> None:
+    old = Ledger(settings, settings.home)
+    age(old, OLDER, OLD, YOUNG)
     hold(old, OLDER, "wallet-3")
     approved(old)
     delete(old)
-    return old
 
 
 def number_of(ledger: Ledger) -> str:

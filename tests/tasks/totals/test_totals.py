@@ -32,6 +32,7 @@ from tasks.totals.answer import answer_totals
 from tasks.totals.archived import archive_sums
 from tasks.totals.keeping import TotalsResult, keep_daily_totals
 from tasks.totals.places import places_of
+from tests.archives import Archives, month_in_each_tier
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger, make_row
 from tests.tasks.archiving.test_third_table import _CONFIGURED, _DDL
 from tests.tasks.retention.aged import OLD, OLDER, age, approved, delete, hold
@@ -71,13 +72,11 @@ def insert(
 
 
 @pytest.fixture
-def tiers(ledger: Ledger) -> Ledger:
+def tiers(ledger: Ledger, archives: Archives) -> Ledger:
     """A month in each tier; of the hot one some rows are unfinished."""
-    for month in (COLD, WARM, HOT):
-        ledger.fill(month)
+    archives.begin(ledger.settings, month_in_each_tier)
     for number in range(500, 505):
         insert(ledger, HOT, number, status="pending")
-    ledger.night()
     return ledger
 
 

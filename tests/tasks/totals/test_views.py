@@ -13,7 +13,8 @@ from storage.conditions import Asked, Condition
 from tasks.querying.query import Querier
 from tasks.totals.keeping import keep_daily_totals
 from tasks.totals.views import FIRST, LAST, asked_days
-from tests.tasks.archiving.ledger import COLD, HOT, WARM, Ledger, make_row
+from tests.archives import Archives, month_in_each_tier
+from tests.tasks.archiving.ledger import COLD, HOT, Ledger, make_row
 from tests.tasks.totals.rows import Rows, answer, counted, told
 
 VIEW, JOHANNESBURG = "transactions_daily_totals", "transactions_daily_totals_johannesburg"
@@ -21,11 +22,9 @@ GROUPS = frozenset(TotalsGroup) - {TotalsGroup.SUPPLIER}
 
 
 @pytest.fixture
-def tiers(ledger: Ledger) -> Ledger:
+def tiers(ledger: Ledger, archives: Archives) -> Ledger:
     """A month in each tier."""
-    for month in (COLD, WARM, HOT):
-        ledger.fill(month)
-    ledger.night()
+    archives.begin(ledger.settings, month_in_each_tier)
     return ledger
 
 
