@@ -21,7 +21,7 @@ import anyio.to_thread
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from api.dashboard.search import By, Search
+from api.dashboard.search import By, RowSearch
 from api.dashboard.shown_rows import MASKED, shown
 from api.routing.problems import UNAVAILABLE, HttpError
 from api.transactions.statements import columns_of
@@ -72,7 +72,7 @@ class DownloadDesk:
         self._lock = Lock()
         self._querier: Querier | None = None
 
-    async def make(self, wanted: Search, form: Form) -> Download:
+    async def make(self, wanted: RowSearch, form: Form) -> Download:
         """The file of a search. Raises NotYetError for rows in deep storage, TransientError, and HttpError for an
         answer that takes too long or cannot be whole.
         """
@@ -87,7 +87,7 @@ class DownloadDesk:
         if querier is not None:
             querier.close()
 
-    def _made(self, wanted: Search, form: Form) -> Download:
+    def _made(self, wanted: RowSearch, form: Form) -> Download:
         began_s = time.monotonic()
         try:
             with self._opened().answer(query_of(wanted, MOST_ROWS + 1), TIMEOUT_S) as answer:
@@ -116,14 +116,14 @@ class DownloadDesk:
             return Download(file, size_bytes, rows, cut)
 
 
-def query_of(wanted: Search, limit: int) -> str:
+def query_of(wanted: RowSearch, limit: int) -> str:
     """The query of a search, newest rows first: every value in it is a literal."""
     parts = " UNION ALL BY NAME ".join(_selected(wanted, table) for table in wanted.tables)
     order = "created_at DESC, id DESC"
     return f"SELECT * FROM ({parts}) ORDER BY {order} LIMIT {limit}"  # noqa: S608  # literals alone
 
 
-def _selected(wanted: Search, table: TieredTable) -> str:
+def _selected(wanted: RowSearch, table: TieredTable) -> str:
     key, time_column = identifier(table.key_column), identifier(table.time_column)
     columns = ", ".join(
         f"CAST({identifier(name)} AS VARCHAR) AS {identifier(name)}" if name in _AS_TEXT else identifier(name)

@@ -13,7 +13,7 @@ from api.connections.database import OutOfTimeError
 from api.dashboard.download_desk import MOST_ROWS, Download, Form
 from api.dashboard.found_rows import Found, known_months, search, tiers_of
 from api.dashboard.page import HTTP_STATUS, Page, PageCall
-from api.dashboard.search import LONGEST_VALUE, By, Search
+from api.dashboard.search import LONGEST_VALUE, By, RowSearch
 from api.dashboard.shown_rows import filled, shown, words
 from api.routing import parsing
 from api.routing.problems import GONE, INVALID, NOT_FOUND, NOT_YET, UNAVAILABLE, HttpError
@@ -172,7 +172,7 @@ def _entered(call: PageCall) -> dict[str, str]:
     )
 
 
-def _search(call: PageCall) -> Search:
+def _search(call: PageCall) -> RowSearch:
     """The search that the form asks for. Raises FieldError, and a 403 problem for a table that the key may not read."""
     entered = _entered(call)
     chosen = parsing.choice("table", entered["table"], (_EVERY_TABLE, *TABLE_NAMES))
@@ -180,7 +180,7 @@ def _search(call: PageCall) -> Search:
     names = _readable(call) if chosen == _EVERY_TABLE else (chosen,)
     by = parsing.member("by", entered["by"], By)
     value = entered["value"]
-    return Search(
+    return RowSearch(
         tables=tuple(call.services.settings.table(name) for name in names),
         by=by,
         value=value.strip().lower() if by is By.ID else value,

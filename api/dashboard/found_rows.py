@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from api.connections.database import AsyncConnection, Database
-from api.dashboard.search import By, Search
+from api.dashboard.search import By, RowSearch
 from api.server.services import Services
 from api.transactions.reading import RowPage
 from ledger.identifiers import time_of
@@ -28,7 +28,7 @@ _IN_POSTGRES = (Tier.HOT, Tier.WARM)
 
 
 @dataclass(frozen=True, slots=True)
-class KnownMonth:
+class MonthInTier:
     """A part of a month in the catalogue."""
 
     table: str
@@ -93,7 +93,7 @@ class Found:
     deleted: Sequence[DeletedMonths]
 
 
-async def search(services: Services, wanted: Search, cursor: str | None, limit: int) -> Found:
+async def search(services: Services, wanted: RowSearch, cursor: str | None, limit: int) -> Found:
     """At most ``limit`` rows. Raises FieldError for a cursor of another search, and what `Reader.page` raises."""
     before = None if cursor is None else services.cursors.read(wanted.question, cursor)
     pages, known = await asyncio.gather(
@@ -110,7 +110,7 @@ async def search(services: Services, wanted: Search, cursor: str | None, limit: 
     return Found(shown, last, months, _deleted(wanted, known))
 
 
-async def known_months(database: Database, tables: Iterable[TieredTable]) -> list[KnownMonth]:
+async def known_months(database: Database, tables: Iterable[TieredTable]) -> list[MonthInTier]:
     """Every month of ``tables`` that the catalogue knows, and each of its parts, oldest first."""
     names = [table.name for table in tables]
 
@@ -118,10 +118,10 @@ async def known_months(database: Database, tables: Iterable[TieredTable]) -> lis
         return await (await connection.execute(_MONTHS, {"tables": names})).fetchall()
 
     rows = await database.run(read, "find_months")
-    return [KnownMonth(name, Month.of(month), Tier(tier), number) for name, month, _, tier, number in rows]
+    return [MonthInTier(name, Month.of(month), Tier(tier), number) for name, month, _, tier, number in rows]
 
 
-def tiers_of(known: Iterable[KnownMonth]) -> Mapping[tuple[str, Month, bool], Tier]:
+def tiers_of(known: Iterable[MonthInTier]) -> Mapping[tuple[str, Month, bool], Tier]:
     """The tier of the rows of a table's month, by whether they are in the archive."""
     return {(one.table, one.month, _is_archived(one.tier)): one.tier for one in known if one.tier is not Tier.DELETED}
 
@@ -140,14 +140,14 @@ def _newest_first(found: FoundRow) -> tuple[datetime, UUID]:
     return found.place
 
 
-def _living(known: Iterable[KnownMonth]) -> list[KnownMonth]:
+def _living(known: Iterable[MonthInTier]) -> list[MonthInTier]:
     return [one for one in known if one.tier is not Tier.DELETED]
 
 
 def _read(
-    wanted: Search,
+    wanted: RowSearch,
     pages: Sequence[tuple[TieredTable, RowPage]],
-    known: Sequence[KnownMonth],
+    known: Sequence[MonthInTier],
     before: tuple[datetime, UUID] | None,
 ) -> Mapping[tuple[str, Tier], Sequence[Month]]:
     """The months that were read: of PostgreSQL all between the days, of the archive those that were opened."""
@@ -166,7 +166,7 @@ def _is_open(month: Month, before: tuple[datetime, UUID] | None) -> bool:
     return before is None or month.lower <= before[0]
 
 
-def _deleted(wanted: Search, known: Sequence[KnownMonth]) -> list[DeletedMonths]:
+def _deleted(wanted: RowSearch, known: Sequence[MonthInTier]) -> list[DeletedMonths]:
     """The deleted months between the days; of a search by an id that contains its month, that one alone."""
     moment = time_of(UUID(wanted.value)) if wanted.by is By.ID else None
     gone = [

@@ -45,7 +45,7 @@ def pages() -> tuple[Page, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TotalsLine:
     """A line of a table: what its rows have in common, their number, and their sums in the table's order.
 
     ``when`` is a day, or the first day of a month; None for all days together.
@@ -155,18 +155,18 @@ def _summed(table: TieredTable, question: Question, answer: TotalsAnswer) -> dic
     }
 
 
-def _lines(totals: Iterable[Total], question: Question, *, months: bool) -> list[Line]:
+def _lines(totals: Iterable[Total], question: Question, *, months: bool) -> list[TotalsLine]:
     """The totals as lines of days, or of months."""
     made = []
     for total in totals:
         assert total.day is not None  # noqa: S101  # every question of this page is by day
         when = total.day.replace(day=1) if months else total.day
         groups = tuple(getattr(total, group.value) for group in question.columns)
-        made.append(Line(when, groups, total.currency, total.rows, total.sums))
+        made.append(TotalsLine(when, groups, total.currency, total.rows, total.sums))
     return _together(made, lambda line: (line.when, line.groups, line.currency)) if months else made
 
 
-def _together(lines: Iterable[Line], key: Any) -> list[Line]:
+def _together(lines: Iterable[TotalsLine], key: Any) -> list[TotalsLine]:
     """The lines of one key added up, in the order of the keys. Sums of two currencies are never added."""
     made = []
     for (when, groups, currency), some in groupby(sorted(lines, key=lambda one: _order(key(one))), key=key):
@@ -174,7 +174,7 @@ def _together(lines: Iterable[Line], key: Any) -> list[Line]:
         for line in some:
             rows += line.rows
             sums = line.sums if sums is None else tuple(map(add_exactly, sums, line.sums))
-        made.append(Line(when, groups, currency, rows, sums or ()))
+        made.append(TotalsLine(when, groups, currency, rows, sums or ()))
     return made
 
 
@@ -183,7 +183,7 @@ def _order(key: tuple[date | None, tuple[str | None, ...], str | None]) -> tuple
     return (str(when or ""), *(value or "" for value in groups), currency or "")
 
 
-def _newest_first(line: Line) -> tuple[int, tuple[str, ...]]:
+def _newest_first(line: TotalsLine) -> tuple[int, tuple[str, ...]]:
     day = 0 if line.when is None else -line.when.toordinal()
     return day, _order((None, line.groups, line.currency))
 
@@ -195,7 +195,12 @@ def _places(question: Question, *, months: bool) -> list[date]:
 
 
 def _charts(
-    table: TieredTable, lines: Sequence[Line], whole: Sequence[Line], places: Sequence[date], when: str, unit: str
+    table: TieredTable,
+    lines: Sequence[TotalsLine],
+    whole: Sequence[TotalsLine],
+    places: Sequence[date],
+    when: str,
+    unit: str,
 ) -> list[Chart]:
     """A chart of the rows, and one of the first sum for each of the currencies with the most rows."""
     if not lines:
@@ -212,7 +217,7 @@ def _charts(
     return made
 
 
-def _by_place(lines: Iterable[Line], places: Sequence[date], value: Any) -> list[Any]:
+def _by_place(lines: Iterable[TotalsLine], places: Sequence[date], value: Any) -> list[Any]:
     sums: dict[date | None, Any] = dict.fromkeys(places, 0)
     for line in lines:
         sums[line.when] += value(line)

@@ -28,7 +28,7 @@ class By(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class RowSearch:
     """What is looked for. ``first`` and ``last`` are days in ``zone``, both included; None for no bound.
 
     ``client_id`` names the only client whose rows are shown; None shows those of all.
