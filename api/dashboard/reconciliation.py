@@ -53,7 +53,7 @@ def pages() -> tuple[Page, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedBreaks:
     """What the form asks for. Days are of Johannesburg; without days the breaks of all days are listed."""
 
     supplier: str | None
@@ -63,8 +63,8 @@ class Asked:
     after: int | None = None
 
     @classmethod
-    def read(cls, query: Mapping[str, str], suppliers: Collection[str], today: date) -> "Asked":
-        """Raises FieldError for what is no value of the form."""
+    def read(cls, query: Mapping[str, str], suppliers: Collection[str], today: date) -> "AskedBreaks":
+        """Raises FieldError naming the field that cannot be read."""
         supplier = parsing.choice("supplier", query["supplier"], suppliers) if "supplier" in query else None
         days = {name: parsing.day(name, query[name]) for name in ("from", "to") if name in query}
         first, last = _span(days, today)
@@ -107,9 +107,9 @@ async def show(call: PageCall) -> Mapping[str, Any]:
     query, today = {name: value for name, value in call.query.items() if value}, day_of(now)
     form = Form(query)
     try:
-        asked = Asked.read(query, settings.suppliers.names, today)
+        asked = AskedBreaks.read(query, settings.suppliers.names, today)
     except FieldError as error:
-        form, asked = refused(query, error, frozenset(_FILTER)), Asked.read({}, settings.suppliers.names, today)
+        form, asked = refused(query, error, frozenset(_FILTER)), AskedBreaks.read({}, settings.suppliers.names, today)
     suppliers = [asked.supplier] if asked.supplier else list(settings.suppliers.names)
     overview, records = await asyncio.gather(
         in_thread(call.services, read_overview, suppliers, asked.first, asked.last, today, asked.supplier),
@@ -142,7 +142,7 @@ def _next_page(query: Mapping[str, str], records: Sequence[BreakRecord]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class SupplierDayCell:
     """A day of a supplier in the grid: its sign and word, what else there is to say, and the way to its breaks."""
 
     sign: str
@@ -152,13 +152,15 @@ class Cell:
     link: str
 
 
-def grid(days: Sequence[SupplierDay], awaited: Collection[str], now: datetime) -> list[tuple[date, list[Cell]]]:
+def grid(
+    days: Sequence[SupplierDay], awaited: Collection[str], now: datetime
+) -> list[tuple[date, list[SupplierDayCell]]]:
     """The rows of the grid. ``awaited`` are the suppliers whose statements are expected."""
     grouped = groupby(days, key=lambda one: one.day)
     return [(day, [cell(one, one.supplier in awaited, now) for one in cells]) for day, cells in grouped]
 
 
-def cell(one: SupplierDay, is_awaited: bool, now: datetime) -> Cell:
+def cell(one: SupplierDay, is_awaited: bool, now: datetime) -> SupplierDayCell:
     """What the grid says of a day."""
     sign, word = _state(one, is_awaited, now)
     notes = [
@@ -174,7 +176,7 @@ def cell(one: SupplierDay, is_awaited: bool, now: datetime) -> Cell:
         shown = f"{_breaks(one.breaks)}, none open"
     day = one.day.isoformat()
     query = urlencode({"supplier": one.supplier, "from": day, "to": day, "state": ALL})
-    return Cell(sign, word, tuple(notes), shown, f"{PATH}?{query}#breaks" if one.breaks else "")
+    return SupplierDayCell(sign, word, tuple(notes), shown, f"{PATH}?{query}#breaks" if one.breaks else "")
 
 
 def _state(one: SupplierDay, is_awaited: bool, now: datetime) -> tuple[str, str]:

@@ -122,7 +122,7 @@ async def _shown(call: PageCall, break_id: int, form: Form) -> Mapping[str, Any]
     }
 
 
-class Step(StrEnum):
+class BreakStep(StrEnum):
     """What can be done about a break now."""
 
     DECIDE = "decide"
@@ -138,7 +138,7 @@ class Step(StrEnum):
 class NextStep:
     """What can be done about a break now, and the record that it is about: a proposal, or the decision that counts."""
 
-    step: Step
+    step: BreakStep
     record: ResolutionRecord | None = None
     decision: str = ""  # in words
     reason: str = ""
@@ -149,24 +149,24 @@ def next_step(record: BreakRecord, history: Sequence[ResolutionRecord], who: Per
     deciding = [one for one in history if one.action not in _ASIDE]
     last = deciding[-1] if deciding else None
     if record.state == BreakState.OPEN:
-        return NextStep(Step.DECIDE)
+        return NextStep(BreakStep.DECIDE)
     if record.state == BreakState.PROPOSED and last is not None:
-        return _about(Step.WAIT if _is_by(last, who) else Step.CONFIRM, last)
+        return _about(BreakStep.WAIT if _is_by(last, who) else BreakStep.CONFIRM, last)
     if record.state != BreakState.RESOLVED or last is None or last.action != Action.RESOLVED or last.run_id is not None:
-        return _about(Step.NOTHING, last)
+        return _about(BreakStep.NOTHING, last)
     taking_back = [one for one in history if one.action in _TAKING_BACK and one.resolution_id == last.resolution_id]
     if taking_back and taking_back[-1].action == Action.WITHDRAWAL_PROPOSED:
         asked = taking_back[-1]
-        step = Step.WAIT_TAKING_BACK if _is_by(asked, who) else Step.CONFIRM_TAKING_BACK
+        step = BreakStep.WAIT_TAKING_BACK if _is_by(asked, who) else BreakStep.CONFIRM_TAKING_BACK
         return replace(_about(step, asked), decision=words.of_decision(last.decision))
-    return _about(Step.TAKE_BACK, last)
+    return _about(BreakStep.TAKE_BACK, last)
 
 
 _TAKING_BACK = (Action.WITHDRAWAL_PROPOSED, Action.WITHDRAWAL_REJECTED)
 _ASIDE = (Action.CARRIED, Action.NOTED, *_TAKING_BACK)
 
 
-def _about(step: Step, entry: ResolutionRecord | None) -> NextStep:
+def _about(step: BreakStep, entry: ResolutionRecord | None) -> NextStep:
     if entry is None:
         return NextStep(step)
     return NextStep(step, entry, words.of_decision(entry.decision), words.sentence(entry.reason))

@@ -33,7 +33,7 @@ async def in_thread(services: Services, work: Callable[..., T], *arguments: Any,
 
 
 async def known(work: Awaitable[T]) -> T:
-    """The result of ``work``. Raises problem 404 where there is no such hold."""
+    """The result of ``work``. Raises problem 404 where the hold does not exist."""
     try:
         return await work
     except NotFoundError:

@@ -64,7 +64,8 @@ async def decide_period(
 ) -> Closing:
     """Propose, confirm or reject the closing of ``days``: a supplier, the first and the last day.
 
-    Raises as `periods.close_period`, and FieldError for an unknown supplier and days that are no period.
+    Raises as `periods.close_period`, and FieldError for an unknown supplier and for days in the wrong
+    order, or too many.
     """
     supplier, first, last = days
     parsing.choice("supplier", supplier, services.settings.suppliers.names)

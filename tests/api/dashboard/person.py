@@ -62,7 +62,7 @@ class Document(HTMLParser):
             self.files.append(str(given.get("href") or given.get("src")))
         if tag == "form":
             self.forms.append(Form(str(given["action"])))
-        if tag == "input":
+        if tag == "input" and (given.get("type") not in ("checkbox", "radio") or "checked" in given):
             self.forms[-1].fields[str(given["name"])] = given.get("value") or ""
         if tag not in self.VOID and not self.get_starttag_text().endswith("/>"):  # type: ignore[union-attr]
             self._open.append(tag)

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from api.dashboard.reconciliation import MOST_DAYS, PAGE, Asked, cell
+from api.dashboard.reconciliation import MOST_DAYS, PAGE, AskedBreaks, cell
 from config import Settings
 from ledger.business_days import bounds, day_of
 from ledger.errors import FieldError
@@ -145,12 +145,12 @@ def test_first_or_last_day_alone_are_31_days() -> None:
         ({"from": "2026-02-01"}, date(2026, 2, 1), date(2026, 3, 3)),
         ({"from": "2026-11-29"}, date(2026, 11, 29), today),
     ):
-        asked = Asked.read(query, SUPPLIERS, today)
+        asked = AskedBreaks.read(query, SUPPLIERS, today)
         assert (asked.first, asked.last) == (first, last)
     with pytest.raises(FieldError):
-        Asked.read({"from": "9999-12-31"}, SUPPLIERS, today)
+        AskedBreaks.read({"from": "9999-12-31"}, SUPPLIERS, today)
     with pytest.raises(FieldError):
-        Asked.read({"to": "0001-01-01"}, SUPPLIERS, today)
+        AskedBreaks.read({"to": "0001-01-01"}, SUPPLIERS, today)
 
 
 def test_a_closed_day_and_a_declared_day_say_so(desk: Desk, thandi: Person) -> None:
