@@ -146,8 +146,8 @@ def test_a_revoked_session_and_a_revoked_key_are_refused_within_their_memory(
 def test_a_session_has_the_scopes_that_its_key_has_now(
     make_person: MakePerson, shared_database: psycopg.Connection[Any]
 ) -> None:
-    someone = make_person([Scope.TRANSACTIONS_READ])
-    assert "open no page: transactions:read" in someone.read(SESSIONS).text
+    someone = make_person([Scope.TRANSACTIONS_WRITE])
+    assert "open no page: transactions:write" in someone.read(SESSIONS).text
     shared_database.execute(
         "UPDATE treasury.api_keys SET scopes = '{operations}' WHERE key_id = %s", (someone.key.split("_")[1],)
     )
