@@ -198,7 +198,7 @@ def _breaks(count: int) -> str:
 
 
 def rates(overview: Overview, suppliers: Sequence[str]) -> list[Chart]:
-    """The share of lines and rows that were matched, by day; in each chart as many suppliers as it can tell apart."""
+    """The share of lines and rows that were matched, by day; at most `charts.MOST_LINES` suppliers to a chart."""
     shares = {(one.supplier, one.day): one.matched_share for one in overview.days}
     if not any(share is not None for share in shares.values()):
         return []
