@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,6 +14,7 @@ from api.connections.database import OutOfTimeError
 from api.dashboard.download_desk import MOST_ROWS, Download, Form
 from api.dashboard.found_rows import Found, known_months, search, tiers_of
 from api.dashboard.page import HTTP_STATUS, Page, PageCall
+from api.dashboard.readable_tables import ANY_OTHER, TABLE_NAMES, readable, require, unread
 from api.dashboard.search import LONGEST_VALUE, By, RowSearch
 from api.dashboard.shown_rows import filled, shown, words
 from api.routing import parsing
@@ -22,7 +24,7 @@ from ledger.errors import FieldError, NotYetError
 from ledger.months import Month
 from ledger.policy import Tier
 from ledger.scopes import Scope
-from ledger.tables import BUILT_IN, VAS_TRANSACTIONS, TieredTable
+from ledger.tables import TieredTable
 from ledger.totals import Zone
 
 FIND = "/dashboard/find"
@@ -31,7 +33,6 @@ _ROW = FIND + "/{table}/{id}"
 _EVERY_TABLE = "all"
 _CURSOR = "cursor"
 _FIELDS = ("by", "value", "table", "from", "to", "zone")
-TABLE_NAMES = {table.name: name for table, name in zip(BUILT_IN, ("Transactions", "VAS transactions"), strict=True)}
 BY_NAMES = {By.REFERENCE: "Reference", By.ID: "Id", By.WALLET: "Wallet", By.USER: "User"}
 ZONE_NAMES = {Zone.UTC: "UTC", Zone.JOHANNESBURG: "Johannesburg (UTC+2)"}
 
@@ -39,11 +40,12 @@ ZONE_NAMES = {Zone.UTC: "UTC", Zone.JOHANNESBURG: "Johannesburg (UTC+2)"}
 def pages() -> tuple[Page, ...]:
     """The search, its files, a row, and the proofs of a row."""
     fields = frozenset(_FIELDS)
-    read, prove = Scope.TRANSACTIONS_READ, Scope.ARCHIVE_READ
+    read = partial(Page, scope=Scope.TRANSACTIONS_READ, or_scopes=ANY_OTHER)
+    prove = Scope.ARCHIVE_READ
     return (
-        Page(FIND, "Find", show_search, "find.html", scope=read, label="Find", query=fields | {_CURSOR}),
-        Page(f"{FIND}/download/{{form}}", "Download", download, scope=read, query=fields),
-        Page(_ROW, "Row", show_row, "row.html", scope=read),
+        read(FIND, "Find", show_search, "find.html", label="Find", query=fields | {_CURSOR}),
+        read(f"{FIND}/download/{{form}}", "Download", download, query=fields),
+        read(_ROW, "Row", show_row, "row.html"),
         Page(f"{_ROW}/proof", "Proof of a row", prove_row, scope=prove),
         Page(f"{_ROW}/wallet-month", "Proof of a wallet's month", prove_month, scope=prove, query=frozenset({"part"})),
     )
@@ -149,17 +151,12 @@ async def _month(call: PageCall, table: TieredTable, month: Month) -> MonthOfTab
 def _table(call: PageCall) -> TieredTable:
     """The table of the address. Raises a 403 problem where the key may not read it."""
     name = parsing.choice("table", call.request.path_params["table"], tuple(TABLE_NAMES))
-    _require(call, name)
+    require(call.key, name)
     return call.services.settings.table(name)
 
 
 def _row_id(call: PageCall) -> Any:
     return parsing.row_id("id", call.request.path_params["id"])
-
-
-def _require(call: PageCall, name: str) -> None:
-    if name == VAS_TRANSACTIONS.name:
-        call.key.require(Scope.VAS_READ)
 
 
 def _entered(call: PageCall) -> dict[str, str]:
@@ -176,8 +173,8 @@ def _search(call: PageCall) -> RowSearch:
     """The search that the form asks for. Raises FieldError, and a 403 problem for a table that the key may not read."""
     entered = _entered(call)
     chosen = parsing.choice("table", entered["table"], (_EVERY_TABLE, *TABLE_NAMES))
-    _require(call, chosen)
-    names = _readable(call) if chosen == _EVERY_TABLE else (chosen,)
+    require(call.key, chosen)
+    names = readable(call.key) if chosen == _EVERY_TABLE else (chosen,)
     by = parsing.member("by", entered["by"], By)
     value = entered["value"]
     return RowSearch(
@@ -191,19 +188,14 @@ def _search(call: PageCall) -> RowSearch:
     )
 
 
-def _readable(call: PageCall) -> tuple[str, ...]:
-    """The tables that the key may read."""
-    return tuple(name for name in TABLE_NAMES if name != VAS_TRANSACTIONS.name or Scope.VAS_READ in call.key.scopes)
-
-
 def _day(name: str, entered: Mapping[str, str]) -> date | None:
     return parsing.day(name, entered[name]) if entered[name] else None
 
 
 def _shown(call: PageCall, entered: Mapping[str, str]) -> dict[str, Any]:
     """The values of the page: its form, and nothing found."""
-    readable = {name: TABLE_NAMES[name] for name in _readable(call)}
-    tables = readable if len(readable) == 1 else {_EVERY_TABLE: "All", **readable}
+    own = {name: TABLE_NAMES[name] for name in readable(call.key)}
+    tables = own if len(own) == 1 else {_EVERY_TABLE: "All", **own}
     return {
         "entered": entered,
         "errors": {},
@@ -219,7 +211,7 @@ def _shown(call: PageCall, entered: Mapping[str, str]) -> dict[str, Any]:
         "asked": {name: value for name, value in entered.items() if value},
         "is_first": _CURSOR not in call.query,
         "older": "",
-        "reads_vas": Scope.VAS_READ in call.key.scopes,
+        "unread": unread(call.key),
         "words": words,
     }
 

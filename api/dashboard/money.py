@@ -12,6 +12,7 @@ from typing import Any
 from api.dashboard import charts, formats
 from api.dashboard.charts import Chart
 from api.dashboard.page import HTTP_STATUS, Page, PageCall
+from api.dashboard.readable_tables import ANY_OTHER, TABLE_NAMES, readable, require
 from api.dashboard.shown_rows import words
 from api.routing import parsing
 from api.routing.problems import INVALID, UNAVAILABLE, HttpError
@@ -19,7 +20,7 @@ from ledger.errors import FieldError, MissingRowsError
 from ledger.money import add_exactly
 from ledger.months import FIRST_YEAR
 from ledger.scopes import Scope
-from ledger.tables import BUILT_IN, VAS_TRANSACTIONS, TieredTable
+from ledger.tables import VAS_TRANSACTIONS, TieredTable
 from ledger.totals import Question, Total, TotalsGroup, Zone
 from storage.unreadable import spans_of
 from tasks.totals.answer import TotalsAnswer
@@ -30,7 +31,6 @@ MOST_TOTALS = 20_000
 MOST_LINES = 300  # of the table by days: more of them fill no page that people read
 _MOST_BARS = 92  # of more days each bar is a month
 _MOST_CHARTS = 3
-_TABLE_NAMES = {BUILT_IN[0].name: "Transactions", VAS_TRANSACTIONS.name: "VAS transactions"}
 _ZONE_NAMES = {Zone.UTC.value: "UTC", Zone.JOHANNESBURG.value: "Johannesburg (UTC+2)"}
 _GROUPS = (TotalsGroup.TYPE, TotalsGroup.STATUS, TotalsGroup.SUPPLIER)
 _YES = "yes"
@@ -40,8 +40,17 @@ _FIELDS = ("table", "from", "to", "zone")
 def pages() -> tuple[Page, ...]:
     """The one page."""
     query = frozenset(_FIELDS) | {group.value for group in _GROUPS}
-    scope = Scope.TRANSACTIONS_READ
-    return (Page(MONEY, "Money and load", show_totals, "money.html", scope=scope, label="Money and load", query=query),)
+    page = Page(
+        MONEY,
+        "Money and load",
+        show_totals,
+        "money.html",
+        scope=Scope.TRANSACTIONS_READ,
+        or_scopes=ANY_OTHER,
+        label="Money and load",
+        query=query,
+    )
+    return (page,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,7 @@ def _entered(call: PageCall) -> dict[str, str]:
     today = call.services.now().astimezone(Zone(zone).timezone if zone in set(Zone) else Zone.UTC.timezone).date()
     given = {name: call.query[name] for name in _FIELDS if call.query.get(name)}
     first = _last_day(given, today) - timedelta(days=DAYS - 1)
-    return {"table": BUILT_IN[0].name, "from": first.isoformat(), "to": today.isoformat(), "zone": zone} | given
+    return {"table": readable(call.key)[0], "from": first.isoformat(), "to": today.isoformat(), "zone": zone} | given
 
 
 def _last_day(given: Mapping[str, str], today: date) -> date:
@@ -94,9 +103,8 @@ def _last_day(given: Mapping[str, str], today: date) -> date:
 
 def _asked(call: PageCall, entered: Mapping[str, str]) -> tuple[TieredTable, Question]:
     """The table and the question of the form. Raises FieldError, and a 403 problem for a table it may not read."""
-    name = parsing.choice("table", entered["table"], tuple(_TABLE_NAMES))
-    if name == VAS_TRANSACTIONS.name:
-        call.key.require(Scope.VAS_READ)
+    name = parsing.choice("table", entered["table"], tuple(TABLE_NAMES))
+    require(call.key, name)
     zone = parsing.member("zone", entered["zone"], Zone)
     first, last = parsing.day("from", entered["from"]), parsing.day("to", entered["to"])
     groups = {group for group in _GROUPS if _is_chosen(call, group)}
@@ -112,9 +120,8 @@ def _is_chosen(call: PageCall, group: TotalsGroup) -> bool:
 
 def _form(call: PageCall, entered: Mapping[str, str]) -> dict[str, Any]:
     """The values of the page: its form, and no totals."""
-    reads_vas = Scope.VAS_READ in call.key.scopes
-    tables = {name: text for name, text in _TABLE_NAMES.items() if reads_vas or name != VAS_TRANSACTIONS.name}
-    groups = _GROUPS if reads_vas else _GROUPS[:2]
+    tables = {name: TABLE_NAMES[name] for name in readable(call.key)}
+    groups = _GROUPS if VAS_TRANSACTIONS.name in tables else _GROUPS[:2]
     return {
         "entered": entered,
         "errors": {},

@@ -203,6 +203,15 @@ def test_without_its_scope_the_second_table_is_not_searched_and_the_page_says_so
         assert "vas:read" in Document(answer.text).text
 
 
+def test_a_key_for_the_second_table_alone_finds_its_rows(make_person: MakePerson, rows: Rows) -> None:
+    person = make_person([Scope.VAS_READ, Scope.ARCHIVE_READ])
+    document = find(person, value="w-1")
+    assert str(rows["vas"]["id"]) in ids(document)
+    assert not {str(rows[name]["id"]) for name in ("hot", "warm", "cold")} & set(ids(document))
+    assert "Transactions were not searched: this key lacks the scope transactions:read" in document.text
+    assert person.open(f"{FIND}/transactions/{rows['hot']['id']}").status_code == 403
+
+
 def test_proofs_need_the_scope_of_the_archive(make_person: MakePerson, rows: Rows) -> None:
     person = make_person([Scope.TRANSACTIONS_READ])
     path = f"{FIND}/transactions/{rows['alone']['id']}"

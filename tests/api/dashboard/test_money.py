@@ -147,6 +147,13 @@ def test_rows_of_other_clients_need_read_all(acme: Person, make_person: MakePers
     assert "--client" not in text
 
 
+def test_a_key_for_the_second_table_alone_sees_its_totals(make_person: MakePerson, tiers: Settings) -> None:
+    person = make_person([Scope.VAS_READ])
+    assert "treasury totals" in show(person, **EVERY_DAY).text
+    assert "--table vas_transactions" in show(person, **EVERY_DAY).text
+    assert "transactions:read" in show(person, 403, table="transactions").text
+
+
 def test_without_its_scope_the_second_table_is_neither_offered_nor_shown(
     make_person: MakePerson, tiers: Settings
 ) -> None:
