@@ -18,7 +18,7 @@ MOST_LINES = 4  # the dashes of the style sheet
 _BOX = 100.0
 _GRID = (25, 50, 75)
 _GAP = 2.5  # of the usual distance of two points: farther apart nothing was measured between them
-Form = Callable[[float], str]
+Formatter = Callable[[float], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def line(
     title: str,
     times: Sequence[datetime],
     series: Sequence[Series],
-    form: Form,
+    form: Formatter,
     unit: str = "",
     *,
     least: float = 1.0,
@@ -83,7 +83,9 @@ def line(
     return _chart(name, title, unit, svg, legend=legend, top=form(most), labels=labels, columns=columns, rows=rows)
 
 
-def bars(name: str, title: str, labels: Sequence[str], values: Sequence[float], form: Form, unit: str = "") -> Chart:
+def bars(
+    name: str, title: str, labels: Sequence[str], values: Sequence[float], form: Formatter, unit: str = ""
+) -> Chart:
     """A bar for each label, in their order."""
     most = _top(values)
     width = _BOX / max(len(values), 1)
@@ -100,7 +102,7 @@ def bars(name: str, title: str, labels: Sequence[str], values: Sequence[float], 
     return _chart(name, title, unit, svg, legend=(), top=form(most), labels=labels, columns=columns, rows=rows)
 
 
-def sparkline(title: str, values: Sequence[float | None], form: Form) -> Markup:
+def sparkline(title: str, values: Sequence[float | None], form: Formatter) -> Markup:
     """A small line without axes, for a cell of a table. ``title`` says what it shows."""
     known = [value for value in values if value is not None]
     xs = [_BOX * place / max(len(values) - 1, 1) for place in range(len(values))]
@@ -132,7 +134,7 @@ def _svg(title: str, described: str, drawn: Sequence[Markup], kind: str = "", *,
     return shape + named + lines + Markup().join(drawn) + Markup("</svg>")
 
 
-def _described(title: str, labels: Sequence[str], series: Sequence[Series], form: Form) -> str:
+def _described(title: str, labels: Sequence[str], series: Sequence[Series], form: Formatter) -> str:
     """The chart in a sentence for each line: its ends, its smallest and its largest value."""
     if not labels:
         return "Nothing was measured yet."

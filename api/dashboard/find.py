@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from api.archive.handlers import part_of, row_proof, statement_proof
 from api.archive.months import MonthOfTable, month_of
 from api.connections.database import OutOfTimeError
-from api.dashboard.download_desk import MOST_ROWS, Download, Form
+from api.dashboard.download_desk import MOST_ROWS, Download, FileFormat
 from api.dashboard.found_rows import Found, known_months, search, tiers_of
 from api.dashboard.page import HTTP_STATUS, Page, PageCall
 from api.dashboard.readable_tables import ANY_OTHER, TABLE_NAMES, readable, require, unread
@@ -79,7 +79,7 @@ async def show_search(call: PageCall) -> Mapping[str, Any]:
 
 async def download(call: PageCall) -> Response:
     """The rows of a search as a file."""
-    form = parsing.member("form", call.request.path_params["form"], Form)
+    form = parsing.member("form", call.request.path_params["form"], FileFormat)
     made = await call.services.downloads.make(_search(call), form)
     return StreamingResponse(made.parts(), headers=_headers(made, form), media_type=_MEDIA_TYPES[form])
 
@@ -225,10 +225,10 @@ def _rows(found: Found) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-_MEDIA_TYPES = {Form.CSV: "text/csv; charset=utf-8", Form.PARQUET: "application/vnd.apache.parquet"}
+_MEDIA_TYPES = {FileFormat.CSV: "text/csv; charset=utf-8", FileFormat.PARQUET: "application/vnd.apache.parquet"}
 
 
-def _headers(made: Download, form: Form) -> dict[str, str]:
+def _headers(made: Download, form: FileFormat) -> dict[str, str]:
     name = f"found-first-{made.rows}-rows" if made.cut else f"found-{made.rows}-rows"
     return {
         "Cache-Control": "no-store",
