@@ -16,7 +16,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from cli import demo_retention, demo_suppliers, terminal
 from cli.answers import write_answer
-from cli.archive import enter_prefect, human_bytes, show_tiers
+from cli.archive import enter_prefect
+from cli.tier_table import human_bytes, show_tiers
 from config import Settings, load_settings
 from config.settings import LOGINS, Ports
 from ledger.errors import ConfigError, DataError
@@ -205,7 +206,7 @@ def _archive(settings: Settings) -> None:
 
 def _show_result(settings: Settings) -> list[TierRow]:
     rows = [row for row in tier_rows(settings, list(settings.registry.values())) if row.rows]
-    show_tiers(rows)
+    show_tiers(rows, every_month=True)
     archived = [row for row in rows if row.digest]
     terminal.console.print(
         f"{len(archived)} months are in the archive. Each object was read back from the store. Its count, sums and"
