@@ -14,10 +14,11 @@ from cli.costs import show_costs
 from cli.days import DAY
 from cli.session import preparing, session
 from cli.terminal import console
-from cli.tier_table import human_bytes, show_tiers
+from cli.tier_table import show_tiers
 from config import Settings
 from ledger.errors import ConfigError
 from ledger.months import Month
+from ledger.sizes import human_bytes
 from ledger.tables import TieredTable
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.tiers import TierRow, tier_rows

@@ -17,11 +17,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from cli import demo_retention, demo_suppliers, terminal
 from cli.answers import write_answer
 from cli.archive import enter_prefect
-from cli.tier_table import human_bytes, show_tiers
+from cli.tier_table import show_tiers
 from config import Settings, load_settings
 from config.settings import LOGINS, Ports
 from ledger.errors import ConfigError, DataError
 from ledger.proof_files import check_proof
+from ledger.sizes import human_bytes
 from ledger.transparency.policies import LogPolicy
 from servers import stack
 from sql.connection import connect

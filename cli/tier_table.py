@@ -10,10 +10,10 @@ from rich.text import Text
 
 from cli.terminal import console, draw
 from ledger.money import add_exactly
+from ledger.sizes import human_bytes
 from tasks.archiving.tiers import TierRow
 
 MOST_LINES = 24  # of a table; one with more has its years folded
-_KIBIBYTE = 1024
 _LEGEND = (
     "bytes: size in the present tier; was: size in PostgreSQL before archiving; sum: currency with the largest sum,"
     " +N: number of further currencies. --json gives all sums and full digests"
@@ -132,12 +132,3 @@ def _largest_sum(sums: dict[str, dict[str, str]]) -> str:
 def _size(amount: Decimal) -> tuple[bool, Decimal]:
     """Return what sums are compared by. NaN, which PostgreSQL's numeric has, is the one that must be seen."""
     return (True, Decimal(0)) if amount.is_nan() else (False, amount)
-
-
-def human_bytes(size: float) -> str:
-    """A number of bytes with a binary unit."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < _KIBIBYTE:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= _KIBIBYTE
-    return f"{size:.1f} TiB"
