@@ -1,5 +1,6 @@
 """The flows through a real Prefect server: what they move, what they show, and how they end."""
 
+import json
 import re
 from datetime import date
 from typing import Any, TypeVar
