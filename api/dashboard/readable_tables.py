@@ -21,6 +21,6 @@ def unread(key: ApiKey) -> dict[str, Scope]:
 
 
 def require(key: ApiKey, name: str) -> None:
-    """Raise a 403 problem where the key may not read a table; nothing for what is no table."""
+    """Raise a 403 problem where the key may not read a table; any other name is for the caller to refuse."""
     if name in SCOPES:
         key.require(SCOPES[name])
