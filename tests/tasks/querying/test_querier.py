@@ -209,7 +209,8 @@ def test_a_connection_that_was_ended_is_replaced(kept: Ledger) -> None:
     with Querier(kept.settings) as querier:
         before = ask(querier, TOTAL)
         kept.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'treasury auditor sql'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'treasury auditor sql' AND datname = current_database()"
         )
         assert ask(querier, TOTAL) == before
 
