@@ -37,7 +37,7 @@ WITHOUT = $(if $(findstring not heavy,$(MARKS)),-p no:schemathesis)
 # Further options of pytest.
 OPTIONS ?=
 
-.PHONY: help demo test test-all costs bench up down lint format lock upgrade clean setup
+.PHONY: help demo test test-all test-browser costs bench up down lint format lock upgrade clean setup
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -54,6 +54,9 @@ test-all: $(READY) ## Every test, the slow ones too, with all their examples and
 costs: export TREASURY_TEST_COSTS = tests/costs.json
 costs: $(READY) ## Measure what each test costs, on a machine that does nothing else; `make test` chooses by it
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+test-browser: $(READY) ## The ways of people through /docs and the dashboard, in a real Chromium, which must be installed
+	@CI=true $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow $(OPTIONS) tests/api/documentation/test_page.py tests/api/dashboard
 
 bench: $(READY) ## Every measurement: a table for people and a JSON line each
 	@$(BIN)/python -m bench all

@@ -25,6 +25,7 @@ NAMES = (
     "proofs",
     "restoring",
     "deletion",
+    "dashboard",
 )
 ONLY_NAMED = ("soak",)  # a quarter of an hour: not in `all`
 

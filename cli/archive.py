@@ -3,7 +3,6 @@
 import json
 import os
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -11,18 +10,19 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from cli.costs import show_costs
 from cli.days import DAY
 from cli.session import preparing, session
 from cli.terminal import console
+from cli.tier_table import show_tiers
 from config import Settings
 from ledger.errors import ConfigError
 from ledger.months import Month
+from ledger.sizes import human_bytes
 from ledger.tables import TieredTable
 from tasks.archiving.late_rows import open_late_rows
 from tasks.archiving.tiers import TierRow, tier_rows
 from tasks.prefect.access import PrefectAccess, client_environment
-
-_KIBIBYTE = 1024
 
 
 class Job(StrEnum):
@@ -47,16 +47,25 @@ _FORMER: dict[Job, dict[str, Any]] = {
 
 def tiers(
     table: Annotated[list[str] | None, typer.Option(help="Only this table; repeat for several")] = None,
+    cost: Annotated[
+        bool, typer.Option(help="Show what the tiers cost, and what they save, in place of the months")
+    ] = False,
+    every_month: Annotated[
+        bool, typer.Option("--all", help="Show every month also where years would be folded into a line")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON array, for programs")] = False,
 ) -> None:
     """Show each month's tier, rows, bytes, sums and digest. The last column is the day of its last move."""
     with session() as settings:
         tables = [settings.table(name) for name in table or settings.registry]
+        if cost:
+            show_costs(settings, tables, as_json=as_json)
+            return
         rows, refused = _each_table(settings, tables)
     if as_json:
         typer.echo(json.dumps([row.as_json() for row in rows], indent=1))
     else:
-        show_tiers(rows)
+        show_tiers(rows, every_month=every_month)
     if refused:
         raise ConfigError("; ".join(refused))
     if hidden := [row for row in rows if row.rows is None]:
@@ -72,65 +81,6 @@ def _each_table(settings: Settings, tables: list[TieredTable]) -> tuple[list[Tie
         except ConfigError as error:
             refused.append(f"table {one.name} is left out: {error}")
     return rows, refused
-
-
-def show_tiers(rows: list[TierRow]) -> None:
-    """Print the months of each table for people."""
-    for name in dict.fromkeys(row.table for row in rows):
-        shown = Table(title=name, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="bold")
-        for heading in ("month", "tier"):
-            shown.add_column(heading, no_wrap=True)
-        for heading in ("rows", "bytes", "was", "sum"):
-            shown.add_column(heading, justify="right", no_wrap=True)
-        for heading in ("digest", "moved"):
-            shown.add_column(heading, no_wrap=True)
-        mine = [row for row in rows if row.table == name]
-        if any(row.note for row in mine):
-            shown.add_column("note")
-        for row in mine:
-            shown.add_row(*_tier_cells(row), *([Text(row.note)] if row.note else []))
-        console.print(shown)
-    console.print(
-        "bytes: size in the present tier; was: size in PostgreSQL before archiving; sum: currency with the largest sum,"
-        " +N: number of further currencies. --json gives all sums and full digests"
-    )
-
-
-def _tier_cells(row: TierRow) -> tuple[str, ...]:
-    return (
-        str(row.month) if row.month else "other",
-        row.tier,
-        "hidden" if row.rows is None else f"{row.rows:,}",
-        human_bytes(row.bytes),
-        human_bytes(row.postgres_bytes) if row.digest else "",
-        _largest_sum(row.sums),
-        row.digest[:8] if row.digest else "",
-        f"{row.moved_at:%Y-%m-%d}" if row.moved_at else "",
-    )
-
-
-def _largest_sum(sums: dict[str, dict[str, str]]) -> str:
-    """The first money column's sum in the currency with most of it; how many more currencies there are."""
-    amounts = {currency: next(iter(columns.values())) for currency, columns in sums.items() if columns}
-    if not amounts:
-        return ""
-    currency = max(amounts, key=lambda name: _size(Decimal(amounts[name])))
-    more = f" +{len(amounts) - 1}" if len(amounts) > 1 else ""
-    return f"{Decimal(amounts[currency]):,} {currency}{more}"
-
-
-def _size(amount: Decimal) -> tuple[bool, Decimal]:
-    """Return what sums are compared by. NaN, which PostgreSQL's numeric has, is the one that must be seen."""
-    return (True, Decimal(0)) if amount.is_nan() else (False, amount)
-
-
-def human_bytes(size: float) -> str:
-    """A number of bytes with a binary unit."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < _KIBIBYTE:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= _KIBIBYTE
-    return f"{size:.1f} TiB"
 
 
 def late_rows(

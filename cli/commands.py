@@ -27,6 +27,13 @@ COMMANDS: Mapping[str, Command | Group] = {
             "revoke": Command("cli.keys:revoke", "Revoke an API key."),
         },
     ),
+    "sessions": Group(
+        "List and revoke sessions of the dashboard.",
+        {
+            "list": Command("cli.sessions:list_", "List the sessions of the dashboard, newest first."),
+            "revoke": Command("cli.sessions:revoke", "End a session of the dashboard."),
+        },
+    ),
     "limits": Group(
         "Show and unblock the addresses that the API slows or refuses.",
         {

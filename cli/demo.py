@@ -16,11 +16,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from cli import demo_retention, demo_suppliers, terminal
 from cli.answers import write_answer
-from cli.archive import enter_prefect, human_bytes, show_tiers
+from cli.archive import enter_prefect
+from cli.tier_table import show_tiers
 from config import Settings, load_settings
 from config.settings import LOGINS, Ports
 from ledger.errors import ConfigError, DataError
 from ledger.proof_files import check_proof
+from ledger.sizes import human_bytes
 from ledger.transparency.policies import LogPolicy
 from servers import stack
 from sql.connection import connect
@@ -205,7 +207,7 @@ def _archive(settings: Settings) -> None:
 
 def _show_result(settings: Settings) -> list[TierRow]:
     rows = [row for row in tier_rows(settings, list(settings.registry.values())) if row.rows]
-    show_tiers(rows)
+    show_tiers(rows, every_month=True)
     archived = [row for row in rows if row.digest]
     terminal.console.print(
         f"{len(archived)} months are in the archive. Each object was read back from the store. Its count, sums and"

@@ -17,13 +17,17 @@ from tasks.retention.policy import Simulation, check_policies, simulate
 
 _PRICE = re.compile(r"(hot|warm|cold|deep)=(\d{1,9}(?:\.\d{1,6})?)")
 _MOST_YEARS = 50
+_MOST_ROWS = 10**12
 _GIGABYTE = 10**9
 
 
 def simulate_(
     years: Annotated[int, typer.Option(min=1, max=_MOST_YEARS, help="Years ahead")] = 10,
     rows_per_month: Annotated[
-        int | None, typer.Option(min=0, help="Rows of each month to come  [default: the mean of the newest months]")
+        int | None,
+        typer.Option(
+            min=0, max=_MOST_ROWS, help="Rows of each month to come  [default: the mean of the newest months]"
+        ),
     ] = None,
     table: Annotated[list[str] | None, typer.Option(help="Only this table; repeat for several")] = None,
     price_per_gb: Annotated[

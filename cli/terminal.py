@@ -18,6 +18,7 @@ DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     console: Console
     errors: Console
@@ -39,7 +40,6 @@ def _console(*, to_errors: bool) -> "Console":
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     """Print a table for people; in a file or a pipe, as wide as its content. Cells are plain text, never markup."""
-    from rich.console import Console  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
@@ -48,6 +48,13 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> 
         drawn.add_column(column, overflow="fold")
     for row in rows:
         drawn.add_row(*(escape(cell) for cell in row))
+    draw(drawn)
+
+
+def draw(drawn: "Table") -> None:
+    """Print a table that is made by its caller, in a file or a pipe as wide as its content."""
+    from rich.console import Console  # noqa: PLC0415
+
     console = _console(to_errors=False)
     target = console if console.is_terminal else Console(file=console.file, highlight=False, width=_FILE_WIDTH)
     target.print(drawn)

@@ -32,10 +32,12 @@ from pydantic_settings import (
 )
 
 from config.cache import CacheSettings
+from config.dashboard import DashboardSettings
 from config.health import AlertRepeatMinutes, AlertUrls, HealthSettings
 from config.limits import ForwardedHeader, Networks, RateLimits, WatchSettings
 from config.log import LogKeySettings
 from config.misspelt import warn_of_misspelt
+from config.prices import PriceSettings
 from config.reconciliation import ReconciliationSettings
 from config.retention import RetentionSettings
 from config.suppliers import Suppliers
@@ -237,8 +239,19 @@ class Settings(BaseSettings):
     verify_within_days: int = Field(
         90, ge=2, le=3650, description="Days within which every byte of the archive is read again, by a part each night"
     )
+    prices: PriceSettings = Field(
+        default_factory=PriceSettings, description="What a gigabyte in each tier and a request to the store cost"
+    )
     retention: RetentionSettings = Field(
         default_factory=RetentionSettings, description="How long the law keeps rows, and how their deletion is approved"
+    )
+    api_dashboard: bool = Field(True, description="The API serves /dashboard; false: 404")
+    dashboard: DashboardSettings = Field(
+        default_factory=DashboardSettings, description="How long sessions of the dashboard last"
+    )
+    prefect_ui_url: str | None = Field(
+        None,
+        description="http(s)://... of the Prefect UI for people; unset: TREASURY_PREFECT_API_URL without /api",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -297,7 +310,7 @@ class Settings(BaseSettings):
             raise ValueError("must be s3://bucket, s3://bucket/prefix or file:///folder")
         return value.rstrip("/")
 
-    @field_validator("s3_endpoint_url", "prefect_api_url", "tsa_url")
+    @field_validator("s3_endpoint_url", "prefect_api_url", "prefect_ui_url", "tsa_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
         if value is not None and urlsplit(value).scheme not in {"http", "https"}:

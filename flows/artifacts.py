@@ -7,13 +7,15 @@ from decimal import Decimal
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from ledger.sizes import human_bytes
 from tasks.archiving.outcome import MoveOutcome, MoveResult
 from tasks.archiving.plan import PlannedMove
 from tasks.archiving.rollover import RolloverReport
 from tasks.health import CheckResult, HealthState, worst
 from tasks.health.record import Recorded
+from tasks.retention.costs import TableCost
 
-_MEBIBYTE = 1 << 20
+_GIGABYTE = 10**9
 
 
 def publish_plan(moves: Sequence[PlannedMove], as_of: date) -> str:
@@ -24,14 +26,14 @@ def publish_plan(moves: Sequence[PlannedMove], as_of: date) -> str:
             "month": str(move.month),
             "moves": ", ".join(move.actions),
             "rows": move.rows,
-            "bytes": move.postgres_bytes,
+            "size": human_bytes(move.postgres_bytes),
             "held back": f"{move.held_at}: {move.held_back}" if move.held_at else "",
         }
         for move in moves
     ]
     create_table_artifact(key="archive-plan", table=rows, description=f"What is due as of {as_of}")
     lines = [
-        f"{move.table} {move.month}: {', '.join(move.actions)}, {move.rows} rows, {move.postgres_bytes} bytes"
+        f"{move.table} {move.month}: {', '.join(move.actions)}, {move.rows} rows, {human_bytes(move.postgres_bytes)}"
         + (f" - held back from {move.held_at}: {move.held_back}" if move.held_at else "")
         for move in moves
     ]
@@ -47,8 +49,8 @@ def publish_outcomes(outcomes: Sequence[MoveOutcome], as_of: date) -> str:
             "move": outcome.action,
             "result": outcome.result,
             "rows": outcome.rows,
-            "PostgreSQL bytes": outcome.postgres_bytes,
-            "archive bytes": outcome.archive_bytes,
+            "in PostgreSQL": human_bytes(outcome.postgres_bytes),
+            "in the archive": human_bytes(outcome.archive_bytes) if outcome.archive_bytes else "",
             "seconds": round(outcome.duration_s, 3),
             "reason": outcome.reason,
         }
@@ -70,7 +72,7 @@ def _summary(outcomes: Sequence[MoveOutcome], as_of: date) -> str:
     ]
     if before:
         lines.append(
-            f"- archived {before / _MEBIBYTE:.1f} MiB of PostgreSQL as {after / _MEBIBYTE:.1f} MiB of Parquet "
+            f"- archived {human_bytes(before)} of PostgreSQL as {human_bytes(after)} of Parquet "
             f"({100 * after / before:.1f} %)"
         )
     troubles = [outcome for outcome in outcomes if outcome.result is not MoveResult.MOVED or outcome.reason]
@@ -91,6 +93,21 @@ def publish_rollover(reports: Sequence[RolloverReport], as_of: date, plan_only: 
     summary = "\n".join(lines)
     create_markdown_artifact(key="rollover-summary", markdown=summary)
     return summary
+
+
+def publish_costs(costs: Sequence[TableCost], currency: str) -> None:
+    """Publish what the months of each table cost, and what the tiers save."""
+    rows = [
+        {
+            "table": known["table"],
+            **{f"{tier}, GB": round(amount["bytes"] / _GIGABYTE, 3) for tier, amount in known["tiers"].items()},
+            f"{currency} a month": known["total"],
+            "all hot": known["all_hot"],
+            "saved": "" if known["saved_percent"] is None else f"{known['saved_percent']} %",
+        }
+        for known in (one.as_json(currency) for one in costs)
+    ]
+    create_table_artifact(key="storage-costs", table=rows, description="What a month of the stored data costs")
 
 
 def publish_health(results: Sequence[CheckResult], recorded: Recorded, at: datetime) -> str:

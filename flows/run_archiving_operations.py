@@ -8,6 +8,7 @@ from prefect import flow
 
 from config import load_settings
 from flows.archive_months import archive_months
+from flows.artifacts import publish_costs
 from flows.futures import raise_together
 from flows.parameters import ArchivingParameters, TableParameters
 from flows.roll_partitions import roll_partitions
@@ -16,16 +17,20 @@ from ledger.errors import TreasuryError
 from tasks.archiving.outcome import MoveOutcome
 from tasks.health.months import NIGHT
 from tasks.steps import (
+    compute_costs_step,
     drop_expired_copies_step,
     purge_health_results_step,
     purge_idempotency_keys_step,
+    purge_sessions_step,
     record_job_step,
 )
 
 
 @flow(name="run-archiving-operations", **HOOKS)
 def run_archiving_operations(parameters: ArchivingParameters = ArchivingParameters()) -> list[MoveOutcome]:
-    """Roll the partitions, delete keys, health results and copies of months past their time, then archive.
+    """Roll the partitions, delete keys, health results, sessions and copies of months past their time, then archive.
+
+    The artifact `storage-costs` says what the stored months cost, and what the tiers save.
 
     What fails before the archiving does not stop it; the run fails after it. Safe to run again at any time.
     """
@@ -34,11 +39,19 @@ def run_archiving_operations(parameters: ArchivingParameters = ArchivingParamete
     if not parameters.plan_only:
         problems += _problems_of(lambda: purge_idempotency_keys_step(load_settings()))
         problems += _problems_of(lambda: purge_health_results_step(load_settings()))
+        problems += _problems_of(lambda: purge_sessions_step(load_settings()))
         problems += _problems_of(lambda: drop_expired_copies_step(load_settings()))
     with _recorded(parameters.plan_only):
         outcomes = archive_months(parameters)
+        if not parameters.plan_only:
+            problems += _problems_of(partial(_publish_costs, parameters))
         raise_together(problems)
     return outcomes
+
+
+def _publish_costs(parameters: ArchivingParameters) -> None:
+    settings = load_settings()
+    publish_costs(compute_costs_step(settings, parameters.chosen(settings)), settings.prices.currency)
 
 
 @contextmanager

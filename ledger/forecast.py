@@ -56,7 +56,7 @@ class ForecastMonth:
 
     ``moves`` are the months that reach a tier, ``deleted`` among them; ``held`` those past their retention that stay
     because of holds, ``locked`` because of locks. ``costs`` are of the month, None for a tier without a price or of
-    unknown size.
+    unknown size. ``all_hot`` is what the same months would take in PostgreSQL.
     """
 
     month: Month
@@ -65,6 +65,7 @@ class ForecastMonth:
     locked: Sequence[Month]
     tiers: Mapping[Tier, TierAmount]
     costs: Mapping[Tier, Decimal | None]
+    all_hot: TierAmount
 
 
 def forecast(
@@ -125,6 +126,7 @@ def _month(month: Month, lives: Sequence[_Life], prices: Mapping[Tier, Decimal])
     moves: dict[Tier, list[Month]] = {}
     held, locked = list[Month](), list[Month]()
     amounts = {tier: [0, 0, 0, 0] for tier in STORED}
+    all_hot = [0, 0, 0, 0]
     for life in lives:
         if life.tier is Tier.DELETED or life.index > index:
             continue
@@ -135,6 +137,7 @@ def _month(month: Month, lives: Sequence[_Life], prices: Mapping[Tier, Decimal])
         if tier is Tier.DELETED:
             continue
         _count(amounts[tier], life.one, tier)
+        _count(all_hot, life.one, Tier.HOT)
         if life.is_past_retention(index):
             if life.one.held:
                 held.append(life.one.month)
@@ -142,7 +145,7 @@ def _month(month: Month, lives: Sequence[_Life], prices: Mapping[Tier, Decimal])
                 locked.append(life.one.month)
     tiers = {tier: TierAmount(*amount) for tier, amount in amounts.items()}
     costs = {tier: _cost(amount, prices.get(tier)) for tier, amount in tiers.items()}
-    return ForecastMonth(month, moves, held, locked, tiers, costs)
+    return ForecastMonth(month, moves, held, locked, tiers, costs, TierAmount(*all_hot))
 
 
 def _count(amount: list[int], one: KnownMonth, tier: Tier) -> None:

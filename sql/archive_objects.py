@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from psycopg.rows import class_row
 
 from ledger.months import Month
-from sql.connection import Connection
+from sql.connection import Connection, fetch_one
 from sql.queries import load
 
 _QUERIES = load("archive_objects")
@@ -30,3 +30,8 @@ def objects_of_month(connection: Connection, table: str, month: Month) -> list[A
     """Every object of the archived parts of a month, part by part, the file with the rows first; former ones last."""
     with connection.cursor(row_factory=class_row(ArchiveObject)) as cursor:
         return cursor.execute(_QUERIES["of_month"], {"table": table, "month": month.first_day}).fetchall()
+
+
+def count_objects(connection: Connection, table: str) -> int:
+    """How many objects the archived months of a table have, former ones, too."""
+    return int(fetch_one(connection, _QUERIES["count"], {"table": table})[0])

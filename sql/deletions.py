@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from ledger.errors import ConflictError, NotFoundError
 from ledger.installation import Owner
 from ledger.months import Month
+from ledger.people import folded_names
 from ledger.retention import DoomedMonth
 from sql.connection import Connection, fetch_one
 from sql.lookups import forget_lookups
@@ -84,6 +85,10 @@ class DeletionDecision:
     reason: str
     decided_at: datetime
 
+    def is_by_same(self, other: "DeletionDecision") -> bool:
+        """Whether both decisions may be one person's: any name of one is any name of the other's."""
+        return bool(folded_names(self.actor, self.account) & folded_names(other.actor, other.account))
+
     def to_record(self) -> dict[str, str]:
         """The decision as JSON values."""
         at = self.decided_at.isoformat()
@@ -112,15 +117,23 @@ class DeletionRequest:
 
     @property
     def approved_by(self) -> tuple[DeletionDecision, ...]:
-        """The approvals, in their order."""
-        return tuple(one for one in self.decisions if one.action == "approved")
+        """The approvals that count, in their order: the first one of each person, whatever wrote the others."""
+        found: list[DeletionDecision] = []
+        for one in self.decisions:
+            if one.action == "approved" and not any(one.is_by_same(other) for other in found):
+                found.append(one)
+        return tuple(found)
 
     @property
     def due_at(self) -> datetime | None:
-        """When the grace period ends; None before the last approval."""
-        if len(self.approved_by) < self.approvals:
+        """When the grace period ends; None before the last approval. It begins with the latest time up to that one:
+        a clock may have been wrong for a while.
+        """
+        counted = self.approved_by[: self.approvals]
+        if len(counted) < self.approvals:
             return None
-        return self.approved_by[self.approvals - 1].decided_at + timedelta(days=self.grace_days)
+        begins = max(self.requested_at, *(one.decided_at for one in counted))
+        return begins + timedelta(days=self.grace_days)
 
     def state(self, now: datetime) -> RequestState:
         """Where the request is at an aware instant."""

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import combinations
 from typing import Any
 
 from ledger.holds import Hold, HoldScope, Subject
 from ledger.months import Month
+from ledger.people import folded_names
 from ledger.transparency.events import LoggedObject
 from sql.connection import Connection, fetch_one
 from sql.queries import load
@@ -28,14 +30,34 @@ class HoldDecision:
 
 @dataclass(frozen=True, slots=True)
 class HoldRecord:
-    """A hold, and the newest decision about its release; None where nobody has decided."""
+    """A hold, and the newest decision about its release; None where nobody has decided. ``proposer`` are name and
+    account of the person who proposed what the decision is about.
+    """
 
     hold: Hold
     decision: HoldDecision | None
+    proposer: tuple[str | None, str | None] = (None, None)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it keeps rows: it is open, or its release is not one by two people who have not placed it."""
+        return self.is_open or not self.is_released_by_two
+
+    @property
+    def is_released_by_two(self) -> bool:
+        """Whether the newest decision is a release that counts, whatever wrote it."""
+        if self.is_open or self.decision is None or None in self.proposer:
+            return False
+        people = (
+            folded_names(self.hold.actor, self.hold.account),
+            folded_names(*self.proposer),
+            folded_names(self.decision.actor, self.decision.account),
+        )
+        return all(one.isdisjoint(other) for one, other in combinations(people, 2))
 
     @property
     def is_open(self) -> bool:
-        """Whether it keeps rows."""
+        """Whether no release is recorded."""
         return self.decision is None or self.decision.action != RELEASED
 
     @property
@@ -106,7 +128,12 @@ def list_holds(connection: Connection, number: int | None = None) -> list[HoldRe
 
 def open_holds(connection: Connection) -> list[Hold]:
     """The holds that keep rows, the oldest first."""
-    return [record.hold for record in list_holds(connection) if record.is_open]
+    return [record.hold for record in list_holds(connection) if record.keeps]
+
+
+def wrongly_released(connection: Connection) -> set[str]:
+    """The names of the holds that keep rows although a release of them is recorded."""
+    return {record.hold.name for record in list_holds(connection) if record.keeps and not record.is_open}
 
 
 def hold_decisions(connection: Connection, number: int) -> list[HoldDecision]:
@@ -164,7 +191,9 @@ def _object(stored: LoggedObject | None) -> dict[str, Any]:
 
 
 def _record(row: Any) -> HoldRecord:
-    number, matter, table, first, last, subject, value, reason, actor, account, placed_at, review_on, *decided = row
+    number, matter, table, first, last, subject, value, reason, actor, account, placed_at, review_on, *rest = row
+    *decided, proposer, its_account = rest
     scope = HoldScope(Month.of(first), Month.of(last), table, None if subject is None else Subject(subject), value)
     hold = Hold(number, matter, scope, reason, actor, account, placed_at, review_on)
-    return HoldRecord(hold, None if decided[0] is None else HoldDecision(*decided))
+    decision = None if decided[0] is None else HoldDecision(*decided)
+    return HoldRecord(hold, decision, (proposer, its_account))

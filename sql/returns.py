@@ -81,9 +81,16 @@ def make_constraints(connection: Connection, relation: Relation, parent: Relatio
 
 @contextmanager
 def naming_misfits(what: str, parent: Relation) -> Iterator[None]:
-    """Raise DataError naming the constraint or the column that archived rows do not fit any more; never a value."""
+    """Raise DataError naming the constraint or the column that archived rows do not fit any more, or the partition that
+    is in their place; never a value.
+    """
     try:
         yield
+    except errors.InvalidObjectDefinition as error:
+        raise DataError(
+            f"{what}: {error.diag.message_primary}, which others have made. Detach it from {parent} first. Nothing was "
+            "changed"
+        ) from None
     except (errors.IntegrityError, errors.DataError) as error:
         column = _COLUMN.search(error.diag.context or "")
         where = f" (column {column[1]})" if column else ""

@@ -56,7 +56,7 @@ CATALOGUE: Mapping[str, Access] = {
     "api_key_events": Access(auditor=("SELECT",)),
     "api_keys": Access(api=("SELECT",)),
     "archive_columns": Access(api=("SELECT",), auditor=("SELECT",)),
-    "archive_events": Access(auditor=("SELECT",)),
+    "archive_events": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_filters": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_lookups": Access(api=("SELECT",), auditor=("SELECT",)),
     "archive_months": Access(api=("SELECT",), auditor=("SELECT",)),
@@ -66,6 +66,8 @@ CATALOGUE: Mapping[str, Access] = {
     "daily_totals": Access(api=("SELECT",), auditor=("SELECT",)),
     "daily_totals_changes": Access(api=("SELECT",), auditor=("SELECT",)),
     "daily_totals_places": Access(api=("SELECT",), auditor=("SELECT",)),
+    # A role that could change the other columns could lengthen a session or give it to another key.
+    "dashboard_sessions": Access(api=("SELECT", "INSERT", "UPDATE (last_used_at)", "UPDATE (revoked_at)")),
     "deletion_decisions": Access(api=("SELECT",), auditor=("SELECT",)),
     "deletion_objects": Access(auditor=("SELECT",)),
     "deletion_requests": Access(api=("SELECT",), auditor=("SELECT",)),

@@ -33,6 +33,7 @@ class ColdFilter:
     id: UUID | None = None
     wallet_id: str | None = None
     user_id: str | None = None
+    reference: str | None = None
     client_id: str | None = None
     status: str | None = None
     type: str | None = None
@@ -141,7 +142,11 @@ class ColdReader:
 
 def _equalities(table: TieredTable, where: ColdFilter) -> tuple[Condition, ...]:
     """What is asked of columns that lie together in a file, or that have filters there."""
-    values: dict[str, UUID | str | None] = {table.key_column: where.id, "wallet_id": where.wallet_id}
+    values: dict[str, UUID | str | None] = {
+        table.key_column: where.id,
+        "wallet_id": where.wallet_id,
+        "reference": where.reference,
+    }
     return tuple(Condition(name, "=", (value,)) for name, value in values.items() if value is not None)
 
 
@@ -152,7 +157,7 @@ def _conditions(table: TieredTable, where: ColdFilter) -> tuple[str, list[Any]]:
         (f"{time_column} >= ?", where.created_from),
         (f"{time_column} < ?", where.created_before),
     ]
-    equals = ("wallet_id", "user_id", "client_id", "status", "type")
+    equals = ("wallet_id", "user_id", "reference", "client_id", "status", "type")
     tests += [(f"{identifier(name)} = ?", getattr(where, name)) for name in equals]
     wanted = [(test, value) for test, value in tests if value is not None]
     conditions = [test for test, _ in wanted]

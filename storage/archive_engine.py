@@ -37,13 +37,17 @@ class ArchiveEngine:
     @contextmanager
     def session(self, query: str, moment: datetime) -> Iterator[duckdb.DuckDBPyConnection]:
         """A session for ``query``, in which it is ``moment`` (aware). Views for it must be temporary."""
-        with self._started().cursor() as connection:
+        with self._started() as connection:
             if needs_moment(query):
                 fix_moment(connection, moment, temporary=True)
             yield connection
 
     def _started(self) -> duckdb.DuckDBPyConnection:
+        """A session of the engine. One that failed within itself answers nothing any more: another takes its place."""
         with self._lock:
+            if self._engine is not None and _is_broken(self._engine):
+                self._stack.close()
+                self._engine = None
             if self._engine is None:
                 connection = self._stack.enter_context(engine(self._settings, with_store=False))
                 self._files.register(connection)
@@ -52,7 +56,15 @@ class ArchiveEngine:
                 register_exact(connection)
                 _lock_up(connection, [f"{PROTOCOL}://"])
                 self._engine = connection
-            return self._engine
+            return self._engine.cursor()
+
+
+def _is_broken(connection: duckdb.DuckDBPyConnection) -> bool:
+    try:
+        connection.execute("SELECT 1")
+    except duckdb.FatalException:
+        return True
+    return False
 
 
 def prepare(duck: duckdb.DuckDBPyConnection, moment: datetime) -> None:

@@ -82,7 +82,10 @@ def plan_nodes(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[s
         nodes.append(node)
         return node
 
-    plan = json.loads(row[0], object_hook=kept) if row else {"error": True}
+    try:
+        plan = json.loads(row[0], object_hook=kept) if row else {"error": True}
+    except ValueError:  # of a BIT or BIGNUM the engine writes bytes that are not text
+        return None
     return None if plan.get("error") else nodes
 
 

@@ -7,14 +7,19 @@ disk, causes no error: the object store has all of it.
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
 from threading import Lock
+
+from ledger.errors import ConfigError
 
 _SHARE = 16  # of the limit: how much a process writes before it looks at the folder again
 _BLOCK_BYTES = 512  # of st_blocks
+_NAME = re.compile("[0-9a-f]{64}")
 
 
 class ObjectCache:
@@ -49,13 +54,32 @@ class ObjectCache:
                 os.pwrite(file, content, start)
 
     def forget(self, name: str) -> None:
-        """Remove what is here of an object. Safe to run again. Raises OSError where it cannot be removed."""
-        (self._folder / name).unlink(missing_ok=True)
+        """Remove what is here of an object, whatever somebody has put under its name. Safe to run again.
+
+        Raises ConfigError where it cannot be removed.
+        """
+        path = self._folder / name
+        try:
+            if path.is_dir() and not path.is_symlink():
+                rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except NotADirectoryError:  # the folder of the cache is a file: nothing is kept
+            return
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: the cache of archived objects cannot forget it: {error.strerror}. Remove it, or give the "
+                "folder to the user that runs this"
+            ) from error
 
     @contextmanager
     def _opened(self, name: str, flags: int) -> Iterator[int]:
-        file = os.open(self._folder / name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        # Without O_NONBLOCK, a named pipe that somebody has put here would keep the reader waiting for ever.
+        file = os.open(self._folder / name, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         try:
+            found = os.fstat(file)
+            if not (stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid == os.geteuid()):
+                raise FileNotFoundError(name)  # others would read what is written here
             yield file
         finally:
             os.close(file)
@@ -71,6 +95,8 @@ class ObjectCache:
     def _prepare(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if stat.S_IMODE(self._folder.stat().st_mode) != stat.S_IRWXU:
+            if any(_NAME.fullmatch(path.name) is None for path in self._folder.iterdir()):
+                raise PermissionError(f"{self._folder} has files of others, who would lose it")
             self._folder.chmod(stat.S_IRWXU)  # rows are personal data
         wanted = self._limit_bytes - 2 * (self._limit_bytes // _SHARE)
         files = sorted(self._files())
@@ -84,6 +110,8 @@ class ObjectCache:
     def _files(self) -> Iterator[tuple[int, int, Path]]:
         """When each file was used last, the bytes that it takes on the disk, and where it is."""
         for path in self._folder.iterdir():
+            if _NAME.fullmatch(path.name) is None:
+                continue  # somebody else's
             with suppress(FileNotFoundError):  # another process has removed it
                 found = path.lstat()
                 if stat.S_ISREG(found.st_mode):

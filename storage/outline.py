@@ -7,6 +7,7 @@ needed only for queries whose joins and subqueries decide.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
@@ -35,7 +36,7 @@ from storage.conditions import (
 from storage.engine import identifier
 from storage.exact import register_exact
 from storage.moment import fix_moment, needs_moment
-from storage.pruning import Branch, Described, Need, Plan, create_stand_in, scanned_tables
+from storage.pruning import Branch, Described, Need, Plan, Watch, create_stand_in, scanned_tables
 from storage.wide_sums import checked, register_checks
 
 
@@ -80,12 +81,12 @@ class Outline:
         """Give its memory back."""
         self._connection.close()
 
-    def plan(self, query: str, moment: datetime, branches: Iterable[Branch]) -> Outlined:
-        """Which of ``branches`` a query needs when it is ``moment`` (aware).
+    def plan(self, query: str, moment: datetime, branches: Iterable[Branch], watch: Watch = nullcontext) -> Outlined:
+        """Which of ``branches`` a query needs when it is ``moment`` (aware). ``watch`` ends what takes too long.
 
         Raises duckdb.Error for what is not a valid query over the views.
         """
-        with self._lock:
+        with self._lock, watch(self._connection):
             if needs_moment(query):
                 fix_moment(self._connection, moment)
             names = tuple(str(row[0]) for row in self._connection.execute(f"DESCRIBE {query}").fetchall())

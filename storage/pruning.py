@@ -8,7 +8,8 @@ omission of what is proved to be empty. The same plan says what each month is as
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -130,6 +131,10 @@ class Plan:
     query: str
     names: tuple[str, ...]
     totals: Mapping[str, Asked] = field(default_factory=dict)
+
+
+Watch = Callable[[duckdb.DuckDBPyConnection], AbstractContextManager[object]]
+"""Watches over the work of an engine in a block: interrupts it when it takes too long."""
 
 
 def plan_of(

@@ -22,6 +22,10 @@ from ledger.errors import ConfigError, DataError, TransientError
 
 _CONNECT_TIMEOUT_MS = 5000
 _TRIES = 2
+_SLOWEST = (
+    1024  # bytes a second: a request that gets fewer for so long is given up, also one that gets a few all the time
+)
+_ERROR_BYTES = 64 << 10  # of an error's text
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _CODE = re.compile(rb"<Code>([A-Za-z]+)</Code>")
 _PARTIAL, _WHOLE, _MISSING, _OUTSIDE = 206, 200, 404, 416
@@ -63,14 +67,18 @@ class S3Ranges:
         raise TransientError(f"object store: cannot read {key}: {reason}")
 
     def _get(self, key: str, start: int, end: int) -> tuple[int, bytes]:
-        content = BytesIO()
+        content = _Bounded(max(end, _ERROR_BYTES))
         with self._taken() as curl:
             curl.setopt(pycurl.URL, f"{self._address}/{quote(key)}")
             curl.setopt(pycurl.RANGE, f"{start}-{end - 1}")
-            curl.setopt(pycurl.WRITEDATA, content)
+            curl.setopt(pycurl.WRITEFUNCTION, content.write)
             self._sign(curl)
-            curl.perform()
-            return int(curl.getinfo(pycurl.RESPONSE_CODE)), content.getvalue()
+            try:
+                curl.perform()
+            except pycurl.error:
+                if not content.is_full:  # what is behind it was not asked for
+                    raise
+            return int(curl.getinfo(pycurl.RESPONSE_CODE)), content.value
 
     @contextmanager
     def _taken(self) -> Iterator[pycurl.Curl]:
@@ -92,7 +100,7 @@ class S3Ranges:
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, _CONNECT_TIMEOUT_MS)
-        curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)  # bytes a second: a request that gets fewer for so long is given up
+        curl.setopt(pycurl.LOW_SPEED_LIMIT, _SLOWEST)
         curl.setopt(pycurl.LOW_SPEED_TIME, math.ceil(self._settings.store_timeout_s))
         return curl
 
@@ -114,6 +122,25 @@ class S3Ranges:
         if found is None:
             raise ConfigError("object store: TREASURY_S3_ACCESS_KEY_ID is not set, and the machine has no credentials")
         return found
+
+
+class _Bounded:
+    """The body of an answer, of which no more than ``most`` bytes are kept: a server may send for ever."""
+
+    def __init__(self, most: int) -> None:
+        self._content, self._most = BytesIO(), most
+        self.is_full = False
+
+    def write(self, content: bytes) -> int:
+        """Keep bytes; fewer than were given end the transfer."""
+        room = self._most - self._content.tell()
+        self.is_full = len(content) > room
+        return self._content.write(content[:room])
+
+    @property
+    def value(self) -> bytes:
+        """What is kept."""
+        return self._content.getvalue()
 
 
 def _address(settings: Settings, bucket: str) -> str:

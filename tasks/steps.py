@@ -22,7 +22,7 @@ from ledger.retention import DeletionPlan
 from ledger.tables import TieredTable
 from sql.deletions import DeletionRequest
 from sql.restored import Request
-from tasks.admin.housekeeping import purge_health_results, purge_idempotency_keys, record_job
+from tasks.admin.housekeeping import purge_health_results, purge_idempotency_keys, purge_sessions, record_job
 from tasks.alerting.notices import Sent, send_notices
 from tasks.archiving.move_month import finish_leftovers, move_month
 from tasks.archiving.outcome import MoveAction, MoveOutcome
@@ -37,6 +37,7 @@ from tasks.reconciliation.runs.run import RunResult, reconcile_day
 from tasks.restoring.back_to_warm import ReturnedMonth, return_month
 from tasks.restoring.restore import RestoredPart, drop_copies, restore_month
 from tasks.retention.approvals import request_by_schedule
+from tasks.retention.costs import TableCost, table_costs
 from tasks.retention.deletion import DeletionOutcome, delete_months
 from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.locks import LockComparison, check_locks
@@ -107,6 +108,12 @@ def purge_idempotency_keys_step(settings: Settings) -> int:
 def purge_health_results_step(settings: Settings) -> int:
     """`tasks.admin.housekeeping.purge_health_results`."""
     return purge_health_results(settings)
+
+
+@task(name="purge sessions of the dashboard", **OPTIONS)
+def purge_sessions_step(settings: Settings) -> int:
+    """`tasks.admin.housekeeping.purge_sessions`."""
+    return purge_sessions(settings)
 
 
 @task(name="record job", task_run_name="record {job}", **OPTIONS)
@@ -184,6 +191,12 @@ def return_month_step(settings: Settings, table: TieredTable, month: Month, who:
 def drop_expired_copies_step(settings: Settings) -> int:
     """`tasks.restoring.restore.drop_copies`, of those whose time is over; returns how many."""
     return len(drop_copies(settings, only_expired=True))
+
+
+@task(name="compute costs", **OPTIONS)
+def compute_costs_step(settings: Settings, tables: Sequence[TieredTable]) -> list[TableCost]:
+    """`tasks.retention.costs.table_costs`."""
+    return table_costs(settings, tables)
 
 
 @task(name="publish log", **OPTIONS)

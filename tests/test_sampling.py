@@ -13,7 +13,7 @@ from tests import sampling
 def pytest_collection_modifyitems(items):
     sampling.mark_unsampled(items)
 """
-_MARKS = "slow", "heavy(why)", "sampled(size)"
+_MARKS = "slow", "heavy(why)", "sampled(size, rest, heavy)"
 _TESTS = """
 import pytest
 
@@ -24,6 +24,10 @@ def test_of_many_cases(case): pass
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("case", [0])
 def test_of_one_case(case): pass
+
+@pytest.mark.sampled(1, heavy=2)
+@pytest.mark.parametrize("case", range(9))
+def test_of_very_many_cases(case): pass
 
 @pytest.mark.heavy("the plain test watches the same")
 def test_that_is_heavy(): pass
@@ -56,6 +60,7 @@ def test_of_many_cases_those_of_the_sample_stay_spread_over_the_list(tmp_path: P
         "test_of_many_cases[0]",
         "test_of_many_cases[3]",
         "test_of_one_case[0]",
+        "test_of_very_many_cases[0]",
         "test_plain",
     ]
 
@@ -64,3 +69,8 @@ def test_without_the_marks_every_case_and_every_test_runs(tmp_path: Path) -> Non
     found = _collected(tmp_path, "not slow")
     assert [name for name in found if name.startswith("test_of_many")] == [f"test_of_many_cases[{n}]" for n in range(6)]
     assert {"test_of_one_case[0]", "test_that_is_heavy", "test_plain"} <= set(found)
+
+
+def test_ci_runs_some_more_cases_where_it_may_not_run_all(tmp_path: Path) -> None:
+    found = _collected(tmp_path, "not slow")
+    assert [name for name in found if "very_many" in name] == [f"test_of_very_many_cases[{n}]" for n in (0, 3, 6)]

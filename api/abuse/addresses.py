@@ -20,6 +20,7 @@ _MOST_HOPS = 20
 _REMEMBERED = 8192
 _IPV6_PREFIX = 64
 _FOR = re.compile(r'(?:^|[;\s])for="?([^";\s]+)"?', re.IGNORECASE)  # RFC 7239, 4
+_PROTO = re.compile(r'(?:^|[;,\s])proto="?https"?(?:[;,\s]|$)', re.IGNORECASE)  # RFC 7239, 5.4
 _V4_PORT = re.compile(r"(\d+\.\d+\.\d+\.\d+):\d+\Z")
 _V6_PORT = re.compile(r"\[([^\]]+)\](?::\d+)?\Z")
 
@@ -52,6 +53,7 @@ class Addresses:
         self._trusted = Networks(trusted)
         self._header = header.encode()
         self._is_forwarded = header == "forwarded"
+        self._scheme_header = b"forwarded" if self._is_forwarded else b"x-forwarded-proto"
         self._resolve = lru_cache(_REMEMBERED)(self._through_proxies)
 
     def client_of(self, scope: Mapping[str, Any]) -> str:
@@ -63,6 +65,19 @@ class Addresses:
             return subject(peer[0])
         values = [value for name, value in scope["headers"] if name == self._header]
         return self._resolve(peer[0], b",".join(values))
+
+    def is_https(self, scope: Mapping[str, Any]) -> bool:
+        """Return whether the client's own connection is HTTPS: this process speaks it, or a trusted proxy says so."""
+        if scope.get("scheme") == "https":
+            return True
+        peer = scope.get("client")
+        hop = _parse(peer[0]) if peer else None
+        if hop is None or not self._trusted.hold(str(hop)):
+            return False
+        said = b",".join(value for name, value in scope["headers"] if name == self._scheme_header).decode("latin-1")
+        if self._is_forwarded:
+            return _PROTO.search(said) is not None
+        return any(part.strip().lower() == "https" for part in said.split(","))
 
     def is_trusted(self, address: str) -> bool:
         """Return whether ``address`` is a trusted proxy itself."""

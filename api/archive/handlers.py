@@ -1,14 +1,17 @@
 """The handlers of the archive's operations."""
 
 from collections.abc import Mapping
+from uuid import UUID
 
 import msgspec
 from starlette.responses import Response
 
 from api.archive import months
+from api.keys.auth import ApiKey
 from api.routing import parsing
 from api.routing.operations import Call
 from api.routing.problems import NOT_FOUND, HttpError
+from api.server.services import Services
 from ledger.errors import FieldError, GoneError, NotFoundError
 from ledger.months import Month
 from ledger.scopes import Scope
@@ -51,16 +54,7 @@ async def get_month(call: Call) -> Response:
 async def prove_row(call: Call) -> Response:
     """Answer with the proof file of a row."""
     table = _table(call, call.query.get("table", DEFAULT_TABLE))
-    row_id = parsing.row_id("id", call.request.path_params["id"])
-    try:
-        file = await call.services.proofs.prove(lambda prover: prover.row(table, row_id))
-    except GoneError:
-        raise
-    except NotFoundError:
-        raise HttpError(NOT_FOUND) from None
-    if not _is_seen(call, file):
-        raise HttpError(NOT_FOUND)
-    return _proof(file, f"row-{row_id}")
+    return await row_proof(call.services, call.key, table, parsing.row_id("id", call.request.path_params["id"]))
 
 
 async def prove_statement(call: Call) -> Response:
@@ -68,24 +62,52 @@ async def prove_statement(call: Call) -> Response:
     table = _table(call, call.query.get("table", DEFAULT_TABLE))
     month = parsing.month("month", parsing.required("month", call.query))
     wallet = parsing.required("wallet_id", call.query)
-    part = parsing.integer("part", call.query["part"], 1, MOST_PARTS) if "part" in call.query else None
+    return await statement_proof(call.services, call.key, table, wallet, month, part_of(call.query))
+
+
+async def row_proof(services: Services, key: ApiKey, table: TieredTable, row_id: UUID) -> Response:
+    """The proof file of a row that ``key`` may see. Raises a 404 problem for any other, and what `Prover.row` does."""
     try:
-        files = await call.services.proofs.prove(lambda prover: prover.statement(table, wallet, month))
+        file = await services.proofs.prove(lambda prover: prover.row(table, row_id))
     except GoneError:
         raise
     except NotFoundError:
         raise HttpError(NOT_FOUND) from None
-    if not any(_is_own(call, row) for file in files for row in file.rows):
+    if not _is_seen(key, file):
+        raise HttpError(NOT_FOUND)
+    return _proof(file, f"row-{row_id}")
+
+
+async def statement_proof(
+    services: Services, key: ApiKey, table: TieredTable, wallet: str, month: Month, part: int | None
+) -> Response:
+    """The proof file of all rows of a wallet in a month, or in a ``part`` of it.
+
+    Raises a 404 problem where ``key`` may see none of them, a 403 problem where it may not see all that the file shows,
+    FieldError where the part must be named, and what `Prover.statement` does.
+    """
+    try:
+        files = await services.proofs.prove(lambda prover: prover.statement(table, wallet, month))
+    except GoneError:
+        raise
+    except NotFoundError:
+        raise HttpError(NOT_FOUND) from None
+    if not any(_is_own(key, row) for file in files for row in file.rows):
         raise HttpError(NOT_FOUND)
     file = _chosen(files, part)
-    if not _is_seen(call, file):  # rows of other clients, or in a proof of absence the names of other wallets
-        call.key.require(Scope.READ_ALL)
+    if not _is_seen(key, file):  # rows of other clients, or in a proof of absence the names of other wallets
+        key.require(Scope.READ_ALL)
     return _proof(file, "statement" if file.part == 1 else f"statement-part-{file.part}")
+
+
+def part_of(query: Mapping[str, str]) -> int | None:
+    """The part of a month that a query names; None for none. Raises FieldError."""
+    return parsing.integer("part", query["part"], 1, MOST_PARTS) if "part" in query else None
 
 
 async def checkpoint(call: Call) -> Response:
     """Answer with the log's signed checkpoint."""
-    content = await _log_object(call, CHECKPOINT)
+    content = await log_object(call.services, CHECKPOINT)
     return Response(content, headers={"Cache-Control": "no-cache"}, media_type="text/plain")
 
 
@@ -94,13 +116,14 @@ async def tile(call: Call) -> Response:
     found = Tile.parse(f"tile/{call.request.path_params['tile']}")
     if found is None:
         raise HttpError(NOT_FOUND)
-    content = await _log_object(call, found.path)
+    content = await log_object(call.services, found.path)
     return Response(content, headers=_FOR_EVER, media_type="application/octet-stream")
 
 
-async def _log_object(call: Call, name: str) -> bytes:
-    folder = await months.log_folder(call.services.database)
-    content = await call.services.proofs.find_log_object(folder, name)
+async def log_object(services: Services, name: str) -> bytes:
+    """An object of the public log. Raises a 404 problem where there is none."""
+    folder = await months.log_folder(services.database)
+    content = await services.proofs.find_log_object(folder, name)
     if content is None:
         raise HttpError(NOT_FOUND)
     return content
@@ -117,16 +140,16 @@ def _chosen(files: list[ProofFile], part: int | None) -> ProofFile:
     return wanted[0]
 
 
-def _is_seen(call: Call, file: ProofFile) -> bool:
+def _is_seen(key: ApiKey, file: ProofFile) -> bool:
     """Return whether the key may see all that the file shows."""
-    if call.key.sees_client is None:
+    if key.sees_client is None:
         return True
-    return not file.names_others and all(_is_own(call, row) for row in file.rows)
+    return not file.names_others and all(_is_own(key, row) for row in file.rows)
 
 
-def _is_own(call: Call, row: Mapping[str, str]) -> bool:
+def _is_own(key: ApiKey, row: Mapping[str, str]) -> bool:
     """Return whether the key may see a row. A row without a client belongs to none."""
-    return call.key.sees_client in (None, row.get(_CLIENT))
+    return key.sees_client in (None, row.get(_CLIENT))
 
 
 def _table(call: Call, name: str) -> TieredTable:

@@ -47,6 +47,8 @@ class ArchivedPart(Struct, kw_only=True):
     ``verified_at`` is when its objects were last read again. ``log_entry`` is the number of its event in the public
     log, null before it is published. ``root`` is that of the Merkle tree of the rows, which has ``leaves`` leaves.
 
+    ``lookup`` is null for months that were archived before lookups; they are read whole.
+
     ``storage_class`` is that of a deep month, null for the default one. ``held_by`` are the open legal holds on it.
     ``deletion_due_on`` is the day that the policy lets it be deleted; ``deletion`` says how far that is, null before.
     """
@@ -65,6 +67,7 @@ class ArchivedPart(Struct, kw_only=True):
     manifest: ArchivedObject
     file: ArchivedObject
     tree: ArchivedObject
+    lookup: ArchivedObject | None
     storage_class: str | None
     held_by: list[str]
     deletion_due_on: date
@@ -174,9 +177,14 @@ async def _ends(database: Database, table: str | None, month: date | None) -> di
     return {(name, f"{first_day:%Y-%m}"): _End(list(held_by), state) for name, first_day, held_by, _, state, _ in rows}
 
 
+def _object(key: str, size_bytes: int, sha256: str) -> ArchivedObject:
+    return ArchivedObject(key=key, size_bytes=size_bytes, sha256=sha256)
+
+
 def _part(row: TupleRow, registry: Mapping[str, TieredTable], ends: Mapping[tuple[str, str], _End]) -> ArchivedPart:
     table, month, part, tier, rows, sums, archived_at, verified_at, log_entry, root, leaves, *objects = row
-    manifest_key, manifest_sha256, file_key, file_bytes, file_sha256, tree_key, tree_bytes, tree_sha256, deep = objects
+    manifest_key, manifest_sha256, *described, deep = objects
+    file, tree, lookup = described[:3], described[3:6], described[6:]
     end = ends.get((table, month), _End([], None))
     due = due_on(registry[table].policy, Month.parse(month)) if table in registry else date.max
     state = end.state or ("due" if due <= datetime.now(UTC).date() else None)
@@ -193,8 +201,9 @@ def _part(row: TupleRow, registry: Mapping[str, TieredTable], ends: Mapping[tupl
         root=root,
         leaves=leaves,
         manifest=ArchivedObject(key=manifest_key, size_bytes=None, sha256=manifest_sha256),
-        file=ArchivedObject(key=file_key, size_bytes=file_bytes, sha256=file_sha256),
-        tree=ArchivedObject(key=tree_key, size_bytes=tree_bytes, sha256=tree_sha256),
+        file=_object(*file),
+        tree=_object(*tree),
+        lookup=None if lookup[0] is None else _object(*lookup),
         storage_class=deep,
         held_by=end.held_by,
         deletion_due_on=due,

@@ -1,16 +1,12 @@
-"""The handlers of the operations on legal holds. Their work is in `tasks.retention.holds`, in a thread."""
+"""The handlers of the operations on legal holds. Their work is in `tasks.retention.holds`."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar
 
-import anyio
-import anyio.to_thread
 import msgspec
 from starlette.responses import Response
 
-from api.connections.database import limited_settings
-from api.holds import answers
+from api.holds import answers, work
 from api.routing.messages import message
 from api.routing.operations import Call
 from api.routing.problems import INVALID, NOT_FOUND, HttpError
@@ -21,7 +17,6 @@ from tasks.retention import holds as legal
 
 T = TypeVar("T")
 
-_AT_ONCE = anyio.CapacityLimiter(2)
 _NEVER_KEPT = {"Cache-Control": "no-store"}
 
 
@@ -34,7 +29,7 @@ async def list_holds(call: Call) -> Response:
 async def get_hold(call: Call) -> Response:
     """Answer with one hold and the decisions about its release."""
     number = _number(call)
-    found = await _known(_work(call, legal.show_hold, number))
+    found = await work.known(_work(call, legal.show_hold, number))
     return _json(answers.hold(found.record, found.decisions))
 
 
@@ -43,7 +38,7 @@ async def place_hold(call: Call) -> Response:
     body = message(await call.body(), answers.NewHold)
     given = (_scope(call, body), body.matter, body.reason, call.key.client_id, body.review_on)
     try:
-        placed = await _work(call, legal.place_hold, *given, account=_account(call))
+        placed = await _work(call, legal.place_hold, *given, account=work.account_of(call.key))
     except NotFoundError as error:  # months or rows that are in no tier
         raise HttpError(INVALID, str(error)) from error
     return _json(answers.hold(placed), 201)
@@ -62,11 +57,7 @@ def _scope(call: Call, body: answers.NewHold) -> HoldScope:
 async def release_hold(call: Call) -> Response:
     """Propose, confirm or reject the release of a hold in the name of the key's client."""
     body = message(await call.body(), answers.HoldRelease)
-    number = _number(call)
-    is_rejected = body.decision is answers.HoldReleaseDecision.REJECT
-    decide = legal.reject_release if is_rejected else legal.release_hold
-    done = await _known(_work(call, decide, number, call.key.client_id, body.reason, account=_account(call)))
-    return _json(answers.hold(done))
+    return _json(answers.hold(await work.decide_release(call.services, call.key, _number(call), body)))
 
 
 def _number(call: Call) -> int:
@@ -76,22 +67,8 @@ def _number(call: Call) -> int:
         raise HttpError(NOT_FOUND) from None
 
 
-def _account(call: Call) -> str:
-    """The account of the caller, which it cannot choose: its key."""
-    return f"key {call.key.key_id}"
-
-
-async def _known(work: Any) -> Any:
-    try:
-        return await work
-    except NotFoundError:
-        raise HttpError(NOT_FOUND) from None
-
-
-async def _work(call: Call, work: Callable[..., T], *arguments: Any, **named: Any) -> T:
-    """The result of ``work``, which asks PostgreSQL and the archive, in a thread."""
-    bound = partial(work, limited_settings(call.services.settings), *arguments, **named)
-    return await anyio.to_thread.run_sync(bound, limiter=_AT_ONCE)
+async def _work(call: Call, ask: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    return await work.in_thread(call.services, ask, *arguments, **named)
 
 
 def _json(body: msgspec.Struct, status: int = 200) -> Response:

@@ -80,14 +80,21 @@ class Authenticator:
             return None
         return self._proved(memory[1], secret)
 
+    async def by_id(self, key_id: str) -> ApiKey | None:
+        """The key, whose secret was proved before, as it is now; None once it is revoked or has expired.
+
+        For the dashboard's sessions. As old as `authenticate` lets a key be. Raises TransientError.
+        """
+        key = await self._look_up(key_id)
+        return None if key is None or _has_expired(key) else key
+
     def _proved(self, key: ApiKey | None, secret: str) -> ApiKey | None:
         """``key``, if ``secret`` is its own and it has not expired."""
         # The same work whether the key id is known or not: the time taken reveals nothing.
         actual, wanted = hash_secret(self._pepper, secret), key.key_hash if key else _NO_HASH
         if not hmac.compare_digest(actual, wanted) or key is None:
             return None
-        expired = key.expires_at is not None and key.expires_at <= datetime.now(UTC)
-        return None if expired else key
+        return None if _has_expired(key) else key
 
     async def _look_up(self, key_id: str) -> ApiKey | None:
         now_s = self._monotonic()
@@ -113,6 +120,10 @@ class Authenticator:
             self._unknown.pop(key_id, None)
             _keep(self._remembered, key_id, (asked_s, key), _MOST_REMEMBERED)
         return key
+
+
+def _has_expired(key: ApiKey) -> bool:
+    return key.expires_at is not None and key.expires_at <= datetime.now(UTC)
 
 
 Remembered = TypeVar("Remembered")

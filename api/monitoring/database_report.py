@@ -1,5 +1,6 @@
 """The database answer: what PostgreSQL says about itself, in one short transaction."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -106,6 +107,33 @@ async def database_report(database: Database, own_queries: list[QueryTime]) -> D
         async with connection.transaction():
             await connection.execute(_TIME_LIMITS, prepare=False)
             return await _report(connection, own_queries)
+
+    return await database.run(work, "monitoring")
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFigures:
+    """What PostgreSQL says at little cost: no sizes of tables, no statements. ``locks_waiting`` counts sessions."""
+
+    version: str
+    database_bytes: int
+    buffer_hit_share: float | None
+    deadlocks: int
+    connections: Connections
+    locks_waiting: int
+
+
+async def database_figures(database: Database) -> DatabaseFigures:
+    """PostgreSQL now. Raises TransientError when it does not answer within its time limits."""
+
+    async def work(connection: AsyncConnection) -> DatabaseFigures:
+        async with connection.transaction():
+            await connection.execute(_TIME_LIMITS, prepare=False)
+            (server,) = await _rows(connection, "server")
+            version, _, size_bytes, connection_limit, hit_share, deadlocks, _, clients = server
+            found = await _connections(connection, clients, connection_limit)
+            waiting = await _rows(connection, "locks_waiting", limit=MOST_ENTRIES)
+            return DatabaseFigures(version, size_bytes, hit_share, deadlocks, found, len(waiting))
 
     return await database.run(work, "monitoring")
 

@@ -18,10 +18,11 @@ from api.monitoring import (
 )
 from api.monitoring.alert_page import Acknowledged, AlertPage
 from api.monitoring.cache_report import CacheControl, CacheReport
-from api.monitoring.database_report import DatabaseReport
+from api.monitoring.database_report import DatabaseFigures, DatabaseReport
 from api.monitoring.health_report import Checks, ComponentState, HealthReport, health_report
+from api.monitoring.history import Minute
 from api.monitoring.partition_report import PartitionReport
-from api.monitoring.performance import Performance
+from api.monitoring.performance import KeyFigures, Performance
 from api.monitoring.sampling import Sampler
 from api.monitoring.shared_answer import SharedAnswer
 from api.monitoring.summary import StoredFigures, Summary
@@ -33,7 +34,9 @@ from ledger.months import Month
 from tasks.health.checks import POSTGRES
 
 HEALTH_KEPT_S = 5.0
+HEALTH_FRESH_S, HEALTH_STALE_S = 25.0, 90.0
 DATABASE_KEPT_S = 2.0
+FIGURES_KEPT_S = 3.0
 READY_KEPT_S = 0.5
 ARCHIVE_KEPT_S = 60.0
 READY_TIMEOUT_S = 2.0
@@ -59,6 +62,8 @@ class Monitor:
         self.cache = cache
         self._health = SharedAnswer(partial(health_report, checks), HEALTH_KEPT_S)
         self._database_report = SharedAnswer(self._read_database, DATABASE_KEPT_S)
+        self._figures = SharedAnswer(self._read_figures, FIGURES_KEPT_S)
+        self._database_figures = SharedAnswer(partial(database_report.database_figures, database), FIGURES_KEPT_S)
         self._ready = SharedAnswer(self._read_ready, READY_KEPT_S)
         self._exposition = SharedAnswer(self._sampler.exposition, 0)
         figures = partial(archive_figures.exposition, database)
@@ -75,6 +80,10 @@ class Monitor:
         """Every health check, at most some seconds old: however many ask, they do not add to the load."""
         return await self._health.get()
 
+    async def recent_health(self) -> HealthReport:
+        """Every health check as of a moment ago, and made again meanwhile: for a page that is refreshed often."""
+        return await self._health.recent(HEALTH_FRESH_S, HEALTH_STALE_S)
+
     async def ready(self) -> None:
         """PostgreSQL has just answered this process: one question at a time, however many ask. Raises the project's
         errors, within two seconds.
@@ -85,6 +94,11 @@ class Monitor:
         """Report how the API performs, over all its processes."""
         latest, earlier = await self._sampler.now()
         return performance.performance(latest, earlier, datetime.now(UTC))
+
+    @property
+    def minutes(self) -> Sequence[Minute]:
+        """The minutes of the last day, oldest first; since the process began."""
+        return self._sampler.minutes
 
     async def database(self) -> DatabaseReport:
         """PostgreSQL, at most some seconds old. Raises TransientError when it does not answer in time."""
@@ -104,6 +118,14 @@ class Monitor:
     async def acknowledge(self, alert_id: int, who: str) -> Acknowledged:
         """Acknowledge an alert in the name of ``who``."""
         return await alert_page.acknowledge(self._database, alert_id, who)
+
+    async def figures(self) -> tuple[KeyFigures, CacheReport]:
+        """The figures that a page shows, of one reading that is some seconds old at most."""
+        return await self._figures.get()
+
+    async def database_figures(self) -> DatabaseFigures:
+        """What PostgreSQL says at little cost, some seconds old at most. Raises TransientError."""
+        return await self._database_figures.get()
 
     async def cache_report(self) -> CacheReport:
         """The layers of the cache."""
@@ -128,6 +150,10 @@ class Monitor:
     async def exposition(self) -> bytes:
         """Everything that is counted, for Prometheus; of archive and log what PostgreSQL said some seconds ago."""
         return await self._exposition.get() + await self._public_log.get() + await self._archive.get()
+
+    async def _read_figures(self) -> tuple[KeyFigures, CacheReport]:
+        latest, earlier = await self._sampler.now()
+        return performance.key_figures(latest, earlier), await cache_report.cache_report(self.cache, latest)
 
     async def _read_ready(self) -> bool:
         await self._database.run(lambda connection: connection.execute(_READY), "ready", READY_TIMEOUT_S)

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -95,6 +96,35 @@ class Performance(Struct, kw_only=True):
     pool: PoolUse
     auth_failures: dict[str, int]
     limit_refusals: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFigures:
+    """The figures of all processes that a page shows: of `Performance` those that cost little."""
+
+    recent_s: float
+    recent: Traffic
+    workers: int
+    resident_bytes: int
+    in_flight: int
+    queued_rows: int
+    pool: PoolUse
+    query_time: Percentiles
+
+
+def key_figures(latest: Reading, earlier: Reading) -> KeyFigures:
+    """The figures of ``latest``, ``earlier`` being where the recent period begins."""
+    recent_s = max(latest.at_s - earlier.at_s, 0.0)
+    return KeyFigures(
+        recent_s=round(recent_s, 3),
+        recent=traffic(latest, earlier, recent_s, lambda _: True),
+        workers=int(latest.value("treasury_api_workers")),
+        resident_bytes=int(latest.value("treasury_api_resident_bytes")),
+        in_flight=int(latest.value("treasury_api_requests_in_flight")),
+        queued_rows=int(sum(latest.values.get("treasury_api_queue_rows", {}).values())),
+        pool=pool_use(latest),
+        query_time=query_time(latest, earlier),
+    )
 
 
 def performance(latest: Reading, earlier: Reading, now: datetime) -> Performance:

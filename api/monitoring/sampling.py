@@ -13,6 +13,7 @@ import anyio.to_thread
 from api.logs.error_description import describe
 from api.logs.json_lines import LOGGER
 from api.monitoring import metrics
+from api.monitoring.history import History, Minute
 from api.monitoring.readings import Reading, exposition, read, serving
 
 WINDOW_S = 300.0
@@ -23,7 +24,7 @@ _LOG = logging.getLogger(LOGGER)
 
 
 class Sampler:
-    """The readings of the last five minutes of one process, each over all processes.
+    """The readings of the last five minutes of one process, each over all processes, and the minutes of the last day.
 
     ``gauges`` are called once a second; they write the current numbers to the metrics.
     """
@@ -32,6 +33,7 @@ class Sampler:
         self._gauges = (*gauges, _note_memory)
         self._window_s = window_s
         self._readings: deque[Reading] = deque(maxlen=int(window_s / _READINGS_EVERY_S) + 2)
+        self._history = History()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -52,6 +54,11 @@ class Sampler:
         earlier = [reading for reading in self._readings if latest.at_s - reading.at_s <= self._window_s]
         return latest, earlier[0] if earlier else latest
 
+    @property
+    def minutes(self) -> Sequence[Minute]:
+        """The minutes of the last day, oldest first."""
+        return self._history.minutes
+
     async def exposition(self) -> bytes:
         """Everything, now, in Prometheus's text format."""
         self.note_gauges()
@@ -70,7 +77,9 @@ class Sampler:
                 self.note_gauges()
                 if loop.time() >= next_reading_s:
                     next_reading_s = loop.time() + _READINGS_EVERY_S
-                    self._readings.append(await anyio.to_thread.run_sync(read))
+                    reading = await anyio.to_thread.run_sync(read)
+                    self._readings.append(reading)
+                    self._history.note(reading)
             except Exception as error:  # noqa: BLE001  # numbers are missed, requests go on
                 _LOG.error("metrics were not sampled", extra={"fields": describe(error)})
             await asyncio.sleep(_GAUGES_EVERY_S)

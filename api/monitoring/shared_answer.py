@@ -27,6 +27,17 @@ class SharedAnswer(Generic[T]):
             return self._made
         return await self._flight.share(None, self._remake)
 
+    async def recent(self, fresh_s: float, stale_s: float) -> T:
+        """The answer, at most ``stale_s`` old. One that is older than ``fresh_s`` is returned as it is and made again
+        meanwhile, so that the caller does not wait for it. Raises what ``make`` raises, where it had to wait.
+        """
+        age_s = time.monotonic() - self._made_at_s
+        if self._made is None or age_s >= stale_s:
+            return await self._flight.share(None, self._remake)
+        if age_s >= fresh_s and self._flight.joinable(None) is None:
+            self._flight.start(None, self._remake())
+        return self._made
+
     async def _remake(self) -> T:
         started_s = time.monotonic()
         made = await self._make()

@@ -1,24 +1,18 @@
-"""The handlers of the reconciliation operations. `tasks.reconciliation.casework.breaks` queries PostgreSQL in a thread:
-only a few people work here, so no pool is needed.
-"""
+"""The handlers of the reconciliation operations. What people decide is in `api.reconciliation.work`."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
-from functools import partial
 from typing import Any, TypeVar
 
-import anyio
-import anyio.to_thread
 import msgspec
 from starlette.responses import Response
 
-from api.connections.database import limited_settings
-from api.reconciliation import answers
+from api.reconciliation import answers, work
 from api.routing import parsing
 from api.routing.messages import message
 from api.routing.operations import Call
 from api.routing.problems import NOT_FOUND, HttpError
-from ledger.business_days import MOST_DAYS, day_of
+from ledger.business_days import day_of
 from ledger.errors import FieldError
 from ledger.statements import BreakClass
 from tasks.reconciliation.casework import breaks
@@ -31,7 +25,6 @@ T = TypeVar("T")
 DEFAULT_LIMIT, MOST = 100, breaks.PAGE_LIMIT
 MOST_ID = 999_999_999
 ALL = "all"
-_AT_ONCE = anyio.CapacityLimiter(4)
 _NEVER_KEPT = {"Cache-Control": "no-store"}
 
 
@@ -93,12 +86,8 @@ async def get_break(call: Call) -> Response:
 async def resolve(call: Call) -> Response:
     """Decide about a break in the name of the key's client."""
     body = message(await call.body(), answers.Resolve)
-    break_id = _id(call)
-    if await _query(breaks.get_break, call, break_id) is None:
-        raise HttpError(NOT_FOUND)
-    who = call.key.client_id
-    resolved = await _query(breaks.resolve, call, break_id, who, body.decision, body.reason, account=_account(call))
-    return _json(answers.resolved(resolved))
+    done = await work.decide_break(call.services, call.key, _id(call), body.decision, body.reason)
+    return _json(answers.resolved(done))
 
 
 async def list_periods(call: Call) -> Response:
@@ -111,17 +100,11 @@ async def list_periods(call: Call) -> Response:
 async def close_period(call: Call) -> Response:
     """Propose to close days in the name of the key's client; confirm or reject the proposal of another."""
     body = message(await call.body(), answers.ClosePeriod)
-    supplier = _known_supplier(call, body.supplier)
-    if not 0 <= (body.last_day - body.first_day).days < MOST_DAYS:
-        raise FieldError("last_day", f"must be the first day or later, and make no more than {MOST_DAYS} days")
-    arguments = (supplier, body.first_day, body.last_day, call.key.client_id, body.reason)
-    if body.decision is answers.PeriodDecision.REJECT:
-        closing = await _query(periods.reject_closing, call, *arguments, account=_account(call))
-    else:
-        closing = await _query(periods.close_period, call, *arguments, account=_account(call), carry=body.carry)
+    days = (body.supplier, body.first_day, body.last_day)
+    closing = await work.decide_period(call.services, call.key, days, body.decision, body.reason, carry=body.carry)
     return _json(
         answers.ClosingState(
-            supplier=supplier,
+            supplier=body.supplier,
             first_day=body.first_day,
             last_day=body.last_day,
             state=closing.state,
@@ -130,16 +113,8 @@ async def close_period(call: Call) -> Response:
     )
 
 
-def _account(call: Call) -> str:
-    """The account of the caller, which it cannot choose: its key."""
-    return f"key {call.key.key_id}"
-
-
-async def _query(work: Callable[..., T], call: Call, *arguments: Any, **named: Any) -> T:
-    """The result of ``work``, which queries PostgreSQL, in a thread."""
-    # A run may hold the chain for longer than a client waits.
-    bound = partial(work, limited_settings(call.services.settings), *arguments, **named)
-    return await anyio.to_thread.run_sync(bound, limiter=_AT_ONCE)
+async def _query(ask: Callable[..., T], call: Call, *arguments: Any, **named: Any) -> T:
+    return await work.in_thread(call.services, ask, *arguments, **named)
 
 
 def _id(call: Call) -> int:

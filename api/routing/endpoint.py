@@ -1,11 +1,11 @@
 """One operation as an ASGI application: checks that every operation has, then its handler; every error is answered."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from api.abuse.visitor import visitor_of
@@ -21,6 +21,7 @@ from api.server.services import Services
 from ledger.errors import FieldError, TreasuryError
 
 _LOG = logging.getLogger(LOGGER)
+RefuseMethod = Callable[[Scope, Receive, Send, str], Awaitable[None]]
 
 
 class Endpoint:
@@ -67,29 +68,38 @@ class Endpoint:
         return await operation.handler(Call(request, operation, services, query, key))
 
     def _refuse(self, request: Request, error: Exception) -> Response:
-        record = of_request(request.scope)
-        if isinstance(error, FieldError):
-            self._services.defence.watch.refused_field(error.field, visitor_of(request.scope).sender)
-        kind = problems.kind_of(error)
-        if kind in (problems.UNAUTHORIZED, problems.UNSIGNED, problems.FORBIDDEN):
-            metrics.auth_failed(kind.name)
-        if kind.status >= problems.INTERNAL.status:
-            _LOG.error("request failed", extra={"fields": {"request_id": record.request_id, **describe(error)}})
-        return problems.response(error, record.request_id)
+        note_refusal(self._services, request, error)
+        return problems.response(error, of_request(request.scope).request_id)
+
+
+def note_refusal(services: Services, request: Request, error: Exception) -> None:
+    """Count and log what a request ended in: the watch, the metrics and the log get what each of them looks at."""
+    if isinstance(error, FieldError):
+        services.defence.watch.refused_field(error.field, visitor_of(request.scope).sender)
+    kind = problems.kind_of(error)
+    if kind in (problems.UNAUTHORIZED, problems.UNSIGNED, problems.FORBIDDEN):
+        metrics.auth_failed(kind.name)
+    if kind.status >= problems.INTERNAL.status:
+        request_id = of_request(request.scope).request_id
+        _LOG.error("request failed", extra={"fields": {"request_id": request_id, **describe(error)}})
 
 
 class Address:
-    """The operations that share a path, by method. HEAD is a GET whose body the server leaves out."""
+    """The operations that share a path, by method. HEAD is a GET whose body the server leaves out.
 
-    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+    ``refuse`` answers the other methods; it is given those that the address takes.
+    """
+
+    def __init__(self, endpoints: Mapping[str, ASGIApp], refuse: "RefuseMethod | None" = None) -> None:
         self._endpoints = endpoints
         self._allow = ", ".join((*endpoints, "HEAD") if "GET" in endpoints else endpoints)
+        self._refuse = refuse or refuse_method
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         endpoint = self._endpoints.get(method)
         if endpoint is None:
-            await refuse_method(scope, receive, send, self._allow)
+            await self._refuse(scope, receive, send, self._allow)
         else:
             await endpoint(scope, receive, send)
 

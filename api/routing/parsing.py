@@ -14,7 +14,7 @@ from uuid import UUID
 from starlette.requests import Request
 
 from api.routing.bodies import Bodies
-from api.routing.problems import BAD_REQUEST, KEY_MISSING, NOT_JSON, TOO_LARGE, HttpError
+from api.routing.problems import BAD_REQUEST, KEY_MISSING, NOT_FORM, NOT_JSON, TOO_LARGE, HttpError
 from ledger.business_days import DAY_RULE, parse_day
 from ledger.errors import ConfigError, FieldError
 from ledger.identifiers import truncate_ms
@@ -23,6 +23,7 @@ from ledger.months import MONTH_RULE, Month
 
 Member = TypeVar("Member", bound=StrEnum)
 _JSON_TYPE = re.compile(r"application/json\s*(;\s*charset=\"?utf-8\"?\s*)?\Z", re.IGNORECASE)
+_FORM_TYPE = re.compile(r"application/x-www-form-urlencoded\s*(;\s*charset=\"?utf-8\"?\s*)?\Z", re.IGNORECASE)
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
 _BROKEN_PERCENT = re.compile(rb"%(?![0-9a-fA-F]{2})")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII | re.IGNORECASE)
@@ -129,22 +130,39 @@ def query(request: Request, known: Collection[str]) -> Mapping[str, str]:
     """The query's parameters. Raises FieldError for an unknown one, or for one given twice."""
     if not request.scope["query_string"]:
         return {}
-    parameters: dict[str, str] = {}
-    for name, value in _parameters(request.scope["query_string"]):
+    return _once(_parameters(request.scope["query_string"], "query"), known, "is not a parameter of this operation")
+
+
+def require_form(request: Request) -> None:
+    """Raises a 415 problem unless the body is declared as a form of HTML, sent as it is."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HttpError(NOT_FORM, "Send the form without Content-Encoding.")
+    if not _FORM_TYPE.match(request.headers.get("content-type", "")):
+        raise HttpError(NOT_FORM)
+
+
+def form(body: bytes, known: Collection[str]) -> Mapping[str, str]:
+    """The fields of a form in a body. Raises FieldError for an unknown one, or for one given twice."""
+    return _once(_parameters(body, "form"), known, "is not a field of this form")
+
+
+def _once(given: Iterator[tuple[str, str]], known: Collection[str], unknown_rule: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in given:
         if name not in known:
-            raise FieldError(name, "is not a parameter of this operation")
-        if name in parameters:
+            raise FieldError(name, unknown_rule)
+        if name in found:
             raise FieldError(name, "must be given only once")
-        parameters[name] = value
-    return parameters
+        found[name] = value
+    return found
 
 
-def _parameters(query_string: bytes) -> Iterator[tuple[str, str]]:
+def _parameters(text: bytes, where: str) -> Iterator[tuple[str, str]]:
     """Names and values, decoded strictly: what is not UTF-8 must not be read as another value."""
-    for part in query_string.split(b"&"):
+    for part in text.split(b"&"):
         if part:
             name, _, value = part.partition(b"=")
-            decoded = _decoded("query", name)
+            decoded = _decoded(where, name)
             yield decoded, _decoded(decoded, value)
 
 

@@ -64,6 +64,9 @@ NOT_YET = ProblemKind(409, "not-yet", "Not available yet", "The resource will be
 TOO_LARGE = ProblemKind(413, "too-large", "Body too large", "The body has more bytes than the API accepts.")
 URL_TOO_LONG = ProblemKind(414, "url-too-long", "URL too long", "The URL has more bytes than the API accepts.")
 NOT_JSON = ProblemKind(415, "not-json", "Body must be JSON", "Send Content-Type: application/json.")
+NOT_FORM = ProblemKind(
+    415, "not-a-form", "Body must be a form", "Send Content-Type: application/x-www-form-urlencoded."
+)
 EXPECTATION = ProblemKind(
     417, "expectation", "Expectation not supported", "The API supports only the expectation 100-continue."
 )

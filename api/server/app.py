@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route, Router
 
 from api.abuse.guard import Guard
 from api.caching.fast_path import FastPath, Rows
+from api.dashboard.pages import routes as dashboard_routes
 from api.documentation import page as docs_page
 from api.documentation.openapi import make_document
 from api.logs.access_log import AccessLog, RequestLog
@@ -80,7 +81,11 @@ def create_app(settings: Settings | None = None) -> Application:
     log, hosts = AccessLog(), Hosts(allowed_hosts(settings.api_hosts, settings.api_bind))
     fast_path = FastPath(_rows(served), services, hosts, log, fixed_headers(settings.api_hsts_s))
     application = Application(
-        [*router_routes(described, services), *_documents(described, settings.suppliers.names)],
+        [
+            *router_routes(described, services),
+            *_documents(described, settings.suppliers.names),
+            *dashboard_routes(services),
+        ],
         fast_path if services.cache.enabled else None,
         redirect_slashes=False,  # an address has one spelling; a redirect would repeat what the Host header says
         default=no_such_address,

@@ -17,6 +17,10 @@ from api.caching.lifetimes import Lifetimes
 from api.connections.clock import Clock
 from api.connections.database import Database
 from api.connections.shared_redis import SharedRedis
+from api.dashboard.download_desk import DownloadDesk
+from api.dashboard.life_desk import LifeDesk
+from api.dashboard.runs_desk import RunsDesk
+from api.dashboard.sessions import Sessions
 from api.keys.auth import Authenticator
 from api.keys.throttle import KeyThrottle
 from api.logs.error_description import describe
@@ -58,15 +62,19 @@ class Services:
     redis: SharedRedis
     defence: Defence
     key_throttle: KeyThrottle
+    sessions: Sessions
     cold: ColdReader
     proofs: ProofDesk
     totals: TotalsDesk
+    downloads: DownloadDesk
     reader: Reader
     feed: Feed
     writer: Writer
     statuses: StatusChanger
     cursors: Cursors
     monitor: Monitor
+    runs: RunsDesk
+    life: LifeDesk
     cache: ResponseCache
     vend_desk: VendDesk
     lifetimes: Lifetimes
@@ -95,9 +103,11 @@ class Services:
             redis=redis,
             defence=defence,
             key_throttle=KeyThrottle(authenticator, defence.limiter, defence.watch),
+            sessions=Sessions(settings, database, authenticator, secret, time.monotonic),
             cold=cold,
             proofs=ProofDesk(settings),
             totals=TotalsDesk(settings),
+            downloads=DownloadDesk(settings),
             reader=reader,
             feed=Feed(database, delay_s),
             writer=writer,
@@ -111,6 +121,8 @@ class Services:
                 rules(settings),
                 cache if cache.enabled else None,
             ),
+            runs=RunsDesk(settings),
+            life=LifeDesk(settings, database),
             cache=cache,
             vend_desk=VendDesk(settings, database, cache),
             lifetimes=Lifetimes(settings.cache),
@@ -142,6 +154,7 @@ class Services:
             self.cold.close()
             self.proofs.close()
             self.totals.close()
+            self.downloads.close()
 
     async def _close_cache(self) -> None:
         """Send the pending invalidations, then close the connections to Redis."""

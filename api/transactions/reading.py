@@ -22,7 +22,7 @@ from ledger.identifiers import time_of
 from ledger.months import LAST_YEAR, Month
 from ledger.policy import Tier
 from ledger.tables import TieredTable
-from sql.lookups import FILTER_BLOCKS, LOOKUPS, FoundLookup, blocks_asked, found_lookups
+from sql.lookups import FILTER_BLOCKS, LOOKUPS, FoundLookup, blocks_asked, found_blocks, found_lookups
 from storage.archive import ColdFilter, ColdReader, Names
 from storage.filters import hash_of, may_have
 from storage.object_reader import ArchivedFile
@@ -32,19 +32,27 @@ Row = dict[str, Any]
 _COLD_READS_AT_ONCE = 4  # one engine answers all of them; more only wait for each other
 _COLD_READS_WAITING = 64  # more of them would be answered after their clients have gone
 _COLD_MONTHS_AT_ONCE = 12  # a page of a busy wallet opens few files, one of a quiet wallet makes few rounds
-_FILTERED = {"id": ColumnKind.UUID, "wallet_id": ColumnKind.TEXT, "user_id": ColumnKind.TEXT}
-_EQUAL = ("wallet_id", "user_id", "status", "type", "client_id")
+_FILTERED = {
+    "id": ColumnKind.UUID,
+    "wallet_id": ColumnKind.TEXT,
+    "user_id": ColumnKind.TEXT,
+    "reference": ColumnKind.TEXT,
+}
+_EQUAL = ("id", "wallet_id", "user_id", "reference", "status", "type", "client_id")
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """The filter of a page. None does not filter; times are UTC, ``[created_from, created_before)``.
 
-    ``before`` is the time and the id of the last row of the page before.
+    ``before`` is the time and the id of the last row of the page before. No index has the reference: PostgreSQL reads
+    every row of the months between the times for it.
     """
 
+    id: UUID | None = None
     wallet_id: str | None = None
     user_id: str | None = None
+    reference: str | None = None
     status: str | None = None
     type: str | None = None
     client_id: str | None = None
@@ -54,20 +62,25 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class RowPage:
-    """Rows, newest first, and whether there are more."""
-
-    rows: list[Row]
-    more: bool
-
-
-@dataclass(frozen=True, slots=True)
 class ColdMonth:
     """An archived month, or a part of it, and the object that it is in, with the columns there."""
 
     month: Month
     object_key: str
     columns: Sequence[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowPage:
+    """Rows, newest first, and whether there are more.
+
+    ``opened`` are the archived months whose objects were read for it, and ``archived`` the keys of the rows from there.
+    """
+
+    rows: list[Row]
+    more: bool
+    opened: tuple[ColdMonth, ...] = ()
+    archived: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +149,8 @@ class Reader:
             lambda connection: _read_postgres(connection, table, wanted, enough), "page"
         )
         possible = await self._possible(table, months, _cold_filter(wanted))
+        opened: list[ColdMonth] = []
+        archived: set[UUID] = set()
         for some in _chunks(possible, _COLD_MONTHS_AT_ONCE):
             # A month that was held back is in warm while later ones are cold, so tiers may interleave: an archived
             # month is left out only when all of it is older than a page that is already full.
@@ -143,8 +158,11 @@ class Reader:
             open_months = [cold for cold in some if oldest is None or cold.month.upper > oldest]
             if not open_months:
                 break
-            rows = _newest(table, rows + await self._page_cold(table, wanted, open_months, enough), enough)
-        return RowPage(rows[:limit], len(rows) > limit)
+            found = await self._page_cold(table, wanted, open_months, enough)
+            rows = _newest(table, rows + found, enough)
+            opened += open_months
+            archived.update(row[table.key_column] for row in found)
+        return RowPage(rows[:limit], len(rows) > limit, tuple(opened), frozenset(archived))
 
     async def _find_cold(self, table: TieredTable, row_id: UUID, months: Sequence[ColdMonth]) -> LocatedRow | None:
         months = await self._possible(table, months, ColdFilter(id=row_id))
@@ -175,7 +193,7 @@ class Reader:
         if not asked:
             return months
         blocks = await self._database.run(lambda connection: _blocks(connection, asked), "filters")
-        denied = {asked[place][0] for place, block in blocks if not may_have(bytes(block), asked[place][2])}
+        denied = {asked[place][0] for place, block in blocks.items() if not may_have(block, asked[place][2])}
         return [cold for cold in months if cold.object_key not in denied]
 
     async def _read_cold(
@@ -253,9 +271,9 @@ def _has_column(cold: ColdMonth, field_id: int, kind: ColumnKind) -> bool:
     return any((one["field_id"], one["kind"]) == (field_id, kind) for one in cold.columns or ())
 
 
-async def _blocks(connection: AsyncConnection, asked: Sequence[tuple[str, int, int]]) -> list[tuple[int, bytes]]:
+async def _blocks(connection: AsyncConnection, asked: Sequence[tuple[str, int, int]]) -> dict[int, bytes]:
     found = await connection.execute(FILTER_BLOCKS, blocks_asked(asked), binary=True)
-    return [(place, block) for place, block in await found.fetchall()]
+    return found_blocks(asked, await found.fetchall())
 
 
 async def _lookups(connection: AsyncConnection, keys: Sequence[str]) -> list[FoundLookup]:

@@ -18,13 +18,19 @@ VALUES (%(hold_id)s, %(matter)s, %(table)s, %(first_month)s, %(last_month)s, %(s
         %(account)s, %(placed_at)s, %(review_on)s, %(object_key)s, %(object_bytes)s, %(object_sha256)s)
 
 -- name: holds
--- Every hold, the oldest first, with the decision that counts: the last one. NULL where nobody has decided.
+-- Every hold, the oldest first, with the decision that counts: the last one. NULL where nobody has decided. Behind it the
+-- proposal before it.
 SELECT h.hold_id, h.matter, h.table_name, h.first_month, h.last_month, h.subject, h.subject_value, h.reason, h.actor, h.account,
-       h.placed_at, h.review_on, d.action, d.actor, d.account, d.reason, d.decided_at
+       h.placed_at, h.review_on, d.action, d.actor, d.account, d.reason, d.decided_at, p.actor, p.account
 FROM holds h
 LEFT JOIN LATERAL (
     SELECT * FROM hold_decisions WHERE hold_id = h.hold_id ORDER BY decision_id DESC LIMIT 1
 ) AS d ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM hold_decisions
+    WHERE hold_id = h.hold_id AND action = 'proposed' AND decision_id < d.decision_id
+    ORDER BY decision_id DESC LIMIT 1
+) AS p ON true
 WHERE (%(hold_id)s::bigint IS NULL OR h.hold_id = %(hold_id)s)
 ORDER BY h.hold_id
 

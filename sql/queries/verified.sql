@@ -43,7 +43,8 @@ SELECT m.table_name, to_char(m.month, 'YYYY-MM'), m.part, m.tier, m.row_count, m
        l.log_entry, encode(m.digest, 'hex'), (m.tree ->> 'leaves')::bigint,
        m.manifest_key, encode(m.manifest_sha256, 'hex'),
        m.object_key, m.object_bytes, encode(m.object_sha256, 'hex'),
-       m.tree ->> 'key', (m.tree ->> 'size_bytes')::bigint, m.tree ->> 'sha256', m.storage_class
+       m.tree ->> 'key', (m.tree ->> 'size_bytes')::bigint, m.tree ->> 'sha256',
+       m.lookup ->> 'key', (m.lookup ->> 'size_bytes')::bigint, m.lookup ->> 'sha256', m.storage_class
 FROM archive_months m
 JOIN wanted USING (month)
 LEFT JOIN logged l ON (l.table_name, l.month, l.part) = (m.table_name, to_char(m.month, 'YYYY-MM'), m.part)

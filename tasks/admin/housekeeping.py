@@ -9,17 +9,28 @@ from sql.queries import load
 
 _QUERIES = load("idempotency")
 _HEALTH = load("health")
+_SESSIONS = load("dashboard_sessions")
 _ERROR_LIMIT = 1000
 _BATCH_ROWS = 10_000
 
 
 def purge_idempotency_keys(settings: Settings) -> int:
     """Delete keys older than ``settings.idempotency_hours``, in small batches; returns how many. Safe to run again."""
-    age = timedelta(hours=settings.idempotency_hours)
+    return _purge(settings, _QUERIES["purge"], timedelta(hours=settings.idempotency_hours))
+
+
+def purge_sessions(settings: Settings) -> int:
+    """Delete sessions of the dashboard that ended more than ``settings.dashboard.keep_days`` ago, in small batches;
+    returns how many. Safe to run again.
+    """
+    return _purge(settings, _SESSIONS["purge"], timedelta(days=settings.dashboard.keep_days))
+
+
+def _purge(settings: Settings, query: str, age: timedelta) -> int:
     deleted = 0
     with connect(settings.database_dsn, "housekeeping") as connection:
         while True:
-            batch = connection.execute(_QUERIES["purge"], {"age": age, "limit": _BATCH_ROWS}).rowcount
+            batch = connection.execute(query, {"age": age, "limit": _BATCH_ROWS}).rowcount
             deleted += batch
             if batch < _BATCH_ROWS:
                 return deleted

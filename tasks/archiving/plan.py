@@ -1,8 +1,10 @@
 """What is due on a day: which months would move, which are held back and why. Looking changes nothing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import takewhile
+from typing import Protocol
 from uuid import uuid4
 
 from config import Settings
@@ -27,6 +29,26 @@ _STEPS = {
         MoveAction.TO_COLD,
     ),  # a hot month that is due for cold goes through warm
 }
+
+
+class Look(Protocol):
+    """How a plan looks at a partition: exactly, as the run that moves it does, or as a login that owns nothing can."""
+
+    def obstacle(self, state: MonthState, partition: Relation) -> str | None:
+        """What no later night takes away, or None."""
+        ...
+
+    def size(self, partition: Relation) -> int:
+        """Its bytes."""
+        ...
+
+    def rows(self, partition: Relation) -> int:
+        """Its rows."""
+        ...
+
+    def unfinished(self, state: MonthState, partition: Relation) -> str:
+        """How many of its rows are unfinished, in words; "" for none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +86,22 @@ def plan_table(
         register_months(connection, table)
         states = month_states(connection, table)
         check_as_of(table, [state.month for state in states], as_of, today)
-        moves = [_plan_month(connection, table, state, as_of, today, allowed) for state in states]
-        moves += [_plan_deep(settings, table, state, as_of, allowed) for state in states]
-        return sorted((move for move in moves if move is not None), key=lambda move: (move.month, move.part))
+        return plan_states(settings, table, states, _OwnersLook(connection, table), as_of, today, allowed)
+
+
+def plan_states(
+    settings: Settings,
+    table: TieredTable,
+    states: Sequence[MonthState],
+    look: Look,
+    as_of: date,
+    today: date,
+    allowed: frozenset[MoveAction] = ALL_MOVES,
+) -> list[PlannedMove]:
+    """The moves of `plan_table` among ``states``, as ``look`` sees them."""
+    moves = [_plan_month(table, state, look, as_of, today, allowed) for state in states]
+    moves += [_plan_deep(settings, table, state, as_of, allowed) for state in states]
+    return sorted((move for move in moves if move is not None), key=lambda move: (move.month, move.part))
 
 
 def _plan_deep(
@@ -90,12 +125,7 @@ def _plan_deep(
 
 
 def _plan_month(
-    connection: Connection,
-    table: TieredTable,
-    state: MonthState,
-    as_of: date,
-    today: date,
-    allowed: frozenset[MoveAction],
+    table: TieredTable, state: MonthState, look: Look, as_of: date, today: date, allowed: frozenset[MoveAction]
 ) -> PlannedMove | None:
     due = table.policy.tier_of(state.month, as_of)
     if due in (Tier.DEEP, Tier.DELETED):
@@ -107,32 +137,42 @@ def _plan_month(
         reason = f"the catalogue says {state.tier}, but PostgreSQL has no such partition there"
         return PlannedMove(table.name, state.month, state.tier, due, actions, 0, 0, actions[0], reason)
     partition = state.partition.relation
-    size = relation_bytes(connection, partition)
-    if (obstacle := _obstacle(connection, table, state, partition)) is not None:
+    size = look.size(partition)
+    if (obstacle := look.obstacle(state, partition)) is not None:
         return PlannedMove(
             table.name, state.month, state.tier, due, actions, 0, size, actions[0], obstacle, refused=True
         )
-    rows = count_rows(connection, partition)
-    held_at, reason = _hold(connection, table, state, actions, partition, today)
+    rows = look.rows(partition)
+    held_at, reason = _hold(state, actions, look, partition, today)
     return PlannedMove(table.name, state.month, state.tier, due, actions, rows, size, held_at, reason)
 
 
-def _obstacle(connection: Connection, table: TieredTable, state: MonthState, partition: Relation) -> str | None:
-    """What no later night takes away, or None."""
-    found = obstacles(connection, [partition]).get(partition)
-    warm = Parents.of(connection, table).warm
-    if found is None and state.tier is Tier.HOT and warm is not None:
-        found = missing_checks(connection, partition, warm)
-    return found
+@dataclass(frozen=True, slots=True)
+class _OwnersLook:
+    """Everything exactly, now: for those who move months."""
+
+    connection: Connection
+    table: TieredTable
+
+    def obstacle(self, state: MonthState, partition: Relation) -> str | None:
+        found = obstacles(self.connection, [partition]).get(partition)
+        warm = Parents.of(self.connection, self.table).warm
+        if found is None and state.tier is Tier.HOT and warm is not None:
+            found = missing_checks(self.connection, partition, warm)
+        return found
+
+    def size(self, partition: Relation) -> int:
+        return relation_bytes(self.connection, partition)
+
+    def rows(self, partition: Relation) -> int:
+        return count_rows(self.connection, partition)
+
+    def unfinished(self, state: MonthState, partition: Relation) -> str:
+        return str(count_unfinished(self.connection, self.table, partition) or "")
 
 
 def _hold(
-    connection: Connection,
-    table: TieredTable,
-    state: MonthState,
-    actions: tuple[MoveAction, ...],
-    partition: Relation,
-    today: date,
+    state: MonthState, actions: tuple[MoveAction, ...], look: Look, partition: Relation, today: date
 ) -> tuple[MoveAction | None, str]:
     """The first move that may not be made yet, and why."""
     if state.month >= Month.of(today):
@@ -144,8 +184,6 @@ def _hold(
     until = state.catalogue.work_until
     if until is not None and today <= until:
         return actions[0], f"it went back to warm, and is in work until {until}"
-    if MoveAction.TO_COLD in actions:
-        unfinished = count_unfinished(connection, table, partition)
-        if unfinished:
-            return MoveAction.TO_COLD, f"{unfinished} unfinished rows"
+    if MoveAction.TO_COLD in actions and (unfinished := look.unfinished(state, partition)):
+        return MoveAction.TO_COLD, f"{unfinished} unfinished rows"
     return None, ""

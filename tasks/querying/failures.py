@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -16,21 +17,26 @@ from storage.archive_files import ArchiveFiles
 from tasks.querying.link import broken_text, hidden_rows, scrubbed
 
 _INTERRUPT_S = 0.05
+LONGEST_S = 2_000_000.0  # PostgreSQL counts milliseconds in 31 bits
 _AWAY = ("IO Error", "HTTP Error", "Connection Error")
 # The extension has no class of its own for a session that PostgreSQL has ended.
 _GONE = re.compile(
     "server closed the connection|terminating connection|connection .*(lost|reset|refused|timed out)", re.IGNORECASE
 )
 _TIMED_OUT = "canceling statement due to statement timeout"
+_INVALIDATED = "database has been invalidated"
 _UNSUPPORTED = re.compile(r"Unsupported Arrow type (\w+)")
 
 
 class TimeLimit:
-    """Interrupts an engine when its time is over: a question that holds hot or warm months keeps the mover waiting."""
+    """Interrupts an engine when its time is over: a question that holds hot or warm months keeps the mover waiting. The
+    time counts from here on.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.is_over = False
+        self._ends = time.monotonic() + seconds
 
     @contextmanager
     def watching(self, duck: duckdb.DuckDBPyConnection) -> Iterator[None]:
@@ -39,7 +45,7 @@ class TimeLimit:
         done = threading.Event()
 
         def interrupt() -> None:
-            if done.wait(self.seconds):
+            if done.wait(max(0.0, self._ends - time.monotonic())):
                 return
             self.is_over = True
             while not done.wait(_INTERRUPT_S):  # between two statements an interrupt is lost
@@ -97,8 +103,9 @@ def _error(settings: Settings, limit: TimeLimit, files: ArchiveFiles, text: str,
         return ConfigError(f"SQL: {hidden}")
     if (broken := broken_text(text)) is not None:
         return DataError(f"SQL: {broken}")
-    if is_away or _GONE.search(text):
-        return TransientError(f"SQL: a tier cannot be read now: {scrubbed(settings, text)}")
+    if is_away or _GONE.search(text) or _INVALIDATED in text:
+        what = "the engine failed in another query, ask again" if _INVALIDATED in text else "a tier cannot be read now"
+        return TransientError(f"SQL: {what}: {scrubbed(settings, text)}")
     return DataError(f"SQL: {_duckdb_message(settings, text)}")
 
 
@@ -117,6 +124,7 @@ def _duckdb_message(settings: Settings, text: str) -> str:
     which may be any of its own tables'.
     """
     reason = scrubbed(settings, text).partition("\n\nLINE ")[0].partition("\n\nAt:")[0]
+    reason = reason.partition("\n\nStack Trace:")[0]
     if reason.startswith("Catalog Error"):
         reason = f"{reason.partition(chr(10))[0]} The views are {', '.join(settings.registry)}."
     if (found := _UNSUPPORTED.search(reason)) is not None:

@@ -131,7 +131,8 @@ class Querier:
             with translated(self._settings, limit, self.files):
                 known = self._map.read(connection)
             with translated(self._settings, limit, self.files, known.places.refused):
-                asked = _Asked(query, moment, limit, self._plan(connection, known, query, moment), known.places)
+                plan = self._plan(connection, known, query, moment, limit)
+                asked = _Asked(query, moment, limit, plan, known.places)
                 totals = self._totals(connection, asked)
                 if not asked.live:
                     held.close()  # archived objects never change: the mover need not wait for this query
@@ -144,9 +145,9 @@ class Querier:
                     notes = (*notes_of(needed), *(note for one in totals.values() for note in one.notes))
                     yield Answer(batches, _living(needed), _living(asked.places.branches), notes)
 
-    def _plan(self, connection: Connection, known: Map, query: str, moment: datetime) -> Plan:
+    def _plan(self, connection: Connection, known: Map, query: str, moment: datetime, limit: TimeLimit) -> Plan:
         """What the query needs, once it is sure that all of it can be read."""
-        plan = known.plan(query, moment)
+        plan = known.plan(query, moment, limit.watching)
         plan = replace(plan, needs=without_denied(connection, known.places, plan.needs))
         _check_sight(connection, _live(plan, known.places).values())
         check_readable(need.branch for need in plan.needs)

@@ -1,7 +1,7 @@
 """What a question may be: one SELECT over the views, and nothing that reaches beyond them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -13,6 +13,8 @@ from ledger.errors import DataError
 PLAN_CONFIG = {"memory_limit": "256MB", "threads": "1", "enable_external_access": "false"}
 # The only functions that FROM may contain. query() and its like would be answered one way where the query is planned
 # and another way where it runs; postgres_execute(), read_text() and the rest reach beyond the views.
+_DEEPEST = 300  # levels of the syntax tree: the time to plan grows with the cube of nested expressions
+_MOST_SUBQUERIES = 12  # each within the one before, in expressions: the time to plan doubles with each
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "generate_subscripts", "repeat_row"})
 
 
@@ -22,9 +24,12 @@ def check_reading(query: str) -> None:
         statements = duckdb.extract_statements(query)
     except duckdb.Error as error:
         raise DataError(f"SQL: {error}") from None
+    except TypeError:  # what UTF-8 cannot encode
+        raise DataError("SQL: the query has a character that is none of Unicode's, such as half a surrogate") from None
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise DataError("SQL: exactly one SELECT is answered here; nothing is ever changed through it")
     tree = _syntax_tree(query)
+    _check_depth(tree)
     refused = sorted({name for name in _table_functions(tree) if name not in _TABLE_FUNCTIONS})
     if refused:
         raise DataError(f"SQL: {', '.join(refused)}() must not be in FROM: only the views and plain series are read")
@@ -40,23 +45,53 @@ def _parser() -> duckdb.DuckDBPyConnection:
 
 def _syntax_tree(query: str) -> Any:
     """The query as DuckDB parses it, not bound to anything. Raises DataError when it has no such form."""
-    with _parser().cursor() as connection:
-        row = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchone()
-    tree = json.loads(row[0]) if row else {"error": True}
+    try:
+        with _parser().cursor() as connection:
+            row = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchone()
+        tree = json.loads(row[0]) if row else {"error": True}
+    except duckdb.FatalException:
+        _parser.cache_clear()  # this engine answers nothing any more
+        raise
+    except RecursionError:
+        raise DataError(_too_deep()) from None
     if tree.get("error"):
         raise DataError(f"SQL: {tree.get('error_message', 'this statement is not answered here')}")
     return tree
 
 
+def _check_depth(tree: Any) -> None:
+    """Raise DataError for a query that the engine could plan for hours, while months wait for their move."""
+    waiting = [(tree, 0, 0)]
+    while waiting:
+        one, depth, subqueries = waiting.pop()
+        subqueries += isinstance(one, dict) and one.get("class") == "SUBQUERY"
+        if depth > _DEEPEST:
+            raise DataError(_too_deep())
+        if subqueries > _MOST_SUBQUERIES:
+            raise DataError(
+                f"SQL: more than {_MOST_SUBQUERIES} subqueries are within each other: join them, or name them in WITH"
+            )
+        waiting += [(value, depth + 1, subqueries) for value in _inside(one)]
+
+
+def _too_deep() -> str:
+    return "SQL: the query is nested too deep: name parts of it in WITH, or use list functions for long chains"
+
+
+def _inside(tree: Any) -> Iterable[Any]:
+    if isinstance(tree, dict):
+        return tree.values()
+    return tree if isinstance(tree, list) else ()
+
+
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
     """Every node of a syntax tree, however deep."""
-    if isinstance(tree, dict):
-        yield tree
-        for value in tree.values():
-            yield from _nodes(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _nodes(value)
+    waiting = [tree]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            yield one
+        waiting += _inside(one)
 
 
 def _table_functions(tree: Any) -> Iterator[str]:

@@ -14,7 +14,7 @@ from sql.connection import Connection, fetch_one
 from sql.queries import load
 from sql.relations import lock_parents
 from storage.outline import Outline
-from storage.pruning import Need, Plan, Planner
+from storage.pruning import Need, Plan, Planner, Watch
 from tasks.querying.places import Places, find_places
 
 _QUERIES = load("tiers")
@@ -27,24 +27,33 @@ class Map:
         self.places = places
         self._config = config
         self._outline = Outline(places.tables, config)
-        self._planner: Planner | None = None
+        self._planner: tuple[duckdb.DuckDBPyConnection, Planner] | None = None
         self._lock = Lock()
+        self.is_broken = False
 
-    def plan(self, query: str, moment: datetime) -> Plan:
-        """What a query needs when it is ``moment`` (aware). Raises duckdb.Error for an invalid one."""
-        outlined = self._outline.plan(query, moment, self.places.branches)
-        if outlined.is_whole:
-            return outlined.plan
-        return replace(outlined.plan, needs=self._looked_at(query, moment, outlined.plan.needs))
+    def plan(self, query: str, moment: datetime, watch: Watch) -> Plan:
+        """What a query needs when it is ``moment`` (aware). ``watch`` ends what takes too long. Raises duckdb.Error for
+        an invalid query.
+        """
+        try:
+            outlined = self._outline.plan(query, moment, self.places.branches, watch)
+            if outlined.is_whole:
+                return outlined.plan
+            return replace(outlined.plan, needs=self._looked_at(query, moment, outlined.plan.needs, watch))
+        except (duckdb.InternalException, duckdb.FatalException):
+            self.is_broken = True  # an engine that failed within itself answers nothing any more
+            raise
 
-    def _looked_at(self, query: str, moment: datetime, needs: Sequence[Need]) -> list[Need]:
+    def _looked_at(self, query: str, moment: datetime, needs: Sequence[Need], watch: Watch) -> list[Need]:
         """Those of ``needs`` that a plan over a stand-in of each month keeps."""
         with self._lock:
             if self._planner is None:
                 connection = duckdb.connect(config=dict(self._config))
                 connection.execute("SET TimeZone = 'UTC'")
-                self._planner = Planner(connection, self.places.tables, self.places.branches)
-            found = self._planner.plan(query, moment).needs
+                self._planner = (connection, Planner(connection, self.places.tables, self.places.branches))
+            connection, planner = self._planner
+            with watch(connection):
+                found = planner.plan(query, moment).needs
         possible = {id(need.branch) for need in needs}
         return [need for need in found if id(need.branch) in possible]
 
@@ -68,7 +77,7 @@ class TierMap:
         """
         version = map_version(connection, self._settings.registry.values())
         known = self._known
-        if known is not None and version is not None and known.version == version:
+        if known is not None and version is not None and known.version == version and not known.map.is_broken:
             return known.map
         made = Map(find_places(connection, self._settings), self._config)
         is_kept = version is not None and made.places.is_lasting and not made.places.refused

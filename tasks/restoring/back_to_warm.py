@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 import rfc8785
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from config import Settings
 from ledger.columns import Column, ColumnKind
-from ledger.errors import ConfigError, ConflictError, DataError, VerificationError
+from ledger.errors import ConfigError, ConflictError, DataError, TreasuryError, VerificationError
 from ledger.installation import Owner
 from ledger.months import Month
 from ledger.policy import Tier
@@ -226,9 +227,19 @@ def _returned(work: _Work) -> ReturnedMonth:
             versions = _merge(work, loaded)
         work.on_step("merged")
         return _attach(work, loaded, versions)
-    except (DataError, ConfigError, ConflictError):
-        _sweep(work)
+    except (TreasuryError, psycopg.Error) as error:
+        if _changed_nothing(work, error):
+            _sweep(work)
         raise
+
+
+def _changed_nothing(work: _Work, error: Exception) -> bool:
+    """Whether it is sure that the transaction of an error was rolled back: PostgreSQL, or this project, has refused it.
+    Of a session that is lost nobody knows.
+    """
+    if isinstance(error, psycopg.Error):
+        return error.sqlstate is not None and not work.connection.closed
+    return isinstance(error, DataError | ConfigError | ConflictError)
 
 
 def _loaded(work: _Work, spool: Path) -> list[_Loaded]:
@@ -352,8 +363,9 @@ def _attach(work: _Work, loaded: Sequence[_Loaded], versions: tuple[int, Decimal
     made = MonthReturn(work.table.name, work.month, versions[0], work.who, now, until, key)
     try:
         partition = run_ddl(connection, settings, lambda: _flip(work, loaded, versions, made, owner, stored))
-    except (DataError, ConfigError, ConflictError):
-        store.remove(key)  # it is the record of what did not happen
+    except (TreasuryError, psycopg.Error) as error:
+        if _changed_nothing(work, error):
+            store.remove(key)  # it is the record of what did not happen
         raise
     work.on_step("returned")
     parts = tuple(one.archived.part for one in loaded)

@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Identifier
 
 from config import Settings
 from ledger.columns import Column
-from ledger.errors import DataError, GoneError, NotFoundError, TreasuryError, VerificationError
+from ledger.errors import ConflictError, DataError, GoneError, NotFoundError, TreasuryError, VerificationError
 from ledger.months import Month
 from ledger.tables import TieredTable
 from ledger.transparency.events import Restored
@@ -34,14 +34,15 @@ from sql.restored import (
     name_copy,
     restore_lock,
 )
+from sql.returns import lock_parts
 from sql.roles import grant_copy
 from storage.engine import engine
 from storage.manifest import Manifest
 from storage.row_copies import csv_chunks
 from storage.spool import spool_folder
-from tasks.archiving.catalogue import MonthState, gone_text, month_states
+from tasks.archiving.catalogue import ARCHIVED, MonthState, gone_text, month_states
 from tasks.archiving.ownership import check_ownership
-from tasks.restoring.archived_parts import fetch_part, present_names, table_fields, verify_copy
+from tasks.restoring.archived_parts import FetchedPart, fetch_part, present_names, table_fields, verify_copy
 from tasks.transparency.publish import publish_log
 
 OnStep = Callable[[str], object]
@@ -131,12 +132,12 @@ def _restore(work: _Work) -> RestoredPart:
         work.on_step("loaded")
         try:
             verify_copy(work.settings, str(work), manifest, columns, relation, file, spool)
-        except VerificationError:
+            work.on_step("verified")
+            return _show(work, fetched, relation, restore_id, without)
+        except (VerificationError, ConflictError):
             (copy,) = [one for one in copies(work.connection) if one.restore_id == restore_id]
             run_ddl(work.connection, work.settings, lambda: drop_copy(work.connection, copy))
             raise
-        work.on_step("verified")
-    return _show(work, manifest, relation, restore_id, without)
 
 
 def _load(
@@ -166,12 +167,14 @@ def _load(
 
 
 def _show(
-    work: _Work, manifest: Manifest, relation: Relation, restore_id: int, without: tuple[str, ...]
+    work: _Work, fetched: FetchedPart, relation: Relation, restore_id: int, without: tuple[str, ...]
 ) -> RestoredPart:
     """One transaction gives the copy its name and its readers, and records the event of the log."""
+    manifest = fetched.manifest
     owner = check_ownership(work.connection, work.settings)
 
     def show() -> tuple[Relation, datetime]:
+        _require_archived(work, fetched)
         comment = f"Treasury: copy of the archived {work}, root {manifest.tree.root}"
         named = name_copy(work.connection, relation, work.name, comment)
         until = mark_ready(work.connection, restore_id, named.name, work.who.ttl)
@@ -186,6 +189,17 @@ def _show(
     named, until = run_ddl(work.connection, work.settings, show)
     work.on_step("shown")
     return _described(work, named, manifest.rows, until, was_there=False, without=without)
+
+
+def _require_archived(work: _Work, fetched: FetchedPart) -> None:
+    """Raise ConflictError unless the part is archived as it was when it was fetched: it may be deleted, or in its table
+    again. It stays so until the end of the transaction.
+    """
+    number, wanted = work.state.catalogue.part, fetched.archived.manifest.sha256
+    parts = lock_parts(work.connection, work.table.name, work.state.month)
+    found = {part.part: (part.manifest_sha256 or b"").hex() for part in parts if part.tier in ARCHIVED}
+    if found.get(number) != wanted:
+        raise ConflictError(f"{work} changed in the catalogue while it was restored: run it again")
 
 
 def _described(

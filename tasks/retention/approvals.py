@@ -169,10 +169,34 @@ def require_unchanged(connection: Connection, settings: Settings, request: Delet
     """Raise RefusalError naming the first month that is not planned as the request has it any more. Months whose
     deletion has begun are not looked at.
     """
+    require_plan(request)
     begun = {(table, month) for table, month, *_ in request.done}
     for month in request.months:
         if (month.table, str(month.month)) not in begun:
             require_month_unchanged(connection, settings, request, month)
+
+
+def require_plan(request: DeletionRequest) -> None:
+    """Raise RefusalError unless a request has the plan of its SHA-256, which people approve: rows can be changed."""
+    if plan_hash(request.months) != request.plan_sha256:
+        raise RefusalError(
+            f"request {request.request_id}: the plan in deletion_requests is not the one of its SHA-256: somebody "
+            f"changed the row. Revoke the request (`treasury delete revoke {request.request_id}`) and make another one"
+        )
+
+
+def require_rules(settings: Settings, request: DeletionRequest) -> None:
+    """Raise RefusalError where a request was made under rules that asked for less than those of today."""
+    rules = settings.retention
+    for name, had, wanted in (
+        ("approvals", request.approvals, rules.approvals),
+        ("grace_days", request.grace_days, rules.grace_days),
+    ):
+        if had < wanted:
+            raise RefusalError(
+                f"request {request.request_id} was made with {name} {had}, and the settings ask for {wanted}: revoke "
+                f"it (`treasury delete revoke {request.request_id}`) and make another one"
+            )
 
 
 def require_month_unchanged(

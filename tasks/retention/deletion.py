@@ -61,11 +61,12 @@ from storage.store import ObjectStore, StoredFile
 from storage.versions import KeptVersionError, VersionedStore
 from tasks.archiving.ownership import check_ownership
 from tasks.archiving.to_cold import month_lock
-from tasks.retention.approvals import require_month_unchanged
+from tasks.retention.approvals import require_month_unchanged, require_plan, require_rules
 from tasks.retention.certificates import Doomed, Order, certificate_of, order_of, read_order
 from tasks.retention.held_rows import KeptPart, keep_rows
 from tasks.retention.locks import compare_locks, release_store_holds
 from tasks.retention.pages import certificate_page
+from tasks.retention.restored_copies import check_droppable, drop_copies_of
 from tasks.transparency.publish import publish_log
 
 OnStep = Callable[[str], object]
@@ -183,6 +184,8 @@ def _finished(work: _Work, deletion: Deletion) -> DeletionOutcome:
 def _deleted(work: _Work, request: DeletionRequest, doomed: DoomedMonth) -> DeletionOutcome:
     table = work.settings.table(doomed.table)
     with month_lock(work.connection, table, doomed.month):
+        require_plan(request)
+        require_rules(work.settings, request)
         require_month_unchanged(work.connection, work.settings, request, doomed)
         _sweep(work, doomed)
         parts = _parts(work, doomed)
@@ -277,6 +280,7 @@ def _contents(work: _Work, table: str, month: Month) -> set[str]:
 def _require_deletable(work: _Work, doomed: DoomedMonth, parts: Sequence[MonthPart]) -> None:
     """Before anything happens: nobody else's objects are in the month's folders, and the store keeps no version."""
     _refuse_strangers(work, doomed.table, doomed.month)
+    check_droppable(work.connection, work.settings, doomed.table, doomed.month, {part.part for part in parts})
     store, now = VersionedStore(work.settings), datetime.now(UTC)
     for one in _objects(work, doomed, parts):
         ours = placed_holds(work.connection, one.object_key) if doomed.keeps else set()
@@ -352,6 +356,7 @@ def _take_out(
     now = read_now(connection)
     current = get_request(connection, request.request_id)
     require_due(current, now)
+    require_plan(current)
     require_month_unchanged(connection, work.settings, current, doomed)
     if _holds_on(connection, doomed) != list(holds):
         raise RefusalError(f"{doomed}: the holds on its rows changed a moment ago: run it again")
@@ -399,8 +404,11 @@ def _finish(work: _Work, deletion: Deletion) -> DeletionOutcome:
             month = Month.of(deletion.month)
             compare_locks(work.settings, deletion.table_name, month, month)  # the rows that stay get the store's hold
             work.on_step("held")
+        named = (deletion.table_name, Month.of(deletion.month))
+        drop_copies_of(connection, work.settings, *named, [part["part"] for part in order.content["parts"]])
+        work.on_step("dropped")
         _remove(work, deletion)
-        _refuse_strangers(work, deletion.table_name, Month.of(deletion.month))
+        _refuse_strangers(work, *named)
         work.on_step("proved")
         content = certificate_of(connection, work.settings, work.owner, deletion, order)
         key = f"{CERTIFICATES}/{deletion.certificate}"

@@ -1,6 +1,7 @@
 """The plan of deletion: which months are past their policy, which of them stay, and why. Reads only."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import groupby
 
@@ -13,7 +14,7 @@ from ledger.retention import DeletionPlan, DoomedMonth, DoomedPart, KeptMonth, d
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
 from sql.deletions import OldPart, old_parts, undecided_objects
-from sql.holds import open_holds, read_now
+from sql.holds import open_holds, read_now, wrongly_released
 from sql.locks import promised_until
 from tasks.retention.subjects import has_column
 
@@ -34,20 +35,34 @@ def read_plan(connection: Connection, tables: Sequence[TieredTable], as_of: date
     today = read_now(connection).date()
     if as_of is not None and as_of > today:
         raise ConfigError(f"as_of: {as_of} has not come yet: nothing is deleted before its time")
-    day, holds = as_of or today, open_holds(connection)
-    now = read_now(connection)
+    day, now = as_of or today, read_now(connection)
+    holds = _Holds(open_holds(connection), wrongly_released(connection))
     found = [judged for table in tables for judged in _of_table(connection, table, day, holds, now)]
     doomed = tuple(one for one in found if isinstance(one, DoomedMonth))
     return DeletionPlan(day, doomed, tuple(one for one in found if isinstance(one, KeptMonth)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Holds:
+    """The holds that keep rows; the names of those whose recorded release does not count."""
+
+    keeping: Sequence[Hold]
+    wrongly_released: Collection[str]
+
+    def said(self, hold: Hold) -> str:
+        """A hold in words."""
+        why = "; its release in hold_decisions is not by two others: remove that row, and release the hold again"
+        return f"{hold.name} (matter {hold.matter}{why if hold.name in self.wrongly_released else ''})"
+
+
 def _of_table(
-    connection: Connection, table: TieredTable, as_of: date, holds: Sequence[Hold], now: datetime
+    connection: Connection, table: TieredTable, as_of: date, holds: _Holds, now: datetime
 ) -> list[DoomedMonth | KeptMonth]:
     last = Month.of(as_of).plus(-table.policy.retention_months - 1)
-    subjects = {hold.scope.subject for hold in holds if hold.scope.subject is not None}
+    subjects = {hold.scope.subject for hold in holds.keeping if hold.scope.subject is not None}
     known = {subject for subject in subjects if has_column(connection, table, subject)}
-    holds = [hold for hold in holds if hold.scope.subject is None or hold.scope.subject in known]
+    keeping = [hold for hold in holds.keeping if hold.scope.subject is None or hold.scope.subject in known]
+    holds = replace(holds, keeping=keeping)
     reasons = {month: _locked(until) for month, until in promised_until(connection, table.name).items() if until > now}
     reasons |= {month: _undecided(key) for month, key in undecided_objects(connection, table.name, last).items()}
     parts = old_parts(connection, table.name, last)
@@ -58,12 +73,12 @@ def _of_table(
 
 
 def _judged(
-    table: TieredTable, month: Month, parts: Sequence[OldPart], holds: Sequence[Hold], reasons: dict[Month, str]
+    table: TieredTable, month: Month, parts: Sequence[OldPart], holds: _Holds, reasons: dict[Month, str]
 ) -> DoomedMonth | KeptMonth:
-    whole, some = holds_on(holds, table.name, month)
+    whole, some = holds_on(holds.keeping, table.name, month)
     names = tuple(hold.name for hold in some)
     left = [part for part in parts if part.kept is None or not set(part.kept["holds"]) <= set(names)]
-    if reason := _why_kept(parts, whole) or reasons.get(month):
+    if reason := _why_kept(parts, [holds.said(hold) for hold in whole]) or reasons.get(month):
         return KeptMonth(table.name, month, reason)
     if not left:
         return KeptMonth(table.name, month, f"only rows that {', '.join(names)} keep are left")
@@ -71,9 +86,9 @@ def _judged(
     return DoomedMonth(table.name, month, due_on(table.policy, month), table.policy.retention_months, doomed, names)
 
 
-def _why_kept(parts: Sequence[OldPart], whole: Sequence[Hold]) -> str:
+def _why_kept(parts: Sequence[OldPart], whole: Sequence[str]) -> str:
     if whole:
-        return "held by " + ", ".join(f"{hold.name} (matter {hold.matter})" for hold in whole)
+        return f"held by {', '.join(whole)}"
     living = [part for part in parts if part.tier in _IN_POSTGRES]
     return f"part {living[0].part} is {living[0].tier}: it must be archived first" if living else ""
 

@@ -4,7 +4,7 @@ against the root that the month had.
 They become a part of the month like any other, so every reader, verifier and rebuild knows them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import rfc8785
 from config import Settings
 from ledger.columns import Column
 from ledger.errors import VerificationError
-from ledger.holds import Hold
+from ledger.holds import Hold, Subject
 from ledger.installation import Owner
 from ledger.merkle import leaf_hash
 from ledger.month_proofs import RowProof, check_month_proof
@@ -40,6 +40,7 @@ from storage.store import ObjectStore, StoredFile, describe_file
 from tasks.archiving.object_keys import object_key
 from tasks.archiving.verify import check_bytes
 from tasks.proving.month_verification import table_of
+from tasks.retention.subjects import archived_columns
 
 FORMAT = "treasury-kept-rows-v1"
 
@@ -71,6 +72,7 @@ class _Work:
     holds: Sequence[Hold]
     part: int
     attempt: int
+    named_by: Mapping[Subject, Sequence[str]]  # the columns of the file that name a subject, whatever they are called
 
     @property
     def month(self) -> Month:
@@ -83,13 +85,18 @@ class _Work:
     @property
     def subjects(self) -> dict[str, list[str]]:
         """The held values by column, of the columns that the rows have."""
-        names = {column.name for column in self.columns}
         found: dict[str, list[str]] = {}
         for hold in self.holds:
-            scope = hold.scope
-            if scope.subject is not None and scope.value is not None and scope.subject.column in names:
-                found.setdefault(scope.subject.column, []).append(scope.value)
+            for name, value in self.held_by(hold):
+                found.setdefault(name, []).append(value)
         return found
+
+    def held_by(self, hold: Hold) -> list[tuple[str, str]]:
+        """Column and value of the rows that a hold keeps."""
+        scope = hold.scope
+        if scope.subject is None or scope.value is None:
+            return []
+        return [(name, scope.value) for name in self.named_by[scope.subject]]
 
     @property
     def condition(self) -> str:
@@ -129,7 +136,8 @@ def keep_rows(
     """
     store = ObjectStore(settings)
     manifest = read_manifest(store, former)
-    work = _Work(connection, settings, store, owner, manifest, former, holds, part, attempt)
+    named_by = _named_by(connection, settings, manifest, holds)
+    work = _Work(connection, settings, store, owner, manifest, former, holds, part, attempt, named_by)
     with spool_folder(settings.spool, "held") as spool:
         source = spool / "month.parquet"
         found = store.fetch(former.object_key, source)
@@ -146,6 +154,14 @@ def keep_rows(
         table = settings.registry.get(manifest.table, table_of(manifest))
         lookup = make_lookup(fresh, filtered_columns(table, work.columns), settings.archive_filter_bits)
         return _describe(work, key, content, read, proofs, names, lookup)
+
+
+def _named_by(
+    connection: Connection, settings: Settings, manifest: Manifest, holds: Sequence[Hold]
+) -> dict[Subject, tuple[str, ...]]:
+    table, columns = settings.registry.get(manifest.table, table_of(manifest)), manifest.layout.columns
+    subjects = {hold.scope.subject for hold in holds if hold.scope.subject is not None}
+    return {subject: archived_columns(connection, table, subject, columns) for subject in subjects}
 
 
 def read_manifest(store: ObjectStore, former: MonthPart) -> Manifest:
@@ -232,8 +248,7 @@ def _count(work: _Work, source: Path) -> tuple[int, tuple[str, ...]]:
             found |= {(name, value) for value in pc.unique(texts.filter(here)).to_pylist()}
             held = pc.or_(held, here)
         total += int(pc.sum(held).as_py() or 0)
-    scopes = ((hold.name, hold.scope.subject, hold.scope.value) for hold in work.holds)
-    return total, tuple(name for name, subject, value in scopes if subject and (subject.column, value) in found)
+    return total, tuple(hold.name for hold in work.holds if not found.isdisjoint(work.held_by(hold)))
 
 
 def _describe(

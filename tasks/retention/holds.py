@@ -6,7 +6,7 @@ salted. The object comes back with the catalogue when PostgreSQL is lost.
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -72,7 +72,8 @@ def place_hold(
 
     Raises FieldError for a text that is none, a review date that is not to come or a subject that no table has,
     ConfigError for an unknown table, NotFoundError for months or rows that are in no tier, RefusalError for months that
-    are deleted, and the store's errors. Not safe to run again: each call places a hold.
+    are deleted, and the store's errors. Safe to run again: where a hold that is the same in all of this is open, it is
+    returned, and none is placed.
     """
     who = Person(actor, account or actor)
     who.check()
@@ -91,11 +92,22 @@ def place_hold(
             _refuse_deleted(connection, scope)
             number, now = next_hold(connection)
             hold = Hold(number, matter, scope, reason, who.name, who.account, now, review_on)
+            if (same := _same(connection, hold)) is not None:
+                return same
             stored = _put(settings, owner, hold.name, hold.to_record())
             add_hold(connection, hold, stored)
             record_event(connection, owner, _held(hold, stored), now)
     follow_hold(settings, hold)
     return HoldRecord(hold, None)
+
+
+def _same(connection: Connection, hold: Hold) -> HoldRecord | None:
+    """Return the open hold that differs from ``hold`` in its number and time alone: its answer may have been lost."""
+    for record in list_holds(connection):
+        known = replace(record.hold, number=hold.number, placed_at=hold.placed_at)
+        if record.state == "open" and known == hold:
+            return record
+    return None
 
 
 def release_hold(settings: Settings, number: int, actor: str, reason: str, *, account: str | None = None) -> HoldRecord:

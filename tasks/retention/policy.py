@@ -59,7 +59,7 @@ def simulate(
         holds, first = open_holds(connection), Month.of(read_now(connection))
         found = []
         for table in tables:
-            known = _known(connection, table, holds, first)
+            known = known_months(connection, table, holds, first)
             growth, source = _growth(table, known, rows_per_month, first)
             grace_days = settings.retention.grace_days
             months = forecast(table.policy, known, growth, first, years * 12, grace_days, prices or {})
@@ -73,7 +73,7 @@ def check_policies(settings: Settings) -> list[str]:
         return shortened(connection, settings)
 
 
-def _known(connection: Connection, table: TieredTable, holds: Sequence[Hold], now: Month) -> list[KnownMonth]:
+def known_months(connection: Connection, table: TieredTable, holds: Sequence[Hold], now: Month) -> list[KnownMonth]:
     """The months that have rows, one for all parts of each. Partitions ahead are left out."""
     locked = promised_until(connection, table.name)
     by_month: dict[Month, list[MonthState]] = {}

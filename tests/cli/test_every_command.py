@@ -32,6 +32,7 @@ VALUES = {
     "name": "witness.example/w1",
     "client_id": "acme",
     "key_id": "0123456789ab",
+    "session_id": "1",
     "address": "192.0.2.1",
     "decision": "write_off",
     "reason": "checked",

@@ -12,9 +12,11 @@ from bench.__main__ import NAMES, ONLY_NAMED
 from cli.archive import Job
 from cli.main import app
 from config.cache import CacheSettings
+from config.dashboard import DashboardSettings
 from config.health import AlertRepeatMinutes, AlertUrls, HealthSettings
 from config.limits import RateLimits, WatchSettings
 from config.log import KeySource, LogKeySettings
+from config.prices import PriceSettings
 from config.retention import RetentionSettings
 from config.settings import Ports, Settings
 from config.suppliers import FlashSettings, MobileMartSettings, PeachSettings, SimulatorSettings, Suppliers
@@ -32,17 +34,20 @@ OTHER_VARIABLES = {
     "TREASURY_TEST_PG_BIN",
     "TREASURY_TEST_THOROUGH",
     "TREASURY_TEST_BROWSER",
+    "TREASURY_TEST_PICTURES",
 }
 
 # Settings that are models of their own.
 NESTED: dict[str, type[BaseModel]] = {
     "PORTS": Ports,
     "CACHE": CacheSettings,
+    "DASHBOARD": DashboardSettings,
     "HEALTH": HealthSettings,
     "ALERT_URLS": AlertUrls,
     "ALERT_REPEAT_MINUTES": AlertRepeatMinutes,
     "RATE_LIMITS": RateLimits,
     "WATCH": WatchSettings,
+    "PRICES": PriceSettings,
     "RETENTION": RetentionSettings,
     "LOG_KEYS": LogKeySettings,
     "LOG_KEYS__ED25519": KeySource,

@@ -1,5 +1,6 @@
 """The flows through a real Prefect server: what they move, what they show, and how they end."""
 
+import json
 import re
 from datetime import date
 from typing import Any, TypeVar
@@ -48,7 +49,10 @@ def test_a_night_rolls_the_partitions_and_moves_what_is_due(ledger: Ledger) -> N
         ledger.fill(month)
         ledger.fill(month, table=ledger.settings.table("vas_transactions"))
     before = ledger.content()
-    state, _ = run(run_archiving_operations, NOON)
+    state, flow_run = run(run_archiving_operations, NOON)
+    costs = json.loads(artifacts(flow_run)["storage-costs"])
+    assert [row["table"] for row in costs] == ["transactions", "vas_transactions"]
+    assert all({"cold, GB", "USD a month", "all hot", "saved"} <= set(row) for row in costs)
     outcomes: list[MoveOutcome] = state.result()
     assert {(o.table, o.month, o.action, o.result) for o in outcomes} == {
         (table, month, action, MoveResult.MOVED)
@@ -68,6 +72,7 @@ def test_a_run_shows_its_plan_its_moves_a_summary_and_its_progress(ledger: Ledge
     assert shown["archive-progress"] == 100.0
     assert f'"month": "{COLD}"' in shown["archive-plan"]
     assert f'"rows": {ROWS}' in shown["archive-moves"]
+    assert all(" KiB" in shown[key] for key in ("archive-plan", "archive-moves", "archive-summary"))
     assert "warm to cold: 1 moved" in shown["archive-summary"]
 
 

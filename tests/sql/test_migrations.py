@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import psycopg
 import pytest
 from alembic.config import Config
@@ -18,7 +19,9 @@ from ledger.months import Month
 from sql import migrate
 from sql.connection import Connection, connect, connection_parameters
 from sql.ledger_tables import make_hot_parent
+from sql.lookups import filter_blocks, found_lookups
 from sql.partitions import ensure_partition, move_to_warm, prepare_table
+from storage.filters import hash_of, make_filter, may_have
 from tasks.reconciliation.audit.chain import verify_chain
 from tests.sql.ledger_rows import add_row
 
@@ -97,6 +100,32 @@ def test_statements_that_were_taken_in_before_the_chain_held_them_enter_it(empty
         for file in FILES[held:]:
             connection.execute(file.read_text())
         assert verify_chain(connection).event_no == 2
+
+
+def test_filters_that_were_stored_before_their_blocks_had_checks_deny_as_before(empty: str) -> None:
+    checked = next(number for number, file in enumerate(FILES) if file.name.startswith("0035"))
+    values = [uuid.UUID(int=number * 7919) for number in range(2000)]
+    hashes = [hash_of(value) for value in values]
+    bits = make_filter(np.unique(np.array(hashes, np.uint64)), 12)
+    with psycopg.connect(empty, autocommit=True, **connection_parameters(empty, "tests")) as connection:
+        for file in FILES[:checked]:
+            connection.execute(file.read_text())
+        connection.execute(
+            "INSERT INTO archive_lookups (object_key, table_name, month, part, pieces, footer)"
+            " VALUES ('k\u00e9y', 'transactions', '2024-01-01', 1, 'pieces', 'footer')"
+        )
+        connection.execute("INSERT INTO archive_filters VALUES ('k\u00e9y', 5, %s)", (bits,))
+        for file in FILES[checked:]:
+            connection.execute(file.read_text())
+        asked = [("k\u00e9y", 5, hashed) for hashed in [*hashes, hash_of(uuid.uuid4())]]
+        blocks = filter_blocks(connection, asked)
+        assert blocks.keys() == set(range(len(asked)))  # every check is right
+        assert all(may_have(blocks[place], hashed) for place, hashed in enumerate(hashes))
+        stored = connection.execute(
+            "SELECT object_key, '', sha256('x'), pieces, footer, check_sha256 FROM archive_lookups"
+        )
+        (found,) = found_lookups(stored.fetchall())
+        assert (found.pieces, found.footer) == (b"pieces", b"footer")
 
 
 def test_two_callers_at_once_migrate_once(empty: str, dsn: str) -> None:

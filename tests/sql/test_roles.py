@@ -71,12 +71,15 @@ NEITHER_MAY = [
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IN ('treasury', 'postgres')",
 ]
 API_MAY_NOT = [
+    "INSERT INTO archive_events (table_name, month, event) VALUES ('transactions', '2026-02-01', 'warmed')",
+    "DELETE FROM archive_events",
+    "UPDATE dashboard_sessions SET expires_at = now() + interval '1 year'",
     "SELECT * FROM transactions_2026_02",
     "SELECT * FROM transactions",
-    "SELECT * FROM archive_events",
     "SELECT * FROM imports",
 ]
 AUDITOR_MAY_NOT = [
+    "SELECT * FROM dashboard_sessions",
     "SELECT * FROM api_keys",
     "SELECT key_id FROM api_keys",
     "SELECT * FROM idempotency_keys",

@@ -2,7 +2,9 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -144,3 +146,46 @@ def test_temporary_credentials_of_the_machine_sign_with_their_token(
     assert "x-amz-security-token" in headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0]
     assert "Credential=of-the-machine/" in headers["authorization"]
     ranges.close()
+
+
+@contextmanager
+def _sending(head: bytes, body: bytes, pause_s: float) -> Iterator[str]:
+    """The URL of a server that sends ``body`` again and again until it is left."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    link, _ = server.accept()
+                    with link, suppress(OSError):
+                        link.recv(65536)
+                        link.sendall(head)
+                        while True:
+                            link.sendall(body)
+                            time.sleep(pause_s)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+
+
+def test_a_server_that_sends_a_few_bytes_all_the_time_is_given_up(server: Server) -> None:
+    head = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 100000\r\n\r\n"
+    with _sending(head, b"x", 0.1) as url:
+        slow = _settings(server).model_copy(update={"s3_endpoint_url": url, "store_timeout_s": 1.0})
+        ranges = S3Ranges(slow, "bucket", "")
+        with pytest.raises(TransientError, match="cannot read"):
+            ranges.read(KEY, 0, 100_000)
+        ranges.close()
+
+
+@pytest.mark.parametrize("status", ["200 OK", "206 Partial Content"])
+def test_a_server_that_sends_for_ever_is_read_no_further_than_was_asked(server: Server, status: str) -> None:
+    with _sending(f"HTTP/1.1 {status}\r\n\r\n".encode(), bytes(range(256)) * 1000, 0) as url:
+        ranges = S3Ranges(_settings(server).model_copy(update={"s3_endpoint_url": url}), "bucket", "")
+        content = ranges.read(KEY, 256, 512)
+        assert content[:256] == bytes(range(256))
+        assert len(content) <= 1 << 20
+        ranges.close()

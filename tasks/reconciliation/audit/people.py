@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ledger.card_numbers import refuse_card_number
 from ledger.errors import FieldError
+from ledger.people import folded_names
 
 SYSTEM = "treasury"  # what runs sign with
 REASON_CHARACTERS = 1000
@@ -27,12 +28,14 @@ class Person:
         """Raise FieldError for a name that is none, or that of the system."""
         check_text("actor", self.name, _NAME_CHARACTERS)
         check_text("account", self.account, _NAME_CHARACTERS)
-        if self.name.strip().casefold() == SYSTEM:
+        if "" in folded_names(self.name, self.account):
+            raise FieldError("actor", "must have characters that are seen")
+        if SYSTEM in folded_names(self.name):
             raise FieldError("actor", f"must be a person: {SYSTEM} is what runs sign with")
 
     def is_same_as(self, name: str, account: str | None) -> bool:
         """Return whether the other may be the same person: any name of one is any name of the other's."""
-        return bool(_words(self.name, self.account) & _words(name, account))
+        return bool(folded_names(self.name, self.account) & folded_names(name, account))
 
 
 def account_of_process() -> str:
@@ -50,7 +53,3 @@ def check_text(field: str, text: str, longest: int) -> None:
     if not len(text.strip()) >= 1 or len(text) > longest or not text.isprintable():
         raise FieldError(field, f"must be 1 to {longest} printable characters")
     refuse_card_number(field, text)
-
-
-def _words(*names: str | None) -> set[str]:
-    return {name.strip().casefold() for name in names if name is not None}

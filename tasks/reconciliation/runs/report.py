@@ -21,6 +21,7 @@ from pyarrow import csv as arrow_csv
 from config.suppliers import Suppliers
 from ledger.business_days import bounds
 from ledger.shares import percent
+from ledger.spreadsheet_cells import safe_text
 from storage.parquet import ROW_GROUP_ROWS, even_row_groups
 from suppliers.registry import definition_of
 from tasks.reconciliation.engine.matching import matched_rows
@@ -38,7 +39,6 @@ Returned = Callable[[pa.RecordBatch], pa.RecordBatch]
 _BATCH_ROWS = 5_000
 _SHEET_ROWS = 100_000  # a sheet takes 1,048,576; nobody works more than this in one, and the CSV has all
 _EXACT_DIGITS = 15  # of a number in a spreadsheet, which is a double there
-_RISKY = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of a formula, by OWASP
 _CREATED = datetime(2000, 1, 1)  # noqa: DTZ001  # a fixed property of the workbook, in no timezone
 
 
@@ -133,11 +133,6 @@ def matched(figures: dict[str, Any]) -> str:
     sides = f"{figures['matched_lines']} of {figures['lines']} lines, {figures['matched_own_rows']} of {rows} own rows"
     more = f", and {figures['nothing_expected']} own rows that expect no line" if figures["nothing_expected"] else ""
     return f"{percent(Decimal(figures['matched_share']))} matched: {sides}{more}"
-
-
-def safe_text(text: str) -> str:
-    """Text that no spreadsheet takes for a formula: a quote before what could start one."""
-    return f"'{text}" if text.startswith(_RISKY) else text
 
 
 def _write_matches(engine: duckdb.DuckDBPyConnection, target: Path) -> None:

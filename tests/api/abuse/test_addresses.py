@@ -102,3 +102,43 @@ def test_a_network_holds_what_lies_in_it_and_a_64_that_it_lies_in() -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is not an IP address"):
         given_subject(text)
+
+
+@pytest.mark.parametrize(
+    ("peer", "header", "value", "is_https"),
+    [
+        (PROXY, "x-forwarded-proto", "https", True),
+        ("::ffff:10.0.0.1", "x-forwarded-proto", "HTTPS", True),
+        (PROXY, "x-forwarded-proto", "https, http", True),
+        (PROXY, "x-forwarded-proto", "http", False),
+        (PROXY, "x-forwarded-proto", "httpsx", False),
+        (PROXY, "forwarded", "proto=https", False),  # not the header of this proxy
+        (CLIENT, "x-forwarded-proto", "https", False),  # not a proxy: not believed
+        (None, "x-forwarded-proto", "https", False),
+    ],
+)
+def test_a_trusted_proxy_says_whether_the_client_speaks_https(
+    peer: str | None, header: str, value: str, is_https: bool
+) -> None:
+    assert BEHIND.is_https(scope(peer, value, header=header)) == is_https
+
+
+@pytest.mark.parametrize(
+    ("value", "is_https"),
+    [
+        ("for=192.0.2.1;proto=https", True),
+        ('for=192.0.2.1; Proto="https"; by=x', True),
+        ("for=192.0.2.1;proto=http, for=10.1.1.1;proto=https", True),
+        ("proto=http", False),
+        ("proto=httpsx", False),
+        ("for=proto=https", False),
+        ("xproto=https", False),
+    ],
+)
+def test_the_standard_header_says_it_too(value: str, is_https: bool) -> None:
+    assert STANDARD.is_https(scope(PROXY, value, header="forwarded")) == is_https
+
+
+def test_a_connection_that_is_https_itself_needs_no_proxy() -> None:
+    assert BEHIND.is_https(scope(CLIENT) | {"scheme": "https"})
+    assert not BEHIND.is_https(scope(CLIENT) | {"scheme": "http"})

@@ -1,5 +1,6 @@
 """The archive over HTTP: its months, proofs that hold elsewhere, the rows of the key only, and the log for everyone."""
 
+import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from config import Settings
@@ -79,6 +81,21 @@ def test_archived_months_are_listed_with_what_the_log_says_of_them(acme: httpx.C
     assert month["verified_at"] is not None
     detail = acme.get(f"{MONTHS}/transactions/2024-03").json()
     assert (detail["parts"], detail["provable_from"]) == ([month], None)
+
+
+def test_each_object_of_a_month_is_named_with_what_is_in_the_archive(
+    acme: httpx.Client, rows: Rows, ready: Settings
+) -> None:
+    (month,) = acme.get(MONTHS).json()["items"]
+    archive = Path(ready.archive_location.removeprefix("file://"))
+    named = {kind: month[kind] for kind in ("file", "tree", "lookup", "manifest")}
+    for one in named.values():
+        content = (archive / one["key"]).read_bytes()
+        assert one["sha256"] == hashlib.sha256(content).hexdigest()
+        assert one["size_bytes"] in (None, len(content))
+    with psycopg.connect(ready.database_dsn) as connection:
+        known = connection.execute("SELECT object_key FROM archive_objects").fetchall()
+    assert {one["key"] for one in named.values()} == {key for (key,) in known}
 
 
 @pytest.mark.heavy("a list of months is tested beside it")

@@ -64,6 +64,8 @@ def test_a_hold_is_placed_by_one_client_and_released_by_two_others(http: httpx.C
     one = placed.json()
     assert (one["hold"], one["actor"], one["state"], one["first_month"]) == ("HOLD-1", "legal", "open", str(OLD))
     assert one["account"].startswith("key ")
+    again = http.post(PATH, json=body(), headers=people["legal"])
+    assert (again.status_code, again.json()) == (201, one)
     release = f"{PATH}/HOLD-1/release"
     own = http.post(release, json={"reason": "closed"}, headers=people["legal"])
     assert (own.status_code, own.json()["detail"]) == (

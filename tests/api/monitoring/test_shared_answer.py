@@ -77,3 +77,35 @@ def test_who_gives_up_does_not_stop_it_for_the_others() -> None:
         assert await patient == 1
 
     asyncio.run(ask())
+
+
+def test_a_recent_answer_is_returned_at_once_and_made_again_meanwhile() -> None:
+    async def ask() -> None:
+        made = Made()
+        made.may_end.set()
+        shared = SharedAnswer(made, 60)
+        assert await shared.recent(0, 60) == 1
+        made.may_end.clear()
+        assert [await shared.recent(0, 60) for _ in range(3)] == [1, 1, 1]
+        await asyncio.sleep(0)
+        assert made.count == 2  # one at a time
+        made.may_end.set()
+        await asyncio.sleep(0.01)
+        assert await shared.recent(60, 60) == 2
+
+    asyncio.run(ask())
+
+
+def test_an_answer_that_is_too_old_is_waited_for_and_its_failure_is_raised() -> None:
+    async def ask() -> None:
+        made = Made()
+        made.may_end.set()
+        shared = SharedAnswer(made, 60)
+        assert await shared.recent(0, 60) == 1
+        made.error = TransientError("away")
+        assert await shared.recent(0, 60) == 1  # the failure is nobody's who did not wait
+        await asyncio.sleep(0.01)
+        with pytest.raises(TransientError):
+            await shared.recent(0, 0)
+
+    asyncio.run(ask())

@@ -10,6 +10,8 @@ import httpx
 import psycopg
 import pytest
 
+from api.dashboard.page import Page
+from api.dashboard.pages import pages
 from api.keys import auth
 from api.routing.operations import Operation
 from api.routing.routes import operations
@@ -110,6 +112,24 @@ def test_without_a_valid_key_the_answer_is_401(client: httpx.Client, callers: Ca
         assert response.status_code == 401
         assert response.headers["www-authenticate"] == "Bearer"
         assert response.json()["type"] == "urn:treasury:problem:unauthorized"
+
+
+PAGES = [page for page in pages() if page.needs_session]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.method} {page.path}")
+def test_a_page_opens_for_no_caller_without_a_session(client: httpx.Client, callers: Callers, page: Page) -> None:
+    """What a session may do, with every scope but that of the page too: tests/api/dashboard/test_pages.py."""
+    path = page.path.replace("{id}", "1").replace("{table}", "transactions").replace("{month}", "2024-03")
+    for headers in ({}, callers.expired, callers.revoked, callers.forged):
+        assert client.request(page.method, path, headers=headers).status_code == 401
+
+
+def test_no_such_caller_gets_a_session(client: httpx.Client, callers: Callers) -> None:
+    for caller in (callers.expired, callers.revoked, callers.forged):
+        key = caller["Authorization"].removeprefix("Bearer ")
+        answer = client.post("/dashboard/sign-in", data={"key": key})
+        assert (answer.status_code, "set-cookie" in answer.headers) == (401, False)
 
 
 @guarded

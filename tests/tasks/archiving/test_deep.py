@@ -219,7 +219,7 @@ def test_an_object_that_is_not_the_archived_one_does_not_go_deep(glacier: Ledger
     ]
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(1, heavy=3)
 @pytest.mark.parametrize("bucket", ["plain", "versioned"])
 @pytest.mark.parametrize("step", list(DeepStep))
 def test_a_move_that_is_killed_at_any_step_is_completed_by_the_next_night(

@@ -35,7 +35,7 @@ to_warm.warm_month(settings, settings.table("transactions"), Month.parse(sys.arg
 SIGKILLED = -9
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(1, heavy=3)
 @pytest.mark.parametrize("step", Step)
 def test_a_run_killed_after_any_step_is_healed_by_the_next(ledger: Ledger, step: Step) -> None:
     ledger.warm(COLD)

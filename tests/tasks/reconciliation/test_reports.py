@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tasks.reconciliation.runs.report import safe_text
+from ledger.spreadsheet_cells import safe_text
 from tests.tasks.reconciliation.books import DAY, Books
 
 _SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"

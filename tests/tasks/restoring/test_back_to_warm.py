@@ -398,3 +398,35 @@ def test_the_days_count_by_the_calendar_of_the_run(archived: Ledger) -> None:
     made = back(archived)
     assert archived.night(as_of=TODAY, today=made.until)[0].reason
     assert archived.tier(COLD) == "warm"
+
+
+_OVERLAPPING = "CREATE TABLE of_others PARTITION OF transactions_archive_warm FOR VALUES FROM ('{}') TO ('{}')"
+_REFUSING = """
+CREATE FUNCTION public.refuse() RETURNS event_trigger LANGUAGE plpgsql
+    AS $$ BEGIN IF position('ATTACH' IN current_query()) > 0 THEN RAISE 'not today'; END IF; END $$;
+CREATE EVENT TRIGGER refuse_attach ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION public.refuse()
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (_OVERLAPPING.format("2024-02-01 00:00+00", "2024-06-01 00:00+00"), 'overlap partition "of_others"'),
+        (_OVERLAPPING.format("2024-03-05 00:00+00", "2024-03-06 00:00+00"), 'overlap partition "of_others"'),
+        (_REFUSING, "not today"),
+    ],
+)
+def test_what_others_put_into_the_months_place_is_refused_by_name_and_nothing_is_left(
+    archived: Ledger, change: str, text: str
+) -> None:
+    before, objects = rows(archived), archived.objects()
+    archived.sql(change)
+    with pytest.raises(DataError, match=text):
+        back(archived)
+    archived.sql("DROP EVENT TRIGGER IF EXISTS refuse_attach")
+    assert rows(archived) == before
+    assert archived.objects() == objects
+    assert archived.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'restored'") == []
+    archived.sql("DROP TABLE IF EXISTS of_others")
+    back(archived)
+    assert rows(archived) == before

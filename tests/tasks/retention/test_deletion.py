@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from config.retention import RetentionSettings
 from ledger.errors import ConfigError, NotFoundError, RefusalError
@@ -89,6 +90,62 @@ def test_nothing_is_deleted_without_every_approval(old: Ledger) -> None:
     assert len(old.content()) == 2
 
 
+def test_a_second_approval_by_the_same_person_does_not_count_however_it_came_into_the_table(old: Ledger) -> None:
+    asked = request(old)
+    approve(old.settings, asked.request_id, "ben", "looked at")
+    with pytest.raises(RefusalError, match=f"request {asked.request_id}: ben has approved it under ben"):
+        approve(old.settings, asked.request_id, "\uff22en\ufe0f", "looked at, too")
+    old.sql(
+        "INSERT INTO deletion_decisions (request_id, action, actor, account, reason, decided_at)"
+        " VALUES (%s, 'approved', 'BEN', 'other', 'by hand', now())",
+        asked.request_id,
+    )
+    assert delete(old) == []
+    with pytest.raises(RefusalError, match="has 1 of 2 approvals: nothing is deleted under it"):
+        delete_months(old.settings, asked.request_id)
+    approve(old.settings, asked.request_id, "carol", "looked at")
+    assert {one.result for one in delete(old)} == {DeletionResult.DELETED}
+
+
+def test_a_plan_that_somebody_changed_in_the_table_is_neither_approved_nor_carried_out(old: Ledger) -> None:
+    asked = request_deletion(old.settings, [old.table], "anna", "past", as_of=OLDER.plus(121).first_day)
+    approve(old.settings, asked.request_id, "ben", "looked at")
+    more = [month.to_record() for month in plan_deletion(old.settings, [old.table]).months]
+    old.sql("ALTER TABLE deletion_requests DISABLE TRIGGER deletion_requests_kept")
+    old.sql("UPDATE deletion_requests SET plan = %s, as_of = now()::date", Jsonb(more))
+    with pytest.raises(RefusalError, match="the plan in deletion_requests is not the one of its SHA-256"):
+        approve(old.settings, asked.request_id, "carol", "looked at")
+    old.sql(
+        "INSERT INTO deletion_decisions (request_id, action, actor, account, reason, decided_at)"
+        " VALUES (%s, 'approved', 'carol', 'carol', 'by hand', now())",
+        asked.request_id,
+    )
+    outcomes = delete(old)
+    assert [one.result for one in outcomes] == [DeletionResult.KEPT, DeletionResult.KEPT]
+    assert "somebody changed the row" in outcomes[0].reason
+    assert len(old.content()) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "name", "wanted"),
+    [
+        (RetentionSettings(grace_days=0, approvals=1), "approvals 1", 2),
+        (RetentionSettings(grace_days=0), "grace_days 0", 3),
+    ],
+)
+def test_a_request_of_weaker_rules_than_those_of_today_is_not_carried_out(
+    old: Ledger, before: RetentionSettings, name: str, wanted: int
+) -> None:
+    asked = request_deletion(old.settings.model_copy(update={"retention": before}), [old.table], "anna", "past")
+    for person in ("ben", "carol")[: before.approvals]:
+        approve(old.settings, asked.request_id, person, "looked at")
+    rules = RetentionSettings(grace_days=3 if wanted == 3 else 0)
+    outcomes = delete_months(old.settings.model_copy(update={"retention": rules}))
+    assert {one.result for one in outcomes} == {DeletionResult.KEPT}
+    assert f"was made with {name}, and the settings ask for {wanted}: revoke it" in outcomes[0].reason
+    assert len(old.content()) == 2
+
+
 @pytest.mark.heavy("two approvals are tested beside it")
 def test_one_approval_is_enough_where_the_settings_say_so(old: Ledger) -> None:
     rules = RetentionSettings(grace_days=0, approvals=1)
@@ -114,6 +171,21 @@ def test_an_approved_request_waits_for_its_grace_period_and_can_be_revoked(old: 
     with pytest.raises(RefusalError, match="is revoked: it cannot be approved"):
         approve(ledger.settings, asked.request_id, "eve", "late")
     assert request(ledger).request_id == asked.request_id + 1
+
+
+def test_an_approval_that_is_dated_before_its_request_makes_the_grace_period_no_shorter(old: Ledger) -> None:
+    rules = RetentionSettings(grace_days=14)
+    ledger = Ledger(old.settings.model_copy(update={"retention": rules}), old.store)
+    asked = request(ledger)
+    for person in ("ben", "carol"):
+        ledger.sql(
+            "INSERT INTO deletion_decisions (request_id, action, actor, account, reason, decided_at)"
+            " VALUES (%s, 'approved', %s, %s, 'while the clock was wrong', now() - interval '1 year')",
+            *(asked.request_id, person, person),
+        )
+    assert delete(ledger) == []
+    with pytest.raises(RefusalError, match="is in its grace period until"):
+        delete_months(ledger.settings, asked.request_id)
 
 
 @pytest.mark.heavy("a revoked request is tested beside it")
@@ -208,3 +280,11 @@ def test_an_object_that_somebody_put_beside_the_month_stops_the_deletion(old: Le
     assert [one.result for one in outcomes] == [DeletionResult.DELETED, DeletionResult.KEPT]
     assert f"transactions/month={OLD}/theirs.parquet" in outcomes[1].reason
     assert list(old.content()) == [str(OLD)]
+
+
+def test_a_folder_with_an_objects_name_in_the_cache_does_not_stop_a_deletion(old: Ledger) -> None:
+    name = bytes(old.catalogue(OLDER)["object_sha256"]).hex()
+    (old.settings.object_cache_folder / name / "deeper").mkdir(parents=True)
+    approved(old)
+    assert {one.result for one in delete(old)} == {DeletionResult.DELETED}
+    assert not (old.settings.object_cache_folder / name).exists()

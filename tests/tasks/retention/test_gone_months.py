@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from config import Settings
-from ledger.errors import ConflictError, NotFoundError
+from ledger.errors import ConflictError, DataError, NotFoundError
 from ledger.policy import Tier
 from ledger.transparency.policies import LogPolicy
 from sql.connection import connect
@@ -21,7 +22,7 @@ from tasks.proving.drill import drill
 from tasks.proving.proofs import Prover
 from tasks.proving.reverification import reverify
 from tasks.proving.verification import VerificationScope, verify_archive
-from tasks.querying.query import run_query
+from tasks.querying.query import Querier, run_query
 from tasks.retention.certificate_checks import find, verify_certificate
 from tasks.transparency.report import policy_text
 from tests.archives import Archives
@@ -146,3 +147,16 @@ def test_the_audit_kit_has_the_certificates_and_its_verifier_checks_them(gone: L
 def run_kit(folder: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(folder / "verify_kit.py")]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_an_answer_under_way_while_its_month_is_deleted_is_whole_or_an_error(old: Ledger) -> None:
+    approved(old)
+    query = "SELECT id, amount FROM transactions WHERE month = '{}'"
+    with Querier(old.settings) as querier:
+        with querier.answer(query.format(OLD)) as answer:
+            delete(old)
+            with suppress(DataError):
+                assert answer.batches.read_all().num_rows == ROWS
+        with querier.answer(query.format(OLD)) as answer:
+            assert answer.batches.read_all().num_rows == 0
+            assert "was deleted with certificate" in answer.notes[0]

@@ -53,6 +53,23 @@ def test_held_rows_stay_the_rest_goes_and_every_reader_sees_them_once(aged: Ledg
         assert prover.row(aged.table, before[0]["id"]).part == 2
 
 
+@pytest.mark.parametrize("change", ["RENAME COLUMN wallet_id TO purse_id", "DROP COLUMN wallet_id CASCADE"])
+def test_held_rows_stay_when_the_column_of_their_wallet_has_another_name_or_is_gone(old: Ledger, change: str) -> None:
+    of_each = f"SELECT month, count(*) AS n FROM transactions WHERE wallet_id = '{WALLET}' GROUP BY month"
+    held = {row["month"]: row["n"] for row in old.ask(of_each)}
+    hold(old, OLD, WALLET)
+    for parent in ("transactions_partitioned", "transactions_archive_warm"):
+        old.sql(f"ALTER TABLE {parent} {change}")
+    hold(old, OLDER, WALLET)  # the name is still understood
+    approved(old)
+    outcomes = delete(old)
+    assert [one.result for one in outcomes] == [DeletionResult.DELETED, DeletionResult.DELETED]
+    assert [outcome.rows for outcome in outcomes] == [ROWS - held[str(month)] for month in (OLDER, OLD)]
+    kept = old.ask("SELECT month, count(*) AS n FROM transactions GROUP BY month")
+    assert {row["month"]: row["n"] for row in kept} == held
+    assert wrong(old) == []
+
+
 @pytest.mark.heavy("held rows that stay are tested beside it")
 def test_held_rows_are_deleted_once_their_hold_is_released(old: Ledger) -> None:
     placed = hold(old, OLD, WALLET)

@@ -15,6 +15,7 @@ from sql.installation import read_installation
 from sql.log import read_entries
 from storage.store import ObjectStore
 from tasks.archiving.calendar import utc_today
+from tasks.retention.deletion_plan import plan_deletion
 from tasks.retention.holds import holds, place_hold, reject_release, release_hold, show_hold
 from tasks.transparency.publish import publish_log
 from tests.tasks.archiving.ledger import HOT, Ledger
@@ -58,6 +59,16 @@ def test_a_hold_is_recorded_with_its_object_and_an_event_that_names_nobody(old: 
     assert all(text not in entry for text in (WALLET, "anna", "court", "2026/17"))
     assert [one.hold for one in holds(old.settings)] == [placed.hold]
     assert wrong(old) == []
+
+
+def test_a_hold_that_is_placed_again_is_the_one_that_is_open(old: Ledger) -> None:
+    placed = hold(old, OLD, WALLET)
+    assert hold(old, OLD, WALLET) == placed
+    others = [hold(old, OLD, WALLET, actor="ben"), hold(old, OLD), hold(old, OLDER, WALLET)]
+    assert [one.hold.number for one in others] == [2, 3, 4]
+    release_hold(old.settings, 1, "ben", "the matter is closed")
+    assert hold(old, OLD, WALLET).hold.number == 5
+    assert len([one for one in events(old) if isinstance(one.body, Held)]) == 5
 
 
 def test_a_hold_is_released_by_two_people_who_have_not_placed_it(old: Ledger) -> None:
@@ -182,3 +193,21 @@ def test_holds_are_never_changed_or_removed_in_postgresql(old: Ledger) -> None:
     for statement in ("UPDATE holds SET reason = 'x'", "DELETE FROM holds", "TRUNCATE hold_decisions"):
         with pytest.raises(Exception, match="are only added"):
             old.sql(statement)
+
+
+@pytest.mark.parametrize("people", [("ben", "BEN"), ("anna", "ben"), ("ben", "anna"), (None, "ben")])
+def test_a_release_that_is_not_by_two_others_does_not_count_whatever_wrote_it(
+    old: Ledger, people: tuple[str | None, str]
+) -> None:
+    placed = hold(old, OLD)
+    for action, person in zip(("proposed", "released"), people, strict=True):
+        stored = ("key", 1, bytes(32)) if action == "released" else (None, None, None)
+        if person is not None:
+            old.sql(
+                "INSERT INTO hold_decisions (hold_id, action, actor, account, reason, decided_at,"
+                " object_key, object_bytes, object_sha256) VALUES (%s, %s, %s, %s, 'by hand', now(), %s, %s, %s)",
+                *(placed.hold.number, action, person, person, *stored),
+            )
+    (kept,) = plan_deletion(old.settings, [old.table]).kept
+    assert kept.month == OLD
+    assert "its release in hold_decisions is not by two others" in kept.reason

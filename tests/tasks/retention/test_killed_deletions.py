@@ -24,7 +24,19 @@ from tests.tasks.retention.aged import (
     wrong,
 )
 
-STEPS = ["kept", "ordered", "begun", "published", "noted", "removed", "proved", "certified", "stored", "done"]
+STEPS = [
+    "kept",
+    "ordered",
+    "begun",
+    "published",
+    "dropped",
+    "noted",
+    "removed",
+    "proved",
+    "certified",
+    "stored",
+    "done",
+]
 COMMITTED = STEPS.index("begun")
 KILLED = """
 import os, signal, sys
@@ -44,7 +56,7 @@ def states(ledger: Ledger) -> set[tuple[str, str]]:
     return set(ledger.sql("SELECT tier, step FROM archive_months"))
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(1, heavy=8)
 @pytest.mark.parametrize("which", [1, 2, 3])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_deletion_that_is_killed_at_any_step_is_completed_by_the_next_run(old: Ledger, step: str, which: int) -> None:

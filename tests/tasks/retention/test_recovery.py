@@ -71,7 +71,8 @@ def check(ledger: Ledger) -> None:
     ]
     for (number,) in ledger.sql("SELECT certificate FROM deletions"):
         assert len(verify_certificate(ledger.settings, number)) == 3
-    assert hold(ledger, NEXT).hold.name == "HOLD-4"
+    assert hold(ledger, NEXT).hold.name == "HOLD-3"
+    assert hold(ledger, NEXT, actor="ben").hold.name == "HOLD-4"
     publish_log(ledger.settings)
     assert wrong(ledger) == []
 

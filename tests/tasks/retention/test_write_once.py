@@ -267,7 +267,7 @@ def test_the_certificate_has_mode_and_end_of_each_versions_lock(locking: Ledger)
     assert {version["locked_until"][:19] for version in shown} == {f"{soon:%Y-%m-%dT%H:%M:%S}"}
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.sampled(1, heavy=2)
 @pytest.mark.parametrize("step", list(Step))
 def test_an_archiving_that_is_killed_at_any_step_ends_with_locked_objects(locking: Ledger, step: Step) -> None:
     locking.warm(YOUNG)

@@ -111,7 +111,7 @@ def test_a_publisher_killed_at_every_step_is_completed_by_the_next(settings: Set
     assert {"planned", "recorded", "indexed", "putting checkpoint", "put checkpoint"} <= set(seen)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(2, heavy=2)
 @pytest.mark.parametrize("step", ["begun", "made keys", "planned", "putting checkpoint", "put checkpoint", "recorded"])
 def test_the_first_publication_is_completed_after_a_kill(installation: Installation, step: str) -> None:
     installation.record(body=archived("2024-03"))

@@ -1,0 +1,201 @@
+"""Charts as SVG, made on the server. Pure: the same values give the same picture.
+
+A picture is a box of 100 by 100 that the page stretches; names, ends and figures are HTML around it, so text keeps its
+size at any width. Lines differ by their dashes and are named in a legend. Every chart has its figures as a table, and
+`<title>` and `<desc>` for those who do not see it. No attribute is a style: the policy of the pages refuses those.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+from markupsafe import Markup
+
+from api.dashboard.formats import NOTHING
+
+MOST_LINES = 4  # the dashes of the style sheet
+_BOX = 100.0
+_GRID = (25, 50, 75)
+_GAP = 2.5  # of the usual distance of two points: farther apart nothing was measured between them
+Formatter = Callable[[float], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line: its name, and a value for each time of the chart; None where nothing was measured."""
+
+    name: str
+    values: Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart as the macro `chart` of `parts.html` shows it. Without ``rows`` nothing was measured."""
+
+    id: str
+    title: str
+    unit: str
+    svg: Markup
+    legend: tuple[str, ...]
+    top: str
+    bottom: str
+    first: str
+    last: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def line(
+    name: str,
+    title: str,
+    times: Sequence[datetime],
+    series: Sequence[Series],
+    form: Formatter,
+    unit: str = "",
+    *,
+    least: float = 1.0,
+    by_day: bool = False,
+) -> Chart:
+    """Lines over time, at most `MOST_LINES`. ``name`` is the id of the chart in its page; ``form`` writes a value.
+
+    ``least`` is the end of the axis where no value is above 0. Times that stand for days are written ``by_day``.
+    Without any value there are no rows.
+    """
+    assert len(series) <= MOST_LINES, title  # noqa: S101  # a slip of a page
+    most = _top((value for one in series for value in one.values if value is not None), least)
+    xs = _places(times)
+    paths = [
+        Markup('<path class="line line-{}" d="{}"/>').format(number, _path(xs, one.values, most))
+        for number, one in enumerate(series, 1)
+    ]
+    labels = [f"{moment:%Y-%m-%d}" if by_day else f"{moment:%Y-%m-%d %H:%M}" for moment in times]
+    is_measured = any(value is not None for one in series for value in one.values)
+    rows = tuple(
+        (label, *(NOTHING if value is None else form(value) for value in values))
+        for label, *values in zip(labels, *(one.values for one in series), strict=True)
+        if is_measured
+    )
+    legend = tuple(one.name for one in series) if len(series) > 1 else ()
+    columns = ("day" if by_day else "time (UTC)", *(one.name for one in series))
+    described = _described(title, labels, series, form)
+    svg = _svg(title, described, paths)
+    return _chart(name, title, unit, svg, legend=legend, top=form(most), labels=labels, columns=columns, rows=rows)
+
+
+def bars(
+    name: str, title: str, labels: Sequence[str], values: Sequence[float], form: Formatter, unit: str = ""
+) -> Chart:
+    """A bar for each label, in their order."""
+    most = _top(values)
+    width = _BOX / max(len(values), 1)
+    drawn = [
+        Markup('<rect class="bar" x="{}" y="{}" width="{}" height="{}"/>').format(
+            _place(place * width + width * 0.1), _place(_BOX - _height(value, most)), _place(width * 0.8),
+            _place(_height(value, most)),
+        )
+        for place, value in enumerate(values)
+    ]  # fmt: skip
+    rows = tuple((label, form(value)) for label, value in zip(labels, values, strict=True))
+    described = _described(title, labels, [Series(title, values)], form)
+    svg, columns = _svg(title, described, drawn), ("", title)
+    return _chart(name, title, unit, svg, legend=(), top=form(most), labels=labels, columns=columns, rows=rows)
+
+
+def sparkline(title: str, values: Sequence[float | None], form: Formatter) -> Markup:
+    """A small line without axes, for a cell of a table. ``title`` says what it shows."""
+    known = [value for value in values if value is not None]
+    xs = [_BOX * place / max(len(values) - 1, 1) for place in range(len(values))]
+    path = Markup('<path class="line line-1" d="{}"/>').format(_path(xs, values, _top(known)))
+    said = f"from {form(known[0])} to {form(known[-1])}" if known else "nothing was measured"
+    return _svg(title, said, [path], "spark", grid=False)
+
+
+def _chart(
+    name: str,
+    title: str,
+    unit: str,
+    svg: Markup,
+    *,
+    legend: tuple[str, ...],
+    top: str,
+    labels: Sequence[str],
+    columns: tuple[str, ...],
+    rows: tuple[tuple[str, ...], ...],
+) -> Chart:
+    first, last = (labels[0], labels[-1]) if labels else ("", "")
+    return Chart(name, title, unit, svg, legend, top, "0", first, last, columns, rows)
+
+
+def _svg(title: str, described: str, drawn: Sequence[Markup], kind: str = "", *, grid: bool = True) -> Markup:
+    lines = Markup().join(Markup('<path class="grid-line" d="M0 {0}H100"/>').format(y) for y in _GRID if grid)
+    shape = Markup('<svg class="{}" role="img" viewBox="0 0 100 100" preserveAspectRatio="none">').format(kind)
+    named = Markup("<title>{}</title><desc>{}</desc>").format(title, described)
+    return shape + named + lines + Markup().join(drawn) + Markup("</svg>")
+
+
+def _described(title: str, labels: Sequence[str], series: Sequence[Series], form: Formatter) -> str:
+    """The chart in a sentence for each line: its ends, its smallest and its largest value."""
+    if not labels:
+        return "Nothing was measured yet."
+    sentences = []
+    for one in series:
+        known = [value for value in one.values if value is not None]
+        said = (
+            f"from {form(known[0])} to {form(known[-1])}, lowest {form(min(known))}, highest {form(max(known))}"
+            if known
+            else "nothing was measured"
+        )
+        sentences.append(f"{one.name}: {said}.")
+    return f"{labels[0]} to {labels[-1]}. {' '.join(sentences)}"
+
+
+def _path(xs: Sequence[float], values: Sequence[float | None], most: float) -> str:
+    """The way of a line. Where a value is missing, or much time lies between two, it begins again."""
+    steps = sorted(after - before for before, after in pairwise(xs))
+    usual = steps[len(steps) // 2] if steps else 0.0
+    parts: list[str] = []
+    before: float | None = None
+    for x, value in zip(xs, values, strict=True):
+        if value is None:
+            before = None
+            continue
+        begins = before is None or x - before > _GAP * usual
+        point = f"{_place(x)} {_place(_BOX - _height(value, most))}"
+        parts.append(f"M{point}h0" if begins else f"L{point}")  # h0: a point of its own shows as a dot
+        before = x
+    return "".join(parts)
+
+
+def _places(times: Sequence[datetime]) -> list[float]:
+    """Where each time is on the axis: in proportion, so that a gap shows as one."""
+    if len(times) < 2:
+        return [_BOX] * len(times)
+    span = (times[-1] - times[0]).total_seconds() or 1.0
+    return [_BOX * (moment - times[0]).total_seconds() / span for moment in times]
+
+
+def _top(values: Iterable[float], least: float = 1.0) -> float:
+    """A round number at or above every value: 1, 2 or 5 times a power of ten; ``least`` where none is above 0."""
+    most = max(values, default=0.0)
+    if most <= 0:
+        return least
+    power = 10.0 ** len(str(int(most))[1:]) if most >= 1 else 10.0 ** -_leading_zeros(most)
+    return float(next(step * power for step in (1, 2, 5, 10) if step * power >= most * (1 - 1e-9)))
+
+
+def _leading_zeros(value: float) -> int:
+    """The places that a number below 1 must be moved by until its first digit is before the point."""
+    places = 0
+    while value < 1 and places < 12:
+        value, places = value * 10, places + 1
+    return places
+
+
+def _height(value: float, most: float) -> float:
+    return _BOX * min(max(value, 0.0), most) / most
+
+
+def _place(value: float) -> str:
+    """A coordinate with two decimal places at most."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")

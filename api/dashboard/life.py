@@ -1,0 +1,177 @@
+"""The pages *Life of the data*: the grid of all months, and one month with its history and its proofs."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from markupsafe import Markup
+from starlette.responses import Response
+
+from api.abuse.rate_limits import RatePolicy
+from api.archive import handlers as archive
+from api.archive import months
+from api.dashboard import life_grid
+from api.dashboard.error_pages import HOME
+from api.dashboard.month_story import story
+from api.dashboard.page import Page, PageCall
+from api.dashboard.rendering import environment
+from api.routing import parsing
+from api.routing.problems import NOT_FOUND, HttpError
+from config import Settings
+from ledger.archive_objects import EVERY_PART
+from ledger.forecast import KnownMonth
+from ledger.months import Month
+from ledger.scopes import Scope
+from ledger.storage_costs import CostOfMonth, cost_of_month
+from ledger.tables import TieredTable
+from tasks.archiving.catalogue import IN_POSTGRES
+from tasks.archiving.life import Life, MonthLife, TableLife
+from tasks.archiving.plan import PlannedMove
+from tasks.retention.costs import prices_of
+from tasks.transparency.archived_log import CHECKPOINT
+
+LIFE = f"{HOME}/life"
+MOST_MOVES = 24  # shown of each kind; the rest is counted
+_MONTH = f"{LIFE}/{{table}}/{{month}}"
+_WALLET, _PART, _ROW = "wallet_id", "part", "id"
+
+
+def pages() -> tuple[Page, ...]:
+    """The pages of this module."""
+    return (
+        Page(
+            LIFE,
+            "Life of the data",
+            show_life,
+            "life.html",
+            scope=Scope.ARCHIVE_READ,
+            label="Life of the data",
+            policy=RatePolicy.OPERATIONS,
+            refreshes=True,
+        ),
+        Page(f"{LIFE}/checkpoint", "Checkpoint", download_checkpoint, scope=Scope.ARCHIVE_READ),
+        Page(_MONTH, "Month", show_month, "month.html", scope=Scope.ARCHIVE_READ),
+        Page(f"{_MONTH}/row", "Proof of a row", download_row, scope=Scope.ARCHIVE_READ, query=frozenset({_ROW})),
+        Page(
+            f"{_MONTH}/statement",
+            "Proof of a statement",
+            download_statement,
+            scope=Scope.ARCHIVE_READ,
+            query=frozenset({_WALLET, _PART}),
+        ),
+    )
+
+
+async def show_life(call: PageCall) -> Mapping[str, Any]:
+    """The grids, what each tier holds, what moves next, and how far the proof has come."""
+    desk = call.services.life
+    life = await desk.life()
+    return {
+        "life": life,
+        "grids": await desk.grids(life, draw),
+        "letters": life_grid.LETTERS,
+        "meanings": life_grid.MEANINGS,
+        "sums": {table.name: life_grid.sums(table.months) for table in life.tables},
+        "total": life_grid.sums([month for table in life.tables for month in table.months]),
+        "moving": _some([move for move in life.moves if move.held_at is None]),
+        "held_back": _some([move for move in life.moves if move.held_at is not None]),
+        "troubled": _some(_troubled(life)),
+        "costs": {table.name: _cost(call.services.settings, table) for table in life.tables},
+        "currency": call.services.settings.prices.currency,
+    }
+
+
+def _cost(settings: Settings, table: TableLife) -> CostOfMonth:
+    """What a month of a table's months costs."""
+    known = [_known(month) for month in table.months]
+    objects = len(EVERY_PART) * sum(month.parts for month in table.months if month.tier not in IN_POSTGRES)
+    return cost_of_month(known, prices_of(settings), objects, settings.verify_within_days)
+
+
+def _known(month: MonthLife) -> KnownMonth:
+    """A month as its costs are computed of it: it has one size in its tier and one in PostgreSQL."""
+    in_postgres = month.size_bytes if month.tier in IN_POSTGRES else month.was_bytes
+    return KnownMonth(month.month, month.tier, month.rows, in_postgres, month.size_bytes)
+
+
+def draw(life: Life) -> Mapping[str, Markup]:
+    """The grid of each table."""
+    template = environment().get_template("life_grid.html")
+    return {
+        table.name: Markup(template.render(table=table, years=life_grid.years(table)))  # noqa: S704  # escaped there
+        for table in life.tables
+    }
+
+
+async def show_month(call: PageCall) -> Mapping[str, Any]:
+    """One month: where it is, what it holds, what happened to it, and the proofs that can be had."""
+    table, month = _named(call)
+    found = await months.month_of(call.services.database, table, month)
+    every = await call.services.life.life()
+    events = await call.services.life.events(table, month)
+    life = next((one for one in _months_of(every, table) if one.month == month), None)
+    return {
+        "title": f"{table.name} {month}",
+        "table": table.name,
+        "month": month,
+        "found": found,
+        "life": life,
+        "said": "" if life is None else life_grid.said(life),
+        "letter": life_grid.LETTERS[found.tier],
+        "story": story(table, month, events, datetime.now(UTC).date()),
+        "before": _neighbour(every, table, month, -1),
+        "after": _neighbour(every, table, month, 1),
+        "reads_all": call.key.sees_client is None,
+    }
+
+
+async def download_checkpoint(call: PageCall) -> Response:
+    """The signed checkpoint of the public log, as the operation `getLogCheckpoint` gives it."""
+    content = await archive.log_object(call.services, CHECKPOINT)
+    disposition = {"Content-Disposition": 'attachment; filename="checkpoint"'}
+    return Response(content, headers=disposition, media_type="text/plain")
+
+
+async def download_row(call: PageCall) -> Response:
+    """The proof file of a row, as the operation `proveRow` gives it."""
+    table, _ = _named(call)
+    row_id = parsing.row_id(_ROW, parsing.required(_ROW, call.query).strip())
+    return await archive.row_proof(call.services, call.key, table, row_id)
+
+
+async def download_statement(call: PageCall) -> Response:
+    """The proof file of a wallet's month, as the operation `proveStatement` gives it."""
+    table, month = _named(call)
+    given = {name: value for name, value in call.query.items() if value}  # a field that was left empty
+    wallet = parsing.required(_WALLET, given)
+    return await archive.statement_proof(call.services, call.key, table, wallet, month, archive.part_of(given))
+
+
+def _named(call: PageCall) -> tuple[TieredTable, Month]:
+    """The table and month of the address. Raises a 404 problem for an unknown table, FieldError for no month."""
+    path, registry = call.request.path_params, call.services.settings.registry
+    if path["table"] not in registry:
+        raise HttpError(NOT_FOUND, "There is no ledger table of this name.")
+    return registry[path["table"]], parsing.month("month", path["month"])
+
+
+def _months_of(life: Life, table: TieredTable) -> Sequence[MonthLife]:
+    return next((one.months for one in life.tables if one.name == table.name), ())
+
+
+def _neighbour(life: Life, table: TieredTable, month: Month, distance: int) -> Month | None:
+    """The nearest month of the table before or after one, if it is there."""
+    known = [one.month for one in _months_of(life, table)]
+    wanted = [one for one in known if (one > month if distance > 0 else one < month)]
+    return (min(wanted) if distance > 0 else max(wanted)) if wanted else None
+
+
+def _troubled(life: Life) -> list[MonthLife]:
+    """The months that failed or are missing: what a person must look at."""
+    bad = life_grid.Mark.BAD
+    return [month for table in life.tables for month in table.months if bad in life_grid.marks_of(month)]
+
+
+def _some(of_all: Sequence[PlannedMove] | Sequence[MonthLife]) -> Mapping[str, Any]:
+    """The first of many, and how many more there are."""
+    return {"shown": of_all[:MOST_MOVES], "more": max(len(of_all) - MOST_MOVES, 0)}

@@ -1,0 +1,185 @@
+"""The page *Now*: the state in one sentence, how the API performs, open alerts, and the newest flow runs."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from statistics import fmean
+from typing import Any, TypeVar
+
+from starlette.responses import Response
+
+from api.abuse.rate_limits import RatePolicy
+from api.dashboard import charts, formats
+from api.dashboard.charts import Chart, Series
+from api.dashboard.error_pages import HOME
+from api.dashboard.page import Page, PageCall
+from api.monitoring.handlers import MOST_ID
+from api.monitoring.health_report import Component, ComponentState, HealthReport, troubles
+from api.monitoring.history import Minute
+from api.routing import parsing
+from ledger.errors import TransientError
+from ledger.scopes import Scope
+
+T = TypeVar("T")
+MOST_ALERTS = 20
+MOST_POINTS = 60  # of a chart: as many as a table can have and still be read
+_ACKNOWLEDGED = "acknowledged"
+# The state of a health check as the sign beside it, and as the beginning of the sentence.
+SIGNS: Mapping[ComponentState, str] = {
+    ComponentState.HEALTHY: "good",
+    ComponentState.WARNING: "warning",
+    ComponentState.CRITICAL: "bad",
+}
+_RUN_SIGNS = {"COMPLETED": "good", "FAILED": "bad", "CRASHED": "bad", "CANCELLED": "warning", "CANCELLING": "warning"}
+
+
+def pages() -> tuple[Page, ...]:
+    """The pages of this module."""
+    now = Page(
+        HOME,
+        "Now",
+        show_now,
+        "now.html",
+        scope=Scope.MONITORING_READ,
+        label="Now",
+        policy=RatePolicy.OPERATIONS,
+        notices={_ACKNOWLEDGED: "The alert is acknowledged: its notices are not repeated."},
+        refreshes=True,
+    )
+    acknowledging = Page(
+        f"{HOME}/alerts/{{id}}/acknowledge",
+        "Acknowledge an alert",
+        acknowledge,
+        method="POST",
+        scope=Scope.OPERATIONS,
+        policy=RatePolicy.OPERATIONS,
+    )
+    return now, acknowledging
+
+
+async def show_now(call: PageCall) -> Mapping[str, Any]:
+    """Everything that the page shows. What PostgreSQL or Prefect does not say is missing, and the page says so."""
+    monitor = call.services.monitor
+    health, (figures, cache), runs = await asyncio.gather(
+        monitor.recent_health(), monitor.figures(), call.services.runs.recent()
+    )
+    answers = _postgres_answers(health)
+    alerts = await _or_none(monitor.alerts({"state": "open"}, MOST_ALERTS)) if answers else None
+    database = await _or_none(monitor.database_figures()) if answers else None
+    return {
+        "health": health,
+        "signs": SIGNS,
+        "sentence": sentence(health),
+        "troubles": troubles(health),
+        "figures": figures,
+        "charts": history_charts(monitor.minutes),
+        "alerts": alerts,
+        "may_acknowledge": Scope.OPERATIONS in call.key.scopes,
+        "cache": cache,
+        "database": database,
+        "runs": runs,
+        "run_signs": _RUN_SIGNS,
+    }
+
+
+async def acknowledge(call: PageCall) -> Response:
+    """Acknowledge an alert, as the operation `acknowledgeAlert` does."""
+    alert_id = parsing.integer("id", call.request.path_params["id"], 1, MOST_ID)
+    await call.services.monitor.acknowledge(alert_id, f"{call.key.client_id} (key {call.key.key_id})")
+    return call.redirect(HOME, _ACKNOWLEDGED)
+
+
+def sentence(health: HealthReport) -> str:
+    """The state in one sentence, with its worst reason."""
+    found = troubles(health)
+    if not found:
+        return f"Everything works: all {len(health.components)} checks are healthy."
+    begins = "Something does not work" if health.state is ComponentState.CRITICAL else "Something needs attention"
+    rest = len(found) - 1
+    others = "" if not rest else f" {rest} more {'check is' if rest == 1 else 'checks are'} not healthy."
+    return f"{begins}: {_reason(found[0])}{others}"
+
+
+def _reason(component: Component) -> str:
+    line = component.line.strip()
+    return f"{component.name.replace('_', ' ')}, {line}{'' if line.endswith(('.', '…')) else '.'}"
+
+
+def history_charts(minutes: Sequence[Minute]) -> list[Chart]:
+    """Throughput, errors, latencies, and hits of the cache, over the minutes that were measured."""
+    points = thinned(minutes)
+    times = [point.at for point in points]
+    latencies = [
+        Series("p50", [point.p50_ms for point in points]),
+        Series("p95", [point.p95_ms for point in points]),
+        Series("p99", [point.p99_ms for point in points]),
+    ]
+    errors = [point.errors / point.requests if point.requests else 0.0 for point in points]
+    line = partial(charts.line, times=times)
+    return [
+        line(
+            "throughput",
+            "Requests per second",
+            series=[Series("requests per second", [point.per_second for point in points])],
+            form=formats.number,
+        ),
+        line("latency", "Latency", series=latencies, form=formats.milliseconds, unit="worst minute of each point"),
+        line(
+            "errors",
+            "Error rate",
+            series=[Series("errors", errors)],
+            form=formats.percent,
+            unit="status 500 and up",
+            least=0.01,
+        ),
+        line(
+            "hits",
+            "Cache hits",
+            series=[Series("hits", [point.cache_hit_ratio for point in points])],
+            form=formats.percent,
+            unit="share of look-ups",
+        ),
+    ]
+
+
+def thinned(minutes: Sequence[Minute], most: int = MOST_POINTS) -> list[Minute]:
+    """At most ``most`` points: each joins as many minutes as it must. Rates are means; latencies are of the worst."""
+    size = -(-len(minutes) // most)
+    return [_joined(minutes[start : start + size]) for start in range(0, len(minutes), max(size, 1))]
+
+
+def _joined(minutes: Sequence[Minute]) -> Minute:
+    last = minutes[-1]
+    if len(minutes) == 1:
+        return last
+    hits = [minute.cache_hit_ratio for minute in minutes if minute.cache_hit_ratio is not None]
+    return replace(
+        last,
+        requests=sum(minute.requests for minute in minutes),
+        per_second=round(fmean(minute.per_second for minute in minutes), 3),
+        errors=sum(minute.errors for minute in minutes),
+        p50_ms=_worst(minute.p50_ms for minute in minutes),
+        p95_ms=_worst(minute.p95_ms for minute in minutes),
+        p99_ms=_worst(minute.p99_ms for minute in minutes),
+        cache_hit_ratio=fmean(hits) if hits else None,
+        pool_in_use=max(minute.pool_in_use for minute in minutes),
+        queued_rows=max(minute.queued_rows for minute in minutes),
+    )
+
+
+def _worst(values: Any) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _postgres_answers(health: HealthReport) -> bool:
+    """Return whether PostgreSQL answered a moment ago: nobody waits for one that is known to be away."""
+    return all(one.state is not ComponentState.CRITICAL for one in health.components if one.name == "postgres")
+
+
+async def _or_none(work: Awaitable[T]) -> T | None:
+    """What ``work`` gives; None when PostgreSQL has just stopped answering."""
+    try:
+        return await work
+    except TransientError:
+        return None

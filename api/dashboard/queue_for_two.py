@@ -1,0 +1,232 @@
+"""The page *Queue for two*: everything that waits for a second person, the oldest first."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from starlette.responses import Response
+
+from api.abuse.rate_limits import RatePolicy
+from api.dashboard import formats
+from api.dashboard import reconciliation_words as words
+from api.dashboard.error_pages import HOME
+from api.dashboard.forms import REFUSALS, Form, refused
+from api.dashboard.page import HTTP_STATUS, Page, PageCall
+from api.holds import work as holds
+from api.holds.answers import HoldRelease, HoldReleaseDecision
+from api.reconciliation.work import in_thread, person_of
+from api.routing import parsing
+from api.routing.problems import NOT_FOUND, HttpError
+from ledger.errors import ConfigError
+from ledger.holds import hold_number
+from ledger.masking import mask_text
+from ledger.scopes import Scope
+from tasks.reconciliation.audit.people import Person
+from tasks.second_person import RECONCILIATION, Waiting, WaitingKind, list_waiting
+
+PATH = f"{HOME}/queue"
+HOLD = f"{PATH}/holds/{{id}}"
+MOST = 50  # a form takes 1.6 KB, and a page is to stay below 100 KB
+_FIELDS = frozenset({"decision", "reason"})
+_RELEASED, _REJECTED, _PROPOSED = "released", "rejected", "proposed"
+_NOTICES = {
+    _RELEASED: "The hold is released.",
+    _REJECTED: "The proposal is rejected. The hold stays.",
+    _PROPOSED: "The release is proposed. The key of another client must confirm it.",
+}
+# Which scope shows which kinds, as the operations of the API do.
+_SHOWN: Mapping[Scope, frozenset[WaitingKind]] = {
+    Scope.RECONCILIATION_READ: RECONCILIATION,
+    Scope.ARCHIVE_HOLDS: frozenset({WaitingKind.RELEASE}),
+    Scope.ARCHIVE_READ: frozenset({WaitingKind.DELETION}),
+}
+# What a key needs to confirm; a kind that is not here is confirmed by a command.
+_DECIDED_WITH: Mapping[WaitingKind, Scope] = {
+    WaitingKind.DECISION: Scope.RECONCILIATION_RESOLVE,
+    WaitingKind.SETTLEMENT: Scope.RECONCILIATION_RESOLVE,
+    WaitingKind.WITHDRAWAL: Scope.RECONCILIATION_RESOLVE,
+    WaitingKind.CLOSING: Scope.RECONCILIATION_RESOLVE,
+    WaitingKind.RELEASE: Scope.ARCHIVE_HOLDS,
+}
+
+
+def pages() -> tuple[Page, ...]:
+    """The page of this module, and the form about the release of a hold."""
+    page = Page(
+        PATH,
+        "Queue for two",
+        show,
+        "queue.html",
+        scope=Scope.RECONCILIATION_READ,
+        or_scopes=frozenset({Scope.ARCHIVE_HOLDS, Scope.ARCHIVE_READ}),
+        label="Queue for two",
+        policy=RatePolicy.OPERATIONS,
+        notices=_NOTICES,
+    )
+    releasing = replace(
+        page,
+        path=HOLD,
+        handler=decide_release,
+        method="POST",
+        scope=Scope.ARCHIVE_HOLDS,
+        or_scopes=frozenset(),
+        label="",
+        fields=_FIELDS,
+        notices={},
+    )
+    return page, releasing
+
+
+async def show(call: PageCall) -> Mapping[str, Any]:
+    """Everything that waits and that the key may see."""
+    return await _shown(call, Form())
+
+
+async def decide_release(call: PageCall) -> Mapping[str, Any] | Response:
+    """Confirm or reject the release of a hold, as the operation `releaseHold` does."""
+    number = _hold(call)
+    try:
+        decision = parsing.member("decision", parsing.required("decision", call.form), HoldReleaseDecision)
+        given = HoldRelease(reason=parsing.required("reason", call.form), decision=decision)
+        done = await holds.decide_release(call.services, call.key, number, given)
+    except REFUSALS as error:
+        return await _shown(call, refused(call.form, error, _FIELDS), f"HOLD-{number}")
+    if decision is HoldReleaseDecision.REJECT:
+        return call.redirect(PATH, _REJECTED)
+    return call.redirect(PATH, _PROPOSED if done.is_open else _RELEASED)
+
+
+def _hold(call: PageCall) -> int:
+    try:
+        return hold_number(call.request.path_params["id"])
+    except ConfigError:
+        raise HttpError(NOT_FOUND) from None
+
+
+async def _shown(call: PageCall, form: Form, hold: str = "") -> Mapping[str, Any]:
+    """The page; ``form`` is that of ``hold`` after a refusal, with the reason at its place in the list."""
+    scopes = call.key.scopes
+    kinds = {kind for scope, shown in _SHOWN.items() if scope in scopes for kind in shown}
+    found = await in_thread(call.services, list_waiting, kinds)
+    who = person_of(call.key)
+    items = [Item.of(one, who, scopes, form if hold and one.number == hold else Form()) for one in found[:MOST]]
+    is_there = any(item.waiting.number == hold for item in items)
+    return {
+        HTTP_STATUS: form.status,
+        "form": form if hold and not is_there else Form(),
+        "items": items,
+        "for_you": sum(item.is_for_you and not item.needs and not item.commands for item in items),
+        "is_more": len(found) > len(items),
+        "hidden": [words.KINDS_OF_SCOPE[scope] for scope in _SHOWN if scope not in scopes],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry of the list, as a key sees it.
+
+    ``is_for_you``: nothing bars this person from confirming it. ``needs``: the scope that the key lacks for it, "" for
+    none. ``commands`` confirm and refuse what no key can. ``link`` leads to where it is decided; "" where the form is.
+    """
+
+    waiting: Waiting
+    kind: str
+    subject: str
+    notes: tuple[str, ...]
+    reason: str
+    is_for_you: bool
+    why_not: str
+    needs: str
+    commands: tuple[str, ...]
+    link: str
+    form: Form
+
+    @classmethod
+    def of(cls, one: Waiting, who: Person, scopes: Collection[str], form: Form = Form()) -> "Item":  # noqa: B008
+        """The entry of a proposal."""
+        needed = _DECIDED_WITH.get(one.kind)
+        return cls(
+            waiting=one,
+            kind=words.KINDS[one.kind],
+            subject=mask_text(_subject(one)),
+            notes=tuple(_notes(one)),
+            reason=words.sentence(one.reason),
+            is_for_you=one.is_for(who),
+            why_not=_why_not(one, who),
+            needs="" if needed is None or needed in scopes else str(needed),
+            commands=_commands(one),
+            link=f"{HOME}/reconciliation/breaks/{one.number}" if one.kind in _OF_BREAKS else "",
+            form=replace(form, said=words.sentence(form.said)),
+        )
+
+
+_OF_BREAKS = frozenset({WaitingKind.DECISION, WaitingKind.SETTLEMENT, WaitingKind.WITHDRAWAL})
+
+
+def _subject(one: Waiting) -> str:
+    """What it is about, in a line."""
+    facts = one.facts
+    if one.kind in _OF_BREAKS:
+        return f"Break {one.number}: {words.of_class(facts['class'])}, {one.supplier} {one.first_day}"
+    if one.kind is WaitingKind.CLOSING:
+        return f"{one.supplier}, {one.first_day} to {one.last_day}"
+    if one.kind is WaitingKind.ABSENCE:
+        return f"{one.supplier} {one.first_day}"
+    if one.kind is WaitingKind.RELEASE:
+        return f"{one.number}, matter {facts['matter']}: {facts['scope']}"
+    months = [str(month) for month in facts["months"]]
+    rest = f" and {len(months) - _SHOWN_MONTHS} more" if len(months) > _SHOWN_MONTHS else ""
+    return f"Request {one.number}: {', '.join(months[:_SHOWN_MONTHS])}{rest}"
+
+
+_SHOWN_MONTHS = 6
+
+
+def _notes(one: Waiting) -> list[str]:
+    """What else there is to know before somebody confirms it."""
+    facts = one.facts
+    if one.kind is WaitingKind.CLOSING:
+        return [_carried(facts["breaks"], facts["carry"])]
+    if one.kind in _OF_BREAKS:
+        together = [f"together with break {other}" for other in facts["together"]]
+        return [f"decision: {words.of_decision(facts['decision'])}", *together]
+    if one.kind is WaitingKind.RELEASE:
+        return [f"placed by {facts['placed_by'].name} ({facts['placed_by'].account})"]
+    if one.kind is WaitingKind.DELETION:
+        by = ", ".join(f"{person.name} ({person.account})" for person in facts["approved_by"])
+        return [
+            f"{formats.number(facts['rows'])} rows",
+            f"{len(facts['approved_by'])} of {facts['approvals']} approvals{f', by {by}' if by else ''}",
+            f"deleted {facts['grace_days']} days after the last approval",
+        ]
+    return []
+
+
+def _carried(breaks: int, carry: bool) -> str:
+    if not breaks:
+        return "no break waits in these days"
+    count = f"{breaks} {'break waits' if breaks == 1 else 'breaks wait'} in these days"
+    return (
+        f"{count}, and {'moves' if breaks == 1 else 'move'} to the next open day" if carry else f"{count}: decide first"
+    )
+
+
+def _why_not(one: Waiting, who: Person) -> str:
+    """Why this person may not confirm it; empty where they may."""
+    if one.is_for(who):
+        return ""
+    if one.kind is WaitingKind.DELETION:
+        return "You have approved it."
+    if not who.is_same_as(one.proposer.name, one.proposer.account):
+        return "You have placed this hold."
+    return "You have proposed it."
+
+
+def _commands(one: Waiting) -> tuple[str, ...]:
+    """The commands that confirm and refuse what no key can decide."""
+    if one.kind is WaitingKind.DELETION:
+        return tuple(f"treasury delete {verb} {one.number} --reason …" for verb in ("approve", "refuse"))
+    if one.kind is WaitingKind.ABSENCE:
+        command = f"treasury statements none {one.supplier} {one.first_day} --reason …"
+        return command, f"{command} --reject"
+    return ()

@@ -1,0 +1,262 @@
+"""The page *Reconciliation*: days by suppliers, match rates over time, what waits, and the list of breaks."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlencode
+
+from api.abuse.rate_limits import RatePolicy
+from api.dashboard import charts, formats
+from api.dashboard import reconciliation_words as words
+from api.dashboard.charts import Chart, Series
+from api.dashboard.error_pages import HOME
+from api.dashboard.forms import Form, refused
+from api.dashboard.page import HTTP_STATUS, Page, PageCall
+from api.reconciliation import handlers
+from api.reconciliation.work import in_thread
+from api.routing import parsing
+from ledger.business_days import day_of
+from ledger.errors import FieldError
+from ledger.scopes import Scope
+from ledger.statements import BreakClass
+from tasks.reconciliation.casework import breaks
+from tasks.reconciliation.casework.breaks import BreakFilter, BreakRecord
+from tasks.reconciliation.overview import Overview, SupplierDay, WaitingBreaks, read_overview
+from tasks.reconciliation.vocabulary import BreakState
+from tasks.statements.lateness import expected_suppliers, late_from
+
+PATH = f"{HOME}/reconciliation"
+USUAL_DAYS, MOST_DAYS = 31, 62  # a cell is 300 bytes, and a page is to stay below 100 KB
+PAGE = 25
+ALL, WAITING, YES = "all", "waiting", "yes"
+_FILTER = ("supplier", "from", "to", "class", "state", "escalated")
+_ONE_DAY = timedelta(days=1)
+
+
+def pages() -> tuple[Page, ...]:
+    """The page of this module."""
+    page = Page(
+        PATH,
+        "Reconciliation",
+        show,
+        "reconciliation.html",
+        scope=Scope.RECONCILIATION_READ,
+        label="Reconciliation",
+        policy=RatePolicy.OPERATIONS,
+        query=frozenset({*_FILTER, "after"}),
+    )
+    return (page,)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedBreaks:
+    """What the form asks for. Days are of Johannesburg; without days the breaks of all days are listed."""
+
+    supplier: str | None
+    first: date
+    last: date
+    listed: BreakFilter
+    after: int | None = None
+
+    @classmethod
+    def read(cls, query: Mapping[str, str], suppliers: Collection[str], today: date) -> "AskedBreaks":
+        """Raises FieldError naming the field that cannot be read."""
+        supplier = parsing.choice("supplier", query["supplier"], suppliers) if "supplier" in query else None
+        days = {name: parsing.day(name, query[name]) for name in ("from", "to") if name in query}
+        first, last = _span(days, today)
+        listed = BreakFilter(
+            supplier=supplier,
+            states=_states(query.get("state", WAITING)),
+            break_class=parsing.member("class", query["class"], BreakClass) if "class" in query else None,
+            first=days.get("from"),
+            last=days.get("to"),
+            escalated=parsing.choice("escalated", query["escalated"], (YES,)) == YES if "escalated" in query else None,
+        )
+        after = parsing.integer("after", query["after"], 1, handlers.MOST_ID) if "after" in query else None
+        return cls(supplier, first, last, listed, after)
+
+
+def _span(days: Mapping[str, date], today: date) -> tuple[date, date]:
+    """The first and the last day of the grid. Raises FieldError."""
+    usual = (USUAL_DAYS - 1) * _ONE_DAY
+    try:
+        last = days.get("to") or (min(today, days["from"] + usual) if "from" in days else today)
+        first = days.get("from") or last - usual
+    except OverflowError:
+        raise FieldError(*_OUTSIDE) from None
+    if first > last or (last - first).days >= MOST_DAYS:
+        raise FieldError(*_OUTSIDE)
+    return first, last
+
+
+_OUTSIDE = ("to", f"must be the first day or later, and make no more than {MOST_DAYS} days")
+
+
+def _states(name: str) -> tuple[BreakState, ...] | None:
+    known = {ALL: None, WAITING: (BreakState.OPEN, BreakState.PROPOSED)}
+    return known[name] if name in known else (parsing.member("state", name, BreakState),)
+
+
+async def show(call: PageCall) -> Mapping[str, Any]:
+    """Everything that the page shows. A form that cannot be read is shown with the reason, and the usual days."""
+    settings, now = call.services.settings, datetime.now(UTC)
+    query, today = {name: value for name, value in call.query.items() if value}, day_of(now)
+    form = Form(query)
+    try:
+        asked = AskedBreaks.read(query, settings.suppliers.names, today)
+    except FieldError as error:
+        form, asked = refused(query, error, frozenset(_FILTER)), AskedBreaks.read({}, settings.suppliers.names, today)
+    suppliers = [asked.supplier] if asked.supplier else list(settings.suppliers.names)
+    overview, records = await asyncio.gather(
+        in_thread(call.services, read_overview, suppliers, asked.first, asked.last, today, asked.supplier),
+        in_thread(call.services, breaks.list_breaks, asked.listed, after=asked.after, limit=PAGE + 1),
+    )
+    awaited = frozenset(expected_suppliers(settings))
+    return {
+        HTTP_STATUS: form.status,
+        "form": form,
+        "asked": asked,
+        "suppliers": suppliers,
+        "every_supplier": settings.suppliers.names,
+        "classes": [(str(one), words.of_class(one)) for one in BreakClass],
+        "states": [(WAITING, "wait for a decision"), *words.STATES.items(), (ALL, "all")],
+        "grid": grid(overview.days, awaited, now),
+        "is_empty": not any(one.run_id or one.line_count is not None or one.breaks for one in overview.days),
+        "charts": rates(overview, suppliers),
+        "waiting": [WaitingRow.of_record(one, today) for one in _by_gravity(overview.waiting)],
+        "breaks": [BreakRow.of(one, today) for one in records[:PAGE]],
+        "next_page": _next_page(query, records),
+        "is_filtered": bool(set(query) - {"after"}),
+    }
+
+
+def _next_page(query: Mapping[str, str], records: Sequence[BreakRecord]) -> str:
+    """The address of the next page of breaks; empty on the last one."""
+    if len(records) <= PAGE:
+        return ""
+    return f"{PATH}?{urlencode({**query, 'after': records[PAGE - 1].break_id})}#breaks"
+
+
+@dataclass(frozen=True, slots=True)
+class SupplierDayCell:
+    """A day of a supplier in the grid: its sign and word, what else there is to say, and the way to its breaks."""
+
+    sign: str
+    word: str
+    notes: tuple[str, ...]
+    breaks: str
+    link: str
+
+
+def grid(
+    days: Sequence[SupplierDay], awaited: Collection[str], now: datetime
+) -> list[tuple[date, list[SupplierDayCell]]]:
+    """The rows of the grid. ``awaited`` are the suppliers whose statements are expected."""
+    grouped = groupby(days, key=lambda one: one.day)
+    return [(day, [cell(one, one.supplier in awaited, now) for one in cells]) for day, cells in grouped]
+
+
+def cell(one: SupplierDay, is_awaited: bool, now: datetime) -> SupplierDayCell:
+    """What the grid says of a day."""
+    sign, word = _state(one, is_awaited, now)
+    notes = [
+        *(["no statement, as declared"] if one.declared else []),
+        *(["another statement came since"] if one.is_outdated else []),
+        *(["run before the day was over"] if one.is_early else []),
+        *(["closed"] if one.closed else []),
+    ]
+    shown = ""
+    if one.waiting:
+        shown = f"{one.waiting} of {_breaks(one.breaks)} open"
+    elif one.breaks:
+        shown = f"{_breaks(one.breaks)}, none open"
+    day = one.day.isoformat()
+    query = urlencode({"supplier": one.supplier, "from": day, "to": day, "state": ALL})
+    return SupplierDayCell(sign, word, tuple(notes), shown, f"{PATH}?{query}#breaks" if one.breaks else "")
+
+
+def _state(one: SupplierDay, is_awaited: bool, now: datetime) -> tuple[str, str]:
+    if one.verdict is not None:
+        return words.VERDICTS[one.verdict]
+    if one.line_count is not None:
+        return "warning", "not reconciled"
+    if one.refused:
+        return "bad", "statement refused"
+    if one.day >= day_of(now):
+        return "none", "not over"
+    if not is_awaited:
+        return "none", "no statement"
+    return ("bad", "statement late") if now >= late_from(one.day) else ("none", "no statement yet")
+
+
+def _breaks(count: int) -> str:
+    return f"{count} {'break' if count == 1 else 'breaks'}"
+
+
+def rates(overview: Overview, suppliers: Sequence[str]) -> list[Chart]:
+    """The share of lines and rows that were matched, by day; at most `charts.MOST_LINES` suppliers to a chart."""
+    shares = {(one.supplier, one.day): one.matched_share for one in overview.days}
+    if not any(share is not None for share in shares.values()):
+        return []
+    days = sorted({one.day for one in overview.days})
+    times = [datetime.combine(day, time(), UTC) for day in days]
+    line = partial(charts.line, times=times, form=formats.percent, unit="share of lines and rows", by_day=True)
+    having = [name for name in suppliers if any(shares[name, day] is not None for day in days)]
+    batches = [having[start : start + charts.MOST_LINES] for start in range(0, len(having), charts.MOST_LINES)]
+    return [
+        line(
+            f"rates-{number}",
+            "Matched",
+            series=[Series(name, [shares[name, day] for day in days]) for name in batch],
+        )
+        for number, batch in enumerate(batches)
+    ]
+
+
+def _by_gravity(waiting: Sequence[WaitingBreaks]) -> list[WaitingBreaks]:
+    order = [str(one) for one in BreakClass]
+    return sorted(waiting, key=lambda one: (order.index(one.break_class), one.currency))
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRow:
+    """A class and currency of waiting breaks, in words."""
+
+    name: str
+    of: WaitingBreaks
+    oldest_days: int
+
+    @classmethod
+    def of_record(cls, one: WaitingBreaks, today: date) -> "WaitingRow":
+        """The row of a record."""
+        return cls(words.of_class(one.break_class), one, (today - one.oldest).days)
+
+
+@dataclass(frozen=True, slots=True)
+class BreakRow:
+    """A break of the list, in words."""
+
+    record: BreakRecord
+    name: str
+    issues: str
+    sign: str
+    state: str
+    age_days: int
+    note: str
+
+    @classmethod
+    def of(cls, one: BreakRecord, today: date) -> "BreakRow":
+        """The row of a record."""
+        return cls(
+            one,
+            words.of_class(one.class_),
+            ", ".join(words.of_class(issue) for issue in one.issues[1:]),
+            words.STATE_SIGNS[one.state],
+            words.STATES[one.state],
+            one.age_days(today),
+            words.sentence(one.note),
+        )

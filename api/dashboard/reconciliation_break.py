@@ -1,0 +1,303 @@
+"""The page of a break: both sides, its history, and the form of what can be decided about it now."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from starlette.responses import Response
+
+from api.abuse.rate_limits import RatePolicy
+from api.dashboard import formats
+from api.dashboard import reconciliation_words as words
+from api.dashboard.forms import REFUSALS, Form, refused
+from api.dashboard.page import HTTP_STATUS, Page, PageCall
+from api.dashboard.reconciliation import PATH
+from api.reconciliation.handlers import MOST_ID
+from api.reconciliation.work import decide_break, in_thread, person_of
+from api.routing import parsing
+from api.routing.problems import NOT_FOUND, HttpError
+from ledger.business_days import JOHANNESBURG, day_of
+from ledger.masking import mask_text
+from ledger.scopes import Scope
+from ledger.statements import BreakClass
+from ledger.transactions import Status
+from tasks.reconciliation.audit.people import Person
+from tasks.reconciliation.casework import breaks
+from tasks.reconciliation.casework.breaks import BreakRecord, ResolutionRecord, ResolvedBreak
+from tasks.reconciliation.vocabulary import OWN_STATUS, Action, BreakState, Decision, WithdrawalState
+
+BREAK = f"{PATH}/breaks/{{id}}"
+_FIELDS = frozenset({"decision", "reason"})
+_NOTICES = {
+    "proposed": "The decision is proposed. The key of another client must confirm it.",
+    "resolved": "The break is resolved.",
+    "row-ended": "The break is resolved, and its internal row has ended.",
+    "row-ended-open": "The internal row has ended. The break stays open, because other things differ.",
+    "rejected": "The proposal is rejected. The break is open.",
+    "withdrawal-proposed": "Taking the decision back is proposed. The key of another client must confirm it.",
+    "withdrawal-rejected": "Taking the decision back is rejected. The decision counts.",
+    "withdrawn": "The decision is taken back. The break is open.",
+}
+
+
+def pages() -> tuple[Page, ...]:
+    """The page of a break, and its form."""
+    page = Page(
+        BREAK,
+        "Break",
+        show,
+        "break.html",
+        scope=Scope.RECONCILIATION_READ,
+        policy=RatePolicy.OPERATIONS,
+        notices=_NOTICES,
+    )
+    deciding = replace(
+        page, handler=decide, method="POST", scope=Scope.RECONCILIATION_RESOLVE, fields=_FIELDS, notices={}
+    )
+    return page, deciding
+
+
+async def show(call: PageCall) -> Mapping[str, Any]:
+    """Everything that the page shows of a break."""
+    return await _shown(call, _id(call), Form())
+
+
+async def decide(call: PageCall) -> Mapping[str, Any] | Response:
+    """Decide about a break, as the operation `resolveReconciliationBreak` does."""
+    break_id = _id(call)
+    try:
+        decision = parsing.member("decision", parsing.required("decision", call.form), Decision)
+        reason = parsing.required("reason", call.form)
+        done = await decide_break(call.services, call.key, break_id, decision, reason)
+    except REFUSALS as error:
+        if Scope.RECONCILIATION_READ not in call.key.scopes:
+            raise
+        return await _shown(call, break_id, refused(call.form, error, _FIELDS))
+    return call.redirect(BREAK.replace("{id}", str(break_id)), _notice(done))
+
+
+def _notice(done: ResolvedBreak) -> str:
+    if done.withdrawal is not None:
+        return {
+            WithdrawalState.PROPOSED: "withdrawal-proposed",
+            WithdrawalState.REJECTED: "withdrawal-rejected",
+            WithdrawalState.CONFIRMED: "withdrawn",
+        }[done.withdrawal]
+    if done.ended_row is not None:
+        return "row-ended" if done.state is BreakState.RESOLVED else "row-ended-open"
+    return {BreakState.PROPOSED: "proposed", BreakState.RESOLVED: "resolved"}.get(done.state, "rejected")
+
+
+def _id(call: PageCall) -> int:
+    return parsing.integer("id", call.request.path_params["id"], 1, MOST_ID)
+
+
+async def _shown(call: PageCall, break_id: int, form: Form) -> Mapping[str, Any]:
+    record = await in_thread(call.services, breaks.get_break, break_id)
+    if record is None:
+        raise HttpError(NOT_FOUND)
+    history = await in_thread(call.services, breaks.history, break_id)
+    return {
+        HTTP_STATUS: form.status,
+        "title": f"Break {break_id}",
+        "form": replace(form, said=words.sentence(form.said)),
+        "record": record,
+        "name": words.of_class(record.class_),
+        "issues": [words.of_class(issue) for issue in record.issues],
+        "state_sign": words.STATE_SIGNS[record.state],
+        "state_words": words.STATES[record.state],
+        "age_days": record.age_days(day_of(datetime.now(UTC))),
+        "note": words.sentence(record.note),
+        "sides": sides(record),
+        "history": [HistoryRow.of(entry) for entry in history],
+        "next": next_step(record, history, person_of(call.key)),
+        "decisions": decisions_for(record),
+        "endings": endings_for(record),
+        "limit": call.services.settings.reconciliation.four_eyes_above,
+        "may_decide": Scope.RECONCILIATION_RESOLVE in call.key.scopes,
+    }
+
+
+class BreakStep(StrEnum):
+    """What can be done about a break now."""
+
+    DECIDE = "decide"
+    CONFIRM = "confirm"
+    WAIT = "wait"
+    TAKE_BACK = "take back"
+    CONFIRM_TAKING_BACK = "confirm taking back"
+    WAIT_TAKING_BACK = "wait taking back"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What can be done about a break now, and the record that it is about: a proposal, or the decision that counts."""
+
+    step: BreakStep
+    record: ResolutionRecord | None = None
+    decision: str = ""  # in words
+    reason: str = ""
+
+
+def next_step(record: BreakRecord, history: Sequence[ResolutionRecord], who: Person) -> NextStep:
+    """What ``who`` can do about a break. The functions behind the form have the last word."""
+    deciding = [one for one in history if one.action not in _ASIDE]
+    last = deciding[-1] if deciding else None
+    if record.state == BreakState.OPEN:
+        return NextStep(BreakStep.DECIDE)
+    if record.state == BreakState.PROPOSED and last is not None:
+        return _about(BreakStep.WAIT if _is_by(last, who) else BreakStep.CONFIRM, last)
+    if record.state != BreakState.RESOLVED or last is None or last.action != Action.RESOLVED or last.run_id is not None:
+        return _about(BreakStep.NOTHING, last)
+    taking_back = [one for one in history if one.action in _TAKING_BACK and one.resolution_id == last.resolution_id]
+    if taking_back and taking_back[-1].action == Action.WITHDRAWAL_PROPOSED:
+        asked = taking_back[-1]
+        step = BreakStep.WAIT_TAKING_BACK if _is_by(asked, who) else BreakStep.CONFIRM_TAKING_BACK
+        return replace(_about(step, asked), decision=words.of_decision(last.decision))
+    return _about(BreakStep.TAKE_BACK, last)
+
+
+_TAKING_BACK = (Action.WITHDRAWAL_PROPOSED, Action.WITHDRAWAL_REJECTED)
+_ASIDE = (Action.CARRIED, Action.NOTED, *_TAKING_BACK)
+
+
+def _about(step: BreakStep, entry: ResolutionRecord | None) -> NextStep:
+    if entry is None:
+        return NextStep(step)
+    return NextStep(step, entry, words.of_decision(entry.decision), words.sentence(entry.reason))
+
+
+def _is_by(entry: ResolutionRecord, who: Person) -> bool:
+    return who.is_same_as(entry.actor, entry.account)
+
+
+_ENDINGS = (Decision.SETTLE_COMPLETED, Decision.SETTLE_FAILED)
+_UNDER_WAY = (Status.PENDING, Status.PROCESSING)
+
+
+def decisions_for(record: BreakRecord) -> list[tuple[str, str, str]]:
+    """The decisions that make sense for an open break: value, name and meaning. Only an unfinished row can be ended."""
+    may_end = record.own is None or record.own.get("status") in _UNDER_WAY
+    return [(str(name), *said) for name, said in words.DECISIONS.items() if may_end or name not in _ENDINGS]
+
+
+def endings_for(record: BreakRecord) -> list[tuple[str, str, str]]:
+    """The decisions about a resolved break whose row was unfinished when the run read it."""
+    if record.state != BreakState.RESOLVED or (record.own or {}).get("status") not in _UNDER_WAY:
+        return []
+    return [(str(name), *words.DECISIONS[name]) for name in _ENDINGS]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One field of a break on both sides. ``differs``: as an issue of the break; ``is_other``: but is tolerated."""
+
+    label: str
+    own: str
+    line: str
+    differs: bool
+    is_other: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The two sides of a break: the names of the columns, and the fields."""
+
+    left: str
+    right: str
+    fields: Sequence[Side]
+
+
+_LABELS = {
+    "amount": "amount",
+    "commission": "commission",
+    "net": "net amount",
+    "status": "status",
+    "at_ms": "time (Johannesburg)",
+    "day": "day (Johannesburg)",
+    "kind": "kind",
+    "vas_type": "service",
+    "product_code": "product code",
+    "product_name": "product",
+    "reference": "reference",
+    "supplier_reference": "reference at the supplier",
+    "supplier_transaction_id": "transaction id at the supplier",
+    "payout_reference": "payout reference",
+    "id": "row id",
+}
+_WORDS = frozenset({"status", "vas_type", "kind"})
+_MONEY = frozenset({"amount", "commission", "net", "value"})
+# The fields that show an issue.
+_SHOWS: Mapping[str, frozenset[str]] = {
+    "amount": frozenset({BreakClass.AMOUNT}),
+    "status": frozenset({BreakClass.STATUS}),
+    "at_ms": frozenset({BreakClass.TIME, BreakClass.LATE_POSTING}),
+    "day": frozenset({BreakClass.LATE_POSTING}),
+    "product_code": frozenset({BreakClass.PRODUCT}),
+    "vas_type": frozenset({BreakClass.PRODUCT}),
+    "commission": frozenset({BreakClass.COMMISSION}),
+}
+
+
+def sides(record: BreakRecord) -> Sides:
+    """Both sides next to each other. A changed closed day has what it was and what it is in their place."""
+    own, line = record.own or {}, record.line or {}
+    if "rows_then" in own:
+        fields = [_side(record, name, own.get(f"{name}_then"), own.get(f"{name}_now")) for name in ("rows", "value")]
+        return Sides("When it was closed", "Now", [replace(one, differs=one.is_other) for one in fields])
+    names = [name for name in _LABELS if own.get(name) is not None or line.get(name) is not None]
+    return Sides(
+        "Internal row", "Statement line", [_side(record, name, own.get(name), line.get(name)) for name in names]
+    )
+
+
+def _side(record: BreakRecord, name: str, own: Any, line: Any) -> Side:
+    is_other = own is not None and line is not None and _compared(name, own, True) != _compared(name, line, False)
+    differs = is_other and bool(_SHOWS.get(name, frozenset()) & set(record.issues))
+    texts = (_text(name, own, record.currency), _text(name, line, record.currency))
+    return Side(_LABELS.get(name, name), *texts, differs, is_other)
+
+
+def _compared(name: str, value: Any, is_own: bool) -> Any:
+    """A value as it is compared: our status in the words of statements, money as a number."""
+    if name == "status" and is_own:
+        return OWN_STATUS.get(value, value)
+    try:
+        return Decimal(value) if name in _MONEY else str(value)
+    except (ArithmeticError, TypeError, ValueError):
+        return str(value)
+
+
+def _text(name: str, value: Any, currency: str) -> str:
+    if value is None:
+        return formats.NOTHING
+    with suppress(ArithmeticError, TypeError, ValueError):  # of a value that no run has written
+        if name in _MONEY:
+            return formats.money(value, currency)
+        if name == "at_ms":
+            moment = datetime.fromtimestamp(0, JOHANNESBURG) + timedelta(milliseconds=value)
+            return f"{moment:%Y-%m-%d %H:%M:%S}"
+    text = mask_text(str(value))
+    return text.replace("_", " ") if name in _WORDS else text
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """A record of the history of a break, in words."""
+
+    record: ResolutionRecord
+    action: str
+    decision: str
+    reason: str
+
+    @classmethod
+    def of(cls, entry: ResolutionRecord) -> "HistoryRow":
+        """The row of a record."""
+        return cls(
+            entry, words.of_action(entry.action), words.of_decision(entry.decision), words.sentence(entry.reason)
+        )

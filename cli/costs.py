@@ -1,0 +1,62 @@
+"""What `treasury tiers --cost` prints: what the months cost now, what they would cost hot, and the years ahead."""
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+
+from cli import terminal
+from config import Settings
+from ledger.storage_costs import CostOfMonth, TierCost
+from ledger.tables import TieredTable
+from tasks.retention.costs import YEAR, CostAhead, TableCost, percent, table_costs
+
+_GIGABYTE = 10**9
+_SMALL = Decimal("0.01")
+
+
+def show_costs(settings: Settings, tables: Sequence[TieredTable], *, as_json: bool) -> None:
+    """Print the costs of some tables for people, or as one JSON array."""
+    currency, costs = settings.prices.currency, table_costs(settings, tables)
+    if as_json:
+        terminal.console.out(json.dumps([one.as_json(currency) for one in costs], indent=1))
+        return
+    for one in costs:
+        columns = ("tier", "months", "gigabytes", f"{currency} a month")
+        terminal.table(one.table, columns, map(_row, one.now.tiers))
+        terminal.console.out("\n".join(_sentences(one, currency)))
+    terminal.note("prices: TREASURY_PRICES__…, docs/settings.md; bytes alone, without backups, replicas and traffic")
+
+
+def _row(one: TierCost) -> list[str]:
+    size = f"{one.bytes / _GIGABYTE:,.3f}" + (f", {one.unknown} of unknown size" if one.unknown else "")
+    return [str(one.tier), f"{one.months:,}", size, money(one.cost)]
+
+
+def _sentences(one: TableCost, currency: str) -> list[str]:
+    now = one.now
+    present = f"now: {money(now.total)} {currency} a month, of which {money(now.requests)} for requests to the store"
+    ahead = [f"{_span(one)}: {money(one.total)} {currency}; {_hot(one)}" for one in one.ahead]
+    return [f"{present}; all hot: {money(now.all_hot)}; {_saved(now)}", *ahead]
+
+
+def _saved(now: CostOfMonth) -> str:
+    share = percent(now.saved_share)
+    if share is None:
+        return "nothing is stored yet"
+    return f"the tiers save {share} %" if now.saved >= 0 else f"the tiers cost {share.removeprefix('-')} % more"
+
+
+def _span(ahead: CostAhead) -> str:
+    return "the next 12 months" if ahead.months == YEAR else f"the next {ahead.months // YEAR} years"
+
+
+def _hot(ahead: CostAhead) -> str:
+    share = percent(ahead.saved_share)
+    if share is None:
+        return "what it would be all hot is unknown, because no month says how much an archived row takes"
+    return f"all hot: {money(ahead.all_hot)}; saved {share} %"
+
+
+def money(amount: Decimal) -> str:
+    """An amount with two decimal places, and `less than 0.01` for one that would be shown as nothing."""
+    return "less than 0.01" if 0 < amount < _SMALL else f"{amount:,.2f}"

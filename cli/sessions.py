@@ -1,0 +1,34 @@
+"""`treasury sessions`: list and revoke the sessions of the dashboard."""
+
+from typing import Annotated
+
+import typer
+
+from cli import terminal
+from cli.session import session
+from tasks.admin.sessions import DashboardSession, list_sessions, revoke_session
+
+SessionId = Annotated[int, typer.Argument(min=1, help="Number of the session, from `treasury sessions list`")]
+
+
+def list_(
+    every: Annotated[bool, typer.Option("--all", help="List the sessions that have ended too")] = False,
+) -> None:
+    """List the sessions of the dashboard, newest first. Without --all, only those that are open."""
+    with session() as settings:
+        found = list_sessions(settings)
+    columns = ("session", "key", "client", "state", "browser", "network", "began (UTC)", "last used", "ends")
+    terminal.table("Sessions of the dashboard", columns, [_cells(one) for one in found if every or one.is_open])
+
+
+def revoke(session_id: SessionId) -> None:
+    """End a session of the dashboard. Its browser is signed out within seconds."""
+    with session() as settings:
+        revoked = revoke_session(settings, session_id)
+    typer.echo(f"ended session {session_id}" if revoked else f"session {session_id} was revoked before")
+
+
+def _cells(one: DashboardSession) -> tuple[str, ...]:
+    times = (one.created_at, one.last_used_at, one.expires_at)
+    said = (str(one.session_id), one.key_id, one.client_id, one.state, one.browser, one.network)
+    return (*said, *(f"{moment:%Y-%m-%d %H:%M}" for moment in times))

@@ -1,0 +1,40 @@
+-- What the people of finance look at first: days by suppliers, and the breaks that wait.
+
+-- name: days
+-- Each day of each supplier, the newest first: the statement that counts, the newest run, its breaks, whether it is closed.
+SELECT d.day::date, s.supplier, f.line_count,
+       f.file_id IS NOT NULL AND EXISTS (SELECT FROM statement_absences a WHERE a.file_id = f.file_id) AS declared,
+       f.file_id IS NULL AND EXISTS (SELECT FROM statement_files q WHERE (q.supplier, q.day, q.state)
+                                     = (s.supplier, d.day::date, 'quarantined')) AS refused,
+       r.run_id, r.verdict, (r.figures ->> 'matched_share')::float8 AS matched_share,
+       r.run_id IS NOT NULL AND f.object_key <> r.figures -> 'statement' ->> 'key' IS TRUE AS is_outdated,
+       coalesce(r.started_at < (d.day::date + 1)::timestamp AT TIME ZONE %(zone)s::text, false) AS is_early,
+       b.breaks, b.waiting,
+       EXISTS (SELECT FROM recon_periods p WHERE p.supplier = s.supplier
+               AND d.day::date BETWEEN p.first_day AND p.last_day) AS closed
+FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS d(day)
+CROSS JOIN unnest(%(suppliers)s::text[]) WITH ORDINALITY AS s(supplier, place)
+LEFT JOIN LATERAL (
+    SELECT file_id, line_count, object_key FROM statement_files
+    WHERE (supplier, day, state) = (s.supplier, d.day::date, 'taken') ORDER BY file_id DESC LIMIT 1
+) AS f ON true
+LEFT JOIN LATERAL (
+    SELECT run_id, verdict, figures, started_at FROM recon_runs
+    WHERE (supplier, day) = (s.supplier, d.day::date) ORDER BY run_id DESC LIMIT 1
+) AS r ON true
+CROSS JOIN LATERAL (
+    SELECT count(*) AS breaks, count(*) FILTER (WHERE state IN ('open', 'proposed')) AS waiting FROM recon_breaks
+    WHERE (supplier, day) = (s.supplier, d.day::date)
+) AS b
+ORDER BY d.day DESC, s.place
+
+-- name: waiting
+-- The breaks that wait for a decision, by class and currency: their number, ages in whole days, and money.
+SELECT class, currency, count(*), count(*) FILTER (WHERE escalated), count(*) FILTER (WHERE state = 'proposed'),
+       count(*) FILTER (WHERE day >= %(today)s::date - 1), count(*) FILTER (WHERE day BETWEEN %(today)s::date - 7 AND %(today)s::date - 2),
+       count(*) FILTER (WHERE day BETWEEN %(today)s::date - 30 AND %(today)s::date - 8),
+       count(*) FILTER (WHERE day < %(today)s::date - 30), min(day), sum(difference), sum(variance)
+FROM recon_breaks
+WHERE state IN ('open', 'proposed') AND (%(supplier)s::text IS NULL OR supplier = %(supplier)s)
+GROUP BY class, currency
+ORDER BY class, currency

@@ -1,0 +1,307 @@
+"""The life of all months at a glance, for people: where each is, what is the matter with it, and what moves next.
+
+Reading only, and without any right but those of the API's role: rows in PostgreSQL are estimates. `plan` decides what
+moves; this looks at it in the same way, with eyes of its own.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from itertools import groupby
+
+from psycopg.sql import SQL, Identifier
+
+from config import Settings
+from ledger.months import Month
+from ledger.policy import Tier
+from ledger.retention import due_on
+from ledger.tables import TieredTable
+from sql.connection import Connection, connect, fetch_one
+from sql.deletions import MonthEnd, month_ends
+from sql.holds import read_now
+from sql.installation import read_installation
+from sql.log import LogRow, count_waiting, read_log
+from sql.obstacles import dependents, missing_checks
+from sql.queries import load
+from sql.relations import Parents, Relation
+from sql.verified import PartAge, part_ages
+from tasks.admin.schedules import Schedule, expected
+from tasks.archiving.catalogue import MonthState, month_states
+from tasks.archiving.plan import PlannedMove, plan_states
+
+NIGHT = "run-archiving-operations"  # the deployment of the nightly run
+_COUNTED_ROWS = 1000
+_QUERIES = load("life")
+_HEALTH = load("health")
+_TABLE = "r"
+
+
+class MonthCondition(StrEnum):
+    """What is the matter with a month, apart from its tier. The first that fits."""
+
+    MISSING = "missing"
+    FAILED = "failed"
+    DELETING = "deleting"
+    SEALED = "sealed"
+    REFUSED = "refused"
+    HELD_BACK = "held back"
+    DUE = "due"
+    QUIET = "quiet"
+
+
+@dataclass(frozen=True, slots=True)
+class MonthLife:
+    """A month of a table with all its parts. ``rows`` is an estimate unless ``is_exact``, None before there is one.
+
+    ``size_bytes`` is what it takes now, ``was_bytes`` what it took in PostgreSQL. ``reason`` explains the condition.
+    ``deletion`` is ``due``, ``waiting``, ``grace``, ``approved``, ``deleting`` or ``deleted``, "" before it is due.
+    """
+
+    table: str
+    month: Month
+    tier: Tier
+    parts: int
+    rows: int | None
+    is_exact: bool
+    size_bytes: int
+    was_bytes: int
+    condition: MonthCondition
+    reason: str
+    held_by: tuple[str, ...]
+    deletion: str
+    certificate: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableLife:
+    """All months of a table up to the present one, oldest first, and how many partitions are ready ahead."""
+
+    name: str
+    months: tuple[MonthLife, ...]
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProofStanding:
+    """How far the public log and the nightly verification have come. Times are UTC; None: not yet."""
+
+    entries: int
+    published_at: datetime | None
+    waiting: int
+    waiting_since: datetime | None
+    witnessed: str
+    timestamped: str
+    shortfall: str
+    parts: int
+    oldest: PartAge | None
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """Everything as of one moment. ``moves`` are those of the next nightly run, which begins at ``next_run``."""
+
+    read_at: datetime
+    present: Month
+    tables: tuple[TableLife, ...]
+    moves: tuple[PlannedMove, ...]
+    next_run: datetime | None
+    proof: ProofStanding
+
+
+@dataclass(frozen=True, slots=True)
+class MonthEvent:
+    """An event of a month's history, with its time, UTC."""
+
+    event: str
+    detail: Mapping[str, object]
+    happened_at: datetime
+
+
+def nightly_schedule(settings: Settings) -> Schedule | None:
+    """The schedule of the nightly run; None where it has none. Reads `prefect.yaml`, which takes some milliseconds."""
+    try:
+        return next((one for one in expected(settings) if one.deployment == NIGHT), None)
+    except OSError:  # an installation without that file has no schedules of its own
+        return None
+
+
+def read_life(settings: Settings, night: Schedule | None) -> Life:
+    """Everything, now; ``night`` is the nightly run. Safe to run at any time: the statements are short, and none waits
+    long for the lock of a move.
+    """
+    with connect(settings.database_dsn, "life") as connection:
+        now = read_now(connection)
+        run_at = None if night is None else night.due_after(now)[0]
+        as_of = now.date() if run_at is None else run_at.date()
+        lives, moves = [], list[PlannedMove]()
+        for table in settings.registry.values():
+            states = month_states(connection, table)
+            eyes = _VisitorsLook.of(connection, table, states)
+            planned = plan_states(settings, table, states, eyes, as_of, as_of)
+            lives.append(_table(connection, table, states, eyes, planned, now.date()))
+            moves += planned
+        return Life(now, Month.of(now), tuple(lives), tuple(moves), run_at, _standing(connection))
+
+
+@dataclass(frozen=True, slots=True)
+class _VisitorsLook:
+    """What a login sees that owns nothing: sizes, estimates, and rows through the parents, if it may read those."""
+
+    connection: Connection
+    table: TieredTable
+    parents: Parents
+    estimates: Mapping[int, tuple[int | None, int]]
+    dependents: Mapping[Relation, str]
+
+    @classmethod
+    def of(cls, connection: Connection, table: TieredTable, states: Sequence[MonthState]) -> "_VisitorsLook":
+        partitions = [state.partition.relation for state in states if state.partition is not None]
+        oids = [partition.oid for partition in partitions]
+        rows = connection.execute(_QUERIES["estimates"], {"partitions": oids}).fetchall()
+        estimates = {oid: (count, size) for oid, count, size in rows}
+        return cls(connection, table, Parents.of(connection, table), estimates, dependents(connection, partitions))
+
+    def obstacle(self, state: MonthState, partition: Relation) -> str | None:
+        if (found := self.dependents.get(partition)) is not None:
+            return found
+        (kind,) = fetch_one(self.connection, _QUERIES["shape"], {"relation": partition.oid})
+        if kind != _TABLE:
+            return f"{partition} has another shape: a month is archived from one plain table"
+        if state.tier is Tier.HOT and self.parents.warm is not None:
+            return missing_checks(self.connection, partition, self.parents.warm)
+        return None
+
+    def size(self, partition: Relation) -> int:
+        return self.estimates.get(partition.oid, (None, 0))[1]
+
+    def rows(self, partition: Relation) -> int:
+        return self.estimates.get(partition.oid, (None, 0))[0] or 0
+
+    def unfinished(self, state: MonthState, partition: Relation) -> str:
+        del partition  # read through its parent
+        parent = self.parents.hot if state.tier is Tier.HOT else self.parents.warm
+        status = self.table.status_column
+        if parent is None or status is None or not self._may_read(parent):
+            return ""
+        query = SQL(_HEALTH["count_unfinished"]).format(
+            warm=parent.identifier, time=Identifier(self.table.time_column), status=Identifier(status)
+        )
+        bounds = {"lower": state.month.lower, "upper": state.month.upper}
+        given = {**bounds, "terminal": sorted(self.table.terminal_statuses), "limit": _COUNTED_ROWS}
+        count = int(fetch_one(self.connection, query, given)[0])
+        return f"{count} or more" if count >= _COUNTED_ROWS else str(count or "")
+
+    def _may_read(self, parent: Relation) -> bool:
+        return bool(fetch_one(self.connection, _QUERIES["may_read"], {"relation": parent.oid})[0])
+
+
+def _table(
+    connection: Connection,
+    table: TieredTable,
+    states: Sequence[MonthState],
+    eyes: _VisitorsLook,
+    planned: Sequence[PlannedMove],
+    today: date,
+) -> TableLife:
+    ends, moves = month_ends(connection, table.name), {(move.month, move.part): move for move in planned}
+    present = Month.of(today)
+    months = []
+    for month, parts in groupby(states, key=lambda state: state.month):
+        if month <= present:
+            end = ends.get((table.name, month), MonthEnd())
+            months.append(_month(table, list(parts), eyes, moves, end, today))
+    return TableLife(table.name, tuple(months), len({state.month for state in states if state.month > present}))
+
+
+def _month(
+    table: TieredTable,
+    parts: Sequence[MonthState],
+    eyes: _VisitorsLook,
+    moves: Mapping[tuple[Month, int], PlannedMove],
+    end: MonthEnd,
+    today: date,
+) -> MonthLife:
+    newest = parts[-1]
+    condition, reason = _worst(_condition(part, moves.get((part.month, part.catalogue.part))) for part in parts)
+    counts = [_rows(part, eyes) for part in parts]
+    is_gone = newest.tier is Tier.DELETED
+    due = due_on(table.policy, newest.month) <= today and any(part.is_archived for part in parts)
+    return MonthLife(
+        table=table.name,
+        month=newest.month,
+        tier=newest.tier,
+        parts=len(parts),
+        rows=None if None in counts else sum(count or 0 for count in counts),
+        is_exact=all(part.partition is None for part in parts),
+        size_bytes=0 if is_gone else sum(_size(part, eyes) for part in parts),
+        was_bytes=sum(_was(part, eyes) for part in parts),
+        condition=condition,
+        reason=reason,
+        held_by=() if is_gone else end.held_by,
+        deletion="deleted" if is_gone else end.state or ("due" if due else ""),
+        certificate=next((one for part in parts if (one := part.catalogue.certificate)), ""),
+    )
+
+
+def _condition(state: MonthState, move: PlannedMove | None) -> tuple[MonthCondition, str]:
+    """What is the matter with a part of a month, and why."""
+    known = state.catalogue
+    if state.is_missing:
+        return MonthCondition.MISSING, f"{state.tier} by the catalogue, but no partition of the month is attached there"
+    if known.step == "deleting" and state.tier is not Tier.DELETED:
+        return MonthCondition.DELETING, f"it is being deleted under {known.certificate}"
+    if state.partition is not None and known.last_error:
+        return MonthCondition.FAILED, known.last_error
+    if state.partition is not None and known.sealed_at is not None:
+        return (
+            MonthCondition.SEALED,
+            f"it takes no writes since {known.sealed_at:%Y-%m-%d %H:%M} UTC, step {known.step}",
+        )
+    return (MonthCondition.QUIET, "") if move is None else _of_move(move)
+
+
+def _of_move(move: PlannedMove) -> tuple[MonthCondition, str]:
+    if move.held_at is None:
+        return MonthCondition.DUE, f"due to go {move.due}"
+    return (MonthCondition.REFUSED if move.refused else MonthCondition.HELD_BACK), move.held_back
+
+
+def _worst(conditions: Iterable[tuple[MonthCondition, str]]) -> tuple[MonthCondition, str]:
+    order = list(MonthCondition)
+    return min(conditions, key=lambda one: order.index(one[0]))
+
+
+def _rows(state: MonthState, eyes: _VisitorsLook) -> int | None:
+    if state.partition is None:
+        return state.catalogue.row_count
+    return eyes.estimates.get(state.partition.relation.oid, (None, 0))[0]
+
+
+def _size(state: MonthState, eyes: _VisitorsLook) -> int:
+    return state.catalogue.object_bytes or 0 if state.partition is None else eyes.size(state.partition.relation)
+
+
+def _was(state: MonthState, eyes: _VisitorsLook) -> int:
+    return state.catalogue.postgres_bytes or 0 if state.partition is None else eyes.size(state.partition.relation)
+
+
+def _standing(connection: Connection) -> ProofStanding:
+    installation = read_installation(connection)
+    ages = part_ages(connection)
+    row: LogRow | None = None
+    waiting, since = 0, None
+    if installation is not None:
+        row = read_log(connection, installation.installation_id)
+        waiting, since = count_waiting(connection, installation.installation_id)
+    return ProofStanding(
+        entries=0 if row is None else row.published_size,
+        published_at=None if row is None else row.published_at,
+        waiting=waiting,
+        waiting_since=since,
+        witnessed="" if row is None else row.witnessed,
+        timestamped="" if row is None else row.timestamped,
+        shortfall="" if row is None else row.shortfall,
+        parts=len(ages),
+        oldest=ages[0] if ages else None,
+    )

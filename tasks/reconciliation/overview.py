@@ -1,0 +1,82 @@
+"""Reconciliation at a glance: days by suppliers, and what waits for a decision. Only reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from psycopg.rows import class_row
+
+from config import Settings
+from ledger.business_days import ZONE
+from sql.connection import connect
+from sql.queries import load
+
+_QUERIES = load("reconciliation_overview")
+
+
+@dataclass(frozen=True, slots=True)
+class SupplierDay:
+    """A Johannesburg day of a supplier.
+
+    ``line_count`` is None without a statement; ``declared``: people or a setting declare that there is none;
+    ``refused``: none was taken, and a file was refused. ``run_id``, ``verdict`` and ``matched_share`` (0 to 1) are of
+    the newest run, None without one; ``is_outdated``: another statement counts by now; ``is_early``: it was made before
+    the day was over. ``waiting`` of the ``breaks`` have no decision.
+    """
+
+    day: date
+    supplier: str
+    line_count: int | None
+    declared: bool
+    refused: bool
+    run_id: int | None
+    verdict: str | None
+    matched_share: float | None
+    is_outdated: bool
+    is_early: bool
+    breaks: int
+    waiting: int
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingBreaks:
+    """The breaks of a class and currency that wait: their number by age in days, the oldest day, and the money in
+    question. ``variance`` is the statements' total less the ledger's.
+    """
+
+    break_class: str
+    currency: str
+    count: int
+    escalated: int
+    proposed: int
+    to_1_day: int
+    to_7_days: int
+    to_30_days: int
+    older: int
+    oldest: date
+    difference: Decimal
+    variance: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The days, newest first and each day's suppliers in the given order, and the waiting breaks of all days."""
+
+    days: Sequence[SupplierDay]
+    waiting: Sequence[WaitingBreaks]
+
+
+def read_overview(
+    settings: Settings, suppliers: Sequence[str], first: date, last: date, today: date, supplier: str | None = None
+) -> Overview:
+    """The days from ``first`` to ``last`` of ``suppliers``, and the waiting breaks of ``supplier``, by default of all.
+    Ages are as of ``today``. All are Johannesburg days. Raises the errors of `connect`.
+    """
+    wanted = {"suppliers": list(suppliers), "first": first, "last": last, "zone": ZONE}
+    with connect(settings.database_dsn, "reconciliation") as connection:
+        with connection.cursor(row_factory=class_row(SupplierDay)) as cursor:
+            days = cursor.execute(_QUERIES["days"], wanted).fetchall()
+        rows = connection.execute(_QUERIES["waiting"], {"today": today, "supplier": supplier}).fetchall()
+    return Overview(days, [WaitingBreaks(*row) for row in rows])

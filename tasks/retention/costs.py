@@ -1,0 +1,131 @@
+"""What the stored months cost: now, if all were hot, and in the years ahead, by the prices of the settings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+from config import Settings
+from ledger.errors import NotFoundError
+from ledger.forecast import ForecastMonth
+from ledger.months import Month
+from ledger.policy import Tier
+from ledger.storage_costs import CostOfMonth, Prices, cost_of_month
+from ledger.tables import TieredTable
+from sql.archive_objects import count_objects
+from sql.connection import connect
+from sql.holds import open_holds, read_now
+from tasks.retention.policy import known_months, simulate
+
+YEAR = 12
+YEARS_AHEAD = 10
+_CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class CostAhead:
+    """What some months to come cost together, and what they would cost if all were hot; bytes alone, no requests.
+
+    ``unknown`` are months, counted once in each month to come, of unknown size: then the sums are of the others.
+    """
+
+    months: int
+    total: Decimal
+    all_hot: Decimal
+    unknown: int
+
+    @property
+    def saved_share(self) -> Decimal | None:
+        """The share that is saved, from 0 to 1; None where a size is unknown, or nothing would be stored."""
+        if self.unknown:
+            return None
+        return (self.all_hot - self.total) / self.all_hot if self.all_hot else None
+
+
+@dataclass(frozen=True, slots=True)
+class TableCost:
+    """The costs of a table. ``ahead`` are the next year and the next ten; empty where no month says how it grows."""
+
+    table: str
+    now: CostOfMonth
+    ahead: tuple[CostAhead, ...]
+
+    def as_json(self, currency: str) -> dict[str, Any]:
+        """The costs in JSON's types. Money is decimal text."""
+        return {
+            "table": self.table,
+            "currency": currency,
+            "tiers": {
+                str(one.tier): {
+                    "months": one.months,
+                    "bytes": one.bytes,
+                    "unknown_months": one.unknown,
+                    "cost": _money(one.cost),
+                }
+                for one in self.now.tiers
+            },
+            "requests": _money(self.now.requests),
+            "total": _money(self.now.total),
+            "all_hot_bytes": self.now.all_hot_bytes,
+            "all_hot": _money(self.now.all_hot),
+            "saved_percent": percent(self.now.saved_share),
+            "ahead": [
+                {
+                    "months": one.months,
+                    "total": _money(one.total),
+                    "all_hot": _money(one.all_hot),
+                    "saved_percent": percent(one.saved_share),
+                    "unknown_months": one.unknown,
+                }
+                for one in self.ahead
+            ],
+        }
+
+
+def prices_of(settings: Settings) -> Prices:
+    """The prices of the settings. Without a storage class for the deep tier its objects cost what cold ones do."""
+    prices = settings.prices
+    deep = prices.cold_gb if settings.deep_storage_class is None else prices.deep_gb
+    gigabyte = {Tier.HOT: prices.hot_gb, Tier.WARM: prices.warm_gb, Tier.COLD: prices.cold_gb, Tier.DEEP: deep}
+    return Prices(prices.currency, gigabyte, prices.thousand_writes, prices.thousand_reads)
+
+
+def table_costs(settings: Settings, tables: Sequence[TieredTable]) -> list[TableCost]:
+    """What each table's months cost. Reads the catalogue and PostgreSQL's sizes only; safe at any time."""
+    prices = prices_of(settings)
+    with connect(settings.database_dsn, "costs") as connection:
+        holds, month = open_holds(connection), Month.of(read_now(connection))
+        now = {
+            table.name: cost_of_month(
+                known_months(connection, table, holds, month),
+                prices,
+                count_objects(connection, table.name),
+                settings.verify_within_days,
+            )
+            for table in tables
+        }
+    return [TableCost(table.name, now[table.name], _ahead(settings, table, prices)) for table in tables]
+
+
+def percent(share: Decimal | None) -> str | None:
+    """A share of one as a percentage with one decimal place."""
+    return None if share is None else str((share * 100).quantize(Decimal("0.1"), ROUND_HALF_EVEN))
+
+
+def _ahead(settings: Settings, table: TieredTable, prices: Prices) -> tuple[CostAhead, ...]:
+    try:
+        (forecast,) = simulate(settings, [table], YEARS_AHEAD)
+    except NotFoundError:  # no month with rows
+        return ()
+    return tuple(_sum(forecast.months[:months], prices) for months in (YEAR, YEAR * YEARS_AHEAD))
+
+
+def _sum(months: Sequence[ForecastMonth], prices: Prices) -> CostAhead:
+    amounts = [(tier, amount) for one in months for tier, amount in one.tiers.items()]
+    total = sum((prices.of_bytes(tier, amount.bytes) for tier, amount in amounts), Decimal(0))
+    all_hot = sum((prices.of_bytes(Tier.HOT, one.all_hot.bytes) for one in months), Decimal(0))
+    return CostAhead(len(months), total, all_hot, sum(amount.unknown for _, amount in amounts))
+
+
+def _money(amount: Decimal) -> str:
+    return str(amount.quantize(_CENT, ROUND_HALF_EVEN))

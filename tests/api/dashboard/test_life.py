@@ -1,0 +1,258 @@
+"""The pages *Life of the data* on a running API: the grid, a month, its proofs, and nothing of other clients' rows."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from api.dashboard.formats import cost, percent
+from api.dashboard.life import LIFE
+from config import Settings
+from ledger.months import Month
+from ledger.proof_files import check_proof
+from ledger.scopes import Scope
+from ledger.transparency.policies import LogPolicy
+from sql.connection import connect
+from tasks.admin.keys import create_key
+from tasks.archiving.late_rows import open_late_rows
+from tasks.archiving.plan import plan_table
+from tasks.retention.costs import table_costs
+from tasks.transparency.publish import publish_log
+from tasks.transparency.report import policy_text
+from tests.api.conftest import serving, unlimited
+from tests.api.dashboard.person import Document, Person
+from tests.api.dashboard.test_pages import check_html
+from tests.api.ledger_rows import Ledger
+
+COLD = Month(2024, 3)
+READ = (Scope.ARCHIVE_READ,)
+READ_ALL = (Scope.ARCHIVE_READ, Scope.READ_ALL)
+HOSTILE = "<script>alert(1)</script>\u202e" + "x" * 10_000
+
+
+class Site:
+    """A ledger with a cold month of two clients, a held-back warm one and a hot one, and an API on it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        table = ledger.settings.table("transactions")
+        at = [COLD.lower + timedelta(days=day) for day in range(3)]
+        self.own = ledger.add(table, at, wallet_id="w-acme")
+        self.theirs = ledger.add(table, at[:1], wallet_id="w-other", client_id="other")
+        ledger.add(table, at[1:2], wallet_id="w-shared")
+        ledger.add(table, at[1:2], wallet_id="w-shared", client_id="other")
+        ledger.cold(table, COLD)
+        self.pending = Month.of(datetime.now(UTC)).plus(-14)
+        ledger.add(table, [self.pending.lower + timedelta(hours=1)], status="pending")
+        ledger.warm(table, self.pending)
+        publish_log(ledger.settings)
+
+
+@pytest.fixture
+def site(ledger: Ledger) -> Site:
+    return Site(ledger)
+
+
+@pytest.fixture
+def url(site: Site) -> Iterator[str]:
+    with serving(unlimited(site.ledger.settings)) as url:
+        yield url
+
+
+@pytest.fixture
+def people(url: str, site: Site) -> Iterator[Any]:
+    """Makes somebody who has signed in with a key of the given scopes and client."""
+    made = []
+
+    def make(scopes: Any = READ_ALL, client: str = "acme") -> Person:
+        person = Person(url, create_key(site.ledger.settings, client, scopes))
+        made.append(person)
+        assert person.sign_in(LIFE).headers["location"] == LIFE
+        return person
+
+    yield make
+    for person in made:
+        person.client.close()
+
+
+def cells(document: Document) -> dict[str, tuple[str, str]]:
+    """Class and title of each cell, by its link."""
+    return {
+        str(one["href"]): (str(one["class"]), str(one["title"]))
+        for one in document.all("a")
+        if str(one.get("href")).startswith("life/")
+    }
+
+
+def test_the_grid_has_every_month_with_its_tier_and_what_holds_it_back(people: Any, site: Site) -> None:
+    document = people().read(LIFE)
+    check_html(document)
+    found = cells(document)
+    assert found[f"life/transactions/{COLD}"][0] == "cold"
+    assert found[f"life/transactions/{COLD}"][1].startswith("cold, 6 rows, ")
+    kind, said = found[f"life/transactions/{site.pending}"]
+    assert kind == "warm"
+    assert said.endswith("held back")
+    assert found[f"life/transactions/{Month.of(datetime.now(UTC))}"][0] == "hot"
+    assert "1 unfinished rows" in document.text
+    assert "warm to cold" in document.text
+
+
+def test_what_is_held_back_on_the_page_is_what_the_plan_holds_back(people: Any, site: Site) -> None:
+    settings = site.ledger.settings
+    document = people().read(LIFE)
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date()
+    for table in settings.registry.values():
+        for move in plan_table(settings, table, tomorrow, tomorrow):
+            assert str(move.month) in document.text
+            assert not move.held_back or move.held_back in document.text
+
+
+def test_costs_are_those_of_the_command(people: Any, site: Site) -> None:
+    document = people().read(LIFE)
+    costs = table_costs(site.ledger.settings, list(site.ledger.settings.registry.values()))
+    assert "USD for a month of what is stored" in document.text
+    for one in costs:
+        shown = f"{one.table} {cost(one.now.total)} {cost(one.now.all_hot)} {percent(one.now.saved_share)}"
+        assert " ".join(shown.split()) in document.text
+
+
+def test_how_far_the_proof_has_come_is_said_and_the_checkpoint_is_a_download(people: Any) -> None:
+    person = people()
+    document = person.read(LIFE)
+    assert "Oldest unverified byte transactions 2024-03" in document.text
+    assert f"{LIFE}/checkpoint" in document.links
+    answer = person.open(f"{LIFE}/checkpoint")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert "attachment" in answer.headers["content-disposition"]
+    bearer = {"Authorization": f"Bearer {person.key}"}
+    assert answer.content == person.client.get("/log/checkpoint", headers=bearer).content
+
+
+def test_a_month_shows_its_life_rows_sums_digest_and_files(people: Any) -> None:
+    person = people()
+    document = person.read(f"{LIFE}/transactions/{COLD}")
+    check_html(document)
+    bearer = {"Authorization": f"Bearer {person.key}"}
+    (part,) = person.client.get(f"/api/v1/archive/months/transactions/{COLD}", headers=bearer).json()["parts"]
+    for shown in (part["root"], part["file"]["key"], part["file"]["sha256"], part["manifest"]["key"]):
+        assert shown in document.text
+    assert "archived: PostgreSQL has the rows no more" in document.text
+    assert "723.00 ZAR" in document.text
+    assert f"entry {part['log_entry']}" in document.text
+    order = [document.text.index(words) for words in ("the month began", "the month ended", "moved from hot to warm")]
+    assert order == sorted(order)
+
+
+def test_a_month_that_is_not_archived_has_no_proofs_and_says_from_when(people: Any, site: Site) -> None:
+    document = people().read(f"{LIFE}/transactions/{site.pending}")
+    check_html(document)
+    assert "Held back: 1 unfinished rows" in document.text
+    assert "Archived from" in document.text
+    assert not [form for form in document.forms if "/life/" in form.action]
+
+
+def test_a_session_downloads_the_proofs_that_its_key_may_have(people: Any, site: Site) -> None:
+    person, month = people(READ), f"{LIFE}/transactions/{COLD}"
+    policy = LogPolicy.parse(policy_text(site.ledger.settings).encode())
+    row = person.open(f"{month}/row", params={"id": str(site.own[0]["id"])})
+    assert row.status_code == 200
+    assert "attachment" in row.headers["content-disposition"]
+    assert check_proof(row.content, policy)
+    statement = person.open(f"{month}/statement", params={"wallet_id": "w-acme", "part": ""})
+    assert statement.status_code == 200, statement.text
+    assert check_proof(statement.content, policy)
+
+
+def test_rows_of_other_clients_are_as_if_they_were_not(people: Any, site: Site) -> None:
+    month = f"{LIFE}/transactions/{COLD}"
+    of_acme, of_all = people(READ), people(READ_ALL)
+    wanted = {"row": {"id": str(site.theirs[0]["id"])}, "statement": {"wallet_id": "w-other"}}
+    for name, query in wanted.items():
+        nothing = {"id": str(uuid4())} if name == "row" else {"wallet_id": "w-of-nobody"}
+        refused, absent = (of_acme.open(f"{month}/{name}", params=one) for one in (query, nothing))
+        assert (refused.status_code, absent.status_code) == (404, 404)
+        texts = {one.text.replace(one.headers["x-request-id"], "") for one in (refused, absent)}
+        assert len({re.sub(r"<time.*?</time>", "", text) for text in texts}) == 1
+        assert of_all.open(f"{month}/{name}", params=query).status_code == 200
+    shared = of_acme.open(f"{month}/statement", params={"wallet_id": "w-shared"})
+    assert shared.status_code == 403
+    assert "read:all" in Document(shared.text).text
+
+
+def test_a_month_with_late_rows_shows_its_parts(people: Any, site: Site) -> None:
+    ledger, table = site.ledger, site.ledger.settings.table("transactions")
+    open_late_rows(ledger.settings, table, COLD)
+    ledger.add(table, [COLD.lower + timedelta(days=9)], wallet_id="w-acme")
+    ledger.cold(table, COLD)
+    publish_log(ledger.settings)
+    document = people().read(f"{LIFE}/transactions/{COLD}")
+    check_html(document)
+    assert "Part 1" in document.text
+    assert "Part 2" in document.text
+    answer = people().open(f"{LIFE}/transactions/{COLD}/statement", params={"wallet_id": "w-acme"})
+    assert answer.status_code == 422
+    assert "part: is required" in Document(answer.text).text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("no_such_table/2024-03", 404),
+        (f"{HOSTILE[:200]}/2024-03", 404),
+        ("transactions/1999-01", 404),
+        ("transactions/2024-13", 422),
+        ("transactions/x", 422),
+        ("transactions/2024-03/row", 422),
+        ("transactions/2024-03/row?id=x", 422),
+        ("transactions/2024-03/statement?wallet_id=", 422),
+    ],
+)
+def test_an_address_of_nothing_is_a_page_that_says_so(people: Any, path: str, status: int) -> None:
+    answer = people().open(f"{LIFE}/{path}")
+    assert answer.status_code == status
+    check_html(Document(answer.text))
+
+
+def test_hostile_values_are_text(people: Any, site: Site) -> None:
+    with connect(site.ledger.settings.database_dsn, "tests") as connection:
+        month = {"month": COLD.first_day, "detail": Jsonb({"reason": HOSTILE})}
+        connection.execute("UPDATE archive_months SET last_error = %s WHERE tier = 'warm'", (HOSTILE,))
+        connection.execute(
+            "INSERT INTO archive_events (table_name, month, event, detail) "
+            "VALUES ('transactions', %(month)s, '<b>odd</b>', %(detail)s)",
+            month,
+        )
+    person = people()
+    for path in (LIFE, f"{LIFE}/transactions/{COLD}", f"{LIFE}/transactions/{site.pending}"):
+        document = person.read(path)
+        check_html(document)
+        assert "<script>" in document.text or "<b>odd" in document.text
+    wallet = person.open(f"{LIFE}/transactions/{COLD}/statement", params={"wallet_id": HOSTILE[:60]})
+    assert wallet.status_code == 404
+    assert "<script>alert" not in wallet.text
+
+
+def test_a_third_table_is_on_the_page_by_configuration_alone(ledger: Ledger) -> None:
+    fields = {"money_columns": ["amount"], "status_column": None}
+    settings = ledger.settings.model_copy(update={"tables": {"payouts": fields}})
+    settings = Settings.model_validate(settings.model_dump() | {"tables": {"payouts": fields}})
+    with connect(settings.database_dsn, "tests") as connection:
+        connection.execute(
+            "CREATE TABLE public.payouts_partitioned (id uuid NOT NULL, created_at timestamptz NOT NULL, "
+            "wallet_id text, currency text, amount numeric(18,2), PRIMARY KEY (id, created_at)) "
+            "PARTITION BY RANGE (created_at)"
+        )
+        connection.execute(
+            "INSERT INTO archive_months (table_name, month, tier) VALUES ('payouts', '2026-01-01', 'hot')"
+        )
+    with serving(unlimited(settings)) as url:
+        person = Person(url, create_key(settings, "acme", READ_ALL))
+        with person.client:
+            person.sign_in(LIFE)
+            assert "payouts" in person.read(LIFE).text
+            check_html(person.read(f"{LIFE}/payouts/2026-01"))

@@ -1,0 +1,240 @@
+"""The page Money and load: totals that tie to the rows and to `treasury totals`, whatever tier the rows are in."""
+
+import re
+from collections.abc import Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+
+from config import Settings
+from config.retention import RetentionSettings
+from ledger.months import Month
+from ledger.scopes import Scope
+from ledger.totals import Question, TotalsGroup, Zone
+from tasks.admin.keys import create_key
+from tasks.retention.approvals import approve, request_deletion
+from tasks.retention.deletion import delete_months
+from tasks.totals.answer import answer_totals
+from tasks.totals.keeping import keep_daily_totals
+from tasks.transparency.publish import publish_log
+from tests.api.conftest import serving
+from tests.api.dashboard.conftest import MakePerson
+from tests.api.dashboard.person import Document, Person
+from tests.api.dashboard.test_pages import check_html
+from tests.api.ledger_rows import Ledger
+
+MONEY = "/dashboard/money"
+COLD, WARM, HOT = Month(2024, 3), Month(2025, 3), Month(2026, 10)
+EVERY_DAY = {"from": "2024-01-01", "to": "2026-12-31"}
+READ = (Scope.TRANSACTIONS_READ, Scope.VAS_READ)
+
+
+@pytest.fixture(scope="module")
+def tiers(shared: Settings) -> Settings:
+    """In each tier of both tables two payments of `acme`, at 21:59 and 22:00 UTC, a fee in dollars, one of `other`."""
+    ledger = Ledger(shared)
+    for name in ("transactions", "vas_transactions"):
+        table = shared.table(name)
+        for month in (COLD, WARM, HOT):
+            late = month.lower + timedelta(days=4, hours=22)
+            ledger.add(table, [late - timedelta(minutes=1), late], fee="1.25")
+            ledger.add(table, [late], type="fee", currency="USD", amount="0.10")
+            ledger.add(table, [late], client_id="other", amount="7.00")
+        ledger.cold(table, COLD)
+        ledger.warm(table, WARM)
+    return shared
+
+
+@pytest.fixture
+def acme(make_person: MakePerson, tiers: Settings) -> Person:
+    """Somebody of `acme` who reads both tables."""
+    return make_person(READ)
+
+
+def show(person: Person, expected: int = 200, /, **query: str) -> Document:
+    answer = person.open(MONEY, params=query)
+    assert answer.status_code == expected, answer.text
+    document = Document(answer.text)
+    check_html(document)
+    return document
+
+
+def table_of(document: Document, heading: str) -> list[list[str]]:
+    """The lines of the table in the section with a heading."""
+    section = document.html.split(f">{heading}</h2>")[1].split("</section>")[0]
+    lines = re.findall(r"<tr>(.*?)</tr>", section.split("<tbody>")[1], re.DOTALL)
+    cells = (re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line, re.DOTALL) for line in lines)
+    return [[re.sub(r"<[^>]+>", "", cell).strip() for cell in line] for line in cells]
+
+
+def test_by_default_the_page_shows_thirty_days_up_to_today(acme: Person) -> None:
+    document = show(acme)
+    fields = {one["name"]: one.get("value") for one in document.all("input") if one.get("type") == "date"}
+    first, last = (date.fromisoformat(str(fields[name])) for name in ("from", "to"))
+    assert last - first == timedelta(days=29)
+    assert "2025-03-02 to 2025-03-31" in show(acme, to="2025-03-31").text
+
+
+def test_the_sums_are_those_of_the_rows_in_every_tier_and_of_each_currency(acme: Person, tiers: Settings) -> None:
+    for _ in range(2):
+        for table in ("transactions", "vas_transactions"):
+            text = show(acme, table=table, **EVERY_DAY).text
+            assert "Rows 9 of the client acme" in text
+            assert "Amount, ZAR 723.00 ZAR 6 rows" in text
+            assert "Amount, USD 0.30 USD 3 rows" in text
+            assert "723.30" not in text  # no sum goes over two currencies
+        assert {one.error for one in keep_daily_totals(tiers)} == {None}
+
+
+def test_the_lines_tie_to_the_command(acme: Person, tiers: Settings) -> None:
+    groups = frozenset({TotalsGroup.DAY, TotalsGroup.TYPE, TotalsGroup.STATUS})
+    for zone in Zone:
+        question = Question(date(2026, 10, 1), date(2026, 10, 31), zone, groups, "acme")
+        totals = answer_totals(tiers, tiers.table("transactions"), question, 1000, 30).totals
+        query = {"from": "2026-10-01", "to": "2026-10-31", "zone": zone.value, "type": "yes", "status": "yes"}
+        document = show(acme, **query)
+        wanted = {(str(one.day), one.type, one.status, one.currency, one.rows, one.sums) for one in totals}
+        found = {
+            (day, kind.lower(), status.lower(), currency, int(rows), tuple(map(_decimal, sums)))
+            for day, kind, status, currency, rows, *sums in table_of(document, "By day")
+        }
+        assert found == wanted
+        assert f"--zone {zone.value} --group-by day --group-by type --group-by status --client acme" in document.text
+
+
+def _decimal(text: str) -> Decimal:
+    return Decimal(text.rpartition("\u202f")[0].replace("\u202f", ""))
+
+
+def test_days_are_those_of_the_zone(acme: Person) -> None:
+    day = {"from": "2026-10-06", "to": "2026-10-06"}
+    assert "These days have no rows of the client acme" in show(acme, **day).text
+    assert "Rows 2 of the client acme" in show(acme, **day, zone="Africa/Johannesburg").text
+
+
+def test_a_long_range_is_shown_by_month_with_the_same_sums(acme: Person) -> None:
+    document = show(acme, **EVERY_DAY, type="yes")
+    assert table_of(document, "By month") == [
+        [month, kind, currency, rows, amount, fee]
+        for month in ("2026-10", "2025-03", "2024-03")
+        for kind, currency, rows, amount, fee in (
+            ("Fee", "USD", "1", "0.10\u202fUSD", "0.00\u202fUSD"),
+            ("Payment", "ZAR", "2", "241.00\u202fZAR", "2.50\u202fZAR"),
+        )
+    ]
+    assert table_of(document, "All days together") == [
+        ["Fee", "USD", "3", "0.30\u202fUSD", "0.00\u202fUSD"],
+        ["Payment", "ZAR", "6", "723.00\u202fZAR", "7.50\u202fZAR"],
+    ]
+    assert "Rows per month" in document.text
+
+
+def test_supplier_and_commission_are_those_of_vas_transactions(acme: Person) -> None:
+    document = show(acme, table="vas_transactions", supplier="yes", **EVERY_DAY)
+    assert [line[0] for line in table_of(document, "All days together")] == ["Flash", "Flash"]
+    assert "Commission" in document.text
+    refused = show(acme, 422, supplier="yes", **EVERY_DAY)
+    assert "Supplier has values in VAS transactions only" in refused.text
+
+
+def test_rows_of_other_clients_need_read_all(acme: Person, make_person: MakePerson) -> None:
+    assert "7.00" not in show(acme, **EVERY_DAY).text
+    text = show(make_person([*READ, Scope.READ_ALL]), **EVERY_DAY).text
+    assert "Amount, ZAR 744.00 ZAR 9 rows" in text
+    assert "--client" not in text
+
+
+def test_a_key_for_the_second_table_alone_sees_its_totals(make_person: MakePerson, tiers: Settings) -> None:
+    person = make_person([Scope.VAS_READ])
+    assert "treasury totals" in show(person, **EVERY_DAY).text
+    assert "--table vas_transactions" in show(person, **EVERY_DAY).text
+    assert "transactions:read" in show(person, 403, table="transactions").text
+
+
+def test_without_its_scope_the_second_table_is_neither_offered_nor_shown(
+    make_person: MakePerson, tiers: Settings
+) -> None:
+    person = make_person([Scope.TRANSACTIONS_READ])
+    assert "vas_transactions" not in show(person).html
+    assert "vas:read" in show(person, 403, table="vas_transactions").text
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "said"),
+    [
+        ({"from": "2026-02-30"}, "from", "must be a day of the calendar"),
+        ({"to": "<script>"}, "to", "must be a day of the calendar"),
+        ({"from": "2026-03-02", "to": "2026-03-01"}, "to", "must not be before"),
+        ({"from": "0001-01-01", "to": "2026-03-01"}, "from", "must be in the years"),
+        ({"table": "secrets"}, "table", "must be one of"),
+        ({"zone": "Mars"}, "zone", "must be one of"),
+        ({"type": "perhaps"}, "type", "must be one of yes"),
+    ],
+)
+def test_what_is_wrong_is_said_beside_its_field(acme: Person, query: dict[str, str], field: str, said: str) -> None:
+    document = show(acme, 422, **query)
+    assert said in document.text
+    marked = [one for one in (*document.all("input"), *document.all("select")) if one.get("aria-invalid") == "true"]
+    assert [one["name"] for one in marked] == [field]
+    assert "<script>" not in document.html
+    assert "Rows per day" not in document.text
+
+
+def test_too_many_lines_are_refused_and_a_long_table_says_how_long_it_is(
+    acme: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = {"from": "2026-10-01", "to": "2026-10-31"}
+    monkeypatch.setattr("api.dashboard.money.MOST_LINES", 1)
+    document = show(acme, **days)
+    assert "These are the newest 1 of 2 lines" in document.text
+    assert len(table_of(document, "By day")) == 1
+    monkeypatch.setattr("api.dashboard.money.MOST_TOTALS", 1)
+    assert "choose fewer, or fewer days" in show(acme, 422, **days).text
+
+
+def test_every_day_has_a_bar_and_a_day_without_rows_has_none(acme: Person) -> None:
+    document = show(acme, **{"from": "2026-10-01", "to": "2026-10-31"})
+    figures = document.html.split('id="rows-figures"')[1].split("</details>")[0]
+    assert figures.count('<th scope="row">2026-10-') == 31
+    assert '<th scope="row">2026-10-05</th><td class="number">3</td>' in figures
+    assert '<th scope="row">2026-10-06</th><td class="number">0</td>' in figures
+
+
+@pytest.fixture
+def place(ready: Settings) -> Iterator[tuple[Ledger, Person]]:
+    settings = ready.model_copy(update={"retention": RetentionSettings(grace_days=0)})
+    with serving(settings) as url:
+        person = Person(url, create_key(settings, "acme", READ))
+        with person.client:
+            person.sign_in()
+            yield Ledger(settings), person
+
+
+def test_deleted_months_are_named_and_not_counted(place: tuple[Ledger, Person]) -> None:
+    ledger, person = place
+    settings, old = ledger.settings, Month(2014, 1)
+    table = settings.table("transactions")
+    ledger.add(table, [old.lower])
+    ledger.cold(table, old)
+    publish_log(settings)
+    request = request_deletion(settings, [table], "anna", "past the policy")
+    for approver in ("ben", "carol"):
+        approve(settings, request.request_id, approver, "looked at it")
+    assert len(delete_months(settings)) == 1
+    text = show(person, **{"from": "2014-01-01", "to": "2014-01-31"}).text
+    assert "Rows of 2014-01 were deleted at the end of their retention" in text
+    assert "were deleted" not in show(person).text
+
+
+def test_rows_that_somebody_took_away_are_never_left_out_of_a_sum(place: tuple[Ledger, Person]) -> None:
+    ledger, person = place
+    table: Any = ledger.settings.table("transactions")
+    ledger.add(table, [HOT.lower])
+    with psycopg.connect(ledger.settings.database_dsn, autocommit=True) as connection:
+        connection.execute(f"ALTER TABLE {table.hot_parent} DETACH PARTITION {table.name}_2026_10")
+    answer = person.open(MONEY, params={"from": "2026-10-01", "to": "2026-10-31"})
+    assert answer.status_code == 503
+    assert "cannot be read at the moment" in Document(answer.text).text

@@ -1,0 +1,228 @@
+"""The page *Now*: its sentence, its figures, its alerts and the flow runs."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from api.dashboard import now
+from api.dashboard.error_pages import HOME
+from api.dashboard.runs_desk import PATIENCE_S
+from api.monitoring.health_report import Component, ComponentState, HealthReport
+from api.monitoring.history import Minute
+from config import Settings
+from ledger.alerts import Alert, Severity
+from ledger.errors import ConfigError, TransientError
+from ledger.scopes import Scope
+from sql.connection import connect
+from tasks.admin.keys import create_key
+from tasks.alerting.store import list_alerts, raise_alert
+from tasks.prefect.access import PrefectAccess
+from tasks.prefect.recent_runs import recent_runs, ui_url
+from tests.api.conftest import serving, unlimited
+from tests.api.dashboard.conftest import MakePerson
+from tests.api.dashboard.person import SAME_ORIGIN, Person
+from tests.api.dashboard.test_pages import check_html
+from tests.cli.broken_servers import broken_port
+from tests.tasks.health.conftest import prefect_url
+
+__all__ = ["prefect_url"]
+
+NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
+HOSTILE = "<script>alert(1)</script>\u202e\u0000" + "x" * 10_000
+
+
+def component(state: ComponentState, name: str = "months_overdue", line: str = "3 months are due") -> Component:
+    return Component(
+        name=name, state=state, value=Decimal(1), threshold=Decimal(1), unit="", line=line, to_do="Look at it."
+    )
+
+
+def report(*components: Component) -> HealthReport:
+    worst = max((one.state for one in components), key=list(ComponentState).index)
+    return HealthReport(state=worst, checked_at=NOON, components=list(components))
+
+
+@pytest.mark.parametrize(
+    ("components", "said"),
+    [
+        ([component(ComponentState.HEALTHY)] * 2, "Everything works: all 2 checks are healthy."),
+        (
+            [component(ComponentState.HEALTHY), component(ComponentState.WARNING)],
+            "Something needs attention: months overdue, 3 months are due.",
+        ),
+        (
+            [component(ComponentState.WARNING), component(ComponentState.CRITICAL, "redis", "Redis: refused.")],
+            "Something does not work: redis, Redis: refused. 1 more check is not healthy.",
+        ),
+    ],
+)
+def test_one_sentence_says_the_state_and_its_worst_reason(components: list[Component], said: str) -> None:
+    assert now.sentence(report(*components)) == said
+
+
+def minute(number: int, **changes: Any) -> Minute:
+    measured: dict[str, Any] = {
+        "requests": 60,
+        "per_second": 1.0,
+        "errors": 0,
+        "p50_ms": 1.0,
+        "p95_ms": 2.0,
+        "p99_ms": 3.0,
+        "cache_hit_ratio": 0.5,
+        "pool_in_use": 1,
+        "queued_rows": 0,
+    }
+    return Minute(at=NOON + timedelta(minutes=number), **measured | changes)
+
+
+def test_a_day_of_minutes_is_a_chart_that_can_be_read() -> None:
+    day = [minute(number) for number in range(1440)]
+    day[700] = minute(700, errors=6, p99_ms=900.0)
+    points = now.thinned(day)
+    assert len(points) == now.MOST_POINTS
+    assert sum(point.requests for point in points) == 1440 * 60
+    assert max(point.p99_ms or 0 for point in points) == 900.0  # the worst minute is never averaged away
+    assert sum(point.errors for point in points) == 6
+    assert points[-1].at == day[-1].at
+    throughput, latency, errors, hits = now.history_charts(day)
+    assert len(throughput.rows) == len(errors.rows) == len(hits.rows) == now.MOST_POINTS
+    assert latency.columns == ("time (UTC)", "p50", "p95", "p99")
+
+
+def test_before_the_first_minute_the_charts_say_that_nothing_was_measured(person: Person) -> None:
+    assert all(not chart.rows for chart in now.history_charts([]))
+    assert "Nothing was measured yet." in person.read(HOME).text
+
+
+def test_the_page_shows_the_state_and_the_figures(person: Person) -> None:
+    document = person.read(HOME)
+    check_html(document)
+    assert "checks are not healthy" in document.text  # no Redis, no Prefect and no schedules here
+    for words in (
+        "requests per s",
+        "error rate",
+        "p99",
+        "Pool of the API",
+        "buffer hits",
+        "Layers since the start",
+    ):
+        assert words in document.text
+    regions = [attributes.get("id") for _, attributes in document.elements if "data-live" in attributes]
+    assert regions == ["state", "alerts", "api", "database", "cache", "runs", "freshness"]
+    assert document.all("body") == [{"data-refresh": "15"}]
+
+
+def raised(settings: Settings, title: str, severity: Severity = Severity.CRITICAL) -> int:
+    with connect(settings.database_dsn, "tests") as connection:
+        alert = Alert(f"rule-{uuid4().hex[:8]}", "subject", severity, title, "Look.", {"seen": 1})
+        stored = raise_alert(connection, alert)
+    assert stored is not None
+    return stored.alert_id
+
+
+def test_an_alert_is_acknowledged_once_by_a_form(person: Person, shared: Settings) -> None:
+    number = raised(shared, "The disk is nearly full")
+    action = f"{HOME}/alerts/{number}/acknowledge"
+    assert "The disk is nearly full" in person.read(HOME).text
+
+    answer = person.send(HOME, action)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{HOME}?done=acknowledged")
+    after = person.read(answer.headers["location"])
+    assert "The alert is acknowledged" in after.text
+    assert action not in [form.action for form in after.forms]
+    with connect(shared.database_dsn, "tests") as connection:
+        (stored,) = [alert for alert in list_alerts(connection) if alert.alert_id == number]
+    assert stored.acknowledged_by == f"acme (key {person.key.split('_')[1]})"
+
+
+def test_without_the_scope_there_is_no_button_and_no_way(make_person: MakePerson, shared: Settings) -> None:
+    number = raised(shared, "Another thing")
+    someone = make_person([Scope.MONITORING_READ])
+    action = f"{HOME}/alerts/{number}/acknowledge"
+    document = someone.read(HOME)
+    assert "Another thing" in document.text
+    assert "needs the scope operations" in document.text
+    assert not [form for form in document.forms if "/alerts/" in form.action]
+    answer = someone.client.post(action, data={"form_token": someone.form_token}, headers=SAME_ORIGIN)
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(("number", "status"), [("999999", 404), ("0", 422), ("x", 422), ("1%00", 422)])
+def test_an_alert_that_is_not_there_is_not_acknowledged(person: Person, number: str, status: int) -> None:
+    given = {"form_token": person.form_token}
+    answer = person.client.post(f"{HOME}/alerts/{number}/acknowledge", data=given, headers=SAME_ORIGIN)
+    assert answer.status_code == status
+
+
+def test_a_hostile_alert_is_text(person: Person, shared: Settings) -> None:
+    raised(shared, HOSTILE, Severity.WARNING)
+    document = person.read(HOME)
+    check_html(document)
+    assert "<script>alert(1)</script>" in document.text
+    assert len(document.html) < 100_000
+
+
+def _made_run(settings: Settings, name: str, state: str) -> str:
+    """A run in a real Prefect server, as a flow would leave it; returns its id."""
+    access = PrefectAccess.of(settings)
+    flow = access.once("/flows/", {"name": "archive-months"})
+    run = access.once("/flow_runs/", {"name": name, "flow_id": flow["id"], "state": {"type": "PENDING"}})
+    for kind in ("RUNNING", state):
+        access.once(f"/flow_runs/{run['id']}/set_state", {"state": {"type": kind}, "force": True})
+    return str(run["id"])
+
+
+def with_prefect(settings: Settings, url: str) -> Settings:
+    return unlimited(settings.model_copy(update={"prefect_api_url": url}))
+
+
+@pytest.fixture
+def at_prefect(shared: Settings, prefect_url: str) -> Iterator[Person]:
+    with serving(with_prefect(shared, prefect_url)) as url:
+        someone = Person(url, create_key(shared, "acme", list(Scope)))
+        with someone.client:
+            someone.sign_in()
+            yield someone
+
+
+def test_the_newest_runs_lead_into_the_prefect_ui(at_prefect: Person, shared: Settings, prefect_url: str) -> None:
+    number = _made_run(with_prefect(shared, prefect_url), HOSTILE[:200].replace("\u0000", ""), "FAILED")
+    document = at_prefect.read(HOME)
+    check_html(document)
+    assert f"{prefect_url.removesuffix('/api')}/runs/flow-run/{number}" in document.links
+    assert "archive-months" in document.text
+    assert "Failed" in document.text
+
+
+@pytest.mark.parametrize("kind", ["silent", "closed"])
+def test_a_prefect_that_does_not_answer_is_said_and_not_waited_for(shared: Settings, kind: str) -> None:
+    del kind
+    with broken_port("silent") as port, serving(with_prefect(shared, f"http://127.0.0.1:{port}/api")) as url:
+        someone = Person(url, create_key(shared, "acme", list(Scope)))
+        with someone.client:
+            someone.sign_in()
+            assert "Prefect gave no good answer" in someone.read(HOME).text
+    assert PATIENCE_S <= 1
+
+
+def test_what_prefect_answers_wrongly_is_one_error(shared: Settings) -> None:
+    with pytest.raises(TransientError, match="Prefect gave no good answer"):
+        recent_runs(shared.model_copy(update={"prefect_api_url": "http://127.0.0.1:9/api"}), 5, 0.5)
+    with pytest.raises(ConfigError):
+        recent_runs(shared.model_copy(update={"prefect_api_url": None}), 5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("api", "ui", "shown"),
+    [
+        ("http://user:secret@prefect:4200/api", None, "http://prefect:4200"),
+        ("https://prefect.example/team/api/", None, "https://prefect.example/team"),
+        ("http://prefect:4200/api", "https://runs.example/", "https://runs.example"),
+    ],
+)
+def test_the_ui_is_where_the_settings_say(shared: Settings, api: str, ui: str | None, shown: str) -> None:
+    assert ui_url(shared.model_copy(update={"prefect_api_url": api, "prefect_ui_url": ui})) == shown
