@@ -40,7 +40,7 @@ _AS_TEXT = ("id", "metadata")
 _PART_BYTES = 1 << 16
 
 
-class FileFormat(StrEnum):
+class DownloadFormat(StrEnum):
     """The form of a file."""
 
     CSV = "csv"
@@ -72,7 +72,7 @@ class DownloadDesk:
         self._lock = Lock()
         self._querier: Querier | None = None
 
-    async def make(self, wanted: RowSearch, form: FileFormat) -> Download:
+    async def make(self, wanted: RowSearch, form: DownloadFormat) -> Download:
         """The file of a search. Raises NotYetError for rows in deep storage, TransientError, and HttpError for an
         answer that takes too long or cannot be whole.
         """
@@ -87,7 +87,7 @@ class DownloadDesk:
         if querier is not None:
             querier.close()
 
-    def _made(self, wanted: RowSearch, form: FileFormat) -> Download:
+    def _made(self, wanted: RowSearch, form: DownloadFormat) -> Download:
         began_s = time.monotonic()
         try:
             with self._opened().answer(query_of(wanted, MOST_ROWS + 1), TIMEOUT_S) as answer:
@@ -105,7 +105,7 @@ class DownloadDesk:
                 self._querier = Querier(self._settings)
             return self._querier
 
-    def _write(self, answer: Answer, form: FileFormat) -> Download:
+    def _write(self, answer: Answer, form: DownloadFormat) -> Download:
         self._settings.spool.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             file = stack.enter_context(tempfile.TemporaryFile(dir=self._settings.spool))
@@ -217,7 +217,7 @@ def _refusal(took_s: float) -> HttpError:
     return HttpError(UNAVAILABLE, said)
 
 
-_WRITERS: dict[FileFormat, Callable[[pa.RecordBatchReader, IO[bytes]], tuple[int, bool]]] = {
-    FileFormat.CSV: _write_csv,
-    FileFormat.PARQUET: _write_parquet,
+_WRITERS: dict[DownloadFormat, Callable[[pa.RecordBatchReader, IO[bytes]], tuple[int, bool]]] = {
+    DownloadFormat.CSV: _write_csv,
+    DownloadFormat.PARQUET: _write_parquet,
 }

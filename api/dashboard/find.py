@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from api.archive.handlers import part_of, row_proof, statement_proof
 from api.archive.months import MonthOfTable, month_of
 from api.connections.database import OutOfTimeError
-from api.dashboard.download_desk import MOST_ROWS, Download, FileFormat
+from api.dashboard.download_desk import MOST_ROWS, Download, DownloadFormat
 from api.dashboard.found_rows import Found, known_months, search, tiers_of
 from api.dashboard.page import HTTP_STATUS, Page, PageCall
 from api.dashboard.readable_tables import ANY_OTHER, TABLE_NAMES, readable, require, unread
@@ -79,7 +79,7 @@ async def show_search(call: PageCall) -> Mapping[str, Any]:
 
 async def download(call: PageCall) -> Response:
     """The rows of a search as a file."""
-    form = parsing.member("form", call.request.path_params["form"], FileFormat)
+    form = parsing.member("form", call.request.path_params["form"], DownloadFormat)
     made = await call.services.downloads.make(_search(call), form)
     return StreamingResponse(made.parts(), headers=_headers(made, form), media_type=_MEDIA_TYPES[form])
 
@@ -111,12 +111,13 @@ async def show_row(call: PageCall) -> Mapping[str, Any]:
 
 async def prove_row(call: PageCall) -> Response:
     """The proof file of a row."""
-    return await row_proof(call.services, call.key, _table(call), _row_id(call))
+    return await row_proof(call.services, call.key, _any_table(call), _row_id(call))
 
 
 async def prove_month(call: PageCall) -> Response:
     """The proof file of all rows of the row's wallet in the row's month, or in one part of it."""
-    table, located = await _located(call)
+    table = _any_table(call)
+    located = await _find(call, table)
     group = table.group_column
     wallet = None if group is None else located.row.get(group)
     if wallet is None:
@@ -127,7 +128,12 @@ async def prove_month(call: PageCall) -> Response:
 
 async def _located(call: PageCall) -> tuple[TieredTable, LocatedRow]:
     """The row of the address. Raises problems 404 and, for a deleted month, 410."""
-    table, row_id = _table(call), _row_id(call)
+    table = _table(call)
+    return table, await _find(call, table)
+
+
+async def _find(call: PageCall, table: TieredTable) -> LocatedRow:
+    row_id = _row_id(call)
     located = await call.services.reader.find(table, row_id, call.key.sees_client)
     if located is None:
         if deleted := await call.services.reader.deleted_month(table, row_id):
@@ -135,7 +141,7 @@ async def _located(call: PageCall) -> tuple[TieredTable, LocatedRow]:
                 GONE, f"The month of this id was deleted: {deleted}. `treasury certificate show` prints it."
             )
         raise HttpError(NOT_FOUND)
-    return table, located
+    return located
 
 
 async def _month(call: PageCall, table: TieredTable, month: Month) -> MonthOfTable | None:
@@ -150,8 +156,14 @@ async def _month(call: PageCall, table: TieredTable, month: Month) -> MonthOfTab
 
 def _table(call: PageCall) -> TieredTable:
     """The table of the address. Raises a 403 problem where the key may not read it."""
+    table = _any_table(call)
+    require(call.key, table.name)
+    return table
+
+
+def _any_table(call: PageCall) -> TieredTable:
+    """The table of the address: a proof needs the scope of the archive alone, as its operation does."""
     name = parsing.choice("table", call.request.path_params["table"], tuple(TABLE_NAMES))
-    require(call.key, name)
     return call.services.settings.table(name)
 
 
@@ -225,10 +237,10 @@ def _rows(found: Found) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-_MEDIA_TYPES = {FileFormat.CSV: "text/csv; charset=utf-8", FileFormat.PARQUET: "application/vnd.apache.parquet"}
+_MEDIA_TYPES = {DownloadFormat.CSV: "text/csv; charset=utf-8", DownloadFormat.PARQUET: "application/vnd.apache.parquet"}
 
 
-def _headers(made: Download, form: FileFormat) -> dict[str, str]:
+def _headers(made: Download, form: DownloadFormat) -> dict[str, str]:
     name = f"found-first-{made.rows}-rows" if made.cut else f"found-{made.rows}-rows"
     return {
         "Cache-Control": "no-store",

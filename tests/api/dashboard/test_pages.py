@@ -74,7 +74,8 @@ def test_with_every_scope_but_its_own_a_page_names_what_is_missing(make_person: 
     answer = ask(make_person(set(Scope) - {page.scope, *page.or_scopes}), page)
     assert answer.status_code == 403
     assert f"lacks the scope {page.scope}" in Document(answer.text).text
-    for scope in (page.scope, *page.or_scopes):
+    in_its_place = () if "{table}" in page.path else page.or_scopes  # a page of one table needs that table's own
+    for scope in (page.scope, *in_its_place):
         assert ask(make_person([scope]), page).status_code not in (401, 403)
 
 
