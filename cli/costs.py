@@ -6,11 +6,11 @@ from decimal import Decimal
 
 from cli import terminal
 from config import Settings
+from ledger.sizes import GIGABYTE
 from ledger.storage_costs import CostOfMonth, TierCost
 from ledger.tables import TieredTable
 from tasks.retention.costs import YEAR, CostAhead, TableCost, percent, table_costs
 
-_GIGABYTE = 10**9
 _SMALL = Decimal("0.01")
 
 
@@ -28,7 +28,7 @@ def show_costs(settings: Settings, tables: Sequence[TieredTable], *, as_json: bo
 
 
 def _row(one: TierCost) -> list[str]:
-    size = f"{one.bytes / _GIGABYTE:,.3f}" + (f", {one.unknown} of unknown size" if one.unknown else "")
+    size = f"{one.bytes / GIGABYTE:,.3f}" + (f", {one.unknown} of unknown size" if one.unknown else "")
     return [str(one.tier), f"{one.months:,}", size, money(one.cost)]
 
 

@@ -13,12 +13,12 @@ from cli.session import session
 from ledger.errors import ConfigError
 from ledger.forecast import STORED, ForecastMonth
 from ledger.policy import Tier
+from ledger.sizes import GIGABYTE
 from tasks.retention.policy import Simulation, check_policies, simulate
 
 _PRICE = re.compile(r"(hot|warm|cold|deep)=(\d{1,9}(?:\.\d{1,6})?)")
 _MOST_YEARS = 50
 _MOST_ROWS = 10**12
-_GIGABYTE = 10**9
 
 
 def simulate_(
@@ -89,8 +89,8 @@ def _row(year: Sequence[ForecastMonth]) -> list[str]:
 
 def _gigabytes(size: int, unknown: int) -> str:
     if unknown:
-        return "unknown" if not size else f"{size / _GIGABYTE:,.3f} + unknown"
-    return f"{size / _GIGABYTE:,.3f}"
+        return "unknown" if not size else f"{size / GIGABYTE:,.3f} + unknown"
+    return f"{size / GIGABYTE:,.3f}"
 
 
 def check() -> None:

@@ -7,15 +7,13 @@ from decimal import Decimal
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from ledger.sizes import human_bytes
+from ledger.sizes import GIGABYTE, human_bytes
 from tasks.archiving.outcome import MoveOutcome, MoveResult
 from tasks.archiving.plan import PlannedMove
 from tasks.archiving.rollover import RolloverReport
 from tasks.health import CheckResult, HealthState, worst
 from tasks.health.record import Recorded
 from tasks.retention.costs import TableCost
-
-_GIGABYTE = 10**9
 
 
 def publish_plan(moves: Sequence[PlannedMove], as_of: date) -> str:
@@ -100,7 +98,7 @@ def publish_costs(costs: Sequence[TableCost], currency: str) -> None:
     rows = [
         {
             "table": known["table"],
-            **{f"{tier}, GB": round(amount["bytes"] / _GIGABYTE, 3) for tier, amount in known["tiers"].items()},
+            **{f"{tier}, GB": round(amount["bytes"] / GIGABYTE, 3) for tier, amount in known["tiers"].items()},
             f"{currency} a month": known["total"],
             "all hot": known["all_hot"],
             "saved": "" if known["saved_percent"] is None else f"{known['saved_percent']} %",

@@ -8,8 +8,8 @@ from decimal import Decimal
 from ledger.months import Month, months_between
 from ledger.policy import Tier, TierPolicy
 from ledger.retention import due_on
+from ledger.sizes import GIGABYTE
 
-_GIGABYTE = Decimal(10**9)
 _PLACES = {tier: place for place, tier in enumerate(Tier)}
 _IN_POSTGRES = (Tier.HOT, Tier.WARM)
 STORED = (Tier.HOT, Tier.WARM, Tier.COLD, Tier.DEEP)
@@ -159,4 +159,4 @@ def _count(amount: list[int], one: KnownMonth, tier: Tier) -> None:
 def _cost(amount: TierAmount, price: Decimal | None) -> Decimal | None:
     if price is None or amount.unknown:
         return None
-    return (Decimal(amount.bytes) / _GIGABYTE * price).quantize(Decimal("0.01"))
+    return (Decimal(amount.bytes) / GIGABYTE * price).quantize(Decimal("0.01"))

@@ -1,5 +1,8 @@
 """Sizes in bytes for people."""
 
+GIGABYTE = 10**9
+"""The unit that prices are given for."""
+
 _STEP = 1024
 _UNITS = ("B", "KiB", "MiB", "GiB")
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 from ledger.archive_objects import EVERY_PART
 from ledger.forecast import STORED, KnownMonth
 from ledger.policy import Tier
+from ledger.sizes import GIGABYTE
 
-GIGABYTE = Decimal(10**9)
 _THOUSAND = Decimal(1000)
 _DAYS_OF_MONTH = Decimal("365.25") / 12
 _IN_POSTGRES = (Tier.HOT, Tier.WARM)

@@ -43,7 +43,7 @@ def downloaded(folder: Path, pattern: str) -> Path:
     """The one file of a pattern, once the browser has all of it."""
     ends_s = time.monotonic() + _GIVE_UP_S
     while not (found := list(folder.glob(pattern))):
-        assert time.monotonic() < ends_s, f"waited in vain for {pattern}: {list(folder.iterdir())}"
+        assert time.monotonic() < ends_s, f"no file {pattern} came: {list(folder.iterdir())}"
         time.sleep(0.05)
     (file,) = found
     return file
