@@ -1,4 +1,4 @@
-"""`treasury alert`: list open alerts, acknowledge one, and test where notices go."""
+"""`treasury alert`: list open alerts, acknowledge or resolve one, and test where notices go."""
 
 import getpass
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from ledger.errors import NotFoundError, TransientError
 from sql.connection import connect
 from tasks.alerting import store as alerts
 from tasks.alerting.delivery import require_targets, send_test
+from tasks.alerting.runbooks import runbook
 
 AlertId = Annotated[int, typer.Argument(min=1, help="Number of the alert, as `treasury alert list` shows it")]
 Everything = Annotated[bool, typer.Option("--all", help="Include resolved alerts, up to the newest hundred")]
@@ -31,8 +32,8 @@ def list_(everything: Everything = False) -> None:
             str(alert.severity) if alert.state == "open" else alert.state,
             f"{alert.rule} ({alert.subject}): {alert.title}",
             f"{alert.count} since {alert.first_seen:%Y-%m-%d %H:%M}",
-            alert.acknowledged_by or "",
-            alert.what_to_do,
+            f"resolved by {alert.closed_by}: {alert.close_reason}" if alert.closed_by else alert.acknowledged_by or "",
+            f"{alert.what_to_do} Runbook: {runbook(settings, alert.rule)}",
         )
         for alert in records
     ]
@@ -47,6 +48,19 @@ def acknowledge(alert_id: AlertId, who: Who = None) -> None:
     if not acknowledged:
         raise NotFoundError(f"alert {alert_id} is not open, or was acknowledged before")
     typer.echo(f"alert {alert_id} is acknowledged by {name}")
+
+
+def resolve(alert_id: AlertId, reason: Annotated[str, typer.Option(help="Reason to record")], who: Who = None) -> None:
+    """Resolve an alert whose end nothing else shows.
+
+    Most alerts end by themselves. If the cause lasts, its next occurrence opens a new alert.
+    """
+    name = who or getpass.getuser()
+    with session() as settings, connect(settings.database_dsn, "alerts") as connection:
+        resolved = alerts.close_alert(connection, alert_id, name, reason)
+    if not resolved:
+        raise NotFoundError(f"alert {alert_id} is not open")
+    typer.echo(f"alert {alert_id} is resolved by {name}")
 
 
 def test() -> None:  # a command, no test of pytest's

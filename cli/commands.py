@@ -158,10 +158,11 @@ COMMANDS: Mapping[str, Command | Group] = {
     ),
     "health": Command("cli.health:health", "Check all components now."),
     "alert": Group(
-        "List and acknowledge alerts, and test the notices.",
+        "List, acknowledge and resolve alerts, and test the notices.",
         {
             "list": Command("cli.alerts:list_", "List the open alerts, newest first."),
             "acknowledge": Command("cli.alerts:acknowledge", "Acknowledge an alert, which stops its repeated notices."),
+            "resolve": Command("cli.alerts:resolve", "Resolve an alert whose end nothing else shows."),
             "test": Command("cli.alerts:test", "Send a test notice to each target, and report the results."),
         },
     ),

@@ -16,8 +16,7 @@ from prefect.deployments import run_deployment
 from prefect.logging.handlers import APILogWorker
 
 from flows.archive_months import archive_months
-from flows.delete_old_transactions import DeletionParameters, delete_old_transactions
-from flows.parameters import ArchivingParameters, TableParameters
+from flows.delete_old_transactions import delete_old_transactions
 from flows.roll_partitions import roll_partitions
 from flows.run_archiving_operations import run_archiving_operations
 from ledger.errors import DataError
@@ -29,20 +28,20 @@ _PROGRESS_KEY = "archive-progress"
 
 def roll(parameters: dict[str, Any]) -> None:
     """Run `roll_partitions` in this process. Raises what the flow raises."""
-    _logged(lambda: roll_partitions(TableParameters.model_validate(parameters)))
+    _logged(lambda: roll_partitions(**parameters))
 
 
 def archive(parameters: dict[str, Any], *, nightly: bool) -> list[Any]:
     """Run `archive_months`, or the nightly flow, in this process. Returns its outcomes; raises what the flow raises."""
     flow = run_archiving_operations if nightly else archive_months
-    outcomes: list[Any] = _logged(lambda: flow(ArchivingParameters.model_validate(parameters)))
+    outcomes: list[Any] = _logged(lambda: flow(**parameters))
     return outcomes
 
 
 def delete(parameters: dict[str, Any]) -> list[DeletionOutcome]:
     """Run `delete_old_transactions` in this process, without waiting for approvals; as `archive`."""
-    chosen = DeletionParameters.model_validate({"wait_hours": 0} | parameters)
-    outcomes: list[DeletionOutcome] = _logged(lambda: delete_old_transactions(chosen))
+    chosen = {"wait_hours": 0} | parameters
+    outcomes: list[DeletionOutcome] = _logged(lambda: delete_old_transactions(**chosen))
     return outcomes
 
 

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from cli import terminal
-from config import load_settings
+from config import Settings, load_settings
 from servers.lending import reachable, require_home
+from tasks.alerting.runbooks import runbook
 from tasks.health import CheckResult, run_checks, worst
-from tasks.health.record import RUN_S, Recorded
+from tasks.health.record import RULE_PREFIX, RUN_S, Recorded
 from tasks.health.record import record as record_results
 
 
@@ -36,18 +37,21 @@ def health(
         }
         typer.echo(json.dumps(answer, indent=1))
     else:
-        _show(results)
+        _show(settings, results)
     if record:
         _report(record_results(settings, results, at, RUN_S - (time.monotonic() - begun_s)))
     raise typer.Exit(worst(results).rank)
 
 
-def _show(results: list[CheckResult]) -> None:
+def _show(settings: Settings, results: list[CheckResult]) -> None:
     rows = [
         (result.name, str(result.state), result.line, result.to_do if not result.caused_by else "")
         for result in results
     ]
     terminal.table("Health", ("check", "state", "finding", "action"), rows)
+    wrong = [result.name for result in results if result.to_do and not result.caused_by]
+    if wrong:
+        terminal.note(f"runbook: {', '.join(runbook(settings, f'{RULE_PREFIX}{name}') for name in wrong)}")
 
 
 def _report(recorded: Recorded) -> None:

@@ -18,11 +18,8 @@ from sql.restored import Request
 from tasks.reconciliation.audit.people import account_of_process
 from tasks.restoring import restore as restoring
 from tasks.restoring.back_to_warm import WORK_DAYS, return_month
-from tasks.restoring.restore import RestoredPart
+from tasks.restoring.restore import COPY_DAYS, MOST_DAYS, RestoredPart
 from tasks.restoring.unseal import unseal_month
-
-MOST_DAYS = 366
-COPY_DAYS = 30
 
 
 class Destination(StrEnum):

@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 from cli import terminal
 from cli.status import TITLES, address_of
 from config import Settings, load_settings
+from ledger.errors import TreasuryError
 from servers import stack
 from tasks.admin.processes import Incident
 from tasks.admin.session_key import kept_valid
 from tasks.admin.setup import open_for
 from tasks.alerting.delivery import require_targets
-from tasks.alerting.incidents import incident_alerts
+from tasks.alerting.incidents import end_incidents, incident_alerts
 
 CHECK_S = 1.0
 SESSION_CLIENT = "local"
@@ -43,6 +44,10 @@ def up() -> None:
         show(settings, running)
         terminal.console.print(f"API key of this session: {keys[0]}", markup=False, soft_wrap=True)
         terminal.note("it is revoked when this stops; `treasury key create` makes one that stays")
+        try:
+            end_incidents(running.settings, [endpoint.name for endpoint in running.endpoints])
+        except TreasuryError as error:
+            terminal.note(f"alerts of an earlier run stay open: {error}")
         with (
             kept_valid(running.settings, keys[0]),
             incident_alerts(running.settings) as alert,

@@ -253,6 +253,9 @@ class Settings(BaseSettings):
         None,
         description="http(s)://... of the Prefect UI for people; unset: TREASURY_PREFECT_API_URL without /api",
     )
+    runbooks_url: str | None = Field(
+        None, description="http(s)://... where people read docs/runbooks.md; unset: its path in this project"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("home", mode="before")
@@ -310,7 +313,7 @@ class Settings(BaseSettings):
             raise ValueError("must be s3://bucket, s3://bucket/prefix or file:///folder")
         return value.rstrip("/")
 
-    @field_validator("s3_endpoint_url", "prefect_api_url", "prefect_ui_url", "tsa_url")
+    @field_validator("s3_endpoint_url", "prefect_api_url", "prefect_ui_url", "runbooks_url", "tsa_url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
         if value is not None and urlsplit(value).scheme not in {"http", "https"}:

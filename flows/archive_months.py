@@ -11,20 +11,24 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from config import Settings, load_settings
 from flows.artifacts import publish_outcomes, publish_plan
+from flows.console import explained, finished, name_run
 from flows.futures import raise_together, result_or_error
-from flows.parameters import ArchivingParameters
+from flows.parameters import AsOf, Moves, PlanOnly, Tables, allowed_moves, chosen_tables
 from ledger.errors import DataError, TransientError, TreasuryError
 from tasks.admin.setup import check_clock
 from tasks.archiving.calendar import AsOfError, utc_today
-from tasks.archiving.outcome import MoveOutcome, MoveResult
+from tasks.archiving.outcome import MoveAction, MoveOutcome, MoveResult, outcome_counts
 from tasks.archiving.plan import PlannedMove
 from tasks.steps import finish_leftovers_step, move_month_step, plan_table_step
 
 _WORKERS: Any = ThreadPoolTaskRunner(max_workers=load_settings().archive_workers)  # its types do not fit @flow's
 
 
-@flow(name="archive-months", task_runner=_WORKERS)
-def archive_months(parameters: ArchivingParameters = ArchivingParameters()) -> list[MoveOutcome]:
+@flow(name="archive-months", flow_run_name="archive months", task_runner=_WORKERS)
+@explained("archive-months")
+def archive_months(
+    as_of: AsOf = None, tables: Tables = (), moves: Moves = "all", plan_only: PlanOnly = False
+) -> list[MoveOutcome]:
     """Move every month that is due; with ``plan_only`` only show what would move and what is held back.
 
     All tables are planned before anything moves, so a wrong ``as_of`` or name changes nothing. A table or a month that
@@ -33,24 +37,39 @@ def archive_months(parameters: ArchivingParameters = ArchivingParameters()) -> l
     settings = load_settings()
     logger = get_run_logger()
     check_clock(settings)
-    as_of = parameters.as_of or utc_today()
-    tables = parameters.chosen(settings)
-    planned = [plan_table_step.submit(settings, table, as_of, utc_today(), parameters.allowed) for table in tables]
+    day, chosen, allowed = as_of or utc_today(), chosen_tables(settings, tables), allowed_moves(moves)
+    planned = [plan_table_step.submit(settings, table, day, utc_today(), allowed) for table in chosen]
     plans: list[list[PlannedMove] | Exception] = [*map(result_or_error, planned)]
     problems: list[Exception] = [plan for plan in plans if isinstance(plan, Exception)]
     raise_together([problem for problem in problems if isinstance(problem, AsOfError)])
-    moves = [move for plan in plans if not isinstance(plan, Exception) for move in plan]
-    logger.info(publish_plan(moves, as_of))
-    if parameters.plan_only:
+    due = [move for plan in plans if not isinstance(plan, Exception) for move in plan]
+    logger.info(publish_plan(due, day))
+    task = _task(due, day)
+    if plan_only:
         raise_together(problems)
-        return [_planned(move) for move in moves]
-    outcomes = _move_all(settings, moves, as_of)
-    leftovers = [finish_leftovers_step.submit(settings, table) for table in tables]
-    logger.info(publish_outcomes(outcomes, as_of))
+        return finished([_planned(move) for move in due], f"plan: {task}")
+    name_run(task)
+    outcomes = _move_all(settings, due, day)
+    leftovers = [finish_leftovers_step.submit(settings, table) for table in chosen]
+    logger.info(publish_outcomes(outcomes, day))
     problems += [_error(outcome) for outcome in outcomes if outcome.result is MoveResult.FAILED]
     problems += [found for found in map(result_or_error, leftovers) if isinstance(found, Exception)]
     raise_together(problems)
-    return outcomes
+    return finished(outcomes, f"{task}: {outcome_counts(outcomes)}" if outcomes else task)
+
+
+def _task(due: list[PlannedMove], as_of: date) -> str:
+    """Say in a line what will be moved: `archive 2025-08 -> cold, 2 tables`."""
+    moving = [move for move in due if move.made]
+    if not moving:
+        held = f", {len(due)} held back" if due else ""
+        return f"archive: nothing to move as of {as_of}{held}"
+    months = sorted({move.month for move in moving})
+    span = str(months[0]) if len(months) == 1 else f"{months[0]} to {months[-1]}"
+    made = {action for move in moving for action in move.made}
+    tiers = ", ".join(action.rpartition(" ")[2] for action in MoveAction if action in made)
+    tables = {move.table for move in moving}
+    return f"archive {span} -> {tiers}, {len(tables)} {'table' if len(tables) == 1 else 'tables'}"
 
 
 def _error(outcome: MoveOutcome) -> TreasuryError:

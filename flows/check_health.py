@@ -2,24 +2,24 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 from prefect import flow, get_run_logger
-from prefect.client.schemas.objects import State
-from prefect.states import Completed
 
 from config import load_settings
 from flows.artifacts import publish_health
+from flows.console import explained, finished
 from flows.schedule import HOOKS
 from ledger.errors import TransientError
+from tasks.health import CheckResult
 from tasks.health.record import RUN_S
 from tasks.steps import record_health_step, run_checks_step
 
 _TIMEOUT_S = 120
 
 
-@flow(name="check-health", timeout_seconds=_TIMEOUT_S, **HOOKS)
-def check_health() -> State[Any]:
+@flow(name="check-health", flow_run_name="check health", timeout_seconds=_TIMEOUT_S, **HOOKS)
+@explained("check-health")
+def check_health() -> list[CheckResult]:
     """Run the health checks and keep what they found.
 
     A system that is not well does not fail the run: it raises alerts. The run fails when the results could not be
@@ -36,4 +36,4 @@ def check_health() -> State[Any]:
         logger.warning("a notice was not taken and will be tried again: %s", error)
     if recorded.not_stored:
         raise TransientError(f"the results could not be stored: {recorded.not_stored}")
-    return Completed(message=summary.splitlines()[0])
+    return finished(results, f"health: {summary.splitlines()[0]}")

@@ -6,6 +6,7 @@ then is recorded, `treasury delete approve` decides as well, and the next run go
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -21,8 +22,9 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from config import Settings, load_settings
+from flows.console import explained, finished, name_run
 from flows.futures import raise_together
-from flows.parameters import TableParameters
+from flows.parameters import AsOf, PlanOnly, Tables, WaitHours, chosen_tables
 from flows.schedule import HOOKS
 from ledger.errors import ConfigError, TreasuryError
 from ledger.retention import DeletionPlan
@@ -38,14 +40,6 @@ _MARGIN_S = 600  # the waiting is ended by the run itself: one that Prefect ends
 _LATER = "later"
 
 
-class DeletionParameters(TableParameters):
-    """The day that the policy is applied at, the tables, and how long the run waits for people."""
-
-    wait_hours: float | None = Field(
-        None, ge=0, le=168, description="Hours to wait for approvals; empty: TREASURY_RETENTION__APPROVAL_WAIT_HOURS"
-    )
-
-
 class Approval(RunInput):
     """A person's decision about a request, as a form in the Prefect UI."""
 
@@ -54,8 +48,11 @@ class Approval(RunInput):
     reason: str = Field("", description="Why: it is recorded, and printed on the certificates")
 
 
-@flow(name="delete-old-transactions", **HOOKS)
-def delete_old_transactions(parameters: DeletionParameters = DeletionParameters()) -> list[DeletionOutcome]:
+@flow(name="delete-old-transactions", flow_run_name="delete old transactions", **HOOKS)
+@explained("delete-old-transactions")
+def delete_old_transactions(
+    as_of: AsOf = None, tables: Tables = (), plan_only: PlanOnly = False, wait_hours: WaitHours = None
+) -> list[DeletionOutcome]:
     """Complete what has begun, delete what is approved and past its grace period, and ask for what is newly due.
 
     Where a request waits for approvals, the run waits with it, paused: *Resume* in the Prefect UI shows the form.
@@ -63,28 +60,39 @@ def delete_old_transactions(parameters: DeletionParameters = DeletionParameters(
     """
     settings = load_settings()
     check_clock(settings)
-    tables = parameters.chosen(settings)
-    plan = plan_deletion_step(settings, tables, parameters.as_of)
-    get_run_logger().info(_publish_plan(plan))
-    if parameters.plan_only:
-        return []
+    chosen = chosen_tables(settings, tables)
+    plan = plan_deletion_step(settings, chosen, as_of)
+    planned = _publish_plan(plan)
+    get_run_logger().info(planned)
+    if plan_only:
+        return finished([], f"plan: {planned}")
     tried = set(due_requests(settings))
     outcomes = delete_months_step(settings)
-    request_deletion_step(settings, tables, parameters.as_of)
-    hours = settings.retention.approval_wait_hours if parameters.wait_hours is None else parameters.wait_hours
+    request_deletion_step(settings, chosen, as_of)
+    hours = settings.retention.approval_wait_hours if wait_hours is None else wait_hours
     if settings.retention.prefect_approvals:
         _wait(settings, hours * _HOUR_S)
     for number in due_requests(settings):  # without a grace period, what was approved meanwhile
         outcomes += [] if number in tried else delete_months_step(settings, number)
     get_run_logger().info(_publish_outcomes(outcomes))
     raise_together(failures(outcomes))
-    return outcomes
+    return finished(outcomes, f"delete: {_done(outcomes, waiting_request(settings))}")
+
+
+def _done(outcomes: Sequence[DeletionOutcome], waiting: DeletionRequest | None) -> str:
+    """Say in a line what was deleted, and which request waits."""
+    counts = Counter(str(outcome.result) for outcome in outcomes)
+    lines = [f"{count} {result}" for result, count in sorted(counts.items())]
+    if waiting is not None:
+        lines.append(f"request {waiting.request_id} waits for approval")
+    return ", ".join(lines) or "nothing to do"
 
 
 def _wait(settings: Settings, wait_s: float) -> None:
     """Pause until nothing waits for approval, or the time is over."""
     ends_at, said = time.monotonic() + wait_s, ""
     while (left_s := ends_at - time.monotonic()) > 0 and (request := waiting_request(settings)) is not None:
+        name_run(f"delete: request {request.request_id} waits for approval, {len(request.months)} months")
         with _ended_in_time(settings, request, left_s):
             form = pause_flow_run(
                 wait_for_input=Approval.with_initial_data(description=f"{said}{_described(request)}"),

@@ -6,13 +6,15 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
 from config import load_settings
+from flows.console import explained, finished
 from flows.futures import raise_together
 from flows.schedule import HOOKS
 from tasks.steps import keep_daily_totals_step
 from tasks.totals.keeping import TotalsOutcome, TotalsResult
 
 
-@flow(name="keep-daily-totals", **HOOKS)
+@flow(name="keep-daily-totals", flow_run_name="keep daily totals", **HOOKS)
+@explained("keep-daily-totals")
 def keep_daily_totals() -> list[TotalsOutcome]:
     """Keep the totals of each month that has ended, of every table. Safe to run again at any time.
 
@@ -34,6 +36,9 @@ def keep_daily_totals() -> list[TotalsOutcome]:
     ]
     create_table_artifact(key="daily-totals", table=rows, description="Daily totals that were computed")
     counts = Counter(one.result for one in outcomes)
-    logger.info("daily totals: %s", ", ".join(f"{counts[result]} {result}" for result in TotalsResult))
+    line = f"daily totals: {', '.join(f'{counts[result]} {result}' for result in TotalsResult)}"
+    logger.info(line)
     raise_together([one.error for one in outcomes if one.error is not None])
-    return outcomes
+    return finished(
+        outcomes, line if changed else f"daily totals: nothing to compute, {counts[TotalsResult.HELD]} held"
+    )

@@ -3,20 +3,20 @@
 from prefect import flow, get_run_logger
 
 from config import load_settings
+from flows.console import explained, finished
 from flows.schedule import HOOKS
 from tasks.steps import publish_log_step
 from tasks.transparency.publish import Published
 
 
-@flow(name="publish-log", **HOOKS)
+@flow(name="publish-log", flow_run_name="publish log", **HOOKS)
+@explained("publish-log")
 def publish_log() -> Published | None:
     """Publish what waits, and complete what a killed run left. Safe to run again at any time."""
     published = publish_log_step(load_settings())
-    logger = get_run_logger()
     if published is None:
-        logger.info("no event was ever recorded")
-        return None
-    logger.info("%d events published; the log has %d", published.events, published.size)
+        return finished(published, "public log: nothing to publish, no event was ever recorded")
     if published.shortfall:
-        logger.warning(published.shortfall)
-    return published
+        get_run_logger().warning(published.shortfall)
+    done = f"{published.events} events published" if published.events else "nothing to publish"
+    return finished(published, f"public log: {done}; it has {published.size}")

@@ -1,14 +1,15 @@
 """Reconciliation: a supplier's day, or a range of days, each against its statement."""
 
+from collections import Counter
 from datetime import date, datetime, timedelta
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from pydantic import BaseModel, ConfigDict, Field
 
 from config import load_settings
+from flows.console import explained, finished, name_run
 from flows.futures import raise_together, result_or_error
-from flows.parameters import SupplierName, only_days, only_suppliers
+from flows.parameters import DryRun, LastDay, ReconciledDay, Statement, Supplier
 from flows.schedule import HOOKS
 from ledger.business_days import JOHANNESBURG, days_between, require_past
 from ledger.errors import ConfigError, DataError, TreasuryError
@@ -21,44 +22,16 @@ from tasks.statements.intake import days_to_reconcile
 from tasks.steps import reconcile_day_step
 
 
-class ReconciliationParameters(BaseModel):
-    """Whose days are reconciled, which, and whether anything is written down."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    supplier: SupplierName = Field(description="Whose statement", json_schema_extra=only_suppliers)
-    day: date | None = Field(
-        None,
-        description="Africa/Johannesburg day; empty: yesterday, and earlier ones whose statement no run has seen",
-        json_schema_extra=only_days,
-    )
-    last_day: date | None = Field(None, description="Of a range; empty: one day only", json_schema_extra=only_days)
-    statement: str | None = Field(
-        None, description="Path or archive key of the canonical statement; empty: the one taken in for the day"
-    )
-    float_movement: FloatMovement | None = Field(None, description="The supplier's float on the day, for a single day")
-    dry_run: bool = Field(False, description="Show what would be found, and write nothing down")
-
-    @property
-    def is_open(self) -> bool:
-        """Whether nobody said which days, or what they are to be compared with."""
-        return not (self.day or self.last_day or self.statement or self.float_movement)
-
-    def days(self, today: date) -> list[date]:
-        """The days that are named, or yesterday. Raises ConfigError for a range that is none, or a statement or a float
-        for many days.
-        """
-        first = self.day or today - timedelta(days=1)
-        require_past("day", first, today)
-        require_past("last_day", self.last_day or first, today)
-        days = days_between(first, self.last_day or first)
-        if len(days) > 1 and (self.statement or self.float_movement):
-            raise ConfigError("statement and float_movement are of one day; leave last_day empty")
-        return days
-
-
-@flow(name="reconcile-supplier", **HOOKS)
-def reconcile_supplier(parameters: ReconciliationParameters) -> list[RunResult]:
+@flow(name="reconcile-supplier", flow_run_name="reconcile {supplier}", **HOOKS)
+@explained("reconcile-supplier")
+def reconcile_supplier(
+    supplier: Supplier,
+    day: ReconciledDay = None,
+    last_day: LastDay = None,
+    statement: Statement = None,
+    float_movement: FloatMovement | None = None,
+    dry_run: DryRun = False,
+) -> list[RunResult]:
     """Reconcile day by day, in order: without a day yesterday, and what came late or was replaced. A day that fails
     stops no other, and fails the run at its end; so does a verdict of critical. Safe to run again: a day done again
     supersedes its former run and doubles no break.
@@ -66,17 +39,19 @@ def reconcile_supplier(parameters: ReconciliationParameters) -> list[RunResult]:
     settings = load_settings()
     results: list[RunResult] = []
     problems: list[Exception] = []
-    days = parameters.days(datetime.now(JOHANNESBURG).date())
-    if parameters.is_open:
-        days = sorted({*days, *days_to_reconcile(settings, parameters.supplier, days[-1])})
-    for day in days:
+    days = named_days(datetime.now(JOHANNESBURG).date(), day, last_day, only_one=bool(statement or float_movement))
+    if not (day or last_day or statement or float_movement):
+        days = sorted({*days, *days_to_reconcile(settings, supplier, days[-1])})
+    task = f"reconcile {supplier} {days[0] if len(days) == 1 else f'{days[0]} to {days[-1]}'}"
+    name_run(task)
+    for one in days:
         try:
             request = RunRequest(
-                parameters.supplier,
-                day,
-                parameters.statement or statement_of(settings, parameters.supplier, day),
-                movement=parameters.float_movement,
-                dry_run=parameters.dry_run,
+                supplier,
+                one,
+                statement or statement_of(settings, supplier, one),
+                movement=float_movement,
+                dry_run=dry_run,
             )
         except TreasuryError as error:
             problems.append(error)
@@ -88,10 +63,24 @@ def reconcile_supplier(parameters: ReconciliationParameters) -> list[RunResult]:
         else:
             results.append(found)
             if found.verdict is Verdict.CRITICAL:
-                problems.append(DataError(f"{parameters.supplier} {day}: critical, see the run's report"))
-    get_run_logger().info(_publish(parameters.supplier, results))
+                problems.append(DataError(f"{supplier} {one}: critical, see the run's report"))
+    get_run_logger().info(_publish(supplier, results))
     raise_together(problems)
-    return results
+    verdicts = Counter(str(result.verdict) for result in results)
+    return finished(results, f"{task}: {', '.join(f'{count} {name}' for name, count in sorted(verdicts.items()))}")
+
+
+def named_days(today: date, day: date | None, last_day: date | None, *, only_one: bool) -> list[date]:
+    """The days of the form, or yesterday (Africa/Johannesburg). Raises ConfigError for a range that is none, a day
+    that has not come, or many days where ``only_one`` may be named.
+    """
+    first = day or today - timedelta(days=1)
+    require_past("day", first, today)
+    require_past("last_day", last_day or first, today)
+    days = days_between(first, last_day or first)
+    if only_one and len(days) > 1:
+        raise ConfigError("statement and float_movement are of one day; leave last_day empty")
+    return days
 
 
 def _publish(supplier: str, results: list[RunResult]) -> str:

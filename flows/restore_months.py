@@ -2,52 +2,36 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Literal
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
-from pydantic import BaseModel, ConfigDict, Field
 
 from config import Settings, load_settings
+from flows.console import explained, finished, name_run
 from flows.futures import raise_together, result_or_error
+from flows.parameters import Actor, DaysKept, FirstMonth, LastMonth, Place, Reason, Table
 from ledger.errors import ConfigError
 from ledger.months import Month, months_between
 from ledger.tables import TieredTable
 from sql.restored import Request
 from tasks.admin.setup import check_clock
 from tasks.restoring.back_to_warm import WORK_DAYS, ReturnedMonth
-from tasks.restoring.restore import RestoredPart, publish
+from tasks.restoring.restore import COPY_DAYS, RestoredPart, publish
 from tasks.steps import restore_month_step, return_month_step
 
-_MONTH = r"^[0-9]{4}-(0[1-9]|1[0-2])$"
-MOST_DAYS = 366
-COPY_DAYS = 30
 
-
-class RestoreParameters(BaseModel):
-    """The months to restore, where to, for whom, why, and for how long."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    table: str = Field("transactions", description="The table")
-    first: str = Field(..., pattern=_MONTH, description="The first month, YYYY-MM")
-    last: str | None = Field(None, pattern=_MONTH, description="The last month, included; empty: the first")
-    to: Literal["copy", "warm"] = Field(
-        "copy", description="copy: into the schema of restored months; warm: back into the table, to be worked on"
-    )
-    ttl_days: int | None = Field(
-        None,
-        ge=1,
-        le=MOST_DAYS,
-        description="Days after which copies are dropped, or a month in warm is archived again; empty: "
-        f"{COPY_DAYS}, with warm {WORK_DAYS}",
-    )
-    actor: str = Field(..., min_length=1, max_length=128, description="Who wants the months; recorded")
-    reason: str = Field(..., min_length=1, max_length=1000, description="Why; recorded")
-
-
-@flow(name="restore-months")
-def restore_months(parameters: RestoreParameters) -> list[RestoredPart]:
+@flow(name="restore-months", flow_run_name="restore {table} {first}")
+@explained("restore-months")
+def restore_months(
+    *,
+    table: Table = "transactions",
+    first: FirstMonth,
+    last: LastMonth = None,
+    to: Place = "copy",
+    ttl_days: DaysKept = None,
+    actor: Actor,
+    reason: Reason,
+) -> list[RestoredPart]:
     """Bring archived months back, each compared with the archive: as copies in a schema of their own, or into warm.
 
     Returns the copies. A month that fails stops no other; the run fails at its end if one did. Safe to run again at any
@@ -55,18 +39,19 @@ def restore_months(parameters: RestoreParameters) -> list[RestoredPart]:
     """
     settings, logger = load_settings(), get_run_logger()
     check_clock(settings)
-    table = settings.table(parameters.table)
-    first, last = Month.parse(parameters.first), Month.parse(parameters.last or parameters.first)
-    if last < first:
+    known = settings.table(table)
+    if (last or first) < first:
         raise ConfigError(f"last: {last} is before {first}")
-    is_copy, months = parameters.to == "copy", months_between(first, last)
-    lasting = timedelta(days=parameters.ttl_days or (COPY_DAYS if is_copy else WORK_DAYS))
-    who = Request(parameters.actor, f"prefect: {parameters.actor}", parameters.reason, lasting)
-    copies, problems = (_copied if is_copy else _returned)(settings, table, list(months), who)
+    months = list(months_between(Month.parse(first), Month.parse(last or first)))
+    task = f"restore {table} {first if len(months) == 1 else f'{first} to {last}'} -> {to}"
+    name_run(task)
+    lasting = timedelta(days=ttl_days or (COPY_DAYS if to == "copy" else WORK_DAYS))
+    who = Request(actor, f"prefect: {actor}", reason, lasting)
+    copies, problems = (_copied if to == "copy" else _returned)(settings, known, months, who)
     if said := publish(settings):
         logger.warning(said)
     raise_together(problems)
-    return copies
+    return finished(copies, f"{task}: {len(months)} {'month' if len(months) == 1 else 'months'}")
 
 
 def _copied(

@@ -4,8 +4,9 @@ from prefect import flow, get_run_logger
 
 from config import load_settings
 from flows.artifacts import publish_rollover
+from flows.console import explained, finished
 from flows.futures import raise_together, result_or_error
-from flows.parameters import TableParameters
+from flows.parameters import AsOf, PlanOnly, Tables, chosen_tables
 from flows.schedule import HOOKS
 from ledger.errors import DataError
 from tasks.admin.setup import check_clock
@@ -14,8 +15,9 @@ from tasks.archiving.rollover import RolloverReport
 from tasks.steps import roll_table_step
 
 
-@flow(name="roll-partitions", **HOOKS)
-def roll_partitions(parameters: TableParameters = TableParameters()) -> list[RolloverReport]:
+@flow(name="roll-partitions", flow_run_name="roll partitions", **HOOKS)
+@explained("roll-partitions")
+def roll_partitions(as_of: AsOf = None, tables: Tables = (), plan_only: PlanOnly = False) -> list[RolloverReport]:
     """Make the partitions ahead for every chosen table and report what is not as it should be.
 
     Safe to run again. One failing table does not stop the others; the run fails at the end if one did, or if there
@@ -23,14 +25,14 @@ def roll_partitions(parameters: TableParameters = TableParameters()) -> list[Rol
     """
     settings = load_settings()
     check_clock(settings)
-    as_of = parameters.as_of or utc_today()
-    futures = [
-        roll_table_step.submit(settings, table, as_of, parameters.plan_only) for table in parameters.chosen(settings)
-    ]
+    day, chosen = as_of or utc_today(), chosen_tables(settings, tables)
+    futures = [roll_table_step.submit(settings, table, day, plan_only) for table in chosen]
     results: list[RolloverReport | Exception] = [*map(result_or_error, futures)]
     reports = [result for result in results if not isinstance(result, Exception)]
-    get_run_logger().info(publish_rollover(reports, as_of, parameters.plan_only))
+    get_run_logger().info(publish_rollover(reports, day, plan_only))
     problems = [result for result in results if isinstance(result, Exception)]
     problems += [DataError(f"{report.table}: {problem}") for report in reports for problem in report.problems]
     raise_together(problems)
-    return reports
+    months = sum(len(report.wanted if plan_only else report.created) for report in reports)
+    line = f"{months} partitions {'to make' if plan_only else 'made'}" if months else "all partitions are there"
+    return finished(reports, f"roll partitions as of {day}: {line}")

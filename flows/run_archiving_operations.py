@@ -9,12 +9,14 @@ from prefect import flow
 from config import load_settings
 from flows.archive_months import archive_months
 from flows.artifacts import publish_costs
+from flows.console import explained, finished, name_run
 from flows.futures import raise_together
-from flows.parameters import ArchivingParameters, TableParameters
+from flows.parameters import AsOf, Moves, PlanOnly, Tables, chosen_tables
 from flows.roll_partitions import roll_partitions
 from flows.schedule import HOOKS
 from ledger.errors import TreasuryError
-from tasks.archiving.outcome import MoveOutcome
+from tasks.archiving.calendar import utc_today
+from tasks.archiving.outcome import MoveOutcome, outcome_counts
 from tasks.health.months import NIGHT
 from tasks.steps import (
     compute_costs_step,
@@ -26,32 +28,36 @@ from tasks.steps import (
 )
 
 
-@flow(name="run-archiving-operations", **HOOKS)
-def run_archiving_operations(parameters: ArchivingParameters = ArchivingParameters()) -> list[MoveOutcome]:
+@flow(name="run-archiving-operations", flow_run_name="night's work", **HOOKS)
+@explained("run-archiving-operations")
+def run_archiving_operations(
+    as_of: AsOf = None, tables: Tables = (), moves: Moves = "all", plan_only: PlanOnly = False
+) -> list[MoveOutcome]:
     """Roll the partitions, delete keys, health results, sessions and copies of months past their time, then archive.
 
     The artifact `storage-costs` says what the stored months cost, and what the tiers save.
 
     What fails before the archiving does not stop it; the run fails after it. Safe to run again at any time.
     """
-    rollover = TableParameters(as_of=parameters.as_of, tables=parameters.tables, plan_only=parameters.plan_only)
-    problems = _problems_of(lambda: roll_partitions(rollover))
-    if not parameters.plan_only:
+    night = f"night of {as_of or utc_today()}"
+    name_run(night)
+    problems = _problems_of(lambda: roll_partitions(as_of, tables, plan_only))
+    if not plan_only:
         problems += _problems_of(lambda: purge_idempotency_keys_step(load_settings()))
         problems += _problems_of(lambda: purge_health_results_step(load_settings()))
         problems += _problems_of(lambda: purge_sessions_step(load_settings()))
         problems += _problems_of(lambda: drop_expired_copies_step(load_settings()))
-    with _recorded(parameters.plan_only):
-        outcomes = archive_months(parameters)
-        if not parameters.plan_only:
-            problems += _problems_of(partial(_publish_costs, parameters))
+    with _recorded(plan_only):
+        outcomes = archive_months(as_of, tables, moves, plan_only)
+        if not plan_only:
+            problems += _problems_of(partial(_publish_costs, tables))
         raise_together(problems)
-    return outcomes
+    return finished(outcomes, f"{night}: {outcome_counts(outcomes) or 'nothing to move'}")
 
 
-def _publish_costs(parameters: ArchivingParameters) -> None:
+def _publish_costs(tables: Tables) -> None:
     settings = load_settings()
-    publish_costs(compute_costs_step(settings, parameters.chosen(settings)), settings.prices.currency)
+    publish_costs(compute_costs_step(settings, chosen_tables(settings, tables)), settings.prices.currency)
 
 
 @contextmanager

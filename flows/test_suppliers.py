@@ -2,32 +2,23 @@
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
-from pydantic import BaseModel, ConfigDict, Field
 
 from config import load_settings
-from flows.parameters import SupplierName, only_suppliers
+from flows.console import explained, finished
+from flows.parameters import Suppliers
 from ledger.errors import DataError
 from tasks.steps import check_suppliers_step
 from tasks.vending.supplier_tests import TrialCheck, TrialResult
 
 
-class SupplierTestParameters(BaseModel):
-    """The suppliers to test."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    suppliers: list[SupplierName] = Field(
-        default_factory=list, description="Empty: every supplier that is enabled", json_schema_extra=only_suppliers
-    )
-
-
-@flow(name="test-suppliers")
-def test_suppliers(parameters: SupplierTestParameters = SupplierTestParameters()) -> list[TrialCheck]:  # noqa: PT028  # a flow
+@flow(name="test-suppliers", flow_run_name="test suppliers")
+@explained("test-suppliers")
+def test_suppliers(suppliers: Suppliers = ()) -> list[TrialCheck]:  # noqa: PT028  # a flow
     """Ask each supplier everything that its client can ask, buying for small amounts; never in production.
 
     Safe to run again. Raises DataError naming the checks that failed.
     """
-    checks = check_suppliers_step(load_settings(), parameters.suppliers)
+    checks = check_suppliers_step(load_settings(), suppliers)
     rows = [
         {
             "supplier": check.supplier,
@@ -45,4 +36,6 @@ def test_suppliers(parameters: SupplierTestParameters = SupplierTestParameters()
     get_run_logger().info("%d checks, %d failed", len(checks), len(failed))
     if failed:
         raise DataError("; ".join(failed))
-    return checks
+    names = ", ".join(dict.fromkeys(check.supplier for check in checks))
+    passed = sum(check.result is TrialResult.PASSED for check in checks)
+    return finished(checks, f"test {names}: {passed} of {len(checks)} checks passed" if names else "nothing to test")

@@ -3,14 +3,17 @@
 from prefect import flow, get_run_logger
 
 from config import load_settings
+from flows.console import explained, finished
 from flows.futures import raise_together
 from flows.schedule import HOOKS
 from ledger.errors import TreasuryError
+from ledger.sizes import human_bytes
 from tasks.proving.reverification import Night
 from tasks.steps import check_locks_step, publish_log_step, verify_archive_step
 
 
-@flow(name="verify-archive", **HOOKS)
+@flow(name="verify-archive", flow_run_name="verify archive", **HOOKS)
+@explained("verify-archive")
 def verify_archive() -> Night:
     """Verify a part of the archive and publish that it was; compare the store's locks with what it was asked to keep.
 
@@ -32,6 +35,11 @@ def verify_archive() -> Night:
     else:
         done = (found.objects, found.locked, found.held, found.released)
         logger.info("%d objects compared with their locks: %d locked, %d held, %d released", *done)
-    publish_log_step(settings)
+    try:
+        publish_log_step(settings)
+    except TreasuryError as error:
+        problems.append(error)
     raise_together(problems)
-    return night
+    if not night.parts:
+        return finished(night, "verify: nothing to read")
+    return finished(night, f"verify: {night.parts} parts read, {night.rows} rows, {human_bytes(night.size_bytes)}")

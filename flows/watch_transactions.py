@@ -3,6 +3,7 @@
 from prefect import flow, get_run_logger
 
 from config import load_settings
+from flows.console import explained, finished
 from flows.schedule import HOOKS
 from tasks.steps import send_notices_step, watch_transactions_step
 from tasks.watch import WatchReport
@@ -10,19 +11,20 @@ from tasks.watch import WatchReport
 _TIMEOUT_S = 300
 
 
-@flow(name="watch-transactions", timeout_seconds=_TIMEOUT_S, **HOOKS)
+@flow(name="watch-transactions", flow_run_name="watch transactions", timeout_seconds=_TIMEOUT_S, **HOOKS)
+@explained("watch-transactions")
 def watch_transactions() -> WatchReport:
     """Evaluate what is new and raise alerts for the findings. Safe to run again at any time."""
     settings = load_settings()
     report = watch_transactions_step(settings)
     logger = get_run_logger()
     if report.busy:
-        logger.info("another run is in progress")
-        return report
+        return finished(report, "watch: nothing to do, another run is in progress")
     for one in report.tables:
         logger.info("%s: %d rows in %d slices, %d findings", one.table, one.rows, one.slices, one.findings)
         if one.behind_s:
             logger.warning("%s: %.0f s of rows are left to the next run", one.table, one.behind_s)
     for error in send_notices_step(settings).errors:
         logger.warning("a notice was not taken and will be tried again: %s", error)
-    return report
+    rows, findings = sum(one.rows for one in report.tables), sum(one.findings for one in report.tables)
+    return finished(report, f"watch: {rows} rows, {findings} findings" if rows else "watch: no new rows")

@@ -20,7 +20,8 @@ _SALTS = np.array(
     (0x47B6137B, 0x44974D91, 0x8824AD5B, 0xA2B7289D, 0x705495C7, 0x2DF1424B, 0x9EFC4947, 0x5C6BFB31), np.uint32
 )
 _HALF = np.uint64(32)
-_MOST_WAITING = 1 << 22  # hashes, of which many may be repeats
+_RUN_HASHES = 1 << 22  # of a run before it is sorted: 32 MB
+_PIECE_HASHES = 1 << 20  # of all runs together, sorted or set at once: some 60 MB
 _LOW = (1 << 32) - 1
 
 Value = str | UUID
@@ -32,22 +33,38 @@ def hash_of(value: Value) -> int:
     return int(xxhash.xxh64_intdigest(value.bytes if isinstance(value, UUID) else value.encode()))
 
 
-def hashes_of_column(batches: Iterable[pa.Array]) -> _HashArray:
-    """The hashes of the values of a column, of texts or UUIDs, each once and in order. NULL has none."""
-    found, waiting = np.empty(0, np.uint64), [np.empty(0, np.uint64)]
+def hashes_of_column(batches: Iterable[pa.Array]) -> list[_HashArray]:
+    """The hashes of the values of a column, of texts or UUIDs, as sorted runs without repeats. NULL has none.
+
+    They take 8 bytes for each distinct value of a run, and a run has 4,194,304 values.
+    """
+    runs: list[_HashArray] = []
+    waiting: list[_HashArray] = []
     for batch in batches:
         waiting.append(np.fromiter(_hashes(batch), np.uint64))
-        if sum(map(len, waiting)) > _MOST_WAITING:
-            found, waiting = _each_once([found, *waiting]), []
-    return _each_once([found, *waiting])
+        if sum(map(len, waiting)) >= _RUN_HASHES:
+            runs.append(_each_once(waiting))
+            waiting = []
+    return [*runs, _each_once(waiting)] if waiting else runs
 
 
-def _each_once(hashes: Sequence[_HashArray]) -> _HashArray:
+def _each_once(parts: Sequence[_HashArray]) -> _HashArray:
     """Sorted, without repeats: numpy's own `unique` of 2.4 takes thirty times as long for values as even as these."""
-    together = np.sort(np.concatenate(hashes))
+    together = np.concatenate(parts)
+    together.sort()
     is_new = np.ones(len(together), bool)
     np.not_equal(together[1:], together[:-1], out=is_new[1:])
     return together[is_new]
+
+
+def _pieces(runs: Sequence[_HashArray]) -> Iterator[_HashArray]:
+    """The hashes of all runs in order, each once, some at a time: the memory for it does not grow with them."""
+    count = max(1, sum(map(len, runs)) // _PIECE_HASHES)
+    bounds = np.array([(number << 64) // count for number in range(1, count)], np.uint64)
+    edges = [np.searchsorted(run, bounds) for run in runs]
+    places = [[0, *map(int, found), len(run)] for run, found in zip(runs, edges, strict=True)]
+    for number in range(count):
+        yield _each_once([run[at[number] : at[number + 1]] for run, at in zip(runs, places, strict=True)])
 
 
 def _hashes(batch: pa.Array) -> Iterator[int]:
@@ -55,22 +72,27 @@ def _hashes(batch: pa.Array) -> Iterator[int]:
     return map(xxhash.xxh64_intdigest, plain.drop_null().cast(pa.binary()).to_pylist())
 
 
-def make_filter(hashes: _HashArray, bits_per_value: int) -> bytes:
-    """The filter of values with these hashes, of about ``bits_per_value`` bits for each."""
-    blocks = max(1, -(-len(hashes) * bits_per_value // _BLOCK_BITS))
-    bits = np.zeros((blocks, _WORDS, 32), bool)
-    numbers = ((hashes >> _HALF) * np.uint64(blocks)) >> _HALF
-    places = _places(hashes)
-    for word in range(_WORDS):
-        bits[numbers, word, places[word]] = True
-    return np.packbits(bits.reshape(-1), bitorder="little").tobytes()  # words are little-endian
+def make_filter(runs: Sequence[_HashArray], bits_per_value: int) -> bytes:
+    """The filter of the values with the hashes of sorted ``runs``, of about ``bits_per_value`` bits for each value."""
+    if not runs:
+        return bytes(BLOCK_BYTES)
+    values = sum(map(len, _pieces(runs)))
+    words = np.zeros((max(1, -(-values * bits_per_value // _BLOCK_BITS)), _WORDS), "<u4")
+    for hashes in _pieces(runs):
+        _set(words, hashes)
+    return words.tobytes()
 
 
-def _places(hashes: _HashArray) -> npt.NDArray[np.uint32]:
-    """The bit that each value sets in each of the words: an array with a row a word."""
+def _set(words: npt.NDArray[np.uint32], hashes: _HashArray) -> None:
+    """Set the bits of some values, in order, in the words of all blocks."""
+    if not len(hashes):
+        return
+    blocks = ((hashes >> _HALF) * np.uint64(len(words))) >> _HALF
+    firsts = np.flatnonzero(np.concatenate(([True], blocks[1:] != blocks[:-1])))  # blocks are in the order of hashes
     low = (hashes & np.uint64(_LOW)).astype(np.uint32)
-    places: npt.NDArray[np.uint32] = (low[np.newaxis, :] * _SALTS[:, np.newaxis]) >> np.uint32(27)
-    return places
+    for word, salt in enumerate(_SALTS):
+        bits = np.uint32(1) << ((low * salt) >> np.uint32(27))
+        words[blocks[firsts], word] |= np.bitwise_or.reduceat(bits, firsts)
 
 
 def block_number(value_hash: int, blocks: int) -> int:

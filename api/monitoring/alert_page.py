@@ -9,10 +9,13 @@ from psycopg.rows import TupleRow
 
 from api.connections.database import AsyncConnection, Database
 from api.routing.problems import CONFLICT, NOT_FOUND, HttpError
+from config import Settings
 from ledger.alerts import AlertRule
 from sql.queries import load
+from tasks.alerting.runbooks import runbook
 
 _QUERIES = load("alerts")
+_RULE = 1  # the column of the query `list`
 _NEVER_MET = (0, 0, 0, None, None, 0)
 _ANY = {"state": None, "rule": None, "severity": None, "before": None}
 
@@ -26,6 +29,7 @@ class AlertItem(Struct, kw_only=True):
     severity: str
     title: str
     what_to_do: str
+    runbook: str
     evidence: dict[str, Any]
     first_seen: datetime
     last_seen: datetime
@@ -36,6 +40,8 @@ class AlertItem(Struct, kw_only=True):
     acknowledged_at: datetime | None
     acknowledged_by: str | None
     notified_at: datetime | None
+    closed_by: str | None
+    close_reason: str | None
 
 
 class CountedRule(Struct, kw_only=True):
@@ -69,12 +75,12 @@ class Acknowledged(Struct, kw_only=True):
 
 
 async def alert_page(
-    database: Database, known: Sequence[AlertRule], wanted: Mapping[str, Any], limit: int
+    database: Database, settings: Settings, known: Sequence[AlertRule], wanted: Mapping[str, Any], limit: int
 ) -> AlertPage:
     """The newest ``limit`` alerts that fit ``wanted`` (state, rule, severity, before), and every rule."""
     rows = await _read(database, "list", {**_ANY, **wanted, "limit": limit + 1})
     counted = await _read(database, "count_by_rule", {})
-    items = [_item(row) for row in rows[:limit]]
+    items = [_item(row, runbook(settings, row[_RULE])) for row in rows[:limit]]
     return AlertPage(
         items=items,
         rules=_rules(known, counted),
@@ -92,7 +98,7 @@ async def acknowledge(database: Database, alert_id: int, who: str) -> Acknowledg
     newest = await _read(database, "list", {**_ANY, "before": alert_id + 1, "limit": 1})
     if not newest or newest[0][0] != alert_id:
         raise HttpError(NOT_FOUND)
-    if not _item(newest[0]).acknowledged:
+    if not _item(newest[0], "").acknowledged:
         raise HttpError(CONFLICT, "The alert is already resolved and cannot be acknowledged.")
     return Acknowledged(id=alert_id, changed=False)
 
@@ -104,10 +110,10 @@ async def _read(database: Database, query: str, parameters: Mapping[str, Any]) -
     return await database.run(work, "alerts")
 
 
-def _item(row: TupleRow) -> AlertItem:
-    # notice_error, the last one, is for the log of the sending process: it may name an address.
-    alert_id, rule, subject, severity, title, what_to_do, evidence, first_seen, last_seen, count, state, *times, _ = row
-    resolved_at, acknowledged_at, acknowledged_by, notified_at = times
+def _item(row: TupleRow, place: str) -> AlertItem:
+    # notice_error is for the log of the sending process: it may name an address.
+    alert_id, rule, subject, severity, title, what_to_do, evidence, first_seen, last_seen, count, state, *others = row
+    resolved_at, acknowledged_at, acknowledged_by, notified_at, _, closed_by, close_reason = others
     return AlertItem(
         id=alert_id,
         rule=rule,
@@ -115,6 +121,7 @@ def _item(row: TupleRow) -> AlertItem:
         severity=severity,
         title=title,
         what_to_do=what_to_do,
+        runbook=place,
         evidence=evidence,
         first_seen=first_seen,
         last_seen=last_seen,
@@ -125,6 +132,8 @@ def _item(row: TupleRow) -> AlertItem:
         acknowledged_at=acknowledged_at,
         acknowledged_by=acknowledged_by,
         notified_at=notified_at,
+        closed_by=closed_by,
+        close_reason=close_reason,
     )
 
 

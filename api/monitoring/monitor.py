@@ -113,7 +113,7 @@ class Monitor:
 
     async def alerts(self, wanted: dict[str, object], limit: int) -> AlertPage:
         """The newest alerts that fit, and every rule."""
-        return await alert_page.alert_page(self._database, self._rules, wanted, limit)
+        return await alert_page.alert_page(self._database, self._settings, self._rules, wanted, limit)
 
     async def acknowledge(self, alert_id: int, who: str) -> Acknowledged:
         """Acknowledge an alert in the name of ``who``."""

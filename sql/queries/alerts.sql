@@ -45,6 +45,14 @@ SET state = 'resolved', resolved_at = date_trunc('milliseconds', now()), next_no
 WHERE state = 'open' AND rule = ANY (%(rules)s) AND last_seen < %(since)s
 RETURNING alert_id
 
+-- name: close
+-- A person says that it is over, and why. Raised again, the cause opens a new alert.
+UPDATE alerts
+SET state = 'resolved', resolved_at = %(at)s, next_notice_at = %(at)s, notice_taken_by = '{}', notice_failures = 0,
+    closed_by = %(who)s, close_reason = %(reason)s
+WHERE alert_id = %(alert_id)s AND state = 'open'
+RETURNING alert_id
+
 -- name: acknowledge
 -- A person works on it: no more repeats of the notice. The first acknowledgement counts.
 UPDATE alerts
@@ -55,7 +63,7 @@ RETURNING alert_id
 -- name: list
 -- Newest first; NULL does not filter. `before` is the alert_id that a page goes on after.
 SELECT alert_id, rule, subject, severity, title, what_to_do, evidence, first_seen, last_seen, count, state,
-       resolved_at, acknowledged_at, acknowledged_by, notified_at, notice_error
+       resolved_at, acknowledged_at, acknowledged_by, notified_at, notice_error, closed_by, close_reason
 FROM alerts
 WHERE (%(state)s::text IS NULL OR state = %(state)s) AND (%(rule)s::text IS NULL OR rule = %(rule)s)
   AND (%(severity)s::text IS NULL OR severity = %(severity)s)

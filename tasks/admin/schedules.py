@@ -58,7 +58,7 @@ def expected(settings: Settings) -> list[Schedule]:
 
 
 def _is_off(settings: Settings, deployment: Mapping[str, Any]) -> bool:
-    supplier = deployment["parameters"].get("parameters", {}).get("supplier")
+    supplier = deployment["parameters"].get("supplier")
     unused = supplier is not None and supplier not in settings.suppliers.connections
     return unused or deployment["name"] in settings.health.schedules_off
 

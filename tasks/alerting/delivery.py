@@ -37,7 +37,7 @@ class NoticeKind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Notice:
     """The content of a notice about one alert. ``taken_by`` are the targets that have it already, of an attempt that
-    half failed.
+    half failed; ``runbook`` is the place of the alert's section.
     """
 
     kind: NoticeKind
@@ -50,6 +50,7 @@ class Notice:
     last_seen: datetime
     count: int
     taken_by: frozenset[str] = frozenset()
+    runbook: str = ""
 
     @property
     def text(self) -> str:
@@ -59,6 +60,7 @@ class Notice:
         lines = [f"[{self.kind}] {self.rule} ({self.subject}): {mask_text(self.title)}", times]
         if self.kind is not NoticeKind.RESOLVED:
             lines.append(f"What to do: {self.what_to_do}")
+            lines += [f"Runbook: {self.runbook}"] if self.runbook else []
         return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from config import Settings
@@ -53,6 +53,17 @@ def note_incident(settings: Settings, incident: Incident) -> None:
             alert = Alert(PROCESS_ENDED, incident.name, severity, incident.text, to_do, evidence)
             raise_alert(connection, alert)
     send_notices(settings)
+
+
+def end_incidents(settings: Settings, names: Iterable[str]) -> None:
+    """Resolve the alerts that an earlier `treasury up` left about processes that were just started.
+
+    Sends the notices of their end. Raises the project's errors when PostgreSQL does not answer. Safe to run again.
+    """
+    with connect(settings.database_dsn, "incidents") as connection:
+        ended = [name for name in names if resolve_alert(connection, PROCESS_ENDED, name)]
+    if ended:
+        send_notices(settings)
 
 
 @contextmanager

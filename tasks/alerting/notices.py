@@ -17,6 +17,7 @@ from ledger.identifiers import truncate_ms
 from sql.connection import Connection, connect
 from sql.queries import load
 from tasks.alerting.delivery import Delivery, Notice, NoticeKind, deliver, targeted
+from tasks.alerting.runbooks import runbook
 
 _QUERIES = load("alerts")
 _AT_ONCE = 40
@@ -64,7 +65,7 @@ def send_notices(settings: Settings, now: datetime | None = None) -> Sent:
     at = truncate_ms(now or datetime.now(UTC))
     until = at + _CLAIM
     due = _claim(settings, at, until, severities)
-    deliveries = deliver(settings, [_notice(one) for one in due])
+    deliveries = deliver(settings, [_notice(settings, one) for one in due])
     with connect(settings.database_dsn, "notices") as connection, connection.transaction():
         for one, delivery in zip(due, deliveries, strict=True):
             times = {"at": at, "until": until, "next": _next(settings, one, delivery, at)}
@@ -82,11 +83,12 @@ def note_as_notified(connection: Connection, alert_id: int, at: datetime, next_a
     connection.execute(_QUERIES["notified_elsewhere"], {"alert_id": alert_id, "at": at, "next": next_at})
 
 
-def _notice(due: _Due) -> Notice:
+def _notice(settings: Settings, due: _Due) -> Notice:
     kind = NoticeKind.RESOLVED if due.resolved_at else NoticeKind.REPEATED if due.notified_before else NoticeKind.OPENED
     texts = (due.rule, due.subject, due.title, due.what_to_do)
     taken_by = frozenset(due.notice_taken_by)
-    return Notice(kind, Severity(due.severity), *texts, due.first_seen, due.last_seen, due.count, taken_by)
+    times, place = (due.first_seen, due.last_seen), runbook(settings, due.rule)
+    return Notice(kind, Severity(due.severity), *texts, *times, due.count, taken_by, place)
 
 
 def _claim(settings: Settings, at: datetime, until: datetime, severities: Sequence[Severity]) -> list[_Due]:

@@ -13,7 +13,7 @@ from ledger.alerts import Alert, Severity, fingerprint
 from ledger.card_finder import mask_card_numbers
 from ledger.errors import ConfigError
 from ledger.identifiers import truncate_ms
-from ledger.masking import cut
+from ledger.masking import cut, mask_text
 from sql.connection import Connection
 from sql.queries import load
 
@@ -24,6 +24,7 @@ __all__ = [
     "RuleCount",
     "Severity",
     "acknowledge",
+    "close_alert",
     "count_by_rule",
     "list_alerts",
     "raise_alert",
@@ -33,6 +34,7 @@ __all__ = [
 
 PAGE_LIMIT = 1000
 _WHO_LIMIT = 128
+_REASON_LIMIT = 1000
 _EVENT_LIMIT = 200
 _QUERIES = load("alerts")
 
@@ -66,6 +68,8 @@ class AlertRecord:
     acknowledged_by: str | None
     notified_at: datetime | None
     notice_error: str | None
+    closed_by: str | None
+    close_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,23 @@ def acknowledge(connection: Connection, alert_id: int, who: str) -> bool:
         raise ConfigError("who: must say who acknowledges the alert")
     parameters = {"alert_id": alert_id, "who": cut(mask_card_numbers(who), _WHO_LIMIT)}
     return connection.execute(_QUERIES["acknowledge"], parameters).fetchone() is not None
+
+
+def close_alert(connection: Connection, alert_id: int, who: str, reason: str) -> bool:
+    """Resolve an open alert in the name of ``who``, for ``reason``. False when it is not open or unknown.
+
+    Meant for what has no moment at which it is over. Where the cause lasts, its next occurrence opens a new alert.
+    """
+    for name, text in (("who", who), ("reason", reason)):
+        if not text.strip():
+            raise ConfigError(f"{name}: must not be empty")
+    parameters = {
+        "alert_id": alert_id,
+        "who": cut(mask_card_numbers(who), _WHO_LIMIT),
+        "reason": cut(mask_text(reason), _REASON_LIMIT),
+        "at": _stored(None),
+    }
+    return connection.execute(_QUERIES["close"], parameters).fetchone() is not None
 
 
 def list_alerts(

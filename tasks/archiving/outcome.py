@@ -1,5 +1,7 @@
 """What became of one table-month in a run: the value that flows collect, show and decide on."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -39,3 +41,9 @@ class MoveOutcome:
     duration_s: float = 0.0
     reason: str = ""
     transient: bool = False  # a failure that may be gone when tried again
+
+
+def outcome_counts(outcomes: Iterable[MoveOutcome]) -> str:
+    """The results with their counts, in the order of `MoveResult`: `2 moved, 1 held back`. Empty without outcomes."""
+    counts = Counter(outcome.result for outcome in outcomes)
+    return ", ".join(f"{counts[result]} {result}" for result in MoveResult if counts[result])

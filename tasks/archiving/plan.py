@@ -72,6 +72,11 @@ class PlannedMove:
     # Distinguishes the tries of one run from those of another.
     run: str = field(default_factory=lambda: uuid4().hex, compare=False)
 
+    @property
+    def made(self) -> tuple[MoveAction, ...]:
+        """The moves that are made now."""
+        return tuple(takewhile(lambda action: action is not self.held_at, self.actions))
+
 
 def plan_table(
     settings: Settings, table: TieredTable, as_of: date, today: date, allowed: frozenset[MoveAction] = ALL_MOVES

@@ -19,6 +19,7 @@ from ledger.alerts import Alert, Severity
 from sql.connection import Connection
 from tasks.alerting.delivery import Delivery, Notice, NoticeKind, deliver
 from tasks.alerting.notices import Sent, note_as_notified, repeat_after
+from tasks.alerting.runbooks import runbook
 from tasks.alerting.store import raise_alert, resolve_alert
 
 _MOST = 100
@@ -58,7 +59,7 @@ def notify(settings: Settings, alerts: Sequence[Alert], now: datetime) -> Sent:
     with _file(settings) as path:
         known = _merged(_read(path), alerts, now)
         due = [one for one in known.values() if _due(settings, one, now)]
-        deliveries = deliver(settings, [_notice(one) for one in due])
+        deliveries = deliver(settings, [_notice(settings, one) for one in due])
         for one, delivery in zip(due, deliveries, strict=True):
             known[_key(one.rule, one.subject)] = _notified(one, delivery, now)
         _write(path, known)
@@ -139,10 +140,11 @@ def _due(settings: Settings, one: Unstored, now: datetime) -> bool:
     return one.notified_at is None or one.notified_at + repeat_after(settings, one.severity) <= now
 
 
-def _notice(one: Unstored) -> Notice:
+def _notice(settings: Settings, one: Unstored) -> Notice:
     kind = NoticeKind.RESOLVED if one.resolved_at else NoticeKind.REPEATED if one.notified_at else NoticeKind.OPENED
     texts = (one.rule, one.subject, one.title, one.what_to_do)
-    return Notice(kind, one.severity, *texts, one.first_seen, one.last_seen, one.count, one.taken_by)
+    times, place = (one.first_seen, one.last_seen), runbook(settings, one.rule)
+    return Notice(kind, one.severity, *texts, *times, one.count, one.taken_by, place)
 
 
 def _notified(one: Unstored, delivery: Delivery, now: datetime) -> Unstored:

@@ -27,7 +27,7 @@ def further_deployments(directory: Path, suppliers: Suppliers) -> list[dict[str,
         | {
             "name": f"reconcile-{name}",
             "description": f"The day of {name} against its statement.",
-            "parameters": {"parameters": {"supplier": name}},
+            "parameters": {"supplier": name},
         }
         for name in suppliers.further
     ]

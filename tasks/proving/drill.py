@@ -24,7 +24,7 @@ from storage.engine import identifier, literal
 from storage.spool import spool_folder
 from storage.store import ObjectStore
 from tasks.proving.findings import VerificationReport
-from tasks.proving.reverification import report_damage
+from tasks.proving.reverification import part_subject, report_damage
 
 Sums = Mapping[str, Mapping[str, str]]
 Reader = Callable[[Path, Archived], list[list[Any]]]
@@ -60,7 +60,7 @@ def drill(settings: Settings, chance: random.Random | None = None) -> Drill | No
             for name, read in READERS.items():
                 _compare(report, name, read, file, month)
         if report.findings:
-            report_damage(connection, report)
+            report_damage(connection, report, part_subject(month.table, month.month, month.part))
     return Drill((month.table, month.month, month.part), month.rows, tuple(READERS))
 
 

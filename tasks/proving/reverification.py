@@ -17,7 +17,7 @@ from ledger.transparency.events import Reverified
 from sql.connection import Connection, connect
 from sql.log import record_event
 from sql.verified import PartAge, mark_verified, part_ages
-from tasks.alerting.store import raise_alert, resolve_alert
+from tasks.alerting.store import list_alerts, raise_alert, resolve_alert
 from tasks.archiving.ownership import check_ownership
 from tasks.proving.findings import CheckedMonth, VerificationReport
 from tasks.proving.storage_classes import look_at_classes
@@ -70,24 +70,33 @@ def reverify(settings: Settings, now: datetime | None = None) -> Night:
         looked = look_at_classes(connection, settings)
         ages = sorted([*part_ages(connection), *looked.readable], key=lambda one: one.verified_at)
         chosen = choose_parts(ages, now or datetime.now(UTC), settings.verify_within_days)
+        doubted = {alert.subject for alert in list_alerts(connection, state="open", rule=DAMAGED)}
+        chosen += [one for one in ages if part_subject(one.table_name, one.month, one.part) in doubted]
         parts = frozenset((one.table_name, one.month, one.part) for one in chosen) | looked.changed
         report = verify_archive(settings, VerificationScope(parts=parts, deep=True), connection)
         for place, text in looked.findings:
             report.add(place, text)
         _record(connection, settings, report.months)
-        report_damage(connection, report)
+        for one in report.months:
+            resolve_alert(connection, DAMAGED, part_subject(one.table, one.month, one.part))
+        report_damage(connection, report, _SUBJECT)
     return Night(len(report.months), report.counts["rows"], report.counts["bytes"])
 
 
-def report_damage(connection: Connection, report: VerificationReport) -> None:
-    """Raise the alert and VerificationError where something is wrong; else close the alert."""
+def part_subject(table: str, month: str, part: int) -> str:
+    """Name a part of a month as the subject of an alert of the drill: the night reads it, and resolves the alert."""
+    return f"{table} {month}, part {part}"
+
+
+def report_damage(connection: Connection, report: VerificationReport, subject: str) -> None:
+    """Raise the alert and VerificationError where something is wrong; else resolve the alert."""
     if not report.findings:
-        resolve_alert(connection, DAMAGED, _SUBJECT)
+        resolve_alert(connection, DAMAGED, subject)
         return
     lines = [str(finding) for finding in report.findings]
     alert = Alert(
         DAMAGED,
-        _SUBJECT,
+        subject,
         Severity.CRITICAL,
         f"{len(lines)} things are wrong in the archive; the first: {lines[0]}",
         "Run `treasury verify`, which names all of them. Restore each object from a version or a copy of the bucket: "

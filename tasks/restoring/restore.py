@@ -46,6 +46,8 @@ from tasks.restoring.archived_parts import FetchedPart, fetch_part, present_name
 from tasks.transparency.publish import publish_log
 
 OnStep = Callable[[str], object]
+COPY_DAYS = 30
+MOST_DAYS = 366
 _INDEX_MEMORY = "256MB"  # an index of 1,000,000 rows is then sorted in memory
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 from pydantic import AliasChoices, BaseModel
 
 from bench.__main__ import NAMES, ONLY_NAMED
@@ -22,6 +23,8 @@ from config.settings import Ports, Settings
 from config.suppliers import FlashSettings, MobileMartSettings, PeachSettings, SimulatorSettings, Suppliers
 from ledger.policy import TierPolicy
 from ledger.tables import TieredTable
+from tasks.alerting.rules import rules
+from tasks.prefect.deployments import deployments
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
@@ -34,6 +37,7 @@ OTHER_VARIABLES = {
     "TREASURY_TEST_PG_BIN",
     "TREASURY_TEST_THOROUGH",
     "TREASURY_TEST_BROWSER",
+    "TREASURY_TEST_PROMTOOL",
     "TREASURY_TEST_PICTURES",
 }
 
@@ -197,3 +201,14 @@ def test_every_file_of_the_project_that_is_named_exists(name: str) -> None:
 def test_every_decision_is_listed() -> None:
     written = {path.name for path in (PROJECT / "docs/decisions").glob("0*.md")}
     assert set(re.findall(r"\]\((0\d{3}-[\w-]+\.md)\)", TEXTS["docs/decisions/README.md"])) == written
+
+
+def test_every_alert_and_every_flow_has_a_runbook() -> None:
+    headings = re.findall(r"^### `([^`]+)`$", TEXTS["docs/runbooks.md"], re.MULTILINE)
+    groups = yaml.safe_load((PROJECT / "examples" / "monitoring" / "rules.yml").read_text())["groups"]
+    alerts = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+    own = [str(rule.name) for rule in rules(Settings())]
+    flows = {one["entrypoint"].rpartition(":")[2].replace("_", "-") for one in deployments(PROJECT, Suppliers())}
+    assert sorted(headings) == sorted([*own, *(rule["alert"] for rule in alerts), *flows])
+    for rule in alerts:
+        assert rule["annotations"]["runbook"] == f"docs/runbooks.md#{rule['alert'].lower()}"

@@ -9,7 +9,6 @@ import pytest
 from prefect.client.schemas.objects import State
 
 from flows.check_health import check_health
-from flows.parameters import ArchivingParameters
 from flows.run_archiving_operations import run_archiving_operations
 from ledger.errors import DataError, TransientError
 from sql.connection import connect
@@ -30,7 +29,7 @@ def test_a_run_stores_what_it_found_shows_it_and_raises_alerts(ledger: Ledger, m
         state = run()
     assert state.is_completed()
     assert state.message is not None
-    assert state.message.startswith("critical: ")
+    assert state.message.startswith("health: critical: ")
     assert state.state_details.flow_run_id is not None
     rows = json.loads(artifacts(state.state_details.flow_run_id)["health"])
     assert [row["check"] for row in rows] == [check.name for check in CHECKS]
@@ -61,9 +60,9 @@ def test_a_run_that_cannot_store_fails_after_it_has_told(ledger: Ledger, monkeyp
 
 @pytest.mark.slow
 def test_a_night_that_ended_well_is_known_to_the_checks(ledger: Ledger) -> None:
-    run_archiving_operations(ArchivingParameters(as_of=TODAY, plan_only=True))
+    run_archiving_operations(as_of=TODAY, plan_only=True)
     assert "never ran" in last_archive(ledger)
-    run_archiving_operations(ArchivingParameters(as_of=TODAY))
+    run_archiving_operations(as_of=TODAY)
     assert last_archive(ledger) == "the night's work last ended well 0 hours ago"
 
 
@@ -78,5 +77,5 @@ def last_archive(ledger: Ledger) -> str:
 def test_a_night_that_failed_is_known_too(ledger: Ledger) -> None:
     ledger.fill(COLD, description="a unit separator \x1f in a text")
     with pytest.raises(DataError, match="the archive cannot keep"):
-        run_archiving_operations(ArchivingParameters(as_of=TODAY))
+        run_archiving_operations(as_of=TODAY)
     assert "its last run failed: " in last_archive(ledger)

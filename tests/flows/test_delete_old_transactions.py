@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from config import Settings
 from config.retention import RetentionSettings
-from flows.delete_old_transactions import DeletionParameters, delete_old_transactions
+from flows.delete_old_transactions import delete_old_transactions
 from sql.connection import connect
 from sql.deletions import list_requests
 from tasks.retention.approvals import approve
@@ -27,8 +27,8 @@ from tests.tasks.archiving.ledger import Ledger
 from tests.tasks.retention.aged import OLD, objects_of, two_old_months, wrong
 
 OWN = f"tests-{uuid4()}"  # the tag of this process's runs: other workers have runs on the same server
-NO_WAIT = DeletionParameters(tables=["transactions"], wait_hours=0)
-WAITING = DeletionParameters(tables=["transactions"], wait_hours=1)
+NO_WAIT = {"tables": ["transactions"], "wait_hours": 0}
+WAITING = {"tables": ["transactions"], "wait_hours": 1}
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ def old(
         yield made
 
 
-def run(parameters: DeletionParameters) -> tuple[State[Any], UUID]:
+def run(parameters: dict[str, Any]) -> tuple[State[Any], UUID]:
     """Run the flow in this process; its end state and its run's id."""
-    state = delete_old_transactions(parameters, return_state=True)
+    state = delete_old_transactions(**parameters, return_state=True)
     assert isinstance(state, State)
     assert state.state_details.flow_run_id is not None
     return state, state.state_details.flow_run_id
@@ -136,7 +136,7 @@ def test_a_refusal_in_the_ui_ends_the_waiting_and_the_run_well(old: Ledger) -> N
 
 @pytest.mark.heavy("tests/tasks/retention/test_deletion.py tests the decisions")
 def test_a_run_ends_well_when_nobody_comes_and_when_the_command_line_decides(old: Ledger) -> None:
-    state, _ = run(DeletionParameters(tables=["transactions"], wait_hours=0.003))
+    state, _ = run(WAITING | {"wait_hours": 0.003})
     assert state.is_completed()
     with connect(old.settings.database_dsn, "tests") as connection:
         (request,) = list_requests(connection)
@@ -152,7 +152,7 @@ def test_a_run_ends_well_when_nobody_comes_and_when_the_command_line_decides(old
 
 
 def test_a_plan_changes_nothing(old: Ledger) -> None:
-    state, _ = run(DeletionParameters(tables=["transactions"], plan_only=True))
+    state, _ = run({"tables": ["transactions"], "plan_only": True})
     assert state.result() == []
     with connect(old.settings.database_dsn, "tests") as connection:
         assert list_requests(connection) == []

@@ -13,9 +13,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import State
 from prefect.flows import Flow
+from prefect.utilities.callables import parameter_schema
 
 from flows.archive_months import archive_months
-from flows.parameters import ArchivingParameters, TableParameters
 from flows.roll_partitions import roll_partitions
 from flows.run_archiving_operations import run_archiving_operations
 from ledger.errors import ConfigError, DataError
@@ -24,15 +24,21 @@ from tasks.archiving.outcome import MoveAction, MoveOutcome, MoveResult
 from tests.tasks.archiving.ledger import COLD, HOT, ROWS, TODAY, WARM, Ledger
 
 T = TypeVar("T")
-NOON = ArchivingParameters(as_of=TODAY)
+NOON = {"as_of": TODAY}
 
 
-def run(flow: Flow[..., T], parameters: TableParameters) -> tuple[Any, UUID]:
+def run(flow: Flow[..., T], parameters: dict[str, Any]) -> tuple[Any, UUID]:
     """Run a flow in this process; its end state and its run's id."""
-    state = flow(parameters, return_state=True)
+    state = flow(**parameters, return_state=True)
     assert isinstance(state, State)
     assert state.state_details.flow_run_id is not None
     return state, state.state_details.flow_run_id
+
+
+def name_of(flow_run_id: UUID) -> str:
+    """The name that the UI's lists show for a run."""
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(flow_run_id).name
 
 
 def artifacts(flow_run_id: UUID) -> dict[str, Any]:
@@ -42,6 +48,11 @@ def artifacts(flow_run_id: UUID) -> dict[str, Any]:
             artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
         )
     return {str(artifact.key): artifact.data for artifact in found}
+
+
+def form_of(flow: Flow[..., Any]) -> dict[str, Any]:
+    """The fields of the form that Prefect shows for a flow, by name."""
+    return parameter_schema(flow).properties
 
 
 def test_a_night_rolls_the_partitions_and_moves_what_is_due(ledger: Ledger) -> None:
@@ -59,6 +70,7 @@ def test_a_night_rolls_the_partitions_and_moves_what_is_due(ledger: Ledger) -> N
         for table in ("transactions", "vas_transactions")
         for month, action in ((COLD, MoveAction.TO_WARM), (COLD, MoveAction.TO_COLD), (WARM, MoveAction.TO_WARM))
     }
+    assert name_of(flow_run) == state.message == f"night of {TODAY}: 6 moved"
     assert ledger.content() == before
     assert [ledger.tier(month) for month in (COLD, WARM, HOT)] == ["cold", "warm", "hot"]
     assert ledger.tier(Month.of(TODAY).plus(12)) == "hot"
@@ -74,6 +86,10 @@ def test_a_run_shows_its_plan_its_moves_a_summary_and_its_progress(ledger: Ledge
     assert f'"rows": {ROWS}' in shown["archive-moves"]
     assert all(" KiB" in shown[key] for key in ("archive-plan", "archive-moves", "archive-summary"))
     assert "warm to cold: 1 moved" in shown["archive-summary"]
+    assert name_of(flow_run) == f"archive {COLD} -> warm, cold, 1 table: 2 moved"
+    state, flow_run = run(archive_months, NOON)
+    assert name_of(flow_run) == state.message == f"archive: nothing to move as of {TODAY}"
+    assert state.result() == []
 
 
 @pytest.mark.heavy("test_plan.py tests the rule")
@@ -82,10 +98,11 @@ def test_a_plan_changes_nothing_and_is_what_then_moves(ledger: Ledger) -> None:
     ledger.fill(WARM)
     picture = ledger.sql("SELECT * FROM archive_months ORDER BY 1, 2")
     tables = ledger.sql("SELECT oid, relname FROM pg_class WHERE relkind IN ('r', 'p', 'i') ORDER BY 1")
-    state, flow_run = run(archive_months, ArchivingParameters(as_of=TODAY, plan_only=True))
+    state, flow_run = run(archive_months, NOON | {"plan_only": True})
     planned = {(o.month, o.result) for o in state.result()}
     assert planned == {(COLD, MoveResult.PLANNED), (WARM, MoveResult.PLANNED)}
     assert set(artifacts(flow_run)) == {"archive-plan"}
+    assert name_of(flow_run) == f"plan: archive {COLD} to {WARM} -> warm, cold, 1 table"
     assert ledger.sql("SELECT * FROM archive_months ORDER BY 1, 2") == picture
     assert ledger.sql("SELECT oid, relname FROM pg_class WHERE relkind IN ('r', 'p', 'i') ORDER BY 1") == tables
     assert ledger.objects() == set()
@@ -102,6 +119,8 @@ def test_a_month_that_fails_stops_no_other_and_fails_the_run_at_its_end(ledger: 
     assert state.is_failed()
     with pytest.raises(DataError, match=f"transactions {bad}.*which the archive cannot keep"):
         state.result()
+    assert str(state.message).endswith("; runbook: docs/runbooks.md#archive-months")
+    assert name_of(flow_run) == f"archive {bad} to {good} -> warm, cold, 1 table"
     assert (ledger.tier(bad), ledger.tier(good)) == ("warm", "cold")
     assert "which the archive cannot keep" in ledger.catalogue(bad)["last_error"]
     assert "which the archive cannot keep" in artifacts(flow_run)["archive-summary"]
@@ -110,7 +129,8 @@ def test_a_month_that_fails_stops_no_other_and_fails_the_run_at_its_end(ledger: 
 @pytest.mark.heavy("test_plan.py tests the rule")
 def test_a_month_with_unfinished_rows_becomes_warm_and_is_held_back_there(ledger: Ledger) -> None:
     ledger.fill(COLD, status="pending")
-    state, _ = run(archive_months, NOON)
+    state, flow_run = run(archive_months, NOON)
+    assert name_of(flow_run) == f"archive {COLD} -> warm, 1 table: 1 moved, 1 held back"
     assert [(o.action, o.result, o.reason) for o in state.result()] == [
         (MoveAction.TO_WARM, MoveResult.MOVED, ""),
         (MoveAction.TO_COLD, MoveResult.HELD_BACK, f"{ROWS} unfinished rows"),
@@ -125,12 +145,12 @@ def test_a_month_with_unfinished_rows_becomes_warm_and_is_held_back_there(ledger
 @pytest.mark.parametrize(
     ("parameters", "named"),
     [
-        (ArchivingParameters(as_of=TODAY, tables=["transactions", "ghosts"]), "unknown table 'ghosts'"),
-        (ArchivingParameters(as_of=TODAY.replace(year=TODAY.year + 3)), "as_of: 2029-11-23 is in the future"),
+        (NOON | {"tables": ["transactions", "ghosts"]}, "unknown table 'ghosts'"),
+        ({"as_of": TODAY.replace(year=TODAY.year + 3)}, "as_of: 2029-11-23 is in the future"),
     ],
 )
 def test_a_wrong_parameter_is_named_before_anything_moves(
-    ledger: Ledger, parameters: ArchivingParameters, named: str
+    ledger: Ledger, parameters: dict[str, Any], named: str
 ) -> None:
     ledger.fill(COLD)
     for flow in (archive_months, run_archiving_operations):
@@ -144,7 +164,7 @@ def test_a_rollover_reports_and_fails_for_what_somebody_must_look_into(ledger: L
     ledger.sql(
         "CREATE TABLE stray PARTITION OF transactions_partitioned FOR VALUES FROM ('2019-01-10') TO ('2019-02-01')"
     )
-    state, flow_run = run(roll_partitions, TableParameters(as_of=TODAY))
+    state, flow_run = run(roll_partitions, NOON)
     with pytest.raises(DataError, match="transactions: irregular: stray"):
         state.result()
     assert "irregular: stray" in artifacts(flow_run)["rollover-summary"]
@@ -152,7 +172,8 @@ def test_a_rollover_reports_and_fails_for_what_somebody_must_look_into(ledger: L
 
 
 def test_the_form_offers_the_registered_tables_and_the_moves() -> None:
-    properties = ArchivingParameters.model_json_schema()["properties"]
+    properties = form_of(archive_months)
+    assert list(properties) == ["as_of", "tables", "moves", "plan_only"]
     assert properties["tables"]["items"]["enum"] == ["transactions", "vas_transactions"]
     assert properties["moves"]["enum"] == ["all", "to_warm", "to_cold", "to_deep"]
     assert properties["as_of"]["anyOf"][0]["format"] == "date"
@@ -161,7 +182,7 @@ def test_the_form_offers_the_registered_tables_and_the_moves() -> None:
 
 @given(st.integers(0, 9999), st.integers(0, 13), st.integers(0, 32))
 def test_the_form_takes_exactly_the_days_of_the_calendar(year: int, month: int, day: int) -> None:
-    pattern = TableParameters.model_json_schema()["properties"]["as_of"]["anyOf"][0]["pattern"]
+    pattern = form_of(roll_partitions)["as_of"]["anyOf"][0]["pattern"]
     text = f"{year:04d}-{month:02d}-{day:02d}"
     try:
         date.fromisoformat(text)

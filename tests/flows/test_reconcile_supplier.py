@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pydantic import ValidationError
+from prefect.exceptions import ParameterTypeError
 
-from flows.reconcile_supplier import ReconciliationParameters, reconcile_supplier
+from flows.reconcile_supplier import named_days, reconcile_supplier
 from ledger.errors import ConfigError, DataError, TransientError
 from ledger.transactions import Supplier
 from tests.flows.test_flows import artifacts
@@ -22,11 +22,9 @@ def test_a_day_is_reconciled_shown_and_written_down(ledger: Ledger, tmp_path: Pa
         books.both()
     books.own(amount=Decimal("40.00"))
     statement = str(books.statement())
-    dry = reconcile_supplier(ReconciliationParameters(supplier="flash", day=DAY, statement=statement, dry_run=True))
+    dry = reconcile_supplier(supplier="flash", day=DAY, statement=statement, dry_run=True)
     assert [result.run_id for result in dry] == [None]
-    state = reconcile_supplier(
-        ReconciliationParameters(supplier="flash", day=DAY, statement=statement), return_state=True
-    )
+    state = reconcile_supplier(supplier="flash", day=DAY, statement=statement, return_state=True)
     (result,) = state.result()
     assert result.summary.digest == dry[0].summary.digest
     assert books.breaks() == [("missing_there",)]
@@ -41,18 +39,14 @@ def test_a_day_is_reconciled_shown_and_written_down(ledger: Ledger, tmp_path: Pa
 def test_a_critical_day_fails_the_run_and_is_written_down(ledger: Ledger, tmp_path: Path) -> None:
     books = Books(ledger.settings, tmp_path)
     books.own()
-    state = reconcile_supplier(
-        ReconciliationParameters(supplier="flash", day=DAY, statement=str(books.statement())), return_state=True
-    )
+    state = reconcile_supplier(supplier="flash", day=DAY, statement=str(books.statement()), return_state=True)
     with pytest.raises(DataError, match=f"flash {DAY}: critical"):
         state.result()
     assert len(books.sql("SELECT * FROM recon_runs")) == 1
 
 
 def test_a_day_without_its_statement_fails_and_names_every_day(ledger: Ledger) -> None:
-    state = reconcile_supplier(
-        ReconciliationParameters(supplier="peach", day=DAY, last_day=DAY + timedelta(days=1)), return_state=True
-    )
+    state = reconcile_supplier(supplier="peach", day=DAY, last_day=DAY + timedelta(days=1), return_state=True)
     with pytest.raises(DataError, match=rf"peach {DAY}: no statement.*; peach 2026-02-04: no statement"):
         state.result()
 
@@ -71,8 +65,7 @@ def test_a_server_that_is_away_for_one_day_stops_no_other_and_what_was_done_is_s
         return statement
 
     monkeypatch.setattr("flows.reconcile_supplier.statement_of", located)
-    form = ReconciliationParameters(supplier="flash", day=DAY, last_day=DAY + timedelta(days=1))
-    state = reconcile_supplier(form, return_state=True)
+    state = reconcile_supplier(supplier="flash", day=DAY, last_day=DAY + timedelta(days=1), return_state=True)
     with pytest.raises(TransientError, match="PostgreSQL: away"):
         state.result()
     assert state.state_details.flow_run_id is not None
@@ -83,33 +76,33 @@ TODAY = date(2026, 2, 10)
 
 
 def test_the_form_means_yesterday_a_day_or_a_range() -> None:
-    assert ReconciliationParameters(supplier="flash").days(TODAY) == [date(2026, 2, 9)]
-    assert ReconciliationParameters(supplier="flash", day=DAY).days(TODAY) == [DAY]
-    three = ReconciliationParameters(supplier="flash", day=DAY, last_day=DAY + timedelta(days=2))
-    assert three.days(TODAY) == [DAY, DAY + timedelta(days=1), DAY + timedelta(days=2)]
+    assert named_days(TODAY, None, None, only_one=False) == [date(2026, 2, 9)]
+    assert named_days(TODAY, DAY, None, only_one=True) == [DAY]
+    three = [DAY, DAY + timedelta(days=1), DAY + timedelta(days=2)]
+    assert named_days(TODAY, DAY, three[-1], only_one=False) == three
 
 
 @pytest.mark.parametrize(
-    ("form", "named"),
+    ("day", "last_day", "named"),
     [
-        ({"day": date(2026, 2, 11)}, "has not come yet"),
-        ({"day": DAY, "last_day": DAY - timedelta(days=1)}, "the first before the last"),
-        ({"day": DAY, "last_day": TODAY, "statement": "x"}, "of one day"),
+        (date(2026, 2, 11), None, "has not come yet"),
+        (DAY, DAY - timedelta(days=1), "the first before the last"),
+        (DAY, TODAY, "of one day"),
     ],
 )
-def test_a_form_that_makes_no_sense_is_refused(form: dict[str, object], named: str) -> None:
+def test_a_form_that_makes_no_sense_is_refused(day: date, last_day: date | None, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
-        ReconciliationParameters.model_validate({"supplier": "flash"} | form).days(TODAY)
+        named_days(TODAY, day, last_day, only_one=True)
 
 
 def test_a_supplier_that_there_is_not_is_refused_by_the_form() -> None:
-    with pytest.raises(ValidationError, match="flash"):
-        ReconciliationParameters.model_validate({"supplier": "blitz"})
+    with pytest.raises(ParameterTypeError, match="flash"):
+        reconcile_supplier.validate_parameters({"supplier": "blitz"})
 
 
 def test_every_supplier_has_a_deployment_whose_parameters_fit_the_form() -> None:
     deployments = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
     ours = [one for one in deployments if one["entrypoint"].endswith(":reconcile_supplier")]
-    forms = [ReconciliationParameters.model_validate(one["parameters"]["parameters"]) for one in ours]
-    assert {form.supplier for form in forms} == set(Supplier)
+    forms = [reconcile_supplier.validate_parameters(one["parameters"]) for one in ours]
+    assert {form["supplier"] for form in forms} == set(Supplier)
     assert {one["schedules"][0]["timezone"] for one in ours} == {"Africa/Johannesburg"}

@@ -126,7 +126,7 @@ def test_a_run_for_another_purpose_takes_over_nothing_and_is_no_success(
 ) -> None:
     deployment = deploy(server, "roll-partitions")
     missed = miss(server, deployment)
-    wanted = {"parameters": {"parameters": {"plan_only": True}}}
+    wanted = {"parameters": {"plan_only": True}}
     run = str(server.ask(f"/deployments/{deployment}/create_flow_run", wanted)["id"])
     assert begin(roll_partitions, run).is_completed()
     assert "Skipped" not in {state(server, one) for one in missed}

@@ -33,20 +33,19 @@ def till(settings: Settings, prefect_url: str, monkeypatch: pytest.MonkeyPatch) 
             yield till, running
 
 
-def run(flow: Any, *parameters: Any) -> tuple[Any, dict[str, Any]]:
+def run(flow: Any, **parameters: Any) -> tuple[Any, dict[str, Any]]:
     """A flow's end state and what it has published."""
-    state = flow(*parameters, return_state=True)
+    state = flow(**parameters, return_state=True)
     return state, artifacts(state.state_details.flow_run_id)
 
 
 def test_the_supplier_tests_publish_every_check_and_fail_when_one_does(till: tuple[Till, Simulated]) -> None:
     _, running = till
-    wanted = supplier_flow.SupplierTestParameters(suppliers=["peach"])
-    state, shown = run(supplier_flow.test_suppliers, wanted)
+    state, shown = run(supplier_flow.test_suppliers, suppliers=["peach"])
     assert state.is_completed()
     assert "reversal: payment" in shown["supplier-tests"]
     running.plan("peach", *[Fault.BROKEN] * 3)
-    state, shown = run(supplier_flow.test_suppliers, wanted)
+    state, shown = run(supplier_flow.test_suppliers, suppliers=["peach"])
     assert '"result": "failed"' in shown["supplier-tests"]
     with pytest.raises(DataError, match="peach authentication"):
         state.result()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.reconcile_supplier import ReconciliationParameters, reconcile_supplier
-from flows.take_in_statements import IntakeParameters, take_in_statements
+from flows.reconcile_supplier import reconcile_supplier
+from flows.take_in_statements import take_in_statements
 from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError, DataError
 from tasks.reconciliation.casework.breaks import list_runs
@@ -19,14 +19,13 @@ from tests.tasks.statements.samples import DAY, FLASH, FLASH_NAME
 
 def test_a_day_is_taken_in_and_shown_and_a_bad_file_fails_the_run(ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / FLASH_NAME).write_text(FLASH)
-    form = IntakeParameters(supplier="flash", day=DAY, url=str(tmp_path))
-    state = take_in_statements(form, return_state=True)
+    state = take_in_statements(supplier="flash", day=DAY, url=str(tmp_path), return_state=True)
     assert [(one.name, str(one.result)) for one in state.result()] == [(FLASH_NAME, "taken")]
     assert state.state_details.flow_run_id is not None
     assert FLASH_NAME in artifacts(state.state_details.flow_run_id)["statements"]
     (tmp_path / "recon_20260204.csv").write_text("Date")
     with pytest.raises(DataError, match="cut off"):
-        take_in_statements(form.model_copy(update={"day": date(2026, 2, 4)}), return_state=True).result()
+        take_in_statements(supplier="flash", day=date(2026, 2, 4), url=str(tmp_path), return_state=True).result()
     assert [one.state for one in list_statements(ledger.settings)] == ["quarantined", "taken"]
 
 
@@ -42,24 +41,22 @@ def test_a_late_file_is_taken_and_its_day_reconciled_without_being_asked_for(
         (tmp_path / f"recon_{day:%Y%m%d}.csv").write_text(text)
     found = [(one.day, str(one.result)) for one in take_in_statements()]
     assert found == [(yesterday, "taken"), (late, "taken")]
-    state = reconcile_supplier(ReconciliationParameters(supplier="flash"), return_state=True)
+    state = reconcile_supplier(supplier="flash", return_state=True)
     with pytest.raises(DataError, match=f"flash {late}: critical.*flash {yesterday}: critical"):
         state.result()
     assert [one.day for one in list_runs(ledger.settings)] == [yesterday, late]
     assert take_in_statements() == [Intake(f"recon_{yesterday:%Y%m%d}.csv", IntakeResult.KNOWN, yesterday)]
-    reconcile_supplier(ReconciliationParameters(supplier="flash"), return_state=True)
+    reconcile_supplier(supplier="flash", return_state=True)
     assert [one.day for one in list_runs(ledger.settings)] == [yesterday, yesterday, late]  # nothing else is due
 
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("day", [date(9999, 12, 31), datetime.now(JOHANNESBURG).date() + timedelta(days=2)])
 def test_a_day_that_has_not_come_is_refused_by_name(ledger: Ledger, tmp_path: Path, day: date) -> None:
-    form = IntakeParameters(supplier="flash", day=day, url=str(tmp_path))
     with pytest.raises(ConfigError, match=f"day: {day} has not come yet"):
-        take_in_statements(form, return_state=True).result()
-    later = ReconciliationParameters(supplier="flash", day=day)
+        take_in_statements(supplier="flash", day=day, url=str(tmp_path), return_state=True).result()
     with pytest.raises(ConfigError, match=f"day: {day} has not come yet"):
-        reconcile_supplier(later, return_state=True).result()
+        reconcile_supplier(supplier="flash", day=day, return_state=True).result()
 
 
 def test_without_a_place_for_statements_nothing_is_awaited(ledger: Ledger) -> None:

@@ -106,7 +106,7 @@ def test_filters_that_were_stored_before_their_blocks_had_checks_deny_as_before(
     checked = next(number for number, file in enumerate(FILES) if file.name.startswith("0035"))
     values = [uuid.UUID(int=number * 7919) for number in range(2000)]
     hashes = [hash_of(value) for value in values]
-    bits = make_filter(np.unique(np.array(hashes, np.uint64)), 12)
+    bits = make_filter([np.unique(np.array(hashes, np.uint64))], 12)
     with psycopg.connect(empty, autocommit=True, **connection_parameters(empty, "tests")) as connection:
         for file in FILES[:checked]:
             connection.execute(file.read_text())

@@ -59,6 +59,16 @@ def test_its_blocks_are_those_that_parquet_specifies() -> None:
     assert make_filter(hashes_of_column([_column(values)]), 12) == words.astype("<u4").tobytes()
 
 
+def test_many_runs_in_many_pieces_make_the_filter_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    values: list[Value] = [f"wallet-{number % 7000}" for number in range(20_000)]
+    whole = make_filter(hashes_of_column([_column(values)]), 12)
+    monkeypatch.setattr("storage.filters._RUN_HASHES", 500)
+    monkeypatch.setattr("storage.filters._PIECE_HASHES", 300)
+    runs = hashes_of_column(_column(values[start : start + 170]) for start in range(0, len(values), 170))
+    assert len(runs) > 20
+    assert make_filter(runs, 12) == whole
+
+
 def test_texts_and_uuids_are_hashed_as_parquet_stores_them() -> None:
     assert hash_of("") == 0xEF46DB3751D8E999  # published for XXH64 of nothing, seed 0
     assert hash_of("abc") == 0x44BC2CF5AD770999

@@ -14,12 +14,13 @@ from typing import Any
 
 import httpx
 import pytest
+from prefect.utilities.callables import parameter_schema
 from pydantic import SecretStr, ValidationError
 
 from api.server.app import create_app as create_api
 from config import Settings, load_settings
 from config.suppliers import SimulatorSettings, Suppliers
-from flows.reconcile_supplier import ReconciliationParameters
+from flows.reconcile_supplier import reconcile_supplier
 from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError, FieldError
 from ledger.months import Month
@@ -113,12 +114,12 @@ def test_the_folder_is_what_the_document_lists(installed: Path) -> None:
 
 def test_everything_knows_it_and_nothing_outside_of_its_folder_names_it(running: Running) -> None:
     assert list(definitions(running.suppliers)) == ["flash", "mobilemart", "peach", NAME]
-    assert ReconciliationParameters(supplier=NAME).supplier == NAME
-    schema = ReconciliationParameters.model_json_schema()["properties"]["supplier"]
+    assert reconcile_supplier.validate_parameters({"supplier": NAME}) == {"supplier": NAME}
+    schema = parameter_schema(reconcile_supplier).properties["supplier"]
     assert schema["enum"] == list(running.suppliers.names)
     assert new_transaction(VAS_TRANSACTIONS, VAS_ROW | {"supplier": NAME}, running.suppliers.names)["supplier"] == NAME
     (further,) = further_deployments(PROJECT, running.suppliers)
-    assert (further["name"], further["parameters"]) == ("reconcile-voucherly", {"parameters": {"supplier": NAME}})
+    assert (further["name"], further["parameters"]) == ("reconcile-voucherly", {"supplier": NAME})
     sources = [path for folder in ("api", "cli", "config", "flows", "ledger", "servers", "sql", "suppliers")
                for path in (PROJECT / folder).rglob("*") if path.suffix in (".py", ".sql")]  # fmt: skip
     assert [path for path in sources if NAME in path.read_text(encoding="utf-8").lower()] == []

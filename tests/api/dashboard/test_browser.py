@@ -19,6 +19,7 @@ from tasks.admin.keys import create_key
 from tasks.alerting.store import raise_alert
 from tasks.transparency.publish import publish_log
 from tests.api.conftest import serving, unlimited
+from tests.api.dashboard.accessibility import violations
 from tests.api.documentation.browser import Page, open_page
 from tests.api.ledger_rows import Ledger
 
@@ -33,6 +34,11 @@ ADDRESSES = {
     "now": "/dashboard",
     "life": LIFE,
     "month": f"{LIFE}/transactions/{COLD}",
+    "find": "/dashboard/find",
+    "money": "/dashboard/money",
+    "reconciliation": "/dashboard/reconciliation",
+    "periods": "/dashboard/reconciliation/periods",
+    "queue": "/dashboard/queue",
     "sessions": "/dashboard/sessions",
     "error": "/dashboard/nothing",
 }
@@ -182,7 +188,7 @@ def test_every_page_fits_every_width_in_both_themes(page: Page, url: str, seen: 
                     "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
                 )
                 page.open(f"{url}{path}")
-                found += [(name, width, one) for one in page.value(TOO_WIDE)]
+                found += [(name, width, one) for one in page.value(TOO_WIDE) + violations(page)]
                 if page.value("document.documentElement.scrollWidth") > width:
                     found.append((name, width, "the page scrolls sideways"))
                 if folder is not None:

@@ -8,6 +8,7 @@ import pytest
 
 from config import Settings
 from tasks.admin.keys import create_key
+from tests.api.dashboard.accessibility import violations
 from tests.api.dashboard.desk import FINANCE, PERIODS, QUEUE, RECONCILIATION, Desk, opened_books, served, with_breaks
 from tests.api.documentation.browser import Page, open_page
 from tests.tasks.reconciliation.books import DAY
@@ -51,8 +52,9 @@ class Browser:
         self.page.click("[data-chosen]")
 
     def until(self, words: str) -> None:
-        """Wait until the page has these words."""
+        """Wait until the page has these words, and let axe-core look at it."""
         self.page.wait_for(f"document.readyState === 'complete' && document.body.innerText.includes({words!r})")
+        assert violations(self.page) == []
 
 
 def test_a_break_from_open_to_a_closed_period_by_two_people(desk: Desk, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ledger.scopes import Scope
 from tasks.admin.keys import create_key
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import policy_text
+from tests.api.dashboard.accessibility import violations
 from tests.api.documentation.browser import Page, open_page
 from tests.api.ledger_rows import Ledger
 
@@ -35,8 +36,9 @@ def page(tmp_path: Path) -> Iterator[Page]:
 
 
 def arrive(page: Page, heading: str) -> None:
-    """Wait until the page with a heading is there."""
+    """Wait until the page with a heading is there, and let axe-core look at it."""
     page.wait_for(f"document.readyState === 'complete' && document.querySelector('h1')?.innerText === {heading!r}")
+    assert violations(page) == []
 
 
 def downloaded(folder: Path, pattern: str) -> Path:
@@ -79,6 +81,7 @@ def test_an_auditor_finds_a_row_downloads_it_and_proves_it_on_a_second_machine(
     page.type("#value", "INV-2024-000123")
     page.click("main form button[type=submit]")
     assert page.text("#rows-heading") == "1 row"
+    assert violations(page) == []
     assert "Cold Transactions: 2024-03" in page.text("[aria-labelledby=months-heading]")
     page.click("a[href*='/find/download/csv']")
     text = downloaded(tmp_path / "downloads", "*.csv").read_text(encoding="utf-8")

@@ -23,6 +23,7 @@ COLD_MONTH = """
     VALUES ('transactions', '2020-01-01', 'cold', sha256(''), 'o', 'm', now() - interval '100 days')
 """
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "monitoring"
+RULES = [rule for group in yaml.safe_load((EXAMPLES / "rules.yml").read_text())["groups"] for rule in group["rules"]]
 
 
 def exposed(client: httpx.Client, key: Headers) -> dict[str, Any]:
@@ -44,9 +45,8 @@ def touch_everything() -> None:
 
 
 def _expressions() -> list[str]:
-    rules = yaml.safe_load((EXAMPLES / "rules.yml").read_text())["groups"][0]["rules"]
     panels = json.loads((EXAMPLES / "grafana.json").read_text())["panels"]
-    return [rule["expr"] for rule in rules] + [target["expr"] for panel in panels for target in panel["targets"]]
+    return [rule["expr"] for rule in RULES] + [target["expr"] for panel in panels for target in panel["targets"]]
 
 
 @pytest.mark.parametrize(("rows", "days"), [(False, 0.0), (True, 100.0)])
@@ -86,16 +86,13 @@ def test_the_examples_ask_for_metrics_and_labels_that_exist(api: httpx.Client, w
     api.post("/api/v1/transactions", json=BODY, headers=keyed())
     known = exposed(api, watcher)
     named = {name for text in _expressions() for name in re.findall(r"\btreasury_\w+", text)}
+    recorded = {name for text in _expressions() for name in re.findall(r"\btreasury:[\w:]+", text)}
     labels = {label for text in _expressions() for label in re.findall(r"[{,]\s*(\w+)[!=]~?=?\"", text)} - {"job"}
 
     assert len(named) > 10
     assert named <= known.keys()
+    assert recorded == {rule["record"] for rule in RULES if "record" in rule}
     assert labels <= {label for sample in known.values() for label in sample.labels}
-
-
-@pytest.mark.parametrize("name", ["prometheus.yml", "rules.yml"])
-def test_the_examples_are_yaml(name: str) -> None:
-    assert yaml.safe_load((EXAMPLES / name).read_text())
 
 
 FLOOD = """

@@ -42,6 +42,13 @@ def test_open_alerts_are_listed_and_acknowledged_once(command: CliRunner, connec
     again = command.invoke(app, ["alert", "acknowledge", str(record.alert_id)])
     assert "not open, or was acknowledged before" in str(again.exception)
     assert list_alerts(connection, state="open")[0].acknowledged_by == "thandi"
+    resolve = ["alert", "resolve", str(record.alert_id), "--reason", "the supplier paid back", "--as", "sipho"]
+    assert command.invoke(app, resolve).output == f"alert {record.alert_id} is resolved by sipho\n"
+    assert "is not open" in str(command.invoke(app, resolve).exception)
+    assert list_alerts(connection, state="open") == []
+    assert "resolved by sipho: the supplier paid back" in command.invoke(app, ["alert", "list", "--all"]).output
+    raise_alert(connection, Alert("velocity", "mine", Severity.WARNING, "again", "Look", {}))
+    assert [one.title for one in list_alerts(connection, state="open")] == ["again"]
 
 
 def test_a_test_notice_shows_the_result_of_each_target(command: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from config import Settings
 from sql.connection import Connection
 from tasks.admin.processes import Incident, ProcessState
-from tasks.alerting.incidents import PROCESS_ENDED, incident_alerts, note_incident
+from tasks.alerting.incidents import PROCESS_ENDED, end_incidents, incident_alerts, note_incident
 from tasks.alerting.rules import rules
 from tasks.alerting.store import Severity, list_alerts
 from tests.servers.test_lease import until
@@ -48,6 +48,16 @@ def test_what_was_reported_last_is_stored_before_up_ends(settings: Settings, con
             take(incident)
     [alert] = list_alerts(connection)
     assert (alert.severity, alert.count) == (Severity.CRITICAL, 2)
+
+
+def test_a_new_start_resolves_what_an_earlier_one_left_open(settings: Settings, connection: Connection) -> None:
+    note_incident(settings, DOWN)
+    end_incidents(settings, ["api"])
+    assert [one.state for one in list_alerts(connection)] == ["open"]
+    with receiving() as receiver:
+        end_incidents(telling(settings, (receiver.url,), ()), ["api", "worker"])
+        assert "resolved" in receiver.notices[0]["message"]
+    assert [one.state for one in list_alerts(connection)] == ["resolved"]
 
 
 def test_the_rule_is_listed(settings: Settings) -> None:
