@@ -55,8 +55,8 @@ costs: export TREASURY_TEST_COSTS = tests/costs.json
 costs: $(READY) ## Measure what each test costs, on a machine that does nothing else; `make test` chooses by it
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
-test-browser: $(READY) ## The ways of people through /docs and the dashboard, in a real Chromium, which must be installed
-	@CI=true $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow $(OPTIONS) tests/api/documentation/test_page.py tests/api/dashboard
+test-browser: $(READY) ## The ways of people through /docs, the dashboard and the Prefect UI, in a real Chromium, which must be installed
+	@CI=true $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow $(OPTIONS) tests/api/documentation/test_page.py tests/api/dashboard tests/flows/test_prefect_in_browser.py
 
 bench: $(READY) ## Every measurement: a table for people and a JSON line each
 	@$(BIN)/python -m bench all

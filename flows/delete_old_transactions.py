@@ -43,9 +43,9 @@ _LATER = "later"
 class Approval(RunInput):
     """A person's decision about a request, as a form in the Prefect UI."""
 
-    approver: str = Field("", description="Your name: it is recorded, and printed on the certificates")
+    approver: str = Field(description="Your name: it is recorded, and printed on the certificates")
     decision: Literal["approve", "refuse", "later"] = Field("approve", description="`later` decides nothing")
-    reason: str = Field("", description="Why: it is recorded, and printed on the certificates")
+    reason: str = Field(description="Why: it is recorded, and printed on the certificates")
 
 
 @flow(name="delete-old-transactions", flow_run_name="delete old transactions", **HOOKS)

@@ -12,6 +12,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled
+from prefect.utilities.callables import get_parameter_defaults
 
 from config import load_settings
 from tasks.admin.schedules import SKIPPED, counts, note_outcome
@@ -20,39 +21,45 @@ _MESSAGE = "A run that began later does its work, too."
 _MOST = 200  # Prefect schedules at most 100 runs ahead; the rest is skipped by the next run
 
 
-def take_over(_flow: Any, flow_run: FlowRun, _state: State[Any]) -> None:
+def take_over(flow: Any, flow_run: FlowRun, _state: State[Any]) -> None:
     """Skip the scheduled runs of the same deployment that are due and still wait. Called when a run begins."""
     with get_client(sync_client=True) as client:
-        if _scheduled_deployment(client, flow_run) is None:
+        if _scheduled_deployment(client, flow, flow_run) is None:
             return
         for run in _waiting(client, flow_run):
             client.set_flow_run_state(run.id, Cancelled(name=SKIPPED, message=_MESSAGE))
 
 
-def note_success(_flow: Any, flow_run: FlowRun, _state: State[Any]) -> None:
+def note_success(flow: Any, flow_run: FlowRun, _state: State[Any]) -> None:
     """Note that the schedule's work was done. Called when a run has completed."""
     with get_client(sync_client=True) as client:
-        deployment = _scheduled_deployment(client, flow_run)
+        deployment = _scheduled_deployment(client, flow, flow_run)
     if deployment is not None:
         note_outcome(load_settings(), deployment)
 
 
-def note_failure(_flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
+def note_failure(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
     """Note that, and why, the schedule's work was not done. Called when a run has failed, crashed or was cancelled."""
     with get_client(sync_client=True) as client:
-        deployment = _scheduled_deployment(client, flow_run)
+        deployment = _scheduled_deployment(client, flow, flow_run)
     if deployment is not None:
         note_outcome(load_settings(), deployment, f"{state.name}: {state.message}")
 
 
-def _scheduled_deployment(client: SyncPrefectClient, flow_run: FlowRun) -> str | None:
+def _scheduled_deployment(client: SyncPrefectClient, flow: Any, flow_run: FlowRun) -> str | None:
     """The name of the deployment whose schedule the run counts for; None for one that was called or asked for
-    something else.
+    something else. A form that was sent as it was shown gives every default: that asks for nothing else.
     """
     if flow_run.deployment_id is None:
         return None
     name = client.read_deployment(flow_run.deployment_id).name
-    return name if counts(load_settings(), name, flow_run.parameters) else None
+    defaults = get_parameter_defaults(flow.fn)
+    given = {key: value for key, value in flow_run.parameters.items() if not _is_same(value, defaults.get(key, ...))}
+    return name if counts(load_settings(), name, given) else None
+
+
+def _is_same(given: Any, default: Any) -> bool:
+    return bool(given == (list(default) if isinstance(default, tuple) else default))
 
 
 def _waiting(client: SyncPrefectClient, flow_run: FlowRun) -> list[FlowRun]:

@@ -4,7 +4,7 @@ A page in a browser of this machine reaches 127.0.0.1. It must not get further t
 where a foreign name was pointed at 127.0.0.1 (DNS rebinding), the Host header does.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -16,15 +16,19 @@ POLICY_VIOLATION = 1008  # RFC 6455, 7.4.1
 _SAFETY = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "content-security-policy": "frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
 }
+# Prefect's pages have scripts in them and compile shaders. They send usage to another site, whatever its settings say.
+_POLICY = (
+    "connect-src 'self' {own}; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src 'self' blob:; "
+    "form-action 'self'; base-uri 'self'; object-src 'none'; frame-ancestors 'none'"
+)
 
 
 class Gate:
     """An ASGI application before ``app``. It lets pass what names one of ``hosts``, and comes from no page or its own.
 
-    ``closed``: paths that are answered 404.
+    ``closed``: paths that are answered 404. Browsers let its pages talk to no other server.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], port: int, closed: Collection[str] = ()) -> None:
@@ -32,6 +36,9 @@ class Gate:
         self._hosts = frozenset(hosts)
         self._port = port
         self._closed = frozenset(closed)
+        plain = [f"{scheme}://{name}:{port}" for name in sorted(self._hosts) for scheme in ("http", "ws")]
+        behind_tls = [f"{scheme}://{name}" for name in sorted(self._hosts) for scheme in ("https", "wss")]
+        self._safety = _SAFETY | {"content-security-policy": _POLICY.format(own=" ".join([*plain, *behind_tls]))}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on. Start and stop of the server are handed on as they are."""
@@ -40,7 +47,7 @@ class Gate:
             return
         refusal = self._refusal(scope)
         if refusal is None:
-            await self._app(scope, receive, _with_safety(send))
+            await self._app(scope, receive, _with_headers(send, self._safety))
         elif scope["type"] == "websocket":
             await WebSocketClose(POLICY_VIOLATION, refusal[1])(scope, receive, send)
         else:
@@ -73,12 +80,12 @@ class Gate:
         return named.lower() in self._hosts and not parts.path
 
 
-def _with_safety(send: Send) -> Send:
+def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
     """Headers that keep browsers from showing an answer inside another page, or taking it for something else."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            own = [(name.encode(), value.encode()) for name, value in _SAFETY.items()]
+            own = [(name.encode(), value.encode()) for name, value in headers.items()]
             message = {**message, "headers": [*message.get("headers", ()), *own]}
         await send(message)
 

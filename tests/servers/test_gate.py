@@ -121,7 +121,8 @@ def test_the_server_s_own_pages_may_ask_it(port: int, host: str, origin: str) ->
 def test_answers_are_not_shown_inside_other_pages(port: int) -> None:
     head = exchange(port, (("Host", "127.0.0.1"),))[1]
     assert "x-frame-options: deny" in head
-    assert "content-security-policy: frame-ancestors 'none'" in head
+    assert "frame-ancestors 'none'" in head
+    assert f"connect-src 'self' http://127.0.0.1:{port} ws://127.0.0.1:{port}" in head
 
 
 def test_a_closed_path_is_not_there(port: int) -> None:

@@ -181,7 +181,8 @@ class Questioner:
             f"{of}{column}",
             f"coalesce({of}{text}, 'none')",
             f"CASE WHEN {self._test(of)} THEN {of}{number} END",
-            f"CASE WHEN {self._test(of)} THEN 'yes' ELSE {of}{text} END",
+            # PostgreSQL names a CASE by the column after its ELSE, and ORDER BY of that name then means the CASE.
+            f"CASE WHEN {self._test(of)} THEN 'yes' ELSE {of}{text} || '' END",
             f"({of}num + 1) * 2",
             f"{of}amount + {of}num",
             f"-{of}rate",
