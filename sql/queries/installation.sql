@@ -64,6 +64,9 @@ FROM (
     (SELECT manifest_key, manifest_sha256 FROM archive_months
      WHERE tier NOT IN ('hot', 'warm', 'deleted') ORDER BY cold_at LIMIT 3)
     UNION
+    (SELECT object_key, sha256 FROM former_objects
+     WHERE kind = 'manifest' AND certificate IS NULL ORDER BY return_id DESC LIMIT 3)
+    UNION
     (SELECT object_key, object_sha256 FROM statement_files
      WHERE object_key IS NOT NULL ORDER BY file_id DESC LIMIT 3)
     UNION

@@ -167,11 +167,17 @@ def _require_other_place(connection: Connection, settings: Settings, store: Obje
             f"none of the objects that the catalogue names, such as {known[0][0]}, is at {location_of(store.url)}: "
             "copy them there from the archive that this database was copied from"
         )
-    if not known and (standing.marker is not None or why_not_free(connection, settings, store)):
+    if not known and (_is_foreign(standing) or why_not_free(connection, settings, store)):
         raise OwnershipError(
             f"{location_of(store.url)} holds objects that this database does not know: set TREASURY_ARCHIVE_URL to an "
             "empty prefix"
         )
+
+
+def _is_foreign(standing: Standing) -> bool:
+    """Return whether the marker there is of another installation than the one that this database was copied from."""
+    own, marker = standing.installation, standing.marker
+    return marker is not None and (own is None or marker.installation != own.installation_id)
 
 
 def _next_incarnation(standing: Standing) -> Owner:

@@ -3,6 +3,7 @@
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ import pytest
 from ledger.archive_objects import EVERY_PART
 from ledger.errors import ConfigError, ConflictError, OwnershipError, TransientError
 from sql.connection import connect
+from sql.restored import Request
 from storage.manifest import Manifest
 from storage.marker import KEY, is_same_location, read_marker
 from storage.store import ObjectStore, StoredFile
@@ -22,6 +24,7 @@ from tasks.archiving.outcome import MoveResult
 from tasks.archiving.ownership import check_ownership
 from tasks.archiving.to_cold import Step, archive_month
 from tasks.health import CHECKS, HealthState, run_checks
+from tasks.restoring.back_to_warm import return_month
 from tests.tasks.archiving.copies import Copier
 from tests.tasks.archiving.ledger import COLD, Ledger
 from tests.tasks.archiving.test_killed import KILLED_AT_A_STEP, SIGKILLED
@@ -314,6 +317,18 @@ def test_separating_on_a_copied_prefix_lets_both_archive_on(ledger: Ledger, copi
     assert len(ids) == 2
     shorts = {key.rpartition("/")[2].split("-")[1] for key in twin.objects() if str(NEXT) in key}
     assert shorts == {twin.sql("SELECT left(installation_id::text, 8) FROM installation")[0][0]}
+
+
+def test_a_copy_whose_months_all_went_back_to_warm_separates_on_a_copied_prefix(ledger: Ledger, copied: Copier) -> None:
+    archived(ledger)
+    who = Request("anna", "anna", "a correction", timedelta(days=7))
+    return_month(ledger.settings, ledger.table, COLD, who)
+    twin = elsewhere(copied(ledger), "twin")
+    with pytest.raises(OwnershipError, match="none of the objects that the catalogue names"):
+        separate_installation(twin.settings, yes)
+    copy_objects(ledger, twin)
+    assert "becomes an installation of its own" in separate_installation(twin.settings, yes)
+    assert [standing(one) for one in (ledger, twin)] == ["owner", "owner"]
 
 
 def test_a_copy_that_has_archived_nothing_separates_on_an_empty_prefix(ledger: Ledger, copied: Copier) -> None:
