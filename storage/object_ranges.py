@@ -17,13 +17,11 @@ Range = tuple[int, int]
 
 
 class ObjectRanges:
-    """The archive's objects by ranges. Thread-safe."""
+    """The archive's objects by ranges. Thread-safe. An API that has no archive yet has one, and reads nothing."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        parts = urlsplit(settings.archive_location)
-        self.is_folder = parts.scheme == "file"
-        self._bucket, self._folder = parts.netloc, parts.path.strip("/")
+        self.is_folder = urlsplit(settings.archive_url or "").scheme == "file"
 
     def close(self) -> None:
         """Close what is open. Safe to call twice."""
@@ -54,4 +52,8 @@ class ObjectRanges:
     def _s3(self) -> "S3Ranges":
         from storage.s3_ranges import S3Ranges  # noqa: PLC0415  # a folder needs none of it
 
-        return S3Ranges(self._settings, self._bucket, self._folder)
+        return S3Ranges(self._settings, urlsplit(self._settings.archive_location).netloc, self._folder)
+
+    @property
+    def _folder(self) -> str:
+        return urlsplit(self._settings.archive_location).path.strip("/")

@@ -62,7 +62,7 @@ def test_the_demo_shows_every_tier_twice_and_leaves_no_server(home: Path) -> Non
         fees = re.findall(r"│ (?:hot|warm|cold) .*│ *([\d.]+) │\n", shown.stdout)
         assert (len(fees), "0.00" in fees) == (3, False)
         assert re.search(r"proved with [\d,]+ bytes and without a database: the row is in the month", shown.stdout)
-        assert f"TREASURY_HOME={home / 'demo'} treasury up" in shown.stdout
+        assert f"TREASURY_HOME={home / 'demo'} make up" in shown.stdout
         assert [name for name in stack.NAMES if lease.is_held(home / "demo" / "run" / f"{name}.alive")] == []
     check_that_a_day_run_by_hand_is_the_same(home / "demo")
 

@@ -173,10 +173,10 @@ class Life(RuleBasedStateMachine):
         self._costly()
 
     @rule(place=CHANCE)
-    @precondition(lambda self: self.model.cold())
+    @precondition(lambda self: self.model.reopenable())
     def open_late_rows(self, place: int) -> None:
         """An archived month takes rows again, as a further part."""
-        month = pick(sorted({month for month, _ in self.model.cold()}), place)
+        month = pick(self.model.reopenable(), place)
         self.model.open_late_rows(month)  # unless a part is open
         opened = open_late_rows(self.world.settings, self.world.ledger.table, month)
         newest = self.model.newest(month)

@@ -109,6 +109,11 @@ class Model:
         """The archived parts."""
         return {key for key, part in self.parts() if part.tier == COLD}
 
+    def reopenable(self) -> list[Month]:
+        """The months with an archived part, of which nothing was deleted with a certificate."""
+        deleted = {month for (month, _), part in self.parts() if part.tier == DELETED}
+        return sorted({month for month, _ in self.cold()} - deleted)
+
     def provable(self) -> set[PartKey]:
         """The archived parts whose newest event is published."""
         return self.cold() - self.waiting

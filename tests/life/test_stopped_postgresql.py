@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -78,7 +79,7 @@ def beginning(server: Server, server_settings: Settings, tmp_path_factory: pytes
     prepare_database(server.settings)
     name = server.settings.database_dsn.rpartition("/")[2]
     maintenance = on_database(server.settings, "postgres")
-    url = f"{server_settings.archive_url}/stopped-{os.getpid()}"
+    url = f"{server_settings.archive_url}/stopped-{uuid4().hex[:8]}"
     return begin(maintenance, name, url, tmp_path_factory.mktemp("stopped"), FIRST, SECOND, is_first=False)
 
 

@@ -75,6 +75,7 @@ class WholeLife(Life):
         for actor in ("ben", "carol"):
             approve(settings, asked.request_id, actor, "looked at")
         outcomes = {one.month: one for one in delete_months(settings, asked.request_id)}
+        publish_log(settings)  # a month that is kept publishes nothing by itself
         self.model.publish()
         for month in doomed:
             is_deleted = self.model.delete(month)
@@ -86,7 +87,7 @@ class WholeLife(Life):
 
     def _deletable(self) -> dict[Month, list[int]]:
         """The doomed months, but those whose objects another database may need: a database was set back."""
-        needed = self.world.strays()
+        needed = self.world.not_written()
         return {
             month: parts
             for month, parts in self.model.doomed().items()

@@ -109,17 +109,20 @@ class World:
             for month, part, keys in self.sql(query)
         }
 
-    def strays(self) -> set[str]:
-        """Objects of data that neither an entry of the log nor an upload of this database names."""
+    def not_written(self) -> set[str]:
+        """Objects of data that no upload of this database names: it was set back since."""
         folders = (self.archive / name for name in ("transactions", "_treasury/manifests", "_treasury/trees"))
         there = {str(one.relative_to(self.archive)) for folder in folders for one in folder.rglob("*") if one.is_file()}
-        known = {key for (key,) in self.sql("SELECT object_key FROM treasury.archive_uploads")}
+        return there - {key for (key,) in self.sql("SELECT object_key FROM treasury.archive_uploads")}
+
+    def strays(self) -> set[str]:
+        """Objects of data that neither an entry of the log nor an upload of this database names."""
         entries = self.sql(
             "SELECT convert_from(entry, 'UTF8') FROM treasury.log_events JOIN treasury.installation"
             " USING (installation_id) WHERE entry_index IS NOT NULL AND replaced_at IS NULL"
         )
         text = "\n".join(entry for (entry,) in entries)
-        return {key for key in there - known if key not in text}
+        return {key for key in self.not_written() if key not in text}
 
     # What is done
 

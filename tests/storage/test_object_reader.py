@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from config import Settings
-from ledger.errors import DataError, TransientError
+from config import Settings, load_settings
+from ledger.errors import ConfigError, DataError, TransientError
 from ledger.months import Month
 from storage.lookups import make_lookup
 from storage.object_reader import ArchivedFile, ObjectReader
@@ -164,3 +165,9 @@ def test_processes_that_fill_it_and_are_killed_leave_nothing_wrong(archived: Arc
         os.kill(filler.pid, signal.SIGKILL)
         filler.communicate()
     assert archived.read() == archived.content
+
+
+def test_without_an_archive_a_reader_can_be_made_and_says_what_is_missing_when_it_reads(tmp_path: Path) -> None:
+    """An API may be started before there is an archive: it stores and reads what is hot."""
+    with closing(ObjectReader(load_settings(home=tmp_path))) as reader, pytest.raises(ConfigError, match="ARCHIVE_URL"):
+        reader._ranges.read("transactions/month=2026-02/x.parquet", [(0, 1)])

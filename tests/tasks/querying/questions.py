@@ -112,7 +112,9 @@ class Questioner:
     def _limited(self, sql: str, *ties: str) -> tuple[str, bool]:
         if self._is(0.35):
             return sql, False
-        keys = [self._ordering(self._pick([*COLUMNS, self._expression()])) for _ in range(self._chance.randrange(3))]
+        # PostgreSQL names a CASE, or a CAST, by a column in it; ORDER BY of the bare name would then mean that value.
+        names = [f"{{q}}.{column}" for column in COLUMNS]
+        keys = [self._ordering(self._pick([*names, self._expression()])) for _ in range(self._chance.randrange(3))]
         sql += f" ORDER BY {', '.join([*keys, *ties])}"
         if self._is(0.75):
             sql += f" LIMIT {self._chance.randrange(9)}"
@@ -181,8 +183,7 @@ class Questioner:
             f"{of}{column}",
             f"coalesce({of}{text}, 'none')",
             f"CASE WHEN {self._test(of)} THEN {of}{number} END",
-            # PostgreSQL names a CASE by the column after its ELSE, and ORDER BY of that name then means the CASE.
-            f"CASE WHEN {self._test(of)} THEN 'yes' ELSE {of}{text} || '' END",
+            f"CASE WHEN {self._test(of)} THEN 'yes' ELSE {of}{text} END",
             f"({of}num + 1) * 2",
             f"{of}amount + {of}num",
             f"-{of}rate",
