@@ -36,7 +36,7 @@ from ledger.statements import BreakClass
 from sql.connection import connect
 from sql.partitions import ensure_partition
 from suppliers.registry import definition_of
-from suppliers.simulation.planting import Planted, plant
+from suppliers.simulation.planting import Planted, differences_of, plant
 from suppliers.statement import STATEMENT_SCHEMA
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import reconcile_day
@@ -125,13 +125,13 @@ def _with_contract(settings: Settings) -> Settings:
 def _prepare(settings: Settings, rows: int, folder: Path) -> Planted:
     """Both sides: our rows in PostgreSQL, Flash's file in the folder with the differences planted in it."""
     chance = np.random.default_rng(1)
-    wrong = max(len(BreakClass), int(rows * PLANTED_SHARE))
-    each, more = divmod(wrong, len(BreakClass))
-    wanted = {one: each + (number < more) for number, one in enumerate(BreakClass)}
+    form = definition_of(settings.suppliers, _SUPPLIER).statement()
+    classes = differences_of(form)
+    each, more = divmod(max(len(classes), int(rows * PLANTED_SHARE)), len(classes))
+    wanted = {one: each + (number < more) for number, one in enumerate(classes)}
     sales = _sales(chance, rows, DAY, "ORD")
     earlier = _sales(chance, wanted[BreakClass.LATE_POSTING], DAY - timedelta(days=1), "EVE", only_completed=True)
     _load(settings, pa.concat_tables([sales, earlier]), DAY, chance)
-    form = definition_of(settings.suppliers, _SUPPLIER).statement()
     planted = plant(_SUPPLIER, form, DAY, sales, wanted, earlier=earlier)
     (folder / planted.name).write_bytes(planted.content)
     return planted

@@ -3,6 +3,7 @@
 The table `cli.commands.COMMANDS` holds what a list of commands shows. Everything else is in the command's function.
 """
 
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -51,6 +52,7 @@ class LazyCommand(TyperCommand):
         module, _, name = self._command.function.partition(":")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
         app.command(self.name)(getattr(import_module(module), name))
+        gc.enable()  # `cli.start` imports without it
         return get_command(app)
 
 

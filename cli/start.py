@@ -2,6 +2,7 @@
 than a proof takes to check. Every other command, and any spelling but the plain one, goes to `cli.main`.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ _POLICY, _JSON = "--policy", "--json"
 
 def main() -> None:
     """Run the command line, as `cli.main.main` does."""
+    gc.disable()  # imports make a million objects that stay; `cli.lazy` enables it again before a command runs
     words = sys.argv[1:]
     plain = plain_check(words[1:]) if words[:1] == [CHECK] and "_TREASURY_COMPLETE" not in os.environ else None
     if plain is None:

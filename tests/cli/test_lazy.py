@@ -105,6 +105,27 @@ def test_only_the_plain_spelling_of_a_check_goes_past_typer(words: str, plain: t
     assert plain_check(words.split()) == plain
 
 
+def test_a_command_runs_with_garbage_collection_and_is_imported_without() -> None:
+    source = (
+        "import gc, sys\n"
+        "from cli import commands, lazy, start\n"
+        "load, seen = lazy.LazyCommand.load, []\n"
+        "def loaded(self):\n"
+        "    seen.append(gc.isenabled())\n"
+        "    command = load(self)\n"
+        "    seen.append(gc.isenabled())\n"
+        "    return command\n"
+        "lazy.LazyCommand.load = loaded\n"
+        "sys.argv = ['treasury', 'tiers', '--help']\n"
+        "try:\n"
+        "    start.main()\n"
+        "except SystemExit:\n"
+        "    print(seen, file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[False, True]"
+
+
 def test_every_other_spelling_of_a_check_is_answered_by_typer() -> None:
     assert "Missing option '--policy'" in _treasury("check-proof", "a.proof").stderr
     assert "Check a proof file." in _treasury("check-proof", "a.proof", "--help").stdout
