@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
+from cli.json_output import AsJson, record, write_json
 from cli.session import session
 from config import load_settings
 from ledger.errors import NotFoundError, TransientError
@@ -22,10 +23,13 @@ Who = Annotated[
 ]
 
 
-def list_(everything: Everything = False) -> None:
+def list_(everything: Everything = False, as_json: AsJson = False) -> None:
     """List the open alerts, newest first."""
     with session() as settings, connect(settings.database_dsn, "alerts") as connection:
         records = alerts.list_alerts(connection, state=None if everything else "open")
+    if as_json:
+        write_json([record(alert, "notice_error", runbook=runbook(settings, alert.rule)) for alert in records])
+        return
     rows = [
         (
             str(alert.alert_id),
@@ -41,19 +45,29 @@ def list_(everything: Everything = False) -> None:
 
 
 def acknowledge(alert_id: AlertId, who: Who = None) -> None:
-    """Acknowledge an alert, which stops its repeated notices."""
+    """Acknowledge an alert, which stops its repeated notices.
+
+    Examples:
+      treasury alert acknowledge 12 --as thandi
+    """
     name = who or getpass.getuser()
     with session() as settings, connect(settings.database_dsn, "alerts") as connection:
         acknowledged = alerts.acknowledge(connection, alert_id, name)
     if not acknowledged:
         raise NotFoundError(f"alert {alert_id} is not open, or was acknowledged before")
     typer.echo(f"alert {alert_id} is acknowledged by {name}")
+    terminal.next_step(
+        f"remove the cause; where nothing else ends the alert, run `treasury alert resolve {alert_id} --reason TEXT`"
+    )
 
 
 def resolve(alert_id: AlertId, reason: Annotated[str, typer.Option(help="Reason to record")], who: Who = None) -> None:
     """Resolve an alert whose end nothing else shows.
 
     Most alerts end by themselves. If the cause lasts, its next occurrence opens a new alert.
+
+    Examples:
+      treasury alert resolve 12 --reason "the supplier paid back"
     """
     name = who or getpass.getuser()
     with session() as settings, connect(settings.database_dsn, "alerts") as connection:
@@ -70,7 +84,8 @@ def test() -> None:  # a command, no test of pytest's
     """
     settings = load_settings()
     require_targets(settings)
-    results = send_test(settings, datetime.now(UTC))
+    with terminal.working("sending"):
+        results = send_test(settings, datetime.now(UTC))
     rows = [(place, error.removeprefix(f"{place}: ") or "sent") for place, error in results]
     terminal.table("Test notices", ("target", "result"), rows)
     failed = [place for place, error in results if error]

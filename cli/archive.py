@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from cli import terminal
 from cli.costs import show_costs
 from cli.days import DAY
 from cli.session import preparing, session
@@ -55,13 +56,19 @@ def tiers(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON array, for programs")] = False,
 ) -> None:
-    """Show each month's tier, rows, bytes, sums and digest. The last column is the day of its last move."""
+    """Show each month's tier, rows, bytes, sums and digest. The last column is the day of its last move.
+
+    Examples:
+      treasury tiers --table transactions --all
+      treasury tiers --cost --json
+    """
     with session() as settings:
         tables = [settings.table(name) for name in table or settings.registry]
         if cost:
             show_costs(settings, tables, as_json=as_json)
             return
-        rows, refused = _each_table(settings, tables)
+        with terminal.working("counting rows"):
+            rows, refused = _each_table(settings, tables)
     if as_json:
         typer.echo(json.dumps([row.as_json() for row in rows], indent=1))
     else:
@@ -91,10 +98,14 @@ def late_rows(
 
     The rows become a further part of the month, with a proof of its own. A partition of the month that somebody made is
     taken over. The nightly run archives the part when it is due.
+
+    Examples:
+      treasury late-rows transactions 2024-03
     """
-    with session("s3") as settings:
+    with session("s3") as settings, terminal.working("opening the month"):
         opened = open_late_rows(settings, settings.table(table), Month.parse(month))
     typer.echo(f"{table} {month}: part {opened.part} is {opened.tier}, {opened.partition} has {opened.rows} rows")
+    terminal.next_step(f"import or insert the rows; `treasury tiers --table {table}` shows the part")
 
 
 def run(
@@ -105,7 +116,12 @@ def run(
     table: Annotated[list[str] | None, typer.Option(help="Only this table; repeat for several")] = None,
     plan_only: Annotated[bool, typer.Option(help="Show the planned moves and change nothing")] = False,
 ) -> None:
-    """Run a flow now, in this process. Prefect records the run."""
+    """Run a flow now, in this process. Prefect records the run.
+
+    Examples:
+      treasury run run_archiving_operations --plan-only
+      treasury run archive_months --as-of 2026-11-01 --table transactions
+    """
     parameters: dict[str, Any] = {"as_of": as_of.date() if as_of else None, "plan_only": plan_only}
     parameters |= {"tables": table} if table else {}
     with preparing("s3", "prefect") as settings:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli import terminal
 from cli.session import session
 from cli.verify import read_policy
 from tasks.proving.rebuilding import rebuild_catalogue
@@ -19,9 +20,12 @@ def rebuild(
 
     For a PostgreSQL that was lost without a backup. The whole archive is verified first. Hot and warm months are not in
     the archive, and cannot come back from it.
+
+    Examples:
+      treasury catalog rebuild --policy policy
     """
     trusted = None if policy is None else read_policy(policy)
-    with session("s3") as settings:
+    with session("s3") as settings, terminal.working("verifying the archive and writing the catalogue"):
         done = rebuild_catalogue(settings, trusted)
     for month in done.returned:
         typer.echo(
@@ -31,3 +35,4 @@ def rebuild(
         )
     typer.echo(f"{done.parts} parts of months, {done.columns} columns and {done.entries} entries of the log")
     typer.echo(f"this database is incarnation {done.owner.incarnation} of installation {done.owner.installation_id}")
+    terminal.next_step("look at the months with `treasury tiers`")

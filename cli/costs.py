@@ -16,7 +16,8 @@ _SMALL = Decimal("0.01")
 
 def show_costs(settings: Settings, tables: Sequence[TieredTable], *, as_json: bool) -> None:
     """Print the costs of some tables for people, or as one JSON array."""
-    currency, costs = settings.prices.currency, table_costs(settings, tables)
+    with terminal.working("computing"):
+        currency, costs = settings.prices.currency, table_costs(settings, tables)
     if as_json:
         terminal.console.out(json.dumps([one.as_json(currency) for one in costs], indent=1))
         return

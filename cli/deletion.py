@@ -4,15 +4,16 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cli import terminal
 from cli.days import DAY
+from cli.json_output import AsJson, record, write_json
 from cli.session import session
 from config import Settings
-from ledger.errors import TreasuryError, combined
+from ledger.errors import ConfigError, TreasuryError, combined
 from ledger.months import Month
 from ledger.retention import DeletionPlan, DoomedMonth
 from ledger.tables import TieredTable
@@ -42,40 +43,64 @@ _WORDS = {
 }
 
 
-def plan(as_of: AsOf = None, table: Tables = None) -> None:
+def plan(as_of: AsOf = None, table: Tables = None, as_json: AsJson = False) -> None:
     """Show which months are past their policy, and which of them stay and why. Changes nothing."""
-    with session() as settings:
-        show_plan(plan_deletion(settings, _tables(settings, table), as_of.date() if as_of else None))
+    with session() as settings, terminal.working("planning"):
+        found = plan_deletion(settings, _tables(settings, table), as_of.date() if as_of else None)
+    if as_json:
+        months = list(map(_month_as_json, found.months))
+        write_json({"as_of": found.as_of, "sha256": found.sha256, "months": months, "kept": found.kept})
+    else:
+        show_plan(found)
 
 
 def request(reason: Reason, actor: Actor = None, as_of: AsOf = None, table: Tables = None) -> None:
-    """Request the deletion of every month that is past its policy."""
+    """Request the deletion of every month that is past its policy.
+
+    Examples:
+      treasury delete request --reason "past their retention"
+    """
     account = account_of_process()
-    with session() as settings:
+    with session() as settings, terminal.working("planning"):
         day = as_of.date() if as_of else None
         made = approvals.request_deletion(
             settings, _tables(settings, table), actor or account, reason, account=account, as_of=day
         )
     show_request(made)
     typer.echo(f"request {made.request_id} waits for {made.approvals} approvals: `treasury delete approve`")
+    _say_next(made)
 
 
 def approve(number: Request, reason: Reason, actor: Actor = None) -> None:
-    """Approve the deletion that a request asks for."""
+    """Approve the deletion that a request asks for.
+
+    Examples:
+      treasury delete approve 3 --reason "looked at the plan"
+    """
     account = account_of_process()
     with session() as settings:
-        _say(approvals.approve(settings, number, actor or account, reason, account=account))
+        approved = approvals.approve(settings, number, actor or account, reason, account=account)
+    _say(approved)
+    _say_next(approved)
 
 
 def refuse(number: Request, reason: Reason, actor: Actor = None) -> None:
-    """Refuse the deletion that a request asks for."""
+    """Refuse the deletion that a request asks for.
+
+    Examples:
+      treasury delete refuse 3 --reason "the audit of 2024 is not over"
+    """
     account = account_of_process()
     with session() as settings:
         _say(approvals.refuse(settings, number, actor or account, reason, account=account))
 
 
 def revoke(number: Request, reason: Reason, actor: Actor = None) -> None:
-    """Take back a request, also an approved one, before its months are deleted."""
+    """Take back a request, also an approved one, before its months are deleted.
+
+    Examples:
+      treasury delete revoke 3 --reason "a court asked for the rows"
+    """
     account = account_of_process()
     with session() as settings:
         _say(approvals.revoke(settings, number, actor or account, reason, account=account))
@@ -87,27 +112,47 @@ def run(
     """Delete the months of approved requests whose grace period is over.
 
     Completes the deletions that have begun first. A month that fails stops no other.
+
+    Examples:
+      treasury delete run
+      treasury delete run 3
     """
-    with session("s3") as settings:
+    with session("s3") as settings, terminal.working("deleting"):
         outcomes = delete_months(settings, number)
     show_outcomes(outcomes)
+    certificates = [one.certificate for one in outcomes if one.result is DeletionResult.DELETED]
+    if certificates:
+        terminal.next_step(f"check what is gone with `treasury certificate verify {certificates[0]}`")
     problems: list[TreasuryError] = failures(outcomes)
     if problems:
         raise combined(problems)
 
 
-def list_(limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of entries")] = 50) -> None:
+def list_(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of entries")] = 50,
+    as_json: AsJson = False,
+) -> None:
     """List the requests to delete months, newest first."""
     with session() as settings, connect(settings.database_dsn, "deletions") as connection:
         requests = list_requests(connection, limit=limit)
+    if as_json:
+        write_json(list(map(_request_as_json, requests)))
+        return
     columns = ("request", "months", "rows", "state", "approved by", "due (UTC)", "requested by", "reason")
     terminal.table("Requests to delete", columns, [_request_cells(one) for one in requests])
 
 
-def show(number: Request) -> None:
-    """Show a request: its months, and who decided what."""
+def show(number: Request, as_json: AsJson = False) -> None:
+    """Show a request: its months, and who decided what.
+
+    Examples:
+      treasury delete show 3
+    """
     with session() as settings, connect(settings.database_dsn, "deletions") as connection:
         found = get_request(connection, number)
+    if as_json:
+        write_json(_request_as_json(found))
+        return
     show_request(found)
     decisions = [
         (f"{one.decided_at:%Y-%m-%d %H:%M}", one.action, one.actor, one.account, one.reason) for one in found.decisions
@@ -118,10 +163,14 @@ def show(number: Request) -> None:
 
 def list_certificates(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of entries")] = 100,
+    as_json: AsJson = False,
 ) -> None:
     """List the certificates of deletion, newest first."""
     with session() as settings, connect(settings.database_dsn, "deletions") as connection:
         deletions = list_deletions(connection, limit)
+    if as_json:
+        write_json(list(map(_deletion_as_json, deletions)))
+        return
     columns = ("certificate", "table", "month", "state", "began (UTC)", "ended (UTC)", "note")
     terminal.table("Certificates of deletion", columns, [_certificate_cells(one) for one in deletions])
 
@@ -129,20 +178,32 @@ def list_certificates(
 def show_certificate(
     number: Number,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the page in HTML")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, as without --output")] = False,
 ) -> None:
-    """Print a certificate of deletion as JSON, or write its page."""
+    """Print a certificate of deletion as JSON, or write its page.
+
+    Examples:
+      treasury certificate show DEL-9018d232-7
+      treasury certificate show DEL-9018d232-7 --output certificate.html
+    """
+    if as_json and output is not None:
+        raise ConfigError("give --json or --output, and not both")
     with session("s3") as settings:
         content, page = find(settings, number)
     if output is None:
-        typer.echo(json.dumps(json.loads(content), indent=1, ensure_ascii=False))
+        write_json(json.loads(content))
         return
     output.write_bytes(page)
     typer.echo(f"{output}: the page of {number}; print it, or save it as PDF, with a browser")
 
 
 def verify(number: Number) -> None:
-    """Verify a certificate: its objects in the archive, its event in the log, and that nothing is there again."""
-    with session("s3") as settings:
+    """Verify a certificate: its objects in the archive, its event in the log, and that nothing is there again.
+
+    Examples:
+      treasury certificate verify DEL-9018d232-7
+    """
+    with session("s3") as settings, terminal.working("verifying"):
         said = verify_certificate(settings, number)
     for line in said:
         typer.echo(line)
@@ -194,6 +255,55 @@ def _say(request: DeletionRequest) -> None:
     typer.echo(f"request {request.request_id}: {_WORDS.get(state, state)}{more}{due}")
 
 
+def _say_next(request: DeletionRequest) -> None:
+    """What brings the request on, in one line."""
+    state, number = request.state(datetime.now(UTC)), request.request_id
+    if state is RequestState.WAITING:
+        missing = request.approvals - len(request.approved_by)
+        who = "another person" if missing == 1 else f"{missing} people"
+        terminal.next_step(f"let {who} run `treasury delete approve {number} --reason TEXT`")
+    elif state is RequestState.GRACE:
+        due = f"{request.due_at:%Y-%m-%d %H:%M} UTC"
+        terminal.next_step(f"run `treasury delete run {number}` from {due} on, or leave it to the nightly flow")
+    elif state is RequestState.DUE:
+        terminal.next_step(f"run `treasury delete run {number}`")
+
+
+def _month_as_json(month: DoomedMonth) -> dict[str, Any]:
+    return month.to_record() | {"rows": month.rows}
+
+
+def _request_as_json(one: DeletionRequest) -> dict[str, Any]:
+    """A request with its state now, its decisions, and the deletions under it."""
+    names = ("table", "month", "state", "certificate")
+    return record(
+        one,
+        state=one.state(datetime.now(UTC)),
+        due_at=one.due_at,
+        approved_by=[decision.actor for decision in one.approved_by],
+        months=list(map(_month_as_json, one.months)),
+        decisions=one.decisions,
+        done=[dict(zip(names, values, strict=True)) for values in one.done],
+    )
+
+
+def _deletion_as_json(one: Deletion) -> dict[str, Any]:
+    return {
+        "certificate": one.certificate,
+        "request_id": one.request_id,
+        "table": one.table_name,
+        "month": Month.of(one.month),
+        "state": _certificate_state(one),
+        "begun_at": one.begun_at,
+        "finished_at": one.finished_at,
+        "last_error": one.last_error,
+    }
+
+
+def _certificate_state(one: Deletion) -> str:
+    return "certified" if one.state == "done" else "under way"
+
+
 def _request_cells(one: DeletionRequest) -> tuple[str, ...]:
     months = ", ".join(map(str, one.months[:3])) + (f" and {len(one.months) - 3} more" if len(one.months) > 3 else "")
     rows = sum(month.rows for month in one.months)
@@ -204,6 +314,6 @@ def _request_cells(one: DeletionRequest) -> tuple[str, ...]:
 
 def _certificate_cells(one: Deletion) -> tuple[str, ...]:
     ended = f"{one.finished_at:%Y-%m-%d %H:%M}" if one.finished_at else ""
-    state = "certified" if one.state == "done" else "under way"
+    state = _certificate_state(one)
     began = f"{one.begun_at:%Y-%m-%d %H:%M}"
     return (one.certificate, one.table_name, str(Month.of(one.month)), state, began, ended, one.last_error or "")

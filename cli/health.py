@@ -28,7 +28,8 @@ def health(
     configured, at = load_settings(), datetime.now(UTC)
     require_home(configured, "postgres")
     settings = reachable(configured)
-    results = run_checks(settings, now=at)
+    with terminal.working("checking"):
+        results = run_checks(settings, now=at)
     if as_json:
         answer = {
             "checked_at": at.isoformat(),

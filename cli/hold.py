@@ -1,17 +1,19 @@
 """`treasury hold`: place and release legal holds, and list them."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cli import terminal
 from cli.days import DAY
+from cli.json_output import AsJson, record, write_json
 from cli.session import session
 from ledger.errors import ConfigError
 from ledger.holds import HoldScope, Subject, hold_number
 from ledger.months import Month
-from sql.holds import HoldRecord
+from sql.holds import HoldDecision, HoldRecord
 from tasks.reconciliation.audit.people import account_of_process
 from tasks.retention import holds as legal
 
@@ -36,7 +38,12 @@ def place(
     client: Annotated[str | None, typer.Option(help="Only the rows of this client")] = None,
     actor: Actor = None,
 ) -> None:
-    """Keep months, or a wallet's, user's or client's rows in them, from being deleted."""
+    """Keep months, or a wallet's, user's or client's rows in them, from being deleted.
+
+    Examples:
+      treasury hold place 2024-01 2024-06 --matter "CASE 2026/17" --reason "order of the court" --review 2027-06-30
+      treasury hold place 2024-03 --wallet w-1 --matter "CASE 2026/18" --reason "dispute" --review 2027-01-31
+    """
     given = {Subject.WALLET: wallet, Subject.USER: user, Subject.CLIENT: client}
     named = [(subject, value) for subject, value in given.items() if value is not None]
     if len(named) > 1:
@@ -44,25 +51,37 @@ def place(
     subject, value = named[0] if named else (None, None)
     scope = HoldScope(Month.parse(first), Month.parse(last or first), table, subject, value)
     account = account_of_process()
-    with session("s3") as settings:
+    with session("s3") as settings, terminal.working("placing the hold"):
         placed = legal.place_hold(settings, scope, matter, reason, actor or account, review.date(), account=account)
     typer.echo(f"{placed.hold.name} keeps {placed.hold.scope}; look at it again on {placed.hold.review_on}")
+    terminal.next_step(f"see it with `treasury hold show {placed.hold.name}`")
 
 
 def list_(
     every: Annotated[bool, typer.Option("--all", help="List the released ones too")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the legal holds that are open."""
     with session() as settings:
-        records = legal.holds(settings)
+        records = [one for one in legal.holds(settings) if every or one.is_open]
+    if as_json:
+        write_json([_as_json(one, [one.decision] if one.decision else []) for one in records])
+        return
     columns = ("hold", "matter", "keeps", "state", "placed by", "placed (UTC)", "review", "reason")
-    terminal.table("Legal holds", columns, [_cells(record) for record in records if every or record.is_open])
+    terminal.table("Legal holds", columns, list(map(_cells, records)))
 
 
-def show(number: Number) -> None:
-    """Show a legal hold and the decisions about its release."""
+def show(number: Number, as_json: AsJson = False) -> None:
+    """Show a legal hold and the decisions about its release.
+
+    Examples:
+      treasury hold show HOLD-7
+    """
     with session() as settings:
         found = legal.show_hold(settings, hold_number(number))
+    if as_json:
+        write_json(_as_json(found.record, found.decisions))
+        return
     hold = found.record.hold
     facts = (
         ("hold", hold.name),
@@ -90,6 +109,10 @@ def release(
     """Propose to release a legal hold, or confirm its release.
 
     The first call proposes. The same call by a second person releases the hold. Whoever placed it is neither of them.
+
+    Examples:
+      treasury hold release HOLD-7 --reason "the case is closed"
+      treasury hold release HOLD-7 --reason "a second case" --reject
     """
     account = account_of_process()
     with session("s3") as settings:
@@ -97,9 +120,28 @@ def release(
         done = decide(settings, hold_number(number), actor or account, reason, account=account)
     waits = " (a second person must confirm)" if done.state == "release proposed" else ""
     typer.echo(f"{done.hold.name}: {done.state}{waits}; {done.hold.scope}")
+    if waits:
+        terminal.next_step(f"let a second person run `treasury hold release {done.hold.name} --reason TEXT`")
 
 
-def _cells(record: HoldRecord) -> tuple[str, ...]:
-    hold = record.hold
+def _as_json(found: HoldRecord, decisions: Sequence[HoldDecision]) -> dict[str, Any]:
+    """A hold with the fields of the API's answer; ``decisions`` are the newest one in a list, all of one hold."""
+    hold, scope = found.hold, found.hold.scope
+    return {
+        "hold": hold.name,
+        "matter": hold.matter,
+        **scope.to_record(),
+        "reason": hold.reason,
+        "actor": hold.actor,
+        "account": hold.account,
+        "placed_at": hold.placed_at,
+        "review_on": hold.review_on,
+        "state": found.state,
+        "decisions": list(map(record, decisions)),
+    }
+
+
+def _cells(one: HoldRecord) -> tuple[str, ...]:
+    hold = one.hold
     people = (hold.actor, f"{hold.placed_at:%Y-%m-%d %H:%M}", str(hold.review_on), hold.reason)
-    return (hold.name, hold.matter, str(hold.scope), record.state, *people)
+    return (hold.name, hold.matter, str(hold.scope), one.state, *people)

@@ -1,12 +1,14 @@
 """`treasury installation`: which database the archive belongs to, and what to do with a copy."""
 
 import sys
-from typing import Annotated
+from contextlib import AbstractContextManager, nullcontext
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
 from cli import terminal
+from cli.json_output import AsJson, write_json
 from cli.session import session
 from tasks.archiving.installation import (
     InstallationReport,
@@ -15,16 +17,21 @@ from tasks.archiving.installation import (
     separate_installation,
 )
 
+_MARKER = {"installation", "incarnation", "written_at"}  # not its token, by which this database knows it
+_EVENT = ("at", "installation", "incarnation", "event", "archive")
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the installation's id")]
 
 
-def show() -> None:
+def show(as_json: AsJson = False) -> None:
     """Show how this database relates to its archive.
 
     Also lists the events of the installation. Changes nothing.
     """
     with session("s3") as settings:
         report = report_installation(settings)
+    if as_json:
+        write_json(_as_json(report))
+        return
     terminal.table("Installation", ("", ""), _rows(report))
     if report.events:
         rows = [
@@ -50,22 +57,54 @@ def _rows(report: InstallationReport) -> list[tuple[str, str]]:
     ]
 
 
+def _as_json(report: InstallationReport) -> dict[str, Any]:
+    """Return what is shown."""
+    own, marker, identity = report.standing.installation, report.standing.marker, report.standing.identity
+    return {
+        "state": report.standing.state,
+        "why": report.standing.why,
+        "installation": None if own is None else own.installation_id,
+        "incarnation": None if own is None else own.incarnation,
+        "database": {"oid": identity.database_oid, "system_identifier": identity.system_identifier},
+        "archive": report.location,
+        "marker": None if marker is None else marker.model_dump(include=_MARKER),
+        "objects_kept": report.kept,
+        "events": [
+            dict(zip(_EVENT, (*event, detail.get("location")), strict=True)) for *event, detail in report.events
+        ],
+    }
+
+
 def continue_(yes: Yes = False) -> None:
     """Let this database replace the former one.
 
     Use it after a restore, an upgrade or a move.
+
+    Examples:
+      treasury installation continue
+      treasury installation continue --yes
     """
-    with session("s3") as settings:
-        typer.echo(continue_installation(settings, lambda statement, number: yes or _is_repeated(statement, number)))
+    with session("s3") as settings, _working(yes, "taking over the archive"):
+        done = continue_installation(settings, lambda statement, number: yes or _is_repeated(statement, number))
+    typer.echo(done)
 
 
 def separate(yes: Yes = False) -> None:
     """Make this copy an installation of its own.
 
     Its archive must be another prefix, to which the objects were copied.
+
+    Examples:
+      treasury installation separate
     """
-    with session("s3") as settings:
-        typer.echo(separate_installation(settings, lambda statement, number: yes or _is_repeated(statement, number)))
+    with session("s3") as settings, _working(yes, "taking over the archive"):
+        done = separate_installation(settings, lambda statement, number: yes or _is_repeated(statement, number))
+    typer.echo(done)
+
+
+def _working(yes: bool, doing: str) -> AbstractContextManager[None]:
+    """A sign of work where no question comes first: a person types the answer on the same terminal."""
+    return terminal.working(doing) if yes else nullcontext()
 
 
 def _is_repeated(statement: str, number: UUID) -> bool:

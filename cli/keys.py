@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
+from cli.json_output import AsJson, record, write_json
 from cli.session import session
 from ledger.errors import ConfigError, NotFoundError
 from ledger.scopes import ALLOWS, CLIENT_SCOPES
@@ -48,12 +49,17 @@ def create(client_id: Client, scope: Scopes = None, days: Days = None, limit: Li
     limits = _limits(limit or [])
     with session() as settings:
         typer.echo(create_key(settings, client_id, scope or CLIENT_SCOPES, expires_at, limits))
+    terminal.next_step(f"send the key to {client_id} where nobody else can read it; it is not shown again")
 
 
 create.__doc__ = f"""Create an API key and print it. It is printed only once.
 
 Without --scope, the key has {", ".join(CLIENT_SCOPES)}.
 {_listed()}
+
+Examples:
+  treasury key create acme --days 365
+  treasury key create auditors --scope archive:read --limit general=60/minute
 """
 
 
@@ -61,6 +67,9 @@ def rotate(key_id: KeyId, grace: Grace = "24h") -> None:
     """Replace an API key with a new one, and print the new one. It is printed only once.
 
     The new key has the same client, scopes and limits. The old key stays valid for the grace period.
+
+    Examples:
+      treasury key rotate 5f0c2a9d71be --grace 7d
     """
     match = _GRACE.match(grace)
     if match is None:
@@ -68,47 +77,59 @@ def rotate(key_id: KeyId, grace: Grace = "24h") -> None:
     wanted = _key_id(key_id)
     with session() as settings:
         typer.echo(rotate_key(settings, wanted, timedelta(**{_UNITS[match[2]]: int(match[1])})))
+    terminal.next_step(f"send the new key to the client within {grace}; it is not shown again")
 
 
-def list_() -> None:
+def list_(as_json: AsJson = False) -> None:
     """List all API keys with client, scopes and state. Their secrets are not stored."""
     with session() as settings:
         records = list_keys(settings)
     now = datetime.now(UTC)
+    if as_json:
+        write_json([record(key, state=_state(key, now)) for key in records])
+        return
     rows = [
         (
-            record.key_id,
-            record.client_id,
-            " ".join(record.scopes),
-            " ".join(f"{policy}={rate}" for policy, rate in record.limits.items()),
-            f"{record.created_at:%Y-%m-%d}",
-            _state(record, now),
+            key.key_id,
+            key.client_id,
+            " ".join(key.scopes),
+            " ".join(f"{policy}={rate}" for policy, rate in key.limits.items()),
+            f"{key.created_at:%Y-%m-%d}",
+            _state_text(key, now),
         )
-        for record in records
+        for key in records
     ]
     terminal.table("API keys", ("key", "client", "scopes", "limits", "created", "state"), rows)
 
 
-def events(key_id: Annotated[str | None, typer.Argument(help="Only the events of this key")] = None) -> None:
-    """Show who created, rotated and revoked API keys, and when."""
+def events(
+    key_id: Annotated[str | None, typer.Argument(help="Only the events of this key")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show who created, rotated and revoked API keys, and when.
+
+    Examples:
+      treasury key events 5f0c2a9d71be --json
+    """
     wanted = None if key_id is None else _key_id(key_id)
     with session() as settings:
         records = key_events(settings, wanted)
+    if as_json:
+        write_json(records)
+        return
     rows = [
-        (
-            f"{record.happened_at:%Y-%m-%d %H:%M:%S}",
-            record.key_id,
-            record.event,
-            record.actor,
-            json.dumps(record.detail),
-        )
-        for record in records
+        (f"{one.happened_at:%Y-%m-%d %H:%M:%S}", one.key_id, one.event, one.actor, json.dumps(one.detail))
+        for one in records
     ]
     terminal.table("API key events (UTC)", ("time", "key", "event", "account", "detail"), rows)
 
 
 def revoke(key_id: KeyId) -> None:
-    """Revoke an API key. Running API processes refuse it within seconds."""
+    """Revoke an API key. Running API processes refuse it within seconds.
+
+    Examples:
+      treasury key revoke 5f0c2a9d71be
+    """
     wanted = _key_id(key_id)
     with session() as settings:
         revoked = revoke_key(settings, wanted)
@@ -132,10 +153,17 @@ def _limits(options: list[str]) -> dict[str, str]:
     return {policy: rate for policy, _, rate in parts}
 
 
-def _state(record: "KeyRecord", now: datetime) -> str:
-    if record.revoked_at is not None:
-        return f"revoked {record.revoked_at:%Y-%m-%d %H:%M}"
-    if record.expires_at is None:
+def _state(key: KeyRecord, now: datetime) -> str:
+    """``valid``, ``expired`` or ``revoked``."""
+    if key.revoked_at is not None:
+        return "revoked"
+    return "valid" if key.expires_at is None or key.expires_at > now else "expired"
+
+
+def _state_text(key: KeyRecord, now: datetime) -> str:
+    if key.revoked_at is not None:
+        return f"revoked {key.revoked_at:%Y-%m-%d %H:%M}"
+    if key.expires_at is None:
         return "valid"
-    verb = "expires" if record.expires_at > now else "expired"
-    return f"{verb} {record.expires_at:%Y-%m-%d %H:%M}"
+    verb = "expires" if key.expires_at > now else "expired"
+    return f"{verb} {key.expires_at:%Y-%m-%d %H:%M}"

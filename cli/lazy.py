@@ -4,6 +4,7 @@ The table `cli.commands.COMMANDS` holds what a list of commands shows. Everythin
 """
 
 import gc
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,6 +13,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
+
+_EXAMPLES = "\nExamples:\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,21 @@ class LazyCommand(TyperCommand):
     def load(self) -> Any:
         """Import the module, and make the command from its function's signature and docstring."""
         module, _, name = self._command.function.partition(":")
+        function = getattr(import_module(module), name)
+        text, examples = split_examples(inspect.getdoc(function) or "")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(self.name)(getattr(import_module(module), name))
+        app.command(self.name, help=text, epilog=examples)(function)
         gc.enable()  # `cli.start` imports without it
         return get_command(app)
+
+
+def split_examples(docstring: str) -> tuple[str, str | None]:
+    """The help text in a docstring, and its part ``Examples:`` for the end of the help; None where there is none.
+
+    The command line wraps no line of a paragraph that begins with a backspace.
+    """
+    text, _, examples = docstring.partition(_EXAMPLES)
+    return text, f"\b{_EXAMPLES}{examples}" if examples else None
 
 
 def lazy_group(entries: Mapping[str, Command | Group]) -> type[TyperGroup]:

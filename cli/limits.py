@@ -11,24 +11,36 @@ import typer
 from api.abuse import attackers
 from api.abuse.addresses import given_subject
 from cli import terminal
+from cli.json_output import AsJson, write_json
 from cli.session import servers
 
 Address = Annotated[str, typer.Argument(help="Address as `treasury limits show` lists it, or a client's own address")]
 Minutes = Annotated[int, typer.Option(min=1, max=10_080, help="Minutes until the address can be blocked again")]
 
 
-def show() -> None:
+def show(as_json: AsJson = False) -> None:
     """List the addresses that are slowed, refused or lifted. Times are UTC."""
     with _redis() as (url, prefix):
         held = sorted(attackers.list_held(url, prefix), key=lambda entry: (entry.stage, -entry.ends_s))
-    rows = [
-        (entry.address, entry.stage, f"{datetime.fromtimestamp(entry.ends_s, UTC):%Y-%m-%d %H:%M:%S}") for entry in held
-    ]
+    ends = [datetime.fromtimestamp(entry.ends_s, UTC) for entry in held]
+    if as_json:
+        write_json(
+            [
+                {"address": entry.address, "state": entry.stage, "until": until}
+                for entry, until in zip(held, ends, strict=True)
+            ]
+        )
+        return
+    rows = [(entry.address, entry.stage, f"{until:%Y-%m-%d %H:%M:%S}") for entry, until in zip(held, ends, strict=True)]
     terminal.table("Addresses", ("address", "state", "until (UTC)"), rows)
 
 
 def lift(address: Address, minutes: Minutes = 60) -> None:
-    """Unblock an address, and keep it unblocked for a while. Running API processes follow within two seconds."""
+    """Unblock an address, and keep it unblocked for a while. Running API processes follow within two seconds.
+
+    Examples:
+      treasury limits lift 203.0.113.9 --minutes 120
+    """
     subject = given_subject(address)
     with _redis() as (url, prefix):
         was = attackers.lift(url, prefix, subject, minutes * 60)

@@ -24,6 +24,8 @@ from tasks.importing.suggestion import suggest_mapping
 from tasks.synthetic.generate import GenerateParameters
 from tasks.synthetic.generate import generate as generate_months
 
+_ARCHIVE = "move the months that are due with `treasury run run_archiving_operations`"
+
 
 def import_(
     file: Annotated[Path, typer.Argument(help="Delimited text file, plain or gzip; - reads standard input")],
@@ -44,10 +46,16 @@ def import_(
     """Load transactions from a delimited file. Safe to run again.
 
     Each record is loaded, known from an earlier import, or listed with its line and the reason.
+
+    Examples:
+      treasury import bank.csv.gz --suggest > bank.toml
+      treasury import bank.csv.gz --mapping bank.toml --dry-run
+      treasury import bank.csv.gz --mapping bank.toml
     """
     with _local(file) as source:
         if suggest:
             typer.echo(suggest_mapping(source))
+            terminal.next_step(f"check every line of it, then run `treasury import {file} --mapping M.toml --dry-run`")
             return
         if mapping is None:
             raise ConfigError("--mapping is missing: name a mapping file, or begin with --suggest")
@@ -57,6 +65,7 @@ def import_(
         if report.dry_run:
             _show_preview(report.preview)
         _show(report)
+        _say_next(report)
         _refuse_nothing(report)
 
 
@@ -105,6 +114,13 @@ def _show(report: ImportReport) -> None:
         terminal.note(f"lines that were not loaded: {report.rejects}")
 
 
+def _say_next(report: ImportReport) -> None:
+    if report.dry_run and report.loaded:
+        terminal.next_step("run the same without --dry-run to load the rows")
+    elif report.loaded:
+        terminal.next_step(_ARCHIVE)
+
+
 def _refuse_nothing(report: ImportReport) -> None:
     """End with an error when the ledger has not what the file says. Single rejected lines are an answer."""
     if report.different:
@@ -128,7 +144,12 @@ def generate(
     wallets: Annotated[int, typer.Option(help="Number of wallets")] = 10_000,
     unfinished: Annotated[int, typer.Option(help="Pending rows in the oldest month of each table")] = 0,
 ) -> None:
-    """Generate months of realistic transactions. Safe to run again: months that have rows stay as they are."""
+    """Generate months of realistic transactions. Safe to run again: months that have rows stay as they are.
+
+    Examples:
+      treasury generate --months 16 --rows-per-month 400
+      treasury generate --months 36 --rows-per-month 10000 --vas-rows-per-month 4000 --until 2026-11-01
+    """
     today = datetime.now(UTC).date()
     end = until.date() if until else today
     if end > today:
@@ -149,6 +170,7 @@ def generate(
         generated = generate_months(settings, parameters, show)
     rows = [(month.table, str(month.month), f"{month.rows:,}", month.skipped or "") for month in generated]
     terminal.table("Generated months", ("table", "month", "rows", "skipped"), rows)
+    terminal.next_step(_ARCHIVE)
 
 
 @contextmanager

@@ -1,8 +1,11 @@
 """`treasury log`: the public log of what happens to the archive."""
 
+from typing import Any
+
 import typer
 
 from cli import terminal
+from cli.json_output import AsJson, write_json
 from cli.session import session
 from tasks.transparency.publish import publish_log
 from tasks.transparency.report import LogReport, policy_text, report_log
@@ -14,7 +17,7 @@ def publish() -> None:
 
     Also completes a publication that was interrupted.
     """
-    with session("s3") as settings:
+    with session("s3") as settings, terminal.working("publishing"):
         published = publish_log(settings)
     if published is None:
         typer.echo("no event was ever recorded: the log begins with the first archived month")
@@ -24,13 +27,16 @@ def publish() -> None:
         terminal.note(published.shortfall)
 
 
-def show() -> None:
+def show(as_json: AsJson = False) -> None:
     """Show how far the log is published, and its newest events.
 
     Reads PostgreSQL only.
     """
     with session() as settings:
         report = report_log(settings)
+    if as_json:
+        write_json(_as_json(report))
+        return
     terminal.table("Public log", ("", ""), _rows(report))
     rows = [
         (
@@ -42,6 +48,22 @@ def show() -> None:
         for one in report.events
     ]
     terminal.table("Newest events (UTC)", ("entry", "event", "incarnation/number", "when"), rows)
+
+
+def _as_json(report: LogReport) -> dict[str, Any]:
+    """What is shown; the fields about what was published are null before the first time."""
+    row = report.row
+    published = {
+        "origin": None if row is None else row.origin,
+        "folder": None if row is None else row.folder,
+        "published_size": 0 if row is None else row.published_size,
+        "published_at": None if row is None else row.published_at,
+        "root": None if row is None else row.root,
+        "witnesses": (row.witnessed or None) if row else None,
+        "timestamps": (row.timestamped or None) if row else None,
+        "shortfall": (row.shortfall or None) if row else None,
+    }
+    return published | {"waiting": report.waiting, "waiting_since": report.oldest, "events": report.events}
 
 
 def _rows(report: LogReport) -> list[tuple[str, str]]:
@@ -66,6 +88,9 @@ def keys() -> None:
     """Print the verifier keys of the log and its policy.
 
     The output is a policy file of c2sp.org/tlog-policy.
+
+    Examples:
+      treasury log keys > policy
     """
     with session() as settings:
         typer.echo(policy_text(settings), nl=False)
@@ -76,6 +101,8 @@ def rotate_key() -> None:
 
     The former public keys stay valid for what they signed.
     """
-    with session("s3") as settings:
-        for text in rotate_keys(settings):
-            typer.echo(text)
+    with session("s3") as settings, terminal.working("publishing"):
+        texts = rotate_keys(settings)
+    for text in texts:
+        typer.echo(text)
+    terminal.next_step("give auditors and witnesses the new policy: `treasury log keys` prints it")

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from cli import terminal
+from cli.json_output import AsJson, write_json
 from cli.session import session
 from ledger.errors import ConfigError
 from ledger.forecast import STORED, ForecastMonth
-from ledger.policy import Tier
+from ledger.policy import Tier, TierPolicy
 from ledger.sizes import GIGABYTE
 from tasks.retention.policy import Simulation, check_policies, simulate
 
@@ -39,9 +40,13 @@ def simulate_(
     """Show what will move, be held and be deleted in the years ahead, and what it takes.
 
     Bytes come from the present catalogue. A price that is not given, and a size that nobody knows, are unknown.
+
+    Examples:
+      treasury policy simulate --years 5 --rows-per-month 1000000
+      treasury policy simulate --price-per-gb hot=0.115 --price-per-gb cold=0.023 --json
     """
     prices = dict(map(_price, price_per_gb or ()))
-    with session() as settings:
+    with session() as settings, terminal.working("computing"):
         tables = [settings.table(name) for name in table or settings.registry]
         found = simulate(settings, tables, years, rows_per_month, prices)
     if as_json:
@@ -93,7 +98,7 @@ def _gigabytes(size: int, unknown: int) -> str:
     return f"{size / GIGABYTE:,.3f}"
 
 
-def check() -> None:
+def check(as_json: AsJson = False) -> None:
     """Check the policies against what was promised for archived months.
 
     Fails where a policy keeps rows for less than the locks of the store do.
@@ -101,9 +106,17 @@ def check() -> None:
     with session() as settings:
         wrong = check_policies(settings)
         policies = [(name, table.policy) for name, table in settings.registry.items()]
+    if as_json:
+        write_json({"policies": [{"table": name, **policy.model_dump()} for name, policy in policies], "broken": wrong})
+    else:
+        _show_policies(policies)
+    if wrong:
+        raise ConfigError("; ".join(wrong))
+    if not as_json:
+        typer.echo("no policy keeps rows for less than the locks of the store promise")
+
+
+def _show_policies(policies: Iterable[tuple[str, TierPolicy]]) -> None:
     for name, policy in policies:
         ages = f"hot {policy.hot_months}, warm {policy.warm_months}, cold {policy.cold_months}"
         typer.echo(f"{name}: {ages}, deleted from {policy.retention_months} months on")
-    if wrong:
-        raise ConfigError("; ".join(wrong))
-    typer.echo("no policy keeps rows for less than the locks of the store promise")

@@ -16,5 +16,8 @@ def check_proof(
     """Check a proof file. Needs no database, no archive and no network.
 
     Exit code 65 means that the proof does not hold.
+
+    Examples:
+      treasury check-proof transactions-2024-03-statement-wlt_00000010.tlog-proof --policy policy
     """
     typer.echo(describe_checked(file, policy, as_json=as_json), nl=False)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import typer
 
+from cli import terminal
 from cli.output_file import whole_file
 from cli.session import session
 from ledger.errors import ConfigError
@@ -29,9 +30,13 @@ def prove_row(
     table: TABLE = "transactions",
     output: OUTPUT = None,
 ) -> None:
-    """Prove that a row is in the archive, as it was archived."""
+    """Prove that a row is in the archive, as it was archived.
+
+    Examples:
+      treasury prove row 018e22e3-19db-7b2b-aa7f-46c78a4f2d37
+    """
     key = _uuid(row_id)
-    with session("s3") as settings, Prover(settings) as prover:
+    with session("s3") as settings, terminal.working("proving"), Prover(settings) as prover:
         file = prover.row(settings.table(table), key)
     _write([file], f"row-{key}", output)
 
@@ -45,8 +50,11 @@ def prove_statement(
     """Prove all rows of a wallet in a month, and that there are no others.
 
     A month with rows that came late has several parts, and a proof file for each.
+
+    Examples:
+      treasury prove statement wlt_00000010 2024-03
     """
-    with session("s3") as settings, Prover(settings) as prover:
+    with session("s3") as settings, terminal.working("proving"), Prover(settings) as prover:
         files = prover.statement(settings.table(table), wallet, Month.parse(month))
     _write(files, f"statement-{_name_of(wallet)}", output)
 
@@ -58,10 +66,15 @@ def prove_absence(
     table: TABLE = "transactions",
     output: OUTPUT = None,
 ) -> None:
-    """Prove that a wallet has no rows in a month, or no row with an id."""
+    """Prove that a wallet has no rows in a month, or no row with an id.
+
+    Examples:
+      treasury prove absence wlt_00000010 2024-03
+      treasury prove absence wlt_00000010 --id 018e22e3-19db-7b2b-aa7f-46c78a4f2d37
+    """
     if (month is None) == (row_id is None):
         raise ConfigError("give a month or --id, and not both")
-    with session("s3") as settings, Prover(settings) as prover:
+    with session("s3") as settings, terminal.working("proving"), Prover(settings) as prover:
         if row_id is not None:
             files = prover.absence_of_row(settings.table(table), wallet, _uuid(row_id))
         else:
@@ -82,6 +95,7 @@ def _name_of(wallet: str) -> str:
 
 
 def _write(files: Sequence[ProofFile], name: str, output: Path | None) -> None:
+    written: list[Path] = []
     for file in files:
         part = "" if file.part == 1 else f"-part-{file.part}"
         path = output or Path(f"{file.table}-{file.month}-{name}{part}.tlog-proof")
@@ -90,3 +104,5 @@ def _write(files: Sequence[ProofFile], name: str, output: Path | None) -> None:
         with whole_file(path) as target:
             target.write(file.content)
         typer.echo(str(path))
+        written.append(path)
+    terminal.next_step(f"check it anywhere with `treasury check-proof {written[0]} --policy FILE`")

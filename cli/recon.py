@@ -1,6 +1,7 @@
 """`treasury recon`: reconcile days, decide on breaks, close periods, verify the audit chain."""
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ import typer
 
 from cli import terminal
 from cli.days import DAY
+from cli.json_output import AsJson, record, write_json
 from cli.names import OneSupplier, SupplierName
 from cli.reports import print_report
 from cli.session import session, simulators
@@ -22,7 +24,7 @@ from tasks.reconciliation.audit.chain import verify_chain
 from tasks.reconciliation.audit.objects import verify_objects
 from tasks.reconciliation.audit.people import account_of_process
 from tasks.reconciliation.casework import breaks as casework
-from tasks.reconciliation.casework.breaks import BreakFilter, BreakRecord, RunRecord
+from tasks.reconciliation.casework.breaks import BreakFilter, BreakRecord, ResolutionRecord, RunRecord
 from tasks.reconciliation.closing import periods as closing
 from tasks.reconciliation.closing.closed_days import verify_closed_days
 from tasks.reconciliation.closing.internal_days import OwnDay
@@ -35,6 +37,12 @@ from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
 from tasks.reconciliation.vocabulary import BreakState, Decision, Verdict, WithdrawalState
 
+# What `--state` may be, and the states that it means; None for all of them.
+_STATES: Mapping[str, tuple[BreakState, ...] | None] = {
+    "waiting": (BreakState.OPEN, BreakState.PROPOSED),
+    "all": None,
+    **{str(one): (one,) for one in BreakState},
+}
 _AT = "at_ms"  # a field of both sides: an instant in milliseconds since 1970
 _LABELS = {_AT: "time"}
 First = Annotated[datetime | None, typer.Option(**DAY, help="First Africa/Johannesburg day")]
@@ -66,8 +74,13 @@ def run(
 
     In a range, a day that fails does not stop the others. Exits with 65 if a verdict is critical, after the result is
     stored; with 0 if the verdict is passed or failed.
+
+    Examples:
+      treasury recon run flash 2026-11-25
+      treasury recon run flash 2026-11-01 --last-day 2026-11-25 --output reports
     """
     failed: list[TreasuryError] = []
+    waits = False
     days = days_between(day.date(), (last_day or day).date())
     if len(days) > 1 and (statement or balance):
         raise ConfigError("--statement and --float belong to one day: leave out --last-day")
@@ -78,27 +91,40 @@ def run(
             try:
                 key = statement or statement_of(settings, supplier, run_day)
                 request = RunRequest(supplier, run_day, key, account_of_process(), movement, dry_run, folder)
-                result = reconcile_day(settings, request)
+                with terminal.working(f"reconciling {supplier} {run_day}"):
+                    result = reconcile_day(settings, request)
             except TreasuryError as error:
                 failed.append(error)
                 if len(days) > 1:
                     terminal.note(_of_day(supplier, run_day, error))
                 continue
             print_report(result.markdown())
+            waits |= result.waiting > 0
             if result.verdict is Verdict.CRITICAL:
                 failed.append(DataError(f"{supplier} {run_day}: the verdict is critical"))
+    if waits and not dry_run:
+        terminal.next_step(f"look at what waits with `treasury recon breaks --supplier {supplier}`")
     if len(days) == 1 and failed:
         raise failed[0]
     if failed:
         raise combined(failed, f"{len(failed)} of {len(days)} days failed, the first: {failed[0]}")
 
 
-def runs(supplier: OneSupplier = None, first: First = None, last: Last = None, limit: Limit = 50) -> None:
+def runs(
+    supplier: OneSupplier = None,
+    first: First = None,
+    last: Last = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
     """List the reconciliation runs, newest first."""
     with session() as settings:
         records = casework.list_runs(settings, supplier, _date(first), _date(last), limit=limit)
+    if as_json:
+        write_json([record(one, "figures", "rules", "object_prefix", warnings=one.warnings) for one in records])
+        return
     columns = ("run", "supplier", "day", "verdict", "lines", "internal rows", "matched", "breaks", "digest", "state")
-    terminal.table("Runs", columns, [_run_cells(record) for record in records])
+    terminal.table("Runs", columns, list(map(_run_cells, records)))
 
 
 def breaks(
@@ -109,21 +135,25 @@ def breaks(
     first: First = None,
     last: Last = None,
     class_: Annotated[str | None, typer.Option("--class", help="Only this class, such as missing_here")] = None,
+    *,
     escalated: Annotated[bool, typer.Option(help="Only escalated breaks")] = False,
     after: Annotated[int | None, typer.Option(help="Continue after this break number")] = None,
     limit: Limit = 100,
+    as_json: AsJson = False,
 ) -> None:
-    """List breaks, by default those that wait for a decision."""
-    groups = {"waiting": (BreakState.OPEN, BreakState.PROPOSED), "all": None} | {
-        str(record): (record,) for record in BreakState
-    }
-    if state not in groups:
-        raise ConfigError(f"--state: must be one of {', '.join(groups)}")
+    """List breaks, by default those that wait for a decision.
+
+    Examples:
+      treasury recon breaks --supplier flash --class missing_here
+      treasury recon breaks --state all --first 2026-11-01 --json
+    """
+    if state not in _STATES:
+        raise ConfigError(f"--state: must be one of {', '.join(_STATES)}")
     if class_ is not None and class_ not in set(BreakClass):
         raise ConfigError(f"--class: must be one of {', '.join(BreakClass)}")
     wanted = BreakFilter(
         supplier,
-        groups[state],
+        _STATES[state],
         BreakClass(class_) if class_ else None,
         first=_date(first),
         last=_date(last),
@@ -132,26 +162,41 @@ def breaks(
     with session() as settings:
         records = casework.list_breaks(settings, wanted, after=after, limit=limit)
     today = datetime.now(JOHANNESBURG).date()
+    if as_json:
+        write_json([_break_as_json(one, today) for one in records])
+        return
     columns = ("break", "supplier", "day", "age", "issues", "amount at issue", "variance", "state", "note")
-    terminal.table("Breaks", columns, [_break_cells(record, today) for record in records])
+    terminal.table("Breaks", columns, [_break_cells(one, today) for one in records])
 
 
-def show(break_id: Annotated[int, typer.Argument(help="Number of the break")]) -> None:
-    """Show both sides of a break and its history."""
+def show(break_id: Annotated[int, typer.Argument(help="Number of the break")], as_json: AsJson = False) -> None:
+    """Show both sides of a break and its history.
+
+    Examples:
+      treasury recon show 17
+    """
     with session() as settings:
-        record = casework.get_break(settings, break_id)
+        found = casework.get_break(settings, break_id)
         records = casework.history(settings, break_id)
-    if record is None:
+    if found is None:
         raise NotFoundError(f"break {break_id} does not exist")
+    if as_json:
+        sides = {"line": _side_as_json(found.line), "own": _side_as_json(found.own)}
+        write_json(_break_as_json(found, datetime.now(JOHANNESBURG).date()) | sides | {"resolutions": records})
+    else:
+        _show_break(found, records)
+
+
+def _show_break(found: BreakRecord, records: Sequence[ResolutionRecord]) -> None:
     sides = [
-        (_LABELS.get(name, name), *_side_texts(name, record))
-        for name in dict.fromkeys([*(record.line or {}), *(record.own or {})])
+        (_LABELS.get(name, name), *_side_texts(name, found))
+        for name in dict.fromkeys([*(found.line or {}), *(found.own or {})])
     ]
-    money = f"{record.difference:f} {record.currency}"
-    title = f"Break {record.break_id}: {', '.join(record.issues)}, {money} at issue, {record.state}"
+    money = f"{found.difference:f} {found.currency}"
+    title = f"Break {found.break_id}: {', '.join(found.issues)}, {money} at issue, {found.state}"
     terminal.table(title, ("field", "statement", "internal row"), sides)
-    if record.note:
-        typer.echo(record.note)
+    if found.note:
+        typer.echo(found.note)
     terminal.table(
         "History",
         ("time (UTC)", "action", "person", "account", "decision", "reason"),
@@ -159,34 +204,46 @@ def show(break_id: Annotated[int, typer.Argument(help="Number of the break")]) -
     )
 
 
-def show_run(run_id: Annotated[int, typer.Argument(help="Number of the run")]) -> None:
-    """Show the figures of a run and its inputs."""
+def show_run(run_id: Annotated[int, typer.Argument(help="Number of the run")], as_json: AsJson = False) -> None:
+    """Show the figures of a run and its inputs.
+
+    Examples:
+      treasury recon show-run 42
+    """
     with session() as settings:
-        record = casework.get_run(settings, run_id)
-    if record is None:
+        found = casework.get_run(settings, run_id)
+    if found is None:
         raise NotFoundError(f"run {run_id} does not exist")
-    print_report(
-        markdown(RunSummary(record.supplier, str(record.day), record.digest.hex(), record.verdict, record.figures))
-    )
-    for warning in record.warnings:
+    if as_json:
+        write_json(record(found, warnings=found.warnings))
+    else:
+        _show_run(found)
+
+
+def _show_run(one: RunRecord) -> None:
+    print_report(markdown(RunSummary(one.supplier, str(one.day), one.digest.hex(), one.verdict, one.figures)))
+    for warning in one.warnings:
         typer.echo(f"\nWarning: {warning}")
-    if "own_day" in record.figures:
-        own = OwnDay(**record.figures["own_day"])
+    if "own_day" in one.figures:
+        own = OwnDay(**one.figures["own_day"])
         typer.echo(f"\nInternal rows of the day: {own.text()}, SHA-256 {own.digest}.")
-    statement = record.figures.get("statement", {})
-    state = "the current run of its day" if record.current else "superseded by a later run of its day"
-    typer.echo(f"\nRun {record.run_id} by {record.actor}, {record.started_at:%Y-%m-%d %H:%M} UTC: {state}.")
+    statement = one.figures.get("statement", {})
+    state = "the current run of its day" if one.current else "superseded by a later run of its day"
+    typer.echo(f"\nRun {one.run_id} by {one.actor}, {one.started_at:%Y-%m-%d %H:%M} UTC: {state}.")
     if statement:
         typer.echo(f"Statement {statement['key']}, SHA-256 {statement['sha256']}.")
-    typer.echo(f"Reports in the archive under {record.object_prefix}/.")
+    typer.echo(f"Reports in the archive under {one.object_prefix}/.")
 
 
 def replay(run_id: Annotated[int, typer.Argument(help="Number of the run")]) -> None:
     """Compute a run again without writing, and compare the results.
 
     The statement and the earlier results are those of the run. The internal rows are the present ones.
+
+    Examples:
+      treasury recon replay 42
     """
-    with session("s3") as settings:
+    with session("s3") as settings, terminal.working("computing"):
         replayed = replay_run(settings, run_id)
     if replayed.is_same:
         typer.echo(f"run {run_id}: same result, digest {replayed.digest}")
@@ -212,7 +269,12 @@ def resolve(
     reason: Reason,
     actor: Actor = None,
 ) -> None:
-    """Record a decision on a break. Above the limit, a second person must confirm it."""
+    """Record a decision on a break. Above the limit, a second person must confirm it.
+
+    Examples:
+      treasury recon resolve 17 --decision theirs_is_right --reason "row added"
+      treasury recon resolve 17 --decision withdraw --reason "the wrong break"
+    """
     if decision not in set(Decision):
         raise ConfigError(f"--decision: must be one of {', '.join(Decision)}")
     with session() as settings:
@@ -222,8 +284,11 @@ def resolve(
     others = f", with {', '.join(map(str, done.together))}" if done.together else ""
     if done.withdrawal is not None:
         typer.echo(f"break {break_id}{others} {_withdrawal_text(done)}")
-        return
-    typer.echo(f"break {break_id}{others} is {done.state}{waits}")
+    else:
+        typer.echo(f"break {break_id}{others} is {done.state}{waits}")
+    if waits or done.withdrawal is WithdrawalState.PROPOSED:
+        same = f"`treasury recon resolve {break_id} --decision {decision} --reason TEXT`"
+        terminal.next_step(f"let a second person run {same}")
 
 
 def _withdrawal_text(done: casework.ResolvedBreak) -> str:
@@ -241,13 +306,19 @@ def settle(
     reason: Reason,
     actor: Actor = None,
 ) -> None:
-    """Settle the unfinished internal row of a break. Above the limit, a second person must confirm it."""
+    """Settle the unfinished internal row of a break. Above the limit, a second person must confirm it.
+
+    Examples:
+      treasury recon settle 17 --completed --reason "asked Flash"
+    """
     decision = Decision.SETTLE_COMPLETED if completed else Decision.SETTLE_FAILED
     with session() as settings:
         account = account_of_process()
         done = casework.resolve(settings, break_id, actor or account, decision, reason, account=account)
     if done.state is BreakState.PROPOSED:
         typer.echo(f"break {break_id} is proposed (a second person must confirm); its internal row is unchanged")
+        outcome = "--completed" if completed else "--failed"
+        terminal.next_step(f"let a second person run `treasury recon settle {break_id} {outcome} --reason TEXT`")
         return
     rest = "; its other differences still wait for a decision" if done.state is BreakState.OPEN else ""
     status = "completed" if completed else "failed"
@@ -266,6 +337,10 @@ def close_period(
     """Propose to close a period, or confirm its closing.
 
     The first call proposes. The same call by a second person closes the period for good.
+
+    Examples:
+      treasury recon close-period flash 2026-11-01 2026-11-30 --reason "month end"
+      treasury recon close-period flash 2026-11-01 2026-11-30 --reason "too early" --reject
     """
     account = account_of_process()
     who, days = actor or account, (first.date(), last.date())
@@ -282,17 +357,23 @@ def close_period(
         closing.PeriodState.REJECTED: "is no longer proposed for closing",
     }
     typer.echo(f"{supplier} {days[0]} to {days[1]} {results[done.state]}")
+    if done.state is closing.PeriodState.PROPOSED:
+        same = f"treasury recon close-period {supplier} {days[0]} {days[1]} --reason TEXT{' --carry' if carry else ''}"
+        terminal.next_step(f"let a second person run `{same}`")
 
 
-def periods(supplier: OneSupplier = None, limit: Limit = 50) -> None:
+def periods(supplier: OneSupplier = None, limit: Limit = 50, as_json: AsJson = False) -> None:
     """List the closed periods and the proposed ones."""
     with session() as settings:
         records = closing.list_periods(settings, supplier, limit=limit)
+    if as_json:
+        write_json(records)
+        return
     columns = (
         *("supplier", "first day", "last day", "state", "internal rows", "value", "digest"),
         *("proposed by", "decided by", "time (UTC)", "reason"),
     )
-    terminal.table("Periods", columns, [_period_cells(record) for record in records])
+    terminal.table("Periods", columns, list(map(_period_cells, records)))
 
 
 def verify(
@@ -306,14 +387,22 @@ def verify(
     """Verify the audit chain, its archived objects and the closed days.
 
     The tables and the archive must hold exactly what the chain records.
+
+    Examples:
+      treasury recon verify --chain-only
     """
     try:
         expected = bytes.fromhex(noted) if noted else None
     except ValueError:
         raise ConfigError("--noted: must be a hash in hex") from None
-    with session() if chain_only else session("s3") as settings, connect(settings.database_dsn, "verify") as connection:
-        for line in verify_reconciliation(settings, connection, expected, chain_only=chain_only):
-            typer.echo(line)
+    with (
+        session() if chain_only else session("s3") as settings,
+        connect(settings.database_dsn, "verify") as connection,
+        terminal.working("verifying reconciliation"),
+    ):
+        lines = verify_reconciliation(settings, connection, expected, chain_only=chain_only)
+    for line in lines:
+        typer.echo(line)
 
 
 def verify_reconciliation(
@@ -360,47 +449,60 @@ def _of_day(supplier: str, day: date, error: TreasuryError) -> str:
     return text if text.startswith(head) else head + text
 
 
-def _run_cells(record: RunRecord) -> tuple[str, ...]:
-    counts = (record.line_count, record.own_count, record.matched_count, record.break_count)
-    state = "current" if record.current else "superseded"
+def _run_cells(one: RunRecord) -> tuple[str, ...]:
+    counts = (one.line_count, one.own_count, one.matched_count, one.break_count)
+    state = "current" if one.current else "superseded"
     return (
-        str(record.run_id),
-        record.supplier,
-        str(record.day),
-        record.verdict,
+        str(one.run_id),
+        one.supplier,
+        str(one.day),
+        one.verdict,
         *map(str, counts),
-        record.digest.hex()[:8],
+        one.digest.hex()[:8],
         state,
     )
 
 
-def _period_cells(record: PeriodRecord) -> tuple[str, ...]:
-    days = (str(record.first_day), str(record.last_day))
-    state = f"{record.state}, {record.days_changed} days changed since" if record.days_changed else record.state
-    money = ", ".join(f"{sums['value']} {currency}" for currency, sums in (record.own_sums or {}).items())
-    own = ("" if record.own_rows is None else str(record.own_rows), money, (record.own_digest or "")[:8])
-    people = (record.proposed_by or "", record.actor, f"{record.at:%Y-%m-%d %H:%M}", record.reason)
-    return (record.supplier, *days, state, *own, *people)
+def _period_cells(one: PeriodRecord) -> tuple[str, ...]:
+    days = (str(one.first_day), str(one.last_day))
+    state = f"{one.state}, {one.days_changed} days changed since" if one.days_changed else one.state
+    money = ", ".join(f"{sums['value']} {currency}" for currency, sums in (one.own_sums or {}).items())
+    own = ("" if one.own_rows is None else str(one.own_rows), money, (one.own_digest or "")[:8])
+    people = (one.proposed_by or "", one.actor, f"{one.at:%Y-%m-%d %H:%M}", one.reason)
+    return (one.supplier, *days, state, *own, *people)
 
 
-def _break_cells(record: BreakRecord, today: date) -> tuple[str, ...]:
-    money = (f"{record.difference:f} {record.currency}", f"{record.variance:f}")
-    state = f"{record.state}, escalated" if record.escalated else record.state
-    age = f"{record.age_days(today)} d"
+def _break_cells(one: BreakRecord, today: date) -> tuple[str, ...]:
+    money = (f"{one.difference:f} {one.currency}", f"{one.variance:f}")
+    state = f"{one.state}, escalated" if one.escalated else one.state
+    age = f"{one.age_days(today)} d"
     return (
-        str(record.break_id),
-        record.supplier,
-        str(record.day),
+        str(one.break_id),
+        one.supplier,
+        str(one.day),
         age,
-        ", ".join(record.issues),
+        ", ".join(one.issues),
         *money,
         state,
-        record.note,
+        one.note,
     )
 
 
-def _side_texts(name: str, record: BreakRecord) -> tuple[str, str]:
-    return _text(name, (record.line or {}).get(name)), _text(name, (record.own or {}).get(name))
+def _break_as_json(one: BreakRecord, today: date) -> dict[str, Any]:
+    """A break with the fields of the API's answer, without both sides."""
+    return record(one, "class_", "line", "own", age_days=one.age_days(today), break_class=one.class_)
+
+
+def _side_as_json(side: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A side of a break, with its time as an instant."""
+    if side is None:
+        return None
+    times = {"at": None if side[_AT] is None else _instant(side[_AT])} if _AT in side else {}
+    return {name: value for name, value in side.items() if name != _AT} | times
+
+
+def _side_texts(name: str, one: BreakRecord) -> tuple[str, str]:
+    return _text(name, (one.line or {}).get(name)), _text(name, (one.own or {}).get(name))
 
 
 def _text(name: str, value: Any) -> str:
@@ -408,6 +510,10 @@ def _text(name: str, value: Any) -> str:
     if value is None:
         return ""
     if name == _AT:
-        moment = datetime.fromtimestamp(0, JOHANNESBURG) + timedelta(milliseconds=value)
-        return moment.isoformat(" ", "milliseconds")
+        return _instant(value).isoformat(" ", "milliseconds")
     return str(value)
+
+
+def _instant(at_ms: int) -> datetime:
+    """The aware instant, in Johannesburg."""
+    return datetime.fromtimestamp(0, JOHANNESBURG) + timedelta(milliseconds=at_ms)

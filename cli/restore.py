@@ -4,17 +4,18 @@ again.
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cli import terminal
+from cli.json_output import AsJson, write_json
 from cli.session import session
 from config import Settings
 from ledger.errors import ConfigError, TreasuryError, combined
 from ledger.months import Month, months_between
 from ledger.tables import TieredTable
-from sql.restored import Request
+from sql.restored import Copy, Request
 from tasks.reconciliation.audit.people import account_of_process
 from tasks.restoring import restore as restoring
 from tasks.restoring.back_to_warm import WORK_DAYS, return_month
@@ -64,26 +65,43 @@ def months(
     Copies are in the schema of restored months, and the nightly run drops them when their days are over. A month that
     goes back to warm takes writes; when its days are over, the nightly run archives it again. A second call gives both
     more days.
+
+    Examples:
+      treasury restore months 2024-03 --reason "asked for by the auditors" --days 30
+      treasury restore months 2024-03 2024-05 --to warm --reason "a correction of fees"
     """
     span = Month.parse(first_month), Month.parse(last_month or first_month)
     if span[1] < span[0]:
         raise ConfigError(f"{span[1]} is before {span[0]}")
-    account, problems = account_of_process(), []
+    account, problems, back = account_of_process(), [], list[Month]()
     lasting = timedelta(days=days or (WORK_DAYS if to is Destination.WARM else COPY_DAYS))
     who = Request(actor or account, account, reason, lasting)
     with session("s3") as settings:
         chosen = settings.table(table)
         for month in months_between(*span):
             try:
-                for line in _restored(settings, chosen, month, who, to):
-                    typer.echo(line)
+                with terminal.working(f"restoring {chosen.name} {month}"):
+                    lines = _restored(settings, chosen, month, who, to)
             except TreasuryError as error:
                 problems.append(error)
                 typer.echo(f"{error}", err=True)
+                continue
+            back.append(month)
+            typer.echo("\n".join(lines))
         if said := restoring.publish(settings):
             typer.echo(said, err=True)
+    if back:
+        terminal.next_step(_next_step(settings, chosen, back[0], to))
     if problems:
         raise combined(problems)
+
+
+def _next_step(settings: Settings, table: TieredTable, month: Month, to: Destination) -> str:
+    """What to do with months that came back, of which ``month`` is the first."""
+    if to is Destination.WARM:
+        return f"work on {table.name} {month}; `treasury tiers --table {table.name}` shows until when"
+    schema = settings.restored_schema
+    return f"query the schema {schema} in PostgreSQL; `treasury restore list` shows when its tables are dropped"
 
 
 def _restored(settings: Settings, table: TieredTable, month: Month, who: Request, to: Destination) -> list[str]:
@@ -95,10 +113,13 @@ def _restored(settings: Settings, table: TieredTable, month: Month, who: Request
     return [f"{made.relation}: {made.rows:,} rows, {said}; in work until {made.until}, then archived again"]
 
 
-def list_() -> None:
+def list_(as_json: AsJson = False) -> None:
     """List the copies of archived months."""
     with session() as settings:
         copies = restoring.list_copies(settings)
+    if as_json:
+        write_json(list(map(_as_json, copies)))
+        return
     columns = ("copy", "rows", "state", "restored (UTC)", "dropped on", "by", "reason")
     rows = [
         (
@@ -120,7 +141,12 @@ def drop(
     table: Table = "transactions",
     expired: Annotated[bool, typer.Option(help="Drop every copy whose days are over instead")] = False,
 ) -> None:
-    """Drop the copies of a month. The archive keeps it."""
+    """Drop the copies of a month. The archive keeps it.
+
+    Examples:
+      treasury restore drop 2024-03
+      treasury restore drop --expired
+    """
     if expired == (month is not None):
         raise ConfigError("give a month or --expired, and not both")
     with session() as settings:
@@ -139,10 +165,31 @@ def unseal(
     table: Table = "transactions",
     actor: Actor = None,
 ) -> None:
-    """Let a sealed month take writes again. Its archiving begins again when it is next due."""
+    """Let a sealed month take writes again. Its archiving begins again when it is next due.
+
+    Examples:
+      treasury unseal 2025-08 --reason "two rows must be ended first"
+    """
     with session() as settings:
         unseal_month(settings, settings.table(table), Month.parse(month), actor or account_of_process(), reason)
     typer.echo(f"{table} {month} takes writes again")
+
+
+def _as_json(one: Copy) -> dict[str, Any]:
+    return {
+        "table": one.table_name,
+        "month": Month.of(one.month),
+        "part": one.part,
+        "relation": str(one.relation),
+        "rows": one.row_count,
+        "state": one.state,
+        "is_there": one.is_there,
+        "restored_at": one.ready_at,
+        "expires_at": one.expires_at,
+        "actor": one.actor,
+        "account": one.account,
+        "reason": one.reason,
+    }
 
 
 def _said(part: RestoredPart) -> str:

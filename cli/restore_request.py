@@ -26,16 +26,22 @@ def restore_request(
     """Ask the object store to make deep months readable for some days.
 
     A second call shows how far it is, and asks for nothing twice.
+
+    Examples:
+      treasury restore-request transactions 2016-01..2016-12 --days 14
+      treasury restore-request transactions 2016-03 --tier standard --json
     """
     first, last = _months(span)
-    with session("s3") as settings:
+    with session("s3") as settings, terminal.working("asking the store"):
         parts = request_restore(settings, settings.table(table), first, last, days, tier)
     if as_json:
         typer.echo(json.dumps([one.as_json() for one in parts], indent=1))
         return
     for one in parts:
         typer.echo(_said(one))
-    if not is_done(parts):
+    if is_done(parts):
+        terminal.next_step(f"read the rows of {table} {span} with `treasury sql`")
+    else:
         terminal.note(f"come back later: `treasury restore-request {table} {span}` shows how far the store is")
 
 

@@ -3,7 +3,7 @@ up. Only the commands that fill or move months set one up themselves: nothing is
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from cli import terminal
 from config import Settings, load_settings
@@ -44,7 +44,9 @@ def servers(*wanted: Service, may_make_home: bool = False) -> Iterator[Settings]
             raise
         require_unused(settings.home)
         terminal.note(f"making a new treasury home at {settings.home}")
-    with running(settings, *wanted) as ready:
+    with ExitStack() as stack:
+        with terminal.working("starting servers"):
+            ready = stack.enter_context(running(settings, *wanted))
         yield ready
 
 
@@ -66,7 +68,9 @@ def preparing(*further: Service, may_make_home: bool = False) -> Iterator[Settin
     from tasks.admin.setup import prepare_database  # noqa: PLC0415  # Alembic takes as long to import as all the rest
 
     with servers("postgres", *further, may_make_home=may_make_home) as settings:
-        for problem in prepare_database(settings):
+        with terminal.working("setting up the database"):
+            problems = prepare_database(settings)
+        for problem in problems:
             terminal.note(f"not prepared: {problem}")
         yield settings
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
+from cli.json_output import AsJson, record, write_json
 from cli.session import session
 from tasks.admin.sessions import DashboardSession, list_sessions, revoke_session
 
@@ -13,16 +14,24 @@ SessionId = Annotated[int, typer.Argument(min=1, help="Number of the session, fr
 
 def list_(
     every: Annotated[bool, typer.Option("--all", help="List the sessions that have ended too")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the sessions of the dashboard, newest first. Without --all, only those that are open."""
     with session() as settings:
-        found = list_sessions(settings)
+        found = [one for one in list_sessions(settings) if every or one.is_open]
+    if as_json:
+        write_json([record(one, state=one.state) for one in found])
+        return
     columns = ("session", "key", "client", "state", "browser", "network", "began (UTC)", "last used", "ends")
-    terminal.table("Sessions of the dashboard", columns, [_cells(one) for one in found if every or one.is_open])
+    terminal.table("Sessions of the dashboard", columns, [_cells(one) for one in found])
 
 
 def revoke(session_id: SessionId) -> None:
-    """End a session of the dashboard. Its browser is signed out within seconds."""
+    """End a session of the dashboard. Its browser is signed out within seconds.
+
+    Examples:
+      treasury sessions revoke 12
+    """
     with session() as settings:
         revoked = revoke_session(settings, session_id)
     typer.echo(f"ended session {session_id}" if revoked else f"session {session_id} was revoked before")

@@ -13,9 +13,11 @@ def setup() -> None:
     application has them. A table that is refused does not stop the others.
     """
     with servers("postgres", may_make_home=True) as settings:
-        problems = prepare_database(settings)
+        with terminal.working("setting up the database"):
+            problems = prepare_database(settings)
         for problem in problems:
             terminal.note(f"not prepared: {problem}")
         if problems:
             raise ConfigError(f"the database is set up, but for {len(problems)} things that are named above")
         terminal.console.print(f"the database is set up; Treasury's own tables are in its schema {settings.own_schema}")
+    terminal.next_step("start the servers with `treasury up`")

@@ -1,12 +1,14 @@
 """`treasury sql`: one read-only query over all tiers, or a shell of them."""
 
 import sys
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli import terminal
 from cli.answers import write_answer
 from cli.session import auditing
 from ledger.errors import ConfigError
@@ -38,11 +40,17 @@ def sql(
 
     Each table is a view with the table's own columns, `tier` and `month`. Standard error shows how many months were
     read. Without a query, on a terminal, it is a shell with history and completion.
+
+    Examples:
+      treasury sql "SELECT tier, count(*) FROM transactions GROUP BY tier"
+      treasury sql "SELECT * FROM transactions WHERE month = '2024-03'" --format parquet --output march.parquet
     """
     if query is None:
         _shell(timeout)
         return
-    with auditing("s3") as settings, run_query(settings, query, timeout) as answer:
+    with auditing("s3") as settings, ExitStack() as stack:
+        with terminal.working("asking"):
+            answer = stack.enter_context(run_query(settings, query, timeout))
         write_answer(answer, output_format.value, output)
         typer.echo(f"read {answer.months_read} of {answer.months_known} months", err=True)
         for note in answer.notes:

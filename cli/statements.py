@@ -8,6 +8,7 @@ import typer
 
 from cli import terminal
 from cli.days import DAY
+from cli.json_output import AsJson, record, write_json
 from cli.names import OneSupplier, SupplierName
 from cli.session import session, simulators, with_running_simulators
 from config import Settings
@@ -37,15 +38,20 @@ def take_in(
 
     A file that breaks a rule is quarantined as a whole. Exits with 65 if a file was quarantined, with 75 if no
     statement has arrived yet, with 66 if it is late.
+
+    Examples:
+      treasury statements take-in flash --day 2026-11-25
+      treasury statements take-in peach --url s3://statements/peach --retry
     """
     who = actor or getpass.getuser()
     with session("s3", *simulators()) as prepared:
         settings = with_running_simulators(
             prepared
         )  # the simulators that `treasury up` has started, if they were not set
-        files = statements.take_in(
-            settings, supplier, day.date() if day else None, url=url, actor=who, replace=replace, retry=retry
-        )
+        with terminal.working("taking in statements"):
+            files = statements.take_in(
+                settings, supplier, day.date() if day else None, url=url, actor=who, replace=replace, retry=retry
+            )
         _note_other_names(settings, supplier, url, files)
         if not files:
             lateness.require_statement(settings, supplier, day.date() if day else None, url, datetime.now(UTC))
@@ -56,8 +62,17 @@ def take_in(
             for file in files
         ]
     terminal.table(f"Statements of {supplier}", ("file", "result", "day", "lines", "reason"), rows)
+    _say_next(supplier, files)
     if any(file.result is statements.IntakeResult.QUARANTINED for file in files):
         raise DataError("a statement is in quarantine")
+
+
+def _say_next(supplier: str, files: list[Intake]) -> None:
+    """How the days that have a statement since now are reconciled."""
+    days = sorted({one.day for one in files if one.result is statements.IntakeResult.TAKEN and one.day is not None})
+    if days:
+        more = "" if len(days) == 1 else f" --last-day {days[-1]}"
+        terminal.next_step(f"reconcile with `treasury recon run {supplier} {days[0]}{more}`")
 
 
 def _note_other_names(settings: Settings, supplier: str, url: str | None, files: list[Intake]) -> None:
@@ -78,6 +93,9 @@ def none(
 
     The first call proposes. The same call by a second person confirms: the day then has a statement without lines, and
     can be reconciled and closed.
+
+    Examples:
+      treasury statements none flash 2026-11-25 --reason "Flash was closed"
     """
     account = account_of_process()
     with session("s3") as settings:
@@ -90,12 +108,16 @@ def none(
         AbsenceState.REJECTED: "is no longer proposed to have no statement",
     }
     typer.echo(f"{supplier} {day.date()} {texts[state]}")
+    if state is AbsenceState.PROPOSED:
+        same = f"`treasury statements none {supplier} {day.date()} --reason TEXT`"
+        terminal.next_step(f"let a second person run {same}")
 
 
 def list_(
     supplier: OneSupplier = None,
     day: OneDay = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of statements")] = 50,
+    as_json: AsJson = False,
 ) -> None:
     """List the supplier statements, newest first. Notes below name the days whose statement is late."""
     with session() as settings:
@@ -103,17 +125,20 @@ def list_(
         late = lateness.late_statements(settings, datetime.now(UTC))
         rows = [
             (
-                record.supplier,
-                _day(settings, record.supplier, record.day, record.name),
-                record.name,
-                record.state,
-                _text(record.line_count),
-                record.sha256.hex()[:8],
-                record.error or "",
+                one.supplier,
+                _day(settings, one.supplier, one.day, one.name),
+                one.name,
+                one.state,
+                _text(one.line_count),
+                one.sha256.hex()[:8],
+                one.error or "",
             )
-            for record in records
+            for one in records
         ]
-    terminal.table("Statements", ("supplier", "day", "file", "state", "lines", "sha256", "reason"), rows)
+    if as_json:
+        write_json([record(one, "object_key") for one in records])
+    else:
+        terminal.table("Statements", ("supplier", "day", "file", "state", "lines", "sha256", "reason"), rows)
     for name, missing in late:
         terminal.note(f"late: {name} {missing}")
 

@@ -20,7 +20,7 @@ def storage_check(
     It works on canaries of its own below `_treasury/canary/`, and removes them. Fails where a promise that the settings
     rely on does not hold.
     """
-    with session("s3") as settings:
+    with session("s3") as settings, terminal.working("trying what the store does"):
         report = check_storage(settings)
     if as_json:
         typer.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False))

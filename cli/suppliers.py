@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
+from cli.json_output import AsJson, write_json
 from cli.names import KNOWN
 from cli.session import servers, session
 from ledger.errors import DataError
@@ -15,15 +16,21 @@ from tasks.vending.supplier_tests import TrialCheck, TrialResult, check_supplier
 Names = Annotated[list[str] | None, typer.Argument(help=f"{KNOWN}  [default: all enabled suppliers]")]
 
 
-def test(names: Names = None) -> None:  # noqa: PT028  # a command, no test of pytest's
+def test(names: Names = None, as_json: AsJson = False) -> None:  # noqa: PT028  # a command, no test of pytest's
     """Test the API of each supplier with small purchases. Do not run it in production.
 
     Uses the simulators, and the sandbox of each supplier that has one configured. The purchases appear in the
     simulators' statements of the day but not in the ledger, so reconciliation reports them as missing_here.
+
+    Examples:
+      treasury suppliers test flash peach
     """
-    with servers("suppliers", may_make_home=True) as settings:
+    with servers("suppliers", may_make_home=True) as settings, terminal.working("buying from the suppliers"):
         checks = asyncio.run(check_suppliers(settings, names or ()))
-    show_checks(checks)
+    if as_json:
+        write_json(checks)
+    else:
+        show_checks(checks)
     failed = sum(1 for check in checks if check.result is TrialResult.FAILED)
     if failed:
         raise DataError(f"{failed} of {len(checks)} checks failed")
@@ -31,7 +38,7 @@ def test(names: Names = None) -> None:  # noqa: PT028  # a command, no test of p
 
 def settle() -> None:
     """Ask the suppliers for the outcome of open purchases. Never buys a second time."""
-    with session("suppliers") as settings:
+    with session("suppliers") as settings, terminal.working("asking the suppliers"):
         report = asyncio.run(settle_vends(settings))
     typer.echo(f"{report.completed} completed, {report.failed} failed, {report.open} still open")
     if report.still_open:

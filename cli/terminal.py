@@ -6,6 +6,7 @@
 import errno
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from ledger.errors import TransientError, TreasuryError
 
 _FILE_WIDTH = 1000  # a file has no edge: a row stays on its line, so that it can be searched
+_PATIENCE_S = 0.5  # what ends sooner needs no sign that it goes on
 DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 
 if TYPE_CHECKING:
@@ -63,6 +65,46 @@ def draw(drawn: "Table") -> None:
 def note(text: str) -> None:
     """Report progress or a remark on standard error."""
     _console(to_errors=True).print(text, style="dim", markup=False)
+
+
+def next_step(text: str) -> None:
+    """Report on standard error what comes next: one line, in the imperative. Never where JSON was asked for."""
+    note(f"next: {text}")
+
+
+@contextmanager
+def working(doing: str) -> Iterator[None]:
+    """Show what is being done while the block runs, on standard error and only where that is a terminal.
+
+    Nothing is drawn in the first half second. Print results after the block: standard output may be the same terminal.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    done = threading.Event()
+    spinner = threading.Thread(target=_spin, args=(doing, done), name="spinner", daemon=True)
+    spinner.start()
+    try:
+        yield
+    finally:
+        done.set()
+        spinner.join()
+
+
+def _spin(doing: str, done: threading.Event) -> None:
+    if done.wait(_PATIENCE_S):
+        return
+    from rich.live import Live  # noqa: PLC0415
+    from rich.spinner import Spinner  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = _console(to_errors=True)
+    if not console.is_interactive:  # a terminal that cannot move its cursor
+        return
+    spinner = Spinner("dots", Text(f"{doing} …", style="dim"))
+    # rich would send what is printed to standard output to standard error.
+    with Live(spinner, console=console, transient=True, redirect_stdout=False, redirect_stderr=False):
+        done.wait()
 
 
 @contextmanager

@@ -43,6 +43,10 @@ def totals(
     """Sum rows per day, client, type, status, currency and supplier.
 
     The sums are those of all tiers, equal to the rows to the cent. Deleted rows are not counted.
+
+    Examples:
+      treasury totals --from 2026-11-01 --to 2026-11-30 --group-by client_id
+      treasury totals --from 2026-01-01 --group-by day --group-by type --csv
     """
     if keep:
         _keep()
@@ -50,7 +54,7 @@ def totals(
     if as_json and as_csv:
         raise ConfigError("give --json or --csv, and not both")
     question = _question(first, last, zone, frozenset(group_by or [TotalsGroup.DAY]), client)
-    with auditing("s3") as settings:
+    with auditing("s3") as settings, terminal.working("summing"):
         chosen = settings.table(table)
         answer = answer_totals(settings.for_auditor(), chosen, question, _MOST, settings.sql_timeout_s)
     for note in answer.notes:
@@ -94,12 +98,11 @@ def _cell(value: Any) -> str:
 def _keep() -> None:
     """Do what the flow `keep-daily-totals` does. Raises the errors of the months that failed."""
     problems: list[TreasuryError] = []
-    with session("s3") as settings:
-        for one in keep_daily_totals(settings):
-            if one.result is not TotalsResult.HELD:
-                typer.echo(
-                    f"{one.place}: {one.result}" + (f", {one.rows} rows" if one.error is None else f": {one.error}")
-                )
-            problems += [] if one.error is None else [one.error]
+    with session("s3") as settings, terminal.working("summing the months that have ended"):
+        outcomes = keep_daily_totals(settings)
+    for one in outcomes:
+        if one.result is not TotalsResult.HELD:
+            typer.echo(f"{one.place}: {one.result}" + (f", {one.rows} rows" if one.error is None else f": {one.error}"))
+        problems += [] if one.error is None else [one.error]
     if problems:
         raise combined(problems)

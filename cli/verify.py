@@ -43,12 +43,16 @@ def verify(
 
     Reads the archive alone; where a database is there, it is compared, and reconciliation is verified, too. Exit code
     65 means that something is wrong: all of it is named.
+
+    Examples:
+      treasury verify --months 2024-01..2024-12 --deep
+      treasury verify --bucket-alone --policy policy --json
     """
     first, last = _span(months)
     scope = VerificationScope(table, first, last, deep=deep, sample=sample)
     trusted = None if policy is None else read_policy(policy)
     lines: list[str] = []
-    with _opened(bucket_alone=bucket_alone) as (settings, connection):
+    with _opened(bucket_alone=bucket_alone) as (settings, connection), terminal.working("verifying the archive"):
         report = verify_archive(settings, scope, connection, trusted)
         if connection is not None:
             try:
@@ -136,6 +140,10 @@ def audit_kit(
     """Write what an auditor needs to verify the archive elsewhere.
 
     The log, its keys, the manifests and trees, and a verifier of one file that needs Python and `cryptography` only.
+
+    Examples:
+      treasury audit-kit --output kit.zip
+      treasury audit-kit --months 2024-01..2024-12 --policy policy
     """
     first, last = _span(months)
     with _opened(bucket_alone=False) as (settings, connection):
@@ -143,8 +151,9 @@ def audit_kit(
             raise ConfigError("--policy: must name the log's keys, because there is no database that knows them")
         content = policy_text(settings).encode() if policy is None else _read_policy(policy)
         trusted = LogPolicy.parse(content) if policy is None else read_policy(policy)
-        with whole_file(output) as target:
+        with whole_file(output) as target, terminal.working("packing the kit"):
             size, parts = write_kit(
                 settings, target, VerificationScope(None, first, last), connection, (trusted, content)
             )
     typer.echo(f"{output}: {size} entries of the log, {parts} parts of months")
+    terminal.next_step("let the auditor unpack it and run `python verify_kit.py --policy FILE`, with a policy from you")

@@ -9,7 +9,8 @@ from tasks.watch import TableReport, watch_transactions
 def run() -> None:
     """Evaluate the new transactions and raise alerts. Safe to run again."""
     with session() as settings:
-        report = watch_transactions(settings)
+        with terminal.working("evaluating the rules"):
+            report = watch_transactions(settings)
         if report.busy:
             terminal.note("another run of the watch is in progress")
             return

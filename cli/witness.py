@@ -28,6 +28,9 @@ def serve(
     """Cosign the checkpoints of public logs, until Ctrl-C.
 
     It speaks c2sp.org/tlog-witness and remembers in SQLite.
+
+    Examples:
+      treasury witness serve --name witness.example.com/w1 --policy policy
     """
     import uvicorn  # noqa: PLC0415  # slow to import, and the other command does without
 
@@ -51,6 +54,9 @@ def keys(name: Name, folder: Folder = _FOLDER) -> None:
     """Print the witness's keys as lines of a policy.
 
     Makes the keys when they are missing.
+
+    Examples:
+      treasury witness keys --name witness.example.com/w1
     """
     for signer in witness_signers(folder, name):
         typer.echo(f"witness {signer.key.type.algorithm} {signer.key.text}")

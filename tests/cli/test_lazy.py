@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,16 +13,9 @@ from cli.lazy import Command, Group, LazyCommand
 from cli.main import app
 from cli.start import plain_check
 from ledger.errors import NotFoundError
+from tests.cli.tree import each_command
 
 LISTS = [(), *((name,) for name, entry in COMMANDS.items() if isinstance(entry, Group))]
-
-
-def _each() -> Iterator[tuple[tuple[str, ...], Command]]:
-    for name, entry in COMMANDS.items():
-        if isinstance(entry, Command):
-            yield (name,), entry
-        else:
-            yield from (((name, inner), command) for inner, command in entry.commands.items())
 
 
 def _treasury(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -47,7 +39,7 @@ def _treasury(*arguments: str, **environment: str) -> "subprocess.CompletedProce
 def _loaded(answer: "subprocess.CompletedProcess[str]") -> set[str]:
     modules = set(answer.stderr.splitlines()[-1].split())
     drivers = {"pyarrow", "duckdb", "psycopg", "prefect", "sqlalchemy", "alembic", "redis", "httpx", "scipy", "config"}
-    commands = {command.function.partition(":")[0] for _, command in _each()}
+    commands = {command.function.partition(":")[0] for _, command in each_command()}
     return modules & (drivers | commands)
 
 
@@ -132,7 +124,7 @@ def test_every_other_spelling_of_a_check_is_answered_by_typer() -> None:
     assert "error: a.proof: No such file" in _treasury("check-proof", "a.proof", "--policy=p").stderr
 
 
-@pytest.mark.parametrize(("path", "command"), list(_each()))
+@pytest.mark.parametrize(("path", "command"), list(each_command()))
 def test_the_summary_in_a_list_is_the_first_sentence_of_the_commands_own_help(
     path: tuple[str, ...], command: Command
 ) -> None:
@@ -161,7 +153,7 @@ def test_every_option_and_argument_has_a_help_text() -> None:
     assert [*root.commands] == [*COMMANDS]
     silent = [
         f"{' '.join(path)} {parameter.name}"
-        for path, command in _each()
+        for path, command in each_command()
         for parameter in LazyCommand(path[-1], command).load().params
         if parameter.name != "help" and not parameter.help
     ]

@@ -129,7 +129,10 @@ def test_breaks_are_filtered_shown_proposed_rejected_and_confirmed_by_another_ac
         typed("breaks", "--class", "odd")
 
     decide = ("resolve", "1", "--decision", "theirs_is_right", "--reason", "row added", "--actor")
-    assert typed(*decide, "thandi") == "break 1 is proposed (a second person must confirm)\n"
+    assert typed(*decide, "thandi") == (
+        "break 1 is proposed (a second person must confirm)\n"
+        "next: let a second person run `treasury recon resolve 1 --decision theirs_is_right --reason TEXT`\n"
+    )
     with pytest.raises(ConflictError, match=r"thandi has proposed it under .*; somebody else must confirm"):
         typed(*decide, "sipho")  # the same account of the operating system
     reject = ("resolve", "1", "--decision", "reject", "--reason", "not so", "--actor", "sipho")
@@ -149,8 +152,10 @@ def test_rows_under_way_are_ended_by_a_command(books: Books, typed: Typed) -> No
     assert (
         typed("settle", "1", "--completed", *why) == f"internal row {rows[0]['id']} is completed; break 1 is resolved\n"
     )
-    said = "break 2 is proposed (a second person must confirm); its internal row is unchanged\n"
-    assert typed("settle", "2", "--failed", *why) == said
+    assert typed("settle", "2", "--failed", *why) == (
+        "break 2 is proposed (a second person must confirm); its internal row is unchanged\n"
+        "next: let a second person run `treasury recon settle 2 --failed --reason TEXT`\n"
+    )
     assert "Missing option '--completed'" in typed("settle", "2", *why)
     statuses = [row["status"] for row in books.sql("SELECT status FROM vas_transactions ORDER BY created_at")]
     assert statuses == ["completed", "processing"]

@@ -77,5 +77,5 @@ def test_setup_names_what_is_taken_and_the_rest_works(empty: Settings, company: 
     with psycopg.connect(empty.database_dsn, autocommit=True) as connection:
         connection.execute("ALTER TABLE transactions RENAME TO their_transactions")
     answer = company("setup")
-    assert (answer.returncode, answer.stderr) == (0, "")
+    assert (answer.returncode, answer.stderr) == (0, "next: start the servers with `treasury up`\n")
     assert "the database is set up" in answer.stdout

@@ -36,7 +36,7 @@ def run(ready: Settings, monkeypatch: pytest.MonkeyPatch) -> object:
 def test_a_key_is_made_used_listed_and_revoked(run: object, http: httpx.Client) -> None:
     assert callable(run)
     made = run("create", "acme", "--scope", "transactions:read", "--days", "30")
-    key = made.output.strip()
+    key = made.stdout.strip()
     key_id = key.split("_")[1]
 
     assert made.exit_code == 0
@@ -61,9 +61,9 @@ def test_a_rotated_key_works_through_its_grace_beside_the_new_one(
     run: object, http: httpx.Client, ready: Settings
 ) -> None:
     assert callable(run)
-    old = run("create", "acme", "--scope", "transactions:read", "--limit", "transactions=600/minute").output.strip()
+    old = run("create", "acme", "--scope", "transactions:read", "--limit", "transactions=600/minute").stdout.strip()
     rotated = run("rotate", old.split("_")[1], "--grace", "1h")
-    new = rotated.output.strip()
+    new = rotated.stdout.strip()
 
     assert rotated.exit_code == 0
     assert new.split("_")[1] != old.split("_")[1]
@@ -80,7 +80,7 @@ def test_a_key_rotated_without_grace_is_out_once_it_is_no_longer_remembered(
 ) -> None:
     monkeypatch.setattr(auth, "REMEMBER_S", 0.5)
     assert callable(run)
-    old = run("create", "acme", "--scope", "transactions:read").output.strip()
+    old = run("create", "acme", "--scope", "transactions:read").stdout.strip()
     headers = {"Authorization": f"Bearer {old}"}
     assert http.get("/api/v1/transactions?wallet_id=w", headers=headers).status_code == 200
     assert run("rotate", old.split("_")[1], "--grace", "0s").exit_code == 0
@@ -92,8 +92,8 @@ def test_a_key_rotated_without_grace_is_out_once_it_is_no_longer_remembered(
 
 def test_who_did_what_to_a_key_is_kept(run: object, ready: Settings) -> None:
     assert callable(run)
-    old = run("create", "acme").output.strip().split("_")[1]
-    new = run("rotate", old, "--grace", "7d").output.strip().split("_")[1]
+    old = run("create", "acme").stdout.strip().split("_")[1]
+    new = run("rotate", old, "--grace", "7d").stdout.strip().split("_")[1]
     assert run("revoke", old).exit_code == 0
 
     events = key_events(ready)
@@ -163,7 +163,7 @@ def test_every_limit_that_a_key_may_have_is_one_that_the_limiter_reads() -> None
 @pytest.mark.parametrize("form", ["{key}", " {key} ", "Bearer {key}", "'{key}'", "trk_{id}", "{id}"])
 def test_a_whole_key_is_taken_for_its_id_and_its_secret_is_never_shown(run: object, ready: Settings, form: str) -> None:
     assert callable(run)
-    key = run("create", "acme").output.strip()
+    key = run("create", "acme").stdout.strip()
     _, key_id, secret = key.split("_", 2)
     given = form.format(key=key, id=key_id)
     for command in ("events", "revoke"):
@@ -179,7 +179,7 @@ def test_a_whole_key_is_taken_for_its_id_and_its_secret_is_never_shown(run: obje
 
 def test_a_whole_key_can_be_rotated(run: object, ready: Settings) -> None:
     assert callable(run)
-    key = run("create", "acme").output.strip()
+    key = run("create", "acme").stdout.strip()
     rotated = run("rotate", key, "--grace", "1h")
     assert rotated.exit_code == 0
     assert key.split("_", 2)[2] not in rotated.output + rotated.stderr

@@ -38,7 +38,7 @@ def test_open_alerts_are_listed_and_acknowledged_once(command: CliRunner, connec
     assert "velocity (over)" in command.invoke(app, ["alert", "list", "--all"]).output
     [record] = list_alerts(connection, state="open")
     said = command.invoke(app, ["alert", "acknowledge", str(record.alert_id), "--as", "thandi"])
-    assert said.output == f"alert {record.alert_id} is acknowledged by thandi\n"
+    assert said.stdout == f"alert {record.alert_id} is acknowledged by thandi\n"
     again = command.invoke(app, ["alert", "acknowledge", str(record.alert_id)])
     assert "not open, or was acknowledged before" in str(again.exception)
     assert list_alerts(connection, state="open")[0].acknowledged_by == "thandi"

@@ -17,7 +17,8 @@ def test_the_command_brings_a_month_back_and_says_until_when(
     until = datetime.now(UTC).date() + timedelta(days=7)
     why = ("--reason", "a correction that the auditors ask for")
     run = run_here(capsys, tmp_path, environment, "restore", "months", str(COLD), "--to", "warm", *why)
-    assert (run.returncode, run.stderr) == (0, "")
+    assert run.returncode == 0
+    assert run.stderr == f"next: work on transactions {COLD}; `treasury tiers --table transactions` shows until when\n"
     said = f"{ROWS} rows, back in warm, compared with the archive; in work until {until}, then archived again"
     assert run.stdout == f"transactions_2024_03: {said}\n"
     run = run_here(capsys, tmp_path, environment, "tiers")
