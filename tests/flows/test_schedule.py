@@ -132,7 +132,7 @@ def test_a_run_for_another_purpose_takes_over_nothing_and_is_no_success(
     assert "Skipped" not in {state(server, one) for one in missed}
     assert outcome(client_of, "schedule roll-partitions") is None
     # A form that is sent as the UI shows it has every default: that is what the schedule asks for.
-    shown = {"parameters": {"as_of": None, "tables": [], "plan_only": False}}
+    shown: dict[str, Any] = {"parameters": {"as_of": None, "tables": [], "plan_only": False}}
     run = str(server.ask(f"/deployments/{deployment}/create_flow_run", shown)["id"])
     assert begin(roll_partitions, run).is_completed()
     assert not {"Scheduled", "Late"} & {state(server, one) for one in missed}
