@@ -139,9 +139,9 @@ def run_job(settings: Settings, job: Job, options: dict[str, Any]) -> None:
     if job is Job.ROLL_PARTITIONS:
         flow_runs.roll(parameters)
     elif job is Job.DELETE_OLD_TRANSACTIONS:
-        from cli.deletion import show_outcomes as show_deletions  # noqa: PLC0415  # no other command needs it
+        from cli.deletion import show_run  # noqa: PLC0415  # no other command needs it
 
-        show_deletions(flow_runs.delete(parameters))
+        show_run(settings, flow_runs.delete(parameters), parameters)
     else:
         show_outcomes(flow_runs.archive(parameters, nightly=job is Job.RUN_ARCHIVING_OPERATIONS))
 

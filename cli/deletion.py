@@ -1,7 +1,7 @@
 """`treasury delete` and `treasury certificate`: what is past its policy, who approves its deletion, what is gone."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -234,6 +234,14 @@ def _show_months(title: str, months: Sequence[DoomedMonth]) -> None:
 def show_request(request: DeletionRequest) -> None:
     """Print the months of a request for people."""
     _show_months(f"Request {request.request_id}, as of {request.as_of}", request.months)
+
+
+def show_run(settings: Settings, outcomes: Sequence[DeletionOutcome], parameters: Mapping[str, Any]) -> None:
+    """Print for people what a run of the flow has deleted, or planned with ``plan_only``."""
+    if parameters.get("plan_only"):
+        show_plan(plan_deletion(settings, _tables(settings, parameters.get("tables")), parameters.get("as_of")))
+    else:
+        show_outcomes(outcomes)
 
 
 def show_outcomes(outcomes: Sequence[DeletionOutcome]) -> None:

@@ -110,6 +110,7 @@ def demo(
     terminal.console.print(
         f"Everything is kept. To look at it: TREASURY_HOME={settings.home} make up", markup=False, soft_wrap=True
     )
+    terminal.note(f"in a second terminal, commands need the same: export TREASURY_HOME={settings.home}")
 
 
 def _own_settings(settings: Settings) -> Settings:

@@ -1,5 +1,6 @@
 """`treasury up`: start the servers of this home and keep them running."""
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -71,7 +72,9 @@ def _reported(alert: Callable[[Incident], None]) -> Callable[[Incident], None]:
 def show(settings: Settings, running: stack.Up) -> None:
     """Print the address of each server, the ports that were taken, and the folders of passwords and logs."""
     rows = [(TITLES[endpoint.name], address_of(endpoint)) for endpoint in running.endpoints]
-    terminal.table("Everything is up. Ctrl-C or `make down` stops it.", ("server", "address"), rows)
+    home = os.environ.get("TREASURY_HOME")
+    stop = f"TREASURY_HOME={home} make down" if home else "make down"
+    terminal.table(f"Everything is up. Ctrl-C or `{stop}` stops it.", ("server", "address"), rows)
     terminal.console.print(f"passwords and keys: {settings.home / 'keys'}    logs: {settings.home / 'log'}")
     if any(endpoint.name == "prefect" for endpoint in running.endpoints):
         terminal.console.print("login of the Prefect UI: `treasury prefect login` prints it")

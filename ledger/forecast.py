@@ -1,7 +1,7 @@
 """Forecasts of policies for the years ahead: pure arithmetic over months, sizes and dates."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -88,8 +88,16 @@ def forecast(
     come = [
         KnownMonth(month, Tier.HOT, *sizes) for month in months_between(max(newest, first), last) if month not in there
     ]
-    lives = [_Life.of(policy, one, grace_days) for one in (*known, *come) if one.tier is not Tier.DELETED]
+    sized = [_with_object(one, growth) for one in known]
+    lives = [_Life.of(policy, one, grace_days) for one in (*sized, *come) if one.tier is not Tier.DELETED]
     return [_month(month, lives, prices) for month in months_between(first, last)]
+
+
+def _with_object(one: KnownMonth, growth: Growth) -> KnownMonth:
+    """A month in PostgreSQL with the size that its object will have, by the bytes a row of months to come."""
+    if one.object_bytes is not None or one.rows is None or growth.object_bytes is None or not growth.rows:
+        return one
+    return replace(one, object_bytes=one.rows * growth.object_bytes // growth.rows)
 
 
 @dataclass(slots=True)

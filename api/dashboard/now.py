@@ -14,10 +14,12 @@ from api.dashboard import charts, formats
 from api.dashboard.charts import Chart, Series
 from api.dashboard.error_pages import HOME
 from api.dashboard.page import Page, PageCall
+from api.monitoring.alert_page import AlertPage
 from api.monitoring.handlers import MOST_ID
 from api.monitoring.health_report import Component, ComponentState, HealthReport, troubles
 from api.monitoring.history import Minute
 from api.routing import parsing
+from ledger.alerts import Severity
 from ledger.errors import TransientError
 from ledger.scopes import Scope
 
@@ -70,7 +72,8 @@ async def show_now(call: PageCall) -> Mapping[str, Any]:
     return {
         "health": health,
         "signs": SIGNS,
-        "sentence": sentence(health),
+        "state_now": state_of(health, alerts),
+        "sentence": sentence(health, alerts),
         "troubles": troubles(health),
         "figures": figures,
         "charts": history_charts(monitor.minutes),
@@ -90,9 +93,23 @@ async def acknowledge(call: PageCall) -> Response:
     return call.redirect(HOME, _ACKNOWLEDGED)
 
 
-def sentence(health: HealthReport) -> str:
-    """The state in one sentence, with its worst reason."""
+def state_of(health: HealthReport, alerts: AlertPage | None) -> ComponentState:
+    """The worst of the checks and of the open alerts."""
+    severities = {one.severity for one in alerts.items} if alerts else set()
+    if health.state is ComponentState.CRITICAL or Severity.CRITICAL in severities:
+        return ComponentState.CRITICAL
+    return ComponentState.WARNING if severities else health.state
+
+
+def sentence(health: HealthReport, alerts: AlertPage | None) -> str:
+    """The state in one sentence, with its worst reason: a check, or an alert while all checks are healthy."""
     found = troubles(health)
+    if not found and alerts and alerts.items:
+        count = len(alerts.items)
+        worst = next((one for one in alerts.items if one.severity == Severity.CRITICAL), alerts.items[0])
+        named = f"{worst.title} ({worst.subject})"
+        more = "" if alerts.next_before is None else " or more"
+        return f"An alert is open: {named}." if count == 1 else f"{count}{more} alerts are open, the worst: {named}."
     if not found:
         return f"Everything works: all {len(health.components)} checks are healthy."
     begins = "Something does not work" if health.state is ComponentState.CRITICAL else "Something needs attention"

@@ -28,7 +28,8 @@ def reconciliation(context: Context) -> Measure:
     oldest = min((days[0] for days in missing.values()), default=yesterday + _DAY)
     hours = max(0.0, (context.now - day_start(oldest)).total_seconds() / _HOUR_S)
     if not missing:
-        return Measure(f"{len(found)} suppliers are reconciled up to {yesterday}, every day", hours)
+        names = ", ".join(sorted(found))
+        return Measure(f"reconciled up to {yesterday}, every day since the first statement or run: {names}", hours)
     return Measure("; ".join(f"{supplier}: {_listed(days)}" for supplier, days in missing.items()), hours)
 
 

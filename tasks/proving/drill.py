@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from datafusion import SessionContext
 
 from config import Settings
-from ledger.money import add_exactly, plain
+from ledger.money import add_exactly
 from ledger.transparency.events import Archived
 from sql.connection import connect
 from sql.log import cold_parts
@@ -86,17 +86,22 @@ def _compare(
     rows = sum(record[1] for record in found)
     if rows != month.rows:
         report.add(place, f"{name} reads {rows} rows, PostgreSQL's catalogue says {month.rows}")
-    if _sums(found, month) != month.sums:
+    if _sums(found, month) != _as_values(month.sums):
         report.add(place, f"{name} reads other sums than PostgreSQL's catalogue has")
 
 
-def _sums(records: list[list[Any]], month: Archived) -> Sums:
-    """Sums per currency as the catalogue has them, from records of (currency, rows, sum, ...)."""
-    money, sums = month.layout["money_columns"], {}
-    for currency, _, *values in records:
-        named = zip(money, values, strict=True)
-        sums[currency or ""] = {name: plain(Decimal(value or 0)) for name, value in named}
-    return sums
+def _sums(records: list[list[Any]], month: Archived) -> dict[str, dict[str, Decimal]]:
+    """Sums per currency as values, from records of (currency, rows, sum, ...). A sum of nothing is None, and zero."""
+    money = month.layout["money_columns"]
+    return {
+        currency or "": {name: Decimal(value or 0) for name, value in zip(money, values, strict=True)}
+        for currency, _, *values in records
+    }
+
+
+def _as_values(sums: Sums) -> dict[str, dict[str, Decimal]]:
+    """The catalogue's sums: readers write zero with other decimal places."""
+    return {currency: {name: Decimal(text) for name, text in named.items()} for currency, named in sums.items()}
 
 
 def _query(month: Archived, source: str) -> str:

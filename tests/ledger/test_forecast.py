@@ -56,6 +56,14 @@ def test_what_nobody_knows_is_unknown_and_not_zero() -> None:
     assert (one.tiers[Tier.HOT].unknown, one.tiers[Tier.COLD].bytes) == (1, 1_000_000_000)
 
 
+def test_a_month_in_postgresql_will_take_as_many_bytes_a_row_as_months_to_come() -> None:
+    warm = KnownMonth(NOW.plus(-13), Tier.WARM, 2_000, 1_000_000, None)
+    (one,) = forecast(POLICY, [warm], GROWTH, NOW, 1, 14, {})
+    assert (one.tiers[Tier.COLD].bytes, one.tiers[Tier.COLD].unknown) == (200_000, 0)
+    (one,) = forecast(POLICY, [warm], Growth(1000, 500_000, None), NOW, 1, 14, {})
+    assert one.tiers[Tier.COLD].unknown == 1
+
+
 @given(
     ages=st.lists(st.integers(1, 130), min_size=4, max_size=4, unique=True).map(sorted),
     months=st.lists(st.integers(0, 200), max_size=8, unique=True),

@@ -11,6 +11,7 @@ import pytest
 from api.dashboard import now
 from api.dashboard.error_pages import HOME
 from api.dashboard.runs_desk import PATIENCE_S
+from api.monitoring.alert_page import AlertItem, AlertPage
 from api.monitoring.health_report import Component, ComponentState, HealthReport
 from api.monitoring.history import Minute
 from config import Settings
@@ -61,7 +62,32 @@ def report(*components: Component) -> HealthReport:
     ],
 )
 def test_one_sentence_says_the_state_and_its_worst_reason(components: list[Component], said: str) -> None:
-    assert now.sentence(report(*components)) == said
+    assert now.sentence(report(*components), None) == said
+    assert now.state_of(report(*components), None) == report(*components).state
+
+
+def alert(severity: Severity, subject: str) -> AlertItem:
+    past: dict[str, Any] = dict.fromkeys(
+        ("resolved_at", "acknowledged_at", "acknowledged_by", "notified_at", "closed_by", "close_reason")
+    )
+    texts: dict[str, Any] = {"rule": "archive-damaged", "title": "An object is wrong", "what_to_do": "Look."}
+    times: dict[str, Any] = {"first_seen": NOON, "last_seen": NOON, "count": 1, "state": "open", "runbook": "docs"}
+    return AlertItem(
+        id=1, subject=subject, severity=severity, evidence={}, acknowledged=False, **texts, **times, **past
+    )
+
+
+def test_open_alerts_are_said_where_all_checks_are_healthy() -> None:
+    healthy = report(component(ComponentState.HEALTHY))
+    warned = AlertPage(items=[alert(Severity.WARNING, "a")], rules=[], next_before=None)
+    assert now.sentence(healthy, warned) == "An alert is open: An object is wrong (a)."
+    assert now.state_of(healthy, warned) is ComponentState.WARNING
+    both = AlertPage(items=[*warned.items, alert(Severity.CRITICAL, "b")], rules=[], next_before=None)
+    assert now.sentence(healthy, both) == "2 alerts are open, the worst: An object is wrong (b)."
+    assert now.state_of(healthy, both) is ComponentState.CRITICAL
+    none = AlertPage(items=[], rules=[], next_before=None)
+    assert now.state_of(healthy, none) is ComponentState.HEALTHY
+    assert now.sentence(healthy, none).startswith("Everything works")
 
 
 def minute(number: int, **changes: Any) -> Minute:

@@ -446,7 +446,7 @@ def test_a_day_of_a_closed_period_is_reconciled_and_so_is_one_of_a_supplier_that
     result = run(without, "reconciliation", now=datetime(2026, 11, 6, 6, tzinfo=UTC))["reconciliation"]
     assert (result.state, result.line) == (
         HealthState.HEALTHY,
-        "1 suppliers are reconciled up to 2026-11-05, every day",
+        "reconciled up to 2026-11-05, every day since the first statement or run: flash",
     )
 
 

@@ -1,6 +1,7 @@
 """The nightly verification reads what was read longest ago, records it, and raises an alert about what is wrong."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -11,6 +12,8 @@ from ledger.transparency.events import Event, Reverified
 from sql.connection import connect
 from sql.verified import PartAge, part_ages
 from storage.store import ObjectStore
+from tasks.archiving.to_cold import archive_month
+from tasks.archiving.to_warm import warm_month
 from tasks.health import HealthState, run_checks
 from tasks.health.checks import CHECKS
 from tasks.proving.drill import READERS, drill
@@ -119,6 +122,16 @@ def test_three_readers_and_the_catalogue_agree_on_a_random_month(archived: Ledge
     night = reverify(archived.settings)  # nothing is due, but the part that the drill doubted is read
     assert night.parts >= 1
     assert [is_open for _, is_open in alerts(archived)] == [False]
+
+
+def test_a_sum_of_zero_is_the_catalogue_s_zero(ledger: Ledger) -> None:
+    table = ledger.settings.table("vas_transactions")
+    ledger.fill(COLD, table=table, fee=Decimal("0.00"), currency="ZAR")
+    warm_month(ledger.settings, table, COLD)
+    archive_month(ledger.settings, table, COLD)
+    done = drill(ledger.settings)
+    assert done is not None
+    assert (done.named[0], done.rows) == ("vas_transactions", ROWS)
 
 
 def test_without_an_archived_month_there_is_nothing_to_do(ledger: Ledger) -> None:
