@@ -44,7 +44,10 @@ def _saved(now: CostOfMonth) -> str:
     share = percent(now.saved_share)
     if share is None:
         return "nothing is stored yet"
-    return f"the tiers save {share} %" if now.saved >= 0 else f"the tiers cost {share.removeprefix('-')} % more"
+    amount = money(abs(now.saved))
+    if now.saved < 0:
+        return f"the tiers cost {amount} more, {share.removeprefix('-')} %"
+    return f"the tiers save {amount}, {share} %"
 
 
 def _span(ahead: CostAhead) -> str:

@@ -68,6 +68,7 @@ class TableCost:
             "total": _money(self.now.total),
             "all_hot_bytes": self.now.all_hot_bytes,
             "all_hot": _money(self.now.all_hot),
+            "saved": _money(self.now.saved),
             "saved_percent": percent(self.now.saved_share),
             "ahead": [
                 {

@@ -55,7 +55,7 @@ def test_the_command_says_what_is_saved_for_people_and_for_programs(
     assert Decimal(found["total"]) < Decimal(found["all_hot"])
     assert [one["months"] for one in found["ahead"]] == [12, 120]
     shown = run_here(capsys, tmp_path, variables, "tiers", "--cost", "--table", "transactions")
-    assert f"the tiers save {found['saved_percent']} %" in shown.stdout
+    assert f", {found['saved_percent']} %" in shown.stdout
     assert "the next 10 years: " in shown.stdout
 
 
