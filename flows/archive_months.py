@@ -24,7 +24,7 @@ from tasks.steps import finish_leftovers_step, move_month_step, plan_table_step
 _WORKERS: Any = ThreadPoolTaskRunner(max_workers=load_settings().archive_workers)  # its types do not fit @flow's
 
 
-@flow(name="archive-months", flow_run_name="archive months", task_runner=_WORKERS)
+@flow(name="archive-months", task_runner=_WORKERS)
 @explained("archive-months")
 def archive_months(
     as_of: AsOf = None, tables: Tables = (), moves: Moves = "all", plan_only: PlanOnly = False

@@ -17,7 +17,7 @@ from tasks.steps import record_health_step, run_checks_step
 _TIMEOUT_S = 120
 
 
-@flow(name="check-health", flow_run_name="check health", timeout_seconds=_TIMEOUT_S, **HOOKS)
+@flow(name="check-health", timeout_seconds=_TIMEOUT_S, **HOOKS)
 @explained("check-health")
 def check_health() -> list[CheckResult]:
     """Run the health checks and keep what they found.

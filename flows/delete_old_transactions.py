@@ -25,7 +25,7 @@ from config import Settings, load_settings
 from flows.console import explained, finished, name_run
 from flows.futures import raise_together
 from flows.parameters import AsOf, PlanOnly, Tables, WaitHours, chosen_tables
-from flows.schedule import HOOKS
+from flows.schedule import HOOKS, note_so_far
 from ledger.errors import ConfigError, TreasuryError
 from ledger.retention import DeletionPlan
 from sql.deletions import DeletionRequest
@@ -48,7 +48,7 @@ class Approval(RunInput):
     reason: str = Field(description="Why: it is recorded, and printed on the certificates")
 
 
-@flow(name="delete-old-transactions", flow_run_name="delete old transactions", **HOOKS)
+@flow(name="delete-old-transactions", **HOOKS)
 @explained("delete-old-transactions")
 def delete_old_transactions(
     as_of: AsOf = None, tables: Tables = (), plan_only: PlanOnly = False, wait_hours: WaitHours = None
@@ -70,8 +70,10 @@ def delete_old_transactions(
     outcomes = delete_months_step(settings)
     request_deletion_step(settings, chosen, as_of)
     hours = settings.retention.approval_wait_hours if wait_hours is None else wait_hours
-    if settings.retention.prefect_approvals:
+    if settings.retention.prefect_approvals and waiting_request(settings) is not None:
+        note_so_far()
         _wait(settings, hours * _HOUR_S)
+        name_run("delete old transactions")
     for number in due_requests(settings):  # without a grace period, what was approved meanwhile
         outcomes += [] if number in tried else delete_months_step(settings, number)
     get_run_logger().info(_publish_outcomes(outcomes))

@@ -9,7 +9,7 @@ from tasks.proving.drill import Drill
 from tasks.steps import drill_archive_step
 
 
-@flow(name="drill-archive", flow_run_name="drill archive", **HOOKS)
+@flow(name="drill-archive", **HOOKS)
 @explained("drill-archive")
 def drill_archive() -> Drill | None:
     """Show that the archive is readable by others. Safe to run again at any time: it then takes another month."""

@@ -13,7 +13,7 @@ from tasks.steps import keep_daily_totals_step
 from tasks.totals.keeping import TotalsOutcome, TotalsResult
 
 
-@flow(name="keep-daily-totals", flow_run_name="keep daily totals", **HOOKS)
+@flow(name="keep-daily-totals", **HOOKS)
 @explained("keep-daily-totals")
 def keep_daily_totals() -> list[TotalsOutcome]:
     """Keep the totals of each month that has ended, of every table. Safe to run again at any time.

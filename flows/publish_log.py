@@ -9,7 +9,7 @@ from tasks.steps import publish_log_step
 from tasks.transparency.publish import Published
 
 
-@flow(name="publish-log", flow_run_name="publish log", **HOOKS)
+@flow(name="publish-log", **HOOKS)
 @explained("publish-log")
 def publish_log() -> Published | None:
     """Publish what waits, and complete what a killed run left. Safe to run again at any time."""

@@ -22,7 +22,7 @@ from tasks.statements.intake import days_to_reconcile
 from tasks.steps import reconcile_day_step
 
 
-@flow(name="reconcile-supplier", flow_run_name="reconcile {supplier}", **HOOKS)
+@flow(name="reconcile-supplier", **HOOKS)
 @explained("reconcile-supplier")
 def reconcile_supplier(
     supplier: Supplier,

@@ -20,7 +20,7 @@ from tasks.restoring.restore import COPY_DAYS, RestoredPart, publish
 from tasks.steps import restore_month_step, return_month_step
 
 
-@flow(name="restore-months", flow_run_name="restore {table} {first}")
+@flow(name="restore-months")
 @explained("restore-months")
 def restore_months(
     *,

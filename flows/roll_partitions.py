@@ -15,7 +15,7 @@ from tasks.archiving.rollover import RolloverReport
 from tasks.steps import roll_table_step
 
 
-@flow(name="roll-partitions", flow_run_name="roll partitions", **HOOKS)
+@flow(name="roll-partitions", **HOOKS)
 @explained("roll-partitions")
 def roll_partitions(as_of: AsOf = None, tables: Tables = (), plan_only: PlanOnly = False) -> list[RolloverReport]:
     """Make the partitions ahead for every chosen table and report what is not as it should be.

@@ -28,7 +28,7 @@ from tasks.steps import (
 )
 
 
-@flow(name="run-archiving-operations", flow_run_name="night's work", **HOOKS)
+@flow(name="run-archiving-operations", **HOOKS)
 @explained("run-archiving-operations")
 def run_archiving_operations(
     as_of: AsOf = None, tables: Tables = (), moves: Moves = "all", plan_only: PlanOnly = False

@@ -11,6 +11,7 @@ from typing import Any
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.context import FlowRunContext
 from prefect.states import Cancelled
 from prefect.utilities.callables import get_parameter_defaults
 
@@ -30,12 +31,19 @@ def take_over(flow: Any, flow_run: FlowRun, _state: State[Any]) -> None:
             client.set_flow_run_state(run.id, Cancelled(name=SKIPPED, message=_MESSAGE))
 
 
-def note_success(flow: Any, flow_run: FlowRun, _state: State[Any]) -> None:
+def note_success(flow: Any, flow_run: FlowRun, _state: State[Any] | None) -> None:
     """Note that the schedule's work was done. Called when a run has completed."""
     with get_client(sync_client=True) as client:
         deployment = _scheduled_deployment(client, flow, flow_run)
     if deployment is not None:
         note_outcome(load_settings(), deployment)
+
+
+def note_so_far() -> None:
+    """Note that the schedule's work is done as far as it needs no person: the rest of the run waits for one."""
+    context = FlowRunContext.get()
+    if context is not None and context.flow_run is not None:
+        note_success(context.flow, context.flow_run, None)
 
 
 def note_failure(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:

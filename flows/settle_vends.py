@@ -10,7 +10,7 @@ from tasks.steps import settle_vends_step
 from tasks.vending.purchase import SettleReport
 
 
-@flow(name="settle-vends", flow_run_name="settle vends", **HOOKS)
+@flow(name="settle-vends", **HOOKS)
 @explained("settle-vends")
 def settle_vends() -> SettleReport:
     """Settle every vend that has been open for longer than ``settle_after_s``. Safe to run again at any time."""

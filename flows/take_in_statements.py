@@ -31,7 +31,7 @@ def _of_day(
     return outcomes
 
 
-@flow(name="take-in-statements", flow_run_name="take in statements", **HOOKS)
+@flow(name="take-in-statements", **HOOKS)
 @explained("take-in-statements")
 def take_in_statements(
     supplier: OneSupplier = None, url: StatementUrl = None, day: StatementDay = None, replace: Replace = False

@@ -11,7 +11,7 @@ from tasks.steps import check_suppliers_step
 from tasks.vending.supplier_tests import TrialCheck, TrialResult
 
 
-@flow(name="test-suppliers", flow_run_name="test suppliers")
+@flow(name="test-suppliers")
 @explained("test-suppliers")
 def test_suppliers(suppliers: Suppliers = ()) -> list[TrialCheck]:  # noqa: PT028  # a flow
     """Ask each supplier everything that its client can ask, buying for small amounts; never in production.

@@ -9,10 +9,10 @@ from flows.schedule import HOOKS
 from ledger.errors import TreasuryError
 from ledger.sizes import human_bytes
 from tasks.proving.reverification import Night
-from tasks.steps import check_locks_step, publish_log_step, verify_archive_step
+from tasks.steps import check_locks_step, drill_again_step, publish_log_step, verify_archive_step
 
 
-@flow(name="verify-archive", flow_run_name="verify archive", **HOOKS)
+@flow(name="verify-archive", **HOOKS)
 @explained("verify-archive")
 def verify_archive() -> Night:
     """Verify a part of the archive and publish that it was; compare the store's locks with what it was asked to keep.
@@ -35,10 +35,11 @@ def verify_archive() -> Night:
     else:
         done = (found.objects, found.locked, found.held, found.released)
         logger.info("%d objects compared with their locks: %d locked, %d held, %d released", *done)
-    try:
-        publish_log_step(settings)
-    except TreasuryError as error:
-        problems.append(error)
+    for step in (drill_again_step, publish_log_step):
+        try:
+            step(settings)
+        except TreasuryError as error:
+            problems.append(error)
     raise_together(problems)
     if not night.parts:
         return finished(night, "verify: nothing to read")

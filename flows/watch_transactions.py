@@ -11,7 +11,7 @@ from tasks.watch import WatchReport
 _TIMEOUT_S = 300
 
 
-@flow(name="watch-transactions", flow_run_name="watch transactions", timeout_seconds=_TIMEOUT_S, **HOOKS)
+@flow(name="watch-transactions", timeout_seconds=_TIMEOUT_S, **HOOKS)
 @explained("watch-transactions")
 def watch_transactions() -> WatchReport:
     """Evaluate what is new and raise alerts for the findings. Safe to run again at any time."""

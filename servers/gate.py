@@ -20,7 +20,8 @@ _SAFETY = {
 }
 # Prefect's pages have scripts in them and compile shaders. They send usage to another site, whatever its settings say.
 _POLICY = (
-    "connect-src 'self' {own}; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src 'self' blob:; "
+    "default-src 'self'; connect-src 'self' {own}; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "worker-src 'self' blob:; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
     "form-action 'self'; base-uri 'self'; object-src 'none'; frame-ancestors 'none'"
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import class_row
+from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from ledger.errors import ConflictError, NotFoundError
@@ -16,9 +17,11 @@ from ledger.installation import Owner
 from ledger.months import Month
 from ledger.people import folded_names
 from ledger.retention import DoomedMonth
+from ledger.tables import TieredTable
 from sql.connection import Connection, fetch_one
 from sql.lookups import forget_lookups
 from sql.queries import load
+from sql.relations import Parents
 from sql.storing import check_stored
 from sql.totals import forget_deleted
 
@@ -56,6 +59,22 @@ def old_parts(connection: Connection, table: str, last: Month) -> list[OldPart]:
     """The parts of a table's months up to ``last`` that are not deleted, the oldest first."""
     with connection.cursor(row_factory=class_row(OldPart)) as cursor:
         return cursor.execute(_QUERIES["old_parts"], {"table": table, "last_month": last.first_day}).fetchall()
+
+
+def rows_in_postgres(connection: Connection, table: TieredTable, last: Month) -> dict[Month, str]:
+    """Where PostgreSQL has rows of the months up to ``last``, whatever partition somebody made for them: for each month
+    a partition. Only old partitions, and a DEFAULT one, are read.
+    """
+    found: dict[Month, str] = {}
+    time = Identifier(table.time_column)
+    query = SQL(
+        "SELECT date_trunc('month', {} AT TIME ZONE 'UTC')::date, min(tableoid::regclass::text) FROM {} WHERE {} < %s"
+        " GROUP BY 1"
+    )
+    for parent in Parents.of(connection, table).found:
+        rows = connection.execute(query.format(time, parent.identifier, time), (last.upper,))
+        found |= {Month.of(day): partition for day, partition in rows}
+    return found
 
 
 def undecided_objects(connection: Connection, table: str, last: Month) -> dict[Month, str]:

@@ -80,6 +80,11 @@ def known_objects(connection: Connection) -> list[tuple[str, bytes]]:
     return [(key, sha256) for key, sha256 in connection.execute(_QUERIES["known_objects"])]
 
 
+def former_manifests(connection: Connection) -> list[tuple[str, bytes]]:
+    """Some manifests of months that went back to warm, with their SHA-256: objects that stay in the archive."""
+    return [(key, sha256) for key, sha256 in connection.execute(_QUERIES["former_manifests"])]
+
+
 def own_uploads(connection: Connection, keys: list[str]) -> set[str]:
     """Of ``keys`` those that this database recorded before their upload."""
     return {key for (key,) in connection.execute(_QUERIES["own_uploads"], {"keys": keys})}

@@ -24,10 +24,9 @@ PURPOSE = "its view over hot and warm"
 
 def require_view_name(connection: Connection, table: TieredTable, schema: str, parents: Parents) -> None:
     """Raise ConfigError unless the table's own name is free or has the view over ``parents``."""
-    if _view(connection, table, schema, parents) is not None:
-        return
     try:
-        require_free(connection, table, schema, {table.name: PURPOSE})
+        if _view(connection, table, schema, parents) is None:
+            require_free(connection, table, schema, {table.name: PURPOSE})
     except ConfigError:
         # Another process may have made the warm parent and the view since the parents were read.
         if _view(connection, table, schema, Parents.of(connection, table)) is None:

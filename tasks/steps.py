@@ -30,7 +30,7 @@ from tasks.archiving.plan import PlannedMove, plan_table
 from tasks.archiving.rollover import RolloverReport, roll_table
 from tasks.health import CheckResult, run_checks
 from tasks.health.record import Recorded, record
-from tasks.proving.drill import Drill, drill
+from tasks.proving.drill import Drill, drill, drill_again
 from tasks.proving.reverification import Night, reverify
 from tasks.reconciliation.runs.request import RunRequest
 from tasks.reconciliation.runs.run import RunResult, reconcile_day
@@ -221,6 +221,12 @@ def check_locks_step(settings: Settings) -> LockComparison:
 def keep_daily_totals_step(settings: Settings) -> list[TotalsOutcome]:
     """`tasks.totals.keeping.keep_daily_totals`."""
     return keep_daily_totals(settings)
+
+
+@task(name="drill doubted parts", **OPTIONS)
+def drill_again_step(settings: Settings) -> None:
+    """`tasks.proving.drill.drill_again`."""
+    drill_again(settings)
 
 
 @task(name="drill archive", **OPTIONS)

@@ -1,6 +1,7 @@
 """Signing in and out, and the list of one's own sessions."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from starlette.responses import Response
@@ -71,11 +72,20 @@ async def sign_in(call: PageCall) -> Response:
     record.key_id = accepted.key_id
     browser = browser_name(request.headers.get("user-agent", ""))
     visit = Visit(network(record.address), browser, call.over_https)
+    await _end_former(call)
     token = await services.sessions.begin(accepted, visit)
     response = call.redirect(_landing(call, accepted))
     seconds = int(services.settings.dashboard.life.total_seconds())
     cookie.set_on(response, token, over_https=call.over_https, seconds=seconds)
     return response
+
+
+async def _end_former(call: PageCall) -> None:
+    """End the session that this browser still has: its cookie is about to be replaced."""
+    with suppress(HttpError):  # it has none, or none that holds
+        token = cookie.token_of(call.request, over_https=call.over_https)
+        session, key = await call.services.sessions.find(token, over_https=call.over_https)
+        await call.services.sessions.end(session.session_id, key.key_id)
 
 
 def _landing(call: PageCall, key: ApiKey) -> str:

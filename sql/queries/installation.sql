@@ -64,9 +64,6 @@ FROM (
     (SELECT manifest_key, manifest_sha256 FROM archive_months
      WHERE tier NOT IN ('hot', 'warm', 'deleted') ORDER BY cold_at LIMIT 3)
     UNION
-    (SELECT object_key, sha256 FROM former_objects
-     WHERE kind = 'manifest' AND certificate IS NULL ORDER BY return_id DESC LIMIT 3)
-    UNION
     (SELECT object_key, object_sha256 FROM statement_files
      WHERE object_key IS NOT NULL ORDER BY file_id DESC LIMIT 3)
     UNION
@@ -74,6 +71,11 @@ FROM (
      WHERE figures -> 'inputs' ->> 'key' IS NOT NULL ORDER BY run_id DESC LIMIT 3)
 ) AS known
 ORDER BY object_key
+
+-- name: former_manifests
+-- As above, of months that went back to warm.
+SELECT object_key, sha256 FROM former_objects
+WHERE kind = 'manifest' AND certificate IS NULL ORDER BY return_id DESC LIMIT 3
 
 -- name: own_uploads
 -- Of the given keys those that this database recorded before their upload.

@@ -17,6 +17,7 @@ from sql.installation import (
     become,
     confirm,
     count_kept,
+    former_manifests,
     installation_lock,
     known_objects,
     list_events,
@@ -153,7 +154,7 @@ def _require_other_place(connection: Connection, settings: Settings, store: Obje
     """Raise OwnershipError unless the archive lies elsewhere than the one that this database was copied from."""
     if standing.state is OwnershipState.UNREADABLE:
         raise OwnershipError(standing.why)
-    known = known_objects(connection)
+    known = [*known_objects(connection), *former_manifests(connection)]
     former = [standing.marker.location] if standing.marker else []
     if known and standing.installation is not None and standing.installation.location is not None:
         former.append(standing.installation.location)
@@ -167,17 +168,11 @@ def _require_other_place(connection: Connection, settings: Settings, store: Obje
             f"none of the objects that the catalogue names, such as {known[0][0]}, is at {location_of(store.url)}: "
             "copy them there from the archive that this database was copied from"
         )
-    if not known and (_is_foreign(standing) or why_not_free(connection, settings, store)):
+    if not known and (standing.marker is not None or why_not_free(connection, settings, store)):
         raise OwnershipError(
             f"{location_of(store.url)} holds objects that this database does not know: set TREASURY_ARCHIVE_URL to an "
             "empty prefix"
         )
-
-
-def _is_foreign(standing: Standing) -> bool:
-    """Return whether the marker there is of another installation than the one that this database was copied from."""
-    own, marker = standing.installation, standing.marker
-    return marker is not None and (own is None or marker.installation != own.installation_id)
 
 
 def _next_incarnation(standing: Standing) -> Owner:

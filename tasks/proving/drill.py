@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from datafusion import SessionContext
 
 from config import Settings
+from ledger.errors import VerificationError
 from ledger.money import add_exactly
 from ledger.transparency.events import Archived
 from sql.connection import connect
@@ -23,8 +24,9 @@ from sql.log import cold_parts
 from storage.engine import identifier, literal
 from storage.spool import spool_folder
 from storage.store import ObjectStore
+from tasks.alerting.store import list_alerts
 from tasks.proving.findings import VerificationReport
-from tasks.proving.reverification import part_subject, report_damage
+from tasks.proving.reverification import ARCHIVE, DAMAGED, report_damage
 
 Sums = Mapping[str, Mapping[str, str]]
 Reader = Callable[[Path, Archived], list[list[Any]]]
@@ -53,15 +55,43 @@ def drill(settings: Settings, chance: random.Random | None = None) -> Drill | No
         month = _readable(settings, parts, chance or random.SystemRandom())
         if month is None:
             return None
-        report = VerificationReport()
-        with spool_folder(settings.spool, "drill") as spool:
-            file = spool / "drill.parquet"
-            ObjectStore(settings).fetch(month.objects[0].key, file)
-            for name, read in READERS.items():
-                _compare(report, name, read, file, month)
-        if report.findings:
-            report_damage(connection, report, part_subject(month.table, month.month, month.part))
+        report_damage(connection, _compared(settings, month), _subject(month))
     return Drill((month.table, month.month, month.part), month.rows, tuple(READERS))
+
+
+def drill_again(settings: Settings) -> None:
+    """Read each part again of which an alert of the drill is open, and resolve the alert where the readers agree, or
+    where the part is not archived any more. Raises VerificationError, naming all that are still wrong. Safe to run
+    again.
+    """
+    with connect(settings.database_dsn, "verify") as connection:
+        doubted = {alert.subject for alert in list_alerts(connection, state="open", rule=DAMAGED)} - {ARCHIVE}
+        parts = {_subject(month): month for month in cold_parts(connection)} if doubted else {}
+        wrong: list[Exception] = []
+        for subject in sorted(doubted):
+            try:
+                month = parts.get(subject)
+                report = VerificationReport() if month is None else _compared(settings, month)
+                report_damage(connection, report, subject)
+            except VerificationError as error:
+                wrong.append(error)
+    if wrong:
+        raise VerificationError("; ".join(map(str, wrong)))
+
+
+def _subject(month: Archived) -> str:
+    """A part of a month as the subject of an alert."""
+    return f"{month.table} {month.month}, part {month.part}"
+
+
+def _compared(settings: Settings, month: Archived) -> VerificationReport:
+    report = VerificationReport()
+    with spool_folder(settings.spool, "drill") as spool:
+        file = spool / "drill.parquet"
+        ObjectStore(settings).fetch(month.objects[0].key, file)
+        for name, read in READERS.items():
+            _compare(report, name, read, file, month)
+    return report
 
 
 def _readable(settings: Settings, parts: Sequence[Archived], chance: random.Random) -> Archived | None:

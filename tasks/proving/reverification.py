@@ -17,14 +17,14 @@ from ledger.transparency.events import Reverified
 from sql.connection import Connection, connect
 from sql.log import record_event
 from sql.verified import PartAge, mark_verified, part_ages
-from tasks.alerting.store import list_alerts, raise_alert, resolve_alert
+from tasks.alerting.store import raise_alert, resolve_alert
 from tasks.archiving.ownership import check_ownership
 from tasks.proving.findings import CheckedMonth, VerificationReport
 from tasks.proving.storage_classes import look_at_classes
 from tasks.proving.verification import VerificationScope, verify_archive
 
 DAMAGED = "archive-damaged"
-_SUBJECT = "archive"
+ARCHIVE = "archive"
 _SHOWN = 20
 _MARGIN_DAYS = 10  # nights that may fail before a byte is too old
 
@@ -70,25 +70,16 @@ def reverify(settings: Settings, now: datetime | None = None) -> Night:
         looked = look_at_classes(connection, settings)
         ages = sorted([*part_ages(connection), *looked.readable], key=lambda one: one.verified_at)
         chosen = choose_parts(ages, now or datetime.now(UTC), settings.verify_within_days)
-        doubted = {alert.subject for alert in list_alerts(connection, state="open", rule=DAMAGED)}
-        chosen += [one for one in ages if part_subject(one.table_name, one.month, one.part) in doubted]
         parts = frozenset((one.table_name, one.month, one.part) for one in chosen) | looked.changed
         report = verify_archive(settings, VerificationScope(parts=parts, deep=True), connection)
         for place, text in looked.findings:
             report.add(place, text)
         _record(connection, settings, report.months)
-        for one in report.months:
-            resolve_alert(connection, DAMAGED, part_subject(one.table, one.month, one.part))
-        report_damage(connection, report, _SUBJECT)
+        report_damage(connection, report)
     return Night(len(report.months), report.counts["rows"], report.counts["bytes"])
 
 
-def part_subject(table: str, month: str, part: int) -> str:
-    """Name a part of a month as the subject of an alert of the drill: the night reads it, and resolves the alert."""
-    return f"{table} {month}, part {part}"
-
-
-def report_damage(connection: Connection, report: VerificationReport, subject: str) -> None:
+def report_damage(connection: Connection, report: VerificationReport, subject: str = ARCHIVE) -> None:
     """Raise the alert and VerificationError where something is wrong; else resolve the alert."""
     if not report.findings:
         resolve_alert(connection, DAMAGED, subject)

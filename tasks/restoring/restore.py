@@ -42,6 +42,7 @@ from storage.row_copies import csv_chunks
 from storage.spool import spool_folder
 from tasks.archiving.catalogue import ARCHIVED, MonthState, gone_text, month_states
 from tasks.archiving.ownership import check_ownership
+from tasks.reconciliation.audit.people import REASON_CHARACTERS, Person, check_text
 from tasks.restoring.archived_parts import FetchedPart, fetch_part, present_names, table_fields, verify_copy
 from tasks.transparency.publish import publish_log
 
@@ -78,6 +79,8 @@ def restore_month(
     VerificationError where the archive is not what the log says, ConfigError for a schema or a name that somebody else
     has, ConflictError while another run restores the month.
     """
+    check_text("reason", who.reason, REASON_CHARACTERS)
+    Person(who.actor, who.account).check()
     with connect(settings.database_dsn, "restore") as connection, restore_lock(connection, table.name, month):
         states = archived_states(connection, table, month)
         return [_restore(_Work(connection, settings, table, state, who, on_step)) for state in states]

@@ -13,7 +13,7 @@ from ledger.policy import Tier
 from ledger.retention import DeletionPlan, DoomedMonth, DoomedPart, KeptMonth, due_on
 from ledger.tables import TieredTable
 from sql.connection import Connection, connect
-from sql.deletions import OldPart, old_parts, undecided_objects
+from sql.deletions import OldPart, old_parts, rows_in_postgres, undecided_objects
 from sql.holds import open_holds, read_now, wrongly_released
 from sql.locks import promised_until
 from tasks.retention.subjects import has_column
@@ -64,6 +64,7 @@ def _of_table(
     keeping = [hold for hold in holds.keeping if hold.scope.subject is None or hold.scope.subject in known]
     holds = replace(holds, keeping=keeping)
     reasons = {month: _locked(until) for month, until in promised_until(connection, table.name).items() if until > now}
+    reasons |= {month: _in_postgres(where) for month, where in rows_in_postgres(connection, table, last).items()}
     reasons |= {month: _undecided(key) for month, key in undecided_objects(connection, table.name, last).items()}
     parts = old_parts(connection, table.name, last)
     return [
@@ -95,6 +96,13 @@ def _why_kept(parts: Sequence[OldPart], whole: Sequence[str]) -> str:
 
 def _locked(until: datetime) -> str:
     return f"the store was asked to keep its objects until {until:%Y-%m-%d %H:%M} UTC, and a promise is not shortened"
+
+
+def _in_postgres(partition: str) -> str:
+    return (
+        f"PostgreSQL has rows of it in {partition}, which the catalogue does not know: archive them as late rows, or "
+        "remove them (docs/operations.md, partitions made by others)"
+    )
 
 
 def _undecided(key: str) -> str:

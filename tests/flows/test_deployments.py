@@ -98,7 +98,9 @@ def test_schedules_become_runs_and_the_health_says_when_they_do_not(
 
 
 def test_one_run_of_each_at_a_time_and_a_second_waits(deployed: dict[str, DeploymentResponse]) -> None:
-    for found in deployed.values():
+    waits_for_people = deployed["delete-old-transactions"]  # Prefect ends a paused run that had a slot
+    assert waits_for_people.global_concurrency_limit is None
+    for found in (one for one in deployed.values() if one is not waits_for_people):
         assert found.global_concurrency_limit is not None
         assert found.global_concurrency_limit.limit == 1
         assert found.concurrency_options is not None

@@ -92,6 +92,18 @@ def test_a_run_shows_its_plan_its_moves_a_summary_and_its_progress(ledger: Ledge
     assert state.result() == []
 
 
+def test_a_name_that_prefect_does_not_take_costs_no_work(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise OSError("away")
+
+    ledger.fill(COLD)
+    monkeypatch.setattr("flows.console.get_client", away)
+    state, _ = run(archive_months, NOON)
+    assert state.message == f"archive {COLD} -> warm, cold, 1 table: 2 moved"
+    assert [outcome.result for outcome in state.result()] == [MoveResult.MOVED] * 2
+    assert ledger.tier(COLD) == "cold"
+
+
 @pytest.mark.heavy("test_plan.py tests the rule")
 def test_a_plan_changes_nothing_and_is_what_then_moves(ledger: Ledger) -> None:
     ledger.fill(COLD)

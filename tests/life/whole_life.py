@@ -4,6 +4,7 @@ off.
 A backup is given up where holds or deletions come: `tests.tasks.retention.test_recovery` sets databases back past them.
 """
 
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from config import Settings
-from ledger.errors import GoneError
+from ledger.errors import GoneError, RefusalError
 from ledger.holds import HoldScope, Subject
 from ledger.months import Month
 from sql.restored import Request
@@ -71,10 +72,11 @@ class WholeLife(Life):
         doomed = self._deletable()
         plan = plan_deletion(settings, [self.world.ledger.table])
         assert {one.month: [part.part for part in one.parts] for one in plan.months} == doomed
-        asked = request_deletion(settings, [self.world.ledger.table], "anna", "past the policy")
-        for actor in ("ben", "carol"):
-            approve(settings, asked.request_id, actor, "looked at")
-        outcomes = {one.month: one for one in delete_months(settings, asked.request_id)}
+        with suppress(RefusalError):  # nothing new: what was kept before is in a request that stays
+            asked = request_deletion(settings, [self.world.ledger.table], "anna", "past the policy")
+            for actor in ("ben", "carol"):
+                approve(settings, asked.request_id, actor, "looked at")
+        outcomes = {one.month: one for one in delete_months(settings)}
         publish_log(settings)  # a month that is kept publishes nothing by itself
         self.model.publish()
         for month in doomed:

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from config import Settings
+from ledger.alerts import fingerprint
 from ledger.archive_objects import EVERY_PART
 from ledger.errors import VerificationError
 from ledger.transparency.events import Event, Reverified
@@ -16,7 +17,7 @@ from tasks.archiving.to_cold import archive_month
 from tasks.archiving.to_warm import warm_month
 from tasks.health import HealthState, run_checks
 from tasks.health.checks import CHECKS
-from tasks.proving.drill import READERS, drill
+from tasks.proving.drill import READERS, drill, drill_again
 from tasks.proving.reverification import DAMAGED, choose_parts, reverify
 from tests.archives import Archives, two_cold_months
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
@@ -117,10 +118,22 @@ def test_three_readers_and_the_catalogue_agree_on_a_random_month(archived: Ledge
     with pytest.raises(VerificationError, match=r"DuckDB reads 40 rows, PostgreSQL's catalogue says 41.*DataFusion"):
         drill(settings)
     assert [is_open for _, is_open in alerts(archived)] == [True]
-    archived.sql("UPDATE archive_months SET row_count = 40, verified_at = now()")
-    archived.sql("UPDATE archive_months SET verified_at = now() - interval '1 day' WHERE month <> %s", COLD.first_day)
-    night = reverify(archived.settings)  # nothing is due, but the part that the drill doubted is read
-    assert night.parts >= 1
+    reverify(archived.settings)  # the rows are whole, and the catalogue still says otherwise
+    with pytest.raises(VerificationError, match="PostgreSQL's catalogue says 41"):
+        drill_again(settings)
+    assert [is_open for _, is_open in alerts(archived)] == [True]
+    archived.sql("UPDATE archive_months SET row_count = 40")
+    drill_again(settings)
+    assert [is_open for _, is_open in alerts(archived)] == [False]
+
+
+def test_an_alert_of_the_drill_ends_when_its_part_is_archived_no_more(archived: Ledger, settings: Settings) -> None:
+    archived.sql("UPDATE archive_months SET row_count = 41")
+    with pytest.raises(VerificationError, match="catalogue says 41"):
+        drill(settings)
+    archived.sql("UPDATE alerts SET subject = 'transactions 2011-01, part 1', fingerprint = %s",
+                 fingerprint(DAMAGED, "transactions 2011-01, part 1"))  # fmt: skip
+    drill_again(settings)
     assert [is_open for _, is_open in alerts(archived)] == [False]
 
 

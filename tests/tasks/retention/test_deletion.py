@@ -15,7 +15,7 @@ from tasks.archiving.to_cold import archive_month
 from tasks.retention.approvals import approve, refuse, request_deletion, revoke
 from tasks.retention.deletion import DeletionResult, delete_months
 from tasks.retention.deletion_plan import plan_deletion
-from tests.tasks.archiving.ledger import ROWS, Ledger
+from tests.tasks.archiving.ledger import ROWS, Ledger, make_row
 from tests.tasks.retention.aged import (
     OLD,
     OLDER,
@@ -215,6 +215,19 @@ def test_a_month_that_changed_after_its_approval_is_left_and_the_others_are_dele
     assert "held by HOLD-1 (matter matter 2026/17)" in outcomes[0].reason
     assert list(old.content()) == [str(OLDER)]
     assert wrong(old) == []
+
+
+def test_rows_in_a_partition_of_others_keep_their_month(old: Ledger) -> None:
+    approved(old)
+    old.sql("CREATE TABLE stray PARTITION OF transactions_partitioned DEFAULT")
+    with connect(old.settings.database_dsn, "tests") as connection:
+        old.insert(connection, old.table, [make_row(old.table, OLD, ROWS + 7)])
+    outcomes = {one.month: one for one in delete(old)}
+    assert outcomes[OLD].result is DeletionResult.KEPT
+    assert "PostgreSQL has rows of it in stray" in outcomes[OLD].reason
+    assert outcomes[OLDER].result is DeletionResult.DELETED
+    (kept,) = plan_deletion(old.settings, [old.table]).kept
+    assert kept.reason.startswith("PostgreSQL has rows of it in stray")
 
 
 def test_a_hold_keeps_its_month_until_two_people_have_released_it(old: Ledger) -> None:
