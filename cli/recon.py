@@ -309,7 +309,7 @@ def settle(
     """Settle the unfinished internal row of a break. Above the limit, a second person must confirm it.
 
     Examples:
-      treasury recon settle 17 --completed --reason "asked Flash"
+      treasury recon settle 17 --completed --reason "asked the supplier"
     """
     decision = Decision.SETTLE_COMPLETED if completed else Decision.SETTLE_FAILED
     with session() as settings:

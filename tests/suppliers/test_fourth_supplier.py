@@ -114,7 +114,7 @@ def test_the_folder_is_what_the_document_lists(installed: Path) -> None:
 
 def test_everything_knows_it_and_nothing_outside_of_its_folder_names_it(running: Running) -> None:
     assert list(definitions(running.suppliers)) == ["flash", "mobilemart", "peach", NAME]
-    assert reconcile_supplier.validate_parameters({"supplier": NAME}) == {"supplier": NAME}
+    assert reconcile_supplier.validate_parameters({"supplier": NAME})["supplier"] == NAME
     schema = parameter_schema(reconcile_supplier).properties["supplier"]
     assert schema["enum"] == list(running.suppliers.names)
     assert new_transaction(VAS_TRANSACTIONS, VAS_ROW | {"supplier": NAME}, running.suppliers.names)["supplier"] == NAME
