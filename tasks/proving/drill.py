@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from datafusion import SessionContext
 
 from config import Settings
-from ledger.errors import VerificationError
+from ledger.errors import TreasuryError, combined
 from ledger.money import add_exactly
 from ledger.transparency.events import Archived
 from sql.connection import connect
@@ -61,22 +61,24 @@ def drill(settings: Settings, chance: random.Random | None = None) -> Drill | No
 
 def drill_again(settings: Settings) -> None:
     """Read each part again of which an alert of the drill is open, and resolve the alert where the readers agree, or
-    where the part is not archived any more. Raises VerificationError, naming all that are still wrong. Safe to run
-    again.
+    where the part is not archived any more. Safe to run again.
+
+    Raises VerificationError for a part that is still wrong, the store's errors for one that cannot be read, and one
+    error for several parts; each part is tried.
     """
     with connect(settings.database_dsn, "verify") as connection:
         doubted = {alert.subject for alert in list_alerts(connection, state="open", rule=DAMAGED)} - {ARCHIVE}
         parts = {_subject(month): month for month in cold_parts(connection)} if doubted else {}
         wrong: list[Exception] = []
         for subject in sorted(doubted):
+            month = parts.get(subject)
             try:
-                month = parts.get(subject)
                 report = VerificationReport() if month is None else _compared(settings, month)
                 report_damage(connection, report, subject)
-            except VerificationError as error:
+            except TreasuryError as error:  # an object that is gone, or must be restored first, stops no other part
                 wrong.append(error)
     if wrong:
-        raise VerificationError("; ".join(map(str, wrong)))
+        raise wrong[0] if len(wrong) == 1 else combined(wrong)
 
 
 def _subject(month: Archived) -> str:

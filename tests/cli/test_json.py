@@ -26,7 +26,6 @@ from ledger.months import Month
 from servers import stack
 from servers.lease import ServerEndpoint
 from sql.connection import connect
-from sql.partitions import prepare_table
 from tasks.alerting.store import Alert, Severity, raise_alert, resolve_alert
 from tasks.reconciliation.closing.periods import close_period
 from tasks.retention.approvals import approve
@@ -37,7 +36,7 @@ from tests.cli.conftest import Treasury
 from tests.cli.in_process import run_here
 from tests.cli.tree import each_command
 from tests.tasks.archiving.ledger import COLD, ROWS, Ledger
-from tests.tasks.reconciliation.books import DAY, Books
+from tests.tasks.reconciliation.books import DAY, Books, empty_books
 from tests.tasks.retention.aged import OLD, OLDER, two_old_months
 from tests.tasks.statements.samples import DAY as STATEMENT_DAY
 from tests.tasks.statements.samples import FLASH, FLASH_NAME
@@ -68,9 +67,7 @@ def answer(treasury_here: Treasury) -> Answer:
 @pytest.fixture
 def books(settings: Settings, tmp_path: Path) -> Books:
     """Empty books."""
-    with connect(settings.database_dsn, "tests") as connection:
-        prepare_table(connection, settings, settings.table("vas_transactions"))
-    return Books(settings, tmp_path)
+    return empty_books(settings, tmp_path)
 
 
 def options(path: tuple[str, ...], command: Command) -> set[str]:

@@ -169,3 +169,10 @@ def prefix_of(books: Books, result: RunResult) -> str:
     prefix = run["object_prefix"]
     assert prefix.startswith(f"reconciliation/{books.supplier}/{DAY}/{result.summary.digest}-")
     return str(prefix)
+
+
+def empty_books(settings: Settings, folder: Path) -> Books:
+    """Books over a table that has no row yet."""
+    with connect(settings.database_dsn, "tests") as connection:
+        prepare_table(connection, settings, settings.table("vas_transactions"))
+    return Books(settings, folder)

@@ -17,8 +17,6 @@ from config.suppliers import SimulatorSettings, Suppliers
 from ledger.business_days import JOHANNESBURG
 from ledger.errors import ConfigError, DataError
 from ledger.statements import BreakClass
-from sql.connection import connect
-from sql.partitions import prepare_table
 from suppliers.registry import definition_of, definitions
 from suppliers.simulation.app import create_app
 from suppliers.simulation.book import Book, Sale
@@ -28,7 +26,7 @@ from tasks.reconciliation.runs.run import reconcile_day
 from tasks.reconciliation.runs.statements import statement_of
 from tasks.statements.intake import IntakeResult, take_in
 from tests.suppliers.conftest import Simulated, simulators
-from tests.tasks.reconciliation.books import Books
+from tests.tasks.reconciliation.books import Books, empty_books
 from tests.tasks.statements.samples import parse, table_of
 
 DAY = date(2026, 2, 3)
@@ -51,9 +49,7 @@ def simulated(running: Simulated) -> Simulated:
 
 @pytest.fixture
 def books(settings: Settings, tmp_path: Path) -> Books:
-    with connect(settings.database_dsn, "tests") as connection:
-        prepare_table(connection, settings, settings.table("vas_transactions"))
-    return Books(settings, tmp_path)
+    return empty_books(settings, tmp_path)
 
 
 def sell(simulated: Simulated, books: Books, at: datetime, number: int) -> None:
